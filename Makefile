@@ -14,10 +14,10 @@ LOCKED := $(INSTALL) --require-hashes --requirement
 PROJECT := $(INSTALL) --no-deps --no-build-isolation --editable . --editable $(CLIENT)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down drill test coverage bench lint mutants lock clean
+.PHONY: help demo up down drill test coverage bench lint mutants client-typescript lock sbom pin-images clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-25s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.installed ## Watch real workflows bill real rows, from an empty folder, in minutes
 	@$(BIN)/billing demo
@@ -45,6 +45,9 @@ bench: $(VENV)/.installed-dev ## Measure; BENCH=1..5 chooses the group
 mutants: $(VENV)/.installed-dev ## Break the code on purpose; every break must turn a test red
 	@$(BIN)/python -m tests.mutants
 
+client-typescript: $(VENV)/.installed-dev ## Make the TypeScript client anew; needs node and npm
+	@$(BIN)/python -m tests.typescript_client
+
 lint: $(VENV)/.installed-dev ## Style, types, import rules, SQL, compose file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -58,11 +61,24 @@ lock: $(BIN)/python ## Compile the lock files anew
 	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate requirements.in -o requirements.lock
 	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate -c requirements.lock requirements-dev.in \
+	  --no-emit-index-url --no-header --no-annotate -c requirements.lock requirements.in \
+	  requirements-stack.in -o requirements-stack.lock
+	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -c requirements.lock requirements-otel.in \
+	  -o requirements-otel.lock
+	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -c requirements.lock \
+	  -c requirements-stack.lock -c requirements-otel.lock requirements-dev.in \
 	  -o requirements-dev.lock
 
+sbom: $(VENV)/.installed ## Name every package of the production image: build/sbom.json (CycloneDX)
+	@$(BIN)/python -m devstack.sbom
+
+pin-images: ## Print the containers' images by digest, as lines for .env
+	@deploy/pin-images.sh
+
 clean: ## Remove what was installed and built; data in ./.data stays
-	rm -rf $(VENV) $(VENV)-* build dist *.egg-info $(CLIENT)/src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-* build dist clients/typescript/dist clients/typescript/node_modules *.egg-info $(CLIENT)/src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.data/*' -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -72,9 +88,9 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "$(PYTHON) cannot make virtual environments: install its venv module" >&2; exit 1; }
 
-$(VENV)/.installed: requirements.lock pyproject.toml $(wildcard $(CLIENT)/pyproject.toml) | $(BIN)/python
-	@echo "installing from requirements.lock (about half a minute, once)"
-	@$(LOCKED) requirements.lock
+$(VENV)/.installed: requirements-stack.lock pyproject.toml $(wildcard $(CLIENT)/pyproject.toml) | $(BIN)/python
+	@echo "installing from requirements-stack.lock (about half a minute, once)"
+	@$(LOCKED) requirements-stack.lock
 	@$(PROJECT)
 	@touch $@
 

@@ -20,18 +20,21 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.interceptor import BillingInterceptor
 from activities.matter import Dependencies
 from activities.registry import build_activities
-from billing.core import logs
+from billing.core import context, garbage, logs
 from billing.core.database import Database, open_database
 from billing.core.database_roles import refuse_unsafe_roles
 from billing.core.process_end import run_and_end
 from billing.core.settings import Settings, load_settings
+from billing.core.tracing import Tracing, open_tracing
 from billing.matters.kinds import BACKGROUND, INTERACTIVE
+from billing.platform.parking.service import Barrier
 from billing.platform.processes.service import Pulse
 from gateways.paypal import PayPalGateway
 from gateways.stripe import TIMEOUT_SECONDS, StripeGateway, check_version
 from gateways.stripe_tax import StripeTax
 from gateways.vat_register import Vies
 from workflows import visibility
+from workflows.interceptors import interceptors
 from workflows.policies import POLICIES
 from workflows.registry import WORKFLOWS
 from workflows.schedules import ensure_schedules
@@ -44,7 +47,9 @@ MAX_ACTIVITIES: Final = {INTERACTIVE: 12, BACKGROUND: 8}
 MAX_CACHED_WORKFLOWS: Final = 500
 
 
-async def connect(settings: Settings, *, metrics: bool = True) -> Client:
+async def connect(
+    settings: Settings, tracing: Tracing | None = None, *, metrics: bool = True
+) -> Client:
     """The worker's Temporal client, with metrics on its own port."""
     runtime, tls = None, settings.temporal_tls_parts
     if metrics:
@@ -61,17 +66,20 @@ async def connect(settings: Settings, *, metrics: bool = True) -> Client:
         api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
         tls=False if tls is None else TLSConfig(**tls),
         runtime=runtime,
+        interceptors=interceptors(context.correlation_id.get, tracing.tracer if tracing else None),
     )
 
 
-def build_worker(client: Client, queue: str, activities: list[Any], settings: Settings) -> Worker:
+def build_worker(
+    client: Client, queue: str, activities: list[Any], settings: Settings, barrier: Barrier
+) -> Worker:
     """One queue's worker; each has its own slots, so that people never wait behind timers."""
     return Worker(
         client,
         task_queue=queue,
         workflows=WORKFLOWS,
         activities=activities,
-        interceptors=[BillingInterceptor()],
+        interceptors=[BillingInterceptor(barrier)],
         max_concurrent_activities=MAX_ACTIVITIES[queue],
         # A fixed few pollers would let new purchases starve behind running ones.
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
@@ -125,16 +133,20 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     database: Database = open_database(settings)
     await refuse_unsafe_roles(settings, database)
     provider, orders = open_stripe(settings), open_paypal(settings)
-    client = await connect(settings)
+    tracing = open_tracing(settings, "worker")
+    client = await connect(settings, tracing)
     await _need_attributes(client)
     register = Vies(settings.vies_url) if settings.vies_url else None
     taxes = StripeTax(provider.client) if settings.tax_provider == "stripe" else None
     dependencies = Dependencies(database, provider, settings, register, orders, taxes)
     activities = build_activities(dependencies, client)
+    barrier = Barrier(database)
     workers = [
-        build_worker(client, queue, activities, settings) for queue in (INTERACTIVE, BACKGROUND)
+        build_worker(client, queue, activities, settings, barrier)
+        for queue in (INTERACTIVE, BACKGROUND)
     ]
     await ensure_schedules(client)
+    garbage.settle()
     try:
         async with Pulse(database, "worker").beating(), workers[0], workers[1]:
             await stop.wait()
@@ -143,6 +155,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         if orders is not None:
             await orders.close()
         await database.close()
+        if tracing is not None:
+            await tracing.close()
 
 
 async def _need_attributes(client: Client) -> None:

@@ -1,6 +1,12 @@
-"""Around every activity: who acts, under which correlation id, and errors in Temporal's terms."""
+"""Around every activity: who acts, for which account, under which correlation id, a line of the log
+for what was done, and errors in Temporal's terms.
 
-from typing import Any
+While billing is parked no step is done and no command is carried out; reading goes on.
+"""
+
+import logging
+from time import perf_counter
+from typing import Any, Final
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -8,30 +14,59 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from billing.core import context
 from billing.core.errors import BillingError
-from workflows.contracts import CommandRequest, MatterRef, StepRequest
+from billing.platform.parking.service import Barrier
+from workflows.contracts import CommandRequest, HaltRequest, MatterRef, StepRequest
+from workflows.correlation import carried
+
+_logger: Final = logging.getLogger("activities")
 
 
 class BillingInterceptor(Interceptor):
     """For the worker's interceptor list."""
 
+    def __init__(self, barrier: Barrier) -> None:
+        self._barrier = barrier
+
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Wrap the inbound chain."""
-        return _Inbound(next)
+        return _Inbound(next, self._barrier)
 
 
 class _Inbound(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, barrier: Barrier) -> None:
+        super().__init__(next)
+        self._barrier = barrier
+
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        argument = input.args[0] if input.args else None
+        ref, started = _matter(argument), perf_counter()
         context.actor.set(f"workflow:{activity.info().workflow_id}")
-        context.correlation_id.set(_correlation(input.args[0] if input.args else None))
+        context.correlation_id.set(carried(input.headers) or _born_under(ref))
+        context.account.set(ref.account_id if ref else None)
         try:
-            return await super().execute_activity(input)
+            if isinstance(argument, StepRequest | CommandRequest):
+                await self._barrier.refuse()
+            answer = await super().execute_activity(input)
         except BillingError as error:
             raise ApplicationError(
                 error.detail, type=error.code, non_retryable=not error.retryable
             ) from error
+        _note(perf_counter() - started, logging.INFO if ref else logging.DEBUG)
+        return answer
 
 
-def _correlation(argument: Any) -> str | None:
-    if isinstance(argument, StepRequest | CommandRequest):
+def _note(seconds: float, level: int) -> None:
+    """The line of an activity that is done; one that failed is logged by Temporal's SDK."""
+    info = activity.info()
+    extra = {"milliseconds": round(seconds * 1000), "attempt": info.attempt}
+    _logger.log(level, "%s: done", info.activity_type, extra=extra)
+
+
+def _born_under(ref: MatterRef | None) -> str | None:
+    return ref.correlation_id if ref else None
+
+
+def _matter(argument: Any) -> MatterRef | None:
+    if isinstance(argument, StepRequest | CommandRequest | HaltRequest):
         argument = argument.ref
-    return argument.correlation_id if isinstance(argument, MatterRef) else None
+    return argument if isinstance(argument, MatterRef) else None

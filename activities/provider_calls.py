@@ -31,7 +31,6 @@ class ProviderCalls:
         self._orders = Orders(dependencies)
         self._refunder = Refunder(dependencies)
         self._links = PayLinks(dependencies.settings)
-        self._public_url = dependencies.settings.public_url
 
     async def make(self, call: AnyCall) -> Answer | RefundAnswer | SurveyAnswer:
         """Ask, and answer what is known now. Errors: Unavailable, ProviderFailure."""
@@ -55,7 +54,7 @@ class ProviderCalls:
             case "open":
                 return Answer(call, await self._open(call), asked_at)
             case "open_page":
-                url = call.return_url or self._public_url
+                url = call.return_url or self._links.back
                 page = await self._desk(call).create_page(call.payment, _description(call), url)
                 return Answer(call, None, asked_at, session=page)
             case "try_card":

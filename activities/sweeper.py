@@ -30,6 +30,7 @@ from billing.platform.idempotency import store as idempotency
 from billing.platform.provider_inbox import store as inbox
 from billing.platform.provider_inbox import webhooks as provider_events
 from billing.platform.provider_inbox.schemas import ProviderEvent, Waiting
+from billing.platform.rates import store as rates
 from workflows import start
 from workflows.contracts import SweepReport, SweepRequest
 from workflows.policies import POLICIES
@@ -38,6 +39,8 @@ from workflows.policies import POLICIES
 POLL_BACK: Final = timedelta(hours=2)
 PARK_AFTER: Final = timedelta(hours=24)
 ARCHIVE_AFTER: Final = timedelta(days=90)
+# The longest window of a rate.
+RATES_KEPT: Final = timedelta(days=1)
 Counts = dict[str, int]
 T = TypeVar("T")
 _logger = logging.getLogger("activities.sweeper")
@@ -130,6 +133,7 @@ class SweeperActivities:
             keys += batch
         async with self.database.operator() as connection:
             archived = await purchases.archive(connection, now - ARCHIVE_AFTER, now)
+            await rates.purge(connection, RATES_KEPT)
         return {"keys_purged": keys, "purchases_archived": archived}
 
     async def _integrity(self, limit: int) -> Counts:

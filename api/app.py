@@ -3,7 +3,6 @@
 `python -m api` serves it.
 """
 
-import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from temporalio.client import Client
 
-from api import idempotency, metrics, openapi, pay_page, problems
+from api import guide, idempotency, metrics, openapi, pay_page, problems
 from api.aliases import AliasMiddleware
 from api.auth import open_verifier
 from api.balances import Balances
@@ -27,7 +26,7 @@ from api.inbox import Inbox
 from api.jwks import Jwks, refreshed
 from api.paypal_signatures import PayPalSignatures
 from api.pricing import Prices
-from api.rate_limits import RateLimits
+from api.rates import RateLimits
 from api.request_limits import RequestLimitMiddleware
 from api.route_index import RouteIndex
 from api.routes import registry
@@ -35,14 +34,16 @@ from api.routes.base import PREFIX
 from api.services import Services
 from api.temporal import connect
 from api.tenants import Tenants
+from api.tracing import TracingMiddleware
+from billing.core import garbage
 from billing.core.database import Database, open_database
 from billing.core.settings import PRODUCTION, Settings
+from billing.core.tracing import open_tracing
 from billing.money.documents.press import Press
 from billing.money.payments.pay_links import PayLinks
 from gateways.pricing import HttpPrices
 
 TITLE: Final = "durable-billing"
-GARBAGE_AFTER: Final = 20_000
 _logger = logging.getLogger("api")
 
 
@@ -66,6 +67,7 @@ def create_app(
     routes = [serve(app, route) for route in registry.routes(billing=settings.billing_enabled)]
     app.router.routes += [RouteIndex(routes), *routes]
     openapi.install(app)
+    guide.install(app)
     if settings.billing_enabled:
         pay_page.install(app)
     problems.install(app)
@@ -77,6 +79,8 @@ def create_app(
     app.add_middleware(RequestLimitMiddleware)
     app.add_middleware(metrics.MetricsMiddleware)
     app.add_middleware(AliasMiddleware)
+    if services.tracing is not None:
+        app.add_middleware(TracingMiddleware, tracing=services.tracing)
     app.add_middleware(CorrelationMiddleware)
     app.add_middleware(EdgeMiddleware, settings=settings)
     return app
@@ -90,7 +94,7 @@ def _services(settings: Settings, database: Database | None, temporal: Client | 
         database=database,
         verifier=open_verifier(settings, keys),
         tenants=Tenants(database),
-        rates=RateLimits(settings),
+        rates=RateLimits(settings, database),
         inbox=Inbox(database),
         hold_batcher=HoldBatcher(database),
         prices=_prices(settings, database),
@@ -100,6 +104,7 @@ def _services(settings: Settings, database: Database | None, temporal: Client | 
         paypal=PayPalSignatures(settings),
         jwks=keys,
         temporal_client=temporal,
+        tracing=open_tracing(settings, "api"),
     )
 
 
@@ -117,28 +122,21 @@ def _lifespan(services: Services, *, owns_database: bool) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if services.temporal_client is None:
-            services.temporal_client = await connect(services.settings)
+            services.temporal_client = await connect(services.settings, services.tracing)
         async with (
             metrics.served(services.settings),
             refreshed(services.jwks),
             services.pulse.beating(),
             gauging(services.database),
         ):
-            _freeze_startup_objects()
+            garbage.settle()
             _logger.info("API ready on port %d", services.settings.service_port)
             yield
         await services.prices.close()
         await services.press.close()
+        if services.tracing is not None:
+            await services.tracing.close()
         if owns_database:
             await services.database.close()
 
     return lifespan
-
-
-def _freeze_startup_objects() -> None:
-    """Freeze start-up objects: full collections cost a quarter of the CPU under load. Requests
-    leave few reference cycles, so collections also run less often.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_AFTER)

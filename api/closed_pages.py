@@ -11,7 +11,7 @@ from api.dependencies import OperatorGate
 from api.routes.base import PREFIX
 from billing.core.errors import BillingError
 
-CLOSED: Final = ("/docs", "/health/detailed", f"{PREFIX}/openapi.json")
+CLOSED: Final = ("/docs", "/guide", "/health/detailed", f"{PREFIX}/openapi.json")
 _gate: Final = OperatorGate(SERVICE)
 
 

@@ -1,6 +1,6 @@
 """One correlation id per request: the caller's own or a new one, returned in the answer.
 
-Logs, audit rows, workflow memos, Stripe metadata and published events carry it.
+Logs, audit rows, matters, published events and the headers of workflows and activities carry it.
 """
 
 import re
@@ -26,7 +26,7 @@ class CorrelationMiddleware:
             return
         own = _sent(scope)
         mark = context.correlation_id.set(own.decode())
-        actor = context.actor.set("anonymous")
+        actor, account = context.actor.set("anonymous"), context.account.set(None)
 
         async def reply(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -36,6 +36,7 @@ class CorrelationMiddleware:
         try:
             await self._app(scope, receive, reply)
         finally:
+            context.account.reset(account)
             context.actor.reset(actor)
             context.correlation_id.reset(mark)
 

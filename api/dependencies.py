@@ -17,6 +17,7 @@ from temporalio.client import Client
 
 from api.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated
 from api.problem_codes import not_found
+from api.rate_limits import may_move_money
 from api.services import Services
 from api.tenants import Tenant
 from api.unknown_parameters import refuse_unknown
@@ -145,6 +146,7 @@ class UseCall(Call):
         account = await self.services.tenants.find(name)
         if account is None:
             raise not_found("MERCHANT_NOT_FOUND")
+        context.account.set(account.id)
         await check_platform(self.sent, [account], self.services)
         return AccountCall(self.caller, self.services, account)
 
@@ -159,7 +161,9 @@ class _Gate(SecurityBase):
         self.roles = ALLOWED[needs]
 
     async def prove(self, request: Request, sent: dict[bytes, str]) -> tuple[Caller, Services]:
-        """The caller. 401 without a valid token, 429 over the rate, 403 without the role."""
+        """The caller. 401 without a valid token, 429 over the rate, 403 without the role, and 503
+        for what may move money while billing is parked.
+        """
         services: Services = request.app.state.services
         try:
             caller = await services.verifier.verify(sent.get(b"authorization"))
@@ -167,11 +171,13 @@ class _Gate(SecurityBase):
             services.rates["reads"].hit(f"address {request.client.host if request.client else ''}")
             raise
         named = sent.get(b"x-account-id", "") if caller.operates else ""
-        services.rates.count(
+        await services.rates.count(
             request, f"caller {caller.account} {caller.subject} {named}", caller.roles
         )
         if caller.roles.isdisjoint(self.roles):
             raise NotAllowed("FORBIDDEN", f"this needs the role {self.needs}")
+        if may_move_money(request.method, request.scope["path"]):
+            await services.barrier.refuse()
         if request.scope["query_string"]:
             refuse_unknown(request)
         context.actor.set(caller.actor)
@@ -195,6 +201,7 @@ class TenantGate(_Gate):
             if named and named != caller.account and not (account and account.answers_to(named)):
                 raise not_found("MERCHANT_NOT_FOUND")
         if account is not None:
+            context.account.set(account.id)
             await check_platform(sent, [account], services)
         return account
 
@@ -282,6 +289,7 @@ async def account_named(connection: AsyncConnection, name: str) -> Account:
     account = await accounts.find(connection, name)
     if account is None:
         raise not_found("MERCHANT_NOT_FOUND")
+    context.account.set(account.id)
     return account
 
 

@@ -21,3 +21,11 @@ async def undone(
             raise _Undone
     except _Undone:
         return
+
+
+def undone_if(
+    dry_run: bool,
+    transaction: AbstractAsyncContextManager[AsyncConnection],
+) -> AbstractAsyncContextManager[AsyncConnection]:
+    """The transaction as it is, or rolled back at its end where it is a dry run."""
+    return undone(transaction) if dry_run else transaction

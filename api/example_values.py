@@ -21,7 +21,7 @@ _END: Final = "2027-02-01T09:00:00Z"
 _IDS: Final = {
     name: prefix + _TAIL
     for prefix, names in {
-        ids.ACCOUNT: ("account_id", "user"),
+        ids.ACCOUNT: ("account_id", "user", "account_ids"),
         ids.ADDRESS: ("address_id",),
         ids.ADJUSTMENT: ("adjustment_id",),
         ids.ATTEMPT: ("attempt_id",),
@@ -47,7 +47,7 @@ _IDS: Final = {
         QUOTA_ID: ("quota_id", "subject_id"),
         ids.REFUND: ("refund_id",),
         ids.SETUP_INTENT: ("setup_intent_id",),
-        ids.SUBSCRIPTION: ("subscription_id", "subscription"),
+        ids.SUBSCRIPTION: ("subscription_id", "subscription", "subscription_ids"),
         ids.TOP_UP: ("top_up_id",),
         ids.TRANSACTION: ("transaction_id",),
         ids.TRIAL: ("trial_id",),
@@ -70,7 +70,7 @@ _NOTHING: Final = (
     "stripe_event_id stripe_invoice_id stripe_subscription_id target undecided voids line2 "
     "state commitment dunning resumption checkout_url detail organization_id session_id "
     "minimum_cents billing_threshold_cents monthly_cap_cents transaction_reference tiers "
-    "settlement seats days_until_due"
+    "settlement seats days_until_due refused"
 )
 
 _MONEY: Final = {
@@ -232,6 +232,7 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "ResumeBody": {"payment_method_id": _IDS["payment_method_id"]},
     "RetryBody": {"payment_method_id": _IDS["payment_method_id"]},
     "SetupBody": {"make_default": True},
+    "SteerBody": {"past_due_from": "2027-01-31T09:00:00Z"},
     "SubscribeBody": {"interval": "month", "payment_method_id": _IDS["payment_method_id"]},
     "ThresholdBody": {"reason": "a new customer"},
     "UseBody": {"product_id": "gpt-4"},

@@ -79,7 +79,7 @@ class _Writer:
         if "$ref" not in schema:
             return schema
         named = schema["$ref"].removeprefix(_REF)
-        return {**self.schemas[named], "title": named}
+        return {**self.schemas[named], **schema, "title": named}
 
     def _whole(self, schema: Schema) -> dict[str, Any]:
         own = PARTS.get(schema["title"], {})

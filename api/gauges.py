@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from itertools import accumulate
 from typing import Final
 
 from prometheus_client import Gauge
@@ -28,6 +29,11 @@ CHARGES: Final = Gauge(
     "Tries of a card that began within the hour, by outcome and class of decline",
     ["outcome", "decline_class"],
 )
+LATENESS: Final = Gauge(
+    "billing_lateness_seconds_bucket",
+    "Steps of the last ten minutes, done or due, that are at most so late; without test clocks",
+    ["le"],
+)
 ALIVE: Final = Gauge("billing_processes_alive", "Processes that show signs of life", ["kind"])
 SILENT: Final = Gauge("billing_processes_silent", "Processes that fell silent", ["kind"])
 CLOCK: Final = Gauge(
@@ -38,6 +44,7 @@ BUSY: Final = Gauge(
 )
 BOOKS: Final = Gauge("billing_books_wrong", "Invariants that the hourly audit found broken")
 AUDITED: Final = Gauge("billing_books_audited_timestamp_seconds", "Time of the last hourly audit")
+PARKED: Final = Gauge("billing_parked", "1 while nothing may move money")
 LOOKED: Final = Gauge("billing_looked_timestamp_seconds", "Time of the look behind these gauges")
 _logger = logging.getLogger("api.gauges")
 
@@ -70,10 +77,13 @@ def show(figures: Figures) -> None:
     CHARGES.clear()
     for charges in figures.charges:
         CHARGES.labels(charges.outcome, charges.decline_class).set(charges.count)
+    for bound, count in zip((*store.LATE_SECONDS, "+Inf"), accumulate(figures.late), strict=True):
+        LATENESS.labels(bound).set(count)
     _show_processes(figures)
     if figures.books is not None:
         BOOKS.set(len(figures.books.wrong))
         AUDITED.set(figures.books.ran_at.timestamp())
+    PARKED.set(figures.parking is not None)
     LOOKED.set(figures.at.timestamp())
 
 

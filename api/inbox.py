@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextvars import Context
 from typing import Final
 
 from temporalio.client import Client
@@ -56,7 +57,8 @@ class Notifier:
         """Queue a notification; while there are few tasks none waits for another's answer."""
         self._waiting.setdefault(matter.workflow_id, (matter, event_id))
         if len(self._tasks) < NOTIFIED_AT_ONCE:
-            task = asyncio.create_task(self._work(client))
+            # Apart from any request: it speaks for several, and the matter keeps its own id.
+            task = asyncio.create_task(self._work(client), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

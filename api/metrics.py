@@ -1,4 +1,7 @@
-"""Counts and durations of requests for Prometheus, on their own port, and the request log."""
+"""Counts and durations of requests for Prometheus, on their own port, and the request log.
+
+A line of the log is written for each write and for what was refused or slow.
+"""
 
 import logging
 from collections.abc import AsyncIterator
@@ -10,6 +13,7 @@ from typing import Final
 from prometheus_client import Counter, Histogram, start_http_server
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.rate_limits import READS, class_of
 from billing.core.settings import Settings
 
 REQUESTS: Final = Counter(
@@ -29,7 +33,7 @@ _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "O
 
 
 class MetricsMiddleware:
-    """Counts and times each request by the template of its route; logs refused and slow ones."""
+    """Counts and times each request by the template of its route; logs some."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -61,12 +65,18 @@ def _note(scope: Scope, status: int, seconds: float) -> None:
     count, times = _kept(method, route, status)
     count.inc()
     times.observe(seconds)
-    level = logging.INFO if status >= 400 or seconds > SLOW_SECONDS else logging.DEBUG
+    told = status >= 400 or seconds > SLOW_SECONDS or _is_told(method, scope["path"])
+    level = logging.INFO if told else logging.DEBUG
     if _requests.isEnabledFor(level):
         # The token in the path of a payment page lets its reader pay.
         path = PAY_PREFIX if scope["path"].startswith(PAY_PREFIX) else scope["path"]
         extra = {"status": status, "milliseconds": round(seconds * 1000), "path": path}
         _requests.log(level, "%s %s: %d", method, route, status, extra=extra)
+
+
+def _is_told(method: str, path: str) -> bool:
+    """A line for each write. Uses come by the thousand, and each leaves a record of its own."""
+    return method not in READS and class_of(method, path) != "metering"
 
 
 @cache

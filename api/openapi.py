@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.staticfiles import StaticFiles
 
-from api import examples
+from api import examples, schema_names
 from api.dependencies import (
     ACCOUNT_HEADER,
     PLATFORM_HEADER,
@@ -21,6 +21,7 @@ from api.dependencies import (
 )
 from api.fastapi_internals import dependency_calls
 from api.problems import MEDIA_TYPE, responses
+from api.rate_limits import may_move_money
 
 STATIC: Final = Path(__file__).parent / "static"
 _CSP: Final = (
@@ -49,6 +50,7 @@ _SCRIPT: Final = """SwaggerUIBundle({{
 # Ids such as [E5] in docstrings refer to docs/rules.md; callers do not need them.
 _RULES: Final = re.compile(r"\s*\[[A-Z]\d+(?:(?:,\s| to |-)[A-Z]\d+)*\]")
 _PROSE: Final = frozenset({"description", "summary"})
+INTERNAL: Final = 500
 _BODY_CODES: Final = ("INVALID_JSON", "BODY_TOO_LARGE", "REQUEST_TIMEOUT")
 _PROBLEM: Final = {"$ref": "#/components/schemas/ProblemBody"}
 _RATE_HEADERS: Final = {
@@ -56,7 +58,7 @@ _RATE_HEADERS: Final = {
     for name, text in (
         ("RateLimit-Limit", "Requests of this class that the caller may send in a minute"),
         ("RateLimit-Remaining", "Those that are left"),
-        ("RateLimit-Reset", "Seconds until the oldest of them is forgotten"),
+        ("RateLimit-Reset", "Seconds until there are more"),
     )
 }
 _ACCOUNT_PARAMETERS: Final = (
@@ -95,9 +97,13 @@ def _document(app: FastAPI) -> dict[str, Any]:
                 isinstance(gate, (TenantGate, OperatorGate)) for gate in dependency_calls(route)
             ):
                 for method in route.methods or ():
-                    _say_what_every_route_answers(operations[method.lower()])
+                    parkable = may_move_money(method, route.path_format)
+                    _say_what_every_route_answers(operations[method.lower()], parkable=parkable)
+            for operation in operations.values():
+                _say_that_it_may_fail(operation)
         _say_errors_are_problems(document)
         examples.add(document)
+        schema_names.add(document)
         for name, schema in document["components"]["schemas"].items():
             schema["title"] = name
         app.openapi_schema = _without_rules(document)
@@ -123,9 +129,10 @@ def api_routes(app: FastAPI) -> list[APIRoute]:
     return [route for route in app.routes if isinstance(route, APIRoute)]
 
 
-def _say_what_every_route_answers(operation: dict[str, Any]) -> None:
+def _say_what_every_route_answers(operation: dict[str, Any], *, parkable: bool) -> None:
     """Add what is refused before a handler runs, and the headers of the caller's rate."""
     codes = ["BAD_REQUEST", *(_BODY_CODES if "requestBody" in operation else ())]
+    codes += ["BILLING_PARKED"] if parkable else []
     answers = operation["responses"]
     for status, entry in responses(*codes).items():
         known = answers.setdefault(str(status), {"description": entry["description"]})
@@ -134,6 +141,14 @@ def _say_what_every_route_answers(operation: dict[str, Any]) -> None:
     for status, answer in answers.items():
         if status < "3" or status == "429":
             answer.setdefault("headers", {}).update(_RATE_HEADERS)
+
+
+def _say_that_it_may_fail(operation: dict[str, Any]) -> None:
+    """Add the answer of a route of any kind in which something breaks."""
+    (entry,) = (one for status, one in responses().items() if status == INTERNAL)
+    shown = {MEDIA_TYPE: entry["content"][MEDIA_TYPE] | {"schema": _PROBLEM}}
+    entry = {"description": entry["description"], "content": shown}
+    operation["responses"].setdefault(str(INTERNAL), entry)
 
 
 def _say_errors_are_problems(document: dict[str, Any]) -> None:

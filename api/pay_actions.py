@@ -1,7 +1,10 @@
 """The payer's ways: the link to the payment page beside an action, and PayPal, where offered."""
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Required, cast
 from uuid import UUID
+
+from typing_extensions import TypedDict
 
 from api.dependencies import AccountCall
 from billing.core.clock import real_now
@@ -12,13 +15,32 @@ from billing.money.payments.schemas import PAYPAL
 _IN_A_BROWSER: Final = ("confirm_card", "redirect")
 
 
+class NextAction(TypedDict, total=False):
+    """The payer's next action: what else it holds depends on its `type`.
+
+    `confirm_card` has the `client_secret` for Stripe.js, `redirect` the `url` to go to; both have
+    in `pay_url` a page of this service that does it. `manual` has the `payment_reference` to send
+    money under, for `invoice_id`, and how much.
+    """
+
+    type: Required[Literal["none", "confirm_card", "redirect", "manual", "wait"]]
+    client_secret: str
+    url: str
+    pay_url: str
+    invoice_id: str
+    payment_reference: str
+    amount_cents: int
+    currency: str
+
+
 def with_page(
-    links: PayLinks, action: dict[str, Any], account_id: UUID, kind: Kind, subject_id: UUID
-) -> dict[str, Any]:
+    links: PayLinks, action: Mapping[str, Any], account_id: UUID, kind: Kind, subject_id: UUID
+) -> NextAction:
     """The action, with `pay_url` where the page can be used for it."""
     if action["type"] not in _IN_A_BROWSER:
-        return action
-    return action | {"pay_url": links.url(account_id, kind, subject_id, real_now())}
+        return cast("NextAction", action)
+    page = links.url(account_id, kind, subject_id, real_now())
+    return cast("NextAction", {**action, "pay_url": page})
 
 
 def offers_paypal(call: AccountCall) -> bool:

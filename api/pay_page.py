@@ -5,19 +5,18 @@ look through mails open it too; the button asks for the payment. The card's numb
 browser to Stripe, or to the stand-in.
 """
 
-import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 from fastapi import FastAPI
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from api.auth import BILLING, Caller
 from api.dependencies import AccountCall
+from api.html_pages import page
 from api.routes.invoices import next_action_of, offer
 from api.routes.payment_methods import setup_action
 from api.services import Services
@@ -25,7 +24,6 @@ from api.workflow_calls import need_temporal
 from billing.core import context, ids
 from billing.core.clock import real_now
 from billing.core.errors import BillingError, NotFound
-from billing.core.money import show_money
 from billing.money.invoices import store as invoice_store
 from billing.money.payment_methods import card_setup
 from billing.money.payments import store as payment_store
@@ -33,18 +31,10 @@ from billing.money.payments.pay_links import PayLink
 from billing.platform.accounts import store as accounts
 
 PATH: Final = "/pay/{token}"
-_TEMPLATES: Final = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-)
-_TEMPLATES.filters["money"] = show_money
+BACK: Final = "/pay/back"
 _STRIPE: Final = (
     "script-src 'nonce-{nonce}' https://js.stripe.com; frame-src https://js.stripe.com"
     " https://hooks.stripe.com; connect-src https://api.stripe.com; form-action 'self'"
-)
-_POLICY: Final = (
-    "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; frame-ancestors 'none'; "
 )
 _ENDED: Final = {
     "paid": ("Paid", "Thank you. Nothing more is to be done."),
@@ -60,7 +50,7 @@ class Standing:
 
     title: str
     text: str
-    action: dict[str, Any]
+    action: Mapping[str, Any]
     verb: str = "Pay"
     more: dict[str, Any] | None = None
     """The invoice, its lines and its issuer."""
@@ -71,10 +61,23 @@ class Standing:
         return self.action["type"] in ("confirm_card", "redirect", "ask")
 
 
+_CAME_BACK: Final = Standing(
+    "You are back",
+    "You may close this page. If you paid, the shop hears of it by itself, within moments.",
+    {"type": "none"},
+)
+
+
 def install(app: FastAPI) -> None:
     """Serve the page, beside the API and outside of its document."""
+    app.add_route(BACK, _back, methods=["GET"], include_in_schema=False)
     app.add_route(PATH, _show, methods=["GET"], include_in_schema=False)
     app.add_route(PATH, _begin, methods=["POST"], include_in_schema=False)
+
+
+async def _back(_: Request) -> HTMLResponse:
+    """The page for a payer who comes back from the provider, where the caller named none."""
+    return _page("pay.html", _CAME_BACK)
 
 
 async def _show(request: Request) -> HTMLResponse:
@@ -99,6 +102,7 @@ async def _begin(request: Request) -> HTMLResponse:
     standing = await _standing(call, link)
     if standing.action["type"] == "ask":
         try:
+            await call.services.barrier.refuse()
             await need_temporal(call)
             await offer(call, link.subject_id)
         except BillingError as refused:
@@ -174,7 +178,9 @@ async def _invoice(call: AccountCall, invoice_id: UUID) -> Standing:
         except NotFound:
             return Standing("Nothing here", "This link leads nowhere.", {"type": "none"})
         tries = await payment_store.attempts_of(connection, invoice_id)
-        action = await next_action_of(connection, invoice, tries, call.services.pay_links)
+        action: Mapping[str, Any] = await next_action_of(
+            connection, invoice, tries, call.services.pay_links
+        )
         more = {
             "invoice": invoice,
             "lines": await invoice_store.lines(connection, invoice_id),
@@ -209,13 +215,10 @@ def _page(
     policy: str = "form-action 'self'",
     **names: Any,
 ) -> HTMLResponse:
-    nonce = secrets.token_urlsafe(16)
     shown = {"title": standing.title, "text": standing.text, "verb": standing.verb}
     blank = {"invoice": None, "lines": (), "issuer": None, "problem": None, "waits": False}
-    values = blank | shown | (standing.more or {}) | names | {"nonce": nonce}
-    headers = {
-        "Content-Security-Policy": (_POLICY + policy).format(nonce=nonce),
-        # The address has the token in it.
-        "Referrer-Policy": "no-referrer",
-    }
-    return HTMLResponse(_TEMPLATES.get_template(template).render(values), status, headers)
+    values = blank | shown | (standing.more or {}) | names
+    answer = page(template, status=status, policy=policy, **values)
+    # The address has the token in it.
+    answer.headers["Referrer-Policy"] = "no-referrer"
+    return answer

@@ -5,13 +5,14 @@ from typing import Any, Protocol, Self, TypeVar
 
 from api.auth import BILLING
 from api.dependencies import ALLOWED, Call
+from api.pay_actions import NextAction
 
 
 class Actionable(Protocol):
     """An answer that says what its payer does next."""
 
     @property
-    def next_action(self) -> dict[str, Any]:
+    def next_action(self) -> NextAction:
         """`type`, and beside it what the payer needs for it."""
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self:

@@ -58,6 +58,8 @@ CODES: Final[dict[str, Problem]] = {
     "CURRENCY_NOT_CHARGED": Problem(409, "no card can be charged in CLF"),
     "PAYMENT_METHOD_NOT_OFFERED": Problem(409, "PayPal is not offered here"),
     "PRICE_NOT_OFFERED": Problem(409, "the subscription has the price of now"),
+    "PRICE_NOT_FOUND": Problem(404, "plan pro has no version 3 of this price"),
+    "CREDITED_BEFORE": Problem(409, "a part of this invoice was taken back before: see it"),
     "PRICE_CHANGED": Problem(409, "the price is another now: look at it and ask again"),
     "INSUFFICIENT_CREDITS": Problem(402, "5.00 credits are needed, 2.00 are available"),
     "HOLD_NOT_FOUND": Problem(404, "no such hold"),
@@ -151,6 +153,7 @@ CODES: Final[dict[str, Problem]] = {
     # Dunning
     "DUNNING_CASE_NOT_FOUND": Problem(404, "no such dunning case"),
     "DUNNING_CASE_CLOSED": Problem(409, "this case is recovered"),
+    "NOTHING_OVERDUE": Problem(409, "nothing of this subscription waits for this"),
     "INVALID_EXTENSION": Problem(422, "a case can be extended by 1 to 90 days"),
     # Matters and the inbox
     "MATTER_NOT_FOUND": Problem(404, "no such matter"),
@@ -160,6 +163,7 @@ CODES: Final[dict[str, Problem]] = {
     "WEBHOOK_HAS_OWNER": Problem(409, "only an event that is nobody's can be dismissed"),
     # The service and its parts
     "INTERNAL": Problem(500, "internal error; the logs have it under this correlation id"),
+    "BILLING_PARKED": Problem(503, "billing is parked: nothing moves money until billing unpark"),
     "DATABASE_UNAVAILABLE": Problem(503, "the database is unavailable; nothing was changed"),
     "TEMPORAL_UNAVAILABLE": Problem(503, "Temporal is unavailable; nothing was changed"),
     "UNAVAILABLE": Problem(503, "a part of the service is unavailable; nothing was changed"),

@@ -1,20 +1,15 @@
-"""Requests per caller in a moving window of this process, one rate for each class of routes.
+"""Requests per caller in a moving window of this process, and the classes of routes.
 
 Money is what customers write, metering what services ask before and after each use, and reads are
 all the rest.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping, Set
 from math import ceil
 from time import monotonic
 from typing import Final, Literal, NamedTuple
 
-from fastapi import Request
-
-from api.auth import SERVICE
 from billing.core.errors import BillingError
-from billing.core.settings import Settings
 
 RateClass = Literal["money", "metering", "reads"]
 HEADERS: Final = "billing.rate"
@@ -22,8 +17,10 @@ HEADERS: Final = "billing.rate"
 WATCHED_CALLERS: Final = 50_000
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 _UNITS: Final = ", ".join(_SECONDS)
-_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _CUSTOMERS: Final = "/api/v1/billing/"
+_OPERATORS: Final = "/api/v1/admin/"
+_SIGN_UPS: Final = "/api/v1/admin/accounts"
 _METERING: Final = (
     "/api/v1/usage/", "/api/v1/quota/", "/api/v1/billing/calculate", "/api/v1/billing/process",
     "/api/v1/billing/credits/holds",
@@ -37,7 +34,7 @@ class RateLimited(BillingError):
 
 
 class Standing(NamedTuple):
-    """The rate, the requests that are left of it, and the seconds until the oldest is forgotten."""
+    """The rate, the requests that are left of it, and the seconds until more are."""
 
     limit: int
     remaining: int
@@ -73,59 +70,31 @@ class RateLimit:
         while times and times[0] + self.seconds <= now:
             times.popleft()
         if len(times) == self.amount:
-            raise RateLimited(
-                "RATE_LIMITED",
-                f"more than {self.amount} requests in {self.seconds} seconds",
-                retry_after=max(1, ceil(times[0] + self.seconds - now)),
-            )
+            raise self.refused(max(1, ceil(times[0] + self.seconds - now)))
         times.append(now)
         return Standing(
             self.amount, self.amount - len(times), max(1, ceil(times[0] + self.seconds - now))
         )
 
-
-class RateLimits(Mapping[RateClass, RateLimit]):
-    """The rate of each class, from settings."""
-
-    def __init__(self, settings: Settings) -> None:
-        every = settings.rate_limit
-        self._limits: dict[RateClass, RateLimit] = {
-            "money": RateLimit(every or settings.rate_limit_money),
-            "metering": RateLimit(every or settings.rate_limit_metering),
-            "reads": RateLimit(every or settings.rate_limit_reads),
-        }
-
-    def count(self, request: Request, caller: str, roles: Set[str]) -> None:
-        """Count a request of its class, and leave the headers about it in its scope.
-
-        Services meter without a limit. Errors: RATE_LIMITED.
-        """
-        kind = class_of(request.method, request.scope["path"])
-        if kind == "metering" and SERVICE in roles:
-            return
-        rate = self._limits[kind]
-        try:
-            standing = rate.hit(caller)
-        except RateLimited as refused:
-            standing = Standing(rate.amount, 0, refused.fields["retry_after"])
-            raise
-        finally:
-            request.scope[HEADERS] = standing.headers()
-
-    def __getitem__(self, name: RateClass) -> RateLimit:
-        return self._limits[name]
-
-    def __iter__(self) -> Iterator[RateClass]:
-        return iter(self._limits)
-
-    def __len__(self) -> int:
-        return len(self._limits)
+    def refused(self, seconds: int) -> RateLimited:
+        """The refusal of one request too many, to be sent again after so long."""
+        words = f"more than {self.amount} requests in {self.seconds} seconds"
+        return RateLimited("RATE_LIMITED", words, retry_after=seconds)
 
 
 def class_of(method: str, path: str) -> RateClass:
     """The class of a request by its canonical path."""
-    if method in _READS:
+    if method in READS:
         return "reads"
     if path.startswith(_METERING):
         return "metering"
     return "money" if path.startswith(_CUSTOMERS) else "reads"
+
+
+def may_move_money(method: str, path: str) -> bool:
+    """True for writes of customers and operators by the canonical path: not for metering's, and not
+    for the opening of an account.
+    """
+    if class_of(method, path) == "money":
+        return True
+    return method not in READS and path.startswith(_OPERATORS) and path != _SIGN_UPS

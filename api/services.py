@@ -16,14 +16,16 @@ from api.jwks import Jwks
 from api.paypal_signatures import PayPalSignatures
 from api.pricing import Prices
 from api.problem_codes import unavailable
-from api.rate_limits import RateLimits
+from api.rates import RateLimits
 from api.tenants import Tenants
 from api.usage_batcher import UsageBatcher
 from billing.core.database import Database
 from billing.core.settings import Settings
+from billing.core.tracing import Tracing
 from billing.matters.schemas import of_account
 from billing.money.documents.press import Press
 from billing.money.payments.pay_links import PayLinks
+from billing.platform.parking.service import Barrier
 from billing.platform.processes.service import Pulse
 
 
@@ -47,13 +49,16 @@ class Services:
     health: HealthChecks = field(default_factory=HealthChecks)
     notifier: Notifier = field(default_factory=Notifier)
     temporal_client: Client | None = None
+    tracing: Tracing | None = None
     deliveries: DeliveryCount = field(default_factory=DeliveryCount)
     usage_batcher: UsageBatcher = field(init=False)
     pulse: Pulse = field(init=False)
+    barrier: Barrier = field(init=False)
 
     def __post_init__(self) -> None:
         self.usage_batcher = UsageBatcher(self.database, self.wake)
         self.pulse = Pulse(self.database, "api", self.deliveries.told)
+        self.barrier = Barrier(self.database)
 
     def wake(self, accounts: Iterable[UUID]) -> None:
         """Have the matters of accounts notified that their rows changed; it does not wait."""

@@ -4,10 +4,13 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import TLSConfig
 
+from billing.core import context
 from billing.core.settings import Settings
+from billing.core.tracing import Tracing
+from workflows.interceptors import interceptors
 
 
-async def connect(settings: Settings) -> Client:
+async def connect(settings: Settings, tracing: Tracing | None = None) -> Client:
     """A lazy client for the configured server or Temporal Cloud."""
     key, tls = settings.temporal_api_key, settings.temporal_tls_parts
     return await Client.connect(
@@ -16,5 +19,6 @@ async def connect(settings: Settings) -> Client:
         data_converter=pydantic_data_converter,
         api_key=key.get_secret_value() if key else None,
         tls=False if tls is None else TLSConfig(**tls),
+        interceptors=interceptors(context.correlation_id.get, tracing.tracer if tracing else None),
         lazy=True,
     )

@@ -3,7 +3,9 @@
 After the commit no answer is a 5xx: the sweeper starts what a failed call left behind.
 """
 
+import asyncio
 import logging
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
@@ -35,6 +37,12 @@ async def wait_until_done(call: Call, matter: Matter) -> None:
     except (RPCError, Unavailable, RuntimeError) as error:
         _logger.warning("%s left to the sweeper: %s", matter.workflow_id, type(error).__name__)
     await failpoint("api.started")
+
+
+async def wait_until_all_done(call: Call, matters: Iterable[Matter]) -> None:
+    """The same for each of them, once, all at a time."""
+    found = {one.workflow_id: one for one in matters}
+    await asyncio.gather(*(wait_until_done(call, one) for one in found.values()))
 
 
 async def ensure_started(call: Call, matter: Matter) -> None:

@@ -16,7 +16,7 @@ import psycopg
 from benchmarks.ground import Ground, Site
 from benchmarks.harness import ROUNDS, Report, pace, percentile
 from benchmarks.loads import Loads
-from billing.core import ids
+from billing.core import garbage, ids
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
 from billing.matters.effects import Rows, Work
@@ -81,6 +81,7 @@ async def _finalized(ground: Ground) -> list[float]:
         {"database_url": url, "database_operator_url": url, "BILLING_DATABASE_POOL_SIZE": AT_ONCE}
     )
     database, found = open_database(settings), []
+    garbage.settle()  # as the programs do
     accounts = ground.accounts[1:]
 
     async def finalize() -> None:
@@ -112,7 +113,7 @@ async def _finalize(database: Database, account_id: UUID) -> None:
         work = Work(Rows(), _facts())
         drafted = transitions.draft(work, _new(account_id))
         transitions.finalize(work, drafted)
-        await writer.write(connection, work.effects, AT, NUMBERING)
+        await writer.write(connection, work.effects, AT, NUMBERING, read_again=False)
 
 
 @asynccontextmanager

@@ -13,19 +13,22 @@ from cli import (
     catalog_commands,
     clock_commands,
     contract_commands,
+    error_table,
     invoice_commands,
     refund_command,
     repair_commands,
     stack_commands,
     state_table,
+    steer_command,
     subscription_commands,
     usage_commands,
 )
-from devstack.demo import show
+from cli.project import HAS_STACK
 
 app = typer.Typer(
     name="billing",
     no_args_is_help=True,
+    rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -47,18 +50,28 @@ def start(
     """Durable billing: run it, look at it, repair it."""
 
 
-app.command()(stack_commands.up)
-app.command()(stack_commands.down)
-app.command()(stack_commands.status)
-app.command()(show.demo)
+if HAS_STACK:
+    from cli import dev_commands
+    from devstack.demo import show
+
+    app.command()(dev_commands.up)
+    app.command()(dev_commands.down)
+    app.command()(dev_commands.status)
+    app.command()(show.demo)
 app.command()(state_table.states)
+app.command()(error_table.errors)
 app.command()(stack_commands.doctor)
 app.command()(stack_commands.token)
 app.command()(stack_commands.migrate)
 app.command()(repair_commands.verify)
 app.command()(repair_commands.rebuild)
+app.command()(repair_commands.park)
+app.command()(repair_commands.unpark)
+app.command()(repair_commands.reconcile)
+app.command()(repair_commands.skip_numbers)
 app.command()(repair_commands.ask_taxes)
 app.command()(refund_command.refund)
+app.command()(steer_command.steer)
 app.add_typer(catalog_commands.app, name="catalog")
 app.add_typer(clock_commands.app, name="clock")
 app.add_typer(contract_commands.app, name="contract")

@@ -3,15 +3,17 @@
 Both work on the running stack, or on the database that the environment names.
 """
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from cli.errors import StackError
+from cli.project import ROOT
+from cli.servers import use_database
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
-from devstack.options import ROOT
-from devstack.stack import use_database
 
 DEFAULT_FILE: Final = ROOT / "catalog.yaml"
 File = Annotated[Path, typer.Option(help="The catalog to read.", show_default="catalog.yaml")]
@@ -21,26 +23,49 @@ app = typer.Typer(help="What is sold: plans, prices, packs, costs.", no_args_is_
 
 @app.command()
 def diff(file: File = DEFAULT_FILE, data: Data = DEFAULT_DATA) -> None:
-    """Show what apply would change, whom it touches, what it does to the monthly revenue."""
+    """Show what apply would change, whom it touches, and their money."""
     from cli import catalog
 
     with reporting_errors():
         use_database(data.resolve())
-        changes = catalog.compare(file)
-    _say(change.words for change in changes)
+        changes = catalog.compare(catalog.read(file))
+    _show(catalog.words(changes))
 
 
 @app.command()
-def apply(file: File = DEFAULT_FILE, data: Data = DEFAULT_DATA) -> None:
-    """Sell exactly what the file says; whoever has bought keeps what was bought."""
+def apply(
+    file: File = DEFAULT_FILE,
+    yes: Annotated[bool, typer.Option("--yes", help="Go on without asking.")] = False,
+    allow_large_change: Annotated[
+        bool, typer.Option("--allow-large-change", help="Also prices that change by over 50 %.")
+    ] = False,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Show it, ask, and sell what the file says. Who has bought keeps what was bought."""
     from cli import catalog
 
     with reporting_errors():
         use_database(data.resolve())
-        changes = catalog.apply(file)
-    _say(change.words for change in changes)
+        wanted = catalog.read(file)
+        changes = catalog.compare(wanted)
+        _show(catalog.words(changes))
+        if not changes:
+            return
+        if not allow_large_change:
+            catalog.demand_small(changes)
+        if not yes:
+            _ask()
+        catalog.apply(wanted, changes)
+    typer.echo("applied")
 
 
-def _say(lines: Iterable[str]) -> None:
+def _show(lines: Iterable[str]) -> None:
     for line in list(lines) or ["nothing changes"]:
         typer.echo(line)
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise StackError("nothing is applied: nobody can be asked here, so say --yes")
+    if not typer.confirm("Apply this?"):
+        raise StackError("nothing is applied")

@@ -32,7 +32,7 @@ def advance(
     days: Annotated[int, typer.Option(help="How many days to let pass.", min=0)],
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Let days pass for a test account, and wait until its clock has arrived."""
+    """Let days pass for a test account, and wait for its clock."""
     with reporting_errors(), operator(data) as client:
         path = f"/admin/accounts/{account}/clock"
         clock = content(client.post(path, json={"advance_days": days}))

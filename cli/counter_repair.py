@@ -9,7 +9,7 @@ from billing.core.database import Database, open_database
 from billing.core.settings import Settings
 from billing.metering.usage import counter_rebuild
 from billing.platform.accounts import store as accounts
-from devstack.errors import StackError
+from cli.errors import StackError
 
 PAGE: Final = 500
 Tell = Callable[[str], None]

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import httpx2
 import psycopg
@@ -32,13 +32,13 @@ from billing.insight.health import service as health
 from billing.insight.health.rules import ill, unknown, well
 from billing.insight.health.schemas import Sign
 from billing.insight.integrity import service as integrity
+from cli.errors import StackError
+from cli.provision import newest
 from cli.verify import compare_workflows
-from devstack.binaries import postgres_bin, temporal_program
-from devstack.control import StackControl
-from devstack.errors import StackError
-from devstack.provision import newest
-from devstack.stack import StackInfo
 from workflows import pollers, visibility
+
+if TYPE_CHECKING:
+    from devstack.stack import StackInfo
 
 PATIENCE_SECONDS: Final = 20.0
 """A check that takes longer has found that something hangs."""
@@ -58,7 +58,7 @@ class Patient:
     settings: Settings
     database: Database
     temporal: Client
-    stack: StackInfo | None
+    stack: "StackInfo | None"
 
 
 Check = Callable[[Patient], Awaitable[Iterable[Sign]]]
@@ -69,6 +69,8 @@ async def children(patient: Patient) -> Iterable[Sign]:
     stack = patient.stack
     if stack is None:
         return []
+    from devstack.control import StackControl
+
     status = await StackControl(stack.control).status()
     if unwell := [f"{name} is {s.state}" for name, s in status.items() if s.state != "ready"]:
         return [ill("parts", f"{', '.join(unwell)}: see {stack.logs}")]
@@ -80,6 +82,8 @@ async def installed(patient: Patient) -> Iterable[Sign]:
     """Versions of what runs on this machine."""
     if patient.stack is None:
         return [well("installed", f"Python {platform.python_version()}, {_stripe()}")]
+    from devstack.binaries import postgres_bin, temporal_program
+
     postgres = _said(postgres_bin() / "postgres", "--version")
     temporal = _said(temporal_program(), "--version")
     words = f"Python {platform.python_version()}, {postgres}, {temporal}, {_stripe()}"
@@ -167,7 +171,7 @@ CHECKS: Final[dict[str, Check]] = {
 """By the name under which a check that cannot be made is told."""
 
 
-def examine(settings: Settings, stack: StackInfo | None, console: Console) -> bool:
+def examine(settings: Settings, stack: "StackInfo | None", console: Console) -> bool:
     """Print every sign; true when all could be looked at and are well."""
     found = asyncio.run(signs(settings, stack))
     table = Table.grid(padding=(0, 2))
@@ -179,7 +183,7 @@ def examine(settings: Settings, stack: StackInfo | None, console: Console) -> bo
     return all(sign.state == "well" for sign in found)
 
 
-async def signs(settings: Settings, stack: StackInfo | None) -> list[Sign]:
+async def signs(settings: Settings, stack: "StackInfo | None") -> list[Sign]:
     """Every sign, in the order of the checks."""
     async with _patient(settings, stack) as patient:
         found = [await _asked(name, check, patient) for name, check in CHECKS.items()]
@@ -198,7 +202,7 @@ async def _asked(name: str, check: Check, patient: Patient) -> Iterable[Sign]:
 
 
 @asynccontextmanager
-async def _patient(settings: Settings, stack: StackInfo | None) -> AsyncIterator[Patient]:
+async def _patient(settings: Settings, stack: "StackInfo | None") -> AsyncIterator[Patient]:
     opened = open_database(settings)
     try:
         yield Patient(settings, opened, await connect(settings), stack)

@@ -19,7 +19,7 @@ app = typer.Typer(help="Correct an invoice, or record money for it.", no_args_is
 
 @app.command()
 def void(invoice: Invoice, reason: Reason, key: Key = "", data: Data = DEFAULT_DATA) -> None:
-    """Take back all of an invoice that is not paid, by a credit note."""
+    """Take back all of an unpaid invoice, by a credit note."""
     _command(data, invoice, "void", {"reason": reason}, key)
 
 

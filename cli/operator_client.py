@@ -12,8 +12,8 @@ from typing import Any, Final
 import httpx2
 
 from cli import tokens
-from devstack.errors import StackError
-from devstack.stack import use_stack
+from cli.errors import StackError
+from cli.servers import use_stack
 
 TIMEOUT_SECONDS: Final = 30.0
 Json = dict[str, Any]

@@ -24,13 +24,16 @@ def refund(
         bool,
         typer.Option("--keep-subscription", help="It runs on, paid or not."),
     ] = False,
+    keep_credits: Annotated[
+        bool, typer.Option("--keep-credits", help="They stay: the price alone was too high.")
+    ] = False,
     key: Key = "",
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Give money of a payment back, with a credit note and without its credits."""
+    """Give money of a payment back. Its credits go, by a credit note."""
     body: Json = {
         "amount_cents": amount_cents, "reason": reason, "to": to, "reference": reference,
-        "keep_subscription": keep_subscription,
+        "keep_subscription": keep_subscription, "keep_credits": keep_credits,
     }  # fmt: skip
     with reporting_errors(), operator(data) as client:
         made = content(

@@ -1,10 +1,12 @@
-"""The verbs `billing verify` and `billing rebuild`: right books, a workflow for all that is open.
+"""The verbs `billing verify`, `rebuild`, `park` and `unpark`: right books, a workflow for all that
+is open, also after a restore.
 
-Both work on the running stack, or on the servers that the environment names.
+All work on the running stack, or on the servers that the environment names.
 """
 
 import asyncio
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -13,11 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from temporalio.service import RPCError
 
+from billing.core.errors import BillingError
 from billing.core.settings import Settings
 from billing.insight.integrity.schemas import Report
+from cli.errors import StackError
+from cli.servers import use_database
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
-from devstack.errors import StackError
-from devstack.stack import use_database
 
 T = TypeVar("T")
 
@@ -27,7 +30,7 @@ def verify(
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Evaluate every invariant of the books; exit code 1 when one is broken."""
+    """Evaluate every invariant of the books. Exit code 1: one is broken."""
     from cli import verify
 
     with reporting_errors():
@@ -41,7 +44,7 @@ def verify(
 
 
 def rebuild(data: Data = DEFAULT_DATA) -> None:
-    """Start every workflow that is missing, from what Postgres knows; safe to repeat."""
+    """Start every workflow that is missing, from the rows. It is safe to repeat."""
     from cli import rebuild as rebuilding
 
     console = Console(soft_wrap=True)
@@ -63,7 +66,7 @@ def ask_taxes(
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Have the tax provider asked for every account that it was never asked for."""
+    """Ask the tax provider for accounts it never was asked for."""
     from cli import ask_taxes
 
     with reporting_errors():
@@ -73,6 +76,60 @@ def ask_taxes(
             raise StackError("BILLING_TAX_PROVIDER is catalog: there is nobody to ask")
         count = _asked(ask_taxes.ask_taxes(settings, account=account))
     typer.echo(f"{count} accounts are about to be asked for")
+
+
+def park(
+    reason: Annotated[str, typer.Option(help="For whoever finds it parked.")],
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Let no step run and no money move, such as after a restore. `billing unpark` ends it."""
+    from cli import parking
+
+    with reporting_errors():
+        use_database(data.resolve())
+        typer.echo(asyncio.run(parking.park(Settings(), reason)))
+
+
+def unpark(data: Data = DEFAULT_DATA) -> None:
+    """Let steps run and money move again."""
+    from cli import parking
+
+    with reporting_errors():
+        use_database(data.resolve())
+        typer.echo(_asked(parking.unpark(Settings())))
+
+
+def skip_numbers(
+    number: Annotated[str, typer.Argument(help="The last that was given, such as INV-000123.")],
+    reason: Annotated[str, typer.Option(help="For whoever looks for the numbers in between.")],
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Give no number again that was given after the backup."""
+    from cli import parking
+
+    with reporting_errors():
+        use_database(data.resolve())
+        typer.echo(asyncio.run(parking.skip_numbers(Settings(), number, reason)))
+
+
+def reconcile(
+    since: Annotated[
+        datetime | None, typer.Option(help="UTC; an hour before the data ends when left out.")
+    ] = None,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Find and book what Stripe did after the backup."""
+    from cli import reconcile as reconciling
+
+    at = since.replace(tzinfo=UTC) if since else None
+    with reporting_errors():
+        use_database(data.resolve())
+        try:
+            counts = asyncio.run(reconciling.reconcile(Settings(), at, typer.echo))
+        except BillingError as error:
+            raise StackError(f"not done, repeat it: {error.detail}") from error
+    told = (f"{count} {what.replace('_', ' ')}" for what, count in sorted(counts.items()) if count)
+    typer.echo(", ".join(told) or "nothing of ours")
 
 
 def _asked(work: Coroutine[Any, Any, T]) -> T:

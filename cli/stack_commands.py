@@ -1,10 +1,9 @@
-"""The verbs that run a stack: up, down, status, token, migrate.
+"""The verbs doctor, token and migrate, and what every command shares.
 
 Each is a small function; the work is in the modules it calls.
 """
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,60 +13,22 @@ import typer
 from rich.console import Console
 
 from cli import tokens
-from devstack import launch
-from devstack.errors import StackError
-from devstack.options import CHILDREN, ROOT, ChildName, Options, Profile
-from devstack.progress import StartProgress, show_stack
-from devstack.stack import find_stack, read_stack, use_stack
+from cli.errors import StackError
+from cli.project import ROOT
+from cli.servers import find_stack, use_stack
 
 DEFAULT_DATA: Final = ROOT / ".data"
 
 Data = Annotated[
-    Path, typer.Option(envvar="STACK_DATA", help="The folder of the stack.", show_default=".data")
+    Path,
+    typer.Option(
+        envvar="STACK_DATA", help="The folder of the stack, .data unless said.", show_default=False
+    ),
 ]
 
 
-def up(
-    data: Data = DEFAULT_DATA,
-    free_ports: Annotated[bool, typer.Option(help="Free ports instead of the fixed ones.")] = False,
-    headless: Annotated[bool, typer.Option(help="Without Temporal's web page.")] = False,
-    only: Annotated[str, typer.Option(help="Parts by name, with commas.")] = "",
-    owner: Annotated[int | None, typer.Option(help="Stop when this process ends.")] = None,
-    test: Annotated[bool, typer.Option(help="Short timeouts and failpoints.")] = False,
-) -> None:
-    """Start the stack and keep it running."""
-    console = Console()
-    profile: Profile = "test" if test else "default"
-    begun = time.monotonic()
-    with reporting_errors(), StartProgress(console) as progress:
-        options = Options(
-            data=data.resolve(),
-            profile=profile,
-            free_ports=free_ports,
-            children=chosen_parts(only),
-            ui=not headless,
-            owner=owner,
-        )
-        running = launch.launch(options, progress)
-    console.print(f"ready in {time.monotonic() - begun:.1f} s; stop it with [bold]make down[/]")
-    show_stack(console, running.info)
-
-
-def down(data: Data = DEFAULT_DATA) -> None:
-    """Stop the stack; the data stays."""
-    with reporting_errors():
-        stopped = launch.stop(data.resolve())
-    Console().print("stopped" if stopped else f"no stack runs on {data}")
-
-
-def status(data: Data = DEFAULT_DATA) -> None:
-    """Show what runs and where."""
-    with reporting_errors():
-        show_stack(Console(), read_stack(data.resolve()))
-
-
 def doctor(data: Data = DEFAULT_DATA) -> None:
-    """Check whether the product is well; exit code 1 when something is wrong or cannot be asked."""
+    """Check whether the product is well. Exit code 1: something is wrong or cannot be asked."""
     from billing.core.settings import Settings
     from cli.doctor import examine
 
@@ -111,8 +72,11 @@ def migrate(
     revision: Annotated[str, typer.Argument(help="Where to; the newest when left out.")] = "head",
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Bring the database up to date (DATABASE_OWNER_URL, else the running stack's)."""
-    from devstack import provision
+    """Bring the database up to date.
+
+    It is that of DATABASE_OWNER_URL, else of the running stack.
+    """
+    from cli import provision
 
     with reporting_errors():
         use_stack(data.resolve())
@@ -150,11 +114,3 @@ def _database_errors() -> tuple[type[Exception], ...]:
 def _refuse(sentence: str) -> NoReturn:
     Console(stderr=True).print(sentence, style="red", highlight=False, soft_wrap=True)
     raise typer.Exit(1)
-
-
-def chosen_parts(only: str) -> tuple[ChildName, ...]:
-    """Parts named with commas, all when empty. Errors: StackError on an unknown name."""
-    names = [name.strip() for name in only.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in CHILDREN]:
-        raise StackError(f"no part {unknown[0]!r}: there are {', '.join(CHILDREN)}")
-    return tuple(name for name in CHILDREN if not names or name in names)

@@ -43,5 +43,5 @@ def render() -> str:
 
 
 def states() -> None:
-    """Print what each state of a subscription answers to each command."""
+    """Print how each state of a subscription takes each command."""
     Console(soft_wrap=True).print(render(), end="", markup=False, highlight=False)

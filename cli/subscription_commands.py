@@ -1,16 +1,20 @@
 """The verbs `billing subscription …`: what an operator does with a customer's plan, by the API."""
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Annotated
 from uuid import uuid4
 
+import httpx2
 import typer
 
-from cli.operator_client import content, operator
+from billing.core.money import show_money
+from cli.operator_client import Json, content, operator
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 Account = Annotated[str, typer.Argument(help="The account: acc_… or its external id")]
 Reason = Annotated[str, typer.Option(help="For the audit.")]
-DryRun = Annotated[bool, typer.Option(help="Say what it would do, and do nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and do nothing.")]
 Key = Annotated[str, typer.Option(help="The Idempotency-Key: the same one again repeats nothing.")]
 
 app = typer.Typer(help="Care for a subscription.", no_args_is_help=True)
@@ -46,7 +50,7 @@ def move_prices(
     dry_run: DryRun = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Move subscribers of an old price to that of now, with the next period of each."""
+    """Move subscribers of an old price to that of now. The next period of each has it."""
     with reporting_errors(), operator(data) as client:
         left = True
         while left:
@@ -57,6 +61,77 @@ def move_prices(
             )
             shown = content(answer)
             for one in shown["moves"]:
-                prices = f"{one['price_cents_before']} to {one['price_cents']} {one['currency']}"
-                typer.echo(f"{one['subscription_id']}: {prices} from {one['effective_at']}")
+                typer.echo(_move(one))
             left = shown["left"] and not dry_run
+
+
+@app.command()
+def undo_price(
+    plan: Annotated[str, typer.Argument(help="The key of the plan.")],
+    currency: Annotated[str, typer.Option()],
+    wrong_version: Annotated[int, typer.Option(help="The version published by mistake.", min=1)],
+    right_version: Annotated[int, typer.Option(help="The version that was right.", min=1)],
+    reason: Reason,
+    interval: Annotated[str, typer.Option(help="Such as month, or 3 months.")] = "month",
+    to: Annotated[str, typer.Option(help="balance or payer, for what is paid.")] = "balance",
+    dry_run: DryRun = False,
+    key: Key = "",
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Undo a wrong price for whoever bought at it.
+
+    It is sold at the right one again, who bought is moved, and what was too much is given back.
+    """
+    body = {
+        "interval": interval, "currency": currency, "wrong_version": wrong_version,
+        "right_version": right_version, "reason": reason, "to": to,
+    }  # fmt: skip
+    sums = Counter[str]()
+    with reporting_errors(), operator(data) as client:
+        for page in _undone(client, plan, body, key or str(uuid4()), dry_run=dry_run):
+            for one in page["moves"]:
+                typer.echo(_move(one))
+            for one in page["data"]:
+                said = "refused" if one["refused"] else "again" if one["is_repeated"] else "given"
+                sums[said] += one["given_back_cents"] if said == "given" else 1
+                typer.echo(_given_back(one))
+    money = show_money(sums["given"], currency)
+    would = "would be given" if dry_run else "given"
+    typer.echo(f"{money} {would} back; {sums['again']} done before, {sums['refused']} refused")
+
+
+def _undone(
+    client: httpx2.Client, plan: str, body: Json, key: str, *, dry_run: bool
+) -> Iterator[Json]:
+    """Page by page, each under a key of its own, which is the same when this is asked again."""
+    number, cursor, only_moves = 0, None, False
+    while True:
+        asked = {"dry_run": dry_run} | ({"cursor": cursor} if cursor else {})
+        page = content(
+            client.post(
+                f"/admin/plans/{plan}/undo-price",
+                params=asked | ({"limit": 1} if only_moves else {}),
+                json=body,
+                headers={"Idempotency-Key": f"{key}/{number}"},
+            )
+        )
+        yield page | ({"data": []} if only_moves else {})
+        number, cursor = number + 1, page["pagination"]["next_cursor"]
+        only_moves = only_moves or cursor is None
+        if only_moves and (dry_run or not page["moves_left"]):
+            return
+
+
+def _move(one: Json) -> str:
+    prices = f"{one['price_cents_before']} to {one['price_cents']} {one['currency']}"
+    return f"{one['subscription_id']}: {prices} from {one['effective_at']}"
+
+
+def _given_back(one: Json) -> str:
+    name = f"{one['invoice_number']} of {one['account_id']}"
+    if one["refused"]:
+        return f"{name}: refused, {one['refused']}: {one['detail']}"
+    back, all_of_it = (
+        show_money(one[n], one["currency"]) for n in ("given_back_cents", "charged_cents")
+    )
+    return f"{name}: {back} of {all_of_it}{', before' if one['is_repeated'] else ''}"

@@ -17,9 +17,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from billing.core.settings import Settings
 from cli import tokens
+from cli.errors import StackError
+from cli.servers import running_stack, use_database
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
-from devstack.errors import StackError
-from devstack.stack import read_stack, use_database
 
 if TYPE_CHECKING:
     from cli.usage_import import Tally
@@ -56,11 +56,11 @@ def import_(
     token: Annotated[str, typer.Option(envvar="BILLING_TOKEN", help="Who asks.")] = "",
     state: Annotated[Path | None, typer.Option(help="How far it is: FILE.import.json.")] = None,
     rejected: Annotated[Path | None, typer.Option(help="FILE.rejected.jsonl.")] = None,
-    restart: Annotated[bool, typer.Option(help="Send all of it again.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Send all of it again.")] = False,
     patience: Annotated[float, typer.Option(help="Seconds to wait for an absent API.")] = 120.0,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Record the rows of a file; run it again to go on where it stopped.
+    """Record the rows of a file. Run it again to go on where it stopped.
 
     Exit code 1: rows were rejected, or nothing could be done. 2: not finished, run it again.
     """
@@ -90,10 +90,12 @@ def import_(
 @app.command("rebuild-counters")
 def rebuild_counters(
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
-    compare: Annotated[bool, typer.Option(help="Only look; exit code 1 if any differ.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Only look; exit code 1 if any differ.")
+    ] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Set counters right that their records do not bear out; an account's uses wait meanwhile."""
+    """Set counters right by their records. An account's uses wait meanwhile."""
     from cli import counter_repair
 
     with reporting_errors():
@@ -151,7 +153,7 @@ def _client(data: Path, url: str, token: str, account: str) -> "BillingClient":
         if not token:
             raise StackError("give a --token for that --url")
         return BillingClient(url, token, account=account or None)
-    stack = read_stack(data.resolve())
+    stack = running_stack(data.resolve())
 
     def mint() -> str:
         return tokens.mint_token(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, Literal
 
-from devstack.errors import StackError
+from cli.errors import StackError
 
 Format = Literal["csv", "jsonl"]
 

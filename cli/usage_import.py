@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from cli.errors import StackError
 from cli.usage_file import Line, UsageFile
-from devstack.errors import StackError
 from durable_billing.answers import Verdict
 from durable_billing.batches import FAILURES, MAX_BYTES, MAX_ROWS, fails
 from durable_billing.client import BillingClient

@@ -12,7 +12,7 @@ from billing.core.settings import Settings
 from billing.insight.integrity import rules, service, store
 from billing.insight.integrity.schemas import Finding, Report
 from billing.platform.accounts import store as accounts
-from devstack.errors import StackError
+from cli.errors import StackError
 from workflows import visibility
 
 SECOND_LOOK_SECONDS: Final = 2.0

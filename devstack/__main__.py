@@ -18,9 +18,9 @@ from typing import Final
 
 import psutil
 
+from cli.errors import StackError
 from devstack.data_folder import LOCK, DataFolder, Process
 from devstack.environment import person_environment
-from devstack.errors import StackError
 from devstack.options import Options
 from devstack.ports import fixed_ports, free_ports, refuse_taken
 from devstack.postgres import open_postgres

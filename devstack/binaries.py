@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 from pathlib import Path
 
-from devstack.errors import StackError
+from cli.errors import StackError
 
 _REINSTALL = "install the locked requirements again (make up does it after make clean)"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from billing.core.frozen import Frozen
-from devstack.errors import StackError
+from cli.errors import StackError
 from devstack.options import ChildName
 
 

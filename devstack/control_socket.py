@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from devstack.errors import StackError
+from cli.errors import StackError
 from devstack.options import ChildName
 from devstack.process import Child
 

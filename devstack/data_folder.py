@@ -18,7 +18,7 @@ import psutil
 from pydantic import ValidationError
 
 from billing.core.frozen import Frozen
-from devstack.errors import StackError
+from cli.errors import StackError
 
 SUPERVISOR: Final = "supervisor"
 LOCK: Final = "lock"

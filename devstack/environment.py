@@ -12,7 +12,7 @@ from pydantic_settings import SettingsError
 
 from billing.core.secret_files import SUFFIX, read_secrets
 from billing.core.settings import Settings
-from devstack.errors import StackError
+from cli.errors import StackError
 from devstack.options import ROOT, Profile
 
 SANDBOX_PREFIX: Final = "SANDBOX_"

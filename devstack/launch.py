@@ -13,8 +13,8 @@ from typing import Final
 
 import psutil
 
+from cli.errors import StackError
 from devstack.data_folder import SUPERVISOR, DataFolder
-from devstack.errors import StackError
 from devstack.options import ROOT, Options
 from devstack.stack import StackInfo, read_stack
 

@@ -8,8 +8,9 @@ from typing import Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
-ROOT: Final = Path(__file__).resolve().parent.parent
-"""The folder of the project: where worker.py, api/ and migrations/ are."""
+from cli import project
+
+ROOT: Final = project.ROOT
 
 ChildName = Literal["postgres", "temporal", "sandbox", "worker", "api"]
 Profile = Literal["default", "test"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from devstack.errors import StackError
+from cli.errors import StackError
 
 NAMESPACE: Final = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
 NOBODY: Final = 65534

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from billing.core.frozen import Frozen
-from devstack.errors import StackError
+from cli.errors import StackError
 from devstack.options import ChildName
 
 HOST: Final = "127.0.0.1"

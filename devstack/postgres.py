@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from cli.errors import StackError
 from devstack.binaries import postgres_bin
 from devstack.data_folder import DataFolder, Secrets
 from devstack.environment import system_environment
-from devstack.errors import StackError
 from devstack.os_user import Identity, choose_identity
 from devstack.ports import HOST
 from devstack.process import Spec

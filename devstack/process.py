@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from cli.errors import StackError
 from devstack.data_folder import DataFolder
-from devstack.errors import StackError
 from devstack.options import ChildName
 
 READY_SECONDS: Final = 60.0

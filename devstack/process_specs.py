@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
+from cli.health import answers
 from devstack.environment import person_environment
-from devstack.health import answers
 from devstack.options import ROOT, Options
 from devstack.ports import HOST, Ports
 from devstack.postgres import Postgres

@@ -3,14 +3,13 @@
 Written by rename when everything is ready, readable by its owner only, removed when it stops.
 """
 
-import os
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 
 from billing.core.frozen import Frozen
+from cli.errors import StackError
 from devstack.data_folder import DataFolder
-from devstack.errors import StackError
 from devstack.options import ChildName, Profile
 from devstack.ports import Ports
 
@@ -66,39 +65,3 @@ def read_stack(data: Path) -> StackInfo:
     if folder.running() is None:
         raise StackError(f"the stack on {data} was killed: start it again with make up")
     return info
-
-
-def use_stack(data: Path) -> bool:
-    """Point this process at the stack of a folder, where its own environment says nothing."""
-    if "DATABASE_URL" in os.environ:
-        return False
-    try:
-        _adopt(read_stack(data))
-    except StackError:
-        return False
-    return True
-
-
-def use_database(data: Path) -> None:
-    """Point this process at the database of a folder's stack, unless its environment names one.
-
-    Errors: StackError where there is neither: no other database is ever taken for it.
-    """
-    find_stack(data)
-
-
-def find_stack(data: Path) -> StackInfo | None:
-    """The folder's stack, adopted; None where the environment names the servers instead.
-
-    Errors: StackError where there is neither.
-    """
-    if "DATABASE_URL" in os.environ:
-        return None
-    stack = read_stack(data)
-    _adopt(stack)
-    return stack
-
-
-def _adopt(stack: StackInfo) -> None:
-    for name, value in stack.env.items():
-        os.environ.setdefault(name, value)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Coroutine
 from os import getpid
 from typing import Any, Final
 
+from cli.errors import StackError
 from devstack.control_socket import Orders
 from devstack.data_folder import SUPERVISOR, DataFolder, write_private
-from devstack.errors import StackError
 from devstack.options import CHILDREN, ChildName, Options
 from devstack.ports import HOST, Ports
 from devstack.postgres import Postgres
@@ -122,7 +122,7 @@ class Supervisor:
         file = self.folder.logs / f"{PROVISION}.log"
         with file.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "devstack.provision", "--wait"),
+                *(sys.executable, "-m", "cli.provision", "--wait"),
                 env=self.env,
                 cwd=working_folder(self.options),
                 stdin=asyncio.subprocess.PIPE,

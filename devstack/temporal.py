@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cli.health import answers
 from devstack.binaries import temporal_program
 from devstack.data_folder import DataFolder
 from devstack.environment import system_environment
-from devstack.health import answers
 from devstack.ports import HOST, Ports
 from devstack.process import Spec
 

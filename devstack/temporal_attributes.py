@@ -13,7 +13,7 @@ from temporalio.api.operatorservice.v1 import (
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 
-from devstack.errors import StackError
+from cli.errors import StackError
 from workflows.attributes import ATTRIBUTES
 
 

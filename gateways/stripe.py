@@ -3,11 +3,15 @@
 One try per call (Temporal retries, with the same key); amounts turn into Stripe's units here.
 """
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
+from time import perf_counter
 from typing import Any, Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import stripe
@@ -43,6 +47,7 @@ from gateways.stripe_objects import (
 TIMEOUT_SECONDS: Final = 8
 PAGE: Final = 100
 MAX_EVENTS: Final = 1_000
+_logger: Final = logging.getLogger("gateways.stripe")
 
 
 class StripeGateway:
@@ -53,7 +58,7 @@ class StripeGateway:
     ) -> None:
         """`base` is the sandbox's address; None goes to Stripe itself."""
         stripe.enable_telemetry = False
-        self._http = stripe.AIOHTTPClient(timeout=timeout_seconds)
+        self._http = _TellingClient(timeout=timeout_seconds)
         self._client = StripeClient(
             key,
             http_client=self._http,
@@ -69,7 +74,7 @@ class StripeGateway:
         return self._client
 
     async def create_customer(self, account_id: UUID, key: str, metadata: dict[str, str]) -> str:
-        async with _told():
+        async with told():
             customer = await self._client.v1.customers.create_async(
                 {
                     "description": ids.encode(ids.ACCOUNT, account_id),
@@ -91,7 +96,7 @@ class StripeGateway:
         }
         if request.save_card:
             params["setup_future_usage"] = "off_session"
-        async with _told():
+        async with told():
             intent = await self._client.v1.payment_intents.create_async(
                 params, {"idempotency_key": request.key}
             )
@@ -104,7 +109,7 @@ class StripeGateway:
         if off_session:
             params["off_session"] = True
         try:
-            async with _told():
+            async with told():
                 return intent_outcome(
                     await self._client.v1.payment_intents.confirm_async(
                         intent_id, params, {"idempotency_key": key}
@@ -116,11 +121,11 @@ class StripeGateway:
             return await self.retrieve_intent(intent_id)
 
     async def retrieve_intent(self, intent_id: str) -> Outcome:
-        async with _told():
+        async with told():
             return intent_outcome(await self._client.v1.payment_intents.retrieve_async(intent_id))
 
     async def find_intent(self, customer_id: str, payment: str) -> Outcome | None:
-        async with _told():
+        async with told():
             page = await self._client.v1.payment_intents.list_async(
                 {"customer": customer_id, "limit": PAGE}
             )
@@ -131,7 +136,7 @@ class StripeGateway:
 
     async def cancel_intent(self, intent_id: str, key: str) -> Outcome:
         try:
-            async with _told():
+            async with told():
                 return intent_outcome(
                     await self._client.v1.payment_intents.cancel_async(
                         intent_id, {}, {"idempotency_key": key}
@@ -141,7 +146,7 @@ class StripeGateway:
             return await self.retrieve_intent(intent_id)
 
     async def charges(self, intent_id: str) -> list[Charge]:
-        async with _told():
+        async with told():
             page = await self._client.v1.charges.list_async(
                 {"payment_intent": intent_id, "limit": PAGE}
             )
@@ -153,7 +158,7 @@ class StripeGateway:
             "amount": to_provider(request.amount_minor, request.currency),
             "metadata": request.metadata,
         }
-        async with _told():
+        async with told():
             made = await self._client.v1.refunds.create_async(
                 params, {"idempotency_key": request.key}
             )
@@ -161,15 +166,15 @@ class StripeGateway:
 
     async def taken_back(self, intent_id: str) -> Taken:
         asked: Any = {"payment_intent": intent_id, "limit": PAGE}
-        async with _told():
+        async with told():
             refunds = await self._client.v1.refunds.list_async(asked)
             made = [refund_outcome(one) async for one in refunds.auto_paging_iter()]
             disputes = await self._client.v1.disputes.list_async(asked)
-            told = [dispute_outcome(one) async for one in disputes.auto_paging_iter()]
-        return Taken(refunds=tuple(reversed(made)), disputes=tuple(reversed(told)))
+            raised = [dispute_outcome(one) async for one in disputes.auto_paging_iter()]
+        return Taken(refunds=tuple(reversed(made)), disputes=tuple(reversed(raised)))
 
     async def intent_card(self, intent_id: str) -> CardDetails | None:
-        async with _told():
+        async with told():
             intent = await self._client.v1.payment_intents.retrieve_async(
                 intent_id, {"expand": ["payment_method"]}
             )
@@ -200,21 +205,21 @@ class StripeGateway:
                 "description": request.description,
             },
         }
-        async with _told():
+        async with told():
             session = await self._client.v1.checkout.sessions.create_async(
                 params, {"idempotency_key": request.key}
             )
         return checkout_session(session)
 
     async def retrieve_checkout(self, session_id: str) -> CheckoutSession:
-        async with _told():
+        async with told():
             return checkout_session(
                 await self._client.v1.checkout.sessions.retrieve_async(session_id)
             )
 
     async def expire_checkout(self, session_id: str, key: str) -> CheckoutSession:
         try:
-            async with _told():
+            async with told():
                 return checkout_session(
                     await self._client.v1.checkout.sessions.expire_async(
                         session_id, {}, {"idempotency_key": key}
@@ -227,7 +232,7 @@ class StripeGateway:
     async def create_setup_intent(
         self, customer_id: str, key: str, metadata: dict[str, str]
     ) -> SetupOutcome:
-        async with _told():
+        async with told():
             intent = await self._client.v1.setup_intents.create_async(
                 {
                     "customer": customer_id,
@@ -240,7 +245,7 @@ class StripeGateway:
         return setup_outcome(intent)
 
     async def retrieve_setup_intent(self, setup_intent_id: str) -> SetupOutcome:
-        async with _told():
+        async with told():
             return setup_outcome(
                 await self._client.v1.setup_intents.retrieve_async(
                     setup_intent_id, {"expand": ["payment_method"]}
@@ -248,37 +253,38 @@ class StripeGateway:
             )
 
     async def open_portal(self, customer_id: str, key: str, return_url: str) -> str:
-        async with _told():
+        async with told():
             session = await self._client.v1.billing_portal.sessions.create_async(
                 {"customer": customer_id, "return_url": return_url}, {"idempotency_key": key}
             )
         return session.url
 
     async def retrieve_method(self, customer_id: str, payment_method: str) -> CardDetails:
-        async with _told():
+        async with told():
             cards = self._client.v1.customers.payment_methods
             return card_details(await cards.retrieve_async(customer_id, payment_method))
 
     async def detach_method(self, payment_method: str) -> None:
         try:
-            async with _told():
+            async with told():
                 await self._client.v1.payment_methods.detach_async(payment_method)
         except ProviderFailure as error:
             if error.code != "PROVIDER_REFUSED":
                 raise  # a card that is not attached any more is what was asked for
 
-    async def events_since(self, since: datetime) -> list[ProviderEvent]:
-        async with _told():
-            found = await events.around_the_unreadable(self._events, int(since.timestamp()))
-        return found[:MAX_EVENTS][::-1]
+    async def events_since(self, since: datetime, most: int = MAX_EVENTS) -> list[ProviderEvent]:
+        page = partial(self._events, most)
+        async with told():
+            found = await events.around_the_unreadable(page, int(since.timestamp()))
+        return found[:most][::-1]
 
-    async def _events(self, created: Any) -> list[ProviderEvent]:
+    async def _events(self, most: int, created: Any) -> list[ProviderEvent]:
         found: list[ProviderEvent] = []
         try:
             page = await self._client.v1.events.list_async({"created": created, "limit": PAGE})
             async for event in page.auto_paging_iter():
                 found += events.readable(event.id, event.to_dict())
-                if len(found) >= MAX_EVENTS:
+                if len(found) >= most:
                     break
         except stripe.APIError as error:
             if error.http_status == HTTPStatus.OK:
@@ -299,6 +305,24 @@ def check_version(wanted: str | None) -> None:
         )
 
 
+class _TellingClient(stripe.AIOHTTPClient):
+    """A line of the log for each call, with the id under which Stripe finds it."""
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        told: dict[str, Any] = {"idempotency": headers.get("Idempotency-Key")}
+        started, status = perf_counter(), 0
+        try:
+            answer = await super().request_async(method, url, headers, post_data)
+            status, told["stripe_request"] = answer[1], answer[2].get("Request-Id")
+            return answer
+        finally:
+            told["milliseconds"] = round((perf_counter() - started) * 1000)
+            path = urlsplit(url).path
+            _logger.info("Stripe %s %s: %s", method.upper(), path, status or "silent", extra=told)
+
+
 class _Declined(Exception):
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
@@ -309,7 +333,7 @@ class _AlreadyDecided(Exception):
 
 
 @asynccontextmanager
-async def _told() -> AsyncIterator[None]:
+async def told() -> AsyncIterator[None]:
     """Turn the SDK's exceptions into what they prove: declined, refused, or unknown."""
     try:
         yield

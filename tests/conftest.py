@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from cli.stack_commands import chosen_parts
+from cli.dev_commands import chosen_parts
 from devstack.control import StackControl
 from devstack.launch import launch, stop
 from devstack.options import Options

@@ -49,6 +49,7 @@ WHOLE: Final = (
     "tests/integration/client",
     "tests/integration/packaging/test_client_wheel.py",
     "tests/integration/packaging/test_containers.py",
+    "tests/integration/packaging/test_postgres_tls.py",
     "tests/integration/sandbox",
     "tests/integration/timeline/test_future_lives.py",
     "tests/integration/workflows/test_lives_in_rows.py",
@@ -57,12 +58,14 @@ WHOLE: Final = (
     "tests/integration/credits/test_soak.py",
     "tests/integration/arrears/test_large_close.py",
     "tests/integration/payments/test_two_flows.py",
+    "tests/integration/stack/test_traces.py",
     "tests/integration/stack/test_stack_refuses.py",
     "tests/integration/stack/test_stack_survives.py",
     "tests/integration/stack/test_programs.py",
     "tests/integration/stack/test_commands.py",
     "tests/integration/rebuild/test_commands.py",
     "tests/integration/rebuild/test_rebuild.py",
+    "tests/integration/rebuild/test_restore.py",
     "tests/integration/invoices/test_operating.py",
     "tests/integration/dunning/test_unpaid_days.py",
     "tests/integration/payments/test_manual_beside_dunning.py",
@@ -88,17 +91,18 @@ WHOLE: Final = (
     "tests/integration/payments/test_manual.py",
     "tests/integration/workflows/test_subscriptions.py",
     "tests/integration/coupons/test_coupons.py",
+    "tests/integration/changes/test_wrong_prices.py::test_the_command_gives_it_back",
     f"{UPGRADE}::test_a_column_that_a_later_release_adds_is_in_nobody_s_way",
 )
-"""Run with WHOLE=1 alone, for two cores have twenty minutes: the stand-in's own tests, the Python
-client's on a stack, the files of the image, a column that is added later, the state table as the
-API answers it, soaks of eight processes, a very large close, two flows on one invoice, the stack's
-own programs, commands, refusals and recoveries, rebuilds, operators' verbs on invoices, long and
-yearly lives, odd intervals, futures as they come, parts that are away, uses while Postgres dies or
-unpaid, transfers beside dunning, all ways of holds, tiers of overage, single charges, faults of the
-provider, final actions, money taken back in the dashboard, golden changes, the payment page in a
-browser, manual payments, subscriptions and coupons by their workflows, and random lives but in
-memory."""
+"""Run with WHOLE=1 alone, for two cores have twenty minutes: the stand-in's own tests, the clients'
+on a stack (those that are generated too), the files of the images, Postgres by TLS, a column that
+is added later, the state table as the API answers it, soaks of eight processes, a very large close,
+two flows on one invoice, the stack's own programs, commands, refusals and recoveries, rebuilds, a
+restore, operators' verbs on invoices, long and yearly lives, odd intervals, futures as they come,
+parts that are away, uses while Postgres dies or unpaid, transfers beside dunning, all ways of
+holds, tiers of overage, single charges, faults of the provider, final actions, money taken back in
+the dashboard, golden changes, the payment page in a browser, manual payments, subscriptions and
+coupons by their workflows, and random lives but in memory."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3

@@ -29,7 +29,10 @@ class Pdf(Response):
 def answers(*codes: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries of a route that answers a PDF."""
     return {
-        200: {"description": "The PDF; equal bytes have an equal ETag"},
+        200: {
+            "description": "The PDF; equal bytes have an equal ETag",
+            "content": {Pdf.media_type: {"schema": {"type": "string", "format": "binary"}}},
+        },
         304: {"description": "Your copy is the current one"},
         **responses("INVOICE_NOT_FOUND", "MERCHANT_NOT_FOUND", "DOCUMENT_UNAVAILABLE", *codes),
     }

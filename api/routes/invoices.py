@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, cast
 from uuid import UUID
 
 from fastapi import Response
@@ -15,7 +15,7 @@ from api.case_answers import AttemptAnswer, CaseAnswer
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, RequiredKey
 from api.pagination import Page, Pagination, Paging, paginate
-from api.pay_actions import demand_paypal, with_page
+from api.pay_actions import NextAction, demand_paypal, with_page
 from api.payer_secrets import for_caller
 from api.problems import KEYED, responses
 from api.public_ids import (
@@ -224,7 +224,7 @@ class InvoiceDetail(InvoiceAnswer):
     credit_notes: list[CreditNoteAnswer]
     credit_notes_total: int = Field(description="What they take back in all, paid or owed")
     dunning: CaseAnswer | None
-    next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
+    next_action: NextAction = Field(examples=[{"type": "none"}])
 
     @classmethod
     async def read(cls, connection: AsyncConnection, invoice: Invoice, links: PayLinks) -> Self:
@@ -318,13 +318,13 @@ def show_row(row: RowMapping) -> InvoiceAnswer:
 
 async def next_action_of(
     connection: AsyncConnection, invoice: Invoice | None, tries: Sequence[Attempt], links: PayLinks
-) -> dict[str, Any]:
+) -> NextAction:
     """The payer's next action; it has a secret only when the payer must confirm a card."""
     if invoice is None:
         return {"type": "none"}
     by_hand = await manual.asked_for(connection, invoice)
     if by_hand is not None:
-        return by_hand
+        return cast("NextAction", by_hand)
     if await payment_store.submission(connection, invoice.id) is not None:
         return {"type": "wait"}
     live = await payment_store.live(connection, invoice.id)

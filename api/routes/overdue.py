@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.card_refusals import refusal
 from api.dependencies import AccountCall, BillingCall
 from api.idempotency import Claim, OptionalKey
+from api.pay_actions import NextAction
 from api.problems import KEYED, responses
 from api.public_ids import (
     InvoiceId,
@@ -94,7 +95,7 @@ class OverdueAnswer(Answer):
     invoices: list[OwedPart]
     subscription: StandingPart | None
     resumption: ResumptionPart | None
-    next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
+    next_action: NextAction = Field(examples=[{"type": "none"}])
 
 
 @router.post(
@@ -214,7 +215,7 @@ async def _done(
     call: AccountCall, tried: list[_Try], resumed: SubscriptionAnswer | None
 ) -> OverdueAnswer:
     """The answer when all was tried; the action is the first that the payer has to take."""
-    action = {"type": "none"} if _is_decided(tried) else {"type": "wait"}
+    action: NextAction = {"type": "none"} if _is_decided(tried) else {"type": "wait"}
     if resumed is not None:
         action = resumed.next_action
     parts, charged = [], 0

@@ -16,7 +16,7 @@ from api.card_numbers import NoCardNumber
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
-from api.pay_actions import with_page
+from api.pay_actions import NextAction, with_page
 from api.problems import KEYED, responses
 from api.public_ids import PaymentMethodId, PaymentMethodName, encoded, payment_method_row, row_id
 from api.routes.base import new_router
@@ -119,7 +119,7 @@ class SetupAnswer(Answer):
     status: str
     client_secret: str | None
     payment_method_id: PaymentMethodId | None
-    next_action: dict[str, Any] = Field(
+    next_action: NextAction = Field(
         examples=[{"type": "confirm_card", "client_secret": "seti_1_secret_2"}]
     )
     created_at: datetime

@@ -72,6 +72,6 @@ async def _begin(call: AccountCall, claim: Claim, body: PortalBody) -> Matter:
             connection,
             call.account.id,
             claim.resource_id,
-            body.return_url or call.settings.public_url,
+            body.return_url or call.services.pay_links.back,
             await clock.now(connection, call.account.id),
         )

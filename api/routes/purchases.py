@@ -11,7 +11,7 @@ from api.coupon_codes import CouponCode
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
-from api.pay_actions import demand_paypal, with_page
+from api.pay_actions import NextAction, demand_paypal, with_page
 from api.payer_secrets import for_caller
 from api.problems import KEYED, responses
 from api.public_ids import InvoiceId, PaymentMethodName, PurchaseId, payment_method_row, row_id
@@ -87,7 +87,7 @@ class PurchaseAnswer(Answer):
     invoice_id: InvoiceId
     failure_code: str | None
     failure_message: str | None
-    next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
+    next_action: NextAction = Field(examples=[{"type": "none"}])
     created_at: datetime
     expires_at: datetime
     completed_at: datetime | None

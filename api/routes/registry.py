@@ -50,6 +50,7 @@ from api.routes.admin import (
     accounts,
     audit,
     balances,
+    bulk_acts,
     clock,
     dunning,
     extensions,
@@ -64,6 +65,7 @@ from api.routes.admin import (
     reversals,
     search,
     thresholds,
+    wrong_prices,
 )
 from api.routes.admin import catalog as admin_catalog
 from api.routes.admin import contracts as admin_contracts
@@ -91,7 +93,8 @@ _BILLING: Final = (
 _OPERATORS: Final = (
     search, listings, audit, integrity, clock, admin_invoices, admin_payments, reversals, dunning,
     matters, inbox,
-    admin_credits, balances, extensions, price_moves, thresholds, accounts, issuers,
+    admin_credits, balances, extensions, price_moves, wrong_prices, bulk_acts, thresholds, accounts,
+    issuers,
     admin_catalog, admin_payment_kinds, admin_taxes, admin_coupons, products, limit_overrides,
     admin_contracts,
 )  # fmt: skip

@@ -8,6 +8,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import Call
+from api.pay_actions import NextAction
 from api.public_ids import ChangeId, InvoiceId, PaymentMethodId, SubscriptionId
 from api.routes.invoices import next_action_of
 from api.schemas import Answer, Credits
@@ -171,7 +172,7 @@ class SubscriptionAnswer(Answer):
     scheduled_changes: list[ScheduledPart]
     latest_invoice_id: InvoiceId | None
     latest_decline: DeclinePart | None
-    next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
+    next_action: NextAction = Field(examples=[{"type": "none"}])
     created_at: datetime
     updated_at: datetime
 

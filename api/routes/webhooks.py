@@ -1,6 +1,6 @@
 """Providers' webhooks: verified, stored once, answered; the matter is notified after the answer."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Header, Request, Response
 from starlette.background import BackgroundTask
@@ -8,6 +8,7 @@ from starlette.background import BackgroundTask
 from api.fast_route import fast
 from api.problems import responses
 from api.routes.base import new_router
+from api.schemas import Answer
 from api.services import Services
 from billing.core.clock import real_now
 from billing.core.failpoints import failpoint
@@ -17,8 +18,15 @@ from billing.platform.provider_inbox.schemas import ProviderEvent
 router = new_router("webhooks")
 
 
+class Received(Answer):
+    """The event is stored."""
+
+    received: Literal[True]
+
+
 @router.post(
     "/webhooks/stripe",
+    response_model=Received,
     status_code=200,
     responses=responses("INVALID_SIGNATURE", "INVALID_PAYLOAD", "DATABASE_UNAVAILABLE"),
 )
@@ -36,6 +44,7 @@ async def receive_stripe_event(
 
 @router.post(
     "/webhooks/paypal",
+    response_model=Received,
     status_code=200,
     responses=responses("INVALID_SIGNATURE", "INVALID_PAYLOAD", "DATABASE_UNAVAILABLE"),
 )

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
-from billing.core.prepared import driver_of, undo, wrapped
+from billing.core.prepared import driver_of, pipeline, undo, wrapped
 from billing.core.settings import Settings
 
 STATEMENT_TIMEOUT_MS: Final = 5_000
@@ -45,7 +45,9 @@ _LAG: Final = text(
 )
 _logger = logging.getLogger("billing.database")
 _BEFORE_COMMIT: Final = "before commit"
+_WITH_COMMIT: Final = "with commit"
 BeforeCommit = dict[Callable[[AsyncConnection, list[Any]], Awaitable[None]], list[Any]]
+WithCommit = list[Callable[[AsyncConnection], Awaitable[Any]]]
 
 
 class Database:
@@ -150,26 +152,46 @@ def before_commit(connection: AsyncConnection) -> BeforeCommit | None:
     return waiting
 
 
+def with_commit(
+    connection: AsyncConnection, send: Callable[[AsyncConnection], Awaitable[Any]]
+) -> None:
+    """Send a statement in one piece with the COMMIT: what it locks waits for no program."""
+    connection.info[_WITH_COMMIT].append(send)
+
+
 @asynccontextmanager
 async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncConnection]:
     """Begin with what must hold in it, in one round trip; commit, or roll back on an error."""
     connection = await _begun(engine, begin)
     driver, known = driver_of(connection), connection.info
     waiting: BeforeCommit = {}
-    known[_BEFORE_COMMIT] = waiting
+    last: WithCommit = []
+    known[_BEFORE_COMMIT], known[_WITH_COMMIT] = waiting, last
     try:
         yield connection
-        for say, items in waiting.items():
-            await say(connection, items)
-        await driver.commit()
+        if waiting or last:
+            await _commit(connection, waiting, last)
+        else:
+            await driver.commit()
     except Exception:
         await undo(driver)
         raise
     finally:
         known.pop(_BEFORE_COMMIT, None)
+        known.pop(_WITH_COMMIT, None)
         if driver.closed:
             await connection.invalidate()
         await asyncio.shield(connection.close())  # rolls back what was not committed
+
+
+async def _commit(connection: AsyncConnection, waiting: BeforeCommit, last: WithCommit) -> None:
+    """Commit with all that was left for the end, in one round trip."""
+    async with pipeline(connection):
+        for say, items in waiting.items():
+            await say(connection, items)
+        for send in last:
+            await send(connection)
+        await driver_of(connection).commit()
 
 
 async def _begun(engine: AsyncEngine, begin: str) -> AsyncConnection:

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import structlog
 
-from billing.core import context
+from billing.core import context, ids
 from billing.core.settings import Settings
+from billing.core.tracing import add_trace
 
 REDACTED: Final = "[redacted]"
 MAX_TEXT: Final = 8_000
@@ -44,6 +45,7 @@ def configure(settings: Settings, process: str) -> None:
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
         _add_call(process, settings.service_version),
+        *([add_trace] if settings.otlp_endpoint else []),
         redact,
     ]
     handler = logging.StreamHandler(sys.stdout)
@@ -108,6 +110,9 @@ def _add_call(process: str, version: str) -> Any:
         if correlation_id is not None:
             event.setdefault("correlation_id", correlation_id)
         event.setdefault("actor", context.actor.get())
+        account = context.account.get()
+        if account is not None:
+            event.setdefault("account", ids.encode(ids.ACCOUNT, account))
         return event
 
     return add

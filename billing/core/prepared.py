@@ -14,6 +14,7 @@ import psycopg
 from psycopg import generators
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
+from pydantic import BaseModel
 from sqlalchemy import (
     BindParameter,
     Column,
@@ -26,7 +27,6 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.dialects.postgresql import psycopg as dialects
 from sqlalchemy.exc import DBAPIError
@@ -218,9 +218,9 @@ def _insertion_of_rows(table: Table, columns: tuple[str, ...]) -> Prepared:
     named = ", ".join(f'"{name}"' for name in columns)
     new = text(
         f"INSERT INTO {table.name} ({named}) SELECT {named}"  # noqa: S608 - names of our tables
-        f" FROM jsonb_populate_recordset(CAST(NULL AS {table.name}), :rows)"
+        f" FROM jsonb_populate_recordset(CAST(NULL AS {table.name}), CAST(:rows AS jsonb))"
     )
-    return Prepared(new.bindparams(bindparam("rows", type_=JSONB)))
+    return Prepared(new)
 
 
 @cache
@@ -275,11 +275,11 @@ async def send_add(
     await statement.send(connection, **row)
 
 
-async def send_rows(
-    connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]
-) -> None:
-    """Insert rows that say the same fields, as JSON has them, by one statement in a pipeline."""
-    await _insertion_of_rows(table, tuple(rows[0])).send(connection, rows=rows)
+async def send_rows(connection: AsyncConnection, table: Table, rows: Sequence[BaseModel]) -> None:
+    """Insert rows that say the same fields by one statement in a pipeline."""
+    names = sorted(rows[0].model_fields_set)
+    written = ",".join(row.model_dump_json(exclude_unset=True) for row in rows)
+    await _insertion_of_rows(table, tuple(names)).send(connection, rows=f"[{written}]")
 
 
 async def send_change(

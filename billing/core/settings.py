@@ -127,6 +127,8 @@ class Settings(BaseSettings):
     public_url: str = Field("http://127.0.0.1:8080", validation_alias="BILLING_PUBLIC_URL")
     api_metrics_port: int = Field(9464, validation_alias="BILLING_API_METRICS_PORT")
     worker_metrics_port: int = Field(9465, validation_alias="BILLING_WORKER_METRICS_PORT")
+    # A collector of traces (OTLP over HTTP), such as http://collector:4318; none without it.
+    otlp_endpoint: str | None = Field(None, validation_alias="BILLING_OTLP_ENDPOINT")
     # Per caller and class of routes; the first one, where it is set, holds for every class.
     rate_limit: str | None = Field(None, validation_alias="BILLING_RATE_LIMIT")
     rate_limit_money: str = Field("60/minute", validation_alias="BILLING_RATE_LIMIT_MONEY")

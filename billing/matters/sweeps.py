@@ -48,6 +48,12 @@ async def resting(connection: AsyncConnection, due_before: datetime, limit: int)
     return await _due(connection, "resting", due_before, limit)
 
 
+async def halted(connection: AsyncConnection) -> list[Matter]:
+    """Matters that wait for their hour or for an operator."""
+    found = await connection.execute(select(matter_rows).where(matter_rows.c.status == "halted"))
+    return [matters.show(row) for row in found.mappings()]
+
+
 async def open_page(
     connection: AsyncConnection, after: str, limit: int, account_id: UUID | None = None
 ) -> list[Matter]:

@@ -42,4 +42,5 @@ steps = c.table(
     c.text("event_id", nullable=True),
     c.index("ix_steps_account", "account_id", "ran_at"),
     c.index("ix_steps_workflow", "workflow_id", "ran_at"),
+    c.index("ix_steps_real", "real_ran_at", postgresql_using="brin"),
 )

@@ -11,6 +11,7 @@ import httpx2
 import typer
 from rich.console import Console
 
+from cli.errors import StackError
 from devstack import launch
 from devstack.control import StackControl
 from devstack.demo import (
@@ -21,7 +22,6 @@ from devstack.demo import (
     usage_tales,
 )
 from devstack.demo.stage import DemoError, Stage
-from devstack.errors import StackError
 from devstack.options import Options
 from devstack.progress import StartProgress
 from devstack.stack import StackInfo
@@ -31,7 +31,7 @@ REQUEST_SECONDS: Final = 30
 
 
 def demo() -> None:
-    """Watch real workflows bill real rows through Stripe's own SDK; exits 1 if a check fails."""
+    """Watch real workflows bill real rows through Stripe's SDK. Exit code 1: a check failed."""
     console, begun = Console(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="billing-demo-") as folder:
         # The test profile: short timeouts, so that a killed worker is replaced in seconds.

@@ -12,3 +12,7 @@ REVOKE DELETE, TRUNCATE ON
 FROM billing_app, billing_operator;
 
 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON alembic_version FROM billing_app, billing_operator;
+
+-- Parking is begun and ended by an operator's command alone.
+REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON parkings FROM billing_app;
+REVOKE DELETE, TRUNCATE ON parkings FROM billing_operator;

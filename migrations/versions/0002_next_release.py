@@ -201,10 +201,11 @@ def _add_signs() -> None:
         ("payments", "ix_payments_approval", "created_at", "pending_approval"),
     ):
         op.create_index(name, table, [column], postgresql_where=sa.text(f"status = '{status}'"))
-    op.create_index(
-        "ix_payment_attempts_real", "payment_attempts", ["real_started_at"],
-        postgresql_using="brin",
-    )  # fmt: skip
+    for table, name, column in (
+        ("payment_attempts", "ix_payment_attempts_real", "real_started_at"),
+        ("steps", "ix_steps_real", "real_ran_at"),
+    ):
+        op.create_index(name, table, [column], postgresql_using="brin")
 
 
 def _fill_the_catalog() -> None:

@@ -45,7 +45,7 @@ def open_to_roles(stack: StackInfo, name: str) -> None:
 def migrate(env: dict[str, str], code: Path = ROOT) -> None:
     """Bring the database of an environment to the newest migration of a project."""
     done = subprocess.run(
-        [sys.executable, "-c", "from devstack.provision import migrate; migrate()"],
+        [sys.executable, "-c", "from cli.provision import migrate; migrate()"],
         cwd=code,
         env={**os.environ, **env, "PYTHONPATH": str(code)},
         capture_output=True,

@@ -6,6 +6,7 @@ Tests that stay green over a broken product prove nothing.
 from typing import Final
 
 from tests.mutants.fault import Mutant
+from tests.mutants.operators import OPERATORS
 
 FAULTS: Final = "tests/integration/faults/test_provider_faults.py"
 AWAY: Final = "tests/integration/faults/test_parts_away.py"
@@ -394,4 +395,5 @@ MUTANTS: Final = (
         "uses <= terms.free_transactions",
         ("tests/unit/rating/test_rating_rules.py", "-k", "percentage_is_of_each"),
     ),
+    *OPERATORS,
 )

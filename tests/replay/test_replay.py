@@ -10,20 +10,23 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import Replayer
+from temporalio.worker import Interceptor, Replayer
 
 from tests.replay.broken import HastyPurchaseWorkflow
 from tests.replay.payloads import clear_text
 from tests.replay.record import HISTORIES
 from tests.replay.stories import CANARY, CANARY_EMAIL, STORIES
 from worker import workflow_runner
+from workflows.interceptors import interceptors
 from workflows.registry import WORKFLOWS
 from workflows.schedules import JOBS
 
 FILES: Final = sorted(HISTORIES.glob("*.json"))
+TRACED: Final = interceptors(lambda: "asked", TracerProvider().get_tracer("replay"))
 # What a history must never hold: addresses, keys of any provider, tokens, passwords in addresses.
 SECRETS: Final = re.compile(
     r"[\w.+-]+@[\w-]+\.\w+|\b(sk|rk|pk)_(test|live)_\w+|whsec_\w+|_secret_\w+|eyJ[\w-]{10,}\."
@@ -39,10 +42,11 @@ def load(file: Path) -> WorkflowHistory:
     return WorkflowHistory.from_json(started["workflowId"], text)
 
 
-def replayer(workflows: list[type[Any]]) -> Replayer:
+def replayer(workflows: list[type[Any]], *interceptors: Interceptor) -> Replayer:
     """As the worker runs them."""
     return Replayer(
         workflows=workflows,
+        interceptors=interceptors,
         data_converter=pydantic_data_converter,
         workflow_runner=workflow_runner(),
     )
@@ -51,6 +55,7 @@ def replayer(workflows: list[type[Any]]) -> Replayer:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 async def test_a_recorded_life_is_lived_again_command_by_command(file: Path) -> None:
     await replayer(WORKFLOWS).replay_workflow(load(file))
+    await replayer(WORKFLOWS, *TRACED).replay_workflow(load(file))
 
 
 def test_every_story_and_every_workflow_is_recorded() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
+from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 
 from billing.core import context, logs
 from billing.core.settings import Settings
@@ -58,6 +59,21 @@ def test_a_line_says_when_where_who_and_under_which_id(lines: io.StringIO) -> No
     assert line["logger"] == "api"
     assert line["process"] == "test"
     assert line["timestamp"].endswith("Z")
+
+
+def test_a_line_names_its_trace_where_traces_are_kept(
+    lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", lines)
+    span = NonRecordingSpan(SpanContext(trace_id=0xABC, span_id=1, is_remote=True))
+    with use_span(span):
+        logging.getLogger("api").info("untraced")
+        assert "trace_id" not in last(lines)
+        logs.configure(Settings(BILLING_OTLP_ENDPOINT="http://collector:4318"), process="test")
+        logging.getLogger("api").info("traced")
+        assert last(lines)["trace_id"] == f"{0xABC:032x}"
+    logging.getLogger("api").info("no more")
+    assert "trace_id" not in last(lines)
 
 
 def test_structlog_and_the_standard_library_end_in_the_same_place(lines: io.StringIO) -> None:

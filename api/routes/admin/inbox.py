@@ -24,7 +24,7 @@ Status = Literal["received", "handled", "ignored", "unmatched", "parked"]
 Source = Literal["webhook", "poll", "operator"]
 
 
-class EventAnswer(Answer):
+class ProviderEventAnswer(Answer):
     """One event: `deliveries` counts how often it came, `replays` how often it was handled again.
 
     `status` is received (not handled yet), handled, ignored (no rule for its type), unmatched (no
@@ -59,7 +59,7 @@ async def list_webhook_events(
     status: Status | None = None,
     source: Source | None = None,
     account_id: OneWord = None,
-) -> Page[EventAnswer]:
+) -> Page[ProviderEventAnswer]:
     """Every received event, newest first. `source` is `webhook`, `poll` (found among the provider's
     events: its webhook was late or lost) or `operator` (an order to ask about a payment).
     """
@@ -67,14 +67,14 @@ async def list_webhook_events(
     async with call.database.operator() as connection:
         account = await account_filter(connection, account_id)
         query = store.listing(status=status, source=source, account_id=account)
-        return await paginate(connection, query, keys, paging, EventAnswer.of)
+        return await paginate(connection, query, keys, paging, ProviderEventAnswer.of)
 
 
 @router.post(
     "/admin/webhooks/{event_id}/replay",
     responses=responses("WEBHOOK_NOT_FOUND", "WEBHOOK_UNMATCHED", "TEMPORAL_UNAVAILABLE"),
 )
-async def replay_webhook_event(event_id: str, call: AdminCall) -> EventAnswer:
+async def replay_webhook_event(event_id: str, call: AdminCall) -> ProviderEventAnswer:
     """Have the event's matter handle it again; nothing happens twice."""
     await need_temporal(call)
     async with call.database.operator() as connection:
@@ -82,16 +82,18 @@ async def replay_webhook_event(event_id: str, call: AdminCall) -> EventAnswer:
     await wait_until_done(call, matter)
     async with call.database.operator() as connection:
         row = (await connection.execute(store.listing(event_id=event_id))).mappings().one()
-    return EventAnswer.of(row)
+    return ProviderEventAnswer.of(row)
 
 
 @router.post(
     "/admin/webhooks/{event_id}/dismiss",
     responses=responses("WEBHOOK_NOT_FOUND", "WEBHOOK_HAS_OWNER"),
 )
-async def dismiss_webhook_event(event_id: str, body: DismissalBody, call: AdminCall) -> EventAnswer:
+async def dismiss_webhook_event(
+    event_id: str, body: DismissalBody, call: AdminCall
+) -> ProviderEventAnswer:
     """Put an event that is nobody's aside for good: it is `ignored`, with the reason."""
     async with call.database.operator() as connection:
         await event_owners.dismiss(connection, event_id, body.reason)
         row = (await connection.execute(store.listing(event_id=event_id))).mappings().one()
-    return EventAnswer.of(row)
+    return ProviderEventAnswer.of(row)

@@ -23,7 +23,7 @@ from billing.money.purchases import store as purchase_store
 from billing.money.purchases.schemas import PurchaseStatus
 from billing.money.purchases.tables import purchases
 from billing.money.subscriptions import store as subscription_store
-from billing.money.subscriptions.schemas import Collection, Subscription
+from billing.money.subscriptions.schemas import Collection
 from billing.money.subscriptions.states import State
 from billing.money.subscriptions.tables import subscriptions
 
@@ -127,6 +127,6 @@ async def list_all_purchases(
 
 
 def _sold(row: Any) -> SoldAnswer:
-    sold = Subscription.model_validate(dict(row))
+    sold = subscription_store.show(row)
     more = {name: row[name] for name in ("plan_version", "price_version", "price_cents")}
     return SoldAnswer.of(sold, interval=interval_name(sold.interval), **more)

@@ -56,14 +56,14 @@ async def move_subscribers(
     async with call.database.operator() as connection:
         found = await price_moves.to_move(connection, key, AT_ONCE + 1)
     some = found[:AT_ONCE]
-    moved = some if dry_run else [one for one in some if await _move(call, one, body.reason)]
+    moved = some if dry_run else [one for one in some if await move(call, one, body.reason)]
     return MovesAnswer(
         moves=[MovePart.of(one) for one in moved], left=len(found) > AT_ONCE and bool(moved)
     )
 
 
-async def _move(call: Call, one: Move, reason: str) -> bool:
-    """False for one that has ended, or changed, since it was found."""
+async def move(call: Call, one: Move, reason: str) -> bool:
+    """Move one; False for one that has ended, or changed, since it was found."""
     verb = partial(price_moves.move, reason=reason)
     try:
         async with call.database.tenant(one.account_id) as connection:

@@ -114,7 +114,7 @@ async def list_price_overrides(
         204: {"description": "The agreement is ended"},
         **responses("MERCHANT_NOT_FOUND", "PRODUCT_NOT_FOUND"),
     },
-    response_model=AgreedAnswer | None,
+    response_model=AgreedAnswer,
 )
 async def put_price_override(body: AgreeBody, call: AdminCall) -> AgreedAnswer | Response:
     """Agree a price with an account, or end the agreement (204) [B10]."""

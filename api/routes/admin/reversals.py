@@ -45,6 +45,9 @@ class RefundBody(Body):
         False,
         description="The subscription runs on although all that was paid for its period goes back",
     )
+    keep_credits: bool = Field(
+        False, description="The credits that it had paid for stay: the price alone was too high"
+    )
 
 
 class RefundAnswer(Answer):
@@ -119,7 +122,7 @@ async def refund_payment(
         wanted = Wanted(
             refund_id=claim.resource_id, amount_minor=body.amount_cents, reason=body.reason,
             to_balance=body.to == "balance", reference=body.reference,
-            keep_subscription=body.keep_subscription,
+            keep_subscription=body.keep_subscription, keep_credits=body.keep_credits,
         )  # fmt: skip
         async with call.database.tenant(payment.account_id) as connection:
             matter = await service.refund(connection, payment.id, wanted)

@@ -33,11 +33,28 @@ PriceKey = tuple[Literal["plan", "pack"], str, str, Interval | None]
 
 
 @dataclass(frozen=True)
-class Sold:
-    """Open subscriptions on one price: how many, and what they pay per month."""
+class Held:
+    """Open subscriptions that pay the same for a seat, and their seats."""
 
-    subscriptions: int = 0
-    monthly_minor: int = 0
+    unit_minor: int
+    subscriptions: int
+    seats: int
+
+
+@dataclass(frozen=True)
+class Sold:
+    """Open subscriptions on one price, by what their seats cost: that of now, or one before."""
+
+    held: tuple[Held, ...] = ()
+
+    @property
+    def subscriptions(self) -> int:
+        """All of them."""
+        return sum(one.subscriptions for one in self.held)
+
+    def but(self, unit_minor: int | None) -> "Sold":
+        """Those that pay something else for a seat."""
+        return Sold(tuple(one for one in self.held if one.unit_minor != unit_minor))
 
 
 @dataclass(frozen=True)
@@ -111,13 +128,17 @@ class PriceChange:
         return f"{self.key[0]} {self.key[1]}"
 
     @property
-    def mrr_minor(self) -> int:
-        """Monthly revenue gained or lost if every subscription on it moved to the new price."""
-        interval = self.key[3]
-        if self.new is None or interval is None:
+    def kept(self) -> Sold:
+        """The subscriptions that keep another price than the new one."""
+        return self.sold.but(self.new.amount_minor if self.new else None)
+
+    @property
+    def period_minor(self) -> int:
+        """Money gained or lost per period if every subscription on it moved to the new price."""
+        if self.new is None:
             return 0
-        monthly = rules.monthly_minor(self.new.amount_minor, interval)
-        return self.sold.subscriptions * monthly - self.sold.monthly_minor
+        new = self.new.amount_minor
+        return sum(one.seats * (new - one.unit_minor) for one in self.kept.held)
 
     @property
     def words(self) -> str:
@@ -126,9 +147,10 @@ class PriceChange:
         every = f" per {rules.show_interval(interval)}" if interval else ""
         old = show_money(self.old.amount_minor, currency) if self.old else "none"
         new = show_money(self.new.amount_minor, currency) if self.new else "none"
-        words = f"price of {kind} {key}{every}: {old} → {new}{_kept(self.sold.subscriptions)}"
-        if self.sold.subscriptions and self.new:
-            words += f" ({show_money(self.mrr_minor, currency)} a month if they moved)"
+        kept = self.kept.subscriptions
+        words = f"price of {kind} {key}{every}: {old} → {new}{_kept(kept)}"
+        if kept and self.new:
+            words += f" ({show_money(self.period_minor, currency)}{every} if they moved)"
         return words
 
 
@@ -307,4 +329,6 @@ def _subscriptions(key: str, current: Current) -> int:
 
 
 def _kept(subscriptions: int) -> str:
+    if subscriptions == 1:
+        return "; 1 open subscription keeps its own"
     return f"; {subscriptions} open subscriptions keep theirs" if subscriptions else ""

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final, cast, get_args
 
 from billing.catalog.plans.schemas import Access, Entitlements, Plan, Withheld
-from billing.core.money import round_minor, show_decimal, show_money
+from billing.core.money import show_decimal, show_money
 from billing.core.periods import Interval, Unit
 
 # What an account is shown that has not paid in any currency yet.
@@ -103,14 +103,3 @@ def pack_label(credits: Decimal, amount_minor: int, currency: str) -> str:
     """For people: `500 credits for 39.99 USD`."""
     count = show_decimal(credits).removesuffix(".00")
     return f"{count} credits for {show_money(amount_minor, currency)}"
-
-
-def monthly_minor(amount_minor: int, interval: Interval) -> int:
-    """A recurring price as revenue per month; 365 days are twelve months."""
-    months = {
-        "day": Decimal(12) / 365,
-        "week": Decimal(84) / 365,
-        "month": Decimal(1),
-        "year": Decimal(12),
-    }
-    return round_minor(amount_minor / (months[interval.unit] * interval.count))

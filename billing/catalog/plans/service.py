@@ -12,8 +12,9 @@ from billing.catalog.payment_kinds import store as kind_store
 from billing.catalog.payment_kinds.spec import PaymentKindSpec
 from billing.catalog.plans import changes as plan_changes
 from billing.catalog.plans import store, writer
-from billing.catalog.plans.changes import Change, PriceKey, Sold
-from billing.catalog.plans.spec import CatalogSpec, CostSpec, PackSpec, PlanSpec
+from billing.catalog.plans.changes import Change, PriceChange, PriceKey, Sold
+from billing.catalog.plans.schemas import Price
+from billing.catalog.plans.spec import CatalogSpec, CostSpec, PackSpec, PlanSpec, PriceSpec
 from billing.catalog.products import changes as product_changes
 from billing.catalog.products.spec import MeterSpec, ProductSpec
 from billing.catalog.taxes import changes as tax_changes
@@ -48,6 +49,19 @@ async def put_plan(
     known = current.plans.get(key)
     position = known.position if known else len(current.plans)
     return await _write(connection, plan_changes.compare_plan(key, plan, position, current))
+
+
+async def replace_price(
+    connection: AsyncConnection, old: Price, new: PriceSpec, sold: Mapping[PriceKey, Sold]
+) -> list[Change]:
+    """Sell at another price where this version is on sale; subscribers keep theirs."""
+    await writer.lock(connection)
+    key: PriceKey = (old.kind, old.key, old.currency, old.interval)
+    found = (await store.current(connection, sold)).prices.get(key)
+    if found is None or found.id != old.id:
+        return []
+    change = PriceChange(key, found, new, sold.get(key, Sold()))
+    return await _write(connection, [change])
 
 
 async def put_default(connection: AsyncConnection, key: str | None) -> list[Change]:

@@ -15,6 +15,10 @@ IN_DOUBT: Final = timedelta(minutes=30)
 """A step has failed for good by then."""
 AUDIT_LATE: Final = timedelta(hours=3)
 REFUSED_LATELY: Final = timedelta(hours=1)
+DECLINED_SHARE: Final = 0.5
+"""Of the last hour's charges; more is no bad luck of single cards."""
+DECLINED_OF: Final = 20
+"""Among so few charges no share says anything."""
 
 
 def well(name: str, words: str = "none") -> Sign:
@@ -53,6 +57,7 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
         _serving(figures, "api"),
         _clocks(figures),
         _pools(figures),
+        _parking(figures),
         _none(figures, "halted matters", "halted"),
         _young(figures, "late steps", "overdue", LATE),
         _young(figures, "untold matters", "untold", UNHEARD),
@@ -60,6 +65,7 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
         _none(figures, "parked events", "parked"),
         _webhooks(figures),
         _young(figures, "undecided payments", "undecided", IN_DOUBT),
+        _declines(figures),
         _audited(figures),
         _told(figures, "approvals"),
         _told(figures, "unpaid uses", "unpaid_uses"),
@@ -107,6 +113,15 @@ def _pools(figures: Figures) -> Sign:
     return well("pools", "connections are free in each")
 
 
+def _parking(figures: Figures) -> Sign:
+    """Money may move."""
+    parking = figures.parking
+    if parking is None:
+        return well("parking", "money may move")
+    since = ago(figures.at - parking.parked_at)
+    return ill("parking", f"nothing moves money for {since}: {parking.reason}")
+
+
 def _webhooks(figures: Figures) -> Sign:
     """The last delivery of each provider was taken; a refused one says why."""
     known = liveness.deliveries(figures.processes)
@@ -131,6 +146,18 @@ def _refusal(told: Deliveries, now: datetime) -> str:
         f"{told.count} of {told.provider} refused as {told.outcome},"
         f" the last {ago(now - told.last_at)} ago and none taken since"
     )
+
+
+def _declines(figures: Figures) -> Sign:
+    """Most cards are taken, as the alert has it."""
+    tried = sum(one.count for one in figures.charges)
+    declined = [one for one in figures.charges if one.outcome == "declined"]
+    count = sum(one.count for one in declined)
+    words = f"{count} of {tried} charges of the last hour were declined"
+    if tried <= DECLINED_OF or count <= DECLINED_SHARE * tried:
+        return well("mass declines", words)
+    classes = ", ".join(f"{one.count} {one.decline_class or 'without a class'}" for one in declined)
+    return ill("mass declines", f"{words}: {classes}")
 
 
 def _audited(figures: Figures) -> Sign:

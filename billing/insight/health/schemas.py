@@ -5,6 +5,7 @@ from typing import Literal
 
 from billing.core.frozen import Frozen
 from billing.insight.integrity.schemas import Run
+from billing.platform.parking.schemas import Parking
 from billing.platform.processes.schemas import Process
 
 State = Literal["well", "ill", "unknown"]
@@ -38,9 +39,13 @@ class Figures(Frozen):
     """The database's time."""
     backlogs: tuple[Backlog, ...]
     charges: tuple[Charges, ...]
+    late: tuple[int, ...]
+    """Steps of the last ten minutes, done or due, in the classes that LATE_SECONDS bound."""
     processes: tuple[Process, ...]
     books: Run | None
     """The latest look at the books; None: there was none yet."""
+    parking: Parking | None = None
+    """The parking that goes on."""
 
     def backlog(self, name: str) -> Backlog:
         """The backlog of this name; of events all kinds together."""

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core.prepared import Prepared
 from billing.insight.health.schemas import Backlog, Charges, Figures
 from billing.insight.integrity import runs
+from billing.platform.parking import store as parkings
 from billing.platform.processes import store as processes
 
 MOST: Final = 10_000
@@ -62,12 +63,45 @@ _CHARGES: Final = Prepared(
 )
 
 
+LATE_SECONDS: Final = (1, 5, 15, 60, 120, 300, 900, 3_600, 86_400)
+"""Bounds of the histogram of lateness."""
+# A worker that is dead does no step; so those that are due count too, as late as they are by now.
+_LATENESS: Final = Prepared(
+    text(
+        f"""
+    WITH done AS (
+        SELECT account_id, real_ran_at - due_at AS late FROM steps
+        WHERE real_ran_at > clock_timestamp() - interval '10 minutes' AND event_id IS NULL
+        ORDER BY real_ran_at DESC LIMIT {MOST}
+    ), due AS (
+        SELECT account_id, clock_timestamp() - next_due AS late FROM matters
+        WHERE closed_at IS NULL AND status = 'open' AND next_due < clock_timestamp()
+        ORDER BY next_due LIMIT {MOST}
+    )
+    SELECT width_bucket(extract(epoch FROM late), CAST(:bounds AS numeric[])) AS bucket,
+        count(*) AS count
+    FROM (TABLE done UNION ALL TABLE due) s
+    JOIN accounts a ON a.id = s.account_id AND a.clock_at IS NULL
+    GROUP BY 1
+    """  # noqa: S608 - a number of ours
+    )
+)
+
+
 async def migration(connection: AsyncConnection) -> str | None:
     """The schema's release, if it has any. Errors: SQLAlchemyError where Postgres is away."""
     if await connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return None
     found: str | None = await connection.scalar(text("SELECT version_num FROM alembic_version"))
     return found
+
+
+async def _late(connection: AsyncConnection) -> tuple[int, ...]:
+    found = {
+        row["bucket"]: row["count"]
+        for row in await _LATENESS.all(connection, bounds=list(LATE_SECONDS))
+    }
+    return tuple(found.get(bucket, 0) for bucket in range(len(LATE_SECONDS) + 1))
 
 
 async def look(connection: AsyncConnection) -> Figures:
@@ -82,5 +116,7 @@ async def look(connection: AsyncConnection) -> Figures:
         ),
         charges=tuple(Charges.model_validate(row) for row in await _CHARGES.all(connection)),
         processes=tuple(found),
+        late=await _late(connection),
         books=await runs.latest(connection),
+        parking=await parkings.current(connection),
     )

@@ -167,10 +167,14 @@ QUERIES: Final[dict[str, str]] = {
                         THEN (array_agg(account_id))[1] END AS account_id
             FROM numbered GROUP BY series
         )
-        SELECT account_id, coalesce(s.series, c.series) AS subject
-        FROM counted c FULL JOIN invoice_series s USING (series)
-        WHERE (:everything OR coalesce(s.series, c.series) LIKE 'TEST-%')
-          AND (c.numbers IS DISTINCT FROM c.last OR s.last_number IS DISTINCT FROM c.last)
+        SELECT account_id, series AS subject
+        FROM counted c FULL JOIN invoice_series s USING (series) LEFT JOIN (
+            SELECT series, sum(last_number - first_number + 1) AS numbers, max(last_number) AS last
+            FROM skipped_numbers GROUP BY series) k USING (series)
+        WHERE (:everything OR series LIKE 'TEST-%')
+          AND (coalesce(c.numbers + k.numbers, c.numbers, k.numbers)
+               IS DISTINCT FROM greatest(c.last, k.last)
+               OR s.last_number IS DISTINCT FROM greatest(c.last, k.last))
     """,
     "invoice_sums": """
         SELECT i.account_id, public_id('inv', i.id) AS subject

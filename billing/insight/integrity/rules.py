@@ -71,7 +71,11 @@ _OTHERS: Final = (
     ("attempts_decided", "I3", "no try of a card stays undecided"),
     ("one_currency", "I6", "everything of an account is in its one currency"),
     # Invoices
-    ("invoice_numbers", "I6", "numbers of a series have no gap and end at its counter"),
+    (
+        "invoice_numbers",
+        "I6",
+        "numbers of a series have no gap but skipped ones, and end at its counter",
+    ),
     ("invoice_sums", "I6", "an invoice is the sum of its lines, less what the balance bore"),
     ("coupons_counted", "I6", "a coupon was redeemed as often as it counts"),
     ("invoices_settled", "I6", "a paid invoice is covered, an open one is not"),

@@ -109,6 +109,8 @@ def _taxed(asked: Sequence[tuple[TaxRate, ...]], net: Sequence[int]) -> list[lis
     """The taxes of each line: one sum per rate over all its lines, rounded once."""
     exact: dict[TaxRate, list[tuple[int, Fraction]]] = defaultdict(list)
     for i, found in enumerate(asked):
+        if not found:
+            continue
         whole = 100 + sum((Fraction(one.rate) for one in found if one.inclusive), Fraction(0))
         for one in found:
             base = whole if one.inclusive else 100

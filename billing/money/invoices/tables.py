@@ -123,6 +123,19 @@ invoice_series = c.table(
     c.column("last_issued_on", Date),
 )
 
+skipped_numbers = c.table(
+    "skipped_numbers",
+    c.row_id(),
+    c.text("series"),
+    c.bigint("first_number"),
+    c.bigint("last_number"),
+    c.text("reason"),
+    c.instant("at"),
+    Unique("series", "first_number"),
+    c.check("first_number <= last_number", name="at_least_one"),
+    info={"append_only": True},
+)
+
 credit_notes = c.table(
     "credit_notes",
     c.row_id(),

@@ -84,8 +84,14 @@ def _line(w: Work[Any], invoice: Invoice, position: int, summed: SummedLine) -> 
         discount_minor=summed.discount_minor,
         tax_minor=summed.tax_minor,
         tax_included_minor=summed.tax_included_minor,
-        **line.model_dump(exclude={"quantity", "taxes", "tax_left", "tax_category"}),
+        kind=line.kind,
+        description=line.description,
         quantity=line.quantity.quantize(STORED),
+        unit_amount=line.unit_amount,
+        amount_minor=line.amount_minor,
+        period_start=line.period_start,
+        period_end=line.period_end,
+        detail=line.detail,
     )
 
 
@@ -281,7 +287,7 @@ def _number(w: Work[InvoiceFacts], invoice: Invoice, **fields: Any) -> Invoice:
         invoice.currency,
         invoice.total_minor,
         invoice.tax_minor,
-        [one.model_dump() for one in lines_of(w.rows, invoice.id)],
+        [vars(one) for one in lines_of(w.rows, invoice.id)],
     )
     amounts = invoice.model_copy(update=fields)
     kept = {

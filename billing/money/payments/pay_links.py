@@ -47,6 +47,11 @@ class PayLinks:
         self._base = settings.public_url.rstrip("/")
         self._secrets = [one.encode() for one in settings.pay_link_secrets]
 
+    @property
+    def back(self) -> str:
+        """The page for payers whom nobody said where to send after they paid."""
+        return f"{self._base}/pay/back"
+
     def url(self, account_id: UUID, kind: Kind, subject_id: UUID, now: datetime) -> str:
         """The address of the page for this invoice or setup."""
         # The end of a day: asked again soon, the answer is the same.

@@ -39,6 +39,7 @@ class Refund(Row):
     credits: list[dict[str, str]] = Field(default_factory=list)
     finished_at: AwareDatetime | None = None
     keep_subscription: bool = False
+    keep_credits: bool = False
 
     @property
     def is_finished(self) -> bool:

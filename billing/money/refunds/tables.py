@@ -40,6 +40,8 @@ refunds = c.table(
     c.instant("finished_at", nullable=True),
     # The operator's word: a subscription whose period was paid by it runs on.
     c.flag("keep_subscription", server_default="false"),
+    # And: the credits that it had paid for stay, for the price alone was too high.
+    c.flag("keep_credits", server_default="false"),
     c.check("amount_minor > 0", name="amount_positive"),
     c.check(
         "least(note_minor, balance_minor, amount_minor - note_minor - balance_minor) >= 0",

@@ -35,6 +35,7 @@ def ask(
     way: Way,
     reference: str | None,
     keep_subscription: bool = False,
+    keep_credits: bool = False,
 ) -> Refund:
     """Write a refund that an operator asks for, once per `refund_id`; all that is left by default.
 
@@ -54,11 +55,12 @@ def ask(
     if way == "provider" and currencies.whole_steps(amount, payment.currency) != amount:
         step = currencies.charging(payment.currency).step
         raise Conflict("REFUND_STEP", f"not a whole step of {step}", left_cents=whole)
-    refund = _ask(w, payment, refund_id, amount, reason, way, reference, keep_subscription)
+    kept = {"keep_subscription": keep_subscription, "keep_credits": keep_credits}
+    refund = _ask(w, payment, refund_id, amount, reason, way, reference=reference, **kept)
     if amount_minor is None:
         rest = min(left - whole, left_minor(_books(w, payment, "balance")))
         if rest:
-            _ask(w, payment, w.facts.new_id(), rest, reason, "balance", None)
+            _ask(w, payment, w.facts.new_id(), rest, reason, "balance", **kept)
     return refund
 
 
@@ -111,12 +113,12 @@ def announce(w: Work[Any], row: Refund, what: str, **detail: Any) -> None:
 
 def _ask(
     w: Work[Any], payment: Payment, refund_id: UUID, amount_minor: int, reason: str, way: Way,
-    reference: str | None, keep_subscription: bool = False,
+    **fields: Any,
 ) -> Refund:  # fmt: skip
     parts = parted(_books(w, payment, way), amount_minor)
     refund = _write(
         w, payment, refund_id, keys.asked_refund(refund_id), amount_minor, reason,
-        way=way, reference=reference, keep_subscription=keep_subscription, **parts._asdict(),
+        way=way, **fields, **parts._asdict(),
     )  # fmt: skip
     leave_balance(w, refund)
     return refund

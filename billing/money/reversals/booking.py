@@ -102,10 +102,14 @@ def take_credits(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
 
 def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Decimal]:
     """The credits to ask back of each grant, beyond what was asked before."""
+    if _keeps(row):
+        return {}
     invoice = w.rows.get(Invoice, row.invoice_id)
     away = [one for one in reversals(w.rows, invoice) if _counts(one)]
-    reversed_minor = sum(one.note_minor for one in away)
-    # A note of tax alone made the credits no cheaper: what is left of the invoice paid for them.
+    reversed_minor = sum(one.note_minor for one in away if not _keeps(one))
+    lower = sum(one.note_minor for one in away if _keeps(one))
+    # A note of tax alone made the credits no cheaper: what is left of the invoice paid for them. So
+    # did money that went back because the price was too high.
     written = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id)
     tax_alone = sum(one.amount_minor for one in written if one.amount_minor == one.tax_minor)
     before: dict[str, Decimal] = {}
@@ -114,12 +118,17 @@ def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Deci
         before[taken["grant_key"]] = asked + Decimal(taken["amount"])
     due = {
         one.grant_key: to_take(
-            one.credits, reversed_minor, invoice.total_minor - tax_alone,
+            one.credits, reversed_minor, invoice.total_minor - tax_alone - lower,
             before.get(one.grant_key, Decimal(0)),
         )
         for one in w.facts.granted
     }  # fmt: skip
     return {grant_key: amount for grant_key, amount in due.items() if amount > 0}
+
+
+def _keeps(row: Refund | Dispute) -> bool:
+    """True if its credits stay with the customer."""
+    return isinstance(row, Refund) and row.keep_credits
 
 
 def _counts(row: Refund | Dispute) -> bool:

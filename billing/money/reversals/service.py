@@ -34,6 +34,7 @@ class Wanted(Frozen):
     to_balance: bool
     reference: str | None
     keep_subscription: bool = False
+    keep_credits: bool = False
 
 
 async def refund(connection: AsyncConnection, payment_id: UUID, wanted: Wanted) -> Matter:
@@ -77,7 +78,7 @@ def _refund(w: Work[ReversalFacts], *, wanted: Wanted) -> None:
     refunds.ask(
         w, payment, refund_id=wanted.refund_id, amount_minor=wanted.amount_minor,
         reason=wanted.reason, way=_way(payment, wanted), reference=wanted.reference,
-        keep_subscription=wanted.keep_subscription,
+        keep_subscription=wanted.keep_subscription, keep_credits=wanted.keep_credits,
     )  # fmt: skip
     w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
 

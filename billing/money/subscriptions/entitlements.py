@@ -7,19 +7,19 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, case, func, literal_column, select
+from sqlalchemy import ColumnElement, and_, case, func, literal_column, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import rules
-from billing.catalog.plans.changes import PriceKey, Sold
+from billing.catalog.plans.changes import Held, PriceKey, Sold
 from billing.catalog.plans.rules import OPEN_STATUSES
 from billing.catalog.plans.schemas import Entitlements
 from billing.catalog.plans.store import show_plan
 from billing.catalog.plans.tables import plans
 from billing.core import prepared
 from billing.core.periods import Interval
-from billing.money.subscriptions.tables import subscriptions
+from billing.money.subscriptions.tables import subscription_items, subscriptions
 
 # Written out, so that the planner sees the predicate of the partial index.
 _OPEN: Final[list[ColumnElement[str]]] = [literal_column(f"'{status}'") for status in OPEN_STATUSES]
@@ -61,22 +61,20 @@ async def _by_default(connection: AsyncConnection, account_id: UUID) -> Entitlem
 
 async def sold(connection: AsyncConnection) -> dict[PriceKey, Sold]:
     """The open subscriptions on each price. Needs a connection that may see every account's."""
-    sub = subscriptions.c
+    sub, item = subscriptions.c, subscription_items.c
+    unit = func.coalesce(item.amount_minor, sub.amount_minor)
+    parts = (sub.plan_key, sub.currency, sub.interval_unit, sub.interval_count, unit)
+    seats = func.sum(func.coalesce(item.quantity, 1))
     rows = await connection.execute(
-        select(
-            sub.plan_key, sub.currency, sub.interval_unit, sub.interval_count, sub.amount_minor,
-            func.count().label("open"),
-        )
+        select(*parts, func.count(), seats)
+        .outerjoin(subscription_items, and_(item.subscription_id == sub.id, item.kind == "plan"))
         .where(sub.status.in_(_OPEN))
-        .group_by(
-            sub.plan_key, sub.currency, sub.interval_unit, sub.interval_count, sub.amount_minor
-        )
-    )  # fmt: skip
+        .group_by(*parts)
+        .order_by(*parts)
+    )
     found: dict[PriceKey, Sold] = {}
-    for row in rows:
-        interval = Interval(unit=row.interval_unit, count=row.interval_count)
-        key: PriceKey = ("plan", row.plan_key, row.currency, interval)
+    for plan, currency, every, count, unit_minor, number, held in rows:
+        key: PriceKey = ("plan", plan, currency, Interval(unit=every, count=count))
         before = found.get(key, Sold())
-        monthly = rules.monthly_minor(row.amount_minor, interval) * row.open
-        found[key] = Sold(before.subscriptions + row.open, before.monthly_minor + monthly)
+        found[key] = Sold((*before.held, Held(unit_minor, number, int(held))))
     return found

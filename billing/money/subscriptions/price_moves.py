@@ -34,6 +34,7 @@ _SUBSCRIBERS = Prepared(
         AND (n.currency, n.interval_unit, n.interval_count)
             = (s.currency, s.interval_unit, s.interval_count)
     WHERE s.plan_key = :plan AND s.price_id <> n.id
+      AND s.price_id = coalesce(CAST(:price_id AS uuid), s.price_id)
       -- A contract says its own prices.
       AND s.contract_id IS NULL
       AND s.status IN ('trialing', 'active', 'past_due')
@@ -58,12 +59,15 @@ class Move(Frozen):
     after_minor: int
 
 
-async def to_move(connection: AsyncConnection, plan: str, most: int) -> list[Move]:
-    """Subscribers of the plan at another price than that of now, who were not told of it yet.
+async def to_move(
+    connection: AsyncConnection, plan: str, most: int, *, price_id: UUID | None = None
+) -> list[Move]:
+    """Subscribers of the plan at another price than that of now, or at one version of it alone,
+    who were not told of it yet.
 
     Needs a connection that may see every account's.
     """
-    rows = await _SUBSCRIBERS.all(connection, plan=plan, most=most)
+    rows = await _SUBSCRIBERS.all(connection, plan=plan, most=most, price_id=price_id)
     return [Move.model_validate(dict(row)) for row in rows]
 
 

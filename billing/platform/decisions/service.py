@@ -121,7 +121,7 @@ async def decide(
         return Done(state)
     work = Work(rows, facts)
     engine.transition(work, planned)
-    await _write(connection, engine, read, work)
+    await _write(connection, engine, read, work, read_again=_ORACLE)
     state = engine.view(work.rows, facts)
     if work.result is not None and work.call is None:
         await _finish(connection, engine, matter, planned, work.result, state, facts.at)
@@ -185,10 +185,18 @@ async def command(
 
 
 async def _write(
-    connection: AsyncConnection, engine: Engine[S, F], read: Read, work: Work[F]
+    connection: AsyncConnection,
+    engine: Engine[S, F],
+    read: Read,
+    work: Work[F],
+    *,
+    read_again: bool = True,
 ) -> None:
-    """Write a decision; the rows in memory are what is written, numbers included."""
-    for numbered in await writer.write(connection, work.effects, work.facts.at, engine.verbs):
+    """Write a decision; the rows in memory are what is written, numbers too where `read_again`."""
+    written = await writer.write(
+        connection, work.effects, work.facts.at, engine.verbs, read_again=read_again
+    )
+    for numbered in written:
         work.rows.take(numbered)
     if _ORACLE:
         await _compare(connection, engine, read, work.rows)

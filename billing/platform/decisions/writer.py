@@ -1,11 +1,12 @@
 """Effects as statements, in the transaction of the decision that made them.
 
-Rows come first, then verbs and what is heard, then what is announced. Rows that get a number come
-last, for everybody waits for their series. All is one pipeline.
+Rows come first, then verbs and what is heard, then what is announced, all in one pipeline. Rows
+that get a number come last, for everybody waits for their series: at its end, or with the COMMIT.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
@@ -13,7 +14,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
-from billing.core.database import metadata
+from billing.core.database import metadata, with_commit
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Sent, pipeline
 from billing.matters import store as matters
@@ -44,9 +45,17 @@ async def write(
     effects: Sequence[Effect],
     at: datetime,
     verbs: Mapping[str, Verb],
+    *,
+    read_again: bool = True,
 ) -> list[Change]:
-    """Write the effects of one decision; answers the numbers that were given, as changes."""
+    """Write the effects of one decision; answers the numbers that were given, as changes.
+
+    Where nobody reads the rows again before the commit, the numbers are taken with it: no program
+    is waited for under the lock of their series.
+    """
     rows, issues, rest = parted(effects)
+    ordered = sorted(issues, key=lambda issue: issue.series)
+    now, with_the_commit = (ordered, []) if read_again else ([], ordered)
     async with pipeline(connection):
         changed = [
             sent
@@ -56,13 +65,14 @@ async def write(
         for effect in rest:
             await _write(connection, effect, at, verbs)
         await outbox.flush(connection)
-        ordered = sorted(issues, key=lambda issue: issue.series)
-        numbered = [await _issue(connection, one, at, verbs) for one in ordered]
+        numbered = [await _issue(connection, one, at, verbs) for one in now]
     if numbered:
         await failpoint("invoice.numbered")
     if any(sent.rowcount != 1 for sent in changed):
         raise LookupError("a row that a decision changes is gone")
-    return [await _given(one, sent) for one, sent in zip(ordered, numbered, strict=True)]
+    for one in with_the_commit:
+        with_commit(connection, partial(_issue, issue=one, at=at, verbs=verbs))
+    return [await _given(one, sent) for one, sent in zip(now, numbered, strict=True)]
 
 
 def parted(
@@ -140,8 +150,7 @@ async def _send_all(
     added = [one.row for one in effects if isinstance(one, Add)]
     if len(added) < 2:
         return await _send(connection, effects[0])
-    rows = [one.model_dump(mode="json", exclude_unset=True) for one in added]
-    await prepared.send_rows(connection, metadata.tables[added[0].TABLE], rows)
+    await prepared.send_rows(connection, metadata.tables[added[0].TABLE], added)
     return None
 
 

@@ -64,6 +64,17 @@ CREATE TABLE issuer_logos (
     CONSTRAINT pk_issuer_logos PRIMARY KEY (sha256)
 );
 
+CREATE TABLE parkings (
+    id UUID NOT NULL,
+    reason TEXT NOT NULL,
+    data_until TIMESTAMP WITH TIME ZONE,
+    parked_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_parkings PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX uq_parkings_open ON parkings ((ended_at IS NULL)) WHERE ended_at IS NULL;
+
 CREATE TABLE payment_method_configs (
     key TEXT NOT NULL,
     kind TEXT NOT NULL,
@@ -96,6 +107,25 @@ CREATE TABLE quota_slices (
     ends_at TIMESTAMP WITH TIME ZONE NOT NULL,
     used NUMERIC(38, 12) NOT NULL,
     CONSTRAINT pk_quota_slices PRIMARY KEY (quota_id, ends_at)
+);
+
+CREATE UNLOGGED TABLE rate_windows (
+    name TEXT NOT NULL,
+    began_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    taken BIGINT NOT NULL,
+    CONSTRAINT pk_rate_windows PRIMARY KEY (name)
+);
+
+CREATE TABLE skipped_numbers (
+    id UUID NOT NULL,
+    series TEXT NOT NULL,
+    first_number BIGINT NOT NULL,
+    last_number BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_skipped_numbers PRIMARY KEY (id),
+    CONSTRAINT uq_skipped_numbers_series_first_number UNIQUE (series, first_number),
+    CONSTRAINT ck_skipped_numbers_at_least_one CHECK (first_number <= last_number)
 );
 
 CREATE TABLE tax_jurisdictions (
@@ -406,6 +436,7 @@ CREATE TABLE refunds (
     credits JSONB DEFAULT '[]' NOT NULL,
     finished_at TIMESTAMP WITH TIME ZONE,
     keep_subscription BOOLEAN DEFAULT 'false' NOT NULL,
+    keep_credits BOOLEAN DEFAULT 'false' NOT NULL,
     CONSTRAINT pk_refunds PRIMARY KEY (id),
     CONSTRAINT ck_refunds_amount_positive CHECK (amount_minor > 0),
     CONSTRAINT ck_refunds_parts_fit CHECK (least(note_minor, balance_minor, amount_minor - note_minor - balance_minor) >= 0),

@@ -316,6 +316,18 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = INVOICE_BODIES | {
     "put_budget": lambda _: {"limit": "5"},
     "set_low_balance": lambda _: {"threshold": "10"},
     "move_subscribers": lambda _: {"reason": "prices of 2027"},
+    "undo_price": lambda _: {
+        "wrong_version": 1,
+        "right_version": 1,
+        "currency": "USD",
+        "reason": "a point in the wrong place",
+    },
+    "steer_subscriptions": lambda named: {
+        "act": "pause_dunning",
+        "subscription_ids": [named["subscription_id"]],
+        "account_ids": [named["account_id"]],
+        "reason": "a bad hour",
+    },
     "extend_subscription": lambda _: {"days": 7, "reason": "an outage"},
     "set_billing_threshold": lambda _: {"threshold_cents": 5000, "reason": "a new customer"},
     "change_subscription": lambda named: {

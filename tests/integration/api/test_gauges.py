@@ -7,11 +7,13 @@ from temporalio.client import Client
 from api import gauges
 from api.app import create_app
 from api.temporal import connect
+from billing.core import ids
 from billing.insight.health import store
 from tests.integration.actors import wait_for
 from tests.integration.api.test_health import calling
 from tests.integration.api_app import Api, stack_settings
 
+LATENESS = "billing_lateness_seconds_bucket"
 PARKED = "INSERT INTO stripe_webhook_events (stripe_event_id, type, payload, status, received_at)"
 A_DAY_AGO = "clock_timestamp() - interval '1 day'"
 
@@ -38,6 +40,25 @@ async def test_the_gauges_show_what_waits_and_who_serves(api: Api) -> None:
     assert abs(value("billing_clock_ahead_seconds")) < 2
     assert value("billing_looked_timestamp_seconds") > 1_700_000_000
     assert 0 <= value("billing_pool_busy_ratio", role="app") <= 1
+
+
+async def test_a_step_that_nobody_does_is_late_all_the_same(api: Api) -> None:
+    account = await api.new_account()
+    async with api.database.operator() as connection:
+        gauges.show(await store.look(connection))
+        before = {le: value(LATENESS, le=le) for le in ("3600", "86400", "+Inf")}
+        await connection.execute(
+            text(
+                "INSERT INTO matters (workflow_id, account_id, subject_id, kind, next_due,"
+                " created_at, woken_at) VALUES ('trial/none', :account, gen_random_uuid(), 'trial',"
+                f" {A_DAY_AGO} + interval '1 hour', {A_DAY_AGO}, {A_DAY_AGO})"
+            ),
+            {"account": ids.decode(ids.ACCOUNT, account["id"])},
+        )
+        gauges.show(await store.look(connection))
+        await connection.rollback()
+    after = {le: value(LATENESS, le=le) for le in before}
+    assert after == {"3600": before["3600"], **{le: before[le] + 1 for le in ("86400", "+Inf")}}
 
 
 async def test_detailed_health_says_that_a_worker_lives_and_nothing_is_late(api: Api) -> None:

@@ -88,7 +88,7 @@ async def test_a_changed_price_touches_new_customers_only_and_says_whom_it_spare
     [change] = said
     assert change == (
         f"price of plan {key} per month: 10.00 USD → 12.50 USD;"
-        " 2 open subscriptions keep theirs (5.00 USD a month if they moved)"
+        " 2 open subscriptions keep theirs (5.00 USD per month if they moved)"
     )
     new = await store.plan_price(scratch, key, "USD", MONTH)
     assert new is not None

@@ -11,7 +11,7 @@ from activities.matter import Dependencies
 from activities.sweeper import SweeperActivities
 from billing.metering.usage import counter_rebuild as recounting
 from cli import counter_repair
-from devstack.errors import StackError
+from cli.errors import StackError
 from tests.integration.api_app import stack_settings
 from tests.integration.catalog.subscribing import START
 from tests.integration.usage.conftest import NewShop, Shop

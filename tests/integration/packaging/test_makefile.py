@@ -17,7 +17,10 @@ PROMISED = {
     "bench",
     "lint",
     "mutants",
+    "client-typescript",
     "lock",
+    "sbom",
+    "pin-images",
     "clean",
 }
 
@@ -29,14 +32,14 @@ def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_make_alone_lists_every_command(tmp_path: Path) -> None:
     shown = make(tmp_path)
-    assert set(re.findall(r"^  make (\w+)", shown.stdout, re.MULTILINE)) == PROMISED | {"help"}
+    assert set(re.findall(r"^  make ([\w-]+)", shown.stdout, re.MULTILINE)) == PROMISED | {"help"}
 
 
 def test_an_old_python_is_refused_in_one_sentence(tmp_path: Path) -> None:
     old = tmp_path / "python3.8"
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)
-    for name in ("requirements.lock", "pyproject.toml"):
+    for name in ("requirements-stack.lock", "pyproject.toml"):
         (tmp_path / name).touch()
     refused = make(tmp_path, "demo", f"PYTHON={old}")
     assert refused.returncode != 0
@@ -51,9 +54,14 @@ def test_the_readme_names_the_two_commands_first() -> None:
 
 
 def test_every_pin_has_a_hash_and_no_address() -> None:
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in (
+        "requirements.lock",
+        "requirements-otel.lock",
+        "requirements-stack.lock",
+        "requirements-dev.lock",
+    ):
         text = (ROOT / name).read_text()
         pins = re.findall(r"^[a-z0-9][^\n]*==", text, re.MULTILINE)
         hashed = re.findall(r"^[a-z0-9][^\n]*== ?[^\n]*\\\n {4}--hash=sha256:", text, re.MULTILINE)
-        assert len(pins) == len(hashed) > 50
+        assert len(pins) == len(hashed) > 10
         assert "://" not in text

@@ -85,6 +85,12 @@ def test_alerts_and_the_doctor_lose_patience_at_once(what: str, limit: timedelta
     assert any(rule["expr"].endswith(asked) for rule in RULES), asked
 
 
+def test_the_alert_and_the_doctor_call_the_same_declines_many() -> None:
+    (asked,) = (rule["expr"] for rule in RULES if rule["alert"] == "BillingMassDeclines")
+    assert f"> {rules.DECLINED_SHARE}" in asked
+    assert asked.endswith(f"> {rules.DECLINED_OF}")
+
+
 def test_every_job_that_an_alert_watches_is_scraped_and_may_be_absent() -> None:
     config = yaml.safe_load((ALERTS.parent / "prometheus.yml").read_text())
     jobs = {one["job_name"] for one in config["scrape_configs"]}

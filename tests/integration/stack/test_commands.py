@@ -43,9 +43,36 @@ def test_a_role_that_does_not_exist_is_refused(stack: StackInfo) -> None:
 
 def test_after_applying_it_the_stack_sells_what_the_catalog_says(stack: StackInfo) -> None:
     # Other stories of the run may have changed what is sold.
-    assert billing(stack, "catalog", "apply").returncode == 0
+    assert billing(stack, "catalog", "apply", "--yes", "--allow-large-change").returncode == 0
     shown = billing(stack, "catalog", "diff")
     assert (shown.returncode, shown.stdout.strip()) == (0, "nothing changes"), shown.stderr
+
+
+def test_a_catalog_is_applied_only_when_somebody_says_so_twice_for_a_large_change(
+    stack: StackInfo, tmp_path: Path
+) -> None:
+    cheap = tmp_path / "cheap.yaml"
+    sold = (ROOT / "catalog.yaml").read_text().replace("{USD: 4900, EUR: 4900}", "{USD: 490}")
+    cheap.write_text(sold)
+    words = ("catalog", "apply", "--file", str(cheap))
+    refused = billing(stack, *words, "--yes")
+    assert (refused.returncode, "pro per month: 49.00 USD → 4.90" in refused.stdout) == (1, True)
+    assert "price of plan pro in minor units of USD: 4900 → 490" in refused.stderr
+    unasked = billing(stack, *words, "--allow-large-change")
+    assert (unasked.returncode, "say --yes" in unasked.stderr) == (1, True)
+    shown = billing(stack, "catalog", "diff")
+    assert shown.stdout.strip() == "nothing changes", "neither of them wrote anything"
+
+
+def test_many_are_steered_by_one_command_that_says_what_it_would_do(stack: StackInfo) -> None:
+    words = ("steer", "extend", "--days", "3", "--reason", "an outage", "--plan", "none-such")
+    assert billing(stack, *words, "--dry-run").stdout.strip() == (
+        "0 would be steered, 0 refused; overdue of them: nothing"
+    )
+    done = billing(stack, *words, "--key", "once")
+    assert (done.returncode, "--key once" in done.stdout) == (0, True), done.stderr
+    refused = billing(stack, "steer", "forgive", "--reason", "nobody is named")
+    assert refused.stderr.startswith("VALIDATION_FAILED")
 
 
 def test_a_catalog_that_is_wrong_names_the_file(stack: StackInfo) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from cli.errors import StackError
 from devstack import os_user
 from devstack.binaries import temporal_program
 from devstack.data_folder import DataFolder
-from devstack.errors import StackError
 from devstack.launch import launch, stop
 from devstack.options import ROOT, Options
 from devstack.ports import FREE_FROM, FREE_TO, fixed_ports, free_ports

@@ -121,7 +121,7 @@ def test_the_migrated_database_is_what_the_tables_describe(stack: StackInfo) -> 
 def test_migrating_again_changes_nothing_even_from_two_places(stack: StackInfo) -> None:
     runs = [
         subprocess.Popen(
-            [sys.executable, "-m", "devstack.provision"],
+            [sys.executable, "-m", "cli.provision"],
             cwd=ROOT,
             env={**os.environ, **stack.env},
             stdout=subprocess.PIPE,

@@ -13,8 +13,8 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
+from cli.errors import StackError
 from devstack.control import StackControl
-from devstack.errors import StackError
 from devstack.launch import RunningStack, stop
 from devstack.stack import StackInfo, read_stack
 from tests.integration.stack.conftest import Starter

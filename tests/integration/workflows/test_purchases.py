@@ -65,13 +65,18 @@ async def test_a_declined_saved_card_fails_the_purchase_and_charges_nothing(
     await proven_once(customer, again["purchase_id"])
 
 
-async def test_a_hosted_page_is_paid(customer: Customer) -> None:
-    begun = await customer.buy("small", "checkout", return_url="https://shop.example/back")
+@pytest.mark.parametrize("named", ["https://shop.example/back", None])
+async def test_a_hosted_page_is_paid_and_leads_back(customer: Customer, named: str | None) -> None:
+    begun = await customer.buy("small", "checkout", **({"return_url": named} if named else {}))
     action = begun["next_action"]
     assert (action["type"], action["url"]) == ("redirect", begun["checkout_url"])
     session = begun["checkout_url"].rpartition("/")[2]
     assert (await customer.actors.sandbox.pay_session(session)).status == 200
     await proven_once(customer, begun["purchase_id"])
+    client = customer.actors.client
+    left = (await client.get(begun["checkout_url"])).headers["location"]
+    assert left == (named or f"{customer.actors.stack.api_url}/pay/back")
+    assert named or "You are back" in (await client.get(left)).text
 
 
 async def test_a_declined_browser_card_leaves_the_purchase_open_for_another(

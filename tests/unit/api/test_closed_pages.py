@@ -11,7 +11,14 @@ from api.routes.base import PREFIX
 from tests.unit.api.conftest import SECRET, lonely_settings
 from tests.unit.api.forging import signed
 
-PAGES = ("/docs", "/docs/page.js", "/docs/static/swagger-ui.css", f"{PREFIX}/openapi.json")
+PAGES = (
+    "/guide",
+    "/guide/runbook",
+    "/docs",
+    "/docs/page.js",
+    "/docs/static/swagger-ui.css",
+    f"{PREFIX}/openapi.json",
+)
 PRODUCTION: dict[str, Any] = {
     "env": "production",
     "stripe_secret_key": "sk_live_of_our_own",

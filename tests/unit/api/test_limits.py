@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.rate_limits import RateLimit, RateLimited, class_of
+from api.rate_limits import RateLimit, RateLimited, class_of, may_move_money
 from api.request_limits import json_fault
 from tests.unit.api.conftest import lonely_settings
 from tests.unit.api.forging import signed
@@ -296,3 +296,21 @@ async def test_a_parameter_that_a_route_does_not_take_is_refused(
     answer = await client.get("/api/v1/admin/accounts?colour=red", headers=authorized())
     assert (answer.status_code, answer.json()["code"]) == (422, "VALIDATION_FAILED")
     assert answer.json()["errors"][0]["field"] == "colour"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "stops"),
+    [
+        ("POST", "/api/v1/billing/purchases", True),
+        ("POST", "/api/v1/admin/payments/pay_1/refund", True),
+        ("GET", "/api/v1/billing/purchases", False),
+        ("POST", "/api/v1/usage/record", False),
+        ("POST", "/api/v1/billing/credits/holds", False),
+        ("POST", "/api/v1/admin/accounts", False),
+        ("POST", "/api/v1/webhooks/stripe", False),
+    ],
+)
+def test_writes_but_those_of_usage_and_of_new_accounts_stop_while_billing_is_parked(
+    method: str, path: str, stops: bool
+) -> None:
+    assert may_move_money(method, path) is stops

@@ -1,4 +1,4 @@
-"""Access by status, names of intervals, and recurring money per month."""
+"""Access by status, and names of intervals."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -82,20 +82,6 @@ def test_an_interval_is_written_in_words(words: str, interval: Interval) -> None
 def test_words_that_are_no_interval_are_refused(words: str) -> None:
     with pytest.raises(ValueError, match=r"interval|greater than or equal"):
         rules.parse_interval(words)
-
-
-@pytest.mark.parametrize(
-    ("amount", "interval", "monthly"),
-    [
-        (4900, Interval(unit="month"), 4900),
-        (49000, Interval(unit="year"), 4083),
-        (3000, Interval(unit="month", count=3), 1000),
-        (700, Interval(unit="week"), 3042),
-        (100, Interval(unit="day"), 3042),
-    ],
-)
-def test_recurring_money_per_month(amount: int, interval: Interval, monthly: int) -> None:
-    assert rules.monthly_minor(amount, interval) == monthly
 
 
 def test_a_pack_is_labelled_in_its_currency_s_own_digits() -> None:

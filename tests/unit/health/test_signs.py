@@ -7,8 +7,9 @@ from uuid import UUID
 import pytest
 
 from billing.insight.health import rules, store
-from billing.insight.health.schemas import Backlog, Figures, Sign
+from billing.insight.health.schemas import Backlog, Charges, Figures, Sign
 from billing.insight.integrity.schemas import Run
+from billing.platform.parking.schemas import Parking
 from billing.platform.processes.schemas import Deliveries, Pool, Process
 from billing.platform.processes.schemas import Figures as Own
 from cli.doctor import CHECKS
@@ -33,7 +34,7 @@ def process(number: int, kind: Any = "worker", *, seen: float = 1, **more: Any) 
 def figures(*processes: Process, **more: Any) -> Figures:
     """A product that is well: a worker and an API, and nothing waits."""
     known = {
-        "at": NOW, "backlogs": (), "charges": (), "books": None,
+        "at": NOW, "backlogs": (), "late": (), "charges": (), "books": None,
         "processes": (process(1), process(2, "api"), *processes),
     }  # fmt: skip
     return Figures.model_validate(known | more)
@@ -144,6 +145,25 @@ def test_deliveries_are_ill_while_the_last_ones_are_refused(
         assert found["webhooks"].startswith("1 of stripe refused as INVALID_SIGNATURE")
 
 
+@pytest.mark.parametrize(
+    ("declined", "succeeded", "is_ill"),
+    [(20, 0, False), (21, 0, True), (15, 15, False), (16, 15, True)],
+)
+def test_many_declines_are_ill_when_they_are_most_of_the_charges(
+    declined: int, succeeded: int, is_ill: bool
+) -> None:
+    charges = (
+        Charges(outcome="declined", decline_class="soft", count=declined - 1),
+        Charges(outcome="declined", decline_class="config", count=1),
+        Charges(outcome="succeeded", decline_class="", count=succeeded),
+    )
+    words = (
+        f"{declined} of {declined + succeeded} charges of the last hour were declined:"
+        f" {declined - 1} soft, 1 config"
+    )
+    assert ill(figures(charges=charges)) == ({"mass declines": words} if is_ill else {})
+
+
 def test_the_hourly_audit_is_ill_when_it_found_something_or_did_not_run() -> None:
     def run(hours: float, *wrong: str) -> Figures:
         return figures(books=Run(ran_at=NOW - timedelta(hours=hours), checks=60, wrong=wrong))
@@ -151,6 +171,15 @@ def test_the_hourly_audit_is_ill_when_it_found_something_or_did_not_run() -> Non
     assert ill(run(1)) == {}
     assert "not so: a sum (2)" in ill(run(1, "a sum (2)"))["hourly audit"]
     assert "none ran since" in ill(run(4))["hourly audit"]
+
+
+def test_a_parked_database_is_ill_with_its_reason() -> None:
+    parked_at = NOW - timedelta(minutes=12)
+    parking = Parking(
+        id=UUID(int=1), reason="a restore", data_until=None, parked_at=parked_at, ended_at=None
+    )
+    found = ill(figures(parking=parking))
+    assert found == {"parking": "nothing moves money for 12 min: a restore"}
 
 
 @pytest.mark.parametrize(

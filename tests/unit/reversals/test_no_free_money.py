@@ -89,6 +89,16 @@ def test_credits_go_with_all_the_money_that_was_left_after_a_proof() -> None:
     assert story.lot["asked"] == CREDITS
 
 
+def test_credits_stay_where_the_price_alone_was_too_high_and_go_with_the_rest_of_it() -> None:
+    story = Story(3000, 0)
+    for amount, keeps, left in ((2000, True, 100), (500, False, 50), (500, False, 0)):
+        story.ask(amount, "provider", "succeeded", keep_credits=keeps)
+        story.tell()
+        story.hold_true()
+        assert CREDITS - story.lot["asked"] == left
+    assert story.rows.get(Payment, PAYMENT).status == "refunded"
+
+
 def test_dinars_go_back_to_a_card_in_whole_steps_and_the_rest_to_the_balance() -> None:
     story = Story(12_340, 0, "KWD")
     payment = story.rows.get(Payment, PAYMENT)
@@ -109,6 +119,7 @@ ACTS = st.one_of(
         st.just("ask"), AMOUNTS, st.sampled_from(("provider", "balance")),
         st.sampled_from(("succeeded", "processing", "failed")),
     ),
+    st.tuples(st.just("keep"), AMOUNTS, st.sampled_from(("succeeded", "processing", "failed"))),
     st.tuples(st.just("dashboard"), AMOUNTS),
     st.tuples(st.just("settle"), st.sampled_from(("succeeded", "failed"))),
     st.tuples(

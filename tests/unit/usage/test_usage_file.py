@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from cli.errors import StackError
 from cli.usage_file import Format, Line, UsageFile
-from devstack.errors import StackError
 from durable_billing.events import FIELDS
 
 

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+from cli.errors import StackError
 from cli.usage_file import UsageFile
 from cli.usage_import import Import, Tally, Unfinished, read_tally
-from devstack.errors import StackError
 from durable_billing.answers import Verdict
 from durable_billing.client import BillingClient
 from durable_billing.errors import BillingClientError, BillingProblem, BillingUnreachable

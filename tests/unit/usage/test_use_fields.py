@@ -12,7 +12,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from api import exact_json, usage_batch_parser
 from api.app import create_app
-from api.routes.base import PREFIX
 from api.usage_body import UseBody, UseRow, Word
 from cli.usage_file import UsageFile
 from durable_billing import events
@@ -24,11 +23,11 @@ OF_ROW = UseRow.__struct_fields__
 
 
 def test_the_document_has_every_field_of_a_use() -> None:
-    document = create_app(lonely_settings()).openapi()
-    assert tuple(document["components"]["schemas"]["UseBody"]["properties"]) == OF_ONE
-    batch = document["paths"][f"{PREFIX}/usage/batch"]["post"]["requestBody"]["content"]
-    rows = batch["application/json"]["schema"]["properties"]["events"]["items"]
-    assert tuple(rows["properties"]) == OF_ROW
+    schemas = create_app(lonely_settings()).openapi()["components"]["schemas"]
+    assert tuple(schemas["UseBody"]["properties"]) == OF_ONE
+    rows = schemas["RecordUsageBatchBody"]["properties"]["events"]["items"]
+    assert rows == {"$ref": "#/components/schemas/UseRow"}
+    assert tuple(schemas["UseRow"]["properties"]) == OF_ROW
 
 
 def test_the_client_and_files_know_every_field_of_a_row() -> None:

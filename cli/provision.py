@@ -1,6 +1,6 @@
 """Makes a fresh database usable: migrations, then the catalog. Repeatable, run on each start.
 
-Runs as a process of its own (`python -m devstack.provision`) with the stack's settings.
+Runs as a process of its own (`python -m cli.provision`) with the stack's settings.
 With `--wait` it loads everything first and begins when a line comes in.
 """
 
@@ -11,8 +11,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from cli import catalog
-from devstack.errors import StackError
-from devstack.options import ROOT
+from cli.errors import StackError
+from cli.project import ROOT
 from migrations.draft import load_tables
 
 

@@ -1,13 +1,14 @@
 """Is a server of this stack there: one small HTTP question on 127.0.0.1.
 
 Written on plain streams, so that the supervisor carries no HTTP client. In a container
-`python -m devstack.health PORT PATH` is the health check.
+`python -m cli.health PORT PATH` is the health check.
 """
 
 import asyncio
 import sys
+from typing import Final
 
-from devstack.ports import HOST
+HOST: Final = "127.0.0.1"
 
 
 async def answers(port: int, path: str) -> bool:

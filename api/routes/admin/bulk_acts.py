@@ -1,0 +1,212 @@
+"""One act of an operator on many subscriptions, foreseen first (docs/operate.md#dunning)."""
+
+from datetime import datetime
+from typing import Annotated, Final, Self
+
+from fastapi import Query, Response
+from pydantic import Field, StringConstraints, model_validator
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.card_numbers import FreeText
+from api.case_answers import CaseStatus
+from api.dependencies import AdminCall, Call, account_named
+from api.dry_runs import undone_if
+from api.idempotency import OptionalKey
+from api.pagination import MAX_CURSOR_CHARS, Page, PageRequest, paginate
+from api.problems import KEYED, responses
+from api.public_ids import (
+    AccountId,
+    DunningCaseId,
+    InvoiceId,
+    SubscriptionId,
+    row_id,
+)
+from api.routes.base import new_router
+from api.routes.subscription_previews import DryRun
+from api.schemas import Answer, Body, CatalogName, Currency, Instant, Minor
+from api.workflow_calls import need_temporal, wait_until_all_done
+from billing.core import ids
+from billing.core.errors import BillingError
+from billing.money.bulk_acts import service, store
+from billing.money.bulk_acts.schemas import Act, Choice, Order, Overdue, Steered
+from billing.money.payments import store as payment_store
+from billing.money.payments.schemas import AttemptStatus
+from billing.money.subscriptions import store as subscription_store
+from billing.money.subscriptions.schemas import Subscription
+from billing.money.subscriptions.states import State
+from billing.money.subscriptions.tables import subscriptions
+
+router = new_router("subscriptions")
+AT_ONCE: Final = 50
+Names = Annotated[
+    list[Annotated[str, StringConstraints(min_length=1, max_length=255)]],
+    Field(min_length=1, max_length=AT_ONCE),
+]
+
+
+class SteerBody(Body):
+    """The act, its reason, and the subscriptions: by name, or all for which the rest holds.
+
+    `past_due_from` and `past_due_until` are about the beginning of a recovery. `days` is how far
+    the acts that extend go.
+    """
+
+    act: Act
+    reason: FreeText
+    days: Annotated[int, Field(strict=True, ge=1, le=366)] | None = None
+    subscription_ids: Names | None = None
+    account_ids: Names | None = None
+    plan: CatalogName | None = None
+    price_cents: Minor | None = None
+    currency: Currency | None = None
+    status: State | None = None
+    past_due_from: Instant | None = None
+    past_due_until: Instant | None = None
+
+    @model_validator(mode="after")
+    def _says_what_and_whom(self) -> Self:
+        if (self.days is None) == self.act.startswith("extend"):
+            raise ValueError("days goes with the acts that extend, and only with them")
+        if not self.model_fields_set - {"act", "reason", "days"}:
+            raise ValueError("say which subscriptions: nobody means all of them")
+        return self
+
+    def order(self, suffix: str) -> Order:
+        """The act, told apart from others by a suffix."""
+        return Order(act=self.act, reason=self.reason, days=self.days or 0, suffix=suffix)
+
+    async def choice(self, connection: AsyncConnection) -> Choice:
+        """Errors: MERCHANT_NOT_FOUND; SUBSCRIPTION_NOT_FOUND."""
+        named, accounts = self.subscription_ids, None
+        if self.account_ids is not None:
+            accounts = [(await account_named(connection, one)).id for one in self.account_ids]
+        return Choice(
+            subscription_ids=[row_id(ids.SUBSCRIPTION, one) for one in named] if named else None,
+            account_ids=accounts,
+            plan=self.plan,
+            price_minor=self.price_cents,
+            currency=self.currency,
+            status=self.status,
+            past_due_from=self.past_due_from,
+            past_due_until=self.past_due_until,
+        )
+
+
+class OverduePart(Answer):
+    """An invoice in recovery: `amount_cents` is what was owed before, and is tried or forgiven.
+
+    `result` of a retry is that of its try, once it was made: succeeded, declined, or pending.
+    """
+
+    invoice_id: InvoiceId = Field(validation_alias="id")
+    invoice_number: str | None = Field(validation_alias="number")
+    amount_cents: int
+    status: str
+    dunning_case_id: DunningCaseId
+    dunning_status: CaseStatus
+    next_step: str | None
+    next_at: datetime | None
+    result: AttemptStatus | None
+
+    @classmethod
+    async def read(cls, connection: AsyncConnection, found: Overdue) -> Self:
+        """The invoice, with what came of its try."""
+        attempt = None
+        if found.attempt is not None:
+            attempt = await payment_store.find_attempt(connection, found.attempt)
+        return cls.of(
+            found.invoice,
+            amount_cents=found.amount_minor,
+            dunning_case_id=found.case.id,
+            dunning_status=found.case.status,
+            next_step=found.step.words if found.step else None,
+            next_at=found.step.due if found.step else None,
+            result=attempt.status if attempt else None,
+        )
+
+
+class SteeredAnswer(Answer):
+    """A subscription, and what the act does to it: nothing where it is `refused`, by its code.
+
+    `effective_at` is the end of its period: a pause begins then, an extension has moved it.
+    """
+
+    subscription_id: SubscriptionId = Field(validation_alias="id")
+    account_id: AccountId
+    plan: str = Field(validation_alias="plan_key")
+    status: str
+    currency: str
+    refused: str | None
+    detail: str | None
+    is_repeated: bool
+    effective_at: datetime | None
+    invoices: list[OverduePart]
+
+
+@router.post(
+    "/admin/subscriptions/steer",
+    response_model=Page[SteeredAnswer],
+    responses=responses(
+        "SUBSCRIPTION_NOT_FOUND", "MERCHANT_NOT_FOUND", "INVALID_CURSOR", "TEMPORAL_UNAVAILABLE",
+        "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
+    ),
+)  # fmt: skip
+async def steer_subscriptions(
+    body: SteerBody,
+    call: AdminCall,
+    once: OptionalKey,
+    dry_run: DryRun = False,
+    limit: Annotated[int, Query(ge=1, le=AT_ONCE)] = AT_ONCE,
+    cursor: Annotated[str | None, Query(max_length=MAX_CURSOR_CHARS)] = None,
+) -> Response | Page[SteeredAnswer]:
+    """Pause, resume or extend the recovery of what is overdue, try its cards now or forgive it, or
+    pause or extend the subscriptions: the newest first, each by itself, at most 50 at once.
+    """
+    asked = PageRequest(limit, None, None, cursor)
+    if dry_run:
+        return await _page(call, body, asked, body.order(f"dry-{ids.new()}"), dry_run=True)
+    once.require()
+    await need_temporal(call)
+    async with once.claim(call) as claim:
+        order = body.order(ids.encode("key", claim.resource_id))
+        return claim.answer(200, await _page(call, body, asked, order))
+
+
+async def _page(
+    call: Call, body: SteerBody, asked: PageRequest, order: Order, *, dry_run: bool = False
+) -> Page[SteeredAnswer]:
+    async with call.database.operator() as connection:
+        query = await store.chosen(connection, await body.choice(connection), body.act)
+        found = await paginate(
+            connection, query, (subscriptions.c.id,), asked, subscription_store.show
+        )
+    done = [await _steer(call, one, order, dry_run=dry_run) for one in found.data]
+    if not dry_run:
+        await wait_until_all_done(call, (one for _, steered in done for one in steered.matters))
+    shown = [await _shown(call, *one) for one in done]
+    return Page(data=shown, pagination=found.pagination)
+
+
+async def _steer(
+    call: Call, found: Subscription, order: Order, *, dry_run: bool
+) -> tuple[BillingError | None, Steered]:
+    """In a transaction of its own; a refusal is its own, too."""
+    try:
+        async with undone_if(dry_run, call.database.tenant(found.account_id)) as connection:
+            return None, await service.steer(connection, found.id, order)
+    except BillingError as refused:
+        if refused.retryable:
+            raise
+        return refused, Steered(subscription=found)
+
+
+async def _shown(call: Call, refused: BillingError | None, steered: Steered) -> SteeredAnswer:
+    async with call.database.operator() as connection:
+        return SteeredAnswer.of(
+            steered.subscription,
+            refused=refused.code if refused else None,
+            detail=refused.detail if refused else None,
+            is_repeated=steered.is_repeated,
+            effective_at=steered.effective_at,
+            invoices=[await OverduePart.read(connection, one) for one in steered.overdue],
+        )

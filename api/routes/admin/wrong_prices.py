@@ -1,0 +1,186 @@
+"""A price that was published by mistake is undone for those who bought at it (docs/runbook.md)."""
+
+from typing import Annotated, Any, Final, Self
+
+from fastapi import Query, Response
+from pydantic import Field
+
+from api.card_numbers import FreeText
+from api.dependencies import AdminCall, Call
+from api.dry_runs import undone_if
+from api.idempotency import OptionalKey
+from api.pagination import MAX_CURSOR_CHARS, Page, PageRequest, paginate
+from api.problems import KEYED, responses
+from api.public_ids import AccountId, InvoiceId, SubscriptionId, encoded
+from api.routes.admin.price_moves import MovePart, move
+from api.routes.base import new_router
+from api.routes.subscription_previews import DryRun
+from api.routes.subscriptions import PriceInterval
+from api.schemas import Answer, Body, Currency, KeyPath
+from api.workflow_calls import need_temporal, wait_until_all_done
+from billing.catalog.plans import rules
+from billing.core import ids
+from billing.core.errors import BillingError
+from billing.money.invoices import store as invoice_store
+from billing.money.invoices.schemas import InvoiceLine
+from billing.money.invoices.tables import invoice_lines
+from billing.money.subscriptions import price_moves
+from billing.money.subscriptions.price_moves import Move
+from billing.money.wrong_prices import service, store
+from billing.money.wrong_prices.schemas import Given, GivenTo, Mistake, Named
+
+router = new_router("subscriptions")
+AT_ONCE: Final = 50
+Version = Annotated[int, Field(strict=True, ge=1)]
+
+
+class UndoBody(Body):
+    """The price that was published by mistake, and the version of it that was right."""
+
+    interval: PriceInterval = "month"
+    currency: Currency
+    wrong_version: Version
+    right_version: Version
+    reason: FreeText
+    to: GivenTo = Field(
+        "balance",
+        description="Of what is paid: `balance`, the customer's money with us, which pays the next"
+        " invoices; `payer`: the way it came, where it did not come by hand",
+    )
+
+    def named(self, plan: str) -> Named:
+        """The two versions of the plan's price."""
+        return Named(
+            plan=plan,
+            interval=rules.parse_interval(self.interval),
+            currency=self.currency,
+            wrong_version=self.wrong_version,
+            right_version=self.right_version,
+        )
+
+
+class GivenPart(Answer):
+    """An invoice that was charged at the wrong price, and what is given back of it.
+
+    What is owed of it falls first; the rest is on the customer's money balance, or goes by a refund
+    to its payer. Nothing is given where it is `refused`, by its code.
+    """
+
+    invoice_id: InvoiceId = Field(validation_alias="id")
+    invoice_number: str | None = Field(validation_alias="number")
+    account_id: AccountId
+    subscription_id: SubscriptionId | None
+    status: str
+    currency: str
+    charged_cents: int
+    given_back_cents: int
+    refund_id: Annotated[str, encoded(ids.REFUND)] | None
+    is_repeated: bool
+    refused: str | None
+    detail: str | None
+
+    @classmethod
+    def of_given(cls, found: Given, refused: BillingError | None) -> Self:
+        """The invoice as it is afterwards."""
+        return cls.of(
+            found.invoice,
+            charged_cents=found.charged_minor,
+            given_back_cents=found.given_minor,
+            refund_id=found.refund_id,
+            is_repeated=found.is_repeated,
+            refused=refused.code if refused else None,
+            detail=refused.detail if refused else None,
+        )
+
+
+class UndonePage(Page[GivenPart]):
+    """Invoices at the wrong price, newest first, and the subscriptions that move to the right one.
+
+    `put_on_sale`: the right price is sold again. `moves_left`: there are more, ask again.
+    """
+
+    put_on_sale: bool
+    wrong_price_cents: int
+    right_price_cents: int
+    moves: list[MovePart]
+    moves_left: bool
+
+
+@router.post(
+    "/admin/plans/{key}/undo-price",
+    response_model=UndonePage,
+    responses=responses(
+        "PRICE_NOT_FOUND", "INVALID_CURSOR", "TEMPORAL_UNAVAILABLE", "IDEMPOTENCY_KEY_REQUIRED",
+        *KEYED,
+    ),
+)  # fmt: skip
+async def undo_price(
+    key: KeyPath,
+    body: UndoBody,
+    call: AdminCall,
+    once: OptionalKey,
+    dry_run: DryRun = False,
+    limit: Annotated[int, Query(ge=1, le=AT_ONCE)] = AT_ONCE,
+    cursor: Annotated[str | None, Query(max_length=MAX_CURSOR_CHARS)] = None,
+) -> Response | UndonePage:
+    """Undo a wrong price of a plan: sell at the right one, move its subscribers there with their
+    next period, and give back what each invoice charged too much, once; at most 50 at a time.
+    """
+    asked = PageRequest(limit, None, None, cursor)
+    if dry_run:
+        return await _undo(call, key, body, asked, dry_run=True)
+    once.require()
+    await need_temporal(call)
+    async with once.claim(call) as claim:
+        return claim.answer(200, await _undo(call, key, body, asked))
+
+
+async def _undo(
+    call: Call, plan: str, body: UndoBody, asked: PageRequest, *, dry_run: bool = False
+) -> UndonePage:
+    async with undone_if(dry_run, call.database.operator()) as connection:
+        mistake = await service.read(connection, body.named(plan), body.reason, body.to)
+        put = await service.put_on_sale(connection, mistake)
+        query, keys = store.charged(mistake.wrong), (invoice_lines.c.id,)
+        page = await paginate(connection, query, keys, asked, _line)
+        found = await price_moves.to_move(connection, plan, AT_ONCE + 1, price_id=mistake.wrong.id)
+    if dry_run and asked.cursor is not None:
+        found = []  # nobody has moved since the first page
+    given = [await _give_back(call, one, mistake, dry_run=dry_run) for one in page.data]
+    if not dry_run:
+        await wait_until_all_done(call, (one.matter for one, _ in given if one.matter))
+    moves = await _moves(call, found[:AT_ONCE], body.reason, dry_run=dry_run)
+    return UndonePage(
+        data=[GivenPart.of_given(*one) for one in given],
+        pagination=page.pagination,
+        put_on_sale=put,
+        wrong_price_cents=mistake.wrong.amount_minor,
+        right_price_cents=mistake.right.amount_minor,
+        moves=[MovePart.of(one) for one in moves],
+        moves_left=len(found) > AT_ONCE and bool(moves),
+    )
+
+
+async def _give_back(
+    call: Call, line: InvoiceLine, mistake: Mistake, *, dry_run: bool
+) -> tuple[Given, BillingError | None]:
+    """In a transaction of its own; a refusal is its own, too."""
+    tenant = call.database.tenant
+    try:
+        async with undone_if(dry_run, tenant(line.account_id)) as connection:
+            return await service.give_back(connection, line, mistake), None
+    except BillingError as refused:
+        if refused.retryable:
+            raise
+        async with tenant(line.account_id) as connection:
+            invoice = await invoice_store.get(connection, line.invoice_id)
+        found = Given(invoice=invoice, line_id=line.id, charged_minor=line.total_minor)
+        return found, refused
+
+
+async def _moves(call: Call, found: list[Move], reason: str, *, dry_run: bool) -> list[Move]:
+    return found if dry_run else [one for one in found if await move(call, one, reason)]
+
+
+def _line(row: Any) -> InvoiceLine:
+    return InvoiceLine.model_validate(dict(row))

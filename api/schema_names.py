@@ -1,0 +1,78 @@
+"""Names for every body and answer of the OpenAPI document, so that generated clients read well.
+
+FastAPI writes a union of answers, a list, or a schema written by hand where it is used, without a
+name. Here each becomes a schema of its own, named after its operation.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+JSON: Final = "application/json"
+_REF: Final = "#/components/schemas/"
+_PAGE: Final = re.compile(rf"{_REF}Page_(\w+)_")
+
+
+def add(document: dict[str, Any]) -> None:
+    """Name what has no name in the bodies and answers of all operations."""
+    schemas = document["components"]["schemas"]
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if body := operation.get("requestBody"):
+                _require(body, schemas)
+            for kind, content in _contents(operation):
+                name = _camel(operation["operationId"]) + kind
+                content["schema"] = _named(_said(content["schema"]), name, schemas)
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "header":
+                    parameter["name"] = parameter["name"].title()
+
+
+def _named(schema: dict[str, Any], name: str, schemas: dict[str, Any]) -> dict[str, Any]:
+    """The reference to a schema; `name` is for one that has none."""
+    if page := _PAGE.fullmatch(schema.get("$ref", "")):
+        name = f"{page[1]}Page"
+        schemas[name] = schemas.pop(f"Page_{page[1]}_", None) or schemas[name]
+    elif "$ref" in schema:
+        return schema
+    else:
+        schemas[name] = _with_names(schema, schemas)
+    return {"$ref": _REF + name}
+
+
+def _require(body: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Say that a body is required where a field of it is."""
+    schema = _said(body["content"][JSON]["schema"])
+    named = schemas.get(schema.get("$ref", "").removeprefix(_REF), schema)
+    if named.get("required"):
+        body["required"] = True
+
+
+def _contents(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    answers = (("Answer", answer) for answer in operation["responses"].values())
+    for kind, part in (("Body", operation.get("requestBody", {})), *answers):
+        if JSON in part.get("content", {}):
+            yield kind, part["content"][JSON]
+
+
+def _said(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of what is there, for a body that may also be left out."""
+    kinds = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
+    return kinds[0] if len(kinds) == 1 else schema
+
+
+def _with_names(part: Any, schemas: dict[str, Any], depth: int = 0) -> Any:
+    """The schema; an object within it becomes a schema named by its title."""
+    if isinstance(part, list):
+        return [_with_names(one, schemas, depth + 1) for one in part]
+    if not isinstance(part, dict):
+        return part
+    named = {key: _with_names(one, schemas, depth + 1) for key, one in part.items()}
+    if depth and "properties" in named and "title" in named:
+        schemas[named["title"]] = named
+        return {"$ref": _REF + named["title"]}
+    return named
+
+
+def _camel(operation: str) -> str:
+    return "".join(word.capitalize() for word in operation.split("_"))

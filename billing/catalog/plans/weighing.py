@@ -1,0 +1,132 @@
+"""The weight of changes of the catalog: who holds what changes, and steps that are too large. Pure.
+
+A price whose point is in the wrong place is seen here, before anybody buys at it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Final
+
+from billing.catalog.plans import rules
+from billing.catalog.plans.changes import Change, CostChange, PlanChange, PriceChange, Sold
+from billing.catalog.plans.schemas import Plan
+from billing.catalog.plans.spec import PlanSpec
+from billing.catalog.products.changes import ProductPriceChange
+from billing.catalog.rating.schemas import PriceTerms
+from billing.core.money import show_money
+
+LARGEST: Final = Decimal("0.5")
+"""The largest part of a price that is added to it or taken off without being asked for by name."""
+Numbers = Mapping[str, int | Decimal]
+"""The numbers of a price, by their names."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One number of a price that becomes another one."""
+
+    name: str
+    old: int | Decimal
+    new: int | Decimal
+
+    @property
+    def is_large(self) -> bool:
+        """True if it changes by more than half, up or down; what was free has no half."""
+        old, new = Decimal(self.old), Decimal(self.new)
+        return abs(new - old) > LARGEST * old
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{self.name}: {self.old} → {self.new}"
+
+
+def too_large(changes: Sequence[Change]) -> list[Step]:
+    """The steps of prices that are larger than a half."""
+    return [step for change in changes for step in _steps(change) if step.is_large]
+
+
+def touched(changes: Sequence[Change]) -> list[str]:
+    """The subscriptions that pay another price than the new ones, and their money per period."""
+    sums: dict[tuple[str, str], list[PriceChange]] = defaultdict(list)
+    for one in changes:
+        if isinstance(one, PriceChange) and one.key[3] and one.new and one.kept.subscriptions:
+            sums[one.key[2], rules.show_interval(one.key[3])].append(one)
+    return [
+        f"{currency} per {every}: {sum(one.kept.subscriptions for one in found)} open"
+        f" subscriptions keep another price; moved, they would pay"
+        f" {_signed(sum(one.period_minor for one in found), currency)}"
+        for (currency, every), found in sorted(sums.items())
+    ]
+
+
+def identity(changes: Sequence[Change]) -> list[Change]:
+    """The changes without what customers do meanwhile: the same ones are to be applied."""
+    return [_alone(one) for one in changes]
+
+
+def _alone(change: Change) -> Change:
+    if isinstance(change, PriceChange):
+        return replace(change, sold=Sold())
+    if isinstance(change, PlanChange):
+        return replace(change, subscriptions=0)
+    return change
+
+
+def _signed(minor: int, currency: str) -> str:
+    words = show_money(abs(minor), currency)
+    return f"{words} more" if minor >= 0 else f"{words} less"
+
+
+def _steps(change: Change) -> Iterator[Step]:
+    """Each number of a price that was there before and stays one."""
+    match change:
+        case PriceChange(key=(kind, key, currency, _), old=old, new=new) if old and new:
+            yield Step(f"price of {kind} {key} in minor units of {currency}",
+                       old.amount_minor, new.amount_minor)  # fmt: skip
+            if old.minimum_minor and new.minimum_minor:
+                yield Step(f"minimum of {kind} {key} in minor units of {currency}",
+                           old.minimum_minor, new.minimum_minor)  # fmt: skip
+        case ProductPriceChange(key=key, currency=currency, old=old, new=new) if old and new:
+            yield from _between(
+                f"product {key}", _terms(currency, old.terms), _terms(currency, new)
+            )
+        case PlanChange(key=key, old=old, new=new) if old and new:
+            yield from _between(f"plan {key}", _extras(old), _extras(new))
+        case CostChange(operation=operation, old=old, new=new) if (
+            old and new and old.is_active and new.is_active
+        ):
+            yield Step(f"credit cost of {operation}", old.cost, new.cost)
+
+
+def _between(name: str, old: Numbers, new: Numbers) -> Iterator[Step]:
+    for part in old.keys() & new.keys():
+        if old[part] != new[part]:
+            yield Step(f"{name}, {part}", old[part], new[part])
+
+
+def _extras(plan: Plan | PlanSpec) -> Numbers:
+    """The prices within a plan: of what goes beyond its limits, and of its add-ons."""
+    found: dict[str, int | Decimal] = {}
+    for limit in plan.limits:
+        for currency, terms in limit.prices.items():
+            found |= {f"{limit.meter}: {k}": v for k, v in _terms(currency, terms).items()}
+    for add_on in plan.add_ons:
+        for currency, minor in add_on.prices.items():
+            found[f"add-on {add_on.key} in minor units of {currency}"] = minor
+    return found
+
+
+def _terms(currency: str, terms: PriceTerms) -> Numbers:
+    """The numbers of a price by use; those of another model have other names."""
+    stem, tiers = f"{currency} {terms.model}".replace("_", " "), len(terms.tiers)
+    found: dict[str, int | Decimal] = {stem: terms.unit_price}
+    for number, tier in enumerate(terms.tiers, 1):
+        found[f"{stem} {number} of {tiers}"] = tier.unit_price
+        found[f"{stem} {number} of {tiers}, once"] = tier.flat_price
+    if terms.percentage is not None:
+        found[f"{stem} percent"] = terms.percentage.percent
+        found[f"{stem} fixed"] = terms.percentage.fixed_price
+    return found

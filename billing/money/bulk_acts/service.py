@@ -1,0 +1,148 @@
+"""One act of an operator on one of many subscriptions: the single verbs, once per request.
+
+A dry run does the very same in a transaction that its caller rolls back.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import clock, ids, keys
+from billing.core.errors import Conflict
+from billing.matters import commands
+from billing.matters import store as matters
+from billing.matters.kinds import SUBSCRIPTION
+from billing.matters.schemas import Matter
+from billing.money.bulk_acts import store
+from billing.money.bulk_acts.schemas import OF_SUBSCRIPTIONS, Order, Overdue, Steered
+from billing.money.dunning import store as case_store
+from billing.money.dunning.schemas import DunningCase
+from billing.money.invoice_requests import card, locks, recovery
+from billing.money.invoices import store as invoice_store
+from billing.money.subscriptions import commands as subscription_commands
+from billing.money.subscriptions import extensions, service
+from billing.money.subscriptions import store as subscriptions
+from billing.money.subscriptions.schemas import Subscription
+from billing.platform.audit import service as audit
+
+
+async def steer(connection: AsyncConnection, subscription_id: UUID, order: Order) -> Steered:
+    """Do it to all that the act is for of one subscription, or refuse all of it.
+
+    Errors: NOTHING_OVERDUE, and those of the single verbs.
+    """
+    if order.act in OF_SUBSCRIPTIONS:
+        return await _whole(connection, subscription_id, order)
+    return await _debts(connection, subscription_id, order)
+
+
+async def _whole(connection: AsyncConnection, subscription_id: UUID, order: Order) -> Steered:
+    """The acts about the subscription itself."""
+    found = await subscriptions.get(connection, subscription_id, lock=True)
+    again = await _was_done(connection, found, order)
+    if not again:
+        verb = (
+            partial(subscription_commands.pause, when="period_end")
+            if order.act == "pause"
+            else partial(
+                extensions.extend, days=order.days, reason=order.reason, change_id=ids.new()
+            )
+        )
+        await service.ask(connection, found.id, verb)
+        await _note(connection, found, order)
+    after = await subscriptions.get(connection, found.id)
+    matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found.id))
+    return Steered(
+        subscription=after,
+        effective_at=after.current_period_end,
+        matters=(matter,) if matter is not None else (),
+        is_repeated=again,
+    )
+
+
+async def _debts(connection: AsyncConnection, subscription_id: UUID, order: Order) -> Steered:
+    """The acts about the invoices in recovery, all of them or none."""
+    found = await subscriptions.get(connection, subscription_id)
+    cases = await store.overdue_of(connection, found.id, order.act)
+    await locks.hold_collectors(connection, found.account_id, [one.invoice_id for one in cases])
+    if await _was_done(connection, found, order):
+        return Steered(subscription=found, is_repeated=True)
+    if not cases:
+        raise Conflict("NOTHING_OVERDUE", "nothing of this subscription waits for this")
+    at = await clock.now(connection, found.account_id)
+    before = [(await invoice_store.get(connection, one.invoice_id)) for one in cases]
+    asked = [await _do(connection, one, order, at) for one in cases]
+    await _note(connection, found, order)
+    return Steered(
+        subscription=await subscriptions.get(connection, found.id),
+        overdue=await _overdue(connection, cases, [one.remaining_minor for one in before], asked),
+        matters=tuple({one.workflow_id: one for one, _ in asked}.values()),
+    )
+
+
+async def _do(
+    connection: AsyncConnection, case: DunningCase, order: Order, at: datetime
+) -> tuple[Matter, str | None]:
+    """The single verb: the matter to tell, and the key of the try that was asked for."""
+    match order.act:
+        case "pause_dunning":
+            done = await recovery.pause(connection, case.id, reason=order.reason)
+        case "resume_dunning":
+            done = await recovery.resume(connection, case.id, reason=order.reason)
+        case "extend_dunning":
+            done = await recovery.extend(connection, case.id, order.days, reason=order.reason)
+        case "forgive":
+            done = await recovery.forgive(connection, case.invoice_id, order.reason)
+        case _:
+            asked = await card.retry_now(connection, case.invoice_id, at, suffix=order.suffix)
+            return asked.matter, asked.attempt
+    return done, None
+
+
+async def _overdue(
+    connection: AsyncConnection,
+    cases: Sequence[DunningCase],
+    owed: Sequence[int],
+    asked: Sequence[tuple[Matter, str | None]],
+) -> tuple[Overdue, ...]:
+    """Each invoice as it stands afterwards, with what its recovery does next."""
+    found = []
+    for known, amount, (_, attempt) in zip(cases, owed, asked, strict=True):
+        case = await case_store.get(connection, known.id)
+        found.append(
+            Overdue(
+                invoice=await invoice_store.get(connection, known.invoice_id),
+                case=case,
+                step=await recovery.next_step(connection, case),
+                amount_minor=amount,
+                attempt=attempt,
+            )
+        )
+    return tuple(found)
+
+
+def _key(subscription: Subscription, order: Order) -> str:
+    return keys.command(ids.encode(ids.SUBSCRIPTION, subscription.id), order.suffix)
+
+
+async def _was_done(connection: AsyncConnection, subscription: Subscription, order: Order) -> bool:
+    """True if an earlier try of the request did it; asked under the lock of its matter."""
+    return await commands.result_of(connection, _key(subscription, order)) is not None
+
+
+async def _note(connection: AsyncConnection, subscription: Subscription, order: Order) -> None:
+    at = await clock.now(connection, subscription.account_id)
+    await commands.note(
+        connection, key=_key(subscription, order), name="steer",
+        workflow_id=SUBSCRIPTION.workflow_id(subscription.id), account_id=subscription.account_id,
+        at=at, result=order.act.replace("_", " "),
+    )  # fmt: skip
+    await audit.record(
+        connection, account_id=subscription.account_id, action="subscription.steered",
+        subject=ids.encode(ids.SUBSCRIPTION, subscription.id), at=at,
+        plan=subscription.plan_key, act=order.act.replace("_", " "), reason=order.reason,
+        days=order.days or None, request=order.suffix,
+    )  # fmt: skip

@@ -1,0 +1,65 @@
+"""The subscriptions that an operator chooses, and what is overdue of each."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, exists, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans.rules import OPEN_STATUSES
+from billing.money.bulk_acts.schemas import OF_SUBSCRIPTIONS, STEERED_CASES, Act, Choice
+from billing.money.dunning import store as cases
+from billing.money.dunning.schemas import DunningCase
+from billing.money.dunning.tables import dunning_cases
+from billing.money.invoices.tables import invoices
+from billing.money.subscriptions import store as subscription_store
+from billing.money.subscriptions.tables import subscriptions
+
+
+async def chosen(connection: AsyncConnection, choice: Choice, act: Act) -> Select[Any]:
+    """The subscriptions of a choice; order and cut are the caller's.
+
+    Of those that are not named, only the ones that the act is for. Errors: SUBSCRIPTION_NOT_FOUND.
+    """
+    if choice.subscription_ids is not None:
+        for one in choice.subscription_ids:
+            await subscription_store.get(connection, one)
+    query = subscription_store.listing(
+        None, plan=choice.plan, price_minor=choice.price_minor, currency=choice.currency,
+        status=choice.status,
+    )  # fmt: skip
+    sub, case = subscriptions.c, dunning_cases.c
+    if choice.subscription_ids is not None:
+        query = query.where(sub.id.in_(choice.subscription_ids))
+    if choice.account_ids is not None:
+        query = query.where(sub.account_id.in_(choice.account_ids))
+    bounds = []
+    if choice.past_due_from is not None:
+        bounds.append(case.opened_at >= choice.past_due_from)
+    if choice.past_due_until is not None:
+        bounds.append(case.opened_at < choice.past_due_until)
+    overdue = _overdue(act).where(case.subscription_id == sub.id, *bounds)
+    if bounds or (choice.subscription_ids is None and act not in OF_SUBSCRIPTIONS):
+        query = query.where(exists(overdue))
+    if choice.subscription_ids is None and act in OF_SUBSCRIPTIONS:
+        query = query.where(sub.status.in_(OPEN_STATUSES))
+    return query
+
+
+async def overdue_of(
+    connection: AsyncConnection, subscription_id: UUID, act: Act
+) -> list[DunningCase]:
+    """The cases of a subscription that an act is for, oldest first."""
+    query = _overdue(act).where(dunning_cases.c.subscription_id == subscription_id)
+    rows = await connection.execute(query.order_by(dunning_cases.c.opened_at, dunning_cases.c.id))
+    return [cases.show(row) for row in rows.mappings()]
+
+
+def _overdue(act: Act) -> Select[Any]:
+    query = (
+        select(dunning_cases)
+        .join(invoices, invoices.c.id == dunning_cases.c.invoice_id)
+        .where(invoices.c.status == "open")
+    )
+    wanted = STEERED_CASES.get(act)
+    return query if wanted is None else query.where(dunning_cases.c.status.in_(wanted))

@@ -1,0 +1,57 @@
+"""Numbers of a series that this database never gives: they were given before it was restored."""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids, prepared
+from billing.money.invoices.tables import invoice_series, skipped_numbers
+from billing.platform.audit import service as audit
+
+MOST: Final = 1_000_000
+"""A series is not used up by a slip of the pen."""
+
+
+async def skip(connection: AsyncConnection, number: str, reason: str, at: datetime) -> int:
+    """Go on behind the last number that was given of its series; answers how many are skipped.
+
+    Errors: ValueError, in words for whoever gave the number.
+    """
+    series, _, digits = number.rpartition("-")
+    if not series or not digits.isdecimal():
+        raise ValueError(f"{number} is no number of a series, such as INV-000123")
+    last = int(digits)
+    await connection.execute(
+        insert(invoice_series)
+        .values(series=series, last_number=0, last_issued_on=at.date())
+        .on_conflict_do_nothing()
+    )
+    row = invoice_series.c.series == series
+    given = await connection.scalar(
+        select(invoice_series.c.last_number).where(row).with_for_update()
+    )
+    first = int(given or 0) + 1
+    if last - first >= MOST:
+        raise ValueError(f"that is far beyond {first - 1}, the last number of {series} here")
+    if last < first:
+        return 0
+    await connection.execute(
+        invoice_series.update()
+        .where(row)
+        .values(
+            last_number=last,
+            last_issued_on=func.greatest(invoice_series.c.last_issued_on, at.date()),
+        )
+    )
+    gap = {"series": series, "first_number": first, "last_number": last}
+    await prepared.add(
+        connection, skipped_numbers, gap | {"id": ids.new(), "reason": reason, "at": at}
+    )
+    await audit.record(
+        connection, account_id=None, action="numbers.skipped", subject=series, at=at,
+        first=first, last=last, reason=reason,
+    )  # fmt: skip
+    return last - first + 1

@@ -1,0 +1,38 @@
+"""Decide what a restored database does about a PaymentIntent of the provider. Pure."""
+
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from billing.core.money import show_money
+from billing.money.restores.schemas import FoundIntent, Known, Verdict
+
+
+def decide(found: FoundIntent, known: Known) -> Verdict:
+    """No money is lost, none is taken twice, and nothing stays open that nobody waits for."""
+    kind, is_over = found.outcome.kind, found.outcome.is_over
+    if "payment" not in found.metadata or "account" not in found.metadata:
+        return "foreign"
+    if known.has_payment and known.intent_id == found.intent_id:
+        return "known"
+    if is_over:
+        return "over"
+    if known.has_payment and known.intent_id is None:
+        return "bound"
+    if known.wants_payment:
+        return "remade"
+    if kind == "processing":
+        return "under_way"
+    if kind == "succeeded":
+        return "kept" if known.has_account else "nobodys"
+    return "called_back"
+
+
+def adjustment_id(intent_id: str) -> UUID:
+    """The entry of the money balance for an intent's money: always the same one."""
+    return uuid5(NAMESPACE_URL, intent_id)
+
+
+def told(found: FoundIntent) -> str:
+    """The intent in words: `49.00 EUR, "Invoice inv_…", of subscription/sub_…`."""
+    amount = show_money(found.amount_minor, found.currency)
+    matter = found.metadata.get("matter", "nothing that is named")
+    return f'{amount}, "{found.description}", of {matter}'

@@ -1,0 +1,172 @@
+"""Booking what the provider knows and a restored database does not; each verb may be repeated."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import clock, ids, keys
+from billing.core.errors import BillingError, NotFound
+from billing.core.money import show_money
+from billing.money.invoices import balances
+from billing.money.invoices import store as invoice_store
+from billing.money.invoices.schemas import Invoice
+from billing.money.payment_methods import card_setup
+from billing.money.payment_methods import service as methods
+from billing.money.payment_methods.rules import CardDetails
+from billing.money.payments import event_owners
+from billing.money.payments import store as payment_store
+from billing.money.refunds.tables import refunds
+from billing.money.restores import rules
+from billing.money.restores.schemas import FoundIntent, FoundObject, Known, Placed
+from billing.platform.accounts import store as accounts
+
+UNPAID: Final = ("draft", "open")
+
+
+async def known_of(connection: AsyncConnection, found: FoundIntent) -> Known:
+    """The rows that the metadata of an intent name."""
+    account = await _account(connection, found.metadata)
+    payment_id = ids.parse(ids.PAYMENT, found.metadata.get("payment", ""))
+    payment = await payment_store.find(connection, payment_id) if payment_id else None
+    invoice = await _invoice(connection, found.metadata)
+    return Known(
+        has_account=account is not None,
+        has_payment=payment is not None,
+        intent_id=payment.stripe_payment_intent_id if payment else None,
+        wants_payment=invoice is not None
+        and invoice.status in UNPAID
+        and await payment_store.live(connection, invoice.id) is None,
+    )
+
+
+async def place(
+    connection: AsyncConnection, found: FoundIntent, left_minor: int, at: datetime
+) -> Placed:
+    """Do what the rules say; `left_minor` of the intent's money is still with us."""
+    verdict = rules.decide(found, await known_of(connection, found))
+    account_id = await _account(connection, found.metadata)
+    words = f"{found.intent_id}: {rules.told(found)}"
+    match verdict:
+        case "known" | "bound":
+            await _ask(connection, found, at)
+        case "remade":
+            await _remake(connection, found)
+            await _ask(connection, found, at)
+        case "kept" if account_id is not None:
+            words = f"{words}: {await _keep(connection, account_id, found, left_minor)}"
+        case "nobodys":
+            account = found.metadata["account"]
+            words = f"{words}: {account} is gone; refund it at Stripe, or open the account anew"
+        case "under_way":
+            words = f"{words}: the provider has not decided; ask again before billing unpark"
+    return Placed(verdict=verdict, words=words)
+
+
+async def doubt_refunds(connection: AsyncConnection) -> int:
+    """Have refunds that seem not to be made looked for at the provider before they are."""
+    unmade = refunds.c.asked_at.is_(None) & (refunds.c.status == "pending")
+    done = await connection.execute(
+        refunds.update()
+        .where(unmade, refunds.c.way == "provider")
+        .values(asked_at=refunds.c.created_at)
+    )
+    return done.rowcount
+
+
+async def keep_customer(connection: AsyncConnection, found: FoundObject) -> str | None:
+    """Give an account its customer again; words where there is nobody to give it to."""
+    account_id = await _account(connection, found.metadata)
+    if account_id is None:
+        return f"{found.object_id}: a customer of {found.metadata.get('account')}, which is gone"
+    await accounts.lock_customer(connection, account_id, found.object_id)
+    return None
+
+
+async def is_lost_setup(connection: AsyncConnection, found: FoundObject) -> bool:
+    """True if a card was saved by something that is gone, for an account that is there."""
+    setup_id = ids.parse(ids.SETUP_INTENT, found.metadata.get("setup", ""))
+    if setup_id is None or await _account(connection, found.metadata) is None:
+        return False
+    return not await card_setup.exists(connection, setup_id)
+
+
+async def keep_card(connection: AsyncConnection, found: FoundObject, card: CardDetails) -> None:
+    """Keep a card again that its owner had saved."""
+    account_id = await _account(connection, found.metadata)
+    if account_id is not None:
+        at = await clock.now(connection, account_id)
+        await methods.save(connection, account_id, card, at, make_default=False)
+
+
+async def _keep(
+    connection: AsyncConnection, account_id: UUID, found: FoundIntent, left_minor: int
+) -> str:
+    """The money of what is gone becomes the customer's, on the money balance."""
+    if left_minor <= 0:
+        return "all of it went back already"
+    try:
+        await balances.adjust(
+            connection, account_id,
+            adjustment_id=rules.adjustment_id(found.intent_id),
+            amount_minor=left_minor, currency=found.currency,
+            reason=f"paid by {found.intent_id}, which the restored database does not know",
+            at=await clock.now(connection, account_id),
+        )  # fmt: skip
+    except BillingError as refused:
+        return f"cannot be kept ({refused.detail}); refund it at Stripe"
+    amount = show_money(left_minor, found.currency)
+    return f"{amount} are on the money balance of {found.metadata['account']}"
+
+
+async def _remake(connection: AsyncConnection, found: FoundIntent) -> None:
+    """The payment of an unpaid invoice, under its own name and with its intent."""
+    invoice = await _invoice(connection, found.metadata)
+    if invoice is None:
+        raise NotFound("INVOICE_NOT_FOUND", "an invoice was there a moment ago")
+    number = await payment_store.count(connection, invoice.id) + 1
+    await payment_store.add(
+        connection,
+        {
+            "id": ids.decode(ids.PAYMENT, found.metadata["payment"]),
+            "account_id": invoice.account_id,
+            "invoice_id": invoice.id,
+            "workflow_id": invoice.workflow_id,
+            "flow": "card",
+            "intent_key": keys.intent(invoice.id, number),
+            "status": "pending",
+            "amount_minor": found.amount_minor,
+            "currency": found.currency,
+            "stripe_payment_intent_id": found.intent_id,
+            "client_secret": found.outcome.client_secret,
+            "created_at": await clock.now(connection, invoice.account_id),
+        },
+    )
+
+
+async def _ask(connection: AsyncConnection, found: FoundIntent, at: datetime) -> None:
+    """Have the payment's matter ask the provider, once it may."""
+    payment = await payment_store.get(
+        connection, ids.decode(ids.PAYMENT, found.metadata["payment"])
+    )
+    if payment.stripe_payment_intent_id is None:
+        await payment_store.change(
+            connection, payment.id,
+            stripe_payment_intent_id=found.intent_id, client_secret=found.outcome.client_secret,
+        )  # fmt: skip
+    await event_owners.ask(connection, payment.id, at)
+
+
+async def _invoice(connection: AsyncConnection, metadata: dict[str, str]) -> Invoice | None:
+    invoice_id = ids.parse(ids.INVOICE, metadata.get("invoice", ""))
+    try:
+        return await invoice_store.get(connection, invoice_id) if invoice_id else None
+    except NotFound:
+        return None
+
+
+async def _account(connection: AsyncConnection, metadata: dict[str, str]) -> UUID | None:
+    account_id = ids.parse(ids.ACCOUNT, metadata.get("account", ""))
+    found = await accounts.get(connection, account_id) if account_id else None
+    return found.id if found else None

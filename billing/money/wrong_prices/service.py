@@ -1,0 +1,133 @@
+"""A wrong price is undone: the right one is on sale again, and what was too much is given back.
+
+Those who have the wrong price move to the right one with their next period (`price_moves.py`).
+"""
+
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans import service as plan_service
+from billing.catalog.plans.spec import PriceSpec
+from billing.core.errors import Conflict, Invalid
+from billing.matters.effects import Work
+from billing.money.invoice_requests import locks, operating, recovery
+from billing.money.invoice_requests.operating import CreditedLine
+from billing.money.invoices import store as invoice_store
+from billing.money.invoices.giving_back import PRORATION
+from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+from billing.money.payments import store as payment_store
+from billing.money.payments.schemas import Payment
+from billing.money.refunds.left import reversals as taken_back
+from billing.money.refunds.schemas import Refund
+from billing.money.reversals import service as reversals
+from billing.money.reversals.service import Wanted
+from billing.money.subscriptions import entitlements
+from billing.money.wrong_prices import rules, store
+from billing.money.wrong_prices.schemas import Given, GivenTo, Mistake, Named
+
+
+async def read(connection: AsyncConnection, named: Named, reason: str, to: GivenTo) -> Mistake:
+    """The two prices of a mistake. Errors: PRICE_NOT_FOUND; VALIDATION_FAILED for one price."""
+    if named.wrong_version == named.right_version:
+        raise Invalid("VALIDATION_FAILED", "right_version: the right price is another version")
+    of = (named.plan, named.interval, named.currency)
+    return Mistake(
+        wrong=await store.version(connection, *of, named.wrong_version),
+        right=await store.version(connection, *of, named.right_version),
+        reason=reason,
+        to=to,
+    )
+
+
+async def put_on_sale(connection: AsyncConnection, mistake: Mistake) -> bool:
+    """Sell at the right price again, where the wrong one is still on sale; True if it was."""
+    right = PriceSpec(
+        amount_minor=mistake.right.amount_minor,
+        minimum_minor=mistake.right.minimum_minor,
+        stripe_price_id=mistake.right.stripe_price_id,
+    )
+    sold = await entitlements.sold(connection)
+    return bool(await plan_service.replace_price(connection, mistake.wrong, right, sold))
+
+
+async def give_back(connection: AsyncConnection, line: InvoiceLine, mistake: Mistake) -> Given:
+    """Give back what was too much on a line, once: to its payer, or by a credit note. What is owed
+    falls first, and the rest is on the money balance.
+
+    Errors: CREDITED_BEFORE, and those of `operating.credit` and `reversals.refund`.
+    """
+    invoice = await locks.hold(connection, line.invoice_id)
+    given = Given(invoice=invoice, line_id=line.id, charged_minor=line.total_minor)
+    suffix = mistake.suffix(line.position)
+    known = await store.refund_of(connection, mistake.refund_id(line.id))
+    before = await _given_before(connection, invoice, suffix, known)
+    if before is not None:
+        return given.model_copy(update=before | {"is_repeated": True})
+    fixed = await store.fixed_codes(connection, line.account_id)
+    amount = rules.overcharged(line, mistake.right.amount_minor, fixed)
+    if not amount:
+        return given
+    beside = await invoice_store.crediting(connection, invoice)
+    await recovery.learn(connection, invoice, partial(_demand_whole, suffix=suffix), beside=beside)
+    payment = await _paid_by(connection, invoice) if mistake.to == "payer" else None
+    # A refund that came back from the bank is not tried again.
+    if payment is not None and known is None:
+        refund = _refund(mistake, line, amount)
+        matter = await reversals.refund(connection, payment.id, refund)
+        after = await invoice_store.get(connection, invoice.id)
+        fields = {"given_minor": amount, "refund_id": refund.refund_id, "matter": matter}
+        return given.model_copy(update=fields | {"invoice": after})
+    matter = await operating.credit(
+        connection, invoice.id, amount_minor=None,
+        lines=[CreditedLine(position=line.position, amount_minor=amount)],
+        reason=mistake.reason, to="debt", suffix=suffix,
+    )  # fmt: skip
+    after = await invoice_store.get(connection, invoice.id)
+    return given.model_copy(update={"invoice": after, "given_minor": amount, "matter": matter})
+
+
+async def _paid_by(connection: AsyncConnection, invoice: Invoice) -> Payment | None:
+    """The payment by which money of a paid invoice can go back by itself."""
+    if invoice.status != "paid":
+        return None
+    found = await payment_store.of_invoice(connection, invoice.id)
+    booked = (one for one in found if one.settled_at is not None and one.received_minor)
+    return next((one for one in booked if one.flow != "manual"), None)
+
+
+def _refund(mistake: Mistake, line: InvoiceLine, amount_minor: int) -> Wanted:
+    """The customer keeps what was bought, at a lower price."""
+    return Wanted(
+        refund_id=mistake.refund_id(line.id), amount_minor=amount_minor, reason=mistake.reason,
+        to_balance=False, reference=None, keep_subscription=True, keep_credits=True,
+    )  # fmt: skip
+
+
+async def _given_before(
+    connection: AsyncConnection, invoice: Invoice, suffix: str, known: Refund | None
+) -> dict[str, Any] | None:
+    if known is not None and known.takes_room:
+        return {"given_minor": known.amount_minor, "refund_id": known.id}
+    for note in await invoice_store.credit_notes_of(connection, invoice.id):
+        if note["fact_key"].endswith(f"/{suffix}"):
+            return {"given_minor": int(note["amount_minor"])}
+    return None
+
+
+def _demand_whole(w: Work[Any], invoice_id: UUID, *, suffix: str) -> None:
+    """A part that was taken back may be this very sum: a person looks. CREDITED_BEFORE."""
+    mine = suffix.rpartition("-")[0]
+    noted = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice_id)
+    used = (
+        one
+        for one in w.rows.of(InvoiceLine)
+        if one.kind == PRORATION
+        and one.detail.get("invoice") == str(invoice_id)
+        and w.rows.get(Invoice, one.invoice_id).status != "void"
+    )
+    away = (one for one in taken_back(w.rows, w.rows.get(Invoice, invoice_id)) if one.takes_room)
+    if any(mine not in one.fact_key for one in noted) or any(used) or any(away):
+        raise Conflict("CREDITED_BEFORE", "a part of this invoice was taken back before: see it")

@@ -1,0 +1,45 @@
+"""Every query on parkings."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import prepared
+from billing.core.prepared import Prepared, given
+from billing.platform.parking.schemas import Parking
+from billing.platform.parking.tables import parkings
+
+_OPEN: Final = Prepared(select(parkings).where(parkings.c.ended_at.is_(None)))
+_END: Final = Prepared(
+    update(parkings).where(parkings.c.ended_at.is_(None)).values(ended_at=given("at"))
+)
+# Every process that works writes these, in real time.
+_DATA_UNTIL: Final = text(
+    "SELECT greatest((SELECT max(seen_at) FROM processes),"
+    " (SELECT max(real_at) FROM billing_audit))"
+)
+
+
+async def current(connection: AsyncConnection) -> Parking | None:
+    """The parking that goes on, if any."""
+    row = await _OPEN.first(connection)
+    return Parking.model_validate(row) if row else None
+
+
+async def begin(
+    connection: AsyncConnection, parking_id: UUID, reason: str, at: datetime
+) -> Parking:
+    """Park from now on."""
+    row = {
+        "id": parking_id, "reason": reason, "parked_at": at,
+        "data_until": await connection.scalar(_DATA_UNTIL),
+    }  # fmt: skip
+    return Parking.model_validate(await prepared.add(connection, parkings, row))
+
+
+async def end(connection: AsyncConnection, at: datetime) -> None:
+    """Park no longer."""
+    await _END.run(connection, at=at)

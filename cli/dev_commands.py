@@ -1,0 +1,65 @@
+"""The verbs that run a stack on this machine: up, down, status."""
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli.errors import StackError
+from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+from devstack import launch
+from devstack.options import CHILDREN, ChildName, Options, Profile
+from devstack.progress import StartProgress, show_stack
+from devstack.stack import read_stack
+
+
+def up(
+    data: Data = DEFAULT_DATA,
+    free_ports: Annotated[
+        bool, typer.Option("--free-ports", help="Free ports instead of the fixed ones.")
+    ] = False,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Without Temporal's web page.")
+    ] = False,
+    only: Annotated[str, typer.Option(help="Parts by name, with commas.")] = "",
+    owner: Annotated[int | None, typer.Option(help="Stop when this process ends.")] = None,
+    test: Annotated[bool, typer.Option("--test", help="Short timeouts and failpoints.")] = False,
+) -> None:
+    """Start the stack and keep it running."""
+    console = Console()
+    profile: Profile = "test" if test else "default"
+    begun = time.monotonic()
+    with reporting_errors(), StartProgress(console) as progress:
+        options = Options(
+            data=data.resolve(),
+            profile=profile,
+            free_ports=free_ports,
+            children=chosen_parts(only),
+            ui=not headless,
+            owner=owner,
+        )
+        running = launch.launch(options, progress)
+    console.print(f"ready in {time.monotonic() - begun:.1f} s; stop it with [bold]make down[/]")
+    show_stack(console, running.info)
+
+
+def down(data: Data = DEFAULT_DATA) -> None:
+    """Stop the stack; the data stays."""
+    with reporting_errors():
+        stopped = launch.stop(data.resolve())
+    Console().print("stopped" if stopped else f"no stack runs on {data}")
+
+
+def status(data: Data = DEFAULT_DATA) -> None:
+    """Show what runs and where."""
+    with reporting_errors():
+        show_stack(Console(), read_stack(data.resolve()))
+
+
+def chosen_parts(only: str) -> tuple[ChildName, ...]:
+    """Parts named with commas, all when empty. Errors: StackError on an unknown name."""
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in CHILDREN]:
+        raise StackError(f"no part {unknown[0]!r}: there are {', '.join(CHILDREN)}")
+    return tuple(name for name in CHILDREN if not names or name in names)

@@ -1,0 +1,96 @@
+"""The error codes of the API as Markdown, from the table in code and the API document."""
+
+from collections import defaultdict
+from typing import Any, Final
+
+from rich.console import Console
+
+from api.problem_codes import CODES
+from api.problems import MEDIA_TYPE
+
+NAMED: Final = 3
+"""Routes that answer a code are named up to this many."""
+EVERY: Final = 0.9
+"""A code that this part of the routes may answer is called one of every route."""
+_HEAD: Final = """\
+# Errors
+
+Made by `billing errors` from `api/problem_codes.py` and the API document; a test keeps them equal.
+
+Every refusal is `application/problem+json` (RFC 9457):
+
+```json
+{"type": "urn:durable-billing:problem:invalid-pack", "title": "Bad Request", "status": 400,
+ "code": "INVALID_PACK", "detail": "no such credit pack", "correlation_id": "5f0c…"}
+```
+
+Decide by `code`, which never changes its meaning; show or log `detail`, which may be worded anew.
+Some codes add fields (`required`, `available`, `decline_code`, `retry_after`, …). `errors` lists
+the fields of a body that are wrong. Who operates the service finds the request by `correlation_id`.
+
+| status | means | do |
+|---|---|---|
+| 400, 422 | the request is wrong | mend it; sent again as it is, it is refused again |
+| 401 | the token is missing, expired or not ours | get a new one, send the request again |
+| 402 | money or credits are missing, or a card said no | ask the customer; a new try, a new key |
+| 403 | the token may not do this | another role or account |
+| 404 | it is not there, or not this account's | |
+| 409 | it does not fit the state of now | read it again; with `Retry-After`, wait and repeat |
+| 408, 429 | too slow, or too much | after `Retry-After`, send it again |
+| 502 | the payment provider refused; nothing was charged | the same key tries anew |
+| 500, 503 or no answer | a part is away | repeat with the same key until it answers |
+
+A key is the `Idempotency-Key`. After 202 nothing is wrong: it is undecided, and the same key asks
+again.
+
+| code | status | an example of its `detail` | answered by |
+|---|---|---|---|
+"""
+
+
+def render(document: dict[str, Any]) -> str:
+    """The page docs/errors.md, for the API's own document."""
+    routes = _routes(document)
+    total = sum(len(many) for many in document["paths"].values())
+    lines = []
+    for code, told in CODES.items():
+        status = f"{told.status}, {told.on_manual}" if told.on_manual else str(told.status)
+        detail = told.detail.replace("|", "\\|")
+        lines.append(f"| `{code}` | {status} | {detail} | {_by(routes[code], total)} |\n")
+    return _HEAD + "".join(lines)
+
+
+def _routes(document: dict[str, Any]) -> dict[str, list[str]]:
+    """The operations of each code."""
+    found = defaultdict(list)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            codes = {
+                code
+                for answer in operation["responses"].values()
+                for code in answer.get("content", {}).get(MEDIA_TYPE, {}).get("examples", ())
+            }
+            for code in codes:
+                found[code].append(operation["operationId"])
+    return found
+
+
+def _by(operations: list[str], total: int) -> str:
+    if len(operations) >= EVERY * total:
+        return "every route"
+    if not operations:
+        return "-"
+    if len(operations) <= NAMED:
+        return ", ".join(f"`{name}`" for name in sorted(operations))
+    return f"{len(operations)} routes"
+
+
+def errors() -> None:
+    """Print every error code of the API."""
+    from pydantic import SecretStr
+
+    from api.app import create_app
+    from billing.core.settings import Settings
+
+    document = create_app(Settings(jwt_secret=SecretStr("s" * 32))).openapi()
+    Console(soft_wrap=True).print(render(document), end="", markup=False, highlight=False)

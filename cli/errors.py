@@ -1,0 +1,8 @@
+"""The one error of commands and of the stack on one machine.
+
+Its text is a sentence for the person at the keyboard: what is wrong and what to do about it.
+"""
+
+
+class StackError(Exception):
+    """The command cannot be carried out; the message says what to do."""

@@ -1,0 +1,72 @@
+"""Parking by command: in the database, before anything is started on it."""
+
+import asyncio
+from typing import Final
+
+from temporalio.client import Client
+
+from api.temporal import connect
+from billing.core.clock import real_now
+from billing.core.database import Database, open_database
+from billing.core.settings import Settings
+from billing.matters import sweeps
+from billing.money.invoices import skipped
+from billing.platform.parking import service, store
+from cli.errors import StackError
+from workflows import start
+
+PAUSES: Final = (2 * service.REMEMBERED_SECONDS, 3.0)
+"""Until every process knows it, and until a step that was refused at the last has been halted."""
+
+
+async def park(settings: Settings, reason: str) -> str:
+    """Park; answers since when, in words."""
+    database = open_database(settings)
+    try:
+        async with database.operator() as connection:
+            parking = await service.park(connection, reason)
+    finally:
+        await database.close()
+    return (
+        f"parked since {parking.parked_at:%Y-%m-%d %H:%M:%S} UTC ({parking.reason});"
+        f" a step that runs already ends within half a minute"
+    )
+
+
+async def skip_numbers(settings: Settings, number: str, reason: str) -> str:
+    """Go on behind a number that was given after the backup. Errors: StackError."""
+    database = open_database(settings)
+    try:
+        async with database.operator() as connection:
+            if await store.current(connection) is None:
+                raise StackError("billing is not parked: billing park --reason … first")
+            count = await skipped.skip(connection, number, reason, real_now())
+    except ValueError as refused:
+        raise StackError(str(refused)) from refused
+    finally:
+        await database.close()
+    return f"{count} numbers are skipped" if count else "none is skipped: the series is beyond it"
+
+
+async def unpark(settings: Settings) -> str:
+    """End it, and have what was halted try again. Errors: RPCError when Temporal is away."""
+    database = open_database(settings)
+    resumed = 0
+    try:
+        async with database.operator() as connection:
+            parking = await service.unpark(connection)
+        client = await connect(settings)
+        for pause in PAUSES:
+            await asyncio.sleep(pause)
+            resumed += await _resume(database, client)
+    finally:
+        await database.close()
+    begun = "money may move again" if parking is not None else "was not parked"
+    return f"{begun}; {resumed} halted matters were resumed"
+
+
+async def _resume(database: Database, client: Client) -> int:
+    """Have those try now that would wait for their hour; all others try again by themselves."""
+    async with database.operator() as connection:
+        waiting = await sweeps.halted(connection)
+    return sum([await start.resume(client, matter) for matter in waiting])

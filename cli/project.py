@@ -1,0 +1,10 @@
+"""The folder of the program, and whether it is on a developer's machine."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+"""The folder of the project: where worker.py, api/ and migrations/ are."""
+HAS_STACK: Final = find_spec("devstack") is not None
+"""True where a stack of one machine can be started."""

@@ -1,0 +1,152 @@
+"""Finding and booking the acts of Stripe after the moment that the database was restored to.
+
+Only while billing is parked, so that nothing moves meanwhile; as often as one likes.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from billing.core import context
+from billing.core.clock import real_now
+from billing.core.database import Database, open_database
+from billing.core.settings import Settings
+from billing.money.payments import event_owners
+from billing.money.restores import rules, service
+from billing.money.restores.schemas import FoundIntent, FoundObject, Placed, Verdict
+from billing.platform.parking import store as parkings
+from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
+from cli.errors import StackError
+from gateways.stripe import StripeGateway
+from gateways.stripe_history import StripeHistory
+
+BEFORE: Final = timedelta(hours=1)
+"""Clocks differ, and rows are written after the call."""
+MOST_EVENTS: Final = 1_000_000
+PAGE: Final = 200
+SILENT: Final = frozenset({"foreign", "known", "over"})
+"""Verdicts that no operator has to read one by one."""
+Tell = Callable[[str], None]
+
+
+class Reconciliation:
+    """One walk over Stripe's objects; `tell` hears each line for the operator."""
+
+    def __init__(self, database: Database, gateway: StripeGateway, since: datetime, tell: Tell):
+        self._database = database
+        self._gateway = gateway
+        self._history = StripeHistory(gateway.client)
+        self._since = since
+        self._tell = tell
+        self.counts: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Customers first: cards and payments are found by them. Errors: Unavailable."""
+        async with self._database.operator() as connection:
+            self.counts["refunds looked for first"] = await service.doubt_refunds(connection)
+        for customer in await self._history.customers(self._since):
+            await self._customer(customer)
+        lost = [await self._intent(found) for found in await self._history.intents(self._since)]
+        for setup in await self._history.saved(self._since):
+            await self._card(setup)
+        await self._events({name for name in lost if name})
+
+    async def _customer(self, found: FoundObject) -> None:
+        if "account" not in found.metadata:
+            return
+        async with self._database.operator() as connection:
+            words = await service.keep_customer(connection, found)
+        if words:
+            self._note("customers of gone accounts", words)
+
+    async def _intent(self, found: FoundIntent) -> str | None:
+        """Place one; answers its id where no matter will ever ask for it."""
+        verdict = await self._verdict(found)
+        if verdict == "called_back":
+            # It may have been paid in this moment: the provider's word after it decides.
+            key = f"{found.intent_id}/called-back"
+            after = await self._gateway.cancel_intent(found.intent_id, key)
+            self.counts[verdict] += 1
+            found = found.model_copy(update={"outcome": after})
+            verdict = await self._verdict(found)
+        left = await self._left(found) if verdict == "kept" else 0
+        async with self._database.operator() as connection:
+            placed = await service.place(connection, found, left, real_now())
+        self._report(placed)
+        return found.intent_id if placed.verdict in ("kept", "over", "nobodys") else None
+
+    async def _verdict(self, found: FoundIntent) -> Verdict:
+        async with self._database.operator() as connection:
+            return rules.decide(found, await service.known_of(connection, found))
+
+    async def _left(self, found: FoundIntent) -> int:
+        taken = await self._gateway.taken_back(found.intent_id)
+        away = sum(one.amount_minor for one in taken.refunds if one.status != "failed")
+        away += sum(one.amount_minor for one in taken.disputes if one.status != "won")
+        return found.outcome.received_minor - away
+
+    async def _card(self, found: FoundObject) -> None:
+        async with self._database.operator() as connection:
+            if not await service.is_lost_setup(connection, found):
+                return
+        outcome = await self._gateway.retrieve_setup_intent(found.object_id)
+        if outcome.card is None:
+            return
+        async with self._database.operator() as connection:
+            await service.keep_card(connection, found, outcome.card)
+        self._note(
+            "cards kept", f"{found.object_id}: its card is kept for {found.metadata['account']}"
+        )
+
+    async def _events(self, lost: set[str]) -> None:
+        """Have matters look into whatever else happened: refunds, disputes, cards."""
+        found = [
+            event
+            for event in await self._gateway.events_since(self._since, MOST_EVENTS)
+            if event.type in PAYMENT_EVENTS and event.intent_id not in lost
+        ]
+        for first in range(0, len(found), PAGE):
+            async with self._database.operator() as connection:
+                page = found[first : first + PAGE]
+                owners = await event_owners.receive(connection, page, "poll", real_now())
+            self.counts["events to look into"] += sum(owner is not None for owner in owners)
+
+    def _report(self, placed: Placed) -> None:
+        if placed.verdict in SILENT:
+            self.counts[placed.verdict] += 1
+        else:
+            self._note(placed.verdict, f"{placed.verdict}: {placed.words}")
+
+    def _note(self, what: str, words: str) -> None:
+        self.counts[what] += 1
+        self._tell(words)
+
+
+async def reconcile(settings: Settings, since: datetime | None, tell: Tell) -> Counter[str]:
+    """Walk Stripe's objects since an instant, by default since the data of the database ends.
+
+    Errors: StackError where billing is not parked, Unavailable where Stripe does not answer.
+    """
+    context.actor.set("operator:reconcile")
+    database = open_database(settings)
+    gateway = StripeGateway(settings.stripe_secret_key.get_secret_value(), settings.stripe_api_base)
+    try:
+        begun = await _begun(database, since)
+        tell(f"Stripe's objects since {begun:%Y-%m-%d %H:%M:%S} UTC")
+        walk = Reconciliation(database, gateway, begun, tell)
+        await walk.run()
+    finally:
+        await gateway.close()
+        await database.close()
+    return walk.counts
+
+
+async def _begun(database: Database, since: datetime | None) -> datetime:
+    async with database.operator() as connection:
+        parking = await parkings.current(connection)
+    if parking is None:
+        raise StackError("billing is not parked: billing park --reason … first")
+    if since is None and parking.data_until is None:
+        raise StackError("the database does not tell when its data ends: say --since")
+    return since or (parking.data_until or parking.parked_at) - BEFORE

@@ -1,0 +1,59 @@
+"""The servers that a command works on: those of the environment, else of a stack on this machine.
+
+An installation for production has no `devstack`: there the environment names them.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.errors import StackError
+from cli.project import HAS_STACK
+
+if TYPE_CHECKING:
+    from devstack.stack import StackInfo
+
+
+def running_stack(data: Path) -> "StackInfo":
+    """The stack that runs on this folder. Errors: StackError when none is ready."""
+    if not HAS_STACK:
+        raise StackError("name the servers: set DATABASE_URL and the other settings")
+    from devstack.stack import read_stack
+
+    return read_stack(data)
+
+
+def use_stack(data: Path) -> bool:
+    """Point this process at the stack of a folder, where its own environment says nothing."""
+    if "DATABASE_URL" in os.environ:
+        return False
+    try:
+        _adopt(running_stack(data))
+    except StackError:
+        return False
+    return True
+
+
+def use_database(data: Path) -> None:
+    """Point this process at the database of a folder's stack, unless its environment names one.
+
+    Errors: StackError where there is neither: no other database is ever taken for it.
+    """
+    find_stack(data)
+
+
+def find_stack(data: Path) -> "StackInfo | None":
+    """The folder's stack, adopted; None where the environment names the servers instead.
+
+    Errors: StackError where there is neither.
+    """
+    if "DATABASE_URL" in os.environ:
+        return None
+    stack = running_stack(data)
+    _adopt(stack)
+    return stack
+
+
+def _adopt(stack: "StackInfo") -> None:
+    for name, value in stack.env.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,103 @@
+"""The verb `billing steer`: one act on many subscriptions, by the API, page by page."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import uuid4
+
+import httpx2
+import typer
+
+from billing.core.money import show_money
+from cli.operator_client import Json, content, operator
+from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+
+ACTS = "pause-dunning, resume-dunning, extend-dunning, retry, forgive, pause or extend"
+Many = Annotated[list[str] | None, typer.Option(help="May be given again.")]
+Maybe = Annotated[str | None, typer.Option()]
+Instant = Annotated[str | None, typer.Option(help="Such as 2027-01-31T09:00:00Z.")]
+
+
+def steer(
+    act: Annotated[str, typer.Argument(help=ACTS)],
+    reason: Annotated[str, typer.Option(help="For the audit, and the credit notes of forgive.")],
+    days: Annotated[int | None, typer.Option(help="Of the acts that extend.", min=1)] = None,
+    subscription: Many = None,
+    account: Many = None,
+    plan: Maybe = None,
+    price_cents: Annotated[int | None, typer.Option(help="Of a seat.", min=0)] = None,
+    currency: Maybe = None,
+    status: Maybe = None,
+    past_due_from: Instant = None,
+    past_due_until: Instant = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would do, and do nothing.")
+    ] = False,
+    key: Annotated[
+        str,
+        typer.Option(help="The same one again goes on where it broke off, and repeats nothing."),
+    ] = "",
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Do one thing to many subscriptions or their recovery. Try it with --dry-run first."""
+    said = {
+        "act": act.replace("-", "_"), "reason": reason, "days": days,
+        "subscription_ids": subscription, "account_ids": account, "plan": plan,
+        "price_cents": price_cents, "currency": currency, "status": status,
+        "past_due_from": past_due_from, "past_due_until": past_due_until,
+    }  # fmt: skip
+    body = {name: value for name, value in said.items() if value is not None}
+    _steer(data, body, dry_run=dry_run, key=key or str(uuid4()))
+
+
+def _steer(data: Path, body: Json, *, dry_run: bool, key: str) -> None:
+    if not dry_run:
+        typer.echo(f"--key {key} goes on with this where it breaks off")
+    sums, refused, number = Counter[str](), 0, 0
+    with reporting_errors(), operator(data) as client:
+        for one in _all(client, body, dry_run=dry_run, key=key):
+            number += 1
+            refused += one["refused"] is not None
+            sums[one["currency"]] += sum(part["amount_cents"] for part in one["invoices"])
+            for line in _words(one):
+                typer.echo(line)
+    money = ", ".join(show_money(minor, currency) for currency, minor in sorted(sums.items()))
+    would = "would be steered" if dry_run else "steered"
+    typer.echo(
+        f"{number - refused} {would}, {refused} refused; overdue of them: {money or 'nothing'}"
+    )
+
+
+def _all(client: httpx2.Client, body: Json, *, dry_run: bool, key: str) -> Iterator[Json]:
+    """Page by page, each under a key of its own, which is the same when this is asked again."""
+    cursor: str | None = ""
+    while cursor is not None:
+        asked: dict[str, Any] = {"dry_run": dry_run} | ({"cursor": cursor} if cursor else {})
+        page = content(
+            client.post(
+                "/admin/subscriptions/steer",
+                params=asked,
+                json=body,
+                headers={"Idempotency-Key": f"{key}/{cursor}"},
+            )
+        )
+        yield from page["data"]
+        cursor = page["pagination"]["next_cursor"]
+
+
+def _words(one: Json) -> Iterator[str]:
+    name = f"{one['subscription_id']} of {one['account_id']}"
+    if one["refused"] is not None:
+        yield f"{name}: refused, {one['refused']}: {one['detail']}"
+        return
+    until = f", its period ends at {one['effective_at']}" if one["effective_at"] else ""
+    yield f"{name}: {'done before, ' if one['is_repeated'] else ''}{one['status']}{until}"
+    for part in one["invoices"]:
+        money = show_money(part["amount_cents"], one["currency"])
+        then = f", {part['next_step']} at {part['next_at']}" if part["next_at"] else ""
+        result = f", its card: {part['result']}" if part["result"] else ""
+        yield (
+            f"  {part['invoice_number'] or part['invoice_id']}: {money}, {part['status']},"
+            f" recovery {part['dunning_status']}{then}{result}"
+        )

@@ -1,0 +1,154 @@
+/**
+ * A typed client of the durable-billing API: every route by its path, and helpers for what a console
+ * shows. Types come from the API's own OpenAPI document (`schema.ts`).
+ */
+
+import createFetchClient, { type Client, type ClientOptions } from "openapi-fetch";
+import type { components, paths } from "./schema.js";
+
+export type { components, operations, paths } from "./schema.js";
+
+type Schemas = components["schemas"];
+
+/** The body of every refusal: decide by `code`. */
+export type Problem = Schemas["ProblemBody"];
+export type Usage = Schemas["UsageAnswer"];
+export type InvoicePage = Schemas["InvoicePage"];
+type InvoiceQuery = NonNullable<paths["/api/v1/billing/invoices"]["get"]["parameters"]["query"]>;
+export type InvoiceStatus = NonNullable<InvoiceQuery["status"]>;
+
+/** A refusal of the API, or an answer that is none (`code` is then `UNREADABLE`). */
+export class BillingError extends Error {
+  override readonly name = "BillingError";
+  readonly status: number;
+  readonly code: string;
+  readonly correlationId: string | null;
+  /** All members of the problem, those that some codes add among them. */
+  readonly problem: Partial<Problem>;
+
+  constructor(status: number, problem: Partial<Problem>) {
+    super(problem.detail ?? `the API answered ${status}`);
+    this.status = status;
+    this.code = problem.code ?? "UNREADABLE";
+    this.correlationId = problem.correlation_id ?? null;
+    this.problem = problem;
+  }
+}
+
+export interface BillingOptions {
+  /** The API with or without `/api/v1`; `http://localhost:8080/api/v1` unless given. */
+  baseUrl?: string;
+  /** A bearer token, or a function that is asked for one before each call. */
+  token?: string | (() => string | Promise<string>);
+  /** The account to act for, by id or external id: operators' tokens must name one. */
+  account?: string;
+  fetch?: ClientOptions["fetch"];
+}
+
+export interface Billing {
+  /** Every route, typed: `await billing.api.GET("/api/v1/billing/plans")` has `data` or `error`. */
+  api: Client<paths>;
+  /** Usage of the open cycle, and what it costs beyond the plan. */
+  getCurrentUsage(): Promise<Usage>;
+  /** A page of invoices, newest first. */
+  listInvoices(query?: {
+    page?: number;
+    limit?: number;
+    status?: InvoiceStatus;
+  }): Promise<InvoicePage>;
+  /** The address of an invoice's PDF within this page; free it with `URL.revokeObjectURL`. */
+  downloadInvoicePDF(id: string): Promise<string>;
+  /**
+   * Compare our rows with Stripe's (role `admin`). The same key is one run. Until the service has
+   * this route it throws a BillingError `NOT_FOUND`.
+   */
+  reconcileBilling(key: string): Promise<Reconciliation>;
+}
+
+/** The differences that a reconciliation found. */
+export interface Reconciliation {
+  discrepancies: unknown[];
+  [member: string]: unknown;
+}
+
+const DEFAULT_URL = "http://localhost:8080/api/v1";
+const PREFIX = /\/api\/v1\/?$/;
+
+/** A client of one service, for one caller. */
+export function createBilling(options: BillingOptions = {}): Billing {
+  const origin = (options.baseUrl ?? DEFAULT_URL).replace(PREFIX, "").replace(/\/$/, "");
+  const api = createFetchClient<paths>({
+    baseUrl: origin,
+    ...(options.fetch ? { fetch: options.fetch } : {}),
+  });
+  api.use({
+    async onRequest({ request }) {
+      const token = typeof options.token === "function" ? await options.token() : options.token;
+      if (token) request.headers.set("Authorization", `Bearer ${token}`);
+      if (options.account) request.headers.set("X-Account-Id", options.account);
+      return request;
+    },
+  });
+
+  return {
+    api,
+    async getCurrentUsage() {
+      return read(await api.GET("/api/v1/usage/current"));
+    },
+    async listInvoices(query = {}) {
+      return read(await api.GET("/api/v1/billing/invoices", { params: { query } }));
+    },
+    async downloadInvoicePDF(id) {
+      const path = { invoice_id: id };
+      return URL.createObjectURL(
+        read(
+          await api.GET("/api/v1/billing/invoices/{invoice_id}/pdf", {
+            params: { path },
+            parseAs: "blob",
+          }),
+        ),
+      );
+    },
+    async reconcileBilling(key) {
+      // The document does not have this route yet, so neither have its types.
+      const post = api.POST as unknown as (path: string, init: object) => Promise<Answer<Reconciliation>>;
+      return read(
+        await post("/api/v1/billing/reconcile", { headers: { "Idempotency-Key": key }, body: {} }),
+      );
+    },
+  };
+}
+
+interface Answer<T> {
+  data?: T;
+  error?: unknown;
+  response: Response;
+}
+
+/** The data of an answer; throws what is refused. */
+export function read<T>({ data, error, response }: Answer<T>): T {
+  if (data === undefined || !response.ok) {
+    const problem = typeof error === "object" && error !== null ? error : {};
+    throw new BillingError(response.status, problem as Partial<Problem>);
+  }
+  return data;
+}
+
+let shared: Billing | undefined;
+
+/** Set what the functions below use: base address, token, account. */
+export function configureBilling(options: BillingOptions): void {
+  shared = createBilling(options);
+}
+
+function billing(): Billing {
+  shared ??= createBilling();
+  return shared;
+}
+
+export const getCurrentUsage: Billing["getCurrentUsage"] = () => billing().getCurrentUsage();
+export const listInvoices: Billing["listInvoices"] = (query) => billing().listInvoices(query);
+export const downloadInvoicePDF: Billing["downloadInvoicePDF"] = (id) =>
+  billing().downloadInvoicePDF(id);
+export const reconcileBilling: Billing["reconcileBilling"] = (key) =>
+  billing().reconcileBilling(key);

@@ -1,0 +1,65 @@
+"""Everything of ours that Stripe has made since an instant, for a database that was restored."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import stripe
+from stripe import StripeClient
+
+from billing.core.currencies import from_provider
+from billing.money.restores.schemas import FoundIntent, FoundObject
+from gateways.stripe import told
+from gateways.stripe_objects import intent_outcome
+
+PAGE: Final = 100
+
+
+class StripeHistory:
+    """Lists over all customers, oldest last."""
+
+    def __init__(self, client: StripeClient) -> None:
+        self._client = client
+
+    async def intents(self, since: datetime) -> list[FoundIntent]:
+        """PaymentIntents. Errors: Unavailable."""
+        async with told():
+            page = await self._client.v1.payment_intents.list_async(_since(since))
+            return [_intent(one) async for one in page.auto_paging_iter()]
+
+    async def customers(self, since: datetime) -> list[FoundObject]:
+        """Customers. Errors: Unavailable."""
+        async with told():
+            page = await self._client.v1.customers.list_async(_since(since))
+            return [_object(one) async for one in page.auto_paging_iter()]
+
+    async def saved(self, since: datetime) -> list[FoundObject]:
+        """SetupIntents that saved a card. Errors: Unavailable."""
+        async with told():
+            page = await self._client.v1.setup_intents.list_async(_since(since))
+            made = [one async for one in page.auto_paging_iter()]
+        return [_object(one) for one in made if one.status == "succeeded"]
+
+
+def _since(since: datetime) -> Any:
+    return {"created": {"gte": int(since.timestamp())}, "limit": PAGE}
+
+
+def _intent(intent: stripe.PaymentIntent) -> FoundIntent:
+    currency = intent.currency.upper()
+    return FoundIntent(
+        intent_id=intent.id,
+        outcome=intent_outcome(intent),
+        amount_minor=from_provider(intent.amount, currency),
+        currency=currency,
+        description=intent.description or "",
+        metadata=_metadata(intent),
+        created_at=datetime.fromtimestamp(intent.created, UTC),
+    )
+
+
+def _object(found: stripe.Customer | stripe.SetupIntent) -> FoundObject:
+    return FoundObject(object_id=found.id, metadata=_metadata(found))
+
+
+def _metadata(found: stripe.Customer | stripe.PaymentIntent | stripe.SetupIntent) -> dict[str, str]:
+    return found.metadata.to_dict() if found.metadata else {}

@@ -1,0 +1,99 @@
+"""A price that was published by mistake is undone for those who bought at it."""
+
+from asyncio import to_thread
+from typing import Any
+from uuid import uuid4
+
+from tests.integration.actors import API, Actors, Json
+from tests.integration.arrears.test_overage import charged
+from tests.integration.changes.test_plan_changes import RENEWAL, begun, change, money
+from tests.integration.stack.test_commands import billing
+
+TERMS: Any = {
+    "name": "Slip", "family": "slip", "description": "A plan whose point was misplaced",
+    "monthly_credits": 100, "prices": {"month": {"USD": 1000}},
+}  # fmt: skip
+WRONG: Any = TERMS | {"prices": {"month": {"USD": 3000}}}
+BODY: Any = {
+    "currency": "USD", "wrong_version": 2, "right_version": 1, "reason": "a slip of the pen",
+}  # fmt: skip
+
+
+async def undo(actors: Actors, *, dry_run: bool = False, **more: Any) -> Json:
+    headers = actors.headers("*", "admin", str(uuid4()))
+    path = f"{API}/admin/plans/slip/undo-price?dry_run={dry_run}"
+    answer = await actors.client.post(path, json=BODY | more, headers=headers)
+    found: Json = answer.json()
+    return found
+
+
+async def sold_for(actors: Actors) -> int:
+    plans = (await actors.operate("GET", "/admin/plans"))["data"]
+    (plan,) = [one for one in plans if one["key"] == "slip"]
+    return int(plan["prices"][0]["amount_minor"])
+
+
+async def test_who_paid_a_wrong_price_is_given_back_what_was_too_much(actors: Actors) -> None:
+    await actors.operate("PUT", "/admin/plans/slip", TERMS)
+    before = await begun(actors, "slip")
+    await actors.operate("PUT", "/admin/plans/slip", WRONG)
+    paid, moved_on = await begun(actors, "slip"), await begun(actors, "slip")
+    await change(moved_on, plan="pro")
+
+    foreseen = await undo(actors, dry_run=True, to="payer")
+
+    assert (foreseen["put_on_sale"], await sold_for(actors)) == (True, 3000), "nothing was done"
+    assert [one["account_id"] for one in foreseen["moves"]] == [paid.id]
+    parts = {one["account_id"]: one for one in foreseen["data"]}
+    assert parts.keys() == {paid.id, moved_on.id}, "who paid the price before is left alone"
+    mine, other = parts[paid.id], parts[moved_on.id]
+    assert (mine["charged_cents"], mine["given_back_cents"]) == (3000, 2000)
+    assert (other["refused"], other["given_back_cents"]) == ("CREDITED_BEFORE", 0)
+
+    done = await undo(actors, to="payer")
+
+    assert (done["data"], done["moves"]) == (foreseen["data"], foreseen["moves"])
+    assert await sold_for(actors) == 1000
+    again = await undo(actors, to="balance")
+    assert (again["put_on_sale"], again["moves"]) == (False, [])
+    twice = {one["account_id"]: one for one in again["data"]}[paid.id]
+    assert (twice["is_repeated"], twice["given_back_cents"]) == (True, 2000)
+    assert [await money(one) for one in (before, paid, moved_on)] == [0, 0, 0]
+    assert [one["amount"] for one in await paid.effects("refund.succeeded")] == [2000]
+    assert await paid.credits() == 100, "what was bought stays, at a lower price"
+    read = await paid.ask("GET", f"/billing/invoices/{mine['invoice_id']}", status=200)
+    (note,) = read["credit_notes"]
+    assert (note["amount"], note["reason"]) == (2000, "a slip of the pen")
+
+    await paid.advance(to=RENEWAL)
+
+    assert await charged(paid) == [3000, 1000]
+
+
+async def test_an_undoing_names_two_prices_that_there_are(actors: Actors) -> None:
+    await actors.operate("PUT", "/admin/plans/slip", TERMS)
+    assert (await undo(actors, wrong_version=99))["code"] == "PRICE_NOT_FOUND"
+    assert (await undo(actors, right_version=2, dry_run=True))["code"] == "VALIDATION_FAILED"
+    unkeyed = await actors.operate("POST", "/admin/plans/slip/undo-price", BODY, status=400)
+    assert unkeyed["code"] == "IDEMPOTENCY_KEY_REQUIRED"
+
+
+async def test_the_command_gives_it_back(actors: Actors) -> None:
+    for terms in (TERMS, WRONG):
+        await actors.operate("PUT", "/admin/plans/slip-two", terms)
+    paid = await begun(actors, "slip-two")
+    words = ("--currency", "USD", "--wrong-version", "2", "--right-version", "1", "--reason", "x")
+    command = ("subscription", "undo-price", "slip-two", *words)
+    said = [
+        (await to_thread(billing, actors.stack, *command, *more)).stdout.splitlines()
+        for more in (["--dry-run"], [], [])
+    ]
+    assert [lines[-1] for lines in said] == [
+        "20.00 USD would be given back; 0 done before, 0 refused",
+        "20.00 USD given back; 0 done before, 0 refused",
+        "0.00 USD given back; 1 done before, 0 refused",
+    ]
+    assert said[0][:-1] == said[1][:-1], "what was foreseen was done"
+    assert [len(lines) for lines in said] == [3, 3, 2]
+    assert f"of {paid.id}: 20.00 USD of 30.00 USD" in said[0][1]
+    assert await money(paid) == 2000

@@ -1,0 +1,131 @@
+"""Operators steer many subscriptions at once: foreseen, done once, each by itself."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from api.routes.admin import bulk_acts
+from tests.integration.actors import API, Actors, Customer, Json
+from tests.integration.api_app import Api
+from tests.integration.dunning.dunning_setup import case, overdue, tried
+
+STEER = "/admin/subscriptions/steer"
+WHY = {"reason": "Stripe had a bad hour"}
+
+
+async def steer(
+    actors: Actors, act: str, *, key: str = "", dry_run: bool = False, **fields: Any
+) -> list[Json]:
+    """The subscriptions of the answer."""
+    headers = actors.headers("*", "admin", key or str(uuid4()))
+    path = f"{API}{STEER}?dry_run={dry_run}"
+    answer = await actors.client.post(path, json=WHY | {"act": act} | fields, headers=headers)
+    assert answer.status_code == 200, answer.text
+    found: list[Json] = answer.json()["data"]
+    return found
+
+
+def of(found: list[Json], customer: Customer) -> Json:
+    (mine,) = [one for one in found if one["account_id"] == customer.id]
+    return mine
+
+
+async def test_a_bad_hour_is_steered_for_all_who_met_it(actors: Actors) -> None:
+    met, also = await overdue(actors), await overdue(actors)
+    both: Json = {"account_ids": [met.id, also.account["external_id"]]}
+    hour: Json = {"past_due_from": "2027-02-01T10:00:00Z", "past_due_until": "2027-02-01T11:00:00Z"}
+
+    foreseen = await steer(actors, "pause_dunning", dry_run=True, **both, **hour)
+
+    assert {one["account_id"] for one in foreseen} == {met.id, also.id}
+    (part,) = of(foreseen, met)["invoices"]
+    assert (part["amount_cents"], part["dunning_status"], part["next_at"]) == (4900, "paused", None)
+    assert (await case(met))["status"] == "open", "nothing was done"
+    assert await steer(actors, "pause_dunning", **both, **hour) == foreseen
+    assert [(await case(one))["status"] for one in (met, also)] == ["paused", "paused"]
+
+    assert await steer(actors, "pause_dunning", **both, plan="pro") == []
+    await steer(actors, "resume_dunning", **both)
+    moved = of(await steer(actors, "extend_dunning", days=5, **both), met)["invoices"]
+    assert moved[0]["next_at"] == "2027-02-09T10:00:00Z"
+
+    key = str(uuid4())
+    await also.script("succeed", then="last")
+    results = [
+        {one["account_id"]: one["invoices"][0]["result"] for one in answer}
+        for answer in [await steer(actors, "retry", key=key, **both) for _ in range(2)]
+    ]
+    assert results == [{met.id: "declined", also.id: "succeeded"}] * 2
+    assert (await tried(met), await tried(also)) == (3, 3), "the same key tries no card again"
+
+    named = [(await one.subscription())["subscription_id"] for one in (met, also)]
+    forgiven = await steer(actors, "forgive", subscription_ids=named)
+    assert of(forgiven, also)["refused"] == "NOTHING_OVERDUE"
+    (part,) = of(forgiven, met)["invoices"]
+    assert (part["amount_cents"], part["status"], part["dunning_status"]) == (
+        4900, "paid", "forgiven",
+    )  # fmt: skip
+    assert (await met.subscription())["status"] == "active"
+    trail = await actors.operate("GET", f"/admin/audit?account_id={met.id}&limit=100")
+    steered = [one for one in trail["data"] if one["action"] == "subscription.steered"]
+    assert [one["detail"]["act"] for one in steered[::-1]] == [
+        "pause dunning", "resume dunning", "extend dunning", "retry", "forgive",
+    ]  # fmt: skip
+
+
+async def test_days_for_all_that_broke_off_are_given_once(
+    actors: Actors, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = [await actors.customer_on_clock() for _ in range(2)]
+    for one in pair:
+        await one.subscribed("basic")
+    (refused, given) = pair
+    # Nobody of them is overdue.
+    assert await steer(actors, "retry", account_ids=[one.id for one in pair]) == []
+    await refused.ask("POST", "/billing/subscription/cancel", {"cancel_at": "2027-01-20T10:00:00Z"})
+    chosen: Json = {"account_ids": [one.id for one in pair], "plan": "basic"}
+    foreseen = await steer(actors, "extend", days=3, dry_run=True, **chosen)
+    assert of(foreseen, refused)["refused"] == "SUBSCRIPTION_STATE"
+    assert of(foreseen, given)["effective_at"] == "2027-02-04T10:00:00Z"
+    headers = api.admin() | {"Idempotency-Key": str(uuid4())}
+    body = WHY | {"act": "extend", "days": 3} | chosen
+
+    async def dies(*_: Any) -> None:
+        raise RuntimeError("the process is killed behind the commits")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bulk_acts, "wait_until_all_done", dies)
+        broken = await api.client.post(f"{API}{STEER}", json=body, headers=headers)
+    assert broken.status_code == 500
+    again = await api.client.post(f"{API}{STEER}", json=body, headers=headers)
+    done = of(again.json()["data"], given)
+    assert (done["is_repeated"], done["effective_at"]) == (True, "2027-02-04T10:00:00Z")
+    (paused,) = await steer(actors, "pause", account_ids=[given.id], status="active")
+    assert paused["refused"] is None
+    await given.advance(to="2027-02-04T10:00:00Z")
+    assert (await given.subscription())["status"] == "paused"
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"act": "forgive"}, "VALIDATION_FAILED"),
+        ({"act": "extend", "plan": "pro"}, "VALIDATION_FAILED"),
+        ({"act": "pause", "plan": "pro", "days": 1}, "VALIDATION_FAILED"),
+        ({"act": "retry", "account_ids": ["nobody"]}, "MERCHANT_NOT_FOUND"),
+        ({"act": "retry", "subscription_ids": ["sub_x"]}, "SUBSCRIPTION_NOT_FOUND"),
+        ({"act": "retry", "plan": "none-such"}, None),
+    ],
+)
+async def test_what_is_not_said_whole_is_done_to_nobody(
+    actors: Actors, fields: Json, code: str | None
+) -> None:
+    for dry_run in (True, False):
+        headers = actors.headers("*", "admin", str(uuid4()))
+        answer = await actors.client.post(
+            f"{API}{STEER}?dry_run={dry_run}", json=WHY | fields, headers=headers
+        )
+        assert answer.json().get("code") == code
+    unkeyed = await actors.operate("POST", STEER, WHY | {"act": "retry", "plan": "x"}, status=400)
+    assert unkeyed["code"] == "IDEMPOTENCY_KEY_REQUIRED"

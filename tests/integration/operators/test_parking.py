@@ -1,0 +1,53 @@
+"""While billing is parked nothing moves money, and what came meanwhile is done afterwards."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.rebuild.conftest import billing
+
+SEEN = "SELECT 1 FROM stripe_webhook_events WHERE account_id = %(me)s AND type = %(type)s"
+
+
+@pytest.fixture
+async def unparked(actors: Actors) -> AsyncIterator[None]:
+    """The stack is everybody's: it is never left parked."""
+    yield
+    await billing(actors, "unpark")
+
+
+@pytest.mark.usefixtures("unparked")
+async def test_nothing_moves_money_while_billing_is_parked(
+    actors: Actors, customer: Customer
+) -> None:
+    begun = await customer.buy("small")
+    code, said = await billing(actors, "park", "--reason", "restored to ten o'clock")
+    assert code == 0, said
+    assert "parked since" in said
+
+    async def refusal() -> str:
+        answer = await customer.call("POST", "/billing/purchases", {"pack": "small"}, key="again")
+        return f"{answer.status_code} {answer.json().get('code')}"
+
+    await wait_for(refusal, "the API knows", lambda found: found == "503 BILLING_PARKED")
+    gift = {"amount_cents": 500, "reason": "a gift"}
+    path = f"/admin/accounts/{customer.id}/balance/adjust"
+    refused = await actors.operate("POST", path, gift, status=503)
+    assert refused["code"] == "BILLING_PARKED"
+
+    await customer.pay(begun)
+    await wait_for(
+        lambda: customer.rows(SEEN, type="payment_intent.succeeded"), "the webhook is taken"
+    )
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "pending"
+    code, said = await billing(actors, "doctor")
+    assert code == 1
+    assert "parking nothing moves money for" in " ".join(said.split())
+    assert (await customer.credits()) == 0
+
+    code, said = await billing(actors, "unpark")
+    assert (code, "money may move again" in said) == (0, True), said
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    trail = await actors.sql("SELECT action FROM billing_audit WHERE subject = 'parking'")
+    assert [row["action"] for row in trail] == ["parking.began", "parking.ended"]

@@ -1,0 +1,173 @@
+"""Postgres is restored to an earlier point while Stripe has moved on, by docs/operate.md alone.
+
+Nothing is charged twice, and what was charged since is found and booked.
+"""
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from devstack.binaries import postgres_bin
+from tests.integration.actors import API, Actors, Customer, Json, wait_for
+from tests.integration.rebuild.conftest import billing
+
+pytestmark = pytest.mark.slow
+
+MONTH = 32
+
+
+@dataclass
+class Shop:
+    """Customers whose affairs went on after the backup was taken."""
+
+    renewing: Customer
+    """Charged for a month that the backup has not begun."""
+    paying: Customer
+    """Had begun a purchase, and paid it."""
+    purchase: Json
+    returning: Customer
+    """Had bought, and got a part of it back."""
+    billed: Customer
+    """Had an invoice to pay by transfer, and paid it by card."""
+    buying: Customer
+    """Had nothing, and bought a pack."""
+    wavering: Customer
+    """Had nothing, and began a purchase."""
+    saving: Customer
+    """Had nothing, and saved a card."""
+
+
+async def tool(actors: Actors, name: str, *words: str) -> None:
+    """One of Postgres's own programs, as its superuser."""
+    url = actors.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+    process = await asyncio.create_subprocess_exec(
+        str(postgres_bin() / name), *(word.replace("{database}", url) for word in words),
+        env={"PATH": os.environ["PATH"]},
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, said = await process.communicate()
+    assert process.returncode == 0, said.decode()
+
+
+async def restore(actors: Actors, backup: Path) -> None:
+    """Everything is stopped, the database is that of the backup, and it is parked first of all."""
+    await actors.control.stop("api")
+    await actors.control.stop("worker")
+    url = actors.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+    await tool(
+        actors, "pg_restore", "--clean", "--if-exists", "--create", "--exit-on-error",
+        f"--dbname={url.replace('/billing?', '/postgres?')}", str(backup),
+    )  # fmt: skip
+    code, said = await billing(actors, "park", "--reason", "restored to the backup")
+    assert code == 0, said
+    await actors.control.reset_temporal()
+    await actors.control.start("worker")
+    await actors.control.start("api")
+
+
+async def opened(actors: Actors) -> Shop:
+    """Everybody as the backup finds them."""
+    renewing, billed = [await actors.customer_on_clock() for _ in range(2)]
+    paying, returning, buying, wavering, saving = [await actors.customer() for _ in range(5)]
+    await renewing.subscribed("pro")
+    await billed.subscribe_by_transfer("pro")
+    await returning.bought("small")
+    return Shop(
+        renewing=renewing, paying=paying, purchase=await paying.buy("small"),
+        returning=returning, billed=billed, buying=buying, wavering=wavering, saving=saving,
+    )  # fmt: skip
+
+
+async def pay_by_card(customer: Customer) -> None:
+    """Pay the only invoice in the browser."""
+    ((invoice,), key) = (await customer.ask("GET", "/billing/invoices"))["data"], str(uuid4())
+    path, body = f"/billing/invoices/{invoice['invoice_id']}/pay", {"payment_method": "card"}
+    await customer.pay(await customer.ask("POST", path, body, key=key))
+    await customer.until_subscription("active")
+
+
+async def charges(shop: Shop) -> dict[str, list[int]]:
+    """The amounts that each customer was charged at the provider."""
+    people = {name: one for name, one in vars(shop).items() if isinstance(one, Customer)}
+    return {
+        name: [effect["amount"] for effect in await one.effects()] for name, one in people.items()
+    }
+
+
+async def on_balance(customer: Customer) -> int:
+    found = await customer.ask("GET", "/billing/balance")
+    return int(found["balance_cents"])
+
+
+async def go_on(shop: Shop) -> Customer:
+    """Everything that the backup will know nothing of; answers a customer it never saw."""
+    actors = shop.renewing.actors
+    await shop.renewing.advance(days=MONTH)
+    await shop.paying.pay(shop.purchase)
+    await shop.paying.until_purchase(shop.purchase["purchase_id"], "completed")
+    (payment,) = (await shop.returning.ask("GET", "/billing/payments"))["data"]
+    await actors.client.post(
+        f"{API}/admin/payments/{payment['payment_id']}/refund",
+        json={"amount_cents": 333, "reason": "asked for"},
+        headers=actors.headers("*", "admin", str(uuid4())),
+    )
+    await pay_by_card(shop.billed)
+    await shop.buying.bought("small")
+    await shop.wavering.buy("small")
+    await shop.saving.save_card()
+    stranger = await actors.customer()
+    await stranger.bought("small")
+    return stranger
+
+
+async def test_a_restored_database_learns_what_was_charged_since(
+    actors: Actors, tmp_path: Path
+) -> None:
+    shop, backup = await opened(actors), tmp_path / "billing.dump"
+    await tool(actors, "pg_dump", "--format=custom", f"--file={backup}", "{database}")
+    stranger = await go_on(shop)
+    *_, renewed = await shop.renewing.invoices()
+    charged = await charges(shop)
+    assert charged["renewing"] == [4900, 4900]
+    await restore(actors, backup)
+
+    code, said = await billing(actors, "reconcile")
+    assert code == 0, said
+    assert f"4900 USD are on the money balance of {shop.renewing.id}" in said.replace(
+        "49.00", "4900"
+    )
+    assert f"{stranger.id} is gone; refund it at Stripe" in said
+    assert "1 called back" in said
+    assert "1 remade" in said
+    assert "2 kept" in said
+    code, again = await billing(actors, "reconcile")
+    assert (code, "called back" in again) == (0, False), again
+    assert await on_balance(shop.renewing) == 4900, "booked once, however often it is asked for"
+    assert await on_balance(shop.buying) == 999
+    await shop.buying.refused("BILLING_PARKED", "POST", "/billing/purchases", {"pack": "small"})
+    code, said = await billing(actors, "skip-numbers", renewed["number"], "--reason", "restored")
+    assert (code, "1 numbers are skipped" in said) == (0, True), said
+
+    for command in ("rebuild", "unpark"):
+        code, said = await billing(actors, command)
+        assert code == 0, said
+    await shop.paying.until_purchase(shop.purchase["purchase_id"], "completed")
+    await wait_for(shop.billed.invoices, "the invoice is paid", lambda all: all[0]["paid_at"])
+    assert len((await shop.saving.ask("GET", "/billing/payment-methods"))["data"]) == 1
+
+    async def given_back() -> int:
+        (payment,) = (await shop.returning.ask("GET", "/billing/payments"))["data"]
+        return int(payment["amount_refunded"])
+
+    await wait_for(given_back, "the refund is booked", lambda minor: minor == 333)
+    await shop.renewing.advance(days=MONTH)
+    assert await charges(shop) == charged, "nobody is charged twice"
+    assert await on_balance(shop.renewing) == 0, "the month is paid with what was charged for it"
+    *_, anew = await shop.renewing.invoices()
+    assert (anew["status"], anew["number"] > renewed["number"]) == ("paid", True)
+    code, said = await billing(actors, "verify")
+    assert code == 0, said

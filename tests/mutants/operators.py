@@ -1,0 +1,29 @@
+"""Planted faults in what operators do."""
+
+from typing import Final
+
+from tests.mutants.fault import Mutant
+
+OPERATORS: Final = (
+    Mutant(
+        "a coupon of an amount shrinks with a price that is undone",
+        "billing/money/wrong_prices/rules.py",
+        'taken if one["code"] in fixed else',
+        "0 if not before else",
+        ("tests/unit/wrong_prices/test_overcharged.py",),
+    ),
+    Mutant(
+        "a refund that keeps the credits takes them",
+        "billing/money/reversals/booking.py",
+        "isinstance(row, Refund) and row.keep_credits",
+        "False",
+        ("tests/unit/reversals/test_no_free_money.py", "-k", "credits_stay"),
+    ),
+    Mutant(
+        "a price may be ten times as high without a word",
+        "billing/catalog/plans/weighing.py",
+        "abs(new - old) > LARGEST * old",
+        "old - new > LARGEST * old",
+        ("tests/unit/catalog/test_weighing.py",),
+    ),
+)

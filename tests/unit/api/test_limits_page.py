@@ -1,0 +1,95 @@
+"""The figures of docs/limits.md are those of the code."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Final
+
+import pytest
+
+from api import auth, date_range, idempotency, pagination, request_limits, slow_clients
+from api.routes import holds
+from billing.catalog.products.spec import MAX_PER_USE, MeterSpec
+from billing.catalog.rating import rules as rating
+from billing.core import currencies
+from billing.core.settings import Settings
+from billing.insight.search import store as search
+from billing.ledger.credits import holds as ledger_holds
+from billing.ledger.credits import rules as credits
+from billing.metering.budgets.rules import MAX_BUDGETS
+from billing.metering.usage import rules as usage
+from billing.money.addresses.service import MAX_ADDRESSES
+from billing.money.card_usage import rules as card_usage
+from billing.money.payment_methods import rules as payment_methods
+from billing.money.payments import card_rules, pay_links
+from billing.money.subscriptions import changes, preview_tokens
+from billing.money.subscriptions import rules as subscriptions
+from billing.platform.idempotency import schemas as kept
+from devstack.options import ROOT
+
+_PAGE: Final = (ROOT / "docs" / "limits.md").read_text()
+_ROWS: Final = dict(
+    line.strip("| ").split(" | ")[:2] for line in _PAGE.splitlines() if line.startswith("| ")
+)
+_SET: Final = Settings()
+
+
+def length(time: timedelta) -> str:
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        count, rest = divmod(int(time.total_seconds()), size)
+        if not rest and (count > 1 or unit == "minute"):
+            return f"{count} {unit}s"
+    return f"{time.seconds} seconds"
+
+
+def rate(notation: str) -> str:
+    return f"{int(notation.partition('/')[0]):,} a {notation.partition('/')[2]}"
+
+
+@pytest.mark.parametrize(
+    ("limit", "figures"),
+    [
+        ("body", [request_limits.BODY_BYTES, request_limits.WEBHOOK_BODY_BYTES]),
+        ("nesting of JSON", [request_limits.JSON_DEPTH]),
+        ("a whole header, a whole body", [
+            f"{slow_clients.HEADER_SECONDS:.0f} s", f"{slow_clients.BODY_SECONDS:.0f} s",
+        ]),
+        ("bearer token", [auth.MAX_TOKEN_CHARS]),
+        ("`Idempotency-Key`", [idempotency.MAX_KEY_CHARS]),
+        ("money requests *", [rate(_SET.rate_limit_money)]),
+        ("metering requests *", [rate(_SET.rate_limit_metering)]),
+        ("all other requests *", [rate(_SET.rate_limit_reads)]),
+        ("rows of a list", [pagination.MAX_LIMIT, pagination.MAX_OFFSET]),
+        ("rows found by a search", [search.MOST]),
+        ("days of a report", [date_range.MAX_DAYS]),
+        ("the answer to an `Idempotency-Key`", [length(kept.LIFETIME)]),
+        ("a request that died, under its key", [f"{kept.LEASE.seconds} seconds"]),
+        ("a hold of credits", [
+            length(ledger_holds.LIFETIME), length(timedelta(seconds=holds.MAX_HOLD_SECONDS)),
+        ]),
+        ("a purchase *", [length(timedelta(hours=_SET.purchase_expiry_hours))]),
+        ("a purchase by hand *", [length(timedelta(days=_SET.manual_expiry_days))]),
+        ("a use paid by card", [length(card_usage.LIFETIME)]),
+        ("a first payment of a subscription", [length(subscriptions.INCOMPLETE_LIFETIME)]),
+        ("a change of plan that waits for the payer", [length(changes.WAITS)]),
+        ("a preview's token", [length(preview_tokens.LIFETIME)]),
+        ("a card being saved", [length(payment_methods.SETUP_LIFETIME)]),
+        ("a link to a payment page", [length(pay_links.LIFETIME)]),
+        ("rows of a batch", [usage.MAX_ROWS]),
+        ("one use, in units of its meter *", [MeterSpec.model_fields["max_per_use"].default]),
+        ("`max_per_use` of a meter", [MAX_PER_USE]),
+        ("the price of one use", [rating.MOST_CREDITS, rating.MOST_MONEY]),
+        ("credits of an account, ever", [credits.MOST_EVER]),
+        ("addresses", [MAX_ADDRESSES]),
+        ("budgets", [MAX_BUDGETS]),
+        ("one charge of a card", [currencies.MOST]),
+        ("declines of one card", [
+            f"{card_rules.MAX_ATTEMPTS_PER_CARD} in {length(card_rules.ATTEMPT_WINDOW)}",
+        ]),
+    ],
+)  # fmt: skip
+def test_a_figure_on_the_page_is_the_codes_own(
+    limit: str, figures: list[int | Decimal | str]
+) -> None:
+    for figure in figures:
+        shown = figure if isinstance(figure, str) else f"{int(figure):,}"
+        assert shown in _ROWS[limit]

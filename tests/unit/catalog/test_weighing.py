@@ -1,0 +1,142 @@
+"""A change of the catalog says whom it touches, and which of its steps are too large."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.catalog.plans import weighing
+from billing.catalog.plans.changes import (
+    CostChange,
+    Held,
+    PlanChange,
+    PriceChange,
+    Sold,
+)
+from billing.catalog.plans.schemas import CreditCost, Price
+from billing.catalog.plans.spec import CostSpec, PlanSpec, PriceSpec
+from billing.catalog.products.changes import ProductPriceChange
+from billing.catalog.products.schemas import ProductPrice
+from billing.catalog.rating.schemas import PriceTerms, Tier
+from billing.core.periods import MONTH, Interval
+from tests.unit.catalog.test_catalog_rules import a_plan
+
+AT = datetime(2027, 1, 1, tzinfo=UTC)
+YEAR = Interval(unit="year")
+MINOR = st.integers(0, 10**12)
+
+
+def priced(
+    old: int | None, new: int | None, *held: Held, currency: str = "USD", every: Interval = MONTH
+) -> PriceChange:
+    before = None if old is None else Price(
+        id=UUID(int=1), kind="plan", key="pro", currency=currency, interval=every,
+        amount_minor=old, version=1, stripe_price_id=None, is_current=True, created_at=AT,
+    )  # fmt: skip
+    after = None if new is None else PriceSpec(amount_minor=new)
+    return PriceChange(("plan", "pro", currency, every), before, after, Sold(held))
+
+
+def product_price(terms: PriceTerms) -> ProductPrice:
+    return ProductPrice(
+        id=UUID(int=2), product="gpt", currency="CREDIT", terms=terms,
+        effective_from=AT, effective_to=None,
+    )  # fmt: skip
+
+
+@given(MINOR, MINOR)
+def test_a_price_may_move_by_half_of_it_and_no_further(old: int, new: int) -> None:
+    within = 2 * new <= 3 * old and 2 * new >= old
+    assert (weighing.too_large([priced(old, new)]) == []) == within
+
+
+@pytest.mark.parametrize(("old", "new"), [(None, 4900), (4900, None)])
+def test_what_is_added_or_no_longer_offered_is_no_step(old: int | None, new: int | None) -> None:
+    assert weighing.too_large([priced(old, new)]) == []
+
+
+def test_a_point_in_the_wrong_place_is_found_wherever_a_price_stands() -> None:
+    tiers = [
+        PriceTerms(model="graduated", tiers=(Tier(up_to=Decimal(5), unit_price=Decimal(one)),
+                                             Tier(unit_price=Decimal(1))))
+        for one in (2, 20)
+    ]  # fmt: skip
+    known = product_price(tiers[0])
+    limits = [
+        {"meter": "calls", "included": 1, "then": "overage", "prices": {"USD": one}}
+        for one in ("0.02", "0.2")
+    ]
+    add_ons = [
+        {"key": "more", "name": "More", "meter": "calls", "units": 5, "prices": {"USD": one}}
+        for one in (700, 70)
+    ]
+    old, new = (
+        PlanSpec.model_validate(
+            {"family": "app", "name": "Pro", "limits": [limits[n]], "add_ons": [add_ons[n]],
+             "prices": {"month": {"USD": 1}}}
+        )
+        for n in (0, 1)
+    )  # fmt: skip
+    plan = a_plan(limits=old.limits, add_ons=old.add_ons)
+    cost = CreditCost(operation="chat", cost=Decimal(1), is_active=True, built_in=False)
+    found = weighing.too_large([
+        priced(4900, 490),
+        PlanChange("pro", plan, new, 0, 0),
+        ProductPriceChange("gpt", known, tiers[1], "CREDIT"),
+        CostChange("chat", cost, CostSpec(cost=Decimal(2))),
+    ])  # fmt: skip
+    assert sorted(one.words for one in found) == [
+        "credit cost of chat: 1 → 2",
+        "plan pro, add-on more in minor units of USD: 700 → 70",
+        "plan pro, calls: USD per unit: 0.02 → 0.2",
+        "price of plan pro in minor units of USD: 4900 → 490",
+        "product gpt, CREDIT graduated 1 of 2: 2 → 20",
+    ]
+
+
+def test_another_way_of_pricing_is_no_step() -> None:
+    known = product_price(PriceTerms(unit_price=Decimal(1)))
+    flat = PriceTerms(model="flat", unit_price=Decimal(100))
+    assert weighing.too_large([ProductPriceChange("gpt", known, flat, "USD")]) == []
+
+
+@given(st.lists(st.tuples(MINOR, st.integers(1, 50), st.integers(1, 9)), max_size=5), MINOR)
+def test_what_subscribers_would_pay_more_is_counted_seat_by_seat(
+    held: list[tuple[int, int, int]], new: int
+) -> None:
+    change = priced(100, new, *(Held(unit, number, number * each) for unit, number, each in held))
+    one_by_one = [(unit, each) for unit, number, each in held for _ in range(number)]
+    moved = sum(each * new for _, each in one_by_one)
+    assert change.period_minor == moved - sum(unit * each for unit, each in one_by_one)
+    assert change.kept.subscriptions == sum(unit != new for unit, _ in one_by_one)
+
+
+def test_whom_it_touches_is_summed_by_currency_and_period() -> None:
+    said = weighing.touched([
+        priced(4900, 5900, Held(4900, 3, 5)),
+        priced(4900, 5900, Held(4900, 1, 1)),
+        priced(49000, 48000, Held(49000, 2, 2), Held(48000, 7, 7), every=YEAR),
+        priced(100, 200, currency="EUR"),
+    ])  # fmt: skip
+    moved = "open subscriptions keep another price; moved, they would pay"
+    assert said == [
+        f"USD per month: 4 {moved} 60.00 USD more",
+        f"USD per year: 2 {moved} 20.00 USD less",
+    ]
+
+
+def test_who_already_pays_the_new_price_keeps_nothing() -> None:
+    mended = priced(490, 4900, Held(4900, 6, 6), Held(490, 1, 1))
+    assert mended.words == (
+        "price of plan pro per month: 4.90 USD → 49.00 USD; 1 open subscription keeps its own"
+        " (44.10 USD per month if they moved)"
+    )
+
+
+def test_what_customers_do_meanwhile_makes_no_other_change_of_it() -> None:
+    before, after = priced(100, 120, Held(100, 1, 1)), priced(100, 120, Held(100, 2, 2))
+    assert weighing.identity([before]) == weighing.identity([after])
+    assert weighing.identity([before]) != weighing.identity([priced(100, 130)])

@@ -1,0 +1,45 @@
+"""The figures of docs/sizing.md are those that were seen last; what can be counted is counted."""
+
+import json
+import re
+from collections import Counter
+from typing import Final
+
+import pytest
+
+from devstack.options import ROOT
+
+_PAGE: Final = (ROOT / "docs" / "sizing.md").read_text()
+_README: Final = (ROOT / "README.md").read_text()
+_ACTIONS: Final = (
+    "WORKFLOW_EXECUTION_STARTED", "WORKFLOW_EXECUTION_UPDATE_ACCEPTED",
+    "WORKFLOW_EXECUTION_SIGNALED", "ACTIVITY_TASK_SCHEDULED", "TIMER_STARTED",
+    "UPSERT_WORKFLOW_SEARCH_ATTRIBUTES",
+)  # fmt: skip
+
+
+def test_a_figure_of_the_benchmarks_is_that_of_the_readme() -> None:
+    lines = re.findall(r"^\| .+ \| (.+) \| `make bench BENCH=\d` \|$", _PAGE, re.MULTILINE)
+    assert len(lines) > 6
+    for seen in lines:
+        for figure in re.findall(r"\d+(?:\.\d+)?", seen):
+            assert re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.]\d)", _README), seen
+
+
+@pytest.mark.parametrize(
+    ("life", "history"),
+    [
+        ("a purchase, paid in the browser", "purchase-completed"),
+        ("a purchase on a hosted page", "purchase-on-a-page"),
+        ("a purchase by a saved card", "purchase-by-saved-card"),
+        ("a subscription, from the request to active", "subscription-of-a-live-account"),
+        ("a use paid by card", "charge-paid"),
+    ],
+)
+def test_actions_are_those_of_a_recorded_life(life: str, history: str) -> None:
+    path = ROOT / "tests" / "replay" / "histories" / f"{history}.json"
+    kinds = Counter(
+        event["eventType"].removeprefix("EVENT_TYPE_")
+        for event in json.loads(path.read_text())["events"]
+    )
+    assert f"| {life} | {sum(kinds[one] for one in _ACTIONS)} |" in _PAGE

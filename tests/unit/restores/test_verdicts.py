@@ -1,0 +1,65 @@
+"""Every PaymentIntent that a restored database meets has one verdict, by what is known of it."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from billing.money.payments.rules import Outcome, OutcomeKind
+from billing.money.restores.rules import adjustment_id, decide, told
+from billing.money.restores.schemas import FoundIntent, Known, Verdict
+
+OURS = {"account": "acc_1", "payment": "pay_1", "invoice": "inv_1", "matter": "subscription/sub_1"}
+GONE = Known(has_account=True)
+
+
+def found(kind: OutcomeKind, metadata: dict[str, str]) -> FoundIntent:
+    return FoundIntent(
+        intent_id="pi_1",
+        outcome=Outcome(kind=kind, intent_id="pi_1", is_over=kind == "canceled"),
+        amount_minor=4900,
+        currency="EUR",
+        description="Invoice inv_1",
+        metadata=metadata,
+        created_at=datetime(2027, 1, 1, tzinfo=UTC),
+    )
+
+
+def paid(intent_id: str | None) -> Known:
+    return Known(has_account=True, has_payment=True, intent_id=intent_id)
+
+
+@pytest.mark.parametrize(
+    ("kind", "known", "verdict"),
+    [
+        ("succeeded", paid("pi_1"), "known"),
+        ("canceled", paid("pi_1"), "known"),
+        ("waiting", paid(None), "bound"),
+        ("canceled", paid(None), "over"),
+        ("succeeded", paid("pi_other"), "kept"),
+        ("declined", paid("pi_other"), "called_back"),
+        ("succeeded", Known(has_account=True, wants_payment=True), "remade"),
+        ("canceled", Known(has_account=True, wants_payment=True), "over"),
+        ("succeeded", GONE, "kept"),
+        ("processing", GONE, "under_way"),
+        ("action", GONE, "called_back"),
+        ("waiting", GONE, "called_back"),
+        ("canceled", GONE, "over"),
+        ("succeeded", Known(), "nobodys"),
+        ("waiting", Known(), "called_back"),
+    ],
+)
+def test_what_is_known_decides(kind: OutcomeKind, known: Known, verdict: Verdict) -> None:
+    assert decide(found(kind, OURS), known) == verdict
+
+
+@pytest.mark.parametrize("kind", ["succeeded", "waiting"])
+def test_another_system_on_the_same_stripe_account_is_left_alone(kind: OutcomeKind) -> None:
+    assert decide(found(kind, {"order": "17"}), Known()) == "foreign"
+
+
+def test_an_intent_has_one_entry_of_the_money_balance_however_often_it_is_found() -> None:
+    assert adjustment_id("pi_1") == adjustment_id("pi_1") != adjustment_id("pi_2")
+
+
+def test_an_operator_reads_what_it_was_for() -> None:
+    assert told(found("succeeded", OURS)) == '49.00 EUR, "Invoice inv_1", of subscription/sub_1'

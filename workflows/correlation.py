@@ -1,0 +1,111 @@
+"""The correlation id of who asked last, in headers: caller, workflow, activity, other workflows.
+
+A header is no command: histories from before it replay, with and without this interceptor.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from temporalio import client, worker
+from temporalio.api.common.v1 import Payload
+
+HEADER: Final = "correlation-id"
+Headers = Mapping[str, Payload]
+
+
+class CorrelationInterceptor(client.Interceptor, worker.Interceptor):
+    """For a client and its workers; `current` tells the id of a call."""
+
+    def __init__(self, current: Callable[[], str | None]) -> None:
+        self._current = current
+
+    def intercept_client(self, next: client.OutboundInterceptor) -> client.OutboundInterceptor:
+        """Wrap the calls to workflows."""
+        return _Calls(next, self._current)
+
+    def workflow_interceptor_class(
+        self,
+        input: worker.WorkflowInterceptorClassInput,  # noqa: ARG002
+    ) -> type[worker.WorkflowInboundInterceptor]:
+        """Wrap the messages to a workflow."""
+        return _Messages
+
+
+class _Calls(client.OutboundInterceptor):
+    def __init__(self, next: client.OutboundInterceptor, current: Callable[[], str | None]) -> None:
+        super().__init__(next)
+        self._current = current
+
+    async def start_workflow(
+        self, input: client.StartWorkflowInput
+    ) -> client.WorkflowHandle[Any, Any]:
+        input.headers = carrying(input.headers, self._current())
+        return await super().start_workflow(input)
+
+    async def signal_workflow(self, input: client.SignalWorkflowInput) -> None:
+        input.headers = carrying(input.headers, self._current())
+        await super().signal_workflow(input)
+
+    async def start_workflow_update(
+        self, input: client.StartWorkflowUpdateInput
+    ) -> client.WorkflowUpdateHandle[Any]:
+        input.headers = carrying(input.headers, self._current())
+        return await super().start_workflow_update(input)
+
+    async def start_update_with_start_workflow(
+        self, input: client.StartWorkflowUpdateWithStartInput
+    ) -> client.WorkflowUpdateHandle[Any]:
+        for part in (input.start_workflow_input, input.update_workflow_input):
+            part.headers = carrying(part.headers, self._current())
+        return await super().start_update_with_start_workflow(input)
+
+
+class _Messages(worker.WorkflowInboundInterceptor):
+    """Keeps the id of the last message that had one."""
+
+    asked: str | None = None
+
+    def init(self, outbound: worker.WorkflowOutboundInterceptor) -> None:
+        super().init(_Commands(outbound, self))
+
+    async def execute_workflow(self, input: worker.ExecuteWorkflowInput) -> Any:
+        # A message that came with the start is handled first, and is the later one.
+        self.asked = self.asked or carried(input.headers)
+        return await super().execute_workflow(input)
+
+    async def handle_signal(self, input: worker.HandleSignalInput) -> None:
+        self.asked = carried(input.headers) or self.asked
+        await super().handle_signal(input)
+
+    async def handle_update_handler(self, input: worker.HandleUpdateInput) -> Any:
+        self.asked = carried(input.headers) or self.asked
+        return await super().handle_update_handler(input)
+
+
+class _Commands(worker.WorkflowOutboundInterceptor):
+    def __init__(self, next: worker.WorkflowOutboundInterceptor, messages: _Messages) -> None:
+        super().__init__(next)
+        self._messages = messages
+
+    def start_activity(self, input: worker.StartActivityInput) -> Any:
+        input.headers = carrying(input.headers, self._messages.asked)
+        return super().start_activity(input)
+
+    def continue_as_new(self, input: worker.ContinueAsNewInput) -> Any:
+        input.headers = carrying(input.headers, self._messages.asked)
+        return super().continue_as_new(input)
+
+
+def carrying(headers: Headers, correlation_id: str | None) -> Headers:
+    """The headers with the id, where there is one."""
+    if correlation_id is None:
+        return headers
+    told = json.dumps(correlation_id).encode()
+    return {**headers, HEADER: Payload(metadata={"encoding": b"json/plain"}, data=told)}
+
+
+def carried(headers: Headers) -> str | None:
+    """The id in the headers."""
+    found = headers.get(HEADER)
+    return None if found is None else str(json.loads(found.data))

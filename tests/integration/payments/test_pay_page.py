@@ -16,6 +16,7 @@ from tests.integration.dunning.dunning_setup import case, overdue, owed
 
 THREE_D_SECURE: Final = "pm_card_threeDSecure2Required"
 _FORM: Final = re.compile(r'<form[^>]*action="([^"]+)"')
+_TO_THE_BANK: Final = "Go on to the payment"
 _HIDDEN: Final = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)"')
 
 
@@ -30,9 +31,7 @@ class Browser:
 
     async def pay(self, url: str, card: str, *, passes: bool | None = None) -> httpx2.Response:
         """Press the button, choose a card, answer the bank; the page that comes last."""
-        begun = await self.client.post(url)
-        assert begun.status_code == 200, begun.text
-        target, fields = _form(begun.text)
+        target, fields = await wait_for(lambda: self._begin(url), "the form of the provider")
         chosen = await self.client.post(target, data=fields | {"card": card})
         while chosen.status_code == 303:
             where = str(chosen.url.join(chosen.headers["location"]))
@@ -41,6 +40,13 @@ class Browser:
                 answer = {"answer": "pass" if passes else "fail"}
                 chosen = await self.client.post(where, data=answer)
         return chosen
+
+
+    async def _begin(self, url: str) -> tuple[str, dict[str, str]] | None:
+        """The form; None while the page still leads to a bank that has answered already."""
+        begun = await self.client.post(url)
+        assert begun.status_code == 200, begun.text
+        return None if _TO_THE_BANK in begun.text else _form(begun.text)
 
 
 def _form(page: str) -> tuple[str, dict[str, str]]:

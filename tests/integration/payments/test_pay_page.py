@@ -31,7 +31,12 @@ class Browser:
 
     async def pay(self, url: str, card: str, *, passes: bool | None = None) -> httpx2.Response:
         """Press the button, choose a card, answer the bank; the page that comes last."""
-        target, fields = await wait_for(lambda: self._begin(url), "the form of the provider")
+        page = await wait_for(
+            lambda: self._begin(url),
+            "the form of the provider",
+            lambda text: _TO_THE_BANK not in text,
+        )
+        target, fields = _form(page)
         chosen = await self.client.post(target, data=fields | {"card": card})
         while chosen.status_code == 303:
             where = str(chosen.url.join(chosen.headers["location"]))
@@ -41,12 +46,11 @@ class Browser:
                 chosen = await self.client.post(where, data=answer)
         return chosen
 
-
-    async def _begin(self, url: str) -> tuple[str, dict[str, str]] | None:
-        """The form; None while the page still leads to a bank that has answered already."""
+    async def _begin(self, url: str) -> str:
+        """The next page; for a moment it leads to a bank that has answered already."""
         begun = await self.client.post(url)
         assert begun.status_code == 200, begun.text
-        return None if _TO_THE_BANK in begun.text else _form(begun.text)
+        return begun.text
 
 
 def _form(page: str) -> tuple[str, dict[str, str]]:

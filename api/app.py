@@ -12,7 +12,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from temporalio.client import Client
 
-from api import guide, idempotency, metrics, openapi, pay_page, problems
+from api import cross_origin, guide, idempotency, metrics, openapi, pay_page, problems
 from api.aliases import AliasMiddleware
 from api.auth import open_verifier
 from api.balances import Balances
@@ -67,9 +67,8 @@ def create_app(
     routes = [serve(app, route) for route in registry.routes(billing=settings.billing_enabled)]
     app.router.routes += [RouteIndex(routes), *routes]
     openapi.install(app)
-    guide.install(app)
-    if settings.billing_enabled:
-        pay_page.install(app)
+    guide.install(app, is_open=settings.env != PRODUCTION)
+    pay_page.install(app, billing=settings.billing_enabled)
     problems.install(app)
     app.exception_handler(idempotency.Replayed)(idempotency.replay)
     # The last one added is the outermost.
@@ -82,6 +81,7 @@ def create_app(
     if services.tracing is not None:
         app.add_middleware(TracingMiddleware, tracing=services.tracing)
     app.add_middleware(CorrelationMiddleware)
+    cross_origin.install(app, settings.cors_origins)
     app.add_middleware(EdgeMiddleware, settings=settings)
     return app
 

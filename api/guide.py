@@ -48,15 +48,17 @@ def url(document: Path) -> str:
     return f"{GUIDE}/{_NAMES[document]}".rstrip("/")
 
 
-def install(app: FastAPI) -> None:
-    """Serve the pages beside the API and outside of its document."""
-    app.add_route("/", _front, methods=["GET"], include_in_schema=False)
+def install(app: FastAPI, *, is_open: bool) -> None:
+    """Serve the pages beside the API and outside of its document. Where the guide is not open to
+    all, the page at / does not lead to it.
+    """
+
+    async def front(_: Request) -> HTMLResponse:
+        return page("front.html", title="durable-billing", prefix=PREFIX, is_open=is_open)
+
+    app.add_route("/", front, methods=["GET"], include_in_schema=False)
     app.add_route(GUIDE, _show, methods=["GET"], include_in_schema=False)
     app.add_route(f"{GUIDE}/{{name:path}}", _show, methods=["GET"], include_in_schema=False)
-
-
-async def _front(_: Request) -> HTMLResponse:
-    return page("front.html", title="durable-billing", prefix=PREFIX)
 
 
 async def _show(request: Request) -> HTMLResponse:

@@ -68,9 +68,13 @@ _CAME_BACK: Final = Standing(
 )
 
 
-def install(app: FastAPI) -> None:
-    """Serve the page, beside the API and outside of its document."""
+def install(app: FastAPI, *, billing: bool) -> None:
+    """Serve the page, beside the API and outside of its document. Payers come back also while
+    billing is switched off.
+    """
     app.add_route(BACK, _back, methods=["GET"], include_in_schema=False)
+    if not billing:
+        return
     app.add_route(PATH, _show, methods=["GET"], include_in_schema=False)
     app.add_route(PATH, _begin, methods=["POST"], include_in_schema=False)
 

@@ -4,6 +4,7 @@ Names are the ones operators know from `.env.example`; secrets never appear in a
 """
 
 import json
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import version
@@ -44,6 +45,8 @@ SANDBOX_PAY_LINK_SECRET: Final = "pay_link_sandbox"  # noqa: S105 - known to all
 MIN_HMAC_BYTES: Final = 32
 # Fewer different characters are a pattern, which somebody guesses.
 _MIN_DIFFERENT: Final = 8
+# As browsers send it: without a path, and in small letters.
+_ORIGIN: Final = re.compile(r"https?://[^/?#@\sA-Z]+")
 PAYPAL_URL: Final = "https://api-m.paypal.com"
 
 
@@ -162,6 +165,9 @@ class Settings(BaseSettings):
     # Proxies whose word about a caller's address and scheme is taken: addresses and networks.
     trusted_proxies: Networks = Field((), validation_alias="BILLING_TRUSTED_PROXIES")
 
+    # Origins whose pages may call the API from a browser, such as https://shop.example.
+    cors_origins: Words = Field((), validation_alias="BILLING_CORS_ORIGINS")
+
     # Hosts that a payer may be sent back to; empty is any.
     return_url_hosts: Words = Field((), validation_alias="BILLING_RETURN_URL_HOSTS")
 
@@ -222,6 +228,9 @@ class Settings(BaseSettings):
     def _faults(self) -> Iterator[str]:
         if self.has_live_stripe and self.stripe_api_base:
             yield "a live Stripe key goes to Stripe only: unset STRIPE_API_BASE or use sk_test_…"
+        for origin in self.cors_origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                yield f"BILLING_CORS_ORIGINS: {origin} is no origin: write https://shop.example"
         rest = (self.paypal_client_secret.get_secret_value(), self.paypal_webhook_id)
         if self.paypal_client_id and not all(rest):
             yield (
@@ -255,6 +264,7 @@ class Settings(BaseSettings):
         if self.jwt_secrets and not self.jwt_jwks_url:
             yield from self._unfit_shared_secrets()
         yield not self.hosts, "set BILLING_HOSTS to the names under which the API is called"
+        yield "*" in self.cors_origins, "name the origins of BILLING_CORS_ORIGINS: * is every page"
         yield self.stripe_api_base is not None, "unset STRIPE_API_BASE: it names a stand-in"
         yield self.profile == "test", "unset BILLING_PROFILE=test"
         for name, url in (

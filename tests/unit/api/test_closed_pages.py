@@ -10,6 +10,7 @@ from api.app import create_app
 from api.routes.base import PREFIX
 from tests.unit.api.conftest import SECRET, lonely_settings
 from tests.unit.api.forging import signed
+from tests.unit.api.test_guide import Page
 
 PAGES = (
     "/guide",
@@ -55,6 +56,23 @@ async def test_what_tells_about_the_service_is_for_operators_in_production(page:
                 assert (await client.get(page, headers=bearer(role))).status_code == 200
         assert (await client.get("/health")).status_code == 503  # its database is not there
         assert (await client.get(f"{PREFIX}/info")).status_code == 200
+
+
+async def test_what_payers_and_passers_by_open_is_open_in_production_and_leads_to_open_pages() -> (
+    None
+):
+    async with calling(create_app(lonely_settings(**PRODUCTION))) as client:
+        for path in ("/", "/pay/back"):
+            answer = await client.get(path)
+            assert answer.status_code == 200, path
+            for lead in Page(answer.text).leads:
+                assert (await client.get(lead)).status_code not in (401, 403, 404), lead
+
+
+async def test_payers_come_back_while_billing_is_switched_off() -> None:
+    async with calling(create_app(lonely_settings(billing_enabled=False))) as client:
+        assert (await client.get("/pay/back")).status_code == 200
+        assert (await client.get("/pay/some-token")).status_code == 404
 
 
 async def test_elsewhere_they_are_open(client: httpx2.AsyncClient) -> None:

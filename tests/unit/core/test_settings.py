@@ -85,6 +85,7 @@ def test_a_setting_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch)
         ({"BILLING_PAYPAL_URL": "http://x"}, "BILLING_PAYPAL_URL"),
         ({"BILLING_VIES_URL": "http://x"}, "BILLING_VIES_URL"),
         ({"BILLING_HOSTS": ""}, "BILLING_HOSTS"),
+        ({"BILLING_CORS_ORIGINS": "https://shop.example,*"}, "BILLING_CORS_ORIGINS"),
         (SHARED, "BILLING_ALLOW_HS256"),
         (SHARED | {"jwt_secret": "short", "BILLING_ALLOW_HS256": True}, "JWT_SECRET .* 32 bytes"),
         (SHARED | {"jwt_secret": "x" * 40, "BILLING_ALLOW_HS256": True}, "JWT_SECRET .* random"),

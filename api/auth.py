@@ -6,7 +6,7 @@ Every flaw of a token leads to the same 401, which does not say what was wrong; 
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -186,20 +186,24 @@ def open_verifier(settings: Settings, keys: Keys | None = None) -> Verifier:
 def _caller(claims: dict[str, Any]) -> Caller:
     subject, account, roles = claims["sub"], claims["account_id"], claims["roles"]
     for text in (subject, account):
-        if not isinstance(text, str) or not _is_name(text):
+        if not isinstance(text, str) or not is_name(text):
             raise ValueError("claims")
     if not isinstance(claims["exp"], (int, float)) or isinstance(claims["exp"], bool):
         raise ValueError("exp")
     if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
         raise ValueError("roles")
     known = ROLES.intersection(roles)
-    # A token is an operator's (account `*`) or one account's; anything else is refused.
-    if not known or bool(known & OPERATORS) != (account == ANY_ACCOUNT):
+    if not roles_fit(known, account):
         raise ValueError("roles")
     return Caller(subject, account, known, float(claims["exp"]))
 
 
-def _is_name(text: str) -> bool:
+def roles_fit(known: Set[str], account: str) -> bool:
+    """True for a token of an operator (account `*`) or of one account; it is never both."""
+    return bool(known) and bool(known & OPERATORS) == (account == ANY_ACCOUNT)
+
+
+def is_name(text: str) -> bool:
     """True for a name without control characters, half characters or space around it."""
     return 0 < len(text) <= MAX_CLAIM_CHARS and text.isprintable() and text == text.strip()
 

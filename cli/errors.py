@@ -6,3 +6,11 @@ Its text is a sentence for the person at the keyboard: what is wrong and what to
 
 class StackError(Exception):
     """The command cannot be carried out; the message says what to do."""
+
+    exit_code = 1
+
+
+class UsageError(StackError):
+    """What was asked for can never be carried out."""
+
+    exit_code = 2

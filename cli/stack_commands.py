@@ -3,6 +3,7 @@
 Each is a small function; the work is in the modules it calls.
 """
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 from rich.console import Console
 
+from billing.core.settings import load_settings
 from cli import tokens
 from cli.errors import StackError
 from cli.project import ROOT
@@ -43,19 +45,23 @@ def token(
     account: Annotated[str, typer.Option(help="Account id, or * for the operator.")] = "*",
     roles: Annotated[str, typer.Option(help="With commas: member, billing, admin, service.")] = "",
     sub: Annotated[str, typer.Option(help="Whose token it is.")] = "developer",
-    ttl: Annotated[int, typer.Option(help="Seconds it is good for.")] = 3600,
+    ttl: Annotated[int, typer.Option(help="Seconds it is good for.", min=1)] = 3600,
+    new_account: Annotated[
+        bool, typer.Option("--new-account", help="Also of an account that does not exist yet.")
+    ] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Print a development token for the running stack."""
+    """Print a development token for the running stack. One that the API refuses is not made."""
     wanted = roles or ("admin" if account == tokens.EVERY_ACCOUNT else "billing")
     names = [name.strip() for name in wanted.split(",")]
     with reporting_errors():
-        if unknown := [name for name in names if name not in tokens.ROLES]:
-            raise StackError(f"no role {unknown[0]!r}: there are {', '.join(tokens.ROLES)}")
-        use_stack(data.resolve())
+        tokens.refuse_unfit(account, names, sub)
+        has_database = use_stack(data.resolve()) or "DATABASE_URL" in os.environ
         secret = tokens.signing_secret()
         if not secret:
             raise StackError("no secret to sign with: start a stack (make up) or set JWT_SECRET")
+        if has_database and account != tokens.EVERY_ACCOUNT and not new_account:
+            asyncio.run(tokens.refuse_unknown(load_settings(), account))
     minted = tokens.mint_token(
         secret=secret,
         account=account,
@@ -86,11 +92,13 @@ def migrate(
 
 @contextmanager
 def reporting_errors() -> Iterator[None]:
-    """Turn the stack's refusals, and a database that is away, into one line and exit code 1."""
+    """Turn refusals, and a database that is away, into one line and exit code 1; what can never
+    be into exit code 2.
+    """
     try:
         yield
     except StackError as error:
-        _refuse(str(error))
+        _refuse(str(error), error.exit_code)
     except KeyboardInterrupt:
         _refuse("interrupted; nothing is left running")
     except _database_errors() as error:
@@ -111,6 +119,6 @@ def _database_errors() -> tuple[type[Exception], ...]:
     return psycopg.OperationalError, DBAPIError, PoolTimeout
 
 
-def _refuse(sentence: str) -> NoReturn:
+def _refuse(sentence: str, exit_code: int = 1) -> NoReturn:
     Console(stderr=True).print(sentence, style="red", highlight=False, soft_wrap=True)
-    raise typer.Exit(1)
+    raise typer.Exit(exit_code)

@@ -9,7 +9,9 @@ from typing import Final
 
 import jwt
 
-from billing.core.settings import load_settings
+from api import auth
+from billing.core.settings import Settings, load_settings
+from cli.errors import UsageError
 
 ROLES: Final = ("member", "billing", "admin", "service")
 EVERY_ACCOUNT: Final = "*"
@@ -20,6 +22,40 @@ def signing_secret() -> str | None:
     """JWT_SECRET of this process, from the environment or its file."""
     secret = load_settings().jwt_secret
     return secret.get_secret_value() if secret else None
+
+
+def refuse_unfit(account: str, roles: Sequence[str], subject: str) -> None:
+    """Errors: UsageError for claims that the API would refuse."""
+    if unknown := [name for name in roles if name not in ROLES]:
+        raise UsageError(f"no role {unknown[0]!r}: there are {', '.join(ROLES)}")
+    for option, name in (("--account", account), ("--sub", subject)):
+        if not auth.is_name(name):
+            raise UsageError(
+                f"{option} {name!r} is no name: 1 to {auth.MAX_CLAIM_CHARS} characters,"
+                " all of them visible"
+            )
+    if not auth.roles_fit(set(roles), account):
+        raise UsageError(
+            f"the API refuses role {', '.join(roles)} for account {account}:"
+            " service and admin are for *, member and billing for one account (--account)"
+        )
+
+
+async def refuse_unknown(settings: Settings, account: str) -> None:
+    """Errors: UsageError for an account that does not exist."""
+    from billing.core.database import open_database
+    from billing.platform.accounts import store
+
+    database = open_database(settings)
+    try:
+        async with database.operator() as connection:
+            if await store.find(connection, account) is None:
+                raise UsageError(
+                    f"no account {account}: POST /admin/accounts opens it;"
+                    " with --new-account it gets its token before"
+                )
+    finally:
+        await database.close()
 
 
 def mint_token(

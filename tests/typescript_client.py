@@ -105,11 +105,10 @@ def npm(*words: str, folder: Path) -> str:
 
 
 def main() -> None:
-    """Generate, build and pack."""
+    """Generate and pack; npm builds it before it packs."""
     install(CLIENT)
     SCHEMA.write_text(schema_text(api_document(), CLIENT))
     shutil.rmtree(CLIENT / "dist", ignore_errors=True)
-    npm("run", "build", folder=CLIENT)
     npm("pack", "--pack-destination", str(BUILD), folder=CLIENT)
 
 

@@ -39,15 +39,31 @@ def test_the_types_made_anew_are_the_ones_that_are_kept(client: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def shop(client: Path) -> Path:
+def packed(client: Path) -> Path:
+    """The package as the README packs it: nobody has built the client before."""
+    assert not (client / "dist").exists()
+    return client.parent / npm("pack", str(client), "--silent", folder=client.parent).strip()
+
+
+def test_packed_it_is_installed_in_an_empty_folder_and_imported(
+    packed: Path, tmp_path: Path
+) -> None:
+    npm("install", "--no-audit", "--no-fund", str(packed), folder=tmp_path)
+    program = 'import * as it from "durable-billing-client"; console.log(it.read.name)'
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", program],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stdout == "read\n", done.stderr
+
+
+@pytest.fixture(scope="module")
+def shop(client: Path, packed: Path) -> Path:
     """A folder with the packed client installed, and a program compiled against its types."""
-    npm("run", "build", folder=client)
-    packed = npm("pack", "--silent", folder=client).strip()
     folder = client.parent / "shop"
     shutil.copytree(client / "tests", folder)
     (folder / "package.json").write_text('{"private": true, "type": "module"}')
-    npm("install", "--no-package-lock", "--no-audit", "--no-fund", f"{client}/{packed}",
-        folder=folder)  # fmt: skip
+    npm("install", "--no-package-lock", "--no-audit", "--no-fund", str(packed), folder=folder)
     compiler = client / "node_modules" / ".bin" / "tsc"
     done = subprocess.run(
         [compiler, "-p", folder], capture_output=True, text=True, check=False, cwd=folder

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -35,10 +36,47 @@ async def test_a_minted_token_is_believed_by_the_api(stack: StackInfo) -> None:
         assert (await client.get(accounts)).status_code == 401
 
 
-def test_a_role_that_does_not_exist_is_refused(stack: StackInfo) -> None:
-    refused = billing(stack, "token", "--roles", "king")
-    assert refused.returncode == 1
-    assert refused.stderr.strip() == "no role 'king': there are member, billing, admin, service"
+UNFIT = {
+    ("--roles", "king"): "no role 'king': there are member, billing, admin, service",
+    ("--roles", "billing"): "the API refuses role billing for account *:",
+    ("--roles", "member"): "the API refuses role member for account *:",
+    ("--account", "shop-1", "--roles", "admin"): "the API refuses role admin for account shop-1:",
+    ("--account", "shop-1", "--roles", "billing,service"): "the API refuses role billing, service",
+    ("--sub", " "): "--sub ' ' is no name: 1 to 255 characters",
+    ("--account", "no-such-shop"): "no account no-such-shop: POST /admin/accounts opens it",
+}
+"""Claims that the API refuses, and what the command says instead of making a token."""
+
+
+@pytest.mark.parametrize("words", UNFIT)
+def test_a_token_that_the_api_would_refuse_is_not_made(
+    stack: StackInfo, words: tuple[str, ...]
+) -> None:
+    refused = billing(stack, "token", *words)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(UNFIT[words])
+    assert refused.stderr.count("\n") == 1
+
+
+async def test_a_token_of_an_account_is_made_by_its_id_its_own_name_and_before_it_is_opened(
+    stack: StackInfo,
+) -> None:
+    shop = f"token-shop-{uuid4()}"
+    early = billing(stack, "token", "--account", shop, "--new-account")
+    assert early.returncode == 0, early.stderr
+    admin = billing(stack, "token").stdout.strip()
+    async with httpx2.AsyncClient(base_url=f"{stack.api_url}/api/v1", trust_env=False) as client:
+        opened = await client.post(
+            "/admin/accounts",
+            json={"external_id": shop, "name": "Ann"},
+            headers={"Authorization": f"Bearer {admin}"},
+        )
+        assert opened.is_success, opened.text
+        for name in (shop, opened.json()["id"]):
+            minted = billing(stack, "token", "--account", name, "--roles", "member")
+            for made in (early, minted):
+                bearer = {"Authorization": f"Bearer {made.stdout.strip()}"}
+                assert (await client.get("/billing/plans", headers=bearer)).status_code == 200
 
 
 def test_after_applying_it_the_stack_sells_what_the_catalog_says(stack: StackInfo) -> None:

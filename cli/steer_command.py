@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import uuid4
 
 import httpx2
@@ -14,6 +14,10 @@ from cli.operator_client import Json, content, operator
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 ACTS = "pause-dunning, resume-dunning, extend-dunning, retry, forgive, pause or extend"
+_ENDS: Final[dict[str | None, str]] = {
+    "succeeded": "paid", "pending": "still waiting", "processing": "still waiting",
+    None: "not tried yet",
+}  # fmt: skip
 Many = Annotated[list[str] | None, typer.Option(help="May be given again.")]
 Maybe = Annotated[str | None, typer.Option()]
 Instant = Annotated[str | None, typer.Option(help="Such as 2027-01-31T09:00:00Z.")]
@@ -60,7 +64,7 @@ def _steer(data: Path, body: Json, *, dry_run: bool, key: str) -> None:
             number += 1
             refused += one["refused"] is not None
             sums[one["currency"]] += sum(part["amount_cents"] for part in one["invoices"])
-            for line in _words(one):
+            for line in _words(one, tries=body["act"] == "retry" and not dry_run):
                 typer.echo(line)
     money = ", ".join(show_money(minor, currency) for currency, minor in sorted(sums.items()))
     would = "would be steered" if dry_run else "steered"
@@ -86,7 +90,7 @@ def _all(client: httpx2.Client, body: Json, *, dry_run: bool, key: str) -> Itera
         cursor = page["pagination"]["next_cursor"]
 
 
-def _words(one: Json) -> Iterator[str]:
+def _words(one: Json, *, tries: bool) -> Iterator[str]:
     name = f"{one['subscription_id']} of {one['account_id']}"
     if one["refused"] is not None:
         yield f"{name}: refused, {one['refused']}: {one['detail']}"
@@ -96,7 +100,7 @@ def _words(one: Json) -> Iterator[str]:
     for part in one["invoices"]:
         money = show_money(part["amount_cents"], one["currency"])
         then = f", {part['next_step']} at {part['next_at']}" if part["next_at"] else ""
-        result = f", its card: {part['result']}" if part["result"] else ""
+        result = f", its card: {_ENDS.get(part['result'], part['result'])}" if tries else ""
         yield (
             f"  {part['invoice_number'] or part['invoice_id']}: {money}, {part['status']},"
             f" recovery {part['dunning_status']}{then}{result}"

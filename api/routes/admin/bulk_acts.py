@@ -95,7 +95,8 @@ class SteerBody(Body):
 class OverduePart(Answer):
     """An invoice in recovery: `amount_cents` is what was owed before, and is tried or forgiven.
 
-    `result` of a retry is that of its try, once it was made: succeeded, declined, or pending.
+    All else is as it stands after the act. `result` of a retry is that of its try: succeeded,
+    declined, or pending while nobody knows; null where the card was not tried within ten seconds.
     """
 
     invoice_id: InvoiceId = Field(validation_alias="id")
@@ -183,6 +184,7 @@ async def _page(
     done = [await _steer(call, one, order, dry_run=dry_run) for one in found.data]
     if not dry_run:
         await wait_until_all_done(call, (one for _, steered in done for one in steered.matters))
+        done = [(refused, await _read_again(call, steered)) for refused, steered in done]
     shown = [await _shown(call, *one) for one in done]
     return Page(data=shown, pagination=found.pagination)
 
@@ -198,6 +200,12 @@ async def _steer(
         if refused.retryable:
             raise
         return refused, Steered(subscription=found)
+
+
+async def _read_again(call: Call, steered: Steered) -> Steered:
+    """The same behind its workflow, which may have tried its card and ended its recovery."""
+    async with call.database.tenant(steered.subscription.account_id) as connection:
+        return await service.read_again(connection, steered)
 
 
 async def _shown(call: Call, refused: BillingError | None, steered: Steered) -> SteeredAnswer:

@@ -39,6 +39,16 @@ async def steer(connection: AsyncConnection, subscription_id: UUID, order: Order
     return await _debts(connection, subscription_id, order)
 
 
+async def read_again(connection: AsyncConnection, done: Steered) -> Steered:
+    """The same as it stands now, such as after the workflow has tried the card."""
+    now = [
+        await _standing(connection, one.case.id, one.amount_minor, one.attempt)
+        for one in done.overdue
+    ]
+    after = await subscriptions.get(connection, done.subscription.id)
+    return done.model_copy(update={"subscription": after, "overdue": tuple(now)})
+
+
 async def _whole(connection: AsyncConnection, subscription_id: UUID, order: Order) -> Steered:
     """The acts about the subscription itself."""
     found = await subscriptions.get(connection, subscription_id, lock=True)
@@ -108,20 +118,26 @@ async def _overdue(
     owed: Sequence[int],
     asked: Sequence[tuple[Matter, str | None]],
 ) -> tuple[Overdue, ...]:
-    """Each invoice as it stands afterwards, with what its recovery does next."""
-    found = []
-    for known, amount, (_, attempt) in zip(cases, owed, asked, strict=True):
-        case = await case_store.get(connection, known.id)
-        found.append(
-            Overdue(
-                invoice=await invoice_store.get(connection, known.invoice_id),
-                case=case,
-                step=await recovery.next_step(connection, case),
-                amount_minor=amount,
-                attempt=attempt,
-            )
-        )
+    """Each invoice as it stands afterwards."""
+    found = [
+        await _standing(connection, known.id, amount, attempt)
+        for known, amount, (_, attempt) in zip(cases, owed, asked, strict=True)
+    ]
     return tuple(found)
+
+
+async def _standing(
+    connection: AsyncConnection, case_id: UUID, owed: int, attempt: str | None
+) -> Overdue:
+    """An invoice with what its recovery does next."""
+    case = await case_store.get(connection, case_id)
+    return Overdue(
+        invoice=await invoice_store.get(connection, case.invoice_id),
+        case=case,
+        step=await recovery.next_step(connection, case),
+        amount_minor=owed,
+        attempt=attempt,
+    )
 
 
 def _key(subscription: Subscription, order: Order) -> str:

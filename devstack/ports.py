@@ -93,17 +93,27 @@ def free_ports() -> Ports:
 
 
 def refuse_taken(ports: Ports, children: Iterable[ChildName]) -> None:
-    """Errors: StackError naming the first port that another program listens on."""
-    for child in children:
-        for name in LISTENERS[child]:
-            port: int = getattr(ports, name)
-            listener = _bind(port)
-            if listener is None:
-                raise StackError(
-                    f"port {port} ({name.replace('_', ' ')}) is taken: "
-                    f"end the program that uses it, or set {FIXED[name][0]} to another port"
-                )
-            listener.close()
+    """Errors: StackError naming every port that another program listens on."""
+    names = [name for child in children for name in LISTENERS[child]]
+    taken = [name for name in names if not _is_free(getattr(ports, name))]
+    if not taken:
+        return
+    found = ", ".join(f"{getattr(ports, name)} ({name.replace('_', ' ')})" for name in taken)
+    settings = ", ".join(FIXED[name][0] for name in taken)
+    raise StackError(
+        f"port {found} is taken: end the program that uses it, or set {settings} to another port"
+        if len(taken) == 1
+        else f"ports {found} are taken: end the programs that use them, or set {settings}"
+        " to other ports"
+    )
+
+
+def _is_free(port: int) -> bool:
+    listener = _bind(port)
+    if listener is None:
+        return False
+    listener.close()
+    return True
 
 
 def _bind(port: int) -> socket.socket | None:

@@ -15,7 +15,7 @@ from devstack.binaries import temporal_program
 from devstack.data_folder import DataFolder
 from devstack.launch import launch, stop
 from devstack.options import ROOT, Options
-from devstack.ports import FREE_FROM, FREE_TO, fixed_ports, free_ports
+from devstack.ports import FREE_FROM, FREE_TO, LISTENERS, fixed_ports, free_ports, refuse_taken
 from tests.integration.stack.conftest import Starter
 
 LOCK_AND_END = """
@@ -55,6 +55,21 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it(tmp_path: Path) ->
     assert answer.stderr.strip() == (
         f"port {port} (postgres) is taken: "
         "end the program that uses it, or set STACK_POSTGRES_PORT to another port"
+    )
+
+
+def test_all_taken_ports_are_named_at_once_each_with_its_setting() -> None:
+    with socket.socket() as one, socket.socket() as other:
+        for taken in (one, other):
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+        postgres, api = one.getsockname()[1], other.getsockname()[1]
+        ports = free_ports().model_copy(update={"postgres": postgres, "api": api})
+        with pytest.raises(StackError) as refused:
+            refuse_taken(ports, LISTENERS)
+    assert str(refused.value) == (
+        f"ports {postgres} (postgres), {api} (api) are taken: end the programs that use them,"
+        " or set STACK_POSTGRES_PORT, BILLING_SERVICE_PORT to other ports"
     )
 
 

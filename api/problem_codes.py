@@ -70,7 +70,6 @@ CODES: Final[dict[str, Problem]] = {
     "AMOUNT_REQUIRED": Problem(422, "the payer states more than the invoice: say what arrived"),
     "INVALID_AMOUNT": Problem(422, "credits have at most 12 decimals"),
     "INVALID_EXPIRY": Problem(422, "a hold must expire after the account's current time"),
-    "INVALID_KEY": Problem(422, "a key has 1 to 200 characters"),
     "TRIAL_ALREADY_USED": Problem(409, "this account has used its trial"),
     "TRIAL_NOT_FOUND": Problem(404, "this account has no trial"),
     "PURCHASE_NOT_FOUND": Problem(404, "no such purchase"),
@@ -168,6 +167,17 @@ CODES: Final[dict[str, Problem]] = {
     "TEMPORAL_UNAVAILABLE": Problem(503, "Temporal is unavailable; nothing was changed"),
     "UNAVAILABLE": Problem(503, "a part of the service is unavailable; nothing was changed"),
 }
+
+
+NOT_OF_A_ROUTE: Final[dict[str, str]] = {
+    "METHOD_NOT_ALLOWED": "any path, to another method",
+    "CREDITED_BEFORE": "`refused` of `undo_price`",
+    "NOTHING_OVERDUE": "`refused` of `steer_subscriptions`",
+    "PRICE_NOT_OFFERED": "nobody: who has changed meanwhile is not moved",
+    "TRIAL_NOT_FOUND": "the words of a halted matter",
+    "STEP_DONE": "the words of a halted matter",
+}
+"""Codes that no route answers as its own, and where they are read."""
 
 
 def not_found(code: str) -> NotFound:

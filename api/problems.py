@@ -24,7 +24,7 @@ from billing.core import context
 from billing.core.errors import BillingError
 
 MEDIA_TYPE: Final = "application/problem+json"
-_ALWAYS: Final = (401, 403, 422, 429, 500, "DATABASE_UNAVAILABLE")
+_ALWAYS: Final = (401, 403, 422, 429, 500, 503, "DATABASE_UNAVAILABLE")
 # Codes of every route that accepts an Idempotency-Key.
 KEYED: Final = ("IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_FLIGHT")
 _RETRY_SECONDS: Final = {409: "1", 503: "2"}

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from api.problem_codes import CODES
+from api.problem_codes import CODES, NOT_OF_A_ROUTE
 from api.problems import MEDIA_TYPE
 
 NAMED: Final = 3
@@ -56,7 +56,7 @@ def render(document: dict[str, Any]) -> str:
     for code, told in CODES.items():
         status = f"{told.status}, {told.on_manual}" if told.on_manual else str(told.status)
         detail = told.detail.replace("|", "\\|")
-        lines.append(f"| `{code}` | {status} | {detail} | {_by(routes[code], total)} |\n")
+        lines.append(f"| `{code}` | {status} | {detail} | {_by(code, routes[code], total)} |\n")
     return _HEAD + "".join(lines)
 
 
@@ -75,11 +75,11 @@ def _routes(document: dict[str, Any]) -> dict[str, list[str]]:
     return found
 
 
-def _by(operations: list[str], total: int) -> str:
+def _by(code: str, operations: list[str], total: int) -> str:
     if len(operations) >= EVERY * total:
         return "every route"
     if not operations:
-        return "-"
+        return NOT_OF_A_ROUTE[code]
     if len(operations) <= NAMED:
         return ", ".join(f"`{name}`" for name in sorted(operations))
     return f"{len(operations)} routes"

@@ -60,7 +60,9 @@ def allowable(amount: Decimal) -> Decimal:
 def caller_key(account_id: UUID, key: str) -> str:
     """A key chosen by a caller, named with its account so that no other account can meet it."""
     if not 0 < len(key) <= KEY_LIMIT:
-        raise Invalid("INVALID_KEY", f"a key has 1 to {KEY_LIMIT} characters")
+        raise Invalid(
+            "IDEMPOTENCY_KEY_INVALID", f"a key has 1 to {KEY_LIMIT} characters", status=400
+        )
     return f"{ids.encode(ids.ACCOUNT, account_id)}/request/{key}"
 
 

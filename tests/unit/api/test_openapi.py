@@ -15,7 +15,7 @@ from api.app import create_app
 from api.dependencies import OperatorGate, TenantGate
 from api.fastapi_internals import dependency_calls
 from api.openapi import api_routes
-from api.problem_codes import CODES, is_temporary
+from api.problem_codes import CODES, NOT_OF_A_ROUTE, is_temporary
 from api.routes.base import PREFIX
 from tests.unit.api.conftest import lonely_settings
 
@@ -83,7 +83,7 @@ def test_an_operation_says_what_it_does_and_how_it_fails(
     assert operation["security"] == [{"bearer": []}]
     assert examples(operation).keys() >= {
         "UNAUTHENTICATED", "FORBIDDEN", "VALIDATION_FAILED", "RATE_LIMITED", "INTERNAL",
-        "DATABASE_UNAVAILABLE", "BAD_REQUEST",
+        "DATABASE_UNAVAILABLE", "UNAVAILABLE", "BAD_REQUEST",
     }  # fmt: skip
     if "requestBody" in operation:
         assert examples(operation).keys() >= {"INVALID_JSON", "BODY_TOO_LARGE", "REQUEST_TIMEOUT"}
@@ -155,6 +155,12 @@ def test_every_code_that_is_raised_is_in_the_table() -> None:
                         raised[first.value] = path.name
     assert raised
     assert {code: at for code, at in raised.items() if code not in CODES} == {}
+
+
+def test_every_code_is_an_answer_of_a_route_or_says_where_it_is_read() -> None:
+    operations = [one for many in DOCUMENT["paths"].values() for one in many.values()]
+    answered = {code for operation in operations for code in examples(operation)}
+    assert CODES.keys() - answered == NOT_OF_A_ROUTE.keys()
 
 
 async def test_the_page_of_the_document_needs_no_other_host(client: httpx2.AsyncClient) -> None:

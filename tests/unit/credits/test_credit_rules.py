@@ -50,7 +50,7 @@ def test_a_caller_s_key_names_its_account_and_no_fact_of_ours() -> None:
     assert caller_key(ONE, "trial").startswith("acc_")
     assert not caller_key(ONE, "trial").endswith(f"{'0' * 25}1/trial")
     for key in ("", "x" * 256):
-        with pytest.raises(Invalid, match="INVALID_KEY"):
+        with pytest.raises(Invalid, match="IDEMPOTENCY_KEY_INVALID"):
             caller_key(ONE, key)
 
 

@@ -38,7 +38,7 @@ from api.tracing import TracingMiddleware
 from billing.core import garbage
 from billing.core.database import Database, open_database
 from billing.core.settings import PRODUCTION, Settings
-from billing.core.tracing import open_tracing
+from billing.core.tracing import Tracing, open_tracing
 from billing.money.documents.press import Press
 from billing.money.payments.pay_links import PayLinks
 from gateways.pricing import HttpPrices
@@ -89,6 +89,7 @@ def create_app(
 def _services(settings: Settings, database: Database | None, temporal: Client | None) -> Services:
     database = database or open_database(settings)
     keys = Jwks(settings.jwt_jwks_url, settings.jwt_algorithms) if settings.jwt_jwks_url else None
+    tracing = open_tracing(settings, "api")
     return Services(
         settings=settings,
         database=database,
@@ -97,22 +98,23 @@ def _services(settings: Settings, database: Database | None, temporal: Client | 
         rates=RateLimits(settings, database),
         inbox=Inbox(database),
         hold_batcher=HoldBatcher(database),
-        prices=_prices(settings, database),
+        prices=_prices(settings, database, tracing),
         balances=Balances(database, timedelta(days=settings.expiry_notice_days)),
         press=Press(),
         pay_links=PayLinks(settings),
         paypal=PayPalSignatures(settings),
         jwks=keys,
         temporal_client=temporal,
-        tracing=open_tracing(settings, "api"),
+        tracing=tracing,
     )
 
 
-def _prices(settings: Settings, database: Database) -> Prices:
-    url = settings.product_service_url
+def _prices(settings: Settings, database: Database, tracing: Tracing | None) -> Prices:
+    url, seconds = settings.product_service_url, settings.product_service_timeout_seconds
+    headers = tracing.headers if tracing else dict
     return Prices(
         database,
-        HttpPrices(url, settings.product_service_timeout_seconds) if url else None,
+        HttpPrices(url, seconds, headers=headers) if url else None,
         fresh_seconds=settings.product_service_cache_seconds,
         stale=timedelta(seconds=settings.product_service_stale_seconds),
     )

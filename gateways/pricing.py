@@ -7,6 +7,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -51,14 +52,18 @@ _TERMS: Final = frozenset(PriceTerms.model_fields)
 
 
 class HttpPrices:
-    """A product service at an address; each question ends after `timeout_seconds`."""
+    """A product service at an address; each question ends after `timeout_seconds`, and has the
+    `headers` of its moment.
+    """
 
     def __init__(
         self,
         url: str,
         timeout_seconds: float,
         transport: httpx2.AsyncBaseTransport | None = None,
+        headers: Callable[[], dict[str, str]] = dict,
     ) -> None:
+        self._headers = headers
         self._timeout_seconds = timeout_seconds
         self._client = httpx2.AsyncClient(
             base_url=url,
@@ -76,7 +81,9 @@ class HttpPrices:
         try:
             # Of the whole answer: the client's own limit is one per read.
             async with asyncio.timeout(self._timeout_seconds):
-                answer = await self._client.get(path, params={"user_id": customer})
+                answer = await self._client.get(
+                    path, params={"user_id": customer}, headers=self._headers()
+                )
         except (httpx2.HTTPError, TimeoutError) as error:
             raise PricesAway(type(error).__name__, reachable=False) from error
         if answer.status_code == NOT_SOLD:

@@ -30,6 +30,14 @@ class Tracing:
         """Makes spans."""
         return self._provider.get_tracer(NAME)
 
+    def headers(self) -> dict[str, str]:
+        """Those by which another service goes on with the trace: `traceparent`."""
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        found: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(found)
+        return found
+
     async def close(self) -> None:
         """Send what is left, without holding up the loop."""
         await asyncio.to_thread(self._provider.shutdown)

@@ -36,7 +36,10 @@ class ProductService:
     slow_seconds: float = 0
     asked: Counter[tuple[str, str]] = field(default_factory=Counter)
 
+    traces: list[str | None] = field(default_factory=list)
+
     async def answer(self, product: str, request: Request) -> Response:
+        self.traces.append(request.headers.get("traceparent"))
         self.asked[product, request.query_params["user_id"]] += 1
         await asyncio.sleep(self.slow_seconds)
         told = self.answers.get(product, 404)

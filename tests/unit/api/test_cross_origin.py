@@ -19,7 +19,7 @@ def calling(origins: str) -> httpx2.AsyncClient:
 
 
 def asking(origin: str, *headers: str, method: str = "POST") -> dict[str, str]:
-    """What a browser asks before a page's call."""
+    """The question of a browser before the call of a page."""
     return {
         "Origin": origin,
         "Access-Control-Request-Method": method,
@@ -32,7 +32,7 @@ async def test_a_page_of_the_shop_may_send_each_header_that_its_token_may_use() 
         headers = ("authorization", "content-type", "idempotency-key", "traceparent",
                    "x-correlation-id")  # fmt: skip
         for route in api_routes(create_app(lonely_settings())):
-            for method in route.methods:
+            for method in route.methods or ():
                 asked = asking(SHOP, *headers, method=method)
                 allowed = await client.options(PURCHASES, headers=asked)
                 assert allowed.status_code == 200, method

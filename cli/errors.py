@@ -11,6 +11,6 @@ class StackError(Exception):
 
 
 class UsageError(StackError):
-    """What was asked for can never be carried out."""
+    """A request that can never be carried out."""
 
     exit_code = 2

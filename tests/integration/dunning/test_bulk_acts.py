@@ -32,7 +32,7 @@ def of(found: list[Json], customer: Customer) -> Json:
 
 
 def ended(one: Json) -> tuple[str, ...]:
-    """How a retry ended: the subscription, its card, its invoice and the recovery of it."""
+    """The end of a retry: the subscription, its card, its invoice and the recovery of it."""
     (part,) = one["invoices"]
     return one["status"], part["result"], part["status"], part["dunning_status"]
 

@@ -58,13 +58,13 @@ def whole_key() -> UniqueConstraint:
 
 
 def same_account(name: str, table: str) -> ForeignKeyConstraint:
-    """A second wall: the row that `name` refers to is of the account whose row this is."""
+    """The row that `name` refers to is there, and of the account whose row this is."""
     referred = (f"{table}.id", f"{table}.account_id")
     return ForeignKeyConstraint((name, "account_id"), referred)
 
 
 def uuid(name: str, **options: Any) -> Column[Any]:
-    """An id that no foreign key holds."""
+    """An id; `same_account` may hold it to a row of the same account, no other foreign key does."""
     return column(name, Uuid, **options)
 
 

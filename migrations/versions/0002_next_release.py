@@ -246,9 +246,6 @@ def _subscriptions() -> None:
     op.add_column("subscriptions", sa.Column("cancel_comment", sa.Text))
     op.add_column("subscriptions", sa.Column("cancel_at", sa.DateTime(timezone=True)))
     rules = {
-        "fk_subscriptions_payment_method_id": (
-            "FOREIGN KEY (payment_method_id) REFERENCES payment_methods (id)"
-        ),
         "fk_subscriptions_payment_method_id_account_id": (
             "FOREIGN KEY (payment_method_id, account_id)"
             " REFERENCES payment_methods (id, account_id)"
@@ -303,8 +300,9 @@ def _add_contracts() -> None:
     op.add_column("subscriptions", Column("minimum_before_minor", sa.BigInteger))
     op.add_column("subscriptions", Column("commitment", JSONB))
     op.create_foreign_key(
-        "fk_subscriptions_contract_id", "subscriptions", "contracts", ["contract_id"], ["id"]
-    )
+        "fk_subscriptions_contract_id_account_id", "subscriptions", "contracts",
+        ["contract_id", "account_id"], ["id", "account_id"],
+    )  # fmt: skip
     op.create_check_constraint("minimum_positive", "subscriptions", "minimum_minor > 0")
 
 
@@ -330,6 +328,8 @@ def _hold_references_to_one_account() -> None:
             f"fk_{table}_{column}_account_id", table, to,
             [column, "account_id"], ["id", "account_id"], postgresql_not_valid=True,
         )  # fmt: skip
+        # What it implies is not looked up a second time.
+        op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS fk_{table}_{column}")
 
 
 def _let_uses_be_taken_back() -> None:

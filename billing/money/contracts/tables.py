@@ -15,6 +15,7 @@ contracts = c.table(
     c.instant("effective_from"),
     c.instant("effective_to", nullable=True),
     c.instant("created_at"),
+    c.whole_key(),
     c.check("effective_from < effective_to", name="forward"),
     c.index("uq_contracts_account", "account_id", "effective_from", unique=True),
 )

@@ -6,8 +6,8 @@ disputes = c.table(
     "disputes",
     c.row_id(),
     c.account(),
-    c.reference("payment_id", "payments.id"),
-    c.reference("invoice_id", "invoices.id"),
+    c.uuid("payment_id"),
+    c.uuid("invoice_id"),
     c.text("stripe_dispute_id", unique=True),
     # The provider's own word, such as needs_response, under_review, won or lost.
     c.text("status"),

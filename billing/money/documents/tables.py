@@ -9,7 +9,7 @@ invoice_documents = c.table(
     "invoice_documents",
     c.row_id(),
     c.account(),
-    c.reference("invoice_id", "invoices.id"),
+    c.uuid("invoice_id"),
     # invoice, receipt, or the id of a credit note.
     c.text("kind"),
     c.text("etag"),

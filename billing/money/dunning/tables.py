@@ -6,7 +6,7 @@ dunning_cases = c.table(
     "dunning_cases",
     c.row_id(),
     c.account(),
-    c.reference("invoice_id", "invoices.id", unique=True),
+    c.uuid("invoice_id", unique=True),
     c.uuid("subscription_id", nullable=True),
     c.text("status"),
     # The plan's policy as it stood when the case opened: days, hour, final_action, grace_days.

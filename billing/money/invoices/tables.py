@@ -84,7 +84,7 @@ invoice_lines = c.table(
     "invoice_lines",
     c.row_id(),
     c.account(),
-    c.reference("invoice_id", "invoices.id"),
+    c.uuid("invoice_id"),
     c.integer("position"),
     c.text("kind"),
     c.text("description"),
@@ -109,7 +109,7 @@ invoice_lines = c.table(
 # The seller and the customer as they were at finalization, for the documents of the invoice.
 invoice_snapshots = c.table(
     "invoice_snapshots",
-    c.reference("invoice_id", "invoices.id", primary_key=True),
+    c.uuid("invoice_id", primary_key=True),
     c.account(),
     c.json("content"),
     c.same_account("invoice_id", "invoices"),
@@ -140,7 +140,7 @@ credit_notes = c.table(
     "credit_notes",
     c.row_id(),
     c.account(),
-    c.reference("invoice_id", "invoices.id"),
+    c.uuid("invoice_id"),
     c.text("fact_key", unique=True),
     c.text("series"),
     c.text("number"),

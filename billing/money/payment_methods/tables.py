@@ -70,7 +70,7 @@ setup_intents = c.table(
     c.text("status"),
     c.flag("make_default"),
     # What it came to.
-    c.reference("payment_method_id", "payment_methods.id", nullable=True),
+    c.uuid("payment_method_id", nullable=True),
     # How often the provider was asked because no webhook came.
     c.integer("checks", server_default="0"),
     # When its owner said that it is done, so that the provider is asked at once.

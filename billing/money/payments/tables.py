@@ -11,7 +11,7 @@ payments = c.table(
     "payments",
     c.row_id(),
     c.account(),
-    c.reference("invoice_id", "invoices.id"),
+    c.uuid("invoice_id"),
     c.text("workflow_id"),
     # card, saved_card, checkout, paypal or manual.
     c.text("flow"),
@@ -22,7 +22,7 @@ payments = c.table(
     # Of it, what is back with the payer by refunds and lost disputes, or on the money balance.
     c.bigint("refunded_minor", server_default="0"),
     c.text("currency"),
-    c.reference("payment_method_id", "payment_methods.id", nullable=True),
+    c.uuid("payment_method_id", nullable=True),
     c.text("stripe_payment_intent_id", nullable=True, unique=True),
     c.text("stripe_checkout_session_id", nullable=True, unique=True),
     c.text("stripe_charge_id", nullable=True),
@@ -99,12 +99,12 @@ payment_attempts = c.table(
     "payment_attempts",
     c.row_id(),
     c.account(),
-    c.reference("payment_id", "payments.id", nullable=True),
-    c.reference("invoice_id", "invoices.id"),
+    c.uuid("payment_id", nullable=True),
+    c.uuid("invoice_id"),
     c.text("key", unique=True),
     # The dunning slot, or null for a new card's or a retry-now's extra try.
     c.integer("slot", nullable=True),
-    c.reference("payment_method_id", "payment_methods.id", nullable=True),
+    c.uuid("payment_method_id", nullable=True),
     # pending while undecided; then succeeded, declined, action, processing, unreached, skipped.
     c.text("status"),
     c.text("decline_code", nullable=True),

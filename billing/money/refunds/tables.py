@@ -6,8 +6,8 @@ refunds = c.table(
     "refunds",
     c.row_id(),
     c.account(),
-    c.reference("payment_id", "payments.id"),
-    c.reference("invoice_id", "invoices.id"),
+    c.uuid("payment_id"),
+    c.uuid("invoice_id"),
     # The provider's idempotency key too.
     c.text("key", unique=True),
     # pending until the provider has said anything; then processing, succeeded or failed.

@@ -45,7 +45,7 @@ subscriptions = c.table(
     c.bigint("billing_threshold_minor", nullable=True),
     c.text("stripe_subscription_id", nullable=True, unique=True),
     # The card it is charged to; NULL: the account's default.
-    c.reference("payment_method_id", "payment_methods.id", nullable=True),
+    c.uuid("payment_method_id", nullable=True),
     # charge, or send_invoice: paid by transfer within so many days.
     c.text("collection", server_default="charge"),
     c.integer("days_until_due", nullable=True),
@@ -54,7 +54,7 @@ subscriptions = c.table(
     c.text("cancel_comment", nullable=True),
     # The contract whose terms it has; the least that a period comes to; and what it spends at least
     # until an instant: billing.money.subscriptions.schemas.Commitment.
-    c.reference("contract_id", "contracts.id", nullable=True),
+    c.uuid("contract_id", nullable=True),
     c.bigint("minimum_minor", nullable=True),
     # It holds since a change within the period; the least of the time before that.
     c.instant("minimum_since", nullable=True),
@@ -69,6 +69,7 @@ subscriptions = c.table(
         name="status_known",
     ),
     c.same_account("payment_method_id", "payment_methods"),
+    c.same_account("contract_id", "contracts"),
     c.check("billing_threshold_minor > 0", name="billing_threshold_positive"),
     c.check("minimum_minor > 0", name="minimum_positive"),
     c.check(
@@ -95,13 +96,13 @@ subscription_changes = c.table(
     "subscription_changes",
     c.row_id(),
     c.account(),
-    c.reference("subscription_id", "subscriptions.id"),
+    c.uuid("subscription_id"),
     c.text("kind"),
     # What is wanted, as its kind reads it: add-ons by key with their quantities.
     c.json("wanted"),
     # Of a change of plan, price or add-ons now: billing.money.subscriptions.schemas.Terms.
     c.json("terms", server_default="{}"),
-    c.reference("invoice_id", "invoices.id", unique=True, nullable=True),
+    c.uuid("invoice_id", unique=True, nullable=True),
     c.text("status"),
     # Why it was not applied.
     c.text("reason", nullable=True),
@@ -156,7 +157,7 @@ subscription_items = c.table(
     "subscription_items",
     c.row_id(),
     c.account(),
-    c.reference("subscription_id", "subscriptions.id"),
+    c.uuid("subscription_id"),
     c.text("kind"),
     # None of an add-on, whose price is the plan version's own.
     c.reference("price_id", "prices.id", nullable=True),

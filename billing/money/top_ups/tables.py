@@ -12,7 +12,7 @@ top_up_settings = c.table(
     c.amount("threshold"),
     c.text("pack"),
     # The card to charge; null is the account's default at the time.
-    c.reference("payment_method_id", "payment_methods.id", nullable=True),
+    c.uuid("payment_method_id", nullable=True),
     # Money, in minor units of the account's currency, within one calendar month of its zone.
     c.bigint("monthly_cap_minor", nullable=True),
     # In a row; at the third nothing more is bought until the settings are written again.

@@ -192,6 +192,7 @@ CREATE TABLE contracts (
     effective_to TIMESTAMP WITH TIME ZONE,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT pk_contracts PRIMARY KEY (id),
+    CONSTRAINT uq_contracts_id_account_id UNIQUE (id, account_id),
     CONSTRAINT ck_contracts_forward CHECK (effective_from < effective_to),
     CONSTRAINT fk_contracts_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
@@ -319,8 +320,7 @@ CREATE TABLE invoice_documents (
     CONSTRAINT pk_invoice_documents PRIMARY KEY (id),
     CONSTRAINT fk_invoice_documents_invoice_id_account_id FOREIGN KEY(invoice_id, account_id) REFERENCES invoices (id, account_id),
     CONSTRAINT uq_invoice_documents_invoice_id_kind UNIQUE (invoice_id, kind),
-    CONSTRAINT fk_invoice_documents_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
-    CONSTRAINT fk_invoice_documents_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id)
+    CONSTRAINT fk_invoice_documents_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
 
 CREATE TABLE invoice_snapshots (
@@ -329,7 +329,6 @@ CREATE TABLE invoice_snapshots (
     content JSONB NOT NULL,
     CONSTRAINT pk_invoice_snapshots PRIMARY KEY (invoice_id),
     CONSTRAINT fk_invoice_snapshots_invoice_id_account_id FOREIGN KEY(invoice_id, account_id) REFERENCES invoices (id, account_id),
-    CONSTRAINT fk_invoice_snapshots_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id),
     CONSTRAINT fk_invoice_snapshots_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
 
@@ -356,9 +355,7 @@ CREATE TABLE subscription_changes (
     CONSTRAINT ck_subscription_changes_has_terms CHECK (terms <> '{}' OR kind NOT IN ('plan', 'price', 'add_ons') OR kind = 'add_ons' AND invoice_id IS NULL),
     CONSTRAINT ck_subscription_changes_paid_first_or_later CHECK (CASE WHEN effective_at IS NULL THEN num_nonnulls(invoice_id, expires_at) = 2 AND status <> 'scheduled' ELSE num_nonnulls(invoice_id, expires_at) = 0 AND status <> 'pending' END),
     CONSTRAINT fk_subscription_changes_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
-    CONSTRAINT fk_subscription_changes_subscription_id FOREIGN KEY(subscription_id) REFERENCES subscriptions (id),
-    CONSTRAINT uq_subscription_changes_invoice_id UNIQUE (invoice_id),
-    CONSTRAINT fk_subscription_changes_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id)
+    CONSTRAINT uq_subscription_changes_invoice_id UNIQUE (invoice_id)
 );
 
 CREATE INDEX ix_subscription_changes_account_created ON subscription_changes (account_id, created_at, id);
@@ -398,8 +395,6 @@ CREATE TABLE disputes (
     CONSTRAINT fk_disputes_payment_id_account_id FOREIGN KEY(payment_id, account_id) REFERENCES payments (id, account_id),
     CONSTRAINT fk_disputes_invoice_id_account_id FOREIGN KEY(invoice_id, account_id) REFERENCES invoices (id, account_id),
     CONSTRAINT fk_disputes_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
-    CONSTRAINT fk_disputes_payment_id FOREIGN KEY(payment_id) REFERENCES payments (id),
-    CONSTRAINT fk_disputes_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id),
     CONSTRAINT uq_disputes_stripe_dispute_id UNIQUE (stripe_dispute_id)
 );
 
@@ -446,8 +441,6 @@ CREATE TABLE refunds (
     CONSTRAINT fk_refunds_payment_id_account_id FOREIGN KEY(payment_id, account_id) REFERENCES payments (id, account_id),
     CONSTRAINT fk_refunds_invoice_id_account_id FOREIGN KEY(invoice_id, account_id) REFERENCES invoices (id, account_id),
     CONSTRAINT fk_refunds_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
-    CONSTRAINT fk_refunds_payment_id FOREIGN KEY(payment_id) REFERENCES payments (id),
-    CONSTRAINT fk_refunds_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id),
     CONSTRAINT uq_refunds_key UNIQUE (key),
     CONSTRAINT uq_refunds_stripe_refund_id UNIQUE (stripe_refund_id)
 );

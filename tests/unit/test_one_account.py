@@ -1,0 +1,104 @@
+"""Only a list of names crosses accounts, so accounts can be divided over databases.
+
+docs/scale.md says what each would need. Row-level security keeps queries to one account as they
+run; here the constraints are held to it, and the modules that look at all accounts.
+"""
+
+import re
+from typing import Final
+
+import pytest
+from sqlalchemy import ForeignKeyConstraint, Table, UniqueConstraint, Uuid
+
+from billing.core.database import metadata
+from devstack.options import ROOT
+from migrations.draft import load_tables
+
+load_tables()
+
+_PAGE: Final = (ROOT / "docs/scale.md").read_text()
+# Ids of Stripe, and keys with the id of a row in their text: unique wherever they were made.
+_UNIQUE_ANYWHERE: Final = re.compile(r"stripe_\w+_id|(fact_|intent_|grant_)?key|workflow_id")
+ACROSS: Final = {
+    "accounts": {("external_id",)},
+    "billing_audit": {("id",)},
+    "billing_idempotency": {("scope", "route", "key")},
+    "credit_notes": {("series", "number")},
+    "invoices": {("series", "number"), ("payment_reference",)},
+    "trials": {("kind", "identity_hash")},
+}
+"""Unique over all accounts."""
+LOOKING_AT_ALL: Final = {
+    "activities/sweeper.py",
+    "api/dependencies.py",
+    "api/gauges.py",
+    "api/idempotency.py",
+    "api/pricing.py",
+    "api/routes/billing_records.py",
+    "api/routes/quotas.py",
+    "api/routes/timeline.py",
+    "api/tenants.py",
+    "billing/insight/health/service.py",
+    "billing/insight/integrity/service.py",
+    "billing/metering/usage/counter_rebuild.py",
+}
+"""Modules that see the rows of all accounts, beside operators' routes and commands."""
+
+
+def _owner(table: Table) -> str | None:
+    """The column that names the account of a row; none where rows are shared."""
+    owner: str = table.info.get("tenant_key", "account_id")
+    return owner if owner in table.c else None
+
+
+def _unique(table: Table) -> set[tuple[str, ...]]:
+    """Columns of every rule of uniqueness."""
+    rules = [rule for rule in table.constraints if isinstance(rule, UniqueConstraint)]
+    named = {tuple(rule.columns.keys()) for rule in (*rules, table.primary_key)}
+    return named | {tuple(index.columns.keys()) for index in table.indexes if index.unique}
+
+
+def _is_of_one_account(table: Table, columns: tuple[str, ...]) -> bool:
+    """True if no two accounts can meet in it: by the account, an id, or a name that has one."""
+    return any(
+        name == _owner(table)
+        or isinstance(table.c[name].type, Uuid)
+        or (len(columns) == 1 and _UNIQUE_ANYWHERE.fullmatch(name))
+        for name in columns
+    )
+
+
+def test_a_row_refers_to_rows_of_its_own_account() -> None:
+    for table in metadata.sorted_tables:
+        for rule in table.constraints:
+            owner = _owner(table)
+            if owner is not None and isinstance(rule, ForeignKeyConstraint):
+                referred = rule.elements[0].column.table
+                if _owner(referred) is not None and referred.name != "accounts":
+                    assert owner in rule.columns, f"{table.name}: {rule.name}"
+
+
+def test_nothing_else_is_unique_over_all_accounts() -> None:
+    found = {
+        table.name: {one for one in _unique(table) if not _is_of_one_account(table, one)}
+        for table in metadata.sorted_tables
+        if _owner(table)
+    }
+    assert {name: rules for name, rules in found.items() if rules} == ACROSS
+
+
+def test_nobody_else_looks_at_all_accounts() -> None:
+    paths = (
+        path
+        for folder in ("activities", "api", "billing")
+        for path in (ROOT / folder).rglob("*.py")
+    )
+    found = {
+        path.relative_to(ROOT).as_posix() for path in paths if ".operator()" in path.read_text()
+    }
+    assert {name for name in found if "/routes/admin/" not in name} == LOOKING_AT_ALL
+
+
+@pytest.mark.parametrize("name", [*ACROSS, *LOOKING_AT_ALL])
+def test_the_page_names_it(name: str) -> None:
+    assert f"`{name}`" in _PAGE

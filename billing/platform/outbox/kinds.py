@@ -203,11 +203,7 @@ def fields_of(family: Family, kind: Kind) -> Iterator[tuple[str, Field, bool]]:
     """Name, field, and True if it is in every event of the type."""
     for written in f"{family.fields} {kind.fields}".split():
         name = written.removesuffix("?")
-        yield name, family.own.get(name, FIELDS.get(name)) or _unknown(name), name == written
-
-
-def _unknown(name: str) -> Field:
-    raise LookupError(f"{name} is no field of fields.FIELDS")
+        yield name, family.own.get(name) or FIELDS[name], name == written
 
 
 KINDS: Final = {

@@ -23,10 +23,10 @@ class PaymentKindSpec(BaseModel):
     kind: Kind
     """A card, a transfer that an operator books, or another way of the provider's."""
     provider: Provider = "stripe"
-    """Who takes the money; `manual`: an operator notes it."""
+    """The taker of the money; `manual`: an operator notes it."""
     countries: tuple[Annotated[str, AfterValidator(iso.known)], ...] = ()
-    """Where the customer lives, by ISO 3166-1; empty: everywhere."""
+    """Countries of customers, by ISO 3166-1; empty: everywhere."""
     currencies: tuple[Annotated[str, AfterValidator(_currency)], ...] = ()
-    """What can be paid in, by ISO 4217; empty: everything."""
+    """Currencies, by ISO 4217; empty: all."""
     is_active: bool = True
     """False: not offered."""

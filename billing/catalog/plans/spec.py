@@ -82,11 +82,11 @@ class PlanSpec(_Spec):
     description: Annotated[str, StringConstraints(max_length=2000)] = ""
     """A sentence for customers."""
     features: dict[Name, bool | int | str] = {}
-    """What its subscribers are entitled to beside limits: a switch, a number or a text by key."""
+    """Entitlements beside its limits: a switch, a number or a text by key."""
     limits: tuple[Limit, ...] = ()
     """The units of meters that it includes; a meter has one limit."""
     add_ons: tuple[AddOn, ...] = ()
-    """What its subscribers may buy on top of it."""
+    """Extra units that its subscribers may buy on top of it."""
     seats: Seats | None = None
     """The numbers of seats it is sold by; null: once per subscription."""
     trial_days: Annotated[int, Field(ge=0, le=730)] = 0
@@ -98,15 +98,15 @@ class PlanSpec(_Spec):
     billing_threshold: dict[Currency, Annotated[Minor, Field(gt=0)]] = {}
     """Use beyond the plan that is invoiced at once, in minor units; left out: with the cycle."""
     past_due_access: Literal["full", "no_new_overage", "none"] = "no_new_overage"
-    """What may be used while it is past due: all, nothing beyond the limits, or nothing."""
+    """Access while it is past due: all, nothing beyond the limits, or nothing."""
     unpaid_limit: dict[Currency, Annotated[Minor, Field(gt=0)]] = {}
     """The most that may be used and not paid, in minor units; left out: 100 whole units."""
     trial_end_behavior: Literal["cancel", "pause", "invoice"] = "cancel"
-    """What a trial without a card ends in: the end, a pause, or an invoice that is owed."""
+    """The end of a trial without a card: cancellation, a pause, or an invoice that is owed."""
     unpaid_days: Annotated[int, Field(ge=1, le=730)] = 60
     """Days after which an `unpaid` subscription ends."""
     dunning: DunningPolicy = DunningPolicy()
-    """How an unpaid invoice is recovered."""
+    """The recovery of an unpaid invoice."""
     rollover: Rollover = Rollover()
     """The rule for unspent credits at the end of their cycle."""
     tax_category: Name = STANDARD
@@ -210,17 +210,17 @@ class CatalogSpec(_Spec):
     default_plan: Name | None = "free"
     """The plan of accounts without a subscription; null: they have none."""
     plans: dict[Name, PlanSpec] = {}
-    """What is subscribed to, in the order in which it is shown."""
+    """Plans to subscribe to, in the order in which they are shown."""
     packs: dict[Name, PackSpec] = {}
     """Credits sold together."""
     credit_costs: dict[Name, Annotated[CostSpec, BeforeValidator(_bare_cost)]] = {}
     """Credits that an operation costs; a bare number is its `cost`."""
     meters: dict[Name, MeterSpec] = {}
-    """What is counted."""
+    """Things that are counted."""
     products: dict[ProductKey, ProductSpec] = {}
-    """What is used, by the id that callers send, such as `gpt-4`."""
+    """Products that are used, by the id that callers send, such as `gpt-4`."""
     taxes: TaxesSpec = TaxesSpec()
-    """Where tax is collected."""
+    """The countries and regions in which tax is collected."""
     payment_methods: dict[Name, PaymentKindSpec] = {}
     """Ways to pay, in the order in which they are offered."""
 

@@ -36,7 +36,7 @@ class MeterSpec(_Spec):
     unit: Words
     """The word for one unit, such as `token`."""
     kind: MeterKind = "sum"
-    """How a window is counted: sum or number of uses, or maximum or last of a level."""
+    """The way a window is counted: sum or number of uses, or maximum or last of a level."""
     service_types: tuple[ServiceType, ...] = ()
     """Services whose use counts on it."""
     feature_types: tuple[Name, ...] = ()

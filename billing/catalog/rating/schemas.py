@@ -98,7 +98,7 @@ class PriceTerms(_Frozen):
     """
 
     model: Model = "per_unit"
-    """How the price counts units."""
+    """The way in which the price counts units."""
     unit_price: Amount = Decimal(0)
     """The price of a unit, a package or, flat, of all, in whole units of the currency."""
     package_size: Annotated[Amount, Field(gt=0)] = Decimal(1)

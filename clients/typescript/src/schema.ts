@@ -7326,7 +7326,7 @@ export interface components {
             unit: string;
             /**
              * Kind
-             * @description How a window is counted: sum or number of uses, or maximum or last of a level.
+             * @description The way a window is counted: sum or number of uses, or maximum or last of a level.
              * @default sum
              * @enum {string}
              */
@@ -8290,20 +8290,20 @@ export interface components {
             kind: "card" | "bank_transfer" | "other";
             /**
              * Provider
-             * @description Who takes the money; `manual`: an operator notes it.
+             * @description The taker of the money; `manual`: an operator notes it.
              * @default stripe
              * @enum {string}
              */
             provider?: "stripe" | "manual" | "paypal";
             /**
              * Countries
-             * @description Where the customer lives, by ISO 3166-1; empty: everywhere.
+             * @description Countries of customers, by ISO 3166-1; empty: everywhere.
              * @default []
              */
             countries?: string[];
             /**
              * Currencies
-             * @description What can be paid in, by ISO 4217; empty: everything.
+             * @description Currencies, by ISO 4217; empty: all.
              * @default []
              */
             currencies?: string[];
@@ -8519,7 +8519,7 @@ export interface components {
             description?: string;
             /**
              * Features
-             * @description What its subscribers are entitled to beside limits: a switch, a number or a text by key.
+             * @description Entitlements beside its limits: a switch, a number or a text by key.
              * @default {}
              */
             features?: {
@@ -8533,7 +8533,7 @@ export interface components {
             limits?: components["schemas"]["Limit-Input"][];
             /**
              * Add Ons
-             * @description What its subscribers may buy on top of it.
+             * @description Extra units that its subscribers may buy on top of it.
              * @default []
              */
             add_ons?: components["schemas"]["AddOn-Input"][];
@@ -8568,7 +8568,7 @@ export interface components {
             };
             /**
              * Past Due Access
-             * @description What may be used while it is past due: all, nothing beyond the limits, or nothing.
+             * @description Access while it is past due: all, nothing beyond the limits, or nothing.
              * @default no_new_overage
              * @enum {string}
              */
@@ -8583,7 +8583,7 @@ export interface components {
             };
             /**
              * Trial End Behavior
-             * @description What a trial without a card ends in: the end, a pause, or an invoice that is owed.
+             * @description The end of a trial without a card: cancellation, a pause, or an invoice that is owed.
              * @default cancel
              * @enum {string}
              */
@@ -8595,7 +8595,7 @@ export interface components {
              */
             unpaid_days?: number;
             /**
-             * @description How an unpaid invoice is recovered.
+             * @description The recovery of an unpaid invoice.
              * @default {
              *       "days": [
              *         0,
@@ -8798,7 +8798,7 @@ export interface components {
         "PriceTerms-Input": {
             /**
              * Model
-             * @description How the price counts units.
+             * @description The way in which the price counts units.
              * @default per_unit
              * @enum {string}
              */
@@ -8845,7 +8845,7 @@ export interface components {
         "PriceTerms-Output": {
             /**
              * Model
-             * @description How the price counts units.
+             * @description The way in which the price counts units.
              * @default per_unit
              * @enum {string}
              */

@@ -32,6 +32,9 @@ CODES: Final[dict[str, Problem]] = {
     "BODY_TOO_LARGE": Problem(413, "the body is larger than 1048576 bytes"),
     "VALIDATION_FAILED": Problem(422, "amount_minor: Input should be a valid integer"),
     "INVALID_CURSOR": Problem(422, "this cursor does not come from this list"),
+    "INVALID_EVENT_TYPE": Problem(
+        422, "evt.billing.paid is no type of event: docs/events.md names all"
+    ),
     "NOT_FOUND": Problem(404, "no such path or object"),
     "METHOD_NOT_ALLOWED": Problem(405, "this path does not support this method"),
     "RATE_LIMITED": Problem(429, "more than 600 requests in 60 seconds"),

@@ -14,6 +14,7 @@ from cli import (
     clock_commands,
     contract_commands,
     error_table,
+    event_table,
     invoice_commands,
     refund_command,
     repair_commands,
@@ -60,6 +61,7 @@ if HAS_STACK:
     app.command()(show.demo)
 app.command()(state_table.states)
 app.command()(error_table.errors)
+app.command()(event_table.events)
 app.command()(stack_commands.doctor)
 app.command()(stack_commands.token)
 app.command()(stack_commands.migrate)

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
+from cli import catalog_table
 from cli.errors import StackError
 from cli.project import ROOT
 from cli.servers import use_database
@@ -57,6 +58,9 @@ def apply(
             _ask()
         catalog.apply(wanted, changes)
     typer.echo("applied")
+
+
+app.command()(catalog_table.fields)
 
 
 def _show(lines: Iterable[str]) -> None:

@@ -5,13 +5,17 @@ An installation for production has no `devstack`: there the environment names th
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from billing.core.secret_files import SUFFIX
 from cli.errors import StackError
 from cli.project import HAS_STACK
 
 if TYPE_CHECKING:
     from devstack.stack import StackInfo
+
+_NAMED: Final = frozenset({"DATABASE_URL", f"DATABASE_URL{SUFFIX}"})
+"""Either of them in the environment names the servers."""
 
 
 def running_stack(data: Path) -> "StackInfo":
@@ -25,7 +29,7 @@ def running_stack(data: Path) -> "StackInfo":
 
 def use_stack(data: Path) -> bool:
     """Point this process at the stack of a folder, where its own environment says nothing."""
-    if "DATABASE_URL" in os.environ:
+    if _NAMED & os.environ.keys():
         return False
     try:
         _adopt(running_stack(data))
@@ -47,7 +51,7 @@ def find_stack(data: Path) -> "StackInfo | None":
 
     Errors: StackError where there is neither.
     """
-    if "DATABASE_URL" in os.environ:
+    if _NAMED & os.environ.keys():
         return None
     stack = running_stack(data)
     _adopt(stack)

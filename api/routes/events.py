@@ -13,7 +13,9 @@ from api.public_ids import encoded
 from api.routes.base import new_router
 from api.schemas import Answer, OneWord
 from billing.core import ids
+from billing.core.errors import Invalid
 from billing.platform.outbox import store
+from billing.platform.outbox.kinds import KINDS
 
 router = new_router("events")
 
@@ -37,14 +39,20 @@ class EventsAnswer(Answer):
     has_more: bool
 
 
-@router.get("/billing/events", responses=responses("MERCHANT_NOT_FOUND"))
+@router.get("/billing/events", responses=responses("MERCHANT_NOT_FOUND", "INVALID_EVENT_TYPE"))
 async def list_events(
     call: BillingCall,
     after: Annotated[int, Query(ge=0, le=2**62, description="The last `seq` you know.")] = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = MAX_LIMIT,
     type: OneWord = None,
 ) -> EventsAnswer:
-    """Events behind a number, oldest first; none comes later with a lower one."""
+    """Events behind a number, oldest first; none comes later with a lower one.
+
+    `type` is a whole type, such as `evt.billing.credits.purchased`; `docs/events.md` has all, with
+    the fields of their `data`.
+    """
+    if type is not None and type not in KINDS:
+        raise Invalid("INVALID_EVENT_TYPE", f"{type} is no type of event: docs/events.md names all")
     query = store.listing(call.account.id, after=after, type=type).limit(limit + 1)
     async with call.transaction() as connection:
         found = (await connection.execute(query)).mappings().all()

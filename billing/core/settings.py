@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import version
+from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal, Self, get_args
 from urllib.parse import urlsplit
 
@@ -40,6 +41,7 @@ VERSION: Final = version("durable-billing")
 
 PRODUCTION: Final = "production"
 SANDBOX_KEY: Final = "sk_test_sandbox"
+SANDBOX_PUBLISHABLE_KEY: Final = "pk_test_sandbox"
 SANDBOX_WEBHOOK_SECRET: Final = "whsec_sandbox"  # noqa: S105 - the stand-in's, known to all
 SANDBOX_PAY_LINK_SECRET: Final = "pay_link_sandbox"  # noqa: S105 - known to all
 MIN_HMAC_BYTES: Final = 32
@@ -102,7 +104,7 @@ class Settings(BaseSettings):
     build_id: str | None = Field(None, validation_alias="BILLING_BUILD_ID")
 
     stripe_secret_key: SecretStr = SecretStr(SANDBOX_KEY)
-    stripe_publishable_key: str = "pk_test_sandbox"
+    stripe_publishable_key: str = SANDBOX_PUBLISHABLE_KEY
     stripe_webhook_secret: SecretStr = SecretStr(SANDBOX_WEBHOOK_SECRET)
     stripe_api_base: str | None = None
     # The address of the stand-in for browsers, where that is another one.
@@ -168,7 +170,7 @@ class Settings(BaseSettings):
     # Origins whose pages may call the API from a browser, such as https://shop.example.
     cors_origins: Words = Field((), validation_alias="BILLING_CORS_ORIGINS")
 
-    # Hosts that a payer may be sent back to; empty is any.
+    # Hosts that a payer may be sent back to; empty is any, outside of production.
     return_url_hosts: Words = Field((), validation_alias="BILLING_RETURN_URL_HOSTS")
 
     trial_days: int = 14
@@ -253,6 +255,10 @@ class Settings(BaseSettings):
         key = self.stripe_secret_key.get_secret_value()
         yield key in ("", SANDBOX_KEY), "set STRIPE_SECRET_KEY to the key of your Stripe account"
         yield (
+            self.stripe_publishable_key in ("", SANDBOX_PUBLISHABLE_KEY),
+            "set STRIPE_PUBLISHABLE_KEY to the publishable key of your Stripe account",
+        )
+        yield (
             SANDBOX_WEBHOOK_SECRET in self.webhook_secrets,
             "set STRIPE_WEBHOOK_SECRET to the secret of your endpoint at Stripe",
         )
@@ -265,6 +271,14 @@ class Settings(BaseSettings):
             yield from self._unfit_shared_secrets()
         yield not self.hosts, "set BILLING_HOSTS to the names under which the API is called"
         yield "*" in self.cors_origins, "name the origins of BILLING_CORS_ORIGINS: * is every page"
+        yield (
+            not _is_reachable(self.public_url),
+            "set BILLING_PUBLIC_URL to the address at which payers reach this service",
+        )
+        yield (
+            not self.return_url_hosts,
+            "set BILLING_RETURN_URL_HOSTS to the hosts that payers may be sent back to",
+        )
         yield self.stripe_api_base is not None, "unset STRIPE_API_BASE: it names a stand-in"
         yield self.profile == "test", "unset BILLING_PROFILE=test"
         for name, url in (
@@ -364,6 +378,24 @@ def _reason(error: ErrorDetails) -> str:
     name = "".join(map(str, error["loc"][:1])).upper()
     words = error["msg"].removeprefix("Value error, ")
     return f"{name}: {words}" if name else words
+
+
+def _is_reachable(url: str) -> bool:
+    """False for an address of this machine alone, and for none at all."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    here = host == "localhost" or host.endswith(".localhost")
+    return bool(host) and not here and not _is_local_address(host)
+
+
+def _is_local_address(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
 
 
 def _guessable(secret: str) -> bool:

@@ -1,12 +1,16 @@
-"""After every story the books of its accounts agree: the product's own checks, all of them."""
+"""After every story the books of its accounts agree: the product's own checks, all of them. What it
+published is of a type that docs/events.md names, with its fields.
+"""
 
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import pytest
 
 from billing.core import ids
 from billing.core.database import open_database
 from billing.insight.integrity import service as integrity
+from billing.platform.outbox.kinds import misfits
 from tests.integration.actors import Actors
 from tests.integration.api_app import stack_settings
 
@@ -24,3 +28,13 @@ async def books_agree(actors: Actors) -> AsyncIterator[None]:
             assert report.ok, [check for check in report.checks if not check.ok]
     finally:
         await database.close()
+    await demand_known_events(actors, [account["id"] for account in made])
+
+
+async def demand_known_events(actors: Actors, accounts: list[UUID]) -> None:
+    """Every event of these accounts is as `kinds.py` says."""
+    told = await actors.sql(
+        "SELECT type, data FROM events WHERE account_id = ANY(%(accounts)s)", accounts=accounts
+    )
+    found = {fault for event in told for fault in misfits(event["type"], event["data"])}
+    assert not found, "\n".join(sorted(found))

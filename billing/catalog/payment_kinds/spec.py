@@ -18,10 +18,15 @@ def _currency(code: str) -> str:
 class PaymentKindSpec(BaseModel):
     """A kind of payment method, who provides it, and where; empty means everywhere."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Kind
+    """A card, a transfer that an operator books, or another way of the provider's."""
     provider: Provider = "stripe"
+    """The taker of the money; `manual`: an operator notes it."""
     countries: tuple[Annotated[str, AfterValidator(iso.known)], ...] = ()
+    """Countries of customers, by ISO 3166-1; empty: everywhere."""
     currencies: tuple[Annotated[str, AfterValidator(_currency)], ...] = ()
+    """Currencies, by ISO 4217; empty: all."""
     is_active: bool = True
+    """False: not offered."""

@@ -26,7 +26,7 @@ PACK_ID: Final = "pck"
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
@@ -37,8 +37,11 @@ class Limit(_Frozen):
     """The included units of a meter per allowance cycle, and the rule beyond them."""
 
     meter: Name
+    """The meter that it limits."""
     included: Amount
+    """Units of the meter per allowance cycle."""
     then: Then = "block"
+    """Beyond them use is refused, is charged by `prices`, or is free and told of."""
     prices: dict[Currency, OverageTerms] = {}
     """Of the overage of one cycle, in whole currency units: {"USD": "0.002"} per unit, or tiers."""
 
@@ -53,9 +56,13 @@ class AddOn(_Frozen):
     """Extra units of a meter that a plan's subscribers may buy on top of it, per cycle [B8]."""
 
     key: Name
+    """Its id in requests."""
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+    """The name that customers see, also on invoices."""
     meter: Name
+    """A meter that the plan limits."""
     units: Annotated[Amount, Field(gt=0)]
+    """Units of the meter that one adds per allowance cycle."""
     prices: Annotated[
         dict[Currency, Annotated[int, Field(strict=True, gt=0, lt=10**15)]], Field(min_length=1)
     ]
@@ -69,9 +76,13 @@ class Seats(_Frozen):
     """
 
     least: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
+    """The smallest number of seats."""
     most: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10_000
+    """The largest number of seats."""
     limits: bool = True
+    """Each seat has the plan's limits; false: the subscription has them once."""
     credits: bool = True
+    """Each seat has the plan's credits; false: the subscription has them once."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -86,10 +97,11 @@ class DunningPolicy(_Frozen):
     days: tuple[Annotated[int, Field(ge=0, le=90)], ...] = Field((0, 3, 7), min_length=1)
     """Days after the renewal; the first is the renewal itself."""
     hour: Annotated[int, Field(ge=0, le=23)] | None = None
-    """Hour of day in the customer's zone; None is the renewal's own time of day."""
+    """Hour of day in the customer's zone; null: the renewal's own time of day."""
     final_action: Literal["unpaid", "cancel", "uncollectible"] = "unpaid"
+    """It stays unpaid, ends, or goes on without the money."""
     grace_days: Annotated[int, Field(ge=1, le=30)] = 1
-    """Between the last try and the final action."""
+    """Days between the last try and the final action."""
 
     @model_validator(mode="after")
     def _days_ascend_from_zero(self) -> Self:
@@ -102,7 +114,9 @@ class Rollover(_Frozen):
     """The rule for a cycle's unspent credits: they end, or up to `credits` of them stay."""
 
     policy: Literal["none", "cap"] = "none"
+    """They end with the cycle, or up to `credits` of them stay."""
     credits: Amount = Decimal(0)
+    """The most that stay, with `cap`."""
 
 
 class Plan(_Frozen):

@@ -37,16 +37,18 @@ Granted = Annotated[Amount, Field(le=10**12)]
 
 
 class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class PriceSpec(_Spec):
     """A price in minor units; in YAML also the bare number."""
 
     amount_minor: Minor
+    """The price, in minor units: 1900 is 19.00 USD, and 1500 is 1500 JPY."""
     minimum_minor: Annotated[Minor, Field(gt=0)] | None = None
     """Of a plan: the least that a period comes to, with all that is used in it."""
     stripe_price_id: Annotated[str, StringConstraints(max_length=255)] | None = None
+    """Your own id of the price at Stripe; only shown."""
 
 
 def _bare_number(value: Any) -> Any:
@@ -74,26 +76,47 @@ class PlanSpec(_Spec):
     """A plan: what it gives, how it behaves, and `prices` by interval and currency."""
 
     family: Name
+    """The line of plans that it belongs to; a recommended plan is of the same one."""
     name: Words
+    """The name that customers see, also on invoices."""
     description: Annotated[str, StringConstraints(max_length=2000)] = ""
+    """A sentence for customers."""
     features: dict[Name, bool | int | str] = {}
+    """Entitlements beside its limits: a switch, a number or a text by key."""
     limits: tuple[Limit, ...] = ()
+    """The units of meters that it includes; a meter has one limit."""
     add_ons: tuple[AddOn, ...] = ()
+    """Extra units that its subscribers may buy on top of it."""
     seats: Seats | None = None
+    """The numbers of seats it is sold by; null: once per subscription."""
     trial_days: Annotated[int, Field(ge=0, le=730)] = 0
+    """Days of its free trial; 0: none."""
     monthly_credits: Granted = Decimal(0)
+    """Credits that each allowance cycle brings."""
     allowance: Every = "month"
+    """The length of an allowance cycle, of which each price has a whole number."""
     billing_threshold: dict[Currency, Annotated[Minor, Field(gt=0)]] = {}
+    """Use beyond the plan that is invoiced at once, in minor units; left out: with the cycle."""
     past_due_access: Literal["full", "no_new_overage", "none"] = "no_new_overage"
+    """Access while it is past due: all, nothing beyond the limits, or nothing."""
     unpaid_limit: dict[Currency, Annotated[Minor, Field(gt=0)]] = {}
+    """The most that may be used and not paid, in minor units; left out: 100 whole units."""
     trial_end_behavior: Literal["cancel", "pause", "invoice"] = "cancel"
+    """The end of a trial without a card: cancellation, a pause, or an invoice that is owed."""
     unpaid_days: Annotated[int, Field(ge=1, le=730)] = 60
+    """Days after which an `unpaid` subscription ends."""
     dunning: DunningPolicy = DunningPolicy()
+    """The recovery of an unpaid invoice."""
     rollover: Rollover = Rollover()
+    """The rule for unspent credits at the end of their cycle."""
     tax_category: Name = STANDARD
+    """The kind of goods that it is, where tax rates differ: a name in `taxes`."""
     stripe_product_id: Annotated[str, StringConstraints(max_length=255)] | None = None
+    """Your own id of the product at Stripe; only shown."""
     is_active: bool = True
+    """False: closed to new subscribers."""
     prices: dict[Every, dict[PricedIn, OnePrice]] = {}
+    """By interval (`month`, `year`, `3 months`) and currency; a bare number is `amount_minor`."""
 
     @field_validator("limits")
     @classmethod
@@ -141,11 +164,17 @@ class PackSpec(_Spec):
     """A credit pack with `prices` by currency."""
 
     name: Words
+    """The name that customers see, also on invoices."""
     description: Annotated[str, StringConstraints(max_length=2000)] = ""
+    """A sentence for customers."""
     credits: Annotated[Granted, Field(gt=0)]
+    """Credits that it grants."""
     tax_category: Name = STANDARD
+    """The kind of goods that it is, where tax rates differ: a name in `taxes`."""
     is_active: bool = True
+    """False: not sold any more."""
     prices: dict[PricedIn, OnePrice] = {}
+    """By currency, above 0; a bare number is `amount_minor`."""
 
     @model_validator(mode="after")
     def _costs_something(self) -> Self:
@@ -162,7 +191,9 @@ class CostSpec(_Spec):
     """The cost of one operation in credits; an inactive row falls back to the built-in cost."""
 
     cost: Amount
+    """Credits that the operation costs."""
     is_active: bool = True
+    """False: the built-in cost holds."""
 
 
 def _bare_cost(value: Any) -> Any:
@@ -177,13 +208,21 @@ class CatalogSpec(_Spec):
     """
 
     default_plan: Name | None = "free"
+    """The plan of accounts without a subscription; null: they have none."""
     plans: dict[Name, PlanSpec] = {}
+    """Plans to subscribe to, in the order in which they are shown."""
     packs: dict[Name, PackSpec] = {}
+    """Credits sold together."""
     credit_costs: dict[Name, Annotated[CostSpec, BeforeValidator(_bare_cost)]] = {}
+    """Credits that an operation costs; a bare number is its `cost`."""
     meters: dict[Name, MeterSpec] = {}
+    """Things that are counted."""
     products: dict[ProductKey, ProductSpec] = {}
+    """Products that are used, by the id that callers send, such as `gpt-4`."""
     taxes: TaxesSpec = TaxesSpec()
+    """The countries and regions in which tax is collected."""
     payment_methods: dict[Name, PaymentKindSpec] = {}
+    """Ways to pay, in the order in which they are offered."""
 
     @model_validator(mode="after")
     def _default_plan_is_listed(self) -> Self:

@@ -25,21 +25,28 @@ MAX_PER_USE: Final = 10**12
 
 
 class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class MeterSpec(_Spec):
     """A meter, and the names that callers use for it."""
 
     name: Words
+    """The name that customers see, also on invoices."""
     unit: Words
+    """The word for one unit, such as `token`."""
     kind: MeterKind = "sum"
+    """The way a window is counted: sum or number of uses, or maximum or last of a level."""
     service_types: tuple[ServiceType, ...] = ()
+    """Services whose use counts on it."""
     feature_types: tuple[Name, ...] = ()
+    """Other names by which callers may report use of it."""
     grains: tuple[Literal["hour", "day", "cycle"], ...] = ("day", "cycle")
+    """The windows that are counted: `day` and `cycle` always, `hour` if wanted."""
     max_per_use: Annotated[Amount, Field(gt=0, le=MAX_PER_USE)] = Decimal(10) ** 9
-    """The most that one use may report."""
+    """The most that one use may report, in units of the meter."""
     is_active: bool = True
+    """False: it takes no use any more."""
 
     @field_validator("grains")
     @classmethod
@@ -58,10 +65,15 @@ class ProductSpec(_Spec):
     """A product with its `prices` by currency; a bare price is per unit."""
 
     name: Words
+    """The name that customers see, also on invoices."""
     meter: Name
+    """The meter on which its use counts."""
     service_type: ServiceType
+    """The service that it is a part of."""
     is_active: bool = True
+    """False: its use is refused."""
     prices: dict[PriceCurrency, StatedTerms] = {}
+    """By currency, or in credits (`CREDIT`); a bare price is per unit."""
 
     @model_validator(mode="after")
     def _costs_something(self) -> Self:

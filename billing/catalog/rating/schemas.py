@@ -53,14 +53,16 @@ Amount = Annotated[
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Tier(_Frozen):
-    """Units up to and with `up_to` (None: all the rest), and what they cost."""
+    """Units up to and with `up_to`, and what they cost; the last tier has all the rest."""
 
     up_to: Amount | None = None
+    """The last unit of the tier; left out in the last tier, and only there."""
     unit_price: Amount = Decimal(0)
+    """The price of one unit."""
     flat_price: Amount = Decimal(0)
     """Once, with the tier's first unit."""
 
@@ -71,9 +73,11 @@ class Percentage(_Frozen):
     percent: Annotated[Amount, Field(decimal_places=10)]
     """Of the value beyond what is free."""
     fixed_price: Amount = Decimal(0)
+    """Of each use, beside the percentage."""
     minimum: Amount = Decimal(0)
+    """The least that one use costs, its fixed part with it."""
     maximum: Amount | None = None
-    """The bounds of what one use costs, its fixed part with it."""
+    """The most that one use costs; null: no bound."""
     free_transactions: Annotated[int, Field(ge=0, le=10**9)] = 0
     """So many uses of a cycle cost nothing."""
 
@@ -94,11 +98,17 @@ class PriceTerms(_Frozen):
     """
 
     model: Model = "per_unit"
+    """The way in which the price counts units."""
     unit_price: Amount = Decimal(0)
+    """The price of a unit, a package or, flat, of all, in whole units of the currency."""
     package_size: Annotated[Amount, Field(gt=0)] = Decimal(1)
+    """Units in a package."""
     free_units: Amount = Decimal(0)
+    """The first units of an allowance cycle, which cost nothing."""
     tiers: tuple[Tier, ...] = ()
+    """Of the models graduated and volume, ascending; the last one is open."""
     percentage: Percentage | None = None
+    """Of the model percentage."""
 
     @model_validator(mode="after")
     def _percentage_says_its_percent(self) -> Self:

@@ -40,9 +40,10 @@ TaxCode = Annotated[str, StringConstraints(pattern=r"^txcd_[0-9]{8}$")]
 class RatesSpec(BaseModel):
     """Rates in percent by category of goods, the standard one among them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     rates: dict[Name, Percent]
+    """Percent by category of goods, as texts; `standard` is one of them."""
 
     @field_validator("rates", mode="before")
     @classmethod
@@ -63,14 +64,18 @@ class LaterSpec(RatesSpec):
     """Rates that hold from a day on, by UTC."""
 
     since: date
+    """The first day, by UTC."""
 
 
 class JurisdictionSpec(RatesSpec):
     """The tax of a country or region as invoices name it, its rates, and those to come."""
 
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40)]
+    """The name of the tax on invoices."""
     later: tuple[LaterSpec, ...] = ()
+    """Rates to come, by ascending days."""
     instead_of_country: bool = False
+    """Of a region: its tax replaces the country's; false: it is added."""
 
     @field_validator("later")
     @classmethod
@@ -84,10 +89,11 @@ class JurisdictionSpec(RatesSpec):
 class TaxesSpec(BaseModel):
     """The jurisdictions that tax is collected for; an address elsewhere has none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     included_in: tuple[Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")], ...] = ()
     """Currencies whose prices hold their tax; in others it is added."""
     codes: Annotated[dict[Name, TaxCode], Field(max_length=9)] = {}
     """The tax provider's codes of categories of goods; the others have the standard rate there."""
     jurisdictions: dict[JurisdictionKey, JurisdictionSpec] = {}
+    """By country (ISO 3166-1) or region (ISO 3166-2)."""

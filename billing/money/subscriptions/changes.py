@@ -142,7 +142,8 @@ def schedule(
         created_at=w.facts.at,
     )
     w.add(change)
-    announce(w, subscription, "change_scheduled", kind=kind, **wanted)
+    told = {"add_ons": wanted} if kind == "add_ons" else wanted
+    announce(w, subscription, "change_scheduled", kind=kind, **told)
 
 
 def apply_scheduled(w: Work[SubscriptionFacts]) -> None:

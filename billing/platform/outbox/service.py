@@ -7,7 +7,7 @@ an invoice.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Uuid, bindparam, text
@@ -19,8 +19,7 @@ from billing.core.clock import real_now
 from billing.core.database import before_commit
 from billing.core.prepared import Prepared
 from billing.matters.effects import Announce
-
-PREFIX: Final = "evt.billing."
+from billing.platform.outbox.kinds import PREFIX
 
 # Whoever reads the link of a payment page can use it: the audit does not keep it.
 # Taking the numbers locks the account's balance row: their order is the order of commits.

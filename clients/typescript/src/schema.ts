@@ -2019,6 +2019,9 @@ export interface paths {
         /**
          * List Events
          * @description Events behind a number, oldest first; none comes later with a lower one.
+         *
+         *     `type` is a whole type, such as `evt.billing.credits.purchased`; `docs/events.md` has all, with
+         *     the fields of their `data`.
          */
         get: operations["list_events"];
         put?: never;
@@ -3552,18 +3555,31 @@ export interface components {
          * @description Extra units of a meter that a plan's subscribers may buy on top of it, per cycle.
          */
         "AddOn-Input": {
-            /** Key */
+            /**
+             * Key
+             * @description Its id in requests.
+             */
             key: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name that customers see, also on invoices.
+             */
             name: string;
-            /** Meter */
+            /**
+             * Meter
+             * @description A meter that the plan limits.
+             */
             meter: string;
             /**
              * Units
+             * @description Units of the meter that one adds per allowance cycle.
              * @example 2.00
              */
             units: string | number;
-            /** Prices */
+            /**
+             * Prices
+             * @description Of one per cycle, in minor units such as {"USD": 500}.
+             */
             prices: {
                 [key: string]: number;
             };
@@ -3573,18 +3589,31 @@ export interface components {
          * @description Extra units of a meter that a plan's subscribers may buy on top of it, per cycle.
          */
         "AddOn-Output": {
-            /** Key */
+            /**
+             * Key
+             * @description Its id in requests.
+             */
             key: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name that customers see, also on invoices.
+             */
             name: string;
-            /** Meter */
+            /**
+             * Meter
+             * @description A meter that the plan limits.
+             */
             meter: string;
             /**
              * Units
+             * @description Units of the meter that one adds per allowance cycle.
              * @example 2.00
              */
             units: string;
-            /** Prices */
+            /**
+             * Prices
+             * @description Of one per cycle, in minor units such as {"USD": 500}.
+             */
             prices: {
                 [key: string]: number;
             };
@@ -5217,11 +5246,13 @@ export interface components {
         CostSpec: {
             /**
              * Cost
+             * @description Credits that the operation costs.
              * @example 2.00
              */
             cost: string | number;
             /**
              * Is Active
+             * @description False: the built-in cost holds.
              * @default true
              */
             is_active?: boolean;
@@ -5658,6 +5689,7 @@ export interface components {
         DunningPolicy: {
             /**
              * Days
+             * @description Days after the renewal; the first is the renewal itself.
              * @default [
              *       0,
              *       3,
@@ -5665,16 +5697,21 @@ export interface components {
              *     ]
              */
             days?: number[];
-            /** Hour */
+            /**
+             * Hour
+             * @description Hour of day in the customer's zone; null: the renewal's own time of day.
+             */
             hour?: number | null;
             /**
              * Final Action
+             * @description It stays unpaid, ends, or goes on without the money.
              * @default unpaid
              * @enum {string}
              */
             final_action?: "unpaid" | "cancel" | "uncollectible";
             /**
              * Grace Days
+             * @description Days between the last try and the final action.
              * @default 1
              */
             grace_days?: number;
@@ -6587,19 +6624,27 @@ export interface components {
          * @description The tax of a country or region as invoices name it, its rates, and those to come.
          */
         JurisdictionSpec: {
-            /** Rates */
+            /**
+             * Rates
+             * @description Percent by category of goods, as texts; `standard` is one of them.
+             */
             rates: {
                 [key: string]: number | string;
             };
-            /** Name */
+            /**
+             * Name
+             * @description The name of the tax on invoices.
+             */
             name: string;
             /**
              * Later
+             * @description Rates to come, by ascending days.
              * @default []
              */
             later?: components["schemas"]["LaterSpec"][];
             /**
              * Instead Of Country
+             * @description Of a region: its tax replaces the country's; false: it is added.
              * @default false
              */
             instead_of_country?: boolean;
@@ -6632,13 +6677,17 @@ export interface components {
          * @description Rates that hold from a day on, by UTC.
          */
         LaterSpec: {
-            /** Rates */
+            /**
+             * Rates
+             * @description Percent by category of goods, as texts; `standard` is one of them.
+             */
             rates: {
                 [key: string]: number | string;
             };
             /**
              * Since
              * Format: date
+             * @description The first day, by UTC.
              */
             since: string;
         };
@@ -6647,21 +6696,27 @@ export interface components {
          * @description The included units of a meter per allowance cycle, and the rule beyond them.
          */
         "Limit-Input": {
-            /** Meter */
+            /**
+             * Meter
+             * @description The meter that it limits.
+             */
             meter: string;
             /**
              * Included
+             * @description Units of the meter per allowance cycle.
              * @example 2.00
              */
             included: string | number;
             /**
              * Then
+             * @description Beyond them use is refused, is charged by `prices`, or is free and told of.
              * @default block
              * @enum {string}
              */
             then?: "block" | "overage" | "notify";
             /**
              * Prices
+             * @description Of the overage of one cycle, in whole currency units: {"USD": "0.002"} per unit, or tiers.
              * @default {}
              */
             prices?: {
@@ -6673,21 +6728,27 @@ export interface components {
          * @description The included units of a meter per allowance cycle, and the rule beyond them.
          */
         "Limit-Output": {
-            /** Meter */
+            /**
+             * Meter
+             * @description The meter that it limits.
+             */
             meter: string;
             /**
              * Included
+             * @description Units of the meter per allowance cycle.
              * @example 2.00
              */
             included: string;
             /**
              * Then
+             * @description Beyond them use is refused, is charged by `prices`, or is free and told of.
              * @default block
              * @enum {string}
              */
             then?: "block" | "overage" | "notify";
             /**
              * Prices
+             * @description Of the overage of one cycle, in whole currency units: {"USD": "0.002"} per unit, or tiers.
              * @default {}
              */
             prices?: {
@@ -7253,28 +7314,38 @@ export interface components {
          * @description A meter, and the names that callers use for it.
          */
         MeterSpec: {
-            /** Name */
+            /**
+             * Name
+             * @description The name that customers see, also on invoices.
+             */
             name: string;
-            /** Unit */
+            /**
+             * Unit
+             * @description The word for one unit, such as `token`.
+             */
             unit: string;
             /**
              * Kind
+             * @description The way a window is counted: sum or number of uses, or maximum or last of a level.
              * @default sum
              * @enum {string}
              */
             kind?: "sum" | "count" | "max" | "last";
             /**
              * Service Types
+             * @description Services whose use counts on it.
              * @default []
              */
             service_types?: ("model_inference" | "mcp_service" | "agent_execution" | "storage_minio" | "api_gateway" | "notification")[];
             /**
              * Feature Types
+             * @description Other names by which callers may report use of it.
              * @default []
              */
             feature_types?: string[];
             /**
              * Grains
+             * @description The windows that are counted: `day` and `cycle` always, `hour` if wanted.
              * @default [
              *       "day",
              *       "cycle"
@@ -7283,12 +7354,14 @@ export interface components {
             grains?: ("hour" | "day" | "cycle")[];
             /**
              * Max Per Use
+             * @description The most that one use may report, in units of the meter.
              * @default 1000000000
              * @example 2.00
              */
             max_per_use?: string | number;
             /**
              * Is Active
+             * @description False: it takes no use any more.
              * @default true
              */
             is_active?: boolean;
@@ -7595,11 +7668,13 @@ export interface components {
              * @default []
              */
             add_ons?: components["schemas"]["AddOn-Output"][];
+            /** @description None: the plan is sold once per subscription. */
             seats?: components["schemas"]["Seats"] | null;
             /** Trial Days */
             trial_days: number;
             /**
              * Monthly Credits
+             * @description Credits per allowance cycle.
              * @example 2.00
              */
             monthly_credits: string;
@@ -7612,6 +7687,7 @@ export interface components {
             allowance?: components["schemas"]["Interval"];
             /**
              * Billing Threshold
+             * @description Use beyond the plan is invoiced as soon as it comes to so many minor units.
              * @default {}
              */
             billing_threshold?: {
@@ -7624,6 +7700,7 @@ export interface components {
             past_due_access: "full" | "no_new_overage" | "none";
             /**
              * Unpaid Limit
+             * @description The most, in minor units, that may be used and not paid; where not set 100 whole units.
              * @default {}
              */
             unpaid_limit?: {
@@ -7636,6 +7713,7 @@ export interface components {
             trial_end_behavior: "cancel" | "pause" | "invoice";
             /**
              * Unpaid Days
+             * @description A subscription that stays `unpaid` for so long ends by itself.
              * @default 60
              */
             unpaid_days?: number;
@@ -7643,6 +7721,7 @@ export interface components {
             rollover: components["schemas"]["Rollover-Output"];
             /**
              * Tax Category
+             * @description The kind of goods that its lines are, where tax rates differ.
              * @default standard
              */
             tax_category?: string;
@@ -7650,7 +7729,10 @@ export interface components {
             stripe_product_id: string | null;
             /** Position */
             position: number;
-            /** Is Active */
+            /**
+             * Is Active
+             * @description Open to new subscribers.
+             */
             is_active: boolean;
             /** Is Current */
             is_current: boolean;
@@ -7907,30 +7989,38 @@ export interface components {
          * @description A credit pack with `prices` by currency.
          */
         PackSpec: {
-            /** Name */
+            /**
+             * Name
+             * @description The name that customers see, also on invoices.
+             */
             name: string;
             /**
              * Description
+             * @description A sentence for customers.
              * @default
              */
             description?: string;
             /**
              * Credits
+             * @description Credits that it grants.
              * @example 2.00
              */
             credits: string | number;
             /**
              * Tax Category
+             * @description The kind of goods that it is, where tax rates differ: a name in `taxes`.
              * @default standard
              */
             tax_category?: string;
             /**
              * Is Active
+             * @description False: not sold any more.
              * @default true
              */
             is_active?: boolean;
             /**
              * Prices
+             * @description By currency, above 0; a bare number is `amount_minor`.
              * @default {}
              */
             prices?: {
@@ -8194,27 +8284,32 @@ export interface components {
         PaymentKindSpec: {
             /**
              * Kind
+             * @description A card, a transfer that an operator books, or another way of the provider's.
              * @enum {string}
              */
             kind: "card" | "bank_transfer" | "other";
             /**
              * Provider
+             * @description The taker of the money; `manual`: an operator notes it.
              * @default stripe
              * @enum {string}
              */
             provider?: "stripe" | "manual" | "paypal";
             /**
              * Countries
+             * @description Countries of customers, by ISO 3166-1; empty: everywhere.
              * @default []
              */
             countries?: string[];
             /**
              * Currencies
+             * @description Currencies, by ISO 4217; empty: all.
              * @default []
              */
             currencies?: string[];
             /**
              * Is Active
+             * @description False: not offered.
              * @default true
              */
             is_active?: boolean;
@@ -8261,25 +8356,32 @@ export interface components {
         "Percentage-Input": {
             /**
              * Percent
+             * @description Of the value beyond what is free.
              * @example 2.00
              */
             percent: string | number;
             /**
              * Fixed Price
+             * @description Of each use, beside the percentage.
              * @default 0
              * @example 2.00
              */
             fixed_price?: string | number;
             /**
              * Minimum
+             * @description The least that one use costs, its fixed part with it.
              * @default 0
              * @example 2.00
              */
             minimum?: string | number;
-            /** Maximum */
+            /**
+             * Maximum
+             * @description The most that one use costs; null: no bound.
+             */
             maximum?: (string | number) | null;
             /**
              * Free Transactions
+             * @description So many uses of a cycle cost nothing.
              * @default 0
              */
             free_transactions?: number;
@@ -8291,25 +8393,32 @@ export interface components {
         "Percentage-Output": {
             /**
              * Percent
+             * @description Of the value beyond what is free.
              * @example 2.00
              */
             percent: string;
             /**
              * Fixed Price
+             * @description Of each use, beside the percentage.
              * @default 0
              * @example 2.00
              */
             fixed_price?: string;
             /**
              * Minimum
+             * @description The least that one use costs, its fixed part with it.
              * @default 0
              * @example 2.00
              */
             minimum?: string;
-            /** Maximum */
+            /**
+             * Maximum
+             * @description The most that one use costs; null: no bound.
+             */
             maximum?: string | null;
             /**
              * Free Transactions
+             * @description So many uses of a cycle cost nothing.
              * @default 0
              */
             free_transactions?: number;
@@ -8392,17 +8501,25 @@ export interface components {
          * @description A plan: what it gives, how it behaves, and `prices` by interval and currency.
          */
         PlanSpec: {
-            /** Family */
+            /**
+             * Family
+             * @description The line of plans that it belongs to; a recommended plan is of the same one.
+             */
             family: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name that customers see, also on invoices.
+             */
             name: string;
             /**
              * Description
+             * @description A sentence for customers.
              * @default
              */
             description?: string;
             /**
              * Features
+             * @description Entitlements beside its limits: a switch, a number or a text by key.
              * @default {}
              */
             features?: {
@@ -8410,33 +8527,40 @@ export interface components {
             };
             /**
              * Limits
+             * @description The units of meters that it includes; a meter has one limit.
              * @default []
              */
             limits?: components["schemas"]["Limit-Input"][];
             /**
              * Add Ons
+             * @description Extra units that its subscribers may buy on top of it.
              * @default []
              */
             add_ons?: components["schemas"]["AddOn-Input"][];
+            /** @description The numbers of seats it is sold by; null: once per subscription. */
             seats?: components["schemas"]["Seats"] | null;
             /**
              * Trial Days
+             * @description Days of its free trial; 0: none.
              * @default 0
              */
             trial_days?: number;
             /**
              * Monthly Credits
+             * @description Credits that each allowance cycle brings.
              * @default 0
              * @example 2.00
              */
             monthly_credits?: string | number;
             /**
              * Allowance
+             * @description The length of an allowance cycle, of which each price has a whole number.
              * @default month
              */
             allowance?: string;
             /**
              * Billing Threshold
+             * @description Use beyond the plan that is invoiced at once, in minor units; left out: with the cycle.
              * @default {}
              */
             billing_threshold?: {
@@ -8444,12 +8568,14 @@ export interface components {
             };
             /**
              * Past Due Access
+             * @description Access while it is past due: all, nothing beyond the limits, or nothing.
              * @default no_new_overage
              * @enum {string}
              */
             past_due_access?: "full" | "no_new_overage" | "none";
             /**
              * Unpaid Limit
+             * @description The most that may be used and not paid, in minor units; left out: 100 whole units.
              * @default {}
              */
             unpaid_limit?: {
@@ -8457,16 +8583,19 @@ export interface components {
             };
             /**
              * Trial End Behavior
+             * @description The end of a trial without a card: cancellation, a pause, or an invoice that is owed.
              * @default cancel
              * @enum {string}
              */
             trial_end_behavior?: "cancel" | "pause" | "invoice";
             /**
              * Unpaid Days
+             * @description Days after which an `unpaid` subscription ends.
              * @default 60
              */
             unpaid_days?: number;
             /**
+             * @description The recovery of an unpaid invoice.
              * @default {
              *       "days": [
              *         0,
@@ -8479,6 +8608,7 @@ export interface components {
              */
             dunning?: components["schemas"]["DunningPolicy"];
             /**
+             * @description The rule for unspent credits at the end of their cycle.
              * @default {
              *       "policy": "none",
              *       "credits": "0"
@@ -8487,18 +8617,24 @@ export interface components {
             rollover?: components["schemas"]["Rollover-Input"];
             /**
              * Tax Category
+             * @description The kind of goods that it is, where tax rates differ: a name in `taxes`.
              * @default standard
              */
             tax_category?: string;
-            /** Stripe Product Id */
+            /**
+             * Stripe Product Id
+             * @description Your own id of the product at Stripe; only shown.
+             */
             stripe_product_id?: string | null;
             /**
              * Is Active
+             * @description False: closed to new subscribers.
              * @default true
              */
             is_active?: boolean;
             /**
              * Prices
+             * @description By interval (`month`, `year`, `3 months`) and currency; a bare number is `amount_minor`.
              * @default {}
              */
             prices?: {
@@ -8596,7 +8732,10 @@ export interface components {
             interval: components["schemas"]["Interval"] | null;
             /** Amount Minor */
             amount_minor: number;
-            /** Minimum Minor */
+            /**
+             * Minimum Minor
+             * @description The least that a period comes to, with all that is used in it.
+             */
             minimum_minor?: number | null;
             /** Version */
             version: number;
@@ -8631,11 +8770,20 @@ export interface components {
          * @description A price in minor units; in YAML also the bare number.
          */
         PriceSpec: {
-            /** Amount Minor */
+            /**
+             * Amount Minor
+             * @description The price, in minor units: 1900 is 19.00 USD, and 1500 is 1500 JPY.
+             */
             amount_minor: number;
-            /** Minimum Minor */
+            /**
+             * Minimum Minor
+             * @description Of a plan: the least that a period comes to, with all that is used in it.
+             */
             minimum_minor?: number | null;
-            /** Stripe Price Id */
+            /**
+             * Stripe Price Id
+             * @description Your own id of the price at Stripe; only shown.
+             */
             stripe_price_id?: string | null;
         };
         /**
@@ -8650,33 +8798,39 @@ export interface components {
         "PriceTerms-Input": {
             /**
              * Model
+             * @description The way in which the price counts units.
              * @default per_unit
              * @enum {string}
              */
             model?: "flat" | "per_unit" | "graduated" | "volume" | "package" | "percentage";
             /**
              * Unit Price
+             * @description The price of a unit, a package or, flat, of all, in whole units of the currency.
              * @default 0
              * @example 2.00
              */
             unit_price?: string | number;
             /**
              * Package Size
+             * @description Units in a package.
              * @default 1
              * @example 2.00
              */
             package_size?: string | number;
             /**
              * Free Units
+             * @description The first units of an allowance cycle, which cost nothing.
              * @default 0
              * @example 2.00
              */
             free_units?: string | number;
             /**
              * Tiers
+             * @description Of the models graduated and volume, ascending; the last one is open.
              * @default []
              */
             tiers?: components["schemas"]["Tier-Input"][];
+            /** @description Of the model percentage. */
             percentage?: components["schemas"]["Percentage-Input"] | null;
         };
         /**
@@ -8691,33 +8845,39 @@ export interface components {
         "PriceTerms-Output": {
             /**
              * Model
+             * @description The way in which the price counts units.
              * @default per_unit
              * @enum {string}
              */
             model?: "flat" | "per_unit" | "graduated" | "volume" | "package" | "percentage";
             /**
              * Unit Price
+             * @description The price of a unit, a package or, flat, of all, in whole units of the currency.
              * @default 0
              * @example 2.00
              */
             unit_price?: string;
             /**
              * Package Size
+             * @description Units in a package.
              * @default 1.00
              * @example 2.00
              */
             package_size?: string;
             /**
              * Free Units
+             * @description The first units of an allowance cycle, which cost nothing.
              * @default 0
              * @example 2.00
              */
             free_units?: string;
             /**
              * Tiers
+             * @description Of the models graduated and volume, ascending; the last one is open.
              * @default []
              */
             tiers?: components["schemas"]["Tier-Output"][];
+            /** @description Of the model percentage. */
             percentage?: components["schemas"]["Percentage-Output"] | null;
         };
         /**
@@ -8811,22 +8971,31 @@ export interface components {
          * @description A product with its `prices` by currency; a bare price is per unit.
          */
         ProductSpec: {
-            /** Name */
+            /**
+             * Name
+             * @description The name that customers see, also on invoices.
+             */
             name: string;
-            /** Meter */
+            /**
+             * Meter
+             * @description The meter on which its use counts.
+             */
             meter: string;
             /**
              * Service Type
+             * @description The service that it is a part of.
              * @enum {string}
              */
             service_type: "model_inference" | "mcp_service" | "agent_execution" | "storage_minio" | "api_gateway" | "notification";
             /**
              * Is Active
+             * @description False: its use is refused.
              * @default true
              */
             is_active?: boolean;
             /**
              * Prices
+             * @description By currency, or in credits (`CREDIT`); a bare price is per unit.
              * @default {}
              */
             prices?: {
@@ -9532,12 +9701,14 @@ export interface components {
         "Rollover-Input": {
             /**
              * Policy
+             * @description They end with the cycle, or up to `credits` of them stay.
              * @default none
              * @enum {string}
              */
             policy?: "none" | "cap";
             /**
              * Credits
+             * @description The most that stay, with `cap`.
              * @default 0
              * @example 2.00
              */
@@ -9550,12 +9721,14 @@ export interface components {
         "Rollover-Output": {
             /**
              * Policy
+             * @description They end with the cycle, or up to `credits` of them stay.
              * @default none
              * @enum {string}
              */
             policy?: "none" | "cap";
             /**
              * Credits
+             * @description The most that stay, with `cap`.
              * @default 0
              * @example 2.00
              */
@@ -9635,21 +9808,25 @@ export interface components {
         Seats: {
             /**
              * Least
+             * @description The smallest number of seats.
              * @default 1
              */
             least?: number;
             /**
              * Most
+             * @description The largest number of seats.
              * @default 10000
              */
             most?: number;
             /**
              * Limits
+             * @description Each seat has the plan's limits; false: the subscription has them once.
              * @default true
              */
             limits?: boolean;
             /**
              * Credits
+             * @description Each seat has the plan's credits; false: the subscription has them once.
              * @default true
              */
             credits?: boolean;
@@ -10255,19 +10432,24 @@ export interface components {
         };
         /**
          * Tier-Input
-         * @description Units up to and with `up_to` (None: all the rest), and what they cost.
+         * @description Units up to and with `up_to`, and what they cost; the last tier has all the rest.
          */
         "Tier-Input": {
-            /** Up To */
+            /**
+             * Up To
+             * @description The last unit of the tier; left out in the last tier, and only there.
+             */
             up_to?: (string | number) | null;
             /**
              * Unit Price
+             * @description The price of one unit.
              * @default 0
              * @example 2.00
              */
             unit_price?: string | number;
             /**
              * Flat Price
+             * @description Once, with the tier's first unit.
              * @default 0
              * @example 2.00
              */
@@ -10275,19 +10457,24 @@ export interface components {
         };
         /**
          * Tier-Output
-         * @description Units up to and with `up_to` (None: all the rest), and what they cost.
+         * @description Units up to and with `up_to`, and what they cost; the last tier has all the rest.
          */
         "Tier-Output": {
-            /** Up To */
+            /**
+             * Up To
+             * @description The last unit of the tier; left out in the last tier, and only there.
+             */
             up_to?: string | null;
             /**
              * Unit Price
+             * @description The price of one unit.
              * @default 0
              * @example 2.00
              */
             unit_price?: string;
             /**
              * Flat Price
+             * @description Once, with the tier's first unit.
              * @default 0
              * @example 2.00
              */

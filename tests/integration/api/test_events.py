@@ -39,3 +39,8 @@ async def test_events_of_one_type_are_picked_and_another_account_has_its_own(
     assert [one["type"] for one in page["data"]] == [kind]
     theirs = await other.ask("GET", PATH, status=200)
     assert kind not in {one["type"] for one in theirs["data"]}
+
+
+async def test_a_type_that_no_event_has_is_refused(customer: Customer) -> None:
+    refused = await customer.refused("INVALID_EVENT_TYPE", "GET", f"{PATH}?type=credits.low")
+    assert refused["detail"] == "credits.low is no type of event: docs/events.md names all"

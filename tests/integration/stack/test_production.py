@@ -15,7 +15,10 @@ from tests.integration.api_app import stack_settings
 PRODUCTION = {
     "ENV": "production",
     "STRIPE_SECRET_KEY": "sk_test_of_our_own",
+    "STRIPE_PUBLISHABLE_KEY": "pk_test_of_our_own",
     "STRIPE_WEBHOOK_SECRET": "whsec_of_our_own",
+    "BILLING_PUBLIC_URL": "https://billing.example",
+    "BILLING_RETURN_URL_HOSTS": "shop.example",
     "JWT_JWKS_URL": "https://login.example/keys",
     "BILLING_HOSTS": "billing.example",
     "BILLING_PROFILE": "default",

@@ -23,7 +23,10 @@ PAGES = (
 PRODUCTION: dict[str, Any] = {
     "env": "production",
     "stripe_secret_key": "sk_live_of_our_own",
+    "stripe_publishable_key": "pk_live_of_our_own",
     "stripe_webhook_secret": "whsec_of_our_own",
+    "BILLING_PUBLIC_URL": "https://billing.example",
+    "BILLING_RETURN_URL_HOSTS": "shop.example",
     "BILLING_PAY_LINK_SECRET": "a-secret-of-our-own",
     "BILLING_ALLOW_HS256": True,
     "jwt_secret": SECRET,

@@ -11,7 +11,10 @@ from billing.core.settings import Settings, load_settings
 SAFE: dict[str, Any] = {
     "env": "production",
     "stripe_secret_key": "sk_live_abc",
+    "stripe_publishable_key": "pk_live_abc",
     "stripe_webhook_secret": "whsec_of_our_own",
+    "BILLING_PUBLIC_URL": "https://billing.example",
+    "BILLING_RETURN_URL_HOSTS": "shop.example",
     "BILLING_PAY_LINK_SECRET": "a-secret-of-our-own",
     "jwt_jwks_url": "https://login.example/keys",
     "BILLING_HOSTS": "billing.example",
@@ -46,7 +49,10 @@ def test_every_reason_not_to_start_is_told_at_once_and_no_secret_with_it(
     for name in (
         "STRIPE_WEBHOOK_SECRET",
         "STRIPE_SECRET_KEY",
+        "STRIPE_PUBLISHABLE_KEY",
         "BILLING_PAY_LINK_SECRET",
+        "BILLING_PUBLIC_URL",
+        "BILLING_RETURN_URL_HOSTS",
         "BILLING_ALLOW_HS256",
         "JWT_SECRET to a random text",
         "BILLING_HOSTS",
@@ -54,7 +60,7 @@ def test_every_reason_not_to_start_is_told_at_once_and_no_secret_with_it(
         "DATABASE_OPERATOR_URL",
     ):
         assert sum(name in line for line in lines) == 1, (name, lines)
-    assert len(lines) == 8
+    assert len(lines) == 11
     assert not {"whsec_of_our_own", "not-for-any-eye", "hidden"} & set(str(refused.value).split())
 
 
@@ -69,6 +75,17 @@ def test_a_setting_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch)
     [
         ({"stripe_secret_key": "sk_test_sandbox"}, "STRIPE_SECRET_KEY"),
         ({"stripe_secret_key": ""}, "STRIPE_SECRET_KEY"),
+        ({"stripe_publishable_key": "pk_test_sandbox"}, "STRIPE_PUBLISHABLE_KEY"),
+        ({"stripe_publishable_key": ""}, "STRIPE_PUBLISHABLE_KEY"),
+        ({"BILLING_PUBLIC_URL": "http://127.0.0.1:8080"}, "BILLING_PUBLIC_URL"),
+        ({"BILLING_PUBLIC_URL": "https://localhost"}, "BILLING_PUBLIC_URL"),
+        ({"BILLING_PUBLIC_URL": "https://api.localhost/"}, "BILLING_PUBLIC_URL"),
+        ({"BILLING_PUBLIC_URL": "http://127.8.0.1"}, "BILLING_PUBLIC_URL"),
+        ({"BILLING_PUBLIC_URL": "http://[::1]:8080"}, "BILLING_PUBLIC_URL"),
+        ({"BILLING_PUBLIC_URL": "http://0.0.0.0:8080"}, "BILLING_PUBLIC_URL"),
+        ({"BILLING_PUBLIC_URL": "billing.example"}, "BILLING_PUBLIC_URL"),
+        ({"BILLING_PUBLIC_URL": "http://[oops"}, "BILLING_PUBLIC_URL"),
+        ({"BILLING_RETURN_URL_HOSTS": ""}, "BILLING_RETURN_URL_HOSTS"),
         ({"stripe_webhook_secret": "whsec_sandbox"}, "STRIPE_WEBHOOK_SECRET"),
         ({"stripe_webhook_secret": "whsec_new,whsec_sandbox"}, "STRIPE_WEBHOOK_SECRET"),
         ({"stripe_webhook_secret": ""}, "comma too many"),

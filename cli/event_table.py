@@ -1,0 +1,96 @@
+"""The published events as Markdown, from the list in code."""
+
+import json
+from typing import Any, Final
+
+from rich.console import Console
+
+from billing.platform.outbox.fields import TAIL, Field
+from billing.platform.outbox.kinds import FAMILIES, KINDS, PREFIX, Family, Kind, fields_of
+
+FORMS: Final = {
+    "decimal": "decimal in a string",
+    "id": "id",
+    "instant": "time, RFC 3339",
+    "money": "whole number, minor units of `currency`",
+    "object": "object",
+    "text": "string",
+    "whole": "whole number",
+    "yes or no": "boolean",
+}
+_HEAD: Final = """\
+# Events
+
+Made by `billing events` from `billing/platform/outbox/kinds.py`; a test keeps them equal, and the
+tests of what happens to customers compare every published event with that list.
+
+`GET /api/v1/billing/events?after=0` has an account's events in their order; `type=` picks one type,
+and refuses an unknown one with `INVALID_EVENT_TYPE`. An event is written in the transaction of what
+it tells: none is missing, and none tells what did not happen. How to follow them is in
+[using the API](integrate.md#following-what-happens). Each is
+
+```json
+{envelope}
+```
+
+| field | type | says |
+|---|---|---|
+| `event_id` | id | the event: known before, it is the same event again |
+| `seq` | whole number | its place among the account's events: from 1, without a gap |
+| `type` | string | one of those below |
+| `data` | object | the fields of its type, below |
+| `correlation_id` | string or null | the request that caused it |
+| `occurred_at` | time, RFC 3339 | when it happened, by the account's clock |
+
+Ignore fields and types that you do not know: later versions add some, and rename none. Money is in
+minor units (cents), as whole numbers; `JPY` and its like have no smaller unit. Credits and use are
+decimals in strings. A field marked ° is not in every event of the type; each other field is always
+there, and may be null where its type says so. The examples show all fields of a type.
+"""
+
+
+def render() -> str:
+    """The page docs/events.md."""
+    envelope = {
+        "event_id": f"evt{TAIL}",
+        "seq": 7,
+        "type": f"{PREFIX}credits.low",
+        "data": _example(KINDS[f"{PREFIX}credits.low"]),
+        "correlation_id": "01k3v9q2w7e8r",
+        "occurred_at": "2027-01-01T09:00:00Z",
+    }
+    parts = [_HEAD.replace("{envelope}", json.dumps(envelope, indent=1, ensure_ascii=False))]
+    return "\n".join([*parts, *map(_family, FAMILIES)])
+
+
+def _family(family: Family) -> str:
+    """Its types in a table, its fields in another, and an example of each type."""
+    lines = [f"## {family.title}", "", "| type | told when | fields of `data` |", "|---|---|---|"]
+    fields: dict[str, Field] = {}
+    for kind in family.kinds:
+        named = list(fields_of(family, kind))
+        fields |= {name: field for name, field, _ in named}
+        shown = ", ".join(f"`{name}`{'' if always else '°'}" for name, _, always in named)
+        lines.append(f"| `{PREFIX}{family.name}.{kind.name}` | {kind.when} | {shown} |")
+    lines += ["", "| field | type | says | example |", "|---|---|---|---|"]
+    for name, field in sorted(fields.items()):
+        form = FORMS[field.form] + (" or null" if field.may_be_null else "")
+        shown = json.dumps(field.example, ensure_ascii=False)
+        lines.append(f"| `{name}` | {form} | {field.meaning} | `{shown}` |")
+    lines += ["", "```json", *(_line(family, kind) for kind in family.kinds), "```", ""]
+    return "\n".join(lines)
+
+
+def _line(family: Family, kind: Kind) -> str:
+    type_ = f"{PREFIX}{family.name}.{kind.name}"
+    shown = {"type": type_, "data": _example(KINDS[type_])}
+    return json.dumps(shown, ensure_ascii=False)
+
+
+def _example(fields: dict[str, tuple[Field, bool]]) -> dict[str, Any]:
+    return {name: field.example for name, (field, _) in fields.items()}
+
+
+def events() -> None:
+    """Print every type of event with its fields."""
+    Console(soft_wrap=True).print(render(), end="", markup=False, highlight=False)

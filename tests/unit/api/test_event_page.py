@@ -1,0 +1,51 @@
+"""The page of events is the code's own, and its list takes nothing that it does not name."""
+
+from typing import Any
+
+import pytest
+
+from billing.platform.outbox.kinds import KINDS, misfits
+from cli.event_table import render
+from devstack.options import ROOT
+
+LOW = "evt.billing.credits.low"
+
+
+def example(type: str) -> dict[str, Any]:
+    """The data of the page's example."""
+    return {name: field.example for name, (field, _) in KINDS[type].items()}
+
+
+def test_the_page_of_events_is_the_codes_own() -> None:
+    page = (ROOT / "docs" / "events.md").read_text()
+    assert page == render(), "run: billing events > docs/events.md"
+    assert all(f"| `{told}` |" in page for told in KINDS)
+
+
+@pytest.mark.parametrize("type", KINDS)
+def test_the_example_of_each_type_fits_it(type: str) -> None:
+    assert misfits(type, example(type)) == []
+
+
+@pytest.mark.parametrize(
+    ("type", "change", "fault"),
+    [
+        ("evt.billing.paid", {}, "is no type of"),
+        (LOW, {"plan": "pro"}, "has plan, which kinds.py does not name"),
+        (LOW, {"balance": None}, "balance is None, not decimal"),
+        (LOW, {"balance": 5}, "balance is 5, not decimal"),
+        (LOW, {"balance": "few"}, "balance is 'few', not decimal"),
+        ("evt.billing.subscription.renewed", {"period_start": "2027"}, "'2027', not instant"),
+        ("evt.billing.invoice.paid", {"total_cents": "5831"}, "'5831', not money"),
+    ],
+)
+def test_another_event_is_told_from_it(type: str, change: dict[str, Any], fault: str) -> None:
+    known = example(type) if type in KINDS else {}
+    (found,) = misfits(type, known | change)
+    assert fault in found
+
+
+def test_a_missing_field_is_told() -> None:
+    data = example(LOW)
+    del data["threshold"]
+    assert misfits(LOW, data) == [f"{LOW} has no threshold"]

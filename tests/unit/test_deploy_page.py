@@ -1,0 +1,88 @@
+"""The page on going live names what there is: commands, settings, and the provider's events."""
+
+import re
+from typing import Any, Final
+
+import pytest
+from pydantic import ValidationError
+from typer.core import TyperGroup
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from billing.core.secret_files import SUFFIX
+from billing.core.settings import Settings
+from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
+from cli.__main__ import app
+from devstack.options import ROOT
+
+PAGE: Final = (ROOT / "docs" / "deploy.md").read_text()
+_CODE: Final = re.compile(r"^```\w*\n(.*?)^```$|`([^`\n]+)`", re.DOTALL | re.MULTILINE)
+_COMMAND: Final = re.compile(r"(?:^|[\s(])billing ((?:[a-z][a-z-]*|--[a-z-]+)(?: [^\s)]+)*)")
+_SETTING: Final = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|\bENV\b")
+_EVENT: Final = re.compile(r"`([a-z_]+(?:\.[a-z_]+)+)`")
+WORST: Final[dict[str, Any]] = {
+    "env": "production",
+    "BILLING_PROFILE": "test",
+    "stripe_api_base": "http://stand-in",
+    "BILLING_PAYPAL_URL": "http://x",
+    "BILLING_VIES_URL": "http://x",
+}
+"""Every door that a setting can open."""
+
+
+def code() -> list[str]:
+    """Each line of the blocks, and each piece of code between them."""
+    found = [block or inline for block, inline in _CODE.findall(PAGE)]
+    return [line for text in found for line in text.replace("\\\n", " ").splitlines()]
+
+
+def commands() -> set[str]:
+    return {words for line in code() for words in _COMMAND.findall(line)}
+
+
+def settings() -> set[str]:
+    """The environment variables of the product."""
+    known = {
+        str(name).upper()
+        for field, info in Settings.model_fields.items()
+        for name in getattr(info.validation_alias, "choices", (info.validation_alias or field,))
+    }
+    return known | {name + SUFFIX for name in Settings.secret_names()}
+
+
+def refusals(**more: Any) -> str:
+    with pytest.raises(ValidationError) as refused:
+        Settings.model_validate(WORST | more)
+    return str(refused.value)
+
+
+def test_every_command_of_the_page_is_one() -> None:
+    assert len(commands()) >= 7
+    for words in sorted(commands()):
+        command, asked = get_command(app), list[str]()
+        for word in words.split():
+            if isinstance(command, TyperGroup) and word in command.commands:
+                command, asked = command.commands[word], [*asked, word]
+        assert not isinstance(command, TyperGroup), f"billing {words}"
+        assert CliRunner().invoke(app, [*asked, "--help"]).exit_code == 0, f"billing {words}"
+        options = {name for option in command.params for name in option.opts}
+        assert set(re.findall(r"--[a-z-]+", words)) <= options, f"billing {words}"
+
+
+def test_every_setting_of_the_page_is_one() -> None:
+    of_compose = set(_SETTING.findall((ROOT / ".env.example").read_text())) - settings()
+    named = {name for line in code() for name in _SETTING.findall(line)}
+    assert named - settings() - of_compose == set()
+
+
+def test_every_setting_that_production_refuses_is_on_the_page() -> None:
+    told = refusals(jwt_secret="short") + refusals(jwt_jwks_url="http://x")
+    wanted = set(_SETTING.findall(told)) & settings()
+    assert {"STRIPE_SECRET_KEY", "BILLING_PUBLIC_URL", "JWT_JWKS_URL", "JWT_SECRET"} <= wanted
+    assert wanted - set(_SETTING.findall(PAGE)) == set()
+
+
+def test_the_page_names_the_events_of_the_provider_that_are_read_and_no_other() -> None:
+    _, _, after = PAGE.partition("tick exactly these events:")
+    table = "\n".join(line for line in after.partition("\n## ")[0].splitlines() if "|" in line)
+    assert set(_EVENT.findall(table)) == PAYMENT_EVENTS

@@ -33,6 +33,12 @@ _REQUIRED: Final = ["sub", "account_id", "roles", "aud", "iss", "exp"]
 # Headers that would let a token choose its key or its rules.
 _FORBIDDEN_HEADERS: Final = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip"})
 _TYPES: Final = frozenset({"JWT", "AT+JWT"})
+
+
+class NotOneRole(ValueError):
+    """A token for all accounts has not exactly one role of operators."""
+
+
 _REASONS: Final[dict[type[Exception], str]] = {
     jwt.ExpiredSignatureError: "it is expired",
     jwt.ImmatureSignatureError: "it is not yet valid",
@@ -42,7 +48,9 @@ _REASONS: Final[dict[type[Exception], str]] = {
     jwt.InvalidAudienceError: "its audience is not JWT_AUDIENCE",
     jwt.InvalidIssuerError: "its issuer is not JWT_ISSUER",
     jwt.MissingRequiredClaimError: "a claim is missing",
+    NotOneRole: "for all accounts it needs exactly one role, service or admin",
 }
+
 _MALFORMED: Final = "it is malformed"
 _logger = logging.getLogger("api.auth")
 
@@ -194,7 +202,9 @@ def _caller(claims: dict[str, Any]) -> Caller:
         raise ValueError("roles")
     known = ROLES.intersection(roles)
     # A token is an operator's (account `*`) or one account's; anything else is refused.
-    if not known or bool(known & OPERATORS) != (account == ANY_ACCOUNT):
+    if account == ANY_ACCOUNT and (len(roles) != 1 or not known & OPERATORS):
+        raise NotOneRole("roles")
+    if not known or (account != ANY_ACCOUNT and known & OPERATORS):
         raise ValueError("roles")
     return Caller(subject, account, known, float(claims["exp"]))
 

@@ -126,7 +126,9 @@ async def test_operators_read_and_put_what_is_counted_and_sold(new_shop: NewShop
         f"price of product {key} in credits: 1.00 per unit → 3.00 per unit"
     ]
     assert (await shop.record("2", product_id=key))["total_cost"] == "6.00"
-    closed = await api.client.put(put, json=body | {"is_active": False}, headers=api.admin())
+    closed = await api.client.put(
+        f"{put}?allow_large_change=true", json=body | {"is_active": False}, headers=api.admin()
+    )
     assert closed.status_code == 200
     await shop.record("2", status=404, product_id=key)
 

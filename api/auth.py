@@ -33,6 +33,12 @@ _REQUIRED: Final = ["sub", "account_id", "roles", "aud", "iss", "exp"]
 # Headers that would let a token choose its key or its rules.
 _FORBIDDEN_HEADERS: Final = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip"})
 _TYPES: Final = frozenset({"JWT", "AT+JWT"})
+
+
+class NotOneRole(ValueError):
+    """A token for all accounts has not exactly one role of operators."""
+
+
 _REASONS: Final[dict[type[Exception], str]] = {
     jwt.ExpiredSignatureError: "it is expired",
     jwt.ImmatureSignatureError: "it is not yet valid",
@@ -42,7 +48,9 @@ _REASONS: Final[dict[type[Exception], str]] = {
     jwt.InvalidAudienceError: "its audience is not JWT_AUDIENCE",
     jwt.InvalidIssuerError: "its issuer is not JWT_ISSUER",
     jwt.MissingRequiredClaimError: "a claim is missing",
+    NotOneRole: "for all accounts it needs exactly one role, service or admin",
 }
+
 _MALFORMED: Final = "it is malformed"
 _logger = logging.getLogger("api.auth")
 
@@ -192,15 +200,17 @@ def _caller(claims: dict[str, Any]) -> Caller:
         raise ValueError("exp")
     if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
         raise ValueError("roles")
+    if not roles_fit(roles, account):
+        raise NotOneRole("roles") if account == ANY_ACCOUNT else ValueError("roles")
+    return Caller(subject, account, ROLES.intersection(roles), float(claims["exp"]))
+
+
+def roles_fit(roles: Sequence[str], account: str) -> bool:
+    """True for a token of an operator, who has one role for all accounts (`*`), or of one account."""
     known = ROLES.intersection(roles)
-    if not roles_fit(known, account):
-        raise ValueError("roles")
-    return Caller(subject, account, known, float(claims["exp"]))
-
-
-def roles_fit(known: Set[str], account: str) -> bool:
-    """True for a token of an operator (account `*`) or of one account; it is never both."""
-    return bool(known) and bool(known & OPERATORS) == (account == ANY_ACCOUNT)
+    if account == ANY_ACCOUNT:
+        return len(known) == 1 and known <= OPERATORS
+    return bool(known) and not known & OPERATORS
 
 
 def is_name(text: str) -> bool:

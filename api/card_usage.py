@@ -34,9 +34,10 @@ async def charge_now(call: AccountCall, use: Use) -> Recorded:
 
     `pending` after 10 s: the workflow continues. Errors: CARD_DECLINED, with the record `failed`;
     PAYMENT_CHARGE_NOT_OFFERED; with nothing recorded FORBIDDEN, IDEMPOTENCY_KEY_REQUIRED,
-    TEMPORAL_UNAVAILABLE.
+    RATE_LIMITED, TEMPORAL_UNAVAILABLE.
     """
     check_payer(call, use)
+    await call.services.rates.count_charge(call.caller, use.account_id)
     await need_temporal(call)
     async with call.transaction() as connection:
         done, matter = await card_usage_service.record(connection, use)
@@ -81,6 +82,7 @@ async def charge_rows(call: Call, uses: Sequence[Use]) -> dict[int, Recorded]:
 async def _charge_row(call: Call, use: Use) -> Recorded:
     try:
         check_payer(call, use)
+        await call.services.rates.count_charge(call.caller, use.account_id)
         async with call.database.tenant(use.account_id) as connection:
             done, matter = await card_usage_service.record(connection, use)
     except BillingError as refusal:

@@ -170,16 +170,19 @@ class _Gate(SecurityBase):
         except Unauthenticated:
             services.rates["reads"].hit(f"address {request.client.host if request.client else ''}")
             raise
-        named = sent.get(b"x-account-id", "") if caller.operates else ""
-        await services.rates.count(
-            request, f"caller {caller.account} {caller.subject} {named}", caller.roles
-        )
+        named = sent.get(b"x-account-id", "") if caller.operates else caller.account
+        account = services.tenants.known(named)
+        await services.rates.count(request, caller, account.id if account else named)
         if caller.roles.isdisjoint(self.roles):
             raise NotAllowed("FORBIDDEN", f"this needs the role {self.needs}")
         if may_move_money(request.method, request.scope["path"]):
             await services.barrier.refuse()
         if request.scope["query_string"]:
             refuse_unknown(request)
+        if account is None and named:  # counted by a name; its rate is the account's own
+            account = await services.tenants.find(named)
+            if account is not None:
+                await services.rates.count(request, caller, account.id)
         context.actor.set(caller.actor)
         return caller, services
 

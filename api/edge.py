@@ -41,6 +41,11 @@ class EdgeMiddleware:
                 message["headers"] = [*headers, *(guarded[1:] if kept else guarded)]
             await send(message)
 
+        if sum(name == b"host" for name, _ in scope["headers"]) != 1:
+            # Programs on the way disagree on which of two counts, or what none means.
+            detail = "a request names its host once"
+            await problems.problem(400, "BAD_REQUEST", detail)(scope, receive, reply)
+            return
         if self._hosts and scope["path"] != HEALTH and not self._is_ours(scope):
             _logger.info("a request was refused: its host is not one of BILLING_HOSTS")
             detail = "this service is not served under this host"
@@ -49,8 +54,8 @@ class EdgeMiddleware:
         await self._app(scope, receive, reply)
 
     def _is_ours(self, scope: Scope) -> bool:
-        named = [value for name, value in scope["headers"] if name == b"host"]
-        return len(named) == 1 and _without_port(named[0]) in self._hosts
+        named = next(value for name, value in scope["headers"] if name == b"host")
+        return _without_port(named) in self._hosts
 
 
 def _without_port(host: bytes) -> bytes:

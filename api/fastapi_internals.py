@@ -10,7 +10,7 @@ from copy import copy
 from typing import Any, Final, NamedTuple
 
 from fastapi import FastAPI, Request, Response
-from fastapi._compat import ModelField
+from fastapi._compat import ModelField, field_annotation_is_sequence
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, request_response
 from pydantic import TypeAdapter
@@ -62,6 +62,16 @@ def query_names(route: APIRoute) -> frozenset[str]:
         found = (field.alias for part in _walk(route.dependant) for field in part.query_params)
         known = _queries[route.endpoint] = frozenset(found)
     return known
+
+
+def list_names(route: APIRoute) -> frozenset[str]:
+    """The parameters that a route takes more than once in its query."""
+    return frozenset(
+        field.alias
+        for part in _walk(route.dependant)
+        for field in part.query_params
+        if field_annotation_is_sequence(field.field_info.annotation)
+    )
 
 
 _amounts: Final[dict[Any, frozenset[str]]] = {}

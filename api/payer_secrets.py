@@ -23,7 +23,10 @@ ActionableT = TypeVar("ActionableT", bound=Actionable)
 
 
 def for_caller(call: Call, answer: ActionableT) -> ActionableT:
-    """The answer; of what to do next a caller who may not pay sees the type alone."""
+    """The answer; of what to do next a caller who may not pay sees the type alone, and no page."""
     if call.caller.roles & ALLOWED[BILLING]:
         return answer
-    return answer.model_copy(update={"next_action": {"type": answer.next_action["type"]}})
+    shown: dict[str, Any] = {"next_action": {"type": answer.next_action["type"]}}
+    if hasattr(answer, "checkout_url"):
+        shown["checkout_url"] = None
+    return answer.model_copy(update=shown)

@@ -37,7 +37,7 @@ CODES: Final[dict[str, Problem]] = {
     ),
     "NOT_FOUND": Problem(404, "no such path or object"),
     "METHOD_NOT_ALLOWED": Problem(405, "this path does not support this method"),
-    "RATE_LIMITED": Problem(429, "more than 600 requests in 60 seconds"),
+    "RATE_LIMITED": Problem(429, "more requests than the caller's rate allows"),
     "IDEMPOTENCY_KEY_REQUIRED": Problem(400, "send an Idempotency-Key: this request moves money"),
     "IDEMPOTENCY_KEY_INVALID": Problem(400, "an Idempotency-Key is 1 to 255 visible characters"),
     "IDEMPOTENCY_KEY_REUSED": Problem(422, "this Idempotency-Key was used with a different body"),
@@ -63,6 +63,7 @@ CODES: Final[dict[str, Problem]] = {
     "PRICE_NOT_OFFERED": Problem(409, "the subscription has the price of now"),
     "PRICE_NOT_FOUND": Problem(404, "plan pro has no version 3 of this price"),
     "CREDITED_BEFORE": Problem(409, "a part of this invoice was taken back before: see it"),
+    "CHANGE_TOO_LARGE": Problem(409, "a price would change by more than half"),
     "PRICE_CHANGED": Problem(409, "the price is another now: look at it and ask again"),
     "INSUFFICIENT_CREDITS": Problem(402, "5.00 credits are needed, 2.00 are available"),
     "HOLD_NOT_FOUND": Problem(404, "no such hold"),
@@ -195,7 +196,7 @@ def unavailable(code: str) -> Unavailable:
 
 def is_temporary(code: str) -> bool:
     """True for a refusal that ends by itself: the same request may succeed later."""
-    return CODES[code].status >= 500
+    return CODES[code].status >= 500 or code == "RATE_LIMITED"
 
 
 # The code of each status where a route raises none of its own.

@@ -1,7 +1,7 @@
 """Requests per caller in a moving window of this process, and the classes of routes.
 
 Money is what customers write, metering what services ask before and after each use, and reads are
-all the rest.
+all the rest. A use that a card is charged for counts as both metering and money (card_usage.py).
 """
 
 from collections import OrderedDict, deque
@@ -22,7 +22,7 @@ _CUSTOMERS: Final = "/api/v1/billing/"
 _OPERATORS: Final = "/api/v1/admin/"
 _SIGN_UPS: Final = "/api/v1/admin/accounts"
 _METERING: Final = (
-    "/api/v1/usage/", "/api/v1/quota/", "/api/v1/billing/calculate", "/api/v1/billing/process",
+    "/api/v1/usage/", "/api/v1/quota/", "/api/v1/billing/calculate",
     "/api/v1/billing/credits/holds",
 )  # fmt: skip
 

@@ -6,18 +6,19 @@ A process counts its part down by itself. While Postgres is away it counts alone
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from hashlib import blake2b
 from math import ceil
 from time import monotonic
 from typing import Final
+from uuid import UUID
 
 import psycopg
 from fastapi import Request
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.auth import SERVICE
+from api.auth import SERVICE, Caller
 from api.rate_limits import (
     HEADERS,
     WATCHED_CALLERS,
@@ -112,21 +113,26 @@ class RateLimits(Mapping[RateClass, RateLimit]):
             kind: RateLeases(kind, rate, database) for kind, rate in self._limits.items()
         }
 
-    async def count(self, request: Request, caller: str, roles: Set[str]) -> None:
+    async def count(self, request: Request, caller: Caller, account: UUID | str) -> None:
         """Count a request of its class, and leave the headers about it in its scope.
 
-        Services meter without a limit. Errors: RATE_LIMITED.
+        `account` is the one it acts for, by a name only while nobody has looked that up: an account
+        has its rate once. Services meter without a limit. Errors: RATE_LIMITED.
         """
         kind = class_of(request.method, request.scope["path"])
-        if kind == "metering" and SERVICE in roles:
+        if kind == "metering" and SERVICE in caller.roles:
             return
         try:
-            standing = await self._shared[kind].hit(caller)
+            standing = await self._shared[kind].hit(_name(caller, account))
         except RateLimited as refused:
             standing = Standing(self._limits[kind].amount, 0, refused.fields["retry_after"])
             raise
         finally:
             request.scope[HEADERS] = standing.headers()
+
+    async def count_charge(self, caller: Caller, account: UUID) -> None:
+        """Count a use that a card is charged for at once: it moves money. Errors: RATE_LIMITED."""
+        await self._shared["money"].hit(_name(caller, account))
 
     def __getitem__(self, name: RateClass) -> RateLimit:
         return self._limits[name]
@@ -136,3 +142,9 @@ class RateLimits(Mapping[RateClass, RateLimit]):
 
     def __len__(self) -> int:
         return len(self._limits)
+
+
+def _name(caller: Caller, account: UUID | str) -> str:
+    """Whose rate it is: of an operator's subject for each account, of a customer's in its own."""
+    whose = account.hex if isinstance(account, UUID) else account
+    return f"caller {'*' if caller.operates else ''} {caller.subject} {whose}"

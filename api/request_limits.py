@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import problems
 from api.fast_route import BODY
 from api.rate_limits import HEADERS
+from api.unknown_parameters import repeated
 
 BODY_BYTES: Final = 1_048_576
 WEBHOOK_BODY_BYTES: Final = 262_144
@@ -34,7 +35,8 @@ _CONSTANTS: Final = (b"NaN", b"Infinity")
 class RequestLimitMiddleware:
     """Reads the body up to its limit and passes it on whole; 413 before anything parses it.
 
-    A path or query with a NUL is refused too: no column can store one.
+    A path or query with a NUL is refused too, for no column can store one, and a query in which a
+    parameter comes twice.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -47,6 +49,11 @@ class RequestLimitMiddleware:
         send = _telling_rate(scope, send)
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             await problems.from_code("BAD_REQUEST")(scope, receive, send)
+            return
+        twice = repeated(scope) if scope["query_string"] else None
+        if twice is not None:
+            refusal = problems.problem(400, "BAD_REQUEST", f"{twice} was sent twice")
+            await refusal(scope, receive, send)
             return
         if scope["method"] in {"GET", "HEAD", "OPTIONS"}:
             await self._app(scope, receive, send)

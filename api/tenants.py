@@ -7,6 +7,7 @@ missing ones are looked up each time.
 from collections import OrderedDict
 from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -26,6 +27,7 @@ class Tenant:
     id: UUID
     external_id: str
     is_test: bool
+    opened_at: datetime
 
     @property
     def public_id(self) -> str:
@@ -45,6 +47,10 @@ class Tenants:
         self._known: OrderedDict[str, Tenant] = OrderedDict()
         self._batcher: Batcher[str, Tenant | None] = Batcher(self._look_up)
 
+    def known(self, name: str) -> Tenant | None:
+        """The account with this id or external id, if this process has met it by that name."""
+        return self._known.get(name)
+
     async def find(self, name: str) -> Tenant | None:
         """The account with this id or external id; concurrent look-ups become one query."""
         tenant = self._known.get(name)
@@ -60,7 +66,9 @@ class Tenants:
         if missing:
             async with self._database.operator() as connection:
                 for name, account in (await store.find_all(connection, missing)).items():
-                    tenant = Tenant(account.id, account.external_id, account.is_test)
+                    tenant = Tenant(
+                        account.id, account.external_id, account.is_test, account.created_at
+                    )
                     self._remember(name, tenant)
                     found[name] = tenant
         return found

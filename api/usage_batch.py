@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
+from api import use_times
 from api.auth import SERVICE
 from api.card_usage import charge_rows
-from api.dependencies import Call, check_platform
+from api.dependencies import AccountCall, Call, check_platform
 from api.pricing import Wanted
 from api.problem_codes import CODES, is_temporary, not_found
 from api.tenants import Tenant
@@ -119,12 +120,23 @@ class UsageBatch:
         return uses
 
     async def _allowed(self, uses: dict[int, Use]) -> dict[int, Use]:
-        """Those of the uses whose holds the caller may spend; the others are refused."""
+        """Those of the uses whose holds and times the caller may name; the others are refused."""
         others = await others_holds(uses.values(), self._call)
         strange = [place for place, use in uses.items() if use.hold_id in others]
         refusal = "HOLD_NOT_FOUND", CODES["HOLD_NOT_FOUND"].detail
         self._refused.update(dict.fromkeys(strange, refusal))
+        self._refused.update(await self._too_old(uses))
         return {place: use for place, use in uses.items() if place not in self._refused}
+
+    async def _too_old(self, uses: dict[int, Use]) -> dict[int, Refusal]:
+        """Uses of a customer that it may not date so far back; each is of its own account."""
+        own = None if self._call.caller.operates else self._owners[None]
+        if own is None:
+            return {}
+        places = list(uses)
+        call = AccountCall(self._call.caller, self._call.services, own)
+        found = await use_times.too_old(call, list(uses.values()))
+        return {places[number]: (use_times.TOO_OLD, why) for number, why in found.items()}
 
     def _owner(self, row: UseRow) -> Tenant | Refusal:
         name = self._named(row)

@@ -34,7 +34,7 @@ def refuse_unfit(account: str, roles: Sequence[str], subject: str) -> None:
                 f"{option} {name!r} is no name: 1 to {auth.MAX_CLAIM_CHARS} characters,"
                 " all of them visible"
             )
-    if not auth.roles_fit(set(roles), account):
+    if not auth.roles_fit(roles, account):
         raise UsageError(
             f"the API refuses role {', '.join(roles)} for account {account}:"
             " service and admin are for *, member and billing for one account (--account)"

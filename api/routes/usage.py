@@ -7,7 +7,7 @@ from fastapi import Body, Depends, Header, Request
 from fastapi.responses import Response
 from pydantic import TypeAdapter
 
-from api import usage_batch_parser
+from api import usage_batch_parser, use_times
 from api.auth import MEMBER
 from api.card_usage import charge_now
 from api.dependencies import AccountCall, Call, MemberUse, OperatorGate, gate_headers
@@ -149,6 +149,7 @@ async def record_usage(
     use = use_of(body, call.account.id, call, {})
     if await others_holds([use], call):
         raise not_found("HOLD_NOT_FOUND")
+    await use_times.check(call, use)
     await call.services.prices.need(call.account, body.product_id, body.service_type)
     done = await _recorded(call, use, dry_run=dry_run)
     if done.verdict not in ("recorded", "duplicate"):

@@ -29,6 +29,8 @@ _PATTERNS: Final = (
     re.compile(r"(?i)(?<=password=)\S+|(?<=passwd=)\S+"),
     re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b"),
 )
+_CHECKOUT: Final = re.compile(r"\b(cs_(?:test|live)_\w{4})\w+(?:#\S*)?")
+"""A Stripe Checkout session, by itself or in its address: whoever knows it opens the page."""
 _CARD: Final = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])")
 _NOISY: Final = ("uvicorn.access", "httpx", "httpx2", "httpcore", "httpcore2", "stripe")
 
@@ -75,9 +77,12 @@ def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
 
 
 def clean(text: str) -> str:
-    """`text` without secrets, tokens, mail addresses and card-like numbers."""
+    """`text` without secrets, tokens, mail addresses and card-like numbers; of the id of a payment
+    page its beginning.
+    """
     for pattern in _PATTERNS:
         text = pattern.sub(REDACTED, text)
+    text = _CHECKOUT.sub(r"\1…", text)
     text = _CARD.sub(_card, text)
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
 

@@ -132,3 +132,17 @@ def test_a_line_cannot_be_broken_in_two(lines: io.StringIO) -> None:
 def test_an_endless_text_is_cut(lines: io.StringIO) -> None:
     logging.getLogger("x").info("y" * 100_000)
     assert len(lines.getvalue()) < 10_000
+
+
+@pytest.mark.parametrize("text", [
+    "session cs_test_a1B2c3D4e5F6g7H8i9J0 is open",
+    "go to https://checkout.stripe.com/c/pay/cs_live_a1B2c3D4e5F6#fidkdWxOYHwnPyd1blppbHNg now",
+])  # fmt: skip
+def test_of_a_checkout_session_a_line_has_the_beginning(lines: io.StringIO, text: str) -> None:
+    logging.getLogger("stripe").warning(text)
+    shown = last(lines)["event"]
+    assert "a1B2" in shown
+    assert "c3D4" not in shown
+    assert "fidk" not in shown
+    assert shown.split()[-1] == text.rsplit(maxsplit=1)[-1], "the words behind it stay"
+    assert logs.clean(shown) == shown

@@ -4,7 +4,9 @@ R3].
 Sold terms do not change: a changed plan or price is a new version.
 """
 
-from typing import Any
+from typing import Annotated, Any
+
+from fastapi import Query
 
 from api.dependencies import AdminCall
 from api.pagination import Page
@@ -12,11 +14,12 @@ from api.problems import responses
 from api.routes.base import new_router
 from api.routes.catalog import as_page
 from api.schemas import Answer, Body, KeyPath
-from billing.catalog.plans import service, store
+from billing.catalog.plans import service, store, weighing
 from billing.catalog.plans.changes import Change
 from billing.catalog.plans.schemas import CreditCost, Pack, Plan, Price
 from billing.catalog.plans.spec import CostSpec, PackSpec, PlanSpec
 from billing.catalog.products.schemas import Name
+from billing.core.errors import Conflict
 from billing.money.subscriptions import entitlements
 
 router = new_router("catalog administration")
@@ -45,6 +48,25 @@ class ChangesAnswer(Answer):
         return cls(changes=[change.words for change in changes])
 
 
+AllowLarge = Annotated[
+    bool, Query(alias="allow_large_change", description="Also prices that change by over 50 %.")
+]
+
+
+def demand_small(changes: list[Change], *, allowed: bool) -> list[Change]:
+    """The changes; where a price changes by more than half, only if that is allowed by name.
+
+    Errors: CHANGE_TOO_LARGE, upon which the caller's transaction writes nothing.
+    """
+    large = [] if allowed else weighing.too_large(changes)
+    if large:
+        words = "; ".join(step.words for step in large)
+        raise Conflict(
+            "CHANGE_TOO_LARGE", f"more than half, say allow_large_change if it is meant: {words}"
+        )
+    return changes
+
+
 class DefaultPlanBody(Body):
     """The key of the plan that accounts without an open subscription have; null: none."""
 
@@ -69,12 +91,15 @@ async def list_all_plans(call: AdminCall) -> Page[OfferedPlan]:
     return as_page(OfferedPlan(**plan.model_dump(), prices=_of(plan.key, prices)) for plan in plans)
 
 
-@router.put("/admin/plans/{key}", responses=responses())
-async def put_plan(key: KeyPath, body: PlanSpec, call: AdminCall) -> ChangesAnswer:
+@router.put("/admin/plans/{key}", responses=responses("CHANGE_TOO_LARGE"))
+async def put_plan(
+    key: KeyPath, body: PlanSpec, call: AdminCall, large: AllowLarge = False
+) -> ChangesAnswer:
     """Add a plan or its next version; subscribers keep the version they have."""
     async with call.database.operator() as connection:
         sold = await entitlements.sold(connection)
-        return ChangesAnswer.of_changes(await service.put_plan(connection, key, body, sold))
+        changes = await service.put_plan(connection, key, body, sold)
+        return ChangesAnswer.of_changes(demand_small(changes, allowed=large))
 
 
 @router.get("/admin/credit-packages", responses=responses())
@@ -86,11 +111,14 @@ async def list_all_credit_packages(call: AdminCall) -> Page[OfferedPack]:
     return as_page(OfferedPack(**pack.model_dump(), prices=_of(pack.key, prices)) for pack in packs)
 
 
-@router.put("/admin/credit-packages/{key}", responses=responses())
-async def put_credit_package(key: KeyPath, body: PackSpec, call: AdminCall) -> ChangesAnswer:
+@router.put("/admin/credit-packages/{key}", responses=responses("CHANGE_TOO_LARGE"))
+async def put_credit_package(
+    key: KeyPath, body: PackSpec, call: AdminCall, large: AllowLarge = False
+) -> ChangesAnswer:
     """Add or change a credit pack; purchases that have started keep their terms."""
     async with call.database.operator() as connection:
-        return ChangesAnswer.of_changes(await service.put_pack(connection, key, body))
+        changes = await service.put_pack(connection, key, body)
+        return ChangesAnswer.of_changes(demand_small(changes, allowed=large))
 
 
 @router.get("/admin/credit-costs", responses=responses())
@@ -100,11 +128,14 @@ async def list_credit_costs(call: AdminCall) -> Page[CreditCost]:
         return as_page(await store.costs(connection))
 
 
-@router.put("/admin/credit-costs/{key}", responses=responses())
-async def put_credit_cost(key: KeyPath, body: CostSpec, call: AdminCall) -> ChangesAnswer:
+@router.put("/admin/credit-costs/{key}", responses=responses("CHANGE_TOO_LARGE"))
+async def put_credit_cost(
+    key: KeyPath, body: CostSpec, call: AdminCall, large: AllowLarge = False
+) -> ChangesAnswer:
     """Set the cost of an operation; an inactive row restores the built-in cost."""
     async with call.database.operator() as connection:
-        return ChangesAnswer.of_changes(await service.put_cost(connection, key, body))
+        changes = await service.put_cost(connection, key, body)
+        return ChangesAnswer.of_changes(demand_small(changes, allowed=large))
 
 
 def _of(key: str, prices: list[Price]) -> list[Any]:

@@ -15,7 +15,7 @@ from api.dependencies import AdminCall, account_filter, account_named
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.public_ids import AccountId, encoded
-from api.routes.admin.catalog import ChangesAnswer
+from api.routes.admin.catalog import AllowLarge, ChangesAnswer, demand_small
 from api.routes.base import new_router
 from api.routes.catalog import as_page
 from api.schemas import Answer, Body, KeyPath, OneWord, Text
@@ -87,11 +87,16 @@ async def list_products(call: AdminCall) -> Page[PricedProduct]:
     return as_page(priced)
 
 
-@router.put("/admin/products/{key:path}", responses=responses("METER_NOT_FOUND"))
-async def put_product(key: ProductKey, body: ProductSpec, call: AdminCall) -> ChangesAnswer:
+@router.put(
+    "/admin/products/{key:path}", responses=responses("METER_NOT_FOUND", "CHANGE_TOO_LARGE")
+)
+async def put_product(
+    key: ProductKey, body: ProductSpec, call: AdminCall, large: AllowLarge = False
+) -> ChangesAnswer:
     """Add or change a product; each changed price starts a new version now."""
     async with call.database.operator() as connection:
-        return ChangesAnswer.of_changes(await service.put_product(connection, key, body))
+        changes = await service.put_product(connection, key, body)
+        return ChangesAnswer.of_changes(demand_small(changes, allowed=large))
 
 
 @router.get("/admin/price-overrides", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))

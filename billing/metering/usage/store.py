@@ -371,6 +371,12 @@ def paid_by(query: Select[Any], transaction_id: UUID) -> Select[Any]:
     return query.where(record.id.in_(paid))
 
 
+async def existing(connection: AsyncConnection, record_ids: Collection[UUID]) -> set[UUID]:
+    """Those of these ids that are a record's."""
+    query = select(billing_records.c.id).where(billing_records.c.id.in_(record_ids))
+    return set(await connection.scalars(query))
+
+
 async def account_of(connection: AsyncConnection, record_id: UUID) -> UUID:
     """The account of a record. Errors: BILLING_RECORD_NOT_FOUND."""
     query = select(billing_records.c.account_id).where(billing_records.c.id == record_id)

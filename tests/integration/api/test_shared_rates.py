@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from api.app import create_app
+from api.temporal import connect
 from billing.core.database import open_database
 from billing.platform.rates import store
 from devstack.stack import StackInfo
@@ -21,13 +22,17 @@ READ = "/api/v1/billing/invoices"
 @pytest.fixture
 async def two(stack: StackInfo) -> AsyncIterator[list[httpx2.AsyncClient]]:
     """Two processes, each with connections of its own."""
-    settings = stack_settings(stack, BILLING_RATE_LIMIT=None, BILLING_RATE_LIMIT_READS="120/minute")
+    settings = stack_settings(
+        stack, BILLING_RATE_LIMIT=None, BILLING_RATE_LIMIT_READS="120/minute",
+        BILLING_RATE_LIMIT_MONEY="3/minute",
+    )  # fmt: skip
     async with AsyncExitStack() as opened:
         clients = []
         for _ in range(2):
             database = open_database(settings)
             opened.push_async_callback(database.close)
-            transport = httpx2.ASGITransport(app=create_app(settings, database))
+            app = create_app(settings, database, await connect(settings))
+            transport = httpx2.ASGITransport(app=app)
             client = httpx2.AsyncClient(transport=transport, base_url="http://api")
             clients.append(await opened.enter_async_context(client))
         yield clients
@@ -47,6 +52,57 @@ async def test_two_processes_share_one_rate(api: Api, two: list[httpx2.AsyncClie
     assert (await two[0].get(READ, headers=quiet)).headers["RateLimit-Remaining"] == "119"
     # The other process is told what is left but for the part that the first one keeps.
     assert (await two[1].get(READ, headers=quiet)).headers["RateLimit-Remaining"] == "117"
+
+
+@pytest.mark.parametrize("role", ["member", "service"])
+async def test_an_account_has_one_rate_under_all_of_its_names(
+    api: Api, two: list[httpx2.AsyncClient], role: str
+) -> None:
+    account, busy = await api.new_account(), f"busy-{uuid4()}"
+
+    def named(name: str) -> dict[str, str]:
+        if role == "member":
+            return api.token(name, [role], busy)
+        return api.token("*", [role], busy) | {"X-Account-Id": name}
+
+    for name in (account["id"], account["external_id"]):
+        mine = named(name)
+        answers = [await two[0].get(READ, headers=mine) for _ in range(60)]
+        assert {answer.status_code for answer in answers} == {200}
+    for client in two:
+        refused = await client.get(READ, headers=named(account["id"]))
+        assert refused.status_code == 429
+    assert (await two[0].get(READ, headers=named(f"nobody-{busy}"))).status_code != 429
+
+
+@pytest.mark.parametrize("role", ["billing", "service"])
+async def test_uses_that_a_card_pays_at_once_count_as_money(
+    api: Api, two: list[httpx2.AsyncClient], role: str
+) -> None:
+    account = (await api.new_account())["id"]
+    named = {"account": account} if role == "billing" else {"account": "*"}
+    mine = api.token(**named, roles=[role], subject=f"busy-{uuid4()}") | {"X-Account-Id": account}
+    use = {"product_id": "gpt-4", "usage_amount": "1", "billing_method": "payment_charge"}
+    record, codes = "/api/v1/usage/record", []
+    for _ in range(2):
+        answer = await two[0].post(record, json=use | {"event_id": str(uuid4())}, headers=mine)
+        codes.append(answer.json()["code"])
+    assert codes == ["PAYMENT_CHARGE_NOT_OFFERED"] * 2, "no card is saved"
+    rows = [use | {"event_id": str(uuid4())} for _ in range(3)]
+    batch = await two[1].post("/api/v1/usage/batch", json={"events": rows}, headers=mine)
+    seen = [(row["code"], row["retry"]) for row in batch.json()["results"]]
+    assert seen == [
+        ("PAYMENT_CHARGE_NOT_OFFERED", False), ("RATE_LIMITED", True), ("RATE_LIMITED", True),
+    ]  # fmt: skip
+    refused = await two[0].post(record, json=use | {"event_id": str(uuid4())}, headers=mine)
+    assert (refused.status_code, refused.json()["code"]) == (429, "RATE_LIMITED")
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    process = await two[0].post(
+        "/api/v1/billing/process", json={"billing_id": "bill_1"}, headers=mine
+    )
+    assert process.status_code == 429
+    free = use | {"billing_method": "credit_consumption"}
+    assert (await two[0].post(record, json=free, headers=mine)).status_code != 429
 
 
 async def test_a_window_that_is_over_gives_all_again_and_is_forgotten(api: Api) -> None:

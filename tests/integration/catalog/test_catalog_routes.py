@@ -220,3 +220,32 @@ async def test_only_operators_change_the_catalog(
             assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
         for path in ("/plans", "/credit-packages", "/credit-costs"):
             assert (await api.client.get(f"{ADMIN}{path}", headers=headers)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "dearer"),
+    [
+        ("plans", {"name": "P", "family": "f", "prices": {"month": {"USD": 1000}}},
+         {"prices": {"month": {"USD": 1501}}}),
+        ("credit-packages", {"name": "P", "credits": "10", "prices": {"USD": 1000}},
+         {"prices": {"USD": 499}}),
+        ("credit-costs", {"cost": "10"}, {"cost": "100"}),
+        ("products",
+         {"name": "P", "meter": "api_calls", "service_type": "api_gateway",
+          "prices": {"CREDIT": "0.01"}},
+         {"prices": {"CREDIT": "0.1"}}),
+    ],
+)  # fmt: skip
+async def test_a_price_changes_by_more_than_half_only_if_that_is_said(
+    api: Api, path: str, body: dict[str, Any], dearer: dict[str, Any]
+) -> None:
+    target = f"/{path}/t{uuid4().hex[:10]}"
+    added = await put(api, target, body)
+    assert added.status_code == 200, added.text
+    refused = await put(api, target, body | dearer)
+    assert (refused.status_code, refused.json()["code"]) == (409, "CHANGE_TOO_LARGE")
+    assert " → " in refused.json()["detail"], "it says which price"
+    assert (await put(api, target, body)).json()["changes"] == [], "nothing was changed"
+    meant = await put(api, f"{target}?allow_large_change=true", body | dearer)
+    assert meant.status_code == 200, meant.text
+    assert meant.json()["changes"] != []

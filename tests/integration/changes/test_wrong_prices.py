@@ -17,6 +17,8 @@ WRONG: Any = TERMS | {"prices": {"month": {"USD": 3000}}}
 BODY: Any = {
     "currency": "USD", "wrong_version": 2, "right_version": 1, "reason": "a slip of the pen",
 }  # fmt: skip
+MEANT = "?allow_large_change=true"
+SLIP = f"/admin/plans/slip{MEANT}"
 
 
 async def undo(actors: Actors, *, dry_run: bool = False, **more: Any) -> Json:
@@ -34,9 +36,9 @@ async def sold_for(actors: Actors) -> int:
 
 
 async def test_who_paid_a_wrong_price_is_given_back_what_was_too_much(actors: Actors) -> None:
-    await actors.operate("PUT", "/admin/plans/slip", TERMS)
+    await actors.operate("PUT", SLIP, TERMS)
     before = await begun(actors, "slip")
-    await actors.operate("PUT", "/admin/plans/slip", WRONG)
+    await actors.operate("PUT", SLIP, WRONG)
     paid, moved_on = await begun(actors, "slip"), await begun(actors, "slip")
     await change(moved_on, plan="pro")
 
@@ -71,7 +73,7 @@ async def test_who_paid_a_wrong_price_is_given_back_what_was_too_much(actors: Ac
 
 
 async def test_an_undoing_names_two_prices_that_there_are(actors: Actors) -> None:
-    await actors.operate("PUT", "/admin/plans/slip", TERMS)
+    await actors.operate("PUT", SLIP, TERMS)
     assert (await undo(actors, wrong_version=99))["code"] == "PRICE_NOT_FOUND"
     assert (await undo(actors, right_version=2, dry_run=True))["code"] == "VALIDATION_FAILED"
     unkeyed = await actors.operate("POST", "/admin/plans/slip/undo-price", BODY, status=400)
@@ -80,7 +82,7 @@ async def test_an_undoing_names_two_prices_that_there_are(actors: Actors) -> Non
 
 async def test_the_command_gives_it_back(actors: Actors) -> None:
     for terms in (TERMS, WRONG):
-        await actors.operate("PUT", "/admin/plans/slip-two", terms)
+        await actors.operate("PUT", f"/admin/plans/slip-two{MEANT}", terms)
     paid = await begun(actors, "slip-two")
     words = ("--currency", "USD", "--wrong-version", "2", "--right-version", "1", "--reason", "x")
     command = ("subscription", "undo-price", "slip-two", *words)

@@ -29,6 +29,17 @@ async def test_a_member_reads_what_is_to_be_done_and_no_secret(customer: Custome
         assert (await shown_to(customer, "billing", path))["client_secret"].startswith("pi_")
 
 
+async def test_a_member_reads_no_address_of_a_payment_page(customer: Customer) -> None:
+    bought = await customer.buy(flow="checkout")
+    assert bought["checkout_url"] is not None
+    for path in (f"/billing/purchases/{bought['purchase_id']}", "/billing/purchases"):
+        shown = {}
+        for role in ("member", "billing"):
+            answer = (await customer.call("GET", path, role=role)).json()
+            shown[role] = (answer["data"][0] if "data" in answer else answer)["checkout_url"]
+        assert shown == {"member": None, "billing": bought["checkout_url"]}
+
+
 async def test_the_invoice_of_a_pack_bought_by_hand_says_how_to_pay_it(customer: Customer) -> None:
     begun = await customer.buy("small", "manual")
     invoice = await invoice_of(customer, begun["invoice_id"])

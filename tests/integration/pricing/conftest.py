@@ -82,6 +82,7 @@ class Priced:
 
     async def shop(self, credits: str = "100") -> Shop:
         made = Shop(self.api, await self.api.new_account())
+        await made.opened_before(timedelta(days=400))
         await made.grant(credits)
         return made
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -70,6 +70,12 @@ class Shop:
                 reason="test",
             )
 
+    async def opened_before(self, ago: timedelta) -> None:
+        """Date its opening back: so far back its staff may date uses."""
+        async with self.api.database.operator() as connection:
+            opened = text("UPDATE accounts SET created_at = created_at - :ago WHERE id = :id")
+            await connection.execute(opened, {"ago": ago, "id": self.id})
+
     async def balance(self) -> Decimal:
         return Decimal((await self.get("/billing/credits/balance"))["credits"])
 
@@ -97,10 +103,13 @@ NewShop = Callable[..., Awaitable[Shop]]
 
 @pytest.fixture(scope="session")
 def new_shop(api: Api) -> NewShop:
-    """Makes a shop; `credits` are bought ones."""
+    """Makes a shop that was opened long ago; `credits` are bought ones."""
 
-    async def make(credits: str | None = None, **fields: Any) -> Shop:
+    async def make(
+        credits: str | None = None, opened: timedelta = timedelta(days=400), **fields: Any
+    ) -> Shop:
         shop = Shop(api, await api.new_account(**fields))
+        await shop.opened_before(opened)
         if credits:
             await shop.grant(credits)
         return shop

@@ -118,13 +118,17 @@ async def test_operators_read_and_put_what_is_counted_and_sold(new_shop: NewShop
     ]
     assert (await shop.record("2", product_id=key))["total_cost"] == "2.00"
     dearer = await api.client.put(
-        put, json=body | {"prices": {"CREDIT": {"unit_price": "3"}}}, headers=api.admin()
+        f"{put}?allow_large_change=true",
+        json=body | {"prices": {"CREDIT": {"unit_price": "3"}}},
+        headers=api.admin(),
     )
     assert dearer.json()["changes"] == [
         f"price of product {key} in credits: 1.00 per unit → 3.00 per unit"
     ]
     assert (await shop.record("2", product_id=key))["total_cost"] == "6.00"
-    closed = await api.client.put(put, json=body | {"is_active": False}, headers=api.admin())
+    closed = await api.client.put(
+        f"{put}?allow_large_change=true", json=body | {"is_active": False}, headers=api.admin()
+    )
     assert closed.status_code == 200
     await shop.record("2", status=404, product_id=key)
 

@@ -87,6 +87,10 @@ FORGERIES: dict[str, Callable[[], str]] = {
     "roles unknown": lambda: signed(roles=["root"]),
     "admin of one account": lambda: signed(account_id="shop-1"),
     "member of every account": lambda: signed(roles=["member"]),
+    "two roles of every account": lambda: signed(roles=["admin", "service"]),
+    "operator and member at once": lambda: signed(roles=["admin", "member"]),
+    "operator and stranger at once": lambda: signed(roles=["service", "root"]),
+    "no role of every account": lambda: signed(roles=[]),
     "typ of another kind": lambda: signed({"typ": "logout+jwt"}),
     "no typ": lambda: handmade({"alg": "HS256"}, claims()),
     "jku": lambda: signed({"jku": "http://127.0.0.1:1/keys"}),
@@ -105,6 +109,8 @@ FORGERIES: dict[str, Callable[[], str]] = {
     "not a token": lambda: "letmein",
     "nothing": lambda: "",
 }
+
+NOT_ONE_ROLE = "for all accounts it needs exactly one role, service or admin"
 
 
 def test_there_are_at_least_forty_of_them() -> None:
@@ -171,6 +177,8 @@ async def test_a_remembered_token_still_expires(
         (lambda: signed(sub=...), "a claim is missing"),
         (lambda: signed(sub="line\nbreak"), "it is malformed"),
         (lambda: "x" * 9_000, "it is malformed"),
+        (lambda: signed(roles=["admin", "member"]), NOT_ONE_ROLE),
+        (lambda: signed(roles=["billing"]), NOT_ONE_ROLE),
     ],
 )
 async def test_the_log_says_why_a_token_was_refused_and_the_answer_does_not(

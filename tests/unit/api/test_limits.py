@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import AsyncIterator
+from typing import Annotated
 
 import httpx2
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Query
+from starlette.types import Message
 
 from api.app import create_app
 from api.rate_limits import RateLimit, RateLimited, class_of, may_move_money
-from api.request_limits import json_fault
+from api.request_limits import RequestLimitMiddleware, json_fault
 from tests.unit.api.conftest import lonely_settings
 from tests.unit.api.forging import signed
 
@@ -222,6 +224,8 @@ async def test_a_header_that_decides_and_comes_twice_is_refused(
         ("POST", "/api/v1/usage/batch", "metering"),
         ("POST", "/api/v1/billing/credits/holds/hld_1/capture", "metering"),
         ("POST", "/api/v1/billing/purchases", "money"),
+        ("POST", "/api/v1/billing/process", "money"),
+        ("POST", "/api/v1/billing/calculate", "metering"),
         ("DELETE", "/api/v1/billing/payment-methods/mth_1", "money"),
         ("PUT", "/api/v1/admin/quotas", "reads"),
     ],
@@ -299,9 +303,64 @@ async def test_a_parameter_that_a_route_does_not_take_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/v1/usage/record?dry_run=true&dry_run=false"),
+        ("POST", "/api/v1/usage/record?dry_run=true&dry%5Frun=true"),
+        ("GET", "/api/v1/billing/invoices?limit=1&limit=2"),
+        ("GET", "/health?a=1&a=1"),
+        ("GET", "/nowhere?a=1&b=2&a=3"),
+    ],
+)
+async def test_a_parameter_that_comes_twice_is_refused_everywhere(
+    client: httpx2.AsyncClient, method: str, path: str
+) -> None:
+    answer = await client.request(method, path, headers=authorized())
+    assert (answer.status_code, answer.json()["code"]) == (400, "BAD_REQUEST")
+    assert "twice" in answer.json()["detail"]
+
+
+async def test_a_parameter_that_is_a_list_may_come_twice() -> None:
+    app = FastAPI()
+
+    @app.get("/things/{name}")
+    async def things(name: str, id: Annotated[list[str], Query()], one: str = "") -> list[str]:
+        return [name, one, *id]
+
+    app.add_middleware(RequestLimitMiddleware)
+    async with _client(app) as client:
+        assert (await client.get("/things/x?id=1&id=2&one=3")).json() == ["x", "3", "1", "2"]
+        assert (await client.get("/things/x?id=1&one=2&one=3")).status_code == 400
+        assert (await client.get("/others/x?id=1&id=2")).status_code == 400
+
+
+@pytest.mark.parametrize("hosts", [[], ["billing.example", "billing.example"], ["a", "b"]])
+@pytest.mark.parametrize("path", ["/health", "/api/v1/info", "/nowhere"])
+async def test_a_request_names_its_host_once(app: FastAPI, path: str, hosts: list[str]) -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    named = [(b"host", host.encode()) for host in hosts]
+    scope = {
+        "type": "http", "method": "GET", "path": path, "raw_path": path.encode(),
+        "query_string": b"", "headers": named, "scheme": "http", "http_version": "1.1",
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "root_path": "",
+    }  # fmt: skip
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert json.loads(sent[1]["body"])["code"] == "BAD_REQUEST"
+
+
+@pytest.mark.parametrize(
     ("method", "path", "stops"),
     [
         ("POST", "/api/v1/billing/purchases", True),
+        ("POST", "/api/v1/billing/process", True),
         ("POST", "/api/v1/admin/payments/pay_1/refund", True),
         ("GET", "/api/v1/billing/purchases", False),
         ("POST", "/api/v1/usage/record", False),

@@ -52,7 +52,7 @@ def examples(operation: dict[str, Any]) -> dict[str, int]:
 
 def test_a_refused_row_of_a_batch_says_whether_it_may_come_again() -> None:
     assert "retry" in DOCUMENT["components"]["schemas"]["RowAnswer"]["properties"]
-    assert is_temporary("PRICING_UNAVAILABLE")
+    assert all(map(is_temporary, ("PRICING_UNAVAILABLE", "RATE_LIMITED")))
     assert not any(map(is_temporary, ("QUOTA_EXCEEDED", "EVENT_TOO_OLD", "INSUFFICIENT_CREDITS")))
 
 

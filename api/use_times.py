@@ -1,0 +1,63 @@
+"""The time by which a customer's own token may date a use back.
+
+Quotas, budgets and prices of another day are those of the other day, so only operators bring in a
+history.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from api.dependencies import AccountCall
+from api.user_scope import only_user
+from billing.core import clock
+from billing.core.errors import Invalid
+from billing.metering.usage import store
+from billing.metering.usage.schemas import Use
+
+TOO_OLD: Final = "EVENT_TOO_OLD"
+MEMBER_BACK: Final = timedelta(minutes=5)
+BEFORE_THE_ACCOUNT: Final = "occurred_at: before the account was opened"
+LATE_FOR_A_MEMBER: Final = "occurred_at: more than 5 minutes ago, which needs the role billing"
+
+
+async def too_old(call: AccountCall, uses: Sequence[Use]) -> dict[int, str]:
+    """Those of the account's uses that the caller may not date so far back: by place, with why.
+
+    A use that has its record is none of them: sent again it answers as it did.
+    """
+    dated = [(place, use.at) for place, use in enumerate(uses) if use.at is not None]
+    if call.caller.operates or not dated:
+        return {}
+    recent = await _now(call) - MEMBER_BACK if only_user(call) is not None else None
+    found = {
+        place: reason
+        for place, at in dated
+        if (reason := _refusal(at, call.account.opened_at, recent)) is not None
+    }
+    if not found:
+        return {}
+    ids = {place: UUID(hex=key) for place in found if (key := uses[place].record_id)}
+    async with call.transaction() as connection:
+        known = await store.existing(connection, ids.values())
+    return {place: reason for place, reason in found.items() if ids.get(place) not in known}
+
+
+async def check(call: AccountCall, use: Use) -> None:
+    """Refuse a use that the caller may not date so far back. Errors: EVENT_TOO_OLD."""
+    for reason in (await too_old(call, [use])).values():
+        raise Invalid(TOO_OLD, reason)
+
+
+async def _now(call: AccountCall) -> datetime:
+    if not call.account.is_test:  # only those have a clock of their own
+        return clock.real_now()
+    async with call.transaction() as connection:
+        return await clock.now(connection, call.account.id)
+
+
+def _refusal(at: datetime, opened_at: datetime, recent: datetime | None) -> str | None:
+    if at < opened_at:
+        return BEFORE_THE_ACCOUNT
+    return LATE_FOR_A_MEMBER if recent is not None and at < recent else None

@@ -22,7 +22,9 @@ async def sell(shop: Shop, tiers: list[dict[str, str]], product: str | None = No
         "prices": {"CREDIT": terms},
     }  # fmt: skip
     put = await shop.api.client.put(
-        f"{V1}/admin/products/{product}", json=body, headers=shop.api.admin()
+        f"{V1}/admin/products/{product}?allow_large_change=true",
+        json=body,
+        headers=shop.api.admin(),
     )
     assert put.status_code == 200, put.text
     return product

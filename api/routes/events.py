@@ -19,7 +19,7 @@ router = new_router("events")
 
 
 class EventAnswer(Answer):
-    """One event; `seq` counts an account's events without a gap, `data` is as its type has it."""
+    """One event; `seq` rises from event to event of an account, `data` is as its type has it."""
 
     event_id: Annotated[str, encoded(ids.EVENT)] = Field(validation_alias="id")
     seq: int
@@ -37,16 +37,21 @@ class EventsAnswer(Answer):
     has_more: bool
 
 
-@router.get("/billing/events", responses=responses("MERCHANT_NOT_FOUND"))
+@router.get("/billing/events", responses=responses("MERCHANT_NOT_FOUND", "EVENTS_REWOUND"))
 async def list_events(
     call: BillingCall,
     after: Annotated[int, Query(ge=0, le=2**62, description="The last `seq` you know.")] = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = MAX_LIMIT,
     type: OneWord = None,
 ) -> EventsAnswer:
-    """Events behind a number, oldest first; none comes later with a lower one."""
+    """Events behind a number, oldest first; none comes later with a lower one.
+
+    A number that no event has is refused with the one to go on from (`next_after`): the database
+    was restored to an earlier point.
+    """
     query = store.listing(call.account.id, after=after, type=type).limit(limit + 1)
     async with call.transaction() as connection:
+        await store.refuse_rewound(connection, call.account.id, after)
         found = (await connection.execute(query)).mappings().all()
     shown = [EventAnswer.of(row) for row in found[:limit]]
     return EventsAnswer(

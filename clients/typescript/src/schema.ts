@@ -2019,6 +2019,9 @@ export interface paths {
         /**
          * List Events
          * @description Events behind a number, oldest first; none comes later with a lower one.
+         *
+         *     A number that no event has is refused with the one to go on from (`next_after`): the database
+         *     was restored to an earlier point.
          */
         get: operations["list_events"];
         put?: never;
@@ -5756,7 +5759,7 @@ export interface components {
         };
         /**
          * EventAnswer
-         * @description One event; `seq` counts an account's events without a gap, `data` is as its type has it.
+         * @description One event; `seq` rises from event to event of an account, `data` is as its type has it.
          */
         EventAnswer: {
             /** Event Id */

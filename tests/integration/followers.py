@@ -9,7 +9,7 @@ PATH = "/billing/events"
 
 @dataclass
 class Follower:
-    """What was told to it, by number."""
+    """It keeps what it was told by number."""
 
     customer: Customer
     after: int = 0

@@ -10,7 +10,7 @@ from billing.core import ids
 from cli import counter_repair
 from cli import rebuild as rebuilding
 from devstack.options import ChildName
-from tests.drill import customers, machine
+from tests.drill import backups, customers, machine
 from tests.drill.rehearsal import Act, Incident
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.api_app import stack_settings
@@ -283,5 +283,9 @@ INCIDENTS: Final = (
     Incident(
         "the disk is nearly full", "disk", "GiB are free", machine.fill_disk, machine.make_room,
         "make room",
+    ),
+    Incident(
+        "an entry of the audit was rewritten", "books", "no entry of the audit was rewritten",
+        backups.AUDIT.rewritten, backups.AUDIT.from_backup, "restore of the backup",
     ),
 )  # fmt: skip

@@ -288,4 +288,8 @@ INCIDENTS: Final = (
         "an entry of the audit was rewritten", "books", "no entry of the audit was rewritten",
         backups.AUDIT.rewritten, backups.AUDIT.from_backup, "restore of the backup",
     ),
+    Incident(
+        "a backup was restored", "parking", "restored to the backup", backups.REWOUND.restored,
+        backups.REWOUND.gone_on, "reconcile, rebuild, unpark",
+    ),
 )  # fmt: skip

@@ -6,7 +6,7 @@ Every flaw of a token leads to the same 401, which does not say what was wrong; 
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -206,7 +206,7 @@ def _caller(claims: dict[str, Any]) -> Caller:
 
 
 def roles_fit(roles: Sequence[str], account: str) -> bool:
-    """True for a token of an operator, who has one role for all accounts (`*`), or of one account."""
+    """True for a token of an operator, with one role for all accounts (`*`), or of one account."""
     known = ROLES.intersection(roles)
     if account == ANY_ACCOUNT:
         return len(known) == 1 and known <= OPERATORS

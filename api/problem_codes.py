@@ -49,6 +49,9 @@ CODES: Final[dict[str, Problem]] = {
     "TEST_ACCOUNT_ON_LIVE_KEY": Problem(409, "a live Stripe key has no test accounts"),
     "CLOCK_NEEDS_TEST_ACCOUNT": Problem(409, "only a test account may have a clock of its own"),
     "CLOCK_BACKWARDS": Problem(422, "a clock only moves forward"),
+    "EVENTS_REWOUND": Problem(
+        409, "no event has the number 57; the database was restored: go on after 41"
+    ),
     # Catalog, credits, trials, purchases
     "INVALID_TAX_ID": Problem(422, "this is no VAT id of a country of the EU"),
     "INVALID_COUPON": Problem(400, "it is no longer valid"),

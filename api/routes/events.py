@@ -21,7 +21,7 @@ router = new_router("events")
 
 
 class EventAnswer(Answer):
-    """One event; `seq` counts an account's events without a gap, `data` is as its type has it."""
+    """One event; `seq` rises from event to event of an account, `data` is as its type has it."""
 
     event_id: Annotated[str, encoded(ids.EVENT)] = Field(validation_alias="id")
     seq: int
@@ -39,7 +39,10 @@ class EventsAnswer(Answer):
     has_more: bool
 
 
-@router.get("/billing/events", responses=responses("MERCHANT_NOT_FOUND", "INVALID_EVENT_TYPE"))
+@router.get(
+    "/billing/events",
+    responses=responses("MERCHANT_NOT_FOUND", "INVALID_EVENT_TYPE", "EVENTS_REWOUND"),
+)
 async def list_events(
     call: BillingCall,
     after: Annotated[int, Query(ge=0, le=2**62, description="The last `seq` you know.")] = 0,
@@ -48,13 +51,15 @@ async def list_events(
 ) -> EventsAnswer:
     """Events behind a number, oldest first; none comes later with a lower one.
 
-    `type` is a whole type, such as `evt.billing.credits.purchased`; `docs/events.md` has all, with
-    the fields of their `data`.
+    A number that no event has is refused with the one to go on from (`next_after`): the database
+    was restored to an earlier point. `type` is a whole type, such as `evt.billing.credits.purchased`;
+    `docs/events.md` has all, with the fields of their `data`.
     """
     if type is not None and type not in KINDS:
         raise Invalid("INVALID_EVENT_TYPE", f"{type} is no type of event: docs/events.md names all")
     query = store.listing(call.account.id, after=after, type=type).limit(limit + 1)
     async with call.transaction() as connection:
+        await store.refuse_rewound(connection, call.account.id, after)
         found = (await connection.execute(query)).mappings().all()
     shown = [EventAnswer.of(row) for row in found[:limit]]
     return EventsAnswer(

@@ -277,7 +277,7 @@ class Settings(BaseSettings):
         )
         yield (
             not self.return_url_hosts,
-            "set BILLING_RETURN_URL_HOSTS to hosts that payers return to",
+            "set BILLING_RETURN_URL_HOSTS to where payers return",
         )
         yield self.stripe_api_base is not None, "unset STRIPE_API_BASE: it names a stand-in"
         yield self.profile == "test", "unset BILLING_PROFILE=test"

@@ -16,3 +16,4 @@ REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON alembic_version FROM billing_app, bil
 -- Parking is begun and ended by an operator's command alone.
 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON parkings FROM billing_app;
 REVOKE DELETE, TRUNCATE ON parkings FROM billing_operator;
+REVOKE INSERT ON skipped_events FROM billing_app;

@@ -10,6 +10,7 @@ from billing.core import ids
 from cli import counter_repair
 from cli import rebuild as rebuilding
 from devstack.options import ChildName
+from tests.drill import backups, customers, machine
 from tests.drill.rehearsal import Act, Incident
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.api_app import stack_settings
@@ -246,5 +247,49 @@ INCIDENTS: Final = (
     Incident(
         "an event of another system", "parked events", "evt_of_another_shop", park, dismiss,
         "dismiss it",
+    ),
+    Incident(
+        "a price is a tenth of the right one", "audit, list of subscriptions", "price_version 2",
+        customers.WRONG_PRICE.plant, customers.WRONG_PRICE.mend,
+        "billing subscription undo-price", customers.WRONG_PRICE.look,
+    ),
+    Incident(
+        "a catalog with a slip of the pen", "billing catalog apply", "--allow-large-change",
+        customers.LARGE_STEP.plant, customers.LARGE_STEP.mend, "nothing: it was refused",
+        customers.LARGE_STEP.look,
+    ),
+    Incident(
+        "too many credits were used", "explain", "gpt-4 by ann",
+        customers.CREDITS_USED.plant, customers.CREDITS_USED.mend, "/admin/credits/adjust",
+        customers.CREDITS_USED.look,
+    ),
+    Incident(
+        "a customer asks for patience", "/admin/dunning", "dunning open",
+        customers.PAUSED.plant, customers.PAUSED.mend, "billing steer pause-dunning, then retry",
+        customers.PAUSED.look,
+    ),
+    Incident(
+        "a bank declines every card", "mass declines", "soft", customers.decline_many,
+        customers.take_many, "itself, when most are taken",
+    ),
+    Incident(
+        "tokens are signed with the old key", "the log", "a token was refused",
+        machine.TOKENS.plant, machine.TOKENS.mend, "JWT_SECRET=new,old", machine.TOKENS.look,
+    ),
+    Incident(
+        "a port is taken", "make up", "is taken: end the program that uses it, or set",
+        machine.PORT.plant, machine.PORT.mend, "the setting that it names", machine.PORT.look,
+    ),
+    Incident(
+        "the disk is nearly full", "disk", "GiB are free", machine.fill_disk, machine.make_room,
+        "make room",
+    ),
+    Incident(
+        "an entry of the audit was rewritten", "books", "no entry of the audit was rewritten",
+        backups.AUDIT.rewritten, backups.AUDIT.from_backup, "restore of the backup",
+    ),
+    Incident(
+        "a backup was restored", "parking", "restored to the backup", backups.REWOUND.restored,
+        backups.REWOUND.gone_on, "reconcile, rebuild, unpark",
     ),
 )  # fmt: skip

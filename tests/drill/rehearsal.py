@@ -21,6 +21,7 @@ from tests.integration.api_app import stack_settings
 WITHIN_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 1.0
 Act = Callable[[Actors], Awaitable[None]]
+Look = Callable[[Actors], Awaitable[str]]
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,12 @@ class Incident:
     sign: str | None
     """The doctor's sign that finds it; None: it mends itself before anybody has to know."""
     words: str
-    """Part of what the sign says."""
+    """Part of what the sign says, or the look."""
     plant: Act
     mend: Act
     by: str
+    look: Look | None = None
+    """The words that somebody reads who was told, where no sign knows; `sign` names the place."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,11 @@ async def _go_through(actors: Actors, settings: Settings, incident: Incident) ->
     await incident.plant(actors)
     found, said = None, ""
     if incident.sign is not None:
-        seen = await _until(actors, settings, lambda seen: incident.sign in _ill(seen))
-        if seen is None:
+        heard = await _found(actors, settings, incident, incident.sign)
+        if heard is None:
             await incident.mend(actors)
             return Done(incident, fault=f"no sign of it within {WITHIN_SECONDS:.0f} s")
-        found, said = monotonic() - began, _ill(seen)[incident.sign]
+        found, said = monotonic() - began, heard
         if incident.words not in said:
             await incident.mend(actors)
             return Done(incident, found, said, fault=f"{incident.words!r} is not said")
@@ -80,6 +83,14 @@ async def _go_through(actors: Actors, settings: Settings, incident: Incident) ->
     well = await _until(actors, settings, lambda seen: not _ill(seen))
     fault = None if well is not None else f"not well again within {WITHIN_SECONDS:.0f} s"
     return Done(incident, found, said, monotonic() - began, fault)
+
+
+async def _found(actors: Actors, settings: Settings, incident: Incident, sign: str) -> str | None:
+    """The words by which it is found; None: nothing told of it in time."""
+    if incident.look is not None:
+        return await incident.look(actors)
+    seen = await _until(actors, settings, lambda seen: sign in _ill(seen))
+    return None if seen is None else _ill(seen)[sign]
 
 
 def _ill(seen: Sequence[Sign]) -> dict[str, str]:

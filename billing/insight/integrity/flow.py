@@ -28,10 +28,14 @@ QUERIES: Final[dict[str, str]] = {
     "outbox_numbers": """
         SELECT b.account_id, public_id('acc', b.account_id) AS subject
         FROM credit_balances b
-        LEFT JOIN (SELECT account_id, count(*) AS events, min(seq) AS first, max(seq) AS last
-                   FROM events GROUP BY account_id) e USING (account_id)
-        WHERE coalesce(e.events, 0) <> b.event_seq OR coalesce(e.last, 0) <> b.event_seq
-           OR e.first <> 1
+        LEFT JOIN (
+            SELECT account_id, max(seq) AS last,
+                   bool_and(seq - 1 = before OR EXISTS (
+                       SELECT FROM skipped_events WHERE last_number = seq - 1)) AS whole
+            FROM (SELECT account_id, seq, coalesce(lag(seq) OVER numbered, 0) AS before
+                  FROM events WINDOW numbered AS (PARTITION BY account_id ORDER BY seq)) n
+            GROUP BY account_id) e USING (account_id)
+        WHERE coalesce(e.last, 0) <> b.event_seq OR NOT e.whole
     """,
     "matters_started": """
         SELECT m.account_id, m.workflow_id AS subject

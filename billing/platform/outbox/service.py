@@ -31,7 +31,8 @@ _WRITE = Prepared(
             actor text, action text, subject text, data jsonb, correlation_id text,
             at timestamptz, real_at timestamptz)
     ), numbered AS (
-        UPDATE credit_balances SET event_seq = event_seq + CAST(:many AS int)
+        UPDATE credit_balances SET event_seq = CAST(:many AS int)
+            + greatest(event_seq, (SELECT max(last_number) FROM skipped_events))
         WHERE account_id = :account_id
         RETURNING event_seq - CAST(:many AS int) AS before
     ), published AS (

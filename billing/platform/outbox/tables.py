@@ -18,3 +18,16 @@ events = c.table(
     Unique("account_id", "seq"),
     c.index("ix_events_unpublished", "created_at", where="published_at IS NULL"),
 )
+
+# Numbers that no event of any account gets: they may have been given before a restore.
+skipped_events = c.table(
+    "skipped_events",
+    c.row_id(),
+    c.bigint("first_number"),
+    c.bigint("last_number"),
+    c.text("reason"),
+    c.instant("at"),
+    Unique("last_number"),
+    c.check("first_number <= last_number", name="at_least_one"),
+    info={"append_only": True},
+)

@@ -13,6 +13,7 @@ from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.core.errors import Unavailable
 from billing.platform.audit import service as audit
+from billing.platform.outbox import skipped
 from billing.platform.parking import store
 from billing.platform.parking.schemas import Parking
 
@@ -41,7 +42,10 @@ class Barrier:
 
 
 async def park(connection: AsyncConnection, reason: str) -> Parking:
-    """Park, or find it parked already."""
+    """Park, or find it parked already; the numbers of events jump.
+
+    A backup does not know which were given after it, so that none of them may be given again.
+    """
     known = await store.current(connection)
     if known is not None:
         return known
@@ -51,6 +55,7 @@ async def park(connection: AsyncConnection, reason: str) -> Parking:
         connection, account_id=None, action="parking.began", subject="parking", at=now,
         reason=reason,
     )  # fmt: skip
+    await skipped.skip(connection, reason, now)
     return begun
 
 

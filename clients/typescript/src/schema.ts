@@ -2020,8 +2020,9 @@ export interface paths {
          * List Events
          * @description Events behind a number, oldest first; none comes later with a lower one.
          *
-         *     `type` is a whole type, such as `evt.billing.credits.purchased`; `docs/events.md` has all, with
-         *     the fields of their `data`.
+         *     A number that no event has is refused with the one to go on from (`next_after`): the database
+         *     was restored to an earlier point. `type` is a whole type, such as `evt.billing.credits.purchased`;
+         *     `docs/events.md` has all, with the fields of their `data`.
          */
         get: operations["list_events"];
         put?: never;
@@ -5793,7 +5794,7 @@ export interface components {
         };
         /**
          * EventAnswer
-         * @description One event; `seq` counts an account's events without a gap, `data` is as its type has it.
+         * @description One event; `seq` rises from event to event of an account, `data` is as its type has it.
          */
         EventAnswer: {
             /** Event Id */
@@ -7862,7 +7863,8 @@ export interface components {
          * OverduePart
          * @description An invoice in recovery: `amount_cents` is what was owed before, and is tried or forgiven.
          *
-         *     `result` of a retry is that of its try, once it was made: succeeded, declined, or pending.
+         *     All else is as it stands after the act. `result` of a retry is that of its try: succeeded,
+         *     declined, or pending while nobody knows; null where the card was not tried within ten seconds.
          */
         OverduePart: {
             /** Invoice Id */

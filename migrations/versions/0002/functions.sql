@@ -557,6 +557,26 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION credit_publish(
+    p_account_id uuid, p_type text, p_data jsonb, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    WITH numbered AS (
+        UPDATE credit_balances SET event_seq = 1
+            + greatest(event_seq, (SELECT max(last_number) FROM skipped_events))
+        WHERE account_id = p_account_id
+        RETURNING event_seq
+    )
+    INSERT INTO events (id, account_id, seq, type, data, occurred_at, created_at)
+    SELECT
+        uuidv7(), p_account_id, event_seq, 'evt.billing.' || p_type,
+        jsonb_build_object('account_id', public_id('acc', p_account_id)) || p_data,
+        p_at, clock_timestamp()
+    FROM numbered;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION credit_release_lots(
     p_account_id uuid, p_hold_id uuid, p_keep numeric, p_at timestamptz)
 RETURNS numeric
@@ -1911,6 +1931,36 @@ AS $$
     SELECT account_watch(p_account_id, p_at + usage_overdue_after(), p_at);
 $$;
 
+CREATE OR REPLACE FUNCTION usage_notify_threshold(
+    p_account_id uuid, p_alert usage_threshold_alert, p_at timestamptz,
+    p_type text DEFAULT 'evt.billing.usage.threshold_reached')
+RETURNS void
+LANGUAGE sql AS $$
+    WITH noted AS (
+        INSERT INTO usage_alerts (
+            id, account_id, subject, meter, owner, threshold, window_start, limit_amount,
+            used_amount, created_at)
+        VALUES (uuidv7(), p_account_id, p_alert.subject, p_alert.meter, p_alert.owner,
+            p_alert.percent, p_alert.window_start, p_alert.limit_amount, p_alert.used_amount, p_at)
+        ON CONFLICT DO NOTHING
+        RETURNING id
+    ), numbered AS (
+        UPDATE credit_balances SET event_seq = 1
+            + greatest(event_seq, (SELECT max(last_number) FROM skipped_events))
+        WHERE account_id = p_account_id AND EXISTS (SELECT 1 FROM noted)
+        RETURNING event_seq
+    )
+    INSERT INTO events (id, account_id, seq, type, data, occurred_at, created_at)
+    SELECT uuidv7(), p_account_id, event_seq, p_type,
+        jsonb_build_object(
+            'account_id', public_id('acc', p_account_id), 'meter', p_alert.meter,
+            'subject', p_alert.subject, 'owner', p_alert.owner,
+            'threshold_percent', p_alert.percent, 'limit', public_decimal(p_alert.limit_amount),
+            'used', public_decimal(p_alert.used_amount), 'window_start', p_alert.window_start),
+        p_at, clock_timestamp()
+    FROM numbered
+$$;
+
 CREATE OR REPLACE FUNCTION usage_open_period(p_account_id uuid, p_at timestamptz) RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -2180,6 +2230,36 @@ LANGUAGE sql STABLE AS $$
             SELECT start_at FROM usage_periods
             WHERE account_id = p_account_id AND end_at > p_since
                 AND (start_at < p_start OR carried_since = p_since)))
+$$;
+
+CREATE OR REPLACE FUNCTION usage_publish_records(p_records usage_rated[]) RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    WITH numbered AS (
+        UPDATE credit_balances AS b SET event_seq = r.uses
+            + greatest(b.event_seq, (SELECT max(last_number) FROM skipped_events))
+        FROM (SELECT account_id, count(*) AS uses FROM unnest(p_records) GROUP BY 1) AS r
+        WHERE b.account_id = r.account_id
+        RETURNING b.account_id, b.event_seq - r.uses AS before
+    )
+    INSERT INTO events (id, account_id, seq, type, data, occurred_at, created_at)
+    SELECT uuidv7(), r.account_id,
+        n.before + row_number() OVER (PARTITION BY r.account_id ORDER BY (r.use).place),
+        'evt.billing.usage.recorded',
+        jsonb_build_object(
+            'account_id', public_id('acc', r.account_id),
+            'billing_id', public_id('bill', (r.use).id),
+            'event_id', (r.use).event_id, 'user_id', (r.use).user_id,
+            'organization_id', (r.use).organization_id, 'product_id', (r.kind).product_id,
+            'service_type', (r.kind).service_type, 'feature_type', (r.kind).feature_type,
+            'meter', r.meter, 'usage_amount', public_decimal((r.use).amount),
+            'total_amount', public_decimal(r.total_amount), 'currency', r.currency,
+            'billing_method', r.billing_method, 'billing_status', r.billing_status,
+            'occurred_at', r.occurred_at),
+        r.created_at, clock_timestamp()
+    FROM unnest(p_records) AS r
+    JOIN numbered AS n ON n.account_id = r.account_id
 $$;
 
 CREATE OR REPLACE FUNCTION usage_rate_uses(

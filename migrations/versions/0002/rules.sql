@@ -16,6 +16,10 @@ ALTER TABLE quota_slices FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON quota_slices
     USING (strpos(NULLIF(current_setting('app.accounts', true), ''), account_id::text) > 0);
 
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON skipped_events
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+REVOKE UPDATE, DELETE, TRUNCATE ON skipped_events FROM billing_app, billing_operator;
+
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON skipped_numbers
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 REVOKE UPDATE, DELETE, TRUNCATE ON skipped_numbers FROM billing_app, billing_operator;

@@ -116,6 +116,17 @@ CREATE UNLOGGED TABLE rate_windows (
     CONSTRAINT pk_rate_windows PRIMARY KEY (name)
 );
 
+CREATE TABLE skipped_events (
+    id UUID NOT NULL,
+    first_number BIGINT NOT NULL,
+    last_number BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_skipped_events PRIMARY KEY (id),
+    CONSTRAINT uq_skipped_events_last_number UNIQUE (last_number),
+    CONSTRAINT ck_skipped_events_at_least_one CHECK (first_number <= last_number)
+);
+
 CREATE TABLE skipped_numbers (
     id UUID NOT NULL,
     series TEXT NOT NULL,

@@ -20,13 +20,30 @@ async def test_pages_have_every_event_once_in_the_order_of_their_numbers(actors:
     customer = await actors.customer()
     await customer.bought("small")
     found = await followed(customer, 2)
-    assert [one["seq"] for one in found] == list(range(1, len(found) + 1))
+    first = found[0]["seq"]
+    assert [one["seq"] for one in found] == list(range(first, first + len(found)))
     assert [one["type"] for one in found] == await customer.published()
     assert "evt.billing.credits.purchased" in {one["type"] for one in found}
     assert all(one["event_id"].startswith("evt_") for one in found)
     last = found[-1]["seq"]
     rest = await customer.ask("GET", f"{PATH}?after={last}", status=200)
     assert rest == {"data": [], "next_after": last, "has_more": False}
+
+
+async def test_a_number_that_no_event_has_is_refused_with_the_one_to_go_on_from(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    found = await followed(customer, 100)
+    last = found[-1]["seq"]
+    refused = await customer.refused("EVENTS_REWOUND", "GET", f"{PATH}?after={last + 3}")
+    assert (refused["status"], refused["next_after"]) == (409, last)
+    again = await customer.ask("GET", f"{PATH}?after={refused['next_after']}", status=200)
+    assert (again["data"], again["next_after"]) == ([], last)
+    newcomer = await actors.customer()
+    refused = await newcomer.refused("EVENTS_REWOUND", "GET", f"{PATH}?after={10**18}&type=x")
+    assert refused["next_after"] < 10**18
 
 
 async def test_events_of_one_type_are_picked_and_another_account_has_its_own(

@@ -147,7 +147,9 @@ DAMAGE: Final[dict[str, str]] = {
     "inbox_handled": f"""
         UPDATE stripe_webhook_events SET status = 'received',
                received_at = received_at - interval '1 hour' WHERE {MINE}""",
-    "outbox_numbers": f"DELETE FROM events WHERE {MINE} AND seq = 2",
+    "outbox_numbers": f"""
+        DELETE FROM events
+        WHERE {MINE} AND seq = (SELECT min(seq) + 1 FROM events WHERE {MINE})""",
     "matters_started": f"""
         UPDATE matters SET started_at = NULL, woken_at = woken_at - interval '1 hour'
         WHERE {MINE} AND kind = 'subscription'""",

@@ -49,5 +49,40 @@ async def test_nothing_moves_money_while_billing_is_parked(
     code, said = await billing(actors, "unpark")
     assert (code, "money may move again" in said) == (0, True), said
     await customer.until_purchase(begun["purchase_id"], "completed")
-    trail = await actors.sql("SELECT action FROM billing_audit WHERE subject = 'parking'")
-    assert [row["action"] for row in trail] == ["parking.began", "parking.ended"]
+    trail = await actors.sql(
+        "SELECT action FROM billing_audit WHERE subject = 'parking' ORDER BY id DESC LIMIT 2"
+    )
+    assert [row["action"] for row in trail] == ["parking.ended", "parking.began"]
+
+
+@pytest.mark.usefixtures("unparked")
+async def test_no_number_of_an_event_is_given_again_after_a_parking(
+    actors: Actors, customer: Customer
+) -> None:
+    await customer.bought("small")
+    last = (await customer.ask("GET", "/billing/events"))["next_after"]
+    for word in ("first", "again"):
+        code, said = await billing(actors, "park", "--reason", word)
+        assert code == 0, said
+    gaps = await actors.sql("SELECT * FROM skipped_events WHERE reason IN ('first', 'again')")
+    assert [gap["reason"] for gap in gaps] == ["first"], "a parking that goes on jumps once"
+    assert gaps[0]["first_number"] > last
+    await billing(actors, "unpark")
+    use = {"product_id": "gpt-4", "usage_amount": "1"}
+    await customer.ask("POST", "/usage/record", use, status=201)
+    await customer.bought("small")
+    newcomer = await actors.customer()
+    await newcomer.bought("small")
+
+    lost = f"/billing/events?after={last + 5}"
+    assert (await customer.refused("EVENTS_REWOUND", "GET", lost))["next_after"] == last
+    assert (await newcomer.refused("EVENTS_REWOUND", "GET", lost))["next_after"] == 0
+    for one, known in ((customer, last), (newcomer, 0)):
+        page = await one.ask("GET", f"/billing/events?after={known}", status=200)
+        behind = gaps[0]["last_number"] + 1
+        assert [event["seq"] for event in page["data"]] == list(
+            range(behind, behind + len(page["data"]))
+        )
+        assert {"evt.billing.credits.purchased"} <= {event["type"] for event in page["data"]}
+        report = await actors.operate("GET", f"/admin/integrity?account={one.id}")
+        assert report["ok"], report

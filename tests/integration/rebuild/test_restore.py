@@ -13,6 +13,7 @@ import pytest
 
 from devstack.binaries import postgres_bin
 from tests.integration.actors import API, Actors, Customer, Json, wait_for
+from tests.integration.followers import Follower
 from tests.integration.rebuild.conftest import billing
 
 pytestmark = pytest.mark.slow
@@ -124,6 +125,13 @@ async def go_on(shop: Shop) -> Customer:
     return stranger
 
 
+async def follow(followers: list[Follower]) -> None:
+    """Each hears all that there is, and that is all there is."""
+    for one in followers:
+        await one.go_on()
+        assert await one.missed() == [], one.customer
+
+
 async def test_a_restored_database_learns_what_was_charged_since(
     actors: Actors, tmp_path: Path
 ) -> None:
@@ -131,6 +139,8 @@ async def test_a_restored_database_learns_what_was_charged_since(
     await tool(actors, "pg_dump", "--format=custom", f"--file={backup}", "{database}")
     stranger = await go_on(shop)
     *_, renewed = await shop.renewing.invoices()
+    followers = [Follower(one) for one in vars(shop).values() if isinstance(one, Customer)]
+    await follow(followers)
     charged = await charges(shop)
     assert charged["renewing"] == [4900, 4900]
     await restore(actors, backup)
@@ -169,5 +179,7 @@ async def test_a_restored_database_learns_what_was_charged_since(
     assert await on_balance(shop.renewing) == 0, "the month is paid with what was charged for it"
     *_, anew = await shop.renewing.invoices()
     assert (anew["status"], anew["number"] > renewed["number"]) == ("paid", True)
+    await follow(followers)
+    assert all(len(one.rewound_to) == 1 for one in followers), "each had heard of what is lost"
     code, said = await billing(actors, "verify")
     assert code == 0, said

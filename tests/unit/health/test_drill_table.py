@@ -23,6 +23,6 @@ def test_the_table_has_every_incident_in_the_order_of_the_drill() -> None:
 
 @pytest.mark.parametrize("incident", INCIDENTS, ids=lambda one: one.name)
 def test_an_incident_is_found_by_a_sign_with_a_page(incident: Incident) -> None:
-    if incident.sign is None:
+    if incident.sign is None or incident.look is not None:
         return
     assert rules.page(incident.sign).partition("#")[2] in anchors(RUNBOOK)

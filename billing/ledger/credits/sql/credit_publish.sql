@@ -5,7 +5,8 @@ RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     WITH numbered AS (
-        UPDATE credit_balances SET event_seq = event_seq + 1
+        UPDATE credit_balances SET event_seq = 1
+            + greatest(event_seq, (SELECT max(last_number) FROM skipped_events))
         WHERE account_id = p_account_id
         RETURNING event_seq
     )

@@ -13,7 +13,8 @@ LANGUAGE sql AS $$
         ON CONFLICT DO NOTHING
         RETURNING id
     ), numbered AS (
-        UPDATE credit_balances SET event_seq = event_seq + 1
+        UPDATE credit_balances SET event_seq = 1
+            + greatest(event_seq, (SELECT max(last_number) FROM skipped_events))
         WHERE account_id = p_account_id AND EXISTS (SELECT 1 FROM noted)
         RETURNING event_seq
     )

@@ -4,14 +4,15 @@ LANGUAGE sql
 SET enable_seqscan = off
 AS $$
     WITH numbered AS (
-        UPDATE credit_balances AS b SET event_seq = b.event_seq + r.uses
+        UPDATE credit_balances AS b SET event_seq = r.uses
+            + greatest(b.event_seq, (SELECT max(last_number) FROM skipped_events))
         FROM (SELECT account_id, count(*) AS uses FROM unnest(p_records) GROUP BY 1) AS r
         WHERE b.account_id = r.account_id
-        RETURNING b.account_id, old.event_seq
+        RETURNING b.account_id, b.event_seq - r.uses AS before
     )
     INSERT INTO events (id, account_id, seq, type, data, occurred_at, created_at)
     SELECT uuidv7(), r.account_id,
-        n.event_seq + row_number() OVER (PARTITION BY r.account_id ORDER BY (r.use).place),
+        n.before + row_number() OVER (PARTITION BY r.account_id ORDER BY (r.use).place),
         'evt.billing.usage.recorded',
         jsonb_build_object(
             'account_id', public_id('acc', r.account_id),

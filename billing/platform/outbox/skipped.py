@@ -1,0 +1,39 @@
+"""Numbers of events that this database never gives: they may have been given before a restore.
+
+Every account goes on behind the last of them, accounts to come included: whoever numbers an event
+looks at the table.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids, prepared
+from billing.platform.audit import service as audit
+from billing.platform.outbox.tables import skipped_events
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST: Final = text(
+    "SELECT greatest(0, (SELECT max(event_seq) FROM credit_balances),"
+    " (SELECT max(last_number) FROM skipped_events))"
+)
+
+
+async def skip(connection: AsyncConnection, reason: str, at: datetime) -> None:
+    """Go on behind the microseconds of now.
+
+    Nobody was told of as many events, so whatever this and other restored databases gave before is
+    lower; and JavaScript still counts exactly there.
+    """
+    first = int(await connection.scalar(_LAST) or 0) + 1
+    last = max(first, (at - _EPOCH) // timedelta(microseconds=1))
+    gap = {"first_number": first, "last_number": last}
+    await prepared.add(
+        connection, skipped_events, gap | {"id": ids.new(), "reason": reason, "at": at}
+    )
+    await audit.record(
+        connection, account_id=None, action="events.skipped", subject="events", at=at,
+        first=first, last=last, reason=reason,
+    )  # fmt: skip

@@ -52,8 +52,8 @@ async def list_events(
     """Events behind a number, oldest first; none comes later with a lower one.
 
     A number that no event has is refused with the one to go on from (`next_after`): the database
-    was restored to an earlier point. `type` is a whole type, such as `evt.billing.credits.purchased`;
-    `docs/events.md` has all, with the fields of their `data`.
+    was restored to an earlier point. `type` is a whole type, such as
+    `evt.billing.credits.purchased`; `docs/events.md` has all, with the fields of their `data`.
     """
     if type is not None and type not in KINDS:
         raise Invalid("INVALID_EVENT_TYPE", f"{type} is no type of event: docs/events.md names all")

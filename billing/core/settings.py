@@ -275,10 +275,7 @@ class Settings(BaseSettings):
             not _is_reachable(self.public_url),
             "set BILLING_PUBLIC_URL to the address at which payers reach this service",
         )
-        yield (
-            not self.return_url_hosts,
-            "set BILLING_RETURN_URL_HOSTS to where payers return",
-        )
+        yield not self.return_url_hosts, "set BILLING_RETURN_URL_HOSTS to where payers return"
         yield self.stripe_api_base is not None, "unset STRIPE_API_BASE: it names a stand-in"
         yield self.profile == "test", "unset BILLING_PROFILE=test"
         for name, url in (
@@ -383,11 +380,10 @@ def _reason(error: ErrorDetails) -> str:
 def _is_reachable(url: str) -> bool:
     """False for an address of this machine alone, and for none at all."""
     try:
-        host = urlsplit(url).hostname or ""
+        host = urlsplit(url).hostname or "localhost"
     except ValueError:
         return False
-    here = host == "localhost" or host.endswith(".localhost")
-    return bool(host) and not here and not _is_local_address(host)
+    return not (host == "localhost" or host.endswith(".localhost") or _is_local_address(host))
 
 
 def _is_local_address(host: str) -> bool:

@@ -2021,8 +2021,8 @@ export interface paths {
          * @description Events behind a number, oldest first; none comes later with a lower one.
          *
          *     A number that no event has is refused with the one to go on from (`next_after`): the database
-         *     was restored to an earlier point. `type` is a whole type, such as `evt.billing.credits.purchased`;
-         *     `docs/events.md` has all, with the fields of their `data`.
+         *     was restored to an earlier point. `type` is a whole type, such as
+         *     `evt.billing.credits.purchased`; `docs/events.md` has all, with the fields of their `data`.
          */
         get: operations["list_events"];
         put?: never;

@@ -17,8 +17,9 @@ from billing.metering.usage import store
 from billing.metering.usage.schemas import Use
 
 TOO_OLD: Final = "EVENT_TOO_OLD"
-MEMBER_BACK: Final = timedelta(minutes=5)
-BEFORE_THE_ACCOUNT: Final = "occurred_at: before the account was opened"
+SLOW_CLOCK: Final = timedelta(minutes=5)
+"""A caller's clock may be behind by this, or the use on its way for as long."""
+BEFORE_THE_ACCOUNT: Final = "occurred_at: more than 5 minutes before the account was opened"
 LATE_FOR_A_MEMBER: Final = "occurred_at: more than 5 minutes ago, which needs the role billing"
 
 
@@ -30,7 +31,7 @@ async def too_old(call: AccountCall, uses: Sequence[Use]) -> dict[int, str]:
     dated = [(place, use.at) for place, use in enumerate(uses) if use.at is not None]
     if call.caller.operates or not dated:
         return {}
-    recent = await _now(call) - MEMBER_BACK if only_user(call) is not None else None
+    recent = await _now(call) - SLOW_CLOCK if only_user(call) is not None else None
     found = {
         place: reason
         for place, at in dated
@@ -58,6 +59,6 @@ async def _now(call: AccountCall) -> datetime:
 
 
 def _refusal(at: datetime, opened_at: datetime, recent: datetime | None) -> str | None:
-    if at < opened_at:
+    if at < opened_at - SLOW_CLOCK:
         return BEFORE_THE_ACCOUNT
     return LATE_FOR_A_MEMBER if recent is not None and at < recent else None

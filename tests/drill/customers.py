@@ -43,7 +43,7 @@ class WrongPrice:
     async def plant(self, actors: Actors) -> None:
         """Publish both, one after the other."""
         for terms in (TERMS, CHEAP):
-            await actors.operate("PUT", "/admin/plans/drilled", terms)
+            await actors.operate("PUT", "/admin/plans/drilled?allow_large_change=true", terms)
         self.customer = await actors.customer_on_clock()
         await self.customer.subscribed("drilled")
 

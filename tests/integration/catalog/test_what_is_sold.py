@@ -18,7 +18,7 @@ async def pack_on_sale(actors: Actors, key: str, credits: str, cents: int, **mor
         currency: {"amount_minor": minor} for currency, minor in more.items()
     }
     body = {"name": "Pack", "credits": credits, "prices": prices}
-    await actors.operate("PUT", f"/admin/credit-packages/{key}", body)
+    await actors.operate("PUT", f"/admin/credit-packages/{key}?allow_large_change=true", body)
 
 
 async def plan_on_sale(actors: Actors, key: str, credits: str, cents: int) -> None:
@@ -27,7 +27,7 @@ async def plan_on_sale(actors: Actors, key: str, credits: str, cents: int) -> No
         "name": "Plan", "family": "sold", "monthly_credits": credits,
         "prices": {"month": {"USD": {"amount_minor": cents}}},
     }  # fmt: skip
-    await actors.operate("PUT", f"/admin/plans/{key}", body)
+    await actors.operate("PUT", f"/admin/plans/{key}?allow_large_change=true", body)
 
 
 @asynccontextmanager

@@ -34,6 +34,8 @@ KILLING: Final = (
     "tests/integration/changes",
     "tests/integration/coupons",
     "tests/integration/taxes",
+    "tests/integration/integrity",
+    "tests/integration/dunning/test_recovery.py",
 )
 STARTING: Final = (
     "tests/integration/rebuild",
@@ -83,6 +85,7 @@ WHOLE: Final = (
     "tests/integration/arrears/test_single_charges.py",
     "tests/integration/faults/test_provider_faults.py",
     "tests/integration/dunning/test_final_actions.py",
+    "tests/integration/arrears/test_voids.py",
     "tests/integration/usage/test_tiered_prices.py",
     "tests/integration/reversals/test_outside.py",
     "tests/integration/changes/test_golden_changes.py",
@@ -100,9 +103,9 @@ is added later, the state table as the API answers it, soaks of eight processes,
 two flows on one invoice, the stack's own programs, commands, refusals and recoveries, rebuilds, a
 restore, operators' verbs on invoices, long and yearly lives, odd intervals, futures as they come,
 parts that are away, uses while Postgres dies or unpaid, transfers beside dunning, all ways of
-holds, tiers of overage, single charges, faults of the provider, final actions, money taken back in
-the dashboard, golden changes, the payment page in a browser, manual payments, subscriptions and
-coupons by their workflows, and random lives but in memory."""
+holds, tiers of overage, single charges, faults of the provider, final actions, voids of invoices,
+money taken back in the dashboard, golden changes, the payment page in a browser, manual payments,
+subscriptions and coupons by their workflows, and random lives but in memory."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3

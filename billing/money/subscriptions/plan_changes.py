@@ -234,9 +234,11 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     if resets:
         after = spans.anew(subscription, at, wanted.interval, plan.allowance)
     words = _words(w, wanted)
-    wanted, sale = _with_add_ons(w, wanted, after, at, resets=resets)
-    # A new cycle has an allowance of its own.
-    since = spans.used_until(subscription, w.facts.used_share, at) if resets else at
+    since = at
+    # In a new cycle, or by less of anything, what was used would be free.
+    if resets or not portions.includes_as_much(w, plan, wanted.quantity):
+        since = spans.used_until(subscription, w.facts.used_share, at)
+    wanted, sale = _with_add_ons(w, wanted, after, at, since, resets=resets)
     billed = proration.current(w.rows, ("plan",), since)
     unused = proration.unused(w.rows, [*billed, *sale.credited], since)
     charges = [_charge_line(after, plan, wanted, at), *sale.lines]
@@ -252,9 +254,18 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
 
 
 def _with_add_ons(
-    w: Work[SubscriptionFacts], wanted: Terms, after: Subscription, at: datetime, *, resets: bool
+    w: Work[SubscriptionFacts],
+    wanted: Terms,
+    after: Subscription,
+    at: datetime,
+    since: datetime,
+    *,
+    resets: bool,
 ) -> tuple[Terms, Sale]:
-    """The terms with all add-ons of a new period, or with what comes and goes in this one."""
+    """The terms with all add-ons of a new period, or with what comes and goes in this one.
+
+    The plan of before is charged until `since`.
+    """
     plan = _plan(w, wanted)
     if resets:
         kept = wanted.add_ons
@@ -266,7 +277,7 @@ def _with_add_ons(
     sale = Sale([], [], ())
     if wanted.add_ons is not None:
         sale = add_ons.sell(w, plan, wanted.add_ons, at, fewer_now=wanted.fewer_now)
-    own = portions.of_plan(w, plan, wanted.quantity, at)
+    own = portions.of_plan(w, plan, wanted.quantity, at, since)
     given = {"cycle_start": after.cycle_start, "portions": (*own, *sale.portions)}
     return wanted.model_copy(update=given), sale
 

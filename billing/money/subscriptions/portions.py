@@ -11,21 +11,29 @@ from billing.money.subscriptions.schemas import Portion
 
 
 def of_plan(
-    w: Work[SubscriptionFacts], plan: Plan, quantity: int, at: datetime
+    w: Work[SubscriptionFacts], plan: Plan, quantity: int, at: datetime, since: datetime
 ) -> tuple[Portion, ...]:
-    """Beside the whole units of the new plan: the difference for the part that has passed."""
+    """Beside the whole units of the new plan: the difference for the part that has passed at `at`,
+    and those of the old plan from then on until `since`, for it is charged until then.
+    """
     subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
     cycle = spans.parts(subscription, own.allowance).cycle
-    passed = cycle - spans.rest_of_cycle(subscription, own.allowance, at)
+    left = spans.rest_of_cycle(subscription, own.allowance, at)
+    more = left - spans.rest_of_cycle(subscription, own.allowance, since)
     before, after = _included(own, items.plan_item(w).quantity), _included(plan, quantity)
-    found = (
-        Portion(
-            meter=meter,
-            units=proration.units_share(before.get(meter, Decimal(0)) - units, 1, passed),
-        )
-        for meter, units in after.items()
-    )
+    found = []
+    for meter, units in after.items():
+        old = before.get(meter, Decimal(0))
+        beside = proration.units_share(old - units, 1, cycle - left)
+        found.append(Portion(meter=meter, units=beside + proration.units_share(old, 1, more)))
     return tuple(one for one in found if one.units)
+
+
+def includes_as_much(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> bool:
+    """True if the plan has no fewer units of any meter than the subscription's own one."""
+    own = _included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
+    after = _included(plan, quantity)
+    return all(after.get(meter, Decimal(0)) >= units for meter, units in own.items())
 
 
 def _included(plan: Plan, quantity: int) -> dict[str, Decimal]:

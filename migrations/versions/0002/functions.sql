@@ -2955,13 +2955,18 @@ AS $$
     SELECT coalesce(max(least(1, used.units / given.units)), 0)
     FROM subscriptions AS s
     JOIN plans AS p ON p.id = s.plan_id
-    CROSS JOIN LATERAL jsonb_array_elements(usage_agreed_limits(
-        s.account_id, usage_own_limits(p.limits, p.seats, s.id, s.cycle_start))) AS l(lim)
-    CROSS JOIN LATERAL usage_add_on_units(s.id, s.current_period_end, s.cycle_start) AS more(units)
-    JOIN meters AS m ON m.key = l.lim ->> 'meter' AND m.kind IN ('sum', 'count')
     CROSS JOIN LATERAL (
-        SELECT (l.lim ->> 'included')::numeric
-            + coalesce((more.units ->> m.key)::numeric, 0) AS units) AS given
+        SELECT each.meter, sum(each.units) AS units
+        FROM (
+            SELECT lim ->> 'meter' AS meter, (lim ->> 'included')::numeric AS units
+            FROM jsonb_array_elements(usage_agreed_limits(
+                s.account_id, usage_own_limits(p.limits, p.seats, s.id, s.cycle_start))) AS l(lim)
+            UNION ALL
+            SELECT key, value::numeric
+            FROM jsonb_each_text(usage_add_on_units(s.id, s.current_period_end, s.cycle_start))
+        ) AS each
+        GROUP BY each.meter) AS given
+    JOIN meters AS m ON m.key = given.meter AND m.kind IN ('sum', 'count')
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(c.units), 0) AS units
         FROM usage_periods AS u CROSS JOIN LATERAL (

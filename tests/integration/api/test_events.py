@@ -42,7 +42,9 @@ async def test_a_number_that_no_event_has_is_refused_with_the_one_to_go_on_from(
     again = await customer.ask("GET", f"{PATH}?after={refused['next_after']}", status=200)
     assert (again["data"], again["next_after"]) == ([], last)
     newcomer = await actors.customer()
-    refused = await newcomer.refused("EVENTS_REWOUND", "GET", f"{PATH}?after={10**18}&type=evt.billing.invoice.paid")
+    refused = await newcomer.refused(
+        "EVENTS_REWOUND", "GET", f"{PATH}?after={10**18}&type=evt.billing.invoice.paid"
+    )
     assert refused["next_after"] < 10**18
 
 

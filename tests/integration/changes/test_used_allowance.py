@@ -1,5 +1,7 @@
 """Time whose allowance was used is not given back: not by an end, and not by a new period."""
 
+from uuid import uuid4
+
 from tests.integration.actors import Actors, Customer
 from tests.integration.arrears.test_add_ons import included
 from tests.integration.arrears.test_overage import charged, use
@@ -71,6 +73,50 @@ async def test_another_interval_credits_only_time_whose_allowance_is_left(actors
     assert (seen["due_now_cents"], seen["credited_cents"]) == (0, 18193 - 1900)
     assert await money(customer) == 18193 - 1900
     assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_a_lower_plan_credits_only_time_whose_allowance_is_left(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await use(customer, "2500")
+    wish = {"plan": "basic", "when": "now"}
+    seen = await customer.ask("POST", f"{PATH}/preview", wish, status=200)
+    await change(customer, **wish, preview_token=seen["preview_token"])
+    # Half of the month of 4900 is used, and basic costs 1900 for all of it.
+    assert (seen["due_now_cents"], seen["credited_cents"]) == (0, 2450 - 1900)
+    assert await money(customer) == 2450 - 1900
+    assert await included(customer) == ("3000", "3000.00"), "both gave what is paid of them"
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_seats_that_were_used_up_are_not_given_back(actors: Actors) -> None:
+    plan = f"seated-{uuid4().hex[:8]}"
+    body = {
+        "name": "Seated", "family": plan, "prices": {"month": {"USD": 1000}},
+        "seats": {"least": 1, "most": 100, "limits": True},
+        "limits": [{"meter": "ai_responses", "included": "100", "then": "block"}],
+    }  # fmt: skip
+    await actors.operate("PUT", f"/admin/plans/{plan}", body)
+    customer = await begun(actors, plan)
+    await change(customer, quantity=50)
+    await use(customer, "5000")
+    await change(customer, quantity=1, when="now")
+    assert await money(customer) == 0
+    assert (await lines(customer))[-1] == [("plan", 1000)]
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert await money(customer) == 20, "100 of 5,100 answers are left, of a seat of 1000 cents"
+
+
+async def test_add_ons_of_a_plan_of_before_are_given_back_as_far_as_they_are_left(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors)
+    await change(customer, add_ons=[{"add_on": "ai-500", "quantity": 4}])
+    await use(customer, "2500")
+    await change(customer, plan="starter", when="now")
+    paid = sum(await charged(customer))
+    assert paid == 1900 + 4 * 700 + 2900, "what the basic plan included was used"
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert (await noted(customer), await money(customer)) == ([], 0)
 
 
 async def test_use_before_a_raise_is_not_free_by_it(actors: Actors) -> None:

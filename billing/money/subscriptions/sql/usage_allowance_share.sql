@@ -1,7 +1,7 @@
 -- The share of what a subscription includes that was used in its cycle: the largest of its meters,
 -- at most 1. It is measured against the plan, with seats, add-ons and what was agreed, also while
--- its status gives nothing of it. A level is not used up, so none counts. Expects the account's
--- rows to be shown.
+-- its status gives nothing of it. Add-ons count where the plan has no limit, too: they are left of
+-- a plan of before. A level is not used up, so none counts. Expects the account's rows to be shown.
 CREATE OR REPLACE FUNCTION usage_allowance_share(p_subscription_id uuid) RETURNS numeric
 LANGUAGE sql STABLE
 SET enable_seqscan = off
@@ -9,13 +9,18 @@ AS $$
     SELECT coalesce(max(least(1, used.units / given.units)), 0)
     FROM subscriptions AS s
     JOIN plans AS p ON p.id = s.plan_id
-    CROSS JOIN LATERAL jsonb_array_elements(usage_agreed_limits(
-        s.account_id, usage_own_limits(p.limits, p.seats, s.id, s.cycle_start))) AS l(lim)
-    CROSS JOIN LATERAL usage_add_on_units(s.id, s.current_period_end, s.cycle_start) AS more(units)
-    JOIN meters AS m ON m.key = l.lim ->> 'meter' AND m.kind IN ('sum', 'count')
     CROSS JOIN LATERAL (
-        SELECT (l.lim ->> 'included')::numeric
-            + coalesce((more.units ->> m.key)::numeric, 0) AS units) AS given
+        SELECT each.meter, sum(each.units) AS units
+        FROM (
+            SELECT lim ->> 'meter' AS meter, (lim ->> 'included')::numeric AS units
+            FROM jsonb_array_elements(usage_agreed_limits(
+                s.account_id, usage_own_limits(p.limits, p.seats, s.id, s.cycle_start))) AS l(lim)
+            UNION ALL
+            SELECT key, value::numeric
+            FROM jsonb_each_text(usage_add_on_units(s.id, s.current_period_end, s.cycle_start))
+        ) AS each
+        GROUP BY each.meter) AS given
+    JOIN meters AS m ON m.key = given.meter AND m.kind IN ('sum', 'count')
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(c.units), 0) AS units
         FROM usage_periods AS u CROSS JOIN LATERAL (

@@ -1,6 +1,6 @@
 """Redeem a coupon for one account: in the caller's transaction, under the account's lock [L1]."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -31,6 +31,8 @@ _HAS_FIRST: Final = Prepared(
     )
     .limit(1)
 )
+# The shortest time that a row can tell.
+_TICK: Final = timedelta(microseconds=1)
 
 
 class Redeeming(Frozen):
@@ -44,6 +46,12 @@ class Redeeming(Frozen):
     purchase_id: UUID | None = None
     is_reserved: bool = True
     """Until the first payment is decided."""
+    running_since: datetime | None = None
+    """The beginning of the period that runs; None where none runs yet."""
+
+    def redeemed_at(self, at: datetime) -> datetime:
+        """Later than the period began, also by a clock that stands still."""
+        return at if self.running_since is None else max(at, self.running_since + _TICK)
 
 
 async def redeem(
@@ -75,7 +83,7 @@ async def redeem(
         sold=coupon.sold,
         periods_left=1 if once else coupon.periods,
         status="reserved" if wanted.is_reserved else "active",
-        created_at=at,
+        created_at=wanted.redeemed_at(at),
     )
 
 

@@ -18,9 +18,7 @@ def of_period(rows: Rows, sold: str) -> tuple[Discount, ...]:
     return tuple(sorted(mine, key=lambda one: (one.created_at, one.id)))
 
 
-def beside_period(
-    rows: Rows, sold: str, *, subscribed: datetime, begun: datetime
-) -> tuple[Discount, ...]:
+def beside_period(rows: Rows, sold: str, *, begun: datetime) -> tuple[Discount, ...]:
     """The discounts of an invoice beside that of a period that has `begun`: its percentages.
 
     One that was redeemed since is good from the next period on, and for the change it came with.
@@ -28,13 +26,16 @@ def beside_period(
     return tuple(
         one
         for one in of_period(rows, sold)
-        if one.percent is not None
-        and (one.status == "reserved" or one.created_at < begun or one.created_at <= subscribed)
+        if one.percent is not None and (one.status == "reserved" or one.created_at <= begun)
     )
 
 
-def use(w: Work[Any], codes: Collection[str]) -> None:
-    """An invoice with these discounts is issued: each is good for one invoice less."""
+def use(w: Work[Any], codes: Collection[str], begun: datetime | None = None) -> None:
+    """An invoice with these discounts is issued: each is good for one invoice less.
+
+    The period that it bills has `begun` with them, also where they were redeemed after that: with
+    a change whose preview was older, or before a renewal that was late.
+    """
     for one in w.rows.of(Discount):
         if one.code not in codes or one.status == "ended":
             continue
@@ -45,6 +46,7 @@ def use(w: Work[Any], codes: Collection[str]) -> None:
         over = left == 0
         w.change(
             one,
+            created_at=min(one.created_at, begun or one.created_at),
             periods_left=left,
             status="ended" if over else "active",
             ended_at=w.facts.at if over else None,

@@ -281,7 +281,7 @@ def _number(w: Work[InvoiceFacts], invoice: Invoice, **fields: Any) -> Invoice:
     """Freeze the content under the next number of the series."""
     announce(w, invoice, "paid" if fields["status"] == "paid" else "finalized")
     if invoice.period_start is not None or invoice.purchase_id is not None:
-        discounts.use(w, _codes(w.rows, invoice))
+        discounts.use(w, _codes(w.rows, invoice), invoice.period_start)
     content = content_hash(
         invoice.account_id,
         invoice.currency,

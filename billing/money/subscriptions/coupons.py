@@ -46,6 +46,7 @@ async def redeem(
         currency=found.currency,
         subscription_id=found.id,
         is_reserved=False,
+        running_since=found.current_period_start,
     )
     discount = await discount_service.redeem(connection, account, wanted, discount_id, at)
     await discount_store.add(connection, discount)
@@ -81,6 +82,7 @@ async def redeem_for(
         product=plan.key if plan is not None else found.plan_key,
         currency=found.currency,
         subscription_id=found.id,
+        running_since=found.current_period_start,
     )
     at = account.clock_at or real_now()
     discount = await discount_service.redeem(connection, account, wanted, ids.new(), at)

@@ -330,10 +330,7 @@ def new_invoice(
 def _discounts(w: Work[SubscriptionFacts], sold: str, *, of_period: bool) -> tuple[Discount, ...]:
     if of_period:
         return discounts.of_period(w.rows, sold)
-    subscription = of(w)
-    return discounts.beside_period(
-        w.rows, sold, subscribed=subscription.created_at, begun=subscription.current_period_start
-    )
+    return discounts.beside_period(w.rows, sold, begun=of(w).current_period_start)
 
 
 def _cycle_end(

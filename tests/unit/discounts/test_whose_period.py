@@ -1,0 +1,66 @@
+"""An invoice beside a period's has the percentages that the period began with, and no others."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from billing.core.ids import new
+from billing.matters.effects import Rows, Work
+from billing.money.discounts.schemas import Discount, DiscountStatus
+from billing.money.discounts.service import Redeeming
+from billing.money.discounts.transitions import beside_period, use
+from billing.money.invoices.transitions import InvoiceFacts
+
+BEGUN = datetime(2027, 6, 1, tzinfo=UTC)
+TICK = timedelta(microseconds=1)
+HOUR = timedelta(hours=1)
+
+
+def half(at: datetime, status: DiscountStatus = "active", left: int | None = None) -> Discount:
+    return Discount(
+        id=UUID(int=1), account_id=UUID(int=2), coupon_id=UUID(int=3), subscription_id=UUID(int=4),
+        code="HALF", percent=Decimal(50), periods_left=left, status=status, created_at=at,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("redeemed", "status", "is_off"),
+    [
+        (BEGUN - HOUR, "active", True),
+        (BEGUN, "active", True),
+        (BEGUN + TICK, "active", False),
+        (BEGUN + HOUR, "active", False),
+        (BEGUN + HOUR, "reserved", True),
+    ],
+)
+def test_one_redeemed_since_is_off_its_own_change_only(
+    redeemed: datetime, status: DiscountStatus, is_off: bool
+) -> None:
+    found = beside_period(Rows([half(redeemed, status)]), "pro", begun=BEGUN)
+    assert bool(found) == is_off, f"redeemed {redeemed - BEGUN} after the period began: {found}"
+
+
+@pytest.mark.parametrize(
+    ("since", "at", "redeemed"),
+    [
+        (None, BEGUN, BEGUN),
+        (BEGUN, BEGUN, BEGUN + TICK),
+        (BEGUN, BEGUN + HOUR, BEGUN + HOUR),
+    ],
+)
+def test_on_a_running_subscription_it_is_redeemed_after_its_period_began(
+    since: datetime | None, at: datetime, redeemed: datetime
+) -> None:
+    wanted = Redeeming(code="HALF", product="pro", currency="USD", running_since=since)
+    assert wanted.redeemed_at(at) == redeemed
+
+
+def test_the_period_whose_invoice_has_it_began_with_it() -> None:
+    # The preview of the change that began the period was older than the redemption.
+    late = half(BEGUN + HOUR, "reserved", left=2)
+    work = Work(Rows([late]), InvoiceFacts(at=BEGUN + HOUR, real_at=BEGUN + HOUR, new_id=new))
+    use(work, {"HALF"}, BEGUN)
+    (left,) = beside_period(work.rows, "pro", begun=BEGUN)
+    assert (left.status, left.periods_left) == ("active", 1)

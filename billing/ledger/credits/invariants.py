@@ -59,10 +59,8 @@ RULES: Final[dict[str, str]] = {
         SELECT l.account_id, l.remaining AS stated, coalesce(t.sum, 0) AS counted
         FROM credit_lots l
         LEFT JOIN (
-            SELECT p.lot_id, p.account_id, sum(p.amount) AS sum
-            FROM credit_transaction_lots p
-            JOIN credit_transactions t ON t.id = p.transaction_id AND t.account_id = p.account_id
-            GROUP BY p.lot_id, p.account_id) t ON t.lot_id = l.id AND t.account_id = l.account_id
+            SELECT lot_id, account_id, sum(amount) AS sum FROM credit_transaction_lots
+            GROUP BY lot_id, account_id) t ON t.lot_id = l.id AND t.account_id = l.account_id
         WHERE l.remaining <> coalesce(t.sum, 0)""",
     "each hold is made of its parts": """
         SELECT h.account_id, h.amount AS stated, coalesce(p.sum, 0) AS counted

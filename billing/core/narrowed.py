@@ -43,13 +43,15 @@ def tables(query: str) -> set[str]:
     return set(_NAMES.findall(query))
 
 
-def narrowed(query: str) -> str:
+def narrowed(query: str, once: frozenset[str] = frozenset()) -> str:
     """The WITH clause that narrows what the query reads to `:accounts`; nothing if there is no
-    table to narrow.
+    table to narrow. What it reads several times of the tables in `once` is read once.
     """
     # Names of ours first: their tables are not hidden yet.
     named = sorted(tables(query) & NARROWED - _AS_IT_IS, key=lambda name: (name not in _OURS, name))
-    parts = [f"{name} AS NOT MATERIALIZED ({_rows(name)})" for name in named]
+    parts = [
+        f"{name} AS {'' if name in once else 'NOT '}MATERIALIZED ({_rows(name)})" for name in named
+    ]
     return f"WITH {', '.join(parts)}" if parts else ""
 
 

@@ -31,8 +31,8 @@ async def evaluate(
     """
     now = now or real_now()
     broken = await _written(connection, accounts, now)
-    for name, query in store.LATE_HERE.items():
-        broken += await store.ask(connection, query, name, now, accounts)
+    for query in store.LATE_HERE.values():
+        broken += await store.ask(connection, query, now, accounts)
     return rules.report(broken, now)
 
 
@@ -102,17 +102,17 @@ async def _written(
 ) -> list[Broken]:
     await store.allow_time(connection)
     broken = await store.changed_invoices(connection, accounts)
-    for name, query in store.WRITTEN.items():
-        broken += await store.ask(connection, query, name, now, accounts)
+    for query in store.WRITTEN.values():
+        broken += await store.ask(connection, query, now, accounts)
     return broken
 
 
 async def _over_all(database: Database, queries: store.Queries) -> list[Broken]:
     broken = []
-    for name, query in queries.items():
+    for query in queries.values():
         async with database.operator() as connection:
             await store.allow_time(connection)
-            broken += await store.ask(connection, query, name, real_now())
+            broken += await store.ask(connection, query, real_now())
     return broken
 
 

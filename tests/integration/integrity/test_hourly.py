@@ -183,7 +183,7 @@ async def test_books_that_take_too_long_are_told_and_the_others_looked_at(
 ) -> None:  # fmt: skip
     slow, quick = await resting(actors), await resting(actors)
     waiting = text(
-        "SELECT id AS account_id, 1 AS violations, CAST(ARRAY[] AS text[]) AS examples"
+        "SELECT 'x' AS name, id AS account_id, 1 AS violations, CAST(ARRAY[] AS text[]) AS examples"
         " FROM accounts WHERE id = ANY(:accounts)"
         " AND CASE WHEN id = :slow THEN pg_sleep(1) IS NULL ELSE false END"
     ).bindparams(slow=slow.uuid)

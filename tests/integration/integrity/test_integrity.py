@@ -281,7 +281,7 @@ async def test_damage_is_found_by_its_rule(
     assert 1 <= len(found[name].examples) <= 5
     assert found[name].violations >= len(found[name].examples)
     if name in store.LATE:
-        late = await store.ask(superuser, store.LATE[name], name, real_now())
+        late = await store.ask(superuser, store.LATE[name], real_now())
         assert late, "an hourly run finds it among all accounts"
     elsewhere = await service.evaluate(
         superuser, books.late if account_id == books.paying else books.paying
@@ -304,12 +304,12 @@ async def test_damage_that_no_account_shows_alone_is_found(
     books: Books, superuser: AsyncConnection, name: str
 ) -> None:
     query, now = store.OF_ALL[name], real_now()
-    assert await store.ask(superuser, query, name, now) == []
+    assert await store.ask(superuser, query, now) == []
     damage = text(OF_ALL[name])
     values = dict.fromkeys(damage.compile().params, books.paying)
     assert (await superuser.execute(damage, values)).rowcount != 0
     assert (await service.evaluate(superuser, books.paying, books.late)).ok
-    assert [one.violations > 0 for one in await store.ask(superuser, query, name, now)] == [True]
+    assert [one.violations > 0 for one in await store.ask(superuser, query, now)] == [True]
 
 
 # What leads to each, however many rows there are.

@@ -27,7 +27,6 @@ _logger = logging.getLogger("billing.integrity")
 async def note(database: Database, at_least: int) -> None:
     """Note who moved since the last run, and the next ones in turn."""
     async with database.operator() as connection:
-        await service.allow_time(connection)
         await rounds.note(connection, JOB, rounds.EVERYTHING, at_least)
 
 

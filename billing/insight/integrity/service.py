@@ -82,11 +82,6 @@ async def look_at(database: Database, accounts: Sequence[UUID]) -> list[Broken]:
         return await _written(connection, accounts, real_now())
 
 
-async def allow_time(connection: AsyncConnection) -> None:
-    """Lift the limit of a statement for this transaction."""
-    await store.allow_time(connection)
-
-
 async def late(database: Database) -> list[Broken]:
     """Everything that is late, of all accounts."""
     return await _over_all(database, store.LATE)

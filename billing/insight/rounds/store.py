@@ -27,6 +27,9 @@ EVERYTHING: Final = (
     "SELECT account_id FROM payment_attempts WHERE real_started_at >= :since",
     "SELECT account_id FROM billing_audit WHERE real_at >= :since AND account_id IS NOT NULL",
 )
+TIMEOUT_MS: Final = 300_000
+"""Very many may have moved; the usual limit of a statement is for people who wait."""
+_TIME: Final = text(f"SET LOCAL statement_timeout = {TIMEOUT_MS}")
 _BEGIN: Final = text("INSERT INTO check_rounds (job) VALUES (:job) ON CONFLICT DO NOTHING")
 _PLACE: Final = text(
     "SELECT noted_until - CAST(:margin AS interval) AS since, noted_account FROM check_rounds"
@@ -93,6 +96,7 @@ async def note(
 
     The first time only those of the last minutes count as moved.
     """
+    await connection.execute(_TIME)
     await connection.execute(_BEGIN, {"job": job})
     values: dict[str, Any] = {"job": job, "margin": rules.MARGIN}
     place = (await connection.execute(_PLACE, values)).one()

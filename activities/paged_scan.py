@@ -5,7 +5,8 @@ Its place is told with each sign of life, so that another try goes on from there
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -17,6 +18,7 @@ AT_ONCE: Final = 4
 """Things looked at together: a part of what the pools and Temporal can bear."""
 MOST_FAILURES: Final = 20
 """On one page; with more of them the database or Temporal is away, and the pass waits for it."""
+BEAT_SECONDS: Final = 60.0
 T = TypeVar("T")
 _logger = logging.getLogger("activities.paged_scan")
 
@@ -29,6 +31,22 @@ class Passed:
     seen: int = 0
     found: int = 0
     failed: int = 0
+
+
+@asynccontextmanager
+async def told_alive(*place: object) -> AsyncIterator[None]:
+    """Signs of life while something takes long, with the place that another try goes on from."""
+
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            activity.heartbeat(*place)
+
+    telling = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 async def pass_over(

@@ -15,10 +15,11 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.matter import Dependencies
-from activities.paged_scan import pass_over
+from activities.paged_scan import pass_over, told_alive
 from billing.core.clock import real_now
-from billing.insight.integrity import runs
-from billing.insight.integrity import service as integrity
+from billing.insight.integrity import hourly
+from billing.insight.rounds import store as rounds
+from billing.insight.rounds.rules import AT_LEAST
 from billing.matters import sweeps
 from billing.matters.kinds import REST
 from billing.matters.schemas import Matter
@@ -131,16 +132,32 @@ class SweeperActivities:
             async with self.database.operator() as connection:
                 batch = await idempotency.purge(connection, now)
             keys += batch
+        archived = await self._archived(now)
         async with self.database.operator() as connection:
-            archived = await purchases.archive(connection, now - ARCHIVE_AFTER, now)
             await rates.purge(connection, RATES_KEPT)
         return {"keys_purged": keys, "purchases_archived": archived}
 
+    async def _archived(self, now: datetime) -> int:
+        total, batch = 0, purchases.ARCHIVE_BATCH
+        while batch == purchases.ARCHIVE_BATCH:
+            async with self.database.operator() as connection:
+                batch = await purchases.archive(connection, now - ARCHIVE_AFTER, now)
+            total += batch
+        return total
+
     async def _integrity(self, limit: int) -> Counts:
-        """Every invariant of the books; a broken one is an error in the log, and in the result."""
-        report = await integrity.examine(self.database)
-        async with self.database.operator() as connection:
-            await runs.keep(connection, report)
+        """Accounts that moved and some in turn; a broken invariant is an error in the log, too."""
+        after, seen, unseen = activity.info().heartbeat_details or (str(UUID(int=0)), 0, 0)
+        if not activity.info().heartbeat_details:
+            await hourly.note(self.database, min(limit, AT_LEAST))
+        while accounts := await hourly.page(self.database, UUID(after), limit):
+            async with told_alive(after, seen, unseen):
+                looked = await hourly.look(self.database, accounts)
+            seen, unseen = seen + looked, unseen + len(accounts) - looked
+            after = str(accounts[-1])
+            activity.heartbeat(after, seen, unseen)
+        async with told_alive(after, seen, unseen):
+            report = await hourly.conclude(self.database, seen, unseen)
         for finding in report.wrong:
             _logger.error(
                 "the books are wrong: %s (%s): %d, such as %s",
@@ -149,22 +166,30 @@ class SweeperActivities:
                 finding.violations,
                 ", ".join(finding.examples),
             )
-        return {"checks": len(report.checks)} | {one.name: one.violations for one in report.wrong}
+        counts = {"checks": len(report.checks), "accounts": seen, "unseen": unseen}
+        return counts | {one.name: one.violations for one in report.wrong}
 
     async def _usage_sync(self, limit: int) -> Counts:
-        """Counters of each account's last cycle held against its records; wrong ones are mended."""
-
-        async def page(after: str) -> Sequence[tuple[UUID, datetime]]:
+        """Counters of the last cycle of accounts that moved, and of some in turn, held against
+        their records; wrong ones are mended.
+        """
+        if not activity.info().heartbeat_details:
             async with self.database.operator() as connection:
-                return await counter_rebuild.accounts(
-                    connection, UUID(after) if after else None, limit
-                )
+                await rounds.note(connection, "usage-sync", rounds.USAGE, min(limit, AT_LEAST))
 
-        async def mend(found: tuple[UUID, datetime]) -> int:
-            if not await counter_rebuild.compare(self.database, *found):
-                return 0
-            wrong = await counter_rebuild.rebuild(self.database, *found)
-            _logger.error("usage counters of %s were wrong: %s", found[0], wrong[:3])
+        async def page(after: str) -> Sequence[tuple[UUID, datetime | None]]:
+            async with self.database.operator() as connection:
+                place = UUID(after) if after else UUID(int=0)
+                noted = await rounds.page(connection, "usage-sync", place, limit)
+                return await counter_rebuild.last_cycles(connection, noted)
+
+        async def mend(found: tuple[UUID, datetime | None]) -> int:
+            (account_id, since), began, wrong = found, real_now(), []
+            if since and await counter_rebuild.compare(self.database, account_id, since):
+                wrong = await counter_rebuild.rebuild(self.database, account_id, since)
+                _logger.error("usage counters of %s were wrong: %s", account_id, wrong[:3])
+            async with self.database.operator() as connection:
+                await rounds.settle(connection, "usage-sync", (account_id,), began, {})
             return len(wrong)
 
         passed = await pass_over(page, lambda found: str(found[0]), mend)

@@ -15,14 +15,15 @@ from benchmarks import (
     purchases,
     recording,
     renewals,
+    rounds,
 )
 from benchmarks.bench import open_bench
-from benchmarks.ground import open_ground
+from benchmarks.ground import Fill, open_ground
 from benchmarks.harness import Report
 
 LIFE = [purchases, renewals, front_door]
 METERING = [recording, growth, peer, importing]
-GROUPS = ("1", "2", "3")
+GROUPS = ("1", "2", "3", "5")
 
 
 async def run(group: str) -> int:
@@ -40,6 +41,12 @@ async def run(group: str) -> int:
             await invoicing.measure(ground, report)
         async with open_bench() as bench:
             await previews.measure(bench, report)
+    elif group == "5":
+        # As customers become more: what each of them has used is as much in both.
+        async with open_ground(small=Fill(50_000, accounts=500)) as ground:
+            await rounds.measure(ground, report)
+        async with open_ground(large=Fill(100_000, accounts=100_000)) as ground:
+            await rounds.measure_sync(ground, report)
     else:
         async with open_ground() as ground:
             for metering in METERING:

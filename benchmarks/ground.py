@@ -41,6 +41,14 @@ SQL: Final = Path(__file__).with_name("sql")
 
 
 @dataclass(frozen=True)
+class Fill:
+    """The history of a database."""
+
+    rows: int
+    accounts: int = ACCOUNTS
+
+
+@dataclass(frozen=True)
 class Site:
     """One database and the API process that serves it."""
 
@@ -110,7 +118,9 @@ class Ground:
 
 
 @asynccontextmanager
-async def open_ground(history: str = "history") -> AsyncIterator[Ground]:
+async def open_ground(
+    history: str = "history", *, small: Fill = Fill(SMALL), large: Fill = Fill(LARGE)
+) -> AsyncIterator[Ground]:
     """Postgres with both databases, an API on each; gone afterwards. `history` fills them."""
     with tempfile.TemporaryDirectory(prefix="billing-bench-") as folder:
         options = Options(
@@ -124,7 +134,8 @@ async def open_ground(history: str = "history") -> AsyncIterator[Ground]:
         stack = running.info
         started: list[subprocess.Popen[bytes]] = []
         try:
-            accounts = await asyncio.to_thread(_fill, _plain(stack.superuser_url), history)
+            fills = {"small": small, "large": large}
+            accounts = await asyncio.to_thread(_fill, _plain(stack.superuser_url), history, fills)
             sites = []
             for name in ("small", "large"):
                 port = stack.ports.api if name == "small" else stack.ports.sandbox
@@ -142,16 +153,17 @@ async def open_ground(history: str = "history") -> AsyncIterator[Ground]:
             await asyncio.to_thread(running.stop)
 
 
-def _fill(url: str, history: str) -> list[UUID]:
+def _fill(url: str, history: str, fills: Mapping[str, Fill]) -> list[UUID]:
     """Ten thousand accounts with credits and an open period in a template; both copies of it."""
     with psycopg.connect(url, autocommit=True) as connection:
         _run(connection, "accounts", accounts=ACCOUNTS)
         found = connection.execute("SELECT id FROM bench_picks ORDER BY n").fetchall()
-    for name, rows in (("small", SMALL), ("large", LARGE)):
+    for name, fill in fills.items():
         with psycopg.connect(_database(url, "postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE billing".encode())
         with psycopg.connect(_database(url, name), autocommit=True) as connection:
-            _run(connection, history, rows=rows, accounts=ACCOUNTS)
+            _run(connection, "more_accounts", first=ACCOUNTS + 1, accounts=fill.accounts)
+            _run(connection, history, rows=fill.rows, accounts=fill.accounts)
             connection.execute("VACUUM ANALYZE")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CHECKPOINT")

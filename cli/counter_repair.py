@@ -40,7 +40,7 @@ async def check(settings: Settings, account: str | None, tell: Tell, *, write: b
 async def _page(database: Database, account: str | None, after: UUID | None) -> list[UUID]:
     async with database.operator() as connection:
         if account is None:
-            return [found[0] for found in await counter_rebuild.accounts(connection, after, PAGE)]
+            return await counter_rebuild.accounts(connection, after, PAGE)
         known = await accounts.find(connection, account)
     if known is None:
         raise StackError(f"no account {account!r}: give its id or external id")

@@ -5,7 +5,8 @@ All work on the running stack, or on the servers that the environment names.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -28,14 +29,21 @@ T = TypeVar("T")
 def verify(
     temporal: Annotated[bool, typer.Option(help="Also compare with running workflows.")] = True,
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every account, as without --account.")
+    ] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Evaluate every invariant of the books. Exit code 1: one is broken."""
+    """Evaluate every invariant of the books, a page of accounts at a time. Exit code 1: one is
+    broken.
+    """
     from cli import verify
 
-    with reporting_errors():
+    with reporting_errors(), _progress("accounts") as tell:
+        if everything and account is not None:
+            raise StackError("either --all or --account")
         use_database(data.resolve())
-        report = _asked(verify.verify(Settings(), account=account, temporal=temporal))
+        report = _asked(verify.verify(Settings(), account=account, temporal=temporal, tell=tell))
     Console(soft_wrap=True).print(_table(report))
     wrong = sum(not check.ok for check in report.checks)
     typer.echo(f"{len(report.checks)} checks, {wrong} broken")
@@ -47,18 +55,9 @@ def rebuild(data: Data = DEFAULT_DATA) -> None:
     """Start every workflow that is missing, from the rows. It is safe to repeat."""
     from cli import rebuild as rebuilding
 
-    console = Console(soft_wrap=True)
-    columns = (TextColumn("matters"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with reporting_errors():
+    with reporting_errors(), _progress("matters") as tell:
         use_database(data.resolve())
-        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-            task = bar.add_task("matters", total=None)
-            done = _asked(
-                rebuilding.rebuild(
-                    Settings(),
-                    lambda count, total: bar.update(task, completed=count, total=total),
-                )
-            )
+        done = _asked(rebuilding.rebuild(Settings(), tell))
     typer.echo(done.words)
 
 
@@ -130,6 +129,16 @@ def reconcile(
             raise StackError(f"not done, repeat it: {error.detail}") from error
     told = (f"{count} {what.replace('_', ' ')}" for what, count in sorted(counts.items()) if count)
     typer.echo(", ".join(told) or "nothing of ours")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar where a person looks on: told (done, of how many)."""
+    console = Console(soft_wrap=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda count, total: bar.update(task, completed=count, total=total)
 
 
 def _asked(work: Coroutine[Any, Any, T]) -> T:

@@ -20,16 +20,23 @@ SECOND_LOOK_SECONDS: Final = 2.0
 
 
 async def verify(
-    settings: Settings, *, account: str | None = None, temporal: bool = True
+    settings: Settings,
+    *,
+    account: str | None = None,
+    temporal: bool = True,
+    tell: service.Progress = lambda _done, _total: None,
 ) -> Report:
-    """Every check on one snapshot; of all accounts, and with `temporal`, also which workflows run.
+    """Every check of one account on one snapshot; of all accounts page by page, and with `temporal`
+    also which workflows run.
 
     Errors: StackError for an unknown account, RPCError when Temporal is away.
     """
     database = open_database(settings)
     try:
-        report = await service.examine(database, await account_named(database, account))
-        if account is not None or not temporal:
+        if (account_id := await account_named(database, account)) is not None:
+            return await service.examine(database, account_id)
+        report = await service.examine_all(database, tell)
+        if not temporal:
             return report
         found = await compare_workflows(database, await connect(settings))
         checks = (*report.checks, *found)

@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     )
 
 # Jobs that look at everything there is, however long that takes.
-PASSES: Final = frozenset({"ensure-running", "usage-sync"})
+PASSES: Final = frozenset({"ensure-running", "integrity", "usage-sync"})
 
 
 @workflow.defn(name="Sweep", versioning_behavior=LIVES_A_DAY)

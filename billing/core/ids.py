@@ -68,6 +68,11 @@ def born_at(value: UUID) -> datetime:
     return datetime.fromtimestamp((value.int >> 80) / 1000, UTC)
 
 
+def first_of(instant: datetime) -> UUID:
+    """The least UUIDv7 of the millisecond: what was made since then is not below it."""
+    return UUID(int=int(instant.timestamp() * 1000) << 80)
+
+
 def encode(prefix: str, value: UUID) -> str:
     """`inv_01k…`: the form that leaves the database."""
     number = value.int

@@ -100,7 +100,7 @@ _NAMES = """
     CREATE INDEX ix_accounts_name ON accounts (lower(name)) WHERE name IS NOT NULL;
     CREATE INDEX ix_billing_audit_action ON billing_audit (action, id);
     CREATE INDEX ix_billing_audit_actor ON billing_audit (actor, id);
-    CREATE INDEX ix_billing_audit_real ON billing_audit USING brin (real_at);
+    CREATE INDEX ix_billing_audit_real ON billing_audit USING brin (real_at) WITH (autosummarize);
     CREATE INDEX ix_credit_notes_number ON credit_notes (number);
     CREATE INDEX ix_invoices_number ON invoices (number) WHERE number IS NOT NULL;
     CREATE INDEX ix_invoices_unpaid ON invoices (status, id) WHERE status <> 'paid';
@@ -168,7 +168,7 @@ def upgrade() -> None:
             op.execute(_UNPAID)
             op.execute(_KEEP_AUDIT)
     _let_uses_be_taken_back()
-    op.execute(Path(__file__).with_name("0002_evidence.sql").read_text())
+    op.execute("".join(p.read_text() for p in sorted(Path(__file__).parent.glob("0002_*.sql"))))
     _add_contracts()
     op.add_column("balance_entries", sa.Column("reason", sa.Text(), nullable=True))
     op.create_index(
@@ -205,7 +205,7 @@ def _add_signs() -> None:
         ("payment_attempts", "ix_payment_attempts_real", "real_started_at"),
         ("steps", "ix_steps_real", "real_ran_at"),
     ):
-        op.create_index(name, table, [column], postgresql_using="brin")
+        op.execute(f"CREATE INDEX {name} ON {table} USING brin ({column}) WITH (autosummarize)")
 
 
 def _fill_the_catalog() -> None:

@@ -1,4 +1,4 @@
-"""Integrity checks, for operators: every invariant, evaluated on one snapshot."""
+"""Integrity checks, for operators: every invariant, of one account or of all, page by page."""
 
 from datetime import datetime
 from typing import Annotated
@@ -30,6 +30,6 @@ async def check_integrity(
         str | None, Query(max_length=255, description="Only this account, by id or external id.")
     ] = None,
 ) -> IntegrityAnswer:
-    """Evaluate every invariant. It reads whole tables: call it rarely."""
+    """Evaluate every invariant. Without an account it reads everything: call it rarely."""
     account_id = (await call.find_account(account)).id if account is not None else None
     return IntegrityAnswer.of(await service.examine(call.database, account_id))

@@ -165,7 +165,8 @@ def _audited(figures: Figures) -> Sign:
     run = figures.books
     if run is None:
         return well("hourly audit", "none yet")
-    words = f"{run.checks} checks, {ago(figures.at - run.ran_at)} ago"
+    of = f" of {run.accounts} accounts" if run.accounts is not None else ""
+    words = f"{run.checks} checks{of}, {ago(figures.at - run.ran_at)} ago"
     if run.wrong:
         return ill("hourly audit", f"{words}; not so: {'; '.join(run.wrong)}")
     if figures.at - run.ran_at > AUDIT_LATE:

@@ -1,30 +1,18 @@
 """Queries on matters, subscriptions and dunning, and on events in and out.
 
-Each answers (account_id, subject) of what breaks its check; `:now` is real time.
+Each answers (account_id, subject) of what breaks its check; `:now` is real time. LATE is what time
+breaks, found by an index over all accounts, OF_ALL what no account shows alone.
 """
 
 from typing import Final
 
+_AUDIT: Final = """
+        SELECT t.account_id, t.subject
+        FROM billing_audit t LEFT JOIN billing_audit p ON p.id = t.previous_id"""
+_REWRITTEN: Final = """(t.digest IS DISTINCT FROM audit_digest(t, p.digest) AND t.digest IS NOT NULL
+               OR t.previous_id IS NOT NULL AND p.id IS NULL)"""
+
 QUERIES: Final[dict[str, str]] = {
-    "purchases_end_in_time": """
-        SELECT p.account_id, public_id('pur', p.id) AS subject
-        FROM purchases p
-        JOIN accounts a ON a.id = p.account_id
-        LEFT JOIN matters m ON m.workflow_id = 'purchase/' || public_id('pur', p.id)
-        WHERE p.status = 'pending' AND p.expires_at < coalesce(a.clock_at, :now) - :slack
-          AND m.status IS DISTINCT FROM 'halted'
-          AND NOT EXISTS (SELECT 1 FROM payments y
-                          WHERE y.invoice_id = p.invoice_id
-                            AND y.status IN ('processing', 'pending_approval'))
-    """,
-    "inbox_handled": """
-        SELECT e.account_id, e.stripe_event_id AS subject
-        FROM stripe_webhook_events e
-        LEFT JOIN matters m ON m.workflow_id = e.workflow_id
-        WHERE (e.status = 'received' AND e.received_at < :now - :slack
-               AND m.status IS DISTINCT FROM 'halted')
-           OR (e.status = 'unmatched' AND e.received_at < :now - :parked_after)
-    """,
     "outbox_numbers": """
         SELECT b.account_id, public_id('acc', b.account_id) AS subject
         FROM credit_balances b
@@ -38,12 +26,8 @@ QUERIES: Final[dict[str, str]] = {
         WHERE coalesce(e.last, 0) <> b.event_seq OR NOT e.whole
     """,
     "matters_started": """
-        SELECT m.account_id, m.workflow_id AS subject
-        FROM matters m JOIN accounts a ON a.id = m.account_id
-        WHERE m.closed_at IS NULL
-          AND (m.next_due IS NULL
-               OR (m.status = 'open' AND m.started_at IS NULL AND m.woken_at < :now - :slack)
-               OR (m.status = 'resting' AND a.clock_at IS NULL AND m.next_due < :now - :slack))
+        SELECT account_id, workflow_id AS subject
+        FROM matters WHERE closed_at IS NULL AND next_due IS NULL
     """,
     # A paused subscription, a paused or held recovery have nothing to wait for.
     "matters_exist": """
@@ -167,11 +151,9 @@ QUERIES: Final[dict[str, str]] = {
                                 WHERE c.subscription_id = s.id AND c.kind = 'extend'
                                   AND c.effective_at = s.current_period_end)))
     """,
-    "audit_chain": """
-        SELECT t.account_id, t.subject
-        FROM billing_audit t LEFT JOIN billing_audit p ON p.id = t.previous_id
-        WHERE t.digest IS DISTINCT FROM audit_digest(t, p.digest) AND t.digest IS NOT NULL
-           OR t.previous_id IS NOT NULL AND p.id IS NULL
+    "audit_chain": f"""
+        {_AUDIT}
+        WHERE t.account_id IS NOT NULL AND {_REWRITTEN}
     """,
     "debts_pursued": """
         SELECT s.account_id, public_id('sub', s.id) AS subject
@@ -189,5 +171,45 @@ QUERIES: Final[dict[str, str]] = {
         WHERE (d.status IN ('open', 'paused') AND i.status <> 'open')
            OR (d.status IN ('recovered', 'forgiven', 'canceled') AND i.status = 'open')
            OR (d.status IN ('open', 'paused')) <> (d.closed_at IS NULL)
+    """,
+}
+
+LATE: Final[dict[str, str]] = {
+    "purchases_end_in_time": """
+        SELECT p.account_id, public_id('pur', p.id) AS subject
+        FROM purchases p
+        JOIN accounts a ON a.id = p.account_id
+        LEFT JOIN matters m ON m.workflow_id = 'purchase/' || public_id('pur', p.id)
+        WHERE p.status = 'pending' AND p.expires_at < coalesce(a.clock_at, :now) - :slack
+          AND m.status IS DISTINCT FROM 'halted'
+          AND NOT EXISTS (SELECT 1 FROM payments y
+                          WHERE y.invoice_id = p.invoice_id
+                            AND y.status IN ('processing', 'pending_approval'))
+    """,
+    "inbox_handled": """
+        SELECT e.account_id, e.stripe_event_id AS subject
+        FROM stripe_webhook_events e
+        LEFT JOIN matters m ON m.workflow_id = e.workflow_id
+        WHERE (e.status = 'received' AND e.received_at < :now - :slack
+               AND m.status IS DISTINCT FROM 'halted')
+           OR (e.status = 'unmatched' AND e.received_at < :now - :parked_after)
+    """,
+    "matters_started": """
+        SELECT account_id, workflow_id AS subject
+        FROM matters
+        WHERE closed_at IS NULL AND status = 'open' AND started_at IS NULL
+          AND woken_at < :now - :slack
+        UNION ALL
+        SELECT m.account_id, m.workflow_id
+        FROM matters m JOIN accounts a ON a.id = m.account_id
+        WHERE m.closed_at IS NULL AND m.status = 'resting' AND a.clock_at IS NULL
+          AND m.next_due < :now - :slack
+    """,
+}
+
+OF_ALL: Final[dict[str, str]] = {
+    "audit_chain": f"""
+        {_AUDIT}
+        WHERE t.account_id IS NULL AND {_REWRITTEN}
     """,
 }

@@ -1,9 +1,37 @@
 """Queries on payments and invoices: each answers (account_id, subject) of what breaks its check.
 
+LATE is what time breaks, found by an index over all accounts, OF_ALL what no account shows alone.
 `:now` is real time; an account with a clock of its own is asked by that clock.
 """
 
 from typing import Final
+
+# How many numbers each series has given, and the last of them; an account where all are its own.
+_COUNTED: Final = """
+        WITH numbered AS (
+            SELECT series, number, account_id FROM invoices WHERE number IS NOT NULL
+            UNION ALL
+            SELECT series, number, account_id FROM credit_notes
+        ), counted AS (
+            SELECT series, count(DISTINCT number) AS numbers,
+                   max(substr(number, length(series) + 2)::bigint) AS last,
+                   CASE WHEN count(DISTINCT account_id) = 1
+                        THEN (array_agg(account_id))[1] END AS account_id
+            FROM numbered GROUP BY series
+        )
+        SELECT account_id, series AS subject
+        FROM counted c FULL JOIN invoice_series s USING (series) LEFT JOIN (
+            SELECT series, sum(last_number - first_number + 1) AS numbers, max(last_number) AS last
+            FROM skipped_numbers GROUP BY series) k USING (series)"""
+_GAPPED: Final = """(coalesce(c.numbers + k.numbers, c.numbers, k.numbers)
+               IS DISTINCT FROM greatest(c.last, k.last)
+               OR s.last_number IS DISTINCT FROM greatest(c.last, k.last))"""
+_REDEEMED: Final = """
+        SELECT d.account_id, 'coupon ' || c.code AS subject
+        FROM coupons c JOIN (
+            SELECT coupon_id, account_id, count(*) AS own, sum(count(*)) OVER (
+                       PARTITION BY coupon_id) AS times
+            FROM discounts WHERE status <> 'released' GROUP BY 1, 2) d ON d.coupon_id = c.id"""
 
 QUERIES: Final[dict[str, str]] = {
     # A purchase that was paid after it expired is paid on its first invoice, booked on its second.
@@ -50,7 +78,8 @@ QUERIES: Final[dict[str, str]] = {
         )
         SELECT p.account_id, public_id('pay', p.id) AS subject
         FROM payments p LEFT JOIN away a ON a.payment_id = p.id
-        GROUP BY p.id
+        GROUP BY p.id, p.account_id, p.refunded_minor, p.received_minor, p.status, p.settled_at,
+                 p.currency
         HAVING p.refunded_minor
                <> least(p.received_minor,
                         coalesce(sum(a.amount_minor) FILTER (WHERE a.is_booked), 0))
@@ -64,13 +93,7 @@ QUERIES: Final[dict[str, str]] = {
     "disputes_booked": """
         SELECT d.account_id, public_id('dsp', d.id) AS subject
         FROM disputes d
-        JOIN accounts a ON a.id = d.account_id
-        JOIN payments p ON p.id = d.payment_id
-        LEFT JOIN matters m ON m.workflow_id = 'reversal/' || public_id('pay', p.id)
         WHERE (d.booked_at IS NOT NULL AND d.state <> 'lost')
-           OR (d.booked_at IS NULL AND d.state = 'lost'
-               AND greatest(d.closed_at, p.settled_at) < coalesce(a.clock_at, :now) - :slack
-               AND p.settled_at IS NOT NULL AND m.status IS DISTINCT FROM 'halted')
            OR (SELECT coalesce(sum(b.amount_minor), 0) FROM balance_entries b
                WHERE b.account_id = d.account_id
                  AND b.key LIKE '%-' || public_id('dsp', d.id))
@@ -118,17 +141,10 @@ QUERIES: Final[dict[str, str]] = {
               WHERE o.payment_id = a.payment_id AND o.id <> a.id AND o.is_gone)
     """,
     "payments_settled": """
-        SELECT p.account_id, public_id('pay', p.id) AS subject
-        FROM payments p
-        JOIN accounts a ON a.id = p.account_id
-        JOIN invoices i ON i.id = p.invoice_id
-        LEFT JOIN matters m ON m.workflow_id = i.workflow_id
-        WHERE (p.status IN ('succeeded', 'completed') AND p.settled_at IS NULL
-               AND p.paid_at < coalesce(a.clock_at, :now) - :slack
-               AND m.status IS DISTINCT FROM 'halted')
-           OR (p.settled_at IS NOT NULL
-               AND (p.status NOT IN ('succeeded', 'completed', 'refunded')
-                    OR p.received_minor <= 0))
+        SELECT account_id, public_id('pay', id) AS subject
+        FROM payments
+        WHERE settled_at IS NOT NULL
+          AND (status NOT IN ('succeeded', 'completed', 'refunded') OR received_minor <= 0)
     """,
     # A manual payment that is `pending` collects nothing yet: the card is being called back.
     "one_collector": """
@@ -137,14 +153,6 @@ QUERIES: Final[dict[str, str]] = {
         WHERE status IN ('pending', 'pending_approval', 'processing')
           AND NOT (flow = 'manual' AND status = 'pending')
         GROUP BY account_id, invoice_id HAVING count(*) > 1
-    """,
-    "attempts_decided": """
-        SELECT i.account_id, public_id('inv', i.id) AS subject
-        FROM payment_attempts t
-        JOIN invoices i ON i.id = t.invoice_id
-        LEFT JOIN matters m ON m.workflow_id = i.workflow_id
-        WHERE t.status = 'pending' AND t.real_started_at < :now - :undecided
-          AND m.status IS DISTINCT FROM 'halted'
     """,
     "one_currency": """
         SELECT b.account_id, public_id('acc', b.account_id) AS subject
@@ -155,26 +163,10 @@ QUERIES: Final[dict[str, str]] = {
               UNION SELECT account_id, currency FROM balance_entries) used USING (account_id)
         WHERE used.currency IS DISTINCT FROM b.currency
     """,
-    "invoice_numbers": """
-        WITH numbered AS (
-            SELECT series, number, account_id FROM invoices WHERE number IS NOT NULL
-            UNION ALL
-            SELECT series, number, account_id FROM credit_notes
-        ), counted AS (
-            SELECT series, count(DISTINCT number) AS numbers,
-                   max(substr(number, length(series) + 2)::bigint) AS last,
-                   CASE WHEN count(DISTINCT account_id) = 1
-                        THEN (array_agg(account_id))[1] END AS account_id
-            FROM numbered GROUP BY series
-        )
-        SELECT account_id, series AS subject
-        FROM counted c FULL JOIN invoice_series s USING (series) LEFT JOIN (
-            SELECT series, sum(last_number - first_number + 1) AS numbers, max(last_number) AS last
-            FROM skipped_numbers GROUP BY series) k USING (series)
-        WHERE (:everything OR series LIKE 'TEST-%')
-          AND (coalesce(c.numbers + k.numbers, c.numbers, k.numbers)
-               IS DISTINCT FROM greatest(c.last, k.last)
-               OR s.last_number IS DISTINCT FROM greatest(c.last, k.last))
+    # Of one account alone it can be seen only for the series of its own.
+    "invoice_numbers": f"""
+        {_COUNTED}
+        WHERE series LIKE 'TEST-%' AND {_GAPPED}
     """,
     "invoice_sums": """
         SELECT i.account_id, public_id('inv', i.id) AS subject
@@ -194,13 +186,9 @@ QUERIES: Final[dict[str, str]] = {
               <> i.amount_due_minor + i.balance_applied_minor + coalesce(c.minor, 0)
     """,
     # Of one account alone it can be seen only that its own are too many.
-    "coupons_counted": """
-        SELECT d.account_id, 'coupon ' || c.code AS subject
-        FROM coupons c JOIN (
-            SELECT coupon_id, account_id, count(*) AS own, sum(count(*)) OVER (
-                       PARTITION BY coupon_id) AS times
-            FROM discounts WHERE status <> 'released' GROUP BY 1, 2) d ON d.coupon_id = c.id
-        WHERE c.redeemed < d.own OR (:everything AND c.redeemed <> d.times)
+    "coupons_counted": f"""
+        {_REDEEMED}
+        WHERE c.redeemed < d.own
     """,
     "invoices_settled": """
         SELECT account_id, public_id('inv', id) AS subject
@@ -284,5 +272,47 @@ QUERIES: Final[dict[str, str]] = {
           AND NOT EXISTS (SELECT 1 FROM invoices i
                           WHERE i.account_id = o.account_id AND i.subscription_id IS NOT NULL
                             AND i.status IN ('draft', 'open'))
+    """,
+}
+
+LATE: Final[dict[str, str]] = {
+    "payments_settled": """
+        SELECT p.account_id, public_id('pay', p.id) AS subject
+        FROM payments p
+        JOIN accounts a ON a.id = p.account_id
+        JOIN invoices i ON i.id = p.invoice_id
+        LEFT JOIN matters m ON m.workflow_id = i.workflow_id
+        WHERE p.status IN ('succeeded', 'completed') AND p.settled_at IS NULL
+          AND p.paid_at < coalesce(a.clock_at, :now) - :slack
+          AND m.status IS DISTINCT FROM 'halted'
+    """,
+    "disputes_booked": """
+        SELECT d.account_id, public_id('dsp', d.id) AS subject
+        FROM disputes d
+        JOIN accounts a ON a.id = d.account_id
+        JOIN payments p ON p.id = d.payment_id
+        LEFT JOIN matters m ON m.workflow_id = 'reversal/' || public_id('pay', p.id)
+        WHERE d.booked_at IS NULL AND d.state = 'lost'
+          AND greatest(d.closed_at, p.settled_at) < coalesce(a.clock_at, :now) - :slack
+          AND p.settled_at IS NOT NULL AND m.status IS DISTINCT FROM 'halted'
+    """,
+    "attempts_decided": """
+        SELECT i.account_id, public_id('inv', i.id) AS subject
+        FROM payment_attempts t
+        JOIN invoices i ON i.id = t.invoice_id
+        LEFT JOIN matters m ON m.workflow_id = i.workflow_id
+        WHERE t.status = 'pending' AND t.real_started_at < :now - :undecided
+          AND m.status IS DISTINCT FROM 'halted'
+    """,
+}
+
+OF_ALL: Final[dict[str, str]] = {
+    "invoice_numbers": f"""
+        {_COUNTED}
+        WHERE (series NOT LIKE 'TEST-%' OR account_id IS NULL) AND {_GAPPED}
+    """,
+    "coupons_counted": f"""
+        {_REDEEMED}
+        WHERE c.redeemed <> d.times AND c.redeemed >= d.own
     """,
 }

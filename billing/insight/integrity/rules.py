@@ -3,11 +3,11 @@
 The queries are in the files beside this one, under the same names.
 """
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
-from billing.insight.integrity.schemas import Check, Finding
+from billing.insight.integrity.schemas import Broken, Check, Finding, Report
 
 EXAMPLES: Final = 5
 SLACK: Final = timedelta(minutes=10)
@@ -113,11 +113,23 @@ CHECKS: Final = tuple(
 BY_NAME: Final = {check.name: check for check in CHECKS}
 
 
-def find(name: str, violations: int, examples: tuple[str, ...]) -> Finding:
-    """A check's finding."""
-    return Finding(
-        **BY_NAME[name].model_dump(), ok=not violations, violations=violations, examples=examples
+def report(broken: Iterable[Broken], as_of: datetime) -> Report:
+    """One finding per check, of everything that breaks it."""
+    violations = dict.fromkeys(BY_NAME, 0)
+    examples: dict[str, set[str]] = {name: set() for name in BY_NAME}
+    for one in broken:
+        violations[one.name] += one.violations
+        examples[one.name].update(one.examples)
+    findings = tuple(
+        Finding(
+            **check.model_dump(),
+            ok=not violations[check.name],
+            violations=violations[check.name],
+            examples=tuple(sorted(examples[check.name])[:EXAMPLES]),
+        )
+        for check in CHECKS
     )
+    return Report(ok=all(one.ok for one in findings), as_of=as_of, checks=findings)
 
 
 def compare(open_matters: Mapping[str, bool], running: Mapping[str, int]) -> list[Finding]:

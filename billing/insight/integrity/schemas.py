@@ -1,5 +1,7 @@
 """The findings of the integrity checks: one per check."""
 
+from uuid import UUID
+
 from pydantic import AwareDatetime
 
 from billing.core.frozen import Frozen
@@ -26,12 +28,21 @@ class Finding(Check):
         return f"{self.sentence} ({self.violations})"
 
 
+class Broken(Frozen):
+    """A check that one account breaks; without an account: any, or what is nobody's."""
+
+    name: str
+    account_id: UUID | None = None
+    violations: int
+    examples: tuple[str, ...]
+
+
 class Report(Frozen):
-    """All findings of one snapshot of the rows."""
+    """All findings of one look."""
 
     ok: bool
     as_of: AwareDatetime
-    """Real time of the snapshot."""
+    """Real time of the snapshot; of several, of the first one."""
     checks: tuple[Finding, ...]
 
     @property
@@ -47,3 +58,7 @@ class Run(Frozen):
     checks: int
     wrong: tuple[str, ...]
     """The sentences that do not hold, with how many rows break each."""
+    accounts: int | None = None
+    """Number of accounts it has looked at."""
+    whole_at: AwareDatetime | None = None
+    """The last time that everything held that no account shows alone."""

@@ -1,39 +1,116 @@
-"""Self-checking books: every invariant on one snapshot of the rows.
+"""Self-checking books: every invariant, on one snapshot of the rows of some accounts at a time.
 
-Operators ask by route or command; tests ask after every fault.
+Operators ask by route or command, the hourly run asks of accounts that moved; tests ask after
+every fault.
 """
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
 from billing.core.database import Database
-from billing.insight.integrity import store
-from billing.insight.integrity.rules import CHECKS, find
-from billing.insight.integrity.schemas import Report
+from billing.insight.integrity import rules, store
+from billing.insight.integrity.schemas import Broken, Report
+
+PAGE: Final = 500
+"""Accounts on one snapshot: vacuum and everybody else wait for no longer than it takes."""
+Progress = Callable[[int, int], None]
+"""Told (done, of how many) as the accounts are gone through."""
 
 
 async def evaluate(
-    connection: AsyncConnection, account_id: UUID | None = None, *, now: datetime | None = None
+    connection: AsyncConnection, *accounts: UUID, now: datetime | None = None
 ) -> Report:
-    """All checks on what this connection sees, optionally of one account only, as of `now`.
+    """All checks of these accounts on what this connection sees, as of `now`.
 
     Use `examine` for one snapshot of a database that others write to meanwhile.
     """
-    await store.allow_time(connection)
     now = now or real_now()
-    found = await store.ledger_violations(connection, account_id)
-    for check in CHECKS:
-        if check.name not in found:
-            found[check.name] = await store.violations(connection, check.name, now, account_id)
-    findings = [find(check.name, *found[check.name]) for check in CHECKS]
-    return Report(ok=all(finding.ok for finding in findings), as_of=now, checks=tuple(findings))
+    broken = await _written(connection, accounts, now)
+    for query in store.LATE_HERE.values():
+        broken += await store.ask(connection, query, now, accounts)
+    return rules.report(broken, now)
 
 
 async def examine(database: Database, account_id: UUID | None = None) -> Report:
-    """The same in a transaction of its own: one read-only snapshot, as the operator sees it."""
+    """One account on one read-only snapshot, as the operator sees it; without one `examine_all`."""
+    if account_id is None:
+        return await examine_all(database)
     async with database.operator() as connection:
         await store.freeze(connection)
         return await evaluate(connection, account_id)
+
+
+async def examine_all(
+    database: Database, tell: Progress = lambda _done, _total: None, *, page: int = PAGE
+) -> Report:
+    """All accounts, page by page, and what no account shows alone: a snapshot for each."""
+    as_of = real_now()
+    broken: list[Broken] = []
+    after, done = UUID(int=0), 0
+    total = await count_accounts(database)
+    tell(done, total)
+    while accounts := await _next(database, after, page):
+        broken += await look_at(database, accounts)
+        after, done = accounts[-1], done + len(accounts)
+        tell(done, max(done, total))
+    broken += await late(database)
+    broken += await of_all(database)
+    return rules.report(broken, as_of)
+
+
+async def examine_late(database: Database) -> Report:
+    """Only what time breaks, of all accounts: it costs what is late, not what there is."""
+    as_of = real_now()
+    return rules.report(await late(database), as_of)
+
+
+async def count_accounts(database: Database) -> int:
+    """Count all accounts."""
+    async with database.operator() as connection:
+        return await store.count_accounts(connection)
+
+
+async def look_at(database: Database, accounts: Sequence[UUID]) -> list[Broken]:
+    """Everything that a write may have broken, on one snapshot of these accounts."""
+    async with database.operator() as connection:
+        await store.freeze(connection)
+        return await _written(connection, accounts, real_now())
+
+
+async def late(database: Database) -> list[Broken]:
+    """Everything that is late, of all accounts."""
+    return await _over_all(database, store.LATE)
+
+
+async def of_all(database: Database) -> list[Broken]:
+    """Everything that no account shows alone."""
+    return await _over_all(database, store.OF_ALL)
+
+
+async def _written(
+    connection: AsyncConnection, accounts: Sequence[UUID], now: datetime
+) -> list[Broken]:
+    await store.allow_time(connection)
+    broken = await store.changed_invoices(connection, accounts)
+    for query in store.WRITTEN.values():
+        broken += await store.ask(connection, query, now, accounts)
+    return broken
+
+
+async def _over_all(database: Database, queries: store.Queries) -> list[Broken]:
+    broken = []
+    for query in queries.values():
+        async with database.operator() as connection:
+            await store.allow_time(connection)
+            broken += await store.ask(connection, query, real_now())
+    return broken
+
+
+async def _next(database: Database, after: UUID, limit: int) -> list[UUID]:
+    async with database.operator() as connection:
+        return await store.account_page(connection, after, limit)

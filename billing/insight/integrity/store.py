@@ -1,10 +1,11 @@
-"""Running the checks: one query each, over all accounts or one.
+"""Running the checks: one query each, over the rows of a list of accounts.
 
-Under row-level security a check sees what its connection may see; of one account only the
-series of its own is counted, for numbers of a shared one belong to others too.
+What time breaks is asked of all accounts as well: an index leads to what is late, however many rows
+there are. So are the few checks that no account shows alone.
 """
 
 import json
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
@@ -15,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import currencies, ids
 from billing.core.clock import real_now
+from billing.core.narrowed import ACCOUNTS, narrowed
 from billing.insight.integrity import credits, flow, money, usage
 from billing.insight.integrity.rules import (
     EXAMPLES,
@@ -24,35 +26,81 @@ from billing.insight.integrity.rules import (
     SWEPT_WITHIN,
     UNDECIDED,
 )
+from billing.insight.integrity.schemas import Broken
 from billing.ledger.credits import invariants
 from billing.matters.tables import matters
 from billing.money.invoices.rules import content_hash
+from billing.platform.accounts.tables import accounts as account_rows
 
-Violations = tuple[int, tuple[str, ...]]
-
-TIMEOUT_MS: Final = 120_000
-"""A check reads whole tables; the usual limit of a statement is for people who wait."""
+TIMEOUT_MS: Final = 300_000
+"""A check reads all rows of its accounts; the usual limit of a statement is for people who wait."""
 PAGE: Final = 2_000
 
-_WRAPPED: Final = """
-SELECT count(*) AS violations, (array_agg(subject ORDER BY subject))[1:{examples}] AS examples
-FROM ({query}) AS found
-WHERE CAST(:account_id AS uuid) IS NULL OR account_id = :account_id
+_EXAMPLES: Final = f"(array_agg(DISTINCT subject ORDER BY subject))[1:{EXAMPLES}] AS examples"
+_NARROWED: Final = """
+{narrowed}
+SELECT name, account_id, count(*) AS violations, {examples}
+FROM ({found}) AS found WHERE account_id = {accounts} GROUP BY name, account_id
 """
-_QUERIES: Final[dict[str, TextClause]] = {
-    name: text(_WRAPPED.format(examples=EXAMPLES, query=query))
-    for queries in (credits.QUERIES, money.QUERIES, flow.QUERIES, usage.QUERIES)
-    for name, query in queries.items()
+_WHOLE: Final = """
+SELECT name, CAST(NULL AS uuid) AS account_id, count(*) AS violations, {examples}
+FROM ({found}) AS found GROUP BY name
+"""
+_FOUND: Final = "SELECT '{name}' AS name, account_id, subject FROM ({query}) AS found"
+_UNEQUAL: Final = "SELECT account_id, public_id('acc', account_id) AS subject FROM ({}) AS unequal"
+_LEDGER: Final = {
+    name: _UNEQUAL.format(invariants.RULES[sentence]) for name, (_, sentence) in LEDGER.items()
 }
+_SUMS: Final = ("usage_counted", "usage_cycles", "usage_paid", "usage_counted_beyond")
+# The rows that there are most of are all compared by one statement, so that they are read once.
+_MOST: Final = frozenset(
+    {"billing_records", "credit_transactions", "credit_transaction_lots", "parts_of_lots"}
+)
+_WRITTEN: Final = credits.QUERIES | money.QUERIES | flow.QUERIES | usage.QUERIES
+_LATE: Final = money.LATE | flow.LATE | usage.LATE
+Queries = dict[str, TextClause]
+
+
+def _narrow(queries: Mapping[str, str], once: frozenset[str] = frozenset()) -> TextClause:
+    """One statement on a list of accounts."""
+    found = _union(queries)
+    clause = narrowed(found, once)
+    return text(
+        _NARROWED.format(narrowed=clause, examples=_EXAMPLES, found=found, accounts=ACCOUNTS)
+    )
+
+
+def _over_all(name: str, query: str) -> TextClause:
+    return text(_WHOLE.format(examples=_EXAMPLES, found=_union({name: query})))
+
+
+def _union(queries: Mapping[str, str]) -> str:
+    return " UNION ALL ".join(
+        _FOUND.format(name=name, query=query) for name, query in queries.items()
+    )
+
+
+WRITTEN: Final[Queries] = {
+    "sums": _narrow(_LEDGER | {name: _WRITTEN[name] for name in _SUMS}, _MOST),
+    **{name: _narrow({name: query}) for name, query in _WRITTEN.items() if name not in _SUMS},
+}
+"""Checks that only a write breaks, of a list of accounts."""
+LATE_HERE: Final[Queries] = {name: _narrow({name: query}) for name, query in _LATE.items()}
+"""Checks that time breaks, of a list of accounts."""
+LATE: Final[Queries] = {name: _over_all(name, query) for name, query in _LATE.items()}
+"""The same of all accounts."""
+OF_ALL: Final[Queries] = {
+    name: _over_all(name, query) for name, query in (money.OF_ALL | flow.OF_ALL).items()
+}
+"""Checks that no account shows alone. These read many accounts, if not all."""
 _CONTENT: Final = text(
-    """
+    f"""
     SELECT i.id, i.account_id, i.currency, i.total_minor, i.tax_minor, i.content_hash,
            l.kind, l.description, l.quantity, l.amount_minor, l.discounts, l.taxes
     FROM invoices i LEFT JOIN invoice_lines l ON l.invoice_id = i.id
-    WHERE i.number IS NOT NULL
-      AND (CAST(:account_id AS uuid) IS NULL OR i.account_id = :account_id)
+    WHERE i.number IS NOT NULL AND i.account_id = {ACCOUNTS}
     ORDER BY i.id, l.position
-    """
+    """  # noqa: S608 (constant)
 )
 
 
@@ -66,39 +114,58 @@ async def freeze(connection: AsyncConnection) -> None:
     await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
 
 
-async def ledger_violations(
-    connection: AsyncConnection, account_id: UUID | None
-) -> dict[str, Violations]:
-    """Count the violations of the ledger's own rules, by rule, up to the limit of each."""
-    names = {sentence: name for name, (_, sentence) in LEDGER.items()}
-    found: dict[str, list[str]] = {name: [] for name in LEDGER}
-    for one in await invariants.violations(connection, account_id):
-        found[names[one.rule]].append(ids.encode(ids.ACCOUNT, one.account_id))
-    return {
-        name: (len(accounts), tuple(sorted(set(accounts))[:EXAMPLES]))
-        for name, accounts in found.items()
-    }
-
-
-async def violations(
-    connection: AsyncConnection, name: str, now: datetime, account_id: UUID | None
-) -> Violations:
-    """Count the violations of one of the other checks, and name some."""
-    if name == "invoice_content":
-        return await _changed_invoices(connection, account_id)
-    query = _QUERIES[name]
+async def ask(
+    connection: AsyncConnection, query: TextClause, now: datetime, accounts: Sequence[UUID] = ()
+) -> list[Broken]:
+    """The answers of one statement: by account, if it is of a list of them."""
     known: dict[str, Any] = {
-        "account_id": account_id,
+        "accounts": list(accounts),
         "now": now,
         "slack": SLACK,
         "undecided": UNDECIDED,
         "parked_after": PARKED_AFTER,
-        "everything": account_id is None,
         "minimums": json.dumps(currencies.MINIMUMS),
         "minimum": currencies.MINIMUM,
     }
-    row = (await connection.execute(query, known)).one()
-    return row.violations, tuple(row.examples or ())
+    rows = (await connection.execute(query, known)).mappings()
+    return [Broken.model_validate(dict(row)) for row in rows]
+
+
+async def changed_invoices(connection: AsyncConnection, accounts: Sequence[UUID]) -> list[Broken]:
+    """Numbered invoices whose content no longer has the hash it was issued with."""
+    changed: dict[UUID, list[str]] = {}
+    options = {"yield_per": PAGE}
+    values = {"accounts": list(accounts)}
+    found = await connection.stream(_CONTENT, values, execution_options=options)
+    async for invoice_id, rows in _by_invoice(found):
+        first = rows[0]
+        lines = [row._mapping for row in rows if row.kind is not None]  # noqa: SLF001
+        hashed = content_hash(
+            first.account_id, first.currency, first.total_minor, first.tax_minor, lines
+        )
+        if hashed != first.content_hash:
+            changed.setdefault(first.account_id, []).append(ids.encode(ids.INVOICE, invoice_id))
+    return [
+        Broken(
+            name="invoice_content",
+            account_id=account_id,
+            violations=len(names),
+            examples=tuple(sorted(names)[:EXAMPLES]),
+        )
+        for account_id, names in changed.items()
+    ]
+
+
+async def account_page(connection: AsyncConnection, after: UUID, limit: int) -> list[UUID]:
+    """The next accounts by id."""
+    column = account_rows.c.id
+    query = select(column).where(column > after).order_by(column).limit(limit)
+    return list(await connection.scalars(query))
+
+
+async def count_accounts(connection: AsyncConnection) -> int:
+    """Count all accounts, for a progress bar."""
+    return int(await connection.scalar(select(func.count()).select_from(account_rows)) or 0)
 
 
 async def open_matters(connection: AsyncConnection) -> dict[str, bool]:
@@ -124,23 +191,7 @@ async def count_open_matters(connection: AsyncConnection) -> int:
     return int(await connection.scalar(query) or 0)
 
 
-async def _changed_invoices(connection: AsyncConnection, account_id: UUID | None) -> Violations:
-    """Numbered invoices whose content no longer has the hash it was issued with."""
-    changed = []
-    options = {"yield_per": PAGE}
-    found = await connection.stream(_CONTENT, {"account_id": account_id}, execution_options=options)
-    async for invoice_id, rows in _by_invoice(found):
-        first = rows[0]
-        lines = [row._mapping for row in rows if row.kind is not None]  # noqa: SLF001
-        hashed = content_hash(
-            first.account_id, first.currency, first.total_minor, first.tax_minor, lines
-        )
-        if hashed != first.content_hash:
-            changed.append(ids.encode(ids.INVOICE, invoice_id))
-    return len(changed), tuple(sorted(changed)[:EXAMPLES])
-
-
-async def _by_invoice(found: Any) -> Any:
+async def _by_invoice(found: Any) -> AsyncIterator[tuple[UUID, list[Any]]]:
     """The rows of one invoice at a time; a page may end inside one."""
     rest: list[Any] = []
     async for page in found.partitions():

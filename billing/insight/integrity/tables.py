@@ -10,4 +10,8 @@ integrity_runs = c.table(
     c.integer("checks"),
     # The sentences that do not hold.
     c.json("wrong"),
+    # How many accounts it looked at.
+    c.integer("accounts", nullable=True),
+    # When last everything held that no account shows alone.
+    c.instant("whole_at", nullable=True),
 )

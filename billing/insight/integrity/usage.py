@@ -1,6 +1,7 @@
 """Queries on usage: each answers (account_id, subject) of what breaks its check.
 
-`:now` is real time; an account with a clock of its own is asked by that clock.
+LATE is what time breaks, found by an index over all accounts. `:now` is real time; an account with
+a clock of its own is asked by that clock.
 """
 
 from typing import Final
@@ -151,14 +152,6 @@ QUERIES: Final[dict[str, str]] = {
         WHERE coalesce(r.units, 0) <> coalesce(c.units, 0)
            OR coalesce(r.total, 0) <> coalesce(c.total, 0)
     """,
-    "thresholds_billed": """
-        SELECT p.account_id, public_id('sub', s.id) AS subject
-        FROM usage_periods p
-        JOIN subscriptions s ON s.id = p.subscription_id
-        JOIN accounts a ON a.id = p.account_id
-        WHERE p.threshold_at < coalesce(a.clock_at, :now) - :slack AND p.closed_at IS NULL
-          AND s.status IN ('active', 'past_due')
-    """,
     # A late use waits for the next invoice; any other belongs onto that of its own cycle's end.
     "usage_invoiced": """
         SELECT r.account_id, public_id('bill', r.id) AS subject
@@ -170,5 +163,16 @@ QUERIES: Final[dict[str, str]] = {
           AND (s.status = 'canceled'
                OR s.status IN ('active', 'past_due') AND p.start_at < s.cycle_start)
           AND r.id NOT IN (SELECT unnest(records) FROM usage_settlements)
+    """,
+}
+
+LATE: Final[dict[str, str]] = {
+    "thresholds_billed": """
+        SELECT p.account_id, public_id('sub', s.id) AS subject
+        FROM usage_periods p
+        JOIN subscriptions s ON s.id = p.subscription_id
+        JOIN accounts a ON a.id = p.account_id
+        WHERE p.threshold_at < coalesce(a.clock_at, :now) - :slack AND p.closed_at IS NULL
+          AND s.status IN ('active', 'past_due')
     """,
 }

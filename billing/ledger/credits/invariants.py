@@ -1,27 +1,11 @@
 """The invariants of the credit tables at every commit, one query each.
 
-For the integrity run: a rule that finds nothing holds; what it finds is an account and two sums.
+For the integrity checks: a rule that finds nothing holds; what it finds is an account and two sums,
+what the rows state and what they add up to. They are asked of a list of accounts
+(billing/core/narrowed.py), whose parts are found by entry and hold, and by lot.
 """
 
-from decimal import Decimal
 from typing import Final
-from uuid import UUID
-
-from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from billing.core.frozen import Frozen
-
-LIMIT: Final = 100
-
-
-class Violation(Frozen):
-    """One account for which a rule does not hold: what the rows say, and what they add up to."""
-
-    rule: str
-    account_id: UUID
-    stated: Decimal
-    counted: Decimal
 
 
 def _sums(stated: str, counted: str) -> str:
@@ -39,7 +23,7 @@ def _by_account(stated: str, what: str, rows: str) -> str:
     return _sums(stated, counted)
 
 
-_RULES: Final[dict[str, str]] = {
+RULES: Final[dict[str, str]] = {
     "the balance is the sum of the ledger": _by_account("balance", "amount", "credit_transactions"),
     "the balance is the sum of the lots": _by_account("balance", "remaining", "credit_lots"),
     "what is held is held in lots": _by_account("held", "held", "credit_lots"),
@@ -75,10 +59,8 @@ _RULES: Final[dict[str, str]] = {
         SELECT l.account_id, l.remaining AS stated, coalesce(t.sum, 0) AS counted
         FROM credit_lots l
         LEFT JOIN (
-            SELECT p.lot_id, p.account_id, sum(p.amount) AS sum
-            FROM credit_transaction_lots p
-            JOIN credit_transactions t ON t.id = p.transaction_id AND t.account_id = p.account_id
-            GROUP BY p.lot_id, p.account_id) t ON t.lot_id = l.id AND t.account_id = l.account_id
+            SELECT lot_id, account_id, sum(amount) AS sum FROM credit_transaction_lots
+            GROUP BY lot_id, account_id) t ON t.lot_id = l.id AND t.account_id = l.account_id
         WHERE l.remaining <> coalesce(t.sum, 0)""",
     "each hold is made of its parts": """
         SELECT h.account_id, h.amount AS stated, coalesce(p.sum, 0) AS counted
@@ -93,39 +75,23 @@ _RULES: Final[dict[str, str]] = {
                ON t.key = public_id('hld', h.id) || '/capture' AND t.account_id = h.account_id
         WHERE h.captured <> coalesce(-t.amount, 0)""",
     "a part belongs to an entry and a lot of its account": """
-        SELECT p.account_id, p.amount AS stated, 0 AS counted
-        FROM credit_transaction_lots p
-        LEFT JOIN credit_transactions t ON t.id = p.transaction_id AND t.account_id = p.account_id
-        LEFT JOIN credit_lots l ON l.id = p.lot_id AND l.account_id = p.account_id
-        WHERE t.id IS NULL OR l.id IS NULL
+        SELECT t.account_id, p.amount AS stated, 0 AS counted
+        FROM credit_transactions t JOIN credit_transaction_lots p ON p.transaction_id = t.id
+        LEFT JOIN credit_lots l ON l.id = p.lot_id AND l.account_id = t.account_id
+        WHERE l.id IS NULL OR p.account_id <> t.account_id
         UNION ALL
-        SELECT p.account_id, p.amount AS stated, 0 AS counted
-        FROM credit_hold_lots p
-        LEFT JOIN credit_holds h ON h.id = p.hold_id AND h.account_id = p.account_id
-        LEFT JOIN credit_lots l ON l.id = p.lot_id AND l.account_id = p.account_id
-        WHERE h.id IS NULL OR l.id IS NULL""",
+        SELECT l.account_id, p.amount AS stated, 0 AS counted
+        FROM credit_lots l JOIN parts_of_lots p ON p.lot_id = l.id
+        LEFT JOIN credit_transactions t ON t.id = p.transaction_id AND t.account_id = l.account_id
+        WHERE t.id IS NULL OR p.account_id <> l.account_id
+        UNION ALL
+        SELECT h.account_id, p.amount AS stated, 0 AS counted
+        FROM credit_holds h JOIN credit_hold_lots p ON p.hold_id = h.id
+        LEFT JOIN credit_lots l ON l.id = p.lot_id AND l.account_id = h.account_id
+        WHERE l.id IS NULL OR p.account_id <> h.account_id
+        UNION ALL
+        SELECT l.account_id, p.amount AS stated, 0 AS counted
+        FROM credit_lots l JOIN hold_parts_of_lots p ON p.lot_id = l.id
+        LEFT JOIN credit_holds h ON h.id = p.hold_id AND h.account_id = l.account_id
+        WHERE h.id IS NULL OR p.account_id <> l.account_id""",
 }
-RULES: Final[tuple[str, ...]] = tuple(_RULES)
-
-
-def _query(rule: str) -> TextClause:
-    return text(
-        f"SELECT * FROM ({_RULES[rule]}) found"  # noqa: S608
-        " WHERE CAST(:account_id AS uuid) IS NULL OR account_id = :account_id LIMIT :limit"
-    )
-
-
-async def violations(
-    connection: AsyncConnection, account_id: UUID | None = None, limit: int = LIMIT
-) -> list[Violation]:
-    """List the violations, at most `limit` per rule; of one account, or of all.
-
-    Reads whole tables: run it on a schedule, as operator, and in one REPEATABLE READ transaction
-    where others write meanwhile.
-    """
-    found: list[Violation] = []
-    for rule in RULES:
-        values = {"account_id": account_id, "limit": limit}
-        rows = (await connection.execute(_query(rule), values)).mappings()
-        found += [Violation(rule=rule, **row) for row in rows]
-    return found

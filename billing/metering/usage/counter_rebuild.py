@@ -3,6 +3,7 @@
 Records and counters commit together, so one snapshot must agree; what does not is a fault of ours.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -37,16 +38,24 @@ class Difference:
     true: Decimal | None
 
 
-async def accounts(
-    connection: AsyncConnection, after: UUID | None, limit: int
-) -> list[tuple[UUID, datetime]]:
-    """The next accounts that used anything, by id, and when each one's last cycle began."""
+async def accounts(connection: AsyncConnection, after: UUID | None, limit: int) -> list[UUID]:
+    """The next accounts that used anything, by id."""
     period = usage_periods.c
-    query = select(period.account_id, func.max(period.start_at)).group_by(period.account_id)
+    query = select(period.account_id).distinct()
     if after is not None:
         query = query.where(period.account_id > after)
-    rows = await connection.execute(query.order_by(period.account_id).limit(limit))
-    return [(row[0], row[1]) for row in rows]
+    return list(await connection.scalars(query.order_by(period.account_id).limit(limit)))
+
+
+async def last_cycles(
+    connection: AsyncConnection, accounts: Sequence[UUID]
+) -> list[tuple[UUID, datetime | None]]:
+    """The beginning of the last cycle of each of these accounts; None: nothing was used."""
+    period = usage_periods.c
+    query = select(period.account_id, func.max(period.start_at)).group_by(period.account_id)
+    rows = await connection.execute(query.where(period.account_id.in_(accounts)))
+    began = {row[0]: row[1] for row in rows}
+    return [(account_id, began.get(account_id)) for account_id in accounts]
 
 
 async def compare(

@@ -3,7 +3,7 @@
 Only the SQL functions usage_* write here; the account's lock (its credit_balances row) orders them.
 """
 
-from sqlalchemy import BigInteger, DateTime, Numeric, Text, Uuid, column, table
+from sqlalchemy import BigInteger, DateTime, Numeric, Text, Uuid, column, func, table
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -134,6 +134,8 @@ billing_records = c.table(
     c.text("kind", server_default="usage"),
     # The use that this record takes back: it has that one's figures below zero.
     c.uuid("voids", nullable=True),
+    # When it came in real time; null: the release before wrote it. By it is known who moved.
+    c.instant("written_at", nullable=True, server_default=func.transaction_timestamp()),
     c.check(
         "kind <> 'usage' OR (usage_amount > 0) = (voids IS NULL) AND usage_amount <> 0",
         name="amount_signed",
@@ -166,6 +168,12 @@ billing_records = c.table(
     c.index(
         "ix_billing_records_entry",
         "transaction_id",
+        postgresql_using="brin",
+        postgresql_with={"autosummarize": "on", "pages_per_range": 16},
+    ),
+    c.index(
+        "ix_billing_records_written",
+        "written_at",
         postgresql_using="brin",
         postgresql_with={"autosummarize": "on", "pages_per_range": 16},
     ),

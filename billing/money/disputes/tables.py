@@ -45,4 +45,5 @@ disputes = c.table(
     c.index("ix_disputes_created", "created_at", "id"),
     c.index("ix_disputes_invoice", "invoice_id"),
     c.index("ix_disputes_payment", "payment_id"),
+    c.index("ix_disputes_unbooked", "closed_at", where="state = 'lost' AND booked_at IS NULL"),
 )

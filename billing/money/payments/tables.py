@@ -86,6 +86,12 @@ payments = c.table(
         where="transaction_reference IS NOT NULL",
     ),
     c.index("ix_payments_approval", "created_at", where="status = 'pending_approval'"),
+    # Money that came in and is to be booked at once.
+    c.index(
+        "ix_payments_unsettled",
+        "paid_at",
+        where="settled_at IS NULL AND status IN ('succeeded', 'completed')",
+    ),
     c.index(
         "uq_payments_reference",
         "account_id",
@@ -125,6 +131,11 @@ payment_attempts = c.table(
     ),
     # How often a card was declined lately, and the account's payments as it lists them.
     c.index("ix_payment_attempts_account", "account_id", "started_at", "id"),
-    c.index("ix_payment_attempts_real", "real_started_at", postgresql_using="brin"),
+    c.index(
+        "ix_payment_attempts_real",
+        "real_started_at",
+        postgresql_using="brin",
+        postgresql_with={"autosummarize": "on"},
+    ),
     c.index("uq_payment_attempts_undecided", "invoice_id", unique=True, where="status = 'pending'"),
 )

@@ -1,7 +1,7 @@
 """Every query on purchases."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Select, select, text, update
@@ -14,6 +14,7 @@ from billing.money.payments.store import show as show_payment
 from billing.money.purchases.schemas import Purchase
 from billing.money.purchases.tables import purchases
 
+ARCHIVE_BATCH: Final = 5_000
 _GET = Prepared(select(purchases).where(purchases.c.id == given("purchase_id")))
 _WITH_PAYMENT = Prepared(
     text(
@@ -72,18 +73,23 @@ def listing(
 
 
 async def archive(connection: AsyncConnection, before: datetime, at: datetime) -> int:
-    """Flag final purchases older than `before` [E14]; they stay readable by id."""
-    done = await connection.execute(
-        update(purchases)
+    """Flag final purchases older than `before` [E14], the oldest ones of a bounded batch; how
+    many. They stay readable by id.
+    """
+    old = (
+        select(purchases.c.id)
         .where(
             purchases.c.created_at < before,
             purchases.c.archived_at.is_(None),
             purchases.c.status != "pending",
         )
-        .values(archived_at=at)
-        .returning(purchases.c.id)
+        .order_by(purchases.c.created_at)
+        .limit(ARCHIVE_BATCH)
     )
-    return len(done.all())
+    done = await connection.execute(
+        update(purchases).where(purchases.c.id.in_(old)).values(archived_at=at)
+    )
+    return done.rowcount
 
 
 def show(row: Fields) -> Purchase:

@@ -23,6 +23,11 @@ billing_audit = c.table(
     # For operators who look through the trails of all accounts.
     c.index("ix_billing_audit_actor", "actor", "id"),
     c.index("ix_billing_audit_action", "action", "id"),
-    c.index("ix_billing_audit_real", "real_at", postgresql_using="brin"),
+    c.index(
+        "ix_billing_audit_real",
+        "real_at",
+        postgresql_using="brin",
+        postgresql_with={"autosummarize": "on"},
+    ),
     info={"append_only": True},
 )

@@ -2163,7 +2163,7 @@ export interface paths {
         };
         /**
          * Check Integrity
-         * @description Evaluate every invariant. It reads whole tables: call it rarely.
+         * @description Evaluate every invariant. Without an account it reads everything: call it rarely.
          */
         get: operations["check_integrity"];
         put?: never;

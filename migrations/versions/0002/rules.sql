@@ -1,3 +1,8 @@
+ALTER TABLE accounts_to_check ENABLE ROW LEVEL SECURITY;
+ALTER TABLE accounts_to_check FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON accounts_to_check
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE capture_logs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE capture_logs FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON capture_logs

@@ -1,3 +1,13 @@
+CREATE TABLE accounts_to_check (
+    account_id UUID NOT NULL,
+    job TEXT NOT NULL,
+    noted_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    broken JSONB DEFAULT '[]' NOT NULL,
+    CONSTRAINT pk_accounts_to_check PRIMARY KEY (account_id, job)
+);
+
+CREATE INDEX ix_accounts_to_check_job ON accounts_to_check (job, account_id);
+
 CREATE TABLE capture_logs (
     transaction_id UUID NOT NULL,
     account_id UUID NOT NULL,
@@ -13,6 +23,14 @@ CREATE TABLE capture_logs (
 );
 
 CREATE INDEX ix_capture_logs_account ON capture_logs (account_id, created_at, transaction_id);
+
+CREATE TABLE check_rounds (
+    job TEXT NOT NULL,
+    noted_until TIMESTAMP WITH TIME ZONE DEFAULT transaction_timestamp() NOT NULL,
+    noted_account UUID DEFAULT '00000000-0000-0000-0000-000000000000' NOT NULL,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_check_rounds PRIMARY KEY (job)
+);
 
 CREATE TABLE coupons (
     id UUID NOT NULL,
@@ -55,6 +73,8 @@ CREATE TABLE integrity_runs (
     ran_at TIMESTAMP WITH TIME ZONE NOT NULL,
     checks INTEGER NOT NULL,
     wrong JSONB NOT NULL,
+    accounts INTEGER,
+    whole_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_integrity_runs PRIMARY KEY (is_latest)
 );
 
@@ -416,6 +436,8 @@ CREATE INDEX ix_disputes_created ON disputes (created_at, id);
 CREATE INDEX ix_disputes_invoice ON disputes (invoice_id);
 
 CREATE INDEX ix_disputes_payment ON disputes (payment_id);
+
+CREATE INDEX ix_disputes_unbooked ON disputes (closed_at) WHERE state = 'lost' AND booked_at IS NULL;
 
 CREATE TABLE refunds (
     id UUID NOT NULL,

@@ -7,6 +7,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core.narrowed import narrowed
+from billing.ledger.credits.invariants import RULES
+
 
 class Books(NamedTuple):
     """Every sum that must agree, each from its own table."""
@@ -61,3 +64,13 @@ async def read_books(connection: AsyncConnection, account_id: UUID) -> Books:
 def decimals(*amounts: int | str) -> tuple[Decimal, ...]:
     """Amounts to compare a row of amounts with."""
     return tuple(Decimal(amount) for amount in amounts)
+
+
+async def broken(connection: AsyncConnection, account_id: UUID) -> set[tuple[str, UUID]]:
+    """(rule, account) of what does not hold."""
+    found = set()
+    for rule, query in RULES.items():
+        asked = text(f"{narrowed(query)} {query}")
+        rows = await connection.execute(asked, {"accounts": [account_id]})
+        found |= {(rule, row.account_id) for row in rows}
+    return found

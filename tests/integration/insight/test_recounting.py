@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -9,6 +10,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.matter import Dependencies
 from activities.sweeper import SweeperActivities
+from billing.insight.rounds import rules
 from billing.metering.usage import counter_rebuild as recounting
 from cli import counter_repair
 from cli.errors import StackError
@@ -140,3 +142,28 @@ async def sync(shop: Shop, page: int) -> SweepReport:
     )
     job = SweeperActivities(dependencies, client)
     return await ActivityEnvironment().run(job.sweep, SweepRequest(name="usage-sync", limit=page))
+
+
+async def test_counters_of_an_account_at_rest_are_compared_in_its_turn(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "MARGIN", timedelta())
+    shop = await new_shop("100")
+    await shop.record("10", user_id="ann")
+    await sync(shop, page=1_000)
+    before = await shop.rows(SUMS)
+    async with shop.api.database.operator() as connection:
+        await connection.execute(text(DAMAGE[0]), {"id": shop.id})
+    await next_after(shop, shop.id)
+    await sync(shop, page=1)
+    assert await shop.rows(SUMS) != before, "nobody looks at an account at rest"
+    await next_after(shop, UUID(int=shop.id.int - 1))
+    assert (await sync(shop, page=1)).counts["counters_mended"] > 0
+    assert await shop.rows(SUMS) == before
+
+
+async def next_after(shop: Shop, account_id: UUID) -> None:
+    """The next one in turn comes after this account."""
+    move = text("UPDATE check_rounds SET noted_account = :id WHERE job = 'usage-sync'")
+    async with shop.api.database.operator() as connection:
+        await connection.execute(move, {"id": account_id})

@@ -17,8 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import open_database
+from billing.core.narrowed import tables
 from billing.core.settings import Settings
-from billing.insight.integrity import rules, service
+from billing.insight.integrity import rules, service, store
 from billing.insight.integrity.rules import CHECKS, LEDGER
 from billing.ledger.credits import invariants
 from tests.integration.actors import Actors, Customer, wait_for
@@ -281,10 +282,63 @@ async def test_damage_is_found_by_its_rule(
     assert name in found, f"only {sorted(found)} noticed"
     assert 1 <= len(found[name].examples) <= 5
     assert found[name].violations >= len(found[name].examples)
+    if name in store.LATE:
+        late = await store.ask(superuser, store.LATE[name], real_now())
+        assert late, "an hourly run finds it among all accounts"
     elsewhere = await service.evaluate(
         superuser, books.late if account_id == books.paying else books.paying
     )
     assert elsewhere.ok, "the other account's books are as they were"
+
+
+# What no account shows alone.
+OF_ALL: Final = {
+    "invoice_numbers": "INSERT INTO invoice_series VALUES ('LOST', 7, '2027-01-01')",
+    "coupons_counted": """
+        UPDATE coupons SET redeemed = 99
+        WHERE id IN (SELECT coupon_id FROM discounts WHERE account_id = :account)""",
+    "audit_chain": "UPDATE billing_audit SET actor = 'nobody' WHERE account_id IS NULL",
+}
+
+
+@pytest.mark.parametrize("name", sorted(store.OF_ALL))
+async def test_damage_that_no_account_shows_alone_is_found(
+    books: Books, superuser: AsyncConnection, name: str
+) -> None:
+    query, now = store.OF_ALL[name], real_now()
+    assert await store.ask(superuser, query, now) == []
+    damage = text(OF_ALL[name])
+    values = dict.fromkeys(damage.compile().params, books.paying)
+    assert (await superuser.execute(damage, values)).rowcount != 0
+    assert (await service.evaluate(superuser, books.paying, books.late)).ok
+    assert [one.violations > 0 for one in await store.ask(superuser, query, now)] == [True]
+
+
+# What leads to each, however many rows there are.
+INDEXES: Final = {
+    "payments_settled": {"ix_payments_unsettled"},
+    "disputes_booked": {"ix_disputes_unbooked"},
+    "attempts_decided": {"uq_payment_attempts_undecided"},
+    "purchases_end_in_time": {"ix_purchases_pending"},
+    "inbox_handled": {"ix_stripe_webhook_events_waiting"},
+    "matters_started": {"ix_matters_left_behind", "ix_matters_resting"},
+    "thresholds_billed": {"ix_usage_periods_threshold"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(store.LATE))
+async def test_what_is_late_is_found_by_an_index(
+    books: Books, superuser: AsyncConnection, name: str
+) -> None:
+    await superuser.execute(text(DAMAGE[name]), {"account": books.of(name)})
+    # Of few rows a look at all of them is cheaper: let there be a million on each page.
+    many = "UPDATE pg_class SET reltuples = 1000000, relpages = 1 WHERE relname = ANY(:tables)"
+    await superuser.execute(text(many), {"tables": sorted(tables(store.LATE[name].text))})
+    now = {"now": real_now(), "slack": rules.SLACK}
+    asked = now | {"undecided": rules.UNDECIDED, "parked_after": rules.PARKED_AFTER}
+    plan = await superuser.scalars(text(f"EXPLAIN {store.LATE[name].text}"), asked)
+    lines = "\n".join(plan)
+    assert all(index in lines for index in INDEXES[name]), lines
 
 
 async def test_an_operator_reads_the_findings(actors: Actors, books: Books) -> None:

@@ -1,0 +1,90 @@
+"""The hourly checks of a long history and of a short one, when as much has moved since the last."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import Any, Final
+
+from temporalio.testing import ActivityEnvironment
+
+from activities.matter import Dependencies
+from activities.sweeper import SweeperActivities
+from benchmarks.ground import Ground, Site
+from benchmarks.harness import ROUNDS, Report
+from benchmarks.loads import Loads
+from benchmarks.recording import PAID
+from billing.core.database import open_database
+from billing.core.settings import Settings
+from billing.insight.rounds import rules
+from workflows.contracts import SweepRequest
+
+TURNS: Final = ROUNDS + 2
+Job = Callable[[], Awaitable[dict[str, int]]]
+
+
+async def measure(ground: Ground, report: Report) -> None:
+    """Seconds of an hourly run with a million rows ÷ with fifty thousand; a thousand are new."""
+    taken = await _turns(ground, "integrity")
+    ratios = [large / small for (small, _), (large, _) in taken]
+    report.add("verify_1m_vs_50k", ratios, "ratio", 1.5, 1.1, "lower")
+
+
+async def measure_sync(ground: Ground, report: Report) -> None:
+    """Seconds per account looked at, with a hundred thousand accounts ÷ with ten thousand."""
+    taken = await _turns(ground, "usage-sync")
+    ratios = [(large / seen) / (small / few) for (small, few), (large, seen) in taken]
+    report.add("usage_sync_100k_vs_10k", ratios, "ratio", 1.2, 1.1, "lower")
+
+
+async def _turns(ground: Ground, name: str) -> list[tuple[tuple[float, int], ...]]:
+    """(seconds, accounts) of both sites, turn by turn; in each a hundred accounts have moved."""
+    margin, found = rules.MARGIN, []
+    # Otherwise what just filled the databases would have moved, too.
+    rules.MARGIN = type(margin)()  # type: ignore[misc]
+    try:
+        async with (
+            _job(ground, ground.small, name) as small,
+            _job(ground, ground.large, name) as large,
+        ):
+            for turn in range(TURNS):
+                pair = []
+                for site, job in ((ground.small, small), (ground.large, large)):
+                    await Loads(ground, site).few(PAID)
+                    began = perf_counter()
+                    counts = await job()
+                    pair.append((perf_counter() - began, counts["accounts"]))
+                # The first ones warm up, and look at all that is looked at once a day.
+                if turn >= TURNS - ROUNDS:
+                    found.append(tuple(pair))
+    finally:
+        rules.MARGIN = margin  # type: ignore[misc]
+    return found
+
+
+@asynccontextmanager
+async def _job(ground: Ground, site: Site, name: str) -> AsyncIterator[Job]:
+    """The activity of the schedule, on one of the databases."""
+    client: Any = None  # these jobs tell no workflow
+    settings = Settings.model_validate(
+        {
+            "database_url": _of(ground.stack.env["DATABASE_URL"], site),
+            "database_operator_url": _of(ground.stack.env["DATABASE_OPERATOR_URL"], site),
+        }
+    )
+    database = open_database(settings)
+    job = SweeperActivities(
+        Dependencies(database=database, provider=client, settings=settings), client
+    )
+
+    async def once() -> dict[str, int]:
+        report = await ActivityEnvironment().run(job.sweep, SweepRequest(name=name))
+        assert not report.counts.get("unseen"), report.counts
+        return dict(report.counts)
+
+    yield once
+    await database.close()
+
+
+def _of(url: str, site: Site) -> str:
+    """The same server and role, the site's database."""
+    return url.replace("/billing?", f"/{site.name}?")

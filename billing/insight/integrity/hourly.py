@@ -1,0 +1,83 @@
+"""The hourly run: accounts that moved and some of the others, everything that is late, and once a
+day what no account shows alone.
+
+What is broken stays noted, and so is looked at again each time until it holds.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import psycopg
+from sqlalchemy.exc import DBAPIError
+
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.insight.integrity import rules, runs, service
+from billing.insight.integrity.schemas import Broken, Report
+from billing.insight.rounds import store as rounds
+
+JOB: Final = "integrity"
+WHOLE_EVERY: Final = timedelta(days=1)
+_logger = logging.getLogger("billing.integrity")
+
+
+async def note(database: Database, at_least: int) -> None:
+    """Note who moved since the last run, and the next ones in turn."""
+    async with database.operator() as connection:
+        await rounds.note(connection, JOB, rounds.EVERYTHING, at_least)
+
+
+async def page(database: Database, after: UUID, limit: int) -> list[UUID]:
+    """The next accounts to look at."""
+    async with database.operator() as connection:
+        return await rounds.page(connection, JOB, after, limit)
+
+
+async def look(database: Database, accounts: Sequence[UUID]) -> int:
+    """Look at them on one snapshot; if that takes too long, at each half. How many were seen."""
+    began = real_now()
+    try:
+        broken = await service.look_at(database, accounts)
+    except DBAPIError as error:
+        if not isinstance(error.orig, psycopg.errors.QueryCanceled):
+            raise
+        if len(accounts) == 1:
+            _logger.error("the books of %s could not be looked at: %s", accounts[0], error.orig)
+            return 0
+        half = len(accounts) // 2
+        return await look(database, accounts[:half]) + await look(database, accounts[half:])
+    await _settle(database, accounts, broken, began)
+    return len(accounts)
+
+
+async def conclude(database: Database, seen: int, unseen: int) -> Report:
+    """All that is wrong now: here, late, and of all; kept for whoever asks until the next run."""
+    now = real_now()
+    broken = await service.late(database)
+    async with database.operator() as connection:
+        last = await runs.latest(connection)
+    whole_at = last.whole_at if last else None
+    if whole_at is None or whole_at < now - WHOLE_EVERY:
+        of_all = await service.of_all(database)
+        broken += of_all
+        whole_at = whole_at if of_all else now
+    async with database.operator() as connection:
+        here = await rounds.broken(connection, JOB)
+        report = rules.report([*broken, *(Broken.model_validate(one) for one in here)], now)
+        await runs.keep(connection, report, seen=seen, unseen=unseen, whole_at=whole_at)
+    return report
+
+
+async def _settle(
+    database: Database, accounts: Sequence[UUID], broken: Sequence[Broken], began: datetime
+) -> None:
+    kept: dict[UUID, list[dict[str, object]]] = {}
+    for one in broken:
+        if one.account_id is not None:
+            found = one.model_dump(mode="json", exclude={"account_id"})
+            kept.setdefault(one.account_id, []).append(found)
+    async with database.operator() as connection:
+        await rounds.settle(connection, JOB, accounts, began, kept)

@@ -1,0 +1,141 @@
+"""Noting accounts that moved, and each of the others in turn; taking them off when all is well."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.insight.rounds import rules
+
+# Whose rows were written in real time since then, each found by an index. Other rows change in the
+# transaction of one of these; those that do not are seen when their account's turn comes.
+USAGE: Final = (
+    "SELECT account_id FROM billing_records WHERE written_at >= :since",
+    "SELECT account_id FROM billing_events WHERE id >= :since_id",
+)
+EVERYTHING: Final = (
+    *USAGE,
+    "SELECT account_id FROM credit_transactions WHERE id >= :since_id",
+    "SELECT account_id FROM credit_holds WHERE id >= :since_id",
+    "SELECT account_id FROM events WHERE id >= :since_id",
+    "SELECT account_id FROM steps WHERE real_ran_at >= :since",
+    "SELECT account_id FROM payment_attempts WHERE real_started_at >= :since",
+    "SELECT account_id FROM billing_audit WHERE real_at >= :since AND account_id IS NOT NULL",
+)
+TIMEOUT_MS: Final = 300_000
+"""Very many may have moved; the usual limit of a statement is for people who wait."""
+_TIME: Final = text(f"SET LOCAL statement_timeout = {TIMEOUT_MS}")
+_BEGIN: Final = text("INSERT INTO check_rounds (job) VALUES (:job) ON CONFLICT DO NOTHING")
+_PLACE: Final = text(
+    "SELECT noted_until - CAST(:margin AS interval) AS since, noted_account FROM check_rounds"
+    " WHERE job = :job FOR UPDATE"
+)
+_NOTE: Final = """
+    INSERT INTO accounts_to_check (account_id, job, noted_at)
+    SELECT DISTINCT account_id, :job, now() FROM ({moved}) AS moved
+    ON CONFLICT (account_id, job) DO UPDATE SET noted_at = excluded.noted_at
+"""
+# Statistics tell well enough how many accounts there are.
+_SLICE: Final = text(
+    """
+    WITH wanted AS (
+        SELECT greatest(:least, ceil(reltuples / :slices))::bigint AS size
+        FROM pg_class WHERE oid = to_regclass('accounts')
+    ), slice AS (
+        SELECT id FROM accounts WHERE id > :after ORDER BY id LIMIT (SELECT size FROM wanted)
+    ), noted AS (
+        INSERT INTO accounts_to_check (account_id, job, noted_at)
+        SELECT id, :job, now() FROM slice
+        ON CONFLICT (account_id, job) DO UPDATE SET noted_at = excluded.noted_at
+    )
+    SELECT (SELECT array_agg(id ORDER BY id DESC) FROM slice)[1] AS last,
+        (SELECT count(*) FROM slice) < (SELECT size FROM wanted) AS is_end
+    """
+)
+_MOVE_ON: Final = text(
+    """
+    UPDATE check_rounds SET noted_until = now(), noted_account = :noted_account,
+        ended_at = CASE WHEN :is_end THEN now() ELSE ended_at END
+    WHERE job = :job
+    """
+)
+_PAGE: Final = text(
+    "SELECT account_id FROM accounts_to_check WHERE job = :job AND account_id > :after"
+    " ORDER BY account_id LIMIT :limit"
+)
+# Who moved again meanwhile stays.
+_TAKE_OFF: Final = text(
+    "DELETE FROM accounts_to_check"
+    " WHERE job = :job AND account_id = ANY(:accounts) AND noted_at <= :noted_before"
+)
+_KEEP: Final = text(
+    "UPDATE accounts_to_check SET broken = CAST(:broken AS jsonb)"
+    " WHERE job = :job AND account_id = :account_id"
+)
+_BROKEN: Final = text(
+    """
+    SELECT account_id, b.name, b.violations, b.examples
+    FROM accounts_to_check AS t
+    CROSS JOIN jsonb_to_recordset(t.broken) AS b(name text, violations bigint, examples jsonb)
+    WHERE t.job = :job AND t.broken <> '[]' ORDER BY account_id LIMIT :most
+    """
+)
+MOST: Final = 10_000
+"""Findings that are told at most: more is no more news."""
+
+
+async def note(
+    connection: AsyncConnection, job: str, sources: Sequence[str], at_least: int
+) -> None:
+    """Note who moved since the last notes, and the next ones in turn: `at_least` so many of them.
+
+    The first time only those of the last minutes count as moved.
+    """
+    await connection.execute(_TIME)
+    await connection.execute(_BEGIN, {"job": job})
+    values: dict[str, Any] = {"job": job, "margin": rules.MARGIN}
+    place = (await connection.execute(_PLACE, values)).one()
+    moved = text(_NOTE.format(moved=" UNION ALL ".join(sources)))
+    since = {"since": place.since, "since_id": ids.first_of(place.since)}
+    await connection.execute(moved, {"job": job} | since)
+    values = {"job": job, "after": place.noted_account, "least": at_least, "slices": rules.SLICES}
+    found = (await connection.execute(_SLICE, values)).one()
+    reached = UUID(int=0) if found.is_end else found.last
+    values = {"job": job, "noted_account": reached, "is_end": found.is_end}
+    await connection.execute(_MOVE_ON, values)
+
+
+async def page(connection: AsyncConnection, job: str, after: UUID, limit: int) -> list[UUID]:
+    """The next accounts to look at, by id."""
+    values = {"job": job, "after": after, "limit": limit}
+    return list(await connection.scalars(_PAGE, values))
+
+
+async def settle(
+    connection: AsyncConnection,
+    job: str,
+    accounts: Iterable[UUID],
+    noted_before: datetime,
+    broken: Mapping[UUID, Sequence[Mapping[str, Any]]],
+) -> None:
+    """Take off who is well, as far as noted before the look; keep what is broken of the others."""
+    values: dict[str, Any] = {
+        "job": job,
+        "accounts": [one for one in accounts if one not in broken],
+        "noted_before": noted_before,
+    }
+    await connection.execute(_TAKE_OFF, values)
+    for account_id, found in broken.items():
+        values = {"job": job, "account_id": account_id, "broken": json.dumps(found)}
+        await connection.execute(_KEEP, values)
+
+
+async def broken(connection: AsyncConnection, job: str) -> list[dict[str, Any]]:
+    """The findings of the last looks, by account."""
+    rows = await connection.execute(_BROKEN, {"job": job, "most": MOST})
+    return [dict(row) for row in rows.mappings()]

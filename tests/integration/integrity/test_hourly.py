@@ -1,0 +1,199 @@
+"""The hourly run looks at accounts that moved, and at each of the others in its turn."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from temporalio.testing import ActivityEnvironment
+
+from activities.matter import Dependencies
+from activities.sweeper import SweeperActivities
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.insight.integrity import hourly, runs, service, store
+from billing.insight.integrity.schemas import Broken
+from billing.insight.rounds import rules as round_rules
+from billing.insight.rounds import store as rounds
+from tests.integration.actors import Actors, Customer
+from tests.integration.api_app import stack_settings
+from workflows.contracts import SweepRequest
+
+NOBODY = UUID(int=0)
+DAMAGE = "UPDATE trials SET credits = credits + 1 WHERE account_id = :id"
+REPAIR = "UPDATE trials SET credits = credits - 1 WHERE account_id = :id"
+NAME = "trials_granted_once"
+
+
+@pytest.fixture(autouse=True)
+def only_what_moved_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All accounts of this run were made a moment ago; without a margin they rest since then."""
+    monkeypatch.setattr(round_rules, "MARGIN", timedelta())
+
+
+@pytest.fixture
+def run(actors: Actors, database: Database) -> Any:
+    """The activity as the schedule runs it: so many accounts at a time, from where it stood."""
+    client: Any = None  # these jobs tell no workflow
+    settings = stack_settings(actors.stack)
+    job = SweeperActivities(
+        Dependencies(database=database, provider=client, settings=settings), client
+    )
+
+    async def once(name: str, page: int = 500, place: Sequence[Any] = ()) -> dict[str, int]:
+        environment = ActivityEnvironment()
+        environment.info = replace(environment.info, heartbeat_details=place)
+        report = await environment.run(job.sweep, SweepRequest(name=name, limit=page))
+        return dict(report.counts)
+
+    return once
+
+
+async def at(database: Database, query: str, **values: Any) -> int:
+    async with database.operator() as connection:
+        return (await connection.execute(text(query), values)).rowcount
+
+
+async def noted(database: Database, job: str) -> list[UUID]:
+    async with database.operator() as connection:
+        return await rounds.page(connection, job, NOBODY, 10_000)
+
+
+async def next_after(database: Database, job: str, account_id: UUID) -> None:
+    """The next one in turn comes after this account."""
+    await at(
+        database,
+        "UPDATE check_rounds SET noted_account = :id WHERE job = :job",
+        id=account_id,
+        job=job,
+    )
+
+
+async def resting(actors: Actors) -> Customer:
+    customer = await actors.customer_on_clock()
+    await customer.ask("POST", "/billing/trials", status=201)
+    return customer
+
+
+async def test_an_account_that_did_not_move_is_looked_at_in_its_turn(
+    actors: Actors, database: Database, run: Any
+) -> None:
+    customer = await resting(actors)
+    await run("integrity")
+    assert customer.uuid not in await noted(database, "integrity"), "its books were seen to be well"
+    await at(database, DAMAGE, id=customer.uuid)
+    try:
+        await next_after(database, "integrity", customer.uuid)
+        assert NAME not in await run("integrity", 1), "nobody looks at an account at rest"
+        await next_after(database, "integrity", UUID(int=customer.uuid.int - 1))
+        assert (await run("integrity", 1))[NAME] == 1
+        await next_after(database, "integrity", customer.uuid)
+        assert (await run("integrity", 1))[NAME] == 1, "what is wrong is looked at until it is well"
+        async with database.operator() as connection:
+            latest = await runs.latest(connection)
+        assert latest is not None
+        assert "a trial has one grant of its credits (1)" in latest.wrong
+    finally:
+        await at(database, REPAIR, id=customer.uuid)
+    assert NAME not in await run("integrity", 1)
+    assert customer.uuid not in await noted(database, "integrity")
+
+
+async def test_an_account_that_moved_is_looked_at_within_the_hour(
+    actors: Actors, database: Database, run: Any
+) -> None:
+    customer = await resting(actors)
+    await run("integrity")
+    await at(database, DAMAGE, id=customer.uuid)
+    try:
+        await customer.ask("POST", "/usage/record", {"product_id": "gpt-4", "usage_amount": "10"})
+        await next_after(database, "integrity", customer.uuid)
+        assert (await run("integrity", 1))[NAME] == 1
+    finally:
+        await at(database, REPAIR, id=customer.uuid)
+
+
+@pytest.mark.parametrize("source", rounds.EVERYTHING)
+async def test_rows_of_each_kind_tell_who_moved(
+    actors: Actors, database: Database, source: str
+) -> None:
+    """By an index: what was written before is not read."""
+    async with database.operator() as connection:
+        await connection.execute(text("SET LOCAL enable_seqscan = off"))
+        since = {"since": real_now(), "since_id": NOBODY}
+        plan = "\n".join(await connection.scalars(text(f"EXPLAIN {source}"), since))
+    assert "Seq Scan" not in plan
+    assert "Index Cond" in plan
+
+
+async def test_a_run_that_was_cut_off_goes_on_behind_its_last_page(
+    actors: Actors, database: Database, run: Any
+) -> None:
+    first, second = await resting(actors), await resting(actors)
+    await run("integrity")
+    for customer in (first, second):
+        await at(
+            database,
+            "INSERT INTO accounts_to_check (account_id, job, noted_at)"
+            " VALUES (:id, 'integrity', now())",
+            id=customer.uuid,
+        )
+    counts = await run("integrity", 1, [str(first.uuid), 5, 0])
+    left = await noted(database, "integrity")
+    assert counts["accounts"] >= 6
+    assert (first.uuid in left, second.uuid in left) == (True, False)
+    await run("integrity")
+    assert first.uuid not in await noted(database, "integrity")
+
+
+async def test_each_page_is_seen_as_it_is_when_its_turn_comes(
+    actors: Actors, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One snapshot lasts no longer than its page."""
+    customer = await resting(actors)
+    look_at = service.look_at
+    pages: list[int] = []
+
+    async def look_and_damage(database: Database, accounts: Sequence[UUID]) -> list[Broken]:
+        found = await look_at(database, accounts)
+        if not pages:
+            await at(database, DAMAGE, id=customer.uuid)
+        pages.append(len(accounts))
+        return found
+
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(service, "look_at", look_and_damage)
+    try:
+        report = await service.examine_all(database, lambda *place: told.append(place), page=3)
+    finally:
+        await at(database, REPAIR, id=customer.uuid)
+    assert NAME in {one.name for one in report.wrong}
+    assert len(pages) > 1
+    assert max(pages) == 3
+    assert told[0][0] == 0
+    assert told[-1][0] == sum(pages)
+
+
+async def test_books_that_take_too_long_are_told_and_the_others_looked_at(
+    actors: Actors, database: Database, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    slow, quick = await resting(actors), await resting(actors)
+    waiting = text(
+        "SELECT 'x' AS name, id AS account_id, 1 AS violations, CAST(ARRAY[] AS text[]) AS examples"
+        " FROM accounts WHERE id = ANY(:accounts)"
+        " AND CASE WHEN id = :slow THEN pg_sleep(1) IS NULL ELSE false END"
+    ).bindparams(slow=slow.uuid)
+    monkeypatch.setattr(store, "WRITTEN", {NAME: waiting})
+    monkeypatch.setattr(store, "TIMEOUT_MS", 200)
+    assert await hourly.look(database, [slow.uuid, quick.uuid]) == 1
+    assert f"the books of {slow.uuid} could not be looked at" in caplog.text
+    await hourly.conclude(database, 1, 1)
+    async with database.operator() as connection:
+        latest = await runs.latest(connection)
+    assert latest is not None
+    assert f"{runs.UNSEEN} (1)" in latest.wrong
+    await hourly.conclude(database, 1, 0)

@@ -1,0 +1,86 @@
+"""Jobs of every minute and day read what they are for, and nothing that rests."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.dialects import postgresql
+from temporalio.testing import ActivityEnvironment
+
+from activities.matter import Dependencies
+from activities.sweeper import SweeperActivities
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.matters import sweeps
+from billing.money.purchases import store as purchases
+from tests.integration.actors import Actors
+from tests.integration.api_app import stack_settings
+from workflows.contracts import SweepRequest
+
+
+class Asked:
+    """A connection that shows how Postgres would do what it is asked."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.plan = ""
+
+    async def execute(self, statement: Any) -> Any:
+        said = statement.compile(
+            dialect=postgresql.dialect(),  # type: ignore[no-untyped-call]
+            compile_kwargs={"literal_binds": True},
+        )
+        async with self.database.operator() as connection:
+            # Of few rows a look at all of them is cheaper.
+            await connection.execute(text("SET LOCAL enable_seqscan = off"))
+            self.plan = "\n".join(await connection.scalars(text(f"EXPLAIN {said}")))
+        raise LookupError("only explained")
+
+
+async def test_the_sweep_of_each_minute_reads_no_account_at_rest(database: Database) -> None:
+    asked: Any = Asked(database)
+    with pytest.raises(LookupError):
+        await sweeps.left_behind(asked, real_now(), 10)
+    assert "ix_matters_left_behind" in asked.plan
+    assert "Filter" not in asked.plan, "its index holds nothing that is not left behind"
+
+
+async def test_pages_of_running_matters_read_none_at_rest(database: Database) -> None:
+    asked: Any = Asked(database)
+    with pytest.raises(LookupError):
+        await sweeps.open_page(asked, "account/", 10)
+    assert "ix_matters_open" in asked.plan
+    assert "Filter" not in asked.plan
+
+
+async def test_purchases_to_archive_are_found_by_their_age(database: Database) -> None:
+    asked: Any = Asked(database)
+    with pytest.raises(LookupError):
+        await purchases.archive(asked, real_now(), real_now())
+    assert "ix_purchases_unarchived" in asked.plan
+
+
+async def test_old_purchases_are_archived_batch_by_batch(
+    actors: Actors, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = await actors.customer()
+    old = [await customer.bought("small") for _ in range(2)]
+    async with database.operator() as connection:
+        await connection.execute(
+            text("UPDATE purchases SET created_at = created_at - :age WHERE account_id = :me"),
+            {"age": timedelta(days=91), "me": customer.uuid},
+        )
+    monkeypatch.setattr(purchases, "ARCHIVE_BATCH", 1)
+    client: Any = None  # this job tells no workflow
+    settings = stack_settings(actors.stack)
+    job = SweeperActivities(
+        Dependencies(database=database, provider=client, settings=settings), client
+    )
+    run = ActivityEnvironment().run
+    report = await run(job.sweep, SweepRequest(name="housekeeping"))
+    assert report.counts["purchases_archived"] >= len(old)
+    left = await customer.ask("GET", "/billing/purchases")
+    assert left["data"] == []
+    again = await run(job.sweep, SweepRequest(name="housekeeping"))
+    assert again.counts["purchases_archived"] == 0

@@ -39,6 +39,7 @@ LOOKING_AT_ALL: Final = {
     "api/routes/timeline.py",
     "api/tenants.py",
     "billing/insight/health/service.py",
+    "billing/insight/integrity/hourly.py",
     "billing/insight/integrity/service.py",
     "billing/metering/usage/counter_rebuild.py",
 }

@@ -49,7 +49,7 @@ def code_and_detail(done: Recorded) -> tuple[str, str]:
 
 
 def _figures(done: Recorded) -> tuple[str, str]:
-    """What the use costs, and what was there for it."""
+    """The price of the use, and the credits that were there for it."""
     return show_decimal(done.required or ZERO), show_decimal(done.available or ZERO)
 
 

@@ -22,9 +22,14 @@ class Actionable(Protocol):
 ActionableT = TypeVar("ActionableT", bound=Actionable)
 
 
+def may_pay(call: Call) -> bool:
+    """True for a caller who may pay, to whom no secret of a payment is one."""
+    return not call.caller.roles.isdisjoint(ALLOWED[BILLING])
+
+
 def for_caller(call: Call, answer: ActionableT) -> ActionableT:
     """The answer; of what to do next a caller who may not pay sees the type alone, and no page."""
-    if call.caller.roles & ALLOWED[BILLING]:
+    if may_pay(call):
         return answer
     shown: dict[str, Any] = {"next_action": {"type": answer.next_action["type"]}}
     if hasattr(answer, "checkout_url"):

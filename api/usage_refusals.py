@@ -36,15 +36,27 @@ UNKNOWN_WAIT_SECONDS = 3600
 
 def code_and_detail(done: Recorded) -> tuple[str, str]:
     """The code and sentence of a use that was not recorded."""
+    required, available = _figures(done)
+    said = {
+        "INSUFFICIENT_CREDITS": f"{required} credits are needed, {available} are available",
+        "HOLD_EXCEEDED": f"the use costs {required} credits, more than the {available} held",
+        "HOLD_RESOLVED": f"the hold was {done.status}",
+        "UNPAID_LIMIT": "more would be unpaid than the plan allows",
+    }
     if done.verdict == "conflict":
         return "IDEMPOTENCY_KEY_REUSED", REUSED
-    return done.verdict, CODES[done.verdict].detail
+    return done.verdict, said.get(done.verdict) or CODES[done.verdict].detail
+
+
+def _figures(done: Recorded) -> tuple[str, str]:
+    """The price of the use, and the credits that were there for it."""
+    return show_decimal(done.required or ZERO), show_decimal(done.available or ZERO)
 
 
 async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
     """The error for a use that was not recorded, with the figures behind it."""
     code, detail = code_and_detail(done)
-    required, available = (show_decimal(one or ZERO) for one in (done.required, done.available))
+    required, available = _figures(done)
     if code == "INSUFFICIENT_CREDITS":
         return PaymentRequired(code, service.NO_BALANCE, required=required, available=available)
     if code == "QUOTA_EXCEEDED":
@@ -56,9 +68,8 @@ async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
     if code == "UNPAID_LIMIT":
         return await _unpaid(use, call)
     if code == "HOLD_RESOLVED":
-        return Conflict(code, f"the hold was {done.status}", hold_status=done.status)
+        return Conflict(code, detail, hold_status=done.status)
     if code == "HOLD_EXCEEDED":
-        detail = "the use costs more than the hold has; nothing was recorded"
         return Invalid(code, detail, required=required, held=available)
     if code in ("HOLD_SCOPE", "NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED"):
         return Conflict(code, detail)

@@ -21,7 +21,7 @@ from api.schemas import Answer, Body, Credits, Instant, Text, optional_body
 from api.user_scope import only_user
 from api.workflow_calls import notify
 from billing.core import clock, ids
-from billing.core.errors import PaymentRequired
+from billing.core.errors import Invalid, PaymentRequired
 from billing.core.money import show_decimal
 from billing.ledger.credits import service, store
 from billing.ledger.credits.holds import LIFETIME, CaptureOrder, HoldOrder
@@ -32,7 +32,8 @@ from billing.metering.usage import service as usage
 
 router = new_router("credits")
 
-MAX_HOLD_SECONDS: Final = 30 * 86_400
+MAX_HOLD: Final = timedelta(days=30)
+MAX_HOLD_SECONDS: Final = int(MAX_HOLD.total_seconds())
 Status = Literal["open", "captured", "released", "expired"]
 Scope = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.:-]{0,63}$")]
 Word = Annotated[str, StringConstraints(max_length=255)]
@@ -162,9 +163,7 @@ async def create_hold(body: HoldBody, call: BillingCall, key: LedgerKey) -> Resp
     that only a plan pays is refused where no plan gives the account anything.
     """
     order = body.order(call.account.id, key, call.caller.subject)
-    if order.scope is not None:
-        async with call.transaction() as connection:
-            await usage.demand_for(connection, call.account.id, order.scope)
+    await _demand_holdable(call, order)
     try:
         hold = await call.services.hold_batcher.hold(order)
     except PaymentRequired as refusal:
@@ -234,6 +233,20 @@ async def release_hold(hold_id: str, call: BillingCall) -> HoldAnswer:
             connection, account_id=call.account.id, hold_id=row_id(ids.HOLD, hold_id)
         )
     return await _read(call, hold_id)
+
+
+async def _demand_holdable(call: AccountCall, order: HoldOrder) -> None:
+    """Errors: NO_ENTITLEMENT where only a plan pays; VALIDATION_FAILED for an end too far off."""
+    if order.scope is None and order.expires_at is None:
+        return
+    async with call.transaction() as connection:
+        if order.scope is not None:
+            await usage.demand_for(connection, call.account.id, order.scope)
+        now = await clock.now(connection, call.account.id)
+    if order.expires_at is not None and order.expires_at - now > MAX_HOLD:
+        why = f"a hold ends within {MAX_HOLD.days} days"
+        errors = [{"field": "expires_at", "message": why}]
+        raise Invalid("VALIDATION_FAILED", f"expires_at: {why}", errors=errors)
 
 
 async def _read(call: AccountCall, hold_id: str) -> HoldAnswer:

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from api.dependencies import MemberCall
+from api.payer_secrets import may_pay
 from api.problems import responses
 from api.public_ids import InvoiceId, LotId, PaymentId, PurchaseId, TransactionId, row_id
 from api.routes.base import new_router
@@ -51,7 +52,9 @@ class PaymentPart(Answer):
     flow: str
     status: str
     provider_intent: str | None
-    provider_session: str | None
+    provider_session: str | None = Field(
+        description="The payment page in the browser; null for a caller who may not pay"
+    )
     provider_charge: str | None
     amount_cents: int = Field(validation_alias="amount_minor")
     received_cents: int = Field(validation_alias="received_minor")
@@ -128,7 +131,10 @@ class ProofAnswer(Answer):
     responses=responses("PURCHASE_NOT_FOUND", "MERCHANT_NOT_FOUND"),
 )
 async def prove_purchase(purchase_id: str, call: MemberCall) -> ProofAnswer:
-    """The proof that this purchase was paid once and granted once; it works without Temporal."""
+    """The proof that this purchase was paid once and granted once; it works without Temporal.
+
+    Only a payer sees the id of a payment page: who has it opens the page.
+    """
     purchase = row_id(ids.PURCHASE, purchase_id)
     facts = await _facts(call, purchase)
     client = call.services.temporal_client
@@ -138,7 +144,14 @@ async def prove_purchase(purchase_id: str, call: MemberCall) -> ProofAnswer:
     running = any(run.status == "running" for run in runs) if runs is not None else None
     if running is False:
         facts = await _facts(call, purchase)  # it may have ended since its rows were read
-    return ProofAnswer.of_facts(facts, rules.judge(facts, running=running), runs)
+    return _for_caller(call, ProofAnswer.of_facts(facts, rules.judge(facts, running=running), runs))
+
+
+def _for_caller(call: MemberCall, answer: ProofAnswer) -> ProofAnswer:
+    if may_pay(call):
+        return answer
+    hidden = [one.model_copy(update={"provider_session": None}) for one in answer.payments]
+    return answer.model_copy(update={"payments": hidden})
 
 
 async def _facts(call: MemberCall, purchase: UUID) -> Facts:

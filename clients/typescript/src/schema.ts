@@ -1999,6 +1999,8 @@ export interface paths {
         /**
          * Prove Purchase
          * @description The proof that this purchase was paid once and granted once; it works without Temporal.
+         *
+         *     Only a payer sees the id of a payment page: who has it opens the page.
          */
         get: operations["prove_purchase"];
         put?: never;
@@ -8329,7 +8331,10 @@ export interface components {
             status: string;
             /** Provider Intent */
             provider_intent: string | null;
-            /** Provider Session */
+            /**
+             * Provider Session
+             * @description The payment page in the browser; null for a caller who may not pay
+             */
             provider_session: string | null;
             /** Provider Charge */
             provider_charge: string | null;

@@ -3158,7 +3158,8 @@ BEGIN
             WHERE account_id = p_account_id AND status IN ('open', 'paused')), sub.cycle_start);
     END IF;
     SELECT coalesce(sum(c.credits + c.overage_total) FILTER (WHERE f.status = 'failed'
-                OR f.status = 'pending' AND f.currency = 'CREDIT'), 0)
+                OR f.status = 'pending' AND f.currency = 'CREDIT'
+                OR usage_is_charging(f.status, f.method)), 0)
             + coalesce(sum(c.overage_total) FILTER (WHERE owes AND f.status = 'pending'
                 AND f.method = 'subscription_included'), 0)
     INTO unpaid

@@ -1,5 +1,6 @@
 """Uses that a saved card pays at once, tried and followed like any other charge."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -224,6 +225,43 @@ async def test_rows_of_a_batch_are_charged_one_by_one_behind_its_answer(actors: 
     assert await poor.rows("SELECT 1 FROM billing_records WHERE account_id = %(me)s") == []
     await customer.advance(days=31)
     assert (await charged(customer))[-1] == 1902, "what is too small waits for the next invoice"
+
+
+async def test_one_charge_may_go_beyond_the_unpaid_limit_and_the_next_waits_for_its_money(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    await customer.script(*["processing"] * 4, then="normal")
+
+    async def batch(name: str) -> list[str]:
+        rows = [
+            CHARGED | {"usage_amount": "450000", "event_id": f"{name}-{row}"} for row in range(2)
+        ]
+        done = await customer.ask("POST", "/usage/batch", {"events": rows})
+        return [row.get("code", row["status"]) for row in done["results"]]
+
+    one, two = await asyncio.gather(batch("one"), batch("two"))
+    assert sorted(one + two) == ["UNPAID_LIMIT"] * 3 + ["recorded"]
+    refused = await customer.refused(
+        "UNPAID_LIMIT", "POST", "/usage/record", CHARGED | {"event_id": "next"}
+    )
+    assert (refused["unpaid"], refused["limit"]) == ("900.00", "100.00")
+
+    async def intents() -> list[str]:
+        rows = await customer.rows(
+            "SELECT stripe_payment_intent_id AS intent FROM payments"
+            " WHERE account_id = %(me)s AND status = 'processing'"
+        )
+        return [row["intent"] for row in rows]
+
+    (intent,) = await wait_for(intents, "the bank decides", lambda seen: len(seen) == 1)
+    await actors.sandbox.settle(intent, "succeed")
+    body = CHARGED | {"event_id": "next"}
+    await wait_for(
+        lambda: customer.call("POST", "/usage/record", body), "the next is charged",
+        lambda seen: seen.status_code == 201,
+    )  # fmt: skip
 
 
 async def test_a_provider_that_is_away_costs_nothing(actors: Actors) -> None:

@@ -207,6 +207,16 @@ async def test_a_hold_past_its_end_is_gone_before_anybody_wrote_it(api: Api) -> 
     assert again.status_code == 201, "all of it is free again"
 
 
+async def test_a_hold_ends_within_30_days_by_the_account_s_clock(actors: Actors) -> None:
+    customer = await funded(actors, is_test=True, clock_at="2027-01-01T10:00:00Z")
+    for late in ("2027-01-31T10:00:01Z", "2099-01-01T00:00:00Z"):
+        body = {"amount": "1", "expires_at": late}
+        problem = await customer.refused("VALIDATION_FAILED", "POST", HOLDS, body)
+        assert [one["field"] for one in problem["errors"]] == ["expires_at"]
+    last = "2027-01-31T10:00:00Z"
+    assert (await held(customer, "1", expires_at=last))["expires_at"] == last
+
+
 async def test_the_account_s_matter_writes_the_end_of_a_hold_and_tells_it(actors: Actors) -> None:
     customer = await funded(actors, is_test=True, clock_at="2027-01-01T10:00:00Z")
     hold = await held(customer, "6", expires_in_seconds=3600)

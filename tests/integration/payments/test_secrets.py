@@ -40,6 +40,19 @@ async def test_a_member_reads_no_address_of_a_payment_page(customer: Customer) -
         assert shown == {"member": None, "billing": bought["checkout_url"]}
 
 
+async def test_a_member_reads_no_payment_page_in_a_proof(customer: Customer) -> None:
+    bought = await customer.buy(flow="checkout")
+    page = bought["checkout_url"].rpartition("/")[2]
+    shown = {}
+    for role in ("member", "billing"):
+        answer = await customer.call(
+            "GET", f"/billing/purchases/{bought['purchase_id']}/proof", role=role
+        )
+        shown[role] = answer.json()["payments"][0]["provider_session"]
+        assert (page in answer.text) == (role == "billing")
+    assert shown == {"member": None, "billing": page}
+
+
 async def test_the_invoice_of_a_pack_bought_by_hand_says_how_to_pay_it(customer: Customer) -> None:
     begun = await customer.buy("small", "manual")
     invoice = await invoice_of(customer, begun["invoice_id"])

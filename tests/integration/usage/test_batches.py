@@ -70,6 +70,7 @@ async def test_each_row_has_its_own_verdict(new_shop: NewShop) -> None:
     assert "usage_amount" in done["results"][3]["detail"]
     assert [row["event_id"] for row in done["results"][3:]] == ["x", "y", "z", None]
     assert done["results"][2]["detail"].startswith("this event_id ")
+    assert done["results"][4]["detail"] == "4.00 credits are needed, 3.00 are available"
     assert (done["recorded"], done["duplicate"], done["rejected"]) == (2, 1, 4)
     again = await shop.batch(event)
     assert again["results"][0]["status"] == "duplicate"

@@ -137,6 +137,7 @@ async def test_rows_of_a_batch_may_each_have_a_hold(new_shop: NewShop) -> None:
         "recorded", "recorded", "HOLD_EXCEEDED", "HOLD_NOT_FOUND", "duplicate",
         "VALIDATION_FAILED",
     ]  # fmt: skip
+    assert done["results"][2]["detail"] == "the use costs 2.00 credits, more than the 1.00 held"
     assert await balance_and_held(shop) == ("16.00", "1.00")
     again = await shop.batch(*rows[:2])
     assert (again["recorded"], again["duplicate"]) == (0, 2)

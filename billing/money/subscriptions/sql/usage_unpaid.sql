@@ -1,9 +1,10 @@
--- What an account has used and not paid, as a use of `p_at` meets it: uses put off, uses whose
--- payment failed and, where the subscription of that time owes (`owes`), use beyond the plan that
--- is on no invoice or on an unpaid one. And the most that its plan lets it come to, in whole units
--- of the currency; a credit counts as one of them. A subscription owes in its trial, while it is
--- past due or unpaid, and when it ended or paused with an unpaid invoice or without ever having
--- paid. While it is past due, only what came after the invoice that is overdue counts.
+-- What an account has used and not paid, as a use of `p_at` meets it: uses put off, uses that a
+-- card is being charged for or did not pay and, where the subscription of that time owes (`owes`),
+-- use beyond the plan that is on no invoice or on an unpaid one. And the most that its plan lets it
+-- come to, in whole units of the currency; a credit counts as one of them. A subscription owes in
+-- its trial, while it is past due or unpaid, and when it ended or paused with an unpaid invoice or
+-- without ever having paid. While it is past due, only what came after the invoice that is overdue
+-- counts.
 CREATE OR REPLACE FUNCTION usage_unpaid(
     p_account_id uuid, p_at timestamptz,
     OUT unpaid numeric, OUT unpaid_limit numeric, OUT currency text, OUT owes boolean)
@@ -40,7 +41,8 @@ BEGIN
             WHERE account_id = p_account_id AND status IN ('open', 'paused')), sub.cycle_start);
     END IF;
     SELECT coalesce(sum(c.credits + c.overage_total) FILTER (WHERE f.status = 'failed'
-                OR f.status = 'pending' AND f.currency = 'CREDIT'), 0)
+                OR f.status = 'pending' AND f.currency = 'CREDIT'
+                OR usage_is_charging(f.status, f.method)), 0)
             + coalesce(sum(c.overage_total) FILTER (WHERE owes AND f.status = 'pending'
                 AND f.method = 'subscription_included'), 0)
     INTO unpaid

@@ -1331,6 +1331,30 @@ LANGUAGE sql IMMUTABLE AS $$
     FROM (SELECT least(p_units, p_before + p_units - p_price.free_units) AS value) AS v
 $$;
 
+CREATE OR REPLACE FUNCTION usage_charges_fast(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
+RETURNS usage_due[]
+LANGUAGE sql
+SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+AS $$
+    SELECT coalesce(array_agg(ROW(
+        d.account, d.share, d.method, a.account_id, a.as_of, d.amount, d.key, d.reason,
+        d.method = 'wallet_deduction')::usage_due ORDER BY d.first), '{}')
+    FROM (
+        SELECT
+            u.account, u.share, k.method, min(u.place) AS first,
+            sum(usage_charge_units(u.amount, k.unit_price, 'CREDIT')) AS amount,
+            'usage/' || (array_agg(u.id ORDER BY u.place))[1] AS key,
+            CASE WHEN count(*) = 1 THEN 'usage: ' || min(k.product_id)
+                ELSE 'usage: ' || count(*) || ' records' END AS reason
+        FROM unnest(p_uses) AS u JOIN unnest(p_kinds) AS k ON k.kind = u.kind
+        WHERE k.unit_price > 0
+        GROUP BY u.account, u.share, k.method) AS d
+    JOIN unnest(p_accounts) AS a ON a.place = d.account
+$$;
+
 CREATE OR REPLACE FUNCTION usage_cost(
     p_model text, p_unit_price numeric, p_package_size numeric, p_free_units numeric,
     p_tiers jsonb, p_units numeric)
@@ -1614,33 +1638,6 @@ BEGIN
 END;
 $$;
 
-CREATE OR REPLACE FUNCTION usage_dues_fast(
-    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
-RETURNS usage_due[]
-LANGUAGE sql
-SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
-AS $$
-    SELECT CASE WHEN bool_and(d.least > 0 AND d.most <= 1000000000000) THEN array_agg(ROW(
-        d.account, d.share, d.method, a.account_id, a.as_of, d.amount, d.key, d.reason,
-        d.method = 'wallet_deduction')::usage_due ORDER BY d.first) END
-    FROM (
-        SELECT
-            u.account, u.share, k.method, min(u.place) AS first,
-            sum(c.charge) AS amount, min(c.charge) AS least,
-            max(c.charge) AS most,
-            'usage/' || (array_agg(u.id ORDER BY u.place))[1] AS key,
-            CASE WHEN count(*) = 1 THEN 'usage: ' || min(k.product_id)
-                ELSE 'usage: ' || count(*) || ' records' END AS reason
-        FROM unnest(p_uses) AS u JOIN unnest(p_kinds) AS k ON k.kind = u.kind
-        CROSS JOIN LATERAL (
-            SELECT usage_charge_units(u.amount, k.unit_price, 'CREDIT')) AS c(charge)
-        WHERE k.unit_price > 0
-        GROUP BY u.account, u.share, k.method) AS d
-    JOIN unnest(p_accounts) AS a ON a.place = d.account
-$$;
-
 CREATE OR REPLACE FUNCTION usage_ensure_past_period(p_account_id uuid, p_at timestamptz)
 RETURNS void
 LANGUAGE sql AS $$
@@ -1658,56 +1655,16 @@ LANGUAGE sql AS $$
     ON CONFLICT DO NOTHING
 $$;
 
-CREATE OR REPLACE FUNCTION usage_fast_kinds(p_accounts usage_account[], p_kinds usage_kind[])
-RETURNS usage_fast_kind[]
+CREATE OR REPLACE FUNCTION usage_existing_ids(p_uses usage_input[]) RETURNS uuid[]
 LANGUAGE sql
 SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $$
-    SELECT CASE WHEN bool_and(f.is_fast) AND NOT EXISTS (
-        SELECT FROM unnest(p_accounts) AS a
-        WHERE a.limits <> '{}' AND a.limits ?| (
-            array_agg(f.meter) || array_agg('*'::text) FILTER (WHERE f.by_plan_alone)))
-        THEN array_agg(ROW(
-            f.kind, f.product_id, f.service_type, f.feature_type, f.operation, f.model, f.method,
-            f.meter, f.unit_price, f.is_hourly, f.facet, f.counter)::usage_fast_kind
-            ORDER BY f.kind) END
-    FROM (
-        SELECT p.kind, p.product_id, p.service_type, p.feature_type, p.operation, p.model,
-            p.method, p.meter, p.unit_price, p.is_hourly, p.is_fast, p.by_plan_alone, c.facet,
-            min(p.kind) OVER (PARTITION BY p.meter, c.facet) AS counter
-        FROM (
-            SELECT k.kind, k.product_id, k.service_type, k.feature_type, k.operation, k.model,
-                k.meter, k.is_hourly, coalesce(t.unit_price, 0) AS unit_price,
-                CASE WHEN coalesce(t.unit_price, 0) = 0 THEN 'subscription_included'
-                    ELSE coalesce(k.method, 'credit_consumption') END AS method,
-                k.product_id IS NULL OR k.method IS NOT DISTINCT FROM 'subscription_included'
-                    AS by_plan_alone,
-                coalesce(
-                    k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
-                    AND CASE WHEN k.product_id IS NULL
-                        THEN coalesce(k.method, 'subscription_included') = 'subscription_included'
-                            AND (k.operation IS NULL OR k.method IS NOT NULL
-                                OR credit_cost(k.operation) IS NULL)
-                        ELSE t.is_simple AND (coalesce(k.method, '') <> 'subscription_included'
-                            OR t.unit_price = 0) END, false) AS is_fast
-            FROM usage_metered_kinds(p_kinds) AS k
-            LEFT JOIN LATERAL (
-                SELECT max(unit_price) AS unit_price, count(*) = 1 AND bool_and(
-                    model = 'per_unit' AND free_units = 0 AND effective_to IS NULL
-                    AND effective_from < p_accounts[1].as_of - interval '400 days') AS is_simple
-                FROM product_prices WHERE product = k.product_id AND currency = 'CREDIT'
-                HAVING count(*) > 0) AS t ON true) AS p
-        CROSS JOIN LATERAL usage_facet(
-            p.service_type, p.method, 'completed', 'CREDIT') AS c(facet)) AS f
-$$;
-
-CREATE OR REPLACE FUNCTION usage_fits_fast(p_kinds usage_fast_kind[], p_uses usage_input[])
-RETURNS boolean
-LANGUAGE sql STABLE AS $$
-    SELECT NOT EXISTS (
-        SELECT FROM unnest(p_kinds) AS k
-        WHERE (SELECT max_per_use FROM meters WHERE key = k.meter)
-            < (SELECT max(amount) FROM unnest(p_uses)))
+    SELECT ARRAY(
+        SELECT id FROM billing_records
+        WHERE id = ANY (ARRAY(SELECT u.id FROM unnest(p_uses) AS u)))
 $$;
 
 CREATE OR REPLACE FUNCTION usage_follow_growth(
@@ -1742,6 +1699,35 @@ BEGIN
         END IF;
     END LOOP;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_funds_fast(
+    p_dues usage_due[], OUT short integer[], OUT apart integer[], OUT expired integer[])
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT
+        coalesce(array_agg(d.account) FILTER (WHERE l.there < d.amount OR l.scoped), '{}'),
+        coalesce(array_agg(d.account) FILTER (
+            WHERE d.is_mixed OR b.top_up_below > l.there - d.amount), '{}'),
+        coalesce(array_agg(d.account) FILTER (WHERE b.next_expiry <= d.as_of), '{}')
+    FROM (
+        SELECT account, account_id, max(as_of) AS as_of, sum(amount) AS amount,
+            bool_or(bought_only) AS bought_only,
+            bool_or(bought_only) <> bool_and(bought_only) AS is_mixed
+        FROM unnest(p_dues)
+        GROUP BY account, account_id) AS d
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(remaining - held) FILTER (WHERE (is_paid OR NOT d.bought_only)
+                AND coalesce(expires_at, 'infinity') > d.as_of + interval '1 second'),
+                0) AS there,
+            coalesce(bool_or(scope IS NOT NULL), false) AS scoped
+        FROM credit_lots
+        WHERE account_id = d.account_id AND is_open
+    ) AS l
+    CROSS JOIN LATERAL (
+        SELECT top_up_below, next_expiry FROM credit_balances
+        WHERE account_id = d.account_id LIMIT 1) AS b
 $$;
 
 CREATE OR REPLACE FUNCTION usage_give_back(
@@ -1840,6 +1826,25 @@ LANGUAGE sql IMMUTABLE AS $$
             THEN p_limits -> '*' END)
 $$;
 
+CREATE OR REPLACE FUNCTION usage_limited_fast(
+    p_accounts usage_account[], p_kinds usage_kind[], p_simple usage_fast_kind[],
+    p_uses usage_input[])
+RETURNS integer[]
+LANGUAGE sql STABLE
+SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+AS $$
+    SELECT ARRAY(
+        SELECT DISTINCT u.account
+        FROM unnest(p_uses) AS u
+        JOIN unnest(p_accounts) AS a ON a.place = u.account
+        JOIN unnest(p_simple) AS s ON s.kind = u.kind
+        JOIN unnest(p_kinds) WITH ORDINALITY AS k ON k.ordinality = u.kind
+        WHERE a.limits ? s.meter OR a.limits ? '*' AND (
+            k.product_id IS NULL OR k.method IS NOT DISTINCT FROM 'subscription_included'))
+$$;
+
 CREATE OR REPLACE FUNCTION usage_limits_in_force(p_limits jsonb, p_no_entitlement text)
 RETURNS jsonb
 LANGUAGE sql IMMUTABLE AS $$
@@ -1895,6 +1900,35 @@ AS $$
             ELSE key = o.meter END
         ORDER BY key = k.feature_type DESC NULLS LAST, key
         LIMIT 1) AS m ON true
+$$;
+
+CREATE OR REPLACE FUNCTION usage_misfits_fast(
+    p_kinds usage_fast_kind[], p_uses usage_input[], p_are_all_simple boolean)
+RETURNS integer[]
+LANGUAGE sql STABLE
+SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+AS $$
+    WITH kinds AS MATERIALIZED (
+        SELECT k.kind, k.unit_price,
+            coalesce((SELECT max_per_use FROM meters WHERE key = k.meter), 'infinity') AS most
+        FROM unnest(p_kinds) AS k
+    )
+    SELECT CASE WHEN p_are_all_simple AND (
+        SELECT coalesce(bool_and(r.most <= k.most AND CASE WHEN k.unit_price > 0
+            THEN usage_charge_units(r.least, k.unit_price, 'CREDIT') > 0
+                AND usage_charge_units(r.most, k.unit_price, 'CREDIT') <= 1000000000000
+            ELSE true END), true)
+        FROM (SELECT min(amount) AS least, max(amount) AS most FROM unnest(p_uses)) AS r
+        CROSS JOIN kinds AS k)
+    THEN '{}' ELSE ARRAY(
+        SELECT DISTINCT u.account
+        FROM unnest(p_uses) AS u LEFT JOIN kinds AS k ON k.kind = u.kind
+        WHERE k.kind IS NULL OR u.amount > k.most
+            OR CASE WHEN k.unit_price > 0 THEN usage_charge_units(
+                u.amount, k.unit_price, 'CREDIT') NOT BETWEEN 0.000001 AND 1000000000000 END)
+    END
 $$;
 
 CREATE OR REPLACE FUNCTION usage_note_unpaid(
@@ -1991,6 +2025,72 @@ LANGUAGE sql STABLE AS $$
     FROM (SELECT public_id('bill', p_id) AS name) AS n
     CROSS JOIN LATERAL (
         SELECT public_id('acc', p_account_id) || '/request/process/' || n.name AS key) AS k
+$$;
+
+CREATE OR REPLACE FUNCTION usage_pay_alike_fast(p_dues usage_due[], p_apart boolean)
+RETURNS uuid[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    entries uuid[];
+BEGIN
+    IF p_apart THEN
+        SELECT CASE WHEN bool_and(d.transaction_id IS NOT NULL)
+            THEN array_agg(d.transaction_id ORDER BY d.place) END INTO entries
+        FROM credit_debit_many(ARRAY(
+            SELECT ROW(u.account_id, u.amount, u.key, u.key, u.reason, NULL, u.bought_only, NULL,
+                NULL, false)::credit_debit_item
+            FROM unnest(p_dues) WITH ORDINALITY AS u ORDER BY u.ordinality)) AS d;
+    ELSE
+        SELECT CASE WHEN s.whole THEN s.entries END INTO entries
+        FROM (
+            SELECT array_agg(d.account_id) AS accounts, array_agg(d.as_of) AS times,
+                array_agg(d.amount) AS amounts, array_agg(d.key) AS keys,
+                array_agg(d.reason) AS reasons
+            FROM unnest(p_dues) AS d) AS g
+        CROSS JOIN LATERAL credit_debit_fast(
+            g.accounts, g.times, g.amounts, g.keys, g.reasons, p_dues[1].bought_only) AS s;
+    END IF;
+    IF entries IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
+            MESSAGE = 'credits ended while they were counted';
+    END IF;
+    RETURN entries;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_pay_dues_fast(
+    p_dues usage_due[], p_apart integer[], p_expired integer[])
+RETURNS uuid[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    shown text := current_setting('app.accounts', true);
+    entries uuid[] := array_fill(NULL::uuid, ARRAY[cardinality(p_dues)]);
+    paid uuid[];
+    one record;
+    part record;
+BEGIN
+    FOR one IN SELECT d.account_id, max(d.as_of) AS as_of FROM unnest(p_dues) AS d
+        WHERE d.account = ANY (p_expired) AND d.account <> ALL (p_apart) GROUP BY d.account_id
+    LOOP
+        PERFORM set_config('app.accounts', one.account_id::text, true);
+        PERFORM credit_settle(one.account_id, one.as_of);
+        PERFORM set_config('app.accounts', shown, true);
+    END LOOP;
+    FOR part IN
+        SELECT w.way, array_agg(d.ordinality::integer ORDER BY d.ordinality) AS places
+        FROM unnest(p_dues) WITH ORDINALITY AS d
+        CROSS JOIN LATERAL (SELECT CASE WHEN d.account = ANY (p_apart) THEN 'apart'
+            WHEN d.bought_only THEN 'bought' ELSE 'any' END) AS w(way)
+        GROUP BY w.way
+    LOOP
+        paid := usage_pay_alike_fast(
+            ARRAY(SELECT p_dues[i] FROM unnest(part.places) AS i), part.way = 'apart');
+        FOR i IN 1 .. cardinality(paid) LOOP
+            entries[part.places[i]] := paid[i];
+        END LOOP;
+    END LOOP;
+    RETURN entries;
+END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_pay_records(
@@ -2261,30 +2361,46 @@ AS $$
         SELECT greatest(coalesce(a.clock_at, p_real_at), p.start_at)) AS t(as_of)
 $$;
 
-CREATE OR REPLACE FUNCTION usage_record_fast(
-    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
-RETURNS boolean
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION usage_record(
+    p_accounts uuid[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean, p_new boolean)
+RETURNS SETOF usage_answer
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
 DECLARE
-    dues usage_due[] := '{}';
-    entries uuid[];
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    opened record;
+    known uuid[] := '{}';
+    uses usage_input[] := p_uses;
+    kinds usage_fast_kind[];
+    unusual integer[];
 BEGIN
-    IF NOT usage_fits_fast(p_kinds, p_uses) THEN
-        RETURN false;
+    PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
+    opened := usage_open_accounts(p_accounts, p_uses);
+    IF NOT p_new THEN
+        known := usage_existing_ids(p_uses);
     END IF;
-    IF EXISTS (SELECT FROM unnest(p_kinds) WHERE unit_price > 0) THEN
-        dues := usage_dues_fast(p_accounts, p_kinds, p_uses);
-        IF dues IS NOT NULL THEN
-            entries := usage_pay_fast(dues);
-        END IF;
-        IF entries IS NULL THEN
-            RETURN false;
-        END IF;
+    IF cardinality(known) > 0 THEN
+        RETURN QUERY SELECT a.* FROM usage_recorded_answers(p_uses, known) AS a;
+        uses := ARRAY(SELECT u FROM unnest(p_uses) AS u
+            WHERE u.id NOT IN (SELECT unnest(known)) ORDER BY u.place);
     END IF;
-    PERFORM usage_insert_fast(p_accounts, p_kinds, p_uses, dues, entries);
-    PERFORM usage_count_fast(p_accounts, p_kinds, p_uses);
-    PERFORM usage_notify_budgets(p_accounts, '{}');
-    RETURN true;
+    kinds := usage_simple_kinds(
+        p_kinds, (SELECT min(a.as_of) FROM unnest(opened.accounts) AS a));
+    unusual := usage_record_ordinary_fast(opened.accounts, kinds, uses,
+        usage_unusual_accounts(opened.accounts, p_kinds, kinds, uses, opened.is_current));
+    IF cardinality(unusual) > 0 THEN
+        RETURN QUERY SELECT a.* FROM usage_record_unusual(
+            opened.accounts, p_kinds, usage_uses_of(uses, unusual, true), unusual, p_all) AS a;
+        uses := usage_uses_of(uses, unusual, false);
+    END IF;
+    IF p_all THEN
+        RETURN QUERY SELECT a.* FROM usage_answers_fast(kinds, uses) AS a;
+    END IF;
+    PERFORM set_config('app.accounts', shown, true);
 END;
 $$;
 
@@ -2339,6 +2455,38 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_record_ordinary_fast(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[],
+    INOUT p_unusual integer[])
+LANGUAGE plpgsql AS $$
+DECLARE
+    uses usage_input[] := p_uses;
+    dues usage_due[] := '{}';
+    funds record;
+    entries uuid[];
+BEGIN
+    IF cardinality(p_unusual) > 0 THEN
+        uses := usage_uses_of(p_uses, p_unusual, false);
+    END IF;
+    IF EXISTS (SELECT FROM unnest(p_kinds) WHERE unit_price > 0) THEN
+        dues := usage_charges_fast(p_accounts, p_kinds, uses);
+        funds := usage_funds_fast(dues);
+        IF cardinality(funds.short) > 0 THEN
+            p_unusual := p_unusual || funds.short;
+            uses := usage_uses_of(uses, funds.short, false);
+            dues := ARRAY(SELECT dues[i] FROM generate_subscripts(dues, 1) AS i
+                WHERE (dues[i]).account NOT IN (SELECT unnest(funds.short)) ORDER BY i);
+        END IF;
+        entries := usage_pay_dues_fast(dues, funds.apart, funds.expired);
+    END IF;
+    IF cardinality(uses) > 0 THEN
+        PERFORM usage_insert_fast(p_accounts, p_kinds, uses, dues, entries);
+        PERFORM usage_count_fast(p_accounts, p_kinds, uses);
+        PERFORM usage_notify_budgets(p_accounts, p_unusual);
+    END IF;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_record_part(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[],
     OUT records usage_rated[], OUT contested integer[])
@@ -2373,6 +2521,65 @@ BEGIN
             WHERE r.failure IS NULL AND (r.use).account <> ALL (contested)),
         p_accounts);
     PERFORM usage_notify_budgets(p_accounts, contested);
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_record_rated(
+    p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean)
+RETURNS SETOF usage_answer
+LANGUAGE plpgsql AS $$
+DECLARE
+    starts integer[] := '{1}';
+    highs integer[] := ARRAY[cardinality(p_uses)];
+    low integer;
+    high integer;
+    accounts usage_account[] := p_accounts;
+    done record;
+    part record;
+BEGIN
+    WHILE cardinality(starts) > 0 LOOP
+        low := starts[cardinality(starts)];
+        high := highs[cardinality(highs)];
+        starts := trim_array(starts, 1);
+        highs := trim_array(highs, 1);
+        CONTINUE WHEN high < low;
+        IF accounts IS NULL THEN
+            accounts := ARRAY(
+                SELECT a FROM unnest(p_accounts) AS a WHERE a.place = p_uses[low].account);
+            PERFORM set_config('app.accounts', accounts[1].account_id::text, true);
+        END IF;
+        done := usage_record_part(accounts, p_kinds, p_uses[low : high]);
+        accounts := NULL;
+        RETURN QUERY
+        SELECT a.* FROM unnest(done.records) AS r CROSS JOIN LATERAL usage_answer_of(r) AS a
+        WHERE (p_all OR r.failure IS NOT NULL) AND (r.use).account <> ALL (done.contested);
+        FOR part IN
+            SELECT min(u.ordinality)::integer + low - 1 AS first,
+                max(u.ordinality)::integer + low - 1 AS last
+            FROM unnest(p_uses[low : high]) WITH ORDINALITY AS u
+            WHERE u.account = ANY (done.contested)
+            GROUP BY u.account
+        LOOP
+            starts := starts || ((part.first + part.last) / 2 + 1) || part.first;
+            highs := highs || part.last || ((part.first + part.last) / 2);
+        END LOOP;
+    END LOOP;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_record_unusual(
+    p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[], p_places integer[],
+    p_all boolean)
+RETURNS SETOF usage_answer
+LANGUAGE plpgsql AS $$
+DECLARE
+    accounts usage_account[] := ARRAY(
+        SELECT a FROM unnest(p_accounts) AS a
+        WHERE a.place IN (SELECT unnest(p_places)) ORDER BY a.place);
+BEGIN
+    PERFORM set_config('app.accounts', array_to_string(ARRAY(
+        SELECT a.account_id FROM unnest(accounts) AS a), ','), true);
+    RETURN QUERY SELECT a.* FROM usage_record_rated(accounts, p_kinds, p_uses, p_all) AS a;
 END;
 $$;
 
@@ -2610,6 +2817,42 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_simple_kinds(p_kinds usage_kind[], p_at timestamptz)
+RETURNS usage_fast_kind[]
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(array_agg(ROW(
+        f.kind, f.product_id, f.service_type, f.feature_type, f.operation, f.model, f.method,
+        f.meter, f.unit_price, f.is_hourly, f.facet, f.counter)::usage_fast_kind
+        ORDER BY f.kind), '{}')
+    FROM (
+        SELECT p.kind, p.product_id, p.service_type, p.feature_type, p.operation, p.model,
+            p.method, p.meter, p.unit_price, p.is_hourly, c.facet,
+            min(p.kind) OVER (PARTITION BY p.meter, c.facet) AS counter
+        FROM (
+            SELECT k.kind, k.product_id, k.service_type, k.feature_type, k.operation, k.model,
+                k.meter, k.is_hourly, coalesce(t.unit_price, 0) AS unit_price,
+                CASE WHEN coalesce(t.unit_price, 0) = 0 THEN 'subscription_included'
+                    ELSE coalesce(k.method, 'credit_consumption') END AS method
+            FROM usage_metered_kinds(p_kinds) AS k
+            LEFT JOIN LATERAL (
+                SELECT max(unit_price) AS unit_price, count(*) = 1 AND bool_and(
+                    model = 'per_unit' AND free_units = 0 AND effective_to IS NULL
+                    AND effective_from < p_at - interval '400 days') AS is_simple
+                FROM product_prices WHERE product = k.product_id AND currency = 'CREDIT'
+                HAVING count(*) > 0) AS t ON true
+            WHERE k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
+                AND CASE WHEN k.product_id IS NULL
+                    THEN coalesce(k.method, 'subscription_included') = 'subscription_included'
+                        AND (k.operation IS NULL OR k.method IS NOT NULL
+                            OR credit_cost(k.operation) IS NULL)
+                    ELSE t.is_simple AND (coalesce(k.method, '') <> 'subscription_included'
+                        OR t.unit_price = 0) END) AS p
+        CROSS JOIN LATERAL usage_facet(
+            p.service_type, p.method, 'completed', 'CREDIT') AS c(facet)) AS f
+$$;
+
 CREATE OR REPLACE FUNCTION usage_tiered_products(p_account_id uuid) RETURNS text[]
 LANGUAGE sql STABLE AS $$
     SELECT ARRAY(
@@ -2618,6 +2861,38 @@ LANGUAGE sql STABLE AS $$
         EXCEPT SELECT product FROM product_prices WHERE model = 'per_unit' AND free_units = 0
         EXCEPT SELECT product FROM price_overrides
         WHERE account_id = p_account_id AND model = 'per_unit' AND free_units = 0)
+$$;
+
+CREATE OR REPLACE FUNCTION usage_unusual_accounts(
+    p_accounts usage_account[], p_kinds usage_kind[], p_simple usage_fast_kind[],
+    p_uses usage_input[], p_is_current boolean)
+RETURNS integer[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    unusual integer[];
+BEGIN
+    IF current_setting('app.publish_usage', true) = 'on' THEN
+        RETURN ARRAY(SELECT a.place FROM unnest(p_accounts) AS a);
+    END IF;
+    unusual := usage_misfits_fast(
+        p_simple, p_uses, cardinality(p_simple) = cardinality(p_kinds)) || ARRAY(
+        SELECT a.place FROM unnest(p_accounts) AS a
+        WHERE a.has_prices OR a.has_quotas OR a.budget_mode = 'block');
+    IF NOT p_is_current THEN
+        unusual := unusual || ARRAY(
+            SELECT a.place FROM unnest(p_accounts) AS a
+            WHERE a.account_id IN (
+                SELECT o.account_id FROM usage_outside_period(p_accounts, p_uses) AS o));
+    END IF;
+    IF EXISTS (
+        SELECT FROM unnest(p_accounts) AS a
+        WHERE a.limits <> '{}' AND a.limits ?| (ARRAY(
+            SELECT k.meter FROM unnest(p_simple) AS k) || '*'::text))
+    THEN
+        unusual := unusual || usage_limited_fast(p_accounts, p_kinds, p_simple, p_uses);
+    END IF;
+    RETURN unusual;
+END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_uses_before(
@@ -2640,6 +2915,16 @@ AS $$
                     AND (r.total_amount <> 0 OR r.is_free_tier)
                     AND (r.currency = 'CREDIT' OR r.billing_method = 'payment_charge') END
         LIMIT p_most) AS seen
+$$;
+
+CREATE OR REPLACE FUNCTION usage_uses_of(
+    p_uses usage_input[], p_places integer[], p_inside boolean)
+RETURNS usage_input[]
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT ARRAY(
+        SELECT u FROM unnest(p_uses) AS u
+        WHERE (u.account IN (SELECT unnest(p_places))) = p_inside
+        ORDER BY u.place)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_void(

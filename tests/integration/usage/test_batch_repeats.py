@@ -98,3 +98,25 @@ async def test_a_batch_that_broke_in_the_middle_is_repeated_without_a_second_use
         "duplicate", "duplicate", "recorded", "recorded", "duplicate", "duplicate",
     ]  # fmt: skip
     assert [await shop.balance() for shop in shops] == [6, 6, 6]
+
+
+async def test_who_met_a_repeat_looks_for_the_next_ones_before_it_writes(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that one repeat costs no second statement; who meets none does not look for long."""
+    shop, sent = await new_shop("100"), []
+    recorder = shop.api.app.state.services.usage_batcher
+    write = recorder._once
+
+    async def noted(*given: Any, full: bool, new: bool) -> Any:
+        sent.append("writes" if new else "looks")
+        return await write(*given, full=full, new=new)
+
+    monkeypatch.setattr(recorder, "_once", noted)
+    monkeypatch.setattr(recorder, "_looks", 0)
+    monkeypatch.setattr(recording, "LOOKS", 2)
+    known = USE | {"event_id": "known"}
+    for rows in ([known], [known, USE], [known, USE], [USE], [USE], [USE]):
+        await send(shop, None, *rows)
+    assert sent == ["writes", "writes", "looks", "looks", "looks", "looks", "writes"]
+    assert await shop.balance() == 100 - 2 * 6

@@ -1226,6 +1226,16 @@ LANGUAGE sql STABLE AS $$
         OFFSET 0) AS x(included)
 $$;
 
+CREATE OR REPLACE FUNCTION usage_answers_included_fast(
+    p_kinds usage_fast_kind[], p_uses usage_input[])
+RETURNS SETOF usage_answer
+LANGUAGE sql STABLE AS $$
+    SELECT u.place, 'recorded', u.id, k.meter, k.unit_price, 0::numeric, 'CREDIT',
+        'subscription_included', 'completed', false, true, 0::numeric, NULL::numeric
+    FROM unnest(p_uses) AS u
+    JOIN unnest(p_kinds) AS k ON k.kind = u.kind
+$$;
+
 CREATE OR REPLACE FUNCTION usage_boundary(
     p_anchor timestamp, p_zone text, p_unit text, p_count integer, p_at timestamptz)
 RETURNS timestamptz
@@ -1753,6 +1763,67 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_included_kinds(p_kinds usage_fast_kind[])
+RETURNS usage_fast_kind[]
+LANGUAGE sql STABLE AS $$
+    SELECT array_agg(ROW(
+        k.kind, k.product_id, k.service_type, k.feature_type, k.operation, k.model,
+        'subscription_included', k.meter, 0, k.is_hourly, k.facet, k.counter)::usage_fast_kind
+        ORDER BY k.kind)
+    FROM (
+        SELECT s.kind, s.product_id, s.service_type, s.feature_type, s.operation, s.model, s.meter,
+            s.is_hourly, f.facet, min(s.kind) OVER (PARTITION BY s.meter, f.facet) AS counter
+        FROM unnest(p_kinds) AS s
+        CROSS JOIN LATERAL usage_facet(
+            s.service_type, 'subscription_included', 'completed', 'CREDIT') AS f(facet)) AS k
+$$;
+
+CREATE OR REPLACE FUNCTION usage_included_uses(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[],
+    p_limited integer[])
+RETURNS usage_input[]
+LANGUAGE sql STABLE
+SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+AS $$
+    SELECT ARRAY(
+        SELECT u
+        FROM unnest(p_uses) AS u
+        JOIN unnest(p_accounts) AS a ON a.place = u.account
+        JOIN unnest(p_kinds) AS k ON k.kind = u.kind
+        WHERE a.place IN (SELECT unnest(p_limited)) AND a.limits ? k.meter
+        ORDER BY u.place)
+$$;
+
+CREATE OR REPLACE FUNCTION usage_insert_included_fast(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+    INSERT INTO billing_records (
+        id, account_id, event_id, request_hash, user_id, organization_id, session_id, request_id,
+        product_id, service_type, feature_type, operation, model, meter, usage_amount,
+        included_units, charged_units, unit_price, total_amount, currency, billing_method,
+        billing_status, is_free_tier, is_late, detail, period_start, day_at, occurred_at,
+        created_at, updated_at)
+    SELECT
+        u.id, a.account_id, u.event_id, u.hash, u.user_id, u.organization_id, u.session_id,
+        u.request_id, k.product_id, k.service_type, k.feature_type, k.operation, k.model, k.meter,
+        u.amount, u.amount, 0, k.unit_price, 0, 'CREDIT', 'subscription_included', 'completed',
+        false, false, u.detail, a.start_at, CASE WHEN u.used_at IS NULL THEN a.day_at
+            ELSE date_trunc('day', u.used_at, a.zone) END,
+        coalesce(u.used_at, a.as_of), a.as_of, a.as_of
+    FROM unnest(p_uses) AS u
+    JOIN unnest(p_accounts) AS a ON a.place = u.account
+    JOIN unnest(p_kinds) AS k ON k.kind = u.kind
+$$;
+
 CREATE OR REPLACE FUNCTION usage_instant(p_wall timestamp, p_zone text) RETURNS timestamptz
 LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN early.at AT TIME ZONE p_zone = p_wall THEN early.at
@@ -1828,21 +1899,45 @@ $$;
 
 CREATE OR REPLACE FUNCTION usage_limited_fast(
     p_accounts usage_account[], p_kinds usage_kind[], p_simple usage_fast_kind[],
-    p_uses usage_input[])
-RETURNS integer[]
+    p_uses usage_input[], OUT limited integer[], OUT unsure integer[])
 LANGUAGE sql STABLE
+SET enable_seqscan = off
 SET enable_nestloop = off
 SET enable_hashjoin = on
 SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
 AS $$
-    SELECT ARRAY(
-        SELECT DISTINCT u.account
+    WITH added AS MATERIALIZED (
+        SELECT u.account, s.meter, sum(u.amount) AS amount,
+            bool_or(k.product_id IS NULL OR k.method IS NOT DISTINCT FROM 'subscription_included')
+                AS may_be_refused,
+            bool_or(s.unit_price > 0 AND s.method = 'subscription_included') AS needs_plan
         FROM unnest(p_uses) AS u
-        JOIN unnest(p_accounts) AS a ON a.place = u.account
         JOIN unnest(p_simple) AS s ON s.kind = u.kind
         JOIN unnest(p_kinds) WITH ORDINALITY AS k ON k.ordinality = u.kind
-        WHERE a.limits ? s.meter OR a.limits ? '*' AND (
-            k.product_id IS NULL OR k.method IS NOT DISTINCT FROM 'subscription_included'))
+        GROUP BY u.account, s.meter
+    ), found AS MATERIALIZED (
+        SELECT a.place, a.account_id, a.start_at, a.as_of, d.meter, d.amount,
+            a.limits -> d.meter AS lim
+        FROM added AS d JOIN unnest(p_accounts) AS a ON a.place = d.account
+        WHERE a.limits ? d.meter OR d.needs_plan OR d.may_be_refused AND a.limits ? '*'
+    )
+    SELECT coalesce(array_agg(f.place) FILTER (WHERE f.lim IS NOT NULL), '{}'),
+        coalesce(array_agg(f.place) FILTER (
+            WHERE (f.amount + u.used + r.reserved <= i.included) IS NOT TRUE
+                OR i.included * 80 > u.used * 100
+                    AND i.included * 80 <= (u.used + f.amount) * 100
+                -- The allowance may have shrunk below what was used.
+                OR i.included * 100 <= (u.used + f.amount) * 100), '{}')
+    FROM found AS f
+    CROSS JOIN LATERAL (SELECT (f.lim ->> 'included')::numeric) AS i(included)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(quantity), 0) FROM usage_counters
+        WHERE account_id = f.account_id AND owner = '' AND grain = 'day'
+            AND period_start = f.start_at AND meter = f.meter) AS u(used)
+    CROSS JOIN LATERAL (
+        SELECT CASE f.lim ->> 'then' WHEN 'block'
+            THEN quota_reserved(f.account_id, f.meter, f.as_of, '{}') ELSE 0 END) AS r(reserved)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_limits_in_force(p_limits jsonb, p_no_entitlement text)
@@ -2376,7 +2471,8 @@ DECLARE
     known uuid[] := '{}';
     uses usage_input[] := p_uses;
     kinds usage_fast_kind[];
-    unusual integer[];
+    told record;
+    done record;
 BEGIN
     PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
     opened := usage_open_accounts(p_accounts, p_uses);
@@ -2390,17 +2486,30 @@ BEGIN
     END IF;
     kinds := usage_simple_kinds(
         p_kinds, (SELECT min(a.as_of) FROM unnest(opened.accounts) AS a));
-    unusual := usage_record_ordinary_fast(opened.accounts, kinds, uses,
-        usage_unusual_accounts(opened.accounts, p_kinds, kinds, uses, opened.is_current));
-    IF cardinality(unusual) > 0 THEN
-        RETURN QUERY SELECT a.* FROM usage_record_unusual(
-            opened.accounts, p_kinds, usage_uses_of(uses, unusual, true), unusual, p_all) AS a;
-        uses := usage_uses_of(uses, unusual, false);
-    END IF;
+    told := usage_unusual_accounts(opened.accounts, p_kinds, kinds, uses, opened.is_current);
+    done := usage_record_ordinary_fast(
+        opened.accounts, kinds, uses, told.limited, told.unusual);
     IF p_all THEN
-        RETURN QUERY SELECT a.* FROM usage_answers_fast(kinds, uses) AS a;
+        RETURN QUERY SELECT a.* FROM usage_answers_fast(kinds, done.charged) AS a
+            UNION ALL SELECT a.* FROM usage_answers_included_fast(kinds, done.included) AS a;
+    END IF;
+    IF cardinality(done.p_unusual) > 0 THEN
+        RETURN QUERY SELECT a.* FROM usage_record_unusual(opened.accounts, p_kinds,
+            usage_uses_of(uses, done.p_unusual, true), done.p_unusual, p_all) AS a;
     END IF;
     PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_record_included_fast(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
+RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM usage_insert_included_fast(p_accounts, p_kinds, p_uses);
+    PERFORM usage_count_fast(p_accounts, usage_included_kinds(p_kinds), p_uses);
+    UPDATE quota_claims SET status = 'settled'
+    WHERE id = ANY (ARRAY(SELECT u.id FROM unnest(p_uses) AS u)) AND status = 'open';
 END;
 $$;
 
@@ -2457,33 +2566,44 @@ $$;
 
 CREATE OR REPLACE FUNCTION usage_record_ordinary_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[],
-    INOUT p_unusual integer[])
+    p_limited integer[], INOUT p_unusual integer[], OUT charged usage_input[],
+    OUT included usage_input[])
 LANGUAGE plpgsql AS $$
 DECLARE
-    uses usage_input[] := p_uses;
     dues usage_due[] := '{}';
     funds record;
     entries uuid[];
 BEGIN
+    charged := p_uses;
+    included := '{}';
     IF cardinality(p_unusual) > 0 THEN
-        uses := usage_uses_of(p_uses, p_unusual, false);
+        charged := usage_uses_of(charged, p_unusual, false);
+    END IF;
+    IF cardinality(p_limited) > 0 THEN
+        included := usage_included_uses(p_accounts, p_kinds, charged, p_limited);
+        charged := ARRAY(SELECT u FROM unnest(charged) AS u
+            WHERE u.place NOT IN (SELECT i.place FROM unnest(included) AS i) ORDER BY u.place);
     END IF;
     IF EXISTS (SELECT FROM unnest(p_kinds) WHERE unit_price > 0) THEN
-        dues := usage_charges_fast(p_accounts, p_kinds, uses);
+        dues := usage_charges_fast(p_accounts, p_kinds, charged);
         funds := usage_funds_fast(dues);
         IF cardinality(funds.short) > 0 THEN
             p_unusual := p_unusual || funds.short;
-            uses := usage_uses_of(uses, funds.short, false);
+            charged := usage_uses_of(charged, funds.short, false);
+            included := usage_uses_of(included, funds.short, false);
             dues := ARRAY(SELECT dues[i] FROM generate_subscripts(dues, 1) AS i
                 WHERE (dues[i]).account NOT IN (SELECT unnest(funds.short)) ORDER BY i);
         END IF;
         entries := usage_pay_dues_fast(dues, funds.apart, funds.expired);
     END IF;
-    IF cardinality(uses) > 0 THEN
-        PERFORM usage_insert_fast(p_accounts, p_kinds, uses, dues, entries);
-        PERFORM usage_count_fast(p_accounts, p_kinds, uses);
-        PERFORM usage_notify_budgets(p_accounts, p_unusual);
+    IF cardinality(charged) > 0 THEN
+        PERFORM usage_insert_fast(p_accounts, p_kinds, charged, dues, entries);
+        PERFORM usage_count_fast(p_accounts, p_kinds, charged);
     END IF;
+    IF cardinality(included) > 0 THEN
+        PERFORM usage_record_included_fast(p_accounts, p_kinds, included);
+    END IF;
+    PERFORM usage_notify_budgets(p_accounts, p_unusual);
 END;
 $$;
 
@@ -2847,8 +2967,7 @@ AS $$
                     THEN coalesce(k.method, 'subscription_included') = 'subscription_included'
                         AND (k.operation IS NULL OR k.method IS NOT NULL
                             OR credit_cost(k.operation) IS NULL)
-                    ELSE t.is_simple AND (coalesce(k.method, '') <> 'subscription_included'
-                        OR t.unit_price = 0) END) AS p
+                    ELSE t.is_simple END) AS p
         CROSS JOIN LATERAL usage_facet(
             p.service_type, p.method, 'completed', 'CREDIT') AS c(facet)) AS f
 $$;
@@ -2865,14 +2984,15 @@ $$;
 
 CREATE OR REPLACE FUNCTION usage_unusual_accounts(
     p_accounts usage_account[], p_kinds usage_kind[], p_simple usage_fast_kind[],
-    p_uses usage_input[], p_is_current boolean)
-RETURNS integer[]
+    p_uses usage_input[], p_is_current boolean, OUT unusual integer[], OUT limited integer[])
 LANGUAGE plpgsql AS $$
 DECLARE
-    unusual integer[];
+    plans record;
 BEGIN
+    limited := '{}';
     IF current_setting('app.publish_usage', true) = 'on' THEN
-        RETURN ARRAY(SELECT a.place FROM unnest(p_accounts) AS a);
+        unusual := ARRAY(SELECT a.place FROM unnest(p_accounts) AS a);
+        RETURN;
     END IF;
     unusual := usage_misfits_fast(
         p_simple, p_uses, cardinality(p_simple) = cardinality(p_kinds)) || ARRAY(
@@ -2885,13 +3005,17 @@ BEGIN
                 SELECT o.account_id FROM usage_outside_period(p_accounts, p_uses) AS o));
     END IF;
     IF EXISTS (
-        SELECT FROM unnest(p_accounts) AS a
-        WHERE a.limits <> '{}' AND a.limits ?| (ARRAY(
-            SELECT k.meter FROM unnest(p_simple) AS k) || '*'::text))
+        SELECT FROM unnest(p_simple) AS s
+        WHERE s.unit_price > 0 AND s.method = 'subscription_included')
+        OR EXISTS (
+            SELECT FROM unnest(p_accounts) AS a
+            WHERE a.limits <> '{}' AND a.limits ?| (ARRAY(
+                SELECT k.meter FROM unnest(p_simple) AS k) || '*'::text))
     THEN
-        unusual := unusual || usage_limited_fast(p_accounts, p_kinds, p_simple, p_uses);
+        plans := usage_limited_fast(p_accounts, p_kinds, p_simple, p_uses);
+        limited := plans.limited;
+        unusual := unusual || plans.unsure;
     END IF;
-    RETURN unusual;
 END;
 $$;
 

@@ -18,6 +18,8 @@ SORTS: Final = (
     "plain", "plain", "told", "poor", "scoped", "quoted", "capped", "agreed", "refilled",
     "subscriber", "limited", "noticed",
 )  # fmt: skip
+CLAIMED: Final = "claimed"
+"""The event of five AI responses that each of them claimed beforehand."""
 _TOP_UP: Final = text(
     "WITH wish AS (UPDATE credit_balances SET top_up_below = :below WHERE account_id = :id)"
     " INSERT INTO top_up_settings (account_id, is_enabled, threshold, pack, updated_at)"
@@ -31,6 +33,9 @@ async def shop_of(sort: str, new_shop: NewShop, rnd: random.Random) -> Shop:
     lots = [("1.5", True), ("2", False), ("0.25", True), ("3000", True)]
     for amount, paid in lots[:3] if sort == "poor" else lots:
         await shop.grant(amount, paid=paid)
+    claim = {"requested_amount": "5", "feature_type": "ai_responses", "event_id": CLAIMED}
+    answer = await shop.post("/quota/check", claim | {"consume": True})
+    assert answer.status_code == 200, answer.text
     if sort in ("told", "capped"):
         beyond = {"then": "block"} if sort == "capped" else {}
         answer = await shop.api.client.put(

@@ -23,7 +23,8 @@ DECLARE
     known uuid[] := '{}';
     uses usage_input[] := p_uses;
     kinds usage_fast_kind[];
-    unusual integer[];
+    told record;
+    done record;
 BEGIN
     PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
     opened := usage_open_accounts(p_accounts, p_uses);
@@ -37,15 +38,16 @@ BEGIN
     END IF;
     kinds := usage_simple_kinds(
         p_kinds, (SELECT min(a.as_of) FROM unnest(opened.accounts) AS a));
-    unusual := usage_record_ordinary_fast(opened.accounts, kinds, uses,
-        usage_unusual_accounts(opened.accounts, p_kinds, kinds, uses, opened.is_current));
-    IF cardinality(unusual) > 0 THEN
-        RETURN QUERY SELECT a.* FROM usage_record_unusual(
-            opened.accounts, p_kinds, usage_uses_of(uses, unusual, true), unusual, p_all) AS a;
-        uses := usage_uses_of(uses, unusual, false);
-    END IF;
+    told := usage_unusual_accounts(opened.accounts, p_kinds, kinds, uses, opened.is_current);
+    done := usage_record_ordinary_fast(
+        opened.accounts, kinds, uses, told.limited, told.unusual);
     IF p_all THEN
-        RETURN QUERY SELECT a.* FROM usage_answers_fast(kinds, uses) AS a;
+        RETURN QUERY SELECT a.* FROM usage_answers_fast(kinds, done.charged) AS a
+            UNION ALL SELECT a.* FROM usage_answers_included_fast(kinds, done.included) AS a;
+    END IF;
+    IF cardinality(done.p_unusual) > 0 THEN
+        RETURN QUERY SELECT a.* FROM usage_record_unusual(opened.accounts, p_kinds,
+            usage_uses_of(uses, done.p_unusual, true), done.p_unusual, p_all) AS a;
     END IF;
     PERFORM set_config('app.accounts', shown, true);
 END;

@@ -1,6 +1,7 @@
 -- The kinds that may take the fast path, with their prices and meters: the meter is a sum, and a
 -- use costs nothing, or credits by one price per unit without free units that held long enough for
--- any use of a period that is open at `p_at`.
+-- any use of a period that is open at `p_at`. With a price and method `subscription_included` only
+-- a plan's allowance may cover it.
 CREATE OR REPLACE FUNCTION usage_simple_kinds(p_kinds usage_kind[], p_at timestamptz)
 RETURNS usage_fast_kind[]
 LANGUAGE sql
@@ -31,8 +32,7 @@ AS $$
                     THEN coalesce(k.method, 'subscription_included') = 'subscription_included'
                         AND (k.operation IS NULL OR k.method IS NOT NULL
                             OR credit_cost(k.operation) IS NULL)
-                    ELSE t.is_simple AND (coalesce(k.method, '') <> 'subscription_included'
-                        OR t.unit_price = 0) END) AS p
+                    ELSE t.is_simple END) AS p
         CROSS JOIN LATERAL usage_facet(
             p.service_type, p.method, 'completed', 'CREDIT') AS c(facet)) AS f
 $$;

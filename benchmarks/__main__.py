@@ -10,6 +10,7 @@ from benchmarks import (
     growth,
     importing,
     invoicing,
+    mixed,
     peer,
     previews,
     purchases,
@@ -21,7 +22,7 @@ from benchmarks.ground import open_ground
 from benchmarks.harness import Report
 
 LIFE = [purchases, renewals, front_door]
-METERING = [recording, growth, peer, importing]
+METERING = [recording, growth, peer, importing, mixed]
 GROUPS = ("1", "2", "3")
 
 

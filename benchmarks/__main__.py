@@ -10,6 +10,7 @@ from benchmarks import (
     growth,
     importing,
     invoicing,
+    mixed,
     peer,
     previews,
     purchases,
@@ -22,8 +23,13 @@ from benchmarks.ground import Fill, open_ground
 from benchmarks.harness import Report
 
 LIFE = [purchases, renewals, front_door]
+<<<<<<< HEAD
 METERING = [recording, growth, peer, importing]
 GROUPS = ("1", "2", "3", "5")
+=======
+METERING = [recording, growth, peer, importing, mixed]
+GROUPS = ("1", "2", "3")
+>>>>>>> e
 
 
 async def run(group: str) -> int:

@@ -153,24 +153,48 @@ async def open_ground(
             await asyncio.to_thread(running.stop)
 
 
+<<<<<<< HEAD
 def _fill(url: str, history: str, fills: Mapping[str, Fill]) -> list[UUID]:
+=======
+@asynccontextmanager
+async def open_twin(ground: Ground) -> AsyncIterator[Site]:
+    """Another API process on the small database; gone afterwards."""
+    port = ground.stack.ports.worker_metrics
+    process = _api(ground.stack, "small", port)
+    site = _site(ground.stack, "small", port, process.pid)
+    try:
+        await _ready(site)
+        yield site
+        await site.wire.close()
+    finally:
+        process.terminate()
+        process.wait(READY_SECONDS)
+
+
+def _fill(url: str, history: str) -> list[UUID]:
+>>>>>>> e
     """Ten thousand accounts with credits and an open period in a template; both copies of it."""
     with psycopg.connect(url, autocommit=True) as connection:
-        _run(connection, "accounts", accounts=ACCOUNTS)
+        run_script(connection, "accounts", accounts=ACCOUNTS)
         found = connection.execute("SELECT id FROM bench_picks ORDER BY n").fetchall()
     for name, fill in fills.items():
         with psycopg.connect(_database(url, "postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE billing".encode())
         with psycopg.connect(_database(url, name), autocommit=True) as connection:
+<<<<<<< HEAD
             _run(connection, "more_accounts", first=ACCOUNTS + 1, accounts=fill.accounts)
             _run(connection, history, rows=fill.rows, accounts=fill.accounts)
+=======
+            run_script(connection, history, rows=rows, accounts=ACCOUNTS)
+>>>>>>> e
             connection.execute("VACUUM ANALYZE")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CHECKPOINT")
     return [row[0] for row in found]
 
 
-def _run(connection: psycopg.Connection, script: str, **values: int) -> None:
+def run_script(connection: psycopg.Connection, script: str, **values: int) -> None:
+    """Run a script of ours as the owner of everything."""
     text = (SQL / f"{script}.sql").read_text()
     for name, value in values.items():
         text = text.replace(f"{{{name}}}", str(value))

@@ -6,8 +6,8 @@ from typing import Final
 
 from benchmarks.ground import Ground
 from benchmarks.harness import ROUNDS, Report, pace, percentile
-from benchmarks.loads import Loads, Once
-from benchmarks.recording import AT_ONCE, FEATURE
+from benchmarks.loads import FEATURE, Loads, Once
+from benchmarks.recording import AT_ONCE
 
 SECONDS: Final = 2.0
 BATCHES: Final = 7

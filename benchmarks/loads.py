@@ -22,6 +22,9 @@ USE: Final = json.dumps(
 ).encode()
 HOLD: Final = b'{"amount": "0.02"}'
 CAPTURE: Final = b'{"amount": "0.01"}'
+# Counted against the plan; what is paid as well is shown beside it.
+FEATURE: Final[dict[str, Any]] = {"feature_type": "impressions"}
+PAID: Final[dict[str, Any]] = {"product_id": "gpt-4", "billing_method": "credit_consumption"}
 
 Once = Callable[[], Awaitable[object]]
 
@@ -57,7 +60,7 @@ class Loads:
 
     async def many(self, what: dict[str, Any]) -> float:
         """Rows a second of one batch over a thousand random accounts."""
-        return await self._each(random.sample(self.accounts, ROWS), what)
+        return await self.each([(one, event(what)) for one in random.sample(self.accounts, ROWS)])
 
     async def few(self, what: dict[str, Any]) -> float:
         """Rows a second of one batch over a hundred of the first accounts, ten uses of each."""
@@ -66,11 +69,26 @@ class Loads:
     async def everybody(self, what: dict[str, Any]) -> None:
         """A use of each account: from now on their counters of this cycle and day are there."""
         for start in range(0, len(self.accounts), ROWS):
-            await self._each(self.accounts[start : start + ROWS], what)
+            await self.each([(one, event(what)) for one in self.accounts[start : start + ROWS]])
 
     async def one(self, what: dict[str, Any]) -> float:
         """Rows a second of one batch of one account."""
-        return await self._batch([_row(what) for _ in range(ROWS)], self._headers[self.hot])
+        return await self.own([event(what) for _ in range(ROWS)])
+
+    async def own(self, events: Sequence[dict[str, Any]], *, repeated: int = 0) -> float:
+        """Rows a second of one batch of one account, of which so many were sent before."""
+        return await self._batch(events, self._headers[self.hot], (repeated, 0))
+
+    async def each(
+        self,
+        events: Sequence[tuple[UUID, dict[str, Any]]],
+        *,
+        repeated: int = 0,
+        refused: int = 0,
+    ) -> float:
+        """Rows a second of one batch of any accounts, of which so many are not to be recorded."""
+        rows = [{**one, "account_id": ids.encode(ids.ACCOUNT, owner)} for owner, one in events]
+        return await self._batch(rows, self._service, (repeated, refused))
 
     def read(self, path: str) -> Once:
         """A read of the hot account."""
@@ -93,22 +111,21 @@ class Loads:
         status, answer = await self.site.wire.ask("POST", path, USE, self._headers[account])
         assert status == 201, answer
 
-    async def _each(self, accounts: Sequence[UUID], what: dict[str, Any]) -> float:
-        names = [ids.encode(ids.ACCOUNT, one) for one in accounts]
-        rows = [{**_row(what), "account_id": name} for name in names]
-        return await self._batch(rows, self._service)
-
-    async def _batch(self, rows: Sequence[dict[str, Any]], headers: dict[str, str]) -> float:
+    async def _batch(
+        self, rows: Sequence[dict[str, Any]], headers: dict[str, str], others: tuple[int, int]
+    ) -> float:
         body = json.dumps({"events": rows}).encode()
         began = perf_counter()
         status, answer = await self.site.wire.ask("POST", f"{V1}/usage/batch", body, headers)
         taken = perf_counter() - began
         assert status == 200, answer
-        assert json.loads(answer)["recorded"] == len(rows), answer
+        told = json.loads(answer)
+        assert (told["duplicate"], told["rejected"]) == others, answer
         return len(rows) / taken
 
 
-def _row(what: dict[str, Any]) -> dict[str, Any]:
+def event(what: dict[str, Any]) -> dict[str, Any]:
+    """A row of a batch with an event of its own."""
     return {**what, "usage_amount": "3", "event_id": f"evt-{uuid4()}"}
 
 

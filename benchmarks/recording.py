@@ -2,20 +2,17 @@
 
 import statistics
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 
 from benchmarks.ground import ACCOUNTS, Ground
 from benchmarks.harness import ROUNDS, Report, pace
-from benchmarks.loads import Loads, copy
+from benchmarks.loads import FEATURE, PAID, Loads, copy
 
 AT_ONCE: Final = 64
 SECONDS: Final = 3.0
 BATCHES: Final = 9
-# Counted against the plan; what is paid as well is shown beside it.
-FEATURE: Final[dict[str, Any]] = {"feature_type": "impressions"}
-PAID: Final[dict[str, Any]] = {"product_id": "gpt-4", "billing_method": "credit_consumption"}
 
 
 async def measure(ground: Ground, report: Report) -> None:

@@ -6,6 +6,7 @@ Tests that stay green over a broken product prove nothing.
 from typing import Final
 
 from tests.mutants.fault import Mutant
+from tests.mutants.metering import METERING
 from tests.mutants.operators import OPERATORS
 
 FAULTS: Final = "tests/integration/faults/test_provider_faults.py"
@@ -270,13 +271,6 @@ MUTANTS: Final = (
         ("tests/integration/usage/test_agreed_limits.py",),
     ),
     Mutant(
-        "a batch of plain uses leaves its counters alone",
-        "billing/metering/usage/sql/usage_count_fast.sql",
-        "credits = c.credits + g.credits\n        FROM sums AS g\n",
-        "credits = c.credits\n        FROM sums AS g\n",
-        ("tests/integration/usage/test_soak.py",),
-    ),
-    Mutant(
         "a claim covers what it was not counted on",
         "billing/metering/quotas/sql/quota_share.sql",
         "WHEN p_meter = p_quota.meter\n        AND p_quota.owner IN (",
@@ -396,4 +390,5 @@ MUTANTS: Final = (
         ("tests/unit/rating/test_rating_rules.py", "-k", "percentage_is_of_each"),
     ),
     *OPERATORS,
+    *METERING,
 )

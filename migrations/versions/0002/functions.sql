@@ -1246,6 +1246,16 @@ LANGUAGE sql STABLE AS $$
         OFFSET 0) AS x(included)
 $$;
 
+CREATE OR REPLACE FUNCTION usage_answers_included_fast(
+    p_kinds usage_fast_kind[], p_uses usage_input[])
+RETURNS SETOF usage_answer
+LANGUAGE sql STABLE AS $$
+    SELECT u.place, 'recorded', u.id, k.meter, k.unit_price, 0::numeric, 'CREDIT',
+        'subscription_included', 'completed', false, true, 0::numeric, NULL::numeric
+    FROM unnest(p_uses) AS u
+    JOIN unnest(p_kinds) AS k ON k.kind = u.kind
+$$;
+
 CREATE OR REPLACE FUNCTION usage_boundary(
     p_anchor timestamp, p_zone text, p_unit text, p_count integer, p_at timestamptz)
 RETURNS timestamptz
@@ -1349,6 +1359,30 @@ LANGUAGE sql IMMUTABLE AS $$
         ELSE usage_round(
             usage_cost('percentage', 0, 1, 0, p_price.tiers, v.value), p_currency) END
     FROM (SELECT least(p_units, p_before + p_units - p_price.free_units) AS value) AS v
+$$;
+
+CREATE OR REPLACE FUNCTION usage_charges_fast(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
+RETURNS usage_due[]
+LANGUAGE sql
+SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+AS $$
+    SELECT coalesce(array_agg(ROW(
+        d.account, d.share, d.method, a.account_id, a.as_of, d.amount, d.key, d.reason,
+        d.method = 'wallet_deduction')::usage_due ORDER BY d.first), '{}')
+    FROM (
+        SELECT
+            u.account, u.share, k.method, min(u.place) AS first,
+            sum(usage_charge_units(u.amount, k.unit_price, 'CREDIT')) AS amount,
+            'usage/' || (array_agg(u.id ORDER BY u.place))[1] AS key,
+            CASE WHEN count(*) = 1 THEN 'usage: ' || min(k.product_id)
+                ELSE 'usage: ' || count(*) || ' records' END AS reason
+        FROM unnest(p_uses) AS u JOIN unnest(p_kinds) AS k ON k.kind = u.kind
+        WHERE k.unit_price > 0
+        GROUP BY u.account, u.share, k.method) AS d
+    JOIN unnest(p_accounts) AS a ON a.place = d.account
 $$;
 
 CREATE OR REPLACE FUNCTION usage_cost(
@@ -1634,33 +1668,6 @@ BEGIN
 END;
 $$;
 
-CREATE OR REPLACE FUNCTION usage_dues_fast(
-    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
-RETURNS usage_due[]
-LANGUAGE sql
-SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
-AS $$
-    SELECT CASE WHEN bool_and(d.least > 0 AND d.most <= 1000000000000) THEN array_agg(ROW(
-        d.account, d.share, d.method, a.account_id, a.as_of, d.amount, d.key, d.reason,
-        d.method = 'wallet_deduction')::usage_due ORDER BY d.first) END
-    FROM (
-        SELECT
-            u.account, u.share, k.method, min(u.place) AS first,
-            sum(c.charge) AS amount, min(c.charge) AS least,
-            max(c.charge) AS most,
-            'usage/' || (array_agg(u.id ORDER BY u.place))[1] AS key,
-            CASE WHEN count(*) = 1 THEN 'usage: ' || min(k.product_id)
-                ELSE 'usage: ' || count(*) || ' records' END AS reason
-        FROM unnest(p_uses) AS u JOIN unnest(p_kinds) AS k ON k.kind = u.kind
-        CROSS JOIN LATERAL (
-            SELECT usage_charge_units(u.amount, k.unit_price, 'CREDIT')) AS c(charge)
-        WHERE k.unit_price > 0
-        GROUP BY u.account, u.share, k.method) AS d
-    JOIN unnest(p_accounts) AS a ON a.place = d.account
-$$;
-
 CREATE OR REPLACE FUNCTION usage_ensure_past_period(p_account_id uuid, p_at timestamptz)
 RETURNS void
 LANGUAGE sql AS $$
@@ -1678,56 +1685,16 @@ LANGUAGE sql AS $$
     ON CONFLICT DO NOTHING
 $$;
 
-CREATE OR REPLACE FUNCTION usage_fast_kinds(p_accounts usage_account[], p_kinds usage_kind[])
-RETURNS usage_fast_kind[]
+CREATE OR REPLACE FUNCTION usage_existing_ids(p_uses usage_input[]) RETURNS uuid[]
 LANGUAGE sql
 SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $$
-    SELECT CASE WHEN bool_and(f.is_fast) AND NOT EXISTS (
-        SELECT FROM unnest(p_accounts) AS a
-        WHERE a.limits <> '{}' AND a.limits ?| (
-            array_agg(f.meter) || array_agg('*'::text) FILTER (WHERE f.by_plan_alone)))
-        THEN array_agg(ROW(
-            f.kind, f.product_id, f.service_type, f.feature_type, f.operation, f.model, f.method,
-            f.meter, f.unit_price, f.is_hourly, f.facet, f.counter)::usage_fast_kind
-            ORDER BY f.kind) END
-    FROM (
-        SELECT p.kind, p.product_id, p.service_type, p.feature_type, p.operation, p.model,
-            p.method, p.meter, p.unit_price, p.is_hourly, p.is_fast, p.by_plan_alone, c.facet,
-            min(p.kind) OVER (PARTITION BY p.meter, c.facet) AS counter
-        FROM (
-            SELECT k.kind, k.product_id, k.service_type, k.feature_type, k.operation, k.model,
-                k.meter, k.is_hourly, coalesce(t.unit_price, 0) AS unit_price,
-                CASE WHEN coalesce(t.unit_price, 0) = 0 THEN 'subscription_included'
-                    ELSE coalesce(k.method, 'credit_consumption') END AS method,
-                k.product_id IS NULL OR k.method IS NOT DISTINCT FROM 'subscription_included'
-                    AS by_plan_alone,
-                coalesce(
-                    k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
-                    AND CASE WHEN k.product_id IS NULL
-                        THEN coalesce(k.method, 'subscription_included') = 'subscription_included'
-                            AND (k.operation IS NULL OR k.method IS NOT NULL
-                                OR credit_cost(k.operation) IS NULL)
-                        ELSE t.is_simple AND (coalesce(k.method, '') <> 'subscription_included'
-                            OR t.unit_price = 0) END, false) AS is_fast
-            FROM usage_metered_kinds(p_kinds) AS k
-            LEFT JOIN LATERAL (
-                SELECT max(unit_price) AS unit_price, count(*) = 1 AND bool_and(
-                    model = 'per_unit' AND free_units = 0 AND effective_to IS NULL
-                    AND effective_from < p_accounts[1].as_of - interval '400 days') AS is_simple
-                FROM product_prices WHERE product = k.product_id AND currency = 'CREDIT'
-                HAVING count(*) > 0) AS t ON true) AS p
-        CROSS JOIN LATERAL usage_facet(
-            p.service_type, p.method, 'completed', 'CREDIT') AS c(facet)) AS f
-$$;
-
-CREATE OR REPLACE FUNCTION usage_fits_fast(p_kinds usage_fast_kind[], p_uses usage_input[])
-RETURNS boolean
-LANGUAGE sql STABLE AS $$
-    SELECT NOT EXISTS (
-        SELECT FROM unnest(p_kinds) AS k
-        WHERE (SELECT max_per_use FROM meters WHERE key = k.meter)
-            < (SELECT max(amount) FROM unnest(p_uses)))
+    SELECT ARRAY(
+        SELECT id FROM billing_records
+        WHERE id = ANY (ARRAY(SELECT u.id FROM unnest(p_uses) AS u)))
 $$;
 
 CREATE OR REPLACE FUNCTION usage_follow_growth(
@@ -1764,6 +1731,35 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_funds_fast(
+    p_dues usage_due[], OUT short integer[], OUT apart integer[], OUT expired integer[])
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT
+        coalesce(array_agg(d.account) FILTER (WHERE l.there < d.amount OR l.scoped), '{}'),
+        coalesce(array_agg(d.account) FILTER (
+            WHERE d.is_mixed OR b.top_up_below > l.there - d.amount), '{}'),
+        coalesce(array_agg(d.account) FILTER (WHERE b.next_expiry <= d.as_of), '{}')
+    FROM (
+        SELECT account, account_id, max(as_of) AS as_of, sum(amount) AS amount,
+            bool_or(bought_only) AS bought_only,
+            bool_or(bought_only) <> bool_and(bought_only) AS is_mixed
+        FROM unnest(p_dues)
+        GROUP BY account, account_id) AS d
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(remaining - held) FILTER (WHERE (is_paid OR NOT d.bought_only)
+                AND coalesce(expires_at, 'infinity') > d.as_of + interval '1 second'),
+                0) AS there,
+            coalesce(bool_or(scope IS NOT NULL), false) AS scoped
+        FROM credit_lots
+        WHERE account_id = d.account_id AND is_open
+    ) AS l
+    CROSS JOIN LATERAL (
+        SELECT top_up_below, next_expiry FROM credit_balances
+        WHERE account_id = d.account_id LIMIT 1) AS b
+$$;
+
 CREATE OR REPLACE FUNCTION usage_give_back(
     p_account_id uuid, p_id uuid, p_entry uuid, p_amount numeric, p_at timestamptz)
 RETURNS uuid
@@ -1785,6 +1781,67 @@ BEGIN
     PERFORM usage_settle_soon(p_account_id, p_at);
     RETURN entry;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_included_kinds(p_kinds usage_fast_kind[])
+RETURNS usage_fast_kind[]
+LANGUAGE sql STABLE AS $$
+    SELECT array_agg(ROW(
+        k.kind, k.product_id, k.service_type, k.feature_type, k.operation, k.model,
+        'subscription_included', k.meter, 0, k.is_hourly, k.facet, k.counter)::usage_fast_kind
+        ORDER BY k.kind)
+    FROM (
+        SELECT s.kind, s.product_id, s.service_type, s.feature_type, s.operation, s.model, s.meter,
+            s.is_hourly, f.facet, min(s.kind) OVER (PARTITION BY s.meter, f.facet) AS counter
+        FROM unnest(p_kinds) AS s
+        CROSS JOIN LATERAL usage_facet(
+            s.service_type, 'subscription_included', 'completed', 'CREDIT') AS f(facet)) AS k
+$$;
+
+CREATE OR REPLACE FUNCTION usage_included_uses(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[],
+    p_limited integer[])
+RETURNS usage_input[]
+LANGUAGE sql STABLE
+SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+AS $$
+    SELECT ARRAY(
+        SELECT u
+        FROM unnest(p_uses) AS u
+        JOIN unnest(p_accounts) AS a ON a.place = u.account
+        JOIN unnest(p_kinds) AS k ON k.kind = u.kind
+        WHERE a.place IN (SELECT unnest(p_limited)) AND a.limits ? k.meter
+        ORDER BY u.place)
+$$;
+
+CREATE OR REPLACE FUNCTION usage_insert_included_fast(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+    INSERT INTO billing_records (
+        id, account_id, event_id, request_hash, user_id, organization_id, session_id, request_id,
+        product_id, service_type, feature_type, operation, model, meter, usage_amount,
+        included_units, charged_units, unit_price, total_amount, currency, billing_method,
+        billing_status, is_free_tier, is_late, detail, period_start, day_at, occurred_at,
+        created_at, updated_at)
+    SELECT
+        u.id, a.account_id, u.event_id, u.hash, u.user_id, u.organization_id, u.session_id,
+        u.request_id, k.product_id, k.service_type, k.feature_type, k.operation, k.model, k.meter,
+        u.amount, u.amount, 0, k.unit_price, 0, 'CREDIT', 'subscription_included', 'completed',
+        false, false, u.detail, a.start_at, CASE WHEN u.used_at IS NULL THEN a.day_at
+            ELSE date_trunc('day', u.used_at, a.zone) END,
+        coalesce(u.used_at, a.as_of), a.as_of, a.as_of
+    FROM unnest(p_uses) AS u
+    JOIN unnest(p_accounts) AS a ON a.place = u.account
+    JOIN unnest(p_kinds) AS k ON k.kind = u.kind
 $$;
 
 CREATE OR REPLACE FUNCTION usage_instant(p_wall timestamp, p_zone text) RETURNS timestamptz
@@ -1860,6 +1917,49 @@ LANGUAGE sql IMMUTABLE AS $$
             THEN p_limits -> '*' END)
 $$;
 
+CREATE OR REPLACE FUNCTION usage_limited_fast(
+    p_accounts usage_account[], p_kinds usage_kind[], p_simple usage_fast_kind[],
+    p_uses usage_input[], OUT limited integer[], OUT unsure integer[])
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+    WITH added AS MATERIALIZED (
+        SELECT u.account, s.meter, sum(u.amount) AS amount,
+            bool_or(k.product_id IS NULL OR k.method IS NOT DISTINCT FROM 'subscription_included')
+                AS may_be_refused,
+            bool_or(s.unit_price > 0 AND s.method = 'subscription_included') AS needs_plan
+        FROM unnest(p_uses) AS u
+        JOIN unnest(p_simple) AS s ON s.kind = u.kind
+        JOIN unnest(p_kinds) WITH ORDINALITY AS k ON k.ordinality = u.kind
+        GROUP BY u.account, s.meter
+    ), found AS MATERIALIZED (
+        SELECT a.place, a.account_id, a.start_at, a.as_of, d.meter, d.amount,
+            a.limits -> d.meter AS lim
+        FROM added AS d JOIN unnest(p_accounts) AS a ON a.place = d.account
+        WHERE a.limits ? d.meter OR d.needs_plan OR d.may_be_refused AND a.limits ? '*'
+    )
+    SELECT coalesce(array_agg(f.place) FILTER (WHERE f.lim IS NOT NULL), '{}'),
+        coalesce(array_agg(f.place) FILTER (
+            WHERE (f.amount + u.used + r.reserved <= i.included) IS NOT TRUE
+                OR i.included * 80 > u.used * 100
+                    AND i.included * 80 <= (u.used + f.amount) * 100
+                -- The allowance may have shrunk below what was used.
+                OR i.included * 100 <= (u.used + f.amount) * 100), '{}')
+    FROM found AS f
+    CROSS JOIN LATERAL (SELECT (f.lim ->> 'included')::numeric) AS i(included)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(quantity), 0) FROM usage_counters
+        WHERE account_id = f.account_id AND owner = '' AND grain = 'day'
+            AND period_start = f.start_at AND meter = f.meter) AS u(used)
+    CROSS JOIN LATERAL (
+        SELECT CASE f.lim ->> 'then' WHEN 'block'
+            THEN quota_reserved(f.account_id, f.meter, f.as_of, '{}') ELSE 0 END) AS r(reserved)
+$$;
+
 CREATE OR REPLACE FUNCTION usage_limits_in_force(p_limits jsonb, p_no_entitlement text)
 RETURNS jsonb
 LANGUAGE sql IMMUTABLE AS $$
@@ -1915,6 +2015,35 @@ AS $$
             ELSE key = o.meter END
         ORDER BY key = k.feature_type DESC NULLS LAST, key
         LIMIT 1) AS m ON true
+$$;
+
+CREATE OR REPLACE FUNCTION usage_misfits_fast(
+    p_kinds usage_fast_kind[], p_uses usage_input[], p_are_all_simple boolean)
+RETURNS integer[]
+LANGUAGE sql STABLE
+SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+AS $$
+    WITH kinds AS MATERIALIZED (
+        SELECT k.kind, k.unit_price,
+            coalesce((SELECT max_per_use FROM meters WHERE key = k.meter), 'infinity') AS most
+        FROM unnest(p_kinds) AS k
+    )
+    SELECT CASE WHEN p_are_all_simple AND (
+        SELECT coalesce(bool_and(r.most <= k.most AND CASE WHEN k.unit_price > 0
+            THEN usage_charge_units(r.least, k.unit_price, 'CREDIT') > 0
+                AND usage_charge_units(r.most, k.unit_price, 'CREDIT') <= 1000000000000
+            ELSE true END), true)
+        FROM (SELECT min(amount) AS least, max(amount) AS most FROM unnest(p_uses)) AS r
+        CROSS JOIN kinds AS k)
+    THEN '{}' ELSE ARRAY(
+        SELECT DISTINCT u.account
+        FROM unnest(p_uses) AS u LEFT JOIN kinds AS k ON k.kind = u.kind
+        WHERE k.kind IS NULL OR u.amount > k.most
+            OR CASE WHEN k.unit_price > 0 THEN usage_charge_units(
+                u.amount, k.unit_price, 'CREDIT') NOT BETWEEN 0.000001 AND 1000000000000 END)
+    END
 $$;
 
 CREATE OR REPLACE FUNCTION usage_note_unpaid(
@@ -2041,6 +2170,72 @@ LANGUAGE sql STABLE AS $$
     FROM (SELECT public_id('bill', p_id) AS name) AS n
     CROSS JOIN LATERAL (
         SELECT public_id('acc', p_account_id) || '/request/process/' || n.name AS key) AS k
+$$;
+
+CREATE OR REPLACE FUNCTION usage_pay_alike_fast(p_dues usage_due[], p_apart boolean)
+RETURNS uuid[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    entries uuid[];
+BEGIN
+    IF p_apart THEN
+        SELECT CASE WHEN bool_and(d.transaction_id IS NOT NULL)
+            THEN array_agg(d.transaction_id ORDER BY d.place) END INTO entries
+        FROM credit_debit_many(ARRAY(
+            SELECT ROW(u.account_id, u.amount, u.key, u.key, u.reason, NULL, u.bought_only, NULL,
+                NULL, false)::credit_debit_item
+            FROM unnest(p_dues) WITH ORDINALITY AS u ORDER BY u.ordinality)) AS d;
+    ELSE
+        SELECT CASE WHEN s.whole THEN s.entries END INTO entries
+        FROM (
+            SELECT array_agg(d.account_id) AS accounts, array_agg(d.as_of) AS times,
+                array_agg(d.amount) AS amounts, array_agg(d.key) AS keys,
+                array_agg(d.reason) AS reasons
+            FROM unnest(p_dues) AS d) AS g
+        CROSS JOIN LATERAL credit_debit_fast(
+            g.accounts, g.times, g.amounts, g.keys, g.reasons, p_dues[1].bought_only) AS s;
+    END IF;
+    IF entries IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
+            MESSAGE = 'credits ended while they were counted';
+    END IF;
+    RETURN entries;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_pay_dues_fast(
+    p_dues usage_due[], p_apart integer[], p_expired integer[])
+RETURNS uuid[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    shown text := current_setting('app.accounts', true);
+    entries uuid[] := array_fill(NULL::uuid, ARRAY[cardinality(p_dues)]);
+    paid uuid[];
+    one record;
+    part record;
+BEGIN
+    FOR one IN SELECT d.account_id, max(d.as_of) AS as_of FROM unnest(p_dues) AS d
+        WHERE d.account = ANY (p_expired) AND d.account <> ALL (p_apart) GROUP BY d.account_id
+    LOOP
+        PERFORM set_config('app.accounts', one.account_id::text, true);
+        PERFORM credit_settle(one.account_id, one.as_of);
+        PERFORM set_config('app.accounts', shown, true);
+    END LOOP;
+    FOR part IN
+        SELECT w.way, array_agg(d.ordinality::integer ORDER BY d.ordinality) AS places
+        FROM unnest(p_dues) WITH ORDINALITY AS d
+        CROSS JOIN LATERAL (SELECT CASE WHEN d.account = ANY (p_apart) THEN 'apart'
+            WHEN d.bought_only THEN 'bought' ELSE 'any' END) AS w(way)
+        GROUP BY w.way
+    LOOP
+        paid := usage_pay_alike_fast(
+            ARRAY(SELECT p_dues[i] FROM unnest(part.places) AS i), part.way = 'apart');
+        FOR i IN 1 .. cardinality(paid) LOOP
+            entries[part.places[i]] := paid[i];
+        END LOOP;
+    END LOOP;
+    RETURN entries;
+END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_pay_records(
@@ -2341,30 +2536,60 @@ AS $$
         SELECT greatest(coalesce(a.clock_at, p_real_at), p.start_at)) AS t(as_of)
 $$;
 
-CREATE OR REPLACE FUNCTION usage_record_fast(
-    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
-RETURNS boolean
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION usage_record(
+    p_accounts uuid[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean, p_new boolean)
+RETURNS SETOF usage_answer
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
 DECLARE
-    dues usage_due[] := '{}';
-    entries uuid[];
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    opened record;
+    known uuid[] := '{}';
+    uses usage_input[] := p_uses;
+    kinds usage_fast_kind[];
+    told record;
+    done record;
 BEGIN
-    IF NOT usage_fits_fast(p_kinds, p_uses) THEN
-        RETURN false;
+    PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
+    opened := usage_open_accounts(p_accounts, p_uses);
+    IF NOT p_new THEN
+        known := usage_existing_ids(p_uses);
     END IF;
-    IF EXISTS (SELECT FROM unnest(p_kinds) WHERE unit_price > 0) THEN
-        dues := usage_dues_fast(p_accounts, p_kinds, p_uses);
-        IF dues IS NOT NULL THEN
-            entries := usage_pay_fast(dues);
-        END IF;
-        IF entries IS NULL THEN
-            RETURN false;
-        END IF;
+    IF cardinality(known) > 0 THEN
+        RETURN QUERY SELECT a.* FROM usage_recorded_answers(p_uses, known) AS a;
+        uses := ARRAY(SELECT u FROM unnest(p_uses) AS u
+            WHERE u.id NOT IN (SELECT unnest(known)) ORDER BY u.place);
     END IF;
-    PERFORM usage_insert_fast(p_accounts, p_kinds, p_uses, dues, entries);
-    PERFORM usage_count_fast(p_accounts, p_kinds, p_uses);
-    PERFORM usage_notify_budgets(p_accounts, '{}');
-    RETURN true;
+    kinds := usage_simple_kinds(
+        p_kinds, (SELECT min(a.as_of) FROM unnest(opened.accounts) AS a));
+    told := usage_unusual_accounts(opened.accounts, p_kinds, kinds, uses, opened.is_current);
+    done := usage_record_ordinary_fast(
+        opened.accounts, kinds, uses, told.limited, told.unusual);
+    IF p_all THEN
+        RETURN QUERY SELECT a.* FROM usage_answers_fast(kinds, done.charged) AS a
+            UNION ALL SELECT a.* FROM usage_answers_included_fast(kinds, done.included) AS a;
+    END IF;
+    IF cardinality(done.p_unusual) > 0 THEN
+        RETURN QUERY SELECT a.* FROM usage_record_unusual(opened.accounts, p_kinds,
+            usage_uses_of(uses, done.p_unusual, true), done.p_unusual, p_all) AS a;
+    END IF;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_record_included_fast(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
+RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM usage_insert_included_fast(p_accounts, p_kinds, p_uses);
+    PERFORM usage_count_fast(p_accounts, usage_included_kinds(p_kinds), p_uses);
+    UPDATE quota_claims SET status = 'settled'
+    WHERE id = ANY (ARRAY(SELECT u.id FROM unnest(p_uses) AS u)) AND status = 'open';
 END;
 $$;
 
@@ -2419,6 +2644,49 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_record_ordinary_fast(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[],
+    p_limited integer[], INOUT p_unusual integer[], OUT charged usage_input[],
+    OUT included usage_input[])
+LANGUAGE plpgsql AS $$
+DECLARE
+    dues usage_due[] := '{}';
+    funds record;
+    entries uuid[];
+BEGIN
+    charged := p_uses;
+    included := '{}';
+    IF cardinality(p_unusual) > 0 THEN
+        charged := usage_uses_of(charged, p_unusual, false);
+    END IF;
+    IF cardinality(p_limited) > 0 THEN
+        included := usage_included_uses(p_accounts, p_kinds, charged, p_limited);
+        charged := ARRAY(SELECT u FROM unnest(charged) AS u
+            WHERE u.place NOT IN (SELECT i.place FROM unnest(included) AS i) ORDER BY u.place);
+    END IF;
+    IF EXISTS (SELECT FROM unnest(p_kinds) WHERE unit_price > 0) THEN
+        dues := usage_charges_fast(p_accounts, p_kinds, charged);
+        funds := usage_funds_fast(dues);
+        IF cardinality(funds.short) > 0 THEN
+            p_unusual := p_unusual || funds.short;
+            charged := usage_uses_of(charged, funds.short, false);
+            included := usage_uses_of(included, funds.short, false);
+            dues := ARRAY(SELECT dues[i] FROM generate_subscripts(dues, 1) AS i
+                WHERE (dues[i]).account NOT IN (SELECT unnest(funds.short)) ORDER BY i);
+        END IF;
+        entries := usage_pay_dues_fast(dues, funds.apart, funds.expired);
+    END IF;
+    IF cardinality(charged) > 0 THEN
+        PERFORM usage_insert_fast(p_accounts, p_kinds, charged, dues, entries);
+        PERFORM usage_count_fast(p_accounts, p_kinds, charged);
+    END IF;
+    IF cardinality(included) > 0 THEN
+        PERFORM usage_record_included_fast(p_accounts, p_kinds, included);
+    END IF;
+    PERFORM usage_notify_budgets(p_accounts, p_unusual);
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_record_part(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[],
     OUT records usage_rated[], OUT contested integer[])
@@ -2456,6 +2724,65 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_record_rated(
+    p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean)
+RETURNS SETOF usage_answer
+LANGUAGE plpgsql AS $$
+DECLARE
+    starts integer[] := '{1}';
+    highs integer[] := ARRAY[cardinality(p_uses)];
+    low integer;
+    high integer;
+    accounts usage_account[] := p_accounts;
+    done record;
+    part record;
+BEGIN
+    WHILE cardinality(starts) > 0 LOOP
+        low := starts[cardinality(starts)];
+        high := highs[cardinality(highs)];
+        starts := trim_array(starts, 1);
+        highs := trim_array(highs, 1);
+        CONTINUE WHEN high < low;
+        IF accounts IS NULL THEN
+            accounts := ARRAY(
+                SELECT a FROM unnest(p_accounts) AS a WHERE a.place = p_uses[low].account);
+            PERFORM set_config('app.accounts', accounts[1].account_id::text, true);
+        END IF;
+        done := usage_record_part(accounts, p_kinds, p_uses[low : high]);
+        accounts := NULL;
+        RETURN QUERY
+        SELECT a.* FROM unnest(done.records) AS r CROSS JOIN LATERAL usage_answer_of(r) AS a
+        WHERE (p_all OR r.failure IS NOT NULL) AND (r.use).account <> ALL (done.contested);
+        FOR part IN
+            SELECT min(u.ordinality)::integer + low - 1 AS first,
+                max(u.ordinality)::integer + low - 1 AS last
+            FROM unnest(p_uses[low : high]) WITH ORDINALITY AS u
+            WHERE u.account = ANY (done.contested)
+            GROUP BY u.account
+        LOOP
+            starts := starts || ((part.first + part.last) / 2 + 1) || part.first;
+            highs := highs || part.last || ((part.first + part.last) / 2);
+        END LOOP;
+    END LOOP;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_record_unusual(
+    p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[], p_places integer[],
+    p_all boolean)
+RETURNS SETOF usage_answer
+LANGUAGE plpgsql AS $$
+DECLARE
+    accounts usage_account[] := ARRAY(
+        SELECT a FROM unnest(p_accounts) AS a
+        WHERE a.place IN (SELECT unnest(p_places)) ORDER BY a.place);
+BEGIN
+    PERFORM set_config('app.accounts', array_to_string(ARRAY(
+        SELECT a.account_id FROM unnest(accounts) AS a), ','), true);
+    RETURN QUERY SELECT a.* FROM usage_record_rated(accounts, p_kinds, p_uses, p_all) AS a;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_record_with_top_ups(
     p_accounts uuid[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean, p_new boolean)
 RETURNS SETOF usage_answer
@@ -2472,6 +2799,23 @@ BEGIN
         END LOOP;
     END IF;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_recorded_answers(p_uses usage_input[], p_known uuid[])
+RETURNS SETOF usage_answer
+LANGUAGE sql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+    SELECT u.place, CASE WHEN b.request_hash = u.hash THEN 'duplicate' ELSE 'conflict' END, u.id,
+        b.meter, b.unit_price, b.total_amount, b.currency, b.billing_method, b.billing_status,
+        b.is_free_tier, b.charged_units = 0, b.total_amount, NULL::numeric
+    FROM unnest(p_uses) AS u CROSS JOIN LATERAL (
+        SELECT request_hash, meter, unit_price, total_amount, currency, billing_method,
+            billing_status, is_free_tier, charged_units
+        FROM billing_records WHERE id = u.id LIMIT 1) AS b
+    WHERE u.id IN (SELECT unnest(p_known))
 $$;
 
 CREATE OR REPLACE FUNCTION usage_refusal(
@@ -2690,6 +3034,41 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_simple_kinds(p_kinds usage_kind[], p_at timestamptz)
+RETURNS usage_fast_kind[]
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(array_agg(ROW(
+        f.kind, f.product_id, f.service_type, f.feature_type, f.operation, f.model, f.method,
+        f.meter, f.unit_price, f.is_hourly, f.facet, f.counter)::usage_fast_kind
+        ORDER BY f.kind), '{}')
+    FROM (
+        SELECT p.kind, p.product_id, p.service_type, p.feature_type, p.operation, p.model,
+            p.method, p.meter, p.unit_price, p.is_hourly, c.facet,
+            min(p.kind) OVER (PARTITION BY p.meter, c.facet) AS counter
+        FROM (
+            SELECT k.kind, k.product_id, k.service_type, k.feature_type, k.operation, k.model,
+                k.meter, k.is_hourly, coalesce(t.unit_price, 0) AS unit_price,
+                CASE WHEN coalesce(t.unit_price, 0) = 0 THEN 'subscription_included'
+                    ELSE coalesce(k.method, 'credit_consumption') END AS method
+            FROM usage_metered_kinds(p_kinds) AS k
+            LEFT JOIN LATERAL (
+                SELECT max(unit_price) AS unit_price, count(*) = 1 AND bool_and(
+                    model = 'per_unit' AND free_units = 0 AND effective_to IS NULL
+                    AND effective_from < p_at - interval '400 days') AS is_simple
+                FROM product_prices WHERE product = k.product_id AND currency = 'CREDIT'
+                HAVING count(*) > 0) AS t ON true
+            WHERE k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
+                AND CASE WHEN k.product_id IS NULL
+                    THEN coalesce(k.method, 'subscription_included') = 'subscription_included'
+                        AND (k.operation IS NULL OR k.method IS NOT NULL
+                            OR credit_cost(k.operation) IS NULL)
+                    ELSE t.is_simple END) AS p
+        CROSS JOIN LATERAL usage_facet(
+            p.service_type, p.method, 'completed', 'CREDIT') AS c(facet)) AS f
+$$;
+
 CREATE OR REPLACE FUNCTION usage_tiered_products(p_account_id uuid) RETURNS text[]
 LANGUAGE sql STABLE AS $$
     SELECT ARRAY(
@@ -2698,6 +3077,43 @@ LANGUAGE sql STABLE AS $$
         EXCEPT SELECT product FROM product_prices WHERE model = 'per_unit' AND free_units = 0
         EXCEPT SELECT product FROM price_overrides
         WHERE account_id = p_account_id AND model = 'per_unit' AND free_units = 0)
+$$;
+
+CREATE OR REPLACE FUNCTION usage_unusual_accounts(
+    p_accounts usage_account[], p_kinds usage_kind[], p_simple usage_fast_kind[],
+    p_uses usage_input[], p_is_current boolean, OUT unusual integer[], OUT limited integer[])
+LANGUAGE plpgsql AS $$
+DECLARE
+    plans record;
+BEGIN
+    limited := '{}';
+    IF current_setting('app.publish_usage', true) = 'on' THEN
+        unusual := ARRAY(SELECT a.place FROM unnest(p_accounts) AS a);
+        RETURN;
+    END IF;
+    unusual := usage_misfits_fast(
+        p_simple, p_uses, cardinality(p_simple) = cardinality(p_kinds)) || ARRAY(
+        SELECT a.place FROM unnest(p_accounts) AS a
+        WHERE a.has_prices OR a.has_quotas OR a.budget_mode = 'block');
+    IF NOT p_is_current THEN
+        unusual := unusual || ARRAY(
+            SELECT a.place FROM unnest(p_accounts) AS a
+            WHERE a.account_id IN (
+                SELECT o.account_id FROM usage_outside_period(p_accounts, p_uses) AS o));
+    END IF;
+    IF EXISTS (
+        SELECT FROM unnest(p_simple) AS s
+        WHERE s.unit_price > 0 AND s.method = 'subscription_included')
+        OR EXISTS (
+            SELECT FROM unnest(p_accounts) AS a
+            WHERE a.limits <> '{}' AND a.limits ?| (ARRAY(
+                SELECT k.meter FROM unnest(p_simple) AS k) || '*'::text))
+    THEN
+        plans := usage_limited_fast(p_accounts, p_kinds, p_simple, p_uses);
+        limited := plans.limited;
+        unusual := unusual || plans.unsure;
+    END IF;
+END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_uses_before(
@@ -2720,6 +3136,16 @@ AS $$
                     AND (r.total_amount <> 0 OR r.is_free_tier)
                     AND (r.currency = 'CREDIT' OR r.billing_method = 'payment_charge') END
         LIMIT p_most) AS seen
+$$;
+
+CREATE OR REPLACE FUNCTION usage_uses_of(
+    p_uses usage_input[], p_places integer[], p_inside boolean)
+RETURNS usage_input[]
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT ARRAY(
+        SELECT u FROM unnest(p_uses) AS u
+        WHERE (u.account IN (SELECT unnest(p_places))) = p_inside
+        ORDER BY u.place)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_void(

@@ -9,7 +9,8 @@ from psycopg import OperationalError
 from sqlalchemy.exc import DBAPIError
 
 from api import usage_batcher as recording
-from billing.metering.usage.schemas import Recorded
+from billing.metering.usage import sql_batch
+from billing.metering.usage.schemas import Kind, Recorded, Use
 from tests.integration.usage.conftest import V1, NewShop, Shop
 
 USE = {"product_id": "gpt-4", "usage_amount": "1000"}
@@ -98,3 +99,43 @@ async def test_a_batch_that_broke_in_the_middle_is_repeated_without_a_second_use
         "duplicate", "duplicate", "recorded", "recorded", "duplicate", "duplicate",
     ]  # fmt: skip
     assert [await shop.balance() for shop in shops] == [6, 6, 6]
+
+
+async def test_who_met_a_repeat_looks_for_the_next_ones_before_it_writes(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that one repeat costs no second statement; who meets none does not look for long."""
+    shop, sent = await new_shop("100"), []
+    recorder = shop.api.app.state.services.usage_batcher
+    write = recorder._once
+
+    async def noted(*given: Any, full: bool, new: bool) -> Any:
+        sent.append("writes" if new else "looks")
+        return await write(*given, full=full, new=new)
+
+    monkeypatch.setattr(recorder, "_once", noted)
+    monkeypatch.setattr(recorder, "_looks", 0)
+    monkeypatch.setattr(recording, "LOOKS", 2)
+    known = USE | {"event_id": "known"}
+    for rows in ([known], [known, USE], [known, USE], [USE], [USE], [USE]):
+        await send(shop, None, *rows)
+    assert sent == ["writes", "writes", "looks", "looks", "looks", "looks", "writes"]
+    assert await shop.balance() == 100 - 2 * 6
+
+
+async def test_who_looks_for_an_event_waits_for_whoever_is_writing_it(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    kind = Kind("gpt-4", None, None, None, None, None, defer=False)
+    use = Use(shop.id, kind, "1000", event_id="same")
+
+    async def look() -> str:
+        async with shop.api.database.tenant(shop.id) as connection:
+            return (await sql_batch.record(connection, [use], [1], full=True)).answers[0].verdict
+
+    async with shop.api.database.tenant(shop.id) as connection:
+        await sql_batch.record(connection, [use], [1], full=True, new=True)
+        looking = asyncio.create_task(look())
+        done, _ = await asyncio.wait([looking], timeout=0.5)
+        assert not done, "it did not wait for the lock"
+    assert await looking == "duplicate"
+    assert await shop.balance() == 8

@@ -2,8 +2,11 @@
 -- leaves the others alone, and what it would have used counts for none of them. Accounts are locked
 -- in the order of their ids, in which they are listed; of one account's uses the first listed goes
 -- first. The uses of an account lie together, and no id is listed twice.
--- `p_all` false answers only uses that were not recorded. With `p_new` nobody expects any of the
--- records to be there: where one is, a unique violation says so, and the caller asks again without.
+-- A use that was recorded before is answered by its record. Nobody writes one meanwhile: an id
+-- belongs to one account, whose lock everybody takes first. Of the others those of ordinary
+-- accounts take the fast path, those of unusual accounts the long way.
+-- `p_all` false answers only uses that were not recorded. With `p_new` nobody looks for records:
+-- where one is there, a unique violation says so, and the caller asks again without.
 -- The planner is told for all that is called from here: plans are kept, and tables are probed.
 CREATE OR REPLACE FUNCTION usage_record(
     p_accounts uuid[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean, p_new boolean)
@@ -18,31 +21,33 @@ DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
     opened record;
     known uuid[] := '{}';
+    uses usage_input[] := p_uses;
     kinds usage_fast_kind[];
+    told record;
+    done record;
 BEGIN
     PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
     opened := usage_open_accounts(p_accounts, p_uses);
     IF NOT p_new THEN
         known := usage_existing_ids(p_uses);
     END IF;
-    IF cardinality(known) = 0 AND opened.is_current AND usage_may_be_fast(opened.accounts) THEN
-        kinds := usage_fast_kinds(opened.accounts, p_kinds);
+    IF cardinality(known) > 0 THEN
+        RETURN QUERY SELECT a.* FROM usage_recorded_answers(p_uses, known) AS a;
+        uses := ARRAY(SELECT u FROM unnest(p_uses) AS u
+            WHERE u.id NOT IN (SELECT unnest(known)) ORDER BY u.place);
     END IF;
-    IF kinds IS NOT NULL AND usage_record_fast(opened.accounts, kinds, p_uses) THEN
-        IF p_all THEN
-            RETURN QUERY SELECT a.* FROM usage_answers_fast(kinds, p_uses) AS a;
-        END IF;
-    ELSE
-        IF p_new THEN
-            known := usage_existing_ids(p_uses);
-        END IF;
-        IF cardinality(known) > 0 THEN
-            RETURN QUERY SELECT a.* FROM usage_recorded_answers(p_uses, known) AS a;
-        END IF;
-        RETURN QUERY SELECT a.* FROM usage_record_rated(
-            opened.accounts, p_kinds,
-            ARRAY(SELECT u FROM unnest(p_uses) AS u WHERE u.id <> ALL (known) ORDER BY u.place),
-            p_all) AS a;
+    kinds := usage_simple_kinds(
+        p_kinds, (SELECT min(a.as_of) FROM unnest(opened.accounts) AS a));
+    told := usage_unusual_accounts(opened.accounts, p_kinds, kinds, uses, opened.is_current);
+    done := usage_record_ordinary_fast(
+        opened.accounts, kinds, uses, told.limited, told.unusual);
+    IF p_all THEN
+        RETURN QUERY SELECT a.* FROM usage_answers_fast(kinds, done.charged) AS a
+            UNION ALL SELECT a.* FROM usage_answers_included_fast(kinds, done.included) AS a;
+    END IF;
+    IF cardinality(done.p_unusual) > 0 THEN
+        RETURN QUERY SELECT a.* FROM usage_record_unusual(opened.accounts, p_kinds,
+            usage_uses_of(uses, done.p_unusual, true), done.p_unusual, p_all) AS a;
     END IF;
     PERFORM set_config('app.accounts', shown, true);
 END;

@@ -9,7 +9,6 @@ DECLARE
     highs integer[] := ARRAY[cardinality(p_uses)];
     low integer;
     high integer;
-    place integer;
     accounts usage_account[] := p_accounts;
     done record;
     part record;
@@ -21,11 +20,11 @@ BEGIN
         highs := trim_array(highs, 1);
         CONTINUE WHEN high < low;
         IF accounts IS NULL THEN
-            place := p_uses[low].account;
-            PERFORM set_config('app.accounts', p_accounts[place].account_id::text, true);
+            accounts := ARRAY(
+                SELECT a FROM unnest(p_accounts) AS a WHERE a.place = p_uses[low].account);
+            PERFORM set_config('app.accounts', accounts[1].account_id::text, true);
         END IF;
-        done := usage_record_part(
-            coalesce(accounts, p_accounts[place : place]), p_kinds, p_uses[low : high]);
+        done := usage_record_part(accounts, p_kinds, p_uses[low : high]);
         accounts := NULL;
         RETURN QUERY
         SELECT a.* FROM unnest(done.records) AS r CROSS JOIN LATERAL usage_answer_of(r) AS a

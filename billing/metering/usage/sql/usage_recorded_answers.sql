@@ -13,5 +13,5 @@ AS $$
         SELECT request_hash, meter, unit_price, total_amount, currency, billing_method,
             billing_status, is_free_tier, charged_units
         FROM billing_records WHERE id = u.id LIMIT 1) AS b
-    WHERE u.id = ANY (p_known)
+    WHERE u.id IN (SELECT unnest(p_known))
 $$;

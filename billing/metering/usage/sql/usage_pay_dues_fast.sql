@@ -1,0 +1,37 @@
+-- Pay dues by one entry of the ledger each, in their order; usage_funds_fast knows that everybody
+-- can. In one statement for all, but for the accounts whose dues are paid one by one (`p_apart`)
+-- and for what bought credits alone are to pay.
+CREATE OR REPLACE FUNCTION usage_pay_dues_fast(
+    p_dues usage_due[], p_apart integer[], p_expired integer[])
+RETURNS uuid[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    shown text := current_setting('app.accounts', true);
+    entries uuid[] := array_fill(NULL::uuid, ARRAY[cardinality(p_dues)]);
+    paid uuid[];
+    one record;
+    part record;
+BEGIN
+    FOR one IN SELECT d.account_id, max(d.as_of) AS as_of FROM unnest(p_dues) AS d
+        WHERE d.account = ANY (p_expired) AND d.account <> ALL (p_apart) GROUP BY d.account_id
+    LOOP
+        PERFORM set_config('app.accounts', one.account_id::text, true);
+        PERFORM credit_settle(one.account_id, one.as_of);
+        PERFORM set_config('app.accounts', shown, true);
+    END LOOP;
+    FOR part IN
+        SELECT w.way, array_agg(d.ordinality::integer ORDER BY d.ordinality) AS places
+        FROM unnest(p_dues) WITH ORDINALITY AS d
+        CROSS JOIN LATERAL (SELECT CASE WHEN d.account = ANY (p_apart) THEN 'apart'
+            WHEN d.bought_only THEN 'bought' ELSE 'any' END) AS w(way)
+        GROUP BY w.way
+    LOOP
+        paid := usage_pay_alike_fast(
+            ARRAY(SELECT p_dues[i] FROM unnest(part.places) AS i), part.way = 'apart');
+        FOR i IN 1 .. cardinality(paid) LOOP
+            entries[part.places[i]] := paid[i];
+        END LOOP;
+    END LOOP;
+    RETURN entries;
+END;
+$$;

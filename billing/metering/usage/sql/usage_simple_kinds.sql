@@ -1,0 +1,38 @@
+-- The kinds that may take the fast path, with their prices and meters: the meter is a sum, and a
+-- use costs nothing, or credits by one price per unit without free units that held long enough for
+-- any use of a period that is open at `p_at`. With a price and method `subscription_included` only
+-- a plan's allowance may cover it.
+CREATE OR REPLACE FUNCTION usage_simple_kinds(p_kinds usage_kind[], p_at timestamptz)
+RETURNS usage_fast_kind[]
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(array_agg(ROW(
+        f.kind, f.product_id, f.service_type, f.feature_type, f.operation, f.model, f.method,
+        f.meter, f.unit_price, f.is_hourly, f.facet, f.counter)::usage_fast_kind
+        ORDER BY f.kind), '{}')
+    FROM (
+        SELECT p.kind, p.product_id, p.service_type, p.feature_type, p.operation, p.model,
+            p.method, p.meter, p.unit_price, p.is_hourly, c.facet,
+            min(p.kind) OVER (PARTITION BY p.meter, c.facet) AS counter
+        FROM (
+            SELECT k.kind, k.product_id, k.service_type, k.feature_type, k.operation, k.model,
+                k.meter, k.is_hourly, coalesce(t.unit_price, 0) AS unit_price,
+                CASE WHEN coalesce(t.unit_price, 0) = 0 THEN 'subscription_included'
+                    ELSE coalesce(k.method, 'credit_consumption') END AS method
+            FROM usage_metered_kinds(p_kinds) AS k
+            LEFT JOIN LATERAL (
+                SELECT max(unit_price) AS unit_price, count(*) = 1 AND bool_and(
+                    model = 'per_unit' AND free_units = 0 AND effective_to IS NULL
+                    AND effective_from < p_at - interval '400 days') AS is_simple
+                FROM product_prices WHERE product = k.product_id AND currency = 'CREDIT'
+                HAVING count(*) > 0) AS t ON true
+            WHERE k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
+                AND CASE WHEN k.product_id IS NULL
+                    THEN coalesce(k.method, 'subscription_included') = 'subscription_included'
+                        AND (k.operation IS NULL OR k.method IS NOT NULL
+                            OR credit_cost(k.operation) IS NULL)
+                    ELSE t.is_simple END) AS p
+        CROSS JOIN LATERAL usage_facet(
+            p.service_type, p.method, 'completed', 'CREDIT') AS c(facet)) AS f
+$$;

@@ -1,0 +1,42 @@
+-- Places of the accounts whose uses go the long way (`unusual`), as far as that is told without
+-- their credits: those with prices of their own, quotas or a blocking budget; with a use outside
+-- the open period, of a kind that is not simple (usage_simple_kinds), of an amount that does not
+-- fit it, or that their plan limits and may not include; all of them where each use is to be an
+-- event. And of those with uses that their plan limits, which it includes if they are not unusual
+-- (`limited`).
+CREATE OR REPLACE FUNCTION usage_unusual_accounts(
+    p_accounts usage_account[], p_kinds usage_kind[], p_simple usage_fast_kind[],
+    p_uses usage_input[], p_is_current boolean, OUT unusual integer[], OUT limited integer[])
+LANGUAGE plpgsql AS $$
+DECLARE
+    plans record;
+BEGIN
+    limited := '{}';
+    IF current_setting('app.publish_usage', true) = 'on' THEN
+        unusual := ARRAY(SELECT a.place FROM unnest(p_accounts) AS a);
+        RETURN;
+    END IF;
+    unusual := usage_misfits_fast(
+        p_simple, p_uses, cardinality(p_simple) = cardinality(p_kinds)) || ARRAY(
+        SELECT a.place FROM unnest(p_accounts) AS a
+        WHERE a.has_prices OR a.has_quotas OR a.budget_mode = 'block');
+    IF NOT p_is_current THEN
+        unusual := unusual || ARRAY(
+            SELECT a.place FROM unnest(p_accounts) AS a
+            WHERE a.account_id IN (
+                SELECT o.account_id FROM usage_outside_period(p_accounts, p_uses) AS o));
+    END IF;
+    IF EXISTS (
+        SELECT FROM unnest(p_simple) AS s
+        WHERE s.unit_price > 0 AND s.method = 'subscription_included')
+        OR EXISTS (
+            SELECT FROM unnest(p_accounts) AS a
+            WHERE a.limits <> '{}' AND a.limits ?| (ARRAY(
+                SELECT k.meter FROM unnest(p_simple) AS k) || '*'::text))
+    THEN
+        plans := usage_limited_fast(p_accounts, p_kinds, p_simple, p_uses);
+        limited := plans.limited;
+        unusual := unusual || plans.unsure;
+    END IF;
+END;
+$$;

@@ -1,0 +1,38 @@
+"""Faults of the fast path of recording."""
+
+from typing import Final
+
+from tests.mutants.fault import Mutant
+
+SQL: Final = "billing/metering/usage/sql"
+HELD_TO_THE_LONG_WAY: Final = ("tests/integration/usage/test_fast_path.py",)
+METERING: Final = (
+    Mutant(
+        "a batch of plain uses leaves its counters alone",
+        f"{SQL}/usage_count_fast.sql",
+        "credits = c.credits + g.credits\n        FROM sums AS g\n",
+        "credits = c.credits\n        FROM sums AS g\n",
+        ("tests/integration/usage/test_soak.py",),
+    ),
+    Mutant(
+        "an allowance covers the uses that go beyond it",
+        f"{SQL}/usage_limited_fast.sql",
+        "f.amount + u.used + r.reserved <= i.included",
+        "u.used + r.reserved <= i.included",
+        HELD_TO_THE_LONG_WAY,
+    ),
+    Mutant(
+        "nobody hears that an allowance is nearly used up",
+        f"{SQL}/usage_limited_fast.sql",
+        "OR i.included * 80 > u.used * 100\n",
+        "OR false AND i.included * 80 > u.used * 100\n",
+        HELD_TO_THE_LONG_WAY,
+    ),
+    Mutant(
+        "credits for one meter stay while others pay",
+        f"{SQL}/usage_funds_fast.sql",
+        "l.there < d.amount OR l.scoped",
+        "l.there < d.amount",
+        HELD_TO_THE_LONG_WAY,
+    ),
+)

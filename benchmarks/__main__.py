@@ -23,13 +23,8 @@ from benchmarks.ground import Fill, open_ground
 from benchmarks.harness import Report
 
 LIFE = [purchases, renewals, front_door]
-<<<<<<< HEAD
-METERING = [recording, growth, peer, importing]
-GROUPS = ("1", "2", "3", "5")
-=======
 METERING = [recording, growth, peer, importing, mixed]
-GROUPS = ("1", "2", "3")
->>>>>>> e
+GROUPS = ("1", "2", "3", "5")
 
 
 async def run(group: str) -> int:

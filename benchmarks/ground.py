@@ -153,9 +153,6 @@ async def open_ground(
             await asyncio.to_thread(running.stop)
 
 
-<<<<<<< HEAD
-def _fill(url: str, history: str, fills: Mapping[str, Fill]) -> list[UUID]:
-=======
 @asynccontextmanager
 async def open_twin(ground: Ground) -> AsyncIterator[Site]:
     """Another API process on the small database; gone afterwards."""
@@ -171,8 +168,7 @@ async def open_twin(ground: Ground) -> AsyncIterator[Site]:
         process.wait(READY_SECONDS)
 
 
-def _fill(url: str, history: str) -> list[UUID]:
->>>>>>> e
+def _fill(url: str, history: str, fills: Mapping[str, Fill]) -> list[UUID]:
     """Ten thousand accounts with credits and an open period in a template; both copies of it."""
     with psycopg.connect(url, autocommit=True) as connection:
         run_script(connection, "accounts", accounts=ACCOUNTS)
@@ -181,12 +177,8 @@ def _fill(url: str, history: str) -> list[UUID]:
         with psycopg.connect(_database(url, "postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE billing".encode())
         with psycopg.connect(_database(url, name), autocommit=True) as connection:
-<<<<<<< HEAD
-            _run(connection, "more_accounts", first=ACCOUNTS + 1, accounts=fill.accounts)
-            _run(connection, history, rows=fill.rows, accounts=fill.accounts)
-=======
-            run_script(connection, history, rows=rows, accounts=ACCOUNTS)
->>>>>>> e
+            run_script(connection, "more_accounts", first=ACCOUNTS + 1, accounts=fill.accounts)
+            run_script(connection, history, rows=fill.rows, accounts=fill.accounts)
             connection.execute("VACUUM ANALYZE")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CHECKPOINT")

@@ -11,8 +11,7 @@ from activities.matter import Dependencies
 from activities.sweeper import SweeperActivities
 from benchmarks.ground import Ground, Site
 from benchmarks.harness import ROUNDS, Report
-from benchmarks.loads import Loads
-from benchmarks.recording import PAID
+from benchmarks.loads import PAID, Loads
 from billing.core.database import open_database
 from billing.core.settings import Settings
 from billing.insight.rounds import rules

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
-from billing.core.settings import load_settings
+from billing.core.settings import load_settings, reasons
 from cli import tokens
 from cli.errors import StackError
 from cli.project import ROOT
@@ -99,6 +100,10 @@ def reporting_errors() -> Iterator[None]:
         yield
     except StackError as error:
         _refuse(str(error), error.exit_code)
+    except ValidationError as error:
+        if error.title != "Settings":
+            raise
+        _refuse(reasons(error))
     except KeyboardInterrupt:
         _refuse("interrupted; nothing is left running")
     except _database_errors() as error:

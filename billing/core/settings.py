@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import version
-from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal, Self, get_args
 from urllib.parse import urlsplit
 
@@ -32,6 +31,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from billing.core.reachable import is_reachable
 from billing.core.secret_files import read_secrets
 
 Profile = Literal["default", "test"]
@@ -272,7 +272,7 @@ class Settings(BaseSettings):
         yield not self.hosts, "set BILLING_HOSTS to the names under which the API is called"
         yield "*" in self.cors_origins, "name the origins of BILLING_CORS_ORIGINS: * is every page"
         yield (
-            not _is_reachable(self.public_url),
+            not is_reachable(self.public_url),
             "set BILLING_PUBLIC_URL to the address at which payers reach this service",
         )
         yield not self.return_url_hosts, "set BILLING_RETURN_URL_HOSTS to where payers return"
@@ -366,32 +366,20 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        raise SystemExit("\n".join(map(_reason, error.errors(include_url=False)))) from None
+        raise SystemExit(reasons(error)) from None
     except SettingsError as error:
         raise SystemExit(str(error)) from None
+
+
+def reasons(error: ValidationError) -> str:
+    """Every fault of the settings, a line each."""
+    return "\n".join(map(_reason, error.errors(include_url=False)))
 
 
 def _reason(error: ErrorDetails) -> str:
     name = "".join(map(str, error["loc"][:1])).upper()
     words = error["msg"].removeprefix("Value error, ")
     return f"{name}: {words}" if name else words
-
-
-def _is_reachable(url: str) -> bool:
-    """False for an address of this machine alone, and for none at all."""
-    try:
-        host = urlsplit(url).hostname or "localhost"
-    except ValueError:
-        return False
-    return not (host == "localhost" or host.endswith(".localhost") or _is_local_address(host))
-
-
-def _is_local_address(host: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified
 
 
 def _guessable(secret: str) -> bool:

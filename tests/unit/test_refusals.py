@@ -18,3 +18,16 @@ def test_a_command_without_a_database_says_so_in_one_line(
     assert done.exit_code == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("the database does not answer: start the stack with make up")
+
+
+@pytest.mark.parametrize("words", ["doctor", "verify"])
+def test_a_command_with_settings_that_do_not_fit_says_so_in_one_line(
+    words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", CLOSED)
+    monkeypatch.setenv("STRIPE_SECRET_KEY", "sk_live_wrong")
+    monkeypatch.setenv("STRIPE_API_BASE", "http://127.0.0.1:9")
+    done = CliRunner().invoke(app, [words, "--data", str(tmp_path)])
+    assert done.exit_code == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("a live Stripe key goes to Stripe only")

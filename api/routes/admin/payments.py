@@ -26,6 +26,7 @@ from billing.money.invoices import store as invoice_store
 from billing.money.payments import event_owners, store
 from billing.money.payments.schemas import Payment
 from billing.money.payments.tables import payments
+from workflows import start
 
 router = new_router("payment administration")
 
@@ -143,13 +144,15 @@ async def reject_payment(
 )
 async def check_payment(payment_id: str, call: AdminCall, response: Response) -> CheckedAnswer:
     """Ask the provider now where a payment stands, whatever it told or did not tell; what it says
-    is booked. One whose money is booked is answered as it is.
+    is booked. One whose money is booked is answered as it is. A matter that is halted goes on.
     """
     await need_temporal(call)
     subject = decode_payment(payment_id)
     async with call.database.operator() as connection:
         matter = await event_owners.ask(connection, subject, clock.real_now())
     if matter is not None:
+        # A matter that is halted looks at nothing before it is resumed.
+        await start.resume(call.temporal, matter)
         await wait_until_done(call, matter)
     async with call.database.operator() as connection:
         checked = await CheckedAnswer.read(connection, subject)

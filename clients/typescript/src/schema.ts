@@ -2359,7 +2359,7 @@ export interface paths {
         /**
          * Check Payment
          * @description Ask the provider now where a payment stands, whatever it told or did not tell; what it says
-         *     is booked. One whose money is booked is answered as it is.
+         *     is booked. One whose money is booked is answered as it is. A matter that is halted goes on.
          */
         post: operations["check_payment"];
         delete?: never;

@@ -102,6 +102,16 @@ async def test_an_order_over_the_api_counts_as_soon_as_a_halted_matter_goes_on(
     assert (await customer.subscription())["status"] == "past_due"
 
 
+async def test_a_halted_matter_goes_on_when_the_provider_is_to_be_asked(actors: Actors) -> None:
+    async with halted_in_dunning(actors) as (customer, name):
+        pass  # its cause is gone
+    newest = (await customer.ask("GET", "/billing/payments"))["data"][0]
+    path = f"/admin/payments/{newest['payment_id']}/check"
+    checked = await actors.operate("POST", path, status=200)
+    assert checked["invoice_status"] == "open"
+    assert (await matter(actors, name))["status"] == "open"
+
+
 async def test_matters_say_what_comes_next(actors: Actors) -> None:
     customer, name = await subscribed(actors)
     shown = await matter(actors, name)

@@ -34,9 +34,7 @@ def verify(
     ] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Evaluate every invariant of the books, a page of accounts at a time. Exit code 1: one is
-    broken.
-    """
+    """Evaluate every invariant of the books. Exit code 1: one is broken."""
     from cli import verify
 
     with reporting_errors(), _progress("accounts") as tell:

@@ -15,11 +15,13 @@ from billing.core import clock
 from billing.core.errors import Invalid
 from billing.metering.usage import store
 from billing.metering.usage.schemas import Use
+from billing.money.subscriptions import store as subscriptions
 
 TOO_OLD: Final = "EVENT_TOO_OLD"
 SLOW_CLOCK: Final = timedelta(minutes=5)
 """A caller's clock may be behind by this, or the use on its way for as long."""
 BEFORE_THE_ACCOUNT: Final = "occurred_at: more than 5 minutes before the account was opened"
+GIVEN_BACK: Final = "occurred_at: in a subscription whose rest was given back when it ended"
 LATE_FOR_A_MEMBER: Final = "occurred_at: more than 5 minutes ago, which needs the role billing"
 
 
@@ -32,10 +34,12 @@ async def too_old(call: AccountCall, uses: Sequence[Use]) -> dict[int, str]:
     if call.caller.operates or not dated:
         return {}
     recent = await _now(call) - SLOW_CLOCK if only_user(call) is not None else None
+    async with call.transaction() as connection:
+        given_back = await subscriptions.given_back_until(connection, call.account.id)
     found = {
         place: reason
         for place, at in dated
-        if (reason := _refusal(at, call.account.opened_at, recent)) is not None
+        if (reason := _refusal(at, call.account.opened_at, recent, given_back)) is not None
     }
     if not found:
         return {}
@@ -58,7 +62,11 @@ async def _now(call: AccountCall) -> datetime:
         return await clock.now(connection, call.account.id)
 
 
-def _refusal(at: datetime, opened_at: datetime, recent: datetime | None) -> str | None:
+def _refusal(
+    at: datetime, opened_at: datetime, recent: datetime | None, given_back: datetime | None
+) -> str | None:
     if at < opened_at - SLOW_CLOCK:
         return BEFORE_THE_ACCOUNT
+    if given_back is not None and at < given_back:
+        return GIVEN_BACK
     return LATE_FOR_A_MEMBER if recent is not None and at < recent else None

@@ -186,7 +186,7 @@ def take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice, reason: str
     unserved = unserved_minor(invoice.total_minor, used_minor, start, end, since)
     rest = giving_back.of_lines([one for one in lines if one not in used]).up_to(unserved)
     amount_minor = rest.within(giving_back.left(w.rows, invoice)).total_minor
-    noted = notes.credit_note(w, invoice, amount_minor, "time not served", "unserved")
+    noted = notes.credit_note(w, invoice, amount_minor, proration.NOT_SERVED, "unserved")
     if noted.status == "paid":
         cases.close_case(w, noted.id, "canceled", reason)
     return noted

@@ -21,6 +21,8 @@ from billing.money.subscriptions.schemas import SubscriptionChange
 
 NOT_USED: Final = "time not used"
 """The reason of a note on the invoice that a change of plan credits."""
+NOT_SERVED: Final = "time not served"
+"""The reason of one on an invoice that was still owed when its subscription ended."""
 ADD_ON_NOT_USED: Final = "add-on not used"
 """The reason of one for add-ons alone."""
 CHARGED: Final = ("open", "paid", "uncollectible")

@@ -47,6 +47,19 @@ async def test_an_end_gives_nothing_back_of_time_whose_allowance_was_used(actors
     assert await customer.credits() == 250 + 500, "they are of time that counts as used"
 
 
+async def test_a_use_of_time_that_was_given_back_comes_too_late(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await customer.advance(days=1)
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert await money(customer) > 0
+    late = {
+        "feature_type": "ai_responses", "usage_amount": "5000",
+        "occurred_at": "2027-01-01T12:00:00Z",
+    }  # fmt: skip
+    refused = await customer.refused("EVENT_TOO_OLD", "POST", "/usage/record", late)
+    assert "given back" in refused["detail"]
+
+
 async def test_an_unpaid_period_whose_allowance_was_used_stays_owed(actors: Actors) -> None:
     customer = await begun(actors)
     await customer.script("insufficient_funds", then="last")

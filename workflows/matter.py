@@ -264,7 +264,8 @@ class MatterWorkflow(Generic[S]):
                 "matter.halted",
                 HaltRequest(ref=self.ref, reason=reason),
                 start_to_close_timeout=HALT_NOTE_TIMEOUT,
-                schedule_to_close_timeout=HALT_NOTE_TIMEOUT,
+                # A worker that dies with it costs one try, and not the note.
+                schedule_to_close_timeout=3 * HALT_NOTE_TIMEOUT,
             )
         except ActivityError as error:
             workflow.logger.warning("could not note the halt: %s", _reason(error))

@@ -47,8 +47,12 @@ def narrowed(query: str, once: frozenset[str] = frozenset()) -> str:
     """The WITH clause that narrows what the query reads to `:accounts`; nothing if there is no
     table to narrow. What it reads several times of the tables in `once` is read once.
     """
-    # Names of ours first: their tables are not hidden yet.
-    named = sorted(tables(query) & NARROWED - _AS_IT_IS, key=lambda name: (name not in _OURS, name))
+    # Names of ours first: their tables are not hidden yet. Then wholes that are read once: their
+    # parts are found by the rows of that one reading.
+    named = sorted(
+        tables(query) & NARROWED - _AS_IT_IS,
+        key=lambda name: (name not in _OURS, name in _BY_WHOLE or name not in once, name),
+    )
     parts = [
         f"{name} AS {'' if name in once else 'NOT '}MATERIALIZED ({_rows(name)})" for name in named
     ]

@@ -96,6 +96,7 @@ async def _written(
     connection: AsyncConnection, accounts: Sequence[UUID], now: datetime
 ) -> list[Broken]:
     await store.allow_time(connection)
+    await store.read_by_index(connection)
     broken = await store.changed_invoices(connection, accounts)
     for query in store.WRITTEN.values():
         broken += await store.ask(connection, query, now, accounts)

@@ -36,6 +36,11 @@ TIMEOUT_MS: Final = 300_000
 """A check reads all rows of its accounts; the usual limit of a statement is for people who wait."""
 PAGE: Final = 2_000
 
+_BY_INDEX: Final = text(
+    "SELECT set_config('enable_seqscan', 'off', true), set_config('random_page_cost', '1', true),"
+    " set_config('max_parallel_workers_per_gather', '0', true),"
+    " set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
 _EXAMPLES: Final = f"(array_agg(DISTINCT subject ORDER BY subject))[1:{EXAMPLES}] AS examples"
 _NARROWED: Final = """
 {narrowed}
@@ -107,6 +112,14 @@ _CONTENT: Final = text(
 async def allow_time(connection: AsyncConnection) -> None:
     """Lift the limit of a statement for this transaction."""
     await connection.execute(text(f"SET LOCAL statement_timeout = {TIMEOUT_MS}"))
+
+
+async def read_by_index(connection: AsyncConnection) -> None:
+    """Have this transaction find the rows of its accounts by index, however many they are.
+
+    The planner counts a scattered row as dear and would read a whole table, with all processors.
+    """
+    await connection.execute(_BY_INDEX)
 
 
 async def freeze(connection: AsyncConnection) -> None:

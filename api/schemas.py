@@ -31,7 +31,7 @@ CREDIT_DECIMALS: Final = 12
 WHOLE_DIGITS: Final = 15
 NOT_DECIMAL: Final = 'must be a number, or a decimal in a string such as "1.50"'
 _ZONES: Final = frozenset(available_timezones())
-_ISO: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
+_ISO: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", re.ASCII)
 
 
 class Body(BaseModel):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from billing.core import context
 from billing.core.process_end import run_and_end
 from billing.core.settings import VERSION
 from cli import (
@@ -44,11 +45,14 @@ def show_version(asked: bool) -> None:
 
 @app.callback()
 def start(
+    call: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=show_version, help="Show it.")
     ] = False,
 ) -> None:
     """Durable billing: run it, look at it, repair it."""
+    # The audit says by which verb a row was written.
+    context.actor.set(f"operator:{call.invoked_subcommand}")
 
 
 if HAS_STACK:

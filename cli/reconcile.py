@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from billing.core import context
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
@@ -128,7 +127,6 @@ async def reconcile(settings: Settings, since: datetime | None, tell: Tell) -> C
 
     Errors: StackError where billing is not parked, Unavailable where Stripe does not answer.
     """
-    context.actor.set("operator:reconcile")
     database = open_database(settings)
     gateway = StripeGateway(settings.stripe_secret_key.get_secret_value(), settings.stripe_api_base)
     try:

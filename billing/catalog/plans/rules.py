@@ -36,7 +36,7 @@ NO_PLAN: Final = Entitlements(
 )
 
 _UNITS: Final = ("kb", "mb", "gb", "tb")
-_INTERVAL = re.compile(rf"(?:(\d{{1,3}}) )?({'|'.join(get_args(Unit))})s?")
+_INTERVAL = re.compile(rf"(?:(\d{{1,3}}) )?({'|'.join(get_args(Unit))})s?", re.ASCII)
 
 
 def parse_interval(words: str) -> Interval:

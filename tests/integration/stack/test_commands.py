@@ -102,6 +102,22 @@ def test_a_catalog_is_applied_only_when_somebody_says_so_twice_for_a_large_chang
     assert shown.stdout.strip() == "nothing changes", "neither of them wrote anything"
 
 
+async def test_the_audit_names_the_command_that_changed_what_is_sold(
+    stack: StackInfo, tmp_path: Path
+) -> None:
+    told = tmp_path / "told.yaml"
+    sold = (ROOT / "catalog.yaml").read_text()
+    told.write_text(sold.replace("A few features to try", f"Some features to try ({uuid4()})"))
+    assert billing(stack, "catalog", "apply", "--yes", "--file", str(told)).returncode == 0
+    assert billing(stack, "catalog", "apply", "--yes").returncode == 0
+    admin = billing(stack, "token").stdout.strip()
+    async with httpx2.AsyncClient(base_url=f"{stack.api_url}/api/v1", trust_env=False) as client:
+        trail = await client.get(
+            "/admin/audit?subject=plan%20free", headers={"Authorization": f"Bearer {admin}"}
+        )
+    assert trail.json()["data"][0]["actor"] == "operator:catalog", trail.text
+
+
 def test_many_are_steered_by_one_command_that_says_what_it_would_do(stack: StackInfo) -> None:
     words = ("steer", "extend", "--days", "3", "--reason", "an outage", "--plan", "none-such")
     assert billing(stack, *words, "--dry-run").stdout.strip() == (

@@ -39,7 +39,9 @@ class Fault(msgspec.Struct, frozen=True):
 _strings_of: Final = attrgetter(*STRING_FIELDS)
 _text: Final = TypeAdapter(Text)
 _instant: Final = TypeAdapter(Instant)
-_FULL_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_FULL_INSTANT: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
 
 
 class Rows(msgspec.Struct, forbid_unknown_fields=True):

@@ -46,7 +46,7 @@ def show_version(asked: bool) -> None:
 @app.callback()
 def start(
     call: typer.Context,
-    version: Annotated[
+    _version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=show_version, help="Show it.")
     ] = False,
 ) -> None:

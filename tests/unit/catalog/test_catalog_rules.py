@@ -78,7 +78,9 @@ def test_an_interval_is_written_in_words(words: str, interval: Interval) -> None
     assert rules.parse_interval(rules.show_interval(interval)) == interval
 
 
-@pytest.mark.parametrize("words", ["", "monthly", "0 months", "-1 month", "1.5 months", "month ", "３ months"])
+@pytest.mark.parametrize(
+    "words", ["", "monthly", "0 months", "-1 month", "1.5 months", "month ", "\uff13 months"]
+)
 def test_words_that_are_no_interval_are_refused(words: str) -> None:
     with pytest.raises(ValueError, match=r"interval|greater than or equal"):
         rules.parse_interval(words)

@@ -148,7 +148,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     await ensure_schedules(client)
     garbage.settle()
     try:
-        async with Pulse(database, "worker").beating(), workers[0], workers[1]:
+        pulse = Pulse(
+            database, "worker", refusing=lambda: ["stripe"] if provider.refuses_key else []
+        )
+        async with pulse.beating(), workers[0], workers[1]:
             await stop.wait()
     finally:
         await provider.close()

@@ -42,6 +42,9 @@ CLOCK: Final = Gauge(
 BUSY: Final = Gauge(
     "billing_pool_busy_ratio", "The fullest pool of connections of all processes", ["role"]
 )
+REFUSED: Final = Gauge(
+    "billing_provider_key_refused", "Processes whose key a provider refuses", ["provider"]
+)
 BOOKS: Final = Gauge("billing_books_wrong", "Invariants that the hourly audit found broken")
 AUDITED: Final = Gauge("billing_books_audited_timestamp_seconds", "Time of the last hourly audit")
 PARKED: Final = Gauge("billing_parked", "1 while nothing may move money")
@@ -105,6 +108,10 @@ def _show_processes(figures: Figures) -> None:
         SILENT.labels(kind).set(len(liveness.silent(found, kind, now)))
     living = [one for one in found if now - one.seen_at < liveness.SILENT]
     CLOCK.set(max((abs(one.clock_ahead.total_seconds()) for one in living), default=0))
+    REFUSED.clear()
+    REFUSED.labels("stripe").set(0)
+    for _, provider, _ in liveness.refused(found, now):
+        REFUSED.labels(provider).inc()
     for role in ("app", "operator"):
         pools = [one.figures.pools[role] for one in living if role in one.figures.pools]
         BUSY.labels(role).set(max((pool.busy / pool.size for pool in pools), default=0))

@@ -69,6 +69,11 @@ class StripeGateway:
         )
 
     @property
+    def refuses_key(self) -> bool:
+        """True once Stripe answered 401, until it answers otherwise."""
+        return self._http.refuses_key
+
+    @property
     def client(self) -> StripeClient:
         """For what else Stripe is asked over the same connections."""
         return self._client
@@ -308,6 +313,8 @@ def check_version(wanted: str | None) -> None:
 class _TellingClient(stripe.AIOHTTPClient):
     """A line of the log for each call, with the id under which Stripe finds it."""
 
+    refuses_key = False
+
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
@@ -316,6 +323,7 @@ class _TellingClient(stripe.AIOHTTPClient):
         try:
             answer = await super().request_async(method, url, headers, post_data)
             status, told["stripe_request"] = answer[1], answer[2].get("Request-Id")
+            self.refuses_key = status == HTTPStatus.UNAUTHORIZED
             return answer
         finally:
             told["milliseconds"] = round((perf_counter() - started) * 1000)

@@ -57,6 +57,7 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
         _serving(figures, "api"),
         _clocks(figures),
         _pools(figures),
+        _keys(figures),
         _parking(figures),
         _none(figures, "halted matters", "halted"),
         _young(figures, "late steps", "overdue", LATE),
@@ -111,6 +112,18 @@ def _pools(figures: Figures) -> Sign:
         named = "; ".join(f"{name} of {one.name}" for one, name in full)
         return ill("pools", f"every connection is in use: {named}")
     return well("pools", "connections are free in each")
+
+
+def _keys(figures: Figures) -> Sign:
+    """Each provider takes the key of every process that asks it."""
+    refused = liveness.refused(figures.processes, figures.at)
+    if refused:
+        named = "; ".join(
+            f"{provider} that of {one.name} for {ago(max(figures.at - since, timedelta()))}"
+            for one, provider, since in refused
+        )
+        return ill("provider keys", f"refused: {named}")
+    return well("provider keys", "no process was refused")
 
 
 def _parking(figures: Figures) -> Sign:

@@ -51,6 +51,16 @@ def crowded(found: Sequence[Process], now: datetime) -> list[tuple[Process, str]
     ]
 
 
+def refused(found: Sequence[Process], now: datetime) -> list[tuple[Process, str, datetime]]:
+    """Living processes whose key a provider refuses: which provider, and since when."""
+    return [
+        (one, provider, since)
+        for one in found
+        if now - one.seen_at < SILENT
+        for provider, since in sorted(one.figures.refusals.items())
+    ]
+
+
 def deliveries(found: Iterable[Process]) -> dict[tuple[str, str], Deliveries]:
     """Events by provider and outcome, of all processes together."""
     sums: dict[tuple[str, str], Deliveries] = {}

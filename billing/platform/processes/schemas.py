@@ -34,6 +34,8 @@ class Figures(Frozen):
 
     pools: dict[str, Pool] = Field(default_factory=dict)
     deliveries: tuple[Deliveries, ...] = ()
+    # Providers that refuse the process's key, by name, and since when by its own clock.
+    refusals: dict[str, datetime] = Field(default_factory=dict)
 
 
 class Process(Frozen):

@@ -4,9 +4,9 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -31,9 +31,12 @@ class Pulse:
         database: Database,
         kind: Kind,
         deliveries: Callable[[], tuple[Deliveries, ...]] = tuple,
+        refusing: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._database = database
         self._deliveries = deliveries
+        self._refusing = refusing
+        self._refusals: dict[str, datetime] = {}
         now = real_now()
         self._own = Process(
             id=ids.new(),
@@ -52,10 +55,12 @@ class Pulse:
             name: Pool(busy=busy, size=size)
             for name, (busy, size) in self._database.in_use().items()
         }
-        figures = Figures(pools=pools, deliveries=self._deliveries())
+        now = real_now()
+        self._refusals = {name: self._refusals.get(name, now) for name in self._refusing()}
+        figures = Figures(pools=pools, deliveries=self._deliveries(), refusals=self._refusals)
         told = self._own.model_copy(update={"figures": figures})
         async with self._database.tenant() as connection:
-            await store.beat(connection, told, real_now())
+            await store.beat(connection, told, now)
 
     @asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:

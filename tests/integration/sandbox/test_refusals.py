@@ -1,11 +1,16 @@
 """The endive version refuses old parameters, with Stripe's sentences."""
 
+import secrets
+from contextlib import suppress
 from typing import Any
 
 import httpx2
 import pytest
 import stripe
 
+from billing.core import ids
+from billing.core.errors import Unavailable
+from gateways.stripe import StripeGateway
 from sandbox.control import SandboxControl
 from tests.integration.sandbox.support import Process, client_for, refused
 
@@ -145,3 +150,12 @@ async def test_every_refusal_is_in_the_journal(
     *_, row = await control.requests(customer=customer)
     assert (row["status"], row["code"]) == (400, "parameter_unknown")
     assert row["params"]["colour"] == "red"
+
+
+async def test_a_gateway_says_whether_its_key_is_refused(sandbox: Process) -> None:
+    for key, refuses in (("sk_live_of_somebody_else", True), ("sk_test_sandbox", False)):
+        gateway = StripeGateway(key, sandbox.url)
+        with suppress(Unavailable):
+            await gateway.create_customer(ids.new(), secrets.token_hex(8), {})
+        assert gateway.refuses_key is refuses, key
+        await gateway.close()

@@ -102,6 +102,15 @@ def test_clocks_that_differ_and_pools_that_are_full_are_named() -> None:
     assert ill(figures(full)) == {"pools": "every connection is in use: app of worker 3 on one"}
 
 
+def test_a_process_whose_key_is_refused_is_named() -> None:
+    refused = Own(refusals={"stripe": NOW - timedelta(minutes=4)})
+    assert ill(figures(process(3, figures=refused))) == {
+        "provider keys": "refused: stripe that of worker 3 on one for 4 min"
+    }
+    gone = process(3, figures=refused, seen=601)
+    assert "provider keys" not in ill(figures(gone)), "only of those that live"
+
+
 @pytest.mark.parametrize(
     ("found", "release", "words"),
     [

@@ -1,5 +1,7 @@
 """Gauges and signs that the API gives of the product, on rows that stand for trouble."""
 
+from datetime import timedelta
+
 from prometheus_client import REGISTRY
 from sqlalchemy import text
 from temporalio.client import Client
@@ -59,6 +61,23 @@ async def test_a_step_that_nobody_does_is_late_all_the_same(api: Api) -> None:
         await connection.rollback()
     after = {le: value(LATENESS, le=le) for le in before}
     assert after == {"3600": before["3600"], **{le: before[le] + 1 for le in ("86400", "+Inf")}}
+
+
+async def test_what_is_to_be_looked_at_at_once_waits_since_it_is_there(api: Api) -> None:
+    account = await api.new_account()
+    async with api.database.operator() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO matters (workflow_id, account_id, subject_id, kind, next_due,"
+                " created_at, woken_at) VALUES ('trial/at-once', :account, gen_random_uuid(),"
+                f" 'trial', '1970-01-01', {A_DAY_AGO}, clock_timestamp())"
+            ),
+            {"account": ids.decode(ids.ACCOUNT, account["id"])},
+        )
+        oldest = (await store.look(connection)).backlog("overdue").oldest
+        await connection.rollback()
+    assert oldest is not None, "it is late"
+    assert oldest < timedelta(days=2), "its step is due since it was opened, not since 1970"
 
 
 async def test_detailed_health_says_that_a_worker_lives_and_nothing_is_late(api: Api) -> None:

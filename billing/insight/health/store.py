@@ -19,9 +19,9 @@ _WAITING: Final = {
     # Each selects a label, the moment since which a row waits, and its words.
     "halted": "SELECT '', woken_at, workflow_id || ': ' || words FROM matters"
     " WHERE status = 'halted'",
-    # One that is to look at once is due since long before it was there: it waits since its last step.
-    "overdue": "SELECT '', CASE WHEN m.next_due >= m.created_at THEN m.next_due ELSE coalesce((SELECT"
-    " max(real_ran_at) FROM steps s WHERE s.workflow_id = m.workflow_id), m.created_at) END,"
+    # One that is to look at once is due since before it was there: it waits since its last step.
+    "overdue": "SELECT '', CASE WHEN m.next_due >= m.created_at THEN m.next_due ELSE coalesce("
+    "(SELECT max(real_ran_at) FROM steps s WHERE s.workflow_id = m.workflow_id), m.created_at) END,"
     " workflow_id FROM matters m"
     " JOIN accounts a ON a.id = m.account_id AND a.clock_at IS NULL"
     " WHERE m.closed_at IS NULL AND m.status = 'open' AND m.next_due < clock_timestamp()",

@@ -32,7 +32,7 @@ from billing.platform.provider_inbox import store as inbox
 from billing.platform.provider_inbox import webhooks as provider_events
 from billing.platform.provider_inbox.schemas import ProviderEvent, Waiting
 from billing.platform.rates import store as rates
-from workflows import start
+from workflows import start, visibility
 from workflows.contracts import SweepReport, SweepRequest
 from workflows.policies import POLICIES
 
@@ -114,16 +114,21 @@ class SweeperActivities:
     async def _ensure_running(self, limit: int) -> Counts:
         """Every open matter has its workflow; a missing one is started where its row stands."""
 
+        running: set[str] = set()
+
         async def page(after: str) -> Sequence[Matter]:
+            nonlocal running
             async with self.database.operator() as connection:
-                return await sweeps.open_page(connection, after, limit)
+                found = await sweeps.open_page(connection, after, limit)
+            names = [matter.workflow_id for matter in found]
+            running = await visibility.running_among(self.client, names)
+            return found
 
         async def begin(matter: Matter) -> int:
-            await start.ensure_running(self.client, matter)
-            return 1
+            return int(matter.workflow_id not in running and await start.begin(self.client, matter))
 
         passed = await pass_over(page, lambda matter: matter.workflow_id, begin)
-        return {"open": passed.seen, "failed": passed.failed}
+        return {"open": passed.seen, "started": passed.found, "failed": passed.failed}
 
     async def _housekeeping(self, limit: int) -> Counts:
         """Old idempotency keys go [P10]; old purchases are archived [E14]."""

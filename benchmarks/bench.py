@@ -20,7 +20,9 @@ import psycopg
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from benchmarks.noop import NoopWorkflow
 from billing.core import ids
+from billing.matters.kinds import INTERACTIVE
 from devstack.launch import launch
 from devstack.options import ROOT, Options
 from devstack.stack import StackInfo
@@ -61,6 +63,12 @@ class Bench:
         )
         answer.raise_for_status()
         return str(answer.json()["id"])
+
+    async def noop(self) -> None:
+        """An empty workflow, to its end."""
+        await self.temporal.execute_workflow(
+            NoopWorkflow.run, 1, id=f"bench/{secrets.token_hex(8)}", task_queue=INTERACTIVE
+        )
 
     async def ready(self) -> None:
         """Return when the API answers."""
@@ -116,17 +124,36 @@ class Bench:
             await self.temporal.get_workflow_handle(name).signal("changed")
         return due
 
-    async def unpaid_renewals(self, accounts: list[str]) -> int:
-        """Number of these accounts without a second paid invoice."""
+    async def spend_beyond(self, account: str) -> None:
+        """Use more than the plan has, so that the next invoice has a line of usage."""
+        body = {"event_id": secrets.token_hex(8), "feature_type": "ai_responses",
+                "usage_amount": 6_000}  # fmt: skip
+        answer = await self.http.post("/usage/record", json=body, headers=self.headers(account))
+        answer.raise_for_status()
+
+    async def decline_next(self, account: str) -> None:
+        """Let the account's card be declined once."""
+        rows = await self._rows(
+            "SELECT stripe_customer_id FROM accounts WHERE id = %s",
+            ids.decode(ids.ACCOUNT, account),
+        )
+        await self.sandbox.script(str(rows[0][0]), "insufficient_funds")
+
+    async def undecided_renewals(self, accounts: list[str]) -> int:
+        """Number of these accounts whose second invoice is neither paid nor was declined."""
+        rows = await self._rows(
+            "SELECT count(*) FROM unnest(%s::uuid[]) AS a(id) WHERE"
+            " (SELECT count(*) FROM invoices i WHERE i.account_id = a.id"
+            "  AND (i.status = 'paid' OR EXISTS (SELECT FROM payment_attempts t"
+            "       WHERE t.invoice_id = i.id AND t.status = 'declined'))) < 2",
+            [ids.decode(ids.ACCOUNT, one) for one in accounts],
+        )
+        return int(rows[0][0])
+
+    async def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
-            cursor = await connection.execute(
-                "SELECT count(*) FROM unnest(%s::uuid[]) AS a(id) WHERE"
-                " (SELECT count(*) FROM invoices i WHERE i.account_id = a.id"
-                "  AND i.status = 'paid') < 2",
-                ([ids.decode(ids.ACCOUNT, one) for one in accounts],),
-            )
-            row = await cursor.fetchone()
-        return int(row[0]) if row else 0
+            cursor = await connection.execute(query.encode(), values)
+            return await cursor.fetchall()
 
     @property
     def _url(self) -> str:

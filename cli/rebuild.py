@@ -1,31 +1,45 @@
 """Bringing every workflow back from Postgres: after a loss of Temporal, and harmless at any time.
 
-What already runs is found and left alone, so a repeat changes nothing.
+What already runs is found and left alone, so a repeat changes nothing. The missing ones come a few
+at a time, and the next ones when these have begun, so that customers are served meanwhile.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from time import monotonic
+from typing import Final, TypeVar
 
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.temporal import connect
+from billing.core.clock import real_now
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
 from billing.insight.integrity import store as integrity_store
 from billing.matters import sweeps
-from billing.matters.schemas import Matter
+from billing.matters.schemas import Matter, Planned
 from billing.platform.accounts import store as accounts
-from workflows import start, visibility
+from cli.errors import StackError
+from workflows import pollers, start, visibility
 from workflows.schedules import ensure_schedules
 
 PAGE: Final = 200
-AT_ONCE: Final = 24
-"""Workflows looked at or started at one time: Temporal is loaded, not flooded."""
+BATCH: Final = 16
+"""Workflows on their way at one time."""
+AT_ONCE: Final = 4
+"""Of these, started at one time: Temporal is loaded, not flooded."""
+SLACK: Final = 4
+"""Tasks in the queues that are taken for the live ones."""
+FAR: Final = timedelta(minutes=15)
+"""A step after this is waited for without a look; such a page takes seconds."""
 PAUSES: Final = (1, 2, 4, 8)
-"""Seconds to wait before a matter is tried again."""
+"""Seconds to wait before Temporal is asked again."""
+PATIENCE_SECONDS: Final = 60.0
+"""For a batch to begin, and for a worker that asks for work."""
+LOOK_SECONDS: Final = 0.1
 OUT_OF_BREATH: Final = frozenset(
     {
         RPCStatusCode.DEADLINE_EXCEEDED,
@@ -36,6 +50,7 @@ OUT_OF_BREATH: Final = frozenset(
 
 Progress = Callable[[int, int], None]
 """Told (done, of how many) as the matters are gone through."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,72 +66,156 @@ class Rebuilt:
     """Clocks that were on their way, told to go on."""
     schedules: tuple[str, ...]
     """Schedules that were missing."""
+    seconds: float
+    late: tuple[str, ...]
+    """Workflows that were started and have not looked at their rows yet."""
 
     @property
     def words(self) -> str:
         """One line for people."""
         made = f"{len(self.schedules)} schedules made" if self.schedules else "schedules in place"
+        rate = f" ({self.started / self.seconds:.0f} a second)" if self.started else ""
+        begun = "all have begun" if not self.late else f"not begun yet: {', '.join(self.late[:3])}"
         return (
             f"{self.open_matters} open matters: {self.started} missing and started, "
-            f"{self.found} found running; {self.walks} clocks walk on; {made}"
+            f"{self.found} found running; {self.walks} clocks walk on; {made}; "
+            f"{begun} after {self.seconds:.0f} s{rate}"
         )
 
 
-async def rebuild(settings: Settings, progress: Progress) -> Rebuilt:
-    """Give every open matter its workflow again. Errors: RPCError when Temporal is away."""
-    database = open_database(settings)
+@dataclass
+class _Rebuilding:
+    """One rebuild under way."""
+
+    database: Database
+    client: Client
+    rate: float
+    found: int = 0
+    started: int = 0
+    late: list[str] = field(default_factory=list)
+
+    async def page(self, page: Sequence[Matter]) -> None:
+        """Give each matter of a page its workflow, batch by batch."""
+        names = [matter.workflow_id for matter in page]
+        running = await patiently(lambda: visibility.running_among(self.client, names))
+        missing = [matter for matter in page if matter.workflow_id not in running]
+        self.found += len(page) - len(missing)
+        for first in range(0, len(missing), BATCH):
+            batch, begun = missing[first : first + BATCH], monotonic()
+            await self._begin(batch)
+            if self.rate:
+                await asyncio.sleep(max(0.0, len(batch) / self.rate + begun - monotonic()))
+
+    async def _begin(self, batch: Sequence[Matter]) -> None:
+        """Start them, and return when they have begun."""
+        names = [matter.workflow_id for matter in batch]
+        async with self.database.operator() as connection:
+            planned = await sweeps.planned(connection, names, real_now() + FAR)
+            looking = [name for name in names if name not in planned]
+            await sweeps.expect_look(connection, looking, real_now())
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def one(matter: Matter) -> bool:
+            async with slots:
+                return await _start(self.client, matter, planned.get(matter.workflow_id))
+
+        started = sum(await asyncio.gather(*map(one, batch)))
+        self.started, self.found = self.started + started, self.found + len(batch) - started
+        self.late += await self._drained(looking)
+
+    async def _drained(self, looking: Sequence[str]) -> list[str]:
+        """Wait until these have looked at their rows and the queues are short; those that have not.
+
+        Behind live work: while that waits for workers, nothing more is started.
+        """
+        deadline = monotonic() + PATIENCE_SECONDS
+        while True:
+            waiting = await patiently(lambda: pollers.backlog(self.client))
+            async with self.database.operator() as connection:
+                left = await sweeps.unlooked(connection, looking)
+            if monotonic() > deadline or (waiting <= SLACK and not left):
+                return left
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def rebuild(settings: Settings, progress: Progress, rate: float) -> Rebuilt:
+    """Give every open matter its workflow again, `rate` a second at most (0: as fast as it goes).
+
+    Errors: RPCError when Temporal is away, StackError when no worker asks for work.
+    """
+    database, begun = open_database(settings), monotonic()
     try:
         client = await connect(settings)
         schedules = await ensure_schedules(client)
-        found = started = 0
-        async for running, missing, total in _pages(database, client):
-            found, started = found + running, started + missing
-            progress(found + started, total)
+        await need_workers(client)
+        job = _Rebuilding(database, client, rate)
+        await _go_through(job, progress)
         async with database.operator() as connection:
             walking = await accounts.advancing(connection)
+            late = await sweeps.unlooked(connection, job.late)
         for account_id in walking:
             await start.walk(client, account_id)
         return Rebuilt(
-            open_matters=found + started,
-            found=found,
-            started=started,
+            open_matters=job.found + job.started,
+            found=job.found,
+            started=job.started,
             walks=len(walking),
             schedules=tuple(schedules),
+            seconds=monotonic() - begun,
+            late=tuple(late),
         )
     finally:
         await database.close()
 
 
-async def _pages(database: Database, client: Client) -> AsyncIterator[tuple[int, int, int]]:
-    """(found, started, open in all) of each page of open matters."""
-    slots = asyncio.Semaphore(AT_ONCE)
-    after = ""
+async def _go_through(job: _Rebuilding, progress: Progress) -> None:
+    async with job.database.operator() as connection:
+        total = await integrity_store.count_open_matters(connection)
+    page: Sequence[Matter] = ()
     while True:
-        async with database.operator() as connection:
-            total = await integrity_store.count_open_matters(connection)
+        after = page[-1].workflow_id if page else ""
+        async with job.database.operator() as connection:
             page = await sweeps.open_page(connection, after, PAGE)
-        ran = await asyncio.gather(*(_ensure(client, matter, slots) for matter in page))
-        yield sum(ran), len(ran) - sum(ran), total
+        await job.page(page)
+        progress(job.found + job.started, total)
         if len(page) < PAGE:
             return
-        after = page[-1].workflow_id
 
 
-async def _ensure(client: Client, matter: Matter, slots: asyncio.Semaphore) -> bool:
-    """Start the workflow unless it runs; True if it ran already. A busy server is asked again."""
-    async with slots:
-        for pause in PAUSES:
-            try:
-                return await _found(client, matter)
-            except RPCError as error:
-                if error.status not in OUT_OF_BREATH:
-                    raise
-                await asyncio.sleep(pause)
-        return await _found(client, matter)
+async def need_workers(client: Client) -> None:
+    """Return when workers ask for work on every queue.
+
+    Errors: StackError when none does for a minute.
+    """
+    deadline = monotonic() + PATIENCE_SECONDS
+    while True:
+        asked = await patiently(lambda: pollers.polled(client))
+        deserted = sorted({one.queue for one in asked if one.is_deserted(real_now())})
+        if not deserted:
+            return
+        if monotonic() > deadline:
+            raise StackError(
+                f"no worker asks for work on {' and '.join(deserted)}: start one, then repeat it"
+            )
+        await asyncio.sleep(1)
 
 
-async def _found(client: Client, matter: Matter) -> bool:
-    if await visibility.is_running(client, matter.workflow_id):
+async def _start(client: Client, matter: Matter, planned: Planned | None) -> bool:
+    """Start the workflow unless it runs; True if it was missing."""
+    if await patiently(lambda: start.begin(client, matter, planned)):
         return True
-    await start.ensure_running(client, matter)
+    if planned is None:
+        await patiently(lambda: start.nudge(client, matter))
     return False
+
+
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask Temporal; a busy server is asked again. Errors: RPCError."""
+    for pause in PAUSES:
+        try:
+            return await ask()
+        except RPCError as error:
+            if error.status not in OUT_OF_BREATH:
+                raise
+            await asyncio.sleep(pause)
+    return await ask()

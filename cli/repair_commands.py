@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from time import monotonic
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from rich.console import Console
@@ -24,6 +25,9 @@ from cli.servers import use_database
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 T = TypeVar("T")
+TOLD_SECONDS: Final = 10.0
+RATE: Final = 40.0
+"""Of a rebuild, unless the operator says otherwise."""
 
 
 def verify(
@@ -49,14 +53,23 @@ def verify(
         raise typer.Exit(1)
 
 
-def rebuild(data: Data = DEFAULT_DATA) -> None:
-    """Start every workflow that is missing, from the rows. It is safe to repeat."""
+def rebuild(
+    rate: Annotated[
+        float, typer.Option(min=0, help="Starts a second at most; 0: as fast as it goes.")
+    ] = RATE,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Start every workflow that is missing, from the rows; done when all have begun. It is safe to
+    repeat. Exit code 1: some have not begun.
+    """
     from cli import rebuild as rebuilding
 
     with reporting_errors(), _progress("matters") as tell:
         use_database(data.resolve())
-        done = _asked(rebuilding.rebuild(Settings(), tell))
+        done = _asked(rebuilding.rebuild(Settings(), tell, rate))
     typer.echo(done.words)
+    if done.late:
+        raise typer.Exit(1)
 
 
 def ask_taxes(
@@ -131,12 +144,20 @@ def reconcile(
 
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar where a person looks on: told (done, of how many)."""
-    console = Console(soft_wrap=True)
+    """A bar where a person looks on, else a line now and then: told (done, of how many)."""
+    console, last = Console(soft_wrap=True), monotonic()
+
+    def tell(count: int, total: int) -> None:
+        nonlocal last
+        bar.update(task, completed=count, total=total)
+        if not console.is_terminal and monotonic() - last > TOLD_SECONDS:
+            typer.echo(f"{count} of {total} {what}")
+            last = monotonic()
+
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
-        yield lambda count, total: bar.update(task, completed=count, total=total)
+        yield tell
 
 
 def _asked(work: Coroutine[Any, Any, T]) -> T:

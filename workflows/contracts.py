@@ -25,6 +25,8 @@ class MatterRef(Contract):
     """The row id of what the matter is about."""
     head: Step | None = None
     correlation_id: str | None = None
+    waits_for: Step | None = None
+    """The step to come, of a matter whose rows need no look before it."""
 
     @property
     def subject(self) -> str:

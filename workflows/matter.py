@@ -45,8 +45,8 @@ class MatterWorkflow(Generic[S]):
 
     @workflow.init
     def __init__(self, ref: MatterRef) -> None:
-        self.ref = ref.model_copy(update={"head": None})
-        self._born_with = ref.head
+        self.ref = ref.model_copy(update={"head": None, "waits_for": None})
+        self._born_with, self._waits_for = ref.head, ref.waits_for
         self.state: S | None = None
         self._asked = 0  # how often somebody said: look again
         self._seen = 0  # which of these the newest state has seen
@@ -120,7 +120,7 @@ class MatterWorkflow(Generic[S]):
     async def run_until_done(self) -> None:
         """Run the matter to its end."""
         await asyncio.sleep(0)  # handlers of messages that came with the start go first
-        done = self._born_with
+        done = self._born_with or await self._waited()
         await (self._do(done) if done else self._look())
         while True:
             if workflow.info().is_continue_as_new_suggested():
@@ -146,6 +146,17 @@ class MatterWorkflow(Generic[S]):
                     await self._wake_or(REFUSED_PAUSE)
                 await self._do(step)
                 done = step
+
+    async def _waited(self) -> Step | None:
+        """The step a rebuilt run was to wait for, once its time has come; None: look at once."""
+        step = self._waits_for
+        if step is None:
+            return None
+        workflow.set_current_details(step.words)
+        step = step.model_copy(update={"words": ""})
+        if step.due > workflow.now():
+            await self._wake_or(step.due - workflow.now(), step.name)
+        return None if self._woken() else step
 
     def _head(self) -> Step | None:
         return head(self.plan(self.state), self._now()) if self.state is not None else None

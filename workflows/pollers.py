@@ -42,6 +42,22 @@ async def polled(client: Client) -> list[Polled]:
     ]
 
 
+async def backlog(client: Client) -> int:
+    """About how many tasks wait for a worker, of all queues and kinds. Errors: RPCError."""
+    waiting = 0
+    for queue in QUEUES:
+        for kind in KINDS.values():
+            request = DescribeTaskQueueRequest(
+                namespace=client.namespace,
+                task_queue=TaskQueue(name=queue),
+                task_queue_type=kind,
+                report_stats=True,
+            )
+            found = await client.workflow_service.describe_task_queue(request, timeout=_RPC_TIMEOUT)
+            waiting += found.stats.approximate_backlog_count
+    return waiting
+
+
 async def _asked_at(client: Client, queue: str, kind: TaskQueueType.ValueType) -> datetime | None:
     request = DescribeTaskQueueRequest(
         namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind

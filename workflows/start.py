@@ -18,15 +18,15 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
-from temporalio.exceptions import TemporalError
+from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core import ids
 from billing.matters.agenda import Step
 from billing.matters.kinds import BACKGROUND, KINDS, MatterKind
-from billing.matters.schemas import Matter
+from billing.matters.schemas import Matter, Planned
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
-from workflows.attributes import ACCOUNT_ID, BILLING_STATUS, NEXT_DUE_AT
+from workflows.attributes import ACCOUNT_ID, BILLING_STATUS, NEXT_DUE_AT, PLAN
 from workflows.contracts import MatterRef, Standing, WalkRequest
 from workflows.policies import TASK_TIMEOUT
 
@@ -40,6 +40,25 @@ async def ensure_running(client: Client, matter: Matter) -> None:
     await client.start_workflow(
         kind.workflow, _ref(matter), rpc_timeout=_RPC_TIMEOUT, **_options(matter, kind)
     )
+
+
+async def begin(client: Client, matter: Matter, planned: Planned | None = None) -> bool:
+    """Start the workflow of a matter that seems to have none; False if it runs already.
+
+    Where the rows need no look before their next step, `planned`, it only waits for that step.
+    """
+    kind, ref = KINDS[matter.kind], _ref(matter)
+    options = _options(matter, kind) | {"id_conflict_policy": WorkflowIDConflictPolicy.FAIL}
+    if planned is not None and matter.head is not None:
+        ref = ref.model_copy(
+            update={"waits_for": matter.head.model_copy(update={"words": matter.words})}
+        )
+        options["search_attributes"] = TypedSearchAttributes(_attributes(matter, planned))
+    try:
+        await client.start_workflow(kind.workflow, ref, rpc_timeout=_RPC_TIMEOUT, **options)
+    except WorkflowAlreadyStartedError:
+        return False
+    return True
 
 
 async def nudge(client: Client, matter: Matter, next_step: Step | None = None) -> None:
@@ -162,13 +181,16 @@ def _options(matter: Matter, kind: MatterKind) -> dict[str, Any]:
     }
 
 
-def _attributes(matter: Matter) -> list[SearchAttributePair[Any]]:
+def _attributes(matter: Matter, planned: Planned | None = None) -> list[SearchAttributePair[Any]]:
     """The search attributes known at the start: set with it, they cost no event of their own."""
     known: list[SearchAttributePair[Any]] = [
         SearchAttributePair(ACCOUNT_ID, ids.encode(ids.ACCOUNT, matter.account_id))
     ]
-    if (born_as := KINDS[matter.kind].born_as) is not None:
-        known.append(SearchAttributePair(BILLING_STATUS, born_as))
+    status = planned.status if planned else KINDS[matter.kind].born_as
+    if status is not None:
+        known.append(SearchAttributePair(BILLING_STATUS, status))
+    if planned is not None and planned.plan is not None:
+        known.append(SearchAttributePair(PLAN, planned.plan))
     if matter.head is not None:
         known.append(SearchAttributePair(NEXT_DUE_AT, matter.head.due))
     return known

@@ -45,6 +45,15 @@ class Matter(Frozen):
     correlation_id: str | None = None
 
 
+class Planned(Frozen):
+    """The standing of a matter that does nothing for a while, as its rows have it."""
+
+    workflow_id: str
+    status: str
+    """For the search attribute BillingStatus: one word."""
+    plan: str | None = None
+
+
 def of_account(account_id: UUID) -> Matter:
     """The account's own matter, by name alone: to tell it that its rows changed."""
     return Matter(

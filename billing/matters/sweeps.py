@@ -1,20 +1,24 @@
 """Queries for matters that need attention: of the sweeper, the walker and a rebuild."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Uuid, column, select
+from sqlalchemy import Uuid, and_, column, func, select, update
 from sqlalchemy import table as sql_table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.matters import store as matters
-from billing.matters.kinds import KINDS
-from billing.matters.schemas import Matter
+from billing.matters.kinds import KINDS, SUBSCRIPTION, TRIAL
+from billing.matters.schemas import LOOK, Matter, Planned
 from billing.matters.tables import matters as matter_rows
 
 # The few columns this module needs of a table that is described elsewhere.
 _ACCOUNTS: Final = sql_table("accounts", column("id", Uuid), column("clock_at"))
+_SUBSCRIPTIONS: Final = sql_table(
+    "subscriptions", column("id", Uuid), column("status"), column("plan_key")
+)
 
 
 async def left_behind(
@@ -67,6 +71,62 @@ async def open_page(
         query = query.where(matter_rows.c.account_id == account_id)
     found = await connection.execute(query.order_by(matter_rows.c.workflow_id).limit(limit))
     return [matters.show(row) for row in found.mappings()]
+
+
+async def planned(
+    connection: AsyncConnection, names: Sequence[str], beyond: datetime
+) -> dict[str, Planned]:
+    """Those of these matters that have nothing to look at before a step of theirs after `beyond`.
+
+    They were looked at since somebody woke them, and live in real time.
+    """
+    found = await connection.execute(
+        select(
+            matter_rows.c.workflow_id,
+            func.coalesce(_SUBSCRIPTIONS.c.status, TRIAL.born_as).label("status"),
+            _SUBSCRIPTIONS.c.plan_key.label("plan"),
+        )
+        .join(_ACCOUNTS, _ACCOUNTS.c.id == matter_rows.c.account_id)
+        .outerjoin(
+            _SUBSCRIPTIONS,
+            and_(
+                matter_rows.c.kind == SUBSCRIPTION.name,
+                _SUBSCRIPTIONS.c.id == matter_rows.c.subject_id,
+            ),
+        )
+        .where(
+            matter_rows.c.workflow_id.in_(names),
+            matter_rows.c.kind.in_((SUBSCRIPTION.name, TRIAL.name)),
+            matter_rows.c.status == "open",
+            matter_rows.c.closed_at.is_(None),
+            matter_rows.c.started_at.is_not(None),
+            matter_rows.c.next_due > beyond,
+            matter_rows.c.next_step != LOOK,
+            _ACCOUNTS.c.clock_at.is_(None),
+        )
+    )
+    return {row["workflow_id"]: Planned.model_validate(dict(row)) for row in found.mappings()}
+
+
+async def expect_look(connection: AsyncConnection, names: Sequence[str], at: datetime) -> None:
+    """Note that the workflows of these matters are to look at their rows, if need be by a sweep."""
+    await connection.execute(
+        update(matter_rows)
+        .where(matter_rows.c.workflow_id.in_(names), matter_rows.c.closed_at.is_(None))
+        .values(started_at=None, woken_at=at)
+    )
+
+
+async def unlooked(connection: AsyncConnection, names: Sequence[str]) -> list[str]:
+    """Those of these matters at whose rows nobody has looked yet."""
+    found = await connection.execute(
+        select(matter_rows.c.workflow_id).where(
+            matter_rows.c.workflow_id.in_(names),
+            matter_rows.c.started_at.is_(None),
+            matter_rows.c.closed_at.is_(None),
+        )
+    )
+    return [row[0] for row in found]
 
 
 async def due_first(

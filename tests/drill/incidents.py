@@ -107,7 +107,7 @@ async def lose_temporal(actors: Actors) -> None:
 
 async def rebuild(actors: Actors) -> None:
     """`billing rebuild`."""
-    await rebuilding.rebuild(stack_settings(actors.stack), lambda *_: None)
+    await rebuilding.rebuild(stack_settings(actors.stack), lambda *_: None, 0)
 
 
 async def halt(actors: Actors) -> None:

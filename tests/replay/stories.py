@@ -3,15 +3,19 @@
 Each story answers the id of the workflow whose newest run is kept.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 from uuid import uuid4
 
 from temporalio.client import Client
 
+from billing.matters.schemas import Planned
+from billing.matters.store import show
 from tests.integration.actors import Actors, Customer, intent_of, wait_for
 from tests.integration.arrears.test_unpaid_uses import grant, put_off, until
 from workflows.contracts import DunningCommand, DunningExtension
+from workflows.start import begin
 
 DUNNING_COMMANDS: Final = [
     ("pause_dunning", DunningCommand(reason="the customer called")),
@@ -172,6 +176,20 @@ async def subscription_running(actors: Actors) -> str:
     """An open one, in the middle of its second month."""
     customer, name = await _subscribed(actors)
     await customer.advance(days=40)
+    return name
+
+
+async def subscription_rebuilt(actors: Actors) -> str:
+    """Its workflow was lost; the new one waits for the next step, and is woken before it."""
+    customer = await _live(actors)
+    active = await customer.subscribed("pro")
+    name = f"subscription/{active['subscription_id']}"
+    await actors.temporal.get_workflow_handle(name).terminate("lost")
+    (row,) = await customer.rows("SELECT * FROM matters WHERE workflow_id = %(name)s", name=name)
+    assert await begin(actors.temporal, show(row), Planned(workflow_id=name, status="active"))
+    await asyncio.sleep(1)
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    await actors.temporal.get_workflow_handle(name).result()
     return name
 
 
@@ -348,7 +366,8 @@ STORIES: Final[dict[str, Story]] = {
         purchase_completed, purchase_by_saved_card, purchase_declined, purchase_on_a_page,
         purchase_expired, purchase_late_money, purchase_halted_and_resumed,
         charge_paid, charge_failed, trial_expired, trial_converted,
-        subscription_lived, subscription_running, subscription_of_a_live_account,
+        subscription_lived, subscription_running, subscription_rebuilt,
+        subscription_of_a_live_account,
         subscription_yearly, subscription_never_paid, subscription_asked_by_its_bank,
         dunning_recovered, dunning_exhausted, dunning_steered,
         collection_paid, collection_given_up, account_expires, account_bills_late_use,

@@ -1,49 +1,69 @@
-"""A rebuild of a hundred thousand matters does not end at one slow answer."""
+"""A rebuild of many matters does not end at one slow answer, nor says "done" too early."""
 
-import asyncio
 from typing import Any, cast
-from uuid import uuid4
 
 import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from billing.matters.schemas import of_account
+from billing.core.clock import real_now
 from cli import rebuild
-from workflows import visibility
+from cli.errors import StackError
+from workflows import pollers
+from workflows.pollers import Polled
 
-MATTER = of_account(uuid4())
 NOBODY = cast(Client, None)
 
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The server's answers when asked for a workflow, call by call."""
-    given: list[Any] = []
-
-    async def is_running(_client: Client, _workflow_id: str) -> bool:
-        answer = given.pop(0)
-        if isinstance(answer, RPCStatusCode):
-            raise RPCError("no", answer, b"")
-        return bool(answer)
-
-    monkeypatch.setattr(visibility, "is_running", is_running)
+    """The server's answers, call by call."""
     monkeypatch.setattr(rebuild, "PAUSES", (0, 0))
-    return given
+    return []
+
+
+async def ask(answers: list[Any]) -> Any:
+    answer = answers.pop(0)
+    if isinstance(answer, RPCStatusCode):
+        raise RPCError("no", answer, b"")
+    return answer
 
 
 async def test_a_server_out_of_breath_is_asked_again(answers: list[Any]) -> None:
-    answers += [RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.UNAVAILABLE, True]
-    assert await rebuild._ensure(NOBODY, MATTER, asyncio.Semaphore())
+    answers += [RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.UNAVAILABLE, "yes"]
+    assert await rebuild.patiently(lambda: ask(answers)) == "yes"
 
 
 async def test_one_that_stays_away_ends_the_rebuild(answers: list[Any]) -> None:
     answers += [RPCStatusCode.UNAVAILABLE] * 3
     with pytest.raises(RPCError):
-        await rebuild._ensure(NOBODY, MATTER, asyncio.Semaphore())
+        await rebuild.patiently(lambda: ask(answers))
 
 
 async def test_a_refusal_is_not_repeated(answers: list[Any]) -> None:
-    answers += [RPCStatusCode.PERMISSION_DENIED]
+    answers += [RPCStatusCode.PERMISSION_DENIED, "yes"]
     with pytest.raises(RPCError):
-        await rebuild._ensure(NOBODY, MATTER, asyncio.Semaphore())
+        await rebuild.patiently(lambda: ask(answers))
+
+
+async def test_without_a_worker_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def polled(_: Client) -> list[Polled]:
+        return [
+            Polled(queue="interactive", kind="workflows", asked_at=real_now()),
+            Polled(queue="background", kind="workflows", asked_at=None),
+        ]
+
+    monkeypatch.setattr(pollers, "polled", polled)
+    monkeypatch.setattr(rebuild, "PATIENCE_SECONDS", 0)
+    with pytest.raises(StackError, match="no worker asks for work on background: start one"):
+        await rebuild.need_workers(NOBODY)
+
+
+def test_what_has_not_begun_is_named() -> None:
+    said = rebuild.Rebuilt(
+        open_matters=5, found=1, started=4, walks=0, schedules=(), seconds=2.0, late=("trial/a",)
+    )
+    assert said.words == (
+        "5 open matters: 4 missing and started, 1 found running; 0 clocks walk on;"
+        " schedules in place; not begun yet: trial/a after 2 s (2 a second)"
+    )

@@ -1,0 +1,111 @@
+"""What its rows say all of is rebuilt without reading them: it waits, is woken, and renews."""
+
+import json
+from datetime import timedelta
+from typing import Final
+
+import pytest
+
+from cli import rebuild as rebuilding
+from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.api_app import stack_settings
+from workflows.attributes import BILLING_STATUS, PLAN
+
+DUE: Final = """
+    UPDATE subscriptions SET period_number = -1,
+        current_period_start = clock_timestamp() - interval '1 month',
+        current_period_end = clock_timestamp() + interval '8 s',
+        cycle_end = clock_timestamp() + interval '8 s',
+        anchor_wall = (clock_timestamp() + interval '8 s') AT TIME ZONE 'UTC'
+    WHERE account_id = %(me)s
+"""
+PLANNED: Final = """
+    SELECT 1 FROM matters WHERE account_id = %(me)s AND kind = 'subscription'
+        AND next_due < now() + interval '8 s' AND started_at IS NOT NULL
+"""
+
+
+async def activities(actors: Actors, name: str) -> list[str]:
+    """The activities of its newest run."""
+    history = await actors.temporal.get_workflow_handle(name).fetch_history()
+    return [
+        event["activityTaskScheduledEventAttributes"]["activityType"]["name"]
+        for event in json.loads(history.to_json())["events"]
+        if event["eventType"] == "EVENT_TYPE_ACTIVITY_TASK_SCHEDULED"
+    ]
+
+
+async def lost(actors: Actors, name: str) -> None:
+    """Its workflow is terminated, and Temporal's list knows it."""
+    await actors.temporal.get_workflow_handle(name).terminate("lost")
+    query = f"ExecutionStatus = 'Running' AND WorkflowId = '{name}'"
+
+    async def gone() -> bool:
+        return [one async for one in actors.temporal.list_workflows(query)] == []
+
+    await wait_for(gone, "the list knows that it is gone")
+
+
+async def subscribed(actors: Actors) -> tuple[Customer, str]:
+    customer = await actors.customer()
+    active = await customer.subscribed("pro")
+    return customer, f"subscription/{active['subscription_id']}"
+
+
+async def rebuild(actors: Actors) -> rebuilding.Rebuilt:
+    return await rebuilding.rebuild(stack_settings(actors.stack), lambda *_: None, 0)
+
+
+async def test_a_renewal_comes_on_time_without_a_look_before(
+    actors: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuilding, "FAR", timedelta())
+    customer, name = await subscribed(actors)
+    await customer.rows(DUE)
+    await actors.temporal.get_workflow_handle(name).signal("changed")
+    await wait_for(lambda: customer.rows(PLANNED), "the renewal is planned")
+    await lost(actors, name)
+    done = await rebuild(actors)
+    assert (done.started, done.late) == (1, ())
+    attributes = (
+        await actors.temporal.get_workflow_handle(name).describe()
+    ).typed_search_attributes
+    assert (attributes.get(BILLING_STATUS), attributes.get(PLAN)) == ("active", "pro")
+    assert await activities(actors, name) == []
+
+    async def paid() -> bool:
+        return [one["status"] for one in await customer.invoices()] == ["paid", "paid"]
+
+    await wait_for(paid, "the renewal is paid")
+    assert await activities(actors, name) == ["subscription.renew"]
+
+
+async def test_one_that_waits_hears_what_its_customer_wants(actors: Actors) -> None:
+    customer, name = await subscribed(actors)
+    await lost(actors, name)
+    done = await rebuild(actors)
+    assert (done.started, done.late) == (1, ())
+    assert await activities(actors, name) == []
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    await customer.until_subscription("canceled")
+    await actors.temporal.get_workflow_handle(name).result()
+    assert "subscription.load" in await activities(actors, name)
+
+
+async def test_one_that_has_yet_to_look_is_waited_for(actors: Actors) -> None:
+    customer, name = await subscribed(actors)
+    await lost(actors, name)
+    await customer.rows(
+        "UPDATE matters SET next_step = NULL, next_due = now() WHERE account_id = %(me)s"
+        " AND kind = 'subscription'"
+    )
+    done = await rebuild(actors)
+    assert (done.started, done.late) == (1, ())
+    assert await activities(actors, name) == ["subscription.load"]
+
+
+async def test_what_runs_is_found_by_pages_of_temporals_list(actors: Actors) -> None:
+    await subscribed(actors)
+    done = await rebuild(actors)
+    assert (done.started, done.found) == (0, done.open_matters)
+    assert done.found >= 1

@@ -7,8 +7,9 @@ last by a statement of their account's own, which waits.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -21,7 +22,7 @@ from billing.core.database import Database
 from billing.metering.usage import sql_batch
 from billing.metering.usage.rules import MAX_ROWS
 from billing.metering.usage.schemas import Recorded, Use
-from billing.metering.usage.sql_batch import LOCKED
+from billing.metering.usage.sql_batch import LOCKED, Wait
 
 
 class Size(NamedTuple):
@@ -44,10 +45,10 @@ PARTS_OF_ONE: Final = 2
 """Parts of one batch at once: batches take turns."""
 SHARE_OF_THE_POOL: Final = 4
 """Of all connections so many parts of batches, and as many statements that wait for a lock."""
-TRIES: Final = 3
-"""So often a single use is sent without waiting for its account's lock."""
-PAUSES: Final = (0, 0.005, 0.02)
-"""So long batches pause before each try: another statement has an account about as long."""
+WAITS: Final[tuple[Wait, ...]] = ("no", "soon", "until it is free")
+"""Whoever met a locked account waits for it a moment, with others that did, and then by itself."""
+TRIES: Final = 2
+"""So often a single use does not wait: its account may be free with the next statement."""
 HOLDS_AT_ONCE: Final = 100
 """Each use is rated and captured by itself: more would come near the statement timeout."""
 RecordMany = Callable[[Sequence[Use]], Awaitable[dict[int, Recorded]]]
@@ -55,6 +56,9 @@ Wake = Callable[[Iterable[UUID]], None]
 """Has the matters of these accounts woken, which asked for credits; it does not wait."""
 RETRIED: Final = frozenset({"40001", "40P01", "23505"})
 """A concurrent statement won, or an event was recorded before: the retry looks for events."""
+NOT_SOON: Final = "55P03"
+"""lock_not_available: somebody has an account for longer than a moment."""
+NOT_YET: Final = Recorded(LOCKED, UUID(int=0))
 KNOWN: Final = frozenset({"duplicate", "conflict"})
 LOOKS: Final = 1_000
 """So many statements look for events first after one met an event that was recorded before: to look
@@ -104,10 +108,12 @@ class UsageBatcher:
     def __init__(self, database: Database, wake: Wake | None = None) -> None:
         self._database = database
         self._wake = wake
-        self._batcher: Batcher[Use, Recorded] = Batcher(self._singles)
+        self._batcher = Batcher(partial(self._each, WAITS[0]))
+        self._patient = Batcher(partial(self._each, WAITS[1]))
         self._paid_by_holds = HoldUsageBatcher(database)
         share = max(1, database.in_use()["app"][1] // SHARE_OF_THE_POOL)
         self._turns = {LONG: Turns(share), SHORT: Turns(SHORT_AT_ONCE), ALONE: Turns(share)}
+        self._contended: Counter[UUID] = Counter()
         self._locked: Lanes[UUID, Use, Recorded] = Lanes(self._waiting)
         self._single_at = 0.0
         self._looks = 0
@@ -119,11 +125,13 @@ class UsageBatcher:
         if use.hold_id is not None:
             return await self._paid_by_holds.one(use)
         self._single_at = monotonic()
-        if use.account_id not in self._locked:
-            for _ in range(TRIES):
-                done = await self._batcher.do(use)
-                if done.verdict != LOCKED:
-                    return done
+        if use.account_id in self._locked:
+            return await self._locked.do(use.account_id, use)
+        tries = 0 if self._contended[use.account_id] else TRIES
+        for run in (*[self._batcher.do] * tries, self._soon):
+            done = await run(use)
+            if done.verdict != LOCKED:
+                return done
         return await self._locked.do(use.account_id, use)
 
     async def many(self, uses: Sequence[Use]) -> dict[int, Recorded]:
@@ -135,18 +143,17 @@ class UsageBatcher:
         if held:
             return await record_last(uses, held, self.many, self._paid_by_holds.many)
         owned, answers = sql_batch.by_account(uses), dict[int, Recorded]()
-        for pause in PAUSES:
-            await asyncio.sleep(pause)
-            found = await self._divided(uses, owned, wait=False)
+        for wait in WAITS:
+            found = await self._divided(uses, owned, wait)
             locked = {place for place, one in found.items() if one.verdict == LOCKED}
             answers |= {place: one for place, one in found.items() if place not in locked}
             if not locked:
                 return answers
             owned = [one for one in owned if not locked.isdisjoint(one[1])]
-        return answers | await self._divided(uses, owned, wait=True)
+        raise AssertionError("who waits until an account is free has it")
 
     async def _divided(
-        self, uses: Sequence[Use], owned: sql_batch.Owned, *, wait: bool
+        self, uses: Sequence[Use], owned: sql_batch.Owned, wait: Wait
     ) -> dict[int, Recorded]:
         """Record uses of these accounts in parts, or each account by itself, which waits for it.
 
@@ -157,13 +164,11 @@ class UsageBatcher:
 
         async def lane() -> None:
             while left:
-                size = ALONE if wait else self._size()
+                size = ALONE if wait == WAITS[-1] else self._size()
                 async with self._turns[size].one():
                     part = _next(left, size)
                     if part:
-                        answers.update(
-                            await self._write(uses, together, part, full=False, wait=wait)
-                        )
+                        answers.update(await self._write(uses, together, part, wait, full=False))
 
         await asyncio.gather(*(lane() for _ in range(PARTS_OF_ONE)))
         return answers
@@ -171,32 +176,41 @@ class UsageBatcher:
     def _size(self) -> Size:
         return SHORT if monotonic() < self._single_at + ABOUT_SECONDS else LONG
 
-    async def _singles(self, uses: Sequence[Use]) -> list[Recorded]:
-        return await self._each(uses, wait=False)
+    async def _soon(self, use: Use) -> Recorded:
+        self._contended[use.account_id] += 1
+        try:
+            return await self._patient.do(use)
+        finally:
+            self._contended[use.account_id] -= 1
+            if not self._contended[use.account_id]:
+                del self._contended[use.account_id]
 
     async def _waiting(self, uses: Sequence[Use]) -> list[Recorded]:
         async with self._turns[ALONE].one():
-            return await self._each(uses, wait=True)
+            return await self._each(WAITS[-1], uses)
 
-    async def _each(self, uses: Sequence[Use], *, wait: bool) -> list[Recorded]:
+    async def _each(self, wait: Wait, uses: Sequence[Use]) -> list[Recorded]:
         groups = range(1, len(uses) + 1)
-        found = await self._write(uses, groups, None, full=True, wait=wait)
+        found = await self._write(uses, groups, sql_batch.by_account(uses), wait, full=True)
         return [found[place] for place in range(len(uses))]
 
     async def _write(
         self,
         uses: Sequence[Use],
         groups: Sequence[int],
-        owned: sql_batch.Owned | None,
+        owned: sql_batch.Owned,
+        wait: Wait,
         *,
         full: bool,
-        wait: bool,
     ) -> dict[int, Recorded]:
         how = sql_batch.How(full=full, new=self._looks == 0, wait=wait)
         try:
             found = await self._once(uses, groups, owned, how)
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in RETRIED:
+            state = getattr(error.orig, "sqlstate", None)
+            if state == NOT_SOON:
+                return {place: NOT_YET for _, places in owned for place in places}
+            if state not in RETRIED:
                 raise
             found = await self._once(uses, groups, owned, how._replace(new=False))
         met = any(one.verdict in KNOWN for one in found.values())
@@ -207,7 +221,7 @@ class UsageBatcher:
         self,
         uses: Sequence[Use],
         groups: Sequence[int],
-        owned: sql_batch.Owned | None,
+        owned: sql_batch.Owned,
         how: sql_batch.How,
     ) -> dict[int, Recorded]:
         async with self._database.tenant_statement() as connection:

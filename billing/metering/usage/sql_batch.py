@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -19,12 +19,15 @@ _BATCH: Final = (
     " p_uses => CAST(:uses AS usage_input[])"
 )
 _HOW: Final = "p_all => CAST(:full AS boolean), p_new => CAST(:new AS boolean)"
-_RECORD: Final = Prepared(
-    text(f"SELECT {_ANSWER} FROM usage_record_with_top_ups({_BATCH}, {_HOW})")  # noqa: S608 (constants)
-)
-_RECORD_WHERE_FREE: Final = Prepared(
-    text(f"SELECT {_ANSWER} FROM usage_record_where_free({_BATCH}, {_HOW})")  # noqa: S608 (constants)
-)
+Wait = Literal["no", "soon", "until it is free"]
+_RECORD: Final[dict[Wait, Prepared]] = {
+    wait: Prepared(text(f"SELECT {_ANSWER} FROM {function}({_BATCH}, {_HOW})"))  # noqa: S608 (constants)
+    for wait, function in (
+        ("no", "usage_record_where_free"),
+        ("soon", "usage_record_soon"),
+        ("until it is free", "usage_record_with_top_ups"),
+    )
+}
 _RECORD_ON_HOLDS: Final = Prepared(
     text(f"SELECT {_ANSWER} FROM usage_record_on_holds({_BATCH})")  # noqa: S608 (constants)
 )
@@ -44,8 +47,10 @@ class How(NamedTuple):
     """False leaves the uses that were recorded out of the answers."""
     new: bool = False
     """Nobody looks for the records first; a unique violation when one is there."""
-    wait: bool = True
-    """False leaves the uses of accounts that somebody else has locked alone, answered `LOCKED`."""
+    wait: Wait = "until it is free"
+    """How long for accounts that somebody else has locked. `no` leaves their uses alone, answered
+    `LOCKED`; `soon` all uses, with lock_not_available, when it takes longer than a moment.
+    """
 
 
 AS_A_RULE: Final = How()
@@ -153,8 +158,7 @@ async def record(
 ) -> Outcomes:
     """Record uses, of all accounts or of these; what became of each."""
     batch = Batch(uses, groups, by_account(uses) if owned is None else owned)
-    statement = _RECORD if how.wait else _RECORD_WHERE_FREE
-    found = await statement.all(connection, **batch.values, full=how.full, new=how.new)
+    found = await _RECORD[how.wait].all(connection, **batch.values, full=how.full, new=how.new)
     asking = [row["id"] for row in found if row["verdict"] == _TOP_UP]
     answers = _answers(batch, found[: len(found) - len(asking)])
     return Outcomes(answers, asking)

@@ -2767,6 +2767,18 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_record_soon(
+    p_accounts uuid[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean, p_new boolean)
+RETURNS SETOF usage_answer
+LANGUAGE plpgsql
+SET lock_timeout = '50ms'
+AS $$
+BEGIN
+    RETURN QUERY SELECT a.*
+        FROM usage_record_with_top_ups(p_accounts, p_kinds, p_uses, p_all, p_new) AS a;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_record_unusual(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[], p_places integer[],
     p_all boolean)

@@ -89,7 +89,8 @@ async def test_batches_are_short_while_single_uses_are_about(
     once, sizes = recorder._once, list[int]()
 
     async def noted(uses: Any, groups: Any, owned: Any, how: Any) -> Any:
-        sizes.append(sum(len(places) for _, places in owned) if owned else -len(uses))
+        rows = sum(len(places) for _, places in owned)
+        sizes.append(-rows if how.full else rows)
         return await once(uses, groups, owned, how)
 
     monkeypatch.setattr(recorder, "_once", noted)

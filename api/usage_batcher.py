@@ -1,24 +1,54 @@
-"""Recording of uses in batches: single uses are collected, whole batches are split.
+"""Recording of uses: single ones are collected, batches are split, and nobody waits for an account
+that is not his.
 
 One statement is one transaction and one round trip. Row-level security limits it to the accounts in
-its arguments.
+its arguments. It takes the accounts that nobody else has locked; uses of the others come again, at
+last by a statement of their account's own, which waits.
 """
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final
+from functools import partial
+from time import monotonic
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 
 from billing.core import ids
-from billing.core.batcher import Batcher
+from billing.core.batcher import Batcher, Lanes, Turns
 from billing.core.database import Database
 from billing.metering.usage import sql_batch
+from billing.metering.usage.rules import MAX_ROWS
 from billing.metering.usage.schemas import Recorded, Use
+from billing.metering.usage.sql_batch import LOCKED, Wait
 
-# Accounts with quotas are handled one by one, and each statement reads the list of them all.
-ACCOUNTS_AT_ONCE: Final = 500
+
+class Size(NamedTuple):
+    """The most that a part of a batch has. An account's rows stay together: one entry pays them."""
+
+    accounts: int
+    rows: int
+
+
+LONG: Final = Size(500, MAX_ROWS)
+"""Accounts with quotas are handled one by one, and each statement reads the list of them all."""
+SHORT: Final = Size(50, 50)
+"""While single uses are about: Postgres is theirs after each part."""
+ALONE: Final = Size(1, MAX_ROWS)
+"""An account that somebody else has locked: nothing but its own uses waits for it."""
+ABOUT_SECONDS: Final = 0.2
+"""So long after a single use batches still make room for the next."""
+SHORT_AT_ONCE: Final = 1
+PARTS_OF_ONE: Final = 2
+"""Parts of one batch at once: batches take turns."""
+SHARE_OF_THE_POOL: Final = 4
+"""Of all connections so many parts of batches, and as many statements that wait for a lock."""
+WAITS: Final[tuple[Wait, ...]] = ("no", "soon", "until it is free")
+"""Whoever met a locked account waits for it a moment, with others that did, and then by itself."""
+TRIES: Final = 2
+"""So often a single use does not wait: its account may be free with the next statement."""
 HOLDS_AT_ONCE: Final = 100
 """Each use is rated and captured by itself: more would come near the statement timeout."""
 RecordMany = Callable[[Sequence[Use]], Awaitable[dict[int, Recorded]]]
@@ -26,6 +56,9 @@ Wake = Callable[[Iterable[UUID]], None]
 """Has the matters of these accounts woken, which asked for credits; it does not wait."""
 RETRIED: Final = frozenset({"40001", "40P01", "23505"})
 """A concurrent statement won, or an event was recorded before: the retry looks for events."""
+NOT_SOON: Final = "55P03"
+"""lock_not_available: somebody has an account for longer than a moment."""
+NOT_YET: Final = Recorded(LOCKED, UUID(int=0))
 KNOWN: Final = frozenset({"duplicate", "conflict"})
 LOOKS: Final = 1_000
 """So many statements look for events first after one met an event that was recorded before: to look
@@ -75,8 +108,14 @@ class UsageBatcher:
     def __init__(self, database: Database, wake: Wake | None = None) -> None:
         self._database = database
         self._wake = wake
-        self._batcher: Batcher[Use, Recorded] = Batcher(self._singles)
+        self._batcher = Batcher(partial(self._each, WAITS[0]))
+        self._patient = Batcher(partial(self._each, WAITS[1]))
         self._paid_by_holds = HoldUsageBatcher(database)
+        share = max(1, database.in_use()["app"][1] // SHARE_OF_THE_POOL)
+        self._turns = {LONG: Turns(share), SHORT: Turns(SHORT_AT_ONCE), ALONE: Turns(share)}
+        self._contended: Counter[UUID] = Counter()
+        self._locked: Lanes[UUID, Use, Recorded] = Lanes(self._waiting)
+        self._single_at = 0.0
         self._looks = 0
 
     async def one(self, use: Use) -> Recorded:
@@ -85,7 +124,15 @@ class UsageBatcher:
             use = use._replace(record_id=ids.new_hex())
         if use.hold_id is not None:
             return await self._paid_by_holds.one(use)
-        return await self._batcher.do(use)
+        self._single_at = monotonic()
+        if use.account_id in self._locked:
+            return await self._locked.do(use.account_id, use)
+        tries = 0 if self._contended[use.account_id] else TRIES
+        for run in (*[self._batcher.do] * tries, self._soon):
+            done = await run(use)
+            if done.verdict != LOCKED:
+                return done
+        return await self._locked.do(use.account_id, use)
 
     async def many(self, uses: Sequence[Use]) -> dict[int, Recorded]:
         """Record uses of any accounts; by place, the outcome of each one not recorded.
@@ -95,34 +142,77 @@ class UsageBatcher:
         held = [place for place, use in enumerate(uses) if use.hold_id is not None]
         if held:
             return await record_last(uses, held, self.many, self._paid_by_holds.many)
-        owned, together = sql_batch.by_account(uses), [1] * len(uses)
-        # Parts share no account and hardly an index page: they do not wait for each other.
-        parts = await asyncio.gather(
-            *(
-                self._write(uses, together, owned[start : start + ACCOUNTS_AT_ONCE], full=False)
-                for start in range(0, len(owned), ACCOUNTS_AT_ONCE)
-            )
-        )
-        return {place: one for part in parts for place, one in part.items()}
+        owned, answers = sql_batch.by_account(uses), dict[int, Recorded]()
+        for wait in WAITS:
+            found = await self._divided(uses, owned, wait)
+            locked = {place for place, one in found.items() if one.verdict == LOCKED}
+            answers |= {place: one for place, one in found.items() if place not in locked}
+            if not locked:
+                return answers
+            owned = [one for one in owned if not locked.isdisjoint(one[1])]
+        raise AssertionError("who waits until an account is free has it")
 
-    async def _singles(self, uses: Sequence[Use]) -> list[Recorded]:
-        found = await self._write(uses, range(1, len(uses) + 1), None, full=True)
+    async def _divided(
+        self, uses: Sequence[Use], owned: sql_batch.Owned, wait: Wait
+    ) -> dict[int, Recorded]:
+        """Record uses of these accounts in parts, or each account by itself, which waits for it.
+
+        Parts share no account and hardly an index page: they do not wait for each other.
+        """
+        left, together = deque(owned), [1] * len(uses)
+        answers: dict[int, Recorded] = {}
+
+        async def lane() -> None:
+            while left:
+                size = ALONE if wait == WAITS[-1] else self._size()
+                async with self._turns[size].one():
+                    part = _next(left, size)
+                    if part:
+                        answers.update(await self._write(uses, together, part, wait, full=False))
+
+        await asyncio.gather(*(lane() for _ in range(PARTS_OF_ONE)))
+        return answers
+
+    def _size(self) -> Size:
+        return SHORT if monotonic() < self._single_at + ABOUT_SECONDS else LONG
+
+    async def _soon(self, use: Use) -> Recorded:
+        self._contended[use.account_id] += 1
+        try:
+            return await self._patient.do(use)
+        finally:
+            self._contended[use.account_id] -= 1
+            if not self._contended[use.account_id]:
+                del self._contended[use.account_id]
+
+    async def _waiting(self, uses: Sequence[Use]) -> list[Recorded]:
+        async with self._turns[ALONE].one():
+            return await self._each(WAITS[-1], uses)
+
+    async def _each(self, wait: Wait, uses: Sequence[Use]) -> list[Recorded]:
+        groups = range(1, len(uses) + 1)
+        found = await self._write(uses, groups, sql_batch.by_account(uses), wait, full=True)
         return [found[place] for place in range(len(uses))]
 
     async def _write(
         self,
         uses: Sequence[Use],
         groups: Sequence[int],
-        owned: sql_batch.Owned | None,
+        owned: sql_batch.Owned,
+        wait: Wait,
         *,
         full: bool,
     ) -> dict[int, Recorded]:
+        how = sql_batch.How(full=full, new=self._looks == 0, wait=wait)
         try:
-            found = await self._once(uses, groups, owned, full=full, new=self._looks == 0)
+            found = await self._once(uses, groups, owned, how)
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in RETRIED:
+            state = getattr(error.orig, "sqlstate", None)
+            if state == NOT_SOON:
+                return {place: NOT_YET for _, places in owned for place in places}
+            if state not in RETRIED:
                 raise
-            found = await self._once(uses, groups, owned, full=full, new=False)
+            found = await self._once(uses, groups, owned, how._replace(new=False))
         met = any(one.verdict in KNOWN for one in found.values())
         self._looks = LOOKS if met else max(self._looks - 1, 0)
         return found
@@ -131,13 +221,23 @@ class UsageBatcher:
         self,
         uses: Sequence[Use],
         groups: Sequence[int],
-        owned: sql_batch.Owned | None,
-        *,
-        full: bool,
-        new: bool,
+        owned: sql_batch.Owned,
+        how: sql_batch.How,
     ) -> dict[int, Recorded]:
         async with self._database.tenant_statement() as connection:
-            done = await sql_batch.record(connection, uses, groups, owned, full=full, new=new)
+            done = await sql_batch.record(connection, uses, groups, owned, how)
         if done.asking and self._wake is not None:
             self._wake(done.asking)
         return done.answers
+
+
+def _next(left: deque[tuple[int, Sequence[int]]], size: Size) -> sql_batch.Owned:
+    """Take the next accounts, as many as fit; one of more rows than that is a part by itself."""
+    part: list[tuple[int, Sequence[int]]] = []
+    rows = 0
+    while left and len(part) < size.accounts:
+        rows += len(left[0][1])
+        if part and rows > size.rows:
+            break
+        part.append(left.popleft())
+    return part

@@ -70,7 +70,7 @@ class _Trial:
         held = [(place, use) for place, use in self.uses if use.hold_id is not None]
         if plain:
             uses = [use for _, use in plain]
-            done = await sql_batch.record(connection, uses, [1] * len(uses), full=True)
+            done = await sql_batch.record(connection, uses, [1] * len(uses))
             found.update((plain[place][0], one) for place, one in done.answers.items())
         for start in range(0, len(held), HOLDS_AT_ONCE):
             some = held[start : start + HOLDS_AT_ONCE]

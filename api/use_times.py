@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from api.dependencies import AccountCall
 from api.user_scope import only_user
 from billing.core import clock
@@ -33,19 +35,19 @@ async def too_old(call: AccountCall, uses: Sequence[Use]) -> dict[int, str]:
     dated = [(place, use.at) for place, use in enumerate(uses) if use.at is not None]
     if call.caller.operates or not dated:
         return {}
-    recent = await _now(call) - SLOW_CLOCK if only_user(call) is not None else None
+    first = min(at for _, at in dated)
     async with call.transaction() as connection:
-        given_back = await subscriptions.given_back_until(connection, call.account.id)
-    found = {
-        place: reason
-        for place, at in dated
-        if (reason := _refusal(at, call.account.opened_at, recent, given_back)) is not None
-    }
-    if not found:
-        return {}
-    ids = {place: UUID(hex=key) for place in found if (key := uses[place].record_id)}
-    async with call.transaction() as connection:
-        known = await store.existing(connection, ids.values())
+        recent = None
+        if only_user(call) is not None:
+            recent = await _now(call, connection) - SLOW_CLOCK
+        given_back = await subscriptions.given_back_after(connection, call.account.id, first)
+        found = {
+            place: reason
+            for place, at in dated
+            if (reason := _refusal(at, call.account.opened_at, recent, given_back)) is not None
+        }
+        ids = {place: UUID(hex=key) for place in found if (key := uses[place].record_id)}
+        known = await store.existing(connection, ids.values()) if ids else ()
     return {place: reason for place, reason in found.items() if ids.get(place) not in known}
 
 
@@ -55,11 +57,10 @@ async def check(call: AccountCall, use: Use) -> None:
         raise Invalid(TOO_OLD, reason)
 
 
-async def _now(call: AccountCall) -> datetime:
+async def _now(call: AccountCall, connection: AsyncConnection) -> datetime:
     if not call.account.is_test:  # only those have a clock of their own
         return clock.real_now()
-    async with call.transaction() as connection:
-        return await clock.now(connection, call.account.id)
+    return await clock.now(connection, call.account.id)
 
 
 def _refusal(

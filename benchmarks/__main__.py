@@ -6,6 +6,7 @@ import sys
 import uvloop
 
 from benchmarks import (
+    beside,
     front_door,
     growth,
     importing,
@@ -23,7 +24,7 @@ from benchmarks.ground import Fill, open_ground
 from benchmarks.harness import Report
 
 LIFE = [purchases, renewals, front_door]
-METERING = [recording, growth, peer, importing, mixed]
+METERING = [recording, growth, peer, importing, mixed, beside]
 GROUPS = ("1", "2", "3", "5")
 
 

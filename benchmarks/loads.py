@@ -41,11 +41,17 @@ class Loads:
 
     async def use(self) -> None:
         """A paid use of any account."""
-        await self._record(random.choice(self.accounts))
+        await self.record(random.choice(self.accounts))
 
     async def hot_use(self) -> None:
         """A paid use of one account."""
-        await self._record(self.hot)
+        await self.record(self.hot)
+
+    async def record(self, account: UUID) -> None:
+        """A paid use of this account."""
+        path = f"{V1}/usage/record"
+        status, answer = await self.site.wire.ask("POST", path, USE, self._headers[account])
+        assert status == 201, answer
 
     async def hold(self) -> None:
         """Credits set aside and taken, of any account."""
@@ -106,11 +112,6 @@ class Loads:
         headers = self._headers[self.hot]
         _, answer = await self.site.wire.ask("GET", f"{V1}{path}", b"", headers)
         return f"{path}&cursor={json.loads(answer)['pagination']['next_cursor']}"
-
-    async def _record(self, account: UUID) -> None:
-        path = f"{V1}/usage/record"
-        status, answer = await self.site.wire.ask("POST", path, USE, self._headers[account])
-        assert status == 201, answer
 
     async def _batch(
         self, rows: Sequence[dict[str, Any]], headers: dict[str, str], others: tuple[int, int]

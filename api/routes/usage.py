@@ -184,8 +184,8 @@ async def record_usage_batch(
     charged to its account's card after the answer, and its billing record shows the outcome.
 
     A row without `event_id` gets `{Idempotency-Key}/{row}` as its event id, without a key its
-    `request_id`. A row of the role service that names no account is of its `user_id`. A large
-    batch is recorded in parts: after a 5xx or no answer send the same request again, with the same
+    `request_id`. A row of the role service that names no account is of its `user_id`. Accounts
+    are recorded in parts: after a 5xx or no answer send the same request again, with the same
     key or event ids; rows that were recorded answer `duplicate`. In a dry run `recorded` says what
     would be.
     """

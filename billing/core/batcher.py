@@ -4,14 +4,17 @@ No timer: an idle system answers a single call at once, a busy one pays one roun
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from contextlib import asynccontextmanager
 from typing import Final, Generic, TypeVar
 
 from billing.core.errors import Unavailable
 
 MAX_BATCH: Final = 200
 MAX_WAITING: Final = 10_000
+TURN_SECONDS: Final = 5
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -66,3 +69,46 @@ class Batcher(Generic[T, R]):
             return
         if not future.done():
             future.set_result(answer)
+
+
+class Lanes(Generic[K, T, R]):
+    """A batcher for each key, as long as something waits there: no key waits for another."""
+
+    def __init__(self, run: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
+        self._run = run
+        self._lanes: dict[K, Batcher[T, R]] = {}
+        self._waiting: Counter[K] = Counter()
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._lanes
+
+    async def do(self, key: K, item: T) -> R:
+        """The answer for `item`, as of `Batcher.do`."""
+        lane = self._lanes.get(key) or self._lanes.setdefault(key, Batcher(self._run))
+        self._waiting[key] += 1
+        try:
+            return await lane.do(item)
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key], self._lanes[key]
+
+
+class Turns:
+    """So many at once, the others in the order in which they came."""
+
+    def __init__(self, at_once: int) -> None:
+        self._slots = asyncio.Semaphore(at_once)
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Wait for a turn, and take it. Errors: Unavailable when it does not come in time."""
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            raise Unavailable("UNAVAILABLE", "too many requests wait for the database") from error
+        try:
+            yield
+        finally:
+            self._slots.release()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -18,12 +18,16 @@ _BATCH: Final = (
     "p_accounts => CAST(:accounts AS uuid[]), p_kinds => CAST(:kinds AS usage_kind[]),"
     " p_uses => CAST(:uses AS usage_input[])"
 )
-_RECORD: Final = Prepared(
-    text(
-        f"SELECT {_ANSWER} FROM usage_record_with_top_ups({_BATCH},"  # noqa: S608 (constants)
-        " p_all => CAST(:full AS boolean), p_new => CAST(:new AS boolean))"
+_HOW: Final = "p_all => CAST(:full AS boolean), p_new => CAST(:new AS boolean)"
+Wait = Literal["no", "soon", "until it is free"]
+_RECORD: Final[dict[Wait, Prepared]] = {
+    wait: Prepared(text(f"SELECT {_ANSWER} FROM {function}({_BATCH}, {_HOW})"))  # noqa: S608 (constants)
+    for wait, function in (
+        ("no", "usage_record_where_free"),
+        ("soon", "usage_record_soon"),
+        ("until it is free", "usage_record_with_top_ups"),
     )
-)
+}
 _RECORD_ON_HOLDS: Final = Prepared(
     text(f"SELECT {_ANSWER} FROM usage_record_on_holds({_BATCH})")  # noqa: S608 (constants)
 )
@@ -32,6 +36,24 @@ Owned = Sequence[tuple[int, Sequence[int]]]
 """Accounts, as the numbers of their ids and in that order, each with the places of its uses."""
 _TOP_UP: Final = "top_up"
 """The verdict of a row that stands for no use: the account with this id asked for credits."""
+LOCKED: Final = "locked"
+"""The verdict on a use whose account somebody else has locked: nothing was done."""
+
+
+class How(NamedTuple):
+    """Ways to record uses."""
+
+    full: bool = True
+    """False leaves the uses that were recorded out of the answers."""
+    new: bool = False
+    """Nobody looks for the records first; a unique violation when one is there."""
+    wait: Wait = "until it is free"
+    """How long for accounts that somebody else has locked. `no` leaves their uses alone, answered
+    `LOCKED`; `soon` all uses, with lock_not_available, when it takes longer than a moment.
+    """
+
+
+AS_A_RULE: Final = How()
 
 
 class Outcomes(NamedTuple):
@@ -132,17 +154,11 @@ async def record(
     uses: Sequence[Use],
     groups: Sequence[int],
     owned: Owned | None = None,
-    *,
-    full: bool,
-    new: bool = False,
+    how: How = AS_A_RULE,
 ) -> Outcomes:
-    """Record uses, of all accounts or of these; what became of each.
-
-    Without `full` those recorded are left out. With `new` nobody looks for the records first; a
-    unique violation when one is there.
-    """
+    """Record uses, of all accounts or of these; what became of each."""
     batch = Batch(uses, groups, by_account(uses) if owned is None else owned)
-    found = await _RECORD.all(connection, **batch.values, full=full, new=new)
+    found = await _RECORD[how.wait].all(connection, **batch.values, full=how.full, new=how.new)
     asking = [row["id"] for row in found if row["verdict"] == _TOP_UP]
     answers = _answers(batch, found[: len(found) - len(asking)])
     return Outcomes(answers, asking)
@@ -168,6 +184,8 @@ def _answers(batch: Batch, found: Iterable[Row]) -> dict[int, Recorded]:
 
 def _repeat(first: Recorded, *, same: bool) -> Recorded:
     """The answer for an event that the same batch had before."""
+    if first.verdict == LOCKED:
+        return first
     if not same:
         return Recorded("conflict", first.id)
     return _with_verdict(first, "duplicate") if first.verdict == "recorded" else first

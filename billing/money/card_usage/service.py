@@ -59,7 +59,7 @@ async def record(connection: AsyncConnection, use: Use) -> tuple[Recorded, Matte
     What the plan includes, or is free, needs no card. Errors: PAYMENT_CHARGE_NOT_OFFERED.
     """
     await connection.execute(text("SELECT set_config('app.charging', 'on', true)"))
-    done = (await sql_batch.record(connection, [use], [1], full=True)).answers[0]
+    done = (await sql_batch.record(connection, [use], [1])).answers[0]
     if done.verdict != "recorded" or done.method != BY_CARD:
         return done, None
     found = await records.get_record(connection, use.account_id, done.id)

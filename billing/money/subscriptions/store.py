@@ -39,9 +39,10 @@ _CURRENT = Prepared(
     .order_by(subscriptions.c.status.in_(OPEN_STATUSES).desc(), subscriptions.c.created_at.desc())
     .limit(1)
 )
-_GIVEN_BACK_UNTIL = Prepared(
+_GIVEN_BACK_AFTER = Prepared(
     select(func.max(subscriptions.c.ended_at).label("at")).where(
         subscriptions.c.account_id == given("account_id"),
+        subscriptions.c.ended_at > given("at"),
         exists().where(
             invoices.c.subscription_id == subscriptions.c.id,
             credit_notes.c.invoice_id == invoices.c.id,
@@ -105,10 +106,14 @@ async def find_current(connection: AsyncConnection, account_id: UUID) -> Subscri
     return show(row) if row else None
 
 
-async def given_back_until(connection: AsyncConnection, account_id: UUID) -> datetime | None:
-    """The end of the last subscription that ended with time given back; None where none did."""
-    row = await _GIVEN_BACK_UNTIL.first(connection, account_id=account_id)
-    return row["at"] if row else None
+async def given_back_after(
+    connection: AsyncConnection, account_id: UUID, at: datetime
+) -> datetime | None:
+    """The end of the last subscription that ended with time given back, if that was after `at`."""
+    ended: datetime | None = await _GIVEN_BACK_AFTER.scalar(
+        connection, account_id=account_id, at=at
+    )
+    return ended
 
 
 def listing(

@@ -1,6 +1,6 @@
 """SIGKILL of Postgres while usage pours in: what was acknowledged is there once, and the rest too.
 
-The first kill comes in the middle of a batch for certain: its statement holds some accounts and
+The first kill comes in the middle of a batch for certain: some of its accounts are recorded, and it
 waits for one that somebody else holds. The others come wherever they come.
 """
 
@@ -83,7 +83,7 @@ async def flows_on(told: Told) -> None:
 
 
 async def killed_in_a_batch(doomed: Actors, customers: list[Customer]) -> None:
-    """Batches wait, inside their statement, for the last account in the order of locks."""
+    """Batches have recorded all but one account, and wait for that."""
     async with held(doomed, max(customers, key=lambda one: one.uuid)):
         await wait_for(lambda: doomed.sql(WAITING), "batches wait in the middle")
         await doomed.control.kill("postgres")

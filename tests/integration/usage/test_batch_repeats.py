@@ -73,13 +73,13 @@ async def test_a_batch_that_broke_in_the_middle_is_repeated_without_a_second_use
     write, others = recorder._once, asyncio.Semaphore(0)
 
     async def lost_for_one(
-        uses: Any, groups: Any, owned: Any, *, full: bool, new: bool
+        uses: Any, groups: Any, owned: Any, how: sql_batch.How
     ) -> dict[int, Recorded]:
         if owned[0][0] == broken.id.int:
             for _ in range(2):
                 await others.acquire()
             raise DBAPIError("the record", None, OperationalError("the connection is lost"))
-        done: dict[int, Recorded] = await write(uses, groups, owned, full=full, new=new)
+        done: dict[int, Recorded] = await write(uses, groups, owned, how)
         others.release()
         return done
 
@@ -89,7 +89,7 @@ async def test_a_batch_that_broke_in_the_middle_is_repeated_without_a_second_use
     async def post() -> Any:
         return await api.client.post(f"{V1}/usage/batch", json={"events": rows}, headers=headers)
 
-    monkeypatch.setattr(recording, "ACCOUNTS_AT_ONCE", 1)
+    monkeypatch.setattr(recorder, "_size", lambda: recording.ALONE)
     with monkeypatch.context() as broke:
         broke.setattr(recorder, "_once", lost_for_one)
         assert (await post()).status_code == 503
@@ -109,9 +109,9 @@ async def test_who_met_a_repeat_looks_for_the_next_ones_before_it_writes(
     recorder = shop.api.app.state.services.usage_batcher
     write = recorder._once
 
-    async def noted(*given: Any, full: bool, new: bool) -> Any:
-        sent.append("writes" if new else "looks")
-        return await write(*given, full=full, new=new)
+    async def noted(*given: Any) -> Any:
+        sent.append("writes" if given[-1].new else "looks")
+        return await write(*given)
 
     monkeypatch.setattr(recorder, "_once", noted)
     monkeypatch.setattr(recorder, "_looks", 0)
@@ -130,10 +130,10 @@ async def test_who_looks_for_an_event_waits_for_whoever_is_writing_it(new_shop: 
 
     async def look() -> str:
         async with shop.api.database.tenant(shop.id) as connection:
-            return (await sql_batch.record(connection, [use], [1], full=True)).answers[0].verdict
+            return (await sql_batch.record(connection, [use], [1])).answers[0].verdict
 
     async with shop.api.database.tenant(shop.id) as connection:
-        await sql_batch.record(connection, [use], [1], full=True, new=True)
+        await sql_batch.record(connection, [use], [1], how=sql_batch.How(new=True))
         looking = asyncio.create_task(look())
         done, _ = await asyncio.wait([looking], timeout=0.5)
         assert not done, "it did not wait for the lock"

@@ -245,9 +245,9 @@ async def test_uses_without_an_event_are_there_once_when_an_answer_is_lost(
     sizes: list[int] = []
 
     async def committed_unheard(
-        uses: Any, groups: Any, owned: Any, *, full: bool
+        uses: Any, groups: Any, owned: Any, wait: Any, *, full: bool
     ) -> dict[int, Recorded]:
-        done = await write(uses, groups, owned, full=full)
+        done = await write(uses, groups, owned, wait, full=full)
         sizes.append(len(uses))
         if len(uses) > 1:
             raise DBAPIError("the record", None, OperationalError("the connection is lost"))

@@ -42,9 +42,7 @@ async def test_many_debits_in_one_statement_are_those_of_one_after_another(
             await shop.grant(amount, paid=paid)
     async with together.api.database.tenant(together.id) as connection:
         uses = [Use(together.id, kind(method), cost) for cost in COSTS]
-        done = (
-            await sql_batch.record(connection, uses, range(1, len(uses) + 1), full=True)
-        ).answers
+        done = (await sql_batch.record(connection, uses, range(1, len(uses) + 1))).answers
     assert [one.verdict for one in done.values()] == ["recorded"] * len(COSTS)
     for cost in COSTS:
         await apart.record(cost, billing_method=method)

@@ -193,7 +193,7 @@ async def test_without_a_default_plan_nothing_is_given(new_shop: NewShop) -> Non
     async with shop.api.database.operator() as connection:
         for default, given in ((None, False), ("free", True)):
             await catalog.put_default(connection, default)
-            done = await calls.record(connection, [Use(shop.id, kind, "1")], [1], full=True)
+            done = await calls.record(connection, [Use(shop.id, kind, "1")], [1])
             assert done.answers[0].verdict == ("recorded" if given else "NO_ENTITLEMENT")
             told = await entitlements.of_account(connection, shop.id)
             assert (told.access, told.reason) == (

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
@@ -104,3 +104,28 @@ async def test_only_operators_bring_uses_from_before_the_account(
     assert allowed or "before the account" in row["detail"]
     for since in (timedelta(minutes=1), timedelta(minutes=4)):  # clocks differ by that much
         assert code_of(await record(shop, role, datetime.now(UTC) - since)) == (201, None)
+
+
+async def test_the_times_of_a_batch_are_looked_at_in_one_transaction(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    rows = [
+        CHAT | {"usage_amount": "1", "occurred_at": (NOW - timedelta(minutes=since)).isoformat(),
+                "event_id": str(uuid4())}
+        for since in (1, 10, 20)
+    ]  # fmt: skip
+    database, begun = shop.api.database, 0
+    tenant = database.tenant
+
+    def counted(*accounts: UUID) -> Any:
+        nonlocal begun
+        begun += 1
+        return tenant(*accounts)
+
+    monkeypatch.setattr(database, "tenant", counted)
+    answer = await shop.post("/usage/batch", {"events": rows}, "member")
+    assert [row.get("code") for row in answer.json()["results"]] == [
+        None, "EVENT_TOO_OLD", "EVENT_TOO_OLD",
+    ]  # fmt: skip
+    assert begun == 1

@@ -1,0 +1,155 @@
+"""Nobody waits for an account that is not his, and single uses have room beside batches."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+
+from api import usage_batcher as recording
+from api.usage_batcher import UsageBatcher
+from billing.core.batcher import Turns
+from billing.core.database import open_database
+from billing.core.errors import Unavailable
+from billing.metering.usage.schemas import Kind, Use
+from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.waiting import wait_for
+
+USE = {"product_id": "gpt-4", "usage_amount": "1000"}
+KIND = Kind("gpt-4", None, None, None, None, None, defer=False)
+SOON = 2.0
+"""Much less than a statement may wait for a lock."""
+
+
+@asynccontextmanager
+async def locked(shop: Shop) -> AsyncIterator[None]:
+    """Meanwhile somebody else has the account."""
+    async with shop.api.database.tenant(shop.id) as connection:
+        await connection.execute(
+            text("SELECT 1 FROM credit_balances WHERE account_id = :id FOR UPDATE"),
+            {"id": shop.id},
+        )
+        yield
+
+
+async def batch(rows: list[dict[str, Any]], shop: Shop) -> Any:
+    service = shop.api.token("*", ["service"])
+    answer = await shop.api.client.post(f"{V1}/usage/batch", json={"events": rows}, headers=service)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_single_uses_do_not_wait_for_somebody_else_s_account(new_shop: NewShop) -> None:
+    slow, *others = [await new_shop("10") for _ in range(4)]
+    async with locked(slow):
+        waiting = [asyncio.create_task(slow.record()) for _ in range(3)]
+        async with asyncio.timeout(SOON):
+            await asyncio.gather(*(shop.record() for shop in others for _ in range(3)))
+            await asyncio.gather(*(shop.record() for shop in others))
+        assert not any(task.done() for task in waiting)
+    assert [(await task)["billing_status"] for task in waiting] == ["completed"] * 3
+    assert [await shop.balance() for shop in (slow, *others)] == [4, 2, 2, 2]
+
+
+async def test_rows_of_a_batch_do_not_wait_for_somebody_else_s_account(new_shop: NewShop) -> None:
+    slow, *others = [await new_shop("10") for _ in range(4)]
+    rows = [USE | {"account_id": shop.account["id"]} for shop in (slow, *others) for _ in range(2)]
+    rows[1] |= {"event_id": "twice"}
+    rows.insert(2, rows[1])
+    rows.insert(3, rows[1] | {"usage_amount": "2"})
+
+    async def paid() -> list[Decimal]:
+        return [await shop.balance() for shop in others]
+
+    async with locked(slow):
+        waiting = asyncio.create_task(batch(rows, slow))
+        await wait_for(paid, "the other accounts' rows are paid", [6, 6, 6].__eq__, patience=SOON)
+        assert not waiting.done()
+    done = await waiting
+    assert (done["recorded"], done["duplicate"], done["rejected"]) == (8, 1, 1)
+    assert done["results"][2]["status"] == "duplicate"
+    assert done["results"][3]["code"] == "IDEMPOTENCY_KEY_REUSED"
+    assert await slow.balance() == 6
+    entries = await slow.get("/billing/credits/transactions", kind="debit")
+    assert [entry["amount"] for entry in entries["data"]] == ["-4.00"], "paid by one entry"
+
+
+async def test_batches_are_short_while_single_uses_are_about(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shops = [await new_shop("1000") for _ in range(12)]
+    recorder = UsageBatcher(shops[0].api.database)
+    uses = [Use(shop.id, KIND, "1000") for shop in shops for _ in range(10)]
+    once, sizes = recorder._once, list[int]()
+
+    async def noted(uses: Any, groups: Any, owned: Any, how: Any) -> Any:
+        rows = sum(len(places) for _, places in owned)
+        sizes.append(-rows if how.full else rows)
+        return await once(uses, groups, owned, how)
+
+    monkeypatch.setattr(recorder, "_once", noted)
+    assert await recorder.many(uses) == {}
+    assert sizes == [120], "nobody is about"
+    sizes.clear()
+    await recorder.one(uses[0])
+    single = [recorder.one(use) for use in uses[:3]]
+    assert (await asyncio.gather(recorder.many(uses), *single))[0] == {}
+    parts = [size for size in sizes if size > 0]
+    assert sum(parts) >= 120
+    assert max(parts) == recording.SHORT.rows
+    assert sizes.index(-3) < len(sizes) - 1, "the single uses came before the batch's end"
+    assert [await shop.balance() for shop in shops[1:]] == [960] * 11
+
+
+async def test_two_processes_record_an_event_that_both_are_sent_once(new_shop: NewShop) -> None:
+    dice = random.Random(3)
+    shops = [await new_shop("1000") for _ in range(8)]
+    database = shops[0].api.database
+    twin = open_database(shops[0].api.app.state.services.settings)
+    uses = [Use(dice.choice(shops).id, KIND, "1000", f"evt-{uuid4()}") for _ in range(200)]
+
+    async def sent(recorder: UsageBatcher) -> list[str]:
+        mine = dice.sample(uses, len(uses))
+        singles, rest = mine[:80], mine[80:]
+        many, one = await asyncio.gather(
+            recorder.many(rest), asyncio.gather(*(recorder.one(use) for use in singles))
+        )
+        told = [many[place].verdict if place in many else "recorded" for place in range(120)]
+        return [*told, *(answer.verdict for answer in one)]
+
+    before = await deadlocks(shops[0])
+    told = Counter[str]()
+    for answers in await asyncio.gather(*(sent(UsageBatcher(one)) for one in (database, twin))):
+        told.update(answers)
+    await twin.close()
+    assert told == {"recorded": 200, "duplicate": 200}
+    assert await deadlocks(shops[0]) == before
+    found = [await shop.rows("SELECT count(*) FROM billing_records WHERE account_id = :id")
+             for shop in shops]  # fmt: skip
+    assert sum(rows[0][0] for rows in found) == 200
+    assert sum([await shop.balance() for shop in shops]) == 8 * 1000 - 200 * 2
+
+
+async def deadlocks(shop: Shop) -> Any:
+    query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    return await shop.rows(query)
+
+
+async def test_a_batch_whose_turn_does_not_come_is_told_so(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await new_shop("10")
+    recorder = UsageBatcher(shop.api.database)
+    monkeypatch.setattr("billing.core.batcher.TURN_SECONDS", 0.05)
+    async with recorder._turns[recording.LONG].one():
+        assert await recorder.many([Use(shop.id, KIND, "1000")]) == {}, "there are others"
+    recorder._turns[recording.LONG] = Turns(1)
+    async with recorder._turns[recording.LONG].one():
+        with pytest.raises(Unavailable):
+            await recorder.many([Use(shop.id, KIND, "1000")])

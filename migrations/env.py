@@ -43,9 +43,20 @@ def run(settings: Settings) -> None:
         prepare(alone, _steps())
         with engine.begin() as connection:
             prepare_schema(connection, settings)
-            context.configure(connection=connection, target_metadata=metadata)
+            _configure(connection)
             context.run_migrations()
     engine.dispose()
+
+
+def _configure(connection: Connection) -> None:
+    """Partitions are parts of a table that is described, and nothing by themselves."""
+    query = "SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r'"
+    partitions = set(connection.scalars(text(query)))
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        include_name=lambda name, kind, _: kind != "table" or name not in partitions,
+    )
 
 
 def _wait_for_turn(connection: Connection) -> None:

@@ -56,6 +56,6 @@ def _until_done(connection: Connection, statement: str) -> None:
 
 def _drop_invalid(connection: Connection, statement: str) -> None:
     """An index whose making was killed is in the way, and of no use."""
-    if found := _INDEX.search(statement):
-        if connection.scalar(_IS_INVALID, {"name": found[1]}):
-            connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {found[1]}")
+    found = _INDEX.search(statement)
+    if found and connection.scalar(_IS_INVALID, {"name": found[1]}):
+        connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {found[1]}")

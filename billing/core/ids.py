@@ -85,7 +85,7 @@ def of_event(digest: str, at: datetime) -> str:
 
 @lru_cache
 def _month_digits(year: int, month: int) -> str:
-    """The first 32 bits of a UUIDv7 of the month's first two minutes; 16 more bits of time follow."""
+    """32 bits of the time in a UUIDv7 of the month's first minutes; 16 more bits of it follow."""
     began = int(datetime(year, month, 1, tzinfo=UTC).timestamp() * 1000)
     return f"{(began >> 16) + 1:08x}"
 

@@ -383,7 +383,7 @@ async def existing(connection: AsyncConnection, record_ids: Collection[UUID]) ->
 def _found_by(record_id: UUID) -> tuple[ColumnElement[bool], ...]:
     """A record by its id, in the one or two months that may have it."""
     record = billing_records.c
-    months = (func.usage_month_of(record_id, False), rules.FIRST_MONTH)  # noqa: FBT003 (SQL)
+    months = (func.usage_month_of(record_id, False), rules.FIRST_MONTH)
     return record.id == record_id, record.month.in_(months)
 
 

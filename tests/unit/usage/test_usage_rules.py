@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 from uuid import RFC_4122, UUID
 
@@ -28,17 +29,17 @@ def test_an_event_keeps_its_id_all_month_and_other_accounts_have_another() -> No
     assert rules.record_id(ANN, None, last) != rules.record_id(ANN, None, last)
 
 
-def test_ids_are_in_the_order_of_the_months_in_which_their_records_came() -> None:
+def test_someare_in_the_order_of_the_months_in_which_their_records_came() -> None:
     firsts = [datetime(year, month, 1, tzinfo=UTC) for year in (2026, 2027) for month in (1, 7, 12)]
     by_month = [[rules.record_id(ANN, str(n), at) for n in range(200)] for at in firsts]
-    assert sum(map(sorted, by_month), []) == sorted(sum(by_month, []))
+    assert [one for some in by_month for one in sorted(some)] == sorted(chain(*by_month))
     for at, records in zip(firsts, by_month, strict=True):
         for one in records:
             assert timedelta(0) <= ids.born_at(one) - at < timedelta(seconds=132)
             assert (one.version, one.variant) == (7, RFC_4122)
 
 
-def test_a_batch_keeps_accounts_together_and_ids_apart() -> None:
+def test_a_batch_keeps_accounts_together_and_someapart() -> None:
     uses = [
         Use(ANN, KIND, "1", "a"), Use(BOB, KIND, "2", "a"), Use(ANN, KIND, "1", "a"),
         Use(ANN, KIND._replace(model='say "\\'), "3"),

@@ -23,7 +23,7 @@ from billing.insight.rounds.rules import AT_LEAST
 from billing.matters import sweeps
 from billing.matters.kinds import REST
 from billing.matters.schemas import Matter
-from billing.metering.usage import counter_rebuild
+from billing.metering.usage import counter_rebuild, months
 from billing.money.payments import event_owners
 from billing.money.purchases import store as purchases
 from billing.money.subscriptions import thresholds
@@ -131,7 +131,7 @@ class SweeperActivities:
         return {"open": passed.seen, "started": passed.found, "failed": passed.failed}
 
     async def _housekeeping(self, limit: int) -> Counts:
-        """Old idempotency keys go [P10]; old purchases are archived [E14]."""
+        """Old idempotency keys go [P10]; old purchases are archived [E14]; months are made ahead."""
         now, keys, batch = real_now(), 0, idempotency.PURGE_BATCH
         while batch == idempotency.PURGE_BATCH:
             async with self.database.operator() as connection:
@@ -140,7 +140,8 @@ class SweeperActivities:
         archived = await self._archived(now)
         async with self.database.operator() as connection:
             await rates.purge(connection, RATES_KEPT)
-        return {"keys_purged": keys, "purchases_archived": archived}
+            made = await months.make(connection)
+        return {"keys_purged": keys, "purchases_archived": archived, "months_made": made}
 
     async def _archived(self, now: datetime) -> int:
         total, batch = 0, purchases.ARCHIVE_BATCH

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.auth import MEMBER
 from api.dependencies import AccountCall, Call
 from api.problem_codes import not_found
+from billing.core import clock
 from billing.core.errors import NotAllowed
 from billing.ledger.credits import store as holds
 from billing.metering.usage import logs
@@ -34,7 +35,8 @@ def event_key(account_id: UUID, event_id: str, call: Call) -> str:
     The events of a member are its own: it takes no other's use by guessing the id.
     """
     only, account = only_user(call), account_id.hex
-    return record_key(account if only is None else f"{account}|{only}\0", event_id)
+    name = account if only is None else f"{account}|{only}\0"
+    return record_key(name, event_id, clock.real_now())
 
 
 async def others_holds(uses: Iterable[Use], call: Call) -> set[UUID]:

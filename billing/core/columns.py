@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     ForeignKeyConstraint,
@@ -101,6 +102,11 @@ def total(name: str, **options: Any) -> Column[Any]:
 def instant(name: str, **options: Any) -> Column[Any]:
     """A moment in time."""
     return column(name, DateTime(timezone=True), **options)
+
+
+def day(name: str, **options: Any) -> Column[Any]:
+    """A day of the calendar."""
+    return column(name, Date, **options)
 
 
 def json(name: str, **options: Any) -> Column[Any]:

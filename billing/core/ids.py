@@ -5,6 +5,7 @@ The alphabet keeps the order of the numbers, so text ids sort by time of birth l
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -71,6 +72,22 @@ def born_at(value: UUID) -> datetime:
 def first_of(instant: datetime) -> UUID:
     """The least UUIDv7 of the millisecond: what was made since then is not below it."""
     return UUID(int=int(instant.timestamp() * 1000) << 80)
+
+
+def of_event(digest: str, at: datetime) -> str:
+    """An id made of an event's digest, as hexadecimal digits: a UUIDv7 of the first minutes of the
+    month of `at`. The same event has the same one all month, and months are in order.
+    """
+    utc = at.astimezone(UTC)
+    digits = _month_digits(utc.year, utc.month)
+    return f"{digits}{digest[:4]}7{digest[4:7]}8{digest[7:22]}"
+
+
+@lru_cache
+def _month_digits(year: int, month: int) -> str:
+    """32 bits of the time in a UUIDv7 of the month's first minutes; 16 more bits of it follow."""
+    began = int(datetime(year, month, 1, tzinfo=UTC).timestamp() * 1000)
+    return f"{(began >> 16) + 1:08x}"
 
 
 def encode(prefix: str, value: UUID) -> str:

@@ -115,14 +115,8 @@ _NAMES = """
 """
 
 
-# Records below zero take uses back, and entries of the ledger give credits back.
+# Entries of the ledger give credits back.
 _SIGNS = (
-    (
-        "billing_records",
-        "amount_positive",
-        "amount_signed",
-        "kind <> 'usage' OR (usage_amount > 0) = (voids IS NULL) AND usage_amount <> 0",
-    ),
     (
         "credit_transactions",
         "kind_and_sign",
@@ -162,6 +156,7 @@ def upgrade() -> None:
         if path.exists():
             op.get_bind().connection.cursor().execute(path.read_text())
         if name == "tables.sql":
+            _partition()
             op.execute(_SLICES)
             op.execute(_CAPTURES)
         if name == "functions.sql":
@@ -177,6 +172,14 @@ def upgrade() -> None:
     _add_signs()
     op.execute(_NAMES)
     _fill_the_catalog()
+
+
+def _partition() -> None:
+    """What migrations/prepare.py has done already where there is much, and the instant rest."""
+    folder = Path(__file__).with_name(f"{revision}_large")
+    text = (folder / "prepare.sql").read_text().replace(" CONCURRENTLY", "")
+    cursor = op.get_bind().connection.cursor()
+    cursor.execute(text + (folder / "partition.sql").read_text())
 
 
 def _add_pages() -> None:
@@ -333,25 +336,16 @@ def _hold_references_to_one_account() -> None:
 
 
 def _let_uses_be_taken_back() -> None:
-    """Records below zero, and entries of the ledger that give back; rows of before fit both."""
+    """Entries of the ledger that give back; rows of before fit."""
     for table, old, new, rule in _SIGNS:
         op.execute(
             f"ALTER TABLE {table} DROP CONSTRAINT ck_{table}_{old},"
             f" ADD CONSTRAINT ck_{table}_{new} CHECK ({rule}) NOT VALID"
         )
-    op.execute(
-        "CREATE UNIQUE INDEX uq_billing_records_voids ON billing_records (voids)"
-        " WHERE voids IS NOT NULL"
-    )
-    op.execute(
-        "CREATE INDEX ix_billing_records_entry ON billing_records USING brin (transaction_id)"
-        " WITH (autosummarize = on, pages_per_range = 16)"
-    )
 
 
 def _add_columns() -> None:
     """New columns of tables that the release before has."""
-    op.add_column("billing_records", Column("voids", sa.Uuid))
     op.add_column("plans", Column("unpaid_days", Integer, nullable=False, server_default="60"))
     op.create_check_constraint("unpaid_days_positive", "plans", "unpaid_days > 0")
     op.add_column("subscriptions", Column("unpaid_at", DateTime(timezone=True)))

@@ -68,6 +68,7 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
         _young(figures, "undecided payments", "undecided", IN_DOUBT),
         _declines(figures),
         _audited(figures),
+        _none(figures, "missing months", "months"),
         _told(figures, "approvals"),
         _told(figures, "unpaid uses", "unpaid_uses"),
         _told(figures, "outbox"),

@@ -41,6 +41,11 @@ _WAITING: Final = {
     " WHERE status = 'open'",
     "dunning_paused": "SELECT '', opened_at, public_id('dun', id) FROM dunning_cases"
     " WHERE status = 'paused'",
+    # Uses that come in a month without a partition would be refused.
+    "months": "SELECT '', clock_timestamp(), to_char(m, 'YYYY-MM') FROM generate_series("
+    "  date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC'),"
+    "  clock_timestamp() AT TIME ZONE 'UTC' + interval '2 months', interval '1 month') AS m"
+    " WHERE NOT EXISTS (SELECT FROM usage_months WHERE month = m::date)",
     "unpaid_uses": "SELECT '', overdue_at - interval '7 days', public_id('bill', record_id)"
     " FROM unpaid_uses",
 }

@@ -26,7 +26,7 @@ _CLAIM_FAST: Final = text(
 _RESERVED: Final = text("SELECT quota_reserved(:account_id, :meter, :at, '{}')")
 _IS_CLAIMED: Final = text(
     "SELECT EXISTS (SELECT 1 FROM quota_claims WHERE id = :id AND status <> 'expired')"
-    " OR EXISTS (SELECT 1 FROM billing_records WHERE id = :id)"
+    " OR usage_is_known(:id)"
 )
 # What the windows of an instant have used, whether or not anybody has moved them on since.
 _STANDING: Final = text(

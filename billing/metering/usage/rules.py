@@ -6,6 +6,7 @@ Nothing here reads rows.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from decimal import Decimal, localcontext
 from typing import Any, Final
 from uuid import UUID
@@ -19,6 +20,8 @@ from billing.core.money import ZERO, exponent, round_minor
 from billing.metering.usage.schemas import Counter
 
 BILLING_ID: Final = ids.BILLING_RECORD
+FIRST_MONTH: Final = date(1970, 1, 1)
+"""The month of records of before there were months."""
 MAX_ROWS: Final = 1_000
 AMOUNT: Final = r"^(?=[0-9.]*[1-9])[0-9]{1,15}(\.[0-9]{1,12})?(?![\s\S])"
 """A quantity: a decimal in a string, above 0, below 10^15, at most twelve decimals."""
@@ -33,19 +36,20 @@ def too_large(meter: str, most: Decimal) -> str:
     return f"one use of {meter} is at most {most.normalize():f} units"
 
 
-def record_id(account_id: UUID, event_id: str | None) -> UUID:
-    """The id of the record of an event: the same for the same account and event, else a new one.
+def record_id(account_id: UUID, event_id: str | None, at: datetime) -> UUID:
+    """The id of the record of an event that comes at this real time, else a new one.
 
-    It is the wall against counting an event twice, in one index.
+    For the same account and event it is the same all month, and so it is the wall against counting
+    an event twice, in one index; records of the months before are looked for (usage_repeats).
     """
-    return UUID(hex=record_key(account_id.hex, event_id))
+    return UUID(hex=record_key(account_id.hex, event_id, at))
 
 
-def record_key(account: str, event_id: str | None) -> str:
+def record_key(account: str, event_id: str | None, at: datetime) -> str:
     """As `record_id`, for an account's hexadecimal digits and as such: batches make thousands."""
     if event_id is None:
         return ids.new_hex()
-    return hashlib.sha256(f"{account}/{event_id}".encode()).hexdigest()[:32]
+    return ids.of_event(hashlib.sha256(f"{account}/{event_id}".encode()).hexdigest(), at)
 
 
 def status_facts(record: UUID, method: str, status: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.arrays import field, plain, record_texts
+from billing.core.clock import real_now
 from billing.core.prepared import Prepared, Row
 from billing.metering.usage import rules
 from billing.metering.usage.schemas import Kind, Recorded, Use
@@ -83,6 +84,7 @@ class Batch:
         accounts: list[str] = []
         found: list[str] = []
         first: dict[str, int] = {}
+        now = real_now()
         last: Kind | None = None
         kind = 0
         for number, places in owned:
@@ -94,7 +96,8 @@ class Batch:
                     last = use.kind
                     kind = self._kinds.get(last) or self._new_kind(last)
                 self.hashes[place] = self._hash(kind, use)
-                self.ids[place] = key = use.record_id or rules.record_key(account, use.event_id)
+                key = use.record_id or rules.record_key(account, use.event_id, now)
+                self.ids[place] = key
                 before = first.setdefault(key, place)
                 if before != place:
                     self.repeats[place] = before

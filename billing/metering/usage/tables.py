@@ -94,8 +94,8 @@ unpaid_retries = c.table(
 # locked the account write here.
 billing_records = c.table(
     "billing_records",
-    # Of a record with an event id: made from account and event id, so that this key is the wall
-    # against counting twice. Else a UUIDv7.
+    # Of a record with an event id: made from month, account and event id, so that this key is the
+    # wall against counting twice. Else a UUIDv7.
     c.row_id(),
     c.uuid("account_id"),
     c.text("event_id", nullable=True),
@@ -136,6 +136,9 @@ billing_records = c.table(
     c.uuid("voids", nullable=True),
     # When it came in real time; null: the release before wrote it. By it is known who moved.
     c.instant("written_at", nullable=True, server_default=func.transaction_timestamp()),
+    # When it came in real time: the partition in which it is. The first one, which the default
+    # names, has all of before, and what the release before writes.
+    c.day("month", primary_key=True, server_default="1970-01-01"),
     c.check(
         "kind <> 'usage' OR (usage_amount > 0) = (voids IS NULL) AND usage_amount <> 0",
         name="amount_signed",
@@ -145,6 +148,12 @@ billing_records = c.table(
         name="status_known",
     ),
     c.check("kind IN ('usage', 'true_up')", name="kind_known"),
+    # A use is taken back once: by a record with the id of usage_void_id, in the use's month.
+    c.check(
+        "voids IS NULL OR id = (left(voids::text, 13) || '-7' || left(md5(voids::text), 3) || '-8'"
+        " || right(md5(voids::text), 15))::uuid",
+        name="voided_once",
+    ),
     # Without the id: its random order would cost more than sorting the few uses of one instant.
     c.index("ix_billing_records_account", "account_id", "occurred_at"),
     c.index(
@@ -161,8 +170,6 @@ billing_records = c.table(
         "id",
         where="billing_status <> 'completed'",
     ),
-    # A use is taken back once.
-    c.index("uq_billing_records_voids", "voids", unique=True, where="voids IS NOT NULL"),
     # By the ledger's entry: entries and records grow together, so a summary of pages is enough, and
     # costs a record nothing.
     c.index(
@@ -177,6 +184,16 @@ billing_records = c.table(
         postgresql_using="brin",
         postgresql_with={"autosummarize": "on", "pages_per_range": 16},
     ),
+    postgresql_partition_by="RANGE (month)",
+)
+
+# The partitions of billing_records, made ahead by usage_make_months.
+usage_months = c.table(
+    "usage_months",
+    c.day("month", primary_key=True),
+    # Nothing comes for it any more: in real time, and of the first one when no program of the
+    # release before is about.
+    c.instant("ends_at"),
 )
 
 usage_counters = c.table(

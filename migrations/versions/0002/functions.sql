@@ -8,6 +8,8 @@ CREATE TYPE quota_timed_use AS (
     id uuid, user_id text, organization_id text, meter text, amount numeric, at timestamptz,
     period_start timestamptz);
 
+CREATE TYPE usage_repeat AS (asked uuid, id uuid);
+
 CREATE OR REPLACE FUNCTION credit_cost(p_operation text) RETURNS numeric
 LANGUAGE sql STABLE
 SET enable_seqscan = off
@@ -836,7 +838,7 @@ BEGIN
     as_of := greatest(as_of, (
         SELECT max(window_start) FROM billing_quotas WHERE account_id = p_account_id));
     allowed := EXISTS (SELECT 1 FROM quota_claims WHERE id = p_claim.id AND status <> 'expired')
-        OR EXISTS (SELECT 1 FROM billing_records WHERE id = p_claim.id);
+        OR usage_is_known(p_claim.id);
     IF NOT allowed THEN
         allowed := quota_allows(p_account_id, p_claim, period.lim, period.start_at, as_of);
         IF allowed THEN
@@ -1056,7 +1058,9 @@ BEGIN
     -- Claims whose use is recorded: without a quota nobody closed them.
     UPDATE quota_claims AS c SET status = 'settled'
     WHERE account_id = p_account_id AND status = 'open'
-        AND EXISTS (SELECT 1 FROM billing_records WHERE id = c.id);
+        AND EXISTS (
+            SELECT 1 FROM billing_records WHERE id = c.id
+                AND month IN (usage_month_of(c.id, false), DATE '1970-01-01'));
     counted := quota_counted(p_account_id, p_quota, begins);
     UPDATE billing_quotas SET plain_until = NULL
     WHERE account_id = p_account_id AND meter = p_quota.meter AND plain_until IS NOT NULL;
@@ -1256,6 +1260,82 @@ LANGUAGE sql STABLE AS $$
     JOIN unnest(p_kinds) AS k ON k.kind = u.kind
 $$;
 
+CREATE OR REPLACE FUNCTION usage_as_claimed(p_uses usage_input[]) RETURNS usage_input[]
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    claimed record;
+BEGIN
+    FOR claimed IN
+        SELECT u.at, k.id
+        FROM unnest(usage_claimed_ids(ARRAY(
+            SELECT u.id FROM unnest(p_uses) AS u WHERE u.event_id IS NOT NULL))) AS k
+        JOIN (
+            SELECT u.id, u.ordinality AS at FROM unnest(p_uses) WITH ORDINALITY AS u) AS u
+            ON u.id = k.asked
+    LOOP
+        p_uses[claimed.at].id := claimed.id;
+    END LOOP;
+    RETURN p_uses;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_bill_line(
+    p_account_id uuid, p_line usage_line, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    at_once CONSTANT integer := 5000; -- one transaction holds the account's lock meanwhile
+    bundle record;
+BEGIN
+    FOR bundle IN
+        SELECT part::integer AS part, array_agg(id) AS records FROM (
+            SELECT id, (row_number() OVER (ORDER BY occurred_at) - 1) / at_once AS part
+            FROM billing_records
+            WHERE account_id = p_account_id
+                -- A use may be reported a little ahead of its time; clocks differ a little.
+                AND occurred_at >= p_line.start_at - interval '5 minutes'
+                AND occurred_at < p_line.end_at + interval '5 minutes'
+                AND period_start = p_line.start_at AND meter = p_line.meter
+                AND currency = p_line.currency
+                AND billing_method = 'subscription_included' AND billing_status = 'pending'
+                -- What an early invoice bills may still be listed when the cycle closes.
+                AND id NOT IN (
+                    SELECT unnest(records) FROM usage_settlements
+                    WHERE account_id = p_account_id)) AS r
+        GROUP BY 1 ORDER BY 1
+    LOOP
+        IF bundle.part = 0 THEN
+            PERFORM usage_complete(p_account_id, bundle.records, p_line.invoice, p_at);
+        ELSE
+            INSERT INTO usage_settlements (
+                account_id, invoice, meter, start_at, part, records, began_at)
+            VALUES (p_account_id, p_line.invoice, p_line.meter, p_line.start_at, bundle.part,
+                bundle.records, p_at);
+        END IF;
+    END LOOP;
+
+    INSERT INTO billing_records (
+        id, account_id, request_hash, meter, usage_amount, included_units, charged_units,
+        unit_price, total_amount, currency, billing_method, billing_status, is_free_tier, is_late,
+        detail, period_start, day_at, occurred_at, created_at, updated_at, kind,
+        month)
+    SELECT
+        n.id, p_account_id, 0, p_line.meter, 0, 0, 0, 0, p_line.true_up, p_line.currency,
+        'subscription_included', 'completed', false, false,
+        jsonb_build_object('invoice_id', p_line.invoice), p_line.start_at,
+        date_trunc('day', p_at, p_line.zone), p_at, p_at, p_at, 'true_up',
+        usage_month_of(n.id, false)
+    FROM (SELECT uuidv7() AS id OFFSET 0) AS n
+    WHERE p_line.true_up <> 0;
+
+    IF bundle.part > 0 THEN
+        PERFORM account_watch(p_account_id, p_at, p_at);
+    END IF;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_boundary(
     p_anchor timestamp, p_zone text, p_unit text, p_count integer, p_at timestamptz)
 RETURNS timestamptz
@@ -1383,6 +1463,33 @@ AS $$
         WHERE k.unit_price > 0
         GROUP BY u.account, u.share, k.method) AS d
     JOIN unnest(p_accounts) AS a ON a.place = d.account
+$$;
+
+CREATE OR REPLACE FUNCTION usage_claimed_ids(p_ids uuid[]) RETURNS usage_repeat[]
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM usage_months
+        WHERE ends_at > now() - interval '1 day' AND ends_at <= now() + interval '1 hour'
+            OR month = DATE '1970-01-01' AND ends_at > now())
+    THEN
+        RETURN '{}';
+    END IF;
+    RETURN ARRAY(
+        SELECT ROW(i.id, c.id)::usage_repeat
+        FROM unnest(p_ids) AS i(id)
+        CROSS JOIN unnest(usage_months_looked_at()) AS m(month)
+        CROSS JOIN LATERAL (
+            SELECT k.id FROM quota_claims AS k
+            WHERE k.status = 'open' AND k.id <> i.id
+                AND k.id >= CASE WHEN m.month = DATE '1970-01-01' THEN usage_id_before(i.id, '0')
+                    ELSE usage_id_in_month(i.id, usage_month_digits(m.month)) END
+                AND k.id <= CASE WHEN m.month = DATE '1970-01-01' THEN usage_id_before(i.id, 'f')
+                    ELSE usage_id_in_month(i.id, usage_month_digits(m.month)) END
+            LIMIT 1) AS c);
+END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_cost(
@@ -1685,18 +1792,6 @@ LANGUAGE sql AS $$
     ON CONFLICT DO NOTHING
 $$;
 
-CREATE OR REPLACE FUNCTION usage_existing_ids(p_uses usage_input[]) RETURNS uuid[]
-LANGUAGE sql
-SET enable_seqscan = off
-SET enable_bitmapscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
-AS $$
-    SELECT ARRAY(
-        SELECT id FROM billing_records
-        WHERE id = ANY (ARRAY(SELECT u.id FROM unnest(p_uses) AS u)))
-$$;
-
 CREATE OR REPLACE FUNCTION usage_follow_growth(
     p_account_id uuid, p_period_start timestamptz, p_before jsonb, p_at timestamptz)
 RETURNS void
@@ -1775,12 +1870,27 @@ BEGIN
         p_account_id, p_entry,
         ARRAY(
             SELECT v.transaction_id
-            FROM billing_records AS r JOIN billing_records AS v ON v.voids = r.id
+            FROM billing_records AS r JOIN billing_records AS v
+                ON v.id = usage_void_id(r.id) AND v.month = r.month AND v.voids = r.id
             WHERE r.transaction_id = p_entry AND r.account_id = p_account_id),
         p_amount, name || '/void', 'usage taken back', name, p_at);
     PERFORM usage_settle_soon(p_account_id, p_at);
     RETURN entry;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_id_before(p_id uuid, p_digit text) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT (substr(p_id::text, 10, 4) || substr(p_id::text, 16, 3) || substr(p_id::text, 21, 3)
+        || substr(p_id::text, 25) || repeat(p_digit, 10))::uuid
+$$;
+
+CREATE OR REPLACE FUNCTION usage_id_in_month(p_id uuid, p_digits text) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN usage_month_of(p_id, true) <> DATE '1970-01-01'
+        THEN (p_digits || substr(p_id::text, 9))::uuid
+        ELSE regexp_replace(replace(p_id::text, '-', ''), '^(....)(...)(.{15}).*$',
+            p_digits || '\17\28\3')::uuid END
 $$;
 
 CREATE OR REPLACE FUNCTION usage_included_kinds(p_kinds usage_fast_kind[])
@@ -1816,6 +1926,43 @@ AS $$
         ORDER BY u.place)
 $$;
 
+CREATE OR REPLACE FUNCTION usage_insert_fast(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[],
+    p_dues usage_due[], p_entries uuid[])
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+    WITH paid AS MATERIALIZED (
+        SELECT d.account, d.share, d.method, p_entries[d.ordinality] AS transaction_id
+        FROM unnest(p_dues) WITH ORDINALITY AS d
+    )
+    INSERT INTO billing_records (
+        id, account_id, event_id, request_hash, user_id, organization_id, session_id, request_id,
+        product_id, service_type, feature_type, operation, model, meter, usage_amount,
+        included_units, charged_units, unit_price, total_amount, currency, billing_method,
+        billing_status, is_free_tier, is_late, transaction_id, detail, period_start, day_at,
+        occurred_at, created_at, updated_at, month)
+    SELECT
+        u.id, a.account_id, u.event_id, u.hash, u.user_id, u.organization_id, u.session_id,
+        u.request_id, k.product_id, k.service_type, k.feature_type, k.operation, k.model, k.meter,
+        u.amount, 0, u.amount, k.unit_price,
+        usage_charge_units(u.amount, k.unit_price, 'CREDIT'), 'CREDIT', k.method, 'completed',
+        k.unit_price = 0 AND k.product_id IS NOT NULL, false, p.transaction_id, u.detail,
+        a.start_at, CASE WHEN u.used_at IS NULL THEN a.day_at
+            ELSE date_trunc('day', u.used_at, a.zone) END,
+        coalesce(u.used_at, a.as_of), a.as_of, a.as_of,
+        usage_month_of(u.id, u.event_id IS NOT NULL)
+    FROM unnest(p_uses) AS u
+    JOIN unnest(p_accounts) AS a ON a.place = u.account
+    JOIN unnest(p_kinds) AS k ON k.kind = u.kind
+    LEFT JOIN paid AS p ON p.account = u.account AND p.share = u.share AND p.method = k.method
+$$;
+
 CREATE OR REPLACE FUNCTION usage_insert_included_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
 RETURNS void
@@ -1831,17 +1978,37 @@ AS $$
         product_id, service_type, feature_type, operation, model, meter, usage_amount,
         included_units, charged_units, unit_price, total_amount, currency, billing_method,
         billing_status, is_free_tier, is_late, detail, period_start, day_at, occurred_at,
-        created_at, updated_at)
+        created_at, updated_at, month)
     SELECT
         u.id, a.account_id, u.event_id, u.hash, u.user_id, u.organization_id, u.session_id,
         u.request_id, k.product_id, k.service_type, k.feature_type, k.operation, k.model, k.meter,
         u.amount, u.amount, 0, k.unit_price, 0, 'CREDIT', 'subscription_included', 'completed',
         false, false, u.detail, a.start_at, CASE WHEN u.used_at IS NULL THEN a.day_at
             ELSE date_trunc('day', u.used_at, a.zone) END,
-        coalesce(u.used_at, a.as_of), a.as_of, a.as_of
+        coalesce(u.used_at, a.as_of), a.as_of, a.as_of,
+        usage_month_of(u.id, u.event_id IS NOT NULL)
     FROM unnest(p_uses) AS u
     JOIN unnest(p_accounts) AS a ON a.place = u.account
     JOIN unnest(p_kinds) AS k ON k.kind = u.kind
+$$;
+
+CREATE OR REPLACE FUNCTION usage_insert_records(p_records usage_rated[]) RETURNS void
+LANGUAGE sql AS $$
+    INSERT INTO billing_records (
+        id, account_id, event_id, request_hash, user_id, organization_id, session_id, request_id,
+        product_id, service_type, feature_type, operation, model, meter, usage_amount,
+        included_units, charged_units, unit_price, total_amount, currency, billing_method,
+        billing_status, is_free_tier, is_late, transaction_id, detail, period_start, day_at,
+        occurred_at, created_at, updated_at, month)
+    SELECT
+        (r.use).id, r.account_id, (r.use).event_id, (r.use).hash, (r.use).user_id,
+        (r.use).organization_id, (r.use).session_id, (r.use).request_id,
+        (r.kind).product_id, (r.kind).service_type, (r.kind).feature_type, (r.kind).operation,
+        (r.kind).model, r.meter, (r.use).amount, r.included_units, r.charged_units, r.unit_price,
+        r.total_amount, r.currency, r.billing_method, r.billing_status, r.is_free_tier, r.is_late,
+        r.transaction_id, (r.use).detail, r.period_start, r.day_at, r.occurred_at, r.created_at,
+        r.created_at, usage_month_of((r.use).id, (r.use).event_id IS NOT NULL)
+    FROM unnest(p_records) AS r
 $$;
 
 CREATE OR REPLACE FUNCTION usage_instant(p_wall timestamp, p_zone text) RETURNS timestamptz
@@ -1892,6 +2059,12 @@ AS $$
             AND jsonb_typeof(p.limits -> p_meter -> 'price') = 'object'
             -- By a percentage each use has a price of its own.
             AND p.limits -> p_meter -> 'price' ->> 'model' <> 'percentage'), false)
+$$;
+
+CREATE OR REPLACE FUNCTION usage_is_known(p_id uuid) RETURNS boolean
+LANGUAGE sql AS $$
+    SELECT cardinality(usage_own_records(ARRAY[p_id]) || usage_repeats(ARRAY[p_id])
+        || usage_claimed_ids(ARRAY[p_id])) > 0
 $$;
 
 CREATE OR REPLACE FUNCTION usage_is_outdated(
@@ -1985,6 +2158,43 @@ LANGUAGE sql IMMUTABLE AS $$
         OR (p_status = 'past_due' AND p_past_due_access <> 'none')
 $$;
 
+CREATE OR REPLACE FUNCTION usage_make_months(p_ahead integer) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    home text;
+    one date;
+    name text;
+    made integer := 0;
+BEGIN
+    SELECT n.nspname INTO STRICT home
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid = pg_catalog.to_regclass('billing_records')
+        AND c.relowner = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER);
+    PERFORM pg_catalog.set_config(
+        'search_path', pg_catalog.quote_ident(home) || ', pg_temp', true);
+    PERFORM pg_advisory_xact_lock(7214032);
+    FOR one IN
+        SELECT g::date FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
+            date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => p_ahead),
+            interval '1 month') AS g
+    LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM usage_months WHERE month = one);
+        name := 'billing_records_' || to_char(one, 'YYYY_MM');
+        EXECUTE format('CREATE TABLE %I (LIKE billing_records INCLUDING DEFAULTS'
+            ' INCLUDING CONSTRAINTS)', name);
+        -- Rows are read and written by the whole table's name alone.
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
+        EXECUTE format('REVOKE ALL ON %I FROM PUBLIC, billing_app, billing_operator', name);
+        EXECUTE format('ALTER TABLE billing_records ATTACH PARTITION %I'
+            ' FOR VALUES FROM (%L) TO (%L)', name, one, one + interval '1 month');
+        INSERT INTO usage_months (month, ends_at)
+        VALUES (one, (one + interval '1 month') AT TIME ZONE 'UTC');
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_may_defer(p_account_id uuid, p_amount numeric) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT u.unpaid + p_amount <= u.unpaid_limit FROM usage_unpaid(p_account_id, 'infinity') AS u
@@ -2044,6 +2254,30 @@ AS $$
             OR CASE WHEN k.unit_price > 0 THEN usage_charge_units(
                 u.amount, k.unit_price, 'CREDIT') NOT BETWEEN 0.000001 AND 1000000000000 END)
     END
+$$;
+
+CREATE OR REPLACE FUNCTION usage_month_digits(p_month date) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT lpad(to_hex((extract(epoch FROM p_month)::bigint * 1000 >> 16) + 1), 8, '0')
+$$;
+
+CREATE OR REPLACE FUNCTION usage_month_of(p_id uuid, p_has_event boolean) RETURNS date
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT coalesce(
+        CASE WHEN p_has_event AND uuid_extract_timestamp(p_id) AT TIME ZONE 'UTC'
+            >= date_trunc('month', uuid_extract_timestamp(p_id) AT TIME ZONE 'UTC')
+                + interval '132 seconds' THEN NULL
+        ELSE date_trunc('month', uuid_extract_timestamp(p_id) AT TIME ZONE 'UTC')::date END,
+        DATE '1970-01-01')
+$$;
+
+CREATE OR REPLACE FUNCTION usage_months_looked_at() RETURNS date[]
+LANGUAGE sql STABLE AS $$
+    SELECT ARRAY(
+        SELECT month FROM usage_months
+        WHERE ends_at > now() - usage_late_limit()
+            AND month <= (now() + interval '1 hour') AT TIME ZONE 'UTC'
+        ORDER BY month DESC)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_note_unpaid(
@@ -2170,6 +2404,34 @@ LANGUAGE sql STABLE AS $$
     FROM (SELECT public_id('bill', p_id) AS name) AS n
     CROSS JOIN LATERAL (
         SELECT public_id('acc', p_account_id) || '/request/process/' || n.name AS key) AS k
+$$;
+
+CREATE OR REPLACE FUNCTION usage_own_records(p_ids uuid[]) RETURNS usage_repeat[]
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    found uuid[] := '{}';
+    here record;
+BEGIN
+    FOR here IN
+        SELECT m.month, array_agg(m.id) AS ids FROM (
+            SELECT usage_month_of(i.id, false) AS month, i.id FROM unnest(p_ids) AS i(id)
+            UNION
+            SELECT DATE '1970-01-01', i.id FROM unnest(p_ids) AS i(id)
+            WHERE usage_month_of(i.id, true) = DATE '1970-01-01') AS m
+        GROUP BY m.month
+    LOOP
+        found := found || ARRAY(
+            SELECT r.id FROM billing_records AS r
+            WHERE r.id = ANY (here.ids) AND r.month = here.month);
+    END LOOP;
+    RETURN ARRAY(SELECT ROW(f.id, f.id)::usage_repeat FROM unnest(found) AS f(id));
+END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_pay_alike_fast(p_dues usage_due[], p_apart boolean)
@@ -2548,21 +2810,24 @@ AS $$
 DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
     opened record;
-    known uuid[] := '{}';
-    uses usage_input[] := p_uses;
+    repeats usage_repeat[];
+    uses usage_input[];
     kinds usage_fast_kind[];
     told record;
     done record;
 BEGIN
     PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
     opened := usage_open_accounts(p_accounts, p_uses);
+    uses := usage_as_claimed(p_uses);
+    repeats := usage_repeats(
+        ARRAY(SELECT u.id FROM unnest(uses) AS u WHERE u.event_id IS NOT NULL));
     IF NOT p_new THEN
-        known := usage_existing_ids(p_uses);
+        repeats := usage_own_records(ARRAY(SELECT u.id FROM unnest(uses) AS u)) || repeats;
     END IF;
-    IF cardinality(known) > 0 THEN
-        RETURN QUERY SELECT a.* FROM usage_recorded_answers(p_uses, known) AS a;
-        uses := ARRAY(SELECT u FROM unnest(p_uses) AS u
-            WHERE u.id NOT IN (SELECT unnest(known)) ORDER BY u.place);
+    IF cardinality(repeats) > 0 THEN
+        RETURN QUERY SELECT a.* FROM usage_repeat_answers(uses, repeats) AS a;
+        uses := ARRAY(SELECT u FROM unnest(uses) AS u
+            WHERE u.id NOT IN (SELECT r.asked FROM unnest(repeats) AS r) ORDER BY u.place);
     END IF;
     kinds := usage_simple_kinds(
         p_kinds, (SELECT min(a.as_of) FROM unnest(opened.accounts) AS a));
@@ -2608,7 +2873,10 @@ BEGIN
     PERFORM set_config('app.accounts', p_account_id::text, true);
     p_use.account := 1;
     p_use.kind := 1;
-    SELECT a.* INTO answer FROM usage_recorded_answers(ARRAY[p_use], ARRAY[p_use.id]) AS a;
+    p_use := (usage_as_claimed(ARRAY[p_use]))[1];
+    SELECT a.* INTO answer FROM usage_repeat_answers(ARRAY[p_use],
+        usage_own_records(ARRAY[p_use.id]) || CASE WHEN p_use.event_id IS NOT NULL
+            THEN usage_repeats(ARRAY[p_use.id]) END) AS a;
     IF FOUND THEN
         RETURN answer;
     END IF;
@@ -2849,23 +3117,6 @@ BEGIN
 END;
 $$;
 
-CREATE OR REPLACE FUNCTION usage_recorded_answers(p_uses usage_input[], p_known uuid[])
-RETURNS SETOF usage_answer
-LANGUAGE sql
-SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
-AS $$
-    SELECT u.place, CASE WHEN b.request_hash = u.hash THEN 'duplicate' ELSE 'conflict' END, u.id,
-        b.meter, b.unit_price, b.total_amount, b.currency, b.billing_method, b.billing_status,
-        b.is_free_tier, b.charged_units = 0, b.total_amount, NULL::numeric
-    FROM unnest(p_uses) AS u CROSS JOIN LATERAL (
-        SELECT request_hash, meter, unit_price, total_amount, currency, billing_method,
-            billing_status, is_free_tier, charged_units
-        FROM billing_records WHERE id = u.id LIMIT 1) AS b
-    WHERE u.id IN (SELECT unnest(p_known))
-$$;
-
 CREATE OR REPLACE FUNCTION usage_refusal(
     p_kind usage_metered, p_price usage_price, p_used_at timestamptz, p_as_of timestamptz)
 RETURNS text
@@ -2973,6 +3224,67 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_repeat_answers(p_uses usage_input[], p_repeats usage_repeat[])
+RETURNS SETOF usage_answer
+LANGUAGE sql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+    SELECT u.place, CASE WHEN b.request_hash = u.hash THEN 'duplicate' ELSE 'conflict' END, b.id,
+        b.meter, b.unit_price, b.total_amount, b.currency, b.billing_method, b.billing_status,
+        b.is_free_tier, b.charged_units = 0, b.total_amount, NULL::numeric
+    FROM (SELECT DISTINCT ON (r.asked) r.asked, r.id FROM unnest(p_repeats) AS r) AS k
+    JOIN unnest(p_uses) AS u ON u.id = k.asked
+    CROSS JOIN LATERAL (
+        SELECT id, request_hash, meter, unit_price, total_amount, currency, billing_method,
+            billing_status, is_free_tier, charged_units
+        FROM billing_records
+        WHERE id = k.id AND month IN (usage_month_of(k.id, false), DATE '1970-01-01')
+        LIMIT 1) AS b
+$$;
+
+CREATE OR REPLACE FUNCTION usage_repeats(p_ids uuid[]) RETURNS usage_repeat[]
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    repeats usage_repeat[] := '{}';
+    past date;
+    there uuid[];
+    known uuid[];
+BEGIN
+    FOREACH past IN ARRAY usage_months_looked_at() LOOP
+        IF past = DATE '1970-01-01' THEN
+            repeats := repeats || ARRAY(
+                SELECT ROW(i.id, b.id)::usage_repeat
+                FROM unnest(p_ids) AS i(id) CROSS JOIN LATERAL (
+                    SELECT r.id FROM billing_records AS r
+                    WHERE r.month = DATE '1970-01-01'
+                        AND r.id >= usage_id_before(i.id, '0')
+                        AND r.id <= usage_id_before(i.id, 'f') LIMIT 1) AS b
+                WHERE usage_month_of(i.id, true) <> DATE '1970-01-01');
+        ELSE
+            there := ARRAY(
+                SELECT usage_id_in_month(i.id, d.digits)
+                FROM (SELECT usage_month_digits(past) AS digits OFFSET 0) AS d
+                CROSS JOIN unnest(p_ids) WITH ORDINALITY AS i(id, place) ORDER BY i.place);
+            CONTINUE WHEN there = p_ids;
+            known := ARRAY(
+                SELECT r.id FROM billing_records AS r WHERE r.id = ANY (there) AND r.month = past);
+            repeats := repeats || ARRAY(
+                SELECT ROW(i.id, i.there)::usage_repeat FROM unnest(p_ids, there) AS i(id, there)
+                WHERE i.there = ANY (known) AND i.there <> i.id);
+        END IF;
+    END LOOP;
+    RETURN repeats;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_set_status(
     p_account_id uuid, p_id uuid, p_method text, p_status text, p_transaction_id uuid,
     p_detail jsonb, p_at timestamptz)
@@ -2984,11 +3296,12 @@ DECLARE
     was record;
 BEGIN
     SELECT r.billing_method, r.billing_status INTO was
-    FROM billing_records AS r WHERE r.id = p_id FOR UPDATE;
+    FROM billing_records AS r
+    WHERE r.id = p_id AND r.month IN (usage_month_of(p_id, false), DATE '1970-01-01') FOR UPDATE;
     UPDATE billing_records
     SET billing_method = p_method, billing_status = p_status,
         transaction_id = coalesce(p_transaction_id, transaction_id), updated_at = p_at
-    WHERE id = p_id;
+    WHERE id = p_id AND month IN (usage_month_of(p_id, false), DATE '1970-01-01');
     INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
     VALUES (uuidv7(), p_account_id, p_id, was.billing_status, p_status, p_detail, p_at);
     IF was.billing_method <> p_method OR was.billing_status <> p_status THEN
@@ -3215,7 +3528,7 @@ BEGIN
     account := (usage_open_accounts(ARRAY[p_account_id], ARRAY[use])).accounts[1];
     verdict := usage_void_verdict(p_account_id, p_id, p_charged IS NOT NULL);
     IF verdict = 'ok' THEN
-        void_id := uuidv7();
+        void_id := usage_void_id(p_id);
         SELECT r.total_amount AS total, r.transaction_id INTO known
         FROM billing_records AS r WHERE r.id = p_id AND r.account_id = p_account_id;
         IF p_charged IS NULL AND known.transaction_id IS NOT NULL THEN
@@ -3228,10 +3541,18 @@ BEGIN
                 'money', public_decimal(coalesce(p_charged, 0)),
                 'credits', CASE WHEN entry IS NULL THEN '0' ELSE public_decimal(known.total) END));
     ELSE
-        SELECT v.id INTO void_id FROM billing_records AS v WHERE v.voids = p_id;
+        SELECT v.id INTO void_id FROM billing_records AS v
+        WHERE v.id = usage_void_id(p_id) AND v.voids = p_id
+            AND v.month IN (usage_month_of(p_id, false), DATE '1970-01-01');
     END IF;
     PERFORM set_config('app.accounts', shown, true);
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_void_id(p_id uuid) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT (left(p_id::text, 13) || '-7' || left(md5(p_id::text), 3) || '-8'
+        || right(md5(p_id::text), 15))::uuid
 $$;
 
 CREATE OR REPLACE FUNCTION usage_void_verdict(
@@ -3243,7 +3564,10 @@ AS $$
     SELECT coalesce((
         SELECT CASE
             WHEN r.kind <> 'usage' OR r.voids IS NOT NULL THEN 'correction'
-            WHEN EXISTS (SELECT FROM billing_records AS v WHERE v.voids = r.id) THEN 'duplicate'
+            WHEN EXISTS (
+                SELECT FROM billing_records AS v
+                WHERE v.id = usage_void_id(r.id) AND v.month = r.month AND v.voids = r.id)
+                THEN 'duplicate'
             WHEN m.kind IN ('max', 'last') THEN 'level'
             WHEN usage_is_charging(r.billing_status, r.billing_method)
                 OR NOT p_is_charged AND usage_is_charged(r) THEN 'charging'
@@ -3322,15 +3646,16 @@ BEGIN
         service_type, feature_type, operation, model, meter, usage_amount, included_units,
         charged_units, unit_price, total_amount, currency, billing_method, billing_status,
         is_free_tier, is_late, transaction_id, detail, period_start, day_at, occurred_at,
-        created_at, updated_at, voids)
+        created_at, updated_at, voids, month)
     SELECT
         p_void_id, r.account_id, 0, r.user_id, r.organization_id, r.session_id, r.request_id,
         r.product_id, r.service_type, r.feature_type, r.operation, r.model, r.meter,
         -r.usage_amount, -r.included_units, -r.charged_units, r.unit_price, -r.total_amount,
         r.currency, CASE WHEN p_is_charged THEN 'payment_charge' ELSE r.billing_method END,
         'refunded', r.is_free_tier, r.is_late, p_entry, p_detail, r.period_start, r.day_at,
-        r.occurred_at, p_account.as_of, p_account.as_of, r.id
-    FROM billing_records AS r WHERE r.id = p_id;
+        r.occurred_at, p_account.as_of, p_account.as_of, r.id, r.month
+    FROM billing_records AS r
+    WHERE r.id = p_id AND r.month IN (usage_month_of(p_id, false), DATE '1970-01-01');
     PERFORM usage_count_again(me, ARRAY[p_void_id], 1);
     PERFORM usage_set_status(me, p_id, wrong.method, 'refunded', NULL, p_detail, p_account.as_of);
     IF wrong.included_units > 0 THEN

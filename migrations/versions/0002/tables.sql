@@ -176,6 +176,12 @@ CREATE TABLE tax_terms (
     CONSTRAINT ck_tax_terms_is_only CHECK (is_only)
 );
 
+CREATE TABLE usage_months (
+    month DATE NOT NULL,
+    ends_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_usage_months PRIMARY KEY (month)
+);
+
 CREATE TABLE billing_addresses (
     id UUID NOT NULL,
     account_id UUID NOT NULL,

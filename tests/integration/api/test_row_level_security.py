@@ -33,12 +33,21 @@ _FACTS: Final = text("""
            array_agg(p.polpermissive) AS permissive
     FROM pg_class c LEFT JOIN pg_policy p ON p.polrelid = c.oid
     WHERE c.relkind IN ('r', 'p') AND c.relnamespace = current_schema()::regnamespace
+      AND NOT c.relispartition
     GROUP BY c.oid
 """)
 _WITH_ACCOUNT: Final = text("""
     SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
     WHERE c.relkind IN ('r', 'p') AND c.relnamespace = current_schema()::regnamespace
-      AND a.attname = 'account_id' AND NOT a.attisdropped
+      AND NOT c.relispartition AND a.attname = 'account_id' AND NOT a.attisdropped
+""")
+# Partitions are reached through the table that they are parts of, under its policy.
+_OPEN_PARTITIONS: Final = text("""
+    SELECT c.relname FROM pg_class c
+    CROSS JOIN (VALUES ('billing_app'), ('billing_operator')) AS roles(name)
+    WHERE c.relispartition AND c.relkind = 'r'
+      AND c.relnamespace = current_schema()::regnamespace AND (NOT c.relrowsecurity
+        OR has_table_privilege(roles.name, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE'))
 """)
 _ROLE: Final = text("""
     SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication,
@@ -84,6 +93,10 @@ async def test_every_table_with_an_account_has_a_forced_policy(
         assert re.search(listed, fact.shown[0]), name
         assert "app.accounts" in fact.shown[0], name
         assert "NULLIF" in fact.shown[0], f"{name}: an empty setting must show nothing"
+
+
+async def test_no_role_reaches_a_partition_by_its_own_name(superuser: AsyncConnection) -> None:
+    assert (await superuser.execute(_OPEN_PARTITIONS)).scalars().all() == []
 
 
 async def test_the_app_role_has_no_way_around_policies(api: Api) -> None:

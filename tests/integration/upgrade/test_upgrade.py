@@ -21,7 +21,8 @@ from tests.integration.upgrade.spending import capture, defer, hold, spend, use_
 pytestmark = pytest.mark.slow
 ADDED: Final = """
     DO $$ DECLARE name text; BEGIN
-        FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+        FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
+            AND relkind IN ('r', 'p') AND NOT relispartition LOOP
             EXECUTE format('ALTER TABLE %%I ADD COLUMN later_text text,'
                 ' ADD COLUMN later_flag boolean NOT NULL DEFAULT false', name);
         END LOOP;

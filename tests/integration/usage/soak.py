@@ -115,7 +115,7 @@ class Member:
     async def _claim(self, account: UUID, amount: str, event: str, user: str | None = None) -> bool:
         asked = quotas.Asked(amount=Decimal(amount), user_id=user, feature_type="chat_messages")
         decision = await quotas.claim(
-            self.database, account, asked, event, rules.record_id(account, event)
+            self.database, account, asked, event, rules.record_id(account, event, clock.real_now())
         )
         self.verdicts["claimed" if decision.allowed else "not allowed"] += 1
         return decision.allowed

@@ -6,13 +6,16 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import create_async_engine
 from temporalio.testing import ActivityEnvironment
 
 from activities.matter import Dependencies
 from activities.sweeper import SweeperActivities
 from billing.core.clock import real_now
 from billing.core.database import Database
+from billing.insight.health import store as health
 from billing.matters import sweeps
+from billing.metering.usage import months
 from billing.money.purchases import store as purchases
 from tests.integration.actors import Actors
 from tests.integration.api_app import stack_settings
@@ -84,3 +87,33 @@ async def test_old_purchases_are_archived_batch_by_batch(
     assert left["data"] == []
     again = await run(job.sweep, SweepRequest(name="housekeeping"))
     assert again.counts["purchases_archived"] == 0
+
+
+async def test_months_are_made_ahead_by_the_operator_s_role_and_missing_ones_are_told(
+    database: Database,
+) -> None:
+    last = "SELECT max(month) FROM usage_months"
+    told = "SELECT count(*) FROM pg_class WHERE relispartition AND relname = to_char(" + (
+        f"({last}), '\"billing_records_\"YYYY_MM')"
+    )
+    async with database.operator() as connection:
+        before = await connection.scalar(text(last))
+        assert await months.make(connection, months.AHEAD + 1) in (0, 1)
+        assert await connection.scalar(text(last)) >= before
+        assert await connection.scalar(text(told)) == 1
+        assert await months.make(connection) == 0, "they are there"
+        figures = await health.look(connection)
+    assert figures.backlog("months").count == 0
+
+
+async def test_a_month_that_is_not_there_is_a_sign(actors: Actors, database: Database) -> None:
+    engine = create_async_engine(actors.stack.superuser_url)
+    async with engine.connect() as owner:
+        await owner.execute(
+            text("DELETE FROM usage_months WHERE month > now() + interval '1 month'")
+        )
+        missing = (await health.look(owner)).backlog("months")
+        await owner.rollback()
+    await engine.dispose()
+    assert missing.count == 1
+    assert len(missing.examples[0]) == len("2027-01")

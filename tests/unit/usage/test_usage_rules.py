@@ -3,12 +3,14 @@
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any
-from uuid import UUID
+from uuid import RFC_4122, UUID
 
 import pytest
 
 from api import usage_batch_parser
+from billing.core import ids
 from billing.core.errors import Invalid
 from billing.metering.quotas import rules as quotas
 from billing.metering.quotas.schemas import Bound, Release, Window
@@ -20,13 +22,24 @@ ANN, BOB = UUID(int=1), UUID(int=2)
 KIND = Kind("gpt-4", None, None, None, None, None, False)
 
 
-def test_an_event_keeps_its_id_and_other_accounts_have_another() -> None:
-    assert rules.record_id(ANN, "e-1") == rules.record_id(ANN, "e-1")
-    assert len({rules.record_id(who, what) for who in (ANN, BOB) for what in ("1", "2")}) == 4
-    assert rules.record_id(ANN, None) != rules.record_id(ANN, None)
+def test_an_event_keeps_its_id_all_month_and_other_accounts_have_another() -> None:
+    first, last = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 2, 28, 23, 59, tzinfo=UTC)
+    assert rules.record_id(ANN, "e-1", first) == rules.record_id(ANN, "e-1", last)
+    assert len({rules.record_id(who, what, last) for who in (ANN, BOB) for what in "12"}) == 4
+    assert rules.record_id(ANN, None, last) != rules.record_id(ANN, None, last)
 
 
-def test_a_batch_keeps_accounts_together_and_ids_apart() -> None:
+def test_someare_in_the_order_of_the_months_in_which_their_records_came() -> None:
+    firsts = [datetime(year, month, 1, tzinfo=UTC) for year in (2026, 2027) for month in (1, 7, 12)]
+    by_month = [[rules.record_id(ANN, str(n), at) for n in range(200)] for at in firsts]
+    assert [one for some in by_month for one in sorted(some)] == sorted(chain(*by_month))
+    for at, records in zip(firsts, by_month, strict=True):
+        for one in records:
+            assert timedelta(0) <= ids.born_at(one) - at < timedelta(seconds=132)
+            assert (one.version, one.variant) == (7, RFC_4122)
+
+
+def test_a_batch_keeps_accounts_together_and_someapart() -> None:
     uses = [
         Use(ANN, KIND, "1", "a"), Use(BOB, KIND, "2", "a"), Use(ANN, KIND, "1", "a"),
         Use(ANN, KIND._replace(model='say "\\'), "3"),

@@ -26,7 +26,7 @@ BEGIN
     as_of := greatest(as_of, (
         SELECT max(window_start) FROM billing_quotas WHERE account_id = p_account_id));
     allowed := EXISTS (SELECT 1 FROM quota_claims WHERE id = p_claim.id AND status <> 'expired')
-        OR EXISTS (SELECT 1 FROM billing_records WHERE id = p_claim.id);
+        OR usage_is_known(p_claim.id);
     IF NOT allowed THEN
         allowed := quota_allows(p_account_id, p_claim, period.lim, period.start_at, as_of);
         IF allowed THEN

@@ -48,6 +48,9 @@ CREATE TYPE usage_answer AS (
     currency text, method text, status text, is_free boolean, is_included boolean,
     required numeric, available numeric);
 
+-- An event that was recorded or claimed under another id: the one asked for, and that other one.
+CREATE TYPE usage_repeat AS (asked uuid, id uuid);
+
 -- What a record is counted by.
 CREATE TYPE usage_countable AS (
     facet text, user_id text, organization_id text, operation text, model text, product_id text,

@@ -42,12 +42,15 @@ BEGIN
     INSERT INTO billing_records (
         id, account_id, request_hash, meter, usage_amount, included_units, charged_units,
         unit_price, total_amount, currency, billing_method, billing_status, is_free_tier, is_late,
-        detail, period_start, day_at, occurred_at, created_at, updated_at, kind)
+        detail, period_start, day_at, occurred_at, created_at, updated_at, kind,
+        month)
     SELECT
-        uuidv7(), p_account_id, 0, p_line.meter, 0, 0, 0, 0, p_line.true_up, p_line.currency,
+        n.id, p_account_id, 0, p_line.meter, 0, 0, 0, 0, p_line.true_up, p_line.currency,
         'subscription_included', 'completed', false, false,
         jsonb_build_object('invoice_id', p_line.invoice), p_line.start_at,
-        date_trunc('day', p_at, p_line.zone), p_at, p_at, p_at, 'true_up'
+        date_trunc('day', p_at, p_line.zone), p_at, p_at, p_at, 'true_up',
+        usage_month_of(n.id, false)
+    FROM (SELECT uuidv7() AS id OFFSET 0) AS n
     WHERE p_line.true_up <> 0;
 
     IF bundle.part > 0 THEN

@@ -19,7 +19,7 @@ AS $$
         product_id, service_type, feature_type, operation, model, meter, usage_amount,
         included_units, charged_units, unit_price, total_amount, currency, billing_method,
         billing_status, is_free_tier, is_late, transaction_id, detail, period_start, day_at,
-        occurred_at, created_at, updated_at)
+        occurred_at, created_at, updated_at, month)
     SELECT
         u.id, a.account_id, u.event_id, u.hash, u.user_id, u.organization_id, u.session_id,
         u.request_id, k.product_id, k.service_type, k.feature_type, k.operation, k.model, k.meter,
@@ -28,7 +28,8 @@ AS $$
         k.unit_price = 0 AND k.product_id IS NOT NULL, false, p.transaction_id, u.detail,
         a.start_at, CASE WHEN u.used_at IS NULL THEN a.day_at
             ELSE date_trunc('day', u.used_at, a.zone) END,
-        coalesce(u.used_at, a.as_of), a.as_of, a.as_of
+        coalesce(u.used_at, a.as_of), a.as_of, a.as_of,
+        usage_month_of(u.id, u.event_id IS NOT NULL)
     FROM unnest(p_uses) AS u
     JOIN unnest(p_accounts) AS a ON a.place = u.account
     JOIN unnest(p_kinds) AS k ON k.kind = u.kind

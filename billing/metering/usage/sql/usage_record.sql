@@ -5,8 +5,8 @@
 -- A use that was recorded before is answered by its record. Nobody writes one meanwhile: an id
 -- belongs to one account, whose lock everybody takes first. Of the others those of ordinary
 -- accounts take the fast path, those of unusual accounts the long way.
--- `p_all` false answers only uses that were not recorded. With `p_new` nobody looks for records:
--- where one is there, a unique violation says so, and the caller asks again without.
+-- `p_all` false answers only uses that were not recorded. With `p_new` nobody looks for records of
+-- this month: where one is there, a unique violation says so, and the caller asks again without.
 -- The planner is told for all that is called from here: plans are kept, and tables are probed.
 CREATE OR REPLACE FUNCTION usage_record(
     p_accounts uuid[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean, p_new boolean)
@@ -20,21 +20,24 @@ AS $$
 DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
     opened record;
-    known uuid[] := '{}';
-    uses usage_input[] := p_uses;
+    repeats usage_repeat[];
+    uses usage_input[];
     kinds usage_fast_kind[];
     told record;
     done record;
 BEGIN
     PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
     opened := usage_open_accounts(p_accounts, p_uses);
+    uses := usage_as_claimed(p_uses);
+    repeats := usage_repeats(
+        ARRAY(SELECT u.id FROM unnest(uses) AS u WHERE u.event_id IS NOT NULL));
     IF NOT p_new THEN
-        known := usage_existing_ids(p_uses);
+        repeats := usage_own_records(ARRAY(SELECT u.id FROM unnest(uses) AS u)) || repeats;
     END IF;
-    IF cardinality(known) > 0 THEN
-        RETURN QUERY SELECT a.* FROM usage_recorded_answers(p_uses, known) AS a;
-        uses := ARRAY(SELECT u FROM unnest(p_uses) AS u
-            WHERE u.id NOT IN (SELECT unnest(known)) ORDER BY u.place);
+    IF cardinality(repeats) > 0 THEN
+        RETURN QUERY SELECT a.* FROM usage_repeat_answers(uses, repeats) AS a;
+        uses := ARRAY(SELECT u FROM unnest(uses) AS u
+            WHERE u.id NOT IN (SELECT r.asked FROM unnest(repeats) AS r) ORDER BY u.place);
     END IF;
     kinds := usage_simple_kinds(
         p_kinds, (SELECT min(a.as_of) FROM unnest(opened.accounts) AS a));

@@ -19,7 +19,10 @@ BEGIN
     PERFORM set_config('app.accounts', p_account_id::text, true);
     p_use.account := 1;
     p_use.kind := 1;
-    SELECT a.* INTO answer FROM usage_recorded_answers(ARRAY[p_use], ARRAY[p_use.id]) AS a;
+    p_use := (usage_as_claimed(ARRAY[p_use]))[1];
+    SELECT a.* INTO answer FROM usage_repeat_answers(ARRAY[p_use],
+        usage_own_records(ARRAY[p_use.id]) || CASE WHEN p_use.event_id IS NOT NULL
+            THEN usage_repeats(ARRAY[p_use.id]) END) AS a;
     IF FOUND THEN
         RETURN answer;
     END IF;

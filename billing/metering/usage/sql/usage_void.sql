@@ -23,7 +23,7 @@ BEGIN
     account := (usage_open_accounts(ARRAY[p_account_id], ARRAY[use])).accounts[1];
     verdict := usage_void_verdict(p_account_id, p_id, p_charged IS NOT NULL);
     IF verdict = 'ok' THEN
-        void_id := uuidv7();
+        void_id := usage_void_id(p_id);
         SELECT r.total_amount AS total, r.transaction_id INTO known
         FROM billing_records AS r WHERE r.id = p_id AND r.account_id = p_account_id;
         IF p_charged IS NULL AND known.transaction_id IS NOT NULL THEN
@@ -36,7 +36,9 @@ BEGIN
                 'money', public_decimal(coalesce(p_charged, 0)),
                 'credits', CASE WHEN entry IS NULL THEN '0' ELSE public_decimal(known.total) END));
     ELSE
-        SELECT v.id INTO void_id FROM billing_records AS v WHERE v.voids = p_id;
+        SELECT v.id INTO void_id FROM billing_records AS v
+        WHERE v.id = usage_void_id(p_id) AND v.voids = p_id
+            AND v.month IN (usage_month_of(p_id, false), DATE '1970-01-01');
     END IF;
     PERFORM set_config('app.accounts', shown, true);
 END;

@@ -21,15 +21,16 @@ BEGIN
         service_type, feature_type, operation, model, meter, usage_amount, included_units,
         charged_units, unit_price, total_amount, currency, billing_method, billing_status,
         is_free_tier, is_late, transaction_id, detail, period_start, day_at, occurred_at,
-        created_at, updated_at, voids)
+        created_at, updated_at, voids, month)
     SELECT
         p_void_id, r.account_id, 0, r.user_id, r.organization_id, r.session_id, r.request_id,
         r.product_id, r.service_type, r.feature_type, r.operation, r.model, r.meter,
         -r.usage_amount, -r.included_units, -r.charged_units, r.unit_price, -r.total_amount,
         r.currency, CASE WHEN p_is_charged THEN 'payment_charge' ELSE r.billing_method END,
         'refunded', r.is_free_tier, r.is_late, p_entry, p_detail, r.period_start, r.day_at,
-        r.occurred_at, p_account.as_of, p_account.as_of, r.id
-    FROM billing_records AS r WHERE r.id = p_id;
+        r.occurred_at, p_account.as_of, p_account.as_of, r.id, r.month
+    FROM billing_records AS r
+    WHERE r.id = p_id AND r.month IN (usage_month_of(p_id, false), DATE '1970-01-01');
     PERFORM usage_count_again(me, ARRAY[p_void_id], 1);
     PERFORM usage_set_status(me, p_id, wrong.method, 'refunded', NULL, p_detail, p_account.as_of);
     IF wrong.included_units > 0 THEN

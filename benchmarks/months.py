@@ -1,0 +1,56 @@
+"""Recording into a month of ten million uses and of a million, and letting a month of five go."""
+
+import statistics
+from time import perf_counter
+from typing import Final
+
+import psycopg
+
+from benchmarks.ground import ACCOUNTS, Ground, Site, run_script
+from benchmarks.harness import ROUNDS, Report
+from benchmarks.loads import FEATURE, Loads
+
+SMALL: Final = 1_000_000
+LARGE: Final = 10_000_000
+GONE: Final = 5_000_000
+BATCHES: Final = 15
+LAST: Final = "billing_records_last"
+
+
+async def measure(ground: Ground, report: Report) -> None:
+    """Both databases have last month, too, where each use that comes is looked for."""
+    for site, rows, last in ((ground.small, SMALL, SMALL), (ground.large, LARGE, GONE)):
+        began = perf_counter()
+        _fill(site, rows, last)
+        report.console.print(f"  {rows + last} uses in {perf_counter() - began:.0f} s")
+    sites = [Loads(ground, site) for site in (ground.small, ground.large)]
+    for loads in sites:
+        await loads.everybody(FEATURE)
+        await _batches(loads)
+    found: list[float] = []
+    for _ in range(ROUNDS):
+        few, many = [await _batches(loads) for loads in sites]
+        found.append(many / few)
+        report.console.print(f"  {few:.0f} rows/s with {SMALL}, {many:.0f} with {LARGE}")
+    report.add("ingest_10m_vs_1m", found, "ratio", 0.85, 0.95)
+    report.add("drop_month_s", [_let_go(ground.large)], "s", 1, 0.3, "lower")
+
+
+def _fill(site: Site, rows: int, last: int) -> None:
+    with psycopg.connect(site.url, autocommit=True) as connection:
+        connection.execute("SET maintenance_work_mem = '512MB'")
+        run_script(connection, "months", rows=rows, last=last, accounts=ACCOUNTS)
+        connection.execute("VACUUM ANALYZE billing_records")
+        connection.execute("CHECKPOINT")
+
+
+async def _batches(loads: Loads) -> float:
+    return statistics.median([await loads.many(FEATURE) for _ in range(BATCHES)])
+
+
+def _let_go(site: Site) -> float:
+    """Seconds until the month is no part of the table any more."""
+    with psycopg.connect(site.url, autocommit=True) as connection:
+        began = perf_counter()
+        connection.execute(f"ALTER TABLE billing_records DETACH PARTITION {LAST} CONCURRENTLY")
+        return perf_counter() - began

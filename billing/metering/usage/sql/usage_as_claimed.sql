@@ -1,0 +1,20 @@
+-- Uses, those claimed beforehand in another month with the id that their claim has: their record
+-- keeps it, and settles the claim at the turn of a month as on any other day.
+CREATE OR REPLACE FUNCTION usage_as_claimed(p_uses usage_input[]) RETURNS usage_input[]
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    claimed record;
+BEGIN
+    FOR claimed IN
+        SELECT u.at, k.id
+        FROM unnest(usage_claimed_ids(ARRAY(
+            SELECT u.id FROM unnest(p_uses) AS u WHERE u.event_id IS NOT NULL))) AS k
+        JOIN (
+            SELECT u.id, u.ordinality AS at FROM unnest(p_uses) WITH ORDINALITY AS u) AS u
+            ON u.id = k.asked
+    LOOP
+        p_uses[claimed.at].id := claimed.id;
+    END LOOP;
+    RETURN p_uses;
+END;
+$$;

@@ -1,0 +1,39 @@
+-- Partitions of billing_records for this month and so many more; answers how many it made. It acts
+-- as the owner of the tables, for the programs' roles may not make any; and so it looks names up in
+-- the owner's schema only, whatever the caller's path is.
+CREATE OR REPLACE FUNCTION usage_make_months(p_ahead integer) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    home text;
+    one date;
+    name text;
+    made integer := 0;
+BEGIN
+    SELECT n.nspname INTO STRICT home
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid = pg_catalog.to_regclass('billing_records')
+        AND c.relowner = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER);
+    PERFORM pg_catalog.set_config(
+        'search_path', pg_catalog.quote_ident(home) || ', pg_temp', true);
+    PERFORM pg_advisory_xact_lock(7214032);
+    FOR one IN
+        SELECT g::date FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
+            date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => p_ahead),
+            interval '1 month') AS g
+    LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM usage_months WHERE month = one);
+        name := 'billing_records_' || to_char(one, 'YYYY_MM');
+        EXECUTE format('CREATE TABLE %I (LIKE billing_records INCLUDING DEFAULTS'
+            ' INCLUDING CONSTRAINTS)', name);
+        -- Rows are read and written by the whole table's name alone.
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
+        EXECUTE format('REVOKE ALL ON %I FROM PUBLIC, billing_app, billing_operator', name);
+        EXECUTE format('ALTER TABLE billing_records ATTACH PARTITION %I'
+            ' FOR VALUES FROM (%L) TO (%L)', name, one, one + interval '1 month');
+        INSERT INTO usage_months (month, ends_at)
+        VALUES (one, (one + interval '1 month') AT TIME ZONE 'UTC');
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END;
+$$;

@@ -1,0 +1,12 @@
+-- The month in which a record came, by its id, which begins with its time (rules.record_key). An
+-- event's id has a time of the month's first two minutes. All others are of before there were
+-- months: their ids are of no month, and they stand in the first one.
+CREATE OR REPLACE FUNCTION usage_month_of(p_id uuid, p_has_event boolean) RETURNS date
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT coalesce(
+        CASE WHEN p_has_event AND uuid_extract_timestamp(p_id) AT TIME ZONE 'UTC'
+            >= date_trunc('month', uuid_extract_timestamp(p_id) AT TIME ZONE 'UTC')
+                + interval '132 seconds' THEN NULL
+        ELSE date_trunc('month', uuid_extract_timestamp(p_id) AT TIME ZONE 'UTC')::date END,
+        DATE '1970-01-01')
+$$;

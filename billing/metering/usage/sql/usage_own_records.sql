@@ -1,0 +1,28 @@
+-- Those of these ids that are a record's: one look into the key of each month that they are of.
+CREATE OR REPLACE FUNCTION usage_own_records(p_ids uuid[]) RETURNS usage_repeat[]
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    found uuid[] := '{}';
+    here record;
+BEGIN
+    FOR here IN
+        SELECT m.month, array_agg(m.id) AS ids FROM (
+            SELECT usage_month_of(i.id, false) AS month, i.id FROM unnest(p_ids) AS i(id)
+            UNION
+            SELECT DATE '1970-01-01', i.id FROM unnest(p_ids) AS i(id)
+            WHERE usage_month_of(i.id, true) = DATE '1970-01-01') AS m
+        GROUP BY m.month
+    LOOP
+        found := found || ARRAY(
+            SELECT r.id FROM billing_records AS r
+            WHERE r.id = ANY (here.ids) AND r.month = here.month);
+    END LOOP;
+    RETURN ARRAY(SELECT ROW(f.id, f.id)::usage_repeat FROM unnest(found) AS f(id));
+END;
+$$;

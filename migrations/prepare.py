@@ -1,0 +1,61 @@
+"""What a migration does to large tables before it begins: nobody is locked out meanwhile.
+
+Each statement of `versions/<revision>_large/prepare.sql` is its own transaction and does nothing
+when its work is done, so a run that was killed is simply begun again.
+"""
+
+import re
+import time
+from typing import Final
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from migrations.draft import VERSIONS
+
+LOCK_TIMEOUT_MS: Final = 2_000
+"""All who come after the one that waits for a table wait too."""
+TRIES: Final = 60
+PAUSE_SECONDS: Final = 1.0
+_REVISION: Final = text("SELECT to_regclass('alembic_version') IS NOT NULL")
+_INDEX: Final = re.compile(r"CREATE (?:UNIQUE )?INDEX CONCURRENTLY IF NOT EXISTS (\w+)")
+_IS_INVALID: Final = text(
+    "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(:name) AND NOT indisvalid)"
+)
+_END: Final = re.compile(r";\n(?=\n|\Z)")
+
+
+def prepare(connection: Connection, following: dict[str, str]) -> None:
+    """Run what the next migration prepares; `following` names it by the one before it.
+
+    The connection commits each statement. A database without tables has nothing to prepare.
+    """
+    if not connection.scalar(_REVISION):
+        return
+    at = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    path = VERSIONS / f"{following.get(at or '')}_large" / "prepare.sql"
+    if not path.exists():
+        return
+    connection.execute(text(f"SET lock_timeout = {LOCK_TIMEOUT_MS}"))
+    for statement in filter(str.strip, _END.split(path.read_text())):
+        _until_done(connection, statement)
+
+
+def _until_done(connection: Connection, statement: str) -> None:
+    for left in reversed(range(TRIES)):
+        try:
+            _drop_invalid(connection, statement)
+            connection.exec_driver_sql(statement)
+            return
+        except OperationalError as error:
+            # lock_not_available: somebody works with the table; they go first.
+            if getattr(error.orig, "sqlstate", None) != "55P03" or not left:
+                raise
+            time.sleep(PAUSE_SECONDS)
+
+
+def _drop_invalid(connection: Connection, statement: str) -> None:
+    """An index whose making was killed is in the way, and of no use."""
+    found = _INDEX.search(statement)
+    if found and connection.scalar(_IS_INVALID, {"name": found[1]}):
+        connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {found[1]}")

@@ -21,9 +21,10 @@ from activities.interceptor import BillingInterceptor
 from activities.matter import Dependencies
 from activities.registry import build_activities
 from billing.core import context, garbage, logs
-from billing.core.connections import refuse_small_server, slots
+from billing.core.connections import slots
 from billing.core.database import Database, open_database
 from billing.core.database_roles import refuse_unsafe_roles
+from billing.core.database_room import refuse_small_server
 from billing.core.process_end import run_and_end
 from billing.core.settings import Settings, load_settings
 from billing.core.tracing import Tracing, open_tracing

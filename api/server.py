@@ -7,8 +7,8 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.slow_clients import ImpatientProtocol
-from billing.core.connections import refuse_small_server
 from billing.core.database_roles import refuse_unsafe_roles
+from billing.core.database_room import refuse_small_server
 from billing.core.settings import Settings
 
 # Above the longest wait of a request, and below what a stopping container is given.

@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core.connections import room
+from billing.core.database_room import room
 from billing.core.prepared import Prepared
 from billing.insight.health.schemas import Backlog, Charges, Figures
 from billing.insight.integrity import runs

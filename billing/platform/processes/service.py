@@ -13,8 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billing.core import ids
 from billing.core.clock import real_now
-from billing.core.connections import room, shortage
+from billing.core.connections import shortage
 from billing.core.database import Database
+from billing.core.database_room import room
 from billing.core.settings import VERSION
 from billing.platform.processes import store
 from billing.platform.processes.rules import BEAT, wanted

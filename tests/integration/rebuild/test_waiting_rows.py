@@ -1,4 +1,4 @@
-"""What its rows say all of is rebuilt without reading them: it waits, is woken, and renews."""
+"""A matter whose rows say all is rebuilt without reading them: it waits, is woken, renews."""
 
 import asyncio
 import json

@@ -135,7 +135,7 @@ async def shop() -> AsyncIterator[Shop]:
 
 
 def more(what: str, now: Cost, most: Cost) -> str:
-    """Which figures have grown, in one line."""
+    """The figures that have grown, in one line."""
     grown = [
         f"{seen} {name.replace('_', ' ')} instead of {most[place]}"
         for place, (name, seen) in enumerate(now._asdict().items())

@@ -21,8 +21,10 @@ from activities.interceptor import BillingInterceptor
 from activities.matter import Dependencies
 from activities.registry import build_activities
 from billing.core import context, garbage, logs
+from billing.core.connections import slots
 from billing.core.database import Database, open_database
 from billing.core.database_roles import refuse_unsafe_roles
+from billing.core.database_room import refuse_small_server
 from billing.core.process_end import run_and_end
 from billing.core.settings import Settings, load_settings
 from billing.core.tracing import Tracing, open_tracing
@@ -80,7 +82,7 @@ def build_worker(
         workflows=WORKFLOWS,
         activities=activities,
         interceptors=[BillingInterceptor(barrier)],
-        max_concurrent_activities=MAX_ACTIVITIES[queue],
+        max_concurrent_activities=slots(MAX_ACTIVITIES, settings.database_pool_size)[queue],
         # A fixed few pollers would let new purchases starve behind running ones.
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),
@@ -132,6 +134,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Serve both queues until `stop` is set."""
     database: Database = open_database(settings)
     await refuse_unsafe_roles(settings, database)
+    await refuse_small_server(settings, database)
     provider, orders = open_stripe(settings), open_paypal(settings)
     tracing = open_tracing(settings, "worker")
     client = await connect(settings, tracing)

@@ -62,14 +62,14 @@ class DecidingActivities(Generic[S]):
         return activity.defn(name=f"{self.kind.name}.{name}")(run)
 
     async def _look(self, ref: MatterRef) -> S:
-        async with self.database.tenant(ref.account_id) as connection:
+        async with self.database.deciding(ref.account_id) as connection:
             return await decisions.look(connection, self.engine, ref)
 
     async def _step(self, request: StepRequest) -> S:
         """Decide; where the provider is asked, what must be on record is committed before."""
         answer = None
         while True:
-            async with self.database.tenant(request.ref.account_id) as connection:
+            async with self.database.deciding(request.ref.account_id) as connection:
                 done = await decisions.decide(
                     connection, self.engine, request.ref, request.step, answer
                 )
@@ -146,7 +146,7 @@ class DecidingActivities(Generic[S]):
         """Carry out an operator's command from the Temporal UI, once by its key."""
         ref = request.ref
         key = keys.command(ref.subject, request.key)
-        async with self.database.tenant(ref.account_id) as connection:
+        async with self.database.deciding(ref.account_id) as connection:
             _, facts = await self.engine.read(connection, Read(ref.subject_id, deciding=True))
             if await commands.result_of(connection, key) is None:
                 result = await dunning_commands.carry_out(connection, request, facts.at)

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.slow_clients import ImpatientProtocol
 from billing.core.database_roles import refuse_unsafe_roles
+from billing.core.database_room import refuse_small_server
 from billing.core.settings import Settings
 
 # Above the longest wait of a request, and below what a stopping container is given.
@@ -23,6 +24,7 @@ async def serve(settings: Settings) -> None:
     except ValueError as error:  # a setting that only the API reads
         raise SystemExit(str(error)) from error
     await refuse_unsafe_roles(settings, app.state.services.database)
+    await refuse_small_server(settings, app.state.services.database)
     await uvicorn.Server(server_config(app, settings)).serve()
 
 

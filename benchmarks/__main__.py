@@ -15,6 +15,7 @@ from benchmarks import (
     peer,
     previews,
     purchases,
+    rebuilding,
     recording,
     renewals,
     rounds,
@@ -49,6 +50,8 @@ async def run(group: str) -> int:
             await rounds.measure(ground, report)
         async with open_ground(large=Fill(100_000, accounts=100_000)) as ground:
             await rounds.measure_sync(ground, report)
+        async with open_bench() as bench:
+            await rebuilding.measure(bench, report)
     else:
         async with open_ground() as ground:
             for metering in METERING:

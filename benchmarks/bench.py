@@ -85,15 +85,21 @@ class Bench:
         found: dict[str, Any] = answer.json()
         return found
 
+    async def subscribe(self, account: str) -> dict[str, Any]:
+        """Begin a subscription; its answer."""
+        answer = await self.http.post(
+            "/billing/subscription",
+            json={"plan": "pro", "trial": False},
+            headers=self.headers(account),
+        )
+        answer.raise_for_status()
+        begun: dict[str, Any] = answer.json()
+        return begun
+
     async def subscribed(self) -> str:
         """A fresh account with an active subscription and a card kept for its renewals."""
         account = await self.account()
-        headers = self.headers(account)
-        answer = await self.http.post(
-            "/billing/subscription", json={"plan": "pro", "trial": False}, headers=headers
-        )
-        answer.raise_for_status()
-        begun = answer.json()
+        begun = await self.subscribe(account)
         while begun["next_action"]["type"] != "confirm_card":
             begun = await self.subscription(account)
         intent = begun["next_action"]["client_secret"].partition("_secret_")[0]
@@ -114,15 +120,17 @@ class Bench:
                 (lead, lead, lead, [ids.decode(ids.ACCOUNT, one) for one in accounts]),
             )
             due = time.monotonic() + lead.total_seconds()
-            cursor = await connection.execute(
-                "SELECT workflow_id FROM matters WHERE kind = 'subscription'"
-                " AND account_id = ANY(%s)",
-                ([ids.decode(ids.ACCOUNT, one) for one in accounts],),
-            )
-            names = [row[0] for row in await cursor.fetchall()]
-        for name in names:
+        for name in await self.subscription_workflows(accounts):
             await self.temporal.get_workflow_handle(name).signal("changed")
         return due
+
+    async def subscription_workflows(self, accounts: list[str]) -> list[str]:
+        """The workflows of these accounts' subscriptions."""
+        rows = await self._rows(
+            "SELECT workflow_id FROM matters WHERE kind = 'subscription' AND account_id = ANY(%s)",
+            [ids.decode(ids.ACCOUNT, one) for one in accounts],
+        )
+        return [str(row[0]) for row in rows]
 
     async def spend_beyond(self, account: str) -> None:
         """Use more than the plan has, so that the next invoice has a line of usage."""

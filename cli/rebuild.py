@@ -5,6 +5,7 @@ at a time, and the next ones when these have begun, so that customers are served
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -27,19 +28,21 @@ from workflows import pollers, start, visibility
 from workflows.schedules import ensure_schedules
 
 PAGE: Final = 200
-BATCH: Final = 16
+BATCH: Final = 32
 """Workflows on their way at one time."""
 AT_ONCE: Final = 4
 """Of these, started at one time: Temporal is loaded, not flooded."""
 SLACK: Final = 4
-"""Tasks in the queues that are taken for the live ones."""
+"""Tasks in the queues that are taken for the live ones, where customers are served."""
+SHARE: Final = 0.25
+"""Of the time, where customers are served: a busy machine is given more pauses."""
 FAR: Final = timedelta(minutes=15)
 """A step after this is waited for without a look; such a page takes seconds."""
 PAUSES: Final = (1, 2, 4, 8)
 """Seconds to wait before Temporal is asked again."""
 PATIENCE_SECONDS: Final = 60.0
 """For a batch to begin, and for a worker that asks for work."""
-LOOK_SECONDS: Final = 0.1
+LOOK_SECONDS: Final = 0.02
 OUT_OF_BREATH: Final = frozenset(
     {
         RPCStatusCode.DEADLINE_EXCEEDED,
@@ -92,6 +95,8 @@ class _Rebuilding:
     rate: float
     found: int = 0
     started: int = 0
+    looking: list[str] = field(default_factory=list)
+    """Those that were started and are to look at their rows now."""
     late: list[str] = field(default_factory=list)
 
     async def page(self, page: Sequence[Matter]) -> None:
@@ -100,14 +105,17 @@ class _Rebuilding:
         running = await patiently(lambda: visibility.running_among(self.client, names))
         missing = [matter for matter in page if matter.workflow_id not in running]
         self.found += len(page) - len(missing)
-        for first in range(0, len(missing), BATCH):
-            batch, begun = missing[first : first + BATCH], monotonic()
+        # Spread over the second, for a burst is what a customer would feel.
+        size = min(BATCH, math.ceil(self.rate / 10)) if self.rate else BATCH
+        for first in range(0, len(missing), size):
+            batch, begun = missing[first : first + size], monotonic()
             await self._begin(batch)
+            await self.drain(SLACK if self.rate else BATCH)
             if self.rate:
-                await asyncio.sleep(max(0.0, len(batch) / self.rate + begun - monotonic()))
+                took = monotonic() - begun
+                await asyncio.sleep(max(len(batch) / self.rate, took / SHARE) - took)
 
     async def _begin(self, batch: Sequence[Matter]) -> None:
-        """Start them, and return when they have begun."""
         names = [matter.workflow_id for matter in batch]
         async with self.database.operator() as connection:
             planned = await sweeps.planned(connection, names, real_now() + FAR)
@@ -121,20 +129,23 @@ class _Rebuilding:
 
         started = sum(await asyncio.gather(*map(one, batch)))
         self.started, self.found = self.started + started, self.found + len(batch) - started
-        self.late += await self._drained(looking)
+        self.looking += looking
 
-    async def _drained(self, looking: Sequence[str]) -> list[str]:
-        """Wait until these have looked at their rows and the queues are short; those that have not.
+    async def drain(self, slack: int) -> None:
+        """Wait until all but `slack` have begun, and no more tasks wait for a worker than that.
 
-        Behind live work: while that waits for workers, nothing more is started.
+        So it stays behind live work: while that waits, nothing more is started.
         """
         deadline = monotonic() + PATIENCE_SECONDS
         while True:
             waiting = await patiently(lambda: pollers.backlog(self.client))
             async with self.database.operator() as connection:
-                left = await sweeps.unlooked(connection, looking)
-            if monotonic() > deadline or (waiting <= SLACK and not left):
-                return left
+                self.looking = await sweeps.unlooked(connection, self.looking)
+            if waiting <= max(slack, SLACK) and len(self.looking) <= slack:
+                return
+            if monotonic() > deadline:
+                self.late, self.looking = [*self.late, *self.looking], []
+                return
             await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -179,7 +190,7 @@ async def _go_through(job: _Rebuilding, progress: Progress) -> None:
         await job.page(page)
         progress(job.found + job.started, total)
         if len(page) < PAGE:
-            return
+            return await job.drain(0)
 
 
 async def need_workers(client: Client) -> None:

@@ -26,7 +26,7 @@ from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 T = TypeVar("T")
 TOLD_SECONDS: Final = 10.0
-RATE: Final = 40.0
+RATE: Final = 30.0
 """Of a rebuild, unless the operator says otherwise."""
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
-from billing.core.prepared import driver_of, pipeline, undo, wrapped
+from billing.core.prepared import PLANNED, PLANS, driver_of, pipeline, undo, wrapped
 from billing.core.settings import Settings
 
 STATEMENT_TIMEOUT_MS: Final = 5_000
@@ -68,6 +68,14 @@ class Database:
     async def tenant(self, *account_ids: UUID) -> AsyncIterator[AsyncConnection]:
         """A transaction in which row-level security shows these accounts' rows and no other."""
         async with _transaction(self.tenant_engine, _showing(account_ids)) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def deciding(self, account_id: UUID) -> AsyncIterator[AsyncConnection]:
+        """As `tenant`, for a matter's step: its statements are planned once per connection."""
+        begin = f"{_showing((account_id,))}, {PLANS}"
+        async with _transaction(self.tenant_engine, begin) as connection:
+            connection.info[PLANNED] = True
             yield connection
 
     @asynccontextmanager
@@ -177,6 +185,7 @@ async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncCo
         await undo(driver)
         raise
     finally:
+        known.pop(PLANNED, None)
         known.pop(_BEFORE_COMMIT, None)
         known.pop(_WITH_COMMIT, None)
         if driver.closed:

@@ -150,12 +150,12 @@ async def pipeline(connection: AsyncConnection) -> AsyncIterator[None]:
 # A matter's reading joins dozens of tables by their keys, and what it costs is its planning: four
 # fifths of the time. The planner would plan it anew each time, for it thinks each case its own. One
 # plan by indexes fits them all, from the first row on.
-_PLANNED_ONCE: Final = Prepared(
-    text(
-        "SELECT set_config('plan_cache_mode', 'force_generic_plan', true),"
-        " set_config('enable_seqscan', 'off', true)"
-    )
+PLANS: Final = (
+    "set_config('plan_cache_mode', 'force_generic_plan', true),"
+    " set_config('enable_seqscan', 'off', true)"
 )
+PLANNED: Final = "its plans are kept"
+_PLANNED_ONCE: Final = Prepared(text(f"SELECT {PLANS}"))
 
 
 async def answers(
@@ -166,7 +166,8 @@ async def answers(
     They are planned once per connection, and so is what follows in the transaction.
     """
     async with pipeline(connection):
-        await _PLANNED_ONCE.send_kept(connection)
+        if PLANNED not in connection.info:
+            await _PLANNED_ONCE.send_kept(connection)
         sent = [await one.send_kept(connection, **given_values) for one, given_values in statements]
         return [await cursor.fetchall() for cursor in sent]
 

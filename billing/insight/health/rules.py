@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
+from billing.core.connections import shortage
 from billing.insight.health.schemas import Figures, Sign
 from billing.platform.processes import rules as liveness
 from billing.platform.processes.schemas import TAKEN, Deliveries, Kind
@@ -112,6 +113,10 @@ def _pools(figures: Figures) -> Sign:
     if full:
         named = "; ".join(f"{name} of {one.name}" for one, name in full)
         return ill("pools", f"every connection is in use: {named}")
+    if figures.connections is not None:
+        asked = liveness.wanted(figures.processes, figures.at)
+        if said := shortage(*asked, figures.connections):
+            return ill("pools", said)
     return well("pools", "connections are free in each")
 
 

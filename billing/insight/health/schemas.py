@@ -44,6 +44,8 @@ class Figures(Frozen):
     processes: tuple[Process, ...]
     books: Run | None
     """The latest look at the books; None: there was none yet."""
+    connections: int | None = None
+    """As many as Postgres gives; None: not known."""
     parking: Parking | None = None
     """The parking that goes on."""
 

@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core.database_room import room
 from billing.core.prepared import Prepared
 from billing.insight.health.schemas import Backlog, Charges, Figures
 from billing.insight.integrity import runs
@@ -126,5 +127,6 @@ async def look(connection: AsyncConnection) -> Figures:
         processes=tuple(found),
         late=await _late(connection),
         books=await runs.latest(connection),
+        connections=await room(connection),
         parking=await parkings.current(connection),
     )

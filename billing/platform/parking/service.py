@@ -34,7 +34,7 @@ class Barrier:
     async def refuse(self) -> None:
         """Errors: BILLING_PARKED."""
         if monotonic() >= self._known_until:
-            async with self._database.tenant() as connection:
+            async with self._database.tenant_statement() as connection:
                 self._parked = await store.current(connection) is not None
             self._known_until = monotonic() + REMEMBERED_SECONDS
         if self._parked:

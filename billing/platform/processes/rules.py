@@ -61,6 +61,13 @@ def refused(found: Sequence[Process], now: datetime) -> list[tuple[Process, str,
     ]
 
 
+def wanted(found: Sequence[Process], now: datetime) -> tuple[int, int]:
+    """Number of living processes, and of connections that their pools may take."""
+    living = [one for one in found if now - one.seen_at < SILENT]
+    sizes = [pool.size for one in living for pool in one.figures.pools.values()]
+    return len(living), sum(sizes)
+
+
 def deliveries(found: Iterable[Process]) -> dict[tuple[str, str], Deliveries]:
     """Events by provider and outcome, of all processes together."""
     sums: dict[tuple[str, str], Deliveries] = {}

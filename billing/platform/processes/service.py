@@ -13,10 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billing.core import ids
 from billing.core.clock import real_now
+from billing.core.connections import shortage
 from billing.core.database import Database
+from billing.core.database_room import room
 from billing.core.settings import VERSION
 from billing.platform.processes import store
-from billing.platform.processes.rules import BEAT
+from billing.platform.processes.rules import BEAT, wanted
 from billing.platform.processes.schemas import Deliveries, Figures, Kind, Pool, Process
 
 FORGET_AFTER: Final = timedelta(days=1)
@@ -84,6 +86,10 @@ class Pulse:
                 if not forgotten:
                     async with self._database.tenant() as connection:
                         await store.forget(connection, FORGET_AFTER)
+                        now, found = await store.known(connection)
+                        said = shortage(*wanted(found, now), await room(connection))
+                    if said:
+                        _logger.warning("%s", said)
                     forgotten = True
             except SQLAlchemyError as error:
                 _logger.warning("no sign of life could be written: %s", type(error).__name__)

@@ -1,5 +1,6 @@
-"""What its rows say all of is rebuilt without reading them: it waits, is woken, and renews."""
+"""A matter whose rows say all is rebuilt without reading them: it waits, is woken, renews."""
 
+import asyncio
 import json
 from datetime import timedelta
 from typing import Final
@@ -109,3 +110,24 @@ async def test_what_runs_is_found_by_pages_of_temporals_list(actors: Actors) -> 
     done = await rebuild(actors)
     assert (done.started, done.found) == (0, done.open_matters)
     assert done.found >= 1
+
+
+async def test_a_worker_that_starts_anew_wakes_nobody(actors: Actors) -> None:
+    customer, name = await subscribed(actors)
+    await customer.until_handled("payment_intent.succeeded")
+    handle = actors.temporal.get_workflow_handle(name)
+
+    async def events() -> int:
+        return len([event async for event in handle.fetch_history_events()])
+
+    async def quiet() -> bool:
+        before = await events()
+        await asyncio.sleep(1)
+        return await events() == before
+
+    await wait_for(quiet, "nothing is under way")
+    before = await events()
+    await actors.control.stop("worker")
+    await actors.control.start("worker")
+    await asyncio.sleep(3)  # a sweep of the new one, too
+    assert await events() == before

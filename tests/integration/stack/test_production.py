@@ -3,14 +3,17 @@
 import os
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from billing.core.database import Database, open_database
 from billing.core.database_roles import role_faults
+from billing.platform.processes.service import Pulse
 from devstack.options import ROOT
 from devstack.stack import StackInfo
 from tests.integration.api_app import stack_settings
+from tests.integration.waiting import wait_for
 
 PRODUCTION = {
     "ENV": "production",
@@ -70,3 +73,41 @@ def test_a_program_with_too_many_rights_ends_with_one_sentence(
     assert ended.stderr.strip() == (
         "ENV=production: the role billing_owner of DATABASE_URL owns tables: see devstack/roles.sql"
     )
+
+
+@pytest.mark.parametrize("program", [("-m", "api"), ("worker.py",)])
+def test_a_program_that_postgres_has_no_room_for_ends_with_one_sentence(
+    stack: StackInfo, program: tuple[str, ...]
+) -> None:
+    kept = {name: value for name, value in stack.env.items() if name not in OF_THE_STACK}
+    ended = subprocess.run(
+        [sys.executable, *program],
+        cwd=ROOT,
+        env={**os.environ, **kept, **PRODUCTION, "BILLING_DATABASE_POOL_SIZE": "150"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.strip() == (
+        "ENV=production: the pools of 1 process may take 300 connections and Postgres gives 197:"
+        " raise max_connections or lower BILLING_DATABASE_POOL_SIZE"
+    )
+
+
+async def test_a_start_warns_of_pools_that_do_not_fit_together(
+    stack: StackInfo, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = open_database(stack_settings(stack, BILLING_DATABASE_POOL_SIZE=90))
+    async with Pulse(database, "api").beating():
+        await wait_for(_warned(caplog), "the start warns")
+    await database.close()
+    assert "connections and Postgres gives 197: raise max_connections" in caplog.text
+
+
+def _warned(caplog: pytest.LogCaptureFixture) -> Callable[[], Awaitable[bool]]:
+    async def look() -> bool:
+        return "the pools of" in caplog.text
+
+    return look

@@ -112,6 +112,18 @@ def test_a_process_whose_key_is_refused_is_named() -> None:
     assert "provider keys" not in ill(figures(gone)), "only of those that live"
 
 
+def test_pools_that_do_not_fit_into_postgres_are_ill() -> None:
+    pools = {"app": Pool(busy=1, size=20), "operator": Pool(busy=0, size=20)}
+    third = process(3, figures=Own(pools=pools))
+    assert ill(figures(third, connections=40)) == {}
+    assert ill(figures(third, connections=39)) == {
+        "pools": "the pools of 3 processes may take 40 connections and Postgres gives 39:"
+        " raise max_connections or lower BILLING_DATABASE_POOL_SIZE"
+    }
+    gone = process(3, seen=700, figures=Own(pools=pools))
+    assert ill(figures(gone, connections=39)) == {}, "it takes none any more"
+
+
 @pytest.mark.parametrize(
     ("found", "release", "words"),
     [

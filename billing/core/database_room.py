@@ -1,0 +1,39 @@
+"""Room for our connections, as Postgres has it. A production that does not fit does not start."""
+
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.connections import shortage
+from billing.core.database import Database
+from billing.core.settings import PRODUCTION, Settings
+
+POOLS: Final = 2
+"""Of one process on the primary: one for each role."""
+_ROOM: Final = text(
+    """
+    SELECT current_setting('max_connections')::int
+        - current_setting('superuser_reserved_connections')::int
+        - coalesce(current_setting('reserved_connections', true)::int, 0)
+    """
+)
+
+
+async def room(connection: AsyncConnection) -> int:
+    """Connections that Postgres gives to roles like ours, those of other programs among them."""
+    return int((await connection.execute(_ROOM)).scalar_one())
+
+
+async def refuse_small_server(settings: Settings, database: Database) -> None:
+    """End a production whose Postgres could not even serve this process alone."""
+    if settings.env != PRODUCTION:
+        return
+    try:
+        async with database.operator() as connection:
+            given = await room(connection)
+    except (DBAPIError, OSError):
+        return  # it is away: the process waits for it
+    if said := shortage(1, POOLS * settings.database_pool_size, given):
+        raise SystemExit(f"ENV=production: {said}")

@@ -49,8 +49,8 @@ class How(NamedTuple):
     new: bool = False
     """Nobody looks for the records first; a unique violation when one is there."""
     wait: Wait = "until it is free"
-    """How long for accounts that somebody else has locked. `no` leaves their uses alone, answered
-    `LOCKED`; `soon` all uses, with lock_not_available, when it takes longer than a moment.
+    """For accounts that somebody else has locked. `no` leaves their uses alone, answered `LOCKED`;
+    `soon` all uses, with lock_not_available, when it takes longer than a moment.
     """
 
 

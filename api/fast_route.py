@@ -27,6 +27,7 @@ BODY: Final = "billing.body"
 _JSON: Final = b"application/json"
 _NOT_PLAIN: Final = (msgspec.DecodeError, ValueError, RecursionError)
 _marked: Final[set[Callable[..., Any]]] = set()
+_readers: Final[dict[Callable[..., Any], Callable[[bytes], Any]]] = {}
 
 Headers = dict[bytes, bytes]
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Response]])
@@ -87,6 +88,18 @@ def fast(handler: Handler) -> Handler:
     return handler
 
 
+def reading(read: Callable[[bytes], Any]) -> Callable[[Handler], Handler]:
+    """Have a fast handler's body read by `read`, which answers None for one that it leaves to
+    FastAPI's way: what it does read must be what FastAPI would.
+    """
+
+    def mark(handler: Handler) -> Handler:
+        _readers[handler] = read
+        return handler
+
+    return mark
+
+
 def serve(app: FastAPI, route: APIRoute) -> APIRoute:
     """The route as `app` serves it. Raises `Unsupported` for a marked one that does not fit."""
     bound = fastapi_internals.bind(app, route)
@@ -100,20 +113,24 @@ def _fast(app: FastAPI, route: APIRoute) -> ASGIApp:
     if not _returns_response(route.endpoint):
         raise Unsupported(f"{route.name}: returns no Response of its own")
     plan, field = _Plan(endpoint), endpoint.bodies[0] if endpoint.bodies else None
+    read = _readers.get(route.endpoint, _unread)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["query_string"]:
             await general(scope, receive, send)
             return
-        headers, body = _headers(scope), None
+        headers, body, known = _headers(scope), None, None
         if field is not None:
-            raw = scope.get(BODY)
-            body = _plain(raw) if raw and headers.get(b"content-type") == _JSON else _NOT_PLAIN
+            raw = scope.get(BODY) if headers.get(b"content-type") == _JSON else None
+            known = read(raw) if raw else None
+            body = known or (_plain(raw) if raw else _NOT_PLAIN)
         if body is _NOT_PLAIN or app.dependency_overrides:
             await general(scope, receive, send)
             return
         arguments = await plan.arguments(Request(scope, receive, send), headers)
-        if field is not None:
+        if known is not None and field is not None:
+            arguments[field.name] = known
+        elif field is not None:
             arguments[field.name], errors = field.validate(body, loc=("body",))
             if errors:
                 raise RequestValidationError(errors)
@@ -121,6 +138,10 @@ def _fast(app: FastAPI, route: APIRoute) -> ASGIApp:
         await response(scope, receive, send)
 
     return answer
+
+
+def _unread(_: bytes) -> None:
+    """No body: FastAPI's way reads all."""
 
 
 def _plain(raw: bytes) -> Any:

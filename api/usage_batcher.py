@@ -207,10 +207,7 @@ class UsageBatcher:
         try:
             found = await self._once(uses, groups, owned, how)
         except DBAPIError as error:
-            state = getattr(error.orig, "sqlstate", None)
-            if state == NOT_SOON:
-                return {place: NOT_YET for _, places in owned for place in places}
-            if state not in RETRIED:
+            if getattr(error.orig, "sqlstate", None) not in RETRIED:
                 raise
             found = await self._once(uses, groups, owned, how._replace(new=False))
         met = any(one.verdict in KNOWN for one in found.values())
@@ -224,8 +221,13 @@ class UsageBatcher:
         owned: sql_batch.Owned,
         how: sql_batch.How,
     ) -> dict[int, Recorded]:
-        async with self._database.tenant_statement() as connection:
-            done = await sql_batch.record(connection, uses, groups, owned, how)
+        try:
+            async with self._database.tenant_statement() as connection:
+                done = await sql_batch.record(connection, uses, groups, owned, how)
+        except DBAPIError as error:
+            if how.wait != "soon" or getattr(error.orig, "sqlstate", None) != NOT_SOON:
+                raise
+            return {place: NOT_YET for _, places in owned for place in places}
         if done.asking and self._wake is not None:
             self._wake(done.asking)
         return done.answers

@@ -7,7 +7,7 @@ client and the import of files name their fields themselves, and a test holds th
 
 from datetime import UTC, datetime
 from functools import reduce
-from operator import or_
+from operator import attrgetter, or_
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from uuid import UUID
@@ -105,6 +105,25 @@ STRING_FIELDS: Final = tuple(
     field.name for field in msgspec.structs.fields(UseRow) if field.type == Word | None
 )
 """The fields of a row that are a text of the caller's own."""
+
+
+_TEXTS: Final = attrgetter(
+    *(field.name for field in msgspec.structs.fields(UseBody) if field.type == Word | None)
+)
+_one: Final = msgspec.json.Decoder(UseBody)
+
+
+def read_use(raw: bytes) -> UseBody | None:
+    """A plain use as pydantic would read it, at a tenth of the cost; None for one with a time or
+    details, with space around a text, and for a wrong one.
+    """
+    try:
+        body = _one.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    texts = list(filter(None, _TEXTS(body)))
+    is_plain = body.occurred_at is None and body.usage_details is None
+    return body if is_plain and list(map(str.strip, texts)) == texts else None
 
 
 def use_of(body: UseBody, account_id: UUID, call: Call, kinds: Kinds) -> Use:

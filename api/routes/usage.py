@@ -11,14 +11,14 @@ from api import usage_batch_parser, use_times
 from api.auth import MEMBER
 from api.card_usage import charge_now
 from api.dependencies import AccountCall, Call, MemberUse, OperatorGate, gate_headers
-from api.fast_route import fast
+from api.fast_route import fast, reading
 from api.idempotency import JSON, encoded_answer, valid_key
 from api.problem_codes import not_found
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
 from api.usage_batch import UsageBatch
-from api.usage_body import UseBody, UseRow, use_of
+from api.usage_body import UseBody, UseRow, read_use, use_of
 from api.usage_dry_run import DryRun, attempt_one
 from api.usage_refusals import CODES_OF_USES, refusal
 from api.user_scope import others_holds
@@ -128,6 +128,7 @@ def answer_of(done: Recorded) -> bytes:
     },
 )  # fmt: skip
 @fast
+@reading(read_use)
 async def record_usage(
     body: Annotated[UseBody, Body()],
     sent: MemberUse,

@@ -13,7 +13,7 @@ from billing.core.errors import Unavailable
 
 MAX_BATCH: Final = 200
 MAX_WAITING: Final = 10_000
-TURN_SECONDS: Final = 5
+TURN_SECONDS: Final = 10
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 R = TypeVar("R")

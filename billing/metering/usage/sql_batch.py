@@ -21,13 +21,14 @@ _BATCH: Final = (
 )
 _HOW: Final = "p_all => CAST(:full AS boolean), p_new => CAST(:new AS boolean)"
 Wait = Literal["no", "soon", "until it is free"]
-_RECORD: Final[dict[Wait, Prepared]] = {
+_FUNCTIONS: Final[dict[Wait, str]] = {
+    "no": "usage_record_where_free",
+    "soon": "usage_record_soon",
+    "until it is free": "usage_record_with_top_ups",
+}
+_RECORD: Final = {
     wait: Prepared(text(f"SELECT {_ANSWER} FROM {function}({_BATCH}, {_HOW})"))  # noqa: S608 (constants)
-    for wait, function in (
-        ("no", "usage_record_where_free"),
-        ("soon", "usage_record_soon"),
-        ("until it is free", "usage_record_with_top_ups"),
-    )
+    for wait, function in _FUNCTIONS.items()
 }
 _RECORD_ON_HOLDS: Final = Prepared(
     text(f"SELECT {_ANSWER} FROM usage_record_on_holds({_BATCH})")  # noqa: S608 (constants)
@@ -49,8 +50,8 @@ class How(NamedTuple):
     new: bool = False
     """Nobody looks for the records first; a unique violation when one is there."""
     wait: Wait = "until it is free"
-    """How long for accounts that somebody else has locked. `no` leaves their uses alone, answered
-    `LOCKED`; `soon` all uses, with lock_not_available, when it takes longer than a moment.
+    """For accounts that somebody else has locked. `no` leaves their uses alone, answered `LOCKED`;
+    `soon` all uses, with lock_not_available, when it takes longer than a moment.
     """
 
 

@@ -268,6 +268,62 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION credit_debit_apart_fast(
+    p_account_ids uuid[], p_as_of timestamptz[], p_amounts numeric[], p_keys text[],
+    p_reasons text[], p_lot_ids uuid[], p_bought_only boolean)
+RETURNS uuid[]
+LANGUAGE sql
+SET enable_seqscan = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+    WITH items AS MATERIALIZED (
+        SELECT i.place, i.account_id, i.as_of, i.amount, i.key, i.reason, i.lot_id, uuidv7() AS id
+        FROM unnest(p_account_ids, p_as_of, p_amounts, p_keys, p_reasons, p_lot_ids)
+            WITH ORDINALITY AS i(account_id, as_of, amount, key, reason, lot_id, place)
+    ), burnt AS (
+        UPDATE credit_lots AS l
+        SET remaining = l.remaining - i.amount, is_open = l.remaining > i.amount
+        FROM items AS i
+        WHERE l.id = i.lot_id
+    ), moved AS MATERIALIZED (
+        UPDATE credit_balances AS b
+        SET balance = b.balance - i.amount, used = b.used + i.amount, seq = b.seq + 1,
+            last_at = greatest(b.last_at, i.as_of)
+        FROM items AS i
+        WHERE b.account_id = i.account_id
+        RETURNING i.place, new.balance, new.used, new.seq, new.last_at
+    ), split AS (
+        INSERT INTO credit_transaction_lots (transaction_id, lot_id, account_id, amount)
+        SELECT id, lot_id, account_id, -amount FROM items
+    ), written AS (
+        INSERT INTO credit_transactions (
+            id, account_id, seq, kind, amount, balance_after, used_after, key, request_hash,
+            paid_only, reason, at, real_at)
+        SELECT i.id, i.account_id, m.seq, 'debit', -i.amount, m.balance, m.used, i.key, i.key,
+            p_bought_only, i.reason, m.last_at, clock_timestamp()
+        FROM items AS i JOIN moved AS m ON m.place = i.place
+    )
+    SELECT array_agg(id ORDER BY place) FROM items
+$$;
+
+CREATE OR REPLACE FUNCTION credit_first_lots(
+    p_account_ids uuid[], p_amounts numeric[], p_bought_only boolean)
+RETURNS uuid[]
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+    SELECT CASE WHEN count(DISTINCT i.account_id) = count(*) AND bool_and(l.free >= i.amount)
+        THEN array_agg(l.id ORDER BY i.place) END
+    FROM unnest(p_account_ids, p_amounts) WITH ORDINALITY AS i(account_id, amount, place)
+    LEFT JOIN LATERAL (
+        SELECT o.id, o.free FROM credit_burn_order(i.account_id) AS o
+        WHERE credit_may_burn(o.scope, o.is_paid, NULL, p_bought_only)
+        ORDER BY o.place LIMIT 1) AS l ON true
+$$;
+
 CREATE OR REPLACE FUNCTION credit_give_back(
     p_account_id uuid, p_entry uuid, p_before uuid[], p_amount numeric, p_key text, p_reason text,
     p_subject text, p_at timestamptz)
@@ -2439,6 +2495,8 @@ RETURNS uuid[]
 LANGUAGE plpgsql AS $$
 DECLARE
     entries uuid[];
+    due record;
+    lots uuid[];
 BEGIN
     IF p_apart THEN
         SELECT CASE WHEN bool_and(d.transaction_id IS NOT NULL)
@@ -2448,14 +2506,19 @@ BEGIN
                 NULL, false)::credit_debit_item
             FROM unnest(p_dues) WITH ORDINALITY AS u ORDER BY u.ordinality)) AS d;
     ELSE
-        SELECT CASE WHEN s.whole THEN s.entries END INTO entries
-        FROM (
-            SELECT array_agg(d.account_id) AS accounts, array_agg(d.as_of) AS times,
-                array_agg(d.amount) AS amounts, array_agg(d.key) AS keys,
-                array_agg(d.reason) AS reasons
-            FROM unnest(p_dues) AS d) AS g
-        CROSS JOIN LATERAL credit_debit_fast(
-            g.accounts, g.times, g.amounts, g.keys, g.reasons, p_dues[1].bought_only) AS s;
+        SELECT array_agg(d.account_id) AS accounts, array_agg(d.as_of) AS times,
+            array_agg(d.amount) AS amounts, array_agg(d.key) AS keys,
+            array_agg(d.reason) AS reasons, bool_or(d.bought_only) AS bought_only
+        INTO due FROM unnest(p_dues) AS d;
+        lots := credit_first_lots(due.accounts, due.amounts, due.bought_only);
+        IF lots IS NOT NULL THEN
+            entries := credit_debit_apart_fast(due.accounts, due.times, due.amounts, due.keys,
+                due.reasons, lots, due.bought_only);
+        ELSE
+            SELECT CASE WHEN s.whole THEN s.entries END INTO entries
+            FROM credit_debit_fast(due.accounts, due.times, due.amounts, due.keys, due.reasons,
+                due.bought_only) AS s;
+        END IF;
     END IF;
     IF entries IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'serialization_failure',

@@ -1,6 +1,7 @@
 """The fast path answers as FastAPI does, honours overrides; the index finds what a walk finds."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Annotated, Any, get_args
 
 import httpx2
@@ -15,6 +16,7 @@ from api.app import create_app
 from api.dependencies import AccountCall, BillingCall, MemberCall, MemberUse
 from api.fast_route import fast, serve
 from api.fastapi_internals import Unsupported, bind
+from api.idempotency import JSON
 from api.openapi import api_routes
 from api.problems import install
 from api.request_limits import RequestLimitMiddleware
@@ -121,6 +123,20 @@ async def test_the_fast_path_answers_as_fastapi_does(path: str) -> None:
         assert one == other, (content, body, headers)
         seen.add(one[0])
     assert seen >= {200, 403}
+
+
+@pytest.mark.usefixtures("all_fast")
+async def test_a_body_is_read_by_the_handlers_own_reader_or_left_to_fastapi(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = {GOOD: Wish(amount=Decimal("7"))}.get
+    monkeypatch.setattr(fast_route, "_readers", {wish: read})
+    client = _client(_app(*HANDLERS))
+    told = [
+        (await client.post("/wishes/x", content=body, headers={"Content-Type": kind})).text
+        for body, kind in ((GOOD, JSON), (b'{"amount": "2"}', JSON), (GOOD, f"{JSON}; charset=x"))
+    ]
+    assert ["'7'" in told[0], "'2'" in told[1], "'1.50'" in told[2]] == [True] * 3, told
 
 
 COUNTED: list[str] = []

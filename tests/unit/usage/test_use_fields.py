@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from api import exact_json, usage_batch_parser
 from api.app import create_app
-from api.usage_body import UseBody, UseRow, Word
+from api.usage_body import UseBody, UseRow, Word, read_use
 from cli.usage_file import UsageFile
 from durable_billing import events
 from tests.unit.api.conftest import lonely_settings
@@ -114,3 +114,29 @@ def test_a_single_use_and_a_row_are_read_alike(body: dict[str, Any]) -> None:
     for name in OF_ONE:
         one, other = getattr(single, name), getattr(row, name)
         assert one == other or (name == "usage_amount" and float(one) == float(other)), name
+
+
+@given(BODIES)
+def test_a_use_that_is_read_at_once_is_as_pydantic_reads_it(body: dict[str, Any]) -> None:
+    single, known = _single(body), read_use(json.dumps(body).encode())
+    if known is None:
+        return
+    assert single is not None
+    for name in OF_ONE:
+        one, other = getattr(single, name), getattr(known, name)
+        if name == "usage_amount":
+            one, other = exact_json.shortest(one), exact_json.shortest(other)
+        assert one == other, name
+
+
+def test_a_plain_use_is_read_at_once() -> None:
+    plain: dict[str, Any] = {
+        "product_id": "gpt-4",
+        "usage_amount": "5",
+        "event_id": "e-1",
+        "user_id": "ann",
+    }
+    assert read_use(json.dumps(plain).encode()) == UseBody(**plain)
+    odd = {"user_id": " ann", "usage_details": {}, "usage_amount": 1.5, "more": 1}
+    for name, value in odd.items():
+        assert read_use(json.dumps(plain | {name: value}).encode()) is None

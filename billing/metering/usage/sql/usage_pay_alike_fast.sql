@@ -4,6 +4,8 @@ RETURNS uuid[]
 LANGUAGE plpgsql AS $$
 DECLARE
     entries uuid[];
+    due record;
+    lots uuid[];
 BEGIN
     IF p_apart THEN
         SELECT CASE WHEN bool_and(d.transaction_id IS NOT NULL)
@@ -13,14 +15,19 @@ BEGIN
                 NULL, false)::credit_debit_item
             FROM unnest(p_dues) WITH ORDINALITY AS u ORDER BY u.ordinality)) AS d;
     ELSE
-        SELECT CASE WHEN s.whole THEN s.entries END INTO entries
-        FROM (
-            SELECT array_agg(d.account_id) AS accounts, array_agg(d.as_of) AS times,
-                array_agg(d.amount) AS amounts, array_agg(d.key) AS keys,
-                array_agg(d.reason) AS reasons
-            FROM unnest(p_dues) AS d) AS g
-        CROSS JOIN LATERAL credit_debit_fast(
-            g.accounts, g.times, g.amounts, g.keys, g.reasons, p_dues[1].bought_only) AS s;
+        SELECT array_agg(d.account_id) AS accounts, array_agg(d.as_of) AS times,
+            array_agg(d.amount) AS amounts, array_agg(d.key) AS keys,
+            array_agg(d.reason) AS reasons, bool_or(d.bought_only) AS bought_only
+        INTO due FROM unnest(p_dues) AS d;
+        lots := credit_first_lots(due.accounts, due.amounts, due.bought_only);
+        IF lots IS NOT NULL THEN
+            entries := credit_debit_apart_fast(due.accounts, due.times, due.amounts, due.keys,
+                due.reasons, lots, due.bought_only);
+        ELSE
+            SELECT CASE WHEN s.whole THEN s.entries END INTO entries
+            FROM credit_debit_fast(due.accounts, due.times, due.amounts, due.keys, due.reasons,
+                due.bought_only) AS s;
+        END IF;
     END IF;
     IF entries IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'serialization_failure',

@@ -11,6 +11,7 @@ from benchmarks import (
     importing,
     invoicing,
     mixed,
+    months,
     peer,
     previews,
     purchases,
@@ -48,6 +49,8 @@ async def run(group: str) -> int:
             await rounds.measure(ground, report)
         async with open_ground(large=Fill(100_000, accounts=100_000)) as ground:
             await rounds.measure_sync(ground, report)
+        async with open_ground(large=Fill(10_000)) as ground:
+            await months.measure(ground, report)
     else:
         async with open_ground() as ground:
             for metering in METERING:

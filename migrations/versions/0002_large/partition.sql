@@ -56,7 +56,9 @@ BEGIN
 END $$;
 ALTER TABLE billing_records_before DROP CONSTRAINT of_before;
 
--- Programs of the release before may be about for a week.
+-- Programs of the release before may be about for a week. For once their owner looks at all accounts.
+ALTER TABLE accounts NO FORCE ROW LEVEL SECURITY;
 INSERT INTO usage_months (month, ends_at)
 SELECT '1970-01-01', CASE WHEN EXISTS (SELECT FROM accounts) THEN now() + interval '7 days'
     ELSE '-infinity' END;
+ALTER TABLE accounts FORCE ROW LEVEL SECURITY;

@@ -13,7 +13,7 @@ from api.dependencies import AccountCall
 from api.user_scope import only_user
 from billing.core import clock
 from billing.core.errors import Invalid
-from billing.metering.usage import store
+from billing.metering.usage import months
 from billing.metering.usage.schemas import Use
 from billing.money.subscriptions import store as subscriptions
 
@@ -45,7 +45,7 @@ async def too_old(call: AccountCall, uses: Sequence[Use]) -> dict[int, str]:
         return {}
     ids = {place: UUID(hex=key) for place in found if (key := uses[place].record_id)}
     async with call.transaction() as connection:
-        known = await store.existing(connection, ids.values())
+        known = await months.existing(connection, ids.values())
     return {place: reason for place, reason in found.items() if ids.get(place) not in known}
 
 

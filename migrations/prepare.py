@@ -1,4 +1,4 @@
-"""What a migration does to large tables before it begins: nobody is locked out meanwhile.
+"""The part of a migration on large tables that comes before it: nobody is locked out meanwhile.
 
 Each statement of `versions/<revision>_large/prepare.sql` is its own transaction and does nothing
 when its work is done, so a run that was killed is simply begun again.

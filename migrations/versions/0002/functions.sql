@@ -1480,8 +1480,9 @@ DECLARE
 BEGIN
     IF NOT EXISTS (
         SELECT FROM usage_months
-        WHERE ends_at > now() - interval '1 day' AND ends_at <= now() + interval '1 hour'
-            OR month = DATE '1970-01-01' AND ends_at > now())
+        WHERE ends_at > clock_timestamp() - interval '1 day'
+                AND ends_at <= clock_timestamp() + interval '1 hour'
+            OR month = DATE '1970-01-01' AND ends_at > clock_timestamp())
     THEN
         RETURN claimed;
     END IF;
@@ -2205,6 +2206,7 @@ DECLARE
     home text;
     one date;
     name text;
+    this date := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC');
     made integer := 0;
 BEGIN
     SELECT n.nspname INTO STRICT home
@@ -2215,9 +2217,7 @@ BEGIN
         'search_path', pg_catalog.quote_ident(home) || ', pg_temp', true);
     PERFORM pg_advisory_xact_lock(7214032);
     FOR one IN
-        SELECT g::date FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
-            date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => p_ahead),
-            interval '1 month') AS g
+        SELECT (this + make_interval(months => n))::date FROM generate_series(0, p_ahead) AS n
     LOOP
         CONTINUE WHEN EXISTS (SELECT FROM usage_months WHERE month = one);
         name := 'billing_records_' || to_char(one, 'YYYY_MM');
@@ -2316,8 +2316,8 @@ CREATE OR REPLACE FUNCTION usage_months_looked_at() RETURNS date[]
 LANGUAGE sql STABLE AS $$
     SELECT ARRAY(
         SELECT month FROM usage_months
-        WHERE ends_at > now() - usage_late_limit()
-            AND month <= (now() + interval '1 hour') AT TIME ZONE 'UTC'
+        WHERE ends_at > clock_timestamp() - usage_late_limit()
+            AND month <= (clock_timestamp() + interval '1 hour') AT TIME ZONE 'UTC'
         ORDER BY month DESC)
 $$;
 

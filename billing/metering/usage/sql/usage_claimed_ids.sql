@@ -16,8 +16,9 @@ DECLARE
 BEGIN
     IF NOT EXISTS (
         SELECT FROM usage_months
-        WHERE ends_at > now() - interval '1 day' AND ends_at <= now() + interval '1 hour'
-            OR month = DATE '1970-01-01' AND ends_at > now())
+        WHERE ends_at > clock_timestamp() - interval '1 day'
+                AND ends_at <= clock_timestamp() + interval '1 hour'
+            OR month = DATE '1970-01-01' AND ends_at > clock_timestamp())
     THEN
         RETURN claimed;
     END IF;

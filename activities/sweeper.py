@@ -131,7 +131,7 @@ class SweeperActivities:
         return {"open": passed.seen, "started": passed.found, "failed": passed.failed}
 
     async def _housekeeping(self, limit: int) -> Counts:
-        """Old idempotency keys go [P10]; old purchases are archived [E14]; months are made ahead."""
+        """Old idempotency keys go [P10], old purchases are archived [E14], months made ahead."""
         now, keys, batch = real_now(), 0, idempotency.PURGE_BATCH
         while batch == idempotency.PURGE_BATCH:
             async with self.database.operator() as connection:

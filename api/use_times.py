@@ -15,7 +15,7 @@ from api.dependencies import AccountCall
 from api.user_scope import only_user
 from billing.core import clock
 from billing.core.errors import Invalid
-from billing.metering.usage import store
+from billing.metering.usage import months
 from billing.metering.usage.schemas import Use
 from billing.money.subscriptions import store as subscriptions
 
@@ -47,7 +47,7 @@ async def too_old(call: AccountCall, uses: Sequence[Use]) -> dict[int, str]:
             if (reason := _refusal(at, call.account.opened_at, recent, given_back)) is not None
         }
         ids = {place: UUID(hex=key) for place in found if (key := uses[place].record_id)}
-        known = await store.existing(connection, ids.values()) if ids else ()
+        known = await months.existing(connection, ids.values()) if ids else ()
     return {place: reason for place, reason in found.items() if ids.get(place) not in known}
 
 

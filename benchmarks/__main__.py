@@ -12,6 +12,7 @@ from benchmarks import (
     importing,
     invoicing,
     mixed,
+    months,
     peer,
     previews,
     purchases,
@@ -52,6 +53,8 @@ async def run(group: str) -> int:
             await rounds.measure_sync(ground, report)
         async with open_bench() as bench:
             await rebuilding.measure(bench, report)
+        async with open_ground(large=Fill(10_000)) as ground:
+            await months.measure(ground, report)
     else:
         async with open_ground() as ground:
             for metering in METERING:

@@ -1,4 +1,4 @@
-"""What a migration does to large tables before it begins: nobody is locked out meanwhile.
+"""The part of a migration on large tables that comes before it: nobody is locked out meanwhile.
 
 Each statement of `versions/<revision>_large/prepare.sql` is its own transaction and does nothing
 when its work is done, so a run that was killed is simply begun again.
@@ -8,8 +8,8 @@ import re
 import time
 from typing import Final
 
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
 
 from migrations.draft import VERSIONS
 
@@ -45,11 +45,11 @@ def _until_done(connection: Connection, statement: str) -> None:
     for left in reversed(range(TRIES)):
         try:
             _drop_invalid(connection, statement)
-            connection.exec_driver_sql(statement)
+            # Past SQLAlchemy: the statement has percent signs of its own.
+            connection.connection.cursor().execute(statement)
             return
-        except OperationalError as error:
-            # lock_not_available: somebody works with the table; they go first.
-            if getattr(error.orig, "sqlstate", None) != "55P03" or not left:
+        except LockNotAvailable:  # somebody works with the table; they go first
+            if not left:
                 raise
             time.sleep(PAUSE_SECONDS)
 
@@ -58,4 +58,4 @@ def _drop_invalid(connection: Connection, statement: str) -> None:
     """An index whose making was killed is in the way, and of no use."""
     found = _INDEX.search(statement)
     if found and connection.scalar(_IS_INVALID, {"name": found[1]}):
-        connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {found[1]}")
+        connection.connection.cursor().execute(f"DROP INDEX CONCURRENTLY {found[1]}")

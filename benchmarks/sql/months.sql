@@ -36,7 +36,7 @@ END;
 $$;
 DO $$
 DECLARE
-    this date := date_trunc('month', now() AT TIME ZONE 'UTC');
+    this date := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC');
     last date := this - interval '1 month';
 BEGIN
     ALTER TABLE billing_records DETACH PARTITION billing_records_before;

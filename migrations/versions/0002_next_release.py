@@ -175,7 +175,7 @@ def upgrade() -> None:
 
 
 def _partition() -> None:
-    """What migrations/prepare.py has done already where there is much, and the instant rest."""
+    """The part that migrations/prepare.py has done where there is much; then the instant rest."""
     folder = Path(__file__).with_name(f"{revision}_large")
     text = (folder / "prepare.sql").read_text().replace(" CONCURRENTLY", "")
     cursor = op.get_bind().connection.cursor()

@@ -26,7 +26,7 @@ from billing.core.errors import Invalid, NotFound
 from billing.core.money import ZERO
 from billing.core.prepared import Prepared
 from billing.ledger.credits.tables import credit_balances
-from billing.metering.usage import rules
+from billing.metering.usage import months, rules
 from billing.metering.usage.schemas import BillingRecord, Counter, Period, PricedUnits
 from billing.metering.usage.tables import (
     billing_records,
@@ -61,10 +61,6 @@ _METER: Final = text(
     "SELECT k.meter, k.counts, m.max_per_use FROM usage_metered_kinds(ARRAY[CAST("
     "ROW(:product, :service, :feature, NULL, NULL, NULL, NULL) AS usage_kind)]) AS k"
     " LEFT JOIN meters AS m ON m.key = k.meter"
-)
-_RECORDED: Final = text(
-    "SELECT asked FROM unnest(usage_own_records(CAST(:ids AS uuid[]))"
-    " || usage_repeats(CAST(:ids AS uuid[])))"
 )
 
 
@@ -375,21 +371,9 @@ def paid_by(query: Select[Any], transaction_id: UUID) -> Select[Any]:
     return query.where(record.id.in_(paid))
 
 
-async def existing(connection: AsyncConnection, record_ids: Collection[UUID]) -> set[UUID]:
-    """Those of these ids whose event has a record, of this month or of one before it."""
-    return set(await connection.scalars(_RECORDED, {"ids": list(record_ids)}))
-
-
-def _found_by(record_id: UUID) -> tuple[ColumnElement[bool], ...]:
-    """A record by its id, in the one or two months that may have it."""
-    record = billing_records.c
-    months = (func.usage_month_of(record_id, False), rules.FIRST_MONTH)
-    return record.id == record_id, record.month.in_(months)
-
-
 async def account_of(connection: AsyncConnection, record_id: UUID) -> UUID:
     """The account of a record. Errors: BILLING_RECORD_NOT_FOUND."""
-    query = select(billing_records.c.account_id).where(*_found_by(record_id))
+    query = select(billing_records.c.account_id).where(*months.found_by(record_id))
     found: UUID | None = await connection.scalar(query)
     if found is None:
         raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
@@ -400,7 +384,7 @@ async def get_record(
     connection: AsyncConnection, account_id: UUID, record_id: UUID, *, lock: bool = False
 ) -> BillingRecord:
     """One record. Errors: BILLING_RECORD_NOT_FOUND."""
-    query = records(account_id).where(*_found_by(record_id))
+    query = records(account_id).where(*months.found_by(record_id))
     row = await prepared.find(connection, query.with_for_update() if lock else query)
     if row is None:
         raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")

@@ -1524,27 +1524,46 @@ $$;
 CREATE OR REPLACE FUNCTION usage_claimed_ids(p_ids uuid[]) RETURNS usage_repeat[]
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
 AS $$
+DECLARE
+    claimed usage_repeat[] := '{}';
+    past date;
+    there uuid[];
 BEGIN
     IF NOT EXISTS (
         SELECT FROM usage_months
-        WHERE ends_at > now() - interval '1 day' AND ends_at <= now() + interval '1 hour'
-            OR month = DATE '1970-01-01' AND ends_at > now())
+        WHERE ends_at > clock_timestamp() - interval '1 day'
+                AND ends_at <= clock_timestamp() + interval '1 hour'
+            OR month = DATE '1970-01-01' AND ends_at > clock_timestamp())
     THEN
-        RETURN '{}';
+        RETURN claimed;
     END IF;
-    RETURN ARRAY(
-        SELECT ROW(i.id, c.id)::usage_repeat
-        FROM unnest(p_ids) AS i(id)
-        CROSS JOIN unnest(usage_months_looked_at()) AS m(month)
-        CROSS JOIN LATERAL (
-            SELECT k.id FROM quota_claims AS k
-            WHERE k.status = 'open' AND k.id <> i.id
-                AND k.id >= CASE WHEN m.month = DATE '1970-01-01' THEN usage_id_before(i.id, '0')
-                    ELSE usage_id_in_month(i.id, usage_month_digits(m.month)) END
-                AND k.id <= CASE WHEN m.month = DATE '1970-01-01' THEN usage_id_before(i.id, 'f')
-                    ELSE usage_id_in_month(i.id, usage_month_digits(m.month)) END
-            LIMIT 1) AS c);
+    FOREACH past IN ARRAY usage_months_looked_at() LOOP
+        IF past = DATE '1970-01-01' THEN
+            claimed := claimed || ARRAY(
+                SELECT ROW(i.id, c.id)::usage_repeat
+                FROM unnest(p_ids) AS i(id) CROSS JOIN LATERAL (
+                    SELECT k.id, k.status FROM quota_claims AS k
+                    WHERE k.id >= usage_id_before(i.id, '0') AND k.id <= usage_id_before(i.id, 'f')
+                    ORDER BY k.id LIMIT 1) AS c
+                WHERE c.status = 'open');
+        ELSE
+            there := usage_ids_in_month(p_ids, past);
+            CONTINUE WHEN there = '{}';
+            claimed := claimed || ARRAY(
+                SELECT ROW(i.id, c.id)::usage_repeat
+                FROM (
+                    SELECT k.id, k.status FROM quota_claims AS k
+                    WHERE k.id = ANY (there) OFFSET 0) AS c
+                JOIN unnest(p_ids, there) AS i(id, there) ON i.there = c.id
+                WHERE c.status = 'open' AND i.there <> i.id);
+        END IF;
+    END LOOP;
+    RETURN claimed;
 END;
 $$;
 
@@ -1949,6 +1968,29 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
             p_digits || '\17\28\3')::uuid END
 $$;
 
+CREATE OR REPLACE FUNCTION usage_ids_in_month(p_ids uuid[], p_month date) RETURNS uuid[]
+LANGUAGE plpgsql IMMUTABLE
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    digits text := usage_month_digits(p_month);
+    theirs text := CASE WHEN usage_month_of(p_ids[1], true) <> DATE '1970-01-01'
+        THEN left(p_ids[1]::text, 8) ELSE '00000000' END;
+    first uuid := (digits || repeat('0', 24))::uuid;
+    last uuid := (digits || repeat('f', 24))::uuid;
+BEGIN
+    IF NOT EXISTS (SELECT FROM unnest(p_ids) AS i(id) WHERE i.id < first OR i.id > last) THEN
+        RETURN '{}';
+    END IF;
+    first := (theirs || repeat('0', 24))::uuid;
+    last := (theirs || repeat('f', 24))::uuid;
+    RETURN ARRAY(
+        SELECT CASE WHEN i.id >= first AND i.id <= last THEN (digits || substr(i.id::text, 9))::uuid
+            ELSE usage_id_in_month(i.id, digits) END
+        FROM unnest(p_ids) AS i(id));
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_included_kinds(p_kinds usage_fast_kind[])
 RETURNS usage_fast_kind[]
 LANGUAGE sql STABLE AS $$
@@ -2220,6 +2262,7 @@ DECLARE
     home text;
     one date;
     name text;
+    this date := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC');
     made integer := 0;
 BEGIN
     SELECT n.nspname INTO STRICT home
@@ -2230,9 +2273,7 @@ BEGIN
         'search_path', pg_catalog.quote_ident(home) || ', pg_temp', true);
     PERFORM pg_advisory_xact_lock(7214032);
     FOR one IN
-        SELECT g::date FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
-            date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => p_ahead),
-            interval '1 month') AS g
+        SELECT (this + make_interval(months => n))::date FROM generate_series(0, p_ahead) AS n
     LOOP
         CONTINUE WHEN EXISTS (SELECT FROM usage_months WHERE month = one);
         name := 'billing_records_' || to_char(one, 'YYYY_MM');
@@ -2331,8 +2372,8 @@ CREATE OR REPLACE FUNCTION usage_months_looked_at() RETURNS date[]
 LANGUAGE sql STABLE AS $$
     SELECT ARRAY(
         SELECT month FROM usage_months
-        WHERE ends_at > now() - usage_late_limit()
-            AND month <= (now() + interval '1 hour') AT TIME ZONE 'UTC'
+        WHERE ends_at > clock_timestamp() - usage_late_limit()
+            AND month <= (clock_timestamp() + interval '1 hour') AT TIME ZONE 'UTC'
         ORDER BY month DESC)
 $$;
 
@@ -3329,16 +3370,15 @@ BEGIN
                     SELECT r.id FROM billing_records AS r
                     WHERE r.month = DATE '1970-01-01'
                         AND r.id >= usage_id_before(i.id, '0')
-                        AND r.id <= usage_id_before(i.id, 'f') LIMIT 1) AS b
+                        AND r.id <= usage_id_before(i.id, 'f')
+                    ORDER BY r.id LIMIT 1) AS b
                 WHERE usage_month_of(i.id, true) <> DATE '1970-01-01');
         ELSE
-            there := ARRAY(
-                SELECT usage_id_in_month(i.id, d.digits)
-                FROM (SELECT usage_month_digits(past) AS digits OFFSET 0) AS d
-                CROSS JOIN unnest(p_ids) WITH ORDINALITY AS i(id, place) ORDER BY i.place);
-            CONTINUE WHEN there = p_ids;
+            there := usage_ids_in_month(p_ids, past);
+            CONTINUE WHEN there = '{}';
             known := ARRAY(
                 SELECT r.id FROM billing_records AS r WHERE r.id = ANY (there) AND r.month = past);
+            CONTINUE WHEN known = '{}';
             repeats := repeats || ARRAY(
                 SELECT ROW(i.id, i.there)::usage_repeat FROM unnest(p_ids, there) AS i(id, there)
                 WHERE i.there = ANY (known) AND i.there <> i.id);

@@ -72,7 +72,7 @@ async def test_both_releases_serve_the_upgraded_database(bare: StackInfo, tmp_pa
                 lambda: shopper.ask("GET", f"/billing/records/{put_off}"), "it is paid",
                 lambda seen: seen["billing_status"] == "completed",
             )  # fmt: skip
-    await _books_agree(new)
+    await books_agree(new)
 
 
 async def test_a_column_that_a_later_release_adds_is_in_nobody_s_way(bare: StackInfo) -> None:
@@ -104,10 +104,10 @@ async def test_a_column_that_a_later_release_adds_is_in_nobody_s_way(bare: Stack
         await clocked.advance(days=32)
         assert [one["status"] for one in await clocked.invoices()] == ["paid", "paid"]
         await spend(clocked)
-    await _books_agree(new)
+    await books_agree(new)
 
 
-async def _books_agree(site: Site) -> None:
+async def books_agree(site: Site) -> None:
     urls = {
         "database_url": site.stack.app_url,
         "database_operator_url": site.stack.operator_url,

@@ -37,7 +37,7 @@ def before_months(name: str, event_id: str | None, _: datetime) -> str:
 def past(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], pytest.MonkeyPatch]:
-    """What is sent now comes then, until the patch that it answers is undone."""
+    """Uses sent now come then, until the patch that it answers is undone."""
 
     def begin() -> pytest.MonkeyPatch:
         monkeypatch.setattr(user_scope, "record_key", request.param)

@@ -93,14 +93,15 @@ async def test_months_are_made_ahead_by_the_operator_s_role_and_missing_ones_are
     database: Database,
 ) -> None:
     last = "SELECT max(month) FROM usage_months"
-    told = "SELECT count(*) FROM pg_class WHERE relispartition AND relname = to_char(" + (
-        f"({last}), '\"billing_records_\"YYYY_MM')"
+    there = (
+        "SELECT count(*) FROM pg_class WHERE relispartition"
+        f" AND relname = to_char(({last}), '\"billing_records_\"YYYY_MM')"
     )
     async with database.operator() as connection:
         before = await connection.scalar(text(last))
         assert await months.make(connection, months.AHEAD + 1) in (0, 1)
         assert await connection.scalar(text(last)) >= before
-        assert await connection.scalar(text(told)) == 1
+        assert await connection.scalar(text(there)) == 1
         assert await months.make(connection) == 0, "they are there"
         figures = await health.look(connection)
     assert figures.backlog("months").count == 0

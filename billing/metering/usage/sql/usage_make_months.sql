@@ -7,6 +7,7 @@ DECLARE
     home text;
     one date;
     name text;
+    this date := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC');
     made integer := 0;
 BEGIN
     SELECT n.nspname INTO STRICT home
@@ -17,9 +18,7 @@ BEGIN
         'search_path', pg_catalog.quote_ident(home) || ', pg_temp', true);
     PERFORM pg_advisory_xact_lock(7214032);
     FOR one IN
-        SELECT g::date FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
-            date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => p_ahead),
-            interval '1 month') AS g
+        SELECT (this + make_interval(months => n))::date FROM generate_series(0, p_ahead) AS n
     LOOP
         CONTINUE WHEN EXISTS (SELECT FROM usage_months WHERE month = one);
         name := 'billing_records_' || to_char(one, 'YYYY_MM');

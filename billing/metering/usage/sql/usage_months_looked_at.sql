@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION usage_months_looked_at() RETURNS date[]
 LANGUAGE sql STABLE AS $$
     SELECT ARRAY(
         SELECT month FROM usage_months
-        WHERE ends_at > now() - usage_late_limit()
-            AND month <= (now() + interval '1 hour') AT TIME ZONE 'UTC'
+        WHERE ends_at > clock_timestamp() - usage_late_limit()
+            AND month <= (clock_timestamp() + interval '1 hour') AT TIME ZONE 'UTC'
         ORDER BY month DESC)
 $$;

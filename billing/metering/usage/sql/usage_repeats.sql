@@ -22,16 +22,15 @@ BEGIN
                     SELECT r.id FROM billing_records AS r
                     WHERE r.month = DATE '1970-01-01'
                         AND r.id >= usage_id_before(i.id, '0')
-                        AND r.id <= usage_id_before(i.id, 'f') LIMIT 1) AS b
+                        AND r.id <= usage_id_before(i.id, 'f')
+                    ORDER BY r.id LIMIT 1) AS b
                 WHERE usage_month_of(i.id, true) <> DATE '1970-01-01');
         ELSE
-            there := ARRAY(
-                SELECT usage_id_in_month(i.id, d.digits)
-                FROM (SELECT usage_month_digits(past) AS digits OFFSET 0) AS d
-                CROSS JOIN unnest(p_ids) WITH ORDINALITY AS i(id, place) ORDER BY i.place);
-            CONTINUE WHEN there = p_ids;
+            there := usage_ids_in_month(p_ids, past);
+            CONTINUE WHEN there = '{}';
             known := ARRAY(
                 SELECT r.id FROM billing_records AS r WHERE r.id = ANY (there) AND r.month = past);
+            CONTINUE WHEN known = '{}';
             repeats := repeats || ARRAY(
                 SELECT ROW(i.id, i.there)::usage_repeat FROM unnest(p_ids, there) AS i(id, there)
                 WHERE i.there = ANY (known) AND i.there <> i.id);

@@ -59,8 +59,9 @@ def rebuild(
     ] = RATE,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Start every workflow that is missing, from the rows; done when all have begun. It is safe to
-    repeat. Exit code 1: some have not begun.
+    """Start every workflow that is missing, from the rows. It is safe to repeat.
+
+    Customers are served meanwhile. It is done when all have begun; exit code 1: some have not.
     """
     from cli import rebuild as rebuilding
 

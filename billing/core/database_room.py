@@ -31,7 +31,7 @@ async def refuse_small_server(settings: Settings, database: Database) -> None:
     if settings.env != PRODUCTION:
         return
     try:
-        async with database.operator() as connection:
+        async with database.tenant_statement() as connection:
             given = await room(connection)
     except (DBAPIError, OSError):
         return  # it is away: the process waits for it

@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     database_operator_url: SecretStr | None = None
     database_owner_url: SecretStr | None = None
     database_schema: str = "public"
-    database_pool_size: int = Field(20, ge=2, validation_alias="BILLING_DATABASE_POOL_SIZE")
+    database_pool_size: int = Field(20, ge=1, validation_alias="BILLING_DATABASE_POOL_SIZE")
     database_prepare_threshold: int | None = Field(
         5, validation_alias="BILLING_DATABASE_PREPARE_THRESHOLD"
     )

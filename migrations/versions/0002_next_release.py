@@ -94,27 +94,6 @@ _UNPAID = """
 """
 
 
-# Indexes by which operators find and list things of all accounts.
-_NAMES = """
-    CREATE INDEX ix_accounts_email ON accounts (lower(email)) WHERE email IS NOT NULL;
-    CREATE INDEX ix_accounts_name ON accounts (lower(name)) WHERE name IS NOT NULL;
-    CREATE INDEX ix_billing_audit_action ON billing_audit (action, id);
-    CREATE INDEX ix_billing_audit_actor ON billing_audit (actor, id);
-    CREATE INDEX ix_billing_audit_real ON billing_audit USING brin (real_at) WITH (autosummarize);
-    CREATE INDEX ix_credit_notes_number ON credit_notes (number);
-    CREATE INDEX ix_invoices_number ON invoices (number) WHERE number IS NOT NULL;
-    CREATE INDEX ix_invoices_unpaid ON invoices (status, id) WHERE status <> 'paid';
-    CREATE INDEX ix_payment_attempts_charge ON payment_attempts ((detail ->> 'charge_id'))
-        WHERE detail ->> 'charge_id' IS NOT NULL;
-    CREATE INDEX ix_payments_charge ON payments (stripe_charge_id)
-        WHERE stripe_charge_id IS NOT NULL;
-    CREATE INDEX ix_payments_reference ON payments (transaction_reference)
-        WHERE transaction_reference IS NOT NULL;
-    CREATE INDEX ix_subscriptions_plan ON subscriptions (plan_key, id);
-    CREATE INDEX ix_subscriptions_price ON subscriptions (price_id);
-"""
-
-
 # Entries of the ledger give credits back.
 _SIGNS = (
     (
@@ -136,6 +115,7 @@ def upgrade() -> None:
     # Transactions read their account first: those that begin now wait here and hold nothing else,
     # and so nobody waits for the other in turn.
     op.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
+    _prepare()
     _add_columns()
     _hold_references_to_one_account()
     _add_rights()
@@ -156,7 +136,7 @@ def upgrade() -> None:
         if path.exists():
             op.get_bind().connection.cursor().execute(path.read_text())
         if name == "tables.sql":
-            _partition()
+            _execute_large("partition")
             op.execute(_SLICES)
             op.execute(_CAPTURES)
         if name == "functions.sql":
@@ -166,20 +146,18 @@ def upgrade() -> None:
     op.execute("".join(p.read_text() for p in sorted(Path(__file__).parent.glob("0002_*.sql"))))
     _add_contracts()
     op.add_column("balance_entries", sa.Column("reason", sa.Text(), nullable=True))
-    op.create_index(
-        "ix_payment_attempts_account", "payment_attempts", ["account_id", "started_at", "id"]
-    )
-    _add_signs()
-    op.execute(_NAMES)
     _fill_the_catalog()
 
 
-def _partition() -> None:
-    """The part that migrations/prepare.py has done where there is much; then the instant rest."""
-    folder = Path(__file__).with_name(f"{revision}_large")
-    text = (folder / "prepare.sql").read_text().replace(" CONCURRENTLY", "")
-    cursor = op.get_bind().connection.cursor()
-    cursor.execute(text + (folder / "partition.sql").read_text())
+def _prepare() -> None:
+    """Do the part that migrations/prepare.py has done where there is much."""
+    _execute_large("prepare", without=" CONCURRENTLY")
+
+
+def _execute_large(name: str, without: str = "") -> None:
+    path = Path(__file__).with_name(f"{revision}_large") / f"{name}.sql"
+    # Past SQLAlchemy: the statements have percent signs of their own.
+    op.get_bind().connection.cursor().execute(path.read_text().replace(without, ""))
 
 
 def _add_pages() -> None:
@@ -194,21 +172,6 @@ _KEEP_AUDIT = """
         FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
     REVOKE UPDATE, DELETE, TRUNCATE ON billing_audit FROM billing_app, billing_operator;
 """
-
-
-def _add_signs() -> None:
-    """Indexes by which the health of the product is looked at."""
-    for table, name, column, status in (
-        ("matters", "ix_matters_halted", "woken_at", "halted"),
-        ("stripe_webhook_events", "ix_stripe_webhook_events_parked", "received_at", "parked"),
-        ("payments", "ix_payments_approval", "created_at", "pending_approval"),
-    ):
-        op.create_index(name, table, [column], postgresql_where=sa.text(f"status = '{status}'"))
-    for table, name, column in (
-        ("payment_attempts", "ix_payment_attempts_real", "real_started_at"),
-        ("steps", "ix_steps_real", "real_ran_at"),
-    ):
-        op.execute(f"CREATE INDEX {name} ON {table} USING brin ({column}) WITH (autosummarize)")
 
 
 def _fill_the_catalog() -> None:
@@ -324,7 +287,8 @@ def _add_percentages() -> None:
 
 def _hold_references_to_one_account() -> None:
     for table in _REFERRED:
-        op.create_unique_constraint(f"uq_{table}_id_account_id", table, ["id", "account_id"])
+        name = f"uq_{table}_id_account_id"
+        op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")
     for table, column, to in _OF_ACCOUNT:
         # Rows that are there already are looked through by the migration after, without a lock.
         op.create_foreign_key(

@@ -47,3 +47,89 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_billing_records_entry ON billing_reco
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_billing_records_written ON billing_records
     USING brin (written_at) WITH (autosummarize = on, pages_per_range = 16);
+
+-- By these operators find and list things of all accounts.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_accounts_email
+    ON accounts (lower(email)) WHERE email IS NOT NULL;
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_accounts_name
+    ON accounts (lower(name)) WHERE name IS NOT NULL;
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_billing_audit_action ON billing_audit (action, id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_billing_audit_actor ON billing_audit (actor, id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_billing_audit_real
+    ON billing_audit USING brin (real_at) WITH (autosummarize);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_notes_number ON credit_notes (number);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_invoices_number
+    ON invoices (number) WHERE number IS NOT NULL;
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_invoices_unpaid
+    ON invoices (status, id) WHERE status <> 'paid';
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payment_attempts_charge
+    ON payment_attempts ((detail ->> 'charge_id'))
+    WHERE detail ->> 'charge_id' IS NOT NULL;
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payments_charge ON payments (stripe_charge_id)
+    WHERE stripe_charge_id IS NOT NULL;
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payments_reference ON payments (transaction_reference)
+    WHERE transaction_reference IS NOT NULL;
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_subscriptions_plan ON subscriptions (plan_key, id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_subscriptions_price ON subscriptions (price_id);
+
+-- By these is known who moved, what is late, and how the product is.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_left_behind_new ON matters (woken_at)
+    WHERE started_at IS NULL AND closed_at IS NULL AND status = 'open';
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_open_new ON matters (workflow_id)
+    WHERE closed_at IS NULL AND status <> 'resting';
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_halted ON matters (woken_at)
+    WHERE status = 'halted';
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_stripe_webhook_events_parked
+    ON stripe_webhook_events (received_at) WHERE status = 'parked';
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payments_approval ON payments (created_at)
+    WHERE status = 'pending_approval';
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payments_unsettled ON payments (paid_at)
+    WHERE settled_at IS NULL AND status IN ('succeeded', 'completed');
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_purchases_pending ON purchases (expires_at)
+    WHERE status = 'pending';
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_purchases_unarchived ON purchases (created_at)
+    WHERE archived_at IS NULL;
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payment_attempts_account
+    ON payment_attempts (account_id, started_at, id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payment_attempts_real ON payment_attempts
+    USING brin (real_started_at) WITH (autosummarize);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_steps_real ON steps
+    USING brin (real_ran_at) WITH (autosummarize);
+
+-- To these a reference names its account too.
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_invoices_id_account_id
+    ON invoices (id, account_id);
+
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_payment_methods_id_account_id
+    ON payment_methods (id, account_id);
+
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_payments_id_account_id
+    ON payments (id, account_id);
+
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_subscriptions_id_account_id
+    ON subscriptions (id, account_id);
+
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_top_ups_id_account_id
+    ON top_ups (id, account_id);

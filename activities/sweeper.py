@@ -14,6 +14,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from activities import retention
 from activities.matter import Dependencies
 from activities.paged_scan import pass_over, told_alive
 from billing.core.clock import real_now
@@ -53,6 +54,7 @@ class SweeperActivities:
     def __init__(self, dependencies: Dependencies, client: Client) -> None:
         self.database = dependencies.database
         self.provider = dependencies.provider
+        self.settings = dependencies.settings
         self.client = client
         self.jobs: dict[str, Callable[[int], Awaitable[Counts]]] = {
             "sweep": self._sweep,
@@ -131,7 +133,9 @@ class SweeperActivities:
         return {"open": passed.seen, "started": passed.found, "failed": passed.failed}
 
     async def _housekeeping(self, limit: int) -> Counts:
-        """Old idempotency keys go [P10], old purchases are archived [E14], months made ahead."""
+        """Old idempotency keys go [P10], old purchases are archived [E14], months made ahead; what
+        the settings keep no longer is let go.
+        """
         now, keys, batch = real_now(), 0, idempotency.PURGE_BATCH
         while batch == idempotency.PURGE_BATCH:
             async with self.database.operator() as connection:
@@ -141,7 +145,8 @@ class SweeperActivities:
         async with self.database.operator() as connection:
             await rates.purge(connection, RATES_KEPT)
             made = await months.make(connection)
-        return {"keys_purged": keys, "purchases_archived": archived, "months_made": made}
+        gone = await retention.let_go(self.database, self.settings, now)
+        return {"keys_purged": keys, "purchases_archived": archived, "months_made": made} | gone
 
     async def _archived(self, now: datetime) -> int:
         total, batch = 0, purchases.ARCHIVE_BATCH

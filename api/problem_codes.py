@@ -52,6 +52,9 @@ CODES: Final[dict[str, Problem]] = {
     "EVENTS_REWOUND": Problem(
         409, "no event has the number 57; the database was restored: go on after 41"
     ),
+    "EVENTS_GONE": Problem(
+        410, "events up to number 41 are kept no more: read anew what they told, go on after 41"
+    ),
     # Catalog, credits, trials, purchases
     "INVALID_TAX_ID": Problem(422, "this is no VAT id of a country of the EU"),
     "INVALID_COUPON": Problem(400, "it is no longer valid"),
@@ -167,6 +170,9 @@ CODES: Final[dict[str, Problem]] = {
     "WEBHOOK_NOT_FOUND": Problem(404, "no such event"),
     "WEBHOOK_UNMATCHED": Problem(409, "this event belongs to no matter of this service"),
     "WEBHOOK_HAS_OWNER": Problem(409, "only an event that is nobody's can be dismissed"),
+    "WEBHOOK_EMPTIED": Problem(
+        409, "what this event said is kept no more: have its payment checked instead"
+    ),
     # The service and its parts
     "INTERNAL": Problem(500, "internal error; the logs have it under this correlation id"),
     "BILLING_PARKED": Problem(503, "billing is parked: nothing moves money until billing unpark"),

@@ -52,7 +52,8 @@ def start(
 ) -> None:
     """Durable billing: run it, look at it, repair it."""
     # The audit says by which verb a row was written.
-    context.actor.set(f"operator:{call.invoked_subcommand}")
+    before = context.actor.set(f"operator:{call.invoked_subcommand}")
+    call.call_on_close(lambda: context.actor.reset(before))
 
 
 if HAS_STACK:

@@ -26,7 +26,9 @@ tests of what happens to customers compare every published event with that list.
 
 `GET /api/v1/billing/events?after=0` has an account's events in their order; `type=` picks one type,
 and refuses an unknown one with `INVALID_EVENT_TYPE`. An event is written in the transaction of what
-it tells: none is missing, and none tells what did not happen. How to follow them is in
+it tells: none is missing, and none tells what did not happen. After 30 days
+(`BILLING_RETENTION_OUTBOX_DAYS`) it is let go; who asks with a number behind which some are gone is
+answered 410 `EVENTS_GONE`, with the number to go on from. How to follow them is in
 [using the API](integrate.md#following-what-happens). Each is
 
 ```json

@@ -41,7 +41,9 @@ class EventsAnswer(Answer):
 
 @router.get(
     "/billing/events",
-    responses=responses("MERCHANT_NOT_FOUND", "INVALID_EVENT_TYPE", "EVENTS_REWOUND"),
+    responses=responses(
+        "MERCHANT_NOT_FOUND", "INVALID_EVENT_TYPE", "EVENTS_REWOUND", "EVENTS_GONE"
+    ),
 )
 async def list_events(
     call: BillingCall,
@@ -52,15 +54,17 @@ async def list_events(
     """Events behind a number, oldest first; none comes later with a lower one.
 
     A number that no event has is refused with the one to go on from (`next_after`): the database
-    was restored to an earlier point. `type` is a whole type, such as
+    was restored to an earlier point, or events behind that number are kept no more. 0 begins with
+    the first that is kept. `type` is a whole type, such as
     `evt.billing.credits.purchased`; `docs/events.md` has all, with the fields of their `data`.
     """
     if type is not None and type not in KINDS:
         raise Invalid("INVALID_EVENT_TYPE", f"{type} is no type of event: docs/events.md names all")
     query = store.listing(call.account.id, after=after, type=type).limit(limit + 1)
     async with call.transaction() as connection:
-        await store.refuse_rewound(connection, call.account.id, after)
         found = (await connection.execute(query)).mappings().all()
+        # Afterwards: what was let go before they were read is known by now.
+        await store.refuse_unknown(connection, call.account.id, after)
     shown = [EventAnswer.of(row) for row in found[:limit]]
     return EventsAnswer(
         data=shown,

@@ -63,6 +63,7 @@ def _listed(value: Any) -> Any:
 
 Day = Annotated[int, Field(ge=0, le=365)]
 Days = Annotated[tuple[Day, ...], NoDecode, BeforeValidator(_listed)]
+KeptDays = Annotated[int, Field(ge=0, le=36_500)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_listed)]
 
@@ -185,6 +186,11 @@ class Settings(BaseSettings):
     # An event out for each use that is recorded, not only where one crosses a line.
     publish_usage: bool = Field(False, validation_alias="BILLING_PUBLISH_USAGE")
     manual_four_eyes: bool = Field(False, validation_alias="BILLING_MANUAL_FOUR_EYES")
+
+    # Days of real time that these are kept; 0 is for ever. What money stands on is never let go.
+    retention_inbox_days: KeptDays = Field(90, validation_alias="BILLING_RETENTION_INBOX_DAYS")
+    retention_outbox_days: KeptDays = Field(30, validation_alias="BILLING_RETENTION_OUTBOX_DAYS")
+    retention_claims_days: KeptDays = Field(7, validation_alias="BILLING_RETENTION_CLAIMS_DAYS")
 
     @classmethod
     def secret_names(cls) -> dict[str, str]:

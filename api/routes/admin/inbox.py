@@ -44,6 +44,7 @@ class ProviderEventAnswer(Answer):
     created_at: datetime | None
     received_at: datetime
     dispatched_at: datetime | None
+    emptied_at: datetime | None = Field(description="When what it said was let go.")
 
 
 class DismissalBody(Body):
@@ -72,7 +73,9 @@ async def list_webhook_events(
 
 @router.post(
     "/admin/webhooks/{event_id}/replay",
-    responses=responses("WEBHOOK_NOT_FOUND", "WEBHOOK_UNMATCHED", "TEMPORAL_UNAVAILABLE"),
+    responses=responses(
+        "WEBHOOK_NOT_FOUND", "WEBHOOK_UNMATCHED", "WEBHOOK_EMPTIED", "TEMPORAL_UNAVAILABLE"
+    ),
 )
 async def replay_webhook_event(event_id: str, call: AdminCall) -> ProviderEventAnswer:
     """Have the event's matter handle it again; nothing happens twice."""

@@ -16,14 +16,18 @@ QUERIES: Final[dict[str, str]] = {
     "outbox_numbers": """
         SELECT b.account_id, public_id('acc', b.account_id) AS subject
         FROM credit_balances b
+        LEFT JOIN dropped_events d USING (account_id)
         LEFT JOIN (
-            SELECT account_id, max(seq) AS last,
-                   bool_and(seq - 1 = before OR EXISTS (
+            SELECT account_id, min(seq) AS first, max(seq) AS last,
+                   bool_and(seq - 1 = before OR before IS NULL OR EXISTS (
                        SELECT FROM skipped_events WHERE last_number = seq - 1)) AS whole
-            FROM (SELECT account_id, seq, coalesce(lag(seq) OVER numbered, 0) AS before
+            FROM (SELECT account_id, seq, lag(seq) OVER numbered AS before
                   FROM events WINDOW numbered AS (PARTITION BY account_id ORDER BY seq)) n
             GROUP BY account_id) e USING (account_id)
-        WHERE coalesce(e.last, 0) <> b.event_seq OR NOT e.whole
+        WHERE coalesce(e.last, d.last_number, 0) <> b.event_seq OR NOT e.whole
+           OR e.first <= d.last_number
+           OR e.first - 1 <> coalesce(d.last_number, 0) AND NOT EXISTS (
+               SELECT FROM skipped_events WHERE last_number = e.first - 1)
     """,
     "matters_started": """
         SELECT account_id, workflow_id AS subject

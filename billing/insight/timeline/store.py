@@ -118,11 +118,11 @@ SELECT l.created_at, x.real_at, 'credits/' || l.grant_key, 'credits', 'arrived',
 FROM credit_lots l JOIN credit_transactions x ON x.key = l.grant_key
 WHERE l.account_id = :account_id
 UNION ALL
-SELECT v.occurred_at, v.created_at, 'credits/' || v.id, 'credits', 'expired',
-       v.data ->> 'lot_id', NULL, NULL, NULL, NULL, v.data ->> 'reason', NULL, NULL, NULL, NULL,
-       NULL, (v.data ->> 'credits')::numeric, NULL, NULL, NULL, NULL
-FROM events v
-WHERE v.account_id = :account_id AND v.type = 'evt.billing.credits.expired'
+SELECT x.at, x.real_at, 'credits/' || x.key, 'credits', 'expired',
+       x.subject, NULL, NULL, NULL, NULL, x.reason, NULL, NULL, NULL, NULL,
+       NULL, -x.amount, NULL, NULL, NULL, NULL
+FROM credit_transactions x
+WHERE x.account_id = :account_id AND x.kind = 'expire'
 """
 _INSTANTS: Final = ("at", "real_at", "due_at")
 _TEXTS: Final = (

@@ -130,6 +130,7 @@ credit_transactions = c.table(
     ),
     c.check("balance_after >= 0", name="balance_not_negative"),
     c.index("ix_credit_transactions_account", "account_id", "at", "seq"),
+    c.index("ix_credit_transactions_expired", "account_id", "at", where="kind = 'expire'"),
     info={"append_only": True},
 )
 

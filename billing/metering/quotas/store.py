@@ -46,6 +46,17 @@ _EXPIRIES: Final = text(
     " AND status = 'open' AND meter = :meter AND expires_at > :at GROUP BY 1 ORDER BY 1"
 )
 
+_FORGET: Final = text(
+    """
+    DELETE FROM quota_claims WHERE id = ANY (ARRAY(
+        SELECT id FROM quota_claims
+        WHERE status <> 'open' AND coalesce(written_at, claimed_at) < :before
+        ORDER BY coalesce(written_at, claimed_at) LIMIT :limit FOR UPDATE SKIP LOCKED))
+    """
+)
+FORGET_PAGE: Final = 2_000
+"""Claims that are let go in one transaction."""
+
 
 async def standing(
     connection: AsyncConnection,
@@ -146,6 +157,11 @@ async def reserved(
 async def is_claimed(connection: AsyncConnection, record_id: UUID) -> bool:
     """True if this record's event was answered already: by a claim in force, or by a record."""
     return bool(await connection.scalar(_IS_CLAIMED, {"id": record_id}))
+
+
+async def forget(connection: AsyncConnection, before: datetime) -> int:
+    """Let go of a page of claims that were made before then and are closed; how many."""
+    return (await connection.execute(_FORGET, {"before": before, "limit": FORGET_PAGE})).rowcount
 
 
 def listing(account_id: UUID | None) -> Select[Any]:

@@ -3,7 +3,7 @@
 A quota's row carries what its window has used; only the SQL functions quota_* and usage_* move it.
 """
 
-from sqlalchemy import Integer
+from sqlalchemy import Integer, func, text
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -67,5 +67,12 @@ quota_claims = c.table(
     c.instant("expires_at"),
     # 'open', 'settled' by its record, or 'expired'.
     c.text("status"),
+    # In real time; null: the release before wrote it.
+    c.instant("written_at", nullable=True, server_default=func.transaction_timestamp()),
+    c.index(
+        "ix_quota_claims_closed",
+        text("coalesce(written_at, claimed_at)"),
+        where="status <> 'open'",
+    ),
     c.index("ix_quota_claims_open", "account_id", "expires_at", where="status = 'open'"),
 )

@@ -246,11 +246,17 @@ async def replay(connection: AsyncConnection, event_id: str) -> Matter:
     """Have its matter look into an event again, found anew if it was nobody's; tell it after.
 
     Nothing is done twice: the matter asks the provider where the object stands now. Errors:
-    WEBHOOK_NOT_FOUND, WEBHOOK_UNMATCHED.
+    WEBHOOK_NOT_FOUND, WEBHOOK_UNMATCHED, WEBHOOK_EMPTIED.
     """
     row = await _locked(connection, event_id)
     if row["type"] not in ACTED_ON:
         raise Conflict("WEBHOOK_UNMATCHED", f"no matter acts on {row['type']}")
+    if row["emptied_at"] is not None:
+        raise Conflict(
+            "WEBHOOK_EMPTIED",
+            f"what this event said was let go on {row['emptied_at']:%Y-%m-%d}: have its payment"
+            " checked instead",
+        )
     await connection.execute(
         update(inbox)
         .where(inbox.c.stripe_event_id == event_id)

@@ -1,19 +1,56 @@
-"""Reading what was published."""
+"""Reading what was published, and letting go of it when it is old."""
 
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core import ids
 from billing.core.errors import Conflict
 from billing.core.prepared import Prepared, given
+from billing.platform.outbox.tables import dropped_events as dropped
 from billing.platform.outbox.tables import events
 
 _REACHED: Final = Prepared(
     select(func.max(events.c.seq)).where(
         events.c.account_id == given("account_id"), events.c.seq <= given("after")
     )
+)
+_DROPPED: Final = Prepared(
+    select(dropped.c.last_number).where(dropped.c.account_id == given("account_id"))
+)
+PAGE: Final = 1_000
+"""Events that are let go in one transaction."""
+# Whatever is believed of the accounts: some rows of each, found by their numbers.
+_BY_INDEX: Final = text(
+    "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),"
+    " set_config('enable_mergejoin', 'off', true)"
+)
+# Ids are in the order of real time. Two that were made at once may be numbered the other way round:
+# an account's go up to a number, so that what is kept has no gap.
+_DROP: Final = text(
+    """
+    WITH page AS (
+        SELECT id, account_id, seq, created_at FROM events
+        WHERE id > :after AND id < :until ORDER BY id LIMIT :limit
+    ), marked AS (
+        INSERT INTO dropped_events AS d (account_id, last_number, at)
+        SELECT account_id, max(seq), max(created_at) FROM page
+        GROUP BY account_id ORDER BY account_id
+        ON CONFLICT (account_id) DO UPDATE
+        SET last_number = greatest(d.last_number, excluded.last_number),
+            at = greatest(d.at, excluded.at)
+        RETURNING account_id, last_number
+    ), gone AS (
+        DELETE FROM events e USING marked m
+        WHERE e.account_id = m.account_id AND e.seq <= m.last_number
+        RETURNING e.id
+    )
+    SELECT (SELECT count(*) FROM gone) AS many,
+        (SELECT id FROM page ORDER BY id DESC LIMIT 1) AS last
+    """
 )
 
 
@@ -23,17 +60,39 @@ def listing(account_id: UUID, *, after: int, type: str | None = None) -> Select[
     return (query if type is None else query.where(events.c.type == type)).order_by(events.c.seq)
 
 
-async def refuse_rewound(connection: AsyncConnection, account_id: UUID, after: int) -> None:
-    """Whoever knows a number that is no event's was told of some that a restore has lost.
+async def refuse_unknown(connection: AsyncConnection, account_id: UUID, after: int) -> None:
+    """Whoever knows a number that is no event's missed some that were let go since, or was told of
+    some that a restore has lost.
 
-    Errors: EVENTS_REWOUND, with the last number that he and this database both know.
+    Errors: EVENTS_GONE and EVENTS_REWOUND, with the number to go on from.
     """
     if after == 0:
         return
-    last = await _REACHED.scalar(connection, account_id=account_id, after=after) or 0
+    gone = await _DROPPED.scalar(connection, account_id=account_id) or 0
+    if after < gone:
+        raise Conflict(
+            "EVENTS_GONE",
+            f"events up to number {gone} are kept no more: read anew what they told, go on"
+            f" after {gone}",
+            status=410,
+            next_after=gone,
+        )
+    last = await _REACHED.scalar(connection, account_id=account_id, after=after) or gone
     if last != after:
         raise Conflict(
             "EVENTS_REWOUND",
             f"no event has the number {after}; the database was restored: go on after {last}",
             next_after=last,
         )
+
+
+async def drop(
+    connection: AsyncConnection, before: datetime, after: UUID
+) -> tuple[int, UUID | None]:
+    """Let go of a page of the events written before then, in real time; how many, and the id that
+    the next page begins behind. None: there are no more.
+    """
+    await connection.execute(_BY_INDEX)
+    values = {"after": after, "until": ids.first_of(before), "limit": PAGE}
+    found = (await connection.execute(_DROP, values)).one()
+    return found.many, found.last

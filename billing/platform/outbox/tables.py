@@ -19,6 +19,15 @@ events = c.table(
     c.index("ix_events_unpublished", "created_at", where="published_at IS NULL"),
 )
 
+# Up to which number an account's events were let go: they were published long ago. `at` is when the
+# youngest of them was written.
+dropped_events = c.table(
+    "dropped_events",
+    c.account(primary_key=True),
+    c.bigint("last_number"),
+    c.instant("at"),
+)
+
 # Numbers that no event of any account gets: they may have been given before a restore.
 skipped_events = c.table(
     "skipped_events",

@@ -55,6 +55,25 @@ _MARK_HANDLED = Prepared(
 )
 
 
+# By an index that has none of those that are empty already.
+_EMPTY = text(
+    """
+    UPDATE stripe_webhook_events e SET payload = '{}', emptied_at = clock_timestamp()
+    FROM (SELECT stripe_event_id FROM stripe_webhook_events
+          WHERE emptied_at IS NULL AND status IN ('handled', 'ignored') AND received_at < :before
+          ORDER BY received_at LIMIT :limit FOR UPDATE SKIP LOCKED) page
+    WHERE e.stripe_event_id = page.stripe_event_id
+    """
+)
+EMPTY_PAGE: Final = 500
+"""Events whose payloads are let go in one transaction."""
+
+
+async def empty(connection: AsyncConnection, before: datetime) -> int:
+    """Let go of a page of payloads of events that came before then and are done with; how many."""
+    return (await connection.execute(_EMPTY, {"before": before, "limit": EMPTY_PAGE})).rowcount
+
+
 async def mark_handled(
     connection: AsyncConnection, workflow_id: str, until: datetime, event_id: str | None = None
 ) -> None:

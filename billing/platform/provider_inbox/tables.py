@@ -31,12 +31,19 @@ stripe_webhook_events = c.table(
     c.instant("received_at"),
     # When it was handled; of one without an owner, when that was last looked for.
     c.instant("dispatched_at", nullable=True),
+    # When its payload was let go: the row stays, so that the event is known when it comes again.
+    c.instant("emptied_at", nullable=True),
     c.index("ix_stripe_webhook_events_account", "account_id", "received_at"),
     c.index("ix_stripe_webhook_events_object", "object_id"),
     c.index(
         "ix_stripe_webhook_events_waiting",
         "received_at",
         where="status IN ('received', 'unmatched')",
+    ),
+    c.index(
+        "ix_stripe_webhook_events_full",
+        "received_at",
+        where="emptied_at IS NULL AND status IN ('handled', 'ignored')",
     ),
     c.index("ix_stripe_webhook_events_parked", "received_at", where="status = 'parked'"),
     c.index("ix_stripe_webhook_events_for_matter", "workflow_id", where="status = 'received'"),

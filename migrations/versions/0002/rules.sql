@@ -49,6 +49,11 @@ ALTER TABLE discounts FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON discounts
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
+ALTER TABLE dropped_events ENABLE ROW LEVEL SECURITY;
+ALTER TABLE dropped_events FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON dropped_events
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE portal_sessions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE portal_sessions FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON portal_sessions

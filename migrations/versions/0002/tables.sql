@@ -269,6 +269,14 @@ CREATE INDEX ix_discounts_purchase ON discounts (purchase_id) WHERE purchase_id 
 
 CREATE INDEX ix_discounts_subscription ON discounts (subscription_id) WHERE subscription_id IS NOT NULL;
 
+CREATE TABLE dropped_events (
+    account_id UUID NOT NULL,
+    last_number BIGINT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_dropped_events PRIMARY KEY (account_id),
+    CONSTRAINT fk_dropped_events_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
 CREATE TABLE portal_sessions (
     id UUID NOT NULL,
     account_id UUID NOT NULL,

@@ -133,3 +133,19 @@ CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_subscriptions_id_account_id
 
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_top_ups_id_account_id
     ON top_ups (id, account_id);
+
+ALTER TABLE stripe_webhook_events ADD COLUMN IF NOT EXISTS emptied_at timestamp with time zone;
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_stripe_webhook_events_full
+    ON stripe_webhook_events (received_at)
+    WHERE emptied_at IS NULL AND status IN ('handled', 'ignored');
+
+ALTER TABLE quota_claims ADD COLUMN IF NOT EXISTS written_at timestamp with time zone;
+
+ALTER TABLE quota_claims ALTER COLUMN written_at SET DEFAULT transaction_timestamp();
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_quota_claims_closed
+    ON quota_claims (coalesce(written_at, claimed_at)) WHERE status <> 'open';
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_transactions_expired
+    ON credit_transactions (account_id, at) WHERE kind = 'expire';

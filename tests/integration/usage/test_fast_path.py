@@ -56,7 +56,8 @@ STATE: Final = text(
         (SELECT array_agg(to_jsonb(q) ORDER BY q.id) FROM billing_quotas AS q) AS quotas,
         (SELECT array_agg(to_jsonb(u) ORDER BY u.record_id) FROM unpaid_uses AS u) AS unpaid,
         (SELECT array_agg(to_jsonb(q) - n.new ORDER BY q.account_id) FROM top_ups AS q) AS top_ups,
-        (SELECT array_agg(to_jsonb(q) ORDER BY q.id) FROM quota_claims AS q) AS claims,
+        (SELECT array_agg(to_jsonb(q) - 'written_at' ORDER BY q.id)
+        FROM quota_claims AS q) AS claims,
         (SELECT array_agg(to_jsonb(a) - n.new
             ORDER BY a.account_id, a.subject, a.threshold, a.meter, a.owner, a.window_start)
         FROM usage_alerts AS a) AS alerts,

@@ -1,0 +1,290 @@
+"""Old things are let go by the daily job, as the settings say; the books stay whole."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from temporalio.testing import ActivityEnvironment
+
+from activities.matter import Dependencies
+from activities.sweeper import SweeperActivities
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.metering.quotas import store as quota_store
+from billing.money.payments import event_owners
+from billing.platform.outbox import store as outbox_store
+from billing.platform.provider_inbox import store as inbox
+from billing.platform.provider_inbox.webhooks import read
+from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.api_app import stack_settings
+from tests.integration.followers import PATH, Follower
+from workflows.contracts import SweepRequest
+
+# As if all that an account was told had been told so many days ago.
+AGE_EVENTS: Final = """
+    UPDATE events SET created_at = created_at - %(days)s * interval '1 day',
+        id = (lpad(to_hex(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint
+            - %(days)s * 86400000::bigint), 12, '0') || right(replace(id::text, '-', ''), 20))::uuid
+    WHERE account_id = %(me)s AND seq <= %(until)s
+"""
+# What is written of the past is never changed: its time is instead the one up to which all is gone.
+UP_TO: Final = """
+    UPDATE dropped_events AS d SET at = t.real_at FROM billing_audit AS t
+    WHERE d.account_id = %(me)s AND t.subject = %(purchase)s AND t.action = 'purchase.completed'
+"""
+
+
+async def housekeeping(actors: Actors, database: Database, **settings: Any) -> dict[str, int]:
+    client: Any = None  # this job tells no workflow
+    dependencies = Dependencies(
+        database=database, provider=client, settings=stack_settings(actors.stack, **settings)
+    )
+    job = SweeperActivities(dependencies, client)
+    report = await ActivityEnvironment().run(job.sweep, SweepRequest(name="housekeeping"))
+    return dict(report.counts)
+
+
+async def verified(actors: Actors, customer: Customer) -> None:
+    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert report["ok"], [check for check in report["checks"] if check["violations"]]
+
+
+async def aged(customer: Customer, until: int, days: int = 31) -> None:
+    await customer.rows(AGE_EVENTS + "RETURNING 1", days=days, until=until)
+
+
+async def of_purchase(customer: Customer) -> Json:
+    """Its event of the provider, once it is handled, of a hundred days ago."""
+    await customer.bought("small")
+    found = await wait_for(
+        lambda: customer.rows(
+            "SELECT stripe_event_id AS id, payload FROM stripe_webhook_events"
+            " WHERE account_id = %(me)s AND type = 'payment_intent.succeeded'"
+            " AND status = 'handled'"
+        ),
+        "the event is handled",
+    )
+    await customer.rows(
+        "UPDATE stripe_webhook_events SET received_at = received_at - interval '100 days'"
+        " WHERE account_id = %(me)s RETURNING 1"
+    )
+    return found[0]
+
+
+async def stored(customer: Customer, event: Json) -> Json:
+    [row] = await customer.rows(
+        "SELECT payload, status, deliveries, replays, emptied_at FROM stripe_webhook_events"
+        " WHERE stripe_event_id = %(id)s",
+        id=event["id"],
+    )
+    return row
+
+
+async def test_an_old_event_of_the_provider_is_emptied_and_still_known(
+    actors: Actors, customer: Customer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "EMPTY_PAGE", 1)
+    event = await of_purchase(customer)
+    assert (await housekeeping(actors, database, BILLING_RETENTION_INBOX_DAYS=0))[
+        "payloads_emptied"
+    ] == 0, "0 is for ever"
+    assert (await housekeeping(actors, database))["payloads_emptied"] >= 1
+    row = await stored(customer, event)
+    assert (row["payload"], row["status"]) == ({}, "handled")
+
+    subject = event["payload"]["data"]["object"]
+    async with database.operator() as connection:
+        again = read(event["payload"])
+        assert await event_owners.receive(connection, [again], "webhook", real_now()) == [None]
+    row = await stored(customer, event)
+    assert (row["payload"], row["deliveries"]) == ({}, 2), f"{subject['id']} came again"
+    assert await customer.credits() == 100
+
+    path = f"/admin/webhooks/{event['id']}/replay"
+    refused = await actors.operate("POST", path, status=409)
+    assert refused["code"] == "WEBHOOK_EMPTIED"
+    assert (await stored(customer, event))["replays"] == 0
+    listed = await actors.operate("GET", f"/admin/webhooks?account_id={customer.id}")
+    [shown] = [one for one in listed["data"] if one["event_id"] == event["id"]]
+    assert shown["emptied_at"] is not None
+    assert (await housekeeping(actors, database))["payloads_emptied"] == 0
+    await verified(actors, customer)
+
+
+@pytest.mark.parametrize("status", ["received", "unmatched", "parked"])
+async def test_an_event_that_waits_keeps_what_it_says(
+    actors: Actors, customer: Customer, database: Database, status: str
+) -> None:
+    event = await of_purchase(customer)
+    change = "UPDATE stripe_webhook_events SET status = %(s)s WHERE stripe_event_id = %(id)s"
+    try:
+        await customer.rows(f"{change} RETURNING 1", s=status, id=event["id"])
+        await housekeeping(actors, database)
+        assert (await stored(customer, event))["payload"] == event["payload"]
+    finally:
+        await customer.rows(f"{change} RETURNING 1", s="handled", id=event["id"])
+
+
+async def test_who_was_away_longer_than_events_are_kept_is_told_where_to_go_on(
+    actors: Actors, customer: Customer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_store, "PAGE", 2)
+    first = await customer.bought("small")
+    away, present = Follower(customer, after=1), Follower(customer)
+    await present.go_on()
+    old = present.after
+    await customer.bought("small")
+    await aged(customer, old)
+    assert (await housekeeping(actors, database, BILLING_RETENTION_OUTBOX_DAYS=0))[
+        "events_dropped"
+    ] == 0, "0 is for ever"
+    assert (await housekeeping(actors, database))["events_dropped"] >= old
+    assert (await housekeeping(actors, database))["events_dropped"] == 0
+
+    refused = await customer.refused("EVENTS_GONE", "GET", f"{PATH}?after={away.after}")
+    assert (refused["status"], refused["next_after"]) == (410, old)
+    away.after = refused["next_after"]
+    await away.go_on()
+    await present.go_on()
+    assert await present.missed() == [], "who followed in time misses nothing"
+    assert await away.missed() == [], "and the other one nothing that is kept"
+    assert min(away.told) == old + 1
+    page = await customer.ask("GET", f"{PATH}?limit=1", status=200)
+    assert [one["seq"] for one in page["data"]] == [old + 1], "the first that is kept"
+    refused = await customer.refused("EVENTS_REWOUND", "GET", f"{PATH}?after={away.after + 5}")
+    assert refused["next_after"] == away.after
+    await verified(actors, customer)
+    await customer.rows(f"{UP_TO} RETURNING 1", purchase=first["purchase_id"])
+    proof = await customer.ask("GET", f"/billing/purchases/{first['purchase_id']}/proof")
+    assert (proof["published"], proof["consistent"]) == (1, True), proof["verdict"]
+
+
+async def test_an_account_that_rests_loses_all_events_and_goes_on_behind_them(
+    actors: Actors, customer: Customer, database: Database
+) -> None:
+    await customer.bought("small")
+    last = (await customer.ask("GET", PATH))["next_after"]
+    await aged(customer, last)
+    await housekeeping(actors, database)
+    page = await customer.ask("GET", f"{PATH}?after={last}", status=200)
+    assert (page["data"], page["next_after"]) == ([], last)
+    refused = await customer.refused("EVENTS_REWOUND", "GET", f"{PATH}?after={last + 1}")
+    assert refused["next_after"] == last
+    await verified(actors, customer)
+    await customer.bought("small")
+    page = await customer.ask("GET", f"{PATH}?after={last}", status=200)
+    assert page["data"][0]["seq"] == last + 1
+    await verified(actors, customer)
+
+
+async def test_events_numbered_the_other_way_round_leave_no_gap(
+    actors: Actors, customer: Customer, database: Database
+) -> None:
+    await customer.bought("small")
+    await aged(customer, 2)
+    # The first is the younger one, and just young enough to be kept by its own age.
+    await customer.rows(
+        "UPDATE events SET id = %(id)s, created_at = %(at)s"
+        " WHERE account_id = %(me)s AND seq = 1 RETURNING 1",
+        id=ids.first_of(real_now() - timedelta(days=30) + timedelta(minutes=5)),
+        at=real_now() - timedelta(days=30) + timedelta(minutes=5),
+    )
+    await housekeeping(actors, database)
+    page = await customer.ask("GET", f"{PATH}?limit=1")
+    assert [one["seq"] for one in page["data"]] == [3]
+    await verified(actors, customer)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE dropped_events SET last_number = last_number - 1 WHERE account_id = %(me)s",
+        "DELETE FROM dropped_events WHERE account_id = %(me)s",
+        "UPDATE dropped_events SET last_number = last_number + 1 WHERE account_id = %(me)s",
+    ],
+)
+async def test_events_that_are_missing_without_a_note_are_found(
+    actors: Actors, customer: Customer, database: Database, damage: str
+) -> None:
+    await customer.bought("small")
+    await aged(customer, 2)
+    await housekeeping(actors, database)
+    [kept] = await customer.rows("SELECT * FROM dropped_events WHERE account_id = %(me)s")
+    await customer.rows(f"{damage} RETURNING 1")
+    try:
+        report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+        wrong = {check["name"] for check in report["checks"] if check["violations"]}
+        assert wrong == {"outbox_numbers"}
+    finally:
+        await customer.rows("DELETE FROM dropped_events WHERE account_id = %(me)s RETURNING 1")
+        await customer.rows(
+            "INSERT INTO dropped_events VALUES (%(me)s, %(last)s, %(at)s) RETURNING 1",
+            last=kept["last_number"], at=kept["at"],
+        )  # fmt: skip
+
+
+async def test_nobody_lets_go_of_young_events(customer: Customer, database: Database) -> None:
+    await customer.bought("small")
+    values = {"me": customer.uuid}
+    with pytest.raises(DBAPIError, match="append-only"):
+        async with database.operator() as connection:
+            await connection.execute(text("DELETE FROM events WHERE account_id = :me"), values)
+    with pytest.raises(DBAPIError) as refused:
+        async with database.tenant(customer.uuid) as connection:
+            await connection.execute(text("DELETE FROM events WHERE account_id = :me"), values)
+    assert isinstance(refused.value.orig, psycopg.errors.InsufficientPrivilege)
+
+
+async def test_claims_that_are_closed_go_after_a_week(
+    actors: Actors, customer: Customer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quota_store, "FORGET_PAGE", 1)
+    add = """
+        INSERT INTO quota_claims (id, account_id, event_id, meter, amount, claimed_at, expires_at,
+            status, written_at)
+        VALUES (uuidv7(), %(me)s, %(name)s, 'm', 1, now(), now(), %(status)s,
+            CASE WHEN %(days)s < 99 THEN now() - %(days)s * interval '1 day' END) RETURNING 1
+    """
+    for name, status, days in (
+        ("settled", "settled", 8), ("expired", "expired", 8), ("open", "open", 8),
+        ("young", "settled", 6), ("of before, young", "settled", 99),
+    ):  # fmt: skip
+        await customer.rows(add, name=name, status=status, days=days)
+    assert (await housekeeping(actors, database, BILLING_RETENTION_CLAIMS_DAYS=0))[
+        "claims_forgotten"
+    ] == 0, "0 is for ever"
+    assert (await housekeeping(actors, database))["claims_forgotten"] == 2
+    left = await customer.rows("SELECT event_id FROM quota_claims WHERE account_id = %(me)s")
+    assert {row["event_id"] for row in left} == {"open", "young", "of before, young"}
+    await customer.rows("DELETE FROM quota_claims WHERE account_id = %(me)s RETURNING 1")
+
+
+@pytest.mark.parametrize(
+    ("statement", "table", "index"),
+    [
+        (inbox._EMPTY, "stripe_webhook_events", "ix_stripe_webhook_events_full"),
+        (outbox_store._DROP, "events", "pk_events"),
+        (quota_store._FORGET, "quota_claims", "ix_quota_claims_closed"),
+    ],
+)
+async def test_no_page_reads_a_whole_table(
+    database: Database, statement: Any, table: str, index: str
+) -> None:
+    known = statement.compile().params
+    values = {
+        "before": real_now(), "limit": 1000, "after": ids.first_of(real_now()),
+        "until": ids.first_of(real_now()),
+    }  # fmt: skip
+    async with database.operator() as connection:
+        await connection.execute(outbox_store._BY_INDEX)
+        plan = "\n".join(
+            await connection.scalars(
+                text(f"EXPLAIN {statement.text}"), {name: values[name] for name in known}
+            )
+        )
+    assert index in plan, plan
+    assert f"Seq Scan on {table}" not in plan, plan

@@ -10,7 +10,7 @@ RUN python -m venv /venv \
  && /venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check \
     --require-hashes --requirement requirements.lock --requirement requirements-otel.lock
 COPY LICENSE alembic.ini catalog.yaml pyproject.toml worker.py ./
-COPY requirements.in requirements-otel.in requirements-stack.in ./
+COPY requirements.in requirements-months.in requirements-otel.in requirements-stack.in ./
 COPY activities activities
 COPY api api
 COPY billing billing

@@ -67,8 +67,12 @@ lock: $(BIN)/python ## Compile the lock files anew
 	  --no-emit-index-url --no-header --no-annotate -c requirements.lock requirements-otel.in \
 	  -o requirements-otel.lock
 	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -c requirements.lock requirements-months.in \
+	  -o requirements-months.lock
+	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -c requirements.lock \
-	  -c requirements-stack.lock -c requirements-otel.lock requirements-dev.in \
+	  -c requirements-stack.lock -c requirements-otel.lock \
+	  -c requirements-months.lock requirements-dev.in \
 	  -o requirements-dev.lock
 
 sbom: $(VENV)/.installed ## Name every package of the production image: build/sbom.json (CycloneDX)

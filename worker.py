@@ -45,7 +45,9 @@ from workflows.schedules import ensure_schedules
 GRACE: Final = timedelta(seconds=25)
 # Below the test profile's step timeout: two calls must fit in.
 TEST_TIMEOUT_SECONDS: Final = 1.5
-MAX_ACTIVITIES: Final = {INTERACTIVE: 12, BACKGROUND: 8}
+# Twice: steps within workflow tasks, and as activities (other tries, older runs). A connection is
+# taken for a transaction, never while Stripe is asked: where both are busy, the pool has them wait.
+MAX_STEPS: Final = {INTERACTIVE: 12, BACKGROUND: 8}
 MAX_CACHED_WORKFLOWS: Final = 500
 
 
@@ -76,13 +78,15 @@ def build_worker(
     client: Client, queue: str, activities: list[Any], settings: Settings, barrier: Barrier
 ) -> Worker:
     """One queue's worker; each has its own slots, so that people never wait behind timers."""
+    steps = slots(MAX_STEPS, settings.database_pool_size)[queue]
     return Worker(
         client,
         task_queue=queue,
         workflows=WORKFLOWS,
         activities=activities,
         interceptors=[BillingInterceptor(barrier)],
-        max_concurrent_activities=slots(MAX_ACTIVITIES, settings.database_pool_size)[queue],
+        max_concurrent_activities=steps,
+        max_concurrent_local_activities=steps,
         # A fixed few pollers would let new purchases starve behind running ones.
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),

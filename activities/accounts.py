@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.matter import Dependencies, now_of
-from activities.payment_calls import SAME_KEY_TRIES, Charger
+from activities.payment_calls import Charger, harmless_key
 from activities.tax_calls import TaxSteps
 from billing.core import ids, keys
 from billing.core.clock import real_now
@@ -299,13 +299,10 @@ class AccountActivities(TaxSteps):
 
     async def _open(self, setup: Setup) -> SetupOutcome | None:
         """Make the setup intent, once by its key; None when the provider refuses."""
-        key = keys.setup_intent(setup.id)
-        tries = activity.info().attempt
         try:
             return await self.provider.create_setup_intent(
                 await self.charger.customer(setup.account_id),
-                # It moves no money, so a stored 500 may be passed by with a new key.
-                key if tries <= SAME_KEY_TRIES else f"{key}/again-{tries}",
+                harmless_key(keys.setup_intent(setup.id)),
                 _metadata(setup),
             )
         except ProviderFailure as refusal:
@@ -314,11 +311,10 @@ class AccountActivities(TaxSteps):
 
     async def _open_portal(self, wanted: PortalSession) -> str | None:
         """The address of the portal; None when the provider refuses."""
-        key, tries = keys.portal_session(wanted.id), activity.info().attempt
         try:
             return await self.provider.open_portal(
                 await self.charger.customer(wanted.account_id),
-                key if tries <= SAME_KEY_TRIES else f"{key}/again-{tries}",
+                harmless_key(keys.portal_session(wanted.id)),
                 wanted.return_url,
             )
         except ProviderFailure as refusal:

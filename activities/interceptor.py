@@ -12,6 +12,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from activities import tries
 from billing.core import context
 from billing.core.errors import BillingError
 from billing.platform.parking.service import Barrier
@@ -43,6 +44,7 @@ class _Inbound(ActivityInboundInterceptor):
         context.actor.set(f"workflow:{activity.info().workflow_id}")
         context.correlation_id.set(carried(input.headers) or _born_under(ref))
         context.account.set(ref.account_id if ref else None)
+        tries.begin(getattr(argument, "tried", 0))
         try:
             if isinstance(argument, StepRequest | CommandRequest):
                 await self._barrier.refuse()

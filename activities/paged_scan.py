@@ -1,6 +1,7 @@
-"""A pass over everything there is, page by page, a few things at once.
+"""Passes over many things, page by page, with signs of life meanwhile.
 
-Its place is told with each sign of life, so that another try goes on from there.
+`pass_over` looks at everything there is, a few things at once; its place is told with each sign, so
+that another try goes on from there. `drain` takes what is to go, until there is none.
 """
 
 import asyncio
@@ -8,11 +9,14 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 from temporalio.service import RPCError
+
+from billing.core.database import Database
 
 AT_ONCE: Final = 4
 """Things looked at together: a part of what the pools and Temporal can bear."""
@@ -33,6 +37,20 @@ class Passed:
     failed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Things to look at, among so many that were read; `last` is the name of the last one read."""
+
+    things: Sequence[T]
+    read: int
+    last: str
+
+    @classmethod
+    def whole(cls, things: Sequence[T], name: Callable[[T], str]) -> "Page[T]":
+        """A page of which everything is to be looked at."""
+        return cls(things, len(things), name(things[-1]) if things else "")
+
+
 @asynccontextmanager
 async def told_alive(*place: object) -> AsyncIterator[None]:
     """Signs of life while something takes long, with the place that another try goes on from."""
@@ -49,24 +67,39 @@ async def told_alive(*place: object) -> AsyncIterator[None]:
         telling.cancel()
 
 
+async def drain(database: Database, page: Callable[[AsyncConnection], Awaitable[int]]) -> int:
+    """Take pages, each in a transaction of its own, until one is empty; how many things in all.
+
+    `page` answers how many it took. What is taken is not found again, so another try goes on from
+    there without a place.
+    """
+    total, taken = 0, 1
+    while taken:
+        async with told_alive(), database.operator() as connection:
+            taken = await page(connection)
+        total += taken
+        activity.heartbeat()
+    return total
+
+
 async def pass_over(
-    page: Callable[[str], Awaitable[Sequence[T]]],
+    page: Callable[[str], Awaitable[Page[T]]],
     name: Callable[[T], str],
     look: Callable[[T], Awaitable[int]],
 ) -> Passed:
     """Look at everything, from where an earlier try of this activity stood.
 
-    `page` answers the things after a name, in order; `look` what it found at one of them. What
-    cannot be looked at is logged and counted, and left to the next pass.
+    `page` answers what is to be looked at of the things after a name, in order; `look` what it
+    found at one of them. What cannot be looked at is logged and counted, and left to the next pass.
     """
     passed = Passed(*activity.info().heartbeat_details)
-    while things := await page(passed.after):
-        found, errors = await _look_at(things, name, look, passed)
+    while (one := await page(passed.after)).read:
+        found, errors = await _look_at(one.things, name, look, passed)
         if len(errors) > MOST_FAILURES:
             raise errors[0]
         passed = Passed(
-            after=name(things[-1]),
-            seen=passed.seen + len(things),
+            after=one.last,
+            seen=passed.seen + one.read,
             found=passed.found + found,
             failed=passed.failed + len(errors),
         )

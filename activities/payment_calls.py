@@ -10,9 +10,8 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from temporalio import activity
-
 from activities.matter import Dependencies
+from activities.tries import tries
 from billing.core import ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
@@ -47,7 +46,7 @@ class Charger:
         customer = await self.customer(payment.account_id)
         await failpoint("intent.before_create")
         request = IntentRequest(
-            key=_harmless_key(payment.intent_key),
+            key=harmless_key(payment.intent_key),
             amount_minor=payment.amount_minor,
             currency=payment.currency,
             customer_id=customer,
@@ -65,7 +64,7 @@ class Charger:
     ) -> CheckoutSession:
         """Make the hosted page, without storing it. Errors as for `create`."""
         request = CheckoutRequest(
-            key=_harmless_key(payment.intent_key),
+            key=harmless_key(payment.intent_key),
             amount_minor=payment.amount_minor,
             currency=payment.currency,
             customer_id=await self.customer(payment.account_id),
@@ -108,7 +107,7 @@ class Charger:
             if doubt.code == KEY_IN_USE:
                 await failpoint("confirm.in_use")
             # A call that may still run proves nothing: only after an answer the look decides.
-            if doubt.code in UNFINISHED or activity.info().attempt <= SAME_KEY_TRIES:
+            if doubt.code in UNFINISHED or tries() <= SAME_KEY_TRIES:
                 raise
             return await self._decided(intent_id, attempt) or unreached
         await failpoint("charge.confirmed")
@@ -135,7 +134,7 @@ class Charger:
         """
         if payment.stripe_checkout_session_id is not None:
             session = await self._provider.expire_checkout(
-                payment.stripe_checkout_session_id, _harmless_key(f"{payment.intent_key}/expire")
+                payment.stripe_checkout_session_id, harmless_key(f"{payment.intent_key}/expire")
             )
             if session.status == "expired" or session.intent_id is None:
                 return Outcome(kind="canceled")
@@ -172,13 +171,13 @@ class Charger:
             return account.stripe_customer_id
         external = ids.encode(ids.ACCOUNT, account_id)
         made = await self._provider.create_customer(
-            account_id, _harmless_key(f"{external}/customer"), {"account": external}
+            account_id, harmless_key(f"{external}/customer"), {"account": external}
         )
         async with self._database.tenant(account_id) as connection:
             return await accounts.lock_customer(connection, account_id, made) or made
 
     async def _find_or_create(self, payment: Payment, request: IntentRequest) -> Outcome:
-        if activity.info().attempt > 1:
+        if tries() > 1:
             found = await self._provider.find_intent(
                 request.customer_id, ids.encode(ids.PAYMENT, payment.id)
             )
@@ -213,8 +212,8 @@ class Charger:
         if not outcome.is_over or outcome.intent_id is None:
             return outcome
         async with self._database.tenant(payment.account_id) as connection:
-            tries = await store.attempts_of(connection, payment.invoice_id)
-        for attempt in tries:
+            attempts = await store.attempts_of(connection, payment.invoice_id)
+        for attempt in attempts:
             if attempt.payment_id == payment.id and attempt.status == "pending":
                 return await self._declined(outcome, outcome.intent_id, attempt) or outcome
         return outcome
@@ -257,10 +256,10 @@ def _metadata(payment: Payment) -> dict[str, str]:
     }
 
 
-def _harmless_key(key: str) -> str:
-    """For calls that take no money: a stored 500 under `key` is passed by with a new one."""
-    tries = activity.info().attempt
-    return key if tries <= SAME_KEY_TRIES else f"{key}/again-{tries}"
+def harmless_key(key: str) -> str:
+    """The key of a call that takes no money: a stored 500 is passed by with a new one."""
+    number = tries()
+    return key if number <= SAME_KEY_TRIES else f"{key}/again-{number}"
 
 
 @contextmanager

@@ -3,12 +3,11 @@
 from dataclasses import replace
 from datetime import datetime
 
-from temporalio import activity
-
 from activities.matter import Dependencies
 from activities.order_calls import Orders
 from activities.payment_calls import SAME_KEY_TRIES, Charger
 from activities.refund_calls import Refunder
+from activities.tries import tries
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
@@ -76,7 +75,7 @@ class ProviderCalls:
                 call.payment, _description(call), save_card=call.save_card
             )
         except Unavailable:
-            if call.attempt is None or activity.info().attempt <= SAME_KEY_TRIES:
+            if call.attempt is None or tries() <= SAME_KEY_TRIES:
                 raise
             # Without an intent that is stored nothing can have been confirmed.
             return Outcome(kind="unreached")

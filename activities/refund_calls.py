@@ -1,10 +1,9 @@
 """Giving money back through the provider, once: what may be there already is looked for first."""
 
-from temporalio import activity
-
 from activities.matter import Dependencies
 from activities.order_calls import Orders
 from activities.payment_calls import SAME_KEY_TRIES
+from activities.tries import tries
 from billing.core import ids, keys
 from billing.core.clock import real_now
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
@@ -46,7 +45,7 @@ class Refunder:
         intent_id = call.payment.stripe_payment_intent_id
         if intent_id is None:
             raise Conflict("PAYMENT_STATE", "only a payment at the provider can be given back")
-        if call.again or activity.info().attempt > 1:
+        if call.again or tries() > 1:
             made = await self._made(call, intent_id)
             if made is not None:
                 return made
@@ -69,7 +68,7 @@ class Refunder:
             try:
                 return await self._of(call.payment).refund(_request(call, intent_id, number))
             except Unavailable as doubt:
-                patient = activity.info().attempt <= SAME_KEY_TRIES
+                patient = tries() <= SAME_KEY_TRIES
                 if patient or doubt.code != FAILURE_KEPT or number == keys.REFUND_TRIES:
                     raise
             made = await self._made(call, intent_id)

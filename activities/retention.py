@@ -1,11 +1,11 @@
 """Letting go of what is old: the settings say how many days of real time each is kept [P10]."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from activities.paged_scan import drain
 from billing.core.database import Database
 from billing.core.settings import Settings
 from billing.metering.quotas import store as quota_store
@@ -27,32 +27,27 @@ async def let_go(database: Database, settings: Settings, now: datetime) -> dict[
 
 
 async def _payloads(database: Database, before: datetime) -> int:
-    return await _pages(database, before, inbox.empty, inbox.EMPTY_PAGE)
+    return await drain(database, lambda connection: inbox.empty(connection, before))
 
 
 async def _claims(database: Database, before: datetime) -> int:
-    return await _pages(database, before, quota_store.forget, quota_store.FORGET_PAGE)
+    return await drain(database, lambda connection: quota_store.forget(connection, before))
 
 
 async def _events(database: Database, before: datetime) -> int:
-    total = 0
-    after: UUID | None = UUID(int=0)
-    while after is not None:
-        async with database.operator() as connection:
-            many, after = await outbox_store.drop(connection, before, after)
-        total += many
-    return total
+    return await drain(database, _EventPages(before).take)
 
 
-async def _pages(
-    database: Database,
-    before: datetime,
-    page: Callable[[AsyncConnection, datetime], Awaitable[int]],
-    size: int,
-) -> int:
-    total, many = 0, size
-    while many == size:
-        async with database.operator() as connection:
-            many = await page(connection, before)
-        total += many
-    return total
+class _EventPages:
+    """Pages of old events. Each begins where the one before it ended: what was just deleted is not
+    read again.
+    """
+
+    def __init__(self, before: datetime) -> None:
+        self._before = before
+        self._after = UUID(int=0)
+
+    async def take(self, connection: AsyncConnection) -> int:
+        many, last = await outbox_store.drop(connection, self._before, self._after)
+        self._after = last or self._after
+        return many

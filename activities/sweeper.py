@@ -16,7 +16,7 @@ from temporalio.service import RPCError
 
 from activities import retention
 from activities.matter import Dependencies
-from activities.paged_scan import pass_over, told_alive
+from activities.paged_scan import Page, drain, pass_over, told_alive
 from billing.core.clock import real_now
 from billing.insight.integrity import hourly
 from billing.insight.rounds import store as rounds
@@ -116,18 +116,16 @@ class SweeperActivities:
     async def _ensure_running(self, limit: int) -> Counts:
         """Every open matter has its workflow; a missing one is started where its row stands."""
 
-        running: set[str] = set()
-
-        async def page(after: str) -> Sequence[Matter]:
-            nonlocal running
+        async def page(after: str) -> Page[Matter]:
             async with self.database.operator() as connection:
                 found = await sweeps.open_page(connection, after, limit)
             names = [matter.workflow_id for matter in found]
             running = await visibility.running_among(self.client, names)
-            return found
+            missing = [matter for matter in found if matter.workflow_id not in running]
+            return Page(missing, read=len(found), last=names[-1] if names else "")
 
         async def begin(matter: Matter) -> int:
-            return int(matter.workflow_id not in running and await start.begin(self.client, matter))
+            return int(await start.begin(self.client, matter))
 
         passed = await pass_over(page, lambda matter: matter.workflow_id, begin)
         return {"open": passed.seen, "started": passed.found, "failed": passed.failed}
@@ -136,25 +134,17 @@ class SweeperActivities:
         """Old idempotency keys go [P10], old purchases are archived [E14], months made ahead; what
         the settings keep no longer is let go.
         """
-        now, keys, batch = real_now(), 0, idempotency.PURGE_BATCH
-        while batch == idempotency.PURGE_BATCH:
-            async with self.database.operator() as connection:
-                batch = await idempotency.purge(connection, now)
-            keys += batch
-        archived = await self._archived(now)
+        now = real_now()
+        keys = await drain(self.database, lambda connection: idempotency.purge(connection, now))
+        archived = await drain(
+            self.database,
+            lambda connection: purchases.archive(connection, now - ARCHIVE_AFTER, now),
+        )
         async with self.database.operator() as connection:
             await rates.purge(connection, RATES_KEPT)
             made = await months.make(connection)
         gone = await retention.let_go(self.database, self.settings, now)
         return {"keys_purged": keys, "purchases_archived": archived, "months_made": made} | gone
-
-    async def _archived(self, now: datetime) -> int:
-        total, batch = 0, purchases.ARCHIVE_BATCH
-        while batch == purchases.ARCHIVE_BATCH:
-            async with self.database.operator() as connection:
-                batch = await purchases.archive(connection, now - ARCHIVE_AFTER, now)
-            total += batch
-        return total
 
     async def _integrity(self, limit: int) -> Counts:
         """Accounts that moved and some in turn; a broken invariant is an error in the log, too."""
@@ -188,11 +178,14 @@ class SweeperActivities:
             async with self.database.operator() as connection:
                 await rounds.note(connection, "usage-sync", rounds.USAGE, min(limit, AT_LEAST))
 
-        async def page(after: str) -> Sequence[tuple[UUID, datetime | None]]:
+        def name(found: tuple[UUID, datetime | None]) -> str:
+            return str(found[0])
+
+        async def page(after: str) -> Page[tuple[UUID, datetime | None]]:
             async with self.database.operator() as connection:
                 place = UUID(after) if after else UUID(int=0)
                 noted = await rounds.page(connection, "usage-sync", place, limit)
-                return await counter_rebuild.last_cycles(connection, noted)
+                return Page.whole(await counter_rebuild.last_cycles(connection, noted), name)
 
         async def mend(found: tuple[UUID, datetime | None]) -> int:
             (account_id, since), began, wrong = found, real_now(), []
@@ -203,7 +196,7 @@ class SweeperActivities:
                 await rounds.settle(connection, "usage-sync", (account_id,), began, {})
             return len(wrong)
 
-        passed = await pass_over(page, lambda found: str(found[0]), mend)
+        passed = await pass_over(page, name, mend)
         return {
             "accounts": passed.seen, "counters_mended": passed.found, "failed": passed.failed,
         }  # fmt: skip

@@ -109,6 +109,7 @@ CODES: Final[dict[str, Problem]] = {
     "EVENT_IN_FUTURE": Problem(422, "occurred_at: more than 5 minutes ahead"),
     "USAGE_TOO_LARGE": Problem(422, "one use is larger than its meter or its price allows"),
     "BILLING_RECORD_NOT_FOUND": Problem(404, "no such billing record"),
+    "BILLING_RECORD_AWAY": Problem(410, "uses of that month are kept in a file, out of reach"),
     "BILLING_RECORD_STATE": Problem(409, "the reading of a level is not taken back"),
     # Subscriptions, invoices, payments
     "SUBSCRIPTION_NOT_FOUND": Problem(404, "this account has no subscription"),

@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,8 @@ _BATCHED: Final = frozenset(
 # Statements on these look at a row or two: a search of the list as a text costs less than to make
 # anything of it. No id is part of another, and a list has nothing but ids and commas.
 _SINGLE: Final = frozenset({"billing_quotas", "quota_claims", "quota_slices"})
+# Checks of tables call these: they are made before a table, and before what is prepared.
+CHECKING: Final = frozenset({"usage_void_id"})
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -64,11 +67,20 @@ def digest(path: Path) -> str:
 
 def functions_sql() -> str:
     """Types, functions and views that no release has in this form."""
+    new = _new_statements(lambda path: path.stem not in CHECKING)
+    return sql.PREAMBLE + new if new else ""
+
+
+def checking_sql() -> str:
+    """New functions that checks of tables call."""
+    return _new_statements(lambda path: path.stem in CHECKING)
+
+
+def _new_statements(is_wanted: Callable[[Path], bool]) -> str:
     frozen = frozen_text()
-    new = []
-    for path in sql.files():
-        new += [one for one in sql.statements(path.read_text()) if one not in frozen]
-    return sql.PREAMBLE + "".join(f"\n{one}\n" for one in new) if new else ""
+    texts = [path.read_text() for path in sql.files() if is_wanted(path)]
+    found = [one for text in texts for one in sql.statements(text) if one not in frozen]
+    return "".join(f"\n{one}\n" for one in found)
 
 
 def tables_sql() -> str:
@@ -136,7 +148,8 @@ def _tidy(statement: str) -> str:
 def texts() -> dict[str, str]:
     """The files of the migration in the making, those with nothing in them left out."""
     drafted = {
-        "tables.sql": tables_sql(), "functions.sql": functions_sql(), "rules.sql": rules_sql(),
+        "checking.sql": checking_sql(), "tables.sql": tables_sql(),
+        "functions.sql": functions_sql(), "rules.sql": rules_sql(),
     }  # fmt: skip
     return {name: text for name, text in drafted.items() if text}
 

@@ -1,7 +1,8 @@
 """The part of a migration on large tables that comes before it: nobody is locked out meanwhile.
 
 Each statement of `versions/<revision>_large/prepare.sql` is its own transaction and does nothing
-when its work is done, so a run that was killed is simply begun again.
+when its work is done, so a run that was killed is simply begun again. The functions that its checks
+call come first.
 """
 
 import re
@@ -33,11 +34,14 @@ def prepare(connection: Connection, following: dict[str, str]) -> None:
     if not connection.scalar(_REVISION):
         return
     at = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    path = VERSIONS / f"{following.get(at or '')}_large" / "prepare.sql"
+    revision = following.get(at or "")
+    path = VERSIONS / f"{revision}_large" / "prepare.sql"
     if not path.exists():
         return
     connection.execute(text(f"SET lock_timeout = {LOCK_TIMEOUT_MS}"))
-    for statement in filter(str.strip, _END.split(path.read_text())):
+    checking = VERSIONS / f"{revision}" / "checking.sql"
+    before = checking.read_text() if checking.exists() else ""
+    for statement in filter(str.strip, _END.split(before + path.read_text())):
         _until_done(connection, statement)
 
 

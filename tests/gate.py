@@ -46,6 +46,7 @@ STARTING: Final = (
     "tests/integration/payments",
     "tests/integration/arrears",
 )
+MONTHS: Final = "tests/integration/usage/test_months_away.py"
 UPGRADE: Final = "tests/integration/upgrade/test_upgrade.py"
 WHOLE: Final = (
     "tests/integration/client",
@@ -57,6 +58,7 @@ WHOLE: Final = (
     "tests/integration/workflows/test_lives_in_rows.py",
     "tests/integration/workflows/test_state_table.py",
     "tests/integration/usage/test_soak.py",
+    f"{MONTHS}::test_a_command_that_is_killed_is_repeated_and_nothing_is_lost",
     "tests/integration/credits/test_soak.py",
     "tests/integration/arrears/test_large_close.py",
     "tests/integration/payments/test_two_flows.py",
@@ -102,7 +104,9 @@ on a stack (those that are generated too), the files of the images, Postgres by 
 is added later, the state table as the API answers it, soaks of eight processes, a very large close,
 two flows on one invoice, the stack's own programs, commands, refusals and recoveries, rebuilds, a
 restore, operators' verbs on invoices, long and yearly lives, odd intervals, futures as they come,
-parts that are away, uses while Postgres dies or unpaid, transfers beside dunning, all ways of
+parts that are away,
+commands on months that are killed, uses while Postgres dies or unpaid, transfers beside dunning,
+all ways of
 holds, tiers of overage, single charges, faults of the provider, final actions, voids of invoices,
 money taken back in the dashboard, golden changes, the payment page in a browser, manual payments,
 subscriptions and coupons by their workflows, and random lives but in memory."""

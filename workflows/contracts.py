@@ -39,6 +39,8 @@ class StepRequest(Contract):
 
     ref: MatterRef
     step: Step
+    tried: int = 0
+    """Tries before this activity, within the workflow's own task."""
 
 
 class Command(Contract):
@@ -69,6 +71,7 @@ class CommandRequest(Contract):
     ref: MatterRef
     command: Command
     key: str
+    tried: int = 0
 
 
 class Standing(Contract):

@@ -92,6 +92,10 @@ class _Commands(worker.WorkflowOutboundInterceptor):
         input.headers = carrying(input.headers, self._messages.asked)
         return super().start_activity(input)
 
+    def start_local_activity(self, input: worker.StartLocalActivityInput) -> Any:
+        input.headers = carrying(input.headers, self._messages.asked)
+        return super().start_local_activity(input)
+
     def continue_as_new(self, input: worker.ContinueAsNewInput) -> Any:
         input.headers = carrying(input.headers, self._messages.asked)
         return super().continue_as_new(input)

@@ -46,6 +46,11 @@ class Policies:
         """One round of a step."""
         return self._retry(self.round_tries)
 
+    @property
+    def once(self) -> RetryPolicy:
+        """The one try within a workflow's own task."""
+        return self._retry(1)
+
     def _retry(self, tries: int) -> RetryPolicy:
         return RetryPolicy(
             initial_interval=self.first_retry,
@@ -90,7 +95,9 @@ SWEEP_TIMEOUT = timedelta(minutes=5)
 PASS_TIMEOUT = timedelta(hours=20)
 PASS_HEARTBEAT = timedelta(minutes=5)
 HALT_NOTE_TIMEOUT = timedelta(seconds=10)
-TASK_TIMEOUT = timedelta(seconds=2) if POLICIES is TEST else timedelta(seconds=10)
+# A busy server may count a task as begun and never hand it out; it is lost for so long. It must be
+# found again while somebody still waits for an answer.
+TASK_TIMEOUT = timedelta(seconds=2) if POLICIES is TEST else timedelta(seconds=5)
 # A server refuses the behaviours below from a worker that belongs to no deployment.
 VERSIONED = bool(os.environ.get("BILLING_BUILD_ID"))
 LIVES_FOR_YEARS = VersioningBehavior.AUTO_UPGRADE if VERSIONED else VersioningBehavior.UNSPECIFIED

@@ -32,6 +32,12 @@ from workflows.policies import TASK_TIMEOUT
 
 WAIT_RETRY: Final = timedelta(milliseconds=50)
 _RPC_TIMEOUT: Final = timedelta(seconds=5)
+# It ended, or began a new run while messages came in: the server gives the update back.
+_BETWEEN_RUNS: Final = {
+    RPCStatusCode.NOT_FOUND,
+    RPCStatusCode.ABORTED,
+    RPCStatusCode.FAILED_PRECONDITION,
+}
 
 
 async def ensure_running(client: Client, matter: Matter) -> None:
@@ -109,7 +115,7 @@ async def resume(client: Client, matter: Matter) -> bool:
     except WorkflowUpdateFailedError:
         return False
     except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
+        if error.status not in _BETWEEN_RUNS:
             raise
         return False
     return True
@@ -147,7 +153,7 @@ async def _wait_once(client: Client, matter: Matter) -> Standing | None:
         raise
     except RPCError as error:
         await _read_failure(start)
-        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.ABORTED):
+        if error.status in _BETWEEN_RUNS:
             return None
         raise
 

@@ -14,8 +14,8 @@ with workflow.unsafe.imports_passed_through():
         SWEEP_TIMEOUT,
     )
 
-# Jobs that look at everything there is, however long that takes.
-PASSES: Final = frozenset({"ensure-running", "integrity", "usage-sync"})
+# Jobs that look at everything there is, or let go of all that is old, however long that takes.
+PASSES: Final = frozenset({"ensure-running", "housekeeping", "integrity", "usage-sync"})
 
 
 @workflow.defn(name="Sweep", versioning_behavior=LIVES_A_DAY)

@@ -212,7 +212,8 @@ async def calculate_cost(body: CalculateBody, sent: MemberUse) -> CalculateAnswe
 @router.post(
     "/billing/process",
     responses=responses(
-        "MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND", "INSUFFICIENT_CREDITS",
+        "MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND", "BILLING_RECORD_AWAY",
+        "INSUFFICIENT_CREDITS",
         "PAYMENT_CHARGE_NOT_OFFERED", "CARD_DECLINED", "NOT_INCLUDED", "BILLED_ON_INVOICE",
     ),
 )  # fmt: skip
@@ -245,7 +246,8 @@ async def list_billing_records(
 ) -> Page[RecordAnswer]:
     """The account's billing records, newest use first; a member sees only its own [A14].
 
-    `transaction_id` is the ledger's entry that paid them.
+    `transaction_id` is the ledger's entry that paid them. Records of months that the operators keep
+    in files are not listed; sums of usage count them all the same.
     """
     query = store.records(
         call.account.id, billing_status=status, product_id=product_id, user_id=only_user(call)
@@ -277,7 +279,7 @@ async def list_user_records(
 
 @router.get(
     "/billing/records/{billing_id}",
-    responses=responses("MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND"),
+    responses=responses("MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND", "BILLING_RECORD_AWAY"),
 )
 async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer:
     """One billing record; 404 for a member when it is another user's."""
@@ -290,7 +292,12 @@ async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer
 
 @router.post(
     "/billing/records/{billing_id}/void",
-    responses=responses("MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND", "BILLING_RECORD_STATE"),
+    responses=responses(
+        "MERCHANT_NOT_FOUND",
+        "BILLING_RECORD_NOT_FOUND",
+        "BILLING_RECORD_AWAY",
+        "BILLING_RECORD_STATE",
+    ),
 )
 async def void_billing_record(billing_id: str, body: VoidBody, sent: RecordCall) -> VoidAnswer:
     """Take a wrong use back, once; a second call answers the first.

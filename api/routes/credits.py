@@ -234,8 +234,9 @@ async def read_transaction(transaction_id: str, call: MemberCall) -> Transaction
 async def explain_transaction(transaction_id: str, call: MemberCall) -> ExplanationAnswer:
     """The lots that an entry used, in their order, the reason for each place, and the uses it paid.
 
-    A capture that no use is behind has none: its `detail` is what the caller gave. 404 for a member
-    when it spent for others alone.
+    A capture that no use is behind has none: its `detail` is what the caller gave. Uses of months
+    that the operators keep in files are not among them. 404 for a member when it spent for others
+    alone.
     """
     async with call.transaction() as connection:
         entry, is_hidden = await _entry(connection, call, transaction_id)

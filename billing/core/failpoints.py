@@ -10,6 +10,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
+# Of the programs that serve; a command's own points are not in it.
 POINTS: Final = frozenset(
     {
         "api.request_parsed",

@@ -5,6 +5,13 @@ DROP INDEX ix_matters_open;
 ALTER INDEX ix_matters_open_new RENAME TO ix_matters_open;
 
 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON usage_months FROM billing_app, billing_operator;
+-- Months are written out and read back by their owner's commands alone.
+REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON month_files, sealed_usage FROM billing_app, billing_operator;
+REVOKE ALL ON FUNCTION usage_seal_month FROM PUBLIC;
 REVOKE ALL ON FUNCTION usage_make_months FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION usage_make_months TO billing_app, billing_operator;
 SELECT usage_make_months(6);
+
+-- Room for the new version of a row at its renewal. Nothing is rewritten: pages that are full get
+-- room when their rows change.
+ALTER TABLE subscriptions SET (fillfactor = 90);

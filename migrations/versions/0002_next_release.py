@@ -136,7 +136,7 @@ def upgrade() -> None:
         if path.exists():
             op.get_bind().connection.cursor().execute(path.read_text())
         if name == "tables.sql":
-            _execute_large("partition")
+            _execute(f"{revision}_large/partition.sql")
             op.execute(_SLICES)
             op.execute(_CAPTURES)
         if name == "functions.sql":
@@ -151,11 +151,12 @@ def upgrade() -> None:
 
 def _prepare() -> None:
     """Do the part that migrations/prepare.py has done where there is much."""
-    _execute_large("prepare", without=" CONCURRENTLY")
+    _execute(f"{revision}/checking.sql")
+    _execute(f"{revision}_large/prepare.sql", without=" CONCURRENTLY")
 
 
-def _execute_large(name: str, without: str = "") -> None:
-    path = Path(__file__).with_name(f"{revision}_large") / f"{name}.sql"
+def _execute(name: str, without: str = "") -> None:
+    path = Path(__file__).parent / name
     # Past SQLAlchemy: the statements have percent signs of their own.
     op.get_bind().connection.cursor().execute(path.read_text().replace(without, ""))
 

@@ -23,3 +23,14 @@ def _strings(node: Any) -> Iterator[str]:
             yield from _strings(value)
     else:
         yield json.dumps(node) if not isinstance(node, str) else node
+
+
+def steps_at_once(events: list[Any]) -> list[str]:
+    """The steps that ran within the workflow's own tasks, failed or not, in their order."""
+    markers = (event.get("markerRecordedEventAttributes", {}) for event in events)
+    told = (
+        one["details"]["data"]["payloads"][0]["data"]
+        for one in markers
+        if one.get("markerName") == "core_local_activity"
+    )
+    return [json.loads(base64.b64decode(one))["activity_type"] for one in told]

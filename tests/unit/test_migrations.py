@@ -1,9 +1,12 @@
 """Released migrations stay as they were; the one in the making is as the tree says."""
 
+import re
 from typing import Any
 
 import pytest
+from sqlalchemy import CheckConstraint
 
+from billing.core.database import metadata
 from migrations import draft, sql
 from migrations.draft import NEXT, RELEASES, VERSIONS
 
@@ -32,6 +35,18 @@ def test_the_migration_in_the_making_is_what_the_tree_says() -> None:
     draft.load_tables()
     written = {path.name: path.read_text() for path in (VERSIONS / NEXT).glob("*.sql")}
     assert written == draft.texts(), "run python -m migrations.draft"
+
+
+def test_functions_that_checks_of_tables_call_are_made_before_the_tables() -> None:
+    draft.load_tables()
+    checks = " ".join(
+        str(one.sqltext)
+        for table in metadata.tables.values()
+        for one in table.constraints
+        if isinstance(one, CheckConstraint)
+    )
+    ours = {path.stem for path in sql.files()}
+    assert ours & set(re.findall(r"\w+", checks)) == draft.CHECKING
 
 
 def test_a_file_of_the_tree_holds_whole_statements() -> None:

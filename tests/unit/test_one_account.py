@@ -29,7 +29,7 @@ ACROSS: Final = {
 }
 """Unique over all accounts."""
 LOOKING_AT_ALL: Final = {
-    "activities/retention.py",
+    "activities/paged_scan.py",
     "activities/sweeper.py",
     "api/dependencies.py",
     "api/gauges.py",

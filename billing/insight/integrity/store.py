@@ -125,6 +125,8 @@ async def read_by_index(connection: AsyncConnection) -> None:
 async def freeze(connection: AsyncConnection) -> None:
     """One snapshot, nothing written; the first statement of a transaction."""
     await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+    # A month that went after the snapshot would be missed, and its sums not be seen yet.
+    await connection.execute(text("LOCK TABLE ONLY billing_records IN ACCESS SHARE MODE"))
 
 
 async def ask(

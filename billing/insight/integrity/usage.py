@@ -1,7 +1,8 @@
 """Queries on usage: each answers (account_id, subject) of what breaks its check.
 
-LATE is what time breaks, found by an index over all accounts. `:now` is real time; an account with
-a clock of its own is asked by that clock.
+What records add up to is that of those that are here and of those in months that are away, whose
+sums are sealed. LATE is what time breaks, found by an index over all accounts. `:now` is real time;
+an account with a clock of its own is asked by that clock.
 """
 
 from typing import Final
@@ -16,10 +17,16 @@ QUERIES: Final[dict[str, str]] = {
     "usage_counted": """
         SELECT account_id, meter || ' on ' || to_char(day_at, 'YYYY-MM-DD') AS subject
         FROM (
-            SELECT account_id, meter, day_at, count(*) AS events,
-                sum(included_units + charged_units) AS quantity,
-                sum(total_amount) AS total
-            FROM billing_records WHERE kind = 'usage' GROUP BY account_id, meter, day_at) r
+            SELECT account_id, meter, day_at, sum(events) AS events, sum(quantity) AS quantity,
+                sum(total) AS total
+            FROM (
+                SELECT account_id, meter, day_at, count(*) AS events,
+                    sum(included_units + charged_units) AS quantity, sum(total_amount) AS total
+                FROM billing_records WHERE kind = 'usage' GROUP BY account_id, meter, day_at
+                UNION ALL
+                SELECT account_id, meter, bucket, events, quantity, credits + overage_total
+                FROM sealed_counters WHERE owner = '' AND grain = 'day') a
+            GROUP BY account_id, meter, day_at) r
         FULL JOIN (
             SELECT account_id, meter, bucket AS day_at, sum(events) AS events,
                 sum(quantity) AS quantity, sum(credits + overage_total) AS total
@@ -49,15 +56,25 @@ QUERIES: Final[dict[str, str]] = {
     "usage_cycles": """
         SELECT account_id, meter || ' from ' || to_char(start_at, 'YYYY-MM-DD') AS subject
         FROM (
-            SELECT account_id, owner, meter, period_start AS start_at, count(*) AS events,
-                sum(included_units + charged_units) AS quantity,
-                sum(CASE WHEN billing_method = 'payment_charge' AND currency <> 'CREDIT'
-                    AND owner = '' THEN 0 ELSE total_amount END) AS total
-            FROM billing_records
-            CROSS JOIN LATERAL (VALUES (''), ('u:' || user_id), ('o:' || organization_id))
-                AS o(owner)
-            WHERE kind = 'usage' AND owner IS NOT NULL
-            GROUP BY account_id, owner, meter, period_start) r
+            SELECT account_id, owner, meter, start_at, sum(events) AS events,
+                sum(quantity) AS quantity, sum(total) AS total
+            FROM (
+                SELECT account_id, owner, meter, period_start AS start_at, count(*) AS events,
+                    sum(included_units + charged_units) AS quantity,
+                    sum(CASE WHEN billing_method = 'payment_charge' AND currency <> 'CREDIT'
+                        AND owner = '' THEN 0 ELSE total_amount END) AS total
+                FROM billing_records
+                CROSS JOIN LATERAL (VALUES (''), ('u:' || user_id), ('o:' || organization_id))
+                    AS o(owner)
+                WHERE kind = 'usage' AND owner IS NOT NULL
+                GROUP BY account_id, owner, meter, period_start
+                UNION ALL
+                SELECT account_id, owner, meter, period_start, events, quantity,
+                    credits + CASE WHEN split_part(facet, '|', 2) = 'payment_charge' THEN 0
+                        ELSE overage_total END
+                FROM sealed_counters
+                WHERE grain = 'day' AND (owner = '' OR owner LIKE 'u:%' OR owner LIKE 'o:%')) a
+            GROUP BY account_id, owner, meter, start_at) r
         FULL JOIN (
             SELECT account_id, owner, meter, period_start AS start_at, events, quantity,
                 credits + overage_total AS total
@@ -74,34 +91,52 @@ QUERIES: Final[dict[str, str]] = {
             FROM budgets GROUP BY account_id) k USING (account_id)
         WHERE b.budget_mode IS DISTINCT FROM k.mode
     """,
+    # Of months that are away the entries that paid nothing else are known by number and sum, in a
+    # row without an entry's id; those that no record here has must come to it.
     "usage_paid": """
-        SELECT account_id, public_id('ctx', transaction_id) AS subject
+        SELECT account_id, coalesce(public_id('ctx', entry), 'uses of months that are away')
+            AS subject
         FROM (
-            SELECT account_id, id AS transaction_id, debt - amount AS spent
-            FROM credit_transactions WHERE kind IN ('debit', 'capture', 'void')) t
-        FULL JOIN (
-            SELECT account_id, transaction_id, sum(credits) AS logged, count(*) AS logs,
-                bool_or(is_capture) AS is_capture
+            SELECT account_id, t.spent, r.logged, r.entries,
+                CASE WHEN r.logs IS NULL AND account_id IN (SELECT account_id FROM sealed_entries)
+                    THEN NULL ELSE transaction_id END AS entry
             FROM (
-                SELECT account_id, transaction_id, total_amount AS credits, false AS is_capture
-                FROM billing_records WHERE transaction_id IS NOT NULL
-                UNION ALL
-                SELECT account_id, transaction_id, credits, true FROM capture_logs) l
-            GROUP BY account_id, transaction_id) r
-        USING (account_id, transaction_id)
-        WHERE t.spent IS DISTINCT FROM r.logged OR (r.is_capture AND r.logs > 1)
+                SELECT account_id, id AS transaction_id, debt - amount AS spent
+                FROM credit_transactions WHERE kind IN ('debit', 'capture', 'void')) t
+            FULL JOIN (
+                SELECT account_id, transaction_id, sum(credits) AS logged, count(*) AS logs,
+                    bool_or(is_capture) AS is_capture, sum(entries) AS entries
+                FROM (
+                    SELECT account_id, transaction_id, total_amount AS credits,
+                        false AS is_capture, 0 AS entries
+                    FROM billing_records WHERE transaction_id IS NOT NULL
+                    UNION ALL
+                    SELECT account_id, transaction_id, credits, true, 0 FROM capture_logs
+                    UNION ALL
+                    SELECT account_id, transaction_id, credits, false, entries
+                    FROM sealed_entries) l
+                GROUP BY account_id, transaction_id) r
+            USING (account_id, transaction_id)
+            WHERE t.spent IS DISTINCT FROM r.logged OR (r.is_capture AND r.logs > 1)) x
+        GROUP BY account_id, entry
+        HAVING entry IS NOT NULL OR coalesce(sum(spent), 0) <> coalesce(sum(logged), 0)
+            OR count(spent) <> coalesce(sum(entries), 0)
     """,
     # Records and lines agree to the cent; a record that no line covers yet is pending. So is one of
     # very many that a line covers, until its part is completed.
     "usage_billed": f"""
         SELECT account_id, meter || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
         FROM (
-            SELECT account_id, meter, period_start, sum(charged_units) AS units,
-                sum(total_amount) AS total
-            FROM billing_records
-            WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included'
-              AND (billing_status IN ('completed', 'refunded')
-                   OR id IN (SELECT unnest(records) FROM usage_settlements))
+            SELECT account_id, meter, period_start, sum(units) AS units, sum(total) AS total
+            FROM (
+                SELECT account_id, meter, period_start, charged_units AS units,
+                    total_amount AS total
+                FROM billing_records
+                WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included'
+                  AND (billing_status IN ('completed', 'refunded')
+                       OR id IN (SELECT unnest(records) FROM usage_settlements))
+                UNION ALL
+                SELECT account_id, meter, period_start, units, total FROM sealed_lines) a
             GROUP BY account_id, meter, period_start) r
         FULL JOIN (
             SELECT l.account_id, l.detail ->> 'meter' AS meter, l.period_start,
@@ -137,11 +172,18 @@ QUERIES: Final[dict[str, str]] = {
     "usage_counted_beyond": """
         SELECT account_id, meter || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
         FROM (
-            SELECT account_id, meter, period_start, sum(charged_units) AS units,
-                sum(total_amount) AS total
-            FROM billing_records
-            WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included'
-              AND kind = 'usage'
+            SELECT account_id, meter, period_start, sum(units) AS units, sum(total) AS total
+            FROM (
+                SELECT account_id, meter, period_start, charged_units AS units,
+                    total_amount AS total
+                FROM billing_records
+                WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included'
+                  AND kind = 'usage'
+                UNION ALL
+                SELECT account_id, meter, period_start, overage, overage_total
+                FROM sealed_counters
+                WHERE owner = '' AND grain = 'day'
+                  AND split_part(facet, '|', 2) = 'subscription_included') a
             GROUP BY account_id, meter, period_start) r
         FULL JOIN (
             SELECT account_id, meter, period_start, overage AS units, overage_total AS total

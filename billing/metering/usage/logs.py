@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.schemas import CREDIT
 from billing.ledger.credits.tables import capture_logs
-from billing.metering.usage import store
+from billing.metering.usage import months, store
 from billing.metering.usage.tables import billing_records
 
 METER: Final = "credits"
@@ -71,6 +71,7 @@ async def others_behind(
 ) -> dict[UUID, bool]:
     """Those of these entries of the ledger that a use or capture of anybody else is behind, and
     whether one of this user is, too. A capture whose hold nobody is known to have made is nobody's.
+    Whose uses are in a month that is away is not known: others are behind those of its entries.
     """
     record, log = billing_records.c, capture_logs.c
     made = union_all(
@@ -84,7 +85,8 @@ async def others_behind(
     own = func.coalesce(made.c.user_id == user, false())
     query = select(made.c.transaction_id, func.bool_or(own)).group_by(made.c.transaction_id)
     rows = await connection.execute(query.having(not_(func.bool_and(own))))
-    return {entry: bool(is_shared) for entry, is_shared in rows}
+    behind = {entry: bool(is_shared) for entry, is_shared in rows}
+    return dict.fromkeys(await months.unseen(connection, account_id, entries), False) | behind
 
 
 def _as_record() -> list[ColumnElement[Any]]:

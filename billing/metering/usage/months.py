@@ -4,11 +4,12 @@ from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, text
+from sqlalchemy import ColumnElement, and_, any_, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core.errors import BillingError, Conflict, NotFound
 from billing.metering.usage import rules
-from billing.metering.usage.tables import billing_records
+from billing.metering.usage.tables import billing_records, month_files
 
 AHEAD: Final = 6
 """So many months are made beyond this one: nobody has to be quick when the job does not run."""
@@ -16,6 +17,20 @@ _MAKE: Final = text("SELECT usage_make_months(:ahead)")
 _RECORDED: Final = text(
     "SELECT asked FROM unnest(usage_own_records(CAST(:ids AS uuid[]))"
     " || usage_repeats(CAST(:ids AS uuid[])))"
+)
+
+_UNSEEN: Final = text(
+    """
+    SELECT t.id FROM credit_transactions AS t
+    WHERE t.account_id = :account_id AND t.id = ANY(CAST(:entries AS uuid[]))
+        AND t.kind IN ('debit', 'capture', 'void')
+        AND EXISTS (
+            SELECT FROM month_files WHERE detached_at IS NOT NULL AND returned_at IS NULL)
+        AND NOT EXISTS (
+            SELECT FROM billing_records AS r
+            WHERE r.account_id = t.account_id AND r.transaction_id = t.id)
+        AND NOT EXISTS (SELECT FROM capture_logs AS c WHERE c.transaction_id = t.id)
+    """
 )
 
 
@@ -32,5 +47,35 @@ async def existing(connection: AsyncConnection, record_ids: Collection[UUID]) ->
 def found_by(record_id: UUID) -> tuple[ColumnElement[bool], ...]:
     """A record by its id, in the one or two months that may have it."""
     record = billing_records.c
-    months = (func.usage_month_of(record_id, False), rules.FIRST_MONTH)
-    return record.id == record_id, record.month.in_(months)
+    return record.id == record_id, record.month == any_(func.usage_record_months(record_id))
+
+
+async def unseen(
+    connection: AsyncConnection, account_id: UUID, entries: Collection[UUID]
+) -> set[UUID]:
+    """Those of these entries of the ledger that paid uses, or gave them back, in months that are
+    away.
+    """
+    values = {"account_id": account_id, "entries": list(entries)}
+    return set(await connection.scalars(_UNSEEN, values))
+
+
+async def missing(connection: AsyncConnection, record_id: UUID) -> BillingError:
+    """The error to raise for a record that is not there: BILLING_RECORD_AWAY where its month is
+    away, else BILLING_RECORD_NOT_FOUND.
+    """
+    one = month_files.c
+    # The first month has ids without a month in them, and those of the time before it ended.
+    in_first = and_(
+        one.month == rules.FIRST_MONTH, func.usage_month_of(record_id, True) < one.until
+    )
+    query = select(one.written_at).where(
+        one.detached_at.is_not(None),
+        one.returned_at.is_(None),
+        or_(one.month == func.usage_month_of(record_id, False), in_first),
+    )
+    if await connection.scalar(query.limit(1)) is None:
+        return NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
+    return Conflict(
+        "BILLING_RECORD_AWAY", "uses of that month are kept in a file, out of reach", status=410
+    )

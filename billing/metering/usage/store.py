@@ -372,20 +372,20 @@ def paid_by(query: Select[Any], transaction_id: UUID) -> Select[Any]:
 
 
 async def account_of(connection: AsyncConnection, record_id: UUID) -> UUID:
-    """The account of a record. Errors: BILLING_RECORD_NOT_FOUND."""
+    """The account of a record. Errors: BILLING_RECORD_NOT_FOUND, BILLING_RECORD_AWAY."""
     query = select(billing_records.c.account_id).where(*months.found_by(record_id))
     found: UUID | None = await connection.scalar(query)
     if found is None:
-        raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
+        raise await months.missing(connection, record_id)
     return found
 
 
 async def get_record(
     connection: AsyncConnection, account_id: UUID, record_id: UUID, *, lock: bool = False
 ) -> BillingRecord:
-    """One record. Errors: BILLING_RECORD_NOT_FOUND."""
+    """One record. Errors: BILLING_RECORD_NOT_FOUND, BILLING_RECORD_AWAY."""
     query = records(account_id).where(*months.found_by(record_id))
     row = await prepared.find(connection, query.with_for_update() if lock else query)
     if row is None:
-        raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
+        raise await months.missing(connection, record_id)
     return BillingRecord.model_validate(dict(row))

@@ -8,6 +8,7 @@ from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from billing.core import columns as c
+from billing.metering.usage.rules import FIRST_MONTH
 
 usage_periods = c.table(
     "usage_periods",
@@ -138,7 +139,7 @@ billing_records = c.table(
     c.instant("written_at", nullable=True, server_default=func.transaction_timestamp()),
     # When it came in real time: the partition in which it is. The first one, which the default
     # names, has all of before, and what the release before writes.
-    c.day("month", primary_key=True, server_default="1970-01-01"),
+    c.day("month", primary_key=True, server_default=FIRST_MONTH.isoformat()),
     c.check(
         "kind <> 'usage' OR (usage_amount > 0) = (voids IS NULL) AND usage_amount <> 0",
         name="amount_signed",
@@ -148,12 +149,8 @@ billing_records = c.table(
         name="status_known",
     ),
     c.check("kind IN ('usage', 'true_up')", name="kind_known"),
-    # A use is taken back once: by a record with the id of usage_void_id, in the use's month.
-    c.check(
-        "voids IS NULL OR id = (left(voids::text, 13) || '-7' || left(md5(voids::text), 3) || '-8'"
-        " || right(md5(voids::text), 15))::uuid",
-        name="voided_once",
-    ),
+    # A use is taken back once: by a record with an id made of the use's, in the use's month.
+    c.check("voids IS NULL OR id = usage_void_id(voids)", name="voided_once"),
     # Without the id: its random order would cost more than sorting the few uses of one instant.
     c.index("ix_billing_records_account", "account_id", "occurred_at"),
     c.index(
@@ -194,6 +191,50 @@ usage_months = c.table(
     # Nothing comes for it any more: in real time, and of the first one when no program of the
     # release before is about.
     c.instant("ends_at"),
+)
+
+# Months that were written to a file, and whether their rows are away since. The owner's commands
+# alone write here.
+month_files = c.table(
+    "month_files",
+    c.row_id(),
+    # The partition's, and the day before which all its rows came.
+    c.day("month"),
+    c.day("until"),
+    c.text("file"),
+    # Of the file, and of its rows as Postgres shows them, in any order.
+    c.text("digest"),
+    c.text("rows_digest"),
+    c.bigint("records"),
+    c.bigint("size_bytes"),
+    c.instant("written_at"),
+    c.instant("detached_at", nullable=True),
+    c.instant("returned_at", nullable=True),
+    c.check("returned_at IS NULL OR detached_at IS NOT NULL", name="away_before_back"),
+    c.index(
+        "uq_month_files_away",
+        "month",
+        unique=True,
+        where="detached_at IS NOT NULL AND returned_at IS NULL",
+    ),
+)
+
+# What the checks need of an account's records in a month that is away: written in the transaction
+# that detaches it. It counts while the month is away.
+sealed_usage = c.table(
+    "sealed_usage",
+    c.account(primary_key=True),
+    c.reference("file_id", "month_files.id", primary_key=True),
+    # What the records add to each counter, with its columns.
+    c.json("counters"),
+    # What invoices charged of them: [{meter, period_start, units, total}].
+    c.json("lines"),
+    # The ledger's entries that paid nothing but records of this month, and their sum.
+    c.bigint("entries"),
+    c.total("credits"),
+    # Of the other entries, each: [{transaction_id, credits}].
+    c.json("shared"),
+    info={"append_only": True},
 )
 
 usage_counters = c.table(

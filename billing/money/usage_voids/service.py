@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import clock, ids
-from billing.core.errors import Conflict, NotFound
+from billing.core.errors import Conflict
 from billing.core.frozen import Frozen
 from billing.core.money import ZERO, exponent, round_minor
 from billing.core.prepared import Prepared
@@ -24,7 +24,7 @@ from billing.ledger.credits import service as credits
 from billing.matters.effects import Announce
 from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
-from billing.metering.usage import store
+from billing.metering.usage import months, store
 from billing.metering.usage.schemas import BY_CARD, BillingRecord
 from billing.money.invoice_requests import locks, operating
 from billing.money.invoice_requests.corrections import Destination
@@ -142,8 +142,8 @@ async def void(
 ) -> Voided:
     """Take a use back, once; a second call answers the first.
 
-    Errors: BILLING_RECORD_NOT_FOUND; BILLING_RECORD_STATE for what is no use, a level's reading,
-    or a use whose card is being charged.
+    Errors: BILLING_RECORD_NOT_FOUND, BILLING_RECORD_AWAY; BILLING_RECORD_STATE for what is no use,
+    a level's reading, or a use whose card is being charged.
     """
     charge = await _charge(connection, account_id, record_id)
     if charge is not None:  # its matter's lock comes before the account's
@@ -155,7 +155,7 @@ async def void(
         detail=json.dumps(_detail(reason, returned)), charged=returned and returned.amount,
     )  # fmt: skip
     if row["verdict"] == "no_record":
-        raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
+        raise await months.missing(connection, record_id)
     if row["verdict"] in _REFUSED:
         raise Conflict("BILLING_RECORD_STATE", _REFUSED[row["verdict"]])
     done = Voided(

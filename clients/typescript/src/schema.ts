@@ -1424,8 +1424,9 @@ export interface paths {
          * Explain Transaction
          * @description The lots that an entry used, in their order, the reason for each place, and the uses it paid.
          *
-         *     A capture that no use is behind has none: its `detail` is what the caller gave. 404 for a member
-         *     when it spent for others alone.
+         *     A capture that no use is behind has none: its `detail` is what the caller gave. Uses of months
+         *     that the operators keep in files are not among them. 404 for a member when it spent for others
+         *     alone.
          */
         get: operations["explain_transaction"];
         put?: never;
@@ -1893,7 +1894,8 @@ export interface paths {
          * List Billing Records
          * @description The account's billing records, newest use first; a member sees only its own.
          *
-         *     `transaction_id` is the ledger's entry that paid them.
+         *     `transaction_id` is the ledger's entry that paid them. Records of months that the operators keep
+         *     in files are not listed; sums of usage count them all the same.
          */
         get: operations["list_billing_records"];
         put?: never;

@@ -1116,7 +1116,7 @@ BEGIN
     WHERE account_id = p_account_id AND status = 'open'
         AND EXISTS (
             SELECT 1 FROM billing_records WHERE id = c.id
-                AND month IN (usage_month_of(c.id, false), DATE '1970-01-01'));
+                AND month = ANY (usage_record_months(c.id)));
     counted := quota_counted(p_account_id, p_quota, begins);
     UPDATE billing_quotas SET plain_until = NULL
     WHERE account_id = p_account_id AND meter = p_quota.meter AND plain_until IS NOT NULL;
@@ -1531,37 +1531,25 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     claimed usage_repeat[] := '{}';
-    past date;
-    there uuid[];
+    there record;
 BEGIN
     IF NOT EXISTS (
         SELECT FROM usage_months
         WHERE ends_at > clock_timestamp() - interval '1 day'
                 AND ends_at <= clock_timestamp() + interval '1 hour'
-            OR month = DATE '1970-01-01' AND ends_at > clock_timestamp())
+            OR month = usage_first_month() AND ends_at > clock_timestamp())
     THEN
         RETURN claimed;
     END IF;
-    FOREACH past IN ARRAY usage_months_looked_at() LOOP
-        IF past = DATE '1970-01-01' THEN
-            claimed := claimed || ARRAY(
-                SELECT ROW(i.id, c.id)::usage_repeat
-                FROM unnest(p_ids) AS i(id) CROSS JOIN LATERAL (
-                    SELECT k.id, k.status FROM quota_claims AS k
-                    WHERE k.id >= usage_id_before(i.id, '0') AND k.id <= usage_id_before(i.id, 'f')
-                    ORDER BY k.id LIMIT 1) AS c
-                WHERE c.status = 'open');
-        ELSE
-            there := usage_ids_in_month(p_ids, past);
-            CONTINUE WHEN there = '{}';
-            claimed := claimed || ARRAY(
-                SELECT ROW(i.id, c.id)::usage_repeat
-                FROM (
-                    SELECT k.id, k.status FROM quota_claims AS k
-                    WHERE k.id = ANY (there) OFFSET 0) AS c
-                JOIN unnest(p_ids, there) AS i(id, there) ON i.there = c.id
-                WHERE c.status = 'open' AND i.there <> i.id);
-        END IF;
+    FOR there IN SELECT o.asked, o.low, o.high FROM usage_other_ids(p_ids) AS o LOOP
+        claimed := claimed || ARRAY(
+            SELECT ROW(i.asked, c.id)::usage_repeat
+            FROM unnest(there.asked, there.low, there.high) AS i(asked, low, high)
+            CROSS JOIN LATERAL (
+                SELECT k.id, k.status FROM quota_claims AS k
+                WHERE k.id >= i.low AND k.id <= i.high
+                ORDER BY k.id LIMIT 1) AS c
+            WHERE c.status = 'open' AND c.id <> i.asked);
     END LOOP;
     RETURN claimed;
 END;
@@ -1739,6 +1727,62 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_counted(p_account_id uuid, p_since timestamptz)
+RETURNS TABLE (
+    owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
+    quantity numeric, events bigint, maximum numeric, last_value numeric, last_at timestamptz,
+    credits numeric, overage numeric, overage_total numeric)
+LANGUAGE sql STABLE AS $$
+    SELECT
+        c.owner, c.grain, c.period_start, c.bucket, c.meter, c.facet, sum(c.quantity),
+        sum(c.events)::bigint, max(c.maximum),
+        (array_agg(c.last_value ORDER BY c.last_at DESC))[1], max(c.last_at), sum(c.credits),
+        sum(c.overage), sum(c.overage_total)
+    FROM (
+        SELECT
+            h.owner, h.grain, h.period_start, h.bucket, h.meter, h.facet, h.quantity, h.events,
+            h.maximum, h.last_value, h.last_at, h.credits, h.overage, h.overage_total
+        FROM usage_counted_in(p_account_id, p_since, '-infinity', 'infinity') AS h
+        UNION ALL
+        SELECT
+            s.owner, s.grain, s.period_start, s.bucket, s.meter, s.facet, s.quantity, s.events,
+            s.maximum, s.last_value, s.last_at, s.credits, s.overage, s.overage_total
+        FROM sealed_counters AS s
+        WHERE s.account_id = p_account_id AND s.period_start >= p_since
+            AND (s.owner NOT LIKE 'p:%'
+                OR substr(s.owner, 3) = ANY (usage_tiered_products(p_account_id)))) AS c
+    GROUP BY c.owner, c.grain, c.period_start, c.bucket, c.meter, c.facet
+$$;
+
+CREATE OR REPLACE FUNCTION usage_counted_in(
+    p_account_id uuid, p_since timestamptz, p_month date, p_until date)
+RETURNS TABLE (
+    owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
+    quantity numeric, events bigint, maximum numeric, last_value numeric, last_at timestamptz,
+    credits numeric, overage numeric, overage_total numeric)
+LANGUAGE sql STABLE AS $$
+    SELECT
+        c.owner, c.grain, r.period_start, c.bucket, r.meter, c.facet,
+        sum(c.units), count(*), max(r.usage_amount),
+        (array_agg(r.usage_amount ORDER BY r.occurred_at DESC))[1], max(r.occurred_at),
+        coalesce(sum(r.total_amount) FILTER (WHERE r.currency = 'CREDIT'), 0),
+        coalesce(sum(r.charged_units) FILTER (WHERE r.currency <> 'CREDIT'), 0),
+        coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0)
+    FROM (SELECT usage_tiered_products(p_account_id) AS products,
+        ARRAY(SELECT key FROM meters WHERE hourly) AS hourly OFFSET 0) AS t
+    CROSS JOIN billing_records AS r
+    CROSS JOIN LATERAL usage_counters_of(ROW(
+        usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency), r.user_id,
+        r.organization_id, r.operation, r.model, r.product_id, r.meter = ANY (t.hourly),
+        r.product_id = ANY (t.products), r.included_units + r.charged_units, r.charged_units,
+        r.total_amount, r.currency, r.is_free_tier, r.day_at, r.occurred_at)::usage_countable) AS c
+    -- The cycle decides; clocks differ a little, and the time only narrows what is read.
+    WHERE r.account_id = p_account_id AND r.occurred_at >= p_since - interval '5 minutes'
+        AND r.kind = 'usage' AND r.period_start >= p_since
+        AND r.month >= p_month AND r.month < p_until
+    GROUP BY c.owner, c.grain, r.period_start, c.bucket, r.meter, c.facet
+$$;
+
 CREATE OR REPLACE FUNCTION usage_debit(p_records usage_rated[], p_contested integer[])
 RETURNS TABLE (members integer[], transaction_id uuid, available numeric)
 LANGUAGE sql AS $$
@@ -1867,6 +1911,11 @@ LANGUAGE sql AS $$
     ON CONFLICT DO NOTHING
 $$;
 
+CREATE OR REPLACE FUNCTION usage_first_month() RETURNS date
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT DATE '1970-01-01'
+$$;
+
 CREATE OR REPLACE FUNCTION usage_follow_growth(
     p_account_id uuid, p_period_start timestamptz, p_before jsonb, p_at timestamptz)
 RETURNS void
@@ -1962,7 +2011,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION usage_id_in_month(p_id uuid, p_digits text) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN usage_month_of(p_id, true) <> DATE '1970-01-01'
+    SELECT CASE WHEN usage_month_of(p_id, true) <> usage_first_month()
         THEN (p_digits || substr(p_id::text, 9))::uuid
         ELSE regexp_replace(replace(p_id::text, '-', ''), '^(....)(...)(.{15}).*$',
             p_digits || '\17\28\3')::uuid END
@@ -1974,7 +2023,7 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     digits text := usage_month_digits(p_month);
-    theirs text := CASE WHEN usage_month_of(p_ids[1], true) <> DATE '1970-01-01'
+    theirs text := CASE WHEN usage_month_of(p_ids[1], true) <> usage_first_month()
         THEN left(p_ids[1]::text, 8) ELSE '00000000' END;
     first uuid := (digits || repeat('0', 24))::uuid;
     last uuid := (digits || repeat('f', 24))::uuid;
@@ -2365,7 +2414,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
             >= date_trunc('month', uuid_extract_timestamp(p_id) AT TIME ZONE 'UTC')
                 + interval '132 seconds' THEN NULL
         ELSE date_trunc('month', uuid_extract_timestamp(p_id) AT TIME ZONE 'UTC')::date END,
-        DATE '1970-01-01')
+        usage_first_month())
 $$;
 
 CREATE OR REPLACE FUNCTION usage_months_looked_at() RETURNS date[]
@@ -2486,6 +2535,32 @@ LANGUAGE sql STABLE AS $$
     WHERE c.cost IS NOT NULL
 $$;
 
+CREATE OR REPLACE FUNCTION usage_other_ids(
+    p_ids uuid[], OUT month date, OUT asked uuid[], OUT low uuid[], OUT high uuid[])
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+    FOREACH month IN ARRAY usage_months_looked_at() LOOP
+        IF month = usage_first_month() THEN
+            SELECT array_agg(i.id), array_agg(usage_id_before(i.id, '0')),
+                array_agg(usage_id_before(i.id, 'f'))
+            INTO asked, low, high
+            FROM unnest(p_ids) AS i(id)
+            WHERE usage_month_of(i.id, true) <> usage_first_month();
+        ELSE
+            asked := p_ids;
+            low := usage_ids_in_month(p_ids, month);
+            high := low;
+        END IF;
+        IF cardinality(low) > 0 THEN
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_overdue_after() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT interval '7 days'
@@ -2519,8 +2594,8 @@ BEGIN
         SELECT m.month, array_agg(m.id) AS ids FROM (
             SELECT usage_month_of(i.id, false) AS month, i.id FROM unnest(p_ids) AS i(id)
             UNION
-            SELECT DATE '1970-01-01', i.id FROM unnest(p_ids) AS i(id)
-            WHERE usage_month_of(i.id, true) = DATE '1970-01-01') AS m
+            SELECT usage_first_month(), i.id FROM unnest(p_ids) AS i(id)
+            WHERE usage_month_of(i.id, true) = usage_first_month()) AS m
         GROUP BY m.month
     LOOP
         found := found || ARRAY(
@@ -2962,6 +3037,11 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_record_months(p_id uuid) RETURNS date[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT ARRAY[usage_month_of(p_id, false), usage_first_month()]
+$$;
+
 CREATE OR REPLACE FUNCTION usage_record_on_hold(
     p_account_id uuid, p_kind usage_kind, p_use usage_input)
 RETURNS usage_answer
@@ -3291,6 +3371,14 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_refuse_detached() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'lock_not_available',
+        MESSAGE = 'the month of this use is being detached';
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_refuse_unpaid(
     p_accounts usage_account[], INOUT p_records usage_rated[])
 LANGUAGE plpgsql
@@ -3344,7 +3432,7 @@ AS $$
         SELECT id, request_hash, meter, unit_price, total_amount, currency, billing_method,
             billing_status, is_free_tier, charged_units
         FROM billing_records
-        WHERE id = k.id AND month IN (usage_month_of(k.id, false), DATE '1970-01-01')
+        WHERE id = k.id AND month = ANY (usage_record_months(k.id))
         LIMIT 1) AS b
 $$;
 
@@ -3358,34 +3446,66 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     repeats usage_repeat[] := '{}';
-    past date;
-    there uuid[];
-    known uuid[];
+    there record;
 BEGIN
-    FOREACH past IN ARRAY usage_months_looked_at() LOOP
-        IF past = DATE '1970-01-01' THEN
-            repeats := repeats || ARRAY(
-                SELECT ROW(i.id, b.id)::usage_repeat
-                FROM unnest(p_ids) AS i(id) CROSS JOIN LATERAL (
-                    SELECT r.id FROM billing_records AS r
-                    WHERE r.month = DATE '1970-01-01'
-                        AND r.id >= usage_id_before(i.id, '0')
-                        AND r.id <= usage_id_before(i.id, 'f')
-                    ORDER BY r.id LIMIT 1) AS b
-                WHERE usage_month_of(i.id, true) <> DATE '1970-01-01');
-        ELSE
-            there := usage_ids_in_month(p_ids, past);
-            CONTINUE WHEN there = '{}';
-            known := ARRAY(
-                SELECT r.id FROM billing_records AS r WHERE r.id = ANY (there) AND r.month = past);
-            CONTINUE WHEN known = '{}';
-            repeats := repeats || ARRAY(
-                SELECT ROW(i.id, i.there)::usage_repeat FROM unnest(p_ids, there) AS i(id, there)
-                WHERE i.there = ANY (known) AND i.there <> i.id);
-        END IF;
+    FOR there IN SELECT o.month, o.asked, o.low, o.high FROM usage_other_ids(p_ids) AS o LOOP
+        repeats := repeats || ARRAY(
+            SELECT ROW(i.asked, b.id)::usage_repeat
+            FROM unnest(there.asked, there.low, there.high) AS i(asked, low, high)
+            CROSS JOIN LATERAL (
+                SELECT r.id FROM billing_records AS r
+                WHERE r.month = there.month AND r.id >= i.low AND r.id <= i.high
+                ORDER BY r.id LIMIT 1) AS b
+            WHERE b.id <> i.asked);
     END LOOP;
     RETURN repeats;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_seal_month(p_file_id uuid, p_accounts uuid[]) RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    INSERT INTO sealed_usage (account_id, file_id, counters, lines, entries, credits, shared)
+    SELECT
+        a.id, f.id, coalesce(counted.sums, '[]'), coalesce(charged.sums, '[]'), paid.entries,
+        paid.credits, coalesce(paid.shared, '[]')
+    FROM month_files AS f CROSS JOIN unnest(p_accounts) AS a(id)
+    -- The first month has all of before, whatever is said there.
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN f.month = usage_first_month() THEN '-infinity' ELSE f.month END AS month
+    ) AS m
+    CROSS JOIN LATERAL (
+        SELECT jsonb_agg(to_jsonb(c)) AS sums
+        FROM usage_counted_in(a.id, '-infinity', m.month, f.until) AS c) AS counted
+    CROSS JOIN LATERAL (
+        SELECT jsonb_agg(to_jsonb(c)) AS sums
+        FROM (
+            SELECT r.meter, r.period_start, sum(r.charged_units) AS units,
+                sum(r.total_amount) AS total
+            FROM billing_records AS r
+            WHERE r.account_id = a.id AND r.month >= m.month AND r.month < f.until
+                AND r.currency <> 'CREDIT' AND r.billing_method = 'subscription_included'
+            GROUP BY r.meter, r.period_start) AS c) AS charged
+    CROSS JOIN LATERAL (
+        SELECT
+            count(*) FILTER (WHERE x.is_whole) AS entries,
+            coalesce(sum(x.credits) FILTER (WHERE x.is_whole), 0) AS credits,
+            jsonb_agg(jsonb_build_object(
+                'transaction_id', x.transaction_id, 'credits', x.credits))
+                FILTER (WHERE NOT x.is_whole) AS shared
+        FROM (
+            SELECT r.transaction_id, r.credits,
+                coalesce(t.debt - t.amount = r.credits, false) AS is_whole
+            FROM (
+                SELECT b.transaction_id, sum(b.total_amount) AS credits
+                FROM billing_records AS b
+                WHERE b.account_id = a.id AND b.month >= m.month AND b.month < f.until
+                    AND b.transaction_id IS NOT NULL
+                GROUP BY b.transaction_id) AS r
+            LEFT JOIN credit_transactions AS t
+                ON t.id = r.transaction_id AND t.account_id = a.id) AS x) AS paid
+    WHERE f.id = p_file_id
 $$;
 
 CREATE OR REPLACE FUNCTION usage_set_status(
@@ -3400,11 +3520,11 @@ DECLARE
 BEGIN
     SELECT r.billing_method, r.billing_status INTO was
     FROM billing_records AS r
-    WHERE r.id = p_id AND r.month IN (usage_month_of(p_id, false), DATE '1970-01-01') FOR UPDATE;
+    WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id)) FOR UPDATE;
     UPDATE billing_records
     SET billing_method = p_method, billing_status = p_status,
         transaction_id = coalesce(p_transaction_id, transaction_id), updated_at = p_at
-    WHERE id = p_id AND month IN (usage_month_of(p_id, false), DATE '1970-01-01');
+    WHERE id = p_id AND month = ANY (usage_record_months(p_id));
     INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
     VALUES (uuidv7(), p_account_id, p_id, was.billing_status, p_status, p_detail, p_at);
     IF was.billing_method <> p_method OR was.billing_status <> p_status THEN
@@ -3646,16 +3766,10 @@ BEGIN
     ELSE
         SELECT v.id INTO void_id FROM billing_records AS v
         WHERE v.id = usage_void_id(p_id) AND v.voids = p_id
-            AND v.month IN (usage_month_of(p_id, false), DATE '1970-01-01');
+            AND v.month = ANY (usage_record_months(p_id));
     END IF;
     PERFORM set_config('app.accounts', shown, true);
 END;
-$$;
-
-CREATE OR REPLACE FUNCTION usage_void_id(p_id uuid) RETURNS uuid
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT (left(p_id::text, 13) || '-7' || left(md5(p_id::text), 3) || '-8'
-        || right(md5(p_id::text), 15))::uuid
 $$;
 
 CREATE OR REPLACE FUNCTION usage_void_verdict(
@@ -3758,7 +3872,7 @@ BEGIN
         'refunded', r.is_free_tier, r.is_late, p_entry, p_detail, r.period_start, r.day_at,
         r.occurred_at, p_account.as_of, p_account.as_of, r.id, r.month
     FROM billing_records AS r
-    WHERE r.id = p_id AND r.month IN (usage_month_of(p_id, false), DATE '1970-01-01');
+    WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id));
     PERFORM usage_count_again(me, ARRAY[p_void_id], 1);
     PERFORM usage_set_status(me, p_id, wrong.method, 'refunded', NULL, p_detail, p_account.as_of);
     IF wrong.included_units > 0 THEN
@@ -4153,3 +4267,31 @@ SELECT
     transaction_id, account_id, user_id, operation, model, NULL, NULL, credits, credits,
     transaction_id, created_at
 FROM capture_logs;
+
+CREATE OR REPLACE VIEW sealed_counters WITH (security_invoker = true) AS
+SELECT
+    s.account_id, c.owner, c.grain, c.period_start, c.bucket, c.meter, c.facet, c.quantity,
+    c.events, c.maximum, c.last_value, c.last_at, c.credits, c.overage, c.overage_total
+FROM sealed_usage AS s
+JOIN month_files AS f ON f.id = s.file_id AND f.detached_at IS NOT NULL AND f.returned_at IS NULL
+CROSS JOIN LATERAL jsonb_to_recordset(s.counters) AS c(
+    owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
+    quantity numeric, events bigint, maximum numeric, last_value numeric, last_at timestamptz,
+    credits numeric, overage numeric, overage_total numeric);
+
+CREATE OR REPLACE VIEW sealed_entries WITH (security_invoker = true) AS
+SELECT s.account_id, e.transaction_id, e.credits, e.entries
+FROM sealed_usage AS s
+JOIN month_files AS f ON f.id = s.file_id AND f.detached_at IS NOT NULL AND f.returned_at IS NULL
+CROSS JOIN LATERAL (
+    SELECT NULL::uuid AS transaction_id, s.credits, s.entries
+    UNION ALL
+    SELECT one.transaction_id, one.credits, 1
+    FROM jsonb_to_recordset(s.shared) AS one(transaction_id uuid, credits numeric)) AS e;
+
+CREATE OR REPLACE VIEW sealed_lines WITH (security_invoker = true) AS
+SELECT s.account_id, l.meter, l.period_start, l.units, l.total
+FROM sealed_usage AS s
+JOIN month_files AS f ON f.id = s.file_id AND f.detached_at IS NOT NULL AND f.returned_at IS NULL
+CROSS JOIN LATERAL jsonb_to_recordset(s.lines) AS l(
+    meter text, period_start timestamptz, units numeric, total numeric);

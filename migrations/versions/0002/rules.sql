@@ -59,6 +59,15 @@ ALTER TABLE portal_sessions FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON portal_sessions
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
+ALTER TABLE sealed_usage ENABLE ROW LEVEL SECURITY;
+ALTER TABLE sealed_usage FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON sealed_usage
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON sealed_usage
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+REVOKE UPDATE, DELETE, TRUNCATE ON sealed_usage FROM billing_app, billing_operator;
+
 ALTER TABLE tax_profiles ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tax_profiles FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON tax_profiles

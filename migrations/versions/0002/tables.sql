@@ -84,6 +84,24 @@ CREATE TABLE issuer_logos (
     CONSTRAINT pk_issuer_logos PRIMARY KEY (sha256)
 );
 
+CREATE TABLE month_files (
+    id UUID NOT NULL,
+    month DATE NOT NULL,
+    until DATE NOT NULL,
+    file TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    rows_digest TEXT NOT NULL,
+    records BIGINT NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    written_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    detached_at TIMESTAMP WITH TIME ZONE,
+    returned_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_month_files PRIMARY KEY (id),
+    CONSTRAINT ck_month_files_away_before_back CHECK (returned_at IS NULL OR detached_at IS NOT NULL)
+);
+
+CREATE UNIQUE INDEX uq_month_files_away ON month_files (month) WHERE detached_at IS NOT NULL AND returned_at IS NULL;
+
 CREATE TABLE parkings (
     id UUID NOT NULL,
     reason TEXT NOT NULL,
@@ -291,6 +309,19 @@ CREATE TABLE portal_sessions (
 );
 
 CREATE INDEX ix_portal_sessions_unfinished ON portal_sessions (account_id, created_at) WHERE finished_at IS NULL;
+
+CREATE TABLE sealed_usage (
+    account_id UUID NOT NULL,
+    file_id UUID NOT NULL,
+    counters JSONB NOT NULL,
+    lines JSONB NOT NULL,
+    entries BIGINT NOT NULL,
+    credits NUMERIC(38, 12) NOT NULL,
+    shared JSONB NOT NULL,
+    CONSTRAINT pk_sealed_usage PRIMARY KEY (account_id, file_id),
+    CONSTRAINT fk_sealed_usage_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
+    CONSTRAINT fk_sealed_usage_file_id FOREIGN KEY(file_id) REFERENCES month_files (id)
+);
 
 CREATE TABLE tax_profiles (
     account_id UUID NOT NULL,

@@ -18,8 +18,7 @@ BEGIN
         ('ck_billing_records_amount_signed',
             'kind <> ''usage'' OR (usage_amount > 0) = (voids IS NULL) AND usage_amount <> 0'),
         ('ck_billing_records_voided_once',
-            'voids IS NULL OR id = (left(voids::text, 13) || ''-7'' || left(md5(voids::text), 3)'
-            ' || ''-8'' || right(md5(voids::text), 15))::uuid'),
+            'voids IS NULL OR id = usage_void_id(voids)'),
         ('of_before', 'month = ''1970-01-01''')
     LOOP
         IF (SELECT relkind = 'r' FROM pg_class WHERE oid = 'billing_records'::regclass)

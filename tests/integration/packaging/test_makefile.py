@@ -58,10 +58,11 @@ def test_every_pin_has_a_hash_and_no_address() -> None:
         "requirements.lock",
         "requirements-otel.lock",
         "requirements-stack.lock",
+        "requirements-months.lock",
         "requirements-dev.lock",
     ):
         text = (ROOT / name).read_text()
         pins = re.findall(r"^[a-z0-9][^\n]*==", text, re.MULTILINE)
         hashed = re.findall(r"^[a-z0-9][^\n]*== ?[^\n]*\\\n {4}--hash=sha256:", text, re.MULTILINE)
-        assert len(pins) == len(hashed) > 10
+        assert len(pins) == len(hashed) > (0 if "months" in name else 10)
         assert "://" not in text

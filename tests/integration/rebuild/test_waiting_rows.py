@@ -3,14 +3,21 @@
 import asyncio
 import json
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final, cast
 
 import pytest
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.testing import ActivityEnvironment
 
+from activities.matter import Dependencies
+from activities.sweeper import SweeperActivities
+from billing.core.database import open_database
 from cli import rebuild as rebuilding
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.api_app import stack_settings
+from tests.replay.payloads import steps_at_once
 from workflows.attributes import BILLING_STATUS, PLAN
+from workflows.contracts import SweepRequest
 
 DUE: Final = """
     UPDATE subscriptions SET period_number = -1,
@@ -26,14 +33,10 @@ PLANNED: Final = """
 """
 
 
-async def activities(actors: Actors, name: str) -> list[str]:
-    """The activities of its newest run."""
+async def steps(actors: Actors, name: str) -> list[str]:
+    """The steps of its newest run, which ran within its own tasks."""
     history = await actors.temporal.get_workflow_handle(name).fetch_history()
-    return [
-        event["activityTaskScheduledEventAttributes"]["activityType"]["name"]
-        for event in json.loads(history.to_json())["events"]
-        if event["eventType"] == "EVENT_TYPE_ACTIVITY_TASK_SCHEDULED"
-    ]
+    return steps_at_once(json.loads(history.to_json())["events"])
 
 
 async def lost(actors: Actors, name: str) -> None:
@@ -45,6 +48,11 @@ async def lost(actors: Actors, name: str) -> None:
         return [one async for one in actors.temporal.list_workflows(query)] == []
 
     await wait_for(gone, "the list knows that it is gone")
+
+
+async def run_of(actors: Actors, name: str) -> str | None:
+    described = await actors.temporal.get_workflow_handle(name).describe()
+    return described.run_id if described.status == WorkflowExecutionStatus.RUNNING else None
 
 
 async def subscribed(actors: Actors) -> tuple[Customer, str]:
@@ -72,13 +80,17 @@ async def test_a_renewal_comes_on_time_without_a_look_before(
         await actors.temporal.get_workflow_handle(name).describe()
     ).typed_search_attributes
     assert (attributes.get(BILLING_STATUS), attributes.get(PLAN)) == ("active", "pro")
-    assert await activities(actors, name) == []
+    assert await steps(actors, name) == []
 
     async def paid() -> bool:
         return [one["status"] for one in await customer.invoices()] == ["paid", "paid"]
 
     await wait_for(paid, "the renewal is paid")
-    assert await activities(actors, name) == ["subscription.renew"]
+
+    async def told() -> bool:  # its task ends a moment after the rows are there
+        return await steps(actors, name) == ["subscription.renew"]
+
+    await wait_for(told, "the renewal is the one step of its history")
 
 
 async def test_one_that_waits_hears_what_its_customer_wants(actors: Actors) -> None:
@@ -86,11 +98,11 @@ async def test_one_that_waits_hears_what_its_customer_wants(actors: Actors) -> N
     await lost(actors, name)
     done = await rebuild(actors)
     assert (done.started, done.late) == (1, ())
-    assert await activities(actors, name) == []
+    assert await steps(actors, name) == []
     await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
     await customer.until_subscription("canceled")
     await actors.temporal.get_workflow_handle(name).result()
-    assert "subscription.load" in await activities(actors, name)
+    assert "subscription.load" in await steps(actors, name)
 
 
 async def test_one_that_has_yet_to_look_is_waited_for(actors: Actors) -> None:
@@ -102,7 +114,7 @@ async def test_one_that_has_yet_to_look_is_waited_for(actors: Actors) -> None:
     )
     done = await rebuild(actors)
     assert (done.started, done.late) == (1, ())
-    assert await activities(actors, name) == ["subscription.load"]
+    assert await steps(actors, name) == ["subscription.load"]
 
 
 async def test_what_runs_is_found_by_pages_of_temporals_list(actors: Actors) -> None:
@@ -110,6 +122,30 @@ async def test_what_runs_is_found_by_pages_of_temporals_list(actors: Actors) -> 
     done = await rebuild(actors)
     assert (done.started, done.found) == (0, done.open_matters)
     assert done.found >= 1
+
+
+async def test_the_daily_job_starts_what_is_missing_and_leaves_alone_what_runs(
+    actors: Actors,
+) -> None:
+    customer, first = await subscribed(actors)
+    other, second = await subscribed(actors)
+    for one in (customer, other):
+        await one.until_handled("payment_intent.succeeded")  # no event wakes it meanwhile
+    runs = {name: await run_of(actors, name) for name in (first, second)}
+    await lost(actors, min(first, second))
+    database, provider = open_database(stack_settings(actors.stack)), cast(Any, None)
+    job = SweeperActivities(
+        Dependencies(database=database, provider=provider, settings=stack_settings(actors.stack)),
+        actors.temporal,
+    )
+    report = await ActivityEnvironment().run(
+        job.sweep, SweepRequest(name="ensure-running", limit=1)
+    )
+    await database.close()
+    assert (report.counts["started"], report.counts["failed"]) == (1, 0), report.counts
+    assert report.counts["open"] >= len(runs), "those that run are counted, too"
+    assert await run_of(actors, min(first, second)) != runs[min(first, second)]
+    assert await run_of(actors, max(first, second)) == runs[max(first, second)]
 
 
 async def test_a_worker_that_starts_anew_wakes_nobody(actors: Actors) -> None:

@@ -162,6 +162,44 @@ async def test_the_database_makes_the_ids_that_programs_make(api: Api, at: datet
                     assert least <= old <= greatest
 
 
+FOUND: Final = (
+    "SELECT r.month FROM billing_records AS r WHERE r.id = {0}"
+    " AND r.month = ANY (usage_record_months({0}))"
+)
+# As statements find records: by an id that is known, that is given to a plan made before, that
+# another row has.
+LOOKS: Final = {
+    "planned": FOUND.format("'{id}'::uuid"),
+    "prepared": "EXECUTE found('{id}')",
+    "joined": "SELECT b.month FROM unnest(ARRAY['{id}'::uuid]) AS k(id) CROSS JOIN LATERAL"
+    f" ({FOUND.format('k.id')} OFFSET 0) AS b",
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_a_record_is_looked_for_in_its_month_and_the_first_one_alone(
+    new_shop: NewShop, look: str
+) -> None:
+    shop = await new_shop("10")
+    use = await shop.record(event_id="a")
+    name = ids.parse(BILLING_ID, use["billing_id"])
+    async with shop.api.database.operator() as connection:
+        for setting in ("plan_cache_mode = force_generic_plan", "enable_seqscan = off"):
+            await connection.execute(text(f"SET LOCAL {setting}"))
+        await connection.execute(text(f"PREPARE found(uuid) AS {FOUND.format('$1')}"))
+        try:
+            said = text(f"EXPLAIN (ANALYZE, COSTS OFF) {LOOKS[look].format(id=name)}")
+            plan = list(await connection.scalars(said))
+        finally:
+            await connection.execute(text("DEALLOCATE found"))
+    read = [
+        line.split(" on ")[1].split()[0]
+        for line in plan
+        if " on billing_records" in line and "never executed" not in line
+    ]
+    assert read == ["billing_records_before", f"billing_records_{THIS:%Y_%m}"], plan
+
+
 def test_public_ids_of_events_are_well_formed() -> None:
     key = record_key("a", "b", THIS)
     assert ids.parse(BILLING_ID, ids.encode(BILLING_ID, UUID(hex=key))) == UUID(hex=key)

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from temporalio.testing import ActivityEnvironment
 
+from activities import paged_scan
 from activities.matter import Dependencies
 from activities.sweeper import SweeperActivities
 from billing.core.clock import real_now
@@ -20,6 +21,7 @@ from billing.money.purchases import store as purchases
 from tests.integration.actors import Actors
 from tests.integration.api_app import stack_settings
 from workflows.contracts import SweepRequest
+from workflows.sweep import PASSES
 
 
 class Asked:
@@ -87,6 +89,23 @@ async def test_old_purchases_are_archived_batch_by_batch(
     assert left["data"] == []
     again = await run(job.sweep, SweepRequest(name="housekeeping"))
     assert again.counts["purchases_archived"] == 0
+
+
+async def test_a_long_purge_shows_that_it_is_alive_within_a_page_and_after_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paged_scan, "BEAT_SECONDS", 0.01)
+    left, told, environment = [3, 2, 0], [0], ActivityEnvironment()
+    environment.on_heartbeat = lambda *place: told.append(len(left))
+
+    async def page(connection: AsyncConnection) -> int:
+        await connection.execute(text("SELECT pg_sleep(0.2)"))
+        return left.pop(0)
+
+    assert await environment.run(paged_scan.drain, database, page) == 3 + 2
+    assert told.count(3) > 2, "while the first page is taken"
+    assert told[-1] == 0, "after the last one"
+    assert "housekeeping" in PASSES, "it may take hours, and be silent for minutes only"
 
 
 async def test_months_are_made_ahead_by_the_operator_s_role_and_missing_ones_are_told(

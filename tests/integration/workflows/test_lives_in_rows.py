@@ -37,7 +37,7 @@ from billing.platform.provider_inbox.tables import stripe_webhook_events
 from devstack.stack import StackInfo
 from migrations.draft import load_tables
 from tests.integration.scratch import scratch_database
-from tests.unit.lives.collections import BIRTH
+from tests.unit.lives.collections import BIRTH, declines
 from tests.unit.lives.subscriptions import PRICE, SubscriptionLife
 
 LIVES: Final = 10
@@ -90,9 +90,8 @@ class Recorded(SubscriptionLife):
 
     def facts(self, rows: Rows, answer: Answer | None = None) -> SubscriptionFacts:
         recent = self.now - timedelta(days=30)
-        tries = (one for one in rows.of(Attempt) if one.started_at >= recent)
-        counted = super().facts(Rows(tries), answer).declines
-        return replace(super().facts(rows, answer), is_test=True, declines=counted)
+        tries = Rows(one for one in rows.of(Attempt) if one.started_at >= recent)
+        return replace(super().facts(rows, answer), is_test=True, declines=declines(tries))
 
     def do(self, step: Step) -> Course[Any]:
         self.answers = []

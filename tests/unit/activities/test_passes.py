@@ -1,7 +1,6 @@
 """A pass reaches the last thing there is, whatever ends its tries on the way."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from temporalio.testing import ActivityEnvironment
 
-from activities.paged_scan import AT_ONCE, MOST_FAILURES, Passed, pass_over
+from activities.paged_scan import AT_ONCE, MOST_FAILURES, Page, Passed, pass_over
 
 PAGE = 50
 THINGS = [f"{number:04}" for number in range(4 * PAGE + 7)]
@@ -27,8 +26,8 @@ class Place:
         self.bad: set[str] = set()
         self.together = self.most_together = 0
 
-    async def page(self, after: str) -> Sequence[str]:
-        return [thing for thing in THINGS if thing > after][:PAGE]
+    async def page(self, after: str) -> Page[str]:
+        return Page.whole([thing for thing in THINGS if thing > after][:PAGE], str)
 
     async def look(self, thing: str) -> int:
         self.together += 1
@@ -57,7 +56,7 @@ async def test_another_try_goes_on_from_the_last_whole_page() -> None:
     first = Place()
     page = first.page
 
-    async def away(after: str) -> Sequence[str]:
+    async def away(after: str) -> Page[str]:
         if after == THINGS[2 * PAGE - 1]:
             raise OperationalError("a page", None, Exception("the database is away"))
         return await page(after)
@@ -78,6 +77,21 @@ async def test_a_try_that_ends_within_a_page_repeats_that_page() -> None:
     second = Place(*first.told[within + PAGE // 2])
     await second.run()
     assert sorted(second.looked) == THINGS[PAGE:]
+
+
+async def test_a_page_with_nothing_to_look_at_is_passed_and_counted() -> None:
+    place = Place()
+    page = place.page
+
+    async def few(after: str) -> Page[str]:
+        one = await page(after)
+        return Page([thing for thing in one.things if thing < THINGS[3]], one.read, one.last)
+
+    place.page = few  # type: ignore[method-assign]
+    passed = await place.run()
+    assert sorted(place.looked) == THINGS[:3]
+    assert passed == Passed(THINGS[-1], len(THINGS), 2 * 3)
+    assert place.told[-1][0] == THINGS[-1]
 
 
 async def test_what_cannot_be_looked_at_keeps_nothing_else_back() -> None:

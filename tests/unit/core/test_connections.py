@@ -1,7 +1,7 @@
 """Pools fit into Postgres, and steps into their pool; what does not is said in one sentence."""
 
 from billing.core.connections import shortage, slots
-from worker import MAX_ACTIVITIES
+from worker import MAX_STEPS
 
 
 def test_what_fits_is_not_told() -> None:
@@ -17,7 +17,7 @@ def test_what_does_not_fit_is_one_sentence() -> None:
 
 def test_every_step_of_a_worker_has_a_connection() -> None:
     for size in range(2, 40):
-        found = slots(MAX_ACTIVITIES, size)
+        found = slots(MAX_STEPS, size)
         assert sum(found.values()) <= size, f"{found} steps on {size} connections"
         assert min(found.values()) >= 1
-    assert slots(MAX_ACTIVITIES, 20) == MAX_ACTIVITIES, "as delivered"
+    assert slots(MAX_STEPS, 20) == MAX_STEPS, "as delivered"

@@ -1,4 +1,4 @@
-"""docs/figures.md names every figure that the benches measure, with its bar."""
+"""docs/figures.md names every figure that the benches measure, with its bar; README has some."""
 
 import ast
 import re
@@ -11,13 +11,13 @@ ROW = re.compile(r"^\| (`[^|]+`) \|.*\| ([^|]+) \|$", re.MULTILINE)
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
-def shown() -> dict[str, str]:
-    """Name and bar of each figure on the page."""
-    found: dict[str, str] = {}
-    for names, bars in ROW.findall((ROOT / "docs" / "figures.md").read_text()):
-        each, numbers = re.findall(r"`(\w+)`", names), NUMBER.findall(bars)
-        # One bar may stand for all names of a row.
-        numbers = numbers if len(numbers) == len(each) else numbers * len(each)
+def shown(page: str) -> dict[str, float]:
+    """Name and bar of each figure on a page."""
+    found: dict[str, float] = {}
+    for names, bars in ROW.findall((ROOT / page).read_text()):
+        each, numbers = re.findall(r"`(\w+)`", names), [float(n) for n in NUMBER.findall(bars)]
+        # The last bar may stand for all names that are left.
+        numbers += numbers[-1:] * (len(each) - len(numbers))
         found.update(zip(each, numbers, strict=True))
     return found
 
@@ -37,11 +37,19 @@ def measured() -> Iterator[tuple[str, str]]:
 
 
 def test_the_page_of_figures_names_what_the_benches_measure() -> None:
-    page, code = shown(), dict(measured())
+    page, code = shown("docs/figures.md"), dict(measured())
     assert len(code) > 25, "the benches were not read"
     missing = code.keys() - page.keys()
     assert not missing, f"docs/figures.md lacks {sorted(missing)}"
-    wrong = {
-        name: (page[name], bar) for name, bar in code.items() if float(page[name]) != float(bar)
-    }
+    wrong = {name: (page[name], bar) for name, bar in code.items() if page[name] != float(bar)}
     assert not wrong, f"docs/figures.md has other bars than the benches: {wrong}"
+
+
+def test_the_table_of_the_readme_shows_figures_of_the_page_with_their_bars() -> None:
+    readme, page = shown("README.md"), shown("docs/figures.md")
+    section = (ROOT / "README.md").read_text().partition("## Measured")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 10, "the table was not read"
+    assert [row for row in rows if not ROW.fullmatch(row)] == [], "each row names its figures"
+    wrong = {name: (bar, page.get(name)) for name, bar in readme.items() if page.get(name) != bar}
+    assert not wrong, f"README.md has other figures or bars than docs/figures.md: {wrong}"

@@ -29,7 +29,7 @@ BEGIN
     WHERE account_id = p_account_id AND status = 'open'
         AND EXISTS (
             SELECT 1 FROM billing_records WHERE id = c.id
-                AND month IN (usage_month_of(c.id, false), DATE '1970-01-01'));
+                AND month = ANY (usage_record_months(c.id)));
     counted := quota_counted(p_account_id, p_quota, begins);
     UPDATE billing_quotas SET plain_until = NULL
     WHERE account_id = p_account_id AND meter = p_quota.meter AND plain_until IS NOT NULL;

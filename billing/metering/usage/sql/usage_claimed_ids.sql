@@ -11,37 +11,25 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     claimed usage_repeat[] := '{}';
-    past date;
-    there uuid[];
+    there record;
 BEGIN
     IF NOT EXISTS (
         SELECT FROM usage_months
         WHERE ends_at > clock_timestamp() - interval '1 day'
                 AND ends_at <= clock_timestamp() + interval '1 hour'
-            OR month = DATE '1970-01-01' AND ends_at > clock_timestamp())
+            OR month = usage_first_month() AND ends_at > clock_timestamp())
     THEN
         RETURN claimed;
     END IF;
-    FOREACH past IN ARRAY usage_months_looked_at() LOOP
-        IF past = DATE '1970-01-01' THEN
-            claimed := claimed || ARRAY(
-                SELECT ROW(i.id, c.id)::usage_repeat
-                FROM unnest(p_ids) AS i(id) CROSS JOIN LATERAL (
-                    SELECT k.id, k.status FROM quota_claims AS k
-                    WHERE k.id >= usage_id_before(i.id, '0') AND k.id <= usage_id_before(i.id, 'f')
-                    ORDER BY k.id LIMIT 1) AS c
-                WHERE c.status = 'open');
-        ELSE
-            there := usage_ids_in_month(p_ids, past);
-            CONTINUE WHEN there = '{}';
-            claimed := claimed || ARRAY(
-                SELECT ROW(i.id, c.id)::usage_repeat
-                FROM (
-                    SELECT k.id, k.status FROM quota_claims AS k
-                    WHERE k.id = ANY (there) OFFSET 0) AS c
-                JOIN unnest(p_ids, there) AS i(id, there) ON i.there = c.id
-                WHERE c.status = 'open' AND i.there <> i.id);
-        END IF;
+    FOR there IN SELECT o.asked, o.low, o.high FROM usage_other_ids(p_ids) AS o LOOP
+        claimed := claimed || ARRAY(
+            SELECT ROW(i.asked, c.id)::usage_repeat
+            FROM unnest(there.asked, there.low, there.high) AS i(asked, low, high)
+            CROSS JOIN LATERAL (
+                SELECT k.id, k.status FROM quota_claims AS k
+                WHERE k.id >= i.low AND k.id <= i.high
+                ORDER BY k.id LIMIT 1) AS c
+            WHERE c.status = 'open' AND c.id <> i.asked);
     END LOOP;
     RETURN claimed;
 END;

@@ -1,4 +1,5 @@
--- What an account's counters must be, from its records, in cycles that begin at `p_since` or later.
+-- What the records add to each counter, of cycles that begin at `p_since` or later: those that are
+-- here, and those of months that are away. Inlined where it is called.
 CREATE OR REPLACE FUNCTION usage_counted(p_account_id uuid, p_since timestamptz)
 RETURNS TABLE (
     owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
@@ -6,22 +7,22 @@ RETURNS TABLE (
     credits numeric, overage numeric, overage_total numeric)
 LANGUAGE sql STABLE AS $$
     SELECT
-        c.owner, c.grain, r.period_start, c.bucket, r.meter, c.facet,
-        sum(c.units), count(*), max(r.usage_amount),
-        (array_agg(r.usage_amount ORDER BY r.occurred_at DESC))[1], max(r.occurred_at),
-        coalesce(sum(r.total_amount) FILTER (WHERE r.currency = 'CREDIT'), 0),
-        coalesce(sum(r.charged_units) FILTER (WHERE r.currency <> 'CREDIT'), 0),
-        coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0)
-    FROM (SELECT usage_tiered_products(p_account_id) AS products,
-        ARRAY(SELECT key FROM meters WHERE hourly) AS hourly OFFSET 0) AS t
-    CROSS JOIN billing_records AS r
-    CROSS JOIN LATERAL usage_counters_of(ROW(
-        usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency), r.user_id,
-        r.organization_id, r.operation, r.model, r.product_id, r.meter = ANY (t.hourly),
-        r.product_id = ANY (t.products), r.included_units + r.charged_units, r.charged_units,
-        r.total_amount, r.currency, r.is_free_tier, r.day_at, r.occurred_at)::usage_countable) AS c
-    -- The cycle decides; clocks differ a little, and the time only narrows what is read.
-    WHERE r.account_id = p_account_id AND r.occurred_at >= p_since - interval '5 minutes'
-        AND r.kind = 'usage' AND r.period_start >= p_since
-    GROUP BY c.owner, c.grain, r.period_start, c.bucket, r.meter, c.facet
+        c.owner, c.grain, c.period_start, c.bucket, c.meter, c.facet, sum(c.quantity),
+        sum(c.events)::bigint, max(c.maximum),
+        (array_agg(c.last_value ORDER BY c.last_at DESC))[1], max(c.last_at), sum(c.credits),
+        sum(c.overage), sum(c.overage_total)
+    FROM (
+        SELECT
+            h.owner, h.grain, h.period_start, h.bucket, h.meter, h.facet, h.quantity, h.events,
+            h.maximum, h.last_value, h.last_at, h.credits, h.overage, h.overage_total
+        FROM usage_counted_in(p_account_id, p_since, '-infinity', 'infinity') AS h
+        UNION ALL
+        SELECT
+            s.owner, s.grain, s.period_start, s.bucket, s.meter, s.facet, s.quantity, s.events,
+            s.maximum, s.last_value, s.last_at, s.credits, s.overage, s.overage_total
+        FROM sealed_counters AS s
+        WHERE s.account_id = p_account_id AND s.period_start >= p_since
+            AND (s.owner NOT LIKE 'p:%'
+                OR substr(s.owner, 3) = ANY (usage_tiered_products(p_account_id)))) AS c
+    GROUP BY c.owner, c.grain, c.period_start, c.bucket, c.meter, c.facet
 $$;

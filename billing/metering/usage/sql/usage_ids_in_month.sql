@@ -6,7 +6,7 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     digits text := usage_month_digits(p_month);
-    theirs text := CASE WHEN usage_month_of(p_ids[1], true) <> DATE '1970-01-01'
+    theirs text := CASE WHEN usage_month_of(p_ids[1], true) <> usage_first_month()
         THEN left(p_ids[1]::text, 8) ELSE '00000000' END;
     first uuid := (digits || repeat('0', 24))::uuid;
     last uuid := (digits || repeat('f', 24))::uuid;

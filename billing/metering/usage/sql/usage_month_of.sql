@@ -8,5 +8,5 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
             >= date_trunc('month', uuid_extract_timestamp(p_id) AT TIME ZONE 'UTC')
                 + interval '132 seconds' THEN NULL
         ELSE date_trunc('month', uuid_extract_timestamp(p_id) AT TIME ZONE 'UTC')::date END,
-        DATE '1970-01-01')
+        usage_first_month())
 $$;

@@ -15,8 +15,8 @@ BEGIN
         SELECT m.month, array_agg(m.id) AS ids FROM (
             SELECT usage_month_of(i.id, false) AS month, i.id FROM unnest(p_ids) AS i(id)
             UNION
-            SELECT DATE '1970-01-01', i.id FROM unnest(p_ids) AS i(id)
-            WHERE usage_month_of(i.id, true) = DATE '1970-01-01') AS m
+            SELECT usage_first_month(), i.id FROM unnest(p_ids) AS i(id)
+            WHERE usage_month_of(i.id, true) = usage_first_month()) AS m
         GROUP BY m.month
     LOOP
         found := found || ARRAY(

@@ -15,6 +15,6 @@ AS $$
         SELECT id, request_hash, meter, unit_price, total_amount, currency, billing_method,
             billing_status, is_free_tier, charged_units
         FROM billing_records
-        WHERE id = k.id AND month IN (usage_month_of(k.id, false), DATE '1970-01-01')
+        WHERE id = k.id AND month = ANY (usage_record_months(k.id))
         LIMIT 1) AS b
 $$;

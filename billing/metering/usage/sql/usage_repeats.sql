@@ -10,31 +10,17 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     repeats usage_repeat[] := '{}';
-    past date;
-    there uuid[];
-    known uuid[];
+    there record;
 BEGIN
-    FOREACH past IN ARRAY usage_months_looked_at() LOOP
-        IF past = DATE '1970-01-01' THEN
-            repeats := repeats || ARRAY(
-                SELECT ROW(i.id, b.id)::usage_repeat
-                FROM unnest(p_ids) AS i(id) CROSS JOIN LATERAL (
-                    SELECT r.id FROM billing_records AS r
-                    WHERE r.month = DATE '1970-01-01'
-                        AND r.id >= usage_id_before(i.id, '0')
-                        AND r.id <= usage_id_before(i.id, 'f')
-                    ORDER BY r.id LIMIT 1) AS b
-                WHERE usage_month_of(i.id, true) <> DATE '1970-01-01');
-        ELSE
-            there := usage_ids_in_month(p_ids, past);
-            CONTINUE WHEN there = '{}';
-            known := ARRAY(
-                SELECT r.id FROM billing_records AS r WHERE r.id = ANY (there) AND r.month = past);
-            CONTINUE WHEN known = '{}';
-            repeats := repeats || ARRAY(
-                SELECT ROW(i.id, i.there)::usage_repeat FROM unnest(p_ids, there) AS i(id, there)
-                WHERE i.there = ANY (known) AND i.there <> i.id);
-        END IF;
+    FOR there IN SELECT o.month, o.asked, o.low, o.high FROM usage_other_ids(p_ids) AS o LOOP
+        repeats := repeats || ARRAY(
+            SELECT ROW(i.asked, b.id)::usage_repeat
+            FROM unnest(there.asked, there.low, there.high) AS i(asked, low, high)
+            CROSS JOIN LATERAL (
+                SELECT r.id FROM billing_records AS r
+                WHERE r.month = there.month AND r.id >= i.low AND r.id <= i.high
+                ORDER BY r.id LIMIT 1) AS b
+            WHERE b.id <> i.asked);
     END LOOP;
     RETURN repeats;
 END;

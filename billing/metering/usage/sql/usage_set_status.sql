@@ -12,11 +12,11 @@ DECLARE
 BEGIN
     SELECT r.billing_method, r.billing_status INTO was
     FROM billing_records AS r
-    WHERE r.id = p_id AND r.month IN (usage_month_of(p_id, false), DATE '1970-01-01') FOR UPDATE;
+    WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id)) FOR UPDATE;
     UPDATE billing_records
     SET billing_method = p_method, billing_status = p_status,
         transaction_id = coalesce(p_transaction_id, transaction_id), updated_at = p_at
-    WHERE id = p_id AND month IN (usage_month_of(p_id, false), DATE '1970-01-01');
+    WHERE id = p_id AND month = ANY (usage_record_months(p_id));
     INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
     VALUES (uuidv7(), p_account_id, p_id, was.billing_status, p_status, p_detail, p_at);
     IF was.billing_method <> p_method OR was.billing_status <> p_status THEN

@@ -38,7 +38,7 @@ BEGIN
     ELSE
         SELECT v.id INTO void_id FROM billing_records AS v
         WHERE v.id = usage_void_id(p_id) AND v.voids = p_id
-            AND v.month IN (usage_month_of(p_id, false), DATE '1970-01-01');
+            AND v.month = ANY (usage_record_months(p_id));
     END IF;
     PERFORM set_config('app.accounts', shown, true);
 END;

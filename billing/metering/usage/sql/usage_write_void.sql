@@ -30,7 +30,7 @@ BEGIN
         'refunded', r.is_free_tier, r.is_late, p_entry, p_detail, r.period_start, r.day_at,
         r.occurred_at, p_account.as_of, p_account.as_of, r.id, r.month
     FROM billing_records AS r
-    WHERE r.id = p_id AND r.month IN (usage_month_of(p_id, false), DATE '1970-01-01');
+    WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id));
     PERFORM usage_count_again(me, ARRAY[p_void_id], 1);
     PERFORM usage_set_status(me, p_id, wrong.method, 'refunded', NULL, p_detail, p_account.as_of);
     IF wrong.included_units > 0 THEN

@@ -1,0 +1,78 @@
+"""The verbs `billing months`: months of uses as files, out of the table and back.
+
+They work as the owner of the tables, DATABASE_OWNER_URL, as `billing migrate` does.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from billing.core.settings import Settings
+from cli.servers import use_database
+from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+
+app = typer.Typer(help="Months of uses, in the table or in files.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="Such as 2026-01; before: all of before the months.")]
+
+
+@app.callback()
+def months() -> None:
+    """Months of uses, in the table or in files."""
+
+
+@app.command("list")
+def list_(data: Data = DEFAULT_DATA) -> None:
+    """List the months, their records and size, and where they are."""
+    from cli import months
+
+    with reporting_errors():
+        use_database(data.resolve())
+        lines = months.listing(Settings())
+    table = Table.grid(padding=(0, 2))
+    for line in lines:
+        table.add_row(*line)
+    Console(soft_wrap=True).print(table, highlight=False)
+
+
+@app.command()
+def export(
+    month: Name,
+    to: Annotated[Path, typer.Option("--to", help="The folder of the file.")],
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Write a month to a Parquet file, read it back and compare. The month stays."""
+    from cli import months
+
+    with reporting_errors():
+        use_database(data.resolve())
+        typer.echo(months.export(Settings(), month, to))
+
+
+@app.command()
+def detach(
+    month: Name,
+    file: Annotated[Path | None, typer.Option(help="Where its file is now.")] = None,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Take a month out of the table that was exported. Its sums stay, and the file has its rows."""
+    from cli import months
+
+    with reporting_errors():
+        use_database(data.resolve())
+        typer.echo(months.detach(Settings(), month, file))
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A file that a month was exported to.")],
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Read a month back from its file into the table."""
+    from cli import months
+
+    with reporting_errors():
+        use_database(data.resolve())
+        typer.echo(months.bring_back(Settings(), file))

@@ -1,0 +1,212 @@
+"""Months of billing_records as their owner sees them: partitions that are here, and files of those
+that were written out. Statements only; the order of things is in cli/months.py.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+from sqlalchemy import make_url
+
+from billing.core.settings import Settings
+from billing.metering.usage.rules import FIRST_MONTH
+from cli import month_parquet
+from cli.errors import StackError
+
+Connection = psycopg.Connection[dict[str, Any]]
+BEFORE: Final = "before"
+"""The first month: all that came before there were months."""
+LOCK_TIMEOUT: Final = "500ms"
+"""All who come after the one that waits for a table wait too."""
+TRIES: Final = 60
+PAUSE_SECONDS: Final = 0.5
+ACCOUNTS: Final = 500
+TURN: Final = 7_214_033  # any number, the same in every process that works on months
+TURN_MS: Final = 5_000
+_PARTITIONS: Final = """
+    SELECT c.relname AS table, c.reltuples::bigint AS records,
+        pg_total_relation_size(c.oid) AS size, pg_get_expr(c.relpartbound, c.oid) AS bound
+    FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+    WHERE i.inhparent = to_regclass('billing_records')
+"""
+_BOUND: Final = re.compile(r"FROM \((MINVALUE|'(?P<month>[^']+)')\) TO \('(?P<until>[^']+)'\)")
+_FILES: Final = """
+    SELECT id, month, until, file, digest, rows_digest, records, size_bytes, written_at,
+        detached_at IS NOT NULL AND returned_at IS NULL AS is_away, returned_at
+    FROM month_files ORDER BY written_at, id
+"""
+_DIGEST: Final = """
+    SELECT count(*) AS records,
+        concat_ws('/', sum(('x' || left(d, 16))::bit(64)::bigint::numeric),
+            sum(('x' || right(d, 16))::bit(64)::bigint::numeric)) AS digest
+    FROM (SELECT md5(ROW({columns})::text) AS d FROM {table}) AS rows
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A partition."""
+
+    table: str
+    records: int
+    """As of its last statistics; -1: there are none."""
+    size: int
+    month: date
+    until: date
+
+    @property
+    def name(self) -> str:
+        """Its name in commands: 2026-01."""
+        return name_of(self.month)
+
+
+@dataclass(frozen=True, slots=True)
+class MonthFile:
+    """A file that a month was written to."""
+
+    id: UUID
+    month: date
+    until: date
+    file: str
+    digest: str
+    rows_digest: str
+    records: int
+    size_bytes: int
+    written_at: datetime
+    is_away: bool
+    returned_at: datetime | None
+
+    @property
+    def name(self) -> str:
+        """The month's name in commands: 2026-01."""
+        return name_of(self.month)
+
+
+def name_of(month: date) -> str:
+    """A month's name in commands."""
+    return BEFORE if month == FIRST_MONTH else f"{month:%Y-%m}"
+
+
+@contextmanager
+def connected(settings: Settings, *, owner: bool) -> Iterator[Connection]:
+    """A connection of the tables' owner, who may detach, or of the operator, who sees all accounts.
+
+    Each statement commits, unless it stands in a transaction.
+    """
+    known = (
+        (settings.database_owner_url or settings.database_url) if owner else settings.operator_url
+    )
+    url = make_url(known.get_secret_value()).set(drivername="postgresql")
+    options = f"-c search_path={settings.database_schema} -c statement_timeout=0 -c timezone=UTC"
+    with psycopg.connect(
+        url.render_as_string(hide_password=False),
+        autocommit=True, row_factory=dict_row, options=options,
+    ) as connection:  # fmt: skip
+        yield connection
+
+
+def take_turn(connection: Connection) -> None:
+    """Wait a moment for another command on months; a killed one is soon gone from the server.
+
+    Errors: StackError.
+    """
+    try:
+        connection.execute(f"SET lock_timeout = {TURN_MS}")
+        connection.execute("SELECT pg_advisory_lock(%s)", (TURN,))
+        connection.execute("SET lock_timeout = 0")
+    except psycopg.errors.LockNotAvailable as error:
+        raise StackError("MONTH_BUSY: another command works on a month") from error
+
+
+def partitions(connection: Connection) -> list[Month]:
+    """The months that are here, the first one first."""
+    found = []
+    for row in connection.execute(_PARTITIONS):
+        bound = _BOUND.search(row.pop("bound"))
+        if bound is None:
+            raise StackError(f"{row['table']} is no month")
+        month = date.fromisoformat(bound["month"]) if bound["month"] else FIRST_MONTH
+        found.append(Month(**row, month=month, until=date.fromisoformat(bound["until"])))
+    return sorted(found, key=lambda one: one.month)
+
+
+def files(connection: Connection) -> list[MonthFile]:
+    """Every file that was written, the oldest first."""
+    return [MonthFile(**row) for row in connection.execute(_FILES)]
+
+
+def digest(connection: Connection, table: str) -> tuple[int, str]:
+    """The number of rows of a table, and a digest of them in any order."""
+    query = sql.SQL(_DIGEST).format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, month_parquet.COLUMNS)),
+        table=sql.Identifier(table),
+    )
+    row = connection.execute(query).fetchone() or {}
+    return row["records"], row["digest"]
+
+
+def load(connection: Connection, table: str, pages: Iterator[bytes]) -> None:
+    """Make a table like that of uses and fill it from pages of CSV."""
+    name = sql.Identifier(table)
+    connection.execute(
+        sql.SQL(
+            "CREATE TABLE {} (LIKE billing_records INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
+        ).format(name)
+    )
+    columns = sql.SQL(", ").join(map(sql.Identifier, month_parquet.COLUMNS))
+    query = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(name, columns)
+    with connection.cursor() as cursor, cursor.copy(query) as copy:
+        for page in pages:
+            copy.write(page)
+
+
+@contextmanager
+def frozen(connection: Connection, table: str) -> Iterator[None]:
+    """Nobody changes a row of the month meanwhile: they are told to try again."""
+    name = sql.Identifier(table)
+    drop = sql.SQL("DROP TRIGGER IF EXISTS being_detached ON {}").format(name)
+    make = sql.SQL(
+        "CREATE TRIGGER being_detached BEFORE INSERT OR UPDATE OR DELETE ON {}"
+        " FOR EACH ROW EXECUTE FUNCTION usage_refuse_detached()"
+    ).format(name)
+    until_locked(connection, drop, make)
+    try:
+        yield
+    except BaseException:
+        if not connection.closed:
+            until_locked(connection, drop)
+        raise
+
+
+def seal(connection: Connection, file_id: UUID, table: str) -> None:
+    """Keep what the checks need of each account, page by page."""
+    query = sql.SQL("SELECT DISTINCT account_id FROM {}").format(sql.Identifier(table))
+    accounts = [row["account_id"] for row in connection.execute(query)]
+    for first in range(0, len(accounts), ACCOUNTS):
+        page = accounts[first : first + ACCOUNTS]
+        listed = ",".join(map(str, page))
+        connection.execute("SELECT set_config('app.accounts', %s, true)", (listed,))
+        connection.execute("SELECT usage_seal_month(%s, %s)", (file_id, page))
+
+
+def until_locked(connection: Connection, *statements: sql.Composed) -> None:
+    """Run the statements together, again and again until their locks are had at once."""
+    for left in reversed(range(TRIES)):
+        try:
+            with connection.transaction():
+                connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+                for statement in statements:
+                    connection.execute(statement)
+            return
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+            if not left:
+                raise StackError("MONTH_BUSY: others work with the table; try again") from error
+            time.sleep(PAUSE_SECONDS)

@@ -1,0 +1,153 @@
+"""A month of uses as a Parquet file: rows stream from Postgres into it and back, page by page.
+
+Numbers keep every digit, instants their zone; ids and JSON are texts. Postgres and the file speak
+CSV to each other, in which nothing and an empty text differ.
+"""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg import sql
+from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Numeric
+
+from billing.metering.usage.tables import billing_records
+from cli.errors import StackError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS: Final = tuple(column.name for column in billing_records.c)
+BLOCK_BYTES: Final = 8 << 20
+"""As much of the CSV is in memory at once; no row is as long."""
+GROUP_ROWS: Final = 100_000
+PAGE_ROWS: Final = 20_000
+_INSTANT: Final = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+
+
+def need_pyarrow() -> None:
+    """Errors: StackError where the library is not installed."""
+    try:
+        import pyarrow  # noqa: F401 (asked for, not used)
+    except ImportError as error:
+        raise StackError(
+            "Parquet files need pyarrow: install durable-billing[months] (requirements-months.lock)"
+        ) from error
+
+
+def selected() -> sql.Composable:
+    """The columns of a record as `write` reads them."""
+    return sql.SQL(", ").join(
+        sql.SQL(_INSTANT if isinstance(column.type, DateTime) else "{}").format(
+            sql.Identifier(column.name)
+        )
+        for column in billing_records.c
+    )
+
+
+def write(chunks: Iterable[Any], path: Path) -> int:
+    """Write the rows of a CSV, which begins with a line of names, to a file; answers how many."""
+    from pyarrow import Table, csv, parquet
+
+    schema, rows, pending = _schema(), 0, 0
+    page: list[Any] = []
+    names = csv.ReadOptions(column_names=list(COLUMNS), skip_rows=1, block_size=BLOCK_BYTES)
+    types = csv.ConvertOptions(
+        column_types=schema, null_values=[""], strings_can_be_null=True,
+        quoted_strings_can_be_null=False, true_values=["t"], false_values=["f"],
+    )  # fmt: skip
+    lines = csv.ParseOptions(newlines_in_values=True)
+    stream = io.BufferedReader(_Chunks(chunks), BLOCK_BYTES)
+    with path.open("wb") as file:
+        os.fchmod(file.fileno(), 0o600)  # whose uses they are is nobody else's matter
+        with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+            for batch in csv.open_csv(stream, names, lines, types):
+                page, pending = [*page, batch], pending + batch.num_rows
+                if pending >= GROUP_ROWS:
+                    writer.write_table(Table.from_batches(page, schema))
+                    rows, page, pending = rows + pending, [], 0
+            writer.write_table(Table.from_batches(page, schema))
+        file.flush()
+        os.fsync(file.fileno())
+    return rows + pending
+
+
+def read(path: Path) -> Iterator[bytes]:
+    """The rows of a file as pages of CSV. Errors: StackError for what is no such file."""
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(_schema()):
+                raise StackError(f"{path} has other columns than a month of uses")
+            for batch in file.iter_batches(PAGE_ROWS):
+                sink = pa.BufferOutputStream()
+                csv.write_csv(batch, sink, csv.WriteOptions(include_header=False))
+                yield sink.getvalue().to_pybytes()
+    except (pa.ArrowException, OSError) as error:
+        raise StackError(f"MONTH_FILE_DAMAGED: {path} cannot be read: {error}") from error
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file. Errors: StackError for one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StackError(f"MONTH_FILE_MISSING: {path} cannot be read: {error.strerror}") from error
+
+
+def keep(draft: Path, path: Path) -> None:
+    """Give a finished file its name, so that it is there after a power cut too."""
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema([pa.field(one.name, _type(one)) for one in billing_records.c])
+
+
+def _type(column: Column[Any]) -> "pa.DataType":
+    import pyarrow as pa
+
+    kind = column.type
+    if isinstance(kind, Numeric):
+        return pa.decimal128(kind.precision or 0, kind.scale or 0)
+    for known, type_ in (
+        (BigInteger, pa.int64()), (Boolean, pa.bool_()), (Date, pa.date32()),
+        (DateTime, pa.timestamp("us", "UTC")),
+    ):  # fmt: skip
+        if isinstance(kind, known):
+            return type_
+    return pa.string()
+
+
+class _Chunks(io.RawIOBase):
+    """Bytes that come in chunks, as a file to read."""
+
+    def __init__(self, chunks: Iterable[Any]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._rest = memoryview(chunk)
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size

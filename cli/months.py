@@ -1,0 +1,310 @@
+"""Writing a month of uses to a file, taking it out of the table, and reading it back.
+
+Each verb may be killed anywhere and is repeated then. Rows leave the table in the transaction that
+keeps their sums for the checks, after the file was read back and proven to be them.
+"""
+
+import asyncio
+from datetime import date
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from psycopg import sql
+
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.database import open_database
+from billing.core.failpoints import failpoint
+from billing.core.settings import Settings
+from billing.platform.audit import service as audit
+from billing.platform.audit import store as audit_store
+from billing.platform.audit.tables import billing_audit
+from cli import month_files, month_parquet
+from cli.errors import StackError
+from cli.month_files import Connection, Month, MonthFile
+
+_IS_YOUNG: Final = """
+    SELECT coalesce(bool_and(
+        greatest(ends_at, %(until)s) + usage_late_limit() > %(now)s), true) AS is_young
+    FROM usage_months WHERE month = %(month)s
+"""
+# What still reads the month's records, in words, and whose: asked before they go.
+_USES: Final = {
+    "uses that are not paid, or on no invoice yet": """
+        SELECT account_id FROM billing_records
+        WHERE month >= %(from)s AND month < %(until)s
+            AND billing_status IN ('pending', 'processing', 'failed')
+    """,
+    "uses of a billing period that may still change": """
+        SELECT r.account_id
+        FROM (
+            SELECT account_id, period_start, max(occurred_at) AS last FROM billing_records
+            WHERE month >= %(from)s AND month < %(until)s GROUP BY account_id, period_start) AS r
+        JOIN usage_periods AS p ON p.account_id = r.account_id
+            AND (p.start_at = r.period_start OR p.carried_since <= r.last)
+        JOIN accounts AS a ON a.id = r.account_id
+        WHERE p.end_at + usage_late_limit() > coalesce(a.clock_at, %(now)s)
+    """,
+    "uses that are claimed and not recorded": """
+        SELECT account_id FROM quota_claims
+        WHERE status = 'open'
+            AND usage_month_of(id, true) >= %(from)s AND usage_month_of(id, true) < %(until)s
+    """,
+    "uses beside an open hold of their time": """
+        SELECT h.account_id FROM credit_holds AS h
+        WHERE h.status = 'open' AND h.created_at < %(until)s AND EXISTS (
+            SELECT FROM billing_records AS r
+            WHERE r.account_id = h.account_id AND r.month >= %(from)s AND r.month < %(until)s)
+    """,
+}
+
+
+_WHOSE: Final = """
+    SELECT count(*) AS many,
+        (array_agg(DISTINCT public_id('acc', account_id)))[1:3] AS examples
+    FROM ({}) AS found
+"""
+
+
+def listing(settings: Settings) -> list[tuple[str, str, str, str]]:
+    """A line for each month: its name, records, bytes, and where it is."""
+    with month_files.connected(settings, owner=True) as owner:
+        here, written = month_files.partitions(owner), month_files.files(owner)
+    lines = {
+        one.month: (one.name, _about(one.records), _size(one.size), _here(one, written))
+        for one in here
+    }
+    for file in written:
+        if file.is_away:
+            words = f"away: {file.file}, {_when(file)}"
+            lines[file.month] = file.name, f"{file.records:,}", _size(file.size_bytes), words
+    return [lines[month] for month in sorted(lines)]
+
+
+def export(settings: Settings, name: str, folder: Path) -> str:
+    """Write a month to a file of a folder and prove it; answers in words.
+
+    Errors: StackError.
+    """
+    month_parquet.need_pyarrow()
+    if not folder.is_dir():
+        raise StackError(f"MONTH_FILE_MISSING: {folder} is no folder")
+    with month_files.connected(settings, owner=True) as owner:
+        month_files.take_turn(owner)
+        month = _month(owner, name)
+        _refuse(settings, month)
+        path = folder.resolve() / f"billing_records_{name.replace('-', '_')}.parquet"
+        _refuse_other(owner, path)
+        draft = path.with_suffix(".part")
+        with owner.transaction():
+            # One snapshot, though others write meanwhile.
+            owner.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            file = _write(owner, month, draft, path)
+            _note(owner, file)
+        asyncio.run(failpoint("month.proven"))
+        month_parquet.keep(draft, path)
+    _tell(settings, "month.exported", file)
+    return f"{name}: {file.records:,} records in {file.file}, {_size(file.size_bytes)}"
+
+
+def detach(settings: Settings, name: str, copy: Path | None = None) -> str:
+    """Take a month that was written to a file out of the table; answers in words. `copy` is where
+    the file is now, if it was moved.
+
+    Errors: StackError.
+    """
+    with month_files.connected(settings, owner=True) as owner:
+        month_files.take_turn(owner)
+        file = _latest(owner, name)
+        if not file.is_away:
+            path = copy or Path(file.file)
+            if month_parquet.digest(path) != file.digest:
+                raise StackError(f"MONTH_FILE_DAMAGED: {path} is not the file that was written")
+            month = _month(owner, name)
+            _refuse(settings, month)
+            with month_files.frozen(owner, month.table):
+                asyncio.run(failpoint("month.frozen"))
+                _refuse(settings, month)
+                with owner.transaction():
+                    _take_away(owner, month, file)
+            asyncio.run(failpoint("month.detached"))
+    _tell(settings, "month.detached", file)
+    return f"{name}: {file.records:,} records are in {file.file} alone"
+
+
+def bring_back(settings: Settings, path: Path) -> str:
+    """Read a month back from its file; answers in words. Errors: StackError."""
+    month_parquet.need_pyarrow()
+    digest = month_parquet.digest(path)
+    with month_files.connected(settings, owner=True) as owner:
+        month_files.take_turn(owner)
+        found = [one for one in month_files.files(owner) if one.digest == digest]
+        if not found:
+            raise StackError(
+                f"MONTH_FILE_DAMAGED: {path} is damaged, or of another database: no month was"
+                " written with its digest"
+            )
+        file = next((one for one in found if one.is_away), found[-1])
+        if not file.is_away and file.returned_at is None:
+            return f"{file.name} is not away"
+        if file.is_away:
+            with owner.transaction():
+                _attach(owner, file, path)
+    _tell(settings, "month.imported", file)
+    return f"{file.name}: {file.records:,} records are back"
+
+
+def _month(owner: Connection, name: str) -> Month:
+    for one in month_files.partitions(owner):
+        if one.name == name:
+            return one
+    if any(one.name == name and one.is_away for one in month_files.files(owner)):
+        raise StackError(f"MONTH_AWAY: {name} is away already; billing months list says where")
+    raise StackError(f"MONTH_UNKNOWN: there is no month {name}; billing months list names all")
+
+
+def _latest(owner: Connection, name: str) -> MonthFile:
+    found = [one for one in month_files.files(owner) if one.name == name]
+    away = [one for one in found if one.is_away]
+    written = away or [one for one in found if one.returned_at is None]
+    if not written:
+        _month(owner, name)
+        raise StackError(f"MONTH_NOT_WRITTEN: billing months export {name} --to … comes first")
+    return written[-1]
+
+
+def _refuse(settings: Settings, month: Month) -> None:
+    """Errors: StackError for a month that is not over, or whose records are still read."""
+    # The first one has months of the time before it ended, whatever its name is.
+    begins = month.month if month.name != month_files.BEFORE else date.min
+    values = {"month": month.month, "from": begins, "until": month.until, "now": real_now()}
+    with month_files.connected(settings, owner=False) as operator:
+        found = operator.execute(_IS_YOUNG, values).fetchone()
+        if found is None or found["is_young"]:
+            raise StackError(
+                f"MONTH_NOT_OVER: uses of {month.name} may still come, or come again: a month can"
+                " go 35 days after its end"
+            )
+        for words, query in _USES.items():
+            broken = operator.execute(_WHOSE.format(query), values).fetchone() or {}
+            if broken["many"]:
+                raise StackError(
+                    f"MONTH_IN_USE: {month.name} has {words}, such as of"
+                    f" {', '.join(broken['examples'])}"
+                )
+
+
+def _refuse_other(owner: Connection, path: Path) -> None:
+    """Errors: StackError for a file of this name that is not ours: it may be the only one."""
+    if path.exists() and month_parquet.digest(path) not in {
+        one.digest for one in month_files.files(owner)
+    }:
+        raise StackError(f"MONTH_FILE_EXISTS: {path} is there, and of another database")
+
+
+def _write(owner: Connection, month: Month, draft: Path, path: Path) -> MonthFile:
+    """Write the file, read it into a table of its own and compare."""
+    records, rows_digest = month_files.digest(owner, month.table)
+    query = sql.SQL("COPY (SELECT {} FROM {} ORDER BY id) TO STDOUT (FORMAT csv, HEADER)").format(
+        month_parquet.selected(), sql.Identifier(month.table)
+    )
+    with owner.cursor() as cursor, cursor.copy(query) as chunks:
+        month_parquet.write(chunks, draft)
+    proof = f"{month.table}_proof"
+    month_files.load(owner, proof, month_parquet.read(draft))
+    if month_files.digest(owner, proof) != (records, rows_digest):
+        raise StackError(f"MONTH_FILE_DAMAGED: {draft} read back is not what {month.name} has")
+    owner.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(proof)))
+    return MonthFile(
+        id=ids.new(), month=month.month, until=month.until, file=str(path),
+        digest=month_parquet.digest(draft), rows_digest=rows_digest, records=records,
+        size_bytes=draft.stat().st_size, written_at=real_now(), is_away=False, returned_at=None,
+    )  # fmt: skip
+
+
+def _note(owner: Connection, file: MonthFile) -> None:
+    owner.execute(
+        "INSERT INTO month_files (id, month, until, file, digest, rows_digest, records, size_bytes,"
+        " written_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            file.id, file.month, file.until, file.file, file.digest, file.rows_digest,
+            file.records, file.size_bytes, file.written_at,
+        ),
+    )  # fmt: skip
+
+
+def _take_away(owner: Connection, month: Month, file: MonthFile) -> None:
+    """Sums first, while all may read; the lock that shuts all out comes last and is short."""
+    if month_files.digest(owner, month.table) != (file.records, file.rows_digest):
+        raise StackError(
+            f"MONTH_CHANGED: records of {month.name} changed after they were written: export it"
+            " again"
+        )
+    month_files.seal(owner, file.id, month.table)
+    owner.execute("UPDATE month_files SET detached_at = %s WHERE id = %s", (real_now(), file.id))
+    table = sql.Identifier(month.table)
+    month_files.until_locked(
+        owner,
+        sql.SQL("ALTER TABLE billing_records DETACH PARTITION {}").format(table),
+        sql.SQL("DROP TABLE {}").format(table),
+    )
+
+
+def _attach(owner: Connection, file: MonthFile, path: Path) -> None:
+    """Its sums stop counting when its rows are there."""
+    name = f"billing_records_{file.name.replace('-', '_')}"
+    month_files.load(owner, name, month_parquet.read(path))
+    if month_files.digest(owner, name) != (file.records, file.rows_digest):
+        raise StackError(f"MONTH_FILE_DAMAGED: {path} read back is not what was detached")
+    table = sql.Identifier(name)
+    begins = sql.SQL("MINVALUE") if file.name == month_files.BEFORE else sql.Literal(file.month)
+    owner.execute("UPDATE month_files SET returned_at = %s WHERE id = %s", (real_now(), file.id))
+    owner.execute(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table))
+    month_files.until_locked(
+        owner,
+        # Rows are read and written by the whole table's name alone.
+        sql.SQL("REVOKE ALL ON {} FROM PUBLIC, billing_app, billing_operator").format(table),
+        sql.SQL(
+            "ALTER TABLE billing_records ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})"
+        ).format(table, begins, sql.Literal(file.until)),
+        sql.SQL("ANALYZE {}").format(table),
+    )
+
+
+def _tell(settings: Settings, action: str, file: MonthFile) -> None:
+    """Write it to the audit, once: a repetition finds what the first run was killed before."""
+    asyncio.run(_record(settings, action, file.id, file))
+
+
+async def _record(settings: Settings, action: str, file_id: UUID, file: MonthFile) -> None:
+    database = open_database(settings)
+    known = audit_store.listing(None, action=action, subject=file.name).where(
+        billing_audit.c.detail["file_id"].astext == str(file_id)
+    )
+    try:
+        async with database.operator() as connection:
+            if (await connection.execute(known.limit(1))).first() is None:
+                await audit.record(
+                    connection, account_id=None, action=action, subject=file.name, at=real_now(),
+                    file_id=str(file_id), file=file.file, digest=file.digest, records=file.records,
+                )  # fmt: skip
+    finally:
+        await database.close()
+
+
+def _here(month: Month, written: list[MonthFile]) -> str:
+    copies = [one for one in written if one.month == month.month]
+    return f"here; also {copies[-1].file}, {_when(copies[-1])}" if copies else "here"
+
+
+def _when(file: MonthFile) -> str:
+    return f"written {file.written_at:%Y-%m-%d %H:%M} UTC, sha256 {file.digest}"
+
+
+def _about(records: int) -> str:
+    return f"about {records:,}" if records >= 0 else "not counted yet"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1_000_000:,.1f} MB"

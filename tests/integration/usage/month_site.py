@@ -1,0 +1,124 @@
+"""A database of its own with the app on it, and one shop that used things in January 2026."""
+
+import asyncio
+import dataclasses
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import uuid4
+
+import httpx2
+import psycopg
+import pytest
+
+from api import user_scope
+from billing.core.settings import Settings
+from billing.insight.integrity import service as integrity
+from billing.metering.usage.rules import record_key
+from devstack.options import ROOT
+from tests.integration.api_app import Api
+from tests.integration.usage.conftest import V1, Shop
+from tests.integration.usage.test_voids import void
+
+NAME: Final = "2026-01"
+MONTH: Final = datetime(2026, 1, 1, tzinfo=UTC)
+FILE: Final = "billing_records_2026_01.parquet"
+ANN: Final = 'ann, "a" \\N'
+USE: Final = {"product_id": "gpt-4", "usage_amount": "7"}
+CHAT: Final[dict[str, Any]] = {"feature_type": "chat_messages"}
+# The first month ends where this one begins, which is there as if it had been made in its time.
+MAKE: Final = """
+    ALTER TABLE billing_records DETACH PARTITION billing_records_before;
+    CREATE TABLE billing_records_2026_01
+        (LIKE billing_records INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
+    ALTER TABLE billing_records_2026_01 ENABLE ROW LEVEL SECURITY;
+    REVOKE ALL ON billing_records_2026_01 FROM PUBLIC, billing_app, billing_operator;
+    ALTER TABLE billing_records ATTACH PARTITION billing_records_before
+        FOR VALUES FROM (MINVALUE) TO ('2026-01-01');
+    ALTER TABLE billing_records ATTACH PARTITION billing_records_2026_01
+        FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+    INSERT INTO usage_months (month, ends_at) VALUES ('2026-01-01', '2026-02-01');
+"""
+# All that was used then is of a period of then.
+PAST: Final = """
+    UPDATE usage_periods SET start_at = start_at - interval '10 months',
+        end_at = end_at - interval '10 months';
+    UPDATE billing_records SET period_start = period_start - interval '10 months',
+        day_at = day_at - interval '10 months', occurred_at = occurred_at - interval '10 months'
+    WHERE month = '2026-01-01';
+    UPDATE usage_counters SET period_start = period_start - interval '10 months',
+        bucket = bucket - interval '10 months', last_at = last_at - interval '10 months';
+"""
+# A use beyond the plan that no counter and no invoice has.
+BEYOND: Final = """
+    INSERT INTO billing_records (id, month, account_id, request_hash, meter, usage_amount,
+        included_units, charged_units, unit_price, total_amount, currency, billing_method,
+        billing_status, is_free_tier, is_late, period_start, day_at, occurred_at, created_at,
+        updated_at)
+    SELECT usage_id_in_month(gen_random_uuid(), usage_month_digits('2026-01-01')), '2026-01-01',
+        account_id, 1, 'api_calls', 1, 0, 1, 1, 1, 'USD', 'subscription_included', 'completed',
+        false, false, period_start, day_at, occurred_at, occurred_at, occurred_at
+    FROM billing_records WHERE event_id = 'free'
+"""
+PERIOD: Final = """
+    UPDATE usage_periods SET end_at = end_at {} interval '9 months 25 days'
+    WHERE start_at < '2026-02-01'
+"""
+ROWS: Final = "SELECT to_jsonb(r) FROM billing_records AS r ORDER BY month, id"
+
+
+@dataclasses.dataclass
+class Site:
+    """A database of its own with the app on it, and one shop that used things in the month."""
+
+    api: Api
+    env: dict[str, str]
+    settings: Settings
+    shop: Shop
+    uses: list[dict[str, Any]]
+    owner: psycopg.Connection[Any]
+
+    def rows(self, query: str = ROWS) -> list[Any]:
+        return self.owner.execute(query).fetchall()
+
+    def command(self, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "cli", "months", *words],
+            cwd=ROOT, env={**os.environ, **self.env, **env},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    async def run(self, verb: Any, *words: Any) -> str:
+        """A verb, while the app goes on."""
+        answer: str = await asyncio.to_thread(verb, self.settings, *words)
+        return answer
+
+    async def broken(self) -> list[str]:
+        """The checks that are red."""
+        report = await integrity.examine_all(self.api.database)
+        return [one.name for one in report.checks if not one.ok]
+
+    async def asked(self, method: str, path: str, **more: Any) -> httpx2.Response:
+        return await self.api.client.request(
+            method, f"{V1}{path}", headers=self.shop.headers(), **more
+        )
+
+
+async def use_then(shop: Shop) -> list[dict[str, Any]]:
+    """Uses of then: paid one by one and together, for users, free ones, and one taken back."""
+
+    def then(name: str, event_id: str | None, _: datetime) -> str:
+        return record_key(name, event_id or str(uuid4()), MONTH)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(user_scope, "record_key", then)
+        uses = [
+            await shop.record(event_id=f"then-{n}", user_id=ANN, usage_details={"n": n})
+            for n in range(3)
+        ]
+        await shop.batch(*(USE | {"event_id": f"row-{n}"} for n in range(5)))
+        uses.append(await shop.record("2", event_id="free", **CHAT))
+        await void(shop, uses[0])
+    return uses

@@ -1,0 +1,65 @@
+"""A step's first try is within the workflow's own task; what fails is an activity, in sight."""
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any, Final
+
+from tests.integration.actors import Actors, wait_for
+from tests.replay.payloads import steps_at_once
+
+PURCHASE: Final = """
+    SELECT workflow_id FROM matters WHERE account_id = %(me)s AND kind = 'purchase'
+"""
+
+
+async def events(actors: Actors, name: str) -> list[dict[str, Any]]:
+    history = await actors.temporal.get_workflow_handle(name).fetch_history()
+    found: list[dict[str, Any]] = json.loads(history.to_json())["events"]
+    return found
+
+
+def activities(told: list[dict[str, Any]]) -> list[str]:
+    asked = (one.get("activityTaskScheduledEventAttributes") for one in told)
+    return [one["activityType"]["name"] for one in asked if one]
+
+
+async def test_a_purchase_needs_no_activity(actors: Actors) -> None:
+    customer = await actors.customer()
+    begun = await customer.buy("small")
+    await customer.pay(begun)
+    name = f"purchase/{begun['purchase_id']}"
+    await actors.temporal.get_workflow_handle(name).result()
+    told = await events(actors, name)
+    assert activities(told) == []
+    assert steps_at_once(told) == ["purchase.open", "purchase.check"]
+    kinds = Counter(one["eventType"] for one in told)
+    assert kinds["EVENT_TYPE_WORKFLOW_TASK_COMPLETED"] == 2
+
+
+async def test_a_step_that_fails_goes_on_as_an_activity_that_operators_see(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    away = await actors.sandbox.fault(
+        "error_500_unstored",
+        path="/v1/payment_intents",
+        customer=await customer.stripe_customer(),
+        times=None,
+    )
+    buying = asyncio.create_task(customer.buy("small"))
+    (row,) = await wait_for(lambda: customer.rows(PURCHASE), "the purchase is begun")
+    handle = actors.temporal.get_workflow_handle(str(row["workflow_id"]))
+
+    async def tried() -> bool:
+        pending = (await handle.describe()).raw_description.pending_activities
+        return any(one.attempt > 1 and one.HasField("last_failure") for one in pending)
+
+    await wait_for(tried, "a pending activity shows its tries and its failure")
+    await actors.sandbox.clear("faults", away)
+    await customer.pay(await buying)
+    await handle.result()
+    told = await events(actors, handle.id)
+    assert activities(told) == ["purchase.open"]
+    assert steps_at_once(told) == ["purchase.open", "purchase.check"]

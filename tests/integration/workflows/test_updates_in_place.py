@@ -1,0 +1,72 @@
+"""Rows that change often are changed in their page, without a new entry in every index (HOT)."""
+
+import asyncio
+from typing import Final
+from uuid import uuid4
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from tests.integration.actors import Actors, Customer, wait_for
+
+# The share of a table's updates that is to be HOT, and how many updates a life here has at least.
+# In the rest a status or an id changes by which rows are found (docs/decisions/0017).
+FLOORS: Final = {
+    "credit_balances": (0.95, 40),
+    "usage_counters": (0.95, 20),
+    "usage_periods": (0.95, 2),
+    "invoice_series": (0.95, 2),
+    "credit_lots": (0.70, 20),
+    "subscriptions": (0.60, 3),
+    "matters": (0.05, 15),
+}
+UPDATES: Final = text(
+    "SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = ANY (:names)"
+)
+
+
+async def updates(connection: AsyncConnection) -> dict[str, tuple[int, int]]:
+    found = await connection.execute(UPDATES, {"names": list(FLOORS)})
+    return {row.relname: (row.n_tup_upd, row.n_tup_hot_upd) for row in found}
+
+
+async def uses(customer: Customer) -> None:
+    for _ in range(10):
+        body = {"product_id": "gpt-4", "usage_amount": "1000", "event_id": str(uuid4())}
+        await customer.ask("POST", "/usage/record", body)
+
+
+async def live(actors: Actors) -> None:
+    """Two renewals and two purchases with uses between them."""
+    customer = await actors.customer_on_clock("2027-01-10T10:00:00Z")
+    await customer.subscribed("basic")
+    await customer.bought("small")
+    for _ in range(2):
+        await uses(customer)
+        await customer.advance(days=31)
+    await customer.bought("small")
+    await uses(customer)
+
+
+async def test_the_rows_of_a_life_are_changed_in_place(actors: Actors) -> None:
+    engine = create_async_engine(actors.stack.superuser_url, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        before = await updates(connection)
+        await asyncio.gather(live(actors), live(actors))
+        seen: dict[str, tuple[int, int]] = {}
+
+        async def told() -> bool:
+            """Processes tell their counts when they have been idle for some seconds."""
+            for name, (all_now, hot_now) in (await updates(connection)).items():
+                all_then, hot_then = before[name]
+                seen[name] = (all_now - all_then, hot_now - hot_then)
+            return all(seen[name][0] >= 2 * least for name, (_, least) in FLOORS.items())
+
+        await wait_for(told, "the counts of all tables are there")
+    await engine.dispose()
+    low = {
+        name: seen[name]
+        for name, (share, _) in FLOORS.items()
+        if seen[name][1] < share * seen[name][0]
+    }
+    assert low == {}, seen

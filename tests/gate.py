@@ -104,12 +104,11 @@ on a stack (those that are generated too), the files of the images, Postgres by 
 is added later, the state table as the API answers it, soaks of eight processes, a very large close,
 two flows on one invoice, the stack's own programs, commands, refusals and recoveries, rebuilds, a
 restore, operators' verbs on invoices, long and yearly lives, odd intervals, futures as they come,
-parts that are away,
-commands on months that are killed, uses while Postgres dies or unpaid, transfers beside dunning,
-all ways of
-holds, tiers of overage, single charges, faults of the provider, final actions, voids of invoices,
-money taken back in the dashboard, golden changes, the payment page in a browser, manual payments,
-subscriptions and coupons by their workflows, and random lives but in memory."""
+parts that are away, commands on months that are killed, uses while Postgres dies or unpaid,
+transfers beside dunning, all ways of holds, tiers of overage, single charges, faults of the
+provider, final actions, voids of invoices, money taken back in the dashboard, golden changes, the
+payment page in a browser, manual payments, subscriptions and coupons by their workflows, and
+random lives but in memory."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3

@@ -21,7 +21,7 @@ from devstack.launch import launch, stop
 from devstack.options import Options
 from tests.integration.actors import Actors, Customer, open_actors, wait_for
 
-ROUNDS: Final = 4
+ROUNDS: Final = 12
 # Of the product's roles, each once, however many lines it has.
 STATEMENT: Final = re.compile(r"^\S+ \S+ \S+ \[\d+\] billing_\w+ LOG:  (?:statement|execute .*?): ")
 DUE: Final = """
@@ -68,9 +68,14 @@ class Shop:
         """Every statement that Postgres was asked."""
         return self.actors.stack.logs / "postgres.log"
 
-    async def cost(self, life: Callable[[], Awaitable[str]]) -> Cost:
-        """The least of some rounds: beats of the processes and sweeps come in between."""
-        return Cost(*map(min, zip(*[await self._once(life) for _ in range(ROUNDS)], strict=True)))
+    async def cost(self, life: Callable[[], Awaitable[str]], most: Cost) -> Cost:
+        """The least of as many rounds as `most` needs: beats and sweeps come in between."""
+        least = await self._once(life)
+        for _ in range(ROUNDS):
+            if not more("", least, most):
+                break
+            least = Cost(*map(min, least, await self._once(life)))
+        return least
 
     async def _once(self, life: Callable[[], Awaitable[str]]) -> Cost:
         self.begun_at, self.events_before = self.log.stat().st_size, 0
@@ -146,11 +151,11 @@ def more(what: str, now: Cost, most: Cost) -> str:
 
 async def test_a_purchase_takes_no_more_than_it_did(shop: Shop) -> None:
     await shop.buy()  # its customer is made at Stripe, its statements are known
-    assert not (said := more("a purchase", await shop.cost(shop.buy), PURCHASE)), said
+    assert not (said := more("a purchase", await shop.cost(shop.buy, PURCHASE), PURCHASE)), said
 
 
 async def test_a_renewal_takes_no_more_than_it_did(shop: Shop) -> None:
-    assert not (said := more("a renewal", await shop.cost(shop.renew), RENEWAL)), said
+    assert not (said := more("a renewal", await shop.cost(shop.renew, RENEWAL), RENEWAL)), said
 
 
 def test_what_has_grown_is_one_line() -> None:

@@ -199,11 +199,11 @@ class MatterWorkflow(Generic[S]):
                 await self._renew_run()
 
     async def _run(self, activity: str, argument: Contract, words: str) -> None:
-        """Run one activity; its answer is the newest state of the rows."""
+        """Take one step; its answer is the newest state of the rows."""
         seen, name = self._asked, f"{self.kind}.{activity}"
-        tried = workflow.patched(STEPS_AT_ONCE)  # false in runs whose first step was an activity
-        state = await self._at_once(name, argument, words) if tried else None
-        if tried and state is None and isinstance(argument, StepRequest | CommandRequest):
+        begins = workflow.patched(STEPS_AT_ONCE)  # false in runs whose first step was an activity
+        state = await self._at_once(name, argument, words) if begins else None
+        if begins and state is None and isinstance(argument, StepRequest | CommandRequest):
             argument = argument.model_copy(update={"tried": 1})
         self.state = state or await workflow.execute_activity(
             name,

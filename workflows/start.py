@@ -31,6 +31,7 @@ from workflows.contracts import MatterRef, Standing, WalkRequest
 from workflows.policies import TASK_TIMEOUT
 
 WAIT_RETRY: Final = timedelta(milliseconds=50)
+RESUME_TRIES: Final = 20
 _RPC_TIMEOUT: Final = timedelta(seconds=5)
 # It ended, or began a new run while messages came in: the server gives the update back.
 _BETWEEN_RUNS: Final = {
@@ -108,17 +109,20 @@ async def wait_until_done(client: Client, matter: Matter, timeout: timedelta) ->
 
 async def resume(client: Client, matter: Matter) -> bool:
     """Have a halted matter try its step again now; False when it is not halted."""
-    try:
-        await client.get_workflow_handle(matter.workflow_id).execute_update(
-            "resume", result_type=Standing, rpc_timeout=_RPC_TIMEOUT
-        )
-    except WorkflowUpdateFailedError:
-        return False
-    except RPCError as error:
-        if error.status not in _BETWEEN_RUNS:
-            raise
-        return False
-    return True
+    handle = client.get_workflow_handle(matter.workflow_id)
+    for _ in range(RESUME_TRIES):
+        try:
+            await handle.execute_update("resume", result_type=Standing, rpc_timeout=_RPC_TIMEOUT)
+            return True
+        except WorkflowUpdateFailedError:
+            return False
+        except RPCError as error:
+            if error.status not in _BETWEEN_RUNS:
+                raise
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+        await asyncio.sleep(WAIT_RETRY.total_seconds())
+    return False  # what runs anew again and again is not halted
 
 
 async def walk(client: Client, account_id: UUID) -> None:

@@ -40,7 +40,7 @@ _PARTITIONS: Final = """
 _BOUND: Final = re.compile(r"FROM \((MINVALUE|'(?P<month>[^']+)')\) TO \('(?P<until>[^']+)'\)")
 _FILES: Final = """
     SELECT id, month, until, file, digest, rows_digest, records, size_bytes, written_at,
-        detached_at IS NOT NULL AND returned_at IS NULL AS is_away, returned_at
+        is_away, returned_at
     FROM month_files ORDER BY written_at, id
 """
 _DIGEST: Final = """

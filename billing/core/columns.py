@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Date,
     DateTime,
     ForeignKey,
@@ -77,6 +78,11 @@ def text(name: str, **options: Any) -> Column[Any]:
 def flag(name: str, **options: Any) -> Column[Any]:
     """A claim that is true or false."""
     return column(name, Boolean, **options)
+
+
+def derived_flag(name: str, rule: str) -> Column[Any]:
+    """A claim that Postgres derives from the other columns of its row."""
+    return column(name, Boolean, Computed(rule, persisted=True))
 
 
 def integer(name: str, **options: Any) -> Column[Any]:

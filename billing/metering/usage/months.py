@@ -24,8 +24,7 @@ _UNSEEN: Final = text(
     SELECT t.id FROM credit_transactions AS t
     WHERE t.account_id = :account_id AND t.id = ANY(CAST(:entries AS uuid[]))
         AND t.kind IN ('debit', 'capture', 'void')
-        AND EXISTS (
-            SELECT FROM month_files WHERE detached_at IS NOT NULL AND returned_at IS NULL)
+        AND EXISTS (SELECT FROM month_files WHERE is_away)
         AND NOT EXISTS (
             SELECT FROM billing_records AS r
             WHERE r.account_id = t.account_id AND r.transaction_id = t.id)
@@ -70,8 +69,7 @@ async def missing(connection: AsyncConnection, record_id: UUID) -> BillingError:
         one.month == rules.FIRST_MONTH, func.usage_month_of(record_id, True) < one.until
     )
     query = select(one.written_at).where(
-        one.detached_at.is_not(None),
-        one.returned_at.is_(None),
+        one.is_away,
         or_(one.month == func.usage_month_of(record_id, False), in_first),
     )
     if await connection.scalar(query.limit(1)) is None:

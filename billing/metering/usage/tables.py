@@ -210,13 +210,9 @@ month_files = c.table(
     c.instant("written_at"),
     c.instant("detached_at", nullable=True),
     c.instant("returned_at", nullable=True),
+    c.derived_flag("is_away", "detached_at IS NOT NULL AND returned_at IS NULL"),
     c.check("returned_at IS NULL OR detached_at IS NOT NULL", name="away_before_back"),
-    c.index(
-        "uq_month_files_away",
-        "month",
-        unique=True,
-        where="detached_at IS NOT NULL AND returned_at IS NULL",
-    ),
+    c.index("uq_month_files_away", "month", unique=True, where="is_away"),
 )
 
 # What the checks need of an account's records in a month that is away: written in the transaction

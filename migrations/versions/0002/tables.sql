@@ -96,11 +96,12 @@ CREATE TABLE month_files (
     written_at TIMESTAMP WITH TIME ZONE NOT NULL,
     detached_at TIMESTAMP WITH TIME ZONE,
     returned_at TIMESTAMP WITH TIME ZONE,
+    is_away BOOLEAN GENERATED ALWAYS AS (detached_at IS NOT NULL AND returned_at IS NULL) STORED NOT NULL,
     CONSTRAINT pk_month_files PRIMARY KEY (id),
     CONSTRAINT ck_month_files_away_before_back CHECK (returned_at IS NULL OR detached_at IS NOT NULL)
 );
 
-CREATE UNIQUE INDEX uq_month_files_away ON month_files (month) WHERE detached_at IS NOT NULL AND returned_at IS NULL;
+CREATE UNIQUE INDEX uq_month_files_away ON month_files (month) WHERE is_away;
 
 CREATE TABLE parkings (
     id UUID NOT NULL,

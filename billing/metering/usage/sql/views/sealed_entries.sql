@@ -4,7 +4,7 @@
 CREATE OR REPLACE VIEW sealed_entries WITH (security_invoker = true) AS
 SELECT s.account_id, e.transaction_id, e.credits, e.entries
 FROM sealed_usage AS s
-JOIN month_files AS f ON f.id = s.file_id AND f.detached_at IS NOT NULL AND f.returned_at IS NULL
+JOIN month_files AS f ON f.id = s.file_id AND f.is_away
 CROSS JOIN LATERAL (
     SELECT NULL::uuid AS transaction_id, s.credits, s.entries
     UNION ALL

@@ -47,6 +47,8 @@ STARTING: Final = (
     "tests/integration/arrears",
 )
 MONTHS: Final = "tests/integration/usage/test_months_away.py"
+FAST_PATH: Final = "tests/integration/usage/test_fast_path.py"
+PARKING: Final = "tests/integration/operators/test_parking.py"
 UPGRADE: Final = "tests/integration/upgrade/test_upgrade.py"
 WHOLE: Final = (
     "tests/integration/client",
@@ -98,17 +100,23 @@ WHOLE: Final = (
     "tests/integration/coupons/test_coupons.py",
     "tests/integration/changes/test_wrong_prices.py::test_the_command_gives_it_back",
     f"{UPGRADE}::test_a_column_that_a_later_release_adds_is_in_nobody_s_way",
+    "tests/integration/upgrade/test_partitioning.py",
+    "tests/integration/stack/test_first_integration.py",
+    f"{PARKING}::test_no_number_of_an_event_is_given_again_after_a_parking",
+    f"{FAST_PATH}::test_a_statement_does_what_the_long_way_would[1]",
+    f"{FAST_PATH}::test_a_statement_does_what_the_long_way_would[2]",
 )
 """Run with WHOLE=1 alone, for two cores have twenty minutes: the stand-in's own tests, the clients'
 on a stack (those that are generated too), the files of the images, Postgres by TLS, a column that
-is added later, the state table as the API answers it, soaks of eight processes, a very large close,
-two flows on one invoice, the stack's own programs, commands, refusals and recoveries, rebuilds, a
-restore, operators' verbs on invoices, long and yearly lives, odd intervals, futures as they come,
-parts that are away, commands on months that are killed, uses while Postgres dies or unpaid,
-transfers beside dunning, all ways of holds, tiers of overage, single charges, faults of the
+is added later, an upgrade that is killed, the first integration of the docs, numbers of events
+after a parking, the state table as the API answers it, soaks of eight processes, a very large
+close, two flows on one invoice, the stack's own programs, commands, refusals and recoveries,
+rebuilds, a restore, operators' verbs on invoices, long and yearly lives, odd intervals, futures as
+they come, parts that are away, commands on months that are killed, uses while Postgres dies or
+unpaid, transfers beside dunning, all ways of holds, tiers of overage, single charges, faults of the
 provider, final actions, voids of invoices, money taken back in the dashboard, golden changes, the
-payment page in a browser, manual payments, subscriptions and coupons by their workflows, and
-random lives but in memory."""
+payment page in a browser, manual payments, subscriptions and coupons by their workflows, more
+random batches by both ways, and random lives but in memory."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3

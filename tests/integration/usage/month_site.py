@@ -51,6 +51,21 @@ PAST: Final = """
     UPDATE usage_counters SET period_start = period_start - interval '10 months',
         bucket = bucket - interval '10 months', last_at = last_at - interval '10 months';
 """
+# What may still become a use of then, or pay one.
+CLAIM: Final = """
+    INSERT INTO quota_claims (id, account_id, event_id, meter, amount, claimed_at, expires_at,
+        status)
+    SELECT usage_id_in_month(gen_random_uuid(), usage_month_digits('2026-01-01')),
+        account_id, 'claimed', 'gpt-4', 1, '2026-01-09', '2026-01-10', 'open'
+    FROM billing_records WHERE month = '2026-01-01' LIMIT 1
+"""
+HOLD: Final = """
+    INSERT INTO credit_holds (id, account_id, status, amount, key, request_hash, reason,
+        created_at, expires_at)
+    SELECT gen_random_uuid(), account_id, 'open', 1, 'of-then', '', 'usage', '2026-01-09',
+        '2099-01-01'
+    FROM billing_records WHERE month = '2026-01-01' LIMIT 1
+"""
 # A use beyond the plan that no counter and no invoice has.
 BEYOND: Final = """
     INSERT INTO billing_records (id, month, account_id, request_hash, meter, usage_amount,

@@ -34,7 +34,9 @@ from tests.integration.scratch import dsn, scratch_database, url_of
 from tests.integration.usage.conftest import V1, Shop
 from tests.integration.usage.month_site import (
     BEYOND,
+    CLAIM,
     FILE,
+    HOLD,
     MAKE,
     NAME,
     PAST,
@@ -313,8 +315,10 @@ async def test_a_file_that_is_damaged_is_refused_and_the_month_stays_as_it_is(
             "UPDATE billing_records SET billing_status = 'completed' WHERE event_id = 'free'",
         ),
         (PERIOD.format("+"), PERIOD.format("-")),
+        (CLAIM, "DELETE FROM quota_claims WHERE event_id = 'claimed'"),
+        (HOLD, "DELETE FROM credit_holds WHERE key = 'of-then'"),
     ],
-    ids=["not paid", "open period"],
+    ids=["not paid", "open period", "open claim", "open hold"],
 )
 async def test_a_month_that_is_still_read_stays(
     site: Site, tmp_path: Path, change: str, back: str

@@ -11,7 +11,6 @@ from typing import Any, Final
 import uvloop
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import TLSConfig
 from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
@@ -36,6 +35,7 @@ from gateways.stripe import TIMEOUT_SECONDS, StripeGateway, check_version
 from gateways.stripe_tax import StripeTax
 from gateways.vat_register import Vies
 from workflows import visibility
+from workflows.converter import CONVERTER
 from workflows.interceptors import interceptors
 from workflows.policies import POLICIES
 from workflows.registry import WORKFLOWS
@@ -66,7 +66,7 @@ async def connect(
     return await Client.connect(
         settings.temporal_address,
         namespace=settings.temporal_namespace,
-        data_converter=pydantic_data_converter,
+        data_converter=CONVERTER,
         api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
         tls=False if tls is None else TLSConfig(**tls),
         runtime=runtime,

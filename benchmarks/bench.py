@@ -18,7 +18,6 @@ import httpx2
 import jwt
 import psycopg
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from benchmarks.noop import NoopWorkflow
 from billing.core import ids
@@ -27,6 +26,7 @@ from devstack.launch import launch
 from devstack.options import ROOT, Options
 from devstack.stack import StackInfo
 from sandbox.control import SandboxControl
+from workflows.converter import CONVERTER
 
 READY_SECONDS: Final = 30
 TOKEN_SECONDS: Final = 3 * 3600
@@ -223,6 +223,6 @@ async def _connect(stack: StackInfo) -> Bench:
     temporal = await Client.connect(
         stack.temporal_address,
         namespace=stack.temporal_namespace,
-        data_converter=pydantic_data_converter,
+        data_converter=CONVERTER,
     )
     return Bench(stack, http, temporal, SandboxControl(stack.sandbox_url))

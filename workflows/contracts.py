@@ -71,7 +71,6 @@ class CommandRequest(Contract):
     ref: MatterRef
     command: Command
     key: str
-    tried: int = 0
 
 
 class Standing(Contract):

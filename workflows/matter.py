@@ -201,10 +201,12 @@ class MatterWorkflow(Generic[S]):
     async def _run(self, activity: str, argument: Contract, words: str) -> None:
         """Take one step; its answer is the newest state of the rows."""
         seen, name = self._asked, f"{self.kind}.{activity}"
-        begins = workflow.patched(STEPS_AT_ONCE)  # false in runs whose first step was an activity
-        state = await self._at_once(name, argument, words) if begins else None
-        if begins and state is None and isinstance(argument, StepRequest | CommandRequest):
-            argument = argument.model_copy(update={"tried": 1})
+        state = None
+        # False for orders, and in runs whose first step was an activity.
+        if not isinstance(argument, CommandRequest) and workflow.patched(STEPS_AT_ONCE):
+            state = await self._at_once(name, argument, words)
+            if state is None and isinstance(argument, StepRequest):
+                argument = argument.model_copy(update={"tried": 1})
         self.state = state or await workflow.execute_activity(
             name,
             argument,
@@ -219,7 +221,9 @@ class MatterWorkflow(Generic[S]):
     async def _at_once(self, activity: str, argument: Contract, words: str) -> S | None:
         """Try it within the workflow's own task: no task of its own, one event instead of six.
 
-        None where that failed: its other tries are an activity's, which operators see.
+        None where that failed: its other tries are an activity's, which operators see. A task that
+        is lost takes with it what was tried in it, and a step is found in its rows. Orders are not:
+        the next task may meet them in another order, or their sender gives them again.
         """
         try:
             state: S = await workflow.execute_local_activity(

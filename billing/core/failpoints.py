@@ -1,7 +1,8 @@
 """Named places where a test may kill or pause the process; nothing at all outside the test profile.
 
-Armed by a file in the folder BILLING_FAILPOINTS: `<name>` holds `kill` or `pause`. A point is hit
-once: the file is renamed to `<name>.hit`; a paused process goes on when that file is gone.
+Armed by a file in the folder BILLING_FAILPOINTS: `<name>` holds `kill`, `pause` or `late`. A point
+is hit once: the file is renamed to `<name>.hit`; who pauses there goes on when that file is gone,
+and who is `late` does so even if its time was over meanwhile.
 """
 
 import asyncio
@@ -69,5 +70,9 @@ async def failpoint(name: str) -> None:
         return
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    while hit.exists():  # noqa: ASYNC110 (the other side is another process)
-        await asyncio.sleep(_PAUSE_POLL_SECONDS)
+    while hit.exists():
+        try:
+            await asyncio.sleep(_PAUSE_POLL_SECONDS)
+        except asyncio.CancelledError:
+            if action != "late":
+                raise

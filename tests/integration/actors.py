@@ -16,7 +16,6 @@ import httpx2
 import psycopg
 from psycopg.rows import dict_row
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from billing.core import ids
 from cli.tokens import mint_token
@@ -24,6 +23,7 @@ from devstack.control import StackControl
 from devstack.stack import StackInfo
 from sandbox.control import Json, Outcome, SandboxControl
 from tests.integration.waiting import PATIENCE_SECONDS, Unexpected, body_of, wait_for
+from workflows.converter import CONVERTER
 
 __all__ = [
     "API",
@@ -381,7 +381,7 @@ async def open_actors(stack: StackInfo) -> AsyncIterator[Actors]:
     temporal = await Client.connect(
         stack.temporal_address,
         namespace=stack.temporal_namespace,
-        data_converter=pydantic_data_converter,
+        data_converter=CONVERTER,
     )
     async with (
         httpx2.AsyncClient(

@@ -13,7 +13,6 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Interceptor, Replayer
 
 from tests.replay.broken import HastyPurchaseWorkflow
@@ -21,6 +20,7 @@ from tests.replay.payloads import clear_text
 from tests.replay.record import HISTORIES
 from tests.replay.stories import CANARY, CANARY_EMAIL, STORIES
 from worker import workflow_runner
+from workflows.converter import CONVERTER
 from workflows.interceptors import interceptors
 from workflows.registry import WORKFLOWS
 from workflows.schedules import JOBS
@@ -48,7 +48,7 @@ def replayer(workflows: list[type[Any]], *interceptors: Interceptor) -> Replayer
     return Replayer(
         workflows=workflows,
         interceptors=interceptors,
-        data_converter=pydantic_data_converter,
+        data_converter=CONVERTER,
         workflow_runner=workflow_runner(),
     )
 

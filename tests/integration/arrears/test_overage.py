@@ -24,7 +24,8 @@ async def lines(customer: Customer, kind: str = "usage") -> list[tuple[date, str
     rows = await customer.rows(
         "SELECT i.issued_on, l.detail ->> 'meter' AS meter, l.quantity, l.amount_minor"
         " FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id"
-        " WHERE l.account_id = %(me)s AND l.kind = %(kind)s ORDER BY i.created_at, l.position",
+        " WHERE l.account_id = %(me)s AND l.kind = %(kind)s"
+        " ORDER BY i.created_at, i.id, l.position",
         kind=kind,
     )
     return [(r["issued_on"], r["meter"], float(r["quantity"]), r["amount_minor"]) for r in rows]

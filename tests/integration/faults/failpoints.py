@@ -9,9 +9,9 @@ class Failpoints:
     def __init__(self, stack: StackInfo) -> None:
         self.folder = stack.data / "failpoints"
 
-    def arm(self, place: str) -> None:
+    def arm(self, place: str, action: str = "pause") -> None:
         """Hold the next one who passes."""
-        (self.folder / place).write_text("pause")
+        (self.folder / place).write_text(action)
 
     def holds(self, place: str) -> bool:
         """True if somebody waits there."""

@@ -110,7 +110,7 @@ async def test_a_worker_that_wakes_up_late_does_not_try_the_card_again(
 ) -> None:
     flow = await insist(lambda: SavedCardPurchase.prepare(doomed), "a card is saved")
     customer, failpoints = flow.customer, Failpoints(doomed.stack)
-    failpoints.arm(place)
+    failpoints.arm(place, "late")
     buying = asyncio.create_task(flow.run())
     try:
 

@@ -32,7 +32,9 @@ TROUBLE = {
         "not so, see billing verify: a trial has one grant of its credits (1)",
     ),
     "late steps": (
-        MATTER.format("next_due = now() - interval '5 minutes'"),
+        MATTER.format(
+            "next_due = now() - interval '5 minutes', created_at = now() - interval '1 hour'"
+        ),
         MATTER.format("next_due = now() + interval '14 days'"),
         "1, the oldest for 5 min: trial/",
     ),

@@ -5,6 +5,7 @@ keeps their sums for the checks, after the file was read back and proven to be t
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -121,6 +122,7 @@ def detach(settings: Settings, name: str, copy: Path | None = None) -> str:
             path = copy or Path(file.file)
             if month_parquet.digest(path) != file.digest:
                 raise StackError(f"MONTH_FILE_DAMAGED: {path} is not the file that was written")
+            file = replace(file, file=str(path.resolve()))
             month = _month(owner, name)
             _refuse(settings, month)
             with month_files.frozen(owner, month.table):
@@ -242,7 +244,10 @@ def _take_away(owner: Connection, month: Month, file: MonthFile) -> None:
             " again"
         )
     month_files.seal(owner, file.id, month.table)
-    owner.execute("UPDATE month_files SET detached_at = %s WHERE id = %s", (real_now(), file.id))
+    owner.execute(
+        "UPDATE month_files SET detached_at = %s, file = %s WHERE id = %s",
+        (real_now(), file.file, file.id),
+    )
     table = sql.Identifier(month.table)
     month_files.until_locked(
         owner,

@@ -125,5 +125,5 @@ def _database_errors() -> tuple[type[Exception], ...]:
 
 
 def _refuse(sentence: str, exit_code: int = 1) -> NoReturn:
-    Console(stderr=True).print(sentence, style="red", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(exit_code)

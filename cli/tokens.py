@@ -37,7 +37,8 @@ def refuse_unfit(account: str, roles: Sequence[str], subject: str) -> None:
     if not auth.roles_fit(roles, account):
         raise UsageError(
             f"the API refuses role {', '.join(roles)} for account {account}:"
-            " service and admin are for *, member and billing for one account (--account)"
+            " service or admin, one of them alone, is for *; member and billing are for one"
+            " account (--account)"
         )
 
 

@@ -138,7 +138,9 @@ def _run(
         try:
             one.run(rows, lambda: show(rows.bytes_read))
         except Unfinished as error:
-            Console(stderr=True).print(str(error), style="yellow", highlight=False, soft_wrap=True)
+            Console(stderr=True).print(
+                str(error), style="yellow", markup=False, highlight=False, soft_wrap=True
+            )
             raise typer.Exit(UNFINISHED) from error
     return one.tally
 

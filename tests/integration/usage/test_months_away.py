@@ -298,7 +298,8 @@ async def test_a_file_that_is_damaged_is_refused_and_the_month_stays_as_it_is(
         await site.run(months.export, NAME, tmp_path)
     moved = tmp_path / "moved.parquet"
     moved.write_bytes(whole)
-    await site.run(months.detach, NAME, moved)
+    assert str(moved) in await site.run(months.detach, NAME, moved)
+    assert str(moved) in "".join(" ".join(line) for line in months.listing(site.settings))
     with pytest.raises(StackError, match="MONTH_FILE_DAMAGED"):
         await site.run(months.bring_back, path)
     with pytest.raises(StackError, match="MONTH_AWAY"):

@@ -105,7 +105,11 @@ def upcoming(rows: Rows, facts: SubscriptionFacts) -> Upcoming | None:
     step = _period_end(rows, facts)
     if step is None:
         return None
-    work = Work(rows.copy(), replace(facts, at=max(step.due, facts.at), answer=None))
+    # Of a year, a cycle that ends before has an invoice of its own.
+    is_billed_before = rows.get(Subscription, facts.subscription_id).cycle_end < step.due
+    usage = () if is_billed_before else facts.usage
+    then = replace(facts, at=max(step.due, facts.at), answer=None, usage=usage)
+    work = Work(rows.copy(), then)
     transition(work, step)
     return Upcoming(at=step.due, step=step.name, written=written_by(work))
 

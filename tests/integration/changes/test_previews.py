@@ -132,6 +132,21 @@ async def test_what_comes_next_counts_the_use_of_now(actors: Actors) -> None:
     assert (coming["step"], coming["invoice"]["total_cents"]) == ("end", 20)
 
 
+async def test_what_comes_at_the_end_of_a_year_has_no_use_of_a_month_before(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic", interval="year")
+    await use(customer, "600")
+    coming = await customer.ask("GET", f"{PATH}/upcoming", status=200)
+    assert coming["invoice"]["amount_due_cents"] == 19000, "its month bills what is used in it"
+    gone = {"at": "period_end"}
+    dry = await customer.ask("POST", f"{PATH}/cancel?dry_run=true", gone, status=200)
+    assert dry["upcoming"]["invoice"] is None
+    await customer.advance(days=32)
+    assert await charged(customer) == [19000, 200]
+
+
 async def test_every_write_of_a_subscription_can_be_tried_without_being_done(
     actors: Actors,
 ) -> None:

@@ -36,6 +36,12 @@ def includes_as_much(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> b
     return all(after.get(meter, Decimal(0)) >= units for meter, units in own.items())
 
 
+def lifts_limit(w: Work[SubscriptionFacts], plan: Plan) -> bool:
+    """True if the plan does not limit some meter that the subscription's own one limits."""
+    limited = {one.meter for one in plan.limits}
+    return any(one.meter not in limited for one in w.facts.plan_of(w.rows).limits)
+
+
 def _included(plan: Plan, quantity: int) -> dict[str, Decimal]:
     """Units of a whole cycle, by meter, for so many seats."""
     seats = quantity if plan.seats is not None and plan.seats.limits else 1

@@ -236,8 +236,10 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     words = _words(w, wanted)
     since = at
     # In a new cycle, or by less of anything, what was used would be free.
-    if resets or not portions.includes_as_much(w, plan, wanted.quantity):
+    if resets:
         since = spans.used_until(subscription, w.facts.used_share, at)
+    elif not portions.includes_as_much(w, plan, wanted.quantity):
+        since = spans.used_until(subscription, portions.used_share(w, plan, wanted.quantity), at)
     wanted, sale = _with_add_ons(w, wanted, after, at, since, resets=resets)
     billed = proration.current(w.rows, ("plan",), since)
     unused = proration.unused(w.rows, [*billed, *sale.credited], since)

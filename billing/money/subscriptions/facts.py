@@ -37,7 +37,7 @@ class Allowance(Frozen):
     used: Decimal
     """Of these; what was used beyond them is billed."""
     is_level: bool = False
-    """True if it is held, not used up, and no limit agreed with the account is before the plan's."""
+    """True if it is held, not used up, and no limit that was agreed stands before it."""
 
 
 class Spent(Frozen):

@@ -7,7 +7,7 @@ from tests.integration.recomputed_sums import differences
 
 
 async def stored(customer: Customer, gigabytes: str) -> str:
-    """What one more reading costs."""
+    """The price of one more reading."""
     return str((await use(customer, gigabytes, feature_type="storage_gb"))["total_cost"])
 
 

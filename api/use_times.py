@@ -17,13 +17,14 @@ from billing.core import clock
 from billing.core.errors import Invalid
 from billing.metering.usage import months
 from billing.metering.usage.schemas import Use
-from billing.money.subscriptions import store as subscriptions
+from billing.money.subscriptions import given_back
+from billing.money.subscriptions.given_back import Span
 
 TOO_OLD: Final = "EVENT_TOO_OLD"
 SLOW_CLOCK: Final = timedelta(minutes=5)
 """A caller's clock may be behind by this, or the use on its way for as long."""
 BEFORE_THE_ACCOUNT: Final = "occurred_at: more than 5 minutes before the account was opened"
-GIVEN_BACK: Final = "occurred_at: in a subscription whose rest was given back when it ended"
+GIVEN_BACK: Final = "occurred_at: in a cycle whose time was given back"
 LATE_FOR_A_MEMBER: Final = "occurred_at: more than 5 minutes ago, which needs the role billing"
 
 
@@ -40,11 +41,11 @@ async def too_old(call: AccountCall, uses: Sequence[Use]) -> dict[int, str]:
         recent = None
         if only_user(call) is not None:
             recent = await _now(call, connection) - SLOW_CLOCK
-        given_back = await subscriptions.given_back_after(connection, call.account.id, first)
+        gone = await given_back.spans_after(connection, call.account.id, first)
         found = {
             place: reason
             for place, at in dated
-            if (reason := _refusal(at, call.account.opened_at, recent, given_back)) is not None
+            if (reason := _refusal(at, call.account.opened_at, recent, gone)) is not None
         }
         ids = {place: UUID(hex=key) for place in found if (key := uses[place].record_id)}
         known = await months.existing(connection, ids.values()) if ids else ()
@@ -64,10 +65,10 @@ async def _now(call: AccountCall, connection: AsyncConnection) -> datetime:
 
 
 def _refusal(
-    at: datetime, opened_at: datetime, recent: datetime | None, given_back: datetime | None
+    at: datetime, opened_at: datetime, recent: datetime | None, gone: Sequence[Span]
 ) -> str | None:
     if at < opened_at - SLOW_CLOCK:
         return BEFORE_THE_ACCOUNT
-    if given_back is not None and at < given_back:
+    if any(since <= at < until for since, until in gone):
         return GIVEN_BACK
     return LATE_FOR_A_MEMBER if recent is not None and at < recent else None

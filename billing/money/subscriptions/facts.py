@@ -36,6 +36,8 @@ class Allowance(Frozen):
     included: Decimal
     used: Decimal
     """Of these; what was used beyond them is billed."""
+    is_level: bool = False
+    """True if it is held, not used up, and no limit that was agreed stands before it."""
 
 
 class Spent(Frozen):

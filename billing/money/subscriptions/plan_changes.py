@@ -236,8 +236,10 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     words = _words(w, wanted)
     since = at
     # In a new cycle, or by less of anything, what was used would be free.
-    if resets or not portions.includes_as_much(w, plan, wanted.quantity):
+    if resets:
         since = spans.used_until(subscription, w.facts.used_share, at)
+    elif not portions.includes_as_much(w, plan, wanted.quantity):
+        since = spans.used_until(subscription, portions.used_share(w, plan, wanted.quantity), at)
     wanted, sale = _with_add_ons(w, wanted, after, at, since, resets=resets)
     billed = proration.current(w.rows, ("plan",), since)
     unused = proration.unused(w.rows, [*billed, *sale.credited], since)
@@ -247,7 +249,10 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     given = _credits_of(after, plan, wanted.quantity, at)
     due = given - _credits_of(subscription, own, items.plan_item(w).lasting, since)
     new_terms.demand_unspent(w, -due)
-    terms = wanted.model_copy(update={"resets": resets, "credits": due, "notes": given_back})
+    closes = bool(unused) and (resets or portions.lifts_limit(w, plan))
+    told = {"resets": resets, "credits": due, "notes": given_back}
+    told |= {"cycle_start": subscription.cycle_start, "gave_back_at": at if closes else None}
+    terms = wanted.model_copy(update=told)
     invoice = cycles.draft_change(w, paying.change_id, [*lines, *charges], plan.key, **fields)
     invoice = changes.begin(w, "plan", words, invoice, paying, terms=terms)
     payment_effects.settle_change(w, invoice)
@@ -278,8 +283,7 @@ def _with_add_ons(
     if wanted.add_ons is not None:
         sale = add_ons.sell(w, plan, wanted.add_ons, at, fewer_now=wanted.fewer_now)
     own = portions.of_plan(w, plan, wanted.quantity, at, since)
-    given = {"cycle_start": after.cycle_start, "portions": (*own, *sale.portions)}
-    return wanted.model_copy(update=given), sale
+    return wanted.model_copy(update={"portions": (*own, *sale.portions)}), sale
 
 
 def _charge_line(after: Subscription, plan: Plan, terms: Terms, at: datetime) -> Line:

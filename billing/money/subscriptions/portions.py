@@ -36,6 +36,26 @@ def includes_as_much(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> b
     return all(after.get(meter, Decimal(0)) >= units for meter, units in own.items())
 
 
+def used_share(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> Decimal:
+    """The share of the cycle that counts as used where the plan includes less of anything.
+
+    Of a level it is the share of the units that go which its highest reading had need of.
+    """
+    own = _included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
+    after, found = _included(plan, quantity), w.facts.used_share
+    for level in (one for one in w.facts.allowances if one.is_level):
+        gone = own.get(level.meter, Decimal(0)) - after.get(level.meter, Decimal(0))
+        if gone > 0:
+            found = max(found, min(Decimal(1), (level.used - level.included + gone) / gone))
+    return found
+
+
+def lifts_limit(w: Work[SubscriptionFacts], plan: Plan) -> bool:
+    """True if the plan does not limit some meter that the subscription's own one limits."""
+    limited = {one.meter for one in plan.limits}
+    return any(one.meter not in limited for one in w.facts.plan_of(w.rows).limits)
+
+
 def _included(plan: Plan, quantity: int) -> dict[str, Decimal]:
     """Units of a whole cycle, by meter, for so many seats."""
     seats = quantity if plan.seats is not None and plan.seats.limits else 1

@@ -161,12 +161,19 @@ _IS_KEPT = f"""
 _ALLOWANCES = """
            ARRAY(SELECT jsonb_build_object(
                      'meter', c.meter, 'included', p.limits -> c.meter ->> 'included',
-                     'used', (c.quantity - c.overage)::text)
+                     'used', (c.quantity - c.overage)::text,
+                     'is_level', m.kind IN ('max', 'last') AND NOT EXISTS (
+                         SELECT FROM limit_overrides o, coalesce(
+                             a.clock_at, CAST(:real_at AS timestamptz)) AS now_at
+                         WHERE o.account_id = s.account_id AND o.meter = c.meter
+                           AND o.effective_from <= now_at
+                           AND now_at < coalesce(o.effective_to, 'infinity')))
                  FROM credit_balances b JOIN usage_periods p ON p.id = b.period_id
                  CROSS JOIN LATERAL (
                      SELECT meter, quantity, overage FROM usage_cycles
                      WHERE account_id = p.account_id AND owner = '' AND period_start = p.start_at
                      OFFSET 0) c
+                 JOIN meters m ON m.key = c.meter
                  WHERE :changing AND b.account_id = s.account_id AND p.limits ? c.meter)
 """
 # Of an allowance, in the cycle that runs: without it there is no share to be worked out.

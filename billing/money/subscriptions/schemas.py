@@ -245,7 +245,10 @@ class Terms(Frozen):
     fewer_now: bool = False
     """True if add-ons that are not wanted go at once, not with the period."""
     cycle_start: AwareDatetime | None = None
-    """The cycle of the portions."""
+    """The cycle in which it comes, and that of the portions."""
+    gave_back_at: AwareDatetime | None = None
+    """The end of the time of the cycle into which no use may be dated any more: its allowance went
+    back, or the meter has no limit any more."""
     portions: tuple[Portion, ...] = ()
 
     @property

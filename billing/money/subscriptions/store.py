@@ -1,10 +1,9 @@
 """Every query on subscriptions and their items."""
 
-from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import OPEN_STATUSES
@@ -15,8 +14,6 @@ from billing.core.prepared import Fields, Prepared, given
 from billing.metering.usage import store as usage_store
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
-from billing.money.invoices.tables import credit_notes, invoices
-from billing.money.subscriptions import proration
 from billing.money.subscriptions.schemas import Item, Subscription, SubscriptionChange
 from billing.money.subscriptions.tables import (
     subscription_changes,
@@ -38,18 +35,6 @@ _CURRENT = Prepared(
     .where(subscriptions.c.account_id == given("account_id"))
     .order_by(subscriptions.c.status.in_(OPEN_STATUSES).desc(), subscriptions.c.created_at.desc())
     .limit(1)
-)
-_GIVEN_BACK_AFTER = Prepared(
-    select(func.max(subscriptions.c.ended_at).label("at")).where(
-        subscriptions.c.account_id == given("account_id"),
-        subscriptions.c.ended_at > given("at"),
-        exists().where(
-            invoices.c.subscription_id == subscriptions.c.id,
-            credit_notes.c.invoice_id == invoices.c.id,
-            credit_notes.c.reason.in_([proration.NOT_USED, proration.NOT_SERVED]),
-            credit_notes.c.created_at >= subscriptions.c.ended_at,
-        ),
-    )
 )
 _ITEMS = Prepared(
     select(subscription_items)
@@ -104,16 +89,6 @@ async def find_current(connection: AsyncConnection, account_id: UUID) -> Subscri
     """The open one, else the newest that ended."""
     row = await _CURRENT.first(connection, account_id=account_id)
     return show(row) if row else None
-
-
-async def given_back_after(
-    connection: AsyncConnection, account_id: UUID, at: datetime
-) -> datetime | None:
-    """The end of the last subscription that ended with time given back, if that was after `at`."""
-    ended: datetime | None = await _GIVEN_BACK_AFTER.scalar(
-        connection, account_id=account_id, at=at
-    )
-    return ended
 
 
 def listing(

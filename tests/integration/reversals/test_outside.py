@@ -152,6 +152,11 @@ async def test_a_period_whose_payment_is_lost_is_not_served_any_more(actors: Act
     totals = [one["total"] for one in (await customer.ask("GET", "/billing/invoices"))["data"]]
     assert totals == [150, 49000], "use beyond the plan has a final invoice"
     assert await customer.credits() == 0
+    late = {
+        "feature_type": "ai_responses", "usage_amount": "1",
+        "occurred_at": "2027-01-01T10:00:00Z",
+    }  # fmt: skip
+    await customer.refused("EVENT_TOO_OLD", "POST", "/usage/record", late)
 
 
 async def test_a_refund_that_is_seen_before_the_grant_cancels_the_grant(actors: Actors) -> None:

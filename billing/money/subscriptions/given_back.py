@@ -1,0 +1,78 @@
+"""Cycles whose time was given back: their allowance went with it, so that no use may come for it.
+
+The time that was used until then is what a credit leaves; a use that is dated into it afterwards
+would be free (docs/rules.md#usage).
+"""
+
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.prepared import Prepared
+from billing.money.refunds.left import KEPT
+from billing.money.subscriptions import proration
+
+# Of a subscription that ended so, all is closed.
+_ENDED: Final = f"""
+    SELECT least(s.created_at, s.current_period_start) AS since, s.ended_at AS until
+    FROM subscriptions s
+    WHERE s.account_id = :account_id AND s.ended_at > :at AND EXISTS (
+        SELECT FROM credit_notes n JOIN invoices x ON x.id = n.invoice_id
+        WHERE x.subscription_id = s.id AND n.created_at >= s.ended_at
+          AND n.reason IN ('{proration.NOT_USED}', '{proration.NOT_SERVED}'))
+"""  # noqa: S608 - put together from constants
+# A change that the release before has written says only that a new period began with it.
+_CHANGED: Final = """
+    SELECT coalesce((c.terms ->> 'cycle_start')::timestamptz, s.created_at),
+           coalesce((c.terms ->> 'gave_back_at')::timestamptz, c.decided_at)
+    FROM subscription_changes c JOIN subscriptions s ON s.id = c.subscription_id
+    WHERE c.account_id = :account_id AND c.kind = 'plan' AND c.status = 'applied'
+      AND c.invoice_id IS NOT NULL AND c.decided_at > :at
+      AND (c.terms ->> 'gave_back_at' IS NOT NULL
+           OR NOT c.terms ? 'gave_back_at' AND (c.terms ->> 'resets')::boolean)
+"""
+# All that was paid in the period of a cycle, until the cycle's end, for the plan and its add-ons.
+_REFUNDED: Final = f"""
+    SELECT u.start_at, u.end_at
+    FROM usage_periods u
+    CROSS JOIN LATERAL (
+        SELECT max(i.period_start) AS start_at FROM invoices i
+        WHERE i.subscription_id = u.subscription_id AND i.status IN {proration.CHARGED}
+          AND i.cycle_start IS NOT NULL AND i.period_start <= u.start_at) p
+    CROSS JOIN LATERAL (
+        SELECT bool_and(x.amount_refunded_minor >= x.total_minor + (
+                   SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
+                   WHERE e.account_id = x.account_id AND e.invoice_id = x.id
+                     AND e.kind IN {KEPT})) AS went_back,
+               bool_or(EXISTS (
+                   SELECT FROM refunds r
+                   WHERE r.invoice_id = x.id AND r.keep_subscription AND r.status <> 'failed'))
+                   AS is_kept
+        FROM invoices x
+        WHERE x.subscription_id = u.subscription_id AND x.created_at >= p.start_at
+          AND x.status = 'paid' AND x.total_minor > 0
+          AND EXISTS (SELECT FROM invoice_lines l
+                      WHERE l.invoice_id = x.id AND l.kind IN ('plan', 'add_on')
+                        AND l.period_start >= p.start_at AND l.period_start < u.end_at)) paid
+    WHERE u.account_id = :account_id AND u.end_at > :at AND u.subscription_id IS NOT NULL
+      AND paid.went_back AND NOT paid.is_kept
+"""  # noqa: S608 - put together from constants
+_SPANS: Final = Prepared(text(f"{_ENDED} UNION ALL {_CHANGED} UNION ALL {_REFUNDED}"))
+
+
+class Span(NamedTuple):
+    """Half-open."""
+
+    since: datetime
+    until: datetime
+
+
+async def spans_after(
+    connection: AsyncConnection, account_id: UUID, at: datetime
+) -> tuple[Span, ...]:
+    """The times that were given back and end after `at`."""
+    rows = await _SPANS.all(connection, account_id=account_id, at=at)
+    return tuple(Span(row["since"], row["until"]) for row in rows)

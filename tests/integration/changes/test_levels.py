@@ -1,0 +1,69 @@
+"""A level that a plan held is paid for, also where the plan gives way to a smaller one."""
+
+from tests.integration.actors import Actors, Customer
+from tests.integration.arrears.test_overage import RENEWAL, charged, use
+from tests.integration.changes.test_plan_changes import LATER, begun, change, money
+from tests.integration.recomputed_sums import differences
+
+
+async def stored(customer: Customer, gigabytes: str) -> str:
+    """The price of one more reading."""
+    return str((await use(customer, gigabytes, feature_type="storage_gb"))["total_cost"])
+
+
+async def test_a_level_that_a_plan_held_is_paid_by_its_whole_cycle(actors: Actors) -> None:
+    customer = await begun(actors)
+    await change(customer, plan="enterprise")
+    assert await stored(customer, "2000") == "0"
+    await change(customer, plan="basic", when="now")
+    assert await money(customer) == 0
+    assert await charged(customer) == [1900, 48000, 1900], "nothing of the month came back"
+    await customer.advance(days=1)
+    assert await stored(customer, "2000") == "0", "the month of the larger plan is paid"
+    assert await stored(customer, "2004") == "1.00"
+    await customer.advance(to="2027-02-01T11:00:00Z")
+    assert await stored(customer, "2000") == "497.50"
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_a_level_from_before_a_raise_is_paid_by_it(actors: Actors) -> None:
+    customer = await begun(actors)
+    assert await stored(customer, "110") == "25.00"
+    await change(customer, plan="pro")
+    await change(customer, plan="basic", when="now")
+    assert await money(customer) == 0
+    assert await charged(customer) == [1900, 3000, 1900]
+    await customer.advance(to=RENEWAL)
+    # Ten of the 110 were beyond the larger plan too, at the price of their time.
+    assert await charged(customer) == [1900, 3000, 1900, 1900 + 250]
+
+
+async def test_time_comes_back_for_the_units_that_no_level_had_need_of(actors: Actors) -> None:
+    customer = await begun(actors, "enterprise")
+    await stored(customer, "1005")
+    await stored(customer, "5")
+    await change(customer, plan="basic", when="now")
+    # Of the 1,990 units that go half were needed: 995.
+    assert await money(customer) == 24950 - 1900
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_a_level_that_the_smaller_plan_holds_is_no_reason_to_keep_time(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "enterprise")
+    await stored(customer, "10")
+    await customer.advance(to=LATER)
+    await change(customer, plan="basic", when="now")
+    # 21 of 31 days.
+    assert await money(customer) == 33803 - 1287
+
+
+async def test_a_level_that_was_agreed_stays_with_every_plan(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    limit = {"included": "5000", "then": "block"}
+    path = f"/admin/accounts/{customer.id}/limits/storage_gb"
+    await actors.operate("PUT", path, limit)
+    await stored(customer, "4000")
+    await change(customer, plan="basic", when="now")
+    assert await money(customer) == 4900 - 1900

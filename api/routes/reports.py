@@ -66,6 +66,9 @@ async def read_usage_report(
     """Usage of a range of days, by default the last thirty, as CSV or JSON; `record` lists single
     uses.
 
+    `overage` and `overage_cost` are what cost money beyond what is included, that which a card paid
+    at once too: `GET /usage/current` says what the next invoice asks for.
+
     Uses without a user (or organization, operation, model) are in a row with an empty name. A
     member sees only itself by `user` and `record`. In CSV a text that begins like a formula (`=`,
     `+`, `-`, `@`, tab, return) gets a leading quote.

@@ -124,6 +124,18 @@ def demand_payable(minor: int, currency: str) -> None:
         raise Conflict("AMOUNT_TOO_LARGE", "no card can be charged so much at once: pay by hand")
 
 
+def demand_enough(minor: int, currency: str) -> None:
+    """Refuse to ask a card for less than one charge may be. Errors: AMOUNT_TOO_SMALL."""
+    if minor > 0 and not collectable(minor, currency):
+        raise Conflict(
+            "AMOUNT_TOO_SMALL",
+            "no card can be charged so little: pay by hand",
+            amount_cents=minor,
+            least_cents=charging(currency).minimum,
+            currency=currency,
+        )
+
+
 def collectable(due_minor: int, currency: str) -> int:
     """The part of an amount due that can be charged: whole steps, or nothing below the minimum.
 

@@ -252,8 +252,8 @@ usage_counters = c.table(
     c.amount("maximum"),
     c.amount("last_value"),
     c.instant("last_at"),
-    # What the records in here cost in credits; units beyond the plan's allowance that the next
-    # invoice charges, and what they come to in its currency.
+    # What the records in here cost in credits; units that cost money, which a card paid at once or
+    # the next invoice charges, and what they come to in its currency.
     c.total("credits"),
     c.total("overage"),
     c.total("overage_total"),

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans import store as catalog
 from billing.catalog.plans.schemas import Pack, Price
 from billing.core import context, ids
-from billing.core.currencies import demand_payable
+from billing.core.currencies import demand_enough, demand_payable
 from billing.core.errors import Conflict, Invalid
 from billing.core.paypal_currencies import demand_taken
 from billing.core.prepared import answers
@@ -57,7 +57,7 @@ async def start(
     Errors: INVALID_PACK [E6]; INVALID_COUPON; CURRENCY_MISMATCH; PRICE_CHANGED;
     CURRENCY_NOT_CHARGED;
     PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED; RETURN_URL_REQUIRED; AMOUNT_TOO_LARGE for any flow but
-    the manual one.
+    the manual one; AMOUNT_TOO_SMALL where a card is to pay.
     """
     balance = await credits.lock(connection, account.id)
     currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
@@ -152,12 +152,22 @@ async def _write(
     if discount is not None:
         work.add(discount)
     bought = outcomes.start(work, row, account.issuer_id, use_balance=use_balance)
-    if bought.flow == "paypal" and bought.status == "pending":
-        invoice = work.rows.get(Invoice, bought.invoice_id)
-        demand_taken(invoice.remaining_minor, invoice.currency)
+    if bought.status == "pending":
+        _demand_asked(bought.flow, work.rows.get(Invoice, bought.invoice_id))
     await writer.write(connection, work.effects, at, ENGINE.verbs)
     first = head(agenda(view(work.rows, facts)))
     return await matters.birth(connection, Bear(PURCHASE, account.id, row["id"], first), at)
+
+
+def _demand_asked(flow: Flow, invoice: Invoice) -> None:
+    """Refuse what is left to ask for where the flow cannot: no later invoice would carry it.
+
+    Errors: CURRENCY_NOT_CHARGED; AMOUNT_TOO_SMALL.
+    """
+    if flow == "paypal":
+        demand_taken(invoice.remaining_minor, invoice.currency)
+    elif flow != "manual":
+        demand_enough(invoice.remaining_minor, invoice.currency)
 
 
 def _row(

@@ -3393,7 +3393,9 @@ BEGIN
     FOR one IN
         SELECT r.account_id, r.billing_method AS method, sum(r.total_amount) AS amount,
             array_agg(r.ordinality::integer) AS members,
-            CASE WHEN r.is_late THEN r.period_start ELSE 'infinity' END AS at
+            CASE WHEN r.is_late THEN r.period_start ELSE 'infinity' END AS at,
+            max(a.as_of) FILTER (WHERE NOT r.is_late AND a.limits -> r.meter ? 'capped')
+                AS capped_at
         FROM unnest(p_records) WITH ORDINALITY AS r
         JOIN unnest(p_accounts) AS a ON a.place = (r.use).account
         WHERE r.failure IS NULL AND r.currency <> 'CREDIT'
@@ -3410,6 +3412,8 @@ BEGIN
             FOREACH i IN ARRAY one.members LOOP
                 p_records[i].failure := 'UNPAID_LIMIT';
             END LOOP;
+        ELSIF one.capped_at IS NOT NULL AND NOT known.owes THEN
+            PERFORM usage_open_period(one.account_id, one.capped_at);
         END IF;
         PERFORM set_config('app.accounts', shown, true);
     END LOOP;
@@ -4037,6 +4041,16 @@ LANGUAGE sql STABLE AS $$
         FROM generate_series(near.number - 2, near.number + 2) AS n) AS b
 $$;
 
+CREATE OR REPLACE FUNCTION usage_is_paid_for(p_subscription_id uuid) RETURNS boolean
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT EXISTS (
+        SELECT FROM invoices
+        WHERE subscription_id = p_subscription_id AND status <> 'void'
+            AND amount_paid_minor + balance_applied_minor > 0)
+$$;
+
 CREATE OR REPLACE FUNCTION usage_own_limits(
     p_limits jsonb, p_seats jsonb, p_subscription_id uuid, p_start timestamptz)
 RETURNS jsonb
@@ -4088,7 +4102,9 @@ BEGIN
         s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id,
         p.allowance_unit, p.allowance_count, p.past_due_access,
         p.limits, p.seats, usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
-        p.add_ons <> '[]' AS sells_more
+        p.add_ons <> '[]' AS sells_more,
+        CASE WHEN s.status = 'active' AND NOT usage_is_paid_for(s.id) THEN 'trialing'
+            ELSE s.status END AS overage_as
     INTO sub
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
     WHERE s.account_id = p_account_id
@@ -4123,7 +4139,7 @@ BEGIN
                     start_at));
         END LOOP;
         limits := usage_limits_of(usage_agreed_limits(p_account_id, usage_own_limits(sub.limits,
-            sub.seats, sub.id, start_at), p_at), sub.status, sub.past_due_access, currency);
+            sub.seats, sub.id, start_at), p_at), sub.overage_as, sub.past_due_access, currency);
         IF sub.status <> 'trialing' OR start_at >= sub.current_period_end THEN
             limits := usage_with_add_ons(sub.id, sub.current_period_end, limits, start_at);
         END IF;
@@ -4162,11 +4178,11 @@ BEGIN
     SELECT p.unpaid_limit INTO limits FROM plans AS p
     WHERE p.id = coalesce(sub.plan_id, plan_by_default());
     unpaid_limit := coalesce((limits ->> currency)::numeric / unit, 100);
-    owes := sub.status IN ('trialing', 'past_due', 'unpaid') OR sub.status IN ('paused', 'canceled')
-        AND (SELECT coalesce(bool_or(i.status IN ('open', 'uncollectible')), false)
-                OR NOT coalesce(bool_or(i.amount_paid_minor + i.balance_applied_minor > 0), false)
-            FROM invoices AS i
-            WHERE i.subscription_id = sub.id AND i.status <> 'void');
+    owes := sub.status IN ('trialing', 'past_due', 'unpaid')
+        OR sub.status IN ('active', 'paused', 'canceled') AND NOT usage_is_paid_for(sub.id)
+        OR sub.status IN ('paused', 'canceled') AND EXISTS (
+            SELECT FROM invoices
+            WHERE subscription_id = sub.id AND status IN ('open', 'uncollectible'));
     owes := coalesce(owes, false);
     IF sub.status = 'past_due' THEN
         since := coalesce((

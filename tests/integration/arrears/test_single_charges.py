@@ -45,6 +45,20 @@ async def test_a_saved_card_pays_a_use_at_once(actors: Actors) -> None:
     assert (stats["completed_billing_records"], stats["pending_billing_records"]) == (1, 0)
 
 
+async def test_reports_count_what_a_card_paid_and_the_next_invoice_does_not(actors: Actors) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    for user in ("ann", "bob"):
+        await use(customer, user_id=user)
+    for grouping in ("day", "meter", "user"):
+        path = f"/usage/reports?format=json&group_by={grouping}"
+        rows = (await customer.ask("GET", path))["data"]
+        assert sum(float(row["overage"]) for row in rows) == 2000
+        assert sum(float(row["overage_cost"]) for row in rows) == 4
+    current = await customer.ask("GET", "/usage/current")
+    assert current["overages"]["total_overage_cost"] == "0"
+
+
 async def test_a_card_pays_a_price_by_tier_from_use_to_use(actors: Actors) -> None:
     customer = await actors.customer()
     await customer.save_card()

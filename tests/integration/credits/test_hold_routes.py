@@ -88,6 +88,8 @@ async def test_the_same_key_is_the_same_hold_and_another_body_is_refused(actors:
     assert "Idempotent-Replayed" not in first.headers
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.json() == first.json()
+    rounded = await customer.call("POST", HOLDS, {"amount": "4.0000000001"}, key="job-1")
+    assert rounded.json() == first.json(), "amounts are compared after rounding"
     other = {"amount": "4", "scope": "images"}
     await customer.refused("IDEMPOTENCY_KEY_REUSED", "POST", HOLDS, other, key="job-1")
     assert await balance(customer) == ("10.00", "4.00", "6.00")
@@ -102,6 +104,8 @@ async def test_the_same_key_is_the_same_hold_and_another_body_is_refused(actors:
         ({"amount": "11"}, "INSUFFICIENT_CREDITS"),
         ({"amount": "0"}, "INVALID_AMOUNT"),
         ({"amount": "-1"}, "INVALID_AMOUNT"),
+        ({"amount": "0.0000004"}, "INVALID_AMOUNT"),
+        ({"amount": "1.0000000000001"}, "VALIDATION_FAILED"),
         ({"amount": "NaN"}, "VALIDATION_FAILED"),
         ({"amount": True}, "VALIDATION_FAILED"),
         ({"amount": "1", "expires_in_seconds": 0}, "VALIDATION_FAILED"),
@@ -121,6 +125,14 @@ async def test_what_cannot_be_held_is_refused(
             402, "11.00", "10.00",
         )  # fmt: skip
     assert await balance(customer) == ("10.00", "0", "10.00")
+
+
+async def test_holds_and_captures_are_rounded_half_up_to_six_decimals(actors: Actors) -> None:
+    customer = await funded(actors)
+    hold = await held(customer, "4.0000005")
+    assert await balance(customer) == ("10.00", "4.000001", "5.999999")
+    await customer.ask("POST", f"{HOLDS}/{hold['hold_id']}/capture", {"amount": "1.0000004"})
+    assert await balance(customer) == ("9.00", "0", "9.00")
 
 
 async def test_a_capture_takes_no_more_than_was_held(actors: Actors) -> None:

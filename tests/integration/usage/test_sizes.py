@@ -7,6 +7,7 @@ from uuid import uuid4
 from sqlalchemy import text
 
 from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.test_agreed_limits import move, strict
 from tests.integration.usage.test_limits import NOW, move_clock
 
 MOST: Final = "1000000000"
@@ -74,10 +75,22 @@ async def test_a_meter_has_a_largest_use_of_its_own(new_shop: NewShop) -> None:
         await admin(shop, "PUT", "/admin/meters/frames", meter | {"is_active": False}, 200)
 
 
+async def trust(shop: Shop) -> None:
+    """Nothing that it leaves unpaid is too much, though no money ever came."""
+    plan = await strict(shop, "full")
+    async with shop.api.database.operator() as connection:
+        await connection.execute(
+            text("UPDATE plans SET unpaid_limit = '{\"USD\": 1000000000000000000}' WHERE id = :id"),
+            {"id": plan},
+        )
+    await move(shop, "active", plan)
+
+
 async def test_the_largest_uses_fill_no_counter(new_shop: NewShop) -> None:
     """As if a million of the largest uses had come before, in each kind of counter."""
     shop = await new_shop("10", is_test=True, clock_at=NOW.isoformat())
     await shop.subscribe("basic")
+    await trust(shop)
     names = {"user_id": "ann", "organization_id": "team", "operation": "o", "model": "m"}
     await shop.quota("10", hard=False)
     uses = [

@@ -1,7 +1,8 @@
 -- Refuse what would take an account beyond what it may leave unpaid (usage_unpaid): use beyond the
--- plan in a trial or while an invoice is overdue (`capped`), late use beyond the plan of a
--- subscription that owes, and another try of a card. What is put off is refused where that is
--- decided (usage_pay_records).
+-- plan in a trial, before any money came or while an invoice is overdue (`capped`), late use beyond
+-- the plan of a subscription that owes, and another try of a card. What is put off is refused where
+-- that is decided (usage_pay_records). The first use after the money came finds that nothing is
+-- capped any more, and lets the open period say so: those after it are not looked at.
 CREATE OR REPLACE FUNCTION usage_refuse_unpaid(
     p_accounts usage_account[], INOUT p_records usage_rated[])
 LANGUAGE plpgsql
@@ -16,7 +17,9 @@ BEGIN
     FOR one IN
         SELECT r.account_id, r.billing_method AS method, sum(r.total_amount) AS amount,
             array_agg(r.ordinality::integer) AS members,
-            CASE WHEN r.is_late THEN r.period_start ELSE 'infinity' END AS at
+            CASE WHEN r.is_late THEN r.period_start ELSE 'infinity' END AS at,
+            max(a.as_of) FILTER (WHERE NOT r.is_late AND a.limits -> r.meter ? 'capped')
+                AS capped_at
         FROM unnest(p_records) WITH ORDINALITY AS r
         JOIN unnest(p_accounts) AS a ON a.place = (r.use).account
         WHERE r.failure IS NULL AND r.currency <> 'CREDIT'
@@ -33,6 +36,8 @@ BEGIN
             FOREACH i IN ARRAY one.members LOOP
                 p_records[i].failure := 'UNPAID_LIMIT';
             END LOOP;
+        ELSIF one.capped_at IS NOT NULL AND NOT known.owes THEN
+            PERFORM usage_open_period(one.account_id, one.capped_at);
         END IF;
         PERFORM set_config('app.accounts', shown, true);
     END LOOP;

@@ -1,6 +1,7 @@
 -- The plan that an account has at `p_at`, and the cycle that holds it: the subscription's, begun
 -- here where its own step has not begun it yet, so that no use falls between periods; else the
--- calendar month. `no_entitlement`: why it gives nothing. A trial's add-ons wait for its end.
+-- calendar month. `no_entitlement`: why it gives nothing. A trial's add-ons wait for its end. One
+-- for which no money came yet gives overage as a trial does: usage_unpaid says up to how much.
 -- A plan that costs nothing and bills no use counts by the calendar month (`is_month`), as the
 -- default plan does; what was used since `carried_since` uses up what it includes. So nobody gets
 -- it anew by ending one subscription and beginning another. All null for an unknown account.
@@ -19,7 +20,9 @@ BEGIN
         s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id,
         p.allowance_unit, p.allowance_count, p.past_due_access,
         p.limits, p.seats, usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
-        p.add_ons <> '[]' AS sells_more
+        p.add_ons <> '[]' AS sells_more,
+        CASE WHEN s.status = 'active' AND NOT usage_is_paid_for(s.id) THEN 'trialing'
+            ELSE s.status END AS overage_as
     INTO sub
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
     WHERE s.account_id = p_account_id
@@ -54,7 +57,7 @@ BEGIN
                     start_at));
         END LOOP;
         limits := usage_limits_of(usage_agreed_limits(p_account_id, usage_own_limits(sub.limits,
-            sub.seats, sub.id, start_at), p_at), sub.status, sub.past_due_access, currency);
+            sub.seats, sub.id, start_at), p_at), sub.overage_as, sub.past_due_access, currency);
         IF sub.status <> 'trialing' OR start_at >= sub.current_period_end THEN
             limits := usage_with_add_ons(sub.id, sub.current_period_end, limits, start_at);
         END IF;

@@ -2,9 +2,9 @@
 -- card is being charged for or did not pay and, where the subscription of that time owes (`owes`),
 -- use beyond the plan that is on no invoice or on an unpaid one. And the most that its plan lets it
 -- come to, in whole units of the currency; a credit counts as one of them. A subscription owes in
--- its trial, while it is past due or unpaid, and when it ended or paused with an unpaid invoice or
--- without ever having paid. While it is past due, only what came after the invoice that is overdue
--- counts.
+-- its trial, while it is past due or unpaid, as long as no money ever came for it
+-- (usage_is_paid_for), and when it ended or paused with an unpaid invoice. While it is past due,
+-- only what came after the invoice that is overdue counts.
 CREATE OR REPLACE FUNCTION usage_unpaid(
     p_account_id uuid, p_at timestamptz,
     OUT unpaid numeric, OUT unpaid_limit numeric, OUT currency text, OUT owes boolean)
@@ -29,11 +29,11 @@ BEGIN
     SELECT p.unpaid_limit INTO limits FROM plans AS p
     WHERE p.id = coalesce(sub.plan_id, plan_by_default());
     unpaid_limit := coalesce((limits ->> currency)::numeric / unit, 100);
-    owes := sub.status IN ('trialing', 'past_due', 'unpaid') OR sub.status IN ('paused', 'canceled')
-        AND (SELECT coalesce(bool_or(i.status IN ('open', 'uncollectible')), false)
-                OR NOT coalesce(bool_or(i.amount_paid_minor + i.balance_applied_minor > 0), false)
-            FROM invoices AS i
-            WHERE i.subscription_id = sub.id AND i.status <> 'void');
+    owes := sub.status IN ('trialing', 'past_due', 'unpaid')
+        OR sub.status IN ('active', 'paused', 'canceled') AND NOT usage_is_paid_for(sub.id)
+        OR sub.status IN ('paused', 'canceled') AND EXISTS (
+            SELECT FROM invoices
+            WHERE subscription_id = sub.id AND status IN ('open', 'uncollectible'));
     owes := coalesce(owes, false);
     IF sub.status = 'past_due' THEN
         since := coalesce((

@@ -29,11 +29,11 @@ async def test_a_plan_that_fits_better_is_named_after_a_whole_cycle(new_shop: Ne
 async def test_a_larger_plan_is_named_to_whom_overage_cost_more(new_shop: NewShop) -> None:
     shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
     await shop.subscribe("basic")
-    await shop.record("9000", feature_type="ai_responses")
+    await shop.record("5400", feature_type="ai_responses")
     await move_clock(shop, days=25)
     await shop.record("1", feature_type="ai_responses")
     (found,) = (await shop.get("/usage/recommendations"))["data"]
-    assert (found["plan"], found["current_cost"], found["cost"]) == ("pro", "189.00", "109.00")
+    assert (found["plan"], found["current_cost"], found["cost"]) == ("pro", "117.00", "49.00")
 
 
 async def test_credits_that_nobody_will_have_used_are_told_in_time(new_shop: NewShop) -> None:

@@ -33,7 +33,7 @@ async def test_a_larger_plan_is_named_to_whom_overage_cost_more(new_shop: NewSho
     await move_clock(shop, days=25)
     await shop.record("1", feature_type="ai_responses")
     (found,) = (await shop.get("/usage/recommendations"))["data"]
-    assert (found["plan"], found["current_cost"], found["cost"]) == ("pro", "117.00", "49.00")
+    assert (found["plan"], found["current_cost"], found["cost"]) == ("pro", "117.00", "55.00")
 
 
 async def test_credits_that_nobody_will_have_used_are_told_in_time(new_shop: NewShop) -> None:

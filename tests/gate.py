@@ -26,14 +26,11 @@ from devstack.options import ROOT
 KILLING: Final = (
     "tests/integration/faults",
     "tests/integration/upgrade",
-    "tests/integration/reversals",
     "tests/integration/operators",
     "tests/integration/timeline",
     "tests/integration/payment_methods",
     "tests/integration/workflows",
     "tests/integration/changes",
-    "tests/integration/coupons",
-    "tests/integration/taxes",
     "tests/integration/integrity",
     "tests/integration/dunning/test_recovery.py",
 )
@@ -45,10 +42,13 @@ STARTING: Final = (
     "tests/integration/walk",
     "tests/integration/payments",
     "tests/integration/arrears",
+    "tests/integration/reversals",
+    "tests/integration/coupons",
+    "tests/integration/taxes",
 )
 MONTHS: Final = "tests/integration/usage/test_months_away.py"
 FAST_PATH: Final = "tests/integration/usage/test_fast_path.py"
-PARKING: Final = "tests/integration/operators/test_parking.py"
+PRODUCTION: Final = "tests/integration/stack/test_production.py"
 UPGRADE: Final = "tests/integration/upgrade/test_upgrade.py"
 WHOLE: Final = (
     "tests/integration/client",
@@ -102,21 +102,24 @@ WHOLE: Final = (
     f"{UPGRADE}::test_a_column_that_a_later_release_adds_is_in_nobody_s_way",
     "tests/integration/upgrade/test_partitioning.py",
     "tests/integration/stack/test_first_integration.py",
-    f"{PARKING}::test_no_number_of_an_event_is_given_again_after_a_parking",
+    "tests/integration/operators/test_parking.py",
+    "tests/integration/rebuild/test_waiting_rows.py",
+    f"{PRODUCTION}::test_a_program_with_too_many_rights_ends_with_one_sentence[program1]",
+    f"{PRODUCTION}::test_a_program_that_postgres_has_no_room_for_ends_with_one_sentence[program1]",
     f"{FAST_PATH}::test_a_statement_does_what_the_long_way_would[1]",
     f"{FAST_PATH}::test_a_statement_does_what_the_long_way_would[2]",
 )
 """Run with WHOLE=1 alone, for two cores have twenty minutes: the stand-in's own tests, the clients'
 on a stack (those that are generated too), the files of the images, Postgres by TLS, a column that
-is added later, an upgrade that is killed, the first integration of the docs, numbers of events
-after a parking, the state table as the API answers it, soaks of eight processes, a very large
-close, two flows on one invoice, the stack's own programs, commands, refusals and recoveries,
-rebuilds, a restore, operators' verbs on invoices, long and yearly lives, odd intervals, futures as
-they come, parts that are away, commands on months that are killed, uses while Postgres dies or
-unpaid, transfers beside dunning, all ways of holds, tiers of overage, single charges, faults of the
-provider, final actions, voids of invoices, money taken back in the dashboard, golden changes, the
-payment page in a browser, manual payments, subscriptions and coupons by their workflows, more
-random batches by both ways, and random lives but in memory."""
+is added later, an upgrade that is killed, the first integration of the docs, parking, the state
+table as the API answers it, soaks of eight processes, a very large close, two flows on one invoice,
+the stack's own programs, commands, refusals and recoveries, rebuilds, a restore, operators' verbs
+on invoices, long and yearly lives, odd intervals, futures as they come, parts that are away,
+commands on months that are killed, uses while Postgres dies or unpaid, transfers beside dunning,
+all ways of holds, tiers of overage, single charges, faults of the provider, final actions, voids of
+invoices, money taken back in the dashboard, golden changes, the payment page in a browser, manual
+payments, subscriptions and coupons by their workflows, more random batches by both ways, and random
+lives but in memory."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3

@@ -44,7 +44,7 @@ class _Inbound(ActivityInboundInterceptor):
         context.actor.set(f"workflow:{activity.info().workflow_id}")
         context.correlation_id.set(carried(input.headers) or _born_under(ref))
         context.account.set(ref.account_id if ref else None)
-        tries.begin(getattr(argument, "tried", 0))
+        tries.begin(argument.tried if isinstance(argument, StepRequest) else 0)
         try:
             if isinstance(argument, StepRequest | CommandRequest):
                 await self._barrier.refuse()

@@ -41,11 +41,11 @@ async def too_old(call: AccountCall, uses: Sequence[Use]) -> dict[int, str]:
         recent = None
         if only_user(call) is not None:
             recent = await _now(call, connection) - SLOW_CLOCK
-        gone = await given_back.spans_after(connection, call.account.id, first)
+        spans = await given_back.spans_after(connection, call.account.id, first)
         found = {
             place: reason
             for place, at in dated
-            if (reason := _refusal(at, call.account.opened_at, recent, gone)) is not None
+            if (reason := _refusal(at, call.account.opened_at, recent, spans)) is not None
         }
         ids = {place: UUID(hex=key) for place in found if (key := uses[place].record_id)}
         known = await months.existing(connection, ids.values()) if ids else ()
@@ -65,10 +65,10 @@ async def _now(call: AccountCall, connection: AsyncConnection) -> datetime:
 
 
 def _refusal(
-    at: datetime, opened_at: datetime, recent: datetime | None, gone: Sequence[Span]
+    at: datetime, opened_at: datetime, recent: datetime | None, spans: Sequence[Span]
 ) -> str | None:
     if at < opened_at - SLOW_CLOCK:
         return BEFORE_THE_ACCOUNT
-    if any(since <= at < until for since, until in gone):
+    if any(since <= at < until for since, until in spans):
         return GIVEN_BACK
     return LATE_FOR_A_MEMBER if recent is not None and at < recent else None

@@ -12,8 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.prepared import Prepared
-from billing.money.refunds.left import KEPT
-from billing.money.subscriptions import proration
+from billing.money.subscriptions import period_paid, proration
 
 # Of a subscription that ended so, all is closed.
 _ENDED: Final = f"""
@@ -43,20 +42,9 @@ _REFUNDED: Final = f"""
         WHERE i.subscription_id = u.subscription_id AND i.status IN {proration.CHARGED}
           AND i.cycle_start IS NOT NULL AND i.period_start <= u.start_at) p
     CROSS JOIN LATERAL (
-        SELECT bool_and(x.amount_refunded_minor >= x.total_minor + (
-                   SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
-                   WHERE e.account_id = x.account_id AND e.invoice_id = x.id
-                     AND e.kind IN {KEPT})) AS went_back,
-               bool_or(EXISTS (
-                   SELECT FROM refunds r
-                   WHERE r.invoice_id = x.id AND r.keep_subscription AND r.status <> 'failed'))
-                   AS is_kept
-        FROM invoices x
-        WHERE x.subscription_id = u.subscription_id AND x.created_at >= p.start_at
-          AND x.status = 'paid' AND x.total_minor > 0
-          AND EXISTS (SELECT FROM invoice_lines l
-                      WHERE l.invoice_id = x.id AND l.kind IN ('plan', 'add_on')
-                        AND l.period_start >= p.start_at AND l.period_start < u.end_at)) paid
+        SELECT bool_and({period_paid.WENT_BACK}) AS went_back,
+            bool_or({period_paid.IS_KEPT}) AS is_kept
+        {period_paid.paid_invoices("u.subscription_id", "p.start_at", "u.end_at")}) paid
     WHERE u.account_id = :account_id AND u.end_at > :at AND u.subscription_id IS NOT NULL
       AND paid.went_back AND NOT paid.is_kept
 """  # noqa: S608 - put together from constants

@@ -37,8 +37,8 @@ from billing.money.invoices.schemas import BalanceEntry, CreditNote
 from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import event_owners, reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
-from billing.money.refunds.left import KEPT
 from billing.money.refunds.reading import REVERSALS, TYPES
+from billing.money.subscriptions import period_paid
 from billing.money.subscriptions.facts import Allowance, PlanLot, Spent, SubscriptionFacts
 from billing.money.subscriptions.rules import SubscriptionState
 from billing.money.subscriptions.schemas import (
@@ -135,28 +135,9 @@ _SPENT = f"""
                    AND x.at >= least(s.current_period_start,
                                      (s.commitment ->> 'since')::timestamptz))
 """
-# What was paid for the plan and its add-ons in the period, by how many invoices ever. What came too
-# much and is on the money balance went back first.
-_PERIOD_PAID = """
-    FROM invoices x
-    WHERE x.subscription_id = s.id AND x.created_at >= s.current_period_start
-      AND x.status = 'paid' AND x.total_minor > 0
-      AND EXISTS (SELECT FROM invoice_lines l
-                  WHERE l.invoice_id = x.id AND l.kind IN ('plan', 'add_on')
-                    AND l.period_start >= s.current_period_start)
-"""
-_WENT_BACK = f"""
-           coalesce((SELECT bool_and(x.amount_refunded_minor >= x.total_minor + (
-                            SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
-                            WHERE e.account_id = x.account_id AND e.invoice_id = x.id
-                              AND e.kind IN {KEPT}))
-                     {_PERIOD_PAID}), false)
-"""  # noqa: S608 - put together from constants
-_IS_KEPT = f"""
-           EXISTS (SELECT FROM refunds r
-                   WHERE r.keep_subscription AND r.status <> 'failed'
-                     AND r.invoice_id IN (SELECT x.id {_PERIOD_PAID}))
-"""
+_PERIOD_PAID = period_paid.paid_invoices("s.id", "s.current_period_start")
+_WENT_BACK = f"coalesce((SELECT bool_and({period_paid.WENT_BACK}) {_PERIOD_PAID}), false)"
+_IS_KEPT = f"EXISTS (SELECT {_PERIOD_PAID} AND {period_paid.IS_KEPT})"
 # Units of the open cycle that the plan and its add-ons give.
 _ALLOWANCES = """
            ARRAY(SELECT jsonb_build_object(

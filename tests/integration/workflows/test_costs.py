@@ -72,7 +72,7 @@ class Shop:
         """The least of as many rounds as `most` needs: beats and sweeps come in between."""
         least = await self._once(life)
         for _ in range(ROUNDS):
-            if not more("", least, most):
+            if not grown(least, most):
                 break
             least = Cost(*map(min, least, await self._once(life)))
         return least
@@ -139,14 +139,19 @@ async def shop() -> AsyncIterator[Shop]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def more(what: str, now: Cost, most: Cost) -> str:
-    """The figures that have grown, in one line."""
-    grown = [
+def grown(now: Cost, most: Cost) -> list[str]:
+    """The figures that are more than they may be."""
+    return [
         f"{seen} {name.replace('_', ' ')} instead of {most[place]}"
         for place, (name, seen) in enumerate(now._asdict().items())
         if seen > most[place]
     ]
-    return f"{what} takes more: {', '.join(grown)}" if grown else ""
+
+
+def more(what: str, now: Cost, most: Cost) -> str:
+    """The figures that have grown, in one line."""
+    figures = grown(now, most)
+    return f"{what} takes more: {', '.join(figures)}" if figures else ""
 
 
 async def test_a_purchase_takes_no_more_than_it_did(shop: Shop) -> None:

@@ -1,0 +1,32 @@
+"""Money of a period that went back: parts of queries in which `x` is one of its invoices."""
+
+from typing import Final
+
+from billing.money.refunds.left import KEPT
+
+WENT_BACK: Final = f"""
+    x.amount_refunded_minor >= x.total_minor + (
+        SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
+        WHERE e.account_id = x.account_id AND e.invoice_id = x.id AND e.kind IN {KEPT})
+"""  # noqa: S608 - put together from constants
+"""All of the invoice; what came too much and is on the money balance went back first."""
+IS_KEPT: Final = """
+    EXISTS (SELECT FROM refunds r
+            WHERE r.invoice_id = x.id AND r.keep_subscription AND r.status <> 'failed')
+"""
+"""The operator gave it back and left the subscription as it is."""
+
+
+def paid_invoices(subscription: str, since: str, until: str = "'infinity'") -> str:
+    """FROM and WHERE of invoices `x` that paid for the plan and its add-ons, by how many ever.
+
+    The arguments are columns of the query around it.
+    """
+    return f"""
+    FROM invoices x
+    WHERE x.subscription_id = {subscription} AND x.created_at >= {since}
+      AND x.status = 'paid' AND x.total_minor > 0
+      AND EXISTS (SELECT FROM invoice_lines l
+                  WHERE l.invoice_id = x.id AND l.kind IN ('plan', 'add_on')
+                    AND l.period_start >= {since} AND l.period_start < {until})
+    """

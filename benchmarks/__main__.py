@@ -26,7 +26,8 @@ from benchmarks.ground import Fill, open_ground
 from benchmarks.harness import Report
 
 LIFE = [purchases, renewals, front_door]
-METERING = [recording, growth, peer, importing, mixed, beside]
+# The last one leaves an account without credits.
+METERING = [recording, growth, peer, importing, beside, mixed]
 GROUPS = ("1", "2", "3", "5")
 
 

@@ -1,4 +1,4 @@
-"""Renewals due in one second: how late the last is with its rows, what each costs and leaves."""
+"""Renewals due in one second: how late the last is with its rows, what each leaves and costs."""
 
 import asyncio
 import sqlite3
@@ -13,6 +13,7 @@ from benchmarks.harness import Report, spread
 BURST: Final = 200
 OPEN: Final = 1_000
 COSTED: Final = 100
+TURNS: Final = 4
 DECLINED: Final = 20
 """Every twentieth card is."""
 AT_ONCE: Final = 16
@@ -26,29 +27,34 @@ SETTLE_SECONDS: Final = 30
 async def measure(bench: Bench, report: Report) -> None:
     """1,000 subscriptions, 200 of them due at one instant; then the size of Temporal's file."""
     before = _temporal_bytes(bench)
+    accounts = await _subscribed(bench, OPEN)
+    report.console.print(f"  {OPEN} subscriptions open")
+    lateness = []
+    for first in range(0, OPEN, BURST):
+        lateness.append(await _burst(bench, accounts[first : first + BURST]))
+        report.console.print(f"  {BURST} renewals: the last one {lateness[-1]:.1f} s late")
+    report.add("renewal_burst_lateness_s", lateness, "s", 5, 4, "lower")
+    await asyncio.sleep(SETTLE_SECONDS)
+    size = (_temporal_bytes(bench) - before) / OPEN / 1024
+    report.add("open_subscription_kb", [size], "KiB", 27, 25, "lower")
+    await _costs(bench, report, await _subscribed(bench, COSTED * TURNS))
+
+
+async def _subscribed(bench: Bench, count: int) -> list[str]:
     accounts: list[str] = []
 
     async def subscribe() -> None:
         accounts.append(await bench.subscribed())
 
-    await spread(OPEN, AT_ONCE, subscribe)
-    report.console.print(f"  {OPEN} subscriptions open")
-    lateness = []
-    for first in range(0, 3 * BURST, BURST):
-        lateness.append(await _burst(bench, accounts[first : first + BURST]))
-        report.console.print(f"  {BURST} renewals: the last one {lateness[-1]:.1f} s late")
-    report.add("renewal_burst_lateness_s", lateness, "s", 5, 4, "lower")
-    empty = await _costs(bench, report, accounts[3 * BURST :])
-    await asyncio.sleep(SETTLE_SECONDS)
-    size = (_temporal_bytes(bench) - before - empty) / OPEN / 1024
-    report.add("open_subscription_kb", [size], "KiB", 27, 25, "lower")
+    await spread(count, AT_ONCE, subscribe)
+    return accounts
 
 
-async def _costs(bench: Bench, report: Report, accounts: list[str]) -> int:
+async def _costs(bench: Bench, report: Report, accounts: list[str]) -> None:
     """CPU of renewals as they come, beside empty workflows: each with a line of usage, some with a
-    card that is declined. The bytes that the empty workflows have left.
+    card that is declined.
     """
-    ratios, left = [], 0
+    ratios = []
     for first in range(0, len(accounts), COSTED):
         chosen = accounts[first : first + COSTED]
         await asyncio.gather(*map(bench.spend_beyond, chosen))
@@ -59,17 +65,15 @@ async def _costs(bench: Bench, report: Report, accounts: list[str]) -> int:
         before = cpu.used(bench)
         await _decided(bench, chosen, due)
         renewals = cpu.since(bench, before)
-        before, size = cpu.used(bench), _temporal_bytes(bench)
+        before = cpu.used(bench)
         await spread(len(chosen), AT_ONCE, bench.noop)
         empty = cpu.since(bench, before)
-        left += _temporal_bytes(bench) - size
         report.console.print(
             f"  a renewal {renewals / len(chosen) * 1000:.1f} ms of CPU,"
             f" noop {empty / len(chosen) * 1000:.1f} ms"
         )
         ratios.append(renewals / empty)
     report.add("renewal_cpu_vs_noop", ratios, "ratio", 2.3, 1.6, "lower")
-    return left
 
 
 async def _burst(bench: Bench, accounts: list[str]) -> float:

@@ -54,7 +54,7 @@ async def run(group: str) -> int:
             await rounds.measure_sync(ground, report)
         async with open_bench() as bench:
             await rebuilding.measure(bench, report)
-        async with open_ground(large=Fill(10_000)) as ground:
+        async with open_ground(large=Fill(10_000), buffers=months.BUFFERS) as ground:
             await months.measure(ground, report)
     else:
         async with open_ground() as ground:

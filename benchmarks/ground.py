@@ -35,6 +35,7 @@ LARGE: Final = 1_000_000
 PGBENCH_SECONDS: Final = 4
 CLIENTS: Final = 32
 PLENTY: Final = "100000000/minute"
+BUFFERS: Final = "256MB"
 READY_SECONDS: Final = 90
 TOKEN_SECONDS: Final = 3 * 3600
 SQL: Final = Path(__file__).with_name("sql")
@@ -119,7 +120,11 @@ class Ground:
 
 @asynccontextmanager
 async def open_ground(
-    history: str = "history", *, small: Fill = Fill(SMALL), large: Fill = Fill(LARGE)
+    history: str = "history",
+    *,
+    small: Fill = Fill(SMALL),
+    large: Fill = Fill(LARGE),
+    buffers: str = BUFFERS,
 ) -> AsyncIterator[Ground]:
     """Postgres with both databases, an API on each; gone afterwards. `history` fills them."""
     with tempfile.TemporaryDirectory(prefix="billing-bench-") as folder:
@@ -128,6 +133,7 @@ async def open_ground(
             free_ports=True,
             ui=False,
             children=("postgres",),
+            postgres_buffers=buffers,
             owner=os.getpid(),
         )
         running = await asyncio.to_thread(launch, options)

@@ -15,6 +15,8 @@ LARGE: Final = 10_000_000
 BATCHES: Final = 15
 WARM: Final = 150
 """Each page of an index is written whole once after a checkpoint; what is measured comes after."""
+BUFFERS: Final = "2GB"
+"""Room for the indexes of both months, as docs/sizing.md says."""
 LAST: Final = "billing_records_last"
 
 

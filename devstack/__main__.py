@@ -50,7 +50,7 @@ def prepare(options: Options) -> Supervisor:
     sockets = run_folder / "pg"
     sockets.mkdir(mode=0o700)
     try:
-        postgres = open_postgres(folder, sockets, ports.postgres)
+        postgres = open_postgres(folder, sockets, ports.postgres, options.postgres_buffers)
     except StackError:
         shutil.rmtree(run_folder)
         raise

@@ -31,3 +31,4 @@ class Options(BaseModel):
     ui: bool = True
     provision: bool = True
     owner: int | None = None
+    postgres_buffers: str = "256MB"

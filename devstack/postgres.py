@@ -27,7 +27,6 @@ ROLES_FILE: Final = Path(__file__).with_name("roles.sql")
 # Two small cores and short statements: no JIT, room for every pool, durability as delivered.
 TUNING: Final = {
     "max_connections": "200",
-    "shared_buffers": "256MB",
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -48,6 +47,7 @@ class Postgres:
     port: int
     secrets: Secrets
     identity: Identity
+    buffers: str
 
     @property
     def files(self) -> Path:
@@ -97,7 +97,8 @@ class Postgres:
 
     def spec(self) -> Spec:
         """The process specification for the supervisor."""
-        tuning = [word for name, value in TUNING.items() for word in ("-c", f"{name}={value}")]
+        values = {**TUNING, "shared_buffers": self.buffers}
+        tuning = [word for name, value in values.items() for word in ("-c", f"{name}={value}")]
         return Spec(
             name="postgres",
             argv=(
@@ -178,9 +179,10 @@ class Postgres:
         return True
 
 
-def open_postgres(folder: DataFolder, sockets: Path, port: int) -> Postgres:
+def open_postgres(folder: DataFolder, sockets: Path, port: int, buffers: str) -> Postgres:
     """The server of a data folder. Errors: StackError when root has no way to run it."""
     identity = choose_identity(postgres_bin(), folder.path, sockets.parent)
     return Postgres(
-        folder=folder, sockets=sockets, port=port, secrets=folder.secrets(), identity=identity
-    )
+        folder=folder, sockets=sockets, port=port, secrets=folder.secrets(), identity=identity,
+        buffers=buffers,
+    )  # fmt: skip

@@ -1,7 +1,7 @@
 """Eight processes use the same accounts at random: ledger = lots = counters = invoice lines.
 
 One account subscribes, and its cycle is closed by the engine in the middle. The gate repeats one
-short draw; `USAGE_SOAK=long` does ten times as much in several draws, `USAGE_SOAK_SEED` another.
+short draw; `USAGE_CROWD=long` does ten times as much in several draws, `USAGE_CROWD_SEED` another.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from tests.integration.faults.rows import open_operator
 from tests.integration.recomputed_sums import differences
 
 PROCESSES: Final = 8
-LONG: Final = os.environ.get("USAGE_SOAK") == "long"
+LONG: Final = os.environ.get("USAGE_CROWD") == "long"
 ROUNDS: Final = 120 if LONG else 8
-SEED: Final = int(os.environ.get("USAGE_SOAK_SEED") or 28)
+SEED: Final = int(os.environ.get("USAGE_CROWD_SEED") or 28)
 DRAWS: Final = [SEED + number for number in range(5 if LONG else 1)]
 START: Final = "2027-01-01T10:00:00Z"
 CLOSES: Final = ("2027-02-01T10:00:00Z", "2027-03-01T10:00:00Z")
@@ -73,7 +73,7 @@ class Process:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", DRAWS)
 async def test_whatever_eight_processes_do_the_books_agree(actors: Actors, seed: int) -> None:
-    print(f"USAGE_SOAK_SEED={seed}")  # noqa: T201 (repeats the draw)
+    print(f"USAGE_CROWD_SEED={seed}")  # noqa: T201 (repeats the draw)
     customers = await asyncio.gather(
         subscriber(actors), limited(actors), poor(actors), on_free_plan(actors)
     )

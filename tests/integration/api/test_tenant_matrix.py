@@ -15,18 +15,15 @@ import pytest
 from fastapi.routing import APIRoute
 from sqlalchemy import select
 
-from api.app import create_app
 from api.dependencies import EveryGate, OperatorGate, ReadGate, RecordGate, TenantGate
 from api.fastapi_internals import dependency_calls
 from api.openapi import api_routes
 from billing.core import ids
 from billing.core.database import metadata
+from tests.api_document import APP, DOCUMENT
 from tests.integration.api.route_samples import BODIES, FREE, MAKERS, SHARED, Account
 from tests.integration.api_app import Api
-from tests.unit.api.conftest import lonely_settings
 
-APP: Final = create_app(lonely_settings())
-DOCUMENT: Final[dict[str, Any]] = APP.openapi()
 GATES: Final = (TenantGate, OperatorGate)
 ROLES: Final = ("member", "billing", "admin")
 SAME: Final = {"X-Correlation-Id": "the-same"}

@@ -8,9 +8,9 @@ from typing import Final
 
 import pytest
 
+from tests.api_document import DOCUMENT
 from tests.integration.actors import Actors, Customer
 from tests.integration.client.conftest import token_of
-from tests.typescript_client import api_document
 
 GENERATOR: Final = "openapi-python-client==0.29.1"
 # The generator knows bytes by this name alone.
@@ -65,7 +65,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(sys.executable, "-m", "venv", "environment", folder=folder)
     python = folder / "environment" / "bin" / "python"
     run(python, "-m", "pip", "install", "--quiet", GENERATOR, "ruff", folder=folder)
-    (folder / "document.json").write_text(json.dumps(api_document()))
+    (folder / "document.json").write_text(json.dumps(DOCUMENT))
     (folder / "config.json").write_text(json.dumps(CONFIG))
     activated = f'PATH="{python.parent}:$PATH" openapi-python-client generate'
     run("sh", "-c", f"{activated} --path document.json --config config.json --fail-on-warning"

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from devstack.options import ROOT
+from tests.api_document import DOCUMENT
 from tests.integration.actors import Actors, Customer
 from tests.integration.client.conftest import token_of
 from tests.typescript_client import (
     CLIENT,
     SCHEMA,
-    api_document,
     install,
     npm,
     schema_text,
@@ -34,7 +34,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_types_made_anew_are_the_ones_that_are_kept(client: Path) -> None:
-    made = schema_text(api_document(), client)
+    made = schema_text(DOCUMENT, client)
     assert types_alone(made) == types_alone(SCHEMA.read_text()), "run: make client-typescript"
 
 

@@ -8,10 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from api.app import create_app
-from tests.unit.api.conftest import lonely_settings
+from tests.api_document import DOCUMENT
 
-DOCUMENT: Final[dict[str, Any]] = create_app(lonely_settings()).openapi()
 SCHEMAS: Final[dict[str, Any]] = DOCUMENT["components"]["schemas"]
 OPERATIONS: Final[dict[str, Any]] = {
     operation["operationId"]: operation

@@ -17,11 +17,10 @@ from api.fastapi_internals import dependency_calls
 from api.openapi import api_routes
 from api.problem_codes import CODES, NOT_OF_A_ROUTE, is_temporary
 from api.routes.base import PREFIX
+from tests.api_document import APP, DOCUMENT
 from tests.unit.api.conftest import lonely_settings
 
 ROOT = Path(__file__).parents[3]
-APP = create_app(lonely_settings())
-DOCUMENT: dict[str, Any] = APP.openapi()
 GATES = (OperatorGate, TenantGate)
 # Routes that need no token, each for its reason [A2].
 OPEN = {
@@ -194,5 +193,5 @@ async def test_billing_switched_off_closes_what_customers_use_and_says_so() -> N
 
 
 def test_an_agreement_that_ends_answers_nothing_and_says_so() -> None:
-    put = APP.openapi()["paths"]["/api/v1/admin/price-overrides"]["put"]
+    put = DOCUMENT["paths"]["/api/v1/admin/price-overrides"]["put"]
     assert put["responses"]["204"]["description"] == "The agreement is ended"

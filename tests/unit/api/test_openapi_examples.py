@@ -10,15 +10,12 @@ from fastapi.routing import APIRoute
 from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import TypeAdapter
 
-from api.app import create_app
 from api.openapi import api_routes
 from api.problem_codes import CODES
 from api.problems import MEDIA_TYPE
-from tests.unit.api.conftest import lonely_settings
+from tests.api_document import APP, DOCUMENT
 
 JSON = "application/json"
-APP = create_app(lonely_settings())
-DOCUMENT: dict[str, Any] = APP.openapi()
 OPERATIONS = {
     operation["operationId"]: operation
     for operations in DOCUMENT["paths"].values()

@@ -1,11 +1,10 @@
 """The page of the state table, and the refusals, name only what the API serves."""
 
-from api.app import create_app
 from api.routes.base import PREFIX
 from billing.money.subscriptions.states import ROUTES, TABLE, takes
 from cli.state_table import render
 from devstack.options import ROOT
-from tests.unit.api.conftest import lonely_settings
+from tests.api_document import DOCUMENT
 
 
 def test_the_page_of_the_state_table_is_the_codes_own() -> None:
@@ -14,14 +13,14 @@ def test_the_page_of_the_state_table_is_the_codes_own() -> None:
 
 
 def test_each_route_on_the_page_is_there() -> None:
-    paths = create_app(lonely_settings()).openapi()["paths"]
+    paths = DOCUMENT["paths"]
     for route, _ in ROUTES.values():
         method, path = route.split()
         assert method.lower() in paths[f"{PREFIX}{path}"]
 
 
 def test_a_refusal_names_only_commands_with_a_route() -> None:
-    paths = create_app(lonely_settings()).openapi()["paths"]
+    paths = DOCUMENT["paths"]
     for state in TABLE:
         assert takes(state), "every state can be left, or started from anew"
         for command in takes(state):

@@ -49,7 +49,6 @@ STARTING: Final = (
 MONTHS: Final = "tests/integration/usage/test_months_away.py"
 FAST_PATH: Final = "tests/integration/usage/test_fast_path.py"
 PRODUCTION: Final = "tests/integration/stack/test_production.py"
-UPGRADE: Final = "tests/integration/upgrade/test_upgrade.py"
 WHOLE: Final = (
     "tests/integration/client",
     "tests/integration/packaging/test_client_wheel.py",
@@ -99,8 +98,8 @@ WHOLE: Final = (
     "tests/integration/workflows/test_subscriptions.py",
     "tests/integration/coupons/test_coupons.py",
     "tests/integration/changes/test_wrong_prices.py::test_the_command_gives_it_back",
-    f"{UPGRADE}::test_a_column_that_a_later_release_adds_is_in_nobody_s_way",
     "tests/integration/upgrade/test_partitioning.py",
+    "tests/integration/upgrade/test_upgrade.py",
     "tests/integration/stack/test_first_integration.py",
     "tests/integration/operators/test_parking.py",
     "tests/integration/rebuild/test_waiting_rows.py",
@@ -110,8 +109,8 @@ WHOLE: Final = (
     f"{FAST_PATH}::test_a_statement_does_what_the_long_way_would[2]",
 )
 """Run with WHOLE=1 alone, for two cores have twenty minutes: the stand-in's own tests, the clients'
-on a stack (those that are generated too), the files of the images, Postgres by TLS, a column that
-is added later, an upgrade that is killed, the first integration of the docs, parking, the state
+on a stack (those that are generated too), the files of the images, Postgres by TLS, two releases on
+one database, an upgrade that is killed, the first integration of the docs, parking, the state
 table as the API answers it, soaks of eight processes, a very large close, two flows on one invoice,
 the stack's own programs, commands, refusals and recoveries, rebuilds, a restore, operators' verbs
 on invoices, long and yearly lives, odd intervals, futures as they come, parts that are away,

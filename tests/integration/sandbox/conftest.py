@@ -55,5 +55,7 @@ async def control(sandbox: Process) -> AsyncIterator[SandboxControl]:
 @pytest.fixture
 async def customer(v1: Any) -> str:
     """A fresh customer, so that tests never meet."""
-    made = await v1.customers.create_async({"email": "ada@example.com", "name": "Ada"})
+    # After a pause the server has closed the connections that the client keeps.
+    again = {"max_network_retries": 5}
+    made = await v1.customers.create_async({"email": "ada@example.com", "name": "Ada"}, again)
     return str(made.id)

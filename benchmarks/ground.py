@@ -25,7 +25,7 @@ from benchmarks.wire import Wire
 from billing.core import ids
 from devstack.binaries import postgres_bin
 from devstack.launch import launch
-from devstack.options import ROOT, Options
+from devstack.options import POSTGRES_BUFFERS, ROOT, Options
 from devstack.stack import StackInfo
 
 ACCOUNTS: Final = 10_000
@@ -35,7 +35,6 @@ LARGE: Final = 1_000_000
 PGBENCH_SECONDS: Final = 4
 CLIENTS: Final = 32
 PLENTY: Final = "100000000/minute"
-BUFFERS: Final = "256MB"
 READY_SECONDS: Final = 90
 TOKEN_SECONDS: Final = 3 * 3600
 SQL: Final = Path(__file__).with_name("sql")
@@ -124,7 +123,7 @@ async def open_ground(
     *,
     small: Fill = Fill(SMALL),
     large: Fill = Fill(LARGE),
-    buffers: str = BUFFERS,
+    buffers: str = POSTGRES_BUFFERS,
 ) -> AsyncIterator[Ground]:
     """Postgres with both databases, an API on each; gone afterwards. `history` fills them."""
     with tempfile.TemporaryDirectory(prefix="billing-bench-") as folder:

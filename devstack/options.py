@@ -17,6 +17,7 @@ Profile = Literal["default", "test"]
 
 CHILDREN: Final[tuple[ChildName, ...]] = get_args(ChildName)
 """Every part, in the order of starting; stopping goes the other way round."""
+POSTGRES_BUFFERS: Final = "256MB"
 
 
 class Options(BaseModel):
@@ -31,4 +32,4 @@ class Options(BaseModel):
     ui: bool = True
     provision: bool = True
     owner: int | None = None
-    postgres_buffers: str = "256MB"
+    postgres_buffers: str = POSTGRES_BUFFERS

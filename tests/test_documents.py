@@ -204,10 +204,9 @@ def known(document: str, place: str | None) -> bool:
 @cache
 def served() -> frozenset[str]:
     """`GET /billing/records/{}`: every method and path of the API, as documents write them."""
-    paths = DOCUMENT["paths"]
     return frozenset(
         plain_route(f"{method.upper()} {path.removeprefix(PREFIX)}")
-        for path, methods in paths.items()
+        for path, methods in DOCUMENT["paths"].items()
         for method in methods
     )
 

@@ -30,12 +30,12 @@ Once = Callable[[], Awaitable[object]]
 
 
 class Loads:
-    """Calls of one site, for any of its accounts; accounts with quotas are left out."""
+    """Calls of one site, for any of its accounts but those with quotas."""
 
     def __init__(self, ground: Ground, site: Site) -> None:
         self.site = site
         self.hot = ground.hot
-        self.accounts = ground.accounts[1:-QUOTED]
+        self.accounts, self.quoted = ground.accounts[1:-QUOTED], ground.accounts[-QUOTED:]
         self._headers = {one: ground.headers(one) for one in (self.hot, *self.accounts)}
         self._service = ground.headers(None, "service")
 

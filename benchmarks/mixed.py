@@ -1,4 +1,5 @@
-"""Batches as real customers send them: events that come again, an account out of credits, names.
+"""Batches as real customers send them: events that come again, an account out of credits, quotas,
+names.
 
 Who met a repeated event looks for the next ones: repeats go to an API process of their own, so that
 batches without one are measured in a process that never saw any.
@@ -6,7 +7,7 @@ batches without one are measured in a process that never saw any.
 
 import random
 import statistics
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -49,6 +50,7 @@ async def measure(ground: Ground, report: Report) -> None:
     for name, over, under, bar, stretch in (
         ("one_duplicate_vs_none", "one duplicate", "no duplicate", 0.85, 0.95),
         ("one_odd_account_vs_none", "one odd account", "no odd account", 0.85, 0.95),
+        ("quoted_many_vs_none", "quotas", "no odd account", 0.7, 0.8),
         ("real_many_vs_copy", "real", "copy", 0.07, 0.12),
     ):
         pairs = zip(found[over], found[under], strict=True)
@@ -56,13 +58,15 @@ async def measure(ground: Ground, report: Report) -> None:
 
 
 class Mixed:
-    """Accounts 2 to 1001 are subscribers, account 1002 has no credits left (subscribers.sql)."""
+    """Accounts 2 to 1001 are subscribers, account 1002 has no credits left (subscribers.sql); the
+    last thousand have quotas (accounts.sql).
+    """
 
     def __init__(self, plain: Loads, repeating: Loads) -> None:
         self._plain, self._repeating = plain, repeating
         accounts = plain.accounts
         self._subscribers, self._broke = accounts[:ROWS], accounts[ROWS]
-        self._others = accounts[ROWS + 1 :]
+        self._others, self._quoted = accounts[ROWS + 1 :], plain.quoted
         self._sent: dict[UUID, dict[str, Any]] = {}
         self._known = event(PAID)
 
@@ -71,8 +75,11 @@ class Mixed:
         return {
             "no duplicate": lambda: self._plain.one(PAID),
             "one duplicate": self._one_duplicate,
-            "no odd account": lambda: self._paid(ROWS),
-            "one odd account": lambda: self._paid(ROWS - 1, self._broke),
+            "no odd account": lambda: self._paid(random.sample(self._others, ROWS)),
+            "one odd account": lambda: self._paid(
+                random.sample(self._others, ROWS - 1), self._broke
+            ),
+            "quotas": lambda: self._paid(self._quoted),
             "copy": lambda: self._copied(connection),
             "real": self._real,
         }
@@ -86,8 +93,8 @@ class Mixed:
         events = [event(PAID) for _ in range(ROWS - 1)] + [self._known]
         return await self._repeating.own(events, repeated=1)
 
-    async def _paid(self, count: int, *odd: UUID) -> float:
-        accounts = [*random.sample(self._others, count), *odd]
+    async def _paid(self, usual: Sequence[UUID], *odd: UUID) -> float:
+        accounts = [*usual, *odd]
         return await self._plain.each([(one, event(PAID)) for one in accounts], refused=len(odd))
 
     async def _real(self) -> float:

@@ -29,14 +29,14 @@ NEXT: Final = "0002"
 # row would cost more than the rows.
 _BATCHED: Final = frozenset(
     {
-        "accounts", "billing_records", "capture_logs", "credit_balances", "credit_lots",
-        "credit_transaction_lots", "credit_transactions", "price_overrides",
-        "usage_counters", "usage_periods",
+        "accounts", "billing_quotas", "billing_records", "capture_logs", "credit_balances",
+        "credit_lots", "credit_transaction_lots", "credit_transactions", "price_overrides",
+        "quota_claims", "usage_counters", "usage_periods",
     }
 )  # fmt: skip
 # Statements on these look at a row or two: a search of the list as a text costs less than to make
 # anything of it. No id is part of another, and a list has nothing but ids and commas.
-_SINGLE: Final = frozenset({"billing_quotas", "quota_claims", "quota_slices"})
+_SINGLE: Final = frozenset({"quota_slices"})
 # Checks of tables call these: they are made before a table, and before what is prepared.
 CHECKING: Final = frozenset({"usage_void_id"})
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]

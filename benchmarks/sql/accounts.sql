@@ -16,8 +16,9 @@ CREATE TABLE bench_balances (account_id uuid PRIMARY KEY, balance numeric CHECK 
     WITH (fillfactor = 50);
 INSERT INTO bench_balances SELECT id, 1000000000 FROM bench_picks;
 SELECT count(*)
-FROM bench_picks, LATERAL quota_set(
-    id, ROW('', 'impressions', 'month', NULL, 1000000000, true, '{80}')::quota_input,
+FROM bench_picks CROSS JOIN (VALUES ('impressions'), ('model_inference')) AS m(meter)
+CROSS JOIN LATERAL quota_set(
+    id, ROW('', m.meter, 'month', NULL, 100000000000, true, '{80}')::quota_input,
     clock_timestamp())
 WHERE n > {accounts} - 1000;
 -- The first claim of a window looks at everything, and lets the quota know what the next ones need.

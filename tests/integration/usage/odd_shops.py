@@ -3,7 +3,7 @@
 import random
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import text
 
@@ -15,11 +15,25 @@ from tests.integration.usage.test_scopes import grant as grant_for
 NOW: Final = datetime(2027, 3, 10, 15, 30, tzinfo=UTC)
 ZONES: Final = ("UTC", "Europe/Berlin", "Pacific/Chatham")
 SORTS: Final = (
-    "plain", "plain", "told", "poor", "scoped", "quoted", "capped", "agreed", "refilled",
-    "subscriber", "limited", "noticed",
+    "plain", "plain", "told", "poor", "scoped", "quoted", "ample", "ample", "rolling",
+    "capped", "agreed", "refilled", "subscriber", "limited", "noticed",
 )  # fmt: skip
 CLAIMED: Final = "claimed"
 """The event of five AI responses that each of them claimed beforehand."""
+QUOTAS: Final[dict[str, list[tuple[str, dict[str, Any]]]]] = {
+    "quoted": [("12", {})],
+    "ample": [
+        ("3000", {}),
+        ("900", {"user_id": "ann", "window": "day", "alert_percents": [50]}),
+        ("20", {"organization_id": "acme", "hard": False, "feature_type": "impressions"}),
+        ("20000", {"service_type": "mcp_service", "window": "cycle"}),
+        ("10000", {"service_type": "mcp_service", "window": "day", "alert_percents": []}),
+    ],
+    "rolling": [
+        ("3000", {"window": "rolling", "span_seconds": 3600}),
+        ("3000", {"feature_type": "impressions"}),
+    ],
+}
 _TOP_UP: Final = text(
     "WITH wish AS (UPDATE credit_balances SET top_up_below = :below WHERE account_id = :id)"
     " INSERT INTO top_up_settings (account_id, is_enabled, threshold, pack, updated_at)"
@@ -36,6 +50,8 @@ async def shop_of(sort: str, new_shop: NewShop, rnd: random.Random) -> Shop:
     claim = {"requested_amount": "5", "feature_type": "ai_responses", "event_id": CLAIMED}
     answer = await shop.post("/quota/check", claim | {"consume": True})
     assert answer.status_code == 200, answer.text
+    for limit, fields in QUOTAS.get(sort, ()):
+        await shop.quota(limit, **fields)
     if sort in ("told", "capped"):
         beyond = {"then": "block"} if sort == "capped" else {}
         answer = await shop.api.client.put(
@@ -45,8 +61,6 @@ async def shop_of(sort: str, new_shop: NewShop, rnd: random.Random) -> Shop:
         assert answer.status_code == 200, answer.text
     elif sort == "scoped":
         await grant_for(shop, "5", TOKENS)
-    elif sort == "quoted":
-        await shop.quota("12")
     elif sort == "agreed":
         price = {
             "account_id": shop.account["id"], "product": "gpt-4", "terms": {"unit_price": "0.001"},

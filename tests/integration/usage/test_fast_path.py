@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import uuid4
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,11 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids
 from billing.metering.usage.schemas import Kind, Use
 from billing.metering.usage.sql_batch import Batch, by_account
+from devstack.stack import StackInfo
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.odd_shops import CLAIMED, NOW, SORTS, shop_of
 
 ROUNDS: Final = 40
 USUAL: Final = (
+    Kind("repriced", None, None, None, None, None, defer=False),
     Kind("gpt-4", None, None, "chat", None, None, defer=False),
     Kind("gpt-4", None, None, None, "large", "wallet_deduction", defer=True),
     Kind("mcp-call", None, None, None, None, "credit_consumption", defer=False),
@@ -87,13 +90,32 @@ LONG: Final = text(
 )
 WAYS: Final = text(
     "SELECT ARRAY(SELECT DISTINCT unnest(d.p_unusual)) AS unusual,"
-    f" cardinality(d.included) > 0 AS includes {OPENED}"
+    " cardinality(d.included) > 0 AS includes,"
+    " EXISTS (SELECT FROM usage_quota_sums_fast(o.accounts, k.simple, d.charged || d.included))"
+    "  AS counts, EXISTS (SELECT FROM unnest(d.charged) AS u JOIN unnest(k.simple) AS s"
+    f"  ON s.kind = u.kind WHERE s.product_id = 'repriced') AS reprices {OPENED}"
     " CROSS JOIN LATERAL (SELECT usage_simple_kinds(g.kinds, o.accounts[1].as_of) AS simple) AS k"
     " CROSS JOIN LATERAL usage_unusual_accounts("
-    "  o.accounts, g.kinds, k.simple, g.uses, o.is_current) AS t"
+    "  o.accounts, g.kinds, k.simple, g.uses, o.is_current, o.accounts[1].as_of) AS t"
     " CROSS JOIN LATERAL usage_record_ordinary_fast("
     "  o.accounts, k.simple, g.uses, t.limited, t.unusual) AS d"
 )
+
+
+REPRICED: Final = """
+    WITH product AS (
+        INSERT INTO products (key, name, meter, service_type, is_active, created_at)
+        VALUES ('repriced', 'Repriced', 'mcp_service', 'mcp_service', true, %(at)s)
+        ON CONFLICT DO NOTHING RETURNING key)
+    INSERT INTO product_prices (id, product, currency, model, unit_price, package_size, free_units,
+        tiers, effective_from, effective_to)
+    SELECT gen_random_uuid(), key, 'CREDIT', 'per_unit', p.price, 1, p.free, '[]', p.since, p.until
+    FROM product, (VALUES
+        (0.01, 100, '1970-01-01', %(at)s - interval '30 days'),
+        (0.02, 0, %(at)s - interval '30 days', %(at)s - interval '1 day'),
+        (0.03, 0, %(at)s - interval '1 day', %(at)s + interval '1 day'),
+        (0.04, 0, %(at)s + interval '1 day', NULL)) AS p(price, free, since, until)
+"""
 
 
 def _use(rnd: random.Random, shop: Shop, kinds: list[Kind]) -> Use:
@@ -174,12 +196,17 @@ class Statement:
         await savepoint.rollback()
         return {"answers": answers, **state}
 
-    async def ways(self) -> tuple[int, bool]:
-        """The number of accounts that go the long way; true if a plan includes uses of others."""
+    async def ways(self) -> Counter[str]:
+        """What such uses do on the fast path: `mixed`, others go the long way; `included`, a plan
+        includes some; `quoted`, quotas count some; `repriced`, some have a price that changed.
+        """
         savepoint = await self.connection.begin_nested()
         found = (await self.connection.execute(WAYS, self.values)).one()
         await savepoint.rollback()
-        return len(found.unusual), found.includes
+        return Counter(
+            mixed=0 < len(found.unusual) < len(self.values["accounts"]), included=found.includes,
+            quoted=found.counts, repriced=found.reprices,
+        )  # fmt: skip
 
 
 def _differences(one: Any, other: Any) -> list[str]:
@@ -208,7 +235,15 @@ def _but_moments(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, **timeless, "events": None}
 
 
+@pytest.fixture(scope="module")
+def repriced(stack: StackInfo) -> None:
+    """A product whose price changed a day before, and will a day after."""
+    with psycopg.connect(stack.superuser_url.replace("+psycopg", ""), autocommit=True) as superuser:
+        superuser.execute(REPRICED, {"at": NOW})
+
+
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.usefixtures("repriced")
 async def test_a_statement_does_what_the_long_way_would(new_shop: NewShop, seed: int) -> None:
     """Each account by itself, in whatever company: ordinary ones, unusual ones, and repeats."""
     rnd = random.Random(seed)
@@ -231,10 +266,10 @@ async def test_a_statement_does_what_the_long_way_would(new_shop: NewShop, seed:
             repeated = {one["verdict"] for one in done["answers"]} & {"duplicate", "conflict"}
             seen["repeated"] += bool(repeated)
             if not repeated:
-                unusual, includes = await statement.ways()
-                seen["mixed"] += 0 < unusual < len(accounts)
-                seen["included"] += includes
+                seen += await statement.ways()
             if rnd.random() < 0.5:  # the next round finds records, counters and entries
                 await statement.told(statement.values, WHOLE)
                 before += [use for use in uses if use.event_id is not None]
-    assert min(seen[one] for one in ("mixed", "included", "repeated")) > 2, seen
+    assert min(seen[one] for one in ("mixed", "included", "quoted", "repriced", "repeated")) > 2, (
+        seen
+    )

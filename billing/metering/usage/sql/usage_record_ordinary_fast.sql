@@ -35,6 +35,9 @@ BEGIN
         END IF;
         entries := usage_pay_dues_fast(dues, funds.apart, funds.expired);
     END IF;
+    IF EXISTS (SELECT FROM unnest(p_accounts) AS a WHERE a.has_quotas) THEN
+        PERFORM usage_count_quotas_fast(p_accounts, p_kinds, charged || included);
+    END IF;
     IF cardinality(charged) > 0 THEN
         PERFORM usage_insert_fast(p_accounts, p_kinds, charged, dues, entries);
         PERFORM usage_count_fast(p_accounts, p_kinds, charged);

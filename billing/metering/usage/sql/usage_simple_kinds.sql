@@ -1,7 +1,6 @@
 -- The kinds that may take the fast path, with their prices and meters: the meter is a sum, and a
--- use costs nothing, or credits by one price per unit without free units that held long enough for
--- any use of a period that is open at `p_at`. With a price and method `subscription_included` only
--- a plan's allowance may cover it.
+-- use costs nothing, or credits by the price that holds at `p_at`, one per unit without free units.
+-- With a price and method `subscription_included` only a plan's allowance may cover it.
 CREATE OR REPLACE FUNCTION usage_simple_kinds(p_kinds usage_kind[], p_at timestamptz)
 RETURNS usage_fast_kind[]
 LANGUAGE sql
@@ -22,11 +21,11 @@ AS $$
                     ELSE coalesce(k.method, 'credit_consumption') END AS method
             FROM usage_metered_kinds(p_kinds) AS k
             LEFT JOIN LATERAL (
-                SELECT max(unit_price) AS unit_price, count(*) = 1 AND bool_and(
-                    model = 'per_unit' AND free_units = 0 AND effective_to IS NULL
-                    AND effective_from < p_at - interval '400 days') AS is_simple
-                FROM product_prices WHERE product = k.product_id AND currency = 'CREDIT'
-                HAVING count(*) > 0) AS t ON true
+                SELECT unit_price, model = 'per_unit' AND free_units = 0 AS is_simple
+                FROM product_prices
+                WHERE product = k.product_id AND currency = 'CREDIT'
+                    AND effective_from <= p_at AND p_at < coalesce(effective_to, 'infinity')
+                LIMIT 1) AS t ON true
             WHERE k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
                 AND CASE WHEN k.product_id IS NULL
                     THEN coalesce(k.method, 'subscription_included') = 'subscription_included'

@@ -1,0 +1,40 @@
+-- Places of the accounts whose uses do more to a quota than to add to its open window: they ask for
+-- more than a hard one allows, reach a threshold, lie in another window or in a rolling one, were
+-- claimed beforehand, or come when a window or a claim is over. The quotas of the others are locked:
+-- nobody counts on them meanwhile, not even quota_claim_fast.
+CREATE OR REPLACE FUNCTION usage_beyond_quotas_fast(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
+RETURNS integer[]
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    quoted uuid[] := ARRAY(SELECT a.account_id FROM unnest(p_accounts) AS a WHERE a.has_quotas);
+    quotas billing_quotas[] := ARRAY(
+        SELECT q FROM billing_quotas AS q WHERE account_id = ANY (quoted)
+        ORDER BY account_id, id FOR NO KEY UPDATE);
+BEGIN
+    RETURN ARRAY(
+        SELECT s.account
+        FROM usage_quota_sums_fast(p_accounts, p_kinds, p_uses) AS s
+        JOIN unnest(p_accounts) AS a ON a.place = s.account
+        JOIN unnest(quotas) AS q ON q.id = s.id
+        WHERE q.span_seconds IS NOT NULL OR q.used_before <> 0
+            OR q.used + s.added > CASE WHEN q.is_hard THEN q.limit_amount
+                ELSE 999999999999999 END
+            OR EXISTS (
+                SELECT FROM unnest(q.alert_percents) AS p(percent)
+                WHERE q.used * 100 < q.limit_amount * percent
+                    AND (q.used + s.added) * 100 >= q.limit_amount * percent)
+            OR q.window_start <> ANY (ARRAY(
+                SELECT quota_window(q.window_kind, NULL, a.zone, a.start_at, t.at)
+                FROM (VALUES (s.first_at), (s.last_at), (a.as_of)) AS t(at))))
+        || ARRAY(
+        SELECT a.place
+        FROM quota_claims AS c JOIN unnest(p_accounts) AS a ON a.account_id = c.account_id
+        WHERE c.account_id = ANY (quoted) AND c.status = 'open' AND (c.expires_at <= a.as_of
+            OR c.id IN (SELECT u.id FROM unnest(p_uses) AS u)));
+END;
+$$;

@@ -1,7 +1,7 @@
 -- Places of the accounts whose uses do more to a quota than to add to its open window: they ask for
 -- more than a hard one allows, reach a threshold, lie in another window or in a rolling one, were
--- claimed beforehand, or come when a window or a claim is over. The quotas of the others are locked:
--- nobody counts on them meanwhile, not even quota_claim_fast.
+-- claimed beforehand, or come when a window or a claim is over. All quotas of these accounts are
+-- locked: nobody counts on them meanwhile, not even quota_claim_fast.
 CREATE OR REPLACE FUNCTION usage_beyond_quotas_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
 RETURNS integer[]

@@ -34,7 +34,7 @@ from billing.insight.health.schemas import Sign
 from billing.insight.integrity import service as integrity
 from cli.errors import StackError
 from cli.provision import newest
-from cli.verify import compare_workflows
+from cli.workflow_check import compare_workflows
 from workflows import pollers, visibility
 
 if TYPE_CHECKING:

@@ -1,22 +1,15 @@
 """Checking the books by command: the invariants in Postgres, and Postgres against Temporal."""
 
-import asyncio
-from typing import Final
 from uuid import UUID
-
-from temporalio.client import Client
 
 from api.temporal import connect
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
-from billing.insight.integrity import rules, service, store
-from billing.insight.integrity.schemas import Finding, Report
+from billing.insight.integrity import service
+from billing.insight.integrity.schemas import Report
 from billing.platform.accounts import store as accounts
 from cli.errors import StackError
-from workflows import visibility
-
-SECOND_LOOK_SECONDS: Final = 2.0
-"""A workflow that is just starting or ending looks wrong for a moment."""
+from cli.workflow_check import compare_workflows
 
 
 async def verify(
@@ -54,20 +47,3 @@ async def account_named(database: Database, name: str | None) -> UUID | None:
     if found is None:
         raise StackError(f"no account {name!r}: give its id or external id")
     return found.id
-
-
-async def compare_workflows(database: Database, client: Client) -> list[Finding]:
-    """Open matters against running workflows; what looks wrong is looked at twice.
-
-    Errors: RPCError when Temporal is away.
-    """
-    findings: list[Finding] = []
-    for pause in (SECOND_LOOK_SECONDS, 0.0):
-        running = await visibility.running_matters(client)
-        async with database.operator() as connection:
-            wanted = await store.open_matters(connection)
-        findings = rules.compare(wanted, running)
-        if all(finding.ok for finding in findings):
-            break
-        await asyncio.sleep(pause)
-    return findings

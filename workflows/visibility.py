@@ -4,8 +4,7 @@ For proofs and repair; nothing in the product decides by what these answer.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -21,6 +20,8 @@ from workflows.contracts import Contract
 MAX_RUNS: Final = 20
 ASKED_TOGETHER: Final = 200
 """Workflows named in one question."""
+LISTED_TOGETHER: Final = 1_000
+"""Workflows in one answer of the server's list."""
 _RPC_TIMEOUT: Final = timedelta(seconds=2)
 _PATIENCE_SECONDS: Final = 3.0
 _WORKFLOWS: Final = frozenset(kind.workflow for kind in KINDS.values())
@@ -55,18 +56,16 @@ async def is_running(client: Client, workflow_id: str) -> bool:
     return newest is not None and newest.status == WorkflowExecutionStatus.RUNNING
 
 
-async def running_matters(client: Client) -> Counter[str]:
-    """Count the open runs of each matter's workflow, by workflow id. Errors: RPCError.
+async def running_matters(client: Client) -> AsyncIterator[list[str]]:
+    """The matters whose workflows run, by workflow id, page by page. Errors: RPCError.
 
     Walks of clocks and jobs of schedules are no matters.
     """
-    return Counter(
-        [
-            one.id
-            async for one in client.list_workflows("ExecutionStatus = 'Running'")
-            if one.workflow_type in _WORKFLOWS
-        ]
-    )
+    listed = client.list_workflows("ExecutionStatus = 'Running'", page_size=LISTED_TOGETHER)
+    while listed.current_page is None or listed.next_page_token:
+        await listed.fetch_next_page()
+        page = listed.current_page or ()
+        yield [one.id for one in page if one.workflow_type in _WORKFLOWS]
 
 
 async def running_among(client: Client, names: Sequence[str]) -> set[str]:

@@ -3,7 +3,7 @@
 The queries are in the files beside this one, under the same names.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -132,26 +132,20 @@ def report(broken: Iterable[Broken], as_of: datetime) -> Report:
     return Report(ok=all(one.ok for one in findings), as_of=as_of, checks=findings)
 
 
-def compare(open_matters: Mapping[str, bool], running: Mapping[str, int]) -> list[Finding]:
-    """Postgres against Temporal: what is open and whether it must run, and how many runs are."""
-    alive = [
-        name
-        for name, must in sorted(open_matters.items())
-        if running.get(name, 0) not in ((1,) if must else (0, 1))
-    ]
-    stray = sorted(running.keys() - open_matters.keys())
+def workflows(missing: Sequence[str], stray: Sequence[str]) -> list[Finding]:
+    """Postgres against Temporal: matters without their workflow, workflows without their matter."""
     return [
-        _versus("workflows_alive", "every open matter has exactly one running workflow", alive),
+        _versus("workflows_alive", "every open matter has exactly one running workflow", missing),
         _versus("workflows_wanted", "no workflow runs without an open matter", stray),
     ]
 
 
-def _versus(name: str, sentence: str, wrong: list[str]) -> Finding:
+def _versus(name: str, sentence: str, wrong: Sequence[str]) -> Finding:
     return Finding(
         name=name,
         invariant="I9",
         sentence=sentence,
         ok=not wrong,
         violations=len(wrong),
-        examples=tuple(wrong[:EXAMPLES]),
+        examples=tuple(sorted(wrong)[:EXAMPLES]),
     )

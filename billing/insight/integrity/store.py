@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import TextClause, and_, func, or_, select, text
+from sqlalchemy import ColumnElement, TextClause, and_, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import currencies, ids
@@ -183,17 +183,35 @@ async def count_accounts(connection: AsyncConnection) -> int:
     return int(await connection.scalar(select(func.count()).select_from(account_rows)) or 0)
 
 
-async def open_matters(connection: AsyncConnection) -> dict[str, bool]:
-    """List open matters, and whether each must run: not at rest, nor left to a sweep."""
-    await allow_time(connection)
+async def must_run(connection: AsyncConnection, after: str, limit: int) -> list[str]:
+    """The next matters by workflow id whose workflow must run."""
+    name = matters.c.workflow_id
+    query = select(name).where(_must_run(), name > after).order_by(name).limit(limit)
+    return list((await connection.execute(query)).scalars())
+
+
+async def must_run_among(connection: AsyncConnection, names: Sequence[str]) -> set[str]:
+    """Those of these workflows that must run."""
+    query = select(matters.c.workflow_id).where(_must_run(), matters.c.workflow_id.in_(names))
+    return set(await connection.scalars(query))
+
+
+async def may_run_among(connection: AsyncConnection, names: Sequence[str]) -> set[str]:
+    """Those of these workflows whose matter is open, at rest or not."""
+    query = select(matters.c.workflow_id).where(
+        matters.c.closed_at.is_(None), matters.c.workflow_id.in_(names)
+    )
+    return set(await connection.scalars(query))
+
+
+def _must_run() -> ColumnElement[bool]:
+    """Open, not at rest, and neither just woken nor left to a sweep."""
     looked_at = matters.c.started_at.is_not(None)
-    must_run = and_(
+    return and_(
+        matters.c.closed_at.is_(None),
         matters.c.status != "resting",
         or_(looked_at, matters.c.woken_at < real_now() - SWEPT_WITHIN),
     )
-    query = select(matters.c.workflow_id, must_run).where(matters.c.closed_at.is_(None))
-    rows = await connection.execute(query)
-    return {row[0]: row[1] for row in rows}
 
 
 async def count_open_matters(connection: AsyncConnection) -> int:

@@ -367,15 +367,3 @@ async def test_one_accounts_books_can_be_checked_with_its_own_rights(
         report = await service.evaluate(connection, books.paying)
     await database.close()
     assert report.ok, report.wrong
-
-
-def test_postgres_and_temporal_are_compared_both_ways() -> None:
-    must = {"trial/acc_1": True, "subscription/sub_1": True, "purchase/pur_1": True}
-    wanted = must | {"account/acc_1": False, "account/acc_2": False}
-    alive, stray = rules.compare(wanted, {"trial/acc_1": 1, "purchase/pur_1": 2, "trial/acc_9": 1})
-    assert alive.examples == ("purchase/pur_1", "subscription/sub_1")
-    assert (stray.violations, stray.examples) == (1, ("trial/acc_9",))
-    assert all(one.ok for one in rules.compare(wanted, dict.fromkeys(wanted, 1)))
-    assert all(one.ok for one in rules.compare(wanted, dict.fromkeys(must, 1)))
-    twice = dict.fromkeys(must, 1) | {"account/acc_2": 2}
-    assert rules.compare(wanted, twice)[0].examples == ("account/acc_2",)

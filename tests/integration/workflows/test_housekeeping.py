@@ -15,6 +15,7 @@ from activities.sweeper import SweeperActivities
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.insight.health import store as health
+from billing.insight.integrity import store as integrity
 from billing.matters import sweeps
 from billing.metering.usage import months
 from billing.money.purchases import store as purchases
@@ -57,6 +58,13 @@ async def test_pages_of_running_matters_read_none_at_rest(database: Database) ->
         await sweeps.open_page(asked, "account/", 10)
     assert "ix_matters_open" in asked.plan
     assert "Filter" not in asked.plan
+
+
+async def test_pages_of_matters_that_must_run_read_none_at_rest(database: Database) -> None:
+    asked: Any = Asked(database)
+    with pytest.raises(LookupError):
+        await integrity.must_run(asked, "account/", 10)
+    assert "ix_matters_open" in asked.plan
 
 
 async def test_purchases_to_archive_are_found_by_their_age(database: Database) -> None:

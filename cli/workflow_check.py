@@ -1,0 +1,80 @@
+"""Which workflows run and which must: Postgres against Temporal, a page at a time from either side,
+for there may be millions.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from temporalio.client import Client
+
+from billing.core.database import Database
+from billing.insight.integrity import rules, store
+from billing.insight.integrity.schemas import Finding
+from workflows import visibility
+
+SECOND_LOOK_SECONDS: Final = 2.0
+"""A workflow that is just starting or ending looks wrong for a moment."""
+PAGE: Final = 1_000
+
+
+async def compare_workflows(database: Database, client: Client) -> list[Finding]:
+    """Open matters against running workflows; what looks wrong is looked at twice.
+
+    Errors: RPCError when Temporal is away.
+    """
+    missing, stray = await _missing(database, client), await _stray(database, client)
+    if missing or stray:
+        await asyncio.sleep(SECOND_LOOK_SECONDS)
+    return rules.workflows(
+        [name async for name in _still_missing(database, client, missing)],
+        [name async for name in _still_stray(database, client, stray)],
+    )
+
+
+async def _missing(database: Database, client: Client) -> list[str]:
+    """Matters whose workflow must run and does not."""
+    missing: list[str] = []
+    page = [""]
+    while page:
+        async with database.operator() as connection:
+            page = await store.must_run(connection, page[-1], PAGE)
+        running = await visibility.running_among(client, page)
+        missing += [name for name in page if name not in running]
+    return missing
+
+
+async def _stray(database: Database, client: Client) -> list[str]:
+    """Workflows that run without an open matter."""
+    stray: list[str] = []
+    async for page in visibility.running_matters(client):
+        async with database.operator() as connection:
+            wanted = await store.may_run_among(connection, page)
+        stray += [name for name in page if name not in wanted]
+    return stray
+
+
+async def _still_missing(
+    database: Database, client: Client, names: Sequence[str]
+) -> AsyncIterator[str]:
+    for part in _parts(names):
+        running = await visibility.running_among(client, part)
+        async with database.operator() as connection:
+            must = await store.must_run_among(connection, part)
+        for name in must - running:
+            yield name
+
+
+async def _still_stray(
+    database: Database, client: Client, names: Sequence[str]
+) -> AsyncIterator[str]:
+    for part in _parts(names):
+        running = await visibility.running_among(client, part)
+        async with database.operator() as connection:
+            wanted = await store.may_run_among(connection, part)
+        for name in running - wanted:
+            yield name
+
+
+def _parts(names: Sequence[str]) -> list[Sequence[str]]:
+    return [names[first : first + PAGE] for first in range(0, len(names), PAGE)]

@@ -1,5 +1,5 @@
-"""Which workflows run and which must: Postgres against Temporal, a page at a time from either side,
-for there may be millions.
+"""Postgres against Temporal: matters without their workflow and the reverse, a page at a time from
+either side, for there may be millions.
 """
 
 import asyncio

@@ -197,7 +197,7 @@ class Statement:
         return {"answers": answers, **state}
 
     async def ways(self) -> Counter[str]:
-        """What such uses do on the fast path: `mixed`, others go the long way; `included`, a plan
+        """Ways of these uses on the fast path: `mixed`, others go the long way; `included`, a plan
         includes some; `quoted`, quotas count some; `repriced`, some have a price that changed.
         """
         savepoint = await self.connection.begin_nested()

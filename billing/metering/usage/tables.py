@@ -135,8 +135,9 @@ billing_records = c.table(
     c.text("kind", server_default="usage"),
     # The use that this record takes back: it has that one's figures below zero.
     c.uuid("voids", nullable=True),
-    # When it came in real time; null: the release before wrote it. By it is known who moved.
-    c.instant("written_at", nullable=True, server_default=func.transaction_timestamp()),
+    # When it came in real time; null: the release before wrote it. By it is known who moved, and
+    # in which order those of one instant came.
+    c.instant("written_at", nullable=True, server_default=func.clock_timestamp()),
     # When it came in real time: the partition in which it is. The first one, which the default
     # names, has all of before, and what the release before writes.
     c.day("month", primary_key=True, server_default=FIRST_MONTH.isoformat()),

@@ -1218,7 +1218,7 @@ BEGIN
     INTO found
     FROM (
         SELECT r.id, r.charged_units, sum(r.charged_units) OVER (
-            ORDER BY r.occurred_at DESC, r.id DESC) AS reach
+            ORDER BY r.occurred_at DESC, r.written_at DESC NULLS LAST, r.id DESC) AS reach
         FROM usage_waiting(p_account_id, p_period_start, p_meter) AS r) AS s
     WHERE s.reach - s.charged_units < p_units;
     IF found.ids IS NULL THEN
@@ -2809,8 +2809,8 @@ DECLARE
     paid numeric;
     totals numeric[] := '{}';
 BEGIN
-    SELECT array_agg(r.id ORDER BY r.occurred_at, r.id) AS ids,
-        array_agg(r.charged_units ORDER BY r.occurred_at, r.id) AS units,
+    SELECT array_agg(r.id ORDER BY r.occurred_at, r.written_at, r.id) AS ids,
+        array_agg(r.charged_units ORDER BY r.occurred_at, r.written_at, r.id) AS units,
         sum(r.charged_units) AS quantity, sum(r.total_amount) AS total
     INTO waiting
     FROM usage_waiting(p_account_id, p_period_start, p_meter) AS r;

@@ -11,7 +11,7 @@ DROP VIEW credit_usage_logs, usage_records;
 ALTER TABLE billing_records RENAME TO billing_records_before;
 ALTER TABLE billing_records_before
     DROP CONSTRAINT pk_billing_records, DROP CONSTRAINT ck_billing_records_amount_positive,
-    ALTER COLUMN written_at SET DEFAULT transaction_timestamp();
+    ALTER COLUMN written_at SET DEFAULT clock_timestamp();
 ALTER TABLE billing_records_before
     ADD CONSTRAINT pk_billing_records_before PRIMARY KEY USING INDEX pk_billing_records_before;
 ALTER INDEX ix_billing_records_account RENAME TO ix_billing_records_account_before;

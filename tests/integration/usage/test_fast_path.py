@@ -43,7 +43,7 @@ STATE: Final = text(
     WITH names AS (SELECT CAST('{id,transaction_id,real_at,woken_at,created_at,window_id}'
         AS text[]) AS new)
     SELECT
-        (SELECT array_agg(to_jsonb(r) - '{transaction_id}'::text[] || jsonb_build_object(
+        (SELECT array_agg(to_jsonb(r) - '{transaction_id,written_at}'::text[] || jsonb_build_object(
                 'paid_by', (SELECT key FROM credit_transactions WHERE id = r.transaction_id))
             ORDER BY r.id)
         FROM billing_records AS r) AS records,

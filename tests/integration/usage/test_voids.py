@@ -14,6 +14,7 @@ from billing.metering.usage.schemas import BillingRecord, Status
 from tests.integration.actors import Actors
 from tests.integration.arrears.test_offered_charges import CARD, sell
 from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.test_agreed_limits import AI, agree, on_plan
 from tests.integration.usage.test_held import balance_and_held, hold
 
 WHY: Final = {"reason": "sent twice by mistake"}
@@ -238,3 +239,36 @@ async def test_what_is_owed_or_being_charged_is_so_in_sql_as_in_python(actors: A
             status=status, currency=currency, method=method,
         )  # fmt: skip
         assert row == {"owed": record.is_owed, "charging": record.is_charging}, (status, method)
+
+
+async def test_uses_of_one_instant_are_priced_anew_in_the_order_they_came(
+    new_shop: NewShop,
+) -> None:
+    """Event ids are in no order, and a price by volume comes to another sum in another order."""
+    tiers = [
+        {"up_to": "150", "unit_price": "0.033"},
+        {"up_to": "600", "unit_price": "0.021"},
+        {"unit_price": "0.0121"},
+    ]
+    rows = [AI | {"usage_amount": str(one)} for one in (777, 100, 49, 2, 460, 10)]
+
+    async def cost(*more: dict[str, Any]) -> str:
+        shop = await on_plan(new_shop, "basic")
+        price = {"USD": {"model": "volume", "tiers": tiers}}
+        await agree(shop, included="777", then="overage", prices=price)
+        events = [row | {"event_id": uuid4().hex} for row in (*rows, *more)]
+        for chunk in (events[:4], events[4:]):
+            await shop.batch(*chunk)
+        wrong_ones = await shop.rows(
+            "SELECT public_id('bill', id) FROM billing_records WHERE account_id = :id"
+            " AND usage_amount IN (300, 5)"
+        )
+        assert len(wrong_ones) == len(more)
+        for (billing_id,) in wrong_ones:
+            await void(shop, {"billing_id": billing_id})
+        return str((await shop.get("/usage/current"))["overages"]["total_overage_cost"])
+
+    untouched = await cost()
+    for _ in range(4):
+        wrong = AI | {"usage_amount": "300"}
+        assert await cost(wrong, wrong | {"usage_amount": "5"}) == untouched

@@ -14,7 +14,7 @@ BEGIN
     INTO found
     FROM (
         SELECT r.id, r.charged_units, sum(r.charged_units) OVER (
-            ORDER BY r.occurred_at DESC, r.id DESC) AS reach
+            ORDER BY r.occurred_at DESC, r.written_at DESC NULLS LAST, r.id DESC) AS reach
         FROM usage_waiting(p_account_id, p_period_start, p_meter) AS r) AS s
     WHERE s.reach - s.charged_units < p_units;
     IF found.ids IS NULL THEN

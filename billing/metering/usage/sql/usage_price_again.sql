@@ -14,8 +14,8 @@ DECLARE
     paid numeric;
     totals numeric[] := '{}';
 BEGIN
-    SELECT array_agg(r.id ORDER BY r.occurred_at, r.id) AS ids,
-        array_agg(r.charged_units ORDER BY r.occurred_at, r.id) AS units,
+    SELECT array_agg(r.id ORDER BY r.occurred_at, r.written_at, r.id) AS ids,
+        array_agg(r.charged_units ORDER BY r.occurred_at, r.written_at, r.id) AS units,
         sum(r.charged_units) AS quantity, sum(r.total_amount) AS total
     INTO waiting
     FROM usage_waiting(p_account_id, p_period_start, p_meter) AS r;

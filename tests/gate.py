@@ -106,19 +106,29 @@ WHOLE: Final = (
     f"{PRODUCTION}::test_a_program_with_too_many_rights_ends_with_one_sentence[program1]",
     f"{PRODUCTION}::test_a_program_that_postgres_has_no_room_for_ends_with_one_sentence[program1]",
     f"{PRODUCTION}::test_a_program_that_postgres_has_no_room_for_ends_with_one_sentence[program0]",
-    "tests/integration/stack/test_stack_serves.py"
-    "::test_migrating_again_changes_nothing_even_from_two_places",
+    (
+        "tests/integration/stack/test_stack_serves.py"
+        "::test_migrating_again_changes_nothing_even_from_two_places"
+    ),
     "tests/integration/rebuild/test_workflow_check.py",
-    "tests/integration/reversals/test_refunds.py"
-    "::test_an_operator_gives_money_back_by_the_command_line",
+    (
+        "tests/integration/reversals/test_refunds.py"
+        "::test_an_operator_gives_money_back_by_the_command_line"
+    ),
     "tests/integration/workflows/test_passes.py",
     "tests/integration/workflows/test_updates_in_place.py",
-    "tests/integration/integrity/test_hourly.py"
-    "::test_each_page_is_seen_as_it_is_when_its_turn_comes",
-    "tests/integration/dunning/test_recovery.py"
-    "::test_fifteen_declines_in_thirty_days_are_the_most_a_card_gets",
-    "tests/integration/arrears/test_thresholds.py"
-    "::test_an_early_invoice_whose_first_call_failed_is_charged_behind_the_end",
+    (
+        "tests/integration/integrity/test_hourly.py"
+        "::test_each_page_is_seen_as_it_is_when_its_turn_comes"
+    ),
+    (
+        "tests/integration/dunning/test_recovery.py"
+        "::test_fifteen_declines_in_thirty_days_are_the_most_a_card_gets"
+    ),
+    (
+        "tests/integration/arrears/test_thresholds.py"
+        "::test_an_early_invoice_whose_first_call_failed_is_charged_behind_the_end"
+    ),
     f"{FAST_PATH}::test_a_statement_does_what_the_long_way_would[1]",
     f"{FAST_PATH}::test_a_statement_does_what_the_long_way_would[2]",
 )
@@ -131,8 +141,9 @@ on invoices, long and yearly lives, odd intervals, futures as they come, parts t
 commands on months that are killed, uses while Postgres dies or unpaid, transfers beside dunning,
 all ways of holds, tiers of overage, single charges, faults of the provider, final actions, voids of
 invoices, money taken back in the dashboard, golden changes, the payment page in a browser, manual
-payments, subscriptions and coupons by their workflows, more random batches by both ways, and random
-lives but in memory."""
+payments, subscriptions and coupons by their workflows, more random batches by both ways, the pages
+in which matters and workflows are compared, passes that are cut off, refunds by command, fifteen
+declines of a card, and random lives but in memory."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3

@@ -123,6 +123,27 @@ async def test_who_met_a_repeat_looks_for_the_next_ones_before_it_writes(
     assert await shop.balance() == 100 - 2 * 6
 
 
+async def test_a_repeat_is_known_when_there_is_nothing_left_to_pay_it_again(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused on no account of what it used itself, also by who does not look for repeats."""
+    shop, quoted = await new_shop("2"), await new_shop("100")
+    recorder = shop.api.app.state.services.usage_batcher
+    await quoted.quota("1000", service_type="model_inference")
+    for one in (shop, quoted):
+        done = await one.record("1000", product_id="gpt-4", event_id="mine")
+        monkeypatch.setattr(recorder, "_looks", 0)
+        assert await one.record("1000", product_id="gpt-4", event_id="mine") == done
+        monkeypatch.setattr(recorder, "_looks", 0)
+        again, other = USE | {"event_id": "mine"}, USE | {"event_id": "mine", "usage_amount": "7"}
+        assert await send(one, None, again, USE) == [
+            ("duplicate", None),
+            ("rejected", "INSUFFICIENT_CREDITS" if one is shop else "QUOTA_EXCEEDED"),
+        ]
+        monkeypatch.setattr(recorder, "_looks", 0)
+        assert await send(one, None, other) == [("rejected", "IDEMPOTENCY_KEY_REUSED")]
+
+
 async def test_who_looks_for_an_event_waits_for_whoever_is_writing_it(new_shop: NewShop) -> None:
     shop = await new_shop("10")
     kind = Kind("gpt-4", None, None, None, None, None, defer=False)

@@ -6,7 +6,8 @@
 -- belongs to one account, whose lock everybody takes first. Of the others those of ordinary
 -- accounts take the fast path, those of unusual accounts the long way.
 -- `p_all` false answers only uses that were not recorded. With `p_new` nobody looks for records of
--- this month: where one is there, a unique violation says so, and the caller asks again without.
+-- this month but of unusual accounts: where one is there, a unique violation says so, and the caller
+-- asks again without.
 -- The planner is told for all that is called from here: plans are kept, and tables are probed.
 CREATE OR REPLACE FUNCTION usage_record(
     p_accounts uuid[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean, p_new boolean)
@@ -54,7 +55,7 @@ BEGIN
     END IF;
     IF cardinality(done.p_unusual) > 0 THEN
         RETURN QUERY SELECT a.* FROM usage_record_unusual(opened.accounts, p_kinds,
-            usage_uses_of(uses, done.p_unusual, true), done.p_unusual, p_all) AS a;
+            usage_uses_of(uses, done.p_unusual, true), done.p_unusual, p_all, p_new) AS a;
     END IF;
     PERFORM set_config('app.accounts', shown, true);
 END;

@@ -39,15 +39,26 @@ def includes_as_much(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> b
 def used_share(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> Decimal:
     """The share of the cycle that counts as used where the plan includes less of anything.
 
-    Of a level it is the share of the units that go which its highest reading had need of.
+    Of a level it is the share of the units that go which its highest reading had need of, from when
+    the subscription's own plan came.
     """
     own = _included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
     after, found = _included(plan, quantity), w.facts.used_share
     for level in (one for one in w.facts.allowances if one.is_level):
         gone = own.get(level.meter, Decimal(0)) - after.get(level.meter, Decimal(0))
-        if gone > 0:
-            found = max(found, min(Decimal(1), (level.used - level.included + gone) / gone))
+        if gone > 0 and level.used - level.included + gone > 0:
+            needed = (level.used - level.included + gone) / gone
+            found = max(found, min(Decimal(1), _before_plan(w) + needed))
     return found
+
+
+def _before_plan(w: Work[SubscriptionFacts]) -> Decimal:
+    """The share of the cycle that had passed when its plan came, by the newest line of a plan."""
+    s = cycles.of(w)
+    began = [line.period_start for line in proration.current(w.rows, (items.PLAN,), w.facts.at)]
+    since = max((one for one in began if one is not None), default=s.cycle_start)
+    left = proration.rest(s.cycle_start, s.cycle_end, max(s.cycle_start, since))
+    return 1 - Decimal(left.numerator) / Decimal(left.denominator)
 
 
 def lifts_limit(w: Work[SubscriptionFacts], plan: Plan) -> bool:

@@ -4110,18 +4110,22 @@ CREATE OR REPLACE FUNCTION usage_allowance_share(p_subscription_id uuid) RETURNS
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(max(least(1, used.units / given.units)), 0)
+    SELECT coalesce(max(greatest(0, least(1, 1 - (given.units - used.units
+        + CASE WHEN given.units = given.rate THEN 0
+            ELSE power(10::numeric, -scale(trim_scale(given.rate))) END) / given.rate))), 0)
     FROM subscriptions AS s
     JOIN plans AS p ON p.id = s.plan_id
     CROSS JOIN LATERAL (
-        SELECT each.meter, sum(each.units) AS units
+        SELECT each.meter, sum(each.units) AS units, sum(each.rate) AS rate
         FROM (
-            SELECT lim ->> 'meter' AS meter, (lim ->> 'included')::numeric AS units
+            SELECT lim ->> 'meter' AS meter, (lim ->> 'included')::numeric AS units, 0 AS rate
             FROM jsonb_array_elements(usage_agreed_limits(
                 s.account_id, usage_own_limits(p.limits, p.seats, s.id, s.cycle_start))) AS l(lim)
             UNION ALL
-            SELECT key, value::numeric
+            SELECT key, value::numeric, 0
             FROM jsonb_each_text(usage_add_on_units(s.id, s.current_period_end, s.cycle_start))
+            UNION ALL
+            SELECT r.meter, 0, r.units FROM usage_cycle_rates(s.id) AS r
         ) AS each
         GROUP BY each.meter) AS given
     JOIN meters AS m ON m.key = given.meter AND m.kind IN ('sum', 'count')
@@ -4134,7 +4138,7 @@ AS $$
             LIMIT 1) AS c
         WHERE u.account_id = s.account_id AND u.subscription_id = s.id
             AND u.start_at >= s.cycle_start) AS used
-    WHERE s.id = p_subscription_id AND given.units > 0
+    WHERE s.id = p_subscription_id AND given.rate > 0
 $$;
 
 CREATE OR REPLACE FUNCTION usage_cycle_part(p_subscription_id uuid, p_start timestamptz)
@@ -4154,6 +4158,33 @@ AS $$
             usage_boundary(s.anchor_wall, s.zone, s.interval_unit, s.interval_count, p_start))
             END AS until) AS c
     WHERE s.id = p_subscription_id
+$$;
+
+CREATE OR REPLACE FUNCTION usage_cycle_rates(p_subscription_id uuid)
+RETURNS TABLE (meter text, units numeric)
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT each.meter, sum(each.units)
+    FROM (
+        SELECT s.id, s.account_id, usage_cycle_part(s.id, s.cycle_start) AS part, p.limits,
+            CASE WHEN p.seats ->> 'limits' = 'true' THEN coalesce(i.quantity, 1) ELSE 1 END
+                AS seats
+        FROM subscriptions AS s
+        JOIN plans AS p ON p.id = s.plan_id
+        LEFT JOIN subscription_items AS i ON i.subscription_id = s.id AND i.kind = 'plan'
+        WHERE s.id = p_subscription_id OFFSET 0) AS s
+    CROSS JOIN LATERAL (
+        SELECT l.lim ->> 'meter' AS meter, (l.lim ->> 'included')::numeric AS units
+        FROM jsonb_array_elements(usage_agreed_limits(s.account_id, (
+            SELECT coalesce(jsonb_agg(jsonb_set(own.lim, '{included}', to_jsonb(
+                ((own.lim ->> 'included')::numeric * s.seats * s.part)::text))), '[]')
+            FROM jsonb_array_elements(s.limits) AS own(lim)))) AS l(lim)
+        UNION ALL
+        SELECT a.meter, a.units * a.quantity * s.part
+        FROM subscription_items AS a
+        WHERE a.subscription_id = s.id AND a.kind = 'add_on') AS each
+    GROUP BY each.meter
 $$;
 
 CREATE OR REPLACE FUNCTION usage_cycle_seconds(

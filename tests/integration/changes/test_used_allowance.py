@@ -1,6 +1,9 @@
 """Time whose allowance was used is not given back: not by an end, and not by a new period."""
 
+from typing import Any
 from uuid import uuid4
+
+import pytest
 
 from tests.integration.actors import Actors, Customer
 from tests.integration.arrears.test_add_ons import included
@@ -101,6 +104,41 @@ async def test_a_lower_plan_credits_only_time_whose_allowance_is_left(actors: Ac
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
+MIDDLE = "2027-01-17T10:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("way", "body", "given_back"),
+    [("", {"plan": "basic", "when": "now"}, 14294 - 919), ("/cancel", NOW, 14294)],
+)
+async def test_use_that_a_dearer_plan_took_over_is_paid_by_its_time(
+    actors: Actors, way: str, body: dict[str, Any], given_back: int
+) -> None:
+    """Nobody goes up to have overage included, and straight back with all of the money."""
+    customer = await begun(actors)
+    await customer.advance(to=MIDDLE)
+    assert (await use(customer, "20000"))["billing_status"] == "pending"
+    await change(customer, plan="enterprise")
+    # Of 16 days basic gave 258, of 15 days enterprise gives 48,387.
+    assert await included(customer) == ("48645", "48645.00")
+    assert await charged(customer) == [1900, 24145 - 919]
+    await customer.ask("PUT" if not way else "POST", f"{PATH}{way}", body, status=200)
+    # 28,645 of 100,000 answers are left, and one by which parts are rounded.
+    assert await money(customer) == given_back
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_a_level_that_a_dearer_plan_took_over_is_paid_by_its_time(actors: Actors) -> None:
+    customer = await begun(actors)
+    await customer.advance(to=MIDDLE)
+    assert (await use(customer, "900", feature_type="storage_gb"))["billing_status"] == "pending"
+    await change(customer, plan="enterprise")
+    await change(customer, plan="basic", when="now")
+    # Of the 1,990 GB more 890 were needed: 13.86 of the 15 days count as used, and basic costs 919.
+    assert (await charged(customer), await money(customer)) == ([1900, 24145 - 919], 1828 - 919)
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
 async def test_seats_that_were_used_up_are_not_given_back(actors: Actors) -> None:
     plan = f"seated-{uuid4().hex[:8]}"
     body = {
@@ -116,7 +154,7 @@ async def test_seats_that_were_used_up_are_not_given_back(actors: Actors) -> Non
     assert await money(customer) == 0
     assert (await lines(customer))[-1] == [("plan", 1000)]
     await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
-    assert await money(customer) == 20, "100 of 5,100 answers are left, of a seat of 1000 cents"
+    assert await money(customer) == 1000, "all answers of the seat that is left are left"
 
 
 async def test_add_ons_of_a_plan_of_before_are_given_back_as_far_as_they_are_left(

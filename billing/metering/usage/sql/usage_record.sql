@@ -6,7 +6,7 @@
 -- belongs to one account, whose lock everybody takes first. Of the others those of ordinary
 -- accounts take the fast path, those of unusual accounts the long way.
 -- `p_all` false answers only uses that were not recorded. With `p_new` nobody looks for records of
--- this month but of unusual accounts: where one is there, a unique violation says so, and the caller
+-- this month but of unusual accounts: where one is there, a unique violation says so, and who calls
 -- asks again without.
 -- The planner is told for all that is called from here: plans are kept, and tables are probed.
 CREATE OR REPLACE FUNCTION usage_record(

@@ -1,23 +1,30 @@
--- The share of what a subscription includes that was used in its cycle: the largest of its meters,
--- at most 1. It is measured against the plan, with seats, add-ons and what was agreed, also while
--- its status gives nothing of it. Add-ons count where the plan has no limit, too: they are left of
--- a plan of before. A level is not used up, so none counts. Expects the account's rows to be shown.
+-- The share of its cycle by which the time of a subscription counts as used: what is left of all
+-- that it includes is left for the rest, at the rate at which it includes it now. So of a plan
+-- that came within the cycle its own time counts. The largest of its meters is told, at most 1. It
+-- is measured against the plan, with seats, add-ons and what was agreed, also while its status
+-- gives nothing of it. Add-ons count where the plan has no limit, too: they are left of a plan of
+-- before. A level is not used up, so none counts. Parts are rounded to whole units: where there
+-- are any, one more counts as left. Expects the account's rows to be shown.
 CREATE OR REPLACE FUNCTION usage_allowance_share(p_subscription_id uuid) RETURNS numeric
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(max(least(1, used.units / given.units)), 0)
+    SELECT coalesce(max(greatest(0, least(1, 1 - (given.units - used.units
+        + CASE WHEN given.units = given.rate THEN 0
+            ELSE power(10::numeric, -scale(trim_scale(given.rate))) END) / given.rate))), 0)
     FROM subscriptions AS s
     JOIN plans AS p ON p.id = s.plan_id
     CROSS JOIN LATERAL (
-        SELECT each.meter, sum(each.units) AS units
+        SELECT each.meter, sum(each.units) AS units, sum(each.rate) AS rate
         FROM (
-            SELECT lim ->> 'meter' AS meter, (lim ->> 'included')::numeric AS units
+            SELECT lim ->> 'meter' AS meter, (lim ->> 'included')::numeric AS units, 0 AS rate
             FROM jsonb_array_elements(usage_agreed_limits(
                 s.account_id, usage_own_limits(p.limits, p.seats, s.id, s.cycle_start))) AS l(lim)
             UNION ALL
-            SELECT key, value::numeric
+            SELECT key, value::numeric, 0
             FROM jsonb_each_text(usage_add_on_units(s.id, s.current_period_end, s.cycle_start))
+            UNION ALL
+            SELECT r.meter, 0, r.units FROM usage_cycle_rates(s.id) AS r
         ) AS each
         GROUP BY each.meter) AS given
     JOIN meters AS m ON m.key = given.meter AND m.kind IN ('sum', 'count')
@@ -30,5 +37,5 @@ AS $$
             LIMIT 1) AS c
         WHERE u.account_id = s.account_id AND u.subscription_id = s.id
             AND u.start_at >= s.cycle_start) AS used
-    WHERE s.id = p_subscription_id AND given.units > 0
+    WHERE s.id = p_subscription_id AND given.rate > 0
 $$;

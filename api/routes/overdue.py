@@ -31,6 +31,7 @@ from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.money.invoice_requests import overdue
 from billing.money.invoices import store as invoice_store
+from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods import service as methods
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import Attempt
@@ -76,9 +77,13 @@ class StandingPart(Answer):
 
 
 class ResumptionPart(Answer):
-    """The charge that starts a paused subscription again, and its new period."""
+    """The invoice that starts a paused subscription again, and its new period.
 
-    amount_cents: int = Field(validation_alias="total_minor")
+    `invoice_id` is null while it is not written; `amount_cents` is due for it.
+    """
+
+    invoice_id: InvoiceId | None
+    amount_cents: int = Field(validation_alias="amount_due_minor")
     currency: str
     period_start: datetime
     period_end: datetime
@@ -87,7 +92,8 @@ class ResumptionPart(Answer):
 class OverdueAnswer(Answer):
     """The invoices that are paid, the subscription afterwards, and the cost of starting it again.
 
-    `resumption` is there where the subscription is paused and was not started again.
+    With `resume` the `resumption` starts it again, and `charged_cents` counts what is charged for
+    it too; else it is what that would cost. It is null where nothing is paused.
     """
 
     dry_run: bool
@@ -131,7 +137,7 @@ async def pay_overdue(
             return claim.answer(200, await _foreseen(call, body))
         await need_temporal(call)
         tried, resumed = await _pay(call, claim, body)
-        answer = await _done(call, tried, resumed)
+        answer = await _done(call, claim, tried, resumed)
         return claim.answer(202 if answer.next_action["type"] == "wait" else 200, answer)
 
 
@@ -212,7 +218,7 @@ async def _resume(
 
 
 async def _done(
-    call: AccountCall, tried: list[_Try], resumed: SubscriptionAnswer | None
+    call: AccountCall, claim: Claim, tried: list[_Try], resumed: SubscriptionAnswer | None
 ) -> OverdueAnswer:
     """The answer when all was tried; the action is the first that the payer has to take."""
     action: NextAction = {"type": "none"} if _is_decided(tried) else {"type": "wait"}
@@ -229,15 +235,33 @@ async def _done(
             charged += paid
             parts.append(OwedPart.of(invoice, remaining_minor=paid or invoice.remaining_minor))
         subscription = await subscriptions.find_current(connection, call.account.id)
-        foreseen = await overdue.foresee(connection, call.account.id)
+        resumption, cents = await _resumption(call, connection, claim)
     return OverdueAnswer(
         dry_run=False,
-        charged_cents=charged,
+        charged_cents=charged + cents,
         invoices=parts,
         subscription=StandingPart.of(subscription) if subscription else None,
-        resumption=ResumptionPart.of(foreseen.resumption) if foreseen.resumption else None,
+        resumption=resumption,
         next_action=action,
     )
+
+
+async def _resumption(
+    call: AccountCall, connection: AsyncConnection, claim: Claim
+) -> tuple[ResumptionPart | None, int]:
+    """The invoice that started it again, with the cents charged for it; else the offer of one."""
+    change = await subscriptions.find_change(connection, claim.resource_id)
+    if change is None:
+        offered = (await overdue.foresee(connection, call.account.id)).resumption
+        return (_resumption_part(offered, None) if offered else None), 0
+    invoice = await invoice_store.get(connection, change.draft_id)
+    tries = await payment_store.attempts_of(connection, invoice.id)
+    received = [await _received(connection, one) for one in tries]
+    return _resumption_part(invoice, invoice.id), sum(received)
+
+
+def _resumption_part(invoice: Invoice, written: UUID | None) -> ResumptionPart:
+    return ResumptionPart.of(invoice, invoice_id=written)
 
 
 async def _received(connection: AsyncConnection, attempt: Attempt | None) -> int:
@@ -250,12 +274,13 @@ async def _foreseen(call: AccountCall, body: PayOverdueBody) -> OverdueAnswer:
     only = invoice_rows(body.invoice_ids)
     async with call.transaction() as connection:
         owed = await overdue.owed(connection, call.account.id, only)
-        foreseen = await overdue.foresee(connection, call.account.id, only)
+        foreseen = await overdue.foresee(connection, call.account.id, only, resumes=body.resume)
+    coming = foreseen.resumption
     return OverdueAnswer(
         dry_run=True,
-        charged_cents=sum(one.remaining_minor for one in owed),
+        charged_cents=sum(one.remaining_minor for one in owed) + foreseen.charged_minor,
         invoices=[OwedPart.of(one, remaining_minor=one.remaining_minor) for one in owed],
         subscription=StandingPart.of(foreseen.subscription) if foreseen.subscription else None,
-        resumption=ResumptionPart.of(foreseen.resumption) if foreseen.resumption else None,
+        resumption=_resumption_part(coming, None) if coming else None,
         next_action={"type": "none"},
     )

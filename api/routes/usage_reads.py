@@ -41,8 +41,10 @@ _UNUSED: Final = Counter(
 
 
 class MeterAnswer(Answer):
-    """The use of one meter in the open cycle, against the plan. Less than `included` minus
-    `quantity` remains where use of the month from before the cycle counts too.
+    """The use of one meter in the open cycle, against the plan.
+
+    Where use of the month from before the cycle counts too, `used_before` is how much of `included`
+    that took: `used_before` and `quantity` together are what `/usage/limits` calls `used`.
     """
 
     quantity: Total
@@ -50,6 +52,7 @@ class MeterAnswer(Answer):
     maximum: Total
     last_value: Total
     included: Total | None
+    used_before: Total
     remaining: Total | None
     then: str | None
     overage: Total
@@ -289,6 +292,7 @@ def _meter(counter: Counter | None, limit: dict[str, str] | None) -> MeterAnswer
     return MeterAnswer.of(
         counter,
         included=included,
+        used_before=carried,
         remaining=left,
         then=limit["then"] if limit else None,
     )

@@ -95,11 +95,15 @@ QUERIES: Final[dict[str, str]] = {
         FROM invoices i
         JOIN subscriptions s ON s.id = i.subscription_id
         JOIN plans p ON p.id = s.plan_id
+        -- The line of the plan says what was sold; the subscription may have another plan since.
+        LEFT JOIN LATERAL (
+            SELECT (l.detail ->> 'credits')::numeric AS credits, l.unit_amount, r.key
+            FROM invoice_lines l
+            LEFT JOIN prices r ON r.kind = 'plan' AND r.id = (l.detail ->> 'price')::uuid
+            WHERE l.invoice_id = i.id AND l.kind = 'plan' ORDER BY credits DESC LIMIT 1) n ON true
         WHERE i.status = 'paid' AND i.settlement <> 'forgiven'
-          -- The line of the plan says what its payment grants; a change of plan grants its own.
-          AND coalesce((
-              SELECT max((l.detail ->> 'credits')::numeric) FROM invoice_lines l
-              WHERE l.invoice_id = i.id AND l.kind = 'plan'), p.monthly_credits) > 0
+          -- A change of plan grants its own.
+          AND coalesce(n.credits, p.monthly_credits) > 0
           AND NOT EXISTS (SELECT 1 FROM subscription_changes c
                           WHERE c.invoice_id = i.id AND c.kind = 'plan')
           AND i.cycle_start IS NOT NULL AND i.paid_at < i.cycle_end
@@ -116,8 +120,9 @@ QUERIES: Final[dict[str, str]] = {
                 AND (l.grant_key = public_id('sub', s.id) || '/cycle-'
                     || to_char(i.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
                 -- A plan without a price grants once per month, whichever subscription it is.
-                OR s.amount_minor = 0 AND l.created_at <= i.paid_at AND starts_with(
-                    l.grant_key, public_id('acc', s.account_id) || '/' || s.plan_key || '-')))
+                OR coalesce(n.unit_amount, s.amount_minor) = 0 AND l.created_at <= i.paid_at
+                    AND starts_with(l.grant_key, public_id('acc', s.account_id) || '/'
+                        || coalesce(n.key, s.plan_key) || '-')))
         UNION ALL
         -- The later cycles of a longer period wait for its invoice; those that have ended are past.
         SELECT l.account_id, public_id('lot', l.id)
@@ -149,8 +154,10 @@ QUERIES: Final[dict[str, str]] = {
           AND NOT EXISTS (
               SELECT 1 FROM credit_lots l
               WHERE l.account_id = s.account_id
-                AND l.grant_key = public_id('sub', s.id) || '/cycle-'
-                    || to_char(s.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+                AND (l.grant_key = public_id('sub', s.id) || '/cycle-'
+                    || to_char(s.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+                OR s.amount_minor = 0 AND l.expires_at > s.cycle_start AND starts_with(
+                    l.grant_key, public_id('acc', s.account_id) || '/' || s.plan_key || '-')))
         UNION ALL
         SELECT account_id, min(public_id('lot', id))
         FROM credit_lots

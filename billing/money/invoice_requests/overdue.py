@@ -23,22 +23,23 @@ from billing.money.invoices import store as invoice_store
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.tables import invoices as invoice_rows
-from billing.money.subscriptions import cycles, pauses, payment_effects
+from billing.money.subscriptions import changes, commands, cycles, pauses, payment_effects
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.reading import ENGINE
-from billing.money.subscriptions.schemas import Subscription
+from billing.money.subscriptions.schemas import Paying, Subscription, SubscriptionChange
 from billing.platform.decisions import service as decisions
 
 
 class Foreseen(Frozen):
     """The subscription when all is paid, and the invoice that starts it again, where it is paused.
 
-    `resumption` is a draft that nobody has written.
+    `resumption` is an invoice that nobody has written; `charged_minor` is what is charged for it.
     """
 
     subscription: Subscription | None = None
     resumption: Invoice | None = None
+    charged_minor: int = 0
 
 
 async def owed(
@@ -88,18 +89,26 @@ async def ask(
 
 
 async def foresee(
-    connection: AsyncConnection, account_id: UUID, only: Collection[UUID] | None = None
+    connection: AsyncConnection,
+    account_id: UUID,
+    only: Collection[UUID] | None = None,
+    *,
+    resumes: bool = False,
 ) -> Foreseen:
-    """The open subscription as it is when what is `owed` is paid; nothing is written."""
+    """The open subscription as it is when what is `owed` is paid; nothing is written.
+
+    With `resumes` it is started again as well, where it is paused then. Errors: those of
+    `commands.resume`.
+    """
     found = await subscriptions.find_open(connection, account_id)
     if found is None:
         return Foreseen()
-    pay = partial(_pay, only=only)
+    pay = partial(_pay, only=only, resumes=resumes)
     foreseen, _ = await decisions.command(connection, ENGINE, found.id, pay, dry_run=True)
     return foreseen
 
 
-def _pay(w: Work[SubscriptionFacts], only: Collection[UUID] | None) -> Foreseen:
+def _pay(w: Work[SubscriptionFacts], only: Collection[UUID] | None, *, resumes: bool) -> Foreseen:
     for invoice in cycles.collected(w.rows, cycles.of(w), ("open",)):
         if only is not None and invoice.id not in only:
             continue
@@ -107,9 +116,28 @@ def _pay(w: Work[SubscriptionFacts], only: Collection[UUID] | None) -> Foreseen:
         cases.close_case(w, invoice.id, "recovered", "foreseen")
         payment_effects.on_paid(w, paid)
     subscription = cycles.of(w)
-    paused = subscription.status == "paused"
-    draft = pauses.draft(w, w.facts.new_id()) if paused else None
-    return Foreseen(subscription=subscription, resumption=draft)
+    if subscription.status != "paused":
+        return Foreseen(subscription=subscription)
+    return _resumed(w) if resumes else Foreseen(subscription=subscription, resumption=_offered(w))
+
+
+def _offered(w: Work[SubscriptionFacts]) -> Invoice:
+    """The invoice that would start it again."""
+    changes.apply_scheduled(w)
+    draft = pauses.draft(w, w.facts.new_id())
+    return invoices.whole_steps(w, invoices.use_balance(w, draft))
+
+
+def _resumed(w: Work[SubscriptionFacts]) -> Foreseen:
+    """Started again by the very command, and paid; a foreseen charge asks for no card."""
+    asked = Paying(change_id=w.facts.new_id(), by_card=True)
+    commands.resume(w, asked)
+    draft = w.rows.get(Invoice, w.rows.get(SubscriptionChange, asked.change_id).draft_id)
+    charged = draft.amount_due_minor if draft.status == "draft" else 0
+    if charged:
+        payment_effects.on_paid(w, invoices.receive(w, draft, charged))
+    written = w.rows.get(Invoice, draft.id)
+    return Foreseen(subscription=cycles.of(w), resumption=written, charged_minor=charged)
 
 
 async def _asked(connection: AsyncConnection, account_id: UUID, suffix: str) -> Sequence[UUID]:

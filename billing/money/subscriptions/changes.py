@@ -83,7 +83,7 @@ def begin(
     )
     w.add(change)
     announce(w, subscription, "change_begun", kind=kind, amount_cents=invoice.amount_due_minor)
-    if invoices.is_collectable(invoice) and not (terms and by_transfer):
+    if invoices.is_collectable(invoice) and not by_transfer:
         flow, method_id = ("card", None) if paying.by_card else ("saved_card", _card(w, paying))
         payments.open_flow(w, Owed(w.rows, invoice.id), flow, method_id)
     return invoice

@@ -153,6 +153,7 @@ def pause(w: Work[SubscriptionFacts], *, when: When) -> Subscription:
 def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     """Start again after a pause, with a new period from now that is charged first.
 
+    A customer who pays by transfer has it at once, and some days to pay it.
     Errors: SUBSCRIPTION_STATE, PAYMENT_OVERDUE, CHANGE_PENDING; those of `changes.begin`.
     """
     demand(cycles.of(w).status, "resume")
@@ -162,7 +163,7 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     changes.apply_scheduled(w)
     invoice = pauses.draft(w, paying.change_id)
     invoice = changes.begin(w, "resume", {}, invoice, paying)
-    payment_effects.settle_small(w, invoice)
+    payment_effects.settle_change(w, invoice)
     return wake(w)
 
 

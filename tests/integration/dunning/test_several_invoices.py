@@ -2,7 +2,7 @@
 
 from tests.integration.actors import Actors
 from tests.integration.dunning.dunning_setup import overdue
-from tests.integration.dunning.test_final_actions import PAY_OVERDUE
+from tests.integration.dunning.test_pay_overdue import PAY_OVERDUE
 
 OPEN = "/billing/invoices?status=pending"
 

@@ -115,3 +115,51 @@ async def test_a_customer_does_not_grant_itself_terms_of_payment(
 async def test_days_until_due_goes_with_sent_invoices_alone(customer: Customer) -> None:
     body = {"plan": "basic", "trial": False, "days_until_due": 10}
     await customer.refused("VALIDATION_FAILED", "POST", "/billing/subscription", body)
+
+
+async def paused(actors: Actors) -> Customer:
+    """A customer without a card, who paid one period by transfer and has paused since."""
+    customer = await actors.customer_on_clock(START)
+    begun = await customer.subscribe_by_transfer(days_until_due=10)
+    await approved(customer, await sent(customer, begun["next_action"], "T-1"))
+    await customer.until_subscription("active")
+    await customer.advance(to="2027-01-11T10:00:00Z")
+    await customer.ask("POST", "/billing/subscription/pause", {"at": "now"}, status=200)
+    return customer
+
+
+@pytest.mark.parametrize("body", [{}, {"payment_method": "card"}])
+async def test_a_resumption_is_sent_as_a_renewal_is(actors: Actors, body: Json) -> None:
+    customer = await paused(actors)
+    resume = "/billing/subscription/resume"
+    seen = await customer.ask("POST", f"{resume}?dry_run=true", body, status=200)
+    assert (seen["status"], seen["due_now_cents"]) == ("active", 1900)
+
+    resumed = await customer.ask("POST", resume, body, key="r", status=200)
+
+    assert resumed["status"] == "active"
+    assert resumed["current_period_end"] == "2027-02-11T10:00:00Z"
+    asked = resumed["next_action"]
+    assert (asked["type"], asked["amount_cents"]) == ("manual", 1900)
+    [_, sent_one] = await customer.invoices()
+    assert (sent_one["status"], sent_one["due_at"]) == ("open", instant("2027-01-21T10:00:00Z"))
+    assert await customer.credits() == 100, "those of the first cycle: the new ones wait for money"
+    await approved(customer, await sent(customer, asked, "T-2"))
+    assert await customer.credits() == 200
+    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert report["ok"], report
+    assert await customer.effects(None) == [], "no card is tried"
+
+
+async def test_a_resumption_nobody_pays_is_overdue_after_its_days(actors: Actors) -> None:
+    customer = await paused(actors)
+    body = {"resume": True}
+    foreseen = await customer.ask(
+        "POST", "/billing/pay-overdue", body | {"dry_run": True}, status=200
+    )
+    paid = await customer.ask("POST", "/billing/pay-overdue", body, key="p", status=200)
+    assert foreseen["charged_cents"] == paid["charged_cents"] == 0, "it is sent, and not charged"
+    assert foreseen["subscription"] == paid["subscription"]
+    assert paid["resumption"]["amount_cents"] == paid["next_action"]["amount_cents"] == 1900
+    await customer.advance(to="2027-01-21T10:00:00Z")
+    assert (await customer.subscription())["status"] == "past_due"

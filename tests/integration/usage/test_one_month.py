@@ -1,5 +1,6 @@
 """Free units and credits are given once per month, however often subscriptions begin and end."""
 
+from typing import Any
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer
@@ -66,3 +67,18 @@ async def test_credits_of_a_plan_that_costs_nothing_are_given_once_a_month(actor
     assert account["ok"], account
     # It costs nothing and would be advised to everybody else.
     await actors.operate("PUT", f"/admin/plans/{plan}", body | {"is_active": False})
+
+
+async def test_what_was_used_before_the_cycle_is_said_alike_everywhere(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    body = {"feature_type": "ai_responses", "usage_amount": "300"}
+    await customer.ask("POST", "/usage/record", body, status=201)
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+
+    mine = (await customer.ask("GET", "/usage/current?fresh=true"))["meters"]["ai_responses"]
+
+    limits: Any = await customer.ask("GET", "/usage/limits?fresh=true")
+    (limit,) = (one for one in limits if one["meter"] == "ai_responses")
+    assert (mine["quantity"], mine["used_before"], mine["remaining"]) == ("0", "50.00", "0")
+    assert (limit["limit"], limit["used"]) == (mine["included"], mine["used_before"])

@@ -1,0 +1,40 @@
+"""The checks know the credits of a plan without a price: they are an account's, once per month."""
+
+from uuid import uuid4
+
+import pytest
+
+from tests.integration.actors import Actors
+
+
+@pytest.mark.parametrize("every", ["month", "year"])
+async def test_books_stay_clean_when_a_plan_without_a_price_gives_way(
+    actors: Actors, every: str
+) -> None:
+    """The credits of its cycles are those of a month, also when another plan came since."""
+    plan = f"hobby-{uuid4().hex[:12]}"
+    body = {
+        "family": "app", "name": "Hobby", "limits": [], "monthly_credits": "5",
+        "prices": {every: {"USD": 0}},
+    }  # fmt: skip
+    await actors.operate("PUT", f"/admin/plans/{plan}", body)
+    customer = await actors.customer_on_clock("2027-01-10T10:00:00Z")
+    path = f"/admin/integrity?account={customer.id}"
+    await customer.save_card()
+    await customer.subscribe(plan, interval=every)
+    await customer.until_subscription("active")
+    await customer.advance(to="2027-02-11T10:00:00Z")
+    report = await actors.operate("GET", path)
+    assert report["ok"], report
+
+    wanted = {"plan": "pro", "interval": "month", "when": "now"}
+    await customer.ask("PUT", "/billing/subscription", wanted, status=200)
+
+    report = await actors.operate("GET", path)
+    assert report["ok"], report
+    lost = "UPDATE credit_lots SET grant_key = id::text WHERE account_id = %(me)s"
+    await customer.rows(f"{lost} AND grant_key LIKE 'acc%%' RETURNING id")
+    report = await actors.operate("GET", path)
+    broken = [one["name"] for one in report["checks"] if not one["ok"]]
+    assert "cycles_granted_once" in broken, "one that never came is found all the same"
+    await actors.operate("PUT", f"/admin/plans/{plan}", body | {"is_active": False})

@@ -123,8 +123,11 @@ QUERIES: Final[dict[str, str]] = {
                             WHERE n.invoice_id = i.id), 0)
                 - coalesce((SELECT sum(a.note_minor) FROM away a
                             WHERE a.invoice_id = i.id AND a.booked_at IS NULL), 0)
-                - coalesce((SELECT sum(c.minor) FROM credited c WHERE c.invoice_id = i.id), 0)
-                + coalesce((SELECT sum(c.minor) FROM credited c WHERE c.credits = i.id::text), 0)
+                -- Its own credits of others let no more than its total go back by it.
+                + least(0, coalesce((SELECT sum(c.minor) FROM credited c
+                                     WHERE c.credits = i.id::text), 0)
+                         - coalesce((SELECT sum(c.minor) FROM credited c
+                                     WHERE c.invoice_id = i.id), 0))
                 AS minor
             FROM invoices i WHERE i.id IN (
                 SELECT invoice_id FROM away WHERE wanted_minor > note_minor)
@@ -214,21 +217,11 @@ QUERIES: Final[dict[str, str]] = {
                          SELECT invoice_id, note_minor FROM disputes
                          WHERE booked_at IS NOT NULL) away
                    GROUP BY invoice_id) r ON r.invoice_id = i.id
-        -- What it charged, also where it credited as much of another one.
-        LEFT JOIN (SELECT invoice_id, sum(amount_minor - discount_minor + tax_minor
-                                          - tax_included_minor) AS minor, sum(tax_minor) AS tax
-                   FROM invoice_lines WHERE kind = 'proration' GROUP BY invoice_id) c
-               ON c.invoice_id = i.id
-        -- What others credited of it; the tax of each is rounded together with what it charges.
-        LEFT JOIN (SELECT l.detail ->> 'invoice' AS invoice_id, -sum(l.tax_minor) - count(*) AS tax
-                   FROM invoice_lines l JOIN invoices d ON d.id = l.invoice_id
-                   WHERE l.kind = 'proration' AND d.status <> 'void' GROUP BY 1) t
-               ON t.invoice_id = i.id::text
-        WHERE coalesce(n.minor, 0)
-              > greatest(i.total_minor, i.amount_due_minor) - coalesce(c.minor, 0)
+        -- A debt that was carried to it may be forgiven with it.
+        WHERE coalesce(n.minor, 0) > greatest(i.total_minor, i.amount_due_minor)
+           OR coalesce(n.tax, 0) > i.tax_minor
            OR i.amount_credited_minor + coalesce(b.minor, 0) + coalesce(r.minor, 0)
               <> coalesce(n.minor, 0)
-           OR coalesce(n.tax, 0) > i.tax_minor - coalesce(c.tax, 0) - coalesce(t.tax, 0)
            OR (i.status = 'void' AND i.number IS NOT NULL
                AND coalesce(n.minor, 0) <> i.total_minor)
     """,

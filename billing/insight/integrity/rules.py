@@ -80,7 +80,11 @@ _OTHERS: Final = (
     ("coupons_counted", "I6", "a coupon was redeemed as often as it counts"),
     ("invoices_settled", "I6", "a paid invoice is covered, an open one is not"),
     ("invoice_content", "I6", "the content of a numbered invoice is as it was issued"),
-    ("credit_notes", "I6", "credit notes take back no more than was invoiced"),
+    (
+        "credit_notes",
+        "I6",
+        "credit notes take back no more than their invoice's total, nor its tax",
+    ),
     ("money_balance", "I6", "what an invoice took from the money balance is written there"),
     ("debts_billed", "I6", "what is carried is billed when a subscription ends"),
     # Events in and out

@@ -5,24 +5,22 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from billing.matters.effects import Row
+from billing.money.invoices.schemas import Claim
 
 DisputeState = Literal["inquiry", "open", "won", "lost", "closed"]
 
 
-class Dispute(Row):
+class Dispute(Claim):
     """A row of `disputes`: money of one payment that its payer's bank asks back."""
 
     TABLE: ClassVar[str] = "disputes"
 
     account_id: UUID
     payment_id: UUID
-    invoice_id: UUID
     stripe_dispute_id: str
     status: str
     state: DisputeState
     amount_minor: int
-    note_minor: int = 0
     balance_minor: int = 0
     loss_minor: int = 0
     wanted_minor: int = 0

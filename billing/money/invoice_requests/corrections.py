@@ -73,7 +73,7 @@ def credit_tax(w: Work[Any], invoice_id: UUID, *, country: str, reason: str, suf
     before = _creditable(w, invoice_id)
     owed = giving_back.added_by(giving_back.left(w.rows, before), country)
     part = owed.up_to(creditable(w.rows, before))
-    after = notes.credit_note(w, before, part.total_minor, reason, suffix, part=part)
+    after = notes.credit_tax(w, before, part, reason, suffix)
     _settle(w, before, after, reason)
 
 

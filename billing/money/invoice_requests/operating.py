@@ -88,7 +88,7 @@ async def credit(
     verb = partial(
         corrections.credit, amount=amount, lines=parts, reason=reason, to=to, suffix=suffix
     )
-    beside = await invoice_store.crediting(connection, invoice)
+    beside = await invoice_store.beside(connection, invoice)
     return await ask(connection, invoice, verb, beside=beside)
 
 
@@ -96,7 +96,7 @@ async def left_of_use(
     connection: AsyncConnection, invoice: Invoice, amount_minor: int, to: Destination
 ) -> int:
     """The part of a use's price, with its tax, that a credit note can still take back."""
-    beside = await invoice_store.crediting(connection, invoice)
+    beside = await invoice_store.beside(connection, invoice)
     question = partial(corrections.left_of_use, amount=amount_minor, to=to)
     return await learn(connection, invoice, question, beside=beside)
 

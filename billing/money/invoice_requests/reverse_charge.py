@@ -36,5 +36,5 @@ async def give_back(connection: AsyncConnection, invoice_id: UUID) -> Matter:
     verb = partial(
         corrections.credit_tax, country=known.country or "", reason=REASON, suffix=SUFFIX
     )
-    beside = await invoice_store.crediting(connection, invoice)
+    beside = await invoice_store.beside(connection, invoice)
     return await ask(connection, invoice, verb, beside=beside)

@@ -8,13 +8,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
+from billing.core import ids
 from billing.core.money import round_exact, split
 from billing.matters.effects import Rows
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 
 PRORATION: Final = "proration"
 """The kind of a line that credits time which was paid and is not used."""
+OF: Final = "/of/"
+"""Stands in the key of a note on another invoice, before the one whose part it takes back."""
 Rate = tuple[tuple[str, Any], ...]
 """A rate without its amount, as it stands on a line."""
 
@@ -69,7 +73,7 @@ def left(rows: Rows, invoice: Invoice) -> Part:
 
     Its own credits of another invoice were money too, and their tax is that one's.
     """
-    notes = [one for one in rows.of(CreditNote) if one.invoice_id == invoice.id]
+    notes = [one for one in rows.of(CreditNote) if is_of(one, invoice)]
     lines = [one for one in rows.of(InvoiceLine) if one.invoice_id == invoice.id]
     own = sum(-one.total_minor for one in lines if one.kind == PRORATION)
     taken = [
@@ -81,6 +85,39 @@ def left(rows: Rows, invoice: Invoice) -> Part:
     ]
     charged = [one for one in lines if one.kind != PRORATION]
     return less(Part(invoice.total_minor + own, _sums(charged)), notes, taken)
+
+
+def room(rows: Rows, invoice: Invoice) -> Part:
+    """The part of its total, and of the tax in it, that notes on it have not taken back yet."""
+    notes = [one for one in rows.of(CreditNote) if one.invoice_id == invoice.id]
+    lines = [one for one in rows.of(InvoiceLine) if one.invoice_id == invoice.id]
+    back = Part(sum(one.amount_minor for one in notes), _sums(notes))
+    return Part(invoice.total_minor, _sums(lines)).without(back)
+
+
+def credited_by(rows: Rows, invoice: Invoice) -> dict[UUID, Part]:
+    """The parts of other invoices that its lines credit, less the notes on them in its place."""
+    lines: dict[UUID, list[InvoiceLine]] = {}
+    for one in rows.of(InvoiceLine):
+        source = one.detail.get("invoice")
+        if one.invoice_id == invoice.id and one.kind == PRORATION and source is not None:
+            lines.setdefault(UUID(source), []).append(one)
+    found = {}
+    for source_id, taken in lines.items():
+        given = [
+            one
+            for one in rows.of(CreditNote)
+            if one.invoice_id == source_id and is_of(one, invoice)
+        ]
+        taxes = {rate: -minor for rate, minor in _sums(taken).items()}
+        found[source_id] = less(Part(-sum(one.total_minor for one in taken), taxes), given)
+    return found
+
+
+def is_of(note: CreditNote, invoice: Invoice) -> bool:
+    """True if it takes back a part of this invoice, be it a note on one that paid for it."""
+    _, of, name = note.fact_key.rpartition(OF)
+    return name == ids.encode(ids.INVOICE, invoice.id) if of else note.invoice_id == invoice.id
 
 
 def less(charged: Part, notes: Sequence[CreditNote], taken: Sequence[InvoiceLine] = ()) -> Part:

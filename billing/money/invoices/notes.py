@@ -1,17 +1,27 @@
 """Credit notes: numbered corrections of invoices, with the tax that they give back. Pure."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from billing.core import ids
 from billing.core.errors import Conflict
 from billing.matters.effects import Add, Issue, Work
-from billing.money.invoices import giving_back, transitions
+from billing.money.invoices import bearing, giving_back, transitions
 from billing.money.invoices.giving_back import Part
 from billing.money.invoices.note_taxes import taxes_of_note
 from billing.money.invoices.schemas import CreditNote, Invoice
 from billing.money.invoices.transitions import OWED, InvoiceFacts
 
 CREDIT_NOTE_SERIES: Final = "CN"
+
+
+class Noted(NamedTuple):
+    """The content of one note."""
+
+    amount_minor: int
+    taxes: list[dict[str, Any]]
+    reason: str
+    suffix: str
+    lines: tuple[dict[str, Any], ...] = ()
 
 
 def credit_note(
@@ -23,26 +33,88 @@ def credit_note(
     *,
     to_balance: bool = False,
     lines: tuple[dict[str, Any], ...] = (),
-    part: Part | None = None,
 ) -> Invoice:
-    """Take back part or all of a numbered invoice, once per `suffix`; a known `part` with its tax.
+    """Take back part or all of a numbered invoice, once per `suffix`.
 
     What is still owed falls by it, unless it goes `to_balance`, and the rest of the note, paid
-    already, goes to the money balance. An invoice with nothing left to collect is `forgiven`.
+    already, goes to the money balance. More than there is room for on it is a note on the invoices
+    whose money paid it. An invoice with nothing left to collect is `forgiven`.
     """
-    fact_key = f"{ids.encode(ids.INVOICE, invoice.id)}/{suffix}"
-    if amount_minor <= 0 or any(one.fact_key == fact_key for one in w.rows.of(CreditNote)):
+    if amount_minor <= 0 or _is_written(w, invoice, suffix):
         return invoice
+    kept = invoice.outstanding_minor if to_balance else 0
+    borne = bearing.shares(w.rows, invoice, amount_minor, kept_minor=kept)
+    # Nothing is lost where an invoice that paid for it is not at hand.
+    borne.pop(invoice.id)
+    own = amount_minor - sum(borne.values())
+    credited_by = giving_back.credited_by(w.rows, invoice)
+    if own:
+        taxes = _taxes(w, invoice, own, giving_back.left(w.rows, invoice), lines)
+        noted = Noted(own, taxes, reason, suffix, lines)
+        invoice = _take_back(w, invoice, noted, to_balance=to_balance)
+    for source_id, minor in borne.items():
+        source = w.rows.get(Invoice, source_id)
+        of = credited_by.get(source_id) or giving_back.left(w.rows, source)
+        noted = Noted(minor, _taxes(w, source, minor, of), reason, _of(invoice, suffix))
+        _take_back(w, source, noted, to_balance=True)
+    return invoice
+
+
+def credit_tax(
+    w: Work[InvoiceFacts], invoice: Invoice, part: Part, reason: str, suffix: str
+) -> Invoice:
+    """Take back known taxes of a numbered invoice, once per `suffix`; the rest as with a note."""
+    if part.total_minor <= 0 or _is_written(w, invoice, suffix):
+        return invoice
+    credited_by = giving_back.credited_by(w.rows, invoice)
+    own = part.within(giving_back.room(w.rows, invoice))
+    left, changed = part.without(own), invoice
+    if own.total_minor > 0:
+        noted = Noted(own.total_minor, own.as_rows, reason, suffix)
+        changed = _take_back(w, invoice, noted)
+    for source_id, credited in credited_by.items():
+        source = w.rows.find(Invoice, source_id)
+        if source is None:
+            continue
+        more = left.within(credited).within(giving_back.room(w.rows, source))
+        left = left.without(more)
+        if more.total_minor > 0:
+            noted = Noted(more.total_minor, more.as_rows, reason, _of(invoice, suffix))
+            _take_back(w, source, noted, to_balance=True)
+    return changed
+
+
+def _take_back(
+    w: Work[InvoiceFacts], invoice: Invoice, noted: Noted, *, to_balance: bool = False
+) -> Invoice:
+    """Write one note, off what is owed of its invoice, and the rest to the money balance."""
+    amount_minor = noted.amount_minor
     credited = 0 if to_balance else min(invoice.remaining_minor, amount_minor)
     fields: dict[str, Any] = {"amount_credited_minor": invoice.amount_credited_minor + credited}
     if invoice.status in OWED and credited == invoice.remaining_minor:
         fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": "forgiven"}
     changed = w.change(invoice, **fields)
     if credited < amount_minor:
-        transitions.add_balance(w, invoice, "credited", amount_minor - credited, part=f"-{suffix}")
-    transitions.announce(w, changed, "credited", amount_minor=amount_minor, reason=reason)
-    _issue_note(w, invoice, amount_minor, reason, fact_key, lines, part)
+        part = f"-{noted.suffix}"
+        transitions.add_balance(w, invoice, "credited", amount_minor - credited, part=part)
+    transitions.announce(w, changed, "credited", amount_minor=amount_minor, reason=noted.reason)
+    _issue_note(w, invoice, noted)
     return changed
+
+
+def _is_written(w: Work[InvoiceFacts], invoice: Invoice, suffix: str) -> bool:
+    own, of = _key(invoice, suffix), f"/{_of(invoice, suffix)}"
+    keys = [one.fact_key for one in w.rows.of(CreditNote)]
+    return any(key == own or key.endswith(of) for key in keys)
+
+
+def _key(invoice: Invoice, suffix: str) -> str:
+    return f"{ids.encode(ids.INVOICE, invoice.id)}/{suffix}"
+
+
+def _of(invoice: Invoice, suffix: str) -> str:
+    """The suffix of a note on another invoice, in the place of this one."""
+    return f"{suffix}{giving_back.OF}{ids.encode(ids.INVOICE, invoice.id)}"
 
 
 def void_numbered(w: Work[InvoiceFacts], invoice: Invoice, reason: str) -> Invoice:
@@ -69,8 +141,8 @@ def void_numbered(w: Work[InvoiceFacts], invoice: Invoice, reason: str) -> Invoi
     if credited != amount:
         transitions.add_balance(w, invoice, "credited", amount - credited, part="-void")
     transitions.announce(w, voided, "voided", reason=reason)
-    fact_key = f"{ids.encode(ids.INVOICE, invoice.id)}/void"
-    _issue_note(w, invoice, amount, reason, fact_key)
+    taxes = _taxes(w, invoice, amount, giving_back.left(w.rows, invoice))
+    _issue_note(w, invoice, Noted(amount, taxes, reason, "void"))
     return voided
 
 
@@ -78,38 +150,42 @@ def reverse(
     w: Work[InvoiceFacts], invoice: Invoice, amount_minor: int, reason: str, suffix: str
 ) -> None:
     """Take back a part of a numbered invoice whose money went back to its payer, once."""
-    fact_key = f"{ids.encode(ids.INVOICE, invoice.id)}/{suffix}"
     transitions.announce(w, invoice, "credited", amount_minor=amount_minor, reason=reason)
-    _issue_note(w, invoice, amount_minor, reason, fact_key)
+    taxes = _taxes(w, invoice, amount_minor, giving_back.left(w.rows, invoice))
+    _issue_note(w, invoice, Noted(amount_minor, taxes, reason, suffix))
 
 
-def _issue_note(
+def _taxes(
     w: Work[InvoiceFacts],
     invoice: Invoice,
     amount_minor: int,
-    reason: str,
-    fact_key: str,
+    of: Part,
     lines: tuple[dict[str, Any], ...] = (),
-    part: Part | None = None,
-) -> None:
-    left = giving_back.left(w.rows, invoice)
-    if part is not None:
-        taxes = part.as_rows
-    else:
-        charged = transitions.lines_of(w.rows, invoice.id)
-        taxes = taxes_of_note(left, amount_minor, charged, lines)
+) -> list[dict[str, Any]]:
+    """The tax in so much of a part of an invoice; the note that completes it has all the rest."""
+    room = giving_back.room(w.rows, invoice)
+    if amount_minor >= room.total_minor:
+        return room.as_rows
+    charged = transitions.lines_of(w.rows, invoice.id)
+    asked = taxes_of_note(of, amount_minor, charged, lines)
+    found = {giving_back.rate_of(one): one["amount_minor"] for one in asked}
+    within = {rate: min(minor, max(0, room.taxes.get(rate, 0))) for rate, minor in found.items()}
+    return Part(amount_minor, within).as_rows
+
+
+def _issue_note(w: Work[InvoiceFacts], invoice: Invoice, noted: Noted) -> None:
     note = CreditNote(
         id=w.facts.new_id(),
         account_id=invoice.account_id,
         invoice_id=invoice.id,
-        fact_key=fact_key,
+        fact_key=_key(invoice, noted.suffix),
         series=transitions.series_of(w.facts, invoice, CREDIT_NOTE_SERIES),
-        reason=reason,
-        amount_minor=amount_minor,
+        reason=noted.reason,
+        amount_minor=noted.amount_minor,
         currency=invoice.currency,
-        lines=list(lines),
-        tax_minor=sum(one["amount_minor"] for one in taxes),
-        taxes=taxes,
+        lines=list(noted.lines),
+        tax_minor=sum(one["amount_minor"] for one in noted.taxes),
+        taxes=noted.taxes,
         created_at=w.facts.at,
     )
     w.do(Issue(Add(note), note.series))

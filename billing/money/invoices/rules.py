@@ -1,13 +1,10 @@
-"""The hash of an invoice's frozen content, and what of it was not served. Pure."""
+"""The hash of an invoice's frozen content. Pure."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
-
-from billing.core.money import split
 
 
 def content_hash(
@@ -37,17 +34,3 @@ def _content(line: Mapping[str, Any]) -> list[Any]:
     plain = [line["kind"], line["description"], str(line["quantity"]), line["amount_minor"]]
     more = [line["discounts"], line["taxes"]]
     return plain + more if any(more) else plain
-
-
-def unserved_minor(
-    total_minor: int, used_minor: int, start: datetime | None, end: datetime | None, at: datetime
-) -> int:
-    """The part of a period's invoice for the time after `at`, by the second.
-
-    Its usage, `used_minor` of the total, was served; an invoice without a period was served whole.
-    """
-    if start is None or end is None or at >= end:
-        return 0
-    whole = int((end - start).total_seconds())
-    served = max(0, min(whole, int((at - start).total_seconds())))
-    return split(total_minor - used_minor, [served, whole - served])[1]

@@ -172,6 +172,18 @@ class CreditNote(Row):
     created_at: AwareDatetime
 
 
+class Claim(Row):
+    """A refund or dispute, which may take back a part of an invoice by a note."""
+
+    invoice_id: UUID
+    note_minor: int = 0
+
+    @property
+    def is_reserved(self) -> bool:
+        """True while its note may still be written."""
+        raise NotImplementedError
+
+
 class BalanceEntry(Row):
     """A row of `balance_entries`: positive is the customer's money with us, negative is carried."""
 

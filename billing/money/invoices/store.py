@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, Table, Text, cast, func, or_, select, update
+from sqlalchemy import Select, Table, Text, cast, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -48,6 +48,17 @@ _TO_PAY = Prepared(
         invoices.c.id.desc(),
     )
     .limit(1)
+)
+# The invoices whose money paid a part of one: its lines credit them, and theirs others.
+_SOURCES = text(
+    """
+    WITH RECURSIVE source(id) AS (
+        SELECT CAST(:invoice_id AS uuid)
+        UNION
+        SELECT (l.detail ->> 'invoice')::uuid
+        FROM source o JOIN invoice_lines l ON l.invoice_id = o.id WHERE l.kind = 'proration')
+    SELECT id FROM source WHERE id <> :invoice_id
+    """
 )
 _TAKEN = cast(invoice_series.c.last_number, Text)
 _NEXT: Final = (
@@ -178,8 +189,8 @@ def credit_notes_listing(account_id: UUID, invoice_id: UUID | None = None) -> Se
     return query if invoice_id is None else query.where(credit_notes.c.invoice_id == invoice_id)
 
 
-async def crediting(connection: AsyncConnection, invoice: Invoice) -> list[UUID]:
-    """The invoices with a line that gives back a part of this one."""
+async def beside(connection: AsyncConnection, invoice: Invoice) -> list[UUID]:
+    """The invoices with a line that gives back a part of this one, and those that paid for it."""
     line = invoice_lines.c
     rows = await connection.execute(
         select(line.invoice_id)
@@ -191,7 +202,8 @@ async def crediting(connection: AsyncConnection, invoice: Invoice) -> list[UUID]
             line.detail["invoice"].astext == str(invoice.id),
         )
     )
-    return list(rows.scalars())
+    sources = await connection.execute(_SOURCES, {"invoice_id": invoice.id})
+    return [*rows.scalars(), *sources.scalars()]
 
 
 async def find_credit_note(connection: AsyncConnection, note_id: UUID) -> CreditNote | None:

@@ -5,6 +5,7 @@ from typing import Final
 from billing.matters.effects import Rows
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import giving_back
+from billing.money.invoices.bearing import reserved, room, shares
 from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.rules import Books
@@ -15,12 +16,12 @@ KEPT: Final = ("overpaid", "unasked")
 
 
 def creditable(rows: Rows, invoice: Invoice) -> int:
-    """The part of an invoice that is left to credit.
+    """The part of an invoice that is left to credit, by notes on it and on those that paid for it.
 
     What a refund or dispute may still take back counts as taken.
     """
-    reserved = sum(one.note_minor for one in reversals(rows, invoice) if one.is_reserved)
-    return max(0, giving_back.left(rows, invoice).total_minor - reserved)
+    left = giving_back.left(rows, invoice).total_minor - reserved(rows, invoice)
+    return sum(shares(rows, invoice, max(0, left)).values())
 
 
 def bill_of(rows: Rows, payment: Payment) -> Invoice:
@@ -53,7 +54,7 @@ def books_of(rows: Rows, payment: Payment, balance_minor: int) -> Books:
         if one.invoice_id == invoice.id and one.kind in KEPT
     )
     numbered = invoice.finalized_at is not None
-    paid_part = creditable(rows, invoice) - invoice.outstanding_minor if numbered else 0
+    paid_part = min(creditable(rows, invoice), room(rows, invoice)) - invoice.outstanding_minor
     return Books(
         received=payment.received_minor,
         gone=sum(one.amount_minor for one in mine),
@@ -64,7 +65,7 @@ def books_of(rows: Rows, payment: Payment, balance_minor: int) -> Books:
         kept=kept,
         given=sum(one.note_minor + one.balance_minor for one in away),
         given_of_balance=sum(one.balance_minor for one in away),
-        creditable=max(0, paid_part),
+        creditable=max(0, paid_part) if numbered else 0,
         balance=balance_minor,
         loose=max(0, payment.received_minor - invoice.amount_paid_minor - kept - loose_gone),
     )

@@ -5,25 +5,23 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from billing.matters.effects import Row
+from billing.money.invoices.schemas import Claim
 
 RefundStatus = Literal["pending", "processing", "succeeded", "failed"]
 Way = Literal["provider", "outside", "balance"]
 
 
-class Refund(Row):
+class Refund(Claim):
     """A row of `refunds`: money of one payment on its way back to the payer."""
 
     TABLE: ClassVar[str] = "refunds"
 
     account_id: UUID
     payment_id: UUID
-    invoice_id: UUID
     key: str
     status: RefundStatus
     way: Way = "provider"
     amount_minor: int
-    note_minor: int = 0
     balance_minor: int = 0
     wanted_minor: int = 0
     currency: str

@@ -29,8 +29,8 @@ def subject_of(row: Refund | Dispute) -> str:
 
 def book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     """Write that its money is away for good: note, sums, credits, and what becomes of the sale."""
+    row = w.change(row, booked_at=w.facts.at)  # nothing is reserved for it any more
     note(w, row, row.note_minor)
-    row = w.change(row, booked_at=w.facts.at)
     take_credits(w, row)
     count(w, row)
 

@@ -84,7 +84,7 @@ def cancel(
         if credit:
             # Its draft credits the rest as well, and is void with it.
             changes.drop_pending(w, "canceled by request")
-            endings.credit_rest(w)
+            endings.credit_rest(w, "canceled by request")
         payment_effects.end(w, "canceled by request")
     else:
         _schedule_end(w, date)
@@ -142,8 +142,7 @@ def pause(w: Work[SubscriptionFacts], *, when: When) -> Subscription:
             changes.schedule(w, w.facts.new_id(), "pause", {})
         return wake(w)
     changes.demand_none(w.rows)
-    for invoice in cycles.collected(w.rows, subscription, ("open", "uncollectible")):
-        payment_effects.take_back_unserved(w, invoice, "paused")
+    endings.take_back_unserved(w, "paused")
     closing = true_ups.closing(w, cut=True)
     changes.begin_pause(w, "requested")
     pauses.bill_use(w, closing)

@@ -2,17 +2,13 @@
 
 from billing.matters.effects import Work
 from billing.money.discounts import transitions as discounts
-from billing.money.dunning import cases
 from billing.money.dunning.handing_over import hand_to_collection
 from billing.money.dunning.rules import FinalAction
 from billing.money.dunning.schemas import DunningCase
-from billing.money.invoices import arrears, giving_back, notes
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.rules import unserved_minor
 from billing.money.invoices.schemas import Invoice
-from billing.money.invoices.sums import TRUE_UPS
 from billing.money.payments import transitions as payments
-from billing.money.subscriptions import changes, cycles, items, proration, spans, true_ups
+from billing.money.subscriptions import changes, cycles, endings, true_ups
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED
@@ -115,13 +111,11 @@ def end(w: Work[SubscriptionFacts], reason: str) -> None:
         end_reason=reason,
     )
     announce(w, ended, "canceled", reason=reason)
-    for invoice in cycles.collected(w.rows, subscription, ("draft", "open", "uncollectible")):
-        if invoice.status == "draft":
-            invoices.void(w, invoice, reason)
-            continue
-        owed = take_back_unserved(w, invoice, reason)
-        if owed.status == "open":
-            hand_to_collection(w, owed)
+    for draft in cycles.collected(w.rows, subscription, ("draft",)):
+        invoices.void(w, draft, reason)
+    endings.take_back_unserved(w, reason)
+    for owed in cycles.collected(w.rows, subscription, ("open",)):
+        hand_to_collection(w, owed)
     final = cycles.bill_usage(w, f"{cycles.stem(ended)}/final", debts=True, closing=closing)
     if final is not None and final.status == "open":
         hand_to_collection(w, final)
@@ -166,27 +160,3 @@ def overdue(w: Work[SubscriptionFacts]) -> bool:
     failed = {one.invoice_id for one in w.rows.of(DunningCase) if one.status in UNRECOVERED}
     owed = cycles.collected(w.rows, cycles.of(w), ("open",))
     return any(one.id in failed for one in owed)
-
-
-def take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice, reason: str) -> Invoice:
-    """On an unpaid invoice, time not yet served is a credit note against it, by the second.
-
-    Its usage was served, and so was what a change credited already.
-    """
-    if invoice.period_start and invoice.period_start < cycles.of(w).current_period_start:
-        return invoice  # its period is over, or gave way to another one
-    served = {arrears.USAGE, *TRUE_UPS}
-    if proration.is_credited(w.rows, invoice):
-        served.add(items.PLAN)
-    lines = invoices.lines_of(w.rows, invoice.id)
-    used = [one for one in lines if one.kind in served or proration.is_restated(w.rows, one)]
-    used_minor = sum(one.total_minor for one in used)
-    start, end = invoice.period_start, invoice.period_end
-    since = spans.used_until(cycles.of(w), w.facts.used_share, w.facts.at)
-    unserved = unserved_minor(invoice.total_minor, used_minor, start, end, since)
-    rest = giving_back.of_lines([one for one in lines if one not in used]).up_to(unserved)
-    amount_minor = rest.within(giving_back.left(w.rows, invoice)).total_minor
-    noted = notes.credit_note(w, invoice, amount_minor, proration.NOT_SERVED, "unserved")
-    if noted.status == "paid":
-        cases.close_case(w, noted.id, "canceled", reason)
-    return noted

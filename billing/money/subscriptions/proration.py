@@ -15,7 +15,7 @@ from billing.core.money import round_credits, round_minor
 from billing.matters.effects import Rows
 from billing.money.invoices import giving_back
 from billing.money.invoices.giving_back import Part
-from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+from billing.money.invoices.schemas import Invoice, InvoiceLine
 from billing.money.refunds.left import creditable
 from billing.money.subscriptions.schemas import SubscriptionChange
 
@@ -129,9 +129,3 @@ def unused(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credi
 def _left(rows: Rows, invoice: Invoice) -> Part:
     """The part that a change or an end may credit: no refund is on its way for it."""
     return giving_back.left(rows, invoice)._replace(total_minor=creditable(rows, invoice))
-
-
-def is_credited(rows: Rows, invoice: Invoice) -> bool:
-    """True if a note took back what a change of plan left unused of it."""
-    notes = (one for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
-    return any(one.reason == NOT_USED for one in notes)

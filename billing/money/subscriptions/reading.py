@@ -70,7 +70,7 @@ BILLING_STEPS: Final = frozenset(
     }
 )
 """Steps that may put usage onto an invoice; while `unpaid` each step may, for money ends that."""
-ENDING_STEPS: Final = frozenset({"give_up", "end_unpaid"})
+ENDING_STEPS: Final = frozenset({"give_up", "end", "end_unpaid"})
 """Steps that may take back time which was not served."""
 _LOCK = reading.lock("subscriptions")
 _LOCK_ACCOUNT = reading.lock_account("subscriptions")
@@ -101,14 +101,23 @@ _INVOICES = f"""
                     AND (i.pay_requested_at IS NOT NULL
                          OR i.period_end >= (SELECT s.current_period_end FROM subscriptions s
                                              WHERE s.id = i.subscription_id)))
-                -- A change credits what these have charged.
-                OR (:deciding AND i.created_at >= (
-                        SELECT s.current_period_start FROM subscriptions s
-                        WHERE s.id = i.subscription_id
-                          AND (:changing OR EXISTS (
+                -- A change credits what these have charged, and so does an end or a pause.
+                OR i.id IN (
+                    WITH RECURSIVE source(id) AS (
+                        SELECT c.id FROM invoices c JOIN subscriptions s ON s.id = c.subscription_id
+                        WHERE :deciding AND s.id = :subject_id
+                          AND c.workflow_id = :workflow_id
+                          AND c.created_at >= s.current_period_start
+                          AND (:changing OR :giving_back OR EXISTS (
                               SELECT FROM subscription_changes x
                               WHERE x.subscription_id = s.id AND x.status = 'pending'
-                                AND x.kind IN ('add_ons', 'plan')))))
+                                AND x.kind IN ('add_ons', 'plan')))
+                        UNION
+                        -- The money of those that they credit is theirs too.
+                        SELECT (l.detail ->> 'invoice')::uuid
+                        FROM source o JOIN invoice_lines l ON l.invoice_id = o.id
+                        WHERE l.kind = 'proration')
+                    SELECT id FROM source)
                 OR EXISTS (SELECT FROM payments p
                            WHERE p.invoice_id = i.id
                              AND (p.status IN ('pending', 'pending_approval', 'processing')

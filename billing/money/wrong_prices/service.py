@@ -70,7 +70,7 @@ async def give_back(connection: AsyncConnection, line: InvoiceLine, mistake: Mis
     amount = rules.overcharged(line, mistake.right.amount_minor, fixed)
     if not amount:
         return given
-    beside = await invoice_store.crediting(connection, invoice)
+    beside = await invoice_store.beside(connection, invoice)
     await recovery.learn(connection, invoice, partial(_demand_whole, suffix=suffix), beside=beside)
     payment = await _paid_by(connection, invoice) if mistake.to == "payer" else None
     # A refund that came back from the bank is not tried again.

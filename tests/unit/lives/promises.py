@@ -33,7 +33,11 @@ def adds_up(rows: Rows, invoice: Invoice) -> None:
     assert settled <= invoice.amount_due_minor
     if invoice.status == "paid":
         assert settled == invoice.amount_due_minor, "paid with something left"
-    noted = sum(one.amount_minor for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
+    notes = [one for one in rows.of(CreditNote) if one.invoice_id == invoice.id]
+    noted = sum(one.amount_minor for one in notes)
+    most = max(invoice.total_minor, invoice.amount_due_minor)  # what was carried to it is forgiven
+    assert noted <= most, "more went back than its total"
+    assert sum(one.tax_minor for one in notes) <= invoice.tax_minor, "more tax than it charged"
     assert noted == invoice.amount_credited_minor + sums["credited"], "a note is worth its sum"
     if invoice.status == "void" and invoice.finalized_at is not None:
         assert noted == invoice.total_minor, "a void invoice is taken back whole"

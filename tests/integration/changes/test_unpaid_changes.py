@@ -1,0 +1,107 @@
+"""An end or a pause while a change is owed: time that was not served is not."""
+
+from typing import Any
+
+import pytest
+
+from tests.integration.actors import Actors, Customer, Json
+from tests.integration.arrears.test_add_ons import choose
+from tests.integration.changes.test_plan_changes import PATH, change, money
+from tests.integration.payments.test_transfers import approved, sent
+
+START = "2027-04-01T10:00:00Z"
+UP = "2027-04-11T10:00:00Z"
+LATER = "2027-04-21T10:00:00Z"
+NOW = {"at": "now", "refund": "credit"}
+
+
+async def begun(actors: Actors, plan: str = "pro") -> Customer:
+    """A subscription to be paid by transfer, whose first period is paid."""
+    customer = await actors.customer_on_clock(START)
+    asked = await customer.subscribe_by_transfer(plan, days_until_due=30)
+    await approved(customer, await sent(customer, asked["next_action"], "T-1"))
+    await customer.until_subscription("active")
+    return customer
+
+
+async def last(customer: Customer) -> Json:
+    return (await customer.invoices())[-1]
+
+
+def left(invoice: Json) -> tuple[Any, ...]:
+    credited = invoice["amount_credited_minor"]
+    rest = invoice["amount_due_minor"] - invoice["amount_paid_minor"] - credited
+    return invoice["status"], credited, rest
+
+
+async def test_an_end_takes_back_what_a_change_charged_for_time_not_served(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors)
+    await customer.advance(to=UP)
+    await change(customer, plan="enterprise")
+    assert left(await last(customer)) == ("open", 0, 30000)
+    assert await customer.credits() > 500
+    await customer.advance(to=LATER)
+    seen = await customer.ask("POST", f"{PATH}/cancel?dry_run=true", NOW, status=200)
+    assert seen["credited_cents"] == 16634
+
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+
+    assert left(await last(customer)) == ("open", 16634, 30000 - 16634)
+    assert await money(customer) == 0
+    assert 0 < await customer.credits() < 3500, "those of the time that is over"
+
+
+@pytest.mark.parametrize(
+    ("how", "balance"), [({"at": "now"}, 0), ({"at": "now", "refund": "credit"}, 4900)]
+)
+async def test_what_is_paid_of_a_change_goes_back_only_where_it_is_asked_for(
+    actors: Actors, how: Json, balance: int
+) -> None:
+    customer = await begun(actors)
+    await change(customer, plan="enterprise")
+    assert left(await last(customer)) == ("open", 0, 45000)
+
+    await customer.ask("POST", f"{PATH}/cancel", how, status=200)
+
+    assert left(await last(customer)) == ("paid", 45000, 0)
+    assert await money(customer) == balance
+
+
+async def test_a_change_is_owed_for_the_time_that_was_served_alone(actors: Actors) -> None:
+    customer = await begun(actors)
+    await change(customer, plan="enterprise")
+    await customer.advance(to="2027-04-06T10:00:00Z")
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "now"}, status=200)
+    # 25 of 30 days of 49900.
+    assert left(await last(customer)) == ("open", 41583, 45000 - 41583)
+
+
+async def test_a_pause_takes_back_what_a_change_charged_for_time_not_served(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors)
+    await customer.advance(to=UP)
+    await change(customer, plan="enterprise")
+    await customer.advance(to=LATER)
+    paused = await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+    assert paused["status"] == "paused"
+    assert left(await last(customer)) == ("open", 16634, 30000 - 16634)
+    assert await money(customer) == 0
+
+
+async def test_an_end_takes_back_what_an_add_on_charged_and_was_not_served(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "basic")
+    await choose(customer, ai_500=2)
+    billed = await last(customer)
+    assert billed["status"] == "open"
+    await customer.advance(to="2027-04-16T10:00:00Z")
+
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+
+    half = billed["amount_due_minor"] // 2
+    assert left(await last(customer)) == ("open", half, half)
+    assert await money(customer) == 950

@@ -147,3 +147,15 @@ def test_a_use_that_is_taken_back_later_comes_back_without_it() -> None:
     assert left() == 1200
     corrections.credit_tax(w, paid.id, country="AT", reason="proven", suffix="reverse-charge")
     assert left() == 1000
+
+
+def test_notes_of_an_end_give_back_no_more_tax_than_each_invoice_charged() -> None:
+    player = taxed(start={"plan": "ta", "interval": "month", "at": START})
+    player.play({"at": TEN_DAYS, "change": {"plan": "tb"}})
+    player.play({"at": TEN_DAYS, "cancel": "credit"})
+    [(second, tax), (first, moved)] = notes(player)
+    totals = [(one.total_minor, one.tax_minor) for one in player.rows.of(Invoice)]
+    # 39.83 less 15.46 were charged, with 20 %; the 15.46 are money of the first invoice.
+    assert totals == [(2280, 380), (2437, 406)]
+    assert [(second, tax), (first, moved)] == [(2437, 406), (1546, 258)]
+    assert player.balance == 3983

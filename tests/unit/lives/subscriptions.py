@@ -145,14 +145,20 @@ class SubscriptionLife(Life):
 
     def do(self, step: Step) -> Course[Any]:
         lost = self.subscription.current_period_start == self.lost_from
+        bought = self._applied()
         course = super().do(step)
         assert (
             not lost
             or self.subscription.current_period_start == self.lost_from
-            or (self.subscription.status not in ("active", "past_due", "unpaid"))
+            or self.subscription.status not in ("active", "past_due", "unpaid")
+            or self._applied() != bought  # its payer asked for another one, and paid
         ), "a period follows one whose payment went back"
         self.look_at(course.effects)
         return course
+
+    def _applied(self) -> set[UUID]:
+        """The changes of its terms, or out of a pause, that are done."""
+        return {one.id for one in self.rows.of(SubscriptionChange) if one.status == "applied"}
 
     def ask_of_it(
         self,

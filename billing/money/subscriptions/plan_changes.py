@@ -114,7 +114,7 @@ def _terms(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
     subscription, seats = cycles.of(w), items.plan_item(w)
     interval = wish.interval or subscription.interval
     plan, price_id = w.facts.plan_of(w.rows), subscription.price_id
-    unit_minor, quantity = seats.amount_minor, wish.quantity or seats.quantity
+    unit_minor = seats.amount_minor
     minimum_minor = subscription.minimum_minor
     if _names_another(w, wish) or interval != subscription.interval:
         offered = _offered(w, interval)
@@ -122,6 +122,8 @@ def _terms(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
             raise RuntimeError("an offer that is chosen has a price")
         plan, price_id, unit_minor = offered.plan, offered.price.id, offered.price.amount_minor
         minimum_minor = offered.price.minimum_minor
+    # A plan without seats is sold once: nobody needs to say so.
+    quantity = wish.quantity or (seats.quantity if plan.seats is not None else 1)
     items.demand_seats(plan, quantity)
     if wish.add_ons is not None:
         _demand_sold(w, plan, interval, wish.add_ons)

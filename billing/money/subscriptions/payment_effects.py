@@ -182,6 +182,8 @@ def take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice, reason: str
     used = [one for one in lines if one.kind in served or proration.is_restated(w.rows, one)]
     used_minor = sum(one.total_minor for one in used)
     start, end = invoice.period_start, invoice.period_end
+    if end is not None:
+        end = proration.end_of(w.rows, invoice.id, end)
     since = spans.used_until(cycles.of(w), w.facts.used_share, w.facts.at)
     unserved = unserved_minor(invoice.total_minor, used_minor, start, end, since)
     rest = giving_back.of_lines([one for one in lines if one not in used]).up_to(unserved)

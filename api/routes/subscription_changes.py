@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.card_refusals import refusal
 from api.coupon_codes import CouponCode
 from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.dry_runs import undone
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
@@ -193,7 +194,7 @@ async def cancel_change(
     """Call a scheduled change off: the next period is as this one; again it answers the same."""
     row = row_id(ids.CHANGE, change_id)
     if dry_run:
-        async with call.transaction() as connection:
+        async with undone(call.transaction()) as connection:
             seen = await service.foresee_call_off(connection, call.account.id, row)
         return PreviewAnswer.of_preview(seen)
     async with once.claim(call) as claim:

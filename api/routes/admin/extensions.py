@@ -10,6 +10,7 @@ from pydantic import Field
 
 from api.card_numbers import FreeText
 from api.dependencies import AdminCall, Call
+from api.dry_runs import undone
 from api.idempotency import Claim, OptionalKey
 from api.problems import KEYED, responses
 from api.routes.base import new_router
@@ -77,7 +78,7 @@ async def _extend(
 
 
 async def _foresee(call: Call, account_id: UUID, body: ExtendSubscriptionBody) -> PreviewAnswer:
-    async with call.database.tenant(account_id) as connection:
+    async with undone(call.database.tenant(account_id)) as connection:
         found = await service.commanded(connection, account_id, "extend")
         seen = await service.foresee(connection, found.id, _verb(body, ids.new()))
     return PreviewAnswer.of_preview(seen)

@@ -153,11 +153,12 @@ def sell(
     cycle = spans.parts(cycles.of(w), plan.allowance).cycle
     come, go = _coming(w, plan, wanted), _going(w, plan, wanted, fewer_now=fewer_now)
     _demand_unspent(w, [*come, *go], part)
+    price = proration.rest_of_price(w.rows, at, part)
     gone = [one.key for one in go]
     charged = proration.current(w.rows, (items.ADD_ON,), at)
     back = [one for one in charged if one.detail.get("add_on") in gone]
     return Sale(
-        lines=[_line(cycles.of(w), one, part, at) for one in (*go, *come) if one.want],
+        lines=[_line(cycles.of(w), one, price, at) for one in (*go, *come) if one.want],
         credited=back,
         portions=tuple(_portion(one, part, cycle) for one in (*go, *come)),
     )

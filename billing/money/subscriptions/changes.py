@@ -127,9 +127,18 @@ def schedule(
     wanted: dict[str, Any],
     terms: Terms | None = None,
 ) -> None:
-    """It comes with the end of the period; what was scheduled of its kind before gives way."""
-    cancel_scheduled(w, "another one was chosen", kind)
+    """It comes with the end of the period; what was scheduled of its kind before gives way.
+
+    Errors: SUBSCRIPTION_STATE where the subscription ends then.
+    """
     subscription = cycles.of(w)
+    if subscription.ends_with_period and kind != "price":
+        raise Conflict(
+            "SUBSCRIPTION_STATE",
+            "it ends with its period: reactivate it first",
+            state=subscription.status,
+        )
+    cancel_scheduled(w, "another one was chosen", kind)
     change = SubscriptionChange(
         id=change_id,
         account_id=subscription.account_id,

@@ -19,6 +19,7 @@ from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import (
     CancelReason,
+    ChangeKind,
     Paying,
     Subscription,
     SubscriptionChange,
@@ -92,13 +93,17 @@ def cancel(
 
 
 def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
-    """At a date, or with the period; a pause that was scheduled does not come any more."""
+    """At a date, or with the period: what was chosen for the next one does not come any more.
+
+    A pause comes never; an operator's move of the price stands, for the end may be taken back.
+    """
     if date is not None and date <= w.facts.at:
         raise Invalid("VALIDATION_FAILED", "cancel_at: must be in the future")
-    changes.cancel_scheduled(w, "an end was asked for", "pause")
     changed = cycles.change(
         w, cancel_at_period_end=date is None, cancel_at=date, canceled_at=w.facts.at
     )
+    gone: tuple[ChangeKind, ...] = ("plan", "add_ons") if changed.ends_with_period else ()
+    changes.cancel_scheduled(w, "an end was asked for", "pause", *gone)
     if date is None:
         announce(w, changed, "cancel_scheduled")
     else:

@@ -7,6 +7,7 @@ used of the old one. Down comes with the next period, unless it is wanted now.
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final
 
 from billing.catalog.plans.rules import show_interval
@@ -114,7 +115,7 @@ def _terms(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
     subscription, seats = cycles.of(w), items.plan_item(w)
     interval = wish.interval or subscription.interval
     plan, price_id = w.facts.plan_of(w.rows), subscription.price_id
-    unit_minor, quantity = seats.amount_minor, wish.quantity or seats.quantity
+    unit_minor = seats.amount_minor
     minimum_minor = subscription.minimum_minor
     if _names_another(w, wish) or interval != subscription.interval:
         offered = _offered(w, interval)
@@ -122,6 +123,8 @@ def _terms(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
             raise RuntimeError("an offer that is chosen has a price")
         plan, price_id, unit_minor = offered.plan, offered.price.id, offered.price.amount_minor
         minimum_minor = offered.price.minimum_minor
+    # A plan without seats is sold once: nobody needs to say so.
+    quantity = wish.quantity or (seats.quantity if plan.seats is not None else 1)
     items.demand_seats(plan, quantity)
     if wish.add_ons is not None:
         _demand_sold(w, plan, interval, wish.add_ons)
@@ -243,7 +246,9 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     wanted, sale = _with_add_ons(w, wanted, after, at, since, resets=resets)
     billed = proration.current(w.rows, ("plan",), since)
     unused = proration.unused(w.rows, [*billed, *sale.credited], since)
-    charges = [_charge_line(after, plan, wanted, at), *sale.lines]
+    part = spans.rest_of_period(after, at)
+    part = part if resets else proration.rest_of_price(w.rows, at, part)
+    charges = [_charge_line(after, plan, wanted, at, part), *sale.lines]
     fields = spans.fields(after) if resets else {}
     lines, given_back = netting.net(w, unused, charges, plan.key, **fields)
     given = _credits_of(after, plan, wanted.quantity, at)
@@ -286,9 +291,11 @@ def _with_add_ons(
     return wanted.model_copy(update={"portions": (*own, *sale.portions)}), sale
 
 
-def _charge_line(after: Subscription, plan: Plan, terms: Terms, at: datetime) -> Line:
-    """The new price from now to the end of the period that it is for."""
-    until, part = after.current_period_end, spans.rest_of_period(after, at)
+def _charge_line(
+    after: Subscription, plan: Plan, terms: Terms, at: datetime, part: Fraction
+) -> Line:
+    """The new price from now to the end of the period that it is for: that part of it."""
+    until = after.current_period_end
     span = f"{at:%-d %b %Y} to {until:%-d %b %Y}"
     return Line(
         kind="plan",

@@ -64,7 +64,10 @@ class Preview(Frozen):
 
 
 def preview(work: Work[SubscriptionFacts], as_of: datetime) -> Preview:
-    """The outcome of a verb that was decided and not written."""
+    """The outcome of a verb that was decided and not written, its payment with it.
+
+    The end of the period that runs then is the caller's to add: use is counted in SQL.
+    """
     added = written_by(work)
     # Of it, and not of its payment: who pays by which card changes nothing of what is charged.
     digest = digest_of(work)
@@ -85,7 +88,7 @@ def preview(work: Work[SubscriptionFacts], as_of: datetime) -> Preview:
         usage=written_by(work, 1),
         credited_minor=sum(one.amount_minor for one in notes),
         as_of=as_of,
-        upcoming=upcoming(work.rows, work.facts),
+        upcoming=None,
         digest=digest,
     )
 

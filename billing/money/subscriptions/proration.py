@@ -64,6 +64,19 @@ def units_share(units: Decimal, quantity: int, part: Fraction) -> Decimal:
     return exact.quantize(step, rounding=ROUND_HALF_UP)
 
 
+def rest_of_price(rows: Rows, at: datetime, by_calendar: Fraction) -> Fraction:
+    """The part of a whole price that the time from `at` to the end of the period costs.
+
+    Where an operator gave days, it is the part that is left of what the plan was charged: so what
+    is given back and what is charged have one base, and days that were given cost nothing.
+    """
+    for line in current(rows, ("plan",), at) if _given(rows) else ():
+        if line.period_start is not None and line.period_end is not None:
+            charged = Fraction(line.detail.get("share", 1))
+            return charged * rest(line.period_start, line.period_end, at)
+    return by_calendar
+
+
 def credits_share(credits: Decimal, part: Fraction) -> Decimal:
     """That part of an amount of credits, rounded once to what a use can cost."""
     exact = credits * part.numerator / part.denominator
@@ -82,10 +95,24 @@ def is_restated(rows: Rows, line: InvoiceLine) -> bool:
     )
 
 
+def end_of(rows: Rows, invoice_id: UUID, end: datetime) -> datetime:
+    """The end of a time that an invoice charges: days that were given to it since belong to it."""
+    for one in _given(rows):
+        if invoice_id < one.id and one.decided_at is not None and end > one.decided_at:
+            end = max(end, one.effective_at or end)
+    return end
+
+
+def _given(rows: Rows) -> list[SubscriptionChange]:
+    found = (one for one in rows.of(SubscriptionChange) if one.kind == "extend")
+    return sorted((one for one in found if one.status == "applied"), key=lambda one: one.id)
+
+
 def current(rows: Rows, kinds: Sequence[str], at: datetime) -> list[InvoiceLine]:
     """The lines that charge the time from `at` on: of a plan the newest, of add-ons each.
 
-    They stand on the invoice that began the period, or on one that came after it.
+    They stand on the invoice that began the period, or on one that came after it. Each is shown
+    with the days that an operator gave to its time.
     """
     invoices = sorted(
         (one for one in rows.of(Invoice) if one.status in CHARGED), key=lambda one: one.id
@@ -94,12 +121,12 @@ def current(rows: Rows, kinds: Sequence[str], at: datetime) -> list[InvoiceLine]
     since = {one.id: place for place, one in enumerate(invoices[began[-1] :] if began else ())}
     found = sorted(
         (
-            line
+            line.model_copy(update={"period_end": end})
             for line in rows.of(InvoiceLine)
             if line.invoice_id in since
             and line.kind in kinds
             and line.period_end is not None
-            and line.period_end > at
+            and (end := end_of(rows, line.invoice_id, line.period_end)) > at
             and not is_restated(rows, line)
         ),
         key=lambda line: (since[line.invoice_id], line.position),

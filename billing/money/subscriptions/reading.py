@@ -99,6 +99,7 @@ _INVOICES = f"""
                 -- Nobody pursues these, but a payer may ask to pay; an end may cut a period short.
                 OR (i.status = 'uncollectible'
                     AND (i.pay_requested_at IS NOT NULL
+<<<<<<< HEAD
                          OR i.period_end >= (SELECT s.current_period_end FROM subscriptions s
                                              WHERE s.id = i.subscription_id)))
                 -- A change credits what these have charged, and so does an end or a pause.
@@ -109,6 +110,15 @@ _INVOICES = f"""
                           AND c.workflow_id = :workflow_id
                           AND c.created_at >= s.current_period_start
                           AND (:changing OR :giving_back OR EXISTS (
+=======
+                         OR i.period_start >= (SELECT s.current_period_start FROM subscriptions s
+                                              WHERE s.id = i.subscription_id)))
+                -- A change credits what these have charged.
+                OR (:deciding AND i.created_at >= (
+                        SELECT s.current_period_start FROM subscriptions s
+                        WHERE s.id = i.subscription_id
+                          AND (:changing OR EXISTS (
+>>>>>>> fix-b
                               SELECT FROM subscription_changes x
                               WHERE x.subscription_id = s.id AND x.status = 'pending'
                                 AND x.kind IN ('add_ons', 'plan')))
@@ -207,8 +217,9 @@ _READ = Prepared(
            ARRAY(SELECT to_jsonb(x) FROM subscription_changes x
                  WHERE x.subscription_id = s.id
                    AND (x.status IN ('pending', 'scheduled')
-                        -- Portions of add-ons in the period.
-                        OR :deciding AND x.status = 'applied' AND x.invoice_id IS NOT NULL
+                        -- Portions of add-ons in the period, and days that were given to it.
+                        OR :deciding AND x.status = 'applied'
+                           AND (x.invoice_id IS NOT NULL OR x.kind = 'extend')
                            AND x.decided_at >= s.current_period_start
                         OR x.id = ANY (CAST(:known AS uuid[])))) AS changes,
            ARRAY(SELECT to_jsonb(x) FROM usage_periods x

@@ -113,6 +113,12 @@ class Subscription(Row):
         return self.cancel_at_period_end or self.cancel_at is not None
 
     @property
+    def ends_with_period(self) -> bool:
+        """True where no period comes after the one that runs."""
+        at_a_date = self.cancel_at is not None and self.cancel_at <= self.current_period_end
+        return self.cancel_at_period_end or at_a_date
+
+    @property
     def committed(self) -> Commitment | None:
         """Its commitment, as data."""
         return Commitment.model_validate(self.commitment) if self.commitment else None

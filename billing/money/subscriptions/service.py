@@ -37,6 +37,7 @@ from billing.money.payments.demands import demand_chargeable, demand_price
 from billing.money.subscriptions import (
     agreements,
     commands,
+    foreseeing,
     items,
     payment_effects,
     previews,
@@ -143,7 +144,7 @@ async def foresee_start(
     if before is not None and await ask(connection, before.id, commands.supersede):
         await ask(connection, before.id, payment_effects.end_incomplete)
     _, work = await _begin(connection, account, wanted, ids.new(), at, dry_run=True)
-    return previews.preview(work, at)
+    return await foreseeing.foresee(connection, work, at)
 
 
 async def _begin(
@@ -235,11 +236,11 @@ async def foresee(
     *,
     about: PlanWish | None = None,
 ) -> Preview:
-    """The outcome of a verb; nothing is locked or written."""
+    """The outcome of a verb, of which nothing stays: the caller rolls everything back."""
     _, work = await decisions.command(
-        connection, ENGINE, subscription_id, verb, about=about, dry_run=True
+        connection, ENGINE, subscription_id, verb, about=about, dry_run=True, locked=True
     )
-    return previews.preview(work, work.facts.at)
+    return await foreseeing.foresee(connection, work, work.facts.at)
 
 
 async def upcoming(connection: AsyncConnection, subscription_id: UUID) -> Upcoming | None:
@@ -262,7 +263,9 @@ async def call_off(
 async def foresee_call_off(
     connection: AsyncConnection, account_id: UUID, change_id: UUID
 ) -> Preview:
-    """The subscription without a scheduled change; the same errors."""
+    """The subscription without a scheduled change; the caller rolls everything back. The same
+    errors.
+    """
     found = await _to_call_off(connection, account_id, change_id)
     verb = partial(commands.call_off, change_id=change_id)
     return await foresee(connection, found.subscription_id, verb)

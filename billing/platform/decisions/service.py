@@ -164,18 +164,19 @@ async def command(
     subject_id: UUID,
     verb: Callable[[Work[F]], T],
     *,
-    locked: bool = True,
+    locked: bool | None = None,
     dry_run: bool = False,
     about: Any = None,
     known: frozenset[UUID] = frozenset(),
 ) -> tuple[T, Work[F]]:
     """Decide a command, asked of a matter beside its steps; with `dry_run` it is only thought out.
 
-    Answers what the verb answers, and the work with its rows and effects. Not `locked` where the
-    caller holds the account's lock of a matter that nothing else changes any more. `known` rows
-    are read whatever their state.
+    Answers what the verb answers, and the work with its rows and effects. What is written is
+    `locked`, unless the caller holds the account's lock of a matter that nothing else changes any
+    more; what is thought out only if it is asked for. `known` rows are read whatever their state.
     """
-    read = Read(subject_id, deciding=True, locked=locked and not dry_run, about=about, known=known)
+    locked = not dry_run if locked is None else locked
+    read = Read(subject_id, deciding=True, locked=locked, about=about, known=known)
     rows, facts = await engine.read(connection, read)
     work = Work(rows, facts)
     answer = verb(work)

@@ -110,3 +110,33 @@ async def test_money_of_a_year_that_went_back_brings_no_more_credits(actors: Act
     await customer.advance(to="2027-03-02T10:00:00Z")
     assert (await customer.subscription())["status"] == "active"
     assert await customer.credits() == 0
+
+
+async def test_an_end_with_the_period_takes_away_what_was_to_come_after_it(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "pro")
+    await change(customer, plan="basic")
+    await change(customer, add_ons=[])
+    ends = await customer.ask("POST", f"{PATH}/cancel", {"at": "period_end"}, status=200)
+    assert ends["scheduled_changes"] == []
+    (listed,) = (await customer.ask("GET", f"{PATH}/changes"))["data"]
+    assert listed["status"] == "canceled"
+    for wish in ({"plan": "basic"}, {"plan": "basic", "when": "period_end"}):
+        refused = await customer.refused("SUBSCRIPTION_STATE", "PUT", PATH, wish)
+        assert "reactivate" in refused["detail"]
+        await customer.refused("SUBSCRIPTION_STATE", "POST", f"{PATH}/preview", wish)
+    await change(customer, plan="basic", when="now")
+
+    back = await customer.ask("POST", f"{PATH}/reactivate", status=200)
+    assert (back["plan"]["key"], back["scheduled_changes"]) == ("basic", [])
+    planned = await change(customer, plan="pro", when="period_end")
+    assert len(planned["scheduled_changes"]) == 1
+    date = {"cancel_at": "2027-02-11T10:00:00Z"}
+    ends = await customer.ask("POST", f"{PATH}/cancel", date, status=200)
+    assert len(ends["scheduled_changes"]) == 1, "a period comes before the end"
+    date = {"cancel_at": "2027-01-11T10:00:00Z"}
+    ends = await customer.ask("POST", f"{PATH}/cancel", date, status=200)
+    assert ends["scheduled_changes"] == []
+    more = {"add_ons": [{"add_on": "ai-500", "quantity": 1}], "when": "period_end"}
+    await customer.refused("SUBSCRIPTION_STATE", "PUT", PATH, more)

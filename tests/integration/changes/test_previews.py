@@ -1,8 +1,12 @@
 """A preview binds: what it says is what is charged, to the cent, or the change is refused."""
 
 from typing import Any
+from uuid import uuid4
+
+import pytest
 
 from tests.integration.actors import API, Actors, Customer
+from tests.integration.arrears.test_contracts import PRICE, agree
 from tests.integration.arrears.test_overage import START, charged, use
 from tests.integration.changes.test_plan_changes import (
     LATER,
@@ -177,3 +181,83 @@ async def test_every_write_of_a_subscription_can_be_tried_without_being_done(
     seen = await customer.ask("DELETE", f"{path}?dry_run=true", status=200)
     assert seen["upcoming"]["step"] == "renew"
     assert (await customer.subscription())["scheduled_changes"] == [planned]
+
+
+FREE = {"meter": "ai_responses", "included": "50", "then": "overage", "prices": {"USD": "0.01"}}
+
+
+@pytest.mark.parametrize(
+    ("used", "wanted"),
+    [
+        ("1500", {"plan": "pro"}),
+        ("4000", {"plan": "pro"}),
+        ("1100", {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}),
+        ("1900", {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}),
+        ("1500", {"plan": "pro", "when": "period_end"}),
+        ("1500", {"plan": "starter", "when": "now"}),
+        ("1500", {"interval": "year"}),
+    ],
+)
+async def test_what_comes_next_has_the_use_that_is_beyond_the_new_terms(
+    actors: Actors, used: str, wanted: dict[str, Any]
+) -> None:
+    customer = await begun(actors)
+    await use(customer, used)
+    await customer.advance(to=LATER)
+    before = await counted(customer)
+    seen = await preview(customer, **wanted)
+    dry = await customer.ask("PUT", f"{PATH}?dry_run=true", wanted, status=200)
+    assert dry["upcoming"] == seen["upcoming"]
+    assert await counted(customer) == before
+    await change(customer, **wanted, preview_token=seen["preview_token"])
+    coming = await customer.ask("GET", f"{PATH}/upcoming", status=200)
+    assert coming == seen["upcoming"]
+    paid = await charged(customer)
+    if coming["at"] == RENEWAL:
+        await customer.advance(to=RENEWAL)
+        assert await charged(customer) == [*paid, coming["invoice"]["amount_due_cents"]]
+
+
+async def test_what_comes_next_after_a_plan_without_a_price_has_no_use_of_it(
+    actors: Actors,
+) -> None:
+    free = f"free-{uuid4().hex[:8]}"
+    body = {"name": free, "family": free, "limits": [FREE], "prices": {"month": {"USD": 0}}}
+    await actors.operate("PUT", f"/admin/plans/{free}", body)
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe(free)
+    await use(customer, "600")
+    await customer.advance(to=LATER)
+    seen = await preview(customer, plan="pro")
+    await change(customer, plan="pro", preview_token=seen["preview_token"])
+    coming = await customer.ask("GET", f"{PATH}/upcoming", status=200)
+    assert coming == seen["upcoming"]
+    assert seen["due_now_cents"] == sum(await charged(customer))
+
+
+async def test_a_minimum_that_comes_next_counts_use_as_the_change_leaves_it(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    least = {"plan": "pro", "interval": "month", "currency": "USD", "amount_cents": 4900}
+    await agree(customer, prices=[PRICE, least | {"minimum_cents": 9000}])
+    await customer.subscribed("basic")
+    await use(customer, "700")
+    await customer.advance(to=LATER)
+    seen = await preview(customer, plan="pro")
+    kinds = [one["kind"] for one in seen["upcoming"]["invoice"]["lines"]]
+    assert kinds == ["plan", "minimum"], "700 are within what is included then"
+    await change(customer, plan="pro", preview_token=seen["preview_token"])
+    assert await customer.ask("GET", f"{PATH}/upcoming", status=200) == seen["upcoming"]
+
+
+async def test_what_a_trial_used_is_priced_by_the_plan_that_it_changes_to(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe("basic", trial=True)
+    await use(customer, "1500")
+    seen = await preview(customer, plan="pro")
+    assert seen["upcoming"]["invoice"]["total_cents"] == 4900
+    await change(customer, plan="pro", preview_token=seen["preview_token"])
+    assert await customer.ask("GET", f"{PATH}/upcoming", status=200) == seen["upcoming"]

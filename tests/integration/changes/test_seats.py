@@ -72,3 +72,19 @@ async def test_seats_may_share_what_the_plan_includes(actors: Actors) -> None:
     assert await included(customer) == ("500.00", "500.00")
     assert await customer.credits() == 31
     assert await charged(customer) == [3000, 1000]
+
+
+async def test_a_plan_without_seats_is_had_once_and_nobody_needs_to_say_so(
+    actors: Actors,
+) -> None:
+    customer = await seated(actors, 4)
+    await customer.refused("QUANTITY_NOT_OFFERED", "PUT", PATH, {"plan": "pro", "quantity": 4})
+    for when in ("period_end", "now"):
+        wish = {"plan": "pro", "when": when}
+        seen = await customer.ask("POST", f"{PATH}/preview", wish, status=200)
+        assert seen["upcoming"]["invoice"]["total_cents"] == 4900
+        await change(customer, **wish)
+    changed = await customer.subscription()
+    assert (changed["plan"]["key"], changed["quantity"], changed["amount_cents"]) == (
+        "pro", 1, 4900,
+    )  # fmt: skip

@@ -65,13 +65,26 @@ def unused(case: Case, invoice: Json, at: datetime) -> int:
     found = 0
     for line in case.lines(invoice):
         start, stop = line["period_start"], line["period_end"]
-        if line["kind"] not in TIMED or start is None or stop is None or stop <= at:
+        if line["kind"] not in TIMED or start is None or stop is None:
+            continue
+        stop = _with_days_given(case, invoice, stop)
+        if stop <= at:
             continue
         part = Decimal((stop - max(at, start)).total_seconds()) / Decimal(
             (stop - start).total_seconds()
         )
         found += _rounded(Decimal(line["amount_minor"] - line["discount_minor"]) * part)
     return found
+
+
+def _with_days_given(case: Case, invoice: Json, stop: datetime) -> datetime:
+    """The end of what a line charges, days that an operator gave within its time with it."""
+    mine = case.rows("subscription_changes", subscription_id=invoice["subscription_id"])
+    given = [one for one in mine if one["kind"] == "extend"]
+    for one in sorted(given, key=lambda one: (one["created_at"], one["id"])):
+        if invoice["created_at"] <= one["created_at"] < stop:
+            stop = max(stop, one["effective_at"])
+    return stop
 
 
 def coupons_take_off(case: Case) -> Iterator[str]:

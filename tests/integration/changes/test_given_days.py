@@ -1,0 +1,125 @@
+"""Days that an operator gave: the price that was paid covers them, so they cost nothing."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.integration.actors import Actors, Customer
+from tests.integration.arrears.test_add_ons import choose
+from tests.integration.arrears.test_overage import charged
+from tests.integration.changes.test_endings import NOW
+from tests.integration.changes.test_plan_changes import PATH, change, money
+from tests.integration.changes.test_previews import preview
+
+BEGUN = "2027-03-17T12:00:00Z"
+# Of the 40 days until 26 April 25 are left.
+DAY_15 = "2027-04-01T12:00:00Z"
+GIVEN = "2027-04-18T12:00:00Z"
+
+
+async def extend(actors: Actors, customer: Customer, days: int = 9) -> None:
+    path = f"/admin/accounts/{customer.id}/subscription/extend"
+    await actors.operate("POST", path, {"days": days, "reason": "an outage of ours"}, status=200)
+
+
+async def extended(actors: Actors, **more: Any) -> Customer:
+    customer = await actors.customer_on_clock(BEGUN)
+    await customer.subscribed("basic", **more)
+    await extend(actors, customer)
+    return customer
+
+
+async def alike(actors: Actors) -> str:
+    """Another plan at the price of basic."""
+    key = f"alike-{uuid4().hex[:8]}"
+    body = {"name": "Alike", "family": key, "prices": {"month": {"USD": 1900}}}
+    await actors.operate("PUT", f"/admin/plans/{key}", body)
+    return key
+
+
+@pytest.mark.parametrize("at", [BEGUN, DAY_15, GIVEN])
+async def test_another_plan_at_the_same_price_costs_nothing(actors: Actors, at: str) -> None:
+    customer = await extended(actors)
+    if at != BEGUN:
+        await customer.advance(to=at)
+    seen = await preview(customer, plan=await alike(actors))
+    assert (seen["due_now_cents"], seen["credited_cents"]) == (0, 0)
+    await change(customer, plan=seen["plan"], preview_token=seen["preview_token"])
+    assert (await charged(customer), await money(customer)) == ([1900], 0)
+
+
+async def test_more_is_charged_as_so_much_of_the_difference_as_is_left(actors: Actors) -> None:
+    customer = await extended(actors)
+    await customer.advance(to=DAY_15)
+    await change(customer, plan="pro")
+    assert await charged(customer) == [1900, 3000 * 25 // 40]
+    await customer.advance(to=GIVEN)
+    await change(customer, plan="basic", when="now")
+    assert await money(customer) == 600, "8 of 40 days of the difference"
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert await money(customer) == 600 + 380
+
+
+async def test_days_that_come_after_a_change_or_in_a_short_period_cost_nothing(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(BEGUN)
+    await customer.subscribed("basic")
+    await customer.advance(days=5)
+    await change(customer, plan=await alike(actors))
+    await customer.advance(days=5)
+    for _ in range(2):
+        await extend(actors, customer, days=4)
+    await customer.advance(to=DAY_15)
+    assert (await preview(customer, plan="basic"))["due_now_cents"] == 0
+
+    customer = await extended(actors, billing_day=27)
+    (short,) = await charged(customer)
+    assert short == 679, "10 of the 28 days from 27 February"
+    await customer.advance(days=12)
+    seen = await preview(customer, plan=await alike(actors))
+    assert (seen["due_now_cents"], seen["credited_cents"]) == (0, 0)
+
+
+async def test_an_end_and_a_new_period_give_back_what_is_left_of_all_the_days(
+    actors: Actors,
+) -> None:
+    for at, left in ((DAY_15, 25), (GIVEN, 8)):
+        for wanted in ({"interval": "year"}, None):
+            customer = await extended(actors)
+            await customer.advance(to=at)
+            if wanted is None:
+                await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+                assert await money(customer) == round(1900 * left / 40)
+            else:
+                await change(customer, **wanted)
+                assert await charged(customer) == [1900, 19000 - round(1900 * left / 40)]
+
+
+@pytest.mark.parametrize("way", ["cancel", "pause"])
+async def test_an_unpaid_period_is_owed_for_the_days_that_were_served(
+    actors: Actors, way: str
+) -> None:
+    customer = await actors.customer_on_clock(BEGUN)
+    await customer.subscribed("basic")
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to="2027-04-17T12:00:00Z")
+    await extend(actors, customer, days=10)
+    later = datetime.fromisoformat("2027-04-17T12:00:00Z") + timedelta(days=2)
+    await customer.advance(to=later.isoformat().replace("+00:00", "Z"))
+    await customer.ask("POST", f"{PATH}/{way}", {"at": "now"}, status=200)
+    (note,) = await customer.rows("SELECT amount_minor FROM credit_notes WHERE account_id = %(me)s")
+    assert note["amount_minor"] == 1900 * 38 // 40
+
+
+async def test_less_of_an_add_on_gives_back_what_is_left_of_all_the_days(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(BEGUN)
+    await customer.subscribed("basic")
+    await choose(customer, ai_500=2)
+    await extend(actors, customer)
+    await customer.advance(to=DAY_15)
+    await change(customer, add_ons=[{"add_on": "ai-500", "quantity": 1}], when="now")
+    # 25 of 40 days of one of 700 cents.
+    assert await money(customer) == 875 - 438

@@ -16,7 +16,7 @@ SLOTS: Final = FAILURES_SECONDS // SLOT_SECONDS
 MOST: Final = 20
 """Routes that are told: those that fail most."""
 _OWN: Final = ("/health", "/health/detailed")
-"""What these say is no answer to a customer."""
+"""Their answers are none to a customer."""
 
 
 @dataclass

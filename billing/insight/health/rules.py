@@ -142,6 +142,14 @@ def _pools(figures: Figures) -> Sign:
         asked = liveness.wanted(figures.processes, figures.at)
         if said := shortage(*asked, figures.connections):
             return ill("pools", said)
+    for pool, limit in sorted(figures.role_limits.items()):
+        taken = liveness.wanted_of(figures.processes, figures.at, pool)
+        if taken > limit:
+            return ill(
+                "pools",
+                f"the pools may take {taken} connections as billing_{pool} and Postgres gives this"
+                f" role {limit}: ALTER ROLE billing_{pool} CONNECTION LIMIT -1",
+            )
     return well("pools", "connections are free in each")
 
 

@@ -73,6 +73,12 @@ def wanted(found: Sequence[Process], now: datetime) -> tuple[int, int]:
     return len(living), sum(sizes)
 
 
+def wanted_of(found: Sequence[Process], now: datetime, pool: str) -> int:
+    """Connections that the pools of this name may take in all living processes."""
+    living = [one.figures.pools for one in found if now - one.seen_at < SILENT]
+    return sum(pools[pool].size for pools in living if pool in pools)
+
+
 def deliveries(found: Iterable[Process]) -> dict[tuple[str, str], Deliveries]:
     """Events by provider and outcome, of all processes together."""
     sums: dict[tuple[str, str], Deliveries] = {}

@@ -1,7 +1,6 @@
-"""What the API answers by an error of ours is counted, told with its code, and logged."""
+"""An answer that is an error of ours is counted, told with its code, and logged."""
 
 import logging
-from collections.abc import Iterator
 
 import httpx2
 import psycopg
@@ -30,7 +29,7 @@ def away(words: str) -> Exception:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1_000.0]
     monkeypatch.setattr(failures, "monotonic", lambda: now[0])
     return now

@@ -124,6 +124,16 @@ def test_pools_that_do_not_fit_into_postgres_are_ill() -> None:
     assert ill(figures(gone, connections=39)) == {}, "it takes none any more"
 
 
+def test_a_role_whose_connections_are_limited_is_named() -> None:
+    pools = {"app": Pool(busy=1, size=20), "operator": Pool(busy=0, size=20)}
+    third = process(3, figures=Own(pools=pools))
+    assert ill(figures(third, role_limits={"app": 20})) == {}
+    assert ill(figures(third, role_limits={"app": 2})) == {
+        "pools": "the pools may take 20 connections as billing_app and Postgres gives this role 2:"
+        " ALTER ROLE billing_app CONNECTION LIMIT -1"
+    }
+
+
 @pytest.mark.parametrize(
     ("found", "release", "words"),
     [

@@ -76,7 +76,7 @@ def create_app(
         app.add_middleware(ClosedPagesMiddleware)
     app.add_middleware(problems.LastResort)
     app.add_middleware(RequestLimitMiddleware)
-    app.add_middleware(metrics.MetricsMiddleware)
+    app.add_middleware(metrics.MetricsMiddleware, failures=services.failures)
     app.add_middleware(AliasMiddleware)
     if services.tracing is not None:
         app.add_middleware(TracingMiddleware, tracing=services.tracing)

@@ -6,8 +6,8 @@ from typing import Final
 
 from prometheus_client import Counter
 
+from api.problems import code_of
 from billing.core.clock import real_now
-from billing.core.errors import BillingError
 from billing.platform.processes.schemas import TAKEN, Deliveries
 
 DELIVERIES: Final = Counter(
@@ -28,8 +28,8 @@ class DeliveryCount:
         """Count the delivery that is received within."""
         try:
             yield
-        except BillingError as refusal:
-            self._count(provider, refusal.code)
+        except Exception as refusal:
+            self._count(provider, code_of(refusal))
             raise
         self._count(provider, TAKEN)
 

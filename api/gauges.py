@@ -15,6 +15,7 @@ from prometheus_client import Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
 from billing.core.database import Database
+from billing.core.database_words import database_words
 from billing.insight.health import store
 from billing.insight.health.schemas import Figures
 from billing.platform.processes import rules as liveness
@@ -70,7 +71,7 @@ async def _go_on(database: Database) -> None:
             async with database.operator() as connection:
                 show(await store.look(connection))
         except SQLAlchemyError as error:
-            _logger.warning("the gauges stand still: %s", type(error).__name__)
+            _logger.warning("the gauges stand still: %s", database_words(error))
         await asyncio.sleep(EVERY_SECONDS)
 
 

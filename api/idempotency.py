@@ -24,6 +24,7 @@ from api.exact_json import by_value, exact
 from api.fastapi_internals import amount_names
 from billing.core import ids
 from billing.core.clock import real_now
+from billing.core.database_words import database_words
 from billing.core.errors import BillingError, Conflict, Invalid
 from billing.matters import store as matters
 from billing.matters.schemas import Matter
@@ -197,7 +198,7 @@ async def _close(
                 await store.release(connection, asked, claim.granted, real_now())
     except (SQLAlchemyError, OSError) as error:
         # The lease expires; a retry with the key then finds the rows by their id.
-        _logger.warning("idempotency key not closed: %s", type(error).__name__)
+        _logger.warning("idempotency key not closed: %s", database_words(error))
 
 
 async def _optional(

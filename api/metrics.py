@@ -13,6 +13,7 @@ from typing import Final
 from prometheus_client import Counter, Histogram, start_http_server
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.failures import FailureCount, code_in
 from api.rate_limits import READS, class_of
 from billing.core.settings import Settings
 
@@ -35,33 +36,43 @@ _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "O
 class MetricsMiddleware:
     """Counts and times each request by the template of its route; logs some."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, failures: FailureCount) -> None:
         self._app = app
+        self._failures = failures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         status, started, ended = 500, perf_counter(), 0.0
+        code: str | None = None
 
         async def reply(message: Message) -> None:
-            nonlocal status, ended
+            nonlocal status, ended, code
             await send(message)
             if message["type"] == "http.response.start":
                 status = message["status"]
             else:
                 ended = perf_counter()  # background tasks are not part of the answer
+                if status >= 500:
+                    code = code or code_in(message.get("body", b""))
 
         try:
             await self._app(scope, receive, reply)
         finally:
+            method, route = _named(scope)
+            self._failures.note(method, route, status, code)
             _note(scope, status, (ended or perf_counter()) - started)
 
 
-def _note(scope: Scope, status: int, seconds: float) -> None:
-    # Templates and known methods only: a caller must not be able to invent labels.
+def _named(scope: Scope) -> tuple[str, str]:
+    """Templates and known methods only: a caller must not be able to invent labels."""
     method = scope["method"] if scope["method"] in _METHODS else "other"
-    route = getattr(scope.get("route"), "path", "unmatched")
+    return method, getattr(scope.get("route"), "path", "unmatched")
+
+
+def _note(scope: Scope, status: int, seconds: float) -> None:
+    method, route = _named(scope)
     count, times = _kept(method, route, status)
     count.inc()
     times.observe(seconds)

@@ -21,6 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.problem_codes import CODES, GENERIC, Problem
 from billing.core import context
+from billing.core.database_words import database_words
 from billing.core.errors import BillingError
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -30,6 +31,7 @@ KEYED: Final = ("IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED", "IDEMPOTENC
 _RETRY_SECONDS: Final = {409: "1", 503: "2"}
 # Deadlock, serialization failure, statement and lock timeout: rolled back, may be retried.
 _BUSY: Final = frozenset({"40P01", "40001", "57014", "55P03"})
+_OF_DATABASE: Final = (exc.DBAPIError, exc.TimeoutError, psycopg.Error)
 _logger = logging.getLogger("api.problems")
 
 
@@ -124,10 +126,8 @@ def install(app: FastAPI) -> None:
     app.exception_handler(BillingError)(_on_billing_error)
     app.exception_handler(RequestValidationError)(_on_validation)
     app.exception_handler(HTTPException)(_on_http)
-    for away in (exc.DBAPIError, exc.TimeoutError, psycopg.Error):
-        app.exception_handler(away)(_on_database)
-    app.exception_handler(RPCError)(_on_temporal)
-    app.exception_handler(RuntimeError)(_on_runtime)
+    for unwell in (*_OF_DATABASE, RPCError, RuntimeError):
+        app.exception_handler(unwell)(_on_server)
 
 
 class LastResort:
@@ -149,7 +149,7 @@ class LastResort:
         except Exception as error:
             if started or scope["type"] != "http":
                 raise
-            response = await _on_unknown(Request(scope), error)
+            response = await _on_server(Request(scope), error)
             await response(scope, receive, send)
 
 
@@ -174,34 +174,39 @@ async def _on_http(_: Request, error: HTTPException) -> Response:
     return problem(error.status_code, code, CODES[code].detail, headers=error.headers)
 
 
-async def _on_database(request: Request, error: Exception) -> Response:
+async def _on_server(_: Request, error: Exception) -> Response:
+    """A part of the stack is away or busy, or something is wrong in ours."""
+    code = code_of(error)
+    if code == "DATABASE_UNAVAILABLE":
+        _logger.warning("database away: %s", database_words(error))
+    elif code == "UNAVAILABLE":
+        _logger.warning("database busy: %s: %s", _sqlstate(error), database_words(error))
+    elif code == "TEMPORAL_UNAVAILABLE":
+        said = error.status.name if isinstance(error, RPCError) else "no connection"
+        _logger.warning("Temporal away: %s", said)
+    else:
+        _logger.error("unhandled %s", type(error).__name__, exc_info=error)
+    return from_code(code)
+
+
+def code_of(error: Exception) -> str:
+    """The code by which an error is answered, whichever it is."""
+    if isinstance(error, BillingError):
+        return error.code
+    if _temporal_is_away(error):
+        return "TEMPORAL_UNAVAILABLE"
+    if not isinstance(error, _OF_DATABASE):
+        return "INTERNAL"
     if database_is_away(error):
-        _logger.warning("database away: %s", type(error).__name__)
-        return from_code("DATABASE_UNAVAILABLE")
-    if _sqlstate(error) in _BUSY:
-        _logger.warning("database busy: %s", _sqlstate(error))
-        return from_code("UNAVAILABLE")
-    return await _on_unknown(request, error)
+        return "DATABASE_UNAVAILABLE"
+    return "UNAVAILABLE" if _sqlstate(error) in _BUSY else "INTERNAL"
 
 
-async def _on_temporal(request: Request, error: RPCError) -> Response:
-    if error.status not in {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED}:
-        return await _on_unknown(request, error)
-    _logger.warning("Temporal away: %s", error.status.name)
-    return from_code("TEMPORAL_UNAVAILABLE")
-
-
-async def _on_runtime(request: Request, error: Exception) -> Response:
+def _temporal_is_away(error: Exception) -> bool:
+    if isinstance(error, RPCError):
+        return error.status in {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED}
     # The SDK's lazy client reports a failed first connection as a bare RuntimeError.
-    if not str(error).startswith("Failed client connect"):
-        return await _on_unknown(request, error)
-    _logger.warning("Temporal away: no connection")
-    return from_code("TEMPORAL_UNAVAILABLE")
-
-
-async def _on_unknown(_: Request, error: Exception) -> Response:
-    _logger.error("unhandled %s", type(error).__name__, exc_info=error)
-    return from_code("INTERNAL")
+    return isinstance(error, RuntimeError) and str(error).startswith("Failed client connect")
 
 
 def from_code(code: str) -> Response:

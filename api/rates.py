@@ -29,6 +29,7 @@ from api.rate_limits import (
     class_of,
 )
 from billing.core.database import Database
+from billing.core.database_words import database_words
 from billing.core.settings import Settings
 from billing.platform.rates import store
 
@@ -92,7 +93,7 @@ class RateLeases:
                 lease = await store.lease(connection, name, self._rate.amount, span, self._block)
         except (SQLAlchemyError, psycopg.Error) as error:
             self._alone_until = monotonic() + ALONE_SECONDS
-            _logger.warning("rates are counted by this process alone: %s", type(error).__name__)
+            _logger.warning("rates are counted by this process alone: %s", database_words(error))
             return False
         share.left, share.rest = lease.granted, lease.rest
         share.until = monotonic() + lease.seconds

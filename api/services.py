@@ -9,6 +9,7 @@ from temporalio.client import Client
 from api.auth import Verifier
 from api.balances import Balances
 from api.deliveries import DeliveryCount
+from api.failures import FailureCount
 from api.health_checks import HealthChecks
 from api.hold_batcher import HoldBatcher
 from api.inbox import Inbox, Notifier
@@ -51,13 +52,14 @@ class Services:
     temporal_client: Client | None = None
     tracing: Tracing | None = None
     deliveries: DeliveryCount = field(default_factory=DeliveryCount)
+    failures: FailureCount = field(default_factory=FailureCount)
     usage_batcher: UsageBatcher = field(init=False)
     pulse: Pulse = field(init=False)
     barrier: Barrier = field(init=False)
 
     def __post_init__(self) -> None:
         self.usage_batcher = UsageBatcher(self.database, self.wake)
-        self.pulse = Pulse(self.database, "api", self.deliveries.told)
+        self.pulse = Pulse(self.database, "api", self.deliveries.told, failures=self.failures.told)
         self.barrier = Barrier(self.database)
 
     def wake(self, accounts: Iterable[UUID]) -> None:

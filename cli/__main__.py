@@ -17,6 +17,7 @@ from cli import (
     error_table,
     event_table,
     invoice_commands,
+    lock_commands,
     month_commands,
     refund_command,
     repair_commands,
@@ -84,6 +85,7 @@ app.add_typer(catalog_commands.app, name="catalog")
 app.add_typer(clock_commands.app, name="clock")
 app.add_typer(contract_commands.app, name="contract")
 app.add_typer(invoice_commands.app, name="invoice")
+app.add_typer(lock_commands.app, name="locks")
 app.add_typer(month_commands.app, name="months")
 app.add_typer(subscription_commands.app, name="subscription")
 app.add_typer(usage_commands.app, name="usage")

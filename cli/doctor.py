@@ -32,9 +32,13 @@ from billing.insight.health import service as health
 from billing.insight.health.rules import ill, unknown, well
 from billing.insight.health.schemas import Sign
 from billing.insight.integrity import service as integrity
+from billing.insight.locks import rules as lock_rules
+from billing.insight.locks import store as locking
+from billing.platform.accounts import clocks
 from cli.errors import StackError
 from cli.provision import newest
 from cli.workflow_check import compare_workflows
+from migrations.rights import missing
 from workflows import pollers, visibility
 
 if TYPE_CHECKING:
@@ -46,6 +50,7 @@ SMALL: Final = 2_000
 """The books of so many accounts are looked at within the patience."""
 DISK_LEFT: Final = 0.05
 """Of a disk with less room than this share somebody must be told."""
+NAMED: Final = 5
 _AWAY: Final = (
     StackError, OSError, psycopg.Error, SQLAlchemyError, RPCError, RuntimeError, Unavailable,
     httpx2.HTTPError, TimeoutError,
@@ -104,6 +109,31 @@ async def disk(patient: Patient) -> Iterable[Sign]:
 async def database(patient: Patient) -> Iterable[Sign]:
     """All that the rows and processes tell."""
     return await health.examine(patient.database, release=newest())
+
+
+async def locks(patient: Patient) -> Iterable[Sign]:
+    """Nobody waits for somebody else's session in Postgres."""
+    async with patient.database.operator() as connection:
+        found = await locking.blockers(connection)
+        return [lock_rules.sign(found, sees_all=await locking.sees_all(connection))]
+
+
+async def rights(patient: Patient) -> Iterable[Sign]:
+    """The programs' roles may do what the migrations let them."""
+    async with patient.database.operator() as connection:
+        lacking = await connection.run_sync(missing)
+    if not lacking:
+        return [well("rights", "those that the migrations gave")]
+    named = "; ".join(one.words for one in lacking[:NAMED])
+    more = f"; and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
+    return [ill("rights", f"{named}{more}: billing migrate gives them again")]
+
+
+async def test_clocks(patient: Patient) -> Iterable[Sign]:
+    """Clocks of test accounts that stand still: nothing is wrong with customers by it."""
+    async with patient.database.operator() as connection:
+        found = await clocks.blocked(connection, NAMED)
+    return [well("test clocks", f"blocked: {'; '.join(found)}" if found else "none is blocked")]
 
 
 async def books(patient: Patient) -> Iterable[Sign]:
@@ -169,6 +199,9 @@ CHECKS: Final[dict[str, Check]] = {
     "parts": children,
     "disk": disk,
     "database": database,
+    "locks": locks,
+    "rights": rights,
+    "test clocks": test_clocks,
     "books": books,
     "temporal": temporal,
     "stripe": stripe,

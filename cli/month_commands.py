@@ -76,3 +76,13 @@ def import_(
     with reporting_errors():
         use_database(data.resolve())
         typer.echo(months.bring_back(Settings(), file))
+
+
+@app.command()
+def make(data: Data = DEFAULT_DATA) -> None:
+    """Make the months of the next half year, as the daily job does."""
+    from cli import months
+
+    with reporting_errors():
+        use_database(data.resolve())
+        typer.echo(months.make(Settings()))

@@ -18,6 +18,7 @@ from billing.core.clock import real_now
 from billing.core.database import open_database
 from billing.core.failpoints import failpoint
 from billing.core.settings import Settings
+from billing.metering.usage import months as usage_months
 from billing.platform.audit import service as audit
 from billing.platform.audit import store as audit_store
 from billing.platform.audit.tables import billing_audit
@@ -66,6 +67,21 @@ _WHOSE: Final = """
         (array_agg(DISTINCT public_id('acc', account_id)))[1:3] AS examples
     FROM ({}) AS found
 """
+
+
+def make(settings: Settings) -> str:
+    """Make what the daily job makes: the months from this one on."""
+    made = asyncio.run(_make(settings))
+    return f"{made} months were made" if made else "every month is there"
+
+
+async def _make(settings: Settings) -> int:
+    database = open_database(settings)
+    try:
+        async with database.operator() as connection:
+            return await usage_months.make(connection)
+    finally:
+        await database.close()
 
 
 def listing(settings: Settings) -> list[tuple[str, str, str, str]]:

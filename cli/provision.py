@@ -16,9 +16,14 @@ from cli.project import ROOT
 from migrations.draft import load_tables
 
 
-def migrate(revision: str = "head") -> None:
-    """Run the migrations up to `revision` as DATABASE_OWNER_URL."""
-    command.upgrade(_config(), revision)
+def migrate(revision: str = "head") -> list[str]:
+    """Run the migrations up to `revision` as DATABASE_OWNER_URL.
+
+    Rights of the programs' roles that somebody took away are given again; answers them in words.
+    """
+    config = _config()
+    command.upgrade(config, revision)
+    return list(config.attributes.get("given", ()))
 
 
 def newest() -> str:

@@ -79,7 +79,7 @@ def migrate(
     revision: Annotated[str, typer.Argument(help="Where to; the newest when left out.")] = "head",
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Bring the database up to date.
+    """Bring the database up to date, its roles' rights with it.
 
     It is that of DATABASE_OWNER_URL, else of the running stack.
     """
@@ -87,7 +87,9 @@ def migrate(
 
     with reporting_errors():
         use_stack(data.resolve())
-        provision.migrate(revision)
+        given = provision.migrate(revision)
+    for line in given:
+        typer.echo(line)
     typer.echo(f"database is at {revision}")
 
 

@@ -17,6 +17,10 @@ ALTER ROLE billing_owner PASSWORD :'owner_password' NOBYPASSRLS;
 ALTER ROLE billing_app PASSWORD :'app_password' NOBYPASSRLS;
 ALTER ROLE billing_operator PASSWORD :'operator_password' BYPASSRLS;
 
+-- Commands of operators see who blocks whom, and end it; what serves customers ends nobody.
+GRANT pg_read_all_stats TO billing_operator;
+GRANT pg_signal_backend TO billing_owner;
+
 SELECT 'CREATE DATABASE billing OWNER billing_owner'
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'billing')
 \gexec

@@ -13,6 +13,7 @@ from billing.core.database import metadata
 from billing.core.settings import Settings
 from migrations.draft import load_tables
 from migrations.prepare import prepare
+from migrations.rights import Right, give_again
 
 LOCK_TIMEOUT_MS: Final = 10_000
 WAIT_SECONDS: Final = 0.2
@@ -45,7 +46,13 @@ def run(settings: Settings) -> None:
             prepare_schema(connection, settings)
             _configure(connection)
             context.run_migrations()
+            _tell(give_again(connection))
     engine.dispose()
+
+
+def _tell(given: list[Right]) -> None:
+    """Whoever called finds there which rights were given again."""
+    context.config.attributes["given"] = [f"{one.words}: given again" for one in given]
 
 
 def _configure(connection: Connection) -> None:

@@ -21,9 +21,22 @@ _ROOM: Final = text(
 )
 
 
+POOL_OF: Final = {"billing_app": "app", "billing_operator": "operator"}
+_LIMITS: Final = text(
+    "SELECT rolname, rolconnlimit FROM pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper"
+    " AND rolname IN ('billing_app', 'billing_operator')"
+)
+
+
 async def room(connection: AsyncConnection) -> int:
     """Connections that Postgres gives to roles like ours, those of other programs among them."""
     return int((await connection.execute(_ROOM)).scalar_one())
+
+
+async def role_limits(connection: AsyncConnection) -> dict[str, int]:
+    """Connections that a role of ours may have at once, by pool, where somebody set a limit."""
+    found = await connection.execute(_LIMITS)
+    return {POOL_OF[row.rolname]: row.rolconnlimit for row in found}
 
 
 async def refuse_small_server(settings: Settings, database: Database) -> None:

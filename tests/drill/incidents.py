@@ -10,7 +10,7 @@ from billing.core import ids
 from cli import counter_repair
 from cli import rebuild as rebuilding
 from devstack.options import ChildName
-from tests.drill import backups, customers, machine
+from tests.drill import backups, customers, machine, postgres
 from tests.drill.rehearsal import Act, Incident
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.api_app import stack_settings
@@ -234,6 +234,18 @@ INCIDENTS: Final = (
     Incident(
         "Postgres is away", "database", "could not be asked", held("postgres"),
         started("postgres"), "start it",
+    ),
+    Incident(
+        "a table is locked", "requests", "UNAVAILABLE", postgres.LOCKED.plant,
+        postgres.LOCKED.mend, "billing locks end",
+    ),
+    Incident(
+        "a right is gone", "rights", "billing_app lacks INSERT on invoices",
+        postgres.take_right, settled(postgres.give_right, "its right"), "billing migrate",
+    ),
+    Incident(
+        "the role's connections are limited", "pools", "Postgres gives this role 2",
+        postgres.limit, settled(postgres.unlimit, "the limit"), "ALTER ROLE, as the superuser",
     ),
     Incident("the API is away", "api", "last seen", held("api"), started("api"), "start it"),
     Incident("a webhook is lost", None, "", lose_webhook, nothing, "the next look at Stripe"),

@@ -1,5 +1,6 @@
 """Signs that figures give: well, or ill in words that an operator can act on. Pure."""
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -20,6 +21,9 @@ DECLINED_SHARE: Final = 0.5
 """Of the last hour's charges; more is no bad luck of single cards."""
 DECLINED_OF: Final = 20
 """Among so few charges no share says anything."""
+FAILED_FEW: Final = 3
+"""Fewer requests that failed are no sign of anything."""
+FAILED_NAMED: Final = 3
 
 
 def well(name: str, words: str = "none") -> Sign:
@@ -56,6 +60,7 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
     return (
         _serving(figures, "worker"),
         _serving(figures, "api"),
+        _requests(figures),
         _clocks(figures),
         _pools(figures),
         _keys(figures),
@@ -98,6 +103,26 @@ def _serving(figures: Figures, kind: Kind) -> Sign:
     return well(kind, ", ".join(f"{one.pid} on {one.host} ({one.version})" for one in there))
 
 
+def _requests(figures: Figures) -> Sign:
+    """Nobody's requests are answered with errors of ours, one now and then apart."""
+    failing = liveness.failing(figures.processes, figures.at)
+    failed = sum(one.failed for one in failing)
+    if failed < FAILED_FEW:
+        return well("requests", "answered without errors of ours, single ones apart")
+    codes = sum((Counter(one.codes) for one in failing), Counter[str]())
+    by_code = ", ".join(f"{code} {count}" for code, count in codes.most_common())
+    worst = "; ".join(
+        f"{one.route} {one.failed} of {one.answered}" for one in failing[:FAILED_NAMED]
+    )
+    more = len(failing) - FAILED_NAMED
+    others = f"; and {more} other routes" if more > 0 else ""
+    answered = sum(one.answered for one in failing)
+    return ill(
+        "requests",
+        f"{failed} of {answered} of the last five minutes failed ({by_code}): {worst}{others}",
+    )
+
+
 def _clocks(figures: Figures) -> Sign:
     astray = liveness.astray(figures.processes, figures.at)
     if astray:
@@ -117,6 +142,14 @@ def _pools(figures: Figures) -> Sign:
         asked = liveness.wanted(figures.processes, figures.at)
         if said := shortage(*asked, figures.connections):
             return ill("pools", said)
+    for pool, limit in sorted(figures.role_limits.items()):
+        taken = liveness.wanted_of(figures.processes, figures.at, pool)
+        if taken > limit:
+            return ill(
+                "pools",
+                f"the pools may take {taken} connections as billing_{pool} and Postgres gives this"
+                f" role {limit}: ALTER ROLE billing_{pool} CONNECTION LIMIT -1",
+            )
     return well("pools", "connections are free in each")
 
 

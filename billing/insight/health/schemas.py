@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Literal
 
+from pydantic import Field
+
 from billing.core.frozen import Frozen
 from billing.insight.integrity.schemas import Run
 from billing.platform.parking.schemas import Parking
@@ -46,6 +48,8 @@ class Figures(Frozen):
     """The latest look at the books; None: there was none yet."""
     connections: int | None = None
     """As many as Postgres gives; None: not known."""
+    role_limits: dict[str, int] = Field(default_factory=dict)
+    """As many as Postgres gives the role of a pool, where somebody set a limit."""
     parking: Parking | None = None
     """The parking that goes on."""
 

@@ -54,7 +54,10 @@ FROM ({found}) AS found GROUP BY name
 _FOUND: Final = "SELECT '{name}' AS name, account_id, subject FROM ({query}) AS found"
 _UNEQUAL: Final = "SELECT account_id, public_id('acc', account_id) AS subject FROM ({}) AS unequal"
 _LEDGER: Final = {
-    name: _UNEQUAL.format(invariants.RULES[sentence]) for name, (_, sentence) in LEDGER.items()
+    name: invariants.RULES[sentence]
+    if sentence in invariants.NAMED
+    else _UNEQUAL.format(invariants.RULES[sentence])
+    for name, (_, sentence) in LEDGER.items()
 }
 _SUMS: Final = ("usage_counted", "usage_cycles", "usage_paid", "usage_counted_beyond")
 # The rows that there are most of are all compared by one statement, so that they are read once.

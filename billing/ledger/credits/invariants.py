@@ -56,14 +56,16 @@ RULES: Final[dict[str, str]] = {
             GROUP BY transaction_id) l ON l.transaction_id = t.id
         WHERE t.amount <> coalesce(l.sum, 0)""",
     "each lot has left what its entries leave": """
-        SELECT l.account_id, l.remaining AS stated, coalesce(t.sum, 0) AS counted
+        SELECT l.account_id, l.remaining AS stated, coalesce(t.sum, 0) AS counted,
+            public_id('lot', l.id) AS subject
         FROM credit_lots l
         LEFT JOIN (
             SELECT lot_id, account_id, sum(amount) AS sum FROM credit_transaction_lots
             GROUP BY lot_id, account_id) t ON t.lot_id = l.id AND t.account_id = l.account_id
         WHERE l.remaining <> coalesce(t.sum, 0)""",
     "each hold is made of its parts": """
-        SELECT h.account_id, h.amount AS stated, coalesce(p.sum, 0) AS counted
+        SELECT h.account_id, h.amount AS stated, coalesce(p.sum, 0) AS counted,
+            public_id('hld', h.id) AS subject
         FROM credit_holds h
         LEFT JOIN (SELECT hold_id, sum(amount) AS sum FROM credit_hold_lots GROUP BY hold_id) p
                ON p.hold_id = h.id
@@ -95,3 +97,7 @@ RULES: Final[dict[str, str]] = {
         LEFT JOIN credit_holds h ON h.id = p.hold_id AND h.account_id = l.account_id
         WHERE h.id IS NULL OR p.account_id <> l.account_id""",
 }
+NAMED: Final = frozenset(
+    {"each lot has left what its entries leave", "each hold is made of its parts"}
+)
+"""Rules that name what breaks them by a subject of its own; others have the account."""

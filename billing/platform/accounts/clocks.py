@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
@@ -18,6 +19,10 @@ from billing.platform.audit import service as audit
 from billing.platform.audit import store as audit_store
 
 AIMED: Final = "clock.aimed"
+_BLOCKED: Final = text(
+    "SELECT public_id('acc', id) AS account, clock_blocked AS why FROM accounts"
+    " WHERE clock_status = 'blocked' ORDER BY id DESC LIMIT :most"
+)
 
 
 async def aim(
@@ -55,6 +60,12 @@ async def aim(
     )
     walk = {"clock_at": clock_at, "clock_target": target, "clock_status": "advancing"}
     return await store.change(connection, account_id, walk | {"clock_blocked": None})
+
+
+async def blocked(connection: AsyncConnection, most: int) -> list[str]:
+    """Clocks of test accounts that stand before their target, each with why."""
+    found = await connection.execute(_BLOCKED, {"most": most})
+    return [f"{row.account}: {row.why}" for row in found]
 
 
 async def move(connection: AsyncConnection, account_id: UUID, clock_at: datetime) -> Account:

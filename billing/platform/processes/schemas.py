@@ -11,6 +11,8 @@ from billing.core.frozen import Frozen
 Kind = Literal["api", "worker"]
 TAKEN: Final = "taken"
 """The outcome of a delivery that was stored; any other is the code of the refusal."""
+FAILURES_SECONDS: Final = 300
+"""For so long a process tells of an answer that was an error of ours."""
 
 
 class Pool(Frozen):
@@ -29,6 +31,23 @@ class Deliveries(Frozen):
     last_at: datetime
 
 
+class Failures(Frozen):
+    """Answers of one route in the last minutes, where some were errors of ours."""
+
+    route: str
+    answered: int
+    # How many failed, by the code that was answered.
+    codes: dict[str, int]
+    # By the process's own clock: the last that failed, and the last good one after a failure.
+    failed_at: datetime
+    good_at: datetime | None = None
+
+    @property
+    def failed(self) -> int:
+        """Those that failed."""
+        return sum(self.codes.values())
+
+
 class Figures(Frozen):
     """Figures that only the process itself knows."""
 
@@ -36,6 +55,7 @@ class Figures(Frozen):
     deliveries: tuple[Deliveries, ...] = ()
     # Providers that refuse the process's key, by name, and since when by its own clock.
     refusals: dict[str, datetime] = Field(default_factory=dict)
+    failures: tuple[Failures, ...] = ()
 
 
 class Process(Frozen):

@@ -16,10 +16,18 @@ from billing.core.clock import real_now
 from billing.core.connections import shortage
 from billing.core.database import Database
 from billing.core.database_room import room
+from billing.core.database_words import database_words
 from billing.core.settings import VERSION
 from billing.platform.processes import store
 from billing.platform.processes.rules import BEAT, wanted
-from billing.platform.processes.schemas import Deliveries, Figures, Kind, Pool, Process
+from billing.platform.processes.schemas import (
+    Deliveries,
+    Failures,
+    Figures,
+    Kind,
+    Pool,
+    Process,
+)
 
 FORGET_AFTER: Final = timedelta(days=1)
 _logger = logging.getLogger("billing.processes")
@@ -34,10 +42,12 @@ class Pulse:
         kind: Kind,
         deliveries: Callable[[], tuple[Deliveries, ...]] = tuple,
         refusing: Callable[[], Iterable[str]] = tuple,
+        failures: Callable[[], tuple[Failures, ...]] = tuple,
     ) -> None:
         self._database = database
         self._deliveries = deliveries
         self._refusing = refusing
+        self._failures = failures
         self._refusals: dict[str, datetime] = {}
         now = real_now()
         self._own = Process(
@@ -59,7 +69,12 @@ class Pulse:
         }
         now = real_now()
         self._refusals = {name: self._refusals.get(name, now) for name in self._refusing()}
-        figures = Figures(pools=pools, deliveries=self._deliveries(), refusals=self._refusals)
+        figures = Figures(
+            pools=pools,
+            deliveries=self._deliveries(),
+            refusals=self._refusals,
+            failures=self._failures(),
+        )
         told = self._own.model_copy(update={"figures": figures})
         async with self._database.tenant() as connection:
             await store.beat(connection, told, now)
@@ -92,5 +107,5 @@ class Pulse:
                         _logger.warning("%s", said)
                     forgotten = True
             except SQLAlchemyError as error:
-                _logger.warning("no sign of life could be written: %s", type(error).__name__)
+                _logger.warning("no sign of life could be written: %s", database_words(error))
             await asyncio.sleep(BEAT.total_seconds())

@@ -10,7 +10,7 @@ from billing.insight.health import rules, store
 from billing.insight.health.schemas import Backlog, Charges, Figures, Sign
 from billing.insight.integrity.schemas import Run
 from billing.platform.parking.schemas import Parking
-from billing.platform.processes.schemas import Deliveries, Pool, Process
+from billing.platform.processes.schemas import Deliveries, Failures, Pool, Process
 from billing.platform.processes.schemas import Figures as Own
 from cli.doctor import CHECKS
 from devstack.options import ROOT
@@ -124,6 +124,16 @@ def test_pools_that_do_not_fit_into_postgres_are_ill() -> None:
     assert ill(figures(gone, connections=39)) == {}, "it takes none any more"
 
 
+def test_a_role_whose_connections_are_limited_is_named() -> None:
+    pools = {"app": Pool(busy=1, size=20), "operator": Pool(busy=0, size=20)}
+    third = process(3, figures=Own(pools=pools))
+    assert ill(figures(third, role_limits={"app": 20})) == {}
+    assert ill(figures(third, role_limits={"app": 2})) == {
+        "pools": "the pools may take 20 connections as billing_app and Postgres gives this role 2:"
+        " ALTER ROLE billing_app CONNECTION LIMIT -1"
+    }
+
+
 @pytest.mark.parametrize(
     ("found", "release", "words"),
     [
@@ -165,6 +175,58 @@ def test_deliveries_are_ill_while_the_last_ones_are_refused(
     assert ("webhooks" in found) is is_ill, found
     if is_ill:
         assert found["webhooks"].startswith("1 of stripe refused as INVALID_SIGNATURE")
+
+
+def fails(
+    count: int, of: int, *, last: float = 5, good: float | None = None, route: str = "POST /buy"
+) -> Failures:
+    """A route that failed so many, the last so many seconds ago."""
+    return Failures(
+        route=route,
+        answered=of,
+        codes={"UNAVAILABLE": count},
+        failed_at=NOW - timedelta(seconds=last),
+        good_at=None if good is None else NOW - timedelta(seconds=good),
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "is_ill"),
+    [
+        (fails(2, 2), False),
+        (fails(3, 3), True),
+        (fails(4, 40), False),
+        (fails(5, 40), True),
+        (fails(12, 40, last=200), True),
+        (fails(12, 40, last=200, good=190), False),
+        (fails(12, 40, last=20, good=10), True),
+        (fails(12, 40, last=31, good=31.5), True),
+    ],
+)
+def test_requests_that_fail_are_ill_until_the_route_answers_well_again(
+    one: Failures, *, is_ill: bool
+) -> None:
+    found = ill(figures(process(3, "api", figures=Own(failures=(one,)))))
+    assert ("requests" in found) is is_ill, found
+    gone = figures(process(3, "api", figures=Own(failures=(one,)), seen=601))
+    assert ill(gone) == {}, "only of those that live"
+
+
+def test_failures_of_all_processes_count_together_and_name_their_codes_and_routes() -> None:
+    others = fails(40, 50).model_copy(update={"codes": {"INTERNAL": 40}})
+    calm = fails(3, 1000, route="POST /use")
+    shared = [
+        process(10, "api", figures=Own(failures=(fails(12, 20), fails(1, 1, route="GET /me")))),
+        process(11, "api", figures=Own(failures=(others, calm))),
+    ]
+    assert ill(figures(*shared)) == {
+        "requests": "53 of 71 of the last five minutes failed (INTERNAL 40, UNAVAILABLE 13):"
+        " POST /buy 52 of 70; GET /me 1 of 1"
+    }
+
+
+def test_a_release_before_tells_nothing_of_failures() -> None:
+    assert Own.model_validate({"pools": {}}).failures == ()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,23 @@
+"""The reason of a database's error in one line, as Postgres or its driver says it."""
+
+from typing import Final
+
+from psycopg import Error
+from sqlalchemy import exc
+
+MOST: Final = 300
+
+
+def database_words(error: BaseException) -> str:
+    """Type and message, without its details: these hold values of rows, and the SQL is long.
+
+    The driver tells of several addresses in several lines: the last one says why.
+    """
+    origin = getattr(error, "orig", None) if isinstance(error, exc.DBAPIError) else None
+    cause = origin or error
+    told = cause.diag.message_primary if isinstance(cause, Error) else None
+    lines = [line.strip() for line in str(told or cause).splitlines() if line.strip()]
+    words = next((line for line in lines if "FATAL:" in line), lines[0] if lines else "")
+    if words.endswith("were:"):
+        words = lines[1] if len(lines) > 1 else words
+    return f"{type(cause).__name__}: {words[:MOST]}".rstrip(": ")

@@ -1,0 +1,53 @@
+"""Judgement of sessions that block others. Pure."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from billing.insight.health.rules import ago, ill, well
+from billing.insight.health.schemas import Sign
+from billing.insight.locks.schemas import Blocker
+
+WAITED: Final = timedelta(seconds=2)
+"""Our own steps are done by then: who waits longer is about to be refused."""
+RESTED: Final = timedelta(seconds=10)
+"""None of our programs keeps a table locked for so long and does nothing."""
+UNSEEN: Final = (
+    "idle ones are not seen: GRANT pg_read_all_stats TO billing_operator as the superuser"
+)
+
+
+def sign(blockers: Sequence[Blocker], *, sees_all: bool) -> Sign:
+    """Nobody waits for a lock, and no table is locked by somebody who does nothing."""
+    found = [words(one) for one in blockers if is_bad(one)]
+    if found:
+        return ill("locks", f"{'; '.join(found)}: billing locks end PID")
+    return well("locks", "nobody waits long" if sees_all else f"nobody waits long; {UNSEEN}")
+
+
+def is_bad(one: Blocker) -> bool:
+    """Customers are refused for it, or are about to be."""
+    if one.longest is not None and one.longest > WAITED:
+        return True
+    rests = (one.state or "").startswith("idle in transaction")
+    return rests and (one.waiting > 0 or (one.resting or timedelta()) > RESTED)
+
+
+def words(one: Blocker) -> str:
+    """The sentence about a session that blocks others."""
+    who = [f"PID {one.pid}" if one.pid else "a prepared transaction (pg_prepared_xacts)"]
+    if one.role:
+        who.append(f"of {one.role}")
+    if one.program:
+        who.append(f"({one.program})")
+    if one.client:
+        who.append(f"from {one.client}")
+    if one.state:
+        since = f" for {ago(one.resting)}" if one.resting is not None else ""
+        who.append(f"is {one.state}{since} and")
+    who.append("blocks")
+    if not one.waiting:
+        return f"{' '.join(who)} {one.place}"
+    waits = f"{one.waiting} session{'s' if one.waiting > 1 else ''}"
+    longest = f", the longest for {ago(one.longest)}" if one.longest is not None else ""
+    return f"{' '.join(who)} {waits}{f' at {one.place}' if one.place else ''}{longest}"

@@ -1,0 +1,53 @@
+"""Sessions that block others, asked of Postgres's own views alone: no table of ours is read."""
+
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.insight.locks.schemas import Blocker
+
+# All may see the locks; the state of other roles' sessions is for pg_read_all_stats.
+_BLOCKERS: Final = text(
+    """
+    WITH waiting AS MATERIALIZED (
+        SELECT l.pid, clock_timestamp() - l.waitstart AS waits, l.relation::regclass::text AS place
+        FROM pg_locks AS l
+        JOIN pg_stat_activity AS a ON a.pid = l.pid AND a.datname = current_database()
+        WHERE NOT l.granted
+    ), blocking AS (
+        SELECT b.pid, count(DISTINCT w.pid) AS waiting, max(w.waits) AS longest,
+            min(w.place) AS place
+        FROM waiting AS w CROSS JOIN unnest(pg_blocking_pids(w.pid)) AS b(pid)
+        -- Of a queue the first is told.
+        WHERE b.pid NOT IN (SELECT pid FROM waiting)
+        GROUP BY b.pid
+    ), locking AS (
+        SELECT l.pid, min(l.relation::regclass::text) AS place
+        FROM pg_locks AS l
+        JOIN pg_database AS d ON d.oid = l.database AND d.datname = current_database()
+        JOIN pg_stat_activity AS a ON a.pid = l.pid AND a.state LIKE 'idle in transaction%'
+        WHERE l.granted AND l.locktype = 'relation' AND l.mode IN ('ShareLock',
+            'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+        GROUP BY l.pid
+    )
+    SELECT pid, a.usename::text AS role, nullif(a.application_name, '') AS program,
+        host(a.client_addr) AS client, a.state, clock_timestamp() - a.state_change AS resting,
+        coalesce(b.waiting, 0) AS waiting, b.longest, coalesce(b.place, l.place) AS place
+    FROM blocking AS b FULL JOIN locking AS l USING (pid)
+    LEFT JOIN pg_stat_activity AS a USING (pid)
+    ORDER BY waiting DESC, pid
+    """
+)
+_SEES_ALL: Final = text("SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')")
+
+
+async def blockers(connection: AsyncConnection) -> list[Blocker]:
+    """Sessions that others wait for, or that keep a table locked and do nothing."""
+    found = await connection.execute(_BLOCKERS)
+    return [Blocker.model_validate(row) for row in found.mappings()]
+
+
+async def sees_all(connection: AsyncConnection) -> bool:
+    """True where the state of every session is told."""
+    return bool(await connection.scalar(_SEES_ALL))

@@ -1,0 +1,66 @@
+"""Sessions that block others, by command: told, and ended."""
+
+from typing import Final
+
+import psycopg
+
+from billing.core.clock import real_now
+from billing.core.database import Database, open_database
+from billing.core.settings import Settings
+from billing.insight.locks import rules, store
+from billing.insight.locks.schemas import Blocker
+from billing.platform.audit import service as audit
+from cli import month_files
+from cli.errors import StackError
+
+_END: Final = "SELECT pg_terminate_backend(%(pid)s, 5000) AS is_ended"
+_CONSOLE: Final = 'psql "$SUPERUSER_URL/billing" --command="SELECT pg_terminate_backend({pid})"'
+
+
+async def listing(settings: Settings) -> list[str]:
+    """Every session that others wait for, or that keeps a table locked and rests, in words."""
+    database = open_database(settings)
+    try:
+        found = [rules.words(one) for one in await _blockers(database)]
+        async with database.operator() as connection:
+            sees_all = await store.sees_all(connection)
+    finally:
+        await database.close()
+    return found + ([] if sees_all else [rules.UNSEEN])
+
+
+async def end(settings: Settings, pid: int, reason: str) -> str:
+    """End a session that blocks others. Errors: StackError for one that blocks nobody."""
+    database = open_database(settings)
+    try:
+        found = {one.pid: rules.words(one) for one in await _blockers(database)}
+        if pid not in found:
+            raise StackError(f"PID {pid} blocks nobody: billing locks list")
+        _end(settings, pid)
+        async with database.operator() as connection:
+            await audit.record(
+                connection, account_id=None, action="session.ended", subject=f"session {pid}",
+                at=real_now(), reason=reason, words=found[pid],
+            )  # fmt: skip
+    finally:
+        await database.close()
+    return f"ended: {found[pid]}"
+
+
+async def _blockers(database: Database) -> list[Blocker]:
+    async with database.operator() as connection:
+        return await store.blockers(connection)
+
+
+def _end(settings: Settings, pid: int) -> None:
+    """As the owner, whom no program that serves customers is."""
+    try:
+        with month_files.connected(settings, owner=True) as owner:
+            row = owner.execute(_END, {"pid": pid}).fetchone()
+    except psycopg.errors.InsufficientPrivilege as refused:
+        raise StackError(
+            f"the owner may not end it ({refused.diag.message_primary}). As the superuser:"
+            f" {_CONSOLE.format(pid=pid)}"
+        ) from refused
+    if row is None or not row["is_ended"]:
+        raise StackError(f"PID {pid} does not end: ask again, then look at its host")

@@ -1,0 +1,137 @@
+"""Rights that the migrations gave the programs' roles, and which of them somebody took away.
+
+They are read from the migrations themselves: each table comes with all four by the default
+privileges of devstack/roles.sql, and REVOKE and GRANT of the migrations follow in their order.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from billing.core.database import metadata
+from migrations.draft import VERSIONS, load_tables
+
+ROLES: Final = ("billing_app", "billing_operator")
+OF_TABLES: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+OF_SEQUENCES: Final = ("USAGE", "SELECT")
+_STATEMENT: Final = re.compile(
+    r"^ *(?P<verb>GRANT|REVOKE) (?P<rights>[A-Z, ]+?) ON\s+(?P<function>FUNCTION )?"
+    r"(?P<names>[\w\s,]+?)\s+(?:TO|FROM) (?P<roles>[\w, ]+);",
+    re.MULTILINE,
+)
+_MISSING: Final = text(
+    """
+    SELECT w.kind, w.name, w.role, w.given
+    FROM unnest(CAST(:kinds AS text[]), CAST(:names AS text[]), CAST(:roles AS text[]),
+        CAST(:rights AS text[])) AS w(kind, name, role, given)
+    JOIN pg_roles AS r ON r.rolname = w.role
+    LEFT JOIN pg_class AS c ON c.oid = to_regclass(w.name)
+    LEFT JOIN pg_proc AS f ON f.oid = to_regproc(w.name)
+    WHERE CASE
+        WHEN w.kind = 'FUNCTION' THEN NOT has_function_privilege(r.oid, f.oid, w.given)
+        WHEN c.relkind = 'S' THEN NOT has_sequence_privilege(r.oid, c.oid, w.given)
+        ELSE NOT has_table_privilege(r.oid, c.oid, w.given)
+    END
+    ORDER BY w.name, w.role, w.given
+    """
+)
+_SEQUENCES: Final = text(
+    """
+    SELECT s.relname FROM pg_class AS s
+    JOIN pg_depend AS d ON d.objid = s.oid AND d.deptype IN ('a', 'i')
+    JOIN pg_class AS t ON t.oid = d.refobjid
+    WHERE s.relkind = 'S' AND t.oid = to_regclass(t.relname) AND t.relname = ANY(:tables)
+    """
+)
+
+
+class Right(NamedTuple):
+    """One right of one role."""
+
+    kind: str
+    name: str
+    role: str
+    right: str
+
+    @property
+    def words(self) -> str:
+        """As an operator reads it."""
+        return f"{self.role} lacks {self.right} on {self.name}"
+
+
+def wanted(tables: Iterable[str], sequences: Iterable[str] = ()) -> set[Right]:
+    """All that the migrations gave on these tables and their sequences."""
+    given = {
+        Right(kind, name, role, right)
+        for kind, names, rights in (
+            ("TABLE", tables, OF_TABLES),
+            ("SEQUENCE", sequences, OF_SEQUENCES),
+        )
+        for name in names
+        for role in ROLES
+        for right in rights
+    }
+    known = {one.name for one in given}
+    for verb, told in _told():
+        if verb == "REVOKE":
+            given -= told
+        else:
+            given |= {one for one in told if one.kind == "FUNCTION" or one.name in known}
+    return given
+
+
+def _told() -> Iterable[tuple[str, set[Right]]]:
+    """The rights that each statement of the migrations gives or takes."""
+    for path in sorted(VERSIONS.rglob("*")):
+        if path.suffix in {".sql", ".py"}:
+            yield from statements(path.read_text())
+
+
+def statements(script: str) -> Iterable[tuple[str, set[Right]]]:
+    """GRANT and REVOKE of a script, by our roles; those of a body are not at a line's start."""
+    for found in _STATEMENT.finditer(script):
+        kind = "FUNCTION" if found["function"] else "TABLE"
+        yield (
+            found["verb"],
+            {
+                Right(kind, name.strip(), role.strip(), right.strip())
+                for name in found["names"].split(",")
+                for role in found["roles"].split(",")
+                if role.strip() in ROLES
+                for right in found["rights"].split(",")
+            },
+        )
+
+
+def missing(connection: Connection) -> list[Right]:
+    """Rights that were given and are not there any more, of what this release uses."""
+    load_tables()
+    names = {"alembic_version", *metadata.tables, *_views()}
+    sequences = connection.scalars(_SEQUENCES, {"tables": list(names)}).all()
+    rights = sorted(wanted(names, sequences))
+    rows = connection.execute(
+        _MISSING,
+        {
+            "kinds": [one.kind for one in rights],
+            "names": [one.name for one in rights],
+            "roles": [one.role for one in rights],
+            "rights": [one.right for one in rights],
+        },
+    )
+    return [Right(row.kind, row.name, row.role, row.given) for row in rows]
+
+
+def give_again(connection: Connection) -> list[Right]:
+    """Give what is missing, as the owner; answers it."""
+    lacking = missing(connection)
+    for one in lacking:
+        connection.execute(text(f"GRANT {one.right} ON {one.kind} {one.name} TO {one.role}"))
+    return lacking
+
+
+def _views() -> list[str]:
+    folder = Path(__file__).parent.parent / "billing"
+    return [path.stem for path in folder.rglob("sql/views/*.sql")]

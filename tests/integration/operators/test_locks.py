@@ -1,0 +1,112 @@
+"""A session that blocks others is named and ended; a right that was taken away is given again."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from billing.core.database import open_database
+from billing.insight.locks import store
+from migrations import rights
+from tests.integration.actors import Actors, wait_for
+from tests.integration.api_app import stack_settings
+from tests.integration.rebuild.conftest import billing
+
+TABLE = "issuer_logos"
+
+
+@asynccontextmanager
+async def locked(actors: Actors) -> AsyncIterator[int]:
+    """The table is locked by a session of the owner that does nothing; its PID."""
+    url = actors.stack.env["DATABASE_OWNER_URL"].replace("postgresql+psycopg://", "postgresql://")
+    holder = await psycopg.AsyncConnection.connect(url)
+    try:
+        await holder.execute(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE".encode())
+        yield holder.info.backend_pid
+    finally:
+        await holder.close()
+
+
+async def test_a_session_that_blocks_others_is_named_and_ended(actors: Actors) -> None:
+    async with locked(actors) as pid:
+        waiter = asyncio.create_task(actors.sql(f"SELECT count(*) FROM {TABLE}"))
+
+        async def told() -> str:
+            _, said = await billing(actors, "locks", "list")
+            return said
+
+        said = await wait_for(told, "somebody waits", lambda found: "1 session at" in found)
+        assert f"PID {pid} of billing_owner" in said
+        words = rf"is idle in transaction for \d+ s and blocks 1 session at {TABLE}"
+        assert re.search(words, said), said
+        code, said = await billing(actors, "doctor")
+        assert code == 1
+        assert f"locks PID {pid} of billing_owner" in " ".join(said.split())
+
+        code, said = await billing(actors, "locks", "end", "1", "--reason", "a slip")
+        assert (code, "PID 1 blocks nobody" in said) == (1, True), said
+        assert not waiter.done()
+        code, said = await billing(actors, "locks", "end", str(pid), "--reason", "it was forgotten")
+        assert (code, said.startswith(f"ended: PID {pid}")) == (0, True), said
+        await asyncio.wait_for(waiter, 10)
+    (row,) = await actors.sql(
+        "SELECT actor, detail FROM billing_audit WHERE action = 'session.ended'"
+        " ORDER BY id DESC LIMIT 1"
+    )
+    assert (row["actor"], row["detail"]["reason"]) == ("operator:locks", "it was forgotten")
+
+
+async def test_a_table_that_is_locked_by_somebody_idle_is_told_before_anybody_waits(
+    actors: Actors,
+) -> None:
+    database = open_database(stack_settings(actors.stack))
+    async with locked(actors) as pid, database.operator() as connection:
+        assert await store.sees_all(connection)
+        (found,) = [one for one in await store.blockers(connection) if one.pid == pid]
+    await database.close()
+    assert (found.waiting, found.place, found.state) == (0, TABLE, "idle in transaction")
+
+
+async def test_a_right_that_is_gone_is_named_and_given_again(actors: Actors) -> None:
+    await actors.sql(f"REVOKE INSERT ON {TABLE} FROM billing_app")
+    try:
+        code, said = await billing(actors, "doctor")
+        words = f"billing_app lacks INSERT on {TABLE}"
+        assert (code, words in " ".join(said.split())) == (1, True), said
+        code, said = await billing(actors, "migrate")
+        assert (code, f"{words}: given again" in said) == (0, True), said
+        code, said = await billing(actors, "migrate")
+        assert (code, said.strip()) == (0, "database is at head"), said
+    finally:
+        await actors.sql(f"GRANT INSERT ON {TABLE} TO billing_app")
+
+
+@pytest.mark.parametrize("role", rights.ROLES)
+async def test_rights_that_are_told_by_the_migrations_are_those_that_roles_have(
+    actors: Actors, role: str
+) -> None:
+    database = open_database(stack_settings(actors.stack))
+    async with database.operator() as connection:
+        assert await connection.run_sync(rights.missing) == []
+        rows = await connection.execute(
+            text(
+                "SELECT c.relname, p.name FROM pg_class AS c,"
+                " unnest(CAST(:rights AS text[])) AS p(name)"
+                " WHERE c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition"
+                " AND c.relnamespace = 'public'::regnamespace"
+                " AND has_table_privilege(:role, c.oid, p.name)"
+            ),
+            {"rights": list(rights.OF_TABLES), "role": role},
+        )
+        found = {(name, right) for name, right in rows}
+    await database.close()
+    told = {
+        (one.name, one.right)
+        for one in rights.wanted({name for name, _ in found})
+        if one.role == role and one.kind == "TABLE"
+    }
+    assert told == found

@@ -160,32 +160,3 @@ def overdue(w: Work[SubscriptionFacts]) -> bool:
     failed = {one.invoice_id for one in w.rows.of(DunningCase) if one.status in UNRECOVERED}
     owed = cycles.collected(w.rows, cycles.of(w), ("open",))
     return any(one.id in failed for one in owed)
-<<<<<<< HEAD
-=======
-
-
-def take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice, reason: str) -> Invoice:
-    """On an unpaid invoice, time not yet served is a credit note against it, by the second.
-
-    Its usage was served, and so was what a change credited already.
-    """
-    if invoice.period_start and invoice.period_start < cycles.of(w).current_period_start:
-        return invoice  # its period is over, or gave way to another one
-    served = {arrears.USAGE, *TRUE_UPS}
-    if proration.is_credited(w.rows, invoice):
-        served.add(items.PLAN)
-    lines = invoices.lines_of(w.rows, invoice.id)
-    used = [one for one in lines if one.kind in served or proration.is_restated(w.rows, one)]
-    used_minor = sum(one.total_minor for one in used)
-    start, end = invoice.period_start, invoice.period_end
-    if end is not None:
-        end = proration.end_of(w.rows, invoice.id, end)
-    since = spans.used_until(cycles.of(w), w.facts.used_share, w.facts.at)
-    unserved = unserved_minor(invoice.total_minor, used_minor, start, end, since)
-    rest = giving_back.of_lines([one for one in lines if one not in used]).up_to(unserved)
-    amount_minor = rest.within(giving_back.left(w.rows, invoice)).total_minor
-    noted = notes.credit_note(w, invoice, amount_minor, proration.NOT_SERVED, "unserved")
-    if noted.status == "paid":
-        cases.close_case(w, noted.id, "canceled", reason)
-    return noted
->>>>>>> fix-b

@@ -99,9 +99,8 @@ _INVOICES = f"""
                 -- Nobody pursues these, but a payer may ask to pay; an end may cut a period short.
                 OR (i.status = 'uncollectible'
                     AND (i.pay_requested_at IS NOT NULL
-<<<<<<< HEAD
-                         OR i.period_end >= (SELECT s.current_period_end FROM subscriptions s
-                                             WHERE s.id = i.subscription_id)))
+                         OR i.period_start >= (SELECT s.current_period_start FROM subscriptions s
+                                              WHERE s.id = i.subscription_id)))
                 -- A change credits what these have charged, and so does an end or a pause.
                 OR i.id IN (
                     WITH RECURSIVE source(id) AS (
@@ -110,15 +109,6 @@ _INVOICES = f"""
                           AND c.workflow_id = :workflow_id
                           AND c.created_at >= s.current_period_start
                           AND (:changing OR :giving_back OR EXISTS (
-=======
-                         OR i.period_start >= (SELECT s.current_period_start FROM subscriptions s
-                                              WHERE s.id = i.subscription_id)))
-                -- A change credits what these have charged.
-                OR (:deciding AND i.created_at >= (
-                        SELECT s.current_period_start FROM subscriptions s
-                        WHERE s.id = i.subscription_id
-                          AND (:changing OR EXISTS (
->>>>>>> fix-b
                               SELECT FROM subscription_changes x
                               WHERE x.subscription_id = s.id AND x.status = 'pending'
                                 AND x.kind IN ('add_ons', 'plan')))

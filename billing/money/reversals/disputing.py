@@ -9,6 +9,7 @@ from billing.core import ids, keys
 from billing.matters.agenda import Step
 from billing.matters.effects import Do, Work
 from billing.money.disputes.schemas import Dispute, DisputeState
+from billing.money.invoices import transitions as invoices
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
 from billing.money.refunds.left import bill_of
@@ -108,10 +109,13 @@ def _take(w: Work[ReversalFacts], row: Dispute) -> None:
 
 
 def take_kept(w: Work[ReversalFacts], refund: Refund, kept_minor: int) -> None:
-    """Money of a refund that failed is here again: a dispute that found too little takes it."""
+    """Money of a refund that failed is here again: a dispute that found too little takes it, but
+    for what the customer owes us by now.
+    """
     of = f"-{ids.encode(ids.REFUND, refund.id)}"
     for row in w.rows.of(Dispute):
-        taken = min(kept_minor, row.loss_minor)
+        here = max(0, invoices.money_balance(w, row.currency))
+        taken = min(kept_minor, row.loss_minor, here)
         if row.payment_id == refund.payment_id and row.takes_room and taken:
             kept_minor -= taken
             w.change(

@@ -113,6 +113,18 @@ def test_dinars_go_back_to_a_card_in_whole_steps_and_the_rest_to_the_balance() -
     assert asked == [("provider", 12_330, 12_330), ("balance", 3, 3)]
 
 
+def test_a_dispute_takes_no_more_of_a_failed_refund_than_is_here() -> None:
+    story = Story(369, 100)
+    for what in (
+        ("dashboard", 1), ("keep", 469, "succeeded"), ("dispute", "needs_response", None),
+        ("dashboard", 1), ("tell",), ("hear",),
+    ):  # fmt: skip
+        act(story, what)
+        story.hold_true()
+    assert sum(one.amount_minor for one in story.rows.of(BalanceEntry)) == 0
+    assert sum(one.loss_minor for one in story.rows.of(Dispute)) == 1
+
+
 AMOUNTS = st.integers(1, 1100)
 ACTS = st.one_of(
     st.tuples(

@@ -69,7 +69,7 @@ async def limit(actors: Actors) -> None:
     customer = await actors.customer()
 
     async def is_refused() -> bool:
-        asked = (customer.call("GET", "/billing/credits/balance") for _ in range(32))
+        asked = (customer.call("GET", "/billing/invoices") for _ in range(32))
         answers = await asyncio.gather(*asked)
         return any(answer.json().get("code") == "DATABASE_UNAVAILABLE" for answer in answers)
 

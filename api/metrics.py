@@ -62,7 +62,7 @@ class MetricsMiddleware:
         finally:
             method, route = _named(scope)
             self._failures.note(method, route, status, code)
-            _note(scope, status, (ended or perf_counter()) - started)
+            _note(scope, method, route, status, (ended or perf_counter()) - started)
 
 
 def _named(scope: Scope) -> tuple[str, str]:
@@ -71,8 +71,7 @@ def _named(scope: Scope) -> tuple[str, str]:
     return method, getattr(scope.get("route"), "path", "unmatched")
 
 
-def _note(scope: Scope, status: int, seconds: float) -> None:
-    method, route = _named(scope)
+def _note(scope: Scope, method: str, route: str, status: int, seconds: float) -> None:
     count, times = _kept(method, route, status)
     count.inc()
     times.observe(seconds)

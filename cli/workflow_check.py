@@ -3,9 +3,10 @@ either side, for there may be millions.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
 from billing.core.database import Database
@@ -16,6 +17,8 @@ from workflows import visibility
 SECOND_LOOK_SECONDS: Final = 2.0
 """A workflow that is just starting or ending looks wrong for a moment."""
 PAGE: Final = 1_000
+Among = Callable[[AsyncConnection, Sequence[str]], Awaitable[set[str]]]
+"""Those of these workflows that the rows want."""
 
 
 async def compare_workflows(database: Database, client: Client) -> list[Finding]:
@@ -26,9 +29,11 @@ async def compare_workflows(database: Database, client: Client) -> list[Finding]
     missing, stray = await _missing(database, client), await _stray(database, client)
     if missing or stray:
         await asyncio.sleep(SECOND_LOOK_SECONDS)
+    must_run = _again(database, client, missing, store.must_run_among)
+    may_run = _again(database, client, stray, store.may_run_among)
     return rules.workflows(
-        [name async for name in _still_missing(database, client, missing)],
-        [name async for name in _still_stray(database, client, stray)],
+        [name async for running, wanted in must_run for name in wanted - running],
+        [name async for running, wanted in may_run for name in running - wanted],
     )
 
 
@@ -54,27 +59,12 @@ async def _stray(database: Database, client: Client) -> list[str]:
     return stray
 
 
-async def _still_missing(
-    database: Database, client: Client, names: Sequence[str]
-) -> AsyncIterator[str]:
-    for part in _parts(names):
+async def _again(
+    database: Database, client: Client, names: Sequence[str], among: Among
+) -> AsyncIterator[tuple[set[str], set[str]]]:
+    """Of these workflows, page by page, those that run now and those that are wanted."""
+    for first in range(0, len(names), PAGE):
+        part = names[first : first + PAGE]
         running = await visibility.running_among(client, part)
         async with database.operator() as connection:
-            must = await store.must_run_among(connection, part)
-        for name in must - running:
-            yield name
-
-
-async def _still_stray(
-    database: Database, client: Client, names: Sequence[str]
-) -> AsyncIterator[str]:
-    for part in _parts(names):
-        running = await visibility.running_among(client, part)
-        async with database.operator() as connection:
-            wanted = await store.may_run_among(connection, part)
-        for name in running - wanted:
-            yield name
-
-
-def _parts(names: Sequence[str]) -> list[Sequence[str]]:
-    return [names[first : first + PAGE] for first in range(0, len(names), PAGE)]
+            yield running, await among(connection, part)

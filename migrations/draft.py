@@ -25,6 +25,8 @@ VERSIONS: Final = HERE / "versions"
 RELEASES: Final = HERE / "releases.toml"
 NEXT: Final = "0002"
 """The migration in the making."""
+ROLES: Final = ("billing_app", "billing_operator")
+"""The roles of the programs."""
 # Statements on these touch a thousand accounts at once; to look through a list of them for every
 # row would cost more than the rows.
 _BATCHED: Final = frozenset(
@@ -138,7 +140,7 @@ def _policy(table: str, column: str) -> str:
 
 
 def _roles() -> str:
-    return "billing_app, billing_operator"
+    return ", ".join(ROLES)
 
 
 def _tidy(statement: str) -> str:

@@ -6,15 +6,14 @@ privileges of devstack/roles.sql, and REVOKE and GRANT of the migrations follow 
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
 from billing.core.database import metadata
-from migrations.draft import VERSIONS, load_tables
+from migrations import sql
+from migrations.draft import ROLES, VERSIONS, load_tables
 
-ROLES: Final = ("billing_app", "billing_operator")
 OF_TABLES: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 OF_SEQUENCES: Final = ("USAGE", "SELECT")
 _STATEMENT: Final = re.compile(
@@ -133,5 +132,4 @@ def give_again(connection: Connection) -> list[Right]:
 
 
 def _views() -> list[str]:
-    folder = Path(__file__).parent.parent / "billing"
-    return [path.stem for path in folder.rglob("sql/views/*.sql")]
+    return [path.stem for path in sql.files() if path.parent.name == "views"]

@@ -11,7 +11,7 @@ MOST: Final = 300
 def database_words(error: BaseException) -> str:
     """Type and message, without its details: these hold values of rows, and the SQL is long.
 
-    The driver tells of several addresses in several lines: the last one says why.
+    The driver tells of several addresses in several lines: one that Postgres answered says why.
     """
     origin = getattr(error, "orig", None) if isinstance(error, exc.DBAPIError) else None
     cause = origin or error

@@ -1,6 +1,7 @@
 """Rights are read from the statements of the migrations, in their order."""
 
-from migrations.rights import ROLES, Right, statements, wanted
+from migrations.draft import ROLES
+from migrations.rights import Right, statements, wanted
 
 
 def test_statements_of_several_lines_names_and_roles_are_read() -> None:

@@ -78,7 +78,7 @@ class SubscriptionFacts(CollectFacts):
     allowances: tuple[Allowance, ...] = ()
     """Of the open cycle, where a change may take some back."""
     used_share: Decimal = Decimal(0)
-    """Of the allowance of its cycle, where a decision may give time back."""
+    """Of its cycle, the share that counts as used, where a decision may give time back."""
     clock_at: datetime | None = None
     """The account's frozen test clock."""
     issuer_id: UUID | None = None

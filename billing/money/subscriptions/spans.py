@@ -114,8 +114,8 @@ def rest_of_cycle(subscription: Subscription, allowance: Interval, at: datetime)
 
 
 def used_until(subscription: Subscription, used_share: Decimal, at: datetime) -> datetime:
-    """The instant up to which its time counts as used: `at`, or the later one by which the share
-    of its cycle has passed that was used of the cycle's allowance.
+    """The instant up to which its time counts as used: `at`, or the later one by which that share
+    of its cycle has passed.
     """
     start, end = subscription.cycle_start, subscription.cycle_end
     seconds = math.ceil((end - start) // timedelta(seconds=1) * used_share)

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from billing.core.database import open_database
 from billing.insight.locks import store
-from migrations import rights
+from migrations import draft, rights
 from tests.integration.actors import Actors, wait_for
 from tests.integration.api_app import stack_settings
 from tests.integration.rebuild.conftest import billing
@@ -85,7 +85,7 @@ async def test_a_right_that_is_gone_is_named_and_given_again(actors: Actors) -> 
         await actors.sql(f"GRANT INSERT ON {TABLE} TO billing_app")
 
 
-@pytest.mark.parametrize("role", rights.ROLES)
+@pytest.mark.parametrize("role", draft.ROLES)
 async def test_rights_that_are_told_by_the_migrations_are_those_that_roles_have(
     actors: Actors, role: str
 ) -> None:

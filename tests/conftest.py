@@ -18,6 +18,7 @@ from devstack.control import StackControl
 from devstack.launch import launch, stop
 from devstack.options import Options
 from devstack.stack import StackInfo, read_stack
+from tests import searching
 
 RUN: Final = "STACK_TEST_RUN"
 OWNER: Final = "STACK_TEST_OWNER"
@@ -27,6 +28,7 @@ run_folder = pytest.StashKey[Path]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """The single process, or the controller of many, owns the run; workers inherit its names."""
+    searching.begin()
     if hasattr(config, "workerinput"):
         return
     config.stash[run_folder] = Path(tempfile.mkdtemp(prefix="billing-test-"))

@@ -103,12 +103,13 @@ QUERIES: Final[dict[str, str]] = {
     "reversals_placed": """
         WITH away AS (
             SELECT account_id, payment_id, invoice_id, id, public_id('ref', id) AS subject,
-                   amount_minor AS own, note_minor, wanted_minor, booked_at,
-                   way <> 'balance' AS is_gone
+                   amount_minor AS own, note_minor, balance_minor, 0 AS loss_minor, wanted_minor,
+                   booked_at, way <> 'balance' AS is_gone
             FROM refunds WHERE status <> 'failed'
             UNION ALL
             SELECT account_id, payment_id, invoice_id, id, public_id('dsp', id),
-                   amount_minor - loss_minor, note_minor, wanted_minor, booked_at, true
+                   amount_minor - loss_minor, note_minor, balance_minor, loss_minor, wanted_minor,
+                   booked_at, true
             FROM disputes WHERE state IN ('open', 'lost')
         ), credited AS (
             SELECT l.invoice_id, l.detail ->> 'invoice' AS credits,
@@ -131,12 +132,22 @@ QUERIES: Final[dict[str, str]] = {
                 AS minor
             FROM invoices i WHERE i.id IN (
                 SELECT invoice_id FROM away WHERE wanted_minor > note_minor)
+        ), kept AS (
+            SELECT account_id, currency, sum(amount_minor) AS minor
+            FROM balance_entries GROUP BY account_id, currency
         )
         SELECT a.account_id, a.subject
         FROM away a JOIN room r ON r.id = a.invoice_id
         JOIN payments p ON p.id = a.payment_id JOIN accounts t ON t.id = a.account_id
         LEFT JOIN matters m ON m.workflow_id = 'reversal/' || public_id('pay', p.id)
+        LEFT JOIN kept k ON k.account_id = a.account_id AND k.currency = p.currency
         WHERE a.wanted_minor > a.note_minor AND r.minor > 0 AND m.status IS DISTINCT FROM 'halted'
+          -- What was too much for the invoice may have come back, and covers it.
+          AND (a.loss_minor > 0 OR coalesce(k.minor, 0) < 0
+               OR coalesce((SELECT sum(e.amount_minor) FROM balance_entries e
+                            WHERE e.invoice_id = a.invoice_id
+                              AND e.kind IN ('overpaid', 'unasked')), 0)
+                  < (SELECT sum(o.balance_minor) FROM away o WHERE o.invoice_id = a.invoice_id))
           AND (m.workflow_id IS NULL OR m.closed_at IS NOT NULL
                OR m.next_due > coalesce(t.clock_at, :now))
           AND p.received_minor - a.note_minor > (

@@ -109,11 +109,18 @@ def disputed(books: Books, amount_minor: int) -> Disputed:
 
 
 def to_take(
-    credits: Decimal, reversed_minor: int, total_minor: int, asked_before: Decimal
+    credits: Decimal,
+    reversed_minor: int,
+    total_minor: int,
+    asked_before: Decimal,
+    gone: Decimal = Decimal(0),
 ) -> Decimal:
-    """The credits of one grant to take back, once so much of its price went back in all."""
+    """The credits of one grant to take back, once so much of its price went back in all.
+
+    `gone` went for other money: with all of it no more is taken than was granted.
+    """
     if total_minor <= 0:
         return Decimal(0)
     part = min(Fraction(1), Fraction(reversed_minor, total_minor))
     due = round_credits(credits * part.numerator / part.denominator)
-    return max(Decimal(0), min(due, credits) - asked_before)
+    return max(Decimal(0), min(due, credits - gone) - asked_before)

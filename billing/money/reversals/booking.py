@@ -1,5 +1,6 @@
 """Book money that went back: a credit note, the sums, and the credits it had paid for. Pure."""
 
+from collections import defaultdict
 from decimal import Decimal
 from typing import Any, Final
 
@@ -112,18 +113,28 @@ def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Deci
     # did money that went back because the price was too high.
     written = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id)
     tax_alone = sum(one.amount_minor for one in written if one.amount_minor == one.tax_minor)
-    before: dict[str, Decimal] = {}
-    for taken in (taken for one in away for taken in one.credits):
-        asked = before.get(taken["grant_key"], Decimal(0))
-        before[taken["grant_key"]] = asked + Decimal(taken["amount"])
+    before = _asked(away)
+    # A booked refund that failed stays on the money balance: its credits are gone for good.
+    failed: list[Refund | Dispute] = [
+        one for one in w.rows.of(Refund) if one.invoice_id == invoice.id and not _counts(one)
+    ]
+    gone = _asked(failed)
     due = {
         one.grant_key: to_take(
             one.credits, reversed_minor, invoice.total_minor - tax_alone - lower,
-            before.get(one.grant_key, Decimal(0)),
+            before[one.grant_key], gone[one.grant_key],
         )
         for one in w.facts.granted
     }  # fmt: skip
     return {grant_key: amount for grant_key, amount in due.items() if amount > 0}
+
+
+def _asked(rows: list[Refund | Dispute]) -> defaultdict[str, Decimal]:
+    """The credits that these asked back, by grant."""
+    asked: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for taken in (taken for one in rows for taken in one.credits):
+        asked[taken["grant_key"]] += Decimal(taken["amount"])
+    return asked
 
 
 def _keeps(row: Refund | Dispute) -> bool:

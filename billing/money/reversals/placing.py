@@ -13,22 +13,23 @@ from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
 from billing.money.refunds.left import books_of
-from billing.money.refunds.rules import Disputed, disputed, parted
+from billing.money.refunds.rules import Books, Disputed, disputed, parted
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import booking
 from billing.money.reversals.facts import ReversalFacts
 
 
 def place(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
-    """Find its place; a note wants more of it where room is held for something else."""
-    balance = invoices.money_balance(w, row.currency)
-    places = _places(w.rows, row, balance)
-    held = _held(w.rows, row)
+    """Find its place; a note wants more of it where room is held for something else.
+
+    What else may come free of the money balance is left to whom it belongs.
+    """
+    books = _books(w, w.rows, row)
     free = w.rows.copy()
-    for one in held:
+    for one in _held(w.rows, row):
         free.take(Remove(type(one), one.id))
-    balance += sum(one.balance_minor for one in held if not isinstance(one, InvoiceLine))
-    wanted = _places(free, row, balance).note_minor
+    roomy = _books(w, free, row)._replace(given_of_balance=books.given_of_balance)
+    places, wanted = _places(books, row), _places(roomy, row).note_minor
     placed = _change(w, row, places, wanted if wanted > places.note_minor else 0)
     booking.move_balance(w, placed, -placed.balance_minor, "refunded")
     return placed
@@ -83,13 +84,12 @@ def _room(w: Work[Any], row: Refund | Dispute) -> int:
     """The part of what is short that a note may take now."""
     if not row.short_minor:
         return 0
-    balance = invoices.money_balance(w, row.currency)
-    now = _places(w.rows, row, balance).note_minor
+    now = _places(_books(w, w.rows, row), row).note_minor
     return max(0, min(row.short_minor, now - row.note_minor))
 
 
-def _places(rows: Rows, row: Refund | Dispute, balance_minor: int) -> Disputed:
-    """Its places as if it were booked now; `balance_minor` is the money balance."""
+def _books(w: Work[Any], rows: Rows, row: Refund | Dispute) -> Books:
+    """The books of its payment in these rows as if it were not booked yet."""
     before = rows.copy()
     nowhere = {"note_minor": 0, "balance_minor": 0, "booked_at": None}
     lossless = {"loss_minor": 0} if isinstance(row, Dispute) else {}
@@ -97,8 +97,12 @@ def _places(rows: Rows, row: Refund | Dispute, balance_minor: int) -> Disputed:
     for one in rows.of(CreditNote):
         if booking.subject_of(row) in one.fact_key:
             before.take(Remove(CreditNote, one.id))
-    payment = rows.get(Payment, row.payment_id)
-    books = books_of(before, payment, balance_minor + row.balance_minor)
+    balance = invoices.money_balance(w, row.currency) + row.balance_minor
+    return books_of(before, rows.get(Payment, row.payment_id), balance)
+
+
+def _places(books: Books, row: Refund | Dispute) -> Disputed:
+    """Its places as if it were booked now."""
     if isinstance(row, Dispute):
         return disputed(books, row.amount_minor)
     return Disputed(*parted(books, row.amount_minor), 0)

@@ -31,6 +31,7 @@ from devstack.stack import StackInfo
 from tests.integration.credits import holding
 from tests.integration.credits.books import read_books
 from tests.integration.credits.ledger_model import Ledger, Lot, Refused
+from tests.searching import examples
 
 T = TypeVar("T")
 
@@ -311,7 +312,7 @@ def test_no_interleaving_of_verbs_loses_a_credit(machine: type[LedgerMachine]) -
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=int(os.environ.get("LEDGER_EXAMPLES", "25")),
+            max_examples=examples(25),
             stateful_step_count=int(os.environ.get("LEDGER_STEPS", "50")),
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from billing.catalog.rating import rules
 from billing.catalog.rating.schemas import OverageTerms, PriceTerms
 from devstack.stack import StackInfo
+from tests.searching import examples
 from tests.unit.rating.terms import any_terms, percentage_terms, quantities
 
 _PRICES: TypeAdapter[PriceTerms] = TypeAdapter(OverageTerms)
@@ -32,7 +33,7 @@ def database(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(cases=CASES)
 def test_the_database_charges_what_the_rules_say(
     database: psycopg.Connection[Any],
@@ -59,7 +60,7 @@ USES = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 @given(cases=USES)
 def test_the_database_charges_a_percentage_as_the_rules_say(
     database: psycopg.Connection[Any],

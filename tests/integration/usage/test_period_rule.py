@@ -13,6 +13,7 @@ from billing.core.periods import Interval, Unit, boundary, from_wall, index_at
 from billing.money.subscriptions.rules import cycle_bounds
 from devstack.stack import StackInfo
 from tests.integration.usage.conftest import NewShop
+from tests.searching import examples
 
 LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 ZONES: Final = (
@@ -31,7 +32,7 @@ def database(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(
     anchor=WALLS,
     zone=st.sampled_from(ZONES),

@@ -6,6 +6,7 @@ from time import process_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.searching import examples
 from tests.unit.lives.collections import live
 
 STEPS = 60
@@ -13,7 +14,7 @@ FLOOR = 1_000
 """Lives a minute; a quiet core lives more than 2,000, the gate shares its own."""
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.randoms(use_true_random=False))
 def test_whatever_payer_bank_and_operator_do_the_money_is_booked_once(dice: Random) -> None:
     live(dice, STEPS)

@@ -6,12 +6,13 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.searching import examples
 from tests.unit.lives.purchases import live
 
 STEPS = 40
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.randoms(use_true_random=False))
 def test_credits_are_granted_once_for_money_that_is_booked_once(dice: Random) -> None:
     live(dice, STEPS)

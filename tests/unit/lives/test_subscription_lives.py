@@ -13,6 +13,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payments.calls import Call
 from billing.money.payments.rules import Outcome
 from billing.money.subscriptions import commands
+from tests.searching import examples
 from tests.unit.lives.collections import Bank
 from tests.unit.lives.subscriptions import SubscriptionLife
 
@@ -42,7 +43,7 @@ def live(dice: Random, steps: int) -> SubscriptionLife:
     return life
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.randoms(use_true_random=False))
 def test_whatever_time_people_and_banks_do_every_cent_and_use_is_billed_once(dice: Random) -> None:
     live(dice, STEPS)

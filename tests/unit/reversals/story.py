@@ -222,6 +222,8 @@ class Story:
         # What a change credits, and a refund of ours on its way, is not the payer's meanwhile.
         holds = sum(amount for _, amount in self.upgrades)
         holds += sum(one.amount_minor for one, _ in self.asked)
+        # Nor is what went back twice, until one of the two is heard to have failed.
+        holds += max(0, away - self.paid)
         assert balance >= -self.credited - holds, "the customer is no debtor by what went back"
         assert balance + away <= self.paid, "more went back than came"
         written = self.rows.of(CreditNote)

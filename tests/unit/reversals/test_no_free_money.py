@@ -13,6 +13,7 @@ from billing.money.invoices.schemas import BalanceEntry, CreditNote
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
 from billing.money.refunds.schemas import Refund
+from tests.searching import examples
 from tests.unit.reversals.story import CREDITS, PAYMENT, WHOLE, Story, act
 
 
@@ -125,6 +126,36 @@ def test_a_dispute_takes_no_more_of_a_failed_refund_than_is_here() -> None:
     assert sum(one.loss_minor for one in story.rows.of(Dispute)) == 1
 
 
+def test_a_note_takes_money_of_the_dashboard_once_an_upgrade_is_not_paid() -> None:
+    story = Story(430, 100)
+    for what in (
+        ("ask", 529, "provider", "succeeded"),
+        ("dashboard", 1),
+        ("upgrade", 1),
+        ("hear",),
+    ):
+        act(story, what)
+        story.hold_true()
+    [told] = [one for one in story.rows.of(Refund) if one.amount_minor == 1]
+    assert (told.note_minor, told.balance_minor, told.wanted_minor) == (0, 1, 1)
+    story.tell()
+    story.decide_upgrade("void")
+    [told] = [one for one in story.rows.of(Refund) if one.amount_minor == 1]
+    assert (told.note_minor, told.balance_minor) == (1, 0)
+    assert sum(one.amount_minor for one in story.rows.of(BalanceEntry)) == 0
+
+
+def test_a_dispute_after_a_failed_refund_takes_no_credits_twice() -> None:
+    story = Story(920, 0)
+    for what in (
+        ("ask", 36, "balance", "succeeded"), ("dashboard", 2), ("hear",), ("settle", "failed"),
+        ("dispute", "needs_response", None), ("hear",),
+    ):  # fmt: skip
+        act(story, what)
+        story.hold_true()
+    assert story.lot["asked"] == CREDITS
+
+
 AMOUNTS = st.integers(1, 1100)
 ACTS = st.one_of(
     st.tuples(
@@ -148,7 +179,7 @@ ACTS = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(
     st.integers(1, 1000), st.sampled_from((0, 0, 100)), st.booleans(),
     st.lists(ACTS, max_size=14),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from billing.core import ids
 from billing.insight.timeline.rules import project
+from tests.searching import examples
 from tests.unit.timeline.snapshots import (
     INV,
     START,
@@ -207,7 +208,7 @@ def test_a_subscription_that_ends_leaves_what_is_owed_to_collection() -> None:
     assert "uncollectible" in coming[-1].words
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(count=st.integers(0, 30), more=st.integers(0, 30))
 def test_asking_for_more_changes_nothing_of_what_comes_first(count: int, more: int) -> None:
     outlook = subscribed(invoices=OVERDUE, status="past_due")

@@ -72,7 +72,9 @@ _WHOSE: Final = """
 def make(settings: Settings) -> str:
     """Make what the daily job makes: the months from this one on."""
     made = asyncio.run(_make(settings))
-    return f"{made} months were made" if made else "every month is there"
+    if not made:
+        return "every month is there"
+    return "1 month was made" if made == 1 else f"{made} months were made"
 
 
 async def _make(settings: Settings) -> int:

@@ -2367,6 +2367,7 @@ DECLARE
     home text;
     one date;
     name text;
+    is_there boolean;
     this date := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC');
     made integer := 0;
 BEGIN
@@ -2380,8 +2381,17 @@ BEGIN
     FOR one IN
         SELECT (this + make_interval(months => n))::date FROM generate_series(0, p_ahead) AS n
     LOOP
-        CONTINUE WHEN EXISTS (SELECT FROM usage_months WHERE month = one);
         name := 'billing_records_' || to_char(one, 'YYYY_MM');
+        -- Somebody may have dropped the table alone.
+        is_there := EXISTS (
+            SELECT FROM pg_inherits WHERE inhparent = to_regclass('billing_records')
+                AND inhrelid = to_regclass(name));
+        CONTINUE WHEN is_there AND EXISTS (SELECT FROM usage_months WHERE month = one);
+        made := made + 1;
+        INSERT INTO usage_months (month, ends_at)
+        VALUES (one, (one + interval '1 month') AT TIME ZONE 'UTC')
+        ON CONFLICT (month) DO NOTHING;
+        CONTINUE WHEN is_there;
         EXECUTE format('CREATE TABLE %I (LIKE billing_records INCLUDING DEFAULTS'
             ' INCLUDING CONSTRAINTS)', name);
         -- Rows are read and written by the whole table's name alone.
@@ -2389,9 +2399,6 @@ BEGIN
         EXECUTE format('REVOKE ALL ON %I FROM PUBLIC, billing_app, billing_operator', name);
         EXECUTE format('ALTER TABLE billing_records ATTACH PARTITION %I'
             ' FOR VALUES FROM (%L) TO (%L)', name, one, one + interval '1 month');
-        INSERT INTO usage_months (month, ends_at)
-        VALUES (one, (one + interval '1 month') AT TIME ZONE 'UTC');
-        made := made + 1;
     END LOOP;
     RETURN made;
 END;

@@ -6,6 +6,8 @@ from uuid import uuid4
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
+from billing.core import ids
+from billing.platform.accounts import clocks
 from tests.integration.api_app import ACCOUNTS, Api
 from workflows import start
 
@@ -40,6 +42,14 @@ async def test_an_advance_that_temporal_did_not_hear_of_is_asked_for_again(
     assert behind.json()["detail"].endswith(f"is on its way to {AIM}")
     again = await api.client.post(path, json={"advance_to": AIM}, headers=headers)
     assert (again.status_code, again.json()["target"]) == (202, AIM)
+
+
+async def test_a_clock_that_cannot_go_on_is_named_with_its_reason(api: Api) -> None:
+    account = await api.new_account(is_test=True, clock_at=AT)
+    async with api.database.operator() as connection:
+        await clocks.block(connection, ids.decode(ids.ACCOUNT, account["id"]), "sub_1 is parked")
+        assert f"{account['id']}: sub_1 is parked" in await clocks.blocked(connection, 50)
+        await connection.rollback()
 
 
 async def test_an_advance_is_done_once_per_key_however_often_it_is_sent(

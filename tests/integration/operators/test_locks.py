@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from billing.core.database import open_database
+from billing.core.database_room import role_limits
 from billing.insight.locks import store
 from migrations import draft, rights
 from tests.integration.actors import Actors, wait_for
@@ -83,6 +84,26 @@ async def test_a_right_that_is_gone_is_named_and_given_again(actors: Actors) -> 
         assert (code, said.strip()) == (0, "database is at head"), said
     finally:
         await actors.sql(f"GRANT INSERT ON {TABLE} TO billing_app")
+
+
+async def test_a_role_whose_connections_are_limited_is_named(actors: Actors) -> None:
+    database = open_database(stack_settings(actors.stack))
+    try:
+        async with database.operator() as connection:
+            assert await role_limits(connection) == {}
+        await _limit(actors, 90)
+        async with database.operator() as connection:
+            assert await role_limits(connection) == {"app": 90}
+    finally:
+        await _limit(actors, -1)
+        await database.close()
+
+
+async def _limit(actors: Actors, connections: int) -> None:
+    async with await psycopg.AsyncConnection.connect(
+        actors.stack.superuser_url.replace("+psycopg", ""), autocommit=True
+    ) as superuser:
+        await superuser.execute(f"ALTER ROLE billing_app CONNECTION LIMIT {connections}".encode())
 
 
 @pytest.mark.parametrize("role", draft.ROLES)

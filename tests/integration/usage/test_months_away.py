@@ -360,3 +360,16 @@ async def test_a_month_that_is_not_over_or_not_written_or_changed_since_stays(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(StackError, match=r"requirements-months\.lock"):
         await site.run(months.export, NAME, tmp_path)
+
+
+async def test_a_month_that_is_missing_is_made_by_the_command(site: Site) -> None:
+    assert await site.run(months.make) == "every month is there"
+    ((name,),) = site.rows(
+        "SELECT inhrelid::regclass::text FROM pg_inherits"
+        " WHERE inhparent = 'billing_records'::regclass"
+        " AND inhrelid::regclass::text < 'billing_records_before' ORDER BY 1 DESC LIMIT 1"
+    )
+    site.owner.execute(f"DROP TABLE {name}")
+    assert await site.run(months.make) == "1 month was made"
+    ((kind,),) = site.rows(f"SELECT relkind FROM pg_class WHERE oid = '{name}'::regclass")
+    assert (kind, await site.run(months.make)) == ("r", "every month is there")

@@ -37,9 +37,7 @@ OWED: Final = Prepared(
         FROM invoice_lines l
         WHERE l.account_id = p.account_id AND l.kind = 'usage' AND l.period_start = p.start_at
           AND l.detail ->> 'meter' = c.meter) b ON true
-    WHERE s.id = :subscription_id AND (:asked OR s.status = 'unpaid' OR EXISTS (
-        SELECT FROM subscription_changes x
-        WHERE x.subscription_id = s.id AND x.status = 'pending' AND x.kind = 'plan'))
+    WHERE s.id = :subscription_id
       -- What early lines bill of a volume price may be less than it came to.
       AND (c.overage > coalesce(b.units, 0)
            OR b.early AND p.limits -> c.meter -> 'price' ->> 'model' = 'volume')

@@ -52,9 +52,7 @@ async def _usage(connection: AsyncConnection, work: Work[SubscriptionFacts]) -> 
     if not work.facts.usage or not any(isinstance(one, Do) for one in kept):
         return work.facts.usage
     await writer.write(connection, kept, work.facts.at, ENGINE.verbs)
-    found = await usage_lines.OWED.all(
-        connection, subscription_id=work.facts.subscription_id, asked=True
-    )
+    found = await usage_lines.OWED.all(connection, subscription_id=work.facts.subscription_id)
     return usage_lines.owed(found, work.rows)
 
 

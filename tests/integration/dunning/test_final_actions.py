@@ -2,6 +2,8 @@
 
 from functools import partial
 
+import pytest
+
 from billing.core import ids
 from tests.integration.actors import Actors, Customer, instant, wait_for
 from tests.integration.dunning.dunning_setup import (
@@ -265,7 +267,10 @@ async def test_what_was_given_up_as_uncollectible_can_still_be_paid_by_every_flo
         assert await customer.credits() == 0, "an ended subscription grants nothing"
 
 
-async def test_of_time_not_served_what_was_paid_already_goes_back(actors: Actors) -> None:
+@pytest.mark.parametrize(("refund", "given_back"), [("none", 0), ("credit", 3675 - 2900)])
+async def test_of_time_not_served_what_was_paid_already_goes_back_where_a_credit_is_asked_for(
+    actors: Actors, refund: str, given_back: int
+) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.subscribed("pro")
     await customer.rows(
@@ -276,13 +281,15 @@ async def test_of_time_not_served_what_was_paid_already_goes_back(actors: Actors
     await customer.script("insufficient_funds", then="last")
     await customer.advance(to="2027-02-08T10:00:00Z")  # a quarter of February is over
     assert (await owed(customer))["amount_remaining"] == 2900, "2,000 came from the balance"
-    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    await customer.ask(
+        "POST", "/billing/subscription/cancel", {"at": "now", "refund": refund}, status=200
+    )
     [_, invoice] = await customer.invoices()
     assert (invoice["status"], invoice["settlement"]) == ("paid", "forgiven")
     [left] = await customer.rows(
         "SELECT sum(amount_minor)::int AS minor FROM balance_entries WHERE account_id = %(me)s"
     )
-    assert left["minor"] == 3675 - 2900
+    assert left["minor"] == given_back
 
 
 async def test_collection_goes_on_with_the_slots_and_ends_uncollectible(actors: Actors) -> None:

@@ -113,6 +113,11 @@ def change_take_back(change_id: UUID, number: int) -> str:
     return f"{ids.encode(ids.CHANGE, change_id)}/take-back-{number}"
 
 
+def used_meanwhile(change_id: UUID) -> str:
+    """The invoice of what was used of the old plan while a change waited."""
+    return f"{ids.encode(ids.CHANGE, change_id)}/used"
+
+
 def end_take_back(subscription_id: UUID, number: int) -> str:
     """The n-th grant of which the end of a subscription took credits back."""
     return f"{ids.encode(ids.SUBSCRIPTION, subscription_id)}/end-take-back-{number}"

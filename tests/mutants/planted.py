@@ -364,7 +364,7 @@ MUTANTS: Final = (
     Mutant(
         "a coupon is taken off what is missing to a minimum",
         "billing/money/invoices/sums.py",
-        "line.amount_minor > 0 and line.kind not in TRUE_UPS",
+        "line.amount_minor > 0 and line.kind not in UNDISCOUNTED",
         "line.amount_minor > 0",
         ("tests/unit/worked/test_worked.py", "-k", "worked_out_by_hand"),
     ),

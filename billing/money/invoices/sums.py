@@ -18,7 +18,9 @@ from billing.money.invoices.schemas import Line
 NO_TAX: Final = Taxation()
 MINIMUM: Final = "minimum"
 COMMITMENT: Final = "commitment"
-TRUE_UPS: Final = (MINIMUM, COMMITMENT)
+USED_MEANWHILE: Final = "used_meanwhile"
+"""Time of the old plan that was used while a change waited for its payment."""
+UNDISCOUNTED: Final = (MINIMUM, COMMITMENT, USED_MEANWHILE)
 """Kinds of lines for what was spent less than agreed, after discounts: no discount is on them."""
 
 
@@ -95,7 +97,7 @@ def _discounted(
 
 def _covers(discount: DiscountTerms, line: Line) -> bool:
     """A credit line is never discounted: it gives back what was charged."""
-    may_be = line.amount_minor > 0 and line.kind not in TRUE_UPS
+    may_be = line.amount_minor > 0 and line.kind not in UNDISCOUNTED
     return may_be and (not discount.kinds or line.kind in discount.kinds)
 
 

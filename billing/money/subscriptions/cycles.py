@@ -130,6 +130,11 @@ def bill_usage(
     return issue(w, invoice)
 
 
+def bill(w: Work[SubscriptionFacts], key: str, lines: Sequence[Line]) -> Invoice:
+    """An invoice of its own for these lines, once per key."""
+    return issue(w, invoices.draft(w, new_invoice(w, key, lines)))
+
+
 def draft_change(
     w: Work[SubscriptionFacts],
     change_id: UUID,

@@ -12,9 +12,9 @@ from billing.core import keys, periods
 from billing.core.errors import Conflict
 from billing.matters.effects import Do, Work
 from billing.money.invoices import notes
-from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.schemas import Invoice, Line
 from billing.money.refunds.left import creditable
-from billing.money.subscriptions import cycles, items, true_ups
+from billing.money.subscriptions import cycles, items, meanwhile, true_ups
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.proration import NOT_USED
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
@@ -26,6 +26,10 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     Where a new period begins with them, the use of the cycle before is billed now.
     """
     terms, before = Terms.model_validate(change.terms), cycles.of(w)
+    used, charges = meanwhile.span(w, terms), list[Line]()
+    if used is not None:
+        terms, charges = meanwhile.kept(w, terms, used), meanwhile.lines(w, invoice, used)
+        w.change(change, terms=terms.model_dump(mode="json"))
     closing = true_ups.closing(w, cut=True) if terms.resets else None
     fields = _period_of(before, invoice) if terms.resets else _least_of(before, w.facts.at)
     take(w, terms, drops_add_ons=terms.resets, **fields)
@@ -34,6 +38,8 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
         cycles.follow(w)
     _move_credits(w, change, terms.credits)
     give_back(w, change, terms, NOT_USED)
+    if charges:
+        cycles.bill(w, keys.used_meanwhile(change.id), charges)
     if terms.resets:
         start = cycles.of(w).cycle_start
         key = f"{cycles.stem(cycles.of(w))}/usage-{start:%Y-%m-%dT%H:%M:%S.%fZ}"

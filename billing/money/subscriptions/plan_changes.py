@@ -237,11 +237,11 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     if resets:
         after = spans.anew(subscription, at, wanted.interval, plan.allowance)
     words = _words(w, wanted)
-    since = at
+    since, counts_use = at, resets or not portions.includes_as_much(w, plan, wanted.quantity)
     # In a new cycle, or by less of anything, what was used would be free.
     if resets:
         since = spans.used_until(subscription, w.facts.used_share, at)
-    elif not portions.includes_as_much(w, plan, wanted.quantity):
+    elif counts_use:
         since = spans.used_until(subscription, portions.used_share(w, plan, wanted.quantity), at)
     wanted, sale = _with_add_ons(w, wanted, after, at, since, resets=resets)
     billed = proration.current(w.rows, ("plan",), since)
@@ -257,6 +257,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     closes = bool(unused) and (resets or portions.lifts_limit(w, plan))
     told = {"resets": resets, "credits": due, "notes": given_back}
     told |= {"cycle_start": subscription.cycle_start, "gave_back_at": at if closes else None}
+    told |= {"credited_since": since if counts_use else None}
     terms = wanted.model_copy(update=told)
     invoice = cycles.draft_change(w, paying.change_id, [*lines, *charges], plan.key, **fields)
     invoice = changes.begin(w, "plan", words, invoice, paying, terms=terms)

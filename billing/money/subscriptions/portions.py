@@ -29,6 +29,22 @@ def of_plan(
     return tuple(one for one in found if one.units)
 
 
+def of_own(
+    w: Work[SubscriptionFacts], plan: Plan, quantity: int, start: datetime, end: datetime
+) -> tuple[Portion, ...]:
+    """Beside what it has with the new plan: the old plan's units of a time that is billed by it."""
+    subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
+    left = spans.rest_of_cycle(subscription, own.allowance, start)
+    part = left - spans.rest_of_cycle(subscription, own.allowance, end)
+    before, after = _included(own, items.plan_item(w).quantity), _included(plan, quantity)
+    found = (
+        Portion(meter=meter, units=proration.units_share(before[meter], 1, part))
+        for meter in after
+        if meter in before
+    )
+    return tuple(one for one in found if one.units)
+
+
 def includes_as_much(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> bool:
     """True if the plan has no fewer units of any meter than the subscription's own one."""
     own = _included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)

@@ -130,12 +130,14 @@ _INVOICES = f"""
 """  # noqa: S608 - put together from constants
 
 
-# A change of plan or add-ons is asked for, or one of a plan waits for its payment.
-_CHANGES = """
-    (:changing OR :deciding AND EXISTS (
+# A change of plan waits for its payment, and may come about.
+_WAITS = """
+    :deciding AND EXISTS (
         SELECT FROM subscription_changes x
-        WHERE x.subscription_id = s.id AND x.status = 'pending' AND x.kind = 'plan'))
+        WHERE x.subscription_id = s.id AND x.status = 'pending' AND x.kind = 'plan')
 """
+# Or a change of plan or add-ons is asked for.
+_CHANGES = f"(:changing OR {_WAITS})"
 # Where a period or a commitment has a least.
 _SPENT = f"""
            ARRAY({CHARGES}
@@ -196,8 +198,8 @@ _READ = f"""
                    AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
                  ORDER BY x.expires_at, x.granted_seq) AS lots,
            {_ALLOWANCES} AS allowances,
-           CASE WHEN :giving_back AND {_HAS_USED} THEN usage_allowance_share(s.id)::text
-                ELSE '0' END AS used_share,
+           CASE WHEN (:giving_back OR {_WAITS}) AND {_HAS_USED}
+                THEN usage_allowance_share(s.id)::text ELSE '0' END AS used_share,
            {reading.COLLECTED},
            {reading.hanging("dunning_cases", "x.id")} AS cases,
            {REVERSALS},

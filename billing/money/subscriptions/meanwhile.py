@@ -1,0 +1,94 @@
+"""The use of a plan while a change of it waits for its payment. Pure.
+
+The change credits time that was not used when it was asked for. What was used of it until the money
+came is billed as the change comes about, or is no part of a note (docs/rules.md#subscriptions).
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import NamedTuple
+from uuid import UUID
+
+from billing.matters.effects import Work
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.giving_back import PRORATION
+from billing.money.invoices.schemas import Invoice, InvoiceLine, Line
+from billing.money.invoices.sums import USED_MEANWHILE
+from billing.money.subscriptions import cycles, items, portions, proration, spans
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.schemas import Note, Terms
+
+
+class Span(NamedTuple):
+    """The time that counts as used, of all that was credited."""
+
+    credited_since: datetime
+    start: datetime
+    end: datetime
+
+    def part(self, line: InvoiceLine) -> Fraction:
+        """The part of a line's credit that it is."""
+        if line.period_start is None or line.period_end is None:
+            return Fraction(0)
+        bounds = line.period_start, line.period_end
+        credited = proration.rest(*bounds, self.credited_since)
+        used = proration.rest(*bounds, self.start) - proration.rest(*bounds, self.end)
+        return min(Fraction(1), used / credited) if credited else Fraction(0)
+
+
+def span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:
+    """That time, while the subscription has its old plan still; None where there is none."""
+    subscription, credited = cycles.of(w), terms.credited_since
+    if credited is None:
+        return None
+    start = max(credited, subscription.cycle_start)
+    end = spans.used_until(subscription, w.facts.used_share, start)
+    return Span(credited, start, end) if end > start else None
+
+
+def kept(w: Work[SubscriptionFacts], terms: Terms, used: Span) -> Terms:
+    """The terms with lower notes, and the old plan's units of that time where its cycle goes on."""
+    notes = tuple(_lower(w, one, used) for one in terms.notes)
+    own = terms.portions
+    if not terms.resets:
+        plan = w.facts.plans[terms.plan_id]
+        own += portions.of_own(w, plan, terms.quantity, used.start, used.end)
+    return terms.model_copy(update={"notes": notes, "portions": own})
+
+
+def lines(w: Work[SubscriptionFacts], invoice: Invoice, used: Span) -> list[Line]:
+    """What its invoice credited of that time, charged."""
+    known = {str(one.id): one for one in w.rows.of(InvoiceLine)}
+    found = []
+    for credit in invoices.lines_of(w.rows, invoice.id):
+        source = known.get(credit.detail.get("line", "")) if credit.kind == PRORATION else None
+        minor = proration.share(-credit.amount_minor, used.part(source)) if source else 0
+        if source is not None and minor > 0:
+            words = f"Used while the change waited: {source.description}"
+            found.append(_line(w, words, minor, used))
+    return found
+
+
+def _line(w: Work[SubscriptionFacts], words: str, minor: int, used: Span) -> Line:
+    return Line(
+        kind=USED_MEANWHILE,
+        description=words,
+        unit_amount=Decimal(minor),
+        amount_minor=minor,
+        period_start=used.start,
+        period_end=used.end,
+        tax_category=w.facts.plan_of(w.rows).tax_category,
+    )
+
+
+def _lower(w: Work[SubscriptionFacts], note: Note, used: Span) -> Note:
+    source = _plan_line(w, note.invoice_id)
+    part = used.part(source) if source is not None else Fraction(0)
+    less = proration.share(note.amount_minor, part)
+    return note.model_copy(update={"amount_minor": note.amount_minor - less})
+
+
+def _plan_line(w: Work[SubscriptionFacts], invoice_id: UUID) -> InvoiceLine | None:
+    found = (one for one in invoices.lines_of(w.rows, invoice_id) if one.kind == items.PLAN)
+    return next(found, None)

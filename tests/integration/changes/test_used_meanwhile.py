@@ -1,0 +1,46 @@
+"""What is used of a plan while its change waits for the payment is not given back by the change."""
+
+from typing import Any
+
+import pytest
+
+from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.arrears.test_overage import charged, use
+from tests.integration.changes.test_endings import NOW
+from tests.integration.changes.test_plan_changes import PATH, begun, lines, money
+from tests.integration.recomputed_sums import differences
+
+YEAR = {"interval": "year", "payment_method": "card"}
+GROWTH = {"plan": "growth", "payment_method": "card"}
+
+
+async def newest(customer: Customer, *, count: int) -> list[tuple[str, int]]:
+    """Kind and cents of the lines of the newest invoice, once there are so many."""
+    found = await wait_for(
+        lambda: lines(customer), f"{count} invoices", lambda seen: len(seen) == count
+    )
+    return found[-1]
+
+
+@pytest.mark.parametrize("wish", [YEAR, GROWTH], ids=["year", "growth"])
+async def test_an_allowance_used_while_a_change_waits_is_charged(
+    actors: Actors, wish: dict[str, Any]
+) -> None:
+    customer = await begun(actors, "pro")
+    await customer.advance(days=1)
+    asked = await customer.ask("PUT", PATH, wish, status=200)
+    await use(customer, "2500")
+    await customer.pay(asked)
+    assert await newest(customer, count=3) == [("used_meanwhile", 2292)], "14.5 of 31 days"
+    await wait_for(lambda: charged(customer), "all is paid", lambda seen: len(seen) == 3)
+    paid = sum(await charged(customer))
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert paid - await money(customer) == 2450, "half of the month is used"
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_nothing_used_while_a_change_waits_is_charged_nothing(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await customer.pay(await customer.ask("PUT", PATH, YEAR, status=200))
+    await wait_for(lambda: charged(customer), "the year is paid", lambda seen: len(seen) == 2)
+    assert len(await lines(customer)) == 2

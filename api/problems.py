@@ -21,6 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.problem_codes import CODES, GENERIC, Problem
 from billing.core import context
+from billing.core.database import takes_no_writes
 from billing.core.database_words import database_words
 from billing.core.errors import BillingError
 
@@ -217,10 +218,14 @@ def from_code(code: str) -> Response:
 
 
 def database_is_away(error: BaseException) -> bool:
-    """True when Postgres is unreachable, cut the connection, or is full: nothing was committed."""
+    """True when Postgres is unreachable, cut the connection, is full, or only reads: nothing was
+    committed.
+    """
     if isinstance(error, exc.TimeoutError):
         return True
     if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        return True
+    if takes_no_writes(error):
         return True
     origin = error.orig if isinstance(error, exc.DBAPIError) else error
     if not isinstance(origin, (psycopg.OperationalError, psycopg.InterfaceError)):

@@ -181,8 +181,8 @@ async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncCo
             await _commit(connection, waiting, last)
         else:
             await driver.commit()
-    except Exception:
-        await undo(driver)
+    except Exception as error:
+        await (driver.close() if takes_no_writes(error) else undo(driver))
         raise
     finally:
         known.pop(PLANNED, None)
@@ -233,10 +233,23 @@ async def _alone(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         connection = await engine.connect()
     try:
         yield connection
+    except Exception as error:
+        if takes_no_writes(error):
+            await driver_of(connection).close()
+        raise
     finally:
         if driver_of(connection).closed:
             await connection.invalidate()
         await asyncio.shield(connection.close())
+
+
+def takes_no_writes(error: BaseException) -> bool:
+    """True of a server that only reads, such as one that was the primary before a failover.
+
+    Its connections are let go: the next ones may meet the primary of now.
+    """
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(origin, psycopg.errors.ReadOnlySqlTransaction)
 
 
 def _hung_up(driver: psycopg.AsyncConnection[Any]) -> bool:

@@ -96,7 +96,10 @@ def _serving(figures: Figures, kind: Kind) -> Sign:
     gone = liveness.silent(found, kind, now)
     if gone:
         named = "; ".join(f"{one.name}, last seen {ago(now - one.seen_at)} ago" for one in gone)
-        return ill(kind, f"silent: {named}: it hangs, was killed, or cannot write")
+        why = "it hangs, was killed, or cannot write"
+        if not figures.takes_writes:
+            why = "the database only reads: it is a standby, or default_transaction_read_only is on"
+        return ill(kind, f"silent: {named}: {why}")
     there = liveness.alive(found, kind, now)
     if not there:
         return ill(kind, f"no {kind} runs on this database")

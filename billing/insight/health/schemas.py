@@ -52,6 +52,8 @@ class Figures(Frozen):
     """As many as Postgres gives the role of a pool, where somebody set a limit."""
     parking: Parking | None = None
     """The parking that goes on."""
+    takes_writes: bool = True
+    """False of a standby, and where transactions only read by default."""
 
     def backlog(self, name: str) -> Backlog:
         """The backlog of this name; of events all kinds together."""

@@ -99,6 +99,9 @@ _LATENESS: Final = Prepared(
 )
 
 
+_TAKES_WRITES: Final = text("SELECT current_setting('transaction_read_only') = 'off'")
+
+
 async def migration(connection: AsyncConnection) -> str | None:
     """The schema's release, if it has any. Errors: SQLAlchemyError where Postgres is away."""
     if await connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
@@ -132,4 +135,5 @@ async def look(connection: AsyncConnection) -> Figures:
         connections=await room(connection),
         role_limits=await role_limits(connection),
         parking=await parkings.current(connection),
+        takes_writes=await connection.scalar(_TAKES_WRITES),
     )

@@ -114,6 +114,7 @@ def bill_usage(
     early: bool = False,
     ends: bool = False,
     closing: true_ups.Closing | None = None,
+    more: Sequence[Line] = (),
 ) -> Invoice | None:
     """An invoice of its own for use beyond the plan that no period's invoice bills, once per key.
 
@@ -122,7 +123,7 @@ def bill_usage(
     open cycle goes on, and its close bills the rest; `ends`: nothing more is used in it.
     """
     used = _usage(w, before=before, early=early, ends=ends)
-    lines = (*used, *true_ups.lines(w, closing, used))
+    lines = (*more, *used, *true_ups.lines(w, closing, (*more, *used)))
     if not lines and not (debts and _carries_debt(w)):
         return None
     invoice = invoices.draft(w, new_invoice(w, key, lines))

@@ -38,12 +38,12 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
         cycles.follow(w)
     _move_credits(w, change, terms.credits)
     give_back(w, change, terms, NOT_USED)
-    if charges:
-        cycles.bill(w, keys.used_meanwhile(change.id), charges)
     if terms.resets:
         start = cycles.of(w).cycle_start
         key = f"{cycles.stem(cycles.of(w))}/usage-{start:%Y-%m-%dT%H:%M:%S.%fZ}"
-        cycles.bill_usage(w, key, before=start, closing=closing)
+        cycles.bill_usage(w, key, before=start, closing=closing, more=charges)
+    elif charges:
+        cycles.bill(w, keys.used_meanwhile(change.id), charges)
 
 
 def of_now(w: Work[SubscriptionFacts]) -> Terms:

@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from api.problems import code_of
 from billing.core.database import Database, open_database
 from billing.core.errors import NotAllowed
 from billing.core.settings import Settings
@@ -64,3 +66,24 @@ async def _give_up(database: Database) -> None:
 async def test_a_lone_statement_shows_nothing_that_it_does_not_name(database: Database) -> None:
     async with database.tenant_statement() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM credit_balances")) == 0
+
+
+@pytest.mark.parametrize("way", ["operator", "operator_statement"])
+async def test_a_server_that_only_reads_is_away_and_its_connection_is_let_go(
+    database: Database, way: str
+) -> None:
+    async with getattr(database, way)() as connection:
+        before = await connection.scalar(PID)
+    with pytest.raises(DBAPIError) as refused:
+        await _write_where_it_only_reads(database, way)
+    assert code_of(refused.value) == "DATABASE_UNAVAILABLE"
+    async with getattr(database, way)() as connection:
+        assert await connection.scalar(PID) != before
+        await connection.execute(text("UPDATE accounts SET name = name WHERE false"))
+
+
+async def _write_where_it_only_reads(database: Database, way: str) -> None:
+    async with getattr(database, way)() as connection:
+        await connection.execute(text("SET default_transaction_read_only = on"))
+        await connection.execute(text("SET transaction_read_only = on"))
+        await connection.execute(text("UPDATE accounts SET name = name"))

@@ -2,7 +2,8 @@
 
 from tests.integration.actors import Actors
 from tests.integration.arrears.test_overage import charged, use
-from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, begun, money
+from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, begun, lines, money
+from tests.integration.recomputed_sums import differences
 
 NOW = {"at": "now"}
 
@@ -69,3 +70,25 @@ async def test_a_pause_now_gives_nothing_back_and_a_debt_is_paid_before_it_ends(
     await customer.ask("POST", "/billing/pay-overdue", body, key="all", status=200)
     assert (await customer.subscription())["status"] == "active"
     assert await charged(customer) == [1900, 1900, 68, 1900]
+
+
+async def test_a_use_from_before_a_pause_is_recorded_and_billed_when_it_comes_late(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors)
+    await customer.advance(days=1)
+    assert (await use(customer, "300"))["total_cost"] == "0"
+    await customer.advance(days=1)
+    await customer.ask("POST", f"{PATH}/pause", NOW, status=200)
+    await customer.advance(days=1)
+    then = {"occurred_at": "2027-01-03T09:00:00Z"}
+    assert (await use(customer, "400", **then))["total_cost"] == "4.00", "500 are included"
+    body = {"feature_type": "ai_responses", "usage_amount": "1"}
+    await customer.refused("NO_ENTITLEMENT", "POST", "/usage/record", body)
+    during = body | {"occurred_at": "2027-01-03T11:00:00Z"}
+    await customer.refused("NO_ENTITLEMENT", "POST", "/usage/record", during)
+    await customer.ask("POST", f"{PATH}/resume", status=200)
+    assert (await use(customer, "500"))["total_cost"] == "0", "a new cycle has its own"
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert [("usage", 400)] in await lines(customer)
+    assert await differences(actors.sql, [customer.uuid]) == []

@@ -103,6 +103,11 @@ def test_clocks_that_differ_and_pools_that_are_full_are_named() -> None:
     assert ill(figures(full)) == {"pools": "every connection is in use: app of worker 3 on one"}
 
 
+def test_processes_that_are_silent_because_the_database_only_reads_say_so() -> None:
+    silent = figures(process(3, seen=100), takes_writes=False)
+    assert "the database only reads" in ill(silent)["worker"]
+
+
 def test_a_process_whose_key_is_refused_is_named() -> None:
     refused = Own(refusals={"stripe": NOW - timedelta(minutes=4)})
     assert ill(figures(process(3, figures=refused))) == {

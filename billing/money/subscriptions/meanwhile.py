@@ -58,7 +58,7 @@ def kept(w: Work[SubscriptionFacts], terms: Terms, used: Span) -> Terms:
 
 
 def lines(w: Work[SubscriptionFacts], invoice: Invoice, used: Span) -> list[Line]:
-    """What its invoice credited of that time, charged."""
+    """Charges of all that its invoice credited of that time."""
     known = {str(one.id): one for one in w.rows.of(InvoiceLine)}
     found = []
     for credit in invoices.lines_of(w.rows, invoice.id):

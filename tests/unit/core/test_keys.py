@@ -53,6 +53,7 @@ GOLDEN = {
     "end_take_back": (
         keys.end_take_back(OTHER, 1), "sub_01h455vb4pex5vskg00000000f/end-take-back-1"
     ),
+    "used_meanwhile": (keys.used_meanwhile(OTHER), "chg_01h455vb4pex5vskg00000000f/used"),
     "trial_grant": (keys.trial_grant(OTHER), "acc_01h455vb4pex5vskg00000000f/trial"),
 }  # fmt: skip
 # What reads a key instead of making one.

@@ -1,4 +1,4 @@
-"""What is used of a plan while its change waits for the payment is not given back by the change."""
+"""An allowance that is used while a change waits for its payment is billed with the change."""
 
 from typing import Any
 

@@ -21,7 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.problem_codes import CODES, GENERIC, Problem
 from billing.core import context
-from billing.core.database import takes_no_writes
+from billing.core.database_errors import origin_of, takes_no_writes
 from billing.core.database_words import database_words
 from billing.core.errors import BillingError
 
@@ -227,14 +227,14 @@ def database_is_away(error: BaseException) -> bool:
         return True
     if takes_no_writes(error):
         return True
-    origin = error.orig if isinstance(error, exc.DBAPIError) else error
+    origin = origin_of(error)
     if not isinstance(origin, (psycopg.OperationalError, psycopg.InterfaceError)):
         return False
     return (origin.sqlstate or "08000").startswith(("08", "57P", "53"))
 
 
 def _sqlstate(error: Exception) -> str | None:
-    origin = error.orig if isinstance(error, exc.DBAPIError) else error
+    origin = origin_of(error)
     return origin.sqlstate if isinstance(origin, psycopg.Error) else None
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
+from billing.core.database_errors import takes_no_writes
 from billing.core.prepared import PLANNED, PLANS, driver_of, pipeline, undo, wrapped
 from billing.core.settings import Settings
 
@@ -241,15 +242,6 @@ async def _alone(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         if driver_of(connection).closed:
             await connection.invalidate()
         await asyncio.shield(connection.close())
-
-
-def takes_no_writes(error: BaseException) -> bool:
-    """True of a server that only reads, such as one that was the primary before a failover.
-
-    Its connections are let go: the next ones may meet the primary of now.
-    """
-    origin = error.orig if isinstance(error, DBAPIError) else error
-    return isinstance(origin, psycopg.errors.ReadOnlySqlTransaction)
 
 
 def _hung_up(driver: psycopg.AsyncConnection[Any]) -> bool:

@@ -3,7 +3,8 @@
 from typing import Final
 
 from psycopg import Error
-from sqlalchemy import exc
+
+from billing.core.database_errors import origin_of
 
 MOST: Final = 300
 
@@ -13,8 +14,7 @@ def database_words(error: BaseException) -> str:
 
     The driver tells of several addresses in several lines: one that Postgres answered says why.
     """
-    origin = getattr(error, "orig", None) if isinstance(error, exc.DBAPIError) else None
-    cause = origin or error
+    cause = origin_of(error)
     told = cause.diag.message_primary if isinstance(cause, Error) else None
     lines = [line.strip() for line in str(told or cause).splitlines() if line.strip()]
     words = next((line for line in lines if "FATAL:" in line), lines[0] if lines else "")

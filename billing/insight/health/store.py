@@ -47,8 +47,7 @@ _WAITING: Final = {
     "  date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC'),"
     "  clock_timestamp() AT TIME ZONE 'UTC' + interval '2 months', interval '1 month') AS m"
     " WHERE NOT EXISTS (SELECT FROM usage_months WHERE month = m::date)"
-    "  OR NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = 'billing_records'::regclass"
-    "   AND inhrelid = to_regclass('billing_records_' || to_char(m, 'YYYY_MM')))",
+    "  OR usage_partition_of(m::date) IS NULL",
     "unpaid_uses": "SELECT '', overdue_at - interval '7 days', public_id('bill', record_id)"
     " FROM unpaid_uses",
 }

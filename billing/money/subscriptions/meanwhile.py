@@ -17,7 +17,7 @@ from billing.money.invoices.schemas import Invoice, InvoiceLine, Line
 from billing.money.invoices.sums import USED_MEANWHILE
 from billing.money.subscriptions import cycles, items, portions, proration, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.schemas import Note, Terms
+from billing.money.subscriptions.schemas import Note, SubscriptionChange, Terms
 
 
 class Span(NamedTuple):
@@ -37,8 +37,23 @@ class Span(NamedTuple):
         return min(Fraction(1), used / credited) if credited else Fraction(0)
 
 
-def span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:
-    """That time, while the subscription has its old plan still; None where there is none."""
+def settled(
+    w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoice
+) -> tuple[Terms, list[Line]]:
+    """The terms as they come about, and the charges of what was used since they were asked for.
+
+    To be asked while the subscription has its old plan still.
+    """
+    terms = Terms.model_validate(change.terms)
+    used = _span(w, terms)
+    if used is None:
+        return terms, []
+    less = _less(w, terms, used)
+    w.change(change, terms=less.model_dump(mode="json"))
+    return less, _lines(w, invoice, used)
+
+
+def _span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:
     subscription, credited = cycles.of(w), terms.credited_since
     if credited is None:
         return None
@@ -47,7 +62,7 @@ def span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:
     return Span(credited, start, end) if end > start else None
 
 
-def kept(w: Work[SubscriptionFacts], terms: Terms, used: Span) -> Terms:
+def _less(w: Work[SubscriptionFacts], terms: Terms, used: Span) -> Terms:
     """The terms with lower notes, and the old plan's units of that time where its cycle goes on."""
     notes = tuple(_lower(w, one, used) for one in terms.notes)
     own = terms.portions
@@ -57,7 +72,7 @@ def kept(w: Work[SubscriptionFacts], terms: Terms, used: Span) -> Terms:
     return terms.model_copy(update={"notes": notes, "portions": own})
 
 
-def lines(w: Work[SubscriptionFacts], invoice: Invoice, used: Span) -> list[Line]:
+def _lines(w: Work[SubscriptionFacts], invoice: Invoice, used: Span) -> list[Line]:
     """Charges of all that its invoice credited of that time."""
     known = {str(one.id): one for one in w.rows.of(InvoiceLine)}
     found = []

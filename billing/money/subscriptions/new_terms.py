@@ -12,7 +12,7 @@ from billing.core import keys, periods
 from billing.core.errors import Conflict
 from billing.matters.effects import Do, Work
 from billing.money.invoices import notes
-from billing.money.invoices.schemas import Invoice, Line
+from billing.money.invoices.schemas import Invoice
 from billing.money.refunds.left import creditable
 from billing.money.subscriptions import cycles, items, meanwhile, true_ups
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -25,11 +25,8 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
 
     Where a new period begins with them, the use of the cycle before is billed now.
     """
-    terms, before = Terms.model_validate(change.terms), cycles.of(w)
-    used, charges = meanwhile.span(w, terms), list[Line]()
-    if used is not None:
-        terms, charges = meanwhile.kept(w, terms, used), meanwhile.lines(w, invoice, used)
-        w.change(change, terms=terms.model_dump(mode="json"))
+    before = cycles.of(w)
+    terms, charges = meanwhile.settled(w, change, invoice)
     closing = true_ups.closing(w, cut=True) if terms.resets else None
     fields = _period_of(before, invoice) if terms.resets else _least_of(before, w.facts.at)
     take(w, terms, drops_add_ons=terms.resets, **fields)

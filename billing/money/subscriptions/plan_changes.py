@@ -237,12 +237,12 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     if resets:
         after = spans.anew(subscription, at, wanted.interval, plan.allowance)
     words = _words(w, wanted)
-    since, counts_use = at, resets or not portions.includes_as_much(w, plan, wanted.quantity)
+    since = at
     # In a new cycle, or by less of anything, what was used would be free.
-    if resets:
-        since = spans.used_until(subscription, w.facts.used_share, at)
-    elif counts_use:
-        since = spans.used_until(subscription, portions.used_share(w, plan, wanted.quantity), at)
+    counts_use = resets or not portions.includes_as_much(w, plan, wanted.quantity)
+    if counts_use:
+        share = w.facts.used_share if resets else portions.used_share(w, plan, wanted.quantity)
+        since = spans.used_until(subscription, share, at)
     wanted, sale = _with_add_ons(w, wanted, after, at, since, resets=resets)
     billed = proration.current(w.rows, ("plan",), since)
     unused = proration.unused(w.rows, [*billed, *sale.credited], since)

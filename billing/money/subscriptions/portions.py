@@ -18,14 +18,14 @@ def of_plan(
     """
     subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
     cycle = spans.parts(subscription, own.allowance).cycle
-    left = spans.rest_of_cycle(subscription, own.allowance, at)
-    more = left - spans.rest_of_cycle(subscription, own.allowance, since)
+    passed = cycle - spans.rest_of_cycle(subscription, own.allowance, at)
     before, after = _included(own, items.plan_item(w).quantity), _included(plan, quantity)
+    more = _own_units(w, at, since)
     found = []
     for meter, units in after.items():
         old = before.get(meter, Decimal(0))
-        beside = proration.units_share(old - units, 1, cycle - left)
-        found.append(Portion(meter=meter, units=beside + proration.units_share(old, 1, more)))
+        beside = proration.units_share(old - units, 1, passed)
+        found.append(Portion(meter=meter, units=beside + more.get(meter, Decimal(0))))
     return tuple(one for one in found if one.units)
 
 
@@ -33,16 +33,9 @@ def of_own(
     w: Work[SubscriptionFacts], plan: Plan, quantity: int, start: datetime, end: datetime
 ) -> tuple[Portion, ...]:
     """Beside what it has with the new plan: the old plan's units of a time that is billed by it."""
-    subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
-    left = spans.rest_of_cycle(subscription, own.allowance, start)
-    part = left - spans.rest_of_cycle(subscription, own.allowance, end)
-    before, after = _included(own, items.plan_item(w).quantity), _included(plan, quantity)
-    found = (
-        Portion(meter=meter, units=proration.units_share(before[meter], 1, part))
-        for meter in after
-        if meter in before
-    )
-    return tuple(one for one in found if one.units)
+    after = _included(plan, quantity)
+    billed = _own_units(w, start, end).items()
+    return tuple(Portion(meter=meter, units=n) for meter, n in billed if n and meter in after)
 
 
 def includes_as_much(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> bool:
@@ -81,6 +74,15 @@ def lifts_limit(w: Work[SubscriptionFacts], plan: Plan) -> bool:
     """True if the plan does not limit some meter that the subscription's own one limits."""
     limited = {one.meter for one in plan.limits}
     return any(one.meter not in limited for one in w.facts.plan_of(w.rows).limits)
+
+
+def _own_units(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> dict[str, Decimal]:
+    """The units of its own plan for that part of the cycle, by meter."""
+    subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
+    left = spans.rest_of_cycle(subscription, own.allowance, start)
+    part = left - spans.rest_of_cycle(subscription, own.allowance, end)
+    included = _included(own, items.plan_item(w).quantity)
+    return {meter: proration.units_share(units, 1, part) for meter, units in included.items()}
 
 
 def _included(plan: Plan, quantity: int) -> dict[str, Decimal]:

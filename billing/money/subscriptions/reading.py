@@ -38,7 +38,7 @@ from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import event_owners, reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.refunds.reading import REVERSALS, TYPES
-from billing.money.subscriptions import period_paid
+from billing.money.subscriptions import changes, period_paid
 from billing.money.subscriptions.facts import Allowance, PlanLot, Spent, SubscriptionFacts
 from billing.money.subscriptions.rules import SubscriptionState
 from billing.money.subscriptions.schemas import (
@@ -136,7 +136,7 @@ _WAITS = """
         SELECT FROM subscription_changes x
         WHERE x.subscription_id = s.id AND x.status = 'pending' AND x.kind = 'plan')
 """
-# Or a change of plan or add-ons is asked for.
+# The same, or a change of plan or add-ons is asked for.
 _CHANGES = f"(:changing OR {_WAITS})"
 # Where a period or a commitment has a least.
 _SPENT = f"""
@@ -259,7 +259,7 @@ _READ = f"""
 def _reading(**asked: bool) -> Prepared:
     """The read of those who ask for so much: what they do not ask for is no part of its plan.
 
-    Postgres would begin and end all of it each time, which is two thirds of a read.
+    Postgres would begin and end all of it each time.
     """
     query = _READ
     for name, value in asked.items():
@@ -308,8 +308,8 @@ async def read(
 def _may_bill_now(rows: Rows) -> bool:
     """True if any step may put usage onto an invoice: money ends `unpaid`, or pays for a plan."""
     (subscription,) = rows.of(Subscription)
-    changes = (one for one in rows.of(SubscriptionChange) if one.status == "pending")
-    return subscription.status == "unpaid" or any(one.kind == "plan" for one in changes)
+    waits = changes.pending(rows)
+    return subscription.status == "unpaid" or (waits is not None and waits.kind == "plan")
 
 
 def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFacts:

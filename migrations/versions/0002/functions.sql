@@ -2386,17 +2386,14 @@ BEGIN
     FOR one IN
         SELECT (this + make_interval(months => n))::date FROM generate_series(0, p_ahead) AS n
     LOOP
-        name := 'billing_records_' || to_char(one, 'YYYY_MM');
-        -- Somebody may have dropped the table alone.
-        is_there := EXISTS (
-            SELECT FROM pg_inherits WHERE inhparent = to_regclass('billing_records')
-                AND inhrelid = to_regclass(name));
+        is_there := usage_partition_of(one) IS NOT NULL;
         CONTINUE WHEN is_there AND EXISTS (SELECT FROM usage_months WHERE month = one);
         made := made + 1;
         INSERT INTO usage_months (month, ends_at)
         VALUES (one, (one + interval '1 month') AT TIME ZONE 'UTC')
         ON CONFLICT (month) DO NOTHING;
         CONTINUE WHEN is_there;
+        name := 'billing_records_' || to_char(one, 'YYYY_MM');
         EXECUTE format('CREATE TABLE %I (LIKE billing_records INCLUDING DEFAULTS'
             ' INCLUDING CONSTRAINTS)', name);
         -- Rows are read and written by the whole table's name alone.
@@ -2704,6 +2701,15 @@ BEGIN
     END LOOP;
     RETURN ARRAY(SELECT ROW(f.id, f.id)::usage_repeat FROM unnest(found) AS f(id));
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_partition_of(p_month date) RETURNS regclass
+LANGUAGE sql STABLE
+AS $$
+    SELECT inhrelid::regclass
+    FROM pg_inherits
+    WHERE inhparent = to_regclass('billing_records')
+        AND inhrelid = to_regclass('billing_records_' || to_char(p_month, 'YYYY_MM'))
 $$;
 
 CREATE OR REPLACE FUNCTION usage_pay_alike_fast(p_dues usage_due[], p_apart boolean)

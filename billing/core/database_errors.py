@@ -1,0 +1,18 @@
+"""A database's error as the driver has it, below SQLAlchemy's own."""
+
+import psycopg
+from sqlalchemy.exc import DBAPIError
+
+
+def origin_of(error: BaseException) -> BaseException:
+    """The driver's error, where SQLAlchemy has wrapped one; else the error itself."""
+    wrapped = error.orig if isinstance(error, DBAPIError) else None
+    return wrapped or error
+
+
+def takes_no_writes(error: BaseException) -> bool:
+    """True of a server that only reads, such as one that was the primary before a failover.
+
+    Its connections are let go: the next ones may meet the primary of now.
+    """
+    return isinstance(origin_of(error), psycopg.errors.ReadOnlySqlTransaction)

@@ -7,7 +7,7 @@ import asyncio
 import platform
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -38,7 +38,8 @@ from billing.platform.accounts import clocks
 from cli.errors import StackError
 from cli.provision import newest
 from cli.workflow_check import compare_workflows
-from migrations.rights import missing
+from migrations import rights as given
+from migrations import walls as built
 from workflows import pollers, visibility
 
 if TYPE_CHECKING:
@@ -121,12 +122,24 @@ async def locks(patient: Patient) -> Iterable[Sign]:
 async def rights(patient: Patient) -> Iterable[Sign]:
     """The programs' roles may do what the migrations let them."""
     async with patient.database.operator() as connection:
-        lacking = await connection.run_sync(missing)
+        lacking = await connection.run_sync(given.missing)
     if not lacking:
         return [well("rights", "those that the migrations gave")]
+    return [ill("rights", f"{_first(lacking)}: billing migrate gives them again")]
+
+
+async def walls(patient: Patient) -> Iterable[Sign]:
+    """The tables have their constraints, indexes, triggers and policies."""
+    async with patient.database.operator() as connection:
+        lacking = await connection.run_sync(built.missing)
+    if not lacking:
+        return [well("walls", "every constraint, index, trigger and policy stands")]
+    return [ill("walls", f"{_first(lacking)}: billing migrate puts them up again")]
+
+
+def _first(lacking: Sequence[given.Right | built.Wall]) -> str:
     named = "; ".join(one.words for one in lacking[:NAMED])
-    more = f"; and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
-    return [ill("rights", f"{named}{more}: billing migrate gives them again")]
+    return f"{named}; and {len(lacking) - NAMED} more" if len(lacking) > NAMED else named
 
 
 async def test_clocks(patient: Patient) -> Iterable[Sign]:
@@ -201,6 +214,7 @@ CHECKS: Final[dict[str, Check]] = {
     "database": database,
     "locks": locks,
     "rights": rights,
+    "walls": walls,
     "test clocks": test_clocks,
     "books": books,
     "temporal": temporal,

@@ -19,11 +19,12 @@ from migrations.draft import load_tables
 def migrate(revision: str = "head") -> list[str]:
     """Run the migrations up to `revision` as DATABASE_OWNER_URL.
 
-    Rights of the programs' roles that somebody took away are given again; answers them in words.
+    Rights of the programs' roles that somebody took away are given again, and walls of tables put
+    up again; answers them in words.
     """
     config = _config()
     command.upgrade(config, revision)
-    return list(config.attributes.get("given", ()))
+    return list(config.attributes.get("restored", ()))
 
 
 def newest() -> str:

@@ -79,7 +79,7 @@ def migrate(
     revision: Annotated[str, typer.Argument(help="Where to; the newest when left out.")] = "head",
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Bring the database up to date, its roles' rights with it.
+    """Bring the database up to date, its roles' rights and its tables' constraints with it.
 
     It is that of DATABASE_OWNER_URL, else of the running stack.
     """
@@ -87,8 +87,8 @@ def migrate(
 
     with reporting_errors():
         use_stack(data.resolve())
-        given = provision.migrate(revision)
-    for line in given:
+        restored = provision.migrate(revision)
+    for line in restored:
         typer.echo(line)
     typer.echo(f"database is at {revision}")
 

@@ -13,7 +13,8 @@ from billing.core.database import metadata
 from billing.core.settings import Settings
 from migrations.draft import load_tables
 from migrations.prepare import prepare
-from migrations.rights import Right, give_again
+from migrations.rights import give_again
+from migrations.walls import put_up_again
 
 LOCK_TIMEOUT_MS: Final = 10_000
 WAIT_SECONDS: Final = 0.2
@@ -46,13 +47,23 @@ def run(settings: Settings) -> None:
             prepare_schema(connection, settings)
             _configure(connection)
             context.run_migrations()
-            _tell(give_again(connection))
+            _tell(_restore(connection))
     engine.dispose()
 
 
-def _tell(given: list[Right]) -> None:
-    """Whoever called finds there which rights were given again."""
-    context.config.attributes["given"] = [f"{one.words}: given again" for one in given]
+def _restore(connection: Connection) -> list[str]:
+    """Rights that somebody took away, and walls that somebody took down, which only the newest
+    migration has all of.
+    """
+    given = [f"{one.words}: given again" for one in give_again(connection)]
+    head = context.script.get_current_head()
+    is_newest = context.get_context().get_current_revision() == head
+    return given + (put_up_again(connection) if is_newest else [])
+
+
+def _tell(restored: list[str]) -> None:
+    """Whoever called finds there which rights and walls are there again."""
+    context.config.attributes["restored"] = restored
 
 
 def _configure(connection: Connection) -> None:

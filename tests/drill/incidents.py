@@ -244,6 +244,10 @@ INCIDENTS: Final = (
         postgres.take_right, settled(postgres.give_right, "its right"), "billing migrate",
     ),
     Incident(
+        "a constraint is gone", "walls", "invoices lacks uq_invoices_fact_key",
+        postgres.take_down, settled(postgres.put_up, "its constraint"), "billing migrate",
+    ),
+    Incident(
         "the role's connections are limited", "pools", "Postgres gives this role 2",
         postgres.limit, settled(postgres.unlimit, "the limit"), "ALTER ROLE, as the superuser",
     ),

@@ -63,6 +63,17 @@ async def give_right(actors: Actors) -> None:
     assert "billing_app lacks INSERT on invoices: given again" in said, said
 
 
+async def take_down(actors: Actors) -> None:
+    """Somebody drops the constraint by which no fact has a second invoice."""
+    await actors.sql("ALTER TABLE invoices DROP CONSTRAINT uq_invoices_fact_key")
+
+
+async def put_up(actors: Actors) -> None:
+    """`billing migrate` puts it up again."""
+    said = await command(actors, "migrate")
+    assert "invoices lacks uq_invoices_fact_key: put up again" in said, said
+
+
 async def limit(actors: Actors) -> None:
     """Somebody limits the connections of the role that serves customers."""
     await actors.sql("ALTER ROLE billing_app CONNECTION LIMIT 2")

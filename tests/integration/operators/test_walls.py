@@ -1,0 +1,108 @@
+"""A constraint, index, trigger or policy that somebody took down is named and put up again."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection, create_engine, text
+
+from devstack.stack import StackInfo
+from migrations import walls
+from tests.integration.scratch import migrate, scratch_database
+
+KEY = "uq_skipped_numbers_series_first_number"
+SKIPPED = (
+    "INSERT INTO skipped_numbers (id, series, first_number, last_number, reason, at)"
+    " VALUES (gen_random_uuid(), 'INV', 7, 7, 'lost', now())"
+)
+TAKEN = {
+    ("credit_transactions", "append_only"): (
+        "ALTER TABLE credit_transactions DISABLE TRIGGER append_only"
+    ),
+    ("invoices", "numbered_stays"): "DROP TRIGGER numbered_stays ON invoices",
+    ("events", "tenant"): "DROP POLICY tenant ON events",
+    ("refunds", "row-level security"): "ALTER TABLE refunds NO FORCE ROW LEVEL SECURITY",
+}
+
+
+@pytest.fixture
+def scratch(stack: StackInfo) -> Iterator[dict[str, str]]:
+    with scratch_database(stack) as env:
+        yield env
+
+
+@pytest.fixture
+def owner(scratch: dict[str, str]) -> Iterator[Connection]:
+    engine = create_engine(scratch["DATABASE_OWNER_URL"], isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def lacking(owner: Connection) -> set[tuple[str, str]]:
+    return {(one.table, one.name) for one in walls.missing(owner)}
+
+
+def unique_ones(owner: Connection) -> dict[tuple[str, str], str]:
+    """Each unique wall, and the statement that takes it down."""
+    rows = owner.execute(
+        text(
+            "SELECT t.relname, i.relname, c.oid IS NOT NULL FROM pg_index AS x"
+            " JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_class AS t ON t.oid = x.indrelid"
+            " LEFT JOIN pg_constraint AS c ON c.conindid = i.oid AND c.contype = 'u'"
+            " WHERE x.indisunique AND NOT x.indisprimary AND NOT t.relispartition"
+            " AND t.relnamespace = 'public'::regnamespace"
+        )
+    )
+    return {
+        (table, name): f"ALTER TABLE {table} DROP CONSTRAINT {name} CASCADE"
+        if is_constraint
+        else f"DROP INDEX {name}"
+        for table, name, is_constraint in rows
+    }
+
+
+def test_every_wall_that_stands_is_known_and_every_known_one_stands(owner: Connection) -> None:
+    assert lacking(owner) == set()
+    known = {(one.table, one.name) for one in walls.wanted()}
+    rows = owner.execute(
+        text(
+            "SELECT t.relname, w.name FROM pg_class AS t CROSS JOIN LATERAL ("
+            " SELECT conname FROM pg_constraint WHERE conrelid = t.oid AND contype <> 'n'"
+            " UNION SELECT i.relname FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid"
+            "   WHERE x.indrelid = t.oid"
+            " UNION SELECT tgname FROM pg_trigger WHERE tgrelid = t.oid AND NOT tgisinternal"
+            " UNION SELECT polname FROM pg_policy WHERE polrelid = t.oid) AS w(name)"
+            " WHERE t.relnamespace = 'public'::regnamespace AND NOT t.relispartition"
+            " AND t.relname NOT LIKE 'alembic%'"
+        )
+    )
+    assert {(table, name) for table, name in rows} <= known
+
+
+def test_what_was_taken_down_is_named_and_stands_again(
+    owner: Connection, scratch: dict[str, str]
+) -> None:
+    unique = unique_ones(owner)
+    for statement in (*TAKEN.values(), *unique.values()):
+        owner.execute(text(statement))
+    found = lacking(owner)
+    assert found >= {*TAKEN, *unique}
+    assert any(name.startswith("fk_") for _, name in found), "keys that stood on them went too"
+
+    migrate(scratch)
+    assert lacking(owner) == set()
+
+
+def test_a_wall_that_rows_forbid_is_told_and_the_others_stand(owner: Connection) -> None:
+    owner.execute(text(f"ALTER TABLE skipped_numbers DROP CONSTRAINT {KEY}"))
+    owner.execute(text("DROP TRIGGER numbered_is_kept ON invoices"))
+    for _ in range(2):
+        owner.execute(text(SKIPPED))
+
+    with owner.engine.execution_options(isolation_level="READ COMMITTED").begin() as migration:
+        told = walls.put_up_again(migration)
+    forbidden, stands = sorted(told, reverse=True)
+    assert forbidden.startswith(f"skipped_numbers lacks {KEY}: cannot be put up again: ")
+    assert "is duplicated" in forbidden
+    assert stands == "invoices lacks numbered_is_kept: put up again"
+    assert lacking(owner) == {("skipped_numbers", KEY)}

@@ -250,7 +250,8 @@ QUERIES: Final[dict[str, str]] = {
                ON i.id = b.invoice_id AND i.account_id = b.account_id AND i.currency = b.currency
         WHERE b.invoice_id IS NOT NULL AND i.id IS NULL
     """,
-    # Of subscriptions that were ever served. What is left of an invoice partly paid may come later.
+    # Of subscriptions that were ever served. What is left of an invoice partly paid may come later;
+    # so may a refund of the same instant, while a test clock stands still.
     "debts_billed": """
         WITH ended AS (
             SELECT account_id, max(ended_at) AS at
@@ -260,8 +261,9 @@ QUERIES: Final[dict[str, str]] = {
             GROUP BY account_id
         ), owed AS (
             SELECT b.account_id, -sum(b.amount_minor) AS minor,
-                   -sum(b.amount_minor) FILTER (
-                       WHERE b.at <= e.at AND b.key NOT LIKE '%-rest') AS minor_then,
+                   coalesce(-sum(b.amount_minor) FILTER (
+                       WHERE (b.at < e.at OR b.at = e.at AND b.kind <> 'refunded')
+                         AND b.key NOT LIKE '%-rest'), 0) AS minor_then,
                    max(coalesce((CAST(:minimums AS jsonb) ->> b.currency)::bigint, :minimum))
                        AS minimum
             FROM balance_entries b JOIN ended e USING (account_id)

@@ -291,6 +291,19 @@ async def test_damage_is_found_by_its_rule(
     assert elsewhere.ok, "the other account's books are as they were"
 
 
+@pytest.mark.parametrize("after", [timedelta(), timedelta(days=9)], ids=["at once", "later"])
+async def test_a_refund_that_came_after_the_end_was_not_left_behind(
+    books: Books, superuser: AsyncConnection, after: timedelta
+) -> None:
+    values = {"account": books.paying}
+    for part in DAMAGE["debts_billed"].replace("'carried'", "'refunded'").split(";\n"):
+        await superuser.execute(text(part), values)
+    moved = text("UPDATE balance_entries SET at = at + :after WHERE key = 'test'")
+    await superuser.execute(moved, {"after": after})
+    report = await service.evaluate(superuser, books.paying)
+    assert "debts_billed" not in {finding.name for finding in report.wrong}
+
+
 # What no account shows alone.
 OF_ALL: Final = {
     "invoice_numbers": "INSERT INTO invoice_series VALUES ('LOST', 7, '2027-01-01')",

@@ -298,7 +298,10 @@ async def test_a_refund_that_came_after_the_end_was_not_left_behind(
     values = {"account": books.paying}
     for part in DAMAGE["debts_billed"].replace("'carried'", "'refunded'").split(";\n"):
         await superuser.execute(text(part), values)
-    moved = text("UPDATE balance_entries SET at = at + :after WHERE key = 'test'")
+    moved = text(
+        "UPDATE balance_entries SET at = s.ended_at + :after FROM subscriptions AS s"
+        " WHERE key = 'test' AND s.account_id = balance_entries.account_id"
+    )
     await superuser.execute(moved, {"after": after})
     report = await service.evaluate(superuser, books.paying)
     assert "debts_billed" not in {finding.name for finding in report.wrong}

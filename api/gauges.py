@@ -43,6 +43,9 @@ CLOCK: Final = Gauge(
 BUSY: Final = Gauge(
     "billing_pool_busy_ratio", "The fullest pool of connections of all processes", ["role"]
 )
+FREE: Final = Gauge(
+    "billing_database_connections_free", "Connections that Postgres still gives to roles like ours"
+)
 REFUSED: Final = Gauge(
     "billing_provider_key_refused", "Processes whose key a provider refuses", ["provider"]
 )
@@ -87,6 +90,8 @@ def show(figures: Figures) -> None:
     if figures.books is not None:
         BOOKS.set(len(figures.books.wrong))
         AUDITED.set(figures.books.ran_at.timestamp())
+    if figures.free is not None:
+        FREE.set(figures.free)
     PARKED.set(figures.parking is not None)
     LOOKED.set(figures.at.timestamp())
 

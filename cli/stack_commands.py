@@ -110,10 +110,13 @@ def reporting_errors() -> Iterator[None]:
         _refuse("interrupted; nothing is left running")
     except _database_errors() as error:
         from api.problems import database_is_away
+        from billing.core.database_errors import is_full
 
         if not database_is_away(error):
             raise
         reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        if is_full(error):
+            _refuse(f"Postgres gives no more connections: see docs/runbook.md#pools ({reason})")
         _refuse(f"the database does not answer: start the stack with make up ({reason})")
 
 

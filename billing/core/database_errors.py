@@ -10,6 +10,15 @@ def origin_of(error: BaseException) -> BaseException:
     return wrapped or error
 
 
+def is_full(error: BaseException) -> bool:
+    """True of a server that has no connection left for the role that asked.
+
+    The driver has no code of a refused connection, only the words of Postgres.
+    """
+    words = str(origin_of(error))
+    return "too many clients" in words or "connection slots are reserved" in words
+
+
 def takes_no_writes(error: BaseException) -> bool:
     """True of a server that only reads, such as one that was the primary before a failover.
 

@@ -21,6 +21,10 @@ _ROOM: Final = text(
 )
 
 
+_TAKEN: Final = text(
+    "SELECT usename, count(*) AS taken FROM pg_stat_activity WHERE datname IS NOT NULL"
+    " GROUP BY usename ORDER BY taken DESC, usename"
+)
 POOL_OF: Final = {"billing_app": "app", "billing_operator": "operator"}
 _LIMITS: Final = text(
     "SELECT rolname, rolconnlimit FROM pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper"
@@ -31,6 +35,11 @@ _LIMITS: Final = text(
 async def room(connection: AsyncConnection) -> int:
     """Connections that Postgres gives to roles like ours, those of other programs among them."""
     return int((await connection.execute(_ROOM)).scalar_one())
+
+
+async def taken(connection: AsyncConnection) -> dict[str, int]:
+    """Connections that are open, by role, most first: ours and those of other programs."""
+    return {row.usename: row.taken for row in await connection.execute(_TAKEN)}
 
 
 async def role_limits(connection: AsyncConnection) -> dict[str, int]:

@@ -24,6 +24,8 @@ DECLINED_OF: Final = 20
 FAILED_FEW: Final = 3
 """Fewer requests that failed are no sign of anything."""
 FAILED_NAMED: Final = 3
+FREE_FEW: Final = 5
+"""A process that starts takes two at once, and somebody who looks for the cause one more."""
 
 
 def well(name: str, words: str = "none") -> Sign:
@@ -145,6 +147,9 @@ def _pools(figures: Figures) -> Sign:
         asked = liveness.wanted(figures.processes, figures.at)
         if said := shortage(*asked, figures.connections):
             return ill("pools", said)
+    if figures.free is not None and figures.free < FREE_FEW:
+        most = ", ".join(f"{count} by {role}" for role, count in list(figures.taken.items())[:3])
+        return ill("pools", f"Postgres gives {figures.free} more connections: {most}")
     for pool, limit in sorted(figures.role_limits.items()):
         taken = liveness.wanted_of(figures.processes, figures.at, pool)
         if taken > limit:

@@ -48,12 +48,21 @@ class Figures(Frozen):
     """The latest look at the books; None: there was none yet."""
     connections: int | None = None
     """As many as Postgres gives; None: not known."""
+    taken: dict[str, int] = Field(default_factory=dict)
+    """Of these, as many as are open, by role, most first."""
     role_limits: dict[str, int] = Field(default_factory=dict)
     """As many as Postgres gives the role of a pool, where somebody set a limit."""
     parking: Parking | None = None
     """The parking that goes on."""
     takes_writes: bool = True
     """False of a standby, and where transactions only read by default."""
+
+    @property
+    def free(self) -> int | None:
+        """Connections that Postgres still gives to roles like ours; None: not known."""
+        if self.connections is None:
+            return None
+        return max(0, self.connections - sum(self.taken.values()))
 
     def backlog(self, name: str) -> Backlog:
         """The backlog of this name; of events all kinds together."""

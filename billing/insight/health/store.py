@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core.database_room import role_limits, room
+from billing.core.database_room import role_limits, room, taken
 from billing.core.prepared import Prepared
 from billing.insight.health.schemas import Backlog, Charges, Figures
 from billing.insight.integrity import runs
@@ -132,6 +132,7 @@ async def look(connection: AsyncConnection) -> Figures:
         late=await _late(connection),
         books=await runs.latest(connection),
         connections=await room(connection),
+        taken=await taken(connection),
         role_limits=await role_limits(connection),
         parking=await parkings.current(connection),
         takes_writes=await connection.scalar(_TAKES_WRITES),

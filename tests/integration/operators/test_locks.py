@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from billing.core.database import open_database
-from billing.core.database_room import role_limits
+from billing.core.database_room import role_limits, taken
 from billing.insight.locks import store
 from migrations import draft, rights
 from tests.integration.actors import Actors, wait_for
@@ -96,6 +96,19 @@ async def test_a_role_whose_connections_are_limited_is_named(actors: Actors) -> 
             assert await role_limits(connection) == {"app": 90}
     finally:
         await _limit(actors, -1)
+        await database.close()
+
+
+async def test_connections_that_are_open_are_counted_by_role(actors: Actors) -> None:
+    database = open_database(stack_settings(actors.stack))
+    url = actors.stack.superuser_url.replace("+psycopg", "")
+    try:
+        async with await psycopg.AsyncConnection.connect(url) as other:
+            async with database.operator() as connection:
+                found = await taken(connection)
+            assert found[other.info.user] >= 1
+        assert found["billing_operator"] >= 1
+    finally:
         await database.close()
 
 

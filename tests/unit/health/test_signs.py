@@ -129,6 +129,17 @@ def test_pools_that_do_not_fit_into_postgres_are_ill() -> None:
     assert ill(figures(gone, connections=39)) == {}, "it takes none any more"
 
 
+def test_a_server_that_is_nearly_full_is_ill_and_says_who_has_its_connections() -> None:
+    taken = {"reports": 150, "billing_app": 30, "billing_operator": 12, "postgres": 1}
+    assert ill(figures(connections=198, taken=taken)) == {}
+    assert ill(figures(connections=197, taken=taken)) == {
+        "pools": "Postgres gives 4 more connections:"
+        " 150 by reports, 30 by billing_app, 12 by billing_operator"
+    }
+    assert "gives 0 more" in ill(figures(connections=100, taken=taken))["pools"]
+    assert ill(figures(connections=None, taken=taken)) == {}
+
+
 def test_a_role_whose_connections_are_limited_is_named() -> None:
     pools = {"app": Pool(busy=1, size=20), "operator": Pool(busy=0, size=20)}
     third = process(3, figures=Own(pools=pools))

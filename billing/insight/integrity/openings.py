@@ -51,7 +51,7 @@ _GO_ON: Final = text("UPDATE proven_books SET is_due = false WHERE account_id = 
 
 
 class Opening(Frozen):
-    """What the balance, its last entry and the lots that are not empty stated."""
+    """The balance, its last entry and the lots that are not empty, as they stood."""
 
     account_id: UUID
     seq: int

@@ -61,9 +61,7 @@ SUMS: Final = {
         SELECT * FROM public.sealed_counters
         WHERE account_id = {ACCOUNTS} AND bucket >= :day""",  # noqa: S608
 }
-"""What the statement that reads most rows reads of each table, in an order in which one may name
-another.
-"""
+"""Rows of each table for the statement that reads most of them; one may name those before it."""
 
 PAID: Final = {
     "credit_transactions": _ENTRIES,
@@ -90,7 +88,7 @@ PAID: Final = {
     "sealed_entries": f"""
         SELECT * FROM public.sealed_entries WHERE account_id = {ACCOUNTS} AND false""",  # noqa: S608
 }
-"""What the check of entries against uses reads."""
+"""The same for the check of entries against uses."""
 
 BILLED: Final = {
     "cycles": f"""
@@ -115,4 +113,4 @@ BILLED: Final = {
         WHERE i.account_id = {ACCOUNTS}
           AND l.period_start IN (SELECT period_start FROM cycles)""",  # noqa: S608
 }
-"""What the check of usage lines reads: all of each cycle that was billed in these days."""
+"""The same for the check of usage lines: all of each cycle that was billed in these days."""

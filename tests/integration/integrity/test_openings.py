@@ -97,7 +97,7 @@ async def opening_of(database: Database, account_id: UUID) -> Opening | None:
 
 
 async def looked_at(database: Database, account_id: UUID) -> list[str]:
-    """What an hourly look tells of the account."""
+    """Names of the checks that an hourly look tells of the account."""
     async with database.operator() as connection:
         noted = text(
             "INSERT INTO accounts_to_check (account_id, job, noted_at) VALUES (:id, :job, now())"

@@ -108,7 +108,7 @@ SINCE: Final[Queries] = WRITTEN | {
     ),
     "usage_paid": _narrow(
         {"usage_paid": _WRITTEN["usage_paid"]},
-        frozenset({"credit_transactions", "capture_logs", "uses"}),
+        frozenset({"credit_transactions", "capture_logs", "uses", "others"}),
         since.PAID,
     ),
     "usage_billed": _narrow(

@@ -6,6 +6,8 @@ query, and finds the rows by its indexes; row-level security would read whole ta
 """
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 ACCOUNTS: Final = "ANY(CAST(:accounts AS uuid[]))"
@@ -44,18 +46,25 @@ def tables(query: str) -> set[str]:
     return set(_NAMES.findall(query))
 
 
-def narrowed(query: str, once: frozenset[str] = frozenset()) -> str:
+def narrowed(
+    query: str,
+    once: frozenset[str] = frozenset(),
+    instead: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """The WITH clause that narrows what the query reads to `:accounts`; nothing if there is no
-    table to narrow. What it reads several times of the tables in `once` is read once.
+    table to narrow. What it reads several times of the tables in `once` is read once. For a name
+    in `instead` the rows are those of its query, which may name those before it.
     """
     # Names of ours first: their tables are not hidden yet. Then wholes that are read once: their
     # parts are found by the rows of that one reading.
     named = sorted(
-        tables(query) & NARROWED - _AS_IT_IS,
+        tables(query) & NARROWED - _AS_IT_IS - instead.keys(),
         key=lambda name: (name not in _OURS, name in _BY_WHOLE or name not in once, name),
     )
+    rows = {**instead, **{name: _rows(name) for name in named}}
     parts = [
-        f"{name} AS {'' if name in once else 'NOT '}MATERIALIZED ({_rows(name)})" for name in named
+        f"{name} AS {'' if name in once else 'NOT '}MATERIALIZED ({found})"
+        for name, found in rows.items()
     ]
     return f"WITH {', '.join(parts)}" if parts else ""
 

@@ -15,7 +15,8 @@ from sqlalchemy.exc import DBAPIError
 
 from billing.core.clock import real_now
 from billing.core.database import Database
-from billing.insight.integrity import rules, runs, service
+from billing.insight.integrity import openings, rules, runs, service
+from billing.insight.integrity.openings import Opening
 from billing.insight.integrity.schemas import Broken, Report
 from billing.insight.rounds import store as rounds
 
@@ -25,9 +26,10 @@ _logger = logging.getLogger("billing.integrity")
 
 
 async def note(database: Database, at_least: int) -> None:
-    """Note who moved since the last run, and the next ones in turn."""
+    """Note who moved since the last run, and the next ones in turn: of these all is read."""
     async with database.operator() as connection:
-        await rounds.note(connection, JOB, rounds.EVERYTHING, at_least)
+        after, last = await rounds.note(connection, JOB, rounds.EVERYTHING, at_least)
+        await openings.in_turn(connection, after, last)
 
 
 async def page(database: Database, after: UUID, limit: int) -> list[UUID]:
@@ -36,20 +38,50 @@ async def page(database: Database, after: UUID, limit: int) -> list[UUID]:
         return await rounds.page(connection, JOB, after, limit)
 
 
-async def look(database: Database, accounts: Sequence[UUID]) -> int:
-    """Look at them on one snapshot; if that takes too long, at each half. How many were seen."""
+async def look(database: Database, accounts: Sequence[UUID], large: int = openings.LARGE) -> int:
+    """Look at what came to those with an opening, and at the others with everything; at these on
+    one snapshot, or if that takes too long, at each half. How many were seen.
+    """
+    well = await _well_since(database, accounts)
+    others = [one for one in accounts if one not in well]
+    return len(well) + (await _look_whole(database, others, large) if others else 0)
+
+
+async def _well_since(database: Database, accounts: Sequence[UUID]) -> set[UUID]:
+    """Those of them that are well by their opening and what came since."""
+    async with database.operator() as connection:
+        known = await openings.known(connection, JOB, accounts)
+    well = set()
+    for opening in known:
+        began = real_now()
+        try:
+            extended = await service.look_since(database, opening)
+        except DBAPIError as error:
+            if not isinstance(error.orig, psycopg.errors.QueryCanceled):
+                raise
+            extended = None
+        if extended:
+            await _settle(database, [opening.account_id], (), [extended], began)
+            well.add(opening.account_id)
+    return well
+
+
+async def _look_whole(database: Database, accounts: Sequence[UUID], large: int) -> int:
     began = real_now()
     try:
-        broken = await service.look_at(database, accounts)
+        broken, opened = await service.look_and_open(database, accounts, large)
     except DBAPIError as error:
         if not isinstance(error.orig, psycopg.errors.QueryCanceled):
             raise
         if len(accounts) == 1:
             _logger.error("the books of %s could not be looked at: %s", accounts[0], error.orig)
+            async with database.operator() as connection:
+                await openings.go_on(connection, accounts[0])
             return 0
         half = len(accounts) // 2
-        return await look(database, accounts[:half]) + await look(database, accounts[half:])
-    await _settle(database, accounts, broken, began)
+        first = await _look_whole(database, accounts[:half], large)
+        return first + await _look_whole(database, accounts[half:], large)
+    await _settle(database, accounts, broken, opened, began)
     return len(accounts)
 
 
@@ -72,7 +104,11 @@ async def conclude(database: Database, seen: int, unseen: int) -> Report:
 
 
 async def _settle(
-    database: Database, accounts: Sequence[UUID], broken: Sequence[Broken], began: datetime
+    database: Database,
+    accounts: Sequence[UUID],
+    broken: Sequence[Broken],
+    opened: Sequence[Opening],
+    began: datetime,
 ) -> None:
     kept: dict[UUID, list[dict[str, object]]] = {}
     for one in broken:
@@ -80,4 +116,6 @@ async def _settle(
             found = one.model_dump(mode="json", exclude={"account_id"})
             kept.setdefault(one.account_id, []).append(found)
     async with database.operator() as connection:
+        await openings.drop(connection, kept)
+        await openings.keep(connection, opened)
         await rounds.settle(connection, JOB, accounts, began, kept)

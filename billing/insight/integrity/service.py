@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
 from billing.core.database import Database
-from billing.insight.integrity import rules, store
+from billing.insight.integrity import openings, rules, store
+from billing.insight.integrity.openings import Opening
 from billing.insight.integrity.schemas import Broken, Report
 
 PAGE: Final = 500
@@ -82,6 +83,30 @@ async def look_at(database: Database, accounts: Sequence[UUID]) -> list[Broken]:
         return await _written(connection, accounts, real_now())
 
 
+async def look_and_open(
+    database: Database, accounts: Sequence[UUID], large: int
+) -> tuple[list[Broken], list[Opening]]:
+    """The same, and openings of those that are large and have nothing wrong."""
+    now = real_now()
+    async with database.operator() as connection:
+        await store.freeze(connection)
+        broken = await _written(connection, accounts, now)
+        wrong = {one.account_id for one in broken}
+        well = [one for one in accounts if one not in wrong]
+        return broken, await openings.read(connection, well, now, large)
+
+
+async def look_since(database: Database, opening: Opening) -> Opening | None:
+    """The next opening; none if what came since shows anything wrong, or what seems so."""
+    now, accounts = real_now(), [opening.account_id]
+    async with database.operator() as connection:
+        await store.freeze(connection)
+        if await _written(connection, accounts, now, opening):
+            return None
+        found = await openings.read(connection, accounts, now, large=0)
+    return found[0] if found else None
+
+
 async def late(database: Database) -> list[Broken]:
     """Everything that is late, of all accounts."""
     return await _over_all(database, store.LATE)
@@ -93,13 +118,16 @@ async def of_all(database: Database) -> list[Broken]:
 
 
 async def _written(
-    connection: AsyncConnection, accounts: Sequence[UUID], now: datetime
+    connection: AsyncConnection,
+    accounts: Sequence[UUID],
+    now: datetime,
+    opening: Opening | None = None,
 ) -> list[Broken]:
     await store.allow_time(connection)
     await store.read_by_index(connection)
     broken = await store.changed_invoices(connection, accounts)
-    for query in store.WRITTEN.values():
-        broken += await store.ask(connection, query, now, accounts)
+    for query in (store.SINCE if opening else store.WRITTEN).values():
+        broken += await store.ask(connection, query, now, accounts, opening)
     return broken
 
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,7 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import currencies, ids
 from billing.core.clock import real_now
 from billing.core.narrowed import ACCOUNTS, narrowed
-from billing.insight.integrity import credits, flow, money, usage
+from billing.insight.integrity import credits, flow, money, since, usage
+from billing.insight.integrity.openings import Opening
 from billing.insight.integrity.rules import (
     EXAMPLES,
     LEDGER,
@@ -69,10 +71,14 @@ _LATE: Final = money.LATE | flow.LATE | usage.LATE
 Queries = dict[str, TextClause]
 
 
-def _narrow(queries: Mapping[str, str], once: frozenset[str] = frozenset()) -> TextClause:
+def _narrow(
+    queries: Mapping[str, str],
+    once: frozenset[str] = frozenset(),
+    instead: Mapping[str, str] = MappingProxyType({}),
+) -> TextClause:
     """One statement on a list of accounts."""
     found = _union(queries)
-    clause = narrowed(found, once)
+    clause = narrowed(found, once, instead)
     return text(
         _NARROWED.format(narrowed=clause, examples=_EXAMPLES, found=found, accounts=ACCOUNTS)
     )
@@ -93,6 +99,23 @@ WRITTEN: Final[Queries] = {
     **{name: _narrow({name: query}) for name, query in _WRITTEN.items() if name not in _SUMS},
 }
 """Checks that only a write breaks, of a list of accounts."""
+_HERE: Final = ("usage_counted", "usage_cycles", "usage_counted_beyond")
+SINCE: Final[Queries] = WRITTEN | {
+    "sums": _narrow(
+        _LEDGER | {name: _WRITTEN[name] for name in _HERE},
+        _MOST | {"credit_holds", "usage_counters"},
+        since.SUMS,
+    ),
+    "usage_paid": _narrow(
+        {"usage_paid": _WRITTEN["usage_paid"]},
+        frozenset({"before", "credit_transactions", "capture_logs", "uses", "others"}),
+        since.PAID,
+    ),
+    "usage_billed": _narrow(
+        {"usage_billed": _WRITTEN["usage_billed"]}, frozenset({"cycles"}), since.BILLED
+    ),
+}
+"""The same of one account with an opening: those that read all uses read what came since."""
 LATE_HERE: Final[Queries] = {name: _narrow({name: query}) for name, query in _LATE.items()}
 """Checks that time breaks, of a list of accounts."""
 LATE: Final[Queries] = {name: _over_all(name, query) for name, query in _LATE.items()}
@@ -133,7 +156,11 @@ async def freeze(connection: AsyncConnection) -> None:
 
 
 async def ask(
-    connection: AsyncConnection, query: TextClause, now: datetime, accounts: Sequence[UUID] = ()
+    connection: AsyncConnection,
+    query: TextClause,
+    now: datetime,
+    accounts: Sequence[UUID] = (),
+    opening: Opening | None = None,
 ) -> list[Broken]:
     """The answers of one statement: by account, if it is of a list of them."""
     known: dict[str, Any] = {
@@ -145,6 +172,7 @@ async def ask(
         "minimums": json.dumps(currencies.MINIMUMS),
         "minimum": currencies.MINIMUM,
     }
+    known |= opening.model_dump() if opening else {}
     rows = (await connection.execute(query, known)).mappings()
     return [Broken.model_validate(dict(row)) for row in rows]
 

@@ -15,3 +15,22 @@ integrity_runs = c.table(
     # When last everything held that no account shows alone.
     c.instant("whole_at", nullable=True),
 )
+
+# Openings of large accounts: what their books stated when the hourly run last found them right. It
+# reads only what came since; without one, and in the account's turn, it reads everything.
+proven_books = c.table(
+    "proven_books",
+    c.uuid("account_id", primary_key=True),
+    # Number and time of the last entry, and what the balance stated.
+    c.bigint("seq"),
+    c.instant("at"),
+    c.amount("balance"),
+    c.amount("used"),
+    c.amount("debt"),
+    # What is left of each lot that is not empty: {id: amount}.
+    c.json("lots"),
+    # Uses of days that began before are proven.
+    c.instant("day"),
+    # It is the account's turn: everything is to be read.
+    c.flag("is_due", server_default="false"),
+)

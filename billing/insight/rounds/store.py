@@ -91,10 +91,11 @@ MOST: Final = 10_000
 
 async def note(
     connection: AsyncConnection, job: str, sources: Sequence[str], at_least: int
-) -> None:
+) -> tuple[UUID, UUID]:
     """Note who moved since the last notes, and the next ones in turn: `at_least` so many of them.
 
-    The first time only those of the last minutes count as moved.
+    The first time only those of the last minutes count as moved. In turn are all accounts behind
+    the first one that is answered, up to the other.
     """
     await connection.execute(_TIME)
     await connection.execute(_BEGIN, {"job": job})
@@ -108,6 +109,7 @@ async def note(
     reached = UUID(int=0) if found.is_end else found.last
     values = {"job": job, "noted_account": reached, "is_end": found.is_end}
     await connection.execute(_MOVE_ON, values)
+    return place.noted_account, found.last or place.noted_account
 
 
 async def page(connection: AsyncConnection, job: str, after: UUID, limit: int) -> list[UUID]:

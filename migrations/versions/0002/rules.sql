@@ -16,6 +16,11 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON issuer_logos
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 REVOKE UPDATE, DELETE, TRUNCATE ON issuer_logos FROM billing_app, billing_operator;
 
+ALTER TABLE proven_books ENABLE ROW LEVEL SECURITY;
+ALTER TABLE proven_books FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON proven_books
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE quota_slices ENABLE ROW LEVEL SECURITY;
 ALTER TABLE quota_slices FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON quota_slices

@@ -140,6 +140,19 @@ CREATE TABLE processes (
     CONSTRAINT pk_processes PRIMARY KEY (id)
 );
 
+CREATE TABLE proven_books (
+    account_id UUID NOT NULL,
+    seq BIGINT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    balance NUMERIC(27, 12) NOT NULL,
+    used NUMERIC(27, 12) NOT NULL,
+    debt NUMERIC(27, 12) NOT NULL,
+    lots JSONB NOT NULL,
+    day TIMESTAMP WITH TIME ZONE NOT NULL,
+    is_due BOOLEAN DEFAULT 'false' NOT NULL,
+    CONSTRAINT pk_proven_books PRIMARY KEY (account_id)
+);
+
 CREATE TABLE quota_slices (
     account_id UUID NOT NULL,
     quota_id UUID NOT NULL,

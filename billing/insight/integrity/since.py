@@ -1,0 +1,121 @@
+"""The rows that came since an opening, for checks of a large account that was well then.
+
+An opening is what the balance and its lots stated then. Rows of these are shown less that, so that
+the checks, whose text stays as it is, see books that began empty. Uses are compared by the days
+that were going on then or have begun since. What is found so may be a change of an older row:
+a look at everything has to confirm it.
+"""
+
+from typing import Final
+
+from billing.core.narrowed import ACCOUNTS
+
+# In its own rows, and in those of names before it, a name is the table's.
+_USES: Final = f"""
+    SELECT * FROM billing_records
+    WHERE account_id = {ACCOUNTS} AND occurred_at >= :day AND day_at >= :day"""  # noqa: S608
+_ENTRIES: Final = f"""
+    SELECT id, account_id, seq - :seq AS seq, kind, amount, debt,
+        balance_after - :balance AS balance_after, key
+    FROM credit_transactions
+    WHERE account_id = {ACCOUNTS} AND at >= :at AND seq > :seq"""  # noqa: S608
+_COUNTERS: Final = f"""
+    SELECT * FROM usage_counters
+    WHERE account_id = {ACCOUNTS} AND grain = 'day' AND bucket >= :day"""  # noqa: S608
+
+SUMS: Final = {
+    "billing_records": _USES,
+    "credit_transactions": _ENTRIES,
+    "credit_transaction_lots": """
+        SELECT p.* FROM credit_transactions t
+        JOIN credit_transaction_lots p ON p.transaction_id = t.id""",
+    "parts_of_lots": "SELECT * FROM credit_transaction_lots",
+    "credit_balances": f"""
+        SELECT account_id, balance - :balance AS balance, held, debt - :debt AS debt,
+            used - :used AS used, seq - :seq AS seq
+        FROM credit_balances WHERE account_id = {ACCOUNTS}""",  # noqa: S608
+    "credit_lots": f"""
+        SELECT id, account_id, held, remaining
+            - coalesce(CAST(CAST(:lots AS jsonb) ->> CAST(id AS text) AS numeric), 0) AS remaining
+        FROM credit_lots WHERE account_id = {ACCOUNTS}""",  # noqa: S608
+    "credit_holds": f"""
+        SELECT * FROM credit_holds
+        WHERE account_id = {ACCOUNTS} AND status = 'open'
+        UNION ALL
+        SELECT * FROM credit_holds
+        WHERE account_id = {ACCOUNTS} AND resolved_at > :at""",  # noqa: S608
+    "credit_hold_lots": """
+        SELECT p.* FROM credit_holds h JOIN credit_hold_lots p ON p.hold_id = h.id""",
+    "hold_parts_of_lots": "SELECT * FROM credit_hold_lots",
+    "usage_counters": _COUNTERS,
+    # As the view of this name, of these days.
+    "usage_cycles": """
+        SELECT account_id, owner, period_start, meter, sum(quantity) AS quantity,
+            sum(events) AS events, sum(credits) AS credits,
+            coalesce(sum(overage)
+                FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'), 0) AS overage,
+            coalesce(sum(overage_total)
+                FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'), 0) AS overage_total
+        FROM usage_counters GROUP BY account_id, owner, period_start, meter""",
+    "sealed_counters": f"""
+        SELECT * FROM sealed_counters
+        WHERE account_id = {ACCOUNTS} AND bucket >= :day""",  # noqa: S608
+}
+"""Rows of each table for the statement that reads most of them; one may name those before it."""
+
+PAID: Final = {
+    "before": f"""
+        SELECT id FROM credit_transactions
+        WHERE account_id = {ACCOUNTS} AND at >= :day AND seq <= :seq""",  # noqa: S608
+    "credit_transactions": _ENTRIES,
+    "capture_logs": """
+        SELECT c.* FROM credit_transactions t
+        JOIN capture_logs c ON c.transaction_id = t.id""",
+    "uses": _USES + " AND transaction_id IS NOT NULL",
+    # These paid an older use. Each is looked up by a summary of pages, some milliseconds; those
+    # beyond the limit seem wrong, and so everything is read.
+    "others": """
+        SELECT t.id, t.account_id FROM credit_transactions t
+        WHERE t.kind IN ('debit', 'capture', 'void')
+          AND NOT EXISTS (SELECT FROM capture_logs c WHERE c.transaction_id = t.id)
+          AND NOT EXISTS (SELECT FROM uses u WHERE u.transaction_id = t.id)
+        LIMIT 100""",
+    # A use of these days was paid since, or before in one of these days.
+    "billing_records": f"""
+        SELECT u.* FROM uses u
+        WHERE NOT EXISTS (SELECT FROM before t WHERE t.id = u.transaction_id)
+        UNION ALL
+        SELECT r.* FROM others t
+        CROSS JOIN LATERAL (
+            SELECT * FROM billing_records r
+            WHERE r.transaction_id = t.id AND r.account_id = t.account_id OFFSET 0) r""",  # noqa: S608
+    # What paid uses of a month that is away is older.
+    "sealed_entries": f"""
+        SELECT * FROM sealed_entries WHERE account_id = {ACCOUNTS} AND false""",  # noqa: S608
+}
+"""The same for the check of entries against uses."""
+
+BILLED: Final = {
+    "cycles": f"""
+        SELECT l.period_start
+        FROM invoices i JOIN invoice_lines l ON l.invoice_id = i.id
+        WHERE i.account_id = {ACCOUNTS} AND i.created_at >= :day AND l.kind = 'usage'
+        UNION
+        SELECT period_start FROM billing_records
+        WHERE account_id = {ACCOUNTS} AND occurred_at >= :day AND currency <> 'CREDIT'
+          AND billing_method = 'subscription_included'
+          AND billing_status IN ('completed', 'refunded')""",  # noqa: S608
+    "billing_records": f"""
+        SELECT * FROM billing_records
+        WHERE account_id = {ACCOUNTS} AND period_start IN (SELECT period_start FROM cycles)
+          AND occurred_at >= (SELECT min(period_start) FROM cycles)""",  # noqa: S608
+    "sealed_lines": f"""
+        SELECT * FROM sealed_lines
+        WHERE account_id = {ACCOUNTS}
+          AND period_start IN (SELECT period_start FROM cycles)""",  # noqa: S608
+    "invoice_lines": f"""
+        SELECT l.* FROM invoices i JOIN invoice_lines l ON l.invoice_id = i.id
+        WHERE i.account_id = {ACCOUNTS}
+          AND l.period_start IN (SELECT period_start FROM cycles)""",  # noqa: S608
+}
+"""The same for the check of usage lines: all of each cycle that was billed in these days."""

@@ -1,0 +1,327 @@
+"""An account with an opening is looked at by what came since; what seems wrong so is looked at with
+everything, and that alone is told.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.insight.integrity import hourly, openings, service, store
+from billing.insight.integrity.openings import Opening
+from billing.insight.rounds import store as rounds
+from billing.ledger.credits import service as credits
+from tests.integration.actors import Actors, Customer
+from tests.integration.credits import holding
+from tests.integration.integrity.test_integrity import A_USE, MINE
+from tests.integration.integrity.test_integrity import DAMAGE as ALL_DAMAGE
+from tests.integration.reversals.test_refunds import refunded as send_back
+
+LARGE: Final = 1
+AN_ENTRY: Final = f"(SELECT id FROM credit_transactions WHERE {MINE} ORDER BY seq DESC LIMIT 1)"
+A_COUNTER: Final = "UPDATE usage_counters SET {} WHERE account_id = :account AND owner = ''"
+BEYOND: Final = """
+        INSERT INTO billing_records (id, account_id, request_hash, meter, usage_amount,
+               included_units, charged_units, unit_price, total_amount, currency,
+               billing_method, billing_status, is_free_tier, is_late,
+               period_start, day_at, occurred_at, created_at, updated_at)
+        SELECT uuidv7(), account_id, 1, 'api_calls', 1, 0, 1, 1, 1, 'USD',
+               'subscription_included', 'completed', false, false, at, at, at, at, at
+        FROM (SELECT account_id, now() AS at FROM credit_balances WHERE account_id = :account) s"""
+
+# What is done to the books since an opening. A stray part is found by a look at everything alone.
+DAMAGE: Final[dict[str, str]] = {
+    **{
+        name: damage
+        for name, damage in ALL_DAMAGE.items()
+        if name.startswith(("ledger_", "lots_", "holds_", "used_", "debt_"))
+        and name not in {"ledger_parts", "ledger_split"}
+    },
+    "ledger_split": f"""
+        INSERT INTO credit_transaction_lots (transaction_id, lot_id, account_id, amount)
+        SELECT {AN_ENTRY}, :id, account_id, 1 FROM credit_balances WHERE {MINE}""",
+    "credits_never_negative": ALL_DAMAGE["credits_never_negative"],
+    "budgets_known": ALL_DAMAGE["budgets_known"],
+    "unpaid_uses_known": ALL_DAMAGE["unpaid_uses_known"],
+    "usage_paid": ALL_DAMAGE["usage_paid"],
+    "usage_counted": A_USE.format(paid="NULL", MINE=MINE),
+    "usage_billed": BEYOND,
+    "usage_counted_beyond": BEYOND,
+    "an amount": f"UPDATE credit_transactions SET amount = amount - 1 WHERE id = {AN_ENTRY}",
+    "a balance after": f"""
+        UPDATE credit_transactions SET balance_after = balance_after - 1 WHERE id = {AN_ENTRY}""",
+    "a missing part": f"DELETE FROM credit_transaction_lots WHERE transaction_id = {AN_ENTRY}",
+    "a missing entry": f"DELETE FROM credit_transactions WHERE id = {AN_ENTRY}",
+    "a missing lot": f"DELETE FROM credit_lots WHERE {MINE} AND remaining > 0",
+    "a number": f"UPDATE credit_transactions SET seq = seq + 1 WHERE id = {AN_ENTRY}",
+    "events": A_COUNTER.format("events = events + 1"),
+    "quantity": A_COUNTER.format("quantity = quantity + 1"),
+    "credits": A_COUNTER.format("credits = credits + 1"),
+    "a missing counter": f"DELETE FROM usage_counters WHERE {MINE}",
+    "a missing record": f"""
+        DELETE FROM billing_records WHERE {MINE} AND transaction_id = (
+            SELECT transaction_id FROM billing_records
+            WHERE {MINE} AND transaction_id IS NOT NULL ORDER BY occurred_at DESC LIMIT 1)""",
+    "a missing included record": f"""
+        DELETE FROM billing_records WHERE {MINE} AND transaction_id IS NULL""",
+    "a stray entry": f"""
+        UPDATE billing_records SET transaction_id = uuidv7()
+        WHERE {MINE} AND transaction_id = (
+            SELECT transaction_id FROM billing_records
+            WHERE {MINE} AND transaction_id IS NOT NULL ORDER BY occurred_at DESC LIMIT 1)""",
+}
+
+
+async def found(connection: AsyncConnection, account_id: UUID, opening: Opening | None) -> set[str]:
+    """Names of what is wrong, by everything or since the opening, as this connection sees it."""
+    queries = store.SINCE if opening else store.WRITTEN
+    return {
+        one.name
+        for query in queries.values()
+        for one in await store.ask(connection, query, real_now(), [account_id], opening)
+    }
+
+
+async def opening_of(database: Database, account_id: UUID) -> Opening | None:
+    async with database.operator() as connection:
+        known = await openings.known(connection, hourly.JOB, [account_id])
+    return known[0] if known else None
+
+
+async def looked_at(database: Database, account_id: UUID) -> list[str]:
+    """Names of the checks that an hourly look tells of the account."""
+    async with database.operator() as connection:
+        noted = text(
+            "INSERT INTO accounts_to_check (account_id, job, noted_at) VALUES (:id, :job, now())"
+            " ON CONFLICT DO NOTHING"
+        )
+        await connection.execute(noted, {"id": account_id, "job": hourly.JOB})
+    assert await hourly.look(database, [account_id], LARGE) == 1
+    async with database.operator() as connection:
+        told = await rounds.broken(connection, hourly.JOB)
+    return [one["name"] for one in told if one["account_id"] == account_id]
+
+
+async def use(customer: Customer, **fields: Any) -> dict[str, Any]:
+    named = {} if "feature_type" in fields else {"product_id": "gpt-4"}
+    body = {"usage_amount": "100"} | named | fields
+    return await customer.ask("POST", "/usage/record", body)
+
+
+async def spend(database: Database, account_id: UUID) -> None:
+    """A hold that stays, one that is captured, and one that is released."""
+    facts: dict[str, Any] = {"account_id": account_id, "reason": "test"}
+    facts["expires_at"] = real_now() + timedelta(days=90)
+    async with database.tenant(account_id) as connection:
+        kept, spent, freed = [
+            await holding.hold(connection, amount=Decimal(2), key=str(ids.new()), **facts)
+            for _ in range(3)
+        ]
+        assert kept.hold_id != spent.hold_id
+        await holding.capture(connection, account_id=account_id, hold_id=spent.hold_id)
+        await credits.release(connection, account_id=account_id, hold_id=freed.hold_id)
+
+
+@pytest.fixture(scope="module")
+async def busy(actors: Actors, database: Database) -> Customer:
+    """In real time, with a plan, a pack, uses and holds."""
+    customer = await actors.customer()
+    async with database.operator() as connection:
+        older = "UPDATE accounts SET created_at = created_at - interval '90 days' WHERE id = :id"
+        await connection.execute(text(older), {"id": customer.uuid})
+    await customer.subscribed("pro")
+    await customer.bought("small")
+    await use(customer)
+    await use(customer, feature_type="ai_responses", usage_amount="1")
+    await spend(database, customer.uuid)
+    return customer
+
+
+@pytest.fixture
+async def superuser(actors: Actors) -> AsyncIterator[AsyncConnection]:
+    """One transaction that may do anything and leaves nothing behind."""
+    engine = create_async_engine(actors.stack.superuser_url)
+    async with engine.connect() as connection:
+        await connection.execute(text("SET LOCAL session_replication_role = replica"))
+        await connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        yield connection
+        await connection.rollback()
+    await engine.dispose()
+
+
+async def void(actors: Actors, record: dict[str, Any]) -> None:
+    path = f"/billing/records/{record['billing_id']}/void"
+    await actors.operate("POST", path, {"reason": "sent twice"}, status=200)
+
+
+async def test_whatever_comes_in_a_life_is_well_by_what_came_since(
+    actors: Actors, database: Database, busy: Customer
+) -> None:
+    """One step after the other, each of which leaves an opening that the next goes on from."""
+    me = busy.uuid
+    assert await looked_at(database, me) == []
+    wrong = await use(busy)
+    three_days_ago = (real_now() - timedelta(days=3)).isoformat()
+
+    async def refunded() -> None:
+        bought = await busy.bought("small")
+        (payment,) = [
+            one
+            for one in (await busy.ask("GET", "/billing/payments"))["data"]
+            if one["invoice_id"] == bought["invoice_id"]
+        ]
+        await send_back(busy, payment)
+
+    async def expired() -> None:
+        ends = real_now() + timedelta(milliseconds=50)
+        async with database.tenant(me) as connection:
+            await credits.grant(
+                connection, account_id=me, amount=Decimal(3), kind="adjustment", is_paid=False,
+                key=str(ids.new()), reason="test", expires_at=ends,
+            )  # fmt: skip
+        await use(busy)
+
+    steps: dict[str, Any] = {
+        "nothing": lambda: use(busy, usage_amount="1"),
+        "included": lambda: use(busy, feature_type="ai_responses", usage_amount="1"),
+        "held": lambda: spend(database, me),
+        "bought": lambda: busy.bought("small"),
+        "taken back": lambda: void(actors, wrong),
+        "late": lambda: use(busy, occurred_at=three_days_ago),
+        "expired": expired,
+        "refunded": refunded,
+        "more": lambda: use(busy),
+    }
+    for name, step in steps.items():
+        before = await opening_of(database, me)
+        assert before, name
+        await step()
+        assert await service.look_since(database, before), f"{name}: is well by what came since"
+        assert await looked_at(database, me) == [], name
+        after = await opening_of(database, me)
+        assert after, name
+        assert (after.seq, after.day) > (before.seq, before.day), name
+    assert (await service.examine(database, me)).ok
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+async def test_damage_since_is_found_by_what_came_since(
+    database: Database, busy: Customer, superuser: AsyncConnection, name: str
+) -> None:
+    assert await looked_at(database, busy.uuid) == []
+    opening = await opening_of(database, busy.uuid)
+    assert opening
+    await use(busy, feature_type="ai_responses", usage_amount="1")
+    await spend(database, busy.uuid)
+    await use(busy)
+    assert await found(superuser, busy.uuid, opening) == set()
+    for part in DAMAGE[name].split(";\n"):
+        statement = text(part)
+        values = {"account": busy.uuid, "id": ids.new()}
+        wanted = {key: values[key] for key in statement.compile().params}
+        assert (await superuser.execute(statement, wanted)).rowcount != 0
+    assert await found(superuser, busy.uuid, None), "a look at everything finds it"
+    since = await found(superuser, busy.uuid, opening)
+    assert since
+    assert name not in ALL_DAMAGE or name in since
+
+
+async def test_what_is_found_is_told_by_a_look_at_everything_until_it_holds(
+    actors: Actors, database: Database, busy: Customer
+) -> None:
+    assert await looked_at(database, busy.uuid) == []
+    counter = (
+        "UPDATE usage_counters SET events = events {} 1 WHERE account_id = %(id)s AND owner = ''"
+    )
+    await use(busy)
+    await actors.sql(counter.format("+"), id=busy.uuid)
+    try:
+        assert "usage_counted" in await looked_at(database, busy.uuid)
+        assert await opening_of(database, busy.uuid) is None
+        assert "usage_counted" in await looked_at(database, busy.uuid)
+    finally:
+        await actors.sql(counter.format("-"), id=busy.uuid)
+    assert await looked_at(database, busy.uuid) == []
+    assert await opening_of(database, busy.uuid)
+
+
+async def test_rows_from_before_are_read_again_in_the_accounts_turn(
+    actors: Actors, database: Database, busy: Customer
+) -> None:
+    """Not by what came since: a day that is proven is not read."""
+    assert await looked_at(database, busy.uuid) == []
+    wrong = (
+        "INSERT INTO usage_counters SELECT account_id, owner, grain, period_start,"
+        " bucket - interval '9 days', meter, facet, 1, 1, 1, 1, last_at, 0, 0, 0"
+        " FROM usage_counters WHERE account_id = %(id)s AND owner = '' AND grain = 'day'"
+        " ORDER BY bucket DESC LIMIT 1"
+    )
+    right = (
+        "DELETE FROM usage_counters WHERE account_id = %(id)s AND owner = ''"
+        " AND bucket < now() - interval '7 days'"
+    )
+    before = "UPDATE check_rounds SET noted_account = %(before)s WHERE job = 'integrity'"
+    await actors.sql(wrong, id=busy.uuid)
+    try:
+        assert await looked_at(database, busy.uuid) == []
+        await hourly.note(database, 1)
+        await actors.sql(before, before=UUID(int=busy.uuid.int - 1))
+        await hourly.note(database, 1)
+        assert await opening_of(database, busy.uuid) is None
+        assert "usage_counted" in await looked_at(database, busy.uuid)
+    finally:
+        await actors.sql(right, id=busy.uuid)
+    assert await looked_at(database, busy.uuid) == []
+
+
+async def test_a_run_that_is_killed_before_it_noted_anything_loses_nothing(
+    actors: Actors, database: Database, busy: Customer
+) -> None:
+    assert await looked_at(database, busy.uuid) == []
+    before = await opening_of(database, busy.uuid)
+    assert before
+    await use(busy)
+    assert await service.look_since(database, before)
+    assert await opening_of(database, busy.uuid) == before
+    lots = "UPDATE credit_lots SET remaining = remaining {} 1 WHERE account_id = %(id)s AND is_open"
+    await actors.sql(lots.format("-"), id=busy.uuid)
+    try:
+        assert "lots_remaining" in await looked_at(database, busy.uuid)
+    finally:
+        await actors.sql(lots.format("+"), id=busy.uuid)
+    assert await looked_at(database, busy.uuid) == []
+
+
+async def test_a_small_account_and_one_with_a_clock_have_no_opening(
+    actors: Actors, database: Database, busy: Customer
+) -> None:
+    on_clock = await actors.customer_on_clock()
+    await looked_at(database, on_clock.uuid)
+    assert await opening_of(database, on_clock.uuid) is None
+    _, opened = await service.look_and_open(database, [busy.uuid], openings.LARGE)
+    assert opened == []
+
+
+async def test_books_that_take_too_long_in_their_turn_are_told_and_go_on_from_their_opening(
+    database: Database, busy: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await looked_at(database, busy.uuid) == []
+    async with database.operator() as connection:
+        await openings.in_turn(connection, UUID(int=busy.uuid.int - 1), busy.uuid)
+    assert await opening_of(database, busy.uuid) is None
+    waiting = text("SELECT pg_sleep(1) WHERE CAST(:accounts AS uuid[]) IS NOT NULL")
+    monkeypatch.setattr(store, "WRITTEN", {"ledger_balance": waiting})
+    monkeypatch.setattr(store, "TIMEOUT_MS", 200)
+    assert await hourly.look(database, [busy.uuid], LARGE) == 0
+    monkeypatch.undo()
+    await use(busy)
+    assert await opening_of(database, busy.uuid)
+    assert await looked_at(database, busy.uuid) == []

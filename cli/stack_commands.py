@@ -79,7 +79,7 @@ def migrate(
     revision: Annotated[str, typer.Argument(help="Where to; the newest when left out.")] = "head",
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Bring the database up to date, with its rights and constraints.
+    """Bring the database up to date, its rights with it.
 
     It is that of DATABASE_OWNER_URL, else of the running stack.
     """

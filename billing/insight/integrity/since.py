@@ -81,14 +81,14 @@ PAID: Final = {
           AND NOT EXISTS (SELECT FROM uses u WHERE u.transaction_id = t.id)
         LIMIT 100""",
     # A use of these days was paid since, or before in one of these days.
-    "billing_records": f"""
+    "billing_records": """
         SELECT u.* FROM uses u
         WHERE NOT EXISTS (SELECT FROM before t WHERE t.id = u.transaction_id)
         UNION ALL
         SELECT r.* FROM others t
         CROSS JOIN LATERAL (
             SELECT * FROM billing_records r
-            WHERE r.transaction_id = t.id AND r.account_id = t.account_id OFFSET 0) r""",  # noqa: S608
+            WHERE r.transaction_id = t.id AND r.account_id = t.account_id OFFSET 0) r""",
     # What paid uses of a month that is away is older.
     "sealed_entries": f"""
         SELECT * FROM sealed_entries WHERE account_id = {ACCOUNTS} AND false""",  # noqa: S608

@@ -81,7 +81,8 @@ def migrate(
 ) -> None:
     """Bring the database up to date, its rights with it.
 
-    It is that of DATABASE_OWNER_URL, else of the running stack.
+    It is that of DATABASE_OWNER_URL, else of the running stack. Constraints, indexes, triggers and
+    policies that a table lacks are put up again.
     """
     from cli import provision
 

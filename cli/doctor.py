@@ -18,6 +18,7 @@ import httpx2
 import psycopg
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -121,25 +122,26 @@ async def locks(patient: Patient) -> Iterable[Sign]:
 
 async def rights(patient: Patient) -> Iterable[Sign]:
     """The programs' roles may do what the migrations let them."""
-    async with patient.database.operator() as connection:
-        lacking = await connection.run_sync(given.missing)
-    if not lacking:
-        return [well("rights", "those that the migrations gave")]
-    return [ill("rights", f"{_first(lacking)}: billing migrate gives them again")]
+    if lacking := await _lacking(patient, given.missing):
+        return [ill("rights", f"{lacking}: billing migrate gives them again")]
+    return [well("rights", "those that the migrations gave")]
 
 
 async def walls(patient: Patient) -> Iterable[Sign]:
     """The tables have their constraints, indexes, triggers and policies."""
+    if lacking := await _lacking(patient, built.missing):
+        return [ill("walls", f"{lacking}: billing migrate puts them up again")]
+    return [well("walls", "every constraint, index, trigger and policy stands")]
+
+
+async def _lacking(
+    patient: Patient, missing: Callable[[Connection], Sequence[given.Right | built.Wall]]
+) -> str:
+    """The first ones in words; empty if nothing is missing."""
     async with patient.database.operator() as connection:
-        lacking = await connection.run_sync(built.missing)
-    if not lacking:
-        return [well("walls", "every constraint, index, trigger and policy stands")]
-    return [ill("walls", f"{_first(lacking)}: billing migrate puts them up again")]
-
-
-def _first(lacking: Sequence[given.Right | built.Wall]) -> str:
-    named = "; ".join(one.words for one in lacking[:NAMED])
-    return f"{named}; and {len(lacking) - NAMED} more" if len(lacking) > NAMED else named
+        found = await connection.run_sync(missing)
+    named = "; ".join(one.words for one in found[:NAMED])
+    return f"{named}; and {len(found) - NAMED} more" if len(found) > NAMED else named
 
 
 async def test_clocks(patient: Patient) -> Iterable[Sign]:

@@ -9,13 +9,13 @@ import hashlib
 import importlib
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
 from billing.core.database import metadata
 from migrations import sql
@@ -62,6 +62,18 @@ def frozen_text() -> str:
     return "\n".join((VERSIONS / name).read_text() for name in sorted(names))
 
 
+def scripts() -> Iterable[str]:
+    """The texts of all migrations, in their order."""
+    for path in sorted(VERSIONS.rglob("*")):
+        if path.suffix in {".sql", ".py"}:
+            yield path.read_text()
+
+
+def ddl(statement: ExecutableDDLElement) -> str:
+    """A statement on a table as Postgres takes it."""
+    return str(statement.compile(dialect=_DIALECT)).strip()
+
+
 def digest(path: Path) -> str:
     """The digest that releases.toml keeps of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -89,9 +101,9 @@ def tables_sql() -> str:
     """CREATE TABLE and CREATE INDEX of tables that no release has, in order of dependency."""
     parts = []
     for table in _new_tables():
-        parts.append(f"{str(CreateTable(table).compile(dialect=_DIALECT)).strip()};")
+        parts.append(f"{ddl(CreateTable(table))};")
         indexes = sorted(table.indexes, key=lambda index: str(index.name))
-        parts += [f"{str(CreateIndex(one).compile(dialect=_DIALECT)).strip()};" for one in indexes]
+        parts += [f"{ddl(CreateIndex(one))};" for one in indexes]
     return "".join(f"{_tidy(part)}\n\n" for part in parts)
 
 

@@ -6,13 +6,14 @@ privileges of devstack/roles.sql, and REVOKE and GRANT of the migrations follow 
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
 from billing.core.database import metadata
 from migrations import sql
-from migrations.draft import ROLES, VERSIONS, load_tables
+from migrations.draft import ROLES, load_tables, scripts
 
 OF_TABLES: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 OF_SEQUENCES: Final = ("USAGE", "SELECT")
@@ -74,19 +75,12 @@ def wanted(tables: Iterable[str], sequences: Iterable[str] = ()) -> set[Right]:
         for right in rights
     }
     known = {one.name for one in given}
-    for verb, told in _told():
+    for verb, told in chain.from_iterable(map(statements, scripts())):
         if verb == "REVOKE":
             given -= told
         else:
             given |= {one for one in told if one.kind == "FUNCTION" or one.name in known}
     return given
-
-
-def _told() -> Iterable[tuple[str, set[Right]]]:
-    """The rights that each statement of the migrations gives or takes."""
-    for path in sorted(VERSIONS.rglob("*")):
-        if path.suffix in {".sql", ".py"}:
-            yield from statements(path.read_text())
 
 
 def statements(script: str) -> Iterable[tuple[str, set[Right]]]:

@@ -11,13 +11,12 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, Constraint, ForeignKeyConstraint, Index, Table, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.schema import AddConstraint, CreateIndex, ExecutableDDLElement
+from sqlalchemy.schema import AddConstraint, CreateIndex
 
 from billing.core.database import metadata
-from migrations.draft import VERSIONS, load_tables
+from migrations.draft import ddl, load_tables, scripts
 
-_DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
-_NAMES: Final = _DIALECT.identifier_preparer
+_NAMES: Final = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
 _STATEMENT: Final = re.compile(
     r"^ *(?P<verb>CREATE|DROP) (?:OR REPLACE )?(?P<kind>TRIGGER|POLICY) (?:IF EXISTS )?"
     r"(?P<name>\w+)\b[^;]*?\bON (?P<table>\w+)\b[^;]*;",
@@ -63,8 +62,7 @@ def wanted() -> list[Wall]:
     load_tables()
     tables = metadata.sorted_tables
     walls = [_wall(table, one) for table in tables for one in _parts(table)]
-    scripts = (path for path in sorted(VERSIONS.rglob("*")) if path.suffix in {".sql", ".py"})
-    told = guards("\n".join(path.read_text() for path in scripts))
+    told = guards("\n".join(scripts()))
     return walls + [one for one in told if one.table in metadata.tables]
 
 
@@ -78,13 +76,9 @@ def _parts(table: Table) -> Iterable[Constraint | Index]:
 def _wall(table: Table, part: Constraint | Index) -> Wall:
     if isinstance(part, Index):
         name = _NAMES.format_index(part)
-        return Wall(table.name, name, (f"DROP INDEX IF EXISTS {name}", _sql(CreateIndex(part))))
+        return Wall(table.name, name, (f"DROP INDEX IF EXISTS {name}", ddl(CreateIndex(part))))
     name = str(_NAMES.format_constraint(part))
-    return Wall(table.name, name, (_sql(AddConstraint(part)),))
-
-
-def _sql(statement: ExecutableDDLElement) -> str:
-    return str(statement.compile(dialect=_DIALECT)).strip()
+    return Wall(table.name, name, (ddl(AddConstraint(part)),))
 
 
 def guards(script: str) -> list[Wall]:

@@ -19,6 +19,11 @@ def is_full(error: BaseException) -> bool:
     return "too many clients" in words or "connection slots are reserved" in words
 
 
+def took_too_long(error: BaseException) -> bool:
+    """True of a statement that was ended at its limit."""
+    return isinstance(origin_of(error), psycopg.errors.QueryCanceled)
+
+
 def takes_no_writes(error: BaseException) -> bool:
     """True of a server that only reads, such as one that was the primary before a failover.
 

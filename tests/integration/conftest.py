@@ -5,6 +5,8 @@ from functools import partial
 
 import httpx2
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from api.app import create_app
 from api.temporal import connect
@@ -60,6 +62,18 @@ async def database(stack: StackInfo) -> AsyncIterator[Database]:
     opened = open_pools(stack, POOL)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def superuser(stack: StackInfo) -> AsyncIterator[AsyncConnection]:
+    """One transaction that may do anything and leaves nothing behind."""
+    engine = create_async_engine(stack.superuser_url)
+    async with engine.connect() as connection:
+        await connection.execute(text("SET LOCAL session_replication_role = replica"))
+        await connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        yield connection
+        await connection.rollback()
+    await engine.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from billing.core.clock import real_now
 from billing.core.database import Database
+from billing.core.database_errors import took_too_long
 from billing.insight.integrity import openings, rules, runs, service
 from billing.insight.integrity.openings import Opening
 from billing.insight.integrity.schemas import Broken, Report
@@ -57,7 +57,7 @@ async def _well_since(database: Database, accounts: Sequence[UUID]) -> set[UUID]
         try:
             extended = await service.look_since(database, opening)
         except DBAPIError as error:
-            if not isinstance(error.orig, psycopg.errors.QueryCanceled):
+            if not took_too_long(error):
                 raise
             extended = None
         if extended:
@@ -71,7 +71,7 @@ async def _look_whole(database: Database, accounts: Sequence[UUID], large: int) 
     try:
         broken, opened = await service.look_and_open(database, accounts, large)
     except DBAPIError as error:
-        if not isinstance(error.orig, psycopg.errors.QueryCanceled):
+        if not took_too_long(error):
             raise
         if len(accounts) == 1:
             _logger.error("the books of %s could not be looked at: %s", accounts[0], error.orig)

@@ -6,9 +6,11 @@ that were going on then or have begun since. What is found so may be a change of
 a look at everything has to confirm it.
 """
 
+from pathlib import Path
 from typing import Final
 
 from billing.core.narrowed import ACCOUNTS
+from billing.metering import usage
 
 # In its own rows, and in those of names before it, a name is the table's.
 _USES: Final = f"""
@@ -22,6 +24,13 @@ _ENTRIES: Final = f"""
 _COUNTERS: Final = f"""
     SELECT * FROM usage_counters
     WHERE account_id = {ACCOUNTS} AND grain = 'day' AND bucket >= :day"""  # noqa: S608
+# The body of the view, which reads the counters of these days under the table's name.
+_CYCLES: Final = (
+    (Path(usage.__file__).parent / "sql/views/usage_cycles.sql")
+    .read_text()
+    .partition(" AS\n")[2]
+    .rstrip(";\n")
+)
 
 SUMS: Final = {
     "billing_records": _USES,
@@ -48,15 +57,7 @@ SUMS: Final = {
         SELECT p.* FROM credit_holds h JOIN credit_hold_lots p ON p.hold_id = h.id""",
     "hold_parts_of_lots": "SELECT * FROM credit_hold_lots",
     "usage_counters": _COUNTERS,
-    # As the view of this name, of these days.
-    "usage_cycles": """
-        SELECT account_id, owner, period_start, meter, sum(quantity) AS quantity,
-            sum(events) AS events, sum(credits) AS credits,
-            coalesce(sum(overage)
-                FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'), 0) AS overage,
-            coalesce(sum(overage_total)
-                FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'), 0) AS overage_total
-        FROM usage_counters GROUP BY account_id, owner, period_start, meter""",
+    "usage_cycles": _CYCLES,
     "sealed_counters": f"""
         SELECT * FROM sealed_counters
         WHERE account_id = {ACCOUNTS} AND bucket >= :day""",  # noqa: S608

@@ -1,7 +1,6 @@
 """The books check themselves: honest ones break no rule, and each rule finds what it is for."""
 
 import operator
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -12,7 +11,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.core.clock import real_now
@@ -54,8 +53,8 @@ BEYOND: Final = """
                period_start, day_at, occurred_at, created_at, updated_at)
         SELECT uuidv7(), account_id, 1, 'api_calls', 1, 0, 1, 1, 1, 'USD',
                'subscription_included', '{status}', false, false, at, at, at, at, at
-        FROM (SELECT account_id, cycle_start - interval '1 month' AS at
-              FROM subscriptions WHERE {MINE}) AS s"""
+        FROM (SELECT account_id, {at} AS at FROM subscriptions WHERE {MINE}) AS s"""
+A_MONTH_BEFORE: Final = "cycle_start - interval '1 month'"
 
 # What breaks each rule, on the account that pays or (late) on the one that is overdue.
 DAMAGE: Final[dict[str, str]] = {
@@ -74,15 +73,15 @@ DAMAGE: Final[dict[str, str]] = {
         FROM credit_balances b JOIN accounts a ON a.id = b.account_id WHERE b.{MINE}""",
     "budgets_known": f"UPDATE credit_balances SET budget_mode = 'block' WHERE {MINE}",
     "usage_paid": f"DELETE FROM capture_logs WHERE {MINE}",
-    "usage_counted_beyond": BEYOND.format(status="pending", MINE=MINE),
-    "usage_billed": BEYOND.format(status="completed", MINE=MINE),
+    "usage_counted_beyond": BEYOND.format(status="pending", at=A_MONTH_BEFORE, MINE=MINE),
+    "usage_billed": BEYOND.format(status="completed", at=A_MONTH_BEFORE, MINE=MINE),
     "usage_priced": f"""
         UPDATE invoice_lines SET kind = 'usage', amount_minor = 301, quantity = 12, detail =
             '{{"meter": "api_calls", "early": false, "late": false, "billed_minor": 300,
                "billed_units": "3", "tiers": [{{"amount": "6"}}],
                "price": {{"model": "package", "unit_price": "3", "package_size": "10"}}}}'
         WHERE invoice_id = {LATEST}""",
-    "usage_invoiced": BEYOND.format(status="pending", MINE=MINE),
+    "usage_invoiced": BEYOND.format(status="pending", at=A_MONTH_BEFORE, MINE=MINE),
     "thresholds_billed": f"""
         UPDATE usage_periods SET threshold_at = start_at - interval '1 day'
         WHERE {MINE} AND closed_at IS NULL""",
@@ -239,18 +238,6 @@ async def spend(actors: Actors, customer: Customer) -> None:
         )
         await holding.capture(connection, account_id=customer.uuid, hold_id=spent.hold_id)
     await database.close()
-
-
-@pytest.fixture
-async def superuser(actors: Actors) -> AsyncIterator[AsyncConnection]:
-    """One transaction that may do anything and leaves nothing behind."""
-    engine = create_async_engine(actors.stack.superuser_url)
-    async with engine.connect() as connection:
-        await connection.execute(text("SET LOCAL session_replication_role = replica"))
-        await connection.execute(text("SET LOCAL lock_timeout = '5s'"))
-        yield connection
-        await connection.rollback()
-    await engine.dispose()
 
 
 async def test_honest_books_break_no_rule(books: Books, superuser: AsyncConnection) -> None:

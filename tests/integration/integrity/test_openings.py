@@ -2,7 +2,6 @@
 everything, and that alone is told.
 """
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -10,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.core.clock import real_now
@@ -21,21 +20,14 @@ from billing.insight.rounds import store as rounds
 from billing.ledger.credits import service as credits
 from tests.integration.actors import Actors, Customer
 from tests.integration.credits import holding
-from tests.integration.integrity.test_integrity import A_USE, MINE
+from tests.integration.integrity.test_integrity import A_USE, BEYOND, MINE
 from tests.integration.integrity.test_integrity import DAMAGE as ALL_DAMAGE
 from tests.integration.reversals.test_refunds import refunded as send_back
 
 LARGE: Final = 1
 AN_ENTRY: Final = f"(SELECT id FROM credit_transactions WHERE {MINE} ORDER BY seq DESC LIMIT 1)"
 A_COUNTER: Final = "UPDATE usage_counters SET {} WHERE account_id = :account AND owner = ''"
-BEYOND: Final = """
-        INSERT INTO billing_records (id, account_id, request_hash, meter, usage_amount,
-               included_units, charged_units, unit_price, total_amount, currency,
-               billing_method, billing_status, is_free_tier, is_late,
-               period_start, day_at, occurred_at, created_at, updated_at)
-        SELECT uuidv7(), account_id, 1, 'api_calls', 1, 0, 1, 1, 1, 'USD',
-               'subscription_included', 'completed', false, false, at, at, at, at, at
-        FROM (SELECT account_id, now() AS at FROM credit_balances WHERE account_id = :account) s"""
+NOW_BEYOND: Final = BEYOND.format(status="completed", at="now()", MINE=MINE)
 
 # What is done to the books since an opening. A stray part is found by a look at everything alone.
 DAMAGE: Final[dict[str, str]] = {
@@ -53,8 +45,8 @@ DAMAGE: Final[dict[str, str]] = {
     "unpaid_uses_known": ALL_DAMAGE["unpaid_uses_known"],
     "usage_paid": ALL_DAMAGE["usage_paid"],
     "usage_counted": A_USE.format(paid="NULL", MINE=MINE),
-    "usage_billed": BEYOND,
-    "usage_counted_beyond": BEYOND,
+    "usage_billed": NOW_BEYOND,
+    "usage_counted_beyond": NOW_BEYOND,
     "an amount": f"UPDATE credit_transactions SET amount = amount - 1 WHERE id = {AN_ENTRY}",
     "a balance after": f"""
         UPDATE credit_transactions SET balance_after = balance_after - 1 WHERE id = {AN_ENTRY}""",
@@ -143,18 +135,6 @@ async def busy(actors: Actors, database: Database) -> Customer:
     await use(customer, feature_type="ai_responses", usage_amount="1")
     await spend(database, customer.uuid)
     return customer
-
-
-@pytest.fixture
-async def superuser(actors: Actors) -> AsyncIterator[AsyncConnection]:
-    """One transaction that may do anything and leaves nothing behind."""
-    engine = create_async_engine(actors.stack.superuser_url)
-    async with engine.connect() as connection:
-        await connection.execute(text("SET LOCAL session_replication_role = replica"))
-        await connection.execute(text("SET LOCAL lock_timeout = '5s'"))
-        yield connection
-        await connection.rollback()
-    await engine.dispose()
 
 
 async def void(actors: Actors, record: dict[str, Any]) -> None:

@@ -1,11 +1,10 @@
 """A purchase can be proven: who asked, what ran, what was paid, told and granted, once."""
 
-from collections.abc import AsyncIterator
 from hashlib import sha256
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.insight.proofs import rules, store
@@ -107,17 +106,6 @@ async def bought(actors: Actors) -> str:
     """A purchase that was paid and granted."""
     purchase: str = (await (await actors.customer()).bought("small"))["purchase_id"]
     return purchase
-
-
-@pytest.fixture
-async def superuser(actors: Actors) -> AsyncIterator[AsyncConnection]:
-    """One transaction that may do anything and leaves nothing behind."""
-    engine = create_async_engine(actors.stack.superuser_url)
-    async with engine.connect() as connection:
-        await connection.execute(text("SET LOCAL session_replication_role = replica"))
-        yield connection
-        await connection.rollback()
-    await engine.dispose()
 
 
 DAMAGE = {

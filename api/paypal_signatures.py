@@ -28,11 +28,14 @@ class PayPalSignatures:
         self._transport = transport
         self._certificates: dict[str, bytes] = {}
 
+    def require(self) -> None:
+        """Refuse every event where PayPal is not set up: INVALID_SIGNATURE."""
+        if not self._settings.takes_paypal:
+            raise paypal.refused("PayPal is not set up")
+
     async def verify(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Refuse an event that is not PayPal's, or that cannot be proven so: INVALID_SIGNATURE."""
         settings = self._settings
-        if not settings.takes_paypal:
-            raise paypal.refused("PayPal is not set up")
         sent = paypal.transmission(headers, settings.paypal_url)
         certificate = await self._certificate(sent.certificate_url)
         paypal.verify(body, sent, settings.paypal_webhook_id, certificate, real_now())

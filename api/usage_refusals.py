@@ -3,9 +3,11 @@
 from datetime import datetime
 from decimal import Decimal
 from math import ceil
+from typing import Final
 
 from api.dependencies import AccountCall
 from api.problem_codes import CODES
+from billing.catalog.rating.rules import TOO_DEAR
 from billing.core import clock, ids
 from billing.core.errors import (
     BillingError,
@@ -59,14 +61,8 @@ async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
     required, available = _figures(done)
     if code == "INSUFFICIENT_CREDITS":
         return PaymentRequired(code, service.NO_BALANCE, required=required, available=available)
-    if code == "QUOTA_EXCEEDED":
-        return await _over_quota(use, call)
-    if code == "BUDGET_EXCEEDED":
-        return await _over_budget(done, use, call)
-    if code == "NO_ENTITLEMENT":
-        return await _not_entitled(done, call)
-    if code == "UNPAID_LIMIT":
-        return await _unpaid(use, call)
+    if code in _LOOKED_UP:
+        return await _LOOKED_UP[code](done, use, call)
     if code == "HOLD_RESOLVED":
         return Conflict(code, detail, hold_status=done.status)
     if code == "HOLD_EXCEEDED":
@@ -78,7 +74,7 @@ async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
     return Invalid(code, detail)
 
 
-async def _not_entitled(done: Recorded, call: AccountCall) -> BillingError:
+async def _not_entitled(done: Recorded, _: Use, call: AccountCall) -> BillingError:
     code, detail = code_and_detail(done)
     async with call.transaction() as connection:
         now = await clock.now(connection, call.account.id)
@@ -87,7 +83,23 @@ async def _not_entitled(done: Recorded, call: AccountCall) -> BillingError:
     return NotAllowed(code, detail, access="none", reason=reason, meter=done.meter)
 
 
-async def _unpaid(use: Use, call: AccountCall) -> BillingError:
+async def _too_large(_: Recorded, use: Use, call: AccountCall) -> BillingError:
+    kind = use.kind
+    try:
+        async with call.transaction() as connection:
+            await store.meter_of(
+                connection,
+                kind.product_id,
+                kind.service_type,
+                kind.feature_type,
+                Decimal(use.amount),
+            )
+    except Invalid as error:
+        return error
+    return Invalid("USAGE_TOO_LARGE", TOO_DEAR)
+
+
+async def _unpaid(_: Recorded, use: Use, call: AccountCall) -> BillingError:
     async with call.transaction() as connection:
         known = await exposure.of_account(connection, call.account.id, use.at)
     limit, unpaid = f"{known.unpaid_limit:.2f}", show_decimal(known.unpaid)
@@ -100,7 +112,7 @@ async def _unpaid(use: Use, call: AccountCall) -> BillingError:
     )
 
 
-async def _over_quota(use: Use, call: AccountCall) -> BillingError:
+async def _over_quota(_: Recorded, use: Use, call: AccountCall) -> BillingError:
     asked = quotas.Asked(
         amount=Decimal(use.amount),
         user_id=use.user_id,
@@ -144,6 +156,16 @@ async def _over_budget(done: Recorded, use: Use, call: AccountCall) -> BillingEr
         used=show_decimal(budget.used),
         resets_at=budget.window_end.isoformat(),
     )
+
+
+_LOOKED_UP: Final = {
+    "QUOTA_EXCEEDED": _over_quota,
+    "BUDGET_EXCEEDED": _over_budget,
+    "NO_ENTITLEMENT": _not_entitled,
+    "UNPAID_LIMIT": _unpaid,
+    "USAGE_TOO_LARGE": _too_large,
+}
+"""Refusals whose figures are read for the answer."""
 
 
 def _retry_after(decision: Decision, now: datetime) -> dict[str, int]:

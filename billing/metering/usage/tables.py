@@ -25,6 +25,9 @@ usage_periods = c.table(
     # What it gives now: {meter: {"included": "50", "then": "overage", "price": "0.02"}}. Where use
     # from before the period counts, `carried` is how much less is included.
     c.json("limits"),
+    # What it gave before, oldest first, and until when: [{"until": …, "limits": …}]. A use counts
+    # by the terms of its time.
+    c.json("limits_before", server_default="[]"),
     # Where use from before the period counts for products' free units and tiers too: since when.
     c.instant("carried_since", nullable=True),
     # Why no plan gives anything: unpaid, paused, past_due, incomplete, no_subscription.

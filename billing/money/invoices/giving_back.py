@@ -5,7 +5,7 @@ a dispute. So nothing goes back twice, and no tax that was not charged (docs/rul
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -27,7 +27,7 @@ class Part(NamedTuple):
     """A part of an invoice: what it comes to, and the tax in it by rate."""
 
     total_minor: int
-    taxes: Mapping[Rate, int]
+    taxes: dict[Rate, int]
 
     def up_to(self, total_minor: int) -> "Part":
         """Its part that comes to so much; all of it, where that is less."""
@@ -41,11 +41,30 @@ class Part(NamedTuple):
         held = {rate: round_exact(minor * share) for rate, minor in self.taxes.items()}
         return Part(total_minor, held | dict(zip(added, parts[1:], strict=True)))
 
+    def share(self, of_it: Fraction) -> "Part":
+        """That share of it: its price and each tax, rounded once."""
+        taxes = {rate: round_exact(minor * of_it) for rate, minor in self.taxes.items()}
+        return Part(round_exact(self.net_minor * of_it) + _added(taxes), taxes)
+
     def within(self, left: "Part") -> "Part":
-        """As much of it as is left: of each tax first, then of all."""
-        taxes = {rate: min(minor, left.taxes.get(rate, 0)) for rate, minor in self.taxes.items()}
-        gone = sum(minor - taxes[rate] for rate, minor in self.taxes.items() if is_added(rate))
-        return Part(self.total_minor - gone, taxes).up_to(left.total_minor)
+        """As much of it as is left, in its own proportion; of a tax that has less left, that."""
+        ended = dict[Rate, int]()
+        while True:
+            part = self._besides(ended).up_to(left.total_minor - _added(ended))
+            short = {
+                rate: left.taxes.get(rate, 0)
+                for rate, minor in part.taxes.items()
+                if minor > left.taxes.get(rate, 0)
+            }
+            if not short:
+                return Part(part.total_minor + _added(ended), part.taxes | ended)
+            ended |= short
+
+    def _besides(self, rates: Container[Rate]) -> "Part":
+        """It without the taxes of these rates."""
+        gone = {rate: minor for rate, minor in self.taxes.items() if rate in rates}
+        others = {rate: minor for rate, minor in self.taxes.items() if rate not in rates}
+        return Part(self.total_minor - _added(gone), others)
 
     def without(self, gone: "Part") -> "Part":
         """The rest, once so much of it is gone."""
@@ -55,7 +74,7 @@ class Part(NamedTuple):
     @property
     def net_minor(self) -> int:
         """Its total without the tax that is added to it."""
-        return self.total_minor - sum(self.taxes[rate] for rate in self.taxes if is_added(rate))
+        return self.total_minor - _added(self.taxes)
 
     @property
     def as_rows(self) -> list[dict[str, Any]]:
@@ -148,6 +167,11 @@ def rate_of(tax: Mapping[str, Any]) -> Rate:
 def is_added(rate: Rate) -> bool:
     """True if the tax is added to the price; else the price holds it."""
     return not dict(rate)["inclusive"]
+
+
+def _added(taxes: Mapping[Rate, int]) -> int:
+    """The sum of those that are added to the price."""
+    return sum(minor for rate, minor in taxes.items() if is_added(rate))
 
 
 def _sums(taxed: Sequence[InvoiceLine] | Sequence[CreditNote]) -> Counter[Rate]:

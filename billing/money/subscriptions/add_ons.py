@@ -237,7 +237,7 @@ def _demand_unspent(w: Work[SubscriptionFacts], moves: Sequence[Move], part: Fra
         moved[one.meter] += _units(one, part)
     for known in w.facts.allowances:
         gone = -moved[known.meter]
-        if gone > 0 and known.used > known.included - gone:
+        if gone > 0 and known.spent > known.included - gone:
             raise Conflict(
                 "UNITS_SPENT", f"units of {known.meter} are spent already: have it at period_end"
             )

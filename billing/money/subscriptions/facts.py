@@ -36,8 +36,15 @@ class Allowance(Frozen):
     included: Decimal
     used: Decimal
     """Of these; what was used beyond them is billed."""
-    is_level: bool = False
-    """True if it is held, not used up, and no limit that was agreed stands before it."""
+    highest: Decimal | None = None
+    """The highest reading of a level, which is held and not used up; None where a limit that was
+    agreed stands before it.
+    """
+
+    @property
+    def spent(self) -> Decimal:
+        """Of the included units those that are needed for what was used."""
+        return self.used if self.highest is None else min(self.highest, self.included)
 
 
 class Spent(Frozen):

@@ -289,7 +289,9 @@ def _with_add_ons(
     if wanted.add_ons is not None:
         sale = add_ons.sell(w, plan, wanted.add_ons, at, fewer_now=wanted.fewer_now)
     own = portions.of_plan(w, plan, wanted.quantity, at, since)
-    return wanted.model_copy(update={"portions": (*own, *sale.portions)}), sale
+    beyond = portions.stay_beyond(w, plan, wanted.quantity, at)
+    told = {"portions": (*own, *sale.portions), "stay_beyond": beyond}
+    return wanted.model_copy(update=told), sale
 
 
 def _charge_line(

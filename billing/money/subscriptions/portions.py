@@ -53,12 +53,30 @@ def used_share(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> Decimal
     """
     own = _included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
     after, found = _included(plan, quantity), w.facts.used_share
-    for level in (one for one in w.facts.allowances if one.is_level):
+    for level in w.facts.allowances:
         gone = own.get(level.meter, Decimal(0)) - after.get(level.meter, Decimal(0))
-        if gone > 0 and level.used - level.included + gone > 0:
-            needed = (level.used - level.included + gone) / gone
+        if level.highest is not None and gone > 0 and level.spent - level.included + gone > 0:
+            needed = (level.spent - level.included + gone) / gone
             found = max(found, min(Decimal(1), _before_plan(w) + needed))
     return found
+
+
+def stay_beyond(
+    w: Work[SubscriptionFacts], plan: Plan, quantity: int, at: datetime
+) -> dict[str, Decimal]:
+    """Units of levels that the plan would include, and that were beyond the subscription's own one
+    in the part of the cycle that has passed: for that part they stay so.
+    """
+    own = _included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
+    after, found = _included(plan, quantity), {}
+    subscription = cycles.of(w)
+    passed = 1 - proration.rest(subscription.cycle_start, subscription.cycle_end, at)
+    for level in w.facts.allowances:
+        more = after.get(level.meter, Decimal(0)) - own.get(level.meter, Decimal(0))
+        if level.highest is not None and more > 0:
+            covered = min(more, max(Decimal(0), level.highest - level.included))
+            found[level.meter] = proration.units_share(covered, 1, passed)
+    return {meter: units for meter, units in found.items() if units}
 
 
 def _before_plan(w: Work[SubscriptionFacts]) -> Decimal:

@@ -144,7 +144,7 @@ def unused(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credi
         invoice = rows.get(Invoice, line.invoice_id)
         left = known.get(invoice.id) or _left(rows, invoice)
         span = rest(line.period_start, line.period_end, at)
-        asked = giving_back.of_lines([line]).up_to(share(line.total_minor, span))
+        asked = giving_back.of_lines([line]).share(span)
         part = asked.within(left)
         if part.total_minor > 0:
             known[invoice.id] = left.without(part)

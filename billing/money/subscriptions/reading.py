@@ -154,12 +154,13 @@ _ALLOWANCES = """
            ARRAY(SELECT jsonb_build_object(
                      'meter', c.meter, 'included', p.limits -> c.meter ->> 'included',
                      'used', (c.quantity - c.overage)::text,
-                     'is_level', m.kind IN ('max', 'last') AND NOT EXISTS (
+                     'highest', CASE WHEN m.kind IN ('max', 'last') AND NOT EXISTS (
                          SELECT FROM limit_overrides o, coalesce(
                              a.clock_at, CAST(:real_at AS timestamptz)) AS now_at
                          WHERE o.account_id = s.account_id AND o.meter = c.meter
                            AND o.effective_from <= now_at
-                           AND now_at < coalesce(o.effective_to, 'infinity')))
+                           AND now_at < coalesce(o.effective_to, 'infinity'))
+                         THEN c.quantity::text END)
                  FROM credit_balances b JOIN usage_periods p ON p.id = b.period_id
                  CROSS JOIN LATERAL (
                      SELECT meter, quantity, overage FROM usage_cycles

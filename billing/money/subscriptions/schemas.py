@@ -256,6 +256,9 @@ class Terms(Frozen):
     """The end of the time of the cycle into which no use may be dated any more: its allowance went
     back, or the meter has no limit any more."""
     portions: tuple[Portion, ...] = ()
+    stay_beyond: dict[str, Decimal] = Field(default_factory=dict)
+    """Units of levels that it includes and does not take over: they were beyond the plan of before.
+    """
     credited_since: AwareDatetime | None = None
     """The instant from which it credits time, where what is used until it comes counts as used;
     None: it does not count."""

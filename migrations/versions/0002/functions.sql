@@ -1988,7 +1988,7 @@ DECLARE
 BEGIN
     FOR one IN
         SELECT l.meter, c.overage - greatest(0, c.quantity - (l.lim ->> 'included')::numeric)
-                AS units,
+                - coalesce((l.lim ->> 'beyond')::numeric, 0) AS units,
             -- Where the price has changed too, each use keeps that of its time.
             l.lim -> 'price' = p_before -> l.meter -> 'price'
                 AND usage_is_graded(p_account_id, p_period_start, l.meter) AS is_graded
@@ -2341,6 +2341,20 @@ AS $$
             THEN quota_reserved(f.account_id, f.meter, f.as_of, '{}') ELSE 0 END) AS r(reserved)
 $$;
 
+CREATE OR REPLACE FUNCTION usage_limits_at(
+    p_limits jsonb, p_no_entitlement text, p_before jsonb, p_at timestamptz)
+RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce((
+        SELECT p_limits || coalesce((
+            SELECT jsonb_object_agg(l.meter, l.lim || coalesce(
+                (p_limits -> l.meter) - 'then' - 'price', '{}'))
+            FROM jsonb_each(b.one -> 'limits') AS l(meter, lim)), '{}')
+        FROM jsonb_array_elements(p_before) WITH ORDINALITY AS b(one, place)
+        WHERE p_at < (b.one ->> 'until')::timestamptz
+        ORDER BY b.place LIMIT 1), usage_limits_in_force(p_limits, p_no_entitlement))
+$$;
+
 CREATE OR REPLACE FUNCTION usage_limits_in_force(p_limits jsonb, p_no_entitlement text)
 RETURNS jsonb
 LANGUAGE sql IMMUTABLE AS $$
@@ -2354,6 +2368,7 @@ RETURNS jsonb
 LANGUAGE sql IMMUTABLE AS $$
     SELECT coalesce(jsonb_object_agg(one ->> 'meter', jsonb_strip_nulls(jsonb_build_object(
         'included', one ->> 'included',
+        'beyond', one ->> 'beyond',
         'then', CASE
             WHEN one ->> 'then' <> 'overage' THEN one ->> 'then'
             WHEN p_status = 'past_due' AND p_past_due_access <> 'full' THEN 'block'
@@ -2571,7 +2586,9 @@ BEGIN
     SET end_at = excluded.end_at, zone = excluded.zone, closed_at = NULL,
         subscription_id = excluded.subscription_id, plan_id = excluded.plan_id,
         currency = excluded.currency, limits = excluded.limits,
-        no_entitlement = excluded.no_entitlement, carried_since = excluded.carried_since
+        no_entitlement = excluded.no_entitlement, carried_since = excluded.carried_since,
+        limits_before = p.limits_before || usage_terms_that_end(
+            p.limits, p.no_entitlement, excluded.limits, excluded.no_entitlement, p_at)
     RETURNING p.id INTO opened;
     UPDATE usage_periods SET end_at = least(end_at, wanted.start_at), closed_at = p_at
     WHERE id = known.id AND known.id <> opened AND start_at < wanted.start_at;
@@ -2656,6 +2673,24 @@ AS $$
         WHERE coalesce(u.used_at, a.as_of) < c.effective_from
             OR coalesce(u.used_at, a.as_of) >= c.effective_to)
     ELSE '{}' END
+$$;
+
+CREATE OR REPLACE FUNCTION usage_outside_period(
+    p_accounts usage_account[], p_uses usage_input[])
+RETURNS TABLE (account_id uuid, used_at timestamptz, is_late boolean)
+LANGUAGE sql
+SET enable_nestloop = off
+SET enable_hashjoin = on
+AS $$
+    SELECT a.account_id, u.used_at, u.used_at < a.start_at
+    FROM (
+        SELECT o.place, o.account_id, o.start_at, o.as_of, (
+            SELECT (p.limits_before -> -1 ->> 'until')::timestamptz FROM usage_periods AS p
+            WHERE p.account_id = o.account_id AND p.start_at = o.start_at) AS changed_at
+        FROM unnest(p_accounts) AS o OFFSET 0) AS a
+    JOIN unnest(p_uses) AS u ON u.account = a.place
+    WHERE u.used_at < greatest(a.start_at, a.changed_at, a.as_of - usage_late_limit())
+        OR u.used_at > a.as_of
 $$;
 
 CREATE OR REPLACE FUNCTION usage_overdue_after() RETURNS interval
@@ -2909,15 +2944,16 @@ LANGUAGE sql STABLE AS $$
             coalesce(l.start_at, (s.account).start_at) AS period_start,
             coalesce(l.zone, (s.account).zone) AS zone,
             usage_limit_of(
-                CASE WHEN s.is_late THEN usage_limits_in_force(l.limits, l.no_entitlement)
-                    ELSE (s.account).limits END - CASE WHEN s.cost IS NULL THEN '' ELSE '*' END,
+                CASE WHEN (s.use).used_at IS NULL THEN (s.account).limits ELSE usage_limits_at(
+                    l.limits, l.no_entitlement, l.limits_before, s.used_at) END - CASE WHEN s.cost IS NULL THEN '' ELSE '*' END,
                 s.kind) AS lim,
             CASE WHEN s.is_late THEN l.currency ELSE (s.account).currency END AS money,
             s.paid_in, coalesce(o.price, t.price, s.cost) AS price
         FROM sent AS s
         LEFT JOIN LATERAL (
-            SELECT start_at, zone, limits, currency, no_entitlement FROM usage_periods
-            WHERE s.is_late AND account_id = (s.account).account_id AND start_at <= s.used_at
+            SELECT start_at, zone, limits, currency, no_entitlement, limits_before
+            FROM usage_periods
+            WHERE (s.use).used_at IS NOT NULL AND account_id = (s.account).account_id AND start_at <= s.used_at
             ORDER BY start_at DESC LIMIT 1) AS l ON true
         LEFT JOIN terms AS t ON t.kind = (s.use).kind AND t.currency = s.paid_in
             AND s.used_at >= t.effective_from AND s.used_at < coalesce(t.effective_to, 'infinity')
@@ -3807,6 +3843,19 @@ AS $$
             p.service_type, p.method, 'completed', 'CREDIT') AS c(facet)) AS f
 $$;
 
+CREATE OR REPLACE FUNCTION usage_terms_that_end(
+    p_limits jsonb, p_no_entitlement text, p_after jsonb, p_no_entitlement_after text,
+    p_at timestamptz)
+RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_no_entitlement IS NULL AND (p_no_entitlement_after IS NOT NULL OR EXISTS (
+            SELECT FROM jsonb_each(p_limits) AS l(meter, lim)
+            WHERE (l.lim -> 'then', l.lim -> 'price') IS DISTINCT FROM
+                (p_after -> l.meter -> 'then', p_after -> l.meter -> 'price')))
+        THEN jsonb_build_array(jsonb_build_object('until', p_at, 'limits', p_limits))
+        ELSE '[]' END
+$$;
+
 CREATE OR REPLACE FUNCTION usage_tiered_products(p_account_id uuid) RETURNS text[]
 LANGUAGE sql STABLE AS $$
     SELECT ARRAY(
@@ -4325,8 +4374,10 @@ BEGIN
                 usage_boundary(sub.anchor_wall, zone, sub.interval_unit, sub.interval_count,
                     start_at));
         END LOOP;
-        limits := usage_limits_of(usage_agreed_limits(p_account_id, usage_own_limits(sub.limits,
-            sub.seats, sub.id, start_at), p_at), sub.overage_as, sub.past_due_access, currency);
+        limits := usage_own_limits(sub.limits, sub.seats, sub.id, start_at);
+        limits := usage_with_units_beyond(limits, sub.id, start_at);
+        limits := usage_limits_of(usage_agreed_limits(p_account_id, limits, p_at),
+            sub.overage_as, sub.past_due_access, currency);
         IF sub.status <> 'trialing' OR start_at >= sub.current_period_end THEN
             limits := usage_with_add_ons(sub.id, sub.current_period_end, limits, start_at);
         END IF;
@@ -4408,6 +4459,26 @@ AS $$
         ELSE l.lim END), '{}')
     FROM jsonb_each(p_limits) AS l(meter, lim)
     CROSS JOIN usage_add_on_units(p_subscription_id, p_period_end, p_start) AS more(units)
+$$;
+
+CREATE OR REPLACE FUNCTION usage_with_units_beyond(
+    p_limits jsonb, p_subscription_id uuid, p_start timestamptz)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(jsonb_agg(CASE WHEN b.units IS NULL THEN l.lim
+        ELSE l.lim || jsonb_build_object('beyond', trim_scale(b.units)::text) END
+        ORDER BY l.place), '[]')
+    FROM jsonb_array_elements(p_limits) WITH ORDINALITY AS l(lim, place)
+    LEFT JOIN (
+        SELECT one.meter, sum(one.units::numeric) AS units
+        FROM subscription_changes AS c
+        CROSS JOIN LATERAL jsonb_each_text(c.terms -> 'stay_beyond') AS one(meter, units)
+        WHERE c.subscription_id = p_subscription_id AND c.status = 'applied'
+            AND c.invoice_id IS NOT NULL AND c.decided_at >= p_start
+            AND (c.terms ->> 'cycle_start')::timestamptz = p_start
+        GROUP BY one.meter) AS b ON b.meter = l.lim ->> 'meter'
 $$;
 
 CREATE OR REPLACE FUNCTION credit_request_top_up(p_account_id uuid, p_at timestamptz)

@@ -67,3 +67,27 @@ async def test_a_level_that_was_agreed_stays_with_every_plan(actors: Actors) -> 
     await stored(customer, "4000")
     await change(customer, plan="basic", when="now")
     assert await money(customer) == 4900 - 1900
+
+
+async def test_a_raise_in_the_last_seconds_takes_over_no_time_before_it(actors: Actors) -> None:
+    customer = await begun(actors)
+    assert await stored(customer, "2000") == "497.50"
+    await customer.advance(to="2027-02-01T09:59:50Z")
+    await change(customer, plan="enterprise", when="now")
+    await change(customer, plan="basic", when="period_end")
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [1900, 1900 + 49750]
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_a_level_beyond_the_plan_is_paid_by_its_time_after_a_raise(actors: Actors) -> None:
+    customer = await begun(actors)
+    await stored(customer, "2000")
+    await customer.advance(to=LATER)
+    await change(customer, plan="enterprise")
+    assert await stored(customer, "1500") == "0"
+    assert await stored(customer, "2100") == "15.00", "beyond the larger plan"
+    await customer.advance(to=RENEWAL)
+    # 10 of 31 days of 1,990 units at the price of their time.
+    assert (await charged(customer))[-1] == 49900 + 1500 + 642 * 25
+    assert await differences(actors.sql, [customer.uuid]) == []

@@ -155,7 +155,7 @@ def test_notes_of_an_end_give_back_no_more_tax_than_each_invoice_charged() -> No
     player.play({"at": TEN_DAYS, "cancel": "credit"})
     [(second, tax), (first, moved)] = notes(player)
     totals = [(one.total_minor, one.tax_minor) for one in player.rows.of(Invoice)]
-    # 39.83 less 15.46 were charged, with 20 %; the 15.46 are money of the first invoice.
-    assert totals == [(2280, 380), (2437, 406)]
-    assert [(second, tax), (first, moved)] == [(2437, 406), (1546, 258)]
+    # 39.83 less 15.45 were charged, with 20 %; the 15.45 are money of the first invoice.
+    assert totals == [(2280, 380), (2438, 406)]
+    assert [(second, tax), (first, moved)] == [(2438, 406), (1545, 258)]
     assert player.balance == 3983

@@ -1,6 +1,7 @@
 -- Where the allowance of an open cycle has grown (its limits were `p_before`), more is included of
 -- what was used already: it covers what goes beyond the plan and is on no invoice yet, as the units
--- of a use that was taken back do. Expects the account's lock.
+-- of a use that was taken back do; but for units of a level that stay beyond it
+-- (usage_with_units_beyond). Expects the account's lock.
 CREATE OR REPLACE FUNCTION usage_follow_growth(
     p_account_id uuid, p_period_start timestamptz, p_before jsonb, p_at timestamptz)
 RETURNS void
@@ -12,7 +13,7 @@ DECLARE
 BEGIN
     FOR one IN
         SELECT l.meter, c.overage - greatest(0, c.quantity - (l.lim ->> 'included')::numeric)
-                AS units,
+                - coalesce((l.lim ->> 'beyond')::numeric, 0) AS units,
             -- Where the price has changed too, each use keeps that of its time.
             l.lim -> 'price' = p_before -> l.meter -> 'price'
                 AND usage_is_graded(p_account_id, p_period_start, l.meter) AS is_graded

@@ -36,7 +36,9 @@ BEGIN
     SET end_at = excluded.end_at, zone = excluded.zone, closed_at = NULL,
         subscription_id = excluded.subscription_id, plan_id = excluded.plan_id,
         currency = excluded.currency, limits = excluded.limits,
-        no_entitlement = excluded.no_entitlement, carried_since = excluded.carried_since
+        no_entitlement = excluded.no_entitlement, carried_since = excluded.carried_since,
+        limits_before = p.limits_before || usage_terms_that_end(
+            p.limits, p.no_entitlement, excluded.limits, excluded.no_entitlement, p_at)
     RETURNING p.id INTO opened;
     UPDATE usage_periods SET end_at = least(end_at, wanted.start_at), closed_at = p_at
     WHERE id = known.id AND known.id <> opened AND start_at < wanted.start_at;

@@ -56,8 +56,10 @@ BEGIN
                 usage_boundary(sub.anchor_wall, zone, sub.interval_unit, sub.interval_count,
                     start_at));
         END LOOP;
-        limits := usage_limits_of(usage_agreed_limits(p_account_id, usage_own_limits(sub.limits,
-            sub.seats, sub.id, start_at), p_at), sub.overage_as, sub.past_due_access, currency);
+        limits := usage_own_limits(sub.limits, sub.seats, sub.id, start_at);
+        limits := usage_with_units_beyond(limits, sub.id, start_at);
+        limits := usage_limits_of(usage_agreed_limits(p_account_id, limits, p_at),
+            sub.overage_as, sub.past_due_access, currency);
         IF sub.status <> 'trialing' OR start_at >= sub.current_period_end THEN
             limits := usage_with_add_ons(sub.id, sub.current_period_end, limits, start_at);
         END IF;

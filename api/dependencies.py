@@ -177,8 +177,7 @@ class _Gate(SecurityBase):
             raise NotAllowed("FORBIDDEN", f"this needs the role {self.needs}")
         if may_move_money(request.method, request.scope["path"]):
             await services.barrier.refuse()
-        if request.scope["query_string"]:
-            refuse_unknown(request)
+        refuse_unknown(request)
         if account is None and named:  # counted by a name; its rate is the account's own
             account = await services.tenants.find(named)
             if account is not None:

@@ -14,16 +14,23 @@ import msgspec
 from fastapi import Request
 
 
-def exact(text: str) -> Decimal:
-    """The number that was written. Raises ValueError for one that no decimal can hold."""
-    try:
-        return Decimal(text)
-    except InvalidOperation as error:
-        raise ValueError("a number is out of range") from error
-
-
+_OUT_OF_RANGE: Final = "a number is out of range"
+_FARTHEST: Final = 1_000
 _LONG: Final = 10**18
 _NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
+
+
+def exact(text: str) -> Decimal:
+    """The number that was written. Raises ValueError for one that cannot be reckoned with."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(_OUT_OF_RANGE) from error
+    if abs(number.adjusted()) > _FARTHEST:
+        raise ValueError(_OUT_OF_RANGE)
+    return number
+
+
 decode: Final = msgspec.json.Decoder(float_hook=exact).decode
 encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -68,5 +75,5 @@ def plain(details: dict[str, Any]) -> dict[str, Any]:
     try:
         found: dict[str, Any] = msgspec.json.decode(encode(details))
     except (msgspec.DecodeError, OverflowError) as error:
-        raise ValueError("a number is out of range") from error
+        raise ValueError(_OUT_OF_RANGE) from error
     return found

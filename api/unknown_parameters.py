@@ -1,5 +1,5 @@
-"""Parameters that a route does not take, or takes once and gets twice, are refused: they would be
-filters that do nothing, and programs disagree on which of two counts.
+"""Parameters and fields that a route does not take, and a parameter that it takes once and gets
+twice, are refused: they would do nothing, and programs disagree on which of two counts.
 """
 
 from collections import Counter
@@ -7,9 +7,12 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 from fastapi.routing import APIRoute
+from msgspec import DecodeError
+from msgspec.json import decode
 from starlette.routing import Match
 from starlette.types import Scope
 
+from api.fast_route import BODY
 from api.fastapi_internals import list_names, query_names
 from billing.core.errors import Invalid
 
@@ -32,7 +35,32 @@ def _lists(scope: Scope) -> frozenset[str]:
 
 
 def refuse_unknown(request: Request) -> None:
-    """Refuse a query with a parameter that the route does not take. Errors: VALIDATION_FAILED."""
+    """Refuse what the route does not take. Errors: VALIDATION_FAILED."""
+    if request.scope["query_string"]:
+        _refuse_parameters(request)
+    if request.scope.get(BODY) and not _takes_body(request.scope["route"]):
+        _refuse_fields(request.scope[BODY])
+
+
+def _takes_body(route: APIRoute) -> bool:
+    """True also of a handler that reads its body itself, as its OpenAPI says."""
+    return route.body_field is not None or "requestBody" in (route.openapi_extra or {})
+
+
+def _refuse_fields(body: bytes) -> None:
+    """A route that takes no body takes an empty one, for clients that send one always."""
+    try:
+        sent = decode(body)
+    except DecodeError:
+        sent = body
+    if sent:
+        message = "this takes no body"
+        names = sent if isinstance(sent, dict) else ["body"]
+        errors = [{"field": name, "message": message} for name in names]
+        raise Invalid("VALIDATION_FAILED", message, errors=errors)
+
+
+def _refuse_parameters(request: Request) -> None:
     known = query_names(request.scope["route"])
     for name in request.query_params:
         if name not in known:

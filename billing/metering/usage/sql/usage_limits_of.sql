@@ -1,6 +1,7 @@
 -- What limits, a plan's or agreed ones, give of each meter under a subscription's status, keyed by
 -- meter. `capped`: in a trial, or while an invoice is overdue, overage goes on up to the unpaid
--- limit alone; `beyond`: units of a level that stay beyond the plan. `price` is that of one unit as a text, or terms as an object (usage_price_of).
+-- limit alone; `beyond`: units of a level that stay beyond the plan. `price` is that of one unit as
+-- a text, or terms as an object (usage_price_of).
 CREATE OR REPLACE FUNCTION usage_limits_of(
     p_limits jsonb, p_status text, p_past_due_access text, p_currency text)
 RETURNS jsonb

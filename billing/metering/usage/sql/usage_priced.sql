@@ -43,7 +43,8 @@ LANGUAGE sql STABLE AS $$
             coalesce(l.zone, (s.account).zone) AS zone,
             usage_limit_of(
                 CASE WHEN (s.use).used_at IS NULL THEN (s.account).limits ELSE usage_limits_at(
-                    l.limits, l.no_entitlement, l.limits_before, s.used_at) END - CASE WHEN s.cost IS NULL THEN '' ELSE '*' END,
+                    l.limits, l.no_entitlement, l.limits_before, s.used_at) END
+                    - CASE WHEN s.cost IS NULL THEN '' ELSE '*' END,
                 s.kind) AS lim,
             CASE WHEN s.is_late THEN l.currency ELSE (s.account).currency END AS money,
             s.paid_in, coalesce(o.price, t.price, s.cost) AS price
@@ -51,7 +52,8 @@ LANGUAGE sql STABLE AS $$
         LEFT JOIN LATERAL (
             SELECT start_at, zone, limits, currency, no_entitlement, limits_before
             FROM usage_periods
-            WHERE (s.use).used_at IS NOT NULL AND account_id = (s.account).account_id AND start_at <= s.used_at
+            WHERE (s.use).used_at IS NOT NULL AND account_id = (s.account).account_id
+                AND start_at <= s.used_at
             ORDER BY start_at DESC LIMIT 1) AS l ON true
         LEFT JOIN terms AS t ON t.kind = (s.use).kind AND t.currency = s.paid_in
             AND s.used_at >= t.effective_from AND s.used_at < coalesce(t.effective_to, 'infinity')

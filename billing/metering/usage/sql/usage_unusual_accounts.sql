@@ -1,9 +1,9 @@
 -- Places of the accounts whose uses go the long way (`unusual`), as far as that is told without
 -- their credits: those with prices of their own or a blocking budget; with a use outside the open
--- period or its terms, of a kind that is not simple (usage_simple_kinds), of a time when it had another price,
--- of an amount that does not fit it, that their plan limits and may not include, or that a quota
--- may not allow; all of them where each use is to be an event. And of those with uses that their
--- plan limits, which it includes if they are not unusual (`limited`).
+-- period or its terms, of a kind that is not simple (usage_simple_kinds), of a time when it had
+-- another price, of an amount that does not fit it, that their plan limits and may not include, or
+-- that a quota may not allow; all of them where each use is to be an event. And of those with uses
+-- that their plan limits, which it includes if they are not unusual (`limited`).
 CREATE OR REPLACE FUNCTION usage_unusual_accounts(
     p_accounts usage_account[], p_kinds usage_kind[], p_simple usage_fast_kind[],
     p_uses usage_input[], p_is_current boolean, p_priced_at timestamptz, OUT unusual integer[],

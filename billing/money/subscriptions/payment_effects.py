@@ -41,8 +41,13 @@ def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
 
 
 def settle_small(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
-    """A draft that no card can be charged is settled as it is written."""
-    if not invoices.is_collectable(invoice):
+    """A draft that no card can be charged is settled as it is written; one that charges nothing at
+    all, for its change only gives back, gets no number.
+    """
+    if not invoices.lines_of(w.rows, invoice.id):
+        on_paid(w, invoice)
+        invoices.void(w, w.rows.get(Invoice, invoice.id), "nothing is charged")
+    elif not invoices.is_collectable(invoice):
         on_paid(w, invoices.finalize(w, invoice))
 
 

@@ -126,6 +126,23 @@ async def test_an_add_on_in_the_middle_costs_and_gives_what_is_left(actors: Acto
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
+async def test_an_add_on_that_goes_now_leaves_no_numbered_invoice(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await choose(customer, ai_500=1)
+    await customer.advance(days=1)
+    gone = {"add_ons": [], "when": "now"}
+    left = await customer.ask("PUT", SUBSCRIPTION, gone, status=200)
+    assert left["add_ons"] == []
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 677
+    (note,) = (await customer.ask("GET", "/billing/credit-notes"))["data"]
+    assert note["amount"] == 677
+    invoices = [(one["status"], one["number"]) for one in await customer.invoices()]
+    assert [number for status, number in invoices if status == "void"] == [None]
+    assert [status for status, _ in invoices] == ["paid", "paid", "void"]
+    assert (await customer.published()).count("evt.billing.invoice.paid") == 2
+
+
 async def test_an_add_on_whose_charge_fails_is_not_given(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     before = await customer.subscribed("basic")

@@ -13,7 +13,6 @@ from typing import Any, Final
 import msgspec
 from fastapi import Request
 
-
 _OUT_OF_RANGE: Final = "a number is out of range"
 _FARTHEST: Final = 1_000
 _LONG: Final = 10**18

@@ -69,7 +69,7 @@ CODES: Final[dict[str, Problem]] = {
     "PRICE_NOT_OFFERED": Problem(409, "the subscription has the price of now"),
     "PRICE_NOT_FOUND": Problem(404, "plan pro has no version 3 of this price"),
     "CREDITED_BEFORE": Problem(409, "a part of this invoice was taken back before: see it"),
-    "CHANGE_TOO_LARGE": Problem(409, "a price would change by more than half"),
+    "CHANGE_TOO_LARGE": Problem(409, "a price would go away or change by more than half"),
     "PRICE_CHANGED": Problem(409, "the price is another now: look at it and ask again"),
     "INSUFFICIENT_CREDITS": Problem(402, "5.00 credits are needed, 2.00 are available"),
     "HOLD_NOT_FOUND": Problem(404, "no such hold"),

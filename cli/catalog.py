@@ -55,11 +55,11 @@ def words(changes: Changes) -> list[str]:
 
 
 def demand_small(changes: Changes) -> None:
-    """Errors: StackError where a price changes by more than half."""
-    large = [one.words for one in weighing.too_large(changes)]
+    """Errors: StackError where something goes away, or a price changes by more than half."""
+    large = weighing.asked_by_name(changes)
     if large:
         raise StackError(
-            "nothing is applied: these change by more than half; if that is meant, say"
+            "nothing is applied: these go away or change by more than half; if that is meant, say"
             " --allow-large-change\n" + "\n".join(large)
         )
 

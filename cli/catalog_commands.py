@@ -38,7 +38,10 @@ def apply(
     file: File = DEFAULT_FILE,
     yes: Annotated[bool, typer.Option("--yes", help="Go on without asking.")] = False,
     allow_large_change: Annotated[
-        bool, typer.Option("--allow-large-change", help="Also prices that change by over 50 %.")
+        bool,
+        typer.Option(
+            "--allow-large-change", help="Also what goes away, and prices that change by over 50 %."
+        ),
     ] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:

@@ -49,20 +49,25 @@ class ChangesAnswer(Answer):
 
 
 AllowLarge = Annotated[
-    bool, Query(alias="allow_large_change", description="Also prices that change by over 50 %.")
+    bool,
+    Query(
+        alias="allow_large_change",
+        description="Also prices that go away or change by over 50 %.",
+    ),
 ]
 
 
 def demand_small(changes: list[Change], *, allowed: bool) -> list[Change]:
-    """The changes; where a price changes by more than half, only if that is allowed by name.
+    """The changes; where a price goes away or changes by more than half, only if that is allowed.
 
     Errors: CHANGE_TOO_LARGE, upon which the caller's transaction writes nothing.
     """
-    large = [] if allowed else weighing.too_large(changes)
+    large = [] if allowed else weighing.asked_by_name(changes)
     if large:
-        words = "; ".join(step.words for step in large)
         raise Conflict(
-            "CHANGE_TOO_LARGE", f"more than half, say allow_large_change if it is meant: {words}"
+            "CHANGE_TOO_LARGE",
+            "a price goes away or changes by more than half, say allow_large_change if it is"
+            f" meant: {'; '.join(large)}",
         )
     return changes
 

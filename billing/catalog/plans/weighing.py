@@ -1,6 +1,8 @@
-"""The weight of changes of the catalog: who holds what changes, and steps that are too large. Pure.
+"""The weight of changes of the catalog: who holds what changes, what goes away, and steps that are
+too large. Pure.
 
-A price whose point is in the wrong place is seen here, before anybody buys at it.
+A price whose point is in the wrong place is seen here, before anybody buys at it, and a file of
+which a part is lost, before nobody can buy.
 """
 
 from collections import defaultdict
@@ -41,6 +43,16 @@ class Step:
     def words(self) -> str:
         """For people."""
         return f"{self.name}: {self.old} → {self.new}"
+
+
+def asked_by_name(changes: Sequence[Change]) -> list[str]:
+    """In words all that is done only if it is asked for: what goes away, and large steps."""
+    return gone(changes) + [step.words for step in too_large(changes)]
+
+
+def gone(changes: Sequence[Change]) -> list[str]:
+    """In words all that the catalog no longer has, and prices that plans no longer have."""
+    return [words for change in changes for words in _gone(change)]
 
 
 def too_large(changes: Sequence[Change]) -> list[Step]:
@@ -99,6 +111,22 @@ def _steps(change: Change) -> Iterator[Step]:
             old and new and old.is_active and new.is_active
         ):
             yield Step(f"credit cost of {operation}", old.cost, new.cost)
+
+
+def _gone(change: Change) -> Iterator[str]:
+    match change:
+        case PlanChange(key=key, old=old, new=new) if old and new:
+            for name in sorted(_priced(old) - _priced(new)):
+                yield f"price of {name} in plan {key}: → none"
+        case _ if change.new is None:
+            yield change.words
+
+
+def _priced(plan: Plan | PlanSpec) -> set[str]:
+    """The names of what has a price within a plan, by currency."""
+    limits = {f"{one.meter} in {currency}" for one in plan.limits for currency in one.prices}
+    add_ons = {f"add-on {one.key} in {currency}" for one in plan.add_ons for currency in one.prices}
+    return limits | add_ons
 
 
 def _between(name: str, old: Numbers, new: Numbers) -> Iterator[Step]:

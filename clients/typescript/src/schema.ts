@@ -16474,7 +16474,7 @@ export interface operations {
     put_plan: {
         parameters: {
             query?: {
-                /** @description Also prices that change by over 50 %. */
+                /** @description Also prices that go away or change by over 50 %. */
                 allow_large_change?: boolean;
             };
             header?: never;
@@ -16525,7 +16525,7 @@ export interface operations {
     put_credit_package: {
         parameters: {
             query?: {
-                /** @description Also prices that change by over 50 %. */
+                /** @description Also prices that go away or change by over 50 %. */
                 allow_large_change?: boolean;
             };
             header?: never;
@@ -16576,7 +16576,7 @@ export interface operations {
     put_credit_cost: {
         parameters: {
             query?: {
-                /** @description Also prices that change by over 50 %. */
+                /** @description Also prices that go away or change by over 50 %. */
                 allow_large_change?: boolean;
             };
             header?: never;
@@ -16900,7 +16900,7 @@ export interface operations {
     put_product: {
         parameters: {
             query?: {
-                /** @description Also prices that change by over 50 %. */
+                /** @description Also prices that go away or change by over 50 %. */
                 allow_large_change?: boolean;
             };
             header?: never;

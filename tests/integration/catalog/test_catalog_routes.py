@@ -249,3 +249,16 @@ async def test_a_price_changes_by_more_than_half_only_if_that_is_said(
     meant = await put(api, f"{target}?allow_large_change=true", body | dearer)
     assert meant.status_code == 200, meant.text
     assert meant.json()["changes"] != []
+
+
+async def test_a_price_goes_away_from_what_stays_on_sale_only_if_that_is_said(api: Api) -> None:
+    key = f"t{uuid4().hex[:10]}"
+    target = f"/credit-packages/{key}"
+    both = {"name": "P", "credits": "10", "prices": {"USD": 1000, "EUR": 900}}
+    assert (await put(api, target, both)).status_code == 200
+    one = both | {"prices": {"USD": 1000}}
+    refused = await put(api, target, one)
+    assert (refused.status_code, refused.json()["code"]) == (409, "CHANGE_TOO_LARGE")
+    assert "9.00 EUR → none" in refused.json()["detail"]
+    meant = await put(api, f"{target}?allow_large_change=true", one)
+    assert meant.json()["changes"] == [f"price of pack {key}: 9.00 EUR → none"]

@@ -102,14 +102,33 @@ def test_a_catalog_is_applied_only_when_somebody_says_so_twice_for_a_large_chang
     assert shown.stdout.strip() == "nothing changes", "neither of them wrote anything"
 
 
+def test_an_empty_catalog_withdraws_nothing_unless_it_is_said(
+    stack: StackInfo, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.yaml"
+    empty.touch()
+    words = ("catalog", "apply", "--file", str(empty))
+    refused = billing(stack, *words, "--yes")
+    assert (refused.returncode, "say --allow-large-change" in " ".join(refused.stderr.split())) == (
+        1, True,
+    ), refused.stderr  # fmt: skip
+    assert "price of pack small: 9.99 USD → none" in refused.stderr
+    unasked = billing(stack, *words, "--allow-large-change")
+    assert (unasked.returncode, "say --yes" in unasked.stderr) == (1, True)
+    shown = billing(stack, "catalog", "diff")
+    assert shown.stdout.strip() == "nothing changes", "neither of them wrote anything"
+
+
 async def test_the_audit_names_the_command_that_changed_what_is_sold(
     stack: StackInfo, tmp_path: Path
 ) -> None:
     told = tmp_path / "told.yaml"
     sold = (ROOT / "catalog.yaml").read_text()
     told.write_text(sold.replace("A few features to try", f"Some features to try ({uuid4()})"))
-    assert billing(stack, "catalog", "apply", "--yes", "--file", str(told)).returncode == 0
-    assert billing(stack, "catalog", "apply", "--yes").returncode == 0
+    # Other stories of the run may have added what the file does not have.
+    words = ("catalog", "apply", "--yes", "--allow-large-change")
+    assert billing(stack, *words, "--file", str(told)).returncode == 0
+    assert billing(stack, *words).returncode == 0
     admin = billing(stack, "token").stdout.strip()
     async with httpx2.AsyncClient(base_url=f"{stack.api_url}/api/v1", trust_env=False) as client:
         trail = await client.get(

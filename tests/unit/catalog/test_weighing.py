@@ -8,19 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.catalog.payment_kinds.changes import PaymentKindChange
 from billing.catalog.plans import weighing
 from billing.catalog.plans.changes import (
+    Change,
     CostChange,
+    DefaultPlanChange,
     Held,
+    PackChange,
     PlanChange,
     PriceChange,
     Sold,
 )
-from billing.catalog.plans.schemas import CreditCost, Price
+from billing.catalog.plans.schemas import CreditCost, Pack, Price
 from billing.catalog.plans.spec import CostSpec, PlanSpec, PriceSpec
 from billing.catalog.products.changes import ProductPriceChange
 from billing.catalog.products.schemas import ProductPrice
 from billing.catalog.rating.schemas import PriceTerms, Tier
+from billing.catalog.taxes.changes import CodesChange, InclusionChange, JurisdictionChange
+from billing.catalog.taxes.schemas import Jurisdiction
 from billing.core.periods import MONTH, Interval
 from tests.unit.catalog.test_catalog_rules import a_plan
 
@@ -54,7 +60,7 @@ def test_a_price_may_move_by_half_of_it_and_no_further(old: int, new: int) -> No
 
 
 @pytest.mark.parametrize(("old", "new"), [(None, 4900), (4900, None)])
-def test_what_is_added_or_no_longer_offered_is_no_step(old: int | None, new: int | None) -> None:
+def test_what_is_added_or_goes_away_is_no_step(old: int | None, new: int | None) -> None:
     assert weighing.too_large([priced(old, new)]) == []
 
 
@@ -95,6 +101,60 @@ def test_a_point_in_the_wrong_place_is_found_wherever_a_price_stands() -> None:
         "price of plan pro in minor units of USD: 4900 → 490",
         "product gpt, CREDIT graduated 1 of 2: 2 → 20",
     ]
+
+
+def test_what_goes_away_is_done_only_if_it_is_asked_for() -> None:
+    plan, pack = a_plan(), Pack(
+        id=UUID(int=3), key="small", name="Small", description="", credits=Decimal(9),
+        position=0, is_active=True, created_at=AT,
+    )  # fmt: skip
+    price, cost = product_price(PriceTerms(unit_price=Decimal(1))), CostSpec(cost=Decimal(1))
+    known = CreditCost(operation="chat", cost=Decimal(1), is_active=True, built_in=False)
+    taxed = Jurisdiction(key="DE", name="USt", rates={"standard": Decimal(19)})
+    assert weighing.asked_by_name([
+        PlanChange("pro", plan, None, 0, 3),
+        priced(4900, None, Held(4900, 3, 3)),
+        PackChange("small", pack, None, 0),
+        ProductPriceChange("gpt", price, None, "CREDIT"),
+        CostChange("chat", known, None),
+        DefaultPlanChange(None),
+        JurisdictionChange("DE", taxed, None),
+        PaymentKindChange("card", None),
+    ]) == [
+        "plan pro: closed to new subscribers; 3 open subscriptions keep theirs",
+        "price of plan pro per month: 49.00 USD → none; 3 open subscriptions keep theirs",
+        "pack small: no longer offered",
+        "price of product gpt in credits: 1.00 per unit → none",
+        "credit cost of chat: built-in",
+        "default plan, of accounts without a subscription: none",
+        "tax DE: no longer collected",
+        "payment method card: no longer offered",
+    ]  # fmt: skip
+    added: list[Change] = [
+        priced(None, 4900),
+        CostChange("chat", None, cost),
+        DefaultPlanChange("pro"),
+    ]
+    assert weighing.asked_by_name([*added, InclusionChange(()), CodesChange({})]) == []
+
+
+def test_a_price_that_goes_away_within_a_plan_is_named() -> None:
+    usd, both = {"USD": "0.02"}, {"USD": "0.02", "EUR": "0.02"}
+    more = {"key": "more", "name": "More", "meter": "calls", "units": 5, "prices": {"USD": 700}}
+    old, new = (
+        PlanSpec.model_validate(
+            {"family": "app", "name": "Pro", "add_ons": add_ons, "prices": {"month": {"USD": 1}},
+             "limits": [{"meter": "calls", "included": 1, "then": "overage", "prices": prices}]}
+        )
+        for add_ons, prices in (([more], both), ([], usd))
+    )  # fmt: skip
+    before = a_plan(limits=old.limits, add_ons=old.add_ons)
+    assert weighing.asked_by_name([PlanChange("pro", before, new, 0, 0)]) == [
+        "price of add-on more in USD in plan pro: → none",
+        "price of calls in EUR in plan pro: → none",
+    ]
+    after = a_plan(limits=new.limits, add_ons=new.add_ons)
+    assert weighing.asked_by_name([PlanChange("pro", after, old, 0, 0)]) == []
 
 
 def test_another_way_of_pricing_is_no_step() -> None:

@@ -1,17 +1,15 @@
 """Credit notes: numbered corrections of invoices, with the tax that they give back. Pure."""
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from billing.core import ids
 from billing.core.errors import Conflict
 from billing.matters.effects import Add, Issue, Work
-from billing.money.invoices import bearing, giving_back, transitions
+from billing.money.invoices import bearing, giving_back, series, transitions
 from billing.money.invoices.giving_back import Part
 from billing.money.invoices.note_taxes import taxes_of_note
 from billing.money.invoices.schemas import CreditNote, Invoice
 from billing.money.invoices.transitions import OWED, InvoiceFacts
-
-CREDIT_NOTE_SERIES: Final = "CN"
 
 
 class Noted(NamedTuple):
@@ -179,7 +177,7 @@ def _issue_note(w: Work[InvoiceFacts], invoice: Invoice, noted: Noted) -> None:
         account_id=invoice.account_id,
         invoice_id=invoice.id,
         fact_key=_key(invoice, noted.suffix),
-        series=transitions.series_of(w.facts, invoice, CREDIT_NOTE_SERIES),
+        series=transitions.series_of(w.facts, invoice, series.CREDIT_NOTES),
         reason=noted.reason,
         amount_minor=noted.amount_minor,
         currency=invoice.currency,

@@ -8,7 +8,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, prepared
+from billing.money.invoices import series as names
 from billing.money.invoices.tables import invoice_series, skipped_numbers
+from billing.platform.accounts import issuers
 from billing.platform.audit import service as audit
 
 MOST: Final = 1_000_000
@@ -23,6 +25,7 @@ async def skip(connection: AsyncConnection, number: str, reason: str, at: dateti
     series, _, digits = number.rpartition("-")
     if not series or not digits.isdecimal():
         raise ValueError(f"{number} is no number of a series, such as INV-000123")
+    await _refuse_unknown(connection, series)
     last = int(digits)
     await connection.execute(
         insert(invoice_series)
@@ -55,3 +58,11 @@ async def skip(connection: AsyncConnection, number: str, reason: str, at: dateti
         first=first, last=last, reason=reason,
     )  # fmt: skip
     return last - first + 1
+
+
+async def _refuse_unknown(connection: AsyncConnection, series: str) -> None:
+    """Errors: ValueError where no issuer has it and no number of it was ever given."""
+    known = names.of_all([one.id for one in await issuers.listed(connection)])
+    begun = select(invoice_series.c.series).where(invoice_series.c.series == series)
+    if series not in known and await connection.scalar(begun) is None:
+        raise ValueError(f"no issuer has a series {series}; those here are {', '.join(known)}")

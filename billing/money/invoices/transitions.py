@@ -13,7 +13,7 @@ from billing.core.currencies import collectable
 from billing.core.errors import Conflict
 from billing.matters.effects import Do, Facts, Rows, Watch, Work
 from billing.money.discounts import transitions as discounts
-from billing.money.invoices import giving_back
+from billing.money.invoices import giving_back, series
 from billing.money.invoices.rules import content_hash
 from billing.money.invoices.schemas import (
     BalanceEntry,
@@ -23,7 +23,6 @@ from billing.money.invoices.schemas import (
 )
 from billing.money.invoices.sums import SummedLine, sum_lines
 
-INVOICE_SERIES: Final = "INV"
 OWE_TAX: Final = "owe_tax"
 """The verb that has tax given back which an account need not have been charged."""
 KEEP_SNAPSHOT: Final = "keep_snapshot"
@@ -223,9 +222,7 @@ def series_of(facts: InvoiceFacts, invoice: Invoice, kind: str) -> str:
     """One series per issuer; a test account has its own, for its clock is its own too."""
     if facts.is_test:
         return f"TEST-{ids.encode(ids.ACCOUNT, invoice.account_id)[-10:].upper()}-{kind}"
-    if invoice.issuer_id is None:
-        return kind
-    return f"{kind}-{ids.encode(ids.ISSUER, invoice.issuer_id)[-6:].upper()}"
+    return series.of_issuer(kind, invoice.issuer_id)
 
 
 def keep_money(w: Work[Any], invoice: Invoice, payment_id: UUID, amount_minor: int) -> None:
@@ -300,8 +297,8 @@ def _number(w: Work[InvoiceFacts], invoice: Invoice, **fields: Any) -> Invoice:
     if _charges_tax_in_vain(w, invoice):
         w.do(Do(OWE_TAX, {"account_id": invoice.account_id}))
         w.do(Watch(invoice.account_id, due=w.facts.at))
-    series = series_of(w.facts, invoice, INVOICE_SERIES)
-    return w.issue(invoice, series, finalized_at=w.facts.at, content_hash=content, **fields)
+    number_of = series_of(w.facts, invoice, series.INVOICES)
+    return w.issue(invoice, number_of, finalized_at=w.facts.at, content_hash=content, **fields)
 
 
 def _charges_tax_in_vain(w: Work[InvoiceFacts], invoice: Invoice) -> bool:

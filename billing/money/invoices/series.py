@@ -1,0 +1,23 @@
+"""Names of the series of numbers: an issuer has one of invoices and one of credit notes. Pure."""
+
+from collections.abc import Iterable
+from typing import Final
+from uuid import UUID
+
+from billing.core import ids
+
+INVOICES: Final = "INV"
+CREDIT_NOTES: Final = "CN"
+
+
+def of_issuer(kind: str, issuer_id: UUID | None) -> str:
+    """The series of an issuer; that of invoices without one has the bare name."""
+    if issuer_id is None:
+        return kind
+    return f"{kind}-{ids.encode(ids.ISSUER, issuer_id)[-6:].upper()}"
+
+
+def of_all(issuers: Iterable[UUID]) -> list[str]:
+    """Every series that these issuers have, and those without an issuer, in order."""
+    kinds, sellers = (INVOICES, CREDIT_NOTES), (None, *issuers)
+    return sorted(of_issuer(kind, one) for kind in kinds for one in sellers)

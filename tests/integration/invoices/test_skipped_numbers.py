@@ -1,0 +1,67 @@
+"""Numbers that were given after a backup are skipped in a series that somebody has, in no other."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.money.invoices import series, skipped
+
+AT = datetime(2027, 1, 1, tzinfo=UTC)
+Skip = Callable[[str], Awaitable[int]]
+
+
+@pytest.fixture
+def skip(superuser: AsyncConnection) -> Skip:
+    """Skip up to a number, in a transaction that leaves nothing behind."""
+    return lambda number: skipped.skip(superuser, number, "restored", AT)
+
+
+async def kept(superuser: AsyncConnection, name: str) -> int:
+    found = await superuser.execute(
+        text("SELECT count(*) FROM invoice_series WHERE series = :name"), {"name": name}
+    )
+    return int(found.scalar_one())
+
+
+@pytest.mark.parametrize("name", ["XYZ", "INW", "inv", "INV-NONE99", "TEST-NOBODY-INV"])
+async def test_a_series_that_no_issuer_has_is_refused_and_those_that_there_are_are_named(
+    superuser: AsyncConnection, skip: Skip, name: str
+) -> None:
+    words = f"no issuer has a series {name}; those here are CN,.* INV"
+    with pytest.raises(ValueError, match=words):
+        await skip(f"{name}-000055")
+    assert await kept(superuser, name) == 0, "no row of it was made"
+
+
+async def test_the_series_of_an_issuer_goes_on_behind_a_number_also_before_its_first_invoice(
+    superuser: AsyncConnection, skip: Skip
+) -> None:
+    issuer = uuid4()
+    await superuser.execute(
+        text("INSERT INTO issuers (id, key, name, number_prefix) VALUES (:id, :key, 'S', 'S')"),
+        {"id": issuer, "key": str(issuer)},
+    )
+    for kind in (series.INVOICES, series.CREDIT_NOTES):
+        name = series.of_issuer(kind, issuer)
+        assert (await skip(f"{name}-000055"), await skip(f"{name}-000055")) == (55, 0)
+
+
+async def test_a_series_of_which_a_number_was_given_goes_on_without_an_issuer(
+    superuser: AsyncConnection, skip: Skip
+) -> None:
+    name = "TEST-GIVEN-INV"
+    await superuser.execute(
+        text("INSERT INTO invoice_series VALUES (:name, 3, '2026-01-01')"), {"name": name}
+    )
+    assert await skip(f"{name}-000005") == 2
+
+
+def test_the_series_of_all_are_those_of_nobody_and_of_each() -> None:
+    assert series.of_all([]) == ["CN", "INV"]
+    own = series.of_issuer("INV", UUID(int=7))
+    assert own in series.of_all([UUID(int=7)])
+    assert len(series.of_all([UUID(int=7)])) == 4

@@ -104,6 +104,16 @@ async def on_balance(customer: Customer) -> int:
     return int(found["balance_cents"])
 
 
+async def take_off(customer: Customer, minor: int) -> tuple[int, Json]:
+    """Take something off the money balance as an operator: the status and the answer."""
+    answer = await customer.actors.client.post(
+        f"{API}/admin/accounts/{customer.id}/balance/adjust",
+        json={"amount_cents": -minor, "reason": "given as credits"},
+        headers=customer.actors.headers("*", "admin", str(uuid4())),
+    )
+    return answer.status_code, answer.json()
+
+
 async def go_on(shop: Shop) -> Customer:
     """Everything that the backup will know nothing of; answers a customer it never saw."""
     actors = shop.renewing.actors
@@ -159,12 +169,16 @@ async def test_a_restored_database_learns_what_was_charged_since(
     assert await on_balance(shop.renewing) == 4900, "booked once, however often it is asked for"
     assert await on_balance(shop.buying) == 999
     await shop.buying.refused("BILLING_PARKED", "POST", "/billing/purchases", {"pack": "small"})
+    status, refused = await take_off(shop.buying, 999)
+    assert (status, refused["code"]) == (503, "BILLING_PARKED"), "nothing is adjusted before unpark"
     code, said = await billing(actors, "skip-numbers", renewed["number"], "--reason", "restored")
     assert (code, "1 numbers are skipped" in said) == (0, True), said
 
     for command in ("rebuild", "unpark"):
         code, said = await billing(actors, command)
         assert code == 0, said
+    anew = await shop.buying.buy("small")
+    assert (anew["status"], await on_balance(shop.buying)) == ("completed", 0), "it is paid already"
     await shop.paying.until_purchase(shop.purchase["purchase_id"], "completed")
     await wait_for(shop.billed.invoices, "the invoice is paid", lambda all: all[0]["paid_at"])
     assert len((await shop.saving.ask("GET", "/billing/payment-methods"))["data"]) == 1

@@ -54,24 +54,37 @@ MAX_CACHED_WORKFLOWS: Final = 500
 async def connect(
     settings: Settings, tracing: Tracing | None = None, *, metrics: bool = True
 ) -> Client:
-    """The worker's Temporal client, with metrics on its own port."""
-    runtime, tls = None, settings.temporal_tls_parts
-    if metrics:
-        address = f"{settings.service_host}:{settings.worker_metrics_port}"
-        runtime = Runtime(
-            telemetry=TelemetryConfig(
-                metrics=PrometheusConfig(bind_address=address, durations_as_seconds=True)
-            )
+    """The worker's Temporal client, with metrics on its own port; one sentence when it is away."""
+    runtime, tls = _serve_metrics(settings) if metrics else None, settings.temporal_tls_parts
+    key, address = settings.temporal_api_key, settings.temporal_address
+    around = interceptors(context.correlation_id.get, tracing.tracer if tracing else None)
+    try:
+        return await Client.connect(
+            address,
+            namespace=settings.temporal_namespace,
+            data_converter=CONVERTER,
+            api_key=key.get_secret_value() if key else None,
+            tls=False if tls is None else TLSConfig(**tls),
+            runtime=runtime,
+            interceptors=around,
         )
-    return await Client.connect(
-        settings.temporal_address,
-        namespace=settings.temporal_namespace,
-        data_converter=CONVERTER,
-        api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
-        tls=False if tls is None else TLSConfig(**tls),
-        runtime=runtime,
-        interceptors=interceptors(context.correlation_id.get, tracing.tracer if tracing else None),
-    )
+    except RuntimeError as error:
+        if not str(error).startswith("Failed client connect"):  # the SDK's own bare error
+            raise
+        raise SystemExit(f"Temporal does not answer at {address}: is it running?") from error
+
+
+def _serve_metrics(settings: Settings) -> Runtime:
+    """The runtime whose metrics are served, or one sentence when they cannot be."""
+    address = f"{settings.service_host}:{settings.worker_metrics_port}"
+    metrics = PrometheusConfig(bind_address=address, durations_as_seconds=True)
+    try:
+        return Runtime(telemetry=TelemetryConfig(metrics=metrics))
+    except ValueError as error:
+        raise SystemExit(
+            f"the worker's metrics cannot be served on {address}, set BILLING_WORKER_METRICS_PORT"
+            f" to a free port: {error}"
+        ) from error
 
 
 def build_worker(

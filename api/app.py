@@ -3,7 +3,6 @@
 `python -m api` serves it.
 """
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -44,7 +43,6 @@ from billing.money.payments.pay_links import PayLinks
 from gateways.pricing import HttpPrices
 
 TITLE: Final = "durable-billing"
-_logger = logging.getLogger("api")
 
 
 def create_app(
@@ -132,7 +130,6 @@ def _lifespan(services: Services, *, owns_database: bool) -> Any:
             gauging(services.database),
         ):
             garbage.settle()
-            _logger.info("API ready on port %d", services.settings.service_port)
             yield
         await services.prices.close()
         await services.press.close()

@@ -1,5 +1,7 @@
 """The API as a program: serves until SIGTERM, and lets requests on their way end."""
 
+import logging
+from socket import socket
 from typing import Final
 
 import uvicorn
@@ -15,6 +17,7 @@ from billing.core.settings import Settings
 GRACE_SECONDS: Final = 20
 # Longer than clients keep idle connections: else they meet one that just closed.
 KEEP_ALIVE_SECONDS: Final = 75
+_logger = logging.getLogger("api")
 
 
 async def serve(settings: Settings) -> None:
@@ -25,7 +28,17 @@ async def serve(settings: Settings) -> None:
         raise SystemExit(str(error)) from error
     await refuse_unsafe_roles(settings, app.state.services.database)
     await refuse_small_server(settings, app.state.services.database)
-    await uvicorn.Server(server_config(app, settings)).serve()
+    await _Server(server_config(app, settings)).serve()
+
+
+class _Server(uvicorn.Server):
+    """Says that it is ready once its port is its own, not before."""
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Start the app and listen."""
+        await super().startup(sockets)
+        if self.started:
+            _logger.info("API ready on port %d", self.config.port)
 
 
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:

@@ -9,6 +9,7 @@ import sys
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
 from cli import catalog
 from cli.errors import StackError
@@ -20,9 +21,10 @@ def migrate(revision: str = "head") -> list[str]:
     """Run the migrations up to `revision` as DATABASE_OWNER_URL.
 
     Rights of the programs' roles that somebody took away are given again, and walls of tables put
-    up again; answers them in words.
+    up again; answers them in words. Errors: StackError where there is no such migration.
     """
     config = _config()
+    _refuse_unknown(config, revision)
     command.upgrade(config, revision)
     return list(config.attributes.get("restored", ()))
 
@@ -30,6 +32,13 @@ def migrate(revision: str = "head") -> list[str]:
 def newest() -> str:
     """The migration that this release needs."""
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def _refuse_unknown(config: Config, revision: str) -> None:
+    try:
+        ScriptDirectory.from_config(config).get_revisions(revision)
+    except CommandError as error:
+        raise StackError(f"there is no migration {revision}: head is the newest") from error
 
 
 def _config() -> Config:

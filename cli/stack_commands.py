@@ -22,6 +22,8 @@ from cli.servers import find_stack, use_stack
 
 DEFAULT_DATA: Final = ROOT / ".data"
 
+_LOOK_AT: Final = "see DATABASE_URL, DATABASE_OPERATOR_URL and DATABASE_OWNER_URL"
+
 Data = Annotated[
     Path,
     typer.Option(
@@ -111,13 +113,15 @@ def reporting_errors() -> Iterator[None]:
         _refuse("interrupted; nothing is left running")
     except _database_errors() as error:
         from api.problems import database_is_away
-        from billing.core.database_errors import is_full
+        from billing.core.database_errors import is_full, refuses_password
 
         if not database_is_away(error):
             raise
         reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
         if is_full(error):
             _refuse(f"Postgres gives no more connections: see docs/runbook.md#pools ({reason})")
+        if refuses_password(error):
+            _refuse(f"Postgres refuses the password: {_LOOK_AT} ({reason})")
         _refuse(f"the database does not answer: start the stack with make up ({reason})")
 
 

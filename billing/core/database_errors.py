@@ -19,6 +19,11 @@ def is_full(error: BaseException) -> bool:
     return "too many clients" in words or "connection slots are reserved" in words
 
 
+def refuses_password(error: BaseException) -> bool:
+    """True of a server for which the role's password is wrong. It has no code either."""
+    return "password authentication failed" in str(origin_of(error))
+
+
 def took_too_long(error: BaseException) -> bool:
     """True of a statement that was ended at its limit."""
     return isinstance(origin_of(error), psycopg.errors.QueryCanceled)

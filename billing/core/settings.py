@@ -31,6 +31,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from billing.core import database_urls
 from billing.core.reachable import is_reachable
 from billing.core.secret_files import read_secrets
 
@@ -234,6 +235,9 @@ class Settings(BaseSettings):
         return self
 
     def _faults(self) -> Iterator[str]:
+        names = ("database_url", "database_operator_url", "database_owner_url",
+                 "replica_database_url")  # fmt: skip
+        yield from database_urls.faults({name.upper(): getattr(self, name) for name in names})
         if self.has_live_stripe and self.stripe_api_base:
             yield "a live Stripe key goes to Stripe only: unset STRIPE_API_BASE or use sk_test_…"
         for origin in self.cors_origins:

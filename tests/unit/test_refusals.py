@@ -31,3 +31,27 @@ def test_a_command_with_settings_that_do_not_fit_says_so_in_one_line(
     assert done.exit_code == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("a live Stripe key goes to Stripe only")
+
+
+@pytest.mark.parametrize("words", ["verify", "migrate"])
+@pytest.mark.parametrize(
+    "url", ["postgres//nonsense", "mysql://billing@127.0.0.1/billing", "postgresql://host:port/b"]
+)
+def test_an_address_that_is_none_of_a_database_is_named_in_one_line(
+    words: str, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    done = CliRunner().invoke(app, [words, "--data", str(tmp_path)])
+    assert done.exit_code == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("DATABASE_URL is no address of a Postgres: write postgresql+psycopg://")
+
+
+def test_a_migration_that_there_is_not_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", CLOSED)
+    done = CliRunner().invoke(app, ["migrate", "nonsense", "--data", str(tmp_path)])
+    assert done.exit_code == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line == "there is no migration nonsense: head is the newest"

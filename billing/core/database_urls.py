@@ -1,0 +1,26 @@
+"""The form of the address of a database. Pure: no driver is loaded to look at it."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+_DRIVER: Final = re.compile(r"postgresql(\+psycopg)?://")
+FORM: Final = "postgresql+psycopg://role:password@host:5432/billing"
+
+
+def faults(urls: Mapping[str, SecretStr | None]) -> Iterator[str]:
+    """A sentence for each that no connection can be made with; none has the password in it."""
+    for name, url in urls.items():
+        if url is not None and not _is_url(url.get_secret_value()):
+            yield f"{name} is no address of a Postgres: write {FORM}"
+
+
+def _is_url(url: str) -> bool:
+    try:
+        port = urlsplit(url).port
+    except ValueError:  # a port that is no number
+        return False
+    return bool(_DRIVER.match(url)) and port != 0

@@ -1,0 +1,99 @@
+"""A program that cannot begin ends with one sentence and exit code 1; none says it is ready."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import make_url
+
+from devstack.options import ROOT
+from devstack.stack import StackInfo
+
+API = ("-m", "api")
+WORKER = ("worker.py",)
+CLOSED = "127.0.0.1:9"
+
+
+@pytest.fixture
+def taken() -> Iterator[str]:
+    """A port that somebody else listens on."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield str(other.getsockname()[1])
+
+
+def ended(
+    stack: StackInfo, program: tuple[str, ...], **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """The end of a program on the stack's servers, but for some settings."""
+    env = {**os.environ, **stack.env, "BILLING_API_METRICS_PORT": "0"}
+    return subprocess.run(
+        [sys.executable, *program],
+        cwd=ROOT,
+        env=env | settings,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def sentence_of(done: subprocess.CompletedProcess[str]) -> str:
+    """The only sentence, after the lines of its log."""
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("program", [API, WORKER])
+def test_a_database_address_that_is_none_is_named(
+    stack: StackInfo, program: tuple[str, ...]
+) -> None:
+    said = sentence_of(ended(stack, program, DATABASE_URL="postgres//secret@nonsense"))
+    assert said.startswith("DATABASE_URL is no address of a Postgres: write postgresql+psycopg://")
+    assert "secret" not in said
+
+
+def test_a_worker_whose_temporal_is_away_says_where_it_looked(stack: StackInfo, taken: str) -> None:
+    free = str(int(taken) - 1 if int(taken) > 40_000 else int(taken) + 1)
+    away = ended(stack, WORKER, TEMPORAL_ADDRESS=CLOSED, BILLING_WORKER_METRICS_PORT=free)
+    assert sentence_of(away) == f"Temporal does not answer at {CLOSED}: is it running?"
+
+
+def test_a_worker_whose_metrics_port_is_taken_names_the_setting(
+    stack: StackInfo, taken: str
+) -> None:
+    said = sentence_of(ended(stack, WORKER, BILLING_WORKER_METRICS_PORT=taken))
+    assert f":{taken}, set BILLING_WORKER_METRICS_PORT to a free port" in said
+
+
+def test_an_api_whose_port_is_taken_never_says_that_it_is_ready(
+    stack: StackInfo, taken: str
+) -> None:
+    done = ended(stack, API, BILLING_SERVICE_PORT=taken)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "address already in use" in said
+    assert "API ready" not in said
+
+
+@pytest.mark.parametrize("words", ["verify", "catalog diff", "migrate"])
+def test_a_command_with_a_wrong_password_says_that_it_is_wrong(
+    stack: StackInfo, words: str
+) -> None:
+    names = [name for name in stack.env if name.startswith("DATABASE_") and name.endswith("URL")]
+    wrong = {
+        name: make_url(stack.env[name]).set(password="wrong").render_as_string(hide_password=False)
+        for name in names
+    }
+    said = sentence_of(ended(stack, ("-m", "cli", *words.split()), **wrong))
+    assert said.startswith("Postgres refuses the password: see DATABASE_URL")
+    assert "password authentication failed" in said
+
+
+def test_an_api_says_that_it_is_ready_once_it_is(stack: StackInfo) -> None:
+    assert "API ready on port" in (stack.logs / "api.log").read_text()

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from billing.core import periods
+from billing.core.errors import Conflict
 from billing.matters.effects import Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
@@ -38,6 +39,15 @@ def draft(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:
     new = spans.anew(subscription, w.facts.at, subscription.interval, allowance)
     lines = [cycles.line_of(w, item, new) for item in w.rows.of(Item) if item.lasting]
     return cycles.draft_change(w, change_id, lines, **spans.fields(new))
+
+
+def demand_later(w: Work[SubscriptionFacts]) -> None:
+    """Two cycles of one second have one grant of credits (`keys.cycle_grant`): the second one would
+    be charged and give none. Error: SUBSCRIPTION_STATE.
+    """
+    if cycles.of(w).cycle_start.replace(microsecond=0) >= w.facts.at.replace(microsecond=0):
+        message = "its period began in this second: resume it in the next one"
+        raise Conflict("SUBSCRIPTION_STATE", message, state="paused")
 
 
 def resume(w: Work[SubscriptionFacts], invoice: Invoice) -> None:

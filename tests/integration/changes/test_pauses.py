@@ -92,3 +92,14 @@ async def test_a_use_from_before_a_pause_is_recorded_and_billed_when_it_comes_la
     await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
     assert [("usage", 400)] in await lines(customer)
     assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_no_period_is_charged_again_in_its_first_second(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await customer.ask("POST", f"{PATH}/pause", NOW, status=200)
+    await customer.refused("SUBSCRIPTION_STATE", "POST", f"{PATH}/resume")
+    assert await charged(customer) == [4900]
+    await customer.advance(to="2027-01-01T10:00:01Z")
+    await customer.ask("POST", f"{PATH}/resume", status=200)
+    assert await charged(customer) == [4900, 4900]
+    assert await customer.credits() == 1000

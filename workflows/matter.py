@@ -71,11 +71,13 @@ class MatterWorkflow(Generic[S]):
 
     # -- handlers ----------------------------------------------------------------------------
 
-    @workflow.signal(description="Rows of this matter changed; `next_step` is one to do now")
-    def changed(self, next_step: Step | None = None) -> None:
-        """Read the rows again, or do `next_step` at once when the sender knows it."""
+    # Anybody with the Temporal UI can send it, and a handler that does not take what it is given
+    # fails each task of the workflow for ever. Of updates the SDK and their validators see to that.
+    @workflow.signal(description="Rows of this matter changed; the argument is a step to do now")
+    def changed(self, *told: Any) -> None:
+        """Read the rows again, or do the step at once when the sender knows it."""
         self._asked += 1
-        self._next_step = next_step or self._next_step
+        self._next_step = _step_of(told) or self._next_step
 
     @workflow.update(description="Look again, and answer when nothing is due")
     async def settled(self) -> Standing:
@@ -323,6 +325,15 @@ class MatterWorkflow(Generic[S]):
             )
         step = self._head()
         workflow.continue_as_new(self.ref.model_copy(update={"head": step}))
+
+
+def _step_of(told: tuple[Any, ...]) -> Step | None:
+    """The step that a signal names; None: it names none, or nothing that can be understood."""
+    try:
+        (step,) = told
+        return Step.model_validate(step)
+    except ValueError:
+        return None
 
 
 def _cause(error: FailureError) -> BaseException:

@@ -1,0 +1,51 @@
+"""A message sent to a matter by hand that nobody understands stops no customer's matter."""
+
+from typing import Any, Final
+
+import pytest
+from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
+
+from tests.integration.actors import Actors, Customer
+from workflows.contracts import Standing
+
+STRANGE: Final[tuple[list[Any], ...]] = (
+    ["a"],
+    ["a", "b"],
+    [None],
+    [{"name": "renew"}],
+    [{"name": "renew", "due": "2027-01-01T00:00:00Z", "key": "k"}, 1, [2]],
+)
+
+
+async def subscribed(actors: Actors) -> tuple[Customer, WorkflowHandle[Any, Any]]:
+    """A subscription on a test clock, and its workflow."""
+    customer = await actors.customer_on_clock()
+    begun = await customer.subscribed("pro")
+    name = f"subscription/{begun['subscription_id']}"
+    return customer, actors.temporal.get_workflow_handle(name)
+
+
+async def test_a_signal_that_nobody_understands_only_has_the_rows_read(actors: Actors) -> None:
+    customer, matter = await subscribed(actors)
+    for arguments in STRANGE:
+        await matter.signal("changed", args=arguments)
+    standing = await matter.execute_update("settled", result_type=Standing)
+    assert standing.settled
+    assert standing.halted is None
+
+    await customer.advance(days=32)
+    subscription = await customer.subscription()
+    assert subscription["status"] == "active"
+    paid = await customer.rows("SELECT id FROM invoices WHERE account_id = %(me)s")
+    assert len(paid) == 2, "it was renewed once"
+
+
+async def test_an_update_with_arguments_it_does_not_take_is_answered(actors: Actors) -> None:
+    _, matter = await subscribed(actors)
+    standing = await matter.execute_update("settled", args=["a", "b"], result_type=Standing)
+    assert standing.settled
+    for name in ("resume", "retry_now", "extend_dunning", "forgive"):
+        with pytest.raises(WorkflowUpdateFailedError):
+            await matter.execute_update(name, args=["a", "b"])
+    standing = await matter.execute_update("settled", result_type=Standing)
+    assert standing.settled

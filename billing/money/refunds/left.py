@@ -18,10 +18,28 @@ KEPT: Final = ("overpaid", "unasked")
 def creditable(rows: Rows, invoice: Invoice) -> int:
     """The part of an invoice that is left to credit, by notes on it and on those that paid for it.
 
-    What a refund or dispute may still take back counts as taken.
+    What a refund or dispute may still take back counts as taken, and so does money that a bank took
+    of an invoice whose time this one credits.
     """
     left = giving_back.left(rows, invoice).total_minor - reserved(rows, invoice)
-    return sum(shares(rows, invoice, max(0, left)).values())
+    return sum(shares(rows, invoice, max(0, left - _unbacked(rows, invoice))).values())
+
+
+def _unbacked(rows: Rows, invoice: Invoice) -> int:
+    """The part of its credits of other invoices whose money a dispute took there, as our loss."""
+    found = 0
+    for source_id, credited in giving_back.credited_by(rows, invoice).items():
+        source = rows.find(Invoice, source_id)
+        if source is not None:
+            found += min(credited.total_minor, _lost(rows, source))
+    return found
+
+
+def _lost(rows: Rows, invoice: Invoice) -> int:
+    """The money that disputes took of it and of what paid for it, beyond what it has left."""
+    disputes = (one for one in rows.of(Dispute) if one.invoice_id == invoice.id and one.takes_room)
+    beyond = _unbacked(rows, invoice) - giving_back.left(rows, invoice).total_minor
+    return sum(one.loss_minor for one in disputes) + max(0, beyond)
 
 
 def bill_of(rows: Rows, payment: Payment) -> Invoice:

@@ -5,11 +5,16 @@ from typing import Final
 from billing.money.refunds.left import KEPT
 
 WENT_BACK: Final = f"""
-    x.amount_refunded_minor >= x.total_minor + (
+    x.amount_refunded_minor + (
+        SELECT coalesce(sum(d.loss_minor), 0) FROM disputes d
+        WHERE d.account_id = x.account_id AND d.invoice_id = x.id AND d.state = 'lost')
+    >= x.total_minor + (
         SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
         WHERE e.account_id = x.account_id AND e.invoice_id = x.id AND e.kind IN {KEPT})
 """  # noqa: S608 - put together from constants
-"""All of the invoice; what came too much and is on the money balance went back first."""
+"""All of the invoice, also where it had been credited before and a bank's part of it was our loss;
+what came too much and is on the money balance went back first.
+"""
 IS_KEPT: Final = """
     EXISTS (SELECT FROM refunds r
             WHERE r.invoice_id = x.id AND r.keep_subscription AND r.status <> 'failed')

@@ -254,7 +254,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     given = _credits_of(after, plan, wanted.quantity, at)
     due = given - _credits_of(subscription, own, items.plan_item(w).lasting, since)
     new_terms.demand_unspent(w, -due)
-    closes = bool(unused) and (resets or portions.lifts_limit(w, plan))
+    closes = bool(unused) and (counts_use or portions.lifts_limit(w, plan))
     told = {"resets": resets, "credits": due, "notes": given_back}
     told |= {"cycle_start": subscription.cycle_start, "gave_back_at": at if closes else None}
     told |= {"credited_since": since if counts_use else None}

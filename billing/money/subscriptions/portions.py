@@ -2,12 +2,15 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from billing.catalog.plans.schemas import Plan
 from billing.matters.effects import Work
 from billing.money.subscriptions import cycles, items, proration, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Portion
+
+UNIT_STEP: Final = Decimal("0.000001")
 
 
 def of_plan(
@@ -75,7 +78,8 @@ def stay_beyond(
         more = after.get(level.meter, Decimal(0)) - own.get(level.meter, Decimal(0))
         if level.highest is not None and more > 0:
             covered = min(more, max(Decimal(0), level.highest - level.included))
-            found[level.meter] = proration.units_share(covered, 1, passed)
+            exact = covered * passed.numerator / passed.denominator
+            found[level.meter] = exact.quantize(UNIT_STEP)
     return {meter: units for meter, units in found.items() if units}
 
 

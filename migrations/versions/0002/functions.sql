@@ -1311,8 +1311,14 @@ LANGUAGE sql STABLE AS $$
             PARTITION BY account, meter, period_start ORDER BY place) - delta AS used_before
         FROM counted) AS c
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN c.lim IS NULL THEN 0 ELSE least(c.delta,
-            greatest(0, (c.lim ->> 'included')::numeric - c.used_before)) END
+        SELECT CASE WHEN c.lim IS NULL THEN 0
+            -- A level from before a change has what was included then for that part of the cycle.
+            WHEN c.lim ? 'before' AND ((c.row).kind).counts IN ('max', 'last') THEN round(
+                least(c.delta, greatest(0, (c.lim ->> 'before')::numeric - c.used_before))
+                    * (c.lim ->> 'part')::numeric
+                + least(c.delta, greatest(0, (c.lim ->> 'included')::numeric - c.used_before))
+                    * (1 - (c.lim ->> 'part')::numeric), 6)
+            ELSE least(c.delta, greatest(0, (c.lim ->> 'included')::numeric - c.used_before)) END
         OFFSET 0) AS x(included)
 $$;
 
@@ -2352,16 +2358,21 @@ AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usage_limits_at(
-    p_limits jsonb, p_no_entitlement text, p_before jsonb, p_at timestamptz)
+    p_limits jsonb, p_no_entitlement text, p_before jsonb, p_at timestamptz,
+    p_start timestamptz, p_end timestamptz)
 RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT coalesce((
         SELECT p_limits || coalesce((
-            SELECT jsonb_object_agg(l.meter, l.lim || coalesce(
-                (p_limits -> l.meter) - 'then' - 'price', '{}'))
+            SELECT jsonb_object_agg(l.meter, l.lim || CASE WHEN p_limits ? l.meter
+                THEN (p_limits -> l.meter) - 'then' - 'price' || jsonb_build_object(
+                    'before', l.lim -> 'included', 'part', u.part) ELSE '{}' END)
             FROM jsonb_each(b.one -> 'limits') AS l(meter, lim)), '{}')
         FROM jsonb_array_elements(p_before) WITH ORDINALITY AS b(one, place)
-        WHERE p_at < (b.one ->> 'until')::timestamptz
+        CROSS JOIN LATERAL (SELECT (b.one ->> 'until')::timestamptz) AS t(until)
+        CROSS JOIN LATERAL (SELECT extract(epoch FROM t.until - p_start)
+            / extract(epoch FROM p_end - p_start)) AS u(part)
+        WHERE p_at < t.until
         ORDER BY b.place LIMIT 1), usage_limits_in_force(p_limits, p_no_entitlement))
 $$;
 
@@ -2588,10 +2599,11 @@ BEGIN
 
     INSERT INTO usage_periods AS p (
         id, account_id, start_at, end_at, zone, subscription_id, plan_id, currency, limits,
-        no_entitlement, carried_since)
+        no_entitlement, carried_since, limits_before)
     VALUES (uuidv7(), p_account_id, wanted.start_at, wanted.end_at, wanted.zone,
         wanted.subscription_id, wanted.plan_id, wanted.currency, wanted.limits,
-        wanted.no_entitlement, wanted.carried_since)
+        wanted.no_entitlement, wanted.carried_since,
+        usage_terms_without_plan(p_account_id, wanted.no_entitlement, wanted.start_at, p_at))
     ON CONFLICT (account_id, start_at) DO UPDATE
     SET end_at = excluded.end_at, zone = excluded.zone, closed_at = NULL,
         subscription_id = excluded.subscription_id, plan_id = excluded.plan_id,
@@ -2955,14 +2967,15 @@ LANGUAGE sql STABLE AS $$
             coalesce(l.zone, (s.account).zone) AS zone,
             usage_limit_of(
                 CASE WHEN (s.use).used_at IS NULL THEN (s.account).limits ELSE usage_limits_at(
-                    l.limits, l.no_entitlement, l.limits_before, s.used_at) END
+                    l.limits, l.no_entitlement, l.limits_before, s.used_at, l.start_at, l.end_at)
+                    END
                     - CASE WHEN s.cost IS NULL THEN '' ELSE '*' END,
                 s.kind) AS lim,
             CASE WHEN s.is_late THEN l.currency ELSE (s.account).currency END AS money,
             s.paid_in, coalesce(o.price, t.price, s.cost) AS price
         FROM sent AS s
         LEFT JOIN LATERAL (
-            SELECT start_at, zone, limits, currency, no_entitlement, limits_before
+            SELECT start_at, end_at, zone, limits, currency, no_entitlement, limits_before
             FROM usage_periods
             WHERE (s.use).used_at IS NOT NULL AND account_id = (s.account).account_id
                 AND start_at <= s.used_at
@@ -3866,6 +3879,17 @@ LANGUAGE sql IMMUTABLE AS $$
                 (p_after -> l.meter -> 'then', p_after -> l.meter -> 'price')))
         THEN jsonb_build_array(jsonb_build_object('until', p_at, 'limits', p_limits))
         ELSE '[]' END
+$$;
+
+CREATE OR REPLACE FUNCTION usage_terms_without_plan(
+    p_account_id uuid, p_no_entitlement text, p_start timestamptz, p_at timestamptz)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT CASE WHEN p_no_entitlement = 'incomplete' AND p_start < p_at THEN (
+        SELECT usage_terms_that_end(d.limits, d.no_entitlement, '{}', p_no_entitlement, p_at)
+        FROM usage_default_terms(p_account_id, p_at) AS d) ELSE '[]' END
 $$;
 
 CREATE OR REPLACE FUNCTION usage_tiered_products(p_account_id uuid) RETURNS text[]

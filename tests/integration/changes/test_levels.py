@@ -88,6 +88,19 @@ async def test_a_level_beyond_the_plan_is_paid_by_its_time_after_a_raise(actors:
     assert await stored(customer, "1500") == "0"
     assert await stored(customer, "2100") == "15.00", "beyond the larger plan"
     await customer.advance(to=RENEWAL)
-    # 10 of 31 days of 1,990 units at the price of their time.
-    assert (await charged(customer))[-1] == 49900 + 1500 + 642 * 25
+    # 10 of 31 days of 1,990 units at the price of their time: 641.935484.
+    assert (await charged(customer))[-1] == 49900 + 1500 + 16048
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_a_level_that_is_told_late_costs_what_it_costs_in_time(actors: Actors) -> None:
+    customer = await begun(actors)
+    await customer.advance(to=LATER)
+    await change(customer, plan="enterprise")
+    before = "2027-01-11T09:00:00Z"
+    told = await use(customer, "2000", before, feature_type="storage_gb")
+    assert told["total_cost"] == "160.483871", "10 of 31 days of 1,990 units"
+    assert await stored(customer, "2000") == "0"
+    await customer.advance(to=RENEWAL)
+    assert (await charged(customer))[-1] == 49900 + 16048
     assert await differences(actors.sql, [customer.uuid]) == []

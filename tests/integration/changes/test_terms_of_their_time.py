@@ -40,10 +40,9 @@ async def test_a_use_from_before_the_first_subscription_is_the_default_plans(
     actors: Actors,
 ) -> None:
     customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
-    await use(customer, "1", feature_type="document_uploads")
     await customer.advance(to=LATER)
     asked = await customer.subscribe("basic")
-    late = await use(customer, "1", BEFORE, feature_type="document_uploads")
+    late = await use(customer, "2", BEFORE, feature_type="document_uploads")
     assert (late["billing_method"], late["total_cost"]) == ("subscription_included", "0")
     await customer.refused(
         "NO_ENTITLEMENT", "POST", "/usage/record",
@@ -69,3 +68,15 @@ async def test_a_use_from_before_an_invoice_was_given_up_is_still_the_plans(
     assert (await customer.subscription())["status"] == "unpaid"
     late = await use(customer, "5", "2027-02-08T10:00:00Z")
     assert late["billing_method"] == "subscription_included"
+
+
+async def test_no_use_is_dated_into_a_plan_whose_time_went_back(actors: Actors) -> None:
+    customer = await begun(actors, "starter")
+    await customer.advance(to=LATER)
+    await change(customer, plan="console-enterprise", when="now")
+    await customer.advance(to="2027-01-11T10:00:02Z")
+    await change(customer, plan="starter", when="now")
+    use = {"feature_type": "impressions", "usage_amount": "100000000"}
+    await customer.refused(
+        "EVENT_TOO_OLD", "POST", "/usage/record", use | {"occurred_at": "2027-01-11T10:00:01Z"}
+    )

@@ -57,7 +57,13 @@ LANGUAGE sql STABLE AS $$
             PARTITION BY account, meter, period_start ORDER BY place) - delta AS used_before
         FROM counted) AS c
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN c.lim IS NULL THEN 0 ELSE least(c.delta,
-            greatest(0, (c.lim ->> 'included')::numeric - c.used_before)) END
+        SELECT CASE WHEN c.lim IS NULL THEN 0
+            -- A level from before a change has what was included then for that part of the cycle.
+            WHEN c.lim ? 'before' AND ((c.row).kind).counts IN ('max', 'last') THEN round(
+                least(c.delta, greatest(0, (c.lim ->> 'before')::numeric - c.used_before))
+                    * (c.lim ->> 'part')::numeric
+                + least(c.delta, greatest(0, (c.lim ->> 'included')::numeric - c.used_before))
+                    * (1 - (c.lim ->> 'part')::numeric), 6)
+            ELSE least(c.delta, greatest(0, (c.lim ->> 'included')::numeric - c.used_before)) END
         OFFSET 0) AS x(included)
 $$;

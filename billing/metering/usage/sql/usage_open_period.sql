@@ -28,10 +28,11 @@ BEGIN
 
     INSERT INTO usage_periods AS p (
         id, account_id, start_at, end_at, zone, subscription_id, plan_id, currency, limits,
-        no_entitlement, carried_since)
+        no_entitlement, carried_since, limits_before)
     VALUES (uuidv7(), p_account_id, wanted.start_at, wanted.end_at, wanted.zone,
         wanted.subscription_id, wanted.plan_id, wanted.currency, wanted.limits,
-        wanted.no_entitlement, wanted.carried_since)
+        wanted.no_entitlement, wanted.carried_since,
+        usage_terms_without_plan(p_account_id, wanted.no_entitlement, wanted.start_at, p_at))
     ON CONFLICT (account_id, start_at) DO UPDATE
     SET end_at = excluded.end_at, zone = excluded.zone, closed_at = NULL,
         subscription_id = excluded.subscription_id, plan_id = excluded.plan_id,

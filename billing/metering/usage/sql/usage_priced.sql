@@ -43,14 +43,15 @@ LANGUAGE sql STABLE AS $$
             coalesce(l.zone, (s.account).zone) AS zone,
             usage_limit_of(
                 CASE WHEN (s.use).used_at IS NULL THEN (s.account).limits ELSE usage_limits_at(
-                    l.limits, l.no_entitlement, l.limits_before, s.used_at) END
+                    l.limits, l.no_entitlement, l.limits_before, s.used_at, l.start_at, l.end_at)
+                    END
                     - CASE WHEN s.cost IS NULL THEN '' ELSE '*' END,
                 s.kind) AS lim,
             CASE WHEN s.is_late THEN l.currency ELSE (s.account).currency END AS money,
             s.paid_in, coalesce(o.price, t.price, s.cost) AS price
         FROM sent AS s
         LEFT JOIN LATERAL (
-            SELECT start_at, zone, limits, currency, no_entitlement, limits_before
+            SELECT start_at, end_at, zone, limits, currency, no_entitlement, limits_before
             FROM usage_periods
             WHERE (s.use).used_at IS NOT NULL AND account_id = (s.account).account_id
                 AND start_at <= s.used_at

@@ -1,0 +1,70 @@
+"""Money that a bank took of an invoice is not given back of another one that credits it."""
+
+import pytest
+
+from tests.integration.actors import Actors, Customer
+from tests.integration.changes.test_plan_changes import begun, change, money
+from tests.integration.reversals.test_outside import disputed
+
+CANCEL = {"at": "now", "refund": "credit"}
+
+
+async def first_payment(customer: Customer) -> str:
+    """The provider's id of the oldest one."""
+    (row,) = await customer.rows(
+        "SELECT stripe_payment_intent_id AS id FROM payments WHERE account_id = %(me)s"
+        " ORDER BY created_at LIMIT 1"
+    )
+    return str(row["id"])
+
+
+@pytest.mark.parametrize("end", ["open", "lost"])
+async def test_a_credit_of_a_charge_that_a_bank_took_is_not_given_back(
+    actors: Actors, end: str
+) -> None:
+    customer = await begun(actors, "pro")
+    await change(customer, plan="enterprise")
+    opened = await actors.sandbox.dispute(await first_payment(customer))
+    await disputed(actors, customer, "open")
+    if end == "lost":
+        await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+        await disputed(actors, customer, "lost")
+    await customer.ask("POST", "/billing/subscription/cancel", CANCEL, status=200)
+    assert await money(customer) == 49900 - 4900, "what the change charged"
+    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert report["ok"], [one for one in report["checks"] if not one["ok"]]
+
+
+async def test_money_that_came_back_is_given_back_again(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await change(customer, plan="enterprise")
+    opened = await actors.sandbox.dispute(await first_payment(customer))
+    await disputed(actors, customer, "open")
+    await actors.sandbox.finish_dispute(opened.body["id"], "won")
+    await disputed(actors, customer, "won")
+    await customer.ask("POST", "/billing/subscription/cancel", CANCEL, status=200)
+    assert await money(customer) == 49900
+
+
+async def test_a_chain_of_changes_gives_back_no_more_than_was_paid(actors: Actors) -> None:
+    customer = await begun(actors, "basic")
+    await change(customer, plan="pro")
+    await change(customer, plan="enterprise")
+    opened = await actors.sandbox.dispute(await first_payment(customer))
+    await disputed(actors, customer, "open")
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    await disputed(actors, customer, "lost")
+    await customer.ask("POST", "/billing/subscription/cancel", CANCEL, status=200)
+    assert await money(customer) == 49900 - 1900
+
+
+async def test_a_period_whose_money_was_credited_and_then_lost_ends(actors: Actors) -> None:
+    customer = await begun(actors, "enterprise")
+    await change(customer, plan="pro", when="now")
+    assert await money(customer) == 49900 - 4900
+    opened = await actors.sandbox.dispute(await first_payment(customer))
+    await disputed(actors, customer, "open")
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    ended = await customer.until_subscription("canceled")
+    assert ended["end_reason"] == "its payment went back"
+    assert await money(customer) == 0

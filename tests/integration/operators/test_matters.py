@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import RENEWAL, START, owed, steer
-from tests.integration.past_triggers import past_triggers
 
 
 @asynccontextmanager
@@ -19,8 +18,7 @@ async def taken(customer: Customer, key: str) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        free = "DELETE FROM steps WHERE key = %(key)s"
-        await past_triggers(customer.actors.stack, free, key=key)
+        await customer.rows("DELETE FROM steps WHERE key = %(key)s", key=key)
 
 
 async def subscribed(actors: Actors) -> tuple[Customer, str]:

@@ -23,7 +23,8 @@ usage_periods = c.table(
     # The plan that gives `limits`: the subscription's version, else the default plan's.
     c.uuid("plan_id", nullable=True),
     # What it gives now: {meter: {"included": "50", "then": "overage", "price": "0.02"}}. Where use
-    # from before the period counts, `carried` is how much less is included.
+    # from before the period counts, `carried` is how much less is included; of a level `beyond` is
+    # how many units stay beyond the plan, whatever it includes.
     c.json("limits"),
     # What it gave before, oldest first, and until when: [{"until": …, "limits": …}]. A use counts
     # by the terms of its time.

@@ -1302,7 +1302,8 @@ LANGUAGE sql STABLE AS $$
         FROM counted) AS c
     CROSS JOIN LATERAL (
         SELECT CASE WHEN c.lim IS NULL THEN 0
-            -- A level from before a change has what was included then for that part of the cycle.
+            -- A level from before a change: the units of each plan, by its part of the cycle
+            -- (usage_limits_at), to as many decimals as portions.stay_beyond gives.
             WHEN c.lim ? 'before' AND ((c.row).kind).counts IN ('max', 'last') THEN round(
                 least(c.delta, greatest(0, (c.lim ->> 'before')::numeric - c.used_before))
                     * (c.lim ->> 'part')::numeric
@@ -2593,7 +2594,7 @@ BEGIN
     VALUES (uuidv7(), p_account_id, wanted.start_at, wanted.end_at, wanted.zone,
         wanted.subscription_id, wanted.plan_id, wanted.currency, wanted.limits,
         wanted.no_entitlement, wanted.carried_since,
-        usage_terms_without_plan(p_account_id, wanted.no_entitlement, wanted.start_at, p_at))
+        usage_terms_before_order(p_account_id, wanted.no_entitlement, wanted.start_at, p_at))
     ON CONFLICT (account_id, start_at) DO UPDATE
     SET end_at = excluded.end_at, zone = excluded.zone, closed_at = NULL,
         subscription_id = excluded.subscription_id, plan_id = excluded.plan_id,
@@ -3857,6 +3858,17 @@ AS $$
             p.service_type, p.method, 'completed', 'CREDIT') AS c(facet)) AS f
 $$;
 
+CREATE OR REPLACE FUNCTION usage_terms_before_order(
+    p_account_id uuid, p_no_entitlement text, p_start timestamptz, p_at timestamptz)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT CASE WHEN p_no_entitlement = 'incomplete' AND p_start < p_at THEN (
+        SELECT usage_terms_that_end(d.limits, d.no_entitlement, '{}', p_no_entitlement, p_at)
+        FROM usage_default_terms(p_account_id, p_at) AS d) ELSE '[]' END
+$$;
+
 CREATE OR REPLACE FUNCTION usage_terms_that_end(
     p_limits jsonb, p_no_entitlement text, p_after jsonb, p_no_entitlement_after text,
     p_at timestamptz)
@@ -3868,17 +3880,6 @@ LANGUAGE sql IMMUTABLE AS $$
                 (p_after -> l.meter -> 'then', p_after -> l.meter -> 'price')))
         THEN jsonb_build_array(jsonb_build_object('until', p_at, 'limits', p_limits))
         ELSE '[]' END
-$$;
-
-CREATE OR REPLACE FUNCTION usage_terms_without_plan(
-    p_account_id uuid, p_no_entitlement text, p_start timestamptz, p_at timestamptz)
-RETURNS jsonb
-LANGUAGE sql STABLE
-SET enable_seqscan = off
-AS $$
-    SELECT CASE WHEN p_no_entitlement = 'incomplete' AND p_start < p_at THEN (
-        SELECT usage_terms_that_end(d.limits, d.no_entitlement, '{}', p_no_entitlement, p_at)
-        FROM usage_default_terms(p_account_id, p_at) AS d) ELSE '[]' END
 $$;
 
 CREATE OR REPLACE FUNCTION usage_tiered_products(p_account_id uuid) RETURNS text[]
@@ -4189,12 +4190,9 @@ AS $$
             WHERE subscription_id = p_subscription_id AND kind = 'add_on'
             UNION ALL
             SELECT part ->> 'meter', (part ->> 'units')::numeric
-            FROM subscription_changes AS c
+            FROM usage_changes_in_cycle(p_subscription_id, p_start) AS c
             CROSS JOIN LATERAL jsonb_array_elements(c.terms -> 'portions') AS part
-            WHERE c.subscription_id = p_subscription_id AND c.status = 'applied'
-                AND c.invoice_id IS NOT NULL AND c.decided_at >= p_start
-                AND (c.terms ->> 'cycle_start')::timestamptz = p_start
-                AND part ->> 'add_on' IS NOT NULL) AS each
+            WHERE part ->> 'add_on' IS NOT NULL) AS each
         GROUP BY meter) AS sums
 $$;
 
@@ -4231,6 +4229,16 @@ AS $$
         WHERE u.account_id = s.account_id AND u.subscription_id = s.id
             AND u.start_at >= s.cycle_start) AS used
     WHERE s.id = p_subscription_id AND given.rate > 0
+$$;
+
+CREATE OR REPLACE FUNCTION usage_changes_in_cycle(p_subscription_id uuid, p_start timestamptz)
+RETURNS TABLE (terms jsonb)
+LANGUAGE sql STABLE AS $$
+    SELECT c.terms
+    FROM subscription_changes AS c
+    WHERE c.subscription_id = p_subscription_id AND c.status = 'applied'
+        AND c.invoice_id IS NOT NULL AND c.decided_at >= p_start
+        AND (c.terms ->> 'cycle_start')::timestamptz = p_start
 $$;
 
 CREATE OR REPLACE FUNCTION usage_cycle_part(p_subscription_id uuid, p_start timestamptz)
@@ -4333,12 +4341,9 @@ AS $$
         FROM jsonb_array_elements(p_limits) WITH ORDINALITY AS one(lim, place)) AS l
     LEFT JOIN (
         SELECT part ->> 'meter' AS meter, sum((part ->> 'units')::numeric) AS units
-        FROM subscription_changes AS c
+        FROM usage_changes_in_cycle(p_subscription_id, p_start) AS c
         CROSS JOIN LATERAL jsonb_array_elements(c.terms -> 'portions') AS part
-        WHERE c.subscription_id = p_subscription_id AND c.status = 'applied'
-            AND c.invoice_id IS NOT NULL AND c.decided_at >= p_start
-            AND (c.terms ->> 'cycle_start')::timestamptz = p_start
-            AND part ->> 'add_on' IS NULL
+        WHERE part ->> 'add_on' IS NULL
         GROUP BY 1) AS moved ON moved.meter = l.lim ->> 'meter'
     LEFT JOIN meters AS m ON m.key = l.lim ->> 'meter'
     CROSS JOIN LATERAL (
@@ -4498,11 +4503,8 @@ AS $$
     FROM jsonb_array_elements(p_limits) WITH ORDINALITY AS l(lim, place)
     LEFT JOIN (
         SELECT one.meter, sum(one.units::numeric) AS units
-        FROM subscription_changes AS c
+        FROM usage_changes_in_cycle(p_subscription_id, p_start) AS c
         CROSS JOIN LATERAL jsonb_each_text(c.terms -> 'stay_beyond') AS one(meter, units)
-        WHERE c.subscription_id = p_subscription_id AND c.status = 'applied'
-            AND c.invoice_id IS NOT NULL AND c.decided_at >= p_start
-            AND (c.terms ->> 'cycle_start')::timestamptz = p_start
         GROUP BY one.meter) AS b ON b.meter = l.lim ->> 'meter'
 $$;
 

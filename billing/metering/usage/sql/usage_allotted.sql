@@ -58,7 +58,8 @@ LANGUAGE sql STABLE AS $$
         FROM counted) AS c
     CROSS JOIN LATERAL (
         SELECT CASE WHEN c.lim IS NULL THEN 0
-            -- A level from before a change has what was included then for that part of the cycle.
+            -- A level from before a change: the units of each plan, by its part of the cycle
+            -- (usage_limits_at), to as many decimals as portions.stay_beyond gives.
             WHEN c.lim ? 'before' AND ((c.row).kind).counts IN ('max', 'last') THEN round(
                 least(c.delta, greatest(0, (c.lim ->> 'before')::numeric - c.used_before))
                     * (c.lim ->> 'part')::numeric

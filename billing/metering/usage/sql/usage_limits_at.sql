@@ -1,6 +1,6 @@
--- The limits of a period as uses of a time in it meet them: by the rules and prices of that time
--- (`p_before`, usage_periods.limits_before), with the units that the cycle includes now; `part` of
--- the cycle included of a level what was included then, `before` it.
+-- The limits of a period for uses of a time in it: the rules and prices of that time (`p_before`,
+-- usage_periods.limits_before), with the units that the cycle includes now. A level needs both:
+-- `before` says how many units were included then, and `part` for which part of the cycle.
 CREATE OR REPLACE FUNCTION usage_limits_at(
     p_limits jsonb, p_no_entitlement text, p_before jsonb, p_at timestamptz,
     p_start timestamptz, p_end timestamptz)

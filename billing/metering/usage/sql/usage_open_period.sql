@@ -32,7 +32,7 @@ BEGIN
     VALUES (uuidv7(), p_account_id, wanted.start_at, wanted.end_at, wanted.zone,
         wanted.subscription_id, wanted.plan_id, wanted.currency, wanted.limits,
         wanted.no_entitlement, wanted.carried_since,
-        usage_terms_without_plan(p_account_id, wanted.no_entitlement, wanted.start_at, p_at))
+        usage_terms_before_order(p_account_id, wanted.no_entitlement, wanted.start_at, p_at))
     ON CONFLICT (account_id, start_at) DO UPDATE
     SET end_at = excluded.end_at, zone = excluded.zone, closed_at = NULL,
         subscription_id = excluded.subscription_id, plan_id = excluded.plan_id,

@@ -20,11 +20,8 @@ AS $$
             WHERE subscription_id = p_subscription_id AND kind = 'add_on'
             UNION ALL
             SELECT part ->> 'meter', (part ->> 'units')::numeric
-            FROM subscription_changes AS c
+            FROM usage_changes_in_cycle(p_subscription_id, p_start) AS c
             CROSS JOIN LATERAL jsonb_array_elements(c.terms -> 'portions') AS part
-            WHERE c.subscription_id = p_subscription_id AND c.status = 'applied'
-                AND c.invoice_id IS NOT NULL AND c.decided_at >= p_start
-                AND (c.terms ->> 'cycle_start')::timestamptz = p_start
-                AND part ->> 'add_on' IS NOT NULL) AS each
+            WHERE part ->> 'add_on' IS NOT NULL) AS each
         GROUP BY meter) AS sums
 $$;

@@ -24,12 +24,9 @@ AS $$
         FROM jsonb_array_elements(p_limits) WITH ORDINALITY AS one(lim, place)) AS l
     LEFT JOIN (
         SELECT part ->> 'meter' AS meter, sum((part ->> 'units')::numeric) AS units
-        FROM subscription_changes AS c
+        FROM usage_changes_in_cycle(p_subscription_id, p_start) AS c
         CROSS JOIN LATERAL jsonb_array_elements(c.terms -> 'portions') AS part
-        WHERE c.subscription_id = p_subscription_id AND c.status = 'applied'
-            AND c.invoice_id IS NOT NULL AND c.decided_at >= p_start
-            AND (c.terms ->> 'cycle_start')::timestamptz = p_start
-            AND part ->> 'add_on' IS NULL
+        WHERE part ->> 'add_on' IS NULL
         GROUP BY 1) AS moved ON moved.meter = l.lim ->> 'meter'
     LEFT JOIN meters AS m ON m.key = l.lim ->> 'meter'
     CROSS JOIN LATERAL (

@@ -14,10 +14,7 @@ AS $$
     FROM jsonb_array_elements(p_limits) WITH ORDINALITY AS l(lim, place)
     LEFT JOIN (
         SELECT one.meter, sum(one.units::numeric) AS units
-        FROM subscription_changes AS c
+        FROM usage_changes_in_cycle(p_subscription_id, p_start) AS c
         CROSS JOIN LATERAL jsonb_each_text(c.terms -> 'stay_beyond') AS one(meter, units)
-        WHERE c.subscription_id = p_subscription_id AND c.status = 'applied'
-            AND c.invoice_id IS NOT NULL AND c.decided_at >= p_start
-            AND (c.terms ->> 'cycle_start')::timestamptz = p_start
         GROUP BY one.meter) AS b ON b.meter = l.lim ->> 'meter'
 $$;

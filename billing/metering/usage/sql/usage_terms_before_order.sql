@@ -1,6 +1,6 @@
 -- What a month gave until a subscription was ordered in it and not paid yet: the default plan, also
 -- where nothing was used by then.
-CREATE OR REPLACE FUNCTION usage_terms_without_plan(
+CREATE OR REPLACE FUNCTION usage_terms_before_order(
     p_account_id uuid, p_no_entitlement text, p_start timestamptz, p_at timestamptz)
 RETURNS jsonb
 LANGUAGE sql STABLE

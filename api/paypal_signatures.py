@@ -28,7 +28,7 @@ class PayPalSignatures:
         self._transport = transport
         self._certificates: dict[str, bytes] = {}
 
-    def require(self) -> None:
+    def demand_set_up(self) -> None:
         """Refuse every event where PayPal is not set up: INVALID_SIGNATURE."""
         if not self._settings.takes_paypal:
             raise paypal.refused("PayPal is not set up")

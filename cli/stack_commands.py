@@ -22,8 +22,6 @@ from cli.servers import find_stack, use_stack
 
 DEFAULT_DATA: Final = ROOT / ".data"
 
-_LOOK_AT: Final = "see DATABASE_URL, DATABASE_OPERATOR_URL and DATABASE_OWNER_URL"
-
 Data = Annotated[
     Path,
     typer.Option(
@@ -121,7 +119,8 @@ def reporting_errors() -> Iterator[None]:
         if is_full(error):
             _refuse(f"Postgres gives no more connections: see docs/runbook.md#pools ({reason})")
         if refuses_password(error):
-            _refuse(f"Postgres refuses the password: {_LOOK_AT} ({reason})")
+            urls = "DATABASE_URL, DATABASE_OPERATOR_URL and DATABASE_OWNER_URL"
+            _refuse(f"Postgres refuses the password: see {urls} ({reason})")
         _refuse(f"the database does not answer: start the stack with make up ({reason})")
 
 

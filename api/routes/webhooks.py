@@ -51,8 +51,8 @@ async def receive_stripe_event(
 async def receive_paypal_event(request: Request) -> Response:
     """Receive one event that PayPal signed [N10]; a known one changes nothing."""
     services: Services = request.app.state.services
-    # Such an event is a stranger's: no sign of the shop's health.
-    services.paypal.require()
+    # Not counted as a delivery: where PayPal is not set up, the sender is a stranger.
+    services.paypal.demand_set_up()
     body = await request.body()
     with services.deliveries.counting("paypal"):
         await services.paypal.verify(body, request.headers)

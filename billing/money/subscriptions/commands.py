@@ -164,7 +164,7 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     if payment_effects.overdue(w):
         raise Conflict("PAYMENT_OVERDUE", "pay the overdue invoice first", state="paused")
     changes.demand_none(w.rows)
-    pauses.demand_later(w)
+    pauses.demand_next_second(w)
     changes.apply_scheduled(w)
     invoice = pauses.draft(w, paying.change_id)
     invoice = changes.begin(w, "resume", {}, invoice, paying)

@@ -41,9 +41,11 @@ def draft(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:
     return cycles.draft_change(w, change_id, lines, **spans.fields(new))
 
 
-def demand_later(w: Work[SubscriptionFacts]) -> None:
-    """Two cycles of one second have one grant of credits (`keys.cycle_grant`): the second one would
-    be charged and give none. Error: SUBSCRIPTION_STATE.
+def demand_next_second(w: Work[SubscriptionFacts]) -> None:
+    """A new period begins in a later second than the last one: cycles of the same second share one
+    grant of credits (`keys.cycle_grant`), and the customer would pay twice for it.
+
+    Error: SUBSCRIPTION_STATE.
     """
     if cycles.of(w).cycle_start.replace(microsecond=0) >= w.facts.at.replace(microsecond=0):
         message = "its period began in this second: resume it in the next one"

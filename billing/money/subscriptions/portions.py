@@ -10,7 +10,8 @@ from billing.money.subscriptions import cycles, items, proration, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Portion
 
-UNIT_STEP: Final = Decimal("0.000001")
+_LEVEL_STEP: Final = Decimal("0.000001")
+"""Units of a level that stay beyond a plan have six decimals; usage_allotted.sql has them, too."""
 
 
 def of_plan(
@@ -79,7 +80,7 @@ def stay_beyond(
         if level.highest is not None and more > 0:
             covered = min(more, max(Decimal(0), level.highest - level.included))
             exact = covered * passed.numerator / passed.denominator
-            found[level.meter] = exact.quantize(UNIT_STEP)
+            found[level.meter] = exact.quantize(_LEVEL_STEP)
     return {meter: units for meter, units in found.items() if units}
 
 

@@ -123,6 +123,11 @@ def end_take_back(subscription_id: UUID, number: int) -> str:
     return f"{ids.encode(ids.SUBSCRIPTION, subscription_id)}/end-take-back-{number}"
 
 
+def unserved_take_back(grant_key: str) -> str:
+    """What is left of a grant whose money never came goes, once its time is not served."""
+    return f"{grant_key}/unserved"
+
+
 def purchase_grant(purchase_id: UUID) -> str:
     """The credits of one purchase, granted once."""
     return f"{ids.encode(ids.PURCHASE, purchase_id)}/grant"

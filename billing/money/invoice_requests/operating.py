@@ -3,7 +3,7 @@
 Each is decided under all locks of the matter that collects the invoice, and wakes that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from functools import partial
 from typing import Any
@@ -18,8 +18,9 @@ from billing.matters.schemas import Matter
 from billing.money.invoice_requests import corrections, locks
 from billing.money.invoice_requests.corrections import Destination
 from billing.money.invoice_requests.recovery import ask, learn
+from billing.money.invoices import notes
 from billing.money.invoices import store as invoice_store
-from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.schemas import Invoice, InvoiceLine
 from billing.money.payments import store
 from billing.money.payments.service import announce
 
@@ -144,22 +145,39 @@ async def record_payment(
     return await locks.wake(connection, invoice, at)
 
 
+async def parts_of(
+    connection: AsyncConnection,
+    invoice: Invoice,
+    amount_minor: int,
+    is_of: Callable[[InvoiceLine], bool],
+) -> tuple[CreditedLine, ...]:
+    """Parts of some lines that come to so much; none where those have less left."""
+    found, asked = list[CreditedLine](), amount_minor
+    for line in (await _left_of_lines(connection, invoice)).values():
+        minor = min(asked, line.total_minor) if is_of(line) else 0
+        asked -= minor
+        if minor > 0:
+            found.append(CreditedLine(position=line.position, amount_minor=minor))
+    return () if asked else tuple(found)
+
+
 async def _lines(
     connection: AsyncConnection, invoice: Invoice, asked: Sequence[CreditedLine]
 ) -> tuple[dict[str, Any], ...]:
     """The lines that a note names, with their words. Errors: INVALID_AMOUNT."""
-    known = {one.position: one for one in await invoice_store.lines(connection, invoice.id)}
-    if asked:
-        for note in await invoice_store.credit_notes_of(connection, invoice.id):
-            for part in note["lines"]:
-                line = known[part["position"]]
-                less = line.amount_minor - part["amount_minor"]
-                known[line.position] = line.model_copy(update={"amount_minor": less})
+    known = await _left_of_lines(connection, invoice)
     for one in asked:
         if one.position not in known or one.amount_minor > known[one.position].total_minor:
             raise Invalid("INVALID_AMOUNT", f"line {one.position} has less than that to take back")
-    return tuple(
-        {"position": one.position, "description": known[one.position].description,
-         "amount_minor": one.amount_minor}
-        for one in asked
-    )  # fmt: skip
+    return tuple(notes.part_of(known[one.position], one.amount_minor) for one in asked)
+
+
+async def _left_of_lines(connection: AsyncConnection, invoice: Invoice) -> dict[int, InvoiceLine]:
+    """Its lines by position, less what notes that name them took back."""
+    known = {one.position: one for one in await invoice_store.lines(connection, invoice.id)}
+    for earlier in await invoice_store.credit_notes_of(connection, invoice.id):
+        for part in earlier["lines"]:
+            line = known[part["position"]]
+            less = line.amount_minor - part["amount_minor"]
+            known[line.position] = line.model_copy(update={"amount_minor": less})
+    return known

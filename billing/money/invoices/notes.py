@@ -1,5 +1,6 @@
 """Credit notes: numbered corrections of invoices, with the tax that they give back. Pure."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from billing.core import ids
@@ -8,7 +9,7 @@ from billing.matters.effects import Add, Issue, Work
 from billing.money.invoices import bearing, giving_back, series, transitions
 from billing.money.invoices.giving_back import Part
 from billing.money.invoices.note_taxes import taxes_of_note
-from billing.money.invoices.schemas import CreditNote, Invoice
+from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.invoices.transitions import OWED, InvoiceFacts
 
 
@@ -34,7 +35,8 @@ def credit_note(
 ) -> Invoice:
     """Take back part or all of a numbered invoice, once per `suffix`.
 
-    What is still owed falls by it, unless it goes `to_balance`, and the rest of the note, paid
+    `lines` are the parts of its lines that it takes back; without them it is of all of it. What is
+    still owed falls by it, unless it goes `to_balance`, and the rest of the note, paid
     already, goes to the money balance. More than there is room for on it is a note on the invoices
     whose money paid it. An invoice with nothing left to collect is `forgiven`.
     """
@@ -46,6 +48,7 @@ def credit_note(
     borne.pop(invoice.id)
     own = amount_minor - sum(borne.values())
     credited_by = giving_back.credited_by(w.rows, invoice)
+    lines = _up_to(lines, own)
     if own:
         taxes = _taxes(w, invoice, own, giving_back.left(w.rows, invoice), lines)
         noted = Noted(own, taxes, reason, suffix, lines)
@@ -56,6 +59,15 @@ def credit_note(
         noted = Noted(minor, _taxes(w, source, minor, of), reason, _of(invoice, suffix))
         _take_back(w, source, noted, to_balance=True)
     return invoice
+
+
+def part_of(line: InvoiceLine, amount_minor: int) -> dict[str, Any]:
+    """A part of a line, as a note that takes it back names it."""
+    return {
+        "position": line.position,
+        "description": line.description,
+        "amount_minor": amount_minor,
+    }
 
 
 def credit_tax(
@@ -98,6 +110,17 @@ def _take_back(
     transitions.announce(w, changed, "credited", amount_minor=amount_minor, reason=noted.reason)
     _issue_note(w, invoice, noted)
     return changed
+
+
+def _up_to(lines: Sequence[dict[str, Any]], amount_minor: int) -> tuple[dict[str, Any], ...]:
+    """The parts of lines that a note over so much takes back, the first before the others."""
+    found, left = list[dict[str, Any]](), amount_minor
+    for one in lines:
+        minor = min(left, one["amount_minor"])
+        left -= minor
+        if minor > 0:
+            found.append(one | {"amount_minor": minor})
+    return tuple(found)
 
 
 def _is_written(w: Work[InvoiceFacts], invoice: Invoice, suffix: str) -> bool:

@@ -13,7 +13,15 @@ from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
-from billing.money.subscriptions import changes, cycles, endings, pauses, payment_effects, true_ups
+from billing.money.subscriptions import (
+    changes,
+    cycles,
+    endings,
+    granting,
+    pauses,
+    payment_effects,
+    true_ups,
+)
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
@@ -34,7 +42,7 @@ def begin(w: Work[SubscriptionFacts], *, method_id: UUID | None, use_balance: bo
     subscription = cycles.of(w)
     announce(w, subscription, "created")
     if subscription.status == "trialing":
-        cycles.grant_cycle(w)
+        granting.grant_cycle(w)
     else:
         _bill_first(w, method_id, use_balance=use_balance)
     first = head(agenda(view(w.rows, w.facts)))

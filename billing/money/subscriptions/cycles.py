@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from billing.core import ids, keys, periods
+from billing.core import ids
 from billing.core.currencies import collectable
 from billing.core.money import show_decimal
 from billing.matters.effects import Do, Rows, Work
@@ -25,8 +25,6 @@ from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED, cycle_bounds
 from billing.money.subscriptions.schemas import CrossedPeriod, Item, Subscription
 
-CALENDAR: Final = datetime(2001, 1, 1)  # noqa: DTZ001
-"""The first day of a year, a month and a week, on any wall: calendar months are counted from it."""
 FOLLOWED: Final = frozenset({"status", "plan_id", "amount_minor", "cycle_start", "cycle_end"})
 """Fields of the account's usage period."""
 
@@ -54,7 +52,7 @@ def renew(
         current_period_start=start,
         current_period_end=end,
         cycle_start=start,
-        cycle_end=_cycle_end(w, subscription, start, end),
+        cycle_end=cycle_end(w, subscription, start, end),
         unpaid_at=since,
     )
     announce(w, moved, "renewed", period_start=start.isoformat())
@@ -147,91 +145,6 @@ def draft_change(
     """The draft that is paid before a change is applied; the change names it, and nothing else."""
     key = f"{stem(of(w))}/{ids.encode(ids.CHANGE, change_id)}"
     return invoices.draft(w, new_invoice(w, key, lines, sold, **fields))
-
-
-def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
-    """A cycle within a period: grants at its start if its period is paid and nothing is overdue.
-
-    Use beyond the plan in the cycle before is invoiced; that of a trial waits for its end.
-    """
-    subscription = of(w)
-    start = subscription.cycle_end
-    end = _cycle_end(w, subscription, start, subscription.current_period_end)
-    moved = change(w, cycle_start=start, cycle_end=end)
-    if subscription.status in ("active", "trialing"):
-        grant_unbilled_cycle(w)
-    if subscription.status in ("active", "past_due"):
-        key = f"{stem(subscription)}/usage-{start:%Y-%m-%dT%H:%M:%S.%fZ}"
-        bill_usage(w, key, before=start)
-    return moved
-
-
-def grant_cycle(w: Work[SubscriptionFacts]) -> None:
-    """The plan's credits of the current cycle, once per cycle start; they end with the cycle."""
-    subscription = of(w)
-    grant(w, subscription.cycle_start, subscription.cycle_end, _cycle_credits(w, subscription))
-
-
-def grant_unbilled_cycle(w: Work[SubscriptionFacts]) -> None:
-    """A cycle within its period has no invoice of its own: it waits for that of its period.
-
-    Nothing comes once all the money of that invoice went back.
-    """
-    subscription = of(w)
-    within = subscription.cycle_start > subscription.current_period_start
-    if within and not w.facts.period_went_back and not _period_is_owed(w):
-        grant_cycle(w)
-
-
-def _period_is_owed(w: Work[SubscriptionFacts]) -> bool:
-    """True while the invoice of the current period is not settled."""
-    owed = collected(w.rows, of(w), ("draft", "open", "uncollectible"))
-    return any(bills_period(of(w), one) for one in owed)
-
-
-def bills_period(subscription: Subscription, invoice: Invoice) -> bool:
-    """True if this is the invoice of the current period, and of its first cycle."""
-    start = subscription.current_period_start
-    return invoice.cycle_start is not None and invoice.period_start == start
-
-
-def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: Decimal) -> None:
-    """The plan's credits of one cycle; nothing when the plan has none or the cycle is over."""
-    subscription, plan = of(w), w.facts.plan_of(w.rows)
-    if not amount or end <= w.facts.at:
-        return
-    lot = {
-        "account_id": subscription.account_id,
-        "amount": amount,
-        "kind": "plan",
-        "key": _grant_key(subscription, plan.allowance, start),
-        "is_paid": False,
-        "reason": f"{plan.name}, cycle of {start:%-d %b %Y}",
-        "expires_at": end,
-        "subject": stem(subscription),
-    }
-    w.do(Do("grant", lot))
-
-
-def grant_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
-    """The credits of the cycle that an invoice billed, as its line of the plan says."""
-    if invoice.cycle_start is None or invoice.cycle_end is None:
-        return
-    said = [one.detail.get("credits") for one in invoices.lines_of(w.rows, invoice.id)]
-    # The release before did not write them onto the line.
-    amount = next((Decimal(one) for one in said if one is not None), items.credits_of(w))
-    grant(w, invoice.cycle_start, invoice.cycle_end, amount)
-
-
-def _grant_key(subscription: Subscription, allowance: periods.Interval, start: datetime) -> str:
-    """A cycle grants once; without a price, all subscriptions to the plan grant once per month."""
-    if subscription.amount_minor:
-        return keys.cycle_grant(subscription.id, start)
-    zone = subscription.zone
-    number = periods.index_at(CALENDAR, zone, allowance, start)
-    month = periods.boundary(CALENDAR, zone, allowance, number)
-    day = periods.to_wall(month, zone).date()
-    return keys.free_grant(subscription.account_id, subscription.plan_key, day)
 
 
 def of(w: Work[SubscriptionFacts]) -> Subscription:
@@ -339,9 +252,10 @@ def _discounts(w: Work[SubscriptionFacts], sold: str, *, of_period: bool) -> tup
     return discounts.beside_period(w.rows, sold, begun=of(w).current_period_start)
 
 
-def _cycle_end(
+def cycle_end(
     w: Work[SubscriptionFacts], subscription: Subscription, start: datetime, end: datetime
 ) -> datetime:
+    """The end of the cycle that begins at `start`, in a period until `end`."""
     allowance = w.facts.plan_of(w.rows).allowance
     return cycle_bounds(subscription.anchor_wall, subscription.zone, allowance, start, end)
 
@@ -362,7 +276,7 @@ def _carries_debt(w: Work[SubscriptionFacts]) -> bool:
     return balance < 0 and collectable(-balance, currency) > 0
 
 
-def _cycle_credits(w: Work[SubscriptionFacts], subscription: Subscription) -> Decimal:
+def cycle_credits(w: Work[SubscriptionFacts], subscription: Subscription) -> Decimal:
     """The plan's credits of its cycle, fewer of a short one."""
     part = spans.parts(subscription, w.facts.plan_of(w.rows).allowance).cycle
     return proration.credits_share(items.credits_of(w), part)
@@ -374,7 +288,7 @@ def line_of(w: Work[SubscriptionFacts], item: Item, subscription: Subscription) 
     part, whole_minor = spans.rest_of_period(subscription, start), item.amount_minor * item.lasting
     given: dict[str, Any] = {
         "price": str(item.price_id),
-        "credits": show_decimal(_cycle_credits(w, subscription)),
+        "credits": show_decimal(cycle_credits(w, subscription)),
     }
     if item.add_on:
         given = {"add_on": item.add_on}

@@ -2,28 +2,38 @@
 is paid and not used goes to the money balance where that is asked for. Pure.
 """
 
-from collections import Counter
 from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
 from uuid import UUID
 
 from billing.core import keys
-from billing.matters.effects import Work
+from billing.matters.effects import Do, Work
 from billing.money.dunning import cases
 from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice
-from billing.money.subscriptions import cycles, items, new_terms, proration, spans
+from billing.money.subscriptions import cycles, granting, items, new_terms, proration, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.proration import Credit
+from billing.money.subscriptions.schemas import SubscriptionChange
 
 
 def take_back_unserved(w: Work[SubscriptionFacts], reason: str, *, paid_too: bool = False) -> None:
     """Notes against what is owed for time that was not served, line by line, by the second.
 
-    What is paid stays, unless what is `paid_too` goes to the money balance.
+    What is paid stays, unless what is `paid_too` goes to the money balance. Time whose credits came
+    unpaid and are spent counts as served, and what is left of those goes.
     """
-    for invoice_id, amount_minor in _rest(w, _since(w), is_paid=False).items():
+    since = _since(w) if paid_too else _spent_until(w)
+    for invoice_id, unserved in _rest(w, since, is_paid=False).items():
         billed = w.rows.get(Invoice, invoice_id)
-        amount = amount_minor if paid_too else min(amount_minor, billed.remaining_minor)
-        noted = notes.credit_note(w, billed, amount, proration.NOT_SERVED, "unserved")
+        amount = sum(one.total_minor for one in unserved)
+        amount = amount if paid_too else min(amount, billed.remaining_minor)
+        noted = notes.credit_note(
+            w, billed, amount, proration.NOT_SERVED, "unserved", lines=proration.parts(unserved)
+        )
+        if noted != billed and not paid_too:
+            _take_unpaid_credits(w, billed, reason)
         if noted.status == "paid":
             cases.close_case(w, noted.id, "canceled", reason)
 
@@ -34,9 +44,11 @@ def credit_rest(w: Work[SubscriptionFacts], reason: str) -> None:
     rest = _rest(w, since, is_paid=True)
     owed = _rest(w, since, is_paid=False)
     take_back_unserved(w, reason, paid_too=True)
-    for invoice_id, amount_minor in rest.items():
+    for invoice_id, unused in rest.items():
         billed = w.rows.get(Invoice, invoice_id)
-        notes.credit_note(w, billed, amount_minor, proration.NOT_USED, "canceled")
+        amount = sum(one.total_minor for one in unused)
+        lines = proration.parts(unused)
+        notes.credit_note(w, billed, amount, proration.NOT_USED, "canceled", lines=lines)
     if rest or owed:
         part = spans.rest_of_cycle(subscription, w.facts.plan_of(w.rows).allowance, since)
         fewer = proration.credits_share(items.credits_of(w), part)
@@ -51,11 +63,60 @@ def _since(w: Work[SubscriptionFacts]) -> datetime:
     return spans.used_until(cycles.of(w), w.facts.used_share, w.facts.at)
 
 
-def _rest(w: Work[SubscriptionFacts], since: datetime, *, is_paid: bool) -> Counter[UUID]:
+def _spent_until(w: Work[SubscriptionFacts]) -> datetime:
+    """The same, and no sooner than the plan gives what is left of its credits for the rest."""
+    plan, whole = w.facts.plan_of(w.rows), items.credits_of(w)
+    of_cycle = granting.grant_key(cycles.of(w), plan.allowance, cycles.of(w).cycle_start)
+    lots = {one.grant_key: one for one in w.facts.lots}
+    given = [lots[key] for key in (of_cycle, *_grants_of_changes(w)) if key in lots]
+    if not given or not whole:
+        return _since(w)
+    left = sum((one.unspent for one in given), Decimal(0))
+    if of_cycle not in lots:  # they come with its money, and are not spent
+        owed = (one for one in w.rows.of(Invoice) if one.cycle_start == cycles.of(w).cycle_start)
+        left += sum((granting.credits_billed(w, one) for one in owed), Decimal(0))
+    part = Fraction(left) / Fraction(whole)
+    return max(_since(w), spans.used_but(cycles.of(w), plan.allowance, part))
+
+
+def _take_unpaid_credits(w: Work[SubscriptionFacts], owed: Invoice, reason: str) -> None:
+    """Credits that came before the money of an invoice go, as far as they are left; where a part of
+    it was paid, that part of them stays.
+    """
+    part = Fraction(owed.remaining_minor, owed.total_minor - owed.amount_credited_minor)
+    plan, subscription = w.facts.plan_of(w.rows), cycles.of(w)
+    unpaid = {key for key, of in _grants_of_changes(w).items() if of == owed.id}
+    if owed.cycle_start is not None:
+        unpaid.add(granting.grant_key(subscription, plan.allowance, owed.cycle_start))
+    for one in w.facts.lots:
+        amount = proration.credits_share(one.unspent, part)
+        if one.grant_key in unpaid and amount:
+            taken = {
+                "account_id": subscription.account_id,
+                "grant_key": one.grant_key,
+                "amount": amount,
+                "key": keys.unserved_take_back(one.grant_key),
+                "reason": reason,
+            }
+            w.do(Do("clawback", taken))
+
+
+def _grants_of_changes(w: Work[SubscriptionFacts]) -> dict[str, UUID]:
+    """The keys of the credits that came with changes of this cycle, and the invoice of each."""
+    return {
+        keys.change_grant(one.id): one.invoice_id
+        for one in w.rows.of(SubscriptionChange)
+        if one.status == "applied" and one.kind == "plan" and one.invoice_id is not None
+    }
+
+
+def _rest(
+    w: Work[SubscriptionFacts], since: datetime, *, is_paid: bool
+) -> dict[UUID, list[Credit]]:
     """The charges for the time after `since`, by the invoices that are paid, or are not."""
-    rest = Counter[UUID]()
+    rest: dict[UUID, list[Credit]] = {}
     lines = proration.current(w.rows, (items.PLAN, items.ADD_ON), since)
     for one in proration.unused(w.rows, lines, since):
         if one.is_paid == is_paid:
-            rest[one.line.invoice_id] += one.total_minor
+            rest.setdefault(one.line.invoice_id, []).append(one)
     return rest

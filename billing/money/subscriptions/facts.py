@@ -48,22 +48,33 @@ class Allowance(Frozen):
 
 
 class Spent(Frozen):
-    """The charge of an invoice for the time from an instant on.
-
-    `credited_minor` of its `total_minor` were taken back by notes; both are without tax.
-    """
+    """The charge of a line for the time from an instant on, in minor units."""
 
     invoice_id: UUID
     at: AwareDatetime
     net_minor: int
-    credited_minor: int
+    """After discounts, before tax that is added."""
     total_minor: int
+    """With that tax."""
+    named_minor: int
+    """The part of its total that notes which name lines took back."""
+    spread_minor: int
+    """Of all its invoice that part which other notes took back, of `rest_minor`."""
+    rest_minor: int
+    """The total of its invoice without what notes which name lines took back."""
 
     @property
     def exact(self) -> Fraction:
         """The amount before tax, less its share of what was taken back."""
-        whole = Fraction(self.net_minor)
-        return whole - whole * self.credited_minor / self.total_minor if self.total_minor else whole
+        own = _left(self.named_minor, self.total_minor)
+        return self.net_minor * own * _left(self.spread_minor, self.rest_minor)
+
+
+def _left(gone_minor: int, of_minor: int) -> Fraction:
+    """The share that is left of an amount."""
+    if not gone_minor:
+        return Fraction(1)
+    return 1 - min(Fraction(1), Fraction(gone_minor, of_minor)) if of_minor else Fraction(0)
 
 
 def sum_spent(charges: Iterable[Spent], since: datetime, until: datetime) -> int:

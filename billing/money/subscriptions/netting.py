@@ -14,6 +14,7 @@ from uuid import UUID
 from billing.catalog.taxes.schemas import TaxRate
 from billing.matters.effects import Work
 from billing.money.invoices.giving_back import PRORATION
+from billing.money.invoices.notes import part_of
 from billing.money.invoices.schemas import Line
 from billing.money.invoices.sums import sum_lines
 from billing.money.subscriptions import cycles
@@ -34,7 +35,7 @@ def net(
     `sold` is the plan whose discounts the invoice with these `fields` has.
     """
     total = partial(_total, w, sold, fields)
-    lines, notes = list[Line](), defaultdict[UUID, int](int)
+    lines, notes = list[Line](), defaultdict[UUID, list[dict[str, Any]]](list)
     for credit in unused:
         drawn = min(credit.total_minor, total([*lines, *charges])) if credit.is_paid else 0
         line = _credit_line(credit, drawn)
@@ -45,8 +46,14 @@ def net(
         if drawn:
             lines.append(line)
         if drawn < credit.total_minor:
-            notes[credit.line.invoice_id] += credit.total_minor - drawn
-    return lines, tuple(Note(invoice_id=one, amount_minor=minor) for one, minor in notes.items())
+            part = part_of(credit.line, credit.total_minor - drawn)
+            notes[credit.line.invoice_id].append(part)
+    return lines, tuple(_note(one, parts) for one, parts in notes.items())
+
+
+def _note(invoice_id: UUID, parts: list[dict[str, Any]]) -> Note:
+    amount_minor = sum(one["amount_minor"] for one in parts)
+    return Note(invoice_id=invoice_id, amount_minor=amount_minor, lines=tuple(parts))
 
 
 def _total(

@@ -14,7 +14,7 @@ from billing.matters.effects import Do, Work
 from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice
 from billing.money.refunds.left import creditable
-from billing.money.subscriptions import cycles, items, meanwhile, true_ups
+from billing.money.subscriptions import cycles, granting, items, meanwhile, true_ups
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.proration import NOT_USED
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
@@ -65,9 +65,9 @@ def give_back(
         suffix = f"change-{change.id.hex}"
         # While the change waited for its payment, an operator may have taken some of it back.
         amount_minor = min(note.amount_minor, creditable(w.rows, billed))
-        noted = notes.credit_note(w, billed, amount_minor, reason, suffix)
+        noted = notes.credit_note(w, billed, amount_minor, reason, suffix, lines=note.lines)
         if noted.status != billed.status:
-            cycles.grant_billed(w, noted)  # the note has settled it
+            granting.grant_billed(w, noted)  # the note has settled it
 
 
 def take_for_next_period(w: Work[SubscriptionFacts], terms: Terms) -> None:

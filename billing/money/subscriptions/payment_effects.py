@@ -8,7 +8,7 @@ from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
-from billing.money.subscriptions import changes, cycles, endings, true_ups
+from billing.money.subscriptions import changes, cycles, endings, granting, true_ups
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED
@@ -32,9 +32,9 @@ def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
         trials.convert(w)
     gives = cycles.of(w).status != "paused" and (change is None or change.kind != "plan")
     if gives:
-        cycles.grant_billed(w, invoice)
-    if cycles.of(w).status == "active" and cycles.bills_period(cycles.of(w), invoice):
-        cycles.grant_unbilled_cycle(w)
+        granting.grant_billed(w, invoice)
+    if cycles.of(w).status == "active" and granting.bills_plan(w, invoice):
+        granting.grant_unbilled_cycle(w)
     if change is not None and change.kind == "resume" and overdue(w):
         on_unpaid(w)
     recover(w)
@@ -70,7 +70,7 @@ def recover(w: Work[SubscriptionFacts]) -> None:
     if subscription.status == "past_due" or cycles.is_billed(w):
         cycles.change(w, unpaid_at=None)
         _activate(w)
-        cycles.grant_unbilled_cycle(w)
+        granting.grant_unbilled_cycle(w)
     elif subscription.cancel_at_period_end:
         end(w, "canceled at period end")
     else:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from billing.core.money import round_credits, round_minor
 from billing.matters.effects import Rows
-from billing.money.invoices import giving_back
+from billing.money.invoices import giving_back, notes
 from billing.money.invoices.giving_back import Part
 from billing.money.invoices.schemas import Invoice, InvoiceLine
 from billing.money.refunds.left import creditable
@@ -151,6 +151,11 @@ def unused(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credi
             less_tax = part.taxes != asked.up_to(part.total_minor).taxes
             found.append(Credit(line, part, invoice.status == "paid", less_tax))
     return found
+
+
+def parts(given_back: Sequence[Credit]) -> tuple[dict[str, Any], ...]:
+    """The same, as a note on their invoice names them."""
+    return tuple(notes.part_of(one.line, one.total_minor) for one in given_back)
 
 
 def _left(rows: Rows, invoice: Invoice) -> Part:

@@ -195,7 +195,8 @@ _READ = f"""
                      'grant_key', x.grant_key, 'unspent', (x.remaining - x.held)::text,
                      'kept', (x.amount - x.clawed - x.claimed - x.lost)::text)
                  FROM credit_lots x
-                 WHERE {_CHANGES} AND x.account_id = s.account_id AND x.kind = 'plan'
+                 WHERE (:giving_back OR {_CHANGES}) AND x.account_id = s.account_id
+                   AND x.kind = 'plan'
                    AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
                  ORDER BY x.expires_at, x.granted_seq) AS lots,
            {_ALLOWANCES} AS allowances,

@@ -228,6 +228,8 @@ class Note(Frozen):
 
     invoice_id: UUID
     amount_minor: int
+    lines: tuple[dict[str, Any], ...] = ()
+    """The parts of its lines in that amount, as the note names them."""
 
 
 class Terms(Frozen):

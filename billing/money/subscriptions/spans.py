@@ -102,15 +102,15 @@ def rest_of_cycle(subscription: Subscription, allowance: Interval, at: datetime)
 
     A trial has one whole cycle, however short it is.
     """
-    s, start = subscription, subscription.cycle_start
-    if s.status != "trialing":
-        # By its end: days that were given have moved the anchor after its start.
-        last = s.cycle_end - timedelta(microseconds=1)
-        number = periods.index_at(s.anchor_wall, s.zone, allowance, last)
-        if last < periods.from_wall(s.anchor_wall, s.zone):
-            number = -1
-        start = min(start, s.cycle_end - _whole(s, allowance, number))
-    return proration.rest(start, s.cycle_end, at)
+    start = _whole_cycle(subscription, allowance)
+    return proration.rest(start, subscription.cycle_end, at)
+
+
+def used_but(subscription: Subscription, allowance: Interval, part: Fraction) -> datetime:
+    """The instant from which no more than that part of a whole cycle is left of this one."""
+    start, end = _whole_cycle(subscription, allowance), subscription.cycle_end
+    seconds = math.floor((end - start) // timedelta(seconds=1) * part)
+    return end - timedelta(seconds=seconds)
 
 
 def used_until(subscription: Subscription, used_share: Decimal, at: datetime) -> datetime:
@@ -120,6 +120,18 @@ def used_until(subscription: Subscription, used_share: Decimal, at: datetime) ->
     start, end = subscription.cycle_start, subscription.cycle_end
     seconds = math.ceil((end - start) // timedelta(seconds=1) * used_share)
     return max(at, min(end, start + timedelta(seconds=seconds)))
+
+
+def _whole_cycle(s: Subscription, allowance: Interval) -> datetime:
+    """The start of the whole cycle of which this one is the last part."""
+    if s.status == "trialing":
+        return s.cycle_start
+    # By its end: days that were given have moved the anchor after its start.
+    last = s.cycle_end - timedelta(microseconds=1)
+    number = periods.index_at(s.anchor_wall, s.zone, allowance, last)
+    if last < periods.from_wall(s.anchor_wall, s.zone):
+        number = -1
+    return min(s.cycle_start, s.cycle_end - _whole(s, allowance, number))
 
 
 def _whole(s: Subscription, interval: Interval, number: int) -> timedelta:

@@ -12,13 +12,26 @@ from billing.money.subscriptions.schemas import Commitment, Subscription
 CHARGES: Final = """
     SELECT jsonb_build_object(
                'invoice_id', i.id, 'at', x.at, 'net_minor', x.net_minor,
-               'total_minor', i.total_minor - i.tax_minor, 'credited_minor', coalesce((
-                   SELECT sum(n.amount_minor - n.tax_minor) FROM credit_notes n
-                   WHERE n.invoice_id = i.id), 0))
-    FROM invoices i CROSS JOIN LATERAL (
+               'total_minor', x.total_minor, 'named_minor', x.named_minor,
+               'spread_minor', n.noted_minor - n.named_minor,
+               'rest_minor', i.total_minor - n.named_minor)
+    FROM invoices i
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(amount_minor), 0) AS noted_minor, coalesce(sum((
+                   SELECT sum((part ->> 'amount_minor')::bigint)
+                   FROM jsonb_array_elements(lines) part)), 0) AS named_minor
+        FROM credit_notes WHERE invoice_id = i.id) n
+    CROSS JOIN LATERAL (
         SELECT coalesce(l.period_start, (l.detail ->> 'since')::timestamptz, i.created_at) AS at,
-               sum(l.amount_minor - l.discount_minor) AS net_minor
-        FROM invoice_lines l WHERE l.invoice_id = i.id GROUP BY 1) x
+               l.amount_minor - l.discount_minor AS net_minor,
+               l.amount_minor - l.discount_minor + l.tax_minor - l.tax_included_minor
+                   AS total_minor,
+               coalesce((
+                   SELECT sum((part ->> 'amount_minor')::bigint)
+                   FROM credit_notes c CROSS JOIN LATERAL jsonb_array_elements(c.lines) part
+                   WHERE c.invoice_id = i.id AND (part ->> 'position')::int = l.position), 0)
+                   AS named_minor
+        FROM invoice_lines l WHERE l.invoice_id = i.id) x
     WHERE i.subscription_id = s.id AND i.status IN ('open', 'paid', 'uncollectible')
 """
 """The charges of a subscription `s`, as `Spent`, for the time from `x.at` on."""

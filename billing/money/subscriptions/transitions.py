@@ -23,6 +23,7 @@ from billing.money.subscriptions import (
     changes,
     cycles,
     expiring_cards,
+    granting,
     pauses,
     payment_effects,
     true_ups,
@@ -49,7 +50,7 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
         case "end_trial" | "pause" | "abandon" | "end_change" | "close_commitment":
             _VERBS[step.name](w)
         case "cycle":
-            w.result = f"cycle until {cycles.next_cycle(w).cycle_end.isoformat()}"
+            w.result = f"cycle until {granting.next_cycle(w).cycle_end.isoformat()}"
         case "bill_early":
             bill_early(w, step)
         case "tell_expiring":
@@ -213,7 +214,7 @@ def _next_period(w: Work[SubscriptionFacts]) -> str:
     agreements.follow(w)
     moved, invoice = cycles.renew(w, closing)
     if w.facts.credits_at_start and moved.status == "active":
-        cycles.grant_cycle(w)
+        granting.grant_cycle(w)
     if invoice.status == "paid":
         payment_effects.on_paid(w, invoice)
     return f"invoice {_name(invoice)}"

@@ -4,6 +4,7 @@ Spent is what invoices charge: their lines after discounts, before tax that is a
 credit notes took back. Drafts do not count, nor what is void.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -134,15 +135,20 @@ def _charged(w: Work[SubscriptionFacts]) -> Iterator[Spent]:
     for invoice in w.rows.of(Invoice):
         if invoice.subscription_id != w.facts.subscription_id or invoice.status not in CHARGED:
             continue
-        notes = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id)
-        credited = sum(one.amount_minor - one.tax_minor for one in notes)
+        notes = [one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id]
+        noted = sum(one.amount_minor for one in notes)
+        named = Counter[int]()
+        for part in (part for one in notes for part in one.lines):
+            named[part["position"]] += part["amount_minor"]
         for line in invoices.lines_of(w.rows, invoice.id):
             yield Spent(
                 invoice_id=invoice.id,
                 at=_since(line) or invoice.created_at,
                 net_minor=line.amount_minor - line.discount_minor,
-                credited_minor=credited,
-                total_minor=invoice.total_minor - invoice.tax_minor,
+                total_minor=line.total_minor,
+                named_minor=named[line.position],
+                spread_minor=noted - named.total(),
+                rest_minor=invoice.total_minor - named.total(),
             )
 
 

@@ -9,6 +9,7 @@ import json
 import math
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -29,7 +30,8 @@ from billing.metering.usage.schemas import BY_CARD, BillingRecord
 from billing.money.invoice_requests import locks, operating
 from billing.money.invoice_requests.corrections import Destination
 from billing.money.invoices import store as invoice_store
-from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.arrears import SINGLE_USE, USAGE
+from billing.money.invoices.schemas import Invoice, InvoiceLine
 from billing.platform.outbox import service as outbox
 
 _VOID: Final = Prepared(
@@ -222,15 +224,25 @@ async def _credit(connection: AsyncConnection, done: Voided, returned: Returned)
     if not amount:
         return None
     use = ids.encode(ids.BILLING_RECORD, done.record.id)
+    bills = partial(_bills, done.record)
+    lines = await operating.parts_of(connection, returned.invoice, amount, bills)
     return await operating.credit(
         connection,
         returned.invoice.id,
         amount_minor=amount,
-        lines=(),
+        lines=lines,
         reason=f"{use} was taken back: {done.reason}",
         to=_destination(returned.invoice),
         suffix=f"void-{use}",
     )
+
+
+def _bills(record: BillingRecord, line: InvoiceLine) -> bool:
+    """True if the line bills a use, with its cycle or alone."""
+    if line.kind == SINGLE_USE:
+        return True
+    of_cycle = line.kind == USAGE and line.period_start == record.period_start
+    return of_cycle and line.detail.get("meter") == record.meter
 
 
 async def _tell(connection: AsyncConnection, done: Voided, at: datetime) -> None:

@@ -1997,10 +1997,10 @@ BEGIN
         SELECT l.meter, c.overage - greatest(0, c.quantity - (l.lim ->> 'included')::numeric)
                 - coalesce((l.lim ->> 'beyond')::numeric, 0) AS units,
             -- Where the price has changed too, each use keeps that of its time.
-            l.lim -> 'price' = p_before -> l.meter -> 'price'
-                AND usage_is_graded(p_account_id, p_period_start, l.meter) AS is_graded
+            b.price, usage_is_graded(p_account_id, p_period_start, l.meter, b.price) AS is_graded
         FROM usage_periods AS p
         CROSS JOIN LATERAL jsonb_each(p.limits) AS l(meter, lim)
+        CROSS JOIN LATERAL (SELECT p_before -> l.meter -> 'price') AS b(price)
         CROSS JOIN LATERAL (
             SELECT quantity, overage FROM usage_cycles
             WHERE account_id = p_account_id AND owner = '' AND period_start = p_period_start
@@ -2011,7 +2011,8 @@ BEGIN
         IF one.units > 0 THEN
             PERFORM usage_allot_again(p_account_id, p_period_start, one.meter, one.units, p_at);
             IF one.is_graded THEN
-                PERFORM usage_price_again(p_account_id, p_period_start, one.meter, p_at);
+                PERFORM usage_price_again(
+                    p_account_id, p_period_start, one.meter, one.price, p_at);
             END IF;
         END IF;
     END LOOP;
@@ -2250,7 +2251,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usage_is_graded(
-    p_account_id uuid, p_period_start timestamptz, p_meter text)
+    p_account_id uuid, p_period_start timestamptz, p_meter text, p_price jsonb)
 RETURNS boolean
 LANGUAGE sql STABLE
 SET enable_seqscan = off
@@ -2260,20 +2261,16 @@ AS $$
         SELECT c.overage_total BETWEEN k.cost - 0.000001 AND 0.000001 + CASE (x.price).model
             WHEN 'volume' THEN usage_highest((x.price).free_units, (x.price).tiers, c.overage)
             ELSE k.cost END
-        FROM usage_periods AS p
-        CROSS JOIN LATERAL (SELECT usage_price_of(p.limits -> p_meter -> 'price')) AS x(price)
-        CROSS JOIN LATERAL (
+        FROM (SELECT usage_price_of(p_price)) AS x(price)
+        CROSS JOIN (
             SELECT overage, overage_total FROM usage_cycles
             WHERE account_id = p_account_id AND owner = '' AND period_start = p_period_start
                 AND meter = p_meter
             LIMIT 1) AS c
         CROSS JOIN LATERAL (SELECT usage_cost((x.price).model, (x.price).unit_price,
             (x.price).package_size, (x.price).free_units, (x.price).tiers, c.overage)) AS k(cost)
-        WHERE p.account_id = p_account_id AND p.start_at = p_period_start
-            AND p.limits -> p_meter ->> 'then' = 'overage'
-            AND jsonb_typeof(p.limits -> p_meter -> 'price') = 'object'
-            -- By a percentage each use has a price of its own.
-            AND p.limits -> p_meter -> 'price' ->> 'model' <> 'percentage'), false)
+        -- By a percentage each use has a price of its own.
+        WHERE jsonb_typeof(p_price) = 'object' AND p_price ->> 'model' <> 'percentage'), false)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_is_known(p_id uuid) RETURNS boolean
@@ -2863,7 +2860,7 @@ END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_price_again(
-    p_account_id uuid, p_period_start timestamptz, p_meter text, p_at timestamptz)
+    p_account_id uuid, p_period_start timestamptz, p_meter text, p_price jsonb, p_at timestamptz)
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -2883,7 +2880,7 @@ BEGIN
     IF waiting.ids IS NULL THEN
         RETURN;
     END IF;
-    SELECT usage_price_of(p.limits -> p_meter -> 'price') AS price, p.currency INTO terms
+    SELECT usage_price_of(p_price) AS price, p.currency INTO terms
     FROM usage_periods AS p
     WHERE p.account_id = p_account_id AND p.start_at = p_period_start;
     SELECT c.overage - waiting.quantity, c.overage_total - waiting.total INTO before, paid
@@ -4090,9 +4087,11 @@ DECLARE
     wrong record;
     is_graded boolean;
 BEGIN
-    SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units INTO wrong
+    SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units, (
+        SELECT p.limits -> r.meter -> 'price' FROM usage_periods AS p
+        WHERE p.account_id = me AND p.start_at = r.period_start) AS price INTO wrong
     FROM billing_records AS r WHERE r.id = p_id;
-    is_graded := usage_is_graded(me, wrong.period_start, wrong.meter);
+    is_graded := usage_is_graded(me, wrong.period_start, wrong.meter, wrong.price);
     INSERT INTO billing_records (
         id, account_id, request_hash, user_id, organization_id, session_id, request_id, product_id,
         service_type, feature_type, operation, model, meter, usage_amount, included_units,
@@ -4115,7 +4114,8 @@ BEGIN
             me, wrong.period_start, wrong.meter, wrong.included_units, p_account.as_of);
     END IF;
     IF is_graded THEN
-        PERFORM usage_price_again(me, wrong.period_start, wrong.meter, p_account.as_of);
+        PERFORM usage_price_again(
+            me, wrong.period_start, wrong.meter, wrong.price, p_account.as_of);
     END IF;
     IF p_account.has_quotas THEN
         PERFORM quota_roll_windows(me, p_account.zone, p_account.start_at, p_account.as_of);

@@ -105,3 +105,49 @@ async def test_another_interval_and_net_terms(actors: Actors) -> None:
     assert begun["current_period_end"][:10] == "2027-04-01"
     path = f"/admin/accounts/{customer.id}/contract"
     await customer.refused("FORBIDDEN", "PUT", path, {"prices": []})
+
+
+LEAST: Json = {
+    "plan": "basic", "interval": "month", "currency": "USD", "amount_cents": 1000,
+    "minimum_cents": 1000,
+}  # fmt: skip
+
+
+async def test_a_use_taken_back_lowers_what_was_spent_in_its_own_period_alone(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await agree(customer, prices=[LEAST])
+    await customer.subscribed("basic")
+    wrong = await use(customer, "1500")  # 1000 beyond the plan: 2000 cents
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [1000, 3000]
+    path, body = f"/billing/records/{wrong['billing_id']}/void", {"reason": "sent twice"}
+    await customer.actors.operate("POST", path, body, account=customer.id)
+    assert await coming(customer) == [("plan", 1000)], "the second month has its 1000"
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_a_plan_given_back_in_part_has_spent_the_rest_of_its_own_price(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock("2027-04-01T10:00:00Z")
+    await agree(customer, prices=[LEAST | {"amount_cents": 2000, "minimum_cents": 3000}])
+    await customer.subscribed("basic")
+    await use(customer, "1000")  # 500 beyond the plan: 1000 cents
+    await customer.advance(to="2027-05-01T10:00:00Z")
+    assert await charged(customer) == [2000, 3000]
+    await customer.advance(to="2027-05-16T22:00:00Z")
+    half = {"at": "now", "refund": "credit"}
+    await customer.ask("POST", "/billing/subscription/cancel", half, status=200)
+    # The least is 1500 by then, and 1000 of the plan's 2000 are spent.
+    await wait_for(lambda: minimum(customer), "the rest is asked for", lambda seen: seen == [500])
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def minimum(customer: Customer) -> list[int]:
+    rows = await customer.rows(
+        "SELECT l.amount_minor FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id"
+        " WHERE i.account_id = %(me)s AND l.kind = 'minimum' AND i.status <> 'void'"
+    )
+    return [row["amount_minor"] for row in rows]

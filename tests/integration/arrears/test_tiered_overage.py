@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 
@@ -239,3 +240,33 @@ async def test_a_percentage_charges_each_use_by_its_value(actors: Actors) -> Non
     (line,) = await usage_lines(customer)
     assert line["tiers"] is None, "each use has a price of its own"
     assert await differences(actors.sql, [customer.uuid]) == []
+
+
+@pytest.mark.parametrize("uses", [["500"], ["100"] * 5, ["350", "150"]])
+async def test_what_stays_beyond_a_larger_plan_has_the_tiers_of_its_time(
+    actors: Actors, uses: list[str]
+) -> None:
+    falling = {
+        "model": "graduated",
+        "tiers": [{"up_to": "100", "unit_price": "0.10"}, {"unit_price": "0.05"}],
+    }
+    key = f"tiers-{uuid4().hex[:8]}"
+    for name, cents, included, price in (
+        ("small", 1000, 100, falling), ("large", 2000, 300, "0.04"),
+    ):  # fmt: skip
+        limit = {"meter": "ai_responses", "included": included, "then": "overage"}
+        await actors.operate(
+            "PUT", f"/admin/plans/{key}-{name}",
+            {"name": name, "family": key, "prices": {"month": {"USD": cents}},
+             "limits": [limit | {"prices": {"USD": price}}]},
+        )  # fmt: skip
+    customer = await actors.customer_on_clock("2027-04-01T10:00:00Z")
+    await customer.subscribed(f"{key}-small")
+    for amount in uses:
+        await use(customer, amount)
+    await customer.advance(to="2027-04-16T10:00:00Z")
+    up = {"plan": f"{key}-large"}
+    await customer.ask("PUT", "/billing/subscription", up, status=200)
+    # Half of 100 and of 300 are included: 300 are beyond, 100 of them at 0.10, 200 at 0.05.
+    current = await customer.ask("GET", "/usage/current")
+    assert current["overages"]["total_overage_cost"] == "20.00"

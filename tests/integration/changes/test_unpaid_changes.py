@@ -7,6 +7,7 @@ import pytest
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.test_add_ons import choose
 from tests.integration.changes.test_plan_changes import PATH, change, money
+from tests.integration.credits.test_top_ups import spend
 from tests.integration.payments.test_transfers import approved, sent
 
 START = "2027-04-01T10:00:00Z"
@@ -105,3 +106,44 @@ async def test_an_end_takes_back_what_an_add_on_charged_and_was_not_served(
     half = billed["amount_due_minor"] // 2
     assert left(await last(customer)) == ("open", half, half)
     assert await money(customer) == 950
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause"])
+@pytest.mark.parametrize(
+    ("spent", "taken_back", "kept"),
+    # Of 5000 credits for 30 days: none is spent, half of them are, all are.
+    [("0", 45000, 500), ("2500", 24950, 0), ("5000", 0, 0)],
+)
+async def test_time_whose_credits_came_unpaid_and_are_spent_is_owed(
+    actors: Actors, verb: str, spent: str, taken_back: int, kept: int
+) -> None:
+    customer = await begun(actors)
+    await change(customer, plan="enterprise")
+    assert await customer.credits() == 5000
+    if spent != "0":
+        await spend(customer, spent)
+
+    await customer.ask("POST", f"{PATH}/{verb}", {"at": "now"}, status=200)
+
+    state = "open" if taken_back < 45000 else "paid"
+    assert left(await last(customer)) == (state, taken_back, 45000 - taken_back)
+    assert await customer.credits() == kept, "what came unpaid is gone; what is paid stays"
+
+
+async def test_a_cycle_within_the_period_waits_for_the_money_of_a_change(actors: Actors) -> None:
+    customer = await customer_of_a_year(actors)
+    await change(customer, plan="enterprise")
+    await customer.advance(to="2027-05-01T10:00:00Z")
+    assert await customer.credits() == 0
+    asked = (await customer.subscription())["next_action"]
+    await approved(customer, await sent(customer, asked, "T-2"))
+    assert await customer.credits() == 5000
+
+
+async def customer_of_a_year(actors: Actors) -> Customer:
+    """A subscription by the year, paid by transfer, with two months to pay the next invoice."""
+    customer = await actors.customer_on_clock(START)
+    asked = await customer.subscribe_by_transfer("pro", interval="year", days_until_due=60)
+    await approved(customer, await sent(customer, asked["next_action"], "T-1"))
+    await customer.until_subscription("active")
+    return customer

@@ -125,3 +125,17 @@ async def test_rates_are_texts_of_percent(actors: Actors) -> None:
         answer = await actors.operate("PUT", path, {"name": "MVA", "rates": rates}, status=422)
         assert answer["code"] == "VALIDATION_FAILED"
     await actors.operate("PUT", "/admin/taxes/Norway", {"name": "MVA"}, status=422)
+
+
+async def test_the_books_agree_where_an_untaxed_plan_follows_a_taxed_one(actors: Actors) -> None:
+    await collect(actors, "AT", "USt", rates={"standard": "20"})
+    customer = await actors.customer_on_clock(CLOCK)
+    await moved_to(customer)
+    await customer.subscribed("pro")
+    await moved_to(customer, country="US")
+    down = {"plan": "basic", "when": "now"}
+    await customer.ask("PUT", "/billing/subscription", down, status=200)
+    changed = await newest_invoice(customer)
+    assert (changed["total"], changed["tax_amount"]) == (0, -317), "1900 of pro, its tax in it"
+    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert report["ok"], report

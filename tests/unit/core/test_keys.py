@@ -53,6 +53,10 @@ GOLDEN = {
     "end_take_back": (
         keys.end_take_back(OTHER, 1), "sub_01h455vb4pex5vskg00000000f/end-take-back-1"
     ),
+    "unserved_take_back": (
+        keys.unserved_take_back(keys.change_grant(OTHER)),
+        "chg_01h455vb4pex5vskg00000000f/grant/unserved",
+    ),
     "used_meanwhile": (keys.used_meanwhile(OTHER), "chg_01h455vb4pex5vskg00000000f/used"),
     "trial_grant": (keys.trial_grant(OTHER), "acc_01h455vb4pex5vskg00000000f/trial"),
 }  # fmt: skip

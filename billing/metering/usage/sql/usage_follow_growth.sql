@@ -15,10 +15,10 @@ BEGIN
         SELECT l.meter, c.overage - greatest(0, c.quantity - (l.lim ->> 'included')::numeric)
                 - coalesce((l.lim ->> 'beyond')::numeric, 0) AS units,
             -- Where the price has changed too, each use keeps that of its time.
-            l.lim -> 'price' = p_before -> l.meter -> 'price'
-                AND usage_is_graded(p_account_id, p_period_start, l.meter) AS is_graded
+            b.price, usage_is_graded(p_account_id, p_period_start, l.meter, b.price) AS is_graded
         FROM usage_periods AS p
         CROSS JOIN LATERAL jsonb_each(p.limits) AS l(meter, lim)
+        CROSS JOIN LATERAL (SELECT p_before -> l.meter -> 'price') AS b(price)
         CROSS JOIN LATERAL (
             SELECT quantity, overage FROM usage_cycles
             WHERE account_id = p_account_id AND owner = '' AND period_start = p_period_start
@@ -29,7 +29,8 @@ BEGIN
         IF one.units > 0 THEN
             PERFORM usage_allot_again(p_account_id, p_period_start, one.meter, one.units, p_at);
             IF one.is_graded THEN
-                PERFORM usage_price_again(p_account_id, p_period_start, one.meter, p_at);
+                PERFORM usage_price_again(
+                    p_account_id, p_period_start, one.meter, one.price, p_at);
             END IF;
         END IF;
     END LOOP;

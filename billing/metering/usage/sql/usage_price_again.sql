@@ -1,8 +1,8 @@
--- Price anew, in their order, the uses of a cycle that go beyond the plan by a price with tiers,
--- packages or free units and are on no invoice yet: others were taken back. Expects the account's
--- lock.
+-- Price anew, in their order and by `p_price`, the uses of a cycle that go beyond the plan by a
+-- price with tiers, packages or free units and are on no invoice yet: others were taken back, or
+-- are included after all. Expects the account's lock.
 CREATE OR REPLACE FUNCTION usage_price_again(
-    p_account_id uuid, p_period_start timestamptz, p_meter text, p_at timestamptz)
+    p_account_id uuid, p_period_start timestamptz, p_meter text, p_price jsonb, p_at timestamptz)
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -22,7 +22,7 @@ BEGIN
     IF waiting.ids IS NULL THEN
         RETURN;
     END IF;
-    SELECT usage_price_of(p.limits -> p_meter -> 'price') AS price, p.currency INTO terms
+    SELECT usage_price_of(p_price) AS price, p.currency INTO terms
     FROM usage_periods AS p
     WHERE p.account_id = p_account_id AND p.start_at = p_period_start;
     SELECT c.overage - waiting.quantity, c.overage_total - waiting.total INTO before, paid

@@ -13,9 +13,11 @@ DECLARE
     wrong record;
     is_graded boolean;
 BEGIN
-    SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units INTO wrong
+    SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units, (
+        SELECT p.limits -> r.meter -> 'price' FROM usage_periods AS p
+        WHERE p.account_id = me AND p.start_at = r.period_start) AS price INTO wrong
     FROM billing_records AS r WHERE r.id = p_id;
-    is_graded := usage_is_graded(me, wrong.period_start, wrong.meter);
+    is_graded := usage_is_graded(me, wrong.period_start, wrong.meter, wrong.price);
     INSERT INTO billing_records (
         id, account_id, request_hash, user_id, organization_id, session_id, request_id, product_id,
         service_type, feature_type, operation, model, meter, usage_amount, included_units,
@@ -38,7 +40,8 @@ BEGIN
             me, wrong.period_start, wrong.meter, wrong.included_units, p_account.as_of);
     END IF;
     IF is_graded THEN
-        PERFORM usage_price_again(me, wrong.period_start, wrong.meter, p_account.as_of);
+        PERFORM usage_price_again(
+            me, wrong.period_start, wrong.meter, wrong.price, p_account.as_of);
     END IF;
     IF p_account.has_quotas THEN
         PERFORM quota_roll_windows(me, p_account.zone, p_account.start_at, p_account.as_of);

@@ -1,0 +1,115 @@
+"""A cycle of the plan begins within its period, and the credits of each are granted. Pure."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from billing.core import keys, periods
+from billing.matters.effects import Do, Work
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.subscriptions import cycles, items
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.schemas import Subscription
+
+CALENDAR: Final = datetime(2001, 1, 1)  # noqa: DTZ001
+"""The first day of a year, a month and a week, on any wall: calendar months are counted from it."""
+
+
+def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
+    """A cycle within a period: grants at its start if its period is paid and nothing is overdue.
+
+    Use beyond the plan in the cycle before is invoiced; that of a trial waits for its end.
+    """
+    subscription = cycles.of(w)
+    start = subscription.cycle_end
+    end = cycles.cycle_end(w, subscription, start, subscription.current_period_end)
+    moved = cycles.change(w, cycle_start=start, cycle_end=end)
+    if subscription.status in ("active", "trialing"):
+        grant_unbilled_cycle(w)
+    if subscription.status in ("active", "past_due"):
+        key = f"{cycles.stem(subscription)}/usage-{start:%Y-%m-%dT%H:%M:%S.%fZ}"
+        cycles.bill_usage(w, key, before=start)
+    return moved
+
+
+def grant_cycle(w: Work[SubscriptionFacts]) -> None:
+    """The plan's credits of the current cycle, once per cycle start; they end with the cycle."""
+    subscription = cycles.of(w)
+    grant(
+        w, subscription.cycle_start, subscription.cycle_end, cycles.cycle_credits(w, subscription)
+    )
+
+
+def grant_unbilled_cycle(w: Work[SubscriptionFacts]) -> None:
+    """A cycle within its period has no invoice of its own: it waits for that of its period.
+
+    Nothing comes once all the money of that invoice went back.
+    """
+    subscription = cycles.of(w)
+    within = subscription.cycle_start > subscription.current_period_start
+    if within and not w.facts.period_went_back and not _is_owed(w):
+        grant_cycle(w)
+
+
+def _is_owed(w: Work[SubscriptionFacts]) -> bool:
+    """True while the plan of the current period is not paid: with the period, or a change in it."""
+    owed = cycles.collected(w.rows, cycles.of(w), ("draft", "open", "uncollectible"))
+    return any(
+        _bills_period(w, one) or (one.status != "draft" and bills_plan(w, one)) for one in owed
+    )
+
+
+def bills_plan(w: Work[SubscriptionFacts], invoice: Invoice) -> bool:
+    """True if this charges the plan for time of the current period."""
+    start = cycles.of(w).current_period_start
+    lines = (one for one in invoices.lines_of(w.rows, invoice.id) if one.kind == items.PLAN)
+    return any(one.period_start is not None and one.period_start >= start for one in lines)
+
+
+def _bills_period(w: Work[SubscriptionFacts], invoice: Invoice) -> bool:
+    """True if this is the invoice of the current period, and of its first cycle."""
+    start = cycles.of(w).current_period_start
+    return invoice.cycle_start is not None and invoice.period_start == start
+
+
+def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: Decimal) -> None:
+    """The plan's credits of one cycle; nothing when the plan has none or the cycle is over."""
+    subscription, plan = cycles.of(w), w.facts.plan_of(w.rows)
+    if not amount or end <= w.facts.at:
+        return
+    lot = {
+        "account_id": subscription.account_id,
+        "amount": amount,
+        "kind": "plan",
+        "key": grant_key(subscription, plan.allowance, start),
+        "is_paid": False,
+        "reason": f"{plan.name}, cycle of {start:%-d %b %Y}",
+        "expires_at": end,
+        "subject": cycles.stem(subscription),
+    }
+    w.do(Do("grant", lot))
+
+
+def grant_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
+    """The credits of the cycle that an invoice billed."""
+    if invoice.cycle_start is not None and invoice.cycle_end is not None:
+        grant(w, invoice.cycle_start, invoice.cycle_end, credits_billed(w, invoice))
+
+
+def credits_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> Decimal:
+    """The credits of the cycle that an invoice billed, as its line of the plan says."""
+    said = [one.detail.get("credits") for one in invoices.lines_of(w.rows, invoice.id)]
+    # The release before did not write them onto the line.
+    return next((Decimal(one) for one in said if one is not None), items.credits_of(w))
+
+
+def grant_key(subscription: Subscription, allowance: periods.Interval, start: datetime) -> str:
+    """A cycle grants once; without a price, all subscriptions to the plan grant once per month."""
+    if subscription.amount_minor:
+        return keys.cycle_grant(subscription.id, start)
+    zone = subscription.zone
+    number = periods.index_at(CALENDAR, zone, allowance, start)
+    month = periods.boundary(CALENDAR, zone, allowance, number)
+    day = periods.to_wall(month, zone).date()
+    return keys.free_grant(subscription.account_id, subscription.plan_key, day)

@@ -124,7 +124,7 @@ def end_take_back(subscription_id: UUID, number: int) -> str:
 
 
 def unserved_take_back(grant_key: str) -> str:
-    """What is left of a grant whose money never came goes, once its time is not served."""
+    """The rest of a grant whose money never came goes, once its time is not served."""
     return f"{grant_key}/unserved"
 
 

@@ -33,6 +33,7 @@ _BY_WHOLE: Final = {
     "hold_parts_of_lots": ("credit_hold_lots", "credit_lots", "lot_id"),
     "parts_of_lots": ("credit_transaction_lots", "credit_lots", "lot_id"),
     "invoice_lines": ("invoice_lines", "invoices", "invoice_id"),
+    "subscription_items": ("subscription_items", "subscriptions", "subscription_id"),
 }  # fmt: skip
 _OURS: Final = frozenset(name for name, (table, *_) in _BY_WHOLE.items() if name != table)
 # Looked into row by row from the others, by an index or as a whole row of its type.

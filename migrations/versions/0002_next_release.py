@@ -143,8 +143,8 @@ def upgrade() -> None:
             op.execute(_UNPAID)
             op.execute(_KEEP_AUDIT)
     _let_uses_be_taken_back()
-    op.execute("".join(p.read_text() for p in sorted(Path(__file__).parent.glob("0002_*.sql"))))
     _add_contracts()
+    op.execute("".join(p.read_text() for p in sorted(Path(__file__).parent.glob("0002_*.sql"))))
     op.add_column("balance_entries", sa.Column("reason", sa.Text(), nullable=True))
     _fill_the_catalog()
 

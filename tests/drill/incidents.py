@@ -15,6 +15,7 @@ from tests.drill.rehearsal import Act, Incident
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.api_app import stack_settings
 from tests.integration.dunning.dunning_setup import RENEWAL, START
+from tests.integration.past_triggers import past_triggers
 
 PARKED: Final = (
     "INSERT INTO stripe_webhook_events (stripe_event_id, type, payload, status, received_at)"
@@ -121,7 +122,7 @@ async def halt(actors: Actors) -> None:
 
 async def resume(actors: Actors) -> None:
     """The cause is gone: `POST /admin/matters/{workflow_id}/resume`."""
-    await actors.sql(FREE)
+    await past_triggers(actors.stack, FREE)
     listed = await actors.operate("GET", "/admin/matters?status=halted")
     for one in listed["data"]:
         await actors.operate("POST", f"/admin/matters/{one['workflow_id']}/resume")

@@ -123,6 +123,16 @@ QUERIES: Final[dict[str, str]] = {
           AND cancel_at IS NULL
           AND NOT (status = 'incomplete' AND superseded_at IS NOT NULL)
     """,
+    # Prices never change: what a subscription and its item say has one source.
+    "subscriptions_priced": """
+        SELECT s.account_id, public_id('sub', s.id) AS subject
+        FROM subscriptions s
+        LEFT JOIN subscription_items i
+               ON i.subscription_id = s.id AND i.account_id = s.account_id AND i.kind = 'plan'
+        LEFT JOIN prices p ON p.id = s.price_id
+        WHERE (i.price_id, i.amount_minor, i.amount_minor * i.quantity, s.currency)
+              IS DISTINCT FROM (p.id, p.amount_minor, s.amount_minor, p.currency)
+    """,
     "periods_contiguous": """
         WITH billed AS (
             SELECT account_id, id, subscription_id, period_start,

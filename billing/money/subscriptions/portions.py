@@ -52,16 +52,16 @@ def includes_as_much(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> b
 def used_share(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> Decimal:
     """The share of the cycle that counts as used where the plan includes less of anything.
 
-    Of a level it is the share of the units that go which its highest reading had need of, from when
-    the subscription's own plan came.
+    Of a level it is the share of the units that go which its highest reading had need of, in the time
+    since the subscription's own plan came.
     """
     own = _included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
     after, found = _included(plan, quantity), w.facts.used_share
     for level in w.facts.allowances:
         gone = own.get(level.meter, Decimal(0)) - after.get(level.meter, Decimal(0))
         if level.highest is not None and gone > 0 and level.spent - level.included + gone > 0:
-            needed = (level.spent - level.included + gone) / gone
-            found = max(found, min(Decimal(1), _before_plan(w) + needed))
+            needed, before = (level.spent - level.included + gone) / gone, _before_plan(w)
+            found = max(found, before + (1 - before) * min(Decimal(1), needed))
     return found
 
 

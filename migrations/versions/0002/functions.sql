@@ -46,6 +46,16 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     END
 $$;
 
+CREATE OR REPLACE FUNCTION refuse_rewrite() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = 'restrict_violation',
+        MESSAGE = TG_TABLE_NAME || ': what a row is about stays as it was written: '
+            || TG_OP || ' refused';
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION credit_add_lot(p_item credit_grant_item, p_at timestamptz) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE

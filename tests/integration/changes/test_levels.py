@@ -104,3 +104,14 @@ async def test_a_level_that_is_told_late_costs_what_it_costs_in_time(actors: Act
     await customer.advance(to=RENEWAL)
     assert (await charged(customer))[-1] == 49900 + 16048
     assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_the_time_that_a_level_had_need_of_is_that_of_its_plan(actors: Actors) -> None:
+    customer = await begun(actors)
+    await customer.advance(to=LATER)
+    await change(customer, plan="enterprise")
+    await stored(customer, "1005")
+    await change(customer, plan="basic", when="now")
+    # Half of the 1,990 units that go were needed: half of the 21 days, 16902 of 33803.
+    assert await money(customer) == 16902 - 1287
+    assert await differences(actors.sql, [customer.uuid]) == []

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import RENEWAL, START, owed, steer
+from tests.integration.past_triggers import past_triggers
 
 
 @asynccontextmanager
@@ -18,7 +19,8 @@ async def taken(customer: Customer, key: str) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await customer.rows("DELETE FROM steps WHERE key = %(key)s", key=key)
+        free = "DELETE FROM steps WHERE key = %(key)s"
+        await past_triggers(customer.actors.stack, free, key=key)
 
 
 async def subscribed(actors: Actors) -> tuple[Customer, str]:

@@ -52,8 +52,8 @@ def includes_as_much(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> b
 def used_share(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> Decimal:
     """The share of the cycle that counts as used where the plan includes less of anything.
 
-    Of a level it is the share of the units that go which its highest reading had need of, in the time
-    since the subscription's own plan came.
+    Of a level it is the share of the units that go which its highest reading had need of, in the
+    time since the subscription's own plan came.
     """
     own = _included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
     after, found = _included(plan, quantity), w.facts.used_share

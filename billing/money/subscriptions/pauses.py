@@ -42,12 +42,17 @@ def draft(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:
 
 
 def demand_next_second(w: Work[SubscriptionFacts]) -> None:
-    """A new period begins in a later second than the last one: cycles of the same second share one
-    grant of credits (`keys.cycle_grant`), and the customer would pay twice for it.
+    """A new period begins in a later second than the last cycle that was billed: cycles of the same
+    second share one grant of credits (`keys.cycle_grant`), and the customer would pay twice for it.
 
     Error: SUBSCRIPTION_STATE.
     """
-    if cycles.of(w).cycle_start.replace(microsecond=0) >= w.facts.at.replace(microsecond=0):
+    subscription, second = cycles.of(w), w.facts.at.replace(microsecond=0)
+    billed = [one for one in w.rows.of(Invoice) if one.status not in ("draft", "void")]
+    began = [one.cycle_start for one in billed if one.cycle_start is not None]
+    if subscription.cycle_start > subscription.current_period_start:
+        began.append(subscription.cycle_start)
+    if any(start >= second for start in began):
         message = "its period began in this second: resume it in the next one"
         raise Conflict("SUBSCRIPTION_STATE", message, state="paused")
 

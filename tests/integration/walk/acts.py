@@ -89,6 +89,9 @@ class Acts(PayPalActs, OfficeActs):
 
     async def subscribe(self, plan: str, interval: str, trial: bool, way: str) -> Done:
         body: Json = {"plan": plan, "interval": interval, "trial": trial}
+        if way == "transfer":
+            body |= {"collection": "send_invoice", "days_until_due": 20}
+            return await self._operate("/billing/subscription", body, str(uuid4()), for_it=True)
         if way == "card":
             body["payment_method"] = "card"
         if way == "named":
@@ -162,7 +165,7 @@ class Acts(PayPalActs, OfficeActs):
         return done[0], done[1], done[2] | {"invoice_id": invoice["invoice_id"]}
 
     async def submit(self) -> Done:
-        invoice = await self._owed() or await self._manual_purchase()
+        invoice = await self._owed() or await self._manual_purchase() or await self._asked()
         if invoice is None:
             return NOTHING
         body = {

@@ -200,6 +200,27 @@ def agreed(dice: Random) -> list[Command]:
     return [VISA, terms, BASIC, _used(dice.choice(("300", "6000"))), AT_RENEWAL, *left, *ends]
 
 
+def by_transfer(dice: Random) -> list[Command]:
+    """Invoices are sent: a plan changes before its money, what comes with it is spent, and left."""
+    begun = Command("subscribe", {
+        "plan": dice.choice(("basic", "pro")), "trial": False, "way": "transfer",
+        "interval": dice.choice(("monthly", "monthly", "yearly")),
+    })  # fmt: skip
+    wait = Command("advance", {"days": dice.choice((0, 3, 12)), "hours": 1})
+    spent = [
+        Command("hold", {"amount": dice.choice(("90", "2500", "4800"))}),
+        Command("capture", {"percent": 100}),
+    ]
+    pause = [Command("pause_plan", {"at": "now"}), wait, Command("resume")]
+    ends = dice.choice(([CANCEL_NOW], [CANCEL_NOW], pause, [_change("basic", when="now")], []))
+    paid = dice.choice(([], [], [_transfer(), _approved()]))
+    money = [_transfer(), _approved()]
+    return [
+        begun, *money, wait, _change("enterprise"), *paid, wait, *spent, wait, *ends, AT_RENEWAL,
+        *money,
+    ]  # fmt: skip
+
+
 def at_the_desk(dice: Random) -> list[Command]:
     """Operators void, credit, give up and book money, around a debt or a paid invoice."""
     note = Command("credit_note", {
@@ -216,7 +237,7 @@ ARCS: Final = (
     use_of_an_unpaid_plan, cancel_meets_slow_bank, debtor_too_late, declined_change, two_cards,
     stolen, debtor_in_time, cancelled_debtor, slow_bank, use_of_an_ended_plan, debited, backed_up,
     flips, discounted, given_back, taken_back, pausing, by_paypal, two_ways, mistaken_uses, agreed,
-    at_the_desk,
+    at_the_desk, by_transfer,
 )  # fmt: skip
 
 

@@ -41,6 +41,12 @@ class Asking:
         manual = [one for one in listed["data"] if one["payment_method"] == "manual"]
         return dict(manual[-1]) if manual else None
 
+    async def _asked(self) -> Json | None:
+        """What is to be sent before a subscription begins."""
+        answer = await self.customer.call("GET", "/billing/subscription")
+        asked = _json(answer).get("next_action") or {}
+        return asked if asked.get("type") == "manual" else None
+
     async def _cards(self) -> list[Json]:
         return list((await self.customer.ask("GET", "/billing/payment-methods"))["data"])
 
@@ -89,10 +95,12 @@ class Asking:
 
     async def _operate(
         self, path: str, body: Json | None, key: str | None = None, *, method: str = "POST",
-        role: str = "admin",
+        role: str = "admin", for_it: bool = False,
     ) -> Done:  # fmt: skip
+        """An operator's command; `for_it` is one that the customer could give too."""
         actors = self.customer.actors
         headers = actors.headers("*", role, key)
+        headers |= {"X-Account-Id": self.customer.id} if for_it else {}
         answer = await actors.client.request(method, f"/api/v1{path}", json=body, headers=headers)
         return answer.status_code, _json(answer), body or {}
 

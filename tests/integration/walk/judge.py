@@ -33,6 +33,7 @@ PROMISES: Final[dict[str, Question]] = {
     "no more goes back than came": money.no_more_back_than_came,
     "nobody ends with more money than was paid": gains.no_more_than_paid,
     "what was used is paid": gains.used_is_paid,
+    "credits that a plan gave are asked for": gains.spent_credits_are_asked_for,
     "credits whose money went back are gone": gains.returned_credits_are_gone,
     "a use that was taken back costs nothing": gains.taken_back_uses_cost_nothing,
     "what was agreed is charged, and no more": contracts.missing_is_charged,

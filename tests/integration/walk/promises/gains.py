@@ -14,6 +14,8 @@ GIFTS: Final = frozenset({
     "credit_note", "void_use", "extend_plan",
 })  # fmt: skip
 """Commands by which somebody gives something up; a life without one pays all that it used."""
+LEAST_CENTS: Final = 6
+"""No plan sells a credit for less, with every coupon and by the year."""
 
 
 def no_more_than_paid(case: Case) -> Iterator[str]:
@@ -43,6 +45,24 @@ def used_is_paid(case: Case) -> Iterator[str]:
     used = sum(_used(case, one) for one in _invoices(case) if one["status"] == "paid")
     if came - kept < used:
         yield f"{came} came and {kept} is kept for the account, but {used} was used"
+
+
+def spent_credits_are_asked_for(case: Case) -> Iterator[str]:
+    """Invoices of plans ask for all that was spent of their credits, unless some was given up."""
+    if any(one.done and one.name in GIFTS for one in case.entries):
+        return
+    spent = -sum(
+        row["amount"]
+        for row in case.tables["credit_transactions"] if row["kind"] in ("debit", "capture")
+    )  # fmt: skip
+    others = sum(one["amount"] for one in case.tables["credit_lots"] if one["kind"] != "plan")
+    asked = 0
+    for one in _invoices(case):
+        if one["subscription_id"] is not None and one["number"] is not None:
+            notes = case.rows("credit_notes", invoice_id=one["id"])
+            asked += int(one["total_minor"]) - sum(int(note["amount_minor"]) for note in notes)
+    if asked < (spent - others) * LEAST_CENTS:
+        yield f"{spent - others} credits of plans were spent, and {asked} cents are asked for"
 
 
 def returned_credits_are_gone(case: Case) -> Iterator[str]:

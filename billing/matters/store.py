@@ -23,7 +23,7 @@ from billing.core.clock import real_now
 from billing.core.prepared import Fields, Prepared, given
 from billing.matters.agenda import Step
 from billing.matters.effects import Bear
-from billing.matters.kinds import ACCOUNT, KINDS, MatterKind
+from billing.matters.kinds import KINDS, MatterKind
 from billing.matters.schemas import LOOK, Matter, Named
 from billing.matters.tables import matters
 
@@ -94,13 +94,15 @@ def of_birth(born: Bear) -> Matter:
     )
 
 
-async def know_account(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
-    """The account's matter as a row that events about its cards can wake; nothing of it is due."""
+async def know(
+    connection: AsyncConnection, kind: MatterKind, account_id: UUID, subject_id: UUID, at: datetime
+) -> None:
+    """A matter as a row that others can wake; nothing of it is due, and no workflow runs."""
     row = {
-        "workflow_id": ACCOUNT.workflow_id(account_id),
+        "workflow_id": kind.workflow_id(subject_id),
         "account_id": account_id,
-        "kind": "account",
-        "subject_id": account_id,
+        "kind": kind.name,
+        "subject_id": subject_id,
         "status": "closed",
         "created_at": at,
         "woken_at": real_now(),

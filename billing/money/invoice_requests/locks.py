@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core import ids
 from billing.core.currencies import demand_payable
 from billing.core.errors import Conflict
 from billing.ledger.credits import service as credits
@@ -77,8 +78,17 @@ async def wake(connection: AsyncConnection, invoice: Invoice, at: datetime) -> M
 
 
 async def collector(connection: AsyncConnection, invoice: Invoice) -> Matter:
-    """The matter that collects the invoice now."""
+    """The matter that collects the invoice now.
+
+    A use that was paid at once, by the money balance or with the next invoice, has none until
+    somebody corrects its invoice.
+    """
     matter = await matters.find(connection, invoice.workflow_id)
+    if matter is None and invoice.workflow_id.startswith(f"{CHARGE.name}/"):
+        _, _, use = invoice.workflow_id.partition("/")
+        use_id = ids.decode(ids.BILLING_RECORD, use)
+        await matters.know(connection, CHARGE, invoice.account_id, use_id, invoice.created_at)
+        matter = await matters.find(connection, invoice.workflow_id)
     if matter is None:
         raise RuntimeError(f"invoice {invoice.id} has no collector")
     return matter

@@ -16,7 +16,7 @@ from billing.core.errors import Conflict, NotFound
 from billing.core.prepared import Fields, Prepared, given
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
-from billing.matters.kinds import COLLECTION, SUBSCRIPTION
+from billing.matters.kinds import ACCOUNT, COLLECTION, SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.metering.usage import unpaid
 from billing.money.payment_methods.rules import (
@@ -294,7 +294,7 @@ async def _add(
     }
     method = show(await prepared.add(connection, payment_methods, row))
     await _record(connection, method, "added", at)
-    await matters.know_account(connection, account_id, at)
+    await matters.know(connection, ACCOUNT, account_id, account_id, at)
     return method
 
 

@@ -32,6 +32,7 @@ from billing.matters.effects import (
     Wake,
     Watch,
 )
+from billing.matters.kinds import ACCOUNT
 from billing.platform.outbox import service as outbox
 from billing.platform.provider_inbox import store as inbox
 
@@ -195,6 +196,7 @@ async def _write(
 
 async def _watch(connection: AsyncConnection, effect: Watch, at: datetime) -> None:
     if effect.due is None:
-        await matters.know_account(connection, effect.account_id, at)
+        account_id = effect.account_id
+        await matters.know(connection, ACCOUNT, account_id, account_id, at)
     else:
         await matters.ensure_account(connection, effect.account_id, due=effect.due, at=at)

@@ -7,6 +7,8 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import API, Actors, Customer, Json
+from tests.integration.invoices.test_operating import commanded
+from tests.integration.payments.test_money_balance import adjust
 from tests.integration.waiting import wait_for
 
 START = "2027-01-01T10:00:00Z"
@@ -341,3 +343,31 @@ async def test_money_nobody_told_us_of_is_found_before_the_charge_is_given_up(
         await customer.advance(days=1)
     assert (await customer.ask("GET", path))["billing_status"] == "completed"
     assert await charged(customer) == [200]
+
+
+@pytest.mark.parametrize("amount", ["10", "1000"])
+async def test_a_use_that_was_paid_without_a_card_can_be_taken_back_and_corrected(
+    actors: Actors, amount: str
+) -> None:
+    """10 units are carried, 1,000 are paid by the money balance."""
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe("basic")
+    await customer.until_subscription("active")
+    if amount == "1000":
+        await adjust(customer, 1000)
+    first, second = await use(customer, amount), await use(customer, amount)
+    kept = (await customer.ask("GET", "/billing/balance"))["balance_cents"]
+    path = f"/billing/records/{first['billing_id']}/void"
+    voided = await actors.operate("POST", path, {"reason": "counted twice"}, status=200)
+    cents = int(amount) // 5
+    assert voided["balance_cents"] == cents
+    newest = (await customer.ask("GET", "/billing/invoices?limit=1"))["data"][0]
+    body = {"amount_cents": 1, "reason": "sorry", "to": "balance"}
+    noted = await commanded(customer, newest, "credit-note", body)
+    assert noted["credit_notes_total"] == 1
+    assert second["billing_status"] == "completed"
+    shown = await customer.ask("GET", "/billing/balance")
+    assert shown["balance_cents"] == kept + cents + 1
+    account = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert account["ok"], account

@@ -92,4 +92,13 @@ def _is_comparable(case: Case, entry: Entry) -> bool:
         row["status"] in UNDECIDED and entry.clock_from <= row["started_at"] <= entry.clock_to
         for row in case.tables["payment_attempts"]
     )
-    return whole and calm and not conditions and not undecided
+    return whole and calm and not conditions and not undecided and not _waits(case, entry)
+
+
+def _waits(case: Case, entry: Entry) -> bool:
+    """True if a bank has not decided on a charge as time begins to go by, or begins to then."""
+    begun = {one.id for one in case.charges if one.name == "charge.pending"
+             and one.seq <= entry.ended}  # fmt: skip
+    decided = {one.id for one in case.charges if one.name != "charge.pending"
+               and one.seq <= entry.began}  # fmt: skip
+    return bool(begun - decided)

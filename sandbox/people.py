@@ -91,6 +91,7 @@ def refund(call: Call, intent_id: str, amount: int | None) -> Json:
     intent = call.load("payment_intent", intent_id)
     charge = call.load("charge", intent["latest_charge"])
     left = charge["amount_captured"] - charge["amount_refunded"]
+    refunds.demand_refundable(call, charge, amount or left)
     return refunds.give(call, charge, amount or left, "requested_by_customer")
 
 

@@ -40,7 +40,7 @@ def create(call: Call) -> Json:
     charge = _charge(call)
     amount = call.params.get("amount", charge["amount_captured"] - charge["amount_refunded"])
     amounts.demand_whole(amount, charge["currency"])
-    _refundable(call, charge, amount)
+    demand_refundable(call, charge, amount)
     return give(call, charge, amount, call.params.get("reason"), call.params.get("metadata"))
 
 
@@ -86,7 +86,8 @@ def _charge(call: Call) -> Json:
     return found
 
 
-def _refundable(call: Call, charge: Json, amount: int) -> None:
+def demand_refundable(call: Call, charge: Json, amount: int) -> None:
+    """The money of a charge is there, and so much of it was not given back yet."""
     left = charge["amount_captured"] - charge["amount_refunded"]
     if charge["status"] != "succeeded" or not charge["captured"]:
         raise problems.ApiError(

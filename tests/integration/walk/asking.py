@@ -42,7 +42,7 @@ class Asking:
         return dict(manual[-1]) if manual else None
 
     async def _asked(self) -> Json | None:
-        """What is to be sent before a subscription begins."""
+        """The money that is to be sent before a subscription begins."""
         answer = await self.customer.call("GET", "/billing/subscription")
         asked = _json(answer).get("next_action") or {}
         return asked if asked.get("type") == "manual" else None

@@ -30,17 +30,17 @@ def _is_paid(case: Case, invoice_id: object) -> bool:
 
 
 def _plan_grants(case: Case) -> Iterator[str]:
+    if case.rows("disputes", state="won"):
+        return  # credits that it gave back live 30 days more
     lots = Counter(row["expires_at"] for row in case.rows("credit_lots", kind="plan"))
     for row in case.tables["subscriptions"]:
         plan = case.plans[row["plan_id"]]
         if case.rows("subscription_changes", subscription_id=row["id"], kind="plan"):
             continue  # another plan, other credits: the ledger's own checks count those
+        if not plan["monthly_credits"]:
+            continue
         for invoice in case.rows("invoices", subscription_id=row["id"]):
-            end = invoice["cycle_end"]
-            if end is None or not plan["monthly_credits"] or invoice["status"] != "paid":
-                continue
-            ended = row["ended_at"] and row["ended_at"] <= invoice["paid_at"]
-            if invoice["paid_at"] < end and not ended and not lots[end]:
+            if _brings_credits(row, invoice) and not lots[invoice["cycle_end"]]:
                 yield f"{invoice['number']} is paid, and the credits of its cycle never came"
     changes = case.rows("subscription_changes", kind="plan", status="applied")
     for end, number in lots.items():
@@ -49,6 +49,15 @@ def _plan_grants(case: Case) -> Iterator[str]:
         most = len(_cycles(case, end)) + len(changes)  # a change up brings the difference
         if number > most and number > 1:
             yield f"plan credits that end at {end:%Y-%m-%d %H:%M} came {number} times"
+
+
+def _brings_credits(subscription: Json, invoice: Json) -> bool:
+    """True of one that was paid while its cycle ran; not one of time that was not served."""
+    if invoice["cycle_end"] is None or invoice["status"] != "paid":
+        return False
+    ended = subscription["ended_at"] and subscription["ended_at"] <= invoice["paid_at"]
+    over = subscription["status"] in ("paused", "canceled") and invoice["settlement"] == "forgiven"
+    return bool(invoice["paid_at"] < invoice["cycle_end"] and not ended and not over)
 
 
 def _is_earned(case: Case, end: datetime) -> bool:
@@ -61,7 +70,11 @@ def _is_earned(case: Case, end: datetime) -> bool:
         row["trial_end"] is not None and end <= row["trial_end"]
         for row in case.tables["subscriptions"]
     )
-    return settled or tried
+    given = any(
+        row["effective_at"] == end
+        for row in case.rows("subscription_changes", kind="extend", status="applied")
+    )
+    return settled or tried or given  # a change in days that were given ends with them
 
 
 def _cycles(case: Case, end: object) -> list[Json]:

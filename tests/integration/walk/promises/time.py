@@ -86,7 +86,11 @@ def _is_comparable(case: Case, entry: Entry) -> bool:
     """Without conditions, declines or waiting banks, and with all of the future shown."""
     coming = [one for one in entry.foretold if datetime.fromisoformat(one["at"]) <= entry.clock_to]
     whole = len(coming) < len(entry.foretold) or len(coming) < 40
-    conditions = any(one["only_if"] for one in coming if one["name"] == "charge")
+    # Which card pays a use that was put off, and how much of it, is decided then.
+    conditions = any(
+        one["only_if"] or one["name"] == "charge_use"
+        for one in coming if one["name"] in ("charge", "charge_use")
+    )  # fmt: skip
     calm = all(one.took_money and one.by_product for one in case.charges_in(entry))
     undecided = any(
         row["status"] in UNDECIDED and entry.clock_from <= row["started_at"] <= entry.clock_to

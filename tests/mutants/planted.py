@@ -377,9 +377,16 @@ MUTANTS: Final = (
     Mutant(
         "a commitment counts what a cancel gave back",
         "billing/money/subscriptions/true_ups.py",
-        "credited_minor=credited,",
-        "credited_minor=0,",
+        "named_minor=named[line.position],",
+        "named_minor=0,",
         ("tests/unit/worked/test_worked.py", "-k", "worked_out_by_hand"),
+    ),
+    Mutant(
+        "credits that came unpaid are spent for nothing",
+        "billing/money/subscriptions/endings.py",
+        "_since(w) if paid_too else _spent_until(w)",
+        "_since(w)",
+        ("tests/integration/changes/test_unpaid_changes.py", "-k", "came_unpaid_and_are_spent"),
     ),
     Mutant(
         "one use more than agreed is free",

@@ -64,19 +64,21 @@ def _since(w: Work[SubscriptionFacts]) -> datetime:
 
 
 def _spent_until(w: Work[SubscriptionFacts]) -> datetime:
-    """The same, and no sooner than the plan gives what is left of its credits for the rest."""
-    plan, whole = w.facts.plan_of(w.rows), items.credits_of(w)
-    of_cycle = granting.grant_key(cycles.of(w), plan.allowance, cycles.of(w).cycle_start)
-    lots = {one.grant_key: one for one in w.facts.lots}
-    given = [lots[key] for key in (of_cycle, *_grants_of_changes(w)) if key in lots]
-    if not given or not whole:
+    """The same, and where credits came unpaid no sooner than the plan gives what is left of all of
+    its credits for the rest.
+    """
+    subscription, plan, grants = cycles.of(w), w.facts.plan_of(w.rows), _grants(w)
+    given = [one for one in w.facts.lots if one.grant_key in grants]
+    came_unpaid = any(_is_owed(grants[one.grant_key]) for one in given)
+    if not came_unpaid or not items.credits_of(w):
         return _since(w)
     left = sum((one.unspent for one in given), Decimal(0))
-    if of_cycle not in lots:  # they come with its money, and are not spent
-        owed = (one for one in w.rows.of(Invoice) if one.cycle_start == cycles.of(w).cycle_start)
-        left += sum((granting.credits_billed(w, one) for one in owed), Decimal(0))
-    part = Fraction(left) / Fraction(whole)
-    return max(_since(w), spans.used_but(cycles.of(w), plan.allowance, part))
+    there = {one.grant_key for one in given}
+    for grant_key, invoice in grants.items():
+        if grant_key not in there and invoice is not None and invoice.cycle_start is not None:
+            left += granting.credits_billed(w, invoice)  # they come with its money
+    part = Fraction(left) / Fraction(items.credits_of(w))
+    return max(_since(w), spans.used_but(subscription, plan.allowance, part))
 
 
 def _take_unpaid_credits(w: Work[SubscriptionFacts], owed: Invoice, reason: str) -> None:
@@ -84,15 +86,12 @@ def _take_unpaid_credits(w: Work[SubscriptionFacts], owed: Invoice, reason: str)
     it was paid, that part of them stays.
     """
     part = Fraction(owed.remaining_minor, owed.total_minor - owed.amount_credited_minor)
-    plan, subscription = w.facts.plan_of(w.rows), cycles.of(w)
-    unpaid = {key for key, of in _grants_of_changes(w).items() if of == owed.id}
-    if owed.cycle_start is not None:
-        unpaid.add(granting.grant_key(subscription, plan.allowance, owed.cycle_start))
+    unpaid = {key for key, one in _grants(w).items() if one is not None and one.id == owed.id}
     for one in w.facts.lots:
         amount = proration.credits_share(one.unspent, part)
         if one.grant_key in unpaid and amount:
             taken = {
-                "account_id": subscription.account_id,
+                "account_id": owed.account_id,
                 "grant_key": one.grant_key,
                 "amount": amount,
                 "key": keys.unserved_take_back(one.grant_key),
@@ -101,13 +100,22 @@ def _take_unpaid_credits(w: Work[SubscriptionFacts], owed: Invoice, reason: str)
             w.do(Do("clawback", taken))
 
 
-def _grants_of_changes(w: Work[SubscriptionFacts]) -> dict[str, UUID]:
-    """The keys of the credits that came with changes of this cycle, and the invoice of each."""
-    return {
-        keys.change_grant(one.id): one.invoice_id
-        for one in w.rows.of(SubscriptionChange)
-        if one.status == "applied" and one.kind == "plan" and one.invoice_id is not None
-    }
+def _grants(w: Work[SubscriptionFacts]) -> dict[str, Invoice | None]:
+    """The keys of the credits of the running cycle, and the invoice that asks for each: of the
+    cycle itself, and of the changes of plan in it.
+    """
+    subscription, plan = cycles.of(w), w.facts.plan_of(w.rows)
+    start = subscription.cycle_start
+    billed = (one for one in w.rows.of(Invoice) if one.cycle_start == start)
+    found = {granting.grant_key(subscription, plan.allowance, start): next(billed, None)}
+    for one in w.rows.of(SubscriptionChange):
+        if one.status == "applied" and one.kind == "plan" and one.invoice_id is not None:
+            found[keys.change_grant(one.id)] = w.rows.find(Invoice, one.invoice_id)
+    return found
+
+
+def _is_owed(invoice: Invoice | None) -> bool:
+    return invoice is not None and invoice.outstanding_minor > 0
 
 
 def _rest(

@@ -130,6 +130,17 @@ async def test_time_whose_credits_came_unpaid_and_are_spent_is_owed(
     assert await customer.credits() == kept, "what came unpaid is gone; what is paid stays"
 
 
+async def test_credits_that_are_paid_and_spent_keep_no_add_on_owed(actors: Actors) -> None:
+    customer = await begun(actors, "basic")
+    await choose(customer, ai_500=1)
+    assert left(await last(customer)) == ("open", 0, 700)
+    await spend(customer, "100")
+
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "now"}, status=200)
+
+    assert left(await last(customer)) == ("paid", 700, 0)
+
+
 async def test_a_cycle_within_the_period_waits_for_the_money_of_a_change(actors: Actors) -> None:
     customer = await customer_of_a_year(actors)
     await change(customer, plan="enterprise")

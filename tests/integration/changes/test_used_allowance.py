@@ -134,8 +134,9 @@ async def test_a_level_that_a_dearer_plan_took_over_is_paid_by_its_time(actors: 
     assert (await use(customer, "900", feature_type="storage_gb"))["billing_status"] == "pending"
     await change(customer, plan="enterprise")
     await change(customer, plan="basic", when="now")
-    # Of the 1,990 GB more 890 were needed: 13.86 of the 15 days count as used, and basic costs 919.
-    assert (await charged(customer), await money(customer)) == ([1900, 24145 - 919], 1828 - 919)
+    # Of the 1,990 GB more 890 were needed: 6.71 of the 15 days count as used, and basic costs 919.
+    # What was beyond basic before is billed beside it.
+    assert (await charged(customer), await money(customer)) == ([1900, 24145 - 919], 13346 - 919)
     assert await differences(actors.sql, [customer.uuid]) == []
 
 

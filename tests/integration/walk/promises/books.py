@@ -40,7 +40,7 @@ def _plan_grants(case: Case) -> Iterator[str]:
         if not plan["monthly_credits"]:
             continue
         for invoice in case.rows("invoices", subscription_id=row["id"]):
-            if _brings_credits(row, invoice) and not lots[invoice["cycle_end"]]:
+            if _brings_credits(case, row, invoice) and not lots[invoice["cycle_end"]]:
                 yield f"{invoice['number']} is paid, and the credits of its cycle never came"
     changes = case.rows("subscription_changes", kind="plan", status="applied")
     for end, number in lots.items():
@@ -51,12 +51,16 @@ def _plan_grants(case: Case) -> Iterator[str]:
             yield f"plan credits that end at {end:%Y-%m-%d %H:%M} came {number} times"
 
 
-def _brings_credits(subscription: Json, invoice: Json) -> bool:
-    """True of one that was paid while its cycle ran; not one of time that was not served."""
+def _brings_credits(case: Case, subscription: Json, invoice: Json) -> bool:
+    """True of one that was paid while its cycle ran; not one of time that was not served: a pause
+    leaves a debtor the time before it to pay for, and gives no credits.
+    """
     if invoice["cycle_end"] is None or invoice["status"] != "paid":
         return False
     ended = subscription["ended_at"] and subscription["ended_at"] <= invoice["paid_at"]
-    over = subscription["status"] in ("paused", "canceled") and invoice["settlement"] == "forgiven"
+    cut = case.rows("credit_notes", invoice_id=invoice["id"], reason="time not served")
+    forgiven = invoice["settlement"] == "forgiven"
+    over = subscription["status"] in ("paused", "canceled") and (forgiven or bool(cut))
     return bool(invoice["paid_at"] < invoice["cycle_end"] and not ended and not over)
 
 

@@ -29,9 +29,9 @@ def missing_is_charged(case: Case) -> Iterator[str]:
                 yield from _minimum(case, row, lines, line)
         if any(line["kind"] == "commitment" for line in lines) and _is_first(case):
             spent = sum(map(_net, lines))
-            after = [one for one in lines if _begins(one) >= _closed(lines)]
-            if spent - sum(map(_net, after)) != COMMITTED:
-                yield f"{spent} was charged by a commitment to {COMMITTED}"
+            counted = spent - sum(map(_net, _after(row, lines)))
+            if counted != COMMITTED:
+                yield f"{counted} was charged by a commitment to {COMMITTED}"
 
 
 def _minimum(case: Case, row: Json, lines: list[Json], line: Json) -> Iterator[str]:
@@ -58,10 +58,12 @@ def _is_first(case: Case) -> bool:
     return len(agreed) == len(begun) == 1 and agreed[0] < begun[0]
 
 
-def _closed(lines: list[Json]) -> datetime:
-    """The end of what the commitment counts."""
-    found: datetime = max(one["period_end"] for one in lines if one["kind"] == "commitment")
-    return found
+def _after(row: Json, lines: list[Json]) -> list[Json]:
+    """What begins when the commitment is over; nothing where the subscription ended with it."""
+    closed = max(one["period_end"] for one in lines if one["kind"] == "commitment")
+    if row["ended_at"] is not None and row["ended_at"] <= closed:
+        return []
+    return [one for one in lines if _begins(one) >= closed]
 
 
 def _lines(case: Case, row: Json) -> list[Json]:

@@ -55,7 +55,8 @@ def spent_credits_are_asked_for(case: Case) -> Iterator[str]:
         row["amount"]
         for row in case.tables["credit_transactions"] if row["kind"] in ("debit", "capture")
     )  # fmt: skip
-    others = sum(one["amount"] for one in case.tables["credit_lots"] if one["kind"] != "plan")
+    free = [one for one in case.tables["credit_lots"] if one["kind"] != "plan" or _tried(case, one)]
+    others = sum(one["amount"] for one in free)
     asked = 0
     for one in _invoices(case):
         if one["subscription_id"] is not None and one["number"] is not None:
@@ -63,6 +64,12 @@ def spent_credits_are_asked_for(case: Case) -> Iterator[str]:
             asked += int(one["total_minor"]) - sum(int(note["amount_minor"]) for note in notes)
     if asked < (spent - others) * LEAST_CENTS:
         yield f"{spent - others} credits of plans were spent, and {asked} cents are asked for"
+
+
+def _tried(case: Case, lot: Json) -> bool:
+    """True of the credits of a trial."""
+    trials = [one["trial_end"] for one in case.tables["subscriptions"] if one["trial_end"]]
+    return any(lot["expires_at"] <= end for end in trials if lot["created_at"] < end)
 
 
 def returned_credits_are_gone(case: Case) -> Iterator[str]:

@@ -123,7 +123,11 @@ def _charge(
     *,
     fewer_now: bool,
 ) -> None:
-    """The change waits for its payment; one that leaves nothing to charge is applied now."""
+    """The change waits for its payment; one that leaves nothing to charge is applied now.
+
+    Error: SUBSCRIPTION_STATE where it ends before its period does.
+    """
+    changes.demand_whole_rest(cycles.of(w))
     sale = sell(w, w.facts.plan_of(w.rows), wanted, at, fewer_now=fewer_now)
     unused = proration.unused(w.rows, sale.credited, at)
     lines, given_back = netting.net(w, unused, sale.lines, cycles.of(w).plan_key)

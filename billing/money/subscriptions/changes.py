@@ -28,6 +28,7 @@ from billing.money.subscriptions.schemas import (
     ChangeStatus,
     PauseReason,
     Paying,
+    Subscription,
     SubscriptionChange,
     Terms,
 )
@@ -46,6 +47,19 @@ def demand_none(rows: Rows) -> None:
     """One money step at a time. Errors: CHANGE_PENDING."""
     if pending(rows) is not None:
         raise Conflict("CHANGE_PENDING", "a change of this subscription waits for its payment")
+
+
+def demand_whole_rest(subscription: Subscription) -> None:
+    """The rest of the period will be served. Errors: SUBSCRIPTION_STATE, where an end at a date
+    comes first: what a change charges for the time behind it would never be.
+    """
+    end = subscription.cancel_at
+    if end is not None and end < subscription.current_period_end:
+        raise Conflict(
+            "SUBSCRIPTION_STATE",
+            "it ends at a date in this period: reactivate it first",
+            state=subscription.status,
+        )
 
 
 def begin(

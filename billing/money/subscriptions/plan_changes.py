@@ -224,7 +224,8 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
 def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datetime) -> None:
     """The change waits for its payment; one that leaves nothing to charge is applied now.
 
-    Errors: CREDITS_SPENT where the credits that come are fewer, and were spent already.
+    Errors: CREDITS_SPENT where the credits that come are fewer, and were spent already;
+    SUBSCRIPTION_STATE where it ends before its period does.
     """
     subscription, plan, own = cycles.of(w), _plan(w, wanted), w.facts.plan_of(w.rows)
     # Free plans count by calendar months, and cycles of another length begin anew.
@@ -236,6 +237,8 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     after = subscription
     if resets:
         after = spans.anew(subscription, at, wanted.interval, plan.allowance)
+    else:
+        changes.demand_whole_rest(subscription)
     words = _words(w, wanted)
     since = at
     # In a new cycle, or by less of anything, what was used would be free.

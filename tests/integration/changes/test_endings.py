@@ -138,5 +138,15 @@ async def test_an_end_with_the_period_takes_away_what_was_to_come_after_it(
     date = {"cancel_at": "2027-01-11T10:00:00Z"}
     ends = await customer.ask("POST", f"{PATH}/cancel", date, status=200)
     assert ends["scheduled_changes"] == []
-    more = {"add_ons": [{"add_on": "ai-500", "quantity": 1}], "when": "period_end"}
-    await customer.refused("SUBSCRIPTION_STATE", "PUT", PATH, more)
+    more: dict[str, object] = {"add_ons": [{"add_on": "ai-500", "quantity": 1}]}
+    later = more | {"when": "period_end"}
+    await customer.refused("SUBSCRIPTION_STATE", "PUT", PATH, later)
+    before = await charged(customer)
+    at_once: tuple[dict[str, object], ...] = ({"plan": "pro"}, more | {"when": "now"})
+    for each in at_once:
+        refused = await customer.refused("SUBSCRIPTION_STATE", "POST", f"{PATH}/preview", each)
+        assert "reactivate" in refused["detail"], "days behind the end would be charged"
+        await customer.refused("SUBSCRIPTION_STATE", "PUT", PATH, each)
+    assert await charged(customer) == before
+    anew = await change(customer, plan="basic", interval="year")
+    assert anew["cancel_at"] == anew["current_period_end"] == date["cancel_at"]

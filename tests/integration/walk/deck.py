@@ -3,6 +3,7 @@
 No command depends on how an earlier one went, so any of them may be left out.
 """
 
+import os
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final
@@ -14,6 +15,9 @@ STARTS: Final = ("2027-01-01T10:00:00Z", "2027-01-31T10:00:00Z", "2027-02-14T23:
 ZONES: Final = ("UTC", "UTC", "Europe/Berlin", "America/New_York")
 WEATHERS: Final = ("fair", "fair", "shuffle", "duplicate", "lost")
 """The fate of the provider's events: delivered, mixed up, delivered twice, or dropped."""
+COUNTRIES: Final = (None, None, "HU")
+"""Where the customer lives: nowhere that asks for tax, or where TAX is added."""
+TAX: Final = 27
 PLANS: Final = ("basic", "basic", "pro", "starter", "free")
 CHANGED: Final = ("basic", "pro", "pro", "enterprise", "growth", "free")
 CODES: Final = ("WALK20", "WALK300")
@@ -60,10 +64,11 @@ def commands_of(seed: int) -> list[Command]:
     return life
 
 
-def circumstances(seed: int) -> tuple[str, str, str]:
-    """The start, the zone and the weather of the life of this number."""
+def circumstances(seed: int) -> tuple[str, str, str, str | None]:
+    """The start, the zone, the weather and the country of the life of this number."""
     dice = Random(f"{seed}/world")
-    return dice.choice(STARTS), dice.choice(ZONES), dice.choice(WEATHERS)
+    start, zone, weather = dice.choice(STARTS), dice.choice(ZONES), dice.choice(WEATHERS)
+    return start, zone, weather, os.environ.get("WALK_COUNTRY") or dice.choice(COUNTRIES)
 
 
 def _beginning(dice: Random) -> list[Command]:

@@ -80,6 +80,8 @@ class Life:
     commands: list[Command]
     weather: str
     zone: str
+    tax: int
+    """The percent of tax on all that it is charged."""
     entries: list[Entry] = field(default_factory=list)
     verified: Json = field(default_factory=dict)
     """The product's own checks at the end."""

@@ -125,6 +125,12 @@ class Case:
         return self.rows("subscriptions", id=uuid_of(name))[0]
 
 
+def gross(line: Json) -> int:
+    """The cents of an invoice line, its discount and its tax with it."""
+    net = int(line["amount_minor"]) - int(line["discount_minor"])
+    return net + int(line["tax_minor"]) - int(line["tax_included_minor"])
+
+
 def uuid_of(name: str) -> UUID:
     """`inv_01h…` as the UUID in it: 26 characters of Crockford's base32."""
     number = 0

@@ -39,9 +39,11 @@ GREEN_SECONDS: Final = 20.0
 
 async def live(actors: Actors, seed: int, commands: Sequence[Command]) -> Life:
     """A life of a fresh account by these commands."""
-    start, zone, weather = deck.circumstances(seed)
+    start, zone, weather, country = deck.circumstances(seed)
     customer = await actors.customer_on_clock(start, zone=zone)
-    life = Life(seed, str(customer.account["external_id"]), list(commands), weather, zone)
+    await _settle_down(customer, country)
+    tax = deck.TAX if country else 0
+    life = Life(seed, str(customer.account["external_id"]), list(commands), weather, zone, tax)
     acts, born = Acts(customer), datetime.fromisoformat(start)
     life.entries.append(Entry(0, Command("be_born"), born, born, 0, 0, 0, {}, {}))
     async with AsyncExitStack() as sky:
@@ -58,6 +60,16 @@ async def _go_on(acts: Acts, life: Life, commands: Sequence[Command]) -> None:
     for command in commands:
         if life.entries[-1].status != STOPPED:
             life.entries.append(await _done(acts, life.entries[-1], command))
+
+
+async def _settle_down(customer: Customer, country: str | None) -> None:
+    """An address in a country that asks for tax, if any."""
+    if country is None:
+        return
+    rates = {"name": "AFA", "rates": {"standard": str(deck.TAX)}}
+    await customer.actors.operate("PUT", f"/admin/taxes/{country}", rates, status=200)
+    address = {"line1": "Fő utca 1", "city": "Budapest", "country": country, "is_default": True}
+    await customer.ask("POST", "/billing/addresses", address, status=201)
 
 
 async def _bring(sky: AsyncExitStack, customer: Customer, weather: str, seed: int) -> None:

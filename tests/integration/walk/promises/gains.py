@@ -6,7 +6,7 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Final
 
 from tests.integration.walk.diary import Entry, Json
-from tests.integration.walk.evidence import Case, uuid_of
+from tests.integration.walk.evidence import Case, gross, uuid_of
 
 TIMED: Final = ("plan", "add_on")
 GIFTS: Final = frozenset({
@@ -95,16 +95,17 @@ def taken_back_uses_cost_nothing(case: Case) -> Iterator[str]:
         for field in ("usage_amount", "included_units", "charged_units", "total_amount"):
             if record[field] + sum(one[field] for one in mirror):
                 yield f"{entry}: {field} was {record[field]}, and {len(mirror)} took it back"
-        yield from _no_more_than_cost(entry, record)
+        yield from _no_more_than_cost(entry, record, case.life.tax)
 
 
-def _no_more_than_cost(entry: Entry, record: Json) -> Iterator[str]:
+def _no_more_than_cost(entry: Entry, record: Json, tax: int) -> Iterator[str]:
     returned = Decimal(entry.body["credits_returned"])
     cents = entry.body["balance_cents"] + entry.body["credited_cents"]
     cost = Decimal(record["total_amount"])
     if returned > (cost if record["currency"] == "CREDIT" else 0):
         yield f"{entry}: {returned} credits came back for {cost} {record['currency']}"
-    if cents > (cost * 100 + 1 if record["currency"] == "USD" else 0):
+    most = cost * (100 + tax) + 1
+    if cents > (most if record["currency"] == "USD" else 0):
         yield f"{entry}: {cents} cents came back for {cost} {record['currency']}"
 
 
@@ -122,15 +123,15 @@ def _used(case: Case, invoice: Json) -> int:
     """The part of what it charged that was served, or use; rounded down."""
     found = 0
     for line in case.lines(invoice):
-        net = int(line["amount_minor"]) - int(line["discount_minor"])
+        cost = gross(line)
         start, stop = line["period_start"], line["period_end"]
         if line["kind"] == "usage":
-            found += net
+            found += cost
         if line["kind"] not in TIMED or start is None or stop is None or stop <= start:
             continue
         until = max(start, min(stop, _end(case, invoice)))
         part = Decimal((until - start).total_seconds()) / Decimal((stop - start).total_seconds())
-        found += int((net * part).to_integral_value(ROUND_FLOOR)) - 1
+        found += int((cost * part).to_integral_value(ROUND_FLOOR)) - 1
     return found
 
 

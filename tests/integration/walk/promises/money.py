@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from tests.integration.walk.diary import Entry, Json
-from tests.integration.walk.evidence import Case, Charge, uuid_of
+from tests.integration.walk.evidence import Case, Charge, gross, uuid_of
 from tests.integration.walk.promises import plan_changes
 from tests.integration.walk.promises.words import ends, withdrawn
 
@@ -75,7 +75,8 @@ def _served(case: Case, cancel: Entry, invoice: Json, end: datetime) -> int:
 
 
 def _part_served(line: Json, end: datetime) -> int:
-    start, stop, amount = line["period_start"], line["period_end"], int(line["amount_minor"])
+    start, stop = line["period_start"], line["period_end"]
+    amount = gross(line) + int(line["discount_minor"])
     if line["kind"] in ("usage", *SHORTFALLS) or start is None or stop is None:
         return amount
     part = Decimal((min(end, stop) - start).total_seconds()) / Decimal(

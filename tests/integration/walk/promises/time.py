@@ -96,7 +96,13 @@ def _is_comparable(case: Case, entry: Entry) -> bool:
         row["status"] in UNDECIDED and entry.clock_from <= row["started_at"] <= entry.clock_to
         for row in case.tables["payment_attempts"]
     )
-    return whole and calm and not conditions and not undecided and not _waits(case, entry)
+    # What had taken a part of the balance was given up: that is there for others then.
+    returned = any(
+        entry.clock_from < row["at"] <= entry.clock_to
+        for row in case.rows("balance_entries", kind="returned")
+    )
+    waits = undecided or _waits(case, entry)
+    return whole and calm and not (conditions or returned or waits)
 
 
 def _waits(case: Case, entry: Entry) -> bool:

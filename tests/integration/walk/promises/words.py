@@ -22,17 +22,30 @@ def ends(case: Case) -> Iterator[tuple[Entry, str, datetime]]:
             or entry.before.get("status") in AT_ONCE
             or entry.body["status"] in ENDED
         )
-        planned = entry.body["cancel_at"] or entry.body["current_period_end"]
-        end = datetime.fromisoformat(planned)
-        yield entry, entry.body["subscription_id"], entry.clock_from if at_once else end
+        name = entry.body["subscription_id"]
+        yield entry, name, entry.clock_from if at_once else _planned(case, entry, name)
+
+
+def _planned(case: Case, cancel: Entry, name: str) -> datetime:
+    """The date that was said, or the end of the period, which another plan may have begun anew."""
+    asked = case.entries[cancel.number : withdrawn(case, cancel, name)]
+    changed = [
+        one for one in asked
+        if one.name == "change_plan" and one.done and one.body["subscription_id"] == name
+    ]  # fmt: skip
+    last = [cancel, *changed][-1].body
+    return datetime.fromisoformat(last["cancel_at"] or last["current_period_end"])
 
 
 def withdrawn(case: Case, cancel: Entry, name: str) -> int:
-    """The number of the entry by which a cancel was taken back; beyond all where it was not."""
+    """The number of the entry by which a cancel was taken back, or another end asked for; beyond
+    all where it was not.
+    """
     later = [
         one.number
         for one in case.entries
-        if one.name in ("reactivate", "extend_plan") and one.done and one.number > cancel.number
+        if one.name in ("reactivate", "extend_plan", *CANCELS)
+        and one.done and one.number > cancel.number
         and one.body["subscription_id"] == name
     ]  # fmt: skip
     return min(later, default=len(case.entries) + 1)

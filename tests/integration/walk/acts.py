@@ -87,8 +87,11 @@ class Acts(PayPalActs, OfficeActs):
 
     # -- the subscription ----------------------------------------------------------------------
 
-    async def subscribe(self, plan: str, interval: str, trial: bool, way: str) -> Done:
+    async def subscribe(
+        self, plan: str, interval: str, trial: bool, way: str, quantity: int = 1
+    ) -> Done:
         body: Json = {"plan": plan, "interval": interval, "trial": trial}
+        body |= {"quantity": quantity} if quantity > 1 else {}
         if way == "transfer":
             body |= {"collection": "send_invoice", "days_until_due": 20}
             return await self._operate("/billing/subscription", body, str(uuid4()), for_it=True)
@@ -125,6 +128,10 @@ class Acts(PayPalActs, OfficeActs):
     async def add_ons(self, quantity: int, when: str | None = None) -> Done:
         wanted = [{"add_on": "ai-500", "quantity": quantity}] if quantity else []
         wish = {"add_ons": wanted} | ({"when": when} if when else {})
+        return await self._ask("PUT", "/billing/subscription", wish, key=True)
+
+    async def seats(self, quantity: int, when: str | None) -> Done:
+        wish = {"quantity": quantity} | ({"when": when} if when else {})
         return await self._ask("PUT", "/billing/subscription", wish, key=True)
 
     async def change_plan(self, plan: str, interval: str | None, when: str | None) -> Done:

@@ -221,6 +221,48 @@ def by_transfer(dice: Random) -> list[Command]:
     ]  # fmt: skip
 
 
+def by_seats(dice: Random) -> list[Command]:
+    """Seats come and go around uses beyond them, and beyond all seats of the plan that comes."""
+    begun = Command("subscribe", {
+        "plan": "walk-team", "interval": "monthly", "trial": False, "way": "default",
+        "quantity": dice.choice((1, 2, 4)),
+    })  # fmt: skip
+    life = [VISA, begun]
+    for _ in range(4):
+        life += [_use(dice), Command("advance", {"days": dice.choice((1, 5)), "hours": 7})]
+        when = dice.choice((None, None, "now", "period_end"))
+        seats = Command("seats", {"quantity": dice.choice((1, 2, 3, 6)), "when": when})
+        life.append(dice.choice((seats, seats, seats, _change("pro"), _change("walk-team"))))
+    return [*life, AT_RENEWAL, _use(dice), dice.choice((CANCEL_NOW, AT_RENEWAL))]
+
+
+def much_used(dice: Random) -> list[Command]:
+    """Uses beyond a plan in several cycles, with money that comes, comes late or never."""
+    begun = Command("subscribe", {
+        "plan": dice.choice(("basic", "pro", "starter", "walk-team")), "way": "default",
+        "interval": dice.choice(("monthly", "monthly", "yearly")), "trial": dice.random() < 0.3,
+    })  # fmt: skip
+    life = [VISA, begun]
+    for _ in range(3):
+        life += [
+            _use(dice),
+            _use(dice),
+            dice.choice((CARDS_PAY, CARDS_PAY, _cards_say("do_not_honor"))),
+        ]
+        life += [dice.choice((AT_RENEWAL, Command("advance", {"days": 33, "hours": 0})))]
+    return [*life, _use(dice), dice.choice((CANCEL_NOW, CANCEL_LATER, CARDS_PAY)), AT_RENEWAL]
+
+
+def levels(dice: Random) -> list[Command]:
+    """A level rises and falls, between plans that include more and less of it."""
+    life = [VISA, BASIC]
+    for _ in range(4):
+        life += [_level(dice), Command("advance", {"days": dice.choice((2, 6)), "hours": 5})]
+        plan = dice.choice(("pro", "basic", "walk-team"))
+        life.append(_change(plan, when=dice.choice((None, "now", "period_end"))))
+    return [*life, _level(dice), dice.choice((CANCEL_NOW, AT_RENEWAL)), AT_RENEWAL]
+
+
 def at_the_desk(dice: Random) -> list[Command]:
     """Operators void, credit, give up and book money, around a debt or a paid invoice."""
     note = Command("credit_note", {
@@ -237,7 +279,7 @@ ARCS: Final = (
     use_of_an_unpaid_plan, cancel_meets_slow_bank, debtor_too_late, declined_change, two_cards,
     stolen, debtor_in_time, cancelled_debtor, slow_bank, use_of_an_ended_plan, debited, backed_up,
     flips, discounted, given_back, taken_back, pausing, by_paypal, two_ways, mistaken_uses, agreed,
-    at_the_desk, by_transfer,
+    at_the_desk, by_transfer, by_seats, much_used, levels,
 )  # fmt: skip
 
 
@@ -267,6 +309,16 @@ def _days(dice: Random) -> Command:
 
 def _cards_say(word: str, then: str = "normal") -> Command:
     return Command("script", {"words": [word], "then": then})
+
+
+def _use(dice: Random) -> Command:
+    feature = dice.choice(("ai_responses", "ai_responses", "api_calls", "document_uploads"))
+    return Command("record", {"feature": feature, "amount": dice.choice(("300", "777", "6000"))})
+
+
+def _level(dice: Random) -> Command:
+    amount = dice.choice(("3", "12", "40", "130"))
+    return Command("record", {"feature": "storage_gb", "amount": amount})
 
 
 def _used(amount: str) -> Command:

@@ -18,8 +18,10 @@ WEATHERS: Final = ("fair", "fair", "shuffle", "duplicate", "lost")
 COUNTRIES: Final = (None, None, "HU")
 """Where the customer lives: nowhere that asks for tax, or where TAX is added."""
 TAX: Final = 27
-PLANS: Final = ("basic", "basic", "pro", "starter", "free")
-CHANGED: Final = ("basic", "pro", "pro", "enterprise", "growth", "free")
+TEAM: Final = "walk-team"
+"""A plan by seats, whose price beyond it falls by the unit; the walk puts it on sale."""
+PLANS: Final = ("basic", "basic", "pro", "starter", "free", TEAM, TEAM)
+CHANGED: Final = ("basic", "pro", "pro", "enterprise", "growth", "free", TEAM)
 CODES: Final = ("WALK20", "WALK300")
 CARDS: Final = ("pm_card_visa", "pm_card_mastercard", "pm_card_amex", "pm_card_chargeCustomerFail")
 SAVED: Final = (*CARDS, "pm_usBankAccount_success")
@@ -50,7 +52,7 @@ STEPS: Final = 14
 NAMES: Final = frozenset({
     "confirm", "authenticate", "script", "subscribe", "cancel", "reactivate", "add_ons", "backup",
     "change_plan", "coupon", "take_off", "cancel_at", "pause_plan", "extend_plan", "give_back",
-    "dispute", "void_use",
+    "dispute", "void_use", "seats",
     "cancel_while_paying", "record", "buy", "advance", "to_renewal", *REMEDIES, *CREDITS, *OFFICE,
 })  # fmt: skip
 
@@ -87,13 +89,15 @@ def _subscribe(dice: Random) -> list[Command]:
     life = []
     if dice.random() < 0.2:
         life.append(_command("script", words=[dice.choice(WORDS[1:])], then="normal"))
+    plan = dice.choice(PLANS)
     life.append(
         _command(
             "subscribe",
-            plan=dice.choice(PLANS),
+            plan=plan,
             interval="yearly" if dice.random() < 0.1 else "monthly",
             trial=dice.random() < 0.25,
             way=way,
+            **({"quantity": dice.choice((1, 2, 4))} if plan == TEAM else {}),
         )
     )
     if dice.random() < 0.85:
@@ -171,7 +175,9 @@ def _use(dice: Random) -> list[Command]:
     if dice.random() < 0.15:
         return [_command("void_use")]
     amount = str(dice.choice((20, 60, 300, 777, 6000)))
-    feature = dice.choice(("ai_responses", "ai_responses", "api_calls"))
+    feature = dice.choice(("ai_responses", "ai_responses", "api_calls", "document_uploads"))
+    if dice.random() < 0.15:
+        feature, amount = "storage_gb", str(dice.choice((3, 12, 40)))
     return [_command("record", feature=feature, amount=amount)]
 
 
@@ -219,8 +225,11 @@ def _change(dice: Random) -> list[Command]:
         interval = dice.choice((None, None, None, "monthly", "yearly"))
         wish = {"plan": dice.choice(CHANGED), "interval": interval, "when": when}
         return [_command("change_plan", **wish)]
-    if kind < 0.7:
+    if kind < 0.65:
         return [_command("coupon", code=dice.choice(CODES))]
+    if kind < 0.72:
+        when = dice.choice((None, None, "now", "period_end"))
+        return [_command("seats", quantity=dice.choice((1, 2, 3, 5)), when=when)]
     if kind < 0.80:
         return [_command("pause_plan", at=dice.choice(("now", "period_end")))]
     if kind < 0.85:

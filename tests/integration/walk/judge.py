@@ -20,6 +20,7 @@ from tests.integration.walk.promises import (
     rights,
     taxes,
     time,
+    usage,
     words,
 )
 
@@ -45,6 +46,7 @@ PROMISES: Final[dict[str, Question]] = {
     "a change comes as it was answered": plan_changes.comes_as_changed,
     "no more comes back than was not used": plan_changes.no_more_than_unused,
     "a coupon takes off what it says": plan_changes.coupons_take_off,
+    "use beyond a plan is billed once": usage.beyond_is_billed,
     "tax is asked and given back with the money": taxes.tax_follows,
     "cards are tried on their slots": time.tries_on_slots,
     "the future that was shown came true": time.came_true,

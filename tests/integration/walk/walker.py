@@ -23,6 +23,23 @@ SELECT (SELECT count(*) FROM matters m WHERE m.account_id = a.id AND m.status = 
         AND e.status = 'received') AS busy, a.stripe_customer_id AS customer
 FROM accounts a WHERE a.id = %(me)s
 """
+TEAM_TERMS: Final[Json] = {
+    "family": "app",
+    "name": "Team",
+    "monthly_credits": "40",
+    "trial_days": 14,
+    "seats": {"least": 1, "most": 9},
+    "limits": [
+        {
+            "meter": "ai_responses", "included": "500", "then": "overage",
+            "prices": {"USD": {"model": "graduated", "tiers": [
+                {"up_to": "400", "unit_price": "0.03"}, {"unit_price": "0.01"},
+            ]}},
+        },
+        {"meter": "storage_gb", "included": "5", "then": "overage", "prices": {"USD": "0.25"}},
+    ],
+    "prices": {"month": {"USD": 1200}, "year": {"USD": 12000}},
+}  # fmt: skip
 ENDING: Final = (
     Command("settle", {"outcome": "succeed"}),
     Command("settle_order", {"status": "COMPLETED"}),
@@ -63,7 +80,8 @@ async def _go_on(acts: Acts, life: Life, commands: Sequence[Command]) -> None:
 
 
 async def _settle_down(customer: Customer, country: str | None) -> None:
-    """An address in a country that asks for tax, if any."""
+    """What is on sale, and an address in a country that asks for tax, if any."""
+    await customer.actors.operate("PUT", f"/admin/plans/{deck.TEAM}", TEAM_TERMS, status=200)
     if country is None:
         return
     rates = {"name": "AFA", "rates": {"standard": str(deck.TAX)}}

@@ -13,7 +13,7 @@ from tests.integration.walk.promises.words import ends, withdrawn
 
 # How many cards a command may have tried at once for the same account.
 ASKED: Final = {
-    "subscribe": 1, "pay": 1, "buy": 1, "charge": 1, "add_ons": 1, "change_plan": 1,
+    "subscribe": 1, "seats": 1, "pay": 1, "buy": 1, "charge": 1, "add_ons": 1, "change_plan": 1,
     "retry_now": 1, "resume": 1,
     "confirm": 0, "authenticate": 0, "forgive": 0, "approve": 0, "script": 0, "refund": 0,
     "give_back": 0,    "dispute": 0, "cancel_at": 0, "pause_plan": 0, "extend_plan": 0,

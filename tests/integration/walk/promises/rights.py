@@ -12,7 +12,10 @@ from tests.integration.walk.evidence import Case
 FULL: Final = frozenset({"active", "trialing"})
 NONE: Final = frozenset({"incomplete", "unpaid", "paused"})
 USES: Final = frozenset({"record", "spend", "defer", "charge"})
-FREE_PLAN: Final = {"ai_responses": Decimal(50)}
+LEVELS: Final = ("storage_gb",)
+FREE_PLAN: Final = {
+    "ai_responses": Decimal(50), "document_uploads": Decimal(5), "storage_gb": Decimal(1),
+}  # fmt: skip
 """Units the default plan includes in a calendar month, of the meters it limits."""
 
 
@@ -34,7 +37,8 @@ def no_use_without_right(case: Case) -> Iterator[str]:
         elif status not in FULL and status != "past_due":
             month = f"{entry.clock_to.astimezone(ZoneInfo(case.life.zone)):%Y-%m}"
             meter = entry.body["meter"]
-            without_plan[meter, month] += int(entry.sent["usage_amount"])
+            used = int(entry.sent["usage_amount"])
+            without_plan[meter, month] = used + (meter not in LEVELS) * without_plan[meter, month]
             if without_plan[meter, month] > FREE_PLAN.get(meter, without_plan[meter, month]):
                 yield f"{entry}: without a plan {without_plan[meter, month]} {meter} in {month}"
         elif entry.before["plan"]["key"] == "free" and Decimal(entry.body["total_cost"]) > 0:

@@ -112,16 +112,16 @@ def _add_ons_as_asked(entry: Entry) -> Iterator[str]:
 
 
 def unpaid_change_is_not_given(case: Case) -> Iterator[str]:
-    """More of an add-on is charged first; where the card declines, all is as before."""
+    """More of an add-on or seats is charged first; where the card declines, all is as before."""
     for entry in case.entries:
-        if entry.name not in ("add_ons", "change_plan"):
+        if entry.name not in ("add_ons", "change_plan", "seats"):
             continue
         tries = [one for one in case.charges_in(entry) if one.by_product]
         if not any(one.was_declined for one in tries) or any(one.took_money for one in tries):
             continue
         before, after = _quantity(entry.before), _quantity(entry.after)
         if after > before:
-            yield f"{entry}: the card declined, and there are {after} add-ons, not {before}"
+            yield f"{entry}: the card declined, and there are {after} of it, not {before}"
         if entry.before.get("status") != entry.after.get("status"):
             yield f"{entry}: the card declined, and it is {entry.after.get('status')}"
 
@@ -134,4 +134,6 @@ def no_fault(case: Case) -> Iterator[str]:
 
 
 def _quantity(shown: Json) -> int:
-    return sum(one["quantity"] for one in shown.get("add_ons", []))
+    """Of add-ons, and of seats."""
+    seats: int = shown.get("quantity") or 0
+    return seats + sum(int(one["quantity"]) for one in shown.get("add_ons", []))

@@ -75,10 +75,10 @@ def _is_earned(case: Case, end: datetime) -> bool:
         for row in case.tables["subscriptions"]
     )
     given = any(
-        row["effective_at"] == end
+        row["created_at"] < end <= row["effective_at"]
         for row in case.rows("subscription_changes", kind="extend", status="applied")
     )
-    return settled or tried or given  # a change in days that were given ends with them
+    return settled or tried or given  # cycles of days that were given
 
 
 def _cycles(case: Case, end: object) -> list[Json]:

@@ -114,9 +114,9 @@ def _invoices(case: Case) -> list[Json]:
 
 
 def _lots(case: Case, purchase: Json) -> list[Json]:
-    """The lots of the purchase, by its price's credits and the instant it was completed."""
+    """The lots of the purchase, which their keys name."""
     lots = case.rows("credit_lots", kind="purchase")
-    return [one for one in lots if one["created_at"] == purchase["closed_at"]]
+    return [one for one in lots if uuid_of(one["grant_key"].partition("/")[0]) == purchase["id"]]
 
 
 def _used(case: Case, invoice: Json) -> int:

@@ -44,15 +44,19 @@ def comes_as_changed(case: Case) -> Iterator[str]:
 
 
 def no_more_than_unused(case: Case) -> Iterator[str]:
-    """Plan changes give back of an invoice no more than the time behind the first of them."""
-    for invoice in case.tables["invoices"]:
-        back = given_back(case, invoice)
-        if not back:
-            continue
-        lines = len(case.lines(invoice)) * (2 if case.life.tax else 1)  # each part is rounded
-        most = unused(case, invoice, _first_change(case, invoice))
-        if back > most + lines * CENT:
-            yield f"{invoice['number']}: {back} came back, and {most} was not used"
+    """Plan changes give back of a subscription's invoices no more than the time behind the first
+    of them; an invoice that others had paid for gives its money back to those.
+    """
+    for row in case.tables["subscriptions"]:
+        back = most = rounded = 0
+        for invoice in case.rows("invoices", subscription_id=row["id"]):
+            at = _first_change(case, invoice)
+            if at is not None and invoice["number"] is not None:
+                back += given_back(case, invoice)
+                most += unused(case, invoice, at)
+                rounded += len(case.lines(invoice)) * (2 if case.life.tax else 1)
+        if back > most + rounded * CENT:
+            yield f"{row['plan_key']}: {back} came back, and {most} was not used"
 
 
 def given_back(case: Case, invoice: Json) -> int:
@@ -118,12 +122,18 @@ def _only_a_fifth(case: Case, invoice: Json) -> bool:
     )
 
 
-def _first_change(case: Case, invoice: Json) -> datetime:
+def _first_change(case: Case, invoice: Json) -> datetime | None:
+    """The instant of the first that came after it."""
     notes = [note["created_at"] for note in _notes(case, invoice)]
     credited = {line["invoice_id"] for line in _credits(case, invoice)}
     written = [one["created_at"] for one in case.tables["invoices"] if one["id"] in credited]
-    found: datetime = min([*notes, *written])
-    return found
+    mine = case.rows("subscription_changes", subscription_id=invoice["subscription_id"])
+    applied = [
+        one["decided_at"] for one in mine
+        if one["kind"] in ("plan", "add_ons") and one["status"] == "applied"
+        and one["invoice_id"] != invoice["id"] and one["decided_at"] >= invoice["created_at"]
+    ]  # fmt: skip
+    return min([*notes, *written, *applied], default=None)
 
 
 def _credits(case: Case, invoice: Json) -> list[Json]:

@@ -22,7 +22,7 @@ PRICES: Final[dict[tuple[str, str], tuple[int, Any]]] = {
 }
 """What a plan includes of a meter in a month, per seat, and what the units beyond it cost."""
 OTHERS: Final = frozenset({
-    "change_plan", "add_ons", "seats", "void_use", "extend_plan", "agree", "end_contract",
+    "change_plan", "add_ons", "void_use", "extend_plan", "agree", "end_contract",
     "void_invoice", "pause_plan", "resume", "cancel_at",
 })  # fmt: skip
 """In a life with one of these a cycle, or what it includes, is not like any other."""
@@ -30,7 +30,8 @@ OTHERS: Final = frozenset({
 
 def beyond_is_billed(case: Case) -> Iterator[str]:
     """All lines of a meter and a cycle together are the price of what was recorded beyond it."""
-    if any(one.done and one.name in OTHERS for one in case.entries):
+    fewer = [one for one in _seats_moved(case) if _seats(one.after) < _seats(one.before)]
+    if fewer or any(one.done and one.name in OTHERS for one in case.entries):
         return
     for (name, meter, start), lines in _lines(case).items():
         (row,) = case.rows("subscriptions", id=name)
@@ -39,9 +40,9 @@ def beyond_is_billed(case: Case) -> Iterator[str]:
             continue
         stop = max(line["period_end"] for line in lines)
         used = _used(case, meter, start, stop)
-        cost = _price(used - included * _seats(case, row), tiers)
+        cost = _price(used - included * _seats_had(case, row, start, stop), tiers)
         billed = sum(int(line["amount_minor"]) for line in lines)
-        if billed != cost:
+        if abs(billed - cost) > bool(_seats_moved(case)):
             yield f"{used} {meter} from {start:%Y-%m-%d} cost {billed}, not {cost}"
     yield from _unbilled(case)
 
@@ -90,12 +91,28 @@ def _recorded(case: Case) -> Iterator[Entry]:
             yield one
 
 
-def _seats(case: Case, subscription: Json) -> int:
-    for one in case.entries:
-        begun = one.name == "subscribe" and one.done
-        if begun and case.subscription(one.body["subscription_id"]) == subscription:
-            return int(one.command.terms.get("quantity", 1))
-    return 1
+def _seats_had(case: Case, subscription: Json, start: datetime, stop: datetime) -> Decimal:
+    """The seats of a cycle, each for the part of it from which it was there."""
+    begun = [one for one in case.entries if one.name == "subscribe" and one.done]
+    (first,) = [
+        one for one in begun if case.subscription(one.body["subscription_id"]) == subscription
+    ]
+    found = Decimal(first.command.terms.get("quantity", 1))
+    for one in _seats_moved(case):
+        if one.after.get("subscription_id") == first.body["subscription_id"]:
+            whole = Decimal((stop - start).total_seconds())
+            rest = Decimal((stop - max(one.clock_to, start)).total_seconds())
+            part = max(Decimal(0), rest / whole) if whole else Decimal(one.clock_to <= start)
+            found += part * (_seats(one.after) - _seats(one.before))
+    return found
+
+
+def _seats_moved(case: Case) -> list[Entry]:
+    return [one for one in case.entries if _seats(one.after) != _seats(one.before) and one.before]
+
+
+def _seats(shown: Json) -> int:
+    return int(shown.get("quantity") or 0)
 
 
 def _price(units: Decimal, tiers: Any) -> int:

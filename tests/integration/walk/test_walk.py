@@ -24,6 +24,7 @@ LIVES: Final = 80
 IN_THE_GATE: Final = 6
 """Half of them begin with an arc. A life takes six CPU seconds; `WALKS=40` lives more of them."""
 AT_ONCE: Final = 8
+LOOK_AGAIN_SECONDS: Final = 2.0
 SHORTENED: Final = 3
 SECONDS: Final = float(os.environ.get("WALK_SECONDS", "60"))
 """So long each broken promise is looked at for a shorter life."""
@@ -34,10 +35,20 @@ JUDGES: Final = ("judge.py", "evidence.py", "diary.py", "promises")
 
 
 async def lived(actors: Actors, seed: int, commands: list[Command]) -> tuple[str, list[Broken]]:
-    """The account of a life, and the promises it found broken."""
+    """The account of a life, and the promises it found broken.
+
+    By the real clock lost events are looked for, and a matter is due as one is found: so what is
+    found broken is looked at once more.
+    """
     life = await live(actors, seed, commands)
-    case = await gather(life, actors.stack.superuser_url, actors.sandbox)
-    return life.account, judge(case, () if os.environ.get("WALK_ALL") else KNOWN)
+    broken: list[Broken] = []
+    for _ in range(2):
+        case = await gather(life, actors.stack.superuser_url, actors.sandbox)
+        broken = judge(case, () if os.environ.get("WALK_ALL") else KNOWN)
+        if not broken:
+            break
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+    return life.account, broken
 
 
 async def told(

@@ -68,7 +68,6 @@ async def live(actors: Actors, seed: int, commands: Sequence[Command]) -> Life:
         await _go_on(acts, life, commands)
     await _go_on(acts, life, ENDING)
     life.verified = await _verified(customer)
-    await _calm(customer)  # by the real clock an account may be looked at again meanwhile
     return life
 
 

@@ -15,19 +15,28 @@ TIMED: Final = ("plan", "add_on")
 
 
 def charged_as_previewed(case: Case) -> Iterator[str]:
-    """A change of plan tries a card once at most, and for what its preview said."""
+    """A change of plan takes what its preview said: one charge, and one for the use of a cycle
+    that ends with it.
+    """
     for entry in case.entries:
         seen = entry.sent.get("preview") if entry.name == "change_plan" else None
         if seen is None:
             continue
         tries = [one for one in case.charges_in(entry) if one.by_product]
         due = seen["due_now_cents"]
-        if any(one.amount != due for one in tries):
+        taken = [one.amount for one in tries if one.took_money]
+        used = _used_cents(seen)
+        if any(one.amount not in (due, due - used, used) for one in tries) or sum(taken) > due:
             yield f"{entry}: previewed at {due}, charged {[one.amount for one in tries]}"
         if entry.before.get("collection") == "send_invoice":
             continue  # it is sent
         if entry.status == 200 and due and seen["change"] is not None and not tries:
             yield f"{entry}: {due} was due, and no card was tried"
+
+
+def _used_cents(seen: Json) -> int:
+    """What the use of a cycle costs that ends with a previewed change."""
+    return int(seen["usage"]["amount_due_cents"]) if seen.get("usage") else 0
 
 
 def comes_as_changed(case: Case) -> Iterator[str]:

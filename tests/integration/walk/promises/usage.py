@@ -44,7 +44,24 @@ def beyond_is_billed(case: Case) -> Iterator[str]:
         billed = sum(int(line["amount_minor"]) for line in lines)
         if abs(billed - cost) > bool(_seats_moved(case)):
             yield f"{used} {meter} from {start:%Y-%m-%d} cost {billed}, not {cost}"
-    yield from _unbilled(case)
+    if not _seats_moved(case):  # more seats include what was beyond those of before
+        yield from _unbilled(case)
+
+
+def used_until(case: Case, invoice: Json) -> datetime:
+    """The instant up to which the cycle of an invoice counts as used, by the units of a meter."""
+    (row,) = case.rows("subscriptions", id=invoice["subscription_id"])
+    start, stop = invoice["cycle_start"], invoice["cycle_end"]
+    shares = [Decimal(0)]
+    for (plan, meter), (included, _) in PRICES.items():
+        if plan == row["plan_key"] or _had(case, plan):
+            shares.append(_used(case, meter, start, stop) / included)
+    found: datetime = start + (stop - start) * float(min(Decimal(1), max(shares)))
+    return found
+
+
+def _had(case: Case, plan: str) -> bool:
+    return any((one.after.get("plan") or {}).get("key") == plan for one in case.entries)
 
 
 def _unbilled(case: Case) -> Iterator[str]:

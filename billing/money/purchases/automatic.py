@@ -90,13 +90,14 @@ async def _start(
         connection, account, wanted, purchase_id=purchase_id, settings=settings, at=at
     )
     bought = await store.get(connection, purchase_id)
-    await top_up_store.change(
-        connection,
-        top_up.id,
-        status="completed" if bought.status == "completed" else "buying",
-        purchase_id=purchase_id,
-        pack=bought.pack,
-        amount_minor=bought.amount_minor,
-        currency=bought.currency,
-    )
+    if bought.status != "completed":
+        await top_up_store.change(
+            connection,
+            top_up.id,
+            status="buying",
+            purchase_id=purchase_id,
+            pack=bought.pack,
+            amount_minor=bought.amount_minor,
+            currency=bought.currency,
+        )
     return matter

@@ -62,9 +62,14 @@ async def write(
     return kept, await store.ask_if_low(connection, account_id, at)
 
 
-async def completed(connection: AsyncConnection, top_up_id: UUID, at: datetime) -> None:
-    """Its purchase was paid, perhaps after it had been given up."""
-    top_up = await _decide(connection, await store.get(connection, top_up_id), "completed", at)
+async def completed(
+    connection: AsyncConnection, top_up_id: UUID, at: datetime, **bought: Any
+) -> None:
+    """Its purchase was paid: at once, where the money balance was enough, or after the top-up had
+    been given up. `bought` are the columns that the top-up has of its purchase.
+    """
+    wanted = await store.get(connection, top_up_id)
+    top_up = await _decide(connection, wanted, "completed", at, **bought)
     await store.change_settings(connection, top_up.account_id, failures=0)
     await _announce(connection, top_up, at)
 

@@ -65,6 +65,22 @@ async def test_few_credits_left_buy_a_pack_with_the_saved_card(customer: Custome
     assert "evt.billing.top_up.completed" in await customer.published()
 
 
+async def test_the_money_balance_pays_a_pack_that_it_is_enough_for(customer: Customer) -> None:
+    await customer.save_card()
+    path = f"/api/v1/admin/accounts/{customer.id}/balance/adjust"
+    gift = {"amount_cents": 1500, "currency": "USD", "reason": "test"}
+    headers = customer.actors.headers("*", "admin", str(uuid4()))
+    answer = await customer.actors.client.post(path, json=gift, headers=headers)
+    assert answer.status_code == 201, answer.text
+    await wants(customer)
+    (bought,) = await until(customer, "completed")
+    assert (bought["pack"], bought["amount_cents"], bought["currency"]) == ("small", 999, "USD")
+    assert (await customer.purchase(bought["purchase_id"]))["status"] == "completed"
+    assert await customer.credits() == 100
+    assert await customer.effects() == [], "no card was asked"
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 501
+
+
 @asynccontextmanager
 async def nobody_sweeps(temporal: Client) -> AsyncIterator[None]:
     """Meanwhile no sweep begins: as delivered one comes a minute too late for these tests."""

@@ -26,6 +26,8 @@ OTHERS: Final = frozenset({
     "void_invoice", "pause_plan", "resume", "cancel_at",
 })  # fmt: skip
 """In a life with one of these a cycle, or what it includes, is not like any other."""
+WAITING: Final = ("paused", "unpaid")
+"""What was used is billed when it is resumed, or ends."""
 
 
 def beyond_is_billed(case: Case) -> Iterator[str]:
@@ -44,7 +46,8 @@ def beyond_is_billed(case: Case) -> Iterator[str]:
         billed = sum(int(line["amount_minor"]) for line in lines)
         if abs(billed - cost) > bool(_seats_moved(case)):
             yield f"{used} {meter} from {start:%Y-%m-%d} cost {billed}, not {cost}"
-    if not _seats_moved(case):  # more seats include what was beyond those of before
+    waits = any(row["status"] in WAITING for row in case.tables["subscriptions"])
+    if not waits and not _seats_moved(case):  # more seats include what was beyond fewer
         yield from _unbilled(case)
 
 

@@ -160,9 +160,11 @@ QUERIES: Final[dict[str, str]] = {
                     l.grant_key, public_id('acc', s.account_id) || '/' || s.plan_key || '-')))
         UNION ALL
         SELECT account_id, min(public_id('lot', id))
-        FROM credit_lots
+        FROM credit_lots l
         WHERE kind = 'plan' AND grant_key LIKE 'sub\\_%/cycle-%'
         GROUP BY account_id, split_part(grant_key, '/', 1), expires_at
-        HAVING count(*) > 1
+        -- A dispute that was won keeps the lot of an earlier cycle, perhaps until this one ends.
+        HAVING count(*) > 1 AND NOT EXISTS (
+            SELECT 1 FROM disputes d WHERE d.account_id = l.account_id AND d.state = 'won')
     """,
 }

@@ -16,7 +16,7 @@ ZONES: Final = ("UTC", "UTC", "Europe/Berlin", "America/New_York")
 WEATHERS: Final = ("fair", "fair", "shuffle", "duplicate", "lost")
 """The fate of the provider's events: delivered, mixed up, delivered twice, or dropped."""
 COUNTRIES: Final = (None, None, "HU")
-"""Where the customer lives: nowhere that asks for tax, or where TAX is added."""
+"""The country of the customer: none that asks for tax, or one where TAX is added."""
 TAX: Final = 27
 TEAM: Final = "walk-team"
 """A plan by seats, whose price beyond it falls by the unit; the walk puts it on sale."""

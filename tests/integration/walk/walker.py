@@ -79,7 +79,7 @@ async def _go_on(acts: Acts, life: Life, commands: Sequence[Command]) -> None:
 
 
 async def _settle_down(customer: Customer, country: str | None) -> None:
-    """What is on sale, and an address in a country that asks for tax, if any."""
+    """A plan by seats is put on sale, and the address written in a country with tax, if any."""
     await customer.actors.operate("PUT", f"/admin/plans/{deck.TEAM}", TEAM_TERMS, status=200)
     if country is None:
         return

@@ -59,7 +59,7 @@ def _is_first(case: Case) -> bool:
 
 
 def _after(row: Json, lines: list[Json]) -> list[Json]:
-    """What begins when the commitment is over; nothing where the subscription ended with it."""
+    """The lines of the time behind the commitment; none where the subscription ended with it."""
     closed = max(one["period_end"] for one in lines if one["kind"] == "commitment")
     if row["ended_at"] is not None and row["ended_at"] <= closed:
         return []

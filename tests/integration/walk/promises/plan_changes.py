@@ -35,7 +35,7 @@ def charged_as_previewed(case: Case) -> Iterator[str]:
 
 
 def _used_cents(seen: Json) -> int:
-    """What the use of a cycle costs that ends with a previewed change."""
+    """The price of the use of a cycle that ends with a previewed change."""
     return int(seen["usage"]["amount_due_cents"]) if seen.get("usage") else 0
 
 

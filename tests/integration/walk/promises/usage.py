@@ -20,14 +20,14 @@ PRICES: Final[dict[tuple[str, str], tuple[int, Any]]] = {
     ("growth", "api_calls"): (100000, ((None, "0.0015"),)),
     ("walk-team", "ai_responses"): (500, ((400, "0.03"), (None, "0.01"))),
 }
-"""What a plan includes of a meter in a month, per seat, and what the units beyond it cost."""
+"""The units of a meter that a plan includes in a month, per seat, and the price beyond them."""
 OTHERS: Final = frozenset({
     "change_plan", "add_ons", "void_use", "extend_plan", "agree", "end_contract",
     "void_invoice", "pause_plan", "resume", "cancel_at",
 })  # fmt: skip
 """In a life with one of these a cycle, or what it includes, is not like any other."""
 WAITING: Final = ("paused", "unpaid")
-"""What was used is billed when it is resumed, or ends."""
+"""Use is billed when it is resumed, or ends."""
 
 
 def beyond_is_billed(case: Case) -> Iterator[str]:

@@ -30,7 +30,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.policies import HALT_NOTE_TIMEOUT, POLICIES
 
 S = TypeVar("S", bound=State)
-STEPS_AT_ONCE = "steps-at-once"
 # A step that is refused although it looks due (clocks of two machines differ) waits this long.
 REFUSED_PAUSE = timedelta(seconds=1)
 
@@ -46,7 +45,11 @@ class MatterWorkflow(Generic[S]):
 
     @workflow.init
     def __init__(self, ref: MatterRef) -> None:
-        self.ref = ref.model_copy(update={"head": None, "waits_for": None})
+        info = workflow.info()
+        self.ref = ref.model_copy(
+            update={"head": None, "waits_for": None, "workflow_id": info.workflow_id}
+        )
+        self._takes_at_once = not ref.workflow_id
         self._born_with, self._waits_for = ref.head, ref.waits_for
         self.state: S | None = None
         self._asked = 0  # how often somebody said: look again
@@ -58,7 +61,7 @@ class MatterWorkflow(Generic[S]):
         self._resumed = False
         self._draining = False
         # What the starter has shown already.
-        attributes = workflow.info().typed_search_attributes
+        attributes = info.typed_search_attributes
         self._shown: tuple[str | None, str | None] | None = (
             attributes.get(BILLING_STATUS),
             attributes.get(PLAN),
@@ -204,8 +207,7 @@ class MatterWorkflow(Generic[S]):
         """Take one step; its answer is the newest state of the rows."""
         seen, name = self._asked, f"{self.kind}.{activity}"
         state = None
-        # False for orders, and in runs whose first step was an activity.
-        if not isinstance(argument, CommandRequest) and workflow.patched(STEPS_AT_ONCE):
+        if self._takes_at_once and not isinstance(argument, CommandRequest):
             state = await self._at_once(name, argument, words)
             if state is None and isinstance(argument, StepRequest):
                 argument = argument.model_copy(update={"tried": 1})
@@ -324,7 +326,7 @@ class MatterWorkflow(Generic[S]):
                 lambda: workflow.all_handlers_finished() or bool(self._commands)
             )
         step = self._head()
-        workflow.continue_as_new(self.ref.model_copy(update={"head": step}))
+        workflow.continue_as_new(self.ref.model_copy(update={"head": step, "workflow_id": ""}))
 
 
 def _step_of(told: tuple[Any, ...]) -> Step | None:

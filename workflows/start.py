@@ -170,7 +170,6 @@ async def _read_failure(start: WithStartWorkflowOperation[Any, Any]) -> None:
 
 def _ref(matter: Matter) -> MatterRef:
     return MatterRef(
-        workflow_id=matter.workflow_id,
         account_id=matter.account_id,
         kind=matter.kind,
         subject_id=matter.subject_id,
@@ -196,11 +195,12 @@ def _attributes(matter: Matter, planned: Planned | None = None) -> list[SearchAt
     known: list[SearchAttributePair[Any]] = [
         SearchAttributePair(ACCOUNT_ID, ids.encode(ids.ACCOUNT, matter.account_id))
     ]
-    status = planned.status if planned else KINDS[matter.kind].born_as
+    status = planned.status if planned else matter.born_as or KINDS[matter.kind].born_as
     if status is not None:
         known.append(SearchAttributePair(BILLING_STATUS, status))
-    if planned is not None and planned.plan is not None:
-        known.append(SearchAttributePair(PLAN, planned.plan))
+    plan = planned.plan if planned else matter.plan
+    if plan is not None:
+        known.append(SearchAttributePair(PLAN, plan))
     if matter.head is not None:
         known.append(SearchAttributePair(NEXT_DUE_AT, matter.head.due))
     return known

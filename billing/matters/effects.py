@@ -70,6 +70,9 @@ class Bear:
     account_id: UUID
     subject_id: UUID
     head: Step | None
+    status: str | None = None
+    """For the search attribute, where its kind is not always born with the same."""
+    plan: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,10 @@ class Matter(Frozen):
     revision: int = 0
     head: Step | None = None
     correlation_id: str | None = None
+    born_as: str | None = None
+    """Status at its birth, where its kind is not always born with the same."""
+    plan: str | None = None
+    """The same of the plan."""
 
 
 class Planned(Frozen):

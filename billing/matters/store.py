@@ -91,6 +91,8 @@ def of_birth(born: Bear) -> Matter:
         subject_id=born.subject_id,
         head=born.head,
         correlation_id=context.correlation_id.get(),
+        born_as=born.status,
+        plan=born.plan,
     )
 
 

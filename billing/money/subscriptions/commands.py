@@ -45,8 +45,11 @@ def begin(w: Work[SubscriptionFacts], *, method_id: UUID | None, use_balance: bo
         granting.grant_cycle(w)
     else:
         _bill_first(w, method_id, use_balance=use_balance)
-    first = head(agenda(view(w.rows, w.facts)))
-    born = Bear(SUBSCRIPTION, subscription.account_id, subscription.id, first)
+    state = view(w.rows, w.facts)
+    born = Bear(
+        SUBSCRIPTION, subscription.account_id, subscription.id, head(agenda(state)),
+        state.status, state.plan,
+    )  # fmt: skip
     w.do(born)
     return born
 

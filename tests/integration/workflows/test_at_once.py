@@ -1,6 +1,7 @@
 """A step's first try is within the workflow's own task; what fails is an activity, in sight."""
 
 import asyncio
+import base64
 import json
 from collections import Counter
 from typing import Any, Final
@@ -12,6 +13,10 @@ from tests.replay.payloads import steps_at_once
 
 PURCHASE: Final = """
     SELECT workflow_id FROM matters WHERE account_id = %(me)s AND kind = 'purchase'
+"""
+
+SUBSCRIPTION: Final = """
+    SELECT workflow_id FROM matters WHERE account_id = %(me)s AND kind = 'subscription'
 """
 
 
@@ -37,6 +42,34 @@ async def test_a_purchase_needs_no_activity(actors: Actors) -> None:
     assert steps_at_once(told) == ["purchase.open", "purchase.check"]
     kinds = Counter(one["eventType"] for one in told)
     assert kinds["EVENT_TYPE_WORKFLOW_TASK_COMPLETED"] == 2
+
+
+async def test_a_workflow_is_born_with_what_operators_find_it_by(actors: Actors) -> None:
+    """Until its status changes, nothing of it is written again. No worker of 0.1.0 takes an
+    argument that names no workflow.
+    """
+    customer = await actors.customer()
+    await customer.subscribe("pro")
+    (row,) = await customer.rows(SUBSCRIPTION)
+    await wait_for(lambda: opened(actors, row["workflow_id"]), "its first payment is opened")
+    told = await events(actors, row["workflow_id"])
+    begins = told[0]["workflowExecutionStartedEventAttributes"]
+    shown = {
+        name: clear(value) for name, value in begins["searchAttributes"]["indexedFields"].items()
+    }
+    assert (shown["BillingStatus"], shown["Plan"]) == ("incomplete", "pro")
+    assert "workflow_id" not in clear(begins["input"]["payloads"][0])
+    kinds = {one["eventType"] for one in told}
+    assert "EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES" not in kinds
+    assert steps_at_once(told) == ["subscription.open"]
+
+
+async def opened(actors: Actors, name: str) -> bool:
+    return bool(steps_at_once(await events(actors, name)))
+
+
+def clear(payload: dict[str, str]) -> Any:
+    return json.loads(base64.b64decode(payload["data"]))
 
 
 async def test_a_step_that_fails_goes_on_as_an_activity_that_operators_see(

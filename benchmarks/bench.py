@@ -96,33 +96,33 @@ class Bench:
         begun: dict[str, Any] = answer.json()
         return begun
 
-    async def subscribed(self) -> str:
-        """A fresh account with an active subscription and a card kept for its renewals."""
+    async def subscribed(self, due: float | None = None) -> str:
+        """A fresh account with an active subscription and a card kept for its renewals; the first
+        is at the monotonic time `due`, set before the payment: nobody has to tell the workflow.
+        """
         account = await self.account()
         begun = await self.subscribe(account)
         while begun["next_action"]["type"] != "confirm_card":
             begun = await self.subscription(account)
+        if due is not None:
+            await self._end_period(account, timedelta(seconds=due - time.monotonic()))
         intent = begun["next_action"]["client_secret"].partition("_secret_")[0]
         await self.sandbox.confirm_as_client(intent, "pm_card_visa")
         while (await self.subscription(account))["status"] != "active":  # noqa: ASYNC110
             await asyncio.sleep(PAUSE_SECONDS)
         return account
 
-    async def make_due(self, accounts: list[str], lead: timedelta) -> float:
-        """Let these subscriptions' periods end at one instant ahead; its monotonic time."""
+    async def _end_period(self, account: str, lead: timedelta) -> None:
+        """Let the period of a subscription end so soon."""
         async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
             await connection.execute(
                 "UPDATE subscriptions SET current_period_end = clock_timestamp() + %s,"
                 " cycle_end = clock_timestamp() + %s,"
                 " anchor_wall = (clock_timestamp() + %s) AT TIME ZONE 'UTC',"
                 " period_number = -1, current_period_start = clock_timestamp() - interval '1 month'"
-                " WHERE account_id = ANY(%s)",
-                (lead, lead, lead, [ids.decode(ids.ACCOUNT, one) for one in accounts]),
+                " WHERE account_id = %s",
+                (lead, lead, lead, ids.decode(ids.ACCOUNT, account)),
             )
-            due = time.monotonic() + lead.total_seconds()
-        for name in await self.subscription_workflows(accounts):
-            await self.temporal.get_workflow_handle(name).signal("changed")
-        return due
 
     async def subscription_workflows(self, accounts: list[str]) -> list[str]:
         """The workflows of these accounts' subscriptions."""

@@ -17,7 +17,7 @@ DECLINED: Final = 20
 """Every twentieth card is."""
 AT_ONCE: Final = 16
 LEAD_SECONDS: Final = 60
-"""Time to subscribe them all, twice over on a slow machine."""
+"""Time for all of them to subscribe: some 35 seconds on a slow machine."""
 PATIENCE_SECONDS: Final = 180
 PAUSE_SECONDS: Final = 0.1
 # The server keeps the timeouts of finished tasks until their time.

@@ -19,8 +19,9 @@ class MatterRef(Contract):
     """Argument of every matter workflow: which matter, and the step it was born with."""
 
     workflow_id: str = ""
-    """Empty in the argument of a run, which knows its own name. Runs of 0.1.0 were given it, and
-    take no step at once; so no worker of that release can begin a run of this one."""
+    """Empty in the argument of a run, which knows its own name. A run that was given it is one of
+    0.1.0, and tries no step within its own task; a worker of that release takes no run without it.
+    """
     account_id: UUID
     kind: str
     subject_id: UUID

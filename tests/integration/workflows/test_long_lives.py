@@ -78,9 +78,7 @@ async def living(client: Client, rows: Rows) -> AsyncIterator[WorkflowHandle[Any
     ):
         await client.start_workflow(
             SubscriptionWorkflow.run,
-            MatterRef(
-                workflow_id=name, account_id=ids.new(), kind="subscription", subject_id=subject
-            ),
+            MatterRef(account_id=ids.new(), kind="subscription", subject_id=subject),
             id=name,
             task_queue=queue,
         )

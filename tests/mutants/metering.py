@@ -35,4 +35,18 @@ METERING: Final = (
         "l.there < d.amount",
         HELD_TO_THE_LONG_WAY,
     ),
+    Mutant(
+        "a blocking budget counts only what a statement asks for",
+        f"{SQL}/usage_beyond_budgets_fast.sql",
+        "b.limit_amount - s.used AS amount",
+        "b.limit_amount AS amount",
+        HELD_TO_THE_LONG_WAY,
+    ),
+    Mutant(
+        "an own price holds for uses of before it",
+        f"{SQL}/usage_own_kinds.sql",
+        "AND effective_from <= u.first_at\n",
+        "\n",
+        HELD_TO_THE_LONG_WAY,
+    ),
 )

@@ -17,9 +17,11 @@ _STANDING: Final = text(
     """
     SELECT b.*, w.begins AS window_start,
         CASE b.window_kind WHEN 'cycle' THEN :period_end ELSE w.ends END AS window_end,
-        budget_used(b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) AS used
+        s.used
     FROM budgets AS b
     CROSS JOIN LATERAL budget_window(b.window_kind, :zone, :period_start, :at) AS w
+    CROSS JOIN LATERAL budget_spent(
+        b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) AS s
     WHERE b.account_id = :account_id AND (CAST(:id AS uuid) IS NULL OR b.id = :id)
     ORDER BY b.created_at DESC, b.id DESC
     """

@@ -8,6 +8,8 @@ CREATE TYPE quota_timed_use AS (
     id uuid, user_id text, organization_id text, meter text, amount numeric, at timestamptz,
     period_start timestamptz);
 
+CREATE TYPE usage_own_price AS (kind integer, unit_price numeric);
+
 CREATE TYPE usage_repeat AS (asked uuid, id uuid);
 
 CREATE OR REPLACE FUNCTION credit_cost(p_operation text) RETURNS numeric
@@ -774,6 +776,96 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION budget_is_exceeded(p_records usage_rated[], p_account usage_account)
+RETURNS boolean
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(bool_or(u.amount > 0 AND u.amount + s.used > b.limit_amount), false)
+    FROM budgets AS b
+    CROSS JOIN LATERAL budget_window(
+        b.window_kind, p_account.zone, p_account.start_at, p_account.as_of) AS w
+    CROSS JOIN LATERAL budget_spent(
+        b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) AS s
+    CROSS JOIN LATERAL (
+        SELECT sum(CASE b.measure
+            WHEN 'meter' THEN CASE WHEN r.meter = b.meter
+                THEN r.included_units + r.charged_units END
+            WHEN 'credits' THEN CASE WHEN r.currency = 'CREDIT' THEN r.total_amount END
+            ELSE CASE WHEN r.currency <> 'CREDIT' AND r.billing_method <> 'payment_charge'
+                THEN r.total_amount END END)
+        FROM unnest(p_records) AS r
+        WHERE r.account_id = p_account.account_id AND r.failure IS NULL AND NOT r.is_late
+            AND (b.window_kind = 'cycle' OR (r.day_at >= w.begins AND r.day_at < w.ends))
+    ) AS u(amount)
+    WHERE b.account_id = p_account.account_id AND b.is_blocking
+$$;
+
+CREATE OR REPLACE FUNCTION budget_notify(
+    p_account_id uuid, p_zone text, p_period_start timestamptz, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    budget record;
+BEGIN
+    FOR budget IN
+        SELECT r.subject, r.meter, r.percent, r.begins, r.limit_amount, r.used
+        FROM budget_reached(p_account_id, p_zone, p_period_start, p_at) AS r
+        ORDER BY r.id, r.percent
+    LOOP
+        PERFORM usage_notify_threshold(
+            p_account_id,
+            ROW(budget.subject, budget.meter, '', budget.percent, budget.begins,
+                budget.limit_amount, budget.used)::usage_threshold_alert,
+            p_at, 'evt.billing.usage.budget_reached');
+    END LOOP;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION budget_reached(
+    p_account_id uuid, p_zone text, p_period_start timestamptz, p_at timestamptz)
+RETURNS TABLE (
+    id uuid, subject text, meter text, percent integer, begins timestamptz, limit_amount numeric,
+    used numeric)
+LANGUAGE sql STABLE AS $$
+    SELECT b.id, s.subject, s.meter, t.percent, w.begins, b.limit_amount, u.used
+    FROM budgets AS b
+    CROSS JOIN LATERAL (SELECT 'budget ' || public_id('bud', b.id),
+        CASE b.measure WHEN 'meter' THEN b.meter ELSE b.measure END) AS s(subject, meter)
+    CROSS JOIN LATERAL budget_window(b.window_kind, p_zone, p_period_start, p_at) AS w
+    CROSS JOIN LATERAL budget_spent(
+        b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) AS u
+    CROSS JOIN LATERAL unnest(b.alert_percents) AS t(percent)
+    WHERE b.account_id = p_account_id AND b.alert_percents <> '{}' AND u.used > 0
+        AND u.used * 100 >= b.limit_amount * t.percent
+        AND NOT EXISTS (
+            SELECT FROM usage_alerts AS k
+            WHERE k.account_id = p_account_id AND k.subject = s.subject AND k.meter = s.meter
+                AND k.window_start = w.begins AND k.threshold = t.percent)
+$$;
+
+CREATE OR REPLACE FUNCTION budget_spent(
+    p_account_id uuid, p_measure text, p_meter text, p_window text, p_begins timestamptz,
+    p_ends timestamptz)
+RETURNS TABLE (used numeric)
+LANGUAGE sql STABLE AS $$
+    -- Days also count what a card pays at once; that is on no invoice to come. A cycle is its own
+    -- days, a month those that begin in it.
+    SELECT coalesce(sum(CASE p_measure WHEN 'meter' THEN quantity WHEN 'credits' THEN credits
+        ELSE CASE WHEN split_part(facet, '|', 2) <> 'payment_charge' THEN overage_total END
+        END), 0)
+    FROM usage_counters
+    WHERE account_id = p_account_id AND owner = ''
+        AND grain = 'day'
+        AND period_start >= CASE p_window WHEN 'cycle' THEN p_begins ELSE '-infinity' END
+        AND period_start <= CASE p_window WHEN 'cycle' THEN p_begins ELSE 'infinity' END
+        AND bucket >= CASE p_window WHEN 'cycle' THEN '-infinity' ELSE p_begins END
+        AND bucket < p_ends
+        AND (p_measure <> 'meter' OR meter = p_meter)
+$$;
+
 CREATE OR REPLACE FUNCTION quota_allow_fast(
     p_account_id uuid, p_claim quota_claim_input, p_period_id uuid)
 RETURNS void
@@ -1350,6 +1442,38 @@ BEGIN
     END LOOP;
     RETURN p_uses;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_beyond_budgets_fast(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
+RETURNS integer[]
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+AS $$
+    WITH left_over AS MATERIALIZED (
+        SELECT a.place, b.id, b.measure, b.meter, b.limit_amount - s.used AS amount
+        FROM unnest(p_accounts) AS a
+        CROSS JOIN LATERAL (
+            SELECT id, account_id, measure, meter, window_kind, limit_amount FROM budgets
+            WHERE account_id = a.account_id AND is_blocking AND measure <> 'money'
+            OFFSET 0) AS b
+        CROSS JOIN LATERAL budget_window(b.window_kind, a.zone, a.start_at, a.as_of) AS w
+        CROSS JOIN LATERAL budget_spent(
+            b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) AS s
+        WHERE a.budget_mode = 'block'
+    )
+    SELECT ARRAY(
+        SELECT l.place
+        FROM unnest(p_uses) AS u
+        JOIN unnest(p_kinds) AS k ON k.kind = u.kind
+        JOIN left_over AS l ON l.place = u.account
+        WHERE l.measure = 'credits' OR l.meter = k.meter
+        GROUP BY l.place, l.id
+        HAVING sum(CASE l.measure WHEN 'credits'
+            THEN usage_charge_units(u.amount, k.unit_price, 'CREDIT') ELSE u.amount END)
+            > min(l.amount))
 $$;
 
 CREATE OR REPLACE FUNCTION usage_beyond_quotas_fast(
@@ -1978,14 +2102,20 @@ LANGUAGE sql AS $$
     INSERT INTO usage_periods (
         id, account_id, start_at, end_at, zone, plan_id, limits, no_entitlement, carried_since,
         closed_at)
-    SELECT uuidv7(), p_account_id, m.start_at,
-        least(m.end_at,
-            (SELECT min(start_at) FROM usage_periods WHERE account_id = p_account_id)),
-        a.zone, d.plan_id, d.limits, d.no_entitlement, m.start_at, p_at
+    SELECT uuidv7(), p_account_id, s.start_at,
+        least(m.end_at, (
+            SELECT min(start_at) FROM usage_periods
+            WHERE account_id = p_account_id AND start_at > p_at)),
+        a.zone, d.plan_id, d.limits, d.no_entitlement, s.start_at, p_at
     FROM accounts AS a CROSS JOIN LATERAL usage_month(a.zone, p_at) AS m
     CROSS JOIN LATERAL usage_default_terms(a.id, p_at) AS d
-    WHERE a.id = p_account_id AND NOT EXISTS (
-        SELECT 1 FROM usage_periods WHERE account_id = p_account_id AND start_at <= p_at)
+    LEFT JOIN LATERAL (
+        SELECT end_at, subscription_id FROM usage_periods
+        WHERE account_id = p_account_id AND start_at <= p_at
+        ORDER BY start_at DESC LIMIT 1) AS b ON true
+    CROSS JOIN LATERAL (SELECT greatest(m.start_at, b.end_at)) AS s(start_at)
+    WHERE a.id = p_account_id
+        AND coalesce(b.end_at <= p_at AND b.subscription_id IS NULL, true)
     ON CONFLICT DO NOTHING
 $$;
 
@@ -2539,6 +2669,27 @@ AS $$
     SELECT account_watch(p_account_id, p_at + usage_overdue_after(), p_at);
 $$;
 
+CREATE OR REPLACE FUNCTION usage_notify_budgets(p_accounts usage_account[], p_but integer[])
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    shown text := current_setting('app.accounts', true);
+    one record;
+BEGIN
+    FOR one IN SELECT a.account_id, a.zone, a.start_at, a.as_of FROM unnest(p_accounts) AS a
+        WHERE a.budget_mode IS NOT NULL AND a.place <> ALL (p_but)
+            AND EXISTS (SELECT FROM budget_reached(a.account_id, a.zone, a.start_at, a.as_of))
+        ORDER BY a.place
+    LOOP
+        PERFORM set_config('app.accounts', one.account_id::text, true);
+        PERFORM budget_notify(one.account_id, one.zone, one.start_at, one.as_of);
+        PERFORM set_config('app.accounts', shown, true);
+    END LOOP;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_notify_threshold(
     p_account_id uuid, p_alert usage_threshold_alert, p_at timestamptz,
     p_type text DEFAULT 'evt.billing.usage.threshold_reached')
@@ -2728,6 +2879,55 @@ LANGUAGE sql STABLE AS $$
     FROM (SELECT public_id('bill', p_id) AS name) AS n
     CROSS JOIN LATERAL (
         SELECT public_id('acc', p_account_id) || '/request/process/' || n.name AS key) AS k
+$$;
+
+CREATE OR REPLACE FUNCTION usage_own_kinds(
+    p_accounts usage_account[], INOUT p_kinds usage_kind[], INOUT p_uses usage_input[],
+    OUT own usage_own_price[])
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+AS $$
+    WITH found AS MATERIALIZED (
+        SELECT u.account, u.kind, o.unit_price
+        FROM (
+            SELECT n.account, n.kind, a.account_id, min(coalesce(n.used_at, a.as_of)) AS first_at,
+                max(coalesce(n.used_at, a.as_of)) AS last_at
+            FROM unnest(p_uses) AS n JOIN unnest(p_accounts) AS a ON a.place = n.account
+            WHERE a.has_prices
+            GROUP BY n.account, n.kind, a.account_id) AS u
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS prices, CASE WHEN count(*) = 1 AND bool_and(
+                    model = 'per_unit' AND free_units = 0 AND effective_from <= u.first_at
+                    AND u.last_at < coalesce(effective_to, 'infinity'))
+                THEN min(unit_price) END AS unit_price
+            FROM price_overrides
+            WHERE account_id = u.account_id AND product = (p_kinds[u.kind]).product_id
+                AND currency = 'CREDIT' AND effective_from <= u.last_at
+                AND u.first_at < coalesce(effective_to, 'infinity')) AS o
+        WHERE o.prices > 0
+    ), added AS MATERIALIZED (
+        SELECT kind, unit_price,
+            cardinality(p_kinds) + row_number() OVER (ORDER BY kind, unit_price)::integer AS place
+        FROM found
+        GROUP BY kind, unit_price
+    )
+    SELECT
+        p_kinds || ARRAY(SELECT p_kinds[kind] FROM added ORDER BY place),
+        ARRAY(
+            SELECT ROW(
+                u.place, u.account, coalesce(d.place, u.kind), u.share, u.id, u.hash, u.event_id,
+                u.amount, u.used_at, u.user_id, u.organization_id, u.session_id, u.request_id,
+                u.detail, u.hold_id)::usage_input
+            FROM unnest(p_uses) AS u
+            LEFT JOIN (
+                SELECT f.account, f.kind, g.place
+                FROM found AS f JOIN added AS g
+                    ON g.kind = f.kind AND g.unit_price IS NOT DISTINCT FROM f.unit_price) AS d
+                ON d.account = u.account AND d.kind = u.kind
+            ORDER BY u.place),
+        ARRAY(SELECT ROW(place, unit_price)::usage_own_price FROM added ORDER BY place)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_own_records(p_ids uuid[]) RETURNS usage_repeat[]
@@ -3180,6 +3380,8 @@ AS $$
 DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
     opened record;
+    owned record;
+    own usage_own_price[] := '{}';
     repeats usage_repeat[];
     uses usage_input[];
     priced_at timestamptz;
@@ -3203,7 +3405,13 @@ BEGIN
     -- The time of most of them, for a customer of a test may live in another year.
     SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY a.as_of) INTO priced_at
     FROM unnest(opened.accounts) AS a;
-    kinds := usage_simple_kinds(p_kinds, priced_at);
+    IF EXISTS (SELECT FROM unnest(opened.accounts) AS a WHERE a.has_prices) THEN
+        owned := usage_own_kinds(opened.accounts, p_kinds, uses);
+        p_kinds := owned.p_kinds;
+        uses := owned.p_uses;
+        own := owned.own;
+    END IF;
+    kinds := usage_simple_kinds(p_kinds, own, priced_at);
     told := usage_unusual_accounts(
         opened.accounts, p_kinds, kinds, uses, opened.is_current, priced_at);
     done := usage_record_ordinary_fast(
@@ -3830,7 +4038,8 @@ BEGIN
 END;
 $$;
 
-CREATE OR REPLACE FUNCTION usage_simple_kinds(p_kinds usage_kind[], p_at timestamptz)
+CREATE OR REPLACE FUNCTION usage_simple_kinds(
+    p_kinds usage_kind[], p_own usage_own_price[], p_at timestamptz)
 RETURNS usage_fast_kind[]
 LANGUAGE sql
 SET enable_seqscan = off
@@ -3854,7 +4063,13 @@ AS $$
                 FROM product_prices
                 WHERE product = k.product_id AND currency = 'CREDIT'
                     AND effective_from <= p_at AND p_at < coalesce(effective_to, 'infinity')
-                LIMIT 1) AS t ON true
+                LIMIT 1) AS l ON true
+            LEFT JOIN unnest(p_own) AS o ON o.kind = k.kind
+            CROSS JOIN LATERAL (
+                SELECT CASE WHEN o.kind IS NULL THEN l.unit_price ELSE o.unit_price END
+                    AS unit_price,
+                    CASE WHEN o.kind IS NULL THEN l.is_simple ELSE o.unit_price IS NOT NULL END
+                    AS is_simple) AS t
             WHERE k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
                 AND CASE WHEN k.product_id IS NULL
                     THEN coalesce(k.method, 'subscription_included') = 'subscription_included'
@@ -3914,10 +4129,10 @@ BEGIN
     END IF;
     unusual := usage_misfits_fast(
         p_simple, p_uses, cardinality(p_simple) = cardinality(p_kinds))
-        || usage_otherwise_priced_fast(p_accounts, p_simple, p_uses, p_priced_at)
-        || ARRAY(
-        SELECT a.place FROM unnest(p_accounts) AS a
-        WHERE a.has_prices OR a.budget_mode = 'block');
+        || usage_otherwise_priced_fast(p_accounts, p_simple, p_uses, p_priced_at);
+    IF EXISTS (SELECT FROM unnest(p_accounts) AS a WHERE a.budget_mode = 'block') THEN
+        unusual := unusual || usage_beyond_budgets_fast(p_accounts, p_simple, p_uses);
+    END IF;
     IF EXISTS (SELECT FROM unnest(p_accounts) AS a WHERE a.has_quotas) THEN
         unusual := unusual || usage_beyond_quotas_fast(p_accounts, p_simple, p_uses);
     END IF;

@@ -16,7 +16,7 @@ NOW: Final = datetime(2027, 3, 10, 15, 30, tzinfo=UTC)
 ZONES: Final = ("UTC", "Europe/Berlin", "Pacific/Chatham")
 SORTS: Final = (
     "plain", "plain", "told", "poor", "scoped", "quoted", "ample", "ample", "rolling",
-    "capped", "agreed", "refilled", "subscriber", "limited", "noticed",
+    "capped", "ceilinged", "agreed", "renegotiated", "refilled", "subscriber", "limited", "noticed",
 )  # fmt: skip
 CLAIMED: Final = "claimed"
 """The event of five AI responses that each of them claimed beforehand."""
@@ -34,6 +34,28 @@ QUOTAS: Final[dict[str, list[tuple[str, dict[str, Any]]]]] = {
         ("3000", {"feature_type": "impressions"}),
     ],
 }
+BUDGETS: Final[dict[str, list[dict[str, Any]]]] = {
+    "told": [{"limit": "4", "measure": "credits"}],
+    "capped": [{"limit": "4", "measure": "credits", "then": "block"}],
+    "ceilinged": [
+        {"limit": "60", "measure": "credits", "then": "block"},
+        {"limit": "300", "measure": "meter", "feature_type": "impressions", "window": "month",
+            "then": "block"},
+        {"limit": "10", "measure": "money", "then": "block"},
+    ],
+}  # fmt: skip
+_REPRICED: Final = text(
+    "INSERT INTO price_overrides (id, account_id, product, currency, model, unit_price,"
+    " package_size, free_units, tiers, effective_from, effective_to)"
+    " SELECT gen_random_uuid(), :id, p.product, 'CREDIT', 'per_unit', p.price, 1, p.free, '[]',"
+    "  p.since, p.until"
+    " FROM (VALUES"
+    "  ('gpt-4', 0.005, 0, :at - interval '1 day', NULL),"
+    "  ('gpt-4', 0.004, 0, '1970-01-01', :at - interval '1 day'),"
+    "  ('mcp-call', 0, 0, '1970-01-01', NULL),"
+    "  ('repriced', 0.7, 2, '1970-01-01', :at - interval '10 hours'))"
+    "  AS p(product, price, free, since, until) JOIN products ON key = p.product"
+)
 _TOP_UP: Final = text(
     "WITH wish AS (UPDATE credit_balances SET top_up_below = :below WHERE account_id = :id)"
     " INSERT INTO top_up_settings (account_id, is_enabled, threshold, pack, updated_at)"
@@ -52,22 +74,15 @@ async def shop_of(sort: str, new_shop: NewShop, rnd: random.Random) -> Shop:
     assert answer.status_code == 200, answer.text
     for limit, fields in QUOTAS.get(sort, ()):
         await shop.quota(limit, **fields)
-    if sort in ("told", "capped"):
-        beyond = {"then": "block"} if sort == "capped" else {}
+    for budget in BUDGETS.get(sort, ()):
         answer = await shop.api.client.put(
-            f"{V1}/usage/budgets", json={"limit": "4", "measure": "credits"} | beyond,
-            headers=shop.headers(),
-        )  # fmt: skip
+            f"{V1}/usage/budgets", json=budget, headers=shop.headers()
+        )
         assert answer.status_code == 200, answer.text
+    if sort in ("agreed", "renegotiated"):
+        await _agree_prices(shop, sort)
     elif sort == "scoped":
         await grant_for(shop, "5", TOKENS)
-    elif sort == "agreed":
-        price = {
-            "account_id": shop.account["id"], "product": "gpt-4", "terms": {"unit_price": "0.001"},
-        }  # fmt: skip
-        path = f"{V1}/admin/price-overrides"
-        answer = await shop.api.client.put(path, json=price, headers=shop.api.admin())
-        assert answer.status_code == 200, answer.text
     elif sort == "refilled":
         async with shop.api.database.operator() as connection:
             await connection.execute(
@@ -82,3 +97,17 @@ async def shop_of(sort: str, new_shop: NewShop, rnd: random.Random) -> Shop:
         await agree(shop, TOKENS, included="10", then="notify")
         await agree(shop, "mcp_service", included="100000", then="overage", prices={"USD": "0.01"})
     return shop
+
+
+async def _agree_prices(shop: Shop, sort: str) -> None:
+    """One of a product, or of several, some of which changed lately."""
+    if sort == "agreed":
+        price = {
+            "account_id": shop.account["id"], "product": "gpt-4", "terms": {"unit_price": "0.001"},
+        }  # fmt: skip
+        path = f"{V1}/admin/price-overrides"
+        answer = await shop.api.client.put(path, json=price, headers=shop.api.admin())
+        assert answer.status_code == 200, answer.text
+        return
+    async with shop.api.database.operator() as connection:
+        await connection.execute(_REPRICED, {"id": shop.id, "at": NOW})

@@ -165,6 +165,23 @@ async def test_a_long_cycle_does_not_stretch_how_late_a_use_may_come(new_shop: N
             assert status == 201 or answer["code"] == "EVENT_TOO_OLD"
 
 
+@pytest.mark.parametrize("days", [(34, 20), (20, 34)])
+async def test_late_uses_count_in_the_months_they_were_of_whichever_comes_first(
+    new_shop: NewShop, days: tuple[int, int]
+) -> None:
+    shop = await new_shop(is_test=True, clock_at=datetime(2027, 3, 5, tzinfo=UTC).isoformat())
+    await shop.record("1", **AI)
+    for ago in days:
+        at = datetime(2027, 3, 5, tzinfo=UTC) - timedelta(days=ago)
+        await shop.record(str(ago), occurred_at=at.isoformat(), **AI)
+    assert await shop.rows(
+        "SELECT to_char(p.start_at, 'MM-DD'), to_char(p.end_at, 'MM-DD'), c.quantity"
+        " FROM usage_periods AS p LEFT JOIN usage_cycles AS c"
+        "  ON c.account_id = p.account_id AND c.period_start = p.start_at AND c.owner = ''"
+        " WHERE p.account_id = :id ORDER BY 1"
+    ) == [("01-01", "02-01", 34), ("02-01", "03-01", 20), ("03-01", "04-01", 1)]
+
+
 async def test_what_a_plan_lets_go_for_nothing_uses_up_no_free_units(new_shop: NewShop) -> None:
     shop = await new_shop("10", is_test=True, clock_at=NOON.isoformat())
     await shop.subscribe("basic", start=NOON, end=NOON + MONTH)

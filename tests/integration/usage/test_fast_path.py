@@ -93,12 +93,17 @@ WAYS: Final = text(
     " cardinality(d.included) > 0 AS includes,"
     " EXISTS (SELECT FROM usage_quota_sums_fast(o.accounts, k.simple, d.charged || d.included))"
     "  AS counts, EXISTS (SELECT FROM unnest(d.charged) AS u JOIN unnest(k.simple) AS s"
-    f"  ON s.kind = u.kind WHERE s.product_id = 'repriced') AS reprices {OPENED}"
-    " CROSS JOIN LATERAL (SELECT usage_simple_kinds(g.kinds, o.accounts[1].as_of) AS simple) AS k"
+    "  ON s.kind = u.kind WHERE s.product_id = 'repriced') AS reprices,"
+    " EXISTS (SELECT FROM unnest(d.charged) WHERE kind > cardinality(g.kinds)) AS owns,"
+    " EXISTS (SELECT FROM unnest(d.charged) AS u JOIN unnest(o.accounts) AS a"
+    f"  ON a.place = u.account WHERE a.budget_mode = 'block') AS is_capped {OPENED}"
+    " CROSS JOIN LATERAL usage_own_kinds(o.accounts, g.kinds, g.uses) AS w"
+    " CROSS JOIN LATERAL ("
+    "  SELECT usage_simple_kinds(w.p_kinds, w.own, o.accounts[1].as_of) AS simple) AS k"
     " CROSS JOIN LATERAL usage_unusual_accounts("
-    "  o.accounts, g.kinds, k.simple, g.uses, o.is_current, o.accounts[1].as_of) AS t"
+    "  o.accounts, w.p_kinds, k.simple, w.p_uses, o.is_current, o.accounts[1].as_of) AS t"
     " CROSS JOIN LATERAL usage_record_ordinary_fast("
-    "  o.accounts, k.simple, g.uses, t.limited, t.unusual) AS d"
+    "  o.accounts, k.simple, w.p_uses, t.limited, t.unusual) AS d"
 )
 
 
@@ -198,14 +203,15 @@ class Statement:
 
     async def ways(self) -> Counter[str]:
         """Ways of these uses on the fast path: `mixed`, others go the long way; `included`, a plan
-        includes some; `quoted`, quotas count some; `repriced`, some have a price that changed.
+        includes some; `quoted`, quotas count some; `repriced`, some have a price that changed;
+        `owned`, one of their account's own; `capped`, a blocking budget has enough left for some.
         """
         savepoint = await self.connection.begin_nested()
         found = (await self.connection.execute(WAYS, self.values)).one()
         await savepoint.rollback()
         return Counter(
             mixed=0 < len(found.unusual) < len(self.values["accounts"]), included=found.includes,
-            quoted=found.counts, repriced=found.reprices,
+            quoted=found.counts, repriced=found.reprices, owned=found.owns, capped=found.is_capped,
         )  # fmt: skip
 
 
@@ -270,6 +276,5 @@ async def test_a_statement_does_what_the_long_way_would(new_shop: NewShop, seed:
             if rnd.random() < 0.5:  # the next round finds records, counters and entries
                 await statement.told(statement.values, WHOLE)
                 before += [use for use in uses if use.event_id is not None]
-    assert min(seen[one] for one in ("mixed", "included", "quoted", "repriced", "repeated")) > 2, (
-        seen
-    )
+    ways = ("mixed", "included", "quoted", "repriced", "owned", "capped", "repeated")
+    assert min(seen[one] for one in ways) > 2, seen

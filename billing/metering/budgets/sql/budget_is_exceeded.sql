@@ -5,11 +5,12 @@ RETURNS boolean
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(bool_or(u.amount > 0 AND u.amount + budget_used(
-        b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) > b.limit_amount), false)
+    SELECT coalesce(bool_or(u.amount > 0 AND u.amount + s.used > b.limit_amount), false)
     FROM budgets AS b
     CROSS JOIN LATERAL budget_window(
         b.window_kind, p_account.zone, p_account.start_at, p_account.as_of) AS w
+    CROSS JOIN LATERAL budget_spent(
+        b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) AS s
     CROSS JOIN LATERAL (
         SELECT sum(CASE b.measure
             WHEN 'meter' THEN CASE WHEN r.meter = b.meter

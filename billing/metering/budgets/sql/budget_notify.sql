@@ -10,22 +10,14 @@ DECLARE
     budget record;
 BEGIN
     FOR budget IN
-        SELECT b.id, b.measure, b.meter, b.limit_amount, w.begins, u.used, t.percent
-        FROM budgets AS b
-        CROSS JOIN LATERAL budget_window(b.window_kind, p_zone, p_period_start, p_at) AS w
-        CROSS JOIN LATERAL (SELECT budget_used(
-            b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) OFFSET 0) AS u(used)
-        CROSS JOIN LATERAL unnest(b.alert_percents) AS t(percent)
-        WHERE b.account_id = p_account_id AND u.used > 0
-            AND u.used * 100 >= b.limit_amount * t.percent
-        ORDER BY b.id, t.percent
+        SELECT r.subject, r.meter, r.percent, r.begins, r.limit_amount, r.used
+        FROM budget_reached(p_account_id, p_zone, p_period_start, p_at) AS r
+        ORDER BY r.id, r.percent
     LOOP
         PERFORM usage_notify_threshold(
             p_account_id,
-            ROW('budget ' || public_id('bud', budget.id),
-                CASE budget.measure WHEN 'meter' THEN budget.meter ELSE budget.measure END, '',
-                budget.percent, budget.begins, budget.limit_amount,
-                budget.used)::usage_threshold_alert,
+            ROW(budget.subject, budget.meter, '', budget.percent, budget.begins,
+                budget.limit_amount, budget.used)::usage_threshold_alert,
             p_at, 'evt.billing.usage.budget_reached');
     END LOOP;
 END;

@@ -22,6 +22,10 @@ CREATE TYPE usage_fast_kind AS (
     model text, method text, meter text, unit_price numeric, is_hourly boolean, facet text,
     counter integer);
 
+-- The price of one unit that an account has of its own for a kind; null where its price is not of
+-- that sort, or another one for some of its uses.
+CREATE TYPE usage_own_price AS (kind integer, unit_price numeric);
+
 -- A locked account at its time `as_of`, with its open period.
 CREATE TYPE usage_account AS (
     place integer, account_id uuid, as_of timestamptz, start_at timestamptz, day_at timestamptz,

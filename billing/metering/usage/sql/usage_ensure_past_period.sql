@@ -1,17 +1,25 @@
--- See that a period is there for a time before the open one: what comes for it is late.
+-- See that a period is there for a time before the open one: what comes for it is late. A month
+-- without a subscription in which nobody looked has none yet. What no period follows up to the next
+-- one's start stays with the subscription that was before it.
 CREATE OR REPLACE FUNCTION usage_ensure_past_period(p_account_id uuid, p_at timestamptz)
 RETURNS void
 LANGUAGE sql AS $$
     INSERT INTO usage_periods (
         id, account_id, start_at, end_at, zone, plan_id, limits, no_entitlement, carried_since,
         closed_at)
-    SELECT uuidv7(), p_account_id, m.start_at,
-        least(m.end_at,
-            (SELECT min(start_at) FROM usage_periods WHERE account_id = p_account_id)),
-        a.zone, d.plan_id, d.limits, d.no_entitlement, m.start_at, p_at
+    SELECT uuidv7(), p_account_id, s.start_at,
+        least(m.end_at, (
+            SELECT min(start_at) FROM usage_periods
+            WHERE account_id = p_account_id AND start_at > p_at)),
+        a.zone, d.plan_id, d.limits, d.no_entitlement, s.start_at, p_at
     FROM accounts AS a CROSS JOIN LATERAL usage_month(a.zone, p_at) AS m
     CROSS JOIN LATERAL usage_default_terms(a.id, p_at) AS d
-    WHERE a.id = p_account_id AND NOT EXISTS (
-        SELECT 1 FROM usage_periods WHERE account_id = p_account_id AND start_at <= p_at)
+    LEFT JOIN LATERAL (
+        SELECT end_at, subscription_id FROM usage_periods
+        WHERE account_id = p_account_id AND start_at <= p_at
+        ORDER BY start_at DESC LIMIT 1) AS b ON true
+    CROSS JOIN LATERAL (SELECT greatest(m.start_at, b.end_at)) AS s(start_at)
+    WHERE a.id = p_account_id
+        AND coalesce(b.end_at <= p_at AND b.subscription_id IS NULL, true)
     ON CONFLICT DO NOTHING
 $$;

@@ -21,6 +21,8 @@ AS $$
 DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
     opened record;
+    owned record;
+    own usage_own_price[] := '{}';
     repeats usage_repeat[];
     uses usage_input[];
     priced_at timestamptz;
@@ -44,7 +46,13 @@ BEGIN
     -- The time of most of them, for a customer of a test may live in another year.
     SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY a.as_of) INTO priced_at
     FROM unnest(opened.accounts) AS a;
-    kinds := usage_simple_kinds(p_kinds, priced_at);
+    IF EXISTS (SELECT FROM unnest(opened.accounts) AS a WHERE a.has_prices) THEN
+        owned := usage_own_kinds(opened.accounts, p_kinds, uses);
+        p_kinds := owned.p_kinds;
+        uses := owned.p_uses;
+        own := owned.own;
+    END IF;
+    kinds := usage_simple_kinds(p_kinds, own, priced_at);
     told := usage_unusual_accounts(
         opened.accounts, p_kinds, kinds, uses, opened.is_current, priced_at);
     done := usage_record_ordinary_fast(

@@ -1,7 +1,9 @@
 -- The kinds that may take the fast path, with their prices and meters: the meter is a sum, and a
--- use costs nothing, or credits by the price that holds at `p_at`, one per unit without free units.
+-- use costs nothing, or credits by its account's own price, else by the product's that holds at
+-- `p_at`, one per unit without free units.
 -- With a price and method `subscription_included` only a plan's allowance may cover it.
-CREATE OR REPLACE FUNCTION usage_simple_kinds(p_kinds usage_kind[], p_at timestamptz)
+CREATE OR REPLACE FUNCTION usage_simple_kinds(
+    p_kinds usage_kind[], p_own usage_own_price[], p_at timestamptz)
 RETURNS usage_fast_kind[]
 LANGUAGE sql
 SET enable_seqscan = off
@@ -25,7 +27,13 @@ AS $$
                 FROM product_prices
                 WHERE product = k.product_id AND currency = 'CREDIT'
                     AND effective_from <= p_at AND p_at < coalesce(effective_to, 'infinity')
-                LIMIT 1) AS t ON true
+                LIMIT 1) AS l ON true
+            LEFT JOIN unnest(p_own) AS o ON o.kind = k.kind
+            CROSS JOIN LATERAL (
+                SELECT CASE WHEN o.kind IS NULL THEN l.unit_price ELSE o.unit_price END
+                    AS unit_price,
+                    CASE WHEN o.kind IS NULL THEN l.is_simple ELSE o.unit_price IS NOT NULL END
+                    AS is_simple) AS t
             WHERE k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
                 AND CASE WHEN k.product_id IS NULL
                     THEN coalesce(k.method, 'subscription_included') = 'subscription_included'

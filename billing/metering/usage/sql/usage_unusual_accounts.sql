@@ -1,9 +1,9 @@
 -- Places of the accounts whose uses go the long way (`unusual`), as far as that is told without
--- their credits: those with prices of their own or a blocking budget; with a use outside the open
--- period or its terms, of a kind that is not simple (usage_simple_kinds), of a time when it had
--- another price, of an amount that does not fit it, that their plan limits and may not include, or
--- that a quota may not allow; all of them where each use is to be an event. And of those with uses
--- that their plan limits, which it includes if they are not unusual (`limited`).
+-- their credits: those with a use outside the open period or its terms, of a kind that is not
+-- simple (usage_simple_kinds), of a time when it had another price, of an amount that does not fit
+-- it, that their plan limits and may not include, or that a quota or a blocking budget may not
+-- allow; all of them where each use is to be an event. And of those with uses that their plan
+-- limits, which it includes if they are not unusual (`limited`).
 CREATE OR REPLACE FUNCTION usage_unusual_accounts(
     p_accounts usage_account[], p_kinds usage_kind[], p_simple usage_fast_kind[],
     p_uses usage_input[], p_is_current boolean, p_priced_at timestamptz, OUT unusual integer[],
@@ -19,10 +19,10 @@ BEGIN
     END IF;
     unusual := usage_misfits_fast(
         p_simple, p_uses, cardinality(p_simple) = cardinality(p_kinds))
-        || usage_otherwise_priced_fast(p_accounts, p_simple, p_uses, p_priced_at)
-        || ARRAY(
-        SELECT a.place FROM unnest(p_accounts) AS a
-        WHERE a.has_prices OR a.budget_mode = 'block');
+        || usage_otherwise_priced_fast(p_accounts, p_simple, p_uses, p_priced_at);
+    IF EXISTS (SELECT FROM unnest(p_accounts) AS a WHERE a.budget_mode = 'block') THEN
+        unusual := unusual || usage_beyond_budgets_fast(p_accounts, p_simple, p_uses);
+    END IF;
     IF EXISTS (SELECT FROM unnest(p_accounts) AS a WHERE a.has_quotas) THEN
         unusual := unusual || usage_beyond_quotas_fast(p_accounts, p_simple, p_uses);
     END IF;

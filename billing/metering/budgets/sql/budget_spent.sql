@@ -1,11 +1,9 @@
--- What a budget's window has used: the sum of the account's counters.
-CREATE OR REPLACE FUNCTION budget_used(
+-- What a budget's window has used: the sum of the account's counters. Inlined where it is called.
+CREATE OR REPLACE FUNCTION budget_spent(
     p_account_id uuid, p_measure text, p_meter text, p_window text, p_begins timestamptz,
     p_ends timestamptz)
-RETURNS numeric
-LANGUAGE sql STABLE
-SET enable_seqscan = off
-AS $$
+RETURNS TABLE (used numeric)
+LANGUAGE sql STABLE AS $$
     -- Days also count what a card pays at once; that is on no invoice to come. A cycle is its own
     -- days, a month those that begin in it.
     SELECT coalesce(sum(CASE p_measure WHEN 'meter' THEN quantity WHEN 'credits' THEN credits

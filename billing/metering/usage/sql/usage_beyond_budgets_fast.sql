@@ -1,0 +1,34 @@
+-- Places of the accounts whose uses may ask for more than a blocking budget has left: what a plan's
+-- allowance covers is taken as paid, and all of it as of the budget's window. What the fast path
+-- takes costs no money, so that a budget of money is never asked.
+CREATE OR REPLACE FUNCTION usage_beyond_budgets_fast(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
+RETURNS integer[]
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+AS $$
+    WITH left_over AS MATERIALIZED (
+        SELECT a.place, b.id, b.measure, b.meter, b.limit_amount - s.used AS amount
+        FROM unnest(p_accounts) AS a
+        CROSS JOIN LATERAL (
+            SELECT id, account_id, measure, meter, window_kind, limit_amount FROM budgets
+            WHERE account_id = a.account_id AND is_blocking AND measure <> 'money'
+            OFFSET 0) AS b
+        CROSS JOIN LATERAL budget_window(b.window_kind, a.zone, a.start_at, a.as_of) AS w
+        CROSS JOIN LATERAL budget_spent(
+            b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) AS s
+        WHERE a.budget_mode = 'block'
+    )
+    SELECT ARRAY(
+        SELECT l.place
+        FROM unnest(p_uses) AS u
+        JOIN unnest(p_kinds) AS k ON k.kind = u.kind
+        JOIN left_over AS l ON l.place = u.account
+        WHERE l.measure = 'credits' OR l.meter = k.meter
+        GROUP BY l.place, l.id
+        HAVING sum(CASE l.measure WHEN 'credits'
+            THEN usage_charge_units(u.amount, k.unit_price, 'CREDIT') ELSE u.amount END)
+            > min(l.amount))
+$$;

@@ -110,6 +110,8 @@ class Bench:
         await self.sandbox.confirm_as_client(intent, "pm_card_visa")
         while (await self.subscription(account))["status"] != "active":  # noqa: ASYNC110
             await asyncio.sleep(PAUSE_SECONDS)
+        if due is not None:
+            await self._keep_credits(account)
         return account
 
     async def _end_period(self, account: str, lead: timedelta) -> None:
@@ -122,6 +124,21 @@ class Bench:
                 " period_number = -1, current_period_start = clock_timestamp() - interval '1 month'"
                 " WHERE account_id = %s",
                 (lead, lead, lead, ids.decode(ids.ACCOUNT, account)),
+            )
+
+    async def _keep_credits(self, account: str) -> None:
+        """Let the credits of the short period last for a month, as those of a real one do: else the
+        account's own workflow, which expires them, would run beside each renewal that is measured.
+        """
+        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
+            await connection.execute(
+                "WITH lots AS (UPDATE credit_lots SET expires_at = expires_at + interval '1 month'"
+                "  WHERE account_id = %(id)s),"
+                " balance AS (UPDATE credit_balances"
+                "  SET next_expiry = next_expiry + interval '1 month' WHERE account_id = %(id)s)"
+                " UPDATE matters SET next_due = next_due + interval '1 month', status = 'resting'"
+                " WHERE account_id = %(id)s AND kind = 'account'",
+                {"id": ids.decode(ids.ACCOUNT, account)},
             )
 
     async def subscription_workflows(self, accounts: list[str]) -> list[str]:

@@ -53,6 +53,16 @@ def to_wall(instant: datetime, zone: str) -> datetime:
     return instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None, fold=0)
 
 
+def spoken_day(instant: datetime, zone: str) -> str:
+    """The day that it is there then: `1 Feb 2027`."""
+    return f"{to_wall(instant, zone):%-d %b %Y}"
+
+
+def spoken_span(start: datetime, end: datetime, zone: str) -> str:
+    """`1 Feb 2027 to 1 Mar 2027`: from the first day to the one on which it is over."""
+    return f"{spoken_day(start, zone)} to {spoken_day(end, zone)}"
+
+
 def from_wall(wall: datetime, zone: str) -> datetime:
     """The UTC instant of a wall time: the first of a repeated one, a skipped one pushed on.
 

@@ -3,11 +3,13 @@
 from typing import Final
 
 from billing.core.money import show_money
+from billing.core.periods import spoken_span
 from billing.insight.timeline.step_words import Shown
 from billing.matters.deciding import Course
 from billing.matters.effects import Add
 from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.schemas import Subscription
 
 FIRST_PAYMENT: Final = "the first payment comes"
 _UNPAID: Final = "what is overdue is not paid before"
@@ -54,7 +56,10 @@ def _end_trial(course: Course[SubscriptionFacts]) -> Shown:
 def _next_period(course: Course[SubscriptionFacts], words: str) -> Shown:
     (invoice, *_) = _written(course)
     money, currency = show_money(invoice.total_minor, invoice.currency), invoice.currency
-    span = f"{invoice.period_start:%-d %b %Y} to {invoice.period_end:%-d %b %Y}"
+    zone = course.rows.get(Subscription, course.facts.subscription_id).zone
+    if invoice.period_start is None or invoice.period_end is None:
+        raise LookupError("the invoice of a period has none")
+    span = spoken_span(invoice.period_start, invoice.period_end, zone)
     if invoice.status == "draft":
         words += f": a draft of {money} for {span}, not charged"
     else:

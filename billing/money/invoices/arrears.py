@@ -10,6 +10,7 @@ from pydantic import AwareDatetime
 
 from billing.catalog.rating.rules import parts, rounded
 from billing.catalog.rating.schemas import Part, PriceTerms
+from billing.core import periods
 from billing.core.frozen import Frozen
 from billing.matters.effects import Rows
 from billing.metering.usage import rules
@@ -78,7 +79,7 @@ def _line(
     line = rules.bill(accrued, early=early)
     if line.units <= 0 and not (billed_early and _is_more(line, early)):
         return None
-    span = f"{start:%-d %b %Y} to {end:%-d %b %Y}"
+    span = periods.spoken_span(start, end, arrear.zone)
     closed = accrued.billed_units > 0 and not billed_early
     late = closed or (before is not None and end < before)
     return Line(

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from billing.catalog.plans.schemas import AddOn, Plan
 from billing.core.errors import Conflict, NotFound
-from billing.core.periods import Interval
+from billing.core.periods import Interval, spoken_span
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import InvoiceLine, Line
 from billing.money.subscriptions import (
@@ -267,7 +267,7 @@ def _line(subscription: Subscription, move: Move, part: Fraction, at: datetime) 
     whole_minor, until = move.unit_minor * quantity, subscription.current_period_end
     return Line(
         kind=items.ADD_ON,
-        description=f"{move.name}, {at:%-d %b %Y} to {until:%-d %b %Y}",
+        description=f"{move.name}, {spoken_span(at, until, subscription.zone)}",
         quantity=Decimal(quantity),
         unit_amount=Decimal(move.unit_minor),
         amount_minor=proration.share(whole_minor, part),

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from billing.core import ids
+from billing.core import ids, periods
 from billing.core.currencies import collectable
 from billing.core.money import show_decimal
 from billing.matters.effects import Do, Rows, Work
@@ -296,7 +296,7 @@ def line_of(w: Work[SubscriptionFacts], item: Item, subscription: Subscription) 
         given |= {"of_minor": whole_minor, "share": str(part)}
     return Line(
         kind=item.kind,
-        description=f"{item.description}, {start:%-d %b %Y} to {end:%-d %b %Y}",
+        description=f"{item.description}, {periods.spoken_span(start, end, subscription.zone)}",
         quantity=Decimal(item.lasting),
         unit_amount=Decimal(item.amount_minor),
         amount_minor=proration.share(whole_minor, part),

@@ -84,7 +84,7 @@ def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: De
         "kind": "plan",
         "key": grant_key(subscription, plan.allowance, start),
         "is_paid": False,
-        "reason": f"{plan.name}, cycle of {start:%-d %b %Y}",
+        "reason": f"{plan.name}, cycle of {periods.spoken_day(start, subscription.zone)}",
         "expires_at": end,
         "subject": cycles.stem(subscription),
     }

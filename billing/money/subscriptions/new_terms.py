@@ -141,13 +141,14 @@ def _move_credits(w: Work[SubscriptionFacts], change: SubscriptionChange, amount
     """Credits that come with the change end with the cycle; those that go are taken back."""
     subscription, plan = cycles.of(w), w.facts.plan_of(w.rows)
     if amount > 0 and subscription.cycle_end > w.facts.at:
+        ends = periods.spoken_day(subscription.cycle_end, subscription.zone)
         lot = {
             "account_id": subscription.account_id,
             "amount": amount,
             "kind": "plan",
             "key": keys.change_grant(change.id),
             "is_paid": False,
-            "reason": f"{plan.name}, until {subscription.cycle_end:%-d %b %Y}",
+            "reason": f"{plan.name}, until {ends}",
             "expires_at": subscription.cycle_end,
             "subject": cycles.stem(subscription),
         }

@@ -13,7 +13,7 @@ from typing import Any, Final
 from billing.catalog.plans.rules import show_interval
 from billing.catalog.plans.schemas import Plan
 from billing.core.errors import Conflict, NotFound
-from billing.core.periods import Interval
+from billing.core.periods import Interval, spoken_span
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import Line
 from billing.money.subscriptions import (
@@ -302,7 +302,7 @@ def _charge_line(
 ) -> Line:
     """The new price from now to the end of the period that it is for: that part of it."""
     until = after.current_period_end
-    span = f"{at:%-d %b %Y} to {until:%-d %b %Y}"
+    span = spoken_span(at, until, after.zone)
     return Line(
         kind="plan",
         description=f"{plan.name}, {span}",

@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from billing.core import periods
 from billing.core.money import round_exact
 from billing.matters.effects import Work
 from billing.money.invoices import transitions as invoices
@@ -29,6 +30,7 @@ class Closing(NamedTuple):
     end: datetime
     minimum_minor: int
     commitment: Commitment | None
+    zone: str
     ends: bool
 
 
@@ -43,15 +45,16 @@ def closing(w: Work[SubscriptionFacts], *, cut: bool = False, ends: bool = False
         return None
     start, end = one.current_period_start, one.current_period_end
     until = min(at, end) if cut or ends else end
-    return Closing(start, until, least_until(one, until), one.committed, ends)
+    return Closing(start, until, least_until(one, until), one.committed, one.zone, ends)
 
 
 def closing_commitment(w: Work[SubscriptionFacts]) -> Closing:
     """The commitment alone, at its end: nothing is served that could close with it."""
-    agreed = w.rows.get(Subscription, w.facts.subscription_id).committed
+    one = w.rows.get(Subscription, w.facts.subscription_id)
+    agreed = one.committed
     if agreed is None:
         raise LookupError("there is no commitment")
-    return Closing(agreed.since, agreed.ends_at, 0, agreed, ends=False)
+    return Closing(agreed.since, agreed.ends_at, 0, agreed, one.zone, ends=False)
 
 
 def least_until(one: Subscription, until: datetime) -> int:
@@ -75,7 +78,7 @@ def lines(
     if period is None:
         return ()
     found = list[Line]()
-    span = f"{period.start:%-d %b %Y} to {period.end:%-d %b %Y}"
+    span = periods.spoken_span(period.start, period.end, period.zone)
     if period.minimum_minor:
         spent = _spent(w, used, period.start, period.end)
         found += _missing(MINIMUM, f"Minimum, {span}", period.minimum_minor, spent)
@@ -96,7 +99,7 @@ def _committed(
     if period.end < agreed.ends_at and agreed.on_early_end == "forgive":
         return []
     spent = _spent(w, new, agreed.since, max(period.end, agreed.ends_at))
-    span = f"{agreed.since:%-d %b %Y} to {agreed.ends_at:%-d %b %Y}"
+    span = periods.spoken_span(agreed.since, agreed.ends_at, period.zone)
     return _missing(COMMITMENT, f"Commitment, {span}", agreed.amount_minor, spent)
 
 

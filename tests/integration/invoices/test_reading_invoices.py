@@ -35,6 +35,17 @@ async def test_an_invoice_shows_what_was_billed_and_how_it_was_paid(actors: Acto
     assert detail["next_action"] == {"type": "none"}
 
 
+async def test_a_line_names_the_days_of_its_customer_s_zone(actors: Actors) -> None:
+    """The day of issue is that of UTC: a series has one order of days."""
+    customer = await actors.customer_on_clock("2027-01-31T23:30:00Z", zone="Asia/Kolkata")
+    await customer.subscribed("pro")
+    [shown] = (await customer.ask("GET", LIST, status=200))["data"]
+    detail = await customer.ask("GET", f"{LIST}/{shown['invoice_id']}", status=200)
+    [line] = detail["line_items"]
+    assert line["description"] == "Pro, 1 Feb 2027 to 1 Mar 2027"
+    assert shown["issued_on"] == "2027-01-31"
+
+
 async def test_an_overdue_invoice_shows_where_its_recovery_stands(actors: Actors) -> None:
     customer = await overdue(actors)
     shown = await owed(customer)

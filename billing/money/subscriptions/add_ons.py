@@ -24,6 +24,7 @@ from billing.money.subscriptions import (
     items,
     netting,
     new_terms,
+    pauses,
     payment_effects,
     proration,
     spans,
@@ -94,6 +95,7 @@ def choose(
     else:
         items.choose(w, wanted, fewer_now=fewer_now)
         cycles.follow(w)
+        pauses.forfeit(w)
         announce(w, subscription, "add_ons_chosen", add_ons=dict(wanted))
     return wake(w)
 

@@ -60,7 +60,12 @@ def credit_rest(w: Work[SubscriptionFacts], reason: str) -> None:
 
 def _since(w: Work[SubscriptionFacts]) -> datetime:
     """The instant from which its time counts as not used."""
-    return spans.used_until(cycles.of(w), w.facts.used_share, w.facts.at)
+    subscription = cycles.of(w)
+    if subscription.status == "paused" and subscription.minimum_minor:
+        return max(subscription.current_period_end, w.facts.at)  # the pause has closed its least
+    if subscription.forfeited_at is not None:
+        return max(subscription.cycle_end, w.facts.at)
+    return spans.used_until(subscription, w.facts.used_share, w.facts.at)
 
 
 def _spent_until(w: Work[SubscriptionFacts]) -> datetime:

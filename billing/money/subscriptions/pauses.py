@@ -21,6 +21,14 @@ def pause(w: Work[SubscriptionFacts], reason: PauseReason) -> None:
     announce(w, paused, "paused", reason=reason.replace("_", " "))
 
 
+def forfeit(w: Work[SubscriptionFacts]) -> None:
+    """Other terms came: if it pauses, its cycle gives nothing back any more, for what is left of it
+    could not be told by what they include (docs/rules.md#subscriptions).
+    """
+    if cycles.of(w).status == "paused":
+        cycles.change(w, forfeited_at=w.facts.at)
+
+
 def bill_use(w: Work[SubscriptionFacts], closing: true_ups.Closing | None) -> None:
     """Use until the pause is billed with its beginning, and the minimum of the period that it cuts:
     the next one may never come.
@@ -67,6 +75,7 @@ def resume(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
         w,
         status="active",
         pause_reason=None,
+        forfeited_at=None,
         anchor_wall=periods.to_wall(start, subscription.zone),
         period_number=0,
         current_period_start=start,

@@ -24,6 +24,7 @@ from billing.money.subscriptions import (
     items,
     netting,
     new_terms,
+    pauses,
     payment_effects,
     portions,
     preview_tokens,
@@ -218,6 +219,7 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
     if terms.add_ons is not None:
         items.choose(w, terms.add_ons, fewer_now=True)
     changes.drop_price_after(w, before)
+    pauses.forfeit(w)
     announce(w, cycles.of(w), "plan_changed", **_words(w, terms))
 
 

@@ -43,7 +43,12 @@ def of_own(
 
 
 def includes_as_much(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> bool:
-    """True if the plan has no fewer units of any meter than the subscription's own one."""
+    """True if the plan has no fewer units of any meter than the subscription's own one, and goes on
+    for nothing beyond them wherever that one does.
+    """
+    free = {one.meter for one in w.facts.plan_of(w.rows).limits if one.then == "notify"}
+    if any(one.meter in free and one.then != "notify" for one in plan.limits):
+        return False
     own = _included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
     after = _included(plan, quantity)
     return all(after.get(meter, Decimal(0)) >= units for meter, units in own.items())

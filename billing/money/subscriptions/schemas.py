@@ -90,6 +90,7 @@ class Subscription(Row):
     superseded_at: AwareDatetime | None = None
     unpaid_at: AwareDatetime | None = None
     pause_reason: str | None = None
+    forfeited_at: AwareDatetime | None = None
     billing_threshold_minor: int | None = None
     stripe_subscription_id: str | None = None
     payment_method_id: UUID | None = None

@@ -2091,7 +2091,7 @@ BEGIN
     ELSIF given.is_month THEN
         start_at := greatest(start_at, known.end_at);
     END IF;
-    limits := CASE WHEN carried_since IS NULL THEN given.limits
+    limits := CASE WHEN given.carries_limits IS NOT TRUE THEN given.limits
         ELSE usage_carry_over(p_account_id, given.limits, carried_since, start_at) END;
 END;
 $$;
@@ -4456,6 +4456,22 @@ AS $$
     WHERE s.id = p_subscription_id AND given.rate > 0
 $$;
 
+CREATE OR REPLACE FUNCTION usage_begins_early(
+    p_subscription_id uuid, p_cycle_start timestamptz, p_trial_end timestamptz)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT p_trial_end IS DISTINCT FROM p_cycle_start AND NOT EXISTS (
+            SELECT FROM invoices
+            WHERE subscription_id = p_subscription_id AND cycle_start < p_cycle_start
+                AND status <> 'void')
+        OR EXISTS (
+            SELECT FROM subscription_changes AS c JOIN invoices AS i ON i.id = c.invoice_id
+            WHERE c.subscription_id = p_subscription_id AND c.status = 'applied' AND c.kind = 'plan'
+                AND i.cycle_start = p_cycle_start)
+$$;
+
 CREATE OR REPLACE FUNCTION usage_changes_in_cycle(p_subscription_id uuid, p_start timestamptz)
 RETURNS TABLE (terms jsonb)
 LANGUAGE sql STABLE AS $$
@@ -4582,7 +4598,7 @@ CREATE OR REPLACE FUNCTION usage_plan_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
     OUT zone text, OUT currency text, OUT limits jsonb, OUT no_entitlement text,
-    OUT is_month boolean, OUT carried_since timestamptz)
+    OUT is_month boolean, OUT carried_since timestamptz, OUT carries_limits boolean)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
@@ -4590,7 +4606,7 @@ DECLARE
     sub record;
 BEGIN
     SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
-        s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id,
+        s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id, s.trial_end,
         p.allowance_unit, p.allowance_count, p.past_due_access,
         p.limits, p.seats, usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
         p.add_ons <> '[]' AS sells_more,
@@ -4636,12 +4652,14 @@ BEGIN
         IF sub.status <> 'trialing' OR start_at >= sub.current_period_end THEN
             limits := usage_with_add_ons(sub.id, sub.current_period_end, limits, start_at);
         END IF;
-        IF sub.amount_minor = 0 AND start_at = sub.created_at THEN
+        carries_limits := sub.amount_minor = 0 AND start_at = sub.created_at;
+        IF carries_limits OR usage_begins_early(sub.id, start_at, sub.trial_end) THEN
             carried_since := date_trunc(sub.allowance_unit, start_at, zone);
         END IF;
     END IF;
     IF is_month THEN
-        SELECT m.start_at, m.end_at, m.start_at INTO start_at, end_at, carried_since
+        SELECT m.start_at, m.end_at, m.start_at, true
+        INTO start_at, end_at, carried_since, carries_limits
         FROM usage_month(zone, p_at) AS m;
     END IF;
 END;

@@ -66,6 +66,21 @@ async def test_an_agreed_price_its_minimum_and_a_commitment(actors: Actors) -> N
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
+async def test_a_pause_before_an_end_gives_nothing_back_of_a_minimum(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await agree(customer, prices=[PRICE | {"minimum_cents": 10000}])
+    await customer.subscribed("basic")
+    await customer.advance(days=10)
+    path = "/billing/subscription"
+    await customer.ask("POST", f"{path}/pause", {"at": "now"}, status=200)
+    await customer.advance(days=1)
+    end = {"at": "now", "refund": "credit"}
+    await customer.ask("POST", f"{path}/cancel", end, status=200)
+    # 10 of 31 days of 10000, of which 1500 were paid.
+    assert await charged(customer) == [1500, 1726]
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 0
+
+
 async def test_an_early_end_owes_the_rest_of_a_commitment(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     committed = {"amount_cents": 10000, "currency": "USD", "periods": 12}

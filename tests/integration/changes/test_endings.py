@@ -1,6 +1,7 @@
 """An end now, with or without a credit for what is paid and not used."""
 
 from decimal import Decimal
+from uuid import uuid4
 
 from tests.integration.actors import Actors
 from tests.integration.arrears.test_add_ons import choose
@@ -150,3 +151,54 @@ async def test_an_end_with_the_period_takes_away_what_was_to_come_after_it(
     assert await charged(customer) == before
     anew = await change(customer, plan="basic", interval="year")
     assert anew["cancel_at"] == anew["current_period_end"] == date["cancel_at"]
+
+
+async def test_what_is_left_is_not_told_by_a_plan_that_came_in_a_pause(actors: Actors) -> None:
+    customer = await begun(actors)
+    await use(customer, "500")
+    await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+    for wish in ({"plan": "enterprise"}, {"plan": "starter"}):
+        await customer.ask("PUT", PATH, wish, status=200)
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert await money(customer) == 0
+
+
+async def test_add_ons_that_come_in_a_pause_are_no_part_of_what_is_left(actors: Actors) -> None:
+    customer = await begun(actors)
+    await use(customer, "500")
+    await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+    await customer.ask("PUT", PATH, {"add_ons": [{"add_on": "ai-500", "quantity": 20}]}, status=200)
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert await money(customer) == 0
+
+
+async def test_credits_of_a_plan_stay_where_its_money_stays(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+    await customer.ask("PUT", PATH, {"plan": "starter"}, status=200)
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert (await money(customer), await customer.credits()) == (0, 500)
+
+
+async def test_a_resumption_that_is_not_paid_opens_no_way_back_to_the_money(actors: Actors) -> None:
+    customer = await begun(actors)
+    await use(customer, "500")
+    await customer.ask("PUT", PATH, {"plan": "starter", "when": "period_end"}, status=200)
+    await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+    await customer.script("insufficient_funds", then="last")
+    await customer.call("POST", f"{PATH}/resume")
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert await money(customer) == 0
+
+
+async def test_use_that_was_free_beyond_a_plan_counts_as_used(actors: Actors) -> None:
+    keys = [f"{name}-{uuid4().hex[:8]}" for name in ("open", "shut")]
+    for key, then, cents in zip(keys, ("notify", "block"), (100000, 3000), strict=True):
+        limits = [{"meter": "ai_responses", "included": "1000", "then": then}]
+        body = {"name": key, "family": key, "limits": limits, "prices": {"month": {"USD": cents}}}
+        await actors.operate("PUT", f"/admin/plans/{key}", body)
+    customer = await begun(actors, keys[0])
+    assert (await use(customer, "50000"))["total_cost"] == "0"
+    changed = await change(customer, plan=keys[1], when="now")
+    assert changed["plan"]["key"] == keys[1]
+    assert await money(customer) == 0

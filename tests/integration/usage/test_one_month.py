@@ -46,6 +46,27 @@ async def test_free_units_are_not_given_anew_behind_a_plan_that_was_paid(actors:
     assert await free(customer, 1) == 0
 
 
+async def test_a_plan_that_is_paid_gives_free_units_anew_with_its_next_cycle_alone(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe("starter")
+    await customer.until_subscription("active")
+    assert await free(customer, GIVEN) == GIVEN
+    end = {"at": "now", "refund": "credit"}
+    await customer.ask("POST", "/billing/subscription/cancel", end, status=200)
+    await customer.subscribe("starter")
+    await customer.until_subscription("active")
+    assert await free(customer, 1) == 0
+    for interval in ("year", "month"):
+        body = {"plan": "starter", "interval": interval, "when": "now"}
+        await customer.ask("PUT", "/billing/subscription", body, status=200)
+        assert await free(customer, 1) == 0
+    await customer.advance(to="2027-02-10T10:00:00Z")
+    assert await free(customer, GIVEN) == GIVEN
+
+
 async def test_credits_of_a_plan_that_costs_nothing_are_given_once_a_month(actors: Actors) -> None:
     plan = f"hobby-{uuid4().hex[:12]}"
     body = {

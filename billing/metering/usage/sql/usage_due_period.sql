@@ -42,7 +42,7 @@ BEGIN
     ELSIF given.is_month THEN
         start_at := greatest(start_at, known.end_at);
     END IF;
-    limits := CASE WHEN carried_since IS NULL THEN given.limits
+    limits := CASE WHEN given.carries_limits IS NOT TRUE THEN given.limits
         ELSE usage_carry_over(p_account_id, given.limits, carried_since, start_at) END;
 END;
 $$;

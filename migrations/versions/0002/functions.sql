@@ -4456,22 +4456,6 @@ AS $$
     WHERE s.id = p_subscription_id AND given.rate > 0
 $$;
 
-CREATE OR REPLACE FUNCTION usage_begins_early(
-    p_subscription_id uuid, p_cycle_start timestamptz, p_trial_end timestamptz)
-RETURNS boolean
-LANGUAGE sql STABLE
-SET enable_seqscan = off
-AS $$
-    SELECT p_trial_end IS DISTINCT FROM p_cycle_start AND NOT EXISTS (
-            SELECT FROM invoices
-            WHERE subscription_id = p_subscription_id AND cycle_start < p_cycle_start
-                AND status <> 'void')
-        OR EXISTS (
-            SELECT FROM subscription_changes AS c JOIN invoices AS i ON i.id = c.invoice_id
-            WHERE c.subscription_id = p_subscription_id AND c.status = 'applied' AND c.kind = 'plan'
-                AND i.cycle_start = p_cycle_start)
-$$;
-
 CREATE OR REPLACE FUNCTION usage_changes_in_cycle(p_subscription_id uuid, p_start timestamptz)
 RETURNS TABLE (terms jsonb)
 LANGUAGE sql STABLE AS $$
@@ -4551,6 +4535,34 @@ LANGUAGE sql STABLE AS $$
         FROM generate_series(near.number - 2, near.number + 2) AS n) AS b
 $$;
 
+CREATE OR REPLACE FUNCTION usage_goes_on_since(
+    p_account_id uuid, p_subscription_id uuid, p_cycle_start timestamptz, p_length interval,
+    p_zone text)
+RETURNS timestamptz
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    -- Whole days, as use is counted.
+    SELECT date_trunc('day', greatest(p_cycle_start - p_length, coalesce((
+        SELECT carried_since FROM usage_periods
+        WHERE account_id = p_account_id AND start_at = b.cycle_start), b.cycle_start)), p_zone)
+    FROM (
+        SELECT (c.terms ->> 'cycle_start')::timestamptz AS cycle_start
+        FROM subscription_changes AS c JOIN invoices AS i ON i.id = c.invoice_id
+        WHERE c.subscription_id = p_subscription_id AND c.status = 'applied' AND c.kind = 'plan'
+            AND i.cycle_start = p_cycle_start
+        UNION ALL
+        SELECT cycle_start FROM subscriptions
+        WHERE account_id = p_account_id AND id <> p_subscription_id AND status = 'canceled'
+            AND cycle_start < p_cycle_start AND p_cycle_start < cycle_end
+            AND NOT EXISTS (
+                SELECT FROM invoices
+                WHERE subscription_id = p_subscription_id AND cycle_start < p_cycle_start
+                    AND status <> 'void')
+        ORDER BY cycle_start DESC
+        LIMIT 1) AS b
+$$;
+
 CREATE OR REPLACE FUNCTION usage_is_paid_for(p_subscription_id uuid) RETURNS boolean
 LANGUAGE sql STABLE
 SET enable_seqscan = off
@@ -4606,7 +4618,7 @@ DECLARE
     sub record;
 BEGIN
     SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
-        s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id, s.trial_end,
+        s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id,
         p.allowance_unit, p.allowance_count, p.past_due_access,
         p.limits, p.seats, usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
         p.add_ons <> '[]' AS sells_more,
@@ -4645,21 +4657,21 @@ BEGIN
                 usage_boundary(sub.anchor_wall, zone, sub.interval_unit, sub.interval_count,
                     start_at));
         END LOOP;
-        limits := usage_own_limits(sub.limits, sub.seats, sub.id, start_at);
-        limits := usage_with_units_beyond(limits, sub.id, start_at);
+        limits := usage_with_units_beyond(
+            usage_own_limits(sub.limits, sub.seats, sub.id, start_at), sub.id, start_at);
         limits := usage_limits_of(usage_agreed_limits(p_account_id, limits, p_at),
             sub.overage_as, sub.past_due_access, currency);
         IF sub.status <> 'trialing' OR start_at >= sub.current_period_end THEN
             limits := usage_with_add_ons(sub.id, sub.current_period_end, limits, start_at);
         END IF;
         carries_limits := sub.amount_minor = 0 AND start_at = sub.created_at;
-        IF carries_limits OR usage_begins_early(sub.id, start_at, sub.trial_end) THEN
-            carried_since := date_trunc(sub.allowance_unit, start_at, zone);
-        END IF;
+        carried_since := CASE WHEN carries_limits THEN date_trunc(sub.allowance_unit, start_at, zone)
+            ELSE usage_goes_on_since(p_account_id, sub.id, start_at,
+                (sub.allowance_count || ' ' || sub.allowance_unit)::interval, zone) END;
     END IF;
     IF is_month THEN
-        SELECT m.start_at, m.end_at, m.start_at, true
-        INTO start_at, end_at, carried_since, carries_limits
+        carries_limits := true;
+        SELECT m.start_at, m.end_at, m.start_at INTO start_at, end_at, carried_since
         FROM usage_month(zone, p_at) AS m;
     END IF;
 END;

@@ -54,16 +54,18 @@ async def test_a_plan_that_is_paid_gives_free_units_anew_with_its_next_cycle_alo
     await customer.subscribe("starter")
     await customer.until_subscription("active")
     assert await free(customer, GIVEN) == GIVEN
+    await customer.advance(days=1)
     end = {"at": "now", "refund": "credit"}
     await customer.ask("POST", "/billing/subscription/cancel", end, status=200)
     await customer.subscribe("starter")
     await customer.until_subscription("active")
     assert await free(customer, 1) == 0
     for interval in ("year", "month"):
+        await customer.advance(days=1)
         body = {"plan": "starter", "interval": interval, "when": "now"}
         await customer.ask("PUT", "/billing/subscription", body, status=200)
         assert await free(customer, 1) == 0
-    await customer.advance(to="2027-02-10T10:00:00Z")
+    await customer.advance(to="2027-02-13T10:00:00Z")
     assert await free(customer, GIVEN) == GIVEN
 
 

@@ -4,9 +4,9 @@
 -- for which no money came yet gives overage as a trial does: usage_unpaid says up to how much.
 -- A plan that costs nothing and bills no use counts by the calendar month (`is_month`), as the
 -- default plan does; what was used since `carried_since` uses up what it includes
--- (`carries_limits`), and the free units and tiers of products. These go on in the first cycle of
--- any subscription, too, and in one that begins with a change: so nobody gets them anew by ending
--- one subscription and beginning another. All null for an unknown account.
+-- (`carries_limits`), and the free units and tiers of products. These go on with a plan that is
+-- paid, too, where its cycle cuts one short (usage_goes_on_since): so nobody gets them anew by
+-- ending one subscription and beginning another. All null for an unknown account.
 CREATE OR REPLACE FUNCTION usage_plan_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
@@ -19,7 +19,7 @@ DECLARE
     sub record;
 BEGIN
     SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
-        s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id, s.trial_end,
+        s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id,
         p.allowance_unit, p.allowance_count, p.past_due_access,
         p.limits, p.seats, usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
         p.add_ons <> '[]' AS sells_more,
@@ -58,21 +58,21 @@ BEGIN
                 usage_boundary(sub.anchor_wall, zone, sub.interval_unit, sub.interval_count,
                     start_at));
         END LOOP;
-        limits := usage_own_limits(sub.limits, sub.seats, sub.id, start_at);
-        limits := usage_with_units_beyond(limits, sub.id, start_at);
+        limits := usage_with_units_beyond(
+            usage_own_limits(sub.limits, sub.seats, sub.id, start_at), sub.id, start_at);
         limits := usage_limits_of(usage_agreed_limits(p_account_id, limits, p_at),
             sub.overage_as, sub.past_due_access, currency);
         IF sub.status <> 'trialing' OR start_at >= sub.current_period_end THEN
             limits := usage_with_add_ons(sub.id, sub.current_period_end, limits, start_at);
         END IF;
         carries_limits := sub.amount_minor = 0 AND start_at = sub.created_at;
-        IF carries_limits OR usage_begins_early(sub.id, start_at, sub.trial_end) THEN
-            carried_since := date_trunc(sub.allowance_unit, start_at, zone);
-        END IF;
+        carried_since := CASE WHEN carries_limits THEN date_trunc(sub.allowance_unit, start_at, zone)
+            ELSE usage_goes_on_since(p_account_id, sub.id, start_at,
+                (sub.allowance_count || ' ' || sub.allowance_unit)::interval, zone) END;
     END IF;
     IF is_month THEN
-        SELECT m.start_at, m.end_at, m.start_at, true
-        INTO start_at, end_at, carried_since, carries_limits
+        carries_limits := true;
+        SELECT m.start_at, m.end_at, m.start_at INTO start_at, end_at, carried_since
         FROM usage_month(zone, p_at) AS m;
     END IF;
 END;

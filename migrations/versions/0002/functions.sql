@@ -4638,10 +4638,8 @@ BEGIN
             FROM usage_default_terms(p_account_id, p_at) AS d;
         END IF;
     ELSE
-        subscription_id := sub.id;
-        plan_id := sub.plan_id;
-        zone := sub.zone;
-        currency := sub.currency;
+        SELECT sub.id, sub.plan_id, sub.zone, sub.currency
+        INTO subscription_id, plan_id, zone, currency;
         no_entitlement := CASE WHEN sub.status IN ('unpaid', 'paused')
             OR (sub.status = 'past_due' AND sub.past_due_access = 'none') THEN sub.status END;
         is_month := sub.amount_minor = 0 AND NOT sub.sells_more
@@ -4665,7 +4663,8 @@ BEGIN
             limits := usage_with_add_ons(sub.id, sub.current_period_end, limits, start_at);
         END IF;
         carries_limits := sub.amount_minor = 0 AND start_at = sub.created_at;
-        carried_since := CASE WHEN carries_limits THEN date_trunc(sub.allowance_unit, start_at, zone)
+        carried_since := CASE WHEN carries_limits
+            THEN date_trunc(sub.allowance_unit, start_at, zone)
             ELSE usage_goes_on_since(p_account_id, sub.id, start_at,
                 (sub.allowance_count || ' ' || sub.allowance_unit)::interval, zone) END;
     END IF;

@@ -49,4 +49,11 @@ METERING: Final = (
         "\n",
         HELD_TO_THE_LONG_WAY,
     ),
+    Mutant(
+        "free units come anew with every subscription",
+        "billing/money/subscriptions/sql/usage_goes_on_since.sql",
+        "AND p_cycle_start < cycle_end\n",
+        "AND false\n",
+        ("tests/integration/usage/test_one_month.py", "-k", "that_is_paid_gives"),
+    ),
 )

@@ -395,6 +395,27 @@ MUTANTS: Final = (
         "uses <= terms.free_transactions",
         ("tests/unit/rating/test_rating_rules.py", "-k", "percentage_is_of_each"),
     ),
+    Mutant(
+        "another plan in a pause opens a way to the money of a used month",
+        "billing/money/subscriptions/endings.py",
+        "if subscription.forfeited_at is not None:",
+        "if False:",
+        ("tests/integration/changes/test_endings.py", "-k", "in_a_pause"),
+    ),
+    Mutant(
+        "a pause frees of a minimum",
+        "billing/money/subscriptions/endings.py",
+        'subscription.status == "paused" and subscription.minimum_minor',
+        "False",
+        ("tests/integration/arrears/test_contracts.py", "-k", "a_pause_before_an_end"),
+    ),
+    Mutant(
+        "use that was free beyond a plan counts for nothing",
+        "billing/money/subscriptions/portions.py",
+        'if any(one.meter in free and one.then != "notify" for one in plan.limits):',
+        "if False:",
+        ("tests/integration/changes/test_endings.py", "-k", "free_beyond"),
+    ),
     *OPERATORS,
     *METERING,
 )

@@ -127,15 +127,21 @@ def _body(charge: Json, reason: str, now: int, inquiry: bool) -> Json:
         "livemode": False,
         "metadata": {},
         "payment_intent": charge["payment_intent"],
-        "payment_method_details": {
-            "card": {
-                "brand": charge["payment_method_details"]["card"]["brand"],
-                "case_type": "inquiry" if inquiry else "chargeback",
-                "network": charge["payment_method_details"]["card"]["network"],
-                "network_reason_code": "83",
-            },
-            "type": "card",
-        },
+        **_details(charge, inquiry),
         "reason": reason,
         "status": "warning_needs_response" if inquiry else "needs_response",
     }
+
+
+def _details(charge: Json, inquiry: bool) -> Json:
+    """What a dispute says of a card; of a bank debit it says nothing."""
+    card = charge["payment_method_details"].get("card")
+    if card is None:
+        return {}
+    case = {
+        "brand": card["brand"],
+        "case_type": "inquiry" if inquiry else "chargeback",
+        "network": card["network"],
+        "network_reason_code": "83",
+    }
+    return {"payment_method_details": {"card": case, "type": "card"}}

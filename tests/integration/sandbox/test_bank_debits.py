@@ -45,3 +45,16 @@ async def test_an_account_is_saved_like_a_card(
     assert [(one.type, one.us_bank_account.last4) for one in found.data] == [
         ("us_bank_account", "6789")
     ]
+
+
+@pytest.mark.parametrize("inquiry", [True, False])
+async def test_a_debit_may_be_disputed_and_says_nothing_of_a_card(
+    v1: Any, control: SandboxControl, customer: str, inquiry: bool
+) -> None:
+    terms = {"amount": 900, "currency": "usd", "customer": customer, "confirm": True}
+    terms["payment_method"] = "pm_usBankAccount_success"
+    made = await v1.payment_intents.create_async(terms)
+    await control.settle(made.id)
+    opened = await control.dispute(made.id, inquiry=inquiry)
+    assert opened.status == 200, opened
+    assert "payment_method_details" not in opened.body

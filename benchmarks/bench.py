@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import httpx2
 import jwt
@@ -116,30 +116,35 @@ class Bench:
 
     async def _end_period(self, account: str, lead: timedelta) -> None:
         """Let the period of a subscription end so soon."""
-        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
-            await connection.execute(
-                "UPDATE subscriptions SET current_period_end = clock_timestamp() + %s,"
-                " cycle_end = clock_timestamp() + %s,"
-                " anchor_wall = (clock_timestamp() + %s) AT TIME ZONE 'UTC',"
-                " period_number = -1, current_period_start = clock_timestamp() - interval '1 month'"
-                " WHERE account_id = %s",
-                (lead, lead, lead, ids.decode(ids.ACCOUNT, account)),
-            )
+        await self._set(
+            "UPDATE subscriptions SET current_period_end = clock_timestamp() + %(lead)s,"
+            " cycle_end = clock_timestamp() + %(lead)s,"
+            " anchor_wall = (clock_timestamp() + %(lead)s) AT TIME ZONE 'UTC',"
+            " period_number = -1, current_period_start = clock_timestamp() - interval '1 month'"
+            " WHERE account_id = %(id)s",
+            account,
+            lead=lead,
+        )
 
     async def _keep_credits(self, account: str) -> None:
         """Let the credits of the short period last for a month, as those of a real one do: else the
         account's own workflow, which expires them, would run beside each renewal that is measured.
         """
+        await self._set(
+            "WITH lots AS (UPDATE credit_lots SET expires_at = expires_at + interval '1 month'"
+            "  WHERE account_id = %(id)s),"
+            " balance AS (UPDATE credit_balances"
+            "  SET next_expiry = next_expiry + interval '1 month' WHERE account_id = %(id)s)"
+            " UPDATE matters SET next_due = next_due + interval '1 month', status = 'resting'"
+            " WHERE account_id = %(id)s AND kind = 'account'",
+            account,
+        )
+
+    async def _set(self, statement: LiteralString, account: str, **values: object) -> None:
+        """Change rows of one account, as nobody but a bench may."""
+        known = {"id": ids.decode(ids.ACCOUNT, account), **values}
         async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
-            await connection.execute(
-                "WITH lots AS (UPDATE credit_lots SET expires_at = expires_at + interval '1 month'"
-                "  WHERE account_id = %(id)s),"
-                " balance AS (UPDATE credit_balances"
-                "  SET next_expiry = next_expiry + interval '1 month' WHERE account_id = %(id)s)"
-                " UPDATE matters SET next_due = next_due + interval '1 month', status = 'resting'"
-                " WHERE account_id = %(id)s AND kind = 'account'",
-                {"id": ids.decode(ids.ACCOUNT, account)},
-            )
+            await connection.execute(statement, known)
 
     async def subscription_workflows(self, accounts: list[str]) -> list[str]:
         """The workflows of these accounts' subscriptions."""

@@ -134,7 +134,7 @@ def _body(charge: Json, reason: str, now: int, inquiry: bool) -> Json:
 
 
 def _details(charge: Json, inquiry: bool) -> Json:
-    """What a dispute says of a card; of a bank debit it says nothing."""
+    """The details of a disputed card; a bank debit has none."""
     card = charge["payment_method_details"].get("card")
     if card is None:
         return {}

@@ -51,7 +51,7 @@ METERING: Final = (
     ),
     Mutant(
         "free units come anew with every subscription",
-        "billing/money/subscriptions/sql/usage_goes_on_since.sql",
+        "billing/money/subscriptions/sql/usage_carried_since.sql",
         "AND p_cycle_start < cycle_end\n",
         "AND false\n",
         ("tests/integration/usage/test_one_month.py", "-k", "that_is_paid_gives"),

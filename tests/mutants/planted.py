@@ -6,6 +6,7 @@ Tests that stay green over a broken product prove nothing.
 from typing import Final
 
 from tests.mutants.fault import Mutant
+from tests.mutants.given_back import GIVEN_BACK
 from tests.mutants.metering import METERING
 from tests.mutants.operators import OPERATORS
 
@@ -382,40 +383,13 @@ MUTANTS: Final = (
         ("tests/unit/worked/test_worked.py", "-k", "worked_out_by_hand"),
     ),
     Mutant(
-        "credits that came unpaid are spent for nothing",
-        "billing/money/subscriptions/endings.py",
-        "_since(w) if paid_too else _spent_until(w)",
-        "_since(w)",
-        ("tests/integration/changes/test_unpaid_changes.py", "-k", "came_unpaid_and_are_spent"),
-    ),
-    Mutant(
         "one use more than agreed is free",
         "billing/catalog/rating/rules.py",
         "uses < terms.free_transactions",
         "uses <= terms.free_transactions",
         ("tests/unit/rating/test_rating_rules.py", "-k", "percentage_is_of_each"),
     ),
-    Mutant(
-        "another plan in a pause opens a way to the money of a used month",
-        "billing/money/subscriptions/endings.py",
-        "if subscription.forfeited_at is not None:",
-        "if False:",
-        ("tests/integration/changes/test_endings.py", "-k", "in_a_pause"),
-    ),
-    Mutant(
-        "a pause frees of a minimum",
-        "billing/money/subscriptions/endings.py",
-        'subscription.status == "paused" and subscription.minimum_minor',
-        "False",
-        ("tests/integration/arrears/test_contracts.py", "-k", "a_pause_before_an_end"),
-    ),
-    Mutant(
-        "use that was free beyond a plan counts for nothing",
-        "billing/money/subscriptions/portions.py",
-        'if any(one.meter in free and one.then != "notify" for one in plan.limits):',
-        "if False:",
-        ("tests/integration/changes/test_endings.py", "-k", "free_beyond"),
-    ),
+    *GIVEN_BACK,
     *OPERATORS,
     *METERING,
 )

@@ -4456,6 +4456,34 @@ AS $$
     WHERE s.id = p_subscription_id AND given.rate > 0
 $$;
 
+CREATE OR REPLACE FUNCTION usage_carried_since(
+    p_account_id uuid, p_subscription_id uuid, p_cycle_start timestamptz, p_length interval,
+    p_zone text)
+RETURNS timestamptz
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    -- Whole days, as use is counted.
+    SELECT date_trunc('day', greatest(p_cycle_start - p_length, coalesce((
+        SELECT carried_since FROM usage_periods
+        WHERE account_id = p_account_id AND start_at = b.cycle_start), b.cycle_start)), p_zone)
+    FROM (
+        SELECT (c.terms ->> 'cycle_start')::timestamptz AS cycle_start
+        FROM subscription_changes AS c JOIN invoices AS i ON i.id = c.invoice_id
+        WHERE c.subscription_id = p_subscription_id AND c.status = 'applied' AND c.kind = 'plan'
+            AND i.cycle_start = p_cycle_start
+        UNION ALL
+        SELECT cycle_start FROM subscriptions
+        WHERE account_id = p_account_id AND id <> p_subscription_id AND status = 'canceled'
+            AND cycle_start < p_cycle_start AND p_cycle_start < cycle_end
+            AND NOT EXISTS (
+                SELECT FROM invoices
+                WHERE subscription_id = p_subscription_id AND cycle_start < p_cycle_start
+                    AND status <> 'void')
+        ORDER BY cycle_start DESC
+        LIMIT 1) AS b
+$$;
+
 CREATE OR REPLACE FUNCTION usage_changes_in_cycle(p_subscription_id uuid, p_start timestamptz)
 RETURNS TABLE (terms jsonb)
 LANGUAGE sql STABLE AS $$
@@ -4533,34 +4561,6 @@ LANGUAGE sql STABLE AS $$
             WHEN 'month' THEN make_interval(months => n * s.units)
             ELSE make_interval(days => n * s.units) END, p_zone) AS at
         FROM generate_series(near.number - 2, near.number + 2) AS n) AS b
-$$;
-
-CREATE OR REPLACE FUNCTION usage_goes_on_since(
-    p_account_id uuid, p_subscription_id uuid, p_cycle_start timestamptz, p_length interval,
-    p_zone text)
-RETURNS timestamptz
-LANGUAGE sql STABLE
-SET enable_seqscan = off
-AS $$
-    -- Whole days, as use is counted.
-    SELECT date_trunc('day', greatest(p_cycle_start - p_length, coalesce((
-        SELECT carried_since FROM usage_periods
-        WHERE account_id = p_account_id AND start_at = b.cycle_start), b.cycle_start)), p_zone)
-    FROM (
-        SELECT (c.terms ->> 'cycle_start')::timestamptz AS cycle_start
-        FROM subscription_changes AS c JOIN invoices AS i ON i.id = c.invoice_id
-        WHERE c.subscription_id = p_subscription_id AND c.status = 'applied' AND c.kind = 'plan'
-            AND i.cycle_start = p_cycle_start
-        UNION ALL
-        SELECT cycle_start FROM subscriptions
-        WHERE account_id = p_account_id AND id <> p_subscription_id AND status = 'canceled'
-            AND cycle_start < p_cycle_start AND p_cycle_start < cycle_end
-            AND NOT EXISTS (
-                SELECT FROM invoices
-                WHERE subscription_id = p_subscription_id AND cycle_start < p_cycle_start
-                    AND status <> 'void')
-        ORDER BY cycle_start DESC
-        LIMIT 1) AS b
 $$;
 
 CREATE OR REPLACE FUNCTION usage_is_paid_for(p_subscription_id uuid) RETURNS boolean
@@ -4665,7 +4665,7 @@ BEGIN
         carries_limits := sub.amount_minor = 0 AND start_at = sub.created_at;
         carried_since := CASE WHEN carries_limits
             THEN date_trunc(sub.allowance_unit, start_at, zone)
-            ELSE usage_goes_on_since(p_account_id, sub.id, start_at,
+            ELSE usage_carried_since(p_account_id, sub.id, start_at,
                 (sub.allowance_count || ' ' || sub.allowance_unit)::interval, zone) END;
     END IF;
     IF is_month THEN

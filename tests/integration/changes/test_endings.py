@@ -3,7 +3,9 @@
 from decimal import Decimal
 from uuid import uuid4
 
-from tests.integration.actors import Actors
+import pytest
+
+from tests.integration.actors import Actors, Json
 from tests.integration.arrears.test_add_ons import choose
 from tests.integration.arrears.test_overage import charged, use
 from tests.integration.changes.test_plan_changes import (
@@ -153,21 +155,21 @@ async def test_an_end_with_the_period_takes_away_what_was_to_come_after_it(
     assert anew["cancel_at"] == anew["current_period_end"] == date["cancel_at"]
 
 
-async def test_what_is_left_is_not_told_by_a_plan_that_came_in_a_pause(actors: Actors) -> None:
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"plan": "enterprise"},
+        {"plan": "starter"},
+        {"add_ons": [{"add_on": "ai-500", "quantity": 20}]},
+    ],
+)
+async def test_what_is_left_is_not_told_by_terms_that_came_in_a_pause(
+    actors: Actors, wish: Json
+) -> None:
     customer = await begun(actors)
     await use(customer, "500")
     await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
-    for wish in ({"plan": "enterprise"}, {"plan": "starter"}):
-        await customer.ask("PUT", PATH, wish, status=200)
-    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
-    assert await money(customer) == 0
-
-
-async def test_add_ons_that_come_in_a_pause_are_no_part_of_what_is_left(actors: Actors) -> None:
-    customer = await begun(actors)
-    await use(customer, "500")
-    await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
-    await customer.ask("PUT", PATH, {"add_ons": [{"add_on": "ai-500", "quantity": 20}]}, status=200)
+    await customer.ask("PUT", PATH, wish, status=200)
     await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
     assert await money(customer) == 0
 

@@ -5,7 +5,7 @@
 -- A plan that costs nothing and bills no use counts by the calendar month (`is_month`), as the
 -- default plan does; what was used since `carried_since` uses up what it includes
 -- (`carries_limits`), and the free units and tiers of products. These go on with a plan that is
--- paid, too, where its cycle cuts one short (usage_goes_on_since): so nobody gets them anew by
+-- paid, too, where its cycle cuts one short (usage_carried_since): so nobody gets them anew by
 -- ending one subscription and beginning another. All null for an unknown account.
 CREATE OR REPLACE FUNCTION usage_plan_period(
     p_account_id uuid, p_at timestamptz,
@@ -66,7 +66,7 @@ BEGIN
         carries_limits := sub.amount_minor = 0 AND start_at = sub.created_at;
         carried_since := CASE WHEN carries_limits
             THEN date_trunc(sub.allowance_unit, start_at, zone)
-            ELSE usage_goes_on_since(p_account_id, sub.id, start_at,
+            ELSE usage_carried_since(p_account_id, sub.id, start_at,
                 (sub.allowance_count || ' ' || sub.allowance_unit)::interval, zone) END;
     END IF;
     IF is_month THEN

@@ -1,7 +1,7 @@
 -- Since when use counts for the free units and tiers of products in a cycle that begins before the
 -- one before it is over, with another subscription or with a change of plan: since that one began,
 -- or went on itself. Null for any other cycle.
-CREATE OR REPLACE FUNCTION usage_goes_on_since(
+CREATE OR REPLACE FUNCTION usage_carried_since(
     p_account_id uuid, p_subscription_id uuid, p_cycle_start timestamptz, p_length interval,
     p_zone text)
 RETURNS timestamptz

@@ -61,7 +61,7 @@ class DecidingProjection(Projection, Generic[S, F]):
             lambda _, answer: self._facts_of(at, answer),
             lambda call: self.answer(step, call, at),
         )
-        shown = self.show(Before(self.rows, self.written), course)
+        shown = self.show(Before(self.rows, self.written, self.facts.zone), course)
         gained = self._take_in(course.effects)
         entry = self._entry(course.step, at, shown, gained)
         self.seen.add(step.key)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from billing.core import ids
 from billing.core.money import show_money
+from billing.core.periods import spoken_day
 from billing.matters.agenda import Step
 from billing.matters.deciding import Course
 from billing.matters.effects import Rows
@@ -51,6 +52,8 @@ class Before:
 
     rows: Rows
     written: frozenset[UUID]
+    zone: str
+    """The account's."""
 
     def invoice(self, step: Step) -> Invoice:
         """The invoice of a step."""
@@ -67,7 +70,8 @@ class Before:
             return invoice.number
         if invoice.id in self.written:
             return f"a draft of {show_money(invoice.total_minor, invoice.currency)}"
-        return f"the invoice of {invoice.period_start or invoice.created_at:%-d %b %Y}"
+        begins = invoice.period_start or invoice.created_at
+        return f"the invoice of {spoken_day(begins, self.zone)}"
 
 
 def show(before: Before, course: Course[Any]) -> Shown:

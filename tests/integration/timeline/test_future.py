@@ -98,6 +98,15 @@ async def test_a_trial_a_first_charge_and_renewals_come_as_shown(actors: Actors)
     assert paid[: len(charges)] == charges
 
 
+async def test_an_invoice_to_come_is_named_by_the_day_of_its_customer_s_zone(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock("2027-01-31T23:30:00Z", zone="Asia/Kolkata")
+    await customer.subscribed("pro")
+    charge = next(one for one in await future(customer, 4) if one["name"] == "charge")
+    assert "for the invoice of 1 Mar 2027" in charge["words"]
+
+
 async def test_a_yearly_plan_shows_each_month_of_credits(actors: Actors) -> None:
     customer = await actors.customer_on_clock("2027-01-31T10:00:00Z")
     await customer.subscribed("basic", interval="yearly")

@@ -1570,27 +1570,34 @@ BEGIN
 END;
 $$;
 
-CREATE OR REPLACE FUNCTION usage_boundary(
-    p_anchor timestamp, p_zone text, p_unit text, p_count integer, p_at timestamptz)
-RETURNS timestamptz
+CREATE OR REPLACE FUNCTION usage_boundaries(
+    p_anchor timestamp, p_zone text, p_unit text, p_count integer, p_near timestamptz,
+    p_least integer)
+RETURNS SETOF timestamptz
 LANGUAGE sql STABLE AS $$
-    SELECT min(b.at)
+    SELECT usage_instant(p_anchor + CASE s.unit
+        WHEN 'month' THEN make_interval(months => n * s.units)
+        ELSE make_interval(days => n * s.units) END, p_zone)
     FROM (
         SELECT
             CASE WHEN p_unit IN ('month', 'year') THEN 'month' ELSE 'day' END AS unit,
             p_count * CASE p_unit WHEN 'year' THEN 12 WHEN 'week' THEN 7 ELSE 1 END AS units,
-            p_at AT TIME ZONE p_zone AS wall) AS s
+            p_near AT TIME ZONE p_zone AS wall) AS s
     CROSS JOIN LATERAL (
         SELECT div(CASE s.unit
             WHEN 'month' THEN 12 * (extract(year FROM s.wall) - extract(year FROM p_anchor))
                 + extract(month FROM s.wall) - extract(month FROM p_anchor)
             ELSE s.wall::date - p_anchor::date END, s.units)::integer AS number) AS near
-    CROSS JOIN LATERAL (
-        SELECT usage_instant(p_anchor + CASE s.unit
-            WHEN 'month' THEN make_interval(months => n * s.units)
-            ELSE make_interval(days => n * s.units) END, p_zone) AS at
-        FROM generate_series(greatest(1, near.number - 1), greatest(1, near.number + 2)) AS n
-    ) AS b
+    CROSS JOIN LATERAL generate_series(
+        greatest(p_least, near.number - 2), greatest(p_least, near.number + 2)) AS n
+$$;
+
+CREATE OR REPLACE FUNCTION usage_boundary(
+    p_anchor timestamp, p_zone text, p_unit text, p_count integer, p_at timestamptz)
+RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT min(b.at)
+    FROM usage_boundaries(p_anchor, p_zone, p_unit, p_count, p_at, 1) AS b(at)
     WHERE b.at > p_at
 $$;
 
@@ -4546,21 +4553,7 @@ RETURNS numeric
 LANGUAGE sql STABLE AS $$
     SELECT extract(epoch FROM min(b.at) FILTER (WHERE b.at >= p_end)
         - max(b.at) FILTER (WHERE b.at < p_end))
-    FROM (
-        SELECT
-            CASE WHEN p_unit IN ('month', 'year') THEN 'month' ELSE 'day' END AS unit,
-            p_count * CASE p_unit WHEN 'year' THEN 12 WHEN 'week' THEN 7 ELSE 1 END AS units,
-            p_end AT TIME ZONE p_zone AS wall) AS s
-    CROSS JOIN LATERAL (
-        SELECT div(CASE s.unit
-            WHEN 'month' THEN 12 * (extract(year FROM s.wall) - extract(year FROM p_anchor))
-                + extract(month FROM s.wall) - extract(month FROM p_anchor)
-            ELSE s.wall::date - p_anchor::date END, s.units)::integer AS number) AS near
-    CROSS JOIN LATERAL (
-        SELECT usage_instant(p_anchor + CASE s.unit
-            WHEN 'month' THEN make_interval(months => n * s.units)
-            ELSE make_interval(days => n * s.units) END, p_zone) AS at
-        FROM generate_series(near.number - 2, near.number + 2) AS n) AS b
+    FROM usage_boundaries(p_anchor, p_zone, p_unit, p_count, p_end, NULL) AS b(at)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_is_paid_for(p_subscription_id uuid) RETURNS boolean

@@ -1,26 +1,9 @@
--- The first boundary after `p_at` of periods that are counted from an anchor on the wall of its
--- zone: the 31st is the 31st again after February, and of a time that repeats the first counts. The
--- same rule as billing/core/periods.py, which is the truth; a test holds this one to it.
+-- The first boundary after `p_at` (usage_boundaries) that is not before the first period's end.
 CREATE OR REPLACE FUNCTION usage_boundary(
     p_anchor timestamp, p_zone text, p_unit text, p_count integer, p_at timestamptz)
 RETURNS timestamptz
 LANGUAGE sql STABLE AS $$
     SELECT min(b.at)
-    FROM (
-        SELECT
-            CASE WHEN p_unit IN ('month', 'year') THEN 'month' ELSE 'day' END AS unit,
-            p_count * CASE p_unit WHEN 'year' THEN 12 WHEN 'week' THEN 7 ELSE 1 END AS units,
-            p_at AT TIME ZONE p_zone AS wall) AS s
-    CROSS JOIN LATERAL (
-        SELECT div(CASE s.unit
-            WHEN 'month' THEN 12 * (extract(year FROM s.wall) - extract(year FROM p_anchor))
-                + extract(month FROM s.wall) - extract(month FROM p_anchor)
-            ELSE s.wall::date - p_anchor::date END, s.units)::integer AS number) AS near
-    CROSS JOIN LATERAL (
-        SELECT usage_instant(p_anchor + CASE s.unit
-            WHEN 'month' THEN make_interval(months => n * s.units)
-            ELSE make_interval(days => n * s.units) END, p_zone) AS at
-        FROM generate_series(greatest(1, near.number - 1), greatest(1, near.number + 2)) AS n
-    ) AS b
+    FROM usage_boundaries(p_anchor, p_zone, p_unit, p_count, p_at, 1) AS b(at)
     WHERE b.at > p_at
 $$;

@@ -96,9 +96,10 @@ class Bench:
         begun: dict[str, Any] = answer.json()
         return begun
 
-    async def subscribed(self, due: float | None = None) -> str:
+    async def subscribed(self, due: float | None = None, *, expires: bool = False) -> str:
         """A fresh account with an active subscription and a card kept for its renewals; the first
         is at the monotonic time `due`, set before the payment: nobody has to tell the workflow.
+        `expires`: its credits end then, too, as they do where the plan has any.
         """
         account = await self.account()
         begun = await self.subscribe(account)
@@ -110,7 +111,7 @@ class Bench:
         await self.sandbox.confirm_as_client(intent, "pm_card_visa")
         while (await self.subscription(account))["status"] != "active":  # noqa: ASYNC110
             await asyncio.sleep(PAUSE_SECONDS)
-        if due is not None:
+        if due is not None and not expires:
             await self._keep_credits(account)
         return account
 
@@ -127,8 +128,8 @@ class Bench:
         )
 
     async def _keep_credits(self, account: str) -> None:
-        """Let the credits of the short period last for a month, as those of a real one do: else the
-        account's own workflow, which expires them, would run beside each renewal that is measured.
+        """Let the credits of the short period last for a month more: else the account's own
+        workflow, which lets them expire, would run beside the renewal.
         """
         await self._set(
             "WITH lots AS (UPDATE credit_lots SET expires_at = expires_at + interval '1 month'"
@@ -176,6 +177,17 @@ class Bench:
             " (SELECT count(*) FROM invoices i WHERE i.account_id = a.id"
             "  AND (i.status = 'paid' OR EXISTS (SELECT FROM payment_attempts t"
             "       WHERE t.invoice_id = i.id AND t.status = 'declined'))) < 2",
+            [ids.decode(ids.ACCOUNT, one) for one in accounts],
+        )
+        return int(rows[0][0])
+
+    async def restless(self, accounts: list[str]) -> int:
+        """Number of these accounts whose own workflow has not ended: nothing is due within a day
+        once their credits have expired.
+        """
+        rows = await self._rows(
+            "SELECT count(*) FROM matters WHERE account_id = ANY(%s) AND kind = 'account'"
+            " AND status <> 'resting'",
             [ids.decode(ids.ACCOUNT, one) for one in accounts],
         )
         return int(rows[0][0])

@@ -14,16 +14,16 @@ GIVEN_BACK: Final = (
     ),
     Mutant(
         "another plan in a pause opens a way to the money of a used month",
-        "billing/money/subscriptions/endings.py",
-        "if subscription.forfeited_at is not None:",
+        "billing/money/subscriptions/pauses.py",
+        'if subscription.status == "paused":',
         "if False:",
         ("tests/integration/changes/test_endings.py", "-k", "in_a_pause"),
     ),
     Mutant(
         "a pause frees of a minimum",
-        "billing/money/subscriptions/endings.py",
-        'subscription.status == "paused" and subscription.minimum_minor',
-        "False",
+        "billing/money/subscriptions/pauses.py",
+        "if closing is not None and closing.minimum_minor:",
+        "if False:",
         ("tests/integration/arrears/test_contracts.py", "-k", "a_pause_before_an_end"),
     ),
     Mutant(

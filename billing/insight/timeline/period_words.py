@@ -58,7 +58,7 @@ def _next_period(course: Course[SubscriptionFacts], words: str) -> Shown:
     money, currency = show_money(invoice.total_minor, invoice.currency), invoice.currency
     zone = course.rows.get(Subscription, course.facts.subscription_id).zone
     if invoice.period_start is None or invoice.period_end is None:
-        raise LookupError("the invoice of a period has none")
+        raise LookupError("the invoice of a period names no period")
     span = spoken_span(invoice.period_start, invoice.period_end, zone)
     if invoice.status == "draft":
         words += f": a draft of {money} for {span}, not charged"

@@ -95,7 +95,7 @@ def choose(
     else:
         items.choose(w, wanted, fewer_now=fewer_now)
         cycles.follow(w)
-        pauses.forfeit(w)
+        pauses.forfeit_cycle(w)
         announce(w, subscription, "add_ons_chosen", add_ons=dict(wanted))
     return wake(w)
 

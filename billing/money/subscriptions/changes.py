@@ -188,8 +188,8 @@ def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
         plan, interval = w.facts.plan_of(w.rows), cycles.of(w).interval
         items.choose(w, items.sold(w, plan, interval, chosen.wanted), fewer_now=True)
         announce(w, cycles.of(w), "add_ons_chosen", add_ons=chosen.wanted)
-    if change is not None or price is not None or chosen is not None:
-        pauses.forfeit(w)
+    if change is not None or chosen is not None:
+        pauses.forfeit_cycle(w)
 
 
 def drop_price_after(w: Work[SubscriptionFacts], before: UUID) -> None:

@@ -61,10 +61,8 @@ def credit_rest(w: Work[SubscriptionFacts], reason: str) -> None:
 def _since(w: Work[SubscriptionFacts]) -> datetime:
     """The instant from which its time counts as not used."""
     subscription = cycles.of(w)
-    if subscription.status == "paused" and subscription.minimum_minor:
-        return max(subscription.current_period_end, w.facts.at)  # the pause has closed its least
-    if subscription.forfeited_at is not None:
-        return max(subscription.cycle_end, w.facts.at)
+    if subscription.kept_until is not None:
+        return max(subscription.kept_until, w.facts.at)
     return spans.used_until(subscription, w.facts.used_share, w.facts.at)
 
 

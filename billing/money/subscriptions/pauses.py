@@ -1,5 +1,6 @@
 """A pause, and the new period after it. Pure."""
 
+from datetime import datetime
 from uuid import UUID
 
 from billing.core import periods
@@ -21,18 +22,27 @@ def pause(w: Work[SubscriptionFacts], reason: PauseReason) -> None:
     announce(w, paused, "paused", reason=reason.replace("_", " "))
 
 
-def forfeit(w: Work[SubscriptionFacts]) -> None:
+def forfeit_cycle(w: Work[SubscriptionFacts]) -> None:
     """Other terms came: if it pauses, its cycle gives nothing back any more, for what is left of it
     could not be told by what they include (docs/rules.md#subscriptions).
     """
-    if cycles.of(w).status == "paused":
-        cycles.change(w, forfeited_at=w.facts.at)
+    subscription = cycles.of(w)
+    if subscription.status == "paused":
+        _keep_until(w, subscription.cycle_end)
+
+
+def _keep_until(w: Work[SubscriptionFacts], end: datetime) -> None:
+    """Time until then is not given back any more, until it is resumed."""
+    known = cycles.of(w).kept_until
+    cycles.change(w, kept_until=max(end, known or end))
 
 
 def bill_use(w: Work[SubscriptionFacts], closing: true_ups.Closing | None) -> None:
     """Use until the pause is billed with its beginning, and the minimum of the period that it cuts:
-    the next one may never come.
+    the next one may never come. What was spent towards a minimum is not given back.
     """
+    if closing is not None and closing.minimum_minor:
+        _keep_until(w, cycles.of(w).current_period_end)
     # At one instant of a frozen clock it may pause twice.
     key = f"{cycles.stem(cycles.of(w))}/pause-{w.facts.new_id().hex}"
     cycles.bill_usage(w, key, ends=True, closing=closing)
@@ -75,7 +85,7 @@ def resume(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
         w,
         status="active",
         pause_reason=None,
-        forfeited_at=None,
+        kept_until=None,
         anchor_wall=periods.to_wall(start, subscription.zone),
         period_number=0,
         current_period_start=start,

@@ -219,7 +219,7 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
     if terms.add_ons is not None:
         items.choose(w, terms.add_ons, fewer_now=True)
     changes.drop_price_after(w, before)
-    pauses.forfeit(w)
+    pauses.forfeit_cycle(w)
     announce(w, cycles.of(w), "plan_changed", **_words(w, terms))
 
 

@@ -90,7 +90,8 @@ class Subscription(Row):
     superseded_at: AwareDatetime | None = None
     unpaid_at: AwareDatetime | None = None
     pause_reason: str | None = None
-    forfeited_at: AwareDatetime | None = None
+    kept_until: AwareDatetime | None = None
+    """While it pauses: nothing of the time until then is given back."""
     billing_threshold_minor: int | None = None
     stripe_subscription_id: str | None = None
     payment_method_id: UUID | None = None

@@ -41,8 +41,9 @@ subscriptions = c.table(
     c.instant("unpaid_at", nullable=True),
     # Why it is `paused`: debt_settled, requested or trial_ended.
     c.text("pause_reason", nullable=True),
-    # When it got other terms in a pause: what its cycle had left is not given back any more.
-    c.instant("forfeited_at", nullable=True),
+    # While it pauses nothing of the time until then is given back: the pause has closed its
+    # minimum, or it got other terms in it.
+    c.instant("kept_until", nullable=True),
     # Use beyond the plan is invoiced as soon as it comes to so much; NULL: with the cycle.
     c.bigint("billing_threshold_minor", nullable=True),
     c.text("stripe_subscription_id", nullable=True, unique=True),

@@ -2113,7 +2113,8 @@ LANGUAGE sql AS $$
         least(m.end_at, (
             SELECT min(start_at) FROM usage_periods
             WHERE account_id = p_account_id AND start_at > p_at)),
-        a.zone, d.plan_id, d.limits, d.no_entitlement, s.start_at, p_at
+        a.zone, d.plan_id, usage_carry_over(a.id, d.limits, m.start_at, s.start_at),
+        d.no_entitlement, m.start_at, p_at
     FROM accounts AS a CROSS JOIN LATERAL usage_month(a.zone, p_at) AS m
     CROSS JOIN LATERAL usage_default_terms(a.id, p_at) AS d
     LEFT JOIN LATERAL (
@@ -2770,6 +2771,10 @@ BEGIN
     RETURNING p.id INTO opened;
     UPDATE usage_periods SET end_at = least(end_at, wanted.start_at), closed_at = p_at
     WHERE id = known.id AND known.id <> opened AND start_at < wanted.start_at;
+    -- What this one goes on from counts its use, too: a late use finds the same free units.
+    UPDATE usage_periods SET carried_since = wanted.carried_since
+    WHERE account_id = p_account_id AND start_at < wanted.start_at
+        AND start_at >= wanted.carried_since AND carried_since IS NULL;
     UPDATE credit_balances SET period_id = opened
     WHERE account_id = p_account_id AND period_id IS DISTINCT FROM opened;
     IF (known.id, known.end_at, known.limits, known.no_entitlement) IS DISTINCT FROM
@@ -2889,8 +2894,8 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usage_own_kinds(
-    p_accounts usage_account[], INOUT p_kinds usage_kind[], INOUT p_uses usage_input[],
-    OUT own usage_own_price[])
+    p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[],
+    OUT kinds usage_kind[], OUT uses usage_input[], OUT own usage_own_price[])
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 SET enable_hashjoin = on
@@ -3392,7 +3397,8 @@ DECLARE
     repeats usage_repeat[];
     uses usage_input[];
     priced_at timestamptz;
-    kinds usage_fast_kind[];
+    kinds usage_kind[] := p_kinds;
+    simple usage_fast_kind[];
     told record;
     done record;
 BEGIN
@@ -3414,21 +3420,21 @@ BEGIN
     FROM unnest(opened.accounts) AS a;
     IF EXISTS (SELECT FROM unnest(opened.accounts) AS a WHERE a.has_prices) THEN
         owned := usage_own_kinds(opened.accounts, p_kinds, uses);
-        p_kinds := owned.p_kinds;
-        uses := owned.p_uses;
+        kinds := owned.kinds;
+        uses := owned.uses;
         own := owned.own;
     END IF;
-    kinds := usage_simple_kinds(p_kinds, own, priced_at);
+    simple := usage_simple_kinds(kinds, own, priced_at);
     told := usage_unusual_accounts(
-        opened.accounts, p_kinds, kinds, uses, opened.is_current, priced_at);
+        opened.accounts, kinds, simple, uses, opened.is_current, priced_at);
     done := usage_record_ordinary_fast(
-        opened.accounts, kinds, uses, told.limited, told.unusual);
+        opened.accounts, simple, uses, told.limited, told.unusual);
     IF p_all THEN
-        RETURN QUERY SELECT a.* FROM usage_answers_fast(kinds, done.charged) AS a
-            UNION ALL SELECT a.* FROM usage_answers_included_fast(kinds, done.included) AS a;
+        RETURN QUERY SELECT a.* FROM usage_answers_fast(simple, done.charged) AS a
+            UNION ALL SELECT a.* FROM usage_answers_included_fast(simple, done.included) AS a;
     END IF;
     IF cardinality(done.p_unusual) > 0 THEN
-        RETURN QUERY SELECT a.* FROM usage_record_unusual(opened.accounts, p_kinds,
+        RETURN QUERY SELECT a.* FROM usage_record_unusual(opened.accounts, kinds,
             usage_uses_of(uses, done.p_unusual, true), done.p_unusual, p_all, p_new) AS a;
     END IF;
     PERFORM set_config('app.accounts', shown, true);
@@ -4470,17 +4476,18 @@ RETURNS timestamptz
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    -- Whole days, as use is counted.
-    SELECT date_trunc('day', greatest(p_cycle_start - p_length, coalesce((
-        SELECT carried_since FROM usage_periods
-        WHERE account_id = p_account_id AND start_at = b.cycle_start), b.cycle_start)), p_zone)
+    -- Whole days, as use is counted; no more than a cycle has.
+    SELECT date_trunc('day', greatest(
+        usage_instant(p_cycle_start AT TIME ZONE p_zone - p_length, p_zone), coalesce((
+            SELECT carried_since FROM usage_periods
+            WHERE account_id = p_account_id AND start_at = b.cycle_start), b.cycle_start)), p_zone)
     FROM (
-        SELECT (c.terms ->> 'cycle_start')::timestamptz AS cycle_start
+        SELECT c.subscription_id, (c.terms ->> 'cycle_start')::timestamptz AS cycle_start
         FROM subscription_changes AS c JOIN invoices AS i ON i.id = c.invoice_id
         WHERE c.subscription_id = p_subscription_id AND c.status = 'applied' AND c.kind = 'plan'
             AND i.cycle_start = p_cycle_start
         UNION ALL
-        SELECT cycle_start FROM subscriptions
+        SELECT id, cycle_start FROM subscriptions
         WHERE account_id = p_account_id AND id <> p_subscription_id AND status = 'canceled'
             AND cycle_start < p_cycle_start AND p_cycle_start < cycle_end
             AND NOT EXISTS (
@@ -4489,6 +4496,11 @@ AS $$
                     AND status <> 'void')
         ORDER BY cycle_start DESC
         LIMIT 1) AS b
+    WHERE EXISTS (
+        SELECT FROM invoices AS i
+        WHERE i.subscription_id = b.subscription_id AND i.status NOT IN ('draft', 'void')
+            AND i.subtotal_minor > 0 AND i.period_start <= b.cycle_start
+            AND b.cycle_start < i.period_end)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_changes_in_cycle(p_subscription_id uuid, p_start timestamptz)

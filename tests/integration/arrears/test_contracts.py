@@ -81,6 +81,25 @@ async def test_a_pause_before_an_end_gives_nothing_back_of_a_minimum(actors: Act
     assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 0
 
 
+async def test_a_minimum_that_a_pause_closed_is_kept_whatever_plan_comes_then(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    price = PRICE | {"interval": "year", "amount_cents": 15000, "minimum_cents": 365000}
+    await agree(customer, prices=[price])
+    await customer.subscribed("basic", interval="yearly")
+    await customer.advance(days=10)
+    path = "/billing/subscription"
+    await customer.ask("POST", f"{path}/pause", {"at": "now"}, status=200)
+    await customer.ask("PUT", path, {"plan": "starter"}, status=200)
+    assert (await customer.subscription())["minimum_cents"] is None
+    end = {"at": "now", "refund": "credit"}
+    await customer.ask("POST", f"{path}/cancel", end, status=200)
+    # 10 of 365 days of 365000 are less than the price.
+    assert await charged(customer) == [15000]
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 0
+
+
 async def test_an_early_end_owes_the_rest_of_a_commitment(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     committed = {"amount_cents": 10000, "currency": "USD", "periods": 12}

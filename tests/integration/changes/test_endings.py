@@ -19,6 +19,10 @@ from tests.integration.changes.test_plan_changes import (
 from tests.integration.reversals.test_refunds import paid_for, refunded
 
 NOW = {"at": "now", "refund": "credit"}
+PERIOD = """
+    SELECT current_period_start AS begins, current_period_end AS ends, cycle_end AS cycle_ends
+    FROM subscriptions WHERE account_id = %(me)s
+"""
 
 
 async def test_an_end_now_gives_the_rest_to_the_balance_if_it_is_asked_for(actors: Actors) -> None:
@@ -192,6 +196,29 @@ async def test_a_resumption_that_is_not_paid_opens_no_way_back_to_the_money(acto
     await customer.call("POST", f"{PATH}/resume")
     await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
     assert await money(customer) == 0
+
+
+async def test_only_the_cycle_is_kept_of_a_year_that_got_another_plan_in_a_pause(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "basic", interval="yearly")
+    await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+    await customer.ask("PUT", PATH, {"plan": "starter"}, status=200)
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    year = (await customer.rows(PERIOD))[0]
+    left = (year["ends"] - year["cycle_ends"]) / (year["ends"] - year["begins"])
+    assert await money(customer) == round(19000 * left)
+
+
+async def test_a_resumption_has_its_time_back_like_any_other(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+    await customer.ask("PUT", PATH, {"plan": "starter"}, status=200)
+    await customer.advance(days=1)
+    await customer.ask("POST", f"{PATH}/resume", status=200)
+    await customer.until_subscription("active")
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert await money(customer) > 0
 
 
 async def test_use_that_was_free_beyond_a_plan_counts_as_used(actors: Actors) -> None:

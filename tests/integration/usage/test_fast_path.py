@@ -99,11 +99,11 @@ WAYS: Final = text(
     f"  ON a.place = u.account WHERE a.budget_mode = 'block') AS is_capped {OPENED}"
     " CROSS JOIN LATERAL usage_own_kinds(o.accounts, g.kinds, g.uses) AS w"
     " CROSS JOIN LATERAL ("
-    "  SELECT usage_simple_kinds(w.p_kinds, w.own, o.accounts[1].as_of) AS simple) AS k"
+    "  SELECT usage_simple_kinds(w.kinds, w.own, o.accounts[1].as_of) AS simple) AS k"
     " CROSS JOIN LATERAL usage_unusual_accounts("
-    "  o.accounts, w.p_kinds, k.simple, w.p_uses, o.is_current, o.accounts[1].as_of) AS t"
+    "  o.accounts, w.kinds, k.simple, w.uses, o.is_current, o.accounts[1].as_of) AS t"
     " CROSS JOIN LATERAL usage_record_ordinary_fast("
-    "  o.accounts, k.simple, w.p_uses, t.limited, t.unusual) AS d"
+    "  o.accounts, k.simple, w.uses, t.limited, t.unusual) AS d"
 )
 
 

@@ -69,6 +69,33 @@ async def test_a_plan_that_is_paid_gives_free_units_anew_with_its_next_cycle_alo
     assert await free(customer, GIVEN) == GIVEN
 
 
+async def test_late_use_of_a_cycle_that_another_goes_on_from_has_the_same_free_units(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("starter")
+    await customer.advance(days=1)
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    await customer.subscribe("starter")
+    await customer.until_subscription("active")
+    assert await free(customer, GIVEN) == GIVEN
+    assert await free(customer, 1, at="2027-01-10T12:00:00Z") == 0
+
+
+async def test_a_plan_without_a_price_takes_no_free_units_into_another_month(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock("2027-01-20T10:00:00Z")
+    await customer.save_card()
+    await customer.subscribe("free")
+    assert await free(customer, GIVEN) == GIVEN
+    await customer.advance(to="2027-02-05T10:00:00Z")
+    await customer.ask("PUT", "/billing/subscription", {"plan": "starter"}, status=200)
+    await customer.until_subscription("active")
+    assert (await customer.subscription())["plan"]["key"] == "starter"
+    assert await free(customer, GIVEN) == GIVEN
+
+
 async def test_credits_of_a_plan_that_costs_nothing_are_given_once_a_month(actors: Actors) -> None:
     plan = f"hobby-{uuid4().hex[:12]}"
     body = {

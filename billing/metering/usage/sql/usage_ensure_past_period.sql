@@ -1,6 +1,6 @@
 -- See that a period is there for a time before the open one: what comes for it is late. A month
--- without a subscription in which nobody looked has none yet. What no period follows up to the next
--- one's start stays with the subscription that was before it.
+-- without a subscription in which nobody looked has none yet. Between the end of a subscription's
+-- period and the next period nothing is made: that time stays with the subscription.
 CREATE OR REPLACE FUNCTION usage_ensure_past_period(p_account_id uuid, p_at timestamptz)
 RETURNS void
 LANGUAGE sql AS $$
@@ -11,7 +11,8 @@ LANGUAGE sql AS $$
         least(m.end_at, (
             SELECT min(start_at) FROM usage_periods
             WHERE account_id = p_account_id AND start_at > p_at)),
-        a.zone, d.plan_id, d.limits, d.no_entitlement, s.start_at, p_at
+        a.zone, d.plan_id, usage_carry_over(a.id, d.limits, m.start_at, s.start_at),
+        d.no_entitlement, m.start_at, p_at
     FROM accounts AS a CROSS JOIN LATERAL usage_month(a.zone, p_at) AS m
     CROSS JOIN LATERAL usage_default_terms(a.id, p_at) AS d
     LEFT JOIN LATERAL (

@@ -43,6 +43,10 @@ BEGIN
     RETURNING p.id INTO opened;
     UPDATE usage_periods SET end_at = least(end_at, wanted.start_at), closed_at = p_at
     WHERE id = known.id AND known.id <> opened AND start_at < wanted.start_at;
+    -- What this one goes on from counts its use, too: a late use finds the same free units.
+    UPDATE usage_periods SET carried_since = wanted.carried_since
+    WHERE account_id = p_account_id AND start_at < wanted.start_at
+        AND start_at >= wanted.carried_since AND carried_since IS NULL;
     UPDATE credit_balances SET period_id = opened
     WHERE account_id = p_account_id AND period_id IS DISTINCT FROM opened;
     IF (known.id, known.end_at, known.limits, known.no_entitlement) IS DISTINCT FROM

@@ -1,10 +1,10 @@
--- Uses of accounts with prices of their own become uses of kinds of their own: each kind with an
--- own price is added to the kinds once per price, and its uses are told to be of that one. `own`
--- are those prices. One that changed between an account's first use of the kind and its last is
--- null there, as is one that is not of one unit.
+-- Uses of accounts with prices of their own become uses of kinds of their own: `kinds` are those
+-- given and, behind them, each that has own prices, once for every price; `uses` say which one they
+-- are of; `own` are the prices. One that changed between an account's first use of the kind and its
+-- last is null there, as is one that is not of one unit: its uses go the long way.
 CREATE OR REPLACE FUNCTION usage_own_kinds(
-    p_accounts usage_account[], INOUT p_kinds usage_kind[], INOUT p_uses usage_input[],
-    OUT own usage_own_price[])
+    p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[],
+    OUT kinds usage_kind[], OUT uses usage_input[], OUT own usage_own_price[])
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 SET enable_hashjoin = on

@@ -26,7 +26,8 @@ DECLARE
     repeats usage_repeat[];
     uses usage_input[];
     priced_at timestamptz;
-    kinds usage_fast_kind[];
+    kinds usage_kind[] := p_kinds;
+    simple usage_fast_kind[];
     told record;
     done record;
 BEGIN
@@ -48,21 +49,21 @@ BEGIN
     FROM unnest(opened.accounts) AS a;
     IF EXISTS (SELECT FROM unnest(opened.accounts) AS a WHERE a.has_prices) THEN
         owned := usage_own_kinds(opened.accounts, p_kinds, uses);
-        p_kinds := owned.p_kinds;
-        uses := owned.p_uses;
+        kinds := owned.kinds;
+        uses := owned.uses;
         own := owned.own;
     END IF;
-    kinds := usage_simple_kinds(p_kinds, own, priced_at);
+    simple := usage_simple_kinds(kinds, own, priced_at);
     told := usage_unusual_accounts(
-        opened.accounts, p_kinds, kinds, uses, opened.is_current, priced_at);
+        opened.accounts, kinds, simple, uses, opened.is_current, priced_at);
     done := usage_record_ordinary_fast(
-        opened.accounts, kinds, uses, told.limited, told.unusual);
+        opened.accounts, simple, uses, told.limited, told.unusual);
     IF p_all THEN
-        RETURN QUERY SELECT a.* FROM usage_answers_fast(kinds, done.charged) AS a
-            UNION ALL SELECT a.* FROM usage_answers_included_fast(kinds, done.included) AS a;
+        RETURN QUERY SELECT a.* FROM usage_answers_fast(simple, done.charged) AS a
+            UNION ALL SELECT a.* FROM usage_answers_included_fast(simple, done.included) AS a;
     END IF;
     IF cardinality(done.p_unusual) > 0 THEN
-        RETURN QUERY SELECT a.* FROM usage_record_unusual(opened.accounts, p_kinds,
+        RETURN QUERY SELECT a.* FROM usage_record_unusual(opened.accounts, kinds,
             usage_uses_of(uses, done.p_unusual, true), done.p_unusual, p_all, p_new) AS a;
     END IF;
     PERFORM set_config('app.accounts', shown, true);

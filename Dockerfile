@@ -5,10 +5,11 @@ ARG PYTHON_IMAGE=python:3.11-slim
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /app
-COPY requirements.lock requirements-otel.lock ./
+COPY requirements.lock requirements-months.lock requirements-otel.lock ./
 RUN python -m venv /venv \
- && /venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check \
-    --require-hashes --requirement requirements.lock --requirement requirements-otel.lock
+ && /venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes \
+    --requirement requirements.lock --requirement requirements-months.lock \
+    --requirement requirements-otel.lock
 COPY LICENSE alembic.ini catalog.yaml pyproject.toml worker.py ./
 COPY requirements.in requirements-months.in requirements-otel.in requirements-stack.in ./
 COPY activities activities

@@ -39,7 +39,7 @@ coverage: $(VENV)/.installed-dev ## Show which branches the tests run: build/cov
 	@$(BIN)/coverage run -m $(if $(ARGS),pytest $(ARGS),tests.gate)
 	@$(BIN)/coverage combine --quiet && $(BIN)/coverage html --quiet && $(BIN)/coverage report | tail -n 3
 
-bench: $(VENV)/.installed-dev ## Measure; BENCH=1..5 chooses the group
+bench: $(VENV)/.installed-dev ## Measure; BENCH=1, 2, 3 or 5 is the group
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 mutants: $(VENV)/.installed-dev ## Break the code on purpose; every break must turn a test red

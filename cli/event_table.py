@@ -38,7 +38,7 @@ answered 410 `EVENTS_GONE`, with the number to go on from. How to follow them is
 | field | type | says |
 |---|---|---|
 | `event_id` | id | the event: known before, it is the same event again |
-| `seq` | whole number | its place among the account's events: from 1, without a gap |
+| `seq` | whole number | its place among its account's events: it rises, at times by more than 1 |
 | `type` | string | one of those below |
 | `data` | object | the fields of its type, below |
 | `correlation_id` | string or null | the request that caused it |

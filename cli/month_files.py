@@ -99,11 +99,12 @@ def name_of(month: date) -> str:
 def connected(settings: Settings, *, owner: bool) -> Iterator[Connection]:
     """A connection of the tables' owner, who may detach, or of the operator, who sees all accounts.
 
-    Each statement commits, unless it stands in a transaction.
+    Each statement commits, unless it stands in a transaction. Errors: StackError without the
+    owner's URL.
     """
-    known = (
-        (settings.database_owner_url or settings.database_url) if owner else settings.operator_url
-    )
+    known = settings.database_owner_url if owner else settings.operator_url
+    if known is None:
+        raise StackError("this is for the owner of the tables: set DATABASE_OWNER_URL")
     url = make_url(known.get_secret_value()).set(drivername="postgresql")
     options = f"-c search_path={settings.database_schema} -c statement_timeout=0 -c timezone=UTC"
     with psycopg.connect(

@@ -1,8 +1,10 @@
 """An operator at the running API, for the verbs that act through it.
 
-The token is minted from the stack's own secret.
+With the token of BILLING_TOKEN, as an identity provider gave it; else with one that is minted from
+the stack's own secret, and names who is logged in on this machine.
 """
 
+import getpass
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,18 +25,10 @@ Json = dict[str, Any]
 def operator(data: Path) -> Iterator[httpx2.Client]:
     """An operator at the running API. Errors: StackError when there is none, or it is away."""
     use_stack(data.resolve())
-    address, secret = os.environ.get("BILLING_PUBLIC_URL"), tokens.signing_secret()
-    if not address or not secret:
+    address, token = os.environ.get("BILLING_PUBLIC_URL"), _token()
+    if not address or not token:
         raise StackError("no stack to ask: start one (make up), or set BILLING_PUBLIC_URL and "
-                         "JWT_SECRET")  # fmt: skip
-    token = tokens.mint_token(
-        secret=secret,
-        account=tokens.EVERY_ACCOUNT,
-        roles=["admin"],
-        subject="command-line",
-        audience=os.environ.get("JWT_AUDIENCE", "durable-billing"),
-        issuer=os.environ.get("JWT_ISSUER", "durable-billing"),
-    )
+                         "BILLING_TOKEN or JWT_SECRET")  # fmt: skip
     headers = {"Authorization": f"Bearer {token}"}
     try:
         with httpx2.Client(
@@ -43,6 +37,29 @@ def operator(data: Path) -> Iterator[httpx2.Client]:
             yield client
     except httpx2.TransportError as error:
         raise StackError(f"the API on {address} does not answer: is it running?") from error
+
+
+def _token() -> str | None:
+    """The caller's token; None where there is nothing to make one of."""
+    given, secret = os.environ.get("BILLING_TOKEN"), tokens.signing_secret()
+    if given or not secret:
+        return given
+    return tokens.mint_token(
+        secret=secret,
+        account=tokens.EVERY_ACCOUNT,
+        roles=["admin"],
+        subject=f"command-line:{_who()}",
+        audience=os.environ.get("JWT_AUDIENCE", "durable-billing"),
+        issuer=os.environ.get("JWT_ISSUER", "durable-billing"),
+    )
+
+
+def _who() -> str:
+    """Who is logged in: by name, or by number where the machine knows no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def content(answer: httpx2.Response) -> Json:

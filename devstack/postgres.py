@@ -24,8 +24,8 @@ SUPERUSER: Final = "postgres"
 DATABASE: Final = "billing"
 ROLES_FILE: Final = Path(__file__).with_name("roles.sql")
 
-# Two small cores and short statements: no JIT, room for every pool, durability as delivered. After a
-# checkpoint each page is written whole once, so they come by time, not after each gigabyte of use.
+# Two small cores and short statements: no JIT, room for every pool, durability as delivered. Each
+# page is written whole once after a checkpoint: they come by time, not after each gigabyte of uses.
 TUNING: Final = {
     "max_connections": "200",
     "max_wal_size": "4GB",

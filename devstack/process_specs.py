@@ -55,7 +55,7 @@ def product_settings(
         "STRIPE_PUBLISHABLE_KEY": SANDBOX_PUBLISHABLE_KEY,
         "STRIPE_WEBHOOK_SECRET": secrets.stripe_webhook_secret,
         "BILLING_PAY_LINK_SECRET": hashlib.sha256(secrets.jwt_secret.encode()).hexdigest(),
-        "ENV": "test" if options.profile == "test" else "development",
+        "ENV": "development",
     }
     ours |= {name: person[name] for name in ours if person.get(name)}
     if ours["STRIPE_SECRET_KEY"] == SANDBOX_KEY:

@@ -222,6 +222,8 @@ def main() -> int:
     if flaky:
         total["flaky"] = total.pop("failed", 0) + total.pop("error", 0)
     summed = ", ".join(f"{number} {word}" for word, number in sorted(total.items()))
+    if left:
+        sys.stdout.write(f"{len(left)} files or tests are left to WHOLE=1 (tests/gate.py)\n")
     sys.stdout.write(f"=== {summed} in {time.monotonic() - begun:.2f}s ===\n")
     return 0 if flaky else max(codes)
 

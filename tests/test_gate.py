@@ -1,4 +1,6 @@
-"""The lanes of the gate: together they are every test, and the last line tells the truth."""
+"""The lanes of the gate: each test is in one of them or left out by name, and the last line tells
+the truth.
+"""
 
 import re
 import subprocess
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from devstack.options import ROOT
-from tests.gate import AGAIN, BESIDE, counts, failed, lane, only_flaky
+from tests.gate import AGAIN, BESIDE, WHOLE, counts, failed, lane, only_flaky
 
 # What the gate's own script looks for in the output (.ci/run).
 SUMMARY = re.compile(r"^=*.* (passed|failed|error).* in [0-9.]+")
@@ -44,6 +46,14 @@ def test_what_is_taken_out_of_the_first_lane_is_there_once() -> None:
     taken = [path for paths in BESIDE for path in paths]
     assert all((ROOT / path).exists() for path in taken)
     assert len(set(taken)) == len(taken)
+
+
+@pytest.mark.parametrize("left", WHOLE)
+def test_what_is_left_out_is_there(left: str) -> None:
+    path, _, name = left.partition("::")
+    assert (ROOT / path).exists()
+    function = re.escape(name.partition("[")[0])
+    assert not name or re.search(rf"^(async )?def {function}\(", (ROOT / path).read_text(), re.M)
 
 
 def test_what_the_lanes_say_is_summed_up() -> None:

@@ -1,5 +1,6 @@
 """The schedules: nets that catch what the durable timers and webhooks should have done."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio.client import (
@@ -7,10 +8,12 @@ from temporalio.client import (
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
+    ScheduleHandle,
     ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleSpec,
+    ScheduleUpdate,
 )
 
 from billing.matters.kinds import BACKGROUND
@@ -28,15 +31,25 @@ JOBS: dict[str, timedelta] = {
 
 
 async def ensure_schedules(client: Client) -> list[str]:
-    """Make the schedules that are missing; answers their names. Safe to repeat."""
+    """Make the schedules that are missing, and give the others the intervals of this release; a
+    pause stays. Answers the names of those that were missing. Safe to repeat.
+    """
     made = []
     for name, every in JOBS.items():
+        wanted = _schedule(name, every)
         try:
-            await client.create_schedule(f"billing-{name}", _schedule(name, every))
+            await client.create_schedule(f"billing-{name}", wanted)
             made.append(name)
         except ScheduleAlreadyRunningError:
-            continue
+            await _renew(client.get_schedule_handle(f"billing-{name}"), wanted.spec)
     return made
+
+
+async def _renew(known: ScheduleHandle, spec: ScheduleSpec) -> None:
+    there = (await known.describe()).schedule
+    if there.spec.intervals != spec.intervals:
+        renewed = replace(there, spec=spec)
+        await known.update(lambda _: ScheduleUpdate(schedule=renewed))
 
 
 def _schedule(name: str, every: timedelta) -> Schedule:

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import AwareDatetime
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
-from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
 from billing.matters.kinds import KINDS
@@ -48,12 +48,6 @@ async def runs(client: Client, workflow_id: str) -> list[Run] | None:
     if newest is not None:
         found[newest.run_id] = _run(newest)  # the list may lag behind
     return sorted(found.values(), key=lambda run: run.started_at or _LONG_AGO, reverse=True)
-
-
-async def is_running(client: Client, workflow_id: str) -> bool:
-    """True if the workflow's newest run is open. Errors: RPCError while Temporal is away."""
-    newest = await _described(client, workflow_id)
-    return newest is not None and newest.status == WorkflowExecutionStatus.RUNNING
 
 
 async def running_matters(client: Client) -> AsyncIterator[list[str]]:

@@ -62,8 +62,8 @@ def _listed(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-Day = Annotated[int, Field(ge=0, le=365)]
-Days = Annotated[tuple[Day, ...], NoDecode, BeforeValidator(_listed)]
+# Any other word is refused: a production that is misspelt would start with its doors open.
+Environment = Annotated[Literal["development", "production"], BeforeValidator(str.lower)]
 KeptDays = Annotated[int, Field(ge=0, le=36_500)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_listed)]
@@ -77,7 +77,7 @@ class Settings(BaseSettings):
         env_file=".env", extra="ignore", case_sensitive=False, hide_input_in_errors=True
     )
 
-    env: str = "development"
+    env: Environment = "development"
     billing_enabled: bool = True
     profile: Profile = Field("default", validation_alias="BILLING_PROFILE")
     log_level: str = Field("INFO", validation_alias="BILLING_LOG_LEVEL")
@@ -182,7 +182,6 @@ class Settings(BaseSettings):
     cycle_credits_at: Literal["payment", "start"] = Field(
         "payment", validation_alias="BILLING_CYCLE_CREDITS_AT"
     )
-    dunning_schedule_days: Days = (0, 3, 7)
     expiry_notice_days: int = Field(7, ge=1, le=90, validation_alias="BILLING_EXPIRY_NOTICE_DAYS")
     # An event out for each use that is recorded, not only where one crosses a line.
     publish_usage: bool = Field(False, validation_alias="BILLING_PUBLISH_USAGE")

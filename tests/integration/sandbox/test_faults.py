@@ -11,7 +11,6 @@ from sandbox.control import SandboxControl
 from tests.integration.sandbox.support import Process, client_for, struck
 
 KEPT = "replayed"
-DONE_AGAIN = "done again"
 
 
 async def attempt(v1: Any, customer: str, key: str) -> Any:

@@ -21,7 +21,6 @@ USE: Final[dict[str, Any]] = {"product_id": "gpt-4", "usage_amount": "1000"}
 CHAT: Final[dict[str, Any]] = {"feature_type": "chat_messages"}
 THIS: Final = clock.real_now().astimezone(UTC).replace(day=1, hour=0, minute=0, second=0)
 LAST: Final = (THIS - timedelta(days=1)).replace(day=1)
-Came = Callable[[], None]
 SetEnds = Callable[[timedelta], Awaitable[None]]
 
 

@@ -98,13 +98,6 @@ class Case:
     def lines(self, invoice: Json) -> list[Json]:
         return self.rows("invoice_lines", invoice_id=invoice["id"])
 
-    def entry_of(self, charge: Charge) -> Entry | None:
-        """The command in whose time a card was tried."""
-        for entry in self.entries:
-            if entry.began < charge.seq <= entry.ended:
-                return entry
-        return None
-
     def charges_in(self, entry: Entry) -> list[Charge]:
         return [one for one in self.charges if entry.began < one.seq <= entry.ended]
 

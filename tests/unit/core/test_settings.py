@@ -118,14 +118,25 @@ def test_an_empty_secret_of_webhooks_is_refused_everywhere() -> None:
         Settings.model_validate({"stripe_webhook_secret": "whsec_x,"})
 
 
-@pytest.mark.parametrize("written", ["0,3,7", " 0, 3 ,7", "[0, 3, 7]"])
+@pytest.mark.parametrize("env", ["prod", "staging", ""])
+def test_an_environment_that_nobody_knows_is_refused(env: str) -> None:
+    with pytest.raises(ValidationError, match="'development' or 'production'"):
+        Settings.model_validate({"env": env})
+
+
+def test_production_is_production_however_it_is_written() -> None:
+    with pytest.raises(ValidationError, match="ENV=production: "):
+        Settings.model_validate({"env": "Production"})
+
+
+@pytest.mark.parametrize("written", ["shop.a,shop.b", " shop.a, shop.b ", '["shop.a", "shop.b"]'])
 def test_lists_are_written_with_commas_or_as_json(
     monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
-    monkeypatch.setenv("DUNNING_SCHEDULE_DAYS", written)
+    monkeypatch.setenv("BILLING_HOSTS", written)
     monkeypatch.setenv("JWT_ALGORITHMS", "RS256,ES256")
     found = Settings()
-    assert found.dunning_schedule_days == (0, 3, 7)
+    assert found.hosts == ("shop.a", "shop.b")
     assert found.jwt_algorithms == ("RS256", "ES256")
 
 

@@ -55,7 +55,7 @@ def _token() -> str | None:
 
 
 def _who() -> str:
-    """Who is logged in: by name, or by number where the machine knows no name."""
+    """The name of who is logged in, or the number where the machine knows no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

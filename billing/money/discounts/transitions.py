@@ -1,6 +1,6 @@
 """The life of a discount: reserved, in force, used up, ended or given back. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,21 +13,32 @@ COUNT: Final = "count_redemption"
 
 def of_period(rows: Rows, sold: str) -> tuple[Discount, ...]:
     """The discounts of a period's invoice of what is `sold`, the oldest first; it uses them up."""
-    found = (one for one in rows.of(Discount) if one.status in IN_FORCE)
-    mine = (one for one in found if not one.sold or sold in one.sold)
-    return tuple(sorted(mine, key=lambda one: (one.created_at, one.id)))
+    return _in_turn((one for one in rows.of(Discount) if one.status in IN_FORCE), sold)
 
 
 def beside_period(rows: Rows, sold: str, *, begun: datetime) -> tuple[Discount, ...]:
-    """The discounts of an invoice beside that of a period that has `begun`: its percentages.
+    """The discounts of an invoice beside that of a period that has `begun`: its percentages, also
+    one that its own invoice has used up.
 
     One that was redeemed since is good from the next period on, and for the change it came with.
     """
-    return tuple(
+    known = (
         one
-        for one in of_period(rows, sold)
-        if one.percent is not None and (one.status == "reserved" or one.created_at <= begun)
+        for one in rows.of(Discount)
+        if one.status == "reserved"
+        or (one.status == "active" and one.created_at <= begun)
+        or _is_used_up_since(one, begun)
     )
+    return _in_turn((one for one in known if one.percent is not None), sold)
+
+
+def _is_used_up_since(one: Discount, begun: datetime) -> bool:
+    return one.periods_left == 0 and one.ended_at is not None and one.ended_at >= begun
+
+
+def _in_turn(found: Iterable[Discount], sold: str) -> tuple[Discount, ...]:
+    mine = (one for one in found if not one.sold or sold in one.sold)
+    return tuple(sorted(mine, key=lambda one: (one.created_at, one.id)))
 
 
 def use(w: Work[Any], codes: Collection[str], begun: datetime | None = None) -> None:

@@ -4,6 +4,8 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from tests.integration.actors import Actors, Customer, wait_for
 
 Json = dict[str, Any]
@@ -212,8 +214,11 @@ async def test_terms_of_a_coupon_are_whole(actors: Actors) -> None:
     )
 
 
-async def test_a_change_of_plan_keeps_a_percentage(actors: Actors) -> None:
-    code = await coupon(actors, percent="50", duration="forever")
+@pytest.mark.parametrize(("duration", "next_month"), [("forever", 2450), ("once", 4900)])
+async def test_a_change_of_plan_keeps_a_percentage(
+    actors: Actors, duration: str, next_month: int
+) -> None:
+    code = await coupon(actors, percent="50", duration=duration)
     customer = await actors.customer_on_clock(CLOCK)
     await customer.subscribed("basic", coupon=code)  # 19.00, 9.50 paid
     await customer.advance(to="2027-01-16T22:00:00Z")  # half of January is left
@@ -226,7 +231,7 @@ async def test_a_change_of_plan_keeps_a_percentage(actors: Actors) -> None:
     assert (await invoices(customer))[-1] == (1225, 1225 - 475)
     assert [one["amount"] for one in await customer.effects()] == [950, 750]
     await customer.advance(to="2027-02-02T00:00:00Z")
-    assert (await invoices(customer))[-1] == (2450, 2450)
+    assert (await invoices(customer))[-1] == (4900 - next_month, next_month)
 
 
 async def test_a_coupon_comes_with_a_change_of_plan_and_goes_with_it(actors: Actors) -> None:
@@ -268,7 +273,8 @@ async def test_what_a_coupon_paid_is_not_given_back(actors: Actors) -> None:
     await customer.save_card()
     await customer.advance(to="2027-01-16T22:00:00Z")
     await customer.ask("PUT", "/billing/subscription", {"plan": "pro"}, status=200)
-    assert (await invoices(customer))[-1] == (0, 2450)
+    assert (await invoices(customer))[-1] == (2450, 0), "the period began with it"
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 0
 
 
 async def test_a_coupon_of_a_running_subscription_waits_for_its_next_period(

@@ -10,7 +10,7 @@ from billing.core.ids import new
 from billing.matters.effects import Rows, Work
 from billing.money.discounts.schemas import Discount, DiscountStatus
 from billing.money.discounts.service import Redeeming
-from billing.money.discounts.transitions import beside_period, use
+from billing.money.discounts.transitions import beside_period, of_period, use
 from billing.money.invoices.transitions import InvoiceFacts
 
 BEGUN = datetime(2027, 6, 1, tzinfo=UTC)
@@ -55,6 +55,17 @@ def test_on_a_running_subscription_it_is_redeemed_after_its_period_began(
 ) -> None:
     wanted = Redeeming(code="HALF", product="pro", currency="USD", running_since=since)
     assert wanted.redeemed_at(at) == redeemed
+
+
+@pytest.mark.parametrize(("since", "is_off"), [(BEGUN, True), (BEGUN + HOUR, False)])
+def test_the_last_period_that_it_is_good_for_has_it_to_its_end(
+    since: datetime, is_off: bool
+) -> None:
+    work = Work(Rows([half(BEGUN, left=1)]), InvoiceFacts(at=BEGUN, real_at=BEGUN, new_id=new))
+    use(work, {"HALF"}, BEGUN)
+    assert [one.status for one in work.rows.of(Discount)] == ["ended"]
+    assert bool(beside_period(work.rows, "pro", begun=since)) == is_off
+    assert not of_period(work.rows, "pro")
 
 
 def test_the_period_whose_invoice_has_it_began_with_it() -> None:

@@ -30,7 +30,7 @@ def extend(w: Work[SubscriptionFacts], *, days: int, reason: str, change_id: UUI
             state=subscription.status,
         )
     changes.demand_none(w.rows)
-    extended = spans.extended(subscription, days)
+    extended = spans.extended(subscription, days, w.facts.plan_of(w.rows).allowance)
     moved = cycles.change(w, **{name: getattr(extended, name) for name in _MOVED})
     changes.follow_period(w)
     w.add(

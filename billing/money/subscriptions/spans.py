@@ -52,22 +52,34 @@ def anew(
     )
 
 
-def extended(subscription: Subscription, days: int) -> Subscription:
+def extended(subscription: Subscription, days: int, allowance: Interval) -> Subscription:
     """The subscription with its period, cycle and anchor so many days later, by its own clock."""
     s = subscription
     wall = periods.to_wall(s.current_period_end, s.zone) + timedelta(days=days)
     end = periods.from_wall(wall, s.zone)
     cycle_wall = periods.to_wall(s.cycle_end, s.zone) + timedelta(days=days)
-    moved = {
-        "current_period_end": end,
-        "cycle_end": min(end, periods.from_wall(cycle_wall, s.zone)),
-    }
+    cycle_end = periods.from_wall(cycle_wall, s.zone)
     if s.status == "trialing":
-        return s.model_copy(
-            update=moved | {"trial_end": end, "anchor_wall": wall, "period_number": -1}
-        )
-    anchor, number = periods.anchor_for(wall, s.interval)
-    return s.model_copy(update=moved | {"anchor_wall": anchor, "period_number": number - 1})
+        moved = {"trial_end": end, "anchor_wall": wall, "period_number": -1}
+    else:
+        anchor, number = periods.anchor_for(wall, s.interval)
+        moved = {"anchor_wall": anchor, "period_number": number - 1}
+        if s.cycle_end < s.current_period_end:
+            cycle_end = _nearest(anchor, s.zone, allowance, cycle_end, least=s.cycle_end)
+    return s.model_copy(
+        update=moved | {"current_period_end": end, "cycle_end": min(end, cycle_end)}
+    )
+
+
+def _nearest(
+    anchor: datetime, zone: str, interval: Interval, at: datetime, *, least: datetime
+) -> datetime:
+    """The boundary nearest to `at` that is not before `least`: months differ in length, so the next
+    cycles may end on another day of the month, by some days.
+    """
+    number = periods.index_at(anchor, zone, interval, at)
+    around = (periods.boundary(anchor, zone, interval, n) for n in (number, number + 1))
+    return min((one for one in around if one >= least), key=lambda one: abs(one - at))
 
 
 def fields(subscription: Subscription) -> dict[str, datetime]:

@@ -88,6 +88,7 @@ def end_trial(w: Work[SubscriptionFacts]) -> None:
         w.result = _next_period(w)
     elif subscription.trial_end_behavior == "pause":
         changes.begin_pause(w, "trial_ended")
+        pauses.bill_use(w, None)
         w.result = "paused"
     else:
         payment_effects.end(w, "trial ended without a card")

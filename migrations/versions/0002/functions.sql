@@ -4438,9 +4438,8 @@ CREATE OR REPLACE FUNCTION usage_allowance_share(p_subscription_id uuid) RETURNS
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(max(greatest(0, least(1, 1 - (given.units - used.units
-        + CASE WHEN given.units = given.rate THEN 0
-            ELSE power(10::numeric, -scale(trim_scale(given.rate))) END) / given.rate))), 0)
+    SELECT coalesce(max(greatest(0, least(1, CASE WHEN used.units = 0 THEN 0
+        ELSE 1 - (given.units - used.units) / given.rate END))), 0)
     FROM subscriptions AS s
     JOIN plans AS p ON p.id = s.plan_id
     CROSS JOIN LATERAL (

@@ -38,9 +38,8 @@ async def test_an_end_now_gives_the_rest_to_the_balance_if_it_is_asked_for(actor
     ended = await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
 
     assert ended["status"] == "canceled"
-    # Of 4,048 answers 2,948 are left, and one by which parts are rounded: so much of a month in
-    # which plan and add-on have 5,500.
-    assert seen["credited_cents"] == 2627 + 375
+    # Of 4,048 answers 2,948 are left: so much of a month in which plan and add-on have 5,500.
+    assert seen["credited_cents"] == 2626 + 375
     assert await money(customer) == seen["credited_cents"]
     assert await customer.credits() == Decimal("370.967742") - Decimal("268.090838")
     assert await charged(customer) == paid

@@ -98,6 +98,19 @@ async def test_an_end_and_a_new_period_give_back_what_is_left_of_all_the_days(
                 assert await charged(customer) == [1900, 19000 - round(1900 * left / 40)]
 
 
+async def test_the_cycles_of_a_year_stay_whole(actors: Actors) -> None:
+    """The month after the 28th of February ends on another day than seven days later."""
+    customer = await actors.customer_on_clock("2027-02-28T18:00:00Z")
+    await customer.subscribed("basic", interval="yearly")
+    await customer.advance(to="2027-04-01T10:00:00Z")
+    await extend(actors, customer, days=7)
+    ends = [(await customer.subscription())["cycle_end"]]
+    for _ in range(3):
+        await customer.advance(to=ends[-1])
+        ends.append((await customer.subscription())["cycle_end"])
+    assert [one[:10] for one in ends] == ["2027-05-06", "2027-06-06", "2027-07-06", "2027-08-06"]
+
+
 @pytest.mark.parametrize("way", ["cancel", "pause"])
 async def test_an_unpaid_period_is_owed_for_the_days_that_were_served(
     actors: Actors, way: str

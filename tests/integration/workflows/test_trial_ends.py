@@ -1,6 +1,7 @@
 """A plan's trial that ends without a card, where the plan does not cancel for that."""
 
-from tests.integration.actors import Actors, Customer, instant
+from tests.integration.actors import Actors, Customer, instant, wait_for
+from tests.integration.arrears.test_overage import use
 from tests.integration.dunning.dunning_setup import START, owed
 
 TRIAL_END = "2027-01-15T10:00:00Z"
@@ -53,3 +54,18 @@ async def test_a_trial_that_ends_in_a_pause_goes_on_when_somebody_resumes_it(
     assert instant(now["current_period_start"]) == instant("2027-01-20T10:00:00Z")
     await customer.advance(to="2027-02-20T10:00:00Z")
     assert [one["amount"] for one in await customer.effects()] == [1900, 1900]
+
+
+async def test_use_of_a_trial_is_billed_with_the_pause_that_ends_it(actors: Actors) -> None:
+    customer = await on_trial(actors, "pause")
+    await use(customer, "600")  # 100 beyond the plan, at 0.02
+    await customer.advance(to="2027-01-20T10:00:00Z")
+    assert (await customer.subscription())["status"] == "paused"
+    assert (await owed(customer))["amount_due"] == 200
+    await customer.save_card()
+    await wait_for(customer.effects, "what is overdue is paid by the new card")
+    await customer.ask("POST", "/billing/subscription/resume", {}, status=200)
+    await customer.until_subscription("active")
+    assert [one["amount"] for one in await customer.effects()] == [200, 1900]
+    path = f"/admin/integrity?account={customer.id}"
+    assert (await actors.operate("GET", path, status=200))["ok"]

@@ -3,15 +3,14 @@
 -- that came within the cycle its own time counts. The largest of its meters is told, at most 1. It
 -- is measured against the plan, with seats, add-ons and what was agreed, also while its status
 -- gives nothing of it. Add-ons count where the plan has no limit, too: they are left of a plan of
--- before. A level is not used up, so none counts. Parts are rounded to whole units: where there
--- are any, one more counts as left. Expects the account's rows to be shown.
+-- before. A level is not used up, so none counts. Parts are rounded to whole units, so where
+-- nothing was used nothing counts as used. Expects the account's rows to be shown.
 CREATE OR REPLACE FUNCTION usage_allowance_share(p_subscription_id uuid) RETURNS numeric
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(max(greatest(0, least(1, 1 - (given.units - used.units
-        + CASE WHEN given.units = given.rate THEN 0
-            ELSE power(10::numeric, -scale(trim_scale(given.rate))) END) / given.rate))), 0)
+    SELECT coalesce(max(greatest(0, least(1, CASE WHEN used.units = 0 THEN 0
+        ELSE 1 - (given.units - used.units) / given.rate END))), 0)
     FROM subscriptions AS s
     JOIN plans AS p ON p.id = s.plan_id
     CROSS JOIN LATERAL (

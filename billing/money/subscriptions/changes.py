@@ -19,7 +19,7 @@ from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.reversals import placing
-from billing.money.subscriptions import cycles, items, new_terms, pauses
+from billing.money.subscriptions import cycles, items, new_terms, pauses, spans
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.proration import ADD_ON_NOT_USED
@@ -59,6 +59,18 @@ def demand_whole_rest(subscription: Subscription) -> None:
             "SUBSCRIPTION_STATE",
             "it ends at a date in this period: reactivate it first",
             state=subscription.status,
+        )
+
+
+def demand_a_day(after: Subscription) -> None:
+    """A period that a change begins has a day at least. Errors: SUBSCRIPTION_STATE, where an end at
+    a date comes sooner.
+    """
+    if after.current_period_end - after.current_period_start < spans.SHORTEST:
+        raise Conflict(
+            "SUBSCRIPTION_STATE",
+            "it ends at a date in less than a day: reactivate it first",
+            state=after.status,
         )
 
 

@@ -20,6 +20,7 @@ from billing.money.subscriptions import (
     granting,
     pauses,
     payment_effects,
+    spans,
     true_ups,
 )
 from billing.money.subscriptions.announcements import announce
@@ -84,7 +85,8 @@ def cancel(
     """Cancel at period end, at a date, or now; what was served and not paid is pursued [C5].
 
     Its customer may say why. With `credit` what is paid and not used goes to the money balance.
-    Errors: SUBSCRIPTION_STATE; VALIDATION_FAILED for a date that is past; CREDITS_SPENT.
+    Errors: SUBSCRIPTION_STATE; VALIDATION_FAILED for a date that is past, or would cut a period
+    again or to less than a day; CREDITS_SPENT.
     """
     at = w.facts.at
     demand(cycles.of(w).status, "cancel")
@@ -110,6 +112,8 @@ def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
     """
     if date is not None and date <= w.facts.at:
         raise Invalid("VALIDATION_FAILED", "cancel_at: must be in the future")
+    if date is not None and (why := spans.too_short(cycles.of(w), date)):
+        raise Invalid("VALIDATION_FAILED", f"cancel_at: {why}")
     changed = cycles.change(
         w, cancel_at_period_end=date is None, cancel_at=date, canceled_at=w.facts.at
     )

@@ -239,6 +239,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     after = subscription
     if resets:
         after = spans.anew(subscription, at, wanted.interval, plan.allowance)
+        changes.demand_a_day(after)
     else:
         changes.demand_whole_rest(subscription)
     words = _words(w, wanted)

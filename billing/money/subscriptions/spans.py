@@ -7,13 +7,16 @@ import math
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from billing.core import periods
 from billing.core.periods import Interval
 from billing.money.subscriptions import proration
 from billing.money.subscriptions.rules import cycle_bounds
 from billing.money.subscriptions.schemas import Subscription
+
+SHORTEST: Final = timedelta(days=1)
+"""A period that an end at a date cuts is no shorter."""
 
 
 class Parts(NamedTuple):
@@ -149,6 +152,27 @@ def _whole_cycle(s: Subscription, allowance: Interval) -> datetime:
 def _whole(s: Subscription, interval: Interval, number: int) -> timedelta:
     start = periods.boundary(s.anchor_wall, s.zone, interval, number)
     return periods.boundary(s.anchor_wall, s.zone, interval, number + 1) - start
+
+
+def too_short(subscription: Subscription, date: datetime) -> str | None:
+    """Why it may not end at this date; None: it may.
+
+    A period is cut once, and to a day at least: each piece has the free units, the agreed limits
+    and the quotas of a cycle, and its price is rounded to a cent.
+    """
+    s, whole_end = subscription, periods.boundary(
+        subscription.anchor_wall, subscription.zone, subscription.interval,
+        subscription.period_number + 1,
+    )  # fmt: skip
+    if date <= s.current_period_end:
+        return None
+    if date < whole_end:
+        return "an end at a date has cut this period before: end it by then, or with the whole one"
+    number = periods.index_at(s.anchor_wall, s.zone, s.interval, date)
+    begins = periods.boundary(s.anchor_wall, s.zone, s.interval, number)
+    if timedelta() < date - max(begins, s.current_period_end) < SHORTEST:
+        return "its last period would be shorter than a day: end it with the one before"
+    return None
 
 
 def _cut(s: Subscription, start: datetime, end: datetime) -> datetime:

@@ -41,7 +41,7 @@ async def test_an_end_now_gives_the_rest_to_the_balance_if_it_is_asked_for(actor
     # Of 4,048 answers 2,948 are left: so much of a month in which plan and add-on have 5,500.
     assert seen["credited_cents"] == 2626 + 375
     assert await money(customer) == seen["credited_cents"]
-    assert await customer.credits() == Decimal("370.967742") - Decimal("268.090838")
+    assert await customer.credits() == Decimal("370.967742") - Decimal("267.999925")
     assert await charged(customer) == paid
 
 
@@ -195,6 +195,27 @@ async def test_a_resumption_that_is_not_paid_opens_no_way_back_to_the_money(acto
     await customer.call("POST", f"{PATH}/resume")
     await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
     assert await money(customer) == 0
+
+
+async def test_a_period_is_cut_once_and_to_a_day_at_least(actors: Actors) -> None:
+    """Each piece has the free units and agreed limits of a whole cycle."""
+    customer = await begun(actors)
+    end = f"{PATH}/cancel"
+    for soon in ("2027-02-01T10:01:00Z", "2027-02-02T09:59:59Z", "2027-03-01T11:00:00Z"):
+        told = await customer.refused("VALIDATION_FAILED", "POST", end, {"cancel_at": soon})
+        assert "shorter than a day" in told["detail"]
+    await customer.ask("POST", end, {"cancel_at": "2027-02-03T10:00:00Z"}, status=200)
+    await customer.advance(to="2027-02-02T10:00:00Z")
+    await customer.ask("POST", f"{PATH}/reactivate", status=200)
+    for again in ("2027-02-05T10:00:00Z", "2027-02-28T10:00:00Z"):
+        told = await customer.refused("VALIDATION_FAILED", "POST", end, {"cancel_at": again})
+        assert "cut this period before" in told["detail"]
+    await customer.ask("POST", end, {"cancel_at": "2027-03-01T10:00:00Z"}, status=200)
+    await customer.ask("POST", f"{PATH}/reactivate", status=200)
+    soon = "2027-02-02T12:00:00Z"
+    await customer.ask("POST", end, {"cancel_at": soon}, status=200)
+    told = await customer.refused("SUBSCRIPTION_STATE", "PUT", PATH, {"interval": "year"})
+    assert "less than a day" in told["detail"]
 
 
 async def test_only_the_cycle_is_kept_of_a_year_that_got_another_plan_in_a_pause(

@@ -9,7 +9,7 @@ it.
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -32,7 +32,15 @@ from billing.money.subscriptions import (
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands import wake
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.schemas import Item, Paying, Portion, Subscription, When
+from billing.money.subscriptions.schemas import (
+    Item,
+    Paying,
+    Portion,
+    Subscription,
+    SubscriptionChange,
+    Terms,
+    When,
+)
 from billing.money.subscriptions.states import demand
 
 
@@ -47,6 +55,8 @@ class Move(NamedTuple):
     unit_minor: int
     have: int
     want: int
+    given: Decimal = Decimal(0)
+    """The units that it gives in the running cycle, before it goes."""
 
 
 class Sale(NamedTuple):
@@ -208,21 +218,41 @@ def _going(
 ) -> list[Move]:
     """Those of which fewer stay, and those that come on other terms."""
     anew = {one.add_on.key for one in items.more(w, plan, wanted) if not one.have}
-    found = []
+    found, given = [], _given(w, plan)
     for key, item in items.held(w).items():
         want = 0 if key in anew else wanted.get(key, 0)
         if item.meter and item.units and want < item.quantity and (fewer_now or key in anew):
             found.append(
                 Move(key, item.description, item.meter, item.units, item.amount_minor,
-                     item.quantity, want)
+                     item.quantity, want, given[key])
             )  # fmt: skip
     return found
 
 
+def _given(w: Work[SubscriptionFacts], plan: Plan) -> Mapping[str, Decimal]:
+    """The units that each add-on gives in the running cycle, as usage_add_on_units.sql has them."""
+    subscription, found = cycles.of(w), defaultdict[str, Decimal](Decimal)
+    cycle = spans.parts(subscription, plan.allowance).cycle
+    for key, item in items.held(w).items():
+        found[key] += proration.units_share(item.units or Decimal(0), item.quantity, cycle)
+    for change in w.rows.of(SubscriptionChange):
+        if change.status == "applied" and change.kind in ("plan", "add_ons"):
+            terms = Terms.model_validate(change.terms)
+            for one in terms.portions if terms.cycle_start == subscription.cycle_start else ():
+                found[one.add_on or ""] += one.units
+    return found
+
+
 def _units(move: Move, part: Fraction) -> Decimal:
-    """The units that come with it in the cycle; below zero: that go with it."""
-    size = proration.units_share(move.units, abs(move.want - move.have), part)
-    return size if move.want > move.have else -size
+    """The units that come with it in the cycle; below zero: that go with it.
+
+    What goes is rounded up, for its money goes back by the second: else a unit would stay for next
+    to nothing. It is no more than was given.
+    """
+    if move.want > move.have:
+        return proration.units_share(move.units, move.want - move.have, part)
+    size = proration.units_share(move.units, move.have - move.want, part, ROUND_UP)
+    return -max(Decimal(0), min(size, move.given))
 
 
 def _portion(move: Move, part: Fraction, cycle: Fraction) -> Portion:

@@ -57,11 +57,13 @@ def share(amount_minor: int, part: Fraction) -> int:
     return round_minor(Decimal(amount_minor * part.numerator) / Decimal(part.denominator))
 
 
-def units_share(units: Decimal, quantity: int, part: Fraction) -> Decimal:
+def units_share(
+    units: Decimal, quantity: int, part: Fraction, rounding: str = ROUND_HALF_UP
+) -> Decimal:
     """That part of the units of so many add-ons, with no more decimals than one of them has."""
     step = Decimal(1).scaleb(min(0, int(units.normalize().as_tuple().exponent)))
     exact = units * quantity * part.numerator / part.denominator
-    return exact.quantize(step, rounding=ROUND_HALF_UP)
+    return exact.quantize(step, rounding=rounding)
 
 
 def rest_of_price(rows: Rows, at: datetime, by_calendar: Fraction) -> Fraction:

@@ -1,6 +1,7 @@
 """Add-ons: more of a meter on top of the plan, charged when bought, gone when no longer wanted."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -110,8 +111,8 @@ async def test_an_add_on_in_the_middle_costs_and_gives_what_is_left(actors: Acto
     assert (seen["due_now_cents"], seen["credited_cents"]) == (0, 249)
     assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 249
     assert left["add_ons"][0]["quantity"] == 1
-    assert await included(customer) == ("1000", "1000.00"), "677 less 177 for 11 of 31 days"
-    assert (await use(customer, "100"))["total_cost"] == "0"
+    assert await included(customer) == ("999", "999.00"), "677 less 178 for 11 of 31 days"
+    assert (await use(customer, "99"))["total_cost"] == "0"
     assert (await use(customer, "1"))["total_cost"] == "0.02"
 
     later = {"add_ons": [{"add_on": "ai-500", "quantity": 3}], "when": "period_end"}
@@ -124,6 +125,33 @@ async def test_an_add_on_in_the_middle_costs_and_gives_what_is_left(actors: Acto
     assert await included(customer) == ("2000", "2000.00")
     assert [line[1:] for line in await lines(customer)] == [("ai_responses", 1, 2)]
     assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_a_whole_unit_does_not_stay_for_the_price_of_an_hour(actors: Actors) -> None:
+    """Bought just above half of the cycle, for one unit; taken off just below it."""
+    key = f"few-{uuid4().hex[:8]}"
+    add_on = {"key": f"one-{key}", "name": "One more", "meter": "ai_responses", "units": "1",
+              "prices": {"USD": 10000}}  # fmt: skip
+    body = {"name": "Few", "family": key, "prices": {"month": {"USD": 1000}}, "add_ons": [add_on],
+            "limits": [{"meter": "ai_responses", "included": "1", "then": "block"}]}  # fmt: skip
+    await actors.operate("PUT", f"/admin/plans/{key}", body)
+    customer = await actors.customer_on_clock("2027-01-01T00:00:00Z")
+    await customer.subscribed(key)
+    await customer.advance(to="2027-01-16T11:00:00Z")
+    one: dict[str, Any] = {"add_on": add_on["key"], "quantity": 1}
+    await customer.ask("PUT", SUBSCRIPTION, {"add_ons": [one]}, status=200)
+    await use(customer, "2")
+    await customer.advance(to="2027-01-16T13:00:00Z")
+    gone: dict[str, Any] = {"add_ons": [], "when": "now"}
+    await customer.refused("UNITS_SPENT", "PUT", SUBSCRIPTION, gone)
+
+    # One that gave no unit for what was left takes none with it.
+    other = await actors.customer_on_clock("2027-01-01T00:00:00Z")
+    await other.subscribed(key)
+    await other.advance(to="2027-01-16T13:00:00Z")
+    await other.ask("PUT", SUBSCRIPTION, {"add_ons": [one]}, status=200)
+    await use(other, "1")
+    await other.ask("PUT", SUBSCRIPTION, gone, status=200)
 
 
 async def test_an_add_on_that_goes_now_leaves_no_numbered_invoice(actors: Actors) -> None:

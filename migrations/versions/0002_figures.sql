@@ -8,6 +8,14 @@ CREATE TRIGGER plans_stay
     BEFORE UPDATE OF id, key, version, features, limits, add_ons, seats, trial_days, monthly_credits,
         allowance_unit, allowance_count, created_at ON plans
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
+CREATE TRIGGER product_prices_stay
+    BEFORE UPDATE OF id, product, currency, model, unit_price, package_size, free_units, tiers,
+        percentage, effective_from ON product_prices
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
+CREATE TRIGGER price_overrides_stay
+    BEFORE UPDATE OF id, account_id, product, currency, model, unit_price, package_size, free_units,
+        tiers, percentage, effective_from ON price_overrides
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
 -- One that is not decided yet may be asked for another sum.
 CREATE TRIGGER payments_stay
     BEFORE UPDATE OF id, account_id, invoice_id, flow, intent_key, amount_minor, currency ON payments

@@ -33,4 +33,32 @@ GIVEN_BACK: Final = (
         "if False:",
         ("tests/integration/changes/test_endings.py", "-k", "free_beyond"),
     ),
+    Mutant(
+        "ends at a date cut a period into pieces",
+        "billing/money/subscriptions/commands.py",
+        "if date is not None and (why := spans.too_short(cycles.of(w), date)):",
+        "if why := None:",
+        ("tests/integration/changes/test_endings.py", "-k", "cut_once"),
+    ),
+    Mutant(
+        "a unit of an add-on stays for next to nothing",
+        "billing/money/subscriptions/add_ons.py",
+        "move.have - move.want, part, ROUND_UP)",
+        "move.have - move.want, part)",
+        ("tests/integration/arrears/test_add_ons.py", "-k", "a_whole_unit"),
+    ),
+    Mutant(
+        "a coupon is gone before its last period is over",
+        "billing/money/discounts/transitions.py",
+        "        or _is_used_up_since(one, begun)\n",
+        "",
+        ("tests/unit/discounts/test_whose_period.py",),
+    ),
+    Mutant(
+        "use of a trial that pauses is not billed",
+        "billing/money/subscriptions/transitions.py",
+        '        changes.begin_pause(w, "trial_ended")\n        pauses.bill_use(w, None)\n',
+        '        changes.begin_pause(w, "trial_ended")\n',
+        ("tests/integration/workflows/test_trial_ends.py", "-k", "billed_with_the_pause"),
+    ),
 )

@@ -155,7 +155,7 @@ def _whole(s: Subscription, interval: Interval, number: int) -> timedelta:
 
 
 def too_short(subscription: Subscription, date: datetime) -> str | None:
-    """Why it may not end at this date; None: it may.
+    """The reason why it may not end at this date; None: it may.
 
     A period is cut once, and to a day at least: each piece has the free units, the agreed limits
     and the quotas of a cycle, and its price is rounded to a cent.

@@ -11,6 +11,8 @@ REWRITTEN: Final = (
     "UPDATE prices SET amount_minor = 1 WHERE kind = 'nothing'",
     "UPDATE prices SET currency = 'EUR', is_current = true WHERE kind = 'nothing'",
     "UPDATE plans SET monthly_credits = 1 WHERE key = 'nothing'",
+    "UPDATE product_prices SET unit_price = 1 WHERE product = 'nothing'",
+    "UPDATE price_overrides SET tiers = '[]' WHERE product = 'nothing'",
     "UPDATE payments SET amount_minor = amount_minor + 100 WHERE account_id = %(me)s",
     "UPDATE payments SET currency = 'EUR' WHERE account_id = %(me)s",
     "UPDATE credit_lots SET is_paid = false WHERE account_id = %(me)s",
@@ -28,6 +30,7 @@ STEPS: Final = (
 GOES_ON: Final = (
     "UPDATE prices SET is_current = is_current WHERE kind = 'nothing'",
     "UPDATE plans SET is_active = is_active WHERE key = 'nothing'",
+    "UPDATE product_prices SET effective_to = effective_to WHERE product = 'nothing'",
     "UPDATE payments SET status = status WHERE account_id = %(me)s",
     "UPDATE credit_lots SET remaining = remaining, held = held WHERE account_id = %(me)s",
     "UPDATE billing_records SET billing_status = billing_status WHERE account_id = %(me)s",

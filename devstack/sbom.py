@@ -11,7 +11,7 @@ from typing import Any, Final
 from billing.core.settings import VERSION
 from devstack.options import ROOT
 
-LOCKS: Final = ("requirements.lock", "requirements-otel.lock")
+LOCKS: Final = ("requirements.lock", "requirements-months.lock", "requirements-otel.lock")
 """The lock files that the production image is installed from."""
 _PIN: Final = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)")
 _HASH: Final = re.compile(r"--hash=sha256:(?P<digest>[0-9a-f]{64})")

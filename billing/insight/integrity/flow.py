@@ -123,6 +123,11 @@ QUERIES: Final[dict[str, str]] = {
           AND cancel_at IS NULL
           AND NOT (status = 'incomplete' AND superseded_at IS NOT NULL)
     """,
+    "ends_noted": """
+        SELECT account_id, public_id('sub', id) AS subject
+        FROM subscriptions
+        WHERE (status IN ('canceled', 'incomplete_expired')) <> (ended_at IS NOT NULL)
+    """,
     # Prices never change: what a subscription and its item say has one source.
     "subscriptions_priced": """
         SELECT s.account_id, public_id('sub', s.id) AS subject

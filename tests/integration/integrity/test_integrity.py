@@ -167,6 +167,7 @@ DAMAGE: Final[dict[str, str]] = {
         UPDATE twin SET id = uuidv7();
         INSERT INTO subscriptions SELECT * FROM twin""",
     "cancels_stand": f"UPDATE subscriptions SET canceled_at = created_at WHERE {MINE}",
+    "ends_noted": f"UPDATE subscriptions SET status = 'canceled' WHERE {MINE}",
     "subscriptions_priced": f"UPDATE subscriptions SET amount_minor = 1 WHERE {MINE}",
     "periods_contiguous": f"""
         UPDATE invoices SET period_start = period_start + interval '1 day' WHERE id = {LATEST}""",

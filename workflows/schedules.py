@@ -14,6 +14,7 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
     ScheduleUpdate,
+    ScheduleUpdateInput,
 )
 
 from billing.matters.kinds import BACKGROUND
@@ -46,10 +47,11 @@ async def ensure_schedules(client: Client) -> list[str]:
 
 
 async def _renew(known: ScheduleHandle, spec: ScheduleSpec) -> None:
-    there = (await known.describe()).schedule
-    if there.spec.intervals != spec.intervals:
-        renewed = replace(there, spec=spec)
-        await known.update(lambda _: ScheduleUpdate(schedule=renewed))
+    def renewed(now: ScheduleUpdateInput) -> ScheduleUpdate:
+        return ScheduleUpdate(schedule=replace(now.description.schedule, spec=spec))
+
+    if (await known.describe()).schedule.spec.intervals != spec.intervals:
+        await known.update(renewed)
 
 
 def _schedule(name: str, every: timedelta) -> Schedule:

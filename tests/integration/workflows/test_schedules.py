@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from temporalio.client import ScheduleIntervalSpec, ScheduleUpdate, ScheduleUpdateInput
 
-from tests.integration.actors import Actors
+from tests.integration.actors import Actors, wait_for
 from workflows.schedules import JOBS, ensure_schedules
 
 JOB = "housekeeping"
@@ -25,10 +25,20 @@ async def test_a_schedule_gets_the_interval_of_the_release_and_stays_paused(
 
     await handle.update(older)
     await handle.pause(note="by hand")
+
+    async def is_paused() -> bool:
+        return (await handle.describe()).schedule.state.paused
+
+    await wait_for(is_paused, "the pause is known")
     try:
         assert await ensure_schedules(actors.temporal) == []
+
+        async def is_renewed() -> bool:
+            there = (await handle.describe()).schedule
+            return [one.every for one in there.spec.intervals] == [JOBS[JOB]]
+
+        await wait_for(is_renewed, "the interval is that of the release")
         found = (await handle.describe()).schedule
-        assert [one.every for one in found.spec.intervals] == [JOBS[JOB]]
         assert (found.state.paused, found.state.note) == (True, "by hand")
     finally:
         await handle.unpause()

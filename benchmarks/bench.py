@@ -172,24 +172,24 @@ class Bench:
 
     async def undecided_renewals(self, accounts: list[str]) -> int:
         """Number of these accounts whose second invoice is neither paid nor was declined."""
-        rows = await self._rows(
+        return await self._count(
             "SELECT count(*) FROM unnest(%s::uuid[]) AS a(id) WHERE"
             " (SELECT count(*) FROM invoices i WHERE i.account_id = a.id"
             "  AND (i.status = 'paid' OR EXISTS (SELECT FROM payment_attempts t"
             "       WHERE t.invoice_id = i.id AND t.status = 'declined'))) < 2",
-            [ids.decode(ids.ACCOUNT, one) for one in accounts],
+            accounts,
         )
-        return int(rows[0][0])
 
-    async def restless(self, accounts: list[str]) -> int:
-        """Number of these accounts whose own workflow has not ended: nothing is due within a day
-        once their credits have expired.
-        """
-        rows = await self._rows(
+    async def accounts_at_work(self, accounts: list[str]) -> int:
+        """Number of these accounts whose own matter does not rest: their credits are to expire."""
+        return await self._count(
             "SELECT count(*) FROM matters WHERE account_id = ANY(%s) AND kind = 'account'"
             " AND status <> 'resting'",
-            [ids.decode(ids.ACCOUNT, one) for one in accounts],
+            accounts,
         )
+
+    async def _count(self, query: str, accounts: list[str]) -> int:
+        rows = await self._rows(query, [ids.decode(ids.ACCOUNT, one) for one in accounts])
         return int(rows[0][0])
 
     async def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -85,7 +85,9 @@ async def _decided(bench: Bench, accounts: list[str], due: float, *, expires: bo
     """Wait until the last one is charged, or declined; with `expires` its account rests."""
     await asyncio.sleep(max(0.0, due - monotonic()))
     deadline = monotonic() + PATIENCE_SECONDS
-    while await bench.undecided_renewals(accounts) or (expires and await bench.restless(accounts)):
+    while await bench.undecided_renewals(accounts) or (
+        expires and await bench.accounts_at_work(accounts)
+    ):
         if monotonic() > deadline:
             raise TimeoutError("the renewals did not all happen")
         await asyncio.sleep(PAUSE_SECONDS)

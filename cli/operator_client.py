@@ -41,9 +41,11 @@ def operator(data: Path) -> Iterator[httpx2.Client]:
 
 def _token() -> str | None:
     """The caller's token; None where there is nothing to make one of."""
-    given, secret = os.environ.get("BILLING_TOKEN"), tokens.signing_secret()
-    if given or not secret:
+    if given := os.environ.get("BILLING_TOKEN"):
         return given
+    secret = tokens.signing_secret()
+    if not secret:
+        return None
     return tokens.mint_token(
         secret=secret,
         account=tokens.EVERY_ACCOUNT,

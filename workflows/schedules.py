@@ -47,11 +47,13 @@ async def ensure_schedules(client: Client) -> list[str]:
 
 
 async def _renew(known: ScheduleHandle, spec: ScheduleSpec) -> None:
-    def renewed(now: ScheduleUpdateInput) -> ScheduleUpdate:
-        return ScheduleUpdate(schedule=replace(now.description.schedule, spec=spec))
+    def renewed(now: ScheduleUpdateInput) -> ScheduleUpdate | None:
+        there = now.description.schedule
+        if there.spec.intervals == spec.intervals:
+            return None
+        return ScheduleUpdate(schedule=replace(there, spec=spec))
 
-    if (await known.describe()).schedule.spec.intervals != spec.intervals:
-        await known.update(renewed)
+    await known.update(renewed)
 
 
 def _schedule(name: str, every: timedelta) -> Schedule:

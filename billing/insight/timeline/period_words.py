@@ -9,7 +9,6 @@ from billing.matters.deciding import Course
 from billing.matters.effects import Add
 from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.schemas import Subscription
 
 FIRST_PAYMENT: Final = "the first payment comes"
 _UNPAID: Final = "what is overdue is not paid before"
@@ -56,10 +55,9 @@ def _end_trial(course: Course[SubscriptionFacts]) -> Shown:
 def _next_period(course: Course[SubscriptionFacts], words: str) -> Shown:
     (invoice, *_) = _written(course)
     money, currency = show_money(invoice.total_minor, invoice.currency), invoice.currency
-    zone = course.rows.get(Subscription, course.facts.subscription_id).zone
     if invoice.period_start is None or invoice.period_end is None:
         raise LookupError("the invoice of a period names no period")
-    span = spoken_span(invoice.period_start, invoice.period_end, zone)
+    span = spoken_span(invoice.period_start, invoice.period_end, course.facts.zone)
     if invoice.status == "draft":
         words += f": a draft of {money} for {span}, not charged"
     else:

@@ -53,7 +53,7 @@ class Before:
     rows: Rows
     written: frozenset[UUID]
     zone: str
-    """The account's."""
+    """That of its subscription, else of its account."""
 
     def invoice(self, step: Step) -> Invoice:
         """The invoice of a step."""

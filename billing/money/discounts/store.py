@@ -13,9 +13,9 @@ from billing.money.discounts.tables import discounts
 
 ROW: Final = "to_jsonb(x) || jsonb_build_object('percent', x.percent::text)"
 """A discount among the rows of a decision; its alias is `x`."""
-GOOD_SINCE: Final = f"""(x.status IN {IN_FORCE}
-    OR x.status = 'ended' AND x.periods_left = 0 AND x.ended_at >= s.current_period_start)"""
-"""True of one that is in force, or was used up by the invoice of the running period of `s`."""
+OF_PERIOD: Final = f"""(x.status IN {IN_FORCE}
+    OR x.status = 'ended' AND x.ended_at >= s.current_period_start)"""
+"""True of one that is in force, or ended within the running period of the subscription `s`."""
 _OF_ID: Final = Prepared(select(discounts).where(discounts.c.id == given("discount_id")))
 _IN_FORCE: Final = Prepared(
     select(discounts)

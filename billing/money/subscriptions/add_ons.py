@@ -218,29 +218,35 @@ def _going(
 ) -> list[Move]:
     """Those of which fewer stay, and those that come on other terms."""
     anew = {one.add_on.key for one in items.more(w, plan, wanted) if not one.have}
-    found, given = [], _given(w, plan)
+    found = []
     for key, item in items.held(w).items():
         want = 0 if key in anew else wanted.get(key, 0)
         if item.meter and item.units and want < item.quantity and (fewer_now or key in anew):
             found.append(
                 Move(key, item.description, item.meter, item.units, item.amount_minor,
-                     item.quantity, want, given[key])
+                     item.quantity, want, _given(w, plan, item))
             )  # fmt: skip
     return found
 
 
-def _given(w: Work[SubscriptionFacts], plan: Plan) -> Mapping[str, Decimal]:
-    """The units that each add-on gives in the running cycle, as usage_add_on_units.sql has them."""
-    subscription, found = cycles.of(w), defaultdict[str, Decimal](Decimal)
+def _given(w: Work[SubscriptionFacts], plan: Plan, item: Item) -> Decimal:
+    """The units that an add-on gives in the running cycle, as usage_add_on_units.sql has them."""
+    subscription = cycles.of(w)
     cycle = spans.parts(subscription, plan.allowance).cycle
-    for key, item in items.held(w).items():
-        found[key] += proration.units_share(item.units or Decimal(0), item.quantity, cycle)
-    for change in w.rows.of(SubscriptionChange):
-        if change.status == "applied" and change.kind in ("plan", "add_ons"):
-            terms = Terms.model_validate(change.terms)
-            for one in terms.portions if terms.cycle_start == subscription.cycle_start else ():
-                found[one.add_on or ""] += one.units
-    return found
+    applied = (
+        Terms.model_validate(one.terms)
+        for one in w.rows.of(SubscriptionChange)
+        if one.status == "applied" and one.kind in ("plan", "add_ons")
+    )
+    moved = (
+        portion.units
+        for terms in applied
+        if terms.cycle_start == subscription.cycle_start
+        for portion in terms.portions
+        if portion.add_on == item.add_on
+    )
+    whole = proration.units_share(item.units or Decimal(0), item.quantity, cycle)
+    return sum(moved, whole)
 
 
 def _units(move: Move, part: Fraction) -> Decimal:

@@ -112,7 +112,7 @@ def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
     """
     if date is not None and date <= w.facts.at:
         raise Invalid("VALIDATION_FAILED", "cancel_at: must be in the future")
-    if date is not None and (why := spans.too_short(cycles.of(w), date)):
+    if date is not None and (why := spans.refusal_of_end(cycles.of(w), date)):
         raise Invalid("VALIDATION_FAILED", f"cancel_at: {why}")
     changed = cycles.change(
         w, cancel_at_period_end=date is None, cancel_at=date, canceled_at=w.facts.at

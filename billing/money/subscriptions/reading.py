@@ -246,7 +246,7 @@ _READ = f"""
            {_IS_KEPT} AS period_is_kept,
            ARRAY(SELECT {discount_store.ROW} FROM discounts x
                  WHERE :deciding AND x.subscription_id = s.id
-                   AND ({discount_store.GOOD_SINCE}
+                   AND ({discount_store.OF_PERIOD}
                         OR x.id = ANY (CAST(:known AS uuid[])))) AS discounts,
            CASE WHEN :deciding THEN {TAXATION} ELSE '{{}}' END AS taxation,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events

@@ -154,19 +154,16 @@ def _whole(s: Subscription, interval: Interval, number: int) -> timedelta:
     return periods.boundary(s.anchor_wall, s.zone, interval, number + 1) - start
 
 
-def too_short(subscription: Subscription, date: datetime) -> str | None:
-    """The reason why it may not end at this date; None: it may.
+def refusal_of_end(subscription: Subscription, date: datetime) -> str | None:
+    """The reason why a subscription may not end at this date; None: it may.
 
     A period is cut once, and to a day at least: each piece has the free units, the agreed limits
     and the quotas of a cycle, and its price is rounded to a cent.
     """
-    s, whole_end = subscription, periods.boundary(
-        subscription.anchor_wall, subscription.zone, subscription.interval,
-        subscription.period_number + 1,
-    )  # fmt: skip
+    s = subscription
     if date <= s.current_period_end:
         return None
-    if date < whole_end:
+    if date < periods.boundary(s.anchor_wall, s.zone, s.interval, s.period_number + 1):
         return "an end at a date has cut this period before: end it by then, or with the whole one"
     number = periods.index_at(s.anchor_wall, s.zone, s.interval, date)
     begins = periods.boundary(s.anchor_wall, s.zone, s.interval, number)

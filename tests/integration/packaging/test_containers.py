@@ -22,6 +22,7 @@ from devstack.binaries import temporal_program
 from devstack.environment import setting_names
 from devstack.options import ROOT
 from devstack.ports import FIXED
+from devstack.postgres import TUNING
 from devstack.stack import StackInfo
 from devstack.temporal_attributes import kind
 from tests import image
@@ -76,6 +77,10 @@ def test_every_dependency_is_a_service_that_can_meet_its_condition() -> None:
                 assert "healthcheck" in services[target], f"{target} cannot become healthy"
             if how["condition"] == "service_completed_successfully":
                 assert target in ONE_SHOT, f"{target} never completes"
+
+
+def test_postgres_writes_checkpoints_as_the_stack_of_the_tests_does() -> None:
+    assert f"max_wal_size={TUNING['max_wal_size']}" in services["postgres"]["command"]
 
 
 def test_every_lasting_service_has_a_health_check_and_restarts() -> None:

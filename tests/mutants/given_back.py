@@ -42,9 +42,9 @@ GIVEN_BACK: Final = (
     ),
     Mutant(
         "a unit of an add-on stays for next to nothing",
-        "billing/money/subscriptions/add_ons.py",
-        "move.have - move.want, part, ROUND_UP)",
-        "move.have - move.want, part)",
+        "billing/money/subscriptions/sql/usage_add_on_units.sql",
+        "greatest(0, round(sum(units), max(decimals)))",
+        "sum(round(units, decimals))",
         ("tests/integration/arrears/test_add_ons.py", "-k", "a_whole_unit"),
     ),
     Mutant(

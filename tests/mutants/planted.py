@@ -124,7 +124,7 @@ MUTANTS: Final = (
     Mutant(
         "an add-on gives all its units for a part of its price",
         "billing/money/subscriptions/add_ons.py",
-        "        units=_units(move, part) - (want - have),\n",
+        "        units=_units(move, part) - _units(move, cycle),\n",
         "        units=Decimal(0),\n",
         (f"{LIVES}/test_subscription_lives.py",),
     ),

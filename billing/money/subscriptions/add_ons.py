@@ -9,7 +9,7 @@ it.
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from decimal import ROUND_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -56,7 +56,7 @@ class Move(NamedTuple):
     have: int
     want: int
     given: Decimal = Decimal(0)
-    """The units that it gives in the running cycle, before it goes."""
+    """The units that it gives in the running cycle, before its sum is rounded."""
 
 
 class Sale(NamedTuple):
@@ -205,7 +205,10 @@ def staying(w: Work[SubscriptionFacts], plan: Plan, interval: Interval) -> dict[
 
 def _coming(w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int]) -> list[Move]:
     currency = cycles.of(w).currency
-    return [_to(one, currency, have, want) for one, have, want in items.more(w, plan, wanted)]
+    return [
+        _to(one, currency, have, want)._replace(given=_given(w, plan, one.key, one.units * have))
+        for one, have, want in items.more(w, plan, wanted)
+    ]
 
 
 def _to(add_on: AddOn, currency: str, have: int, want: int) -> Move:
@@ -223,16 +226,17 @@ def _going(
         want = 0 if key in anew else wanted.get(key, 0)
         if item.meter and item.units and want < item.quantity and (fewer_now or key in anew):
             found.append(
-                Move(key, item.description, item.meter, item.units, item.amount_minor,
-                     item.quantity, want, _given(w, plan, item))
+                Move(
+                    key, item.description, item.meter, item.units, item.amount_minor,
+                    item.quantity, want, _given(w, plan, key, item.units * item.quantity),
+                )
             )  # fmt: skip
     return found
 
 
-def _given(w: Work[SubscriptionFacts], plan: Plan, item: Item) -> Decimal:
-    """The units that an add-on gives in the running cycle, as usage_add_on_units.sql has them."""
+def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, whole: Decimal) -> Decimal:
+    """So much of an add-on gives this in the running cycle, as usage_add_on_units.sql has it."""
     subscription = cycles.of(w)
-    cycle = spans.parts(subscription, plan.allowance).cycle
     applied = (
         Terms.model_validate(one.terms)
         for one in w.rows.of(SubscriptionChange)
@@ -243,40 +247,43 @@ def _given(w: Work[SubscriptionFacts], plan: Plan, item: Item) -> Decimal:
         for terms in applied
         if terms.cycle_start == subscription.cycle_start
         for portion in terms.portions
-        if portion.add_on == item.add_on
+        if portion.add_on == key
     )
-    whole = proration.units_share(item.units or Decimal(0), item.quantity, cycle)
-    return sum(moved, whole)
+    cycle = spans.parts(subscription, plan.allowance).cycle
+    return sum(moved, proration.units_share(whole, cycle))
 
 
 def _units(move: Move, part: Fraction) -> Decimal:
-    """The units that come with it in the cycle; below zero: that go with it.
-
-    What goes is rounded up, for its money goes back by the second: else a unit would stay for next
-    to nothing. It is no more than was given.
-    """
-    if move.want > move.have:
-        return proration.units_share(move.units, move.want - move.have, part)
-    size = proration.units_share(move.units, move.have - move.want, part, ROUND_UP)
-    return -max(Decimal(0), min(size, move.given))
+    """The units of that part of a cycle that come with it; below zero: that go with it."""
+    return proration.units_share(move.units * (move.want - move.have), part)
 
 
 def _portion(move: Move, part: Fraction, cycle: Fraction) -> Portion:
     """Beside what the quantities give in the cycle, of which a short one is a part."""
-    have, want = (proration.units_share(move.units, n, cycle) for n in (move.have, move.want))
     return Portion(
         add_on=move.key,
         meter=move.meter,
-        units=_units(move, part) - (want - have),
+        units=_units(move, part) - _units(move, cycle),
+        decimals=proration.decimals_of(move.units),
         restated=move.want < move.have,
     )
+
+
+def _whole_units(move: Move, part: Fraction) -> Decimal:
+    """As `_units`, by the rounded sums of the cycle."""
+    step = Decimal(1).scaleb(-proration.decimals_of(move.units))
+    before, after = (
+        max(Decimal(0), sum_.quantize(step, ROUND_HALF_UP))
+        for sum_ in (move.given, move.given + _units(move, part))
+    )
+    return after - before
 
 
 def _demand_unspent(w: Work[SubscriptionFacts], moves: Sequence[Move], part: Fraction) -> None:
     """Error: UNITS_SPENT, where units that go were used already."""
     moved = defaultdict[str, Decimal](Decimal)
     for one in moves:
-        moved[one.meter] += _units(one, part)
+        moved[one.meter] += _whole_units(one, part)
     for known in w.facts.allowances:
         gone = -moved[known.meter]
         if gone > 0 and known.spent > known.included - gone:

@@ -28,7 +28,7 @@ def of_plan(
     found = []
     for meter, units in after.items():
         old = before.get(meter, Decimal(0))
-        beside = proration.units_share(old - units, 1, passed)
+        beside = proration.units_share(old - units, passed)
         found.append(Portion(meter=meter, units=beside + more.get(meter, Decimal(0))))
     return tuple(one for one in found if one.units)
 
@@ -110,7 +110,7 @@ def _own_units(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> di
     left = spans.rest_of_cycle(subscription, own.allowance, start)
     part = left - spans.rest_of_cycle(subscription, own.allowance, end)
     included = _included(own, items.plan_item(w).quantity)
-    return {meter: proration.units_share(units, 1, part) for meter, units in included.items()}
+    return {meter: proration.units_share(units, part) for meter, units in included.items()}
 
 
 def _included(plan: Plan, quantity: int) -> dict[str, Decimal]:

@@ -6,7 +6,7 @@ that was taken back of it before (docs/rules.md#subscriptions).
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -25,6 +25,7 @@ NOT_SERVED: Final = "time not served"
 """The reason of one on an invoice that was still owed when its subscription ended."""
 ADD_ON_NOT_USED: Final = "add-on not used"
 """The reason of one for add-ons alone."""
+_MORE_DECIMALS: Final = 6
 CHARGED: Final = ("open", "paid", "uncollectible")
 
 
@@ -57,13 +58,15 @@ def share(amount_minor: int, part: Fraction) -> int:
     return round_minor(Decimal(amount_minor * part.numerator) / Decimal(part.denominator))
 
 
-def units_share(
-    units: Decimal, quantity: int, part: Fraction, rounding: str = ROUND_HALF_UP
-) -> Decimal:
-    """That part of the units of so many add-ons, with no more decimals than one of them has."""
-    step = Decimal(1).scaleb(min(0, int(units.normalize().as_tuple().exponent)))
-    exact = units * quantity * part.numerator / part.denominator
-    return exact.quantize(step, rounding=rounding)
+def units_share(units: Decimal, part: Fraction) -> Decimal:
+    """That part of units, with six decimals more than they have: only a cycle's sum is rounded."""
+    exact = units * part.numerator / part.denominator
+    return exact.quantize(Decimal(1).scaleb(-decimals_of(units) - _MORE_DECIMALS))
+
+
+def decimals_of(units: Decimal) -> int:
+    """The decimals that units have."""
+    return max(0, -int(units.normalize().as_tuple().exponent))
 
 
 def rest_of_price(rows: Rows, at: datetime, by_calendar: Fraction) -> Fraction:

@@ -164,7 +164,11 @@ class Portion(Frozen):
     """None: the units are the plan's own."""
     meter: str
     units: Decimal
-    """Beside those of its whole quantity: below zero of what comes, above it of what goes."""
+    """Beside those of its whole quantity: below zero of what comes, above it of what goes. Not
+    rounded, as the sum of a cycle is.
+    """
+    decimals: int | None = None
+    """Of an add-on: that sum is rounded to so many. None of a portion that was rounded itself."""
     restated: bool = False
     """True if its lines of before are credited: those from this change on are all that bill it."""
 

@@ -4420,17 +4420,22 @@ AS $$
     FROM (
         SELECT meter, sum(units) AS units
         FROM (
-            SELECT meter, round(usage_cycle_part(p_subscription_id, p_start) * units
-                * CASE WHEN p_start < p_period_end THEN quantity
-                    ELSE coalesce(next_quantity, quantity) END,
-                scale(trim_scale(units))) AS units
-            FROM subscription_items
-            WHERE subscription_id = p_subscription_id AND kind = 'add_on'
-            UNION ALL
-            SELECT part ->> 'meter', (part ->> 'units')::numeric
-            FROM usage_changes_in_cycle(p_subscription_id, p_start) AS c
-            CROSS JOIN LATERAL jsonb_array_elements(c.terms -> 'portions') AS part
-            WHERE part ->> 'add_on' IS NOT NULL) AS each
+            SELECT meter, greatest(0, round(sum(units), max(decimals))) AS units
+            FROM (
+                SELECT add_on, meter, usage_cycle_part(p_subscription_id, p_start) * units
+                    * CASE WHEN p_start < p_period_end THEN quantity
+                        ELSE coalesce(next_quantity, quantity) END AS units,
+                    scale(trim_scale(units)) AS decimals
+                FROM subscription_items
+                WHERE subscription_id = p_subscription_id AND kind = 'add_on'
+                UNION ALL
+                SELECT part ->> 'add_on', part ->> 'meter', (part ->> 'units')::numeric,
+                    coalesce((part ->> 'decimals')::integer,
+                        scale(trim_scale((part ->> 'units')::numeric)))
+                FROM usage_changes_in_cycle(p_subscription_id, p_start) AS c
+                CROSS JOIN LATERAL jsonb_array_elements(c.terms -> 'portions') AS part
+                WHERE part ->> 'add_on' IS NOT NULL) AS parts
+            GROUP BY add_on, meter) AS each
         GROUP BY meter) AS sums
 $$;
 
@@ -4605,8 +4610,8 @@ AS $$
     LEFT JOIN meters AS m ON m.key = l.lim ->> 'meter'
     CROSS JOIN LATERAL (
         SELECT CASE WHEN s.amount_minor = 0 OR m.kind IN ('max', 'last') THEN l.included * s.seats
-            ELSE greatest(0, coalesce(moved.units, 0) + round(
-                l.included * s.seats * s.part, scale(trim_scale(l.included)))) END AS units
+            ELSE greatest(0, round(coalesce(moved.units, 0) + l.included * s.seats * s.part,
+                scale(trim_scale(l.included)))) END AS units
     ) AS given
 $$;
 

@@ -111,8 +111,8 @@ async def test_an_add_on_in_the_middle_costs_and_gives_what_is_left(actors: Acto
     assert (seen["due_now_cents"], seen["credited_cents"]) == (0, 249)
     assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 249
     assert left["add_ons"][0]["quantity"] == 1
-    assert await included(customer) == ("999", "999.00"), "677 less 178 for 11 of 31 days"
-    assert (await use(customer, "99"))["total_cost"] == "0"
+    assert await included(customer) == ("1000", "1000.00"), "677.42 less 177.42 for 11 days"
+    assert (await use(customer, "100"))["total_cost"] == "0"
     assert (await use(customer, "1"))["total_cost"] == "0.02"
 
     later = {"add_ons": [{"add_on": "ai-500", "quantity": 3}], "when": "period_end"}
@@ -152,6 +152,36 @@ async def test_a_whole_unit_does_not_stay_for_the_price_of_an_hour(actors: Actor
     await other.ask("PUT", SUBSCRIPTION, {"add_ons": [one]}, status=200)
     await use(other, "1")
     await other.ask("PUT", SUBSCRIPTION, gone, status=200)
+
+
+async def test_units_bought_one_by_one_are_as_many_as_those_bought_at_once(actors: Actors) -> None:
+    """Four singles just above half of a month of 31 days: 18, 17, 16.5 and 16 days are 2.177."""
+    key = f"singles-{uuid4().hex[:8]}"
+    add_on = {"key": f"one-{key}", "name": "One more", "meter": "ai_responses", "units": "1",
+              "prices": {"USD": 3100}}  # fmt: skip
+    body = {"name": "Singles", "family": key, "prices": {"month": {"USD": 1000}},
+            "add_ons": [add_on], "seats": {"least": 1, "most": 10},
+            "limits": [{"meter": "ai_responses", "included": "1", "then": "block"}]}  # fmt: skip
+    await actors.operate("PUT", f"/admin/plans/{key}", body)
+    customer = await actors.customer_on_clock("2027-01-01T00:00:00Z")
+    await customer.subscribed(key)
+    for had, day in enumerate(("14T00", "15T00", "15T12", "16T00"), start=1):
+        await customer.advance(to=f"2027-01-{day}:00:00Z")
+        more: dict[str, Any] = {"add_ons": [{"add_on": add_on["key"], "quantity": had}]}
+        await customer.ask("PUT", SUBSCRIPTION, more, status=200)
+    assert (await included(customer))[0] == "3"
+    gone: dict[str, Any] = {"add_ons": [], "when": "now"}
+    await customer.ask("PUT", SUBSCRIPTION, gone, status=200)
+    # 3.5 of 31 days were served: none is left of that.
+    assert (await included(customer))[0] == "1"
+
+    seated = await actors.customer_on_clock("2027-01-01T00:00:00Z")
+    await seated.subscribed(key)
+    for seats, day in enumerate(("14T00", "15T00", "15T12", "16T00"), start=2):
+        await seated.advance(to=f"2027-01-{day}:00:00Z")
+        await seated.ask("PUT", SUBSCRIPTION, {"quantity": seats}, status=200)
+    assert (await included(seated))[0] == "3"
+    assert await differences(actors.sql, [customer.uuid, seated.uuid]) == []
 
 
 async def test_an_add_on_that_goes_now_leaves_no_numbered_invoice(actors: Actors) -> None:

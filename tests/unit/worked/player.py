@@ -1,5 +1,6 @@
 """Plays a worked case: the product's own decisions over rows in memory, every invoice paid."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from billing.catalog.rating.rules import charge
 from billing.catalog.rating.schemas import PriceTerms
 from billing.catalog.taxes.schemas import Jurisdiction, Taxation
 from billing.core import periods
+from billing.core.money import round_minor
 from billing.core.periods import MONTH
 from billing.matters.effects import Do, Rows, Work
 from billing.money.discounts.schemas import Discount, DiscountStatus
@@ -103,16 +105,17 @@ class Player:
 
     @property
     def units(self) -> Decimal:
-        """Those that add-ons give in the cycle."""
-        whole = (item.quantity * item.units for item in self.rows.of(Item) if item.units)
-        parts = (
-            Decimal(part["units"])
-            for change in self.rows.of(SubscriptionChange)
-            if change.status == "applied" and change.terms.get("cycle_start") is not None
-            and instant(change.terms["cycle_start"]) == self.subscription.cycle_start
-            for part in change.terms["portions"] if part["add_on"] is not None
-        )  # fmt: skip
-        return sum((*whole, *parts), Decimal(0))
+        """Those that add-ons give in the cycle: the sum of each is rounded to whole ones."""
+        given = defaultdict[str | None, Decimal](Decimal)
+        for item in self.rows.of(Item):
+            given[item.add_on] += item.quantity * (item.units or 0)
+        for change in self.rows.of(SubscriptionChange):
+            start = change.terms.get("cycle_start")
+            cycle = instant(start) if start else None
+            if change.status == "applied" and cycle == self.subscription.cycle_start:
+                for part in change.terms["portions"]:
+                    given[part["add_on"]] += Decimal(part["units"])
+        return Decimal(sum(round_minor(units) for key, units in given.items() if key))
 
     @property
     def subscription(self) -> Subscription:

@@ -1,8 +1,8 @@
 -- The limits of a plan, as the plan lists them, for a subscription's cycle from `p_start`: a plan
 -- may say that each seat has what it includes, a short cycle includes its part, and a change within
--- the cycle counts from then on. A level is held
--- and not used up, so a part of it would be too little; and a plan that costs nothing gives what it
--- gives. Expects the account's rows to be shown.
+-- the cycle counts from then on: the parts are rounded as one sum. A level is held and not used up,
+-- so a part of it would be too little; and a plan that costs nothing gives what it gives. Expects
+-- the account's rows to be shown.
 CREATE OR REPLACE FUNCTION usage_own_limits(
     p_limits jsonb, p_seats jsonb, p_subscription_id uuid, p_start timestamptz)
 RETURNS jsonb
@@ -31,7 +31,7 @@ AS $$
     LEFT JOIN meters AS m ON m.key = l.lim ->> 'meter'
     CROSS JOIN LATERAL (
         SELECT CASE WHEN s.amount_minor = 0 OR m.kind IN ('max', 'last') THEN l.included * s.seats
-            ELSE greatest(0, coalesce(moved.units, 0) + round(
-                l.included * s.seats * s.part, scale(trim_scale(l.included)))) END AS units
+            ELSE greatest(0, round(coalesce(moved.units, 0) + l.included * s.seats * s.part,
+                scale(trim_scale(l.included)))) END AS units
     ) AS given
 $$;

@@ -56,4 +56,11 @@ METERING: Final = (
         "AND false\n",
         ("tests/integration/usage/test_one_month.py", "-k", "that_is_paid_gives"),
     ),
+    Mutant(
+        "free units come anew with the rest of a cycle that was cut",
+        "billing/money/subscriptions/sql/usage_carried_since.sql",
+        "AND u.end_at = p_cycle_start\n",
+        "AND false\n",
+        ("tests/integration/usage/test_one_month.py", "-k", "an_end_had_cut"),
+    ),
 )

@@ -157,8 +157,8 @@ def _whole(s: Subscription, interval: Interval, number: int) -> timedelta:
 def refusal_of_end(subscription: Subscription, date: datetime) -> str | None:
     """The reason why a subscription may not end at this date; None: it may.
 
-    A period is cut once, and to a day at least: each piece has the free units, the agreed limits
-    and the quotas of a cycle, and its price is rounded to a cent.
+    A period is cut once, and to a day at least: each piece has the agreed limits and the quotas of
+    a cycle, and its price is rounded to a cent.
     """
     s = subscription
     if date <= s.current_period_end:

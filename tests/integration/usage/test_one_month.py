@@ -82,6 +82,22 @@ async def test_late_use_of_a_cycle_that_another_goes_on_from_has_the_same_free_u
     assert await free(customer, 1, at="2027-01-10T12:00:00Z") == 0
 
 
+async def test_the_rest_of_a_cycle_that_an_end_had_cut_has_its_free_units(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("starter")
+    end = {"cancel_at": "2027-02-20T10:00:00Z"}
+    await customer.ask("POST", "/billing/subscription/cancel", end, status=200)
+    assert await free(customer, GIVEN) == GIVEN
+    await customer.advance(to="2027-02-12T10:00:00Z")
+    assert await free(customer, GIVEN) == GIVEN, "the last cycle is short and has them anew"
+    await customer.ask("POST", "/billing/subscription/reactivate", status=200)
+    await customer.advance(to="2027-02-22T10:00:00Z")
+    assert (await customer.subscription())["current_period_start"] == "2027-02-20T10:00:00Z"
+    assert await free(customer, 1) == 0, "its rest goes on with them"
+    await customer.advance(to="2027-03-12T10:00:00Z")
+    assert await free(customer, GIVEN) == GIVEN
+
+
 async def test_a_plan_without_a_price_takes_no_free_units_into_another_month(
     actors: Actors,
 ) -> None:

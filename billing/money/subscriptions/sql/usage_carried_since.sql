@@ -1,7 +1,8 @@
 -- Since when use counts for the free units and tiers of products in a cycle that begins before the
--- one before it is over, with another subscription or with a change of plan: since that one began,
--- or went on itself. Null for any other cycle, and behind one that was not sold: a plan without a
--- price gives its free units by the calendar month, a trial gives them once.
+-- one before it is over, with another subscription, with a change of plan, or as the rest of one
+-- that an end at a date had cut before it was taken back: since that one began, or went on itself.
+-- Null for any other cycle, and behind one that was not sold: a plan without a price gives its free
+-- units by the calendar month, a trial gives them once.
 CREATE OR REPLACE FUNCTION usage_carried_since(
     p_account_id uuid, p_subscription_id uuid, p_cycle_start timestamptz, p_length interval,
     p_zone text)
@@ -27,6 +28,18 @@ AS $$
                 SELECT FROM invoices
                 WHERE subscription_id = p_subscription_id AND cycle_start < p_cycle_start
                     AND status <> 'void')
+        UNION ALL
+        SELECT s.id, u.start_at
+        FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
+        JOIN usage_periods AS u ON u.account_id = p_account_id AND u.subscription_id = s.id
+        WHERE s.id = p_subscription_id AND u.end_at = p_cycle_start
+            -- Short, and its end belongs to no whole one.
+            AND u.start_at AT TIME ZONE p_zone + p_length > p_cycle_start AT TIME ZONE p_zone
+            AND p_cycle_start NOT IN (
+                usage_boundary(s.anchor_wall, p_zone, p.allowance_unit, p.allowance_count,
+                    p_cycle_start - interval '1 microsecond'),
+                usage_boundary(s.anchor_wall, p_zone, s.interval_unit, s.interval_count,
+                    p_cycle_start - interval '1 microsecond'))
         ORDER BY cycle_start DESC
         LIMIT 1) AS b
     WHERE EXISTS (

@@ -76,12 +76,17 @@ class CommandRequest(Contract):
     key: str
 
 
-class Standing(Contract):
-    """State of a matter that has nothing left to do at the account's own now."""
+class Settled(Contract):
+    """An answer to those who wait until nothing is due at the account's own now."""
 
     settled: bool
     """False: halted, or handed over to a new run; ask again."""
     halted: str | None = None
+
+
+class Standing(Settled):
+    """An answer to people: it says where a matter stands."""
+
     status: str = ""
     words: str = ""
 

@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         Contract,
         HaltRequest,
         MatterRef,
+        Settled,
         Standing,
         StepRequest,
     )
@@ -83,9 +84,10 @@ class MatterWorkflow(Generic[S]):
         self._next_step = _step_of(told) or self._next_step
 
     @workflow.update(description="Look again, and answer when nothing is due")
-    async def settled(self) -> Standing:
+    async def settled(self) -> Settled:
         """Return once nothing is due at the account's now, or the matter is halted or moves on."""
-        return await self._until_quiet()
+        standing = await self._until_quiet()
+        return Settled(settled=standing.settled, halted=standing.halted)
 
     async def _until_quiet(self) -> Standing:
         self._asked += 1

@@ -1,6 +1,7 @@
 """Typed functions that start, signal and update workflows; each is safe to repeat."""
 
 import asyncio
+import secrets
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
@@ -27,7 +28,7 @@ from billing.matters.kinds import BACKGROUND, KINDS, MatterKind
 from billing.matters.schemas import Matter, Planned
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 from workflows.attributes import ACCOUNT_ID, BILLING_STATUS, NEXT_DUE_AT, PLAN
-from workflows.contracts import MatterRef, Standing, WalkRequest
+from workflows.contracts import MatterRef, Settled, Standing, WalkRequest
 from workflows.policies import TASK_TIMEOUT
 
 WAIT_RETRY: Final = timedelta(milliseconds=50)
@@ -94,14 +95,14 @@ async def notify_event(client: Client, matter: Matter, event_id: str) -> None:
     await nudge(client, matter, event_step(subject, WaitingEvent(id=event_id)))
 
 
-async def wait_until_done(client: Client, matter: Matter, timeout: timedelta) -> Standing | None:
+async def wait_until_done(client: Client, matter: Matter, timeout: timedelta) -> Settled | None:
     """Wake a matter and wait until nothing is due; None when that takes longer than `timeout`."""
     try:
         async with asyncio.timeout(timeout.total_seconds()):
             while True:
-                standing = await _wait_once(client, matter)
-                if standing is not None and (standing.settled or standing.halted):
-                    return standing
+                answer = await _wait_once(client, matter)
+                if answer is not None and (answer.settled or answer.halted):
+                    return answer
                 await asyncio.sleep(WAIT_RETRY.total_seconds())
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
         return None  # the SDK tells a cancelled wait by an error of its own
@@ -140,16 +141,20 @@ async def walk(client: Client, account_id: UUID) -> None:
     )
 
 
-async def _wait_once(client: Client, matter: Matter) -> Standing | None:
+async def _wait_once(client: Client, matter: Matter) -> Settled | None:
     kind = KINDS[matter.kind]
     start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
         kind.workflow, _ref(matter), **_options(matter, kind)
     )
     try:
-        standing: Standing = await client.execute_update_with_start_workflow(
-            "settled", start_workflow_operation=start, result_type=Standing
+        answer: Settled = await client.execute_update_with_start_workflow(
+            "settled",
+            # Each event of an update repeats its id, and a uuid is long.
+            id=secrets.token_urlsafe(9),
+            start_workflow_operation=start,
+            result_type=Settled,
         )
-        return standing
+        return answer
     except WorkflowUpdateFailedError:
         return None  # the run ended while the update waited: the next round meets a new one
     except WorkflowUpdateRPCTimeoutOrCancelledError:

@@ -17,7 +17,14 @@ from billing.core import ids
 from billing.money.dunning.rules import Case, Collecting, Policy
 from billing.money.subscriptions.rules import SubscriptionState
 from tests.integration.actors import Actors
-from workflows.contracts import CommandRequest, DunningCommand, MatterRef, Standing, StepRequest
+from workflows.contracts import (
+    CommandRequest,
+    DunningCommand,
+    MatterRef,
+    Settled,
+    Standing,
+    StepRequest,
+)
 from workflows.subscription import SubscriptionWorkflow
 
 EVENTS_PER_RUN = 25
@@ -124,7 +131,8 @@ async def test_orders_and_signals_around_each_new_run_are_all_carried_out(
 
         async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.gather(*(operator() for _ in range(OPERATORS)))
-            standing = await handle.execute_update("settled", result_type=Standing)
+            await handle.execute_update("settled", result_type=Settled)
+            standing = await handle.query("standing", result_type=Standing)
         last = (await handle.describe()).run_id
 
     assert len(rows.commands_run) == OPERATORS * ORDERS
@@ -136,11 +144,11 @@ async def test_orders_and_signals_around_each_new_run_are_all_carried_out(
 async def test_a_wait_that_meets_the_end_of_a_run_is_told_to_ask_again(
     actors: Actors, short_runs: None
 ) -> None:
-    answers: list[Standing] = []
+    answers: list[Settled] = []
     async with living(actors.temporal, Rows()) as handle, asyncio.timeout(PATIENCE_SECONDS):
         for _ in range(20):
             answers += await asyncio.gather(
-                *(handle.execute_update("settled", result_type=Standing) for _ in range(4))
+                *(handle.execute_update("settled", result_type=Settled) for _ in range(4))
             )
     assert all(answer.halted is None for answer in answers)
     assert any(answer.settled for answer in answers)

@@ -6,7 +6,7 @@ import pytest
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 
 from tests.integration.actors import Actors, Customer
-from workflows.contracts import Standing
+from workflows.contracts import Settled
 
 STRANGE: Final[tuple[list[Any], ...]] = (
     ["a"],
@@ -29,7 +29,7 @@ async def test_a_signal_that_nobody_understands_only_has_the_rows_read(actors: A
     customer, matter = await subscribed(actors)
     for arguments in STRANGE:
         await matter.signal("changed", args=arguments)
-    standing = await matter.execute_update("settled", result_type=Standing)
+    standing = await matter.execute_update("settled", result_type=Settled)
     assert standing.settled
     assert standing.halted is None
 
@@ -42,10 +42,10 @@ async def test_a_signal_that_nobody_understands_only_has_the_rows_read(actors: A
 
 async def test_an_update_with_arguments_it_does_not_take_is_answered(actors: Actors) -> None:
     _, matter = await subscribed(actors)
-    standing = await matter.execute_update("settled", args=["a", "b"], result_type=Standing)
+    standing = await matter.execute_update("settled", args=["a", "b"], result_type=Settled)
     assert standing.settled
     for name in ("resume", "retry_now", "extend_dunning", "forgive"):
         with pytest.raises(WorkflowUpdateFailedError):
             await matter.execute_update(name, args=["a", "b"])
-    standing = await matter.execute_update("settled", result_type=Standing)
+    standing = await matter.execute_update("settled", result_type=Settled)
     assert standing.settled

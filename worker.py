@@ -107,6 +107,7 @@ def build_worker(
         graceful_shutdown_timeout=GRACE,
         sticky_queue_schedule_to_start_timeout=POLICIES.sticky_timeout,
         deployment_config=_deployment(settings),
+        build_id=None if settings.build_id else settings.service_version,
         workflow_runner=workflow_runner(),
     )
 
@@ -120,12 +121,15 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     )
 
 
-def _deployment(settings: Settings) -> WorkerDeploymentConfig:
-    """Versioned only when released with a build id: such a worker waits to be made current."""
-    named = settings.build_id or settings.service_version
-    version = WorkerDeploymentVersion(deployment_name="billing", build_id=named)
-    versioned = settings.build_id is not None
-    return WorkerDeploymentConfig(version=version, use_worker_versioning=versioned)
+def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
+    """Versioned only when released with a build id: such a worker waits to be made current.
+
+    Any other belongs to no deployment, whose name each workflow would keep.
+    """
+    if settings.build_id is None:
+        return None
+    version = WorkerDeploymentVersion(deployment_name="billing", build_id=settings.build_id)
+    return WorkerDeploymentConfig(version=version, use_worker_versioning=True)
 
 
 def open_stripe(settings: Settings) -> StripeGateway:

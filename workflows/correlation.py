@@ -4,11 +4,13 @@ A header is no command: histories from before it replay, with and without this i
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from temporalio import client, worker
 from temporalio.api.common.v1 import Payload
+
+from workflows.contracts import MatterRef
 
 HEADER: Final = "correlation-id"
 Headers = Mapping[str, Payload]
@@ -40,7 +42,8 @@ class _Calls(client.OutboundInterceptor):
     async def start_workflow(
         self, input: client.StartWorkflowInput
     ) -> client.WorkflowHandle[Any, Any]:
-        input.headers = carrying(input.headers, self._current())
+        if not _tells(input.args, self._current()):
+            input.headers = carrying(input.headers, self._current())
         return await super().start_workflow(input)
 
     async def signal_workflow(self, input: client.SignalWorkflowInput) -> None:
@@ -56,8 +59,12 @@ class _Calls(client.OutboundInterceptor):
     async def start_update_with_start_workflow(
         self, input: client.StartWorkflowUpdateWithStartInput
     ) -> client.WorkflowUpdateHandle[Any]:
-        for part in (input.start_workflow_input, input.update_workflow_input):
-            part.headers = carrying(part.headers, self._current())
+        start, update = input.start_workflow_input, input.update_workflow_input
+        current = self._current()
+        if not _tells(start.args, current):
+            start.headers = carrying(start.headers, current)
+        if not _tells(start.args, current, born=True):
+            update.headers = carrying(update.headers, current)
         return await super().start_update_with_start_workflow(input)
 
 
@@ -99,6 +106,19 @@ class _Commands(worker.WorkflowOutboundInterceptor):
     def continue_as_new(self, input: worker.ContinueAsNewInput) -> Any:
         input.headers = carrying(input.headers, self._messages.asked)
         return super().continue_as_new(input)
+
+
+def _tells(arguments: Sequence[Any], current: str | None, *, born: bool = False) -> bool:
+    """True where a matter's own argument has the id, so that no history need hold it once more.
+
+    With `born` only of one that this call bears: one that runs may have heard others since.
+    """
+    return any(
+        isinstance(one, MatterRef)
+        and one.correlation_id == current
+        and (one.head is not None or not born)
+        for one in arguments
+    )
 
 
 def carrying(headers: Headers, correlation_id: str | None) -> Headers:

@@ -14,9 +14,12 @@ from temporalio.common import SearchAttributeUpdate
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
+    from pydantic import ValidationError
+
     from billing.matters.agenda import State, Step, head
     from billing.matters.kinds import KINDS
     from billing.matters.schemas import LOOK
+    from billing.platform.provider_inbox.rules import WaitingEvent, event_step
     from workflows.attributes import BILLING_STATUS, HALTED, NEXT_DUE_AT, PLAN
     from workflows.contracts import (
         Command,
@@ -77,11 +80,11 @@ class MatterWorkflow(Generic[S]):
 
     # Anybody with the Temporal UI can send it, and a handler that does not take what it is given
     # fails each task of the workflow for ever. Of updates the SDK and their validators see to that.
-    @workflow.signal(description="Rows of this matter changed; the argument is a step to do now")
+    @workflow.signal(description="Rows of this matter changed; the argument is an event that came")
     def changed(self, *told: Any) -> None:
-        """Read the rows again, or do the step at once when the sender knows it."""
+        """Read the rows again, or look into the event at once."""
         self._asked += 1
-        self._next_step = _step_of(told) or self._next_step
+        self._next_step = _step_of(told, self.ref.subject) or self._next_step
 
     @workflow.update(description="Look again, and answer when nothing is due")
     async def settled(self) -> Settled:
@@ -331,13 +334,17 @@ class MatterWorkflow(Generic[S]):
         workflow.continue_as_new(self.ref.model_copy(update={"head": step, "workflow_id": ""}))
 
 
-def _step_of(told: tuple[Any, ...]) -> Step | None:
-    """The step that a signal names; None: it names none, or nothing that can be understood."""
-    try:
-        (step,) = told
-        return Step.model_validate(step)
-    except ValueError:
-        return None
+def _step_of(told: tuple[Any, ...], subject: str) -> Step | None:
+    """The step that a signal calls for; None: it names nothing, or nothing that can be understood.
+
+    Senders of 0.1.0 name the step itself.
+    """
+    with contextlib.suppress(ValueError):
+        (named,) = told
+        with contextlib.suppress(ValidationError):
+            return event_step(subject, WaitingEvent.model_validate(named))
+        return Step.model_validate(named)
+    return None
 
 
 def _cause(error: FailureError) -> BaseException:

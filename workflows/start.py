@@ -23,10 +23,9 @@ from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core import ids
-from billing.matters.agenda import Step
 from billing.matters.kinds import BACKGROUND, KINDS, MatterKind
 from billing.matters.schemas import Matter, Planned
-from billing.platform.provider_inbox.rules import WaitingEvent, event_step
+from billing.platform.provider_inbox.rules import WaitingEvent
 from workflows.attributes import ACCOUNT_ID, BILLING_STATUS, NEXT_DUE_AT, PLAN
 from workflows.contracts import MatterRef, Settled, Standing, WalkRequest
 from workflows.policies import TASK_TIMEOUT
@@ -69,10 +68,13 @@ async def begin(client: Client, matter: Matter, planned: Planned | None = None) 
     return True
 
 
-async def nudge(client: Client, matter: Matter, next_step: Step | None = None) -> None:
-    """Signal a matter that its rows changed; a closed workflow is started again."""
+async def nudge(client: Client, matter: Matter, event: WaitingEvent | None = None) -> None:
+    """Signal a matter that its rows changed; a closed workflow is started again.
+
+    With `event` it looks into that at once, without a read of the rows.
+    """
     kind = KINDS[matter.kind]
-    args = [next_step] if next_step else []
+    args = [event] if event else []
     try:  # most run: a plain signal costs the server half of one that may start
         running = client.get_workflow_handle(matter.workflow_id)
         await running.signal("changed", args=args, rpc_timeout=_RPC_TIMEOUT)
@@ -90,9 +92,8 @@ async def nudge(client: Client, matter: Matter, next_step: Step | None = None) -
 
 
 async def notify_event(client: Client, matter: Matter, event_id: str) -> None:
-    """Notify a matter of a provider event; the step to do now spares it a read of the rows."""
-    subject = KINDS[matter.kind].subject(matter.subject_id)
-    await nudge(client, matter, event_step(subject, WaitingEvent(id=event_id)))
+    """Notify a matter of a provider event."""
+    await nudge(client, matter, WaitingEvent(id=event_id))
 
 
 async def wait_until_done(client: Client, matter: Matter, timeout: timedelta) -> Settled | None:
@@ -150,7 +151,7 @@ async def _wait_once(client: Client, matter: Matter) -> Settled | None:
         answer: Settled = await client.execute_update_with_start_workflow(
             "settled",
             # Each event of an update repeats its id, and a uuid is long.
-            id=secrets.token_urlsafe(9),
+            id=secrets.token_urlsafe(6),
             start_workflow_operation=start,
             result_type=Settled,
         )

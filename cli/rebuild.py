@@ -28,7 +28,7 @@ from workflows import pollers, start, visibility
 from workflows.schedules import ensure_schedules
 
 PAGE: Final = 200
-BATCH: Final = 32
+BATCH: Final = 100
 """Workflows on their way at one time."""
 AT_ONCE: Final = 4
 """Of these, started at one time: Temporal is loaded, not flooded."""

@@ -16,13 +16,14 @@ from cli.errors import StackError
 from devstack.binaries import postgres_bin
 from devstack.data_folder import DataFolder, Secrets
 from devstack.environment import system_environment
+from devstack.options import ROOT
 from devstack.os_user import Identity, choose_identity
 from devstack.ports import HOST
 from devstack.process import Spec
 
 SUPERUSER: Final = "postgres"
 DATABASE: Final = "billing"
-ROLES_FILE: Final = Path(__file__).with_name("roles.sql")
+ROLES_FILE: Final = ROOT / "migrations" / "roles.sql"
 
 # Two small cores and short statements: no JIT, room for every pool, durability as delivered. Each
 # page is written whole once after a checkpoint: they come by time, not after each gigabyte of uses.

@@ -1,7 +1,7 @@
 """Rights that the migrations gave the programs' roles, and which of them somebody took away.
 
 They are read from the migrations themselves: each table comes with all four by the default
-privileges of devstack/roles.sql, and REVOKE and GRANT of the migrations follow in their order.
+privileges of migrations/roles.sql, and REVOKE and GRANT of the migrations follow in their order.
 """
 
 import re

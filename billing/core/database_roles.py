@@ -64,7 +64,7 @@ def _too_much(role: Row[Any]) -> tuple[str, ...]:
 
 
 def _sentence(name: str, role: Row[Any], fault: str) -> str:
-    return f"ENV=production: the role {role.name} of {name} {fault}: see devstack/roles.sql"
+    return f"ENV=production: the role {role.name} of {name} {fault}: see migrations/roles.sql"
 
 
 async def _rights(engine: AsyncEngine) -> Row[Any]:

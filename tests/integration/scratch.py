@@ -35,8 +35,8 @@ def scratch_database(stack: StackInfo, code: Path = ROOT) -> Iterator[dict[str, 
 
 
 def open_to_roles(stack: StackInfo, name: str) -> None:
-    """Give the roles what devstack/roles.sql gives them in the stack's own database."""
-    text = (ROOT / "devstack" / "roles.sql").read_text()
+    """Give the roles what migrations/roles.sql gives them in the stack's own database."""
+    text = (ROOT / "migrations" / "roles.sql").read_text()
     _, _, rights = text.partition("\\connect billing\n")
     with psycopg.connect(dsn(url_of(stack.superuser_url, name)), autocommit=True) as superuser:
         superuser.execute(rights.encode())

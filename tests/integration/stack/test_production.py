@@ -71,7 +71,8 @@ def test_a_program_with_too_many_rights_ends_with_one_sentence(
     )
     assert ended.returncode == 1
     assert ended.stderr.strip() == (
-        "ENV=production: the role billing_owner of DATABASE_URL owns tables: see devstack/roles.sql"
+        "ENV=production: the role billing_owner of DATABASE_URL owns tables:"
+        " see migrations/roles.sql"
     )
 
 

@@ -7,8 +7,8 @@ import asyncio
 import platform
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS: Final = 20.0
 """A check that takes longer has found that something hangs."""
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at the locks."""
 SMALL: Final = 2_000
 """The books of so many accounts are looked at within the patience."""
 DISK_LEFT: Final = 0.05
@@ -229,6 +231,8 @@ CHECKS: Final[dict[str, Check]] = {
     "products": products,
 }
 """By the name under which a check that cannot be made is told."""
+ELSEWHERE: Final = frozenset({"temporal", "workflows", "stripe", "products"})
+"""They wait for other servers than Postgres, which is asked one thing at a time."""
 
 
 def examine(settings: Settings, stack: "StackInfo | None", console: Console) -> bool:
@@ -244,10 +248,34 @@ def examine(settings: Settings, stack: "StackInfo | None", console: Console) -> 
 
 
 async def signs(settings: Settings, stack: "StackInfo | None") -> list[Sign]:
-    """Every sign, in the order of the checks."""
-    async with _patient(settings, stack) as patient:
-        found = [await _asked(name, check, patient) for name, check in CHECKS.items()]
-    return [sign for group in found for sign in group]
+    """Every sign, in the order of the checks; servers that hang are waited for side by side."""
+    turn = asyncio.Lock()
+
+    async def ask(name: str, check: Check) -> Iterable[Sign]:
+        async with nullcontext() if name in ELSEWHERE else turn:
+            return await _asked(name, check, patient)
+
+    async with _patient(settings, stack) as patient, asyncio.TaskGroup() as group:
+        tasks = {
+            name: group.create_task(ask(name, check))
+            for name, check in CHECKS.items()
+            if check is not locks
+        }
+        blocked = await _watched(patient, tasks.values())
+    found = {name: task.result() for name, task in tasks.items()}
+    return [sign for name in CHECKS for sign in found.get(name, blocked)]
+
+
+async def _watched(
+    patient: Patient, others: Collection[asyncio.Task[Iterable[Sign]]]
+) -> Iterable[Sign]:
+    """The sign of locks: for as long as the other checks take, for one of them may be who waits."""
+    while True:
+        found = list(await _asked("locks", locks, patient))
+        is_over = all(one.done() for one in others)
+        if is_over or any(sign.state == "ill" for sign in found):
+            return found
+        await asyncio.wait(others, timeout=LOOK_SECONDS)
 
 
 async def _asked(name: str, check: Check, patient: Patient) -> Iterable[Sign]:

@@ -264,6 +264,8 @@ def _add_contracts() -> None:
         "prices",
         "minimum_minor > 0 AND kind = 'plan' OR minimum_minor IS NULL",
     )
+    op.add_column("subscriptions", Column("cycle_whole_end", sa.DateTime(timezone=True)))
+    op.add_column("subscriptions", Column("cycle_rest_of", sa.DateTime(timezone=True)))
     op.add_column("subscriptions", Column("contract_id", sa.Uuid))
     op.add_column("subscriptions", Column("minimum_minor", sa.BigInteger))
     op.add_column("subscriptions", Column("minimum_since", sa.DateTime(timezone=True)))

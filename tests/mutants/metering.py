@@ -52,14 +52,14 @@ METERING: Final = (
     Mutant(
         "free units come anew with every subscription",
         "billing/money/subscriptions/sql/usage_carried_since.sql",
-        "AND p_cycle_start < cycle_end\n",
+        "AND p_cycle_start < coalesce(cycle_whole_end, cycle_end)\n",
         "AND false\n",
         ("tests/integration/usage/test_one_month.py", "-k", "that_is_paid_gives"),
     ),
     Mutant(
         "free units come anew with the rest of a cycle that was cut",
         "billing/money/subscriptions/sql/usage_carried_since.sql",
-        "AND u.end_at = p_cycle_start\n",
+        "AND rest.start_at = p_cycle_start AND rest.of IS NOT NULL\n",
         "AND false\n",
         ("tests/integration/usage/test_one_month.py", "-k", "an_end_had_cut"),
     ),

@@ -56,7 +56,7 @@ class Move(NamedTuple):
     have: int
     want: int
     given: Decimal = Decimal(0)
-    """The units that it gives in the running cycle, before its sum is rounded."""
+    """The units that it gives of the meter in the running cycle, before their sum is rounded."""
 
 
 class Sale(NamedTuple):
@@ -206,7 +206,7 @@ def staying(w: Work[SubscriptionFacts], plan: Plan, interval: Interval) -> dict[
 def _coming(w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int]) -> list[Move]:
     currency = cycles.of(w).currency
     return [
-        _to(one, currency, have, want)._replace(given=_given(w, plan, one.key, one.units * have))
+        _to(one, currency, have, want)._replace(given=_given(w, plan, one.key, one.meter))
         for one, have, want in items.more(w, plan, wanted)
     ]
 
@@ -228,15 +228,17 @@ def _going(
             found.append(
                 Move(
                     key, item.description, item.meter, item.units, item.amount_minor,
-                    item.quantity, want, _given(w, plan, key, item.units * item.quantity),
+                    item.quantity, want, _given(w, plan, key, item.meter),
                 )
             )  # fmt: skip
     return found
 
 
-def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, whole: Decimal) -> Decimal:
-    """So much of an add-on gives this in the running cycle, as usage_add_on_units.sql has it."""
-    subscription = cycles.of(w)
+def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, meter: str) -> Decimal:
+    """The units that an add-on gives in the running cycle, as usage_add_on_units.sql has them."""
+    subscription, item = cycles.of(w), items.held(w).get(key)
+    is_held = item is not None and item.meter == meter
+    whole = item.units * item.quantity if item and item.units and is_held else Decimal(0)
     applied = (
         Terms.model_validate(one.terms)
         for one in w.rows.of(SubscriptionChange)
@@ -247,7 +249,7 @@ def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, whole: Decimal) -> 
         for terms in applied
         if terms.cycle_start == subscription.cycle_start
         for portion in terms.portions
-        if portion.add_on == key
+        if (portion.add_on, portion.meter) == (key, meter)
     )
     cycle = spans.parts(subscription, plan.allowance).cycle
     return sum(moved, proration.units_share(whole, cycle))
@@ -269,21 +271,25 @@ def _portion(move: Move, part: Fraction, cycle: Fraction) -> Portion:
     )
 
 
-def _whole_units(move: Move, part: Fraction) -> Decimal:
-    """As `_units`, by the rounded sums of the cycle."""
-    step = Decimal(1).scaleb(-proration.decimals_of(move.units))
+def _whole_units(moves: Sequence[Move], part: Fraction) -> Decimal:
+    """As `_units`, of all moves of one add-on and meter, by the rounded sums of the cycle."""
+    step = Decimal(1).scaleb(-max(proration.decimals_of(one.units) for one in moves))
+    given = moves[0].given
     before, after = (
         max(Decimal(0), sum_.quantize(step, ROUND_HALF_UP))
-        for sum_ in (move.given, move.given + _units(move, part))
+        for sum_ in (given, given + sum(_units(one, part) for one in moves))
     )
     return after - before
 
 
 def _demand_unspent(w: Work[SubscriptionFacts], moves: Sequence[Move], part: Fraction) -> None:
     """Error: UNITS_SPENT, where units that go were used already."""
-    moved = defaultdict[str, Decimal](Decimal)
+    alike = defaultdict[tuple[str, str], list[Move]](list)
     for one in moves:
-        moved[one.meter] += _whole_units(one, part)
+        alike[one.key, one.meter].append(one)
+    moved = defaultdict[str, Decimal](Decimal)
+    for (_, meter), some in alike.items():
+        moved[meter] += _whole_units(some, part)
     for known in w.facts.allowances:
         gone = -moved[known.meter]
         if gone > 0 and known.spent > known.included - gone:

@@ -154,7 +154,11 @@ def of(w: Work[SubscriptionFacts]) -> Subscription:
 
 def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:
     """Overwrite fields of it; the account's usage period follows what it is made of."""
-    changed = w.change(of(w), **fields, updated_at=w.facts.at)
+    before = of(w)
+    changed = w.change(before, **fields, updated_at=w.facts.at)
+    cut = spans.cut(before, changed, w.facts.plan_of(w.rows).allowance)
+    if cut != spans.cut_of(before):
+        changed = w.change(changed, **cut._asdict())
     if fields.keys() & FOLLOWED and changed.status != "incomplete":
         follow(w)
     return changed

@@ -6,11 +6,12 @@ that was taken back of it before (docs/rules.md#subscriptions).
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from billing.catalog.rating.rules import EXACT
 from billing.core.money import round_credits, round_minor
 from billing.matters.effects import Rows
 from billing.money.invoices import giving_back, notes
@@ -60,8 +61,9 @@ def share(amount_minor: int, part: Fraction) -> int:
 
 def units_share(units: Decimal, part: Fraction) -> Decimal:
     """That part of units, with six decimals more than they have: only a cycle's sum is rounded."""
-    exact = units * part.numerator / part.denominator
-    return exact.quantize(Decimal(1).scaleb(-decimals_of(units) - _MORE_DECIMALS))
+    with localcontext(EXACT):
+        exact = units * part.numerator / part.denominator
+        return exact.quantize(Decimal(1).scaleb(-decimals_of(units) - _MORE_DECIMALS))
 
 
 def decimals_of(units: Decimal) -> int:

@@ -79,6 +79,10 @@ class Subscription(Row):
     current_period_end: AwareDatetime
     cycle_start: AwareDatetime
     cycle_end: AwareDatetime
+    cycle_whole_end: AwareDatetime | None = None
+    """The end of the whole cycle, of which an end at a date cuts off a part."""
+    cycle_rest_of: AwareDatetime | None = None
+    """The start of the cycle that was cut so, where this one is its rest."""
     trial_end: AwareDatetime | None = None
     trial_end_behavior: str = "cancel"
     cancel_at_period_end: bool = False

@@ -26,6 +26,36 @@ class Parts(NamedTuple):
     cycle: Fraction
 
 
+class Cut(NamedTuple):
+    """An end at a date cuts a cycle short: the end of the whole one of which this one is a part, and
+    the start of the part before, where this one is the rest.
+    """
+
+    cycle_whole_end: datetime | None
+    cycle_rest_of: datetime | None
+
+
+def cut_of(subscription: Subscription) -> Cut:
+    """As its row has it."""
+    return Cut(subscription.cycle_whole_end, subscription.cycle_rest_of)
+
+
+def cut(before: Subscription, after: Subscription, allowance: Interval) -> Cut:
+    """The same of a subscription whose cycle may have moved."""
+    b, a = before, after
+    if (a.cycle_start, a.cycle_end) == (b.cycle_start, b.cycle_end):
+        return cut_of(b)
+    rest_of = b.cycle_rest_of
+    if a.cycle_start != b.cycle_start:
+        goes_on = b.cycle_whole_end is not None and a.cycle_start == b.cycle_end
+        rest_of = b.cycle_start if goes_on else None
+    if a.cycle_end != a.cancel_at:
+        return Cut(None, rest_of)
+    period_end = periods.boundary(a.anchor_wall, a.zone, a.interval, a.period_number + 1)
+    whole_end = cycle_bounds(a.anchor_wall, a.zone, allowance, a.cycle_start, period_end)
+    return Cut(whole_end if whole_end > a.cycle_end else None, rest_of)
+
+
 def next_period(subscription: Subscription) -> tuple[int, datetime]:
     """Number and end of the period that comes; after a short one the rest of the whole one."""
     s, start = subscription, subscription.current_period_end

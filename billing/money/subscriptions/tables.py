@@ -26,6 +26,10 @@ subscriptions = c.table(
     c.instant("current_period_end"),
     c.instant("cycle_start"),
     c.instant("cycle_end"),
+    # The end of the whole cycle that an end at a date cuts short; the start of the one that was cut
+    # so, of which this one is the rest.
+    c.instant("cycle_whole_end", nullable=True),
+    c.instant("cycle_rest_of", nullable=True),
     c.instant("trial_end", nullable=True),
     c.text("trial_end_behavior", server_default="cancel"),
     c.flag("cancel_at_period_end", server_default="false"),

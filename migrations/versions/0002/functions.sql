@@ -4501,23 +4501,20 @@ AS $$
         UNION ALL
         SELECT id, cycle_start FROM subscriptions
         WHERE account_id = p_account_id AND id <> p_subscription_id AND status = 'canceled'
-            AND cycle_start < p_cycle_start AND p_cycle_start < cycle_end
+            AND cycle_start < p_cycle_start
+            AND p_cycle_start < coalesce(cycle_whole_end, cycle_end)
             AND NOT EXISTS (
                 SELECT FROM invoices
                 WHERE subscription_id = p_subscription_id AND cycle_start < p_cycle_start
                     AND status <> 'void')
         UNION ALL
-        SELECT s.id, u.start_at
-        FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
-        JOIN usage_periods AS u ON u.account_id = p_account_id AND u.subscription_id = s.id
-        WHERE s.id = p_subscription_id AND u.end_at = p_cycle_start
-            -- Short, and its end belongs to no whole one.
-            AND u.start_at AT TIME ZONE p_zone + p_length > p_cycle_start AT TIME ZONE p_zone
-            AND p_cycle_start NOT IN (
-                usage_boundary(s.anchor_wall, p_zone, p.allowance_unit, p.allowance_count,
-                    p_cycle_start - interval '1 microsecond'),
-                usage_boundary(s.anchor_wall, p_zone, s.interval_unit, s.interval_count,
-                    p_cycle_start - interval '1 microsecond'))
+        -- Its own step may not have begun the rest yet.
+        SELECT s.id, rest.of
+        FROM subscriptions AS s CROSS JOIN LATERAL (VALUES
+            (s.cycle_start, s.cycle_rest_of),
+            (s.cycle_end, CASE WHEN s.cycle_whole_end IS NOT NULL THEN s.cycle_start END)
+        ) AS rest(start_at, of)
+        WHERE s.id = p_subscription_id AND rest.start_at = p_cycle_start AND rest.of IS NOT NULL
         ORDER BY cycle_start DESC
         LIMIT 1) AS b
     WHERE EXISTS (

@@ -331,3 +331,43 @@ async def test_an_add_on_in_a_trial_covers_nothing_that_was_used_before(actors: 
     assert await records(customer) == [("usage", "pending", "12")]
     await customer.advance(days=15)
     assert await records(customer) == [("usage", "completed", "12")]
+
+
+async def sold(actors: Actors, key: str, add_on: str, units: str) -> None:
+    """A plan of a family named like the add-on, which it sells with so many units."""
+    add_ons = [
+        {"key": add_on, "name": "More", "meter": "ai_responses", "units": units,
+         "prices": {"USD": 3000}}
+    ]  # fmt: skip
+    limits = [{"meter": "ai_responses", "included": "0", "then": "block"}]
+    body = {"name": key, "family": add_on, "prices": {"month": {"USD": 1000}}}
+    await actors.operate(
+        "PUT", f"/admin/plans/{key}", body | {"add_ons": add_ons, "limits": limits}
+    )
+
+
+async def test_an_add_on_on_other_terms_counts_with_what_it_gave_before(actors: Actors) -> None:
+    key = uuid4().hex[:8]
+    await sold(actors, f"a-{key}", f"x-{key}", "300")
+    await sold(actors, f"b-{key}", f"x-{key}", "600")
+    one = [{"add_on": f"x-{key}", "quantity": 1}]
+    customer = await actors.customer_on_clock("2027-04-01T00:00:00Z")
+    await customer.subscribed(f"a-{key}")
+    await customer.advance(to="2027-04-16T00:00:00Z")
+    await customer.ask("PUT", SUBSCRIPTION, {"add_ons": one}, status=200)
+    assert await included(customer) == ("150", "150.00")
+    await use(customer, "130")
+    await customer.advance(to="2027-04-19T00:00:00Z")
+    body = {"plan": f"b-{key}", "add_ons": one, "when": "now"}
+    await customer.ask("PUT", SUBSCRIPTION, body, status=200)
+    assert await included(customer) == ("270", "270.00"), "12 days more of 600, 12 less of 300"
+
+
+async def test_an_add_on_of_many_digits_gives_its_part(actors: Actors) -> None:
+    key = uuid4().hex[:8]
+    await sold(actors, f"a-{key}", f"x-{key}", "12345678901.123456789012")
+    customer = await actors.customer_on_clock("2027-04-01T00:00:00Z")
+    await customer.subscribed(f"a-{key}")
+    await customer.advance(to="2027-04-16T00:00:00Z")
+    await choose(customer, **{f"x_{key}": 1})
+    assert (await included(customer))[0] == "6172839450.561728394506"

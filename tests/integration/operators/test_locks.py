@@ -21,12 +21,12 @@ TABLE = "issuer_logos"
 
 
 @asynccontextmanager
-async def locked(actors: Actors) -> AsyncIterator[int]:
+async def locked(actors: Actors, table: str = TABLE) -> AsyncIterator[int]:
     """The table is locked by a session of the owner that does nothing; its PID."""
     url = actors.stack.env["DATABASE_OWNER_URL"].replace("postgresql+psycopg://", "postgresql://")
     holder = await psycopg.AsyncConnection.connect(url)
     try:
-        await holder.execute(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE".encode())
+        await holder.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
         yield holder.info.backend_pid
     finally:
         await holder.close()
@@ -59,6 +59,15 @@ async def test_a_session_that_blocks_others_is_named_and_ended(actors: Actors) -
         " ORDER BY id DESC LIMIT 1"
     )
     assert (row["actor"], row["detail"]["reason"]) == ("operator:locks", "it was forgotten")
+
+
+async def test_doctor_names_the_session_that_its_own_look_at_the_books_waits_for(
+    actors: Actors,
+) -> None:
+    async with locked(actors, "credit_lots") as pid:
+        code, said = await billing(actors, "doctor")
+    assert code == 1
+    assert f"locks PID {pid} of billing_owner" in " ".join(said.split()), said
 
 
 async def test_a_table_that_is_locked_by_somebody_idle_is_told_before_anybody_waits(

@@ -27,8 +27,8 @@ class Parts(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """An end at a date cuts a cycle short: the end of the whole one of which this one is a part, and
-    the start of the part before, where this one is the rest.
+    """A cycle that an end at a date cuts short: the end of the whole one, of which this one is a
+    part, and the start of the part before, where this one is the rest.
     """
 
     cycle_whole_end: datetime | None

@@ -106,8 +106,7 @@ def build_worker(
         max_cached_workflows=MAX_CACHED_WORKFLOWS,
         graceful_shutdown_timeout=GRACE,
         sticky_queue_schedule_to_start_timeout=POLICIES.sticky_timeout,
-        deployment_config=_deployment(settings),
-        build_id=None if settings.build_id else settings.service_version,
+        **_version(settings),
         workflow_runner=workflow_runner(),
     )
 
@@ -121,15 +120,16 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     )
 
 
-def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
+def _version(settings: Settings) -> dict[str, Any]:
     """Versioned only when released with a build id: such a worker waits to be made current.
 
     Any other belongs to no deployment, whose name each workflow would keep.
     """
     if settings.build_id is None:
-        return None
+        return {"build_id": settings.service_version}
     version = WorkerDeploymentVersion(deployment_name="billing", build_id=settings.build_id)
-    return WorkerDeploymentConfig(version=version, use_worker_versioning=True)
+    config = WorkerDeploymentConfig(version=version, use_worker_versioning=True)
+    return {"deployment_config": config}
 
 
 def open_stripe(settings: Settings) -> StripeGateway:

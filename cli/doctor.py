@@ -261,9 +261,9 @@ async def signs(settings: Settings, stack: "StackInfo | None") -> list[Sign]:
             for name, check in CHECKS.items()
             if check is not locks
         }
-        blocked = await _watched(patient, tasks.values())
-    found = {name: task.result() for name, task in tasks.items()}
-    return [sign for name in CHECKS for sign in found.get(name, blocked)]
+        found = {"locks": await _watched(patient, tasks.values())}
+    found |= {name: task.result() for name, task in tasks.items()}
+    return [sign for name in CHECKS for sign in found[name]]
 
 
 async def _watched(

@@ -42,8 +42,9 @@ class _Calls(client.OutboundInterceptor):
     async def start_workflow(
         self, input: client.StartWorkflowInput
     ) -> client.WorkflowHandle[Any, Any]:
-        if not _tells(input.args, self._current()):
-            input.headers = carrying(input.headers, self._current())
+        current = self._current()
+        if not _tells(input.args, current):
+            input.headers = carrying(input.headers, current)
         return await super().start_workflow(input)
 
     async def signal_workflow(self, input: client.SignalWorkflowInput) -> None:

@@ -14,8 +14,6 @@ from temporalio.common import SearchAttributeUpdate
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from pydantic import ValidationError
-
     from billing.matters.agenda import State, Step, head
     from billing.matters.kinds import KINDS
     from billing.matters.schemas import LOOK
@@ -339,11 +337,12 @@ def _step_of(told: tuple[Any, ...], subject: str) -> Step | None:
 
     Senders of 0.1.0 name the step itself.
     """
+    if len(told) != 1:
+        return None
     with contextlib.suppress(ValueError):
-        (named,) = told
-        with contextlib.suppress(ValidationError):
-            return event_step(subject, WaitingEvent.model_validate(named))
-        return Step.model_validate(named)
+        return event_step(subject, WaitingEvent.model_validate(told[0]))
+    with contextlib.suppress(ValueError):
+        return Step.model_validate(told[0])
     return None
 
 

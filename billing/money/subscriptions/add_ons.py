@@ -55,8 +55,6 @@ class Move(NamedTuple):
     unit_minor: int
     have: int
     want: int
-    given: Decimal = Decimal(0)
-    """The units that it gives of the meter in the running cycle, before their sum is rounded."""
 
 
 class Sale(NamedTuple):
@@ -168,7 +166,7 @@ def sell(
     part = spans.rest_of_period(cycles.of(w), at)
     cycle = spans.parts(cycles.of(w), plan.allowance).cycle
     come, go = _coming(w, plan, wanted), _going(w, plan, wanted, fewer_now=fewer_now)
-    _demand_unspent(w, [*come, *go], part)
+    _demand_unspent(w, plan, [*come, *go], part)
     price = proration.rest_of_price(w.rows, at, part)
     gone = [one.key for one in go]
     charged = proration.current(w.rows, (items.ADD_ON,), at)
@@ -205,10 +203,7 @@ def staying(w: Work[SubscriptionFacts], plan: Plan, interval: Interval) -> dict[
 
 def _coming(w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int]) -> list[Move]:
     currency = cycles.of(w).currency
-    return [
-        _to(one, currency, have, want)._replace(given=_given(w, plan, one.key, one.meter))
-        for one, have, want in items.more(w, plan, wanted)
-    ]
+    return [_to(one, currency, have, want) for one, have, want in items.more(w, plan, wanted)]
 
 
 def _to(add_on: AddOn, currency: str, have: int, want: int) -> Move:
@@ -228,17 +223,19 @@ def _going(
             found.append(
                 Move(
                     key, item.description, item.meter, item.units, item.amount_minor,
-                    item.quantity, want, _given(w, plan, key, item.meter),
+                    item.quantity, want,
                 )
             )  # fmt: skip
     return found
 
 
 def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, meter: str) -> Decimal:
-    """The units that an add-on gives in the running cycle, as usage_add_on_units.sql has them."""
-    subscription, item = cycles.of(w), items.held(w).get(key)
-    is_held = item is not None and item.meter == meter
-    whole = item.units * item.quantity if item and item.units and is_held else Decimal(0)
+    """The units that an add-on gives of a meter in the running cycle, as usage_add_on_units.sql has
+    them, before their sum is rounded.
+    """
+    subscription, item, whole = cycles.of(w), items.held(w).get(key), Decimal(0)
+    if item and item.units and item.meter == meter:
+        whole = item.units * item.quantity
     applied = (
         Terms.model_validate(one.terms)
         for one in w.rows.of(SubscriptionChange)
@@ -271,10 +268,9 @@ def _portion(move: Move, part: Fraction, cycle: Fraction) -> Portion:
     )
 
 
-def _whole_units(moves: Sequence[Move], part: Fraction) -> Decimal:
+def _whole_units(given: Decimal, moves: Sequence[Move], part: Fraction) -> Decimal:
     """As `_units`, of all moves of one add-on and meter, by the rounded sums of the cycle."""
     step = Decimal(1).scaleb(-max(proration.decimals_of(one.units) for one in moves))
-    given = moves[0].given
     before, after = (
         max(Decimal(0), sum_.quantize(step, ROUND_HALF_UP))
         for sum_ in (given, given + sum(_units(one, part) for one in moves))
@@ -282,14 +278,16 @@ def _whole_units(moves: Sequence[Move], part: Fraction) -> Decimal:
     return after - before
 
 
-def _demand_unspent(w: Work[SubscriptionFacts], moves: Sequence[Move], part: Fraction) -> None:
+def _demand_unspent(
+    w: Work[SubscriptionFacts], plan: Plan, moves: Sequence[Move], part: Fraction
+) -> None:
     """Error: UNITS_SPENT, where units that go were used already."""
     alike = defaultdict[tuple[str, str], list[Move]](list)
     for one in moves:
         alike[one.key, one.meter].append(one)
     moved = defaultdict[str, Decimal](Decimal)
-    for (_, meter), some in alike.items():
-        moved[meter] += _whole_units(some, part)
+    for (key, meter), some in alike.items():
+        moved[meter] += _whole_units(_given(w, plan, key, meter), some, part)
     for known in w.facts.allowances:
         gone = -moved[known.meter]
         if gone > 0 and known.spent > known.included - gone:

@@ -156,9 +156,9 @@ def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:
     """Overwrite fields of it; the account's usage period follows what it is made of."""
     before = of(w)
     changed = w.change(before, **fields, updated_at=w.facts.at)
-    cut = spans.cut(before, changed, w.facts.plan_of(w.rows).allowance)
-    if cut != spans.cut_of(before):
-        changed = w.change(changed, **cut._asdict())
+    if (changed.cycle_start, changed.cycle_end) != (before.cycle_start, before.cycle_end):
+        allowance = w.facts.plan_of(w.rows).allowance
+        changed = w.change(changed, **spans.cut_cycle(before, changed, allowance))
     if fields.keys() & FOLLOWED and changed.status != "incomplete":
         follow(w)
     return changed

@@ -26,41 +26,29 @@ class Parts(NamedTuple):
     cycle: Fraction
 
 
-class Cut(NamedTuple):
-    """A cycle that an end at a date cuts short: the end of the whole one, of which this one is a
-    part, and the start of the part before, where this one is the rest.
+def cut_cycle(
+    before: Subscription, after: Subscription, allowance: Interval
+) -> dict[str, datetime | None]:
+    """The fields of a cycle that has moved: the end of the whole one, where an end at a date cuts
+    it short, and the start of the one that was cut so, where this one is its rest.
     """
-
-    cycle_whole_end: datetime | None
-    cycle_rest_of: datetime | None
-
-
-def cut_of(subscription: Subscription) -> Cut:
-    """As its row has it."""
-    return Cut(subscription.cycle_whole_end, subscription.cycle_rest_of)
-
-
-def cut(before: Subscription, after: Subscription, allowance: Interval) -> Cut:
-    """The same of a subscription whose cycle may have moved."""
-    b, a = before, after
-    if (a.cycle_start, a.cycle_end) == (b.cycle_start, b.cycle_end):
-        return cut_of(b)
-    rest_of = b.cycle_rest_of
-    if a.cycle_start != b.cycle_start:
-        goes_on = b.cycle_whole_end is not None and a.cycle_start == b.cycle_end
-        rest_of = b.cycle_start if goes_on else None
-    if a.cycle_end != a.cancel_at:
-        return Cut(None, rest_of)
-    period_end = periods.boundary(a.anchor_wall, a.zone, a.interval, a.period_number + 1)
-    whole_end = cycle_bounds(a.anchor_wall, a.zone, allowance, a.cycle_start, period_end)
-    return Cut(whole_end if whole_end > a.cycle_end else None, rest_of)
+    rest_of, whole_end = before.cycle_rest_of, None
+    if after.cycle_start != before.cycle_start:
+        goes_on = before.cycle_whole_end is not None and after.cycle_start == before.cycle_end
+        rest_of = before.cycle_start if goes_on else None
+    if after.cycle_end == after.cancel_at:
+        whole_end = cycle_bounds(
+            after.anchor_wall, after.zone, allowance, after.cycle_start, _whole_period_end(after)
+        )
+    is_cut = whole_end is not None and whole_end > after.cycle_end
+    return {"cycle_whole_end": whole_end if is_cut else None, "cycle_rest_of": rest_of}
 
 
 def next_period(subscription: Subscription) -> tuple[int, datetime]:
     """Number and end of the period that comes; after a short one the rest of the whole one."""
     s, start = subscription, subscription.current_period_end
     number = s.period_number
-    if start >= periods.boundary(s.anchor_wall, s.zone, s.interval, number + 1):
+    if start >= _whole_period_end(s):
         number += 1
     return number, _cut(s, start, periods.boundary(s.anchor_wall, s.zone, s.interval, number + 1))
 
@@ -179,6 +167,11 @@ def _whole_cycle(s: Subscription, allowance: Interval) -> datetime:
     return min(s.cycle_start, s.cycle_end - _whole(s, allowance, number))
 
 
+def _whole_period_end(s: Subscription) -> datetime:
+    """The end of the whole period of which this one may be a part."""
+    return periods.boundary(s.anchor_wall, s.zone, s.interval, s.period_number + 1)
+
+
 def _whole(s: Subscription, interval: Interval, number: int) -> timedelta:
     start = periods.boundary(s.anchor_wall, s.zone, interval, number)
     return periods.boundary(s.anchor_wall, s.zone, interval, number + 1) - start
@@ -193,7 +186,7 @@ def refusal_of_end(subscription: Subscription, date: datetime) -> str | None:
     s = subscription
     if date <= s.current_period_end:
         return None
-    if date < periods.boundary(s.anchor_wall, s.zone, s.interval, s.period_number + 1):
+    if date < _whole_period_end(s):
         return "an end at a date has cut this period before: end it by then, or with the whole one"
     number = periods.index_at(s.anchor_wall, s.zone, s.interval, date)
     begins = periods.boundary(s.anchor_wall, s.zone, s.interval, number)

@@ -5,6 +5,7 @@ come anew.
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer
+from tests.integration.changes.test_given_days import extend
 from tests.integration.usage.test_one_month import GIVEN, START, free
 
 SUBSCRIPTION = "/billing/subscription"
@@ -19,23 +20,6 @@ async def cut_and_used(actors: Actors) -> Customer:
     await customer.advance(to="2027-02-11T10:00:00Z")
     assert await free(customer, GIVEN) == GIVEN
     return customer
-
-
-async def resumed(actors: Actors) -> Customer:
-    """All free units are used on the day of its pause; its new period is paid."""
-    customer = await actors.customer_on_clock(START)
-    await customer.subscribed("starter")
-    assert await free(customer, GIVEN) == GIVEN
-    await customer.ask("POST", f"{SUBSCRIPTION}/pause", {"at": "now"}, status=200)
-    await customer.advance(to="2027-01-15T10:00:00Z")
-    await customer.ask("POST", f"{SUBSCRIPTION}/resume", {}, status=200)
-    await customer.until_subscription("active")
-    return customer
-
-
-async def extend(actors: Actors, customer: Customer) -> None:
-    path = f"/admin/accounts/{customer.id}/subscription/extend"
-    await actors.operate("POST", path, {"days": 5, "reason": "an outage"}, status=200)
 
 
 async def test_who_subscribes_anew_behind_a_cut_goes_on_with_its_free_units(actors: Actors) -> None:
@@ -76,7 +60,7 @@ async def test_a_short_first_period_takes_no_free_units_from_the_whole_one(actor
     await customer.advance(to="2027-02-01T10:00:01Z")
     assert await free(customer, GIVEN) == GIVEN
     await customer.advance(to="2027-02-03T10:00:00Z")
-    await extend(actors, customer)
+    await extend(actors, customer, days=5)
     assert await free(customer, 1) == 0
 
 
@@ -103,15 +87,21 @@ async def test_days_that_are_given_take_no_free_units(actors: Actors) -> None:
     await customer.advance(to="2027-02-13T10:00:00Z")
     assert await free(customer, 1) == 0
     await customer.advance(to="2027-03-12T10:00:00Z")
-    await extend(actors, customer)
+    await extend(actors, customer, days=5)
     assert await free(customer, GIVEN) == GIVEN
 
 
 async def test_a_resumption_has_its_free_units_however_often_it_is_looked_at(
     actors: Actors,
 ) -> None:
-    customer = await resumed(actors)
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("starter")
+    assert await free(customer, GIVEN) == GIVEN
+    await customer.ask("POST", f"{SUBSCRIPTION}/pause", {"at": "now"}, status=200)
+    await customer.advance(to="2027-01-15T10:00:00Z")
+    await customer.ask("POST", f"{SUBSCRIPTION}/resume", {}, status=200)
+    await customer.until_subscription("active")
     limit = {"included": "20000", "then": "block"}
     await actors.operate("PUT", f"/admin/accounts/{customer.id}/limits/api_calls", limit)
-    await extend(actors, customer)
+    await extend(actors, customer, days=5)
     assert await free(customer, GIVEN) == GIVEN

@@ -1,6 +1,6 @@
 -- Since when use counts for the free units and tiers of products in a cycle that begins before the
--- one before it is over, with another subscription, with a change of plan, or as the rest of one
--- that an end at a date had cut before it was taken back: since that one began, or went on itself.
+-- one before it is over, with another subscription or with a change of plan, or before the whole of
+-- one that an end at a date had cut short is over: since that one began, or went on itself.
 -- Null for any other cycle, and behind one that was not sold: a plan without a price gives its free
 -- units by the calendar month, a trial gives them once.
 CREATE OR REPLACE FUNCTION usage_carried_since(

@@ -1,8 +1,5 @@
 """Walking a test account's clock: to the next due instant, through that matter's due steps, on."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final
@@ -12,6 +9,7 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.matter import Dependencies
+from activities.signs_of_life import told_alive
 from billing.core.clock import real_now
 from billing.matters import store as matters
 from billing.matters import sweeps
@@ -24,24 +22,7 @@ from workflows.policies import POLICIES
 
 # One activity walks this long; the workflow then sees how far it came.
 STRIDE_SECONDS: Final = 2.0
-_BEAT_SECONDS: Final = 1.0
 _MARGIN: Final = timedelta(seconds=5)
-
-
-@asynccontextmanager
-async def _heard() -> AsyncIterator[None]:
-    """Let the server hear that the walker lives, however long a matter takes."""
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(_BEAT_SECONDS)
-
-    beating = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beating.cancel()
 
 
 class ClockActivities:
@@ -54,7 +35,7 @@ class ClockActivities:
     @activity.defn(name="clock.walk")
     async def walk(self, request: WalkRequest) -> WalkMove:
         began = monotonic()
-        async with _heard():
+        async with told_alive():
             while True:
                 clock_at, matter = await self._advance(request.account_id)
                 if matter is None:

@@ -6,8 +6,7 @@ that another try goes on from there. `drain` takes what is to go, until there is
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -16,13 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 from temporalio.service import RPCError
 
+from activities.signs_of_life import told_alive
 from billing.core.database import Database
 
 AT_ONCE: Final = 4
 """Things looked at together: a part of what the pools and Temporal can bear."""
 MOST_FAILURES: Final = 20
 """On one page; with more of them the database or Temporal is away, and the pass waits for it."""
-BEAT_SECONDS: Final = 60.0
 T = TypeVar("T")
 _logger = logging.getLogger("activities.paged_scan")
 
@@ -49,22 +48,6 @@ class Page(Generic[T]):
     def whole(cls, things: Sequence[T], name: Callable[[T], str]) -> "Page[T]":
         """A page of which everything is to be looked at."""
         return cls(things, len(things), name(things[-1]) if things else "")
-
-
-@asynccontextmanager
-async def told_alive(*place: object) -> AsyncIterator[None]:
-    """Signs of life while something takes long, with the place that another try goes on from."""
-
-    async def tell() -> None:
-        while True:
-            await asyncio.sleep(BEAT_SECONDS)
-            activity.heartbeat(*place)
-
-    telling = asyncio.create_task(tell())
-    try:
-        yield
-    finally:
-        telling.cancel()
 
 
 async def drain(database: Database, page: Callable[[AsyncConnection], Awaitable[int]]) -> int:

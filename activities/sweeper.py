@@ -16,7 +16,8 @@ from temporalio.service import RPCError
 
 from activities import retention
 from activities.matter import Dependencies
-from activities.paged_scan import Page, drain, pass_over, told_alive
+from activities.paged_scan import Page, drain, pass_over
+from activities.signs_of_life import told_alive
 from billing.core.clock import real_now
 from billing.insight.integrity import hourly
 from billing.insight.rounds import store as rounds
@@ -69,6 +70,7 @@ class SweeperActivities:
     async def sweep(self, request: SweepRequest) -> SweepReport:
         return SweepReport(counts=await self.jobs[request.name](request.limit))
 
+    @told_alive()
     async def _sweep(self, limit: int) -> Counts:
         """Matters nobody started or told or that have rested, overdue steps, thresholds, events."""
         now = real_now()
@@ -85,6 +87,7 @@ class SweeperActivities:
             matched += await _tried(self._dispatch(event)) or 0
         return {"left_behind": len(left), "overdue": len(late), "told": told, "events": matched}
 
+    @told_alive()
     async def _poll(self, limit: int) -> Counts:
         """Ask Stripe for the events of the last hours; the inbox knows which are new."""
         events = [

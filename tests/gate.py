@@ -5,8 +5,8 @@ leased, and a part of the first one's besides; one what starts programs of its o
 besides to end with the first. All are plain pytest. What the others say comes after the first, and
 the last line sums all up.
 
-A few tests that failed are asked once more, alone: what a busy machine alone turned red is named
-`flaky` in the last lines, and does not hide what is broken.
+The failed tests of a few files are asked once more, alone: what a busy machine alone turned red is
+named `flaky` in the last lines, and does not hide what is broken.
 """
 
 import json
@@ -147,7 +147,8 @@ declines of a card, and random lives but in memory."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3
-"""As many failed tests are asked once more; when there are more, something is broken."""
+"""The failed tests of so many files are asked once more; of more, something is broken. Files are
+counted, not tests: all of a file's may wait for one thing that came too late."""
 _COUNT: Final = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|deselected|warnings?)\b")
 _SUMMARY: Final = re.compile(r"^=*\s*(\d+ \w+.*) in [\d.]+s")
 
@@ -186,8 +187,9 @@ def failed(caches: list[Path]) -> list[str]:
 
 
 def only_flaky(codes: list[int], names: list[str], folder: Path) -> bool:
-    """True if the lanes ended, a few tests in them failed, and those pass now."""
-    if not 0 < len(names) <= AGAIN or not set(codes) <= {0, 1}:
+    """True if the lanes ended, tests of a few files in them failed, and those pass now."""
+    files = {name.partition("::")[0] for name in names}
+    if not 0 < len(files) <= AGAIN or not set(codes) <= {0, 1}:
         return False
     sys.stdout.write(f"=== once more, alone: {' '.join(names)} ===\n")
     sys.stdout.flush()

@@ -31,6 +31,8 @@ class Policies:
     """So long a workflow waits for the worker that has it in memory before any other takes it."""
     sweep_every: timedelta
     poll_every: timedelta
+    sweep_heartbeat: timedelta
+    """A sweep that is silent for so long is lost with its worker, and begun again."""
     left_behind: timedelta
     """Age at which a matter that nobody looked at, or an event, is the sweeper's."""
     overdue: timedelta
@@ -71,6 +73,7 @@ DEFAULT = Policies(
     sticky_timeout=timedelta(seconds=10),
     sweep_every=timedelta(minutes=1),
     poll_every=timedelta(minutes=5),
+    sweep_heartbeat=timedelta(seconds=10),
     left_behind=timedelta(seconds=60),
     overdue=timedelta(minutes=2),
 )
@@ -85,6 +88,7 @@ TEST = Policies(
     sticky_timeout=timedelta(seconds=1),
     sweep_every=timedelta(seconds=2),
     poll_every=timedelta(seconds=10),
+    sweep_heartbeat=timedelta(seconds=3),
     left_behind=timedelta(seconds=3),
     overdue=timedelta(seconds=10),
 )

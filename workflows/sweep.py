@@ -32,7 +32,7 @@ class SweepWorkflow:
             result_type=SweepReport,
             start_to_close_timeout=PASS_TIMEOUT if is_pass else SWEEP_TIMEOUT,
             schedule_to_close_timeout=PASS_TIMEOUT if is_pass else SWEEP_TIMEOUT,
-            heartbeat_timeout=PASS_HEARTBEAT if is_pass else None,
+            heartbeat_timeout=PASS_HEARTBEAT if is_pass else POLICIES.sweep_heartbeat,
             retry_policy=POLICIES.retry,
             summary=request.name,
         )

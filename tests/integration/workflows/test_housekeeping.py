@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from temporalio.testing import ActivityEnvironment
 
-from activities import paged_scan
+from activities import paged_scan, signs_of_life
 from activities.matter import Dependencies
 from activities.sweeper import SweeperActivities
 from billing.core.clock import real_now
@@ -102,7 +102,7 @@ async def test_old_purchases_are_archived_batch_by_batch(
 async def test_a_long_purge_shows_that_it_is_alive_within_a_page_and_after_it(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paged_scan, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(signs_of_life, "BEAT_SECONDS", 0.01)
     left, told, environment = [3, 2, 0], [0], ActivityEnvironment()
     environment.on_heartbeat = lambda *place: told.append(len(left))
 

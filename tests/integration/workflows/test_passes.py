@@ -10,7 +10,7 @@ from temporalio.worker import Worker
 from tests.integration.actors import Actors
 from worker import workflow_runner
 from workflows.contracts import SweepReport, SweepRequest
-from workflows.policies import PASS_HEARTBEAT, PASS_TIMEOUT, SWEEP_TIMEOUT
+from workflows.policies import PASS_HEARTBEAT, PASS_TIMEOUT, POLICIES, SWEEP_TIMEOUT
 from workflows.sweep import PASSES, SweepWorkflow
 
 
@@ -52,4 +52,5 @@ async def test_a_pass_that_is_cut_off_goes_on(actors: Actors, job: str) -> None:
 
 async def test_a_bounded_job_is_done_soon_or_left_to_its_next_run(actors: Actors) -> None:
     seen = await swept(actors, "sweep")
+    assert {info.heartbeat_timeout for info in seen} == {POLICIES.sweep_heartbeat}
     assert {info.start_to_close_timeout for info in seen} == {SWEEP_TIMEOUT}

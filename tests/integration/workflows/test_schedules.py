@@ -1,12 +1,23 @@
-"""The schedules of jobs: made where they are missing, with the intervals of this release."""
+"""The schedules of jobs: made where they are missing, with the intervals of this release; a sweep
+that its worker took with it is begun again soon.
+"""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
+import pytest
+from temporalio import activity
 from temporalio.client import ScheduleIntervalSpec, ScheduleUpdate, ScheduleUpdateInput
+from temporalio.worker import Worker
 
 from tests.integration.actors import Actors, wait_for
+from worker import workflow_runner
+from workflows.contracts import SweepReport, SweepRequest
+from workflows.policies import POLICIES, SWEEP_TIMEOUT
 from workflows.schedules import JOBS, ensure_schedules
+from workflows.sweep import SweepWorkflow
 
 JOB = "housekeeping"
 
@@ -42,3 +53,31 @@ async def test_a_schedule_gets_the_interval_of_the_release_and_stays_paused(
         assert (found.state.paused, found.state.note) == (True, "by hand")
     finally:
         await handle.unpause()
+
+
+@pytest.mark.parametrize("job", ["sweep", "poll"])
+async def test_a_net_that_its_worker_took_with_it_is_out_again_soon(
+    actors: Actors, job: str
+) -> None:
+    tries, queue = 0, f"nets-{uuid4()}"
+
+    @activity.defn(name="sweeper.sweep")
+    async def sweep(request: SweepRequest) -> SweepReport:
+        nonlocal tries
+        tries += 1
+        if tries == 1:  # as a worker does that died, or to which the task was never told
+            await asyncio.sleep(SWEEP_TIMEOUT.total_seconds())
+        return SweepReport(counts={request.name: tries})
+
+    async with Worker(
+        actors.temporal,
+        task_queue=queue,
+        workflows=[SweepWorkflow],
+        activities=[sweep],
+        workflow_runner=workflow_runner(),
+    ):
+        swept = actors.temporal.execute_workflow(
+            SweepWorkflow.run, SweepRequest(name=job), id=queue, task_queue=queue
+        )
+        report = await asyncio.wait_for(swept, 5 * POLICIES.sweep_heartbeat.total_seconds())
+    assert report.counts == {job: 2}

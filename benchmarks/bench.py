@@ -42,6 +42,8 @@ class Bench:
     http: httpx2.AsyncClient
     temporal: Client
     sandbox: SandboxControl
+    rows: psycopg.AsyncConnection[tuple[Any, ...]]
+    """Kept open: a new one for each look would cost Postgres more than what is looked at."""
 
     def headers(self, account: str, *roles: str) -> dict[str, str]:
         """A caller's authorization."""
@@ -144,8 +146,7 @@ class Bench:
     async def _set(self, statement: LiteralString, account: str, **values: object) -> None:
         """Change rows of one account, as nobody but a bench may."""
         known = {"id": ids.decode(ids.ACCOUNT, account), **values}
-        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
-            await connection.execute(statement, known)
+        await self.rows.execute(statement, known)
 
     async def subscription_workflows(self, accounts: list[str]) -> list[str]:
         """The workflows of these accounts' subscriptions."""
@@ -193,13 +194,8 @@ class Bench:
         return int(rows[0][0])
 
     async def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
-            cursor = await connection.execute(query.encode(), values)
-            return await cursor.fetchall()
-
-    @property
-    def _url(self) -> str:
-        return self.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+        cursor = await self.rows.execute(query.encode(), values)
+        return await cursor.fetchall()
 
 
 @asynccontextmanager
@@ -222,6 +218,7 @@ async def open_bench() -> AsyncIterator[Bench]:
             await bench.ready()
             yield bench
         finally:
+            await bench.rows.close()
             for process in ours:
                 process.terminate()
                 process.wait(READY_SECONDS)
@@ -259,4 +256,6 @@ async def _connect(stack: StackInfo) -> Bench:
         namespace=stack.temporal_namespace,
         data_converter=CONVERTER,
     )
-    return Bench(stack, http, temporal, SandboxControl(stack.sandbox_url))
+    url = stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+    rows = await psycopg.AsyncConnection.connect(url, autocommit=True)
+    return Bench(stack, http, temporal, SandboxControl(stack.sandbox_url), rows)

@@ -79,13 +79,17 @@ class SweeperActivities:
             late = await sweeps.overdue(connection, now - POLICIES.overdue, limit)
             rested = await sweeps.resting(connection, now + REST, limit)
             early = await thresholds.waiting(connection, limit)
+            echoes = await event_owners.settle_echoes(connection, now - POLICIES.left_behind, limit)
             ours = await inbox.waiting(connection, now - POLICIES.left_behind, limit)
             strays = await inbox.unmatched(connection, now - POLICIES.left_behind, now, limit)
         told = await self._nudge([*left, *late, *rested, *early])
         matched = 0
         for event in (*ours, *strays):
             matched += await _tried(self._dispatch(event)) or 0
-        return {"left_behind": len(left), "overdue": len(late), "told": told, "events": matched}
+        return {
+            "left_behind": len(left), "overdue": len(late), "told": told, "events": matched,
+            "echoes": echoes,
+        }  # fmt: skip
 
     @told_alive()
     async def _poll(self, limit: int) -> Counts:

@@ -135,6 +135,20 @@ _ASK = text(
         received_at = excluded.received_at
     """
 )
+# As `_RECEIVE` says of money that is booked already. Events of a try on its way may be committed
+# a moment too late for the try to see them, and nobody is woken for them; a replay is asked for.
+_ECHOES = text(
+    """
+    UPDATE stripe_webhook_events e SET status = 'handled', dispatched_at = clock_timestamp()
+    FROM (
+        SELECT stripe_event_id, object_id FROM stripe_webhook_events
+        WHERE status = 'received' AND replays = 0 AND received_at < :before
+        ORDER BY received_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED) one
+    WHERE e.stripe_event_id = one.stripe_event_id AND EXISTS (
+        SELECT FROM payments p WHERE p.settled_at IS NOT NULL
+            AND one.object_id IN (p.stripe_payment_intent_id, p.stripe_checkout_session_id))
+    """
+)
 _MOVE = text(
     f"""
     UPDATE stripe_webhook_events e SET workflow_id = :workflow_id
@@ -175,6 +189,12 @@ async def receive(
     owners = {row["stripe_event_id"]: matters.show(row) for row in told}
     # Of copies in one batch only the first has somebody to tell.
     return [owners.pop(event.event_id, None) for event in found]
+
+
+async def settle_echoes(connection: AsyncConnection, received_before: datetime, limit: int) -> int:
+    """Mark left events of payments whose money is booked handled: they have nothing more to say."""
+    left = {"before": received_before, "limit": limit}
+    return (await connection.execute(_ECHOES, left)).rowcount
 
 
 async def find_owner(connection: AsyncConnection, event: Waiting) -> Matter | None:

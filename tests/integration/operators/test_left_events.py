@@ -1,4 +1,6 @@
-"""Events of strangers, who use the same Stripe account, do not keep ours from being looked into."""
+"""Events of strangers, who use the same Stripe account, do not keep ours from being looked into; an
+echo of money that is booked asks nobody.
+"""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -10,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from billing.platform.provider_inbox import store
 from billing.platform.provider_inbox.tables import stripe_webhook_events
-from tests.integration.actors import Actors
+from tests.integration.actors import Actors, wait_for
 
 # Before anything that the run itself has received.
 CAME: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -72,3 +74,30 @@ async def test_every_stray_has_its_turn(inbox: AsyncConnection) -> None:
     turns = [await looked_for(inbox, CAME + minute * MINUTE, 2) for minute in (2, 3, 4)]
     assert [len(turn) for turn in turns] == [2, 2, 2]
     assert set.union(*turns) == set(names)
+
+
+async def test_the_echo_of_a_charge_that_came_while_it_was_booked_asks_nobody(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.subscribed("pro")
+    echo = f"evt_echo_{customer.uuid.hex}"
+    # As the webhook stored it while the try was under way, a moment after the try had looked.
+    await customer.rows(
+        "INSERT INTO stripe_webhook_events (stripe_event_id, account_id, workflow_id, type,"
+        " object_id, payload, status, received_at)"
+        " SELECT %(echo)s, p.account_id, i.workflow_id, 'payment_intent.succeeded',"
+        " p.stripe_payment_intent_id, '{}', 'received', clock_timestamp()"
+        " FROM payments p JOIN invoices i ON i.id = p.invoice_id WHERE p.account_id = %(me)s",
+        echo=echo,
+    )
+
+    async def status() -> str:
+        (row,) = await customer.rows(
+            "SELECT status FROM stripe_webhook_events WHERE stripe_event_id = %(echo)s", echo=echo
+        )
+        return str(row["status"])
+
+    await wait_for(status, "the echo is done with", lambda seen: seen == "handled")
+    looks = "SELECT key FROM steps WHERE account_id = %(me)s AND key LIKE '%%evt_echo_%%'"
+    assert await customer.rows(looks) == [], "the provider was not asked"

@@ -23,6 +23,17 @@ _ENDED: Final = f"""
         WHERE x.subscription_id = s.id AND n.created_at >= s.ended_at
           AND n.reason IN ('{proration.NOT_USED}', '{proration.NOT_SERVED}'))
 """  # noqa: S608 - put together from constants
+# Of one that was paused, the cycle that was cut: what was owed of its rest was taken back.
+_PAUSED: Final = f"""
+    SELECT u.start_at, n.created_at
+    FROM credit_notes n JOIN invoices x ON x.id = n.invoice_id
+    CROSS JOIN LATERAL (
+        SELECT max(start_at) AS start_at FROM usage_periods
+        WHERE account_id = n.account_id AND subscription_id = x.subscription_id
+          AND start_at < n.created_at) u
+    WHERE n.account_id = :account_id AND n.created_at > :at
+      AND n.reason = '{proration.NOT_SERVED}' AND u.start_at IS NOT NULL
+"""  # noqa: S608 - put together from constants
 # A change that the release before has written says only that a new period began with it.
 _CHANGED: Final = """
     SELECT coalesce((c.terms ->> 'cycle_start')::timestamptz, s.created_at),
@@ -48,7 +59,7 @@ _REFUNDED: Final = f"""
     WHERE u.account_id = :account_id AND u.end_at > :at AND u.subscription_id IS NOT NULL
       AND paid.went_back AND NOT paid.is_kept
 """  # noqa: S608 - put together from constants
-_SPANS: Final = Prepared(text(f"{_ENDED} UNION ALL {_CHANGED} UNION ALL {_REFUNDED}"))
+_SPANS: Final = Prepared(text(f"{_ENDED} UNION ALL {_PAUSED} UNION ALL {_CHANGED} UNION ALL {_REFUNDED}"))
 
 
 class Span(NamedTuple):

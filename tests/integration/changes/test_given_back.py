@@ -24,10 +24,10 @@ async def too_old(customer: Customer, at: str, role: str = "billing") -> None:
     assert [row.get("code") for row in answer.json()["results"]] == ["EVENT_TOO_OLD"]
 
 
-async def brought(customer: Customer, at: str) -> Json:
+async def brought(customer: Customer, at: str, amount: str = "90000") -> Json:
     """The same use from the operator's own backend."""
     return await customer.actors.operate(
-        "POST", "/usage/record", dated(at), account=customer.id, status=201
+        "POST", "/usage/record", dated(at, amount), account=customer.id, status=201
     )
 
 
@@ -104,3 +104,36 @@ async def test_a_cycle_that_gives_way_to_a_plan_without_the_limit_takes_no_use(
     # Of the month 40 % are used, and the new plan costs its whole price of 30 days.
     assert await money(customer) == 29940 - 2806
     await too_old(customer, IN_JANUARY)
+
+
+async def paused_while_owed(customer: Customer) -> None:
+    """February is declined, and paused on its first day: what is owed of the rest is taken back."""
+    await customer.advance(to="2027-02-01T11:00:00Z")
+    assert (await customer.subscription())["status"] == "past_due"
+    await customer.advance(days=1)
+    await customer.ask("POST", "/billing/subscription/pause", {"at": "now"}, status=200)
+    await customer.advance(to="2027-02-02T11:01:00Z")
+
+
+async def test_a_cycle_that_was_paused_while_it_was_owed_takes_no_use(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await customer.script("insufficient_funds", then="last")
+    await paused_while_owed(customer)
+    await too_old(customer, "2027-02-01T12:00:00Z")
+    await too_old(customer, "2027-02-02T10:59:00Z", role="member")
+    assert (await use(customer, "10", "2027-01-31T12:00:00Z"))["total_cost"] == "0", "it was paid"
+    assert (await brought(customer, "2027-02-01T12:00:00Z", "10"))["total_cost"] == "0"
+
+    await customer.script("succeed")
+    await customer.ask("POST", "/billing/pay-overdue", {"resume": True}, key="again", status=200)
+    await customer.until_subscription("active")
+    await too_old(customer, "2027-02-01T12:00:00Z")
+    assert (await use(customer, "10"))["total_cost"] == "0"
+
+
+async def test_a_cycle_that_was_paid_takes_late_uses_in_a_pause(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await customer.advance(days=1)
+    await customer.ask("POST", "/billing/subscription/pause", {"at": "now"}, status=200)
+    await customer.advance(to="2027-01-02T11:00:00Z")
+    assert (await use(customer, "10", IN_JANUARY))["total_cost"] == "0"

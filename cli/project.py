@@ -4,7 +4,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from dotenv import dotenv_values
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 """The folder of the project: where worker.py, api/ and migrations/ are."""
 HAS_STACK: Final = find_spec("devstack") is not None
 """True where a stack of one machine can be started."""
+
+
+def data_folder(written: Path = ROOT / ".env") -> Path:
+    """The folder of the stack: STACK_DATA of the settings that are `written`, else `.data`."""
+    return ROOT / (dotenv_values(written).get("STACK_DATA") or ".data")

@@ -17,10 +17,10 @@ from rich.console import Console
 from billing.core.settings import load_settings, reasons
 from cli import tokens
 from cli.errors import StackError
-from cli.project import ROOT
+from cli.project import data_folder
 from cli.servers import find_stack, use_stack
 
-DEFAULT_DATA: Final = ROOT / ".data"
+DEFAULT_DATA: Final = data_folder()
 
 Data = Annotated[
     Path,

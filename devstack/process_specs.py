@@ -133,7 +133,8 @@ def sandbox_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec
     own = {
         "SANDBOX_DATABASE": str(options.data / "sandbox.db"),
         "SANDBOX_WEBHOOK_URL": f"http://{HOST}:{ports.api}{WEBHOOK_PATH}",
-        "SANDBOX_WEBHOOK_SECRET": env["STRIPE_WEBHOOK_SECRET"],
+        # Of two, while one replaces the other, the first one signs.
+        "SANDBOX_WEBHOOK_SECRET": env["STRIPE_WEBHOOK_SECRET"].split(",")[0].strip(),
         "SANDBOX_PAYPAL_WEBHOOK_URL": f"http://{HOST}:{ports.api}{PAYPAL_WEBHOOK_PATH}",
         "SANDBOX_PAYPAL_WEBHOOK_ID": PAYPAL_WEBHOOK_ID,
         "SANDBOX_PUBLIC_URL": f"http://{HOST}:{ports.sandbox}",

@@ -1,7 +1,8 @@
 """The use of a plan while a change of it waits for its payment. Pure.
 
 The change credits time that was not used when it was asked for. What was used of it until the money
-came is billed as the change comes about, or is no part of a note (docs/rules.md#subscriptions).
+came, or whose credits were spent, is billed as the change comes about, or is no part of a note; its
+credits stay (docs/rules.md#subscriptions).
 """
 
 from datetime import datetime
@@ -58,18 +59,39 @@ def _span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:
     if credited is None:
         return None
     start = max(credited, subscription.cycle_start)
-    end = spans.used_until(subscription, w.facts.used_share, start)
+    used = spans.used_until(subscription, w.facts.used_share, start)
+    end = max(used, _spent_until(w, terms, start))
     return Span(credited, start, end) if end > start else None
 
 
+def _spent_until(w: Work[SubscriptionFacts], terms: Terms, start: datetime) -> datetime:
+    """The instant from which no more of the plan's credits would have to go than are left."""
+    whole, kept = items.credits_of(w), sum((one.kept for one in w.facts.lots), Decimal(0))
+    left = sum((one.unspent for one in w.facts.lots), Decimal(0))
+    if min(-terms.credits, kept) <= left:
+        return start
+    given = terms.credits + _credits_after(w, start)
+    plan = w.facts.plan_of(w.rows)
+    return spans.used_but(cycles.of(w), plan.allowance, Fraction(left + given) / Fraction(whole))
+
+
+def _credits_after(w: Work[SubscriptionFacts], at: datetime) -> Decimal:
+    """The old plan's credits for the rest of its cycle."""
+    part = spans.rest_of_cycle(cycles.of(w), w.facts.plan_of(w.rows).allowance, at)
+    return proration.credits_share(items.credits_of(w), part)
+
+
 def _less(w: Work[SubscriptionFacts], terms: Terms, used: Span) -> Terms:
-    """The terms with lower notes, and the old plan's units of that time where its cycle goes on."""
+    """The terms with lower notes and the old plan's credits of that time, and with its units where
+    its cycle goes on.
+    """
+    due = terms.credits + _credits_after(w, used.start) - _credits_after(w, used.end)
     notes = tuple(_lower(w, one, used) for one in terms.notes)
     own = terms.portions
     if not terms.resets:
         plan = w.facts.plans[terms.plan_id]
         own += portions.of_own(w, plan, terms.quantity, used.start, used.end)
-    return terms.model_copy(update={"notes": notes, "portions": own})
+    return terms.model_copy(update={"notes": notes, "portions": own, "credits": due})
 
 
 def _lines(w: Work[SubscriptionFacts], invoice: Invoice, used: Span) -> list[Line]:

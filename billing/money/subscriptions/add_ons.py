@@ -239,7 +239,8 @@ def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, meter: str) -> Deci
     applied = (
         Terms.model_validate(one.terms)
         for one in w.rows.of(SubscriptionChange)
-        if one.status == "applied" and one.kind in ("plan", "add_ons")
+        # What came with a period was scheduled without terms, and gives what its quantities say.
+        if one.status == "applied" and one.invoice_id and one.kind in ("plan", "add_ons")
     )
     moved = (
         portion.units

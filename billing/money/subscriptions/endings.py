@@ -88,7 +88,9 @@ def _take_unpaid_credits(w: Work[SubscriptionFacts], owed: Invoice, reason: str)
     """Credits that came before the money of an invoice go, as far as they are left; where a part of
     it was paid, that part of them stays.
     """
-    part = Fraction(owed.remaining_minor, owed.total_minor - owed.amount_credited_minor)
+    # More than all of it is owed where a debt of before was carried to it.
+    asked_minor = owed.total_minor - owed.amount_credited_minor
+    part = min(Fraction(1), Fraction(owed.remaining_minor, asked_minor))
     unpaid = {key for key, one in _grants(w).items() if one is not None and one.id == owed.id}
     for one in w.facts.lots:
         amount = proration.credits_share(one.unspent, part)

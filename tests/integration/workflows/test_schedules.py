@@ -14,8 +14,9 @@ from temporalio.worker import Worker
 
 from tests.integration.actors import Actors, wait_for
 from worker import workflow_runner
+from workflows import schedules
 from workflows.contracts import SweepReport, SweepRequest
-from workflows.policies import POLICIES, SWEEP_TIMEOUT
+from workflows.policies import POLICIES, SWEEP_TIMEOUT, TEST
 from workflows.schedules import JOBS, ensure_schedules
 from workflows.sweep import SweepWorkflow
 
@@ -23,8 +24,11 @@ JOB = "housekeeping"
 
 
 async def test_a_schedule_gets_the_interval_of_the_release_and_stays_paused(
-    actors: Actors,
+    actors: Actors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # This one alone: the intervals here are not those of the stack's profile, whose sweeps are
+    # seconds apart and wanted by the tests that come after.
+    monkeypatch.setattr(schedules, "JOBS", {JOB: JOBS[JOB]})
     handle = actors.temporal.get_schedule_handle(f"billing-{JOB}")
 
     def older(known: ScheduleUpdateInput) -> ScheduleUpdate:
@@ -81,3 +85,9 @@ async def test_a_net_that_its_worker_took_with_it_is_out_again_soon(
         )
         report = await asyncio.wait_for(swept, 5 * POLICIES.sweep_heartbeat.total_seconds())
     assert report.counts == {job: 2}
+
+
+async def test_the_nets_of_the_stack_are_out_as_often_as_its_profile_says(actors: Actors) -> None:
+    for job, every in {"sweep": TEST.sweep_every, "poll": TEST.poll_every}.items():
+        found = (await actors.temporal.get_schedule_handle(f"billing-{job}").describe()).schedule
+        assert [one.every for one in found.spec.intervals] == [every]

@@ -46,10 +46,6 @@ async def test_nothing_used_while_a_change_waits_is_charged_nothing(actors: Acto
     assert len(await lines(customer)) == 2
 
 
-async def credits_of(customer: Customer) -> str:
-    return str((await customer.ask("GET", "/billing/credits/balance"))["credits"])
-
-
 @pytest.mark.parametrize("waits", [True, False], ids=["meanwhile", "before"])
 async def test_credits_of_the_time_that_is_billed_stay(actors: Actors, waits: bool) -> None:
     customer = await begun(actors, "pro")
@@ -62,8 +58,8 @@ async def test_credits_of_the_time_that_is_billed_stay(actors: Actors, waits: bo
     await customer.pay(asked)
     paid = 4900 + 49000
     await wait_for(lambda: charged(customer), "all is paid", lambda seen: sum(seen) == paid)
-    wanted = "1000.00"  # of the month that is used, and of the new one
-    await wait_for(lambda: credits_of(customer), "they are there", lambda seen: seen == wanted)
+    wanted = 1000  # of the month that is used, and of the new one
+    await wait_for(customer.credits, "they are there", lambda seen: seen == wanted)
 
 
 async def test_time_whose_credits_are_spent_while_a_change_waits_is_charged(
@@ -75,10 +71,10 @@ async def test_time_whose_credits_are_spent_while_a_change_waits_is_charged(
     asked = await customer.ask("PUT", PATH, wish, status=200)
     paid = {"product_id": "gpt-4", "billing_method": "credit_consumption"}
     await customer.ask("POST", "/usage/record", paid | {"usage_amount": "250000"}, status=201)
-    assert await credits_of(customer) == "0"
+    assert await customer.credits() == 0
     await customer.pay(asked)
     # 100 of 500 credits come with the new plan: they are those of a fifth of the month.
     ((kind, minor),) = await newest(customer, count=3)
     assert (kind, minor) == ("used_meanwhile", round(4900 * (21 - 31 * 100 / 500) / 31))
-    assert await credits_of(customer) == "0"
+    assert await customer.credits() == 0
     assert await differences(actors.sql, [customer.uuid]) == []

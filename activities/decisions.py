@@ -23,7 +23,7 @@ from billing.matters.schemas import LOOK, Matter
 from billing.money.payments.calls import Call
 from billing.platform.accounts import store as accounts
 from billing.platform.decisions import service as decisions
-from billing.platform.decisions.service import Engine, Read
+from billing.platform.decisions.service import Done, Engine, Read
 from workflows import start
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 
@@ -71,11 +71,14 @@ class DecidingActivities(Generic[S]):
         while True:
             async with self.database.deciding(request.ref.account_id) as connection:
                 done = await decisions.decide(
-                    connection, self.engine, request.ref, request.step, answer
+                    connection, self.engine, request.ref, request.step, answer, self._may_charge
                 )
                 await self._refuse_new_charge(connection, request.ref.account_id, done.call)
             await self._tell(start.ensure_running, done.born)
             await self._tell(start.nudge, done.woken)
+            if done.begun is not None:
+                await self._done(request.step, done)
+                request = request.model_copy(update={"step": done.begun})
             if done.call is None:
                 break
             if answer is None:
@@ -86,11 +89,18 @@ class DecidingActivities(Generic[S]):
             await self._before_result(request.step)
         if answer is not None:
             await self._result_written(request.step)
-        await self._ended(request.step)
-        if done.lateness is not None and done.state.clock_at is None:
-            measure_lateness(request.step.name, done.lateness)
-        await failpoint("step.done")
+        await self._done(request.step, done)
         return await self.after(request, done.state)
+
+    async def _done(self, step: Step, done: Done[S]) -> None:
+        await self._ended(step)
+        if done.lateness is not None and done.state.clock_at is None:
+            measure_lateness(step.name, done.lateness)
+        await failpoint("step.done")
+
+    def _may_charge(self, facts: Any) -> bool:
+        """Tell whether a step may begin the charge that follows it; else that fails by itself."""
+        return self.billing_enabled and not (self.has_live_stripe and facts.is_test)
 
     async def _refuse_new_charge(
         self, connection: AsyncConnection, account_id: UUID, call: AnyCall | None

@@ -15,7 +15,6 @@ from activities.tries import tries
 from billing.core import ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
-from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments import service as payment_service
 from billing.money.payments import store
@@ -237,14 +236,13 @@ class Charger:
         None when the card was removed since.
         """
         async with self._database.tenant(attempt.account_id) as connection:
-            current = await store.find_attempt(connection, attempt.key)
-            if current is None or attempt.payment_method_id is None:
-                raise Conflict("NO_ATTEMPT", "a card is tried only for an attempt on record")
-            if current.status != "pending":
-                # Asked again, the step finds itself done.
-                raise Unavailable("ATTEMPT_DECIDED", "another worker has decided this attempt")
-            method = await methods.find(connection, attempt.payment_method_id)
-        return method.stripe_payment_method_id if method is not None else None
+            chosen = await store.card_of(connection, attempt.key)
+        if chosen is None or chosen.method_id is None:
+            raise Conflict("NO_ATTEMPT", "a card is tried only for an attempt on record")
+        if chosen.status != "pending":
+            # Asked again, the step finds itself done.
+            raise Unavailable("ATTEMPT_DECIDED", "another worker has decided this attempt")
+        return chosen.card
 
 
 def _metadata(payment: Payment) -> dict[str, str]:

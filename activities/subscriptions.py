@@ -3,9 +3,9 @@
 from activities.decisions import DecidingActivities
 from activities.matter import Dependencies, now_of
 from billing.core.failpoints import failpoint
-from billing.matters.agenda import head
+from billing.matters.agenda import Step, head
 from billing.matters.kinds import SUBSCRIPTION
-from billing.money.subscriptions.reading import engine
+from billing.money.subscriptions.reading import CHARGED_AT_ONCE, engine
 from billing.money.subscriptions.rules import SubscriptionState, agenda
 from workflows.contracts import StepRequest
 
@@ -28,12 +28,17 @@ class SubscriptionActivities(DecidingActivities[SubscriptionState]):
     async def after(self, request: StepRequest, state: SubscriptionState) -> SubscriptionState:
         """A renewal goes on with its charge, which spares a third of its way through Temporal.
 
-        A failure is the activity's: tried again, it finds its own step done and goes on here.
+        Mostly the charge has begun with it. A failure is the activity's: tried again, it finds its
+        own step done and goes on here.
         """
-        if request.step.name not in ("renew", "end_trial"):
+        if request.step.name not in CHARGED_AT_ONCE:
             return state
-        await failpoint("renewal.committed")
         step, now = head(agenda(state)), now_of(state)
         if step is None or step.name != "charge" or step.due > now:
             return state
         return await self._step(request.model_copy(update={"step": step}))
+
+    async def _ended(self, step: Step) -> None:
+        await super()._ended(step)
+        if step.name in CHARGED_AT_ONCE:
+            await failpoint("renewal.committed")

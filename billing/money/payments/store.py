@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Select, and_, exists, func, or_, select
@@ -43,6 +43,21 @@ _COUNT = Prepared(
     select(func.count()).select_from(payments).where(payments.c.invoice_id == given("invoice_id"))
 )
 _FIND_ATTEMPT = Prepared(select(payment_attempts).where(payment_attempts.c.key == given("key")))
+_CARD_OF = Prepared(
+    select(
+        payment_attempts.c.status,
+        payment_attempts.c.payment_method_id.label("method_id"),
+        payment_methods.c.stripe_payment_method_id.label("card"),
+    )
+    .outerjoin(
+        payment_methods,
+        and_(
+            payment_methods.c.id == payment_attempts.c.payment_method_id,
+            payment_methods.c.status == "active",
+        ),
+    )
+    .where(payment_attempts.c.key == given("key"))
+)
 _ATTEMPTS_OF = Prepared(
     select(payment_attempts)
     .where(payment_attempts.c.invoice_id == given("invoice_id"))
@@ -218,6 +233,22 @@ async def find_attempt(connection: AsyncConnection, key: str) -> Attempt | None:
     """One attempt by its business key."""
     row = await _FIND_ATTEMPT.first(connection, key=key)
     return show_attempt(row) if row else None
+
+
+class AttemptCard(NamedTuple):
+    """The card of an attempt."""
+
+    status: str
+    """The attempt's."""
+    method_id: UUID | None
+    card: str | None
+    """At the provider; None where it was removed."""
+
+
+async def card_of(connection: AsyncConnection, key: str) -> AttemptCard | None:
+    """The card of one attempt by its business key, if there is such an attempt."""
+    row = await _CARD_OF.first(connection, key=key)
+    return AttemptCard(**row) if row else None
 
 
 async def attempts_of(connection: AsyncConnection, invoice_id: UUID) -> list[Attempt]:

@@ -72,6 +72,8 @@ BILLING_STEPS: Final = frozenset(
 """Steps that may put usage onto an invoice, whatever the rows are."""
 ENDING_STEPS: Final = frozenset({"give_up", "end", "end_unpaid"})
 """Steps that may take back time which was not served."""
+CHARGED_AT_ONCE: Final = {"renew": "charge", "end_trial": "charge"}
+"""Steps that begin a period, and the charge for it."""
 _LOCK = reading.lock("subscriptions")
 _LOCK_ACCOUNT = reading.lock_account("subscriptions")
 _LOCK_TRIAL = Prepared(
@@ -391,7 +393,8 @@ def engine(*, credits_at_start: bool = False) -> Engine[SubscriptionState, Subsc
         "open_usage_period": open_usage_period,
         "complete_records": usage_lines.complete_records,
     }
-    return Engine.of(RULES, partial(read, credits_at_start=credits_at_start), **verbs)
+    rules = Engine.of(RULES, partial(read, credits_at_start=credits_at_start), **verbs)
+    return replace(rules, goes_on=CHARGED_AT_ONCE)
 
 
 ENGINE: Final = engine()

@@ -54,6 +54,9 @@ class Engine(Rules[S, F]):
     read: Callable[[AsyncConnection, Read], Awaitable[tuple[Rows, F]]]
     asking: frozenset[str] = frozenset()
     """The steps that mostly begin with a question to the provider."""
+    goes_on: Mapping[str, str] = field(default_factory=dict)
+    """Steps after which the next one begins in the same transaction, by name: a renewal writes the
+    attempt of its charge."""
     verbs: Mapping[str, writer.Verb] = field(default_factory=dict)
     """Effects of its decisions in SQL."""
 
@@ -90,6 +93,8 @@ class Done(Generic[S]):
     """Matters that begin with it: to be started after the commit."""
     woken: tuple[Matter, ...] = ()
     """Other matters whose rows it changed: to be told after the commit."""
+    begun: Step | None = None
+    """The next step, begun in the same transaction: the call is its."""
 
 
 async def look(connection: AsyncConnection, engine: Engine[S, F], matter: Named) -> S:
@@ -106,8 +111,12 @@ async def decide(
     matter: Named,
     step: Step,
     answer: Any = None,
+    may_call: Callable[[F], bool] = lambda _: True,
 ) -> Done[S]:
-    """Do a step once, if it is the due head; with `answer` go on with one that was begun."""
+    """Do a step once, if it is the due head; with `answer` go on with one that was begun.
+
+    `may_call` says whether the provider may be asked by a step that this one goes on with.
+    """
     if answer is None and step.name in engine.asking:
         asked = await _ask(connection, engine, matter, step)
         if asked is not None:
@@ -121,15 +130,37 @@ async def decide(
         return Done(state)
     work = Work(rows, facts)
     engine.transition(work, planned)
+    is_done = work.result is not None and work.call is None
+    begun = _go_on(engine, work, planned, may_call) if is_done else None
     await _write(connection, engine, read, work, read_again=_ORACLE)
     state = engine.view(work.rows, facts)
-    if work.result is not None and work.call is None:
+    if work.result is not None and is_done:
         await _finish(connection, engine, matter, planned, work.result, state, facts.at)
     elif work.call is None:  # else the step stays the head, until it is decided again
         await _save_head(connection, engine, matter, state, facts.at)
     late = max(timedelta(), facts.real_at - planned.due) if work.result is not None else None
     woken = await _woken_by(connection, work)
-    return Done(state, planned, work.call, late, born_by(work), woken)
+    return Done(state, planned, work.call, late, born_by(work), woken, begun)
+
+
+def _go_on(
+    engine: Engine[S, F], work: Work[F], done: Step, may_call: Callable[[F], bool]
+) -> Step | None:
+    """Begin what follows a step that is done, where it begins with a call: the work is then both.
+
+    None, and the work as it was, for anything else, which is a decision of its own.
+    """
+    name, at = engine.goes_on.get(done.name), work.facts.at
+    step = head(engine.plan(work.rows, work.facts), at) if name else None
+    if step is None or step.name != name or step.due > at or not may_call(work.facts):
+        return None
+    both = Work(work.rows.copy(), work.facts)
+    engine.transition(both, step)
+    if both.call is None:
+        return None
+    work.rows, work.call = both.rows, both.call
+    work.effects += both.effects
+    return step
 
 
 def born_by(work: Work[Any]) -> tuple[Matter, ...]:

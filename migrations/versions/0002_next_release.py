@@ -213,6 +213,7 @@ def _subscriptions() -> None:
     op.add_column("subscriptions", sa.Column("days_until_due", sa.Integer))
     op.add_column("subscriptions", sa.Column("cancel_reason", sa.Text))
     op.add_column("subscriptions", sa.Column("kept_until", sa.DateTime(timezone=True)))
+    op.add_column("subscriptions", sa.Column("unserved_since", sa.DateTime(timezone=True)))
     op.add_column("subscriptions", sa.Column("cancel_comment", sa.Text))
     op.add_column("subscriptions", sa.Column("cancel_at", sa.DateTime(timezone=True)))
     rules = {

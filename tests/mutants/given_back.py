@@ -8,9 +8,23 @@ GIVEN_BACK: Final = (
     Mutant(
         "credits that came unpaid are spent for nothing",
         "billing/money/subscriptions/endings.py",
-        "_since(w) if paid_too else _spent_until(w)",
+        "_since(w) if paid_too else spent_until(w)",
         "_since(w)",
         ("tests/integration/changes/test_unpaid_changes.py", "-k", "came_unpaid_and_are_spent"),
+    ),
+    Mutant(
+        "what was used late of an unpaid cycle is not asked for",
+        "billing/money/subscriptions/cycles.py",
+        "changed = w.change(changed, unserved_since=used)",
+        "changed = w.change(changed, unserved_since=changed.unserved_since)",
+        ("tests/integration/dunning/test_unpaid_days.py", "-k", "however_late_it_comes"),
+    ),
+    Mutant(
+        "an unpaid subscription owes all of its period",
+        "billing/money/subscriptions/endings.py",
+        "return w.facts.at if came_unpaid and items.credits_of(w) else unserved",
+        "return w.facts.at",
+        ("tests/integration/dunning/test_unpaid_days.py", "-k", "whenever_it_comes"),
     ),
     Mutant(
         "another plan in a pause opens a way to the money of a used month",

@@ -67,8 +67,8 @@ MUTANTS: Final = (
     Mutant(
         "a late worker does not look at its attempt again",
         "activities/payment_calls.py",
-        'if current.status != "pending":',
-        'if current.status == "nothing":',
+        'if chosen.status != "pending":',
+        'if chosen.status == "nothing":',
         (AWAY, "-k", "wakes_up_late"),
     ),
     Mutant(

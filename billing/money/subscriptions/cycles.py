@@ -159,6 +159,9 @@ def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:
     if (changed.cycle_start, changed.cycle_end) != (before.cycle_start, before.cycle_end):
         allowance = w.facts.plan_of(w.rows).allowance
         changed = w.change(changed, **spans.cut_cycle(before, changed, allowance))
+    if changed.unserved_since is not None and before.cycle_start <= changed.unserved_since:
+        used = spans.used_until(before, w.facts.used_share, changed.unserved_since)
+        changed = w.change(changed, unserved_since=used)
     if fields.keys() & FOLLOWED and changed.status != "incomplete":
         follow(w)
     return changed

@@ -24,7 +24,7 @@ def take_back_unserved(w: Work[SubscriptionFacts], reason: str, *, paid_too: boo
     What is paid stays, unless what is `paid_too` goes to the money balance. Time whose credits came
     unpaid and are spent counts as served, and what is left of those goes.
     """
-    since = _since(w) if paid_too else _spent_until(w)
+    since = _owed_until(w, paid_too=paid_too)
     for invoice_id, unserved in _rest(w, since, is_paid=False).items():
         billed = w.rows.get(Invoice, invoice_id)
         amount = sum(one.total_minor for one in unserved)
@@ -42,7 +42,7 @@ def credit_rest(w: Work[SubscriptionFacts], reason: str) -> None:
     """Notes for all that is not used, paid or not, and its credits go. Errors: CREDITS_SPENT."""
     subscription, since = cycles.of(w), _since(w)
     rest = _rest(w, since, is_paid=True)
-    owed = _rest(w, since, is_paid=False)
+    owed = _rest(w, _owed_until(w, paid_too=True), is_paid=False)
     take_back_unserved(w, reason, paid_too=True)
     for invoice_id, unused in rest.items():
         billed = w.rows.get(Invoice, invoice_id)
@@ -63,25 +63,50 @@ def _since(w: Work[SubscriptionFacts]) -> datetime:
     subscription = cycles.of(w)
     if subscription.kept_until is not None:
         return max(subscription.kept_until, w.facts.at)
-    return spans.used_until(subscription, w.facts.used_share, w.facts.at)
+    return _used_until(w, w.facts.at)
 
 
-def _spent_until(w: Work[SubscriptionFacts]) -> datetime:
-    """The same, and where credits came unpaid no sooner than the plan gives what is left of all of
-    its credits for the rest.
+def _used_until(w: Work[SubscriptionFacts], at: datetime) -> datetime:
+    return spans.used_until(cycles.of(w), w.facts.used_share, at)
+
+
+def _owed_until(w: Work[SubscriptionFacts], *, paid_too: bool) -> datetime:
+    """The instant from which its time that is owed was not served.
+
+    While `unpaid` it serves nothing. Once that cycle is over nobody can tell what was spent since
+    of credits that came before their money: then all of it counts as served.
     """
+    subscription, unserved = cycles.of(w), cycles.of(w).unserved_since
+    if unserved is None:
+        return _since(w) if paid_too else spent_until(w)
+    if subscription.cycle_start <= unserved:
+        return max(_used_until(w, unserved), _by_credits(w) or unserved)
+    came_unpaid = w.facts.credits_at_start or subscription.collection == "send_invoice"
+    return w.facts.at if came_unpaid and items.credits_of(w) else unserved
+
+
+def spent_until(w: Work[SubscriptionFacts]) -> datetime:
+    """The instant from which its time counts as not used; where credits came unpaid no sooner than
+    the plan gives what is left of all of its credits for the rest.
+    """
+    since = _since(w)
+    return max(since, _by_credits(w) or since)
+
+
+def _by_credits(w: Work[SubscriptionFacts]) -> datetime | None:
+    """The instant from which the plan gives what is left of its credits; None: none came unpaid."""
     subscription, plan, grants = cycles.of(w), w.facts.plan_of(w.rows), _grants(w)
     given = [one for one in w.facts.lots if one.grant_key in grants]
     came_unpaid = any(_is_owed(grants[one.grant_key]) for one in given)
     if not came_unpaid or not items.credits_of(w):
-        return _since(w)
+        return None
     left = sum((one.unspent for one in given), Decimal(0))
     there = {one.grant_key for one in given}
     for grant_key, invoice in grants.items():
         if grant_key not in there and invoice is not None and invoice.cycle_start is not None:
             left += granting.credits_billed(w, invoice)  # they come with its money
     part = Fraction(left) / Fraction(items.credits_of(w))
-    return max(_since(w), spans.used_but(subscription, plan.allowance, part))
+    return spans.used_but(subscription, plan.allowance, part)
 
 
 def _take_unpaid_credits(w: Work[SubscriptionFacts], owed: Invoice, reason: str) -> None:

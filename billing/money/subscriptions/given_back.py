@@ -1,4 +1,5 @@
-"""Cycles whose time was given back: their allowance went with it, so that no use may come for it.
+"""Cycles whose time was given back, or will not be asked for: their allowance went with it, so that
+no use may come for it.
 
 The time that was used until then is what a credit leaves; a use that is dated into it afterwards
 would be free (docs/rules.md#usage).
@@ -34,6 +35,16 @@ _PAUSED: Final = f"""
     WHERE n.account_id = :account_id AND n.created_at > :at
       AND n.reason = '{proration.NOT_SERVED}' AND u.start_at IS NOT NULL
 """  # noqa: S608 - put together from constants
+# While one is unpaid, the cycle in which it stopped to serve, once that is over: an end takes back
+# what is owed of its rest, and cannot tell any more what was used of it.
+_UNPAID: Final = """
+    SELECT u.start_at, s.unserved_since
+    FROM subscriptions s CROSS JOIN LATERAL (
+        SELECT max(start_at) AS start_at FROM usage_periods
+        WHERE account_id = s.account_id AND subscription_id = s.id
+          AND start_at < s.unserved_since) u
+    WHERE s.account_id = :account_id AND s.unserved_since > :at AND u.start_at < s.cycle_start
+"""
 # A change that the release before has written says only that a new period began with it.
 _CHANGED: Final = """
     SELECT coalesce((c.terms ->> 'cycle_start')::timestamptz, s.created_at),
@@ -59,7 +70,7 @@ _REFUNDED: Final = f"""
     WHERE u.account_id = :account_id AND u.end_at > :at AND u.subscription_id IS NOT NULL
       AND paid.went_back AND NOT paid.is_kept
 """  # noqa: S608 - put together from constants
-_SPANS: Final = Prepared(text(" UNION ALL ".join((_ENDED, _PAUSED, _CHANGED, _REFUNDED))))
+_SPANS: Final = Prepared(text(" UNION ALL ".join((_ENDED, _PAUSED, _UNPAID, _CHANGED, _REFUNDED))))
 
 
 class Span(NamedTuple):
@@ -72,6 +83,6 @@ class Span(NamedTuple):
 async def spans_after(
     connection: AsyncConnection, account_id: UUID, at: datetime
 ) -> tuple[Span, ...]:
-    """The times that were given back and end after `at`."""
+    """The times that were given back, or may be, and end after `at`."""
     rows = await _SPANS.all(connection, account_id=account_id, at=at)
     return tuple(Span(row["since"], row["until"]) for row in rows)

@@ -18,7 +18,9 @@ def pause(w: Work[SubscriptionFacts], reason: PauseReason) -> None:
     """No period runs until somebody resumes it; drafts of the time between are not owed."""
     for draft in cycles.collected(w.rows, cycles.of(w), ("draft",)):
         invoices.void(w, draft, "no service in this period")
-    paused = cycles.change(w, status="paused", pause_reason=reason, unpaid_at=None)
+    paused = cycles.change(
+        w, status="paused", pause_reason=reason, unpaid_at=None, unserved_since=None
+    )
     announce(w, paused, "paused", reason=reason.replace("_", " "))
 
 

@@ -68,7 +68,7 @@ def recover(w: Work[SubscriptionFacts]) -> None:
     if subscription.status not in ("past_due", "unpaid") or overdue(w):
         return
     if subscription.status == "past_due" or cycles.is_billed(w):
-        cycles.change(w, unpaid_at=None)
+        cycles.change(w, unpaid_at=None, unserved_since=None)
         _activate(w)
         granting.grant_unbilled_cycle(w)
     elif subscription.cancel_at_period_end:
@@ -94,8 +94,21 @@ def on_given_up(w: Work[SubscriptionFacts], action: FinalAction) -> None:
         case "unpaid":
             if cycles.of(w).status == "paused":
                 return  # what is owed stays owed; no period runs that could stay unpaid
-            unpaid_at = cycles.of(w).unpaid_at or w.facts.at
-            announce(w, cycles.change(w, status="unpaid", unpaid_at=unpaid_at), "unpaid")
+            begin_unpaid(w)
+
+
+def begin_unpaid(w: Work[SubscriptionFacts]) -> None:
+    """It serves nothing from now on; what was used of its time is told now, for nobody can once its
+    cycle is over.
+    """
+    subscription = cycles.of(w)
+    unpaid = cycles.change(
+        w,
+        status="unpaid",
+        unpaid_at=subscription.unpaid_at or w.facts.at,
+        unserved_since=subscription.unserved_since or endings.spent_until(w),
+    )
+    announce(w, unpaid, "unpaid")
 
 
 def end(w: Work[SubscriptionFacts], reason: str) -> None:

@@ -202,7 +202,7 @@ _READ = f"""
                    AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
                  ORDER BY x.expires_at, x.granted_seq) AS lots,
            {_ALLOWANCES} AS allowances,
-           CASE WHEN (:giving_back OR {_WAITS}) AND {_HAS_USED}
+           CASE WHEN (:giving_back OR s.unserved_since IS NOT NULL OR {_WAITS}) AND {_HAS_USED}
                 THEN usage_allowance_share(s.id)::text ELSE '0' END AS used_share,
            {reading.COLLECTED},
            {reading.hanging("dunning_cases", "x.id")} AS cases,

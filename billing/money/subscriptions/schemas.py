@@ -93,6 +93,8 @@ class Subscription(Row):
     incomplete_expires_at: AwareDatetime | None = None
     superseded_at: AwareDatetime | None = None
     unpaid_at: AwareDatetime | None = None
+    unserved_since: AwareDatetime | None = None
+    """While it is `unpaid`: its time until then counts as used, later time as not served."""
     pause_reason: str | None = None
     kept_until: AwareDatetime | None = None
     """While it pauses: nothing of the time until then is given back."""

@@ -43,6 +43,8 @@ subscriptions = c.table(
     c.instant("superseded_at", nullable=True),
     # Since when it is `unpaid`: the plan's `unpaid_days` count from here.
     c.instant("unpaid_at", nullable=True),
+    # Since when it serves nothing for that; its time until then counts as used.
+    c.instant("unserved_since", nullable=True),
     # Why it is `paused`: debt_settled, requested or trial_ended.
     c.text("pause_reason", nullable=True),
     # While it pauses nothing of the time until then is given back: the pause has closed its

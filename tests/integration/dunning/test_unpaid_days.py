@@ -1,6 +1,8 @@
 """A subscription that stays unpaid for longer than its plan allows ends by itself."""
 
-from typing import Final
+from typing import Any, Final
+
+import pytest
 
 from tests.integration.actors import Actors, Customer, Json, instant
 from tests.integration.dunning.dunning_setup import case, overdue, owed, tried, under
@@ -8,6 +10,10 @@ from tests.integration.dunning.dunning_setup import case, overdue, owed, tried, 
 UNPAID: Final = "2027-02-09T10:00:00Z"
 ENDS: Final = "2027-04-10T10:00:00Z"
 """Sixty days later."""
+LATER: Final = ("2027-02-20T10:00:00Z", "2027-03-20T09:00:00Z")
+"""In the period that is owed, and in the one behind it."""
+SERVED: Final = 1400
+"""Cents of 49.00 for 8 of 28 days."""
 LAST_TERM_OVER: Final = "2027-04-18T10:00:00Z"
 
 
@@ -44,7 +50,7 @@ async def test_it_is_canceled_and_its_debt_can_still_be_paid(actors: Actors) -> 
     assert await tried(customer) == 4, "the end tries no card"
     assert (await customer.published()).count("evt.billing.subscription.canceled") == 1
     debt = await owed(customer)
-    assert (debt["amount_remaining"], debt["credit_notes"]) == (4900, []), "all of it was served"
+    assert debt["amount_remaining"] == SERVED, "it served nothing from 9 February on"
     (invoice,) = [one for one in await customer.invoices() if one["status"] == "open"]
     assert invoice["workflow_id"] == f"collection/{debt['invoice_id']}"
     assert (await case(customer))["status"] == "open"
@@ -56,7 +62,7 @@ async def test_it_is_canceled_and_its_debt_can_still_be_paid(actors: Actors) -> 
     assert (paid["status"], paid["dunning"]["status"]) == ("paid", "recovered")
     await customer.advance(days=40)
     assert await statuses(customer) == ["paid", "paid", "void", "void"]
-    assert [one["amount"] for one in await customer.effects()] == [4900, 4900]
+    assert [one["amount"] for one in await customer.effects()] == [4900, SERVED]
     assert (await customer.subscription())["status"] == "canceled", "nothing begins again"
     assert await customer.credits() == 0
     collections = await customer.rows(
@@ -107,4 +113,61 @@ async def test_the_plan_says_how_long_and_a_payment_in_time_prevents_it(actors: 
     gone = await stays.subscription()
     assert (gone["status"], gone["end_reason"]) == ("canceled", "unpaid for too long")
     assert instant(gone["ended_at"]) == instant("2027-02-14T10:00:00Z")
-    assert (await owed(stays))["amount_remaining"] < 4900, "time that was not served is taken back"
+    assert (await owed(stays))["amount_remaining"] == SERVED, "what was not served is taken back"
+
+
+async def canceled_while_unpaid(customer: Customer, *, at: str, **body: Any) -> int:
+    """Cents that are owed after a cancel at that instant."""
+    await customer.advance(to=at)
+    assert (await customer.subscription())["status"] == "unpaid"
+    path = "/billing/subscription/cancel"
+    gone = await customer.ask("POST", path, {"at": "now", **body}, key="c", status=200)
+    assert gone["status"] == "canceled"
+    return int((await owed(customer))["amount_remaining"])
+
+
+@pytest.mark.parametrize("body", [{}, {"refund": "credit"}])
+@pytest.mark.parametrize("at", [UNPAID, *LATER])
+async def test_a_cancel_while_unpaid_owes_what_was_served_whenever_it_comes(
+    actors: Actors, at: str, body: Json
+) -> None:
+    assert await canceled_while_unpaid(await overdue(actors), at=at, **body) == SERVED
+
+
+@pytest.mark.parametrize("at", LATER)
+async def test_time_whose_allowance_is_used_counts_as_served(actors: Actors, at: str) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to="2027-02-03T10:00:00Z")
+    assert (await use_one(customer, usage_amount="2500"))["is_included_in_subscription"]
+    assert await canceled_while_unpaid(customer, at=at) == 2450, "half of the allowance, half of it"
+
+
+BACK: Final = {"usage_amount": "5000", "occurred_at": "2027-02-05T10:00:00Z"}
+"""All of the allowance, from the time that was served."""
+
+
+@pytest.mark.parametrize("at", LATER)
+async def test_what_was_used_of_it_is_asked_for_however_late_it_comes(
+    actors: Actors, at: str
+) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to="2027-02-12T10:00:00Z")
+    assert (await use_one(customer, **BACK))["is_included_in_subscription"]
+    assert await canceled_while_unpaid(customer, at=at) == 4900
+
+
+async def test_no_use_is_dated_back_into_time_that_is_not_asked_for(actors: Actors) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to="2027-03-02T10:00:00Z")
+    assert (await use_one(customer, **BACK))["code"] == "EVENT_TOO_OLD"
+    assert await canceled_while_unpaid(customer, at="2027-03-20T09:00:00Z") == SERVED
+
+
+async def test_who_pays_has_the_period_and_brings_in_what_was_late(actors: Actors) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to="2027-02-12T10:00:00Z")
+    await customer.script("succeed", then="last")
+    path = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    assert (await customer.ask("POST", path, {}, key="k", status=200))["amount_paid"] == 4900
+    await customer.advance(to="2027-03-02T10:00:00Z")
+    assert (await use_one(customer, **BACK))["is_included_in_subscription"]

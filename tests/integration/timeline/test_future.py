@@ -26,7 +26,7 @@ WHERE s.account_id = %(me)s AND s.name = 'give_up'
 UNION ALL
 SELECT s.ran_at, s.name, NULL, NULL
 FROM steps s
-WHERE s.account_id = %(me)s AND s.name IN ('cycle', 'end', 'end_unpaid')
+WHERE s.account_id = %(me)s AND s.name IN ('cycle', 'end', 'end_unpaid', 'retire')
 UNION ALL
 SELECT t.at, 'expire_credits', NULL, -t.amount
 FROM credit_transactions t

@@ -136,15 +136,19 @@ def _used(case: Case, invoice: Json) -> int:
 
 
 def _end(case: Case, invoice: Json) -> datetime:
-    """The first instant from which it was not served any more: an end, a change, or now."""
+    """The first instant from which it was not served any more: an end, a change, or now; or that at
+    which it became unpaid, and stayed so.
+    """
     changes = [
         row["created_at"]
         for row in case.rows("subscription_changes", subscription_id=invoice["subscription_id"])
         if row["created_at"] >= invoice["created_at"]
     ]
     ended = [
-        row["ended_at"]
-        for row in case.rows("subscriptions", id=invoice["subscription_id"]) if row["ended_at"]
-    ]  # fmt: skip
+        at
+        for row in case.rows("subscriptions", id=invoice["subscription_id"])
+        for at in (row["ended_at"], row["unpaid_at"] if row["ended_at"] else None)
+        if at
+    ]
     found: datetime = min([*changes, *ended, case.entries[-1].clock_to])
     return found

@@ -1,5 +1,6 @@
 """The worker starts no new charge while billing is off, or of a test account on a live key."""
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -47,6 +48,22 @@ async def test_a_test_account_is_charged_nothing_by_a_live_key(what: What) -> No
         await worker(live=True)._refuse_new_charge(NOWHERE, TEST, call)
     await worker(live=True)._refuse_new_charge(NOWHERE, REAL, call)
     await worker(live=False)._refuse_new_charge(NOWHERE, TEST, call)
+
+
+@pytest.mark.parametrize(
+    ("billing", "live", "is_test", "may"),
+    [
+        (True, False, True, True),
+        (True, True, False, True),
+        (True, True, True, False),
+        (False, False, False, False),
+    ],
+)
+def test_a_renewal_begins_no_charge_that_would_wait(
+    *, billing: bool, live: bool, is_test: bool, may: bool
+) -> None:
+    facts = SimpleNamespace(is_test=is_test)
+    assert worker(billing=billing, live=live)._may_charge(facts) is may
 
 
 @pytest.mark.parametrize("call", ON_ITS_WAY)

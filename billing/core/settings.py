@@ -62,6 +62,11 @@ def _listed(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _each(secrets: SecretStr) -> list[str]:
+    """Secrets with commas between them; a space beside one is none of it."""
+    return [one.strip() for one in secrets.get_secret_value().split(",")]
+
+
 # Any other word is refused: a production that is misspelt would start with its doors open.
 Environment = Annotated[Literal["development", "production"], BeforeValidator(str.lower)]
 KeptDays = Annotated[int, Field(ge=0, le=36_500)]
@@ -345,18 +350,17 @@ class Settings(BaseSettings):
     @property
     def jwt_secrets(self) -> list[str]:
         """Secrets that may have signed a token; two while one replaces the other."""
-        secret = self.jwt_secret.get_secret_value() if self.jwt_secret else ""
-        return secret.split(",") if secret else []
+        return _each(self.jwt_secret) if self.jwt_secret else []
 
     @property
     def webhook_secrets(self) -> list[str]:
         """Secrets that may have signed an event; two while one replaces the other."""
-        return self.stripe_webhook_secret.get_secret_value().split(",")
+        return _each(self.stripe_webhook_secret)
 
     @property
     def pay_link_secrets(self) -> list[str]:
         """Secrets that may have signed a link; two while one replaces the other."""
-        return self.pay_link_secret.get_secret_value().split(",")
+        return _each(self.pay_link_secret)
 
     @property
     def service_version(self) -> str:

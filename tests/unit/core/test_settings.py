@@ -90,6 +90,7 @@ def test_a_setting_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch)
         ({"stripe_webhook_secret": "whsec_new,whsec_sandbox"}, "STRIPE_WEBHOOK_SECRET"),
         ({"stripe_webhook_secret": ""}, "comma too many"),
         ({"stripe_webhook_secret": "whsec_new,"}, "comma too many"),
+        ({"stripe_webhook_secret": "whsec_new, "}, "comma too many"),
         ({"BILLING_PAY_LINK_SECRET": "pay_link_sandbox"}, "BILLING_PAY_LINK_SECRET"),
         ({"BILLING_PAY_LINK_SECRET": "new,"}, "comma too many"),
         ({"jwt_jwks_url": "http://login.example/keys"}, "JWT_JWKS_URL"),
@@ -144,7 +145,7 @@ def test_a_secret_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     for name, value in {
         "JWT_SECRET": "a-secret-in-a-file",
         "DATABASE_URL": "postgresql://billing_app:in-a-file@db/billing",
-        "BILLING_PAY_LINK_SECRET": "new-link,old-link",
+        "BILLING_PAY_LINK_SECRET": "new-link, old-link",
     }.items():
         (tmp_path / name).write_text(f"{value}\n")
         monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))

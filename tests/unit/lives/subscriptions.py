@@ -12,7 +12,7 @@ from uuid import UUID
 from billing.catalog.rating.rules import charge, cost, lowest
 from billing.catalog.taxes.schemas import Taxation
 from billing.core import periods
-from billing.core.errors import Conflict, PaymentRequired
+from billing.core.errors import Conflict, Invalid, PaymentRequired
 from billing.core.periods import MONTH
 from billing.matters.agenda import Step
 from billing.matters.deciding import Course
@@ -171,6 +171,10 @@ class SubscriptionLife(Life):
             verb(work)
         except (Conflict, PaymentRequired) as error:
             if expected is not None and error.code not in expected:
+                raise
+            return
+        except Invalid as error:
+            if not error.detail.startswith("cancel_at: its last period"):
                 raise
             return
         self.rows = work.rows

@@ -15,7 +15,8 @@ DIGITS: Final = f"CASE i.currency {_CASES} ELSE 2 END"
 
 QUERIES: Final[dict[str, str]] = {
     "usage_counted": """
-        SELECT account_id, meter || ' on ' || to_char(day_at, 'YYYY-MM-DD') AS subject
+        SELECT account_id, public_id('acc', account_id) || ': ' || meter
+            || ' on ' || to_char(day_at, 'YYYY-MM-DD') AS subject
         FROM (
             SELECT account_id, meter, day_at, sum(events) AS events, sum(quantity) AS quantity,
                 sum(total) AS total
@@ -54,7 +55,8 @@ QUERIES: Final[dict[str, str]] = {
         WHERE r.id IS NULL OR u.record_id IS NULL
     """,
     "usage_cycles": """
-        SELECT account_id, meter || ' from ' || to_char(start_at, 'YYYY-MM-DD') AS subject
+        SELECT account_id, public_id('acc', account_id) || ': ' || meter
+            || ' from ' || to_char(start_at, 'YYYY-MM-DD') AS subject
         FROM (
             SELECT account_id, owner, meter, start_at, sum(events) AS events,
                 sum(quantity) AS quantity, sum(total) AS total
@@ -84,7 +86,9 @@ QUERIES: Final[dict[str, str]] = {
         WHERE (r.events, r.quantity, r.total) IS DISTINCT FROM (c.events, c.quantity, c.total)
     """,
     "budgets_known": """
-        SELECT b.account_id, coalesce(b.budget_mode, 'no budget') AS subject
+        SELECT b.account_id,
+            public_id('acc', b.account_id) || ': ' || coalesce(b.budget_mode, 'no budget')
+            AS subject
         FROM credit_balances b
         LEFT JOIN (
             SELECT account_id, CASE WHEN bool_or(is_blocking) THEN 'block' ELSE 'notify' END AS mode
@@ -94,8 +98,8 @@ QUERIES: Final[dict[str, str]] = {
     # Of months that are away the entries that paid nothing else are known by number and sum, in a
     # row without an entry's id; those that no record here has must come to it.
     "usage_paid": """
-        SELECT account_id, coalesce(public_id('ctx', entry), 'uses of months that are away')
-            AS subject
+        SELECT account_id, coalesce(public_id('ctx', entry),
+                public_id('acc', account_id) || ': uses of months that are away') AS subject
         FROM (
             SELECT account_id, t.spent, r.logged, r.entries,
                 CASE WHEN r.logs IS NULL AND account_id IN (SELECT account_id FROM sealed_entries)
@@ -125,7 +129,8 @@ QUERIES: Final[dict[str, str]] = {
     # Records and lines agree to the cent; a record that no line covers yet is pending. So is one of
     # very many that a line covers, until its part is completed.
     "usage_billed": f"""
-        SELECT account_id, meter || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
+        SELECT account_id, public_id('acc', account_id) || ': ' || meter
+            || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
         FROM (
             SELECT account_id, meter, period_start, sum(units) AS units, sum(total) AS total
             FROM (
@@ -151,7 +156,8 @@ QUERIES: Final[dict[str, str]] = {
     # Anew from the price that a line shows. Early lines bill no more than a volume price comes to
     # in the end; what a late one makes cheaper is not given back.
     "usage_priced": f"""
-        SELECT account_id, meter || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
+        SELECT account_id, public_id('acc', account_id) || ': ' || meter
+            || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
         FROM (
             SELECT l.account_id, l.period_start, l.detail ->> 'meter' AS meter, p.model,
                 (l.detail ->> 'early')::boolean AS early, (l.detail ->> 'late')::boolean AS late,
@@ -170,7 +176,8 @@ QUERIES: Final[dict[str, str]] = {
            OR billed > due AND NOT (late AND model = 'volume')
     """,  # noqa: S608 (constants)
     "usage_counted_beyond": """
-        SELECT account_id, meter || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
+        SELECT account_id, public_id('acc', account_id) || ': ' || meter
+            || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
         FROM (
             SELECT account_id, meter, period_start, sum(units) AS units, sum(total) AS total
             FROM (

@@ -1,6 +1,7 @@
 """The books check themselves: honest ones break no rule, and each rule finds what it is for."""
 
 import operator
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -26,6 +27,8 @@ from tests.integration.credits import holding
 from tests.integration.credits.test_checks import DAMAGE as LEDGER_DAMAGE
 
 MINE: Final = "account_id = :account"
+NAMED: Final = re.compile(r"\b[a-z]{2,4}_[0-9a-hjkmnp-tv-z]{26}\b|^coupon \w+|evt_")
+"""The id of something, a coupon's code, or an event of the provider."""
 PLAIN: Final = f"FROM invoices WHERE {MINE} AND purchase_id IS NULL AND status = 'paid'"
 SHORT: Final = f"UPDATE credit_lots SET remaining = remaining - 1 WHERE {MINE} AND remaining > 9"
 LATEST: Final = f"(SELECT id {PLAIN} ORDER BY created_at DESC, id DESC LIMIT 1)"
@@ -271,6 +274,8 @@ async def test_damage_is_found_by_its_rule(
     assert name in found, f"only {sorted(found)} noticed"
     assert 1 <= len(found[name].examples) <= 5
     assert found[name].violations >= len(found[name].examples)
+    named = [one for one in found[name].examples if NAMED.search(one)]
+    assert name == "invoice_numbers" or named == [*found[name].examples], "where is one to look?"
     if name in store.LATE:
         late = await store.ask(superuser, store.LATE[name], real_now())
         assert late, "an hourly run finds it among all accounts"

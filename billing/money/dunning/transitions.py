@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from billing.core import ids
-from billing.core.currencies import chargeable, is_too_large
+from billing.core.currencies import chargeable
 from billing.matters.agenda import Step
 from billing.matters.effects import Heard, Work
 from billing.money.dunning import cases
@@ -216,10 +216,11 @@ def open_payment(w: Work[CollectFacts], owed: Owed) -> Collected | None:
     """Make the intent that the payer confirms, or the page that he approves it on."""
     answer, live = w.facts.answer, owed.live
     if answer is None and live is not None and not live.opened:
-        if is_too_large(live.amount_minor, live.currency):
+        refusal = card_rules.why_not_sum(live.amount_minor, live.currency)
+        if refusal is not None:
             payments.close_unpaid(w, live, "failed")
-            w.result = "amount_too_large"
-            return fail(w, owed, None, "amount_too_large", true_attempt=False)
+            w.result = refusal
+            return fail(w, owed, None, refusal, true_attempt=False)
         page = live.flow == PAYPAL
         w.call = Call("open_page" if page else "open", live, return_url=live.return_url)
         return None

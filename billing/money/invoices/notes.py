@@ -38,7 +38,8 @@ def credit_note(
     `lines` are the parts of its lines that it takes back; without them it is of all of it. What is
     still owed falls by it, unless it goes `to_balance`, and the rest of the note, paid
     already, goes to the money balance. More than there is room for on it is a note on the invoices
-    whose money paid it. An invoice with nothing left to collect is `forgiven`.
+    whose money paid it. An invoice with nothing left to collect is `forgiven`, or where no card can
+    be charged what is left, `carried`.
     """
     if amount_minor <= 0 or _is_written(w, invoice, suffix):
         return invoice
@@ -104,6 +105,8 @@ def _take_back(
     if invoice.status in OWED and credited == invoice.remaining_minor:
         fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": "forgiven"}
     changed = w.change(invoice, **fields)
+    if credited and changed.status == "open":
+        changed = transitions.carry_rest(w, changed, part=f"-{noted.suffix}")
     if credited < amount_minor:
         part = f"-{noted.suffix}"
         transitions.add_balance(w, invoice, "credited", amount_minor - credited, part=part)

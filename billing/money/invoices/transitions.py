@@ -155,6 +155,19 @@ def whole_steps(w: Work[Any], draft: Invoice) -> Invoice:
     return w.change(draft, amount_due_minor=charge)
 
 
+def carry_rest(w: Work[Any], invoice: Invoice, *, part: str) -> Invoice:
+    """Carry what no card can be charged of what is still owed; it is paid where nothing is left."""
+    owed = invoice.remaining_minor
+    charge = collectable(owed, invoice.currency)
+    if charge == owed:
+        return invoice
+    add_balance(w, invoice, "carried", charge - owed, part=part)
+    fields: dict[str, Any] = {"amount_due_minor": invoice.amount_due_minor - owed + charge}
+    if not charge:
+        fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": "carried"}
+    return w.change(invoice, **fields)
+
+
 def is_collectable(invoice: Invoice) -> bool:
     """True if a card can be charged what is due."""
     return collectable(invoice.amount_due_minor, invoice.currency) > 0

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final, Literal
 
-from billing.core.currencies import is_too_large
+from billing.core.currencies import collectable, is_too_large
 from billing.core.errors import PaymentRequired
 from billing.money.payment_methods.rules import is_debit
 from billing.money.payment_methods.schemas import Method
@@ -41,11 +41,19 @@ def are_used_up(methods: Iterable[Method], tries: Iterable[Attempt], slots: int)
 
 def unfit(card: Method, owed: Owed, methods: Iterable[Method], slots: int) -> str | None:
     """The reason why this card is not asked for what is owed; None: it may be."""
-    if is_too_large(owed.invoice.remaining_minor, owed.invoice.currency):
-        return "amount_too_large"
+    reason = why_not_sum(owed.invoice.remaining_minor, owed.invoice.currency)
+    if reason is not None:
+        return reason
     if is_debit(card) and are_used_up(methods, owed.attempts, slots):
         return "debits_returned"
     return None
+
+
+def why_not_sum(minor: int, currency: str) -> str | None:
+    """The reason why no card is asked for so much; None: one may be."""
+    if is_too_large(minor, currency):
+        return "amount_too_large"
+    return "amount_not_charged" if collectable(minor, currency) != minor else None
 
 
 def refusal(reason: Untried) -> PaymentRequired:

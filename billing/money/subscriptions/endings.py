@@ -79,10 +79,12 @@ def _owed_until(w: Work[SubscriptionFacts], *, paid_too: bool) -> datetime:
     subscription, unserved = cycles.of(w), cycles.of(w).unserved_since
     if unserved is None:
         return _since(w) if paid_too else spent_until(w)
-    if subscription.cycle_start <= unserved:
-        return max(_used_until(w, unserved), _by_credits(w) or unserved)
+    is_of_now = subscription.cycle_start <= unserved
+    used = _used_until(w, unserved) if is_of_now else unserved
+    if is_of_now and w.facts.at < subscription.cycle_end:
+        return max(used, _by_credits(w) or used)
     came_unpaid = w.facts.credits_at_start or subscription.collection == "send_invoice"
-    return w.facts.at if came_unpaid and items.credits_of(w) else unserved
+    return w.facts.at if came_unpaid and items.credits_of(w) else used
 
 
 def spent_until(w: Work[SubscriptionFacts]) -> datetime:

@@ -22,6 +22,7 @@ from billing.money.subscriptions import (
     agreements,
     changes,
     cycles,
+    endings,
     expiring_cards,
     granting,
     pauses,
@@ -96,8 +97,11 @@ def end_trial(w: Work[SubscriptionFacts]) -> None:
 
 
 def pause(w: Work[SubscriptionFacts]) -> None:
-    """The pause that was scheduled for the end of the period."""
+    """The pause that was scheduled for the end of the period; what was not served of it is taken
+    back.
+    """
     changes.drop_pending(w, "the period is over")
+    endings.take_back_unserved(w, "paused")
     closing = true_ups.closing(w, cut=True)
     changes.begin_pause(w, "requested")
     pauses.bill_use(w, closing)

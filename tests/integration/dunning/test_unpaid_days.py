@@ -171,3 +171,20 @@ async def test_who_pays_has_the_period_and_brings_in_what_was_late(actors: Actor
     assert (await customer.ask("POST", path, {}, key="k", status=200))["amount_paid"] == 4900
     await customer.advance(to="2027-03-02T10:00:00Z")
     assert (await use_one(customer, **BACK))["is_included_in_subscription"]
+
+
+@pytest.mark.parametrize("command", ["pause", "cancel"])
+async def test_what_was_to_come_with_the_period_takes_back_what_was_not_served(
+    actors: Actors, command: str
+) -> None:
+    """A pause or an end that was asked for while it was past due comes while it is unpaid."""
+    customer = await overdue(actors)
+    path = f"/billing/subscription/{command}"
+    await customer.ask("POST", path, {}, status=200)
+    await customer.advance(to="2027-02-20T10:00:00Z")
+    assert (await customer.subscription())["status"] == "unpaid"
+    assert (await owed(customer))["amount_remaining"] == 4900
+    await customer.advance(to="2027-03-02T10:00:00Z")
+    ended = {"pause": "paused", "cancel": "canceled"}[command]
+    assert (await customer.subscription())["status"] == ended
+    assert (await owed(customer))["amount_remaining"] == SERVED

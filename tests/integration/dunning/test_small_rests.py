@@ -1,0 +1,76 @@
+"""What a note leaves of a debt is carried where no card can be charged it: nothing stands still."""
+
+from uuid import uuid4
+
+import pytest
+
+from tests.integration.actors import Actors, Customer
+from tests.integration.dunning.dunning_setup import START, case, owed
+from tests.integration.invoices.test_operating import balance, commanded
+
+HOUR_LATER = "2027-02-01T11:00:00Z"
+
+
+async def declined(actors: Actors, plan: str = "basic", **more: str) -> Customer:
+    """A subscription whose renewal on 1 February at 10:00 UTC was declined an hour ago."""
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed(plan, **more)
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to=HOUR_LATER)
+    assert (await customer.subscription())["status"] == "past_due"
+    return customer
+
+
+async def charged(customer: Customer) -> list[int]:
+    """Amounts that the card was charged, in order."""
+    return [effect["amount"] for effect in await customer.effects()]
+
+
+async def canceled(customer: Customer) -> tuple[str, str | None]:
+    """Status and settlement of the renewal's invoice after a cancel."""
+    (debt,) = [one["id"] for one in await customer.invoices() if one["status"] == "open"]
+    gone = await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    assert gone["status"] == "canceled"
+    (now,) = [one for one in await customer.invoices() if one["id"] == debt]
+    return now["status"], now["settlement"]
+
+
+async def test_a_cancel_soon_after_a_decline_leaves_nothing_to_charge(actors: Actors) -> None:
+    customer = await declined(actors)
+    assert await canceled(customer) == ("paid", "carried")
+    assert await balance(customer) == -3, "an hour of 28 days of 19.00"
+    assert (await case(customer))["status"] == "canceled"
+    await customer.script("succeed", then="last")
+    await customer.advance(days=20)
+    assert await charged(customer) == [1900]
+
+
+@pytest.mark.parametrize("at", [HOUR_LATER, "2027-02-12T10:00:00Z"])
+async def test_a_note_that_leaves_little_settles_the_debt(actors: Actors, at: str) -> None:
+    """While it is past due, and while it is unpaid."""
+    customer = await declined(actors)
+    await customer.advance(to=at)
+    note = {"amount_cents": 1870, "reason": "goodwill"}
+    await commanded(customer, await owed(customer), "credit-note", note)
+    assert await balance(customer) == -30
+    await customer.script("succeed", then="last")
+    await customer.advance(to="2027-02-20T10:00:00Z")
+    assert (await customer.subscription())["status"] == "active"
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    assert await charged(customer) == [1900, 1930], "with the 30 cents"
+
+
+async def test_what_a_note_leaves_is_asked_for_in_whole_steps(actors: Actors) -> None:
+    """Stripe takes dinars in tens of fils."""
+    key = f"plan-{uuid4().hex[:8]}"
+    prices = {"month": {"KWD": {"amount_minor": 3_000}}}
+    await actors.operate(
+        "PUT", f"/admin/plans/{key}", {"name": "P", "family": key, "prices": prices}
+    )
+    customer = await declined(actors, key, currency="KWD")
+    await customer.advance(to="2027-02-04T10:30:00Z")
+    assert await canceled(customer) == ("open", None)
+    assert await balance(customer) == -4
+    await customer.script("succeed", then="last")
+    await customer.advance(days=10)
+    assert await charged(customer) == [3_000, 320], "of 0.324 for three days and half an hour"

@@ -201,7 +201,8 @@ QUERIES: Final[dict[str, str]] = {
         WHERE coalesce(r.units, 0) <> coalesce(c.units, 0)
            OR coalesce(r.total, 0) <> coalesce(c.total, 0)
     """,
-    # A late use waits for the next invoice; any other belongs onto that of its own cycle's end.
+    # A late use waits for the next invoice, and so does one of before a debt was settled late: the
+    # draft that billed it was void. Any other belongs onto that of its own cycle's end.
     "usage_invoiced": """
         SELECT r.account_id, public_id('bill', r.id) AS subject
         FROM billing_records r
@@ -210,7 +211,11 @@ QUERIES: Final[dict[str, str]] = {
         WHERE r.currency <> 'CREDIT' AND r.billing_method = 'subscription_included'
           AND r.billing_status = 'pending' AND NOT r.is_late
           AND (s.status = 'canceled'
-               OR s.status IN ('active', 'past_due') AND p.start_at < s.cycle_start)
+               OR s.status IN ('active', 'past_due') AND p.start_at < s.cycle_start
+                   AND NOT (s.period_number = 0 AND EXISTS (
+                       SELECT FROM subscription_changes c
+                       WHERE c.subscription_id = s.id AND c.kind = 'resume'
+                         AND c.status = 'applied' AND c.decided_at >= p.end_at)))
           AND r.id NOT IN (SELECT unnest(records) FROM usage_settlements)
     """,
 }

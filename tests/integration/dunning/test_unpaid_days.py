@@ -5,7 +5,7 @@ from typing import Any, Final
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json, instant
-from tests.integration.dunning.dunning_setup import case, overdue, owed, tried, under
+from tests.integration.dunning.dunning_setup import START, case, overdue, owed, tried, under
 
 UNPAID: Final = "2027-02-09T10:00:00Z"
 ENDS: Final = "2027-04-10T10:00:00Z"
@@ -188,3 +188,26 @@ async def test_what_was_to_come_with_the_period_takes_back_what_was_not_served(
     ended = {"pause": "paused", "cancel": "canceled"}[command]
     assert (await customer.subscription())["status"] == ended
     assert (await owed(customer))["amount_remaining"] == SERVED
+
+
+async def test_use_of_before_a_debt_was_settled_late_comes_with_the_next_renewal(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    await under(customer, {}, past_due_access="full")
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to="2027-02-02T10:00:00Z")
+    used = await use_one(customer, usage_amount="6000")
+    assert used.get("billing_status") == "pending", used
+    await customer.advance(to="2027-03-10T10:00:00Z")
+    await customer.script("succeed", then="last")
+    settled = {"resume": True}
+    await customer.ask("POST", "/billing/pay-overdue", settled, key="r", status=200)
+    assert (await customer.subscription())["status"] == "active"
+    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert report["ok"], report
+    await customer.advance(to="2027-04-10T10:00:00Z")
+    used = 1500
+    amounts = [one["amount"] for one in await customer.effects()]
+    assert amounts == [4900, 4900, 4900, 4900 + used], "1,000 beyond the plan at 0.015"

@@ -105,7 +105,9 @@ CODES: Final[dict[str, Problem]] = {
     "NOT_INCLUDED": Problem(409, "the plan does not cover this use"),
     "PAYMENT_CHARGE_NOT_OFFERED": Problem(409, "a card cannot be charged for this use"),
     "BILLED_ON_INVOICE": Problem(409, "this use will be charged by the next invoice"),
-    "EVENT_TOO_OLD": Problem(422, "occurred_at: more than 35 days ago"),
+    "EVENT_TOO_OLD": Problem(
+        422, "occurred_at: more than 35 days ago, or in time that was given back"
+    ),
     "EVENT_IN_FUTURE": Problem(422, "occurred_at: more than 5 minutes ahead"),
     "USAGE_TOO_LARGE": Problem(422, "one use is larger than its meter or its price allows"),
     "BILLING_RECORD_NOT_FOUND": Problem(404, "no such billing record"),

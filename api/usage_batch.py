@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from api import use_times
+from api import dated_uses, use_times
 from api.auth import SERVICE
 from api.card_usage import charge_rows
 from api.dependencies import AccountCall, Call, check_platform
@@ -130,13 +130,17 @@ class UsageBatch:
 
     async def _too_old(self, uses: dict[int, Use]) -> dict[int, Refusal]:
         """Uses of a customer that it may not date so far back; each is of its own account."""
-        own = None if self._call.caller.operates else self._owners[None]
-        if own is None:
+        call = self._own_call()
+        if call is None:
             return {}
         places = list(uses)
-        call = AccountCall(self._call.caller, self._call.services, own)
         found = await use_times.too_old(call, list(uses.values()))
         return {places[number]: (use_times.TOO_OLD, why) for number, why in found.items()}
+
+    def _own_call(self) -> AccountCall | None:
+        """The call of a customer, whose account every row is of; None: an operator's."""
+        own = None if self._call.caller.operates else self._owners[None]
+        return AccountCall(self._call.caller, self._call.services, own) if own else None
 
     def _owner(self, row: UseRow) -> Tenant | Refusal:
         name = self._named(row)
@@ -152,11 +156,19 @@ class UsageBatch:
         if self._dry_run:
             tried = enumerate(await attempt(self._call, uses))
             return {number: one for number, one in tried if one.verdict != "recorded"}
-        batcher = self._call.services.usage_batcher
         charged = [number for number, use in enumerate(uses) if use.kind.method == BY_CARD]
         if not charged:
+            return await self._record(uses)
+        return await record_last(uses, charged, self._record, partial(charge_rows, self._call))
+
+    async def _record(self, uses: Sequence[Use]) -> dict[int, Recorded]:
+        """Record uses that no card pays; by number, the outcome of each one not recorded."""
+        batcher, call = self._call.services.usage_batcher, self._own_call()
+        if call is None or not dated_uses.are_among(call, uses):
             return await batcher.many(uses)
-        return await record_last(uses, charged, batcher.many, partial(charge_rows, self._call))
+        held = [number for number, use in enumerate(uses) if use.hold_id is not None]
+        found = await record_last(uses, held, partial(dated_uses.record, call), batcher.many)
+        return {number: one for number, one in found.items() if one.verdict != "recorded"}
 
     def _answer(self) -> bytes:
         results: list[dict[str, Any]] = []

@@ -33,22 +33,29 @@ async def too_old(call: AccountCall, uses: Sequence[Use]) -> dict[int, str]:
 
     A use that has its record is none of them: sent again it answers as it did.
     """
-    dated = [(place, use.at) for place, use in enumerate(uses) if use.at is not None]
-    if call.caller.operates or not dated:
+    if call.caller.operates or all(use.at is None for use in uses):
         return {}
-    first = min(at for _, at in dated)
     async with call.transaction() as connection:
-        recent = None
-        if only_user(call) is not None:
-            recent = await _now(call, connection) - SLOW_CLOCK
-        spans = await given_back.spans_after(connection, call.account.id, first)
-        found = {
-            place: reason
-            for place, at in dated
-            if (reason := _refusal(at, call.account.opened_at, recent, spans)) is not None
-        }
-        ids = {place: UUID(hex=key) for place in found if (key := uses[place].record_id)}
-        known = await months.existing(connection, ids.values()) if ids else ()
+        return await too_old_here(connection, call, uses)
+
+
+async def too_old_here(
+    connection: AsyncConnection, call: AccountCall, uses: Sequence[Use]
+) -> dict[int, str]:
+    """The same. Under the account's lock it stays so until the commit."""
+    dated = [(place, use.at) for place, use in enumerate(uses) if use.at is not None]
+    first = min(at for _, at in dated)
+    recent = None
+    if only_user(call) is not None:
+        recent = await _now(call, connection) - SLOW_CLOCK
+    spans = await given_back.spans_after(connection, call.account.id, first)
+    found = {
+        place: reason
+        for place, at in dated
+        if (reason := _refusal(at, call.account.opened_at, recent, spans)) is not None
+    }
+    ids = {place: UUID(hex=key) for place in found if (key := uses[place].record_id)}
+    known = await months.existing(connection, ids.values()) if ids else ()
     return {place: reason for place, reason in found.items() if ids.get(place) not in known}
 
 

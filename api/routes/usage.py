@@ -7,7 +7,7 @@ from fastapi import Body, Depends, Header, Request
 from fastapi.responses import Response
 from pydantic import TypeAdapter
 
-from api import usage_batch_parser, use_times
+from api import dated_uses, usage_batch_parser, use_times
 from api.auth import MEMBER
 from api.card_usage import charge_now
 from api.dependencies import AccountCall, Call, MemberUse, OperatorGate, gate_headers
@@ -164,6 +164,8 @@ async def _recorded(call: AccountCall, use: Use, *, dry_run: bool) -> Recorded:
         return await attempt_one(call, use)
     if use.kind.method == BY_CARD:
         return await charge_now(call, use)
+    if dated_uses.are_among(call, [use]):
+        return (await dated_uses.record(call, [use]))[0]
     return await call.services.usage_batcher.one(use)
 
 

@@ -27,6 +27,20 @@ GIVEN_BACK: Final = (
         ("tests/integration/dunning/test_unpaid_days.py", "-k", "whenever_it_comes"),
     ),
     Mutant(
+        "a use that is dated back is looked at before its time is given back, and recorded after",
+        "api/dated_uses.py",
+        "return not call.caller.operates and any(",
+        "return False and any(",
+        ("tests/integration/changes/test_given_back_meanwhile.py", "-k", "behind_an_end"),
+    ),
+    Mutant(
+        "a rest that no card can be charged stays open",
+        "billing/money/invoices/notes.py",
+        'if credited and changed.status == "open":',
+        "if False:",
+        ("tests/integration/dunning/test_small_rests.py", "-k", "soon_after_a_decline"),
+    ),
+    Mutant(
         "another plan in a pause opens a way to the money of a used month",
         "billing/money/subscriptions/pauses.py",
         'if subscription.status == "paused":',

@@ -1,4 +1,4 @@
-"""What a note leaves of a debt is carried where no card can be charged it: nothing stands still."""
+"""A rest that a note leaves and no card can be charged is carried: nothing stands still."""
 
 from uuid import uuid4
 

@@ -208,6 +208,5 @@ async def test_use_of_before_a_debt_was_settled_late_comes_with_the_next_renewal
     report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
     assert report["ok"], report
     await customer.advance(to="2027-04-10T10:00:00Z")
-    used = 1500
     amounts = [one["amount"] for one in await customer.effects()]
-    assert amounts == [4900, 4900, 4900, 4900 + used], "1,000 beyond the plan at 0.015"
+    assert amounts == [4900, 4900, 4900, 4900 + 1500], "1,000 beyond the plan at 0.015"

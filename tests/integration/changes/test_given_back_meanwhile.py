@@ -1,0 +1,63 @@
+"""A use that is dated back finds its time given back by what was asked for a moment before."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.changes.test_given_back import IN_JANUARY, dated
+from tests.integration.changes.test_plan_changes import begun, money
+
+NOW: Json = {"at": "now", "refund": "credit"}
+LOCKED = "SELECT FROM credit_balances WHERE account_id = %s FOR UPDATE"
+WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = 'billing'"
+
+
+@asynccontextmanager
+async def held(customer: Customer) -> AsyncIterator[None]:
+    """Meanwhile the account's lock is somebody else's."""
+    url = customer.actors.stack.superuser_url.replace("+psycopg", "")
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await connection.execute(LOCKED, [customer.uuid])
+        yield
+
+
+async def waiting(customer: Customer, number: int) -> None:
+    await wait_for(
+        lambda: customer.actors.sql(WAITING), f"{number} wait", lambda found: len(found) >= number
+    )
+
+
+@pytest.mark.parametrize("path", ["/usage/record", "/usage/batch"])
+async def test_a_use_behind_an_end_is_refused(actors: Actors, path: str) -> None:
+    customer = await begun(actors)
+    await customer.advance(days=1)
+    use = dated(IN_JANUARY, "500", event_id=str(uuid4()))
+    body = use if path.endswith("record") else {"events": [use]}
+    async with held(customer):
+        gone = asyncio.create_task(customer.call("POST", "/billing/subscription/cancel", NOW))
+        await waiting(customer, 1)
+        used = asyncio.create_task(customer.call("POST", path, body, role="billing"))
+        await waiting(customer, 2)
+    assert (await gone).status_code == 200
+    answer = (await used).json()
+    assert answer.get("code", answer.get("results", [{}])[0].get("code")) == "EVENT_TOO_OLD"
+    assert await money(customer) == 1839, "30 of 31 days"
+
+
+async def test_a_use_before_an_end_counts_as_used(actors: Actors) -> None:
+    customer = await begun(actors)
+    await customer.advance(days=1)
+    body = dated(IN_JANUARY, "500", event_id=str(uuid4()))
+    async with held(customer):
+        used = asyncio.create_task(customer.call("POST", "/usage/record", body, role="billing"))
+        await waiting(customer, 1)
+        gone = asyncio.create_task(customer.call("POST", "/billing/subscription/cancel", NOW))
+        await waiting(customer, 2)
+    assert (await used).status_code == 201
+    assert (await gone).status_code == 200
+    assert await money(customer) == 0

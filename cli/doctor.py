@@ -42,6 +42,7 @@ from cli.workflow_check import compare_workflows
 from migrations import rights as given
 from migrations import walls as built
 from workflows import pollers, visibility
+from workflows import schedules as nets
 
 if TYPE_CHECKING:
     from devstack.stack import StackInfo
@@ -182,6 +183,21 @@ async def temporal(patient: Patient) -> Iterable[Sign]:
     ]
 
 
+async def schedules(patient: Patient) -> Iterable[Sign]:
+    """The nets under timers and webhooks are out."""
+    if found := await nets.idle(patient.temporal):
+        return [ill("schedules", ", ".join(found))]
+    return [well("schedules", f"{', '.join(nets.JOBS)} start when they should")]
+
+
+async def switch(patient: Patient) -> Iterable[Sign]:
+    """Billing is switched on, as far as the settings here tell."""
+    if patient.settings.billing_enabled:
+        return [well("switch", "billing is switched on")]
+    words = "BILLING_ENABLED is false: customers are answered 404, nothing new is charged"
+    return [ill("switch", words)]
+
+
 async def workflows(patient: Patient) -> Iterable[Sign]:
     """Each open matter has its workflow."""
     wrong = [
@@ -219,6 +235,7 @@ CHECKS: Final[dict[str, Check]] = {
     "installed": installed,
     "parts": children,
     "disk": disk,
+    "switch": switch,
     "database": database,
     "locks": locks,
     "rights": rights,
@@ -226,12 +243,13 @@ CHECKS: Final[dict[str, Check]] = {
     "test clocks": test_clocks,
     "books": books,
     "temporal": temporal,
+    "schedules": schedules,
     "workflows": workflows,
     "stripe": stripe,
     "products": products,
 }
 """By the name under which a check that cannot be made is told."""
-ELSEWHERE: Final = frozenset({"temporal", "workflows", "stripe", "products"})
+ELSEWHERE: Final = frozenset({"temporal", "schedules", "workflows", "stripe", "products"})
 """They wait for other servers than Postgres, which is asked one thing at a time."""
 
 

@@ -16,6 +16,7 @@ from temporalio.client import (
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
+from temporalio.service import RPCError, RPCStatusCode
 
 from billing.matters.kinds import BACKGROUND
 from workflows.contracts import SweepRequest
@@ -44,6 +45,22 @@ async def ensure_schedules(client: Client) -> list[str]:
         except ScheduleAlreadyRunningError:
             await _renew(client.get_schedule_handle(f"billing-{name}"), wanted.spec)
     return made
+
+
+async def idle(client: Client) -> list[str]:
+    """The schedules that start nothing, in words. Errors: RPCError."""
+    found = []
+    for name in JOBS:
+        known = client.get_schedule_handle(f"billing-{name}")
+        try:
+            state = (await known.describe()).schedule.state
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            found.append(f"{known.id} is missing")
+        else:
+            found += [f"{known.id} is paused"] if state.paused else []
+    return found
 
 
 async def _renew(known: ScheduleHandle, spec: ScheduleSpec) -> None:

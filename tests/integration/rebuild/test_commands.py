@@ -64,6 +64,16 @@ async def test_the_doctor_finds_what_an_operator_must_mend(actors: Actors, what:
     assert words in " ".join(said.split()), said
 
 
+async def test_the_doctor_finds_a_net_that_is_taken_in(actors: Actors) -> None:
+    poll = actors.temporal.get_schedule_handle("billing-poll")
+    await poll.pause(note="by hand")
+    try:
+        code, said = await billing(actors, "doctor")
+    finally:
+        await poll.unpause()
+    assert (code, "billing-poll is paused" in said) == (1, True), said
+
+
 async def test_broken_books_are_named_by_verify(actors: Actors) -> None:
     customer = await actors.customer()
     await customer.ask("POST", "/billing/trials", status=201)

@@ -46,6 +46,7 @@ async def test_a_schedule_gets_the_interval_of_the_release_and_stays_paused(
 
     await wait_for(is_paused, "the pause is known")
     try:
+        assert await schedules.idle(actors.temporal) == [f"billing-{JOB} is paused"]
         assert await ensure_schedules(actors.temporal) == []
 
         async def is_renewed() -> bool:
@@ -57,6 +58,8 @@ async def test_a_schedule_gets_the_interval_of_the_release_and_stays_paused(
         assert (found.state.paused, found.state.note) == (True, "by hand")
     finally:
         await handle.unpause()
+    monkeypatch.setattr(schedules, "JOBS", {"nothing": timedelta(days=1)})
+    assert await schedules.idle(actors.temporal) == ["billing-nothing is missing"]
 
 
 @pytest.mark.parametrize("job", ["sweep", "poll"])

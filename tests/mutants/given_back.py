@@ -22,7 +22,7 @@ GIVEN_BACK: Final = (
     Mutant(
         "an unpaid subscription owes all of its period",
         "billing/money/subscriptions/endings.py",
-        "return w.facts.at if came_unpaid and items.credits_of(w) else unserved",
+        "return w.facts.at if came_unpaid and items.credits_of(w) else used",
         "return w.facts.at",
         ("tests/integration/dunning/test_unpaid_days.py", "-k", "whenever_it_comes"),
     ),

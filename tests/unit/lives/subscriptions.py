@@ -160,11 +160,7 @@ class SubscriptionLife(Life):
         """The changes of its terms, or out of a pause, that are done."""
         return {one.id for one in self.rows.of(SubscriptionChange) if one.status == "applied"}
 
-    def ask_of_it(
-        self,
-        verb: Callable[[Work[SubscriptionFacts]], Any],
-        expected: Sequence[str] | None = None,
-    ) -> None:
+    def ask_of_it(self, verb: wishes.Verb, expected: Sequence[str] | None = None) -> None:
         """As the executor does a command; what is refused, as expected, changes nothing."""
         work = Work(self.rows.copy(), self.facts(self.rows))
         try:

@@ -103,7 +103,8 @@ def no_day_twice(case: Case) -> Iterator[str]:
         for (_, before, _, first), (after, _, _, second) in pairwise(paid):
             # Time whose units are used is not given back, where another period begins.
             since = max(after, usage.used_until(case, first))
-            if after < before and plan_changes.given_back(case, first) + plan_changes.CENT < (
+            given = plan_changes.given_back(case, first) + plan_changes.given_up(case, first)
+            if after < before and given + plan_changes.CENT < (
                 plan_changes.unused(case, first, since)
             ):
                 yield f"{_words(first)} and {_words(second)} were both paid"
@@ -238,7 +239,9 @@ def named_card(case: Case) -> Iterator[str]:
             mine = (case.invoice(one.invoice) or {}).get("subscription_id") == row["id"]
             if not mine or not one.by_product or not entry.began < one.seq <= until:
                 continue
-            if one.method and one.method != method["stripe_payment_method_id"]:
+            # The same card has another id at the provider once it was confirmed anew.
+            tries = case.rows("payment_attempts", key=one.key, payment_method_id=method["id"])
+            if one.method and one.method != method["stripe_payment_method_id"] and not tries:
                 yield f"{entry}: {_charge_words(case, one)} went to another card"
                 return
             if _is_stolen(case, one):

@@ -75,6 +75,15 @@ def given_back(case: Case, invoice: Json) -> int:
     )
 
 
+def given_up(case: Case, invoice: Json) -> int:
+    """Credits of an invoice by an operator: nobody gives them back again."""
+    return sum(
+        int(note["amount_minor"])
+        for note in case.rows("credit_notes", invoice_id=invoice["id"])
+        if note not in _notes(case, invoice)
+    )
+
+
 def unused(case: Case, invoice: Json, at: datetime) -> int:
     """The part for time after `at` of what it charged, each line rounded for itself."""
     found = 0

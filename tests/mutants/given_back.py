@@ -15,8 +15,8 @@ GIVEN_BACK: Final = (
     Mutant(
         "what was used late of an unpaid cycle is not asked for",
         "billing/money/subscriptions/cycles.py",
-        "changed = w.change(changed, unserved_since=used)",
-        "changed = w.change(changed, unserved_since=changed.unserved_since)",
+        "return w.change(changed, unserved_since=used) if used > served else changed",
+        "return changed",
         ("tests/integration/dunning/test_unpaid_days.py", "-k", "however_late_it_comes"),
     ),
     Mutant(

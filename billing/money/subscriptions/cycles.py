@@ -159,12 +159,21 @@ def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:
     if (changed.cycle_start, changed.cycle_end) != (before.cycle_start, before.cycle_end):
         allowance = w.facts.plan_of(w.rows).allowance
         changed = w.change(changed, **spans.cut_cycle(before, changed, allowance))
-    if changed.unserved_since is not None and before.cycle_start <= changed.unserved_since:
-        used = spans.used_until(before, w.facts.used_share, changed.unserved_since)
-        changed = w.change(changed, unserved_since=used)
+    changed = _served(w, before, changed)
     if fields.keys() & FOLLOWED and changed.status != "incomplete":
         follow(w)
     return changed
+
+
+def _served(
+    w: Work[SubscriptionFacts], before: Subscription, changed: Subscription
+) -> Subscription:
+    """While it is `unpaid` uses that come late to its cycle count as served, until that is over."""
+    served = changed.served_until
+    if served is None or before.cycle_start > served:
+        return changed
+    used = spans.used_until(before, w.facts.used_share, served)
+    return w.change(changed, unserved_since=used) if used > served else changed
 
 
 def follow(w: Work[SubscriptionFacts]) -> None:

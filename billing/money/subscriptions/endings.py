@@ -76,7 +76,7 @@ def _owed_until(w: Work[SubscriptionFacts], *, paid_too: bool) -> datetime:
     While `unpaid` it serves nothing. Once that cycle is over nobody can tell what was spent since
     of credits that came before their money: then all of it counts as served.
     """
-    subscription, unserved = cycles.of(w), cycles.of(w).unserved_since
+    subscription, unserved = cycles.of(w), cycles.of(w).served_until
     if unserved is None:
         return _since(w) if paid_too else spent_until(w)
     is_of_now = subscription.cycle_start <= unserved

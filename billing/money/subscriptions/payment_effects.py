@@ -106,7 +106,7 @@ def begin_unpaid(w: Work[SubscriptionFacts]) -> None:
         w,
         status="unpaid",
         unpaid_at=subscription.unpaid_at or w.facts.at,
-        unserved_since=subscription.unserved_since or endings.spent_until(w),
+        unserved_since=subscription.served_until or endings.spent_until(w),
     )
     announce(w, unpaid, "unpaid")
 

@@ -116,6 +116,12 @@ class Subscription(Row):
     updated_at: AwareDatetime
 
     @property
+    def served_until(self) -> datetime | None:
+        """While it is `unpaid`, and once it ended so: the end of the time that counts as served."""
+        # The release before makes one active again, and leaves the instant where it is.
+        return self.unserved_since if self.unpaid_at is not None else None
+
+    @property
     def ends(self) -> bool:
         """True where an end is scheduled."""
         return self.cancel_at_period_end or self.cancel_at is not None

@@ -31,10 +31,11 @@ class SubscriptionActivities(DecidingActivities[SubscriptionState]):
         Mostly the charge has begun with it. A failure is the activity's: tried again, it finds its
         own step done and goes on here.
         """
-        if request.step.name not in CHARGED_AT_ONCE:
+        follower = CHARGED_AT_ONCE.get(request.step.name)
+        if follower is None:
             return state
         step, now = head(agenda(state)), now_of(state)
-        if step is None or step.name != "charge" or step.due > now:
+        if step is None or step.name != follower or step.due > now:
             return state
         return await self._step(request.model_copy(update={"step": step}))
 

@@ -1,7 +1,7 @@
-"""Uses that a customer dates back, recorded under the lock that whoever gives time back takes.
+"""Uses that a customer dates back, checked and recorded under the account's lock.
 
-Looked up before, it could be given back by an end, a pause or a change between the look and the
-record: then the allowance of a cycle would be used for nothing.
+An end, a pause or a change gives time back under the same lock. If it came between the check and
+the record, the allowance of that time would be used for nothing.
 """
 
 from collections.abc import Sequence

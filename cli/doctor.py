@@ -42,7 +42,7 @@ from cli.workflow_check import compare_workflows
 from migrations import rights as given
 from migrations import walls as built
 from workflows import pollers, visibility
-from workflows import schedules as nets
+from workflows import schedules as scheduled
 
 if TYPE_CHECKING:
     from devstack.stack import StackInfo
@@ -184,10 +184,10 @@ async def temporal(patient: Patient) -> Iterable[Sign]:
 
 
 async def schedules(patient: Patient) -> Iterable[Sign]:
-    """The nets under timers and webhooks are out."""
-    if found := await nets.idle(patient.temporal):
+    """Every schedule starts its job."""
+    if found := await scheduled.idle(patient.temporal):
         return [ill("schedules", ", ".join(found))]
-    return [well("schedules", f"{', '.join(nets.JOBS)} start when they should")]
+    return [well("schedules", f"{', '.join(scheduled.JOBS)} start when they should")]
 
 
 async def switch(patient: Patient) -> Iterable[Sign]:

@@ -98,8 +98,8 @@ def on_given_up(w: Work[SubscriptionFacts], action: FinalAction) -> None:
 
 
 def begin_unpaid(w: Work[SubscriptionFacts]) -> None:
-    """It serves nothing from now on; what was used of its time is told now, for nobody can once its
-    cycle is over.
+    """The subscription serves nothing from now on. The time that counts as used is kept, for its
+    cycle's use cannot be read once the cycle is over.
     """
     subscription = cycles.of(w)
     unpaid = cycles.change(

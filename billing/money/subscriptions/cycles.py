@@ -82,13 +82,16 @@ def draft_period(
     cycles before it in arrears.
 
     What a draft bills must be finalized with it: before the first payment, and while `unpaid`, it
-    has no usage, which goes onto the next one.
+    has no usage and no least, which go onto the next one.
     """
     subscription = of(w)
     used: tuple[Line, ...] = ()
+    least: tuple[Line, ...] = ()
     if subscription.status not in ("incomplete", "unpaid"):
         used = _usage(w, before=subscription.cycle_start)
-    least = true_ups.lines(w, closing, used)
+        least = true_ups.lines(w, closing, used)
+    else:
+        true_ups.put_off(w, closing)
     invoice = invoices.draft(
         w,
         new_invoice(

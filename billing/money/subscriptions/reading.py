@@ -144,8 +144,9 @@ _CHANGES = f"(:changing OR {_WAITS})"
 _SPENT = f"""
            ARRAY({CHARGES}
                    AND :deciding AND num_nonnulls(s.minimum_minor, s.minimum_before_minor,
-                                                 s.commitment) > 0
+                                                 s.minimum_unbilled, s.commitment) > 0
                    AND x.at >= least(s.current_period_start,
+                                     (s.minimum_unbilled ->> 'since')::timestamptz,
                                      (s.commitment ->> 'since')::timestamptz))
 """
 _PERIOD_PAID = period_paid.paid_invoices("s.id", "s.current_period_start")

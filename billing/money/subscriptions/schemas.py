@@ -58,6 +58,14 @@ class Commitment(Frozen):
     ends_at: AwareDatetime
 
 
+class Minimum(Frozen):
+    """The least that the time from one instant to another comes to."""
+
+    since: AwareDatetime
+    until: AwareDatetime
+    least_minor: int
+
+
 class Subscription(Row):
     """A row of `subscriptions`; amounts in ISO minor units per interval."""
 
@@ -111,6 +119,8 @@ class Subscription(Row):
     """The instant of the running period from which its minimum holds; None: all of it."""
     minimum_before_minor: int | None = None
     """The least of the period's time before that."""
+    minimum_unbilled: dict[str, Any] | None = None
+    """The least of a period that closed while `unpaid`, until an invoice asks for it."""
     commitment: dict[str, Any] | None = None
     created_at: AwareDatetime
     updated_at: AwareDatetime
@@ -136,6 +146,11 @@ class Subscription(Row):
     def committed(self) -> Commitment | None:
         """Its commitment, as data."""
         return Commitment.model_validate(self.commitment) if self.commitment else None
+
+    @property
+    def unbilled_minimum(self) -> Minimum | None:
+        """What it owes the least of, of before, as data."""
+        return Minimum.model_validate(self.minimum_unbilled) if self.minimum_unbilled else None
 
     @property
     def interval(self) -> Interval:

@@ -18,17 +18,19 @@ from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine, Lin
 from billing.money.invoices.sums import COMMITMENT, MINIMUM
 from billing.money.subscriptions import spans
 from billing.money.subscriptions.facts import Spent, SubscriptionFacts, sum_spent
-from billing.money.subscriptions.schemas import Commitment, Subscription
+from billing.money.subscriptions.schemas import Commitment, Minimum, Subscription
 
 CHARGED: Final = ("open", "paid", "uncollectible")
 
 
 class Closing(NamedTuple):
-    """A period that closes, with what it comes to at least; `ends` with the subscription."""
+    """A period that closes, with the least that it comes to, and one of before that no invoice has
+    asked for; `ends` with the subscription.
+    """
 
     start: datetime
     end: datetime
-    minimum_minor: int
+    minimums: tuple[Minimum, ...]
     commitment: Commitment | None
     zone: str
     ends: bool
@@ -45,7 +47,19 @@ def closing(w: Work[SubscriptionFacts], *, cut: bool = False, ends: bool = False
         return None
     start, end = one.current_period_start, one.current_period_end
     until = min(at, end) if cut or ends else end
-    return Closing(start, until, least_until(one, until), one.committed, one.zone, ends)
+    served = min(until, one.served_until or until)
+    minimum = Minimum(since=start, until=served, least_minor=least_until(one, until))
+    minimums = tuple(one for one in (one.unbilled_minimum, minimum) if one and one.least_minor)
+    return Closing(start, until, minimums, one.committed, one.zone, ends)
+
+
+def put_off(w: Work[SubscriptionFacts], period: Closing | None) -> None:
+    """It closes while `unpaid`, and its invoice may never be asked for: a later one has its least,
+    and what a commitment misses.
+    """
+    if period is not None and period.minimums:
+        kept = period.minimums[0].model_dump(mode="json")
+        w.change(w.rows.get(Subscription, w.facts.subscription_id), minimum_unbilled=kept)
 
 
 def closing_commitment(w: Work[SubscriptionFacts]) -> Closing:
@@ -54,12 +68,18 @@ def closing_commitment(w: Work[SubscriptionFacts]) -> Closing:
     agreed = one.committed
     if agreed is None:
         raise LookupError("there is no commitment")
-    return Closing(agreed.since, agreed.ends_at, 0, agreed, one.zone, ends=False)
+    return Closing(agreed.since, agreed.ends_at, (), agreed, one.zone, ends=False)
 
 
 def least_until(one: Subscription, until: datetime) -> int:
-    """The least that its running period comes to until then: each minimum for the time it held."""
-    if one.status not in ("active", "past_due"):
+    """The least that its running period comes to until then: each minimum for the time it held.
+
+    While `unpaid` it serves nothing: its time until it became so counts.
+    """
+    if one.status not in ("active", "past_due", "unpaid"):
+        return 0
+    until = min(until, one.served_until or until)
+    if until <= one.current_period_start:
         return 0
     since, before = one.current_period_start, 0
     if one.minimum_since is not None and one.minimum_since > since:
@@ -77,18 +97,25 @@ def lines(
     """
     if period is None:
         return ()
-    found = list[Line]()
-    span = periods.spoken_span(period.start, period.end, period.zone)
-    if period.minimum_minor:
-        spent = _spent(w, used, period.start, period.end)
-        found += _missing(MINIMUM, f"Minimum, {span}", period.minimum_minor, spent)
+    subscription = w.rows.get(Subscription, w.facts.subscription_id)
+    if subscription.minimum_unbilled is not None:
+        w.change(subscription, minimum_unbilled=None)
+    found = [line for one in period.minimums for line in _least(w, period, one, used)]
     agreed = period.commitment
     if agreed is not None and (period.ends or period.end >= agreed.ends_at):
         found += _committed(w, period, agreed, (*used, *found))
-    return tuple(
-        one.model_copy(update={"period_start": period.start, "period_end": period.end})
-        for one in found
+    return tuple(found)
+
+
+def _least(
+    w: Work[SubscriptionFacts], period: Closing, minimum: Minimum, used: Sequence[Line]
+) -> list[Line]:
+    since, until = minimum.since, minimum.until
+    span = periods.spoken_span(since, until, period.zone)
+    missing = _missing(
+        MINIMUM, f"Minimum, {span}", minimum.least_minor, _spent(w, used, since, until)
     )
+    return [one.model_copy(update={"period_start": since, "period_end": until}) for one in missing]
 
 
 def _committed(
@@ -100,7 +127,9 @@ def _committed(
         return []
     spent = _spent(w, new, agreed.since, max(period.end, agreed.ends_at))
     span = periods.spoken_span(agreed.since, agreed.ends_at, period.zone)
-    return _missing(COMMITMENT, f"Commitment, {span}", agreed.amount_minor, spent)
+    missing = _missing(COMMITMENT, f"Commitment, {span}", agreed.amount_minor, spent)
+    its_time = {"period_start": period.start, "period_end": period.end}
+    return [one.model_copy(update=its_time) for one in missing]
 
 
 def rest(least_minor: int, spent_minor: int) -> int:

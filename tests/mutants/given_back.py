@@ -50,9 +50,16 @@ GIVEN_BACK: Final = (
     Mutant(
         "a pause frees of a minimum",
         "billing/money/subscriptions/pauses.py",
-        "if closing is not None and closing.minimum_minor:",
+        "if closing is not None and closing.minimums:",
         "if False:",
         ("tests/integration/arrears/test_contracts.py", "-k", "a_pause_before_an_end"),
+    ),
+    Mutant(
+        "a minimum vanishes with unpaid",
+        "billing/money/subscriptions/cycles.py",
+        "        true_ups.put_off(w, closing)",
+        "        pass",
+        ("tests/integration/dunning/test_unpaid_minimum.py",),
     ),
     Mutant(
         "use that was free beyond a plan counts for nothing",

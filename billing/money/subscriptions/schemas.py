@@ -149,7 +149,7 @@ class Subscription(Row):
 
     @property
     def unbilled_minimum(self) -> Minimum | None:
-        """What it owes the least of, of before, as data."""
+        """The least of a period of before that no invoice has asked for, as data."""
         return Minimum.model_validate(self.minimum_unbilled) if self.minimum_unbilled else None
 
     @property

@@ -12,7 +12,7 @@ from billing.matters.effects import Do, Work
 from billing.money.dunning import cases
 from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice
-from billing.money.subscriptions import cycles, granting, items, new_terms, proration, spans
+from billing.money.subscriptions import cycles, granting, items, plan_credits, proration, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.proration import Credit
 from billing.money.subscriptions.schemas import SubscriptionChange
@@ -50,12 +50,9 @@ def credit_rest(w: Work[SubscriptionFacts], reason: str) -> None:
         lines = proration.parts(unused)
         notes.credit_note(w, billed, amount, proration.NOT_USED, "canceled", lines=lines)
     if rest or owed:
-        part = spans.rest_of_cycle(subscription, w.facts.plan_of(w.rows).allowance, since)
-        fewer = proration.credits_share(items.credits_of(w), part)
-        new_terms.demand_unspent(w, fewer)
-        new_terms.take_credits(
-            w, fewer, "canceled", lambda n: keys.end_take_back(subscription.id, n)
-        )
+        fewer = plan_credits.of_rest(w, since)
+        plan_credits.demand(w, fewer)
+        plan_credits.take(w, fewer, "canceled", lambda n: keys.end_take_back(subscription.id, n))
 
 
 def _since(w: Work[SubscriptionFacts]) -> datetime:

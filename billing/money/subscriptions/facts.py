@@ -26,7 +26,9 @@ class PlanLot(Frozen):
     unspent: Decimal
     """Neither spent nor held."""
     kept: Decimal
-    """All that were given, less what was taken back with its money."""
+    """All that were given, less what was taken back."""
+    refunded: Decimal = Decimal(0)
+    """Those that went with money that went back, spent or not."""
 
 
 class Allowance(Frozen):

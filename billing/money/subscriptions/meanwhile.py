@@ -16,7 +16,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.giving_back import PRORATION
 from billing.money.invoices.schemas import Invoice, InvoiceLine, Line
 from billing.money.invoices.sums import USED_MEANWHILE
-from billing.money.subscriptions import cycles, items, portions, proration, spans
+from billing.money.subscriptions import cycles, items, plan_credits, portions, proration, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Note, SubscriptionChange, Terms
 
@@ -66,26 +66,18 @@ def _span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:
 
 def _spent_until(w: Work[SubscriptionFacts], terms: Terms, start: datetime) -> datetime:
     """The instant from which no more of the plan's credits would have to go than are left."""
-    whole, kept = items.credits_of(w), sum((one.kept for one in w.facts.lots), Decimal(0))
-    left = sum((one.unspent for one in w.facts.lots), Decimal(0))
-    if min(-terms.credits, kept) <= left:
+    if plan_credits.are_there(w, -terms.credits):
         return start
-    given = terms.credits + _credits_after(w, start)
-    plan = w.facts.plan_of(w.rows)
-    return spans.used_but(cycles.of(w), plan.allowance, Fraction(left + given) / Fraction(whole))
-
-
-def _credits_after(w: Work[SubscriptionFacts], at: datetime) -> Decimal:
-    """The old plan's credits for the rest of its cycle."""
-    part = spans.rest_of_cycle(cycles.of(w), w.facts.plan_of(w.rows).allowance, at)
-    return proration.credits_share(items.credits_of(w), part)
+    left = plan_credits.unspent(w) + terms.credits + plan_credits.of_rest(w, start)
+    whole = Fraction(items.credits_of(w)) * plan_credits.kept_part(w)
+    return spans.used_but(cycles.of(w), w.facts.plan_of(w.rows).allowance, Fraction(left) / whole)
 
 
 def _less(w: Work[SubscriptionFacts], terms: Terms, used: Span) -> Terms:
     """The terms with lower notes and the old plan's credits of that time, and with its units where
     its cycle goes on.
     """
-    due = terms.credits + _credits_after(w, used.start) - _credits_after(w, used.end)
+    due = terms.credits + plan_credits.of_rest(w, used.start) - plan_credits.of_rest(w, used.end)
     notes = tuple(_lower(w, one, used) for one in terms.notes)
     own = terms.portions
     if not terms.resets:

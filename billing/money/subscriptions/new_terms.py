@@ -3,18 +3,16 @@
 Pure.
 """
 
-from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from billing.core import keys, periods
-from billing.core.errors import Conflict
 from billing.matters.effects import Do, Work
 from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice
 from billing.money.refunds.left import creditable
-from billing.money.subscriptions import cycles, granting, items, meanwhile, true_ups
+from billing.money.subscriptions import cycles, granting, items, meanwhile, plan_credits, true_ups
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.proration import NOT_USED
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
@@ -153,37 +151,6 @@ def _move_credits(w: Work[SubscriptionFacts], change: SubscriptionChange, amount
             "subject": cycles.stem(subscription),
         }
         w.do(Do("grant", lot))
-    take_credits(
+    plan_credits.take(
         w, -amount, f"changed to {plan.name}", lambda n: keys.change_take_back(change.id, n)
     )
-
-
-def take_credits(
-    w: Work[SubscriptionFacts], amount: Decimal, reason: str, key: Callable[[int], str]
-) -> None:
-    """Take back so many of the plan's credits, those that end first before the others."""
-    left = amount
-    for number, one in enumerate(w.facts.lots, start=1):
-        part = min(left, one.unspent)
-        if part > 0:
-            left -= part
-            taken = {
-                "account_id": cycles.of(w).account_id,
-                "grant_key": one.grant_key,
-                "amount": part,
-                "key": key(number),
-                "reason": reason,
-            }
-            w.do(Do("clawback", taken))
-
-
-def demand_unspent(w: Work[SubscriptionFacts], amount: Decimal) -> None:
-    """Error: CREDITS_SPENT, where so many credits of the plan cannot be taken back.
-
-    What a refund or dispute took of them is not asked for again.
-    """
-    kept = sum((one.kept for one in w.facts.lots), Decimal(0))
-    if min(amount, kept) > sum((one.unspent for one in w.facts.lots), Decimal(0)):
-        raise Conflict(
-            "CREDITS_SPENT", "credits of the plan are spent already: have it at period_end"
-        )

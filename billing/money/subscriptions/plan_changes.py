@@ -26,6 +26,7 @@ from billing.money.subscriptions import (
     new_terms,
     pauses,
     payment_effects,
+    plan_credits,
     portions,
     preview_tokens,
     previews,
@@ -258,8 +259,8 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     fields = spans.fields(after) if resets else {}
     lines, given_back = netting.net(w, unused, charges, plan.key, **fields)
     given = _credits_of(after, plan, wanted.quantity, at)
-    due = given - _credits_of(subscription, own, items.plan_item(w).lasting, since)
-    new_terms.demand_unspent(w, -due)
+    due = given - plan_credits.of_rest(w, since)
+    plan_credits.demand(w, -due)
     closes = bool(unused) and (counts_use or portions.lifts_limit(w, plan))
     told = {"resets": resets, "credits": due, "notes": given_back}
     told |= {"cycle_start": subscription.cycle_start, "gave_back_at": at if closes else None}

@@ -40,6 +40,7 @@ from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.subscriptions import changes, period_paid
 from billing.money.subscriptions.facts import Allowance, PlanLot, Spent, SubscriptionFacts
+from billing.money.subscriptions.plan_lots import LOTS
 from billing.money.subscriptions.rules import SubscriptionState
 from billing.money.subscriptions.schemas import (
     CrossedPeriod,
@@ -193,13 +194,7 @@ _READ = f"""
                  WHERE :changing AND pl.is_current AND pl.is_active
                    AND (pl.id = CAST(:plan_id AS uuid)
                         OR pl.key = coalesce(CAST(:plan AS text), s.plan_key))) AS offers,
-           ARRAY(SELECT jsonb_build_object(
-                     'grant_key', x.grant_key, 'unspent', (x.remaining - x.held)::text,
-                     'kept', (x.amount - x.clawed - x.claimed - x.lost)::text)
-                 FROM credit_lots x
-                 WHERE (:giving_back OR {_CHANGES}) AND x.account_id = s.account_id
-                   AND x.kind = 'plan'
-                   AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
+           ARRAY({LOTS} AND (:giving_back OR {_CHANGES})
                  ORDER BY x.expires_at, x.granted_seq) AS lots,
            {_ALLOWANCES} AS allowances,
            CASE WHEN (:giving_back OR s.unserved_since IS NOT NULL OR {_WAITS}) AND {_HAS_USED}

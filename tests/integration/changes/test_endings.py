@@ -104,6 +104,19 @@ async def test_credits_that_a_refund_took_are_not_asked_for_again_by_an_end(
     assert await customer.credits() == 0
 
 
+async def test_of_the_credits_for_the_rest_those_that_a_refund_took_are_not_asked_for(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "pro")
+    await refunded(customer, await paid_for(customer), 2450)
+    await customer.advance(to="2027-01-16T22:00:00Z")
+    await customer.ask("POST", "/billing/credits/holds", {"amount": "100"})
+    ended = await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert ended["status"] == "canceled"
+    # Half of the month had 250, of which the refund took half; 100 are held.
+    assert await customer.credits() == 500 - 250 - 125
+
+
 async def test_money_of_a_year_that_went_back_brings_no_more_credits(actors: Actors) -> None:
     customer = await begun(actors, "pro", interval="year")
     await customer.advance(to=RENEWAL)

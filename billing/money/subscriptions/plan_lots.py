@@ -1,0 +1,19 @@
+"""Lots of the plan's credits: a part of a query; `a` is the account of the subscription `s`."""
+
+from typing import Final
+
+LOTS: Final = """
+    SELECT jsonb_build_object(
+        'grant_key', x.grant_key, 'unspent', (x.remaining - x.held)::text,
+        'kept', (x.amount - x.clawed - x.claimed - x.lost)::text,
+        'refunded', (
+            SELECT coalesce(sum((taken ->> 'amount')::numeric), 0)::text
+            FROM (SELECT credits FROM refunds WHERE account_id = s.account_id
+                  UNION ALL
+                  SELECT credits FROM disputes WHERE account_id = s.account_id) AS gone
+            CROSS JOIN LATERAL jsonb_array_elements(gone.credits) AS taken
+            WHERE taken ->> 'grant_key' = x.grant_key))
+    FROM credit_lots x
+    WHERE x.account_id = s.account_id AND x.kind = 'plan'
+      AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))"""
+"""Those that have not ended, of `facts.PlanLot`."""

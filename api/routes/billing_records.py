@@ -28,7 +28,7 @@ from api.problems import responses
 from api.public_ids import TransactionId, encoded, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, OneWord, Text
-from api.user_scope import only_user, visible
+from api.user_scope import only_user, user_of, visible
 from api.workflow_calls import notify
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import Method
@@ -198,6 +198,7 @@ async def calculate_cost(body: CalculateBody, sent: MemberUse) -> CalculateAnswe
     a use.
     """
     call = await sent.of_user(body.user_id)
+    user_of(body.user_id, call)
     await call.services.prices.need(call.account, body.product_id, body.service_type)
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)

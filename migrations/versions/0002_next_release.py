@@ -343,6 +343,9 @@ def _describe_documents() -> None:
             op.add_column(table, Column(name, Text))
     op.add_column("invoices", Column("custom_fields", JSONB))
     op.add_column("credit_notes", Column("lines", JSONB, nullable=False, server_default="[]"))
+    op.add_column(
+        "credit_notes", Column("was_served", sa.Boolean, nullable=False, server_default="false")
+    )
     op.add_column("payments", Column("received_on", sa.Date))
 
 

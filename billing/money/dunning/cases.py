@@ -47,7 +47,8 @@ def forgive(w: Work[Any], invoice_id: UUID, reason: str) -> Invoice:
     invoice = w.rows.get(Invoice, invoice_id)
     demand_open(invoice)
     close_case(w, invoice_id, "forgiven", reason)
-    return notes.credit_note(w, invoice, invoice.remaining_minor, reason, "forgiven")
+    owed = invoice.remaining_minor
+    return notes.credit_note(w, invoice, owed, reason, "forgiven", was_served=True)
 
 
 def demand_open(invoice: Invoice) -> None:

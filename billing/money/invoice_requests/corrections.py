@@ -60,8 +60,9 @@ def credit(
     if amount > left:
         raise Conflict("CREDIT_NOTE_TOO_LARGE", "more than is left of the invoice", left_cents=left)
     after = notes.credit_note(
-        w, before, amount, reason, suffix, to_balance=to == "balance", lines=lines
-    )
+        w, before, amount, reason, suffix,
+        to_balance=to == "balance", lines=lines, was_served=not lines,
+    )  # fmt: skip
     _settle(w, before, after, reason)
 
 

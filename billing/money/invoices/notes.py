@@ -21,6 +21,7 @@ class Noted(NamedTuple):
     reason: str
     suffix: str
     lines: tuple[dict[str, Any], ...] = ()
+    was_served: bool = False
 
 
 def credit_note(
@@ -32,10 +33,12 @@ def credit_note(
     *,
     to_balance: bool = False,
     lines: tuple[dict[str, Any], ...] = (),
+    was_served: bool = False,
 ) -> Invoice:
     """Take back part or all of a numbered invoice, once per `suffix`.
 
-    `lines` are the parts of its lines that it takes back; without them it is of all of it. What is
+    `lines` are the parts of its lines that it takes back; without them it is of all of it. A
+    minimum counts what `was_served` as spent. What is
     still owed falls by it, unless it goes `to_balance`, and the rest of the note, paid
     already, goes to the money balance. More than there is room for on it is a note on the invoices
     whose money paid it. An invoice with nothing left to collect is `forgiven`, or where no card can
@@ -52,12 +55,13 @@ def credit_note(
     lines = _up_to(lines, own)
     if own:
         taxes = _taxes(w, invoice, own, giving_back.left(w.rows, invoice), lines)
-        noted = Noted(own, taxes, reason, suffix, lines)
+        noted = Noted(own, taxes, reason, suffix, lines, was_served)
         invoice = _take_back(w, invoice, noted, to_balance=to_balance)
     for source_id, minor in borne.items():
         source = w.rows.get(Invoice, source_id)
         of = credited_by.get(source_id) or giving_back.left(w.rows, source)
-        noted = Noted(minor, _taxes(w, source, minor, of), reason, _of(invoice, suffix))
+        taxes = _taxes(w, source, minor, of)
+        noted = Noted(minor, taxes, reason, _of(invoice, suffix), was_served=was_served)
         _take_back(w, source, noted, to_balance=True)
     return invoice
 
@@ -74,14 +78,17 @@ def part_of(line: InvoiceLine, amount_minor: int) -> dict[str, Any]:
 def credit_tax(
     w: Work[InvoiceFacts], invoice: Invoice, part: Part, reason: str, suffix: str
 ) -> Invoice:
-    """Take back known taxes of a numbered invoice, once per `suffix`; the rest as with a note."""
+    """Take back known taxes of a numbered invoice, once per `suffix`; the rest as with a note.
+
+    Its prices stay as they are.
+    """
     if part.total_minor <= 0 or _is_written(w, invoice, suffix):
         return invoice
     credited_by = giving_back.credited_by(w.rows, invoice)
     own = part.within(giving_back.room(w.rows, invoice))
     left, changed = part.without(own), invoice
     if own.total_minor > 0:
-        noted = Noted(own.total_minor, own.as_rows, reason, suffix)
+        noted = Noted(own.total_minor, own.as_rows, reason, suffix, was_served=True)
         changed = _take_back(w, invoice, noted)
     for source_id, credited in credited_by.items():
         source = w.rows.find(Invoice, source_id)
@@ -90,7 +97,8 @@ def credit_tax(
         more = left.within(credited).within(giving_back.room(w.rows, source))
         left = left.without(more)
         if more.total_minor > 0:
-            noted = Noted(more.total_minor, more.as_rows, reason, _of(invoice, suffix))
+            named = more.total_minor, more.as_rows, reason, _of(invoice, suffix)
+            noted = Noted(*named, was_served=True)
             _take_back(w, source, noted, to_balance=True)
     return changed
 
@@ -171,12 +179,19 @@ def void_numbered(w: Work[InvoiceFacts], invoice: Invoice, reason: str) -> Invoi
 
 
 def reverse(
-    w: Work[InvoiceFacts], invoice: Invoice, amount_minor: int, reason: str, suffix: str
+    w: Work[InvoiceFacts],
+    invoice: Invoice,
+    amount_minor: int,
+    reason: str,
+    suffix: str,
+    *,
+    was_served: bool,
 ) -> None:
     """Take back a part of a numbered invoice whose money went back to its payer, once."""
     transitions.announce(w, invoice, "credited", amount_minor=amount_minor, reason=reason)
     taxes = _taxes(w, invoice, amount_minor, giving_back.left(w.rows, invoice))
-    _issue_note(w, invoice, Noted(amount_minor, taxes, reason, suffix))
+    noted = Noted(amount_minor, taxes, reason, suffix, was_served=was_served)
+    _issue_note(w, invoice, noted)
 
 
 def _taxes(
@@ -210,6 +225,7 @@ def _issue_note(w: Work[InvoiceFacts], invoice: Invoice, noted: Noted) -> None:
         lines=list(noted.lines),
         tax_minor=sum(one["amount_minor"] for one in noted.taxes),
         taxes=noted.taxes,
+        was_served=noted.was_served,
         created_at=w.facts.at,
     )
     w.do(Issue(Add(note), note.series))

@@ -168,6 +168,10 @@ class CreditNote(Row):
     """The tax in its amount."""
     taxes: list[dict[str, Any]] = Field(default_factory=list)
     """Each rate and the `amount_minor` of it."""
+    was_served: bool = False
+    """It gives up money for what was served, which a minimum counts as spent: by a refund, a lost
+    dispute, a debt that is forgiven, or an operator's word on no line.
+    """
     issued_on: date | None = None
     created_at: AwareDatetime
 

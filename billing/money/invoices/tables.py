@@ -151,6 +151,8 @@ credit_notes = c.table(
     # The tax in its amount, and its parts by rate.
     c.bigint("tax_minor", server_default="0"),
     c.json("taxes", server_default="[]"),
+    # What it takes money off was served: a minimum counts it as spent.
+    c.flag("was_served", server_default="false"),
     c.column("issued_on", Date),
     c.instant("created_at"),
     c.same_account("invoice_id", "invoices"),

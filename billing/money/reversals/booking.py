@@ -40,10 +40,12 @@ def note(w: Work[ReversalFacts], row: Refund | Dispute, amount_minor: int, part:
     """Write the credit note of a part of it."""
     invoice = w.rows.get(Invoice, row.invoice_id)
     named = (invoice, amount_minor, _reason(row), f"{subject_of(row)}{part}")
+    # Who keeps the credits had too high a price.
+    served = not _keeps(row)
     if isinstance(row, Refund) and row.way == "balance":
-        notes.credit_note(w, *named, to_balance=True)
+        notes.credit_note(w, *named, to_balance=True, was_served=served)
     elif amount_minor:
-        notes.reverse(w, *named)
+        notes.reverse(w, *named, was_served=served)
 
 
 def count(w: Work[ReversalFacts], row: Refund | Dispute) -> None:

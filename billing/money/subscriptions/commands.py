@@ -163,7 +163,7 @@ def pause(w: Work[SubscriptionFacts], *, when: When) -> Subscription:
         return wake(w)
     changes.demand_none(w.rows)
     endings.take_back_unserved(w, "paused")
-    closing = true_ups.closing(w, cut=True)
+    closing = true_ups.closing(w, "a pause")
     changes.begin_pause(w, "requested")
     pauses.bill_use(w, closing)
     return wake(w)

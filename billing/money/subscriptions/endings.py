@@ -60,11 +60,10 @@ def _since(w: Work[SubscriptionFacts]) -> datetime:
     subscription = cycles.of(w)
     if subscription.kept_until is not None:
         return max(subscription.kept_until, w.facts.at)
-    return _used_until(w, w.facts.at)
-
-
-def _used_until(w: Work[SubscriptionFacts], at: datetime) -> datetime:
-    return spans.used_until(cycles.of(w), w.facts.used_share, at)
+    served = subscription.served_until
+    if served is not None and served < subscription.cycle_start:
+        return served  # what was used of its cycle is counted in it
+    return spans.used_until(subscription, w.facts.used_share, served or w.facts.at)
 
 
 def _owed_until(w: Work[SubscriptionFacts], *, paid_too: bool) -> datetime:
@@ -76,9 +75,8 @@ def _owed_until(w: Work[SubscriptionFacts], *, paid_too: bool) -> datetime:
     subscription, unserved = cycles.of(w), cycles.of(w).served_until
     if unserved is None:
         return _since(w) if paid_too else spent_until(w)
-    is_of_now = subscription.cycle_start <= unserved
-    used = _used_until(w, unserved) if is_of_now else unserved
-    if is_of_now and w.facts.at < subscription.cycle_end:
+    used = _since(w)
+    if subscription.cycle_start <= unserved and w.facts.at < subscription.cycle_end:
         return max(used, _by_credits(w) or used)
     came_unpaid = w.facts.credits_at_start or subscription.collection == "send_invoice"
     return w.facts.at if came_unpaid and items.credits_of(w) else used

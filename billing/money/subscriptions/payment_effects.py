@@ -119,7 +119,7 @@ def end(w: Work[SubscriptionFacts], reason: str) -> None:
     """
     changes.drop_pending(w, reason)
     changes.cancel_scheduled(w, reason)
-    closing = true_ups.closing(w, ends=True)
+    closing = true_ups.closing(w, "an end")
     subscription, at = cycles.of(w), w.facts.at
     ended = cycles.change(
         w,

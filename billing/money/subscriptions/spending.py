@@ -20,7 +20,7 @@ CHARGES: Final = """
         SELECT coalesce(sum(amount_minor), 0) AS noted_minor, coalesce(sum((
                    SELECT sum((part ->> 'amount_minor')::bigint)
                    FROM jsonb_array_elements(lines) part)), 0) AS named_minor
-        FROM credit_notes WHERE invoice_id = i.id) n
+        FROM credit_notes WHERE invoice_id = i.id AND NOT was_served) n
     CROSS JOIN LATERAL (
         SELECT coalesce(l.period_start, (l.detail ->> 'since')::timestamptz, i.created_at) AS at,
                l.amount_minor - l.discount_minor AS net_minor,
@@ -29,7 +29,8 @@ CHARGES: Final = """
                coalesce((
                    SELECT sum((part ->> 'amount_minor')::bigint)
                    FROM credit_notes c CROSS JOIN LATERAL jsonb_array_elements(c.lines) part
-                   WHERE c.invoice_id = i.id AND (part ->> 'position')::int = l.position), 0)
+                   WHERE c.invoice_id = i.id AND NOT c.was_served
+                       AND (part ->> 'position')::int = l.position), 0)
                    AS named_minor
         FROM invoice_lines l WHERE l.invoice_id = i.id) x
     WHERE i.subscription_id = s.id AND i.status IN ('open', 'paid', 'uncollectible')

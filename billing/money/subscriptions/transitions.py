@@ -102,7 +102,7 @@ def pause(w: Work[SubscriptionFacts]) -> None:
     """
     changes.drop_pending(w, "the period is over")
     endings.take_back_unserved(w, "paused")
-    closing = true_ups.closing(w, cut=True)
+    closing = true_ups.closing(w, "a pause")
     changes.begin_pause(w, "requested")
     pauses.bill_use(w, closing)
     w.result = "paused"

@@ -1,14 +1,14 @@
 """The least of a period or a commitment: lines for what was spent less. Pure.
 
 Spent is what invoices charge: their lines after discounts, before tax that is added, less what
-credit notes took back. Drafts do not count, nor what is void.
+credit notes took back of what was not served. Drafts do not count, nor what is void.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from billing.core import periods
 from billing.core.money import round_exact
@@ -21,11 +21,19 @@ from billing.money.subscriptions.facts import Spent, SubscriptionFacts, sum_spen
 from billing.money.subscriptions.schemas import Commitment, Minimum, Subscription
 
 CHARGED: Final = ("open", "paid", "uncollectible")
+FOREVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+By = Literal["its end", "a change", "a pause", "an end"]
+"""A period closes by its own end; or now, by a change that begins another one, a pause, or the end
+of the subscription.
+"""
+_STOPS: Final = ("a pause", "an end")
 
 
 class Closing(NamedTuple):
     """A period that closes, with the least that it comes to, and one of before that no invoice has
-    asked for; `ends` with the subscription.
+    asked for.
     """
 
     start: datetime
@@ -33,24 +41,25 @@ class Closing(NamedTuple):
     minimums: tuple[Minimum, ...]
     commitment: Commitment | None
     zone: str
-    ends: bool
+    by: By
 
 
-def closing(w: Work[SubscriptionFacts], *, cut: bool = False, ends: bool = False) -> Closing | None:
-    """The running period as it closes with its end; now where it is `cut`, or the subscription
-    `ends`.
+def closing(w: Work[SubscriptionFacts], by: By = "its end") -> Closing | None:
+    """The running period as it closes.
 
-    One that ends early has its part of the least. While nothing is served, nothing is the least.
+    One that ends early has its part of the least. While nothing is served, nothing is the least,
+    nor where it ends for its money went back.
     """
     one, at = w.rows.get(Subscription, w.facts.subscription_id), w.facts.at
     if one.status in ("incomplete", "trialing"):
         return None
     start, end = one.current_period_start, one.current_period_end
-    until = min(at, end) if cut or ends else end
+    until = end if by == "its end" else min(at, end)
     served = min(until, one.served_until or until)
-    minimum = Minimum(since=start, until=served, least_minor=least_until(one, until))
+    least = 0 if by == "an end" and w.facts.period_is_lost else least_until(one, until)
+    minimum = Minimum(since=start, until=served, least_minor=least)
     minimums = tuple(one for one in (one.unbilled_minimum, minimum) if one and one.least_minor)
-    return Closing(start, until, minimums, one.committed, one.zone, ends)
+    return Closing(start, until, minimums, one.committed, one.zone, by)
 
 
 def put_off(w: Work[SubscriptionFacts], period: Closing | None) -> None:
@@ -68,7 +77,7 @@ def closing_commitment(w: Work[SubscriptionFacts]) -> Closing:
     agreed = one.committed
     if agreed is None:
         raise LookupError("there is no commitment")
-    return Closing(agreed.since, agreed.ends_at, (), agreed, one.zone, ends=False)
+    return Closing(agreed.since, agreed.ends_at, (), agreed, one.zone, "its end")
 
 
 def least_until(one: Subscription, until: datetime) -> int:
@@ -102,7 +111,7 @@ def lines(
         w.change(subscription, minimum_unbilled=None)
     found = [line for one in period.minimums for line in _least(w, period, one, used)]
     agreed = period.commitment
-    if agreed is not None and (period.ends or period.end >= agreed.ends_at):
+    if agreed is not None and (period.by == "an end" or period.end >= agreed.ends_at):
         found += _committed(w, period, agreed, (*used, *found))
     return tuple(found)
 
@@ -111,10 +120,11 @@ def _least(
     w: Work[SubscriptionFacts], period: Closing, minimum: Minimum, used: Sequence[Line]
 ) -> list[Line]:
     since, until = minimum.since, minimum.until
+    # Where nothing follows, what was charged at its last instant is its own, too.
+    last = period.by in _STOPS and since == period.start
+    spent = _spent(w, used, since, FOREVER if last else until)
     span = periods.spoken_span(since, until, period.zone)
-    missing = _missing(
-        MINIMUM, f"Minimum, {span}", minimum.least_minor, _spent(w, used, since, until)
-    )
+    missing = _missing(MINIMUM, f"Minimum, {span}", minimum.least_minor, spent)
     return [one.model_copy(update={"period_start": since, "period_end": until}) for one in missing]
 
 
@@ -167,7 +177,11 @@ def _charged(w: Work[SubscriptionFacts]) -> Iterator[Spent]:
     for invoice in w.rows.of(Invoice):
         if invoice.subscription_id != w.facts.subscription_id or invoice.status not in CHARGED:
             continue
-        notes = [one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id]
+        notes = [
+            one
+            for one in w.rows.of(CreditNote)
+            if one.invoice_id == invoice.id and not one.was_served
+        ]
         noted = sum(one.amount_minor for one in notes)
         named = Counter[int]()
         for part in (part for one in notes for part in one.lines):

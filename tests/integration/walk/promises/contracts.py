@@ -12,8 +12,8 @@ MINIMUM: Final = 2500
 COMMITTED: Final = 6000
 MISSING: Final = ("minimum", "commitment")
 OTHERS: Final = frozenset({
-    "change_plan", "add_ons", "coupon", "credit_note", "void_invoice", "refund", "forgive",
-    "extend_plan", "pause_plan", "give_up", "void_use", "dispute", "give_back", "seats",
+    "change_plan", "add_ons", "coupon", "credit_note", "void_invoice", "extend_plan", "pause_plan",
+    "give_up", "void_use", "give_back", "seats",
 })  # fmt: skip
 """In a life with one of these the sums are the product's own to explain."""
 

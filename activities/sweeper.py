@@ -30,6 +30,7 @@ from billing.money.payments import event_owners
 from billing.money.purchases import store as purchases
 from billing.money.subscriptions import thresholds
 from billing.platform.idempotency import store as idempotency
+from billing.platform.jobs import store as jobs
 from billing.platform.provider_inbox import store as inbox
 from billing.platform.provider_inbox import webhooks as provider_events
 from billing.platform.provider_inbox.schemas import ProviderEvent, Waiting
@@ -38,8 +39,12 @@ from workflows import start, visibility
 from workflows.contracts import SweepReport, SweepRequest
 from workflows.policies import POLICIES
 
-# Stripe keeps events for 30 days; we look back further than any webhook may be late.
+# An event may show in the list a moment after it was made; and none was asked for before.
 POLL_BACK: Final = timedelta(hours=2)
+# Stripe keeps events for so long.
+EVENTS_KEPT: Final = timedelta(days=30)
+# After an outage: what was asked for is kept, so a run that is cut off loses little.
+POLLED_AT_ONCE: Final = timedelta(hours=6)
 PARK_AFTER: Final = timedelta(hours=24)
 ARCHIVE_AFTER: Final = timedelta(days=90)
 # The longest window of a rate.
@@ -68,7 +73,11 @@ class SweeperActivities:
 
     @activity.defn(name="sweeper.sweep")
     async def sweep(self, request: SweepRequest) -> SweepReport:
-        return SweepReport(counts=await self.jobs[request.name](request.limit))
+        began = real_now()
+        counts = await self.jobs[request.name](request.limit)
+        async with self.database.operator() as connection:
+            await jobs.looked(connection, request.name, began)
+        return SweepReport(counts=counts)
 
     @told_alive()
     async def _sweep(self, limit: int) -> Counts:
@@ -93,10 +102,26 @@ class SweeperActivities:
 
     @told_alive()
     async def _poll(self, limit: int) -> Counts:
-        """Ask Stripe for the events of the last hours; the inbox knows which are new."""
+        """Ask Stripe for the events since the last run, and some of before; the inbox knows which
+        are new. After an outage it goes on from where it stood.
+        """
+        now, missed = real_now(), 0
+        async with self.database.operator() as connection:
+            known = await jobs.looked_until(connection)
+        since = max(known.get("poll", now) - POLL_BACK, now - EVENTS_KEPT)
+        while since < now:
+            until = min(since + POLLED_AT_ONCE, now)
+            missed += await self._ask(since, until, limit)
+            async with self.database.operator() as connection:
+                await jobs.looked(connection, "poll", until)
+            since = until
+        return {"never_came": missed}
+
+    async def _ask(self, since: datetime, until: datetime, limit: int) -> int:
+        """Take in the events of a time; those that never came as webhooks are counted."""
         events = [
             event
-            for event in await self.provider.events_since(real_now() - POLL_BACK)
+            for event in await self.provider.events_between(since, until)
             if event.type in provider_events.PAYMENT_EVENTS
         ]
         missed = 0
@@ -106,7 +131,7 @@ class SweeperActivities:
                 if owner is not None:
                     missed += 1
                     await _tried(start.notify_event(self.client, owner, event.event_id))
-        return {"never_came": missed}
+        return missed
 
     async def _received(self, page: Sequence[ProviderEvent]) -> Sequence[Matter | None]:
         """Store a page; an event that no column can hold is left alone, with its id in the log."""

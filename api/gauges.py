@@ -51,6 +51,11 @@ REFUSED: Final = Gauge(
 )
 BOOKS: Final = Gauge("billing_books_wrong", "Invariants that the hourly audit found broken")
 AUDITED: Final = Gauge("billing_books_audited_timestamp_seconds", "Time of the last hourly audit")
+JOBS: Final = Gauge(
+    "billing_job_looked_timestamp_seconds",
+    "Time up to which a job that repeats has looked, by runs that ended well",
+    ["job"],
+)
 PARKED: Final = Gauge("billing_parked", "1 while nothing may move money")
 LOOKED: Final = Gauge("billing_looked_timestamp_seconds", "Time of the look behind these gauges")
 _logger = logging.getLogger("api.gauges")
@@ -90,6 +95,8 @@ def show(figures: Figures) -> None:
     if figures.books is not None:
         BOOKS.set(len(figures.books.wrong))
         AUDITED.set(figures.books.ran_at.timestamp())
+    for job, looked in figures.looked.items():
+        JOBS.labels(job).set(looked.timestamp())
     if figures.free is not None:
         FREE.set(figures.free)
     PARKED.set(figures.parking is not None)

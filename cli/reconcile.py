@@ -22,7 +22,6 @@ from gateways.stripe_history import StripeHistory
 
 BEFORE: Final = timedelta(hours=1)
 """Clocks differ, and rows are written after the call."""
-MOST_EVENTS: Final = 1_000_000
 PAGE: Final = 200
 SILENT: Final = frozenset({"foreign", "known", "over"})
 """Verdicts that no operator has to read one by one."""
@@ -102,7 +101,7 @@ class Reconciliation:
         """Have matters look into whatever else happened: refunds, disputes, cards."""
         found = [
             event
-            for event in await self._gateway.events_since(self._since, MOST_EVENTS)
+            for event in await self._gateway.events_between(self._since, real_now())
             if event.type in PAYMENT_EVENTS and event.intent_id not in lost
         ]
         for first in range(0, len(found), PAGE):

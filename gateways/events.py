@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from billing.platform.provider_inbox.schemas import ProviderEvent
 from billing.platform.provider_inbox.webhooks import read
 
 # Events are kept for thirty days: none is younger than so long after the oldest.
-SPAN: Final = 30 * 86_400
 _logger = logging.getLogger("gateways.events")
 
 
@@ -18,19 +17,18 @@ class Unreadable(Exception):
 
 
 async def around_the_unreadable(
-    page: Callable[[Any], Awaitable[list[ProviderEvent]]], first: int, last: int | None = None
+    page: Callable[[Any], Awaitable[list[ProviderEvent]]], first: int, last: int
 ) -> list[ProviderEvent]:
-    """Events of these seconds, newest first; all since `first` without `last`.
+    """Events of these seconds, newest first.
 
     What cannot be read is asked for in halves, until the one odd event stands alone.
     """
     try:
-        return await page({"gte": first} if last is None else {"gte": first, "lte": last})
+        return await page({"gte": first, "lte": last})
     except Unreadable:
         if first == last:
             _logger.error("an event of %s cannot be read", datetime.fromtimestamp(first, UTC))
             return []
-    last = first + SPAN if last is None else last
     middle = (first + last) // 2
     later = await around_the_unreadable(page, middle + 1, last)
     return [*later, *await around_the_unreadable(page, first, middle)]

@@ -193,8 +193,10 @@ class PaymentProvider(Refunding, Protocol):
         """Forget a card; one already forgotten is fine."""
         ...
 
-    async def events_since(self, since: datetime) -> list[ProviderEvent]:
-        """Everything that happened since, oldest first: the net under lost webhooks."""
+    async def events_between(self, since: datetime, until: datetime) -> list[ProviderEvent]:
+        """Everything that happened from one second to another, oldest first: the net under lost
+        webhooks.
+        """
         ...
 
     async def close(self) -> None:

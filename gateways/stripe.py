@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import partial
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any, Final
@@ -46,7 +45,6 @@ from gateways.stripe_objects import (
 
 TIMEOUT_SECONDS: Final = 8
 PAGE: Final = 100
-MAX_EVENTS: Final = 1_000
 _logger: Final = logging.getLogger("gateways.stripe")
 
 
@@ -277,20 +275,18 @@ class StripeGateway:
             if error.code != "PROVIDER_REFUSED":
                 raise  # a card that is not attached any more is what was asked for
 
-    async def events_since(self, since: datetime, most: int = MAX_EVENTS) -> list[ProviderEvent]:
-        page = partial(self._events, most)
+    async def events_between(self, since: datetime, until: datetime) -> list[ProviderEvent]:
+        first, last = int(since.timestamp()), int(until.timestamp())
         async with told():
-            found = await events.around_the_unreadable(page, int(since.timestamp()))
-        return found[:most][::-1]
+            found = await events.around_the_unreadable(self._events, first, last)
+        return found[::-1]
 
-    async def _events(self, most: int, created: Any) -> list[ProviderEvent]:
+    async def _events(self, created: Any) -> list[ProviderEvent]:
         found: list[ProviderEvent] = []
         try:
             page = await self._client.v1.events.list_async({"created": created, "limit": PAGE})
             async for event in page.auto_paging_iter():
                 found += events.readable(event.id, event.to_dict())
-                if len(found) >= most:
-                    break
         except stripe.APIError as error:
             if error.http_status == HTTPStatus.OK:
                 raise events.Unreadable from error

@@ -16,6 +16,16 @@ UNHEARD: Final = timedelta(minutes=2)
 IN_DOUBT: Final = timedelta(minutes=30)
 """A step has failed for good by then."""
 AUDIT_LATE: Final = timedelta(hours=3)
+JOBS_LATE: Final = {
+    "sweep": timedelta(minutes=15),
+    "poll": timedelta(minutes=30),
+    "usage-sync": timedelta(hours=3),
+    "ensure-running": timedelta(hours=50),
+    "housekeeping": timedelta(hours=50),
+}
+"""A job that ended no run for so long: its schedule is paused or gone, or each run fails. The audit
+has a sign of its own.
+"""
 REFUSED_LATELY: Final = timedelta(hours=1)
 DECLINED_SHARE: Final = 0.5
 """Of the last hour's charges; more is no bad luck of single cards."""
@@ -76,6 +86,7 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
         _young(figures, "undecided payments", "undecided", IN_DOUBT),
         _declines(figures),
         _audited(figures),
+        _jobs(figures),
         _none(figures, "missing months", "months"),
         _told(figures, "approvals"),
         _told(figures, "unpaid uses", "unpaid_uses"),
@@ -249,6 +260,18 @@ def _young(figures: Figures, name: str, backlog: str, limit: timedelta) -> Sign:
         named = "; ".join(found.examples)
         return ill(name, f"{found.count}, the oldest for {ago(found.oldest)}: {named}")
     return well(name, f"{found.count} within their time" if found.count else "none")
+
+
+def _jobs(figures: Figures) -> Sign:
+    """The nets are out: each job that repeats has ended a run lately."""
+    late = [
+        f"{job} since {ago(figures.at - looked)}"
+        for job, looked in sorted(figures.looked.items())
+        if figures.at - looked > JOBS_LATE.get(job, timedelta.max)
+    ]
+    if late:
+        return ill("jobs", f"no run ended well: {', '.join(late)}")
+    return well("jobs", "each that repeats has ended a run lately")
 
 
 def _told(figures: Figures, name: str, backlog: str | None = None) -> Sign:

@@ -52,6 +52,8 @@ class Figures(Frozen):
     """Of these, as many as are open, by role, most first."""
     role_limits: dict[str, int] = Field(default_factory=dict)
     """As many as Postgres gives the role of a pool, where somebody set a limit."""
+    looked: dict[str, datetime] = Field(default_factory=dict)
+    """Up to when each job that repeats has looked."""
     parking: Parking | None = None
     """The parking that goes on."""
     takes_writes: bool = True

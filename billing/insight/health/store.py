@@ -10,6 +10,7 @@ from billing.core.database_room import role_limits, room, taken
 from billing.core.prepared import Prepared
 from billing.insight.health.schemas import Backlog, Charges, Figures
 from billing.insight.integrity import runs
+from billing.platform.jobs import store as jobs
 from billing.platform.parking import store as parkings
 from billing.platform.processes import store as processes
 
@@ -134,6 +135,7 @@ async def look(connection: AsyncConnection) -> Figures:
         connections=await room(connection),
         taken=await taken(connection),
         role_limits=await role_limits(connection),
+        looked=await jobs.looked_until(connection),
         parking=await parkings.current(connection),
         takes_writes=await connection.scalar(_TAKES_WRITES),
     )

@@ -84,6 +84,12 @@ CREATE TABLE issuer_logos (
     CONSTRAINT pk_issuer_logos PRIMARY KEY (sha256)
 );
 
+CREATE TABLE job_runs (
+    job TEXT NOT NULL,
+    looked_until TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_job_runs PRIMARY KEY (job)
+);
+
 CREATE TABLE month_files (
     id UUID NOT NULL,
     month DATE NOT NULL,

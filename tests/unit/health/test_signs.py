@@ -53,6 +53,17 @@ def waiting(name: str, seconds: float, count: int = 1) -> Figures:
     return figures(backlogs=(backlog,))
 
 
+def test_a_job_that_ended_no_run_for_too_long_is_named() -> None:
+    def looked(**hours: float) -> dict[str, str]:
+        names = {job.replace("_", "-"): NOW - timedelta(hours=ago) for job, ago in hours.items()}
+        return ill(figures(looked=names))
+
+    assert looked(sweep=0.2, poll=0.4, usage_sync=2, housekeeping=49) == {}
+    assert looked(sweep=0.3, poll=3, usage_sync=4) == {
+        "jobs": "no run ended well: poll since 3 h, sweep since 18 min, usage-sync since 4 h"
+    }
+
+
 def test_a_product_that_is_well_has_no_ill_sign() -> None:
     assert ill(figures()) == {}
 

@@ -1,0 +1,28 @@
+"""Every query on the runs of jobs."""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.prepared import Prepared
+from billing.platform.jobs.tables import job_runs
+
+_ALL: Final = Prepared(select(job_runs))
+_LOOKED: Final = Prepared(
+    text(
+        "INSERT INTO job_runs (job, looked_until) VALUES (:job, :until)"
+        " ON CONFLICT (job) DO UPDATE SET looked_until = excluded.looked_until"
+    )
+)
+
+
+async def looked_until(connection: AsyncConnection) -> dict[str, datetime]:
+    """Up to when each job has looked; one that never ended well is not there."""
+    return {row["job"]: row["looked_until"] for row in await _ALL.all(connection)}
+
+
+async def looked(connection: AsyncConnection, job: str, until: datetime) -> None:
+    """A job has looked at all of before."""
+    await _LOOKED.run(connection, job=job, until=until)

@@ -18,7 +18,7 @@ import httpx2
 import psycopg
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -112,7 +112,9 @@ async def disk(patient: Patient) -> Iterable[Sign]:
 
 
 async def database(patient: Patient) -> Iterable[Sign]:
-    """All that the rows and processes tell."""
+    """All that the rows and processes tell; both roles of the programs are let in."""
+    async with patient.database.tenant_statement() as connection:
+        await connection.execute(text("SELECT 1"))
     return await health.examine(patient.database, release=newest())
 
 
@@ -173,8 +175,9 @@ async def temporal(patient: Patient) -> Iterable[Sign]:
     now = real_now()
     deserted = [f"{one.kind} of {one.queue}" for one in asked if one.is_deserted(now)]
     lacking = await visibility.missing_attributes(patient.temporal)
+    builds = {f" of the current build {one.build}" for one in asked if one.build}
     return [
-        ill("queues", f"no worker asks for {', '.join(deserted)}")
+        ill("queues", f"no worker{', '.join(builds)} asks for {', '.join(deserted)}")
         if deserted
         else well("queues", f"workers ask for work on {' and '.join(pollers.QUEUES)}"),
         ill("namespace", f"{patient.temporal.namespace} lacks {', '.join(lacking)}")

@@ -1,10 +1,13 @@
-"""Workers as Temporal sees them: who asks for work on each queue, and when it last did."""
+"""Workers as Temporal sees them: who asks for work on each queue, and when it last did.
+
+Only workers of the current build get new work.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.enums.v1 import TaskQueueType, WorkerVersioningMode
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
@@ -22,11 +25,15 @@ _RPC_TIMEOUT: Final = timedelta(seconds=3)
 
 
 class Polled(Contract):
-    """One queue and kind of task; `asked_at` is None where nobody has asked of late."""
+    """One queue and kind of task; `asked_at` is None where no worker of the current build has asked
+    of late.
+    """
 
     queue: str
     kind: str
     asked_at: datetime | None
+    build: str = ""
+    """The current build; empty where workers are not versioned."""
 
     def is_deserted(self, now: datetime) -> bool:
         """True if no worker asks for these tasks any more."""
@@ -34,9 +41,9 @@ class Polled(Contract):
 
 
 async def polled(client: Client) -> list[Polled]:
-    """The last request of any worker, of each queue and kind. Errors: RPCError."""
+    """The last request of the current build's workers, of each queue and kind. Errors: RPCError."""
     return [
-        Polled(queue=queue, kind=kind, asked_at=await _asked_at(client, queue, number))
+        await _polled(client, queue, kind, number)
         for queue in QUEUES
         for kind, number in KINDS.items()
     ]
@@ -58,10 +65,22 @@ async def backlog(client: Client) -> int:
     return waiting
 
 
-async def _asked_at(client: Client, queue: str, kind: TaskQueueType.ValueType) -> datetime | None:
+async def _polled(client: Client, queue: str, kind: str, number: TaskQueueType.ValueType) -> Polled:
     request = DescribeTaskQueueRequest(
-        namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+        namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=number
     )
     found = await client.workflow_service.describe_task_queue(request, timeout=_RPC_TIMEOUT)
-    asked = (one.last_access_time.ToDatetime(UTC) for one in found.pollers)
-    return max(asked, default=None)
+    build = found.versioning_info.current_deployment_version.build_id
+    asked = (
+        one.last_access_time.ToDatetime(UTC) for one in found.pollers if _build_of(one) == build
+    )
+    return Polled(queue=queue, kind=kind, asked_at=max(asked, default=None), build=build)
+
+
+def _build_of(poller: PollerInfo) -> str:
+    """The build of a worker that is versioned; empty for any other."""
+    known = poller.deployment_options
+    is_versioned = (
+        known.worker_versioning_mode == WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED
+    )
+    return known.build_id if is_versioned else ""

@@ -34,6 +34,9 @@ DECLINED_OF: Final = 20
 FAILED_FEW: Final = 3
 """Fewer requests that failed are no sign of anything."""
 FAILED_NAMED: Final = 3
+ONLY_READS: Final = (
+    "the database only reads: it is a standby, or default_transaction_read_only is on"
+)
 FREE_FEW: Final = 5
 """A process that starts takes two at once, and somebody who looks for the cause one more."""
 
@@ -70,6 +73,7 @@ def schema(found: str | None, release: str | None) -> Sign:
 def signs(figures: Figures) -> tuple[Sign, ...]:
     """Every sign that the rows and processes give."""
     return (
+        _written(figures),
         _serving(figures, "worker"),
         _serving(figures, "api"),
         _requests(figures),
@@ -94,6 +98,13 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
     )
 
 
+def _written(figures: Figures) -> Sign:
+    """Postgres takes what is written."""
+    if figures.takes_writes:
+        return well("database", "takes what is written")
+    return ill("database", ONLY_READS)
+
+
 def ago(age: timedelta) -> str:
     """An age in its largest unit: `40 s`, `12 min`, `3 h`, `5 days`."""
     seconds = int(age.total_seconds())
@@ -111,7 +122,7 @@ def _serving(figures: Figures, kind: Kind) -> Sign:
         named = "; ".join(f"{one.name}, last seen {ago(now - one.seen_at)} ago" for one in gone)
         why = "it hangs, was killed, or cannot write"
         if not figures.takes_writes:
-            why = "the database only reads: it is a standby, or default_transaction_read_only is on"
+            why = ONLY_READS
         return ill(kind, f"silent: {named}: {why}")
     there = liveness.alive(found, kind, now)
     if not there:

@@ -97,6 +97,23 @@ QUERIES: Final[dict[str, str]] = {
         WHERE m.workflow_id IS NULL
         GROUP BY w.account_id, w.workflow_id
     """,
+    "matters_have_rows": """
+        SELECT m.account_id, m.workflow_id AS subject
+        FROM matters m
+        LEFT JOIN subscriptions s ON s.id = m.subject_id
+        LEFT JOIN purchases p ON p.id = m.subject_id
+        LEFT JOIN invoices i ON i.id = m.subject_id
+        LEFT JOIN payments y ON y.id = m.subject_id
+        WHERE m.closed_at IS NULL AND CASE m.kind
+            WHEN 'subscription' THEN s.id IS NULL WHEN 'purchase' THEN p.id IS NULL
+            WHEN 'collection' THEN i.id IS NULL WHEN 'reversal' THEN y.id IS NULL
+            ELSE false END
+    """,
+    "sales_stand": """
+        SELECT i.account_id, public_id('inv', i.id) AS subject
+        FROM invoices i LEFT JOIN subscriptions s ON s.id = i.subscription_id
+        WHERE i.subscription_id IS NOT NULL AND s.id IS NULL
+    """,
     # An event may be replayed by an operator: looking into it again is no standstill.
     "steps_move_on": """
         SELECT m.account_id, m.workflow_id AS subject

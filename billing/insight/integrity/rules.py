@@ -95,6 +95,8 @@ _OTHERS: Final = (
     # Matters and steps
     ("matters_started", "I9", "every open matter has a workflow and a time to look again"),
     ("matters_exist", "I9", "whatever is still open has an open matter"),
+    ("matters_have_rows", "I9", "what an open matter is about is there"),
+    ("sales_stand", "I9", "an invoice of a subscription has it"),
     ("steps_move_on", "I9", "no matter waits for a step that it has done"),
     ("steps_belong", "I9", "every step belongs to a matter of its account"),
     # Subscriptions and dunning

@@ -158,6 +158,12 @@ DAMAGE: Final[dict[str, str]] = {
         WHERE {MINE} AND kind = 'subscription'""",
     "matters_exist": f"""
         UPDATE matters SET closed_at = woken_at WHERE {MINE} AND kind = 'subscription'""",
+    "matters_have_rows": f"""
+        DELETE FROM subscription_items WHERE {MINE};
+        DELETE FROM subscriptions WHERE {MINE}""",
+    "sales_stand": f"""
+        DELETE FROM subscription_items WHERE {MINE};
+        DELETE FROM subscriptions WHERE {MINE}""",
     "steps_move_on": f"""
         INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at)
         SELECT next_key, workflow_id, account_id, next_step, next_due, next_due, next_due

@@ -9,9 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequen
 from contextlib import asynccontextmanager
 from typing import Final, Generic, TypeVar
 
+from billing.core.database_errors import took_too_long
 from billing.core.errors import Unavailable
 
 MAX_BATCH: Final = 200
+APART: Final = 4
+"""Items of a batch that failed are tried by themselves, so many at once."""
 MAX_WAITING: Final = 10_000
 TURN_SECONDS: Final = 10
 K = TypeVar("K", bound=Hashable)
@@ -22,7 +25,8 @@ R = TypeVar("R")
 class Batcher(Generic[T, R]):
     """Runs `run(items)` for all waiting items at once; the answers come in the same order.
 
-    A batch that fails is repeated one by one, so that one bad item fails alone.
+    A batch that fails is repeated item by item, so that one bad item fails alone. Once an item took
+    too long by itself, those that still wait are refused: they wait for more than one item.
     """
 
     def __init__(
@@ -46,29 +50,45 @@ class Batcher(Generic[T, R]):
     async def _drain(self) -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
-            if len(batch) == 1 or not await self._together(batch):
-                for one in batch:
-                    await self._alone(*one)
+            if len(batch) == 1:
+                await self._alone(*batch[0])
+            else:
+                await self._together(batch)
 
-    async def _together(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> bool:
+    async def _together(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         try:
             answers = await self._run([item for item, _ in batch])
         except Exception:  # noqa: BLE001 (each item is tried alone next, and raises its own)
-            return False
+            await self._apart(batch)
+            return
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():  # the caller may have gone away; the write stands
                 future.set_result(answer)
-        return True
 
-    async def _alone(self, item: T, future: asyncio.Future[R]) -> None:
+    async def _apart(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+        turns, slow = asyncio.Semaphore(APART), False
+
+        async def one(item: T, future: asyncio.Future[R]) -> None:
+            nonlocal slow
+            async with turns:
+                if not slow:
+                    slow = await self._alone(item, future) or slow
+                elif not future.done():
+                    future.set_exception(Unavailable("UNAVAILABLE", "the database takes too long"))
+
+        await asyncio.gather(*(one(item, future) for item, future in batch))
+
+    async def _alone(self, item: T, future: asyncio.Future[R]) -> bool:
+        """True if it took too long."""
         try:
             answer = (await self._run([item]))[0]
         except Exception as error:  # noqa: BLE001 (handed to the caller)
             if not future.done():
                 future.set_exception(error)
-            return
+            return took_too_long(error)
         if not future.done():
             future.set_result(answer)
+        return False
 
 
 class Lanes(Generic[K, T, R]):

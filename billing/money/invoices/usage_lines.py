@@ -67,7 +67,8 @@ def owed(found: Sequence[Row], rows: Rows) -> tuple[Arrear, ...]:
 
 def _arrear(row: Row) -> Arrear:
     limit: dict[str, Any] = row["terms"] or {}
-    included = Decimal(limit.get("included", "0"))
+    # A cycle whose plan gives nothing any more included what was used and not priced.
+    included = Decimal(limit.get("included", row["quantity"] - row["overage"]))
     return Arrear.model_validate(row | {"terms": overage_terms(limit), "included": included})
 
 

@@ -4645,9 +4645,9 @@ DECLARE
 BEGIN
     SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
         s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id,
-        p.allowance_unit, p.allowance_count, p.past_due_access,
-        p.limits, p.seats, usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
-        p.add_ons <> '[]' AS sells_more,
+        p.allowance_unit, p.allowance_count, p.past_due_access, p.limits, p.seats,
+        (p.allowance_count || ' ' || p.allowance_unit)::interval AS length, p.add_ons,
+        usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
         CASE WHEN s.status = 'active' AND NOT usage_is_paid_for(s.id) THEN 'trialing'
             ELSE s.status END AS overage_as
     INTO sub
@@ -4668,7 +4668,7 @@ BEGIN
         INTO subscription_id, plan_id, zone, currency;
         no_entitlement := CASE WHEN sub.status IN ('unpaid', 'paused')
             OR (sub.status = 'past_due' AND sub.past_due_access = 'none') THEN sub.status END;
-        is_month := sub.amount_minor = 0 AND NOT sub.sells_more
+        is_month := sub.amount_minor = 0 AND sub.add_ons = '[]'
             AND (sub.allowance_unit, sub.allowance_count) = ('month', 1)
             AND NOT sub.agreed @? '$[*] ? (@.then == "overage")';
         start_at := sub.cycle_start;
@@ -4691,8 +4691,9 @@ BEGIN
         carries_limits := sub.amount_minor = 0 AND start_at = sub.created_at;
         carried_since := CASE WHEN carries_limits
             THEN date_trunc(sub.allowance_unit, start_at, zone)
-            ELSE usage_carried_since(p_account_id, sub.id, start_at,
-                (sub.allowance_count || ' ' || sub.allowance_unit)::interval, zone) END;
+            ELSE coalesce(
+                usage_carried_since(p_account_id, sub.id, start_at, sub.length, zone),
+                usage_unsold_since(p_account_id, sub.id, start_at, sub.length, zone)) END;
     END IF;
     IF is_month THEN
         carries_limits := true;
@@ -4762,6 +4763,35 @@ BEGIN
                 AND i.status IN ('draft', 'open', 'uncollectible')), 0) / unit;
     END IF;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_unsold_since(
+    p_account_id uuid, p_subscription_id uuid, p_cycle_start timestamptz, p_length interval,
+    p_zone text)
+RETURNS timestamptz
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT m.since
+    FROM (
+        -- Whole days, as use is counted; no more than a cycle has.
+        SELECT greatest(
+            date_trunc('month', p_cycle_start, p_zone),
+            date_trunc('day', usage_instant(
+                p_cycle_start AT TIME ZONE p_zone - p_length, p_zone), p_zone), (
+            SELECT date_trunc(
+                'day', max(least(period_end, p_cycle_start)) + interval '1 day', p_zone)
+            FROM invoices
+            WHERE account_id = p_account_id AND status NOT IN ('draft', 'void')
+                AND subtotal_minor > 0 AND period_start < p_cycle_start)) AS since
+    ) AS m
+    WHERE m.since < p_cycle_start AND (EXISTS (
+        SELECT FROM subscriptions
+        WHERE id = p_subscription_id AND created_at = p_cycle_start
+    ) OR EXISTS (
+        SELECT FROM subscription_changes AS c JOIN invoices AS i ON i.id = c.invoice_id
+        WHERE c.subscription_id = p_subscription_id AND c.status = 'applied' AND c.kind = 'plan'
+            AND i.cycle_start = p_cycle_start))
 $$;
 
 CREATE OR REPLACE FUNCTION usage_with_add_ons(

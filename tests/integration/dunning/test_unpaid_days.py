@@ -210,6 +210,12 @@ async def test_use_of_before_a_debt_was_settled_late_comes_with_the_next_renewal
     await customer.advance(to="2027-04-10T10:00:00Z")
     amounts = [one["amount"] for one in await customer.effects()]
     assert amounts == [4900, 4900, 4900, 4900 + 1500], "1,000 beyond the plan at 0.015"
+    words = await customer.rows(
+        "SELECT description FROM invoice_lines WHERE account_id = %(me)s AND kind = 'usage'"
+    )
+    assert [one["description"].partition(",")[0] for one in words] == [
+        "AI responses beyond 5000 included"
+    ]
 
 
 async def test_overage_is_bounded_while_a_debt_of_before_is_overdue(actors: Actors) -> None:

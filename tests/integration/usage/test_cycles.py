@@ -82,7 +82,9 @@ async def test_a_plan_s_alerts_add_days_and_ways_up_and_come_once(new_shop: NewS
     assert told == [(NOON + timedelta(days=1),)], "it is told when it is reached"
 
 
-async def test_free_units_last_for_a_cycle_and_begin_anew_within_a_day(new_shop: NewShop) -> None:
+async def test_free_units_last_for_a_cycle_and_go_on_with_a_plan_of_the_same_month(
+    new_shop: NewShop,
+) -> None:
     shop = await new_shop("10", is_test=True, clock_at=(NOON - timedelta(days=1)).isoformat())
     mini: dict[str, Any] = {"product_id": "gpt-4-mini"}
     assert (await shop.record("6000", **mini))["total_cost"] == "0"
@@ -90,6 +92,8 @@ async def test_free_units_last_for_a_cycle_and_begin_anew_within_a_day(new_shop:
     assert (await shop.record("6000", **mini))["total_cost"] == "0.40"
     await move_to(shop, NOON)
     await shop.subscribe("basic", start=NOON, end=NOON + MONTH)
+    assert (await shop.record("6000", **mini))["total_cost"] == "1.20"
+    await move_to(shop, NOON + MONTH)
     assert (await shop.record("6000", **mini))["total_cost"] == "0"
 
 

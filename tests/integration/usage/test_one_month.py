@@ -98,6 +98,40 @@ async def test_the_rest_of_a_cycle_that_an_end_had_cut_has_its_free_units(actors
     assert await free(customer, GIVEN) == GIVEN
 
 
+async def test_use_of_the_month_without_a_plan_counts_in_the_first_cycle_of_one_that_is_paid(
+    actors: Actors,
+) -> None:
+    subscribes, changes = [await actors.customer_on_clock(START) for _ in range(2)]
+    await changes.save_card()
+    await changes.subscribe("free")
+    for customer in (subscribes, changes):
+        assert await free(customer, GIVEN) == GIVEN
+        await customer.advance(days=2)
+    await subscribes.subscribed("starter")
+    await changes.ask("PUT", "/billing/subscription", {"plan": "starter"}, status=200)
+    for customer in (subscribes, changes):
+        await customer.until_subscription("active")
+        assert (await customer.subscription())["plan"]["key"] == "starter"
+        assert await free(customer, 1) == 0
+        await customer.advance(to="2027-02-12T11:00:00Z")
+        assert await free(customer, GIVEN) == GIVEN
+
+
+async def test_a_cycle_that_is_over_takes_no_free_units_from_the_next_subscription(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock("2027-01-05T10:00:00Z")
+    await customer.subscribed("starter")
+    await customer.ask("POST", "/billing/subscription/cancel", {}, status=200)
+    await customer.advance(to="2027-02-05T09:00:00Z")
+    assert await free(customer, GIVEN) == GIVEN
+    for day in ("05", "08"):
+        await customer.advance(to=f"2027-02-{day}T11:00:00Z")
+    await customer.subscribe("starter")
+    await customer.until_subscription("active")
+    assert await free(customer, GIVEN) == GIVEN
+
+
 async def test_a_plan_without_a_price_takes_no_free_units_into_another_month(
     actors: Actors,
 ) -> None:

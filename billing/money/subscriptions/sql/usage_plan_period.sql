@@ -5,8 +5,8 @@
 -- A plan that costs nothing and bills no use counts by the calendar month (`is_month`), as the
 -- default plan does; what was used since `carried_since` uses up what it includes
 -- (`carries_limits`), and the free units and tiers of products. These go on with a plan that is
--- paid, too, where its cycle cuts one short (usage_carried_since): so nobody gets them anew by
--- ending one subscription and beginning another. All null for an unknown account.
+-- paid, too, where its cycle cuts one short (usage_carried_since) or follows use without one
+-- (usage_unsold_since): nobody gets them anew by beginning one. All null for an unknown account.
 CREATE OR REPLACE FUNCTION usage_plan_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
@@ -20,9 +20,9 @@ DECLARE
 BEGIN
     SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
         s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id,
-        p.allowance_unit, p.allowance_count, p.past_due_access,
-        p.limits, p.seats, usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
-        p.add_ons <> '[]' AS sells_more,
+        p.allowance_unit, p.allowance_count, p.past_due_access, p.limits, p.seats,
+        (p.allowance_count || ' ' || p.allowance_unit)::interval AS length, p.add_ons,
+        usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
         CASE WHEN s.status = 'active' AND NOT usage_is_paid_for(s.id) THEN 'trialing'
             ELSE s.status END AS overage_as
     INTO sub
@@ -43,7 +43,7 @@ BEGIN
         INTO subscription_id, plan_id, zone, currency;
         no_entitlement := CASE WHEN sub.status IN ('unpaid', 'paused')
             OR (sub.status = 'past_due' AND sub.past_due_access = 'none') THEN sub.status END;
-        is_month := sub.amount_minor = 0 AND NOT sub.sells_more
+        is_month := sub.amount_minor = 0 AND sub.add_ons = '[]'
             AND (sub.allowance_unit, sub.allowance_count) = ('month', 1)
             AND NOT sub.agreed @? '$[*] ? (@.then == "overage")';
         start_at := sub.cycle_start;
@@ -66,8 +66,9 @@ BEGIN
         carries_limits := sub.amount_minor = 0 AND start_at = sub.created_at;
         carried_since := CASE WHEN carries_limits
             THEN date_trunc(sub.allowance_unit, start_at, zone)
-            ELSE usage_carried_since(p_account_id, sub.id, start_at,
-                (sub.allowance_count || ' ' || sub.allowance_unit)::interval, zone) END;
+            ELSE coalesce(
+                usage_carried_since(p_account_id, sub.id, start_at, sub.length, zone),
+                usage_unsold_since(p_account_id, sub.id, start_at, sub.length, zone)) END;
     END IF;
     IF is_month THEN
         carries_limits := true;

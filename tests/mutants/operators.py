@@ -20,6 +20,20 @@ OPERATORS: Final = (
         ("tests/unit/reversals/test_no_free_money.py", "-k", "credits_stay"),
     ),
     Mutant(
+        "the poll asks for its last hours alone",
+        "activities/sweeper.py",
+        'known.get("poll", now)',
+        "now",
+        ("tests/integration/workflows/test_poll.py",),
+    ),
+    Mutant(
+        "behind what hangs everybody waits in line",
+        "billing/core/batcher.py",
+        "if not slow:",
+        "if True:",
+        ("tests/unit/core/test_batcher.py",),
+    ),
+    Mutant(
         "a price may be ten times as high without a word",
         "billing/catalog/plans/weighing.py",
         "abs(new - old) > LARGEST * old",

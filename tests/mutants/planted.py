@@ -8,6 +8,7 @@ from typing import Final
 from tests.mutants.fault import Mutant
 from tests.mutants.given_back import GIVEN_BACK
 from tests.mutants.metering import METERING
+from tests.mutants.minimums import MINIMUMS
 from tests.mutants.operators import OPERATORS
 
 FAULTS: Final = "tests/integration/faults/test_provider_faults.py"
@@ -390,6 +391,7 @@ MUTANTS: Final = (
         ("tests/unit/rating/test_rating_rules.py", "-k", "percentage_is_of_each"),
     ),
     *GIVEN_BACK,
+    *MINIMUMS,
     *OPERATORS,
     *METERING,
 )

@@ -24,9 +24,9 @@ CANCEL: Final = {"at": "now", "refund": "credit"}
 PATH: Final = "/billing/subscription"
 
 
-async def begun(actors: Actors) -> Customer:
+async def begun(actors: Actors, **price: int) -> Customer:
     customer = await actors.customer_on_clock(START)
-    await agree(customer, prices=[PRICE])
+    await agree(customer, prices=[PRICE | price])
     await customer.subscribed("basic")
     return customer
 
@@ -45,7 +45,7 @@ async def test_a_debt_that_is_forgiven_is_not_charged_again_by_the_next_period(
 
 
 async def test_a_payment_that_went_back_has_its_card_charged_no_minimum(actors: Actors) -> None:
-    refund, dispute = await begun(actors), await begun(actors)
+    refund, dispute = [await begun(actors, minimum_cents=30_000) for _ in range(2)]
     for customer in (refund, dispute):
         await customer.advance(to="2027-04-11T10:00:00Z")
     await refunded(refund, await paid_for(refund))
@@ -103,9 +103,7 @@ async def test_a_paid_year_gives_back_all_time_since_it_became_unpaid(actors: Ac
 async def test_a_change_and_an_end_in_one_second_count_what_is_given_back_once(
     actors: Actors,
 ) -> None:
-    customer = await actors.customer_on_clock(START)
-    await agree(customer, prices=[PRICE | {"amount_cents": 1000, "minimum_cents": 3000}])
-    await customer.subscribed("basic")
+    customer = await begun(actors, amount_cents=1000, minimum_cents=3000)
     await customer.advance(to="2027-04-11T10:00:00Z")
     await customer.ask("PUT", PATH, {"plan": "pro", "when": "now"}, status=200)
     await customer.ask("POST", f"{PATH}/cancel", CANCEL, status=200)

@@ -1,0 +1,44 @@
+"""Faults of what a minimum counts as spent."""
+
+from typing import Final
+
+from tests.mutants.fault import Mutant
+
+_TESTS: Final = "tests/integration/arrears/test_minimum_and_money_back.py"
+MINIMUMS: Final = (
+    Mutant(
+        "a refund is charged again by a minimum",
+        "billing/money/reversals/booking.py",
+        "served = not _keeps(row)",
+        "served = False",
+        (_TESTS, "-k", "give_money_back"),
+    ),
+    Mutant(
+        "a forgiven debt is charged again by a minimum",
+        "billing/money/dunning/cases.py",
+        '"forgiven", was_served=True)',
+        '"forgiven")',
+        (_TESTS, "-k", "forgiven"),
+    ),
+    Mutant(
+        "whose payment went back owes its minimum",
+        "billing/money/subscriptions/true_ups.py",
+        'least = 0 if by == "an end" and w.facts.period_is_lost else least_until(one, until)',
+        "least = least_until(one, until)",
+        (_TESTS, "-k", "card_charged_no_minimum"),
+    ),
+    Mutant(
+        "what a change charges at the instant of an end counts for nothing",
+        "billing/money/subscriptions/true_ups.py",
+        "FOREVER if last else until",
+        "until",
+        (_TESTS, "-k", "one_second"),
+    ),
+    Mutant(
+        "a refund takes no share of the credits that an end asks for",
+        "billing/money/subscriptions/plan_credits.py",
+        "if refunded else Fraction(1)",
+        "if False else Fraction(1)",
+        ("tests/integration/changes/test_endings.py", "-k", "refund_took_are_not_asked"),
+    ),
+)

@@ -22,8 +22,6 @@ from billing.money.subscriptions.schemas import Commitment, Minimum, Subscriptio
 
 CHARGED: Final = ("open", "paid", "uncollectible")
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
-
-
 By = Literal["its end", "a change", "a pause", "an end"]
 """A period closes by its own end; or now, by a change that begins another one, a pause, or the end
 of the subscription.
@@ -107,7 +105,7 @@ def lines(
     if period is None:
         return ()
     subscription = w.rows.get(Subscription, w.facts.subscription_id)
-    if subscription.minimum_unbilled is not None:
+    if subscription.unbilled_minimum in period.minimums:
         w.change(subscription, minimum_unbilled=None)
     found = [line for one in period.minimums for line in _least(w, period, one, used)]
     agreed = period.commitment

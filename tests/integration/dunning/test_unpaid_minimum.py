@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.arrears.test_contracts import agree, minimum
 from tests.integration.dunning.dunning_setup import RENEWAL, START, owed
 from tests.integration.recomputed_sums import differences
@@ -15,10 +15,10 @@ LATER: Final = "2027-03-20T10:00:00Z"
 PRICE: Final = {"plan": "pro", "interval": "month", "currency": "USD", "amount_cents": 4900}
 
 
-async def declined(actors: Actors, *, least: int) -> Customer:
+async def declined(actors: Actors, *, least: int, **agreed: Json) -> Customer:
     """A customer whose first period came to its least, and whose cards decline from then on."""
     customer = await actors.customer_on_clock(START)
-    await agree(customer, prices=[PRICE | {"minimum_cents": least}])
+    await agree(customer, prices=[PRICE | {"minimum_cents": least}], **agreed)
     await customer.subscribed("pro")
     await customer.script("insufficient_funds", then="last")
     await customer.advance(to=RENEWAL)
@@ -62,6 +62,27 @@ async def test_who_settles_the_debt_after_its_period_owes_the_rest_with_the_next
     assert await minimum(customer) == [15_100]
     await customer.advance(to="2027-04-20T10:00:00Z")
     # 8 of 28 days of 20,000 are 5714, of which 4900 were paid; and the month since it went on.
+    assert await minimum(customer) == [15_100, 814, 15_100]
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_a_commitment_that_closes_in_between_leaves_the_minimum_owed(
+    actors: Actors,
+) -> None:
+    customer = await declined(
+        actors, least=20_000, commitment={"amount_cents": 90_000, "currency": "USD", "periods": 3}
+    )
+    await customer.advance(to=LATER)
+    await customer.script("succeed", then="last")
+    path = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    await customer.ask("POST", path, {}, key="k", status=200)
+    await customer.advance(to="2027-04-02T10:00:00Z")
+    [closed] = await customer.rows(
+        "SELECT amount_minor FROM invoice_lines WHERE account_id = %(me)s AND kind = 'commitment'"
+    )
+    assert closed["amount_minor"] == 90_000 - 20_000 - 4900
+    await customer.ask("POST", "/billing/subscription/resume", {}, status=200)
+    await customer.advance(to="2027-05-02T10:00:00Z")
     assert await minimum(customer) == [15_100, 814, 15_100]
     assert await differences(actors.sql, [customer.uuid]) == []
 

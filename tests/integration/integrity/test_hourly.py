@@ -177,6 +177,20 @@ async def test_each_page_is_seen_as_it_is_when_its_turn_comes(
     assert told[-1][0] == sum(pages)
 
 
+async def test_books_of_one_account_may_take_longer_than_those_of_many(
+    actors: Actors, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, quick = await resting(actors), await resting(actors)
+    waiting = text(
+        "SELECT 'x' AS name, id AS account_id, 1 AS violations, CAST(ARRAY[] AS text[]) AS examples"
+        " FROM accounts WHERE id = ANY(:accounts)"
+        " AND CASE WHEN id = :slow THEN pg_sleep(1) IS NULL ELSE false END"
+    ).bindparams(slow=slow.uuid)
+    monkeypatch.setattr(store, "WRITTEN", {NAME: waiting})
+    monkeypatch.setattr(store, "TIMEOUT_MS", 200)
+    assert await hourly.look(database, [slow.uuid, quick.uuid]) == 2
+
+
 async def test_books_that_take_too_long_are_told_and_the_others_looked_at(
     actors: Actors, database: Database, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -189,6 +203,7 @@ async def test_books_that_take_too_long_are_told_and_the_others_looked_at(
     ).bindparams(slow=slow.uuid)
     monkeypatch.setattr(store, "WRITTEN", {NAME: waiting})
     monkeypatch.setattr(store, "TIMEOUT_MS", 200)
+    monkeypatch.setattr(store, "ALONE_MS", 400)
     assert await hourly.look(database, [slow.uuid, quick.uuid]) == 1
     assert f"the books of {slow.uuid} could not be looked at" in caplog.text
     await hourly.conclude(database, 1, 1)

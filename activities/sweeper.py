@@ -39,12 +39,14 @@ from workflows import start, visibility
 from workflows.contracts import SweepReport, SweepRequest
 from workflows.policies import POLICIES
 
-# An event may show in the list a moment after it was made; and none was asked for before.
-POLL_BACK: Final = timedelta(hours=2)
+# The first poll asks for so much of before.
+FIRST_BACK: Final = timedelta(hours=2)
+# An event may show in the list some time after it was made.
+POLL_BACK: Final = timedelta(minutes=15)
 # Stripe keeps events for so long.
 EVENTS_KEPT: Final = timedelta(days=30)
-# After an outage: what was asked for is kept, so a run that is cut off loses little.
-POLLED_AT_ONCE: Final = timedelta(hours=6)
+# How far it came is noted after each: so much is read within the time of a run.
+POLLED_AT_ONCE: Final = timedelta(minutes=15)
 PARK_AFTER: Final = timedelta(hours=24)
 ARCHIVE_AFTER: Final = timedelta(days=90)
 # The longest window of a rate.
@@ -74,6 +76,9 @@ class SweeperActivities:
     @activity.defn(name="sweeper.sweep")
     async def sweep(self, request: SweepRequest) -> SweepReport:
         began = real_now()
+        first = began - FIRST_BACK if request.name == "poll" else began
+        async with self.database.operator() as connection:
+            await jobs.begun(connection, request.name, first)
         counts = await self.jobs[request.name](request.limit)
         async with self.database.operator() as connection:
             await jobs.looked(connection, request.name, began)
@@ -108,7 +113,7 @@ class SweeperActivities:
         now, missed = real_now(), 0
         async with self.database.operator() as connection:
             known = await jobs.looked_until(connection)
-        since = max(known.get("poll", now) - POLL_BACK, now - EVENTS_KEPT)
+        since = max(known["poll"] - POLL_BACK, now - EVENTS_KEPT)
         while since < now:
             until = min(since + POLLED_AT_ONCE, now)
             missed += await self._ask(since, until, limit)

@@ -4,6 +4,7 @@ The ledger's own keys make them safe to repeat, so they need no idempotency row 
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TypeVar
 
 from billing.core.batcher import Batcher
@@ -20,8 +21,8 @@ class HoldBatcher:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._holds = Batcher(self._hold)
-        self._captures = Batcher(self._capture)
+        self._holds = Batcher(self._hold, key=attrgetter("account_id"))
+        self._captures = Batcher(self._capture, key=attrgetter("account_id"))
 
     async def hold(self, order: HoldOrder) -> Hold:
         """Create a hold; errors as the refusals of `hold_many`.

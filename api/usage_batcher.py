@@ -82,7 +82,7 @@ class HoldUsageBatcher:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._batcher: Batcher[Use, Recorded] = Batcher(self._write, HOLDS_AT_ONCE)
+        self._batcher: Batcher[Use, Recorded] = Batcher(self._write, HOLDS_AT_ONCE, _account)
 
     async def one(self, use: Use) -> Recorded:
         """Record a use, together with the other uses that wait."""
@@ -108,8 +108,8 @@ class UsageBatcher:
     def __init__(self, database: Database, wake: Wake | None = None) -> None:
         self._database = database
         self._wake = wake
-        self._batcher = Batcher(partial(self._each, WAITS[0]))
-        self._patient = Batcher(partial(self._each, WAITS[1]))
+        self._batcher = Batcher(partial(self._each, WAITS[0]), key=_account)
+        self._patient = Batcher(partial(self._each, WAITS[1]), key=_account)
         self._paid_by_holds = HoldUsageBatcher(database)
         share = max(1, database.in_use()["app"][1] // SHARE_OF_THE_POOL)
         self._turns = {LONG: Turns(share), SHORT: Turns(SHORT_AT_ONCE), ALONE: Turns(share)}
@@ -231,6 +231,10 @@ class UsageBatcher:
         if done.asking and self._wake is not None:
             self._wake(done.asking)
         return done.answers
+
+
+def _account(use: Use) -> UUID:
+    return use.account_id
 
 
 def _next(left: deque[tuple[int, Sequence[int]]], size: Size) -> sql_batch.Owned:

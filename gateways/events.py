@@ -8,7 +8,6 @@ from typing import Any
 from billing.platform.provider_inbox.schemas import ProviderEvent
 from billing.platform.provider_inbox.webhooks import read
 
-# Events are kept for thirty days: none is younger than so long after the oldest.
 _logger = logging.getLogger("gateways.events")
 
 

@@ -9,12 +9,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequen
 from contextlib import asynccontextmanager
 from typing import Final, Generic, TypeVar
 
+from sqlalchemy.exc import TimeoutError as PoolIsFull
+
 from billing.core.database_errors import took_too_long
 from billing.core.errors import Unavailable
 
 MAX_BATCH: Final = 200
 APART: Final = 4
 """Items of a batch that failed are tried by themselves, so many at once."""
+SLOW_KEYS: Final = 2
+"""Two that take too long have more in common than a key."""
 MAX_WAITING: Final = 10_000
 TURN_SECONDS: Final = 10
 K = TypeVar("K", bound=Hashable)
@@ -26,14 +30,19 @@ class Batcher(Generic[T, R]):
     """Runs `run(items)` for all waiting items at once; the answers come in the same order.
 
     A batch that fails is repeated item by item, so that one bad item fails alone. Once an item took
-    too long by itself, those that still wait are refused: they wait for more than one item.
+    too long by itself, others of its `key` that still wait are refused, and where two keys did,
+    all: they wait for no item's own.
     """
 
     def __init__(
-        self, run: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int = MAX_BATCH
+        self,
+        run: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        limit: int = MAX_BATCH,
+        key: Callable[[T], Hashable] = lambda _: None,
     ) -> None:
         self._run = run
         self._limit = limit
+        self._key = key
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._lane: asyncio.Task[None] | None = None
 
@@ -66,13 +75,14 @@ class Batcher(Generic[T, R]):
                 future.set_result(answer)
 
     async def _apart(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
-        turns, slow = asyncio.Semaphore(APART), False
+        turns, slow = asyncio.Semaphore(APART), set[Hashable]()
 
         async def one(item: T, future: asyncio.Future[R]) -> None:
-            nonlocal slow
+            key = self._key(item)
             async with turns:
-                if not slow:
-                    slow = await self._alone(item, future) or slow
+                if key not in slow and len(slow) < SLOW_KEYS:
+                    if await self._alone(item, future):
+                        slow.add(key)
                 elif not future.done():
                     future.set_exception(Unavailable("UNAVAILABLE", "the database takes too long"))
 
@@ -85,7 +95,7 @@ class Batcher(Generic[T, R]):
         except Exception as error:  # noqa: BLE001 (handed to the caller)
             if not future.done():
                 future.set_exception(error)
-            return took_too_long(error)
+            return took_too_long(error) or isinstance(error, (Unavailable, PoolIsFull))
         if not future.done():
             future.set_result(answer)
         return False

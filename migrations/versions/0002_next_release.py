@@ -271,7 +271,10 @@ def _add_contracts() -> None:
     op.add_column("subscriptions", Column("minimum_minor", sa.BigInteger))
     op.add_column("subscriptions", Column("minimum_since", sa.DateTime(timezone=True)))
     op.add_column("subscriptions", Column("minimum_before_minor", sa.BigInteger))
-    op.add_column("subscriptions", Column("minimum_unbilled", JSONB))
+    op.add_column(
+        "subscriptions",
+        Column("minimums_unbilled", JSONB, nullable=False, server_default="[]"),
+    )
     op.add_column("subscriptions", Column("commitment", JSONB))
     op.create_foreign_key(
         "fk_subscriptions_contract_id_account_id", "subscriptions", "contracts",

@@ -50,7 +50,7 @@ GIVEN_BACK: Final = (
     Mutant(
         "a pause frees of a minimum",
         "billing/money/subscriptions/pauses.py",
-        "if closing is not None and closing.minimums:",
+        "if closing is not None and closing.has_own:",
         "if False:",
         ("tests/integration/arrears/test_contracts.py", "-k", "a_pause_before_an_end"),
     ),

@@ -22,14 +22,14 @@ OPERATORS: Final = (
     Mutant(
         "the poll asks for its last hours alone",
         "activities/sweeper.py",
-        'known.get("poll", now)',
+        'known["poll"]',
         "now",
         ("tests/integration/workflows/test_poll.py",),
     ),
     Mutant(
         "behind what hangs everybody waits in line",
         "billing/core/batcher.py",
-        "if not slow:",
+        "if key not in slow and len(slow) < SLOW_KEYS:",
         "if True:",
         ("tests/unit/core/test_batcher.py",),
     ),

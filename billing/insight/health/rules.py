@@ -274,15 +274,15 @@ def _young(figures: Figures, name: str, backlog: str, limit: timedelta) -> Sign:
 
 
 def _jobs(figures: Figures) -> Sign:
-    """The nets are out: each job that repeats has ended a run lately."""
+    """The nets are out: each job that repeats has looked at what came lately."""
     late = [
-        f"{job} since {ago(figures.at - looked)}"
+        f"{job} at nothing of the last {ago(figures.at - looked)}"
         for job, looked in sorted(figures.looked.items())
         if figures.at - looked > JOBS_LATE.get(job, timedelta.max)
     ]
     if late:
-        return ill("jobs", f"no run ended well: {', '.join(late)}")
-    return well("jobs", "each that repeats has ended a run lately")
+        return ill("jobs", f"looked: {', '.join(late)}")
+    return well("jobs", "each that repeats has looked at what came")
 
 
 def _told(figures: Figures, name: str, backlog: str | None = None) -> Sign:

@@ -36,9 +36,9 @@ from billing.platform.accounts.tables import accounts as account_rows
 
 TIMEOUT_MS: Final = 300_000
 """A check reads all rows of its accounts; the usual limit of a statement is for people who wait."""
-ALONE_MS: Final = 3_600_000
-"""Of one account the job reads all that there ever was, tens of millions of uses; once, for an
-opening goes on from there.
+ALONE_MS: Final = 900_000
+"""Of one account the job reads all that there ever was, tens of millions of uses; an opening goes
+on from there.
 """
 PAGE: Final = 2_000
 

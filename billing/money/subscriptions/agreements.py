@@ -19,9 +19,12 @@ from billing.money.subscriptions.schemas import Commitment, NewSubscription, Off
 def follow(w: Work[SubscriptionFacts]) -> None:
     """The next period begins with the contract that is in force then, if it is another one.
 
-    What was sold under one that has ended keeps its price.
+    What was sold under one that has ended keeps its price. While `unpaid` no invoice could close
+    its commitment: it keeps what it has until it is served again.
     """
     subscription = cycles.of(w)
+    if subscription.status == "unpaid":
+        return
     start = subscription.current_period_end
     contract = next((one for one in w.facts.contracts if one.holds_at(start)), None)
     if contract is None or contract.id == subscription.contract_id:

@@ -43,7 +43,7 @@ def bill_use(w: Work[SubscriptionFacts], closing: true_ups.Closing | None) -> No
     """Use until the pause is billed with its beginning, and the minimum of the period that it cuts:
     the next one may never come. What was spent towards a minimum is not given back.
     """
-    if closing is not None and closing.minimums:
+    if closing is not None and closing.has_own:
         _keep_until(w, cycles.of(w).current_period_end)
     # At one instant of a frozen clock it may pause twice.
     key = f"{cycles.stem(cycles.of(w))}/pause-{w.facts.new_id().hex}"

@@ -75,6 +75,7 @@ def recover(w: Work[SubscriptionFacts]) -> None:
         end(w, "canceled at period end")
     else:
         changes.drop_pending(w, "the period is over")
+        true_ups.put_off(w, true_ups.closing(w))  # its renewal may not have come yet
         changes.begin_pause(w, "debt_settled")
 
 

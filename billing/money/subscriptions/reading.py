@@ -144,10 +144,10 @@ _CHANGES = f"(:changing OR {_WAITS})"
 # Where a period or a commitment has a least.
 _SPENT = f"""
            ARRAY({CHARGES} AND :deciding AND x.at >= least(s.current_period_start,
-                     (s.minimum_unbilled ->> 'since')::timestamptz,
+                     (s.minimums_unbilled -> 0 ->> 'since')::timestamptz,
                      (s.commitment ->> 'since')::timestamptz)
-                   AND num_nonnulls(s.minimum_minor, s.minimum_before_minor, s.minimum_unbilled,
-                                    s.commitment) > 0)
+                   AND num_nonnulls(s.minimum_minor, s.minimum_before_minor, s.commitment,
+                                    s.minimums_unbilled -> 0) > 0)
 """
 _PERIOD_PAID = period_paid.paid_invoices("s.id", "s.current_period_start")
 _WENT_BACK = f"coalesce((SELECT bool_and({period_paid.WENT_BACK}) {_PERIOD_PAID}), false)"

@@ -119,8 +119,10 @@ class Subscription(Row):
     """The instant of the running period from which its minimum holds; None: all of it."""
     minimum_before_minor: int | None = None
     """The least of the period's time before that."""
-    minimum_unbilled: dict[str, Any] | None = None
-    """The least of a period that closed while `unpaid`, until an invoice asks for it."""
+    minimums_unbilled: list[dict[str, Any]] = Field(default_factory=list)
+    """The least of each period that closed while `unpaid`, oldest first, until an invoice asks for
+    it.
+    """
     commitment: dict[str, Any] | None = None
     created_at: AwareDatetime
     updated_at: AwareDatetime
@@ -148,9 +150,9 @@ class Subscription(Row):
         return Commitment.model_validate(self.commitment) if self.commitment else None
 
     @property
-    def unbilled_minimum(self) -> Minimum | None:
-        """The least of a period of before that no invoice has asked for, as data."""
-        return Minimum.model_validate(self.minimum_unbilled) if self.minimum_unbilled else None
+    def unbilled_minimums(self) -> tuple[Minimum, ...]:
+        """The least of periods of before that no invoice has asked for, as data."""
+        return tuple(map(Minimum.model_validate, self.minimums_unbilled))
 
     @property
     def interval(self) -> Interval:

@@ -68,9 +68,9 @@ subscriptions = c.table(
     # It holds since a change within the period; the least of the time before that.
     c.instant("minimum_since", nullable=True),
     c.bigint("minimum_before_minor", nullable=True),
-    # The least of a period that closed while it was `unpaid`; an invoice asks for it with the next
-    # close: billing.money.subscriptions.schemas.Minimum.
-    c.json("minimum_unbilled", nullable=True),
+    # The least of each period that closed while it was `unpaid`; an invoice asks for them with the
+    # next close: billing.money.subscriptions.schemas.Minimum.
+    c.json("minimums_unbilled", server_default="[]"),
     c.json("commitment", nullable=True),
     c.instant("created_at"),
     c.instant("updated_at"),

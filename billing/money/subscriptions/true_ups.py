@@ -41,6 +41,11 @@ class Closing(NamedTuple):
     zone: str
     by: By
 
+    @property
+    def has_own(self) -> bool:
+        """True if the period itself has a least, not only one of before."""
+        return any(one.since == self.start for one in self.minimums)
+
 
 def closing(w: Work[SubscriptionFacts], by: By = "its end") -> Closing | None:
     """The running period as it closes.
@@ -56,7 +61,7 @@ def closing(w: Work[SubscriptionFacts], by: By = "its end") -> Closing | None:
     served = min(until, one.served_until or until)
     least = 0 if by == "an end" and w.facts.period_is_lost else least_until(one, until)
     minimum = Minimum(since=start, until=served, least_minor=least)
-    minimums = tuple(one for one in (one.unbilled_minimum, minimum) if one and one.least_minor)
+    minimums = (*one.unbilled_minimums, *([minimum] if minimum.least_minor else []))
     return Closing(start, until, minimums, one.committed, one.zone, by)
 
 
@@ -65,17 +70,20 @@ def put_off(w: Work[SubscriptionFacts], period: Closing | None) -> None:
     and what a commitment misses.
     """
     if period is not None and period.minimums:
-        kept = period.minimums[0].model_dump(mode="json")
-        w.change(w.rows.get(Subscription, w.facts.subscription_id), minimum_unbilled=kept)
+        kept = [one.model_dump(mode="json") for one in period.minimums]
+        w.change(w.rows.get(Subscription, w.facts.subscription_id), minimums_unbilled=kept)
 
 
 def closing_commitment(w: Work[SubscriptionFacts]) -> Closing:
-    """The commitment alone, at its end: nothing is served that could close with it."""
+    """The commitment, at its end: nothing is served that could close with it. It counts minimums
+    that wait, and so they come with it.
+    """
     one = w.rows.get(Subscription, w.facts.subscription_id)
     agreed = one.committed
     if agreed is None:
         raise LookupError("there is no commitment")
-    return Closing(agreed.since, agreed.ends_at, (), agreed, one.zone, "its end")
+    waiting = one.unbilled_minimums
+    return Closing(agreed.since, agreed.ends_at, waiting, agreed, one.zone, "its end")
 
 
 def least_until(one: Subscription, until: datetime) -> int:
@@ -91,7 +99,7 @@ def least_until(one: Subscription, until: datetime) -> int:
     since, before = one.current_period_start, 0
     if one.minimum_since is not None and one.minimum_since > since:
         since, before = one.minimum_since, one.minimum_before_minor or 0
-    part = spans.rest_of_period(one, since) - spans.rest_of_period(one, until)
+    part = spans.rest_of_period(one, since) - spans.rest_of_period(one, max(since, until))
     return before + round_exact((one.minimum_minor or 0) * part)
 
 
@@ -105,8 +113,8 @@ def lines(
     if period is None:
         return ()
     subscription = w.rows.get(Subscription, w.facts.subscription_id)
-    if subscription.unbilled_minimum in period.minimums:
-        w.change(subscription, minimum_unbilled=None)
+    if subscription.minimums_unbilled:
+        w.change(subscription, minimums_unbilled=[])
     found = [line for one in period.minimums for line in _least(w, period, one, used)]
     agreed = period.commitment
     if agreed is not None and (period.by == "an end" or period.end >= agreed.ends_at):
@@ -130,7 +138,9 @@ def _committed(
     w: Work[SubscriptionFacts], period: Closing, agreed: Commitment, new: Sequence[Line]
 ) -> list[Line]:
     """The commitment is over: what was spent less is charged, unless an early end forgives it."""
-    w.change(w.rows.get(Subscription, w.facts.subscription_id), commitment=None)
+    subscription = w.rows.get(Subscription, w.facts.subscription_id)
+    if subscription.committed == agreed:  # the next contract may have come with its own
+        w.change(subscription, commitment=None)
     if period.end < agreed.ends_at and agreed.on_early_end == "forgive":
         return []
     spent = _spent(w, new, agreed.since, max(period.end, agreed.ends_at))

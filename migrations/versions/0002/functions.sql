@@ -4749,7 +4749,8 @@ BEGIN
                 OR f.status = 'pending' AND f.currency = 'CREDIT'
                 OR usage_is_charging(f.status, f.method)), 0)
             + coalesce(sum(c.overage_total) FILTER (WHERE owes AND f.status = 'pending'
-                AND f.method = 'subscription_included'), 0)
+                AND f.method = 'subscription_included'
+                AND c.bucket > since - interval '1 day'), 0)
     INTO unpaid
     FROM usage_counters AS c CROSS JOIN LATERAL (SELECT
         split_part(c.facet, '|', 2) AS method, split_part(c.facet, '|', 3) AS status,
@@ -4779,11 +4780,11 @@ AS $$
             date_trunc('month', p_cycle_start, p_zone),
             date_trunc('day', usage_instant(
                 p_cycle_start AT TIME ZONE p_zone - p_length, p_zone), p_zone), (
-            SELECT date_trunc(
-                'day', max(least(period_end, p_cycle_start)) + interval '1 day', p_zone)
-            FROM invoices
-            WHERE account_id = p_account_id AND status NOT IN ('draft', 'void')
-                AND subtotal_minor > 0 AND period_start < p_cycle_start)) AS since
+            SELECT date_trunc('day', max(least(
+                i.period_end, s.ended_at, p_cycle_start)) + interval '1 day', p_zone)
+            FROM invoices AS i JOIN subscriptions AS s ON s.id = i.subscription_id
+            WHERE i.account_id = p_account_id AND i.status NOT IN ('draft', 'void')
+                AND i.subtotal_minor > 0 AND i.period_start < p_cycle_start)) AS since
     ) AS m
     WHERE m.since < p_cycle_start AND (EXISTS (
         SELECT FROM subscriptions

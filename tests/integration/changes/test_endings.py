@@ -16,6 +16,7 @@ from tests.integration.changes.test_plan_changes import (
     change,
     money,
 )
+from tests.integration.reversals.test_outside import disputed
 from tests.integration.reversals.test_refunds import paid_for, refunded
 
 NOW = {"at": "now", "refund": "credit"}
@@ -115,6 +116,20 @@ async def test_of_the_credits_for_the_rest_those_that_a_refund_took_are_not_aske
     assert ended["status"] == "canceled"
     # Half of the month had 250, of which the refund took half; 100 are held.
     assert await customer.credits() == 500 - 250 - 125
+
+
+async def test_credits_of_a_dispute_that_was_won_are_asked_for_like_any(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    payment = await paid_for(customer)
+    opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"])
+    await disputed(actors, customer, "open")
+    assert await customer.credits() == 0
+    await actors.sandbox.finish_dispute(opened.body["id"], "won")
+    await disputed(actors, customer, "won")
+    assert await customer.credits() == 500
+    await customer.advance(to="2027-01-16T22:00:00Z")
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert await customer.credits() == 250
 
 
 async def test_money_of_a_year_that_went_back_brings_no_more_credits(actors: Actors) -> None:

@@ -66,7 +66,7 @@ async def test_who_settles_the_debt_after_its_period_owes_the_rest_with_the_next
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
-async def test_a_commitment_that_closes_in_between_leaves_the_minimum_owed(
+async def test_a_commitment_that_closes_in_between_counts_the_minimum_that_waits(
     actors: Actors,
 ) -> None:
     customer = await declined(
@@ -80,11 +80,29 @@ async def test_a_commitment_that_closes_in_between_leaves_the_minimum_owed(
     [closed] = await customer.rows(
         "SELECT amount_minor FROM invoice_lines WHERE account_id = %(me)s AND kind = 'commitment'"
     )
-    assert closed["amount_minor"] == 90_000 - 20_000 - 4900
+    assert closed["amount_minor"] == 90_000 - 20_000 - 4900 - 814
+    assert await minimum(customer) == [15_100, 814]
     await customer.ask("POST", "/billing/subscription/resume", {}, status=200)
     await customer.advance(to="2027-05-02T10:00:00Z")
     assert await minimum(customer) == [15_100, 814, 15_100]
     assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_a_debt_that_is_settled_before_its_renewal_has_come_leaves_the_minimum_owed(
+    actors: Actors,
+) -> None:
+    customer = await declined(actors, least=20_000)
+    await customer.advance(to=SOON)
+    await customer.script("succeed", then="last")
+    await customer.rows(
+        "UPDATE accounts SET clock_at = '2027-03-01T10:00:01Z' WHERE id = %(me)s RETURNING id"
+    )
+    path = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    await customer.ask("POST", path, {}, key="k", status=200)
+    assert (await customer.subscription())["status"] == "paused"
+    await customer.ask("POST", "/billing/subscription/resume", {}, status=200)
+    await customer.advance(to="2027-04-02T10:00:00Z")
+    assert await minimum(customer) == [15_100, 814, 15_100]
 
 
 async def test_who_pays_within_the_period_owes_the_least_of_all_of_it(actors: Actors) -> None:

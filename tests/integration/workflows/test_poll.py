@@ -9,7 +9,13 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.matter import Dependencies
-from activities.sweeper import EVENTS_KEPT, POLL_BACK, POLLED_AT_ONCE, SweeperActivities
+from activities.sweeper import (
+    EVENTS_KEPT,
+    FIRST_BACK,
+    POLL_BACK,
+    POLLED_AT_ONCE,
+    SweeperActivities,
+)
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.platform.jobs import store as jobs
@@ -25,7 +31,7 @@ LITTLE = timedelta(seconds=30)
 class Provider:
     """Keeps what it was asked for; may be away from one question on."""
 
-    def __init__(self, away_after: int = 1000) -> None:
+    def __init__(self, away_after: int = 10_000) -> None:
         self.asked: list[Span] = []
         self.left = away_after
 
@@ -45,6 +51,7 @@ class Poll:
         self._database, self._settings = database, stack_settings(actors.stack)
         monkeypatch.setattr(jobs, "looked_until", self._looked_until)
         monkeypatch.setattr(jobs, "looked", self._looked)
+        monkeypatch.setattr(jobs, "begun", self._begun)
 
     async def run(self, provider: Any) -> None:
         dependencies = Dependencies(
@@ -57,6 +64,9 @@ class Poll:
     async def _looked_until(self, _: Any) -> dict[str, datetime]:
         return dict(self.mark)
 
+    async def _begun(self, _: Any, job: str, since: datetime) -> None:
+        self.mark.setdefault(job, since)
+
     async def _looked(self, _: Any, job: str, until: datetime) -> None:
         self.mark[job] = until
 
@@ -67,12 +77,12 @@ def poll(database: Database, actors: Actors, monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_it_asks_for_what_came_since_its_last_run_and_some_of_before(poll: Poll) -> None:
-    provider, began = Provider(), real_now()
-    await poll.run(provider)
-    [(since, until)] = provider.asked
-    assert abs(since - (began - POLL_BACK)) < LITTLE
-    assert abs(until - began) < LITTLE
-    assert abs(poll.mark["poll"] - began) < LITTLE
+    began = real_now()
+    for back in (FIRST_BACK, timedelta()):
+        await poll.run(provider := Provider())
+        assert abs(provider.asked[0][0] - (began - back - POLL_BACK)) < LITTLE
+        assert abs(provider.asked[-1][1] - began) < LITTLE
+        assert abs(poll.mark["poll"] - began) < LITTLE
 
 
 async def test_after_days_away_it_asks_for_all_of_them_and_a_cut_off_run_is_gone_on_with(

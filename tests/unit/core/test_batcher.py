@@ -40,6 +40,19 @@ async def test_where_all_take_too_long_only_some_are_tried() -> None:
     assert sum(isinstance(one, Unavailable) for one in found) == 50 - APART
 
 
+async def test_items_of_one_slow_key_keep_no_other_from_their_turn() -> None:
+    async def run(items: Sequence[int]) -> list[int]:
+        if any(one < 20 for one in items):
+            await asyncio.sleep(0.02)
+            raise TOO_LONG
+        return list(items)
+
+    found = await outcomes(Batcher(run, key=lambda one: one < 20), range(50))
+    assert sum(isinstance(one, TOO_LONG) for one in found) == APART
+    assert sum(isinstance(one, Unavailable) for one in found) == 20 - APART
+    assert found[20:] == [*range(20, 50)]
+
+
 async def test_one_that_takes_too_long_holds_up_no_other() -> None:
     async def run(items: Sequence[int]) -> list[int]:
         if 7 in items:

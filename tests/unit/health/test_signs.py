@@ -60,7 +60,8 @@ def test_a_job_that_ended_no_run_for_too_long_is_named() -> None:
 
     assert looked(sweep=0.2, poll=0.4, usage_sync=2, housekeeping=49) == {}
     assert looked(sweep=0.3, poll=3, usage_sync=4) == {
-        "jobs": "no run ended well: poll since 3 h, sweep since 18 min, usage-sync since 4 h"
+        "jobs": "looked: poll at nothing of the last 3 h, sweep at nothing of the last 18 min,"
+        " usage-sync at nothing of the last 4 h"
     }
 
 

@@ -52,7 +52,8 @@ BEGIN
                 OR f.status = 'pending' AND f.currency = 'CREDIT'
                 OR usage_is_charging(f.status, f.method)), 0)
             + coalesce(sum(c.overage_total) FILTER (WHERE owes AND f.status = 'pending'
-                AND f.method = 'subscription_included'), 0)
+                AND f.method = 'subscription_included'
+                AND c.bucket > since - interval '1 day'), 0)
     INTO unpaid
     FROM usage_counters AS c CROSS JOIN LATERAL (SELECT
         split_part(c.facet, '|', 2) AS method, split_part(c.facet, '|', 3) AS status,

@@ -1,6 +1,6 @@
 -- Since when use without a paid plan counts for the free units and tiers of products in the first
 -- cycle of one, or in that which a change of plan begins: since the calendar month began, or the
--- last cycle that was paid is over. Null for any other cycle, and behind a trial.
+-- last cycle that was paid is over. Null for any other cycle.
 CREATE OR REPLACE FUNCTION usage_unsold_since(
     p_account_id uuid, p_subscription_id uuid, p_cycle_start timestamptz, p_length interval,
     p_zone text)
@@ -15,11 +15,11 @@ AS $$
             date_trunc('month', p_cycle_start, p_zone),
             date_trunc('day', usage_instant(
                 p_cycle_start AT TIME ZONE p_zone - p_length, p_zone), p_zone), (
-            SELECT date_trunc(
-                'day', max(least(period_end, p_cycle_start)) + interval '1 day', p_zone)
-            FROM invoices
-            WHERE account_id = p_account_id AND status NOT IN ('draft', 'void')
-                AND subtotal_minor > 0 AND period_start < p_cycle_start)) AS since
+            SELECT date_trunc('day', max(least(
+                i.period_end, s.ended_at, p_cycle_start)) + interval '1 day', p_zone)
+            FROM invoices AS i JOIN subscriptions AS s ON s.id = i.subscription_id
+            WHERE i.account_id = p_account_id AND i.status NOT IN ('draft', 'void')
+                AND i.subtotal_minor > 0 AND i.period_start < p_cycle_start)) AS since
     ) AS m
     WHERE m.since < p_cycle_start AND (EXISTS (
         SELECT FROM subscriptions

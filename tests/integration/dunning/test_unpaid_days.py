@@ -218,6 +218,30 @@ async def test_use_of_before_a_debt_was_settled_late_comes_with_the_next_renewal
     ]
 
 
+async def test_overage_is_bounded_from_the_day_on_which_a_debt_of_before_is_overdue(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors, "insufficient_funds")
+    await customer.advance(to="2027-02-02T10:00:00Z")
+    await customer.rows(
+        "UPDATE dunning_cases SET status = 'recovered', opened_at = '2027-02-08T10:00:00Z'"
+        " WHERE account_id = %(me)s RETURNING id"
+    )
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    await customer.script("succeed", then="last")
+    await customer.subscribe("basic")
+    await customer.until_subscription("active")
+    assert "code" not in await use_one(customer, usage_amount="8000"), "150.00 USD, and no debt"
+    await customer.rows(
+        "UPDATE dunning_cases SET status = 'paused' WHERE account_id = %(me)s RETURNING id"
+    )
+    await customer.rows(
+        "UPDATE accounts SET clock_at = '2027-02-10T10:00:00Z' WHERE id = %(me)s RETURNING id"
+    )
+    assert "code" not in await use_one(customer, usage_amount="5000"), "100.00 USD"
+    assert (await use_one(customer))["code"] == "UNPAID_LIMIT"
+
+
 async def test_overage_is_bounded_while_a_debt_of_before_is_overdue(actors: Actors) -> None:
     customer = await overdue(actors)
     await customer.advance(to="2027-02-02T10:00:00Z")

@@ -24,7 +24,12 @@ BEGIN
         JOIN unnest(p_accounts) AS a ON a.place = (r.use).account
         WHERE r.failure IS NULL AND r.currency <> 'CREDIT'
             AND (r.billing_method = 'payment_charge' OR r.is_late
-                OR a.limits -> r.meter ? 'capped')
+                OR a.limits -> r.meter ? 'capped'
+                -- Of a subscription that ended, whose overdue invoice caps no period.
+                OR r.account_id IN (
+                    SELECT account_id FROM dunning_cases
+                    WHERE status IN ('open', 'paused')
+                        AND account_id IN (SELECT account_id FROM unnest(p_accounts))))
         GROUP BY r.account_id, r.billing_method, at
     LOOP
         PERFORM set_config('app.accounts', one.account_id::text, true);

@@ -3823,6 +3823,7 @@ SET enable_hashjoin = on
 AS $$
 DECLARE
     shown text := current_setting('app.accounts', true);
+    overdue uuid[] := usage_overdue_accounts(ARRAY(SELECT account_id FROM unnest(p_accounts)));
     one record;
     known record;
     i integer;
@@ -3839,10 +3840,7 @@ BEGIN
             AND (r.billing_method = 'payment_charge' OR r.is_late
                 OR a.limits -> r.meter ? 'capped'
                 -- Of a subscription that ended, whose overdue invoice caps no period.
-                OR r.account_id IN (
-                    SELECT account_id FROM dunning_cases
-                    WHERE status IN ('open', 'paused')
-                        AND account_id IN (SELECT account_id FROM unnest(p_accounts))))
+                OR r.account_id = ANY (overdue))
         GROUP BY r.account_id, r.billing_method, at
     LOOP
         PERFORM set_config('app.accounts', one.account_id::text, true);
@@ -4602,6 +4600,14 @@ AS $$
         SELECT FROM invoices
         WHERE subscription_id = p_subscription_id AND status <> 'void'
             AND amount_paid_minor + balance_applied_minor > 0)
+$$;
+
+CREATE OR REPLACE FUNCTION usage_overdue_accounts(p_accounts uuid[]) RETURNS uuid[]
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(array_agg(DISTINCT account_id), '{}') FROM dunning_cases
+    WHERE account_id = ANY (p_accounts) AND status IN ('open', 'paused')
 $$;
 
 CREATE OR REPLACE FUNCTION usage_own_limits(

@@ -10,6 +10,7 @@ SET enable_hashjoin = on
 AS $$
 DECLARE
     shown text := current_setting('app.accounts', true);
+    overdue uuid[] := usage_overdue_accounts(ARRAY(SELECT account_id FROM unnest(p_accounts)));
     one record;
     known record;
     i integer;
@@ -26,10 +27,7 @@ BEGIN
             AND (r.billing_method = 'payment_charge' OR r.is_late
                 OR a.limits -> r.meter ? 'capped'
                 -- Of a subscription that ended, whose overdue invoice caps no period.
-                OR r.account_id IN (
-                    SELECT account_id FROM dunning_cases
-                    WHERE status IN ('open', 'paused')
-                        AND account_id IN (SELECT account_id FROM unnest(p_accounts))))
+                OR r.account_id = ANY (overdue))
         GROUP BY r.account_id, r.billing_method, at
     LOOP
         PERFORM set_config('app.accounts', one.account_id::text, true);

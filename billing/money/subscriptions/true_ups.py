@@ -30,8 +30,8 @@ _STOPS: Final = ("a pause", "an end")
 
 
 class Closing(NamedTuple):
-    """A period that closes, with the least that it comes to, and one of before that no invoice has
-    asked for.
+    """A period that closes, with the least that it comes to, behind those of earlier periods that
+    no invoice has asked for.
     """
 
     start: datetime
@@ -43,7 +43,7 @@ class Closing(NamedTuple):
 
     @property
     def has_own(self) -> bool:
-        """True if the period itself has a least, not only one of before."""
+        """True if the period itself has a least, not only earlier ones."""
         return any(one.since == self.start for one in self.minimums)
 
 
@@ -130,8 +130,8 @@ def _least(
     last = period.by in _STOPS and since == period.start
     spent = _spent(w, used, since, FOREVER if last else until)
     span = periods.spoken_span(since, until, period.zone)
-    missing = _missing(MINIMUM, f"Minimum, {span}", minimum.least_minor, spent)
-    return [one.model_copy(update={"period_start": since, "period_end": until}) for one in missing]
+    words = f"Minimum, {span}"
+    return _missing(MINIMUM, words, (since, until), minimum.least_minor, spent)
 
 
 def _committed(
@@ -145,9 +145,8 @@ def _committed(
         return []
     spent = _spent(w, new, agreed.since, max(period.end, agreed.ends_at))
     span = periods.spoken_span(agreed.since, agreed.ends_at, period.zone)
-    missing = _missing(COMMITMENT, f"Commitment, {span}", agreed.amount_minor, spent)
-    its_time = {"period_start": period.start, "period_end": period.end}
-    return [one.model_copy(update=its_time) for one in missing]
+    words, closed = f"Commitment, {span}", (period.start, period.end)
+    return _missing(COMMITMENT, words, closed, agreed.amount_minor, spent)
 
 
 def rest(least_minor: int, spent_minor: int) -> int:
@@ -155,7 +154,9 @@ def rest(least_minor: int, spent_minor: int) -> int:
     return max(0, least_minor - spent_minor)
 
 
-def _missing(kind: str, words: str, least_minor: int, spent_minor: int) -> list[Line]:
+def _missing(
+    kind: str, words: str, time: tuple[datetime, datetime], least_minor: int, spent_minor: int
+) -> list[Line]:
     missing = rest(least_minor, spent_minor)
     if not missing:
         return []
@@ -165,6 +166,8 @@ def _missing(kind: str, words: str, least_minor: int, spent_minor: int) -> list[
             description=words,
             unit_amount=Decimal(missing),
             amount_minor=missing,
+            period_start=time[0],
+            period_end=time[1],
             detail={"least_minor": least_minor, "spent_minor": spent_minor},
         )
     ]

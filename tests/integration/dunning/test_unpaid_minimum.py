@@ -26,6 +26,13 @@ async def declined(actors: Actors, *, least: int, **agreed: Json) -> Customer:
     return customer
 
 
+async def settle(customer: Customer) -> None:
+    """Its cards are charged again, and its payer pays the debt."""
+    await customer.script("succeed", then="last")
+    path = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    await customer.ask("POST", path, {}, key="k", status=200)
+
+
 @pytest.mark.parametrize("at", [SOON, LATER])
 async def test_an_end_asks_for_the_least_of_the_time_that_was_served(
     actors: Actors, at: str
@@ -54,9 +61,7 @@ async def test_who_settles_the_debt_after_its_period_owes_the_rest_with_the_next
 ) -> None:
     customer = await declined(actors, least=20_000)
     await customer.advance(to=LATER)
-    await customer.script("succeed", then="last")
-    path = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
-    await customer.ask("POST", path, {}, key="k", status=200)
+    await settle(customer)
     assert (await customer.subscription())["status"] == "paused"
     await customer.ask("POST", "/billing/subscription/resume", {}, status=200)
     assert await minimum(customer) == [15_100]
@@ -73,9 +78,7 @@ async def test_a_commitment_that_closes_in_between_counts_the_minimum_that_waits
         actors, least=20_000, commitment={"amount_cents": 90_000, "currency": "USD", "periods": 3}
     )
     await customer.advance(to=LATER)
-    await customer.script("succeed", then="last")
-    path = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
-    await customer.ask("POST", path, {}, key="k", status=200)
+    await settle(customer)
     await customer.advance(to="2027-04-02T10:00:00Z")
     [closed] = await customer.rows(
         "SELECT amount_minor FROM invoice_lines WHERE account_id = %(me)s AND kind = 'commitment'"
@@ -93,12 +96,10 @@ async def test_a_debt_that_is_settled_before_its_renewal_has_come_leaves_the_min
 ) -> None:
     customer = await declined(actors, least=20_000)
     await customer.advance(to=SOON)
-    await customer.script("succeed", then="last")
     await customer.rows(
         "UPDATE accounts SET clock_at = '2027-03-01T10:00:01Z' WHERE id = %(me)s RETURNING id"
     )
-    path = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
-    await customer.ask("POST", path, {}, key="k", status=200)
+    await settle(customer)
     assert (await customer.subscription())["status"] == "paused"
     await customer.ask("POST", "/billing/subscription/resume", {}, status=200)
     await customer.advance(to="2027-04-02T10:00:00Z")
@@ -108,9 +109,7 @@ async def test_a_debt_that_is_settled_before_its_renewal_has_come_leaves_the_min
 async def test_who_pays_within_the_period_owes_the_least_of_all_of_it(actors: Actors) -> None:
     customer = await declined(actors, least=9800)
     await customer.advance(to=SOON)
-    await customer.script("succeed", then="last")
-    path = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
-    await customer.ask("POST", path, {}, key="k", status=200)
+    await settle(customer)
     assert (await customer.subscription())["status"] == "active"
     await customer.advance(to="2027-03-01T10:00:00Z")
     assert await minimum(customer) == [4900, 4900]

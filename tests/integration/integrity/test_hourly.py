@@ -177,17 +177,22 @@ async def test_each_page_is_seen_as_it_is_when_its_turn_comes(
     assert told[-1][0] == sum(pages)
 
 
-async def test_books_of_one_account_may_take_longer_than_those_of_many(
-    actors: Actors, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow, quick = await resting(actors), await resting(actors)
+def take_a_second(monkeypatch: pytest.MonkeyPatch, account: UUID) -> None:
+    """The books of this account take a second, those of several accounts have a fifth of one."""
     waiting = text(
         "SELECT 'x' AS name, id AS account_id, 1 AS violations, CAST(ARRAY[] AS text[]) AS examples"
         " FROM accounts WHERE id = ANY(:accounts)"
         " AND CASE WHEN id = :slow THEN pg_sleep(1) IS NULL ELSE false END"
-    ).bindparams(slow=slow.uuid)
+    ).bindparams(slow=account)
     monkeypatch.setattr(store, "WRITTEN", {NAME: waiting})
     monkeypatch.setattr(store, "TIMEOUT_MS", 200)
+
+
+async def test_books_of_one_account_may_take_longer_than_those_of_many(
+    actors: Actors, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, quick = await resting(actors), await resting(actors)
+    take_a_second(monkeypatch, slow.uuid)
     assert await hourly.look(database, [slow.uuid, quick.uuid]) == 2
 
 
@@ -196,13 +201,7 @@ async def test_books_that_take_too_long_are_told_and_the_others_looked_at(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     slow, quick = await resting(actors), await resting(actors)
-    waiting = text(
-        "SELECT 'x' AS name, id AS account_id, 1 AS violations, CAST(ARRAY[] AS text[]) AS examples"
-        " FROM accounts WHERE id = ANY(:accounts)"
-        " AND CASE WHEN id = :slow THEN pg_sleep(1) IS NULL ELSE false END"
-    ).bindparams(slow=slow.uuid)
-    monkeypatch.setattr(store, "WRITTEN", {NAME: waiting})
-    monkeypatch.setattr(store, "TIMEOUT_MS", 200)
+    take_a_second(monkeypatch, slow.uuid)
     monkeypatch.setattr(store, "ALONE_MS", 400)
     assert await hourly.look(database, [slow.uuid, quick.uuid]) == 1
     assert f"the books of {slow.uuid} could not be looked at" in caplog.text

@@ -85,6 +85,18 @@ def test_alerts_and_the_doctor_lose_patience_at_once(what: str, limit: timedelta
     assert any(rule["expr"].endswith(asked) for rule in RULES), asked
 
 
+def test_alerts_and_the_doctor_miss_a_job_at_once() -> None:
+    missed = {
+        job: timedelta(seconds=int(seconds))
+        for rule in RULES
+        for jobs, seconds in re.findall(
+            r'billing_job_looked_timestamp_seconds\{job=~?"([^"]+)"\}\) > (\d+)', rule["expr"]
+        )
+        for job in jobs.split("|")
+    }
+    assert missed == rules.JOBS_LATE
+
+
 def test_the_alert_and_the_doctor_call_the_same_declines_many() -> None:
     (asked,) = (rule["expr"] for rule in RULES if rule["alert"] == "BillingMassDeclines")
     assert f"> {rules.DECLINED_SHARE}" in asked

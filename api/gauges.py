@@ -32,7 +32,7 @@ CHARGES: Final = Gauge(
 )
 LATENESS: Final = Gauge(
     "billing_lateness_seconds_bucket",
-    "Steps of the last ten minutes, done or due, that are at most so late; without test clocks",
+    "Steps of the last ten minutes, done or due, that are at most so late; without test accounts",
     ["le"],
 )
 ALIVE: Final = Gauge("billing_processes_alive", "Processes that show signs of life", ["kind"])
@@ -54,7 +54,7 @@ AUDITED: Final = Gauge("billing_books_audited_timestamp_seconds", "Time of the l
 JOBS: Final = Gauge(
     "billing_job_looked_timestamp_seconds",
     "Time up to which a job that repeats has looked, by runs that ended well",
-    ["job"],
+    ["schedule"],  # `job` and `instance` are Prometheus's own: it renames those of others
 )
 PARKED: Final = Gauge("billing_parked", "1 while nothing may move money")
 LOOKED: Final = Gauge("billing_looked_timestamp_seconds", "Time of the look behind these gauges")

@@ -179,9 +179,9 @@ async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncCo
     try:
         yield connection
         if waiting or last:
-            await _commit(connection, waiting, last)
+            await _commit_with(connection, waiting, last)
         else:
-            await driver.commit()
+            await _commit(driver)
     except Exception as error:
         await (driver.close() if takes_no_writes(error) else undo(driver))
         raise
@@ -194,7 +194,17 @@ async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncCo
         await asyncio.shield(connection.close())  # rolls back what was not committed
 
 
-async def _commit(connection: AsyncConnection, waiting: BeforeCommit, last: WithCommit) -> None:
+async def _commit(driver: psycopg.AsyncConnection[Any]) -> None:
+    """Commit; an error is of the one family, as a statement's is."""
+    try:
+        await driver.commit()
+    except psycopg.Error as error:
+        raise wrapped(error, "COMMIT") from error
+
+
+async def _commit_with(
+    connection: AsyncConnection, waiting: BeforeCommit, last: WithCommit
+) -> None:
     """Commit with all that was left for the end, in one round trip."""
     async with pipeline(connection):
         for say, items in waiting.items():

@@ -51,6 +51,8 @@ class Order:
     at: datetime
     suffix: str
     """The same for each repeat of the request."""
+    again: bool
+    """An earlier try of the same request may have done it."""
 
 
 class CaseReasonBody(Body):
@@ -192,7 +194,9 @@ async def forgive_dunning(
     """Give up the debt with a credit note; the subscription continues as if it were paid."""
 
     async def forgive(order: Order) -> Matter:
-        return await recovery.forgive(order.connection, order.case.invoice_id, body.reason)
+        return await recovery.forgive(
+            order.connection, order.case.invoice_id, body.reason, again=order.again
+        )
 
     return await _command(call, once, dunning_case_id, forgive)
 
@@ -219,7 +223,7 @@ async def _command(
         async with call.database.tenant(case.account_id) as connection:
             at = await clock.now(connection, case.account_id)
             suffix = ids.encode("key", claim.resource_id)
-            matter = await verb(Order(connection, case, at, suffix))
+            matter = await verb(Order(connection, case, at, suffix, claim.resumed))
         await wait_until_done(call, matter)
         return claim.answer(200, await _detail(call, case_id))
 

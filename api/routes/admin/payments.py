@@ -172,7 +172,9 @@ async def _decide(
     four_eyes = call.settings.manual_four_eyes
     async with once.claim(call) as claim:
         async with call.database.tenant(payment.account_id) as connection:
-            _, matter = await decision(connection, payment.id, four_eyes=four_eyes, at=at)
+            _, matter = await decision(
+                connection, payment.id, four_eyes=four_eyes, at=at, again=claim.resumed
+            )
         await wait_until_done(call, matter)
         async with call.database.operator() as connection:
             return claim.answer(200, await DecidedAnswer.read(connection, payment.id))

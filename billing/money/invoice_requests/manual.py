@@ -98,13 +98,18 @@ async def approve(
     currency: str | None,
     four_eyes: bool,
     at: datetime,
+    again: bool = False,
 ) -> tuple[Payment, Matter]:
     """The money is there, as much as `received_minor` says: its matter books it next [J6].
 
+    `again`: an earlier try of the same request may have done it.
     Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE, CURRENCY_MISMATCH, FOUR_EYES; AMOUNT_REQUIRED where
     it is left out and the payer states more than the invoice asks for.
     """
     invoice = await _held(connection, payment_id)
+    done = await _decided(connection, payment_id, "completed") if again else None
+    if done is not None:
+        return done, await locks.collector(connection, invoice)
     payment = await _decidable(connection, payment_id, four_eyes=four_eyes)
     _same_currency(currency, payment.currency)
     if received_minor is None and payment.amount_minor > invoice.amount_due_minor:
@@ -132,13 +137,23 @@ async def approve(
 
 
 async def reject(
-    connection: AsyncConnection, payment_id: UUID, reason: str, *, four_eyes: bool, at: datetime
+    connection: AsyncConnection,
+    payment_id: UUID,
+    reason: str,
+    *,
+    four_eyes: bool,
+    at: datetime,
+    again: bool = False,
 ) -> tuple[Payment, Matter]:
     """The money is not there: `failed`, with the reason; the cards' slots go on [J6].
 
+    `again`: an earlier try of the same request may have done it.
     Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE, FOUR_EYES.
     """
     invoice = await _held(connection, payment_id)
+    done = await _decided(connection, payment_id, "failed") if again else None
+    if done is not None:
+        return done, await locks.collector(connection, invoice)
     payment = await _decidable(connection, payment_id, four_eyes=four_eyes)
     rejected = await store.change(
         connection,
@@ -161,6 +176,13 @@ async def reject(
 async def _held(connection: AsyncConnection, payment_id: UUID) -> Invoice:
     """The payment's invoice, under all locks of its collector."""
     return await locks.hold(connection, (await store.get(connection, payment_id)).invoice_id)
+
+
+async def _decided(connection: AsyncConnection, payment_id: UUID, status: str) -> Payment | None:
+    """The manual payment, where it was decided so."""
+    payment = await store.get(connection, payment_id)
+    decided = payment.flow == "manual" and payment.decided_by is not None
+    return payment if decided and payment.status == status else None
 
 
 async def _decidable(connection: AsyncConnection, payment_id: UUID, *, four_eyes: bool) -> Payment:

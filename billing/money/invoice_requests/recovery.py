@@ -77,12 +77,17 @@ async def extend_once(
     return matter
 
 
-async def forgive(connection: AsyncConnection, invoice_id: UUID, reason: str) -> Matter:
+async def forgive(
+    connection: AsyncConnection, invoice_id: UUID, reason: str, *, again: bool = False
+) -> Matter:
     """Give up what is still owed by a credit note: as good as paid for its subscription.
 
-    Answers the matter to tell. Errors: INVOICE_NOT_FOUND, INVOICE_STATE.
+    Answers the matter to tell. `again`: an earlier try of the same request may have done it.
+    Errors: INVOICE_NOT_FOUND, INVOICE_STATE.
     """
     invoice = await invoice_store.get(connection, invoice_id)
+    if again and invoice.settlement == "forgiven":
+        return await locks.collector(connection, invoice)
     cases.demand_open(invoice)
     return await ask(connection, invoice, partial(_forgive, reason=reason))
 

@@ -1,6 +1,6 @@
 """Making and changing accounts, by the operators' route and by the merchant event alike [A11]."""
 
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -10,10 +10,6 @@ from billing.core.errors import Conflict, NotFound
 from billing.platform.accounts import store
 from billing.platform.accounts.schemas import Account, AccountFields
 from billing.platform.audit import service as audit
-
-# What stays as it was at the account's birth, and where the birth's value is kept; afterwards a
-# clock moves by its own route only.
-_FIXED: Final = {"is_test": "is_test", "clock_at": "created_at"}
 
 
 async def upsert(connection: AsyncConnection, wanted: AccountFields) -> tuple[Account, bool]:
@@ -49,8 +45,13 @@ async def _add(connection: AsyncConnection, wanted: AccountFields) -> Account | 
 
 async def _change(connection: AsyncConnection, known: Account, wanted: AccountFields) -> Account:
     sent: dict[str, Any] = wanted.model_dump(include=wanted.model_fields_set - {"external_id"})
-    for name, kept_in in _FIXED.items():
-        if name in sent and sent.pop(name) != getattr(known, kept_in):
+    # As they were at the account's birth: afterwards a clock moves by its own route only.
+    born_with = {
+        "is_test": known.is_test,
+        "clock_at": known.created_at if known.clock_at is not None else None,
+    }
+    for name, fixed in born_with.items():
+        if name in sent and sent.pop(name) != fixed:
             raise Conflict("ACCOUNT_FIXED", f"{name} cannot change after the account is created")
     if "issuer" in sent:
         sent["issuer_id"] = await _issuer(connection, sent.pop("issuer"))

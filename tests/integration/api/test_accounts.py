@@ -80,6 +80,12 @@ async def test_whether_an_account_is_a_test_is_fixed_at_birth(api: Api) -> None:
     assert {answer.json()["code"] for answer in answers[1:]} == {"ACCOUNT_FIXED"}
 
 
+async def test_no_clock_may_be_said_again(api: Api) -> None:
+    body = {"external_id": f"shop-{uuid4()}", "clock_at": None}
+    answers = [await api.client.post(ACCOUNTS, json=body, headers=api.admin()) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 200]
+
+
 async def test_only_a_test_account_has_a_clock_of_its_own(api: Api) -> None:
     body = {"external_id": f"shop-{uuid4()}", "clock_at": "2027-01-01T00:00:00Z"}
     answer = await api.client.post(ACCOUNTS, json=body, headers=api.admin())

@@ -1,6 +1,7 @@
 """Operators steer a case: the same five orders over the API and as updates from the Temporal UI."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
@@ -83,6 +84,17 @@ async def test_an_extended_case_moves_its_slots_and_its_end(actors: Actors, way:
         await customer.advance(to=moment)
         seen = (await tried(customer), (await customer.subscription())["status"])
         assert seen == (tries, status), moment
+
+
+async def test_a_debt_whose_forgiveness_was_not_answered_is_forgiven_once(actors: Actors) -> None:
+    customer = await overdue(actors)
+    path = f"/admin/dunning/{(await case(customer))['dunning_case_id']}/forgive"
+    why, key = {"reason": "our fault"}, str(uuid4())
+    forgiven = await actors.operate("POST", path, why, key=key, status=200)
+    await actors.lose_answer(key)
+    assert await actors.operate("POST", path, why, key=key, status=200) == forgiven
+    refused = await actors.operate("POST", path, why, status=409)
+    assert refused["code"] == "INVOICE_STATE"
 
 
 @WAYS

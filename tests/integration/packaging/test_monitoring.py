@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx2
 import pytest
 import yaml
+from prometheus_client import REGISTRY
 
 from billing.insight.health import rules, store
 from devstack.options import ROOT
@@ -67,6 +68,14 @@ def test_labels_that_are_asked_for_are_those_that_are_given() -> None:
     assert wanted <= set(store.NAMES)
 
 
+def test_no_metric_of_ours_has_a_label_that_prometheus_renames() -> None:
+    for one in REGISTRY.collect():
+        for sample in one.samples:
+            assert sample.labels.keys().isdisjoint({"job", "instance"}), sample.name
+    source = (ROOT / "api" / "gauges.py").read_text()
+    assert not re.search(r'\["(?:job|instance)"', source), "gauges without a sample count, too"
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_an_alert_says_what_it_means_and_where_its_page_is(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in ("page", "ticket")
@@ -90,11 +99,11 @@ def test_alerts_and_the_doctor_miss_a_job_at_once() -> None:
         job: timedelta(seconds=int(seconds))
         for rule in RULES
         for jobs, seconds in re.findall(
-            r'billing_job_looked_timestamp_seconds\{job=~?"([^"]+)"\}\) > (\d+)', rule["expr"]
+            r'billing_job_looked_timestamp_seconds\{schedule=~?"([^"]+)"\}\) > (\d+)', rule["expr"]
         )
         for job in jobs.split("|")
     }
-    assert missed == rules.JOBS_LATE
+    assert missed == rules.JOBS_LATE | {"integrity": rules.AUDIT_LATE}
 
 
 def test_the_alert_and_the_doctor_call_the_same_declines_many() -> None:

@@ -1,6 +1,7 @@
 """Money sent by hand: the payer says so, an operator decides, what it buys is delivered once."""
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 
@@ -246,6 +247,22 @@ async def test_a_cards_payment_is_called_back_before_a_transfer_counts(customer:
     assert (await customer.purchase(begun["purchase_id"]))["status"] == "completed"
     assert await customer.credits() == 100
     assert await customer.effects() == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "fields"), [("approve", {}), ("reject", {"reason": "it never came"})]
+)
+async def test_a_decision_whose_answer_was_lost_is_answered_once_more(
+    actors: Actors, customer: Customer, verb: str, fields: Json
+) -> None:
+    begun = await customer.buy("small", "manual")
+    payment = await submit(customer, begun["invoice_id"])
+    path, key = f"/admin/payments/{payment['payment_id']}/{verb}", str(uuid4())
+    decided = await actors.operate("POST", path, fields, key=key, status=200)
+    await actors.lose_answer(key)
+    assert await actors.operate("POST", path, fields, key=key, status=200) == decided
+    other = await actors.operate("POST", path, fields, status=409)
+    assert other["code"] == "PAYMENT_STATE", "another request is no repeat"
 
 
 async def test_a_hosted_page_is_closed_before_a_transfer_counts(customer: Customer) -> None:

@@ -80,14 +80,6 @@ class Actors:
         answer = await self.client.request(method, f"{API}{path}", json=body, headers=headers)
         return body_of(answer, status)
 
-    async def lose_answer(self, key: str) -> None:
-        """As if the process had died between its commit and its answer: the key's lease is over."""
-        await self.sql(
-            "UPDATE billing_idempotency SET status = NULL, media_type = NULL, body = NULL,"
-            " lease_until = clock_timestamp() WHERE key = %(key)s RETURNING key",
-            key=key,
-        )
-
     async def customer(self, **fields: Any) -> "Customer":
         """A fresh account in real time; fields go to `POST /admin/accounts`."""
         made = await self.operate(

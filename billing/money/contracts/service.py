@@ -90,7 +90,7 @@ async def end(connection: AsyncConnection, account_id: UUID) -> tuple[Contract, 
     at = await clock.now(connection, account_id)
     known = _first(await store.ahead(connection, account_id, at))
     await store.stop(connection, account_id, at)
-    counts_from = await _next_period(connection, account_id, at)
+    counts_from = await store.next_period(connection, account_id, at)
     meters = [one.meter for one in known.terms.limits]
     matter = (
         await limit_overrides.end_from(connection, account_id, meters, counts_from)
@@ -127,23 +127,18 @@ async def _write_limits(
     start: datetime,
     wanted: NewContract,
 ) -> Matter | None:
-    """The limits of a contract count from the next period on; those of the one before end then."""
-    begins = await _next_period(connection, account_id, start)
+    """The limits of a contract come and go with a period; those of the one before end then."""
+    begins = await store.next_period(connection, account_id, start)
+    ends = wanted.effective_to
+    if ends is not None:
+        ends = await store.next_period(connection, account_id, ends)
     named = {one.meter for one in agreed}
     gone = [one.meter for one in before.terms.limits if one.meter not in named] if before else []
     matter = await limit_overrides.end_from(connection, account_id, gone, begins) if gone else None
     for one in agreed:
-        _, told = await limit_overrides.put(
-            connection, account_id, one, begins, wanted.effective_to
-        )
+        _, told = await limit_overrides.put(connection, account_id, one, begins, ends)
         matter = told or matter
     return matter
-
-
-async def _next_period(connection: AsyncConnection, account_id: UUID, start: datetime) -> datetime:
-    """The end of the period that runs at an instant, else the instant itself."""
-    running_until = await store.running_until(connection, account_id)
-    return max(start, running_until) if running_until is not None else start
 
 
 def _is_so(known: Contract, wanted: NewContract) -> bool:

@@ -9,12 +9,14 @@ from sqlalchemy import and_, delete, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, prepared
+from billing.core.periods import Interval, boundary, index_at
 from billing.core.prepared import Fields
 from billing.money.contracts.schemas import Contract, ContractTerms
 from billing.money.contracts.tables import contracts
 
-_RUNNING_UNTIL: Final = text(
-    "SELECT current_period_end FROM subscriptions WHERE account_id = :account_id"
+_RUNNING: Final = text(
+    "SELECT anchor_wall, zone, interval_unit AS unit, interval_count AS count,"
+    " current_period_end FROM subscriptions WHERE account_id = :account_id"
     " AND status IN ('trialing', 'active', 'past_due')"
 )
 
@@ -58,10 +60,19 @@ async def stop(connection: AsyncConnection, account_id: UUID, at: datetime) -> N
     await connection.execute(update(contracts).where(which).values(effective_to=at))
 
 
-async def running_until(connection: AsyncConnection, account_id: UUID) -> datetime | None:
-    """The end of the period that the account's subscription is in; None without one."""
-    found: datetime | None = await connection.scalar(_RUNNING_UNTIL, {"account_id": account_id})
-    return found
+async def next_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> datetime:
+    """The first period of the account's subscription that begins at an instant or after it; that
+    instant itself without one.
+    """
+    found = (await connection.execute(_RUNNING, {"account_id": account_id})).mappings().first()
+    if found is None:
+        return at
+    interval = Interval(unit=found["unit"], count=found["count"])
+    anchor: tuple[datetime, str, Interval] = (found["anchor_wall"], found["zone"], interval)
+    number = index_at(*anchor, at)
+    starts = (boundary(*anchor, number), boundary(*anchor, number + 1))
+    until: datetime = found["current_period_end"]
+    return max(until, next(one for one in starts if one >= at))
 
 
 def show(row: Fields) -> Contract:

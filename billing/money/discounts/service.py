@@ -18,7 +18,10 @@ from billing.money.discounts.tables import discounts
 from billing.platform.accounts.schemas import Account
 
 _HAS_PAID: Final = Prepared(
-    text("SELECT id FROM invoices WHERE account_id = :account_id AND amount_paid_minor > 0 LIMIT 1")
+    text(
+        "SELECT id FROM invoices WHERE account_id = :account_id AND (amount_paid_minor > 0"
+        " OR balance_applied_minor > 0 AND status NOT IN ('draft', 'void')) LIMIT 1"
+    )
 )
 # What may still be paid counts: of many purchases that are begun at once, one is the first.
 _HAS_FIRST: Final = Prepared(

@@ -116,6 +116,11 @@ class Invoice(Row):
         return max(0, self.amount_due_minor - self.amount_paid_minor - self.amount_credited_minor)
 
     @property
+    def took_money(self) -> bool:
+        """True once a card, a payment by hand or the money balance paid some of it."""
+        return self.amount_paid_minor > 0 or self.balance_applied_minor > 0
+
+    @property
     def outstanding_minor(self) -> int:
         """The amount its payer still owes: nothing once it is settled or void."""
         return 0 if self.status in ("paid", "void") else self.remaining_minor

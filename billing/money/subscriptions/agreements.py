@@ -11,9 +11,9 @@ from billing.core import periods
 from billing.core.periods import MONTH, Interval
 from billing.matters.effects import Work
 from billing.money.contracts.schemas import Contract, ContractPrice, ContractTerms
-from billing.money.subscriptions import cycles, items, new_terms, spans
+from billing.money.subscriptions import cycles, new_terms, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.schemas import Commitment, NewSubscription, Offered, Terms
+from billing.money.subscriptions.schemas import Commitment, NewSubscription, Offered
 
 
 def follow(w: Work[SubscriptionFacts]) -> None:
@@ -26,31 +26,26 @@ def follow(w: Work[SubscriptionFacts]) -> None:
     if subscription.status == "unpaid":
         return
     start = subscription.current_period_end
-    contract = next((one for one in w.facts.contracts if one.holds_at(start)), None)
-    if contract is None or contract.id == subscription.contract_id:
-        return
-    price = contract.terms.price_of(
-        subscription.plan_key, subscription.interval, subscription.currency
-    )
-    if price is not None:
-        terms = Terms(
-            plan_id=subscription.plan_id, price_id=price.price_id, unit_minor=price.amount_minor,
-            interval=subscription.interval, quantity=items.plan_item(w).lasting,
-            minimum_minor=price.minimum_minor,
-        )  # fmt: skip
-        new_terms.take(w, terms, drops_add_ons=False)
-    number, _ = spans.next_period(subscription)
-    until = periods.boundary(
-        subscription.anchor_wall,
-        subscription.zone,
-        subscription.interval,
-        number + _periods(contract),
-    )
-    fields = _agreed(contract, subscription.currency, start, until)
-    if contract.terms.collection is not None:
-        fields["collection"] = contract.terms.collection
-        fields["days_until_due"] = contract.terms.net_days
-    cycles.change(w, **fields)
+    contract = _new_at(w, start)
+    if contract is not None:
+        _sell(w, contract, start)
+        number, _ = spans.next_period(subscription)
+        _commit(w, contract, start, number)
+
+
+def sell(w: Work[SubscriptionFacts]) -> None:
+    """A period after a pause is charged by the contract that is in force, if it is another one."""
+    contract = _new_at(w, w.facts.at)
+    if contract is not None:
+        _sell(w, contract, w.facts.at)
+
+
+def begin(w: Work[SubscriptionFacts]) -> None:
+    """The period after a pause was paid for: it begins with its contract."""
+    subscription = cycles.of(w)
+    contract = _new_at(w, subscription.current_period_start)
+    if contract is not None:
+        _commit(w, contract, subscription.current_period_start, subscription.period_number)
 
 
 def offers(w: Work[SubscriptionFacts], plan: Plan) -> dict[Interval | None, Offered]:
@@ -85,6 +80,34 @@ def born_with(
         first["anchor_wall"], first["zone"], sold.interval or MONTH, number + _periods(contract)
     )
     return _agreed(contract, sold.currency, begins, until)
+
+
+def _new_at(w: Work[SubscriptionFacts], at: datetime) -> Contract | None:
+    """The contract of an instant, where the subscription has another one or none."""
+    found = next((one for one in w.facts.contracts if one.holds_at(at)), None)
+    return found if found is not None and found.id != cycles.of(w).contract_id else None
+
+
+def _sell(w: Work[SubscriptionFacts], contract: Contract, at: datetime) -> None:
+    """Have the contract's price, where it has one for the plan, and its way to pay."""
+    subscription, terms = cycles.of(w), contract.terms
+    agreed = terms.price_of(subscription.plan_key, subscription.interval, subscription.currency)
+    if agreed is not None:
+        new_terms.take(w, new_terms.at_price(w, price(agreed, at)), drops_add_ons=False)
+    if terms.collection is not None:
+        cycles.change(w, collection=terms.collection, days_until_due=terms.net_days)
+
+
+def _commit(w: Work[SubscriptionFacts], contract: Contract, start: datetime, number: int) -> None:
+    """Have the contract, and its commitment from the period with this number on."""
+    subscription = cycles.of(w)
+    until = periods.boundary(
+        subscription.anchor_wall,
+        subscription.zone,
+        subscription.interval,
+        number + _periods(contract),
+    )
+    cycles.change(w, **_agreed(contract, subscription.currency, start, until))
 
 
 def _agreed(

@@ -19,7 +19,7 @@ from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.reversals import placing
-from billing.money.subscriptions import cycles, items, new_terms, pauses, spans
+from billing.money.subscriptions import agreements, cycles, items, new_terms, pauses, spans
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.proration import ADD_ON_NOT_USED
@@ -124,6 +124,7 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
     confirm_coupon(w)
     if change.kind == "resume":
         pauses.resume(w, invoice)
+        agreements.begin(w)
     elif change.kind == "plan":
         cancel_scheduled(w, "another plan was chosen", "plan")
         before = cycles.of(w).price_id

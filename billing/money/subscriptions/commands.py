@@ -14,6 +14,7 @@ from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
 from billing.money.subscriptions import (
+    agreements,
     changes,
     cycles,
     endings,
@@ -106,7 +107,8 @@ def cancel(
 
 
 def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
-    """At a date, or with the period: what was chosen for the next one does not come any more.
+    """At a date, or with the period: what was chosen for the next one does not come any more, nor
+    does a change that waits for its payment.
 
     A pause comes never; an operator's move of the price stands, for the end may be taken back.
     """
@@ -117,6 +119,7 @@ def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
     changed = cycles.change(
         w, cancel_at_period_end=date is None, cancel_at=date, canceled_at=w.facts.at
     )
+    changes.drop_pending(w, "an end was asked for")
     gone: tuple[ChangeKind, ...] = ("plan", "add_ons") if changed.ends_with_period else ()
     changes.cancel_scheduled(w, "an end was asked for", "pause", *gone)
     if date is None:
@@ -181,6 +184,8 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     changes.demand_none(w.rows)
     pauses.demand_next_second(w)
     changes.apply_scheduled(w)
+    cycles.follow_zone(w)
+    agreements.sell(w)
     invoice = pauses.draft(w, paying.change_id)
     invoice = changes.begin(w, "resume", {}, invoice, paying)
     payment_effects.settle_change(w, invoice)
@@ -223,7 +228,7 @@ def _bill_first(w: Work[SubscriptionFacts], method_id: UUID | None, *, use_balan
         flow = "saved_card" if method_id else "card"
         payments.open_flow(w, Owed(w.rows, invoice.id), flow, method_id)
     else:
-        payment_effects.on_paid(w, invoices.finalize(w, invoice))
+        payment_effects.on_paid(w, invoices.finalize(w, invoice, with_debt=False))
 
 
 def wake(w: Work[Any]) -> Subscription:

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from billing.catalog.plans.schemas import Price
 from billing.core import keys, periods
 from billing.matters.effects import Do, Work
 from billing.money.invoices import notes
@@ -51,6 +52,18 @@ def of_now(w: Work[SubscriptionFacts]) -> Terms:
         interval=subscription.interval,
         quantity=seats.quantity,
         minimum_minor=subscription.minimum_minor,
+    )
+
+
+def at_price(w: Work[SubscriptionFacts], price: Price) -> Terms:
+    """The terms that it has, at another price of its plan."""
+    return of_now(w).model_copy(
+        update={
+            "price_id": price.id,
+            "unit_minor": price.amount_minor,
+            "quantity": items.plan_item(w).lasting,
+            "minimum_minor": price.minimum_minor,
+        }
     )
 
 

@@ -28,7 +28,7 @@ def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
     if cycles.of(w).status == "incomplete":
         _activate(w)
     change = changes.apply(w, invoice)
-    if invoice.settlement == "payment":
+    if invoice.took_money:
         trials.convert(w)
     gives = cycles.of(w).status != "paused" and (change is None or change.kind != "plan")
     if gives:
@@ -48,7 +48,7 @@ def settle_small(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
         on_paid(w, invoice)
         invoices.void(w, w.rows.get(Invoice, invoice.id), "nothing is charged")
     elif not invoices.is_collectable(invoice):
-        on_paid(w, invoices.finalize(w, invoice))
+        on_paid(w, invoices.finalize(w, invoice, with_debt=False))
 
 
 def settle_change(w: Work[SubscriptionFacts], invoice: Invoice) -> None:

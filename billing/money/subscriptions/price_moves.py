@@ -14,7 +14,7 @@ from billing.core.errors import Conflict
 from billing.core.frozen import Frozen
 from billing.core.prepared import Prepared
 from billing.matters.effects import Work
-from billing.money.subscriptions import changes, cycles, items
+from billing.money.subscriptions import changes, cycles, new_terms
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands import wake
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -76,20 +76,14 @@ def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:
 
     Errors: SUBSCRIPTION_STATE; PRICE_NOT_OFFERED where it has no other price.
     """
-    subscription, seats = cycles.of(w), items.plan_item(w)
+    subscription = cycles.of(w)
     demand(subscription.status, "change_down")
     sold = (one.price for one in w.facts.offers if one.price is not None)
     price = next((one for one in sold if one.interval == subscription.interval), None)
     agreed = subscription.contract_id is not None
     if price is None or agreed or price.id == subscription.price_id:
         raise Conflict("PRICE_NOT_OFFERED", "the subscription has the price of now")
-    terms = Terms(
-        plan_id=subscription.plan_id,
-        price_id=price.id,
-        unit_minor=price.amount_minor,
-        interval=subscription.interval,
-        quantity=seats.lasting,
-    )
+    terms = new_terms.at_price(w, price)
     changes.schedule(w, w.facts.new_id(), "price", {"price_cents": terms.amount_minor}, terms)
     _give_notice(w, subscription, terms, subscription.current_period_end, reason)
     return wake(w)
@@ -104,6 +98,8 @@ def _give_notice(
         "price_changes",
         price_cents_before=subscription.amount_minor,
         price_cents=terms.amount_minor,
+        minimum_cents_before=subscription.minimum_minor,
+        minimum_cents=terms.minimum_minor,
         currency=subscription.currency,
         effective_at=at.isoformat(),
         how_to_cancel=HOW_TO_CANCEL,

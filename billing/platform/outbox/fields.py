@@ -90,6 +90,8 @@ FIELDS: Final[dict[str, Field]] = {
     "plan": Field("text", "the key of its plan", "pro"),
     "price_cents": Field("money", "the price of a period", 4900),
     "price_cents_before": Field("money", "the price until then", 3900),
+    "minimum_cents": Field("money", "the least of a period; null: none", 6000, may_be_null=True),
+    "minimum_cents_before": Field("money", "the least until then", 5000, may_be_null=True),
     "product_id": Field("text", "the product used", "gpt-4", True),
     "proof": Field("text", "the register's reference", "WAPIAAAAYjP7f2Hq", True),
     "purchase_id": _id("pur", "the purchase"),

@@ -166,7 +166,8 @@ FAMILIES: Final = (
              "interval quantity add_ons?"),
         Kind("add_ons_chosen", "its add-ons are others", "add_ons"),
         Kind("price_changes", "its price will be another one: the notice",
-             "price_cents_before price_cents currency effective_at how_to_cancel reason"),
+             "price_cents_before price_cents minimum_cents_before minimum_cents currency"
+             " effective_at how_to_cancel reason"),
         Kind("price_changed", "that price holds", "price_cents"),
         Kind("coupon_redeemed", "a coupon is taken off its invoices", "code"),
         Kind("coupon_removed", "it is not any more", "code"),

@@ -1,6 +1,7 @@
 """An agreement with one account: its price, its least, its way to pay; on the engine's clock."""
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.arrears.test_add_ons import included
 from tests.integration.arrears.test_overage import RENEWAL, START, charged, use
 from tests.integration.recomputed_sums import differences
 
@@ -185,3 +186,44 @@ async def minimum(customer: Customer) -> list[int]:
         " WHERE i.account_id = %(me)s AND l.kind = 'minimum' AND i.status <> 'void'"
     )
     return [row["amount_minor"] for row in rows]
+
+
+async def test_what_is_agreed_during_a_pause_comes_with_the_period_after_it(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    path = "/billing/subscription"
+    await customer.ask("POST", f"{path}/pause", {"at": "now"}, status=200)
+    committed = {"amount_cents": 6000, "currency": "USD", "periods": 2}
+    await agree(customer, prices=[PRICE], commitment=committed)
+    await customer.advance(days=10)
+    await customer.script("insufficient_funds", then="normal")
+    await customer.refused("CARD_DECLINED", "POST", f"{path}/resume")
+    assert (await customer.subscription())["commitment"] is None, "nothing was sold yet"
+    await customer.advance(days=1)
+
+    await customer.ask("POST", f"{path}/resume", status=200)
+
+    sold = await customer.subscription()
+    assert (sold["amount_cents"], sold["minimum_cents"]) == (1500, 2500)
+    assert sold["commitment"]["ends_at"][:10] == "2027-03-12"
+    assert await charged(customer) == [1900, 1500]
+    await customer.advance(to="2027-02-12T10:00:00Z")
+    assert await charged(customer) == [1900, 1500, 2500]
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_limits_of_a_later_contract_come_and_go_with_a_period(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    limits = {"ai_responses": {"included": "10", "then": "overage", "prices": {"USD": "1"}}}
+    await agree(
+        customer, prices=[PRICE], limits=limits,
+        effective_from="2027-02-15T10:00:00Z", effective_to="2027-03-15T10:00:00Z",
+    )  # fmt: skip
+    seen = []
+    for at in ("2027-02-20", "2027-03-01", "2027-03-20", "2027-04-01"):
+        await customer.advance(to=f"{at}T10:00:00Z")
+        seen.append((await included(customer))[1])
+    assert seen == ["500.00", "10.00", "10.00", "500.00"]

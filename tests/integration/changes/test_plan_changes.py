@@ -3,7 +3,9 @@
 from decimal import Decimal
 from typing import Any
 
-from tests.integration.actors import Actors, Customer, wait_for
+import pytest
+
+from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.arrears.test_add_ons import choose, included
 from tests.integration.arrears.test_overage import START, charged, records, use
 
@@ -100,6 +102,26 @@ async def test_up_waits_for_its_payer_and_comes_with_the_money(actors: Actors) -
     # is, for it was used while the change waited: its credits stay.
     assert await charged(customer) == [1900, 49000 - 1287, 1287 + 200]
     assert await customer.credits() == Decimal(100 + 500)
+
+
+@pytest.mark.parametrize("end", [{}, {"cancel_at": "2027-01-20T10:00:00Z"}])
+async def test_an_end_that_was_asked_for_drops_a_change_that_waits(
+    actors: Actors, end: Json
+) -> None:
+    customer = await begun(actors)
+    await customer.advance(to=LATER)
+    await customer.script("authentication_required", then="normal")
+    waits = await change(customer, plan="pro", interval="year")
+
+    ends = await customer.ask("POST", f"{PATH}/cancel", end, status=200)
+
+    assert ends["pending_change"] is None
+    assert [one["status"] for one in await customer.invoices()] == ["paid", "void"]
+    await customer.confirm(waits)
+    await customer.advance(days=1)
+    after = await customer.subscription()
+    assert (after["plan"]["key"], after["current_period_end"]) == ("basic", RENEWAL)
+    assert await charged(customer) == [1900]
 
 
 async def test_down_comes_with_the_next_period_and_can_be_called_off(actors: Actors) -> None:

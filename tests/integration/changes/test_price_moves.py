@@ -48,3 +48,25 @@ async def test_a_new_price_comes_with_the_next_period_and_is_told_before(actors:
 
     assert await charged(moves) == [1000, 1200]
     assert (await moves.subscription())["amount_cents"] == 1200
+
+
+async def test_a_minimum_moves_with_its_price(actors: Actors) -> None:
+    least = {"month": {"USD": {"amount_minor": 1000, "minimum_minor": 5000}}}
+    await actors.operate("PUT", "/admin/plans/mover", TERMS | {"prices": least})
+    customer = await begun(actors, "mover")
+    assert (await customer.subscription())["minimum_cents"] == 5000
+    dearer = {"month": {"USD": {"amount_minor": 1200, "minimum_minor": 6000}}}
+    await actors.operate("PUT", "/admin/plans/mover", TERMS | {"prices": dearer})
+    await actors.operate("POST", MOVE, REASON, status=200)
+    (told,) = await customer.rows(
+        "SELECT data FROM events WHERE account_id = %(me)s"
+        " AND type = 'evt.billing.subscription.price_changes'"
+    )
+    seen = (told["data"]["minimum_cents_before"], told["data"]["minimum_cents"])
+    assert seen == (5000, 6000)
+
+    await customer.advance(to=RENEWAL)
+
+    assert (await customer.subscription())["minimum_cents"] == 6000
+    # 5000 less the 1000 that were paid, and the new price.
+    assert await charged(customer) == [1000, 5200]

@@ -18,6 +18,7 @@ from tests.integration.dunning.dunning_setup import (
     steer,
     tried,
 )
+from tests.integration.lost_answers import lose_answer
 
 
 async def order(customer: Customer, name: str, /, **fields: Any) -> Json:
@@ -91,7 +92,7 @@ async def test_a_debt_whose_forgiveness_was_not_answered_is_forgiven_once(actors
     path = f"/admin/dunning/{(await case(customer))['dunning_case_id']}/forgive"
     why, key = {"reason": "our fault"}, str(uuid4())
     forgiven = await actors.operate("POST", path, why, key=key, status=200)
-    await actors.lose_answer(key)
+    await lose_answer(actors, key)
     assert await actors.operate("POST", path, why, key=key, status=200) == forgiven
     refused = await actors.operate("POST", path, why, status=409)
     assert refused["code"] == "INVOICE_STATE"

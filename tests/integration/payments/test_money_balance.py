@@ -133,3 +133,22 @@ async def test_money_nobody_asked_for_is_seen_and_pays_the_next_pack(actors: Act
     assert await balance(customer) == (1001, [("overpaid", 1001)])
     assert (await customer.buy("small", "manual"))["status"] == "completed"
     assert (await balance(customer))[0] == 2
+
+
+async def test_a_debt_waits_where_nothing_is_to_be_charged(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    await adjust(customer, -1000)
+    begun = await customer.subscribe("free")
+    assert begun["status"] == "active"
+    await customer.advance(days=1)
+    assert (await customer.subscription())["status"] == "active", "nobody was asked for the debt"
+    assert (await balance(customer))[0] == -1000
+
+
+async def test_a_trial_is_converted_by_what_the_balance_paid(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    await customer.ask("POST", "/billing/trials", status=201)
+    await adjust(customer, 2000)
+    begun = await customer.subscribe("basic")
+    assert begun["status"] == "active"
+    assert (await customer.ask("GET", "/billing/trials"))["status"] == "converted"

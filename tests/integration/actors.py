@@ -72,10 +72,10 @@ class Actors:
         *,
         status: int | None = None,
         account: str | None = None,
-        key: str = "",
+        key: str | None = None,
     ) -> Json:
         """An operator's request, for an account, and its JSON; any 2xx unless `status` is given."""
-        headers = self.headers("*", "admin", key or str(uuid4()))
+        headers = self.headers("*", "admin", key)
         headers |= {"X-Account-Id": account} if account else {}
         answer = await self.client.request(method, f"{API}{path}", json=body, headers=headers)
         return body_of(answer, status)

@@ -67,8 +67,7 @@ def collection(
         subject=ids.encode(ids.INVOICE, invoice.id),
     )
     step = head(collection_agenda(state))
-    owed = invoice.amount_due_minor - invoice.amount_paid_minor - invoice.amount_credited_minor
-    money = show_money(owed, invoice.currency)
+    money = show_money(invoice.remaining_minor, invoice.currency)
     words = f"{invoice.number}, {money}: {step.words if step else state.status}"
     return state.model_copy(update={"words": words})
 
@@ -105,7 +104,7 @@ def _live(owed: Owed, live: Payment | None) -> dict[str, object]:
     if live is None:
         return {}
     invoice, last = owed.invoice, owed.last_try(live.id)
-    due = invoice.amount_due_minor - invoice.amount_paid_minor - invoice.amount_credited_minor
+    due = invoice.remaining_minor
     return {
         "payment": _payment(live),
         "flow": live.flow,

@@ -19,7 +19,16 @@ from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.reversals import placing
-from billing.money.subscriptions import agreements, cycles, items, new_terms, pauses, spans
+from billing.money.subscriptions import (
+    agreements,
+    cycles,
+    endings,
+    items,
+    new_terms,
+    pauses,
+    spans,
+    true_ups,
+)
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.proration import ADD_ON_NOT_USED
@@ -209,6 +218,14 @@ def drop_price_after(w: Work[SubscriptionFacts], before: UUID) -> None:
     """A move from the old price ends where another one was chosen."""
     if cycles.of(w).price_id != before:
         cancel_scheduled(w, "another plan was chosen", "price")
+
+
+def pause(w: Work[SubscriptionFacts]) -> None:
+    """The pause that was asked for: what was not served is taken back, use until now is billed."""
+    endings.take_back_unserved(w, "paused")
+    closing = true_ups.closing(w, "a pause")
+    begin_pause(w, "requested")
+    pauses.bill_use(w, closing)
 
 
 def begin_pause(w: Work[SubscriptionFacts], reason: PauseReason) -> None:

@@ -22,7 +22,6 @@ from billing.money.subscriptions import (
     pauses,
     payment_effects,
     spans,
-    true_ups,
 )
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -165,10 +164,7 @@ def pause(w: Work[SubscriptionFacts], *, when: When) -> Subscription:
             changes.schedule(w, w.facts.new_id(), "pause", {})
         return wake(w)
     changes.demand_none(w.rows)
-    endings.take_back_unserved(w, "paused")
-    closing = true_ups.closing(w, "a pause")
-    changes.begin_pause(w, "requested")
-    pauses.bill_use(w, closing)
+    changes.pause(w)
     return wake(w)
 
 

@@ -22,7 +22,6 @@ from billing.money.subscriptions import (
     agreements,
     changes,
     cycles,
-    endings,
     expiring_cards,
     granting,
     pauses,
@@ -101,10 +100,7 @@ def pause(w: Work[SubscriptionFacts]) -> None:
     back.
     """
     changes.drop_pending(w, "the period is over")
-    endings.take_back_unserved(w, "paused")
-    closing = true_ups.closing(w, "a pause")
-    changes.begin_pause(w, "requested")
-    pauses.bill_use(w, closing)
+    changes.pause(w)
     w.result = "paused"
 
 

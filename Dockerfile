@@ -17,6 +17,9 @@ COPY api api
 COPY billing billing
 COPY cli cli
 COPY clients/python clients/python
+# Pages of the guide, as docs are.
+COPY clients/typescript/README.md clients/typescript/README.md
+COPY sandbox/README.md sandbox/README.md
 COPY docs docs
 COPY gateways gateways
 COPY migrations migrations

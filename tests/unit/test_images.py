@@ -5,6 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
+from api.guide import PAGES
 from billing.core.settings import VERSION
 from devstack import sbom
 from devstack.options import ROOT
@@ -38,6 +39,10 @@ def test_production_has_every_package_of_the_product_but_the_developers() -> Non
     assert packages() - image.sources("production") == DEV
     assert packages() <= image.sources("dev")
     assert image.sources("production") < image.sources("dev")
+
+
+def test_production_has_every_page_of_its_guide() -> None:
+    assert set(PAGES.values()) <= set(image.files("production"))
 
 
 def test_production_is_the_image_that_is_built_unless_another_is_named() -> None:

@@ -121,12 +121,51 @@ def test_every_job_that_an_alert_watches_is_scraped_and_may_be_absent() -> None:
     assert absent == jobs
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_prometheus_itself_takes_the_rules() -> None:
-    done = subprocess.run(
-        ["promtool", "check", "rules", str(Path(ALERTS))],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def promtool(*words: str) -> None:
+    """Ask Prometheus's own tool; it must agree."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed")
+    done = subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_itself_takes_the_rules() -> None:
+    promtool("check", "rules", str(ALERTS))
+
+
+@pytest.mark.parametrize(
+    ("route", "failed", "parked", "fires"),
+    [
+        ("/api/v1/usage", "0+1x60", "0x60", True),
+        ("/health", "0+1x60", "0x60", False),
+        ("/health/detailed", "0+1x60", "0x60", False),
+        ("/api/v1/usage", "0x20 1 2x40", "0x60", False),
+        ("/api/v1/usage", "0+1x60", "1x60", False),
+        ("/api/v1/usage", "0+1x30 30x30", "1x30 0x30", False),
+    ],
+    ids=["failures", "health", "details", "single ones", "while parked", "after it was parked"],
+)
+def test_the_alert_of_failed_requests_counts_as_the_doctor_does(
+    tmp_path: Path, *, route: str, failed: str, parked: str, fires: bool
+) -> None:
+    told: dict[str, Any] = {
+        f'billing_http_requests_total{{method="POST", route="{route}", status="503"}}': failed,
+        'billing_http_requests_total{method="GET", route="/docs", status="200"}': "0+1x60",
+        "billing_parked": parked,
+    }
+    (rule,) = (rule for rule in RULES if rule["alert"] == "BillingRequestsFail")
+    alert = {"exp_labels": rule["labels"], "exp_annotations": rule["annotations"]}
+    looks = [
+        {"eval_time": f"{minute}m", "alertname": rule["alert"], "exp_alerts": [alert] * fires}
+        for minute in range(8, 15)
+    ]
+    series = [{"series": name, "values": values} for name, values in told.items()]
+    one = {"interval": "15s", "input_series": series, "alert_rule_test": looks}
+    file = tmp_path / "test.yml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "tests": [one]}))
+    promtool("test", "rules", str(file))
+
+
+def test_the_alert_and_the_doctor_call_as_many_failures_few() -> None:
+    (asked,) = (rule["expr"] for rule in RULES if rule["alert"] == "BillingRequestsFail")
+    assert f">= {rules.FAILED_FEW} " in asked

@@ -54,6 +54,8 @@ class Standing:
     verb: str = "Pay"
     more: dict[str, Any] | None = None
     """The invoice, its lines and its issuer."""
+    tries: int = 0
+    """A debit that failed is one more than when its payer left."""
 
     @property
     def is_payable(self) -> bool:
@@ -91,7 +93,9 @@ async def _show(request: Request) -> HTMLResponse:
         return _refusal(link)
     standing = await _standing(call, link)
     came_back = request.query_params.get("redirect_status")
-    waits = standing.action["type"] == "wait" or (standing.is_payable and came_back == "succeeded")
+    # The address keeps saying "succeeded" also when a debit has failed days later.
+    hears = came_back == "succeeded" and request.query_params.get("tries") == str(standing.tries)
+    waits = standing.action["type"] == "wait" or (standing.is_payable and hears)
     if waits or not standing.is_payable:
         return _page("pay.html", standing, text=_WAIT if waits else standing.text, waits=waits)
     problem = _FAILED if came_back == "failed" else None
@@ -125,10 +129,8 @@ def _confirm(
 ) -> HTMLResponse:
     """The form of the provider: Stripe's own, or a page of the stand-in."""
     settings, secret = call.settings, standing.action["client_secret"]
-    given = {
-        "client_secret": secret,
-        "return_url": f"{settings.public_url.rstrip('/')}{request.url.path}",
-    }
+    back = f"{settings.public_url.rstrip('/')}{request.url.path}?tries={standing.tries}"
+    given = {"client_secret": secret, "return_url": back}
     if settings.stripe_api_base is not None:
         stand_in = settings.stripe_public_base or settings.stripe_api_base
         intent_id = secret.partition("_secret")[0]
@@ -199,7 +201,8 @@ async def _invoice(call: AccountCall, invoice_id: UUID) -> Standing:
         return Standing(title, text, {"type": "none"}, more=more)
     if action["type"] == "none" and invoice.outstanding_minor:
         action = {"type": "ask"}
-    return Standing(title, "Pay by card. Your bank may ask you to confirm.", action, more=more)
+    text = "Pay by card. Your bank may ask you to confirm."
+    return Standing(title, text, action, more=more, tries=len(tries))
 
 
 def _refusal(link: PayLink | None) -> HTMLResponse:

@@ -138,6 +138,27 @@ async def test_a_soft_decline_sends_no_link_but_the_page_pays_it_too(
     await customer.until_subscription("active")
 
 
+async def test_a_debit_that_fails_days_later_is_payable_again_on_the_page_that_waits(
+    customer: Customer, browser: Browser
+) -> None:
+    begun = await customer.buy("medium")
+    url, secret = begun["next_action"]["pay_url"], begun["next_action"]["client_secret"]
+    page = await browser.pay(url, "pm_usBankAccount_insufficientFunds")
+    waiting = str(page.url)
+    assert "redirect_status=succeeded" in waiting
+    assert "The bank is deciding" in page.text
+
+    settled = await customer.actors.sandbox.settle(secret.partition("_secret")[0])
+    assert settled.status == 200
+    await wait_for(
+        lambda: browser.open(waiting), "it can be paid anew", lambda seen: "<form" in seen.text
+    )
+    again = await browser.pay(url, "pm_card_visa")
+    assert "redirect_status=succeeded" in str(again.url)
+    assert "<form" not in again.text, "the earlier failure is no answer to this payment"
+    await customer.until_purchase(begun["purchase_id"], "completed")
+
+
 async def test_a_card_is_saved_on_its_page(customer: Customer, browser: Browser) -> None:
     path = "/billing/payment-methods"
     begun = await customer.ask("POST", f"{path}/setup-intent", {}, status=201)

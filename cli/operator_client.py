@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import httpx2
 
+from billing.core.settings import load_settings
 from cli import tokens
 from cli.errors import StackError
 from cli.servers import use_stack
@@ -25,7 +26,7 @@ Json = dict[str, Any]
 def operator(data: Path) -> Iterator[httpx2.Client]:
     """An operator at the running API. Errors: StackError when there is none, or it is away."""
     use_stack(data.resolve())
-    address, token = os.environ.get("BILLING_PUBLIC_URL"), _token()
+    address, token = _address(), _token()
     if not address or not token:
         raise StackError("no stack to ask: start one (make up), or set BILLING_PUBLIC_URL and "
                          "BILLING_TOKEN or JWT_SECRET")  # fmt: skip
@@ -39,21 +40,19 @@ def operator(data: Path) -> Iterator[httpx2.Client]:
         raise StackError(f"the API on {address} does not answer: is it running?") from error
 
 
+def _address() -> str | None:
+    """The API's address; None where nobody has said it, for money moves on no guess."""
+    settings = load_settings()
+    if "public_url" not in settings.model_fields_set:
+        return None
+    return settings.public_url.rstrip("/")
+
+
 def _token() -> str | None:
     """The caller's token; None where there is nothing to make one of."""
     if given := os.environ.get("BILLING_TOKEN"):
         return given
-    secret = tokens.signing_secret()
-    if not secret:
-        return None
-    return tokens.mint_token(
-        secret=secret,
-        account=tokens.EVERY_ACCOUNT,
-        roles=["admin"],
-        subject=f"command-line:{_who()}",
-        audience=os.environ.get("JWT_AUDIENCE", "durable-billing"),
-        issuer=os.environ.get("JWT_ISSUER", "durable-billing"),
-    )
+    return tokens.own_token(tokens.EVERY_ACCOUNT, ["admin"], f"command-line:{_who()}")
 
 
 def _who() -> str:

@@ -46,7 +46,7 @@ def token(
     account: Annotated[str, typer.Option(help="Account id, or * for the operator.")] = "*",
     roles: Annotated[str, typer.Option(help="With commas: member, billing, admin, service.")] = "",
     sub: Annotated[str, typer.Option(help="Whose token it is.")] = "developer",
-    ttl: Annotated[int, typer.Option(help="Seconds it is good for.", min=1)] = 3600,
+    ttl: Annotated[int, typer.Option(help="Seconds it is good for.", min=1)] = tokens.TTL_SECONDS,
     new_account: Annotated[
         bool, typer.Option("--new-account", help="Also of an account that does not exist yet.")
     ] = False,
@@ -58,20 +58,11 @@ def token(
     with reporting_errors():
         tokens.refuse_unfit(account, names, sub)
         has_database = use_stack(data.resolve()) or "DATABASE_URL" in os.environ
-        secret = tokens.signing_secret()
-        if not secret:
+        minted = tokens.own_token(account, names, sub, ttl_seconds=ttl)
+        if minted is None:
             raise StackError("no secret to sign with: start a stack (make up) or set JWT_SECRET")
         if has_database and account != tokens.EVERY_ACCOUNT and not new_account:
             asyncio.run(tokens.refuse_unknown(load_settings(), account))
-    minted = tokens.mint_token(
-        secret=secret,
-        account=account,
-        roles=names,
-        subject=sub,
-        audience=os.environ.get("JWT_AUDIENCE", "durable-billing"),
-        issuer=os.environ.get("JWT_ISSUER", "durable-billing"),
-        ttl_seconds=ttl,
-    )
     typer.echo(minted)
 
 

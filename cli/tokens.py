@@ -16,12 +16,7 @@ from cli.errors import UsageError
 ROLES: Final = ("member", "billing", "admin", "service")
 EVERY_ACCOUNT: Final = "*"
 """The account of the operator's roles, admin and service."""
-
-
-def signing_secret() -> str | None:
-    """JWT_SECRET of this process, from the environment or its file."""
-    secret = load_settings().jwt_secret
-    return secret.get_secret_value() if secret else None
+TTL_SECONDS: Final = 3600
 
 
 def refuse_unfit(account: str, roles: Sequence[str], subject: str) -> None:
@@ -59,6 +54,24 @@ async def refuse_unknown(settings: Settings, account: str) -> None:
         await database.close()
 
 
+def own_token(
+    account: str, roles: Sequence[str], subject: str, *, ttl_seconds: int = TTL_SECONDS
+) -> str | None:
+    """A token that the API of these settings takes; None where they have no JWT_SECRET."""
+    settings = load_settings()
+    if not settings.jwt_secrets:
+        return None
+    return mint_token(
+        secret=settings.jwt_secrets[0],
+        account=account,
+        roles=roles,
+        subject=subject,
+        audience=settings.jwt_audience,
+        issuer=settings.jwt_issuer,
+        ttl_seconds=ttl_seconds,
+    )
+
+
 def mint_token(
     *,
     secret: str,
@@ -67,7 +80,7 @@ def mint_token(
     subject: str,
     audience: str,
     issuer: str,
-    ttl_seconds: int = 3600,
+    ttl_seconds: int = TTL_SECONDS,
 ) -> str:
     """An HS256 token for one account (or `*`), good for `ttl_seconds` of real time.
 

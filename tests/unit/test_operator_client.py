@@ -4,8 +4,10 @@ from pathlib import Path
 
 import jwt
 import pytest
+from typer.testing import CliRunner
 
 from billing.core.settings import load_settings
+from cli.__main__ import app
 from cli.errors import StackError
 from cli.operator_client import operator
 
@@ -39,6 +41,34 @@ def test_a_token_of_our_own_names_who_is_logged_in(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("LOGNAME", "ana")
     claims = jwt.decode(sent(), SECRET, ["HS256"], audience="durable-billing")
     assert (claims["sub"], claims["roles"]) == ("command-line:ana", ["admin"])
+
+
+def test_the_file_of_settings_says_what_the_api_of_these_settings_takes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("BILLING_PUBLIC_URL")
+    monkeypatch.chdir(tmp_path)
+    written = {
+        "JWT_SECRET": f"{SECRET} , the-old-one", "JWT_AUDIENCE": "shop", "JWT_ISSUER": "idp",
+        "BILLING_PUBLIC_URL": "http://127.0.0.1:1/",
+    }  # fmt: skip
+    lines = [f"{name}={value}" for name, value in written.items()]
+    Path(".env").write_text("\n".join(lines))
+    load_settings.cache_clear()
+    with operator(tmp_path) as client:
+        assert client.base_url.path == "/api/v1/"
+        ours = client.headers["Authorization"].removeprefix("Bearer ")
+    printed = CliRunner().invoke(app, ["token"]).stdout.strip()
+    for token in (ours, printed):
+        assert jwt.decode(token, SECRET, ["HS256"], audience="shop", issuer="idp")
+
+
+def test_no_address_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLING_TOKEN", "theirs")
+    monkeypatch.delenv("BILLING_PUBLIC_URL")
+    load_settings.cache_clear()
+    with pytest.raises(StackError, match="set BILLING_PUBLIC_URL"), operator(Path()):
+        raise AssertionError("nobody is asked")
 
 
 def test_with_neither_it_says_what_to_set() -> None:

@@ -13,6 +13,7 @@ from api.pagination import PageRequest, Pagination, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
+from api.user_scope import only_user
 from billing.core import ids
 from billing.insight.timeline import rules, store
 
@@ -95,7 +96,9 @@ async def _timeline(
     call: Call, connection: AsyncConnection, account_id: UUID, paging: PageRequest, upcoming: int
 ) -> TimelineAnswer:
     at_start = call.settings.cycle_credits_at == "start"
-    outlook = await store.outlook(connection, account_id, credits_at_start=at_start)
+    outlook = await store.outlook(
+        connection, account_id, credits_at_start=at_start, maker=only_user(call)
+    )
     query, keys = store.past(account_id)
     past = await paginate(
         connection, query, keys, paging, lambda row: HappenedAnswer.of(store.show(row))

@@ -65,7 +65,9 @@ _EXPIRING: Final = text(
     WHERE account_id = :account_id AND is_open AND expires_at IS NOT NULL AND remaining > held
     UNION ALL
     SELECT 'held credits', amount, expires_at, NULL
-    FROM credit_holds WHERE account_id = :account_id AND status = 'open'
+    FROM credit_holds
+    WHERE account_id = :account_id AND status = 'open'
+      AND (CAST(:maker AS text) IS NULL OR made_by = :maker)
     ORDER BY expires_at
     """
 )
@@ -191,15 +193,21 @@ def show(row: RowMapping) -> Happened:
 
 
 async def outlook(
-    connection: AsyncConnection, account_id: UUID, *, credits_at_start: bool
+    connection: AsyncConnection,
+    account_id: UUID,
+    *,
+    credits_at_start: bool,
+    maker: str | None = None,
 ) -> Outlook:
-    """All that the account's future is computed from, in the caller's snapshot."""
+    """All that the account's future is computed from, in the caller's snapshot; with the holds of
+    one caller, where one is named.
+    """
     open_matters = await sweeps.open_page(connection, "", MAX_MATTERS, account_id)
     kinds: dict[str, list[Matter]] = {}
     for matter in open_matters:
         kinds.setdefault(matter.kind, []).append(matter)
     now = await clock.now(connection, account_id)
-    expiring = await connection.execute(_EXPIRING, {"account_id": account_id})
+    expiring = await connection.execute(_EXPIRING, {"account_id": account_id, "maker": maker})
     granted = await connection.scalars(_GRANTED, {"account_id": account_id, "now": now})
     return Outlook(
         account_id=account_id,

@@ -182,6 +182,21 @@ async def test_a_member_spends_only_holds_that_its_own_sub_made(new_shop: NewSho
     )  # fmt: skip
 
 
+async def test_a_member_is_shown_only_its_own_holds_to_come(new_shop: NewShop) -> None:
+    shop = await new_shop("20")
+    ann = shop.api.token(shop.account["id"], ["member", "billing"], "ann")
+    await shop.api.client.post(f"{V1}{HOLDS}", json={"amount": "5"}, headers=ann)
+    await hold(shop, "3")
+
+    async def seen(*roles: str) -> list[str]:
+        headers = shop.api.token(shop.account["id"], roles, "ann")
+        answer = await shop.api.client.get(f"{V1}/billing/timeline", headers=headers)
+        return sorted(one["credits"] for one in answer.json()["future"])
+
+    assert await seen("member") == ["5.00"]
+    assert await seen("member", "billing") == ["3.00", "5.00"]
+
+
 async def test_what_was_spent_and_its_usage_logs_agree(new_shop: NewShop) -> None:
     shop = await new_shop("100")
     plain = await hold(shop, "10")

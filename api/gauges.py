@@ -6,7 +6,7 @@ Each process looks every fifteen seconds; the time of its last look is a gauge o
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import accumulate
 from typing import Final
@@ -14,6 +14,7 @@ from typing import Final
 from prometheus_client import Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
+from billing.core.background import in_background
 from billing.core.database import Database
 from billing.core.database_words import database_words
 from billing.insight.health import store
@@ -64,13 +65,8 @@ _logger = logging.getLogger("api.gauges")
 @asynccontextmanager
 async def gauging(database: Database) -> AsyncIterator[None]:
     """Look again and again while the app runs."""
-    task = asyncio.create_task(_go_on(database))
-    try:
+    async with in_background(_go_on(database)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _go_on(database: Database) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import httpx2
 import jwt
 
+from billing.core.background import in_background
 from billing.core.errors import Unavailable
 
 REFRESH_SECONDS: Final = 300.0
@@ -109,13 +110,8 @@ async def refreshed(keys: Jwks | None) -> AsyncIterator[None]:
     if keys is None:
         yield
         return
-    task = asyncio.create_task(_refresh_for_ever(keys))
-    try:
+    async with in_background(_refresh_for_ever(keys)):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def _refresh_for_ever(keys: Jwks) -> None:

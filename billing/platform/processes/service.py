@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from billing.core import ids
+from billing.core.background import in_background
 from billing.core.clock import real_now
 from billing.core.connections import shortage
 from billing.core.database import Database
@@ -82,13 +83,10 @@ class Pulse:
     @asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:
         """Beat while the process serves; it leaves at the end."""
-        task = asyncio.create_task(self._go_on())
         try:
-            yield
+            async with in_background(self._go_on()):
+                yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
             with suppress(SQLAlchemyError):  # it counts as silent then, which it is
                 async with self._database.tenant() as connection:
                     await store.leave(connection, self._own.id)

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import jwt
 
+from api.json_members import each_once
 from billing.core.clock import real_now
 from billing.core.errors import BillingError
 from billing.core.settings import MIN_HMAC_BYTES, Settings
@@ -224,14 +225,7 @@ def _type(header: dict[str, Any]) -> str:
 
 def _strict_part(token: str, index: int) -> dict[str, Any]:
     part = token.split(".", 3)[index] if token.count(".") == 2 else ""
-    value = json.loads(jwt.utils.base64url_decode(part), object_pairs_hook=_no_repeats)
+    value = json.loads(jwt.utils.base64url_decode(part), object_pairs_hook=each_once)
     if not isinstance(value, dict):
         raise ValueError("not an object")
-    return value
-
-
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a member appears twice")
     return value

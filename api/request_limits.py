@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.fast_route import BODY
+from api.json_members import Repeated, each_once
 from api.rate_limits import HEADERS
 from api.unknown_parameters import repeated
 
@@ -134,23 +135,12 @@ def repeats(body: bytes) -> bool:
         except (DecodeError, RecursionError):
             pass
     try:
-        json.loads(body, object_pairs_hook=_each_once)
+        json.loads(body, object_pairs_hook=each_once)
     except Repeated:
         return True
     except (ValueError, RecursionError):
         pass  # the route's parser reports the place
     return False
-
-
-class Repeated(ValueError):
-    """A member appears twice."""
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise Repeated
-    return value
 
 
 class NotANumber(ValueError):

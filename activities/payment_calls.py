@@ -115,6 +115,7 @@ class Charger:
     async def look(self, payment: Payment) -> tuple[Payment, Outcome | None]:
         """The provider's word on a payment; for a hosted page first the intent behind it."""
         await failpoint("check.before_look")
+        session: CheckoutSession | None = None
         if payment.stripe_checkout_session_id is not None:
             session = await self._provider.retrieve_checkout(payment.stripe_checkout_session_id)
             async with self._database.tenant(payment.account_id) as connection:
@@ -124,6 +125,8 @@ class Charger:
         if payment.stripe_payment_intent_id is None:
             return payment, None
         outcome = await self._provider.retrieve_intent(payment.stripe_payment_intent_id)
+        if session is not None:
+            outcome = _behind_page(session, outcome)
         return payment, await self._with_lost_decline(payment, outcome)
 
     async def give_up(self, payment: Payment) -> Outcome:
@@ -137,7 +140,8 @@ class Charger:
             )
             if session.status == "expired" or session.intent_id is None:
                 return Outcome(kind="canceled")
-            return await self._provider.retrieve_intent(session.intent_id)
+            outcome = await self._provider.retrieve_intent(session.intent_id)
+            return _behind_page(session, outcome)
         if payment.stripe_payment_intent_id is None:
             return Outcome(kind="canceled")
         # A key of its own each time: the answer stored under another says what was then.
@@ -243,6 +247,16 @@ class Charger:
             # Asked again, the step finds itself done.
             raise Unavailable("ATTEMPT_DECIDED", "another worker has decided this attempt")
         return chosen.card
+
+
+def _behind_page(session: CheckoutSession, outcome: Outcome) -> Outcome:
+    """The standing of a page's intent: on a page that is done nobody tries again.
+
+    It was left to a bank that has said no since, as one does days after it was asked for a debit.
+    """
+    if session.status != "complete" or outcome.kind != "declined":
+        return outcome
+    return outcome.model_copy(update={"is_over": True})
 
 
 def _metadata(payment: Payment) -> dict[str, str]:

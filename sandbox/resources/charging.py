@@ -18,6 +18,8 @@ DISPUTE_AFTER_SECONDS = 0.2
 
 AFTER_SUCCESS: list[Callable[[Call, Json], None]] = []
 """Functions to call when an intent succeeds: a checkout session completes."""
+AFTER_DEBIT: list[Callable[[Call, Json], None]] = []
+"""Functions to call when a bank begins to decide: a checkout session completes, not paid yet."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,8 @@ def _process(call: Call, intent: Json, method: Json) -> Json:
     call.store.save(intent)
     call.emit("charge.pending", charge)
     call.emit("payment_intent.processing", intent)
+    for complete in AFTER_DEBIT:
+        complete(call, intent)
     return intent
 
 

@@ -252,8 +252,8 @@ def intent_for(call: Call, session: Json) -> Json:
     return intent
 
 
-def complete(call: Call, session: Json, method: Json) -> None:
-    """Paid, or the card is saved: the page is done."""
+def complete(call: Call, session: Json, method: Json, *, paid: bool = True) -> None:
+    """Paid, or left to a bank that decides, or the card is saved: the page is done."""
     person = session["customer"] and call.store.get("customer", session["customer"])
     details = {**method["billing_details"], **{k: v for k, v in (person or {}).items() if v}}
     email = details.get("email") or session["customer_email"] or "person@example.com"
@@ -262,18 +262,34 @@ def complete(call: Call, session: Json, method: Json) -> None:
         "status": "complete",
         "url": None,
     }
-    if session["mode"] == "payment":
+    if session["mode"] == "payment" and paid:
         session["payment_status"] = "paid"
     call.store.save(session)
     call.emit("checkout.session.completed", session)
 
 
 def _intent_succeeded(call: Call, intent: Json) -> None:
-    session_id = call.store.hidden(intent["id"]).get("session")
-    session = session_id and call.store.get(KIND, session_id)
+    session = _session_of(call, intent)
     if session and session["status"] == "open":
         complete(call, session, call.load("payment_method", intent["payment_method"]))
+    elif session and session["payment_status"] == "unpaid":
+        session["payment_status"] = "paid"
+        call.store.save(session)
+        call.emit("checkout.session.async_payment_succeeded", session)
+
+
+def _debit_begun(call: Call, intent: Json) -> None:
+    session = _session_of(call, intent)
+    if session and session["status"] == "open":
+        method = call.load("payment_method", intent["payment_method"])
+        complete(call, session, method, paid=False)
+
+
+def _session_of(call: Call, intent: Json) -> Json | None:
+    session_id = call.store.hidden(intent["id"]).get("session")
+    return call.store.get(KIND, session_id) if session_id else None
 
 
 charging.AFTER_SUCCESS.append(_intent_succeeded)
+charging.AFTER_DEBIT.append(_debit_begun)
 setup_intents.AFTER_SUCCESS.append(_intent_succeeded)

@@ -92,7 +92,8 @@ class Outcome(Frozen):
     decline: Decline | None = None
     redirect_url: str | None = None
     is_over: bool = False
-    """The intent is canceled: whatever its tries came to, it brings no money any more."""
+    """The intent is canceled, or its page is done: whatever its tries came to, it brings no money
+    any more."""
 
 
 class CheckoutSession(Frozen):

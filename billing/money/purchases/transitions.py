@@ -271,9 +271,11 @@ def _follow(
     """The consequences of the provider's word."""
     payment = payments.record(w, payment, outcome)
     decline = outcome.decline
+    # Where the payer has chosen to pay by hand meanwhile, that one collects now.
+    ends = saved_card or (outcome.is_over and Owed(w.rows, payment.invoice_id).live is None)
     if outcome.kind == "succeeded" and payment.settled_at is None:
         fulfil(w, payment)
-    elif outcome.kind == "declined" and (saved_card or outcome.is_over) and decline is not None:
+    elif outcome.kind == "declined" and ends and decline is not None:
         end_unpaid(w, "failed", code=decline.reason, message=decline.message)
     elif outcome.kind == "unreached":
         end_unpaid(w, "failed", code=_FAILED, message="the provider could not be reached")

@@ -148,3 +148,37 @@ async def test_a_pack_is_granted_when_the_bank_has_paid(customer: Customer) -> N
     await customer.actors.sandbox.settle(rows[0]["id"])
     await customer.until_purchase(begun["purchase_id"], "completed")
     assert await customer.credits() == 100
+
+
+async def debited_page(customer: Customer, account: str) -> tuple[Json, str]:
+    """A pack that is bought on a hosted page by a debit, undecided, and its intent."""
+    begun = await customer.buy("small", "checkout")
+    session = begun["checkout_url"].rpartition("/")[2]
+    paid = await customer.actors.sandbox.pay_session(session, account)
+    assert (paid.body["status"], paid.body["payment_status"]) == ("complete", "unpaid")
+    (row,) = await wait_for(
+        lambda: customer.rows(
+            "SELECT stripe_payment_intent_id AS id FROM payments"
+            " WHERE account_id = %(me)s AND status = 'processing'"
+        ),
+        "the bank is deciding",
+    )
+    return begun, row["id"]
+
+
+async def test_a_page_paid_by_debit_brings_the_pack_when_the_bank_has_paid(
+    customer: Customer,
+) -> None:
+    begun, intent = await debited_page(customer, "pm_usBankAccount_success")
+    await customer.actors.sandbox.settle(intent)
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    assert await customer.credits() == 100
+
+
+async def test_a_page_whose_debit_fails_ends_its_purchase(customer: Customer) -> None:
+    begun, intent = await debited_page(customer, "pm_usBankAccount_insufficientFunds")
+    await customer.actors.sandbox.settle(intent)
+    ended = await customer.until_purchase(begun["purchase_id"], "failed")
+    assert ended["failure_code"] == "insufficient_funds", ended
+    assert [one["status"] for one in await customer.invoices()] == ["void"]
+    assert await customer.credits() == 0

@@ -5,12 +5,15 @@ from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
+import pytest
+
 from billing.matters.effects import Rows, Work
-from billing.money.invoices.schemas import InvoiceLine
+from billing.money.invoices.schemas import Invoice, InvoiceLine
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
-from billing.money.payments.rules import Decline, Outcome
+from billing.money.payments.owed import Owed
+from billing.money.payments.rules import CheckoutSession, Decline, Outcome
 from billing.money.payments.schemas import Attempt, Payment
 from billing.money.purchases import outcomes
 from billing.money.purchases.outcomes import PurchaseFacts
@@ -28,7 +31,7 @@ DECLINED = Outcome(kind="declined", intent_id="pi_1", charge_id="ch_1", decline=
 class Buying:
     """One purchase whose provider answers as a test says."""
 
-    def __init__(self, tax_category: str = "standard") -> None:
+    def __init__(self, tax_category: str = "standard", flow: str = "saved_card") -> None:
         self.number = 100
         card = Method(
             id=CARD, account_id=ACCOUNT, stripe_payment_method_id="pm_1", chosen_at=BIRTH,
@@ -39,7 +42,8 @@ class Buying:
             "id": PURCHASE, "account_id": ACCOUNT, "pack": "small", "pack_name": "Small",
             "tax_category": tax_category,
             "credits": Decimal(100), "amount_minor": 999, "currency": "USD", "platform": "stripe",
-            "flow": "saved_card", "payment_method_id": CARD, "status": "pending",
+            "flow": flow, "payment_method_id": CARD if flow == "saved_card" else None,
+            "status": "pending",
             "created_at": BIRTH, "expires_at": BIRTH + timedelta(hours=24),
         }  # fmt: skip
         outcomes.start(Work(self.rows, self.facts()), row, None)
@@ -52,6 +56,12 @@ class Buying:
     def new_id(self) -> UUID:
         self.number += 1
         return UUID(int=self.number)
+
+    def open_page(self) -> Payment:
+        """The hosted page as it is after it was made."""
+        (payment,) = self.rows.of(Payment)
+        page = CheckoutSession(session_id="cs_1", url="u", status="open", intent_id="pi_1")
+        return payments.record_session(Work(self.rows, self.facts()), payment, page)
 
     def do(self, name: str, said: Iterable[Outcome]) -> list[str]:
         """The planned step of this name with these answers; the calls it made."""
@@ -132,3 +142,25 @@ def test_money_that_comes_late_is_taxed_as_the_pack_was_sold() -> None:
     outcomes.fulfil(work, work.change(payment, status="succeeded", received_minor=999))
     lines = buying.rows.of(InvoiceLine)
     assert [one.detail["tax_category"] for one in lines] == ["reduced", "reduced"]
+
+
+@pytest.mark.parametrize("step", ["check", "expire"])
+def test_a_page_left_to_a_bank_that_says_no_ends_its_purchase(step: str) -> None:
+    buying = Buying(flow="checkout")
+    buying.open_page()
+    buying.do(step, [DECLINED.model_copy(update={"is_over": True})])
+    (purchase,), (payment,) = buying.rows.of(Purchase), buying.rows.of(Payment)
+    assert (purchase.status, payment.status) == ("failed", "failed")
+    assert [one.status for one in buying.rows.of(Invoice)] == ["void"]
+    assert ENGINE.plan(buying.rows, buying.facts()) == []
+
+
+def test_a_page_left_to_a_bank_makes_way_for_the_payment_by_hand() -> None:
+    buying = Buying(flow="checkout")
+    owed = Owed(buying.rows, buying.open_page().invoice_id)
+    payments.open_flow(Work(buying.rows, buying.facts()), owed, "manual", None)
+    buying.do("retire", [DECLINED.model_copy(update={"is_over": True})])
+    (purchase,) = buying.rows.of(Purchase)
+    assert purchase.status == "pending"
+    assert [one.status for one in owed.payments] == ["failed", "pending_approval"]
+    assert [one.name for one in ENGINE.plan(buying.rows, buying.facts())] == ["remind"]

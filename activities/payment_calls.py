@@ -237,7 +237,7 @@ class Charger:
     async def _card(self, attempt: Attempt) -> str | None:
         """The card to try, if the attempt is still undecided: a worker may wake up late.
 
-        None when the card was removed since.
+        None when the card was removed or barred since.
         """
         async with self._database.tenant(attempt.account_id) as connection:
             chosen = await store.card_of(connection, attempt.key)

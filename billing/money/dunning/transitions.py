@@ -12,16 +12,13 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from billing.core import ids
-from billing.core.currencies import chargeable
 from billing.matters.agenda import Step
 from billing.matters.effects import Heard, Work
-from billing.money.dunning import cases
-from billing.money.dunning.rules import PROVIDER_DOWN_TRIES, FinalAction, Policy
+from billing.money.dunning import cases, step_cards
+from billing.money.dunning.rules import FinalAction, Policy
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.transitions import InvoiceFacts
-from billing.money.payment_methods.rules import takes
-from billing.money.payment_methods.schemas import Method
 from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
@@ -108,18 +105,25 @@ def charge(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
 
 
 def _begin(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
-    card = _card(w, owed, step)
-    refusal = _why_not(w, owed, card, step)
+    undecided = step_cards.undecided(owed, step)
+    if undecided is not None:
+        return _ask(w, owed, step, undecided)
+    card = step_cards.chosen(w, owed, step)
+    refusal = step_cards.why_not(w, owed, card, step)
     if card is None or refusal is not None:
         reason = refusal or "no_payment_method"
         payments.skip_attempt(w, owed, step.key, step.slot, reason)
         w.result = f"skipped: {reason}"
         return fail(w, owed, step.slot, reason, true_attempt=False)
+    return _ask(w, owed, step, card.id)
+
+
+def _ask(w: Work[CollectFacts], owed: Owed, step: Step, method_id: UUID) -> Collected | None:
     if owed.live is not None and owed.live.flow == PAYPAL:
         w.call = Call("call_back", owed.live)  # no card can be tried on its order
         return None
-    payment = owed.live or payments.open_flow(w, owed, "saved_card", card.id)
-    attempt, again = payments.begin_attempt(w, owed, payment, step.key, card.id, step.slot)
+    payment = owed.live or payments.open_flow(w, owed, "saved_card", method_id)
+    attempt, again = payments.begin_attempt(w, owed, payment, step.key, method_id, step.slot)
     if payment.opened:
         w.call = _try(owed, payment, attempt, step, again=again)
     else:
@@ -140,47 +144,6 @@ def _begin_after(w: Work[CollectFacts], owed: Owed, step: Step, back: Answer) ->
 def _try(owed: Owed, payment: Payment, attempt: Attempt, step: Step, *, again: bool) -> Call:
     on_session = step.asked or owed.invoice.status == "draft"
     return Call("try_card", payment, attempt, on_session=on_session, again=again)
-
-
-def _card(w: Work[CollectFacts], owed: Owed, step: Step) -> Method | None:
-    """The card of this step: the new one, the one asked for, the payment's, the charged one."""
-    named = None
-    if step.method is not None:
-        named = ids.decode(ids.PAYMENT_METHOD, step.method)
-    elif step.asked:
-        named = owed.invoice.pay_method_id
-    elif owed.invoice.status == "draft" and owed.live is not None:
-        named = owed.live.payment_method_id
-    if named is None:
-        return payments.collecting_card(w.rows, owed, w.facts.own_card)
-    return next((one for one in payments.cards(w.rows) if one.id == named), None)
-
-
-def _why_not(w: Work[CollectFacts], owed: Owed, card: Method | None, step: Step) -> str | None:
-    """The reason not to try this card now; None: try it."""
-    if owed.invoice.collection == "send_invoice" and not step.asked:
-        return "paid_by_transfer"
-    if card is None:
-        return "no_payment_method"
-    currency = owed.invoice.currency
-    if not chargeable(currency) or not takes(card, currency):
-        return "currency_not_charged"
-    forbidden = card_rules.why_not(card, w.facts.declines.get(card.id, 0))
-    if forbidden == "card_barred":
-        return forbidden
-    tried = owed.attempts
-    if any(one.key == step.key and one.status == "pending" for one in tried):
-        return None
-    unfit = card_rules.unfit(card, owed, w.rows.of(Method), cases.slots_of(w, owed))
-    if unfit is not None:
-        return unfit
-    if step.slot is not None:
-        if owed.is_refused_for_good(card.id):
-            return "hard_decline_before"
-        down = sum(one.status == "unreached" and one.slot == step.slot for one in tried)
-        if down >= PROVIDER_DOWN_TRIES:
-            return "provider_down"
-    return forbidden
 
 
 def check(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:

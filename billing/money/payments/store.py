@@ -54,6 +54,7 @@ _CARD_OF = Prepared(
         and_(
             payment_methods.c.id == payment_attempts.c.payment_method_id,
             payment_methods.c.status == "active",
+            payment_methods.c.barred_at.is_(None),
         ),
     )
     .where(payment_attempts.c.key == given("key"))
@@ -242,7 +243,7 @@ class AttemptCard(NamedTuple):
     """The attempt's."""
     method_id: UUID | None
     card: str | None
-    """At the provider; None where it was removed."""
+    """At the provider; None where it was removed, or its bank forbids to try it."""
 
 
 async def card_of(connection: AsyncConnection, key: str) -> AttemptCard | None:

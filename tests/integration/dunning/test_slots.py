@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.actors import Actors, Customer, instant
+from tests.integration.actors import Actors, Customer, instant, wait_for
 from tests.integration.dunning.dunning_setup import (
     RENEWAL,
     START,
@@ -187,6 +187,39 @@ async def test_while_stripe_is_down_the_same_slot_is_tried_hourly(actors: Actors
     await customer.advance(to="2027-02-01T13:00:00Z")
     assert (await attempts(customer))[-1] == ("attempt-0/again-3", "succeeded")
     assert len(await customer.effects()) == 2, "charged once for the renewal"
+
+
+@pytest.mark.parametrize(
+    "lost", ["barred_at = now()", "status = 'detached', is_default = false"], ids=["barred", "gone"]
+)
+async def test_a_try_without_an_answer_is_seen_through_though_its_card_is_lost(
+    actors: Actors, lost: str
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    fault = await actors.sandbox.fault(
+        "timeout_before",
+        method="POST",
+        path="/v1/payment_intents/*/confirm",
+        metadata={"account": customer.id},
+        seconds=0.2,
+        times=None,
+    )
+    await customer.aim_clock(to=RENEWAL)
+    await wait_for(
+        lambda: actors.sandbox.plans("faults"), "the card is tried",
+        lambda seen: any(one["hits"] for one in seen if one["id"] == fault),
+    )  # fmt: skip
+    assert await attempts(customer) == [("attempt-0", "pending")]
+    await customer.rows(f"UPDATE payment_methods SET {lost} WHERE account_id = %(me)s")
+    await actors.sandbox.clear("faults", fault)
+    assert await until_tried(customer, 1) == [("attempt-0", "unreached")]
+    await customer.advance(to="2027-02-01T12:00:00Z")
+    assert await attempts(customer) == [
+        ("attempt-0", "unreached"), ("attempt-0/again-1", "skipped"),
+    ]  # fmt: skip
+    assert await tried(customer) == 1, "the first payment, and nothing since"
+    await customer.until_subscription("past_due")
 
 
 async def test_an_intent_that_cannot_be_made_counts_as_stripe_being_down(actors: Actors) -> None:

@@ -1,0 +1,64 @@
+"""The card that a step of collecting tries, and the reasons to try none. Pure."""
+
+from typing import Any
+from uuid import UUID
+
+from billing.core import ids
+from billing.core.currencies import chargeable
+from billing.matters.agenda import Step
+from billing.matters.effects import Work
+from billing.money.dunning import cases
+from billing.money.dunning.rules import PROVIDER_DOWN_TRIES
+from billing.money.payment_methods.rules import takes
+from billing.money.payment_methods.schemas import Method
+from billing.money.payments import card_rules
+from billing.money.payments import transitions as payments
+from billing.money.payments.owed import Owed
+
+
+def undecided(owed: Owed, step: Step) -> UUID | None:
+    """The card of this step's try whose result is not known.
+
+    What became of the card since says nothing of the try: the provider is asked about it.
+    """
+    tries = (one for one in owed.attempts if one.key == step.key and one.status == "pending")
+    return next((one.payment_method_id for one in tries), None)
+
+
+def chosen(w: Work[Any], owed: Owed, step: Step) -> Method | None:
+    """The card of this step: the new one, the one asked for, the payment's, the charged one."""
+    named = None
+    if step.method is not None:
+        named = ids.decode(ids.PAYMENT_METHOD, step.method)
+    elif step.asked:
+        named = owed.invoice.pay_method_id
+    elif owed.invoice.status == "draft" and owed.live is not None:
+        named = owed.live.payment_method_id
+    if named is None:
+        return payments.collecting_card(w.rows, owed, w.facts.own_card)
+    return next((one for one in payments.cards(w.rows) if one.id == named), None)
+
+
+def why_not(w: Work[Any], owed: Owed, card: Method | None, step: Step) -> str | None:
+    """The reason not to try this card now; None: try it."""
+    if owed.invoice.collection == "send_invoice" and not step.asked:
+        return "paid_by_transfer"
+    if card is None:
+        return "no_payment_method"
+    currency = owed.invoice.currency
+    if not chargeable(currency) or not takes(card, currency):
+        return "currency_not_charged"
+    forbidden = card_rules.why_not(card, w.facts.declines.get(card.id, 0))
+    if forbidden == "card_barred":
+        return forbidden
+    unfit = card_rules.unfit(card, owed, w.rows.of(Method), cases.slots_of(w, owed))
+    if unfit is not None:
+        return unfit
+    if step.slot is not None:
+        if owed.is_refused_for_good(card.id):
+            return "hard_decline_before"
+        tries = [one for one in owed.attempts if one.slot == step.slot]
+        down = sum(one.status == "unreached" for one in tries)
+        if down >= PROVIDER_DOWN_TRIES:
+            return "provider_down"
+    return forbidden

@@ -33,6 +33,7 @@ from api.routes.payments import PaymentAnswer, decode_invoice
 from api.schemas import Answer, Body, Credits, Total, Url, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
+from billing.core.errors import ProviderFailure
 from billing.money.dunning import store as cases
 from billing.money.invoice_requests import card, manual
 from billing.money.invoices import snapshots, store
@@ -41,7 +42,7 @@ from billing.money.invoices.schemas import Invoice, InvoiceLine, InvoiceStatus
 from billing.money.invoices.tables import invoices
 from billing.money.payments import store as payment_store
 from billing.money.payments.pay_links import PayLinks
-from billing.money.payments.rules import PAYERS_OWN, next_action
+from billing.money.payments.rules import PAYERS_OWN, PROVIDER_REFUSED, next_action
 from billing.money.payments.schemas import Attempt
 
 router = new_router("invoices")
@@ -365,8 +366,11 @@ async def offer(
         await wait_until_done(call, matter)
         async with call.transaction() as connection:
             live = await payment_store.live(connection, invoice_id)
+            newest = live or await payment_store.latest(connection, invoice_id)
         if live is not None and live.flow == flow:
             return
+        if newest is not None and newest.failure_code == PROVIDER_REFUSED:
+            raise ProviderFailure("PLATFORM_ERROR", "the payment provider opened no payment")
 
 
 async def _try(call: AccountCall, claim: Claim, invoice_id: UUID, method: str | None) -> bool:

@@ -25,7 +25,7 @@ from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans.rules import parse_interval
 from billing.core import ids
 from billing.core.clock import real_now
-from billing.core.errors import BillingError, Conflict, PaymentRequired
+from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
 from billing.core.failpoints import failpoint
 from billing.matters import store as matters
 from billing.matters.effects import Work
@@ -33,6 +33,7 @@ from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.money.payment_methods import service as methods
 from billing.money.payments import store as payment_store
+from billing.money.payments.rules import PROVIDER_REFUSED
 from billing.money.subscriptions import (
     commands,
     coupons,
@@ -324,6 +325,8 @@ async def _refusal(connection: AsyncConnection, change: SubscriptionChange) -> B
         return None
     if change.status != "failed":
         return Conflict("CHANGE_EXPIRED", f"the change was given up: {change.reason}")
+    if change.reason == PROVIDER_REFUSED:
+        return ProviderFailure("PLATFORM_ERROR", "the payment provider opened no payment")
     tries = await payment_store.attempts_of(connection, change.draft_id)
     told = refusal(tries[-1]) if tries else None
     return told or PaymentRequired("CARD_DECLINED", f"the card was declined: {change.reason}")

@@ -21,10 +21,10 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
-from billing.money.payments.calls import Answer, Call
+from billing.money.payments.calls import Answer, Call, What
 from billing.money.payments.declines import classify
 from billing.money.payments.owed import Owed
-from billing.money.payments.rules import NOT_ASKED, Outcome
+from billing.money.payments.rules import NOT_ASKED, PROVIDER_REFUSED, Decline, Outcome
 from billing.money.payments.schemas import PAYPAL, Attempt, Payment
 from billing.money.refunds import transitions as refunds
 
@@ -86,6 +86,8 @@ def charge(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
     if answer.call.what == "call_back":
         return _begin_after(w, owed, step, answer)
     attempt = next(one for one in owed.attempts if one.key == step.key)
+    if answer.refusal is not None:
+        return _refused(w, owed, attempt, answer.refusal)
     outcome = answer.outcome or Outcome(kind="unreached")
     if answer.call.what == "open" and outcome.kind != "unreached":
         payment = payments.record(w, w.rows.get(Payment, answer.call.payment.id), outcome)
@@ -102,6 +104,14 @@ def charge(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
         # Last: events that come until now are the echo of the charge itself.
         w.do(Heard(object_id=outcome.intent_id))
     return became
+
+
+def _refused(w: Work[CollectFacts], owed: Owed, attempt: Attempt, words: str) -> Collected | None:
+    """The provider opens no payment: no card was asked, and asking on at once changes nothing."""
+    said = Decline(code=PROVIDER_REFUSED, message=words)
+    payments.finish_attempt(w, attempt, Outcome(kind="unreached", decline=said))
+    w.result = "refused"
+    return fail(w, owed, attempt.slot, PROVIDER_REFUSED, true_attempt=False)
 
 
 def _begin(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
@@ -127,7 +137,7 @@ def _ask(w: Work[CollectFacts], owed: Owed, step: Step, method_id: UUID) -> Coll
     if payment.opened:
         w.call = _try(owed, payment, attempt, step, again=again)
     else:
-        w.call = Call("open", payment, attempt, again=again)
+        w.call = Call("open", payment, attempt, again=again, refusable=True)
     return None
 
 
@@ -184,9 +194,15 @@ def open_payment(w: Work[CollectFacts], owed: Owed) -> Collected | None:
             payments.close_unpaid(w, live, "failed")
             w.result = refusal
             return fail(w, owed, None, refusal, true_attempt=False)
-        page = live.flow == PAYPAL
-        w.call = Call("open_page" if page else "open", live, return_url=live.return_url)
+        what: What = "open_page" if live.flow == PAYPAL else "open"
+        w.call = Call(what, live, return_url=live.return_url, refusable=True)
         return None
+    if answer is not None and answer.refusal is not None:
+        payment = w.rows.get(Payment, answer.call.payment.id)
+        said = {"failure_code": PROVIDER_REFUSED, "failure_message": answer.refusal}
+        payments.close_unpaid(w, w.change(payment, **said), "failed")
+        w.result = "refused"
+        return Refused(PROVIDER_REFUSED) if owed.invoice.status == "draft" else None
     w.result = "opened"
     if answer is not None and answer.session is not None:
         payments.record_session(w, w.rows.get(Payment, answer.call.payment.id), answer.session)

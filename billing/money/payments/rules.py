@@ -16,6 +16,8 @@ CHECK_AFTER: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hou
 LATER_CHECKS_EVERY: Final = timedelta(days=1)
 NOT_ASKED: Final = "nothing to ask about"
 """The result of a look at what the provider does not know."""
+PROVIDER_REFUSED: Final = "provider_refused"
+"""The reason of a payment that the provider did not open."""
 PAYERS_OWN: Final = ("card", "paypal")
 """Flows of an invoice that its payer finishes, in a browser."""
 OutcomeKind = Literal[

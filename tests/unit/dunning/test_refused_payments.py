@@ -1,0 +1,53 @@
+"""A provider that opens no payment, such as for a customer who was deleted in its dashboard."""
+
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from billing.money.dunning.schemas import DunningCase
+from billing.money.payments.calls import Answer, Call
+from billing.money.payments.schemas import PAYPAL, Attempt, Payment
+from tests.unit.lives.collections import BIRTH, Life
+
+WORDS = "No such customer: 'cus_1'"
+
+
+class Refused(Life):
+    """A collection whose provider refuses every call that may be refused."""
+
+    def answer(self, call: Call) -> Answer:
+        assert call.refusable or call.what == "call_back", call
+        return Answer(call, None, BIRTH, refusal=WORDS if call.refusable else None)
+
+
+def test_the_case_goes_its_way_and_no_slot_is_a_decline() -> None:
+    life = Refused(Random(0))
+    life.new_card()
+    life.now += timedelta(hours=1)
+    keys: list[str] = []
+    while (step := life.next_step()) is not None and len(keys) < 20:
+        life.do(step)
+        life.hold_true()
+        keys.append(step.key.partition("/")[2])
+    assert keys == ["attempt-0", "attempt-1", "attempt-2", "give-up"]
+    tries = life.rows.of(Attempt)
+    assert {(one.status, one.decline_code, one.message) for one in tries} == {
+        ("unreached", "provider_refused", WORDS)
+    }
+    (case,) = life.rows.of(DunningCase)
+    assert (case.status, case.last_true_attempt_at) == ("exhausted", case.opened_at)
+
+
+@pytest.mark.parametrize("flow", ["card", PAYPAL])
+def test_a_payment_of_the_payers_own_is_closed_and_no_case_opens(flow: str) -> None:
+    life = Refused(Random(0))
+    life.offer()
+    (payment,) = life.rows.of(Payment)
+    life.work().change(payment, flow=flow)
+    step = life.next_step()
+    assert step is not None
+    assert (step.name, life.do(step).result) == ("open", "refused")
+    (payment,) = life.rows.of(Payment)
+    assert (payment.status, payment.failure_code) == ("failed", "provider_refused")
+    assert (life.invoice.status, life.rows.of(DunningCase)) == ("open", [])

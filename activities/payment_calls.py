@@ -191,9 +191,16 @@ class Charger:
     async def _decided(self, intent_id: str, attempt: Attempt) -> Outcome | None:
         """Outcome of an attempt whose answer was lost; None: it never reached the card."""
         now = await self._provider.retrieve_intent(intent_id)
-        if now.kind in ("succeeded", "processing", "action"):
+        if now.kind in ("succeeded", "processing"):
+            return now
+        if now.kind == "action" and not await self._is_of_another(now, attempt):
             return now
         return await self._declined(now, intent_id, attempt) or (now if now.is_over else None)
+
+    async def _is_of_another(self, asks: Outcome, attempt: Attempt) -> bool:
+        """True if 3-D Secure is asked for the card of an earlier try."""
+        card = await self._card(attempt)
+        return None not in (card, asks.card) and card != asks.card
 
     async def _with_reason(self, outcome: Outcome) -> Outcome:
         """The decline by its charge, where that forbids more than the error has said."""

@@ -133,13 +133,14 @@ def intent_outcome(intent: stripe.PaymentIntent) -> Outcome:
         kind = "declined"
     action = intent.next_action
     redirect = action.to_dict().get("redirect_to_url") if action is not None else None
-    charge = intent.latest_charge
+    charge, method = intent.latest_charge, intent.payment_method
     return Outcome(
         kind=kind,
         intent_id=intent.id,
         client_secret=intent.client_secret,
         received_minor=from_provider(intent.amount_received or 0, intent.currency.upper()),
         charge_id=charge if isinstance(charge, str) or charge is None else charge.id,
+        card=method if isinstance(method, str) or method is None else method.id,
         redirect_url=redirect["url"] if redirect is not None else None,
         decline=_decline(failure) if kind == "declined" and failure is not None else None,
         is_over=kind == "canceled",

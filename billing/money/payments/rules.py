@@ -91,6 +91,8 @@ class Outcome(Frozen):
     client_secret: str | None = None
     received_minor: int = 0
     charge_id: str | None = None
+    card: str | None = None
+    """The provider's name of what the newest try was made with; None: unknown, or it failed."""
     decline: Decline | None = None
     redirect_url: str | None = None
     is_over: bool = False

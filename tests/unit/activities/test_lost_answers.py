@@ -1,0 +1,65 @@
+"""A try whose answer was lost, on an intent that asks for 3-D Secure."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from activities.matter import Dependencies
+from activities.payment_calls import Charger
+from billing.money.payments import store
+from billing.money.payments.rules import Charge, Outcome
+from billing.money.payments.schemas import Attempt, Payment
+
+PAYMENT: Any = {"stripe_payment_intent_id": "pi_1"}
+TRIED: Any = {
+    "account_id": UUID(int=1), "invoice_id": UUID(int=2), "key": "inv_1/card-mth_2",
+    "real_started_at": datetime(2027, 1, 1, tzinfo=UTC),
+}  # fmt: skip
+
+
+class Provider:
+    """An intent that asks the payer of the first card, until another card is confirmed."""
+
+    def __init__(self) -> None:
+        self.confirmed: list[str] = []
+
+    @asynccontextmanager
+    async def tenant(self, _: UUID) -> AsyncIterator[None]:
+        yield
+
+    async def retrieve_intent(self, name: str) -> Outcome:
+        return Outcome(kind="action", intent_id=name, card="pm_1")
+
+    async def charges(self, _: str) -> list[Charge]:
+        return []
+
+    async def confirm_intent(self, name: str, _: str, card: str, *, off_session: bool) -> Outcome:
+        self.confirmed.append(card)
+        return Outcome(kind="succeeded", intent_id=name)
+
+
+@pytest.mark.parametrize(
+    ("card", "kind", "confirmed"),
+    [("pm_1", "action", []), ("pm_2", "succeeded", ["pm_2"])],
+    ids=["its own", "another"],
+)
+async def test_only_its_own_cards_question_is_the_result_of_a_try(
+    monkeypatch: pytest.MonkeyPatch, card: str, kind: str, confirmed: list[str]
+) -> None:
+    async def card_of(*_: Any) -> store.AttemptCard:
+        return store.AttemptCard("pending", UUID(int=3), card)
+
+    async def charges_on_record(*_: Any) -> set[str]:
+        return set()
+
+    monkeypatch.setattr(store, "card_of", card_of)
+    monkeypatch.setattr(store, "charges_on_record", charges_on_record)
+    provider: Any = Provider()
+    charger = Charger(Dependencies(database=provider, settings=None, provider=provider))  # type: ignore[arg-type]
+    payment, tried = Payment.model_construct(**PAYMENT), Attempt.model_construct(**TRIED)
+    outcome = await charger.charge(payment, tried, off_session=True, again=True)
+    assert (outcome.kind, provider.confirmed) == (kind, confirmed)

@@ -84,12 +84,18 @@ async def remove(
 ) -> Address:
     """Delete an address; if it was the default, the newest other one becomes it.
 
-    Answers the address that was there. Errors: ADDRESS_NOT_FOUND.
+    Billing details that name it go back to the default. Answers the address that was there.
+    Errors: ADDRESS_NOT_FOUND.
     """
     await credits.lock(connection, account_id)
     gone = await get(connection, account_id, address_id)
     await prepared.send_removal(connection, billing_addresses, address_id)
     await _audit(connection, gone, "removed", at)
+    if await store.unname(connection, account_id, address_id, at):
+        await audit.record(
+            connection, account_id=account_id, action="billing_details.changed",
+            subject=ids.encode(ids.ACCOUNT, account_id), at=at, fields=["address_id"],
+        )  # fmt: skip
     successor = await store.newest(connection, account_id) if gone.is_default else None
     if successor is not None:
         chosen = await _change(connection, successor.id, {"is_default": True}, at)

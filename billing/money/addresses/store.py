@@ -1,9 +1,10 @@
 """Every query on billing addresses."""
 
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.prepared import Prepared, given
@@ -19,6 +20,12 @@ _NEWEST: Final = Prepared(
     _OF_ACCOUNT.order_by(
         billing_addresses.c.created_at.desc(), billing_addresses.c.id.desc()
     ).limit(1)
+)
+_UNNAME: Final = Prepared(
+    text(
+        "UPDATE billing_details SET address_id = NULL, updated_at = :at"
+        " WHERE account_id = :account_id AND address_id = :address_id"
+    )
 )
 
 
@@ -53,6 +60,14 @@ async def have_no_default(connection: AsyncConnection, account_id: UUID) -> None
         .where(billing_addresses.c.account_id == account_id, billing_addresses.c.is_default)
         .values(is_default=False)
     )
+
+
+async def unname(
+    connection: AsyncConnection, account_id: UUID, address_id: UUID, at: datetime
+) -> bool:
+    """Let the billing details name this address no more; True if they did."""
+    touched = await _UNNAME.run(connection, account_id=account_id, address_id=address_id, at=at)
+    return touched > 0
 
 
 def listing(account_id: UUID) -> Select[Any]:

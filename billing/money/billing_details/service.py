@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, prepared
 from billing.core.errors import Conflict
+from billing.ledger.credits import service as credits
 from billing.money.addresses import service as address_service
 from billing.money.billing_details.schemas import BillingDetails
 from billing.money.billing_details.tables import billing_details
@@ -32,6 +33,8 @@ async def put(
 ) -> BillingDetails:
     """Write them, for invoices numbered from now on. Errors: ADDRESS_NOT_FOUND."""
     if details.address_id is not None:
+        # Under the lock of a removal: an address that is named is not taken away meanwhile.
+        await credits.lock(connection, account_id)
         await address_service.get(connection, account_id, details.address_id)
     before = await get(connection, account_id)
     row = {**details.model_dump(), "updated_at": at}

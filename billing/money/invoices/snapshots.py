@@ -36,7 +36,7 @@ _CONTENT: Final = """
     LEFT JOIN billing_details d ON d.account_id = a.id
     LEFT JOIN tax_profiles t ON t.account_id = a.id
     LEFT JOIN billing_addresses b ON b.id = coalesce(
-        d.address_id,
+        (SELECT x.id FROM billing_addresses x WHERE x.id = d.address_id),
         (SELECT x.id FROM billing_addresses x WHERE x.account_id = a.id AND x.is_default))
     WHERE v.id = :invoice_id
 """

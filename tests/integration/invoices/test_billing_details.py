@@ -60,6 +60,42 @@ async def test_documents_name_the_seller_and_what_the_customer_asked_for(actors:
     assert "Home 1" not in seen
 
 
+async def test_details_whose_address_is_removed_show_the_default_one(customer: Customer) -> None:
+    line = {"city": "Bonn", "country": "DE"}
+    await customer.ask("POST", "/billing/addresses", line | {"line1": "Home 1"})
+    office = await customer.ask("POST", "/billing/addresses", line | {"line1": "Office 2"})
+    named = {"legal_name": "Customer SE", "address_id": office["address_id"]}
+    await customer.ask("PUT", DETAILS, named, status=200)
+    await customer.ask("DELETE", f"/billing/addresses/{office['address_id']}", status=200)
+    told = await customer.ask("GET", DETAILS, status=200)
+    assert (told["legal_name"], told["address_id"]) == ("Customer SE", None)
+    assert await customer.ask("PUT", DETAILS, told, status=200) == told
+    [changed, _] = (
+        await customer.actors.operate(
+            "GET", f"/admin/accounts/{customer.id}/audit?action=billing_details.changed"
+        )
+    )["data"]
+    assert changed["detail"]["fields"] == ["address_id"]
+
+    bought = await customer.bought()
+    seen = text_of((await fetched(customer, f"{LIST}/{bought['invoice_id']}/pdf"))[0])
+    assert "Home 1" in seen
+
+
+async def test_details_that_name_an_address_nobody_has_show_the_default_one(
+    customer: Customer,
+) -> None:
+    home = {"line1": "Home 1", "city": "Bonn", "country": "DE"}
+    await customer.ask("POST", "/billing/addresses", home)
+    await customer.ask("PUT", DETAILS, {"legal_name": "Customer SE"}, status=200)
+    await customer.rows(
+        "UPDATE billing_details SET address_id = %(gone)s WHERE account_id = %(me)s", gone=uuid4()
+    )
+    bought = await customer.bought()
+    seen = text_of((await fetched(customer, f"{LIST}/{bought['invoice_id']}/pdf"))[0])
+    assert "Home 1" in seen
+
+
 async def test_a_draft_has_words_of_its_own_until_it_has_a_number(customer: Customer) -> None:
     fields = [{"name": "Cost center", "value": "of all"}]
     of_all = {"po_number": "PO-all", "memo": "For all", "custom_fields": fields}

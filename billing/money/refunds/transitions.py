@@ -16,13 +16,23 @@ from billing.money.refunds.rules import Books, left_minor, parted
 from billing.money.refunds.schemas import Refund, Way
 
 
-def give_back(w: Work[Any], payment: Payment, reason: str) -> Refund:
-    """Write that all the money of a payment for which nothing was given goes back."""
-    refund = _write(
-        w, payment, w.facts.new_id(), keys.refund(payment.id), payment.received_minor, reason
-    )
-    w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
-    return refund
+def give_back(w: Work[Any], payment: Payment, reason: str) -> None:
+    """Write that the money of a payment for which nothing was given goes back, but for what did.
+
+    What a bank took before it was booked is our loss so far: the provider refuses that part, and
+    then it is kept for who wins the dispute.
+    """
+    left = payment.received_minor - loose_minor(w.rows, payment)
+    if left > 0:
+        _write(w, payment, w.facts.new_id(), keys.refund(payment.id), left, reason)
+        w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
+
+
+def loose_minor(rows: Rows, payment: Payment) -> int:
+    """The money of the payment that is away, or on its way, and was booked nowhere before."""
+    away: list[Refund | Dispute] = [*rows.of(Refund), *rows.of(Dispute)]
+    mine = (one for one in away if one.payment_id == payment.id and one.takes_room)
+    return sum(one.own_minor - one.note_minor - one.balance_minor for one in mine)
 
 
 def ask(

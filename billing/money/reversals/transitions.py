@@ -12,7 +12,7 @@ from billing.matters.deciding import Rules
 from billing.matters.effects import Heard, Rows, Work
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
 from billing.money.refunds.calls import RefundCall, SurveyAnswer, SurveyCall
@@ -24,6 +24,8 @@ from billing.money.reversals.facts import ReversalFacts
 from billing.money.reversals.rules import agenda
 from billing.money.reversals.views import booked_key, unbooked, view
 
+FAILED: Final = "refund_failed"
+"""The entry of the money balance by which the money of a refund that failed is here again."""
 OUTSIDE: Final = "made at the provider"
 """The reason of a refund that nobody here asked for, where the provider gives none."""
 
@@ -183,22 +185,39 @@ def _book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
 def _fail(w: Work[ReversalFacts], wanted: Refund, failure: str) -> None:
     """The money stays here, and its room is given back.
 
-    What was booked already, or came for nothing, is the customer's: it goes to the money balance.
+    What was booked already, or came for nothing, is the customer's: it goes to the money balance,
+    and from there to a bank that took it.
     """
     failed = w.change(wanted, status="failed", failure=failure, finished_at=w.facts.at)
     payment = w.rows.get(Payment, failed.payment_id)
     invoice = w.rows.get(Invoice, failed.invoice_id)
-    if failed.key == keys.refund(payment.id):
-        invoices.keep_money(w, invoice, payment.id, failed.amount_minor)
-    else:
-        kept = failed.amount_minor if failed.booked_at is not None else failed.balance_minor
-        if kept:
-            part = f"-{ids.encode(ids.REFUND, failed.id)}"
-            invoices.add_balance(w, invoice, "refund_failed", kept, part=part)
-            disputing.take_kept(w, failed, kept)
+    kept = _kept(w, failed, payment, invoice)
+    if kept and failed.key == keys.refund(payment.id):
+        invoices.keep_money(w, invoice, payment.id, kept)
+    elif kept:
+        part = f"-{ids.encode(ids.REFUND, failed.id)}"
+        invoices.add_balance(w, invoice, FAILED, kept, part=part)
+    disputing.take_kept(w, failed, kept)
     booking.count_refunded(w, payment, failure)
     refunds.announce(w, failed, "failed", failure=failure)
     refunds.look_again(w, but=payment.id)
+
+
+def _kept(w: Work[ReversalFacts], failed: Refund, payment: Payment, invoice: Invoice) -> int:
+    """The part of a refund that failed which is in no other book.
+
+    Of money that came for nothing it is what is here: the rest went, or goes, back another way.
+    """
+    if invoice.status != "void" or payment.settled_at is None:
+        return failed.amount_minor if failed.booked_at is not None else failed.balance_minor
+    before = sum(
+        one.amount_minor
+        for one in w.rows.of(BalanceEntry)
+        if one.payment_id == payment.id or (one.kind, one.invoice_id) == (FAILED, invoice.id)
+    )
+    here = payment.received_minor - before - refunds.loose_minor(w.rows, payment)
+    loose = failed.amount_minor - failed.balance_minor
+    return failed.balance_minor + max(0, min(loose, here))
 
 
 RULES: Final = Rules(view=view, agenda=agenda, transition=transition, begun=begun)

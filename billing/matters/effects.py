@@ -83,6 +83,14 @@ class Wake:
 
 
 @dataclass(frozen=True, slots=True)
+class WakeOpen:
+    """The same for every open matter of these kinds that the account has."""
+
+    account_id: UUID
+    kinds: tuple[MatterKind, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
     """One fact for the outside: an audit row and its event, `evt.billing.<action>`."""
 
@@ -125,7 +133,7 @@ class Do:
     """The verb's change of a row that is here; the verb alone writes it."""
 
 
-Effect = Add | Change | Remove | Issue | Bear | Wake | Announce | Heard | Watch | Do
+Effect = Add | Change | Remove | Issue | Bear | Wake | WakeOpen | Announce | Heard | Watch | Do
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +216,7 @@ class Rows:
                 self.waiting_events = tuple(
                     one for one in self.waiting_events if not self._is_handled(effect, one)
                 )
-            case Bear() | Wake() | Announce() | Watch() | Do():
+            case Bear() | Wake() | WakeOpen() | Announce() | Watch() | Do():
                 pass
 
     def _is_handled(self, heard: Heard, event: InboxEvent) -> bool:

@@ -57,6 +57,8 @@ REVERSAL: Final = MatterKind(
     "reversal", ids.PAYMENT, 6, "Reversal", BACKGROUND, "open", rests_beyond=REST, born_anew=True
 )
 """The money of one payment that goes back: its refunds and its disputes."""
+COLLECTORS: Final = (SUBSCRIPTION, COLLECTION)
+"""Whoever tries a newly chosen card at once, where it has an open dunning case."""
 
 KINDS: Final = {
     kind.name: kind

@@ -10,6 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ColumnElement,
+    Update,
+    and_,
     case,
     func,
     select,
@@ -148,17 +151,35 @@ async def wake_open(
     connection: AsyncConnection, account_id: UUID, kinds: Sequence[MatterKind], at: datetime
 ) -> list[Matter]:
     """Wake the account's open matters of these kinds; the caller tells them after the commit."""
-    rows = await connection.execute(
-        update(matters)
-        .where(
-            matters.c.account_id == account_id,
-            matters.c.kind.in_([kind.name for kind in kinds]),
-            matters.c.closed_at.is_(None),
-        )
-        .values(**_woken(at))
-        .returning(matters)
-    )
+    rows = await connection.execute(_waking(account_id, kinds, at).returning(matters))
     return [show(row) for row in rows.mappings()]
+
+
+async def send_wake_open(
+    connection: AsyncConnection, account_id: UUID, kinds: Sequence[MatterKind], at: datetime
+) -> None:
+    """The same in a pipeline, where nothing is answered: see `still_open` after it."""
+    await connection.execute(_waking(account_id, kinds, at))
+
+
+async def still_open(
+    connection: AsyncConnection, account_id: UUID, kinds: Sequence[MatterKind]
+) -> list[Matter]:
+    """The account's open matters of these kinds."""
+    rows = await connection.execute(select(matters).where(_are_open(account_id, kinds)))
+    return [show(row) for row in rows.mappings()]
+
+
+def _waking(account_id: UUID, kinds: Sequence[MatterKind], at: datetime) -> Update:
+    return update(matters).where(_are_open(account_id, kinds)).values(**_woken(at))
+
+
+def _are_open(account_id: UUID, kinds: Sequence[MatterKind]) -> ColumnElement[bool]:
+    return and_(
+        matters.c.account_id == account_id,
+        matters.c.kind.in_([kind.name for kind in kinds]),
+        matters.c.closed_at.is_(None),
+    )
 
 
 async def save_head(

@@ -22,9 +22,9 @@ from billing.money.card_usage.rules import agenda
 from billing.money.card_usage.schemas import ChargedUse
 from billing.money.card_usage.transitions import SET_STATUS, ChargeFacts
 from billing.money.invoices.schemas import CreditNote
-from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
+from billing.money.payments.writing import COLLECTING
 from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.taxation.reading import TAXATION, shown
 from billing.platform.decisions.service import Engine, Read
@@ -94,5 +94,5 @@ ENGINE = Engine(
     agenda=agenda,
     transition=transitions.transition,
     begun=transitions.begun,
-    verbs={**NUMBERING, SET_STATUS: usage.set_status},
+    verbs={**COLLECTING, SET_STATUS: usage.set_status},
 )

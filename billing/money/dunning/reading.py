@@ -12,9 +12,9 @@ from billing.matters.kinds import COLLECTION
 from billing.money.dunning.collection import RULES, TERMS, CollectionFacts
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import CreditNote
-from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
+from billing.money.payments.writing import COLLECTING
 from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.platform.decisions.service import Engine, Read
 
@@ -78,4 +78,4 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
     return reading.rows_of(row, cases=DunningCase, credit_notes=CreditNote, **TYPES), facts
 
 
-ENGINE = Engine.of(RULES, read, **NUMBERING)
+ENGINE = Engine.of(RULES, read, **COLLECTING)

@@ -5,7 +5,7 @@ Every change is made under the account's lock, so that a default is one and a la
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, exists, func, select, update
@@ -16,7 +16,7 @@ from billing.core.errors import Conflict, NotFound
 from billing.core.prepared import Fields, Prepared, given
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
-from billing.matters.kinds import ACCOUNT, COLLECTION, SUBSCRIPTION
+from billing.matters.kinds import ACCOUNT, COLLECTORS, SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.metering.usage import unpaid
 from billing.money.payment_methods.rules import (
@@ -33,8 +33,6 @@ from billing.platform.outbox import service as events
 
 Ask = Callable[[AsyncConnection, UUID], Awaitable[bool]]
 """A question to a noun above this one, of a method or an account."""
-# What tries a newly chosen card at once, if it has an open dunning case.
-COLLECTORS: Final = (SUBSCRIPTION, COLLECTION)
 _DETACH = Prepared(
     update(payment_methods)
     .where(payment_methods.c.id == given("method_id"))

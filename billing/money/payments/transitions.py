@@ -5,7 +5,8 @@ from uuid import UUID
 
 from billing.core import ids, keys
 from billing.core.errors import NotFound
-from billing.matters.effects import Announce, Rows, Watch, Work
+from billing.matters.effects import Announce, Do, Rows, WakeOpen, Watch, Work
+from billing.matters.kinds import COLLECTORS
 from billing.money.payment_methods.rules import (
     CardDetails,
     card_facts,
@@ -25,6 +26,8 @@ from billing.money.payments.schemas import (
     PaymentStatus,
 )
 
+ANOTHER_CARD: Final = "another_card"
+"""The verb that lets another default card be tried on unpaid uses."""
 ATTEMPT_RESULT: Final[dict[str, AttemptStatus]] = {
     "succeeded": "succeeded",
     "declined": "declined",
@@ -329,13 +332,15 @@ def _replace(w: Work[Any], method: Method, card: CardDetails) -> Method:
 
 
 def _crown(w: Work[Any], method: Method) -> None:
-    """The one default from now on."""
+    """The one default from now on, tried at once on what is overdue or unpaid."""
     for other in w.rows.of(Method):
         if other.is_default and other.id != method.id:
             w.change(other, is_default=False)
     _announce_card(
         w, w.change(method, is_default=True, is_backup=False, chosen_at=w.facts.at), "chosen"
     )
+    w.do(Do(ANOTHER_CARD, {"account_id": method.account_id}))
+    w.do(WakeOpen(method.account_id, COLLECTORS))
 
 
 def _announce_card(w: Work[Any], method: Method, what: str) -> None:

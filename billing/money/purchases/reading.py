@@ -16,9 +16,9 @@ from billing.matters.kinds import PURCHASE
 from billing.money.discounts import store as discount_store
 from billing.money.discounts.schemas import Discount
 from billing.money.invoices.schemas import CreditNote
-from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
+from billing.money.payments.writing import COLLECTING
 from billing.money.purchases import outcomes, transitions
 from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.rules import agenda
@@ -104,7 +104,7 @@ ENGINE = Engine(
     begun=transitions.begun,
     asking=frozenset({"open", "check", "retire", "expire"}),
     verbs={
-        **NUMBERING,
+        **COLLECTING,
         outcomes.GRANT: _grant,
         outcomes.TOP_UP_COMPLETED: top_ups.completed,
         outcomes.TOP_UP_FAILED: top_ups.failed,

@@ -34,9 +34,9 @@ from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import usage_lines
 from billing.money.invoices.schemas import BalanceEntry, CreditNote
-from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import event_owners, reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
+from billing.money.payments.writing import COLLECTING
 from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.subscriptions import changes, period_paid
 from billing.money.subscriptions.facts import Allowance, PlanLot, Spent, SubscriptionFacts
@@ -382,7 +382,7 @@ async def open_usage_period(connection: AsyncConnection, *, account_id: UUID, at
 def engine(*, credits_at_start: bool = False) -> Engine[SubscriptionState, SubscriptionFacts]:
     """The engine of subscriptions; credits of a period come with its start or its payment."""
     verbs: dict[str, Verb] = {
-        **NUMBERING,
+        **COLLECTING,
         MOVE_EVENTS: event_owners.move,
         "grant": credits.grant,
         "clawback": credits.clawback,

@@ -18,7 +18,7 @@ from billing.core.errors import Conflict
 from billing.matters import store as matters
 from billing.matters.agenda import State, Step, head
 from billing.matters.deciding import Rules
-from billing.matters.effects import Bear, Facts, Rows, Wake, Work
+from billing.matters.effects import Bear, Facts, Rows, Wake, WakeOpen, Work
 from billing.matters.schemas import Matter, Named
 from billing.platform.decisions import writer
 from billing.platform.outbox import service as outbox
@@ -139,7 +139,7 @@ async def decide(
     elif work.call is None:  # else the step stays the head, until it is decided again
         await _save_head(connection, engine, matter, state, facts.at)
     late = max(timedelta(), facts.real_at - planned.due) if work.result is not None else None
-    woken = await _woken_by(connection, work)
+    woken = await _woken_by(connection, matter, work)
     return Done(state, planned, work.call, late, born_by(work), woken, begun)
 
 
@@ -168,10 +168,15 @@ def born_by(work: Work[Any]) -> tuple[Matter, ...]:
     return tuple(matters.of_birth(one) for one in work.effects if isinstance(one, Bear))
 
 
-async def _woken_by(connection: AsyncConnection, work: Work[Any]) -> tuple[Matter, ...]:
+async def _woken_by(
+    connection: AsyncConnection, matter: Named, work: Work[Any]
+) -> tuple[Matter, ...]:
     names = {one.workflow_id for one in work.effects if isinstance(one, Wake)}
     found = [await matters.find(connection, name) for name in sorted(names)]
-    return tuple(one for one in found if one is not None)
+    for one in work.effects:
+        if isinstance(one, WakeOpen):
+            found += await matters.still_open(connection, one.account_id, one.kinds)
+    return tuple(one for one in found if one is not None and one.workflow_id != matter.workflow_id)
 
 
 async def _ask(

@@ -30,6 +30,7 @@ from billing.matters.effects import (
     Remove,
     Row,
     Wake,
+    WakeOpen,
     Watch,
 )
 from billing.matters.kinds import ACCOUNT
@@ -178,8 +179,8 @@ async def _write(
             await outbox.announce(connection, effect, at)
         case Bear():
             await matters.birth(connection, effect, at)
-        case Wake(workflow_id):
-            await matters.wake(connection, workflow_id, at)
+        case Wake() | WakeOpen():
+            await _wake(connection, effect, at)
         case Heard(event_id, object_id, until, workflow_id):
             if workflow_id is not None and until is not None:
                 await inbox.mark_handled(connection, workflow_id, until, event_id)
@@ -192,6 +193,13 @@ async def _write(
         case Do(verb, arguments):
             await outbox.flush(connection)  # what is told follows the order of the decision
             await verbs[verb](connection, **{"at": at, **arguments})
+
+
+async def _wake(connection: AsyncConnection, effect: Wake | WakeOpen, at: datetime) -> None:
+    if isinstance(effect, Wake):
+        await matters.wake(connection, effect.workflow_id, at)
+    else:
+        await matters.send_wake_open(connection, effect.account_id, effect.kinds, at)
 
 
 async def _watch(connection: AsyncConnection, effect: Watch, at: datetime) -> None:

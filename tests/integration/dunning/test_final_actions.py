@@ -349,6 +349,24 @@ async def test_the_card_that_pays_a_collection_is_the_default_from_then_on(
     assert [card["brand"] for card in cards] == ["mastercard"]
 
 
+async def test_the_card_that_pays_one_collection_is_tried_on_the_others_at_once(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors, policy={"days": [0, 80]})
+    await customer.advance(to="2027-04-01T12:00:00Z")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    debts = [one["id"] for one in await customer.invoices() if one["status"] == "open"]
+    assert len(debts) >= 2, await statuses(customer)
+    name = f"/billing/invoices/{ids.encode(ids.INVOICE, debts[0])}"
+    await customer.ask("POST", f"{name}/pay", {"payment_method": "card"}, key="k")
+    await customer.advance(to="2027-04-01T12:00:01Z")
+
+    await customer.script("succeed", then="last")
+    await customer.pay(await customer.ask("GET", name), "pm_card_mastercard")
+
+    await wait_for(lambda: statuses(customer), "both are paid", lambda seen: set(seen) == {"paid"})
+
+
 async def test_forgiving_in_collection_ends_it(actors: Actors) -> None:
     customer = await overdue(actors)
     await customer.advance(days=1)

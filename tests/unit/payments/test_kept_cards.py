@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from itertools import count
 from uuid import UUID
 
-from billing.matters.effects import Add, Facts, Rows, Watch, Work
+from billing.matters.effects import Add, Do, Facts, Rows, WakeOpen, Watch, Work
+from billing.matters.kinds import COLLECTORS
 from billing.money.payment_methods.rules import CardDetails
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import transitions as payments
@@ -45,6 +46,15 @@ def test_a_card_that_is_given_again_stays_its_method_and_the_one_before_is_detac
     assert (added.is_default, added.removed_at) == (False, NOW)
     assert Watch(ACCOUNT, due=NOW) in w.effects, "the account's matter detaches it"
     assert len(payments.cards(w.rows)) == 2
+
+
+def test_a_new_default_is_tried_on_what_else_is_overdue_or_unpaid_and_another_card_is_not() -> None:
+    for make_default in (True, False):
+        w = work(method(1, "f", is_default=True))
+        payments.keep_card(w, ACCOUNT, given("new"), make_default=make_default)
+        assert (WakeOpen(ACCOUNT, COLLECTORS) in w.effects) == make_default
+        tried = Do(payments.ANOTHER_CARD, {"account_id": ACCOUNT})
+        assert (tried in w.effects) == make_default
 
 
 def test_of_two_from_before_the_one_that_is_kept_one_goes_on_and_else_the_default() -> None:

@@ -1,0 +1,10 @@
+"""Verbs of whoever collects an invoice, for the engines of its matters."""
+
+from typing import Final
+
+from billing.metering.usage import unpaid
+from billing.money.invoices.writing import NUMBERING
+from billing.money.payments.transitions import ANOTHER_CARD
+from billing.platform.decisions.writer import Verb
+
+COLLECTING: Final[dict[str, Verb]] = {**NUMBERING, ANOTHER_CARD: unpaid.another_card}

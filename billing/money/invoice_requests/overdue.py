@@ -78,7 +78,7 @@ async def ask(
     known = await _asked(connection, account_id, suffix)
     if not known:
         known = [one.id for one in await owed(connection, account_id, only)]
-        await locks.hold_collectors(connection, account_id, known)
+    await locks.hold_collectors(connection, account_id, known)
     return [
         (
             invoice_id,

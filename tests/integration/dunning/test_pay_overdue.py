@@ -1,6 +1,14 @@
 """Everything overdue, paid in one step, and the subscription started again with it."""
 
-from tests.integration.actors import Actors
+import asyncio
+
+import psycopg
+
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.money.invoice_requests import overdue as requests
+from tests.integration.actors import Actors, wait_for
 from tests.integration.dunning.dunning_setup import overdue, owed, tried
 from tests.integration.payments.test_money_balance import adjust
 
@@ -72,3 +80,39 @@ async def test_money_with_us_pays_the_resumption_first_and_is_foreseen(actors: A
 
     assert foreseen["charged_cents"] == paid["charged_cents"] == 4900 + 3900
     assert foreseen["resumption"]["amount_cents"] == paid["resumption"]["amount_cents"] == 3900
+
+
+async def test_who_asks_again_takes_every_collector_before_the_account(
+    actors: Actors, database: Database
+) -> None:
+    customer = await overdue(actors, policy={"days": [0, 80]})
+    await customer.advance(to="2027-04-01T12:00:00Z")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    await customer.refused("CARD_DECLINED", "POST", PAY_OVERDUE, {}, key="a")
+    asked = await customer.rows(
+        "SELECT key FROM steps WHERE account_id = %(me)s AND name = 'pay' ORDER BY key"
+    )
+    assert len(asked) >= 2, "each is a collection of its own"
+    invoice, _, suffix = str(asked[-1]["key"]).partition("/pay-")
+
+    async def ask_again() -> None:
+        async with database.tenant(customer.uuid) as connection:
+            again = await requests.ask(connection, customer.uuid, real_now(), suffix=suffix)
+            assert len(again) == len(asked)
+
+    url = actors.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+    async with await psycopg.AsyncConnection.connect(url) as busy:
+        last = {"last": ids.decode(ids.INVOICE, invoice)}
+        await busy.execute("SELECT id FROM invoices WHERE id = %(last)s FOR UPDATE", last)
+        waiting = asyncio.create_task(ask_again())
+        await wait_for(
+            lambda: customer.rows(
+                "SELECT pid FROM pg_stat_activity WHERE %(busy)s = ANY (pg_blocking_pids(pid))",
+                busy=busy.info.backend_pid,
+            ),
+            "it waits for the last of them",
+        )
+        await customer.rows(
+            "SELECT account_id FROM credit_balances WHERE account_id = %(me)s FOR UPDATE NOWAIT"
+        )
+    await waiting

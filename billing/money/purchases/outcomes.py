@@ -71,16 +71,17 @@ def start(
 def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
     """Book the money of `payment`; when the invoice is covered, grant the credits, once [E17].
 
-    Money that came after the purchase had ended is granted all the same, on an invoice anew.
+    Money that came after the purchase had ended is granted all the same, on an invoice anew, unless
+    it is back with its payer already.
     """
     purchase = purchase_of(w)
     payment = refunds.settle(w, payment)
-    if purchase.status == "pending" and refunds.is_all_back(w.rows, payment):
-        return end_unpaid(w, "failed", code="REFUNDED", message="the money went back to its payer")
     if purchase.status in ("completed", "refunded"):
         invoice = w.rows.get(Invoice, purchase.invoice_id)
         invoices.keep_money(w, invoice, payment.id, payment.received_minor)
         return purchase
+    if refunds.is_all_back(w.rows, payment):
+        return end_unpaid(w, "failed", code="REFUNDED", message="the money went back to its payer")
     invoice = _payable_invoice(w, purchase)
     if payment.received_minor < invoice.remaining_minor:
         invoices.receive(w, invoice, payment.received_minor)

@@ -7,8 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from billing.matters.effects import Rows, Work
-from billing.money.invoices.schemas import Invoice, InvoiceLine
+from billing.matters.effects import Bear, Do, Rows, Work
+from billing.matters.kinds import REVERSAL
+from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
@@ -19,6 +20,7 @@ from billing.money.purchases import outcomes
 from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.schemas import Purchase
+from billing.money.refunds.schemas import Refund
 from tests.unit.lives.collections import BIRTH
 
 ACCOUNT, PURCHASE, CARD = (UUID(int=number) for number in (1, 2, 3))
@@ -83,6 +85,7 @@ class Buying:
 
 
 WAITING = Outcome(kind="waiting", intent_id="pi_1", client_secret="s")
+PROCESSING = Outcome(kind="processing", intent_id="pi_1")
 CANCELED = Outcome(kind="canceled", intent_id="pi_1", is_over=True)
 
 
@@ -164,3 +167,29 @@ def test_a_page_left_to_a_bank_makes_way_for_the_payment_by_hand() -> None:
     assert purchase.status == "pending"
     assert [one.status for one in owed.payments] == ["failed", "pending_approval"]
     assert [one.name for one in ENGINE.plan(buying.rows, buying.facts())] == ["remind"]
+
+
+@pytest.mark.parametrize("ended", ["expired", "failed", "pending"])
+def test_late_money_that_is_back_already_grants_nothing(ended: str) -> None:
+    buying = Buying()
+    buying.do("open", [WAITING, CANCELED] if ended == "failed" else [WAITING, PROCESSING])
+    if ended == "expired":
+        outcomes.end_unpaid(Work(buying.rows, buying.facts()), "expired")
+    work = Work(buying.rows, buying.facts())
+    (payment,) = buying.rows.of(Payment)
+    back = work.add(
+        Refund(
+            id=buying.new_id(), account_id=ACCOUNT, payment_id=payment.id,
+            invoice_id=payment.invoice_id, key="re_1", status="succeeded", amount_minor=999,
+            currency="USD", reason="made at the provider", created_at=BIRTH,
+        )
+    )  # fmt: skip
+    came = work.change(payment, status="succeeded", received_minor=999)
+    purchase = outcomes.fulfil(work, came)
+    assert purchase.status == ("failed" if ended == "pending" else ended)
+    assert not any(isinstance(one, Do) and one.verb == outcomes.GRANT for one in work.effects)
+    assert [one.status for one in buying.rows.of(Invoice)] == ["void"], "nothing is billed anew"
+    assert buying.rows.of(BalanceEntry) == []
+    assert buying.rows.get(Payment, payment.id).settled_at == BIRTH
+    woken = Bear(REVERSAL, ACCOUNT, back.payment_id, None)
+    assert woken in work.effects, "what went back is booked"

@@ -6,7 +6,7 @@ attempt row that was committed before. A repeat looks first, and never takes ano
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -37,9 +37,12 @@ class Charger:
         self._provider = dependencies.provider
         self._customers: dict[UUID, str] = {}
 
-    async def create(self, payment: Payment, description: str, *, save_card: bool) -> Outcome:
+    async def create(
+        self, payment: Payment, description: str, *, save_card: bool, since: datetime
+    ) -> Outcome:
         """Make the intent, without storing it: the caller records it with its step.
 
+        One whose answer was lost is looked for among those made after `since`.
         Errors: Unavailable (ask again), ProviderFailure (refused; nothing was made).
         """
         customer = await self.customer(payment.account_id)
@@ -54,7 +57,7 @@ class Charger:
             save_card=save_card,
         )
         with _another_key_later():
-            outcome = await self._find_or_create(payment, request)
+            outcome = await self._find_or_create(payment, request, since)
         await failpoint("intent.created")
         return outcome
 
@@ -179,10 +182,12 @@ class Charger:
         async with self._database.tenant(account_id) as connection:
             return await accounts.lock_customer(connection, account_id, made) or made
 
-    async def _find_or_create(self, payment: Payment, request: IntentRequest) -> Outcome:
+    async def _find_or_create(
+        self, payment: Payment, request: IntentRequest, since: datetime
+    ) -> Outcome:
         if tries() > 1:
             found = await self._provider.find_intent(
-                request.customer_id, ids.encode(ids.PAYMENT, payment.id)
+                request.customer_id, ids.encode(ids.PAYMENT, payment.id), since
             )
             if found is not None:
                 return found

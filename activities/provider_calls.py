@@ -1,7 +1,8 @@
 """Make the provider calls that a decision asks for, while no lock is held."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from activities.matter import Dependencies
 from activities.order_calls import Orders
@@ -20,6 +21,10 @@ from billing.money.payments.schemas import PAYPAL, Payment
 from billing.money.refunds.calls import RefundAnswer, RefundCall, SurveyAnswer, SurveyCall
 
 AnyCall = Call | RefundCall | SurveyCall
+_MARGIN: Final = timedelta(hours=1)
+# Without an attempt nothing says when it was begun. A key is forgotten after a day, and an intent
+# that nobody has stored is never confirmed.
+_TRIED_FOR: Final = timedelta(days=2)
 
 
 class ProviderCalls:
@@ -72,7 +77,7 @@ class ProviderCalls:
     async def _open(self, call: Call) -> Outcome:
         try:
             return await self._charger.create(
-                call.payment, _description(call), save_card=call.save_card
+                call.payment, _description(call), save_card=call.save_card, since=_since(call)
             )
         except Unavailable:
             if call.attempt is None or tries() <= SAME_KEY_TRIES:
@@ -106,3 +111,10 @@ class ProviderCalls:
 
 def _description(call: Call) -> str:
     return call.description or f"Invoice {ids.encode(ids.INVOICE, call.payment.invoice_id)}"
+
+
+def _since(call: Call) -> datetime:
+    """The time from which on a lost intent is looked for; the provider's clock is its own."""
+    if call.attempt is not None:
+        return call.attempt.real_started_at - _MARGIN
+    return real_now() - _TRIED_FOR

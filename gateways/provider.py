@@ -143,8 +143,11 @@ class PaymentProvider(Refunding, Protocol):
         """The intent's current outcome."""
         ...
 
-    async def find_intent(self, customer_id: str, payment: str) -> Outcome | None:
-        """The intent made for `metadata.payment`, when its creation's answer was lost."""
+    async def find_intent(self, customer_id: str, payment: str, since: datetime) -> Outcome | None:
+        """The intent made for `metadata.payment`, when its creation's answer was lost.
+
+        Those made before `since` may be tens of thousands, and are not looked through.
+        """
         ...
 
     async def cancel_intent(self, intent_id: str, key: str) -> Outcome:

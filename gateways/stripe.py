@@ -127,11 +127,11 @@ class StripeGateway:
         async with told():
             return intent_outcome(await self._client.v1.payment_intents.retrieve_async(intent_id))
 
-    async def find_intent(self, customer_id: str, payment: str) -> Outcome | None:
+    async def find_intent(self, customer_id: str, payment: str, since: datetime) -> Outcome | None:
+        made: Any = {"gte": int(since.timestamp())}
+        asked: Any = {"customer": customer_id, "created": made, "limit": PAGE}
         async with told():
-            page = await self._client.v1.payment_intents.list_async(
-                {"customer": customer_id, "limit": PAGE}
-            )
+            page = await self._client.v1.payment_intents.list_async(asked)
             async for intent in page.auto_paging_iter():
                 if intent.metadata.to_dict().get("payment") == payment:
                     return intent_outcome(intent)

@@ -14,6 +14,7 @@ import pytest
 import stripe
 
 from billing.core import ids
+from billing.core.clock import real_now
 from billing.core.errors import ProviderFailure
 from gateways.provider import CheckoutRequest, IntentRequest
 from gateways.stripe import StripeGateway
@@ -89,9 +90,9 @@ async def test_a_purchase_by_card_is_charged_once_under_its_key(
 async def test_a_lost_answer_is_found_by_our_metadata(
     gateway: StripeGateway, customer: str
 ) -> None:
-    request = purchase(customer)
+    request, before = purchase(customer), real_now() - timedelta(hours=1)
     made = await gateway.create_intent(request)
-    found = await gateway.find_intent(customer, request.metadata["payment"])
+    found = await gateway.find_intent(customer, request.metadata["payment"], before)
     assert found is not None
     assert found.intent_id == made.intent_id
 

@@ -1,8 +1,10 @@
 """Lists, pages and expansion."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.integration.sandbox.support import refused
+from gateways.stripe import StripeGateway
+from tests.integration.sandbox.support import Process, refused
 
 
 async def three(v1: Any, customer: str) -> list[str]:
@@ -56,6 +58,21 @@ async def test_lists_filter_by_time(v1: Any, customer: str) -> None:
     ):
         params = {"customer": customer, "created": created}
         assert len((await v1.payment_intents.list_async(params)).data) == count
+
+
+async def test_a_lost_intent_is_found_among_those_since_it_was_begun(
+    sandbox: Process, v1: Any, customer: str
+) -> None:
+    params = {"amount": 999, "currency": "usd", "customer": customer}
+    made = await v1.payment_intents.create_async({**params, "metadata": {"payment": "pay_1"}})
+    await three(v1, customer)
+    gateway = StripeGateway("sk_test_sandbox", sandbox.url)
+    at = datetime.fromtimestamp(made.created, UTC)
+    found = await gateway.find_intent(customer, "pay_1", at)
+    assert found is not None
+    assert found.intent_id == made.id
+    assert await gateway.find_intent(customer, "pay_1", at + timedelta(hours=1)) is None
+    await gateway.close()
 
 
 async def test_customers_are_found_by_mail(v1: Any, customer: str) -> None:

@@ -1,0 +1,87 @@
+"""An intent whose answer was lost is looked for from its own time on, not among all there are."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities.matter import Dependencies
+from activities.provider_calls import ProviderCalls
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.money.payments.calls import Answer, Call
+from billing.money.payments.rules import Outcome
+from billing.money.payments.schemas import Attempt, Payment
+from gateways.provider import IntentRequest
+
+ME, PAYMENT = UUID(int=1), UUID(int=2)
+BEGUN: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MADE: Final = Outcome(kind="waiting", intent_id="pi_1")
+ASKED: Final = Payment(
+    id=PAYMENT, account_id=ME, invoice_id=UUID(int=3), workflow_id="charge/x", flow="saved_card",
+    intent_key="k", status="pending", amount_minor=999, currency="USD", created_at=BEGUN,
+)  # fmt: skip
+TRIED: Final = Attempt(
+    id=UUID(int=4), account_id=ME, invoice_id=UUID(int=3), key="k/attempt-0", status="pending",
+    started_at=BEGUN, real_started_at=BEGUN,
+)  # fmt: skip
+
+
+class Provider:
+    """Knows the intent, if it is asked for a time before it was made."""
+
+    def __init__(self, made_at: datetime) -> None:
+        self.made_at = made_at
+        self.log: list[str] = []
+
+    async def find_intent(self, customer: str, payment: str, since: datetime) -> Outcome | None:
+        assert (customer, payment) == ("cus_1", ids.encode(ids.PAYMENT, PAYMENT))
+        self.log.append("find")
+        return MADE if since <= self.made_at else None
+
+    async def create_intent(self, _: IntentRequest) -> Outcome:
+        self.log.append("create")
+        return MADE
+
+    async def opened(self, attempt: Attempt | None, number: int) -> list[str]:
+        """One try of the step that opens the payment; what was asked."""
+        self.log.clear()
+        environment = ActivityEnvironment()
+        environment.info = replace(environment.info, attempt=number)
+        settings = SimpleNamespace(public_url="http://a", pay_link_secrets=["s"])
+        both: Any = {"provider": self, "orders": self, "database": None, "settings": settings}
+        calls = ProviderCalls(Dependencies(**both))
+        calls._charger._customers[ME] = "cus_1"
+        answer: Any = await environment.run(calls.make, Call("open", ASKED, attempt))
+        assert isinstance(answer, Answer)
+        assert answer.outcome == MADE
+        return list(self.log)
+
+
+@pytest.mark.parametrize(
+    ("made_after", "asked"),
+    [
+        (timedelta(seconds=3), ["find"]),
+        (-timedelta(minutes=59), ["find"]),
+        (-timedelta(hours=2), ["find", "create"]),
+    ],
+)
+async def test_a_try_looks_from_an_hour_before_its_attempt_on(
+    made_after: timedelta, asked: list[str]
+) -> None:
+    provider = Provider(BEGUN + made_after)
+    assert await provider.opened(TRIED, 1) == ["create"], "nothing can be lost yet"
+    assert await provider.opened(TRIED, 2) == asked
+
+
+@pytest.mark.parametrize(
+    ("age", "asked"), [(timedelta(days=1), ["find"]), (timedelta(days=3), ["find", "create"])]
+)
+async def test_what_the_payer_confirms_is_looked_for_among_those_of_two_days(
+    age: timedelta, asked: list[str]
+) -> None:
+    assert await Provider(real_now() - age).opened(None, 2) == asked

@@ -13,7 +13,7 @@ async def submit(customer: Customer, invoice: str, **fields: Any) -> Json:
     body = {
         "invoice_id": invoice,
         "payment_method": "bank_transfer",
-        "transaction_reference": f"TRX-{uuid4()}",
+        "transaction_reference": f"TRX-{uuid4().hex[:10]}",
     }
     return await customer.ask("POST", SUBMIT, body | fields, status=201)
 

@@ -178,7 +178,7 @@ class Acts(PayPalActs, OfficeActs):
         body = {
             "invoice_id": invoice["invoice_id"],
             "payment_method": "bank_transfer",
-            "transaction_reference": f"TRX-{uuid4()}",
+            "transaction_reference": f"TRX-{uuid4().hex[:10]}",
         }
         return await self._post("/billing/payments/manual", body)
 

@@ -30,7 +30,7 @@ class OfficeActs(Asking):
         left = int(invoice["amount_remaining"]) if invoice else 0
         body = {
             "amount_cents": max(1, left * percent // 100),
-            "reference": f"TRX-{uuid4()}",
+            "reference": f"TRX-{uuid4().hex[:10]}",
         }
         return await self._on_invoice(invoice if left else None, "record-payment", body)
 

@@ -19,6 +19,7 @@ from billing.money.payments.pay_links import PayLinks
 from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import PAYPAL, Payment
 from billing.money.refunds.calls import RefundAnswer, RefundCall, SurveyAnswer, SurveyCall
+from gateways.provider import NO_CUSTOMER
 
 AnyCall = Call | RefundCall | SurveyCall
 _MARGIN: Final = timedelta(hours=1)
@@ -46,7 +47,8 @@ class ProviderCalls:
         try:
             answer = await self._ask(call, asked_at)
         except ProviderFailure as refused:
-            if not call.refusable:
+            # Of a customer that is gone at the provider no later try hears anything else.
+            if not call.refusable and (call.what, refused.code) != ("open", NO_CUSTOMER):
                 raise
             return Answer(call, None, asked_at, refusal=refused.detail)
         payment = call.payment

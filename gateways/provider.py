@@ -24,6 +24,8 @@ SILENT: Final = "PROVIDER_SILENT"
 FAILURE_KEPT: Final = "PROVIDER_FAILURE_KEPT"
 UNFINISHED: Final = frozenset({KEY_IN_USE, SILENT})
 """Codes of a call that may still have its effect."""
+NO_CUSTOMER: Final = "PROVIDER_HAS_NO_CUSTOMER"
+"""The code of a `ProviderFailure`: the account's customer was deleted there."""
 KEY_REUSED: Final = "PROVIDER_KEY_REUSED"
 """The code of a `ProviderFailure`: an earlier call with this key had other parameters."""
 

@@ -28,6 +28,7 @@ from gateways.provider import (
     FAILURE_KEPT,
     KEY_IN_USE,
     KEY_REUSED,
+    NO_CUSTOMER,
     SILENT,
     CheckoutRequest,
     IntentRequest,
@@ -346,8 +347,10 @@ async def told() -> AsyncIterator[None]:
     except stripe.InvalidRequestError as error:
         if error.code == "payment_intent_unexpected_state":
             raise _AlreadyDecided from error
+        gone = (error.code, error.param) == ("resource_missing", "customer")
         raise ProviderFailure(
-            "PROVIDER_REFUSED", f"Stripe refused the request: {error.user_message or error.code}"
+            NO_CUSTOMER if gone else "PROVIDER_REFUSED",
+            f"Stripe refused the request: {error.user_message or error.code}",
         ) from error
     except stripe.AuthenticationError as error:
         raise Unavailable("PROVIDER_KEY", "Stripe does not accept our key") from error

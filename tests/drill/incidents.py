@@ -4,9 +4,12 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Final
+from uuid import uuid4
 
 from billing.core import ids
+from billing.core.clock import real_now
 from cli import counter_repair
 from cli import rebuild as rebuilding
 from devstack.options import ChildName
@@ -14,7 +17,6 @@ from tests.drill import backups, customers, machine, postgres
 from tests.drill.rehearsal import Act, Incident
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.api_app import stack_settings
-from tests.integration.dunning.dunning_setup import RENEWAL, START
 from tests.integration.past_triggers import past_triggers
 
 PARKED: Final = (
@@ -112,12 +114,14 @@ async def rebuild(actors: Actors) -> None:
 
 
 async def halt(actors: Actors) -> None:
-    """A renewal fails for good."""
-    customer = await actors.customer_on_clock(START)
-    subscription = await customer.subscribed("basic")
-    key = f"{subscription['subscription_id']}/renew-{RENEWAL}"
-    await customer.rows(TAKE, key=key)
-    await customer.aim_clock(to=RENEWAL)
+    """Credits that end cannot be written off."""
+    customer = await actors.customer()
+    ends = real_now().replace(microsecond=0) + timedelta(seconds=5)
+    await customer.rows(TAKE, key=f"{customer.id}/expire-{ends:%Y-%m-%dT%H:%M:%S.%fZ}")
+    gift = {"account_id": customer.id, "amount": "5", "reason": "a gift"}
+    gift["expires_at"] = ends.isoformat()
+    await actors.operate("POST", "/admin/credits/adjust", gift, key=str(uuid4()), status=201)
+    await rebuild(actors)  # its workflow begins at once
 
 
 async def resume(actors: Actors) -> None:
@@ -217,7 +221,7 @@ INCIDENTS: Final = (
         "itself, when it is back",
     ),
     Incident(
-        "a matter is halted", "halted matters", "subscription/sub_", halt, resume, "resume"
+        "a matter is halted", "halted matters", "account/acc_", halt, resume, "resume"
     ),
     Incident(
         "a workflow was terminated", "workflows", "exactly one running workflow (1)", terminate,

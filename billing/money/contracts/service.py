@@ -135,7 +135,8 @@ async def _write_limits(
     named = {one.meter for one in agreed}
     gone = [one.meter for one in before.terms.limits if one.meter not in named] if before else []
     matter = await limit_overrides.end_from(connection, account_id, gone, begins) if gone else None
-    for one in agreed:
+    # A contract that no period begins under has no limits.
+    for one in agreed if ends is None or ends > begins else ():
         _, told = await limit_overrides.put(connection, account_id, one, begins, ends)
         matter = told or matter
     return matter

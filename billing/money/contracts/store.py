@@ -65,14 +65,14 @@ async def next_period(connection: AsyncConnection, account_id: UUID, at: datetim
     instant itself without one.
     """
     found = (await connection.execute(_RUNNING, {"account_id": account_id})).mappings().first()
-    if found is None:
-        return at
+    until: datetime = at if found is None else found["current_period_end"]
+    if found is None or at <= until:
+        return until
     interval = Interval(unit=found["unit"], count=found["count"])
     anchor: tuple[datetime, str, Interval] = (found["anchor_wall"], found["zone"], interval)
     number = index_at(*anchor, at)
     starts = (boundary(*anchor, number), boundary(*anchor, number + 1))
-    until: datetime = found["current_period_end"]
-    return max(until, next(one for one in starts if one >= at))
+    return next(one for one in starts if one >= at)
 
 
 def show(row: Fields) -> Contract:

@@ -137,7 +137,7 @@ def _ask(w: Work[CollectFacts], owed: Owed, step: Step, method_id: UUID) -> Coll
     if payment.opened:
         w.call = _try(owed, payment, attempt, step, again=again)
     else:
-        w.call = Call("open", payment, attempt, again=again, refusable=True)
+        w.call = Call("open", payment, attempt, again=again)
     return None
 
 

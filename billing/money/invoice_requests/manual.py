@@ -107,7 +107,7 @@ async def approve(
     it is left out and the payer states more than the invoice asks for.
     """
     invoice = await _held(connection, payment_id)
-    done = await _decided(connection, payment_id, "completed") if again else None
+    done = await _decided(connection, payment_id, "completed", "refunded") if again else None
     if done is not None:
         return done, await locks.collector(connection, invoice)
     payment = await _decidable(connection, payment_id, four_eyes=four_eyes)
@@ -178,11 +178,11 @@ async def _held(connection: AsyncConnection, payment_id: UUID) -> Invoice:
     return await locks.hold(connection, (await store.get(connection, payment_id)).invoice_id)
 
 
-async def _decided(connection: AsyncConnection, payment_id: UUID, status: str) -> Payment | None:
-    """The manual payment, where it was decided so."""
+async def _decided(connection: AsyncConnection, payment_id: UUID, *statuses: str) -> Payment | None:
+    """The manual payment, where this person has decided so."""
     payment = await store.get(connection, payment_id)
-    decided = payment.flow == "manual" and payment.decided_by is not None
-    return payment if decided and payment.status == status else None
+    mine = payment.flow == "manual" and payment.decided_by == context.actor.get()
+    return payment if mine and payment.status in statuses else None
 
 
 async def _decidable(connection: AsyncConnection, payment_id: UUID, *, four_eyes: bool) -> Payment:

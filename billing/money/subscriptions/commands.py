@@ -180,7 +180,6 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     changes.demand_none(w.rows)
     pauses.demand_next_second(w)
     changes.apply_scheduled(w)
-    cycles.follow_zone(w)
     agreements.sell(w)
     invoice = pauses.draft(w, paying.change_id)
     invoice = changes.begin(w, "resume", {}, invoice, paying)

@@ -29,14 +29,6 @@ FOLLOWED: Final = frozenset({"status", "plan_id", "amount_minor", "cycle_start",
 """Fields of the account's usage period."""
 
 
-def follow_zone(w: Work[SubscriptionFacts]) -> None:
-    """A zone that the account was given counts from the next period on, from the same anchor."""
-    subscription, zone = of(w), w.facts.account_zone
-    if zone is not None and zone != subscription.zone:
-        anchor = periods.from_wall(subscription.anchor_wall, subscription.zone)
-        change(w, zone=zone, anchor_wall=periods.to_wall(anchor, zone))
-
-
 def renew(
     w: Work[SubscriptionFacts], closing: true_ups.Closing | None
 ) -> tuple[Subscription, Invoice]:

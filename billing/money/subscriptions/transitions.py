@@ -212,7 +212,6 @@ def _next_period(w: Work[SubscriptionFacts]) -> str:
     changes.drop_pending(w, "the period is over")
     closing = true_ups.closing(w)
     changes.apply_scheduled(w)
-    cycles.follow_zone(w)
     agreements.follow(w)
     moved, invoice = cycles.renew(w, closing)
     if w.facts.credits_at_start and moved.status == "active":

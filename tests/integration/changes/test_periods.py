@@ -85,18 +85,3 @@ async def test_an_operator_gives_days_and_everything_after_them_moves(actors: Ac
         f"/api/v1{path}", json=gift, headers=actors.headers("*", "admin")
     )
     assert refused.json()["code"] == "SUBSCRIPTION_STATE"
-
-
-async def test_a_changed_zone_counts_from_the_next_period_on(actors: Actors) -> None:
-    customer = await begun(actors)
-    named = {"external_id": customer.account["external_id"], "zone": "America/Los_Angeles"}
-    await actors.operate("POST", "/admin/accounts", named, status=200)
-    assert (await customer.subscription())["current_period_end"] == RENEWAL
-    ends = []
-    for _ in range(3):
-        seen = await customer.subscription()
-        await customer.advance(to=seen["current_period_end"])
-        ends.append((await customer.subscription())["current_period_end"])
-    # Two in the morning there; summer time begins on 14 March.
-    assert ends == ["2027-03-01T10:00:00Z", "2027-04-01T09:00:00Z", "2027-05-01T09:00:00Z"]
-    assert await charged(customer) == [1900] * 4

@@ -14,11 +14,12 @@ WORDS = "No such customer: 'cus_1'"
 
 
 class Refused(Life):
-    """A collection whose provider refuses every call that may be refused."""
+    """A collection whose customer is gone at the provider."""
 
     def answer(self, call: Call) -> Answer:
-        assert call.refusable or call.what == "call_back", call
-        return Answer(call, None, BIRTH, refusal=WORDS if call.refusable else None)
+        opens = call.what in ("open", "open_page")
+        assert opens or call.what == "call_back", call
+        return Answer(call, None, BIRTH, refusal=WORDS if opens else None)
 
 
 def test_the_case_goes_its_way_and_no_slot_is_a_decline() -> None:

@@ -63,7 +63,11 @@ async def test_use_of_a_trial_is_billed_with_the_pause_that_ends_it(actors: Acto
     assert (await customer.subscription())["status"] == "paused"
     assert (await owed(customer))["amount_due"] == 200
     await customer.save_card()
-    await wait_for(customer.effects, "what is overdue is paid by the new card")
+    await wait_for(
+        lambda: customer.ask("GET", "/billing/invoices?status=pending"),
+        "what is overdue is paid by the new card, and booked",
+        lambda seen: seen["data"] == [],
+    )
     await customer.ask("POST", "/billing/subscription/resume", {}, status=200)
     await customer.until_subscription("active")
     assert [one["amount"] for one in await customer.effects()] == [200, 1900]

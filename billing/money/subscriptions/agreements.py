@@ -51,7 +51,7 @@ def begin(w: Work[SubscriptionFacts]) -> None:
 def offers(w: Work[SubscriptionFacts], plan: Plan) -> dict[Interval | None, Offered]:
     """The agreed prices of a plan that hold now, by interval; they go before those on sale."""
     at, currency = w.facts.at, cycles.of(w).currency
-    contract = next((one for one in w.facts.contracts if one.holds_at(at)), None)
+    contract = _in_force(w, at)
     known = contract.terms.prices if contract is not None else ()
     return {
         one.interval: Offered(plan=plan, price=price(one, at))
@@ -84,8 +84,13 @@ def born_with(
 
 def _new_at(w: Work[SubscriptionFacts], at: datetime) -> Contract | None:
     """The contract of an instant, where the subscription has another one or none."""
-    found = next((one for one in w.facts.contracts if one.holds_at(at)), None)
+    found = _in_force(w, at)
     return found if found is not None and found.id != cycles.of(w).contract_id else None
+
+
+def _in_force(w: Work[SubscriptionFacts], at: datetime) -> Contract | None:
+    """The contract of an instant."""
+    return next((one for one in w.facts.contracts if one.holds_at(at)), None)
 
 
 def _sell(w: Work[SubscriptionFacts], contract: Contract, at: datetime) -> None:

@@ -41,7 +41,7 @@ def beyond_is_billed(case: Case) -> Iterator[str]:
         if not tiers:
             continue
         stop = max(line["period_end"] for line in lines)
-        used = _used(case, meter, start, stop)
+        used = _used(case, row, meter, start, stop)
         cost = _price(used - included * _seats_had(case, row, start, stop), tiers)
         billed = sum(int(line["amount_minor"]) for line in lines)
         if abs(billed - cost) > bool(_seats_moved(case)):
@@ -58,7 +58,7 @@ def used_until(case: Case, invoice: Json) -> datetime:
     shares = [Decimal(0)]
     for (plan, meter), (included, _) in PRICES.items():
         if plan == row["plan_key"] or _had(case, plan):
-            shares.append(_used(case, meter, start, stop) / included)
+            shares.append(_used(case, row, meter, start, stop) / included)
     found: datetime = start + (stop - start) * float(min(Decimal(1), max(shares)))
     return found
 
@@ -90,11 +90,11 @@ def _lines(case: Case) -> dict[tuple[UUID, str, datetime], list[Json]]:
     return found
 
 
-def _used(case: Case, meter: str, start: datetime, stop: datetime) -> Decimal:
+def _used(case: Case, row: Json, meter: str, start: datetime, stop: datetime) -> Decimal:
     """The units of a cycle; a use of the instant of an end at once is still its own."""
     found = Decimal(0)
     for entry in _recorded(case):
-        at_its_end = start == stop == entry.clock_to
+        at_its_end = entry.clock_to == stop == row["ended_at"]
         if entry.body["meter"] == meter and (start <= entry.clock_to < stop or at_its_end):
             found += Decimal(entry.sent["usage_amount"])
     return found

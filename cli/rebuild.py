@@ -78,11 +78,11 @@ class Rebuilt:
         """One line for people."""
         made = f"{len(self.schedules)} schedules made" if self.schedules else "schedules in place"
         rate = f" ({self.started / self.seconds:.0f} a second)" if self.started else ""
-        begun = "all have begun" if not self.late else f"not begun yet: {', '.join(self.late[:3])}"
+        late = f"not begun yet: {', '.join(self.late[:3])}" if self.late else ""
         return (
             f"{self.open_matters} open matters: {self.started} missing and started, "
             f"{self.found} found running; {self.walks} clocks walk on; {made}; "
-            f"{begun} after {self.seconds:.0f} s{rate}"
+            f"{late or 'all have begun or sleep'} after {self.seconds:.0f} s{rate}"
         )
 
 

@@ -61,7 +61,8 @@ def rebuild(
 ) -> None:
     """Start every workflow that is missing, from the rows. It is safe to repeat.
 
-    Customers are served meanwhile. It is done when all have begun; exit code 1: some have not.
+    Customers are served meanwhile. It is done when all have begun, or sleep until their step;
+    exit code 1: some have not begun.
     """
     from cli import rebuild as rebuilding
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
@@ -52,7 +53,8 @@ async def ensure_running(client: Client, matter: Matter) -> None:
 async def begin(client: Client, matter: Matter, planned: Planned | None = None) -> bool:
     """Start the workflow of a matter that seems to have none; False if it runs already.
 
-    Where the rows need no look before their next step, `planned`, it only waits for that step.
+    Where the rows need no look before their next step, `planned`, it sleeps until that is due: it
+    costs the server a start and a timer, and no worker anything. `nudge` and updates wake it.
     """
     kind, ref = KINDS[matter.kind], _ref(matter)
     options = _options(matter, kind) | {"id_conflict_policy": WorkflowIDConflictPolicy.FAIL}
@@ -60,7 +62,11 @@ async def begin(client: Client, matter: Matter, planned: Planned | None = None) 
         ref = ref.model_copy(
             update={"waits_for": matter.head.model_copy(update={"words": matter.words})}
         )
-        options["search_attributes"] = TypedSearchAttributes(_attributes(matter, planned))
+        options |= {
+            "search_attributes": TypedSearchAttributes(_attributes(matter, planned)),
+            "start_delay": planned.asleep_for,
+            "static_details": f"rebuilt, asleep until its next step: {matter.words}",
+        }
     try:
         await client.start_workflow(kind.workflow, ref, rpc_timeout=_RPC_TIMEOUT, **options)
     except WorkflowAlreadyStartedError:
@@ -75,20 +81,28 @@ async def nudge(client: Client, matter: Matter, event: WaitingEvent | None = Non
     """
     kind = KINDS[matter.kind]
     args = [event] if event else []
-    try:  # most run: a plain signal costs the server half of one that may start
-        running = client.get_workflow_handle(matter.workflow_id)
+    if not kind.sleeps and await _signaled(client, matter, args):
+        return
+    await client.start_workflow(
+        kind.workflow,
+        _ref(matter),
+        start_signal="changed",
+        start_signal_args=args,
+        rpc_timeout=_RPC_TIMEOUT,
+        **_options(matter, kind),
+    )
+
+
+async def _signaled(client: Client, matter: Matter, args: Sequence[WaitingEvent]) -> bool:
+    """Tell one that runs, for half of what a signal that may start costs the server."""
+    running = client.get_workflow_handle(matter.workflow_id)
+    try:
         await running.signal("changed", args=args, rpc_timeout=_RPC_TIMEOUT)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
-        await client.start_workflow(
-            kind.workflow,
-            _ref(matter),
-            start_signal="changed",
-            start_signal_args=args,
-            rpc_timeout=_RPC_TIMEOUT,
-            **_options(matter, kind),
-        )
+        return False
+    return True
 
 
 async def notify_event(client: Client, matter: Matter, event_id: str) -> None:

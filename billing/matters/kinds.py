@@ -30,6 +30,8 @@ class MatterKind:
     """Its workflow runs only while something is due this soon; the sweeper starts it in time."""
     born_anew: bool = False
     """A birth finds it there now and then: then it is woken."""
+    sleeps: bool = False
+    """Rebuilt far ahead of its next step it sleeps until then: a bare signal does not wake it."""
 
     def subject(self, subject_id: UUID) -> str:
         """The subject's external id: `sub_01…`."""
@@ -44,8 +46,10 @@ class MatterKind:
         return self.rests_beyond is not None and due - now > self.rests_beyond
 
 
-TRIAL: Final = MatterKind("trial", ids.ACCOUNT, 0, "Trial", INTERACTIVE, "active")
-SUBSCRIPTION: Final = MatterKind("subscription", ids.SUBSCRIPTION, 1, "Subscription", BACKGROUND)
+TRIAL: Final = MatterKind("trial", ids.ACCOUNT, 0, "Trial", INTERACTIVE, "active", sleeps=True)
+SUBSCRIPTION: Final = MatterKind(
+    "subscription", ids.SUBSCRIPTION, 1, "Subscription", BACKGROUND, sleeps=True
+)
 COLLECTION: Final = MatterKind("collection", ids.INVOICE, 2, "Collection", BACKGROUND, "collecting")
 PURCHASE: Final = MatterKind("purchase", ids.PURCHASE, 3, "Purchase", INTERACTIVE, "pending")
 CHARGE: Final = MatterKind("charge", ids.BILLING_RECORD, 4, "ChargeUsage", INTERACTIVE, "pending")

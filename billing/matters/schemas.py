@@ -1,5 +1,6 @@
 """A matter as everybody sees it, pure: which workflow, whose, and the head of its agenda."""
 
+from datetime import timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -56,6 +57,8 @@ class Planned(Frozen):
     status: str
     """For the search attribute BillingStatus: one word."""
     plan: str | None = None
+    asleep_for: timedelta
+    """Until its next step, from when the rows were read."""
 
 
 def of_account(account_id: UUID) -> Matter:

@@ -85,6 +85,7 @@ async def planned(
             matter_rows.c.workflow_id,
             func.coalesce(_SUBSCRIPTIONS.c.status, TRIAL.born_as).label("status"),
             _SUBSCRIPTIONS.c.plan_key.label("plan"),
+            (matter_rows.c.next_due - func.clock_timestamp()).label("asleep_for"),
         )
         .join(_ACCOUNTS, _ACCOUNTS.c.id == matter_rows.c.account_id)
         .outerjoin(
@@ -96,7 +97,7 @@ async def planned(
         )
         .where(
             matter_rows.c.workflow_id.in_(names),
-            matter_rows.c.kind.in_((SUBSCRIPTION.name, TRIAL.name)),
+            matter_rows.c.kind.in_([kind.name for kind in KINDS.values() if kind.sleeps]),
             matter_rows.c.status == "open",
             matter_rows.c.closed_at.is_(None),
             matter_rows.c.started_at.is_not(None),

@@ -5,6 +5,7 @@ Each story answers the id of the workflow whose newest run is kept.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Final
 from uuid import uuid4
 
@@ -180,13 +181,22 @@ async def subscription_running(actors: Actors) -> str:
 
 
 async def subscription_rebuilt(actors: Actors) -> str:
-    """Its workflow was lost; the new one waits for the next step, and is woken before it."""
+    """Its workflow was lost; the new one waits for its next step, and is woken before."""
+    return await _rebuilt(actors, timedelta())
+
+
+async def subscription_asleep(actors: Actors) -> str:
+    """The same; it is woken before a worker has seen the new one."""
+    return await _rebuilt(actors, timedelta(days=20))
+
+
+async def _rebuilt(actors: Actors, asleep_for: timedelta) -> str:
     customer = await _live(actors)
-    active = await customer.subscribed("pro")
-    name = f"subscription/{active['subscription_id']}"
+    name = f"subscription/{(await customer.subscribed('pro'))['subscription_id']}"
     await actors.temporal.get_workflow_handle(name).terminate("lost")
     (row,) = await customer.rows("SELECT * FROM matters WHERE workflow_id = %(name)s", name=name)
-    assert await begin(actors.temporal, show(row), Planned(workflow_id=name, status="active"))
+    standing = Planned(workflow_id=name, status="active", asleep_for=asleep_for)
+    assert await begin(actors.temporal, show(row), standing)
     await asyncio.sleep(1)
     await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
     await actors.temporal.get_workflow_handle(name).result()
@@ -366,13 +376,12 @@ STORIES: Final[dict[str, Story]] = {
         purchase_completed, purchase_by_saved_card, purchase_declined, purchase_on_a_page,
         purchase_expired, purchase_late_money, purchase_halted_and_resumed,
         charge_paid, charge_failed, trial_expired, trial_converted,
-        subscription_lived, subscription_running, subscription_rebuilt,
-        subscription_of_a_live_account,
-        subscription_yearly, subscription_never_paid, subscription_asked_by_its_bank,
-        dunning_recovered, dunning_exhausted, dunning_steered,
+        subscription_lived, subscription_running, subscription_rebuilt, subscription_asleep,
+        subscription_of_a_live_account, subscription_yearly, subscription_never_paid,
+        subscription_asked_by_its_bank, dunning_recovered, dunning_exhausted, dunning_steered,
         collection_paid, collection_given_up, account_expires, account_bills_late_use,
-        account_completes_uses, account_settles_uses, account_charges_uses,
-        subscription_changed, clock_walked, reversal_made,
+        account_completes_uses, account_settles_uses, account_charges_uses, subscription_changed,
+        clock_walked, reversal_made,
     )
 }  # fmt: skip
 

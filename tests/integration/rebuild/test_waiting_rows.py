@@ -6,16 +6,19 @@ from datetime import timedelta
 from typing import Any, Final, cast
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import ActivityEnvironment
 
 from activities.matter import Dependencies
 from activities.sweeper import SweeperActivities
 from billing.core.database import open_database
+from billing.matters.store import show
 from cli import rebuild as rebuilding
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.api_app import stack_settings
 from tests.replay.payloads import steps_at_once
+from workflows import start
 from workflows.attributes import BILLING_STATUS, PLAN
 from workflows.contracts import SweepRequest
 
@@ -93,12 +96,63 @@ async def test_a_renewal_comes_on_time_without_a_look_before(
     await wait_for(told, "the renewal is the one step of its history")
 
 
-async def test_one_that_waits_hears_what_its_customer_wants(actors: Actors) -> None:
+async def asleep(actors: Actors) -> tuple[Customer, str]:
+    """A subscription that was rebuilt, and of which no worker has seen a task yet."""
     customer, name = await subscribed(actors)
+    await customer.until_handled("payment_intent.succeeded")
     await lost(actors, name)
     done = await rebuild(actors)
     assert (done.started, done.late) == (1, ())
-    assert await steps(actors, name) == []
+    assert await event_types(actors, name) == ["WorkflowExecutionStarted"]
+    return customer, name
+
+
+async def event_types(actors: Actors, name: str) -> list[str]:
+    events = actors.temporal.get_workflow_handle(name).fetch_history_events()
+    prefix = "EVENT_TYPE_"
+    names = [EventType.Name(event.event_type).removeprefix(prefix) async for event in events]
+    return [one.title().replace("_", "") for one in names]
+
+
+async def test_one_that_sleeps_costs_no_task_and_says_in_words_where_it_stands(
+    actors: Actors,
+) -> None:
+    _, name = await asleep(actors)
+    described = await actors.temporal.get_workflow_handle(name).describe()
+    words = await described.static_details() or ""
+    assert words.startswith("rebuilt, asleep until its next step: "), words
+    assert "**active** Pro, 49.00 USD: renew on" in words, words
+
+
+async def test_the_sweep_wakes_one_that_sleeps(actors: Actors) -> None:
+    """An API process may die between its commit and the call."""
+    customer, name = await asleep(actors)
+    await customer.rows(
+        "UPDATE matters SET started_at = NULL, woken_at = now() - interval '1 hour',"
+        " next_step = NULL, next_due = now() WHERE account_id = %(me)s AND kind = 'subscription'"
+    )
+
+    async def looked() -> bool:
+        return await steps(actors, name) == ["subscription.load"]
+
+    await wait_for(looked, "it has looked at its rows")
+
+
+async def test_one_that_sleeps_hears_an_event_of_the_provider(actors: Actors) -> None:
+    customer, name = await asleep(actors)
+    (matter,) = await customer.rows(
+        "SELECT * FROM matters WHERE account_id = %(me)s AND kind = 'subscription'"
+    )
+    await start.notify_event(actors.temporal, show(matter), "evt_that_nobody_knows")
+
+    async def looked() -> bool:
+        return len(await steps(actors, name)) > 0
+
+    await wait_for(looked, "it has looked into the event")
+
+
+async def test_one_that_sleeps_hears_what_its_customer_wants(actors: Actors) -> None:
+    customer, name = await asleep(actors)
     await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
     await customer.until_subscription("canceled")
     await actors.temporal.get_workflow_handle(name).result()

@@ -115,6 +115,24 @@ def anchor_for(wall: datetime, interval: Interval) -> tuple[datetime, int]:
     return _add_months(wall, -number * interval.count * (48 // number)), number
 
 
+def anchor_in(
+    zone: str, anchor_wall: datetime, zone_before: str, interval: Interval, number: int
+) -> tuple[datetime, int] | None:
+    """An anchor in another zone, and the number of the period there that starts when this one does.
+
+    The day of the month is kept, unless this period starts on the last day of a shorter one and the
+    zone has another date then. None: its clock shows the time for the second time.
+    """
+    start = boundary(anchor_wall, zone_before, interval, number)
+    wall = to_wall(start, zone)
+    if from_wall(wall, zone) != start:
+        return None
+    anchor = anchor_wall + (wall - to_wall(start, zone_before))
+    if boundary(anchor, zone, interval, number) == start:
+        return anchor, number
+    return anchor_for(wall, interval)
+
+
 def anchor_on(day: int, wall: datetime, interval: Interval) -> tuple[datetime, int]:
     """An anchor on a day of the month, and the number of the period that starts on it next.
 

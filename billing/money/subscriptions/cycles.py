@@ -29,6 +29,34 @@ FOLLOWED: Final = frozenset({"status", "plan_id", "amount_minor", "cycle_start",
 """Fields of the account's usage period."""
 
 
+def follow_zone(w: Work[SubscriptionFacts]) -> None:
+    """A zone that the account was given counts from the next period on.
+
+    It waits while an instant to come was agreed by the calendar of the zone before.
+    """
+    subscription, zone = of(w), w.facts.account_zone
+    if zone is None or zone == subscription.zone or _is_agreed_ahead(w, subscription):
+        return
+    fields = spans.in_zone(subscription, zone)
+    if fields is not None:
+        change(w, **fields)
+
+
+def _is_agreed_ahead(w: Work[SubscriptionFacts], s: Subscription) -> bool:
+    """True if a contract begins or ends, a commitment or the subscription ends, after this period.
+
+    An instant between two boundaries of other periods would cut a short one, or be missed by one.
+    """
+    contracts = w.facts.contracts
+    agreed = {
+        s.cancel_at,
+        *(at for one in contracts for at in (one.effective_from, one.effective_to)),
+    }
+    if s.committed is not None:
+        agreed.add(s.committed.ends_at)
+    return any(at is not None and at > s.current_period_end for at in agreed)
+
+
 def renew(
     w: Work[SubscriptionFacts], closing: true_ups.Closing | None
 ) -> tuple[Subscription, Invoice]:

@@ -99,6 +99,8 @@ class SubscriptionFacts(CollectFacts):
     """Of the open cycle, where a change may take some back."""
     used_share: Decimal = Decimal(0)
     """Of its cycle, the share that counts as used, where a decision may give time back."""
+    account_zone: str | None = None
+    """The zone that the account has by now; None: that of the subscription."""
     clock_at: datetime | None = None
     """The account's frozen test clock."""
     issuer_id: UUID | None = None

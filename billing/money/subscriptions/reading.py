@@ -181,7 +181,7 @@ _HAS_USED = """
 _PLAN = "(to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text))::text"
 _READ = f"""
     WITH mine AS MATERIALIZED ({_INVOICES})
-    SELECT to_jsonb(s) AS subscription, a.clock_at, a.is_test, a.issuer_id,
+    SELECT to_jsonb(s) AS subscription, a.clock_at, a.is_test, a.issuer_id, a.zone,
            {_PLAN} AS plan,
            ARRAY(SELECT {_PLAN} FROM plans pl
                  WHERE pl.id = ANY (ARRAY(
@@ -328,6 +328,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         declines=reading.declines_by_card(row),
         terms=Policy.model_validate(plan.dunning.model_dump()),
         zone=subscription.zone,
+        account_zone=row["zone"],
         own_card=subscription.payment_method_id,
         subscription_id=wanted.subject_id,
         plans={one.id: one for one in known},

@@ -73,6 +73,21 @@ def anew(
     )
 
 
+def in_zone(subscription: Subscription, zone: str) -> dict[str, str | datetime | int] | None:
+    """The fields by which later periods are counted in another zone, from the very end of this one.
+
+    None: it waits for the end of a whole period, at a time that the zone's clock shows once.
+    """
+    s = subscription
+    if s.current_period_end != _whole_period_end(s):
+        return None
+    found = periods.anchor_in(zone, s.anchor_wall, s.zone, s.interval, s.period_number + 1)
+    if found is None:
+        return None
+    anchor, number = found
+    return {"zone": zone, "anchor_wall": anchor, "period_number": number - 1}
+
+
 def extended(subscription: Subscription, days: int, allowance: Interval) -> Subscription:
     """The subscription with its period, cycle and anchor so many days later, by its own clock."""
     s = subscription

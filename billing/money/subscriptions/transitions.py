@@ -211,6 +211,7 @@ def _invoice_of(w: Work[SubscriptionFacts], step: Step) -> UUID:
 def _next_period(w: Work[SubscriptionFacts]) -> str:
     changes.drop_pending(w, "the period is over")
     closing = true_ups.closing(w)
+    cycles.follow_zone(w)
     changes.apply_scheduled(w)
     agreements.follow(w)
     moved, invoice = cycles.renew(w, closing)

@@ -67,6 +67,22 @@ async def test_an_agreed_price_its_minimum_and_a_commitment(actors: Actors) -> N
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
+async def test_another_zone_waits_for_the_end_of_a_commitment(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    committed = {"amount_cents": 7500, "currency": "USD", "periods": 4}
+    await agree(customer, prices=[PRICE], commitment=committed)
+    await customer.subscribed("basic")
+    named = {"external_id": customer.account["external_id"], "zone": "America/Los_Angeles"}
+    await actors.operate("POST", "/admin/accounts", named, status=200)
+    zones = []
+    for _ in range(5):
+        await customer.advance(to=(await customer.subscription())["current_period_end"])
+        (row,) = await customer.rows("SELECT zone FROM subscriptions WHERE account_id = %(me)s")
+        zones.append(row["zone"])
+    assert zones == ["UTC"] * 3 + ["America/Los_Angeles"] * 2
+    assert (await customer.subscription())["commitment"] is None
+
+
 async def test_a_pause_before_an_end_gives_nothing_back_of_a_minimum(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     await agree(customer, prices=[PRICE | {"minimum_cents": 10000}])

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from tests.integration.actors import Actors
+from tests.integration.actors import Actors, Customer
 from tests.integration.arrears.test_add_ons import included
 from tests.integration.arrears.test_overage import START, charged, use
 from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, begun, change
@@ -57,6 +57,60 @@ async def test_a_billing_day_makes_the_first_period_short(actors: Actors) -> Non
     assert await charged(customer) == [1839, 1935, 4900, 4900]
     assert await included(customer) == ("5000.00", "5000.00")
     assert (await customer.subscription())["current_period_end"] == "2027-03-31T10:00:00Z"
+
+
+async def test_a_changed_zone_counts_from_the_next_period_on(actors: Actors) -> None:
+    customer = await begun(actors)
+    await moved_to_los_angeles(actors, customer)
+    assert (await customer.subscription())["current_period_end"] == RENEWAL
+    # Two in the morning there; summer time begins on 14 March.
+    ends = ["2027-03-01T10:00:00Z", "2027-04-01T09:00:00Z", "2027-05-01T09:00:00Z"]
+    assert await next_ends(customer, 3) == ends
+    assert await charged(customer) == [1900] * 4
+
+
+async def test_a_year_keeps_its_cycles_whole_in_another_zone(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-01-31T00:30:00Z")
+    await customer.subscribed("basic", interval="yearly")
+    await moved_to_los_angeles(actors, customer)
+    await customer.advance(to="2028-01-31T00:30:00Z")
+    cycles = [(await customer.subscription())["cycle_end"]]
+    for _ in range(3):
+        await customer.advance(to=cycles[-1])
+        cycles.append((await customer.subscription())["cycle_end"])
+    # The 30th there, at half past four in the afternoon.
+    assert cycles == [
+        "2028-03-01T00:30:00Z", "2028-03-30T23:30:00Z", "2028-04-30T23:30:00Z",
+        "2028-05-30T23:30:00Z",
+    ]  # fmt: skip
+    assert len(await customer.grants("plan")) == 12 + 4
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_an_end_at_a_date_is_not_moved_by_another_zone(actors: Actors) -> None:
+    customer = await begun(actors)
+    await moved_to_los_angeles(actors, customer)
+    date = {"cancel_at": "2027-04-01T10:00:00Z"}
+    await customer.ask("POST", f"{PATH}/cancel", date, status=200)
+    assert await next_ends(customer, 2) == ["2027-03-01T10:00:00Z", "2027-04-01T10:00:00Z"]
+    await customer.advance(to="2027-04-01T10:00:00Z")
+    assert (await customer.subscription())["status"] == "canceled"
+    assert await charged(customer) == [1900] * 3
+
+
+async def moved_to_los_angeles(actors: Actors, customer: Customer) -> None:
+    named = {"external_id": customer.account["external_id"], "zone": "America/Los_Angeles"}
+    await actors.operate("POST", "/admin/accounts", named, status=200)
+
+
+async def next_ends(customer: Customer, renewals: int) -> list[str]:
+    """The end of each period that begins, renewal by renewal."""
+    ends = []
+    for _ in range(renewals):
+        seen = await customer.subscription()
+        await customer.advance(to=seen["current_period_end"])
+        ends.append((await customer.subscription())["current_period_end"])
+    return ends
 
 
 async def test_an_operator_gives_days_and_everything_after_them_moves(actors: Actors) -> None:

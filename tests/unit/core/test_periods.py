@@ -3,6 +3,7 @@
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final, get_args
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from billing.core.periods import (
     Interval,
     Unit,
     anchor_for,
+    anchor_in,
     anchor_on,
     boundary,
     from_wall,
@@ -106,6 +108,48 @@ def test_before_the_anchor_it_is_the_first_period(
 ) -> None:
     instant = boundary(anchor, zone, interval, 0) - before
     assert index_at(anchor, zone, interval, instant) == 0
+
+
+@given(walls, zones, zones, intervals, st.integers(0, 200))
+def test_another_zone_begins_at_the_very_instant_that_was_promised(
+    anchor: datetime, before: str, zone: str, interval: Interval, number: int
+) -> None:
+    start = boundary(anchor, before, interval, number)
+    found = anchor_in(zone, anchor, before, interval, number)
+    if found is None:
+        local = start.astimezone(ZoneInfo(zone))
+        assert local.fold == 1, "only the second of two equal times waits"
+        return
+    moved, place = found
+    assert boundary(moved, zone, interval, place) == start
+    assert index_at(moved, zone, interval, start) == place
+    # Later ones are near where they were: the day of a short month may stay.
+    for step in range(1, 13):
+        was = boundary(anchor, before, interval, number + step)
+        now = boundary(moved, zone, interval, place + step)
+        assert abs(now - was) < timedelta(days=4), (was, now)
+
+
+def test_the_31st_keeps_its_day_in_another_zone() -> None:
+    anchor = wall("2025-01-31T12:00")
+    moved, number = anchor_in("America/New_York", anchor, "Europe/Berlin", MONTH, 1) or (anchor, 0)
+    days = [boundary(moved, "America/New_York", MONTH, number + n) for n in range(3)]
+    assert [f"{day:%d %b %H:%M}" for day in days] == [
+        "28 Feb 11:00",
+        "31 Mar 10:00",
+        "30 Apr 10:00",
+    ]
+
+
+def test_midnight_of_a_last_day_is_the_day_before_it_from_then_on() -> None:
+    anchor = wall("2025-01-31T00:00")
+    moved, number = anchor_in("America/New_York", anchor, "Europe/Berlin", MONTH, 1) or (anchor, 0)
+    days = [boundary(moved, "America/New_York", MONTH, number + n) for n in range(3)]
+    assert [f"{day:%d %b %H:%M}" for day in days] == [
+        "27 Feb 23:00",
+        "27 Mar 22:00",
+        "27 Apr 22:00",
+    ]
 
 
 def test_the_31st_bills_the_last_day_of_short_months_and_comes_back() -> None:

@@ -59,8 +59,9 @@ class Claim:
     written rows under `resource_id`: look for them before writing.
     """
 
-    def __init__(self, granted: Granted) -> None:
+    def __init__(self, granted: Granted, asked: KeyedRequest | None = None) -> None:
         self.granted = granted
+        self._asked = asked
         self.resource_id = granted.resource_id
         self.resumed = granted.resumed
         self.answered: Response | None = None
@@ -68,6 +69,23 @@ class Claim:
     async def begun(self, connection: AsyncConnection, workflow_id: str) -> Matter | None:
         """The matter that an earlier request with this key has begun."""
         return await matters.find(connection, workflow_id) if self.resumed else None
+
+    @property
+    def is_keyed(self) -> bool:
+        """True if the request may come again under its key."""
+        return self._asked is not None
+
+    async def keep(self, connection: AsyncConnection, status: int, body: BaseModel) -> None:
+        """Store the answer in the transaction of what was done, until a later one replaces it.
+
+        So the act and its answer are there together, and who repeats the request after a crash acts
+        no second time. Errors: IDEMPOTENCY_IN_FLIGHT where a repeat has taken the key over.
+        """
+        if self._asked is None:
+            return
+        kept = StoredAnswer(status=status, media_type=JSON, body=body.model_dump_json().encode())
+        if not await store.finish(connection, self._asked, self.granted, kept):
+            raise in_flight()
 
     def answer(self, status: int, body: BaseModel, **headers: str) -> Response:
         """The handler's answer. It is stored for the key when its status is final."""
@@ -104,7 +122,7 @@ class Once:
             key=key,
             request_hash=await request_hash(self._request),
         )
-        claim = Claim(await _take(call, asked))
+        claim = Claim(await _take(call, asked), asked)
         try:
             yield claim
         except BillingError as error:
@@ -170,7 +188,7 @@ async def _take(call: Call, asked: KeyedRequest) -> Granted:
             raise Invalid(
                 "IDEMPOTENCY_KEY_REUSED", "this Idempotency-Key was used with a different body"
             )
-        raise Conflict("IDEMPOTENCY_IN_FLIGHT", "the first request with this key is still running")
+        raise in_flight()
     return found
 
 
@@ -217,6 +235,11 @@ async def _required(
 
 async def _ledger_key(idempotency_key: Annotated[str | None, Header()] = None) -> str:
     return valid_key(idempotency_key) or str(ids.new())
+
+
+def in_flight() -> Conflict:
+    """The error for a key whose request runs elsewhere."""
+    return Conflict("IDEMPOTENCY_IN_FLIGHT", "the first request with this key is still running")
 
 
 def missing_key() -> Invalid:

@@ -171,8 +171,10 @@ async def delete_address(address_id: str, call: BillingCall, once: OptionalKey) 
             at = await clock.now(connection, call.account.id)
             gone = await service.remove(connection, call.account.id, _decode(address_id), at)
             asking = await want_rates(call, connection, call.account.id, at)
+            removed = RemovedAddressAnswer(address_id=ids.encode(ids.ADDRESS, gone.id))
+            await claim.keep(connection, 200, removed)
         await until_asked(call, asking)
-        return claim.answer(200, RemovedAddressAnswer(address_id=ids.encode(ids.ADDRESS, gone.id)))
+        return claim.answer(200, removed)
 
 
 def _decode(name: str) -> UUID:

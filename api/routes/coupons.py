@@ -1,6 +1,5 @@
 """Coupons of a subscription: redeem one, and take it off again [L1]."""
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated
 
@@ -10,23 +9,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.coupon_codes import WrittenCode
 from api.dependencies import AccountCall, BillingCall
 from api.dry_runs import undone
-from api.idempotency import Claim, Once, OptionalKey
+from api.idempotency import Claim, OptionalKey
 from api.problems import KEYED, responses
 from api.routes.base import new_router
 from api.routes.subscription_answers import SubscriptionAnswer
+from api.routes.subscription_orders import carry_out
 from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
 from api.schemas import Body
-from api.workflow_calls import wait_until_done
 from billing.catalog.coupons.schemas import Code
 from billing.core import clock, ids
-from billing.matters import store as matters
-from billing.matters.kinds import SUBSCRIPTION
-from billing.money.discounts import store as discount_store
-from billing.money.subscriptions import coupons, service, store
+from billing.matters.schemas import Matter
+from billing.money.subscriptions import coupons, service
 from billing.money.subscriptions.schemas import Subscription
 
 router = new_router("subscriptions")
-Verb = Callable[[AsyncConnection, Subscription, Claim], Awaitable[object]]
 
 
 class CouponBody(Body):
@@ -45,16 +41,17 @@ async def redeem_coupon(
 ) -> Response | PreviewAnswer:
     """Take a coupon off the invoices from the next period on; `reason` says why one is refused."""
 
-    async def redeem(connection: AsyncConnection, found: Subscription, claim: Claim) -> None:
-        if claim.resumed and await discount_store.find(connection, claim.resource_id):
-            return
+    async def redeem(
+        connection: AsyncConnection, found: Subscription, claim: Claim
+    ) -> tuple[Matter, ...]:
         account = await call.read_account(connection)
         at = account.clock_at or clock.real_now()
         await coupons.redeem(connection, account, found.id, body.code, claim.resource_id, at)
+        return ()
 
     if dry_run:
         return await _foresee(call, body.code)
-    return await _change(call, once, redeem)
+    return await carry_out(call, once, "coupon", redeem)
 
 
 async def _foresee(call: AccountCall, code: str) -> PreviewAnswer:
@@ -79,20 +76,10 @@ async def remove_coupon(
     if dry_run:
         return await foreseen(call, "coupon", partial(coupons.remove, code=code))
 
-    async def remove(connection: AsyncConnection, found: Subscription, _: Claim) -> None:
+    async def remove(
+        connection: AsyncConnection, found: Subscription, _: Claim
+    ) -> tuple[Matter, ...]:
         await service.ask(connection, found.id, partial(coupons.remove, code=code))
+        return ()
 
-    return await _change(call, once, remove)
-
-
-async def _change(call: AccountCall, once: Once, verb: Verb) -> Response:
-    async with once.claim(call) as claim:
-        async with call.transaction() as connection:
-            found = await service.commanded(connection, call.account.id, "coupon")
-            await verb(connection, found, claim)
-            matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found.id))
-        if matter is not None:
-            await wait_until_done(call, matter)
-        async with call.transaction() as connection:
-            changed = await store.get(connection, found.id)
-            return claim.answer(200, await SubscriptionAnswer.read(call, connection, changed))
+    return await carry_out(call, once, "coupon", remove)

@@ -251,21 +251,20 @@ async def delete_payment_method(
 
     409 for the last method of an open subscription, and while the method is being charged.
     """
+    removed = RemovedAnswer(id=payment_method_id)
     async with once.claim(call) as claim:
-        method_id = _decode(payment_method_id)
-        successor = payment_method_row(body.new_default)
         async with call.transaction() as connection:
-            at = await clock.now(connection, call.account.id)
             changed = await methods.remove(
                 connection,
-                method_id,
-                successor,
-                at,
+                _decode(payment_method_id),
+                payment_method_row(body.new_default),
+                await clock.now(connection, call.account.id),
                 is_in_use=payment_store.uses_method,
                 needs_card=subscriptions.needs_card,
             )
+            await claim.keep(connection, 200, removed)
         await _notify(call, changed)
-        return claim.answer(200, RemovedAnswer(id=payment_method_id))
+        return claim.answer(200, removed)
 
 
 @router.post(

@@ -1,7 +1,6 @@
 """Changes of a subscription: another plan, add-ons, starting again; and the list of them."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Annotated, Literal, Self
 
 from fastapi import Response
@@ -142,9 +141,7 @@ async def change_subscription(
     if dry_run:
         return await foreseen(call, "change_up", lambda w: verb(w, _unpaid()), about=wish)
     if body.preview_token is not None:
-        secrets = call.services.settings.pay_link_secrets
-        promise = preview_tokens.read(body.preview_token, secrets, real_now())
-        verb = partial(plan_changes.keep, promise, verb)
+        verb = _as_previewed(call, body.preview_token, verb)
     async with once.claim(call) as claim:
         await need_temporal(call)
         return answer(claim, await charge(call, claim, body, "change_up", verb, about=wish))
@@ -235,6 +232,18 @@ def _verb(body: WishBody) -> PromisedVerb:
     """The verb of a wish."""
     wish = _wish(body)
     return lambda w, paying, as_of=None: plan_changes.change(w, wish, paying, as_of)
+
+
+def _as_previewed(call: AccountCall, token: str, verb: PromisedVerb) -> PaidVerb:
+    """The verb with the promise of its preview, which is looked at where the change is made: who
+    repeats a request that was carried out needs it no more.
+    """
+    secrets = call.services.settings.pay_link_secrets
+
+    def kept(w: Work[SubscriptionFacts], paying: Paying) -> None:
+        plan_changes.keep(preview_tokens.read(token, secrets, real_now()), verb, w, paying)
+
+    return kept
 
 
 def _wish(body: WishBody) -> PlanWish:

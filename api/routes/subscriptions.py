@@ -1,12 +1,13 @@
 """The account's subscription: subscribe, read, cancel, reactivate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.auth import OPERATORS
 from api.card_numbers import NoCardNumber
@@ -23,6 +24,7 @@ from api.public_ids import (
 )
 from api.routes.base import new_router
 from api.routes.subscription_answers import WORDS, SubscriptionAnswer
+from api.routes.subscription_orders import carry_out
 from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
 from api.schemas import (
     Body,
@@ -33,7 +35,7 @@ from api.schemas import (
     UseBalance,
     optional_body,
 )
-from api.workflow_calls import ensure_started, need_temporal, wait_until_done
+from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans import rules
 from billing.catalog.plans.spec import Every
 from billing.core import clock
@@ -50,6 +52,7 @@ from billing.money.subscriptions.schemas import (
     Collection,
     NewSubscription,
     PlanWish,
+    Subscription,
     When,
 )
 from billing.money.subscriptions.states import Command
@@ -287,33 +290,27 @@ async def _change(
     verb: Verb,
     about: PlanWish | None = None,
 ) -> Response:
-    """Change the open subscription, and answer it after its workflow has handled the change."""
-    async with once.claim(call) as claim:
-        async with call.transaction() as connection:
-            found = await service.commanded(connection, call.account.id, command)
-            born = await service.carry_out(connection, found.id, verb, about=about)
-            matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found.id))
-        if matter is not None:
-            await wait_until_done(call, matter)
-        for collection in born:
-            await ensure_started(call, collection)
-        async with call.transaction() as connection:
-            changed = await store.get(connection, found.id)
-            return claim.answer(200, await SubscriptionAnswer.read(call, connection, changed))
+    async def order(connection: AsyncConnection, found: Subscription, _: Claim) -> Sequence[Matter]:
+        return await service.carry_out(connection, found.id, verb, about=about)
+
+    return await carry_out(call, once, command, order)
 
 
 async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubscription) -> None:
     """Give up an incomplete predecessor first; Stripe may answer that it was paid after all.
 
+    Nothing is given up by a request that is repeated, nor for a wish that is refused.
     Errors: PAYMENT_PENDING while the bank decides on its payment; SUBSCRIPTION_ENDING while Stripe
-    has not answered; a retry with the same key continues.
+    has not answered; a retry with the same key continues; those of the wish.
     """
     async with call.transaction() as connection:
         existing = await store.find_open(connection, call.account.id)
-        if existing is None or existing.id == claim.resource_id:
-            return
+        own = await claim.begun(connection, SUBSCRIPTION.workflow_id(claim.resource_id))
+    if existing is None or own is not None:
+        return
+    await _foresee(call, wanted)
+    async with call.transaction() as connection:
         given_up = await service.ask(connection, existing.id, commands.supersede)
-        await service.offer(connection, call.account.id, wanted)  # invalid: keep the old one
         matter = await matters.find(connection, SUBSCRIPTION.workflow_id(existing.id))
     if matter is None or not given_up:
         return

@@ -16,7 +16,6 @@ ROW: Final = "to_jsonb(x) || jsonb_build_object('percent', x.percent::text)"
 OF_PERIOD: Final = f"""(x.status IN {IN_FORCE}
     OR x.status = 'ended' AND x.ended_at >= s.current_period_start)"""
 """True of one that is in force, or ended within the running period of the subscription `s`."""
-_OF_ID: Final = Prepared(select(discounts).where(discounts.c.id == given("discount_id")))
 _IN_FORCE: Final = Prepared(
     select(discounts)
     .where(
@@ -30,12 +29,6 @@ _IN_FORCE: Final = Prepared(
 async def add(connection: AsyncConnection, discount: Discount) -> None:
     """Write what was redeemed."""
     await prepared.add(connection, discounts, discount.model_dump(mode="python"))
-
-
-async def find(connection: AsyncConnection, discount_id: UUID) -> Discount | None:
-    """One discount."""
-    row = await _OF_ID.first(connection, discount_id=discount_id)
-    return Discount.model_validate(row) if row else None
 
 
 async def of_subscription(connection: AsyncConnection, subscription_id: UUID) -> list[Discount]:

@@ -41,13 +41,14 @@ async def claim(
 
 async def finish(
     connection: AsyncConnection, request: KeyedRequest, granted: Granted, answer: StoredAnswer
-) -> None:
-    """Keep the answer; a lease that was taken over meanwhile leaves the row alone."""
-    await connection.execute(
+) -> bool:
+    """Keep the answer; a lease that was taken over meanwhile leaves the row alone: False."""
+    kept = await connection.execute(
         update(keys)
         .where(_is(request), keys.c.lease == granted.lease)
         .values(status=answer.status, media_type=answer.media_type, body=answer.body)
     )
+    return kept.rowcount > 0
 
 
 async def release(

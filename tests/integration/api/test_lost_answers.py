@@ -1,0 +1,143 @@
+"""A process that dies between its commit and its answer: the same key gets the first answer, and
+nothing is done a second time.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from api.routes import addresses, payment_methods, subscription_changes, subscription_orders
+from billing.core.clock import real_now
+from billing.money.subscriptions import preview_tokens
+from tests.integration.actors import Customer, Json
+from tests.integration.api_app import Api
+from tests.integration.arrears.test_overage import charged
+from tests.integration.coupons.test_coupons import coupon
+from tests.integration.lost_answers import lose_answer
+
+PATH = "/billing/subscription"
+ADDRESS: Json = {"line1": "1 Main St", "city": "Springfield", "country": "US"}
+Dies = Callable[..., Any]
+
+
+class Died(Exception):
+    """The process is gone."""
+
+
+@pytest.fixture
+def customer(customer: Customer, api: Api) -> Customer:
+    """Its requests come to this process."""
+    return replace(customer, actors=replace(customer.actors, client=api.client))
+
+
+@pytest.fixture
+def dies(monkeypatch: pytest.MonkeyPatch) -> Dies:
+    """A request that is carried out and never answered; answers its key."""
+
+    async def gone(*_: object) -> None:
+        raise Died
+
+    async def ask(
+        customer: Customer, after: tuple[ModuleType, str], method: str, path: str,
+        body: Json | None = None,
+    ) -> str:  # fmt: skip
+        key = str(uuid4())
+        with monkeypatch.context() as patched:
+            patched.setattr(*after, gone)
+            assert (await customer.call(method, path, body, key=key)).status_code == 500
+        return key
+
+    return ask
+
+
+ORDER = (subscription_orders, "wait_until_done")
+
+
+async def test_a_cancel_that_comes_again_leaves_the_next_subscription_alone(
+    customer: Customer, dies: Dies
+) -> None:
+    first = await customer.subscribed("pro")
+    key = await dies(customer, ORDER, "POST", f"{PATH}/cancel", {"at": "now"})
+    await customer.until_subscription("canceled")
+    second = await customer.subscribe("basic")
+    await customer.until_subscription("active")
+    again = await customer.ask("POST", f"{PATH}/cancel", {"at": "now"}, key=key, status=200)
+    assert (again["subscription_id"], again["status"]) == (first["subscription_id"], "canceled")
+    now = await customer.subscription()
+    assert (now["subscription_id"], now["status"]) == (second["subscription_id"], "active")
+
+
+async def test_a_cancel_that_was_taken_back_is_not_given_again(
+    customer: Customer, dies: Dies
+) -> None:
+    await customer.subscribed("pro")
+    key = await dies(customer, ORDER, "POST", f"{PATH}/cancel")
+    await customer.ask("POST", f"{PATH}/reactivate", status=200)
+    again = await customer.ask("POST", f"{PATH}/cancel", key=key, status=200)
+    assert again["cancel_at_period_end"]
+    assert not (await customer.subscription())["cancel_at_period_end"]
+
+
+async def test_a_coupon_is_redeemed_and_taken_off_once(customer: Customer, dies: Dies) -> None:
+    code = await coupon(customer.actors, percent="25", duration="forever")
+    await customer.subscribed("pro")
+    key = await dies(customer, ORDER, "POST", f"{PATH}/coupon", {"code": code})
+    again = await customer.ask("POST", f"{PATH}/coupon", {"code": code}, key=key, status=200)
+    assert [one["code"] for one in again["discounts"]] == [code]
+    key = await dies(customer, ORDER, "DELETE", f"{PATH}/coupon/{code}")
+    again = await customer.ask("DELETE", f"{PATH}/coupon/{code}", key=key, status=200)
+    assert again["discounts"] == []
+
+
+async def test_what_was_removed_is_removed_again(customer: Customer, dies: Dies) -> None:
+    card = await customer.save_card()
+    path = f"/billing/payment-methods/{card['id']}"
+    key = await dies(customer, (payment_methods, "_notify"), "DELETE", path, {"confirm": "DELETE"})
+    removed = await customer.ask("DELETE", path, {"confirm": "DELETE"}, key=key, status=200)
+    assert removed["id"] == card["id"]
+    at_home = await customer.ask("POST", "/billing/addresses", ADDRESS, status=201)
+    path = f"/billing/addresses/{at_home['address_id']}"
+    key = await dies(customer, (addresses, "until_asked"), "DELETE", path)
+    removed = await customer.ask("DELETE", path, key=key, status=200)
+    assert removed["address_id"] == at_home["address_id"]
+
+
+async def test_a_change_is_found_after_the_end_of_its_preview(
+    customer: Customer, dies: Dies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await customer.subscribed("basic")
+    seen = await customer.ask("POST", f"{PATH}/preview", {"plan": "pro"}, status=200)
+    wish = {"plan": "pro", "preview_token": seen["preview_token"]}
+    key = await dies(customer, (subscription_changes, "wait_until_done"), "PUT", PATH, wish)
+    later = real_now() + preview_tokens.LIFETIME + timedelta(seconds=1)
+    monkeypatch.setattr(subscription_changes, "real_now", lambda: later)
+    await customer.refused("PREVIEW_EXPIRED", "PUT", PATH, wish)
+    again = await customer.ask("PUT", PATH, wish, key=key, status=200)
+    assert again["plan"]["key"] == "pro"
+
+
+async def test_a_subscribe_that_comes_again_gives_nothing_up(customer: Customer) -> None:
+    wish, key = {"plan": "pro", "trial": False}, str(uuid4())
+    first = await customer.ask("POST", PATH, wish, key=key, status=201)
+    await lose_answer(customer.actors, key)
+    second = await customer.subscribe("basic")
+    again = await customer.ask("POST", PATH, wish, key=key, status=201)
+    assert (again["subscription_id"], again["status"]) == (
+        first["subscription_id"], "incomplete_expired",
+    )  # fmt: skip
+    await customer.pay(second)
+    assert (await customer.until_subscription("active"))["plan"]["key"] == "basic"
+    assert await charged(customer) == [1900]
+
+
+async def test_a_wish_that_is_refused_gives_nothing_up(customer: Customer) -> None:
+    first = await customer.subscribe("pro")
+    wish = {"plan": "basic", "trial": False, "coupon": "NOT-A-COUPON"}
+    await customer.refused("INVALID_COUPON", "POST", PATH, wish)
+    await customer.pay(first)
+    assert (await customer.until_subscription("active"))["plan"]["key"] == "pro"

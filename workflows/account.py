@@ -6,10 +6,10 @@ with workflow.unsafe.imports_passed_through():
     from billing.money.account_agenda.rules import AccountState, agenda
     from workflows.contracts import MatterRef
     from workflows.matter import MatterWorkflow
-    from workflows.policies import LIVES_FOR_YEARS
+    from workflows.policies import FOLLOWS_RELEASES
 
 
-@workflow.defn(name="Account", versioning_behavior=LIVES_FOR_YEARS)
+@workflow.defn(name="Account", versioning_behavior=FOLLOWS_RELEASES)
 class AccountWorkflow(MatterWorkflow[AccountState]):
     """One per account, `account/{id}`; closes when nothing is left, and comes back on need."""
 

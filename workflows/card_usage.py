@@ -6,10 +6,10 @@ with workflow.unsafe.imports_passed_through():
     from billing.money.card_usage.rules import ChargeState, agenda
     from workflows.contracts import MatterRef
     from workflows.matter import MatterWorkflow
-    from workflows.policies import LIVES_A_DAY
+    from workflows.policies import FOLLOWS_RELEASES
 
 
-@workflow.defn(name="ChargeUsage", versioning_behavior=LIVES_A_DAY)
+@workflow.defn(name="ChargeUsage", versioning_behavior=FOLLOWS_RELEASES)
 class ChargeUsageWorkflow(MatterWorkflow[ChargeState]):
     """One per billing record, `charge/{billing_id}`; closes when it is paid or has failed."""
 

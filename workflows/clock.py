@@ -4,10 +4,10 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from workflows.contracts import WalkMove, WalkRequest
-    from workflows.policies import LIVES_FOR_YEARS, POLICIES
+    from workflows.policies import FOLLOWS_RELEASES, POLICIES
 
 
-@workflow.defn(name="Clock", versioning_behavior=LIVES_FOR_YEARS)
+@workflow.defn(name="Clock", versioning_behavior=FOLLOWS_RELEASES)
 class ClockWorkflow:
     """`clock/{account}`: closes when the clock has arrived or is blocked."""
 

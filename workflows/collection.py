@@ -6,10 +6,10 @@ with workflow.unsafe.imports_passed_through():
     from billing.money.dunning.rules import Collecting, CollectionState, collection_agenda
     from workflows.contracts import MatterRef
     from workflows.dunning_updates import CollectingWorkflow
-    from workflows.policies import LIVES_FOR_YEARS
+    from workflows.policies import FOLLOWS_RELEASES
 
 
-@workflow.defn(name="Collection", versioning_behavior=LIVES_FOR_YEARS)
+@workflow.defn(name="Collection", versioning_behavior=FOLLOWS_RELEASES)
 class CollectionWorkflow(CollectingWorkflow[CollectionState]):
     """One per invoice, `collection/{invoice}`; closes when it is paid, forgiven or given up."""
 

@@ -102,7 +102,7 @@ HALT_NOTE_TIMEOUT = timedelta(seconds=10)
 # A busy server may count a task as begun and never hand it out; it is lost for so long. It must be
 # found again while somebody still waits for an answer.
 TASK_TIMEOUT = timedelta(seconds=2) if POLICIES is TEST else timedelta(seconds=5)
-# A server refuses the behaviours below from a worker that belongs to no deployment.
+# A server refuses the behaviour below from a worker that belongs to no deployment. No run is pinned
+# to the build it began with, whose last worker would leave it alone: what replays goes on anywhere.
 VERSIONED = bool(os.environ.get("BILLING_BUILD_ID"))
-LIVES_FOR_YEARS = VersioningBehavior.AUTO_UPGRADE if VERSIONED else VersioningBehavior.UNSPECIFIED
-LIVES_A_DAY = VersioningBehavior.PINNED if VERSIONED else VersioningBehavior.UNSPECIFIED
+FOLLOWS_RELEASES = VersioningBehavior.AUTO_UPGRADE if VERSIONED else VersioningBehavior.UNSPECIFIED

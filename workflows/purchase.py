@@ -6,10 +6,10 @@ with workflow.unsafe.imports_passed_through():
     from billing.money.purchases.rules import PurchaseState, agenda
     from workflows.contracts import MatterRef
     from workflows.matter import MatterWorkflow
-    from workflows.policies import LIVES_A_DAY
+    from workflows.policies import FOLLOWS_RELEASES
 
 
-@workflow.defn(name="Purchase", versioning_behavior=LIVES_A_DAY)
+@workflow.defn(name="Purchase", versioning_behavior=FOLLOWS_RELEASES)
 class PurchaseWorkflow(MatterWorkflow[PurchaseState]):
     """One per purchase, `purchase/{id}`; closes when nothing can change it any more.
 

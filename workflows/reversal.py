@@ -6,10 +6,10 @@ with workflow.unsafe.imports_passed_through():
     from billing.money.reversals.rules import ReversalState, agenda
     from workflows.contracts import MatterRef
     from workflows.matter import MatterWorkflow
-    from workflows.policies import LIVES_A_DAY
+    from workflows.policies import FOLLOWS_RELEASES
 
 
-@workflow.defn(name="Reversal", versioning_behavior=LIVES_A_DAY)
+@workflow.defn(name="Reversal", versioning_behavior=FOLLOWS_RELEASES)
 class ReversalWorkflow(MatterWorkflow[ReversalState]):
     """One per payment, `reversal/{payment}`; closes when no refund is on its way.
 

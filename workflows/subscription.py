@@ -7,10 +7,10 @@ with workflow.unsafe.imports_passed_through():
     from billing.money.subscriptions.rules import SubscriptionState, agenda
     from workflows.contracts import MatterRef
     from workflows.dunning_updates import CollectingWorkflow
-    from workflows.policies import LIVES_FOR_YEARS
+    from workflows.policies import FOLLOWS_RELEASES
 
 
-@workflow.defn(name="Subscription", versioning_behavior=LIVES_FOR_YEARS)
+@workflow.defn(name="Subscription", versioning_behavior=FOLLOWS_RELEASES)
 class SubscriptionWorkflow(CollectingWorkflow[SubscriptionState]):
     """One per subscription, `subscription/{id}`; closes when it ended and nothing is owed here.
 

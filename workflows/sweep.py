@@ -7,7 +7,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from workflows.contracts import SweepReport, SweepRequest
     from workflows.policies import (
-        LIVES_A_DAY,
+        FOLLOWS_RELEASES,
         PASS_HEARTBEAT,
         PASS_TIMEOUT,
         POLICIES,
@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
 PASSES: Final = frozenset({"ensure-running", "housekeeping", "integrity", "usage-sync"})
 
 
-@workflow.defn(name="Sweep", versioning_behavior=LIVES_A_DAY)
+@workflow.defn(name="Sweep", versioning_behavior=FOLLOWS_RELEASES)
 class SweepWorkflow:
     """Started by a schedule; the next run repeats what this one could not do."""
 

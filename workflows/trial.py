@@ -6,10 +6,10 @@ with workflow.unsafe.imports_passed_through():
     from billing.money.trials.rules import TrialState, agenda
     from workflows.contracts import MatterRef
     from workflows.matter import MatterWorkflow
-    from workflows.policies import LIVES_FOR_YEARS
+    from workflows.policies import FOLLOWS_RELEASES
 
 
-@workflow.defn(name="Trial", versioning_behavior=LIVES_FOR_YEARS)
+@workflow.defn(name="Trial", versioning_behavior=FOLLOWS_RELEASES)
 class TrialWorkflow(MatterWorkflow[TrialState]):
     """One per account, `trial/{account}`; closes when the trial expired or converted."""
 

@@ -275,11 +275,24 @@ def at_the_desk(dice: Random) -> list[Command]:
     return [*begun, *acts[:4], CARDS_PAY, AT_RENEWAL]
 
 
+def moving(dice: Random) -> list[Command]:
+    """The customer moves to another zone while something is planned for the period's end."""
+    home = Command("move", {"zone": dice.choice(("Asia/Tokyo", "America/Los_Angeles", "UTC"))})
+    planned = dice.choice((
+        [], [CANCEL_LATER, Command("reactivate")], [_change("pro", "yearly", "period_end")],
+        [Command("extend_plan", {"days": 3})], [Command("agree", {"terms": "committed"})],
+        [Command("pause_plan", {"at": "period_end"})], [Command("cancel_at", {"days": 45})],
+    ))  # fmt: skip
+    yearly = Command("subscribe", {**BASIC.terms, "interval": "yearly"})
+    later = [_used("777"), Command("advance", {"days": 32, "hours": 0})] * 2
+    return [VISA, dice.choice((BASIC, BASIC, yearly)), home, *planned, AT_RENEWAL, *later]
+
+
 ARCS: Final = (
     use_of_an_unpaid_plan, cancel_meets_slow_bank, debtor_too_late, declined_change, two_cards,
     stolen, debtor_in_time, cancelled_debtor, slow_bank, use_of_an_ended_plan, debited, backed_up,
     flips, discounted, given_back, taken_back, pausing, by_paypal, two_ways, mistaken_uses, agreed,
-    at_the_desk, by_transfer, by_seats, much_used, levels,
+    at_the_desk, by_transfer, by_seats, much_used, levels, moving,
 )  # fmt: skip
 
 

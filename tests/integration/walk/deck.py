@@ -52,7 +52,7 @@ STEPS: Final = 14
 NAMES: Final = frozenset({
     "confirm", "authenticate", "script", "subscribe", "cancel", "reactivate", "add_ons", "backup",
     "change_plan", "coupon", "take_off", "cancel_at", "pause_plan", "extend_plan", "give_back",
-    "dispute", "void_use", "seats",
+    "dispute", "void_use", "seats", "move",
     "cancel_while_paying", "record", "buy", "advance", "to_renewal", *REMEDIES, *CREDITS, *OFFICE,
 })  # fmt: skip
 

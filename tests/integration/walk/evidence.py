@@ -87,6 +87,12 @@ class Case:
     def entries(self) -> list[Entry]:
         return self.life.entries
 
+    @property
+    def zones(self) -> list[str]:
+        """Those in which the customer has lived, the first one first."""
+        moves = [one for one in self.entries if one.name == "move" and one.done]
+        return [self.life.zone, *(one.command.terms["zone"] for one in moves)]
+
     def rows(self, table: str, **wanted: Any) -> list[Json]:
         """Rows of a table with these values."""
         return [row for row in self.tables[table] if all(row[key] == wanted[key] for key in wanted)]

@@ -54,6 +54,11 @@ class OfficeActs(Asking):
     async def end_contract(self) -> Done:
         return await self._operate(self._contract, None, method="DELETE")
 
+    async def move(self, zone: str) -> Done:
+        """The customer lives elsewhere from now on."""
+        named = {"external_id": self.customer.account["external_id"], "zone": zone}
+        return await self._operate("/admin/accounts", named)
+
     async def void_use(self) -> Done:
         """The newest use that was taken is taken back."""
         if not self.uses:

@@ -40,11 +40,11 @@ def _on_its_slot(case: Case, entry: Entry, one: Charge, row: Json) -> Iterator[s
     if invoice is None or invoice["status"] == "draft":
         return
     first = invoice["period_start"] or invoice["due_at"] or invoice["created_at"]
-    slots = [_days_after(first, days, case.life.zone) for days in SLOT_DAYS]
+    slots = [_days_after(first, days, zone) for days in SLOT_DAYS for zone in case.zones]
     at = row["started_at"]
     told = f"{entry}: {one.key} was tried at {at}, its slots are {[str(slot) for slot in slots]}"
     if _shifted(case, entry):
-        if at < slots[0]:
+        if at < min(slots):
             yield told
     elif at not in slots:
         yield told

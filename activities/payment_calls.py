@@ -27,8 +27,6 @@ from gateways.provider import KEY_IN_USE, KEY_REUSED, UNFINISHED, CheckoutReques
 SAME_KEY_TRIES: Final = 3
 CUSTOMERS_REMEMBERED: Final = 10_000
 _CLOCKS_APART: Final = timedelta(seconds=5)
-_ENDS: Final = frozenset({"canceled", "succeeded", "processing"})
-"""The outcomes after which nobody can pay any more, but for what a bank decides on."""
 
 
 class Charger:
@@ -139,24 +137,20 @@ class Charger:
 
         Errors: Unavailable also where the provider leaves open what may still bring money.
         """
-        intent_id = payment.stripe_payment_intent_id
         if payment.stripe_checkout_session_id is not None:
             session = await self._provider.expire_checkout(
                 payment.stripe_checkout_session_id, harmless_key(f"{payment.intent_key}/expire")
             )
-            intent_id = session.intent_id if session.status != "expired" else None
-            if intent_id is not None:
-                outcome = _behind_page(session, await self._provider.retrieve_intent(intent_id))
-                # A bank may ask its payer to name the amounts that it sent, and he never comes.
-                is_left = session.status == "complete" and not outcome.is_over
-                if not is_left or outcome.kind in _ENDS:
-                    return outcome
-        if intent_id is None:
+            if session.status == "expired" or session.intent_id is None:
+                return Outcome(kind="canceled")
+            outcome = await self._provider.retrieve_intent(session.intent_id)
+            return _behind_page(session, outcome)
+        if payment.stripe_payment_intent_id is None:
             return Outcome(kind="canceled")
         # A key of its own each time: the answer stored under another says what was then.
         key = f"{payment.intent_key}/cancel-{ids.new().hex}"
-        outcome = await self._provider.cancel_intent(intent_id, key)
-        if outcome.kind not in _ENDS:
+        outcome = await self._provider.cancel_intent(payment.stripe_payment_intent_id, key)
+        if outcome.kind not in ("canceled", "succeeded", "processing"):
             raise Unavailable("PROVIDER_NOT_CANCELED", "the provider did not cancel the payment")
         return await self._with_lost_decline(payment, outcome)
 

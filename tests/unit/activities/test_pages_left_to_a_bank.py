@@ -27,9 +27,6 @@ class Provider:
     async def retrieve_intent(self, _: str) -> Outcome:
         return self.outcome
 
-    async def cancel_intent(self, intent_id: str, _: str) -> Outcome:
-        return Outcome(kind="canceled", intent_id=intent_id)
-
 
 async def given_up(status: str, kind: Any, decline: Decline | None = None) -> Outcome:
     outcome = Outcome(kind=kind, intent_id="pi_1", decline=decline)
@@ -49,10 +46,6 @@ async def test_a_debit_that_failed_on_a_page_that_is_done_is_over() -> None:
 async def test_a_bank_that_decides_or_has_paid_is_not_over(kind: str) -> None:
     told = await given_up("complete", kind)
     assert (told.kind, told.is_over) == (kind, False)
-
-
-async def test_a_debit_that_waits_for_amounts_to_be_named_is_called_back() -> None:
-    assert (await given_up("complete", "action")).kind == "canceled"
 
 
 async def test_a_page_that_is_open_lets_its_payer_try_again() -> None:

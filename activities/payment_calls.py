@@ -264,11 +264,14 @@ class Charger:
 def _behind_page(session: CheckoutSession, outcome: Outcome) -> Outcome:
     """The standing of a page's intent: on a page that is done nobody tries again.
 
-    It was left to a bank that has said no since, as one does days after it was asked for a debit.
+    It was left to a bank: that decides, also while it waits for its payer to name the amounts that
+    it sent, and Stripe cancels no such intent; or it has said no since, as one does after days.
     """
-    if session.status != "complete" or outcome.kind != "declined":
+    if session.status != "complete":
         return outcome
-    return outcome.model_copy(update={"is_over": True})
+    if outcome.kind == "action":
+        return outcome.model_copy(update={"kind": "processing"})
+    return outcome.model_copy(update={"is_over": True}) if outcome.kind == "declined" else outcome
 
 
 def _metadata(payment: Payment) -> dict[str, str]:

@@ -111,7 +111,9 @@ class StripeGateway:
     ) -> Outcome:
         params: Any = {"payment_method": payment_method}
         if off_session:
-            params["off_session"] = True
+            # Stripe keeps no card of a payer who is not there, and refuses to be asked for both: an
+            # intent that was made for its payer's own card asks no more.
+            params |= {"off_session": True, "setup_future_usage": ""}
         try:
             async with told():
                 return intent_outcome(

@@ -178,6 +178,12 @@ def _confirm(call: Call, intent: Json, params: Json) -> Json:
             "payment_intent",
             intent,
         )
+    if params.get("off_session") and intent["setup_future_usage"]:
+        raise problems.invalid(
+            "You cannot confirm with the `off_session` parameter when `setup_future_usage` is also "
+            "set on the PaymentIntent.",
+            "off_session",
+        )
     options = intent["payment_method_options"]["card"]["request_three_d_secure"]
     terms = Terms(
         off_session=bool(params.get("off_session")),

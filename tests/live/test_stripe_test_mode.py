@@ -141,7 +141,7 @@ async def test_a_card_kept_by_the_first_payment_pays_the_next_without_its_owner(
     card = await gateway.intent_card(first.intent_id)
     assert card is not None
     assert (card.brand, card.last4) == ("visa", "4242")
-    renewal = await gateway.create_intent(purchase(customer))
+    renewal = await gateway.create_intent(purchase(customer, save_card=True))
     assert renewal.intent_id is not None
     paid = await gateway.confirm_intent(
         renewal.intent_id, str(uuid4()), card.stripe_payment_method_id, off_session=True

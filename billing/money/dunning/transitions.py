@@ -137,7 +137,9 @@ def _ask(w: Work[CollectFacts], owed: Owed, step: Step, method_id: UUID) -> Coll
     if payment.opened:
         w.call = _try(owed, payment, attempt, step, again=again)
     else:
-        w.call = Call("open", payment, attempt, again=again)
+        # A saved card is kept already: to be asked for that again could call its owner.
+        keeps = payment.flow != "saved_card"
+        w.call = Call("open", payment, attempt, again=again, save_card=keeps)
     return None
 
 

@@ -172,6 +172,18 @@ async def test_three_d_secure_passed_may_still_be_declined(
     assert found.last_payment_error.decline_code == "insufficient_funds"
 
 
+async def test_no_card_is_set_up_while_its_owner_is_away(v1: Any, customer: str) -> None:
+    card = await v1.payment_methods.attach_async("pm_card_visa", {"customer": customer})
+    kept = {**PRICE, "customer": customer, "setup_future_usage": "off_session"}
+    intent = await v1.payment_intents.create_async(kept)
+    away = {"payment_method": card.id, "off_session": True}
+    error = await refused(v1.payment_intents.confirm_async(intent.id, away))
+    assert error.http_status == 400
+    assert "`setup_future_usage` is also set" in str(error)
+    paid = await v1.payment_intents.confirm_async(intent.id, {**away, "setup_future_usage": ""})
+    assert (paid.status, paid.setup_future_usage) == ("succeeded", None)
+
+
 async def test_off_session_three_d_secure_is_a_decline_that_asks_for_the_customer(
     v1: Any, control: SandboxControl, customer: str
 ) -> None:

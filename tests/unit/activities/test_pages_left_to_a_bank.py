@@ -48,5 +48,9 @@ async def test_a_bank_that_decides_or_has_paid_is_not_over(kind: str) -> None:
     assert (told.kind, told.is_over) == (kind, False)
 
 
+async def test_a_bank_that_waits_for_its_payer_to_name_amounts_still_decides() -> None:
+    assert (await given_up("complete", "action")).kind == "processing"
+
+
 async def test_a_page_that_is_open_lets_its_payer_try_again() -> None:
     assert not (await given_up("open", "declined", NO)).is_over

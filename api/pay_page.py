@@ -33,8 +33,9 @@ from billing.platform.accounts import store as accounts
 PATH: Final = "/pay/{token}"
 BACK: Final = "/pay/back"
 _STRIPE: Final = (
-    "script-src 'nonce-{nonce}' https://js.stripe.com; frame-src https://js.stripe.com"
-    " https://hooks.stripe.com; connect-src https://api.stripe.com; form-action 'self'"
+    "script-src 'nonce-{nonce}' https://js.stripe.com https://*.js.stripe.com;"
+    " frame-src https://js.stripe.com https://*.js.stripe.com https://hooks.stripe.com;"
+    " connect-src https://api.stripe.com; form-action 'self'"
 )
 _ENDED: Final = {
     "paid": ("Paid", "Thank you. Nothing more is to be done."),

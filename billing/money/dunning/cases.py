@@ -142,8 +142,15 @@ def after_the_bank(w: Work[Any], owed: Owed) -> None:
     """Open the case of a payment that a bank has refused after it took its time: the slots count
     from now, for until now nobody was late.
     """
-    if owed.invoice.status == "open" and case_of(w, owed.invoice_id) is None:
+    known = case_of(w, owed.invoice_id) is not None
+    if owed.invoice.status == "open" and not known and is_due(w, owed.invoice):
         open_case(w, owed, day_zero_at=w.facts.at)
+
+
+def is_due(w: Work[Any], invoice: Invoice) -> bool:
+    """True of an invoice that is charged by itself; one that is sent has its days first."""
+    waits = invoice.collection == "send_invoice" and invoice.due_at is not None
+    return not waits or w.facts.at >= invoice.due_at
 
 
 def open_case(w: Work[Any], owed: Owed, *, day_zero_at: datetime | None = None) -> DunningCase:

@@ -284,7 +284,8 @@ def _lock_out(c: Collecting) -> list[Step]:
 def _give_up(c: Collecting, case: Case, due: datetime) -> Step:
     key, words = f"{c.invoice}/give-up", f"final action: {case.policy.final_action}"
     if case.pursued:
-        key = f"{key}-pursued"
+        # Once for each term: a release before took a sent invoice's first one for its last.
+        key = f"{key}-pursued-{case.day_zero_at:%Y-%m-%dT%H:%M:%SZ}"
     return Step(name="give_up", due=due, key=key, words=words, invoice=c.invoice)
 
 

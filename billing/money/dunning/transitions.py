@@ -332,13 +332,15 @@ def fail(
     """A try brought no money: an open invoice's case opens, or moves on.
 
     `slot` None is an extra try (new card, retry-now): it uses up no slot, and a slot is used up
-    once. `true_attempt` False means nothing reached the card. A draft has no case.
+    once. `true_attempt` False means nothing reached the card. A draft has no case, nor has one
+    that was sent and is not due yet.
     """
     if owed.invoice.status == "draft":
         return Refused(reason)
-    if owed.invoice.status != "open":
+    case = cases.case_of(w, owed.invoice_id)
+    if owed.invoice.status != "open" or (case is None and not cases.is_due(w, owed.invoice)):
         return None
-    case = cases.case_of(w, owed.invoice_id) or cases.open_case(w, owed)
+    case = case or cases.open_case(w, owed)
     fields: dict[str, Any] = {}
     if slot is not None and slot > case.last_slot:
         fields |= {"last_slot": slot, "last_slot_ran_at": w.facts.at}

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from billing.core import ids
 from tests.integration.actors import Actors, Customer, Json, instant
 
 START = "2027-01-01T10:00:00Z"
@@ -69,6 +70,23 @@ async def test_a_first_transfer_that_never_comes_expires_after_fourteen_days(
     await customer.advance(days=1)
     assert (await customer.subscription())["status"] == "incomplete_expired"
     assert [one["status"] for one in await customer.invoices()] == ["void"]
+
+
+async def test_a_card_that_is_declined_before_the_day_makes_nobody_late(actors: Actors) -> None:
+    customer, begun = await by_transfer(actors)
+    await approved(customer, await sent(customer, begun["next_action"], "T-1"))
+    await customer.until_subscription("active")
+    await customer.advance(to="2027-02-01T10:00:00Z")
+    [_, renewal] = await customer.invoices()
+    await customer.script("insufficient_funds")
+    pay = f"/billing/invoices/{ids.encode(ids.INVOICE, renewal['id'])}/pay"
+    declined = await customer.refused("CARD_DECLINED", "POST", pay, {}, key=str(uuid4()))
+    assert declined["status"] == 402
+    await customer.advance(to="2027-02-11T09:59:59Z")
+    assert (await customer.subscription())["status"] == "active"
+    assert await customer.rows("SELECT 1 FROM dunning_cases WHERE account_id = %(me)s") == []
+    await customer.advance(to="2027-02-11T10:00:00Z")
+    assert (await customer.subscription())["status"] == "past_due"
 
 
 async def test_a_renewal_is_sent_due_in_its_days_and_then_overdue(actors: Actors) -> None:

@@ -28,6 +28,9 @@ from billing.money.payments.schemas import Attempt, Payment
 BIRTH: Final = datetime(2027, 3, 1, 9, 0, tzinfo=UTC)
 LONG: Final = 300
 """Steps after which a life has ended, or only asks its bank every day."""
+SENT: Final[dict[str, Any]] = {
+    "collection": "send_invoice", "due_at": BIRTH + timedelta(days=30),
+}  # fmt: skip
 REASONS: Final = ("insufficient_funds", "do_not_honor", "stolen_card", "authentication_required")
 
 
@@ -125,6 +128,8 @@ class Life:
         self.rows = Rows([invoice])
         if self.dice.random() < 0.8:
             self.new_card()
+        if self.dice.random() < 0.3:
+            self.work().change(invoice, **SENT)
 
     @property
     def account_id(self) -> UUID:
@@ -294,6 +299,8 @@ class Life:
         assert booked == invoice.amount_paid_minor + kept + carried, "money is lost or made"
         assert len({one.key for one in self.rows.of(Attempt)}) == len(self.rows.of(Attempt))
         cases = self.rows.of(DunningCase)
+        due = invoice.due_at or BIRTH
+        assert all(one.opened_at >= due for one in cases), "nobody is late before it is due"
         if invoice.status == "paid":
             assert all(not one.is_open for one in cases), "a paid invoice is not dunned"
         method = [one for one in self.rows.of(Method) if one.is_default]

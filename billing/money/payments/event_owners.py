@@ -135,14 +135,16 @@ _ASK = text(
         received_at = excluded.received_at
     """
 )
-# As `_RECEIVE` says of money that is booked already. Events of a try on its way may be committed
-# a moment too late for the try to see them, and nobody is woken for them; a replay is asked for.
+# As `_RECEIVE` says of money that is booked already; of money that goes back there is more to say.
+# Events of a try on its way may be committed a moment too late for the try to see them, and nobody
+# is woken for them; a replay is asked for.
 _ECHOES = text(
     """
     UPDATE stripe_webhook_events e SET status = 'handled', dispatched_at = clock_timestamp()
     FROM (
         SELECT stripe_event_id, object_id FROM stripe_webhook_events
         WHERE status = 'received' AND replays = 0 AND received_at < :before
+          AND type <> ALL (CAST(:reversals AS text[]))
         ORDER BY received_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED) one
     WHERE e.stripe_event_id = one.stripe_event_id AND EXISTS (
         SELECT FROM payments p WHERE p.settled_at IS NOT NULL
@@ -193,7 +195,7 @@ async def receive(
 
 async def settle_echoes(connection: AsyncConnection, received_before: datetime, limit: int) -> int:
     """Mark left events of payments whose money is booked handled: they have nothing more to say."""
-    left = {"before": received_before, "limit": limit}
+    left = {"before": received_before, "limit": limit, "reversals": list(_REVERSALS)}
     return (await connection.execute(_ECHOES, left)).rowcount
 
 

@@ -1,8 +1,13 @@
 """Money that goes back without us: refunds in the provider's dashboard, and disputes."""
 
 import json
+from datetime import timedelta
 from decimal import Decimal
 
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.money.payments import event_owners
+from billing.platform.provider_inbox import paypal
 from tests.integration.actors import Actors, Customer, Json, intent_of, wait_for
 from tests.integration.arrears.test_overage import use
 from tests.integration.changes.test_plan_changes import begun, change
@@ -188,21 +193,43 @@ async def test_a_refund_that_is_seen_before_the_grant_cancels_the_grant(actors: 
     assert await balance(customer) == 0
 
 
+async def taken_back_unheard(customer: Customer, begun: Json, order: str) -> Json:
+    """PayPal's event of money that it took back again, which never came."""
+    sandbox = customer.actors.sandbox
+    await sandbox.paypal_approve(order)
+    await paid_once(customer, begun)
+    await sandbox.paypal_steer(order, mute=True)
+    await sandbox.paypal_reverse(order)
+    (told,) = await sandbox.paypal(f"purchase/{begun['purchase_id']}")
+    (back,) = told["purchase_units"][0]["payments"]["refunds"]
+    return {
+        "id": f"WH-{order}", "event_type": "PAYMENT.CAPTURE.REVERSED", "resource": back,
+        "create_time": back["create_time"],
+    }  # fmt: skip
+
+
+async def test_a_reversal_whose_matter_was_not_told_waits_for_it(
+    customer: Customer, database: Database
+) -> None:
+    begun, order = await begun_by_paypal(customer)
+    event = await taken_back_unheard(customer, begun, order)
+    now = real_now()
+    async with database.operator() as connection:
+        # Nobody is told of it, as if the process had died; the sweep finds it in the same moment.
+        came = now - timedelta(minutes=2)
+        await event_owners.receive(connection, [paypal.read(event)], "webhook", came)
+        await event_owners.settle_echoes(connection, now, 1000)
+    await until_credits(customer, "0")
+    seen, _ = await shown(customer, await paid_for(customer))
+    assert (seen["status"], seen["amount_refunded"]) == ("refunded", 999)
+
+
 async def test_money_that_paypal_takes_back_is_booked_even_if_its_event_was_left(
     actors: Actors,
 ) -> None:
     customer = await actors.customer()
     begun, order = await begun_by_paypal(customer)
-    await actors.sandbox.paypal_approve(order)
-    await paid_once(customer, begun)
-    await actors.sandbox.paypal_steer(order, mute=True)
-    await actors.sandbox.paypal_reverse(order)
-    (told,) = await actors.sandbox.paypal(f"purchase/{begun['purchase_id']}")
-    (back,) = told["purchase_units"][0]["payments"]["refunds"]
-    event = {
-        "id": f"WH-{order}", "event_type": "PAYMENT.CAPTURE.REVERSED", "resource": back,
-        "create_time": back["create_time"],
-    }  # fmt: skip
+    event = await taken_back_unheard(customer, begun, order)
     await actors.sql(
         "INSERT INTO stripe_webhook_events"
         " (stripe_event_id, type, status, payload, source, received_at)"

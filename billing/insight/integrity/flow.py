@@ -52,6 +52,9 @@ QUERIES: Final[dict[str, str]] = {
             WHERE i.status = 'open' AND i.workflow_id LIKE 'collection/%'
               AND i.collection <> 'held' AND d.status IS DISTINCT FROM 'paused'
             UNION ALL
+            SELECT account_id, workflow_id
+            FROM invoices WHERE status = 'open' AND workflow_id LIKE 'charge/%'
+            UNION ALL
             SELECT account_id, 'reversal/' || public_id('pay', payment_id)
             FROM refunds WHERE finished_at IS NULL
             UNION ALL

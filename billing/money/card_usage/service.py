@@ -4,6 +4,7 @@ Each verb runs in the caller's transaction; the order of locks is account, recor
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -27,9 +28,11 @@ from billing.money.card_usage import reading, transitions
 from billing.money.invoices import balances
 from billing.money.invoices.arrears import SINGLE_USE
 from billing.money.invoices.schemas import Line
+from billing.money.invoices.sums import sum_lines
 from billing.money.payment_methods import service as methods
 from billing.money.payments.demands import demand_usable, forbidden
 from billing.money.subscriptions import store as subscriptions
+from billing.money.taxation.reading import taxation
 from billing.platform.accounts import store as accounts
 from billing.platform.decisions import service as decisions
 
@@ -38,10 +41,10 @@ NOT_OFFERED: Final = "a card cannot be charged for this use"
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A use's payment by card: so much by a method at once, or without one by the next invoice."""
+    """A use's payment by card: its price without tax, and the card that would pay."""
 
     amount_minor: int
-    method_id: UUID | None
+    method_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,9 @@ async def offered(
 ) -> Charge | None:
     """The charge for `total`, in whole units of `currency`; None where no card can pay it [F26].
 
-    It takes a usable card and at least a cent. What is below the provider's minimum is charged
-    together with what was carried before, as soon as both reach it; until then it takes a running
-    subscription, whose next invoice carries it.
+    It takes a usable card and at least a cent. What is below the provider's minimum with its tax is
+    charged together with what was carried before, as soon as both reach it; until then it takes a
+    running subscription, whose next invoice carries it.
     """
     amount_minor = round_minor(total.scaleb(exponent(currency)))
     method = await methods.default(connection, account_id)
@@ -83,24 +86,24 @@ async def offered(
     at = await clock.now(connection, account_id)
     if await forbidden(connection, method, at) is not None:
         return None
-    if is_too_large(amount_minor, currency):
+    asked = await _with_tax(connection, account_id, amount_minor, currency, at)
+    if is_too_large(asked, currency):
         return None
-    together = amount_minor + max(0, -await balances.money(connection, account_id, currency))
-    if collectable(amount_minor, currency) or (
+    together = asked + max(0, -await balances.money(connection, account_id, currency))
+    charged = collectable(asked, currency) or (
         collectable(together, currency) and not is_too_large(together, currency)
-    ):
-        return Charge(amount_minor, method.id)
-    running = await subscriptions.find_open(connection, account_id)
-    if running is None or running.status not in ("trialing", "active", "past_due"):
+    )
+    if not charged and not await _is_carried(connection, account_id):
         return None
-    return Charge(amount_minor, None)
+    return Charge(amount_minor, method.id)
 
 
 async def begin(connection: AsyncConnection, record: BillingRecord, price: Price) -> Matter | None:
     """Write the invoice of a use and have its card charged, or carry it to the next invoice.
 
-    None where nothing is to be charged now: paid as `carried`, the next invoice of the subscription
-    collects it (docs/rules.md#money). Errors: PAYMENT_CHARGE_NOT_OFFERED.
+    None where nothing is to be charged now: paid from the balance, or as `carried`, and the next
+    invoice of the subscription collects it (docs/rules.md#money).
+    Errors: PAYMENT_CHARGE_NOT_OFFERED.
     """
     await credits.fix_currency(connection, record.account_id, price.currency)
     charge = await offered(connection, record.account_id, price.total, price.currency)
@@ -124,9 +127,28 @@ async def begin(connection: AsyncConnection, record: BillingRecord, price: Price
         method_id=charge.method_id,
     )
     await decisions.command(connection, reading.ENGINE, record.id, begin)
-    if charge.method_id is None:
-        return None
     return await matters.find(connection, CHARGE.workflow_id(record.id))
+
+
+async def _with_tax(
+    connection: AsyncConnection, account_id: UUID, amount_minor: int, currency: str, at: datetime
+) -> int:
+    """The sum that the invoice of a use will ask for."""
+    line = Line(
+        kind=SINGLE_USE,
+        description="",
+        unit_amount=Decimal(amount_minor),
+        amount_minor=amount_minor,
+    )
+    taxes = (await taxation(connection, account_id)).at(at)
+    (summed,) = sum_lines((line,), taxation=taxes, currency=currency)
+    return summed.total_minor
+
+
+async def _is_carried(connection: AsyncConnection, account_id: UUID) -> bool:
+    """True if a next invoice will come that asks for what was carried."""
+    running = await subscriptions.find_open(connection, account_id)
+    return running is not None and running.status in ("trialing", "active", "past_due")
 
 
 async def _refuse_card(connection: AsyncConnection, account_id: UUID) -> None:

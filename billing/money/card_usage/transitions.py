@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from billing.core import ids
+from billing.core.currencies import is_too_large
 from billing.core.money import show_decimal
 from billing.matters.agenda import Step, head
 from billing.matters.effects import Bear, Change, Do, Rows, Wake, Work
@@ -70,13 +71,13 @@ def begin(
     *,
     currency: str,
     issuer_id: UUID | None,
-    method_id: UUID | None,
+    method_id: UUID,
 ) -> None:
-    """The invoice of a use, to be charged to a card; without one the next invoice carries it.
+    """The invoice of a use, to be charged to a card.
 
-    Carried, or covered by the customer's money with us, it is paid at once (docs/rules.md#money). A
-    use too small for a card is charged with what was carried before. A use whose card failed is
-    begun again.
+    Covered by the customer's money with us, it is paid at once (docs/rules.md#money). With its tax
+    too small for a card, it is charged with what was carried before; where both are too small, the
+    next invoice carries it. A use whose card failed is begun again.
     """
     use, earlier = use_of(w.rows), len(w.rows.of(Invoice))
     draft = invoices.draft(
@@ -91,10 +92,10 @@ def begin(
         ),
     )
     draft = invoices.use_balance(w, draft)
-    if method_id is not None and not invoices.is_collectable(draft):
+    if not invoices.is_collectable(draft) and not _is_too_large_with_debt(w, draft):
         draft = invoices.bill_carried(w, draft)
     draft = invoices.whole_steps(w, draft)
-    if method_id is None or not invoices.is_collectable(draft):
+    if not invoices.is_collectable(draft):
         invoices.finalize(w, draft)
         _end(w, "completed")
         return
@@ -154,6 +155,12 @@ def use_of(rows: Rows) -> ChargedUse:
 def draft_of(rows: Rows) -> Invoice | None:
     """The draft that a charge is paying now."""
     return next((one for one in rows.of(Invoice) if one.status == "draft"), None)
+
+
+def _is_too_large_with_debt(w: Work[ChargeFacts], draft: Invoice) -> bool:
+    """True if no single charge can bring what was carried before, too."""
+    debt = max(0, -invoices.money_balance(w, draft.currency))
+    return is_too_large(draft.amount_due_minor + debt, draft.currency)
 
 
 def _invoice_id(w: Work[ChargeFacts], step: Step) -> UUID:

@@ -5,7 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.actors import Actors, Customer, Json
+from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.taxes.test_taxes import collect, moved_to
 
 CARD = "payment_charge"
 
@@ -70,3 +71,27 @@ async def test_a_card_that_is_barred_is_neither_offered_nor_charged(actors: Acto
     )
     quoted = await agree(customer, product, "3", refusal=402)
     assert quoted["available_billing_methods"] == ["wallet_deduction"]
+
+
+async def test_a_use_that_its_tax_lifts_over_the_minimum_is_charged(actors: Actors) -> None:
+    await collect(actors, "DK", "Moms", rates={"standard": "20"})
+    customer, product = await actors.customer_on_clock(), await sell(actors, USD="0.01")
+    await moved_to(customer, country="DK")
+    await customer.save_card()
+    quoted = await customer.ask(
+        "POST", "/billing/calculate", {"product_id": product, "usage_amount": "45"}
+    )
+    assert quoted["available_billing_methods"] == [CARD], "54 with tax is enough for a card"
+    await customer.subscribe("basic")
+    await customer.until_subscription("active")
+
+    use = {"product_id": product, "usage_amount": "45", "event_id": str(uuid4())}
+    use |= {"billing_method": CARD}
+    await customer.ask("POST", "/usage/record", use, status=201)
+
+    async def newest() -> Json:
+        return (await customer.invoices())[-1]
+
+    paid = await wait_for(newest, "the use is paid", lambda one: one["status"] == "paid")
+    assert (paid["total_minor"], paid["settlement"]) == (54, "payment")
+    assert (await customer.effects())[-1]["amount"] == 54

@@ -307,6 +307,18 @@ async def test_a_refund_that_came_after_the_end_was_not_left_behind(
     assert "debts_billed" not in {finding.name for finding in report.wrong}
 
 
+async def test_an_open_invoice_of_a_use_that_nobody_asks_for_is_found(
+    books: Books, superuser: AsyncConnection
+) -> None:
+    damage = text(
+        f"UPDATE invoices SET status = 'open', workflow_id = 'charge/bill_1' WHERE id = {LATEST}"
+    )
+    await superuser.execute(damage, {"account": books.paying})
+    report = await service.evaluate(superuser, books.paying)
+    [found] = [one for one in report.wrong if one.name == "matters_exist"]
+    assert found.examples == ("charge/bill_1",)
+
+
 # What no account shows alone.
 OF_ALL: Final = {
     "invoice_numbers": "INSERT INTO invoice_series VALUES ('LOST', 7, '2027-01-01')",

@@ -81,9 +81,8 @@ class Charge:
             kind="single_use", description="use", unit_amount=Decimal(PRICE), amount_minor=PRICE
         )
         w = self.work()
-        transitions.begin(
-            w, line, currency=self.use.currency, issuer_id=None, method_id=card.id if card else None
-        )
+        assert card is not None
+        transitions.begin(w, line, currency=self.use.currency, issuer_id=None, method_id=card.id)
 
     # -- what people do ------------------------------------------------------------------------
 

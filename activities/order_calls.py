@@ -47,14 +47,16 @@ class Orders:
         await failpoint("intent.created")
         return CheckoutSession(session_id=order.order_id, url=order.approve_url, status="open")
 
-    async def look(self, payment: Payment) -> tuple[Payment, Outcome | None]:
-        """The provider's word; an order that was approved is captured, while it is waited for."""
+    async def look(self, payment: Payment, *, is_owed: bool) -> tuple[Payment, Outcome | None]:
+        """The provider's word; an order that was approved is captured, while it is waited for and
+        owed.
+        """
         await failpoint("check.before_look")
         order_id = payment.stripe_checkout_session_id
         if order_id is None:
             return payment, None
         order = await self.provider.retrieve_order(order_id)
-        if order.status == "approved" and payment.status in LIVE:
+        if order.status == "approved" and payment.status in LIVE and is_owed:
             # A key of its own each time: the answer stored under another may be a refusal that the
             # payer has mended since. Twice captured is impossible, the order allows it once.
             key = f"{payment.intent_key}/capture-{ids.new().hex}"

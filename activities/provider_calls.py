@@ -68,13 +68,18 @@ class ProviderCalls:
             case "call_back":
                 return Answer(call, await self._call_back(call), asked_at)
             case "look":
-                payment, outcome = await self._desk(call).look(call.payment)
+                payment, outcome = await self._look(call)
                 card = await self._card_of(payment, outcome) if call.save_card else None
                 return Answer(call, outcome, asked_at, card)
 
     def _desk(self, call: Call) -> Charger | Orders:
         """The provider that the payment was opened at."""
         return self._orders if call.payment.flow == PAYPAL else self._charger
+
+    async def _look(self, call: Call) -> tuple[Payment, Outcome | None]:
+        if call.payment.flow == PAYPAL:
+            return await self._orders.look(call.payment, is_owed=call.is_owed)
+        return await self._charger.look(call.payment)
 
     async def _open(self, call: Call) -> Outcome:
         try:

@@ -163,7 +163,8 @@ def check(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
     answer = w.facts.answer
     payment = _asked_about(w, owed, step)
     if answer is None and payment is not None and payment.opened:
-        w.call = Call("look", payment)
+        is_owed = Owed(w.rows, payment.invoice_id).asks_for_money
+        w.call = Call("look", payment, is_owed=is_owed)
         return None
     if step.event is not None:
         until = answer.asked_at if answer is not None else w.facts.real_at

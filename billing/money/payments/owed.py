@@ -22,6 +22,11 @@ class Owed:
         return self._rows.get(Invoice, self.invoice_id)
 
     @property
+    def asks_for_money(self) -> bool:
+        """True until the invoice is settled or void."""
+        return self.invoice.outstanding_minor > 0
+
+    @property
     def payments(self) -> list[Payment]:
         """Every flow, oldest first."""
         return [one for one in self._rows.of(Payment) if one.invoice_id == self.invoice_id]

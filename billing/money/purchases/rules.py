@@ -34,6 +34,8 @@ class PurchaseState(State):
     opened: bool
     submission: str | None = None
     """A manual payment that takes over when the open one has been called back."""
+    unasked: str | None = None
+    """Once the purchase has ended, a payment that could still bring money."""
     undecided: bool = False
     """The saved card was tried, and what became of it is not known yet."""
     created_at: AwareDatetime
@@ -46,14 +48,12 @@ class PurchaseState(State):
 
 def agenda(state: PurchaseState) -> list[Step]:
     """Everything still to do, unordered. "At once" is due since the purchase was made."""
-    steps = []
     if state.unsettled:
         suffix, words = f"{state.unsettled}/settled", "grant the credits"
         return [_step(state, "fulfil", suffix, state.created_at, words, payment=state.unsettled)]
-    if state.events:
-        steps.append(event_step(state.purchase, state.events[0]))
     if state.status != "pending":
-        return steps
+        return _ended(state)
+    steps = _told(state)
     if state.submission and state.payment_status != "processing":
         suffix = f"retire-{state.submission}"
         return [*steps, _step(state, "retire", suffix, state.created_at, "call the payment back")]
@@ -70,6 +70,18 @@ def agenda(state: PurchaseState) -> list[Step]:
     elif state.payment_status != "processing":
         steps.append(_step(state, "expire", "expire", state.expires_at, "let it expire"))
     return steps
+
+
+def _ended(state: PurchaseState) -> list[Step]:
+    """A payment that could still bring money is called back before what is told of it."""
+    if state.unasked is None:
+        return _told(state)
+    suffix = f"retire-{state.unasked}"
+    return [_step(state, "retire", suffix, state.created_at, "call the payment back")]
+
+
+def _told(state: PurchaseState) -> list[Step]:
+    return [event_step(state.purchase, one) for one in state.events[:1]]
 
 
 def check_due(state: PurchaseState) -> datetime:

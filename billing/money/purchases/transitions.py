@@ -85,7 +85,8 @@ def check(w: Work[PurchaseFacts], step: Step) -> None:
     """Ask where a payment stands, told by an event or by the calendar."""
     answer, payment = w.facts.answer, _asked_about(w, step)
     if answer is None and payment is not None and payment.opened and payment.settled_at is None:
-        w.call = Call("look", payment, save_card=False)
+        is_owed = Owed(w.rows, payment.invoice_id).asks_for_money
+        w.call = Call("look", payment, save_card=False, is_owed=is_owed)
         return
     if _ends_in_vain(w, answer):
         return
@@ -114,7 +115,9 @@ def _ends_in_vain(w: Work[PurchaseFacts], answer: Answer | None) -> bool:
 
 
 def retire(w: Work[PurchaseFacts]) -> None:
-    """Call the open payment back for the one by hand; money that came all the same is booked."""
+    """Call the open payment back for one by hand, or because the purchase is paid already; money
+    that came all the same is booked.
+    """
     called = _call_back(w)
     if called is None:
         return

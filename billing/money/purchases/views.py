@@ -29,6 +29,7 @@ def view(rows: Rows, facts: PurchaseFacts) -> PurchaseState:
         payment_at=newest.created_at if newest is not None else None,
         unsettled=_external(unsettled),
         submission=_external(owed.submission),
+        unasked=_external(_unasked(purchase, owed)),
         opened=newest is not None and newest.opened,
         undecided=purchase.payment_method_id is not None and owed.undecided is not None,
         created_at=purchase.created_at,
@@ -38,6 +39,17 @@ def view(rows: Rows, facts: PurchaseFacts) -> PurchaseState:
         events=tuple(WaitingEvent(id=one.id, replays=one.replays) for one in rows.waiting_events),
     )
     return state.model_copy(update={"words": status_words(state, _what(purchase))})
+
+
+def _unasked(purchase: Purchase, owed: Owed) -> Payment | None:
+    """The payment that its payer may still finish, of a purchase that was paid otherwise.
+
+    One that its bank decides on already cannot be called back; its money would be kept.
+    """
+    live = owed.live
+    if purchase.status == "pending" or live is None or live.flow == "manual":
+        return None
+    return live if live.status != "processing" else None
 
 
 def _what(purchase: Purchase) -> str:

@@ -3,7 +3,9 @@
 import asyncio
 from urllib.parse import parse_qs, urlsplit
 
+from billing.core import ids
 from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.invoices.test_operating import balance, commanded, money
 
 BACK = "https://shop.example/back"
 
@@ -128,6 +130,23 @@ async def yen(customer: Customer) -> None:
     begun, order = await begun_by_paypal(customer, currency="JPY")
     await customer.actors.sandbox.paypal_approve(order)
     await paid_once(customer, begun, "1500")
+
+
+async def test_an_order_of_a_purchase_that_is_paid_otherwise_is_never_captured(
+    customer: Customer,
+) -> None:
+    begun, order = await begun_by_paypal(customer)
+    (found,) = await customer.invoices()
+    invoice = {"invoice_id": ids.encode(ids.INVOICE, found["id"])}
+    await commanded(customer, invoice, "record-payment", money(999))
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    await customer.actors.sandbox.paypal_approve(order)
+    await customer.until_handled("CHECKOUT.ORDER.APPROVED")
+    (told,) = await customer.actors.sandbox.paypal(f"purchase/{begun['purchase_id']}")
+    assert "captures" not in told["purchase_units"][0].get("payments", {})
+    assert (len(await customer.grants()), await balance(customer)) == (1, 0)
+    open_ends = "SELECT id FROM payments WHERE account_id = %(me)s AND closed_at IS NULL"
+    assert await customer.rows(open_ends) == [], "the order is called back"
 
 
 async def test_an_event_that_paypal_did_not_sign_changes_nothing(customer: Customer) -> None:

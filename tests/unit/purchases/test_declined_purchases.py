@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from billing.matters.effects import Bear, Do, Rows, Work
+from billing.matters.effects import Bear, Do, InboxEvent, Rows, Work
 from billing.matters.kinds import REVERSAL
 from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
 from billing.money.payment_methods.schemas import Method
@@ -16,11 +16,12 @@ from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import CheckoutSession, Decline, Outcome
 from billing.money.payments.schemas import Attempt, Payment
-from billing.money.purchases import outcomes
+from billing.money.purchases import outcomes, transitions
 from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.schemas import Purchase
 from billing.money.refunds.schemas import Refund
+from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 from tests.unit.lives.collections import BIRTH
 
 ACCOUNT, PURCHASE, CARD = (UUID(int=number) for number in (1, 2, 3))
@@ -193,3 +194,55 @@ def test_late_money_that_is_back_already_grants_nothing(ended: str) -> None:
     assert buying.rows.get(Payment, payment.id).settled_at == BIRTH
     woken = Bear(REVERSAL, ACCOUNT, back.payment_id, None)
     assert woken in work.effects, "what went back is booked"
+
+
+def recorded(buying: Buying) -> None:
+    """An operator records the money, which is then booked."""
+    owed = Owed(buying.rows, buying.rows.of(Invoice)[0].id)
+    work = Work(buying.rows, buying.facts())
+    by_hand = payments.open_flow(work, owed, "manual", None)
+    work.change(by_hand, status="completed", received_minor=999)
+    buying.do("fulfil", [])
+
+
+@pytest.mark.parametrize("flow", ["card", "checkout", "paypal"])
+def test_a_flow_that_is_open_beside_recorded_money_is_called_back(flow: str) -> None:
+    buying = Buying(flow=flow)
+    opened = buying.open_page()
+    recorded(buying)
+    assert buying.do("retire", [CANCELED]) == ["call_back"]
+    assert buying.rows.get(Payment, opened.id).status == "canceled"
+    assert ENGINE.plan(buying.rows, buying.facts()) == []
+
+
+def test_what_was_paid_twice_before_it_could_be_called_back_is_kept() -> None:
+    buying = Buying(flow="paypal")
+    buying.open_page()
+    recorded(buying)
+    buying.do("retire", [Outcome(kind="succeeded", intent_id="pi_1", received_minor=999)])
+    (purchase,), (kept,) = buying.rows.of(Purchase), buying.rows.of(BalanceEntry)
+    assert (purchase.status, kept.kind, kept.amount_minor) == ("completed", "unasked", 999)
+    assert ENGINE.plan(buying.rows, buying.facts()) == []
+
+
+def test_a_bank_that_decides_on_a_purchase_that_is_paid_is_not_called_back() -> None:
+    buying = Buying(flow="card")
+    opened = buying.open_page()
+    recorded(buying)
+    buying.do("retire", [PROCESSING])
+    assert buying.rows.get(Payment, opened.id).status == "processing"
+    assert ENGINE.plan(buying.rows, buying.facts()) == []
+
+
+@pytest.mark.parametrize("is_paid", [True, False])
+def test_an_order_may_be_captured_while_its_invoice_is_owed(is_paid: bool) -> None:
+    buying = Buying(flow="paypal")
+    opened = buying.open_page()
+    if is_paid:
+        recorded(buying)
+    event = InboxEvent("evt_1", 0, "cs_1", BIRTH, opened.id)
+    buying.rows.waiting_events = (event,)
+    work = Work(buying.rows, buying.facts())
+    transitions.transition(work, event_step("pur_1", WaitingEvent(id="evt_1")))
+    assert work.call is not None
+    assert (work.call.what, work.call.is_owed) == ("look", not is_paid)

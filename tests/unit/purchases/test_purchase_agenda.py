@@ -88,6 +88,16 @@ def test_a_purchase_that_has_ended_plans_nothing_of_its_own() -> None:
             assert agenda(purchase) == [], purchase
 
 
+@pytest.mark.parametrize("status", ["completed", "refunded"])
+@pytest.mark.parametrize("events", EVENTS)
+def test_what_may_still_bring_money_of_a_purchase_that_is_paid_is_called_back_first(
+    status: str, events: tuple[dict[str, str], ...]
+) -> None:
+    paid = state(status=status, flow="manual", unasked="pay_1", events=events)
+    assert plan(paid) == {"pur_1/retire-pay_1": MADE}
+    assert "pur_1/retire-pay_1" not in plan(state(unasked="pay_1"))
+
+
 def test_a_payment_is_opened_at_once_or_after_a_long_outage_not_any_more() -> None:
     for flow in ("card", "saved_card", "checkout", "paypal"):
         waiting = state(flow=flow, opened=False)

@@ -10,6 +10,7 @@ from billing.money.dunning import cases
 from billing.money.invoices import giving_back, notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.arrears import SINGLE_USE, USAGE
+from billing.money.invoices.bearing import reserved
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
@@ -22,6 +23,9 @@ Destination = Literal["debt", "balance"]
 def void(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
     """Take back all of it; its subscription goes on. Errors: INVOICE_STATE, PAYMENT_PENDING."""
     _demand_no_money_on_its_way(w, invoice_id)
+    if reserved(w.rows, w.rows.get(Invoice, invoice_id)):
+        # It would go to the balance now, and to its payer when the refund or dispute is decided.
+        raise Conflict("PAYMENT_PENDING", "money of this invoice is going back: see where it ends")
     voided = notes.void_numbered(w, w.rows.get(Invoice, invoice_id), reason)
     payments.close_submissions(w, invoice_id)
     cases.close_case(w, invoice_id, "canceled", reason)

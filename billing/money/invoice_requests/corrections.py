@@ -73,11 +73,14 @@ def credit(
 def credit_tax(w: Work[Any], invoice_id: UUID, *, country: str, reason: str, suffix: str) -> None:
     """Take back the tax of a country that it added to its prices, as far as it is left.
 
-    Errors: INVOICE_STATE.
+    There is one note for it: while a refund or dispute may take what it needs, it is not written,
+    and asked for again when that is decided. Errors: INVOICE_STATE.
     """
     before = _creditable(w, invoice_id)
     owed = giving_back.added_by(giving_back.left(w.rows, before), country)
     part = owed.up_to(creditable(w.rows, before))
+    if part.total_minor < owed.total_minor and reserved(w.rows, before):
+        return
     after = notes.credit_tax(w, before, part, reason, suffix)
     _settle(w, before, after, reason)
 

@@ -312,11 +312,16 @@ def _number(w: Work[InvoiceFacts], invoice: Invoice, **fields: Any) -> Invoice:
         "paid": amounts.amount_paid_minor,
     }
     w.do(Do(KEEP_SNAPSHOT, kept))
+    owe_tax(w, invoice)
+    number_of = series_of(w.facts, invoice, series.INVOICES)
+    return w.issue(invoice, number_of, finalized_at=w.facts.at, content_hash=content, **fields)
+
+
+def owe_tax(w: Work[InvoiceFacts], invoice: Invoice) -> None:
+    """Have the account's matter give back what the invoice charges of a tax in vain."""
     if _charges_tax_in_vain(w, invoice):
         w.do(Do(OWE_TAX, {"account_id": invoice.account_id}))
         w.do(Watch(invoice.account_id, due=w.facts.at))
-    number_of = series_of(w.facts, invoice, series.INVOICES)
-    return w.issue(invoice, number_of, finalized_at=w.facts.at, content_hash=content, **fields)
 
 
 def _charges_tax_in_vain(w: Work[InvoiceFacts], invoice: Invoice) -> bool:

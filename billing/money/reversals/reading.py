@@ -25,6 +25,7 @@ from billing.money.reversals.booking import CLAWBACK
 from billing.money.reversals.disputing import GIVE_BACK
 from billing.money.reversals.facts import Granted, ReversalFacts
 from billing.money.reversals.transitions import RULES
+from billing.money.taxation.reading import TAXATION, shown
 from billing.platform.decisions.service import Engine, Read, now_facts
 from billing.platform.decisions.writer import Verb
 
@@ -95,6 +96,7 @@ _READ = Prepared(
            {reading.hanging("credit_notes", "x.id")} AS credit_notes,
            {REVERSALS},
            {reading.balance("p.currency")} AS balance_minor,
+           {TAXATION} AS taxation,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM payments p JOIN accounts a ON a.id = p.account_id
     WHERE p.id = :subject_id
@@ -123,6 +125,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Reversa
         is_test=row["is_test"],
         balance_minor=row["balance_minor"] - reading.booked_here(rows),
         payment_id=wanted.subject_id,
+        taxation=shown(row["taxation"]),
         granted=tuple(Granted.model_validate(one) for one in row["granted"]),
         clock_at=row["clock_at"],
     )

@@ -12,6 +12,7 @@ from billing.matters.deciding import Rules
 from billing.matters.effects import Heard, Rows, Work
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import transitions as invoices
+from billing.money.invoices.bearing import reserved
 from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
@@ -31,7 +32,14 @@ OUTSIDE: Final = "made at the provider"
 
 
 def transition(w: Work[ReversalFacts], step: Step) -> None:
-    """One step."""
+    """One step; what it frees of the invoice may hold tax that is to be given back."""
+    before = _reserved(w)
+    _do(w, step)
+    if _reserved(w) < before:
+        invoices.owe_tax(w, _bill(w))
+
+
+def _do(w: Work[ReversalFacts], step: Step) -> None:
     match step.name:
         case "check":
             check(w, step)
@@ -49,6 +57,14 @@ def begun(rows: Rows, _: ReversalFacts, step: Step) -> bool:
     """True while the provider's answer on the step's refund waits to be recorded."""
     asked = (one for one in rows.of(Refund) if one.asked_at is not None and not one.is_finished)
     return any(one.key == step.key for one in asked)
+
+
+def _reserved(w: Work[ReversalFacts]) -> int:
+    return reserved(w.rows, _bill(w))
+
+
+def _bill(w: Work[ReversalFacts]) -> Invoice:
+    return bill_of(w.rows, w.rows.get(Payment, w.facts.payment_id))
 
 
 def check(w: Work[ReversalFacts], step: Step) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from billing.core import ids
-from tests.integration.actors import Actors, Customer
+from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.invoices.test_documents import fetched, text_of
+from tests.integration.reversals.test_outside import disputed
+from tests.integration.reversals.test_refunds import paid_for
 from tests.integration.taxes.test_taxes import CLOCK, collect, moved_to, newest_invoice
 
 Json = dict[str, Any]
@@ -139,6 +141,26 @@ async def test_tax_goes_back_once_when_the_id_is_proven_late(
     await customer.ask("POST", "/billing/subscription/cancel", ends, status=200)
     assert await back(customer) == [(980, 980), (3319, 0)]
     assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 980 + 3319
+
+
+async def test_tax_of_a_disputed_invoice_goes_back_once_the_dispute_is_won(
+    actors: Actors, register: None
+) -> None:
+    customer = await of_german_seller(actors)
+    await actors.sandbox.vat_register(away=True)
+    await customer.ask("PUT", "/billing/tax", {"vat_id": KNOWN}, status=200)
+    await customer.bought("small")
+    payment = await paid_for(customer)
+    opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"])
+    await disputed(actors, customer, "open")
+    await actors.sandbox.vat_register(away=False)
+    await customer.advance(days=1)
+    assert (await customer.ask("GET", "/billing/tax"))["vat_status"] == "valid"
+    assert await back(customer) == [], "all of it may be lost"
+    await actors.sandbox.finish_dispute(opened.body["id"], "won")
+    await disputed(actors, customer, "won")
+    notes = await wait_for(lambda: back(customer), "the tax is given back")
+    assert notes == [(200, 200)]
 
 
 async def back(customer: Customer) -> list[tuple[int, int]]:

@@ -148,7 +148,7 @@ class Story:
 
     def step(self, key: str, answer: Any) -> None:
         w = self.work(answer)
-        transitions.refund(w, Step(name="refund", due=AT, key=key))
+        transitions.transition(w, Step(name="refund", due=AT, key=key))
         self.follow(w.effects)
         self.settle()
 

@@ -72,7 +72,7 @@ def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
     """Book the money of `payment`; when the invoice is covered, grant the credits, once [E17].
 
     Money that came after the purchase had ended is granted all the same, on an invoice anew, unless
-    it is back with its payer already.
+    it is back with its payer already. What is too little for that is kept on the money balance.
     """
     purchase = purchase_of(w)
     payment = refunds.settle(w, payment)
@@ -82,6 +82,11 @@ def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
         return purchase
     if refunds.is_all_back(w.rows, payment):
         return end_unpaid(w, "failed", code="REFUNDED", message="the money went back to its payer")
+    if _is_too_late(w, purchase, payment):
+        invoice = w.rows.get(Invoice, purchase.invoice_id)
+        invoices.keep_money(w, invoice, payment.id, payment.received_minor)
+        payments.announce(w, payment, "kept", invoice_status=invoice.status)
+        return purchase
     invoice = _payable_invoice(w, purchase)
     if payment.received_minor < invoice.remaining_minor:
         invoices.receive(w, invoice, payment.received_minor)
@@ -89,6 +94,16 @@ def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
     done = _complete(w, purchase, invoice)
     invoices.receive(w, invoice, payment.received_minor)
     return done
+
+
+def _is_too_late(w: Work[PurchaseFacts], purchase: Purchase, payment: Payment) -> bool:
+    """True if the purchase has ended and the money does not cover the invoice anew: nobody would
+    be asked for the rest of that.
+    """
+    if w.rows.get(Invoice, purchase.invoice_id).status != "void":
+        return False
+    anew = _payable_invoice(Work(w.rows.copy(), w.facts), purchase)
+    return payment.received_minor < anew.remaining_minor
 
 
 def _complete(w: Work[PurchaseFacts], purchase: Purchase, invoice: Invoice) -> Purchase:

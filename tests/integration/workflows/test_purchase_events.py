@@ -3,6 +3,7 @@
 import pytest
 
 from tests.integration.actors import Actors, Customer, intent_of, wait_for
+from tests.integration.invoices.test_operating import balance
 from tests.integration.workflows.test_purchases import proven_once
 
 
@@ -131,6 +132,29 @@ async def test_money_that_comes_after_the_end_is_granted_all_the_same(customer: 
     await proven_once(customer, purchase_id)
     assert [invoice["status"] for invoice in await customer.invoices()] == ["void", "paid"]
     assert await customer.credits() == 100
+
+
+async def test_late_money_that_the_balance_no_longer_completes_is_kept(customer: Customer) -> None:
+    path = f"/api/v1/admin/accounts/{customer.id}/balance/adjust"
+    body, headers = {"amount_cents": 400, "reason": "test"}, customer.actors.headers("*", "admin")
+    headers["Idempotency-Key"] = "adjust"
+    answer = await customer.actors.client.post(path, json=body, headers=headers)
+    assert answer.status_code == 201, answer.text
+    begun = await customer.buy("small")
+    await customer.restored_as_expired(begun["purchase_id"])  # its 400 are not on the balance
+
+    await customer.pay(begun)
+
+    found = await wait_for(
+        lambda: customer.rows("SELECT * FROM payments WHERE account_id = %(me)s"),
+        "the money is booked",
+        lambda rows: rows[0]["settled_at"],
+    )
+    assert [one["received_minor"] for one in found] == [599]
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "expired"
+    assert [invoice["status"] for invoice in await customer.invoices()] == ["void"]
+    assert await balance(customer) == 599
+    assert "evt.billing.payment.kept" in await customer.published()
 
 
 async def test_a_transfer_that_never_comes_expires_after_two_weeks(actors: Actors) -> None:

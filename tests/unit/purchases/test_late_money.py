@@ -1,0 +1,78 @@
+"""Money that comes for a purchase that has ended, and that the money balance had paid a part of."""
+
+import pytest
+
+from billing.matters.effects import Announce, Do, Work
+from billing.money.invoices.schemas import BalanceEntry, Invoice
+from billing.money.payments.calls import Answer
+from billing.money.payments.schemas import Payment
+from billing.money.purchases import outcomes
+from billing.money.purchases.outcomes import PurchaseFacts
+from billing.money.purchases.reading import ENGINE
+from billing.money.purchases.schemas import Purchase
+from tests.unit.purchases.test_declined_purchases import Buying
+
+PRICE, APPLIED = 999, 400
+
+
+class Ended(Buying):
+    """A purchase that its payer's balance paid a part of, and that nobody paid the rest of."""
+
+    balance = APPLIED
+
+    def __init__(self) -> None:
+        super().__init__(flow="card")
+        self.open_page()
+        outcomes.end_unpaid(Work(self.rows, self.facts()), "expired")
+
+    def facts(self, answer: Answer | None = None) -> PurchaseFacts:
+        facts = super().facts(answer)
+        facts.balance_minor = self.balance
+        return facts
+
+    def come(self, received: int) -> Work[PurchaseFacts]:
+        """Its money comes after all."""
+        work = Work(self.rows, self.facts())
+        (payment,) = self.rows.of(Payment)
+        came = work.change(payment, status="succeeded", received_minor=received)
+        outcomes.fulfil(work, came)
+        return work
+
+    @property
+    def kept(self) -> list[tuple[str, int]]:
+        return [(one.kind, one.amount_minor) for one in self.rows.of(BalanceEntry)]
+
+
+BACK = [("applied", -APPLIED), ("returned", APPLIED)]
+
+
+def test_it_is_granted_while_the_balance_still_has_its_part() -> None:
+    buying = Ended()
+    buying.come(PRICE - APPLIED)
+    (purchase,) = buying.rows.of(Purchase)
+    assert purchase.status == "completed"
+    assert [one.status for one in buying.rows.of(Invoice)] == ["void", "paid"]
+    assert buying.kept == [*BACK, ("applied", -APPLIED)]
+
+
+@pytest.mark.parametrize("received", [PRICE - APPLIED, 1])
+def test_too_little_is_kept_on_the_balance_and_told(received: int) -> None:
+    buying = Ended()
+    buying.balance = 0  # it is spent
+    work = buying.come(received)
+    (purchase,), (payment,) = buying.rows.of(Purchase), buying.rows.of(Payment)
+    assert (purchase.status, payment.settled_at) == ("expired", work.facts.at)
+    assert [one.status for one in buying.rows.of(Invoice)] == ["void"], "nothing is billed anew"
+    assert buying.kept == [*BACK, ("unasked", received)]
+    assert "payment.kept" in [one.action for one in work.effects if isinstance(one, Announce)]
+    assert not any(isinstance(one, Do) and one.verb == outcomes.GRANT for one in work.effects)
+    assert ENGINE.plan(buying.rows, buying.facts()) == []
+
+
+def test_the_whole_price_is_granted_without_the_balance() -> None:
+    buying = Ended()
+    buying.balance = 0
+    buying.come(PRICE)
+    (purchase,) = buying.rows.of(Purchase)
+    assert purchase.status == "completed"
+    assert buying.kept == BACK

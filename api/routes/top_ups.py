@@ -33,8 +33,8 @@ router = new_router("credits")
 class AutoTopUpBody(Body):
     """Buy `pack` with the saved card when less than `threshold` credits are available.
 
-    `monthly_cap_cents` bounds the money of one calendar month; the default card is charged unless
-    another is named here.
+    `monthly_cap_cents` bounds the money of one calendar month, with the tax that is added to it;
+    the default card is charged unless another is named here.
     """
 
     is_enabled: Annotated[bool, Field(strict=True)] = True

@@ -253,7 +253,7 @@ MUTANTS: Final = (
     Mutant(
         "the limit of a month is forgotten",
         "billing/money/top_ups/rules.py",
-        "return cap_minor is None or spent_minor + price_minor <= cap_minor",
+        "return cap_minor is None or spent_minor + total_minor <= cap_minor",
         "return True",
         ("tests/integration/credits/test_top_ups.py", "-k", "costs_no_more_than_its_cap"),
     ),

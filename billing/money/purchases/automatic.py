@@ -4,6 +4,7 @@ Whatever stands in its way is a failure of this top-up, told to the account, and
 """
 
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,8 +16,12 @@ from billing.core.errors import Conflict, Invalid, NotFound, PaymentRequired
 from billing.core.settings import Settings
 from billing.ledger.credits import service as credits
 from billing.matters.schemas import Matter
+from billing.money.invoices import store as invoice_store
+from billing.money.invoices.schemas import Line
+from billing.money.invoices.sums import sum_lines
 from billing.money.purchases import service, store
 from billing.money.purchases.schemas import NewPurchase
+from billing.money.taxation.reading import taxation
 from billing.money.top_ups import rules
 from billing.money.top_ups import service as top_ups
 from billing.money.top_ups import store as top_up_store
@@ -45,13 +50,13 @@ async def buy(
         return None, "dropped"
     currency = balance.currency or service.DEFAULT_CURRENCY
     offered = await catalog.offered_pack(connection, kept.pack, currency)
-    price = offered.price if offered is not None else None
     account = await accounts.get(connection, account_id)
     if account is None:
         raise NotFound("NOT_FOUND", "no such account")
     start, following = periods.month_of(at, account.zone)
-    spent = await top_up_store.spent(connection, account_id, start)
-    if price is not None and not rules.fits(spent, price.amount_minor, kept.monthly_cap_minor):
+    spent = await store.spent_on_top_ups(connection, account_id, start)
+    total = await _total(connection, account_id, offered, at)
+    if not rules.fits(spent, total, kept.monthly_cap_minor):
         await top_ups.capped(
             connection, top_up, following, at,
             spent_cents=spent, cap_cents=kept.monthly_cap_minor,
@@ -64,6 +69,25 @@ async def buy(
         why = refusal.fields.get("decline_code", refusal.code)
         await top_ups.failed(connection, top_up.id, why, at)
         return None, "failed"
+
+
+async def _total(
+    connection: AsyncConnection, account_id: UUID, offered: OfferedPack | None, at: datetime
+) -> int:
+    """The total of the pack's invoice, with the tax added to it; 0: it is not sold."""
+    if offered is None or offered.price is None:
+        return 0
+    minor = offered.price.amount_minor
+    pack = Line(
+        kind="pack",
+        description=offered.pack.name,
+        unit_amount=Decimal(minor),
+        amount_minor=minor,
+        tax_category=offered.pack.tax_category,
+    )
+    taxes = (await taxation(connection, account_id)).at(at)
+    (summed,) = sum_lines([pack], taxation=taxes, currency=offered.price.currency)
+    return summed.total_minor
 
 
 def _wanted(top_up: TopUp, kept: TopUpSettings, offered: OfferedPack | None) -> NewPurchase:
@@ -91,13 +115,14 @@ async def _start(
     )
     bought = await store.get(connection, purchase_id)
     if bought.status != "completed":
+        invoice = await invoice_store.get(connection, bought.invoice_id)
         await top_up_store.change(
             connection,
             top_up.id,
             status="buying",
             purchase_id=purchase_id,
             pack=bought.pack,
-            amount_minor=bought.amount_minor,
+            amount_minor=invoice.total_minor,
             currency=bought.currency,
         )
     return matter

@@ -115,8 +115,8 @@ def _complete(w: Work[PurchaseFacts], purchase: Purchase, invoice: Invoice) -> P
     )  # fmt: skip
     _announce(w, done, "completed", type="evt.billing.credits.purchased")
     if done.top_up_id is not None:
-        bought = {name: getattr(done, name) for name in ("pack", "amount_minor", "currency")}
-        bought |= {"top_up_id": done.top_up_id, "purchase_id": done.id}
+        bought = {"top_up_id": done.top_up_id, "purchase_id": done.id, "pack": done.pack}
+        bought |= {"amount_minor": invoice.total_minor, "currency": done.currency}
         w.do(Do(TOP_UP_COMPLETED, bought))
     return done
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, select, text, update
+from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import NotFound
@@ -13,6 +13,7 @@ from billing.money.payments.schemas import Payment
 from billing.money.payments.store import show as show_payment
 from billing.money.purchases.schemas import Purchase
 from billing.money.purchases.tables import purchases
+from billing.money.top_ups.tables import top_ups
 
 ARCHIVE_BATCH: Final = 5_000
 _GET = Prepared(select(purchases).where(purchases.c.id == given("purchase_id")))
@@ -70,6 +71,20 @@ def listing(
     if status is not None:
         query = query.where(purchases.c.status == status)
     return query if archived else query.where(purchases.c.archived_at.is_(None))
+
+
+async def spent_on_top_ups(connection: AsyncConnection, account_id: UUID, since: datetime) -> int:
+    """Money of top-ups bought since then that was, or may still be, paid; in minor units."""
+    total = await connection.scalar(
+        select(func.coalesce(func.sum(top_ups.c.amount_minor), 0))
+        .join(purchases, purchases.c.id == top_ups.c.purchase_id)
+        .where(
+            purchases.c.account_id == account_id,
+            purchases.c.created_at >= since,
+            top_ups.c.status.in_(("buying", "completed")),
+        )
+    )
+    return int(total or 0)
 
 
 async def archive(connection: AsyncConnection, before: datetime, at: datetime) -> int:

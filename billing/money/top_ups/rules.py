@@ -15,6 +15,6 @@ def retry_at(failures: int, at: datetime) -> datetime | None:
     return at + RETRY_AFTER[failures - 1] if failures < MAX_FAILURES else None
 
 
-def fits(spent_minor: int, price_minor: int, cap_minor: int | None) -> bool:
-    """True if one more pack is within the month's cap."""
-    return cap_minor is None or spent_minor + price_minor <= cap_minor
+def fits(spent_minor: int, total_minor: int, cap_minor: int | None) -> bool:
+    """True if one more pack, with the tax added to it, is within the month's cap."""
+    return cap_minor is None or spent_minor + total_minor <= cap_minor

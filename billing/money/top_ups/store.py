@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Table, func, select, text, update
+from sqlalchemy import Select, Table, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -82,18 +82,6 @@ async def ask_if_low(connection: AsyncConnection, account_id: UUID, at: datetime
 async def has_asked(connection: AsyncConnection) -> bool:
     """True if this transaction asked for credits: wake the account's matter after it."""
     return bool(await _HAS_ASKED.scalar(connection))
-
-
-async def spent(connection: AsyncConnection, account_id: UUID, since: datetime) -> int:
-    """Money of top-ups wanted since then that was, or may still be, paid; in minor units."""
-    total = await connection.scalar(
-        select(func.coalesce(func.sum(top_ups.c.amount_minor), 0)).where(
-            top_ups.c.account_id == account_id,
-            top_ups.c.wanted_at >= since,
-            top_ups.c.status.in_(("buying", "completed")),
-        )
-    )
-    return int(total or 0)
 
 
 def listing(account_id: UUID) -> Select[Any]:

@@ -4077,8 +4077,8 @@ export interface components {
          * AutoTopUpBody
          * @description Buy `pack` with the saved card when less than `threshold` credits are available.
          *
-         *     `monthly_cap_cents` bounds the money of one calendar month; the default card is charged unless
-         *     another is named here.
+         *     `monthly_cap_cents` bounds the money of one calendar month, with the tax that is added to it;
+         *     the default card is charged unless another is named here.
          */
         AutoTopUpBody: {
             /**

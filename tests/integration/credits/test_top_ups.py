@@ -9,6 +9,7 @@ from uuid import uuid4
 from temporalio.client import Client
 
 from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.past_triggers import past_triggers
 
 AUTO = "/billing/credits/auto-top-up"
 TOP_UPS = "/billing/credits/top-ups"
@@ -269,6 +270,44 @@ async def test_a_month_costs_no_more_than_its_cap_and_the_next_one_buys_again(
     listed = await until(customer, "completed", "capped", "completed")
     assert listed[2]["wanted_at"] == "2027-01-31T23:00:00Z", "midnight in Berlin"
     assert await customer.credits() == 105
+
+
+async def test_the_tax_that_is_added_counts_towards_the_cap_of_a_month(actors: Actors) -> None:
+    tax = {"name": "MVA", "rates": {"standard": "25"}}
+    await actors.operate("PUT", "/admin/taxes/FO", tax, status=200)
+    customer = await actors.customer_on_clock(START)
+    home = {"line1": "Tinghúsvegur 1", "city": "Tórshavn", "country": "FO", "is_default": True}
+    await customer.ask("POST", "/billing/addresses", home, status=201)
+    await customer.save_card()
+    await wants(customer, monthly_cap_cents=1249)
+    (bought,) = await until(customer, "completed")
+    assert bought["amount_cents"] == 1249, "9.99 and a quarter of it"
+    await wants(customer, "150", monthly_cap_cents=2497)
+    await until(customer, "completed", "capped")
+    assert [effect["amount"] for effect in await customer.effects()] == [1249]
+    await wants(customer, "150", monthly_cap_cents=2498)
+    *_, last = await until(customer, "completed", "capped", "completed")
+    assert last["amount_cents"] == 1249
+    told = await customer.rows(
+        "SELECT data FROM events WHERE account_id = %(me)s"
+        " AND type IN ('evt.billing.top_up.completed', 'evt.billing.top_up.capped')"
+    )
+    sums = [row["data"].get("spent_cents", row["data"]["amount_cents"]) for row in told]
+    assert sums == [1249, 1249, 1249]
+
+
+async def test_a_top_up_counts_in_the_month_in_which_it_was_bought(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-02-01T00:00:10Z")
+    await customer.save_card()
+    await wants(customer, monthly_cap_cents=1500)
+    await until(customer, "completed")
+    asked_in_january = (
+        "UPDATE top_ups SET wanted_at = '2027-01-31T23:59:50Z' WHERE account_id = %(account)s"
+    )
+    await past_triggers(actors.stack, asked_in_january, account=customer.uuid)
+    await spend(customer, "95")
+    await until(customer, "completed", "capped")
+    assert len(await customer.effects()) == 1
 
 
 async def test_credits_that_came_meanwhile_are_not_bought_again(actors: Actors) -> None:

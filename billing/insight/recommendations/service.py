@@ -2,25 +2,20 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import store as plans
-from billing.catalog.plans.schemas import Limit, Plan
-from billing.catalog.rating.schemas import PriceTerms
-from billing.core.money import exponent
 from billing.insight.forecasts import service as forecasts
-from billing.insight.recommendations import rules, store
-from billing.insight.recommendations.schemas import CheaperPlan, CreditsExpiring, Offer, Terms
+from billing.insight.recommendations import offers, rules, store
+from billing.insight.recommendations.schemas import CheaperPlan, CreditsExpiring
 from billing.metering.limit_overrides import store as limits
 from billing.metering.usage import store as usage_store
 from billing.metering.usage.schemas import Counter, Period
 from billing.money.subscriptions import store as subscriptions
+from billing.money.subscriptions.items import ADD_ON, PLAN
 from billing.money.subscriptions.schemas import Subscription
-
-_FREE: Final = PriceTerms()
 
 
 async def advice(
@@ -43,36 +38,32 @@ async def _cheaper_plan(
 ) -> CheaperPlan | None:
     """Among plans of the same family, currency and interval; where a cycle is that interval.
 
-    What was agreed with the account goes before the limits of each.
+    Each for the seats that it has now; its own plan with the add-ons that it has.
     """
     current = await plans.get_plan(connection, subscription.plan_id)
     if current is None or current.allowance != subscription.interval:
         return None
-    seats = [
-        item.quantity
-        for item in await subscriptions.items(connection, subscription.id)
-        if item.kind == "plan"
-    ]
-    quantity = sum(seats) or 1
+    items = await subscriptions.items(connection, subscription.id)
+    quantity = next((one.quantity for one in items if one.kind == PLAN), 1)
     agreed = await limits.holding(connection, subscription.account_id, at)
+    currency = subscription.currency
     others = []
     for plan in await plans.current_plans(connection, active_only=True):
         if plan.family != current.family or plan.key == current.key:
             continue
-        price = await plans.plan_price(
-            connection, plan.key, subscription.currency, subscription.interval
-        )
-        if price is not None and plan.allowance == current.allowance:
-            others.append(
-                _offer(plan, agreed, price.amount_minor * quantity, subscription.currency)
-            )
-    mine = _offer(current, agreed, subscription.amount_minor, subscription.currency)
+        price = await plans.plan_price(connection, plan.key, currency, subscription.interval)
+        if price is None or plan.allowance != current.allowance:
+            continue
+        offer = offers.other(plan, quantity, price.amount_minor, agreed, currency)
+        others += [offer] if offer else []
+    add_ons = [one for one in items if one.kind == ADD_ON]
+    mine = offers.had(current, quantity, subscription.amount_minor, agreed, currency, add_ons)
     whose = subscription.account_id
     cycles = [
         _units(period, await usage_store.cycle_counters(connection, whose, "", period.start_at))
         for period in await store.closed_cycles(connection, subscription)
     ]
-    return rules.cheaper(mine, others, cycles, subscription.currency)
+    return rules.cheaper(mine, others, cycles, currency)
 
 
 def _units(period: Period, counters: dict[str, Counter]) -> dict[str, Decimal]:
@@ -87,17 +78,3 @@ def _units(period: Period, counters: dict[str, Counter]) -> dict[str, Decimal]:
             else counter.quantity
         )
     return units
-
-
-def _offer(plan: Plan, agreed: dict[str, Limit], amount_minor: int, currency: str) -> Offer:
-    terms = {}
-    for limit in ({one.meter: one for one in plan.limits} | agreed).values():
-        price = limit.prices.get(currency) if limit.then == "overage" else None
-        terms[limit.meter] = Terms(limit.included, _FREE if limit.then == "notify" else price)
-    return Offer(
-        key=plan.key,
-        price=Decimal(amount_minor).scaleb(-exponent(currency)),
-        credits=plan.monthly_credits,
-        features=plan.features,
-        limits=terms,
-    )

@@ -40,15 +40,22 @@ def seats_credits(plan: Plan, quantity: int) -> Decimal:
     return plan.monthly_credits * quantity if each else plan.monthly_credits
 
 
+def sells(plan: Plan, quantity: int) -> bool:
+    """True if the plan is sold with so many seats."""
+    if plan.seats is None:
+        # Its limits and credits are those of one: more would cost more and give nothing.
+        return quantity == 1
+    return plan.seats.least <= quantity <= plan.seats.most
+
+
 def demand_seats(plan: Plan, quantity: int) -> None:
     """Error: QUANTITY_NOT_OFFERED."""
+    if sells(plan, quantity):
+        return
     if plan.seats is None:
-        if quantity != 1:
-            # Its limits and credits are those of one: more would cost more and give nothing.
-            raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold once per subscription")
-    elif not plan.seats.least <= quantity <= plan.seats.most:
-        span = f"{plan.seats.least} to {plan.seats.most}"
-        raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold with {span} seats")
+        raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold once per subscription")
+    span = f"{plan.seats.least} to {plan.seats.most}"
+    raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold with {span} seats")
 
 
 def held(w: Work[SubscriptionFacts]) -> dict[str, Item]:

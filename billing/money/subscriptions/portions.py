@@ -23,7 +23,7 @@ def of_plan(
     subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
     cycle = spans.parts(subscription, own.allowance).cycle
     passed = cycle - spans.rest_of_cycle(subscription, own.allowance, at)
-    before, after = _included(own, items.plan_item(w).quantity), _included(plan, quantity)
+    before, after = included(own, items.plan_item(w).quantity), included(plan, quantity)
     more = _own_units(w, at, since)
     found = []
     for meter, units in after.items():
@@ -37,7 +37,7 @@ def of_own(
     w: Work[SubscriptionFacts], plan: Plan, quantity: int, start: datetime, end: datetime
 ) -> tuple[Portion, ...]:
     """Beside what it has with the new plan: the old plan's units of a time that is billed by it."""
-    after = _included(plan, quantity)
+    after = included(plan, quantity)
     billed = _own_units(w, start, end).items()
     return tuple(Portion(meter=meter, units=n) for meter, n in billed if n and meter in after)
 
@@ -49,8 +49,8 @@ def includes_as_much(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> b
     free = {one.meter for one in w.facts.plan_of(w.rows).limits if one.then == "notify"}
     if any(one.meter in free and one.then != "notify" for one in plan.limits):
         return False
-    own = _included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
-    after = _included(plan, quantity)
+    own = included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
+    after = included(plan, quantity)
     return all(after.get(meter, Decimal(0)) >= units for meter, units in own.items())
 
 
@@ -60,8 +60,8 @@ def used_share(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> Decimal
     Of a level it is the share of the units that go which its highest reading had need of, in the
     time since the subscription's own plan came.
     """
-    own = _included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
-    after, found = _included(plan, quantity), w.facts.used_share
+    own = included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
+    after, found = included(plan, quantity), w.facts.used_share
     for level in w.facts.allowances:
         gone = own.get(level.meter, Decimal(0)) - after.get(level.meter, Decimal(0))
         if level.highest is not None and gone > 0 and level.spent - level.included + gone > 0:
@@ -76,8 +76,8 @@ def stay_beyond(
     """Units of levels that the plan would include, and that were beyond the subscription's own one
     in the part of the cycle that has passed: for that part they stay so.
     """
-    own = _included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
-    after, found = _included(plan, quantity), {}
+    own = included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
+    after, found = included(plan, quantity), {}
     subscription = cycles.of(w)
     passed = 1 - proration.rest(subscription.cycle_start, subscription.cycle_end, at)
     for level in w.facts.allowances:
@@ -109,11 +109,11 @@ def _own_units(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> di
     subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
     left = spans.rest_of_cycle(subscription, own.allowance, start)
     part = left - spans.rest_of_cycle(subscription, own.allowance, end)
-    included = _included(own, items.plan_item(w).quantity)
-    return {meter: proration.units_share(units, part) for meter, units in included.items()}
+    whole = included(own, items.plan_item(w).quantity)
+    return {meter: proration.units_share(units, part) for meter, units in whole.items()}
 
 
-def _included(plan: Plan, quantity: int) -> dict[str, Decimal]:
+def included(plan: Plan, quantity: int) -> dict[str, Decimal]:
     """Units of a whole cycle, by meter, for so many seats."""
     seats = quantity if plan.seats is not None and plan.seats.limits else 1
     return {one.meter: one.included * seats for one in plan.limits}

@@ -1,0 +1,90 @@
+"""Plans are compared for the seats and with the add-ons that a subscriber has."""
+
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from billing.catalog.plans.schemas import Limit, Plan, Seats
+from billing.insight.recommendations import offers, rules
+from billing.insight.recommendations.schemas import Offer
+from billing.money.subscriptions.schemas import Item
+from tests.unit.timeline import snapshots
+
+TEN_THOUSAND = {"calls": Decimal(10_000)}
+
+
+def limit(included: int, meter: str = "calls") -> Limit:
+    return Limit.model_validate(
+        {
+            "meter": meter, "included": str(included), "then": "overage",
+            "prices": {"USD": {"unit_price": "0.05"}},
+        }
+    )  # fmt: skip
+
+
+def plan(key: str, included: int, seats: Seats | None = None, **fields: Any) -> Plan:
+    terms = {"key": key, "limits": (limit(included),), "seats": seats, "features": {}} | fields
+    return snapshots.plan().model_copy(update=terms)
+
+
+def add_on(quantity: int, meter: str = "calls") -> Item:
+    account, subscription, row = (UUID(int=number) for number in (1, 2, 3))
+    return Item(
+        id=row, account_id=account, subscription_id=subscription, kind="add_on",
+        description="more calls", quantity=quantity, amount_minor=500, add_on="more",
+        meter=meter, units=Decimal(500),
+    )  # fmt: skip
+
+
+TEAM = plan("team", 1000, Seats())
+FLAT = plan("flat", 8000)
+
+
+def other(plan: Plan, quantity: int, unit_minor: int) -> Offer:
+    found = offers.other(plan, quantity, unit_minor, {}, "USD")
+    assert found is not None
+    return found
+
+
+def test_each_seat_includes_the_limits_of_its_plan() -> None:
+    mine = offers.had(TEAM, 10, 10_000, {}, "USD")
+    assert rules.cost(mine, TEN_THOUSAND) == 100
+    flat = other(FLAT, 10, 400)
+    assert rules.cost(flat, TEN_THOUSAND) == 104
+    assert rules.cheaper(mine, [flat], [TEN_THOUSAND], "USD") is None
+
+
+def test_a_plan_whose_seats_share_the_limits_includes_them_once() -> None:
+    shared = other(plan("shared", 8000, Seats(limits=False)), 10, 400)
+    assert [shared.price, shared.limits["calls"].included] == [Decimal(40), Decimal(8000)]
+
+
+def test_a_plan_that_is_not_sold_by_seats_is_bought_once() -> None:
+    assert other(FLAT, 10, 400).price == 4
+    assert other(TEAM, 10, 400).price == 40
+
+
+def test_a_plan_that_is_not_sold_by_so_many_seats_is_left_out() -> None:
+    few = plan("few", 1000, Seats(least=2, most=5))
+    assert [offers.other(few, seats, 400, {}, "USD") is None for seats in (1, 2, 5, 6)] == [
+        True, False, False, True,
+    ]  # fmt: skip
+
+
+def test_fewer_credits_are_given_up_by_their_sum_over_all_seats() -> None:
+    by_seat = plan("by_seat", 1000, Seats(), monthly_credits=Decimal(10))
+    together = plan("together", 1000, Seats(credits=False), monthly_credits=Decimal(50))
+    mine, less = offers.had(by_seat, 10, 10_000, {}, "USD"), other(together, 10, 400)
+    assert [mine.credits, less.credits] == [Decimal(100), Decimal(50)]
+    assert rules.gives_up(mine, less) == ("credits",)
+
+
+def test_what_was_agreed_is_for_all_seats_together() -> None:
+    agreed = {"calls": limit(3000)}
+    assert offers.had(TEAM, 10, 10_000, agreed, "USD").limits["calls"].included == 3000
+
+
+def test_add_ons_cost_and_include_what_they_do() -> None:
+    mine = offers.had(FLAT, 1, 400, {}, "USD", [add_on(3), add_on(1, "unlimited meter")])
+    assert [mine.price, mine.limits["calls"].included] == [Decimal(24), Decimal(9500)]
+    assert "unlimited meter" not in mine.limits

@@ -54,7 +54,7 @@ async def download_invoice(invoice_id: str, call: MemberCall, known: Known = Non
     responses=answers("INVOICE_STATE"),
 )
 async def download_receipt(invoice_id: str, call: MemberCall, known: Known = None) -> Response:
-    """The receipt of an invoice that is paid."""
+    """The receipt of an invoice that is paid, with money."""
     return await download(call, decode_invoice(invoice_id), service.RECEIPT, known)
 
 

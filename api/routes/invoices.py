@@ -133,11 +133,12 @@ class InvoiceAnswer(Answer):
         """The path of the PDF at this API."""
         return self._document("pdf") if self.invoice_number else None
 
-    @computed_field(description="The receipt as PDF, once it is paid")  # type: ignore[prop-decorator]
+    @computed_field(description="The receipt as PDF, once it is paid, with money")  # type: ignore[prop-decorator]
     @property
     def receipt_pdf_url(self) -> str | None:
         """The path of the receipt at this API."""
-        return self._document("receipt") if self.paid_at else None
+        took_money = self.amount_paid > 0 or self.balance_applied > 0
+        return self._document("receipt") if self.paid_at and took_money else None
 
     def _document(self, kind: str) -> str:
         return f"{PREFIX}/billing/invoices/{self.invoice_id}/{kind}"

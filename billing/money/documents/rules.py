@@ -81,9 +81,17 @@ def receipt(
     applied = snapshot["balance_applied_minor"]
     if applied:
         totals.append(_total("From the money balance", -applied, of.currency))
+    carried = of.total_minor - applied - of.amount_due_minor
+    if carried:
+        totals.append(_total("Carried to the next invoice", -carried, of.currency))
     if of.amount_credited_minor:
         totals.append(_total("Credited", -of.amount_credited_minor, of.currency))
     totals.append(_total("Amount paid", of.amount_paid_minor, of.currency, strong=True))
+    money = (
+        f"{_money(of.amount_paid_minor, of.currency)} paid"
+        if of.amount_paid_minor
+        else f"{_money(applied, of.currency)} paid from the money balance"
+    )
     return _document(
         snapshot,
         heading="Receipt",
@@ -91,7 +99,7 @@ def receipt(
         issued=paid_at.date(),
         facts=[("Paid", _day(paid_at)),
                ("Invoice date", _day(of.issued_on) if of.issued_on else "")],
-        headline=f"{_money(of.amount_paid_minor, of.currency)} paid on {_day(paid_at)}",
+        headline=f"{money} on {_day(paid_at)}",
         columns=("Payment", "", "", "Amount"),
         lines=[
             _row(f"{how}, {_day(at)}", amount=_money(minor, of.currency))

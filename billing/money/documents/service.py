@@ -68,6 +68,8 @@ async def _composed(connection: AsyncConnection, invoice: Invoice, kind: str) ->
 def _paid_at(invoice: Invoice) -> datetime:
     if invoice.paid_at is None:
         raise _not_made(invoice, "has no receipt")
+    if not invoice.took_money:
+        raise _not_made(invoice, "without money has no receipt")
     return invoice.paid_at
 
 

@@ -961,7 +961,7 @@ export interface paths {
         };
         /**
          * Download Receipt
-         * @description The receipt of an invoice that is paid.
+         * @description The receipt of an invoice that is paid, with money.
          */
         get: operations["download_receipt"];
         put?: never;
@@ -6332,7 +6332,7 @@ export interface components {
             readonly invoice_pdf_url: string | null;
             /**
              * Receipt Pdf Url
-             * @description The receipt as PDF, once it is paid
+             * @description The receipt as PDF, once it is paid, with money
              */
             readonly receipt_pdf_url: string | null;
         };
@@ -6449,7 +6449,7 @@ export interface components {
             readonly invoice_pdf_url: string | null;
             /**
              * Receipt Pdf Url
-             * @description The receipt as PDF, once it is paid
+             * @description The receipt as PDF, once it is paid, with money
              */
             readonly receipt_pdf_url: string | null;
         };

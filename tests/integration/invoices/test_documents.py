@@ -85,6 +85,21 @@ async def test_a_draft_is_a_pro_forma_and_has_no_receipt(customer: Customer) -> 
     assert await customer.rows("SELECT 1 FROM invoice_documents WHERE account_id = %(me)s") == []
 
 
+async def test_an_invoice_of_which_nothing_was_paid_has_no_receipt(
+    actors: Actors, customer: Customer
+) -> None:
+    await actors.operate(
+        "POST", "/admin/coupons", {"code": "GIFT-ALL", "name": "All", "percent": "100"}, status=201
+    )
+    await customer.buy("small", coupon="GIFT-ALL")
+    [shown] = (await customer.ask("GET", LIST))["data"]
+    assert (shown["status"], shown["settlement"], shown["amount_paid"]) == ("paid", "zero", 0)
+    assert (shown["invoice_pdf_url"] is None, shown["receipt_pdf_url"]) == (False, None)
+    path = f"{LIST}/{shown['invoice_id']}/receipt"
+    refused = await customer.refused("INVOICE_STATE", "GET", path)
+    assert refused["invoice_status"] == "paid"
+
+
 async def test_ten_who_ask_at_once_get_one_document(customer: Customer) -> None:
     bought = await customer.bought()
     path = f"{LIST}/{bought['invoice_id']}/pdf"

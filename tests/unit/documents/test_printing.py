@@ -62,11 +62,10 @@ def invoice(*lines: InvoiceLine, currency: str = "USD", **fields: Any) -> Invoic
         tax_minor=sum(one.tax_minor for one in lines),
         tax_included_minor=sum(one.tax_included_minor for one in lines),
         total_minor=total,
-        amount_due_minor=total,
         issued_on=date(2027, 1, 1),
         due_at=AT,
         created_at=AT,
-        **fields,
+        **{"amount_due_minor": total} | fields,
     )
 
 
@@ -244,6 +243,29 @@ async def test_a_credit_note_and_a_receipt_name_their_invoice(press: Press) -> N
     seen = text(await press.render(Printed(content=content)))
     for words in ("Receipt", "49.00 USD paid on 1 Jan 2027", "Visa ending in 4242", "INV-000001"):
         assert words in seen
+
+
+def receipt_of(applied: int = 0, **fields: Any) -> dict[str, Any]:
+    """The receipt of an invoice of 49.00."""
+    of = invoice(line(1), paid_at=AT, balance_applied_minor=applied, **fields)
+    kept = snapshot(of.amount_due_minor, balance_applied_minor=applied)
+    return rules.receipt(of, AT, [], kept)
+
+
+def test_a_receipt_says_what_of_the_total_is_carried() -> None:
+    paid = receipt_of(900, amount_due_minor=3950, amount_paid_minor=3500, amount_credited_minor=450)
+    assert [(one["name"], one["amount"]) for one in paid["totals"]] == [
+        ("Invoice total", "49.00 USD"),
+        ("From the money balance", "-9.00 USD"),
+        ("Carried to the next invoice", "-0.50 USD"),
+        ("Credited", "-4.50 USD"),
+        ("Amount paid", "35.00 USD"),
+    ]
+
+
+def test_a_receipt_of_what_the_balance_paid_says_so() -> None:
+    paid = receipt_of(4900, amount_due_minor=0)
+    assert paid["headline"] == "49.00 USD paid from the money balance on 1 Jan 2027"
 
 
 async def test_a_logo_stands_above_and_a_broken_one_is_refused(press: Press) -> None:

@@ -19,6 +19,7 @@ from billing.catalog.products.schemas import Name
 from billing.core.clock import real_now
 from billing.core.errors import Conflict
 from billing.ledger.credits import service as credits
+from billing.money.trials import service as trial_service
 from billing.platform.accounts import store
 from billing.platform.accounts.schemas import AccountFields, Preference
 from billing.platform.accounts.tables import accounts
@@ -119,6 +120,8 @@ async def upsert_account(body: AccountBody, call: ServiceCall, once: OptionalKey
         wanted = AccountFields.model_validate(body.model_dump(exclude_unset=True))
         async with call.database.operator() as connection:
             account, created = await credits.open_account(connection, wanted)
+            if not created:
+                await trial_service.remember_identity(connection, account)
             at = account.clock_at or real_now()
             asking = await want_rates(call, connection, account.id, at)
         await until_asked(call, asking)

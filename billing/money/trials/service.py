@@ -79,6 +79,16 @@ async def take(
     )
 
 
+async def remember_identity(connection: AsyncConnection, account: Account) -> None:
+    """An account whose platform identity came after its trial has used up the trial of that.
+
+    Needs a transaction that may see any account.
+    """
+    identity = _identity(account)
+    if identity is not None:
+        await store.fill_identity(connection, account.id, identity)
+
+
 async def _grant(connection: AsyncConnection, trial: Trial, at: datetime) -> None:
     await credits.grant(
         connection,

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import keys, prepared
@@ -22,6 +22,17 @@ _FIND = Prepared(
     )
 )
 
+_ANY = trials.alias("any_of_it")
+# Where another account had the trial of this identity already, its row is enough to refuse more.
+_FILL_IDENTITY = Prepared(
+    update(trials)
+    .where(
+        trials.c.account_id == given("of_account"),
+        trials.c.identity_hash.is_(None),
+        ~exists().where(_ANY.c.kind == trials.c.kind, _ANY.c.identity_hash == given("identity")),
+    )
+    .values(identity_hash=given("identity"))
+)
 _LOCK = Prepared(
     select(trials.c.id)
     .where(
@@ -42,6 +53,11 @@ async def add(connection: AsyncConnection, row: dict[str, Any]) -> Trial | None:
     """Take the trial; None when this account or this platform identity had it before."""
     created = await prepared.add_unless_there(connection, trials, row)
     return show(created) if created else None
+
+
+async def fill_identity(connection: AsyncConnection, account_id: UUID, identity: str) -> None:
+    """Keep a platform identity with trials that were taken before it was known."""
+    await _FILL_IDENTITY.send(connection, of_account=account_id, identity=identity)
 
 
 async def find(

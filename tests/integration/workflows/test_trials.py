@@ -66,6 +66,26 @@ async def test_who_subscribes_while_a_trial_ends_waits_without_the_account(
     assert (await subscribing)["status"] == "active"
 
 
+async def test_a_shop_that_is_named_after_its_trial_has_had_it(actors: Actors) -> None:
+    first, second, third = [await actors.customer() for _ in range(3)]
+    shop = {"platform": "shopify", "platform_domain": f"{uuid4()}.example"}
+
+    async def named(customer: Customer) -> None:
+        body = {"external_id": customer.account["external_id"]} | shop
+        await actors.operate("POST", "/admin/accounts", body, status=200)
+
+    await first.ask("POST", "/billing/trials", status=201)
+    await third.ask("POST", "/billing/trials", status=201)
+    await named(first)
+    await named(second)
+    await second.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
+    assert await second.credits() == 0
+    await named(third)
+    await named(first)
+    fourth = await actors.customer(**shop)
+    await fourth.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
+
+
 async def test_one_trial_per_shop_even_under_another_account(actors: Actors) -> None:
     domain = f"{uuid4()}.example"
     first = await actors.customer(platform="shopify", platform_domain=domain)

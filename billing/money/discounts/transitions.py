@@ -16,16 +16,20 @@ def of_period(rows: Rows, sold: str) -> tuple[Discount, ...]:
     return _in_turn((one for one in rows.of(Discount) if one.status in IN_FORCE), sold)
 
 
-def beside_period(rows: Rows, sold: str, *, begun: datetime) -> tuple[Discount, ...]:
+def beside_period(
+    rows: Rows, sold: str, *, begun: datetime, of_change: bool
+) -> tuple[Discount, ...]:
     """The discounts of an invoice beside that of a period that has `begun`: its percentages, also
     one that its own invoice has used up.
 
     One that was redeemed since is good from the next period on, and for the change it came with.
+    While that waits for its money the coupon is only reserved, and may yet be given back: it is off
+    the invoice `of_change`, and of no other.
     """
     known = (
         one
         for one in rows.of(Discount)
-        if one.status == "reserved"
+        if (one.status == "reserved" and of_change)
         or (one.status == "active" and one.created_at <= begun)
         or _is_used_up_since(one, begun)
     )

@@ -175,7 +175,7 @@ def draft_change(
 ) -> Invoice:
     """The draft that is paid before a change is applied; the change names it, and nothing else."""
     key = f"{stem(of(w))}/{ids.encode(ids.CHANGE, change_id)}"
-    return invoices.draft(w, new_invoice(w, key, lines, sold, **fields))
+    return invoices.draft(w, new_invoice(w, key, lines, sold or of(w).plan_key, **fields))
 
 
 def of(w: Work[SubscriptionFacts]) -> Subscription:
@@ -268,7 +268,7 @@ def new_invoice(
     /,
     **fields: Any,
 ) -> NewInvoice:
-    """An invoice to draft, with the discounts of the plan that is `sold` by it, else of its own.
+    """An invoice to draft; that of a change has the discounts of the plan that is `sold` by it.
 
     A line that does not say its tax category has that of its own plan.
     """
@@ -288,15 +288,19 @@ def new_invoice(
         currency=subscription.currency,
         subscription_id=subscription.id,
         lines=tuple(one.taxed_as(w.facts.plan_of(w.rows).tax_category) for one in lines),
-        discounts=_discounts(w, sold or subscription.plan_key, of_period="period_start" in fields),
+        discounts=_discounts(w, sold, of_period="period_start" in fields),
         **fields,
     )
 
 
-def _discounts(w: Work[SubscriptionFacts], sold: str, *, of_period: bool) -> tuple[Discount, ...]:
+def _discounts(
+    w: Work[SubscriptionFacts], sold: str | None, *, of_period: bool
+) -> tuple[Discount, ...]:
+    subscription = of(w)
+    plan, begun = sold or subscription.plan_key, subscription.current_period_start
     if of_period:
-        return discounts.of_period(w.rows, sold)
-    return discounts.beside_period(w.rows, sold, begun=of(w).current_period_start)
+        return discounts.of_period(w.rows, plan)
+    return discounts.beside_period(w.rows, plan, begun=begun, of_change=sold is not None)
 
 
 def cycle_end(

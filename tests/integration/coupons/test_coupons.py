@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.arrears.test_overage import use
 
 Json = dict[str, Any]
 CLOCK = "2027-01-01T10:00:00Z"
@@ -264,6 +265,22 @@ async def test_a_coupon_comes_with_a_change_of_plan_and_goes_with_it(actors: Act
     assert [one["amount"] for one in await customer.effects()] == [1900, 372]
     coming = await customer.ask("GET", f"{path}/upcoming", status=200)
     assert coming["invoice"]["total_cents"] == 2450
+
+
+async def test_a_coupon_of_a_change_that_is_never_paid_is_off_nothing(actors: Actors) -> None:
+    code = await coupon(actors, percent="50")
+    customer = await actors.customer_on_clock(CLOCK)
+    await customer.subscribed("pro", interval="year")
+    await use(customer, "7000")
+    await customer.advance(to="2027-01-31T20:00:00Z")
+    wish = {"plan": "enterprise", "coupon": code, "payment_method": "card"}
+    await customer.ask("PUT", "/billing/subscription", wish, status=200)
+    assert await redeemed(actors, code) == 1
+    await customer.advance(to="2027-02-01T11:00:00Z")
+    # 2000 answers beyond the plan, while the change still waits.
+    assert (await invoices(customer))[-1] == (0, 3000)
+    await customer.advance(to="2027-02-02T00:00:00Z")
+    assert await redeemed(actors, code) == 0
 
 
 async def test_what_a_coupon_paid_is_not_given_back(actors: Actors) -> None:

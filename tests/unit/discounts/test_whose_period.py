@@ -26,19 +26,22 @@ def half(at: datetime, status: DiscountStatus = "active", left: int | None = Non
 
 
 @pytest.mark.parametrize(
-    ("redeemed", "status", "is_off"),
+    ("redeemed", "status", "of_change", "is_off"),
     [
-        (BEGUN - HOUR, "active", True),
-        (BEGUN, "active", True),
-        (BEGUN + TICK, "active", False),
-        (BEGUN + HOUR, "active", False),
-        (BEGUN + HOUR, "reserved", True),
+        (BEGUN - HOUR, "active", False, True),
+        (BEGUN, "active", False, True),
+        (BEGUN + TICK, "active", False, False),
+        (BEGUN + HOUR, "active", False, False),
+        (BEGUN + HOUR, "active", True, False),
+        (BEGUN + HOUR, "reserved", True, True),
+        (BEGUN + HOUR, "reserved", False, False),
     ],
 )
 def test_one_redeemed_since_is_off_its_own_change_only(
-    redeemed: datetime, status: DiscountStatus, is_off: bool
+    redeemed: datetime, status: DiscountStatus, of_change: bool, is_off: bool
 ) -> None:
-    found = beside_period(Rows([half(redeemed, status)]), "pro", begun=BEGUN)
+    rows = Rows([half(redeemed, status)])
+    found = beside_period(rows, "pro", begun=BEGUN, of_change=of_change)
     assert bool(found) == is_off, f"redeemed {redeemed - BEGUN} after the period began: {found}"
 
 
@@ -64,7 +67,7 @@ def test_the_last_period_that_it_is_good_for_has_it_to_its_end(
     work = Work(Rows([half(BEGUN, left=1)]), InvoiceFacts(at=BEGUN, real_at=BEGUN, new_id=new))
     use(work, {"HALF"}, BEGUN)
     assert [one.status for one in work.rows.of(Discount)] == ["ended"]
-    assert bool(beside_period(work.rows, "pro", begun=since)) == is_off
+    assert bool(beside_period(work.rows, "pro", begun=since, of_change=False)) == is_off
     assert not of_period(work.rows, "pro")
 
 
@@ -73,5 +76,5 @@ def test_the_period_whose_invoice_has_it_began_with_it() -> None:
     late = half(BEGUN + HOUR, "reserved", left=2)
     work = Work(Rows([late]), InvoiceFacts(at=BEGUN + HOUR, real_at=BEGUN + HOUR, new_id=new))
     use(work, {"HALF"}, BEGUN)
-    left = beside_period(work.rows, "pro", begun=BEGUN)
+    left = beside_period(work.rows, "pro", begun=BEGUN, of_change=False)
     assert [(one.status, one.periods_left) for one in left] == [("active", 1)]

@@ -70,6 +70,19 @@ class Player:
         self.used_share = Decimal(step.get("used", 0))
         return self._write(lambda: self._step(step))
 
+    def ask(self, step: Case) -> None:
+        """One step, whose invoice waits for its money."""
+        self.now = instant(step["at"])
+        self.used_share = Decimal(step.get("used", 0))
+        self.granted = Decimal(0)
+        self._step(step)
+
+    def paid(self, at: str) -> Decimal:
+        """The money of all that waits comes; the credits that come and go with it."""
+        self.now, self.granted = instant(at), Decimal(0)
+        self.pay()
+        return self.granted
+
     def _step(self, step: Case) -> None:
         if "use" in step:
             self._use(step["use"])

@@ -26,7 +26,8 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     """
     before = cycles.of(w)
     terms, charges = meanwhile.settled(w, change, invoice)
-    closing = true_ups.closing(w, "a change") if terms.resets else None
+    # The money came since: what the new period was charged is no part of the one before it.
+    closing = true_ups.closing(w, "a change", invoice.period_start) if terms.resets else None
     fields = _period_of(before, invoice) if terms.resets else _least_of(before, w.facts.at)
     take(w, terms, drops_add_ons=terms.resets, **fields)
     if terms.add_ons is not None:

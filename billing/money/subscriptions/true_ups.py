@@ -47,13 +47,15 @@ class Closing(NamedTuple):
         return any(one.since == self.start for one in self.minimums)
 
 
-def closing(w: Work[SubscriptionFacts], by: By = "its end") -> Closing | None:
-    """The running period as it closes.
+def closing(
+    w: Work[SubscriptionFacts], by: By = "its end", at: datetime | None = None
+) -> Closing | None:
+    """The running period as it closes; one that ends early `at` an instant that is not now.
 
     One that ends early has its part of the least. While nothing is served, nothing is the least,
     nor where it ends for its money went back.
     """
-    one, at = w.rows.get(Subscription, w.facts.subscription_id), w.facts.at
+    one, at = w.rows.get(Subscription, w.facts.subscription_id), at or w.facts.at
     if one.status in ("incomplete", "trialing"):
         return None
     start, end = one.current_period_start, one.current_period_end

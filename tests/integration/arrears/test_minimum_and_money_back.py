@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.integration.actors import Actors, Customer
+from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.arrears.test_contracts import agree, minimum
 from tests.integration.arrears.test_overage import use
 from tests.integration.changes.test_plan_changes import money
@@ -110,3 +110,18 @@ async def test_a_change_and_an_end_in_one_second_count_what_is_given_back_once(
     await customer.until_subscription("canceled")
     # 10 of 30 days: 1000 at least, of which the price comes to 333.
     assert await minimum(customer) == [667]
+
+
+async def test_a_change_that_is_paid_later_has_spent_nothing_of_the_period_it_closes(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, amount_cents=1000, minimum_cents=9000)
+    await customer.advance(to="2027-04-16T10:00:00Z")
+    wish = {"interval": "year", "payment_method": "card"}
+    asked = await customer.ask("PUT", PATH, wish, status=200)
+    await customer.advance(to="2027-04-16T11:00:00Z")
+    await customer.pay(asked)
+    await wait_for(lambda: minimum(customer), "the month closes", bool)
+    # Half of the month: 4500 at least, of which the price comes to 500.
+    assert await minimum(customer) == [4000]
+    assert await differences(actors.sql, [customer.uuid]) == []

@@ -46,8 +46,8 @@ PLENTY: Final = Decimal(10**6)
 class Player:
     """One subscription, on the day that the case says."""
 
-    def __init__(self, case: Case) -> None:
-        self.case, self.ids = case, count(100)
+    def __init__(self, case: Case, pays_after: timedelta = timedelta()) -> None:
+        self.case, self.ids, self.pays_after = case, count(100), pays_after
         self.now = instant(case["start"]["at"])
         self.plans = {key: self._plan(key) for key in case["plans"]}
         self.prices = {
@@ -101,6 +101,7 @@ class Player:
         new = [one for one in self.rows.of(Invoice) if one.id not in before]
         self.invoice = new[0] if new else None
         self.due = new[0].amount_due_minor if new else 0
+        self.now += self.pays_after
         self.pay()
         added = (one.id for one in self.rows.of(Invoice) if one.id not in before)
         first, self.beside, *_ = (*(invoices.lines_of(self.rows, one) for one in added), [], [])

@@ -1,5 +1,6 @@
 """Invoices worked out by hand (tests/worked/README.md) are what the product writes."""
 
+from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -52,10 +53,11 @@ def agrees(wanted: dict[str, Any], player: Player, lines: list[InvoiceLine]) -> 
         assert span == [instant(one) for one in wanted["period"]]
 
 
+@pytest.mark.parametrize("pays_after", [timedelta(), timedelta(seconds=2)], ids=["", "late"])
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.yaml")), ids=lambda file: file.stem)
-def test_an_invoice_is_as_worked_out_by_hand(file: Path) -> None:
+def test_an_invoice_is_as_worked_out_by_hand(file: Path, pays_after: timedelta) -> None:
     case = yaml.safe_load(file.read_text())
-    player = Player(case)
+    player = Player(case, pays_after)
     if "first" in case["start"]:
         agrees(case["start"]["first"], player, player.first)
     for step in case["steps"]:

@@ -45,13 +45,36 @@ def settled(
 
     To be asked while the subscription has its old plan still.
     """
-    terms = Terms.model_validate(change.terms)
+    asked = Terms.model_validate(change.terms)
+    terms = _of_this_cycle(w, asked, invoice)
     used = _span(w, terms)
-    if used is None:
-        return terms, []
-    less = _less(w, terms, used)
-    w.change(change, terms=less.model_dump(mode="json"))
-    return less, _lines(w, invoice, used)
+    if used is not None:
+        terms = _less(w, terms, used)
+    if terms != asked:
+        w.change(change, terms=terms.model_dump(mode="json"))
+    return terms, _lines(w, invoice, used) if used is not None else []
+
+
+def _of_this_cycle(w: Work[SubscriptionFacts], asked: Terms, invoice: Invoice) -> Terms:
+    """The terms where another cycle of its period has begun since they were asked for.
+
+    The new price is charged for all of that cycle and the old one for nothing of it: so all the
+    credits of the new plan come, and all go that the cycle began with. What the add-ons and the
+    plan gave in the cycle before was billed with that.
+    """
+    subscription, plan = cycles.of(w), w.facts.plans[asked.plan_id]
+    if asked.cycle_start in (None, subscription.cycle_start):
+        return asked
+    after = subscription
+    if asked.resets and invoice.period_start is not None:
+        after = spans.anew(subscription, invoice.period_start, asked.interval, plan.allowance)
+    given = plan_credits.of_plan(after, plan, asked.quantity, after.cycle_start)
+    due = given - plan_credits.of_rest(w, subscription.cycle_start)
+    if asked.resets:
+        return asked.model_copy(update={"credits": due})
+    none = tuple(one.model_copy(update={"units": Decimal(0)}) for one in asked.portions)
+    told = {"cycle_start": subscription.cycle_start, "portions": none, "stay_beyond": {}}
+    return asked.model_copy(update=told | {"credits": due})
 
 
 def _span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:

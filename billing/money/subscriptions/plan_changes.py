@@ -258,7 +258,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     charges = [_charge_line(after, plan, wanted, at, part), *sale.lines]
     fields = spans.fields(after) if resets else {}
     lines, given_back = netting.net(w, unused, charges, plan.key, **fields)
-    given = _credits_of(after, plan, wanted.quantity, at)
+    given = plan_credits.of_plan(after, plan, wanted.quantity, at)
     due = given - plan_credits.of_rest(w, since)
     plan_credits.demand(w, -due)
     closes = bool(unused) and (counts_use or portions.lifts_limit(w, plan))
@@ -322,9 +322,3 @@ def _charge_line(
             "share": str(part),
         },
     )
-
-
-def _credits_of(subscription: Subscription, plan: Plan, quantity: int, at: datetime) -> Decimal:
-    """The credits of a plan for the rest of the cycle."""
-    part = spans.rest_of_cycle(subscription, plan.allowance, at)
-    return proration.credits_share(items.seats_credits(plan, quantity), part)

@@ -9,10 +9,18 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 
+from billing.catalog.plans.schemas import Plan
 from billing.core.errors import Conflict
 from billing.matters.effects import Do, Work
 from billing.money.subscriptions import cycles, items, proration, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.schemas import Subscription
+
+
+def of_plan(subscription: Subscription, plan: Plan, quantity: int, at: datetime) -> Decimal:
+    """Those of a plan for the rest of a subscription's cycle, from an instant on."""
+    part = spans.rest_of_cycle(subscription, plan.allowance, at)
+    return proration.credits_share(items.seats_credits(plan, quantity), part)
 
 
 def kept_part(w: Work[SubscriptionFacts]) -> Fraction:

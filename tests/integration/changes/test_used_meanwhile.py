@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.arrears.test_contracts import agree
 from tests.integration.arrears.test_overage import charged, use
 from tests.integration.changes.test_endings import NOW
 from tests.integration.changes.test_plan_changes import PATH, begun, lines, money
@@ -77,4 +78,22 @@ async def test_time_whose_credits_are_spent_while_a_change_waits_is_charged(
     ((kind, minor),) = await newest(customer, count=3)
     assert (kind, minor) == ("used_meanwhile", round(4900 * (21 - 31 * 100 / 500) / 31))
     assert await customer.credits() == 0
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+@pytest.mark.parametrize("interval", ["year", "2 years"])
+async def test_a_cycle_that_begins_while_a_change_waits_has_the_new_plans_credits(
+    actors: Actors, interval: str
+) -> None:
+    wish = {"plan": "enterprise", "interval": interval}
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    price = wish | {"currency": "USD", "amount_cents": 900_000}
+    await agree(customer, prices=[price])
+    await customer.subscribed("pro", interval="year")
+    await customer.advance(to="2027-02-01T09:00:00Z")
+    asked = await customer.ask("PUT", PATH, wish | {"payment_method": "card"}, status=200)
+    await customer.advance(to="2027-02-01T10:30:00Z")
+    assert await customer.credits() == 500
+    await customer.pay(asked)
+    await wait_for(customer.credits, "they are there", lambda seen: seen == 5000)
     assert await differences(actors.sql, [customer.uuid]) == []

@@ -1,8 +1,12 @@
 """A change of plan waits for its payment while other things come about."""
 
+from decimal import Decimal
 from typing import Any, Final
 
+import pytest
+
 from billing.money.invoices.schemas import Invoice
+from billing.money.subscriptions.schemas import SubscriptionChange, Terms
 from tests.unit.worked.player import Player
 
 CALLS: Final = {"unit_price": "0.01"}
@@ -18,8 +22,13 @@ def begun(plan: str = "pro", interval: str = "year", /, **known: Any) -> Player:
             "pro": {"month": 4900, "year": 49000},
             "enterprise": {"year": 490000, "2 years": 900000},
             "plain": {"year": 60000},
+            "fewer": {"year": 70000},
         },
-        "terms": {"pro": {"credits": 1000}, "enterprise": {"credits": 5000}},
+        "terms": {
+            "pro": {"credits": 1000, "calls": 100},
+            "enterprise": {"credits": 5000, "calls": 500},
+            "fewer": {"credits": 1500, "calls": 90},
+        },
         "start": {"at": "2027-02-01T00:00:00Z", "plan": plan, "interval": interval},
     }
     return Player(case | known)
@@ -38,3 +47,34 @@ def test_a_coupon_of_a_change_that_waits_is_off_no_use() -> None:
     assert last(player).discount_minor > 0, "it is off the change that it came with"
     player.ask({"at": "2027-03-01T00:00:00Z", "cycle": True})
     assert (last(player).subtotal_minor, last(player).discount_minor) == (1000, 0)
+
+
+@pytest.mark.parametrize(
+    ("wish", "come"),
+    [
+        ({"plan": "enterprise"}, 4000),
+        ({"plan": "enterprise", "interval": "2 years"}, 4000),
+        ({"plan": "plain"}, -1000),
+    ],
+    ids=["in its year", "a new period", "no credits"],
+)
+def test_credits_are_those_of_the_cycle_in_which_the_money_comes(wish: Any, come: int) -> None:
+    player = begun()
+    player.ask({"at": "2027-02-28T23:00:00Z", "change": wish})
+    player.ask({"at": "2027-03-01T00:00:00Z", "cycle": True})
+    assert player.granted == 1000, "the cycle begins with the plan that it has"
+    assert player.paid("2027-03-01T01:00:00Z") == come
+    assert player.subscription.plan_key == wish["plan"]
+
+
+def test_what_is_used_of_the_new_cycle_until_the_money_comes_has_its_units_in_it() -> None:
+    player = begun()
+    player.ask({"at": "2027-02-28T23:00:00Z", "change": {"plan": "fewer"}})
+    player.ask({"at": "2027-03-01T00:00:00Z", "cycle": True})
+    player.used_share = Decimal("0.5")
+    player.paid("2027-03-01T01:00:00Z")
+    (change,) = player.rows.of(SubscriptionChange)
+    terms = Terms.model_validate(change.terms)
+    assert terms.cycle_start == player.subscription.cycle_start
+    assert sum(one.units for one in terms.portions) == 50, "a half of the old plan's is billed"
+    assert terms.credits == 1500 - 1000 + 500

@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from billing.catalog.plans.rules import parse_interval
-from billing.catalog.plans.schemas import AddOn, DunningPolicy, Plan, Price, Rollover, Seats
+from billing.catalog.plans.schemas import AddOn, DunningPolicy, Limit, Plan, Price, Rollover, Seats
 from billing.catalog.rating.rules import charge
 from billing.catalog.rating.schemas import PriceTerms
 from billing.catalog.taxes.schemas import Jurisdiction, Taxation
@@ -59,7 +59,7 @@ class Player:
         self.usage: dict[datetime, Arrear] = {}
         self.used_share = Decimal(0)
         self.invoice: Invoice | None = None
-        self.granted = Decimal(0)
+        self.granted, self.moved = Decimal(0), set[str]()
         self.beside: list[InvoiceLine] = []
         self.rows = Rows([*self._born(case["start"]), *self._coupons(), *self._carried()])
         self._write(lambda: self.do(lambda w: commands.begin(w, method_id=None)))
@@ -146,8 +146,10 @@ class Player:
         """The credits that come and go are not rows of a subscription."""
         for one in work.effects:
             if isinstance(one, Do) and one.verb in ("grant", "clawback"):
-                amount = Decimal(str(one.arguments["amount"]))
-                self.granted += amount if one.verb == "grant" else -amount
+                key, amount = str(one.arguments["key"]), Decimal(str(one.arguments["amount"]))
+                if key not in self.moved:  # the ledger keeps each once
+                    self.granted += amount if one.verb == "grant" else -amount
+                self.moved.add(key)
 
     def pay(self) -> None:
         """Everything that is asked for."""
@@ -261,12 +263,17 @@ class Player:
         seats = Seats() if known.get("seats") else None
         return Plan(
             id=self._id(), key=key, version=1, family="app", name=key, description="", features={},
-            limits=(), add_ons=self._add_ons(known), trial_days=14, seats=seats,
+            limits=self._limits(known), add_ons=self._add_ons(known), trial_days=14, seats=seats,
             monthly_credits=Decimal(known.get("credits", 0)), past_due_access="full",
             trial_end_behavior="invoice", dunning=DunningPolicy(), rollover=Rollover(),
             stripe_product_id=None, position=1, is_active=True, is_current=True,
             created_at=self.now, allowance=MONTH,
         )  # fmt: skip
+
+    def _limits(self, known: Case) -> tuple[Limit, ...]:
+        """The calls that a plan includes."""
+        included = known.get("calls")
+        return () if included is None else (Limit(meter="calls", included=Decimal(included)),)
 
     def _add_ons(self, known: Case) -> tuple[AddOn, ...]:
         """Extra units that a plan sells."""

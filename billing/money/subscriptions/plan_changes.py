@@ -211,15 +211,16 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
 
     Errors: TRIAL_NOT_OFFERED for a plan that is sold without a trial.
     """
-    plan = _plan(w, terms)
-    if cycles.of(w).status == "trialing" and not plan.trial_days:
+    plan, subscription = _plan(w, terms), cycles.of(w)
+    in_trial = subscription.status == "trialing"
+    if in_trial and not plan.trial_days:
         raise Conflict("TRIAL_NOT_OFFERED", f"plan {plan.key} has no trial: have it at period_end")
     changes.cancel_scheduled(w, "another plan was chosen", "plan")
-    before = cycles.of(w).price_id
-    new_terms.take(w, terms, drops_add_ons=True)
+    fields = spans.in_trial(subscription, terms.interval) if in_trial else {}
+    new_terms.take(w, terms, drops_add_ons=True, **fields)
     if terms.add_ons is not None:
         items.choose(w, terms.add_ons, fewer_now=True)
-    changes.drop_price_after(w, before)
+    changes.drop_price_after(w, subscription.price_id)
     pauses.forfeit_cycle(w)
     announce(w, cycles.of(w), "plan_changed", **_words(w, terms))
 

@@ -41,6 +41,7 @@ from billing.money.subscriptions import (
     items,
     payment_effects,
     previews,
+    spans,
     store,
 )
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -362,11 +363,7 @@ def _first_period(
 ) -> dict[str, Any]:
     """A trial is the period before the first one that is paid, which a billing day may shorten."""
     interval, day, begins = terms.wanted.interval, terms.wanted.billing_day, trial_end or at
-    anchor, number = periods.to_wall(begins, zone), 0
-    if day is not None:
-        anchor, number = periods.anchor_on(day, anchor, interval)
-    if periods.boundary(anchor, zone, interval, number) > begins:
-        number -= 1
+    anchor, number = spans.anchored(begins, zone, interval, day)
     end = trial_end or periods.boundary(anchor, zone, interval, number + 1)
     cycle_anchor = periods.to_wall(at, zone)
     return {

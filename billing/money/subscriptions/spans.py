@@ -7,7 +7,7 @@ import math
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from billing.core import periods
 from billing.core.periods import Interval
@@ -42,6 +42,32 @@ def cut_cycle(
         )
     is_cut = whole_end is not None and whole_end > after.cycle_end
     return {"cycle_whole_end": whole_end if is_cut else None, "cycle_rest_of": rest_of}
+
+
+def anchored(
+    begins: datetime, zone: str, interval: Interval, day: int | None
+) -> tuple[datetime, int]:
+    """An anchor, and the number of the whole period of which the one that `begins` then is all, or
+    the part until the billing `day`.
+    """
+    anchor, number = periods.to_wall(begins, zone), 0
+    if day is not None:
+        anchor, number = periods.anchor_on(day, anchor, interval)
+    if periods.boundary(anchor, zone, interval, number) > begins:
+        number -= 1
+    return anchor, number
+
+
+def in_trial(subscription: Subscription, interval: Interval) -> dict[str, Any]:
+    """The fields by which the periods after a trial are counted by another interval: from the day
+    of the month that they were to have, or from its end where they are of days or weeks.
+    """
+    s, begins = subscription, subscription.current_period_end
+    if interval == s.interval:
+        return {}
+    day = s.anchor_wall.day if interval.unit in ("month", "year") else None
+    anchor, number = anchored(begins, s.zone, interval, day)
+    return {"anchor_wall": anchor, "period_number": number - 1}
 
 
 def next_period(subscription: Subscription) -> tuple[int, datetime]:

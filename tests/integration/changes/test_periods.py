@@ -59,6 +59,17 @@ async def test_a_billing_day_makes_the_first_period_short(actors: Actors) -> Non
     assert (await customer.subscription())["current_period_end"] == "2027-03-31T10:00:00Z"
 
 
+async def test_a_trial_that_gets_another_interval_keeps_its_billing_day(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-01-25T10:00:00Z")
+    await customer.save_card()
+    await customer.subscribe("basic", trial=True, interval="year", billing_day=31)
+    await change(customer, interval="month", when="now")
+    await customer.advance(to="2027-02-08T11:00:00Z")
+    assert (await customer.subscription())["current_period_end"] == "2027-02-28T10:00:00Z"
+    # 20 of the 30 days from 29 January.
+    assert await charged(customer) == [1267]
+
+
 async def test_a_changed_zone_counts_from_the_next_period_on(actors: Actors) -> None:
     customer = await begun(actors)
     await moved_to_los_angeles(actors, customer)

@@ -23,7 +23,7 @@ from billing.money.dunning.rules import Policy
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.arrears import Arrear
 from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
-from billing.money.subscriptions import commands, payment_effects, plan_changes, previews
+from billing.money.subscriptions import commands, payment_effects, plan_changes, previews, spans
 from billing.money.subscriptions.facts import PlanLot, SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import (
@@ -296,8 +296,9 @@ class Player:
         interval, zone = parse_interval(start["interval"]), self.case["zone"]
         quantity, trial_end = start.get("quantity", 1), start.get("trial_end")
         ends = instant(trial_end) if trial_end else None
-        anchor = periods.to_wall(ends or self.now, zone)
-        end = ends or periods.boundary(anchor, zone, interval, 1)
+        day, begins = start.get("billing_day"), ends or self.now
+        anchor, number = spans.anchored(begins, zone, interval, day)
+        end = ends or periods.boundary(anchor, zone, interval, number + 1)
         first_cycle = periods.boundary(periods.to_wall(self.now, zone), zone, MONTH, 1)
         born = Subscription(
             id=SUBSCRIPTION, account_id=ACCOUNT, plan_id=plan.id, plan_key=plan.key,
@@ -305,7 +306,7 @@ class Player:
             interval_unit=interval.unit, interval_count=interval.count,
             status="trialing" if ends else "incomplete", trial_end=ends,
             trial_end_behavior="invoice", anchor_wall=anchor, zone=zone,
-            period_number=-1 if ends else 0, current_period_start=self.now,
+            period_number=number - 1 if ends else number, current_period_start=self.now,
             current_period_end=end, cycle_start=self.now, cycle_end=min(end, first_cycle),
             incomplete_expires_at=None if ends else self.now + timedelta(hours=23),
             minimum_minor=start.get("minimum"), commitment=self._commitment(start, anchor),

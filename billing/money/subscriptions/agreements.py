@@ -48,6 +48,16 @@ def begin(w: Work[SubscriptionFacts]) -> None:
         _commit(w, contract, subscription.current_period_start, subscription.period_number)
 
 
+def needs_card(w: Work[SubscriptionFacts]) -> bool:
+    """True if a card pays the next period, as the contract says that is in force then."""
+    subscription = cycles.of(w)
+    contract = _new_at(w, subscription.current_period_end)
+    terms = contract.terms if contract is not None else ContractTerms()
+    agreed = terms.price_of(subscription.plan_key, subscription.interval, subscription.currency)
+    price_minor = agreed.amount_minor if agreed is not None else subscription.amount_minor
+    return bool(price_minor) and (terms.collection or subscription.collection) == "charge"
+
+
 def offers(w: Work[SubscriptionFacts], plan: Plan) -> dict[Interval | None, Offered]:
     """The agreed prices of a plan that hold now, by interval; they go before those on sale."""
     at, currency = w.facts.at, cycles.of(w).currency

@@ -83,7 +83,7 @@ def end_trial(w: Work[SubscriptionFacts]) -> None:
     changes.apply_scheduled(w)
     subscription = cycles.of(w)
     card = payments.charged_card(w.rows, subscription.payment_method_id)
-    payable = not subscription.amount_minor or card or subscription.collection == "send_invoice"
+    payable = card is not None or not agreements.needs_card(w)
     if payable or subscription.trial_end_behavior == "invoice":
         w.result = _next_period(w)
     elif subscription.trial_end_behavior == "pause":

@@ -164,6 +164,17 @@ LEAST: Json = {
 }  # fmt: skip
 
 
+async def test_a_trial_whose_contract_sends_invoices_needs_no_card(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribe("basic", trial=True)
+    await agree(customer, prices=[PRICE], collection="send_invoice", net_days=30)
+    await customer.advance(days=14)
+    begun = await customer.subscription()
+    assert (begun["status"], begun["collection"]) == ("active", "send_invoice")
+    (first,) = await customer.invoices()
+    assert (first["status"], first["total_minor"]) == ("open", 1500)
+
+
 async def test_a_use_taken_back_lowers_what_was_spent_in_its_own_period_alone(
     actors: Actors,
 ) -> None:

@@ -18,6 +18,7 @@ from billing.core import periods
 from billing.core.money import round_minor
 from billing.core.periods import MONTH
 from billing.matters.effects import Do, Rows, Work
+from billing.money.contracts.schemas import Contract, ContractTerms
 from billing.money.discounts.schemas import Discount, DiscountStatus
 from billing.money.dunning.rules import Policy
 from billing.money.invoices import transitions as invoices
@@ -55,6 +56,7 @@ class Player:
             for key, sold in case["plans"].items()
             for interval, minor in sold.items()
         }
+        self.contracts = tuple(map(self._contract, case.get("contracts", ())))
         self.wanted: str | None = None
         self.usage: dict[datetime, Arrear] = {}
         self.used_share = Decimal(0)
@@ -171,6 +173,7 @@ class Player:
             subscription_id=SUBSCRIPTION, plans={one.id: one for one in self.plans.values()},
             offers=tuple(offers), zone=self.case["zone"], usage=tuple(self.usage.values()),
             taxation=self._taxation(), used_share=self.used_share,
+            contracts=self.contracts,
             lots=(PlanLot(grant_key="plan", unspent=PLENTY, kept=PLENTY),),
         )  # fmt: skip
 
@@ -234,6 +237,15 @@ class Player:
 
     def _id(self) -> UUID:
         return UUID(int=next(self.ids))
+
+    def _contract(self, one: Case) -> Contract:
+        """Agreed with the account, `since` an instant and maybe `until` one."""
+        until = one.get("until")
+        return Contract(
+            id=self._id(), account_id=ACCOUNT, created_at=self.now,
+            terms=ContractTerms.model_validate(one["terms"]),
+            effective_from=instant(one["since"]), effective_to=instant(until) if until else None,
+        )  # fmt: skip
 
     def _coupons(self) -> list[Discount]:
         return [self._coupon(one, "active") for one in self.case.get("coupons", ())]
@@ -305,10 +317,12 @@ class Player:
             price_id=price.id, currency=price.currency, amount_minor=price.amount_minor * quantity,
             interval_unit=interval.unit, interval_count=interval.count,
             status="trialing" if ends else "incomplete", trial_end=ends,
-            trial_end_behavior="invoice", anchor_wall=anchor, zone=zone,
-            period_number=number - 1 if ends else number, current_period_start=self.now,
-            current_period_end=end, cycle_start=self.now, cycle_end=min(end, first_cycle),
+            trial_end_behavior=start.get("without_a_card", "invoice"), anchor_wall=anchor,
+            zone=zone, period_number=number - 1 if ends else number,
+            current_period_start=self.now, current_period_end=end,
+            cycle_start=self.now, cycle_end=min(end, first_cycle),
             incomplete_expires_at=None if ends else self.now + timedelta(hours=23),
+            collection=start.get("collection", "charge"), days_until_due=start.get("days"),
             minimum_minor=start.get("minimum"), commitment=self._commitment(start, anchor),
             created_at=self.now, updated_at=self.now,
         )  # fmt: skip

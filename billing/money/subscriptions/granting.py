@@ -10,7 +10,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions import cycles, items
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.schemas import Subscription
+from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 
 CALENDAR: Final = datetime(2001, 1, 1)  # noqa: DTZ001
 """The first day of a year, a month and a week, on any wall: calendar months are counted from it."""
@@ -34,11 +34,15 @@ def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
 
 
 def grant_cycle(w: Work[SubscriptionFacts]) -> None:
-    """The plan's credits of the current cycle, once per cycle start; they end with the cycle."""
+    """The plan's credits of the current cycle, once per cycle start; they end with the cycle.
+
+    A change of plan in it has brought its own: they are those that the cycle began with.
+    """
     subscription = cycles.of(w)
-    grant(
-        w, subscription.cycle_start, subscription.cycle_end, cycles.cycle_credits(w, subscription)
-    )
+    began = [one.credits_before for one in _changes_in(w, subscription.cycle_start)]
+    whole = next((one for one in began if one is not None), cycles.cycle_credits(w, subscription))
+    left = _less_missed(w, subscription.cycle_start, whole)
+    grant(w, subscription.cycle_start, subscription.cycle_end, left)
 
 
 def grant_unbilled_cycle(w: Work[SubscriptionFacts]) -> None:
@@ -98,10 +102,43 @@ def grant_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
 
 
 def credits_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> Decimal:
-    """The credits of the cycle that an invoice billed, as its line of the plan says."""
+    """The credits of the cycle that an invoice billed, which come with its money, as its line of
+    the plan says; a change of plan has brought its own.
+    """
+    if any(one.invoice_id == invoice.id for one in _changes(w)):
+        return Decimal(0)
     said = [one.detail.get("credits") for one in invoices.lines_of(w.rows, invoice.id)]
     # The release before did not write them onto the line.
-    return next((Decimal(one) for one in said if one is not None), items.credits_of(w))
+    whole = next((Decimal(one) for one in said if one is not None), items.credits_of(w))
+    return _less_missed(w, invoice.cycle_start, whole)
+
+
+def are_given_up(w: Work[SubscriptionFacts]) -> bool:
+    """True if the credits of the running cycle never came, and nobody asks for their money."""
+    subscription, allowance = cycles.of(w), w.facts.plan_of(w.rows).allowance
+    key = grant_key(subscription, allowance, subscription.cycle_start)
+    if any(one.grant_key == key for one in w.facts.lots):
+        return False
+    gone = cycles.collected(w.rows, subscription, ("uncollectible",))
+    return any(bills_plan(w, one) for one in gone)
+
+
+def _less_missed(w: Work[SubscriptionFacts], start: datetime | None, whole: Decimal) -> Decimal:
+    """Credits of a cycle without those that changes in it took off before they came."""
+    return max(Decimal(0), whole - sum(one.credits_missed for one in _changes_in(w, start)))
+
+
+def _changes_in(w: Work[SubscriptionFacts], start: datetime | None) -> list[Terms]:
+    """The changes of plan that came about in a cycle, the oldest first."""
+    found = (Terms.model_validate(one.terms) for one in _changes(w))
+    return [one for one in found if one.cycle_start is not None and one.cycle_start == start]
+
+
+def _changes(w: Work[SubscriptionFacts]) -> list[SubscriptionChange]:
+    """The changes of plan that came with an invoice of their own, the oldest first."""
+    made = (one for one in w.rows.of(SubscriptionChange) if one.invoice_id is not None)
+    applied = (one for one in made if (one.kind, one.status) == ("plan", "applied"))
+    return sorted(applied, key=lambda one: one.id)
 
 
 def grant_key(subscription: Subscription, allowance: periods.Interval, start: datetime) -> str:

@@ -69,12 +69,13 @@ def _of_this_cycle(w: Work[SubscriptionFacts], asked: Terms, invoice: Invoice) -
     if asked.resets and invoice.period_start is not None:
         after = spans.anew(subscription, invoice.period_start, asked.interval, plan.allowance)
     given = plan_credits.of_plan(after, plan, asked.quantity, after.cycle_start)
-    due = given - plan_credits.of_rest(w, subscription.cycle_start)
+    gone = plan_credits.that_go(w, subscription.cycle_start)
     if asked.resets:
-        return asked.model_copy(update={"credits": due})
+        return asked.model_copy(update={"credits": given - gone})
     none = tuple(one.model_copy(update={"units": Decimal(0)}) for one in asked.portions)
     told = {"cycle_start": subscription.cycle_start, "portions": none, "stay_beyond": {}}
-    return asked.model_copy(update=told | {"credits": due})
+    told |= {"credits_before": cycles.cycle_credits(w, subscription)}
+    return asked.model_copy(update=told | {"credits": given - gone})
 
 
 def _span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:

@@ -4,7 +4,6 @@ Pure.
 """
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from billing.catalog.plans.schemas import Price
@@ -33,7 +32,7 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     if terms.add_ons is not None:
         items.choose(w, terms.add_ons, fewer_now=terms.fewer_now or terms.resets)
         cycles.follow(w)
-    _move_credits(w, change, terms.credits)
+    _move_credits(w, change, terms)
     give_back(w, change, terms, NOT_USED)
     if terms.resets:
         start = cycles.of(w).cycle_start
@@ -149,9 +148,11 @@ def _period_of(subscription: Subscription, invoice: Invoice) -> dict[str, Any]:
     }
 
 
-def _move_credits(w: Work[SubscriptionFacts], change: SubscriptionChange, amount: Decimal) -> None:
-    """Credits that come with the change end with the cycle; those that go are taken back."""
-    subscription, plan = cycles.of(w), w.facts.plan_of(w.rows)
+def _move_credits(w: Work[SubscriptionFacts], change: SubscriptionChange, terms: Terms) -> None:
+    """Credits that come with the change end with the cycle; those that go are taken back. Of these
+    some may wait for the money of an invoice: they are noted, and will not come.
+    """
+    subscription, plan, amount = cycles.of(w), w.facts.plan_of(w.rows), terms.credits
     if amount > 0 and subscription.cycle_end > w.facts.at:
         ends = periods.spoken_day(subscription.cycle_end, subscription.zone)
         lot = {
@@ -165,6 +166,10 @@ def _move_credits(w: Work[SubscriptionFacts], change: SubscriptionChange, amount
             "subject": cycles.stem(subscription),
         }
         w.do(Do("grant", lot))
+    missed = -amount - plan_credits.unspent(w)
+    if missed > 0:
+        noted = terms.model_copy(update={"credits_missed": terms.credits_missed + missed})
+        w.change(change, terms=noted.model_dump(mode="json"))
     plan_credits.take(
         w, -amount, f"changed to {plan.name}", lambda n: keys.change_take_back(change.id, n)
     )

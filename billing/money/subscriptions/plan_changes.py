@@ -260,16 +260,23 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     fields = spans.fields(after) if resets else {}
     lines, given_back = netting.net(w, unused, charges, plan.key, **fields)
     given = plan_credits.of_plan(after, plan, wanted.quantity, at)
-    due = given - plan_credits.of_rest(w, since)
-    plan_credits.demand(w, -due)
+    moved = _credits(w, given, since)
     closes = bool(unused) and (counts_use or portions.lifts_limit(w, plan))
-    told = {"resets": resets, "credits": due, "notes": given_back}
+    told = moved | {"resets": resets, "notes": given_back}
     told |= {"cycle_start": subscription.cycle_start, "gave_back_at": at if closes else None}
     told |= {"credited_since": since if counts_use else None}
     terms = wanted.model_copy(update=told)
     invoice = cycles.draft_change(w, paying.change_id, [*lines, *charges], plan.key, **fields)
     invoice = changes.begin(w, "plan", words, invoice, paying, terms=terms)
     payment_effects.settle_change(w, invoice)
+
+
+def _credits(w: Work[SubscriptionFacts], given: Decimal, since: datetime) -> dict[str, Any]:
+    """The terms of credits: those `given` come, less those of the rest. Error: CREDITS_SPENT."""
+    rest, gone = plan_credits.of_rest(w, since), plan_credits.that_go(w, since)
+    plan_credits.demand(w, gone - given)
+    whole = cycles.cycle_credits(w, cycles.of(w))
+    return {"credits": given - gone, "credits_missed": rest - gone, "credits_before": whole}
 
 
 def _with_add_ons(

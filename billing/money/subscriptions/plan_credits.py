@@ -12,7 +12,7 @@ from fractions import Fraction
 from billing.catalog.plans.schemas import Plan
 from billing.core.errors import Conflict
 from billing.matters.effects import Do, Work
-from billing.money.subscriptions import cycles, items, proration, spans
+from billing.money.subscriptions import cycles, granting, items, proration, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Subscription
 
@@ -34,6 +34,13 @@ def of_rest(w: Work[SubscriptionFacts], at: datetime) -> Decimal:
     """Those for the rest of the cycle from an instant on, without what a refund or dispute took."""
     rest = spans.rest_of_cycle(cycles.of(w), w.facts.plan_of(w.rows).allowance, at)
     return proration.credits_share(items.credits_of(w), rest * kept_part(w))
+
+
+def that_go(w: Work[SubscriptionFacts], at: datetime) -> Decimal:
+    """Those of the rest that a change takes off what it brings: none that never came, and whose
+    money nobody asks for any more.
+    """
+    return Decimal(0) if granting.are_given_up(w) else of_rest(w, at)
 
 
 def unspent(w: Work[SubscriptionFacts]) -> Decimal:

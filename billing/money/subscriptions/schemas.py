@@ -282,6 +282,10 @@ class Terms(Frozen):
     """True if a new period begins with the change."""
     credits: Decimal = Decimal(0)
     """Credits that come with it; below zero: that go with it."""
+    credits_before: Decimal | None = None
+    """The credits of its whole cycle by the terms of before; None: nobody kept them."""
+    credits_missed: Decimal = Decimal(0)
+    """Of those that go, such as had not come: where money brings them later, so many fewer come."""
     notes: tuple[Note, ...] = ()
     add_ons: dict[str, int] | None = None
     """All that there are to be with it; None: those that the plan sells on the same terms."""

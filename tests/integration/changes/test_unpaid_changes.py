@@ -1,9 +1,11 @@
 """An end or a pause while a change is owed: time that was not served is not."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from billing.core.ids import INVOICE, encode
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.test_add_ons import choose
 from tests.integration.changes.test_plan_changes import PATH, change, money
@@ -149,6 +151,29 @@ async def test_a_cycle_within_the_period_waits_for_the_money_of_a_change(actors:
     asked = (await customer.subscription())["next_action"]
     await approved(customer, await sent(customer, asked, "T-2"))
     assert await customer.credits() == 5000
+
+
+@pytest.mark.parametrize(
+    ("wish", "credits"),
+    [
+        # A day of the 31 is over.
+        ({"plan": "basic"}, Decimal("112.903226")),
+        ({"plan": "enterprise", "interval": "year"}, 5000 + Decimal("16.129032")),
+    ],
+    ids=["down", "a new period"],
+)
+async def test_money_of_a_period_brings_its_credits_until_a_change(
+    actors: Actors, wish: Json, credits: Decimal
+) -> None:
+    customer = await begun(actors)
+    await customer.advance(to="2027-05-02T10:00:00Z")
+    assert await customer.credits() == 0, "the second month is not paid yet"
+    await change(customer, **wish, when="now")
+    for number, one in enumerate(await customer.invoices()):
+        if one["status"] == "open":
+            asked = {"invoice_id": encode(INVOICE, one["id"])}
+            await approved(customer, await sent(customer, asked, f"T-1{number}"))
+    assert abs(await customer.credits() - credits) < Decimal("0.00001")
 
 
 async def customer_of_a_year(actors: Actors) -> Customer:

@@ -41,7 +41,7 @@ from billing.money.subscriptions.views import view
 Case = dict[str, Any]
 ACCOUNT: Final = UUID(int=1)
 SUBSCRIPTION: Final = UUID(int=2)
-PLENTY: Final = Decimal(10**6)
+PLENTY: Final = PlanLot(grant_key="plan", unspent=Decimal(10**6), kept=Decimal(10**6))
 
 
 class Player:
@@ -62,6 +62,7 @@ class Player:
         self.used_share = Decimal(0)
         self.invoice: Invoice | None = None
         self.granted, self.moved = Decimal(0), set[str]()
+        self.lots: tuple[PlanLot, ...] = (PLENTY,)
         self.beside: list[InvoiceLine] = []
         self.rows = Rows([*self._born(case["start"]), *self._coupons(), *self._carried()])
         self._write(lambda: self.do(lambda w: commands.begin(w, method_id=None)))
@@ -174,7 +175,7 @@ class Player:
             offers=tuple(offers), zone=self.case["zone"], usage=tuple(self.usage.values()),
             taxation=self._taxation(), used_share=self.used_share,
             contracts=self.contracts,
-            lots=(PlanLot(grant_key="plan", unspent=PLENTY, kept=PLENTY),),
+            lots=self.lots,
         )  # fmt: skip
 
     def _taxation(self) -> Taxation:

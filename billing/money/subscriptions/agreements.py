@@ -10,7 +10,12 @@ from billing.catalog.plans.schemas import Plan, Price
 from billing.core import periods
 from billing.core.periods import MONTH, Interval
 from billing.matters.effects import Work
-from billing.money.contracts.schemas import Contract, ContractPrice, ContractTerms
+from billing.money.contracts.schemas import (
+    CommitmentTerms,
+    Contract,
+    ContractPrice,
+    ContractTerms,
+)
 from billing.money.subscriptions import cycles, new_terms, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Commitment, NewSubscription, Offered
@@ -114,8 +119,14 @@ def _sell(w: Work[SubscriptionFacts], contract: Contract, at: datetime) -> None:
 
 
 def _commit(w: Work[SubscriptionFacts], contract: Contract, start: datetime, number: int) -> None:
-    """Have the contract, and its commitment from the period with this number on."""
-    subscription = cycles.of(w)
+    """Have the contract, and its commitment from the period with this number on.
+
+    One that still runs is kept to its end; then the contract comes with the first period to begin.
+    """
+    subscription, running = cycles.of(w), cycles.of(w).committed
+    brings_one = _commitment(contract, subscription.currency) is not None
+    if brings_one and running is not None and running.ends_at > start:
+        return
     until = periods.boundary(
         subscription.anchor_wall,
         subscription.zone,
@@ -129,13 +140,19 @@ def _agreed(
     contract: Contract, currency: str, start: datetime, committed_until: datetime
 ) -> dict[str, Any]:
     """The contract and its commitment, from a period's `start` on."""
-    known, fields = contract.terms.commitment, dict[str, Any](contract_id=contract.id)
-    if known is not None and known.currency == currency:
+    known, fields = _commitment(contract, currency), dict[str, Any](contract_id=contract.id)
+    if known is not None:
         fields["commitment"] = Commitment(
             amount_minor=known.amount_minor, periods=known.periods,
             on_early_end=known.on_early_end, since=start, ends_at=committed_until,
         ).model_dump(mode="json")  # fmt: skip
     return fields
+
+
+def _commitment(contract: Contract, currency: str) -> CommitmentTerms | None:
+    """The commitment that it brings to a subscription in this currency."""
+    known = contract.terms.commitment
+    return known if known is not None and known.currency == currency else None
 
 
 def price(agreed: ContractPrice, at: datetime) -> Price:

@@ -67,6 +67,26 @@ async def test_an_agreed_price_its_minimum_and_a_commitment(actors: Actors) -> N
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
+async def test_a_corrected_contract_leaves_the_commitment_that_runs(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    committed = {"amount_cents": 6000, "currency": "USD", "periods": 2}
+    await agree(customer, prices=[PRICE], commitment=committed)
+    await customer.subscribed("basic")
+    runs = (await customer.subscription())["commitment"]
+    await customer.advance(days=1)
+    cheaper = PRICE | {"amount_cents": 1400, "minimum_cents": None}
+    await agree(customer, prices=[cheaper], commitment=committed | {"amount_cents": 5000})
+    await customer.advance(to=RENEWAL)
+    sold = await customer.subscription()
+    assert (sold["amount_cents"], sold["commitment"]["ends_at"]) == (1400, runs["ends_at"])
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    # 6000 less 1500 and the 1000 to its minimum, and less 1400.
+    assert await charged(customer) == [1500, 1400 + 1000, 1400 + 2100]
+    comes = (await customer.subscription())["commitment"]
+    assert (comes["amount_cents"], comes["ends_at"][:10]) == (5000, "2027-05-01")
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
 async def test_another_zone_waits_for_the_end_of_a_commitment(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     committed = {"amount_cents": 7500, "currency": "USD", "periods": 4}

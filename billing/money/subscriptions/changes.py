@@ -98,7 +98,9 @@ def begin(
     """
     subscription, at = cycles.of(w), w.facts.at
     by_transfer = subscription.collection == "send_invoice"
-    invoice = invoices.whole_steps(w, invoices.use_balance(w, invoice))
+    invoice = invoices.use_balance(w, invoice)
+    if not by_transfer:  # what is sent gets its number now, and its rest of a step is carried then
+        invoice = invoices.whole_steps(w, invoice)
     end = subscription.current_period_end
     if kind == "resume" and invoice.period_end is not None:
         end = invoice.period_end

@@ -122,6 +122,7 @@ def upgrade() -> None:
     _subscriptions()
     _backup_methods()
     _keep_cards_one()
+    op.execute(_CHOOSE_CARDS)
     _add_percentages()
     _add_pages()
     op.execute(_WIDER)
@@ -255,6 +256,18 @@ def _keep_cards_one() -> None:
         "uq_payment_methods_one_card", "payment_methods", ["account_id", "one_card"], unique=True,
         postgresql_where=sa.text("status = 'active'"),
     )  # fmt: skip
+
+
+# A default that was removed at the provider left none: the newest other one is charged from now on.
+_CHOOSE_CARDS = """
+    ALTER TABLE payment_methods NO FORCE ROW LEVEL SECURITY;
+    UPDATE payment_methods SET is_default = true WHERE id IN (
+        SELECT DISTINCT ON (account_id) id FROM payment_methods AS m
+        WHERE status = 'active' AND NOT EXISTS (
+            SELECT FROM payment_methods AS d WHERE d.account_id = m.account_id AND d.is_default)
+        ORDER BY account_id, created_at DESC, id DESC);
+    ALTER TABLE payment_methods FORCE ROW LEVEL SECURITY;
+"""
 
 
 def _add_contracts() -> None:

@@ -177,6 +177,11 @@ QUERIES: Final[dict[str, str]] = {
               UNION SELECT account_id, currency FROM balance_entries) used USING (account_id)
         WHERE used.currency IS DISTINCT FROM b.currency
     """,
+    "cards_chosen": """
+        SELECT account_id, public_id('acc', account_id) AS subject
+        FROM payment_methods WHERE status = 'active'
+        GROUP BY account_id HAVING NOT bool_or(is_default)
+    """,
     # Of one account alone it can be seen only for the series of its own.
     "invoice_numbers": f"""
         {_COUNTED}

@@ -70,6 +70,7 @@ _OTHERS: Final = (
     ("one_collector", "I3", "an invoice has at most one payment that may still bring money"),
     ("attempts_decided", "I3", "no try of a card stays undecided"),
     ("one_currency", "I6", "everything of an account is in its one currency"),
+    ("cards_chosen", "K3", "an account with cards has a default one"),
     # Invoices
     (
         "invoice_numbers",

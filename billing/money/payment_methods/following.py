@@ -6,8 +6,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.ledger.credits import service as credits
-from billing.matters import store as matters
-from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.money.payment_methods import service
 from billing.money.payment_methods.rules import CardDetails
@@ -32,7 +30,4 @@ async def follow(
     if card is not None:
         _, woken = await service.save(connection, account_id, card, at, make_default=False)
         return woken
-    if method is None:
-        return []
-    await service.detached(connection, method.id, at)
-    return await matters.wake_open(connection, account_id, (SUBSCRIPTION,), at)
+    return await service.gone(connection, method, at) if method is not None else []

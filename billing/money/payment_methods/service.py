@@ -212,16 +212,20 @@ async def remove(
         connection, method_id, status="removing", is_default=False, is_backup=False, removed_at=at
     )
     await _record(connection, method, "removed", at)
-    if successor_id is None and method.is_default:
-        successor_id = await connection.scalar(
-            listing(account_id)
-            .with_only_columns(payment_methods.c.id)
-            .order_by(payment_methods.c.created_at.desc(), payment_methods.c.id.desc())
-            .limit(1)
-        )
-    woken = await choose(connection, successor_id, at) if successor_id else []
+    woken = await _hand_over(connection, method, successor_id, at)
     owner = await matters.ensure_account(connection, account_id, due=at, at=at)
     return [owner, *woken]
+
+
+async def gone(connection: AsyncConnection, method: Method, at: datetime) -> list[Matter]:
+    """Its owner took it away at the provider; under the account's lock.
+
+    Returns the woken matters: tell them after the commit.
+    """
+    await _record(connection, method, "removed", at)
+    await detached(connection, method.id, at)
+    woken = await _hand_over(connection, method, None, at)
+    return woken or await matters.wake_open(connection, method.account_id, (SUBSCRIPTION,), at)
 
 
 async def removing(connection: AsyncConnection, method_id: UUID) -> str | None:
@@ -235,7 +239,7 @@ async def removing(connection: AsyncConnection, method_id: UUID) -> str | None:
 
 
 async def detached(connection: AsyncConnection, method_id: UUID, at: datetime) -> None:
-    """The provider has forgotten it: on our order, or by itself."""
+    """The provider has forgotten it."""
     row = await _DETACH.one(connection, method_id=method_id, at=at)
     await _audit(connection, show(row), "detached", at)
 
@@ -250,6 +254,20 @@ async def refresh(
     renewed = await change(connection, method.id, **fields)
     await _record(connection, renewed, "updated", at)
     return renewed
+
+
+async def _hand_over(
+    connection: AsyncConnection, before: Method, successor_id: UUID | None, at: datetime
+) -> list[Matter]:
+    """After a method that went the one named is the default, else the newest other one is."""
+    if successor_id is None and before.is_default:
+        successor_id = await connection.scalar(
+            listing(before.account_id)
+            .with_only_columns(payment_methods.c.id)
+            .order_by(payment_methods.c.created_at.desc(), payment_methods.c.id.desc())
+            .limit(1)
+        )
+    return await choose(connection, successor_id, at) if successor_id else []
 
 
 async def _try(connection: AsyncConnection, account_id: UUID, at: datetime) -> list[Matter]:

@@ -130,6 +130,7 @@ DAMAGE: Final[dict[str, str]] = {
                real_started_at = real_started_at - interval '2 hours'
         WHERE id = (SELECT id FROM payment_attempts WHERE {MINE} LIMIT 1)""",
     "one_currency": f"UPDATE credit_balances SET currency = 'EUR' WHERE {MINE}",
+    "cards_chosen": f"UPDATE payment_methods SET is_default = false WHERE {MINE}",
     "invoice_numbers": f"UPDATE invoices SET number = series || '-000099' WHERE id = {LATEST}",
     "invoice_sums": f"""
         UPDATE invoice_lines SET amount_minor = amount_minor + 1 WHERE invoice_id = {LATEST}""",

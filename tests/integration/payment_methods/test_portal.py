@@ -1,9 +1,13 @@
 """The provider's portal: opened once per key, and what is done there comes back."""
 
+from collections.abc import Awaitable, Callable
 from uuid import uuid4
+
+import pytest
 
 from tests.integration.actors import wait_for
 from tests.integration.payment_methods.conftest import Cardholder
+from tests.integration.payment_methods.test_named_cards import START, charged
 
 PORTAL = "/billing/portal-session"
 
@@ -58,6 +62,48 @@ async def test_cards_that_are_added_in_the_portal_are_here_and_the_default_stays
     assert removed.status_code == 200
     assert await customer.methods() == [second, first], "the one of before has gone there"
     assert (await customer.audit()).count("payment_method.added") == 2
+
+
+@pytest.mark.parametrize("first", ["attach", "detach"])
+async def test_a_card_that_is_replaced_in_the_portal_pays_the_next_renewal(
+    new_customer: Callable[..., Awaitable[Cardholder]], first: str
+) -> None:
+    customer = await new_customer(is_test=True, clock_at=START)
+    before = await customer.save_card()
+    old = await customer.reference()
+    await customer.subscribe("basic")
+    url = await visit(customer)
+    if first == "attach":
+        await given(customer, url, "pm_card_mastercard")
+        await customer.eventually(lambda methods: len(methods) == 2)
+    gone = await customer.actors.client.post(url, data={"method": old})
+    assert gone.status_code == 200
+    await customer.eventually(lambda methods: before["id"] not in {one["id"] for one in methods})
+    if first == "detach":
+        await given(customer, url, "pm_card_mastercard")
+    (card,) = await customer.eventually(lambda methods: len(methods) == 1)
+    assert (card["brand"], card["is_default"]) == ("mastercard", True)
+    assert (await customer.published()).count("evt.billing.payment_method.removed") == 1
+    await customer.advance(days=32)
+    assert (await customer.subscription())["status"] == "active"
+    assert await charged(customer) == ["visa", "mastercard"]
+
+
+async def test_a_default_that_is_removed_in_the_dashboard_hands_over_to_the_newest_other_one(
+    customer: Cardholder,
+) -> None:
+    await customer.save_card()
+    old = await customer.reference()
+    await customer.save_card("pm_card_amex")
+    newest = await customer.save_card("pm_card_mastercard")
+    await customer.stripe("POST", f"/v1/payment_methods/{old}/detach")
+    left = await customer.eventually(lambda methods: len(methods) == 2)
+    assert [one["id"] for one in left if one["is_default"]] == [newest["id"]]
+    assert (await customer.audit())[-3:] == [
+        "payment_method.removed",
+        "payment_method.detached",
+        "payment_method.chosen",
+    ]
 
 
 async def test_the_first_card_is_the_default_though_its_webhook_is_lost(

@@ -48,6 +48,10 @@ async def test_both_releases_serve_the_upgraded_database(bare: StackInfo, tmp_pa
             unpaid = await customer.buy()
             shopper = await by_old.customer()
             put_off = await defer(shopper)
+            cards = [await shopper.save_card(card) for card in ("pm_card_visa", "pm_card_amex")]
+            await shopper.rows(
+                "UPDATE payment_methods SET is_default = false WHERE account_id = %(me)s"
+            )
         await asyncio.gather(asyncio.to_thread(new.provision), *(spend(customer) for _ in range(3)))
         await spend(customer)  # on connections from before the upgrade
 
@@ -66,6 +70,9 @@ async def test_both_releases_serve_the_upgraded_database(bare: StackInfo, tmp_pa
                 await who.bought()
             await customer.pay(unpaid)
             await same.until_purchase(unpaid["purchase_id"], "completed")
+            kept_cards = (await shopper.ask("GET", "/billing/payment-methods"))["data"]
+            chosen = [one["id"] for one in kept_cards if one["is_default"]]
+            assert chosen == [cards[-1]["id"]], "none was, after one was removed at Stripe"
             # What the release before put off has credits at last.
             await shopper.bought()
             await wait_for(

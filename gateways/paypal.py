@@ -40,10 +40,18 @@ _REFUNDS: Final[Mapping[str, Literal["processing", "succeeded", "failed"]]] = {
     "PENDING": "processing",
 }
 _APPROVE_LINKS: Final = ("payer-action", "approve")
-# The payer's own refusals: the order stays, and its payer may choose another way to pay it.
-_DECLINES: Final = frozenset(
-    {"INSTRUMENT_DECLINED", "TRANSACTION_REFUSED", "PAYER_CANNOT_PAY", "PAYER_ACTION_REQUIRED"}
-)
+# What refuses a capture is the payer's matter (the order stays, and they may choose another way to
+# pay it), but for faults of our account or request, which no other payer's way would mend.
+_OURS: Final = frozenset(
+    {
+        "AMOUNT_MISMATCH", "AUTH_CAPTURE_NOT_ENABLED", "CANNOT_BE_ZERO_OR_NEGATIVE",
+        "DECIMAL_PRECISION", "DUPLICATE_INVOICE_ID", "PERMISSION_DENIED",
+        "TRANSACTION_RECEIVING_LIMIT_EXCEEDED",
+    }
+)  # fmt: skip
+_OUR_KINDS: Final = ("CURRENCY_", "INVALID_", "MISSING_", "PAYEE_", "UNSUPPORTED_")
+# Our account's filters against fraud say no to this payer alone.
+_FILTERED: Final = "PAYEE_BLOCKED_TRANSACTION"
 # Somebody was faster, or the payer has not approved it: the order itself says how it stands.
 _LOOK_AGAIN: Final = frozenset({"ORDER_ALREADY_CAPTURED", "ORDER_NOT_APPROVED"})
 
@@ -51,10 +59,18 @@ _LOOK_AGAIN: Final = frozenset({"ORDER_ALREADY_CAPTURED", "ORDER_NOT_APPROVED"})
 class Refusal(ProviderFailure):
     """PayPal's refusal with its machine's word, such as INSTRUMENT_DECLINED."""
 
-    def __init__(self, issue: str, words: str) -> None:
+    def __init__(self, answered: int, issue: str, words: str) -> None:
         super().__init__("PROVIDER_REFUSED", f"PayPal refused the request: {words or issue}")
+        self.answered = answered
         self.issue = issue
         self.words = words
+
+    @property
+    def is_payers(self) -> bool:
+        """True if this payer was refused: any issue that is not known as our own fault."""
+        ours = self.issue in _OURS or self.issue.startswith(_OUR_KINDS)
+        decided = self.answered == HTTPStatus.UNPROCESSABLE_ENTITY
+        return decided and (not ours or self.issue == _FILTERED)
 
 
 class PayPalGateway:
@@ -114,7 +130,7 @@ class PayPalGateway:
         except Refusal as refused:
             if refused.issue in _LOOK_AGAIN:
                 return await self.retrieve_order(order_id)
-            if refused.issue not in _DECLINES:
+            if not refused.is_payers:
                 raise
             words = refused.words or "PayPal could not take the payment."
             decline = Decline(code=refused.issue.lower(), message=words)
@@ -200,7 +216,7 @@ def _told(answer: httpx2.Response) -> Json:
     if status >= HTTPStatus.BAD_REQUEST:
         detail: Json = next(iter(body.get("details") or ()), {})
         issue = body.get("name") if status == HTTPStatus.NOT_FOUND else detail.get("issue")
-        raise Refusal(str(issue or body.get("name")), str(detail.get("description") or ""))
+        raise Refusal(status, str(issue or body.get("name")), str(detail.get("description") or ""))
     return body
 
 

@@ -220,9 +220,11 @@ class SandboxControl:
         """The orders at PayPal with this custom id, oldest first, with how often each was taken."""
         return await self._rows("/paypal/orders", {"custom_id": custom_id})
 
-    async def paypal_steer(self, order: str, capture: str = "pays", *, mute: bool = False) -> None:
+    async def paypal_steer(
+        self, order: str, capture: str = "pays", *, issue: str | None = None, mute: bool = False
+    ) -> None:
         """Let captures of an order pay, be declined or wait; `mute`: it has no webhooks."""
-        body = {"capture": capture, "mute": mute}
+        body = {"capture": capture, "mute": mute} | ({"issue": issue} if issue else {})
         answer = await self._client.put(f"/_sandbox/paypal/orders/{order}", json=body)
         answer.raise_for_status()
 

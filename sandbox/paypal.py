@@ -31,6 +31,7 @@ class Order:
 
     body: Json
     taking: Taking = "pays"
+    issue: str = "INSTRUMENT_DECLINED"
     mute: bool = False
     tries: int = 0
     refunds: dict[str, Json] = field(default_factory=dict)
@@ -119,7 +120,7 @@ class PayPal:
         order.tries += 1
         if order.taking == "declined":
             order.body["status"] = "PAYER_ACTION_REQUIRED"
-            raise Refusal(422, "UNPROCESSABLE_ENTITY", "INSTRUMENT_DECLINED")
+            raise Refusal(422, "UNPROCESSABLE_ENTITY", order.issue)
         capture: Json = {
             "id": _new_id(),
             "status": "PENDING" if order.taking == "pending" else "COMPLETED",

@@ -17,11 +17,12 @@ KEY = "paypal-request-id"
 
 
 class Steer(BaseModel):
-    """The fate of an order's captures, and whether its events are sent."""
+    """The fate of an order's captures, the issue of a decline, and whether its events are sent."""
 
     model_config = ConfigDict(extra="forbid")
 
     capture: Taking = "pays"
+    issue: str = "INSTRUMENT_DECLINED"
     mute: bool = False
 
 
@@ -120,7 +121,7 @@ def _control(router: APIRouter, paypal: PayPal, events: Events) -> None:
     @router.put("/_sandbox/paypal/orders/{order_id}")
     async def steer(order_id: str, body: Steer) -> Json:
         order = paypal.order(order_id)
-        order.taking, order.mute = body.capture, body.mute
+        order.taking, order.issue, order.mute = body.capture, body.issue, body.mute
         return {"status": "told"}
 
     @router.post("/_sandbox/paypal/orders/{order_id}/approve")

@@ -1,6 +1,7 @@
 """PayPal on the running stack: approved by its payer, captured by us, booked once."""
 
 import asyncio
+from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 from billing.core import ids
@@ -85,14 +86,13 @@ async def a_lost_webhook(customer: Customer) -> None:
 async def a_decline_then_another_way(customer: Customer) -> None:
     sandbox = customer.actors.sandbox
     begun, order = await begun_by_paypal(customer)
-    await sandbox.paypal_steer(order, "declined")
-    await sandbox.paypal_approve(order)
-    refused = "SELECT failure_code FROM payments WHERE account_id = %(me)s"
-    await wait_for(
-        lambda: customer.rows(refused),
-        "the decline is heard of",
-        lambda rows: rows[0]["failure_code"] == "instrument_declined",
-    )
+    refused = "SELECT 1 AS one FROM payments WHERE account_id = %(me)s AND failure_code = %(code)s"
+    for issue in ("INSTRUMENT_DECLINED", "PAYER_ACCOUNT_RESTRICTED"):
+        await sandbox.paypal_steer(order, "declined", issue=issue)
+        await sandbox.paypal_approve(order)
+        await wait_for(
+            partial(customer.rows, refused, code=issue.lower()), "the decline is heard of"
+        )
     now = await customer.purchase(begun["purchase_id"])
     assert (now["status"], now["next_action"]["type"]) == ("pending", "redirect")
     await sandbox.paypal_steer(order, "pays")

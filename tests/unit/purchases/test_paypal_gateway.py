@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.core.paypal_currencies import from_paypal, to_paypal
 from billing.money.payments.rules import Order
-from gateways.paypal import PayPalGateway
+from gateways.paypal import PayPalGateway, Refusal
 from gateways.provider import KEY_IN_USE, SILENT, OrderRequest, RefundRequest
 from sandbox.paypal_routes import routes
 from sandbox.settings import Settings
@@ -103,6 +103,42 @@ async def test_a_forgotten_order_is_gone_and_a_decline_is_an_outcome() -> None:
         "instrument_declined", False,
     )  # fmt: skip
     await paypal.close()
+
+
+@pytest.mark.parametrize(
+    "issue",
+    [
+        "MAX_NUMBER_OF_PAYMENT_ATTEMPTS_EXCEEDED", "REDIRECT_PAYER_FOR_ALTERNATE_FUNDING",
+        "PAYER_ACCOUNT_RESTRICTED", "PAYER_ACCOUNT_LOCKED_OR_CLOSED", "COMPLIANCE_VIOLATION",
+        "TRANSACTION_BLOCKED_BY_PAYEE", "PAYEE_BLOCKED_TRANSACTION", "A_NEW_ONE",
+    ],
+)  # fmt: skip
+async def test_whatever_else_refuses_a_capture_is_a_decline_of_the_payers(issue: str) -> None:
+    paypal, browser = stand_in()
+    made = await paypal.create_order(WANTED)
+    steer = {"capture": "declined", "issue": issue}
+    await browser.put(f"/_sandbox/paypal/orders/{made.order_id}", json=steer)
+    await browser.post(f"/_sandbox/paypal/orders/{made.order_id}/approve")
+    told = (await paypal.capture_order(made.order_id, "one")).capture
+    assert told is not None
+    assert told.decline is not None
+    assert (told.decline.reason, told.is_over) == (issue.lower(), False)
+    await paypal.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "issue"),
+    [
+        (422, "PAYEE_ACCOUNT_RESTRICTED"), (422, "DUPLICATE_INVOICE_ID"),
+        (422, "CURRENCY_NOT_SUPPORTED_FOR_COUNTRY"), (422, "TRANSACTION_RECEIVING_LIMIT_EXCEEDED"),
+        (400, "INVALID_STRING_LENGTH"),
+    ],
+)  # fmt: skip
+async def test_the_sellers_own_faults_are_refusals(status: int, issue: str) -> None:
+    told = httpx2.Response(status, json={"name": "U", "details": [{"issue": issue}]})
+    with pytest.raises(Refusal) as refused:
+        await answered(told)
+    assert refused.value.issue == issue
 
 
 async def answered(*answers: httpx2.Response | Exception) -> list[str]:

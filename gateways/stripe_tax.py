@@ -6,9 +6,9 @@ is recorded at Stripe: a calculation is no transaction.
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import stripe
 from pydantic import ValidationError
@@ -73,6 +73,8 @@ class _Line(Frozen):
 
 class _Lines(Frozen):
     data: tuple[_Line, ...]
+    has_more: Literal[False] = False
+    """A line that is left out would be taxed with 0 %."""
 
 
 class _Answer(Frozen):
@@ -88,12 +90,19 @@ class StripeTax:
     async def jurisdictions(self, asked: TaxQuestion) -> tuple[Jurisdiction, ...] | None:
         try:
             answer = await self._client.v1.tax.calculations.create_async(question(asked))
-            return read(answer.to_dict())
+            return read(answer.to_dict(), categories(asked))
         except stripe.StripeError as error:
             _logger.warning("Stripe Tax gave no rates: %s", error.user_message or error.code)
         except ValidationError:
-            _logger.warning("Stripe Tax gave an answer that cannot be read")
+            _logger.warning("Stripe Tax gave an answer that cannot be read, or not all of it")
+        except ValueError as error:
+            _logger.warning("Stripe Tax gave an answer that is not whole: %s", error)
         return None
+
+
+def categories(asked: TaxQuestion) -> list[str]:
+    """The categories of goods whose rates are asked for, each a line."""
+    return sorted({STANDARD, *asked.codes})
 
 
 def question(asked: TaxQuestion) -> Any:
@@ -105,15 +114,20 @@ def question(asked: TaxQuestion) -> Any:
         "line_items": [
             {"amount": AMOUNT, "reference": category, "tax_behavior": "exclusive"}
             | ({"tax_code": asked.codes[category]} if category in asked.codes else {})
-            for category in sorted({STANDARD, *asked.codes})
+            for category in categories(asked)
         ],
         "expand": ["line_items.data.tax_breakdown"],
     }
 
 
-def read(answer: Mapping[str, Any]) -> tuple[Jurisdiction, ...]:
-    """The jurisdictions that ask something for any category, the wider ones first."""
+def read(answer: Mapping[str, Any], asked: Collection[str]) -> tuple[Jurisdiction, ...]:
+    """The jurisdictions that ask something for any category, the wider ones first.
+
+    Errors: ValueError where not every category that was asked for is answered.
+    """
     lines = _Answer.model_validate(answer).line_items.data
+    if missing := set(asked) - {line.reference for line in lines}:
+        raise ValueError(f"no rates of {', '.join(sorted(missing))}")
     rates: dict[tuple[str, str], dict[str, Decimal]] = defaultdict(
         lambda: {STANDARD: ZERO} | {line.reference: ZERO for line in lines}
     )
@@ -123,4 +137,4 @@ def read(answer: Mapping[str, Any]) -> tuple[Jurisdiction, ...]:
                 name = tax.tax_rate_details.display_name[:MAX_NAME] if tax.tax_rate_details else ""
                 rates[tax.jurisdiction.key, name][line.reference] += share
     ordered = sorted(rates.items(), key=lambda one: (len(one[0][0]), one[0]))
-    return tuple(Jurisdiction(key=key, name=name, rates=asked) for (key, name), asked in ordered)
+    return tuple(Jurisdiction(key=key, name=name, rates=found) for (key, name), found in ordered)

@@ -42,6 +42,11 @@ def answer(**lines: list[dict[str, Any]]) -> dict[str, Any]:
     return {"object": "tax.calculation", "line_items": {"object": "list", "data": data}}
 
 
+def rated(**lines: list[dict[str, Any]]) -> tuple[Jurisdiction, ...]:
+    """The rates of an answer with all that was asked for."""
+    return read(answer(**lines), lines)
+
+
 def test_each_category_is_a_line_and_the_preset_code_stands_for_the_standard_one() -> None:
     asked = question(ASKED)
     address = {"country": "US", "state": "WA", "postal_code": "98101"}
@@ -54,7 +59,7 @@ def test_each_category_is_a_line_and_the_preset_code_stands_for_the_standard_one
 
 
 def test_a_country_with_a_rate_by_category() -> None:
-    found = read(answer(standard=[tax("19.0")], books=[tax("7.0")]))
+    found = rated(standard=[tax("19.0")], books=[tax("7.0")])
     both = {"standard": Decimal(19), "books": Decimal(7)}
     assert found == (Jurisdiction(key="US", name="VAT", rates=both),)
 
@@ -62,7 +67,7 @@ def test_a_country_with_a_rate_by_category() -> None:
 def test_a_state_and_what_is_within_it_each_ask_beside_the_other() -> None:
     state = tax("6.5", "state", "Sales Tax", state="WA", display_name="Washington")
     city = tax("3.85", "city", "Sales Tax", state="WA", display_name="Seattle")
-    found = read(answer(standard=[city, state], books=[tax(None)]))
+    found = rated(standard=[city, state], books=[tax(None)])
     assert [one.key for one in found] == ["US-WA", "US-WA Seattle"]
     shown = rates(Taxation(country="US", jurisdictions=found), "standard", "USD")
     assert [(one.jurisdiction, one.rate) for one in shown] == [
@@ -73,25 +78,40 @@ def test_a_state_and_what_is_within_it_each_ask_beside_the_other() -> None:
 
 def test_of_a_line_that_is_taxed_in_part_the_rate_is_that_of_the_whole() -> None:
     part = tax("6.25", "state", "Sales Tax", taxable=AMOUNT * 4 // 5, state="TX")
-    [texas] = read(answer(standard=[part]))
+    [texas] = rated(standard=[part])
     assert texas.rates == {"standard": Decimal("5.0000")}
 
 
 def test_two_taxes_of_one_place_stay_two() -> None:
-    found = read(answer(standard=[tax("5", name="GST"), tax("7", name="PST")]))
+    found = rated(standard=[tax("5", name="GST"), tax("7", name="PST")])
     assert [(one.name, one.rates["standard"]) for one in found] == [
         ("GST", Decimal(5)), ("PST", Decimal(7)),
     ]  # fmt: skip
 
 
 def test_where_nothing_is_collected_nobody_asks() -> None:
-    assert read(answer(standard=[tax(None)])) == ()
+    assert rated(standard=[tax(None)]) == ()
 
 
 @pytest.mark.parametrize("body", [{}, {"line_items": None}, {"line_items": {"data": [{}]}}])
 def test_an_answer_of_another_shape_is_none(body: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        read(body)
+        read(body, ())
+
+
+def test_an_answer_with_a_part_of_the_lines_is_none() -> None:
+    whole = answer(standard=[tax("19.0")], books=[tax("7.0")])
+    assert read(whole, {"standard", "books"})
+    whole["line_items"]["has_more"] = True
+    with pytest.raises(ValidationError):
+        read(whole, {"standard", "books"})
+
+
+@pytest.mark.parametrize("missing", ["standard", "books"])
+def test_an_answer_without_a_category_that_was_asked_for_is_none(missing: str) -> None:
+    left = answer(**{name: [tax("7.0")] for name in {"standard", "books"} - {missing}})
+    with pytest.raises(ValueError, match=missing):
+        read(left, {"standard", "books"})
 
 
 def test_a_provider_is_asked_daily_and_one_that_is_away_hourly_and_then_daily() -> None:

@@ -80,10 +80,13 @@ def begin(call: Call, charge: Json, reason: str, inquiry: bool, amount: int | No
 
 
 def finish(call: Call, dispute_id: str, outcome: str) -> Json:
-    """The issuer decides: `won` brings the money back, `lost` keeps it; inquiries just close."""
+    """The issuer decides: `won` brings the money back, `lost` keeps it; inquiries just close.
+
+    One that was lost may be won after all.
+    """
     dispute = call.load("dispute", dispute_id)
     before = dispute["status"]
-    if before in ("won", "lost", "warning_closed"):
+    if before in ("won", "warning_closed") or before == outcome:
         raise problems.invalid(f"This dispute is already {before}.", param="dispute")
     charge = call.load("charge", dispute["charge"])
     inquiry = before.startswith("warning_")

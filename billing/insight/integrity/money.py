@@ -89,15 +89,17 @@ QUERIES: Final[dict[str, str]] = {
               AND sum(a.amount_minor) FILTER (WHERE a.is_gone) > p.received_minor
            OR bool_or(a.currency <> p.currency)
     """,
-    # The money balance that a dispute took is away exactly while the dispute is open or lost.
+    # The money balance that a dispute took is away exactly while the dispute is open or lost. One
+    # that was won after it was booked has the money of its note there, too.
     "disputes_booked": """
         SELECT d.account_id, public_id('dsp', d.id) AS subject
         FROM disputes d
-        WHERE (d.booked_at IS NOT NULL AND d.state <> 'lost')
+        WHERE (d.booked_at IS NOT NULL AND d.state NOT IN ('lost', 'won'))
            OR (SELECT coalesce(sum(b.amount_minor), 0) FROM balance_entries b
                WHERE b.account_id = d.account_id
                  AND b.key LIKE '%-' || public_id('dsp', d.id))
-              <> CASE WHEN d.state IN ('open', 'lost') THEN -d.balance_minor ELSE 0 END
+              <> CASE WHEN d.state IN ('open', 'lost') THEN -d.balance_minor
+                      WHEN d.booked_at IS NOT NULL THEN d.note_minor ELSE 0 END
     """,
     # Money that was taken back while its room was held: once that is free, its matter has to look.
     "reversals_placed": """

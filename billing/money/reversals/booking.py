@@ -116,11 +116,10 @@ def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Deci
     written = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id)
     tax_alone = sum(one.amount_minor for one in written if one.amount_minor == one.tax_minor)
     before = _asked(away)
-    # A booked refund that failed stays on the money balance: its credits are gone for good.
-    failed: list[Refund | Dispute] = [
-        one for one in w.rows.of(Refund) if one.invoice_id == invoice.id and not _counts(one)
-    ]
-    gone = _asked(failed)
+    # A booked refund that failed, or a dispute that was won after it was booked, is money on the
+    # balance: its credits are gone for good.
+    here = (one for one in reversals(w.rows, invoice) if not _counts(one))
+    gone = _asked([one for one in here if isinstance(one, Refund) or one.booked_at is not None])
     due = {
         one.grant_key: to_take(
             one.credits, reversed_minor, invoice.total_minor - tax_alone - lower,

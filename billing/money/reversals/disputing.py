@@ -1,6 +1,7 @@
 """Disputes: the payer's bank asks, takes, and gives back or keeps. Pure.
 
-While its money is away its credits are taken back; a dispute that is won gives both back.
+While its money is away its credits are taken back; a dispute that is won gives both back. One that
+is won after it was booked as lost gives the money alone, which is then the customer's.
 """
 
 from typing import Any, Final
@@ -20,6 +21,8 @@ from billing.money.reversals.facts import ReversalFacts
 
 GIVE_BACK: Final = "return_clawback"
 """The verb that puts credits back which a dispute had taken."""
+WON: Final = "dispute_won"
+"""The entry of the money balance by which money that a bank had taken is here again."""
 _STATES: Final[dict[str, DisputeState]] = {
     "warning_needs_response": "inquiry",
     "warning_under_review": "inquiry",
@@ -32,7 +35,7 @@ _STATES: Final[dict[str, DisputeState]] = {
 
 
 def follow(w: Work[ReversalFacts], told: DisputeOutcome) -> None:
-    """The provider's word on one dispute; one that is over stays so."""
+    """The provider's word on one dispute; one that is over stays so, but for one that was lost."""
     state = _STATES.get(told.status, "open")
     known = next((one for one in w.rows.of(Dispute) if _is(one, told)), None)
     if known is None:
@@ -40,6 +43,7 @@ def follow(w: Work[ReversalFacts], told: DisputeOutcome) -> None:
         _take(w, known)
         known = w.rows.get(Dispute, known.id)
     if known.closed_at is not None:
+        _hear_after_all(w, known, told.status, state)
         return
     if (known.status, known.evidence_due_at) != (told.status, told.evidence_due_at):
         known = w.change(known, status=told.status, evidence_due_at=told.evidence_due_at)
@@ -101,6 +105,21 @@ def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
     _announce(w, row, state)
 
 
+def _hear_after_all(w: Work[ReversalFacts], row: Dispute, status: str, state: DisputeState) -> None:
+    """A lost one may be appealed, which changes nothing, and be won after all."""
+    if row.state != "lost" or row.status == status:
+        return
+    row = w.change(row, status=status)
+    if state != "won":
+        return
+    row = w.change(row, state=state, closed_at=w.facts.at)
+    if row.booked_at is None:
+        _return(w, row)
+    else:
+        _keep(w, row)
+    _announce(w, w.rows.get(Dispute, row.id), state)
+
+
 def _take(w: Work[ReversalFacts], row: Dispute) -> None:
     """The money is away: its place in the books is held, and its credits are taken back."""
     if row.state != "open":
@@ -124,8 +143,19 @@ def take_kept(w: Work[ReversalFacts], refund: Refund, kept_minor: int) -> None:
             booking.move_balance(w, row, -taken, "refunded", of)
 
 
+def _keep(w: Work[ReversalFacts], row: Dispute) -> None:
+    """Its note stands, and so its credits are gone: its money is the customer's for something else.
+
+    What was our loss is ours again.
+    """
+    booking.move_balance(w, row, row.balance_minor + row.note_minor, WON)
+    row = w.change(row, loss_minor=0)
+    booking.count_refunded(w, w.rows.get(Payment, row.payment_id), row.reason)
+    refunds.look_again(w, but=row.payment_id)
+
+
 def _return(w: Work[ReversalFacts], row: Dispute) -> None:
-    booking.move_balance(w, row, row.balance_minor, "dispute_won")
+    booking.move_balance(w, row, row.balance_minor, WON)
     w.change(row, loss_minor=0)
     for number, taken in enumerate(row.credits, start=1):
         returned = {

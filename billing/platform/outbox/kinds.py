@@ -124,7 +124,7 @@ FAMILIES: Final = (
         Kind("opened", "the payer's bank asks about a payment, or takes it back"),
         Kind("escalated", "an inquiry became a dispute: the money is away"),
         Kind("evidence_due", "the evidence is due soon: three days and one day ahead"),
-        Kind("won", "the money came back"),
+        Kind("won", "the money came back, be it after it was lost"),
         Kind("lost", "the bank keeps the money"),
         Kind("closed", "it ended without a verdict"),
     ), {"reason": Field("text", "the bank's word on why", "fraudulent")}),

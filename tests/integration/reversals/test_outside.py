@@ -244,3 +244,27 @@ async def test_money_that_paypal_takes_back_is_booked_even_if_its_event_was_left
     [note] = invoice["credit_notes"]
     assert (note["amount"], note["reason"]) == (999, "Payment reversed")
     assert (await customer.purchase(begun["purchase_id"]))["status"] == "refunded"
+
+
+async def test_a_dispute_that_is_won_after_it_was_lost_is_money_of_the_customer(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    payment = await paid_for(customer)
+    opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"])
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    await disputed(actors, customer, "lost")
+    assert await customer.credits() == await balance(customer) == 0
+    won = await actors.sandbox.finish_dispute(opened.body["id"], "won")
+    assert (won.status, len(won.body["balance_transactions"])) == (200, 2)
+    await disputed(actors, customer, "won")
+    assert await customer.credits() == 0
+    assert await balance(customer) == 999
+    seen, invoice = await shown(customer, payment)
+    assert (seen["status"], seen["amount_refunded"]) == ("succeeded", 0)
+    assert [note["amount"] for note in invoice["credit_notes"]] == [999]
+    told = await customer.published()
+    assert told.count("evt.billing.dispute.lost") == told.count("evt.billing.dispute.won") == 1
+    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert report["ok"], [one for one in report["checks"] if not one["ok"]]

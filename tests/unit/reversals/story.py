@@ -26,6 +26,11 @@ from billing.money.reversals.facts import Granted, ReversalFacts
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 ME, PAYMENT, INVOICE = UUID(int=1), UUID(int=2), UUID(int=3)
 CREDITS = Decimal(100)
+AFTER_ALL = (
+    ("lost", "won"), ("lost", "appeal_under_review"), ("appeal_under_review", "won"),
+    ("appeal_under_review", "lost"),
+)  # fmt: skip
+"""Verdicts that come after a dispute was lost."""
 WHOLE: dict[str, Any] = {"reason": "r", "way": "provider", "reference": None}
 """A refund of all that is left, the way it came."""
 
@@ -110,7 +115,7 @@ class Story:
         away = sum(
             one.amount_minor
             for one in self.disputes.values()
-            if one.status in ("needs_response", "lost")
+            if one.status in ("needs_response", "lost", "appeal_under_review")
         )
         return max(0, self.paid - gone - away)
 
@@ -269,7 +274,7 @@ def act(story: Story, what: tuple[Any, ...]) -> None:
             )
         case ("decide", status) if story.disputes:
             name, last_one = list(story.disputes.items())[-1]
-            if last_one.status == "needs_response":
+            if last_one.status == "needs_response" or (last_one.status, status) in AFTER_ALL:
                 story.disputes[name] = last_one.model_copy(update={"status": status})
         case ("keep", amount, fate):
             story.ask(amount, "provider", fate, keep_credits=True)

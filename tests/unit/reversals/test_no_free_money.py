@@ -57,6 +57,58 @@ def test_money_that_went_to_the_balance_goes_from_there_to_the_bank() -> None:
     assert (dispute.note_minor, dispute.balance_minor, dispute.loss_minor) == (666, 134, 0)
 
 
+@pytest.mark.parametrize("appeal", [(), (("decide", "appeal_under_review"), ("hear",))])
+def test_a_dispute_that_is_won_after_it_was_lost_is_money_of_the_customer(
+    appeal: tuple[tuple[Any, ...], ...],
+) -> None:
+    story = Story(999, 0)
+    story.ask(333, "provider", "succeeded")
+    story.tell()
+    lost = (("dispute", "needs_response", None), ("hear",), ("decide", "lost"), ("hear",))
+    for what in (*lost, *appeal):
+        act(story, what)
+        story.hold_true()
+    [dispute] = story.rows.of(Dispute)
+    assert (dispute.state, dispute.note_minor, dispute.loss_minor) == ("lost", 666, 333)
+    for what in (("decide", "won"), ("hear",), ("hear",)):
+        act(story, what)
+        story.hold_true()
+    [dispute] = story.rows.of(Dispute)
+    assert (dispute.state, dispute.status, dispute.loss_minor) == ("won", "won", 0)
+    [entry] = story.rows.of(BalanceEntry)
+    assert (entry.kind, entry.amount_minor) == ("dispute_won", 666)
+    payment = story.rows.get(Payment, PAYMENT)
+    assert (payment.status, payment.refunded_minor) == ("succeeded", 333)
+    assert story.lot["asked"] == CREDITS, "who has the money has no credits for it"
+
+
+def test_a_lost_dispute_that_is_won_before_it_is_booked_gives_everything_back() -> None:
+    story = Story(999, 0)
+    w = story.work()
+    w.change(story.rows.get(Payment, PAYMENT), settled_at=None)
+    for what in (("dispute", "needs_response", None), ("hear",), ("decide", "lost"), ("hear",)):
+        act(story, what)
+    assert story.lot["asked"] == CREDITS
+    act(story, ("decide", "won"))
+    story.hear()
+    [dispute] = story.rows.of(Dispute)
+    assert (dispute.state, dispute.booked_at) == ("won", None)
+    assert story.lot["asked"] == 0
+    assert not [*story.rows.of(BalanceEntry), *story.rows.of(CreditNote)]
+
+
+def test_an_appeal_that_is_lost_changes_nothing() -> None:
+    story = Story(999, 0)
+    act(story, ("dispute", "lost", None))
+    story.hear()
+    before = story.rows.by_type()
+    for status in ("appeal_under_review", "lost"):
+        act(story, ("decide", status))
+        story.hear()
+        story.hold_true()
+    assert story.rows.by_type() == before
+
+
 @pytest.mark.parametrize(
     "held",
     [
@@ -169,7 +221,7 @@ ACTS = st.one_of(
         st.just("dispute"), st.sampled_from(("needs_response", "warning_needs_response")),
         st.one_of(st.none(), AMOUNTS),
     ),
-    st.tuples(st.just("decide"), st.sampled_from(("won", "lost"))),
+    st.tuples(st.just("decide"), st.sampled_from(("won", "lost", "appeal_under_review"))),
     st.tuples(st.just("note"), AMOUNTS),
     st.tuples(st.just("prove")),
     st.tuples(st.just("tell")),

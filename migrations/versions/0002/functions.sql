@@ -320,6 +320,25 @@ AS $$
     SELECT array_agg(id ORDER BY place) FROM items
 $$;
 
+CREATE OR REPLACE FUNCTION credit_expire_unspent(
+    p_account_id uuid, p_lot_id uuid, p_at timestamptz, p_reason text)
+RETURNS numeric
+LANGUAGE plpgsql AS $$
+DECLARE
+    unspent numeric := (SELECT l.remaining - l.held FROM credit_lots AS l WHERE l.id = p_lot_id);
+    own_key text := public_id('lot', p_lot_id) || '/expire';
+BEGIN
+    IF unspent > 0 THEN
+        IF EXISTS (SELECT FROM credit_transactions AS t WHERE t.key = own_key) THEN
+            own_key := own_key || '/' || (
+                SELECT b.seq + 1 FROM credit_balances AS b WHERE b.account_id = p_account_id);
+        END IF;
+        PERFORM credit_expire_part(p_account_id, p_lot_id, unspent, own_key, p_at, p_reason);
+    END IF;
+    RETURN unspent;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION credit_first_lots(
     p_account_ids uuid[], p_amounts numeric[], p_bought_only boolean)
 RETURNS uuid[]
@@ -728,10 +747,12 @@ BEGIN
         unlost := least(lot.lost, took.loss + took.pending - unclaimed);
         returned := least(lot.clawed, took.taken + took.pending + took.loss - unclaimed - unlost);
         UPDATE credit_lots AS l
-        SET claimed = l.claimed - unclaimed, lost = l.lost - unlost, clawed = l.clawed - returned,
-            expires_at = CASE WHEN l.expires_at IS NOT NULL THEN greatest(l.expires_at, p_until) END
-        WHERE l.id = lot.id RETURNING l.expires_at INTO expires_at;
+        SET claimed = l.claimed - unclaimed, lost = l.lost - unlost, clawed = l.clawed - returned
+        WHERE l.id = lot.id;
         IF returned > 0 THEN
+            UPDATE credit_lots AS l SET expires_at = greatest(l.expires_at, p_until)
+            WHERE l.id = lot.id AND l.expires_at IS NOT NULL
+            RETURNING l.expires_at INTO expires_at;
             transaction_id := credit_post(
                 ROW(p_account_id, 'grant', p_key, NULL, p_reason, p_subject, NULL, as_of),
                 ARRAY[ROW(lot.id, returned)::credit_part]);

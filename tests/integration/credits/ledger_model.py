@@ -56,9 +56,20 @@ class Hold:
 
 
 @dataclass
+class Debit:
+    """A debit that may be given back, once."""
+
+    amount: Decimal
+    parts: list[tuple[Lot, Decimal]]
+
+
+@dataclass
 class Ledger:
     lots: dict[str, Lot] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
+    debits: dict[str, Debit] = field(default_factory=dict)
+    clawbacks: dict[str, tuple[Lot, Decimal, Decimal, Decimal]] = field(default_factory=dict)
+    """Those not won back yet: the lot, and what was taken, claimed and lost."""
     debt: Decimal = ZERO
     overdraft: Decimal = ZERO
     used: Decimal = ZERO
@@ -89,9 +100,7 @@ class Ledger:
         self.expire_due(at)
         lot.remaining = lot.amount
         self.lots[lot.key] = lot
-        paid = min(self.debt, lot.remaining)
-        self.debt -= paid
-        lot.remaining -= paid
+        self._pay_debt(lot, lot.amount)
         self.expire_due(at)
 
     def pick(
@@ -111,7 +120,13 @@ class Ledger:
         return parts
 
     def debit(
-        self, amount: Decimal, scope: str | None, paid_only: bool, force: bool, at: datetime
+        self,
+        key: str,
+        amount: Decimal,
+        scope: str | None,
+        paid_only: bool,
+        force: bool,
+        at: datetime,
     ) -> None:
         self.expire_due(at)
         room = max(self.overdraft - self.debt, ZERO) if force else ZERO
@@ -120,6 +135,25 @@ class Ledger:
             lot.remaining -= part
         self.debt += amount - sum((part for _, part in parts), ZERO)
         self.used += amount
+        self.debits[key] = Debit(amount, parts)
+
+    def void(self, key: str, new: Lot, at: datetime) -> None:
+        """Give a debit back: to lots that go on longest first, and what was owed as a lot."""
+        self.expire_due(at)
+        debit = self.debits.pop(key)
+        new.amount = new.remaining = debit.amount - sum((part for _, part in debit.parts), ZERO)
+        for lot, part in debit.parts:
+            lot.remaining += part
+            claim = min(lot.lost, part)
+            lot.lost -= claim
+            lot.clawed += claim
+            lot.remaining -= claim
+            if lot.ended(at):
+                self._expire(lot, part - claim)
+        if new.amount:
+            self.lots[new.key] = new
+            self._pay_debt(new, new.amount)
+        self.used -= debit.amount
 
     def take(self, amount: Decimal, scope: str | None, at: datetime) -> None:
         self.expire_due(at)
@@ -174,9 +208,11 @@ class Ledger:
         self._give_back(hold.parts, at)
         hold.status = "released"
 
-    def clawback(self, key: str, amount: Decimal, at: datetime) -> tuple[Decimal, ...]:
+    def clawback(
+        self, grant_key: str, key: str, amount: Decimal, at: datetime
+    ) -> tuple[Decimal, ...]:
         self.expire_due(at)
-        lot = self.lots[key]
+        lot = self.lots[grant_key]
         asked = min(amount, lot.amount - lot.clawed - lot.claimed - lot.lost)
         taken = min(asked, lot.free)
         pending = min(asked - taken, lot.held - lot.claimed)
@@ -184,7 +220,23 @@ class Ledger:
         lot.clawed += taken
         lot.claimed += pending
         lot.lost += asked - taken - pending
-        return taken, pending, asked - taken - pending
+        self.clawbacks[key] = lot, taken, pending, asked - taken - pending
+        return self.clawbacks[key][1:]
+
+    def win(self, key: str, until: datetime, at: datetime) -> Decimal:
+        """Give back what a clawback took; first nothing is waited for or lost by it any more."""
+        self.expire_due(at)
+        lot, taken, pending, loss = self.clawbacks.pop(key)
+        unclaimed = min(lot.claimed, pending)
+        lot.claimed -= unclaimed
+        unlost = min(lot.lost, loss + pending - unclaimed)
+        lot.lost -= unlost
+        returned = min(lot.clawed, taken + pending + loss - unclaimed - unlost)
+        lot.clawed -= returned
+        if returned and lot.expires_at:
+            lot.expires_at = max(lot.expires_at, until)
+        lot.remaining += returned
+        return returned
 
     def expire_lot(self, key: str, at: datetime) -> tuple[Decimal, Decimal]:
         self.expire_due(at)
@@ -203,6 +255,11 @@ class Ledger:
             lot.remaining -= claim
             if lot.ended(at):
                 self._expire(lot, part - claim)
+
+    def _pay_debt(self, lot: Lot, most: Decimal) -> None:
+        paid = min(self.debt, most)
+        self.debt -= paid
+        lot.remaining -= paid
 
     def _expire(self, lot: Lot, amount: Decimal) -> None:
         lot.remaining -= amount

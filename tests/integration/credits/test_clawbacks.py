@@ -1,6 +1,8 @@
 """A refund takes back what was not spent, waits for what is held, and books the rest as lost."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -8,11 +10,14 @@ from sqlalchemy import select
 
 from billing.core.errors import Invalid, NotFound
 from billing.ledger.credits import service
-from billing.ledger.credits.schemas import Clawback
-from billing.ledger.credits.tables import credit_lots
+from billing.ledger.credits.schemas import Clawback, Returned
+from billing.ledger.credits.tables import credit_lots, credit_transactions
 from tests.integration.credits import holding
 from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.books import decimals
+
+NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 
 async def claw(account: CreditAccount, grant_key: str, amount: str, key: str = "") -> Clawback:
@@ -24,6 +29,29 @@ async def claw(account: CreditAccount, grant_key: str, amount: str, key: str = "
         reason="refund",
     )
     return answer
+
+
+async def win(account: CreditAccount, grant_key: str, taken_by: str, at: datetime) -> Returned:
+    """The dispute is won: the clawback with that key gives back."""
+    answer: Returned = await account.do(
+        service.return_clawback,
+        grant_key=grant_key,
+        clawback_key=taken_by,
+        key=f"{taken_by}/back",
+        at=at,
+    )
+    return answer
+
+
+async def expiries(account: CreditAccount) -> list[tuple[str, int, datetime]]:
+    """(end of the key, credits, time) of each expiry."""
+    async with account.transaction() as connection:
+        rows = await connection.execute(
+            select(credit_transactions)
+            .where(credit_transactions.c.kind == "expire")
+            .order_by(credit_transactions.c.seq)
+        )
+        return [(row.key.partition("/")[2], -int(row.amount), row.at) for row in rows]
 
 
 async def lot(account: CreditAccount, grant_key: str) -> tuple[Decimal, ...]:
@@ -112,3 +140,38 @@ async def test_a_refund_told_twice_takes_once(account: CreditAccount) -> None:
 async def test_a_grant_that_never_was_cannot_be_taken_back(account: CreditAccount) -> None:
     with pytest.raises(NotFound):
         await claw(account, "pur/none", "1")
+
+
+async def test_a_lot_expires_again_once_a_won_dispute_revived_it(new_account: Any) -> None:
+    account: CreditAccount = await new_account(clock_at=NOON)
+    key, dispute = f"pur/{uuid4()}", f"dispute/{uuid4()}"
+    await account.grant("100", key=key, expires_at=NOON + DAY)
+    await claw(account, key, "40", dispute)
+    await account.do(service.expire, at=NOON + 2 * DAY)
+    back = await win(account, key, dispute, NOON + 2 * DAY)
+    assert back.returned == 40
+    assert back.expires_at == NOON + 32 * DAY
+    await account.debit("10", at=NOON + 31 * DAY)
+    await account.grant("5", at=NOON + 33 * DAY)
+    await account.debit("5", at=NOON + 33 * DAY)
+    first, second = await expiries(account)
+    assert first == ("expire", 60, NOON + DAY)
+    assert second[0].startswith("expire/")
+    assert second[1:] == (30, NOON + 32 * DAY)
+    assert (await account.books()).balance == 0
+
+
+async def test_a_lot_to_which_nothing_comes_back_keeps_its_end(new_account: Any) -> None:
+    account: CreditAccount = await new_account(clock_at=NOON)
+    key, dispute = f"pur/{uuid4()}", f"dispute/{uuid4()}"
+    await account.grant("100", key=key, expires_at=NOON + DAY)
+    await account.debit("100")
+    await claw(account, key, "40", dispute)
+    back = await win(account, key, dispute, NOON + 2 * DAY)
+    assert back.returned == 0
+    assert back.expires_at is None
+    async with account.transaction() as connection:
+        ends = await connection.scalar(
+            select(credit_lots.c.expires_at).where(credit_lots.c.grant_key == key)
+        )
+    assert ends == NOON + DAY

@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from billing.core import ids
 from billing.core.errors import BillingError
 from billing.ledger.credits import service, store
+from billing.ledger.credits.rules import USABLE_AGAIN, caller_key
 from billing.ledger.credits.tables import credit_lots
 from devstack.stack import StackInfo
 from tests.integration.credits import holding
@@ -40,6 +41,16 @@ START = datetime(2027, 1, 31, 12, tzinfo=UTC)
 GRANTS = st.sampled_from(["0.5", "2.25", "7", "10", "40"]).map(Decimal)
 AMOUNTS = st.sampled_from(["0.000001", "0.5", "1", "2.25", "3", "7", "12"]).map(Decimal)
 SCOPES = st.sampled_from([None, None, "images", "voice"])
+# As the void of a use does it, in whose transaction it is.
+GIVE_BACK = text(
+    """
+    WITH opened AS MATERIALIZED (SELECT credit_open(:account, :at) AS at)
+    SELECT credit_give_back(
+        :account, t.id, '{}', :amount, :key, 'model', NULL, o.at)
+    FROM opened AS o, credit_transactions AS t
+    WHERE t.account_id = :account AND t.key = :debit
+    """
+)
 SPANS = st.sampled_from([1, 2, 5, 30]).map(lambda hours: timedelta(hours=hours))
 
 
@@ -106,7 +117,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.model.expire_due(self.now)
             return refused
 
-    @rule(hours=st.sampled_from([0, 1, 1, 3, 24]))
+    @rule(hours=st.sampled_from([0, 1, 1, 3, 24, 31 * 24]))
     def time_passes(self, hours: int) -> None:
         self.now += timedelta(hours=hours)
 
@@ -153,7 +164,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self, amount: Decimal, scope: str | None, paid_only: bool, force: bool
     ) -> None:
         key = self.key()
-        expected = self.try_model(self.model.debit, amount, scope, paid_only, force, self.now)
+        expected = self.try_model(self.model.debit, key, amount, scope, paid_only, force, self.now)
         for replayed in (False, True):
             answer = self.same(
                 expected,
@@ -216,7 +227,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(choice=st.randoms(use_true_random=False), amount=AMOUNTS)
     def credits_are_taken_back(self, choice: Any, amount: Decimal) -> None:
         grant_key, key = choice.choice(sorted(self.model.lots)), self.key()
-        expected = self.model.clawback(grant_key, amount, self.now)
+        expected = self.model.clawback(grant_key, key, amount, self.now)
         for _ in range(2):
             answer = self.run(
                 service.clawback(
@@ -225,6 +236,31 @@ class LedgerMachine(RuleBasedStateMachine):
                 )
             )  # fmt: skip
             assert (answer.taken, answer.pending, answer.loss) == expected
+
+    @precondition(lambda self: self.model.clawbacks)
+    @rule(choice=st.randoms(use_true_random=False))
+    def a_dispute_is_won(self, choice: Any) -> None:
+        clawback = choice.choice(sorted(self.model.clawbacks))
+        grant_key, key = self.model.clawbacks[clawback][0].key, self.key()
+        expected = self.model.win(clawback, self.now + USABLE_AGAIN, self.now)
+        for _ in range(2 if expected else 1):
+            answer = self.run(
+                service.return_clawback(
+                    self.connection, account_id=self.account_id, grant_key=grant_key,
+                    clawback_key=clawback, key=key, at=self.now,
+                )
+            )  # fmt: skip
+            assert answer.returned == expected
+
+    @precondition(lambda self: self.model.debits)
+    @rule(choice=st.randoms(use_true_random=False))
+    def a_debit_is_given_back(self, choice: Any) -> None:
+        debit, key = choice.choice(sorted(self.model.debits)), self.key()
+        facts: dict[str, Any] = {"account": self.account_id, "key": key, "at": self.now}
+        facts["debit"] = caller_key(self.account_id, debit)
+        facts["amount"] = self.model.debits[debit].amount
+        self.model.void(debit, Lot(key, Decimal(0), None, 100, False, None, self.count), self.now)
+        assert self.run(self.connection.execute(GIVE_BACK, facts)).one()
 
     @precondition(lambda self: self.model.lots)
     @rule(choice=st.randoms(use_true_random=False))

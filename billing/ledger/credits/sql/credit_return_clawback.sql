@@ -1,6 +1,6 @@
 -- Give back what one clawback took, once per key: a dispute was won. What it still waits for is not
 -- waited for any more, what it counted as lost is not lost; the rest comes back to its lot, which
--- then lasts at least until p_until.
+-- then lasts at least until p_until, though it had ended.
 -- Verdicts: ok; duplicate (the first answer); no_grant (no such clawback); no_account.
 CREATE OR REPLACE FUNCTION credit_return_clawback(
     p_account_id uuid, p_grant_key text, p_clawback_key text, p_key text, p_reason text,
@@ -39,10 +39,12 @@ BEGIN
         unlost := least(lot.lost, took.loss + took.pending - unclaimed);
         returned := least(lot.clawed, took.taken + took.pending + took.loss - unclaimed - unlost);
         UPDATE credit_lots AS l
-        SET claimed = l.claimed - unclaimed, lost = l.lost - unlost, clawed = l.clawed - returned,
-            expires_at = CASE WHEN l.expires_at IS NOT NULL THEN greatest(l.expires_at, p_until) END
-        WHERE l.id = lot.id RETURNING l.expires_at INTO expires_at;
+        SET claimed = l.claimed - unclaimed, lost = l.lost - unlost, clawed = l.clawed - returned
+        WHERE l.id = lot.id;
         IF returned > 0 THEN
+            UPDATE credit_lots AS l SET expires_at = greatest(l.expires_at, p_until)
+            WHERE l.id = lot.id AND l.expires_at IS NOT NULL
+            RETURNING l.expires_at INTO expires_at;
             transaction_id := credit_post(
                 ROW(p_account_id, 'grant', p_key, NULL, p_reason, p_subject, NULL, as_of),
                 ARRAY[ROW(lot.id, returned)::credit_part]);

@@ -62,7 +62,6 @@ CREATE OR REPLACE FUNCTION credit_add_lot(p_item credit_grant_item, p_at timesta
 LANGUAGE plpgsql AS $$
 DECLARE
     new_lot uuid := uuidv7();
-    owed numeric;
 BEGIN
     -- Born empty: credit_post alone moves `remaining`.
     INSERT INTO credit_lots (
@@ -79,18 +78,13 @@ BEGIN
         ARRAY[ROW(new_lot, p_item.amount)::credit_part]);
 
     UPDATE credit_balances SET next_expiry = least(next_expiry, p_item.expires_at)
-    WHERE account_id = p_item.account_id
-    RETURNING least(debt, p_item.amount) INTO owed;
-    IF owed > 0 THEN
-        PERFORM credit_post(
-            ROW(p_item.account_id, 'debt', p_item.key || '/debt', NULL, 'debt paid',
-                p_item.subject, NULL, p_at),
-            ARRAY[ROW(new_lot, -owed)::credit_part]);
-    END IF;
+    WHERE account_id = p_item.account_id;
+    PERFORM credit_pay_debt(
+        p_item.account_id, ROW(new_lot, p_item.amount)::credit_part, p_item.key, p_item.subject,
+        p_at);
     IF p_item.expires_at <= p_at THEN
         PERFORM credit_settle(p_item.account_id, p_at);
     END IF;
-    PERFORM usage_settle_soon(p_item.account_id, p_at);
 END;
 $$;
 
@@ -365,7 +359,6 @@ AS $$
 DECLARE
     entry uuid;
     new_lot uuid := uuidv7();
-    owed numeric;
     part credit_part;
     parts credit_part[] := ARRAY(
         SELECT ROW(lot_id, least(room, p_amount - reach + room))::credit_part
@@ -400,13 +393,8 @@ BEGIN
     FOREACH part IN ARRAY parts LOOP
         PERFORM credit_settle_returned(p_account_id, part, p_key, p_at);
     END LOOP;
-    SELECT least(b.debt, owing) INTO owed
-    FROM credit_balances AS b WHERE b.account_id = p_account_id;
-    IF owed > 0 THEN
-        PERFORM credit_post(
-            ROW(p_account_id, 'debt', p_key || '/debt', NULL, 'debt paid', p_subject, NULL, p_at),
-            ARRAY[ROW(new_lot, -owed)::credit_part]);
-    END IF;
+    PERFORM credit_pay_debt(
+        p_account_id, ROW(new_lot, owing)::credit_part, p_key, p_subject, p_at);
     RETURN entry;
 END;
 $$;
@@ -607,6 +595,24 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION credit_pay_debt(
+    p_account_id uuid, p_part credit_part, p_key text, p_subject text, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    owed numeric := (
+        SELECT least(b.debt, p_part.amount) FROM credit_balances AS b
+        WHERE b.account_id = p_account_id);
+BEGIN
+    IF owed > 0 THEN
+        PERFORM credit_post(
+            ROW(p_account_id, 'debt', p_key || '/debt', NULL, 'debt paid', p_subject, NULL, p_at),
+            ARRAY[ROW(p_part.lot_id, -owed)::credit_part]);
+    END IF;
+    PERFORM usage_settle_soon(p_account_id, p_at);
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION credit_post(p_posting credit_posting, p_parts credit_part[])
 RETURNS uuid
 LANGUAGE plpgsql AS $$
@@ -759,6 +765,8 @@ BEGIN
             UPDATE credit_balances AS b
             SET next_expiry = least(b.next_expiry, credit_return_clawback.expires_at)
             WHERE b.account_id = p_account_id;
+            PERFORM credit_pay_debt(
+                p_account_id, ROW(lot.id, returned)::credit_part, p_key, p_subject, as_of);
         END IF;
     END IF;
     PERFORM set_config('app.accounts', shown, true);
@@ -2236,7 +2244,6 @@ BEGIN
                 ON v.id = usage_void_id(r.id) AND v.month = r.month AND v.voids = r.id
             WHERE r.transaction_id = p_entry AND r.account_id = p_account_id),
         p_amount, name || '/void', 'usage taken back', name, p_at);
-    PERFORM usage_settle_soon(p_account_id, p_at);
     RETURN entry;
 END;
 $$;

@@ -236,6 +236,7 @@ class Ledger:
         if returned and lot.expires_at:
             lot.expires_at = max(lot.expires_at, until)
         lot.remaining += returned
+        self._pay_debt(lot, returned)
         return returned
 
     def expire_lot(self, key: str, at: datetime) -> tuple[Decimal, Decimal]:

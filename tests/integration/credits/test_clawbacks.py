@@ -175,3 +175,16 @@ async def test_a_lot_to_which_nothing_comes_back_keeps_its_end(new_account: Any)
             select(credit_lots.c.expires_at).where(credit_lots.c.grant_key == key)
         )
     assert ends == NOON + DAY
+
+
+async def test_what_a_won_dispute_gives_back_pays_what_is_owed(account: CreditAccount) -> None:
+    key, dispute = f"pur/{uuid4()}", f"dispute/{uuid4()}"
+    await account.allow_debt("25")
+    await account.grant("40", key=key)
+    await claw(account, key, "40", dispute)
+    await account.debit("25", force=True)
+    back = await win(account, key, dispute, datetime.now(UTC))
+    assert back.returned == 40
+    books = await account.books()
+    assert (books.balance, books.debt) == decimals(15, 0)
+    assert await lot(account, key) == decimals(15, 0, 0, 0)

@@ -10,6 +10,7 @@ from billing.money.payments import event_owners
 from billing.platform.provider_inbox import paypal
 from tests.integration.actors import Actors, Customer, Json, intent_of, wait_for
 from tests.integration.arrears.test_overage import use
+from tests.integration.arrears.test_unpaid_uses import in_order, put_off, until
 from tests.integration.changes.test_plan_changes import begun, change
 from tests.integration.invoices.test_operating import balance
 from tests.integration.payments.test_paypal import begun_by_paypal, paid_once
@@ -110,6 +111,19 @@ async def test_a_dispute_takes_its_credits_and_gives_them_back_when_it_is_won(
     await until_credits(customer, "100")
     told = await customer.published()
     assert told.count("evt.billing.dispute.opened") == told.count("evt.billing.dispute.won") == 1
+
+
+async def test_credits_of_a_won_dispute_pay_what_was_put_off(actors: Actors) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    payment = await paid_for(customer)
+    opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"])
+    await until_credits(customer, "0")
+    path = await put_off(customer, "1000")
+    await actors.sandbox.finish_dispute(opened.body["id"], "won")
+    await until(customer, path, "completed")
+    assert await customer.credits() == 98
+    await in_order(customer)
 
 
 async def test_a_lost_dispute_takes_no_more_than_is_left_and_an_inquiry_takes_nothing(

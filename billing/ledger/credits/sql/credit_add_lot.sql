@@ -4,7 +4,6 @@ CREATE OR REPLACE FUNCTION credit_add_lot(p_item credit_grant_item, p_at timesta
 LANGUAGE plpgsql AS $$
 DECLARE
     new_lot uuid := uuidv7();
-    owed numeric;
 BEGIN
     -- Born empty: credit_post alone moves `remaining`.
     INSERT INTO credit_lots (
@@ -21,17 +20,12 @@ BEGIN
         ARRAY[ROW(new_lot, p_item.amount)::credit_part]);
 
     UPDATE credit_balances SET next_expiry = least(next_expiry, p_item.expires_at)
-    WHERE account_id = p_item.account_id
-    RETURNING least(debt, p_item.amount) INTO owed;
-    IF owed > 0 THEN
-        PERFORM credit_post(
-            ROW(p_item.account_id, 'debt', p_item.key || '/debt', NULL, 'debt paid',
-                p_item.subject, NULL, p_at),
-            ARRAY[ROW(new_lot, -owed)::credit_part]);
-    END IF;
+    WHERE account_id = p_item.account_id;
+    PERFORM credit_pay_debt(
+        p_item.account_id, ROW(new_lot, p_item.amount)::credit_part, p_item.key, p_item.subject,
+        p_at);
     IF p_item.expires_at <= p_at THEN
         PERFORM credit_settle(p_item.account_id, p_at);
     END IF;
-    PERFORM usage_settle_soon(p_item.account_id, p_at);
 END;
 $$;

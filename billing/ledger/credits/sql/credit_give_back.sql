@@ -1,6 +1,6 @@
 -- Credits that an entry of the ledger spent go back to its lots, to those first that last longest;
 -- p_before are entries that gave back some of them before. What no lot had given was owed: it comes
--- back as a lot of its own, which pays first what is still owed.
+-- back as a lot of its own, which pays first what is still owed; what is left may pay unpaid uses.
 -- Expects the account's lock.
 CREATE OR REPLACE FUNCTION credit_give_back(
     p_account_id uuid, p_entry uuid, p_before uuid[], p_amount numeric, p_key text, p_reason text,
@@ -12,7 +12,6 @@ AS $$
 DECLARE
     entry uuid;
     new_lot uuid := uuidv7();
-    owed numeric;
     part credit_part;
     parts credit_part[] := ARRAY(
         SELECT ROW(lot_id, least(room, p_amount - reach + room))::credit_part
@@ -47,13 +46,8 @@ BEGIN
     FOREACH part IN ARRAY parts LOOP
         PERFORM credit_settle_returned(p_account_id, part, p_key, p_at);
     END LOOP;
-    SELECT least(b.debt, owing) INTO owed
-    FROM credit_balances AS b WHERE b.account_id = p_account_id;
-    IF owed > 0 THEN
-        PERFORM credit_post(
-            ROW(p_account_id, 'debt', p_key || '/debt', NULL, 'debt paid', p_subject, NULL, p_at),
-            ARRAY[ROW(new_lot, -owed)::credit_part]);
-    END IF;
+    PERFORM credit_pay_debt(
+        p_account_id, ROW(new_lot, owing)::credit_part, p_key, p_subject, p_at);
     RETURN entry;
 END;
 $$;

@@ -1,6 +1,6 @@
 -- Give back what one clawback took, once per key: a dispute was won. What it still waits for is not
 -- waited for any more, what it counted as lost is not lost; the rest comes back to its lot, which
--- then lasts at least until p_until, though it had ended.
+-- then lasts at least until p_until, though it had ended, and pays what is owed.
 -- Verdicts: ok; duplicate (the first answer); no_grant (no such clawback); no_account.
 CREATE OR REPLACE FUNCTION credit_return_clawback(
     p_account_id uuid, p_grant_key text, p_clawback_key text, p_key text, p_reason text,
@@ -51,6 +51,8 @@ BEGIN
             UPDATE credit_balances AS b
             SET next_expiry = least(b.next_expiry, credit_return_clawback.expires_at)
             WHERE b.account_id = p_account_id;
+            PERFORM credit_pay_debt(
+                p_account_id, ROW(lot.id, returned)::credit_part, p_key, p_subject, as_of);
         END IF;
     END IF;
     PERFORM set_config('app.accounts', shown, true);

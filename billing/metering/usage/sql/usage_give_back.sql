@@ -20,7 +20,6 @@ BEGIN
                 ON v.id = usage_void_id(r.id) AND v.month = r.month AND v.voids = r.id
             WHERE r.transaction_id = p_entry AND r.account_id = p_account_id),
         p_amount, name || '/void', 'usage taken back', name, p_at);
-    PERFORM usage_settle_soon(p_account_id, p_at);
     RETURN entry;
 END;
 $$;

@@ -1893,8 +1893,12 @@ AS $$
             usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency),
             r.user_id, r.organization_id, r.operation, r.model, r.product_id,
             r.meter IN (SELECT key FROM meters WHERE hourly),
-            -- As it was when it was counted first: by its day's counter of the product.
-            EXISTS (
+            -- As it was when it was counted first, if it was: by the price of its time.
+            (r.voids IS NULL OR NOT usage_was_by_plan(r.voids, r.month, r.currency))
+            AND usage_had_tiers(
+                p_account_id, r.product_id, CASE WHEN NOT r.is_free_tier THEN r.currency END,
+                r.occurred_at)
+            AND EXISTS (
                 SELECT FROM usage_counters AS p
                 WHERE p.account_id = p_account_id AND p.owner = 'p:' || r.product_id
                     AND p.grain = 'day' AND p.period_start = r.period_start
@@ -2007,8 +2011,10 @@ LANGUAGE sql STABLE AS $$
     CROSS JOIN LATERAL usage_counters_of(ROW(
         usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency), r.user_id,
         r.organization_id, r.operation, r.model, r.product_id, r.meter = ANY (t.hourly),
-        r.product_id = ANY (t.products), r.included_units + r.charged_units, r.charged_units,
-        r.total_amount, r.currency, r.is_free_tier, r.day_at, r.occurred_at)::usage_countable) AS c
+        r.product_id = ANY (t.products)
+            AND (r.voids IS NULL OR NOT usage_was_by_plan(r.voids, r.month, r.currency)),
+        r.included_units + r.charged_units, r.charged_units, r.total_amount, r.currency,
+        r.is_free_tier, r.day_at, r.occurred_at)::usage_countable) AS c
     -- The cycle decides; clocks differ a little, and the time only narrows what is read.
     WHERE r.account_id = p_account_id AND r.occurred_at >= p_since - interval '5 minutes'
         AND r.kind = 'usage' AND r.period_start >= p_since
@@ -2246,6 +2252,26 @@ BEGIN
         p_amount, name || '/void', 'usage taken back', name, p_at);
     RETURN entry;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_had_tiers(
+    p_account_id uuid, p_product text, p_currency text, p_at timestamptz)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(bool_or(t.goes_on), false)
+    FROM (
+        SELECT DISTINCT ON (p.currency) p.model <> 'per_unit' OR p.free_units > 0 AS goes_on
+        FROM (
+            SELECT 1 AS rank, currency, model, free_units, effective_from, effective_to
+            FROM price_overrides WHERE account_id = p_account_id AND product = p_product
+            UNION ALL
+            SELECT 2, currency, model, free_units, effective_from, effective_to
+            FROM product_prices WHERE product = p_product) AS p
+        WHERE p.currency = coalesce(p_currency, p.currency)
+            AND p.effective_from <= p_at AND p_at < coalesce(p.effective_to, 'infinity')
+        ORDER BY p.currency, p.rank, p.effective_from DESC) AS t
 $$;
 
 CREATE OR REPLACE FUNCTION usage_id_before(p_id uuid, p_digit text) RETURNS uuid
@@ -4316,6 +4342,16 @@ LANGUAGE sql STABLE AS $$
         AND r.charged_units > 0 AND r.voids IS NULL
         AND r.id NOT IN (
             SELECT unnest(records) FROM usage_settlements WHERE account_id = p_account_id)
+$$;
+
+CREATE OR REPLACE FUNCTION usage_was_by_plan(p_voids uuid, p_month date, p_currency text)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT p_currency <> 'CREDIT' AND EXISTS (
+        SELECT FROM billing_records AS r
+        WHERE r.id = p_voids AND r.month = p_month AND r.billing_method <> 'payment_charge')
 $$;
 
 CREATE OR REPLACE FUNCTION usage_write_accepted(

@@ -1,6 +1,7 @@
 """Use beyond the plan that is taken back: from the next line, or by the money balance after it."""
 
 from datetime import date
+from uuid import uuid4
 
 import pytest
 
@@ -92,6 +93,28 @@ async def test_what_an_invoice_charged_lowers_the_next_one(actors: Actors) -> No
         "GET", "/usage/aggregations?start_date=2027-01-01&end_date=2027-01-31&grain=month"
     )
     assert [one["quantity"] for one in used["data"]] == ["505.00"]
+
+
+async def test_what_the_plan_sold_gives_no_free_units_of_its_product_back(actors: Actors) -> None:
+    customer = await basic(actors)
+    product = f"answers-{uuid4().hex[:12]}"
+    terms = {"name": "Answers", "meter": "ai_responses", "service_type": "mcp_service",
+             "prices": {"CREDIT": {"unit_price": "1", "free_units": "10"}}}  # fmt: skip
+    await actors.operate("PUT", f"/admin/products/{product}", terms)
+    named = {"product_id": product}
+    in_credits = named | {"billing_method": "credit_consumption"}
+    await use(customer, "500")
+    wrong = await use(customer, "50", **named)
+    assert (wrong["total_cost"], wrong["currency"]) == ("1.00", "USD")
+    assert (await use(customer, "10", **in_credits))["is_free_tier"]
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [1900, 2000]
+    await void(actors, wrong)
+    late = await use(customer, "10", START, **in_credits)
+    assert (late["total_cost"], late["currency"]) == ("10.00", "CREDIT")
+    differing = "SELECT * FROM usage_recount(%(me)s, '-infinity', false)"
+    assert await customer.rows(differing) == []
+    await in_order(customer)
 
 
 @pytest.mark.parametrize(

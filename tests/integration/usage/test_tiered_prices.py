@@ -16,8 +16,9 @@ GRADUATED: Final = {
 }
 
 
-async def sell(shop: Shop, currency: str, terms: dict[str, Any]) -> str:
-    product = f"tiered-{uuid4().hex[:12]}"
+async def sell(shop: Shop, currency: str, terms: dict[str, Any], product: str = "") -> str:
+    """A new product, or this one at a new price."""
+    product = product or f"tiered-{uuid4().hex[:12]}"
     body = {
         "name": "Tiered", "meter": "mcp_service", "service_type": "mcp_service",
         "prices": {currency: terms},

@@ -16,6 +16,7 @@ from tests.integration.arrears.test_offered_charges import CARD, sell
 from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.test_agreed_limits import AI, agree, on_plan
 from tests.integration.usage.test_held import balance_and_held, hold
+from tests.integration.usage.test_tiered_prices import sell as sell_in
 
 WHY: Final = {"reason": "sent twice by mistake"}
 
@@ -215,6 +216,23 @@ async def test_free_units_rolling_quotas_and_levels(new_shop: NewShop) -> None:
     assert await counter_rebuild.compare(shop.api.database, shop.id) == []
     level = await shop.record("1", feature_type="storage_gb")
     assert (await void(shop, level, 409))["code"] == "BILLING_RECORD_STATE"
+
+
+async def test_a_use_that_took_no_free_units_gives_none_back(new_shop: NewShop) -> None:
+    shop = await new_shop("100")
+    free = {"unit_price": "1", "free_units": "10"}
+    product = await sell_in(shop, "CREDIT", {"unit_price": "1"})
+    before = await shop.record("10", product_id=product)
+    assert before["total_cost"] == "10.00"
+    await sell_in(shop, "CREDIT", free, product)
+    assert (await shop.record("4", product_id=product))["is_free_tier"]
+    taken = await shop.record("6", product_id=product)
+    assert taken["is_free_tier"]
+    await void(shop, before)
+    assert (await shop.record("1", product_id=product))["total_cost"] == "1.00"
+    await void(shop, taken)
+    assert (await shop.record("6", product_id=product))["total_cost"] == "1.00"
+    await books_agree(shop)
 
 
 async def test_many_at_once_take_a_use_back_once(new_shop: NewShop) -> None:

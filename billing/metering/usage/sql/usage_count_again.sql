@@ -22,8 +22,12 @@ AS $$
             usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency),
             r.user_id, r.organization_id, r.operation, r.model, r.product_id,
             r.meter IN (SELECT key FROM meters WHERE hourly),
-            -- As it was when it was counted first: by its day's counter of the product.
-            EXISTS (
+            -- As it was when it was counted first, if it was: by the price of its time.
+            (r.voids IS NULL OR NOT usage_was_by_plan(r.voids, r.month, r.currency))
+            AND usage_had_tiers(
+                p_account_id, r.product_id, CASE WHEN NOT r.is_free_tier THEN r.currency END,
+                r.occurred_at)
+            AND EXISTS (
                 SELECT FROM usage_counters AS p
                 WHERE p.account_id = p_account_id AND p.owner = 'p:' || r.product_id
                     AND p.grain = 'day' AND p.period_start = r.period_start

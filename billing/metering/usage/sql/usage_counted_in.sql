@@ -20,8 +20,10 @@ LANGUAGE sql STABLE AS $$
     CROSS JOIN LATERAL usage_counters_of(ROW(
         usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency), r.user_id,
         r.organization_id, r.operation, r.model, r.product_id, r.meter = ANY (t.hourly),
-        r.product_id = ANY (t.products), r.included_units + r.charged_units, r.charged_units,
-        r.total_amount, r.currency, r.is_free_tier, r.day_at, r.occurred_at)::usage_countable) AS c
+        r.product_id = ANY (t.products)
+            AND (r.voids IS NULL OR NOT usage_was_by_plan(r.voids, r.month, r.currency)),
+        r.included_units + r.charged_units, r.charged_units, r.total_amount, r.currency,
+        r.is_free_tier, r.day_at, r.occurred_at)::usage_countable) AS c
     -- The cycle decides; clocks differ a little, and the time only narrows what is read.
     WHERE r.account_id = p_account_id AND r.occurred_at >= p_since - interval '5 minutes'
         AND r.kind = 'usage' AND r.period_start >= p_since

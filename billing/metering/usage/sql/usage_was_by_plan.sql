@@ -1,0 +1,12 @@
+-- True of a record that takes a use back which went beyond a plan's allowance and which the plan's
+-- own price sold: no price of its product has seen it, whatever the invoice's charge makes of the
+-- record. With a setting, so that it is no sub-select where it is called.
+CREATE OR REPLACE FUNCTION usage_was_by_plan(p_voids uuid, p_month date, p_currency text)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT p_currency <> 'CREDIT' AND EXISTS (
+        SELECT FROM billing_records AS r
+        WHERE r.id = p_voids AND r.month = p_month AND r.billing_method <> 'payment_charge')
+$$;

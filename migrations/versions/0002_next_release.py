@@ -57,15 +57,10 @@ _SLICES = """
 """
 
 
-# Captures of before have their usage logs too. Those that a use is behind name its record. Nothing
-# is captured meanwhile: the release before writes no logs.
+# All captures of before have their usage logs now (prepare.sql): the release before writes none.
 _CAPTURES = """
-    ALTER TABLE credit_transactions NO FORCE ROW LEVEL SECURITY;
-    INSERT INTO capture_logs (
-        transaction_id, account_id, operation, model, credits, paid_only, detail, created_at)
-    SELECT id, account_id, reason, detail ->> 'model', -amount, false, detail, at
-    FROM credit_transactions WHERE kind = 'capture' AND detail ->> 'billing_id' IS NULL;
     ALTER TABLE credit_transactions FORCE ROW LEVEL SECURITY;
+    DROP INDEX captures_of_before;
 """
 
 
@@ -139,7 +134,6 @@ def upgrade() -> None:
         if name == "tables.sql":
             _execute(f"{revision}_large/partition.sql")
             op.execute(_SLICES)
-            op.execute(_CAPTURES)
         if name == "functions.sql":
             op.execute(_UNPAID)
             op.execute(_KEEP_AUDIT)
@@ -153,13 +147,17 @@ def upgrade() -> None:
 def _prepare() -> None:
     """Do the part that migrations/prepare.py has done where there is much."""
     _execute(f"{revision}/checking.sql")
-    _execute(f"{revision}_large/prepare.sql", without=" CONCURRENTLY")
+    _execute(f"{revision}_large/prepare.sql", " CONCURRENTLY", "        COMMIT;\n")
+    op.execute(_CAPTURES)
 
 
-def _execute(name: str, without: str = "") -> None:
-    path = Path(__file__).parent / name
+def _execute(name: str, *without: str) -> None:
+    """Run a file as part of the migration, without the words that only stand for themselves."""
+    statements = (Path(__file__).parent / name).read_text()
+    for words in without:
+        statements = statements.replace(words, "")
     # Past SQLAlchemy: the statements have percent signs of their own.
-    op.get_bind().connection.cursor().execute(path.read_text().replace(without, ""))
+    op.get_bind().connection.cursor().execute(statements)
 
 
 def _add_pages() -> None:

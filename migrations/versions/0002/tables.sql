@@ -8,22 +8,6 @@ CREATE TABLE accounts_to_check (
 
 CREATE INDEX ix_accounts_to_check_job ON accounts_to_check (job, account_id);
 
-CREATE TABLE capture_logs (
-    transaction_id UUID NOT NULL,
-    account_id UUID NOT NULL,
-    user_id TEXT,
-    operation TEXT NOT NULL,
-    model TEXT,
-    credits NUMERIC(27, 12) NOT NULL,
-    paid_only BOOLEAN NOT NULL,
-    detail JSONB DEFAULT '{}' NOT NULL,
-    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    CONSTRAINT pk_capture_logs PRIMARY KEY (transaction_id),
-    CONSTRAINT ck_capture_logs_credits_positive CHECK (credits > 0)
-);
-
-CREATE INDEX ix_capture_logs_account ON capture_logs (account_id, created_at, transaction_id);
-
 CREATE TABLE check_rounds (
     job TEXT NOT NULL,
     noted_until TIMESTAMP WITH TIME ZONE DEFAULT transaction_timestamp() NOT NULL,

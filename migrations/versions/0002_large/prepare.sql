@@ -148,3 +148,65 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_quota_claims_closed
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_transactions_expired
     ON credit_transactions (account_id, at) WHERE kind = 'expire';
+
+-- Captures of before have their usage logs too; those that a use is behind name its record. Their
+-- table is made here and filled page by page, each in a transaction of its own, by an index that
+-- goes with the migration. That one adds what came since: an id tells its time, and nobody takes an
+-- hour to commit. Until the table has its policy nobody but the owner sees its rows.
+CREATE TABLE IF NOT EXISTS capture_logs (
+    transaction_id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    user_id TEXT,
+    operation TEXT NOT NULL,
+    model TEXT,
+    credits NUMERIC(27, 12) NOT NULL,
+    paid_only BOOLEAN NOT NULL,
+    detail JSONB DEFAULT '{}' NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_capture_logs PRIMARY KEY (transaction_id),
+    CONSTRAINT ck_capture_logs_credits_positive CHECK (credits > 0)
+);
+
+ALTER TABLE capture_logs ENABLE ROW LEVEL SECURITY;
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_capture_logs_account
+    ON capture_logs (account_id, created_at, transaction_id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS captures_of_before ON credit_transactions (id)
+    WHERE kind = 'capture' AND detail ->> 'billing_id' IS NULL;
+
+-- For once their owner looks at the rows of all accounts.
+DO $$
+BEGIN
+    IF (SELECT relforcerowsecurity FROM pg_class WHERE oid = 'credit_transactions'::regclass) THEN
+        ALTER TABLE credit_transactions NO FORCE ROW LEVEL SECURITY;
+    END IF;
+END $$;
+
+DO $$
+DECLARE
+    newest uuid := (SELECT transaction_id FROM capture_logs ORDER BY transaction_id DESC LIMIT 1);
+    reached uuid := coalesce((
+        lpad(to_hex((1000 * extract(epoch FROM
+            uuid_extract_timestamp(newest) - interval '1 hour'))::bigint), 12, '0')
+        || repeat('0', 20))::uuid, '00000000-0000-0000-0000-000000000000');
+BEGIN
+    LOOP
+        WITH page AS MATERIALIZED (
+            SELECT id, account_id, reason, detail, amount, at FROM credit_transactions
+            WHERE kind = 'capture' AND detail ->> 'billing_id' IS NULL AND id > reached
+            ORDER BY id LIMIT 10000
+        ), written AS (
+            INSERT INTO capture_logs (
+                transaction_id, account_id, operation, model, credits, paid_only, detail,
+                created_at)
+            SELECT id, account_id, reason, detail ->> 'model', -amount, false, detail, at
+            FROM page
+            ON CONFLICT DO NOTHING
+        )
+        SELECT id INTO newest FROM page ORDER BY id DESC LIMIT 1;
+        EXIT WHEN newest IS NULL;
+        reached := newest;
+        COMMIT;
+    END LOOP;
+END $$;

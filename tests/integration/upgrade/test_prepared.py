@@ -1,0 +1,72 @@
+"""Most of an upgrade is done before its transaction, which locks all accounts."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import pytest
+from sqlalchemy import create_engine
+
+from devstack.options import ROOT
+from devstack.stack import StackInfo
+from migrations.draft import NEXT, releases
+from migrations.prepare import prepare
+from tests.integration.actors import Actors, open_actors
+from tests.integration.upgrade.programs import Site, unpack
+from tests.integration.upgrade.spending import capture, hold, spend, use_held
+
+pytestmark = pytest.mark.slow
+UNLOGGED: Final = """
+    SELECT t.id FROM credit_transactions AS t LEFT JOIN capture_logs AS c
+        ON c.transaction_id = t.id AND c.account_id = t.account_id AND c.credits = -t.amount
+        AND c.operation = t.reason AND c.created_at = t.at
+    WHERE t.kind = 'capture' AND t.detail ->> 'billing_id' IS NULL AND c.account_id IS NULL
+"""
+# Older ones, of a time in which nobody has anything left to commit.
+OLDER: Final = """
+    INSERT INTO credit_transactions SELECT r.* FROM credit_transactions AS t
+    CROSS JOIN generate_series(1, 25000) AS n
+    CROSS JOIN LATERAL jsonb_populate_record(NULL::credit_transactions, to_jsonb(t)
+        || jsonb_build_object('id', uuidv7(interval '-1 day'), 'key', 'older/' || n)) AS r
+    WHERE t.id = (SELECT id FROM credit_transactions WHERE kind = 'capture'
+        AND detail ->> 'billing_id' IS NULL LIMIT 1)
+"""
+
+
+async def logs(actors: Actors) -> int:
+    [found] = await actors.sql("SELECT count(*) AS logs FROM capture_logs")
+    return int(found["logs"])
+
+
+async def test_captures_have_their_logs_before_anybody_is_locked_out(
+    bare: StackInfo, tmp_path: Path
+) -> None:
+    [*_, release] = releases()
+    old, new = Site(bare, unpack(release["commit"], tmp_path / "release")), Site(bare, ROOT)
+    old.provision()
+    engine = create_engine(bare.owner_url).execution_options(isolation_level="AUTOCOMMIT")
+    async with (
+        old.api(bare.ports.api, bare.ports.api_metrics) as before,
+        open_actors(before) as by_old,
+    ):
+        customer = await by_old.customer()
+        async with old.worker():
+            await customer.bought()
+        await capture(customer, await hold(customer))
+        await use_held(customer, await hold(customer))
+        await by_old.sql(OLDER)
+        for known in (25_001, 25_002):
+            with engine.connect() as connection:
+                prepare(connection, {"0001": NEXT})
+            assert await logs(by_old) == known
+            assert await by_old.sql(UNLOGGED) == []
+            await capture(customer, await hold(customer))
+        await asyncio.to_thread(new.provision)
+        assert (await by_old.sql(UNLOGGED), await logs(by_old)) == ([], 25_003)
+        await spend(customer)
+        assert await by_old.sql(UNLOGGED) == []
+        [left] = await by_old.sql(
+            "SELECT to_regclass('captures_of_before') AS index, relforcerowsecurity AS is_forced"
+            " FROM pg_class WHERE oid = 'credit_transactions'::regclass"
+        )
+        assert left == {"index": None, "is_forced": True}

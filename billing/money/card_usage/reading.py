@@ -1,7 +1,9 @@
 """The rows of a use that a card pays and what its decision meets beside them, in one round trip.
 
 The matter's row is the record. Every writer of records has the account's lock, so that comes first
-(docs/architecture.md#order-of-locks); the payments come last, as for any collector.
+(docs/architecture.md#order-of-locks); the payments come last, as for any collector. Where the month
+of the record is away the use was paid, or no month goes: its invoices say what it came to, and the
+account's lock stands for the record's.
 """
 
 from collections.abc import Mapping
@@ -12,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.core.clock import real_now
-from billing.core.errors import NotFound
 from billing.core.prepared import Prepared, last_of
 from billing.matters.effects import Rows
 from billing.matters.kinds import CHARGE
+from billing.metering.usage import months
 from billing.metering.usage import service as usage
 from billing.money.card_usage import transitions
 from billing.money.card_usage.rules import agenda
@@ -31,11 +33,30 @@ from billing.platform.decisions.service import Engine, Read
 
 _LOCK_RECORD = reading.lock("billing_records")
 _LOCK_ACCOUNT = reading.lock_account("billing_records")
+_LOCK_WHERE_AWAY = Prepared(
+    text(
+        """
+    SELECT account_id FROM credit_balances
+    WHERE NOT EXISTS (SELECT FROM billing_records WHERE id = :subject_id)
+        AND account_id IN (SELECT account_id FROM invoices WHERE workflow_id = :workflow_id)
+    FOR NO KEY UPDATE
+    """
+    )
+)
 # Every invoice of the record is read, paid and void ones too: an event may speak of any of them.
 _READ = Prepared(
     text(
         f"""
-    WITH mine AS (SELECT * FROM invoices WHERE workflow_id = :workflow_id)
+    WITH mine AS (SELECT * FROM invoices WHERE workflow_id = :workflow_id),
+    kept AS (
+        SELECT id, account_id, billing_method, billing_status, total_amount, currency
+        FROM billing_records WHERE id = :subject_id),
+    r AS (
+        SELECT * FROM kept
+        UNION ALL
+        (SELECT CAST(:subject_id AS uuid), account_id, 'payment_charge', 'completed',
+            total_minor / 10::numeric ^ money_exponent(currency), currency
+         FROM mine WHERE NOT EXISTS (SELECT FROM kept) ORDER BY created_at DESC, id DESC LIMIT 1))
     SELECT r.id, r.account_id, r.billing_method, r.billing_status, r.total_amount, r.currency,
            a.clock_at, a.is_test,
            {reading.COLLECTED},
@@ -48,9 +69,8 @@ _READ = Prepared(
            {reading.balance("b.currency")} AS balance_minor,
            {TAXATION} AS taxation,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
-    FROM billing_records r JOIN accounts a ON a.id = r.account_id
+    FROM r JOIN accounts a ON a.id = r.account_id
     JOIN credit_balances b ON b.account_id = r.account_id
-    WHERE r.id = :subject_id
     """  # noqa: S608 - put together from constants
     )
 )
@@ -61,6 +81,8 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ChargeF
     record = {"subject_id": wanted.subject_id}
     matter = {"workflow_id": CHARGE.workflow_id(wanted.subject_id)}
     locks: list[tuple[Prepared, Mapping[str, Any]]] = []
+    if wanted.locked or wanted.deciding:
+        locks += [(_LOCK_WHERE_AWAY, record | matter)]
     if wanted.deciding:
         locks += [(_LOCK_ACCOUNT, record)]
     if wanted.locked:
@@ -71,7 +93,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ChargeF
     window = {"real_at": real_at, "window": ATTEMPT_WINDOW}
     found = await last_of(connection, *locks, (_READ, record | matter | window))
     if not found:
-        raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
+        raise await months.missing(connection, wanted.subject_id)
     (row,) = found
     facts = ChargeFacts(
         at=row["clock_at"] or real_at,

@@ -7,6 +7,7 @@ last by a statement of their account's own, which waits.
 """
 
 import asyncio
+import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from time import monotonic
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from billing.core import ids
 from billing.core.batcher import Batcher, Lanes, Turns
@@ -52,6 +53,7 @@ TRIES: Final = 2
 HOLDS_AT_ONCE: Final = 100
 """Each use is rated and captured by itself: more would come near the statement timeout."""
 RecordMany = Callable[[Sequence[Use]], Awaitable[dict[int, Recorded]]]
+WritePart = Callable[[Sequence[Use], sql_batch.Owned, Wait], Awaitable[dict[int, Recorded]]]
 Wake = Callable[[Iterable[UUID]], None]
 """Has the matters of these accounts woken, which asked for credits; it does not wait."""
 RETRIED: Final = frozenset({"40001", "40P01", "23505"})
@@ -59,10 +61,14 @@ RETRIED: Final = frozenset({"40001", "40P01", "23505"})
 NOT_SOON: Final = "55P03"
 """lock_not_available: somebody has an account for longer than a moment."""
 NOT_YET: Final = Recorded(LOCKED, UUID(int=0))
+BROKEN: Final = Recorded("INTERNAL", UUID(int=0))
+"""Nothing was done: the statement fails at this account, whoever else is in it."""
 KNOWN: Final = frozenset({"duplicate", "conflict"})
 LOOKS: Final = 1_000
 """So many statements look for events first after one met an event that was recorded before: to look
 costs a tenth of a free use, to be wrong costs the whole statement once more."""
+
+_log: Final = logging.getLogger(__name__)
 
 
 async def record_last(
@@ -92,9 +98,21 @@ class HoldUsageBatcher:
         """Record uses of any accounts; by place, the outcome of each one not recorded."""
         answers: dict[int, Recorded] = {}
         for start in range(0, len(uses), HOLDS_AT_ONCE):
-            found = await self._write(uses[start : start + HOLDS_AT_ONCE])
+            part = uses[start : start + HOLDS_AT_ONCE]
+            found = await self._apart(part) if _are_of_many(part) else await self._write(part)
             answers |= {start + place: one for place, one in enumerate(found)}
         return {place: one for place, one in answers.items() if one.verdict != "recorded"}
+
+    async def _apart(self, uses: Sequence[Use]) -> list[Recorded]:
+        """Record uses together, or one by one where that fails."""
+        try:
+            return await self._write(uses)
+        except DBAPIError as error:
+            _demand_own(error)
+            if len(uses) == 1:
+                _log.exception("a use of a batch failed: account %s", uses[0].account_id)
+                return [BROKEN]
+        return [(await self._apart([use]))[0] for use in uses]
 
     async def _write(self, uses: Sequence[Use]) -> list[Recorded]:
         async with self._database.tenant(*{use.account_id for use in uses}) as connection:
@@ -143,8 +161,9 @@ class UsageBatcher:
         if held:
             return await record_last(uses, held, self.many, self._paid_by_holds.many)
         owned, answers = sql_batch.by_account(uses), dict[int, Recorded]()
+        write = self._apart if len(owned) > 1 else self._whole
         for wait in WAITS:
-            found = await self._divided(uses, owned, wait)
+            found = await self._divided(uses, owned, wait, write)
             locked = {place for place, one in found.items() if one.verdict == LOCKED}
             answers |= {place: one for place, one in found.items() if place not in locked}
             if not locked:
@@ -153,13 +172,13 @@ class UsageBatcher:
         raise AssertionError("who waits until an account is free has it")
 
     async def _divided(
-        self, uses: Sequence[Use], owned: sql_batch.Owned, wait: Wait
+        self, uses: Sequence[Use], owned: sql_batch.Owned, wait: Wait, write: WritePart
     ) -> dict[int, Recorded]:
         """Record uses of these accounts in parts, or each account by itself, which waits for it.
 
         Parts share no account and hardly an index page: they do not wait for each other.
         """
-        left, together = deque(owned), [1] * len(uses)
+        left = deque(owned)
         answers: dict[int, Recorded] = {}
 
         async def lane() -> None:
@@ -168,9 +187,34 @@ class UsageBatcher:
                 async with self._turns[size].one():
                     part = _next(left, size)
                     if part:
-                        answers.update(await self._write(uses, together, part, wait, full=False))
+                        answers.update(await write(uses, part, wait))
 
         await asyncio.gather(*(lane() for _ in range(PARTS_OF_ONE)))
+        return answers
+
+    async def _whole(
+        self, uses: Sequence[Use], part: sql_batch.Owned, wait: Wait
+    ) -> dict[int, Recorded]:
+        return await self._write(uses, [1] * len(uses), part, wait, full=False)
+
+    async def _apart(
+        self, uses: Sequence[Use], part: sql_batch.Owned, wait: Wait
+    ) -> dict[int, Recorded]:
+        """Record uses of these accounts together, or account by account where that fails.
+
+        An account at which the statement fails by itself has its own uses refused, nobody else's.
+        """
+        try:
+            return await self._whole(uses, part, wait)
+        except DBAPIError as error:
+            _demand_own(error)
+            if len(part) == 1:
+                places = part[0][1]
+                _log.exception("a batch failed: account %s", uses[places[0]].account_id)
+                return dict.fromkeys(places, BROKEN)
+        answers: dict[int, Recorded] = {}
+        for one in part:
+            answers |= await self._apart(uses, [one], wait)
         return answers
 
     def _size(self) -> Size:
@@ -231,6 +275,16 @@ class UsageBatcher:
         if done.asking and self._wake is not None:
             self._wake(done.asking)
         return done.answers
+
+
+def _demand_own(error: DBAPIError) -> None:
+    """Raise what all accounts would meet: the database is away, busy or too slow."""
+    if isinstance(error, (OperationalError, InterfaceError)):
+        raise error
+
+
+def _are_of_many(uses: Iterable[Use]) -> bool:
+    return len({use.account_id for use in uses}) > 1
 
 
 def _account(use: Use) -> UUID:

@@ -10,7 +10,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from psycopg.errors import UniqueViolation
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from api import usage_batcher as recording
 from api.usage_batcher import UsageBatcher
@@ -19,6 +21,7 @@ from billing.core.database import open_database
 from billing.core.errors import Unavailable
 from billing.metering.usage.schemas import Kind, Use
 from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.test_held import hold
 from tests.integration.waiting import wait_for
 
 USE = {"product_id": "gpt-4", "usage_amount": "1000"}
@@ -78,6 +81,37 @@ async def test_rows_of_a_batch_do_not_wait_for_somebody_else_s_account(new_shop:
     assert await slow.balance() == 6
     entries = await slow.get("/billing/credits/transactions", kind="debit")
     assert [entry["amount"] for entry in entries["data"]] == ["-4.00"], "paid by one entry"
+
+
+async def test_an_account_that_cannot_be_written_refuses_nobody_else(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, *others = [await new_shop("10") for _ in range(4)]
+    recorder = broken.api.app.state.services.usage_batcher
+    once, held = recorder._once, recorder._paid_by_holds._write
+    failure = IntegrityError("a statement", None, UniqueViolation("a key is there twice"))
+
+    async def fail(uses: Any, groups: Any, owned: Any, how: Any) -> Any:
+        if any(uses[place].account_id == broken.id for _, places in owned for place in places):
+            raise failure
+        return await once(uses, groups, owned, how)
+
+    async def fail_held(uses: Any) -> Any:
+        if any(use.account_id == broken.id for use in uses):
+            raise failure
+        return await held(uses)
+
+    monkeypatch.setattr(recorder, "_once", fail)
+    monkeypatch.setattr(recorder._paid_by_holds, "_write", fail_held)
+    rows = [USE | {"account_id": shop.account["id"]} for shop in (broken, *others) for _ in "ab"]
+    for shop, row in zip((broken, *others), rows[1::2], strict=True):
+        row["hold_id"] = await hold(shop)
+    done = await batch(rows, broken)
+    assert [one["status"] for one in done["results"]] == ["rejected"] * 2 + ["recorded"] * 6
+    assert (done["results"][0]["code"], done["results"][1]["retry"]) == ("INTERNAL", True)
+    assert [await shop.balance() for shop in others] == [6, 6, 6]
+    alone = await broken.post("/usage/batch", {"events": [USE]})
+    assert (alone.status_code, alone.json()["code"]) == (500, "INTERNAL")
 
 
 async def test_batches_are_short_while_single_uses_are_about(

@@ -125,6 +125,7 @@ def upgrade() -> None:
         "meters",
         sa.Column("max_per_use", sa.Numeric(27, 12), nullable=False, server_default="1000000000"),
     )
+    op.add_column("meters", sa.Column("hourly_since", DateTime(timezone=True)))
     op.add_column("credit_holds", sa.Column("made_by", sa.Text))
     for name in ("tables.sql", "functions.sql", "rules.sql"):
         path = Path(__file__).with_name(revision) / name

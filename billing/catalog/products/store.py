@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Table, and_, or_, select, update
+from sqlalchemy import ColumnElement, Select, Table, and_, case, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,7 +43,8 @@ async def metering(connection: AsyncConnection) -> Metering:
 
 async def all_meters(connection: AsyncConnection) -> list[Meter]:
     """Every meter by name, counted or not any more."""
-    rows = await connection.execute(select(meters).order_by(meters.c.key))
+    shown = select(*(one for one in meters.c if one.name in Meter.model_fields))
+    rows = await connection.execute(shown.order_by(meters.c.key))
     return [Meter.model_validate(dict(row)) for row in rows.mappings()]
 
 
@@ -91,7 +92,7 @@ async def write(connection: AsyncConnection, change: MeteringChange, at: datetim
     """Write one change of meters, products or prices."""
     match change:
         case MeterChange():
-            await _write_meter(connection, change)
+            await _write_meter(connection, change, at)
         case ProductChange():
             await _write_product(connection, change, at)
         case ProductPriceChange():
@@ -196,7 +197,7 @@ async def end_provided(
     await _end(connection, price_overrides, which & (price_overrides.c.source == "service"), at)
 
 
-async def _write_meter(connection: AsyncConnection, change: MeterChange) -> None:
+async def _write_meter(connection: AsyncConnection, change: MeterChange, at: datetime) -> None:
     if change.new is None:
         await connection.execute(
             update(meters).where(meters.c.key == change.key).values(is_active=False)
@@ -205,10 +206,11 @@ async def _write_meter(connection: AsyncConnection, change: MeterChange) -> None
     new = change.new
     terms = new.model_dump(mode="json", exclude={"grains"})
     terms |= {"hourly": new.hourly, "max_per_use": new.max_per_use}
+    since = case((meters.c.hourly, meters.c.hourly_since), else_=at)
     await connection.execute(
         insert(meters)
         .values(key=change.key, **terms)
-        .on_conflict_do_update(index_elements=["key"], set_=terms)
+        .on_conflict_do_update(index_elements=["key"], set_=terms | {"hourly_since": since})
     )
 
 

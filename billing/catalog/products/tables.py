@@ -20,6 +20,8 @@ meters = c.table(
     c.json("service_types"),
     c.json("feature_types"),
     c.flag("hourly"),
+    # Its hours were not counted before; null: always, if at all.
+    c.instant("hourly_since", nullable=True),
     # The most that one use may report: more is a mistake in its unit, or an attack.
     c.amount("max_per_use", server_default="1000000000"),
     c.flag("is_active"),

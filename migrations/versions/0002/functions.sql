@@ -1892,8 +1892,12 @@ AS $$
         FROM billing_records AS r CROSS JOIN LATERAL usage_counters_of(ROW(
             usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency),
             r.user_id, r.organization_id, r.operation, r.model, r.product_id,
-            r.meter IN (SELECT key FROM meters WHERE hourly),
-            -- As it was when it was counted first, if it was: by the price of its time.
+            -- As it was when it was counted first, if it was: by its hour, the price of its time.
+            r.meter IN (SELECT key FROM meters WHERE hourly) AND EXISTS (
+                SELECT FROM usage_counters AS h
+                WHERE h.account_id = p_account_id AND h.owner = '' AND h.grain = 'hour'
+                    AND h.period_start = r.period_start AND h.meter = r.meter
+                    AND h.bucket = date_trunc('hour', r.occurred_at)),
             (r.voids IS NULL OR NOT usage_was_by_plan(r.voids, r.month, r.currency))
             AND usage_had_tiers(
                 p_account_id, r.product_id, CASE WHEN NOT r.is_free_tier THEN r.currency END,
@@ -3790,6 +3794,58 @@ BEGIN
         END LOOP;
     END IF;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_recount(p_account_id uuid, p_since timestamptz, p_write boolean)
+RETURNS TABLE (
+    owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
+    kept_quantity numeric, true_quantity numeric, kept_events bigint, true_events bigint)
+LANGUAGE sql
+SET enable_nestloop = off
+SET enable_hashjoin = on
+AS $$
+    WITH wrong AS MATERIALIZED (
+        SELECT owner, grain, period_start, bucket, meter, facet, w.quantity, w.events, w.maximum,
+            w.last_value, w.last_at, w.credits, w.overage, w.overage_total,
+            c.quantity AS kept_quantity, c.events AS kept_events
+        FROM usage_counted(p_account_id, p_since) AS w
+        FULL JOIN (
+            SELECT u.owner, u.grain, u.period_start, u.bucket, u.meter, u.facet, u.quantity,
+                u.events, u.credits, u.overage, u.overage_total
+            FROM usage_counters AS u
+            WHERE u.account_id = p_account_id AND u.period_start >= p_since
+                AND (u.owner NOT LIKE 'p:%'
+                    OR substr(u.owner, 3) = ANY (usage_tiered_products(p_account_id)))
+        ) AS c USING (owner, grain, period_start, bucket, meter, facet)
+        WHERE (grain <> 'hour' OR EXISTS (
+                SELECT FROM meters AS m
+                WHERE m.key = meter AND m.hourly
+                    AND bucket >= coalesce(m.hourly_since + interval '1 hour', '-infinity')))
+            AND (coalesce(w.quantity, 0), coalesce(w.events, 0), coalesce(w.credits, 0),
+                coalesce(w.overage, 0), coalesce(w.overage_total, 0))
+            <> (coalesce(c.quantity, 0), coalesce(c.events, 0), coalesce(c.credits, 0),
+                coalesce(c.overage, 0), coalesce(c.overage_total, 0))
+    ), gone AS (
+        DELETE FROM usage_counters AS u USING wrong AS x
+        WHERE p_write AND x.events IS NULL AND u.account_id = p_account_id
+            AND (u.owner, u.grain, u.period_start, u.bucket, u.meter, u.facet)
+                = (x.owner, x.grain, x.period_start, x.bucket, x.meter, x.facet)
+    ), written AS (
+        INSERT INTO usage_counters (
+            account_id, owner, grain, period_start, bucket, meter, facet, quantity, events,
+            maximum, last_value, last_at, credits, overage, overage_total)
+        SELECT p_account_id, owner, grain, period_start, bucket, meter, facet, quantity, events,
+            maximum, last_value, last_at, credits, overage, overage_total
+        FROM wrong WHERE p_write AND events IS NOT NULL
+        ON CONFLICT (account_id, owner, grain, period_start, bucket, meter, facet) DO UPDATE SET
+            quantity = excluded.quantity, events = excluded.events, maximum = excluded.maximum,
+            last_value = excluded.last_value, last_at = excluded.last_at,
+            credits = excluded.credits, overage = excluded.overage,
+            overage_total = excluded.overage_total
+    )
+    SELECT owner, grain, period_start, bucket, meter, facet, kept_quantity, quantity, kept_events,
+        events
+    FROM wrong ORDER BY grain, period_start, bucket, owner, meter, facet
 $$;
 
 CREATE OR REPLACE FUNCTION usage_refusal(

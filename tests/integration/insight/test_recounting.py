@@ -1,8 +1,8 @@
 """Counters can always be made from the records again, and what differs is found and mended."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import UUID
+from typing import Any, Literal
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
@@ -10,6 +10,10 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.matter import Dependencies
 from activities.sweeper import SweeperActivities
+from billing.catalog.products import store as products
+from billing.catalog.products.changes import MeterChange
+from billing.catalog.products.spec import MeterSpec
+from billing.core.clock import real_now
 from billing.insight.rounds import rules
 from billing.metering.usage import counter_rebuild as recounting
 from cli import counter_repair
@@ -17,6 +21,7 @@ from cli.errors import StackError
 from tests.integration.api_app import stack_settings
 from tests.integration.catalog.subscribing import START
 from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.test_voids import void
 from workflows.contracts import SweepReport, SweepRequest
 
 NOW = datetime(2027, 1, 20, 12, tzinfo=UTC)
@@ -105,6 +110,41 @@ async def test_uses_of_a_period_that_a_faster_clock_began_are_counted_in_it(
         )
     differing = await recounting.compare(shop.api.database, shop.id, START)
     assert {one.grain for one in differing} <= {"hour"}
+
+
+async def test_hours_are_compared_while_their_meter_counts_them(new_shop: NewShop) -> None:
+    shop, key = await new_shop("10"), f"hours-{uuid4().hex[:12]}"
+
+    async def write(*hour: Literal["hour"]) -> None:
+        spec = MeterSpec(name="Hours", unit="use", feature_types=(key,),
+                         grains=("day", "cycle", *hour))  # fmt: skip
+        async with shop.api.database.operator() as connection:
+            await products.write(connection, MeterChange(key, None, spec), real_now())
+
+    async def counted() -> list[Any]:
+        return await shop.rows(
+            "SELECT sum(quantity) FROM usage_counters WHERE account_id = :id AND grain = 'hour'"
+        )
+
+    await write()
+    before = await shop.record("3", feature_type=key)
+    await write("hour")
+    await write("hour")
+    await void(shop, before)
+    assert await counted() == [(None,)]
+    await shop.record("2", feature_type=key)
+    assert await recounting.rebuild(shop.api.database, shop.id) == []
+    await write()
+    assert await recounting.rebuild(shop.api.database, shop.id) == []
+    await void(shop, await shop.record("1", feature_type=key))
+    assert await counted() == [(2,)]
+    await write("hour")
+    async with shop.api.database.operator() as connection:
+        since = text("UPDATE meters SET hourly_since = NULL WHERE key = :key")
+        await connection.execute(since, {"key": key})
+    assert {one.grain for one in await recounting.compare(shop.api.database, shop.id)} == {"hour"}
+    async with shop.api.database.operator() as connection:
+        await products.write(connection, MeterChange(key, None, None), real_now())
 
 
 async def test_an_unknown_account_is_named(new_shop: NewShop) -> None:

@@ -21,8 +21,12 @@ AS $$
         FROM billing_records AS r CROSS JOIN LATERAL usage_counters_of(ROW(
             usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency),
             r.user_id, r.organization_id, r.operation, r.model, r.product_id,
-            r.meter IN (SELECT key FROM meters WHERE hourly),
-            -- As it was when it was counted first, if it was: by the price of its time.
+            -- As it was when it was counted first, if it was: by its hour, the price of its time.
+            r.meter IN (SELECT key FROM meters WHERE hourly) AND EXISTS (
+                SELECT FROM usage_counters AS h
+                WHERE h.account_id = p_account_id AND h.owner = '' AND h.grain = 'hour'
+                    AND h.period_start = r.period_start AND h.meter = r.meter
+                    AND h.bucket = date_trunc('hour', r.occurred_at)),
             (r.voids IS NULL OR NOT usage_was_by_plan(r.voids, r.month, r.currency))
             AND usage_had_tiers(
                 p_account_id, r.product_id, CASE WHEN NOT r.is_free_tier THEN r.currency END,

@@ -1,5 +1,6 @@
 -- Counters that differ from the records, on one snapshot; with `p_write` they are set right. Then
--- the account's lock must be held, so that no use comes between.
+-- the account's lock must be held, so that no use comes between. Hours are compared from where on
+-- the meter counts them, for as long as it does: others stay as they are.
 CREATE OR REPLACE FUNCTION usage_recount(p_account_id uuid, p_since timestamptz, p_write boolean)
 RETURNS TABLE (
     owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
@@ -21,7 +22,11 @@ AS $$
                 AND (u.owner NOT LIKE 'p:%'
                     OR substr(u.owner, 3) = ANY (usage_tiered_products(p_account_id)))
         ) AS c USING (owner, grain, period_start, bucket, meter, facet)
-        WHERE (coalesce(w.quantity, 0), coalesce(w.events, 0), coalesce(w.credits, 0),
+        WHERE (grain <> 'hour' OR EXISTS (
+                SELECT FROM meters AS m
+                WHERE m.key = meter AND m.hourly
+                    AND bucket >= coalesce(m.hourly_since + interval '1 hour', '-infinity')))
+            AND (coalesce(w.quantity, 0), coalesce(w.events, 0), coalesce(w.credits, 0),
                 coalesce(w.overage, 0), coalesce(w.overage_total, 0))
             <> (coalesce(c.quantity, 0), coalesce(c.events, 0), coalesce(c.credits, 0),
                 coalesce(c.overage, 0), coalesce(c.overage_total, 0))

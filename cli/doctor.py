@@ -37,7 +37,7 @@ from billing.insight.locks import rules as lock_rules
 from billing.insight.locks import store as locking
 from billing.platform.accounts import clocks
 from cli.errors import StackError
-from cli.provision import newest
+from cli.provision import known
 from cli.workflow_check import compare_workflows
 from migrations import rights as given
 from migrations import walls as built
@@ -115,7 +115,7 @@ async def database(patient: Patient) -> Iterable[Sign]:
     """All that the rows and processes tell; both roles of the programs are let in."""
     async with patient.database.tenant_statement() as connection:
         await connection.execute(text("SELECT 1"))
-    return await health.examine(patient.database, release=newest())
+    return await health.examine(patient.database, migrations=known())
 
 
 async def locks(patient: Patient) -> Iterable[Sign]:

@@ -9,6 +9,7 @@ import sys
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 
 from cli import catalog
@@ -21,17 +22,25 @@ def migrate(revision: str = "head") -> list[str]:
     """Run the migrations up to `revision` as DATABASE_OWNER_URL.
 
     Rights of the programs' roles that somebody took away are given again, and walls of tables put
-    up again; answers them in words. Errors: StackError where there is no such migration.
+    up again; answers them in words, and then where the database is. That of a newer release stays
+    as it is: this one works on it. Errors: StackError where there is no such migration.
     """
     config = _config()
     _refuse_unknown(config, revision)
-    command.upgrade(config, revision)
-    return list(config.attributes.get("restored", ()))
+    try:
+        command.upgrade(config, revision)
+    except CommandError as error:
+        if not isinstance(error.__cause__, ResolutionError):
+            raise
+        at = error.__cause__.argument
+        return [f"the database is at {at}, newer than this release: left as it is"]
+    return [*config.attributes.get("restored", ()), f"database is at {revision}"]
 
 
-def newest() -> str:
-    """The migration that this release needs."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+def known() -> tuple[str, ...]:
+    """The migrations of this release; the last one is that which it needs."""
+    script = ScriptDirectory.from_config(_config())
+    return tuple(reversed([one.revision for one in script.walk_revisions()]))
 
 
 def _refuse_unknown(config: Config, revision: str) -> None:
@@ -48,8 +57,9 @@ def _config() -> Config:
 
 
 def provision() -> None:
-    """Everything between an empty database and a first request."""
-    migrate()
+    """Everything between an empty database and a first request; tells the log what it found."""
+    for line in migrate():
+        sys.stdout.write(f"{line}\n")
     catalog.fill_when_empty()
 
 

@@ -79,10 +79,9 @@ def migrate(
 
     with reporting_errors():
         use_stack(data.resolve())
-        restored = provision.migrate(revision)
-    for line in restored:
+        found = provision.migrate(revision)
+    for line in found:
         typer.echo(line)
-    typer.echo(f"database is at {revision}")
 
 
 @contextmanager

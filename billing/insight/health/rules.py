@@ -1,6 +1,7 @@
 """Signs that figures give: well, or ill in words that an operator can act on. Pure."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -61,13 +62,20 @@ def page(name: str) -> str:
     return f"docs/runbook.md#{name.lower().replace(' ', '-')}"
 
 
-def schema(found: str | None, release: str | None) -> Sign:
-    """The schema is that of the release, where it is known which one that is."""
+def schema(found: str | None, migrations: Sequence[str]) -> Sign:
+    """The schema is that of the release, whose migrations are known, or of a newer one.
+
+    A newer one is well: the release before serves on it, and after a step back all the other signs
+    are to be seen.
+    """
     if found is None:
         return ill("migrations", "the database has none: run billing migrate")
-    if release not in (None, found):
-        return ill("migrations", f"the database is at {found}, this release needs {release}")
-    return well("migrations", found)
+    if not migrations or found == migrations[-1]:
+        return well("migrations", found)
+    if found not in migrations:
+        words = f"the database is at {found}, newer than this release: it serves there all the same"
+        return well("migrations", words)
+    return ill("migrations", f"the database is at {found}, this release needs {migrations[-1]}")
 
 
 def signs(figures: Figures) -> tuple[Sign, ...]:

@@ -163,17 +163,23 @@ def test_a_role_whose_connections_are_limited_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "release", "words"),
+    ("found", "migrations", "state", "words"),
     [
-        ("0001", "0002", "the database is at 0001, this release needs 0002"),
-        (None, None, "the database has none: run billing migrate"),
-        ("0002", "0002", "0002"),
-        ("0002", None, "0002"),
+        ("0001", ("0001", "0002"), "ill", "the database is at 0001, this release needs 0002"),
+        (None, (), "ill", "the database has none: run billing migrate"),
+        ("0002", ("0001", "0002"), "well", "0002"),
+        ("0002", (), "well", "0002"),
+        (
+            "0003", ("0001", "0002"), "well",
+            "the database is at 0003, newer than this release: it serves there all the same",
+        ),
     ],
-)
-def test_the_schema_is_the_releases(found: str | None, release: str | None, words: str) -> None:
-    sign = rules.schema(found, release)
-    assert (sign.words, sign.state) == (words, "well" if words == found else "ill")
+)  # fmt: skip
+def test_the_schema_is_the_releases_or_a_newer_one(
+    found: str | None, migrations: tuple[str, ...], state: str, words: str
+) -> None:
+    sign = rules.schema(found, migrations)
+    assert (sign.words, sign.state) == (words, state)
 
 
 def told(outcome: str, seconds: float, count: int = 1) -> Deliveries:

@@ -1,0 +1,37 @@
+"""A release starts on the database of a newer one: a step back needs no other."""
+
+import os
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+from devstack.options import ROOT
+from devstack.stack import StackInfo
+from tests.integration.scratch import dsn, scratch_database
+
+SAID = "the database is at 9999, newer than this release: left as it is"
+
+
+@pytest.mark.parametrize("program", ["cli.provision", "cli migrate"])
+def test_what_migrates_leaves_the_database_of_a_newer_release(
+    stack: StackInfo, program: str
+) -> None:
+    with scratch_database(stack) as env:
+        with psycopg.connect(dsn(env["DATABASE_OWNER_URL"])) as owner:
+            owner.execute("UPDATE alembic_version SET version_num = '9999'")
+        done = subprocess.run(
+            [sys.executable, "-m", *program.split()],
+            cwd=ROOT,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert SAID in done.stdout.splitlines()
+        with psycopg.connect(dsn(env["DATABASE_OWNER_URL"])) as owner:
+            assert owner.execute("SELECT version_num FROM alembic_version").fetchall() == [
+                ("9999",)
+            ]

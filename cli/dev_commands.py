@@ -1,7 +1,7 @@
 """The verbs that run a stack on this machine: up, down, status."""
 
 import time
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -12,6 +12,8 @@ from devstack import launch
 from devstack.options import CHILDREN, ChildName, Options, Profile
 from devstack.progress import StartProgress, show_stack
 from devstack.stack import read_stack
+
+NOTHING_RUNS: Final = "interrupted; nothing is left running"
 
 
 def up(
@@ -30,7 +32,7 @@ def up(
     console = Console()
     profile: Profile = "test" if test else "default"
     begun = time.monotonic()
-    with reporting_errors(), StartProgress(console) as progress:
+    with reporting_errors(NOTHING_RUNS), StartProgress(console) as progress:
         options = Options(
             data=data.resolve(),
             profile=profile,

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 from typing import Annotated
-from uuid import uuid4
 
 import typer
 
-from cli.operator_client import Json, content, operator
+from cli.operator_client import Json, content, new_key, operator
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 Invoice = Annotated[str, typer.Argument(help="The invoice: inv_…")]
@@ -60,12 +59,13 @@ def credit(
 
 
 def _command(data: Path, invoice: str, verb: str, body: Json, key: str) -> None:
-    with reporting_errors(), operator(data) as client:
+    key = key or new_key()
+    with reporting_errors(), operator(data, key) as client:
         shown = content(
             client.post(
                 f"/admin/invoices/{invoice}/{verb}",
                 json=body,
-                headers={"Idempotency-Key": key or str(uuid4())},
+                headers={"Idempotency-Key": key},
             )
         )
     left = f"{shown['amount_remaining']} minor units of {shown['currency']} to be paid"

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import httpx2
+import typer
 
 from billing.core.settings import load_settings
 from cli import tokens
@@ -22,22 +24,37 @@ TIMEOUT_SECONDS: Final = 30.0
 Json = dict[str, Any]
 
 
+def new_key() -> str:
+    """An Idempotency-Key of what nobody has begun yet."""
+    return str(uuid4())
+
+
 @contextmanager
-def operator(data: Path) -> Iterator[httpx2.Client]:
-    """An operator at the running API. Errors: StackError when there is none, or it is away."""
+def operator(data: Path, key: str = "") -> Iterator[httpx2.Client]:
+    """An operator at the running API. Errors: StackError when there is none, or it is away.
+
+    What is done under a key is printed with it before, for an answer may be lost and the deed done.
+    """
     use_stack(data.resolve())
     address, token = _address(), _token()
     if not address or not token:
         raise StackError("no stack to ask: start one (make up), or set BILLING_PUBLIC_URL and "
                          "BILLING_TOKEN or JWT_SECRET")  # fmt: skip
     headers = {"Authorization": f"Bearer {token}"}
+    again = ""
+    if key:
+        typer.echo(f"--key {key} does nothing of this twice")
+        again = f"; it may have been done: the same command with --key {key} does it once"
     try:
         with httpx2.Client(
             base_url=f"{address}/api/v1", headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False
         ) as client:
             yield client
     except httpx2.TransportError as error:
-        raise StackError(f"the API on {address} does not answer: is it running?") from error
+        words = f"the API on {address} does not answer: is it running?"
+        raise StackError(f"{words}{again}") from error
+    except KeyboardInterrupt:
+        raise StackError(f"interrupted{again}") from None
 
 
 def _address() -> str | None:

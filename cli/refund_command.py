@@ -1,12 +1,11 @@
 """The verb `billing refund`: an operator gives money of a payment back, by the API."""
 
 from typing import Annotated
-from uuid import uuid4
 
 import typer
 
 from cli.invoice_commands import Key, Reason
-from cli.operator_client import Json, content, operator
+from cli.operator_client import Json, content, new_key, operator
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 
@@ -35,12 +34,13 @@ def refund(
         "amount_cents": amount_cents, "reason": reason, "to": to, "reference": reference,
         "keep_subscription": keep_subscription, "keep_credits": keep_credits,
     }  # fmt: skip
-    with reporting_errors(), operator(data) as client:
+    key = key or new_key()
+    with reporting_errors(), operator(data, key) as client:
         made = content(
             client.post(
                 f"/admin/payments/{payment}/refund",
                 json=body,
-                headers={"Idempotency-Key": key or str(uuid4())},
+                headers={"Idempotency-Key": key},
             )
         )
     why = f" ({made['failure']})" if made["failure"] else ""

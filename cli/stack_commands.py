@@ -85,9 +85,9 @@ def migrate(
 
 
 @contextmanager
-def reporting_errors() -> Iterator[None]:
+def reporting_errors(interrupted: str = "interrupted") -> Iterator[None]:
     """Turn refusals, and a database that is away, into one line and exit code 1; what can never
-    be into exit code 2.
+    be into exit code 2. Of Ctrl-C it says what the caller knows.
     """
     try:
         yield
@@ -98,7 +98,7 @@ def reporting_errors() -> Iterator[None]:
             raise
         _refuse(reasons(error))
     except KeyboardInterrupt:
-        _refuse("interrupted; nothing is left running")
+        _refuse(interrupted)
     except _database_errors() as error:
         from api.problems import database_is_away
         from billing.core.database_errors import is_full, refuses_password

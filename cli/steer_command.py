@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
-from uuid import uuid4
 
 import httpx2
 import typer
 
 from billing.core.money import show_money
-from cli.operator_client import Json, content, operator
+from cli.operator_client import Json, content, new_key, operator
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 ACTS = "pause-dunning, resume-dunning, extend-dunning, retry, forgive, pause or extend"
@@ -52,14 +51,12 @@ def steer(
         "past_due_from": past_due_from, "past_due_until": past_due_until,
     }  # fmt: skip
     body = {name: value for name, value in said.items() if value is not None}
-    _steer(data, body, dry_run=dry_run, key=key or str(uuid4()))
+    _steer(data, body, dry_run=dry_run, key=key or new_key())
 
 
 def _steer(data: Path, body: Json, *, dry_run: bool, key: str) -> None:
-    if not dry_run:
-        typer.echo(f"--key {key} goes on with this where it breaks off")
     sums, refused, number = Counter[str](), 0, 0
-    with reporting_errors(), operator(data) as client:
+    with reporting_errors(), operator(data, "" if dry_run else key) as client:
         for one in _all(client, body, dry_run=dry_run, key=key):
             number += 1
             refused += one["refused"] is not None

@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated
-from uuid import uuid4
 
 import httpx2
 import typer
 
 from billing.core.money import show_money
-from cli.operator_client import Json, content, operator
+from cli.operator_client import Json, content, new_key, operator
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 Account = Annotated[str, typer.Argument(help="The account: acc_… or its external id")]
@@ -30,13 +29,14 @@ def extend(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Have the running period end so many days later, at no cost."""
-    with reporting_errors(), operator(data) as client:
+    key = key or new_key()
+    with reporting_errors(), operator(data, "" if dry_run else key) as client:
         shown = content(
             client.post(
                 f"/admin/accounts/{account}/subscription/extend",
                 params={"dry_run": dry_run},
                 json={"days": days, "reason": reason},
-                headers={"Idempotency-Key": key or str(uuid4())},
+                headers={"Idempotency-Key": key},
             )
         )
     ends = shown["upcoming"]["at"] if dry_run else shown["current_period_end"]
@@ -86,9 +86,9 @@ def undo_price(
         "interval": interval, "currency": currency, "wrong_version": wrong_version,
         "right_version": right_version, "reason": reason, "to": to,
     }  # fmt: skip
-    sums = Counter[str]()
-    with reporting_errors(), operator(data) as client:
-        for page in _undone(client, plan, body, key or str(uuid4()), dry_run=dry_run):
+    sums, key = Counter[str](), key or new_key()
+    with reporting_errors(), operator(data, "" if dry_run else key) as client:
+        for page in _undone(client, plan, body, key, dry_run=dry_run):
             for one in page["moves"]:
                 typer.echo(_move(one))
             for one in page["data"]:

@@ -1,7 +1,9 @@
-"""Whose token the commands that act through the API send."""
+"""Whose token the commands that act through the API send, and how a lost answer is repeated."""
 
+import re
 from pathlib import Path
 
+import httpx2
 import jwt
 import pytest
 from typer.testing import CliRunner
@@ -74,3 +76,41 @@ def test_no_address_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_with_neither_it_says_what_to_set() -> None:
     with pytest.raises(StackError, match="BILLING_TOKEN or JWT_SECRET"), operator(Path()):
         raise AssertionError("nobody is asked")
+
+
+ACTS = {
+    "refund": ["refund", "pay_1", "--reason", "a wish"],
+    "credit": ["invoice", "credit", "inv_1", "--amount-cents", "5", "--reason", "a wish"],
+    "extend": ["subscription", "extend", "acc_1", "--days", "3", "--reason", "a wish"],
+    "steer": ["steer", "extend", "--days", "3", "--reason", "a wish"],
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("cut", [KeyboardInterrupt(), httpx2.ReadTimeout("slow")], ids=type)
+def test_who_gets_no_answer_is_told_how_to_do_it_once(
+    monkeypatch: pytest.MonkeyPatch, act: str, cut: BaseException
+) -> None:
+    keys: list[str] = []
+
+    def lost(_: httpx2.Client, request: httpx2.Request, **__: object) -> httpx2.Response:
+        keys.append(request.headers["Idempotency-Key"].removesuffix("/"))
+        raise cut
+
+    monkeypatch.setattr(httpx2.Client, "send", lost)
+    monkeypatch.setenv("BILLING_TOKEN", "theirs")
+    done = CliRunner().invoke(app, ACTS[act])
+    assert done.exit_code == 1
+    assert f"--key {keys[0]} does nothing of this twice" in done.stdout
+    assert f"it may have been done: the same command with --key {keys[0]} does it" in re.sub(
+        r"\s+", " ", done.stderr
+    )
+    assert "nothing is left running" not in done.stderr
+    CliRunner().invoke(app, [*ACTS[act], "--key", keys[0]])
+    assert keys[1] == keys[0]
+
+
+def test_a_try_run_has_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLING_TOKEN", "theirs")
+    done = CliRunner().invoke(app, [*ACTS["extend"], "--dry-run"])
+    assert "--key" not in done.output

@@ -104,6 +104,20 @@ def test_a_use_dearer_than_its_hold_is_recorded_all_the_same(new_client: NewClie
     assert ("hold_id" in sent, sent["on_insufficient"]) == (False, "defer")
 
 
+def test_a_use_dearer_than_its_hold_is_repeated_without_it(new_client: NewClient) -> None:
+    released = ok(HOLD | {"status": "released"})
+    lost = [httpx2.ReadTimeout("slow")] * 4
+    api = StandIn(ok(HOLD), problem(422, "HOLD_EXCEEDED"), released, *lost, ok(BILL))
+    with new_client(api).hold("1.5") as hold:
+        with pytest.raises(BillingUnreachable):
+            hold.capture_usage("gpt-4", 1000)
+        hold.capture_usage("gpt-4", 1000)
+    assert paths(api) == ["holds", "record", "release", *["record"] * 5]
+    uses = [json.loads(request.content) for request in api.requests[3:]]
+    assert all("hold_id" not in use for use in uses)
+    assert len({use["event_id"] for use in uses}) == 1
+
+
 def test_a_use_nobody_answered_is_not_released(new_client: NewClient) -> None:
     api = StandIn(ok(HOLD), *[httpx2.ReadTimeout("slow")] * 4)
     with pytest.raises(BillingUnreachable), new_client(api).hold("5") as hold:

@@ -41,6 +41,7 @@ class Hold:
         self.capture_answer: Capture | None = None
         """The capture's answer, once there is one."""
         self._ended = False
+        self._exceeded = False
 
     @property
     def id(self) -> str:
@@ -78,24 +79,28 @@ class Hold:
         hold unchanged; BillingUnreachable: calling again is safe.
         """
         event = cast(Use, {"event_id": f"hold/{self.id}", **use, "product_id": product_id})
+        if self._exceeded:
+            return self._beyond(usage_amount, event)
         paid: Use = {**event, "hold_id": self.id}
         try:
             bill = self._client.record_now(usage_amount, **paid)
-        except BillingProblem as error:
-            if error.code != "HOLD_EXCEEDED":
-                self._ended = passes(error)
-                raise
-            bill = self._beyond(usage_amount, event)
         except BillingClientError as error:
+            if isinstance(error, BillingProblem) and error.code == "HOLD_EXCEEDED":
+                return self._beyond(usage_amount, event)
             self._ended = passes(error)
             raise
         self._ended = True
         return bill
 
     def _beyond(self, usage_amount: Amount, event: Use) -> Bill:
-        """The use has happened already: record it, whoever pays for it."""
-        _logger.warning("%s was too small for what was used: other credits pay", self.id)
-        self.release()
+        """The use has happened already: record it, whoever pays for it.
+
+        A call that is repeated goes on here: a released hold pays for nothing any more.
+        """
+        self._exceeded = True
+        if self.state.status == "open":
+            _logger.warning("%s was too small for what was used: other credits pay", self.id)
+            self.release()
         deferred: Use = {**event, "on_insufficient": "defer"}
         return self._client.record_now(usage_amount, **deferred)
 

@@ -42,21 +42,22 @@ class Barrier:
 
 
 async def park(connection: AsyncConnection, reason: str) -> Parking:
-    """Park, or find it parked already; the numbers of events jump.
+    """Park, or find it parked already; the numbers of events jump each time.
 
-    A backup does not know which were given after it, so that none of them may be given again.
+    A backup does not know which were given after it, so that none of them may be given again: nor
+    does one that was taken while billing was parked. A jump too many harms nobody.
     """
-    known = await store.current(connection)
-    if known is not None:
-        return known
     now = real_now()
-    begun = await store.begin(connection, ids.new(), reason, now)
-    await audit.record(
-        connection, account_id=None, action="parking.began", subject="parking", at=now,
-        reason=reason,
-    )  # fmt: skip
+    parking = await store.current(connection)
+    if parking is None:
+        # Before the audit below is written: the parking notes until when the data goes.
+        parking = await store.begin(connection, ids.new(), reason, now)
+        await audit.record(
+            connection, account_id=None, action="parking.began", subject="parking", at=now,
+            reason=reason,
+        )  # fmt: skip
     await skipped.skip(connection, reason, now)
-    return begun
+    return parking
 
 
 async def unpark(connection: AsyncConnection) -> Parking | None:

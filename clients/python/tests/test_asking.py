@@ -2,13 +2,14 @@
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import httpx2
 import pytest
 
 from clients.python.tests.conftest import NewClient
 from clients.python.tests.stand_in import StandIn, problem
-from durable_billing.errors import BillingProblem, BillingUnreachable
+from durable_billing.errors import BillingProblem, BillingUnreachable, InvalidEvent
 
 HOLD = {
     "hold_id": "hold_1", "status": "open", "amount": "5.00", "captured": "0",
@@ -92,6 +93,29 @@ def test_a_hold_is_spent_by_what_was_used(new_client: NewClient) -> None:
         "gpt-4",
         "ann",
     )
+
+
+@pytest.mark.parametrize("name", ["account_id", "external_id"])
+def test_a_call_names_an_account_of_its_own_in_the_header(new_client: NewClient, name: str) -> None:
+    checked = {
+        "allowed": True, "meter": "tokens", "limit": None, "used": "0", "remaining": None,
+        "requested": "1", "soft_limit_reached": False, "resets_at": None, "reason": None,
+    }  # fmt: skip
+    api = StandIn(ok(BILL), ok(checked), ok(QUOTE))
+    client = new_client(api, account="shop-1")
+    named: Any = {name: "shop-2", "product_id": "gpt-4"}
+    client.record_now(1, **named)
+    client.check_quota(1, **named)
+    client.calculate("gpt-4", 1)
+    headers = [request.headers["x-account-id"] for request in api.requests]
+    assert headers == ["shop-2", "shop-2", "shop-1"]
+    assert not any(name in json.loads(request.content) for request in api.requests)
+
+
+def test_a_call_names_one_account(new_client: NewClient) -> None:
+    client = new_client(StandIn())
+    with pytest.raises(InvalidEvent, match="not by both"):
+        client.record_now(1, product_id="gpt-4", account_id="acc_1", external_id="shop-2")
 
 
 def test_a_use_dearer_than_its_hold_is_recorded_all_the_same(new_client: NewClient) -> None:

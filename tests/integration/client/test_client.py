@@ -66,9 +66,10 @@ async def test_every_call_of_the_client_is_understood(customer: Customer, connec
     client = connect(customer)
     quote = await asyncio.to_thread(client.calculate, "gpt-4", 1000)
     assert (quote.total_cost, quote.unit_price) == (Decimal(2), Decimal("0.002"))
-    allowed = await asyncio.to_thread(client.check_quota, 5, product_id="gpt-4")
+    mine: dict[str, Any] = {"product_id": "gpt-4", "account_id": customer.id}
+    allowed = await asyncio.to_thread(client.check_quota, 5, **mine)
     assert allowed.allowed
-    bill = await asyncio.to_thread(client.record_now, 1000, product_id="gpt-4")
+    bill = await asyncio.to_thread(client.record_now, 1000, **mine)
     assert bill.total_cost == 2
     settled = await asyncio.to_thread(client.process, bill.billing_id)
     assert (settled.billing_status, settled.total_amount) == ("completed", Decimal(2))

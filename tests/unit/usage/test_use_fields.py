@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from api import exact_json, usage_batch_parser
+from api.routes.quotas import CheckBody
 from api.usage_body import UseBody, UseRow, Word, read_use
 from cli.usage_file import UsageFile
 from durable_billing import events
@@ -34,6 +35,11 @@ def test_the_client_and_files_know_every_field_of_a_row() -> None:
     file = io.BytesIO(",".join(OF_ROW).encode() + b"\n" + b",".join([b"1"] * len(OF_ROW)) + b"\n")
     (line,) = UsageFile(file, "csv", events.FIELDS)
     assert set(line.row) == set(OF_ROW)
+
+
+def test_the_client_knows_every_field_of_a_check() -> None:
+    known = events.Check.__annotations__.keys() - {"account_id", "external_id"}
+    assert CheckBody.model_fields.keys() - {"requested_amount", "consume"} == known
 
 
 def test_a_new_field_is_one_line() -> None:

@@ -29,7 +29,7 @@ from durable_billing.answers import (
 )
 from durable_billing.connection import TIMEOUT_SECONDS, Connection, Token, segment
 from durable_billing.errors import BillingClientError
-from durable_billing.events import Amount, Use
+from durable_billing.events import Amount, Check, Use
 from durable_billing.holds import Hold
 from durable_billing.sender import Sender
 from durable_billing.spool import Spool
@@ -176,8 +176,10 @@ class BillingClient:
         Errors also: INSUFFICIENT_CREDITS, QUOTA_EXCEEDED, BUDGET_EXCEEDED,
         PRODUCT_PRICING_NOT_FOUND, NOT_INCLUDED.
         """
-        _, body = events.build(usage_amount, use)
-        return Bill.model_validate(self._connection.ask("POST", "/usage/record", json.loads(body)))
+        row = json.loads(events.build(usage_amount, use)[1])
+        account = events.take_account(row)
+        answer = self._connection.ask("POST", "/usage/record", row, account=account)
+        return Bill.model_validate(answer)
 
     def record_rows(
         self, rows: Sequence[Mapping[str, Any] | bytes], *, apart: bool = False
@@ -202,7 +204,7 @@ class BillingClient:
         return Quote.model_validate(self._connection.ask("POST", "/billing/calculate", body))
 
     def check_quota(
-        self, requested_amount: Amount, *, consume: bool = False, **use: Unpack[Use]
+        self, requested_amount: Amount, *, consume: bool = False, **use: Unpack[Check]
     ) -> QuotaCheck:
         """Check a use against every limit; an exceeded limit is an answer, not an error.
 
@@ -212,7 +214,9 @@ class BillingClient:
         asked: dict[str, Any] = {name: value for name, value in use.items() if value is not None}
         asked["requested_amount"] = events.amount_text(requested_amount)
         asked["consume"] = consume
-        return QuotaCheck.model_validate(self._connection.ask("POST", "/quota/check", asked))
+        account = events.take_account(asked)
+        answer = self._connection.ask("POST", "/quota/check", asked, account=account)
+        return QuotaCheck.model_validate(answer)
 
     def process(self, billing_id: str, *, billing_method: str | None = None) -> BillingRecord:
         """Pay a deferred or failed record; a paid one is answered unchanged."""

@@ -66,15 +66,17 @@ class Connection:
         body: Mapping[str, Any] | None = None,
         *,
         key: str | None = None,
+        account: str | None = None,
     ) -> Any:
         """The JSON of an answer, tried up to four times: for requests that are safe to repeat.
 
-        Errors: BillingProblem; BillingUnreachable when no try was answered.
+        `account` is another one than that of all calls. Errors: BillingProblem; BillingUnreachable
+        when no try was answered.
         """
         content = None if body is None else json.dumps(body).encode()
         for attempt in range(TRIES):
             try:
-                return self.once(method, path, content, key=key)
+                return self.once(method, path, content, key=key, account=account)
             except BillingClientError as error:
                 wait = pause_seconds(error, attempt)
                 if attempt == TRIES - 1 or not passes(error) or wait > LONGEST_PAUSE_SECONDS:
@@ -83,13 +85,20 @@ class Connection:
         raise AssertionError("the last try answers or raises")
 
     def once(
-        self, method: str, path: str, content: bytes | None = None, *, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        content: bytes | None = None,
+        *,
+        key: str | None = None,
+        account: str | None = None,
     ) -> Any:
         """One try. Errors: BillingProblem, BillingUnreachable."""
+        named = account or self._account
         try:
-            answer = self._send(method, path, content, key)
+            answer = self._send(method, path, content, key, named)
             if answer.status_code == 401 and self._renew():
-                answer = self._send(method, path, content, key)
+                answer = self._send(method, path, content, key, named)
         except httpx2.RequestError as error:
             raise BillingUnreachable(f"{type(error).__name__}: {error}") from error
         if not answer.is_success:
@@ -100,7 +109,7 @@ class Connection:
             raise BillingUnreachable("the answer is not the API's: no JSON") from error
 
     def _send(
-        self, method: str, path: str, content: bytes | None, key: str | None
+        self, method: str, path: str, content: bytes | None, key: str | None, account: str | None
     ) -> httpx2.Response:
         if not self._fresh:
             self._renew()
@@ -109,8 +118,8 @@ class Connection:
             headers["Content-Type"] = "application/json"
         if key is not None:
             headers["Idempotency-Key"] = key
-        if self._account is not None:
-            headers["X-Account-Id"] = self._account
+        if account is not None:
+            headers["X-Account-Id"] = account
         return self._http.request(method, path, content=content, headers=headers)
 
     def _renew(self) -> bool:

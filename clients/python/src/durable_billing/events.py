@@ -58,6 +58,21 @@ class Use(UseDetail, total=False):
     hold_id: str
 
 
+class Check(TypedDict, total=False):
+    """Fields of a use that is checked before it happens, besides its amount; role service names the
+    account by `account_id` or `external_id`.
+    """
+
+    product_id: str
+    service_type: ServiceType
+    feature_type: str
+    user_id: str
+    organization_id: str
+    event_id: str
+    account_id: str
+    external_id: str
+
+
 FIELDS: Final = frozenset({"usage_amount"} | Use.__annotations__.keys())
 """Every field of an event; a test holds them to the API's."""
 _TEXTS: Final = FIELDS - {"usage_amount", "occurred_at", "usage_details"}
@@ -84,6 +99,18 @@ def build(usage_amount: Amount, use: Use, *, account: str | None = None) -> tupl
     if (at := body.get("occurred_at")) is not None:
         body["occurred_at"] = _instant(at)
     return body["event_id"], encode(body)
+
+
+def take_account(body: dict[str, Any]) -> str | None:
+    """The account that a body names, taken out of it: a call of its own names it in a header.
+
+    Errors: InvalidEvent for two of them.
+    """
+    account, external = (body.pop(name, None) for name in ("account_id", "external_id"))
+    if account is not None and external is not None:
+        raise InvalidEvent("name the account by account_id or by external_id, not by both")
+    found: str | None = external if account is None else account
+    return found
 
 
 def amount_text(value: Amount) -> str:

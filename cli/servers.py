@@ -14,8 +14,8 @@ from cli.project import HAS_STACK
 if TYPE_CHECKING:
     from devstack.stack import StackInfo
 
-_NAMED: Final = frozenset({"DATABASE_URL", f"DATABASE_URL{SUFFIX}"})
-"""Either of them in the environment names the servers."""
+_NAMED: Final = ("DATABASE_URL", f"DATABASE_URL{SUFFIX}")
+"""Either of them in the environment names the servers; an empty one says nothing."""
 
 
 def running_stack(data: Path) -> "StackInfo":
@@ -29,7 +29,7 @@ def running_stack(data: Path) -> "StackInfo":
 
 def use_stack(data: Path) -> bool:
     """Point this process at the stack of a folder, where its own environment says nothing."""
-    if _NAMED & os.environ.keys():
+    if any(map(os.environ.get, _NAMED)):
         return False
     try:
         _adopt(running_stack(data))
@@ -51,7 +51,7 @@ def find_stack(data: Path) -> "StackInfo | None":
 
     Errors: StackError where there is neither.
     """
-    if _NAMED & os.environ.keys():
+    if any(map(os.environ.get, _NAMED)):
         return None
     stack = running_stack(data)
     _adopt(stack)
@@ -60,4 +60,4 @@ def find_stack(data: Path) -> "StackInfo | None":
 
 def _adopt(stack: "StackInfo") -> None:
     for name, value in stack.env.items():
-        os.environ.setdefault(name, value)
+        os.environ[name] = os.environ.get(name) or value

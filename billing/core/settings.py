@@ -70,6 +70,7 @@ def _each(secrets: SecretStr) -> list[str]:
 # Any other word is refused: a production that is misspelt would start with its doors open.
 Environment = Annotated[Literal["development", "production"], BeforeValidator(str.lower)]
 KeptDays = Annotated[int, Field(ge=0, le=36_500)]
+Threshold = Annotated[int | None, BeforeValidator(lambda sent: None if sent == "off" else sent)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_listed)]
 
@@ -77,9 +78,9 @@ Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_liste
 class Settings(BaseSettings):
     """Settings shared by API, worker and CLI; every field is one environment variable."""
 
-    # An error never shows what was sent: among it are secrets.
+    # An error never shows what was sent: among it are secrets. An empty value is an unset one.
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", case_sensitive=False, hide_input_in_errors=True
+        env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
     )
 
     env: Environment = "development"
@@ -93,7 +94,7 @@ class Settings(BaseSettings):
     database_owner_url: SecretStr | None = None
     database_schema: str = "public"
     database_pool_size: int = Field(20, ge=1, validation_alias="BILLING_DATABASE_POOL_SIZE")
-    database_prepare_threshold: int | None = Field(
+    database_prepare_threshold: Threshold = Field(
         5, validation_alias="BILLING_DATABASE_PREPARE_THRESHOLD"
     )
     replica_database_url: SecretStr | None = None

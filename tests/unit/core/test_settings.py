@@ -1,5 +1,6 @@
 """Settings that would make a production of open doors are refused with a sentence."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from billing.core.settings import Settings, load_settings
+from devstack.options import ROOT
 
 SAFE: dict[str, Any] = {
     "env": "production",
@@ -22,6 +24,8 @@ SAFE: dict[str, Any] = {
     "database_operator_url": "postgresql://billing_operator:x@db/billing",
 }
 
+
+EMPTY = re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M)
 
 SHARED = {"jwt_jwks_url": None, "jwt_secret": "gT5-a-random-text-of-our-own-kq0Z3vW8"}
 """Tokens by the shared secret instead."""
@@ -171,3 +175,25 @@ def test_a_secret_in_two_places_or_in_no_file_is_refused(
         "STRIPE_SECRET_KEY_FILE cannot be read: No such file or directory",
         "STRIPE_WEBHOOK_SECRET_FILE names an empty file",
     ]
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_an_empty_value_is_an_unset_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(name, raising=False)
+    unset = Settings()
+    monkeypatch.setenv(name, "")
+    assert Settings() == unset
+    monkeypatch.delenv(name)
+    Path(".env").write_text(f"{name}=\n")
+    assert Settings() == unset
+
+
+@pytest.mark.parametrize(("said", "threshold"), [("off", None), ("7", 7), ("", 5)])
+def test_nothing_is_prepared_behind_a_pooler(
+    monkeypatch: pytest.MonkeyPatch, said: str, threshold: int | None
+) -> None:
+    monkeypatch.setenv("BILLING_DATABASE_PREPARE_THRESHOLD", said)
+    assert Settings().database_prepare_threshold == threshold

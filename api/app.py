@@ -127,7 +127,7 @@ def _lifespan(services: Services, *, owns_database: bool) -> Any:
             metrics.served(services.settings),
             refreshed(services.jwks),
             services.pulse.beating(),
-            gauging(services.database),
+            gauging(services, services.health),
         ):
             garbage.settle()
             yield

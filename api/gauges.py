@@ -14,8 +14,8 @@ from typing import Final
 from prometheus_client import Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.health_checks import HealthChecks, Stack
 from billing.core.background import in_background
-from billing.core.database import Database
 from billing.core.database_words import database_words
 from billing.insight.health import store
 from billing.insight.health.schemas import Figures
@@ -58,21 +58,23 @@ JOBS: Final = Gauge(
     ["schedule"],  # `job` and `instance` are Prometheus's own: it renames those of others
 )
 PARKED: Final = Gauge("billing_parked", "1 while nothing may move money")
+TEMPORAL: Final = Gauge("billing_temporal_answers", "1 while Temporal answers this process")
 LOOKED: Final = Gauge("billing_looked_timestamp_seconds", "Time of the look behind these gauges")
 _logger = logging.getLogger("api.gauges")
 
 
 @asynccontextmanager
-async def gauging(database: Database) -> AsyncIterator[None]:
+async def gauging(stack: Stack, health: HealthChecks) -> AsyncIterator[None]:
     """Look again and again while the app runs."""
-    async with in_background(_go_on(database)):
+    async with in_background(_go_on(stack, health)):
         yield
 
 
-async def _go_on(database: Database) -> None:
+async def _go_on(stack: Stack, health: HealthChecks) -> None:
     while True:
+        TEMPORAL.set((await health.part(stack, "temporal")).status == "healthy")
         try:
-            async with database.operator() as connection:
+            async with stack.database.operator() as connection:
                 show(await store.look(connection))
         except SQLAlchemyError as error:
             _logger.warning("the gauges stand still: %s", database_words(error))

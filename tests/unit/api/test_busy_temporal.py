@@ -5,8 +5,9 @@ from types import SimpleNamespace
 from typing import Any, Final, cast
 
 import pytest
+from sqlalchemy.exc import SQLAlchemyError
 
-from api import health_checks
+from api import gauges, health_checks
 from api.health_checks import HealthChecks, Stack
 
 PATIENCE: Final = 0.02
@@ -52,3 +53,22 @@ async def test_one_that_never_answered_is_away(temporal: Temporal) -> None:
     temporal.is_silent = True
     stack = cast(Stack, SimpleNamespace(temporal=temporal))
     assert (await HealthChecks().part(stack, "temporal")).status == "unhealthy"
+
+
+async def test_a_gauge_says_whether_it_is_there(
+    temporal: Temporal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Database:
+        def operator(self) -> None:
+            raise SQLAlchemyError("it is not asked here")
+
+    monkeypatch.setattr(gauges, "EVERY_SECONDS", PATIENCE)
+    stack = cast(Stack, SimpleNamespace(temporal=temporal, database=Database()))
+
+    shown = asyncio.Queue[bool]()
+    monkeypatch.setattr(gauges, "TEMPORAL", SimpleNamespace(set=shown.put_nowait))
+    async with asyncio.timeout(20 * BUSY), gauges.gauging(stack, HealthChecks()):
+        assert await shown.get()
+        temporal.is_silent = True
+        while await shown.get():
+            pass

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
@@ -68,12 +69,12 @@ def import_(
         client = _client(data, url, token, account)
         path = None if file == STDIN else Path(file)
         source = _source(path, name)
-        base = Path("stdin") if path is None else path
+        base = path or Path(f"stdin-{quote(name, safe='')}" if name else "stdin")
         away = rejected or base.with_name(base.name + ".rejected.jsonl")
         kept = state or (path and path.with_name(path.name + ".import.json"))
         if restart and kept is not None:
             kept.unlink(missing_ok=True)
-        form = kind or (Kind.csv if base.suffix.lower() == ".csv" else Kind.jsonl)
+        form = kind or (Kind.csv if path and path.suffix.lower() == ".csv" else Kind.jsonl)
         known = _finished(kept, source)
         tally = known or _run(client, path, source, form, kept, away, patience)
     words = f"{tally.recorded} recorded, {tally.duplicate} known before, {tally.rejected} rejected"

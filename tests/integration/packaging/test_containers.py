@@ -67,6 +67,8 @@ SECRETS = {f"{name}_FILE" for name in Settings.secret_names()}
 """Files of secrets, each of which the product reads in place of its value."""
 COMPOSED = {f"DATABASE_{name}URL_FILE" for name in ("", "OPERATOR_", "OWNER_")}
 """Here these URLs are put together from passwords."""
+OF_TRACES = {"OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", "OTEL_EXPORTER_OTLP_HEADERS"}
+"""Read by OpenTelemetry itself, and no settings of ours."""
 
 
 def test_every_dependency_is_a_service_that_can_meet_its_condition() -> None:
@@ -115,14 +117,14 @@ def test_every_setting_is_in_the_example_and_every_example_is_read() -> None:
     ours = {setting for setting, _ in FIXED.values()} | {"STACK_DATA"}
     for_containers = set(re.findall(r"\$\{([A-Z0-9_]+)", COMPOSE_TEXT))
     assert known - EXAMPLE_NAMES == set()
-    assert EXAMPLE_NAMES - known - ours - for_containers == set()
+    assert EXAMPLE_NAMES - known - ours - for_containers == OF_TRACES
 
 
 def test_every_setting_reaches_the_containers_and_nothing_else_does() -> None:
     told = set(compose["x-settings"])
     # The migrations' own, the test profile, and the second name of a host.
     elsewhere = {"DATABASE_OWNER_URL", "BILLING_PROFILE", "BILLING_SERVICE_SERVICE_HOST"}
-    assert told == (setting_names() - elsewhere) | (SECRETS - COMPOSED)
+    assert told == (setting_names() - elsewhere) | (SECRETS - COMPOSED) | OF_TRACES
     for name in ("api", "worker"):
         assert services[name]["environment"] == compose["x-settings"], name
 

@@ -155,6 +155,11 @@ def test_two_workers_run() -> None:
     assert services["worker"]["deploy"]["replicas"] == 2
 
 
+def test_the_namespace_job_makes_the_one_that_programs_use() -> None:
+    made = services["temporal-namespace"]["environment"]["TEMPORAL_NAMESPACE"]
+    assert made == compose["x-settings"]["TEMPORAL_NAMESPACE"]
+
+
 def test_the_namespace_job_registers_what_workflows_use() -> None:
     script = (ROOT / "deploy" / "temporal" / "namespace.sh").read_text()
     listed = dict(re.findall(r"\b([A-Z][A-Za-z]+)=(Keyword|Datetime)\b", script))

@@ -164,16 +164,41 @@ def test_the_alert_of_failed_requests_counts_as_the_doctor_does(
         'billing_http_requests_total{method="GET", route="/docs", status="200"}': "0+1x60",
         "billing_parked": parked,
     }
-    (rule,) = (rule for rule in RULES if rule["alert"] == "BillingRequestsFail")
+    fired(tmp_path, "BillingRequestsFail", told, {f"{n}m": fires for n in range(8, 15)})
+
+
+@pytest.mark.parametrize(
+    ("looked", "fires"),
+    [
+        # The clock of these tests begins at 1970; half an hour before its first look is a start.
+        ("_x120 0x1 1830+15x60", {"30m": False, "30m15s": False, "31m": False}),
+        ("0x200", {"30m": True}),
+        ("0+15x100 1500x100", {"25m": False, "26m": False, "27m": True}),
+    ],
+    ids=["a start", "a database that is away", "a standstill"],
+)
+def test_the_gauges_stand_still_where_nobody_looks_and_not_at_a_start(
+    tmp_path: Path, looked: str, fires: dict[str, bool]
+) -> None:
+    series = {"billing_looked_timestamp_seconds": looked}
+    fired(tmp_path, "BillingGaugesStandStill", series, fires)
+
+
+def fired(folder: Path, name: str, series: dict[str, str], fires: dict[str, bool]) -> None:
+    """An alert fires at these times and not at those, by Prometheus's own word."""
+    (rule,) = (rule for rule in RULES if rule["alert"] == name)
     alert = {"exp_labels": rule["labels"], "exp_annotations": rule["annotations"]}
     looks = [
-        {"eval_time": f"{minute}m", "alertname": rule["alert"], "exp_alerts": [alert] * fires}
-        for minute in range(8, 15)
+        {"eval_time": at, "alertname": name, "exp_alerts": [alert] * is_up}
+        for at, is_up in fires.items()
     ]
-    series = [{"series": name, "values": values} for name, values in told.items()]
-    one = {"interval": "15s", "input_series": series, "alert_rule_test": looks}
-    file = tmp_path / "test.yml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "tests": [one]}))
+    given = [{"series": one, "values": values} for one, values in series.items()]
+    test = {
+        "interval": "15s", "input_series": given, "alert_rule_test": looks,
+    }  # fmt: skip
+    file = folder / "test.yml"
+    whole = {"rule_files": [str(ALERTS)], "evaluation_interval": "15s", "tests": [test]}
+    file.write_text(yaml.safe_dump(whole))
     promtool("test", "rules", str(file))
 
 

@@ -76,15 +76,16 @@ class Claim:
         return self._asked is not None
 
     async def keep(self, connection: AsyncConnection, status: int, body: BaseModel) -> None:
-        """Store the answer in the transaction of what was done, until a later one replaces it.
+        """Store the answer in the transaction of what was done, for the case of a crash.
 
-        So the act and its answer are there together, and who repeats the request after a crash acts
-        no second time. Errors: IDEMPOTENCY_IN_FLIGHT where a repeat has taken the key over.
+        So the act and its answer are there together: who repeats the request once the lease is over
+        acts no second time. A request that lives on stores its own.
+        Errors: IDEMPOTENCY_IN_FLIGHT where a repeat has taken the key over.
         """
         if self._asked is None:
             return
         kept = StoredAnswer(status=status, media_type=JSON, body=body.model_dump_json().encode())
-        if not await store.finish(connection, self._asked, self.granted, kept):
+        if not await store.keep(connection, self._asked, self.granted, kept):
             raise in_flight()
 
     def answer(self, status: int, body: BaseModel, **headers: str) -> Response:
@@ -209,7 +210,7 @@ async def _close(
                     media_type=answer.media_type or JSON,
                     body=bytes(answer.body),
                 )
-                await store.finish(connection, asked, claim.granted, kept)
+                await store.finish(connection, asked, claim.granted, kept, real_now())
             elif what == "forget":
                 await store.forget(connection, asked, claim.granted)
             else:

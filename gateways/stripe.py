@@ -111,8 +111,7 @@ class StripeGateway:
     ) -> Outcome:
         params: Any = {"payment_method": payment_method}
         if off_session:
-            # Stripe keeps no card of a payer who is not there, and refuses to be asked for both: an
-            # intent that was made for its payer's own card asks no more.
+            # Stripe keeps no card of a payer who is not there, and refuses to be asked for both.
             params |= {"off_session": True, "setup_future_usage": ""}
         try:
             async with told():
@@ -122,9 +121,21 @@ class StripeGateway:
                     )
                 )
         except _Declined as declined:
+            if off_session:
+                await self._keep_next_card(intent_id)
             return declined.outcome
         except _AlreadyDecided:
             return await self.retrieve_intent(intent_id)
+
+    async def _keep_next_card(self, intent_id: str) -> None:
+        """Ask to keep the card that pays it next: its payer may come and confirm another one."""
+        keep: Any = {"setup_future_usage": "off_session"}
+        try:
+            async with told():
+                await self._client.v1.payment_intents.update_async(intent_id, keep)
+        except (_AlreadyDecided, ProviderFailure, Unavailable) as refusal:
+            # The decline is known all the same, and that card pays though it is not kept.
+            _logger.warning("%s will not keep its next card: %s", intent_id, refusal)
 
     async def retrieve_intent(self, intent_id: str) -> Outcome:
         async with told():

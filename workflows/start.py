@@ -65,7 +65,7 @@ async def begin(client: Client, matter: Matter, planned: Planned | None = None) 
         options |= {
             "search_attributes": TypedSearchAttributes(_attributes(matter, planned)),
             "start_delay": planned.asleep_for,
-            "static_details": f"rebuilt, asleep until its next step: {matter.words}",
+            "static_details": f"rebuilt, and slept until its next step, which was: {matter.words}",
         }
     try:
         await client.start_workflow(kind.workflow, ref, rpc_timeout=_RPC_TIMEOUT, **options)

@@ -284,9 +284,10 @@ async def choose_default_method(
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
             changed = await methods.choose(connection, method_id, at)
-            method = await methods.get(connection, method_id)
+            chosen = MethodAnswer.of(await methods.get(connection, method_id))
+            await claim.keep(connection, 200, chosen)
         await _notify(call, changed)
-        return claim.answer(200, MethodAnswer.of(method))
+        return claim.answer(200, chosen)
 
 
 @router.post(
@@ -308,9 +309,10 @@ async def choose_backup_method(
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
             changed = await methods.choose_backup(connection, method_id, at)
-            method = await methods.get(connection, method_id)
+            chosen = MethodAnswer.of(await methods.get(connection, method_id))
+            await claim.keep(connection, 200, chosen)
         await _notify(call, changed)
-        return claim.answer(200, MethodAnswer.of(method))
+        return claim.answer(200, chosen)
 
 
 @router.delete(
@@ -326,6 +328,7 @@ async def end_backup_method(
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
             method = await methods.end_backup(connection, _decode(payment_method_id), at)
+            await claim.keep(connection, 200, MethodAnswer.of(method))
         return claim.answer(200, MethodAnswer.of(method))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Annotated, Literal, Self
+from uuid import UUID
 
 from fastapi import Response
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -322,10 +323,21 @@ async def _ask(
                     connection, account, subject_id, about, repeated=claim.resumed
                 )
             await service.ask(connection, subject_id, lambda w: verb(w, paying), about=about)
+            await _keep_unwritten(call, claim, connection, subject_id)
         matter = await matters.find(connection, SUBSCRIPTION.workflow_id(subject_id))
     if matter is None:
         raise RuntimeError("an open subscription has a matter")
     return matter
+
+
+async def _keep_unwritten(
+    call: AccountCall, claim: Claim, connection: AsyncConnection, subject_id: UUID
+) -> None:
+    """Keep the answer to a change that has no row of its own, such as another plan in a trial."""
+    if not claim.is_keyed or await store.find_change(connection, claim.resource_id) is not None:
+        return
+    changed = await store.get(connection, subject_id)
+    await claim.keep(connection, 200, await SubscriptionAnswer.read(call, connection, changed))
 
 
 async def _refusal(connection: AsyncConnection, change: SubscriptionChange) -> BillingError | None:

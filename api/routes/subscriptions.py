@@ -299,7 +299,7 @@ async def _change(
 async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubscription) -> None:
     """Give up an incomplete predecessor first; Stripe may answer that it was paid after all.
 
-    Nothing is given up by a request that is repeated, nor for a wish that is refused.
+    Nothing is given up by a request that has begun its own, nor for a wish that is refused.
     Errors: PAYMENT_PENDING while the bank decides on its payment; SUBSCRIPTION_ENDING while Stripe
     has not answered; a retry with the same key continues; those of the wish.
     """

@@ -121,7 +121,8 @@ def anchor_in(
     """An anchor in another zone, and the number of the period there that starts when this one does.
 
     The day of the month is kept, unless this period starts on the last day of a shorter one and the
-    zone has another date then. None: its clock shows the time for the second time.
+    zone has another date then. None: its clock shows the time for the second time, or it is a leap
+    day that no such period before it starts on.
     """
     start = boundary(anchor_wall, zone_before, interval, number)
     wall = to_wall(start, zone)
@@ -130,7 +131,8 @@ def anchor_in(
     anchor = anchor_wall + (wall - to_wall(start, zone_before))
     if boundary(anchor, zone, interval, number) == start:
         return anchor, number
-    return anchor_for(wall, interval)
+    anchor, number = anchor_for(wall, interval)
+    return (anchor, number) if boundary(anchor, zone, interval, number) == start else None
 
 
 def anchor_on(day: int, wall: datetime, interval: Interval) -> tuple[datetime, int]:

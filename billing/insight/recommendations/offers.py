@@ -1,6 +1,6 @@
-"""Plans as a subscriber could have them: what so many seats and add-ons cost and include. Pure."""
+"""Plans as a subscriber could have them: what so many seats cost and include. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -9,7 +9,6 @@ from billing.catalog.rating.schemas import PriceTerms
 from billing.core.money import exponent
 from billing.insight.recommendations.schemas import Offer, Terms
 from billing.money.subscriptions import items, portions
-from billing.money.subscriptions.schemas import Item
 
 _FREE: Final = PriceTerms()
 
@@ -28,24 +27,15 @@ def other(
 
 
 def had(
-    plan: Plan,
-    quantity: int,
-    amount_minor: int,
-    agreed: Mapping[str, Limit],
-    currency: str,
-    add_ons: Sequence[Item] = (),
+    plan: Plan, quantity: int, amount_minor: int, agreed: Mapping[str, Limit], currency: str
 ) -> Offer:
-    """A plan with its seats, which cost `amount_minor` together, and with add-ons.
+    """A plan with its seats, which cost `amount_minor` together.
 
     What was agreed with the account goes before the plan's limits, whatever its seats.
     """
     included = portions.included(plan, quantity) | {
         meter: limit.included for meter, limit in agreed.items()
     }
-    for one in add_ons:
-        amount_minor += one.amount_minor * one.quantity
-        if one.meter in included and one.units is not None:
-            included[one.meter] += one.units * one.quantity
     limits = {one.meter: one for one in plan.limits} | dict(agreed)
     return Offer(
         key=plan.key,

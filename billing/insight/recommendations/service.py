@@ -38,12 +38,15 @@ async def _cheaper_plan(
 ) -> CheaperPlan | None:
     """Among plans of the same family, currency and interval; where a cycle is that interval.
 
-    Each for the seats that it has now; its own plan with the add-ons that it has.
+    Each for the seats that it has now. With add-ons none is named: another plan may sell the same,
+    others, or none.
     """
     current = await plans.get_plan(connection, subscription.plan_id)
     if current is None or current.allowance != subscription.interval:
         return None
     items = await subscriptions.items(connection, subscription.id)
+    if any(one.kind == ADD_ON for one in items):
+        return None
     quantity = next((one.quantity for one in items if one.kind == PLAN), 1)
     agreed = await limits.holding(connection, subscription.account_id, at)
     currency = subscription.currency
@@ -56,8 +59,7 @@ async def _cheaper_plan(
             continue
         offer = offers.other(plan, quantity, price.amount_minor, agreed, currency)
         others += [offer] if offer else []
-    add_ons = [one for one in items if one.kind == ADD_ON]
-    mine = offers.had(current, quantity, subscription.amount_minor, agreed, currency, add_ons)
+    mine = offers.had(current, quantity, subscription.amount_minor, agreed, currency)
     whose = subscription.account_id
     cycles = [
         _units(period, await usage_store.cycle_counters(connection, whose, "", period.start_at))

@@ -149,8 +149,7 @@ def after_the_bank(w: Work[Any], owed: Owed) -> None:
 
 def is_due(w: Work[Any], invoice: Invoice) -> bool:
     """True of an invoice that is charged by itself; one that is sent has its days first."""
-    waits = invoice.collection == "send_invoice" and invoice.due_at is not None
-    return not waits or w.facts.at >= invoice.due_at
+    return invoice.due_at is None or w.facts.at >= invoice.due_at
 
 
 def open_case(w: Work[Any], owed: Owed, *, day_zero_at: datetime | None = None) -> DunningCase:

@@ -137,9 +137,7 @@ def _ask(w: Work[CollectFacts], owed: Owed, step: Step, method_id: UUID) -> Coll
     if payment.opened:
         w.call = _try(owed, payment, attempt, step, again=again)
     else:
-        # A saved card is kept already: to be asked for that again could call its owner.
-        keeps = payment.flow != "saved_card"
-        w.call = Call("open", payment, attempt, again=again, save_card=keeps)
+        w.call = Call("open", payment, attempt, again=again)
     return None
 
 

@@ -116,8 +116,13 @@ def credits_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> Decimal:
 def are_given_up(w: Work[SubscriptionFacts]) -> bool:
     """True if the credits of the running cycle never came, and nobody asks for their money."""
     subscription, allowance = cycles.of(w), w.facts.plan_of(w.rows).allowance
-    key = grant_key(subscription, allowance, subscription.cycle_start)
-    if any(one.grant_key == key for one in w.facts.lots):
+    start = subscription.cycle_start
+    came = {grant_key(subscription, allowance, start)}
+    for one in _changes(w):  # one that begins a new period brings all of its first cycle
+        asked = w.rows.find(Invoice, one.invoice_id)
+        if asked is not None and asked.cycle_start == start:
+            came.add(keys.change_grant(one.id))
+    if any(one.grant_key in came for one in w.facts.lots):
         return False
     gone = cycles.collected(w.rows, subscription, ("uncollectible",))
     return any(bills_plan(w, one) for one in gone)

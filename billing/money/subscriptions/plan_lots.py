@@ -10,9 +10,10 @@ LOTS: Final = """
             SELECT coalesce(sum((taken ->> 'amount')::numeric), 0)::text
             FROM (SELECT credits FROM refunds WHERE account_id = s.account_id
                   UNION ALL
-                  -- Those of a dispute that was won came back.
+                  -- Those of a dispute that was won came back, unless its loss was booked before.
                   SELECT credits FROM disputes
-                  WHERE account_id = s.account_id AND state IN ('open', 'lost')) AS gone
+                  WHERE account_id = s.account_id
+                    AND (state IN ('open', 'lost') OR booked_at IS NOT NULL)) AS gone
             CROSS JOIN LATERAL jsonb_array_elements(gone.credits) AS taken
             WHERE taken ->> 'grant_key' = x.grant_key))
     FROM credit_lots x

@@ -36,19 +36,35 @@ async def claim(
     if kept is None:
         # Forgotten between the two statements: its holder is just leaving.
         return Refused(reason="in_flight")
-    return _verdict(kept, request)
+    return _verdict(kept, request, at)
 
 
-async def finish(
+async def keep(
     connection: AsyncConnection, request: KeyedRequest, granted: Granted, answer: StoredAnswer
 ) -> bool:
-    """Keep the answer; a lease that was taken over meanwhile leaves the row alone: False."""
+    """Keep the answer for when the lease ends; False: the lease was taken over meanwhile."""
     kept = await connection.execute(
         update(keys)
         .where(_is(request), keys.c.lease == granted.lease)
-        .values(status=answer.status, media_type=answer.media_type, body=answer.body)
+        .values(**answer.model_dump())
     )
     return kept.rowcount > 0
+
+
+async def finish(
+    connection: AsyncConnection,
+    request: KeyedRequest,
+    granted: Granted,
+    answer: StoredAnswer,
+    at: datetime,
+) -> None:
+    """Keep the answer, and end the lease; one that was taken over leaves the row alone."""
+    await connection.execute(
+        update(keys)
+        .where(_is(request), keys.c.lease == granted.lease)
+        # Well in the past, for clocks of two machines differ.
+        .values(lease_until=at - LEASE, **answer.model_dump())
+    )
 
 
 async def release(
@@ -129,9 +145,9 @@ def _is(request: KeyedRequest) -> Any:
     )
 
 
-def _verdict(row: Row[Any], request: KeyedRequest) -> StoredAnswer | Refused:
+def _verdict(row: Row[Any], request: KeyedRequest, at: datetime) -> StoredAnswer | Refused:
     if row.request_hash != request.request_hash:
         return Refused(reason="reused")
-    if row.status is None:
+    if row.status is None or row.lease_until > at:
         return Refused(reason="in_flight")
     return StoredAnswer(status=row.status, media_type=row.media_type, body=row.body)

@@ -24,6 +24,7 @@ from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.platform.audit import service as audit
 from billing.platform.audit.tables import billing_audit
 from billing.platform.idempotency import store
+from billing.platform.idempotency.schemas import LEASE
 from billing.platform.idempotency.tables import billing_idempotency
 from tests.integration.api_app import Api, stack_settings
 
@@ -237,7 +238,8 @@ async def test_an_undecided_request_is_rejoined_by_its_key(
 
 async def test_a_claim_whose_holder_died_is_taken_over_with_its_thing(shop: Shop) -> None:
     first = await shop.make("k")
-    await shop.age(status=None, media_type=None, body=None)
+    runs = real_now() + LEASE
+    await shop.age(status=None, media_type=None, body=None, lease_until=runs)
     waiting = await shop.make("k")
     assert waiting.json()["code"] == "IDEMPOTENCY_IN_FLIGHT", "its lease of 30 s still runs"
     await shop.age(lease_until=real_now())

@@ -2,6 +2,7 @@
 nothing is done a second time.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +14,7 @@ import pytest
 
 from api.routes import addresses, payment_methods, subscription_changes, subscription_orders
 from billing.core.clock import real_now
-from billing.money.subscriptions import preview_tokens
+from billing.money.subscriptions import preview_tokens, service
 from tests.integration.actors import Customer, Json
 from tests.integration.api_app import Api
 from tests.integration.arrears.test_overage import charged
@@ -119,6 +120,66 @@ async def test_a_change_is_found_after_the_end_of_its_preview(
     await customer.refused("PREVIEW_EXPIRED", "PUT", PATH, wish)
     again = await customer.ask("PUT", PATH, wish, key=key, status=200)
     assert again["plan"]["key"] == "pro"
+
+
+async def test_another_plan_in_a_trial_is_not_chosen_again(customer: Customer, dies: Dies) -> None:
+    await customer.save_card()
+    await customer.subscribe("basic", trial=True)
+    changed = (subscription_changes, "wait_until_done")
+    key = await dies(customer, changed, "PUT", PATH, {"plan": "pro"})
+    await customer.ask("PUT", PATH, {"plan": "basic", "when": "now"}, status=200)
+    again = await customer.ask("PUT", PATH, {"plan": "pro"}, key=key, status=200)
+    assert again["plan"]["key"] == "pro"
+    assert (await customer.subscription())["plan"]["key"] == "basic"
+
+
+async def test_a_card_that_was_chosen_is_not_chosen_again(customer: Customer, dies: Dies) -> None:
+    first, second = await customer.save_card(), await customer.save_card()
+    path = f"/billing/payment-methods/{first['id']}/default"
+    key = await dies(customer, (payment_methods, "_notify"), "POST", path)
+    await customer.ask("POST", f"/billing/payment-methods/{second['id']}/default", status=200)
+    again = await customer.ask("POST", path, key=key, status=200)
+    assert again["is_default"]
+    cards = (await customer.ask("GET", "/billing/payment-methods"))["data"]
+    assert [one["id"] for one in cards if one["is_default"]] == [second["id"]]
+
+
+async def test_while_the_first_request_waits_its_key_is_in_flight(
+    customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await customer.subscribed("pro")
+    key, committed, go_on = str(uuid4()), asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: object) -> None:
+        committed.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(*ORDER, slow)
+    first = asyncio.create_task(customer.ask("POST", f"{PATH}/cancel", key=key, status=200))
+    await committed.wait()
+    await customer.refused("IDEMPOTENCY_IN_FLIGHT", "POST", f"{PATH}/cancel", key=key)
+    go_on.set()
+    answered = await first
+    assert await customer.ask("POST", f"{PATH}/cancel", key=key, status=200) == answered
+
+
+async def test_an_act_whose_key_was_taken_over_is_undone(
+    customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await customer.subscribed("pro")
+    key, carried_out = str(uuid4()), service.carry_out
+
+    async def late(*given: Any, **more: Any) -> Any:
+        """The lease is over meanwhile, and a repeat of the request has the key."""
+        await lose_answer(customer.actors, key)
+        monkeypatch.setattr(service, "carry_out", carried_out)
+        await customer.ask("POST", f"{PATH}/cancel", key=key, status=200)
+        await customer.ask("POST", f"{PATH}/reactivate", status=200)
+        return await carried_out(*given, **more)
+
+    monkeypatch.setattr(service, "carry_out", late)
+    await customer.refused("IDEMPOTENCY_IN_FLIGHT", "POST", f"{PATH}/cancel", key=key)
+    assert not (await customer.subscription())["cancel_at_period_end"]
 
 
 async def test_a_subscribe_that_comes_again_gives_nothing_up(customer: Customer) -> None:

@@ -120,7 +120,7 @@ async def test_one_that_sleeps_costs_no_task_and_says_in_words_where_it_stands(
     _, name = await asleep(actors)
     described = await actors.temporal.get_workflow_handle(name).describe()
     words = await described.static_details() or ""
-    assert words.startswith("rebuilt, asleep until its next step: "), words
+    assert words.startswith("rebuilt, and slept until its next step, which was: "), words
     assert "**active** Pro, 49.00 USD: renew on" in words, words
 
 

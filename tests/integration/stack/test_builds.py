@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import pytest
 from temporalio.api.workflowservice.v1 import (
@@ -13,6 +14,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.service import RPCError
 
+from billing.core.clock import real_now
 from devstack.launch import launch
 from devstack.options import ROOT, Options
 from tests.integration.actors import Actors, open_actors, wait_for
@@ -73,6 +75,8 @@ async def test_a_purchase_and_the_jobs_go_on_with_the_build_after_theirs(actors:
         begun = await customer.buy("small", "manual")
         subscribed = await customer.subscribed("basic")
     async with worker(actors, "2"):
+        begun_at = real_now()
+        await wait_for(lambda: swept(actors, begun_at), "the sweep runs with the second build")
         payment = await submit(customer, begun["invoice_id"])
         await decide(customer, payment, "approve")
         await customer.until_purchase(begun["purchase_id"], "completed")
@@ -82,6 +86,13 @@ async def test_a_purchase_and_the_jobs_go_on_with_the_build_after_theirs(actors:
             f"purchase/{begun['purchase_id']}", f"subscription/{subscribed['subscription_id']}",
         ):  # fmt: skip
             assert await build_of(actors, name) == "2", name
+
+
+async def swept(actors: Actors, since: datetime) -> bool:
+    """A pass of the sweep that began after this has ended."""
+    query = "WorkflowType = 'Sweep' AND ExecutionStatus = 'Completed'"
+    found = [one async for one in actors.temporal.list_workflows(query, limit=50)]
+    return any(one.id.startswith("sweep/sweep") and one.start_time > since for one in found)
 
 
 async def build_of(actors: Actors, name: str) -> str:

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 from psycopg import OperationalError
-from sqlalchemy.exc import DBAPIError
 
 from api import usage_batcher as recording
+from billing.core.prepared import wrapped
 from billing.metering.usage import sql_batch
 from billing.metering.usage.schemas import Kind, Recorded, Use
 from tests.integration.usage.conftest import V1, NewShop, Shop
@@ -78,7 +78,7 @@ async def test_a_batch_that_broke_in_the_middle_is_repeated_without_a_second_use
         if owned[0][0] == broken.id.int:
             for _ in range(2):
                 await others.acquire()
-            raise DBAPIError("the record", None, OperationalError("the connection is lost"))
+            raise wrapped(OperationalError("the connection is lost"), "the record")
         done: dict[int, Recorded] = await write(uses, groups, owned, how)
         others.release()
         return done

@@ -118,7 +118,8 @@ def test_another_zone_begins_at_the_very_instant_that_was_promised(
     found = anchor_in(zone, anchor, before, interval, number)
     if found is None:
         local = start.astimezone(ZoneInfo(zone))
-        assert local.fold == 1, "only the second of two equal times waits"
+        waits = local.fold == 1 or (local.month, local.day) == (2, 29)
+        assert waits, "only the second of two equal times waits, or a leap day"
         return
     moved, place = found
     assert boundary(moved, zone, interval, place) == start

@@ -1,13 +1,11 @@
-"""Plans are compared for the seats and with the add-ons that a subscriber has."""
+"""Plans are compared for the seats that a subscriber has."""
 
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from billing.catalog.plans.schemas import Limit, Plan, Seats
 from billing.insight.recommendations import offers, rules
 from billing.insight.recommendations.schemas import Offer
-from billing.money.subscriptions.schemas import Item
 from tests.unit.timeline import snapshots
 
 TEN_THOUSAND = {"calls": Decimal(10_000)}
@@ -25,15 +23,6 @@ def limit(included: int, meter: str = "calls") -> Limit:
 def plan(key: str, included: int, seats: Seats | None = None, **fields: Any) -> Plan:
     terms = {"key": key, "limits": (limit(included),), "seats": seats, "features": {}} | fields
     return snapshots.plan().model_copy(update=terms)
-
-
-def add_on(quantity: int, meter: str = "calls") -> Item:
-    account, subscription, row = (UUID(int=number) for number in (1, 2, 3))
-    return Item(
-        id=row, account_id=account, subscription_id=subscription, kind="add_on",
-        description="more calls", quantity=quantity, amount_minor=500, add_on="more",
-        meter=meter, units=Decimal(500),
-    )  # fmt: skip
 
 
 TEAM = plan("team", 1000, Seats())
@@ -82,9 +71,3 @@ def test_fewer_credits_are_given_up_by_their_sum_over_all_seats() -> None:
 def test_what_was_agreed_is_for_all_seats_together() -> None:
     agreed = {"calls": limit(3000)}
     assert offers.had(TEAM, 10, 10_000, agreed, "USD").limits["calls"].included == 3000
-
-
-def test_add_ons_cost_and_include_what_they_do() -> None:
-    mine = offers.had(FLAT, 1, 400, {}, "USD", [add_on(3), add_on(1, "unlimited meter")])
-    assert [mine.price, mine.limits["calls"].included] == [Decimal(24), Decimal(9500)]
-    assert "unlimited meter" not in mine.limits

@@ -38,8 +38,19 @@ def follow_zone(w: Work[SubscriptionFacts]) -> None:
     if zone is None or zone == subscription.zone or _is_agreed_ahead(w, subscription):
         return
     fields = spans.in_zone(subscription, zone)
-    if fields is not None:
+    if fields is not None and not _is_same_month(subscription, zone):
         change(w, **fields)
+
+
+def _is_same_month(s: Subscription, zone: str) -> bool:
+    """True of a free period to come if it began in the month of this one there: it brought its
+    credits, which a free plan gives once a month.
+    """
+    first, then = (
+        periods.to_wall(at, where)
+        for at, where in ((s.cycle_start, s.zone), (s.current_period_end, zone))
+    )
+    return not s.amount_minor and (first.year, first.month) == (then.year, then.month)
 
 
 def _is_agreed_ahead(w: Work[SubscriptionFacts], s: Subscription) -> bool:

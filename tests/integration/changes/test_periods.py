@@ -1,6 +1,7 @@
 """Periods that are not whole: a chosen billing day, and days that an operator gives."""
 
 from decimal import Decimal
+from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer
 from tests.integration.arrears.test_add_ons import included
@@ -96,6 +97,23 @@ async def test_a_year_keeps_its_cycles_whole_in_another_zone(actors: Actors) -> 
     ]  # fmt: skip
     assert len(await customer.grants("plan")) == 12 + 4
     assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_a_free_month_is_not_lost_between_two_zones(actors: Actors) -> None:
+    key = f"plan-{uuid4().hex[:8]}"
+    terms = {
+        "name": "Free",
+        "family": key,
+        "monthly_credits": "50",
+        "prices": {"month": {"USD": 0}},
+    }
+    await actors.operate("PUT", f"/admin/plans/{key}", terms)
+    customer = await actors.customer_on_clock("2026-12-31T23:30:00Z", zone="Europe/Berlin")
+    await customer.subscribe(key)
+    named = {"external_id": customer.account["external_id"], "zone": "UTC"}
+    await actors.operate("POST", "/admin/accounts", named, status=200)
+    await next_ends(customer, 2)
+    assert len(await customer.grants("plan")) == 3
 
 
 async def test_an_end_at_a_date_is_not_moved_by_another_zone(actors: Actors) -> None:

@@ -6,12 +6,12 @@ is recorded at Stripe: a calculation is no transaction.
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import stripe
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from stripe import StripeClient
 
 from billing.catalog.taxes.schemas import STANDARD, Jurisdiction
@@ -22,6 +22,8 @@ from billing.money.taxation.schemas import TaxQuestion
 AMOUNT: Final = 10_000
 """Of each line, in Stripe's units: small enough for what is taxed otherwise above a sum."""
 MAX_NAME: Final = 40
+PAGE: Final = 100
+"""Lines that Stripe answers with at once; a calculation itself holds its first ten."""
 _ADDRESS: Final = ("country", "state", "postal_code", "city", "line1")
 _PLACES: Final = Decimal("0.0001")
 _logger = logging.getLogger("gateways.stripe_tax")
@@ -71,14 +73,7 @@ class _Line(Frozen):
     tax_breakdown: tuple[_Tax, ...]
 
 
-class _Lines(Frozen):
-    data: tuple[_Line, ...]
-    has_more: Literal[False] = False
-    """A line that is left out would be taxed with 0 %."""
-
-
-class _Answer(Frozen):
-    line_items: _Lines
+_LINES: Final = TypeAdapter(tuple[_Line, ...])
 
 
 class StripeTax:
@@ -89,15 +84,27 @@ class StripeTax:
 
     async def jurisdictions(self, asked: TaxQuestion) -> tuple[Jurisdiction, ...] | None:
         try:
-            answer = await self._client.v1.tax.calculations.create_async(question(asked))
-            return read(answer.to_dict(), categories(asked))
+            return read(await self._lines(question(asked)), categories(asked))
         except stripe.StripeError as error:
             _logger.warning("Stripe Tax gave no rates: %s", error.user_message or error.code)
         except ValidationError:
-            _logger.warning("Stripe Tax gave an answer that cannot be read, or not all of it")
+            _logger.warning("Stripe Tax gave an answer that cannot be read")
         except ValueError as error:
             _logger.warning("Stripe Tax gave an answer that is not whole: %s", error)
         return None
+
+    async def _lines(self, asked: Any) -> list[dict[str, Any]]:
+        """Every line of a calculation: those behind its first page are asked for by themselves."""
+        calculations = self._client.v1.tax.calculations
+        answer = await calculations.create_async(asked)
+        found = answer.line_items
+        if found is not None and found.has_more and answer.id is not None:
+            found = await calculations.line_items.list_async(
+                answer.id, {"limit": PAGE, "expand": ["data.tax_breakdown"]}
+            )
+        if found is None:
+            return []
+        return [line.to_dict() async for line in found.auto_paging_iter()]
 
 
 def categories(asked: TaxQuestion) -> list[str]:
@@ -120,12 +127,12 @@ def question(asked: TaxQuestion) -> Any:
     }
 
 
-def read(answer: Mapping[str, Any], asked: Collection[str]) -> tuple[Jurisdiction, ...]:
+def read(answer: list[dict[str, Any]], asked: Collection[str]) -> tuple[Jurisdiction, ...]:
     """The jurisdictions that ask something for any category, the wider ones first.
 
     Errors: ValueError where not every category that was asked for is answered.
     """
-    lines = _Answer.model_validate(answer).line_items.data
+    lines = _LINES.validate_python(answer)
     if missing := set(asked) - {line.reference for line in lines}:
         raise ValueError(f"no rates of {', '.join(sorted(missing))}")
     rates: dict[tuple[str, str], dict[str, Decimal]] = defaultdict(

@@ -1,17 +1,20 @@
 """Calculations of Stripe Tax: what is asked, and the rates that are read out of the answers."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import stripe
 from pydantic import ValidationError
 
 from billing.catalog.taxes.rules import rates
 from billing.catalog.taxes.schemas import Jurisdiction, Taxation
 from billing.money.taxation.rules import next_quote
 from billing.money.taxation.schemas import TaxQuestion
-from gateways.stripe_tax import AMOUNT, question, read
+from gateways.stripe_tax import AMOUNT, StripeTax, question, read
 
 ASKED = TaxQuestion(
     digest="d", country="US", state="WA", postal_code="98101", currency="USD",
@@ -34,12 +37,11 @@ def tax(
     }
 
 
-def answer(**lines: list[dict[str, Any]]) -> dict[str, Any]:
-    data = [
-        {"reference": name, "amount": AMOUNT, "tax_breakdown": taxes}
+def answer(**lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {"id": f"line_{name}", "reference": name, "amount": AMOUNT, "tax_breakdown": taxes}
         for name, taxes in lines.items()
     ]
-    return {"object": "tax.calculation", "line_items": {"object": "list", "data": data}}
 
 
 def rated(**lines: list[dict[str, Any]]) -> tuple[Jurisdiction, ...]:
@@ -93,18 +95,60 @@ def test_where_nothing_is_collected_nobody_asks() -> None:
     assert rated(standard=[tax(None)]) == ()
 
 
-@pytest.mark.parametrize("body", [{}, {"line_items": None}, {"line_items": {"data": [{}]}}])
-def test_an_answer_of_another_shape_is_none(body: dict[str, Any]) -> None:
+def test_an_answer_of_another_shape_is_none() -> None:
     with pytest.raises(ValidationError):
-        read(body, ())
+        read([{}], ())
 
 
-def test_an_answer_with_a_part_of_the_lines_is_none() -> None:
-    whole = answer(standard=[tax("19.0")], books=[tax("7.0")])
-    assert read(whole, {"standard", "books"})
-    whole["line_items"]["has_more"] = True
-    with pytest.raises(ValidationError):
-        read(whole, {"standard", "books"})
+class _Stripe(stripe.HTTPClient):
+    """Stripe Tax: a calculation with the first ten of its lines, then pages of as many as asked."""
+
+    name = "stand-in"
+
+    def __init__(self, lines: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self._known = lines
+        self.asked: list[str] = []
+
+    async def request_async(
+        self, method: str, url: str, headers: Any, post_data: Any = None
+    ) -> tuple[bytes, int, dict[str, str]]:
+        self.asked.append(method)
+        if method == "post":
+            lines = self._page(self._known, 10)
+            body: dict[str, Any] = {"object": "tax.calculation", "id": "taxcalc_1"}
+            return json.dumps(body | {"line_items": lines}).encode(), 200, {}
+        asked = parse_qs(urlsplit(url).query)
+        assert asked["expand[0]"] == ["data.tax_breakdown"]
+        ids = [line["id"] for line in self._known]
+        start = ids.index(asked["starting_after"][0]) + 1 if "starting_after" in asked else 0
+        page = self._page(self._known[start:], int(asked["limit"][0]))
+        return json.dumps(page).encode(), 200, {}
+
+    @staticmethod
+    def _page(lines: list[dict[str, Any]], limit: int) -> dict[str, Any]:
+        url = "/v1/tax/calculations/taxcalc_1/line_items"
+        return {
+            "object": "list", "url": url, "data": lines[:limit], "has_more": len(lines) > limit,
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("categories", "requests"),
+    [(9, ["post"]), (10, ["post", "get"]), (150, ["post", "get", "get"])],
+)
+async def test_of_many_categories_the_lines_behind_the_first_page_are_asked_for(
+    categories: int, requests: list[str]
+) -> None:
+    codes = {f"c{number:03}": "txcd_10302000" for number in range(categories)}
+    lines = answer(**{name: [tax("7.0")] for name in sorted({"standard", *codes})})
+    wire = _Stripe(lines)
+    client = stripe.StripeClient("sk_test_x", http_client=wire)
+    found = await StripeTax(client).jurisdictions(ASKED.model_copy(update={"codes": codes}))
+    assert found is not None
+    assert set(found[0].rates) == {"standard", *codes}
+    assert set(found[0].rates.values()) == {Decimal(7)}
+    assert wire.asked == requests
 
 
 @pytest.mark.parametrize("missing", ["standard", "books"])

@@ -23,7 +23,7 @@ from api.exact_json import plain, shortest
 from api.public_ids import row_id
 from api.request_limits import JSON_DEPTH
 from api.schemas import MAX_MINOR, Body, Credits, Instant, Text
-from api.user_scope import event_key, user_of
+from api.user_scope import own_event_key, user_of
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import Method
 from billing.core import ids
@@ -152,7 +152,7 @@ def use_of(body: UseBody, account_id: UUID, call: Call, kinds: Kinds) -> Use:
         body.request_id,
         None if details is None else msgspec.json.encode(details).decode(),
         row_id(ids.HOLD, body.hold_id) if body.hold_id else None,
-        event_key(account_id, body.event_id, call) if body.event_id else None,
+        own_event_key(account_id, body.event_id, call),
     )
 
 

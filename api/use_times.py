@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall
-from api.user_scope import only_user
+from api.user_scope import event_key, only_user
 from billing.core import clock
 from billing.core.errors import Invalid
 from billing.metering.usage import months
@@ -54,7 +54,11 @@ async def too_old_here(
         for place, at in dated
         if (reason := _refusal(at, call.account.opened_at, recent, spans)) is not None
     }
-    ids = {place: UUID(hex=key) for place in found if (key := uses[place].record_id)}
+    ids = {
+        place: UUID(hex=event_key(call.account.id, event_id, call))
+        for place in found
+        if (event_id := uses[place].event_id) is not None
+    }
     known = await months.existing(connection, ids.values()) if ids else ()
     return {place: reason for place, reason in found.items() if ids.get(place) not in known}
 

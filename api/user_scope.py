@@ -11,8 +11,7 @@ from api.problem_codes import not_found
 from billing.core import clock
 from billing.core.errors import NotAllowed
 from billing.ledger.credits import store as holds
-from billing.metering.usage import logs
-from billing.metering.usage.rules import record_key
+from billing.metering.usage import logs, rules
 from billing.metering.usage.schemas import Use
 
 
@@ -36,7 +35,14 @@ def event_key(account_id: UUID, event_id: str, call: Call) -> str:
     """
     only, account = only_user(call), account_id.hex
     name = account if only is None else f"{account}|{only}\0"
-    return record_key(name, event_id, clock.real_now())
+    return rules.record_key(name, event_id, clock.real_now())
+
+
+def own_event_key(account_id: UUID, event_id: str | None, call: Call) -> str | None:
+    """As `event_key`, for a member's event; None where account and event alone name the record."""
+    if event_id is None or only_user(call) is None:
+        return None
+    return event_key(account_id, event_id, call)
 
 
 async def others_holds(uses: Iterable[Use], call: Call) -> set[UUID]:

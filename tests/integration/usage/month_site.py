@@ -13,9 +13,9 @@ import httpx2
 import psycopg
 import pytest
 
-from api import user_scope
 from billing.core.settings import Settings
 from billing.insight.integrity import service as integrity
+from billing.metering.usage import rules
 from billing.metering.usage.rules import record_key
 from devstack.options import ROOT
 from tests.integration.api_app import Api
@@ -128,7 +128,7 @@ async def use_then(shop: Shop) -> list[dict[str, Any]]:
         return record_key(name, event_id or str(uuid4()), MONTH)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(user_scope, "record_key", then)
+        patch.setattr(rules, "record_key", then)
         uses = [
             await shop.record(event_id=f"then-{n}", user_id=ANN, usage_details={"n": n})
             for n in range(3)

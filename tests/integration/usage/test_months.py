@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from api import user_scope
 from billing.core import clock, ids
+from billing.metering.usage import rules
 from billing.metering.usage.rules import BILLING_ID, FIRST_MONTH, record_key
 from tests.integration.api_app import Api
 from tests.integration.usage.conftest import NewShop, Shop
@@ -39,7 +39,7 @@ def past(
     """Uses sent now come then, until the patch that it answers is undone."""
 
     def begin() -> pytest.MonkeyPatch:
-        monkeypatch.setattr(user_scope, "record_key", request.param)
+        monkeypatch.setattr(rules, "record_key", request.param)
         return monkeypatch
 
     return begin

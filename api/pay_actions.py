@@ -1,4 +1,4 @@
-"""The payer's ways: the link to the payment page beside an action, and PayPal, where offered."""
+"""The payer's ways: the link to the payment page beside an action, and those that are offered."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Required, cast
@@ -7,6 +7,7 @@ from uuid import UUID
 from typing_extensions import TypedDict
 
 from api.dependencies import AccountCall
+from billing.catalog.payment_kinds import store as payment_kinds
 from billing.core.clock import real_now
 from billing.core.errors import Conflict
 from billing.money.payments.pay_links import Kind, PayLinks
@@ -51,7 +52,17 @@ def offers_paypal(call: AccountCall) -> bool:
     return settings.takes_paypal and not (call.account.is_test and settings.has_live_paypal)
 
 
-def demand_paypal(call: AccountCall, flow: str) -> None:
-    """Refuse PayPal where it is not offered: PAYMENT_METHOD_NOT_OFFERED."""
-    if flow == PAYPAL and not offers_paypal(call):
-        raise Conflict("PAYMENT_METHOD_NOT_OFFERED", "PayPal is not offered here")
+async def demand_offered(call: AccountCall, flow: str) -> None:
+    """Refuse a way to pay that is not set up here, or that operators have switched off.
+
+    Errors: PAYMENT_METHOD_NOT_OFFERED. Cards are always taken: which of its other kinds Stripe's
+    own page shows, its dashboard decides.
+    """
+    if flow not in (PAYPAL, "manual"):
+        return
+    async with call.transaction() as connection:
+        kinds = await payment_kinds.current(connection)
+    known = [one for one in kinds.values() if one.provider == flow]
+    is_off = known and not any(one.is_active for one in known)
+    if is_off or (flow == PAYPAL and not offers_paypal(call)):
+        raise Conflict("PAYMENT_METHOD_NOT_OFFERED", "this way to pay is not offered here")

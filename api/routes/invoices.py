@@ -15,7 +15,7 @@ from api.case_answers import AttemptAnswer, CaseAnswer
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, RequiredKey
 from api.pagination import Page, Pagination, Paging, paginate
-from api.pay_actions import NextAction, demand_paypal, with_page
+from api.pay_actions import NextAction, demand_offered, with_page
 from api.payer_secrets import for_caller
 from api.problems import KEYED, responses
 from api.public_ids import (
@@ -292,7 +292,7 @@ async def pay_invoice(
     once: RequiredKey,
 ) -> Response:
     """Pay an open invoice now [I13, J8]; this also ends past due and unpaid [C12]."""
-    demand_paypal(call, body.payment_method)
+    await demand_offered(call, body.payment_method)
     check_return(call, body.return_url)
     await need_temporal(call)
     subject = decode_invoice(invoice_id)

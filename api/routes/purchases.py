@@ -11,7 +11,7 @@ from api.coupon_codes import CouponCode
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
-from api.pay_actions import NextAction, demand_paypal, with_page
+from api.pay_actions import NextAction, demand_offered, with_page
 from api.payer_secrets import for_caller
 from api.problems import KEYED, responses
 from api.public_ids import InvoiceId, PaymentMethodName, PurchaseId, payment_method_row, row_id
@@ -131,7 +131,7 @@ async def create_purchase(body: PurchaseBody, call: BillingCall, once: OptionalK
     await failpoint("api.request_parsed")
     if body.payment_method == "saved_card":
         once.require()
-    demand_paypal(call, body.payment_method)
+    await demand_offered(call, body.payment_method)
     check_return(call, body.return_url)
     async with once.claim(call) as claim:
         await need_temporal(call)

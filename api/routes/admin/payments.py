@@ -34,7 +34,7 @@ router = new_router("payment administration")
 class ApproveBody(Body):
     """The amount that arrived, in minor units; the amount the payer stated when left out.
 
-    Where that is more than the invoice asks for it may not be left out.
+    Where that is more than the invoice still asks for it may not be left out.
     """
 
     amount_minor: Annotated[Minor, Field(gt=0)] | None = None

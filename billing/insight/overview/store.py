@@ -88,7 +88,8 @@ _OVERVIEW: Final = text(
                   WHERE account_id = me.id AND status IN ('open', 'paused')
                   ORDER BY opened_at, id LIMIT 1) d
             JOIN invoices i ON i.id = d.invoice_id
-            LEFT JOIN matters m ON m.workflow_id = i.workflow_id)
+            LEFT JOIN matters m ON m.workflow_id = i.workflow_id AND d.status = 'open'
+                 AND starts_with(m.next_key, public_id('inv', d.invoice_id) || '/'))
     )::text
     FROM (
         SELECT a.id, a.external_id, a.status, a.zone, a.is_test, a.clock_at,

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.coupons import store as coupons
-from billing.catalog.coupons.schemas import Coupon
+from billing.catalog.coupons.schemas import Coupon, LineKind
 from billing.catalog.coupons.tables import coupons as coupon_rows
 from billing.core.errors import Invalid
 from billing.core.frozen import Frozen
@@ -34,6 +34,8 @@ _HAS_FIRST: Final = Prepared(
     )
     .limit(1)
 )
+_OF_A_PURCHASE: Final[frozenset[LineKind]] = frozenset({"pack"})
+_OF_A_SUBSCRIPTION: Final[frozenset[LineKind]] = frozenset({"plan", "add_on", "usage"})
 # The shortest time that a row can tell.
 _TICK: Final = timedelta(microseconds=1)
 
@@ -97,12 +99,18 @@ def _demand_open(coupon: Coupon, wanted: Redeeming, account: Account, at: dateti
         raise _invalid("expired", "it is no longer valid")
     if early:
         raise _invalid("not_yet", "it is not valid yet")
-    if coupon.sold and wanted.product not in coupon.sold:
+    if (coupon.sold and wanted.product not in coupon.sold) or not _covers_any(coupon, wanted):
         raise _invalid("not_for_this", f"it is not for {wanted.product}")
     if coupon.percent is None and wanted.currency not in coupon.amounts:
         raise _invalid("currency", f"it takes nothing off in {wanted.currency}")
     if coupon.verified_as is not None and coupon.verified_as not in account.verified_as:
         raise _invalid("not_verified", f"it is for accounts verified as {coupon.verified_as}")
+
+
+def _covers_any(coupon: Coupon, wanted: Redeeming) -> bool:
+    """True if what is bought has lines that the coupon may be taken off."""
+    lines = _OF_A_PURCHASE if wanted.purchase_id is not None else _OF_A_SUBSCRIPTION
+    return not coupon.kinds or not lines.isdisjoint(coupon.kinds)
 
 
 async def _demand_unused(

@@ -12,7 +12,9 @@ from billing.core.clock import real_now
 from billing.core.prepared import Prepared, given
 from billing.money.documents.schemas import Document
 from billing.money.documents.tables import invoice_documents
+from billing.money.payment_methods.rules import DEBIT_CURRENCIES
 from billing.money.payment_methods.tables import payment_methods
+from billing.money.payments.schemas import PAYPAL
 from billing.money.payments.tables import payments
 from billing.platform.accounts.tables import issuer_logos
 
@@ -33,6 +35,8 @@ _PAID: Final = Prepared(
         payments.c.received_minor,
         payments.c.manual_method,
         payments.c.transaction_reference,
+        payments.c.flow,
+        payment_methods.c.provider_kind,
         payment_methods.c.brand,
         payment_methods.c.last4,
     )
@@ -86,9 +90,14 @@ async def paid(
 
 
 def _how(row: prepared.Row) -> str:
+    """A method that the payer did not save is not known by its name."""
     if row["manual_method"] is not None:
         reference = row["transaction_reference"]
         return " ".join(filter(None, (row["manual_method"].replace("_", " "), reference)))
-    if row["last4"] is not None:
-        return f"{(row['brand'] or 'card').title()} ending in {row['last4']}"
-    return "Card"
+    if row["flow"] == PAYPAL:
+        return "PayPal"
+    if row["last4"] is None:
+        return "Online payment"
+    is_account = row["provider_kind"] in DEBIT_CURRENCIES
+    name = "Bank account" if is_account else (row["brand"] or "card").title()
+    return f"{name} ending in {row['last4']}"

@@ -267,11 +267,11 @@ def follow(
     """Record the provider's word, and book or dun; `attempt` when it answers a try of ours."""
     before = w.rows.get(Payment, answer.call.payment.id)
     attempt = attempt or _try_of_ours(w, before, outcome)
+    if outcome.kind == "succeeded" and before.settled_at is None and answer.card is not None:
+        overdue = cases.case_of(w, before.invoice_id) is not None
+        payments.keep_card(w, before.account_id, answer.card, make_default=overdue)
     payment = payments.record(w, before, outcome)
     if outcome.kind == "succeeded" and payment.settled_at is None:
-        if answer.card is not None:
-            overdue = cases.case_of(w, payment.invoice_id) is not None
-            payments.keep_card(w, payment.account_id, answer.card, make_default=overdue)
         return book(w, payment)
     if before.status == "processing":
         in_vain = outcome.kind in _LET_GO

@@ -104,7 +104,7 @@ async def approve(
 
     `again`: an earlier try of the same request may have done it.
     Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE, CURRENCY_MISMATCH, FOUR_EYES; AMOUNT_REQUIRED where
-    it is left out and the payer states more than the invoice asks for.
+    it is left out and the payer states more than the invoice still asks for.
     """
     invoice = await _held(connection, payment_id)
     done = await _decided(connection, payment_id, "completed", "refunded") if again else None
@@ -112,8 +112,8 @@ async def approve(
         return done, await locks.collector(connection, invoice)
     payment = await _decidable(connection, payment_id, four_eyes=four_eyes)
     _same_currency(currency, payment.currency)
-    if received_minor is None and payment.amount_minor > invoice.amount_due_minor:
-        raise Invalid("AMOUNT_REQUIRED", "the payer states more than the invoice: say what arrived")
+    if received_minor is None and payment.amount_minor > invoice.remaining_minor:
+        raise Invalid("AMOUNT_REQUIRED", "the payer states more than is owed: say what arrived")
     if payment.status == "canceled" and await store.reference_used(
         connection, payment.account_id, payment.transaction_reference or ""
     ):

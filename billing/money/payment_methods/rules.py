@@ -49,6 +49,12 @@ def takes(method: Method, currency: str) -> bool:
     return DEBIT_CURRENCIES.get(method.provider_kind, currency) == currency
 
 
+def named(methods: Iterable[Method], reference: str | None) -> Method | None:
+    """The method, active or removed, that the provider knows by this id."""
+    known = (one for one in methods if one.stripe_payment_method_id == reference)
+    return next(known, None) if reference is not None else None
+
+
 def of_card(methods: Iterable[Method], card: CardDetails) -> Method | None:
     """The active method that a card is already; of two from before, the one that is charged."""
     if card.fingerprint is None:

@@ -21,8 +21,8 @@ from billing.money.payments.tables import payment_attempts, payments
 _UNPAID: Final = ("pending", "failed", "canceled")
 _OWN: Final = frozenset(
     {
-        "status", "received_minor", "payment_method_id", "failure_code", "failure_message",
-        "failure_class", "paid_at", "settled_at", "closed_at", "created_at",
+        "status", "received_minor", "refunded_minor", "payment_method_id", "failure_code",
+        "failure_message", "failure_class", "paid_at", "settled_at", "closed_at", "created_at",
     }
 )  # fmt: skip
 """Columns in which an entry made from an attempt differs from its payment."""
@@ -61,6 +61,7 @@ def _failed_tries(account_id: UUID) -> Select[Any]:
     own: dict[str, ColumnElement[Any]] = {
         "status": literal("failed", TextType),
         "received_minor": literal(0),
+        "refunded_minor": literal(0),
         "payment_method_id": payment_attempts.c.payment_method_id,
         "failure_code": payment_attempts.c.decline_code,
         "failure_message": payment_attempts.c.message,

@@ -11,6 +11,7 @@ from billing.money.payment_methods.rules import (
     CardDetails,
     card_facts,
     card_given,
+    named,
     of_card,
     replaced,
 )
@@ -132,9 +133,8 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
     for attempt in owed.attempts:
         if attempt.payment_id == payment.id and _is_decided(attempt, outcome):
             finish_attempt(w, attempt, outcome)
-    paid = owed.paid_try(payment.id) if outcome.kind == "succeeded" else None
-    if paid is not None:  # not always with the card that the payment began with
-        changed = w.change(changed, payment_method_id=paid.payment_method_id)
+    if outcome.kind == "succeeded":
+        changed = w.change(changed, payment_method_id=_paid_with(w, owed, changed, outcome))
     _bar(w, owed, changed, outcome)
     _keep_payers_try(w, payment, outcome)
     if changed.status != payment.status or _is_new_decline(payment, changed, outcome):
@@ -142,6 +142,17 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
     if changed.status in FINAL_PAYMENT:
         make_way(w, owed)
     return changed
+
+
+def _paid_with(w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome) -> UUID | None:
+    """The method that paid, not always that of the beginning; None: the payer saved it not."""
+    used = named(w.rows.of(Method), outcome.card)
+    if used is not None:
+        return used.id
+    paid = owed.paid_try(payment.id)
+    if outcome.card is not None and (paid is None or paid.status != "succeeded"):
+        return None
+    return (paid or payment).payment_method_id
 
 
 def _is_decided(attempt: Attempt, outcome: Outcome) -> bool:
@@ -157,7 +168,6 @@ def _keep_payers_try(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
         return
     if payment.flow not in ("card", "checkout", PAYPAL):
         return
-    key = keys.payers_try(payment.intent_key, outcome.charge_id)
     if any(one.detail.get("charge_id") == outcome.charge_id for one in w.rows.of(Attempt)):
         return
     attempt = Attempt(
@@ -165,7 +175,7 @@ def _keep_payers_try(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
         account_id=payment.account_id,
         payment_id=payment.id,
         invoice_id=payment.invoice_id,
-        key=key,
+        key=keys.payers_try(payment.intent_key, outcome.charge_id),
         status="declined",
         started_at=w.facts.at,
         real_started_at=w.facts.real_at,
@@ -283,14 +293,7 @@ def cards(rows: Rows) -> list[Method]:
 
 def keep_card(w: Work[Any], account_id: UUID, card: CardDetails, *, make_default: bool) -> None:
     """Keep the metadata of the card that has just paid; the first one becomes the default."""
-    known = next(
-        (
-            one
-            for one in w.rows.of(Method)
-            if one.stripe_payment_method_id == card.stripe_payment_method_id
-        ),
-        None,
-    )
+    known = named(w.rows.of(Method), card.stripe_payment_method_id)
     if known is not None and known.status != "active":
         return  # a card that was detached can never be used again
     same = of_card(w.rows.of(Method), card)
@@ -371,8 +374,6 @@ def _fields(w: Work[Any], payment: Payment, outcome: Outcome) -> dict[str, Any]:
             fields |= {"status": "failed", "closed_at": at, **_failure(outcome)}
         case "declined":
             fields |= {"status": "pending", **_failure(outcome)}
-        case "action":
-            fields |= {"status": "pending"}
         case _:
             fields |= {"status": "pending"}
     return fields

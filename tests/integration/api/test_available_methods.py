@@ -96,3 +96,18 @@ async def test_what_is_inactive_or_taken_away_is_not_offered(api: Api) -> None:
     async with api.database.operator() as connection:
         await store.write(connection, changes.PaymentKindChange("voucher", None))
         assert "voucher" not in await store.current(connection)
+
+
+async def test_what_is_switched_off_is_not_taken(api: Api) -> None:
+    headers = api.token((await api.new_account())["id"], ["billing"])
+    path = "/api/v1/admin/payment-method-configs/bank_transfer"
+    kind = {"kind": "bank_transfer", "provider": "manual"}
+    body = {"pack": "small", "payment_method": "manual"}
+    try:
+        await api.client.put(path, json=kind | {"is_active": False}, headers=api.admin())
+        refused = await api.client.post("/api/v1/billing/purchases", json=body, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (409, "PAYMENT_METHOD_NOT_OFFERED")
+    finally:
+        await api.client.put(path, json=kind, headers=api.admin())
+    allowed = await api.client.post("/api/v1/billing/purchases", json=body, headers=headers)
+    assert allowed.json().get("code") != "PAYMENT_METHOD_NOT_OFFERED"

@@ -149,6 +149,12 @@ async def test_a_coupon_says_why_it_is_refused(actors: Actors) -> None:
     windowed = await coupon(actors, percent="10", **window)
     await refused(customer, "not_yet", windowed)
     await refused(customer, "not_for_this", await coupon(actors, percent="10", sold=["large"]))
+    no_pack = await coupon(actors, percent="10", kinds=["plan", "usage"])
+    await refused(customer, "not_for_this", no_pack)
+    assert await redeemed(actors, no_pack) == 0
+    body = {"plan": "pro", "coupon": await coupon(actors, percent="10", kinds=["pack"])}
+    problem = await customer.refused("INVALID_COUPON", "POST", "/billing/subscription", body)
+    assert problem["reason"] == "not_for_this"
     await refused(customer, "currency", await coupon(actors, amounts={"EUR": 100}))
     closed = await coupon(actors, percent="10")
     await actors.operate("DELETE", f"/admin/coupons/{closed}", status=200)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from billing.core import ids
 from tests.integration.actors import Actors, instant, wait_for
 from tests.integration.dunning.dunning_setup import (
     RENEWAL,
@@ -130,9 +131,11 @@ async def test_the_payer_confirms_another_card_in_the_browser_and_it_stays(
 
     await customer.until_subscription("active")
     [default] = await customer.rows(
-        "SELECT brand FROM payment_methods WHERE account_id = %(me)s AND is_default"
+        "SELECT id, brand FROM payment_methods WHERE account_id = %(me)s AND is_default"
     )
     assert default["brand"] == "mastercard", "what the old card could not pay, the new one does"
+    [paid] = (await customer.ask("GET", "/billing/payments?status=succeeded&limit=1"))["data"]
+    assert ids.decode(ids.PAYMENT_METHOD, paid["payment_method_id"]) == default["id"]
 
 
 async def test_what_the_payer_confirmed_is_found_without_any_webhook(actors: Actors) -> None:

@@ -20,6 +20,12 @@ async def fetched(customer: Customer, path: str, **headers: str) -> tuple[bytes,
     return answer.content, answer.headers["etag"]
 
 
+async def receipt_of(customer: Customer, invoice_id: str) -> str:
+    """The words of an invoice's receipt."""
+    pdf, _ = await fetched(customer, f"{LIST}/{invoice_id}/receipt")
+    return text_of(pdf)
+
+
 def text_of(pdf: bytes) -> str:
     """The text of all pages."""
     pages = pypdfium2.PdfDocument(pdf)
@@ -53,7 +59,7 @@ async def test_an_invoice_and_its_receipt_are_downloaded(actors: Actors) -> None
 
     receipt, _ = await fetched(customer, f"{invoice}/receipt")
     assert "Receipt" in text_of(receipt)
-    assert "Card, 1 Jan 2027 49.00 USD" in text_of(receipt)
+    assert "Visa ending in 4242, 1 Jan 2027 49.00 USD" in text_of(receipt)
     assert "49.00 USD paid on 1 Jan 2027" in text_of(receipt)
 
     # Later changes of the customer change nothing of it, whichever spelling asks.

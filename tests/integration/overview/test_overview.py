@@ -81,6 +81,13 @@ async def test_an_overdue_customer_sees_the_debt_and_the_next_try(actors: Actors
     assert (dunning["attempts_made"], dunning["attempts_planned"]) == (2, 3)
     assert (dunning["status"], dunning["open_cases"]) == ("open", 1)
     assert (dunning["next_step"], dunning["next_due_at"]) == ("charge", "2027-02-08T10:00:00Z")
+    pause = f"/admin/dunning/{dunning['dunning_case_id']}/pause"
+    await actors.operate("POST", pause, {}, status=200)
+    dunning = (await overview(customer))["dunning"]
+    assert (dunning["status"], dunning["next_step"], dunning["next_due_at"]) == (
+        "paused", None, None,
+    ), "the subscription's own next step is not the recovery's"  # fmt: skip
+    await actors.operate("POST", pause.replace("pause", "resume"), {}, status=200)
     await customer.advance(days=10)
     assert (await overview(customer))["dunning"] is None
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from tests.integration.actors import Actors, Customer, Json, instant, wait_for
 from tests.integration.dunning.dunning_setup import RENEWAL, START, attempts, case, owed, tried
+from tests.integration.invoices.test_documents import receipt_of
 
 METHODS: Final = "/billing/payment-methods"
 
@@ -61,6 +62,7 @@ async def test_a_renewal_is_paid_days_later_and_stays_active_meanwhile(actors: A
     assert (await customer.subscription())["status"] == "active"
     assert "evt.billing.dunning.opened" not in await customer.published()
     assert len(await customer.effects()) == 2
+    assert "Bank account ending in 6789" in await receipt_of(customer, invoice)
 
 
 async def test_a_debit_that_fails_opens_dunning_on_the_day_it_failed(actors: Actors) -> None:

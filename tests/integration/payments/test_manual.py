@@ -177,7 +177,11 @@ async def test_a_part_of_the_money_leaves_the_rest_to_pay(customer: Customer) ->
     assert (asked["type"], asked["amount_cents"]) == ("manual", 599)
     second = await submit(customer, begun["invoice_id"])
     assert second["amount"] == 599
-    await decide(customer, second, "approve")
+    await decide(customer, second, "reject", reason="nothing came")
+    third = await submit(customer, begun["invoice_id"], amount=999)
+    with pytest.raises(Unexpected, match="AMOUNT_REQUIRED"):
+        await decide(customer, third, "approve")
+    await decide(customer, third, "approve", amount_minor=599)
     assert await customer.credits() == 100
     assert (await invoice_of(customer, begun["invoice_id"]))["amount_paid"] == 999
     assert await balance(customer) == 0
@@ -323,6 +327,10 @@ async def test_a_card_that_paid_meanwhile_wins_and_the_transfer_is_kept(
         payment = await submit(customer, begun["invoice_id"])
     await customer.until_purchase(begun["purchase_id"], "completed")
     assert payment["status"] == "pending_approval", "somebody must say whether that came as well"
-    await decide(customer, payment, verb, **({"reason": "no"} if verb == "reject" else {}))
+    if verb == "approve":
+        with pytest.raises(Unexpected, match="AMOUNT_REQUIRED"):
+            await decide(customer, payment, "approve")
+    said: dict[str, Json] = {"approve": {"amount_minor": 999}, "reject": {"reason": "no"}}
+    await decide(customer, payment, verb, **said[verb])
     assert await customer.credits() == 100, "granted once"
     assert await balance(customer) == (999 if verb == "approve" else 0)

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from billing.core import ids
 from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.invoices.test_documents import receipt_of
 from tests.integration.invoices.test_operating import balance, commanded, money
 
 BACK = "https://shop.example/back"
@@ -47,6 +48,7 @@ async def test_an_approved_order_is_captured_and_booked_once(customer: Customer)
     assert done["next_action"] == {"type": "none"}
     (payment,) = (await customer.ask("GET", "/billing/payments"))["data"]
     assert (payment["status"], payment["amount"]) == ("succeeded", 999)
+    assert "PayPal, " in await receipt_of(customer, begun["invoice_id"])
     await customer.actors.sandbox.paypal_repeat(order)
     seen = await wait_for(
         lambda: customer.rows(

@@ -2,6 +2,7 @@
 
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.dunning.dunning_setup import overdue
+from tests.integration.reversals.test_refunds import refunded
 
 LIST = "/billing/payments"
 
@@ -77,6 +78,13 @@ async def test_each_try_of_a_debt_is_a_payment_that_failed_for_ever(actors: Acto
     listed = [*first["data"], *more["data"]]
     assert sorted(one["status"] for one in listed) == ["failed", "failed", "succeeded", "succeeded"]
     assert len({(one["payment_id"], one["attempt_id"]) for one in listed}) == 4
+    assert {one["amount_refunded"] for one in listed} == {0}
+
+    paid = next(one for one in listed if one["status"] == "succeeded")
+    await refunded(customer, paid)
+    listed = (await customer.ask("GET", LIST))["data"]
+    assert [one["amount_refunded"] for one in listed if one["status"] == "failed"] == [0, 0]
+    assert sum(one["amount_refunded"] for one in listed) == 4900
 
 
 async def test_a_declined_purchase_is_one_payment_that_failed(customer: Customer) -> None:

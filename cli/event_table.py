@@ -38,6 +38,7 @@ answered 410 `EVENTS_GONE`, with the number to go on from. How to follow them is
 | field | type | says |
 |---|---|---|
 | `event_id` | id | the event: known before, it is the same event again |
+| `account_id` | id | the account it is of |
 | `seq` | whole number | its place among its account's events: it rises, at times by more than 1 |
 | `type` | string | one of those below |
 | `data` | object | the fields of its type, below |
@@ -55,6 +56,7 @@ def render() -> str:
     """The page docs/events.md."""
     envelope = {
         "event_id": f"evt{TAIL}",
+        "account_id": f"acc{TAIL}",
         "seq": 7,
         "type": f"{PREFIX}credits.low",
         "data": _example(KINDS[f"{PREFIX}credits.low"]),

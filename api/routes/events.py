@@ -24,6 +24,7 @@ class EventAnswer(Answer):
     """One event; `seq` rises from event to event of an account, `data` is as its type has it."""
 
     event_id: Annotated[str, encoded(ids.EVENT)] = Field(validation_alias="id")
+    account_id: Annotated[str, encoded(ids.ACCOUNT)]
     seq: int
     type: str
     data: dict[str, Any]

@@ -64,7 +64,10 @@ async def start_trial(call: BillingCall, once: OptionalKey) -> Response:
 
 @router.get("/billing/trials", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_trial(call: MemberCall) -> TrialAnswer:
-    """The state of the account's trial; `available` before it starts."""
+    """The state of the account's trial; `available` before it starts.
+
+    `expired` without `trial_id`: another account of the same platform identity had it.
+    """
     return await _read(call)
 
 
@@ -86,7 +89,11 @@ async def _begin(call: AccountCall, claim: Claim) -> Matter:
 async def _read(call: AccountCall) -> TrialAnswer:
     async with call.transaction() as connection:
         trial = await store.find(connection, call.account.id)
-        if trial is None:
-            return TrialAnswer(status="available")
-        remaining = await store.credits_left(connection, call.account.id)
-        return TrialAnswer.of_trial(trial, remaining, await clock.now(connection, call.account.id))
+        if trial is not None:
+            remaining = await store.credits_left(connection, call.account.id)
+            now = await clock.now(connection, call.account.id)
+            return TrialAnswer.of_trial(trial, remaining, now)
+        account = await call.read_account(connection)
+    async with call.database.operator() as connection:  # the trial is another account's row
+        is_over = await service.is_used_elsewhere(connection, account)
+    return TrialAnswer(status="expired" if is_over else "available")

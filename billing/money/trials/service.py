@@ -79,6 +79,15 @@ async def take(
     )
 
 
+async def is_used_elsewhere(connection: AsyncConnection, account: Account) -> bool:
+    """True if another account of the same platform identity has had the trial of credits.
+
+    Needs a transaction that may see any account.
+    """
+    identity = _identity(account)
+    return identity is not None and await store.is_taken(connection, identity)
+
+
 async def remember_identity(connection: AsyncConnection, account: Account) -> None:
     """An account whose platform identity came after its trial has used up the trial of that.
 

@@ -33,6 +33,11 @@ _FILL_IDENTITY = Prepared(
     )
     .values(identity_hash=given("identity"))
 )
+_OF_IDENTITY = Prepared(
+    select(trials.c.id).where(
+        trials.c.kind == given("of_kind"), trials.c.identity_hash == given("identity")
+    )
+)
 _LOCK = Prepared(
     select(trials.c.id)
     .where(
@@ -66,6 +71,11 @@ async def find(
     """The account's trial of this kind."""
     row = await _FIND.first(connection, account_id=account_id, of_kind=kind)
     return show(row) if row else None
+
+
+async def is_taken(connection: AsyncConnection, identity: str, kind: str = ACCOUNT_TRIAL) -> bool:
+    """True if any account has had this kind with the platform identity; needs to see them all."""
+    return await _OF_IDENTITY.first(connection, of_kind=kind, identity=identity) is not None
 
 
 async def credits_left(connection: AsyncConnection, account_id: UUID) -> Decimal:

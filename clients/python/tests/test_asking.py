@@ -55,6 +55,12 @@ def test_a_try_that_is_not_answered_is_repeated_under_the_same_key(new_client: N
     assert len({request.headers["idempotency-key"] for request in api.requests}) == 1
 
 
+def test_a_use_that_nothing_could_pay_now_has_its_cost(new_client: NewClient) -> None:
+    api = StandIn(ok(QUOTE | {"currency": "USD", "suggested_billing_method": None}))
+    quote = new_client(api).calculate("gpt-4", 1000)
+    assert (quote.total_cost, quote.suggested_billing_method) == (2, None)
+
+
 def test_after_four_tries_the_caller_hears_that_nothing_is_known(new_client: NewClient) -> None:
     api = StandIn(*[httpx2.ConnectError("down")] * 9)
     with pytest.raises(BillingUnreachable, match="down"):

@@ -90,6 +90,9 @@ async def test_one_trial_per_shop_even_under_another_account(actors: Actors) -> 
     domain = f"{uuid4()}.example"
     first = await actors.customer(platform="shopify", platform_domain=domain)
     second = await actors.customer(platform="shopify", platform_domain=domain.upper())
+    assert (await second.ask("GET", "/billing/trials"))["status"] == "available"
     await first.ask("POST", "/billing/trials", status=201)
     await second.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
     assert await second.credits() == 0
+    seen = await second.ask("GET", "/billing/trials")
+    assert (seen["status"], seen["trial_id"]) == ("expired", None)

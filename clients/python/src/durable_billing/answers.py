@@ -16,7 +16,7 @@ class _Answer(BaseModel):
 
 
 class Quote(_Answer):
-    """The cost of a use now."""
+    """The cost of a use now; nothing is suggested where nothing could pay it."""
 
     product_id: str
     usage_amount: Decimal
@@ -25,7 +25,7 @@ class Quote(_Answer):
     currency: str
     is_free_tier: bool
     is_included_in_subscription: bool
-    suggested_billing_method: str
+    suggested_billing_method: str | None
     available_billing_methods: tuple[str, ...]
 
 

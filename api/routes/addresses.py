@@ -13,7 +13,7 @@ from api.dependencies import BillingCall, MemberCall
 from api.idempotency import OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
-from api.public_ids import AddressId, row_id
+from api.public_ids import AccountId, AddressId, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Body, CountryCode, Text, optional_body
 from api.tax_rates import until_asked, want_rates
@@ -78,6 +78,7 @@ class AddressAnswer(Answer):
     """A billing address."""
 
     address_id: AddressId = Field(validation_alias="id")
+    user: AccountId = Field(validation_alias="account_id")
     user_id: str | None
     line1: str
     line2: str | None

@@ -67,7 +67,7 @@ class CalculateBody(Body):
 
 
 class CalculateAnswer(Answer):
-    """The cost of the use now [F9]; nothing is suggested where nothing could pay it now."""
+    """The cost of the use now [F9]; of a price in money nothing is suggested without a card."""
 
     success: Literal[True] = True
     product_id: str

@@ -58,9 +58,9 @@ class ManualBody(Body):
 class PaymentAnswer(Answer):
     """One payment [J2, J3, J10]; `amount` and `amount_received` in minor units of `currency`.
 
-    `payment_method` is card, saved_card, checkout, or the payer's own word for a manual one. In the
-    list a try that was declined is an entry of its own, `failed` for ever: it has the id of its
-    payment, and an `attempt_id`.
+    `payment_method` is card, saved_card, checkout, paypal, or the payer's own word for a manual
+    one. In the list a try that was declined is an entry of its own, `failed` for ever: it has the
+    id of its payment, and an `attempt_id`.
     """
 
     payment_id: PaymentId = Field(validation_alias="id")

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import Call
 from api.pay_actions import NextAction
-from api.public_ids import ChangeId, InvoiceId, PaymentMethodId, SubscriptionId
+from api.public_ids import AccountId, ChangeId, InvoiceId, PaymentMethodId, SubscriptionId
 from api.routes.invoices import next_action_of
 from api.schemas import Answer, Credits
 from billing.catalog.plans import rules
@@ -140,6 +140,7 @@ class SubscriptionAnswer(Answer):
     """
 
     subscription_id: SubscriptionId = Field(validation_alias="id")
+    user: AccountId = Field(validation_alias="account_id")
     status: str
     plan: PlanPart
     interval: str

@@ -21,16 +21,21 @@ BODY_BYTES: Final = 1_048_576
 WEBHOOK_BODY_BYTES: Final = 262_144
 WEBHOOK_PREFIX: Final = "/api/v1/webhooks/"
 JSON_DEPTH: Final = 32
+# Twenty for each row of a full batch. A parser is slow by its objects and lists, not by its bytes,
+# and all of this is done before it is known who calls.
+JSON_BRACKETS: Final = 20_000
 NOT_TEXT: Final = "characters that are not text"
 REPEATED: Final = "a member of the body appears twice"
 # Batches, whose rows fail alone: their own parser makes these checks for each row.
 ROWS: Final = frozenset({"/api/v1/usage/batch"})
 
-_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
-# JSON that Postgres or arithmetic cannot take: a body is decoded for it only if one occurs.
-_SUSPECT: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|NaN|Infinity")
 _ESCAPE: Final = b"\\"
-_CONSTANTS: Final = (b"NaN", b"Infinity")
+# Escapes of what Postgres cannot keep: a NUL, and half of a pair of surrogates.
+_UNSTORABLE: Final = re.compile(
+    rb"\\u(?:0000|[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u)[dD][c-fC-F])",
+    re.DOTALL,
+)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
 
 
 class RequestLimitMiddleware:
@@ -75,7 +80,7 @@ class RequestLimitMiddleware:
             )
             await refusal(scope, receive, send)
             return
-        fault = None if webhook or scope["path"] in ROWS else json_fault(body)
+        fault = None if webhook else _fault(scope["path"], body)
         if fault is not None:
             await problems.problem(400, "INVALID_JSON", fault)(scope, receive, send)
             return
@@ -94,6 +99,13 @@ def _telling_rate(scope: Scope, send: Send) -> Send:
     return told
 
 
+def _fault(path: str, body: bytes) -> str | None:
+    brackets = body.count(b"{") + body.count(b"[")
+    if brackets > JSON_BRACKETS:
+        return f"the body has more than {JSON_BRACKETS} brackets that open"
+    return None if path in ROWS else json_fault(body)
+
+
 def json_fault(body: bytes) -> str | None:
     """The reason to refuse a body unparsed: not UTF-8, too deep, a member that appears twice, or
     values that cannot be stored.
@@ -102,18 +114,17 @@ def json_fault(body: bytes) -> str | None:
         return "the body is not UTF-8"
     if body.count(b"{") + body.count(b"[") > JSON_DEPTH and _too_deep(body):
         return f"the body is nested deeper than {JSON_DEPTH} levels"
-    if repeats(body):
-        return REPEATED
-    odd = _ESCAPE in body or any(word in body for word in _CONSTANTS)
-    if not odd or _SUSPECT.search(body) is None:
+    if _is_plain(body):
         return None
     try:
-        value = json.loads(body, parse_constant=_refuse_constant)
+        json.loads(body, object_pairs_hook=each_once, parse_constant=_refuse_constant)
+    except Repeated:
+        return REPEATED
     except NotANumber:
         return "NaN and Infinity are not JSON"
-    except ValueError:
+    except (ValueError, RecursionError):
         return None  # the route's parser reports the place
-    return None if storable(value) else f"the body has {NOT_TEXT}"
+    return f"the body has {NOT_TEXT}" if _has_unstorable(body) else None
 
 
 def _is_utf8(body: bytes) -> bool:
@@ -128,12 +139,8 @@ def _is_utf8(body: bytes) -> bool:
 
 def repeats(body: bytes) -> bool:
     """True for JSON in which a member appears twice: readers disagree on which one counts."""
-    if _ESCAPE not in body:
-        try:
-            if encode(decode(body)).count(b":") == body.count(b":"):
-                return False  # each member once, and texts as they were
-        except (DecodeError, RecursionError):
-            pass
+    if _is_plain(body):
+        return False
     try:
         json.loads(body, object_pairs_hook=each_once)
     except Repeated:
@@ -141,6 +148,16 @@ def repeats(body: bytes) -> bool:
     except (ValueError, RecursionError):
         pass  # the route's parser reports the place
     return False
+
+
+def _is_plain(body: bytes) -> bool:
+    """True for JSON without escapes whose members appear once each: it comes back as it was."""
+    if _ESCAPE in body:
+        return False
+    try:
+        return encode(decode(body)).count(b":") == body.count(b":")
+    except (DecodeError, RecursionError):
+        return False
 
 
 class NotANumber(ValueError):
@@ -153,23 +170,25 @@ def _refuse_constant(name: str) -> Any:
 
 def storable(value: Any) -> bool:
     """True when Postgres can store every text of a decoded value."""
-    if isinstance(value, str):
-        return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
-    if isinstance(value, dict):
-        return all(storable(key) and storable(item) for key, item in value.items())
-    return all(map(storable, value)) if isinstance(value, list) else True
+    try:
+        return not _has_unstorable(encode(value))
+    except UnicodeEncodeError:
+        return False
+
+
+def _has_unstorable(body: bytes) -> bool:
+    """True for JSON with an escape of what Postgres cannot keep."""
+    return _ESCAPE in body and _UNSTORABLE.search(body.replace(rb"\\", b"..")) is not None
 
 
 def _too_deep(body: bytes) -> bool:
+    """True for more levels than JSON may have; brackets in a text are none."""
+    texts_apart = body.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')
     depth = 0
-    for match in _BRACKETS.finditer(body):
-        sign = match[0]
-        if sign in (b"{", b"["):
-            depth += 1
-            if depth > JSON_DEPTH:
-                return True
-        elif sign in (b"}", b"]"):
-            depth -= 1
+    for sign in b"".join(texts_apart[::2]).translate(None, _NO_BRACKETS):
+        depth += 1 if sign in b"{[" else -1
+        if depth > JSON_DEPTH:
+            return True
     return False
 
 

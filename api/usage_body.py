@@ -181,7 +181,7 @@ def _checked(type_: Any) -> Any:
 
 def _is_deeper(value: Any, levels: int) -> bool:
     if isinstance(value, dict):
-        value = list(value.values())
-    if not isinstance(value, list):
-        return False
-    return levels == 0 or any(_is_deeper(item, levels - 1) for item in value)
+        value = value.values()
+    return levels == 0 or any(
+        _is_deeper(item, levels - 1) for item in value if isinstance(item, (dict, list))
+    )

@@ -89,6 +89,11 @@ async def test_a_false_size_is_refused(client: httpx2.AsyncClient, length: str) 
         ('{"a" :1,"b":"a:1"}', False),
         ('[{"a": 1}, {"a": 1}]', False),
         ('{"a": ":", "b": "12:30:00"}', False),
+        (r'{"a": "\ud83d\\\ude00"}', True),
+        (r'{"a": "\\\ud83d\ude00\ud83D\uDE00"}', False),
+        (r'{"a": "\ud83d\ude00\ude00"}', True),
+        ("[" * 32 + r'"\"[\\", "["' + "]" * 32, False),
+        ("[" * 32 + r'"\\", [1]' + "]" * 32, True),
     ],
 )
 def test_only_json_that_can_be_kept_gets_through(body: str, refused: bool) -> None:

@@ -1,0 +1,50 @@
+"""A body costs little before it is known who sent it."""
+
+import sys
+from types import FrameType
+
+import httpx2
+import pytest
+
+from api.request_limits import BODY_BYTES, json_fault
+
+
+def filled(head: str, unit: str, tail: str) -> bytes:
+    """A body of a megabyte, less than one unit short."""
+    return (head + unit * ((BODY_BYTES - len(head) - len(tail)) // len(unit)) + tail).encode()
+
+
+@pytest.mark.parametrize("path", ["/api/v1/admin/accounts", "/api/v1/usage/batch", "/nowhere"])
+async def test_a_stranger_cannot_keep_the_service_busy_with_a_heap_of_brackets(
+    client: httpx2.AsyncClient, path: str
+) -> None:
+    heap = filled(r'{"events":["\ud83d\ude00"', ",{}", "]}")
+    headers = {"Content-Type": "application/json"}
+    answer = await client.post(path, content=heap, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_JSON")
+    assert "brackets" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        filled(r'["\ud83d\ude00"' + ",{}" * 19_000, ',""', "]"),
+        filled(r'["\ud83d\ude00"' + ",[]" * 19_000, ",1", "]"),
+        filled(r'["\ud83d\ude00', "x", '"]'),
+        filled(r'["\ud83d"' + ',{"a":1}' * 19_000, ',""', "]"),
+    ],
+    ids=["texts", "numbers", "one text", "half a character"],
+)
+def test_what_is_checked_before_it_is_known_who_calls_is_cheap(body: bytes) -> None:
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        json_fault(body)
+    finally:
+        sys.setprofile(None)
+    assert calls < 25_000

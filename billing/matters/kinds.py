@@ -30,6 +30,8 @@ class MatterKind:
     """Its workflow runs only while something is due this soon; the sweeper starts it in time."""
     born_anew: bool = False
     """A birth finds it there now and then: then it is woken."""
+    told_of_events: bool = True
+    """The provider's events may concern it: it has a step that looks into them."""
     sleeps: bool = False
     """Rebuilt far ahead of its next step it sleeps until then: a bare signal does not wake it."""
 
@@ -46,7 +48,9 @@ class MatterKind:
         return self.rests_beyond is not None and due - now > self.rests_beyond
 
 
-TRIAL: Final = MatterKind("trial", ids.ACCOUNT, 0, "Trial", INTERACTIVE, "active", sleeps=True)
+TRIAL: Final = MatterKind(
+    "trial", ids.ACCOUNT, 0, "Trial", INTERACTIVE, "active", told_of_events=False, sleeps=True
+)
 SUBSCRIPTION: Final = MatterKind(
     "subscription", ids.SUBSCRIPTION, 1, "Subscription", BACKGROUND, sleeps=True
 )

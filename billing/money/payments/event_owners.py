@@ -16,7 +16,7 @@ from billing.core import clock, ids, prepared
 from billing.core.errors import Conflict, NotFound
 from billing.core.prepared import Fields, Prepared
 from billing.matters import store as matters
-from billing.matters.kinds import REVERSAL
+from billing.matters.kinds import KINDS, REVERSAL
 from billing.matters.schemas import Matter
 from billing.money.invoices import store as invoice_store
 from billing.money.payments import store
@@ -37,6 +37,17 @@ ACTED_ON: Final = PAYMENT_EVENTS | paypal.EVENTS
 """Events that a matter looks into."""
 _REVERSALS: Final = REVERSAL_EVENTS | paypal.REVERSALS
 
+_TOLD: Final = ", ".join(f"'{kind.name}'" for kind in KINDS.values() if kind.told_of_events)
+# The matter that an object's metadata names, if events concern it and the customer is its own.
+_NAMED: Final = f"""
+    SELECT m.workflow_id FROM matters m JOIN accounts a ON a.id = m.account_id
+    WHERE m.workflow_id = {{matter}}
+      AND m.kind IN ({_TOLD})
+      AND ({{customer}} IS NULL OR a.stripe_customer_id = {{customer}})
+"""  # noqa: S608 - put together from constants
+_FIND_NAMED: Final = Prepared(
+    text(_NAMED.format(matter=":matter", customer="CAST(:customer AS text)"))
+)
 # Many events in one statement. The owner is the matter that collects the payment's invoice now,
 # else the one we wrote into the object's metadata, else the account of a stored card (cards carry
 # no metadata of ours). A card that is added has an owner where its customer has visited the portal:
@@ -46,12 +57,12 @@ _REVERSALS: Final = REVERSAL_EVENTS | paypal.REVERSALS
 # sweeper. Rows are taken in order of their ids, so batches cannot deadlock.
 _RECEIVE = Prepared(
     text(
-        """
+        f"""
     WITH input AS (
         SELECT DISTINCT ON (event_id) *, count(*) OVER (PARTITION BY event_id) AS copies
         FROM jsonb_to_recordset(:rows) AS r(event_id text, type text, object text, intent text,
-             matter text, added_to text, payload jsonb, relevant boolean, reversal boolean,
-             created_at timestamptz, fault text)
+             matter text, customer text, added_to text, payload jsonb, relevant boolean,
+             reversal boolean, created_at timestamptz, fault text)
         ORDER BY event_id
     ), known AS (
         SELECT n.*, pay.settled, pay.deciding, m.workflow_id, m.account_id
@@ -67,7 +78,8 @@ _RECEIVE = Prepared(
             WHERE p.stripe_payment_intent_id = n.intent
                OR p.stripe_checkout_session_id = n.object
             LIMIT 1) pay ON true
-        LEFT JOIN matters m ON m.workflow_id = coalesce(pay.workflow_id, n.matter,
+        LEFT JOIN matters m ON m.workflow_id = coalesce(pay.workflow_id,
+            ({_NAMED.format(matter="n.matter", customer="n.customer")}),
             (SELECT 'account/' || public_id('acc', account_id) FROM payment_methods
              WHERE stripe_payment_method_id = n.object AND n.added_to IS NULL),
             (SELECT 'account/' || public_id('acc', v.account_id)
@@ -106,7 +118,7 @@ _RECEIVE = Prepared(
     )
     SELECT s.stripe_event_id, w.* FROM stored s JOIN woken w ON w.workflow_id = s.workflow_id
     WHERE s.fresh
-    """
+    """  # noqa: S608 - put together from constants
     ).bindparams(bindparam("rows", type_=JSONB))
 )
 # The register knows no reversal of a payment of which nothing went back before.
@@ -174,6 +186,7 @@ async def receive(
             "type": event.type,
             "object": event.object_id,
             "intent": event.intent_id,
+            "customer": event.customer_id,
             "added_to": event.customer_id if event.type == CARD_ADDED else None,
             "matter": event.workflow_id,
             "payload": event.payload,
@@ -204,7 +217,7 @@ async def find_owner(connection: AsyncConnection, event: Waiting) -> Matter | No
     if event.workflow_id is None:
         known = read(event.payload)
         payment = await store.find_intent(connection, known.intent_id, known.object_id)
-        workflow_id = payment.workflow_id if payment else known.workflow_id
+        workflow_id = payment.workflow_id if payment else await _named(connection, known)
         if payment is not None and known.type in _REVERSALS:
             await _BEAR_REVERSALS.run(connection, intents=[known.intent_id], at=event.received_at)
             workflow_id = REVERSAL.workflow_id(payment.id)
@@ -225,6 +238,12 @@ async def find_owner(connection: AsyncConnection, event: Waiting) -> Matter | No
     if owner is not None:
         await matters.wake(connection, owner.workflow_id, event.received_at)
     return owner
+
+
+async def _named(connection: AsyncConnection, event: ProviderEvent) -> str | None:
+    asked = {"matter": event.workflow_id, "customer": event.customer_id}
+    found: str | None = await _FIND_NAMED.scalar(connection, **asked)
+    return found
 
 
 async def move(

@@ -23,6 +23,8 @@ _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 # The first of each in an event's text are its own.
 _NAMES: Final = re.compile(r'"(id|type)"\s*:\s*"([\w.]{1,255})"')
 REVERSAL_EVENTS: Final = frozenset(
+# Objects that none but our server makes. The metadata of a card is its payer's browser's.
+_OF_OUR_HAND: Final = frozenset({"payment_intent", "checkout.session", "setup_intent"})
     {
         "charge.refunded",
         "charge.refund.updated",
@@ -112,7 +114,7 @@ def _of_stripe(payload: dict[str, Any]) -> ProviderEvent:
         type=payload["type"],
         object_id=subject.get("id"),
         account=metadata.get("account"),
-        workflow_id=metadata.get("matter"),
+        workflow_id=metadata.get("matter") if subject.get("object") in _OF_OUR_HAND else None,
         intent_id=intent if isinstance(intent, str) else None,
         customer_id=customer if isinstance(customer, str) else None,
         created_at=_instant(payload["created"]),

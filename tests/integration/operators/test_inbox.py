@@ -1,8 +1,13 @@
 """Events that came in stay inspectable, and may be looked into again without harm [N6]."""
 
+import json
+import time
+from uuid import uuid4
+
 import pytest
 
-from tests.integration.actors import Actors, Customer, Json, wait_for
+from billing.platform.provider_inbox import webhooks
+from tests.integration.actors import API, Actors, Customer, Json, wait_for
 
 
 async def events(customer: Customer) -> list[Json]:
@@ -139,3 +144,55 @@ async def test_the_list_is_cut_by_status(actors: Actors, customer: Customer) -> 
         assert {one["status"] for one in listed["data"]} <= {status}
     refused = await actors.operate("GET", "/admin/webhooks?status=lost", status=422)
     assert refused["code"] == "VALIDATION_FAILED"
+
+
+async def told(actors: Actors, kind: str, subject: Json) -> Json:
+    """The row of an event that Stripe has sent."""
+    name = f"evt_{uuid4().hex}"
+    event = {"id": name, "type": kind, "created": int(time.time()), "data": {"object": subject}}
+    body = json.dumps(event).encode()
+    signed = webhooks.sign(body, actors.stack.stripe_webhook_secret, int(time.time()))
+    headers = {"Stripe-Signature": signed, "Content-Type": "application/json"}
+    answer = await actors.client.post(f"{API}/webhooks/stripe", content=body, headers=headers)
+    assert answer.status_code == 200
+    (kept,) = await actors.sql(
+        "SELECT status, workflow_id FROM stripe_webhook_events WHERE stripe_event_id = %(id)s",
+        id=name,
+    )
+    return kept
+
+
+async def test_what_a_browser_writes_on_a_card_names_no_matter(
+    actors: Actors, customer: Customer
+) -> None:
+    await customer.ask("POST", "/billing/trials", status=201)
+    card = {
+        "id": f"pm_{uuid4().hex}", "object": "payment_method",
+        "customer": f"cus_{uuid4().hex}", "metadata": {"matter": f"trial/{customer.id}"},
+    }  # fmt: skip
+    attached = await told(actors, "payment_method.attached", card)
+    assert attached == {"status": "ignored", "workflow_id": None}
+    changed = await told(actors, "payment_method.updated", card)
+    assert changed == {"status": "unmatched", "workflow_id": None}
+
+
+async def test_an_intent_names_only_a_matter_that_hears_events_and_whose_customer_it_is_of(
+    actors: Actors, customer: Customer
+) -> None:
+    await customer.ask("POST", "/billing/trials", status=201)
+    await customer.rows(
+        "UPDATE accounts SET stripe_customer_id = %(own)s WHERE id = %(me)s",
+        own=f"cus_{customer.uuid.hex}",
+    )
+
+    async def owner(matter: str, stripe_customer: str) -> str | None:
+        subject = {
+            "id": f"seti_{uuid4().hex}", "object": "setup_intent",
+            "customer": stripe_customer, "metadata": {"matter": f"{matter}/{customer.id}"},
+        }  # fmt: skip
+        found: str | None = (await told(actors, "setup_intent.canceled", subject))["workflow_id"]
+        return found
+
+    assert await owner("account", f"cus_{customer.uuid.hex}") == f"account/{customer.id}"
+    assert await owner("account", "cus_somebody_else") is None
+    assert await owner("trial", f"cus_{customer.uuid.hex}") is None

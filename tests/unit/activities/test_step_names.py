@@ -86,3 +86,8 @@ def test_steps_and_activities_are_the_same_names(kind: str) -> None:
     owner, modules = PLANS[kind]
     steps = {name for module in modules for name in planned(module)} - NEVER.get(kind, set())
     assert activities(owner) == {f"{kind}.{name}" for name in steps | UNPLANNED}
+
+
+@pytest.mark.parametrize("kind", PLANS)
+def test_only_who_can_look_into_an_event_is_told_of_one(kind: str) -> None:
+    assert KINDS[kind].told_of_events == (f"{kind}.{CHECK}" in activities(PLANS[kind][0]))

@@ -8,12 +8,15 @@ import logging
 from time import perf_counter
 from typing import Any, Final
 
+from sqlalchemy.exc import DBAPIError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from activities import tries
 from billing.core import context
+from billing.core.database_errors import origin_of
+from billing.core.database_words import database_words
 from billing.core.errors import BillingError
 from billing.platform.parking.service import Barrier
 from workflows.contracts import CommandRequest, HaltRequest, MatterRef, StepRequest
@@ -53,6 +56,11 @@ class _Inbound(ActivityInboundInterceptor):
             raise ApplicationError(
                 error.detail, type=error.code, non_retryable=not error.retryable
             ) from error
+        except DBAPIError as error:
+            # A history keeps what an error and its cause say: of rows it learns nothing.
+            _logger.warning("the database refused a step", exc_info=error)
+            kind = type(origin_of(error)).__name__
+            raise ApplicationError(database_words(error), type=kind) from None
         _note(perf_counter() - started, logging.INFO if ref else logging.DEBUG)
         return answer
 

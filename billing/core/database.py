@@ -279,6 +279,7 @@ def _engine(url: str, settings: Settings, size: int) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,
         pool_pre_ping=False,
+        hide_parameters=True,  # values of rows are for no log
         connect_args={
             "prepare_threshold": settings.database_prepare_threshold,
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,

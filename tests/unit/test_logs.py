@@ -146,3 +146,21 @@ def test_of_a_checkout_session_a_line_has_the_beginning(lines: io.StringIO, text
     assert "fidk" not in shown
     assert shown.split()[-1] == text.rsplit(maxsplit=1)[-1], "the words behind it stay"
     assert logs.clean(shown) == shown
+
+
+def test_what_postgres_shows_of_a_row_reaches_no_line(lines: io.StringIO) -> None:
+    told = (
+        '(psycopg.errors.NotNullViolation) null value in column "kind"\n'
+        "DETAIL:  Failing row contains (7, Alice's own words,\nof two lines).\n"
+        "CONTEXT:  SQL statement\n[SQL: INSERT INTO notes]"
+    )
+    before = "duplicate key\nDETAIL:  Key (name)=(Alice) already exists."
+    try:
+        raise ValueError(told) from ValueError(before)
+    except ValueError:
+        logging.getLogger("leaky").exception("broke")
+    shown = last(lines)["exception"]
+    assert "Alice" not in shown
+    assert "two lines" not in shown
+    assert "null value in column" in shown
+    assert "CONTEXT:  SQL statement" in shown

@@ -37,7 +37,7 @@ _CHANGES: Final[dict[str, str]] = {
     "invoice.paid": "the invoice of {money} was paid",
     "invoice.uncollectible": "the invoice of {money} was given up as uncollectible",
     "invoice.voided": "an invoice of {money} was voided: {reason}",
-    "matter.halted": "the workflow halted: {reason}",
+    "matter.halted": "the workflow halted",
     "matter.resumed": "the workflow goes on",
     "payment.approved": "{money} sent by hand were found to be there",
     "payment.awaits_approval": "{money} sent by hand still await an operator's decision",

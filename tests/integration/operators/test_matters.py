@@ -65,6 +65,9 @@ async def test_a_halted_matter_is_listed_and_goes_on_when_it_is_told_to(actors: 
             customer.clock, "the walk is blocked", lambda seen: seen["status"] == "blocked"
         )
         assert f"{name} is halted" in blocked["blocked"]
+        told = (await customer.ask("GET", "/billing/timeline", status=200))["past"]
+        words = [one["words"] for one in told if one["name"] == "matter.halted"]
+        assert words == ["the workflow halted"], "its reason is the operators'"
 
     resumed = await actors.operate("POST", f"/admin/matters/{name}/resume", status=200)
 
@@ -73,11 +76,12 @@ async def test_a_halted_matter_is_listed_and_goes_on_when_it_is_told_to(actors: 
     refused = await actors.operate("POST", f"/admin/matters/{name}/resume", status=409)
     assert refused["code"] == "MATTER_NOT_HALTED"
     audited = await customer.rows(
-        "SELECT action, actor FROM billing_audit WHERE account_id = %(me)s AND subject = %(name)s"
-        " AND action LIKE 'matter.%%' ORDER BY id",
+        "SELECT action, actor, detail FROM billing_audit"
+        " WHERE account_id = %(me)s AND subject = %(name)s AND action LIKE 'matter.%%' ORDER BY id",
         name=name,
     )
     assert audited[0]["action"] == "matter.halted"
+    assert "STEP_DONE" in audited[0]["detail"]["reason"]
     ordered = [row["actor"] for row in audited if row["action"] == "matter.resume_ordered"]
     assert len(ordered) == 1
     assert ordered[0].startswith("admin:")

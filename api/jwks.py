@@ -71,8 +71,8 @@ class Jwks:
                 _logger.warning("identity provider's keys not read: %s", type(error).__name__)
                 return
             keys = self._signing_keys(listed)
-            if self._keys is not None and not self._keys.keys() <= keys.keys():
-                self.generation += 1
+            if self._keys is not None and not self._keys.items() <= keys.items():
+                self.generation += 1  # a key is gone, or another one has its id
             self._keys = keys
 
     async def _fetch(self) -> list[dict[str, Any]]:

@@ -135,14 +135,15 @@ async def test_unknown_key_ids_do_not_make_us_fetch_again_and_again() -> None:
     assert len(provider.visits) == 1
 
 
-async def test_a_withdrawn_key_proves_nothing_even_from_memory() -> None:
+@pytest.mark.parametrize("kid", ["new", "old"], ids=["another id", "the id of before"])
+async def test_a_withdrawn_key_proves_nothing_even_from_memory(kid: str) -> None:
     provider = Provider(public("old", RSA_KEY))
     keys = provider.reader()
     proving, old = verifier(keys), token(RSA_KEY, "RS256", kid="old")
     await proving.verify(old)
-    provider.keys = [public("new", EC_KEY)]
+    provider.keys = [public(kid, EC_KEY)]
     await keys.refresh()
-    await proving.verify(token(EC_KEY, "ES256", kid="new"))
+    await proving.verify(token(EC_KEY, "ES256", kid=kid))
     with pytest.raises(Unauthenticated):
         await proving.verify(old)
 

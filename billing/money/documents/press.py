@@ -7,6 +7,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
 from typing import Any, Final
+from uuid import UUID
 
 from billing.core.errors import Unavailable
 from billing.money.documents.framing import LENGTH
@@ -16,8 +17,18 @@ SECONDS: Final = 10.0
 """A document that takes longer is given up; three hundred lines take a tenth of a second."""
 WAITING: Final = 50
 """Documents that may wait for their turn."""
+OF_ONE: Final = 10
+"""Documents of one account, of which one waits among those of others: it keeps nobody out."""
 PER_PROCESS: Final = 1_000
 """Documents after which the process is replaced, so that no cache of it grows for ever."""
+
+
+class _Line:
+    """The documents of one account, one after the other."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.waiting = 0
 
 
 class Press:
@@ -27,11 +38,27 @@ class Press:
         self._seconds = seconds
         self._turn = asyncio.Lock()
         self._waiting = 0
+        self._lines: dict[UUID, _Line] = {}
         self._process: Process | None = None
         self._printed = 0
 
-    async def render(self, document: Printed) -> bytes:
-        """The PDF. Errors: DOCUMENT_UNAVAILABLE."""
+    async def render(self, document: Printed, account_id: UUID | None = None) -> bytes:
+        """The PDF, of this account or of none. Errors: DOCUMENT_UNAVAILABLE."""
+        if account_id is None:
+            return await self._in_turn(document)
+        line = self._lines.setdefault(account_id, _Line())
+        if line.waiting >= OF_ONE:
+            raise _unavailable("too many documents of this account wait to be rendered")
+        line.waiting += 1
+        try:
+            async with line.turn:
+                return await self._in_turn(document)
+        finally:
+            line.waiting -= 1
+            if not line.waiting:
+                del self._lines[account_id]
+
+    async def _in_turn(self, document: Printed) -> bytes:
         if self._waiting >= WAITING:
             raise _unavailable("too many documents wait to be rendered")
         self._waiting += 1

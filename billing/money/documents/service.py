@@ -38,7 +38,7 @@ async def document(opened: Transaction, press: Press, invoice_id: UUID, kind: st
         if known is not None:
             return known
         printed = await _composed(connection, invoice, kind)
-    content = await press.render(printed)
+    content = await press.render(printed, invoice.account_id)
     made = Document(etag=hashlib.sha256(content).hexdigest(), content=content)
     if invoice.number is None:
         return made

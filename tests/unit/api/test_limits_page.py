@@ -19,6 +19,7 @@ from billing.metering.budgets.rules import MAX_BUDGETS
 from billing.metering.usage import rules as usage
 from billing.money.addresses.service import MAX_ADDRESSES
 from billing.money.card_usage import rules as card_usage
+from billing.money.documents import press
 from billing.money.payment_methods import rules as payment_methods
 from billing.money.payments import card_rules, pay_links
 from billing.money.subscriptions import changes, preview_tokens
@@ -82,6 +83,7 @@ def rate(notation: str) -> str:
         ("credits of an account, ever", [credits.MOST_EVER]),
         ("addresses", [MAX_ADDRESSES]),
         ("budgets", [MAX_BUDGETS]),
+        ("documents that are rendered or wait for it, in one API process", [press.OF_ONE]),
         ("one charge of a card", [currencies.MOST]),
         ("declines of one card", [
             f"{card_rules.MAX_ATTEMPTS_PER_CARD} in {length(card_rules.ATTEMPT_WINDOW)}",

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pypdfium2
 import pytest
 
 from billing.core.errors import Unavailable
 from billing.money.documents import rules
-from billing.money.documents.press import Press
+from billing.money.documents.press import OF_ONE, WAITING, Press
 from billing.money.documents.schemas import Printed
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 
@@ -290,6 +290,20 @@ async def test_a_document_that_takes_too_long_is_given_up() -> None:
 async def test_many_documents_wait_for_their_turn(press: Press) -> None:
     made = await asyncio.gather(*(printed(press, line(number)) for number in range(20)))
     assert [f"Pro, month {number}" in seen for number, (_, seen) in enumerate(made)] == [True] * 20
+
+
+async def test_one_account_keeps_no_other_from_its_documents(press: Press) -> None:
+    greedy, page = uuid4(), Printed(content=rules.sample(date(2027, 1, 1)))
+    others = [uuid4() for _ in range(WAITING - 1)]
+    asked = await asyncio.gather(
+        *(press.render(page, greedy) for _ in range(WAITING)),
+        *(press.render(page, other) for other in others),
+        return_exceptions=True,
+    )
+    refused = [one for one in asked[:WAITING] if isinstance(one, Unavailable)]
+    assert len(refused) == WAITING - OF_ONE
+    assert not [one for one in asked[WAITING:] if isinstance(one, BaseException)]
+    assert await press.render(page, greedy) == asked[-1], "later it is its turn again"
 
 
 _PNG = bytes.fromhex(

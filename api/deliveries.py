@@ -8,11 +8,12 @@ from prometheus_client import Counter
 
 from api.problems import code_of
 from billing.core.clock import real_now
-from billing.platform.processes.schemas import TAKEN, Deliveries
+from billing.platform.processes.schemas import STRANGER, TAKEN, Deliveries
+from billing.platform.provider_inbox.refusals import Stranger
 
 DELIVERIES: Final = Counter(
     "billing_webhook_deliveries",
-    "Webhook deliveries by provider and outcome: taken, or the code of the refusal",
+    "Webhook deliveries by provider and outcome: taken, stranger, or the code of the refusal",
     ["provider", "outcome"],
 )
 
@@ -28,6 +29,9 @@ class DeliveryCount:
         """Count the delivery that is received within."""
         try:
             yield
+        except Stranger:
+            self._count(provider, STRANGER)
+            raise
         except Exception as refusal:
             self._count(provider, code_of(refusal))
             raise

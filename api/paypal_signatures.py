@@ -12,6 +12,7 @@ import httpx2
 from billing.core.clock import real_now
 from billing.core.settings import Settings
 from billing.platform.provider_inbox import paypal
+from billing.platform.provider_inbox.refusals import refused
 
 FETCH_TIMEOUT_SECONDS: Final = 5.0
 MAX_BYTES: Final = 65_536
@@ -31,7 +32,7 @@ class PayPalSignatures:
     def demand_set_up(self) -> None:
         """Refuse every event where PayPal is not set up: INVALID_SIGNATURE."""
         if not self._settings.takes_paypal:
-            raise paypal.refused("PayPal is not set up")
+            raise refused("PayPal is not set up")
 
     async def verify(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Refuse an event that is not PayPal's, or that cannot be proven so: INVALID_SIGNATURE."""
@@ -56,7 +57,7 @@ class PayPalSignatures:
             ):
                 answer = await client.get(url)
         except (httpx2.HTTPError, TimeoutError) as error:
-            raise paypal.refused("its certificate cannot be fetched") from error
+            raise refused("its certificate cannot be fetched") from error
         if answer.status_code != 200 or len(answer.content) > MAX_BYTES:
-            raise paypal.refused("its certificate cannot be fetched")
+            raise refused("its certificate cannot be fetched")
         return answer.content

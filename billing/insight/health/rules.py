@@ -8,7 +8,7 @@ from typing import Final
 from billing.core.connections import shortage
 from billing.insight.health.schemas import Figures, Sign
 from billing.platform.processes import rules as liveness
-from billing.platform.processes.schemas import TAKEN, Deliveries, Kind
+from billing.platform.processes.schemas import STRANGER, TAKEN, Deliveries, Kind
 
 LATE: Final = timedelta(minutes=3)
 """The sweeper has told a late matter again by then: its step fails, or nobody runs it."""
@@ -219,7 +219,7 @@ def _webhooks(figures: Figures) -> Sign:
     refused = [
         told
         for told in known.values()
-        if told.outcome != TAKEN
+        if told.outcome not in (TAKEN, STRANGER)
         and figures.at - told.last_at < REFUSED_LATELY
         and (told.provider not in taken or taken[told.provider].last_at < told.last_at)
     ]

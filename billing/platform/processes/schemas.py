@@ -10,7 +10,9 @@ from billing.core.frozen import Frozen
 
 Kind = Literal["api", "worker"]
 TAKEN: Final = "taken"
-"""The outcome of a delivery that was stored; any other is the code of the refusal."""
+"""The outcome of a delivery that was stored."""
+STRANGER: Final = "stranger"
+"""That of one that anybody can send. Any other is the code of the refusal."""
 FAILURES_SECONDS: Final = 300
 """For so long a process tells of an answer that was an error of ours."""
 

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import load_pem_x509_certificate
 
-from billing.core.errors import Invalid
 from billing.core.frozen import Frozen
+from billing.platform.provider_inbox.refusals import refused, stranger
 from billing.platform.provider_inbox.schemas import ProviderEvent
 
 REVERSALS: Final = frozenset({"PAYMENT.CAPTURE.REFUNDED", "PAYMENT.CAPTURE.REVERSED"})
@@ -58,9 +58,9 @@ def transmission(headers: Mapping[str, str], base: str) -> Transmission:
     }
     sent = Transmission(**{field: headers.get(name, "") for field, name in named.items()})
     if headers.get("paypal-auth-algo") != ALGORITHM:
-        raise refused("its algorithm is another")
+        raise stranger("its algorithm is another")
     if not _is_theirs(sent.certificate_url, base):
-        raise refused("its certificate is not PayPal's")
+        raise stranger("its certificate is not PayPal's")
     return sent
 
 
@@ -113,11 +113,6 @@ def read(payload: dict[str, Any]) -> ProviderEvent:
         created_at=_instant(payload.get("create_time")),
         payload=payload,
     )
-
-
-def refused(why: str) -> Invalid:
-    """The refusal of a webhook."""
-    return Invalid("INVALID_SIGNATURE", f"webhook refused: {why}", status=400)
 
 
 def _is_theirs(url: str, base: str) -> bool:

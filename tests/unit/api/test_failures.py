@@ -14,8 +14,10 @@ from api.failures import FailureCount
 from api.problems import code_of
 from api.routes.base import new_router
 from api.services import Services
+from billing.core.clock import real_now
 from billing.core.database_words import database_words
 from billing.core.errors import Unavailable
+from billing.platform.provider_inbox import webhooks
 
 ROUTE = "POST /api/v1/billing/purchases"
 REFUSED = (
@@ -143,3 +145,37 @@ async def test_a_delivery_that_fails_is_counted_by_the_code_of_its_answer(
     assert (told.outcome, told.count) == (code, 1)
     assert code_of(error) == code
     assert REGISTRY.get_sample_value(name, labels) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("header", "outcome"),
+    [
+        (None, "stranger"),
+        ("v1=abc", "stranger"),
+        ("t={now}", "stranger"),
+        ("t=12,v1=abc", "stranger"),
+        ("t={now},v1=abc", "INVALID_SIGNATURE"),
+    ],
+)
+async def test_what_anybody_can_post_is_counted_as_a_strangers(
+    client: httpx2.AsyncClient, app: FastAPI, header: str | None, outcome: str
+) -> None:
+    signature = header.format(now=int(real_now().timestamp())) if header else ""
+    answer = await client.post(
+        "/api/v1/webhooks/stripe", content=b"{}", headers={"Stripe-Signature": signature}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_SIGNATURE")
+    (told,) = app.state.services.deliveries.told()
+    assert told.outcome == outcome
+
+
+async def test_a_signed_delivery_out_of_its_time_is_the_providers_own(
+    client: httpx2.AsyncClient, app: FastAPI
+) -> None:
+    secret = app.state.services.settings.webhook_secrets[0]
+    signature = webhooks.sign(b"{}", secret, int(real_now().timestamp()) - 900)
+    await client.post(
+        "/api/v1/webhooks/stripe", content=b"{}", headers={"Stripe-Signature": signature}
+    )
+    (told,) = app.state.services.deliveries.told()
+    assert told.outcome == "INVALID_SIGNATURE", "our clock may be wrong"

@@ -195,6 +195,7 @@ def told(outcome: str, seconds: float, count: int = 1) -> Deliveries:
         ((told("INVALID_SIGNATURE", 60), told("taken", 90)), True),
         ((told("INVALID_SIGNATURE", 60), told("taken", 30)), False),
         ((told("INVALID_SIGNATURE", 3_601),), False),
+        ((told("stranger", 60),), False),
     ],
 )
 def test_deliveries_are_ill_while_the_last_ones_are_refused(

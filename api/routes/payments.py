@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from api.card_numbers import NoCardNumber
 from api.dependencies import AccountCall, BillingCall, MemberCall
@@ -44,15 +44,26 @@ _REQUIRED: Final = ("invoice_id", "payment_method", "transaction_reference")
 class ManualBody(Body):
     """Money sent outside the service: a reference, never account numbers or card data [J4, J7]."""
 
-    model_config = ConfigDict(json_schema_extra={"required": list(_REQUIRED)})
-
-    invoice_id: Spelled | None = Field(None, examples=["inv_01h455vb4pex5vsknk084sn02q"])
-    payment_method: Spelled | None = Field(None, examples=["bank_transfer"])
-    transaction_reference: Spelled | None = Field(None, examples=["TRX-2027-0004711"])
+    invoice_id: Spelled = Field(examples=["inv_01h455vb4pex5vsknk084sn02q"])
+    payment_method: Spelled = Field(examples=["bank_transfer"])
+    transaction_reference: Spelled = Field(examples=["TRX-2027-0004711"])
     amount: Positive | None = Field(
         None, description="In minor units, where it is not all that is owed"
     )
     currency: Currency | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _demand_required(cls, sent: Any) -> Any:
+        """Errors: MISSING_FIELD, before anything else is checked [J4]."""
+        if not isinstance(sent, dict):
+            return sent
+        missing = [name for name in _REQUIRED if not str(sent.get(name) or "").strip()]
+        if missing:
+            errors = [{"field": name, "message": "is missing"} for name in missing]
+            what = " and ".join(missing)
+            raise Invalid("MISSING_FIELD", f"say {what} as well", status=400, errors=errors)
+        return sent
 
 
 class PaymentAnswer(Answer):
@@ -115,7 +126,7 @@ async def submit_manual_payment(
     call: BillingCall, once: OptionalKey, body: ManualBody | None = None
 ) -> Response:
     """State that money was sent for an invoice; an operator approves or rejects it [J4 to J6]."""
-    wanted = _check_required(body or ManualBody())
+    wanted = body or ManualBody.model_validate({})
     await need_temporal(call)
     async with once.claim(call) as claim:
         await _submit(call, claim, wanted)
@@ -171,16 +182,6 @@ def statuses_of(wanted: StatusFilter | None) -> tuple[str, ...]:
     return () if wanted is None else ("canceled" if wanted == "cancelled" else wanted,)
 
 
-def _check_required(body: ManualBody) -> ManualBody:
-    """Check the required fields: 400 MISSING_FIELD, before anything else is checked [J4]."""
-    missing = [name for name in _REQUIRED if not getattr(body, name)]
-    if missing:
-        errors = [{"field": name, "message": "is missing"} for name in missing]
-        what = " and ".join(missing)
-        raise Invalid("MISSING_FIELD", f"say {what} as well", status=400, errors=errors)
-    return body
-
-
 async def _submit(call: AccountCall, claim: Claim, wanted: ManualBody) -> None:
     """Write the payment unless an earlier try did; its matter cancels an open card payment."""
     async with call.transaction() as connection:
@@ -190,10 +191,10 @@ async def _submit(call: AccountCall, claim: Claim, wanted: ManualBody) -> None:
         else:
             payment, matter = await manual.submit(
                 connection,
-                decode_invoice(wanted.invoice_id or ""),
+                decode_invoice(wanted.invoice_id),
                 payment_id=claim.resource_id,
-                method=wanted.payment_method or "",
-                reference=wanted.transaction_reference or "",
+                method=wanted.payment_method,
+                reference=wanted.transaction_reference,
                 amount_minor=wanted.amount,
                 currency=wanted.currency,
                 at=await clock.now(connection, call.account.id),

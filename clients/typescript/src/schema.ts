@@ -7161,17 +7161,17 @@ export interface components {
              * Invoice Id
              * @example inv_01h455vb4pex5vsknk084sn02q
              */
-            invoice_id: string | null;
+            invoice_id: string;
             /**
              * Payment Method
              * @example bank_transfer
              */
-            payment_method: string | null;
+            payment_method: string;
             /**
              * Transaction Reference
              * @example TRX-2027-0004711
              */
-            transaction_reference: string | null;
+            transaction_reference: string;
             /**
              * Amount
              * @description In minor units, where it is not all that is owed

@@ -68,6 +68,8 @@ async def test_every_field_of_a_submission_is_needed(
     refused = await customer.call("POST", SUBMIT, body)
     assert (refused.status_code, refused.json()["code"]) == (400, "MISSING_FIELD")
     assert [error["field"] for error in refused.json()["errors"]] == [missing]
+    wrong = await customer.call("POST", SUBMIT, body | {"amount": -1, "colour": "red"})
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "MISSING_FIELD")
     del body[missing]
     assert (await customer.call("POST", SUBMIT, body)).status_code == 400
     assert (await customer.call("POST", SUBMIT)).status_code == 400

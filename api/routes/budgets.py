@@ -6,11 +6,12 @@ from uuid import UUID
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from api.dependencies import BillingCall, MemberCall
+from api.dependencies import BillingCall, MemberCall, MemberRead
 from api.problems import responses
 from api.public_ids import encoded, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, Text, Total
+from billing.core import clock
 from billing.metering.budgets import rules, service
 from billing.metering.budgets.schemas import Measure, NewBudget, Then, Window
 from billing.metering.usage import store as usage_store
@@ -72,8 +73,13 @@ class BudgetsAnswer(Answer):
 
 
 @router.get("/usage/budgets", responses=responses("MERCHANT_NOT_FOUND"))
-async def list_budgets(call: MemberCall) -> BudgetsAnswer:
-    """The account's budgets (at most twenty), each with the use of its present window."""
+async def list_budgets(call: MemberRead) -> BudgetsAnswer:
+    """The account's budgets (at most twenty), each with the use of its present window.
+
+    An unknown account has none [A13].
+    """
+    if call.account is None:
+        return BudgetsAnswer(data=[], as_of=clock.real_now())
     async with call.transaction() as connection:
         found, at = await service.standing(connection, call.account.id)
     return BudgetsAnswer(data=[BudgetAnswer.of(budget) for budget in found], as_of=at)

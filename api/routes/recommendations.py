@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from api.dependencies import Fresh, MemberCall
+from api.dependencies import Fresh, MemberRead
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Total
@@ -57,10 +57,13 @@ class RecommendationsAnswer(Answer):
 
 @router.get("/usage/recommendations", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_usage_recommendations(
-    call: MemberCall, fresh: Fresh = False
+    call: MemberRead, fresh: Fresh = False
 ) -> RecommendationsAnswer:
-    """A plan that would have been cheaper, and credits that will expire unused [Q2]."""
+    """A plan that would have been cheaper, and credits that will expire unused [Q2].
+
+    None for an unknown account [A13].
+    """
     async with call.reading(fresh=fresh) as connection:
-        found, at = await service.advice(connection, call.account.id)
+        found, at = await service.advice(connection, call.account_id)
         behind = await call.database.lag(connection)
     return RecommendationsAnswer.model_validate({"data": found, "as_of": at - behind})

@@ -7,7 +7,7 @@ import msgspec
 from fastapi.responses import StreamingResponse
 
 from api.date_range import Days, MaybeDay, span
-from api.dependencies import AccountCall, Fresh, MemberCall
+from api.dependencies import Fresh, MemberRead, ReadCall
 from api.problems import responses
 from api.routes.base import new_router
 from api.user_scope import only_user
@@ -56,7 +56,7 @@ _EXAMPLES: Final[dict[int | str, dict[str, Any]]] = {
     responses=_EXAMPLES | responses("MERCHANT_NOT_FOUND"),
 )
 async def read_usage_report(
-    call: MemberCall,
+    call: MemberRead,
     format: Literal["csv", "json"] = "csv",
     group_by: GroupBy = "day",
     start_date: MaybeDay = None,
@@ -71,12 +71,12 @@ async def read_usage_report(
 
     Uses without a user (or organization, operation, model) are in a row with an empty name. A
     member sees only itself by `user` and `record`. In CSV a text that begins like a formula (`=`,
-    `+`, `-`, `@`, tab, return) gets a leading quote.
+    `+`, `-`, `@`, tab, return) gets a leading quote. An unknown account has no rows [A13].
     """
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
         report = store.report(
-            call.account.id, group_by, days.start, days.end, days.as_of, only_user(call)
+            call.account_id, group_by, days.start, days.end, days.as_of, only_user(call)
         )
         first = await store.page(connection, report, None)
     pages = _pages(call, report, first, fresh=fresh)
@@ -90,7 +90,7 @@ async def read_usage_report(
 
 
 async def _pages(
-    call: AccountCall, report: store.Report, first: Sequence[Any], *, fresh: bool
+    call: ReadCall, report: store.Report, first: Sequence[Any], *, fresh: bool
 ) -> AsyncIterator[Sequence[Any]]:
     """The pages, each read when the one before it has been sent."""
     rows = first
@@ -99,7 +99,7 @@ async def _pages(
         if len(rows) < store.PAGE:
             return
         after = rows[-1][: len(report.keys)]
-        async with call.database.reading(call.account.id, fresh=fresh) as connection:
+        async with call.database.reading(call.account_id, fresh=fresh) as connection:
             rows = await store.page(connection, report, after)
 
 

@@ -1733,6 +1733,8 @@ export interface paths {
         /**
          * List Budgets
          * @description The account's budgets (at most twenty), each with the use of its present window.
+         *
+         *     An unknown account has none.
          */
         get: operations["list_budgets"];
         /**
@@ -1811,7 +1813,7 @@ export interface paths {
          *
          *     Uses without a user (or organization, operation, model) are in a row with an empty name. A
          *     member sees only itself by `user` and `record`. In CSV a text that begins like a formula (`=`,
-         *     `+`, `-`, `@`, tab, return) gets a leading quote.
+         *     `+`, `-`, `@`, tab, return) gets a leading quote. An unknown account has no rows.
          */
         get: operations["read_usage_report"];
         put?: never;
@@ -1832,6 +1834,8 @@ export interface paths {
         /**
          * Read Usage Recommendations
          * @description A plan that would have been cheaper, and credits that will expire unused.
+         *
+         *     None for an unknown account.
          */
         get: operations["read_usage_recommendations"];
         put?: never;

@@ -33,6 +33,17 @@ async def test_a_stranger_is_forecast_nothing(new_shop: NewShop) -> None:
     assert {one["used"] for one in found["meters"].values()} <= {"0"}
 
 
+async def test_a_stranger_has_no_budgets_no_advice_and_an_empty_report(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    headers = shop.api.token("never-heard-of", ["member"])
+    for path in ("/usage/budgets", "/usage/recommendations", "/usage/reports?format=json"):
+        answer = await shop.api.client.get(f"{V1}{path}", headers=headers)
+        assert answer.status_code == 200, (path, answer.text)
+        assert answer.json()["data"] == []
+    answer = await shop.api.client.get(f"{V1}/usage/reports", headers=headers)
+    assert len(answer.text.splitlines()) == 1, "its head alone"
+
+
 async def test_logs_sums_and_statistics_tell_the_same_story(new_shop: NewShop) -> None:
     # In New York it is still 28 February, 20:00.
     shop = await new_shop("100", is_test=True, clock_at=NOW.isoformat(), zone="America/New_York")

@@ -1,6 +1,7 @@
 """The OpenAPI document and its page: Swagger UI from files of this package, no other host."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from api.dependencies import (
     ACCOUNT_HEADER,
     PLATFORM_HEADER,
     SHOP_HEADER,
+    EveryGate,
     OperatorGate,
     TenantGate,
 )
@@ -93,12 +95,15 @@ def _document(app: FastAPI) -> dict[str, Any]:
         for route in api_routes(app):
             operations = document["paths"].get(route.path_format, {})
             _name_account(route, operations)
-            if any(
-                isinstance(gate, (TenantGate, OperatorGate)) for gate in dependency_calls(route)
-            ):
-                for method in route.methods or ():
-                    parkable = may_move_money(method, route.path_format)
-                    _say_what_every_route_answers(operations[method.lower()], parkable=parkable)
+            gates = [
+                gate
+                for gate in dependency_calls(route)
+                if isinstance(gate, (TenantGate, OperatorGate))
+            ]
+            for method in (route.methods or ()) if gates else ():
+                codes = [code for gate in gates for code in _codes_of(gate)]
+                codes += ["BILLING_PARKED"] if may_move_money(method, route.path_format) else []
+                _say_what_every_route_answers(operations[method.lower()], codes)
             for operation in operations.values():
                 _say_that_it_may_fail(operation)
         _say_errors_are_problems(document)
@@ -129,12 +134,21 @@ def api_routes(app: FastAPI) -> list[APIRoute]:
     return [route for route in app.routes if isinstance(route, APIRoute)]
 
 
-def _say_what_every_route_answers(operation: dict[str, Any], *, parkable: bool) -> None:
-    """Add what is refused before a handler runs, and the headers of the caller's rate."""
-    codes = ["BAD_REQUEST", *(_BODY_CODES if "requestBody" in operation else ())]
-    codes += ["BILLING_PARKED"] if parkable else []
+def _codes_of(gate: TenantGate | OperatorGate) -> tuple[str, ...]:
+    """The refusals by which a gate finds no account to act for."""
+    if isinstance(gate, OperatorGate):
+        return ()
+    none_named = () if isinstance(gate, EveryGate) else ("ACCOUNT_REQUIRED",)
+    return "MERCHANT_NOT_FOUND", "PLATFORM_MISMATCH", *none_named
+
+
+def _say_what_every_route_answers(operation: dict[str, Any], codes: Sequence[str]) -> None:
+    """Add what is refused before a handler runs, these too, and the headers of the caller's
+    rate.
+    """
+    of_body = _BODY_CODES if "requestBody" in operation else ()
     answers = operation["responses"]
-    for status, entry in responses(*codes).items():
+    for status, entry in responses("BAD_REQUEST", *of_body, *codes).items():
         known = answers.setdefault(str(status), {"description": entry["description"]})
         shown = known.setdefault("content", {}).setdefault(MEDIA_TYPE, {"schema": _PROBLEM})
         shown.setdefault("examples", {}).update(entry["content"][MEDIA_TYPE]["examples"])

@@ -173,7 +173,9 @@ async def _recorded(call: AccountCall, use: Use, *, dry_run: bool) -> Recorded:
     "/usage/batch",
     response_model=BatchAnswer,
     openapi_extra={"requestBody": {"required": True, "content": _BATCH_CONTENT}},
-    responses=responses("INVALID_JSON", "MERCHANT_NOT_FOUND", "IDEMPOTENCY_KEY_INVALID"),
+    responses=responses(
+        "INVALID_JSON", "MERCHANT_NOT_FOUND", "PLATFORM_MISMATCH", "IDEMPOTENCY_KEY_INVALID"
+    ),
 )
 @fast
 async def record_usage_batch(

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api.app import create_app
-from api.dependencies import OperatorGate, TenantGate
+from api.dependencies import EveryGate, OperatorGate, TenantGate
 from api.fastapi_internals import dependency_calls
 from api.openapi import api_routes
 from api.problem_codes import CODES, NOT_OF_A_ROUTE, is_temporary
@@ -96,6 +96,16 @@ def test_an_operation_says_what_it_does_and_how_it_fails(
     ]
     assert success
     assert all(answer.get("content") for answer in success), "every answer has a schema"
+
+
+@pytest.mark.parametrize("route", api_routes(APP), ids=lambda route: route.path)
+def test_a_route_of_an_account_says_how_it_finds_none(route: APIRoute) -> None:
+    method = min(route.methods or ())
+    said = examples(DOCUMENT["paths"][route.path_format][method.lower()]).keys()
+    gates = [gate for gate in dependency_calls(route) if isinstance(gate, TenantGate)]
+    if gates:
+        assert said >= {"MERCHANT_NOT_FOUND", "PLATFORM_MISMATCH"}
+        assert ("ACCOUNT_REQUIRED" in said) is not isinstance(gates[0], EveryGate)
 
 
 ONE_OF_ITS_FIELDS = frozenset({"advance_clock", "change_subscription", "preview_change"})

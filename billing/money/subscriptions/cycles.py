@@ -22,7 +22,7 @@ from billing.money.invoices.schemas import Invoice, Line, NewInvoice
 from billing.money.subscriptions import items, proration, spans, true_ups
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.rules import ENDED, cycle_bounds
+from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import CrossedPeriod, Item, Subscription
 
 FOLLOWED: Final = frozenset({"status", "plan_id", "amount_minor", "cycle_start", "cycle_end"})
@@ -91,7 +91,7 @@ def renew(
         current_period_start=start,
         current_period_end=end,
         cycle_start=start,
-        cycle_end=cycle_end(w, subscription, start, end),
+        cycle_end=spans.cycle_end(subscription, w.facts.plan_of(w.rows).allowance, start, end),
         unpaid_at=since,
     )
     announce(w, moved, "renewed", period_start=start.isoformat())
@@ -312,14 +312,6 @@ def _discounts(
     if of_period:
         return discounts.of_period(w.rows, plan)
     return discounts.beside_period(w.rows, plan, begun=begun, of_change=sold is not None)
-
-
-def cycle_end(
-    w: Work[SubscriptionFacts], subscription: Subscription, start: datetime, end: datetime
-) -> datetime:
-    """The end of the cycle that begins at `start`, in a period until `end`."""
-    allowance = w.facts.plan_of(w.rows).allowance
-    return cycle_bounds(subscription.anchor_wall, subscription.zone, allowance, start, end)
 
 
 def _in_burst(w: Work[SubscriptionFacts], subscription: Subscription) -> bool:

@@ -8,7 +8,7 @@ from billing.core import keys, periods
 from billing.matters.effects import Do, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
-from billing.money.subscriptions import cycles, items
+from billing.money.subscriptions import cycles, items, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 
@@ -21,9 +21,9 @@ def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
 
     Use beyond the plan in the cycle before is invoiced; that of a trial waits for its end.
     """
-    subscription = cycles.of(w)
+    subscription, allowance = cycles.of(w), w.facts.plan_of(w.rows).allowance
     start = subscription.cycle_end
-    end = cycles.cycle_end(w, subscription, start, subscription.current_period_end)
+    end = spans.cycle_end(subscription, allowance, start, subscription.current_period_end)
     moved = cycles.change(w, cycle_start=start, cycle_end=end)
     if subscription.status in ("active", "trialing"):
         grant_unbilled_cycle(w)

@@ -79,6 +79,18 @@ def next_period(subscription: Subscription) -> tuple[int, datetime]:
     return number, _cut(s, start, periods.boundary(s.anchor_wall, s.zone, s.interval, number + 1))
 
 
+def cycle_end(s: Subscription, allowance: Interval, start: datetime, end: datetime) -> datetime:
+    """The end of the cycle that begins at `start`, in this period or the next one, until `end`.
+
+    Those of a trial, and of a short period before the anchor, are counted from its beginning.
+    """
+    anchor, is_next = s.anchor_wall, start >= s.current_period_end
+    before_anchor = start < periods.from_wall(anchor, s.zone)
+    if before_anchor or (s.status == "trialing" and not is_next):
+        anchor = periods.to_wall(start if is_next else s.current_period_start, s.zone)
+    return cycle_bounds(anchor, s.zone, allowance, start, end)
+
+
 def anew(
     subscription: Subscription, start: datetime, interval: Interval, allowance: Interval
 ) -> Subscription:
@@ -117,20 +129,44 @@ def in_zone(subscription: Subscription, zone: str) -> dict[str, str | datetime |
 def extended(subscription: Subscription, days: int, allowance: Interval) -> Subscription:
     """The subscription with its period, cycle and anchor so many days later, by its own clock."""
     s = subscription
-    wall = periods.to_wall(s.current_period_end, s.zone) + timedelta(days=days)
+    wall = _later(s.current_period_end, s.zone, days)
     end = periods.from_wall(wall, s.zone)
-    cycle_wall = periods.to_wall(s.cycle_end, s.zone) + timedelta(days=days)
-    cycle_end = periods.from_wall(cycle_wall, s.zone)
     if s.status == "trialing":
-        moved = {"trial_end": end, "anchor_wall": wall, "period_number": -1}
+        moved = {"trial_end": end, **_anchor_later(s, wall, days)}
+        cycle_end = _trial_cycle_end(s, allowance, end)
     else:
         anchor, number = periods.anchor_for(wall, s.interval)
         moved = {"anchor_wall": anchor, "period_number": number - 1}
+        cycle_end = periods.from_wall(_later(s.cycle_end, s.zone, days), s.zone)
         if s.cycle_end < s.current_period_end:
             cycle_end = _nearest(anchor, s.zone, allowance, cycle_end, least=s.cycle_end)
     return s.model_copy(
         update=moved | {"current_period_end": end, "cycle_end": min(end, cycle_end)}
     )
+
+
+def _later(at: datetime, zone: str, days: int) -> datetime:
+    return periods.to_wall(at, zone) + timedelta(days=days)
+
+
+def _anchor_later(s: Subscription, end: datetime, days: int) -> dict[str, Any]:
+    """The anchor of a trial that ends at this wall time now, so many days later than before.
+
+    A first period that a billing day makes short ends so many days later, too.
+    """
+    number, first_end = next_period(s)
+    if periods.boundary(s.anchor_wall, s.zone, s.interval, number) == s.current_period_end:
+        return {"anchor_wall": end, "period_number": -1}
+    anchor, number = periods.anchor_for(_later(first_end, s.zone, days), s.interval)
+    return {"anchor_wall": anchor, "period_number": number - 2}
+
+
+def _trial_cycle_end(s: Subscription, allowance: Interval, end: datetime) -> datetime:
+    """The end of the running cycle of a trial that ends later now: that of the trial had cut it."""
+    if s.cycle_end < s.current_period_end:
+        return s.cycle_end
+    last = s.cycle_end - timedelta(microseconds=1)
+    return cycle_end(s, allowance, last, end)
 
 
 def _nearest(
@@ -165,7 +201,7 @@ def parts(subscription: Subscription, allowance: Interval) -> Parts:
 def rest_of_period(subscription: Subscription, at: datetime) -> Fraction:
     """The part of a whole period that lies between `at` and the end of this one."""
     s = subscription
-    whole = _whole(s, s.interval, s.period_number)
+    whole = _whole(s.anchor_wall, s.zone, s.interval, s.period_number)
     return proration.rest(
         min(s.current_period_start, s.current_period_end - whole), s.current_period_end, at
     )
@@ -174,7 +210,7 @@ def rest_of_period(subscription: Subscription, at: datetime) -> Fraction:
 def rest_of_cycle(subscription: Subscription, allowance: Interval, at: datetime) -> Fraction:
     """The part of a whole cycle that lies between `at` and the end of this one.
 
-    A trial has one whole cycle, however short it is.
+    The first cycle of a trial is a whole one, however short it is.
     """
     start = _whole_cycle(subscription, allowance)
     return proration.rest(start, subscription.cycle_end, at)
@@ -198,14 +234,17 @@ def used_until(subscription: Subscription, used_share: Decimal, at: datetime) ->
 
 def _whole_cycle(s: Subscription, allowance: Interval) -> datetime:
     """The start of the whole cycle of which this one is the last part."""
+    anchor = s.anchor_wall
     if s.status == "trialing":
-        return s.cycle_start
+        if s.cycle_start == s.current_period_start:
+            return s.cycle_start
+        anchor = periods.to_wall(s.current_period_start, s.zone)
     # By its end: days that were given have moved the anchor after its start.
     last = s.cycle_end - timedelta(microseconds=1)
-    number = periods.index_at(s.anchor_wall, s.zone, allowance, last)
-    if last < periods.from_wall(s.anchor_wall, s.zone):
+    number = periods.index_at(anchor, s.zone, allowance, last)
+    if last < periods.from_wall(anchor, s.zone):
         number = -1
-    return min(s.cycle_start, s.cycle_end - _whole(s, allowance, number))
+    return min(s.cycle_start, s.cycle_end - _whole(anchor, s.zone, allowance, number))
 
 
 def _whole_period_end(s: Subscription) -> datetime:
@@ -213,9 +252,9 @@ def _whole_period_end(s: Subscription) -> datetime:
     return periods.boundary(s.anchor_wall, s.zone, s.interval, s.period_number + 1)
 
 
-def _whole(s: Subscription, interval: Interval, number: int) -> timedelta:
-    start = periods.boundary(s.anchor_wall, s.zone, interval, number)
-    return periods.boundary(s.anchor_wall, s.zone, interval, number + 1) - start
+def _whole(anchor: datetime, zone: str, interval: Interval, number: int) -> timedelta:
+    start = periods.boundary(anchor, zone, interval, number)
+    return periods.boundary(anchor, zone, interval, number + 1) - start
 
 
 def refusal_of_end(subscription: Subscription, date: datetime) -> str | None:

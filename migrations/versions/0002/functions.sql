@@ -4657,22 +4657,44 @@ LANGUAGE sql STABLE AS $$
         AND (c.terms ->> 'cycle_start')::timestamptz = p_start
 $$;
 
+CREATE OR REPLACE FUNCTION usage_cycle_end(p_subscription_id uuid, p_start timestamptz)
+RETURNS timestamptz
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT least(
+        usage_boundary(CASE WHEN c.from_begin THEN c.begins AT TIME ZONE s.zone
+            ELSE s.anchor_wall END, s.zone, p.allowance_unit, p.allowance_count, p_start),
+        CASE WHEN NOT c.is_next THEN s.current_period_end WHEN c.before_anchor THEN c.anchor
+            ELSE usage_boundary(s.anchor_wall, s.zone, s.interval_unit, s.interval_count,
+                p_start) END)
+    FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
+    CROSS JOIN LATERAL (
+        SELECT n.is_next, n.anchor, p_start < n.anchor AS before_anchor,
+            p_start < n.anchor OR (s.status = 'trialing' AND NOT n.is_next) AS from_begin,
+            CASE WHEN n.is_next THEN s.current_period_end
+                ELSE s.current_period_start END AS begins
+        FROM (SELECT p_start >= s.current_period_end AS is_next,
+            usage_instant(s.anchor_wall, s.zone) AS anchor) AS n) AS c
+    WHERE s.id = p_subscription_id
+$$;
+
 CREATE OR REPLACE FUNCTION usage_cycle_part(p_subscription_id uuid, p_start timestamptz)
 RETURNS numeric
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT CASE WHEN s.status = 'trialing' AND p_start < s.current_period_end THEN 1
+    SELECT CASE WHEN c.in_trial AND p_start = s.current_period_start THEN 1
         ELSE least(1, extract(epoch FROM c.until - p_start)
-            / usage_cycle_seconds(s.anchor_wall, s.zone, p.allowance_unit, p.allowance_count,
-                c.until)) END
+            / usage_cycle_seconds(
+                CASE WHEN c.in_trial THEN s.current_period_start AT TIME ZONE s.zone
+                    ELSE s.anchor_wall END,
+                s.zone, p.allowance_unit, p.allowance_count, c.until)) END
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
     CROSS JOIN LATERAL (
-        -- One that its own step has not begun yet ends as usage_plan_period says.
-        SELECT CASE WHEN p_start = s.cycle_start THEN s.cycle_end ELSE least(
-            usage_boundary(s.anchor_wall, s.zone, p.allowance_unit, p.allowance_count, p_start),
-            usage_boundary(s.anchor_wall, s.zone, s.interval_unit, s.interval_count, p_start))
-            END AS until) AS c
+        SELECT s.status = 'trialing' AND p_start < s.current_period_end AS in_trial,
+            CASE WHEN p_start = s.cycle_start THEN s.cycle_end
+                ELSE usage_cycle_end(s.id, p_start) END AS until) AS c
     WHERE s.id = p_subscription_id
 $$;
 
@@ -4775,8 +4797,8 @@ DECLARE
     sub record;
 BEGIN
     SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
-        s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id,
-        p.allowance_unit, p.allowance_count, p.past_due_access, p.limits, p.seats,
+        s.amount_minor, s.created_at, s.plan_id, p.allowance_unit, p.allowance_count,
+        p.past_due_access, p.limits, p.seats,
         (p.allowance_count || ' ' || p.allowance_unit)::interval AS length, p.add_ons,
         usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
         CASE WHEN s.status = 'active' AND NOT usage_is_paid_for(s.id) THEN 'trialing'
@@ -4806,11 +4828,7 @@ BEGIN
         end_at := sub.cycle_end;
         WHILE end_at <= p_at AND NOT is_month LOOP
             start_at := end_at;
-            end_at := least(
-                usage_boundary(sub.anchor_wall, zone, sub.allowance_unit, sub.allowance_count,
-                    start_at),
-                usage_boundary(sub.anchor_wall, zone, sub.interval_unit, sub.interval_count,
-                    start_at));
+            end_at := usage_cycle_end(sub.id, start_at);
         END LOOP;
         limits := usage_with_units_beyond(
             usage_own_limits(sub.limits, sub.seats, sub.id, start_at), sub.id, start_at);

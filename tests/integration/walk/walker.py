@@ -27,7 +27,7 @@ TEAM_TERMS: Final[Json] = {
     "family": "app",
     "name": "Team",
     "monthly_credits": "40",
-    "trial_days": 14,
+    "trial_days": 40,
     "seats": {"least": 1, "most": 9},
     "limits": [
         {

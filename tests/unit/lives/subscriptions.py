@@ -92,7 +92,7 @@ class SubscriptionLife(Life):
 
     def newborn(self) -> Subscription:
         interval, trial = self.dice.choice((MONTH, MONTH, catalogs.YEAR)), self.dice.random() < 0.4
-        first, ends = BIRTH.replace(tzinfo=None), BIRTH + timedelta(days=14)
+        first, ends = BIRTH.replace(tzinfo=None), BIRTH + timedelta(days=self.plan.trial_days)
         anchor = ends.replace(tzinfo=None) if trial else first
         end = ends if trial else periods.boundary(anchor, "UTC", interval, 1)
         return Subscription(

@@ -2,7 +2,7 @@
 -- one before it is over, with another subscription or with a change of plan, or before the whole of
 -- one that an end at a date had cut short is over: since that one began, or went on itself.
 -- Null for any other cycle, and behind one that was not sold: a plan without a price gives its free
--- units by the calendar month, a trial gives them once.
+-- units by the calendar month, and what follows a trial has them anew.
 CREATE OR REPLACE FUNCTION usage_carried_since(
     p_account_id uuid, p_subscription_id uuid, p_cycle_start timestamptz, p_length interval,
     p_zone text)

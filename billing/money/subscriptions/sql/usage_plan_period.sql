@@ -19,8 +19,8 @@ DECLARE
     sub record;
 BEGIN
     SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
-        s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id,
-        p.allowance_unit, p.allowance_count, p.past_due_access, p.limits, p.seats,
+        s.amount_minor, s.created_at, s.plan_id, p.allowance_unit, p.allowance_count,
+        p.past_due_access, p.limits, p.seats,
         (p.allowance_count || ' ' || p.allowance_unit)::interval AS length, p.add_ons,
         usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
         CASE WHEN s.status = 'active' AND NOT usage_is_paid_for(s.id) THEN 'trialing'
@@ -50,11 +50,7 @@ BEGIN
         end_at := sub.cycle_end;
         WHILE end_at <= p_at AND NOT is_month LOOP
             start_at := end_at;
-            end_at := least(
-                usage_boundary(sub.anchor_wall, zone, sub.allowance_unit, sub.allowance_count,
-                    start_at),
-                usage_boundary(sub.anchor_wall, zone, sub.interval_unit, sub.interval_count,
-                    start_at));
+            end_at := usage_cycle_end(sub.id, start_at);
         END LOOP;
         limits := usage_with_units_beyond(
             usage_own_limits(sub.limits, sub.seats, sub.id, start_at), sub.id, start_at);

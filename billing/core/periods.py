@@ -115,6 +115,16 @@ def anchor_for(wall: datetime, interval: Interval) -> tuple[datetime, int]:
     return _add_months(wall, -number * interval.count * (48 // number)), number
 
 
+def anchor_of_days(day: int, wall: datetime, interval: Interval) -> tuple[datetime, int]:
+    """An anchor before it for periods of days or weeks, and the number of the one that starts then.
+
+    It stands on that day of the month, where one does, for an interval of months that may come.
+    """
+    length = timedelta(days=interval.count * (7 if interval.unit == "week" else 1))
+    before = ((wall - number * length, number) for number in range(200))
+    return next((one for one in before if one[0].day == day), (wall, 0))
+
+
 def anchor_in(
     zone: str, anchor_wall: datetime, zone_before: str, interval: Interval, number: int
 ) -> tuple[datetime, int] | None:

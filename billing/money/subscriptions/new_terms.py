@@ -12,7 +12,15 @@ from billing.matters.effects import Do, Work
 from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice
 from billing.money.refunds.left import creditable
-from billing.money.subscriptions import cycles, granting, items, meanwhile, plan_credits, true_ups
+from billing.money.subscriptions import (
+    cycles,
+    granting,
+    items,
+    meanwhile,
+    plan_credits,
+    spans,
+    true_ups,
+)
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.proration import NOT_USED
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
@@ -82,9 +90,13 @@ def give_back(
 
 
 def take_for_next_period(w: Work[SubscriptionFacts], terms: Terms) -> None:
-    """Take terms with which the next period begins; another interval counts from there."""
+    """Take terms with which the next period begins; another interval counts from there, after a
+    trial from its billing day.
+    """
     subscription, fields = cycles.of(w), dict[str, Any]()
-    if terms.interval != subscription.interval:
+    if subscription.status == "trialing":
+        fields = spans.in_trial(subscription, terms.interval)
+    elif terms.interval != subscription.interval:
         start = subscription.current_period_end
         anchor = periods.to_wall(start, subscription.zone)
         fields = {"anchor_wall": anchor, "period_number": -1}

@@ -65,8 +65,12 @@ def in_trial(subscription: Subscription, interval: Interval) -> dict[str, Any]:
     s, begins = subscription, subscription.current_period_end
     if interval == s.interval:
         return {}
-    day = s.anchor_wall.day if interval.unit in ("month", "year") else None
-    anchor, number = anchored(begins, s.zone, interval, day)
+    day = s.anchor_wall.day
+    if interval.unit in ("month", "year"):
+        anchor, number = anchored(begins, s.zone, interval, day)
+    else:
+        wall = periods.to_wall(begins, s.zone)
+        anchor, number = periods.anchor_of_days(day, wall, interval)
     return {"anchor_wall": anchor, "period_number": number - 1}
 
 

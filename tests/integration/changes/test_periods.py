@@ -3,6 +3,8 @@
 from decimal import Decimal
 from uuid import uuid4
 
+import pytest
+
 from tests.integration.actors import Actors, Customer
 from tests.integration.arrears.test_add_ons import included
 from tests.integration.arrears.test_overage import START, charged, use
@@ -60,15 +62,34 @@ async def test_a_billing_day_makes_the_first_period_short(actors: Actors) -> Non
     assert (await customer.subscription())["current_period_end"] == "2027-03-31T10:00:00Z"
 
 
-async def test_a_trial_that_gets_another_interval_keeps_its_billing_day(actors: Actors) -> None:
+@pytest.mark.parametrize("wanted", [{"when": "now"}, {}])
+async def test_a_trial_that_gets_another_interval_keeps_its_billing_day(
+    actors: Actors, wanted: dict[str, str]
+) -> None:
     customer = await actors.customer_on_clock("2027-01-25T10:00:00Z")
     await customer.save_card()
     await customer.subscribe("basic", trial=True, interval="year", billing_day=31)
-    await change(customer, interval="month", when="now")
+    await change(customer, interval="month", **wanted)
     await customer.advance(to="2027-02-08T11:00:00Z")
     assert (await customer.subscription())["current_period_end"] == "2027-02-28T10:00:00Z"
     # 20 of the 30 days from 29 January.
     assert await charged(customer) == [1267]
+
+
+async def test_a_trial_keeps_its_billing_day_through_weeks(actors: Actors) -> None:
+    terms = {
+        "name": "Weeks", "family": "weeks", "trial_days": 14, "allowance": "week",
+        "prices": {"month": {"USD": 3100}, "week": {"USD": 700}},
+    }  # fmt: skip
+    await actors.operate("PUT", "/admin/plans/weeks", terms)
+    customer = await actors.customer_on_clock("2027-01-25T10:00:00Z")
+    await customer.save_card()
+    await customer.subscribe("weeks", trial=True, billing_day=31)
+    await change(customer, interval="week", when="now")
+    assert (await customer.ask("GET", f"{PATH}/upcoming"))["at"] == "2027-02-08T10:00:00Z"
+    await change(customer, interval="month", when="now")
+    await customer.advance(to="2027-02-08T11:00:00Z")
+    assert (await customer.subscription())["current_period_end"] == "2027-02-28T10:00:00Z"
 
 
 async def test_a_changed_zone_counts_from_the_next_period_on(actors: Actors) -> None:

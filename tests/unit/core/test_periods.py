@@ -16,6 +16,7 @@ from billing.core.periods import (
     Unit,
     anchor_for,
     anchor_in,
+    anchor_of_days,
     anchor_on,
     boundary,
     from_wall,
@@ -311,3 +312,18 @@ def test_a_period_may_start_at_any_time_and_those_after_it_keep_its_day(
     assert boundary(anchor, "UTC", interval, number) == wall.replace(tzinfo=UTC)
     assert anchor < wall
     assert anchor.day == wall.day or interval.unit in ("day", "week")
+
+
+@given(
+    st.integers(1, 31),
+    WALLS,
+    st.sampled_from(("day", "week")),
+    st.integers(1, 6),
+)
+def test_weeks_start_at_their_time_and_keep_a_day_of_the_month(
+    day: int, wall: datetime, unit: Unit, count: int
+) -> None:
+    interval = Interval(unit=unit, count=count)
+    anchor, number = anchor_of_days(day, wall, interval)
+    assert boundary(anchor, "UTC", interval, number) == wall.replace(tzinfo=UTC)
+    assert anchor.day == day

@@ -1,11 +1,11 @@
 """The steps of a subscription: its periods and trial, and the invoices it collects."""
 
 from activities.decisions import DecidingActivities
-from activities.matter import Dependencies, now_of
+from activities.matter import now_of
 from billing.core.failpoints import failpoint
 from billing.matters.agenda import Step, head
 from billing.matters.kinds import SUBSCRIPTION
-from billing.money.subscriptions.reading import CHARGED_AT_ONCE, engine
+from billing.money.subscriptions.reading import CHARGED_AT_ONCE, ENGINE
 from billing.money.subscriptions.rules import SubscriptionState, agenda
 from workflows.contracts import StepRequest
 
@@ -19,11 +19,7 @@ class SubscriptionActivities(DecidingActivities[SubscriptionState]):
         "end_trial", "cycle", "bill_early", "pause", "end", "end_unpaid", "end_change", "abandon",
         "tell_expiring", "close_commitment",
     )  # fmt: skip
-
-    def __init__(self, dependencies: Dependencies) -> None:
-        super().__init__(dependencies)
-        at_start = dependencies.settings.cycle_credits_at == "start"
-        self.engine = engine(credits_at_start=at_start)
+    engine = ENGINE
 
     async def after(self, request: StepRequest, state: SubscriptionState) -> SubscriptionState:
         """A renewal goes on with its charge, which spares a third of its way through Temporal.

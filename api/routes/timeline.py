@@ -95,10 +95,7 @@ async def read_account_timeline(
 async def _timeline(
     call: Call, connection: AsyncConnection, account_id: UUID, paging: PageRequest, upcoming: int
 ) -> TimelineAnswer:
-    at_start = call.settings.cycle_credits_at == "start"
-    outlook = await store.outlook(
-        connection, account_id, credits_at_start=at_start, maker=only_user(call)
-    )
+    outlook = await store.outlook(connection, account_id, maker=only_user(call))
     query, keys = store.past(account_id)
     past = await paginate(
         connection, query, keys, paging, lambda row: HappenedAnswer.of(store.show(row))

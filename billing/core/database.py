@@ -39,6 +39,7 @@ metadata = MetaData(
     }
 )
 
+_CREDITS_AT_START: Final = "credits_at_start"
 _BEGIN: Final = "BEGIN"
 _LAG: Final = text(
     "SELECT CASE WHEN pg_is_in_recovery() THEN greatest(interval '0', clock_timestamp()"
@@ -168,6 +169,13 @@ def with_commit(
     connection.info[_WITH_COMMIT].append(send)
 
 
+def credits_at_start(connection: AsyncConnection) -> bool:
+    """True if this process is set to grant the credits of a period at its start, not when it is
+    paid: steps and commands decide by it alike.
+    """
+    return bool(connection.engine.get_execution_options().get(_CREDITS_AT_START))
+
+
 @asynccontextmanager
 async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncConnection]:
     """Begin with what must hold in it, in one round trip; commit, or roll back on an error."""
@@ -280,6 +288,7 @@ def _engine(url: str, settings: Settings, size: int) -> AsyncEngine:
         pool_timeout=POOL_TIMEOUT_SECONDS,
         pool_pre_ping=False,
         hide_parameters=True,  # values of rows are for no log
+        execution_options={_CREDITS_AT_START: settings.cycle_credits_at == "start"},
         connect_args={
             "prepare_threshold": settings.database_prepare_threshold,
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,

@@ -196,7 +196,6 @@ async def outlook(
     connection: AsyncConnection,
     account_id: UUID,
     *,
-    credits_at_start: bool,
     maker: str | None = None,
 ) -> Outlook:
     """All that the account's future is computed from, in the caller's snapshot; with the holds of
@@ -213,10 +212,7 @@ async def outlook(
         account_id=account_id,
         now=now,
         subscriptions=tuple(
-            [
-                await _subscription(connection, matter, credits_at_start=credits_at_start)
-                for matter in kinds.get("subscription", ())
-            ]
+            [await _subscription(connection, matter) for matter in kinds.get("subscription", ())]
         ),
         collections=tuple(
             [await _collection(connection, matter) for matter in kinds.get("collection", ())]
@@ -235,12 +231,10 @@ async def outlook(
 
 
 async def _subscription(
-    connection: AsyncConnection, matter: Matter, *, credits_at_start: bool
+    connection: AsyncConnection, matter: Matter
 ) -> DecidingSnapshot[SubscriptionFacts]:
     wanted = Read(matter.subject_id, deciding=True, locked=False)
-    rows, facts = await subscription_rows.read(
-        connection, wanted, credits_at_start=credits_at_start
-    )
+    rows, facts = await subscription_rows.read(connection, wanted)
     return DecidingSnapshot(matter.workflow_id, rows, facts)
 
 

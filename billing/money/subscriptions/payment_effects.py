@@ -54,7 +54,9 @@ def settle_small(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
 def settle_change(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
     """A customer who pays by transfer has the change at once, and some days to pay it."""
     if cycles.of(w).collection == "send_invoice" and invoices.is_collectable(invoice):
-        changes.apply(w, cycles.issue(w, invoice))
+        change = changes.apply(w, cycles.issue(w, invoice))
+        if w.facts.credits_at_start and change is not None and change.kind == "resume":
+            granting.grant_cycle(w)
     else:
         settle_small(w, invoice)
 

@@ -8,7 +8,7 @@ agenda needs; only a decision reads the lines of invoices, and only one that may
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from functools import cache, partial
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from billing.catalog.plans.schemas import PLAN_ID
 from billing.catalog.plans.store import read_plan, show_price
 from billing.core import ids
 from billing.core.clock import real_now
+from billing.core.database import credits_at_start
 from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Prepared, Row, answers
@@ -266,9 +267,7 @@ def _reading(**asked: bool) -> Prepared:
     return Prepared(text(query))
 
 
-async def read(
-    connection: AsyncConnection, wanted: Read, *, credits_at_start: bool = False
-) -> tuple[Rows, SubscriptionFacts]:
+async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, SubscriptionFacts]:
     """One subscription with the invoices it collects; a look locks its own row alone."""
     matter = SUBSCRIPTION.workflow_id(wanted.subject_id)
     named = {"subject_id": wanted.subject_id}
@@ -301,7 +300,7 @@ async def read(
         arrears = await answers(connection, owed)
     facts = _facts(found[0], real_at, wanted, rows)
     used = usage_lines.owed(arrears[0], rows) if arrears else ()
-    return rows, replace(facts, usage=used, credits_at_start=credits_at_start)
+    return rows, replace(facts, usage=used, credits_at_start=credits_at_start(connection))
 
 
 def _may_bill_now(rows: Rows) -> bool:
@@ -379,8 +378,7 @@ async def open_usage_period(connection: AsyncConnection, *, account_id: UUID, at
     await failpoint("renewal.in_transaction")
 
 
-def engine(*, credits_at_start: bool = False) -> Engine[SubscriptionState, SubscriptionFacts]:
-    """The engine of subscriptions; credits of a period come with its start or its payment."""
+def _engine() -> Engine[SubscriptionState, SubscriptionFacts]:
     verbs: dict[str, Verb] = {
         **COLLECTING,
         MOVE_EVENTS: event_owners.move,
@@ -389,8 +387,7 @@ def engine(*, credits_at_start: bool = False) -> Engine[SubscriptionState, Subsc
         "open_usage_period": open_usage_period,
         "complete_records": usage_lines.complete_records,
     }
-    rules = Engine.of(RULES, partial(read, credits_at_start=credits_at_start), **verbs)
-    return replace(rules, goes_on=CHARGED_AT_ONCE)
+    return replace(Engine.of(RULES, read, **verbs), goes_on=CHARGED_AT_ONCE)
 
 
-ENGINE: Final = engine()
+ENGINE: Final = _engine()

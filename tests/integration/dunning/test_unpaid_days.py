@@ -1,10 +1,16 @@
 """A subscription that stays unpaid for longer than its plan allows ends by itself."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
+import httpx2
 import pytest
 
+from api.app import create_app
 from tests.integration.actors import Actors, Customer, Json, instant
+from tests.integration.api_app import stack_settings
 from tests.integration.dunning.dunning_setup import START, case, overdue, owed, tried, under
 
 UNPAID: Final = "2027-02-09T10:00:00Z"
@@ -132,6 +138,41 @@ async def test_a_cancel_while_unpaid_owes_what_was_served_whenever_it_comes(
     actors: Actors, at: str, body: Json
 ) -> None:
     assert await canceled_while_unpaid(await overdue(actors), at=at, **body) == SERVED
+
+
+async def test_all_of_a_cycle_counts_as_served_where_its_credits_came_before_its_money(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to=LATER[1])
+    async with granting_at_start(customer) as same:
+        assert await canceled_while_unpaid(same, at=LATER[1]) == 4900
+
+
+async def test_who_is_sent_invoices_has_the_credits_of_a_resumption_at_its_start(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribe_by_transfer("basic", trial=True, days_until_due=60)
+    await customer.advance(days=20)
+    path = "/billing/subscription"
+    await customer.ask("POST", f"{path}/pause", {"at": "now"}, status=200)
+    await customer.advance(days=20)
+    async with granting_at_start(customer) as same:
+        assert await same.credits() == 0
+        await same.ask("POST", f"{path}/resume", status=200)
+        assert await same.credits() == 100
+
+
+@asynccontextmanager
+async def granting_at_start(customer: Customer) -> AsyncIterator[Customer]:
+    """The customer in front of an API that is set to grant credits at the start of a cycle."""
+    settings = stack_settings(customer.actors.stack, BILLING_CYCLE_CREDITS_AT="start")
+    app = create_app(settings, temporal=customer.actors.temporal)
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+        yield replace(customer, actors=replace(customer.actors, client=client))
+    await app.state.services.database.close()
 
 
 @pytest.mark.parametrize("at", LATER)

@@ -29,7 +29,7 @@ from billing.matters.kinds import SUBSCRIPTION
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.schemas import Attempt
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.reading import engine
+from billing.money.subscriptions.reading import ENGINE
 from billing.platform.accounts.tables import accounts
 from billing.platform.decisions import service as decisions
 from billing.platform.decisions import writer
@@ -143,15 +143,14 @@ class Stored:
         self.numbers = Numbers(0)
         self.begun: Done[Any] | None = None
         """A step that is done, with the call of the one that has begun with it."""
-        kind = engine(credits_at_start=life.at_start)
-        self.engine: Engine[Any, Any] = replace(kind, read=self.read)
-        self._read = kind.read
+        self.engine: Engine[Any, Any] = replace(ENGINE, read=self.read)
+        self._read = ENGINE.read
         self.subject, self.account = life.subscription_id, life.account_id
 
     async def read(self, connection: AsyncConnection, wanted: Read) -> tuple[Rows, Any]:
         rows, facts = await self._read(connection, wanted)
         # Where the customer lives is told apart from the rows; tests/integration/taxes holds it.
-        facts = replace(facts, taxation=self.life.taxation)
+        facts = replace(facts, taxation=self.life.taxation, credits_at_start=self.life.at_start)
         return rows, replace(facts, new_id=self.new_id, real_at=facts.at)
 
     def new_id(self) -> UUID:

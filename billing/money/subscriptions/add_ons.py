@@ -95,12 +95,13 @@ def choose(
         reply = demand(subscription.status, "change_up")
     demand_offered(w, plan, subscription.interval, more)
     changes.demand_none(w.rows)
-    changes.cancel_scheduled(w, "other add-ons were chosen", "add_ons")
     if more and later:
+        items.keep(w)
         changes.schedule(w, paying.change_id, "add_ons", dict(wanted))
     elif moves and reply == "yes" and subscription.status != "trialing":
         _charge(w, wanted, paying, as_of or w.facts.at, fewer_now=fewer_now)
     else:
+        changes.cancel_scheduled(w, changes.OTHER_ADD_ONS, "add_ons")
         items.choose(w, wanted, fewer_now=fewer_now)
         cycles.follow(w)
         pauses.forfeit_cycle(w)

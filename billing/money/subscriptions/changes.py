@@ -44,6 +44,7 @@ from billing.money.subscriptions.schemas import (
 
 WAITS: Final = timedelta(hours=23)
 BEFORE_PERIOD_END: Final = timedelta(hours=1)
+OTHER_ADD_ONS: Final = "other add-ons were chosen"
 
 
 def pending(rows: Rows) -> SubscriptionChange | None:
@@ -138,12 +139,15 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
         agreements.begin(w)
     elif change.kind == "plan":
         cancel_scheduled(w, "another plan was chosen", "plan")
+        if "add_ons" in change.wanted:
+            cancel_scheduled(w, OTHER_ADD_ONS, "add_ons")
         before = cycles.of(w).price_id
         new_terms.begin(w, change, invoice)
         drop_price_after(w, before)
         follow_period(w)
         announce(w, cycles.of(w), "plan_changed", **change.wanted)
     else:
+        cancel_scheduled(w, OTHER_ADD_ONS, "add_ons")
         terms = Terms.model_validate(change.terms)
         items.choose(w, change.wanted, fewer_now=terms.fewer_now)
         new_terms.give_back(w, change, terms, ADD_ON_NOT_USED)

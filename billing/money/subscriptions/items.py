@@ -139,6 +139,18 @@ def end_others(
             w.change(item, next_quantity=0)
 
 
+def keep(w: Work[SubscriptionFacts]) -> None:
+    """Those of which fewer were to stay do not go: what is scheduled now says what there will be.
+
+    Add-ons that the plan does not sell so any more end all the same.
+    """
+    subscription = w.rows.get(Subscription, w.facts.subscription_id)
+    terms = {one.key: one for one in w.facts.plan_of(w.rows).add_ons}
+    for key, item in held(w).items():
+        if key in terms and is_on_terms(item, terms[key], subscription.currency):
+            w.change(item, next_quantity=None)
+
+
 def turn(w: Work[SubscriptionFacts]) -> None:
     """A period begins: what was to end with the one before has ended."""
     for item in w.rows.of(Item):

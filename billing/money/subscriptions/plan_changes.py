@@ -81,13 +81,13 @@ def change_plan(
     when: When = wish.when or ("now" if _is_up(subscription, terms) else "period_end")
     reply = demand(subscription.status, "change_up" if when == "now" else "change_down")
     changes.demand_none(w.rows)
-    if terms.add_ons is not None:
-        changes.cancel_scheduled(w, "other add-ons were chosen", "add_ons")
     if _is_same(w, terms):
         changes.cancel_scheduled(w, "the subscription stays as it is", "plan")
         if wish.add_ons is not None:
             add_ons.choose(w, wish.add_ons, paying, as_of, when=wish.when)
     elif when == "period_end" and reply != "later":
+        if terms.add_ons is not None:
+            changes.cancel_scheduled(w, changes.OTHER_ADD_ONS, "add_ons")
         changes.schedule(w, paying.change_id, "plan", _words(w, terms), terms)
     elif subscription.status in ("trialing", "paused"):
         _swap(w, terms)
@@ -219,6 +219,7 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
     fields = spans.in_trial(subscription, terms.interval) if in_trial else {}
     new_terms.take(w, terms, drops_add_ons=True, **fields)
     if terms.add_ons is not None:
+        changes.cancel_scheduled(w, changes.OTHER_ADD_ONS, "add_ons")
         items.choose(w, terms.add_ons, fewer_now=True)
     changes.drop_price_after(w, subscription.price_id)
     pauses.forfeit_cycle(w)

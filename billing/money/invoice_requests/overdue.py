@@ -23,7 +23,14 @@ from billing.money.invoices import store as invoice_store
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.tables import invoices as invoice_rows
-from billing.money.subscriptions import changes, commands, cycles, pauses, payment_effects
+from billing.money.subscriptions import (
+    agreements,
+    changes,
+    commands,
+    cycles,
+    pauses,
+    payment_effects,
+)
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.reading import ENGINE
@@ -124,6 +131,7 @@ def _pay(w: Work[SubscriptionFacts], only: Collection[UUID] | None, *, resumes: 
 def _offered(w: Work[SubscriptionFacts]) -> Invoice:
     """The invoice that would start it again."""
     changes.apply_scheduled(w)
+    agreements.sell(w)
     draft = pauses.draft(w, w.facts.new_id())
     return invoices.whole_steps(w, invoices.use_balance(w, draft))
 

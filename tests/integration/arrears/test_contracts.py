@@ -245,6 +245,8 @@ async def test_what_is_agreed_during_a_pause_comes_with_the_period_after_it(
     committed = {"amount_cents": 6000, "currency": "USD", "periods": 2}
     await agree(customer, prices=[PRICE], commitment=committed)
     await customer.advance(days=10)
+    seen = await customer.ask("POST", "/billing/pay-overdue", {"dry_run": True}, status=200)
+    assert seen["resumption"]["amount_cents"] == 1500
     await customer.script("insufficient_funds", then="normal")
     await customer.refused("CARD_DECLINED", "POST", f"{path}/resume")
     assert (await customer.subscription())["commitment"] is None, "nothing was sold yet"

@@ -20,6 +20,7 @@ from billing.money.subscriptions.schemas import PlanWish
 
 router = new_router("subscriptions")
 AT_ONCE: Final = 100
+CHANGED_SINCE: Final = ("SUBSCRIPTION_STATE", "PRICE_NOT_OFFERED")
 
 
 class MoveBody(Body):
@@ -64,10 +65,12 @@ async def move_subscribers(
 
 async def move(call: Call, one: Move, reason: str) -> bool:
     """Move one; False for one that has ended, or changed, since it was found."""
-    verb = partial(price_moves.move, reason=reason)
+    verb, about = partial(price_moves.move, reason=reason), PlanWish(though_closed=True)
     try:
         async with call.database.tenant(one.account_id) as connection:
-            await service.ask(connection, one.id, verb, about=PlanWish())
-    except Conflict:
+            await service.ask(connection, one.id, verb, about=about)
+    except Conflict as refused:
+        if refused.code not in CHANGED_SINCE:
+            raise
         return False
     return True

@@ -192,7 +192,7 @@ _READ = f"""
            ARRAY(SELECT jsonb_build_object('plan', {_PLAN}, 'price', to_jsonb(r))
                  FROM plans pl LEFT JOIN prices r ON r.kind = 'plan' AND r.key = pl.key
                       AND r.is_current AND r.currency = s.currency
-                 WHERE :changing AND pl.is_current AND pl.is_active
+                 WHERE :changing AND pl.is_current AND (pl.is_active OR :though_closed)
                    AND (pl.id = CAST(:plan_id AS uuid)
                         OR pl.key = coalesce(CAST(:plan AS text), s.plan_key))) AS offers,
            ARRAY({LOTS} AND (:giving_back OR {_CHANGES})
@@ -349,7 +349,8 @@ def _named(wish: PlanWish | None) -> dict[str, Any]:
     """The plan that a change names, by key or id; without a name it is the subscription's own."""
     plan = wish.plan if wish is not None else None
     plan_id = ids.parse(PLAN_ID, plan) if plan is not None else None
-    return {"plan": plan, "plan_id": plan_id}
+    though_closed = wish is not None and wish.though_closed
+    return {"plan": plan, "plan_id": plan_id, "though_closed": though_closed}
 
 
 def _offer(row: Row) -> Offered:

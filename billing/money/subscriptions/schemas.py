@@ -249,6 +249,9 @@ class PlanWish(Frozen):
     add_ons: dict[str, int] | None = None
     """All that there are to be, by key."""
     coupon: str | None = None
+    though_closed: bool = False
+    """Its own plan at the price of now, also where that is not on sale any more: an operator moves
+    its subscribers."""
 
 
 class Offered(Frozen):

@@ -50,6 +50,20 @@ async def test_a_new_price_comes_with_the_next_period_and_is_told_before(actors:
     assert (await moves.subscription())["amount_cents"] == 1200
 
 
+async def test_subscribers_of_a_plan_that_is_not_sold_any_more_move_too(actors: Actors) -> None:
+    await actors.operate("PUT", "/admin/plans/mover", TERMS)
+    customer = await begun(actors, "mover")
+    closed = TERMS | {"prices": {"month": {"USD": 1200}}, "is_active": False}
+    await actors.operate("PUT", "/admin/plans/mover", closed)
+    seen = await actors.operate("POST", f"{MOVE}?dry_run=true", REASON, status=200)
+    done = await actors.operate("POST", MOVE, REASON, status=200)
+    assert done == seen
+    assert customer.id in {one["account_id"] for one in done["moves"]}
+    await customer.refused("PLAN_NOT_FOUND", "PUT", PATH, {"interval": "year"})
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [1000, 1200]
+
+
 async def test_a_minimum_moves_with_its_price(actors: Actors) -> None:
     least = {"month": {"USD": {"amount_minor": 1000, "minimum_minor": 5000}}}
     await actors.operate("PUT", "/admin/plans/mover", TERMS | {"prices": least})

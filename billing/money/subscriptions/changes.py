@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from billing.core.errors import Conflict
+from billing.core.periods import Interval
 from billing.matters.effects import Rows, Work
 from billing.money.discounts import transitions as discounts
 from billing.money.discounts.schemas import Discount
@@ -72,15 +73,28 @@ def demand_whole_rest(subscription: Subscription) -> None:
         )
 
 
-def demand_a_day(after: Subscription) -> None:
-    """A period that a change begins has a day at least. Errors: SUBSCRIPTION_STATE, where an end at
-    a date comes sooner.
+def demand_a_day(after: Subscription, instead: str = "reactivate it first") -> None:
+    """A period that begins anew has a day at least, and so has the last one that is counted from
+    it. Errors: SUBSCRIPTION_STATE, where an end at a date comes sooner.
     """
-    if after.current_period_end - after.current_period_start < spans.SHORTEST:
+    end, length = after.cancel_at, after.current_period_end - after.current_period_start
+    if end is not None and (length < spans.SHORTEST or spans.refusal_of_end(after, end)):
         raise Conflict(
             "SUBSCRIPTION_STATE",
-            "it ends at a date in less than a day: reactivate it first",
+            f"it ends at a date, and its last period would be less than a day: {instead}",
             state=after.status,
+        )
+
+
+def demand_last_day(subscription: Subscription, interval: Interval) -> None:
+    """The same of those that are counted by another interval after this one."""
+    s, fields = subscription, spans.after_this(subscription, interval)
+    if fields and s.cancel_at is not None and s.cancel_at > s.current_period_end:
+        number = {"interval_unit": interval.unit, "interval_count": interval.count}
+        start, after = s.current_period_end, s.model_copy(update=fields | number)
+        _, end = spans.next_period(after)
+        demand_a_day(
+            after.model_copy(update={"current_period_start": start, "current_period_end": end})
         )
 
 

@@ -181,6 +181,7 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     pauses.demand_next_second(w)
     changes.apply_scheduled(w)
     agreements.sell(w)
+    changes.demand_a_day(pauses.begun_now(w), "resume it on another day")
     invoice = pauses.draft(w, paying.change_id)
     invoice = changes.begin(w, "resume", {}, invoice, paying)
     payment_effects.settle_change(w, invoice)

@@ -93,13 +93,7 @@ def take_for_next_period(w: Work[SubscriptionFacts], terms: Terms) -> None:
     """Take terms with which the next period begins; another interval counts from there, after a
     trial from its billing day.
     """
-    subscription, fields = cycles.of(w), dict[str, Any]()
-    if subscription.status == "trialing":
-        fields = spans.in_trial(subscription, terms.interval)
-    elif terms.interval != subscription.interval:
-        start = subscription.current_period_end
-        anchor = periods.to_wall(start, subscription.zone)
-        fields = {"anchor_wall": anchor, "period_number": -1}
+    fields = spans.after_this(cycles.of(w), terms.interval)
     take(w, terms, drops_add_ons=True, **fields)
     if terms.add_ons is not None:
         plan = w.facts.plans[terms.plan_id]

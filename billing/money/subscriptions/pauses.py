@@ -11,7 +11,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions import cycles, items, spans, true_ups
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.schemas import Item, PauseReason
+from billing.money.subscriptions.schemas import Item, PauseReason, Subscription
 
 
 def pause(w: Work[SubscriptionFacts], reason: PauseReason) -> None:
@@ -50,13 +50,18 @@ def bill_use(w: Work[SubscriptionFacts], closing: true_ups.Closing | None) -> No
     cycles.bill_usage(w, key, ends=True, closing=closing)
 
 
+def begun_now(w: Work[SubscriptionFacts]) -> Subscription:
+    """The subscription with a new period from now."""
+    subscription, allowance = cycles.of(w), w.facts.plan_of(w.rows).allowance
+    return spans.anew(subscription, w.facts.at, subscription.interval, allowance)
+
+
 def draft(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:
     """The draft of a new period from now, with a key of its own and no usage.
 
     Another period may have begun at this instant, whose draft is void.
     """
-    subscription, allowance = cycles.of(w), w.facts.plan_of(w.rows).allowance
-    new = spans.anew(subscription, w.facts.at, subscription.interval, allowance)
+    new = begun_now(w)
     lines = [cycles.line_of(w, item, new) for item in w.rows.of(Item) if item.lasting]
     return cycles.draft_change(w, change_id, lines, **spans.fields(new))
 

@@ -88,6 +88,7 @@ def change_plan(
     elif when == "period_end" and reply != "later":
         if terms.add_ons is not None:
             changes.cancel_scheduled(w, changes.OTHER_ADD_ONS, "add_ons")
+        changes.demand_last_day(subscription, terms.interval)
         changes.schedule(w, paying.change_id, "plan", _words(w, terms), terms)
     elif subscription.status in ("trialing", "paused"):
         _swap(w, terms)
@@ -216,7 +217,10 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
     if in_trial and not plan.trial_days:
         raise Conflict("TRIAL_NOT_OFFERED", f"plan {plan.key} has no trial: have it at period_end")
     changes.cancel_scheduled(w, "another plan was chosen", "plan")
-    fields = spans.in_trial(subscription, terms.interval) if in_trial else {}
+    fields = dict[str, Any]()
+    if in_trial:
+        changes.demand_last_day(subscription, terms.interval)
+        fields = spans.after_this(subscription, terms.interval)
     new_terms.take(w, terms, drops_add_ons=True, **fields)
     if terms.add_ons is not None:
         changes.cancel_scheduled(w, changes.OTHER_ADD_ONS, "add_ons")

@@ -58,19 +58,19 @@ def anchored(
     return anchor, number
 
 
-def in_trial(subscription: Subscription, interval: Interval) -> dict[str, Any]:
-    """The fields by which the periods after a trial are counted by another interval: from the day
-    of the month that they were to have, or from its end where they are of days or weeks.
+def after_this(subscription: Subscription, interval: Interval) -> dict[str, Any]:
+    """The fields by which the periods after this one are counted by another interval: from its end.
+
+    Those after a trial keep the day of the month that they were to have, where they are of months.
     """
     s, begins = subscription, subscription.current_period_end
     if interval == s.interval:
         return {}
-    day = s.anchor_wall.day
-    if interval.unit in ("month", "year"):
-        anchor, number = anchored(begins, s.zone, interval, day)
-    else:
-        wall = periods.to_wall(begins, s.zone)
-        anchor, number = periods.anchor_of_days(day, wall, interval)
+    anchor, number = periods.to_wall(begins, s.zone), 0
+    if s.status == "trialing" and interval.unit in ("month", "year"):
+        anchor, number = anchored(begins, s.zone, interval, s.anchor_wall.day)
+    elif s.status == "trialing":
+        anchor, number = periods.anchor_of_days(s.anchor_wall.day, anchor, interval)
     return {"anchor_wall": anchor, "period_number": number - 1}
 
 

@@ -246,6 +246,41 @@ async def test_a_period_is_cut_once_and_to_a_day_at_least(actors: Actors) -> Non
     assert "less than a day" in told["detail"]
 
 
+async def test_another_interval_leaves_no_last_period_of_hours(actors: Actors) -> None:
+    key = f"weeks-{uuid4().hex[:8]}"
+    terms = {
+        "name": "Weeks", "family": key, "allowance": "week",
+        "prices": {"month": {"USD": 3100}, "week": {"USD": 700}},
+    }  # fmt: skip
+    await actors.operate("PUT", f"/admin/plans/{key}", terms)
+    customer = await begun(actors, key)
+    # Months from 1 January end it with one; of weeks from 1 February the last would have an hour.
+    date = {"cancel_at": "2027-04-05T11:00:00Z"}
+    await customer.ask("POST", f"{PATH}/cancel", date, status=200)
+    for when in ("period_end", "now"):
+        if when == "now":
+            date["cancel_at"] = "2027-04-02T11:00:00Z"
+            await customer.ask("POST", f"{PATH}/cancel", date, status=200)
+        wish = {"interval": "week", "when": when}
+        told = await customer.refused("SUBSCRIPTION_STATE", "PUT", PATH, wish)
+        assert "less than a day" in told["detail"]
+
+
+async def test_a_resumption_leaves_no_last_period_of_hours(actors: Actors) -> None:
+    customer = await begun(actors)
+    await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+    # As where a debt was settled after the period: the end stands through the pause.
+    await customer.rows(
+        "UPDATE subscriptions SET cancel_at = '2027-02-02T12:00:00Z', canceled_at = updated_at"
+        " WHERE account_id = %(me)s"
+    )
+    await customer.advance(to="2027-01-02T10:00:00Z")
+    told = await customer.refused("SUBSCRIPTION_STATE", "POST", f"{PATH}/resume")
+    assert "less than a day" in told["detail"]
+    await customer.advance(to="2027-01-04T10:00:00Z")
+    assert (await customer.ask("POST", f"{PATH}/resume", status=200))["status"] == "active"
+
+
 async def test_only_the_cycle_is_kept_of_a_year_that_got_another_plan_in_a_pause(
     actors: Actors,
 ) -> None:

@@ -1057,17 +1057,24 @@ RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$
-    INSERT INTO quota_slices AS s (account_id, quota_id, ends_at, used)
-    SELECT p_account_id, g.id, g.ends_at, g.added
+    INSERT INTO quota_slices (account_id, quota_id, ends_at, used)
+    SELECT p_account_id, g.id, g.ends_at, greatest(0, coalesce(k.used, 0) + g.added)
     FROM (
         SELECT s.id, p.ends_at, sum(p.added) AS added
         FROM (
             SELECT q.id, quota_slice_end(q.span_seconds, coalesce(u.at, p_at)) AS used_until,
-                quota_share(q, u.meter, u.user_id, u.organization_id, u.amount) AS used,
+                CASE WHEN taken.created_at < q.created_at THEN 0 ELSE
+                    quota_share(q, u.meter, u.user_id, u.organization_id, u.amount) END AS used,
                 quota_slice_end(q.span_seconds, c.claimed_at) AS claimed_until,
                 quota_share(q, c.meter, c.user_id, c.organization_id, c.amount) AS claimed
             FROM billing_quotas AS q CROSS JOIN unnest(p_uses) AS u
             LEFT JOIN quota_claims AS c ON c.id = u.id AND c.status = 'open'
+            LEFT JOIN LATERAL (
+                SELECT r.created_at
+                FROM billing_records AS v JOIN billing_records AS r
+                    ON r.id = v.voids AND r.month = v.month
+                WHERE v.id = u.id AND v.month = ANY (usage_record_months(u.id))
+            ) AS taken ON u.amount < 0
             WHERE q.account_id = p_account_id AND q.span_seconds IS NOT NULL
             OFFSET 0) AS s
         CROSS JOIN LATERAL (VALUES (s.used_until, s.used), (s.claimed_until, -s.claimed))
@@ -1075,7 +1082,42 @@ AS $$
         WHERE p.added <> 0
         GROUP BY s.id, p.ends_at
         HAVING sum(p.added) <> 0) AS g
-    ON CONFLICT (quota_id, ends_at) DO UPDATE SET used = s.used + excluded.used
+    LEFT JOIN quota_slices AS k ON k.quota_id = g.id AND k.ends_at = g.ends_at
+    ON CONFLICT (quota_id, ends_at) DO UPDATE SET used = excluded.used
+$$;
+
+CREATE OR REPLACE FUNCTION quota_cut_slices(
+    p_account_id uuid, p_quota_id uuid, p_quota quota_input, p_before integer)
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    -- The sums below read all of what is gone before a new slice is written.
+    WITH gone AS (
+        DELETE FROM quota_slices
+        WHERE quota_id = p_quota_id AND p_before <> p_quota.span_seconds
+        RETURNING ends_at, used
+    ), claims AS (
+        SELECT claimed_at, amount FROM quota_claims
+        WHERE p_before IS DISTINCT FROM p_quota.span_seconds
+            AND account_id = p_account_id AND status = 'open' AND meter = p_quota.meter
+            AND p_quota.owner IN ('', 'u:' || user_id, 'o:' || organization_id)
+    )
+    INSERT INTO quota_slices (account_id, quota_id, ends_at, used)
+    SELECT p_account_id, p_quota_id, quota_slice_end(p_quota.span_seconds, p.at), sum(p.used)
+    FROM (
+        -- Ends of slices are rounded: a little before, they are in the slice for sure.
+        SELECT o.ends_at - interval '1 millisecond' AS at, greatest(0, sum(o.used)) AS used
+        FROM (
+            SELECT ends_at, used FROM gone
+            UNION ALL
+            SELECT quota_slice_end(p_before, claimed_at), -amount FROM claims
+            WHERE p_before IS NOT NULL) AS o
+        GROUP BY o.ends_at
+        UNION ALL
+        SELECT claimed_at, amount FROM claims) AS p
+    GROUP BY 3
+    HAVING sum(p.used) > 0
 $$;
 
 CREATE OR REPLACE FUNCTION quota_in_sight(p_quota_id uuid, p_span integer, p_at timestamptz)
@@ -1180,9 +1222,9 @@ BEGIN
     UPDATE billing_quotas AS q
     SET window_start = w.begins, plain_until = NULL, used = w.used, used_before = 0
     FROM (
-        SELECT b.quota AS id, b.begins, least(999999999999999, CASE
+        SELECT b.quota AS id, b.begins, least(999999999999999, greatest(0, CASE
             WHEN (b.row).span_seconds IS NULL THEN quota_recorded(b.row, p_zone, b.begins)
-            ELSE quota_in_sight(b.quota, (b.row).span_seconds, p_at) END) AS used
+            ELSE quota_in_sight(b.quota, (b.row).span_seconds, p_at) END)) AS used
         FROM (
             SELECT known.id AS quota, known AS row, greatest(known.window_start, quota_window(
                 known.window_kind, known.span_seconds, p_zone, p_period_start, p_at)) AS begins
@@ -1227,7 +1269,7 @@ DECLARE
     period record;
     begins timestamptz;
     counted record;
-    written uuid;
+    written record;
 BEGIN
     IF p_quota.limit_amount < 0 OR p_quota.span_seconds <= 0
         OR p_quota.window_kind NOT IN ('day', 'month', 'cycle', 'rolling')
@@ -1264,18 +1306,12 @@ BEGIN
         -- Another span is another window.
         window_start = CASE WHEN q.span_seconds IS DISTINCT FROM excluded.span_seconds
             THEN excluded.window_start ELSE q.window_start END
-    RETURNING q.id INTO written;
+    RETURNING q.id, old.span_seconds AS span_before INTO written;
     IF p_quota.span_seconds IS NOT NULL THEN
-        INSERT INTO quota_slices (account_id, quota_id, ends_at, used)
-        SELECT p_account_id, written, quota_slice_end(p_quota.span_seconds, claimed_at), sum(amount)
-        FROM quota_claims
-        WHERE account_id = p_account_id AND status = 'open' AND meter = p_quota.meter
-            AND p_quota.owner IN ('', 'u:' || user_id, 'o:' || organization_id)
-            AND NOT EXISTS (SELECT FROM quota_slices WHERE quota_id = written)
-        GROUP BY 3;
+        PERFORM quota_cut_slices(p_account_id, written.id, p_quota, written.span_before);
         PERFORM quota_roll_windows(p_account_id, period.zone, period.start_at, p_at);
     END IF;
-    RETURN written;
+    RETURN written.id;
 END;
 $$;
 

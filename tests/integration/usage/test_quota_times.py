@@ -8,6 +8,7 @@ import httpx2
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.test_claims import claim
 from tests.integration.usage.test_limits import CHAT, NOW, move_clock
+from tests.integration.usage.test_voids import void
 
 UPLOADS: dict[str, Any] = {"feature_type": "document_uploads"}
 TESTS: dict[str, Any] = {"feature_type": "assessments"}
@@ -157,3 +158,40 @@ async def test_a_claim_that_expired_is_gone_from_every_answer(new_shop: NewShop)
     assert (asked["allowed"], asked["used"]) == (True, "0")
     assert await standing(shop) == ["0", "0"]
     assert await claim(shop, "10", "next")
+
+
+async def test_a_use_from_before_a_rolling_quota_takes_nothing_of_it_along(
+    new_shop: NewShop,
+) -> None:
+    shop = await frozen(new_shop)
+    before = await shop.record("1000", **CHAT)
+    await move_clock(shop, seconds=1)
+    await shop.quota("10", window="rolling", span_seconds=3600)
+    await shop.record("8", **CHAT)
+    await void(shop, before)
+    assert await standing(shop) == ["8.00"]
+    assert (await use(shop, "3")).status_code == 429
+    assert not await claim(shop, "3", "too-much")
+    counted = await shop.record("2", **CHAT)
+    await void(shop, counted)
+    assert (await use(shop, "2")).status_code == 201
+    assert (await use(shop, "1")).status_code == 429
+
+
+async def test_another_span_keeps_what_was_used_and_claimed(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop)
+    await shop.quota("10", window="rolling", span_seconds=3600)
+    wrong = await shop.record("6", **CHAT)
+    assert await claim(shop, "3", "job")
+    await move_clock(shop, minutes=5)
+    await shop.quota("10", window="rolling", span_seconds=86400)
+    assert await standing(shop) == ["9.00"]
+    await void(shop, wrong)
+    assert await standing(shop) == ["3.00"]
+    await shop.record("3", event_id="job", **CHAT)
+    assert await standing(shop) == ["3.00"]
+    await shop.quota("10", window="rolling", span_seconds=3600)
+    assert await standing(shop) == ["3.00"]
+    await move_clock(shop, hours=1, minutes=24)
+    assert await standing(shop) == ["0"]
+    assert (await use(shop, "10")).status_code == 201

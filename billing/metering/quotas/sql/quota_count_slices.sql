@@ -1,22 +1,31 @@
 -- Count uses of one account on its rolling quotas, each in the slice of its own time, and take back
--- what was claimed for them from the slice it was claimed in. Expects the account's lock.
+-- what was claimed for them from the slice it was claimed in. A use that is taken back takes only
+-- what a slice has counted: nothing of a quota that is younger than its record. Expects the
+-- account's lock.
 CREATE OR REPLACE FUNCTION quota_count_slices(
     p_account_id uuid, p_uses quota_timed_use[], p_at timestamptz)
 RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$
-    INSERT INTO quota_slices AS s (account_id, quota_id, ends_at, used)
-    SELECT p_account_id, g.id, g.ends_at, g.added
+    INSERT INTO quota_slices (account_id, quota_id, ends_at, used)
+    SELECT p_account_id, g.id, g.ends_at, greatest(0, coalesce(k.used, 0) + g.added)
     FROM (
         SELECT s.id, p.ends_at, sum(p.added) AS added
         FROM (
             SELECT q.id, quota_slice_end(q.span_seconds, coalesce(u.at, p_at)) AS used_until,
-                quota_share(q, u.meter, u.user_id, u.organization_id, u.amount) AS used,
+                CASE WHEN taken.created_at < q.created_at THEN 0 ELSE
+                    quota_share(q, u.meter, u.user_id, u.organization_id, u.amount) END AS used,
                 quota_slice_end(q.span_seconds, c.claimed_at) AS claimed_until,
                 quota_share(q, c.meter, c.user_id, c.organization_id, c.amount) AS claimed
             FROM billing_quotas AS q CROSS JOIN unnest(p_uses) AS u
             LEFT JOIN quota_claims AS c ON c.id = u.id AND c.status = 'open'
+            LEFT JOIN LATERAL (
+                SELECT r.created_at
+                FROM billing_records AS v JOIN billing_records AS r
+                    ON r.id = v.voids AND r.month = v.month
+                WHERE v.id = u.id AND v.month = ANY (usage_record_months(u.id))
+            ) AS taken ON u.amount < 0
             WHERE q.account_id = p_account_id AND q.span_seconds IS NOT NULL
             OFFSET 0) AS s
         CROSS JOIN LATERAL (VALUES (s.used_until, s.used), (s.claimed_until, -s.claimed))
@@ -24,5 +33,6 @@ AS $$
         WHERE p.added <> 0
         GROUP BY s.id, p.ends_at
         HAVING sum(p.added) <> 0) AS g
-    ON CONFLICT (quota_id, ends_at) DO UPDATE SET used = s.used + excluded.used
+    LEFT JOIN quota_slices AS k ON k.quota_id = g.id AND k.ends_at = g.ends_at
+    ON CONFLICT (quota_id, ends_at) DO UPDATE SET used = excluded.used
 $$;

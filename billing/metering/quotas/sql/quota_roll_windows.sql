@@ -23,9 +23,9 @@ BEGIN
     UPDATE billing_quotas AS q
     SET window_start = w.begins, plain_until = NULL, used = w.used, used_before = 0
     FROM (
-        SELECT b.quota AS id, b.begins, least(999999999999999, CASE
+        SELECT b.quota AS id, b.begins, least(999999999999999, greatest(0, CASE
             WHEN (b.row).span_seconds IS NULL THEN quota_recorded(b.row, p_zone, b.begins)
-            ELSE quota_in_sight(b.quota, (b.row).span_seconds, p_at) END) AS used
+            ELSE quota_in_sight(b.quota, (b.row).span_seconds, p_at) END)) AS used
         FROM (
             SELECT known.id AS quota, known AS row, greatest(known.window_start, quota_window(
                 known.window_kind, known.span_seconds, p_zone, p_period_start, p_at)) AS begins

@@ -9,7 +9,7 @@ DECLARE
     period record;
     begins timestamptz;
     counted record;
-    written uuid;
+    written record;
 BEGIN
     IF p_quota.limit_amount < 0 OR p_quota.span_seconds <= 0
         OR p_quota.window_kind NOT IN ('day', 'month', 'cycle', 'rolling')
@@ -46,17 +46,11 @@ BEGIN
         -- Another span is another window.
         window_start = CASE WHEN q.span_seconds IS DISTINCT FROM excluded.span_seconds
             THEN excluded.window_start ELSE q.window_start END
-    RETURNING q.id INTO written;
+    RETURNING q.id, old.span_seconds AS span_before INTO written;
     IF p_quota.span_seconds IS NOT NULL THEN
-        INSERT INTO quota_slices (account_id, quota_id, ends_at, used)
-        SELECT p_account_id, written, quota_slice_end(p_quota.span_seconds, claimed_at), sum(amount)
-        FROM quota_claims
-        WHERE account_id = p_account_id AND status = 'open' AND meter = p_quota.meter
-            AND p_quota.owner IN ('', 'u:' || user_id, 'o:' || organization_id)
-            AND NOT EXISTS (SELECT FROM quota_slices WHERE quota_id = written)
-        GROUP BY 3;
+        PERFORM quota_cut_slices(p_account_id, written.id, p_quota, written.span_before);
         PERFORM quota_roll_windows(p_account_id, period.zone, period.start_at, p_at);
     END IF;
-    RETURN written;
+    RETURN written.id;
 END;
 $$;

@@ -112,6 +112,7 @@ async def test_the_largest_uses_fill_no_counter(new_shop: NewShop) -> None:
     await shop.record("1", **CHAT)
     used = (await shop.get("/usage/current"))["current_period"]
     assert Decimal(used["chat_messages"]) == 10**15 + 2 * 10**9 + 1
+    await shop.quota("10", window="cycle", hard=False)
     await everything_reads(shop)
     await move_clock(shop, days=1)
     await shop.record("1", **CHAT)

@@ -38,7 +38,9 @@ BEGIN
         alert_percents, window_start, used, used_before, created_at, updated_at)
     VALUES (uuidv7(), p_account_id, p_quota.owner, p_quota.meter, p_quota.window_kind,
         p_quota.span_seconds, p_quota.limit_amount, p_quota.is_hard, p_quota.alert_percents,
-        begins, counted.used, counted.used_before, p_at, p_at)
+        -- Beyond any limit there is nothing more to know.
+        begins, least(999999999999999, counted.used),
+        least(999999999999999, counted.used_before), p_at, p_at)
     ON CONFLICT (account_id, meter, owner, window_kind) DO UPDATE SET
         span_seconds = excluded.span_seconds, limit_amount = excluded.limit_amount,
         is_hard = excluded.is_hard, alert_percents = excluded.alert_percents,

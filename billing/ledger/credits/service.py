@@ -252,6 +252,16 @@ async def take(
     )  # fmt: skip
 
 
+async def watch_returned(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
+    """Credits came back to lots of which some may end: the account's matter looks at them in time.
+
+    Call it last: it locks the matter's row, which comes after the account's lock.
+    """
+    until = (await lock(connection, account_id)).next_expiry
+    if until is not None:
+        await _watch(connection, account_id, until, at)
+
+
 async def _watch(
     connection: AsyncConnection, account_id: UUID, until: datetime, at: datetime | None
 ) -> None:

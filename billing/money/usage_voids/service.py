@@ -169,6 +169,8 @@ async def void(
         if returned is not None:
             done = done.model_copy(update={"matter": await _credit(connection, done, returned)})
         await _tell(connection, done, at)
+        if done.credits:
+            await credits.watch_returned(connection, account_id, at)
     return done
 
 

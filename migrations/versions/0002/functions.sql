@@ -374,7 +374,8 @@ DECLARE
                         AS room
                 FROM credit_transaction_lots AS p JOIN credit_lots AS l ON l.id = p.lot_id
                 WHERE p.transaction_id = p_entry) AS given) AS lots
-        WHERE room > 0 AND reach - room < p_amount);
+        WHERE room > 0 AND reach - room < p_amount
+        ORDER BY reach DESC);
     owing numeric := p_amount - credit_sum(parts);
 BEGIN
     IF owing > 0 THEN
@@ -384,17 +385,15 @@ BEGIN
         SELECT new_lot, p_account_id, 'refund', 100, false, owing, 0, false, p_key, b.seq + 1,
             greatest(b.last_at, p_at)
         FROM credit_balances AS b WHERE b.account_id = p_account_id;
-        parts := parts || ROW(new_lot, owing)::credit_part;
+        parts := ROW(new_lot, owing)::credit_part || parts;
     END IF;
     entry := credit_post(
         ROW(p_account_id, 'void', p_key, NULL, p_reason, p_subject,
             jsonb_build_object('transaction_id', public_id('ctx', p_entry)), p_at),
         parts);
     FOREACH part IN ARRAY parts LOOP
-        PERFORM credit_settle_returned(p_account_id, part, p_key, p_at);
+        PERFORM credit_settle_returned(p_account_id, part, p_key, p_subject, p_at);
     END LOOP;
-    PERFORM credit_pay_debt(
-        p_account_id, ROW(new_lot, owing)::credit_part, p_key, p_subject, p_at);
     RETURN entry;
 END;
 $$;
@@ -774,7 +773,8 @@ END;
 $$;
 
 CREATE OR REPLACE FUNCTION credit_settle_returned(
-    p_account_id uuid, p_part credit_part, p_key text, p_at timestamptz)
+    p_account_id uuid, p_part credit_part, p_key text, p_subject text,
+    p_at timestamptz)
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -783,9 +783,11 @@ DECLARE
     key text := p_key || '/' || public_id('lot', p_part.lot_id);
     lot record;
     claim numeric;
+    rest numeric;
 BEGIN
     SELECT l.lost, l.expires_at INTO lot FROM credit_lots AS l WHERE l.id = p_part.lot_id;
     claim := least(lot.lost, p_part.amount);
+    rest := p_part.amount - claim;
     IF claim > 0 THEN
         PERFORM credit_post(
             ROW(p_account_id, 'clawback', key || '/clawback', NULL, 'returned',
@@ -794,13 +796,14 @@ BEGIN
         UPDATE credit_lots AS l SET lost = l.lost - claim, clawed = l.clawed + claim
         WHERE l.id = p_part.lot_id;
     END IF;
-    IF lot.expires_at <= p_at AND p_part.amount > claim THEN
+    IF rest > 0 AND lot.expires_at <= p_at THEN
         PERFORM credit_expire_part(
-            p_account_id, p_part.lot_id, p_part.amount - claim, key || '/expire', p_at,
-            'returned');
-    ELSE
+            p_account_id, p_part.lot_id, rest, key || '/expire', p_at, 'returned');
+    ELSIF rest > 0 THEN
         UPDATE credit_balances SET next_expiry = least(next_expiry, lot.expires_at)
         WHERE account_id = p_account_id;
+        PERFORM credit_pay_debt(
+            p_account_id, ROW(p_part.lot_id, rest)::credit_part, key, p_subject, p_at);
     END IF;
 END;
 $$;

@@ -42,6 +42,9 @@ class Lot:
         end = self.expires_at or NEVER
         return (self.scope is None, self.priority, end, self.is_paid, self.order)
 
+    def ending_rank(self) -> tuple[object, ...]:
+        return (self.is_paid, self.expires_at or NEVER, self.order)
+
 
 @dataclass
 class Hold:
@@ -138,11 +141,14 @@ class Ledger:
         self.debits[key] = Debit(amount, parts)
 
     def void(self, key: str, new: Lot, at: datetime) -> None:
-        """Give a debit back: to lots that go on longest first, and what was owed as a lot."""
+        """Give a debit back: to its lots, and what was owed as a lot; both pay what is owed."""
         self.expire_due(at)
         debit = self.debits.pop(key)
         new.amount = new.remaining = debit.amount - sum((part for _, part in debit.parts), ZERO)
-        for lot, part in debit.parts:
+        if new.amount:
+            self.lots[new.key] = new
+            self._pay_debt(new, new.amount)
+        for lot, part in sorted(debit.parts, key=lambda given: given[0].ending_rank()):
             lot.remaining += part
             claim = min(lot.lost, part)
             lot.lost -= claim
@@ -150,9 +156,8 @@ class Ledger:
             lot.remaining -= claim
             if lot.ended(at):
                 self._expire(lot, part - claim)
-        if new.amount:
-            self.lots[new.key] = new
-            self._pay_debt(new, new.amount)
+            else:
+                self._pay_debt(lot, part - claim)
         self.used -= debit.amount
 
     def take(self, amount: Decimal, scope: str | None, at: datetime) -> None:

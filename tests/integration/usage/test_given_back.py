@@ -1,13 +1,19 @@
-"""Credits of a use that was taken back end, and are told of, as any do."""
+"""Credits of a use that was taken back: they end, are told of, and pay what is owed, as any do."""
 
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
 
+from billing.ledger.credits import service as credits
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.credits.test_top_ups import give
-from tests.integration.usage.test_voids import WHY
+from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.test_limits import move_clock
+from tests.integration.usage.test_voids import WHY, books_agree, void
 
 USE: Final = {"product_id": "gpt-4", "usage_amount": "1500"}
 """It costs three credits."""
+NOW: Final = datetime(2027, 1, 31, 12, tzinfo=UTC)
 
 
 async def use(customer: Customer) -> str:
@@ -63,3 +69,52 @@ async def test_a_lot_that_opens_again_is_looked_at_in_time(actors: Actors) -> No
     assert await told(customer) == [("expired", "1.00"), ("expiring", "3.00")]
     await customer.advance(days=7)
     assert await told(customer) == [("expired", "1.00"), ("expiring", "3.00"), ("expired", "3.00")]
+
+
+async def test_what_a_clawback_takes_of_a_lot_that_is_over_leaves_nothing_due(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    async with shop.api.database.tenant(shop.id) as connection:
+        facts: dict[str, Any] = {"account_id": shop.id, "reason": "test"}
+        await credits.grant(
+            connection, amount=Decimal(3), kind="purchase", is_paid=True, key=f"{shop.id}/pack",
+            expires_at=NOW + timedelta(days=1), **facts,
+        )  # fmt: skip
+    wrong = await shop.record("1500")
+    async with shop.api.database.tenant(shop.id) as connection:
+        await credits.clawback(
+            connection, amount=Decimal(3), grant_key=f"{shop.id}/pack", key=f"{shop.id}/back",
+            **facts,
+        )  # fmt: skip
+    await move_clock(shop, days=2)
+    await void(shop, wrong)
+    due = "SELECT next_expiry FROM credit_balances WHERE account_id = :id"
+    assert await shop.rows(due) == [(None,)]
+    await books_agree(shop)
+
+
+async def owing(new_shop: NewShop) -> tuple[Shop, Any]:
+    """A shop that owes two credits, and its use that three bought ones paid."""
+    shop = await new_shop("3")
+    limit = await shop.api.client.put(
+        f"{V1}/admin/accounts/{shop.account['id']}/overdraft",
+        json={"overdraft": "5", "reason": "trusted"}, headers=shop.api.admin(),
+    )  # fmt: skip
+    assert limit.status_code == 200, limit.text
+    paid = await shop.record("1500")
+    late = await shop.record("1000", on_insufficient="defer")
+    forced = {"billing_id": late["billing_id"], "force_charge": True}
+    headers = shop.api.token("*", ["service"]) | {"X-Account-Id": shop.account["id"]}
+    answer = await shop.api.client.post(f"{V1}/billing/process", json=forced, headers=headers)
+    assert answer.json()["billing_status"] == "completed", answer.text
+    return shop, paid
+
+
+async def test_credits_that_come_back_pay_first_what_is_owed(new_shop: NewShop) -> None:
+    shop, paid = await owing(new_shop)
+    assert (await shop.get("/billing/credits/balance"))["debt"] == "2.00"
+    await void(shop, paid)
+    after = await shop.get("/billing/credits/balance")
+    assert (after["debt"], after["credits"]) == ("0", "1.00")
+    await books_agree(shop)

@@ -1,7 +1,7 @@
 -- Credits that an entry of the ledger spent go back to its lots, to those first that last longest;
 -- p_before are entries that gave back some of them before. What no lot had given was owed: it comes
--- back as a lot of its own, which pays first what is still owed; what is left may pay unpaid uses.
--- Expects the account's lock.
+-- back as a lot of its own. What came back pays first what is still owed, that lot before all and
+-- then what ends first; what is left may pay unpaid uses. Expects the account's lock.
 CREATE OR REPLACE FUNCTION credit_give_back(
     p_account_id uuid, p_entry uuid, p_before uuid[], p_amount numeric, p_key text, p_reason text,
     p_subject text, p_at timestamptz)
@@ -27,7 +27,8 @@ DECLARE
                         AS room
                 FROM credit_transaction_lots AS p JOIN credit_lots AS l ON l.id = p.lot_id
                 WHERE p.transaction_id = p_entry) AS given) AS lots
-        WHERE room > 0 AND reach - room < p_amount);
+        WHERE room > 0 AND reach - room < p_amount
+        ORDER BY reach DESC);
     owing numeric := p_amount - credit_sum(parts);
 BEGIN
     IF owing > 0 THEN
@@ -37,17 +38,15 @@ BEGIN
         SELECT new_lot, p_account_id, 'refund', 100, false, owing, 0, false, p_key, b.seq + 1,
             greatest(b.last_at, p_at)
         FROM credit_balances AS b WHERE b.account_id = p_account_id;
-        parts := parts || ROW(new_lot, owing)::credit_part;
+        parts := ROW(new_lot, owing)::credit_part || parts;
     END IF;
     entry := credit_post(
         ROW(p_account_id, 'void', p_key, NULL, p_reason, p_subject,
             jsonb_build_object('transaction_id', public_id('ctx', p_entry)), p_at),
         parts);
     FOREACH part IN ARRAY parts LOOP
-        PERFORM credit_settle_returned(p_account_id, part, p_key, p_at);
+        PERFORM credit_settle_returned(p_account_id, part, p_key, p_subject, p_at);
     END LOOP;
-    PERFORM credit_pay_debt(
-        p_account_id, ROW(new_lot, owing)::credit_part, p_key, p_subject, p_at);
     RETURN entry;
 END;
 $$;

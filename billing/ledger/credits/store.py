@@ -34,8 +34,9 @@ _LOCK = Prepared(
     .with_for_update(key_share=True)
 )
 # One statement and a handful of index probes, however long the ledger: the month's use is the
-# total now less the total that the last entry before the month carries. The month's start is a
-# finished value: behind row security an index is searched with no sum that is still to be made.
+# total now less the total that the last entry before the month carries: never below nothing, though
+# more of earlier months came back. The month's start is a finished value: behind row security an
+# index is searched with no sum that is still to be made.
 _OVERVIEWS: Final = Prepared(
     text(
         """
@@ -48,10 +49,10 @@ _OVERVIEWS: Final = Prepared(
         WHERE b.account_id = ANY (CAST(:account_ids AS uuid[]))
     )
     SELECT me.*, lots.*,
-        me.used - coalesce((
+        greatest(0, me.used - coalesce((
             SELECT used_after FROM credit_transactions t
             WHERE t.account_id = me.account_id AND t.at < me.month_start
-            ORDER BY t.at DESC, t.seq DESC LIMIT 1), 0) AS used_this_month,
+            ORDER BY t.at DESC, t.seq DESC LIMIT 1), 0)) AS used_this_month,
         coalesce((
             SELECT p.monthly_credits * CASE WHEN p.seats ->> 'credits' = 'true' THEN coalesce((
                 SELECT i.quantity FROM subscription_items i

@@ -94,6 +94,18 @@ async def test_what_a_clawback_takes_of_a_lot_that_is_over_leaves_nothing_due(
     await books_agree(shop)
 
 
+async def test_what_comes_back_of_last_month_leaves_no_month_below_nothing(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("10", is_test=True, clock_at=NOW.isoformat())
+    wrong = await shop.record("1500")
+    await move_clock(shop, days=2)
+    await shop.record("500")
+    await void(shop, wrong)
+    balance = await shop.get("/billing/credits/balance")
+    assert (balance["credits_used_this_month"], balance["credits"]) == ("0", "9.00")
+
+
 async def owing(new_shop: NewShop) -> tuple[Shop, Any]:
     """A shop that owes two credits, and its use that three bought ones paid."""
     shop = await new_shop("3")

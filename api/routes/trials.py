@@ -90,9 +90,9 @@ async def _read(call: AccountCall) -> TrialAnswer:
     async with call.transaction() as connection:
         trial = await store.find(connection, call.account.id)
         if trial is not None:
-            remaining = await store.credits_left(connection, call.account.id)
-            now = await clock.now(connection, call.account.id)
-            return TrialAnswer.of_trial(trial, remaining, now)
+            at = await clock.now(connection, call.account.id)
+            remaining = await store.credits_left(connection, call.account.id, at)
+            return TrialAnswer.of_trial(trial, remaining, at)
         account = await call.read_account(connection)
     async with call.database.operator() as connection:  # the trial is another account's row
         is_over = await service.is_used_elsewhere(connection, account)

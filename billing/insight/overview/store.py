@@ -25,8 +25,9 @@ _OVERVIEW: Final = text(
                 'status', t.status, 'started_at', t.started_at, 'expires_at', t.expires_at,
                 'credits_granted', t.credits::text,
                 'credits_remaining', coalesce((
-                    SELECT l.remaining FROM credit_lots l
-                    WHERE l.grant_key = :trial_key), 0)::text)
+                    SELECT CASE WHEN l.expires_at <= me.now
+                        THEN coalesce(gone.held_of_trial, l.remaining) ELSE l.remaining END
+                    FROM credit_lots l WHERE l.grant_key = :trial_key), 0)::text)
             FROM trials t WHERE t.account_id = me.id AND t.kind = 'account_trial'),
         'subscription', (
             SELECT jsonb_build_object(
@@ -100,7 +101,8 @@ _OVERVIEW: Final = text(
     LEFT JOIN LATERAL (
         SELECT sum(CASE WHEN l.expires_at <= me.now THEN l.remaining - live.held
                         ELSE least(l.claimed, l.held - live.held) END) AS credits,
-               sum(live.held) AS held
+               sum(live.held) AS held,
+               sum(live.held) FILTER (WHERE l.grant_key = :trial_key) AS held_of_trial
         FROM credit_lots l,
         LATERAL (SELECT coalesce(sum(p.amount), 0) AS held
                  FROM credit_hold_lots p JOIN credit_holds h ON h.id = p.hold_id

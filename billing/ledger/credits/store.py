@@ -274,6 +274,17 @@ def lots(account_id: UUID, at: datetime, *, open_only: bool) -> Select[Any]:
     return query.where(credit_lots.c.is_open, remaining > 0) if open_only else query
 
 
+async def left_of(
+    connection: AsyncConnection, account_id: UUID, grant_key: str, at: datetime
+) -> Decimal:
+    """The rest of the lot of a grant at `at`; nothing where there is no such grant."""
+    lot = lots(account_id, at, open_only=False).subquery().c
+    left: Decimal | None = await connection.scalar(
+        select(lot.remaining).where(lot.grant_key == grant_key)
+    )
+    return left or Decimal(0)
+
+
 async def low_balance(connection: AsyncConnection, account_id: UUID) -> Decimal | None:
     """Below which balance the account wants to hear of it."""
     kept: Decimal | None = await connection.scalar(

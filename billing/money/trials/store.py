@@ -1,5 +1,6 @@
 """Every query on trials."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import keys, prepared
 from billing.core.prepared import Prepared, Row, given
-from billing.ledger.credits.tables import credit_lots
+from billing.ledger.credits import store as balances
 from billing.money.trials.schemas import Trial
 from billing.money.trials.tables import trials
 
@@ -78,14 +79,9 @@ async def is_taken(connection: AsyncConnection, identity: str, kind: str = ACCOU
     return await _OF_IDENTITY.first(connection, of_kind=kind, identity=identity) is not None
 
 
-async def credits_left(connection: AsyncConnection, account_id: UUID) -> Decimal:
-    """The unspent credits of the trial's own lot."""
-    left: Decimal | None = await connection.scalar(
-        select(credit_lots.c.remaining).where(
-            credit_lots.c.grant_key == keys.trial_grant(account_id)
-        )
-    )
-    return left or Decimal(0)
+async def credits_left(connection: AsyncConnection, account_id: UUID, at: datetime) -> Decimal:
+    """The unspent credits of the trial's own lot at `at`."""
+    return await balances.left_of(connection, account_id, keys.trial_grant(account_id), at)
 
 
 def show(row: Row) -> Trial:

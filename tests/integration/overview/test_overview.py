@@ -101,6 +101,8 @@ async def test_what_has_expired_is_gone_before_anybody_settles_it(actors: Actors
     shown = await customer.ask("GET", "/billing/credits/balance")
     seen = await overview(customer)
     assert seen["credits"]["balance"] == shown["credits"] == "100.00"
+    trial = await customer.ask("GET", "/billing/trials")
+    assert seen["trial"]["credits_remaining"] == trial["credits_remaining"] == "0"
 
 
 async def test_the_older_path_is_the_same_answer(customer: Customer) -> None:

@@ -228,7 +228,7 @@ def buckets_of_records(
         select(
             bucket.label("bucket"),
             record.meter,
-            func.sum(record.usage_amount).label("quantity"),
+            func.sum(record.included_units + record.charged_units).label("quantity"),
             func.count().label("events"),
             func.coalesce(
                 func.sum(record.total_amount).filter(record.currency == CREDIT), 0

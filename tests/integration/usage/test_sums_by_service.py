@@ -1,9 +1,10 @@
-"""Sums by service: of the account by the uses' own service, of others only where it is sure."""
+"""Sums by service: by the uses' own service, from records where counters do not tell it."""
 
 from typing import Any
 from uuid import uuid4
 
 from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.test_limits import NOW
 
 
 async def sums(shop: Shop, **query: str) -> dict[str, str]:
@@ -50,6 +51,26 @@ async def test_a_product_of_another_service_on_a_meter_is_told_apart(new_shop: N
     await shop.record("5", service_type="notification", user_id="ann")
     assert await sums(shop, service_type="notification", user_id="ann") == {"notifications": "5.00"}
     assert (await sums(shop, user_id="ann"))["mcp_service"] == "9.00"
+
+
+async def test_a_level_that_two_services_feed_is_summed_by_what_it_rose(new_shop: NewShop) -> None:
+    shop = await new_shop("1000", is_test=True, clock_at=NOW.isoformat())
+    await shop.subscribe("basic")
+    product = f"disk-{uuid4().hex[:12]}"
+    body = {
+        "name": "Disk", "meter": "storage_gb", "service_type": "api_gateway",
+        "prices": {"CREDIT": "1"},
+    }  # fmt: skip
+    put = await shop.api.client.put(
+        f"{V1}/admin/products/{product}", json=body, headers=shop.api.admin()
+    )
+    assert put.is_success, put.text
+    for reading in ("7", "7", "9"):
+        await shop.record(reading, service_type="storage_minio", user_id="ann")
+    await shop.record("12", product_id=product, user_id="ann")
+    for mine in ({"user_id": "ann"}, {}):
+        assert await sums(shop, service_type="storage_minio", **mine) == {"storage_gb": "9.00"}
+        assert await sums(shop, service_type="api_gateway", **mine) == {"storage_gb": "3.00"}
 
 
 async def test_a_user_and_an_organisation_are_not_asked_for_at_once(new_shop: NewShop) -> None:

@@ -34,9 +34,12 @@ class ForecastAnswer(Answer):
 
 
 class MeterForecast(ForecastAnswer):
-    """The forecast of one meter; `expected_overage` is the part beyond the plan's `included`."""
+    """The forecast of one meter; `expected_overage` is the part beyond the plan's `included`, of
+    which use of the month from before the cycle took `used_before`.
+    """
 
     included: Total | None
+    used_before: Total
     expected_overage: Total | None
 
 
@@ -98,8 +101,11 @@ async def read_usage_forecast(call: MemberRead, fresh: Fresh = False) -> Outlook
     return OutlookAnswer.of_outlook(found, found.at - behind)
 
 
-def _meter(forecast: Forecast, included: Decimal | None) -> MeterForecast:
+def _meter(forecast: Forecast, allowance: tuple[Decimal, Decimal] | None) -> MeterForecast:
+    included, used_before = allowance or (None, Decimal(0))
     over = None
     if included is not None and forecast.is_known:
-        over = max(Decimal(0), forecast.expected - included)
-    return MeterForecast.of_forecast(forecast, included=included, expected_overage=over)
+        over = max(Decimal(0), forecast.expected - (included - used_before))
+    return MeterForecast.of_forecast(
+        forecast, included=included, used_before=used_before, expected_overage=over
+    )

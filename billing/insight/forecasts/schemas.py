@@ -42,8 +42,8 @@ class Outlook:
     at: datetime
     history_days: int
     meters: dict[str, Forecast]
-    included: dict[str, Decimal]
-    """The plan's limit of a meter, if any."""
+    included: dict[str, tuple[Decimal, Decimal]]
+    """Units of a meter that the plan includes, and those of them used before the cycle began."""
     credits: Forecast
     daily_credits: Decimal
     """The mean of the days that the forecast rests on."""

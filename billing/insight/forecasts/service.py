@@ -75,7 +75,7 @@ async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
         at=at,
         history_days=len(lately.days({})),
         meters=meters,
-        included={key: Decimal(limit["included"]) for key, limit in limits.items()},
+        included={key: usage_rules.allowance(limit) for key, limit in limits.items()},
         credits=lately.expect(spent, lately.credits),
         daily_credits=rules.mean(lately.days(lately.credits)),
         money=_money(period, counters, meters),

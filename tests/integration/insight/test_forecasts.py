@@ -19,7 +19,7 @@ async def test_ten_even_days_go_on_for_ten_more(new_shop: NewShop) -> None:
     assert (found["history_days"], found["method"]) == (10, "weekday_mean")
     assert found["meters"]["model_inference"] == {
         "used": "10000.00", "expected": "20000.00", "low": "20000.00", "high": "20000.00",
-        "included": None, "expected_overage": None,
+        "included": None, "used_before": "0", "expected_overage": None,
     }  # fmt: skip
     assert found["cost"]["credits"] == {
         "used": "20.00", "expected": "40.00", "low": "40.00", "high": "40.00",

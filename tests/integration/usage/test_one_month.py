@@ -182,3 +182,6 @@ async def test_what_was_used_before_the_cycle_is_said_alike_everywhere(actors: A
     (limit,) = (one for one in limits if one["meter"] == "ai_responses")
     assert (mine["quantity"], mine["used_before"], mine["remaining"]) == ("0", "50.00", "0")
     assert (limit["limit"], limit["used"]) == (mine["included"], mine["used_before"])
+    ahead = (await customer.ask("GET", "/usage/forecast?fresh=true"))["meters"]["ai_responses"]
+    assert (ahead["included"], ahead["used_before"]) == (mine["included"], mine["used_before"])
+    assert ahead["expected_overage"] in ("0", None)

@@ -95,13 +95,17 @@ class Charger:
             if decided is not None:
                 return decided
         unreached = Outcome(kind="unreached", intent_id=intent_id)
-        card = await self._card(attempt)
-        if card is None:
+        chosen = await self._chosen(attempt)
+        if chosen.card is None:
             return unreached
         await failpoint("charge.before_confirm")
         try:
             outcome = await self._provider.confirm_intent(
-                intent_id, attempt.key, card, off_session=off_session
+                intent_id,
+                attempt.key,
+                chosen.card,
+                off_session=off_session,
+                is_card=chosen.provider_kind == "card",
             )
         except ProviderFailure:
             return unreached  # refused before any card was asked, such as one detached at Stripe
@@ -204,7 +208,7 @@ class Charger:
 
     async def _is_of_another(self, asks: Outcome, attempt: Attempt) -> bool:
         """True if 3-D Secure is asked for the card of an earlier try."""
-        card = await self._card(attempt)
+        card = (await self._chosen(attempt)).card
         return None not in (card, asks.card) and card != asks.card
 
     async def _with_reason(self, outcome: Outcome) -> Outcome:
@@ -246,11 +250,8 @@ class Charger:
                 return now.model_copy(update={**said, "charge_id": charge.charge_id})
         return None
 
-    async def _card(self, attempt: Attempt) -> str | None:
-        """The card to try, if the attempt is still undecided: a worker may wake up late.
-
-        None when the card was removed or barred since.
-        """
+    async def _chosen(self, attempt: Attempt) -> store.AttemptCard:
+        """The card to try, if the attempt is still undecided: a worker may wake up late."""
         async with self._database.tenant(attempt.account_id) as connection:
             chosen = await store.card_of(connection, attempt.key)
         if chosen is None or chosen.method_id is None:
@@ -258,7 +259,7 @@ class Charger:
         if chosen.status != "pending":
             # Asked again, the step finds itself done.
             raise Unavailable("ATTEMPT_DECIDED", "another worker has decided this attempt")
-        return chosen.card
+        return chosen
 
 
 def _behind_page(session: CheckoutSession, outcome: Outcome) -> Outcome:

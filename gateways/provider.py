@@ -136,9 +136,9 @@ class PaymentProvider(Refunding, Protocol):
         ...
 
     async def confirm_intent(
-        self, intent_id: str, key: str, payment_method: str, *, off_session: bool
+        self, intent_id: str, key: str, payment_method: str, *, off_session: bool, is_card: bool
     ) -> Outcome:
-        """Try to charge; a decline is an outcome."""
+        """Try to charge what is saved already; a decline is an outcome."""
         ...
 
     async def retrieve_intent(self, intent_id: str) -> Outcome:

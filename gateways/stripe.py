@@ -1,11 +1,10 @@
-"""Stripe behind the provider protocol: the only place that imports its SDK.
+"""Stripe behind the provider protocol.
 
 One try per call (Temporal retries, with the same key); amounts turn into Stripe's units here.
 """
 
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
 from time import perf_counter
@@ -20,20 +19,12 @@ from billing.core import ids
 from billing.core.currencies import to_provider
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
-from billing.money.payments.rules import Charge, CheckoutSession, Decline, Outcome
+from billing.money.payments.rules import Charge, CheckoutSession, Outcome
 from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.platform.provider_inbox.schemas import ProviderEvent
 from gateways import events
-from gateways.provider import (
-    FAILURE_KEPT,
-    KEY_IN_USE,
-    KEY_REUSED,
-    NO_CUSTOMER,
-    SILENT,
-    CheckoutRequest,
-    IntentRequest,
-    RefundRequest,
-)
+from gateways.provider import CheckoutRequest, IntentRequest, RefundRequest
+from gateways.stripe_errors import AlreadyDecided, Declined, told
 from gateways.stripe_objects import (
     card_details,
     charge_told,
@@ -107,12 +98,15 @@ class StripeGateway:
         return intent_outcome(intent)
 
     async def confirm_intent(
-        self, intent_id: str, key: str, payment_method: str, *, off_session: bool
+        self, intent_id: str, key: str, payment_method: str, *, off_session: bool, is_card: bool
     ) -> Outcome:
         params: Any = {"payment_method": payment_method}
         if off_session:
-            # Stripe keeps no card of a payer who is not there, and refuses to be asked for both.
-            params |= {"off_session": True, "setup_future_usage": ""}
+            params["off_session"] = True
+        if off_session or not is_card:
+            # Stripe keeps no card of a payer who is not there, and for an account that it is to
+            # keep it wants a mandate, though one is on file.
+            params["setup_future_usage"] = ""
         try:
             async with told():
                 return intent_outcome(
@@ -120,11 +114,11 @@ class StripeGateway:
                         intent_id, params, {"idempotency_key": key}
                     )
                 )
-        except _Declined as declined:
-            if off_session:
+        except Declined as declined:
+            if "setup_future_usage" in params:
                 await self._keep_next_card(intent_id)
             return declined.outcome
-        except _AlreadyDecided:
+        except AlreadyDecided:
             return await self.retrieve_intent(intent_id)
 
     async def _keep_next_card(self, intent_id: str) -> None:
@@ -133,7 +127,7 @@ class StripeGateway:
         try:
             async with told():
                 await self._client.v1.payment_intents.update_async(intent_id, keep)
-        except (_AlreadyDecided, ProviderFailure, Unavailable) as refusal:
+        except (AlreadyDecided, ProviderFailure, Unavailable) as refusal:
             # The decline is known all the same, and that card pays though it is not kept.
             _logger.warning("%s will not keep its next card: %s", intent_id, refusal)
 
@@ -159,7 +153,7 @@ class StripeGateway:
                         intent_id, {}, {"idempotency_key": key}
                     )
                 )
-        except _AlreadyDecided:
+        except AlreadyDecided:
             return await self.retrieve_intent(intent_id)
 
     async def charges(self, intent_id: str) -> list[Charge]:
@@ -339,60 +333,3 @@ class _TellingClient(stripe.AIOHTTPClient):
             told["milliseconds"] = round((perf_counter() - started) * 1000)
             path = urlsplit(url).path
             _logger.info("Stripe %s %s: %s", method.upper(), path, status or "silent", extra=told)
-
-
-class _Declined(Exception):
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-
-
-class _AlreadyDecided(Exception):
-    """The intent is past the state the verb needs: its own word counts."""
-
-
-@asynccontextmanager
-async def told() -> AsyncIterator[None]:
-    """Turn the SDK's exceptions into what they prove: declined, refused, or unknown."""
-    try:
-        yield
-    except stripe.CardError as error:
-        raise _Declined(_declined(error)) from error
-    except stripe.InvalidRequestError as error:
-        if error.code == "payment_intent_unexpected_state":
-            raise _AlreadyDecided from error
-        gone = (error.code, error.param) == ("resource_missing", "customer")
-        raise ProviderFailure(
-            NO_CUSTOMER if gone else "PROVIDER_REFUSED",
-            f"Stripe refused the request: {error.user_message or error.code}",
-        ) from error
-    except stripe.AuthenticationError as error:
-        raise Unavailable("PROVIDER_KEY", "Stripe does not accept our key") from error
-    except stripe.IdempotencyError as error:
-        raise ProviderFailure(KEY_REUSED, "Stripe saw this key with other parameters") from error
-    except stripe.StripeError as error:
-        doubt = f"Stripe did not decide: {type(error).__name__}"
-        raise Unavailable(_doubt(error), doubt) from error
-
-
-def _doubt(error: stripe.StripeError) -> str:
-    if error.http_status == HTTPStatus.CONFLICT:
-        return KEY_IN_USE
-    if error.http_status is None:
-        return SILENT
-    # Stripe marks an answer that it has stored under the key and sends again.
-    kept = (error.headers or {}).get("Idempotent-Replayed") == "true"
-    failed = error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return FAILURE_KEPT if failed and kept else "PROVIDER_UNAVAILABLE"
-
-
-def _declined(error: stripe.CardError) -> Outcome:
-    detail = error.error
-    decline = Decline(
-        code=error.code or "card_declined",
-        decline_code=detail.decline_code if detail else None,
-        message=error.user_message or "The card was declined.",
-        advice=detail.advice_code if detail else None,
-    )
-    intent = detail.payment_intent if detail else None
-    base = intent_outcome(intent) if intent is not None else Outcome(kind="declined")
-    return base.model_copy(update={"kind": "declined", "decline": decline})

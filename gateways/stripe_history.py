@@ -8,7 +8,7 @@ from stripe import StripeClient
 
 from billing.core.currencies import from_provider
 from billing.money.restores.schemas import FoundIntent, FoundObject
-from gateways.stripe import told
+from gateways.stripe_errors import told
 from gateways.stripe_objects import intent_outcome
 
 PAGE: Final = 100

@@ -20,6 +20,17 @@ def check_currency(card: TestCard, currency: str) -> None:
         )
 
 
+def demand_mandate(card: TestCard) -> None:
+    """400 for a debit that is to be kept for later, without a mandate for that."""
+    if card.debit is not None:
+        raise problems.invalid(
+            f"When confirming a PaymentIntent with a `{card.debit}` PaymentMethod and "
+            "`setup_future_usage`, `mandate_data` is required.",
+            "mandate_data",
+            "parameter_missing",
+        )
+
+
 def saved(card: TestCard) -> Json:
     """The part of a payment method that says which account it is."""
     if card.debit == "sepa_debit":

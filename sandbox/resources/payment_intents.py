@@ -21,7 +21,7 @@ from sandbox.parameters import (
     text,
     url,
 )
-from sandbox.resources import charging, intent_body, payment_methods, refunds
+from sandbox.resources import bank_debits, charging, intent_body, payment_methods, refunds
 from sandbox.resources.charging import Terms
 from sandbox.resources.fields import AUTOMATIC, SHIPPING, TYPES, USAGE
 from sandbox.shapes import Json
@@ -184,6 +184,9 @@ def _confirm(call: Call, intent: Json, params: Json) -> Json:
             "set on the PaymentIntent.",
             "off_session",
         )
+    if not call.publishable and intent["setup_future_usage"]:
+        # A browser sends the mandate that its page has shown.
+        bank_debits.demand_mandate(payment_methods.card_of(call, method))
     options = intent["payment_method_options"]["card"]["request_three_d_secure"]
     terms = Terms(
         off_session=bool(params.get("off_session")),

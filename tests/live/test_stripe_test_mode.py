@@ -80,7 +80,9 @@ async def test_a_purchase_by_card_is_charged_once_under_its_key(
     assert (await gateway.create_intent(request)).intent_id == made.intent_id
     key = f"{request.key}/attempt-0"
     for _ in range(2):
-        paid = await gateway.confirm_intent(made.intent_id, key, "pm_card_visa", off_session=False)
+        paid = await gateway.confirm_intent(
+            made.intent_id, key, "pm_card_visa", off_session=False, is_card=True
+        )
         assert (paid.kind, paid.received_minor) == ("succeeded", 999)
     assert [charge.paid for charge in await gateway.charges(made.intent_id)] == [True]
     late = await gateway.cancel_intent(made.intent_id, f"{request.key}/cancel")
@@ -112,7 +114,7 @@ async def test_a_decline_is_a_result_with_its_class(
     made = await gateway.create_intent(request)
     assert made.intent_id is not None
     declined = await gateway.confirm_intent(
-        made.intent_id, f"{request.key}/attempt-0", card, off_session=False
+        made.intent_id, f"{request.key}/attempt-0", card, off_session=False, is_card=True
     )
     assert declined.kind == "declined"
     assert declined.decline is not None
@@ -127,7 +129,11 @@ async def test_a_bank_that_asks_the_payer_is_waited_for(
     made = await gateway.create_intent(purchase(customer))
     assert made.intent_id is not None
     asked = await gateway.confirm_intent(
-        made.intent_id, str(uuid4()), "pm_card_authenticationRequired", off_session=False
+        made.intent_id,
+        str(uuid4()),
+        "pm_card_authenticationRequired",
+        off_session=False,
+        is_card=True,
     )
     assert asked.kind == "action"
 
@@ -137,14 +143,20 @@ async def test_a_card_kept_by_the_first_payment_pays_the_next_without_its_owner(
 ) -> None:
     first = await gateway.create_intent(purchase(customer, save_card=True))
     assert first.intent_id is not None
-    await gateway.confirm_intent(first.intent_id, str(uuid4()), "pm_card_visa", off_session=False)
+    await gateway.confirm_intent(
+        first.intent_id, str(uuid4()), "pm_card_visa", off_session=False, is_card=True
+    )
     card = await gateway.intent_card(first.intent_id)
     assert card is not None
     assert (card.brand, card.last4) == ("visa", "4242")
     renewal = await gateway.create_intent(purchase(customer, save_card=True))
     assert renewal.intent_id is not None
     paid = await gateway.confirm_intent(
-        renewal.intent_id, str(uuid4()), card.stripe_payment_method_id, off_session=True
+        renewal.intent_id,
+        str(uuid4()),
+        card.stripe_payment_method_id,
+        off_session=True,
+        is_card=True,
     )
     assert paid.kind == "succeeded"
     await gateway.detach_method(card.stripe_payment_method_id)
@@ -178,7 +190,9 @@ async def test_what_happened_is_listed_for_those_who_missed_it(
     began = datetime.now(UTC) - timedelta(seconds=30)
     made = await gateway.create_intent(purchase(customer))
     assert made.intent_id is not None
-    await gateway.confirm_intent(made.intent_id, str(uuid4()), "pm_card_visa", off_session=False)
+    await gateway.confirm_intent(
+        made.intent_id, str(uuid4()), "pm_card_visa", off_session=False, is_card=True
+    )
     heard = await gateway.events_between(began, datetime.now(UTC))
     assert any(
         event.type == "payment_intent.succeeded" and event.object_id == made.intent_id

@@ -29,14 +29,14 @@ MUTANTS: Final = (
     Mutant(
         "a retry charges under a new key",
         "activities/payment_calls.py",
-        "intent_id, attempt.key, card,",
-        'intent_id, f"{attempt.key}/{activity.info().attempt}", card,',
+        "attempt.key,\n                chosen.card,",
+        'f"{attempt.key}/{activity.info().attempt}",\n                chosen.card,',
         (FAULTS,),
         {"FAULTS": "reset at confirm"},
     ),
     Mutant(
         "an answer that proves nothing counts as a refusal",
-        "gateways/stripe.py",
+        "gateways/stripe_errors.py",
         "raise Unavailable(_doubt(error)",
         "raise ProviderFailure(_doubt(error)",
         (FAULTS,),

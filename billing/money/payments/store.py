@@ -48,6 +48,7 @@ _CARD_OF = Prepared(
         payment_attempts.c.status,
         payment_attempts.c.payment_method_id.label("method_id"),
         payment_methods.c.stripe_payment_method_id.label("card"),
+        payment_methods.c.provider_kind,
     )
     .outerjoin(
         payment_methods,
@@ -244,6 +245,8 @@ class AttemptCard(NamedTuple):
     method_id: UUID | None
     card: str | None
     """At the provider; None where it was removed, or its bank forbids to try it."""
+    provider_kind: str | None
+    """`card`, or another word of the provider, such as `sepa_debit`."""
 
 
 async def card_of(connection: AsyncConnection, key: str) -> AttemptCard | None:

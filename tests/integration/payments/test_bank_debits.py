@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import pytest
+
 from tests.integration.actors import Actors, Customer, Json, instant, wait_for
 from tests.integration.dunning.dunning_setup import RENEWAL, START, attempts, case, owed, tried
 from tests.integration.invoices.test_documents import receipt_of
@@ -29,13 +31,11 @@ async def debited(actors: Actors, account: str) -> Customer:
 
 async def settle(customer: Customer, outcome: str | None = None) -> None:
     """The bank has decided on the one debit that is under way."""
-    intents = {
-        one["stripe_payment_intent_id"]
-        for one in (await owed(customer))["payments"]
-        if one["status"] == "processing"
-    }
-    (intent,) = intents
-    assert (await customer.actors.sandbox.settle(intent, outcome)).status == 200
+    (payment,) = await customer.rows(
+        "SELECT stripe_payment_intent_id AS intent FROM payments"
+        " WHERE account_id = %(me)s AND status = 'processing'"
+    )
+    assert (await customer.actors.sandbox.settle(payment["intent"], outcome)).status == 200
 
 
 async def test_a_renewal_is_paid_days_later_and_stays_active_meanwhile(actors: Actors) -> None:
@@ -100,6 +100,36 @@ async def test_an_account_is_debited_no_oftener_than_there_are_slots(actors: Act
     await customer.advance(days=9)
     assert (await attempts(customer))[3:] == [("attempt-1", "skipped"), ("attempt-2", "skipped")]
     assert (await customer.subscription())["status"] == "unpaid"
+
+
+@pytest.mark.parametrize(
+    ("account", "currency"), [("pm_usBankAccount_success", "USD"), ("pm_sepaDebit_success", "EUR")]
+)
+async def test_a_saved_account_pays_for_the_start_a_change_and_what_is_overdue(
+    actors: Actors, account: str, currency: str
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await save_account(customer, account)
+    begun = await customer.subscribe("basic", currency=currency)
+    assert begun["next_action"] == {"type": "wait"}
+    await settle(customer)
+    await customer.until_subscription("active")
+
+    await customer.ask("PUT", "/billing/subscription", {"plan": "pro"}, status=202)
+    await settle(customer)
+    await wait_for(
+        customer.subscription, "the plan is another one",
+        lambda seen: seen["plan"]["key"] == "pro",
+    )  # fmt: skip
+
+    await customer.advance(to=RENEWAL)
+    await settle(customer, "insufficient_funds")
+    await customer.until_subscription("past_due")
+    pay = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    await customer.ask("POST", pay, {}, key="k", status=202)
+    await settle(customer)
+    await customer.until_subscription("active")
+    assert [one["amount"] for one in await customer.effects()] == [1900, 3000, 4900]
 
 
 async def test_a_closed_account_is_not_tried_again_and_the_backup_card_pays(

@@ -47,6 +47,17 @@ async def test_an_account_is_saved_like_a_card(
     ]
 
 
+async def test_an_account_is_kept_for_later_only_with_a_mandate(v1: Any, customer: str) -> None:
+    account = await v1.payment_methods.attach_async("pm_sepaDebit_success", {"customer": customer})
+    terms = {"amount": 900, "currency": "eur", "customer": customer}
+    made = await v1.payment_intents.create_async({**terms, "setup_future_usage": "off_session"})
+    given = {"payment_method": account.id}
+    error = await refused(v1.payment_intents.confirm_async(made.id, given))
+    assert (error.http_status, error.param) == (400, "mandate_data")
+    once = await v1.payment_intents.confirm_async(made.id, {**given, "setup_future_usage": ""})
+    assert once.status == "processing"
+
+
 @pytest.mark.parametrize("inquiry", [True, False])
 async def test_a_debit_may_be_disputed_and_says_nothing_of_a_card(
     v1: Any, control: SandboxControl, customer: str, inquiry: bool

@@ -37,7 +37,7 @@ class Provider:
     async def charges(self, _: str) -> list[Charge]:
         return []
 
-    async def confirm_intent(self, name: str, _: str, card: str, *, off_session: bool) -> Outcome:
+    async def confirm_intent(self, name: str, _: str, card: str, **terms: bool) -> Outcome:
         self.confirmed.append(card)
         return Outcome(kind="succeeded", intent_id=name)
 
@@ -51,7 +51,7 @@ async def test_only_its_own_cards_question_is_the_result_of_a_try(
     monkeypatch: pytest.MonkeyPatch, card: str, kind: str, confirmed: list[str]
 ) -> None:
     async def card_of(*_: Any) -> store.AttemptCard:
-        return store.AttemptCard("pending", UUID(int=3), card)
+        return store.AttemptCard("pending", UUID(int=3), card, "card")
 
     async def charges_on_record(*_: Any) -> set[str]:
         return set()

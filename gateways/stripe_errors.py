@@ -1,0 +1,71 @@
+"""The SDK's exceptions in the product's words: what each proves of the call."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+import stripe
+
+from billing.core.errors import ProviderFailure, Unavailable
+from billing.money.payments.rules import Decline, Outcome
+from gateways.provider import FAILURE_KEPT, KEY_IN_USE, KEY_REUSED, NO_CUSTOMER, SILENT
+from gateways.stripe_objects import intent_outcome
+
+
+class Declined(Exception):
+    """The bank, or Stripe for it, has refused the charge."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
+class AlreadyDecided(Exception):
+    """The intent is past the state the verb needs: its own word counts."""
+
+
+@asynccontextmanager
+async def told() -> AsyncIterator[None]:
+    """Turn the SDK's exceptions into what they prove: declined, refused, or unknown."""
+    try:
+        yield
+    except stripe.CardError as error:
+        raise Declined(_declined(error)) from error
+    except stripe.InvalidRequestError as error:
+        if error.code == "payment_intent_unexpected_state":
+            raise AlreadyDecided from error
+        gone = (error.code, error.param) == ("resource_missing", "customer")
+        raise ProviderFailure(
+            NO_CUSTOMER if gone else "PROVIDER_REFUSED",
+            f"Stripe refused the request: {error.user_message or error.code}",
+        ) from error
+    except stripe.AuthenticationError as error:
+        raise Unavailable("PROVIDER_KEY", "Stripe does not accept our key") from error
+    except stripe.IdempotencyError as error:
+        raise ProviderFailure(KEY_REUSED, "Stripe saw this key with other parameters") from error
+    except stripe.StripeError as error:
+        doubt = f"Stripe did not decide: {type(error).__name__}"
+        raise Unavailable(_doubt(error), doubt) from error
+
+
+def _doubt(error: stripe.StripeError) -> str:
+    if error.http_status == HTTPStatus.CONFLICT:
+        return KEY_IN_USE
+    if error.http_status is None:
+        return SILENT
+    # Stripe marks an answer that it has stored under the key and sends again.
+    kept = (error.headers or {}).get("Idempotent-Replayed") == "true"
+    failed = error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return FAILURE_KEPT if failed and kept else "PROVIDER_UNAVAILABLE"
+
+
+def _declined(error: stripe.CardError) -> Outcome:
+    detail = error.error
+    decline = Decline(
+        code=error.code or "card_declined",
+        decline_code=detail.decline_code if detail else None,
+        message=error.user_message or "The card was declined.",
+        advice=detail.advice_code if detail else None,
+    )
+    intent = detail.payment_intent if detail else None
+    base = intent_outcome(intent) if intent is not None else Outcome(kind="declined")
+    return base.model_copy(update={"kind": "declined", "decline": decline})

@@ -162,6 +162,10 @@ class Charger:
         """The card an intent was paid with, if the payer let us keep it."""
         return await self._provider.intent_card(intent_id)
 
+    async def keep_next_card(self, intent_id: str) -> None:
+        """Have the card kept that pays an intent next. Errors: Unavailable."""
+        await self._provider.keep_next_card(intent_id)
+
     async def customer(self, account_id: UUID) -> str:
         """The account's Stripe customer, made once [A15]; it never changes afterwards."""
         known = self._customers.get(account_id)

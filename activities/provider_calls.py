@@ -64,12 +64,15 @@ class ProviderCalls:
                 page = await self._desk(call).create_page(call.payment, _description(call), url)
                 return Answer(call, None, asked_at, session=page)
             case "try_card":
-                return Answer(call, await self._try(call), asked_at)
+                tried = await self._try(call)
+                await self._keep_next_card(call, tried)
+                return Answer(call, tried, asked_at)
             case "call_back":
                 return Answer(call, await self._call_back(call), asked_at)
             case "look":
                 payment, outcome = await self._look(call)
                 card = await self._card_of(payment, outcome) if call.save_card else None
+                await self._keep_next_card(call, outcome)
                 return Answer(call, outcome, asked_at, card)
 
     def _desk(self, call: Call) -> Charger | Orders:
@@ -98,6 +101,17 @@ class ProviderCalls:
         return await self._charger.charge(
             call.payment, call.attempt, off_session=not call.on_session, again=call.again
         )
+
+    async def _keep_next_card(self, call: Call, outcome: Outcome | None) -> None:
+        """Have a declined intent keep what pays it next: its payer may confirm another card.
+
+        The try before asked for the opposite. In doubt the decline is heard once more.
+        """
+        if not call.save_card or call.payment.flow == PAYPAL or outcome is None:
+            return
+        waits = outcome.kind == "declined" and not outcome.is_over
+        if waits and not outcome.keeps_card and outcome.intent_id is not None:
+            await self._charger.keep_next_card(outcome.intent_id)
 
     async def _call_back(self, call: Call) -> Outcome:
         if call.tried is None:

@@ -141,6 +141,10 @@ class PaymentProvider(Refunding, Protocol):
         """Try to charge what is saved already; a decline is an outcome."""
         ...
 
+    async def keep_next_card(self, intent_id: str) -> None:
+        """Ask that the card which pays the intent next is kept, where it may still be paid."""
+        ...
+
     async def retrieve_intent(self, intent_id: str) -> Outcome:
         """The intent's current outcome."""
         ...

@@ -17,7 +17,7 @@ from stripe import StripeClient
 
 from billing.core import ids
 from billing.core.currencies import to_provider
-from billing.core.errors import ProviderFailure, Unavailable
+from billing.core.errors import ProviderFailure
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Outcome
 from billing.money.refunds.rules import RefundOutcome, Taken
@@ -115,20 +115,17 @@ class StripeGateway:
                     )
                 )
         except Declined as declined:
-            if "setup_future_usage" in params:
-                await self._keep_next_card(intent_id)
             return declined.outcome
         except AlreadyDecided:
             return await self.retrieve_intent(intent_id)
 
-    async def _keep_next_card(self, intent_id: str) -> None:
-        """Ask to keep the card that pays it next: its payer may come and confirm another one."""
+    async def keep_next_card(self, intent_id: str) -> None:
         keep: Any = {"setup_future_usage": "off_session"}
         try:
             async with told():
                 await self._client.v1.payment_intents.update_async(intent_id, keep)
-        except (AlreadyDecided, ProviderFailure, Unavailable) as refusal:
-            # The decline is known all the same, and that card pays though it is not kept.
+        except (AlreadyDecided, ProviderFailure) as refusal:
+            # Somebody was faster, or that card pays though it is not kept.
             _logger.warning("%s will not keep its next card: %s", intent_id, refusal)
 
     async def retrieve_intent(self, intent_id: str) -> Outcome:

@@ -142,6 +142,7 @@ def intent_outcome(intent: stripe.PaymentIntent) -> Outcome:
         charge_id=charge if isinstance(charge, str) or charge is None else charge.id,
         card=method if isinstance(method, str) or method is None else method.id,
         redirect_url=redirect["url"] if redirect is not None else None,
+        keeps_card=intent.setup_future_usage is not None,
         decline=_decline(failure) if kind == "declined" and failure is not None else None,
         is_over=kind == "canceled",
     )

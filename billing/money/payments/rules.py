@@ -95,6 +95,8 @@ class Outcome(Frozen):
     """The provider's name of what the newest try was made with; None: unknown, or it failed."""
     decline: Decline | None = None
     redirect_url: str | None = None
+    keeps_card: bool = False
+    """The provider keeps the card that pays it next for later charges."""
     is_over: bool = False
     """The intent is canceled, or its page is done: whatever its tries came to, it brings no money
     any more."""

@@ -199,7 +199,10 @@ def _begin(w: Work[PurchaseFacts]) -> Call | None:
 
 def _try(w: Work[PurchaseFacts], payment: Payment, attempt: Attempt, *, again: bool) -> Call:
     asked_for = purchase_of(w).top_up_id is None
-    return Call("try_card", payment, attempt, on_session=asked_for, again=again, refusable=True)
+    return Call(
+        "try_card", payment, attempt, on_session=asked_for, again=again, save_card=False,
+        refusable=True,
+    )  # fmt: skip
 
 
 def _first_try(w: Work[PurchaseFacts]) -> Attempt | None:

@@ -82,6 +82,21 @@ async def test_a_debit_that_fails_opens_dunning_on_the_day_it_failed(actors: Act
     assert (await case(customer))["status"] == "recovered"
 
 
+async def test_a_card_that_pays_what_a_debit_did_not_is_kept(actors: Actors) -> None:
+    customer = await debited(actors, "pm_usBankAccount_insufficientFunds")
+    await customer.advance(days=4)
+    await settle(customer)
+    await customer.until_subscription("past_due")
+    pay = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    offered = await customer.ask("POST", pay, {"payment_method": "card"}, key="k", status=200)
+    await customer.pay(offered, "pm_card_mastercard")
+    await customer.until_subscription("active")
+    (default,) = await customer.rows(
+        "SELECT brand FROM payment_methods WHERE account_id = %(me)s AND is_default"
+    )
+    assert default["brand"] == "mastercard"
+
+
 async def test_an_account_is_debited_no_oftener_than_there_are_slots(actors: Actors) -> None:
     customer = await debited(actors, "pm_usBankAccount_insufficientFunds")
     await customer.advance(days=4)

@@ -19,9 +19,11 @@ from billing.money.payments.pay_links import PayLinks
 from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import PAYPAL, Payment
 from billing.money.refunds.calls import RefundAnswer, RefundCall, SurveyAnswer, SurveyCall
-from gateways.provider import NO_CUSTOMER
+from gateways.provider import AMOUNT, NO_CUSTOMER
 
 AnyCall = Call | RefundCall | SurveyCall
+_HOPELESS: Final = (AMOUNT, NO_CUSTOMER)
+"""Refusals to open a payment that no repeated step and no operator undoes."""
 _MARGIN: Final = timedelta(hours=1)
 # Without an attempt nothing says when it was begun. A key is forgotten after a day, and an intent
 # that nobody has stored is never confirmed.
@@ -47,8 +49,8 @@ class ProviderCalls:
         try:
             answer = await self._ask(call, asked_at)
         except ProviderFailure as refused:
-            # Of a customer that is gone at the provider no later try hears anything else.
-            if not call.refusable and (call.what, refused.code) != ("open", NO_CUSTOMER):
+            hopeless = call.what == "open" and refused.code in _HOPELESS
+            if not call.refusable and not hopeless:
                 raise
             return Answer(call, None, asked_at, refusal=refused.detail)
         payment = call.payment

@@ -26,6 +26,11 @@ UNFINISHED: Final = frozenset({KEY_IN_USE, SILENT})
 """Codes of a call that may still have its effect."""
 NO_CUSTOMER: Final = "PROVIDER_HAS_NO_CUSTOMER"
 """The code of a `ProviderFailure`: the account's customer was deleted there."""
+AMOUNT: Final = "PROVIDER_REFUSES_AMOUNT"
+"""The code of a `ProviderFailure`: the sum is too small or too large for it.
+
+Where money is converted its bounds are those of another currency, by the rate of the day.
+"""
 KEY_REUSED: Final = "PROVIDER_KEY_REUSED"
 """The code of a `ProviderFailure`: an earlier call with this key had other parameters."""
 

@@ -3,13 +3,16 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from typing import Final
 
 import stripe
 
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.money.payments.rules import Decline, Outcome
-from gateways.provider import FAILURE_KEPT, KEY_IN_USE, KEY_REUSED, NO_CUSTOMER, SILENT
+from gateways.provider import AMOUNT, FAILURE_KEPT, KEY_IN_USE, KEY_REUSED, NO_CUSTOMER, SILENT
 from gateways.stripe_objects import intent_outcome
+
+_AMOUNTS: Final = ("amount_too_small", "amount_too_large")
 
 
 class Declined(Exception):
@@ -33,11 +36,8 @@ async def told() -> AsyncIterator[None]:
     except stripe.InvalidRequestError as error:
         if error.code == "payment_intent_unexpected_state":
             raise AlreadyDecided from error
-        gone = (error.code, error.param) == ("resource_missing", "customer")
-        raise ProviderFailure(
-            NO_CUSTOMER if gone else "PROVIDER_REFUSED",
-            f"Stripe refused the request: {error.user_message or error.code}",
-        ) from error
+        words = f"Stripe refused the request: {error.user_message or error.code}"
+        raise ProviderFailure(_refused(error), words) from error
     except stripe.AuthenticationError as error:
         raise Unavailable("PROVIDER_KEY", "Stripe does not accept our key") from error
     except stripe.IdempotencyError as error:
@@ -45,6 +45,12 @@ async def told() -> AsyncIterator[None]:
     except stripe.StripeError as error:
         doubt = f"Stripe did not decide: {type(error).__name__}"
         raise Unavailable(_doubt(error), doubt) from error
+
+
+def _refused(error: stripe.InvalidRequestError) -> str:
+    if (error.code, error.param) == ("resource_missing", "customer"):
+        return NO_CUSTOMER
+    return AMOUNT if error.code in _AMOUNTS else "PROVIDER_REFUSED"
 
 
 def _doubt(error: stripe.StripeError) -> str:

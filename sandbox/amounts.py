@@ -36,6 +36,12 @@ def check(amount: int, currency: str, param: str = "amount") -> None:
         )
 
 
+def converted(word: str) -> problems.ApiError:
+    """The refusal (400) of a sum that is out of bounds in the currency it is converted to."""
+    bound = "at least 50 cents" if word == "amount_too_small" else "no more than $999,999.99"
+    return problems.invalid(f"Amount must convert to {bound}.", "amount", word)
+
+
 def demand_whole(amount: int, currency: str, param: str = "amount") -> None:
     """Refuse an amount of three decimals whose last digit is not 0 (400)."""
     if currency in THREE_DECIMAL and amount % 10:

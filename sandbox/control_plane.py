@@ -263,7 +263,7 @@ def _acting(router: APIRouter, envelope: Envelope) -> None:
     @router.post("/payment_intents/{intent_id}/settle")
     async def settle(intent_id: str, order: Settle) -> JSONResponse:
         """End a payment that is processing."""
-        if order.outcome is not None and not scripts.known(order.outcome):
+        if order.outcome is not None and not scripts.known(order.outcome, "charge"):
             raise HTTPException(422, f"{order.outcome!r} is no outcome of a charge.")
         run = lambda call: people.settle(call, intent_id, order.outcome)  # noqa: E731
         return _told(act(envelope, "settle", intent_id, run))

@@ -19,20 +19,20 @@ class Order(BaseModel):
 
 
 class Script(Order):
-    """Outcomes of the next charges (or refunds) of a card or customer."""
+    """Outcomes of the next charges (or refunds, or new intents) of a card or customer."""
 
     outcomes: list[str]
     """For charges: succeed, authentication_required, processing or the name of a decline;
-    for refunds: succeeded, pending, failed, requires_action. Empty: forget the script."""
+    for refunds: succeeded, pending, failed, requires_action; for amounts: amount_too_small,
+    amount_too_large, of every new intent. Empty: forget the script."""
     then: Literal["normal", "last"] = "normal"
     """After the last word: the card is itself again, or the last word stays."""
-    purpose: Literal["charge", "refund"] = "charge"
+    purpose: Literal["charge", "refund", "amount"] = "charge"
 
     @model_validator(mode="after")
     def _words(self) -> "Script":
         for word in self.outcomes:
-            charge = self.purpose == "charge"
-            if not (scripts.known(word) if charge else word in scripts.REFUND_WORDS):
+            if not scripts.known(word, self.purpose):
                 raise ValueError(f"{word!r} is no outcome of a {self.purpose}")
         return self
 

@@ -19,6 +19,7 @@ WORDS: dict[str, OutcomeKind] = {
     "processing": "process",
 }
 REFUND_WORDS = ("succeeded", "pending", "failed", "requires_action", "refused")
+AMOUNT_WORDS = ("amount_too_small", "amount_too_large")
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,11 @@ class Outcome:
     decline: Decline | None = None
 
 
-def known(word: str) -> bool:
-    """True if a script may hold this word for a charge."""
-    return word in WORDS or word in DECLINES
+def known(word: str, purpose: str) -> bool:
+    """True if a script may hold this word for its purpose."""
+    if purpose == "charge":
+        return word in WORDS or word in DECLINES
+    return word in (REFUND_WORDS if purpose == "refund" else AMOUNT_WORDS)
 
 
 def outcome(word: str) -> Outcome:
@@ -41,7 +44,7 @@ def outcome(word: str) -> Outcome:
 
 
 def write(store: Store, target: str, purpose: str, outcomes: list[str], then: str) -> int:
-    """Replace the script of a card or customer for a purpose (charge, refund)."""
+    """Replace the script of a card or customer for a purpose (charge, refund, amount)."""
     for order in plans.all_of(store, "script"):
         if (order.body["target"], order.body["purpose"]) == (target, purpose):
             plans.remove(store, "script", order.id)

@@ -3,7 +3,7 @@
 POST and GET /v1/payment_intents, GET/POST …/{intent}, and its confirm, capture and cancel.
 """
 
-from sandbox import amounts, journal, listing, problems
+from sandbox import amounts, journal, listing, problems, scripts
 from sandbox.calls import Call, Routes
 from sandbox.parameters import (
     CREATED,
@@ -83,6 +83,9 @@ def create(call: Call) -> Json:
     amounts.check(params["amount"], params["currency"])
     if params.get("customer"):
         call.load("customer", params["customer"], "customer")
+    word = scripts.next_word(call.store, "amount", [params.get("customer")])
+    if word is not None:
+        raise amounts.converted(word)
     if not params.get("confirm"):
         for name in ("off_session", "return_url", "error_on_requires_action"):
             if name in params:

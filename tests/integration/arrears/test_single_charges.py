@@ -98,6 +98,22 @@ async def test_a_decline_fails_the_record_until_it_is_processed_anew(actors: Act
     assert [one["status"] for one in await customer.invoices()] == ["paid", "void", "paid"]
 
 
+async def test_a_use_that_stripe_finds_too_small_fails_and_holds_up_no_other(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    payer, script = await customer.stripe_customer(), actors.sandbox.script
+    await script(payer, "amount_too_small", purpose="amount")
+    failed = await use(customer)
+    assert failed["billing_status"] == "failed"
+    await script(payer, purpose="amount")
+    assert (await use(customer))["billing_status"] == "completed"
+    again = await customer.ask("POST", "/billing/process", {"billing_id": failed["billing_id"]})
+    assert again["billing_status"] == "completed"
+    assert await charged(customer) == [200, 200]
+
+
 async def test_what_is_too_small_for_a_card_waits_for_the_next_invoice(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.save_card()

@@ -239,6 +239,24 @@ async def test_an_intent_that_cannot_be_made_counts_as_stripe_being_down(actors:
     assert (await attempts(customer))[-1] == ("attempt-0/again-1", "succeeded")
 
 
+async def test_a_sum_that_stripe_finds_too_small_is_a_slot_without_a_decline(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    payer, script = await customer.stripe_customer(), actors.sandbox.script
+    await script(payer, "amount_too_small", purpose="amount")
+    await customer.advance(to=RENEWAL)
+    assert await attempts(customer) == [("attempt-0", "unreached")]
+    assert (await customer.subscription())["status"] == "past_due"
+    (failed,) = (await case(customer))["attempts"]
+    assert failed["decline_code"] == "provider_refused"
+    assert "Amount must convert to at least" in failed["message"]
+    await script(payer, purpose="amount")
+    await customer.advance(days=3)
+    assert (await attempts(customer))[-1] == ("attempt-1", "succeeded")
+
+
 async def test_slots_keep_the_hour_that_the_plan_wants_in_the_customers_zone(
     actors: Actors,
 ) -> None:

@@ -333,6 +333,18 @@ async def test_amounts_outside_stripes_bounds_are_refused(v1: Any) -> None:
     assert tiny.amount == 30
 
 
+async def test_a_sum_may_be_out_of_bounds_where_it_is_converted(
+    v1: Any, control: SandboxControl, customer: str
+) -> None:
+    await control.script(customer, "amount_too_small", purpose="amount")
+    terms = {**PRICE, "customer": customer}
+    for _ in range(2):
+        error = await refused(v1.payment_intents.create_async(terms))
+        assert (error.code, error.param) == ("amount_too_small", "amount")
+    await control.script(customer, purpose="amount")
+    assert (await v1.payment_intents.create_async(terms)).amount == PRICE["amount"]
+
+
 async def test_metadata_is_merged_cleared_by_key_and_cleared_whole(v1: Any) -> None:
     made = await v1.payment_intents.create_async({**PRICE, "metadata": {"a": "1", "b": "2"}})
     change = {"metadata": {"a": "", "c": "3"}}

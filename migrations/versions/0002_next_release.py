@@ -162,7 +162,12 @@ def _execute(name: str, *without: str) -> None:
 
 
 def _add_pages() -> None:
-    """Pages of payments on which their payer chose another flow, and the way back from them."""
+    """Pages of payments on which their payer chose another flow, the way back from them, and
+    payments without a payer.
+    """
+    op.add_column(
+        "payments", sa.Column("is_unattended", sa.Boolean, nullable=False, server_default="false")
+    )
     op.add_column("payments", sa.Column("return_url", Text))
     op.add_column("payments", sa.Column("superseded_at", DateTime(timezone=True)))
 

@@ -34,7 +34,7 @@ async def again(
     price = await price_of(connection, found)
     if price is None:
         raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
-    return await _charge(connection, found, price, at)
+    return await begin(connection, await _waiting(connection, found, at), price)
 
 
 async def collect(
@@ -42,7 +42,8 @@ async def collect(
 ) -> tuple[Matter | None, str]:
     """Have the default card charged for an unpaid use, if it may be; what was done in a word.
 
-    Expects the account's lock. The matter is to be told after the commit.
+    Nobody has asked for it, so nobody is there whom the bank could ask for 3-D Secure. Expects the
+    account's lock. The matter is to be told after the commit.
     """
     if await methods.default(connection, account_id) is None:
         await unpaid.no_card(connection, account_id, at)
@@ -53,7 +54,9 @@ async def collect(
     await unpaid.tried(connection, record_id, at, asked=charge is not None)
     if price is None or charge is None:
         return None, "no card can be charged for it"
-    return await _charge(connection, found, price, at), "its charge has begun"
+    waiting = await _waiting(connection, found, at)
+    matter = await begin(connection, waiting, price, unattended=True)
+    return matter, "its charge has begun"
 
 
 async def price_of(connection: AsyncConnection, record: BillingRecord) -> Price | None:
@@ -70,8 +73,7 @@ async def price_of(connection: AsyncConnection, record: BillingRecord) -> Price 
     return Price(found.total, found.unit_price, currency) if found else None
 
 
-async def _charge(
-    connection: AsyncConnection, record: BillingRecord, price: Price, at: datetime
-) -> Matter | None:
-    waiting = await usage.write(connection, record, BY_CARD, "pending", None, at)
-    return await begin(connection, waiting, price)
+async def _waiting(
+    connection: AsyncConnection, record: BillingRecord, at: datetime
+) -> BillingRecord:
+    return await usage.write(connection, record, BY_CARD, "pending", None, at)

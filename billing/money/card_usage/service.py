@@ -98,7 +98,9 @@ async def offered(
     return Charge(amount_minor, method.id)
 
 
-async def begin(connection: AsyncConnection, record: BillingRecord, price: Price) -> Matter | None:
+async def begin(
+    connection: AsyncConnection, record: BillingRecord, price: Price, *, unattended: bool = False
+) -> Matter | None:
     """Write the invoice of a use and have its card charged, or carry it to the next invoice.
 
     None where nothing is to be charged now: paid from the balance, or as `carried`, and the next
@@ -125,6 +127,7 @@ async def begin(connection: AsyncConnection, record: BillingRecord, price: Price
         currency=price.currency,
         issuer_id=account.issuer_id if account else None,
         method_id=charge.method_id,
+        unattended=unattended,
     )
     await decisions.command(connection, reading.ENGINE, record.id, begin)
     return await matters.find(connection, CHARGE.workflow_id(record.id))

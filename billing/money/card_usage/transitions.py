@@ -72,8 +72,9 @@ def begin(
     currency: str,
     issuer_id: UUID | None,
     method_id: UUID,
+    unattended: bool = False,
 ) -> None:
-    """The invoice of a use, to be charged to a card.
+    """The invoice of a use, to be charged to a card; `unattended`: its payer did not ask for it.
 
     Covered by the customer's money with us, it is paid at once (docs/rules.md#money). With its tax
     too small for a card, it is charged with what was carried before; where both are too small, the
@@ -99,7 +100,8 @@ def begin(
         invoices.finalize(w, draft)
         _end(w, "completed")
         return
-    payments.open_flow(w, Owed(w.rows, draft.id), "saved_card", method_id)
+    owed = Owed(w.rows, draft.id)
+    payments.open_flow(w, owed, "saved_card", method_id, unattended=unattended)
     if earlier:
         w.do(Wake(CHARGE.workflow_id(use.id)))
     else:

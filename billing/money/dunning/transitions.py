@@ -152,7 +152,7 @@ def _begin_after(w: Work[CollectFacts], owed: Owed, step: Step, back: Answer) ->
 
 
 def _try(owed: Owed, payment: Payment, attempt: Attempt, step: Step, *, again: bool) -> Call:
-    on_session = step.asked or owed.invoice.status == "draft"
+    on_session = step.asked or (owed.invoice.status == "draft" and not payment.is_unattended)
     return Call("try_card", payment, attempt, on_session=on_session, again=again)
 
 

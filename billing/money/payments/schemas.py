@@ -55,6 +55,8 @@ class Payment(Row):
     client_secret: str | None = None
     redirect_url: str | None = None
     return_url: str | None = None
+    is_unattended: bool = False
+    """The product began it by itself: no payer is there, whom a bank could ask."""
     superseded_at: AwareDatetime | None = None
     failure_code: str | None = None
     failure_message: str | None = None

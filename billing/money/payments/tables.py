@@ -30,6 +30,8 @@ payments = c.table(
     c.text("redirect_url", nullable=True),
     # The address that its page leads back to; null: the product's own.
     c.text("return_url", nullable=True),
+    # The product began it by itself: no payer is there, whom a bank could ask.
+    c.flag("is_unattended", server_default="false"),
     # When its payer chose another flow: it is called back.
     c.instant("superseded_at", nullable=True),
     c.text("failure_code", nullable=True),

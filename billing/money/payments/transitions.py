@@ -43,24 +43,20 @@ ATTEMPT_RESULT: Final[dict[str, AttemptStatus]] = {
 _DECIDES_ATTEMPTS: Final = frozenset({"succeeded", "processing", "canceled"})
 
 
-def open_flow(w: Work[Any], owed: Owed, flow: str, method_id: UUID | None) -> Payment:
+def open_flow(
+    w: Work[Any], owed: Owed, flow: str, method_id: UUID | None, *, unattended: bool = False
+) -> Payment:
     """The invoice's next payment; one live payment per invoice is kept by the database."""
     invoice = owed.invoice
     return w.add(
         Payment(
-            id=w.facts.new_id(),
-            account_id=invoice.account_id,
-            invoice_id=invoice.id,
-            workflow_id=invoice.workflow_id,
-            flow=flow,
+            id=w.facts.new_id(), account_id=invoice.account_id, invoice_id=invoice.id,
+            workflow_id=invoice.workflow_id, flow=flow, status="pending",
             intent_key=keys.intent(invoice.id, len(owed.payments) + 1),
-            status="pending",
-            amount_minor=invoice.remaining_minor,
-            currency=invoice.currency,
-            payment_method_id=method_id,
-            created_at=w.facts.at,
+            amount_minor=invoice.remaining_minor, currency=invoice.currency,
+            payment_method_id=method_id, is_unattended=unattended, created_at=w.facts.at,
         )
-    )
+    )  # fmt: skip
 
 
 def begin_attempt(

@@ -148,6 +148,25 @@ async def test_what_stays_unpaid_is_told_once_and_paid_by_the_card(actors: Actor
     await in_order(customer)
 
 
+async def test_nobody_is_asked_for_3d_secure_when_a_week_is_over(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card("pm_card_authenticationRequiredSetupForOffSession")
+    path = await put_off(customer, "1000")
+    await customer.advance(days=7)
+    await until(customer, path, "completed")
+    assert [one["amount"] for one in await customer.effects()] == [200]
+    await customer.script("authentication_required", then="last")
+    path = await put_off(customer, "1000")
+    await customer.advance(days=7)
+    await until(customer, path, "failed")
+    (newest, *_) = await customer.rows(
+        "SELECT status, decline_code FROM payment_attempts WHERE account_id = %(me)s"
+        " ORDER BY real_started_at DESC"
+    )
+    assert newest == {"status": "declined", "decline_code": "authentication_required"}
+    await in_order(customer)
+
+
 async def test_a_card_that_declines_is_tried_once_and_credits_still_pay(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.save_card()

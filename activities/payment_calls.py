@@ -56,7 +56,7 @@ class Charger:
             metadata=_metadata(payment),
             save_card=save_card,
         )
-        with _another_key_later():
+        with _doubting_a_key():
             outcome = await self._find_or_create(payment, request, since)
         await failpoint("intent.created")
         return outcome
@@ -75,7 +75,7 @@ class Charger:
             return_url=return_url,
         )
         await failpoint("intent.before_create")
-        with _another_key_later():
+        with _doubting_a_key():
             session = await self._provider.create_checkout(request)
         await failpoint("intent.created")
         return session
@@ -100,13 +100,14 @@ class Charger:
             return unreached
         await failpoint("charge.before_confirm")
         try:
-            outcome = await self._provider.confirm_intent(
-                intent_id,
-                attempt.key,
-                chosen.card,
-                off_session=off_session,
-                is_card=chosen.provider_kind == "card",
-            )
+            with _doubting_a_key():
+                outcome = await self._provider.confirm_intent(
+                    intent_id,
+                    attempt.key,
+                    chosen.card,
+                    off_session=off_session,
+                    is_card=chosen.provider_kind == "card",
+                )
         except ProviderFailure:
             return unreached  # refused before any card was asked, such as one detached at Stripe
         except Unavailable as doubt:
@@ -295,11 +296,12 @@ def harmless_key(key: str) -> str:
 
 
 @contextmanager
-def _another_key_later() -> Iterator[None]:
-    """In doubt about a harmless call whose key was used before the payment changed hands.
+def _doubting_a_key() -> Iterator[None]:
+    """In doubt about a call whose key was used before with other parameters: it may still run.
 
-    Its metadata names the matter that collects it now. The next try looks for what was made with
-    the key; one behind SAME_KEY_TRIES takes another.
+    A payment that changed hands names another matter in its metadata, and a release may confirm
+    otherwise than the one before. The next try looks for what the first one has made; a harmless
+    call behind SAME_KEY_TRIES takes another key.
     """
     try:
         yield

@@ -24,7 +24,7 @@ from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.platform.provider_inbox.schemas import ProviderEvent
 from gateways import events
 from gateways.provider import CheckoutRequest, IntentRequest, RefundRequest
-from gateways.stripe_errors import AlreadyDecided, Declined, told
+from gateways.stripe_errors import AlreadyDecided, Declined, Refusal, told
 from gateways.stripe_objects import (
     card_details,
     charge_told,
@@ -116,6 +116,10 @@ class StripeGateway:
                 )
         except Declined as declined:
             return declined.outcome
+        except Refusal as refused:
+            if refused.of_method is None:
+                raise
+            return Outcome(kind="declined", intent_id=intent_id, decline=refused.of_method)
         except AlreadyDecided:
             return await self.retrieve_intent(intent_id)
 

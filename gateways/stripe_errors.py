@@ -8,6 +8,7 @@ from typing import Final
 import stripe
 
 from billing.core.errors import ProviderFailure, Unavailable
+from billing.money.payments.declines import classify
 from billing.money.payments.rules import Decline, Outcome
 from gateways.provider import AMOUNT, FAILURE_KEPT, KEY_IN_USE, KEY_REUSED, NO_CUSTOMER, SILENT
 from gateways.stripe_objects import intent_outcome
@@ -20,6 +21,21 @@ class Declined(Exception):
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
+
+
+class Refusal(ProviderFailure):
+    """Stripe's refusal with its machine's word, such as resource_missing."""
+
+    def __init__(self, code: str, words: str, said: str | None) -> None:
+        super().__init__(code, words)
+        self.said = said
+
+    @property
+    def of_method(self) -> Decline | None:
+        """The decline that it is, where what was to be charged is refused for good."""
+        if self.said is None or classify(None, self.said) != "hard":
+            return None
+        return Decline(code=self.said, message=self.detail)
 
 
 class AlreadyDecided(Exception):
@@ -37,7 +53,7 @@ async def told() -> AsyncIterator[None]:
         if error.code == "payment_intent_unexpected_state":
             raise AlreadyDecided from error
         words = f"Stripe refused the request: {error.user_message or error.code}"
-        raise ProviderFailure(_refused(error), words) from error
+        raise Refusal(_refused(error), words, error.code) from error
     except stripe.AuthenticationError as error:
         raise Unavailable("PROVIDER_KEY", "Stripe does not accept our key") from error
     except stripe.IdempotencyError as error:

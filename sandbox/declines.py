@@ -35,6 +35,10 @@ def _card(
 
 AGAIN, NEVER, CHECK = "try_again_later", "do_not_try_again", "confirm_card_data"
 
+REFUSED: dict[str, str] = {
+    "payment_intent_mandate_invalid": "The mandate of this PaymentMethod is not valid any more.",
+}
+"""Errors (400) of a method that Stripe charges no more: their code, and their message."""
 DECLINES: dict[str, Decline] = {
     "generic_decline": _card("generic_decline", advice=AGAIN),
     "highest_risk_level": Decline(
@@ -108,6 +112,9 @@ DECLINES: dict[str, Decline] = {
     "account_closed": Decline("account_closed", None, "The bank account has been closed."),
     "debit_not_authorized": Decline(
         "debit_not_authorized", None, "The customer has told the bank that this is not authorized."
+    ),
+    "bank_account_unusable": Decline(
+        "bank_account_unusable", None, "The bank account is blocked because of an earlier return."
     ),
     "authentication_required": Decline(
         "authentication_required", "authentication_required", _AUTHENTICATE, None, "1A"

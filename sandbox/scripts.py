@@ -7,8 +7,8 @@ itself again.
 from dataclasses import dataclass
 from typing import Literal
 
-from sandbox import plans
-from sandbox.declines import DECLINES, Decline
+from sandbox import plans, problems
+from sandbox.declines import DECLINES, REFUSED, Decline
 from sandbox.shapes import Json
 from sandbox.store import Store
 
@@ -33,12 +33,14 @@ class Outcome:
 def known(word: str, purpose: str) -> bool:
     """True if a script may hold this word for its purpose."""
     if purpose == "charge":
-        return word in WORDS or word in DECLINES
+        return word in WORDS or word in DECLINES or word in REFUSED
     return word in (REFUND_WORDS if purpose == "refund" else AMOUNT_WORDS)
 
 
 def outcome(word: str) -> Outcome:
-    """The outcome a word of a script, or of a test card, stands for."""
+    """The outcome a word of a script, or of a test card, stands for. Errors: 400 for REFUSED."""
+    if word in REFUSED:
+        raise problems.invalid(REFUSED[word], "payment_method", word)
     kind = WORDS.get(word)
     return Outcome(kind) if kind else Outcome("decline", DECLINES[word])
 

@@ -20,6 +20,11 @@ def check_currency(card: TestCard, currency: str) -> None:
         )
 
 
+def blocks(card: TestCard, code: str) -> bool:
+    """True if Stripe debits the account no more after such a return."""
+    return card.debit == "us_bank_account" and code in ("account_closed", "debit_not_authorized")
+
+
 def demand_mandate(card: TestCard) -> None:
     """400 for a debit that is to be kept for later, without a mandate for that."""
     if card.debit is not None:

@@ -57,6 +57,8 @@ def _decide(call: Call, intent: Json, method: Json, terms: Terms) -> Outcome:
         return scripts.outcome(word)
     hidden = call.store.hidden(method["id"])
     card = payment_methods.card_of(call, method)
+    if hidden.get("blocked"):
+        return scripts.outcome("bank_account_unusable")
     asked = card.must_authenticate(off_session=terms.off_session, set_up=hidden["set_up"])
     if asked or (terms.ask_always and not terms.off_session):
         return scripts.outcome("authentication_required")
@@ -232,6 +234,8 @@ def finish_processing(call: Call, intent: Json, word: str) -> Json:
             "failure_code": decline.code, "failure_message": decline.message, "paid": False,
         }  # fmt: skip
         call.store.save(charge)
+        if bank_debits.blocks(payment_methods.card_of(call, method), decline.code):
+            call.store.hide(method["id"], blocked=True)
         call.effect("charge.failed", charge, failure=decline.code)
         _failed(call, intent, method, decline, charge)
         return intent

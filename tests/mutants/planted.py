@@ -29,8 +29,8 @@ MUTANTS: Final = (
     Mutant(
         "a retry charges under a new key",
         "activities/payment_calls.py",
-        "attempt.key,\n                chosen.card,",
-        'f"{attempt.key}/{activity.info().attempt}",\n                chosen.card,',
+        "attempt.key,\n                    chosen.card,",
+        'f"{attempt.key}/{activity.info().attempt}",\n                    chosen.card,',
         (FAULTS,),
         {"FAULTS": "reset at confirm"},
     ),

@@ -1,7 +1,8 @@
 """The table of decline classes: the provider's code decides about the next attempt.
 
-Codes are Stripe's `decline_code`, its error `code` when the bank gave none, and the reason in a
-charge's outcome, where Stripe says why it blocked a charge itself (docs/rules.md#dunning).
+Codes are Stripe's `decline_code`, its error `code` when the bank gave none, the reason in a
+charge's outcome, where Stripe says why it blocked a charge itself, and its word where it refuses an
+account or mandate before any bank is asked (docs/rules.md#dunning).
 """
 
 from typing import Final, Literal
@@ -10,16 +11,18 @@ DeclineClass = Literal["hard", "soft", "action", "config"]
 
 _HARD: Final = frozenset(
     {
-        "account_closed", "bank_account_restricted", "bank_ownership_changed",
-        "card_not_supported", "currency_not_supported", "debit_not_authorized",
-        "do_not_try_again", "expired_card",
+        "account_closed", "bank_account_closed", "bank_account_frozen",
+        "bank_account_invalid_details", "bank_account_restricted", "bank_account_unusable",
+        "bank_ownership_changed", "billing_invalid_mandate", "card_not_supported",
+        "currency_not_supported", "debit_not_authorized", "do_not_try_again", "expired_card",
         "fraudulent", "highest_risk_level", "incorrect_number", "invalid_account",
         "invalid_expiry_month", "invalid_expiry_year", "invalid_number", "lost_card",
         "merchant_blacklist", "new_account_information_available", "no_account", "no_action_taken",
-        "not_permitted", "payment_method_customer_decline", "pickup_card", "pin_try_exceeded",
+        "not_permitted", "payment_intent_mandate_invalid", "payment_method_bank_account_blocked",
+        "payment_method_customer_decline", "pickup_card", "pin_try_exceeded",
         "previously_declined_do_not_retry", "restricted_card", "revocation_of_all_authorizations",
         "revocation_of_authorization", "security_violation", "service_not_allowed", "stolen_card",
-        "stop_payment_order", "transaction_not_allowed",
+        "stop_payment_order", "tokenized_account_number_deactivated", "transaction_not_allowed",
     }
 )  # fmt: skip
 _ACTION: Final = frozenset(

@@ -167,6 +167,30 @@ async def test_a_closed_account_is_not_tried_again_and_the_backup_card_pays(
     await customer.until_subscription("active")
 
 
+@pytest.mark.parametrize("word", ["bank_account_unusable", "payment_intent_mandate_invalid"])
+async def test_an_account_that_stripe_debits_no_more_makes_way_for_the_backup_card(
+    actors: Actors, word: str
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    (card,) = (await customer.ask("GET", METHODS))["data"]
+    await save_account(customer, "pm_usBankAccount_success")
+    await customer.ask("POST", f"{METHODS}/{card['id']}/backup", status=200)
+    (account,) = await customer.rows(
+        "SELECT stripe_payment_method_id AS name FROM payment_methods"
+        " WHERE account_id = %(me)s AND is_default"
+    )
+    await actors.sandbox.script(account["name"], word)
+    await customer.advance(to=RENEWAL)
+    await wait_for(
+        lambda: attempts(customer), "the backup card is charged",
+        lambda tries: tries == [
+            ("attempt-0", "declined"), (f"backup-{card['id']}", "succeeded"),
+        ],
+    )  # fmt: skip
+    await customer.until_subscription("active")
+
+
 async def test_an_account_is_debited_in_its_own_money_only(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.subscribed("pro")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sandbox.control import SandboxControl
-from tests.integration.sandbox.support import refused
+from tests.integration.sandbox.support import declined, refused
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,18 @@ async def test_an_account_is_saved_like_a_card(
     assert [(one.type, one.us_bank_account.last4) for one in found.data] == [
         ("us_bank_account", "6789")
     ]
+
+
+async def test_an_account_that_was_closed_is_debited_no_more(
+    v1: Any, control: SandboxControl, customer: str
+) -> None:
+    closed = "pm_usBankAccount_accountClosed"
+    account = await v1.payment_methods.attach_async(closed, {"customer": customer})
+    terms = {"amount": 900, "currency": "usd", "customer": customer, "confirm": True}
+    made = await v1.payment_intents.create_async({**terms, "payment_method": account.id})
+    await control.settle(made.id)
+    error = await declined(v1.payment_intents.create_async({**terms, "payment_method": account.id}))
+    assert error.code == "bank_account_unusable"
 
 
 async def test_an_account_is_kept_for_later_only_with_a_mandate(v1: Any, customer: str) -> None:

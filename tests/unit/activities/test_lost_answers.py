@@ -3,16 +3,20 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
 from activities.matter import Dependencies
 from activities.payment_calls import Charger
+from billing.core.errors import ProviderFailure, Unavailable
 from billing.money.payments import store
 from billing.money.payments.rules import Charge, Outcome
 from billing.money.payments.schemas import Attempt, Payment
+from gateways.provider import KEY_REUSED
 
 PAYMENT: Any = {"stripe_payment_intent_id": "pi_1"}
 TRIED: Any = {
@@ -63,3 +67,23 @@ async def test_only_its_own_cards_question_is_the_result_of_a_try(
     payment, tried = Payment.model_construct(**PAYMENT), Attempt.model_construct(**TRIED)
     outcome = await charger.charge(payment, tried, off_session=True, again=True)
     assert (outcome.kind, provider.confirmed) == (kind, confirmed)
+
+
+async def test_a_key_that_was_used_otherwise_proves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def card_of(*_: Any) -> store.AttemptCard:
+        return store.AttemptCard("pending", UUID(int=3), "pm_1", "sepa_debit")
+
+    async def confirm_intent(*_: Any, **__: Any) -> Outcome:
+        raise ProviderFailure(KEY_REUSED, "Stripe saw this key with other parameters")
+
+    monkeypatch.setattr(store, "card_of", card_of)
+    provider: Any = Provider()
+    provider.confirm_intent = confirm_intent
+    charger = Charger(Dependencies(database=provider, settings=None, provider=provider))  # type: ignore[arg-type]
+    payment, tried = Payment.model_construct(**PAYMENT), Attempt.model_construct(**TRIED)
+    with pytest.raises(Unavailable):
+        await ActivityEnvironment().run(
+            partial(charger.charge, off_session=False, again=False), payment, tried
+        )

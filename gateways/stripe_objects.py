@@ -57,6 +57,7 @@ def dispute_outcome(dispute: stripe.Dispute) -> DisputeOutcome:
         dispute_id=dispute.id,
         status=dispute.status,
         amount_minor=from_provider(dispute.amount, dispute.currency.upper()),
+        currency=dispute.currency.upper(),
         reason=dispute.reason,
         evidence_due_at=datetime.fromtimestamp(due, UTC) if due else None,
     )

@@ -28,6 +28,7 @@ class DisputeOutcome(Frozen):
     dispute_id: str
     status: str
     amount_minor: int
+    currency: str
     reason: str
     evidence_due_at: AwareDatetime | None = None
 

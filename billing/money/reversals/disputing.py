@@ -7,6 +7,7 @@ is won after it was booked as lost gives the money alone, which is then the cust
 from typing import Any, Final
 
 from billing.core import ids, keys
+from billing.core.errors import Conflict
 from billing.matters.agenda import Step
 from billing.matters.effects import Do, Work
 from billing.money.disputes.schemas import Dispute, DisputeState
@@ -66,6 +67,10 @@ def _is(row: Dispute, told: DisputeOutcome) -> bool:
 
 def _open(w: Work[ReversalFacts], told: DisputeOutcome, state: DisputeState) -> Dispute:
     payment = w.rows.get(Payment, w.facts.payment_id)
+    if told.currency != payment.currency:
+        # Its sum is no number of the payment's money: nothing is booked by guess.
+        both = f"{told.dispute_id} is of {told.currency}, and its payment of {payment.currency}"
+        raise Conflict("CURRENCY_MISMATCH", f"dispute {both}")
     row = w.add(
         Dispute(
             id=w.facts.new_id(),

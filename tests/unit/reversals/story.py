@@ -270,8 +270,9 @@ def act(story: Story, what: tuple[Any, ...]) -> None:
             # A bank may ask for the whole charge, also after a refund.
             name = f"dp_{next(story.numbers)}"
             story.disputes[name] = DisputeOutcome(
-                dispute_id=name, status=status, amount_minor=part or story.paid, reason="fraudulent"
-            )
+                dispute_id=name, status=status, amount_minor=part or story.paid,
+                currency=story.rows.get(Payment, PAYMENT).currency, reason="fraudulent",
+            )  # fmt: skip
         case ("decide", status) if story.disputes:
             name, last_one = list(story.disputes.items())[-1]
             if last_one.status == "needs_response" or (last_one.status, status) in AFTER_ALL:

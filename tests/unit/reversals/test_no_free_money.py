@@ -36,6 +36,16 @@ def test_a_bank_that_takes_the_whole_charge_after_a_refund_makes_no_debtor() -> 
     assert sum(one.amount_minor for one in story.rows.of(BalanceEntry)) == 0
 
 
+def test_a_dispute_in_another_currency_is_booked_by_nobody() -> None:
+    story = Story(999, 0)
+    act(story, ("dispute", "needs_response", None))
+    (name,) = story.disputes
+    story.disputes[name] = story.disputes[name].model_copy(update={"currency": "JPY"})
+    with pytest.raises(Conflict, match="is of JPY, and its payment of EUR"):
+        act(story, ("hear",))
+    assert story.rows.of(Dispute) == []
+
+
 def test_an_overpayment_whose_refund_fails_is_what_the_bank_took() -> None:
     story = Story(900, 100)
     story.ask(100, "provider", "processing")

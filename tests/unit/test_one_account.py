@@ -38,6 +38,7 @@ LOOKING_AT_ALL: Final = {
     "api/routes/billing_records.py",
     "api/routes/quotas.py",
     "api/routes/timeline.py",
+    "api/routes/trials.py",
     "api/tenants.py",
     "billing/insight/health/service.py",
     "billing/insight/integrity/hourly.py",

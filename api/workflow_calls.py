@@ -45,6 +45,14 @@ async def wait_until_all_done(call: Call, matters: Iterable[Matter]) -> None:
     await asyncio.gather(*(wait_until_done(call, one) for one in found.values()))
 
 
+async def resume_if_halted(call: Call, matter: Matter) -> None:
+    """Have the matter go on if it is halted: before that it looks at nothing."""
+    try:
+        await start.resume(call.temporal, matter)
+    except Unavailable as error:
+        _logger.warning("%s is not told to go on: %s", matter.workflow_id, error.detail)
+
+
 async def ensure_started(call: Call, matter: Matter) -> None:
     """Start a new matter's workflow without waiting for what it does."""
     try:

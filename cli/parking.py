@@ -8,8 +8,10 @@ from temporalio.client import Client
 from api.temporal import connect
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
+from billing.core.errors import Unavailable
 from billing.core.settings import Settings
 from billing.matters import sweeps
+from billing.matters.schemas import Matter
 from billing.money.invoices import skipped
 from billing.platform.parking import service, store
 from cli.errors import StackError
@@ -17,6 +19,10 @@ from workflows import start
 
 PAUSES: Final = (2 * service.REMEMBERED_SECONDS, 3.0)
 """Until every process knows it, and until a step that was refused at the last has been halted."""
+
+AT_ONCE: Final = 20
+"""A matter for which no worker answers takes seconds; the others do not wait for it."""
+NAMED: Final = 5
 
 
 async def park(settings: Settings, reason: str) -> str:
@@ -51,22 +57,51 @@ async def skip_numbers(settings: Settings, number: str, reason: str) -> str:
 async def unpark(settings: Settings) -> str:
     """End it, and have what was halted try again. Errors: RPCError when Temporal is away."""
     database = open_database(settings)
-    resumed = 0
+    resumed, left = 0, list[str]()
     try:
         async with database.operator() as connection:
             parking = await service.unpark(connection)
         client = await connect(settings)
         for pause in PAUSES:
             await asyncio.sleep(pause)
-            resumed += await _resume(database, client)
+            count, left = await _resume(database, client)
+            resumed += count
     finally:
         await database.close()
     begun = "money may move again" if parking is not None else "was not parked"
-    return f"{begun}; {resumed} halted matters were resumed"
+    return f"{begun}; {resumed} halted matters were resumed{_words_of(left)}"
 
 
-async def _resume(database: Database, client: Client) -> int:
-    """Have those try now that would wait for their hour; all others try again by themselves."""
+async def _resume(database: Database, client: Client) -> tuple[int, list[str]]:
+    """Have those try now that would wait for their hour; all others try again by themselves.
+
+    Answers how many were resumed, and for whom no worker answered.
+    """
     async with database.operator() as connection:
         waiting = await sweeps.halted(connection)
-    return sum([await start.resume(client, matter) for matter in waiting])
+    resumed, left = 0, list[str]()
+    for first in range(0, len(waiting), AT_ONCE):
+        page = waiting[first : first + AT_ONCE]
+        answers = await asyncio.gather(*(_answer(client, matter) for matter in page))
+        resumed += answers.count(True)
+        left += [
+            one.workflow_id for one, answer in zip(page, answers, strict=True) if answer is None
+        ]
+    return resumed, left
+
+
+async def _answer(client: Client, matter: Matter) -> bool | None:
+    """True: it was resumed; None: no worker answered."""
+    try:
+        return await start.resume(client, matter)
+    except Unavailable:
+        return None
+
+
+def _words_of(left: list[str]) -> str:
+    """The names of the first few; `GET /admin/matters?status=halted` has all."""
+    if not left:
+        return ""
+    more = len(left) - NAMED
+    names = ", ".join(left[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    return f"; no worker answered for {len(left)}, which try again within the hour: {names}"

@@ -24,6 +24,7 @@ from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core import ids
+from billing.core.errors import Unavailable
 from billing.matters.kinds import BACKGROUND, KINDS, MatterKind
 from billing.matters.schemas import Matter, Planned
 from billing.platform.provider_inbox.rules import WaitingEvent
@@ -124,7 +125,10 @@ async def wait_until_done(client: Client, matter: Matter, timeout: timedelta) ->
 
 
 async def resume(client: Client, matter: Matter) -> bool:
-    """Have a halted matter try its step again now; False when it is not halted."""
+    """Have a halted matter try its step again now; False when it is not halted.
+
+    Errors: Unavailable while no worker answers; the order may reach the next one all the same.
+    """
     handle = client.get_workflow_handle(matter.workflow_id)
     for _ in range(RESUME_TRIES):
         try:
@@ -132,6 +136,9 @@ async def resume(client: Client, matter: Matter) -> bool:
             return True
         except WorkflowUpdateFailedError:
             return False
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            detail = "no worker answers: the matter tries again by itself within the hour"
+            raise Unavailable("TEMPORAL_UNAVAILABLE", detail) from error
         except RPCError as error:
             if error.status not in _BETWEEN_RUNS:
                 raise

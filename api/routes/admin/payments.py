@@ -18,7 +18,7 @@ from api.problems import KEYED, responses
 from api.routes.base import new_router
 from api.routes.payments import PaymentAnswer, StatusFilter, decode_payment, statuses_of
 from api.schemas import Body, Currency, Minor, OneWord, optional_body
-from api.workflow_calls import need_temporal, wait_until_done
+from api.workflow_calls import need_temporal, resume_if_halted, wait_until_done
 from billing.core import clock
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import manual
@@ -26,7 +26,6 @@ from billing.money.invoices import store as invoice_store
 from billing.money.payments import event_owners, store
 from billing.money.payments.schemas import Payment
 from billing.money.payments.tables import payments
-from workflows import start
 
 router = new_router("payment administration")
 
@@ -151,8 +150,7 @@ async def check_payment(payment_id: str, call: AdminCall, response: Response) ->
     async with call.database.operator() as connection:
         matter = await event_owners.ask(connection, subject, clock.real_now())
     if matter is not None:
-        # A matter that is halted looks at nothing before it is resumed.
-        await start.resume(call.temporal, matter)
+        await resume_if_halted(call, matter)
         await wait_until_done(call, matter)
     async with call.database.operator() as connection:
         checked = await CheckedAnswer.read(connection, subject)

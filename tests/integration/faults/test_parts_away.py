@@ -16,6 +16,8 @@ from tests.integration.actors import API, Actors, wait_for
 from tests.integration.faults.failpoints import Failpoints
 from tests.integration.faults.flows import SavedCardPurchase, insist
 from tests.integration.faults.recovery_flows import CONFIRM
+from tests.integration.past_triggers import past_triggers
+from tests.integration.rebuild.conftest import billing
 
 
 @asynccontextmanager
@@ -100,6 +102,28 @@ async def test_without_a_worker_a_purchase_is_taken_down_and_waits(doomed: Actor
     await customer.pay(ready)
     await customer.until_purchase(begun["purchase_id"], "completed")
     assert len(await customer.effects()) == 1
+
+
+async def test_without_a_worker_an_order_to_go_on_is_answered_in_words(doomed: Actors) -> None:
+    customer = await insist(doomed.customer, "an account is made")
+    begun = await insist(lambda: customer.buy("small"), "a purchase is begun")
+    payment = (await customer.ask("GET", "/billing/payments"))["data"][0]["payment_id"]
+    name = f"purchase/{begun['purchase_id']}"
+    async with away(doomed, "worker"):
+        refused = await doomed.operate("POST", f"/admin/matters/{name}/resume", status=503)
+        assert (refused["code"], refused["detail"]) == (
+            "TEMPORAL_UNAVAILABLE",
+            "no worker answers: the matter tries again by itself within the hour",
+        )
+        checked = await doomed.operate("POST", f"/admin/payments/{payment}/check", status=202)
+        assert checked["payment_id"] == payment
+
+        halt = "UPDATE matters SET status = 'halted' WHERE workflow_id = %(name)s"
+        await past_triggers(doomed.stack, halt, name=name)
+        code, said = await billing(doomed, "unpark")
+        assert code == 0, said
+        told = " ".join(said.split())
+        assert f"no worker answered for 1, which try again within the hour: {name}" in told
 
 
 @pytest.mark.parametrize(

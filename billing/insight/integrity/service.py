@@ -47,9 +47,15 @@ async def examine(database: Database, account_id: UUID | None = None) -> Report:
 
 
 async def examine_all(
-    database: Database, tell: Progress = lambda _done, _total: None, *, page: int = PAGE
+    database: Database,
+    tell: Progress = lambda _done, _total: None,
+    *,
+    page: int = PAGE,
+    waiting: bool = True,
 ) -> Report:
-    """All accounts, page by page, and what no account shows alone: a snapshot for each."""
+    """All accounts, page by page, and what no account shows alone: a snapshot for each. `waiting`:
+    also work that waits for a worker.
+    """
     as_of = real_now()
     broken: list[Broken] = []
     after, done = UUID(int=0), 0
@@ -59,13 +65,13 @@ async def examine_all(
         broken += await look_at(database, accounts)
         after, done = accounts[-1], done + len(accounts)
         tell(done, max(done, total))
-    broken += await late(database)
+    broken += await late(database, waiting=waiting)
     broken += await of_all(database)
     return rules.report(broken, as_of)
 
 
 async def examine_late(database: Database) -> Report:
-    """Only what time breaks, of all accounts: it costs what is late, not what there is."""
+    """Only what time breaks, in all books: it costs what is late, not what there is."""
     as_of = real_now()
     return rules.report(await late(database), as_of)
 
@@ -109,9 +115,12 @@ async def look_since(database: Database, opening: Opening) -> Opening | None:
     return found[0] if found else None
 
 
-async def late(database: Database) -> list[Broken]:
-    """Everything that is late, of all accounts."""
-    return await _over_all(database, store.LATE)
+async def late(database: Database, *, waiting: bool = False) -> list[Broken]:
+    """Everything in the books that is late, of all accounts; and what is only `waiting`."""
+    left = frozenset() if waiting else store.WAITING
+    return await _over_all(
+        database, {name: query for name, query in store.LATE.items() if name not in left}
+    )
 
 
 async def of_all(database: Database) -> list[Broken]:

@@ -124,6 +124,10 @@ LATE_HERE: Final[Queries] = {name: _narrow({name: query}) for name, query in _LA
 """Checks that time breaks, of a list of accounts."""
 LATE: Final[Queries] = {name: _over_all(name, query) for name, query in _LATE.items()}
 """The same of all accounts."""
+WAITING: Final = frozenset({"inbox_handled", "matters_started"})
+"""Of these, work that waits while steps are tried again, no worker runs or billing is parked. No
+book is wrong by it, and the gauges `untold`, `overdue` and `events` tell of it.
+"""
 OF_ALL: Final[Queries] = {
     name: _over_all(name, query) for name, query in (money.OF_ALL | flow.OF_ALL).items()
 }

@@ -19,25 +19,33 @@ MOST: Final = 10_000
 EXAMPLES: Final = 5
 # Test accounts raise no alarm: their clocks, cards and keys are somebody's experiment.
 _REAL: Final = "WITH real AS NOT MATERIALIZED (SELECT id FROM accounts WHERE NOT is_test)"
+# An event that nobody owns may be anybody's.
+_INBOX: Final = (
+    ", inbox AS NOT MATERIALIZED (SELECT * FROM stripe_webhook_events e WHERE NOT EXISTS ("
+    "SELECT FROM accounts a WHERE a.id = e.account_id AND a.is_test))"
+)
 _WAITING: Final = {
     # Each selects a label, the moment since which a row waits, and its words.
     "halted": "SELECT '', x.woken_at, x.workflow_id || ': ' || x.words"
     " FROM matters x JOIN real r ON r.id = x.account_id WHERE x.status = 'halted'",
-    # One that is to look at once is due since before it was there: it waits since its last step.
-    "overdue": "SELECT '', CASE WHEN x.next_due >= x.created_at THEN x.next_due ELSE coalesce("
-    "(SELECT max(real_ran_at) FROM steps s WHERE s.workflow_id = x.workflow_id), x.created_at) END,"
-    " x.workflow_id FROM matters x JOIN real r ON r.id = x.account_id"
-    " WHERE x.closed_at IS NULL AND x.status = 'open' AND x.next_due < clock_timestamp()",
+    # One that is to look at once is due since before it was there: it waits since its last step, or
+    # since it was woken. One at rest is told by a sweep before it is due.
+    "overdue": "SELECT '', CASE WHEN x.next_due >= x.created_at THEN x.next_due"
+    " ELSE greatest(x.woken_at, coalesce((SELECT max(real_ran_at) FROM steps s"
+    " WHERE s.workflow_id = x.workflow_id), x.created_at)) END, x.workflow_id"
+    " FROM (SELECT * FROM matters WHERE closed_at IS NULL AND status = 'open'"
+    "  AND next_due < clock_timestamp() UNION ALL SELECT * FROM matters WHERE closed_at IS NULL"
+    "  AND status = 'resting' AND next_due < clock_timestamp()) x"
+    " JOIN real r ON r.id = x.account_id",
     "untold": "SELECT '', x.woken_at, x.workflow_id FROM matters x"
     " JOIN real r ON r.id = x.account_id"
     " WHERE x.started_at IS NULL AND x.closed_at IS NULL AND x.status = 'open'",
-    "events": "SELECT type, received_at, stripe_event_id FROM stripe_webhook_events"
-    " WHERE status = 'received'",
-    "unmatched": "SELECT '', received_at, stripe_event_id FROM stripe_webhook_events"
-    " WHERE status = 'unmatched'",
+    "events": "SELECT type, received_at, stripe_event_id FROM inbox WHERE status = 'received'",
+    "unmatched": "SELECT '', received_at, stripe_event_id FROM inbox WHERE status = 'unmatched'",
     "parked": "SELECT '', received_at, stripe_event_id || ' (' || type || ')'"
-    " FROM stripe_webhook_events WHERE status = 'parked'",
-    "outbox": "SELECT '', created_at, type FROM events WHERE published_at IS NULL",
+    " FROM inbox WHERE status = 'parked'",
+    "outbox": "SELECT '', x.created_at, x.type FROM events x JOIN real r ON r.id = x.account_id"
+    " WHERE x.published_at IS NULL",
     "undecided": "SELECT '', x.real_started_at, x.key FROM payment_attempts x"
     " JOIN real r ON r.id = x.account_id WHERE x.status = 'pending'",
     "approvals": "SELECT '', x.created_at, public_id('pay', x.id)"
@@ -57,7 +65,7 @@ _WAITING: Final = {
 }
 _BACKLOGS: Final = Prepared(
     text(
-        f"{_REAL} "  # noqa: S608 - constants
+        f"{_REAL}{_INBOX} "  # noqa: S608 - constants
         + " UNION ALL ".join(
             f"SELECT '{name}' AS name, label, count(*) AS count, min(since) AS since,"  # noqa: S608
             f" (array_agg(words ORDER BY since))[1:{EXAMPLES}] AS examples"

@@ -2,14 +2,17 @@
 
 from datetime import timedelta
 
+import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
 from api import gauges
 from api.app import create_app
 from api.temporal import connect
 from billing.core import ids
+from billing.core.clock import real_now
 from billing.insight.health import store
 from tests.integration.actors import wait_for
 from tests.integration.api.test_health import calling
@@ -78,6 +81,75 @@ async def test_what_is_to_be_looked_at_at_once_waits_since_it_is_there(api: Api)
         await connection.rollback()
     assert oldest is not None, "it is late"
     assert oldest < timedelta(days=2), "its step is due since it was opened, not since 1970"
+
+
+A_TRIAL = """
+    INSERT INTO matters (workflow_id, account_id, subject_id, kind, status, next_due, created_at,
+           woken_at, started_at)
+    VALUES ('trial/planted', :account, gen_random_uuid(), 'trial', :status, :due,
+            clock_timestamp() - interval '30 days', :woken, clock_timestamp())"""
+
+
+async def oldest_overdue(api: Api, **matter: object) -> timedelta:
+    """The longest wait of a step, with this matter of a month ago among them."""
+    account = ids.decode(ids.ACCOUNT, (await api.new_account())["id"])
+    async with api.database.operator() as connection:
+        await connection.execute(text(A_TRIAL), {"account": account, **matter})
+        oldest = (await store.look(connection)).backlog("overdue").oldest
+        await connection.rollback()
+    assert oldest is not None, "it is late"
+    return oldest
+
+
+async def test_a_look_that_was_asked_for_just_now_does_not_wait_since_the_last_step(
+    api: Api,
+) -> None:
+    at_once = real_now().replace(year=2000)
+    waits = await oldest_overdue(api, status="open", due=at_once, woken=real_now())
+    assert waits < timedelta(days=2), "nor since it was opened"
+
+
+async def test_a_matter_at_rest_that_nobody_told_in_time_is_late(api: Api) -> None:
+    long_ago = real_now() - timedelta(days=7)
+    waits = await oldest_overdue(api, status="resting", due=long_ago, woken=long_ago)
+    assert waits >= timedelta(days=7)
+
+
+AN_EVENT = """
+    INSERT INTO stripe_webhook_events (stripe_event_id, account_id, type, payload, status,
+           received_at)
+    VALUES ('evt_planted', :account, 'planted', '{{}}', '{status}', :at)"""
+IN_OUTBOX = """
+    INSERT INTO events (id, account_id, seq, type, data, occurred_at, created_at)
+    VALUES (gen_random_uuid(), :account, 1000, 'planted', '{}', :at, :at)"""
+
+
+@pytest.mark.parametrize(
+    ("what", "row"),
+    [
+        ("events", AN_EVENT.format(status="received")),
+        ("unmatched", AN_EVENT.format(status="unmatched")),
+        ("parked", AN_EVENT.format(status="parked")),
+        ("outbox", IN_OUTBOX),
+    ],
+    ids=lambda what: what if what.isalpha() else "",
+)
+@pytest.mark.parametrize("is_test", [False, True], ids=["a customer", "a test account"])
+async def test_rows_of_test_accounts_raise_no_alarm(
+    api: Api, what: str, row: str, is_test: bool
+) -> None:
+    account = await api.new_account(is_test=is_test)
+    planted = {"account": ids.decode(ids.ACCOUNT, account["id"]), "at": real_now()}
+
+    async def count(connection: AsyncConnection) -> int:
+        return (await store.look(connection)).backlog(what).count
+
+    async with api.database.operator() as connection:
+        await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        before = await count(connection)
+        await connection.execute(text(row), planted)
+        assert await count(connection) == before + (not is_test)
+        await connection.rollback()
 
 
 async def test_detailed_health_says_that_a_worker_lives_and_nothing_is_late(api: Api) -> None:

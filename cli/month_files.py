@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from sqlalchemy import make_url
 
+from billing.core.database import NOTICES_DEATH
 from billing.core.settings import Settings
 from billing.metering.usage.rules import FIRST_MONTH
 from cli import month_parquet
@@ -109,7 +110,7 @@ def connected(settings: Settings, *, owner: bool) -> Iterator[Connection]:
     options = f"-c search_path={settings.database_schema} -c statement_timeout=0 -c timezone=UTC"
     with psycopg.connect(
         url.render_as_string(hide_password=False),
-        autocommit=True, row_factory=dict_row, options=options,
+        autocommit=True, row_factory=dict_row, options=options, **NOTICES_DEATH,
     ) as connection:  # fmt: skip
         yield connection
 

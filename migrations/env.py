@@ -9,7 +9,7 @@ from typing import Final
 from alembic import context
 from sqlalchemy import Connection, create_engine, make_url, text
 
-from billing.core.database import metadata
+from billing.core.database import NOTICES_DEATH, metadata
 from billing.core.settings import Settings
 from migrations.draft import load_tables
 from migrations.prepare import prepare
@@ -39,7 +39,9 @@ def run(settings: Settings) -> None:
     """
     url = settings.database_owner_url or settings.database_url
     options = f"-c search_path={settings.database_schema} -c lock_timeout={LOCK_TIMEOUT_MS}"
-    engine = create_engine(url.get_secret_value(), connect_args={"options": options})
+    engine = create_engine(
+        url.get_secret_value(), connect_args={"options": options, **NOTICES_DEATH}
+    )
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as alone:
         _wait_for_turn(alone)
         prepare(alone, _steps())

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from api.problems import code_of
 from billing.core.database import Database, open_database
 from billing.core.errors import NotAllowed
+from billing.core.prepared import driver_of
 from billing.core.settings import Settings
 from devstack.stack import StackInfo
 
@@ -44,6 +45,17 @@ async def test_a_connection_that_the_server_ended_is_passed_by(
     await engine.dispose()
     async with opened() as connection:
         assert await connection.scalar(PID) != first
+
+
+@pytest.mark.parametrize("way", ["tenant", "operator"])
+async def test_a_server_that_is_gone_without_a_word_is_noticed_within_half_a_minute(
+    database: Database, way: str
+) -> None:
+    async with getattr(database, way)() as connection:
+        said = driver_of(connection).info.get_parameters()
+    probes = int(said["keepalives_interval"]) * int(said["keepalives_count"])
+    assert int(said["keepalives_idle"]) + probes <= 30, "of one that owes an answer, in seconds"
+    assert 0 < int(said["tcp_user_timeout"]) <= 15_000, "of one that is asked, in milliseconds"
 
 
 async def test_a_transaction_that_is_given_up_leaves_its_connection_prepared(

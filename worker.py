@@ -5,6 +5,8 @@ SIGTERM lets running activities finish; metrics are served in Prometheus form.
 
 import asyncio
 import signal
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, Final
 
@@ -175,8 +177,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         pulse = Pulse(
             database, "worker", refusing=lambda: ["stripe"] if provider.refuses_key else []
         )
-        async with pulse.beating(), workers[0], workers[1]:
-            await stop.wait()
+        async with pulse.beating():
+            await serve(workers, stop)
     finally:
         await provider.close()
         if orders is not None:
@@ -184,6 +186,16 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await database.close()
         if tracing is not None:
             await tracing.close()
+
+
+async def serve(workers: Sequence[Worker], stop: asyncio.Event) -> None:
+    """Have them work until `stop` is set; they end at the same time, within one grace of both."""
+    async with AsyncExitStack() as stack:
+        for one in workers:
+            await stack.enter_async_context(one)
+        await stop.wait()
+        # The stack would end one after the other.
+        await asyncio.gather(*(one.shutdown() for one in workers))
 
 
 async def _need_attributes(client: Client) -> None:

@@ -26,7 +26,9 @@ from gateways.provider import KEY_IN_USE, KEY_REUSED, UNFINISHED, CheckoutReques
 # The provider may have stored a 500 under a key; after these tries the look decides alone.
 SAME_KEY_TRIES: Final = 3
 CUSTOMERS_REMEMBERED: Final = 10_000
+# Our clock may be ahead of theirs. A charge of the try's own card is its own by that much more.
 _CLOCKS_APART: Final = timedelta(seconds=5)
+_CLOCKS_FAR_APART: Final = timedelta(minutes=5)
 
 
 class Charger:
@@ -244,11 +246,14 @@ class Charger:
 
     async def _declined(self, now: Outcome, intent_id: str, attempt: Attempt) -> Outcome | None:
         """The attempt's decline by its charge; None: it has no charge that failed."""
-        since = attempt.real_started_at - _CLOCKS_APART
         async with self._database.tenant(attempt.account_id) as connection:
             earlier = await store.charges_on_record(connection, attempt.invoice_id)
+        card = (await self._chosen(attempt)).card
         for charge in await self._provider.charges(intent_id):
-            if charge.created_at < since or charge.charge_id in earlier:
+            is_own_card = card is not None and charge.payment_method_id == card
+            apart = _CLOCKS_FAR_APART if is_own_card else _CLOCKS_APART
+            is_before = charge.created_at < attempt.real_started_at - apart
+            if is_before or charge.charge_id in earlier:
                 continue
             if charge.decline is not None:
                 said = {"kind": "declined", "decline": charge.decline}

@@ -1,8 +1,8 @@
 """A try whose answer was lost, on an intent that asks for 3-D Secure."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from activities.matter import Dependencies
 from activities.payment_calls import Charger
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.money.payments import store
-from billing.money.payments.rules import Charge, Outcome
+from billing.money.payments.rules import Charge, Decline, Outcome
 from billing.money.payments.schemas import Attempt, Payment
 from gateways.provider import KEY_REUSED
 
@@ -28,8 +28,9 @@ TRIED: Any = {
 class Provider:
     """An intent that asks the payer of the first card, until another card is confirmed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *made: Charge) -> None:
         self.confirmed: list[str] = []
+        self.made = list(made)
 
     @asynccontextmanager
     async def tenant(self, _: UUID) -> AsyncIterator[None]:
@@ -39,11 +40,31 @@ class Provider:
         return Outcome(kind="action", intent_id=name, card="pm_1")
 
     async def charges(self, _: str) -> list[Charge]:
-        return []
+        return self.made
 
     async def confirm_intent(self, name: str, _: str, card: str, **terms: bool) -> Outcome:
         self.confirmed.append(card)
         return Outcome(kind="succeeded", intent_id=name)
+
+
+@pytest.fixture
+def tries(monkeypatch: pytest.MonkeyPatch) -> Callable[[Provider, str], Awaitable[Outcome]]:
+    """Has an attempt of a card, whose answer was lost, tried again at this provider."""
+
+    async def charges_on_record(*_: Any) -> set[str]:
+        return {"ch_on_record"}
+
+    async def charge(provider: Any, card: str) -> Outcome:
+        async def card_of(*_: Any) -> store.AttemptCard:
+            return store.AttemptCard("pending", UUID(int=3), card, "card")
+
+        monkeypatch.setattr(store, "card_of", card_of)
+        charger = Charger(Dependencies(database=provider, settings=None, provider=provider))  # type: ignore[arg-type]
+        payment, tried = Payment.model_construct(**PAYMENT), Attempt.model_construct(**TRIED)
+        return await charger.charge(payment, tried, off_session=True, again=True)
+
+    monkeypatch.setattr(store, "charges_on_record", charges_on_record)
+    return charge
 
 
 @pytest.mark.parametrize(
@@ -52,21 +73,41 @@ class Provider:
     ids=["its own", "another"],
 )
 async def test_only_its_own_cards_question_is_the_result_of_a_try(
-    monkeypatch: pytest.MonkeyPatch, card: str, kind: str, confirmed: list[str]
+    tries: Callable[[Provider, str], Awaitable[Outcome]],
+    card: str,
+    kind: str,
+    confirmed: list[str],
 ) -> None:
-    async def card_of(*_: Any) -> store.AttemptCard:
-        return store.AttemptCard("pending", UUID(int=3), card, "card")
-
-    async def charges_on_record(*_: Any) -> set[str]:
-        return set()
-
-    monkeypatch.setattr(store, "card_of", card_of)
-    monkeypatch.setattr(store, "charges_on_record", charges_on_record)
-    provider: Any = Provider()
-    charger = Charger(Dependencies(database=provider, settings=None, provider=provider))  # type: ignore[arg-type]
-    payment, tried = Payment.model_construct(**PAYMENT), Attempt.model_construct(**TRIED)
-    outcome = await charger.charge(payment, tried, off_session=True, again=True)
+    provider = Provider()
+    outcome = await tries(provider, card)
     assert (outcome.kind, provider.confirmed) == (kind, confirmed)
+
+
+@pytest.mark.parametrize(
+    ("charge", "card", "seconds", "kind"),
+    [
+        ("ch_new", "pm_2", -40, "declined"),
+        ("ch_new", "pm_3", -40, "succeeded"),
+        ("ch_new", "pm_2", -400, "succeeded"),
+        ("ch_on_record", "pm_2", -40, "succeeded"),
+    ],
+    ids=["a clock that is ahead", "another card", "long before", "an earlier try"],
+)
+async def test_a_decline_is_found_by_a_clock_that_is_ahead_of_the_providers(
+    tries: Callable[[Provider, str], Awaitable[Outcome]],
+    charge: str,
+    card: str,
+    seconds: int,
+    kind: str,
+) -> None:
+    declined = Charge(
+        charge_id=charge,
+        created_at=TRIED["real_started_at"] + timedelta(seconds=seconds),
+        paid=False,
+        payment_method_id=card,
+        decline=Decline(code="card_declined", message="it was declined"),
+    )
+    assert (await tries(Provider(declined), "pm_2")).kind == kind
 
 
 async def test_a_key_that_was_used_otherwise_proves_nothing(

@@ -175,7 +175,7 @@ class SweeperActivities:
         keys = await drain(self.database, lambda connection: idempotency.purge(connection, now))
         archived = await drain(
             self.database,
-            lambda connection: purchases.archive(connection, now - ARCHIVE_AFTER, now),
+            lambda connection: purchases.archive(connection, ARCHIVE_AFTER, now),
         )
         async with self.database.operator() as connection:
             await rates.purge(connection, RATES_KEPT)

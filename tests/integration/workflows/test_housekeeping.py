@@ -1,6 +1,7 @@
 """Jobs of every minute and day read what they are for, and nothing that rests."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,11 +29,15 @@ from workflows.sweep import PASSES
 class Asked:
     """A connection that shows how Postgres would do what it is asked."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, answered: int = 0) -> None:
         self.database = database
         self.plan = ""
+        self.answered = answered
 
     async def execute(self, statement: Any) -> Any:
+        if self.answered:
+            self.answered -= 1
+            return SimpleNamespace(rowcount=0)
         said = statement.compile(
             dialect=postgresql.dialect(),  # type: ignore[no-untyped-call]
             compile_kwargs={"literal_binds": True},
@@ -67,11 +72,20 @@ async def test_pages_of_matters_that_must_run_read_none_at_rest(database: Databa
     assert "ix_matters_open" in asked.plan
 
 
-async def test_purchases_to_archive_are_found_by_their_age(database: Database) -> None:
-    asked: Any = Asked(database)
+@pytest.mark.parametrize(
+    ("clock", "indexes"),
+    [
+        ("real time", ["ix_purchases_unarchived"]),
+        ("clocks of their own", ["ix_accounts_clock"]),
+    ],
+)
+async def test_purchases_to_archive_are_found_by_their_age(
+    database: Database, clock: str, indexes: list[str]
+) -> None:
+    asked: Any = Asked(database, answered=int(clock != "real time"))
     with pytest.raises(LookupError):
-        await purchases.archive(asked, real_now(), real_now())
-    assert "ix_purchases_unarchived" in asked.plan
+        await purchases.archive(asked, timedelta(days=90), real_now())
+    assert all(name in asked.plan for name in indexes), asked.plan
 
 
 async def test_old_purchases_are_archived_batch_by_batch(
@@ -97,6 +111,25 @@ async def test_old_purchases_are_archived_batch_by_batch(
     assert left["data"] == []
     again = await run(job.sweep, SweepRequest(name="housekeeping"))
     assert again.counts["purchases_archived"] == 0
+
+
+@pytest.mark.parametrize(
+    ("days", "kept"), [(-200, True), (0, True), (200, False)], ids=["past", "present", "future"]
+)
+async def test_purchases_on_a_clock_are_archived_by_that_clock(
+    actors: Actors, database: Database, days: int, kept: bool
+) -> None:
+    then = real_now() + timedelta(days=min(days, 0))
+    customer = await actors.customer_on_clock(then.isoformat())
+    await customer.bought("small")
+    if days > 0:
+        later = "UPDATE accounts SET clock_at = clock_at + %(more)s WHERE id = %(me)s"
+        await customer.rows(later, more=timedelta(days=days))
+    async with database.operator() as connection:
+        await purchases.archive(connection, timedelta(days=90), real_now())
+        left = "SELECT count(*) FROM purchases WHERE account_id = :me AND archived_at IS NULL"
+        assert await connection.scalar(text(left), {"me": customer.uuid}) == int(kept)
+        await connection.rollback()
 
 
 async def test_a_long_purge_shows_that_it_is_alive_within_a_page_and_after_it(

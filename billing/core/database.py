@@ -27,7 +27,7 @@ from billing.core.settings import Settings
 STATEMENT_TIMEOUT_MS: Final = 5_000
 POOL_TIMEOUT_SECONDS: Final = 5
 CONNECT_TIMEOUT_SECONDS: Final = 3
-NOTICES_DEATH: Final = {
+NOTICES_DEATH: Final[dict[str, Any]] = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,

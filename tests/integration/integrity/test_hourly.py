@@ -1,13 +1,16 @@
 """The hourly run looks at accounts that moved, and at each of the others in its turn."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.testing import ActivityEnvironment
 
 from activities.matter import Dependencies
@@ -211,3 +214,31 @@ async def test_books_that_take_too_long_are_told_and_the_others_looked_at(
     assert latest is not None
     assert f"{runs.UNSEEN} (1)" in latest.wrong
     await hourly.conclude(database, 1, 0)
+
+
+WAITING = {
+    "inbox_handled": """
+        INSERT INTO stripe_webhook_events (stripe_event_id, account_id, type, payload, received_at)
+        VALUES ('evt_waits', :id, 'charge.failed', '{}', now() - interval '1 hour')""",
+    "matters_started": """
+        INSERT INTO matters (workflow_id, account_id, subject_id, kind, status, created_at,
+               next_due, woken_at)
+        VALUES ('trial/waits', :id, :id, 'trial', 'resting', now() - interval '1 day',
+                now() - interval '1 hour', now() - interval '1 day')""",
+}
+
+
+@pytest.mark.parametrize("name", sorted(store.WAITING))
+async def test_work_that_waits_for_a_worker_is_no_wrong_book(
+    actors: Actors, superuser: AsyncConnection, name: str
+) -> None:
+    @asynccontextmanager
+    async def seen() -> AsyncIterator[AsyncConnection]:
+        yield superuser
+
+    here = cast(Database, SimpleNamespace(operator=seen))
+    await superuser.execute(text(WAITING[name]), {"id": (await actors.customer()).uuid})
+    hour = await hourly.conclude(here, 0, 0)
+    assert name not in {finding.name for finding in hour.wrong}, "an outage, which its gauge tells"
+    shown = await service.late(here, waiting=True)
+    assert name in {one.name for one in shown}, "verify tells of it"

@@ -2,15 +2,12 @@
 
 import operator
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from itertools import product
-from types import SimpleNamespace
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 
 import pytest
@@ -19,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.core.clock import real_now
-from billing.core.database import Database, open_database
+from billing.core.database import open_database
 from billing.core.narrowed import tables
 from billing.core.settings import Settings
-from billing.insight.integrity import hourly, rules, service, store
+from billing.insight.integrity import rules, service, store
 from billing.insight.integrity.rules import CHECKS, LEDGER
 from billing.ledger.credits import invariants
 from tests.integration.actors import Actors, Customer, wait_for
@@ -344,22 +341,6 @@ async def test_damage_that_no_account_shows_alone_is_found(
     assert (await superuser.execute(damage, values)).rowcount != 0
     assert (await service.evaluate(superuser, books.paying, books.late)).ok
     assert [one.violations > 0 for one in await store.ask(superuser, query, now)] == [True]
-
-
-@pytest.mark.parametrize("name", sorted(store.WAITING))
-async def test_work_that_waits_for_a_worker_is_no_wrong_book(
-    books: Books, superuser: AsyncConnection, name: str
-) -> None:
-    @asynccontextmanager
-    async def seen() -> AsyncIterator[AsyncConnection]:
-        yield superuser
-
-    database = cast(Database, SimpleNamespace(operator=seen))
-    await superuser.execute(text(DAMAGE[name]), {"account": books.of(name)})
-    hour = await hourly.conclude(database, 0, 0)
-    assert name not in {finding.name for finding in hour.wrong}, "an outage, which its gauge tells"
-    shown = await service.late(database, waiting=True)
-    assert name in {one.name for one in shown}, "verify tells of it, too"
 
 
 # What leads to each, however many rows there are.

@@ -16,7 +16,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from activities import tries
 from billing.core import context
 from billing.core.database_errors import origin_of
-from billing.core.database_words import database_words
+from billing.core.database_words import message_of
 from billing.core.errors import BillingError
 from billing.platform.parking.service import Barrier
 from workflows.contracts import CommandRequest, HaltRequest, MatterRef, StepRequest
@@ -60,7 +60,7 @@ class _Inbound(ActivityInboundInterceptor):
             # A history keeps what an error and its cause say: of rows it learns nothing.
             _logger.warning("the database refused a step", exc_info=error)
             kind = type(origin_of(error)).__name__
-            raise ApplicationError(database_words(error), type=kind) from None
+            raise ApplicationError(message_of(error), type=kind) from None
         _note(perf_counter() - started, logging.INFO if ref else logging.DEBUG)
         return answer
 

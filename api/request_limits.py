@@ -189,6 +189,8 @@ def _too_deep(body: bytes) -> bool:
         depth += 1 if sign in b"{[" else -1
         if depth > JSON_DEPTH:
             return True
+        if depth < 0:
+            break  # it is no JSON, which the route's parser tells, however many more come
     return False
 
 

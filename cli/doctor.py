@@ -33,6 +33,7 @@ from billing.insight.health import service as health
 from billing.insight.health.rules import ill, unknown, well
 from billing.insight.health.schemas import Sign
 from billing.insight.integrity import service as integrity
+from billing.insight.integrity.rules import OUTAGE
 from billing.insight.locks import rules as lock_rules
 from billing.insight.locks import store as locking
 from billing.platform.accounts import clocks
@@ -157,12 +158,13 @@ async def test_clocks(patient: Patient) -> Iterable[Sign]:
 
 
 async def books(patient: Patient) -> Iterable[Sign]:
-    """Every invariant of the books holds; where there are many accounts, nothing is late. Work that
-    waits has signs of its own.
+    """Every invariant of the books holds; where there are many accounts, nothing is late by a day.
+
+    What waits has signs of its own.
     """
     is_small = await integrity.count_accounts(patient.database) <= SMALL
     if is_small:
-        report = await integrity.examine_all(patient.database, waiting=False)
+        report = await integrity.examine_all(patient.database, slack=OUTAGE)
     else:
         report = await integrity.examine_late(patient.database)
     if report.wrong:

@@ -75,7 +75,8 @@ async def unpark(settings: Settings) -> str:
 async def _resume(database: Database, client: Client) -> tuple[int, list[str]]:
     """Have those try now that would wait for their hour; all others try again by themselves.
 
-    Answers how many were resumed, and for whom no worker answered.
+    Answers how many were resumed, and for whom no worker answered: after a page of which none did,
+    nobody else is asked.
     """
     async with database.operator() as connection:
         waiting = await sweeps.halted(connection)
@@ -87,6 +88,8 @@ async def _resume(database: Database, client: Client) -> tuple[int, list[str]]:
         left += [
             one.workflow_id for one, answer in zip(page, answers, strict=True) if answer is None
         ]
+        if answers.count(None) == len(page):
+            return resumed, left + [one.workflow_id for one in waiting[first + len(page) :]]
     return resumed, left
 
 

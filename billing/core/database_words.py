@@ -10,7 +10,12 @@ MOST: Final = 300
 
 
 def database_words(error: BaseException) -> str:
-    """Type and message, without its details: these hold values of rows, and the SQL is long.
+    """Type and message, without its details: these hold values of rows, and the SQL is long."""
+    return f"{type(origin_of(error)).__name__}: {message_of(error)}".rstrip(": ")
+
+
+def message_of(error: BaseException) -> str:
+    """The message alone.
 
     The driver tells of several addresses in several lines: one that Postgres answered says why.
     """
@@ -20,4 +25,4 @@ def database_words(error: BaseException) -> str:
     words = next((line for line in lines if "FATAL:" in line), lines[0] if lines else "")
     if words.endswith("were:"):
         words = lines[1] if len(lines) > 1 else words
-    return f"{type(cause).__name__}: {words[:MOST]}".rstrip(": ")
+    return words[:MOST]

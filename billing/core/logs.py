@@ -29,7 +29,10 @@ _PATTERNS: Final = (
     re.compile(r"(?i)(?<=password=)\S+|(?<=passwd=)\S+"),
     re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b"),
     # Postgres shows the row that it refuses, of which a text may have lines of its own.
-    re.compile(r"(?<=DETAIL:  ).+?(?=\n(?:CONTEXT:|HINT:|\[SQL:|\n)|\Z)", re.DOTALL),
+    re.compile(
+        r"(?<=DETAIL:  ).+?(?=\n(?:CONTEXT:|HINT:|\[SQL:|\nThe above|\nDuring handling)|\Z)",
+        re.DOTALL,
+    ),
 )
 _CHECKOUT: Final = re.compile(r"\b(cs_(?:test|live)_\w{4})\w+(?:#\S*)?")
 """A Stripe Checkout session, by itself or in its address: whoever knows it opens the page."""

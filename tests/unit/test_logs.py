@@ -151,7 +151,7 @@ def test_of_a_checkout_session_a_line_has_the_beginning(lines: io.StringIO, text
 def test_what_postgres_shows_of_a_row_reaches_no_line(lines: io.StringIO) -> None:
     told = (
         '(psycopg.errors.NotNullViolation) null value in column "kind"\n'
-        "DETAIL:  Failing row contains (7, Alice's own words,\nof two lines).\n"
+        "DETAIL:  Failing row contains (7, Alice's own words,\n\nof two lines).\n"
         "CONTEXT:  SQL statement\n[SQL: INSERT INTO notes]"
     )
     before = "duplicate key\nDETAIL:  Key (name)=(Alice) already exists."

@@ -12,7 +12,7 @@ from api.routes.base import new_router
 from api.schemas import Answer, OneWord
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock
-from billing.core.errors import Conflict
+from billing.core.errors import Conflict, Unavailable
 from billing.matters import listing
 from billing.matters.schemas import Matter
 from billing.matters.store import find as find_matter
@@ -72,18 +72,27 @@ async def resume_matter(workflow_id: str, call: AdminCall) -> MatterAnswer:
     """Have a halted matter try its step again now instead of within the hour."""
     await need_temporal(call)
     matter = await _find(call, workflow_id)
-    if not await start.resume(call.temporal, matter):
+    try:
+        is_halted = await start.resume(call.temporal, matter)
+    except Unavailable:  # the order may reach the next worker all the same
+        await _record(call, matter)
+        raise
+    if not is_halted:
         raise Conflict("MATTER_NOT_HALTED", "this matter is not halted")
+    await _record(call, matter)
+    await wait_until_done(call, matter)
+    return await _read(call, workflow_id)
+
+
+async def _record(call: Call, matter: Matter) -> None:
     async with call.database.tenant(matter.account_id) as connection:
         await audit.record(
             connection,
             account_id=matter.account_id,
             action="matter.resume_ordered",
-            subject=workflow_id,
+            subject=matter.workflow_id,
             at=await clock.now(connection, matter.account_id),
         )
-    await wait_until_done(call, matter)
-    return await _read(call, workflow_id)
 
 
 async def _find(call: Call, workflow_id: str) -> Matter:

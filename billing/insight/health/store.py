@@ -97,6 +97,7 @@ _LATENESS: Final = Prepared(
     {_REAL}, done AS (
         SELECT account_id, real_ran_at - due_at AS late FROM steps
         WHERE real_ran_at > clock_timestamp() - interval '10 minutes' AND event_id IS NULL
+            AND due_at > '2000-01-01'
         ORDER BY real_ran_at DESC LIMIT {MOST}
     ), due AS (
         SELECT account_id, clock_timestamp() - next_due AS late FROM matters

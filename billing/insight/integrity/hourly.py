@@ -88,7 +88,7 @@ async def _look_whole(database: Database, accounts: Sequence[UUID], large: int) 
 async def conclude(database: Database, seen: int, unseen: int) -> Report:
     """All that is wrong now: here, late, and of all; kept for whoever asks until the next run."""
     now = real_now()
-    broken = await service.late(database)
+    broken = await service.late(database, rules.OUTAGE)
     async with database.operator() as connection:
         last = await runs.latest(connection)
     whole_at = last.whole_at if last else None

@@ -5,7 +5,7 @@ every fault.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -51,10 +51,10 @@ async def examine_all(
     tell: Progress = lambda _done, _total: None,
     *,
     page: int = PAGE,
-    waiting: bool = True,
+    slack: timedelta = rules.SLACK,
 ) -> Report:
-    """All accounts, page by page, and what no account shows alone: a snapshot for each. `waiting`:
-    also work that waits for a worker.
+    """All accounts, page by page, and what no account shows alone: a snapshot for each. Work in
+    progress is late after `slack`.
     """
     as_of = real_now()
     broken: list[Broken] = []
@@ -65,7 +65,7 @@ async def examine_all(
         broken += await look_at(database, accounts)
         after, done = accounts[-1], done + len(accounts)
         tell(done, max(done, total))
-    broken += await late(database, waiting=waiting)
+    broken += await late(database, slack)
     broken += await of_all(database)
     return rules.report(broken, as_of)
 
@@ -73,7 +73,7 @@ async def examine_all(
 async def examine_late(database: Database) -> Report:
     """Only what time breaks, in all books: it costs what is late, not what there is."""
     as_of = real_now()
-    return rules.report(await late(database), as_of)
+    return rules.report(await late(database, rules.OUTAGE), as_of)
 
 
 async def count_accounts(database: Database) -> int:
@@ -115,12 +115,9 @@ async def look_since(database: Database, opening: Opening) -> Opening | None:
     return found[0] if found else None
 
 
-async def late(database: Database, *, waiting: bool = False) -> list[Broken]:
-    """Everything in the books that is late, of all accounts; and what is only `waiting`."""
-    left = frozenset() if waiting else store.WAITING
-    return await _over_all(
-        database, {name: query for name, query in store.LATE.items() if name not in left}
-    )
+async def late(database: Database, slack: timedelta) -> list[Broken]:
+    """Everything that is late by more than `slack`, of all accounts."""
+    return await _over_all(database, store.LATE, slack)
 
 
 async def of_all(database: Database) -> list[Broken]:
@@ -144,12 +141,14 @@ async def _written(
     return broken
 
 
-async def _over_all(database: Database, queries: store.Queries) -> list[Broken]:
+async def _over_all(
+    database: Database, queries: store.Queries, slack: timedelta = rules.SLACK
+) -> list[Broken]:
     broken = []
     for query in queries.values():
         async with database.operator() as connection:
             await store.allow_time(connection)
-            broken += await store.ask(connection, query, real_now())
+            broken += await store.ask(connection, query, real_now(), slack=slack)
     return broken
 
 

@@ -6,7 +6,7 @@ there are. So are the few checks that no account shows alone.
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final
@@ -124,10 +124,6 @@ LATE_HERE: Final[Queries] = {name: _narrow({name: query}) for name, query in _LA
 """Checks that time breaks, of a list of accounts."""
 LATE: Final[Queries] = {name: _over_all(name, query) for name, query in _LATE.items()}
 """The same of all accounts."""
-WAITING: Final = frozenset({"inbox_handled", "matters_started"})
-"""Of these, work that waits while steps are tried again, no worker runs or billing is parked. No
-book is wrong by it, and the gauges `untold`, `overdue` and `events` tell of it.
-"""
 OF_ALL: Final[Queries] = {
     name: _over_all(name, query) for name, query in (money.OF_ALL | flow.OF_ALL).items()
 }
@@ -170,13 +166,17 @@ async def ask(
     now: datetime,
     accounts: Sequence[UUID] = (),
     opening: Opening | None = None,
+    slack: timedelta = SLACK,
 ) -> list[Broken]:
-    """The answers of one statement: by account, if it is of a list of them."""
+    """The answers of one statement: by account, if it is of a list of them.
+
+    Work in progress is late after `slack`.
+    """
     known: dict[str, Any] = {
         "accounts": list(accounts),
         "now": now,
-        "slack": SLACK,
-        "undecided": UNDECIDED,
+        "slack": slack,
+        "undecided": max(UNDECIDED, slack),
         "parked_after": PARKED_AFTER,
         "minimums": json.dumps(currencies.MINIMUMS),
         "minimum": currencies.MINIMUM,

@@ -164,8 +164,9 @@ async def test_a_refused_delivery_is_told_by_its_reason(api: Api) -> None:
     temporal: Client = await connect(settings)
     app = create_app(settings, api.database, temporal)
     async with calling(app) as client:
+        signed = {"Stripe-Signature": f"t={int(real_now().timestamp())},v1=wrong"}
         for _ in range(2):
-            answer = await client.post("/api/v1/webhooks/stripe", json={})
+            answer = await client.post("/api/v1/webhooks/stripe", json={}, headers=signed)
             assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_SIGNATURE")
     (told,) = app.state.services.deliveries.told()
     assert (told.provider, told.outcome, told.count) == ("stripe", "INVALID_SIGNATURE", 2)

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
 import pytest
@@ -18,6 +18,7 @@ from activities.sweeper import SweeperActivities
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.insight.integrity import hourly, runs, service, store
+from billing.insight.integrity.rules import SLACK
 from billing.insight.integrity.schemas import Broken
 from billing.insight.rounds import rules as round_rules
 from billing.insight.rounds import store as rounds
@@ -216,29 +217,38 @@ async def test_books_that_take_too_long_are_told_and_the_others_looked_at(
     await hourly.conclude(database, 1, 0)
 
 
-WAITING = {
+LATE: Final = {
     "inbox_handled": """
         INSERT INTO stripe_webhook_events (stripe_event_id, account_id, type, payload, received_at)
-        VALUES ('evt_waits', :id, 'charge.failed', '{}', now() - interval '1 hour')""",
+        VALUES ('evt_waits', :id, 'charge.failed', '{}', :since)""",
     "matters_started": """
         INSERT INTO matters (workflow_id, account_id, subject_id, kind, status, created_at,
                next_due, woken_at)
-        VALUES ('trial/waits', :id, :id, 'trial', 'resting', now() - interval '1 day',
-                now() - interval '1 hour', now() - interval '1 day')""",
+        VALUES ('trial/waits', :id, :id, 'trial', 'resting', :since, :since, :since)""",
+    "purchases_end_in_time": """
+        UPDATE purchases SET status = 'pending', expires_at = :since WHERE account_id = :id""",
+    "thresholds_billed": """
+        UPDATE usage_periods SET threshold_at = :since
+        WHERE account_id = :id AND closed_at IS NULL""",
 }
 
 
-@pytest.mark.parametrize("name", sorted(store.WAITING))
-async def test_work_that_waits_for_a_worker_is_no_wrong_book(
+@pytest.mark.parametrize("name", sorted(LATE))
+async def test_work_that_waits_for_a_worker_is_no_wrong_book_for_a_day(
     actors: Actors, superuser: AsyncConnection, name: str
 ) -> None:
     @asynccontextmanager
     async def seen() -> AsyncIterator[AsyncConnection]:
         yield superuser
 
-    here = cast(Database, SimpleNamespace(operator=seen))
-    await superuser.execute(text(WAITING[name]), {"id": (await actors.customer()).uuid})
-    hour = await hourly.conclude(here, 0, 0)
-    assert name not in {finding.name for finding in hour.wrong}, "an outage, which its gauge tells"
-    shown = await service.late(here, waiting=True)
-    assert name in {one.name for one in shown}, "verify tells of it"
+    here, customer = cast(Database, SimpleNamespace(operator=seen)), await actors.customer()
+    await customer.bought("small")
+    await customer.subscribed("pro")
+    for hours, is_wrong in ((1, False), (25, True)):
+        values = {"id": customer.uuid, "since": real_now() - timedelta(hours=hours)}
+        kept = await superuser.begin_nested()
+        await superuser.execute(text(LATE[name]), values)
+        hour = await hourly.conclude(here, 0, 0)
+        assert (name in {finding.name for finding in hour.wrong}) is is_wrong
+        assert name in {one.name for one in await service.late(here, SLACK)}, "verify tells of it"
+        await kept.rollback()

@@ -37,5 +37,5 @@ async def test_a_refused_row_is_tried_again_and_not_told() -> None:
     with pytest.raises(ApplicationError) as refused:
         await ActivityEnvironment().run(chain.execute_activity, asked)
     assert (refused.value.type, refused.value.non_retryable) == ("UniqueViolation", False)
-    assert refused.value.message == "UniqueViolation: duplicate key"
+    assert str(refused.value) == "UniqueViolation: duplicate key"
     assert refused.value.__cause__ is None

@@ -136,8 +136,8 @@ def _used(case: Case, invoice: Json) -> int:
 
 
 def _end(case: Case, invoice: Json) -> datetime:
-    """The first instant from which it was not served any more: an end, a change, or now; or that at
-    which it became unpaid, and stayed so.
+    """The first instant from which it was not served any more: an end, a change, a pause at once,
+    or now; or that at which it became unpaid, and stayed so.
     """
     changes = [
         row["created_at"]
@@ -150,5 +150,13 @@ def _end(case: Case, invoice: Json) -> datetime:
         for at in (row["ended_at"], row["unpaid_at"] if row["ended_at"] else None)
         if at
     ]
-    found: datetime = min([*changes, *ended, case.entries[-1].clock_to])
+    pauses = [
+        one.clock_from
+        for one in case.entries
+        if one.name == "pause_plan"
+        and one.done
+        and one.sent.get("at") == "now"
+        and one.clock_from >= invoice["created_at"]
+    ]
+    found: datetime = min([*changes, *ended, *pauses, case.entries[-1].clock_to])
     return found

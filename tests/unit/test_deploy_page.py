@@ -20,6 +20,7 @@ _CODE: Final = re.compile(r"^```\w*\n(.*?)^```$|`([^`\n]+)`", re.DOTALL | re.MUL
 _COMMAND: Final = re.compile(r"(?:^|[\s(])billing ((?:[a-z][a-z-]*|--[a-z-]+)(?: [^\s)]+)*)")
 _SETTING: Final = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|\bENV\b")
 _EVENT: Final = re.compile(r"`([a-z_]+(?:\.[a-z_]+)+)`")
+_JOB: Final = re.compile(r'job(?:_name: |=")([a-z-]+)')
 WORST: Final[dict[str, Any]] = {
     "env": "production",
     "BILLING_PROFILE": "test",
@@ -86,3 +87,15 @@ def test_the_page_names_the_events_of_the_provider_that_are_read_and_no_other() 
     _, _, after = PAGE.partition("tick exactly these events:")
     table = "\n".join(line for line in after.partition("\n## ")[0].splitlines() if "|" in line)
     assert set(_EVENT.findall(table)) == PAYMENT_EVENTS
+
+
+def test_the_page_says_how_an_alert_reaches_somebody() -> None:
+    folder = ROOT / "deploy" / "prometheus"
+    scraped = (folder / "prometheus.yml").read_text()
+    alerts = (folder / "alerts.yml").read_text()
+    jobs = set(_JOB.findall(alerts))
+    assert jobs
+    assert jobs <= set(_JOB.findall(scraped))
+    words = jobs | set(re.findall(r"severity: (\w+)", alerts)) | {"BILLING_SERVICE_HOST"}
+    assert {word for word in words if f"`{word}`" not in PAGE.partition("**Alerts.**")[2]} == set()
+    assert "# alerting:\n#   alertmanagers:" in scraped

@@ -20,6 +20,9 @@ _CODE: Final = re.compile(r"^```\w*\n(.*?)^```$|`([^`\n]+)`", re.DOTALL | re.MUL
 _COMMAND: Final = re.compile(r"(?:^|[\s(])billing ((?:[a-z][a-z-]*|--[a-z-]+)(?: [^\s)]+)*)")
 _SETTING: Final = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|\bENV\b")
 _EVENT: Final = re.compile(r"`([a-z_]+(?:\.[a-z_]+)+)`")
+_CONTAINER: Final = re.compile(
+    r"docker compose run((?: --(?:env|volume|entrypoint) [^ ]+| --[a-z-]+)+) ([a-z-]+)"
+)
 _JOB: Final = re.compile(r'job(?:_name: |=")([a-z-]+)')
 WORST: Final[dict[str, Any]] = {
     "env": "production",
@@ -99,3 +102,20 @@ def test_the_page_says_how_an_alert_reaches_somebody() -> None:
     words = jobs | set(re.findall(r"severity: (\w+)", alerts)) | {"BILLING_SERVICE_HOST"}
     assert {word for word in words if f"`{word}`" not in PAGE.partition("**Alerts.**")[2]} == set()
     assert "# alerting:\n#   alertmanagers:" in scraped
+
+
+def test_the_endpoint_of_the_provider_is_made_before_anything_starts() -> None:
+    asked = refusals()
+    assert "set STRIPE_WEBHOOK_SECRET to the secret of your endpoint" in asked
+    assert PAGE.index("add an endpoint for `https://") < PAGE.index("\ndocker compose up")
+
+
+def test_a_command_in_a_container_starts_no_other_service() -> None:
+    composed = (ROOT / "docker-compose.yml").read_text()
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        words = " ".join(page.read_text().split())
+        for options, service in _CONTAINER.findall(words):
+            assert "--no-deps" in options, f"{page.name}: docker compose run{options}{service}"
+            assert f"\n  {service}:\n" in composed, f"{page.name}: {service}"
+        bare = len(re.findall(r"docker compose run --rm", words))
+        assert len(_CONTAINER.findall(words)) == bare, page.name

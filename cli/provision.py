@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 
+from billing.core.settings import load_settings
 from cli import catalog
 from cli.errors import StackError
 from cli.project import ROOT
@@ -67,6 +68,7 @@ if __name__ == "__main__":
     load_tables()
     if "--wait" in sys.argv and not sys.stdin.readline():
         sys.exit("nobody is left to provision for")
+    load_settings()  # a process that may not start ends here, a line for each wrong setting
     try:
         provision()
     except StackError as error:

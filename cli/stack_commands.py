@@ -12,6 +12,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 
 from billing.core.settings import load_settings, reasons
@@ -97,6 +98,8 @@ def reporting_errors(interrupted: str = "interrupted") -> Iterator[None]:
         if error.title != "Settings":
             raise
         _refuse(reasons(error))
+    except SettingsError as error:
+        _refuse(str(error))
     except KeyboardInterrupt:
         _refuse(interrupted)
     except _database_errors() as error:

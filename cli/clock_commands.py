@@ -10,7 +10,8 @@ import httpx2
 import typer
 from rich.console import Console
 
-from cli.operator_client import Json, content, operator
+from cli.invoice_commands import Key
+from cli.operator_client import Json, content, new_key, operator
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 POLL_SECONDS: Final = 0.2
@@ -30,12 +31,14 @@ def show(account: Account, data: Data = DEFAULT_DATA) -> None:
 def advance(
     account: Account,
     days: Annotated[int, typer.Option(help="How many days to let pass.", min=0)],
+    key: Key = "",
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Let days pass for a test account, and wait for its clock."""
-    with reporting_errors(), operator(data) as client:
-        path = f"/admin/accounts/{account}/clock"
-        clock = content(client.post(path, json={"advance_days": days}))
+    key = key or new_key()
+    with reporting_errors(), operator(data, key) as client:
+        path, once = f"/admin/accounts/{account}/clock", {"Idempotency-Key": key}
+        clock = content(client.post(path, json={"advance_days": days}, headers=once))
         with Console().status("on its way") as line:
             while clock["status"] == "advancing":
                 time.sleep(POLL_SECONDS)

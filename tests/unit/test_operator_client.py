@@ -79,6 +79,7 @@ def test_with_neither_it_says_what_to_set() -> None:
 
 
 ACTS = {
+    "clock": ["clock", "advance", "acc_1", "--days", "30"],
     "refund": ["refund", "pay_1", "--reason", "a wish"],
     "credit": ["invoice", "credit", "inv_1", "--amount-cents", "5", "--reason", "a wish"],
     "extend": ["subscription", "extend", "acc_1", "--days", "3", "--reason", "a wish"],

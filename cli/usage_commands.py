@@ -19,6 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from billing.core.settings import Settings
 from cli import tokens
 from cli.errors import StackError
+from cli.project import HAS_STACK
 from cli.servers import running_stack, use_database
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
@@ -156,6 +157,8 @@ def _client(data: Path, url: str, token: str, account: str) -> "BillingClient":
         if not token:
             raise StackError("give a --token for that --url")
         return BillingClient(url, token, account=account or None)
+    if not HAS_STACK:
+        raise StackError("name the API: set --url (BILLING_URL) and --token (BILLING_TOKEN)")
     stack = running_stack(data.resolve())
 
     def mint() -> str:

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from cli import usage_commands
+from cli.__main__ import app
 from cli.errors import StackError
 from cli.servers import find_stack, use_stack
 
@@ -24,3 +27,13 @@ def test_without_either_there_is_no_database(
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(StackError):
         find_stack(tmp_path)
+
+
+def test_an_import_where_no_stack_can_be_says_what_names_the_api(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(usage_commands, "HAS_STACK", False)
+    monkeypatch.delenv("BILLING_URL", raising=False)
+    done = CliRunner().invoke(app, ["usage", "import", "uses.csv"])
+    assert done.exit_code == 1
+    assert "--url (BILLING_URL) and --token (BILLING_TOKEN)" in done.stderr

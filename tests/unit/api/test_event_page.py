@@ -1,9 +1,11 @@
 """The page of events is the code's own, and its list takes nothing that it does not name."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from billing.catalog.rating.schemas import Method
+from billing.platform.outbox.fields import FIELDS
 from billing.platform.outbox.kinds import KINDS, misfits
 from cli.event_table import render
 from devstack.options import ROOT
@@ -43,6 +45,12 @@ def test_another_event_is_told_from_it(type: str, change: dict[str, Any], fault:
     known = example(type) if type in KINDS else {}
     (found,) = misfits(type, known | change)
     assert fault in found
+
+
+def test_words_of_the_examples_are_words_of_the_product() -> None:
+    assert FIELDS["billing_method"].example in get_args(Method)
+    assert FIELDS["scope"].example == FIELDS["service_type"].example
+    assert "meter" in FIELDS["scope"].meaning
 
 
 def test_a_missing_field_is_told() -> None:

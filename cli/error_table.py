@@ -30,12 +30,13 @@ the fields of a body that are wrong. Who operates the service finds the request 
 
 | status | means | do |
 |---|---|---|
-| 400, 422 | the request is wrong | mend it; sent again as it is, it is refused again |
+| 400, 405, 413, 422 | the request is wrong | mend it; sent again as it is, it is refused again |
 | 401 | the token is missing, expired or not ours | get a new one, send the request again |
 | 402 | money or credits are missing, or a card said no | ask the customer; a new try, a new key |
 | 403 | the token may not do this | another role or account |
 | 404 | it is not there, or not this account's | |
 | 409 | it does not fit the state of now | read it again; with `Retry-After`, wait and repeat |
+| 410 | it was here and is no more | go on as `detail` says, or ask who operates the service |
 | 408, 429 | too slow, or too much | after `Retry-After`, send it again |
 | 502 | the payment provider refused; nothing was charged | the same key tries anew |
 | 500, 503 or no answer | a part is away | repeat with the same key until it answers |

@@ -18,7 +18,7 @@ def shortage(processes: int, wanted: int, given: int) -> str | None:
 
 
 def slots(most: Mapping[str, int], pool_size: int) -> dict[str, int]:
-    """Steps at once of each queue, so that each step has a connection of the pool."""
+    """Steps at once of each queue, in their shares: no more in all than the pool is large."""
     whole = sum(most.values())
     if pool_size >= whole:
         return dict(most)

@@ -43,3 +43,10 @@ def test_actions_are_those_of_a_recorded_life(life: str, history: str) -> None:
     kinds = Counter(event["eventType"].removeprefix("EVENT_TYPE_") for event in events)
     seen = sum(kinds[one] for one in _ACTIONS) + len(steps_at_once(events))
     assert f"| {life} | {seen} |" in _PAGE
+
+
+def test_the_month_of_one_worker_is_that_of_its_measured_renewals() -> None:
+    seen = re.search(r"^\| 200 renewals .* \| ([\d.]+) to ([\d.]+) s \|", _PAGE, re.MULTILINE)
+    assert seen
+    least, most = (round(float(one) * 20_000 / 200 / 60) for one in seen.groups())
+    assert f"one worker {least} to {most} minutes" in " ".join(_PAGE.split())

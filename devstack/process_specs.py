@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from billing.core.settings import SANDBOX_KEY, SANDBOX_PUBLISHABLE_KEY
 from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
 from cli.health import answers
 from devstack.environment import person_environment
@@ -27,8 +28,6 @@ PAYPAL: Final = {
     "BILLING_PAYPAL_CLIENT_SECRET": "paypal_sandbox",
     "BILLING_PAYPAL_WEBHOOK_ID": PAYPAL_WEBHOOK_ID,
 }
-SANDBOX_KEY: Final = "sk_test_sandbox"
-SANDBOX_PUBLISHABLE_KEY: Final = "pk_test_sandbox"
 NAME: Final = "durable-billing"
 SPEC_FILE: Final = ROOT.parent / "shared" / "stripe" / "openapi.json"
 GRACE_SECONDS: Final = 5

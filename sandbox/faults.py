@@ -5,7 +5,7 @@ A fault is an order with a match (method, path, customer, metadata), a count and
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from sandbox import plans
 from sandbox.shapes import Json
@@ -25,7 +25,6 @@ FaultKind = Literal[
     "hang",
     "malformed",
 ]
-FAULT_KINDS: tuple[str, ...] = get_args(FaultKind)
 DEFAULT_HANG_SECONDS = 15.0
 
 

@@ -10,9 +10,9 @@ import pytest
 from billing.core import ids
 from billing.core.database import open_database
 from billing.insight.integrity import service as integrity
-from billing.platform.outbox.kinds import misfits
 from tests.integration.actors import Actors
 from tests.integration.api_app import stack_settings
+from tests.misfits import misfits
 
 
 @pytest.fixture(autouse=True)

@@ -6,16 +6,15 @@ Advice is arithmetic on what was: nothing is advised that the figures beside it 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Final
 
 from billing.catalog.rating import rules as rating
-from billing.core.money import ZERO
+from billing.core.money import ZERO, round_credits
 from billing.insight.recommendations.schemas import CheaperPlan, CreditsExpiring, Lot, Offer
 
 CYCLES: Final = 3
 LOOK_AHEAD: Final = timedelta(days=30)
-STEP: Final = Decimal("0.000001")
 Units = Mapping[str, Decimal]
 
 
@@ -84,9 +83,9 @@ def expiring(lots: Sequence[Lot], daily: Decimal, now: datetime) -> list[Credits
         days = Decimal((lot.expires_at - now) // timedelta(seconds=1)) / 86_400
         burnt = min(lot.free, max(ZERO, daily * days - spent))
         spent += burnt
-        expiring = (lot.free - burnt).quantize(STEP, rounding=ROUND_HALF_UP)
+        expiring = round_credits(lot.free - burnt)
         if expiring > 0:
-            use = daily.quantize(STEP, rounding=ROUND_HALF_UP)
+            use = round_credits(daily)
             found.append(CreditsExpiring(lot.id, lot.free, expiring, lot.expires_at, use))
     return found
 

@@ -96,21 +96,6 @@ async def change_balance(connection: AsyncConnection, account_id: UUID, **fields
     )
 
 
-async def balance_at(connection: AsyncConnection, account_id: UUID, at: datetime) -> Balance | None:
-    """The balance at `at`, without what has expired by then and may still be in the rows."""
-    query = select(credit_balances).where(credit_balances.c.account_id == account_id)
-    row = await prepared.find(connection, query)
-    if row is None:
-        return None
-    balance = Balance.model_validate(dict(row))
-    if balance.next_expiry is None or balance.next_expiry > at:
-        return balance
-    gone, held, next_expiry = await _unsettled(connection, account_id, at)
-    return balance.model_copy(
-        update={"balance": balance.balance - gone, "held": held, "next_expiry": next_expiry}
-    )
-
-
 async def currency(connection: AsyncConnection, account_id: UUID) -> str | None:
     """The account's currency, once its first payment has fixed it."""
     found: str | None = await connection.scalar(
@@ -119,7 +104,7 @@ async def currency(connection: AsyncConnection, account_id: UUID) -> str | None:
     return found
 
 
-async def _unsettled(
+async def unsettled(
     connection: AsyncConnection, account_id: UUID, at: datetime
 ) -> tuple[Decimal, Decimal, datetime | None]:
     """(credits gone by `at` though still in the rows, credits still held, next expiry)."""
@@ -189,7 +174,7 @@ async def overviews(
     for row in await _OVERVIEWS.all(connection, account_ids=account_ids, now=now, soon=soon):
         account_id, ends = row["account_id"], row["next_expiry"]
         if ends is not None and ends <= row["as_of"]:
-            gone, held, _ = await _unsettled(connection, account_id, row["as_of"])
+            gone, held, _ = await unsettled(connection, account_id, row["as_of"])
             row |= {"balance": row["balance"] - gone, "held": held}
         found[account_id] = Overview.model_validate(row)
     return found

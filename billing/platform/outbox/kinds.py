@@ -5,11 +5,9 @@ every event of the type. After each test of the suite the outbox is held to this
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
-from decimal import Decimal, InvalidOperation
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from billing.platform.outbox.fields import FIELDS, TAIL, Field, Form
+from billing.platform.outbox.fields import FIELDS, TAIL, Field
 
 PREFIX: Final = "evt.billing."
 
@@ -217,45 +215,3 @@ KINDS: Final = {
     for kind in family.kinds
 }
 """By the whole type: each field, and True if every event of the type has it."""
-
-
-def misfits(type: str, data: Mapping[str, Any]) -> list[str]:
-    """One sentence for all that a published event has otherwise than this list says."""
-    known = KINDS.get(type)
-    if known is None:
-        return [f"{type} is no type of billing/platform/outbox/kinds.py"]
-    missing = [name for name, (_, always) in known.items() if always and name not in data]
-    wrong = [
-        f"{type}: {name} is {value!r}, not {known[name][0].form}"
-        for name, value in data.items()
-        if name in known and not _fits(known[name][0], value)
-    ]
-    more = [f"{type} has {name}, which kinds.py does not name" for name in data.keys() - known]
-    return [*(f"{type} has no {name}" for name in missing), *sorted(more), *wrong]
-
-
-def _fits(field: Field, value: Any) -> bool:
-    return field.may_be_null if value is None else _reads(field.form, value)
-
-
-def _reads(form: Form, value: Any) -> bool:
-    match form:
-        case "whole" | "money":
-            return type(value) is int
-        case "yes or no":
-            return isinstance(value, bool)
-        case "object":
-            return isinstance(value, dict)
-        case _:
-            return isinstance(value, str) and _is_written(form, value)
-
-
-def _is_written(form: Form, value: str) -> bool:
-    try:
-        if form == "decimal":
-            return Decimal(value).is_finite()
-        if form == "instant":
-            return datetime.fromisoformat(value).tzinfo is not None
-    except (ValueError, InvalidOperation):
-        return False
-    return form != "id" or "_" in value

@@ -1,5 +1,6 @@
 """The books of an account, each sum read from its own table."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
@@ -8,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.narrowed import narrowed
+from billing.ledger.credits import store
 from billing.ledger.credits.invariants import RULES
 
 
@@ -74,3 +76,15 @@ async def broken(connection: AsyncConnection, account_id: UUID) -> set[tuple[str
         rows = await connection.execute(asked, {"accounts": [account_id]})
         found |= {(rule, row.account_id) for row in rows}
     return found
+
+
+async def balance_at(
+    connection: AsyncConnection, account_id: UUID, at: datetime
+) -> tuple[Decimal, Decimal, Decimal]:
+    """(balance, held, used), as reads tell them at `at` of rows in which something has expired."""
+    query = text("SELECT * FROM credit_balances WHERE account_id = :account_id")
+    row = (await connection.execute(query, {"account_id": account_id})).one()
+    if row.next_expiry is None or row.next_expiry > at:
+        return row.balance, row.held, row.used
+    gone, held, _ = await store.unsettled(connection, account_id, at)
+    return row.balance - gone, held, row.used

@@ -30,7 +30,7 @@ from billing.ledger.credits.rules import USABLE_AGAIN, caller_key
 from billing.ledger.credits.tables import credit_lots
 from devstack.stack import StackInfo
 from tests.integration.credits import holding
-from tests.integration.credits.books import read_books
+from tests.integration.credits.books import balance_at, read_books
 from tests.integration.credits.ledger_model import Ledger, Lot, Refused
 from tests.searching import examples
 
@@ -323,9 +323,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def a_read_counts_what_has_expired(self) -> None:
         settled = deepcopy(self.model)
         settled.expire_due(self.now)
-        read = self.run(store.balance_at(self.connection, self.account_id, self.now))
-        assert read is not None
-        assert (read.balance, read.held, read.used) == (settled.balance, settled.held, settled.used)
+        read = self.run(balance_at(self.connection, self.account_id, self.now))
+        assert read == (settled.balance, settled.held, settled.used)
 
     def teardown(self) -> None:
         self.run(self.connection.rollback())

@@ -9,11 +9,11 @@ import asyncio
 import os
 import random
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 import pytest
 
-from sandbox.faults import FAULT_KINDS
+from sandbox.faults import FaultKind
 from tests.integration.actors import Actors
 from tests.integration.faults.flows import CardPurchase, Flow
 from tests.integration.faults.recovery_flows import (
@@ -78,7 +78,7 @@ Cell = tuple[str, str]
 def draw(seed: int) -> list[Cell]:
     """Each call once, each kind at least once."""
     chance = random.Random(seed)
-    sites, kinds = sorted(SITES), sorted(FAULT_KINDS)
+    sites, kinds = sorted(SITES), sorted(get_args(FaultKind))
     chance.shuffle(sites)
     chance.shuffle(kinds)
     return [(kinds[number % len(kinds)], site) for number, site in enumerate(sites)]
@@ -86,7 +86,7 @@ def draw(seed: int) -> list[Cell]:
 
 def chosen(words: str) -> list[Cell]:
     """Every cell, or the ones that are named."""
-    every = [(kind, site) for site in SITES for kind in FAULT_KINDS]
+    every = [(kind, site) for site in SITES for kind in get_args(FaultKind)]
     return [cell for cell in every if words == "all" or " at ".join(cell) in words.split("; ")]
 
 
@@ -96,7 +96,7 @@ GROUPS: Final = [CELLS[start : start + AT_ONCE] for start in range(0, len(CELLS)
 
 @pytest.mark.skipif(CHOSEN not in (None, "all"), reason="only some cells were asked for")
 def test_every_kind_and_every_call_is_visited() -> None:
-    assert {kind for kind, _ in CELLS} == set(FAULT_KINDS)
+    assert {kind for kind, _ in CELLS} == set(get_args(FaultKind))
     assert {site for _, site in CELLS} == set(SITES)
 
 

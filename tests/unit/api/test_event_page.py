@@ -6,9 +6,10 @@ import pytest
 
 from billing.catalog.rating.schemas import Method
 from billing.platform.outbox.fields import FIELDS
-from billing.platform.outbox.kinds import KINDS, misfits
+from billing.platform.outbox.kinds import KINDS
 from cli.event_table import render
 from devstack.options import ROOT
+from tests.misfits import misfits
 
 LOW = "evt.billing.credits.low"
 

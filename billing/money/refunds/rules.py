@@ -1,4 +1,7 @@
-"""Refunds and disputes as a provider tells of them, and how money given back is booked. Pure."""
+"""Refunds and disputes as a provider tells of them, and how money given back is parted. Pure.
+
+Its agenda, and the decisions that book it, stand in `billing/money/reversals`.
+"""
 
 from decimal import Decimal
 from fractions import Fraction

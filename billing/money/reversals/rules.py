@@ -1,4 +1,8 @@
-"""The agenda of a payment's money that goes back; a pure function of its rows."""
+"""The agenda of a payment's money that goes back; a pure function of its rows.
+
+The refunds and disputes themselves, and how their money is parted, stand in
+`billing/money/refunds`.
+"""
 
 from datetime import datetime, timedelta
 from typing import Final

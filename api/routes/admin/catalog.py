@@ -96,7 +96,7 @@ async def list_all_plans(call: AdminCall) -> Page[OfferedPlan]:
     return as_page(OfferedPlan(**plan.model_dump(), prices=_of(plan.key, prices)) for plan in plans)
 
 
-@router.put("/admin/plans/{key}", responses=responses("CHANGE_TOO_LARGE"))
+@router.put("/admin/plans/{key}", responses=responses("METER_NOT_FOUND", "CHANGE_TOO_LARGE"))
 async def put_plan(
     key: KeyPath, body: PlanSpec, call: AdminCall, large: AllowLarge = False
 ) -> ChangesAnswer:

@@ -50,4 +50,5 @@ def parse(text: str) -> CatalogSpec:
 
 def _line(entry: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in entry["loc"] if part != "[key]")
-    return f"{place}: {str(entry['msg']).removeprefix('Value error, ')}"
+    words = str(entry["msg"]).removeprefix("Value error, ")
+    return f"{place}: {words}" if place else words

@@ -12,7 +12,7 @@ from billing.catalog.payment_kinds import store as kind_store
 from billing.catalog.payment_kinds.spec import PaymentKindSpec
 from billing.catalog.plans import changes as plan_changes
 from billing.catalog.plans import store, writer
-from billing.catalog.plans.changes import Change, PriceChange, PriceKey, Sold
+from billing.catalog.plans.changes import Change, Current, PriceChange, PriceKey, Sold
 from billing.catalog.plans.schemas import Price
 from billing.catalog.plans.spec import CatalogSpec, CostSpec, PackSpec, PlanSpec, PriceSpec
 from billing.catalog.products import changes as product_changes
@@ -43,9 +43,14 @@ async def apply(
 async def put_plan(
     connection: AsyncConnection, key: str, plan: PlanSpec, sold: Mapping[PriceKey, Sold]
 ) -> list[Change]:
-    """Add a plan or write its next version; a changed price touches new subscribers only [B11]."""
+    """Add a plan or write its next version; a changed price touches new subscribers only [B11].
+
+    Errors: METER_NOT_FOUND for a limit on a meter that is not there: it would limit nothing.
+    """
     await writer.lock(connection)
     current = await store.current(connection, sold)
+    for limit in plan.limits:
+        _demand_counted(limit.meter, current)
     known = current.plans.get(key)
     position = known.position if known else len(current.plans)
     return await _write(connection, plan_changes.compare_plan(key, plan, position, current))
@@ -117,8 +122,7 @@ async def put_product(connection: AsyncConnection, key: str, product: ProductSpe
     """
     await writer.lock(connection)
     current = await store.current(connection)
-    if product.meter not in current.metering.meters:
-        raise NotFound("METER_NOT_FOUND", "no such meter")
+    _demand_counted(product.meter, current)
     return await _write(connection, product_changes.compare_product(key, product, current.metering))
 
 
@@ -137,6 +141,11 @@ async def put_inclusion(connection: AsyncConnection, currencies: Sequence[str]) 
     await writer.lock(connection)
     current = await tax_store.current(connection)
     return await _write(connection, tax_changes.compare_inclusion(currencies, current))
+
+
+def _demand_counted(meter: str, current: Current) -> None:
+    if meter not in current.metering.meters:
+        raise NotFound("METER_NOT_FOUND", f"no such meter: {meter}")
 
 
 async def _write(connection: AsyncConnection, changes: Sequence[Change]) -> list[Change]:

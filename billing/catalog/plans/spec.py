@@ -237,8 +237,15 @@ class CatalogSpec(_Spec):
         return self.default_plan if self.default_plan in self.plans else None
 
     @model_validator(mode="after")
-    def _products_are_counted(self) -> Self:
-        for key, product in self.products.items():
-            if product.meter not in self.meters:
-                raise ValueError(f"products.{key}: there is no meter {product.meter!r}")
+    def _what_is_used_is_counted(self) -> Self:
+        """A limit on a meter that is not there limits nothing: such use would be free."""
+        named = [
+            (f"plans.{key}.limits", limit.meter)
+            for key, plan in self.plans.items()
+            for limit in plan.limits
+        ]
+        named += [(f"products.{key}", product.meter) for key, product in self.products.items()]
+        for place, meter in named:
+            if meter not in self.meters:
+                raise ValueError(f"{place}: there is no meter {meter!r}")
         return self

@@ -208,6 +208,17 @@ async def test_a_bad_catalog_entry_changes_nothing(
         assert key not in {one.operation for one in await store.costs(connection)}
 
 
+async def test_a_plan_that_limits_what_nobody_counts_is_refused(
+    api: Api, key: str, plan_body: dict[str, Any]
+) -> None:
+    limits = [{"meter": "api_call", "included": "1000"}]
+    refused = await put(api, f"/plans/{key}", plan_body | {"limits": limits})
+    assert (refused.status_code, refused.json()["code"]) == (404, "METER_NOT_FOUND")
+    assert "api_call" in refused.json()["detail"]
+    async with api.database.operator() as connection:
+        assert await store.find_plan(connection, key) is None
+
+
 async def test_only_operators_change_the_catalog(
     api: Api, key: str, plan_body: dict[str, Any]
 ) -> None:

@@ -14,6 +14,7 @@ plans:
     name: Solo
     prices: {month: {USD: 900}}
 """
+METER = "meters: {a: {name: A, unit: a}}"
 LIMIT = "    limits: [{meter: a, included: 1}]\n"
 OVERAGE = "    limits: [{meter: a, included: 1, then: overage, prices: {USD: %s}}]\n"
 VOLUME = '{model: volume, tiers: [{up_to: 5, unit_price: 1}, {unit_price: "0.5"}]}'
@@ -97,6 +98,7 @@ def test_every_plan_is_cheaper_by_the_year_and_sold_in_two_currencies() -> None:
         ("packs: {p: {name: P, credits: 1, prices: {USD: 0}}}", "a pack is never free"),
         ("packs: {p: {name: P, credits: 1}}", "an active pack needs a price"),
         ("credit_costs: {draft: 0.5}", "a decimal in a string"),
+        (PLAN + LIMIT, "^plans.solo.limits: there is no meter 'a'"),
         ("meter: {}", "meter"),
         ("plans: [", "not YAML"),
         ("- 1", "valid dictionary"),
@@ -146,10 +148,10 @@ def test_the_file_in_the_repository_has_a_default_plan() -> None:
 
 
 def test_overage_may_cost_by_the_unit_or_by_tier() -> None:
-    (plain,) = parse(PLAN + OVERAGE % '{unit_price: "0.02"}').plans["solo"].limits
-    assert plain == parse(PLAN + OVERAGE % '"0.02"').plans["solo"].limits[0]
+    (plain,) = parse(PLAN + OVERAGE % '{unit_price: "0.02"}' + METER).plans["solo"].limits
+    assert plain == parse(PLAN + OVERAGE % '"0.02"' + METER).plans["solo"].limits[0]
     assert plain.model_dump(mode="json")["prices"] == {"USD": "0.02"}
-    (tiered,) = parse(PLAN + OVERAGE % VOLUME).plans["solo"].limits
+    (tiered,) = parse(PLAN + OVERAGE % VOLUME + METER).plans["solo"].limits
     shown = tiered.model_dump(mode="json")
     assert shown["prices"]["USD"]["tiers"][0]["up_to"] == "5.00"
     assert Limit.model_validate(shown) == tiered, "what is kept is what was written"

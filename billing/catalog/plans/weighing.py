@@ -150,11 +150,19 @@ def _extras(plan: Plan | PlanSpec) -> Numbers:
 def _terms(currency: str, terms: PriceTerms) -> Numbers:
     """The numbers of a price by use; those of another model have other names."""
     stem, tiers = f"{currency} {terms.model}".replace("_", " "), len(terms.tiers)
-    found: dict[str, int | Decimal] = {stem: terms.unit_price}
+    found: dict[str, int | Decimal | None] = {
+        stem: terms.unit_price,
+        f"{stem}, units in a package": terms.package_size,
+        f"{stem}, free units": terms.free_units,
+    }
     for number, tier in enumerate(terms.tiers, 1):
         found[f"{stem} {number} of {tiers}"] = tier.unit_price
         found[f"{stem} {number} of {tiers}, once"] = tier.flat_price
-    if terms.percentage is not None:
-        found[f"{stem} percent"] = terms.percentage.percent
-        found[f"{stem} fixed"] = terms.percentage.fixed_price
-    return found
+        found[f"{stem} {number} of {tiers}, up to"] = tier.up_to
+    if (by := terms.percentage) is not None:
+        found[f"{stem} percent"] = by.percent
+        found[f"{stem} fixed"] = by.fixed_price
+        found[f"{stem} minimum"] = by.minimum
+        found[f"{stem} maximum"] = by.maximum
+        found[f"{stem}, free uses"] = by.free_transactions
+    return {name: number for name, number in found.items() if number is not None}

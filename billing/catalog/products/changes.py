@@ -6,7 +6,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from billing.catalog.products.schemas import Meter, Product, ProductPrice
 from billing.catalog.products.spec import MeterSpec, ProductSpec
-from billing.catalog.rating.schemas import CREDIT, PriceTerms
+from billing.catalog.rating.schemas import CREDIT, Percentage, PriceTerms, Tier
 from billing.core.money import show_decimal
 
 Old = TypeVar("Old")
@@ -132,9 +132,27 @@ def _ended(
 
 
 def _show(terms: PriceTerms) -> str:
-    if terms.tiers:
-        return f"{terms.model} in {len(terms.tiers)} tiers"
-    if terms.percentage is not None:
-        return f"{show_decimal(terms.percentage.percent)} % of the value"
+    """Every number of the terms: two that differ are never shown alike."""
     free = f", {show_decimal(terms.free_units)} free" if terms.free_units else ""
-    return f"{show_decimal(terms.unit_price)} {terms.model.replace('_', ' ')}{free}"
+    if terms.tiers:
+        return f"{terms.model} {', '.join(map(_show_tier, terms.tiers))}{free}"
+    if terms.percentage is not None:
+        return _show_percentage(terms.percentage) + free
+    size = f" of {show_decimal(terms.package_size)}" if terms.model == "package" else ""
+    return f"{show_decimal(terms.unit_price)} {terms.model.replace('_', ' ')}{size}{free}"
+
+
+def _show_tier(tier: Tier) -> str:
+    """`0.25 up to 100.00`, `5.00 and 0.20 beyond`: a price that falls once stands first."""
+    once = f"{show_decimal(tier.flat_price)} and " if tier.flat_price else ""
+    until = "beyond" if tier.up_to is None else f"up to {show_decimal(tier.up_to)}"
+    return f"{once}{show_decimal(tier.unit_price)} {until}"
+
+
+def _show_percentage(by: Percentage) -> str:
+    parts = [f"{show_decimal(by.percent)} % of the value"]
+    parts += [f"{show_decimal(by.fixed_price)} each"] if by.fixed_price else []
+    parts += [f"at least {show_decimal(by.minimum)}"] if by.minimum else []
+    parts += [f"at most {show_decimal(by.maximum)}"] if by.maximum is not None else []
+    parts += [f"{by.free_transactions} uses free"] if by.free_transactions else []
+    return ", ".join(parts)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -101,6 +102,44 @@ def test_a_point_in_the_wrong_place_is_found_wherever_a_price_stands() -> None:
         "price of plan pro in minor units of USD: 4900 → 490",
         "product gpt, CREDIT graduated 1 of 2: 2 → 20",
     ]
+
+
+TIERED: dict[str, Any] = {
+    "model": "graduated",
+    "tiers": [{"up_to": 100, "unit_price": 1, "flat_price": 5}, {"unit_price": 1}],
+}
+SHARE: dict[str, Any] = {
+    "percent": 2, "fixed_price": 1, "minimum": 2, "maximum": 8, "free_transactions": 4,
+}  # fmt: skip
+NUMBERS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"unit_price": 1, "free_units": 100}, {"free_units": 1000},
+     "CREDIT per unit, free units: 100 → 1000"),
+    ({"model": "package", "unit_price": 1, "package_size": 100}, {"package_size": 10},
+     "CREDIT package, units in a package: 100 → 10"),
+    (TIERED, {"tiers": [TIERED["tiers"][0] | {"up_to": 1000}, TIERED["tiers"][1]]},
+     "CREDIT graduated 1 of 2, up to: 100 → 1000"),
+    (TIERED, {"tiers": [TIERED["tiers"][0] | {"flat_price": 50}, TIERED["tiers"][1]]},
+     "CREDIT graduated 1 of 2, once: 5 → 50"),
+    *(({"model": "percentage", "percentage": SHARE}, {"percentage": SHARE | new}, f"CREDIT {words}")
+      for new, words in (
+          ({"percent": 20}, "percentage percent: 2 → 20"),
+          ({"fixed_price": 10}, "percentage fixed: 1 → 10"),
+          ({"minimum": "0.2"}, "percentage minimum: 2 → 0.2"),
+          ({"maximum": 80}, "percentage maximum: 8 → 80"),
+          ({"free_transactions": 40}, "percentage, free uses: 4 → 40"),
+      )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("terms", "more", "says"), NUMBERS)
+def test_each_number_of_a_price_is_weighed_and_shown(
+    terms: dict[str, Any], more: dict[str, Any], says: str
+) -> None:
+    old, new = PriceTerms.model_validate(terms), PriceTerms.model_validate(terms | more)
+    change = ProductPriceChange("gpt", product_price(old), new, "CREDIT")
+    assert [one.words for one in weighing.too_large([change])] == [f"product gpt, {says}"]
+    before, _, after = change.words.partition(": ")[2].partition(" → ")
+    assert before != after, "people see what changes"
 
 
 def test_what_goes_away_is_done_only_if_it_is_asked_for() -> None:

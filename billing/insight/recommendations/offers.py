@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from billing.catalog.plans.schemas import Limit, Plan
 from billing.catalog.rating.schemas import PriceTerms
@@ -13,23 +13,31 @@ from billing.money.subscriptions import items, portions
 _FREE: Final = PriceTerms()
 
 
+class Cost(NamedTuple):
+    """The price of a period in minor units, and the least that it comes to."""
+
+    amount_minor: int
+    minimum_minor: int | None
+
+
 def other(
-    plan: Plan, quantity: int, unit_minor: int, agreed: Mapping[str, Limit], currency: str
+    plan: Plan, quantity: int, each: Cost, agreed: Mapping[str, Limit], currency: str
 ) -> Offer | None:
     """Another plan for the seats there are, once where it is not sold by them; None: not sold so.
 
-    Its price is per seat.
+    Its price is per seat, its minimum for all of them.
     """
     seats = quantity if plan.seats is not None else 1
     if not items.sells(plan, seats):
         return None
-    return had(plan, seats, unit_minor * seats, agreed, currency)
+    together = each._replace(amount_minor=each.amount_minor * seats)
+    return had(plan, seats, together, agreed, currency)
 
 
 def had(
-    plan: Plan, quantity: int, amount_minor: int, agreed: Mapping[str, Limit], currency: str
+    plan: Plan, quantity: int, together: Cost, agreed: Mapping[str, Limit], currency: str
 ) -> Offer:
-    """A plan with its seats, which cost `amount_minor` together.
+    """A plan with its seats, and what they cost together.
 
     What was agreed with the account goes before the plan's limits, whatever its seats.
     """
@@ -39,13 +47,18 @@ def had(
     limits = {one.meter: one for one in plan.limits} | dict(agreed)
     return Offer(
         key=plan.key,
-        price=Decimal(amount_minor).scaleb(-exponent(currency)),
+        price=_whole(together.amount_minor, currency),
+        least=_whole(together.minimum_minor or 0, currency),
         credits=items.seats_credits(plan, quantity),
         features=plan.features,
         limits={
             meter: Terms(included[meter], _more(limit, currency)) for meter, limit in limits.items()
         },
     )
+
+
+def _whole(minor: int, currency: str) -> Decimal:
+    return Decimal(minor).scaleb(-exponent(currency))
 
 
 def _more(limit: Limit, currency: str) -> PriceTerms | None:

@@ -19,7 +19,7 @@ Units = Mapping[str, Decimal]
 
 
 def cost(offer: Offer, units: Units) -> Decimal | None:
-    """Cost of one cycle under a plan.
+    """Cost of one cycle under a plan: of all that is used, and no less than its minimum.
 
     None: the plan gives less than was used, or each use has a price of its own.
     """
@@ -31,7 +31,7 @@ def cost(offer: Offer, units: Units) -> Decimal | None:
         if terms.price is None or terms.price.percentage is not None:
             return None
         total += rating.cost(terms.price, used - terms.included)
-    return total
+    return max(total, offer.least)
 
 
 def cheaper(

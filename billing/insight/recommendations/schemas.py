@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Literal
 
 from billing.catalog.rating.schemas import PriceTerms
+from billing.core.money import ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Offer:
     credits: Decimal
     features: Mapping[str, bool | int | str]
     limits: Mapping[str, Terms]
+    least: Decimal = ZERO
+    """The least that a cycle comes to, with all that is used in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,9 +57,11 @@ async def _cheaper_plan(
         price = await plans.plan_price(connection, plan.key, currency, subscription.interval)
         if price is None or plan.allowance != current.allowance:
             continue
-        offer = offers.other(plan, quantity, price.amount_minor, agreed, currency)
+        each = offers.Cost(price.amount_minor, price.minimum_minor)
+        offer = offers.other(plan, quantity, each, agreed, currency)
         others += [offer] if offer else []
-    mine = offers.had(current, quantity, subscription.amount_minor, agreed, currency)
+    paid = offers.Cost(subscription.amount_minor, subscription.minimum_minor)
+    mine = offers.had(current, quantity, paid, agreed, currency)
     whose = subscription.account_id
     cycles = [
         _units(period, await usage_store.cycle_counters(connection, whose, "", period.start_at))

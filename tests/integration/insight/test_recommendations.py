@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from uuid import uuid4
 
 from billing.ledger.credits import service as credits
 from tests.integration.usage.conftest import NewShop
@@ -34,6 +35,27 @@ async def test_a_larger_plan_is_named_to_whom_overage_cost_more(new_shop: NewSho
     await shop.record("1", feature_type="ai_responses")
     (found,) = (await shop.get("/usage/recommendations"))["data"]
     assert (found["plan"], found["current_cost"], found["cost"]) == ("pro", "117.00", "55.00")
+
+
+async def test_a_plan_whose_minimum_makes_it_dearer_is_not_advised(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    family = f"m{uuid4().hex[:10]}"
+    for key, price in (
+        ("had", {"amount_minor": 2000}),
+        ("least", {"amount_minor": 1000, "minimum_minor": 5000}),
+    ):
+        limits = [{"meter": "ai_responses", "included": "100"}]
+        terms = {"family": family, "name": key, "limits": limits,
+                 "prices": {"month": {"USD": price}}}  # fmt: skip
+        answer = await shop.api.client.put(
+            f"/api/v1/admin/plans/{family}-{key}", json=terms, headers=shop.api.admin()
+        )
+        assert answer.status_code == 200, answer.text
+    await shop.subscribe(f"{family}-had")
+    await shop.record("40", feature_type="ai_responses")
+    await move_clock(shop, days=25)
+    await shop.record("1", feature_type="ai_responses")
+    assert (await shop.get("/usage/recommendations"))["data"] == []
 
 
 async def test_credits_that_nobody_will_have_used_are_told_in_time(new_shop: NewShop) -> None:

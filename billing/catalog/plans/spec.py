@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
@@ -117,6 +118,15 @@ class PlanSpec(_Spec):
     """False: closed to new subscribers."""
     prices: dict[Every, dict[PricedIn, OnePrice]] = {}
     """By interval (`month`, `year`, `3 months`) and currency; a bare number is `amount_minor`."""
+
+    @field_validator("prices", mode="wrap")
+    @classmethod
+    def _one_key_per_interval(cls, prices: Any, read: ValidatorFunctionWrapHandler) -> Any:
+        """Of `month` and `months` one would hold, and nobody could see which."""
+        known = read(prices)
+        if len(known) != len(prices):
+            raise ValueError(f"two keys are one interval: {', '.join(map(str, prices))}")
+        return known
 
     @field_validator("limits")
     @classmethod

@@ -70,6 +70,7 @@ def test_every_plan_is_cheaper_by_the_year_and_sold_in_two_currencies() -> None:
         (PLAN.replace("900", "-1"), "plans.solo.prices.month.USD.amount_minor"),
         (PLAN.replace("USD", "usd"), "plans.solo.prices.month.usd"),
         (PLAN.replace("month", "fortnight"), "'fortnight' is no interval"),
+        (PLAN.replace("}}", "}, months: {USD: 1}}"), "solo.prices: two keys are one interval"),
         (PLAN.replace("solo", "So lo"), "plans.So lo"),
         (PLAN.replace("{month: {USD: 900}}", "{}"), "an active plan needs a price"),
         (PLAN + "    colour: red\n", "plans.solo.colour"),

@@ -30,9 +30,11 @@ class _StrictLoader(yaml.SafeLoader):
 def read(path: Path = DEFAULT_FILE) -> CatalogSpec:
     """The catalog in a file. Raises CatalogError."""
     try:
-        return parse(path.read_text())
+        return parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CatalogError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CatalogError(f"{path.name}: not UTF-8: byte {error.start + 1}") from error
     except CatalogError as error:
         raise CatalogError(f"{path.name}: {error}") from error
 

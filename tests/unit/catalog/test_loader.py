@@ -124,6 +124,15 @@ def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
         read(tmp_path / "bad.yaml")
 
 
+def test_a_file_in_another_encoding_is_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "latin.yaml"
+    file.write_text(PLAN.replace("Solo", "Solé"), encoding="latin-1")
+    with pytest.raises(CatalogError, match=r"^latin.yaml: not UTF-8"):
+        read(file)
+    file.write_text(PLAN.replace("Solo", "Solé"), encoding="utf-8")
+    assert read(file).plans["solo"].name == "Solé"
+
+
 def test_an_empty_file_sells_nothing() -> None:
     assert parse("").plans == {}
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import store as catalog
+from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.catalog.plans.schemas import OfferedPack
 from billing.core import ids, periods
 from billing.core.errors import Conflict, Invalid, NotFound, PaymentRequired
@@ -48,7 +49,7 @@ async def buy(
     if balance.available >= kept.threshold:
         await top_ups.drop(connection, top_up, "enough credits came in meanwhile", at)
         return None, "dropped"
-    currency = balance.currency or service.DEFAULT_CURRENCY
+    currency = balance.currency or DEFAULT_CURRENCY
     offered = await catalog.offered_pack(connection, kept.pack, currency)
     account = await accounts.get(connection, account_id)
     if account is None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import store as catalog
+from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.catalog.plans.schemas import Pack, Price
 from billing.core import context, ids
 from billing.core.currencies import demand_enough, demand_payable
@@ -39,8 +40,6 @@ from billing.money.taxation.reading import TAXATION_OF, shown
 from billing.platform.accounts.schemas import Account
 from billing.platform.decisions import writer
 from billing.platform.decisions.service import now_facts
-
-DEFAULT_CURRENCY: Final = "USD"
 
 
 async def start(

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import store as plans
+from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.core import ids
 from billing.core.errors import Conflict, Invalid
 from billing.core.money import show_decimal
@@ -39,8 +40,8 @@ async def write(
         await methods.get(connection, wanted.payment_method_id)
     elif wanted.is_enabled and await methods.default(connection, account_id) is None:
         raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
-    currency = balance.currency
-    if currency and await plans.pack_price(connection, pack.key, currency) is None:
+    currency = balance.currency or DEFAULT_CURRENCY
+    if await plans.pack_price(connection, pack.key, currency) is None:
         raise Conflict("CURRENCY_MISMATCH", f"pack {pack.key} has no price in {currency}")
     kept = await store.put_settings(
         connection,

@@ -212,6 +212,23 @@ async def test_what_cannot_be_bought_is_refused_at_once(customer: Customer) -> N
     assert off["is_enabled"] is False
 
 
+async def test_a_pack_that_is_not_sold_in_the_currency_it_would_be_bought_in_is_refused(
+    actors: Actors, customer: Customer
+) -> None:
+    pack = await sold(actors, {"EUR": 999})
+    await customer.save_card()
+    await customer.refused("CURRENCY_MISMATCH", "PUT", AUTO, {"threshold": "10", "pack": pack})
+    assert (await customer.ask("GET", AUTO))["pack"] is None
+
+
+async def sold(actors: Actors, prices: dict[str, int]) -> str:
+    """The key of a new pack."""
+    key = f"p{uuid4().hex[:10]}"
+    body = {"name": "Pack", "credits": "10", "prices": prices}
+    await actors.operate("PUT", f"/admin/credit-packages/{key}", body, status=200)
+    return key
+
+
 async def test_a_declined_card_is_tried_three_times_and_the_account_is_told(
     actors: Actors,
 ) -> None:

@@ -64,13 +64,14 @@ async def start(
     if wanted.flow == "saved_card" or wanted.method_id is not None:
         # Under the lock: a method that is removed meanwhile is not found any more.
         wanted = await _with_method(connection, account, wanted, at)
-    if balance.currency is None:
-        await credits.fix_currency(connection, account.id, currency)
-    elif balance.currency != currency:
+    if balance.currency not in (None, currency):
         raise Conflict("CURRENCY_MISMATCH", f"the account pays in {balance.currency}")
     row = _row(account, wanted, purchase_id, pack, price, settings, at)
     discount = await _redeem(connection, account, row, wanted.coupon, at)
-    return await _write(connection, account, row, discount, at, use_balance=wanted.use_balance)
+    return await _write(
+        connection, account, row, discount, at,
+        use_balance=wanted.use_balance, pays_in=balance.currency,
+    )  # fmt: skip
 
 
 async def _offered(
@@ -130,8 +131,11 @@ async def _write(
     at: datetime,
     *,
     use_balance: bool,
+    pays_in: str | None,
 ) -> Matter:
-    """The purchase's rows, and its matter with the first step."""
+    """The purchase's rows, and its matter with the first step; `pays_in` is the account's currency,
+    None: this purchase fixes it.
+    """
     own = {"account_id": account.id}
     (money,), (tax,) = await answers(
         connection,
@@ -153,6 +157,9 @@ async def _write(
     bought = outcomes.start(work, row, account.issuer_id, use_balance=use_balance)
     if bought.status == "pending":
         _demand_asked(bought.flow, work.rows.get(Invoice, bought.invoice_id))
+    # After the last demand: a top-up that is refused keeps its transaction, and starts no payment.
+    if pays_in is None:
+        await credits.fix_currency(connection, account.id, row["currency"])
     await writer.write(connection, work.effects, at, ENGINE.verbs)
     first = head(agenda(view(work.rows, facts)))
     return await matters.birth(connection, Bear(PURCHASE, account.id, row["id"], first), at)

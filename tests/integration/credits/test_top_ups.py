@@ -221,6 +221,18 @@ async def test_a_pack_that_is_not_sold_in_the_currency_it_would_be_bought_in_is_
     assert (await customer.ask("GET", AUTO))["pack"] is None
 
 
+async def test_a_top_up_that_starts_no_payment_leaves_the_currency_open(
+    actors: Actors, customer: Customer
+) -> None:
+    await customer.save_card()
+    await wants(customer, pack=await sold(actors, {"USD": 10}))
+    (failed,) = await until(customer, "failed")
+    assert failed["reason"] == "AMOUNT_TOO_SMALL"
+    await wants(customer, is_enabled=False)
+    body = {"pack": "small", "currency": "EUR", "payment_method": "manual"}
+    await customer.ask("POST", "/billing/purchases", body, status=201)
+
+
 async def sold(actors: Actors, prices: dict[str, int]) -> str:
     """The key of a new pack."""
     key = f"p{uuid4().hex[:10]}"

@@ -28,7 +28,7 @@ from billing.money.invoices import store as invoice_store
 from billing.money.payment_methods import card_setup
 from billing.money.payments import store as payment_store
 from billing.money.payments.pay_links import PayLink
-from billing.platform.accounts import store as accounts
+from billing.platform.accounts import issuers
 
 PATH: Final = "/pay/{token}"
 BACK: Final = "/pay/back"
@@ -191,7 +191,7 @@ async def _invoice(call: AccountCall, invoice_id: UUID) -> Standing:
         more = {
             "invoice": invoice,
             "lines": await invoice_store.lines(connection, invoice_id),
-            "issuer": await accounts.issuer_name(connection, invoice.issuer_id),
+            "issuer": await issuers.name(connection, invoice.issuer_id),
         }
     if invoice.status in _ENDED:
         title, text = _ENDED[invoice.status]

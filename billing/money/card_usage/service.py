@@ -33,7 +33,7 @@ from billing.money.payment_methods import service as methods
 from billing.money.payments.demands import demand_usable, forbidden
 from billing.money.subscriptions import store as subscriptions
 from billing.money.taxation.reading import taxation
-from billing.platform.accounts import store as accounts
+from billing.platform.accounts import issuers
 from billing.platform.decisions import service as decisions
 
 NOT_OFFERED: Final = "a card cannot be charged for this use"
@@ -112,7 +112,6 @@ async def begin(
     if charge is None:
         await _refuse_card(connection, record.account_id)
         raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
-    account = await accounts.get(connection, record.account_id)
     line = Line(
         kind=SINGLE_USE,
         description=f"{record.product_id}, {record.occurred_at:%-d %b %Y %H:%M} UTC",
@@ -125,7 +124,7 @@ async def begin(
         transitions.begin,
         line=line,
         currency=price.currency,
-        issuer_id=account.issuer_id if account else None,
+        issuer_id=await issuers.seller(connection, record.account_id),
         method_id=charge.method_id,
         unattended=unattended,
     )

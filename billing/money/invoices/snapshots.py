@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.prepared import Prepared, given
 from billing.money.invoices.tables import invoice_snapshots
+from billing.platform.accounts.issuers import DEFAULT
 
-_CONTENT: Final = """
+_CONTENT: Final = f"""
     SELECT v.id AS invoice_id, a.id AS account_id, jsonb_strip_nulls(jsonb_build_object(
         'issuer', jsonb_build_object(
             'name', i.name, 'address', i.address, 'tax_ids', i.tax_ids, 'email', i.email,
@@ -31,15 +32,14 @@ _CONTENT: Final = """
         'amount_paid_minor', CAST(:paid AS bigint))) AS content
     FROM invoices v
     JOIN accounts a ON a.id = v.account_id
-    LEFT JOIN issuers i ON i.id = coalesce(
-        v.issuer_id, (SELECT x.id FROM issuers x WHERE x.is_default))
+    LEFT JOIN issuers i ON i.id = coalesce(v.issuer_id, {DEFAULT})
     LEFT JOIN billing_details d ON d.account_id = a.id
     LEFT JOIN tax_profiles t ON t.account_id = a.id
     LEFT JOIN billing_addresses b ON b.id = coalesce(
         (SELECT x.id FROM billing_addresses x WHERE x.id = d.address_id),
         (SELECT x.id FROM billing_addresses x WHERE x.account_id = a.id AND x.is_default))
     WHERE v.id = :invoice_id
-"""
+"""  # noqa: S608
 _KEEP: Final = Prepared(
     text(
         f"INSERT INTO invoice_snapshots (invoice_id, account_id, content) {_CONTENT}"

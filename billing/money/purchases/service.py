@@ -154,7 +154,7 @@ async def _write(
     work = Work(Rows(), facts)
     if discount is not None:
         work.add(discount)
-    bought = outcomes.start(work, row, account.issuer_id, use_balance=use_balance)
+    bought = outcomes.start(work, row, tax["seller_id"], use_balance=use_balance)
     if bought.status == "pending":
         _demand_asked(bought.flow, work.rows.get(Invoice, bought.invoice_id))
     # After the last demand: a top-up that is refused keeps its transaction, and starts no payment.

@@ -55,6 +55,7 @@ from billing.money.subscriptions.spending import CHARGES
 from billing.money.subscriptions.transitions import RULES
 from billing.money.taxation.reading import TAXATION, shown
 from billing.money.trials.schemas import Trial
+from billing.platform.accounts.issuers import SELLER
 from billing.platform.decisions.service import Engine, Read
 from billing.platform.decisions.writer import Verb
 
@@ -182,7 +183,7 @@ _HAS_USED = """
 _PLAN = "(to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text))::text"
 _READ = f"""
     WITH mine AS MATERIALIZED ({_INVOICES})
-    SELECT to_jsonb(s) AS subscription, a.clock_at, a.is_test, a.issuer_id, a.zone,
+    SELECT to_jsonb(s) AS subscription, a.clock_at, a.is_test, {SELLER} AS issuer_id, a.zone,
            {_PLAN} AS plan,
            ARRAY(SELECT {_PLAN} FROM plans pl
                  WHERE pl.id = ANY (ARRAY(

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.taxes.schemas import Taxation
 from billing.core.prepared import Prepared
+from billing.platform.accounts.issuers import SELLER
 
 # Greece's VAT ids begin with EL; `p` is the profile.
 VAT_COUNTRY: Final = "replace(left(p.vat_id, 2), 'EL', 'GR')"
@@ -36,10 +37,13 @@ TAXATION: Final = f"""
      FROM {ADDRESS} w
      LEFT JOIN tax_profiles p ON p.account_id = a.id
      LEFT JOIN tax_quotes q ON q.account_id = a.id AND q.address = {DIGEST}
-     LEFT JOIN issuers i ON i.id = a.issuer_id)
+     LEFT JOIN issuers i ON i.id = {SELLER})
 """  # noqa: S608
 TAXATION_OF: Final = Prepared(
-    text(f"SELECT {TAXATION} AS taxation FROM accounts a WHERE a.id = :account_id")  # noqa: S608
+    text(
+        f"SELECT {TAXATION} AS taxation, {SELLER} AS seller_id"  # noqa: S608
+        " FROM accounts a WHERE a.id = :account_id"
+    )
 )
 
 

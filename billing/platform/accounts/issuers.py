@@ -4,16 +4,27 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, prepared
+from billing.core.prepared import Prepared
 from billing.platform.accounts.schemas import Issuer
 from billing.platform.accounts.tables import issuer_logos, issuers
 from billing.platform.audit import service as audit
 
+DEFAULT: Final = "(SELECT x.id FROM issuers x WHERE x.is_default)"
+# Of the account `a`: asked for at each use, so that another default one takes over.
+SELLER: Final = f"coalesce(a.issuer_id, {DEFAULT})"
+_SELLER_OF: Final = Prepared(
+    text(f"SELECT {SELLER} AS seller_id FROM accounts a WHERE a.id = :account_id")  # noqa: S608
+)
+_NAME: Final = Prepared(
+    text(f"SELECT i.name FROM issuers i WHERE i.id = coalesce(:issuer_id, {DEFAULT})")  # noqa: S608
+)
 _LOCK: Final = 4_711_001
 """Writers of issuers, which are few, wait for each other."""
 
@@ -43,6 +54,24 @@ async def put(
         connection, account_id=None, action="issuer.changed", subject=subject, at=at, key=key
     )
     return issuer
+
+
+async def find(connection: AsyncConnection, key: str) -> UUID | None:
+    """The issuer with this key."""
+    found: UUID | None = await connection.scalar(select(issuers.c.id).where(issuers.c.key == key))
+    return found
+
+
+async def seller(connection: AsyncConnection, account_id: UUID) -> UUID | None:
+    """The issuer that bills this account: the one it names, else the default one of now."""
+    found: UUID | None = await _SELLER_OF.scalar(connection, account_id=account_id)
+    return found
+
+
+async def name(connection: AsyncConnection, issuer_id: UUID | None) -> str | None:
+    """The name that the payer of an invoice knows its seller by."""
+    found: str | None = await _NAME.scalar(connection, issuer_id=issuer_id)
+    return found
 
 
 async def keep_logo(connection: AsyncConnection, content: bytes) -> str:

@@ -1,13 +1,14 @@
 """Making and changing accounts, by the operators' route and by the merchant event alike [A11]."""
 
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import Conflict, NotFound
-from billing.platform.accounts import store
+from billing.platform.accounts import issuers, store
 from billing.platform.accounts.schemas import Account, AccountFields
 from billing.platform.audit import service as audit
 
@@ -63,9 +64,12 @@ async def _change(connection: AsyncConnection, known: Account, wanted: AccountFi
     return account
 
 
-async def _issuer(connection: AsyncConnection, key: str | None) -> Any:
-    found = await store.find_issuer(connection, key)
-    if found is None and key is not None:
+async def _issuer(connection: AsyncConnection, key: str | None) -> UUID | None:
+    """The issuer that is named; an account that names none keeps none."""
+    if key is None:
+        return None
+    found = await issuers.find(connection, key)
+    if found is None:
         raise NotFound("ISSUER_NOT_FOUND", f"no issuer {key!r}")
     return found
 

@@ -1,4 +1,4 @@
-"""Every query on accounts and issuers."""
+"""Every query on accounts."""
 
 from collections.abc import Collection
 from typing import Any, Final
@@ -12,7 +12,7 @@ from billing.core import ids, prepared
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
 from billing.platform.accounts.schemas import Account
-from billing.platform.accounts.tables import accounts, issuers
+from billing.platform.accounts.tables import accounts
 
 ACCOUNTS_REMEMBERED: Final = 10_000
 _IS_TEST: dict[UUID, bool] = {}
@@ -143,21 +143,6 @@ def listing(
     if platform is not None:
         query = query.where(accounts.c.platform == platform)
     return query
-
-
-async def issuer_name(connection: AsyncConnection, issuer_id: UUID | None) -> str | None:
-    """The name that the payer of an invoice knows its seller by."""
-    name: str | None = await connection.scalar(
-        select(issuers.c.name).where(issuers.c.id == issuer_id)
-    )
-    return name
-
-
-async def find_issuer(connection: AsyncConnection, key: str | None) -> UUID | None:
-    """The issuer with this key; without a key the default one."""
-    which = issuers.c.key == key if key is not None else issuers.c.is_default
-    found: UUID | None = await connection.scalar(select(issuers.c.id).where(which))
-    return found
 
 
 def show(row: Fields) -> Account:

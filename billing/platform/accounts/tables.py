@@ -52,6 +52,7 @@ accounts = c.table(
     c.text("clock_status", nullable=True),
     c.text("clock_blocked", nullable=True),
     c.text("stripe_customer_id", nullable=True, unique=True),
+    # The seller that the account names; null means the default one of the day.
     c.reference("issuer_id", "issuers.id", nullable=True),
     # How it would rather pay single uses; suggested where it can [F26].
     c.text("preferred_billing_method", nullable=True),

@@ -5,6 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from billing.catalog.rating.rules import EXACT
 from billing.core.money import exponent
 from billing.money.invoices.explaining import explain_apart
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
@@ -175,7 +176,7 @@ def _line(line: InvoiceLine, currency: str) -> dict[str, Any]:
     ]
     return _row(
         line.description,
-        quantity=f"{line.quantity.normalize():,f}",
+        quantity=f"{line.quantity.normalize(EXACT):,f}",
         unit=_unit(line.unit_amount, currency),
         amount=_money(line.amount_minor, currency),
         more=more,

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Final
 
 from pydantic import AwareDatetime
 
-from billing.catalog.rating.rules import parts, rounded
+from billing.catalog.rating.rules import EXACT, parts, rounded
 from billing.catalog.rating.schemas import Part, PriceTerms
 from billing.core import periods
 from billing.core.frozen import Frozen
@@ -147,12 +147,13 @@ def _accrued(rows: Rows, arrear: Arrear) -> tuple[Accrued, bool]:
     )
     early = arrear.billed_early
     for line in billed(rows, arrear):
-        accrued = replace(
-            accrued,
-            billed_units=accrued.billed_units + line.quantity,
-            billed_total=accrued.billed_total + Decimal(line.detail["accrued"]),
-            billed_minor=accrued.billed_minor + line.amount_minor,
-        )
+        with localcontext(EXACT):
+            accrued = replace(
+                accrued,
+                billed_units=accrued.billed_units + line.quantity,
+                billed_total=accrued.billed_total + Decimal(line.detail["accrued"]),
+                billed_minor=accrued.billed_minor + line.amount_minor,
+            )
         early = early and bool(line.detail.get("early"))
     return accrued, early
 
@@ -169,4 +170,4 @@ def billed(rows: Rows, arrear: Arrear) -> list[InvoiceLine]:
 
 
 def _plain(value: Decimal) -> str:
-    return f"{value.normalize():f}"
+    return f"{value.normalize(EXACT):f}"

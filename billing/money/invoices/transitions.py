@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from billing.catalog.rating.rules import EXACT
 from billing.catalog.taxes.rules import why_none
 from billing.catalog.taxes.schemas import Taxation
 from billing.core import ids
@@ -85,7 +86,7 @@ def _line(w: Work[Any], invoice: Invoice, position: int, summed: SummedLine) -> 
         tax_included_minor=summed.tax_included_minor,
         kind=line.kind,
         description=line.description,
-        quantity=line.quantity.quantize(STORED),
+        quantity=line.quantity.quantize(STORED, context=EXACT),
         unit_amount=line.unit_amount,
         amount_minor=line.amount_minor,
         period_start=line.period_start,

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.rating.rules import EXACT
 from billing.core.prepared import Prepared, Row
 from billing.matters.effects import Rows
 from billing.metering.usage.rules import overage_terms
@@ -74,12 +75,13 @@ def _arrear(row: Row) -> Arrear:
 
 def _without(arrear: Arrear, rows: Rows) -> Arrear:
     lines = billed(rows, arrear)
-    fields = {
-        "billed_units": arrear.billed_units - sum(line.quantity for line in lines),
-        "billed_total": arrear.billed_total
-        - sum(Decimal(line.detail["accrued"]) for line in lines),
-        "billed_minor": arrear.billed_minor - sum(line.amount_minor for line in lines),
-    }
+    with localcontext(EXACT):
+        fields = {
+            "billed_units": arrear.billed_units - sum(line.quantity for line in lines),
+            "billed_total": arrear.billed_total
+            - sum(Decimal(line.detail["accrued"]) for line in lines),
+            "billed_minor": arrear.billed_minor - sum(line.amount_minor for line in lines),
+        }
     return arrear.model_copy(update=fields) if lines else arrear
 
 

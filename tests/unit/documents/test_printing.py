@@ -157,6 +157,12 @@ async def test_discounts_and_taxes_are_summed_up(press: Press) -> None:
         assert words in seen
 
 
+def test_a_quantity_is_shown_with_every_digit() -> None:
+    one = line(1, quantity=Decimal("12345678901234567.123456789012"))
+    [row] = rules.invoice(invoice(one), [one], snapshot(4900))["lines"]
+    assert row["quantity"] == "12,345,678,901,234,567.123456789012"
+
+
 async def test_a_part_of_a_period_says_what_it_is_a_part_of(press: Press) -> None:
     part = {"share": "26/31", "of_minor": 4900}
     _, seen = await printed(press, line(1, amount_minor=4110, detail=part), line(2))

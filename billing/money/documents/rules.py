@@ -221,13 +221,16 @@ def _total(name: str, minor: int, currency: str, *, strong: bool = False) -> dic
 
 
 def _taxes(lines: Sequence[InvoiceLine], currency: str) -> list[dict[str, Any]]:
-    """A row per tax: its name and rate, the amount it is on, and what it comes to."""
+    """A row per tax: its name and rate, the amount it is on, and what it comes to.
+
+    What a price holds is on the price without all the taxes in it, what is added on the whole one.
+    """
     sums: dict[tuple[str, ...], list[int]] = {}
     for line in lines:
         for tax in line.taxes:
             key = (tax["name"], tax["jurisdiction"], str(tax["rate"]), tax.get("reason") or "")
             known = sums.setdefault(key, [0, 0])
-            included = tax["amount_minor"] if tax["inclusive"] else 0
+            included = line.tax_included_minor if tax["inclusive"] else 0
             known[0] += line.amount_minor - line.discount_minor - included
             known[1] += tax["amount_minor"]
     return [

@@ -157,6 +157,19 @@ async def test_discounts_and_taxes_are_summed_up(press: Press) -> None:
         assert words in seen
 
 
+def test_each_tax_that_a_price_holds_is_on_the_price_without_all_of_them() -> None:
+    held = {"jurisdiction": "CA", "category": "standard", "reason": None, "inclusive": True}
+    taxes = [
+        held | {"name": "GST", "rate": "5", "amount_minor": 500},
+        held | {"name": "QST", "rate": "10", "amount_minor": 1000},
+        held | {"name": "Levy", "rate": "1", "inclusive": False, "amount_minor": 115},
+    ]
+    one = line(1, amount_minor=11500, taxes=taxes, tax_minor=1615, tax_included_minor=1500)
+    content = rules.invoice(invoice(one), [one], snapshot(11615))
+    on = {row["name"]: row["base"] for row in content["taxes"]}
+    assert on == {"GST, CA": "100.00 USD", "QST, CA": "100.00 USD", "Levy, CA": "115.00 USD"}
+
+
 def test_a_quantity_is_shown_with_every_digit() -> None:
     one = line(1, quantity=Decimal("12345678901234567.123456789012"))
     [row] = rules.invoice(invoice(one), [one], snapshot(4900))["lines"]

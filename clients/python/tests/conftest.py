@@ -1,5 +1,6 @@
 """Clients on a spool of the test's own, in front of a stand-in for the API."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,14 @@ from durable_billing import connection
 from durable_billing.client import BillingClient
 
 NewClient = Callable[..., BillingClient]
+
+
+def until(seen: Callable[[], bool]) -> None:
+    """Wait until it is seen."""
+    deadline = time.monotonic() + 10
+    while not seen() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert seen()
 
 
 @pytest.fixture(autouse=True)

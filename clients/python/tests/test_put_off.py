@@ -1,12 +1,11 @@
 """Events that the API refuses for a reason that passes: they wait, and hold nobody up."""
 
 import time
-from collections.abc import Callable
 
 import httpx2
 import pytest
 
-from clients.python.tests.conftest import NewClient
+from clients.python.tests.conftest import NewClient, until
 from clients.python.tests.stand_in import StandIn, problem
 from durable_billing import connection
 from durable_billing.answers import Rejected, Verdict
@@ -19,13 +18,6 @@ AWAY = "SOMETHING_UNAVAILABLE"
 
 def keep(client: BillingClient, product: str, count: int) -> set[str]:
     return set(client.record_many([(1, {"product_id": product})] * count))
-
-
-def until(seen: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not seen() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    assert seen()
 
 
 @pytest.fixture

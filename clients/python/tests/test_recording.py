@@ -9,17 +9,19 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from clients.python.tests.conftest import NewClient
+from clients.python.tests.conftest import NewClient, until
 from clients.python.tests.stand_in import StandIn, problem
 from durable_billing.answers import Rejected
 from durable_billing.client import BillingClient
 from durable_billing.errors import (
     BillingClientError,
     BillingProblem,
+    BillingUnreachable,
     ClientClosed,
     SpoolBroken,
     SpoolFull,
 )
+from durable_billing.spool import Spool
 
 
 def record(client: BillingClient, count: int) -> set[str]:
@@ -85,6 +87,43 @@ def test_an_event_outlasts_every_trouble(
     assert api.rows.keys() == ids
     assert client.status().trouble is None
     assert client.rejected() == []
+
+
+def test_events_wait_for_a_token_and_the_status_says_so(new_client: NewClient) -> None:
+    away = threading.Event()
+    away.set()
+
+    def token() -> str:
+        if away.is_set():
+            raise RuntimeError("the vault is away")
+        return "t"
+
+    api = StandIn()
+    client = new_client(api, token=token)
+    ids = record(client, 3)
+    assert not client.flush(0.2)
+    trouble = client.status().trouble
+    assert isinstance(trouble, BillingUnreachable)
+    assert str(trouble) == "no token: RuntimeError: the vault is away"
+    with pytest.raises(BillingUnreachable, match="no token"):
+        client.calculate("gpt-4", 1000)
+    away.clear()
+    assert client.flush(10)
+    assert api.rows.keys() == ids
+    assert client.status().trouble is None
+
+
+def test_a_fault_nobody_thought_of_is_told_until_it_is_over(
+    new_client: NewClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    client = new_client(StandIn())
+    with monkeypatch.context() as broken:
+        broken.setattr(Spool, "take", fail)
+        until(lambda: str(client.status().trouble) == "RuntimeError: a fault")
+    until(lambda: client.status().trouble is None)
 
 
 def test_a_lost_answer_makes_no_second_use(new_client: NewClient) -> None:

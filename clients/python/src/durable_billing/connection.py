@@ -123,11 +123,14 @@ class Connection:
         return self._http.request(method, path, content=content, headers=headers)
 
     def _renew(self) -> bool:
-        """Get a fresh token; False for a fixed one."""
+        """Get a fresh token; False for a fixed one. Errors: BillingUnreachable."""
         if isinstance(self._token, str):
             return False
         with self._renewing:
-            self._fresh = self._token()
+            try:
+                self._fresh = self._token()
+            except Exception as error:  # the caller's code, mostly a call of its own
+                raise BillingUnreachable(f"no token: {type(error).__name__}: {error}") from error
         return True
 
 

@@ -123,7 +123,9 @@ class Sender:
                 failures += 1
             except Exception as error:  # whatever it is: this thread ends only when told to
                 _logger.exception("sending events failed")
-                self._stopping.wait(pause_seconds(BillingClientError(str(error)), failures))
+                trouble = BillingClientError(f"{type(error).__name__}: {error}")
+                self._tell(trouble)
+                self._stopping.wait(pause_seconds(trouble, failures))
                 failures += 1
             else:
                 failures = 0
@@ -134,6 +136,8 @@ class Sender:
         while not self._stopping.is_set() and self._spool.lease():
             events = self._spool.take(batches.MAX_ROWS, batches.MAX_BYTES, self._turn.after)
             if not events:
+                if not self._turn.after:
+                    self.trouble = None
                 self._turn.end()
                 return
             verdicts = self._send(events)

@@ -125,13 +125,13 @@ interface Answer<T> {
   response: Response;
 }
 
-/** The data of an answer; throws what is refused. */
+/** The data of an answer, `undefined` of one that has none (204); throws what is refused. */
 export function read<T>({ data, error, response }: Answer<T>): T {
-  if (data === undefined || !response.ok) {
+  if (!response.ok || (data === undefined && response.status !== 204)) {
     const problem = typeof error === "object" && error !== null ? error : {};
     throw new BillingError(response.status, problem as Partial<Problem>);
   }
-  return data;
+  return data as T;
 }
 
 let shared: Billing | undefined;

@@ -73,6 +73,10 @@ check(missing.correlationId !== null, "a correlation id");
 configureBilling({ baseUrl, token: operator });
 const run = await refused(reconcileBilling("key-1"));
 check(run.code === "NOT_FOUND", run.code);
+// What is done without a word (204) has no data, and is no refusal; an answer without its data is one.
+check(read({ response: new Response(null, { status: 204 }) }) === undefined, "no data");
+const empty = await refused((async () => read({ response: new Response(null) }))());
+check(empty.code === "UNREADABLE", empty.code);
 console.log("bought, read and refused");
 
 declare const console: { log(text: string): void };

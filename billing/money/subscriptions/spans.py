@@ -37,9 +37,7 @@ def cut_cycle(
         goes_on = before.cycle_whole_end is not None and after.cycle_start == before.cycle_end
         rest_of = before.cycle_start if goes_on else None
     if after.cycle_end == after.cancel_at:
-        whole_end = cycle_bounds(
-            after.anchor_wall, after.zone, allowance, after.cycle_start, _whole_period_end(after)
-        )
+        whole_end = cycle_end(after, allowance, after.cycle_start, _whole_period_end(after))
     is_cut = whole_end is not None and whole_end > after.cycle_end
     return {"cycle_whole_end": whole_end if is_cut else None, "cycle_rest_of": rest_of}
 
@@ -84,15 +82,25 @@ def next_period(subscription: Subscription) -> tuple[int, datetime]:
 
 
 def cycle_end(s: Subscription, allowance: Interval, start: datetime, end: datetime) -> datetime:
-    """The end of the cycle that begins at `start`, in this period or the next one, until `end`.
+    """The end of the cycle that begins at `start`, in this period or the next one, until `end`."""
+    return cycle_bounds(_cycle_anchor(s, start), s.zone, allowance, start, end)
 
-    Those of a trial, and of a short period before the anchor, are counted from its beginning.
+
+def _cycle_anchor(s: Subscription, start: datetime) -> datetime:
+    """The anchor of the cycle that begins at `start`, in this period or the next one.
+
+    Those of a trial, and of a first paid period that a billing day makes short, are counted from
+    its beginning. An end at a date that was taken back has left a rest of it: that counts on.
     """
-    anchor, is_next = s.anchor_wall, start >= s.current_period_end
-    before_anchor = start < periods.from_wall(anchor, s.zone)
-    if before_anchor or (s.status == "trialing" and not is_next):
-        anchor = periods.to_wall(start if is_next else s.current_period_start, s.zone)
-    return cycle_bounds(anchor, s.zone, allowance, start, end)
+    number, begins = s.period_number, s.current_period_start
+    if start >= s.current_period_end:
+        (number, _), begins = next_period(s), s.current_period_end
+    elif s.status == "trialing":
+        return periods.to_wall(begins, s.zone)
+    first = s.trial_end or s.created_at
+    if periods.boundary(s.anchor_wall, s.zone, s.interval, number) < first <= begins:
+        return periods.to_wall(first, s.zone)
+    return s.anchor_wall
 
 
 def anew(
@@ -143,6 +151,8 @@ def extended(subscription: Subscription, days: int, allowance: Interval) -> Subs
         moved = {"anchor_wall": anchor, "period_number": number - 1}
         cycle_end = periods.from_wall(_later(s.cycle_end, s.zone, days), s.zone)
         if s.cycle_end < s.current_period_end:
+            after = s.model_copy(update=moved | {"current_period_end": end})
+            anchor = _cycle_anchor(after, s.cycle_start)
             cycle_end = _nearest(anchor, s.zone, allowance, cycle_end, least=s.cycle_end)
     return s.model_copy(
         update=moved | {"current_period_end": end, "cycle_end": min(end, cycle_end)}
@@ -238,11 +248,11 @@ def used_until(subscription: Subscription, used_share: Decimal, at: datetime) ->
 
 def _whole_cycle(s: Subscription, allowance: Interval) -> datetime:
     """The start of the whole cycle of which this one is the last part."""
-    anchor = s.anchor_wall
-    if s.status == "trialing":
-        if s.cycle_start == s.current_period_start:
-            return s.cycle_start
-        anchor = periods.to_wall(s.current_period_start, s.zone)
+    anchor, in_trial = _cycle_anchor(s, s.cycle_start), s.status == "trialing"
+    if in_trial and s.cycle_start == s.current_period_start:
+        return s.cycle_start
+    if not in_trial and s.cycle_end == _whole_period_end(s):
+        anchor = s.anchor_wall  # a billing day cuts the last cycle before it, and no other
     # By its end: days that were given have moved the anchor after its start.
     last = s.cycle_end - timedelta(microseconds=1)
     number = periods.index_at(anchor, s.zone, allowance, last)

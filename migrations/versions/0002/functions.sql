@@ -4700,25 +4700,46 @@ LANGUAGE sql STABLE AS $$
         AND (c.terms ->> 'cycle_start')::timestamptz = p_start
 $$;
 
+CREATE OR REPLACE FUNCTION usage_cycle_anchor(p_subscription_id uuid, p_start timestamptz)
+RETURNS timestamp
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT CASE
+        WHEN s.status = 'trialing' AND NOT c.is_next THEN s.current_period_start AT TIME ZONE s.zone
+        WHEN c.first <= c.begins AND c.first > (
+            SELECT max(b.at) FROM usage_boundaries(
+                s.anchor_wall, s.zone, s.interval_unit, s.interval_count, c.near, NULL) AS b(at)
+            WHERE b.at <= c.near) THEN c.first AT TIME ZONE s.zone
+        ELSE s.anchor_wall END
+    FROM subscriptions AS s
+    CROSS JOIN LATERAL (
+        SELECT p_start >= s.current_period_end AS is_next,
+            coalesce(s.trial_end, s.created_at) AS first) AS n
+    CROSS JOIN LATERAL (
+        SELECT n.is_next, n.first,
+            CASE WHEN n.is_next THEN p_start ELSE s.current_period_start END AS begins,
+            -- The whole period that holds it: days that were given have moved the anchor, so that
+            -- of this period is found by its end.
+            CASE WHEN n.is_next THEN p_start
+                ELSE s.current_period_end - interval '1 microsecond' END AS near) AS c
+    WHERE s.id = p_subscription_id
+$$;
+
 CREATE OR REPLACE FUNCTION usage_cycle_end(p_subscription_id uuid, p_start timestamptz)
 RETURNS timestamptz
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
     SELECT least(
-        usage_boundary(CASE WHEN c.from_begin THEN c.begins AT TIME ZONE s.zone
-            ELSE s.anchor_wall END, s.zone, p.allowance_unit, p.allowance_count, p_start),
-        CASE WHEN NOT c.is_next THEN s.current_period_end WHEN c.before_anchor THEN c.anchor
+        usage_boundary(usage_cycle_anchor(s.id, p_start), s.zone, p.allowance_unit,
+            p.allowance_count, p_start),
+        CASE WHEN p_start < s.current_period_end THEN s.current_period_end
+            WHEN p_start < c.anchor THEN c.anchor
             ELSE usage_boundary(s.anchor_wall, s.zone, s.interval_unit, s.interval_count,
                 p_start) END)
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
-    CROSS JOIN LATERAL (
-        SELECT n.is_next, n.anchor, p_start < n.anchor AS before_anchor,
-            p_start < n.anchor OR (s.status = 'trialing' AND NOT n.is_next) AS from_begin,
-            CASE WHEN n.is_next THEN s.current_period_end
-                ELSE s.current_period_start END AS begins
-        FROM (SELECT p_start >= s.current_period_end AS is_next,
-            usage_instant(s.anchor_wall, s.zone) AS anchor) AS n) AS c
+    CROSS JOIN LATERAL (SELECT usage_instant(s.anchor_wall, s.zone) AS anchor) AS c
     WHERE s.id = p_subscription_id
 $$;
 
@@ -4730,8 +4751,10 @@ AS $$
     SELECT CASE WHEN c.in_trial AND p_start = s.current_period_start THEN 1
         ELSE least(1, extract(epoch FROM c.until - p_start)
             / usage_cycle_seconds(
-                CASE WHEN c.in_trial THEN s.current_period_start AT TIME ZONE s.zone
-                    ELSE s.anchor_wall END,
+                CASE WHEN NOT c.in_trial AND c.until IN (
+                    SELECT usage_boundaries(s.anchor_wall, s.zone, s.interval_unit,
+                        s.interval_count, c.until, NULL))
+                    THEN s.anchor_wall ELSE usage_cycle_anchor(s.id, p_start) END,
                 s.zone, p.allowance_unit, p.allowance_count, c.until)) END
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
     CROSS JOIN LATERAL (

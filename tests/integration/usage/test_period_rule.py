@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any, Final, get_args
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -10,13 +12,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from billing.core.periods import MONTH, Interval, Unit, boundary, from_wall, index_at
+from billing.core.periods import MONTH, Interval, Unit, boundary, from_wall, index_at, to_wall
 from billing.money.subscriptions import spans
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.rules import cycle_bounds
 from billing.money.subscriptions.schemas import Subscription
 from devstack.stack import StackInfo
-from tests.integration.usage.conftest import NewShop
+from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.searching import examples
 
 LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
@@ -87,39 +89,95 @@ async def test_cycles_that_nobody_began_yet_are_counted_from_the_31st(new_shop: 
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("status", ["trialing", "active"])
-async def test_cycles_before_the_anchor_are_counted_by_the_database_as_by_the_rules(
-    new_shop: NewShop, status: str
+async def test_cycles_of_a_trial_are_counted_by_the_database_as_by_the_rules(
+    new_shop: NewShop,
 ) -> None:
-    """Those of a trial, those of a short period that a billing day ends, and those after it."""
+    """And those of the short period behind it that a billing day ends, and those after that."""
     begins, ends = datetime(2027, 1, 31, 9, tzinfo=UTC), datetime(2027, 4, 10, 9, tzinfo=UTC)
     shop = await new_shop("10", is_test=True, clock_at="2027-02-01T00:00:00Z")
     await shop.subscribe("basic", start=begins, end=ends)
+    cycles = await _cycles(
+        shop, 6, MONTH, status="trialing", trial_end=ends, period_number=-2,
+        anchor_wall=datetime(2027, 4, 20, 9),  # noqa: DTZ001
+        cycle_end=datetime(2027, 2, 28, 9, tzinfo=UTC),
+    )  # fmt: skip
+    assert cycles == [
+        ("03-31", 1), ("04-10", Fraction(10, 30)), ("04-20", Fraction(10, 31)), ("05-20", 1),
+        ("06-20", 1), ("07-20", 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("unit", "day", "begins", "cut", "cycles"),
+    [
+        # The last week of whole ones has 169 hours, for summer time ends in it.
+        ("week", 1, "10-02", None, [("10-16", 1), ("10-23", 1), ("10-30", 1),
+         ("11-01", Fraction(49, 169)), ("11-08", 1)]),
+        ("week", 1, "10-02", "10-20", [("10-16", 1), ("10-20", Fraction(4, 7)),
+         ("10-23", Fraction(3, 7)), ("10-30", 1), ("11-01", Fraction(49, 169)), ("11-08", 1)]),
+        ("day", 31, "10-28", None, [("10-30", 1), ("10-31", 1), ("11-01", 1)]),
+        # No month before it has a 31st: the anchor is one that is past.
+        ("week", 31, "02-10", None, [("02-24", 1), ("02-28", Fraction(4, 7)), ("03-07", 1)]),
+    ],
+)  # fmt: skip
+async def test_whole_cycles_before_a_billing_day_are_counted_from_the_beginning(
+    new_shop: NewShop,
+    unit: Unit,
+    day: int,
+    begins: str,
+    cut: str | None,
+    cycles: list[tuple[str, Fraction]],
+) -> None:
+    """An end at a date that was taken back cuts one of them in two."""
+    zone, plan = "Europe/Berlin", f"each-{uuid4().hex[:8]}"
+    start = from_wall(datetime.fromisoformat(f"2027-{begins}T09:00"), zone)
+    anchor, number = spans.anchored(start, zone, MONTH, day)
+    end = boundary(anchor, zone, MONTH, number + 1)
+    if cut is not None:
+        end = from_wall(datetime.fromisoformat(f"2027-{cut}T09:00"), zone)
+    shop = await new_shop("10", is_test=True, clock_at=start.isoformat())
+    body = {"name": plan, "family": plan, "allowance": unit, "prices": {"month": {"USD": 3100}}}
+    answer = await shop.api.client.put(
+        f"{V1}/admin/plans/{plan}", json=body | {"limits": []}, headers=shop.api.admin()
+    )
+    assert answer.status_code == 200, answer.text
+    await shop.subscribe(plan, start=start, end=end)
+    every = Interval(unit=unit)
+    counted = await _cycles(
+        shop, len(cycles), every, zone=zone, created_at=start, anchor_wall=anchor,
+        period_number=number, cycle_end=boundary(to_wall(start, zone), zone, every, 1),
+    )  # fmt: skip
+    assert counted == cycles
+
+
+async def _cycles(
+    shop: Shop, many: int, allowance: Interval, **fields: Any
+) -> list[tuple[str, Fraction]]:
+    """The days on which the next cycles end, and their parts of whole ones: by the rules, and the
+    same by the database.
+    """
+    found = []
     async with shop.api.database.operator() as connection:
-        found = await subscriptions.find_open(connection, shop.id)
-        assert found is not None
-        anchor = datetime(2027, 4, 20, 9)  # noqa: DTZ001
-        row = await subscriptions.change(
-            connection, found.id, status=status, anchor_wall=anchor, period_number=-2,
-            cycle_end=datetime(2027, 2, 28, 9, tzinfo=UTC),
-        )  # fmt: skip
-        ends_of_cycles = []
-        for _ in range(6):
-            row = _next_cycle(row)
+        row = await subscriptions.find_open(connection, shop.id)
+        assert row is not None
+        row = await subscriptions.change(connection, row.id, **fields)
+        for _ in range(many):
+            row = _next_cycle(row, allowance)
             counted = await connection.execute(NEXT, {"id": row.id, "at": row.cycle_start})
             until, part = counted.one()
+            by_rules = spans.parts(row, allowance).cycle
             assert until == row.cycle_end
-            assert float(part) == pytest.approx(float(spans.parts(row, MONTH).cycle))
-            ends_of_cycles.append(f"{until:%m-%d}")
-    assert ends_of_cycles == ["03-31", "04-10", "04-20", "05-20", "06-20", "07-20"]
+            assert float(part) == pytest.approx(float(by_rules))
+            found.append((f"{to_wall(until, row.zone):%m-%d}", by_rules))
+    return found
 
 
-def _next_cycle(row: Subscription) -> Subscription:
+def _next_cycle(row: Subscription, allowance: Interval) -> Subscription:
     """As the step of the next cycle, or of the next period, begins it."""
     start, begun, end = row.cycle_end, dict[str, object](), row.current_period_end
     if start == end:
         number, end = spans.next_period(row)
         begun = {"current_period_start": start, "current_period_end": end, "status": "active"}
         begun["period_number"] = number
-    until = spans.cycle_end(row, MONTH, start, end)
+    until = spans.cycle_end(row, allowance, start, end)
     return row.model_copy(update=begun | {"cycle_start": start, "cycle_end": until})

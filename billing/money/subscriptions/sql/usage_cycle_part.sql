@@ -1,6 +1,7 @@
 -- The part of a whole cycle that a subscription's cycle from `p_start` is: one, but for a short
 -- one. The same rule as billing/money/subscriptions/spans.py; a test holds this one to it. The
--- first cycle of a trial is a whole one. Expects the account's rows to be shown.
+-- first cycle of a trial is a whole one. A billing day cuts the last cycle before it, and no other.
+-- Expects the account's rows to be shown.
 CREATE OR REPLACE FUNCTION usage_cycle_part(p_subscription_id uuid, p_start timestamptz)
 RETURNS numeric
 LANGUAGE sql STABLE
@@ -9,8 +10,10 @@ AS $$
     SELECT CASE WHEN c.in_trial AND p_start = s.current_period_start THEN 1
         ELSE least(1, extract(epoch FROM c.until - p_start)
             / usage_cycle_seconds(
-                CASE WHEN c.in_trial THEN s.current_period_start AT TIME ZONE s.zone
-                    ELSE s.anchor_wall END,
+                CASE WHEN NOT c.in_trial AND c.until IN (
+                    SELECT usage_boundaries(s.anchor_wall, s.zone, s.interval_unit,
+                        s.interval_count, c.until, NULL))
+                    THEN s.anchor_wall ELSE usage_cycle_anchor(s.id, p_start) END,
                 s.zone, p.allowance_unit, p.allowance_count, c.until)) END
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
     CROSS JOIN LATERAL (

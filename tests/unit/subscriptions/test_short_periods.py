@@ -1,0 +1,44 @@
+"""Cycles of a first period that a billing day makes short, where its end moves."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from billing.core.periods import MONTH, Interval, boundary
+from billing.money.subscriptions import spans
+from billing.money.subscriptions.schemas import Subscription
+
+WEEK: Final = Interval(unit="week")
+
+
+def at(month: int, day: int) -> datetime:
+    return datetime(2027, month, day, 10, tzinfo=UTC)
+
+
+def short(begins: datetime, billing_day: int, **more: Any) -> Subscription:
+    """A subscription by the month from then on, with cycles of weeks."""
+    anchor, number = spans.anchored(begins, "UTC", MONTH, billing_day)
+    known: dict[str, Any] = {
+        "id": UUID(int=1), "account_id": UUID(int=2), "plan_id": UUID(int=3), "plan_key": "weeks",
+        "price_id": UUID(int=4), "currency": "USD", "amount_minor": 3100, "interval_unit": "month",
+        "interval_count": 1, "status": "active", "zone": "UTC", "anchor_wall": anchor,
+        "period_number": number, "current_period_start": begins, "cycle_start": begins,
+        "current_period_end": boundary(anchor, "UTC", MONTH, number + 1),
+        "created_at": begins, "updated_at": begins,
+    }  # fmt: skip
+    return Subscription(**known | more)
+
+
+def test_a_cycle_that_an_end_cuts_is_a_part_of_the_one_that_is_counted_from_the_beginning() -> None:
+    cut = at(10, 20)
+    before = short(at(10, 2), 1, cycle_start=at(10, 9), cycle_end=at(10, 16), cancel_at=cut)
+    moved = {"cycle_start": at(10, 16), "cycle_end": cut, "current_period_end": cut}
+    after = before.model_copy(update=moved)
+    assert spans.cut_cycle(before, after, WEEK)["cycle_whole_end"] == at(10, 23)
+
+
+def test_days_that_are_given_leave_the_cycles_of_a_short_period_whole() -> None:
+    first = short(at(2, 10), 21, cycle_end=at(2, 17))
+    later = spans.extended(first, 3, WEEK)
+    assert (later.current_period_end, later.cycle_end) == (at(2, 24), at(2, 17))
+    assert spans.cycle_end(later, WEEK, at(2, 17), later.current_period_end) == at(2, 24)

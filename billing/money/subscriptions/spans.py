@@ -166,12 +166,21 @@ def _later(at: datetime, zone: str, days: int) -> datetime:
 def _anchor_later(s: Subscription, end: datetime, days: int) -> dict[str, Any]:
     """The anchor of a trial that ends at this wall time now, so many days later than before.
 
-    A first period that a billing day makes short ends so many days later, too.
+    A first period that a billing day makes short ends so many days later, too. Of days and weeks
+    the anchor keeps that day of the month, for an interval of months that may come.
     """
-    number, first_end = next_period(s)
-    if periods.boundary(s.anchor_wall, s.zone, s.interval, number) == s.current_period_end:
+    of_days = s.interval.unit in ("day", "week")
+    every, anchor, (number, _) = s.interval, s.anchor_wall, next_period(s)
+    if of_days:
+        every = periods.MONTH
+        anchor, number = anchored(s.current_period_end, s.zone, every, anchor.day)
+    if periods.boundary(anchor, s.zone, every, number) == s.current_period_end:
         return {"anchor_wall": end, "period_number": -1}
-    anchor, number = periods.anchor_for(_later(first_end, s.zone, days), s.interval)
+    first_end = _later(periods.boundary(anchor, s.zone, every, number + 1), s.zone, days)
+    if of_days:
+        anchor, number = periods.anchor_of_days(first_end.day, end, s.interval)
+        return {"anchor_wall": anchor, "period_number": number - 1}
+    anchor, number = periods.anchor_for(first_end, s.interval)
     return {"anchor_wall": anchor, "period_number": number - 2}
 
 

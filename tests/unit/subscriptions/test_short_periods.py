@@ -1,8 +1,10 @@
-"""Cycles of a first period that a billing day makes short, where its end moves."""
+"""A first period that a billing day makes short, and its cycles, where its end moves."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
+
+import pytest
 
 from billing.core.periods import MONTH, Interval, boundary
 from billing.money.subscriptions import spans
@@ -42,3 +44,25 @@ def test_days_that_are_given_leave_the_cycles_of_a_short_period_whole() -> None:
     later = spans.extended(first, 3, WEEK)
     assert (later.current_period_end, later.cycle_end) == (at(2, 24), at(2, 17))
     assert spans.cycle_end(later, WEEK, at(2, 17), later.current_period_end) == at(2, 24)
+
+
+@pytest.mark.parametrize(("billing_day", "first_end"), [(31, at(3, 3)), (8, at(3, 11))])
+def test_days_that_are_given_in_a_trial_move_its_billing_day_through_weeks(
+    billing_day: int, first_end: datetime
+) -> None:
+    """As they move it where the trial's periods are of months all the time."""
+    ends = at(2, 8)
+    anchor, number = spans.anchored(ends, "UTC", MONTH, billing_day)
+    trial = short(
+        at(1, 25), billing_day, status="trialing", trial_end=ends, current_period_end=ends,
+        cycle_end=at(2, 1), anchor_wall=anchor, period_number=number - 1,
+    )  # fmt: skip
+    assert spans.next_period(spans.extended(trial, 3, WEEK))[1] == first_end
+    weeks = spans.extended(_counted_by(trial, WEEK), 3, WEEK)
+    assert spans.next_period(weeks)[1] == at(2, 18), "a whole week"
+    assert spans.next_period(_counted_by(weeks, MONTH))[1] == first_end
+
+
+def _counted_by(s: Subscription, interval: Interval) -> Subscription:
+    unit = {"interval_unit": interval.unit}
+    return s.model_copy(update=spans.after_this(s, interval) | unit)

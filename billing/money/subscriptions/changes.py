@@ -86,16 +86,17 @@ def demand_a_day(after: Subscription, instead: str = "reactivate it first") -> N
         )
 
 
-def demand_last_day(subscription: Subscription, interval: Interval) -> None:
+def demand_last_day(
+    subscription: Subscription, interval: Interval, instead: str = "reactivate it first"
+) -> None:
     """The same of those that are counted by another interval after this one."""
     s, fields = subscription, spans.after_this(subscription, interval)
     if fields and s.cancel_at is not None and s.cancel_at > s.current_period_end:
         number = {"interval_unit": interval.unit, "interval_count": interval.count}
         start, after = s.current_period_end, s.model_copy(update=fields | number)
         _, end = spans.next_period(after)
-        demand_a_day(
-            after.model_copy(update={"current_period_start": start, "current_period_end": end})
-        )
+        period = {"current_period_start": start, "current_period_end": end}
+        demand_a_day(after.model_copy(update=period), instead)
 
 
 def begin(

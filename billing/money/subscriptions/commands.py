@@ -32,6 +32,7 @@ from billing.money.subscriptions.schemas import (
     Paying,
     Subscription,
     SubscriptionChange,
+    Terms,
     When,
 )
 from billing.money.subscriptions.states import demand
@@ -85,8 +86,9 @@ def cancel(
     """Cancel at period end, at a date, or now; what was served and not paid is pursued [C5].
 
     Its customer may say why. With `credit` what is paid and not used goes to the money balance.
-    Errors: SUBSCRIPTION_STATE; VALIDATION_FAILED for a date that is past, or would cut a period
-    again or to less than a day; CREDITS_SPENT.
+    Errors: SUBSCRIPTION_STATE, also for a date that leaves less than a day of the interval that is
+    scheduled; VALIDATION_FAILED for one that is past, or would cut a period again or to less than
+    a day; CREDITS_SPENT.
     """
     at = w.facts.at
     demand(cycles.of(w).status, "cancel")
@@ -118,6 +120,9 @@ def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
     changed = cycles.change(
         w, cancel_at_period_end=date is None, cancel_at=date, canceled_at=w.facts.at
     )
+    if (coming := changes.scheduled(w.rows, "plan")) is not None:
+        interval = Terms.model_validate(coming.terms).interval
+        changes.demand_last_day(changed, interval, "end it at another date")
     changes.drop_pending(w, "an end was asked for")
     gone: tuple[ChangeKind, ...] = ("plan", "add_ons") if changed.ends_with_period else ()
     changes.cancel_scheduled(w, "an end was asked for", "pause", *gone)

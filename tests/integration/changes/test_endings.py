@@ -264,6 +264,13 @@ async def test_another_interval_leaves_no_last_period_of_hours(actors: Actors) -
         wish = {"interval": "week", "when": when}
         told = await customer.refused("SUBSCRIPTION_STATE", "PUT", PATH, wish)
         assert "less than a day" in told["detail"]
+    await customer.ask("POST", f"{PATH}/reactivate", status=200)
+    await customer.ask("PUT", PATH, {"interval": "week", "when": "period_end"}, status=200)
+    date["cancel_at"] = "2027-04-05T11:00:00Z"
+    told = await customer.refused("SUBSCRIPTION_STATE", "POST", f"{PATH}/cancel", date)
+    assert "less than a day" in told["detail"]
+    date["cancel_at"] = "2027-04-05T10:00:00Z"
+    await customer.ask("POST", f"{PATH}/cancel", date, status=200)
 
 
 async def test_a_resumption_leaves_no_last_period_of_hours(actors: Actors) -> None:

@@ -1078,8 +1078,10 @@ AS $$
                 SELECT r.created_at
                 FROM billing_records AS v JOIN billing_records AS r
                     ON r.id = v.voids AND r.month = v.month
-                WHERE v.id = u.id AND v.month = ANY (usage_record_months(u.id))
-            ) AS taken ON u.amount < 0
+                WHERE u.amount < 0 AND v.id = u.id AND v.month = ANY (usage_record_months(u.id))
+                -- It keeps this apart: nothing is read for a use that is not taken back.
+                LIMIT 1
+            ) AS taken ON true
             WHERE q.account_id = p_account_id AND q.span_seconds IS NOT NULL
             OFFSET 0) AS s
         CROSS JOIN LATERAL (VALUES (s.used_until, s.used), (s.claimed_until, -s.claimed))

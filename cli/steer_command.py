@@ -98,7 +98,8 @@ def _words(one: Json, *, tries: bool) -> Iterator[str]:
         money = show_money(part["amount_cents"], one["currency"])
         then = f", {part['next_step']} at {part['next_at']}" if part["next_at"] else ""
         result = f", its card: {_ENDS.get(part['result'], part['result'])}" if tries else ""
+        recovery = f"recovery {part['dunning_status']}" if part["dunning_status"] else "held"
         yield (
             f"  {part['invoice_number'] or part['invoice_id']}: {money}, {part['status']},"
-            f" recovery {part['dunning_status']}{then}{result}"
+            f" {recovery}{then}{result}"
         )

@@ -38,7 +38,7 @@ from billing.money.dunning import store as cases
 from billing.money.invoice_requests import card, manual
 from billing.money.invoices import snapshots, store
 from billing.money.invoices.explaining import explain
-from billing.money.invoices.schemas import Invoice, InvoiceLine, InvoiceStatus
+from billing.money.invoices.schemas import Invoice, InvoiceCollection, InvoiceLine, InvoiceStatus
 from billing.money.invoices.tables import invoices
 from billing.money.payments import store as payment_store
 from billing.money.payments.pay_links import PayLinks
@@ -97,6 +97,10 @@ class InvoiceAnswer(Answer):
     stripe_invoice_id: str | None
     status: InvoiceStatus
     legacy_status: Annotated[str, BeforeValidator(_legacy)] = Field(validation_alias="status")
+    collection: InvoiceCollection = Field(
+        description="`automatic`: by a saved card; `send_invoice`: by transfer; `held`: by nobody"
+        " until an operator decides or its payer pays, as the service was away for too long"
+    )
     currency: str
     subtotal: int = Field(validation_alias="subtotal_minor")
     discount: int = Field(validation_alias="discount_minor")

@@ -93,7 +93,8 @@ class SteerBody(Body):
 
 
 class OverduePart(Answer):
-    """An invoice in recovery: `amount_cents` is what was owed before, and is tried or forgiven.
+    """An invoice in recovery, or one that is held and so has no case before its first try:
+    `amount_cents` is what was owed before, and is tried or forgiven.
 
     All else is as it stands after the act. `result` of a retry is that of its try: succeeded,
     declined, or pending while nobody knows; null where the card was not tried within ten seconds.
@@ -103,8 +104,8 @@ class OverduePart(Answer):
     invoice_number: str | None = Field(validation_alias="number")
     amount_cents: int
     status: str
-    dunning_case_id: DunningCaseId
-    dunning_status: CaseStatus
+    dunning_case_id: DunningCaseId | None
+    dunning_status: CaseStatus | None
     next_step: str | None
     next_at: datetime | None
     result: AttemptStatus | None
@@ -118,8 +119,8 @@ class OverduePart(Answer):
         return cls.of(
             found.invoice,
             amount_cents=found.amount_minor,
-            dunning_case_id=found.case.id,
-            dunning_status=found.case.status,
+            dunning_case_id=found.case.id if found.case else None,
+            dunning_status=found.case.status if found.case else None,
             next_step=found.step.words if found.step else None,
             next_at=found.step.due if found.step else None,
             result=attempt.status if attempt else None,

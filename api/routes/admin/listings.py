@@ -18,6 +18,7 @@ from api.routes.invoices import InvoiceAnswer, StatusFilter, show_row, status_of
 from api.routes.subscription_answers import interval_name
 from api.schemas import MAX_MINOR, Answer, Credits, Currency, OneWord
 from billing.money.invoices import store as invoice_store
+from billing.money.invoices.schemas import InvoiceCollection
 from billing.money.invoices.tables import invoices
 from billing.money.purchases import store as purchase_store
 from billing.money.purchases.schemas import PurchaseStatus
@@ -101,13 +102,18 @@ async def list_all_invoices(
     call: AdminCall,
     paging: Paging,
     status: StatusFilter | None = None,
+    collection: InvoiceCollection | None = None,
     account_id: OneWord = None,
     number: OneWord = None,
 ) -> Page[InvoiceAnswer]:
-    """Invoices of all accounts, newest first; `pending` means open."""
+    """Invoices of all accounts, newest first; `pending` means open, and what is `held` waits for
+    an operator while it is.
+    """
     async with call.database.operator() as connection:
         account = await account_filter(connection, account_id)
-        query = invoice_store.listing(account, status=status_of(status), number=number)
+        query = invoice_store.listing(
+            account, status=status_of(status), collection=collection, number=number
+        )
         return await paginate(connection, query, (invoices.c.id,), paging, show_row)
 
 

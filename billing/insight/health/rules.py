@@ -99,6 +99,7 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
         _declines(figures),
         _audited(figures),
         _jobs(figures),
+        _none(figures, "held invoices", "held"),
         _none(figures, "missing months", "months"),
         _told(figures, "approvals"),
         _told(figures, "unpaid uses", "unpaid_uses"),

@@ -50,6 +50,13 @@ _WAITING: Final = {
     " JOIN real r ON r.id = x.account_id WHERE x.status = 'pending'",
     "approvals": "SELECT '', x.created_at, public_id('pay', x.id)"
     " FROM payments x JOIN real r ON r.id = x.account_id WHERE x.status = 'pending_approval'",
+    # What was tried is in recovery, and where a bank decides nobody else has to.
+    "held": "SELECT '', x.finalized_at, public_id('inv', x.id)"
+    " FROM invoices x JOIN real r ON r.id = x.account_id"
+    " WHERE x.collection = 'held' AND x.status = 'open'"
+    " AND NOT EXISTS (SELECT FROM dunning_cases c WHERE c.invoice_id = x.id)"
+    " AND NOT EXISTS (SELECT FROM payments p"
+    "  WHERE p.invoice_id = x.id AND p.status = 'processing')",
     "dunning": "SELECT '', x.opened_at, public_id('dun', x.id)"
     " FROM dunning_cases x JOIN real r ON r.id = x.account_id WHERE x.status = 'open'",
     "dunning_paused": "SELECT '', x.opened_at, public_id('dun', x.id)"

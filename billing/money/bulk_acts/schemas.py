@@ -23,7 +23,9 @@ STEERED_CASES: Final[dict[Act, tuple[str, ...]]] = {
     "resume_dunning": ("paused",),
     "extend_dunning": ("open", "paused"),
 }
-"""The cases that an act is for; the others are for every invoice that came to have one."""
+"""The cases that an act is for; the others are for every invoice that came to have one, and for
+those that wait for an operator.
+"""
 
 
 class Order(Frozen):
@@ -52,11 +54,18 @@ class Choice(Frozen):
     """It began before then."""
 
 
+class Debt(Frozen):
+    """An invoice that an act is for; one that is held has no case before its first try."""
+
+    invoice_id: UUID
+    case_id: UUID | None
+
+
 class Overdue(Frozen):
-    """An invoice in recovery, after the act."""
+    """An invoice in recovery or held, after the act."""
 
     invoice: Invoice
-    case: DunningCase
+    case: DunningCase | None
     step: Step | None
     """The next step of its recovery."""
     amount_minor: int

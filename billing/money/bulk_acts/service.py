@@ -17,9 +17,8 @@ from billing.matters import store as matters
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.money.bulk_acts import store
-from billing.money.bulk_acts.schemas import OF_SUBSCRIPTIONS, Order, Overdue, Steered
+from billing.money.bulk_acts.schemas import OF_SUBSCRIPTIONS, Debt, Order, Overdue, Steered
 from billing.money.dunning import store as case_store
-from billing.money.dunning.schemas import DunningCase
 from billing.money.invoice_requests import card, locks, recovery
 from billing.money.invoices import store as invoice_store
 from billing.money.subscriptions import commands as subscription_commands
@@ -42,7 +41,7 @@ async def steer(connection: AsyncConnection, subscription_id: UUID, order: Order
 async def read_again(connection: AsyncConnection, done: Steered) -> Steered:
     """The same as it stands now, such as after the workflow has tried the card."""
     now = [
-        await _standing(connection, one.case.id, one.amount_minor, one.attempt)
+        await _standing(connection, one.invoice.id, one.amount_minor, one.attempt)
         for one in done.overdue
     ]
     after = await subscriptions.get(connection, done.subscription.id)
@@ -74,67 +73,69 @@ async def _whole(connection: AsyncConnection, subscription_id: UUID, order: Orde
 
 
 async def _debts(connection: AsyncConnection, subscription_id: UUID, order: Order) -> Steered:
-    """The acts about the invoices in recovery, all of them or none."""
+    """The acts about the invoices in recovery or held, all of them or none."""
     found = await subscriptions.get(connection, subscription_id)
-    cases = await store.overdue_of(connection, found.id, order.act)
-    await locks.hold_collectors(connection, found.account_id, [one.invoice_id for one in cases])
+    debts = await store.overdue_of(connection, found.id, order.act)
+    await locks.hold_collectors(connection, found.account_id, [one.invoice_id for one in debts])
     if await _was_done(connection, found, order):
         return Steered(subscription=found, is_repeated=True)
-    if not cases:
+    if not debts:
         raise Conflict("NOTHING_OVERDUE", "nothing of this subscription waits for this")
     at = await clock.now(connection, found.account_id)
-    before = [(await invoice_store.get(connection, one.invoice_id)) for one in cases]
-    asked = [await _do(connection, one, order, at) for one in cases]
+    before = [(await invoice_store.get(connection, one.invoice_id)) for one in debts]
+    asked = [await _do(connection, one, order, at) for one in debts]
     await _note(connection, found, order)
     return Steered(
         subscription=await subscriptions.get(connection, found.id),
-        overdue=await _overdue(connection, cases, [one.remaining_minor for one in before], asked),
+        overdue=await _overdue(connection, debts, [one.remaining_minor for one in before], asked),
         matters=tuple({one.workflow_id: one for one, _ in asked}.values()),
     )
 
 
 async def _do(
-    connection: AsyncConnection, case: DunningCase, order: Order, at: datetime
+    connection: AsyncConnection, debt: Debt, order: Order, at: datetime
 ) -> tuple[Matter, str | None]:
     """The single verb: the matter to tell, and the key of the try that was asked for."""
-    match order.act:
-        case "pause_dunning":
-            done = await recovery.pause(connection, case.id, reason=order.reason)
-        case "resume_dunning":
-            done = await recovery.resume(connection, case.id, reason=order.reason)
-        case "extend_dunning":
-            done = await recovery.extend(connection, case.id, order.days, reason=order.reason)
-        case "forgive":
-            done = await recovery.forgive(connection, case.invoice_id, order.reason)
-        case _:
-            asked = await card.retry_now(connection, case.invoice_id, at, suffix=order.suffix)
+    match order.act, debt.case_id:
+        case "pause_dunning", UUID() as case_id:
+            done = await recovery.pause(connection, case_id, reason=order.reason)
+        case "resume_dunning", UUID() as case_id:
+            done = await recovery.resume(connection, case_id, reason=order.reason)
+        case "extend_dunning", UUID() as case_id:
+            done = await recovery.extend(connection, case_id, order.days, reason=order.reason)
+        case "forgive", _:
+            done = await recovery.forgive(connection, debt.invoice_id, order.reason)
+        case "retry", _:
+            asked = await card.retry_now(connection, debt.invoice_id, at, suffix=order.suffix)
             return asked.matter, asked.attempt
+        case _:
+            raise LookupError(f"{order.act} is for no invoice without a case")
     return done, None
 
 
 async def _overdue(
     connection: AsyncConnection,
-    cases: Sequence[DunningCase],
+    debts: Sequence[Debt],
     owed: Sequence[int],
     asked: Sequence[tuple[Matter, str | None]],
 ) -> tuple[Overdue, ...]:
     """Each invoice as it stands afterwards."""
     found = [
-        await _standing(connection, known.id, amount, attempt)
-        for known, amount, (_, attempt) in zip(cases, owed, asked, strict=True)
+        await _standing(connection, known.invoice_id, amount, attempt)
+        for known, amount, (_, attempt) in zip(debts, owed, asked, strict=True)
     ]
     return tuple(found)
 
 
 async def _standing(
-    connection: AsyncConnection, case_id: UUID, owed: int, attempt: str | None
+    connection: AsyncConnection, invoice_id: UUID, owed: int, attempt: str | None
 ) -> Overdue:
     """An invoice with what its recovery does next."""
-    case = await case_store.get(connection, case_id)
+    case = await case_store.find_of_invoice(connection, invoice_id)
     return Overdue(
-        invoice=await invoice_store.get(connection, case.invoice_id),
+        invoice=await invoice_store.get(connection, invoice_id),
         case=case,
-        step=await recovery.next_step(connection, case),
+        step=await recovery.next_step(connection, case) if case is not None else None,
         amount_minor=owed,
         attempt=attempt,
     )

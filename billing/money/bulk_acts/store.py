@@ -3,13 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import OPEN_STATUSES
-from billing.money.bulk_acts.schemas import OF_SUBSCRIPTIONS, STEERED_CASES, Act, Choice
-from billing.money.dunning import store as cases
-from billing.money.dunning.schemas import DunningCase
+from billing.money.bulk_acts.schemas import OF_SUBSCRIPTIONS, STEERED_CASES, Act, Choice, Debt
 from billing.money.dunning.tables import dunning_cases
 from billing.money.invoices.tables import invoices
 from billing.money.subscriptions import store as subscription_store
@@ -38,7 +36,7 @@ async def chosen(connection: AsyncConnection, choice: Choice, act: Act) -> Selec
         bounds.append(case.opened_at >= choice.past_due_from)
     if choice.past_due_until is not None:
         bounds.append(case.opened_at < choice.past_due_until)
-    overdue = _overdue(act).where(case.subscription_id == sub.id, *bounds)
+    overdue = _overdue(act).where(invoices.c.subscription_id == sub.id, *bounds)
     if bounds or (choice.subscription_ids is None and act not in OF_SUBSCRIPTIONS):
         query = query.where(exists(overdue))
     if choice.subscription_ids is None and act in OF_SUBSCRIPTIONS:
@@ -46,20 +44,21 @@ async def chosen(connection: AsyncConnection, choice: Choice, act: Act) -> Selec
     return query
 
 
-async def overdue_of(
-    connection: AsyncConnection, subscription_id: UUID, act: Act
-) -> list[DunningCase]:
-    """The cases of a subscription that an act is for, oldest first."""
-    query = _overdue(act).where(dunning_cases.c.subscription_id == subscription_id)
-    rows = await connection.execute(query.order_by(dunning_cases.c.opened_at, dunning_cases.c.id))
-    return [cases.show(row) for row in rows.mappings()]
+async def overdue_of(connection: AsyncConnection, subscription_id: UUID, act: Act) -> list[Debt]:
+    """The invoices of a subscription that an act is for, oldest first."""
+    query = _overdue(act).where(invoices.c.subscription_id == subscription_id)
+    rows = await connection.execute(query.order_by(invoices.c.created_at, invoices.c.id))
+    return [Debt.model_validate(row) for row in rows.mappings()]
 
 
 def _overdue(act: Act) -> Select[Any]:
+    invoice, case = invoices.c, dunning_cases.c
     query = (
-        select(dunning_cases)
-        .join(invoices, invoices.c.id == dunning_cases.c.invoice_id)
-        .where(invoices.c.status == "open")
+        select(invoice.id.label("invoice_id"), case.id.label("case_id"))
+        .join_from(invoices, dunning_cases, case.invoice_id == invoice.id, isouter=True)
+        .where(invoice.status == "open")
     )
     wanted = STEERED_CASES.get(act)
-    return query if wanted is None else query.where(dunning_cases.c.status.in_(wanted))
+    if wanted is not None:
+        return query.where(case.status.in_(wanted))
+    return query.where(or_(case.id.is_not(None), invoice.collection == "held"))

@@ -12,6 +12,8 @@ from billing.matters.effects import Row
 from billing.money.discounts.schemas import DiscountTerms
 
 InvoiceStatus = Literal["draft", "open", "paid", "void", "uncollectible"]
+InvoiceCollection = Literal["automatic", "held", "send_invoice"]
+"""`held`: more than one renewal was missed, and an operator decides whether a card is charged."""
 
 
 class Line(BaseModel):
@@ -58,7 +60,7 @@ class NewInvoice(BaseModel):
     period_end: AwareDatetime | None = None
     cycle_start: AwareDatetime | None = None
     cycle_end: AwareDatetime | None = None
-    collection: Literal["automatic", "held", "send_invoice"] = "automatic"
+    collection: InvoiceCollection = "automatic"
     payment_reference: str | None = None
 
 
@@ -90,7 +92,7 @@ class Invoice(Row):
     amount_credited_minor: int = 0
     amount_refunded_minor: int = 0
     settlement: str | None = None
-    collection: str = "automatic"
+    collection: InvoiceCollection = "automatic"
     period_start: AwareDatetime | None = None
     period_end: AwareDatetime | None = None
     cycle_start: AwareDatetime | None = None

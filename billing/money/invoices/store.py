@@ -16,7 +16,13 @@ from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, Sent, given
 from billing.matters.effects import Add, Change
 from billing.money.invoices.giving_back import PRORATION
-from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine, InvoiceStatus
+from billing.money.invoices.schemas import (
+    CreditNote,
+    Invoice,
+    InvoiceCollection,
+    InvoiceLine,
+    InvoiceStatus,
+)
 from billing.money.invoices.tables import (
     credit_notes,
     invoice_lines,
@@ -110,6 +116,7 @@ def listing(
     account_id: UUID | None,
     *,
     status: InvoiceStatus | None = None,
+    collection: InvoiceCollection | None = None,
     workflow_id: str | None = None,
     number: str | None = None,
 ) -> Select[Any]:
@@ -123,6 +130,8 @@ def listing(
         query = query.where(invoices.c.number == number)
     if status is not None:
         query = query.where(invoices.c.status == status)
+    if collection is not None:
+        query = query.where(invoices.c.collection == collection)
     if workflow_id is not None:
         query = query.where(invoices.c.workflow_id == workflow_id)
     return query

@@ -220,6 +220,14 @@ def test_what_waits_because_billing_is_parked_is_told_once(
     fired(tmp_path, name, told, {"20m": fires}, "15m 0s")
 
 
+@pytest.mark.parametrize(("waits", "fires"), [("0x80", False), ("0x40 2x40", True)])
+def test_invoices_that_nobody_charges_are_an_operators_ticket(
+    tmp_path: Path, *, waits: str, fires: bool
+) -> None:
+    told = {'billing_waiting{what="held", label=""}': waits}
+    fired(tmp_path, "BillingInvoicesHeld", told, {"5m": False, "15m": fires}, "2")
+
+
 def fired(
     folder: Path, name: str, series: dict[str, str], fires: dict[str, bool], value: str = ""
 ) -> None:

@@ -5,9 +5,14 @@ is what an outage looks like from the rows.
 """
 
 from datetime import datetime, timedelta
+from uuid import uuid4
 
+from sqlalchemy import text
+
+from billing.insight.health import store
 from sandbox.control import Json
 from tests.integration.actors import Actors, Customer, instant, wait_for
+from tests.integration.api_app import Api
 
 START = "2027-01-01T10:00:00Z"
 
@@ -32,6 +37,38 @@ async def attempts(customer: Customer) -> list[datetime]:
         " ORDER BY started_at"
     )
     return [row["started_at"] for row in rows]
+
+
+async def after_two_missed_renewals(actors: Actors) -> tuple[Customer, list[Json]]:
+    """A subscription that nobody renewed for 65 days, and its invoices, the newest first."""
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    await wake_up_late(customer, 65)
+
+    async def written() -> list[Json]:
+        found: list[Json] = (await customer.ask("GET", "/billing/invoices"))["data"]
+        return found
+
+    return customer, await wait_for(
+        written, "both renewals are invoiced", lambda seen: len(seen) == 3
+    )
+
+
+async def told(api: Api, customer: Customer) -> int:
+    """The held invoices that the doctor would count of a test account, were it a customer's."""
+    async with api.database.operator() as connection:
+        await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        before = (await store.look(connection)).backlog("held").count
+        await connection.execute(
+            text(
+                "UPDATE accounts SET is_test = false, clock_at = NULL, clock_target = NULL"
+                " WHERE id = :me"
+            ),
+            {"me": customer.uuid},
+        )
+        count = (await store.look(connection)).backlog("held").count - before
+        await connection.rollback()
+    return count
 
 
 async def with_unpaid_renewal(actors: Actors) -> Customer:
@@ -64,20 +101,60 @@ async def test_eight_days_of_outage_do_not_bunch_the_attempts(actors: Actors) ->
     assert (await customer.subscription())["status"] == "unpaid", "a day after the last attempt"
 
 
-async def test_two_missed_renewals_are_invoiced_but_charged_by_nobody(actors: Actors) -> None:
-    customer = await actors.customer_on_clock(START)
-    await customer.subscribed("pro")
-
-    await wake_up_late(customer, 65)
-
-    async def written() -> list[Json]:
-        return await customer.invoices()
-
-    invoices = await wait_for(written, "both renewals are invoiced", lambda seen: len(seen) == 3)
-    assert [invoice["collection"] for invoice in invoices] == ["automatic", "held", "held"]
+async def test_two_missed_renewals_are_invoiced_but_charged_by_nobody(
+    actors: Actors, api: Api
+) -> None:
+    customer, invoices = await after_two_missed_renewals(actors)
+    assert [one["collection"] for one in invoices] == ["held", "held", "automatic"]
     await customer.advance(days=5)
     assert [effect["amount"] for effect in await customer.effects()] == [4900]
     assert (await customer.subscription())["status"] == "active"
+
+    async def listed() -> list[Json]:
+        path = f"/admin/invoices?collection=held&status=open&account_id={customer.id}"
+        found: list[Json] = (await actors.operate("GET", path))["data"]
+        return found
+
+    waiting = await listed()
+    assert [one["invoice_id"] for one in waiting] == [one["invoice_id"] for one in invoices[:2]]
+    assert await told(api, customer) == 2, "an operator is told of both"
+    late, missed = (one["invoice_id"] for one in waiting)
+    paid = await actors.operate(
+        "POST", f"/billing/invoices/{late}/pay", {"payment_method": "saved_card"},
+        account=customer.id, key=str(uuid4()), status=200,
+    )  # fmt: skip
+    assert (paid["status"], paid["collection"]) == ("paid", "held")
+    assert await told(api, customer) == 1
+    await actors.operate("POST", f"/admin/invoices/{missed}/void", {"reason": "our outage"})
+    assert (await listed(), await told(api, customer)) == ([], 0)
+    assert [effect["amount"] for effect in await customer.effects()] == [4900, 4900]
+
+
+async def test_the_charges_of_an_outage_are_asked_for_by_one_command(
+    actors: Actors, api: Api
+) -> None:
+    customer, invoices = await after_two_missed_renewals(actors)
+    await customer.script("succeed", "insufficient_funds", then="last")
+    body: Json = {
+        "act": "retry", "reason": "our outage", "status": "active", "account_ids": [customer.id],
+    }  # fmt: skip
+
+    async def steered(*, dry_run: bool) -> Json:
+        path = f"/admin/subscriptions/steer?dry_run={dry_run}"
+        (one,) = (await actors.operate("POST", path, body, key=str(uuid4())))["data"]
+        assert one["refused"] is None, one
+        found: Json = one
+        return found
+
+    foreseen = (await steered(dry_run=True))["invoices"]
+    assert [one["invoice_id"] for one in foreseen] == [one["invoice_id"] for one in invoices[1::-1]]
+    assert [(one["amount_cents"], one["dunning_status"]) for one in foreseen] == [(4900, None)] * 2
+    assert await told(api, customer) == 2, "nothing was done"
+    done = await steered(dry_run=False)
+    assert done["status"] == "past_due", "the second charge was declined"
+    ends = {(one["result"], one["status"], one["dunning_status"]) for one in done["invoices"]}
+    assert ends == {("succeeded", "paid", None), ("declined", "open", "open")}
+    assert await told(api, customer) == 0, "one is paid, the other in recovery"
 
 
 async def test_one_missed_renewal_is_charged_late_and_once(actors: Actors) -> None:

@@ -74,6 +74,7 @@ def test_a_product_that_is_well_has_no_ill_sign() -> None:
     [
         ("halted", 0, "halted matters", "1: first; second"),
         ("parked", 0, "parked events", "1: first; second"),
+        ("held", 0, "held invoices", "1: first; second"),
         ("months", 0, "missing months", "1: first; second"),
         ("overdue", 181, "late steps", "1, the oldest for 3 min: first; second"),
         ("untold", 121, "untold matters", "1, the oldest for 2 min: first; second"),

@@ -132,9 +132,10 @@ class ReversalProjection(Projection):
         """One step on; after a reminder comes the next one, until the evidence is due."""
         self.seen.add(step.key)
         asked, only_if, words = self.state.dispute, None, step.words
-        minor = self.snapshot.refunds.get(step.key)
+        minor, currency = self.snapshot.refunds.get(step.key), self.snapshot.currency
         if step.name == "remind" and asked is not None:
             minor, only_if = self.snapshot.dispute_minor, "the dispute is not over before"
+            currency = self.snapshot.dispute_currency or currency
             words = f"{words}, {asked.due_at:%-d %b %Y}"
             told = asked.model_copy(update={"reminders": asked.reminders + 1})
             is_last = reminder_due(told.due_at, told.reminders) is None
@@ -142,7 +143,7 @@ class ReversalProjection(Projection):
         return [
             ComingEntry(
                 at=at, name=step.name, workflow_id=self.workflow_id, words=words, key=step.key,
-                amount_minor=minor, currency=None if minor is None else self.snapshot.currency,
+                amount_minor=minor, currency=None if minor is None else currency,
                 only_if=only_if,
             )
         ]  # fmt: skip

@@ -114,6 +114,8 @@ class ReversalSnapshot(Frozen):
     """The amount of each refund on its way, by its key."""
     dispute_minor: int | None = None
     """The amount of the dispute whose evidence is due."""
+    dispute_currency: str | None = None
+    """Its currency; a bank may dispute in another one than the payment's."""
 
 
 class AccountSnapshot(Frozen):

@@ -271,14 +271,14 @@ async def _reversal(connection: AsyncConnection, matter: Matter) -> ReversalSnap
     rows, facts = await reversal_rows.read(connection, Read(matter.subject_id, locked=False))
     state = reversal_rows.ENGINE.view(rows, facts)
     told = state.dispute.dispute if state.dispute is not None else None
+    asked = next((one for one in rows.of(Dispute) if subject_of(one) == told), None)
     return ReversalSnapshot(
         workflow_id=matter.workflow_id,
         state=state,
         currency=rows.get(Payment, matter.subject_id).currency,
         refunds={one.key: one.amount_minor for one in rows.of(Refund) if not one.is_finished},
-        dispute_minor=next(
-            (one.amount_minor for one in rows.of(Dispute) if subject_of(one) == told), None
-        ),
+        dispute_minor=asked.amount_minor if asked is not None else None,
+        dispute_currency=asked.currency if asked is not None else None,
     )
 
 

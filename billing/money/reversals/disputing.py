@@ -7,7 +7,6 @@ is won after it was booked as lost gives the money alone, which is then the cust
 from typing import Any, Final
 
 from billing.core import ids, keys
-from billing.core.errors import Conflict
 from billing.matters.agenda import Step
 from billing.matters.effects import Do, Work
 from billing.money.disputes.schemas import Dispute, DisputeState
@@ -33,12 +32,20 @@ _STATES: Final[dict[str, DisputeState]] = {
     "lost": "lost",
 }
 """Every other word of the provider is one of an open dispute."""
+_UNBOOKED: Final[dict[DisputeState, DisputeState]] = {
+    "open": "inquiry",
+    "won": "closed",
+    "lost": "closed",
+}
+"""The states of a dispute in another currency than its payment's: its sum is no number of the
+payment's money, so nothing is booked by guess.
+"""
 
 
 def follow(w: Work[ReversalFacts], told: DisputeOutcome) -> None:
     """The provider's word on one dispute; one that is over stays so, but for one that was lost."""
-    state = _STATES.get(told.status, "open")
     known = next((one for one in w.rows.of(Dispute) if _is(one, told)), None)
+    state = _state(w, told.status, told.currency if known is None else known.currency)
     if known is None:
         known = _open(w, told, "inquiry" if state in ("inquiry", "closed") else "open")
         _take(w, known)
@@ -65,12 +72,14 @@ def _is(row: Dispute, told: DisputeOutcome) -> bool:
     return row.stripe_dispute_id == told.dispute_id
 
 
+def _state(w: Work[ReversalFacts], status: str, currency: str) -> DisputeState:
+    state = _STATES.get(status, "open")
+    is_bookable = currency == w.rows.get(Payment, w.facts.payment_id).currency
+    return state if is_bookable else _UNBOOKED.get(state, state)
+
+
 def _open(w: Work[ReversalFacts], told: DisputeOutcome, state: DisputeState) -> Dispute:
     payment = w.rows.get(Payment, w.facts.payment_id)
-    if told.currency != payment.currency:
-        # Its sum is no number of the payment's money: nothing is booked by guess.
-        both = f"{told.dispute_id} is of {told.currency}, and its payment of {payment.currency}"
-        raise Conflict("CURRENCY_MISMATCH", f"dispute {both}")
     row = w.add(
         Dispute(
             id=w.facts.new_id(),
@@ -81,7 +90,7 @@ def _open(w: Work[ReversalFacts], told: DisputeOutcome, state: DisputeState) -> 
             status=told.status,
             state=state,
             amount_minor=told.amount_minor,
-            currency=payment.currency,
+            currency=told.currency,
             reason=told.reason,
             evidence_due_at=told.evidence_due_at,
             created_at=w.facts.at,

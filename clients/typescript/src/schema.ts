@@ -5661,8 +5661,9 @@ export interface components {
          * DisputeAnswer
          * @description Money of one payment that its payer's bank asks back; minor units of `currency`.
          *
-         *     `status` is the provider's own word. An `inquiry` has taken nothing. `loss` is what the bank
-         *     took beyond the money that was here: the customer does not owe it.
+         *     `status` is the provider's own word. An `inquiry` has taken nothing. A dispute in another
+         *     currency than its payment's stays an `inquiry` until it is `closed`: nothing of it is booked.
+         *     `loss` is what the bank took beyond the money that was here: the customer does not owe it.
          */
         DisputeAnswer: {
             /** Dispute Id */

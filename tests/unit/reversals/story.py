@@ -9,7 +9,7 @@ from uuid import UUID
 from billing.core import ids
 from billing.core.errors import Conflict
 from billing.matters.agenda import Step
-from billing.matters.effects import Do, Effect, Rows, Work
+from billing.matters.effects import Announce, Do, Effect, Rows, Work
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoice_requests import corrections
 from billing.money.invoices import notes
@@ -50,6 +50,7 @@ class Story:
         self.upgrades: list[tuple[UUID, int]] = []
         self.credited = 0
         self.done: set[str] = set()
+        self.announced: list[str] = []
         tax = total // 6
         held, price = (0, total - tax) if added else (tax, total)
         rate = {
@@ -96,6 +97,8 @@ class Story:
     def follow(self, effects: list[Effect]) -> None:
         for one in effects:
             match one:
+                case Announce(_, action):
+                    self.announced.append(action)
                 case Do("clawback", taken):
                     self.lot["asked"] += taken["amount"]
                 case Do("return_clawback", back):

@@ -36,14 +36,31 @@ def test_a_bank_that_takes_the_whole_charge_after_a_refund_makes_no_debtor() -> 
     assert sum(one.amount_minor for one in story.rows.of(BalanceEntry)) == 0
 
 
-def test_a_dispute_in_another_currency_is_booked_by_nobody() -> None:
+@pytest.mark.parametrize("final", ["won", "lost"])
+def test_a_dispute_in_another_currency_is_told_and_the_rest_of_its_payment_goes_on(
+    final: str,
+) -> None:
     story = Story(999, 0)
-    act(story, ("dispute", "needs_response", None))
+    act(story, ("dashboard", 333))
+    act(story, ("dispute", "needs_response", 90_000))
     (name,) = story.disputes
     story.disputes[name] = story.disputes[name].model_copy(update={"currency": "JPY"})
-    with pytest.raises(Conflict, match="is of JPY, and its payment of EUR"):
+    for status in ("needs_response", "under_review", final):
+        story.disputes[name] = story.disputes[name].model_copy(update={"status": status})
         act(story, ("hear",))
-    assert story.rows.of(Dispute) == []
+        story.hold_true()
+        [dispute] = story.rows.of(Dispute)
+        assert (dispute.amount_minor, dispute.currency) == (90_000, "JPY")
+        assert dispute.status == status
+        assert dispute.note_minor == dispute.balance_minor == 0
+        assert dispute.credits == []
+    assert [one.state for one in story.rows.of(Dispute)] == ["closed"]
+    told = [one for one in story.announced if one.startswith("dispute.")]
+    assert told == ["dispute.opened", "dispute.closed"], "each is told once"
+    payment = story.rows.get(Payment, PAYMENT)
+    assert payment.refunded_minor == 333, "its refund beside the dispute is booked"
+    story.ask(666, "provider", "succeeded")
+    assert story.asked, "and so may the rest of it go back"
 
 
 def test_an_overpayment_whose_refund_fails_is_what_the_bank_took() -> None:

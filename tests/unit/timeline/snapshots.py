@@ -201,7 +201,7 @@ def trial(paying: Outlook | None = None) -> Outlook:
 
 
 def going_back() -> Outlook:
-    """A third of a payment on its way back, and the rest in a dispute."""
+    """A part of a payment on its way back, and a dispute of it in its payer's currency."""
     state = ReversalState(
         status="disputed", payment="pay_1",
         refund=GivingBack(key="ref_1", created_at=day(2, 1)),
@@ -209,6 +209,6 @@ def going_back() -> Outlook:
     )  # fmt: skip
     snapshot = ReversalSnapshot(
         workflow_id="reversal/pay_1", state=state, currency="USD", refunds={"ref_1": 333},
-        dispute_minor=666,
+        dispute_minor=666, dispute_currency="JPY",
     )  # fmt: skip
     return Outlook(account_id=ACCOUNT, now=START, account=account(), reversals=(snapshot,))

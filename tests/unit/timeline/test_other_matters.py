@@ -94,6 +94,7 @@ def test_money_on_its_way_back_and_the_deadline_of_a_dispute_are_foreseen() -> N
         ("7 Feb 2027", "remind", 666),
         ("9 Feb 2027", "remind", 666),
     ]
+    assert [one.currency for one in coming] == ["USD", "JPY", "JPY"]
     assert coming[0].words == "give the money back"
     assert coming[1].words == "remind operators of the dispute's deadline, 10 Feb 2027"
     assert [one.only_if for one in coming] == [None, *2 * ["the dispute is not over before"]]

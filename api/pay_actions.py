@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, Required, cast
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import TypedDict
 
 from api.dependencies import AccountCall
@@ -52,7 +53,7 @@ def offers_paypal(call: AccountCall) -> bool:
     return settings.takes_paypal and not (call.account.is_test and settings.has_live_paypal)
 
 
-async def demand_offered(call: AccountCall, flow: str) -> None:
+async def demand_offered(call: AccountCall, connection: AsyncConnection, flow: str) -> None:
     """Refuse a way to pay that is not set up here, or that operators have switched off.
 
     Errors: PAYMENT_METHOD_NOT_OFFERED. Cards are always taken: which of its other kinds Stripe's
@@ -60,9 +61,10 @@ async def demand_offered(call: AccountCall, flow: str) -> None:
     """
     if flow not in (PAYPAL, "manual"):
         return
-    async with call.transaction() as connection:
-        kinds = await payment_kinds.current(connection)
-    known = [one for one in kinds.values() if one.provider == flow]
-    is_off = known and not any(one.is_active for one in known)
+    kinds = (await payment_kinds.current(connection)).values()
+    known = [one for one in kinds if one.provider == flow]
+    # A catalog may be older than its kinds, or than PayPal's: what it never told of is taken.
+    is_told = bool(kinds if flow == "manual" else known)
+    is_off = is_told and not any(one.is_active for one in known)
     if is_off or (flow == PAYPAL and not offers_paypal(call)):
         raise Conflict("PAYMENT_METHOD_NOT_OFFERED", "this way to pay is not offered here")

@@ -296,7 +296,6 @@ async def pay_invoice(
     once: RequiredKey,
 ) -> Response:
     """Pay an open invoice now [I13, J8]; this also ends past due and unpaid [C12]."""
-    await demand_offered(call, body.payment_method)
     check_return(call, body.return_url)
     await need_temporal(call)
     subject = decode_invoice(invoice_id)
@@ -366,6 +365,9 @@ async def offer(
     """Open a payment that its payer finishes."""
     for _ in range(_OFFERS):
         async with call.transaction() as connection:
+            live = await payment_store.live(connection, invoice_id)
+            if live is None or live.flow != flow:
+                await demand_offered(call, connection, flow)
             at = await clock.now(connection, call.account.id)
             matter = await card.offer_payers_own(connection, invoice_id, flow, at, return_url)
         await wait_until_done(call, matter)

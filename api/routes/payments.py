@@ -11,6 +11,7 @@ from api.card_numbers import NoCardNumber
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
+from api.pay_actions import demand_offered
 from api.problem_codes import not_found
 from api.problems import KEYED, responses
 from api.public_ids import (
@@ -29,6 +30,7 @@ from billing.core import clock, ids
 from billing.core.errors import Invalid
 from billing.matters import store as matters
 from billing.money.invoice_requests import manual
+from billing.money.invoices import store as invoice_store
 from billing.money.payments import history, store
 from billing.money.payments.schemas import Payment, PaymentStatus
 
@@ -117,7 +119,7 @@ class PaymentAnswer(Answer):
         **responses(
             "MISSING_FIELD", "INVOICE_NOT_FOUND", "INVOICE_ALREADY_PAID", "INVOICE_STATE",
             "PAYMENT_PENDING", "PAYMENT_REFERENCE_USED", "CURRENCY_MISMATCH", "MERCHANT_NOT_FOUND",
-            "TEMPORAL_UNAVAILABLE", *KEYED,
+            "PAYMENT_METHOD_NOT_OFFERED", "TEMPORAL_UNAVAILABLE", *KEYED,
             manual=True,
         ),
     },
@@ -189,9 +191,12 @@ async def _submit(call: AccountCall, claim: Claim, wanted: ManualBody) -> None:
         if payment is not None:
             matter = await matters.find(connection, payment.workflow_id)
         else:
+            invoice = await invoice_store.get(connection, decode_invoice(wanted.invoice_id))
+            if not await manual.is_by_hand(connection, invoice):
+                await demand_offered(call, connection, "manual")
             payment, matter = await manual.submit(
                 connection,
-                decode_invoice(wanted.invoice_id),
+                invoice.id,
                 payment_id=claim.resource_id,
                 method=wanted.payment_method,
                 reference=wanted.transaction_reference,

@@ -131,7 +131,6 @@ async def create_purchase(body: PurchaseBody, call: BillingCall, once: OptionalK
     await failpoint("api.request_parsed")
     if body.payment_method == "saved_card":
         once.require()
-    await demand_offered(call, body.payment_method)
     check_return(call, body.return_url)
     async with once.claim(call) as claim:
         await need_temporal(call)
@@ -222,6 +221,7 @@ async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
         begun = await claim.begun(connection, PURCHASE.workflow_id(claim.resource_id))
         if begun is not None:
             return begun
+        await demand_offered(call, connection, body.payment_method)
         account = await call.read_account(connection)
         wanted = NewPurchase(
             pack=body.pack,

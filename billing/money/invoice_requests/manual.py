@@ -23,7 +23,7 @@ from billing.money.purchases import store as purchases
 
 async def asked_for(connection: AsyncConnection, invoice: Invoice) -> dict[str, Any] | None:
     """The next action of a payer who pays by transfer; None: nothing is to be sent."""
-    if not invoice.outstanding_minor or not await _is_by_hand(connection, invoice):
+    if not invoice.outstanding_minor or not await is_by_hand(connection, invoice):
         return None
     payment = await store.latest(connection, invoice.id)
     if payment is not None and payment.status in LIVE:
@@ -37,7 +37,8 @@ async def asked_for(connection: AsyncConnection, invoice: Invoice) -> dict[str, 
     }
 
 
-async def _is_by_hand(connection: AsyncConnection, invoice: Invoice) -> bool:
+async def is_by_hand(connection: AsyncConnection, invoice: Invoice) -> bool:
+    """True if money by hand is what was agreed: by terms, or when its purchase began."""
     if invoice.purchase_id is None:
         return invoice.collection == "send_invoice"
     return (await purchases.get(connection, invoice.purchase_id)).flow == "manual"

@@ -1,10 +1,16 @@
 """One invoice that is being collected, and every flow and try it has seen: in memory. Pure."""
 
+from typing import Final
 from uuid import UUID
 
 from billing.matters.effects import Rows
 from billing.money.invoices.schemas import Invoice
+from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import LIVE, Attempt, Payment
+
+# A decline may be an older try's, and an intent that waits, or asks for 3-D Secure, may do so for
+# an older one while the newest is still on its way: that one's own step finds out.
+_DECIDES_ATTEMPTS: Final = frozenset({"succeeded", "processing", "canceled"})
 
 
 class Owed:
@@ -68,7 +74,29 @@ class Owed:
         asked = (one for one in reversed(tries) if one.status in ("succeeded", "action"))
         return next(asked, None)
 
+    def decided_by(self, payment_id: UUID, outcome: Outcome) -> list[Attempt]:
+        """The tries of one payment that end with the provider's word on it."""
+        mine = (one for one in self.attempts if one.payment_id == payment_id)
+        return [one for one in mine if _is_decided(one, outcome)]
+
+    def is_old_decline(self, payment_id: UUID, outcome: Outcome) -> bool:
+        """True if it is an earlier try's charge that was declined.
+
+        The provider refused the newest try before any charge, and tells of that one yet.
+        """
+        last, charge = self.last_try(payment_id), outcome.charge_id
+        if outcome.kind != "declined" or charge is None or last is None:
+            return False
+        is_refused = last.status == "declined" and "charge_id" not in last.detail
+        return is_refused and any(one.detail.get("charge_id") == charge for one in self.attempts)
+
     def last_try(self, payment_id: UUID) -> Attempt | None:
         """The newest try of one payment."""
         tries = [one for one in self.attempts if one.payment_id == payment_id]
         return tries[-1] if tries else None
+
+
+def _is_decided(attempt: Attempt, outcome: Outcome) -> bool:
+    if attempt.status == "pending":
+        return outcome.kind in _DECIDES_ATTEMPTS or outcome.is_over
+    return attempt.status == "processing" and outcome.kind in ("succeeded", "declined")

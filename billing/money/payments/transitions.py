@@ -38,9 +38,6 @@ ATTEMPT_RESULT: Final[dict[str, AttemptStatus]] = {
     "canceled": "unreached",
     "unreached": "unreached",
 }
-# A decline may be an older try's, and an intent that waits, or asks for 3-D Secure, may do so for
-# an older one while the newest is still on its way: that one's own step finds out.
-_DECIDES_ATTEMPTS: Final = frozenset({"succeeded", "processing", "canceled"})
 
 
 def open_flow(
@@ -125,10 +122,11 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
     if payment.status in FINAL_PAYMENT and outcome.kind != "succeeded":
         return payment
     owed = Owed(w.rows, payment.invoice_id)
+    if payment.flow == "saved_card" and owed.is_old_decline(payment.id, outcome):
+        outcome = outcome.model_copy(update={"charge_id": None, "decline": None})
     changed = w.change(payment, **_fields(w, payment, outcome))
-    for attempt in owed.attempts:
-        if attempt.payment_id == payment.id and _is_decided(attempt, outcome):
-            finish_attempt(w, attempt, outcome)
+    for attempt in owed.decided_by(payment.id, outcome):
+        finish_attempt(w, attempt, outcome)
     if outcome.kind == "succeeded":
         changed = w.change(changed, payment_method_id=_paid_with(w, owed, changed, outcome))
     _bar(w, owed, changed, outcome)
@@ -149,13 +147,6 @@ def _paid_with(w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome) -> 
     if outcome.card is not None and (paid is None or paid.status != "succeeded"):
         return None
     return (paid or payment).payment_method_id
-
-
-def _is_decided(attempt: Attempt, outcome: Outcome) -> bool:
-    """True if the provider's word on the payment is the end of this try."""
-    if attempt.status == "pending":
-        return outcome.kind in _DECIDES_ATTEMPTS or outcome.is_over
-    return attempt.status == "processing" and outcome.kind in ("succeeded", "declined")
 
 
 def _keep_payers_try(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
@@ -377,6 +368,8 @@ def _fields(w: Work[Any], payment: Payment, outcome: Outcome) -> dict[str, Any]:
 
 def _failure(outcome: Outcome | None) -> dict[str, Any]:
     decline = outcome.decline if outcome else None
+    if outcome is not None and decline is None:
+        return {}  # what was said before stays
     return {
         "failure_code": decline.reason if decline else None,
         "failure_message": decline.message if decline else None,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from billing.matters.effects import Bear, Do, InboxEvent, Rows, Work
+from billing.matters.effects import Announce, Bear, Do, InboxEvent, Rows, Work
 from billing.matters.kinds import REVERSAL
 from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
 from billing.money.payment_methods.schemas import Method
@@ -28,6 +28,7 @@ ACCOUNT, PURCHASE, CARD = (UUID(int=number) for number in (1, 2, 3))
 STOLEN = Decline(
     code="card_declined", decline_code="stolen_card", message="no", advice="do_not_try_again"
 )
+BLOCKED = Decline(code="account_closed", message="it is closed")
 DECLINED = Outcome(kind="declined", intent_id="pi_1", charge_id="ch_1", decline=STOLEN)
 
 
@@ -119,6 +120,27 @@ def test_a_card_is_barred_by_a_purchase_too() -> None:
     buying.do("open", [WAITING, DECLINED, CANCELED])
     (card,) = buying.rows.of(Method)
     assert card.barred_at == BIRTH
+
+
+def test_a_decline_without_a_charge_is_not_replaced_by_that_of_an_earlier_try() -> None:
+    buying = Buying()
+    (now,) = buying.rows.of(Payment)
+    said: list[str | None] = []
+    refused = Outcome(kind="declined", intent_id="pi_1", decline=BLOCKED)
+    tried = (("first", DECLINED), ("second", refused), (None, DECLINED), (None, DECLINED))
+    for key, outcome in tried:
+        w = Work(buying.rows, buying.facts())
+        if key is not None:
+            owed = Owed(w.rows, now.invoice_id)
+            attempt, _ = payments.begin_attempt(w, owed, now, key, CARD, None)
+            payments.finish_attempt(w, attempt, outcome)
+        now = payments.record(w, now, outcome)
+        said += [one.facts["failure_code"] for one in w.effects if isinstance(one, Announce)]
+    assert said == ["stolen_card", "account_closed"], "each is told once"
+    assert (now.status, now.failure_code) == ("pending", "account_closed")
+    over = DECLINED.model_copy(update={"is_over": True})
+    now = payments.record(Work(buying.rows, buying.facts()), now, over)
+    assert (now.status, now.failure_code) == ("failed", "account_closed")
 
 
 def test_a_webhook_that_says_action_leaves_the_try_to_find_its_own_end() -> None:

@@ -74,6 +74,11 @@ class Owed:
         asked = (one for one in reversed(tries) if one.status in ("succeeded", "action"))
         return next(asked, None)
 
+    def asks_payer(self, payment_id: UUID) -> Attempt | None:
+        """The newest try of one payment, where its payer is asked to confirm it."""
+        last = self.last_try(payment_id)
+        return last if last is not None and last.status == "action" else None
+
     def decided_by(self, payment_id: UUID, outcome: Outcome) -> list[Attempt]:
         """The tries of one payment that end with the provider's word on it."""
         mine = (one for one in self.attempts if one.payment_id == payment_id)

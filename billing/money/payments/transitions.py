@@ -153,9 +153,14 @@ def _keep_payers_try(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
     """A decline that the payer met in the browser: kept like that of a try of ours."""
     if outcome.kind != "declined" or outcome.charge_id is None:
         return
-    if payment.flow not in ("card", "checkout", PAYPAL):
-        return
     if any(one.detail.get("charge_id") == outcome.charge_id for one in w.rows.of(Attempt)):
+        return
+    if payment.flow == "saved_card":
+        asked = Owed(w.rows, payment.invoice_id).asks_payer(payment.id)
+        if asked is not None:  # no result of a later try of ours
+            w.change(asked, detail={"charge_id": outcome.charge_id})
+        return
+    if payment.flow not in ("card", "checkout", PAYPAL):
         return
     attempt = Attempt(
         id=w.facts.new_id(),

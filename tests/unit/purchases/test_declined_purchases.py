@@ -143,6 +143,24 @@ def test_a_decline_without_a_charge_is_not_replaced_by_that_of_an_earlier_try() 
     assert (now.status, now.failure_code) == ("failed", "account_closed")
 
 
+@pytest.mark.parametrize("is_tried_again", [False, True])
+def test_a_charge_of_a_payer_who_was_asked_is_no_result_of_a_later_try(
+    is_tried_again: bool,
+) -> None:
+    buying = Buying()
+    (payment,) = buying.rows.of(Payment)
+    owed, asks = Owed(buying.rows, payment.invoice_id), Outcome(kind="action", intent_id="pi_1")
+    w = Work(buying.rows, buying.facts())
+    asked, _ = payments.begin_attempt(w, owed, payment, "first", CARD, None)
+    payments.finish_attempt(w, asked, asks)
+    if is_tried_again:
+        payments.begin_attempt(w, owed, payment, "second", CARD, None)
+    payments.record(w, payments.record(w, payment, asks), DECLINED)
+    kept = [(one.status, one.detail.get("charge_id")) for one in owed.attempts]
+    expected = [("action", None), ("pending", None)] if is_tried_again else [("action", "ch_1")]
+    assert kept == expected
+
+
 def test_a_webhook_that_says_action_leaves_the_try_to_find_its_own_end() -> None:
     buying = Buying()
     work = Work(buying.rows, buying.facts())

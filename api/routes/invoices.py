@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated, Final, Literal, Self, cast
+from typing import Annotated, Any, Final, Literal, Self, cast
 from uuid import UUID
 
 from fastapi import Response
@@ -300,14 +300,12 @@ async def pay_invoice(
     await need_temporal(call)
     subject = decode_invoice(invoice_id)
     async with once.claim(call) as claim:
-        decided = True
+        waits: dict[str, Any] = {}
         if body.payment_method != "saved_card":
             await offer(call, subject, body.payment_method, body.return_url)
-        else:
-            decided = await _try(call, claim, subject, body.payment_method_id)
-        answer = await _read(call, subject)
-        if not decided:
-            answer = answer.model_copy(update={"next_action": {"type": "wait"}})
+        elif not await _try(call, claim, subject, body.payment_method_id):
+            waits = {"next_action": {"type": "wait"}}
+        answer = (await _read(call, subject)).model_copy(update=waits)
         return claim.answer(202 if answer.next_action["type"] == "wait" else 200, answer)
 
 

@@ -1,5 +1,6 @@
 """One version: of the package, the client, the API, the command and the changelog."""
 
+import json
 import re
 import tomllib
 
@@ -17,6 +18,8 @@ def of_project(file: str) -> str:
 
 def test_package_and_client_have_one_version() -> None:
     assert of_project("pyproject.toml") == of_project("clients/python/pyproject.toml") == VERSION
+    package = json.loads((ROOT / "clients/typescript/package.json").read_text())
+    assert package["version"] == VERSION
 
 
 def test_the_api_document_has_it() -> None:

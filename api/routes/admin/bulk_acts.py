@@ -73,7 +73,13 @@ class SteerBody(Body):
 
     def order(self, suffix: str) -> Order:
         """The act, told apart from others by a suffix."""
-        return Order(act=self.act, reason=self.reason, days=self.days or 0, suffix=suffix)
+        return Order(
+            act=self.act,
+            reason=self.reason,
+            days=self.days or 0,
+            in_recovery=self.past_due_from is not None or self.past_due_until is not None,
+            suffix=suffix,
+        )
 
     async def choice(self, connection: AsyncConnection) -> Choice:
         """Errors: MERCHANT_NOT_FOUND; SUBSCRIPTION_NOT_FOUND."""

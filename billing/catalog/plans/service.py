@@ -144,7 +144,8 @@ async def put_inclusion(connection: AsyncConnection, currencies: Sequence[str]) 
 
 
 def _demand_counted(meter: str, current: Current) -> None:
-    if meter not in current.metering.meters:
+    known = current.metering.meters.get(meter)
+    if known is None or not known.is_active:
         raise NotFound("METER_NOT_FOUND", f"no such meter: {meter}")
 
 

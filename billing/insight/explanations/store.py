@@ -17,29 +17,23 @@ MAX_USES: Final = 100
 """Uses shown of those that one entry paid; all are in the list of records."""
 MAX_LOTS: Final = 100
 """Lots looked at beside those that were used."""
-# What the lots were at the time: those with something left, whatever became of them after. Credits
-# come back to a lot by a void or a dispute that is won, and by the latter it may last longer.
+# What the lots were at the time: those with something left, whatever became of them after. A lot
+# only ever loses credits, so one with any now, or with a later entry, had some then.
 _LOTS: Final = text(
     """
-    SELECT l.id, l.kind, l.scope, l.priority, l.is_paid, ends.expires_at, l.granted_seq,
-           l.created_at, own.amount, p.amount_minor AS bought_minor, p.currency,
-           p.credits AS bought_credits
+    SELECT l.id, l.kind, l.scope, l.priority, l.is_paid, l.expires_at, l.granted_seq, l.created_at,
+           own.amount, p.amount_minor AS bought_minor, p.currency, p.credits AS bought_credits
     FROM credit_lots l
-    CROSS JOIN LATERAL (SELECT coalesce(
-        (SELECT (t.detail ->> 'expires_at_before')::timestamptz
-         FROM credit_transaction_lots o JOIN credit_transactions t ON t.id = o.transaction_id
-         WHERE o.lot_id = l.id AND t.seq > :seq AND t.detail ? 'expires_at_before'
-         ORDER BY t.seq LIMIT 1),
-        l.expires_at) AS expires_at) ends
     LEFT JOIN credit_transaction_lots own ON own.lot_id = l.id AND own.transaction_id = :id
     LEFT JOIN purchases p
            ON p.account_id = l.account_id AND l.grant_key = public_id('pur', p.id) || '/grant'
     WHERE l.account_id = :account_id AND l.granted_seq <= :seq
       AND (own.lot_id IS NOT NULL OR (
-          :ordered AND l.granted_seq < :seq AND (ends.expires_at IS NULL OR ends.expires_at > :at)
-          AND (SELECT sum(o.amount) > 0
-              FROM credit_transaction_lots o JOIN credit_transactions t ON t.id = o.transaction_id
-              WHERE o.lot_id = l.id AND t.seq < :seq)))
+          :ordered AND l.granted_seq < :seq AND (l.expires_at IS NULL OR l.expires_at > :at)
+          AND (l.is_open OR EXISTS (
+              SELECT FROM credit_transaction_lots o JOIN credit_transactions t
+                  ON t.id = o.transaction_id
+              WHERE o.lot_id = l.id AND t.seq > :seq))))
     ORDER BY own.lot_id IS NULL, l.granted_seq DESC
     LIMIT :limit
     """

@@ -297,7 +297,8 @@ LATE: Final[dict[str, str]] = {
         JOIN invoices i ON i.id = p.invoice_id
         LEFT JOIN matters m ON m.workflow_id = i.workflow_id
         WHERE p.status IN ('succeeded', 'completed') AND p.settled_at IS NULL
-          AND p.paid_at < coalesce(a.clock_at, :now) - :slack
+          AND p.paid_at < coalesce(a.clock_at, :now)
+              - CASE m.status WHEN 'open' THEN :slack ELSE :at_rest END
           AND m.status IS DISTINCT FROM 'halted'
     """,
     "disputes_booked": """
@@ -307,7 +308,8 @@ LATE: Final[dict[str, str]] = {
         JOIN payments p ON p.id = d.payment_id
         LEFT JOIN matters m ON m.workflow_id = 'reversal/' || public_id('pay', p.id)
         WHERE d.booked_at IS NULL AND d.state = 'lost'
-          AND greatest(d.closed_at, p.settled_at) < coalesce(a.clock_at, :now) - :slack
+          AND greatest(d.closed_at, p.settled_at) < coalesce(a.clock_at, :now)
+              - CASE m.status WHEN 'open' THEN :slack ELSE :at_rest END
           AND p.settled_at IS NOT NULL AND m.status IS DISTINCT FROM 'halted'
     """,
     "attempts_decided": """

@@ -170,12 +170,13 @@ async def ask(
 ) -> list[Broken]:
     """The answers of one statement: by account, if it is of a list of them.
 
-    Work in progress is late after `slack`.
+    Work in progress is late after `slack`; what a matter that rests has left undone was lost.
     """
     known: dict[str, Any] = {
         "accounts": list(accounts),
         "now": now,
         "slack": slack,
+        "at_rest": SLACK,
         "undecided": max(UNDECIDED, slack),
         "parked_after": PARKED_AFTER,
         "minimums": json.dumps(currencies.MINIMUMS),

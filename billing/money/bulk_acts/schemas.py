@@ -35,6 +35,8 @@ class Order(Frozen):
     reason: str
     days: int = 0
     """Of those that extend."""
+    in_recovery: bool = False
+    """None whose recovery has not begun: who chooses by the day it began means those alone."""
     suffix: str
     """The same for each repeat of the request."""
 

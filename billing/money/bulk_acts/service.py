@@ -75,7 +75,7 @@ async def _whole(connection: AsyncConnection, subscription_id: UUID, order: Orde
 async def _debts(connection: AsyncConnection, subscription_id: UUID, order: Order) -> Steered:
     """The acts about the invoices in recovery or held, all of them or none."""
     found = await subscriptions.get(connection, subscription_id)
-    debts = await store.overdue_of(connection, found.id, order.act)
+    debts = await store.overdue_of(connection, found.id, order)
     await locks.hold_collectors(connection, found.account_id, [one.invoice_id for one in debts])
     if await _was_done(connection, found, order):
         return Steered(subscription=found, is_repeated=True)

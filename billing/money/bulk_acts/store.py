@@ -7,7 +7,14 @@ from sqlalchemy import Select, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import OPEN_STATUSES
-from billing.money.bulk_acts.schemas import OF_SUBSCRIPTIONS, STEERED_CASES, Act, Choice, Debt
+from billing.money.bulk_acts.schemas import (
+    OF_SUBSCRIPTIONS,
+    STEERED_CASES,
+    Act,
+    Choice,
+    Debt,
+    Order,
+)
 from billing.money.dunning.tables import dunning_cases
 from billing.money.invoices.tables import invoices
 from billing.money.subscriptions import store as subscription_store
@@ -44,9 +51,13 @@ async def chosen(connection: AsyncConnection, choice: Choice, act: Act) -> Selec
     return query
 
 
-async def overdue_of(connection: AsyncConnection, subscription_id: UUID, act: Act) -> list[Debt]:
+async def overdue_of(
+    connection: AsyncConnection, subscription_id: UUID, order: Order
+) -> list[Debt]:
     """The invoices of a subscription that an act is for, oldest first."""
-    query = _overdue(act).where(invoices.c.subscription_id == subscription_id)
+    query = _overdue(order.act).where(invoices.c.subscription_id == subscription_id)
+    if order.in_recovery:
+        query = query.where(dunning_cases.c.id.is_not(None))
     rows = await connection.execute(query.order_by(invoices.c.created_at, invoices.c.id))
     return [Debt.model_validate(row) for row in rows.mappings()]
 

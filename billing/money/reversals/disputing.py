@@ -53,10 +53,13 @@ def follow(w: Work[ReversalFacts], told: DisputeOutcome) -> None:
     if known.closed_at is not None:
         _hear_after_all(w, known, told.status, state)
         return
+    before = known
     if (known.status, known.evidence_due_at) != (told.status, told.evidence_due_at):
         known = w.change(known, status=told.status, evidence_due_at=told.evidence_due_at)
     if state != known.state:
         _move(w, known, state)
+    elif _only_asks(before.status) and not _only_asks(told.status):
+        _announce(w, known, "escalated")
 
 
 def remind(w: Work[ReversalFacts], step: Step) -> None:
@@ -70,6 +73,10 @@ def remind(w: Work[ReversalFacts], step: Step) -> None:
 
 def _is(row: Dispute, told: DisputeOutcome) -> bool:
     return row.stripe_dispute_id == told.dispute_id
+
+
+def _only_asks(status: str) -> bool:
+    return _STATES.get(status) == "inquiry"
 
 
 def _state(w: Work[ReversalFacts], status: str, currency: str) -> DisputeState:
@@ -198,6 +205,7 @@ def _announce(w: Work[ReversalFacts], row: Dispute, what: str) -> None:
         "loss_cents": row.loss_minor,
         "currency": row.currency,
         "reason": row.reason,
+        "status": row.status,
         "evidence_due_at": due.isoformat() if due is not None else None,
     }
     w.announce(row.account_id, f"dispute.{what}", _name(row), facts)

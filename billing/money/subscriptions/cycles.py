@@ -79,7 +79,8 @@ def renew(
     subscription = of(w)
     start = subscription.current_period_end
     number, end = spans.next_period(subscription)
-    held = end <= w.facts.at or _in_burst(w, subscription)
+    is_charged = subscription.collection != "send_invoice"
+    held = is_charged and (end <= w.facts.at or _in_burst(w, subscription))
     since = subscription.unpaid_at
     if subscription.status == "unpaid" and since is None:
         since = w.facts.at  # the release before did not write it down

@@ -41,7 +41,8 @@ async def write(
     elif wanted.is_enabled and await methods.default(connection, account_id) is None:
         raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
     currency = balance.currency or DEFAULT_CURRENCY
-    if await plans.pack_price(connection, pack.key, currency) is None:
+    is_sold = await plans.pack_price(connection, pack.key, currency) is not None
+    if wanted.is_enabled and not is_sold:
         raise Conflict("CURRENCY_MISMATCH", f"pack {pack.key} has no price in {currency}")
     kept = await store.put_settings(
         connection,

@@ -118,14 +118,17 @@ FAMILIES: Final = (
         Kind("failed", "it could not go back, or came back from the bank later", "failure"),
     )),
     Family("dispute", "Disputes", "dispute_id payment_id invoice_id amount_cents loss_cents"
-           " currency reason evidence_due_at", (
+           " currency reason status evidence_due_at", (
         Kind("opened", "the payer's bank asks about a payment, or takes it back"),
         Kind("escalated", "an inquiry became a dispute: the money is away"),
         Kind("evidence_due", "the evidence is due soon: three days and one day ahead"),
         Kind("won", "the money came back, be it after it was lost"),
         Kind("lost", "the bank keeps the money"),
-        Kind("closed", "it ended without a verdict"),
-    ), {"reason": Field("text", "the bank's word on why", "fraudulent")}),
+        Kind("closed", "it ended without a verdict, or is booked by nobody: `status` says how"),
+    ), {
+        "reason": Field("text", "the bank's word on why", "fraudulent"),
+        "status": Field("text", "the provider's word on where it stands", "needs_response"),
+    }),
     Family("dunning", "Recovery of unpaid invoices", "dunning_case_id invoice_id", (
         Kind("opened", "an invoice could not be collected: its recovery begins"),
         Kind("attempt_failed", "a try brought no money", "slot reason pay_url?"),

@@ -1,7 +1,6 @@
 """Any debit explains itself: its lots in order, why each, what was passed over, and the price."""
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from billing.core import ids
@@ -53,53 +52,6 @@ async def test_a_debit_names_its_lots_in_burn_order_with_the_rule_for_each(
         "images", "-8.00", {"unit_price": "0.002"},
     )  # fmt: skip
     assert sum(float(lot["amount"]) for lot in told["lots"]) == float(entry["amount"])
-
-
-async def disputed(account: CreditAccount, pack: str) -> None:
-    """Its bank takes the money of a pack back, and with it what is left of its credits."""
-    facts = {"grant_key": pack, "amount": Decimal(2), "key": f"{pack}/dispute"}
-    await account.do(service.clawback, **facts, reason="dispute")
-
-
-async def won(account: CreditAccount, pack: str) -> None:
-    facts = {"grant_key": pack, "clawback_key": f"{pack}/dispute", "key": f"{pack}/won"}
-    await account.do(service.return_clawback, **facts, at=NOON)
-
-
-async def test_a_lot_that_lasts_longer_since_is_told_by_the_end_that_it_had(
-    api: Api, new_account: Any
-) -> None:
-    account: CreditAccount = await new_account(clock_at=NOON)
-    pack = f"pur/{account.id}"
-    await account.grant("5", key=pack, expires_at=NOON + DAY)
-    await account.grant("5", expires_at=NOON + 3 * DAY)
-    before = await account.debit("1")
-    await disputed(account, pack)
-    await won(account, pack)
-    after = await account.debit("1")
-    told = await explained(api, account, before.transaction_id)
-    assert [lot["words"] for lot in told["lots"]] == [
-        "it ends on 2027-03-02 12:00 UTC, the next one on 2027-03-04 12:00 UTC"
-    ]
-    assert [lot["words"] for lot in told["passed_over"]] == ["its turn comes later"]
-    told = await explained(api, account, after.transaction_id)
-    assert [lot["words"] for lot in told["lots"]] == [
-        "it ends on 2027-03-04 12:00 UTC, the next one on 2027-03-31 12:00 UTC"
-    ]
-
-
-async def test_a_lot_to_which_credits_came_back_since_had_none_then(
-    api: Api, account: CreditAccount
-) -> None:
-    pack = f"pur/{account.id}"
-    await account.grant("5", is_paid=False)
-    await account.grant("2", key=pack)
-    await disputed(account, pack)
-    debit = await account.debit("1")
-    await won(account, pack)
-    told = await explained(api, account, debit.transaction_id)
-    assert [lot["because"] for lot in told["lots"]] == ["only"]
-    assert told["passed_over"] == []
 
 
 async def test_a_forced_debit_says_what_is_owed(api: Api, account: CreditAccount) -> None:

@@ -4,8 +4,10 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import httpx2
@@ -228,13 +230,31 @@ def test_invoices_that_nobody_charges_are_an_operators_ticket(
     fired(tmp_path, "BillingInvoicesHeld", told, {"5m": False, "15m": fires}, "2")
 
 
+@pytest.mark.parametrize(("refused", "fires"), [("0x40 2x80", False), ("0x40 3x80", True)])
+def test_a_few_deliveries_that_are_refused_page_nobody(
+    tmp_path: Path, *, refused: str, fires: bool
+) -> None:
+    deliveries = 'billing_webhook_deliveries_total{provider="stripe", outcome="INVALID_SIGNATURE"}'
+    told, labels = {deliveries: refused}, {"provider": "stripe"}
+    fired(tmp_path, "BillingWebhooksRefused", told, {"5m": False, "15m": fires}, labels=labels)
+
+
 def fired(
-    folder: Path, name: str, series: dict[str, str], fires: dict[str, bool], value: str = ""
+    folder: Path,
+    name: str,
+    series: dict[str, str],
+    fires: dict[str, bool],
+    value: str = "",
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """An alert fires at these times with this value, and not at those, by Prometheus's own word."""
     (rule,) = (rule for rule in RULES if rule["alert"] == name)
     said = {key: VALUE.sub(value, words) for key, words in rule["annotations"].items()}
-    alert = {"exp_labels": rule["labels"], "exp_annotations": said}
+    for label, words in labels.items():
+        said = {
+            key: text.replace(f"{{{{ $labels.{label} }}}}", words) for key, text in said.items()
+        }
+    alert = {"exp_labels": rule["labels"] | labels, "exp_annotations": said}
     looks = [
         {"eval_time": at, "alertname": name, "exp_alerts": [alert] * is_up}
         for at, is_up in fires.items()

@@ -130,6 +130,25 @@ async def test_two_missed_renewals_are_invoiced_but_charged_by_nobody(
     assert [effect["amount"] for effect in await customer.effects()] == [4900, 4900]
 
 
+async def test_invoices_by_transfer_are_sent_also_where_two_renewals_were_missed(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribe_by_transfer("pro")
+    (first,) = (await customer.ask("GET", "/billing/invoices"))["data"]
+    paper = {"amount_cents": first["amount_due"], "reference": f"TRX-{uuid4().hex[:10]}"}
+    path = f"/admin/invoices/{first['invoice_id']}/record-payment"
+    await actors.operate("POST", path, paper, key=str(uuid4()))
+    await wake_up_late(customer, 65)
+
+    async def written() -> list[Json]:
+        found: list[Json] = (await customer.ask("GET", "/billing/invoices"))["data"]
+        return found
+
+    invoices = await wait_for(written, "both are invoiced", lambda seen: len(seen) == 3)
+    assert [one["collection"] for one in invoices] == ["send_invoice"] * 3, "no card is to be asked"
+
+
 async def test_the_charges_of_an_outage_are_asked_for_by_one_command(
     actors: Actors, api: Api
 ) -> None:
@@ -146,6 +165,10 @@ async def test_the_charges_of_an_outage_are_asked_for_by_one_command(
         found: Json = one
         return found
 
+    path = "/admin/subscriptions/steer?dry_run=true"
+    since = body | {"past_due_from": "2027-01-01T00:00:00Z"}
+    chosen = (await actors.operate("POST", path, since, key=str(uuid4())))["data"]
+    assert chosen == [], "the recovery of none has begun"
     foreseen = (await steered(dry_run=True))["invoices"]
     assert [one["invoice_id"] for one in foreseen] == [one["invoice_id"] for one in invoices[1::-1]]
     assert [(one["amount_cents"], one["dunning_status"]) for one in foreseen] == [(4900, None)] * 2

@@ -1,7 +1,6 @@
 -- Give back what one clawback took, once per key: a dispute was won. What it still waits for is not
 -- waited for any more, what it counted as lost is not lost; the rest comes back to its lot, which
--- then lasts at least until p_until, though it had ended, and pays what is owed. The entry keeps
--- the end that the lot had before: what burned until then went by it.
+-- then lasts at least until p_until, though it had ended, and pays what is owed.
 -- Verdicts: ok; duplicate (the first answer); no_grant (no such clawback); no_account.
 CREATE OR REPLACE FUNCTION credit_return_clawback(
     p_account_id uuid, p_grant_key text, p_clawback_key text, p_key text, p_reason text,
@@ -20,7 +19,7 @@ DECLARE
     unclaimed numeric;
     unlost numeric;
 BEGIN
-    SELECT l.id, l.claimed, l.clawed, l.lost, l.expires_at AS ends INTO lot
+    SELECT l.id, l.claimed, l.clawed, l.lost INTO lot
     FROM credit_lots AS l WHERE l.grant_key = p_grant_key AND l.account_id = p_account_id;
     SELECT t.id, -t.amount AS taken, (t.detail ->> 'pending')::numeric AS pending,
         (t.detail ->> 'loss')::numeric AS loss INTO took
@@ -47,9 +46,7 @@ BEGIN
             WHERE l.id = lot.id AND l.expires_at IS NOT NULL
             RETURNING l.expires_at INTO expires_at;
             transaction_id := credit_post(
-                ROW(p_account_id, 'grant', p_key, NULL, p_reason, p_subject,
-                    CASE WHEN lot.ends < p_until
-                        THEN jsonb_build_object('expires_at_before', lot.ends) END, as_of),
+                ROW(p_account_id, 'grant', p_key, NULL, p_reason, p_subject, NULL, as_of),
                 ARRAY[ROW(lot.id, returned)::credit_part]);
             UPDATE credit_balances AS b
             SET next_expiry = least(b.next_expiry, credit_return_clawback.expires_at)

@@ -364,7 +364,9 @@ async def test_what_is_late_is_found_by_an_index(
     many = "UPDATE pg_class SET reltuples = 1000000, relpages = 1 WHERE relname = ANY(:tables)"
     await superuser.execute(text(many), {"tables": sorted(tables(store.LATE[name].text))})
     now = {"now": real_now(), "slack": rules.SLACK}
-    asked = now | {"undecided": rules.UNDECIDED, "parked_after": rules.PARKED_AFTER}
+    asked = now | {
+        "at_rest": rules.SLACK, "undecided": rules.UNDECIDED, "parked_after": rules.PARKED_AFTER,
+    }  # fmt: skip
     plan = await superuser.scalars(text(f"EXPLAIN {store.LATE[name].text}"), asked)
     lines = "\n".join(plan)
     assert all(index in lines for index in INDEXES[name]), lines

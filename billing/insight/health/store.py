@@ -13,6 +13,7 @@ from billing.insight.integrity import runs
 from billing.platform.jobs import store as jobs
 from billing.platform.parking import store as parkings
 from billing.platform.processes import store as processes
+from billing.platform.provider_inbox.rules import AT_ONCE
 
 MOST: Final = 10_000
 """Rows of one backlog that are counted: more is no more news."""
@@ -104,7 +105,7 @@ _LATENESS: Final = Prepared(
     {_REAL}, done AS (
         SELECT account_id, real_ran_at - due_at AS late FROM steps
         WHERE real_ran_at > clock_timestamp() - interval '10 minutes' AND event_id IS NULL
-            AND due_at > '2000-01-01'
+            AND due_at > '{AT_ONCE}'
         ORDER BY real_ran_at DESC LIMIT {MOST}
     ), due AS (
         SELECT account_id, clock_timestamp() - next_due AS late FROM matters

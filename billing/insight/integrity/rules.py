@@ -13,8 +13,8 @@ EXAMPLES: Final = 5
 SLACK: Final = timedelta(minutes=10)
 """Work in progress may take this long; afterwards it is late."""
 OUTAGE: Final = timedelta(days=1)
-"""Whoever looks by himself waits that long: what is late in an outage, while steps are tried again
-or while billing is parked makes no book wrong, and the signs of what waits tell of it.
+"""The hourly run and the doctor wait that long: what is late in an outage, while steps are tried
+again or while billing is parked makes no book wrong, and the signs of what waits tell of it.
 """
 SWEPT_WITHIN: Final = timedelta(minutes=3)
 """A woken matter is started by then at the latest, by a sweep if not before."""

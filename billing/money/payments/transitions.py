@@ -139,7 +139,7 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
 
 
 def _paid_with(w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome) -> UUID | None:
-    """The method that paid, not always that of the beginning; None: the payer saved it not."""
+    """The method that paid, not always that of the beginning; None: one that nobody saved."""
     used = named(w.rows.of(Method), outcome.card)
     if used is not None:
         return used.id

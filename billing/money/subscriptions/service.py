@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import store as catalog
-from billing.catalog.plans.rules import show_interval
+from billing.catalog.plans.rules import DEFAULT_CURRENCY, show_interval
 from billing.catalog.plans.schemas import Plan, Price
 from billing.core import clock, ids, periods
 from billing.core.errors import Conflict, NotFound
@@ -61,7 +61,6 @@ from billing.platform.accounts.schemas import Account
 from billing.platform.decisions import service as decisions
 
 T = TypeVar("T")
-DEFAULT_CURRENCY = "USD"
 
 
 class Offer(Frozen):

@@ -5,7 +5,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -197,3 +197,12 @@ def _value(text: str, key: ColumnElement[Any]) -> Any:
 
 def _literal(value: Any, key: ColumnElement[Any]) -> ColumnElement[Any]:
     return literal(value, key.type)
+
+
+def as_page(items: Iterable[T]) -> Page[T]:
+    """A short list as one page."""
+    data = list(items)
+    whole = Pagination(
+        limit=max(len(data), 1), offset=0, page=1, has_more=False, next_cursor=None, total=len(data)
+    )
+    return Page(data=data, pagination=whole)

@@ -120,16 +120,19 @@ def _utc(value: datetime) -> datetime:
 
 
 def _owner(owner: str) -> str:
-    return {"u": "user", "o": "organization"}.get(owner.partition(":")[0], "account")
+    return _OWNERS.get(owner.partition(":")[0], "account")
 
 
 def _owner_id(owner: str) -> str | None:
     return owner.partition(":")[2] or None
 
 
-Owner = Annotated[Literal["account", "user", "organization"], BeforeValidator(_owner)]
+_OWNERS: Final = {"u": "user", "o": "organization", "u*": "each_user"}
+Owner = Annotated[Literal["account", "user", "organization", "each_user"], BeforeValidator(_owner)]
 OwnerId = Annotated[str | None, BeforeValidator(_owner_id)]
-"""The two parts of the owner of counted uses: `u:` and a user, `o:` and an organization, or ''."""
+"""The two parts of the owner of counted uses: `u:` and a user, `o:` and an organization, `u*` of
+each user by default, or ''.
+"""
 
 _TEXT: Final = {"type": "string", "pattern": r"^-?\d{1,15}(\.\d{1,12})?$", "example": "2.00"}
 Credits = Annotated[

@@ -1,16 +1,15 @@
 """Plans and credit packs on offer, and the entitlements of an account."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Self
 
 from fastapi import Query
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import MemberRead, ReadCall
-from api.pagination import Page, Pagination
+from api.pagination import Page, as_page
 from api.problems import responses
 from api.public_ids import encoded
 from api.routes.base import new_router
@@ -36,7 +35,6 @@ from billing.money.subscriptions import entitlements
 
 router = new_router("catalog")
 
-ItemT = TypeVar("ItemT")
 
 OneCurrency = Annotated[
     Currency | None,
@@ -216,12 +214,3 @@ async def _currency(connection: AsyncConnection, call: ReadCall, asked: str | No
     if asked is not None or call.account is None:
         return asked or DEFAULT_CURRENCY
     return await balances.currency(connection, call.account.id) or DEFAULT_CURRENCY
-
-
-def as_page(items: Iterable[ItemT]) -> Page[ItemT]:
-    """A short list as one page."""
-    data = list(items)
-    whole = Pagination(
-        limit=max(len(data), 1), offset=0, page=1, has_more=False, next_cursor=None, total=len(data)
-    )
-    return Page(data=data, pagination=whole)

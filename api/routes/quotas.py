@@ -88,11 +88,14 @@ class CheckAnswer(Answer):
 
 
 class QuotaBody(Body):
-    """A limit on a meter, found by `service_type` or `feature_type`."""
+    """A limit on a meter, found by `service_type` or `feature_type`. `each_user`: each user of the
+    account has it by default, with a window of its own.
+    """
 
     account_id: Text
     user_id: Text | None = None
     organization_id: Text | None = None
+    each_user: bool = False
     service_type: ServiceType | None = None
     feature_type: Text | None = None
     limit: Credits = Field(ge=0)
@@ -103,8 +106,10 @@ class QuotaBody(Body):
 
     @model_validator(mode="after")
     def _one_owner_and_a_span(self) -> Self:
-        if self.user_id and self.organization_id:
-            raise ValueError("a quota has one owner: a user, an organisation, or the account")
+        if sum(map(bool, (self.user_id, self.organization_id, self.each_user))) > 1:
+            raise ValueError(
+                "a quota has one owner: a user, each user, an organisation, or the account"
+            )
         if (self.window == "rolling") != (self.span_seconds is not None):
             raise ValueError("span_seconds belongs to a rolling window, and only to it")
         if (self.service_type is None) == (self.feature_type is None):
@@ -114,6 +119,8 @@ class QuotaBody(Body):
     @property
     def owner(self) -> str:
         """The owner of the counted uses."""
+        if self.each_user:
+            return usage_rules.EACH_USER
         if self.user_id:
             return usage_rules.user(self.user_id)
         return usage_rules.organization(self.organization_id) if self.organization_id else ""
@@ -170,7 +177,9 @@ async def check_quota(body: CheckBody, sent: MemberUse) -> CheckAnswer:
 async def list_quotas(
     call: AdminCall, paging: Paging, account_id: OneWord = None
 ) -> Page[QuotaAnswer]:
-    """Quotas of one account or of all, newest first."""
+    """Quotas that were set, of one account or of all, newest first. What one user has of that of
+    each user: `GET /usage/limits?user_id=`.
+    """
     async with call.database.operator() as connection:
         query = store.listing(await account_filter(connection, account_id))
         keys = (billing_quotas.c.created_at, billing_quotas.c.id)
@@ -181,7 +190,8 @@ async def list_quotas(
     "/admin/quotas", responses=responses("MERCHANT_NOT_FOUND", "METER_NOT_FOUND", "INVALID_QUOTA")
 )
 async def put_quota(body: QuotaBody, call: AdminCall) -> QuotaAnswer:
-    """Set the quota of an owner, meter and kind of window; the use counted so far stays.
+    """Set the quota of an owner, meter and kind of window; the use counted so far stays. That of
+    each user holds for whoever has none of its own of the same meter and kind of window.
 
     The window is the month by default. The quota of a level, such as storage, belongs to the
     account and has the window cycle.
@@ -195,7 +205,7 @@ async def put_quota(body: QuotaBody, call: AdminCall) -> QuotaAnswer:
 async def delete_quota(quota_id: str, call: AdminCall) -> QuotaAnswer:
     """Delete a quota; answers its last state."""
     async with call.database.operator() as connection:
-        gone = await store.remove(connection, row_id(rules.QUOTA_ID, quota_id))
+        gone = await service.remove(connection, row_id(rules.QUOTA_ID, quota_id))
         if gone is None:
             raise not_found("QUOTA_NOT_FOUND")
         await _note(connection, gone, "quota.removed", real_now())

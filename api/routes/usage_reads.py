@@ -9,8 +9,8 @@ from pydantic import Field
 from sqlalchemy import RowMapping
 
 from api.date_range import MaybeMoment, moments
-from api.dependencies import Call, Fresh, MemberRead
-from api.pagination import Page, Paging, paginate, paginate_merged
+from api.dependencies import Fresh, MemberRead
+from api.pagination import Page, Paging, as_page, paginate, paginate_merged
 from api.problems import responses
 from api.routes.base import new_router
 from api.routes.billing_records import KEYS, RatedAnswer
@@ -163,22 +163,24 @@ async def read_current_usage(call: MemberRead, fresh: Fresh = False) -> UsageAns
     return _usage(period, counters, plan, at - behind)
 
 
-@router.get("/usage/limits", responses=responses("MERCHANT_NOT_FOUND"))
-async def list_usage_limits(call: MemberRead, fresh: Fresh = False) -> list[LimitAnswer]:
+@router.get("/usage/limits", responses=responses("MERCHANT_NOT_FOUND", "NOT_FOUND"))
+async def list_usage_limits(
+    call: MemberRead, user_id: OneWord = None, fresh: Fresh = False
+) -> Page[LimitAnswer]:
     """The plan's limits and the account's quotas, each with the use that counts against it [H5,
-    B16].
+    B16]; with `user_id` those that hold for this user, also what each user has by default.
 
-    A member does not see the quotas of other users. An unknown account has none [A13].
+    A member sees what holds for itself. An unknown account has none [A13].
     """
+    only = visible(user_id, call)
     if call.account is None:
-        return []
+        return as_page([])
     async with call.reading(fresh=fresh) as connection:
-        period, known, at = await quotas.standing(connection, call.account.id)
+        period, known, at = await quotas.standing(connection, call.account.id, only)
         found: dict[str, Counter] = {}
         if period is not None:
             found = await store.cycle_counters(connection, call.account.id, "", period.start_at)
-    own = [quota for quota in known if _may_see(call, quota)]
-    return [*_plan_limits(period, found), *_quota_limits(own, period, at)]
+    return as_page([*_plan_limits(period, found), *_quota_limits(known, period, at)])
 
 
 @router.get("/usage/alerts", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
@@ -221,11 +223,6 @@ async def list_usage_logs(
             (logs.captures(call.account_id, days, **wanted), CAPTURE_KEYS),
         )
         return await paginate_merged(connection, both, paging, LogAnswer.of_row)
-
-
-def _may_see(call: Call, quota: Quota) -> bool:
-    only = only_user(call)
-    return only is None or not quota.owner.startswith("u:") or quota.owner == rules.user(only)
 
 
 def _plan_limits(period: Period | None, counters: dict[str, Counter]) -> Iterator[LimitAnswer]:

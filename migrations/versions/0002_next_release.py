@@ -112,6 +112,7 @@ def upgrade() -> None:
     op.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
     _prepare()
     _add_columns()
+    _quotas_of_each_user()
     _hold_references_to_one_account()
     _add_rights()
     _subscriptions()
@@ -334,6 +335,16 @@ def _let_uses_be_taken_back() -> None:
             f"ALTER TABLE {table} DROP CONSTRAINT ck_{table}_{old},"
             f" ADD CONSTRAINT ck_{table}_{new} CHECK ({rule}) NOT VALID"
         )
+
+
+def _quotas_of_each_user() -> None:
+    op.add_column(
+        "billing_quotas", Column("is_derived", sa.Boolean, nullable=False, server_default="false")
+    )
+    op.create_index(
+        "ix_billing_quotas_set", "billing_quotas", ["account_id", "meter"],
+        postgresql_where=sa.text("NOT is_derived"),
+    )  # fmt: skip
 
 
 def _add_columns() -> None:

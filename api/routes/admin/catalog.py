@@ -9,10 +9,9 @@ from typing import Annotated, Any
 from fastapi import Query
 
 from api.dependencies import AdminCall
-from api.pagination import Page
+from api.pagination import Page, as_page
 from api.problems import responses
 from api.routes.base import new_router
-from api.routes.catalog import as_page
 from api.schemas import Answer, Body, KeyPath
 from billing.catalog.plans import service, store, weighing
 from billing.catalog.plans.changes import Change

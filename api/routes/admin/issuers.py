@@ -8,12 +8,11 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from api.dependencies import AdminCall, Call
-from api.pagination import Page
+from api.pagination import Page, as_page
 from api.problems import responses
 from api.public_ids import encoded
 from api.routes.addresses import Line
 from api.routes.base import new_router
-from api.routes.catalog import as_page
 from api.schemas import Answer, Body, CountryCode, KeyPath
 from billing.core import clock, ids
 from billing.core.errors import Invalid, Unavailable

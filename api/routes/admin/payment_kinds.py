@@ -1,11 +1,10 @@
 """The kinds of payment methods that are offered, and where, for operators [R3]."""
 
 from api.dependencies import AdminCall
-from api.pagination import Page
+from api.pagination import Page, as_page
 from api.problems import responses
 from api.routes.admin.catalog import ChangesAnswer
 from api.routes.base import new_router
-from api.routes.catalog import as_page
 from api.schemas import KeyPath
 from billing.catalog.payment_kinds import store
 from billing.catalog.payment_kinds.schemas import PaymentKind

@@ -12,12 +12,11 @@ from pydantic import Field
 from sqlalchemy import RowMapping
 
 from api.dependencies import AdminCall, account_filter, account_named
-from api.pagination import Page, Paging, paginate
+from api.pagination import Page, Paging, as_page, paginate
 from api.problems import responses
 from api.public_ids import AccountId, encoded
 from api.routes.admin.catalog import AllowLarge, ChangesAnswer, demand_small
 from api.routes.base import new_router
-from api.routes.catalog import as_page
 from api.schemas import Answer, Body, KeyPath, OneWord, Text
 from billing.catalog.plans import service
 from billing.catalog.products import store

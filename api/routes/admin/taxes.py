@@ -8,11 +8,10 @@ from pydantic import Field
 
 from api.card_numbers import FreeText
 from api.dependencies import AdminCall, account_named
-from api.pagination import Page
+from api.pagination import Page, as_page
 from api.problems import responses
 from api.routes.admin.catalog import ChangesAnswer
 from api.routes.base import new_router
-from api.routes.catalog import as_page
 from api.routes.taxes import TaxAnswer
 from api.schemas import Answer, Body, Credits, Currency
 from billing.catalog.plans.service import put_inclusion, put_jurisdiction

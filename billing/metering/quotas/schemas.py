@@ -24,6 +24,7 @@ class Quota(Frozen):
     span_seconds: int | None
     limit_amount: Decimal
     is_hard: bool
+    is_derived: bool
     alert_percents: tuple[int, ...]
     window_start: AwareDatetime
     used: Decimal

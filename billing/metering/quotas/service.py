@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -14,6 +15,7 @@ from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.core.errors import NotFound
 from billing.core.money import ZERO
+from billing.ledger.credits import service as credits
 from billing.metering.budgets import rules as budget_rules
 from billing.metering.budgets import service as budgets
 from billing.metering.quotas import rules, store
@@ -55,8 +57,8 @@ async def check(
         period = await usage_store.past_period(connection, account_id, used_at)
         start = period.start_at if period else used_at
     at = used_at or now
-    if period is not None and asked.product_id is None and not is_late:
-        usage.demand(period, meter)
+    if asked.product_id is None and not is_late:
+        await usage.demand_plan(connection, period, meter)
     counter = (await usage_store.cycle_counters(connection, account_id, "", start)).get(meter)
     amount = _rise(asked.amount, counts, counter)
     account = await _account(connection, account_id)
@@ -148,16 +150,31 @@ async def claim(
     return before.model_copy(update={"allowed": allowed, **found})
 
 
+async def remove(connection: AsyncConnection, quota_id: UUID) -> Quota | None:
+    """Take away a quota that was set; answers it as it was. Takes the account's lock."""
+    account_id = await store.account_of(connection, quota_id)
+    if account_id is None:
+        return None
+    await credits.lock(connection, account_id)
+    return await store.remove(connection, quota_id)
+
+
 async def standing(
-    connection: AsyncConnection, account_id: UUID, owners: list[str] | None = None
+    connection: AsyncConnection, account_id: UUID, user_id: str | None = None
 ) -> tuple[Period | None, list[Quota], datetime]:
-    """(open period, quotas as they stand, the account's now), for reads of limits."""
+    """(open period, quotas as they stand, the account's now), for reads of limits.
+
+    The quotas that were set; for a user those of the account, of organisations and its own, also
+    what it has by default.
+    """
     at, period, start = await _now(connection, account_id)
     account = await _account(connection, account_id)
     zone = period.zone if period else account.zone
-    quotas = await store.standing(
-        connection, account_id, zone=zone, period_start=start, at=at, owners=owners
-    )
+    stand = partial(store.standing, connection, account_id, zone=zone, period_start=start, at=at)
+    quotas = await stand()
+    if user_id is not None:
+        others = [quota for quota in quotas if not quota.owner.startswith("u")]
+        quotas = others + await stand(owners=[usage_rules.user(user_id)])
     return period, quotas, at
 
 

@@ -13,6 +13,7 @@ from billing.core import prepared
 from billing.metering.quotas.rules import CLAIM_LIFETIME
 from billing.metering.quotas.schemas import Claim, Quota, Release, Window
 from billing.metering.quotas.tables import billing_quotas, quota_claims, quota_slices
+from billing.metering.usage.rules import EACH_USER
 
 _SET: Final = text(
     "SELECT quota_set(:account_id, CAST(ROW(:owner, :meter, :window_kind, :span_seconds,"
@@ -31,15 +32,17 @@ _IS_CLAIMED: Final = text(
 # What the windows of an instant have used, whether or not anybody has moved them on since.
 _STANDING: Final = text(
     """
-    SELECT q.id, q.account_id, q.owner, q.meter, q.window_kind, q.span_seconds, q.limit_amount,
-        q.is_hard, q.alert_percents, q.created_at, q.updated_at, s.begins AS window_start, s.used
-    FROM quota_standing(:account_id, :zone, :period_start, :at, :now) AS s
-    JOIN billing_quotas AS q ON q.id = s.id
-    WHERE (CAST(:owners AS text[]) IS NULL OR q.owner = ANY (CAST(:owners AS text[])))
-        AND (CAST(:meter AS text) IS NULL OR q.meter = :meter)
-    ORDER BY q.meter, q.owner, q.window_kind
+    SELECT (s.quota).id, (s.quota).account_id, (s.quota).owner, (s.quota).meter,
+        (s.quota).window_kind, (s.quota).span_seconds, (s.quota).limit_amount, (s.quota).is_hard,
+        (s.quota).is_derived, (s.quota).alert_percents, (s.quota).created_at,
+        (s.quota).updated_at, s.begins AS window_start, s.used
+    FROM quota_standing(
+        :account_id, :meter, CAST(:owners AS text[]), :zone, :period_start, :at, :now) AS s
+    ORDER BY 4, 3, 5
     """
 )
+_TAKE_BACK: Final = text("SELECT quota_take_back(:account_id, :meter, :window_kind)")
+_KIND: Final = {"account_id", "meter", "window_kind"}
 _RELEASES: Final = text("SELECT at, amount FROM quota_releases(:quota_id, :at)")
 _EXPIRIES: Final = text(
     "SELECT expires_at, sum(amount) FROM quota_claims WHERE account_id = :account_id"
@@ -69,7 +72,10 @@ async def standing(
     owners: Sequence[str] | None = None,
     meter: str | None = None,
 ) -> list[Quota]:
-    """An account's quotas, of some owners or all, in their windows of an instant, as of now."""
+    """An account's quotas in their windows of an instant, as of now.
+
+    Those that hold for these owners; without owners those that were set.
+    """
     values = {
         "account_id": account_id, "zone": zone, "period_start": period_start, "at": at,
         "now": now or at, "owners": list(owners) if owners is not None else None, "meter": meter,
@@ -165,14 +171,29 @@ async def forget(connection: AsyncConnection, before: datetime) -> int:
 
 
 def listing(account_id: UUID | None) -> Select[Any]:
-    """Quotas of one account or of all; order and cut are the caller's."""
-    query = select(billing_quotas)
+    """Quotas that were set, of one account or of all; order and cut are the caller's."""
+    query = select(billing_quotas).where(~billing_quotas.c.is_derived)
     return query if account_id is None else query.where(billing_quotas.c.account_id == account_id)
 
 
+async def account_of(connection: AsyncConnection, quota_id: UUID) -> UUID | None:
+    """The account of a quota that was set; None: there is no such quota."""
+    table = billing_quotas.c
+    found = select(table.account_id).where(table.id == quota_id, ~table.is_derived)
+    return await connection.scalar(found)
+
+
 async def remove(connection: AsyncConnection, quota_id: UUID) -> Quota | None:
-    """Take a quota away; answers it as it was."""
+    """Take a quota away, that of each user from all of them; answers it as it was.
+
+    Expects the account's lock.
+    """
     await connection.execute(delete(quota_slices).where(quota_slices.c.quota_id == quota_id))
     gone = delete(billing_quotas).where(billing_quotas.c.id == quota_id)
     row = await prepared.find(connection, gone.returning(billing_quotas))
-    return Quota.model_validate(dict(row)) if row else None
+    if row is None:
+        return None
+    quota = Quota.model_validate(dict(row))
+    if quota.owner == EACH_USER:
+        await connection.execute(_TAKE_BACK, quota.model_dump(include=_KIND))
+    return quota

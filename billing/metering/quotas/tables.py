@@ -13,7 +13,8 @@ billing_quotas = c.table(
     "billing_quotas",
     c.row_id(),
     c.account(),
-    # '' the account, 'u:…' one of its users, 'o:…' an organisation.
+    # '' the account, 'u:…' one of its users, 'o:…' an organisation; 'u*' each user by default: it
+    # counts nothing, but is given to each when it is first needed (`is_derived`).
     c.text("owner"),
     c.text("meter"),
     # 'day', 'month', 'cycle' or 'rolling'; a rolling one looks back over `span_seconds`.
@@ -21,6 +22,7 @@ billing_quotas = c.table(
     c.integer("span_seconds", nullable=True),
     c.amount("limit_amount"),
     c.flag("is_hard"),
+    c.flag("is_derived", server_default="false"),
     c.column("alert_percents", ARRAY(Integer)),
     # The window that was last counted, and what it used; of a rolling one what was in sight then,
     # as its slices say. `used_before` is of the release before.
@@ -38,6 +40,7 @@ billing_quotas = c.table(
     # What a claim changes; the rest is looked at where it is written (quota_set): each constraint
     # is compiled anew for every statement that changes the row.
     c.check("used >= 0", name="used_not_negative"),
+    c.index("ix_billing_quotas_set", "account_id", "meter", where="NOT is_derived"),
     postgresql_with={"fillfactor": 50},
 )
 

@@ -107,6 +107,10 @@ def organization(organization_id: str) -> str:
     return f"o:{organization_id}"
 
 
+EACH_USER: Final = "u*"
+"""The owner of a quota that each user has by default."""
+
+
 @dataclass(frozen=True, slots=True)
 class Accrued:
     """Units of one meter beyond the plan's allowance in one cycle, in `currency`.

@@ -139,7 +139,11 @@ def demand(period: Period, meter: str) -> None:
 async def demand_for(connection: AsyncConnection, account_id: UUID, meter: str) -> None:
     """As `demand`, now, for credits set aside for a meter that no credits pay."""
     at = await clock.now(connection, account_id)
-    period = await store.open_period(connection, account_id, at)
+    await demand_plan(connection, await store.open_period(connection, account_id, at), meter)
+
+
+async def demand_plan(connection: AsyncConnection, period: Period | None, meter: str) -> None:
+    """As `demand`, where nobody says by which product a use is paid: some may have a price."""
     if period is None or period.no_entitlement is None:
         return
     if await store.only_plans_pay(connection, meter):

@@ -910,14 +910,16 @@ AS $$
         (SELECT min(q.limit_amount * 0.01 * percent) FROM unnest(q.alert_percents) AS u(percent)
          WHERE q.used * 100 < q.limit_amount * percent))
     FROM billing_quotas AS known CROSS JOIN LATERAL (
-        SELECT CASE WHEN known.span_seconds IS NULL AND NOT a.is_test
+        SELECT CASE WHEN known.span_seconds IS NULL AND NOT known.is_derived AND NOT a.is_test
             AND p.no_entitlement IS NULL
             AND p.limits -> p_claim.meter ->> 'then' IS DISTINCT FROM 'block'
             AND NOT EXISTS (
                 SELECT 1 FROM billing_quotas AS other
                 WHERE other.account_id = p_account_id AND other.meter = p_claim.meter
-                    AND other.id <> known.id AND (other.owner = known.owner
-                        OR left(other.owner, 1) <> left(known.owner, 1)))
+                    AND NOT other.is_derived AND other.id <> known.id
+                    AND (other.owner = known.owner
+                        OR left(other.owner, 1) <> left(known.owner, 1)
+                        OR other.owner = 'u*' AND other.window_kind <> known.window_kind))
             THEN least(p.end_at, expires.at, CASE known.window_kind WHEN 'cycle' THEN p.end_at
                 ELSE (known.window_start AT TIME ZONE p.zone
                     + ('1 ' || known.window_kind)::interval) AT TIME ZONE p.zone END) END
@@ -939,13 +941,14 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     zone text := quota_zone(p_account_id);
+    concerned uuid[] := quota_concerned(p_account_id, p_uses);
     quota record;
     percent integer;
 BEGIN
     IF EXISTS (
-        SELECT FROM billing_quotas WHERE account_id = p_account_id AND span_seconds IS NOT NULL)
+        SELECT FROM billing_quotas WHERE id = ANY (concerned) AND span_seconds IS NOT NULL)
     THEN
-        PERFORM quota_count_slices(p_account_id, p_uses, p_at);
+        PERFORM quota_count_slices(p_account_id, concerned, p_uses, p_at);
     END IF;
     FOR quota IN
         WITH sums AS (
@@ -960,14 +963,14 @@ BEGIN
                 FROM quota_claims
                 WHERE id = u.id AND status = 'open' AND claimed_at >= q.window_start LIMIT 1
             ) AS c ON true
-            WHERE q.account_id = p_account_id
+            WHERE q.id = ANY (concerned)
             GROUP BY q.id
         )
         UPDATE billing_quotas AS q
         -- Beyond any limit there is nothing more to know.
         SET used = least(999999999999999, greatest(0, s.used)), updated_at = p_at
         FROM sums AS s
-        WHERE q.account_id = p_account_id AND q.id = s.id AND s.used <> q.used
+        WHERE q.id = s.id AND s.used <> q.used
         RETURNING q.id, q.meter, q.owner, q.limit_amount, q.alert_percents, q.window_start,
             old.used AS was, new.used
     LOOP
@@ -1015,6 +1018,9 @@ DECLARE
         (SELECT clock_at FROM accounts WHERE id = p_account_id), p_real_at);
     period record;
     allowed boolean;
+    asked CONSTANT quota_timed_use[] := ARRAY[ROW(
+        p_claim.id, p_claim.user_id, p_claim.organization_id, p_claim.meter, p_claim.amount, NULL,
+        NULL)::quota_timed_use];
 BEGIN
     IF p_claim.amount <= 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'nothing is claimed';
@@ -1023,20 +1029,17 @@ BEGIN
     SELECT p.id, p.zone, p.start_at, p.limits -> p_claim.meter AS lim INTO period
     FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
-    PERFORM quota_roll_windows(p_account_id, period.zone, period.start_at, as_of);
+    PERFORM quota_open_windows(p_account_id, period.zone, period.start_at, asked, as_of);
     -- It is counted in the windows that are open, also where another clock began them.
     as_of := greatest(as_of, (
-        SELECT max(window_start) FROM billing_quotas WHERE account_id = p_account_id));
+        SELECT max(window_start) FROM billing_quotas
+        WHERE id = ANY (quota_concerned(p_account_id, asked))));
     allowed := EXISTS (SELECT 1 FROM quota_claims WHERE id = p_claim.id AND status <> 'expired')
         OR usage_is_known(p_claim.id);
     IF NOT allowed THEN
         allowed := quota_allows(p_account_id, p_claim, period.lim, period.start_at, as_of);
         IF allowed THEN
-            PERFORM quota_apply(
-                p_account_id,
-                ARRAY[ROW(p_claim.id, p_claim.user_id, p_claim.organization_id, p_claim.meter,
-                    p_claim.amount, NULL, NULL)::quota_timed_use],
-                as_of);
+            PERFORM quota_apply(p_account_id, asked, as_of);
             INSERT INTO quota_claims (
                 id, account_id, event_id, user_id, organization_id, meter, amount, claimed_at,
                 expires_at, status)
@@ -1054,8 +1057,30 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION quota_concerned(p_account_id uuid, p_uses quota_timed_use[])
+RETURNS uuid[]
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT ARRAY(
+        SELECT q.id
+        FROM (
+            SELECT DISTINCT s.meter, o.owner
+            FROM (
+                SELECT meter, user_id, organization_id FROM unnest(p_uses)
+                UNION ALL
+                SELECT meter, user_id, organization_id FROM quota_claims
+                WHERE id = ANY (ARRAY(SELECT u.id FROM unnest(p_uses) AS u)) AND status = 'open'
+            ) AS s
+            CROSS JOIN LATERAL (VALUES
+                (''), ('u:' || s.user_id), ('o:' || s.organization_id)) AS o(owner)
+            WHERE o.owner IS NOT NULL AND s.meter IS NOT NULL) AS w
+        JOIN billing_quotas AS q
+            ON q.account_id = p_account_id AND q.meter = w.meter AND q.owner = w.owner)
+$$;
+
 CREATE OR REPLACE FUNCTION quota_count_slices(
-    p_account_id uuid, p_uses quota_timed_use[], p_at timestamptz)
+    p_account_id uuid, p_quotas uuid[], p_uses quota_timed_use[], p_at timestamptz)
 RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off
@@ -1080,7 +1105,7 @@ AS $$
                 -- It keeps this apart: nothing is read for a use that is not taken back.
                 LIMIT 1
             ) AS taken ON true
-            WHERE q.account_id = p_account_id AND q.span_seconds IS NOT NULL
+            WHERE q.id = ANY (p_quotas) AND q.span_seconds IS NOT NULL
             OFFSET 0) AS s
         CROSS JOIN LATERAL (VALUES (s.used_until, s.used), (s.claimed_until, -s.claimed))
             AS p(ends_at, added)
@@ -1125,6 +1150,57 @@ AS $$
     HAVING sum(p.used) > 0
 $$;
 
+CREATE OR REPLACE FUNCTION quota_give_users(
+    p_account_id uuid, p_zone text, p_period_start timestamptz, p_uses quota_timed_use[],
+    p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    given record;
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM billing_quotas
+        WHERE account_id = p_account_id AND NOT is_derived AND owner = 'u*')
+    THEN
+        RETURN;
+    END IF;
+    FOR given IN
+        SELECT n.owner, n.meter, n.window_kind, n.span_seconds, n.limit_amount, n.is_hard,
+            n.alert_percents
+        FROM (
+            SELECT DISTINCT meter, 'u:' || user_id AS owner FROM unnest(p_uses)
+            WHERE meter IS NOT NULL AND user_id IS NOT NULL) AS u
+        CROSS JOIN LATERAL quota_not_given(p_account_id, u.meter, ARRAY[u.owner]) AS n
+    LOOP
+        PERFORM quota_write(
+            p_account_id,
+            ROW(given.owner, given.meter, given.window_kind, given.span_seconds,
+                given.limit_amount, given.is_hard, given.alert_percents)::quota_input,
+            quota_window(
+                given.window_kind, given.span_seconds, p_zone, p_period_start, p_at),
+            true, p_at);
+    END LOOP;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION quota_in_force(p_account_id uuid, p_meter text, p_owners text[])
+RETURNS SETOF billing_quotas
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT q FROM billing_quotas AS q
+    WHERE p_owners IS NULL AND q.account_id = p_account_id AND NOT q.is_derived
+        AND (p_meter IS NULL OR q.meter = p_meter)
+    UNION ALL
+    SELECT q FROM billing_quotas AS q
+    WHERE q.account_id = p_account_id AND q.owner = ANY (p_owners)
+        AND (p_meter IS NULL OR q.meter = p_meter)
+    UNION ALL
+    SELECT n FROM quota_not_given(p_account_id, p_meter, p_owners) AS n
+$$;
+
 CREATE OR REPLACE FUNCTION quota_in_sight(p_quota_id uuid, p_span integer, p_at timestamptz)
 RETURNS numeric
 LANGUAGE sql STABLE
@@ -1163,7 +1239,66 @@ AS $$
         FROM uses AS u
         CROSS JOIN LATERAL quota_asked(q, u.zone, u.use, u.claim, p_at) AS r
         GROUP BY r.begins) AS a
-    WHERE q.account_id = p_account_id AND q.is_hard
+    WHERE q.is_hard AND q.id = ANY (ARRAY(
+        SELECT unnest(quota_concerned(p_account_id, ARRAY(SELECT u.use FROM uses AS u)))))
+$$;
+
+CREATE OR REPLACE FUNCTION quota_not_given(p_account_id uuid, p_meter text, p_owners text[])
+RETURNS SETOF billing_quotas
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT jsonb_populate_record(d, jsonb_build_object(
+        'owner', u.owner, 'is_derived', true, 'window_start', '-infinity', 'used', 0))
+    FROM billing_quotas AS d CROSS JOIN unnest(p_owners) AS u(owner)
+    WHERE d.account_id = p_account_id AND NOT d.is_derived AND d.owner = 'u*'
+        AND (p_meter IS NULL OR d.meter = p_meter) AND starts_with(u.owner, 'u:')
+        AND NOT EXISTS (
+            SELECT FROM billing_quotas AS own
+            WHERE own.account_id = p_account_id AND own.meter = d.meter
+                AND own.owner = u.owner AND own.window_kind = d.window_kind)
+$$;
+
+CREATE OR REPLACE FUNCTION quota_open_windows(
+    p_account_id uuid, p_zone text, p_period_start timestamptz, p_uses quota_timed_use[],
+    p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    concerned uuid[];
+    expired quota_timed_use[];
+BEGIN
+    PERFORM quota_give_users(p_account_id, p_zone, p_period_start, p_uses, p_at);
+    concerned := quota_concerned(p_account_id, p_uses);
+    PERFORM 1 FROM billing_quotas WHERE id = ANY (concerned) ORDER BY id FOR NO KEY UPDATE;
+    expired := ARRAY(
+        SELECT ROW(id, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use FROM quota_claims
+        WHERE account_id = p_account_id AND status = 'open' AND expires_at <= p_at);
+    IF cardinality(expired) > 0 THEN
+        PERFORM quota_apply(p_account_id, expired, p_at);
+        UPDATE quota_claims SET status = 'expired'
+        WHERE id = ANY (ARRAY(SELECT id FROM unnest(expired)));
+    END IF;
+    UPDATE billing_quotas AS q
+    SET window_start = w.begins, plain_until = NULL, used = w.used, used_before = 0
+    FROM (
+        SELECT b.quota AS id, b.begins, least(999999999999999, greatest(0, CASE
+            WHEN (b.row).span_seconds IS NULL THEN quota_recorded(b.row, p_zone, b.begins)
+            ELSE quota_in_sight(b.quota, (b.row).span_seconds, p_at) END)) AS used
+        FROM (
+            SELECT known.id AS quota, known AS row, greatest(known.window_start, quota_window(
+                known.window_kind, known.span_seconds, p_zone, p_period_start, p_at)) AS begins
+            FROM billing_quotas AS known WHERE known.id = ANY (concerned)) AS b
+        WHERE (b.row).span_seconds IS NOT NULL OR b.begins > (b.row).window_start) AS w
+    WHERE q.id = w.id
+        AND (w.begins > q.window_start OR w.used <> q.used OR q.used_before <> 0);
+    -- No use of such an age is taken any more.
+    DELETE FROM quota_slices AS s USING billing_quotas AS q
+    WHERE q.id = ANY (concerned) AND q.span_seconds IS NOT NULL AND s.quota_id = q.id
+        AND s.ends_at < p_at - usage_late_limit() - make_interval(secs => q.span_seconds);
+END;
 $$;
 
 CREATE OR REPLACE FUNCTION quota_recorded(
@@ -1206,44 +1341,6 @@ AS $$
     WHERE p.at > p_at GROUP BY p.at HAVING sum(p.amount) <> 0 ORDER BY p.at
 $$;
 
-CREATE OR REPLACE FUNCTION quota_roll_windows(
-    p_account_id uuid, p_zone text, p_period_start timestamptz, p_at timestamptz)
-RETURNS void
-LANGUAGE plpgsql
-SET enable_seqscan = off
-AS $$
-DECLARE
-    expired quota_timed_use[];
-BEGIN
-    PERFORM 1 FROM billing_quotas WHERE account_id = p_account_id FOR NO KEY UPDATE;
-    expired := ARRAY(
-        SELECT ROW(id, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use FROM quota_claims
-        WHERE account_id = p_account_id AND status = 'open' AND expires_at <= p_at);
-    IF cardinality(expired) > 0 THEN
-        PERFORM quota_apply(p_account_id, expired, p_at);
-        UPDATE quota_claims SET status = 'expired'
-        WHERE id = ANY (ARRAY(SELECT id FROM unnest(expired)));
-    END IF;
-    UPDATE billing_quotas AS q
-    SET window_start = w.begins, plain_until = NULL, used = w.used, used_before = 0
-    FROM (
-        SELECT b.quota AS id, b.begins, least(999999999999999, greatest(0, CASE
-            WHEN (b.row).span_seconds IS NULL THEN quota_recorded(b.row, p_zone, b.begins)
-            ELSE quota_in_sight(b.quota, (b.row).span_seconds, p_at) END)) AS used
-        FROM (
-            SELECT known.id AS quota, known AS row, greatest(known.window_start, quota_window(
-                known.window_kind, known.span_seconds, p_zone, p_period_start, p_at)) AS begins
-            FROM billing_quotas AS known WHERE known.account_id = p_account_id) AS b
-        WHERE (b.row).span_seconds IS NOT NULL OR b.begins > (b.row).window_start) AS w
-    WHERE q.id = w.id
-        AND (w.begins > q.window_start OR w.used <> q.used OR q.used_before <> 0);
-    -- No use of such an age is taken any more.
-    DELETE FROM quota_slices AS s USING billing_quotas AS q
-    WHERE q.account_id = p_account_id AND q.span_seconds IS NOT NULL AND s.quota_id = q.id
-        AND s.ends_at < p_at - usage_late_limit() - make_interval(secs => q.span_seconds);
-END;
-$$;
-
 CREATE OR REPLACE FUNCTION quota_rolled(p_quota_id uuid, p_span integer, p_at timestamptz)
 RETURNS numeric
 LANGUAGE sql STABLE
@@ -1272,9 +1369,11 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     period record;
-    begins timestamptz;
-    counted record;
-    written record;
+    own CONSTANT quota_timed_use[] := ARRAY[ROW(
+        NULL, CASE WHEN starts_with(p_quota.owner, 'u:') THEN substr(p_quota.owner, 3) END,
+        CASE WHEN starts_with(p_quota.owner, 'o:') THEN substr(p_quota.owner, 3) END,
+        p_quota.meter, 0, NULL, NULL)::quota_timed_use];
+    written uuid;
 BEGIN
     IF p_quota.limit_amount < 0 OR p_quota.span_seconds <= 0
         OR p_quota.window_kind NOT IN ('day', 'month', 'cycle', 'rolling')
@@ -1286,39 +1385,36 @@ BEGIN
     SELECT p.zone, p.start_at INTO period
     FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
-    PERFORM quota_roll_windows(p_account_id, period.zone, period.start_at, p_at);
-    begins := quota_window(
-        p_quota.window_kind, p_quota.span_seconds, period.zone, period.start_at, p_at);
+    PERFORM quota_open_windows(p_account_id, period.zone, period.start_at, own, p_at);
     -- Claims whose use is recorded: without a quota nobody closed them.
     UPDATE quota_claims AS c SET status = 'settled'
     WHERE account_id = p_account_id AND status = 'open'
         AND EXISTS (
             SELECT 1 FROM billing_records WHERE id = c.id
                 AND month = ANY (usage_record_months(c.id)));
-    counted := quota_counted(p_account_id, p_quota, begins);
     UPDATE billing_quotas SET plain_until = NULL
-    WHERE account_id = p_account_id AND meter = p_quota.meter AND plain_until IS NOT NULL;
-    INSERT INTO billing_quotas AS q (
-        id, account_id, owner, meter, window_kind, span_seconds, limit_amount, is_hard,
-        alert_percents, window_start, used, used_before, created_at, updated_at)
-    VALUES (uuidv7(), p_account_id, p_quota.owner, p_quota.meter, p_quota.window_kind,
-        p_quota.span_seconds, p_quota.limit_amount, p_quota.is_hard, p_quota.alert_percents,
-        -- Beyond any limit there is nothing more to know.
-        begins, least(999999999999999, counted.used),
-        least(999999999999999, counted.used_before), p_at, p_at)
-    ON CONFLICT (account_id, meter, owner, window_kind) DO UPDATE SET
-        span_seconds = excluded.span_seconds, limit_amount = excluded.limit_amount,
-        is_hard = excluded.is_hard, alert_percents = excluded.alert_percents,
-        updated_at = excluded.updated_at, plain_until = NULL,
-        -- Another span is another window.
-        window_start = CASE WHEN q.span_seconds IS DISTINCT FROM excluded.span_seconds
-            THEN excluded.window_start ELSE q.window_start END
-    RETURNING q.id, old.span_seconds AS span_before INTO written;
-    IF p_quota.span_seconds IS NOT NULL THEN
-        PERFORM quota_cut_slices(p_account_id, written.id, p_quota, written.span_before);
-        PERFORM quota_roll_windows(p_account_id, period.zone, period.start_at, p_at);
+    WHERE account_id = p_account_id AND meter = p_quota.meter AND NOT is_derived
+        AND plain_until IS NOT NULL;
+    written := quota_write(
+        p_account_id, p_quota, quota_window(
+            p_quota.window_kind, p_quota.span_seconds, period.zone, period.start_at, p_at),
+        false, p_at);
+    IF p_quota.owner = 'u*' THEN
+        IF EXISTS (
+            SELECT FROM billing_quotas
+            WHERE account_id = p_account_id AND meter = p_quota.meter
+                AND window_kind = p_quota.window_kind AND is_derived
+                AND span_seconds <> p_quota.span_seconds)
+        THEN
+            PERFORM quota_take_back(p_account_id, p_quota.meter, p_quota.window_kind);
+        END IF;
+        UPDATE billing_quotas SET limit_amount = p_quota.limit_amount,
+            is_hard = p_quota.is_hard, alert_percents = p_quota.alert_percents, updated_at = p_at
+        WHERE account_id = p_account_id AND meter = p_quota.meter
+            AND window_kind = p_quota.window_kind AND is_derived;
     END IF;
-    RETURN written.id;
+    PERFORM quota_open_windows(p_account_id, period.zone, period.start_at, own, p_at);
+    RETURN written;
 END;
 $$;
 
@@ -1337,18 +1433,18 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION quota_standing(
-    p_account_id uuid, p_zone text, p_period_start timestamptz, p_at timestamptz,
-    p_now timestamptz)
-RETURNS TABLE (id uuid, begins timestamptz, used numeric)
+    p_account_id uuid, p_meter text, p_owners text[], p_zone text, p_period_start timestamptz,
+    p_at timestamptz, p_now timestamptz)
+RETURNS TABLE (quota billing_quotas, begins timestamptz, used numeric)
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT q.id, w.begins, greatest(0, CASE
+    SELECT q, w.begins, greatest(0, CASE
         WHEN q.span_seconds IS NOT NULL
             THEN quota_rolled(q.id, q.span_seconds, p_at) - expired.amount
         WHEN w.begins = q.window_start THEN q.used - expired.amount
         ELSE quota_recorded(q, p_zone, w.begins) END)
-    FROM billing_quotas AS q
+    FROM quota_in_force(p_account_id, p_meter, p_owners) AS q
     CROSS JOIN LATERAL (
         SELECT quota_window(q.window_kind, q.span_seconds, p_zone, p_period_start, p_at)
     ) AS w(begins)
@@ -1359,7 +1455,21 @@ AS $$
             AND CASE WHEN q.span_seconds IS NULL THEN claimed_at >= q.window_start
                 ELSE quota_slice_end(q.span_seconds, claimed_at)
                     > p_at - make_interval(secs => q.span_seconds) END) AS expired
-    WHERE q.account_id = p_account_id
+$$;
+
+CREATE OR REPLACE FUNCTION quota_take_back(
+    p_account_id uuid, p_meter text, p_window_kind text)
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    WITH gone AS (
+        DELETE FROM billing_quotas
+        WHERE account_id = p_account_id AND meter = p_meter AND is_derived
+            AND window_kind = p_window_kind
+        RETURNING id
+    )
+    DELETE FROM quota_slices AS s USING gone WHERE s.quota_id = gone.id
 $$;
 
 CREATE OR REPLACE FUNCTION quota_window_of(
@@ -1368,6 +1478,41 @@ RETURNS timestamptz
 LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN p_at IS NULL OR p_quota.window_kind = 'rolling' THEN p_quota.window_start
         ELSE quota_window(p_quota.window_kind, NULL, p_zone, p_period_start, p_at) END
+$$;
+
+CREATE OR REPLACE FUNCTION quota_write(
+    p_account_id uuid, p_quota quota_input, p_begins timestamptz, p_is_derived boolean,
+    p_at timestamptz)
+RETURNS uuid
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    counted record;
+    written record;
+BEGIN
+    counted := quota_counted(p_account_id, p_quota, p_begins);
+    INSERT INTO billing_quotas AS q (
+        id, account_id, owner, meter, window_kind, span_seconds, limit_amount, is_hard,
+        alert_percents, window_start, used, used_before, is_derived, created_at, updated_at)
+    VALUES (uuidv7(), p_account_id, p_quota.owner, p_quota.meter, p_quota.window_kind,
+        p_quota.span_seconds, p_quota.limit_amount, p_quota.is_hard, p_quota.alert_percents,
+        -- Beyond any limit there is nothing more to know.
+        p_begins, least(999999999999999, counted.used),
+        least(999999999999999, counted.used_before), p_is_derived, p_at, p_at)
+    ON CONFLICT (account_id, meter, owner, window_kind) DO UPDATE SET
+        span_seconds = excluded.span_seconds, limit_amount = excluded.limit_amount,
+        is_hard = excluded.is_hard, alert_percents = excluded.alert_percents,
+        is_derived = excluded.is_derived, updated_at = excluded.updated_at, plain_until = NULL,
+        -- Another span is another window.
+        window_start = CASE WHEN q.span_seconds IS DISTINCT FROM excluded.span_seconds
+            THEN excluded.window_start ELSE q.window_start END
+    RETURNING q.id, old.span_seconds AS span_before INTO written;
+    IF p_quota.span_seconds IS NOT NULL THEN
+        PERFORM quota_cut_slices(p_account_id, written.id, p_quota, written.span_before);
+    END IF;
+    RETURN written.id;
+END;
 $$;
 
 CREATE OR REPLACE FUNCTION quota_zone(p_account_id uuid) RETURNS text
@@ -1559,8 +1704,10 @@ AS $$
 DECLARE
     quoted uuid[] := ARRAY(SELECT a.account_id FROM unnest(p_accounts) AS a WHERE a.has_quotas);
     quotas billing_quotas[] := ARRAY(
-        SELECT q FROM billing_quotas AS q WHERE account_id = ANY (quoted)
-        ORDER BY account_id, id FOR NO KEY UPDATE);
+        SELECT q FROM billing_quotas AS q
+        WHERE q.id = ANY (ARRAY(
+            SELECT s.id FROM usage_quota_sums_fast(p_accounts, p_kinds, p_uses) AS s))
+        ORDER BY id FOR NO KEY UPDATE);
 BEGIN
     RETURN ARRAY(
         SELECT s.account
@@ -1581,7 +1728,18 @@ BEGIN
         SELECT a.place
         FROM quota_claims AS c JOIN unnest(p_accounts) AS a ON a.account_id = c.account_id
         WHERE c.account_id = ANY (quoted) AND c.status = 'open' AND (c.expires_at <= a.as_of
-            OR c.id IN (SELECT u.id FROM unnest(p_uses) AS u)));
+            OR c.id IN (SELECT u.id FROM unnest(p_uses) AS u)))
+        || ARRAY(
+        SELECT a.place
+        FROM unnest(p_uses) AS u
+        JOIN unnest(p_accounts) AS a ON a.place = u.account
+        JOIN unnest(p_kinds) AS k ON k.kind = u.kind
+        JOIN billing_quotas AS d ON d.account_id = a.account_id AND d.meter = k.meter
+        WHERE a.has_quotas AND u.user_id IS NOT NULL AND d.owner = 'u*'
+            AND NOT EXISTS (
+                SELECT FROM billing_quotas AS own
+                WHERE own.account_id = d.account_id AND own.meter = d.meter
+                    AND own.owner = 'u:' || u.user_id AND own.window_kind = d.window_kind));
 END;
 $$;
 
@@ -2883,7 +3041,7 @@ BEGIN
     THEN
         -- What the plan says is another thing now.
         UPDATE billing_quotas SET plain_until = NULL
-        WHERE account_id = p_account_id AND plain_until IS NOT NULL;
+        WHERE account_id = p_account_id AND NOT is_derived AND plain_until IS NOT NULL;
     END IF;
     IF known.id = opened AND known.limits <> wanted.limits THEN
         PERFORM usage_follow_growth(p_account_id, wanted.start_at, known.limits, p_at);
@@ -3477,7 +3635,8 @@ AS $$
         a.id = ANY (ARRAY(
             SELECT DISTINCT account_id FROM price_overrides WHERE account_id = ANY (p_accounts))),
         a.id = ANY (ARRAY(
-            SELECT DISTINCT account_id FROM billing_quotas WHERE account_id = ANY (p_accounts))),
+            SELECT DISTINCT account_id FROM billing_quotas
+            WHERE account_id = ANY (p_accounts) AND NOT is_derived)),
         p.end_at IS NULL OR p.end_at <= coalesce(a.clock_at, p_real_at)
             OR usage_is_outdated(
                 p.subscription_id, p.plan_id, p.no_entitlement, (SELECT plan_by_default()))
@@ -3933,8 +4092,11 @@ BEGIN
         PERFORM set_config('app.accounts', (one.account).account_id::text, true);
         code := NULL;
         IF (one.account).has_quotas THEN
-            PERFORM quota_roll_windows(
+            PERFORM quota_open_windows(
                 (one.account).account_id, (one.account).zone, (one.account).start_at,
+                ARRAY(SELECT ROW((r.use).id, (r.use).user_id, (r.use).organization_id, r.meter,
+                        NULL, NULL, NULL)::quota_timed_use
+                    FROM unnest(p_records[one.first : one.last]) AS r WHERE r.failure IS NULL),
                 (one.account).as_of);
             IF quota_is_exceeded(
                 p_records[one.first : one.last], (one.account).account_id, (one.account).as_of)
@@ -4498,6 +4660,7 @@ DECLARE
     me CONSTANT uuid := p_account.account_id;
     wrong record;
     is_graded boolean;
+    taken quota_timed_use[];
 BEGIN
     SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units, (
         SELECT p.limits -> r.meter -> 'price' FROM usage_periods AS p
@@ -4519,6 +4682,16 @@ BEGIN
         r.occurred_at, p_account.as_of, p_account.as_of, r.id, r.month
     FROM billing_records AS r
     WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id));
+    IF p_account.has_quotas THEN
+        taken := ARRAY(
+            SELECT ROW(r.id, r.user_id, r.organization_id, r.meter,
+                r.included_units + r.charged_units, r.occurred_at, r.period_start)::quota_timed_use
+            FROM billing_records AS r WHERE r.id = p_void_id);
+        -- Before the counters know: a window that begins now is counted from them.
+        PERFORM quota_open_windows(
+            me, p_account.zone, p_account.start_at, taken, p_account.as_of);
+        PERFORM quota_apply(me, taken, p_account.as_of);
+    END IF;
     PERFORM usage_count_again(me, ARRAY[p_void_id], 1);
     PERFORM usage_set_status(me, p_id, wrong.method, 'refunded', NULL, p_detail, p_account.as_of);
     IF wrong.included_units > 0 THEN
@@ -4528,13 +4701,6 @@ BEGIN
     IF is_graded THEN
         PERFORM usage_price_again(
             me, wrong.period_start, wrong.meter, wrong.price, p_account.as_of);
-    END IF;
-    IF p_account.has_quotas THEN
-        PERFORM quota_roll_windows(me, p_account.zone, p_account.start_at, p_account.as_of);
-        PERFORM quota_apply(me, array_agg(ROW(
-            r.id, r.user_id, r.organization_id, r.meter, r.included_units + r.charged_units,
-            r.occurred_at, r.period_start)::quota_timed_use), p_account.as_of)
-        FROM billing_records AS r WHERE r.id = p_void_id;
     END IF;
 END;
 $$;

@@ -45,6 +45,10 @@ class Shop:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    async def limits(self, **query: Any) -> list[dict[str, Any]]:
+        """The plan's limits and the quotas, with what counts against them."""
+        return list((await self.get("/usage/limits", **query))["data"])
+
     async def record(self, amount: str = "1000", status: int = 201, **fields: Any) -> Any:
         """One use of gpt-4, unless something else is named."""
         named = {"product_id", "feature_type", "service_type"} & fields.keys()

@@ -73,7 +73,7 @@ async def agreed(shop: Shop) -> list[tuple[Any, ...]]:
 async def shown(shop: Shop, meter: str = "ai_responses") -> list[Any]:
     """Units of a meter as entitlements, limits and usage show them."""
     entitled = await shop.get(f"/billing/entitlements/{meter}")
-    limits = {row["meter"]: row["limit"] for row in await shop.get("/usage/limits")}
+    limits = {row["meter"]: row["limit"] for row in await shop.limits()}
     usage = (await shop.get("/usage/current"))["meters"].get(meter)
     limit = entitled["limit"]
     return [limit and limit["included"], limits.get(meter), usage and usage["included"]]

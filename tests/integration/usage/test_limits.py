@@ -101,7 +101,7 @@ async def test_limits_follow_the_subscription_in_its_own_transaction(new_shop: N
     await shop.record("1", feature_type="ai_responses")
     async with shop.api.database.operator() as connection:
         await change(connection, shop.id, status="canceled", ended_at=NOW, updated_at=NOW)
-    limits = {one["meter"]: one for one in await shop.get("/usage/limits")}
+    limits = {one["meter"]: one for one in await shop.limits()}
     assert (limits["ai_responses"]["limit"], limits["ai_responses"]["used"]) == ("50.00", "50.00")
     assert (await shop.get("/usage/current"))["plan"] == "free", "the default plan"
 
@@ -121,7 +121,7 @@ async def test_the_tighter_of_two_quotas_decides(new_shop: NewShop) -> None:
     await shop.record("3", status=429, organization_id="team", **CHAT)
     await shop.record("7", **CHAT)
     await shop.record("1", status=429, **CHAT)
-    limits = {(row["owner"], row["owner_id"]): row for row in await shop.get("/usage/limits")}
+    limits = {(row["owner"], row["owner_id"]): row for row in await shop.limits()}
     assert limits["account", None]["used"] == "10.00"
     assert limits["user", "ann"]["remaining"] == "0"
 
@@ -178,7 +178,7 @@ async def test_a_use_claimed_beforehand_counts_once_and_expires_unsettled(
     assert await claim(events[0])
     await shop.record("1", status=429, **CHAT)
     await shop.record("5", event_id=events[0], **CHAT)
-    limits = await shop.get("/usage/limits")
+    limits = await shop.limits()
     assert [one["used"] for one in limits if one["source"] == "quota"] == ["10.00"]
     await move_clock(shop, minutes=10)
     await shop.record("5", **CHAT)

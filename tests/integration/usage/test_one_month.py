@@ -178,7 +178,7 @@ async def test_what_was_used_before_the_cycle_is_said_alike_everywhere(actors: A
 
     mine = (await customer.ask("GET", "/usage/current?fresh=true"))["meters"]["ai_responses"]
 
-    limits: Any = await customer.ask("GET", "/usage/limits?fresh=true")
+    limits: Any = (await customer.ask("GET", "/usage/limits?fresh=true"))["data"]
     (limit,) = (one for one in limits if one["meter"] == "ai_responses")
     assert (mine["quantity"], mine["used_before"], mine["remaining"]) == ("0", "50.00", "0")
     assert (limit["limit"], limit["used"]) == (mine["included"], mine["used_before"])

@@ -79,7 +79,7 @@ async def test_reports_and_limits_show_a_member_itself_alone(shop: Shop) -> None
     report = await ask(shop, "/usage/reports", format="json", group_by="meter")
     assert report.json()["data"][0]["events"] == 3
     for role, owners in (("member", {"ann", None}), ("billing", {"ann", "bob", None})):
-        limits = (await ask(shop, "/usage/limits", role)).json()
+        limits = (await ask(shop, "/usage/limits", role)).json()["data"]
         assert {limit["owner_id"] for limit in limits} == owners
 
 

@@ -20,7 +20,7 @@ async def frozen(new_shop: NewShop, clock: datetime = NOW) -> Shop:
 
 async def standing(shop: Shop) -> list[str]:
     """The use counted on the account's quotas."""
-    return [one["used"] for one in await shop.get("/usage/limits") if one["source"] == "quota"]
+    return [one["used"] for one in await shop.limits() if one["source"] == "quota"]
 
 
 async def use(shop: Shop, amount: str, at: datetime | None = None, **more: Any) -> httpx2.Response:

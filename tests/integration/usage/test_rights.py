@@ -96,7 +96,7 @@ async def test_all_ways_agree_in_every_state(
             assert {way: code for way, (code, _) in said.items()} == {
                 "check": 200, "claim": 200, "record": 201, "record by plan": 201, "hold": 201,
             }  # fmt: skip
-    limits = {one["meter"] for one in await shop.get("/usage/limits")}
+    limits = {one["meter"] for one in await shop.limits()}
     assert ("ai_responses" in limits) is (reason is None)
 
 
@@ -166,7 +166,7 @@ async def test_a_new_subscription_to_a_free_plan_does_not_renew_the_month(
     for _ in range(2):
         refused = await shop.record("1", status=429, **AI)
         assert (refused["limit"], refused["used"]) == ("50.00", "50.00")
-        (limit,) = [x for x in await shop.get("/usage/limits") if x["meter"] == "ai_responses"]
+        (limit,) = [x for x in await shop.limits() if x["meter"] == "ai_responses"]
         assert (limit["used"], limit["remaining"]) == ("50.00", "0")
         await shop.post("/billing/subscription", {"plan": "free"})
     await move_clock(shop, days=25)
@@ -219,3 +219,13 @@ async def test_a_period_of_the_release_before_gives_what_the_account_has_now(
     asked = await shop.post("/quota/check", {"requested_amount": "1"} | AI)
     assert asked.status_code == 403
     await shop.record("1", status=403, **AI)
+
+
+async def test_a_check_by_a_service_whose_products_have_prices_asks_of_limits_alone(
+    new_shop: NewShop,
+) -> None:
+    """The credits of the account pay the use that it is asked for."""
+    shop = await shop_in(new_shop, "unpaid")
+    asked = {"service_type": "model_inference", "requested_amount": "1000", "user_id": "ann"}
+    assert (await shop.post("/quota/check", asked)).json()["allowed"]
+    await shop.record("1000", service_type="model_inference", product_id="gpt-4")

@@ -55,7 +55,7 @@ async def test_a_use_taken_back_leaves_nothing_used_and_its_credits_in_their_lot
     assert used["current_period"]["model_inference"] == "500.00"
     summary = await shop.get("/usage/summary")
     assert (summary["total_credits"], summary["by_operation"][0]["quantity"]) == ("1.00", "500.00")
-    limits = await shop.get("/usage/limits")
+    limits = await shop.limits()
     assert [one["used"] for one in limits if one["source"] == "quota"] == ["500.00"]
     logs = await shop.get("/usage/logs")
     *newest, first = [(one["total_amount"], one["billing_status"]) for one in logs["data"]]

@@ -1,6 +1,7 @@
 -- Note until when, and below what, claims on the quotas of this use may take the fast path
 -- (quota_claim_fast). Never where a window rolls, the plan blocks, the account has a clock of its
--- own, or some use falls under another quota as well. Expects the account's lock.
+-- own, each user has the quota by default, or some use falls under another as well. Expects the
+-- account's lock.
 CREATE OR REPLACE FUNCTION quota_allow_fast(
     p_account_id uuid, p_claim quota_claim_input, p_period_id uuid)
 RETURNS void
@@ -13,14 +14,16 @@ AS $$
         (SELECT min(q.limit_amount * 0.01 * percent) FROM unnest(q.alert_percents) AS u(percent)
          WHERE q.used * 100 < q.limit_amount * percent))
     FROM billing_quotas AS known CROSS JOIN LATERAL (
-        SELECT CASE WHEN known.span_seconds IS NULL AND NOT a.is_test
+        SELECT CASE WHEN known.span_seconds IS NULL AND NOT known.is_derived AND NOT a.is_test
             AND p.no_entitlement IS NULL
             AND p.limits -> p_claim.meter ->> 'then' IS DISTINCT FROM 'block'
             AND NOT EXISTS (
                 SELECT 1 FROM billing_quotas AS other
                 WHERE other.account_id = p_account_id AND other.meter = p_claim.meter
-                    AND other.id <> known.id AND (other.owner = known.owner
-                        OR left(other.owner, 1) <> left(known.owner, 1)))
+                    AND NOT other.is_derived AND other.id <> known.id
+                    AND (other.owner = known.owner
+                        OR left(other.owner, 1) <> left(known.owner, 1)
+                        OR other.owner = 'u*' AND other.window_kind <> known.window_kind))
             THEN least(p.end_at, expires.at, CASE known.window_kind WHEN 'cycle' THEN p.end_at
                 ELSE (known.window_start AT TIME ZONE p.zone
                     + ('1 ' || known.window_kind)::interval) AT TIME ZONE p.zone END) END

@@ -1,7 +1,7 @@
 -- Count uses of one account on every quota they fall under, in the windows of their own times, take
 -- back what was claimed for them, and notify of the thresholds this crosses. A use of a window that
 -- is over counts by its record alone (quota_recorded): a row knows its open window.
--- Expects the account's lock and its windows to be open (quota_roll_windows).
+-- Expects the account's lock and its windows to be open (quota_open_windows).
 CREATE OR REPLACE FUNCTION quota_apply(
     p_account_id uuid, p_uses quota_timed_use[], p_at timestamptz)
 RETURNS void
@@ -10,13 +10,14 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     zone text := quota_zone(p_account_id);
+    concerned uuid[] := quota_concerned(p_account_id, p_uses);
     quota record;
     percent integer;
 BEGIN
     IF EXISTS (
-        SELECT FROM billing_quotas WHERE account_id = p_account_id AND span_seconds IS NOT NULL)
+        SELECT FROM billing_quotas WHERE id = ANY (concerned) AND span_seconds IS NOT NULL)
     THEN
-        PERFORM quota_count_slices(p_account_id, p_uses, p_at);
+        PERFORM quota_count_slices(p_account_id, concerned, p_uses, p_at);
     END IF;
     FOR quota IN
         WITH sums AS (
@@ -31,14 +32,14 @@ BEGIN
                 FROM quota_claims
                 WHERE id = u.id AND status = 'open' AND claimed_at >= q.window_start LIMIT 1
             ) AS c ON true
-            WHERE q.account_id = p_account_id
+            WHERE q.id = ANY (concerned)
             GROUP BY q.id
         )
         UPDATE billing_quotas AS q
         -- Beyond any limit there is nothing more to know.
         SET used = least(999999999999999, greatest(0, s.used)), updated_at = p_at
         FROM sums AS s
-        WHERE q.account_id = p_account_id AND q.id = s.id AND s.used <> q.used
+        WHERE q.id = s.id AND s.used <> q.used
         RETURNING q.id, q.meter, q.owner, q.limit_amount, q.alert_percents, q.window_start,
             old.used AS was, new.used
     LOOP

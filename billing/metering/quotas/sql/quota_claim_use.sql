@@ -13,6 +13,9 @@ DECLARE
         (SELECT clock_at FROM accounts WHERE id = p_account_id), p_real_at);
     period record;
     allowed boolean;
+    asked CONSTANT quota_timed_use[] := ARRAY[ROW(
+        p_claim.id, p_claim.user_id, p_claim.organization_id, p_claim.meter, p_claim.amount, NULL,
+        NULL)::quota_timed_use];
 BEGIN
     IF p_claim.amount <= 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'nothing is claimed';
@@ -21,20 +24,17 @@ BEGIN
     SELECT p.id, p.zone, p.start_at, p.limits -> p_claim.meter AS lim INTO period
     FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
-    PERFORM quota_roll_windows(p_account_id, period.zone, period.start_at, as_of);
+    PERFORM quota_open_windows(p_account_id, period.zone, period.start_at, asked, as_of);
     -- It is counted in the windows that are open, also where another clock began them.
     as_of := greatest(as_of, (
-        SELECT max(window_start) FROM billing_quotas WHERE account_id = p_account_id));
+        SELECT max(window_start) FROM billing_quotas
+        WHERE id = ANY (quota_concerned(p_account_id, asked))));
     allowed := EXISTS (SELECT 1 FROM quota_claims WHERE id = p_claim.id AND status <> 'expired')
         OR usage_is_known(p_claim.id);
     IF NOT allowed THEN
         allowed := quota_allows(p_account_id, p_claim, period.lim, period.start_at, as_of);
         IF allowed THEN
-            PERFORM quota_apply(
-                p_account_id,
-                ARRAY[ROW(p_claim.id, p_claim.user_id, p_claim.organization_id, p_claim.meter,
-                    p_claim.amount, NULL, NULL)::quota_timed_use],
-                as_of);
+            PERFORM quota_apply(p_account_id, asked, as_of);
             INSERT INTO quota_claims (
                 id, account_id, event_id, user_id, organization_id, meter, amount, claimed_at,
                 expires_at, status)

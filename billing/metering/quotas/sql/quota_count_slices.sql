@@ -1,9 +1,9 @@
--- Count uses of one account on its rolling quotas, each in the slice of its own time, and take back
--- what was claimed for them from the slice it was claimed in. A use that is taken back takes only
--- what a slice has counted: nothing of a quota that is younger than its record. Expects the
--- account's lock.
+-- Count uses of one account on those of these quotas of it that roll, each in the slice of its own
+-- time, and take back what was claimed for them from the slice it was claimed in. A use that is
+-- taken back takes only what a slice has counted: nothing of a quota that is younger than its
+-- record. Expects the account's lock.
 CREATE OR REPLACE FUNCTION quota_count_slices(
-    p_account_id uuid, p_uses quota_timed_use[], p_at timestamptz)
+    p_account_id uuid, p_quotas uuid[], p_uses quota_timed_use[], p_at timestamptz)
 RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off
@@ -28,7 +28,7 @@ AS $$
                 -- It keeps this apart: nothing is read for a use that is not taken back.
                 LIMIT 1
             ) AS taken ON true
-            WHERE q.account_id = p_account_id AND q.span_seconds IS NOT NULL
+            WHERE q.id = ANY (p_quotas) AND q.span_seconds IS NOT NULL
             OFFSET 0) AS s
         CROSS JOIN LATERAL (VALUES (s.used_until, s.used), (s.claimed_until, -s.claimed))
             AS p(ends_at, added)

@@ -30,5 +30,6 @@ AS $$
         FROM uses AS u
         CROSS JOIN LATERAL quota_asked(q, u.zone, u.use, u.claim, p_at) AS r
         GROUP BY r.begins) AS a
-    WHERE q.account_id = p_account_id AND q.is_hard
+    WHERE q.is_hard AND q.id = ANY (ARRAY(
+        SELECT unnest(quota_concerned(p_account_id, ARRAY(SELECT u.use FROM uses AS u)))))
 $$;

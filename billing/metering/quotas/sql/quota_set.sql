@@ -1,5 +1,6 @@
 -- A new or changed quota of one owner, meter and kind of window; it starts with what was counted
--- in its window already, recorded or claimed. Answers its id. Takes the account's lock.
+-- in its window already, recorded or claimed. That of each user changes with those that users were
+-- given; of another span they begin anew. Answers its id. Takes the account's lock.
 CREATE OR REPLACE FUNCTION quota_set(p_account_id uuid, p_quota quota_input, p_at timestamptz)
 RETURNS uuid
 LANGUAGE plpgsql
@@ -7,9 +8,11 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     period record;
-    begins timestamptz;
-    counted record;
-    written record;
+    own CONSTANT quota_timed_use[] := ARRAY[ROW(
+        NULL, CASE WHEN starts_with(p_quota.owner, 'u:') THEN substr(p_quota.owner, 3) END,
+        CASE WHEN starts_with(p_quota.owner, 'o:') THEN substr(p_quota.owner, 3) END,
+        p_quota.meter, 0, NULL, NULL)::quota_timed_use];
+    written uuid;
 BEGIN
     IF p_quota.limit_amount < 0 OR p_quota.span_seconds <= 0
         OR p_quota.window_kind NOT IN ('day', 'month', 'cycle', 'rolling')
@@ -21,38 +24,35 @@ BEGIN
     SELECT p.zone, p.start_at INTO period
     FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
-    PERFORM quota_roll_windows(p_account_id, period.zone, period.start_at, p_at);
-    begins := quota_window(
-        p_quota.window_kind, p_quota.span_seconds, period.zone, period.start_at, p_at);
+    PERFORM quota_open_windows(p_account_id, period.zone, period.start_at, own, p_at);
     -- Claims whose use is recorded: without a quota nobody closed them.
     UPDATE quota_claims AS c SET status = 'settled'
     WHERE account_id = p_account_id AND status = 'open'
         AND EXISTS (
             SELECT 1 FROM billing_records WHERE id = c.id
                 AND month = ANY (usage_record_months(c.id)));
-    counted := quota_counted(p_account_id, p_quota, begins);
     UPDATE billing_quotas SET plain_until = NULL
-    WHERE account_id = p_account_id AND meter = p_quota.meter AND plain_until IS NOT NULL;
-    INSERT INTO billing_quotas AS q (
-        id, account_id, owner, meter, window_kind, span_seconds, limit_amount, is_hard,
-        alert_percents, window_start, used, used_before, created_at, updated_at)
-    VALUES (uuidv7(), p_account_id, p_quota.owner, p_quota.meter, p_quota.window_kind,
-        p_quota.span_seconds, p_quota.limit_amount, p_quota.is_hard, p_quota.alert_percents,
-        -- Beyond any limit there is nothing more to know.
-        begins, least(999999999999999, counted.used),
-        least(999999999999999, counted.used_before), p_at, p_at)
-    ON CONFLICT (account_id, meter, owner, window_kind) DO UPDATE SET
-        span_seconds = excluded.span_seconds, limit_amount = excluded.limit_amount,
-        is_hard = excluded.is_hard, alert_percents = excluded.alert_percents,
-        updated_at = excluded.updated_at, plain_until = NULL,
-        -- Another span is another window.
-        window_start = CASE WHEN q.span_seconds IS DISTINCT FROM excluded.span_seconds
-            THEN excluded.window_start ELSE q.window_start END
-    RETURNING q.id, old.span_seconds AS span_before INTO written;
-    IF p_quota.span_seconds IS NOT NULL THEN
-        PERFORM quota_cut_slices(p_account_id, written.id, p_quota, written.span_before);
-        PERFORM quota_roll_windows(p_account_id, period.zone, period.start_at, p_at);
+    WHERE account_id = p_account_id AND meter = p_quota.meter AND NOT is_derived
+        AND plain_until IS NOT NULL;
+    written := quota_write(
+        p_account_id, p_quota, quota_window(
+            p_quota.window_kind, p_quota.span_seconds, period.zone, period.start_at, p_at),
+        false, p_at);
+    IF p_quota.owner = 'u*' THEN
+        IF EXISTS (
+            SELECT FROM billing_quotas
+            WHERE account_id = p_account_id AND meter = p_quota.meter
+                AND window_kind = p_quota.window_kind AND is_derived
+                AND span_seconds <> p_quota.span_seconds)
+        THEN
+            PERFORM quota_take_back(p_account_id, p_quota.meter, p_quota.window_kind);
+        END IF;
+        UPDATE billing_quotas SET limit_amount = p_quota.limit_amount,
+            is_hard = p_quota.is_hard, alert_percents = p_quota.alert_percents, updated_at = p_at
+        WHERE account_id = p_account_id AND meter = p_quota.meter
+            AND window_kind = p_quota.window_kind AND is_derived;
     END IF;
-    RETURN written.id;
+    PERFORM quota_open_windows(p_account_id, period.zone, period.start_at, own, p_at);
+    RETURN written;
 END;
 $$;

@@ -1,18 +1,19 @@
--- What an account's quotas have used in the windows that an instant lies in, as of now: claims that
--- have expired do not count, whether or not anybody has given them back yet.
+-- What the quotas that hold for these owners (quota_in_force) have used in the windows that an
+-- instant lies in, as of now: claims that have expired do not count, whether or not anybody has
+-- given them back yet.
 CREATE OR REPLACE FUNCTION quota_standing(
-    p_account_id uuid, p_zone text, p_period_start timestamptz, p_at timestamptz,
-    p_now timestamptz)
-RETURNS TABLE (id uuid, begins timestamptz, used numeric)
+    p_account_id uuid, p_meter text, p_owners text[], p_zone text, p_period_start timestamptz,
+    p_at timestamptz, p_now timestamptz)
+RETURNS TABLE (quota billing_quotas, begins timestamptz, used numeric)
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT q.id, w.begins, greatest(0, CASE
+    SELECT q, w.begins, greatest(0, CASE
         WHEN q.span_seconds IS NOT NULL
             THEN quota_rolled(q.id, q.span_seconds, p_at) - expired.amount
         WHEN w.begins = q.window_start THEN q.used - expired.amount
         ELSE quota_recorded(q, p_zone, w.begins) END)
-    FROM billing_quotas AS q
+    FROM quota_in_force(p_account_id, p_meter, p_owners) AS q
     CROSS JOIN LATERAL (
         SELECT quota_window(q.window_kind, q.span_seconds, p_zone, p_period_start, p_at)
     ) AS w(begins)
@@ -23,5 +24,4 @@ AS $$
             AND CASE WHEN q.span_seconds IS NULL THEN claimed_at >= q.window_start
                 ELSE quota_slice_end(q.span_seconds, claimed_at)
                     > p_at - make_interval(secs => q.span_seconds) END) AS expired
-    WHERE q.account_id = p_account_id
 $$;

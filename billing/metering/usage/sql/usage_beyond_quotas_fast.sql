@@ -1,7 +1,8 @@
 -- Places of the accounts whose uses do more to a quota than to add to its open window: they ask for
 -- more than a hard one allows, reach a threshold, lie in another window or in a rolling one, were
--- claimed beforehand, or come when a window or a claim is over. All quotas of these accounts are
--- locked: nobody counts on them meanwhile, not even quota_claim_fast.
+-- claimed beforehand, come when a window or a claim is over, or are of a user who was not given yet
+-- what each user has by default. The quotas they fall under are locked: nobody counts on them
+-- meanwhile, not even quota_claim_fast.
 CREATE OR REPLACE FUNCTION usage_beyond_quotas_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
 RETURNS integer[]
@@ -13,8 +14,10 @@ AS $$
 DECLARE
     quoted uuid[] := ARRAY(SELECT a.account_id FROM unnest(p_accounts) AS a WHERE a.has_quotas);
     quotas billing_quotas[] := ARRAY(
-        SELECT q FROM billing_quotas AS q WHERE account_id = ANY (quoted)
-        ORDER BY account_id, id FOR NO KEY UPDATE);
+        SELECT q FROM billing_quotas AS q
+        WHERE q.id = ANY (ARRAY(
+            SELECT s.id FROM usage_quota_sums_fast(p_accounts, p_kinds, p_uses) AS s))
+        ORDER BY id FOR NO KEY UPDATE);
 BEGIN
     RETURN ARRAY(
         SELECT s.account
@@ -35,6 +38,17 @@ BEGIN
         SELECT a.place
         FROM quota_claims AS c JOIN unnest(p_accounts) AS a ON a.account_id = c.account_id
         WHERE c.account_id = ANY (quoted) AND c.status = 'open' AND (c.expires_at <= a.as_of
-            OR c.id IN (SELECT u.id FROM unnest(p_uses) AS u)));
+            OR c.id IN (SELECT u.id FROM unnest(p_uses) AS u)))
+        || ARRAY(
+        SELECT a.place
+        FROM unnest(p_uses) AS u
+        JOIN unnest(p_accounts) AS a ON a.place = u.account
+        JOIN unnest(p_kinds) AS k ON k.kind = u.kind
+        JOIN billing_quotas AS d ON d.account_id = a.account_id AND d.meter = k.meter
+        WHERE a.has_quotas AND u.user_id IS NOT NULL AND d.owner = 'u*'
+            AND NOT EXISTS (
+                SELECT FROM billing_quotas AS own
+                WHERE own.account_id = d.account_id AND own.meter = d.meter
+                    AND own.owner = 'u:' || u.user_id AND own.window_kind = d.window_kind));
 END;
 $$;

@@ -54,7 +54,7 @@ BEGIN
     THEN
         -- What the plan says is another thing now.
         UPDATE billing_quotas SET plain_until = NULL
-        WHERE account_id = p_account_id AND plain_until IS NOT NULL;
+        WHERE account_id = p_account_id AND NOT is_derived AND plain_until IS NOT NULL;
     END IF;
     IF known.id = opened AND known.limits <> wanted.limits THEN
         PERFORM usage_follow_growth(p_account_id, wanted.start_at, known.limits, p_at);

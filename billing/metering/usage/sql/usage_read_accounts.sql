@@ -15,7 +15,8 @@ AS $$
         a.id = ANY (ARRAY(
             SELECT DISTINCT account_id FROM price_overrides WHERE account_id = ANY (p_accounts))),
         a.id = ANY (ARRAY(
-            SELECT DISTINCT account_id FROM billing_quotas WHERE account_id = ANY (p_accounts))),
+            SELECT DISTINCT account_id FROM billing_quotas
+            WHERE account_id = ANY (p_accounts) AND NOT is_derived)),
         p.end_at IS NULL OR p.end_at <= coalesce(a.clock_at, p_real_at)
             OR usage_is_outdated(
                 p.subscription_id, p.plan_id, p.no_entitlement, (SELECT plan_by_default()))

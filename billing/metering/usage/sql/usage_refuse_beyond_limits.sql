@@ -23,8 +23,11 @@ BEGIN
         PERFORM set_config('app.accounts', (one.account).account_id::text, true);
         code := NULL;
         IF (one.account).has_quotas THEN
-            PERFORM quota_roll_windows(
+            PERFORM quota_open_windows(
                 (one.account).account_id, (one.account).zone, (one.account).start_at,
+                ARRAY(SELECT ROW((r.use).id, (r.use).user_id, (r.use).organization_id, r.meter,
+                        NULL, NULL, NULL)::quota_timed_use
+                    FROM unnest(p_records[one.first : one.last]) AS r WHERE r.failure IS NULL),
                 (one.account).as_of);
             IF quota_is_exceeded(
                 p_records[one.first : one.last], (one.account).account_id, (one.account).as_of)

@@ -12,6 +12,7 @@ DECLARE
     me CONSTANT uuid := p_account.account_id;
     wrong record;
     is_graded boolean;
+    taken quota_timed_use[];
 BEGIN
     SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units, (
         SELECT p.limits -> r.meter -> 'price' FROM usage_periods AS p
@@ -33,6 +34,16 @@ BEGIN
         r.occurred_at, p_account.as_of, p_account.as_of, r.id, r.month
     FROM billing_records AS r
     WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id));
+    IF p_account.has_quotas THEN
+        taken := ARRAY(
+            SELECT ROW(r.id, r.user_id, r.organization_id, r.meter,
+                r.included_units + r.charged_units, r.occurred_at, r.period_start)::quota_timed_use
+            FROM billing_records AS r WHERE r.id = p_void_id);
+        -- Before the counters know: a window that begins now is counted from them.
+        PERFORM quota_open_windows(
+            me, p_account.zone, p_account.start_at, taken, p_account.as_of);
+        PERFORM quota_apply(me, taken, p_account.as_of);
+    END IF;
     PERFORM usage_count_again(me, ARRAY[p_void_id], 1);
     PERFORM usage_set_status(me, p_id, wrong.method, 'refunded', NULL, p_detail, p_account.as_of);
     IF wrong.included_units > 0 THEN
@@ -42,13 +53,6 @@ BEGIN
     IF is_graded THEN
         PERFORM usage_price_again(
             me, wrong.period_start, wrong.meter, wrong.price, p_account.as_of);
-    END IF;
-    IF p_account.has_quotas THEN
-        PERFORM quota_roll_windows(me, p_account.zone, p_account.start_at, p_account.as_of);
-        PERFORM quota_apply(me, array_agg(ROW(
-            r.id, r.user_id, r.organization_id, r.meter, r.included_units + r.charged_units,
-            r.occurred_at, r.period_start)::quota_timed_use), p_account.as_of)
-        FROM billing_records AS r WHERE r.id = p_void_id;
     END IF;
 END;
 $$;

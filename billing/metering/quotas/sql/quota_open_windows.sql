@@ -1,17 +1,22 @@
--- Bring an account's quotas to an instant and lock them: claims past their end are given back,
--- windows that are over begin anew, with what was recorded ahead of their time, and rolling ones
--- lose sight of what was used long ago. From here on nobody counts on them but the caller, not even
+-- Bring the quotas that uses fall under to an instant and lock them, those included that their
+-- users are given now: windows that are over begin anew, with what was recorded ahead of them, and
+-- rolling ones lose sight of what was used long ago. Claims of the account that are past their end
+-- are given back. From here on nobody counts on these quotas but the caller, not even
 -- quota_claim_fast. Expects the account's lock.
-CREATE OR REPLACE FUNCTION quota_roll_windows(
-    p_account_id uuid, p_zone text, p_period_start timestamptz, p_at timestamptz)
+CREATE OR REPLACE FUNCTION quota_open_windows(
+    p_account_id uuid, p_zone text, p_period_start timestamptz, p_uses quota_timed_use[],
+    p_at timestamptz)
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
 DECLARE
+    concerned uuid[];
     expired quota_timed_use[];
 BEGIN
-    PERFORM 1 FROM billing_quotas WHERE account_id = p_account_id FOR NO KEY UPDATE;
+    PERFORM quota_give_users(p_account_id, p_zone, p_period_start, p_uses, p_at);
+    concerned := quota_concerned(p_account_id, p_uses);
+    PERFORM 1 FROM billing_quotas WHERE id = ANY (concerned) ORDER BY id FOR NO KEY UPDATE;
     expired := ARRAY(
         SELECT ROW(id, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use FROM quota_claims
         WHERE account_id = p_account_id AND status = 'open' AND expires_at <= p_at);
@@ -29,13 +34,13 @@ BEGIN
         FROM (
             SELECT known.id AS quota, known AS row, greatest(known.window_start, quota_window(
                 known.window_kind, known.span_seconds, p_zone, p_period_start, p_at)) AS begins
-            FROM billing_quotas AS known WHERE known.account_id = p_account_id) AS b
+            FROM billing_quotas AS known WHERE known.id = ANY (concerned)) AS b
         WHERE (b.row).span_seconds IS NOT NULL OR b.begins > (b.row).window_start) AS w
     WHERE q.id = w.id
         AND (w.begins > q.window_start OR w.used <> q.used OR q.used_before <> 0);
     -- No use of such an age is taken any more.
     DELETE FROM quota_slices AS s USING billing_quotas AS q
-    WHERE q.account_id = p_account_id AND q.span_seconds IS NOT NULL AND s.quota_id = q.id
+    WHERE q.id = ANY (concerned) AND q.span_seconds IS NOT NULL AND s.quota_id = q.id
         AND s.ends_at < p_at - usage_late_limit() - make_interval(secs => q.span_seconds);
 END;
 $$;

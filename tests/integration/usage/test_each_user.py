@@ -1,0 +1,177 @@
+"""A quota that each user of an account has by default, with a window of its own."""
+
+from datetime import timedelta
+from typing import Any
+
+from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.test_claims import CHAT, claim
+from tests.integration.usage.test_limits import NOW, move_clock
+from tests.integration.usage.test_quota_times import frozen, use
+from tests.integration.usage.test_voids import void
+
+ANN: dict[str, Any] = {"user_id": "ann"}
+BOB: dict[str, Any] = {"user_id": "bob"}
+
+
+async def of(shop: Shop, user: str) -> list[tuple[str, str, str]]:
+    """(used, limit, owner) of the quotas that hold for a user."""
+    shown = await shop.limits(user_id=user)
+    return [(one["used"], one["limit"], one["owner"]) for one in shown if one["source"] == "quota"]
+
+
+async def given(shop: Shop) -> dict[str, int]:
+    rows = await shop.rows(
+        "SELECT owner, used::integer FROM billing_quotas WHERE account_id = :id AND is_derived"
+    )
+    return dict(rows)
+
+
+async def test_each_user_has_a_window_of_its_own(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.quota("10", each_user=True)
+    assert (await use(shop, "8", **ANN)).status_code == 201
+    assert (await use(shop, "3", **ANN)).json()["code"] == "QUOTA_EXCEEDED"
+    assert (await use(shop, "10", **BOB)).status_code == 201
+    assert (await use(shop, "1", **BOB)).status_code == 429
+    assert (await use(shop, "1000")).status_code == 201, "of no user"
+    assert await given(shop) == {"u:ann": 8, "u:bob": 10}
+
+
+async def test_it_counts_the_uses_of_before(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await use(shop, "8", **ANN)
+    await shop.quota("10", each_user=True)
+    assert await of(shop, "ann") == [("8.00", "10.00", "user")]
+    assert (await use(shop, "3", **ANN)).status_code == 429
+    assert (await use(shop, "2", **ANN)).status_code == 201
+
+
+async def test_a_check_tells_it_before_the_first_use(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.quota("10", each_user=True)
+    body = CHAT | ANN | {"requested_amount": "11"}
+    told = (await shop.post("/quota/check", body)).json()
+    assert (told["allowed"], told["limit"], told["used"]) == (False, "10.00", "0")
+    assert told["refused_by"] == "quota"
+    assert not await given(shop), "a check writes nothing"
+
+
+async def test_claims_count_on_it(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.quota("1000")
+    await shop.quota("10", each_user=True)
+    for number in range(3):
+        assert await claim(shop, "3", f"job-{number}", **(CHAT | ANN))
+    assert not await claim(shop, "3", "job-3", **(CHAT | ANN))
+    assert await claim(shop, "3", "other", **(CHAT | BOB))
+    assert (await use(shop, "3", event_id="job-0", **ANN)).status_code == 201
+    assert await given(shop) == {"u:ann": 9, "u:bob": 3}
+
+
+async def test_a_quota_set_by_name_goes_before_it(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.quota("10", each_user=True)
+    await use(shop, "10", **ANN)
+    named = await shop.quota("20", **ANN)
+    assert await of(shop, "ann") == [("10.00", "20.00", "user")]
+    assert (await use(shop, "10", **ANN)).status_code == 201
+    gone = await shop.api.client.delete(
+        f"/api/v1/admin/quotas/{named['quota_id']}", headers=shop.api.admin()
+    )
+    assert gone.status_code == 200
+    assert await of(shop, "ann") == [("20.00", "10.00", "user")]
+    assert (await use(shop, "1", **ANN)).status_code == 429
+
+
+async def test_another_limit_holds_for_all_and_none_sets_them_free(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.quota("10", each_user=True)
+    for who in (ANN, BOB):
+        await use(shop, "10", **who)
+    await shop.quota("12", each_user=True)
+    assert (await use(shop, "2", **ANN)).status_code == 201
+    assert (await use(shop, "1", **ANN)).status_code == 429
+    of_each = await shop.quota("5", each_user=True)
+    assert (await use(shop, "1", **BOB)).status_code == 429
+    gone = await shop.api.client.delete(
+        f"/api/v1/admin/quotas/{of_each['quota_id']}", headers=shop.api.admin()
+    )
+    assert gone.json()["owner"] == "each_user"
+    assert not await given(shop)
+    assert (await use(shop, "100", **BOB)).status_code == 201
+
+
+async def test_lists_show_what_was_set(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.quota("10", each_user=True)
+    await use(shop, "1", **ANN)
+    shown = await shop.api.client.get(
+        "/api/v1/admin/quotas",
+        params={"account_id": shop.account["id"]},
+        headers=shop.api.admin(),
+    )
+    assert [(one["owner"], one["owner_id"]) for one in shown.json()["data"]] == [
+        ("each_user", None)
+    ]
+    [one] = [one for one in await shop.limits() if one["source"] == "quota"]
+    assert one["owner"] == "each_user"
+
+
+async def test_a_new_day_begins_anew_for_each(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop)
+    await shop.quota("10", window="day", each_user=True)
+    for who in (ANN, BOB):
+        await use(shop, "10", **who)
+        assert (await use(shop, "1", **who)).status_code == 429
+    await move_clock(shop, days=1)
+    assert (await use(shop, "10", **ANN)).status_code == 201
+    assert await of(shop, "bob") == [("0", "10.00", "user")]
+    yesterday = NOW - timedelta(hours=1)
+    assert (await use(shop, "1", yesterday, **BOB)).status_code == 429, "of its own day"
+
+
+async def test_a_rolling_one_frees_each_use_in_time(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop)
+    await shop.quota("10", window="rolling", span_seconds=3600, each_user=True)
+    assert (await use(shop, "10", **ANN)).status_code == 201
+    assert (await use(shop, "10", **BOB)).status_code == 201
+    refused = await use(shop, "1", **ANN)
+    await move_clock(shop, seconds=int(refused.headers["Retry-After"]))
+    assert (await use(shop, "10", **ANN)).status_code == 201
+    await shop.quota("10", window="rolling", span_seconds=7200, each_user=True)
+    assert not await given(shop), "of another span it begins anew"
+    assert (await use(shop, "10", **ANN)).status_code == 201
+
+
+async def test_a_void_gives_back_to_its_user(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    made = await use(shop, "6", **ANN)
+    await use(shop, "2", **ANN)
+    await shop.quota("10", each_user=True)
+    await void(shop, made.json())
+    assert await given(shop) == {"u:ann": 2}, "counted once, though it is given by the void itself"
+    assert (await use(shop, "9", **ANN)).status_code == 429
+    assert (await use(shop, "8", **ANN)).status_code == 201
+
+
+async def test_a_batch_of_many_users_gives_each_its_own(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.quota("3", each_user=True)
+    rows = [CHAT | {"usage_amount": "2", "user_id": f"user-{n % 40}"} for n in range(80)]
+    done = await shop.batch(*rows)
+    assert [row["status"] for row in done["results"]] == ["recorded"] * 40 + ["rejected"] * 40
+    again = [CHAT | {"usage_amount": "1", "user_id": f"user-{n}"} for n in range(40)]
+    assert {row["status"] for row in (await shop.batch(*again))["results"]} == {"recorded"}
+    assert set((await given(shop)).values()) == {3}
+
+
+async def test_a_use_touches_the_quotas_of_its_own_user_alone(new_shop: NewShop) -> None:
+    """However many users have one."""
+    shop = await frozen(new_shop)
+    await shop.quota("100", window="day", each_user=True)
+    await shop.batch(*(CHAT | {"usage_amount": "1", "user_id": f"user-{n}"} for n in range(50)))
+    await move_clock(shop, days=1)
+    before = await shop.rows("SELECT owner, xmin FROM billing_quotas WHERE account_id = :id")
+    await use(shop, "1", user_id="user-7")
+    after = await shop.rows("SELECT owner, xmin FROM billing_quotas WHERE account_id = :id")
+    assert {owner for owner, _ in set(after) - set(before)} == {"u:user-7"}

@@ -82,11 +82,11 @@ RETIRED: Final = (
     word(r"usage_plain\w*|\w+_sure", "a name that ends in _fast", still=1),
     word("usage_turn", "usage_open_period"),
     word("usage_recall", "usage_ensure_past_period"),
-    word("usage_short", "usage_insufficient", still=2),
-    word(r"usage_take\w*", "usage_write_accepted", still=3),
-    word("usage_known", "usage_existing_ids", still=3),
+    word("usage_short", "usage_insufficient"),
+    word(r"usage_take\w*", "usage_write_accepted"),
+    word("usage_known", "usage_existing_ids"),
     word("usage_words", "the names of what it returns"),
-    word("credit_(?:enter|book|take|unhold|end_lot)", "credit_open, _post, _deduct", still=1),
+    word("credit_(?:enter|book|take|unhold|end_lot)", "credit_open, _post, _deduct"),
 )
 
 

@@ -5,28 +5,21 @@ from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import Field, model_validator
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AdminCall, MemberUse, account_filter, account_named
 from api.pagination import Page, Paging, paginate
-from api.problem_codes import not_found
 from api.problems import responses
 from api.public_ids import AccountId, encoded, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, OneWord, Owner, OwnerId, Text, Total
 from api.user_scope import event_key, user_of
 from billing.catalog.products.schemas import ServiceType
-from billing.core import ids
-from billing.core.clock import real_now
 from billing.metering.budgets.rules import BUDGET_ID
 from billing.metering.quotas import rules, service, store
 from billing.metering.quotas.rules import ALERT_PERCENTS
-from billing.metering.quotas.schemas import Quota, Window
+from billing.metering.quotas.schemas import NewQuota, Window
 from billing.metering.quotas.tables import billing_quotas
 from billing.metering.usage import rules as usage_rules
-from billing.metering.usage import store as usage_store
-from billing.platform.accounts.schemas import Account
-from billing.platform.audit import service as audit
 
 router = new_router("quotas")
 
@@ -116,6 +109,13 @@ class QuotaBody(Body):
             raise ValueError("name a service_type or a feature_type")
         return self
 
+    def wanted(self) -> NewQuota:
+        """The quota to set."""
+        same = {"service_type", "feature_type", "limit", "window", "span_seconds", "hard"}
+        return NewQuota(
+            owner=self.owner, alert_percents=self.alert_percents, **self.model_dump(include=same)
+        )
+
     @property
     def owner(self) -> str:
         """The owner of the counted uses."""
@@ -198,49 +198,11 @@ async def put_quota(body: QuotaBody, call: AdminCall) -> QuotaAnswer:
     """
     async with call.database.operator() as connection:
         account = await account_named(connection, body.account_id)
-        return QuotaAnswer.of(await _put(connection, account, body))
+        return QuotaAnswer.of(await service.put(connection, account.id, body.wanted()))
 
 
 @router.delete("/admin/quotas/{quota_id}", responses=responses("QUOTA_NOT_FOUND"))
 async def delete_quota(quota_id: str, call: AdminCall) -> QuotaAnswer:
     """Delete a quota; answers its last state."""
     async with call.database.operator() as connection:
-        gone = await service.remove(connection, row_id(rules.QUOTA_ID, quota_id))
-        if gone is None:
-            raise not_found("QUOTA_NOT_FOUND")
-        await _note(connection, gone, "quota.removed", real_now())
-    return QuotaAnswer.of(gone)
-
-
-async def _put(connection: AsyncConnection, account: Account, body: QuotaBody) -> Quota:
-    meter, counts = await usage_store.meter_of(
-        connection, None, body.service_type, body.feature_type
-    )
-    at = account.clock_at or real_now()
-    quota = await store.put(
-        connection,
-        account.id,
-        owner=body.owner,
-        meter=meter,
-        window=rules.window_for(meter, counts, body.owner, body.window),
-        span_seconds=body.span_seconds,
-        limit=body.limit,
-        hard=body.hard,
-        percents=sorted(set(body.alert_percents)),
-        at=at,
-    )
-    await _note(connection, quota, "quota.set", at)
-    return quota
-
-
-async def _note(connection: AsyncConnection, quota: Quota, action: str, at: datetime) -> None:
-    await audit.record(
-        connection,
-        account_id=quota.account_id,
-        action=action,
-        subject=ids.encode(rules.QUOTA_ID, quota.id),
-        at=at,
-        meter=quota.meter,
-        owner=quota.owner,
-        limit=str(quota.limit_amount),
-    )
+        return QuotaAnswer.of(await service.remove(connection, row_id(rules.QUOTA_ID, quota_id)))

@@ -37,6 +37,19 @@ class Quota(Frozen):
         return max(Decimal(0), self.limit_amount - self.used)
 
 
+class NewQuota(Frozen):
+    """A quota as an operator sets it; no window: the month, and of a level the cycle."""
+
+    owner: str
+    service_type: str | None
+    feature_type: str | None
+    window: Window | None
+    span_seconds: int | None
+    limit: Decimal
+    hard: bool
+    alert_percents: tuple[int, ...]
+
+
 class Release(NamedTuple):
     """An amount that a window gives back at an instant."""
 

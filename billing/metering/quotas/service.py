@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.schemas import CREDIT
-from billing.core import periods
+from billing.core import clock, ids, periods
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.core.errors import NotFound
@@ -19,13 +19,14 @@ from billing.ledger.credits import service as credits
 from billing.metering.budgets import rules as budget_rules
 from billing.metering.budgets import service as budgets
 from billing.metering.quotas import rules, store
-from billing.metering.quotas.schemas import Bound, Claim, Decision, Quota
+from billing.metering.quotas.schemas import Bound, Claim, Decision, NewQuota, Quota
 from billing.metering.usage import rules as usage_rules
 from billing.metering.usage import service as usage
 from billing.metering.usage import store as usage_store
 from billing.metering.usage.schemas import Counter, Period
 from billing.platform.accounts import store as accounts
 from billing.platform.accounts.schemas import Account
+from billing.platform.audit import service as audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +151,45 @@ async def claim(
     return before.model_copy(update={"allowed": allowed, **found})
 
 
-async def remove(connection: AsyncConnection, quota_id: UUID) -> Quota | None:
-    """Take away a quota that was set; answers it as it was. Takes the account's lock."""
+async def put(connection: AsyncConnection, account_id: UUID, wanted: NewQuota) -> Quota:
+    """Set a quota; it begins with what its window has counted. Takes the account's lock.
+
+    The one of the same owner, meter and kind of window is changed. Errors: METER_NOT_FOUND,
+    INVALID_QUOTA.
+    """
+    meter, counts = await usage_store.meter_of(
+        connection, None, wanted.service_type, wanted.feature_type
+    )
+    at = await clock.now(connection, account_id)
+    quota = await store.put(
+        connection,
+        account_id,
+        owner=wanted.owner,
+        meter=meter,
+        window=rules.window_for(meter, counts, wanted.owner, wanted.window),
+        span_seconds=wanted.span_seconds,
+        limit=wanted.limit,
+        hard=wanted.hard,
+        percents=sorted(set(wanted.alert_percents)),
+        at=at,
+    )
+    await _note(connection, quota, "quota.set", at)
+    return quota
+
+
+async def remove(connection: AsyncConnection, quota_id: UUID) -> Quota:
+    """Take away a quota that was set; answers it as it was. Takes the account's lock.
+
+    Errors: QUOTA_NOT_FOUND.
+    """
     account_id = await store.account_of(connection, quota_id)
-    if account_id is None:
-        return None
-    await credits.lock(connection, account_id)
-    return await store.remove(connection, quota_id)
+    if account_id is not None:
+        await credits.lock(connection, account_id)
+        if gone := await store.remove(connection, quota_id):
+            at = await clock.now(connection, account_id)
+            await _note(connection, gone, "quota.removed", at)
+            return gone
+    raise NotFound("QUOTA_NOT_FOUND", "no such quota")
 
 
 async def standing(
@@ -191,6 +224,19 @@ def bound_of(quota: Quota, zone: str, period_end: datetime, at: datetime) -> Bou
         resets_at=end,
         quota_id=quota.id,
         soft_percent=min(quota.alert_percents, default=80),
+    )
+
+
+async def _note(connection: AsyncConnection, quota: Quota, action: str, at: datetime) -> None:
+    await audit.record(
+        connection,
+        account_id=quota.account_id,
+        action=action,
+        subject=ids.encode(rules.QUOTA_ID, quota.id),
+        at=at,
+        meter=quota.meter,
+        owner=quota.owner,
+        limit=str(quota.limit_amount),
     )
 
 

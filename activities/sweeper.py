@@ -32,7 +32,6 @@ from billing.money.subscriptions import thresholds
 from billing.platform.idempotency import store as idempotency
 from billing.platform.jobs import store as jobs
 from billing.platform.provider_inbox import store as inbox
-from billing.platform.provider_inbox import webhooks as provider_events
 from billing.platform.provider_inbox.schemas import ProviderEvent, Waiting
 from billing.platform.rates import store as rates
 from workflows import start, visibility
@@ -45,8 +44,6 @@ FIRST_BACK: Final = timedelta(hours=2)
 POLL_BACK: Final = timedelta(minutes=15)
 # Stripe keeps events for so long.
 EVENTS_KEPT: Final = timedelta(days=30)
-# How far it came is noted after each: so much is read within the time of a run.
-POLLED_AT_ONCE: Final = timedelta(minutes=15)
 PARK_AFTER: Final = timedelta(hours=24)
 ARCHIVE_AFTER: Final = timedelta(days=90)
 # The longest window of a rate.
@@ -114,29 +111,25 @@ class SweeperActivities:
         async with self.database.operator() as connection:
             known = await jobs.looked_until(connection)
         since = max(known["poll"] - POLL_BACK, now - EVENTS_KEPT)
-        while since < now:
-            until = min(since + POLLED_AT_ONCE, now)
-            missed += await self._ask(since, until, limit)
-            async with self.database.operator() as connection:
-                await jobs.looked(connection, "poll", until)
-            since = until
+        async for page in self.provider.events_between(since, now):
+            missed += await self._take_in(page.events)
+            if page.until is not None:
+                # Who goes on from here looks back, but need not at what was old when it was read.
+                async with self.database.operator() as connection:
+                    await jobs.looked(connection, "poll", min(page.until + POLL_BACK, now))
         return {"never_came": missed}
 
-    async def _ask(self, since: datetime, until: datetime, limit: int) -> int:
-        """Take in the events of a time; those that never came as webhooks are counted."""
-        events = [
-            event
-            for event in await self.provider.events_between(since, until)
-            if event.type in provider_events.PAYMENT_EVENTS
+    async def _take_in(self, page: Sequence[ProviderEvent]) -> int:
+        """Store a page, and tell the owners of what never came as a webhook; how many that is."""
+        owners = await self._received(page) if page else []
+        missed = [
+            (owner, event.event_id)
+            for event, owner in zip(page, owners, strict=True)
+            if owner is not None
         ]
-        missed = 0
-        for page in (events[first:][:limit] for first in range(0, len(events), limit)):
-            owners = await self._received(page)
-            for event, owner in zip(page, owners, strict=True):
-                if owner is not None:
-                    missed += 1
-                    await _tried(start.notify_event(self.client, owner, event.event_id))
-        return missed
+        for owner, event_id in missed:
+            await _tried(start.notify_event(self.client, owner, event_id))
+        return len(missed)
 
     async def _received(self, page: Sequence[ProviderEvent]) -> Sequence[Matter | None]:
         """Store a page; an event that no column can hold is left alone, with its id in the log."""

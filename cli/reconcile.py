@@ -15,14 +15,12 @@ from billing.money.payments import event_owners
 from billing.money.restores import rules, service
 from billing.money.restores.schemas import FoundIntent, FoundObject, Placed, Verdict
 from billing.platform.parking import store as parkings
-from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
 from cli.errors import StackError
 from gateways.stripe import StripeGateway
 from gateways.stripe_history import StripeHistory
 
 BEFORE: Final = timedelta(hours=1)
 """Clocks differ, and rows are written after the call."""
-PAGE: Final = 200
 SILENT: Final = frozenset({"foreign", "known", "over"})
 """Verdicts that no operator has to read one by one."""
 Tell = Callable[[str], None]
@@ -99,15 +97,10 @@ class Reconciliation:
 
     async def _events(self, lost: set[str]) -> None:
         """Have matters look into whatever else happened: refunds, disputes, cards."""
-        found = [
-            event
-            for event in await self._gateway.events_between(self._since, real_now())
-            if event.type in PAYMENT_EVENTS and event.intent_id not in lost
-        ]
-        for first in range(0, len(found), PAGE):
+        async for page in self._gateway.events_between(self._since, real_now()):
+            found = [event for event in page.events if event.intent_id not in lost]
             async with self._database.operator() as connection:
-                page = found[first : first + PAGE]
-                owners = await event_owners.receive(connection, page, "poll", real_now())
+                owners = await event_owners.receive(connection, found, "poll", real_now())
             self.counts["events to look into"] += sum(owner is not None for owner in owners)
 
     def _report(self, placed: Placed) -> None:

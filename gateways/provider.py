@@ -7,6 +7,8 @@ SILENT, no answer came and it may still run; FAILURE_KEPT, the provider repeats 
 keeps under the key, and runs no call with it any more; any other, it is over.
 """
 
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
@@ -33,6 +35,14 @@ Where money is converted its bounds are those of another currency, by the rate o
 """
 KEY_REUSED: Final = "PROVIDER_KEY_REUSED"
 """The code of a `ProviderFailure`: an earlier call with this key had other parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Some of the provider's events. With `until`, all of up to that second were handed over."""
+
+    events: Sequence[ProviderEvent]
+    until: datetime | None = None
 
 
 class IntentRequest(Frozen):
@@ -207,9 +217,9 @@ class PaymentProvider(Refunding, Protocol):
         """Forget a card; one already forgotten is fine."""
         ...
 
-    async def events_between(self, since: datetime, until: datetime) -> list[ProviderEvent]:
-        """Everything that happened from one second to another, oldest first: the net under lost
-        webhooks.
+    def events_between(self, since: datetime, until: datetime) -> AsyncIterator[EventPage]:
+        """Whatever happened from one second to another that a matter acts on, page by page from
+        the oldest on: the net under lost webhooks.
         """
         ...
 

@@ -4,7 +4,7 @@ One try per call (Temporal retries, with the same key); amounts turn into Stripe
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from time import perf_counter
@@ -21,9 +21,8 @@ from billing.core.errors import ProviderFailure
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Outcome
 from billing.money.refunds.rules import RefundOutcome, Taken
-from billing.platform.provider_inbox.schemas import ProviderEvent
 from gateways import events
-from gateways.provider import CheckoutRequest, IntentRequest, RefundRequest
+from gateways.provider import CheckoutRequest, EventPage, IntentRequest, RefundRequest
 from gateways.stripe_errors import AlreadyDecided, Declined, Refusal, told
 from gateways.stripe_objects import (
     card_details,
@@ -36,7 +35,6 @@ from gateways.stripe_objects import (
 )
 
 TIMEOUT_SECONDS: Final = 8
-PAGE: Final = 100
 _logger: Final = logging.getLogger("gateways.stripe")
 
 
@@ -138,7 +136,7 @@ class StripeGateway:
 
     async def find_intent(self, customer_id: str, payment: str, since: datetime) -> Outcome | None:
         made: Any = {"gte": int(since.timestamp())}
-        asked: Any = {"customer": customer_id, "created": made, "limit": PAGE}
+        asked: Any = {"customer": customer_id, "created": made, "limit": events.PAGE}
         async with told():
             page = await self._client.v1.payment_intents.list_async(asked)
             async for intent in page.auto_paging_iter():
@@ -160,7 +158,7 @@ class StripeGateway:
     async def charges(self, intent_id: str) -> list[Charge]:
         async with told():
             page = await self._client.v1.charges.list_async(
-                {"payment_intent": intent_id, "limit": PAGE}
+                {"payment_intent": intent_id, "limit": events.PAGE}
             )
         return [charge_told(charge) for charge in page.data]
 
@@ -177,7 +175,7 @@ class StripeGateway:
         return refund_outcome(made)
 
     async def taken_back(self, intent_id: str) -> Taken:
-        asked: Any = {"payment_intent": intent_id, "limit": PAGE}
+        asked: Any = {"payment_intent": intent_id, "limit": events.PAGE}
         async with told():
             refunds = await self._client.v1.refunds.list_async(asked)
             made = [refund_outcome(one) async for one in refunds.auto_paging_iter()]
@@ -284,23 +282,29 @@ class StripeGateway:
             if error.code != "PROVIDER_REFUSED":
                 raise  # a card that is not attached any more is what was asked for
 
-    async def events_between(self, since: datetime, until: datetime) -> list[ProviderEvent]:
+    async def events_between(self, since: datetime, until: datetime) -> AsyncIterator[EventPage]:
         first, last = int(since.timestamp()), int(until.timestamp())
-        async with told():
-            found = await events.around_the_unreadable(self._events, first, last)
-        return found[::-1]
+        async for page in events.oldest_first(self._events, first, last):
+            yield page
 
-    async def _events(self, created: Any) -> list[ProviderEvent]:
-        found: list[ProviderEvent] = []
-        try:
-            page = await self._client.v1.events.list_async({"created": created, "limit": PAGE})
-            async for event in page.auto_paging_iter():
-                found += events.readable(event.id, event.to_dict())
-        except stripe.APIError as error:
-            if error.http_status == HTTPStatus.OK:
-                raise events.Unreadable from error
-            raise
-        return found
+    async def _events(self, asked: events.Asked) -> events.Listed:
+        params: Any = {
+            "types": list(asked.types),
+            "created": {"gte": asked.first, "lte": asked.last},
+            "limit": events.PAGE,
+        }
+        if asked.behind is not None:
+            params["starting_after"] = asked.behind
+        async with told():
+            try:
+                page = await self._client.v1.events.list_async(params)
+            except stripe.APIError as error:
+                if error.http_status == HTTPStatus.OK:
+                    raise events.Unreadable from error
+                raise
+        found = [one for event in page.data for one in events.readable(event.id, event.to_dict())]
+        last = page.data[-1].id if page.data else None
+        return events.Listed(found, last, page.has_more)
 
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]

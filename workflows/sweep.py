@@ -15,7 +15,9 @@ with workflow.unsafe.imports_passed_through():
     )
 
 # Jobs that look at everything there is, or let go of all that is old, however long that takes.
-PASSES: Final = frozenset({"ensure-running", "housekeeping", "integrity", "usage-sync"})
+PASSES: Final = frozenset({"ensure-running", "housekeeping", "integrity", "poll", "usage-sync"})
+# Nets that are wanted again soon where their worker died.
+NETS: Final = frozenset({"sweep", "poll"})
 
 
 @workflow.defn(name="Sweep", versioning_behavior=FOLLOWS_RELEASES)
@@ -25,14 +27,15 @@ class SweepWorkflow:
     @workflow.run
     async def run(self, request: SweepRequest) -> SweepReport:
         """Run the job once; a pass over everything goes on where its last try stood."""
-        is_pass = request.name in PASSES
+        timeout = PASS_TIMEOUT if request.name in PASSES else SWEEP_TIMEOUT
+        is_net = request.name in NETS
         report: SweepReport = await workflow.execute_activity(
             "sweeper.sweep",
             request,
             result_type=SweepReport,
-            start_to_close_timeout=PASS_TIMEOUT if is_pass else SWEEP_TIMEOUT,
-            schedule_to_close_timeout=PASS_TIMEOUT if is_pass else SWEEP_TIMEOUT,
-            heartbeat_timeout=PASS_HEARTBEAT if is_pass else POLICIES.sweep_heartbeat,
+            start_to_close_timeout=timeout,
+            schedule_to_close_timeout=timeout,
+            heartbeat_timeout=POLICIES.sweep_heartbeat if is_net else PASS_HEARTBEAT,
             retry_policy=POLICIES.retry,
             summary=request.name,
         )

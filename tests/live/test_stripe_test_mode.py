@@ -193,11 +193,12 @@ async def test_what_happened_is_listed_for_those_who_missed_it(
     await gateway.confirm_intent(
         made.intent_id, str(uuid4()), "pm_card_visa", off_session=False, is_card=True
     )
-    heard = await gateway.events_between(began, datetime.now(UTC))
-    assert any(
-        event.type == "payment_intent.succeeded" and event.object_id == made.intent_id
-        for event in heard
-    )
+    assert [
+        event
+        async for page in gateway.events_between(began, datetime.now(UTC))
+        for event in page.events
+        if event.type == "payment_intent.succeeded" and event.object_id == made.intent_id
+    ]
 
 
 async def test_a_key_of_other_parameters_is_refused(gateway: StripeGateway, customer: str) -> None:

@@ -1,7 +1,7 @@
 """The poll of the provider's events goes on from where it stood, however long it was away."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,13 +13,15 @@ from activities.sweeper import (
     EVENTS_KEPT,
     FIRST_BACK,
     POLL_BACK,
-    POLLED_AT_ONCE,
     SweeperActivities,
 )
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.platform.jobs import store as jobs
-from billing.platform.provider_inbox.schemas import ProviderEvent
+from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
+from gateways import events
+from gateways.provider import EventPage
+from gateways.stripe import StripeGateway
 from tests.integration.actors import Actors
 from tests.integration.api_app import stack_settings
 from workflows.contracts import SweepRequest
@@ -29,18 +31,24 @@ LITTLE = timedelta(seconds=30)
 
 
 class Provider:
-    """Keeps what it was asked for; may be away from one question on."""
+    """Answers by spans, keeps what it was asked for, and may be away after some of them."""
 
-    def __init__(self, away_after: int = 10_000) -> None:
+    def __init__(self, away_after: int = 10_000, span: timedelta = timedelta(days=1)) -> None:
+        self.span = span
         self.asked: list[Span] = []
+        self.told: list[datetime] = []
         self.left = away_after
 
-    async def events_between(self, since: datetime, until: datetime) -> list[ProviderEvent]:
-        if not self.left:
-            raise ApplicationError("the provider is away")
-        self.left -= 1
+    async def events_between(self, since: datetime, until: datetime) -> AsyncIterator[EventPage]:
         self.asked.append((since, until))
-        return []
+        while since < until:
+            if not self.left:
+                raise ApplicationError("the provider is away")
+            self.left -= 1
+            yield EventPage(())
+            since = min(since + self.span, until)
+            self.told.append(since)
+            yield EventPage((), until=since)
 
 
 class Poll:
@@ -91,14 +99,21 @@ async def test_after_days_away_it_asks_for_all_of_them_and_a_cut_off_run_is_gone
     began = real_now()
     poll.mark["poll"] = began - timedelta(days=3)
     with pytest.raises(ApplicationError):
-        await poll.run(first := Provider(away_after=4))
-    assert poll.mark["poll"] == first.asked[-1][1]
+        await poll.run(first := Provider(away_after=2))
+    assert first.asked[0][0] == began - timedelta(days=3) - POLL_BACK
     await poll.run(second := Provider())
-    spans = [*first.asked, *second.asked]
-    assert spans[0][0] == began - timedelta(days=3) - POLL_BACK
-    assert abs(spans[-1][1] - began) < LITTLE
-    assert all(later[0] <= earlier[1] for earlier, later in pairwise(spans))
-    assert all(until - since <= POLLED_AT_ONCE for since, until in spans)
+    assert second.asked[0][0] == first.told[-1], "what was read already was old, too"
+    assert abs(second.asked[0][1] - began) < LITTLE
+
+
+async def test_what_may_yet_show_is_asked_for_again_after_a_cut(poll: Poll) -> None:
+    began = real_now()
+    poll.mark["poll"] = began - timedelta(hours=1)
+    with pytest.raises(ApplicationError):
+        await poll.run(first := Provider(away_after=13, span=timedelta(minutes=5)))
+    assert abs(began - first.told[-1] - timedelta(minutes=10)) < LITTLE
+    await poll.run(second := Provider())
+    assert abs(second.asked[0][0] - (began - POLL_BACK)) < LITTLE
 
 
 async def test_it_asks_for_nothing_that_the_provider_no_longer_keeps(poll: Poll) -> None:
@@ -106,3 +121,26 @@ async def test_it_asks_for_nothing_that_the_provider_no_longer_keeps(poll: Poll)
     poll.mark["poll"] = began - timedelta(days=90)
     await poll.run(provider := Provider())
     assert abs(provider.asked[0][0] - (began - EVENTS_KEPT)) < LITTLE
+
+
+async def test_a_page_at_a_time_is_read_of_what_matters_act_on(
+    actors: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = real_now() - timedelta(minutes=1)
+    customer = await actors.customer()
+    for _ in range(2):
+        await customer.bought("small")
+    monkeypatch.setattr(events, "PAGE", 1)
+    settings = stack_settings(actors.stack)
+    gateway = StripeGateway(settings.stripe_secret_key.get_secret_value(), settings.stripe_api_base)
+    pages = [page async for page in gateway.events_between(began, real_now())]
+    await gateway.close()
+    found = [event for page in pages for event in page.events]
+    paid = await customer.rows(
+        "SELECT stripe_payment_intent_id AS id FROM payments WHERE account_id = %(me)s"
+    )
+    succeeded = [one.object_id for one in found if one.type == "payment_intent.succeeded"]
+    assert {one["id"] for one in paid} <= set(succeeded)
+    assert {one.type for one in found} <= PAYMENT_EVENTS
+    assert len({one.event_id for one in found}) == len(found)
+    assert max(len(page.events) for page in pages) <= len(events.GROUPS)

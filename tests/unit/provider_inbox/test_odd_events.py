@@ -1,7 +1,8 @@
 """One odd event at the provider keeps no other one from being heard."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import stripe
 from billing.core.clock import real_now
 from billing.core.errors import Invalid, Unavailable
 from billing.platform.provider_inbox.webhooks import parse, read
+from gateways.provider import EventPage
 from gateways.stripe import StripeGateway
 
 NOW = int(real_now().timestamp())
@@ -23,28 +25,31 @@ def event(name: str, created: Any, **subject: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class _Page:
-    def __init__(self, found: Sequence[dict[str, Any]]) -> None:
-        self._found = found
-
-    async def auto_paging_iter(self) -> AsyncIterator[stripe.Event]:
-        for one in self._found:
-            yield stripe.Event.construct_from(one, "sk")
-
-
 class Events:
     """The provider's list of events; a page with an unreadable one is an answer nobody can read."""
 
     def __init__(self, known: Sequence[dict[str, Any]], unreadable: int | None = None) -> None:
         self.known, self.unreadable = known, unreadable
         self.status = 200
+        self.asked: list[dict[str, Any]] = []
 
-    async def list_async(self, asked: dict[str, Any]) -> _Page:
+    async def list_async(self, asked: dict[str, Any]) -> SimpleNamespace:
+        self.asked.append(asked)
         first, last = asked["created"]["gte"], asked["created"]["lte"]
         if self.unreadable is not None and first <= self.unreadable <= last:
             raise stripe.APIError("Invalid response body from API", http_status=self.status)
-        within = [one for one in self.known if first <= one["created"] <= last]
-        return _Page(sorted(within, key=lambda one: -one["created"]))
+        there = [
+            one
+            for one in sorted(self.known, key=lambda one: (-one["created"], one["id"]))
+            if first <= one["created"] <= last and one["type"] in asked["types"]
+        ]
+        names = [one["id"] for one in there]
+        begin = names.index(asked["starting_after"]) + 1 if "starting_after" in asked else 0
+        page = there[begin:][: asked["limit"]]
+        return SimpleNamespace(
+            data=[stripe.Event.construct_from(one, "sk") for one in page],
+            has_more=len(there) > begin + len(page),
+        )
 
 
 def gateway(events: Events, monkeypatch: pytest.MonkeyPatch) -> StripeGateway:
@@ -53,11 +58,19 @@ def gateway(events: Events, monkeypatch: pytest.MonkeyPatch) -> StripeGateway:
     return made
 
 
+async def heard(asked: StripeGateway, ago: int, until: datetime = UNTIL) -> list[EventPage]:
+    since = datetime.fromtimestamp(NOW - ago, UTC)
+    return [page async for page in asked.events_between(since, until)]
+
+
+def names(pages: Sequence[EventPage]) -> list[str]:
+    return [one.event_id for page in pages for one in page.events]
+
+
 async def test_an_event_that_cannot_be_read_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     known = [event(f"evt_{ago}", NOW - ago) for ago in (7000, 4000, 3001, 2999, 10)]
     asked = gateway(Events(known, unreadable=NOW - 3000), monkeypatch)
-    found = await asked.events_between(datetime.fromtimestamp(NOW - 7200, UTC), UNTIL)
-    assert [one.event_id for one in found] == [
+    assert names(await heard(asked, 7200)) == [
         "evt_7000", "evt_4000", "evt_3001", "evt_2999", "evt_10",
     ]  # fmt: skip
 
@@ -68,9 +81,8 @@ async def test_a_provider_that_is_away_is_not_asked_in_halves(
     events = Events([], unreadable=NOW)
     events.status = 502
     with pytest.raises(Unavailable):
-        await gateway(events, monkeypatch).events_between(
-            datetime.fromtimestamp(NOW - 60, UTC), UNTIL
-        )
+        await heard(gateway(events, monkeypatch), 60)
+    assert len(events.asked) == 1
 
 
 async def test_odd_fields_are_left_out_and_the_rest_is_heard(
@@ -79,7 +91,7 @@ async def test_odd_fields_are_left_out_and_the_rest_is_heard(
     odd = event("evt_1", NOW - 5, metadata={"note": "a\0b\ud800", "nan": float("nan")})
     broken = event("evt_2", NOW - 4) | {"data": None}
     asked = gateway(Events([odd, broken, event("evt_3", NOW)]), monkeypatch)
-    found = await asked.events_between(datetime.fromtimestamp(NOW - 60, UTC), UNTIL)
+    found = [one for page in await heard(asked, 60) for one in page.events]
     assert [one.event_id for one in found] == ["evt_1", "evt_3"]
     subject: Any = found[0].payload["data"]
     assert subject["object"]["metadata"] == {"note": "a\ufffdb\ufffd", "nan": None}

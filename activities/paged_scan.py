@@ -1,14 +1,16 @@
 """Passes over many things, page by page, with signs of life meanwhile.
 
 `pass_over` looks at everything there is, a few things at once; its place is told with each sign, so
-that another try goes on from there. `drain` takes what is to go, until there is none.
+that another try goes on from there. `drain` takes what is to go, until there is none; `drain_along`
+does so in an order. `each_apart` does the parts of a job, whatever becomes of the others.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
+from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,7 +25,12 @@ AT_ONCE: Final = 4
 MOST_FAILURES: Final = 20
 """On one page; with more of them the database or Temporal is away, and the pass waits for it."""
 T = TypeVar("T")
+K = TypeVar("K", str, UUID)
 _logger = logging.getLogger("activities.paged_scan")
+
+
+class Undone(Exception):
+    """Parts of a job that failed, by their names; another try does them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,46 @@ async def drain(database: Database, page: Callable[[AsyncConnection], Awaitable[
         total += taken
         activity.heartbeat()
     return total
+
+
+async def drain_along(
+    database: Database,
+    page: Callable[[AsyncConnection, K], Awaitable[tuple[int, K | None]]],
+    after: K,
+) -> int:
+    """Take pages in an order, each in a transaction of its own; how many things in all.
+
+    `page` answers how many it took of those behind a place, and where the next one begins, or None
+    where there are no more. So what was just taken is not read again.
+    """
+    total, place = 0, after
+    while True:
+        async with told_alive(), database.operator() as connection:
+            taken, last = await page(connection, place)
+        total += taken
+        activity.heartbeat()
+        if last is None:
+            return total
+        place = last
+
+
+async def each_apart(parts: Mapping[str, Callable[[], Awaitable[int]]]) -> dict[str, int]:
+    """Do the parts of a job one after the other, and tell what each counted.
+
+    Errors: Undone names those that failed, when all the others are done.
+    """
+    counts: dict[str, int] = {}
+    failed: dict[str, Exception] = {}
+    for name, part in parts.items():
+        try:
+            counts[name] = await part()
+        except Exception as error:
+            _logger.exception("%s could not be done", name)
+            failed[name] = error
+    if failed:
+        words = ", ".join(f"{name} ({type(error).__name__})" for name, error in failed.items())
+        raise Undone(f"not done: {words}") from next(iter(failed.values()))
+    return counts
 
 
 async def pass_over(

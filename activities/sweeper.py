@@ -16,7 +16,7 @@ from temporalio.service import RPCError
 
 from activities import retention
 from activities.matter import Dependencies
-from activities.paged_scan import Page, drain, pass_over
+from activities.paged_scan import Page, drain, drain_along, each_apart, pass_over
 from activities.signs_of_life import told_alive
 from billing.core.clock import real_now
 from billing.insight.integrity import hourly
@@ -161,20 +161,33 @@ class SweeperActivities:
         return {"open": passed.seen, "started": passed.found, "failed": passed.failed}
 
     async def _housekeeping(self, limit: int) -> Counts:
-        """Old idempotency keys go [P10], old purchases are archived [E14], months made ahead; what
-        the settings keep no longer is let go.
+        """Months are made ahead; old idempotency keys go [P10], and windows of rates; old purchases
+        are archived [E14]; what the settings keep no longer is let go.
         """
         now = real_now()
-        keys = await drain(self.database, lambda connection: idempotency.purge(connection, now))
-        archived = await drain(
-            self.database,
-            lambda connection: purchases.archive(connection, ARCHIVE_AFTER, now),
+        return await each_apart(
+            {
+                # First: a use that comes in a month without a table would be refused.
+                "months_made": self._make_months,
+                "keys_purged": lambda: drain(
+                    self.database, lambda connection: idempotency.purge(connection, now)
+                ),
+                "purchases_archived": lambda: drain(
+                    self.database,
+                    lambda connection: purchases.archive(connection, ARCHIVE_AFTER, now),
+                ),
+                "rates_forgotten": lambda: drain_along(
+                    self.database,
+                    lambda connection, after: rates.purge(connection, RATES_KEPT, after),
+                    after="",
+                ),
+            }
+            | retention.parts(self.database, self.settings, now)
         )
+
+    async def _make_months(self) -> int:
         async with self.database.operator() as connection:
-            await rates.purge(connection, RATES_KEPT)
-            made = await months.make(connection)
-        gone = await retention.let_go(self.database, self.settings, now)
-        return {"keys_purged": keys, "purchases_archived": archived, "months_made": made} | gone
+            return await months.make(connection)
 
     async def _integrity(self, limit: int) -> Counts:
         """Accounts that moved and some in turn; a broken invariant is an error in the log, too."""

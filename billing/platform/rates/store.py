@@ -1,13 +1,12 @@
 """Every query on the callers' rates."""
 
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import delete, func, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core.prepared import Prepared, given
-from billing.platform.rates.tables import rate_windows
+from billing.core.prepared import Prepared
 
 _LEASE = Prepared(
     text(
@@ -23,9 +22,25 @@ _LEASE = Prepared(
     """
     )
 )
+# In the order of names: each is looked at once, and no window pays for an index by its time.
 _PURGE = Prepared(
-    delete(rate_windows).where(rate_windows.c.began_at < func.clock_timestamp() - given("age"))
+    text(
+        """
+    WITH page AS MATERIALIZED (
+        SELECT name, began_at FROM rate_windows WHERE name > :after ORDER BY name LIMIT :page
+    ), gone AS (
+        DELETE FROM rate_windows
+        WHERE name = ANY (ARRAY(SELECT name FROM page
+                WHERE began_at < clock_timestamp() - CAST(:age AS interval)))
+            AND began_at < clock_timestamp() - CAST(:age AS interval)
+        RETURNING name
+    )
+    SELECT (SELECT count(*) FROM gone) AS many, (SELECT max(name) FROM page) AS last
+    """
+    )
 )
+PURGE_PAGE: Final = 5_000
+"""Windows that are looked at in one transaction."""
 
 
 class Lease(NamedTuple):
@@ -52,6 +67,9 @@ async def lease(
     )
 
 
-async def purge(connection: AsyncConnection, age: timedelta) -> None:
-    """Forget windows that began so long ago."""
-    await _PURGE.run(connection, age=age)
+async def purge(connection: AsyncConnection, age: timedelta, after: str) -> tuple[int, str | None]:
+    """Forget those of a page of windows that began so long ago; how many, and the name that the
+    next page begins behind. None: there are no more.
+    """
+    row = await _PURGE.one(connection, age=age, after=after, page=PURGE_PAGE)
+    return row["many"], row["last"]

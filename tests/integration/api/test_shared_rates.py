@@ -117,6 +117,8 @@ async def test_a_window_that_is_over_gives_all_again_and_is_forgotten(api: Api) 
         fresh = await store.lease(connection, name, 5, span, 3)
         assert (fresh.granted, fresh.rest) == (3, 2)
         assert 59 < fresh.seconds <= 60
-        await store.purge(connection, timedelta(0))
+        _, last = await store.purge(connection, timedelta(0), after="")
+        assert last is not None
+        assert await store.purge(connection, timedelta(0), last) == (0, None)
         assert not await connection.scalar(text("SELECT count(*) FROM rate_windows"))
         await connection.rollback()

@@ -2,24 +2,32 @@
 
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from temporalio.testing import ActivityEnvironment
 
 from activities import paged_scan, signs_of_life
 from activities.matter import Dependencies
+from activities.paged_scan import Undone
 from activities.sweeper import SweeperActivities
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.insight.health import store as health
 from billing.insight.integrity import store as integrity
 from billing.matters import sweeps
+from billing.metering.quotas import store as quotas
 from billing.metering.usage import months
 from billing.money.purchases import store as purchases
+from billing.platform.idempotency import store as idempotency
+from billing.platform.outbox import store as outbox
+from billing.platform.provider_inbox import store as inbox
+from billing.platform.rates import store as rates
 from tests.integration.actors import Actors
 from tests.integration.api_app import stack_settings
 from workflows.contracts import SweepRequest
@@ -47,6 +55,16 @@ class Asked:
             await connection.execute(text("SET LOCAL enable_seqscan = off"))
             self.plan = "\n".join(await connection.scalars(text(f"EXPLAIN {said}")))
         raise LookupError("only explained")
+
+
+async def housekeeping(actors: Actors, database: Database) -> dict[str, int]:
+    client: Any = None  # this job tells no workflow
+    settings = stack_settings(actors.stack)
+    job = SweeperActivities(
+        Dependencies(database=database, provider=client, settings=settings), client
+    )
+    report = await ActivityEnvironment().run(job.sweep, SweepRequest(name="housekeeping"))
+    return dict(report.counts)
 
 
 async def test_the_sweep_of_each_minute_reads_no_account_at_rest(database: Database) -> None:
@@ -99,18 +117,76 @@ async def test_old_purchases_are_archived_batch_by_batch(
             {"age": timedelta(days=91), "me": customer.uuid},
         )
     monkeypatch.setattr(purchases, "ARCHIVE_BATCH", 1)
-    client: Any = None  # this job tells no workflow
-    settings = stack_settings(actors.stack)
-    job = SweeperActivities(
-        Dependencies(database=database, provider=client, settings=settings), client
-    )
-    run = ActivityEnvironment().run
-    report = await run(job.sweep, SweepRequest(name="housekeeping"))
-    assert report.counts["purchases_archived"] >= len(old)
+    report = await housekeeping(actors, database)
+    assert report["purchases_archived"] >= len(old)
     left = await customer.ask("GET", "/billing/purchases")
     assert left["data"] == []
-    again = await run(job.sweep, SweepRequest(name="housekeeping"))
-    assert again.counts["purchases_archived"] == 0
+    again = await housekeeping(actors, database)
+    assert again["purchases_archived"] == 0
+
+
+PARTS: Final = {
+    "months_made": (months, "make"),
+    "keys_purged": (idempotency, "purge"),
+    "purchases_archived": (purchases, "archive"),
+    "rates_forgotten": (rates, "purge"),
+    "payloads_emptied": (inbox, "empty"),
+    "events_dropped": (outbox, "drop"),
+    "claims_forgotten": (quotas, "forget"),
+}
+
+
+@pytest.mark.parametrize("broken", PARTS)
+async def test_a_part_that_fails_leaves_the_others_done_and_is_told(
+    actors: Actors, database: Database, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    begun: list[str] = []
+
+    def watched(name: str, call: Any) -> Any:
+        async def part(*given: Any) -> Any:
+            begun.append(name)
+            if name == broken:
+                raise OperationalError("DELETE", {}, Exception("statement timeout"))
+            return await call(*given)
+
+        return part
+
+    for name, (store, verb) in PARTS.items():
+        monkeypatch.setattr(store, verb, watched(name, getattr(store, verb)))
+    with pytest.raises(Undone, match=broken):
+        await housekeeping(actors, database)
+    assert set(begun) == set(PARTS)
+    assert begun[0] == "months_made", "without them every use would be refused"
+
+
+async def test_old_windows_of_rates_go_page_by_page(
+    actors: Actors, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = str(uuid4())
+    insert = text(
+        "INSERT INTO rate_windows (name, began_at, taken)"
+        " SELECT n || CAST(:mine AS text), clock_timestamp() - CAST(:age AS interval), 1"
+        " FROM unnest(CAST(:names AS text[])) n"
+    )
+    count = text("SELECT count(*) FROM rate_windows WHERE name LIKE '%' || CAST(:mine AS text)")
+    async with database.operator() as connection:
+        fresh, old = timedelta(hours=23), timedelta(hours=25)
+        for age, names in ((fresh, "abc"), (old, "defghij"), (fresh, "klm")):
+            values = {"mine": mine, "age": age, "names": list(names)}
+            await connection.execute(insert, values)
+    pages, purge = [], rates.purge
+
+    async def page(*given: Any) -> Any:
+        pages.append(found := await purge(*given))
+        return found
+
+    monkeypatch.setattr(rates, "purge", page)
+    monkeypatch.setattr(rates, "PURGE_PAGE", 2)
+    report = await housekeeping(actors, database)
+    assert report["rates_forgotten"] >= 7
+    assert max(many for many, _ in pages) <= 2
+    async with database.operator() as connection:
+        assert await connection.scalar(count, {"mine": mine}) == 6
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,17 @@ Each job is one bounded pass; the schedules repeat it (workflows/schedules.py).
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.exc import DataError
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.service import RPCError
 
-from activities import retention
+from activities import resting, retention, telling
 from activities.matter import Dependencies
 from activities.paged_scan import Page, drain, drain_along, each_apart, pass_over
 from activities.signs_of_life import told_alive
@@ -23,7 +23,6 @@ from billing.insight.integrity import hourly
 from billing.insight.rounds import store as rounds
 from billing.insight.rounds.rules import AT_LEAST
 from billing.matters import sweeps
-from billing.matters.kinds import REST
 from billing.matters.schemas import Matter
 from billing.metering.usage import counter_rebuild, months
 from billing.money.payments import event_owners
@@ -49,7 +48,6 @@ ARCHIVE_AFTER: Final = timedelta(days=90)
 # The longest window of a rate.
 RATES_KEPT: Final = timedelta(days=1)
 Counts = dict[str, int]
-T = TypeVar("T")
 _logger = logging.getLogger("activities.sweeper")
 
 
@@ -88,15 +86,15 @@ class SweeperActivities:
         async with self.database.operator() as connection:
             left = await sweeps.left_behind(connection, now - POLICIES.left_behind, limit)
             late = await sweeps.overdue(connection, now - POLICIES.overdue, limit)
-            rested = await sweeps.resting(connection, now + REST, limit)
             early = await thresholds.waiting(connection, limit)
             echoes = await event_owners.settle_echoes(connection, now - POLICIES.left_behind, limit)
             ours = await inbox.waiting(connection, now - POLICIES.left_behind, limit)
             strays = await inbox.unmatched(connection, now - POLICIES.left_behind, now, limit)
-        told = await self._nudge([*left, *late, *rested, *early])
+        told = await telling.nudge(self.client, [*left, *late, *early])
         matched = 0
         for event in (*ours, *strays):
-            matched += await _tried(self._dispatch(event)) or 0
+            matched += await telling.tried(self._dispatch(event)) or 0
+        told += await resting.wake(self.database, self.client, limit)
         return {
             "left_behind": len(left), "overdue": len(late), "told": told, "events": matched,
             "echoes": echoes,
@@ -123,12 +121,11 @@ class SweeperActivities:
         """Store a page, and tell the owners of what never came as a webhook; how many that is."""
         owners = await self._received(page) if page else []
         missed = [
-            (owner, event.event_id)
+            partial(start.notify_event, self.client, owner, event.event_id)
             for event, owner in zip(page, owners, strict=True)
             if owner is not None
         ]
-        for owner, event_id in missed:
-            await _tried(start.notify_event(self.client, owner, event_id))
+        await telling.tell(missed)
         return len(missed)
 
     async def _received(self, page: Sequence[ProviderEvent]) -> Sequence[Matter | None]:
@@ -244,12 +241,6 @@ class SweeperActivities:
             "accounts": passed.seen, "counters_mended": passed.found, "failed": passed.failed,
         }  # fmt: skip
 
-    async def _nudge(self, found: Iterable[Matter]) -> int:
-        by_id = {matter.workflow_id: matter for matter in found}
-        for matter in by_id.values():
-            await _tried(start.nudge(self.client, matter))
-        return len(by_id)
-
     async def _dispatch(self, event: Waiting) -> int:
         """Tell the owner, find one after all, or park what is nobody's after a day."""
         async with self.database.operator() as connection:
@@ -264,12 +255,3 @@ class SweeperActivities:
                 return 0
         await start.notify_event(self.client, owner, event.event_id)
         return 1
-
-
-async def _tried(call: Awaitable[T]) -> T | None:
-    """Tell one; a refusal is logged, and the others are told all the same."""
-    try:
-        return await call
-    except RPCError as refusal:
-        _logger.error("a workflow could not be told: %s", refusal)
-        return None

@@ -52,6 +52,21 @@ async def resting(connection: AsyncConnection, due_before: datetime, limit: int)
     return await _due(connection, "resting", due_before, limit)
 
 
+async def still_resting(
+    connection: AsyncConnection, names: Sequence[str], due_before: datetime
+) -> list[str]:
+    """Those of these matters that rest with something due before then: nobody looked at them."""
+    found = await connection.execute(
+        select(matter_rows.c.workflow_id).where(
+            matter_rows.c.workflow_id.in_(names),
+            matter_rows.c.closed_at.is_(None),
+            matter_rows.c.status == "resting",
+            matter_rows.c.next_due < due_before,
+        )
+    )
+    return [row[0] for row in found]
+
+
 async def halted(connection: AsyncConnection) -> list[Matter]:
     """Matters that wait for their hour or for an operator."""
     found = await connection.execute(select(matter_rows).where(matter_rows.c.status == "halted"))

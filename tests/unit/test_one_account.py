@@ -30,6 +30,7 @@ ACROSS: Final = {
 """Unique over all accounts."""
 LOOKING_AT_ALL: Final = {
     "activities/paged_scan.py",
+    "activities/resting.py",
     "activities/sweeper.py",
     "api/dependencies.py",
     "api/gauges.py",

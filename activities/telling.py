@@ -1,0 +1,49 @@
+"""Telling workflows that something waits for them, several at once; a refusal stops no other."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Final, TypeVar
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from billing.matters.schemas import Matter
+from workflows import start
+
+TOLD_AT_ONCE: Final = 16
+"""Calls of Temporal on their way at one time: it is loaded, not flooded."""
+T = TypeVar("T")
+_logger = logging.getLogger("activities.telling")
+
+
+async def tried(call: Awaitable[T]) -> T | None:
+    """Tell one; a refusal is logged, and the others are told all the same."""
+    try:
+        return await call
+    except RPCError as refusal:
+        _logger.error("a workflow could not be told: %s", refusal)
+        return None
+
+
+async def tell(calls: Iterable[Callable[[], Awaitable[None]]]) -> int:
+    """Make these calls, some at a time; how many were taken."""
+    gate = asyncio.Semaphore(TOLD_AT_ONCE)
+
+    async def one(call: Callable[[], Awaitable[None]]) -> bool:
+        async with gate:
+            return bool(await tried(_done(call)))
+
+    return sum(await asyncio.gather(*map(one, calls)))
+
+
+async def nudge(client: Client, found: Iterable[Matter]) -> int:
+    """Nudge each of these matters once; how many could be told."""
+    by_id = {matter.workflow_id: matter for matter in found}
+    return await tell(partial(start.nudge, client, matter) for matter in by_id.values())
+
+
+async def _done(call: Callable[[], Awaitable[None]]) -> bool:
+    await call()
+    return True

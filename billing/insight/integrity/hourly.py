@@ -93,7 +93,7 @@ async def conclude(database: Database, seen: int, unseen: int) -> Report:
         last = await runs.latest(connection)
     whole_at = last.whole_at if last else None
     if whole_at is None or whole_at < now - WHOLE_EVERY:
-        of_all = await service.of_all(database)
+        of_all = await service.of_all(database, anew=False)
         broken += of_all
         whole_at = whole_at if of_all else now
     async with database.operator() as connection:

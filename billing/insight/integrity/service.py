@@ -4,16 +4,21 @@ Operators ask by route or command, the hourly run asks of accounts that moved; t
 every fault.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy import TextClause
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import Database
-from billing.insight.integrity import openings, rules, store
+from billing.core.database_errors import took_too_long
+from billing.insight.integrity import numbers, openings, rules, store
 from billing.insight.integrity.openings import Opening
 from billing.insight.integrity.schemas import Broken, Report
 
@@ -21,6 +26,7 @@ PAGE: Final = 500
 """Accounts on one snapshot: vacuum and everybody else wait for no longer than it takes."""
 Progress = Callable[[int, int], None]
 """Told (done, of how many) as the accounts are gone through."""
+_logger = logging.getLogger("billing.integrity")
 
 
 async def evaluate(
@@ -62,7 +68,7 @@ async def examine_all(
     total = await count_accounts(database)
     tell(done, total)
     while accounts := await _next(database, after, page):
-        broken += await look_at(database, accounts)
+        broken += await _look_in_time(database, accounts)
         after, done = accounts[-1], done + len(accounts)
         tell(done, max(done, total))
     broken += await late(database, slack)
@@ -86,7 +92,7 @@ async def look_at(database: Database, accounts: Sequence[UUID]) -> list[Broken]:
     """Everything that a write may have broken, on one snapshot of these accounts."""
     async with database.operator() as connection:
         await store.freeze(connection)
-        return await _written(connection, accounts, real_now())
+        return await _written(connection, accounts, real_now(), alone=len(accounts) == 1)
 
 
 async def look_and_open(
@@ -120,9 +126,13 @@ async def late(database: Database, slack: timedelta) -> list[Broken]:
     return await _over_all(database, store.LATE, slack)
 
 
-async def of_all(database: Database) -> list[Broken]:
-    """Everything that no account shows alone."""
-    return await _over_all(database, store.OF_ALL)
+async def of_all(database: Database, *, anew: bool = True) -> list[Broken]:
+    """Everything that no account shows alone; not `anew`: of numbers what came since they were
+    proven.
+    """
+    broken = await _over_all(database, store.OF_ALL)
+    given = numbers.look(database, real_now(), anew=anew)
+    return broken + await _in_time(numbers.NAME, given)
 
 
 async def _written(
@@ -144,12 +154,41 @@ async def _written(
 async def _over_all(
     database: Database, queries: store.Queries, slack: timedelta = rules.SLACK
 ) -> list[Broken]:
-    broken = []
-    for query in queries.values():
+    async def found(query: TextClause) -> list[Broken]:
         async with database.operator() as connection:
             await store.allow_time(connection)
-            broken += await store.ask(connection, query, real_now(), slack=slack)
+            return await store.ask(connection, query, real_now(), slack=slack)
+
+    broken = []
+    for name, query in queries.items():
+        broken += await _in_time(name, found(query))
     return broken
+
+
+async def _in_time(name: str, look: Awaitable[list[Broken]]) -> list[Broken]:
+    """Its findings. One that takes too long is told as such and keeps nobody from the others."""
+    try:
+        return await look
+    except DBAPIError as error:
+        if not took_too_long(error):
+            raise
+        _logger.error("the check %s took too long: %s", name, error.orig)
+        return [rules.unmade(name)]
+
+
+async def _look_in_time(database: Database, accounts: Sequence[UUID]) -> list[Broken]:
+    """All of them at once, or if that takes too long, each half."""
+    if len(accounts) == 1:
+        name = ids.encode(ids.ACCOUNT, accounts[0])
+        return await _in_time(name, look_at(database, accounts))
+    try:
+        return await look_at(database, accounts)
+    except DBAPIError as error:
+        if not took_too_long(error):
+            raise
+    half = len(accounts) // 2
+    first = await _look_in_time(database, accounts[:half])
+    return first + await _look_in_time(database, accounts[half:])
 
 
 async def _next(database: Database, after: UUID, limit: int) -> list[UUID]:

@@ -16,6 +16,14 @@ integrity_runs = c.table(
     c.instant("whole_at", nullable=True),
 )
 
+# How far the numbers of each series are proven, and when they were last read from the first on.
+proven_series = c.table(
+    "proven_series",
+    c.text("series", primary_key=True),
+    c.bigint("up_to"),
+    c.instant("whole_at", nullable=True),
+)
+
 # Openings of large accounts: what their books stated when the hourly run last found them right. It
 # reads only what came since; without one, and in the account's turn, it reads everything.
 proven_books = c.table(

@@ -143,6 +143,13 @@ CREATE TABLE proven_books (
     CONSTRAINT pk_proven_books PRIMARY KEY (account_id)
 );
 
+CREATE TABLE proven_series (
+    series TEXT NOT NULL,
+    up_to BIGINT NOT NULL,
+    whole_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_proven_series PRIMARY KEY (series)
+);
+
 CREATE TABLE quota_slices (
     account_id UUID NOT NULL,
     quota_id UUID NOT NULL,

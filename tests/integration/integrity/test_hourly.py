@@ -1,11 +1,9 @@
 """The hourly run looks at accounts that moved, and at each of the others in its turn."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from types import SimpleNamespace
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 
 import pytest
@@ -18,12 +16,13 @@ from activities.sweeper import SweeperActivities
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.insight.integrity import hourly, runs, service, store
-from billing.insight.integrity.rules import SLACK
+from billing.insight.integrity.rules import IN_TIME, SLACK
 from billing.insight.integrity.schemas import Broken
 from billing.insight.rounds import rules as round_rules
 from billing.insight.rounds import store as rounds
 from tests.integration.actors import Actors, Customer
 from tests.integration.api_app import stack_settings
+from tests.integration.one_connection import seen_by
 from workflows.contracts import SweepRequest
 
 NOBODY = UUID(int=0)
@@ -217,6 +216,51 @@ async def test_books_that_take_too_long_are_told_and_the_others_looked_at(
     await hourly.conclude(database, 1, 0)
 
 
+async def test_a_check_that_takes_too_long_is_told_and_the_report_is_kept(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check of everybody must not cost what the run has found; it is made again the next hour."""
+    await at(database, "DELETE FROM integrity_runs")
+    monkeypatch.setattr(store, "OF_ALL", {"coupons_counted": text("SELECT pg_sleep(1)")})
+    monkeypatch.setattr(store, "TIMEOUT_MS", 200)
+    report = await hourly.conclude(database, 3, 0)
+    (told,) = [one for one in report.wrong if one.name == IN_TIME.name]
+    assert told.examples == ("coupons_counted",)
+    async with database.operator() as connection:
+        latest = await runs.latest(connection)
+    assert latest is not None
+    assert (latest.ran_at, latest.accounts) == (report.as_of, 3)
+    assert told.words in latest.wrong
+    assert latest.whole_at is None or latest.whole_at < report.as_of
+    monkeypatch.undo()
+    assert IN_TIME.name not in {one.name for one in (await hourly.conclude(database, 0, 0)).wrong}
+
+
+async def test_books_that_take_too_long_leave_the_report_of_all_the_others(
+    actors: Actors, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, quick = await resting(actors), await resting(actors)
+    take_a_second(monkeypatch, slow.uuid)
+    monkeypatch.setattr(store, "ALONE_MS", 400)
+    await at(database, DAMAGE, id=quick.uuid)
+    monkeypatch.setitem(
+        store.WRITTEN,
+        "damaged",
+        text(
+            "SELECT 'trials_granted_once' AS name, account_id, 1 AS violations,"
+            " ARRAY['its own'] AS examples FROM trials"
+            " WHERE account_id = ANY(:accounts) AND account_id = :quick"
+        ).bindparams(quick=quick.uuid),
+    )
+    try:
+        report = await service.examine_all(database)
+    finally:
+        await at(database, REPAIR, id=quick.uuid)
+    wrong = {one.name: one.examples for one in report.wrong}
+    assert wrong[IN_TIME.name] == (slow.id,)
+    assert wrong[NAME] == ("its own",)
+
+
 LATE: Final = {
     "inbox_handled": """
         INSERT INTO stripe_webhook_events (stripe_event_id, account_id, type, payload, received_at)
@@ -237,11 +281,7 @@ LATE: Final = {
 async def test_work_that_waits_for_a_worker_is_no_wrong_book_for_a_day(
     actors: Actors, superuser: AsyncConnection, name: str
 ) -> None:
-    @asynccontextmanager
-    async def seen() -> AsyncIterator[AsyncConnection]:
-        yield superuser
-
-    here, customer = cast(Database, SimpleNamespace(operator=seen)), await actors.customer()
+    here, customer = seen_by(superuser), await actors.customer()
     await customer.bought("small")
     await customer.subscribed("pro")
     for hours, is_wrong in ((1, False), (25, True)):

@@ -19,12 +19,13 @@ from billing.core.clock import real_now
 from billing.core.database import open_database
 from billing.core.narrowed import tables
 from billing.core.settings import Settings
-from billing.insight.integrity import rules, service, store
+from billing.insight.integrity import numbers, rules, service, store
 from billing.insight.integrity.rules import CHECKS, LEDGER
 from billing.ledger.credits import invariants
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.credits import holding
 from tests.integration.credits.test_checks import DAMAGE as LEDGER_DAMAGE
+from tests.integration.one_connection import seen_by
 
 MINE: Final = "account_id = :account"
 NAMED: Final = re.compile(r"\b[a-z]{2,4}_[0-9a-hjkmnp-tv-z]{26}\b|^coupon \w+|evt_")
@@ -330,17 +331,16 @@ OF_ALL: Final = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(store.OF_ALL))
+@pytest.mark.parametrize("name", sorted({*store.OF_ALL, numbers.NAME}))
 async def test_damage_that_no_account_shows_alone_is_found(
     books: Books, superuser: AsyncConnection, name: str
 ) -> None:
-    query, now = store.OF_ALL[name], real_now()
-    assert await store.ask(superuser, query, now) == []
-    damage = text(OF_ALL[name])
+    here, damage = seen_by(superuser), text(OF_ALL[name])
+    assert await service.of_all(here) == []
     values = dict.fromkeys(damage.compile().params, books.paying)
     assert (await superuser.execute(damage, values)).rowcount != 0
     assert (await service.evaluate(superuser, books.paying, books.late)).ok
-    assert [one.violations > 0 for one in await store.ask(superuser, query, now)] == [True]
+    assert [one.name for one in await service.of_all(here)] == [name]
 
 
 # What leads to each, however many rows there are.

@@ -6,11 +6,19 @@ breaks, found by an index over all accounts, OF_ALL what no account shows alone.
 
 from typing import Final
 
+from billing.core.narrowed import ACCOUNTS
+
 _AUDIT: Final = """
         SELECT t.account_id, t.subject
         FROM billing_audit t LEFT JOIN billing_audit p ON p.id = t.previous_id"""
 _REWRITTEN: Final = """(t.digest IS DISTINCT FROM audit_digest(t, p.digest) AND t.digest IS NOT NULL
                OR t.previous_id IS NOT NULL AND p.id IS NULL)"""
+
+AUDIT_SINCE: Final = f"""
+        {_AUDIT}
+        WHERE t.account_id = {ACCOUNTS} AND t.real_at >= :day AND {_REWRITTEN}
+    """
+"""Entries since an opening, each with the one before it."""
 
 QUERIES: Final[dict[str, str]] = {
     "outbox_numbers": """

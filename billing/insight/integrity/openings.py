@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core.frozen import Frozen
 from billing.insight.integrity.tables import proven_books
 
-LARGE: Final = 100_000
-"""From so many entries or uses on an account has an opening. To read so many takes a second; less
-is read as quickly as what came since, and many accounts at once.
+LARGE: Final = 5_000
+"""From so many entries or uses on an account has an opening. Less is read as quickly as what came
+since, which is asked of each account by itself.
 """
 DAY: Final = timedelta(hours=26)
 """No day is longer, whatever the account's zone; clocks may differ."""

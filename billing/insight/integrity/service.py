@@ -145,7 +145,7 @@ async def _written(
 ) -> list[Broken]:
     await store.allow_time(connection, alone=alone)
     await store.read_by_index(connection)
-    broken = await store.changed_invoices(connection, accounts)
+    broken = await store.changed_invoices(connection, accounts, opening)
     for query in (store.SINCE if opening else store.WRITTEN).values():
         broken += await store.ask(connection, query, now, accounts, opening)
     return broken

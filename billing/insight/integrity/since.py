@@ -120,3 +120,9 @@ BILLED: Final = {
           AND l.period_start IN (SELECT period_start FROM cycles)""",  # noqa: S608
 }
 """The same for the check of usage lines: all of each cycle that was billed in these days."""
+
+STEPS: Final = {
+    "steps": f"""
+        SELECT * FROM steps WHERE account_id = {ACCOUNTS} AND ran_at >= :day""",  # noqa: S608
+}
+"""The same for the check that each step has its matter."""

@@ -4,6 +4,7 @@ What time breaks is asked of all accounts as well: an index leads to what is lat
 there are. So are the few checks that no account shows alone.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -118,8 +119,12 @@ SINCE: Final[Queries] = WRITTEN | {
     "usage_billed": _narrow(
         {"usage_billed": _WRITTEN["usage_billed"]}, frozenset({"cycles"}), since.BILLED
     ),
+    "steps_belong": _narrow({"steps_belong": _WRITTEN["steps_belong"]}, instead=since.STEPS),
+    "audit_chain": _narrow({"audit_chain": flow.AUDIT_SINCE}),
 }
-"""The same of one account with an opening: those that read all uses read what came since."""
+"""The same of one account with an opening: those that read rows of which there are ever more, and
+that nobody changes, read what came since.
+"""
 LATE_HERE: Final[Queries] = {name: _narrow({name: query}) for name, query in _LATE.items()}
 """Checks that time breaks, of a list of accounts."""
 LATE: Final[Queries] = {name: _over_all(name, query) for name, query in _LATE.items()}
@@ -128,14 +133,16 @@ OF_ALL: Final[Queries] = {
     name: _over_all(name, query) for name, query in (money.OF_ALL | flow.OF_ALL).items()
 }
 """Checks that no account shows alone. These read many accounts, if not all."""
-_CONTENT: Final = text(
-    f"""
+_CONTENT: Final = """
     SELECT i.id, i.account_id, i.currency, i.total_minor, i.tax_minor, i.content_hash,
            l.kind, l.description, l.quantity, l.amount_minor, l.discounts, l.taxes
     FROM invoices i LEFT JOIN invoice_lines l ON l.invoice_id = i.id
-    WHERE i.number IS NOT NULL AND i.account_id = {ACCOUNTS}
+    WHERE i.number IS NOT NULL AND i.account_id = {accounts} {since}
     ORDER BY i.id, l.position
-    """  # noqa: S608 (constant)
+    """
+_CONTENT_OF_ALL: Final = text(_CONTENT.format(accounts=ACCOUNTS, since=""))
+_CONTENT_SINCE: Final = text(
+    _CONTENT.format(accounts=ACCOUNTS, since="AND greatest(i.finalized_at, i.created_at) >= :day")
 )
 
 
@@ -187,20 +194,22 @@ async def ask(
     return [Broken.model_validate(dict(row)) for row in rows]
 
 
-async def changed_invoices(connection: AsyncConnection, accounts: Sequence[UUID]) -> list[Broken]:
-    """Numbered invoices whose content no longer has the hash it was issued with."""
+async def changed_invoices(
+    connection: AsyncConnection, accounts: Sequence[UUID], opening: Opening | None = None
+) -> list[Broken]:
+    """Numbered invoices whose content is not what was issued, by account; of one with an opening
+    those that were numbered since.
+    """
     changed: dict[UUID, list[str]] = {}
     options = {"yield_per": PAGE}
-    values = {"accounts": list(accounts)}
-    found = await connection.stream(_CONTENT, values, execution_options=options)
-    async for invoice_id, rows in _by_invoice(found):
-        first = rows[0]
-        lines = [row._mapping for row in rows if row.kind is not None]  # noqa: SLF001
-        hashed = content_hash(
-            first.account_id, first.currency, first.total_minor, first.tax_minor, lines
-        )
-        if hashed != first.content_hash:
-            changed.setdefault(first.account_id, []).append(ids.encode(ids.INVOICE, invoice_id))
+    values: dict[str, Any] = {"accounts": list(accounts)}
+    query = _CONTENT_SINCE if opening else _CONTENT_OF_ALL
+    values |= {"day": opening.day} if opening else {}
+    found = await connection.stream(query, values, execution_options=options)
+    async for invoices in _by_invoice(found):
+        # Hashes of a page take some hundredths of a second: others go on meanwhile.
+        for account_id, invoice_id in await asyncio.to_thread(_changed, invoices):
+            changed.setdefault(account_id, []).append(ids.encode(ids.INVOICE, invoice_id))
     return [
         Broken(
             name="invoice_content",
@@ -210,6 +219,20 @@ async def changed_invoices(connection: AsyncConnection, accounts: Sequence[UUID]
         )
         for account_id, names in changed.items()
     ]
+
+
+def _changed(invoices: Sequence[list[Any]]) -> list[tuple[UUID, UUID]]:
+    """Account and id of those whose hash is another."""
+    found = []
+    for rows in invoices:
+        first = rows[0]
+        lines = [row._mapping for row in rows if row.kind is not None]  # noqa: SLF001
+        hashed = content_hash(
+            first.account_id, first.currency, first.total_minor, first.tax_minor, lines
+        )
+        if hashed != first.content_hash:
+            found.append((first.account_id, first.id))
+    return found
 
 
 async def account_page(connection: AsyncConnection, after: UUID, limit: int) -> list[UUID]:
@@ -265,13 +288,12 @@ async def count_open_matters(connection: AsyncConnection) -> int:
     return int(await connection.scalar(query) or 0)
 
 
-async def _by_invoice(found: Any) -> AsyncIterator[tuple[UUID, list[Any]]]:
-    """The rows of one invoice at a time; a page may end inside one."""
+async def _by_invoice(found: Any) -> AsyncIterator[list[list[Any]]]:
+    """The rows of each invoice, page by page; a page may end inside one."""
     rest: list[Any] = []
     async for page in found.partitions():
-        groups = [(key, list(rows)) for key, rows in groupby([*rest, *page], lambda row: row.id)]
-        rest = groups.pop()[1]
-        for group in groups:
-            yield group
+        groups = [list(rows) for _, rows in groupby([*rest, *page], lambda row: row.id)]
+        rest = groups.pop()
+        yield groups
     if rest:
-        yield rest[0].id, rest
+        yield [rest]

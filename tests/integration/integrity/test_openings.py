@@ -29,6 +29,8 @@ AN_ENTRY: Final = f"(SELECT id FROM credit_transactions WHERE {MINE} ORDER BY se
 A_COUNTER: Final = "UPDATE usage_counters SET {} WHERE account_id = :account AND owner = ''"
 NOW_BEYOND: Final = BEYOND.format(status="completed", at="now()", MINE=MINE)
 
+# These rows stay as they are written: those from before an opening are proven.
+KEPT: Final = ("audit_chain", "invoice_content", "steps_belong")
 # What is done to the books since an opening. A stray part is found by a look at everything alone.
 DAMAGE: Final[dict[str, str]] = {
     **{
@@ -40,6 +42,7 @@ DAMAGE: Final[dict[str, str]] = {
     "ledger_split": f"""
         INSERT INTO credit_transaction_lots (transaction_id, lot_id, account_id, amount)
         SELECT {AN_ENTRY}, :id, account_id, 1 FROM credit_balances WHERE {MINE}""",
+    **{name: ALL_DAMAGE[name] for name in KEPT},
     "credits_never_negative": ALL_DAMAGE["credits_never_negative"],
     "budgets_known": ALL_DAMAGE["budgets_known"],
     "unpaid_uses_known": ALL_DAMAGE["unpaid_uses_known"],
@@ -75,11 +78,13 @@ DAMAGE: Final[dict[str, str]] = {
 async def found(connection: AsyncConnection, account_id: UUID, opening: Opening | None) -> set[str]:
     """Names of what is wrong, by everything or since the opening, as this connection sees it."""
     queries = store.SINCE if opening else store.WRITTEN
-    return {
+    named = {
         one.name
         for query in queries.values()
         for one in await store.ask(connection, query, real_now(), [account_id], opening)
     }
+    contents = await store.changed_invoices(connection, [account_id], opening)
+    return named | {one.name for one in contents}
 
 
 async def opening_of(database: Database, account_id: UUID) -> Opening | None:
@@ -212,6 +217,26 @@ async def test_damage_since_is_found_by_what_came_since(
     since = await found(superuser, busy.uuid, opening)
     assert since
     assert name not in ALL_DAMAGE or name in since
+
+
+@pytest.mark.parametrize("name", KEPT)
+async def test_rows_that_nobody_changes_are_not_read_again_each_hour(
+    database: Database, busy: Customer, superuser: AsyncConnection, name: str
+) -> None:
+    """Ever more of them would be read for one use."""
+    assert await looked_at(database, busy.uuid) == []
+    opening = await opening_of(database, busy.uuid)
+    assert opening
+    later = opening.model_copy(update={"day": real_now() + timedelta(hours=1)})
+    for part in ALL_DAMAGE[name].split(";\n"):
+        await superuser.execute(text(part), {"account": busy.uuid, "id": ids.new()})
+    assert name in await found(superuser, busy.uuid, None)
+    assert name in await found(superuser, busy.uuid, opening)
+    assert await found(superuser, busy.uuid, later) == set()
+
+
+def test_some_thousand_entries_are_enough_for_an_opening() -> None:
+    assert openings.LARGE <= 5_000, "all of them are read each hour in which the account moves"
 
 
 async def test_what_is_found_is_told_by_a_look_at_everything_until_it_holds(

@@ -211,8 +211,8 @@ MUTANTS: Final = (
     Mutant(
         "the payer's own tries put the final action off",
         "billing/money/dunning/rules.py",
-        "min(case.last_slot_ran_at, case.last_true_attempt_at)",
-        "case.last_true_attempt_at",
+        "tried_at = min(case.last_slot_ran_at, tried_at)",
+        "pass",
         ("tests/unit/dunning/test_slots.py",),
     ),
     Mutant(

@@ -21,8 +21,9 @@ from devstack.launch import launch
 from devstack.options import ROOT, Options
 from devstack.stack import StackInfo
 from tests.integration.actors import Actors, open_actors
+from tests.replay.cast import CANARY, CANARY_EMAIL, sweep
 from tests.replay.payloads import clear_text
-from tests.replay.stories import CANARY, CANARY_EMAIL, STORIES, sweep
+from tests.replay.stories import STORIES
 from workflows.schedules import JOBS
 
 HISTORIES: Final = Path(__file__).with_name("histories")

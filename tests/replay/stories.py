@@ -9,12 +9,13 @@ from datetime import timedelta
 from typing import Final
 from uuid import uuid4
 
-from temporalio.client import Client
-
+from billing.core import ids
 from billing.matters.schemas import Planned
 from billing.matters.store import show
 from tests.integration.actors import Actors, Customer, intent_of, wait_for
 from tests.integration.arrears.test_unpaid_uses import grant, put_off, until
+from tests.integration.payments.manual_payments import submit
+from tests.replay.cast import START, live, on_clock, subscribed
 from workflows.contracts import DunningCommand, DunningExtension
 from workflows.start import begin
 
@@ -25,35 +26,17 @@ DUNNING_COMMANDS: Final = [
     ("retry_now", DunningCommand()),
 ]
 """Commands that an operator gives on Temporal's page."""
-START: Final = "2027-01-01T10:00:00Z"
-# What must never be found in a history: every account of a story carries it.
-CANARY: Final = "Quentin Zebrafinch"
-CANARY_EMAIL: Final = "quentin@zebrafinch.example"
 Story = Callable[[Actors], Awaitable[str]]
-
-
-async def _live(actors: Actors) -> Customer:
-    return await actors.customer(name=CANARY, email=CANARY_EMAIL)
-
-
-async def _on_clock(actors: Actors) -> Customer:
-    return await actors.customer_on_clock(START, name=CANARY, email=CANARY_EMAIL)
-
-
-async def _subscribed(actors: Actors, plan: str = "pro") -> tuple[Customer, str]:
-    customer = await _on_clock(actors)
-    active = await customer.subscribed(plan)
-    return customer, f"subscription/{active['subscription_id']}"
 
 
 async def charge_paid(actors: Actors) -> str:
     """A use that a saved card pays at once."""
-    return await _charge(await _live(actors))
+    return await _charge(await live(actors))
 
 
 async def charge_failed(actors: Actors) -> str:
     """The card does not pay; an order to try it again has it paid by a second run."""
-    customer = await _live(actors)
+    customer = await live(actors)
     await _charge(customer)
     await customer.script("insufficient_funds", then="normal")
     name = await _charge(customer, "failed")
@@ -76,13 +59,13 @@ async def _charge(customer: Customer, status: str = "completed") -> str:
 
 async def purchase_completed(actors: Actors) -> str:
     """A live account: wall timers are set and canceled."""
-    done = await (await _live(actors)).bought()
+    done = await (await live(actors)).bought()
     return f"purchase/{done['purchase_id']}"
 
 
 async def purchase_by_saved_card(actors: Actors) -> str:
     """Charged at once."""
-    customer = await _live(actors)
+    customer = await live(actors)
     await customer.save_card()
     done = await customer.buy("small", "saved_card")
     return f"purchase/{done['purchase_id']}"
@@ -90,7 +73,7 @@ async def purchase_by_saved_card(actors: Actors) -> str:
 
 async def purchase_declined(actors: Actors) -> str:
     """A saved card that is declined."""
-    customer = await _live(actors)
+    customer = await live(actors)
     await customer.save_card()
     await customer.script("lost_card")
     body = {"pack": "small", "payment_method": "saved_card"}
@@ -102,7 +85,7 @@ async def purchase_declined(actors: Actors) -> str:
 
 async def purchase_on_a_page(actors: Actors) -> str:
     """Paid by a hosted page."""
-    customer = await _live(actors)
+    customer = await live(actors)
     begun = await customer.buy("small", "checkout", return_url="https://shop.example/back")
     await actors.sandbox.pay_session(begun["checkout_url"].rpartition("/")[2])
     await customer.until_purchase(begun["purchase_id"], "completed")
@@ -111,7 +94,7 @@ async def purchase_on_a_page(actors: Actors) -> str:
 
 async def purchase_expired(actors: Actors) -> str:
     """Nobody pays for a day."""
-    customer = await _on_clock(actors)
+    customer = await on_clock(actors)
     begun = await customer.buy()
     await customer.advance(days=1)
     return f"purchase/{begun['purchase_id']}"
@@ -119,7 +102,7 @@ async def purchase_expired(actors: Actors) -> str:
 
 async def purchase_late_money(actors: Actors) -> str:
     """Money after the end: a second run."""
-    customer = await _live(actors)
+    customer = await live(actors)
     begun = await customer.buy()
     await customer.restored_as_expired(begun["purchase_id"])
     await customer.pay(begun)
@@ -129,7 +112,7 @@ async def purchase_late_money(actors: Actors) -> str:
 
 async def purchase_halted_and_resumed(actors: Actors) -> str:
     """Stripe does not know the intent any more; an operator's resume does not help."""
-    customer = await _on_clock(actors)
+    customer = await on_clock(actors)
     begun = await customer.buy()
     await actors.sandbox.reset(await customer.stripe_customer())
     name = f"purchase/{begun['purchase_id']}"
@@ -147,7 +130,7 @@ async def purchase_halted_and_resumed(actors: Actors) -> str:
 
 async def trial_expired(actors: Actors) -> str:
     """Fourteen days."""
-    customer = await _on_clock(actors)
+    customer = await on_clock(actors)
     await customer.ask("POST", "/billing/trials", status=201)
     await customer.advance(days=15)
     return f"trial/{customer.id}"
@@ -155,7 +138,7 @@ async def trial_expired(actors: Actors) -> str:
 
 async def trial_converted(actors: Actors) -> str:
     """A first paid subscription."""
-    customer = await _on_clock(actors)
+    customer = await on_clock(actors)
     await customer.ask("POST", "/billing/trials", status=201)
     await customer.subscribed("pro")
     await customer.advance(days=15)
@@ -164,7 +147,7 @@ async def trial_converted(actors: Actors) -> str:
 
 async def subscription_lived(actors: Actors) -> str:
     """Trial, two renewals, and a scheduled end."""
-    customer = await _on_clock(actors)
+    customer = await on_clock(actors)
     await customer.save_card()
     begun = await customer.subscribe("pro", trial=True)
     await customer.advance(days=50)
@@ -175,7 +158,7 @@ async def subscription_lived(actors: Actors) -> str:
 
 async def subscription_running(actors: Actors) -> str:
     """An open one, in the middle of its second month."""
-    customer, name = await _subscribed(actors)
+    customer, name = await subscribed(actors)
     await customer.advance(days=40)
     return name
 
@@ -191,7 +174,7 @@ async def subscription_asleep(actors: Actors) -> str:
 
 
 async def _rebuilt(actors: Actors, asleep_for: timedelta) -> str:
-    customer = await _live(actors)
+    customer = await live(actors)
     name = f"subscription/{(await customer.subscribed('pro'))['subscription_id']}"
     await actors.temporal.get_workflow_handle(name).terminate("lost")
     (row,) = await customer.rows("SELECT * FROM matters WHERE workflow_id = %(name)s", name=name)
@@ -205,13 +188,13 @@ async def _rebuilt(actors: Actors, asleep_for: timedelta) -> str:
 
 async def subscription_of_a_live_account(actors: Actors) -> str:
     """An open one that waits for real time."""
-    active = await (await _live(actors)).subscribed("pro")
+    active = await (await live(actors)).subscribed("pro")
     return f"subscription/{active['subscription_id']}"
 
 
 async def subscription_yearly(actors: Actors) -> str:
     """Cycles between renewals."""
-    customer = await _on_clock(actors)
+    customer = await on_clock(actors)
     active = await customer.subscribed("pro", interval="yearly")
     await customer.advance(days=70)
     return f"subscription/{active['subscription_id']}"
@@ -219,7 +202,7 @@ async def subscription_yearly(actors: Actors) -> str:
 
 async def subscription_never_paid(actors: Actors) -> str:
     """Expired after 23 hours."""
-    customer = await _on_clock(actors)
+    customer = await on_clock(actors)
     begun = await customer.subscribe("pro")
     await customer.advance(days=1)
     return f"subscription/{begun['subscription_id']}"
@@ -227,7 +210,7 @@ async def subscription_never_paid(actors: Actors) -> str:
 
 async def subscription_asked_by_its_bank(actors: Actors) -> str:
     """A first payment with 3-D Secure."""
-    customer = await _live(actors)
+    customer = await live(actors)
     begun = await customer.subscribe("pro")
     await customer.confirm(begun, "pm_card_authenticationRequired")
     await actors.sandbox.authenticate(intent_of(begun))
@@ -235,9 +218,19 @@ async def subscription_asked_by_its_bank(actors: Actors) -> str:
     return f"subscription/{begun['subscription_id']}"
 
 
+async def subscription_never_approved(actors: Actors) -> str:
+    """Its first payment is sent by hand, and nobody decides on it."""
+    customer = await on_clock(actors)
+    begun = await customer.subscribe("pro")
+    [draft] = await customer.rows("SELECT id FROM invoices WHERE account_id = %(me)s")
+    await submit(customer, ids.encode(ids.INVOICE, draft["id"]))
+    await customer.advance(days=16)
+    return f"subscription/{begun['subscription_id']}"
+
+
 async def dunning_recovered(actors: Actors) -> str:
     """Declined on day 0, paid on day 3."""
-    customer, name = await _subscribed(actors)
+    customer, name = await subscribed(actors)
     await customer.script("insufficient_funds")
     await customer.advance(days=40)
     return name
@@ -245,7 +238,7 @@ async def dunning_recovered(actors: Actors) -> str:
 
 async def dunning_exhausted(actors: Actors) -> str:
     """Declined on day 0, 3 and 7; unpaid."""
-    customer, name = await _subscribed(actors)
+    customer, name = await subscribed(actors)
     await customer.script("insufficient_funds", then="last")
     await customer.advance(days=45)
     return name
@@ -253,13 +246,25 @@ async def dunning_exhausted(actors: Actors) -> str:
 
 async def dunning_steered(actors: Actors) -> str:
     """Paused, resumed and extended from Temporal's page; then paid by a retry."""
-    customer, name = await _subscribed(actors)
+    customer, name = await subscribed(actors)
     await customer.script("insufficient_funds")
     await customer.advance(to="2027-02-01T10:00:00Z")
     workflow = actors.temporal.get_workflow_handle(name)
     for update, argument in DUNNING_COMMANDS:
         await workflow.execute_update(update, argument)
     await customer.until_subscription("active")
+    return name
+
+
+async def dunning_tried_beside(actors: Actors) -> str:
+    """Tries that were asked for fail, before the planned end and after it."""
+    customer, name = await subscribed(actors)
+    await customer.script("insufficient_funds", then="last")
+    workflow = actors.temporal.get_workflow_handle(name)
+    for moment in ("2027-02-08T20:00:00Z", "2027-02-09T12:00:00Z"):
+        await customer.advance(to=moment)
+        await workflow.execute_update("retry_now", DunningCommand())
+    await customer.advance(days=2)
     return name
 
 
@@ -279,7 +284,7 @@ async def collection_given_up(actors: Actors) -> str:
 
 
 async def _pursued(actors: Actors) -> tuple[Customer, str]:
-    customer, _ = await _subscribed(actors)
+    customer, _ = await subscribed(actors)
     await customer.script("insufficient_funds", then="last")
     await customer.advance(to="2027-02-02T10:00:00Z")
     await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
@@ -289,7 +294,7 @@ async def _pursued(actors: Actors) -> tuple[Customer, str]:
 
 async def account_expires(actors: Actors) -> str:
     """A card is saved, and a cycle's credits end."""
-    customer, _ = await _subscribed(actors)
+    customer, _ = await subscribed(actors)
     await customer.save_card("pm_card_mastercard")
     await customer.advance(days=35)
     return f"account/{customer.id}"
@@ -297,7 +302,7 @@ async def account_expires(actors: Actors) -> str:
 
 async def account_bills_late_use(actors: Actors) -> str:
     """Use that is told after the end of its subscription has an invoice of its own."""
-    customer, _ = await _subscribed(actors, "basic")
+    customer, _ = await subscribed(actors, "basic")
     await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
     body = {"feature_type": "ai_responses", "usage_amount": "600", "occurred_at": START}
     await customer.ask("POST", "/usage/record", body, status=201)
@@ -307,7 +312,7 @@ async def account_bills_late_use(actors: Actors) -> str:
 
 async def account_completes_uses(actors: Actors) -> str:
     """A closed cycle of more uses than one transaction completes."""
-    customer, _ = await _subscribed(actors, "basic")
+    customer, _ = await subscribed(actors, "basic")
     rows = [{"feature_type": "ai_responses", "usage_amount": "1"}] * 1_000
     for _ in range(6):
         await customer.ask("POST", "/usage/batch", {"events": rows}, status=200)
@@ -317,7 +322,7 @@ async def account_completes_uses(actors: Actors) -> str:
 
 async def account_settles_uses(actors: Actors) -> str:
     """Credits that are granted pay a use that was put off."""
-    customer = await _on_clock(actors)
+    customer = await on_clock(actors)
     path = await put_off(customer, "1000")
     await grant(customer, "3")
     await until(customer, path, "completed")
@@ -326,7 +331,7 @@ async def account_settles_uses(actors: Actors) -> str:
 
 async def account_charges_uses(actors: Actors) -> str:
     """A use stays unpaid for a week: its customer is told, and its card is asked."""
-    customer = await _on_clock(actors)
+    customer = await on_clock(actors)
     await customer.save_card()
     await put_off(customer, "1000")
     await customer.script("processing", then="last")
@@ -336,7 +341,7 @@ async def account_charges_uses(actors: Actors) -> str:
 
 async def subscription_changed(actors: Actors) -> str:
     """An add-on that its card declines, then one that it pays; a debt is paid for good."""
-    customer, name = await _subscribed(actors, "basic")
+    customer, name = await subscribed(actors, "basic")
     more = {"add_ons": [{"add_on": "ai-500", "quantity": 1}]}
     await customer.script("insufficient_funds", then="normal")
     await customer.refused("CARD_DECLINED", "PUT", "/billing/subscription", more)
@@ -352,14 +357,14 @@ async def subscription_changed(actors: Actors) -> str:
 
 async def clock_walked(actors: Actors) -> str:
     """A walk over two renewals."""
-    customer, _ = await _subscribed(actors)
+    customer, _ = await subscribed(actors)
     await customer.advance(days=70)
     return f"clock/{customer.id}"
 
 
 async def reversal_made(actors: Actors) -> str:
     """A part of a payment goes back, then the rest."""
-    customer = await _live(actors)
+    customer = await live(actors)
     await customer.bought()
     [payment] = (await customer.ask("GET", "/billing/payments"))["data"]
     path = f"/api/v1/admin/payments/{payment['payment_id']}/refund"
@@ -378,23 +383,10 @@ STORIES: Final[dict[str, Story]] = {
         charge_paid, charge_failed, trial_expired, trial_converted,
         subscription_lived, subscription_running, subscription_rebuilt, subscription_asleep,
         subscription_of_a_live_account, subscription_yearly, subscription_never_paid,
-        subscription_asked_by_its_bank, dunning_recovered, dunning_exhausted, dunning_steered,
+        subscription_asked_by_its_bank, subscription_never_approved, dunning_recovered,
+        dunning_exhausted, dunning_steered, dunning_tried_beside,
         collection_paid, collection_given_up, account_expires, account_bills_late_use,
         account_completes_uses, account_settles_uses, account_charges_uses, subscription_changed,
         clock_walked, reversal_made,
     )
 }  # fmt: skip
-
-
-async def sweep(client: Client, job: str) -> str:
-    """One pass of a schedule's job, as the schedule started it."""
-    await client.get_schedule_handle(f"billing-{job}").trigger()
-    query = "WorkflowType = 'Sweep' AND ExecutionStatus = 'Completed'"
-
-    async def ran() -> str | None:
-        async for found in client.list_workflows(query):
-            if found.id.startswith(f"sweep/{job}"):
-                return found.id
-        return None
-
-    return await wait_for(ran, f"{job} ran") or ""

@@ -16,9 +16,10 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Interceptor, Replayer
 
 from tests.replay.broken import HastyPurchaseWorkflow
+from tests.replay.cast import CANARY, CANARY_EMAIL
 from tests.replay.payloads import clear_text
 from tests.replay.record import HISTORIES
-from tests.replay.stories import CANARY, CANARY_EMAIL, STORIES
+from tests.replay.stories import STORIES
 from worker import workflow_runner
 from workflows.converter import CONVERTER
 from workflows.interceptors import interceptors

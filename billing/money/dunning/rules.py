@@ -50,6 +50,10 @@ class Case(Frozen):
     extended_days: int = 0
     pursued: bool = False
     """It was given up before, and has a last term."""
+    ends_by_slots: bool = False
+    """Tries that somebody asked for put its end off no longer than the last slot does; False in the
+    states that 0.1.0 wrote into histories.
+    """
 
 
 class Undecided(Lean):
@@ -72,6 +76,8 @@ class Collecting(Lean):
     """Its first charge waits for an operator's or the payer's request."""
     pay_first: bool = False
     """A draft that waits for its payment: no slots, no case."""
+    approval_within: timedelta = APPROVAL_SUSPENDS
+    """So long it waits for the approval of a payment by hand; states of 0.1.0 do not say it."""
     closed: bool = False
     """Nothing is owed any more: what might still bring money is called back."""
     case: Case | None = None
@@ -143,7 +149,7 @@ def agenda(
     if c.closed:
         return []
     if c.payment_status == "pending_approval" and c.payment_at is not None:
-        due = c.payment_at + (FIRST_APPROVAL_WITHIN if c.pay_first else APPROVAL_SUSPENDS)
+        due = c.payment_at + c.approval_within
         key = f"{c.invoice}/approval-{c.payment}"
         words = "stop waiting for approval"
         return [Step(name="end_approval", due=due, key=key, words=words, invoice=c.invoice)]
@@ -165,11 +171,15 @@ def slot_due(case: Case, slot: int) -> datetime:
 def final_due(case: Case) -> datetime:
     """After the last slot and the grace days, never within 24 h of the last slot's true attempt.
 
-    Tries that somebody asked for hold it back no longer than the last slot does.
+    Tries that somebody asked for hold it back no longer than the last slot does, but for a state
+    of 0.1.0: a run that is replayed meets what that release did.
     """
     last = len(case.policy.days) - 1
     planned = _planned(case, last) + timedelta(days=case.policy.grace_days)
-    return final_action_due(planned, min(case.last_slot_ran_at, case.last_true_attempt_at))
+    tried_at = case.last_true_attempt_at
+    if case.ends_by_slots:
+        tried_at = min(case.last_slot_ran_at, tried_at)
+    return final_action_due(planned, tried_at)
 
 
 def _planned(case: Case, slot: int) -> datetime:

@@ -8,6 +8,8 @@ from billing.core.money import show_money
 from billing.matters.agenda import head
 from billing.matters.effects import Rows
 from billing.money.dunning.rules import (
+    APPROVAL_SUSPENDS,
+    FIRST_APPROVAL_WITHIN,
     Case,
     Collecting,
     CollectionState,
@@ -43,6 +45,7 @@ def collecting(
         first_slot_at=invoice.due_at if invoice.collection == "send_invoice" else None,
         held=invoice.collection == "held",
         pay_first=invoice.status == "draft",
+        approval_within=FIRST_APPROVAL_WITHIN if invoice.status == "draft" else APPROVAL_SUSPENDS,
         closed=invoice.status not in ("draft", "open", "uncollectible"),
         given_up=invoice.status == "uncollectible",
         unsettled=_payment(unsettled),
@@ -96,6 +99,7 @@ def _case(rows: Rows, invoice: Invoice) -> dict[str, object]:
         last_true_attempt_at=row.last_true_attempt_at,
         extended_days=row.extended_days,
         pursued=row.day_zero_at > row.opened_at,
+        ends_by_slots=True,
     )
     return {"case": case}
 

@@ -13,6 +13,7 @@ from billing.money.dunning.rules import Case, Policy, final_due, slot_due
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]
 START = datetime(2026, 1, 1, tzinfo=UTC)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 instants = st.timedeltas(timedelta(0), timedelta(days=1500)).map(lambda later: START + later)
 schedules = st.sets(st.integers(1, 40), max_size=5).map(lambda days: (0, *sorted(days)))
 hours = st.none() | st.integers(0, 23)
@@ -28,6 +29,7 @@ def opened(zero: datetime, days: Sequence[int], zone: str, hour: int | None, **m
         "last_slot": 0,
         "last_slot_ran_at": zero,
         "last_true_attempt_at": zero,
+        "ends_by_slots": True,
     }
     return Case(**known | more)
 
@@ -133,6 +135,15 @@ def test_tries_that_somebody_asked_for_put_off_neither_a_slot_nor_the_end(
     assert final_due(asked) == final_due(case)
     for slot in range(1, len(days)):
         assert slot_due(asked, slot) == slot_due(case, slot)
+
+
+def test_a_state_that_the_release_before_wrote_ends_as_that_release_planned() -> None:
+    """A history of it has a timer where today's rule has the final action."""
+    case = opened(START, (0, 3, 7), "UTC", None, last_slot=2, last_slot_ran_at=START + 7 * DAY)
+    tried = case.model_copy(update={"last_true_attempt_at": START + 7 * DAY + 20 * HOUR})
+    written = tried.model_dump(mode="json", exclude={"ends_by_slots"})
+    assert final_due(tried) == START + 8 * DAY
+    assert final_due(Case.model_validate(written)) == START + 8 * DAY + 20 * HOUR
 
 
 @pytest.mark.parametrize("hour", [0, 9, 20, 23])

@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from billing.matters.agenda import State, Step, head
     from billing.matters.kinds import KINDS
     from billing.matters.schemas import LOOK
-    from billing.platform.provider_inbox.rules import WaitingEvent, event_step
+    from billing.platform.provider_inbox.rules import CHECK, WaitingEvent, event_step
     from workflows.attributes import BILLING_STATUS, HALTED, NEXT_DUE_AT, PLAN
     from workflows.contracts import (
         Command,
@@ -82,7 +82,7 @@ class MatterWorkflow(Generic[S]):
     def changed(self, *told: Any) -> None:
         """Read the rows again, or look into the event at once."""
         self._asked += 1
-        self._next_step = _step_of(told, self.ref.subject) or self._next_step
+        self._next_step = _step_of(told, self.ref) or self._next_step
 
     @workflow.update(description="Look again, and answer when nothing is due")
     async def settled(self) -> Settled:
@@ -332,17 +332,19 @@ class MatterWorkflow(Generic[S]):
         workflow.continue_as_new(self.ref.model_copy(update={"head": step, "workflow_id": ""}))
 
 
-def _step_of(told: tuple[Any, ...], subject: str) -> Step | None:
-    """The step that a signal calls for; None: it names nothing, or nothing that can be understood.
+def _step_of(told: tuple[Any, ...], ref: MatterRef) -> Step | None:
+    """The look into an event that a signal calls for; None: it names none, or cannot be understood.
 
-    Senders of 0.1.0 name the step itself.
+    Senders of 0.1.0 name the look itself. Any other step is the agenda's to call for: one that no
+    worker knows would halt the matter.
     """
-    if len(told) != 1:
+    if len(told) != 1 or not KINDS[ref.kind].told_of_events:
         return None
     with contextlib.suppress(ValueError):
-        return event_step(subject, WaitingEvent.model_validate(told[0]))
+        return event_step(ref.subject, WaitingEvent.model_validate(told[0]))
     with contextlib.suppress(ValueError):
-        return Step.model_validate(told[0])
+        step = Step.model_validate(told[0])
+        return step if step.name == CHECK and step.event is not None else None
     return None
 
 

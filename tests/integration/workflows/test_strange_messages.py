@@ -14,6 +14,11 @@ STRANGE: Final[tuple[list[Any], ...]] = (
     [None],
     [{"name": "renew"}],
     [{"name": "renew", "due": "2027-01-01T00:00:00Z", "key": "k"}, 1, [2]],
+    [{"name": "rename", "due": "2027-01-01T00:00:00Z", "key": "k"}],
+    [{"name": "check", "due": "2027-01-01T00:00:00Z", "key": "k", "event": None}],
+    [{"id": "evt_unknown", "replays": "many"}],
+    [{"id": "evt_unknown", "replays": 7}],
+    [{"id": "evt_\x00", "more": {}}],
 )
 
 
@@ -49,3 +54,18 @@ async def test_an_update_with_arguments_it_does_not_take_is_answered(actors: Act
             await matter.execute_update(name, args=["a", "b"])
     standing = await matter.execute_update("settled", result_type=Settled)
     assert standing.settled
+
+
+async def test_a_trial_that_is_told_of_an_event_by_hand_ends_on_its_day(actors: Actors) -> None:
+    """No step of a trial looks into events."""
+    customer = await actors.customer_on_clock()
+    await customer.ask("POST", "/billing/trials", status=201)
+    trial = actors.temporal.get_workflow_handle(f"trial/{customer.id}")
+    await trial.signal("changed", {"id": "evt_1"})
+    standing = await trial.execute_update("settled", result_type=Settled)
+    assert (standing.settled, standing.halted) == (True, None)
+    await customer.advance(days=15)
+    (row,) = await customer.rows(
+        "SELECT status FROM matters WHERE kind = 'trial' AND account_id = %(me)s"
+    )
+    assert row["status"] == "closed"

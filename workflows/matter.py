@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, TypeVar
+from uuid import uuid5
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeUpdate
@@ -58,7 +59,7 @@ class MatterWorkflow(Generic[S]):
         self._seen = 0  # which of these the newest state has seen
         self._quiet = 0  # which of these were answered: nothing due
         self._next_step: Step | None = None
-        self._commands: list[tuple[Command, asyncio.Future[None]]] = []
+        self._commands: list[tuple[Command, str, asyncio.Future[None]]] = []
         self._halted: str | None = None
         self._resumed = False
         self._draining = False
@@ -117,10 +118,13 @@ class MatterWorkflow(Generic[S]):
     async def run_in_turn(self, command: Command) -> Standing:
         """Queue an operator's command for the loop; answer when what follows from it is done.
 
-        A refusal fails the command, never the matter.
+        A refusal fails the command, never the matter. Its key comes from the update's id, which is
+        the same when the update is sent again, and when a reset has the run take it again.
         """
         outcome: asyncio.Future[None] = asyncio.Future()
-        self._commands.append((command, outcome))
+        update = workflow.current_update_info()
+        key = uuid5(self.ref.subject_id, update.id) if update is not None else workflow.uuid4()
+        self._commands.append((command, str(key), outcome))
         await outcome
         return await self._until_quiet()
 
@@ -250,8 +254,8 @@ class MatterWorkflow(Generic[S]):
         return state
 
     async def _run_command(self) -> None:
-        command, outcome = self._commands.pop(0)
-        request = CommandRequest(ref=self.ref, command=command, key=str(workflow.uuid4()))
+        command, key, outcome = self._commands.pop(0)
+        request = CommandRequest(ref=self.ref, command=command, key=key)
         try:
             await self._run("perform", request, command.name)
         except ActivityError as error:

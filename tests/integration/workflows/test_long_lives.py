@@ -9,14 +9,17 @@ from uuid import uuid4
 
 import pytest
 from temporalio import activity, workflow
-from temporalio.client import Client, WorkflowHandle
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from billing.core import ids
 from billing.money.dunning.rules import Case, Collecting, Policy
 from billing.money.subscriptions.rules import SubscriptionState
-from tests.integration.actors import Actors
+from tests.integration.actors import Actors, wait_for
 from workflows.contracts import (
     CommandRequest,
     DunningCommand,
@@ -152,3 +155,38 @@ async def test_a_wait_that_meets_the_end_of_a_run_is_told_to_ask_again(
             )
     assert all(answer.halted is None for answer in answers)
     assert any(answer.settled for answer in answers)
+
+
+async def test_an_order_that_a_reset_gives_again_keeps_its_key(actors: Actors) -> None:
+    """The server gives the new run what came behind the point of the reset, orders too."""
+    rows = Rows()
+    async with living(actors.temporal, rows) as handle, asyncio.timeout(PATIENCE_SECONDS):
+        await handle.execute_update("settled", result_type=Settled)
+        before = await handle.fetch_history()
+        for _ in range(2):
+            await ordered(handle)
+        await reset(actors.temporal, handle, _first_task_of(before))
+        await wait_for(lambda: _given_again(rows), "the new run has taken the orders")
+    assert len(set(rows.commands_run)) == 2, "each order has one key, in whichever run"
+
+
+def _first_task_of(history: WorkflowHistory) -> int:
+    kinds = [one.event_type for one in history.events]
+    return kinds.index(EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED) + 1
+
+
+async def _given_again(rows: Rows) -> bool:
+    return len(rows.commands_run) == 4
+
+
+async def reset(client: Client, handle: WorkflowHandle[Any, Any], event_id: int) -> None:
+    """As an operator does on Temporal's page."""
+    await client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=handle.id),
+            reason="its tasks failed",
+            workflow_task_finish_event_id=event_id,
+            request_id=str(uuid4()),
+        )
+    )

@@ -12,7 +12,12 @@ from uuid import uuid5
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeUpdate
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    is_cancelled_exception,
+)
 
 with workflow.unsafe.imports_passed_through():
     from billing.matters.agenda import State, Step, head
@@ -204,6 +209,7 @@ class MatterWorkflow(Generic[S]):
             try:
                 return await self._run(activity, argument, words)
             except ActivityError as error:
+                _end_if_canceled(error)
                 await self._halt(f"{words}: {_reason(error)}")
             if self._commands:
                 return None
@@ -246,6 +252,7 @@ class MatterWorkflow(Generic[S]):
                 summary=words,
             )
         except FailureError as error:
+            _end_if_canceled(error)
             cause = _cause(error)
             workflow.set_current_details(f"**tried again** {words}: {_reason(error)}")
             if not (isinstance(cause, ApplicationError) and cause.non_retryable):
@@ -264,6 +271,7 @@ class MatterWorkflow(Generic[S]):
             outcome.set_exception(
                 ApplicationError(_reason(error), type=kind or "ORDER_FAILED", non_retryable=True)
             )
+            _end_if_canceled(error)
         else:
             outcome.set_result(None)
 
@@ -321,6 +329,7 @@ class MatterWorkflow(Generic[S]):
                 schedule_to_close_timeout=3 * HALT_NOTE_TIMEOUT,
             )
         except ActivityError as error:
+            _end_if_canceled(error)
             workflow.logger.warning("could not note the halt: %s", _reason(error))
 
     async def _renew_run(self) -> None:
@@ -350,6 +359,14 @@ def _step_of(told: tuple[Any, ...], ref: MatterRef) -> Step | None:
         step = Step.model_validate(told[0])
         return step if step.name == CHECK and step.event is not None else None
     return None
+
+
+def _end_if_canceled(error: FailureError) -> None:
+    """Have a run end that somebody cancels during a step, as it does while it waits: the rows have
+    all, and the next run goes on from them. Runs of before took it for a failure of the step.
+    """
+    if is_cancelled_exception(error) and workflow.patched("a-cancellation-ends-the-run"):
+        raise error
 
 
 def _cause(error: FailureError) -> BaseException:

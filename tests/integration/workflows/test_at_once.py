@@ -6,6 +6,9 @@ import json
 from collections import Counter
 from typing import Any, Final
 
+import pytest
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import CancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
 from tests.integration.actors import Actors, wait_for
@@ -14,7 +17,7 @@ from tests.replay.payloads import steps_at_once
 PURCHASE: Final = """
     SELECT workflow_id FROM matters WHERE account_id = %(me)s AND kind = 'purchase'
 """
-
+STATUS: Final = "SELECT status FROM matters WHERE account_id = %(me)s AND kind = 'purchase'"
 SUBSCRIPTION: Final = """
     SELECT workflow_id FROM matters WHERE account_id = %(me)s AND kind = 'subscription'
 """
@@ -86,20 +89,51 @@ async def test_a_step_that_fails_goes_on_as_an_activity_that_operators_see(
     buying = asyncio.create_task(customer.buy("small"))
     (row,) = await wait_for(lambda: customer.rows(PURCHASE), "the purchase is begun")
     handle = actors.temporal.get_workflow_handle(str(row["workflow_id"]))
-
-    async def tried() -> bool:
-        try:
-            pending = (await handle.describe()).raw_description.pending_activities
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return False  # its row is there before its workflow
-            raise
-        return any(one.attempt > 1 and one.HasField("last_failure") for one in pending)
-
-    await wait_for(tried, "a pending activity shows its tries and its failure")
+    await wait_for(lambda: tried_again(handle), "an activity shows its tries and failure")
     await actors.sandbox.clear("faults", away)
     await customer.pay(await buying)
     await handle.result()
     told = await events(actors, handle.id)
     assert activities(told) == ["purchase.open"]
     assert steps_at_once(told) == ["purchase.open", "purchase.check"]
+
+
+async def tried_again(handle: WorkflowHandle[Any, Any]) -> bool:
+    """True once an activity of it has failed and shows why."""
+    try:
+        pending = (await handle.describe()).raw_description.pending_activities
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False  # its row is there before its workflow
+        raise
+    return any(one.attempt > 1 and one.HasField("last_failure") for one in pending)
+
+
+async def test_a_cancellation_during_a_step_ends_the_run_and_the_sweep_begins_another(
+    actors: Actors,
+) -> None:
+    """It halted the matter: a payer waited an hour for a provider that was well again."""
+    customer = await actors.customer()
+    await customer.save_card()
+    away = await actors.sandbox.fault(
+        "error_500_unstored",
+        path="/v1/payment_intents",
+        customer=await customer.stripe_customer(),
+        times=None,
+    )
+    begun = await customer.buy("small")
+    (row,) = await wait_for(lambda: customer.rows(PURCHASE), "the purchase is begun")
+    name = str(row["workflow_id"])
+    handle = actors.temporal.get_workflow_handle(name)
+    await wait_for(lambda: tried_again(handle), "its step is tried again")
+    canceled = actors.temporal.get_workflow_handle(name, run_id=(await handle.describe()).run_id)
+    await canceled.cancel()
+    with pytest.raises(WorkflowFailureError) as ended:
+        await canceled.result()
+    assert isinstance(ended.value.cause, CancelledError)
+    assert (await customer.rows(STATUS))[0]["status"] == "open"
+    await actors.sandbox.clear("faults", away)
+    await wait_for(
+        lambda: customer.purchase(begun["purchase_id"]), "its payer is asked to confirm",
+        lambda seen: seen["next_action"]["type"] == "confirm_card", patience=40,
+    )  # fmt: skip

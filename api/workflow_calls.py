@@ -49,8 +49,8 @@ async def resume_if_halted(call: Call, matter: Matter) -> None:
     """Have the matter go on if it is halted: before that it looks at nothing."""
     try:
         await start.resume(call.temporal, matter)
-    except Unavailable as error:
-        _logger.warning("%s is not told to go on: %s", matter.workflow_id, error.detail)
+    except (RPCError, Unavailable, RuntimeError) as error:
+        _logger.warning("%s is not told to go on: %s", matter.workflow_id, type(error).__name__)
 
 
 async def ensure_started(call: Call, matter: Matter) -> None:

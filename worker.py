@@ -42,6 +42,7 @@ from workflows.interceptors import interceptors
 from workflows.policies import POLICIES
 from workflows.registry import WORKFLOWS
 from workflows.schedules import ensure_schedules
+from workflows.sweep import PASSES
 
 # Above the timeout of a step: what runs may end before the worker does.
 GRACE: Final = timedelta(seconds=25)
@@ -89,18 +90,28 @@ def _serve_metrics(settings: Settings) -> Runtime:
         ) from error
 
 
+def steps_at_once(queue: str, pool_size: int) -> tuple[int, int]:
+    """Steps within workflow tasks, and activities, that a queue's worker does at once.
+
+    The passes over everything have slots of their own: they last for hours, and the sweep, the poll
+    and what is tried again would wait for them.
+    """
+    steps = slots(MAX_STEPS, pool_size)[queue]
+    return steps, steps + (len(PASSES) if queue == BACKGROUND else 0)
+
+
 def build_worker(
     client: Client, queue: str, activities: list[Any], settings: Settings, barrier: Barrier
 ) -> Worker:
     """One queue's worker; each has its own slots, so that people never wait behind timers."""
-    steps = slots(MAX_STEPS, settings.database_pool_size)[queue]
+    steps, at_once = steps_at_once(queue, settings.database_pool_size)
     return Worker(
         client,
         task_queue=queue,
         workflows=WORKFLOWS,
         activities=activities,
         interceptors=[BillingInterceptor(barrier)],
-        max_concurrent_activities=steps,
+        max_concurrent_activities=at_once,
         max_concurrent_local_activities=steps,
         # A fixed few pollers would let new purchases starve behind running ones.
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),

@@ -74,7 +74,7 @@ class DecidingActivities(Generic[S]):
                     connection, self.engine, request.ref, request.step, answer, self._may_charge
                 )
                 await self._refuse_new_charge(connection, request.ref.account_id, done.call)
-            await self._tell(start.ensure_running, done.born)
+            await self._tell(start.bear, done.born)
             await self._tell(start.nudge, done.woken)
             if done.begun is not None:
                 await self._done(request.step, done)

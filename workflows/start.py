@@ -28,7 +28,7 @@ from billing.core.errors import Unavailable
 from billing.matters.kinds import BACKGROUND, KINDS, MatterKind
 from billing.matters.schemas import Matter, Planned
 from billing.platform.provider_inbox.rules import WaitingEvent
-from workflows.attributes import ACCOUNT_ID, BILLING_STATUS, NEXT_DUE_AT, PLAN
+from workflows.attributes import ACCOUNT_ID, BILLING_STATUS, HALTED, NEXT_DUE_AT, PLAN
 from workflows.contracts import MatterRef, Settled, Standing, WalkRequest
 from workflows.policies import TASK_TIMEOUT
 
@@ -49,6 +49,11 @@ async def ensure_running(client: Client, matter: Matter) -> None:
     await client.start_workflow(
         kind.workflow, _ref(matter), rpc_timeout=_RPC_TIMEOUT, **_options(matter, kind)
     )
+
+
+async def bear(client: Client, matter: Matter) -> None:
+    """Start a matter that is born; one that a birth may find there runs already, and is woken."""
+    await (nudge if KINDS[matter.kind].born_anew else ensure_running)(client, matter)
 
 
 async def begin(client: Client, matter: Matter, planned: Planned | None = None) -> bool:
@@ -125,7 +130,8 @@ async def wait_until_done(client: Client, matter: Matter, timeout: timedelta) ->
 
 
 async def resume(client: Client, matter: Matter) -> bool:
-    """Have a halted matter try its step again now; False when it is not halted.
+    """Have a halted matter try its step again now; False when it is not halted. One that the
+    register has as halted and that no run has any more is begun anew, where its rows stand.
 
     Errors: Unavailable while no worker answers; the order may reach the next one all the same.
     """
@@ -143,7 +149,10 @@ async def resume(client: Client, matter: Matter) -> bool:
             if error.status not in _BETWEEN_RUNS:
                 raise
             if error.status is RPCStatusCode.NOT_FOUND:
-                return False
+                if matter.status != HALTED:
+                    return False
+                await nudge(client, matter)
+                return True
         await asyncio.sleep(WAIT_RETRY.total_seconds())
     return False  # what runs anew again and again is not halted
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
-from tests.integration.dunning.dunning_setup import RENEWAL, START, owed, steer
+from tests.integration.dunning.dunning_setup import RENEWAL, START, owed, steer, tried
 from tests.integration.past_triggers import past_triggers
 
 
@@ -94,6 +94,18 @@ async def test_an_order_reaches_a_halted_matter_and_frees_it(actors: Actors) -> 
         assert (await customer.subscription())["status"] == "active"
         assert (await matter(actors, name))["status"] == "open"
         assert len(await customer.effects()) == 1
+
+
+async def test_a_halted_matter_whose_run_is_gone_goes_on_when_it_is_told_to(
+    actors: Actors,
+) -> None:
+    """It was terminated on Temporal's page, and the sweep leaves alone what is halted."""
+    async with halted_in_dunning(actors) as (customer, name):
+        await actors.temporal.get_workflow_handle(name).terminate("its tasks failed")
+    resumed = await actors.operate("POST", f"/admin/matters/{name}/resume", status=200)
+    assert resumed["status"] == "open"
+    await customer.advance(days=1)
+    assert await tried(customer) == 3, "the slot of day 3 was tried, once"
 
 
 async def test_an_order_over_the_api_counts_as_soon_as_a_halted_matter_goes_on(

@@ -20,6 +20,12 @@ from devstack.ports import HOST
 from devstack.stack import StackInfo
 
 START_SECONDS: Final = 60
+REBUILD: Final = """
+import asyncio
+from billing.core.settings import load_settings
+from cli.rebuild import rebuild
+asyncio.run(rebuild(load_settings(), lambda *_: None))
+"""
 
 
 def unpack(commit: str, folder: Path) -> Path:
@@ -50,8 +56,15 @@ class Site:
         """Migrate to this release's newest migration; fill the catalog where there is none."""
         # The release before had it elsewhere.
         folder = "cli" if (self.code / "cli" / "provision.py").exists() else "devstack"
+        self._run("-m", f"{folder}.provision")
+
+    def rebuild(self) -> None:
+        """Start a workflow of this release for each open matter that has none."""
+        self._run("-c", REBUILD)
+
+    def _run(self, *words: str) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", f"{folder}.provision"],
+            [sys.executable, *words],
             cwd=self.code,
             env=self.env,
             capture_output=True,

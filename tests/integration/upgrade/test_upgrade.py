@@ -1,11 +1,13 @@
 """A filled database of the release before is upgraded, and both releases serve it side by side."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
 
 import pytest
+from temporalio.client import Client
+from temporalio.service import RPCError
 
 from billing.core.database import open_database
 from billing.core.settings import Settings
@@ -80,6 +82,47 @@ async def test_both_releases_serve_the_upgraded_database(bare: StackInfo, tmp_pa
                 lambda seen: seen["billing_status"] == "completed",
             )  # fmt: skip
     await books_agree(new)
+
+
+async def test_after_a_step_back_the_release_before_ends_what_this_one_began(
+    bare: StackInfo, tmp_path: Path
+) -> None:
+    """It reads no run of this release; once those are ended, the rows are all that it needs."""
+    [*_, release] = releases()
+    old = Site(bare, unpack(release["commit"], tmp_path / "release"))
+    new = Site(bare, ROOT)
+    new.provision()
+    ports = (bare.ports.api, bare.ports.api_metrics)
+    async with new.api(*ports) as later, open_actors(later) as by_new:
+        customer = await by_new.customer()
+        clocked = await by_new.customer_on_clock()
+        async with new.worker():
+            unpaid = await customer.buy()
+            await clocked.subscribed()
+    async with old.api(*ports) as before, open_actors(before) as by_old, old.worker():
+        await _end_all(by_old.temporal)
+        await asyncio.to_thread(old.rebuild)
+        customer = Customer(by_old, customer.account)
+        clocked = Customer(by_old, clocked.account)
+        await customer.pay(unpaid)
+        await customer.until_purchase(unpaid["purchase_id"], "completed")
+        await clocked.advance(days=32)
+        # Its charge is another matter: the stand-in refuses what that release asks of a saved card.
+        assert len(await clocked.invoices()) == 2, "it is renewed"
+    await books_agree(new)
+
+
+async def _end_all(temporal: Client) -> None:
+    """Terminate every run, as `temporal workflow terminate --query` does."""
+    running = "ExecutionStatus = 'Running'"
+
+    async def ended() -> bool:
+        async for one in temporal.list_workflows(running):
+            with suppress(RPCError):  # it has ended meanwhile
+                await temporal.get_workflow_handle(one.id).terminate("a step back")
+        return (await temporal.count_workflows(running)).count == 0
+
+    await wait_for(ended, "no run is left")
 
 
 async def test_a_column_that_a_later_release_adds_is_in_nobody_s_way(bare: StackInfo) -> None:

@@ -12,6 +12,7 @@ from api import workflow_calls
 from api.dependencies import Call
 from billing.core.errors import Unavailable
 from billing.matters.schemas import Matter, of_account
+from workflows import start
 
 MATTER: Final = of_account(UUID(int=1))
 FAILURES: Final = (
@@ -42,5 +43,5 @@ async def test_what_is_committed_is_left_to_the_sweeper(
     async def fail(*_: Any) -> None:
         raise failure
 
-    monkeypatch.setattr(workflow_calls.start, told, fail)
+    monkeypatch.setattr(start, told, fail)
     await tell(cast(Call, SimpleNamespace(temporal=None)), MATTER)

@@ -11,7 +11,7 @@ from billing.money.dunning import cases
 from billing.money.dunning.rules import PROVIDER_DOWN_TRIES
 from billing.money.payment_methods.rules import takes
 from billing.money.payment_methods.schemas import Method
-from billing.money.payments import card_rules
+from billing.money.payments import card_choice, card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 
@@ -35,7 +35,7 @@ def chosen(w: Work[Any], owed: Owed, step: Step) -> Method | None:
     elif owed.invoice.status == "draft" and owed.live is not None:
         named = owed.live.payment_method_id
     if named is None:
-        return payments.collecting_card(w.rows, owed, w.facts.own_card)
+        return card_choice.collecting_card(w.rows, owed, w.facts.own_card)
     return next((one for one in payments.cards(w.rows) if one.id == named), None)
 
 

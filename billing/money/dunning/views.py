@@ -18,6 +18,7 @@ from billing.money.dunning.rules import (
 )
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import Invoice
+from billing.money.payments import card_choice
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import UNTRIED, Attempt, Payment
@@ -136,14 +137,18 @@ def _tries(owed: Owed) -> dict[str, object]:
 
 
 def _card(rows: Rows, owed: Owed, own_card: UUID | None) -> dict[str, object]:
-    card = payments.collecting_card(rows, owed, own_card)
+    card = card_choice.collecting_card(rows, owed, own_card)
     if card is None or card.barred_at is not None:
         return {}
     method = ids.encode(ids.PAYMENT_METHOD, card.id)
     reached = [one for one in owed.attempts if one.status not in UNTRIED]
     first = payments.charged_card(rows, own_card)
-    if first is not None and first.id != card.id:
-        refused = [one.finished_at for one in reached if one.payment_method_id == first.id]
+    refused = [
+        one.finished_at
+        for one in reached
+        if first is not None and first.id != card.id and one.payment_method_id == first.id
+    ]
+    if refused:
         return {"method": method, "backup_since": refused[-1]}
     return {
         "method": method,

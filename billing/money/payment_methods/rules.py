@@ -49,6 +49,11 @@ def takes(method: Method, currency: str) -> bool:
     return DEBIT_CURRENCIES.get(method.provider_kind, currency) == currency
 
 
+def may_pay(method: Method, currency: str) -> bool:
+    """True if its bank does not forbid to charge it, and it is charged in this currency."""
+    return method.barred_at is None and takes(method, currency)
+
+
 def named(methods: Iterable[Method], reference: str | None) -> Method | None:
     """The method, active or removed, that the provider knows by this id."""
     known = (one for one in methods if one.stripe_payment_method_id == reference)

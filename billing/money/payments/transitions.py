@@ -260,16 +260,6 @@ def charged_card(rows: Rows, own_card: UUID | None) -> Method | None:
     return next(own, None) or default_card(rows)
 
 
-def collecting_card(rows: Rows, owed: Owed, own_card: UUID | None) -> Method | None:
-    """The card charged for an invoice: after its hard decline the backup, unless that had one."""
-    first = charged_card(rows, own_card)
-    if first is None or not owed.is_refused_for_good(first.id):
-        return first
-    others = (one for one in cards(rows) if one.is_backup and one.id != first.id)
-    backup = next((one for one in others if one.barred_at is None), None)
-    return first if backup is None or owed.is_refused_for_good(backup.id) else backup
-
-
 def named_card(rows: Rows, method_id: UUID) -> Method:
     """The active method with this id. Errors: PAYMENT_METHOD_NOT_FOUND."""
     card = next((one for one in cards(rows) if one.id == method_id), None)

@@ -14,7 +14,8 @@ from billing.money.dunning import cases
 from billing.money.dunning import transitions as dunning
 from billing.money.dunning.transitions import Collected, Refused, collect
 from billing.money.invoices.schemas import Invoice
-from billing.money.payments import transitions as payments
+from billing.money.payment_methods.rules import may_pay
+from billing.money.payments import card_choice, card_rules
 from billing.money.payments.calls import Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
@@ -79,12 +80,10 @@ def begun(rows: Rows, _: SubscriptionFacts, step: Step) -> bool:
 
 
 def end_trial(w: Work[SubscriptionFacts]) -> None:
-    """The first paid period; without a card what the plan says for that."""
+    """The first paid period; without a card that may be tried what the plan says for that."""
     changes.apply_scheduled(w)
     subscription = cycles.of(w)
-    card = payments.charged_card(w.rows, subscription.payment_method_id)
-    payable = card is not None or not agreements.needs_card(w)
-    if payable or subscription.trial_end_behavior == "invoice":
+    if _has_card(w) or not agreements.needs_card(w) or subscription.trial_end_behavior == "invoice":
         w.result = _next_period(w)
     elif subscription.trial_end_behavior == "pause":
         changes.begin_pause(w, "trial_ended")
@@ -93,6 +92,15 @@ def end_trial(w: Work[SubscriptionFacts]) -> None:
     else:
         payment_effects.end(w, "trial ended without a card")
         w.result = "canceled"
+
+
+def _has_card(w: Work[SubscriptionFacts]) -> bool:
+    """True if a card may be tried: neither barred, nor at rest, nor of another currency."""
+    subscription = cycles.of(w)
+    card = card_choice.fit_card(w.rows, subscription.payment_method_id, subscription.currency)
+    if card is None or not may_pay(card, subscription.currency):
+        return False
+    return card_rules.why_not(card, w.facts.declines.get(card.id, 0)) is None
 
 
 def pause(w: Work[SubscriptionFacts]) -> None:

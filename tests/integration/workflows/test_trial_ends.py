@@ -1,5 +1,7 @@
 """A plan's trial that ends without a card, where the plan does not cancel for that."""
 
+from uuid import uuid4
+
 from tests.integration.actors import Actors, Customer, instant, wait_for
 from tests.integration.arrears.test_overage import use
 from tests.integration.dunning.dunning_setup import START, owed
@@ -73,3 +75,42 @@ async def test_use_of_a_trial_is_billed_with_the_pause_that_ends_it(actors: Acto
     assert [one["amount"] for one in await customer.effects()] == [200, 1900]
     path = f"/admin/integrity?account={customer.id}"
     assert (await actors.operate("GET", path, status=200))["ok"]
+
+
+async def barred(customer: Customer) -> None:
+    """The bank forbids further charges to the saved card."""
+    await customer.save_card()
+    await customer.script("stolen_card")
+    pack = {"pack": "small", "payment_method": "saved_card"}
+    await customer.refused("CARD_DECLINED", "POST", "/billing/purchases", pack, key=str(uuid4()))
+
+
+async def test_a_trial_whose_card_is_barred_ends_as_one_without_a_card(actors: Actors) -> None:
+    customer = await on_trial(actors, "cancel")
+    await barred(customer)
+    await customer.advance(to=TRIAL_END)
+    ended = await customer.subscription()
+    assert (ended["status"], ended["end_reason"]) == ("canceled", "trial ended without a card")
+    assert await customer.effects() == []
+
+
+async def test_a_trial_ends_with_the_backup_where_the_default_card_is_barred(
+    actors: Actors,
+) -> None:
+    customer = await on_trial(actors, "cancel")
+    await barred(customer)
+    await customer.save_card("pm_card_mastercard")
+    listed = (await customer.ask("GET", "/billing/payment-methods"))["data"]
+    other = next(one for one in listed if not one["is_default"])
+    path = f"/billing/payment-methods/{other['id']}/backup"
+    await customer.ask("POST", path, status=200)
+    await customer.advance(to=TRIAL_END)
+    assert (await customer.subscription())["status"] == "active"
+    assert [one["amount"] for one in await customer.effects()] == [1900]
+
+
+async def test_a_trial_ends_without_an_account_of_another_currency(actors: Actors) -> None:
+    customer = await on_trial(actors, "cancel")
+    await customer.save_card("pm_sepaDebit_success")
+    await customer.advance(to=TRIAL_END)
+    assert (await customer.subscription())["status"] == "canceled"

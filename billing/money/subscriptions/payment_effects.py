@@ -64,10 +64,11 @@ def settle_change(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
 def recover(w: Work[SubscriptionFacts]) -> None:
     """Nothing overdue is left: active in the period that was billed; paused after it.
 
-    It charges nothing. A scheduled end stands, and comes at once where its period is over.
+    It charges nothing. A scheduled end stands, and comes at once where its period is over. What was
+    given up while it is unpaid is not settled: it stays so.
     """
     subscription = cycles.of(w)
-    if subscription.status not in ("past_due", "unpaid") or overdue(w):
+    if subscription.status not in ("past_due", "unpaid") or overdue(w) or _is_written_off(w):
         return
     if subscription.status == "past_due" or cycles.is_billed(w):
         cycles.change(w, unpaid_at=None, unserved_since=None)
@@ -79,6 +80,17 @@ def recover(w: Work[SubscriptionFacts]) -> None:
         changes.drop_pending(w, "the period is over")
         true_ups.put_off(w, true_ups.closing(w))  # its renewal may not have come yet
         changes.begin_pause(w, "debt_settled")
+
+
+def _is_written_off(w: Work[SubscriptionFacts]) -> bool:
+    """True while it is unpaid if a debt was given up since, and nobody has paid it."""
+    subscription = cycles.of(w)
+    since = subscription.unpaid_at
+    if subscription.status != "unpaid" or since is None:
+        return False
+    gone = {one.id for one in cycles.collected(w.rows, subscription, ("uncollectible",))}
+    closed = (one.closed_at for one in w.rows.of(DunningCase) if one.invoice_id in gone)
+    return any(at is not None and at >= since for at in closed)
 
 
 def on_unpaid(w: Work[SubscriptionFacts]) -> None:

@@ -31,8 +31,8 @@ _ROWS: Final[dict[State, tuple[Reply, ...]]] = {
     "trialing": ("no", "yes", "yes", "yes", "yes", "no", "no", "no", "yes", "yes"),
     "active": ("no", "yes", "yes", "yes", "yes", "yes", "no", "no", "yes", "yes"),
     "past_due": ("no", "overdue", "yes", "yes", "yes", "yes", "no", "yes", "yes", "yes"),
-    "unpaid": ("no", "no", "no", "yes", "no", "no", "no", "yes", "no", "no"),
-    "paused": ("no", "later", "later", "yes", "no", "no", "yes", "yes", "no", "no"),
+    "unpaid": ("no", "no", "no", "yes", "yes", "no", "no", "yes", "no", "no"),
+    "paused": ("no", "later", "later", "yes", "yes", "no", "yes", "yes", "no", "no"),
     "incomplete_expired": _ENDED,
     "canceled": _ENDED,
 }

@@ -33,6 +33,6 @@ def test_an_incomplete_subscription_names_what_can_be_done_with_it() -> None:
     begins = ["change_up", "change_down", "cancel", "reactivate"]
     assert takes("active") == [*begins, "pause", "extend", "coupon"]
     assert takes("trialing") == [*begins, "extend", "coupon"]
-    assert takes("unpaid") == ["cancel", "pay"]
-    assert takes("paused") == ["change_up", "change_down", "cancel", "resume", "pay"]
+    assert takes("unpaid") == ["cancel", "reactivate", "pay"]
+    assert takes("paused") == [*begins, "resume", "pay"]
     assert takes("canceled") == ["subscribe"]

@@ -42,7 +42,13 @@ WORDS: Final[dict[str, Reply]] = {
 # Besides the table: subscribe, reactivate, resume, extend and coupon; ended states only subscribe.
 BESIDES: Final[dict[Command, dict[State, Reply]]] = {
     "subscribe": {"incomplete": "replace", "incomplete_expired": "yes", "canceled": "yes"},
-    "reactivate": {"trialing": "yes", "active": "yes", "past_due": "yes"},
+    "reactivate": {
+        "trialing": "yes",
+        "active": "yes",
+        "past_due": "yes",
+        "unpaid": "yes",
+        "paused": "yes",
+    },
     "resume": {"paused": "yes"},
     "extend": {"trialing": "yes", "active": "yes", "past_due": "yes"},
     "coupon": {"trialing": "yes", "active": "yes", "past_due": "yes"},

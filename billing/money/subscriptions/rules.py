@@ -25,6 +25,8 @@ class PendingChange(Lean):
     """External id, the stem of its key."""
     invoice: str
     expires_at: AwareDatetime
+    ends_at: AwareDatetime | None = None
+    """Of one that begins a new period: the end of that."""
 
 
 class ExpiringCard(Lean):
@@ -100,13 +102,18 @@ def _until(s: SubscriptionState, invoice: Collecting) -> datetime | None:
 
 
 def _end_change(s: SubscriptionState) -> list[Step]:
-    """A change that nobody pays is given up; a bank that is processing decides first."""
-    if s.change is None or any(
-        one.payment_status == "processing" for one in s.invoices if _is_of_change(s, one)
-    ):
+    """A change that nobody pays is given up; a bank that is processing decides first, until the new
+    period is over at the latest.
+    """
+    if s.change is None:
+        return []
+    due: datetime | None = s.change.expires_at
+    if any(one.payment_status == "processing" for one in s.invoices if _is_of_change(s, one)):
+        due = s.change.ends_at
+    if due is None:
         return []
     key, words = f"{s.change.change}/expired", "give up the change: it was not paid"
-    return [Step(name="end_change", due=s.change.expires_at, key=key, words=words)]
+    return [Step(name="end_change", due=due, key=key, words=words)]
 
 
 def _first_payment_undecided(s: SubscriptionState) -> bool:

@@ -41,10 +41,8 @@ _WENT_BACK: Final = "its payment went back"
 
 def transition(w: Work[SubscriptionFacts], step: Step) -> None:
     """One step."""
-    if _first_payment_is_too_late(w):
-        payment_effects.end_incomplete(w)
-        if w.facts.answer is None and step.name != "abandon":
-            return  # the agenda is another one now
+    if _is_too_late(w, step):
+        return
     match step.name:
         case "renew":
             w.result = _next_period(w)
@@ -128,6 +126,23 @@ def bill_early(w: Work[SubscriptionFacts], step: Step) -> None:
     w.result = f"invoice {_name(invoice)}" if invoice is not None else "nothing to bill"
 
 
+def _is_too_late(w: Work[SubscriptionFacts], step: Step) -> bool:
+    """Give up what waits for the money of a period that is over; True: the step has no more to do.
+
+    Money that comes with the answer to this step finds nothing to begin, and goes back.
+    """
+    if _first_payment_is_too_late(w):
+        payment_effects.end_incomplete(w)
+        # Without an answer the agenda is another one now.
+        return w.facts.answer is None and step.name != "abandon"
+    gives_up = step.name == "end_change"
+    if _change_is_too_late(w) and (gives_up or w.facts.answer is not None):
+        changes.drop_pending(w, "its period is over")
+        w.result = "expired" if gives_up else None
+        return gives_up
+    return False
+
+
 def _first_payment_is_too_late(w: Work[SubscriptionFacts]) -> bool:
     """The period it was to pay is over, or its owner has canceled.
 
@@ -136,6 +151,14 @@ def _first_payment_is_too_late(w: Work[SubscriptionFacts]) -> bool:
     row = cycles.of(w)
     over = row.canceled_at is not None or w.facts.at >= row.current_period_end
     return row.status == "incomplete" and over
+
+
+def _change_is_too_late(w: Work[SubscriptionFacts]) -> bool:
+    """The new period that it was to pay is over."""
+    change = changes.pending(w.rows)
+    draft = w.rows.find(Invoice, change.invoice_id) if change is not None else None
+    ends = draft.period_end if draft is not None else None
+    return ends is not None and w.facts.at >= ends
 
 
 def abandon(w: Work[SubscriptionFacts]) -> None:

@@ -7,6 +7,7 @@ from billing.core import ids, periods
 from billing.core.money import show_money
 from billing.matters.effects import Rows
 from billing.money.dunning import views
+from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions import changes, cycles
 from billing.money.subscriptions.expiring_cards import expiring
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -47,7 +48,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
         unpaid_until=_unpaid_until(row, facts.plan_of(rows)),
         threshold_at=crossed.threshold_at if crossed is not None else None,
         threshold=_crossing(crossed),
-        change=_change(change),
+        change=_change(rows, change),
         expiring=expiring(rows, row),
         invoices=tuple(one for one in owed if one is not None),
         events=views.waiting(rows),
@@ -57,13 +58,15 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
     return state.model_copy(update={"words": line})
 
 
-def _change(change: SubscriptionChange | None) -> PendingChange | None:
+def _change(rows: Rows, change: SubscriptionChange | None) -> PendingChange | None:
     if change is None or change.expires_at is None:
         return None
+    invoice = rows.find(Invoice, change.invoice_id)
     return PendingChange(
         change=ids.encode(ids.CHANGE, change.id),
         invoice=ids.encode(ids.INVOICE, change.draft_id),
         expires_at=change.expires_at,
+        ends_at=invoice.period_end if invoice is not None else None,
     )
 
 

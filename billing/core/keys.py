@@ -11,6 +11,8 @@ from billing.core import ids
 
 REFUND_TRIES: Final = 10
 """The most keys of one refund: a provider that keeps failing gets no more of them."""
+NOT_KEPT: Final = "/not-kept"
+"""The end of the key of credits that end with their cycle, while others of the grant live on."""
 
 
 def slot_attempt(invoice_id: UUID, slot: int) -> str:
@@ -106,6 +108,11 @@ def cycle_grant(subscription_id: UUID, cycle_start: datetime) -> str:
 def change_grant(change_id: UUID) -> str:
     """The credits that came with a change of plan, granted once."""
     return f"{ids.encode(ids.CHANGE, change_id)}/grant"
+
+
+def not_kept(grant: str) -> str:
+    """Of credits granted under a key, those that end with their cycle while others live on."""
+    return f"{grant}{NOT_KEPT}"
 
 
 def change_take_back(change_id: UUID, number: int) -> str:

@@ -111,12 +111,12 @@ class DunningPolicy(_Frozen):
 
 
 class Rollover(_Frozen):
-    """The rule for a cycle's unspent credits: they end, or up to `credits` of them stay."""
+    """The rule for a cycle's unspent credits: they end, or up to `credits` of them live on."""
 
     policy: Literal["none", "cap"] = "none"
-    """They end with the cycle, or up to `credits` of them stay."""
+    """They end with the cycle, or up to `credits` of them live on into the next one."""
     credits: Amount = Decimal(0)
-    """The most that stay, with `cap`."""
+    """The most that live on, with `cap`; what rolled over before counts."""
 
 
 class Plan(_Frozen):

@@ -136,7 +136,8 @@ QUERIES: Final[dict[str, str]] = {
               AND i.period_start < l.expires_at
             ORDER BY i.period_start DESC LIMIT 1) i ON true
         WHERE l.kind = 'plan' AND l.expires_at > coalesce(a.clock_at, :now)
-          AND l.expires_at > i.cycle_end AND i.status <> 'paid'
+          -- What lives on from one cycle into the next has come with the first.
+          AND l.kept_from IS NULL AND l.expires_at > i.cycle_end AND i.status <> 'paid'
         UNION ALL
         SELECT i.account_id, public_id('inv', i.id)
         FROM subscriptions s
@@ -162,6 +163,7 @@ QUERIES: Final[dict[str, str]] = {
         SELECT account_id, min(public_id('lot', id))
         FROM credit_lots l
         WHERE kind = 'plan' AND grant_key LIKE 'sub\\_%/cycle-%'
+          AND kept_from IS NULL AND grant_key NOT LIKE '%/not-kept'
         GROUP BY account_id, split_part(grant_key, '/', 1), expires_at
         -- A dispute that was won keeps the lot of an earlier cycle, perhaps until this one ends.
         HAVING count(*) > 1 AND NOT EXISTS (

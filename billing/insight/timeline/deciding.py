@@ -95,9 +95,8 @@ class DecidingProjection(Projection, Generic[S, F]):
         for effect in effects:
             match effect:
                 case Do("grant", lot):
-                    name, amount = f"{lot['kind']} credits", lot["amount"]
-                    if self.foreseen.credits.grant(lot["key"], name, amount, lot["expires_at"]):
-                        gained += amount
+                    if self.foreseen.credits.arrive(lot):
+                        gained += lot["amount"]
                 case Change(row_type, _, {"status": "converted"}) if row_type is Trial:
                     self.foreseen.credits.converted = True
         return gained or None

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from itertools import count
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+from billing.core import keys
 from billing.insight.timeline.schemas import Expiring
 from billing.matters.effects import Change, Effect, Rows
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
@@ -24,6 +25,17 @@ class ForeseenCredits:
         self._granted = set(granted)
         self.converted = False
         """True once a plan was paid for: a trial of credits then ends with it."""
+
+    def arrive(self, lot: Mapping[str, Any]) -> bool:
+        """Credits of a grant to come, with the part that lives on; False: granted before."""
+        name, kept = f"{lot['kind']} credits", lot.get("kept", Decimal(0))
+        if kept:
+            rest = lot["amount"] - kept
+            is_new = self.grant(lot["key"], name, kept, lot["kept_until"])
+            if is_new and rest:
+                self.grant(keys.not_kept(lot["key"]), name, rest, lot["expires_at"])
+            return is_new
+        return self.grant(lot["key"], name, lot["amount"], lot["expires_at"])
 
     def grant(self, key: str, name: str, credits: Decimal, expires_at: datetime) -> bool:
         """A grant to come, as if nothing of it were used; False: the key was granted before."""

@@ -70,6 +70,14 @@ RETURN_CLAWBACK: Final = _call(
     "account_id uuid, grant_key text, clawback_key text, key text, reason text,"
     " until timestamptz, at timestamptz, subject text",
 )
+KEEP: Final = _call(
+    "credit_keep", "account_id uuid, grant_key text, kept_from timestamptz, at timestamptz"
+)
+ROLL_OVER: Final = _call(
+    "credit_roll_over",
+    "account_id uuid, start timestamptz, end timestamptz, until timestamptz, begins boolean,"
+    " cap numeric, room numeric, at timestamptz",
+)
 DEDUCT: Final = _call(
     "credit_deduct",
     "account_id uuid, amount numeric, key text, hash text, reason text, at timestamptz,"

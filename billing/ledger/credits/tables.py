@@ -63,6 +63,8 @@ credit_lots = c.table(
     c.amount("clawed", server_default="0"),
     c.amount("lost", server_default="0"),
     c.instant("expires_at", nullable=True),
+    # Of credits that outlive their cycle: its end, from which on they are there by rollover.
+    c.instant("kept_from", nullable=True),
     c.flag("is_open"),
     c.text("grant_key", unique=True),
     # Ledger number of its grant: the order of age.

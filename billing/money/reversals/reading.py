@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import NotFound
+from billing.core.keys import NOT_KEPT
 from billing.core.prepared import Prepared, last_of
 from billing.ledger.credits import service as credits
 from billing.matters.effects import Rows
@@ -62,10 +63,12 @@ _INVOICES = """
                 AND l.detail ->> 'invoice' = o.id::text))
 """
 # Credits that the invoice has paid for: a pack, the cycles of its period, a change of plan.
-_GRANTED = """
+_WHOLE = f"regexp_replace(x.grant_key, '{NOT_KEPT}$', '')"
+_CYCLE_END = "coalesce(x.kept_from, x.expires_at)"
+_GRANTED = f"""
     ARRAY(SELECT jsonb_build_object('grant_key', x.grant_key, 'credits', x.amount::text)
           FROM credit_lots x
-          WHERE x.account_id = a.id AND x.grant_key = ANY (ARRAY(
+          WHERE x.account_id = a.id AND {_WHOLE} = ANY (ARRAY(
               SELECT public_id('pur', i.purchase_id) || '/grant'
               FROM invoices i WHERE i.id = p.invoice_id AND i.purchase_id IS NOT NULL
               UNION ALL SELECT public_id('chg', c.id) || '/grant'
@@ -73,14 +76,14 @@ _GRANTED = """
              OR x.account_id = a.id AND x.kind = 'plan' AND EXISTS (
                  SELECT FROM invoices i
                  WHERE i.id = p.invoice_id AND i.cycle_start IS NOT NULL
-                   AND (x.grant_key = public_id('sub', i.subscription_id) || '/cycle-'
+                   AND ({_WHOLE} = public_id('sub', i.subscription_id) || '/cycle-'
                         || to_char(i.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
                         -- The cycle that runs now, of the same longer period.
                         OR x.grant_key LIKE public_id('sub', i.subscription_id) || '/cycle-%'
-                        AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
-                        AND x.expires_at > i.period_start AND x.expires_at <= i.period_end))
+                        AND {_CYCLE_END} > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
+                        AND {_CYCLE_END} > i.period_start AND {_CYCLE_END} <= i.period_end))
           ORDER BY x.grant_key)
-"""
+"""  # noqa: S608 - put together from constants
 _READ = Prepared(
     text(
         f"""

@@ -27,6 +27,7 @@ from billing.money.subscriptions import (
     items,
     new_terms,
     pauses,
+    rollover,
     spans,
     true_ups,
 )
@@ -208,6 +209,7 @@ def schedule(
         created_at=w.facts.at,
     )
     w.add(change)
+    rollover.follow(w)  # a pause ends what would live on
     told = {"add_ons": wanted} if kind == "add_ons" else wanted
     announce(w, subscription, "change_scheduled", kind=kind, **told)
 
@@ -273,6 +275,7 @@ def cancel_scheduled(w: Work[SubscriptionFacts], reason: str, *kinds: ChangeKind
         if change.status == "scheduled" and change.kind in (kinds or (change.kind,)):
             w.change(change, status="canceled", reason=reason, decided_at=w.facts.at)
             announce(w, cycles.of(w), "change_dropped", kind=change.kind, reason=reason)
+            rollover.follow(w)
 
 
 def confirm_coupon(w: Work[SubscriptionFacts]) -> None:

@@ -19,7 +19,7 @@ from billing.money.discounts.schemas import Discount
 from billing.money.invoices import arrears
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
-from billing.money.subscriptions import items, proration, spans, true_ups
+from billing.money.subscriptions import items, proration, rollover, spans, true_ups
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED
@@ -205,7 +205,17 @@ def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:
     changed = _served(w, before, changed)
     if fields.keys() & FOLLOWED and changed.status != "incomplete":
         follow(w)
+    if fields.keys() & rollover.FOLLOWED:
+        _roll_over(w, before, changed)
     return changed
+
+
+def _roll_over(w: Work[SubscriptionFacts], before: Subscription, changed: Subscription) -> None:
+    """Credits that outlive their cycle follow it, and roll over into one that begins."""
+    begins = changed.cycle_start != before.cycle_start
+    grants = begins and changed.status != "unpaid"
+    coming = cycle_credits(w, changed) if grants else Decimal(0)
+    rollover.follow(w, begins=begins, coming=coming)
 
 
 def _served(

@@ -93,12 +93,12 @@ def spent_until(w: Work[SubscriptionFacts]) -> datetime:
 def _by_credits(w: Work[SubscriptionFacts]) -> datetime | None:
     """The instant from which the plan gives what is left of its credits; None: none came unpaid."""
     subscription, plan, grants = cycles.of(w), w.facts.plan_of(w.rows), _grants(w)
-    given = [one for one in w.facts.lots if one.grant_key in grants]
-    came_unpaid = any(_is_owed(grants[one.grant_key]) for one in given)
+    given = [one for one in w.facts.lots if one.origin in grants]
+    came_unpaid = any(_is_owed(grants[one.origin]) for one in given)
     if not came_unpaid or not items.credits_of(w):
         return None
     left = sum((one.unspent for one in given), Decimal(0))
-    there = {one.grant_key for one in given}
+    there = {one.origin for one in given}
     for grant_key, invoice in grants.items():
         if grant_key not in there and invoice is not None and invoice.cycle_start is not None:
             left += granting.credits_billed(w, invoice)  # they come with its money
@@ -116,7 +116,7 @@ def _take_unpaid_credits(w: Work[SubscriptionFacts], owed: Invoice, reason: str)
     unpaid = {key for key, one in _grants(w).items() if one is not None and one.id == owed.id}
     for one in w.facts.lots:
         amount = proration.credits_share(one.unspent, part)
-        if one.grant_key in unpaid and amount:
+        if one.origin in unpaid and amount:
             taken = {
                 "account_id": owed.account_id,
                 "grant_key": one.grant_key,

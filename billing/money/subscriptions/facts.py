@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import AwareDatetime
 
 from billing.catalog.plans.schemas import Plan
+from billing.core import keys
 from billing.core.frozen import Frozen
 from billing.core.money import round_exact
 from billing.matters.effects import Rows
@@ -29,6 +30,13 @@ class PlanLot(Frozen):
     """All that were given, less what was taken back."""
     refunded: Decimal = Decimal(0)
     """Those that went with money that went back, spent or not."""
+    rolls_over: bool = False
+    """True if what is left of them lives on into the next cycle."""
+
+    @property
+    def origin(self) -> str:
+        """The key of the whole grant, of which this lot may be a part."""
+        return self.grant_key.removesuffix(keys.NOT_KEPT)
 
 
 class Allowance(Frozen):

@@ -8,7 +8,7 @@ from billing.core import keys, periods
 from billing.matters.effects import Do, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
-from billing.money.subscriptions import cycles, items, spans
+from billing.money.subscriptions import cycles, items, rollover, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 
@@ -91,6 +91,7 @@ def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: De
         "reason": f"{plan.name}, cycle of {periods.spoken_day(start, subscription.zone)}",
         "expires_at": end,
         "subject": cycles.stem(subscription),
+        **rollover.kept(w, amount, end),
     }
     w.do(Do("grant", lot))
 
@@ -122,7 +123,7 @@ def are_given_up(w: Work[SubscriptionFacts]) -> bool:
         asked = w.rows.find(Invoice, one.invoice_id)
         if asked is not None and asked.cycle_start == start:
             came.add(keys.change_grant(one.id))
-    if any(one.grant_key in came for one in w.facts.lots):
+    if any(one.origin in came for one in w.facts.lots):
         return False
     gone = cycles.collected(w.rows, subscription, ("uncollectible",))
     return any(bills_plan(w, one) for one in gone)

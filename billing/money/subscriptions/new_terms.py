@@ -18,6 +18,7 @@ from billing.money.subscriptions import (
     items,
     meanwhile,
     plan_credits,
+    rollover,
     spans,
     true_ups,
 )
@@ -170,6 +171,7 @@ def _move_credits(w: Work[SubscriptionFacts], change: SubscriptionChange, terms:
             "reason": f"{plan.name}, until {ends}",
             "expires_at": subscription.cycle_end,
             "subject": cycles.stem(subscription),
+            **rollover.kept(w, amount, subscription.cycle_end, begins=terms.resets),
         }
         w.do(Do("grant", lot))
     missed = -amount - plan_credits.unspent(w)

@@ -4,7 +4,8 @@ from typing import Final
 
 LOTS: Final = """
     SELECT jsonb_build_object(
-        'grant_key', x.grant_key, 'unspent', (x.remaining - x.held)::text,
+        'grant_key', x.grant_key, 'rolls_over', x.kept_from IS NOT NULL,
+        'unspent', (x.remaining - x.held)::text,
         'kept', (x.amount - x.clawed - x.claimed - x.lost)::text,
         'refunded', (
             SELECT coalesce(sum((taken ->> 'amount')::numeric), 0)::text
@@ -18,5 +19,6 @@ LOTS: Final = """
             WHERE taken ->> 'grant_key' = x.grant_key))
     FROM credit_lots x
     WHERE x.account_id = s.account_id AND x.kind = 'plan'
-      AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))"""
-"""Those that have not ended, of `facts.PlanLot`."""
+      AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
+      AND (x.kept_from IS NULL OR x.created_at >= s.cycle_start)"""
+"""Those of the cycle that runs, of `facts.PlanLot`: what rolled over into it is not given back."""

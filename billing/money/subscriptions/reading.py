@@ -23,6 +23,7 @@ from billing.core.database import credits_at_start
 from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Prepared, Row, answers
+from billing.ledger.credits import rollover
 from billing.ledger.credits import service as credits
 from billing.matters.effects import Rows
 from billing.matters.kinds import SUBSCRIPTION
@@ -384,7 +385,8 @@ def _engine() -> Engine[SubscriptionState, SubscriptionFacts]:
     verbs: dict[str, Verb] = {
         **COLLECTING,
         MOVE_EVENTS: event_owners.move,
-        "grant": credits.grant,
+        "grant": rollover.grant,
+        "roll_over": rollover.roll_over,
         "clawback": credits.clawback,
         "open_usage_period": open_usage_period,
         "complete_records": usage_lines.complete_records,

@@ -44,6 +44,8 @@ FAMILIES: Final = (
              "account_id lot_id kind credits expires_at"),
         Kind("expired", "credits of a lot ended unspent",
              "account_id lot_id credits balance reason"),
+        Kind("rolled_over", "credits of a plan were left at the end of their cycle and live on",
+             "account_id lot_id credits expires_at"),
         Kind("hold_expired", "a hold ended that was neither captured nor released",
              "account_id hold_id credits"),
         Kind("adjusted", "an operator corrected the credits",

@@ -36,7 +36,8 @@ BEGIN
             END IF;
             UPDATE credit_lots AS l
             SET kept_from = CASE WHEN room > 0 THEN p_end ELSE p_start END,
-                expires_at = CASE WHEN room > 0 THEN p_until ELSE p_end END
+                expires_at = CASE WHEN room > 0 THEN p_until ELSE p_end END,
+                noticed_at = CASE WHEN room <= 0 OR l.expires_at >= p_until THEN l.noticed_at END
             WHERE l.id = lot.id;
             cap := greatest(cap - lot.remaining, 0);
             room := room - lot.remaining + gone;
@@ -50,7 +51,10 @@ BEGIN
             END IF;
         END LOOP;
     ELSIF verdict = 'ok' THEN
-        UPDATE credit_lots AS l SET kept_from = p_end, expires_at = p_until
+        -- Whoever was told of an end that comes later now is told again.
+        UPDATE credit_lots AS l
+        SET kept_from = p_end, expires_at = p_until,
+            noticed_at = CASE WHEN l.expires_at >= p_until THEN l.noticed_at END
         WHERE l.account_id = p_account_id AND l.is_open AND l.kept_from > p_start;
     END IF;
     IF verdict = 'ok' THEN

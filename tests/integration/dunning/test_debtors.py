@@ -1,0 +1,48 @@
+"""What a debtor may still do, and what is not settled by giving a debt up."""
+
+from tests.integration.actors import Actors
+from tests.integration.dunning.dunning_setup import overdue, owed
+from tests.integration.dunning.test_final_actions import EXHAUSTED
+
+
+async def test_a_debt_that_is_given_up_serves_nothing_until_somebody_pays_it(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to=EXHAUSTED)
+    debt = (await owed(customer))["invoice_id"]
+    path = f"/admin/invoices/{debt}/mark-uncollectible"
+    await actors.operate("POST", path, {"reason": "insolvent"}, key="books")
+    assert (await customer.subscription())["status"] == "unpaid"
+    assert (await customer.ask("GET", "/billing/entitlements"))["access"] == "none"
+    await customer.script("succeed", then="last")
+    await customer.ask("POST", f"/billing/invoices/{debt}/pay", {}, key="k", status=200)
+    assert (await customer.until_subscription("active"))["current_period_end"].startswith("2027-03")
+
+
+async def test_a_scheduled_end_is_taken_back_while_unpaid(actors: Actors) -> None:
+    customer = await overdue(actors)
+    subscription = "/billing/subscription"
+    end = {"cancel_at": "2027-06-15T10:00:00Z"}
+    await customer.ask("POST", f"{subscription}/cancel", end, status=200)
+    await customer.advance(to=EXHAUSTED)
+    stays = await customer.ask("POST", f"{subscription}/reactivate", status=200)
+    assert (stays["status"], stays["cancel_at"]) == ("unpaid", None)
+    refused = await customer.refused("SUBSCRIPTION_STATE", "POST", f"{subscription}/reactivate")
+    assert refused["detail"] == "no end is scheduled"
+
+
+async def test_a_scheduled_end_is_taken_back_in_a_pause(actors: Actors) -> None:
+    customer = await overdue(actors)
+    subscription = "/billing/subscription"
+    end = {"cancel_at": "2027-06-15T10:00:00Z"}
+    await customer.ask("POST", f"{subscription}/cancel", end, status=200)
+    await customer.advance(to="2027-03-02T10:00:00Z")
+    await customer.script("succeed", then="last")
+    debt = (await owed(customer))["invoice_id"]
+    await customer.ask("POST", f"/billing/invoices/{debt}/pay", {}, key="k", status=200)
+    await customer.until_subscription("paused")
+    stays = await customer.ask("POST", f"{subscription}/reactivate", status=200)
+    assert (stays["status"], stays["cancel_at"]) == ("paused", None)
+    await customer.advance(to="2027-06-16T10:00:00Z")
+    assert (await customer.subscription())["status"] == "paused"

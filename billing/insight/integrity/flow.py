@@ -211,6 +211,11 @@ QUERIES: Final[dict[str, str]] = {
               WHERE i.subscription_id = s.id AND i.status = 'open'
                 AND i.workflow_id = 'subscription/' || public_id('sub', s.id)
                 AND d.status IN ('open', 'paused', 'exhausted'))
+          -- A debt that was given up while it is unpaid serves nothing.
+          AND NOT (s.status = 'unpaid' AND EXISTS (
+              SELECT 1 FROM invoices i JOIN dunning_cases d ON d.invoice_id = i.id
+              WHERE i.subscription_id = s.id AND i.status = 'uncollectible'
+                AND d.closed_at >= s.unpaid_at))
     """,
     "cases_match_invoices": """
         SELECT d.account_id, public_id('dun', d.id) AS subject

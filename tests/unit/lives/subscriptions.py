@@ -393,7 +393,8 @@ class SubscriptionLife(Life):
         overdue = any(one.id in failed for one in open_)
         if row.status == "active":
             assert not overdue, "active although something is overdue"
-        if row.status in ("past_due", "unpaid"):
+        gone = [one for one in self.rows.of(Invoice) if one.status == "uncollectible"]
+        if row.status == "past_due" or (row.status == "unpaid" and not gone):
             assert overdue, f"{row.status} although nothing is overdue"
         if row.status in ENDED:
             assert not open_, "an ended subscription collects itself"

@@ -1,4 +1,4 @@
-"""What a debtor may still do, and what is not settled by giving a debt up."""
+"""Acts that a debtor may still do, and debts that are given up and not settled by that."""
 
 from tests.integration.actors import Actors
 from tests.integration.dunning.dunning_setup import overdue, owed

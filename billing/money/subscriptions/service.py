@@ -47,7 +47,7 @@ from billing.money.subscriptions import (
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.previews import Preview, Upcoming
 from billing.money.subscriptions.reading import ENGINE
-from billing.money.subscriptions.rules import ENDED, INCOMPLETE_LIFETIME, cycle_bounds
+from billing.money.subscriptions.rules import ENDED, INCOMPLETE_LIFETIME
 from billing.money.subscriptions.schemas import (
     NewSubscription,
     PlanWish,
@@ -330,10 +330,12 @@ def _row(
     at: datetime,
 ) -> dict[str, Any]:
     interval = terms.wanted.interval
-    first, begins = _first_period(account.zone, terms, trial_end, at), trial_end or at
+    first = spans.first(
+        at, account.zone, interval, terms.wanted.billing_day, trial_end, terms.plan.allowance
+    )
     return {
         **first,
-        **agreements.born_with(terms.contract, terms.price, first, begins),
+        **agreements.born_with(terms.contract, terms.price, first, trial_end or at),
         "id": subscription_id,
         "account_id": account.id,
         "plan_id": terms.plan.id,
@@ -354,25 +356,6 @@ def _row(
         "minimum_minor": terms.price.minimum_minor,
         "created_at": at,
         "updated_at": at,
-    }
-
-
-def _first_period(
-    zone: str, terms: Offer, trial_end: datetime | None, at: datetime
-) -> dict[str, Any]:
-    """A trial is the period before the first one that is paid, which a billing day may shorten."""
-    interval, day, begins = terms.wanted.interval, terms.wanted.billing_day, trial_end or at
-    anchor, number = spans.anchored(begins, zone, interval, day)
-    end = trial_end or periods.boundary(anchor, zone, interval, number + 1)
-    cycle_anchor = periods.to_wall(at, zone)
-    return {
-        "anchor_wall": anchor,
-        "zone": zone,
-        "period_number": number - 1 if trial_end else number,
-        "current_period_start": at,
-        "current_period_end": end,
-        "cycle_start": at,
-        "cycle_end": cycle_bounds(cycle_anchor, zone, terms.plan.allowance, at, end),
     }
 
 

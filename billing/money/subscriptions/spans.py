@@ -56,6 +56,34 @@ def anchored(
     return anchor, number
 
 
+def first(
+    at: datetime,
+    zone: str,
+    interval: Interval,
+    billing_day: int | None,
+    trial_end: datetime | None,
+    allowance: Interval,
+) -> dict[str, Any]:
+    """The fields of the period and cycle with which a subscription begins.
+
+    A trial is the period before the first one that is paid, which a billing day may shorten.
+    """
+    anchor, number = anchored(trial_end or at, zone, interval, billing_day)
+    end = trial_end or periods.boundary(anchor, zone, interval, number + 1)
+    # On the last day of a shorter month the billing day is there already.
+    is_whole = trial_end is None and periods.boundary(anchor, zone, interval, number) == at
+    cycle_anchor = anchor if is_whole else periods.to_wall(at, zone)
+    return {
+        "anchor_wall": anchor,
+        "zone": zone,
+        "period_number": number - 1 if trial_end else number,
+        "current_period_start": at,
+        "current_period_end": end,
+        "cycle_start": at,
+        "cycle_end": cycle_bounds(cycle_anchor, zone, allowance, at, end),
+    }
+
+
 def after_this(subscription: Subscription, interval: Interval) -> dict[str, Any]:
     """The fields by which the periods after this one are counted by another interval: from its end.
 

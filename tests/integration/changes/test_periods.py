@@ -62,6 +62,17 @@ async def test_a_billing_day_makes_the_first_period_short(actors: Actors) -> Non
     assert (await customer.subscription())["current_period_end"] == "2027-03-31T10:00:00Z"
 
 
+async def test_a_billing_day_that_a_month_has_not_is_its_last_day(actors: Actors) -> None:
+    """Who subscribes on that day begins with a whole period, and a whole cycle."""
+    customer = await actors.customer_on_clock("2027-04-30T10:00:00Z")
+    await customer.subscribed("basic", billing_day=31)
+    begun = await customer.subscription()
+    assert begun["current_period_end"] == begun["cycle_end"] == "2027-05-31T10:00:00Z"
+    assert (await charged(customer), await customer.credits()) == ([1900], Decimal(100))
+    assert await included(customer) == ("500.00", "500.00")
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
 @pytest.mark.parametrize("wanted", [{"when": "now"}, {}])
 async def test_a_trial_that_gets_another_interval_keeps_its_billing_day(
     actors: Actors, wanted: dict[str, str]

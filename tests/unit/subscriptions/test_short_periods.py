@@ -1,6 +1,7 @@
 """A first period that a billing day makes short, and its cycles, where its end moves."""
 
 from datetime import UTC, datetime
+from fractions import Fraction
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from billing.money.subscriptions import spans
 from billing.money.subscriptions.schemas import Subscription
 
 WEEK: Final = Interval(unit="week")
+YEAR: Final = Interval(unit="year")
 
 
 def at(month: int, day: int) -> datetime:
@@ -29,6 +31,38 @@ def short(begins: datetime, billing_day: int, **more: Any) -> Subscription:
         "created_at": begins, "updated_at": begins,
     }  # fmt: skip
     return Subscription(**known | more)
+
+
+@pytest.mark.parametrize(
+    ("begins", "billing_day", "interval", "ends"),
+    [
+        (at(4, 30), 31, MONTH, [(5, 31), (6, 30), (7, 31)]),
+        (at(2, 28), 31, MONTH, [(3, 31), (4, 30), (5, 31)]),
+        (at(2, 28), 29, YEAR, [(3, 29), (4, 29), (5, 29)]),
+        (at(9, 30), 30, MONTH, [(10, 30), (11, 30), (12, 30)]),
+    ],
+)
+def test_a_period_that_begins_on_the_last_day_before_its_billing_day_is_whole_with_its_cycle(
+    begins: datetime, billing_day: int, interval: Interval, ends: list[tuple[int, int]]
+) -> None:
+    first = spans.first(begins, "UTC", interval, billing_day, None, MONTH)
+    period = short(begins, billing_day, **first | {"interval_unit": interval.unit})
+    found = []
+    for _ in ends:
+        assert spans.parts(period, MONTH) == spans.Parts(Fraction(1), Fraction(1))
+        found.append(period.cycle_end)
+        period = _next_cycle(period)
+    assert found == [at(*one) for one in ends]
+
+
+def _next_cycle(s: Subscription) -> Subscription:
+    """As the step of the next cycle, or of the next period, begins it."""
+    start, end, begun = s.cycle_end, s.current_period_end, dict[str, Any]()
+    if start == end:
+        number, end = spans.next_period(s)
+        begun = {"period_number": number, "current_period_start": start, "current_period_end": end}
+    until = spans.cycle_end(s, MONTH, start, end)
+    return s.model_copy(update=begun | {"cycle_start": start, "cycle_end": until})
 
 
 def test_a_cycle_that_an_end_cuts_is_a_part_of_the_one_that_is_counted_from_the_beginning() -> None:

@@ -290,6 +290,7 @@ def _add_contracts() -> None:
     op.add_column("subscriptions", Column("minimum_minor", sa.BigInteger))
     op.add_column("subscriptions", Column("minimum_since", sa.DateTime(timezone=True)))
     op.add_column("subscriptions", Column("minimum_before_minor", sa.BigInteger))
+    op.add_column("subscriptions", Column("minimum_share", sa.Text))
     op.add_column(
         "subscriptions",
         Column("minimums_unbilled", JSONB, nullable=False, server_default="[]"),

@@ -3,7 +3,6 @@
 Pure.
 """
 
-from datetime import datetime
 from typing import Any
 
 from billing.catalog.plans.schemas import Price
@@ -36,7 +35,7 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     terms, charges = meanwhile.settled(w, change, invoice)
     # The money came since: what the new period was charged is no part of the one before it.
     closing = true_ups.closing(w, "a change", invoice.period_start) if terms.resets else None
-    fields = _period_of(before, invoice) if terms.resets else _least_of(before, w.facts.at)
+    fields = _period_of(before, invoice) if terms.resets else true_ups.held_from(before, w.facts.at)
     take(w, terms, drops_add_ons=terms.resets, **fields)
     if terms.add_ons is not None:
         items.choose(w, terms.add_ons, fewer_now=terms.fewer_now or terms.resets)
@@ -132,13 +131,6 @@ def take(
         minimum_minor=terms.minimum_minor,
         **fields,
     )
-
-
-def _least_of(subscription: Subscription, at: datetime) -> dict[str, Any]:
-    """The period goes on: its minimum until now is owed, and another one holds from here."""
-    until = min(at, subscription.current_period_end)
-    least = true_ups.least_until(subscription, until)
-    return {"minimum_since": until, "minimum_before_minor": least or None}
 
 
 def _period_of(subscription: Subscription, invoice: Invoice) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from billing.money.subscriptions.views import view
 
 COMING: Final = ("renew", "end_trial", "end", "pause")
 # A change says when it was made, and a preview was made before.
-_OF_THE_INSTANT: Final = {"updated_at", "minimum_since", "minimum_before_minor"}
+_OF_THE_INSTANT: Final = {"updated_at", "minimum_since", "minimum_before_minor", "minimum_share"}
 
 
 class Written(Frozen):

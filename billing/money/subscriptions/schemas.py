@@ -119,6 +119,10 @@ class Subscription(Row):
     """The instant of the running period from which its minimum holds; None: all of it."""
     minimum_before_minor: int | None = None
     """The least of the period's time before that."""
+    minimum_share: str | None = None
+    """The part of a whole minimum that the time since then comes to, where days were given to the
+    period; None: the part of a whole period that it is.
+    """
     minimums_unbilled: list[dict[str, Any]] = Field(default_factory=list)
     """The least of each period that closed while `unpaid`, oldest first, until an invoice asks for
     it.

@@ -68,6 +68,8 @@ subscriptions = c.table(
     # It holds since a change within the period; the least of the time before that.
     c.instant("minimum_since", nullable=True),
     c.bigint("minimum_before_minor", nullable=True),
+    # Where the period got days: the part of a whole minimum that its time since then comes to.
+    c.text("minimum_share", nullable=True),
     # The least of each period that closed while it was `unpaid`; an invoice asks for them with the
     # next close: billing.money.subscriptions.schemas.Minimum.
     c.json("minimums_unbilled", server_default="[]"),

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final, Literal, NamedTuple
+from fractions import Fraction
+from typing import Any, Final, Literal, NamedTuple
 
 from billing.core import periods
 from billing.core.money import round_exact
@@ -16,7 +17,7 @@ from billing.matters.effects import Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine, Line
 from billing.money.invoices.sums import COMMITMENT, MINIMUM
-from billing.money.subscriptions import spans
+from billing.money.subscriptions import proration, spans
 from billing.money.subscriptions.facts import Spent, SubscriptionFacts, sum_spent
 from billing.money.subscriptions.schemas import Commitment, Minimum, Subscription
 
@@ -98,11 +99,56 @@ def least_until(one: Subscription, until: datetime) -> int:
     until = min(until, one.served_until or until)
     if until <= one.current_period_start:
         return 0
-    since, before = one.current_period_start, 0
-    if one.minimum_since is not None and one.minimum_since > since:
-        since, before = one.minimum_since, one.minimum_before_minor or 0
-    part = spans.rest_of_period(one, since) - spans.rest_of_period(one, max(since, until))
+    since, before, _ = _held(one)
+    part = _rest(one, since) - _rest(one, max(since, until))
     return before + round_exact((one.minimum_minor or 0) * part)
+
+
+def held_from(one: Subscription, at: datetime) -> dict[str, Any]:
+    """The fields by which another minimum holds from an instant of the running period on: the least
+    of the time until then is owed.
+    """
+    until, (_, _, share) = min(at, one.current_period_end), _held(one)
+    goes_on = share is not None and until < one.current_period_end
+    return {
+        "minimum_since": until,
+        "minimum_before_minor": least_until(one, until) or None,
+        "minimum_share": str(_rest(one, until)) if goes_on else None,
+    }
+
+
+def spread(one: Subscription) -> dict[str, Any]:
+    """The fields by which its period comes to no more at least though it gets days now: what the
+    minimum asks for the time that it holds is that of all this time.
+    """
+    if one.status == "trialing":
+        return {}
+    since, before, _ = _held(one)
+    return {
+        "minimum_since": since,
+        "minimum_before_minor": before or None,
+        "minimum_share": str(_rest(one, since)),
+    }
+
+
+def _held(one: Subscription) -> tuple[datetime, int, Fraction | None]:
+    """The instant of the running period from which its minimum holds, and the least of the time
+    before it; where days were given, the part of a whole minimum that the time since comes to.
+    """
+    since, start = one.minimum_since, one.current_period_start
+    share = Fraction(one.minimum_share) if one.minimum_share else None
+    # Those of a period before are left as they were.
+    if since is None or since < start or (since == start and share is None):
+        return start, 0, None
+    return since, one.minimum_before_minor or 0, share
+
+
+def _rest(one: Subscription, at: datetime) -> Fraction:
+    """The part of a whole minimum that the time from `at` to the end of the period comes to."""
+    since, _, share = _held(one)
+    if share is None:
+        return spans.rest_of_period(one, at)
+    return share * proration.rest(since, one.current_period_end, at)
 
 
 def lines(

@@ -167,6 +167,23 @@ async def test_a_pause_puts_no_commitment_off(actors: Actors) -> None:
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
+async def test_days_that_are_given_after_a_change_raise_no_minimum(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-04-01T10:00:00Z")
+    least = PRICE | {"minimum_cents": 10000}
+    await agree(customer, prices=[least, least | {"plan": "pro"}])
+    await customer.subscribed("basic")
+    await customer.advance(to="2027-04-16T10:00:00Z")
+    await customer.ask("PUT", "/billing/subscription", {"plan": "pro"}, status=200)
+    assert await coming(customer) == [("plan", 1500), ("minimum", 8500)]
+    days = {"days": 30, "reason": "an outage of ours"}
+    path = f"/admin/accounts/{customer.id}/subscription/extend"
+    await actors.operate("POST", path, days, status=200)
+    assert await coming(customer) == [("plan", 1500), ("minimum", 8500)]
+    await customer.advance(to="2027-05-31T10:00:00Z")
+    assert await minimum(customer) == [8500]
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
 async def test_another_interval_and_net_terms(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     quarterly = {"plan": "basic", "interval": "3 months", "currency": "USD", "amount_cents": 4000}

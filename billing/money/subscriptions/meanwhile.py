@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import NamedTuple
 from uuid import UUID
 
-from billing.matters.effects import Work
+from billing.matters.effects import Rows, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.giving_back import PRORATION
 from billing.money.invoices.schemas import Invoice, InvoiceLine, Line
@@ -28,11 +28,11 @@ class Span(NamedTuple):
     start: datetime
     end: datetime
 
-    def part(self, line: InvoiceLine) -> Fraction:
-        """The part of a line's credit that it is."""
+    def part(self, rows: Rows, line: InvoiceLine) -> Fraction:
+        """The part of a line's credit that it is: of all its time, with days that were given."""
         if line.period_start is None or line.period_end is None:
             return Fraction(0)
-        bounds = line.period_start, line.period_end
+        bounds = line.period_start, proration.end_of(rows, line.invoice_id, line.period_end)
         credited = proration.rest(*bounds, self.credited_since)
         used = proration.rest(*bounds, self.start) - proration.rest(*bounds, self.end)
         return min(Fraction(1), used / credited) if credited else Fraction(0)
@@ -116,7 +116,7 @@ def _lines(w: Work[SubscriptionFacts], invoice: Invoice, used: Span) -> list[Lin
     found = []
     for credit in invoices.lines_of(w.rows, invoice.id):
         source = known.get(credit.detail.get("line", "")) if credit.kind == PRORATION else None
-        minor = proration.share(-credit.amount_minor, used.part(source)) if source else 0
+        minor = proration.share(-credit.amount_minor, used.part(w.rows, source)) if source else 0
         if source is not None and minor > 0:
             words = f"Used while the change waited: {source.description}"
             found.append(_line(w, words, minor, used))
@@ -137,7 +137,7 @@ def _line(w: Work[SubscriptionFacts], words: str, minor: int, used: Span) -> Lin
 
 def _lower(w: Work[SubscriptionFacts], note: Note, used: Span) -> Note:
     source = _plan_line(w, note.invoice_id)
-    part = used.part(source) if source is not None else Fraction(0)
+    part = used.part(w.rows, source) if source is not None else Fraction(0)
     less = proration.share(note.amount_minor, part)
     return note.model_copy(update={"amount_minor": note.amount_minor - less})
 

@@ -6,11 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.actors import Actors, Customer
+from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.arrears.test_add_ons import choose
-from tests.integration.arrears.test_overage import charged
+from tests.integration.arrears.test_overage import charged, use
 from tests.integration.changes.test_endings import NOW
-from tests.integration.changes.test_plan_changes import PATH, change, money
+from tests.integration.changes.test_plan_changes import PATH, change, lines, money
 from tests.integration.changes.test_previews import preview
 
 BEGUN = "2027-03-17T12:00:00Z"
@@ -60,6 +60,30 @@ async def test_more_is_charged_as_so_much_of_the_difference_as_is_left(actors: A
     assert await money(customer) == 600, "8 of 40 days of the difference"
     await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
     assert await money(customer) == 600 + 380
+
+
+@pytest.mark.parametrize(
+    ("at", "credited", "uses", "meanwhile"),
+    # Half of all 40 days; then 36 of them, behind the end that was charged.
+    [(DAY_15, 3063, "2500", 3063 * 5 // 25 + 1), (GIVEN, 980, "4500", 980 * 4 // 8)],
+)
+async def test_what_is_used_while_a_change_waits_is_a_part_of_all_the_days_that_are_left(
+    actors: Actors, at: str, credited: int, uses: str, meanwhile: int
+) -> None:
+    customer = await actors.customer_on_clock(BEGUN)
+    await customer.subscribed("pro")
+    await extend(actors, customer)
+    await customer.advance(to=at)
+    year = {"interval": "year", "payment_method": "card"}
+    asked = await customer.ask("PUT", PATH, year, status=200)
+    await use(customer, uses)
+    await customer.pay(asked)
+    used = ("used_meanwhile", meanwhile)
+    found = await wait_for(
+        lambda: lines(customer), "what was used is billed", lambda seen: len(seen) == 3
+    )
+    assert ("proration", -credited) in found[1]
+    assert found[2] == [used]
 
 
 async def test_days_that_come_after_a_change_or_in_a_short_period_cost_nothing(

@@ -18,7 +18,12 @@ from billing.money.contracts.schemas import (
 )
 from billing.money.subscriptions import cycles, new_terms, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.schemas import Commitment, NewSubscription, Offered
+from billing.money.subscriptions.schemas import (
+    Commitment,
+    NewSubscription,
+    Offered,
+    Subscription,
+)
 
 
 def follow(w: Work[SubscriptionFacts]) -> None:
@@ -95,6 +100,21 @@ def born_with(
         first["anchor_wall"], first["zone"], sold.interval or MONTH, number + _periods(contract)
     )
     return _agreed(contract, sold.currency, begins, until)
+
+
+def extended(before: Subscription, after: Subscription, days: int) -> dict[str, Any]:
+    """The fields by which a commitment has as many periods as agreed, `after` one got days."""
+    agreed = before.committed
+    if agreed is None:
+        return {}
+    begins_later = agreed.since >= before.current_period_end  # it runs in a trial
+    moved = agreed.model_copy(
+        update={
+            "since": after.current_period_end if begins_later else agreed.since,
+            "ends_at": spans.agreed_end(before, after, agreed.ends_at, days),
+        }
+    )
+    return {"commitment": moved.model_dump(mode="json")}
 
 
 def _new_at(w: Work[SubscriptionFacts], at: datetime) -> Contract | None:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from billing.core.errors import Conflict
 from billing.matters.effects import Work
-from billing.money.subscriptions import changes, cycles, spans, true_ups
+from billing.money.subscriptions import agreements, changes, cycles, spans, true_ups
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands import wake
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -32,7 +32,8 @@ def extend(w: Work[SubscriptionFacts], *, days: int, reason: str, change_id: UUI
     changes.demand_none(w.rows)
     extended = spans.extended(subscription, days, w.facts.plan_of(w.rows).allowance)
     fields = {name: getattr(extended, name) for name in _MOVED}
-    moved = cycles.change(w, **fields, **true_ups.spread(subscription))
+    fields |= true_ups.spread(subscription) | agreements.extended(subscription, extended, days)
+    moved = cycles.change(w, **fields)
     changes.follow_period(w)
     w.add(
         SubscriptionChange(

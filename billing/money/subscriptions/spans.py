@@ -187,6 +187,18 @@ def extended(subscription: Subscription, days: int, allowance: Interval) -> Subs
     )
 
 
+def agreed_end(before: Subscription, after: Subscription, agreed: datetime, days: int) -> datetime:
+    """An instant to come that was agreed `before` its period got days: the end of as many periods
+    as it was, or where it is no end of one, so many days later.
+    """
+    zone, every = before.zone, before.interval
+    number = periods.index_at(before.anchor_wall, zone, every, agreed)
+    if periods.boundary(before.anchor_wall, zone, every, number) != agreed:
+        return periods.from_wall(_later(agreed, zone, days), zone)
+    number += after.period_number - before.period_number
+    return periods.boundary(after.anchor_wall, zone, every, number)
+
+
 def _later(at: datetime, zone: str, days: int) -> datetime:
     return periods.to_wall(at, zone) + timedelta(days=days)
 

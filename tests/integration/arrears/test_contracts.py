@@ -184,6 +184,25 @@ async def test_days_that_are_given_after_a_change_raise_no_minimum(actors: Actor
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
+async def test_days_that_are_given_close_no_commitment_early(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    committed = {"amount_cents": 6000, "currency": "USD", "periods": 2}
+    await agree(customer, prices=[], commitment=committed)
+    await customer.subscribed("basic")
+    days = {"days": 28, "reason": "an outage of ours"}
+    path = f"/admin/accounts/{customer.id}/subscription/extend"
+    await actors.operate("POST", path, days, status=200)
+    sold = await customer.subscription()
+    assert sold["current_period_end"] == "2027-03-01T10:00:00Z"
+    assert sold["commitment"]["ends_at"] == "2027-04-01T10:00:00Z"
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    assert await charged(customer) == [1900, 1900]
+    await customer.advance(to="2027-04-01T10:00:00Z")
+    # 6000 less 1900 for each of the two periods, and the third one's price.
+    assert await charged(customer) == [1900, 1900, 2200 + 1900]
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
 async def test_another_interval_and_net_terms(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     quarterly = {"plan": "basic", "interval": "3 months", "currency": "USD", "amount_cents": 4000}

@@ -74,14 +74,19 @@ _GRANTED = f"""
               UNION ALL SELECT public_id('chg', c.id) || '/grant'
               FROM subscription_changes c WHERE c.invoice_id = p.invoice_id))
              OR x.account_id = a.id AND x.kind = 'plan' AND EXISTS (
-                 SELECT FROM invoices i
+                 SELECT FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
                  WHERE i.id = p.invoice_id AND i.cycle_start IS NOT NULL
                    AND ({_WHOLE} = public_id('sub', i.subscription_id) || '/cycle-'
                         || to_char(i.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
                         -- The cycle that runs now, of the same longer period.
                         OR x.grant_key LIKE public_id('sub', i.subscription_id) || '/cycle-%'
                         AND {_CYCLE_END} > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
-                        AND {_CYCLE_END} > i.period_start AND {_CYCLE_END} <= i.period_end))
+                        AND {_CYCLE_END} > i.period_start
+                        AND {_CYCLE_END} <= CASE
+                            -- Days that were given to the period since belong to it.
+                            WHEN s.current_period_start = i.period_start THEN
+                                greatest(i.period_end, s.current_period_end)
+                            ELSE i.period_end END))
           ORDER BY x.grant_key)
 """  # noqa: S608 - put together from constants
 _READ = Prepared(

@@ -8,10 +8,12 @@ import pytest
 
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.arrears.test_add_ons import choose
+from tests.integration.arrears.test_contracts import agree
 from tests.integration.arrears.test_overage import charged, use
 from tests.integration.changes.test_endings import NOW
 from tests.integration.changes.test_plan_changes import PATH, change, lines, money
 from tests.integration.changes.test_previews import preview
+from tests.integration.reversals.test_refunds import paid_for, refunded
 
 BEGUN = "2027-03-17T12:00:00Z"
 # Of the 40 days until 26 April 25 are left.
@@ -133,6 +135,24 @@ async def test_the_cycles_of_a_year_stay_whole(actors: Actors) -> None:
         await customer.advance(to=ends[-1])
         ends.append((await customer.subscription())["cycle_end"])
     assert [one[:10] for one in ends] == ["2027-05-06", "2027-06-06", "2027-07-06", "2027-08-06"]
+
+
+async def test_money_that_goes_back_takes_the_credits_of_a_cycle_that_got_days(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(BEGUN)
+    quarter = {"plan": "basic", "interval": "3 months", "currency": "USD", "amount_cents": 4000}
+    await agree(customer, prices=[quarter])
+    await customer.subscribed("basic", interval="3 months")
+    await extend(actors, customer)
+    # The third cycle ends behind the 17 June until which the invoice charged.
+    await customer.advance(to="2027-06-20T12:00:00Z")
+    assert (await customer.subscription())["cycle_end"] == "2027-06-26T12:00:00Z"
+    assert await customer.credits() == 100
+    await refunded(customer, await paid_for(customer))
+    ended = await customer.until_subscription("canceled")
+    assert ended["end_reason"] == "its payment went back"
+    assert await customer.credits() == 0
 
 
 @pytest.mark.parametrize("way", ["cancel", "pause"])

@@ -36,8 +36,11 @@ def cut_cycle(
     if after.cycle_start != before.cycle_start:
         goes_on = before.cycle_whole_end is not None and after.cycle_start == before.cycle_end
         rest_of = before.cycle_start if goes_on else None
-    if after.cycle_end == after.cancel_at:
-        whole_end = cycle_end(after, allowance, after.cycle_start, _whole_period_end(after))
+    stays_cut = after.cycle_start == before.cycle_start and before.cycle_whole_end is not None
+    if stays_cut or after.cycle_end == after.cancel_at:
+        # By its end: days that were given have moved the anchor after its start.
+        last = after.cycle_end - timedelta(microseconds=1)
+        whole_end = cycle_end(after, allowance, last, _whole_period_end(after))
     is_cut = whole_end is not None and whole_end > after.cycle_end
     return {"cycle_whole_end": whole_end if is_cut else None, "cycle_rest_of": rest_of}
 
@@ -175,7 +178,9 @@ def extended(subscription: Subscription, days: int, allowance: Interval) -> Subs
         moved = {"trial_end": end, **_anchor_later(s, wall, days)}
         cycle_end = _trial_cycle_end(s, allowance, end)
     else:
-        anchor, number = periods.anchor_for(wall, s.interval)
+        # Of a period that an end at a date has cut, the rest comes still: it keeps its length.
+        whole_end = _later(_whole_period_end(s), s.zone, days)
+        anchor, number = periods.anchor_for(whole_end, s.interval)
         moved = {"anchor_wall": anchor, "period_number": number - 1}
         cycle_end = periods.from_wall(_later(s.cycle_end, s.zone, days), s.zone)
         if s.cycle_end < s.current_period_end:

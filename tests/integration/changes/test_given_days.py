@@ -13,6 +13,7 @@ from tests.integration.arrears.test_overage import charged, use
 from tests.integration.changes.test_endings import NOW
 from tests.integration.changes.test_plan_changes import PATH, change, lines, money
 from tests.integration.changes.test_previews import preview
+from tests.integration.recomputed_sums import differences
 from tests.integration.reversals.test_refunds import paid_for, refunded
 
 BEGUN = "2027-03-17T12:00:00Z"
@@ -153,6 +154,26 @@ async def test_money_that_goes_back_takes_the_credits_of_a_cycle_that_got_days(
     ended = await customer.until_subscription("canceled")
     assert ended["end_reason"] == "its payment went back"
     assert await customer.credits() == 0
+
+
+async def test_days_that_come_to_a_period_that_an_end_had_cut_leave_its_rest_and_its_billing_day(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock("2027-01-01T12:00:00Z")
+    await customer.subscribed("basic")
+    date = {"cancel_at": "2027-02-10T12:00:00Z"}
+    await customer.ask("POST", f"{PATH}/cancel", date, status=200)
+    await customer.advance(to="2027-02-02T12:00:00Z")
+    await customer.ask("POST", f"{PATH}/reactivate", status=200)
+    await extend(actors, customer, days=3)
+    ends = [(await customer.subscription())["current_period_end"][:10]]
+    for _ in range(2):
+        await customer.advance(to=f"{ends[-1]}T12:00:00Z")
+        ends.append((await customer.subscription())["current_period_end"][:10])
+    assert ends == ["2027-02-13", "2027-03-04", "2027-04-04"]
+    # 9 and 19 of the 28 days of a month, and a whole one.
+    assert await charged(customer) == [1900, 611, 1289, 1900]
+    assert await differences(actors.sql, [customer.uuid]) == []
 
 
 @pytest.mark.parametrize("way", ["cancel", "pause"])

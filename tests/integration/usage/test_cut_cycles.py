@@ -91,6 +91,19 @@ async def test_days_that_are_given_take_no_free_units(actors: Actors) -> None:
     assert await free(customer, GIVEN) == GIVEN
 
 
+async def test_days_that_are_given_to_a_cut_cycle_bring_no_free_units_with_its_rest(
+    actors: Actors,
+) -> None:
+    customer = await cut_and_used(actors)
+    await customer.ask("POST", f"{SUBSCRIPTION}/reactivate", status=200)
+    await extend(actors, customer, days=3)
+    await customer.advance(to="2027-02-15T11:00:00Z")
+    assert (await customer.subscription())["current_period_end"] == "2027-03-13T10:00:00Z"
+    assert await free(customer, 1) == 0
+    await customer.advance(to="2027-03-13T11:00:00Z")
+    assert await free(customer, GIVEN) == GIVEN
+
+
 async def test_a_resumption_has_its_free_units_however_often_it_is_looked_at(
     actors: Actors,
 ) -> None:

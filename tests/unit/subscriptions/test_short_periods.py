@@ -80,6 +80,23 @@ def test_days_that_are_given_leave_the_cycles_of_a_short_period_whole() -> None:
     assert spans.cycle_end(later, WEEK, at(2, 17), later.current_period_end) == at(2, 24)
 
 
+def test_days_that_are_given_to_a_period_that_an_end_had_cut_leave_its_rest() -> None:
+    """Of the month from 1 February; the whole one ends so many days later, too."""
+    cut = at(2, 10)
+    piece = short(
+        at(1, 1), 1, current_period_start=at(2, 1), current_period_end=cut, cycle_start=at(2, 1),
+        cycle_end=cut, period_number=1, cycle_whole_end=at(3, 1),
+        anchor_wall=datetime(2027, 1, 1, 10),  # noqa: DTZ001
+    )  # fmt: skip
+    later = spans.extended(piece, 3, MONTH)
+    assert (later.current_period_end, later.cycle_end) == (at(2, 13), at(2, 13))
+    assert spans.cut_cycle(piece, later, MONTH)["cycle_whole_end"] == at(3, 4)
+    assert spans.next_period(later) == (later.period_number, at(3, 4))
+    rest = _next_cycle(later)
+    assert spans.parts(rest, MONTH) == spans.Parts(Fraction(19, 28), Fraction(19, 28))
+    assert _next_cycle(rest).current_period_end == at(4, 4)
+
+
 @pytest.mark.parametrize(("billing_day", "first_end"), [(31, at(3, 3)), (8, at(3, 11))])
 def test_days_that_are_given_in_a_trial_move_its_billing_day_through_weeks(
     billing_day: int, first_end: datetime

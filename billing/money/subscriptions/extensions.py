@@ -41,7 +41,11 @@ def extend(w: Work[SubscriptionFacts], *, days: int, reason: str, change_id: UUI
             account_id=subscription.account_id,
             subscription_id=subscription.id,
             kind="extend",
-            wanted={"days": days, "reason": reason},
+            wanted={
+                "days": days,
+                "reason": reason,
+                "period_end": subscription.current_period_end.isoformat(),
+            },
             status="applied",
             effective_at=moved.current_period_end,
             created_at=at,

@@ -105,9 +105,19 @@ def is_restated(rows: Rows, line: InvoiceLine) -> bool:
 def end_of(rows: Rows, invoice_id: UUID, end: datetime) -> datetime:
     """The end of a time that an invoice charges: days that were given to it since belong to it."""
     for one in _given(rows):
-        if invoice_id < one.id and one.decided_at is not None and end > one.decided_at:
+        if invoice_id < one.id and _is_longer(one, end):
             end = max(end, one.effective_at or end)
     return end
+
+
+def _is_longer(given: SubscriptionChange, end: datetime) -> bool:
+    """True if days came to a time with this end: while it ran, or, as its renewal was late, behind
+    its end.
+    """
+    moved = given.wanted.get("period_end")
+    if moved is not None and end == datetime.fromisoformat(moved):
+        return True
+    return given.decided_at is not None and end > given.decided_at
 
 
 def _given(rows: Rows) -> list[SubscriptionChange]:

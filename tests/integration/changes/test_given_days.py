@@ -89,6 +89,22 @@ async def test_what_is_used_while_a_change_waits_is_a_part_of_all_the_days_that_
     assert found[2] == [used]
 
 
+async def test_days_that_come_after_the_end_of_a_period_whose_renewal_is_late_are_covered(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(BEGUN)
+    await customer.subscribed("basic")
+    await customer.rows(
+        "UPDATE accounts SET clock_at = '2027-04-17T13:00:00Z' WHERE id = %(me)s RETURNING id"
+    )
+    await extend(actors, customer, days=3)
+    seen = await preview(customer, plan=await alike(actors))
+    assert (seen["due_now_cents"], seen["credited_cents"]) == (0, 0)
+    await customer.advance(to="2027-04-18T12:00:00Z")
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert await money(customer) == round(1900 * 2 / 34)
+
+
 async def test_days_that_come_after_a_change_or_in_a_short_period_cost_nothing(
     actors: Actors,
 ) -> None:

@@ -37,17 +37,20 @@ def net(
     total = partial(_total, w, sold, fields)
     lines, notes = list[Line](), defaultdict[UUID, list[dict[str, Any]]](list)
     for credit in unused:
-        drawn = min(credit.total_minor, total([*lines, *charges])) if credit.is_paid else 0
+        asked = total([*lines, *charges])
+        drawn = min(credit.total_minor, asked) if credit.is_paid else 0
         line = _credit_line(credit, drawn)
-        if drawn and total([*lines, line, *charges]) < 0:
-            # Taxes are rounded together: a cent of it may be too much.
+        # Taxes are rounded together: a cent for each of them may be too much.
+        while drawn and total([*lines, line, *charges]) < 0:
             drawn -= 1
             line = _credit_line(credit, drawn)
-        if drawn:
+        # It gives what the invoice comes to less by it: nothing where all of it is a cent of tax.
+        gives = asked - total([*lines, line, *charges]) if drawn else 0
+        if gives > 0:
             lines.append(line)
-        if drawn < credit.total_minor:
-            part = part_of(credit.line, credit.total_minor - drawn)
-            notes[credit.line.invoice_id].append(part)
+        left = credit.total_minor - max(0, gives)
+        if left > 0 and (gives <= 0 or drawn < credit.total_minor):
+            notes[credit.line.invoice_id].append(part_of(credit.line, left))
     return lines, tuple(_note(one, parts) for one, parts in notes.items())
 
 

@@ -1,0 +1,128 @@
+"""What is set off against a change brings its invoice to nothing, and never below."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from billing.catalog.taxes.schemas import Jurisdiction, Taxation
+from billing.matters.effects import Work
+from billing.money.invoices.giving_back import of_lines
+from billing.money.invoices.schemas import InvoiceLine, Line
+from billing.money.invoices.sums import sum_lines
+from billing.money.subscriptions import netting
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.proration import Credit
+from tests.searching import examples
+
+OWED = UUID(int=1)
+
+
+def taxed(*percent: str) -> Taxation:
+    """Taxes of a country and of its parts, added to the price."""
+    known = tuple(
+        Jurisdiction(
+            key="US" if number == 0 else f"US-{number}", name="Tax",
+            rates={"standard": Decimal(one)},
+        )
+        for number, one in enumerate(percent)
+    )  # fmt: skip
+    return Taxation(seller="US", country="US", jurisdictions=known)
+
+
+def charge(net_minor: int) -> Line:
+    return Line(
+        kind="plan", description="Plan", unit_amount=Decimal(net_minor), amount_minor=net_minor
+    )
+
+
+def total(lines: Sequence[Line], taxation: Taxation) -> int:
+    return sum(one.total_minor for one in sum_lines(lines, (), taxation, "USD"))
+
+
+def left_of(net_minor: int, part: Fraction, taxation: Taxation) -> Credit:
+    """A part of a line that was charged and paid so."""
+    (summed,) = sum_lines([charge(net_minor)], (), taxation, "USD")
+    line = InvoiceLine(
+        id=UUID(int=2), account_id=UUID(int=3), invoice_id=OWED, position=1, kind="plan",
+        description="Plan",
+        quantity=Decimal(1), unit_amount=Decimal(net_minor), amount_minor=net_minor,
+        taxes=list(summed.taxes), tax_minor=summed.tax_minor, total_minor=summed.total_minor,
+    )  # fmt: skip
+    return Credit(line, of_lines([line]).share(part), is_paid=True)
+
+
+def net(
+    monkeypatch: pytest.MonkeyPatch, credit: Credit, charges: list[Line], taxation: Taxation
+) -> tuple[list[Line], int]:
+    """The lines that give back, and what is left for a note."""
+
+    def summed(_work: Any, _sold: str, _fields: Any, lines: Sequence[Line]) -> int:
+        return total(lines, taxation)
+
+    monkeypatch.setattr(netting, "_total", summed)
+    nothing = cast("Work[SubscriptionFacts]", None)
+    lines, notes = netting.net(nothing, [credit], charges, "pro")
+    return lines, sum(one.amount_minor for one in notes)
+
+
+@pytest.mark.parametrize(
+    ("percent", "credit", "net_minor", "lines", "noted", "left"),
+    [
+        # 1191 and twice 60 are 1311: with a line of 1192 the taxes would be of -1.
+        (("5", "5"), (1965, 2104), 1191, [-1191], 793, 0),
+        # 3 and three times 1 are 6; with a line of 4 it would be -1.
+        (("19", "19", "19"), (9, 10), 3, [-3], 4, 0),
+    ],
+)
+def test_a_cent_of_each_tax_may_be_too_much(
+    monkeypatch: pytest.MonkeyPatch,
+    percent: tuple[str, ...],
+    credit: tuple[int, int],
+    net_minor: int,
+    lines: list[int],
+    noted: int,
+    left: int,
+) -> None:
+    taxes, (was, total_minor) = taxed(*percent), credit
+    known = left_of(was, Fraction(1), taxes)
+    part = known.part.up_to(total_minor)
+    found, more = net(monkeypatch, known._replace(part=part), [charge(net_minor)], taxes)
+    assert ([one.amount_minor for one in found], more) == (lines, noted)
+    assert total([*found, charge(net_minor)], taxes) == left
+
+
+def test_a_cent_that_is_tax_alone_goes_back_by_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line without a price has no tax, and gives nothing back."""
+    taxes = taxed("150")
+    credit = left_of(1, Fraction(1, 3), taxes)
+    assert (credit.total_minor, credit.part.net_minor) == (1, 0)
+    assert net(monkeypatch, credit, [charge(9)], taxes) == ([], 1)
+
+
+@settings(max_examples=examples(300))
+@given(
+    percent=st.lists(st.sampled_from(["5", "19", "7.25", "8.875", "2.9", "1"]), max_size=3),
+    was=st.integers(1, 5000),
+    part=st.integers(1, 1000),
+    net_minor=st.integers(0, 5000),
+)
+@example(["5", "5"], 1965, 973, 1191)
+def test_an_invoice_is_never_below_nothing_and_has_no_line_of_nothing(
+    percent: list[str], was: int, part: int, net_minor: int
+) -> None:
+    taxes = taxed(*percent)
+    credit = left_of(was, Fraction(part, 1000), taxes)
+    charges = [charge(net_minor)]
+    with pytest.MonkeyPatch.context() as patch:
+        lines, noted = net(patch, credit, charges, taxes)
+    whole = total([*lines, *charges], taxes)
+    assert whole >= 0
+    assert all(total([one], taxes) < 0 for one in lines)
+    # What is charged less what is given back, to a cent for each tax.
+    assert abs(total(charges, taxes) - whole + noted - credit.total_minor) <= max(1, len(percent))

@@ -63,7 +63,7 @@ async def test_a_billing_day_makes_the_first_period_short(actors: Actors) -> Non
 
 
 async def test_a_billing_day_that_a_month_has_not_is_its_last_day(actors: Actors) -> None:
-    """Who subscribes on that day begins with a whole period, and a whole cycle."""
+    """A subscription that begins on that day has a whole period, and a whole cycle."""
     customer = await actors.customer_on_clock("2027-04-30T10:00:00Z")
     await customer.subscribed("basic", billing_day=31)
     begun = await customer.subscription()

@@ -1,4 +1,4 @@
-"""What is set off against a change brings its invoice to nothing, and never below."""
+"""Time not used, set off against a change, brings its invoice to nothing, and never below."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -52,7 +52,7 @@ def left_of(net_minor: int, part: Fraction, taxation: Taxation) -> Credit:
         id=UUID(int=2), account_id=UUID(int=3), invoice_id=OWED, position=1, kind="plan",
         description="Plan",
         quantity=Decimal(1), unit_amount=Decimal(net_minor), amount_minor=net_minor,
-        taxes=list(summed.taxes), tax_minor=summed.tax_minor, total_minor=summed.total_minor,
+        taxes=list(summed.taxes), tax_minor=summed.tax_minor,
     )  # fmt: skip
     return Credit(line, of_lines([line]).share(part), is_paid=True)
 

@@ -594,6 +594,24 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION credit_keep(
+    p_account_id uuid, p_grant_key text, p_kept_from timestamptz, p_at timestamptz,
+    OUT verdict text)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    as_of timestamptz := credit_open(p_account_id, p_at);
+BEGIN
+    verdict := credit_verdict(as_of, false, false);
+    UPDATE credit_lots AS l SET kept_from = p_kept_from
+    WHERE l.grant_key = p_grant_key AND l.account_id = p_account_id;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION credit_pay_debt(
     p_account_id uuid, p_part credit_part, p_key text, p_subject text, p_at timestamptz)
 RETURNS void
@@ -767,6 +785,67 @@ BEGIN
             PERFORM credit_pay_debt(
                 p_account_id, ROW(lot.id, returned)::credit_part, p_key, p_subject, as_of);
         END IF;
+    END IF;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_roll_over(
+    p_account_id uuid, p_start timestamptz, p_end timestamptz, p_until timestamptz,
+    p_begins boolean, p_cap numeric, p_room numeric, p_at timestamptz, OUT verdict text)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    as_of timestamptz := credit_open(p_account_id, p_at);
+    cap numeric := p_cap;
+    room numeric := p_room;
+    gone numeric;
+    lot record;
+BEGIN
+    verdict := credit_verdict(as_of, false, false);
+    IF verdict = 'ok' AND p_begins THEN
+        FOR lot IN
+            SELECT l.id, l.remaining, l.remaining - l.held AS free
+            FROM credit_lots AS l
+            WHERE l.account_id = p_account_id AND l.is_open AND l.kept_from >= p_start
+                AND l.expires_at > l.kept_from
+            ORDER BY l.granted_seq DESC
+        LOOP
+            gone := least(lot.free, greatest(lot.remaining - cap, 0));
+            IF gone > 0 THEN
+                PERFORM credit_expire_part(
+                    p_account_id, lot.id, gone, public_id('lot', lot.id) || '/beyond-'
+                        || to_char(p_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                    as_of, 'expired');
+            END IF;
+            UPDATE credit_lots AS l
+            SET kept_from = CASE WHEN room > 0 THEN p_end ELSE p_start END,
+                expires_at = CASE WHEN room > 0 THEN p_until ELSE p_end END,
+                noticed_at = CASE WHEN room <= 0 OR l.expires_at >= p_until THEN l.noticed_at END
+            WHERE l.id = lot.id;
+            cap := greatest(cap - lot.remaining, 0);
+            room := room - lot.remaining + gone;
+            IF lot.free > gone THEN
+                PERFORM credit_publish(
+                    p_account_id, 'credits.rolled_over',
+                    jsonb_build_object(
+                        'lot_id', public_id('lot', lot.id),
+                        'credits', public_decimal(lot.free - gone), 'expires_at', p_end),
+                    as_of);
+            END IF;
+        END LOOP;
+    ELSIF verdict = 'ok' THEN
+        -- Whoever was told of an end that comes later now is told again.
+        UPDATE credit_lots AS l
+        SET kept_from = p_end, expires_at = p_until,
+            noticed_at = CASE WHEN l.expires_at >= p_until THEN l.noticed_at END
+        WHERE l.account_id = p_account_id AND l.is_open AND l.kept_from > p_start;
+    END IF;
+    IF verdict = 'ok' THEN
+        PERFORM credit_settle(p_account_id, as_of);
     END IF;
     PERFORM set_config('app.accounts', shown, true);
 END;

@@ -1,11 +1,19 @@
 """Tries of a card that brought no money: the error that their caller has."""
 
 from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
+from billing.money.payments.rules import PROVIDER_REFUSED
 from billing.money.payments.schemas import Attempt
+
+
+def not_opened() -> ProviderFailure:
+    """The error for a payment that the provider refused to open."""
+    return ProviderFailure("PLATFORM_ERROR", "the payment provider opened no payment")
 
 
 def refusal(attempt: Attempt) -> BillingError | None:
     """The error for an attempt that failed."""
+    if attempt.status == "unreached" and attempt.decline_code == PROVIDER_REFUSED:
+        return not_opened()
     if attempt.status == "unreached":
         return ProviderFailure(
             "PLATFORM_ERROR",
@@ -14,6 +22,8 @@ def refusal(attempt: Attempt) -> BillingError | None:
         )
     if attempt.status == "skipped" and attempt.decline_code == "no_payment_method":
         return Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
+    if attempt.status == "skipped" and attempt.decline_code == "currency_not_charged":
+        return Conflict("CURRENCY_NOT_CHARGED", "this bank account cannot be charged in that money")
     if attempt.status not in ("declined", "skipped"):
         return None
     return PaymentRequired(

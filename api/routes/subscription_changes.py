@@ -8,7 +8,7 @@ from fastapi import Response
 from pydantic import Field, StringConstraints, field_validator, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.card_refusals import refusal
+from api.card_refusals import not_opened, refusal
 from api.coupon_codes import CouponCode
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.dry_runs import undone
@@ -25,7 +25,7 @@ from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans.rules import parse_interval
 from billing.core import ids
 from billing.core.clock import real_now
-from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
+from billing.core.errors import BillingError, Conflict, PaymentRequired
 from billing.core.failpoints import failpoint
 from billing.matters import store as matters
 from billing.matters.effects import Work
@@ -59,8 +59,8 @@ _OF_CHANGES = (
 )  # fmt: skip
 _REFUSALS = (
     "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CHANGE_PENDING", "CHANGE_EXPIRED",
-    "CARD_DECLINED", "PLATFORM_ERROR", "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED",
-    "TEMPORAL_UNAVAILABLE", "MERCHANT_NOT_FOUND", *KEYED,
+    "CARD_DECLINED", "CURRENCY_NOT_CHARGED", "PLATFORM_ERROR", "PAYMENT_METHOD_NOT_FOUND",
+    "PAYMENT_METHOD_REQUIRED", "TEMPORAL_UNAVAILABLE", "MERCHANT_NOT_FOUND", *KEYED,
 )  # fmt: skip
 
 
@@ -347,7 +347,7 @@ async def _refusal(connection: AsyncConnection, change: SubscriptionChange) -> B
     if change.status != "failed":
         return Conflict("CHANGE_EXPIRED", f"the change was given up: {change.reason}")
     if change.reason == PROVIDER_REFUSED:
-        return ProviderFailure("PLATFORM_ERROR", "the payment provider opened no payment")
+        return not_opened()
     tries = await payment_store.attempts_of(connection, change.draft_id)
     told = refusal(tries[-1]) if tries else None
     return told or PaymentRequired("CARD_DECLINED", f"the card was declined: {change.reason}")

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.auth import OPERATORS
 from api.card_numbers import NoCardNumber
+from api.card_refusals import not_opened, refusal
 from api.coupon_codes import CouponCode
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.dry_runs import undone
@@ -39,13 +40,14 @@ from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans import rules
 from billing.catalog.plans.spec import Every
 from billing.core import clock
-from billing.core.errors import NotAllowed, NotFound
+from billing.core.errors import BillingError, NotAllowed, NotFound
 from billing.core.failpoints import failpoint
 from billing.matters import store as matters
 from billing.matters.effects import Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
-from billing.money.subscriptions import commands, service, store
+from billing.money.payments import store as payment_store
+from billing.money.subscriptions import commands, payment_effects, service, store
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import (
     CancelReason,
@@ -156,8 +158,9 @@ class CardBody(Body):
         **responses(
             "SUBSCRIPTION_EXISTS", "SUBSCRIPTION_ENDING", "PAYMENT_PENDING", "PLAN_NOT_FOUND",
             "INTERVAL_NOT_OFFERED", "CURRENCY_MISMATCH", "CURRENCY_NOT_CHARGED", "PRICE_CHANGED",
-            "QUANTITY_NOT_OFFERED", "INVALID_COUPON",
-            "PAYMENT_METHOD_NOT_FOUND", "TEMPORAL_UNAVAILABLE", "MERCHANT_NOT_FOUND", *KEYED,
+            "QUANTITY_NOT_OFFERED", "INVALID_COUPON", "CARD_DECLINED", "PLATFORM_ERROR",
+            "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED", "TEMPORAL_UNAVAILABLE",
+            "MERCHANT_NOT_FOUND", *KEYED,
         ),
     },
 )  # fmt: skip
@@ -178,10 +181,27 @@ async def subscribe(
         await _supersede_incomplete(call, claim, wanted)
         matter = await _begin(call, claim, wanted)
         await wait_until_done(call, matter)
-        async with call.transaction() as connection:
-            subscription = await store.get(connection, claim.resource_id)
-            answer = await SubscriptionAnswer.read(call, connection, subscription)
+        answer = await _begun(call, claim)
         return claim.answer(202 if answer.next_action["type"] == "wait" else 201, answer)
+
+
+async def _begun(call: AccountCall, claim: Claim) -> SubscriptionAnswer:
+    """The subscription that was begun. Raises the refusal of its first payment."""
+    async with call.transaction() as connection:
+        subscription = await store.get(connection, claim.resource_id)
+        refused = await _refusal(connection, subscription)
+        if refused is not None:
+            raise refused
+        return await SubscriptionAnswer.read(call, connection, subscription)
+
+
+async def _refusal(connection: AsyncConnection, begun: Subscription) -> BillingError | None:
+    """The error for one whose first payment could not be asked for: nothing of it stands."""
+    if begun.end_reason != payment_effects.NOT_ASKED:
+        return None
+    workflow_id = SUBSCRIPTION.workflow_id(begun.id)
+    tried = await payment_store.last_try_of(connection, workflow_id)
+    return (refusal(tried) if tried is not None else None) or not_opened()
 
 
 async def _foresee(call: AccountCall, wanted: NewSubscription) -> PreviewAnswer:
@@ -255,7 +275,7 @@ async def pause_subscription(
     response_model=SubscriptionAnswer | PreviewAnswer,
     responses=responses(
         "SUBSCRIPTION_NOT_FOUND", "PAYMENT_METHOD_NOT_FOUND", "CARD_DECLINED",
-        "MERCHANT_NOT_FOUND", *KEYED,
+        "CURRENCY_NOT_CHARGED", "MERCHANT_NOT_FOUND", *KEYED,
     ),
 )  # fmt: skip
 async def choose_card(

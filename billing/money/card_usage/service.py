@@ -30,6 +30,7 @@ from billing.money.invoices.arrears import SINGLE_USE
 from billing.money.invoices.schemas import Line
 from billing.money.invoices.sums import sum_lines
 from billing.money.payment_methods import service as methods
+from billing.money.payment_methods.rules import takes
 from billing.money.payments.demands import demand_usable, forbidden
 from billing.money.subscriptions import store as subscriptions
 from billing.money.taxation.reading import taxation
@@ -83,6 +84,8 @@ async def offered(
     method = await methods.default(connection, account_id)
     if method is None or amount_minor <= 0 or not chargeable(currency):
         return None
+    if not takes(method, currency):
+        return None
     at = await clock.now(connection, account_id)
     if await forbidden(connection, method, at) is not None:
         return None
@@ -110,7 +113,7 @@ async def begin(
     await credits.fix_currency(connection, record.account_id, price.currency)
     charge = await offered(connection, record.account_id, price.total, price.currency)
     if charge is None:
-        await _refuse_card(connection, record.account_id)
+        await _refuse_card(connection, record.account_id, price.currency)
         raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
     line = Line(
         kind=SINGLE_USE,
@@ -153,8 +156,8 @@ async def _is_carried(connection: AsyncConnection, account_id: UUID) -> bool:
     return running is not None and running.status in ("trialing", "active", "past_due")
 
 
-async def _refuse_card(connection: AsyncConnection, account_id: UUID) -> None:
+async def _refuse_card(connection: AsyncConnection, account_id: UUID, currency: str) -> None:
     """CARD_DECLINED, where the one thing in the way is a card that may not be tried."""
     card = await methods.default(connection, account_id)
-    if card is not None:
-        await demand_usable(connection, card, await clock.now(connection, account_id))
+    if card is not None and takes(card, currency):
+        await demand_usable(connection, card, currency, await clock.now(connection, account_id))

@@ -21,7 +21,7 @@ from billing.money.invoice_requests import locks
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods import service as methods
-from billing.money.payment_methods.rules import is_debit, takes
+from billing.money.payment_methods.rules import is_debit
 from billing.money.payment_methods.schemas import Method
 from billing.money.payment_methods.tables import payment_methods
 from billing.money.payments import card_rules
@@ -156,11 +156,7 @@ async def _usable(
         method = await methods.default(connection, invoice.account_id)
     if method is None:
         raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
-    if not takes(method, invoice.currency):
-        raise Conflict(
-            "CURRENCY_NOT_CHARGED", f"this bank account cannot be charged in {invoice.currency}"
-        )
-    await demand_usable(connection, method, at)
+    await demand_usable(connection, method, invoice.currency, at)
     if is_debit(method):
         await _demand_debits_left(connection, invoice)
     return method

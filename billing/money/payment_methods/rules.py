@@ -49,9 +49,9 @@ def takes(method: Method, currency: str) -> bool:
     return DEBIT_CURRENCIES.get(method.provider_kind, currency) == currency
 
 
-def may_pay(method: Method, currency: str) -> bool:
-    """True if its bank does not forbid to charge it, and it is charged in this currency."""
-    return method.barred_at is None and takes(method, currency)
+def can_pay(method: Method, currency: str | None) -> bool:
+    """True if its bank allows charges, and it can be charged in this currency; None: in any."""
+    return method.barred_at is None and (currency is None or takes(method, currency))
 
 
 def named(methods: Iterable[Method], reference: str | None) -> Method | None:

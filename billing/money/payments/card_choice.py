@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from billing.matters.effects import Rows
-from billing.money.payment_methods.rules import may_pay
+from billing.money.payment_methods.rules import can_pay
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
@@ -12,7 +12,7 @@ from billing.money.payments.owed import Owed
 def fit_card(rows: Rows, own_card: UUID | None, currency: str) -> Method | None:
     """The card charged in a currency: the backup where the first one cannot pay in it."""
     first = payments.charged_card(rows, own_card)
-    if first is None or may_pay(first, currency):
+    if first is None or can_pay(first, currency):
         return first
     return _backup_of(rows, first, currency) or first
 
@@ -30,4 +30,4 @@ def collecting_card(rows: Rows, owed: Owed, own_card: UUID | None) -> Method | N
 def _backup_of(rows: Rows, first: Method, currency: str) -> Method | None:
     """The other card that pays in this currency where the first one does not."""
     others = (one for one in payments.cards(rows) if one.is_backup and one.id != first.id)
-    return next((one for one in others if may_pay(one, currency)), None)
+    return next((one for one in others if can_pay(one, currency)), None)

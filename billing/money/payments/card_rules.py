@@ -9,14 +9,16 @@ from datetime import timedelta
 from typing import Final, Literal
 
 from billing.core.currencies import collectable, is_too_large
-from billing.core.errors import PaymentRequired
-from billing.money.payment_methods.rules import is_debit
+from billing.core.errors import Conflict, PaymentRequired
+from billing.money.payment_methods.rules import is_debit, takes
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Attempt
 
 MAX_ATTEMPTS_PER_CARD: Final = 15
 ATTEMPT_WINDOW: Final = timedelta(days=30)
+OF_THE_SUM: Final = frozenset({"amount_too_large", "amount_not_charged"})
+"""Reasons that no card changes: a transfer may pay it."""
 Untried = Literal["card_barred", "too_many_attempts", "debits_returned"]
 WORDS: Final[dict[Untried, str]] = {
     "card_barred": "the bank forbids further charges to this card: use another",
@@ -66,8 +68,18 @@ def refusal(reason: Untried) -> PaymentRequired:
     )
 
 
-def demand_not_barred(card: Method) -> Method:
-    """The card, unless its bank forbids to charge it. Errors: CARD_DECLINED."""
+def not_charged(currency: str) -> Conflict:
+    """The error for a bank account that cannot be charged in this currency."""
+    return Conflict("CURRENCY_NOT_CHARGED", f"this bank account cannot be charged in {currency}")
+
+
+def demand_able(card: Method, currency: str) -> Method:
+    """The card, unless its bank forbids to charge it, or it is an account in another currency.
+
+    Errors: CARD_DECLINED; CURRENCY_NOT_CHARGED.
+    """
+    if not takes(card, currency):
+        raise not_charged(currency)
     if card.barred_at is not None:
         raise refusal("card_barred")
     return card

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.currencies import chargeable
 from billing.core.errors import Conflict
+from billing.money.payment_methods.rules import takes
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import card_rules
 from billing.money.payments import store as payment_store
@@ -36,8 +37,15 @@ async def forbidden(
     return card_rules.why_not(card, await payment_store.declines_of(connection, card, since))
 
 
-async def demand_usable(connection: AsyncConnection, card: Method, at: datetime) -> None:
-    """Refuse a card that may not be tried, without asking the provider: CARD_DECLINED."""
+async def demand_usable(
+    connection: AsyncConnection, card: Method, currency: str, at: datetime
+) -> None:
+    """Refuse a card that may not be tried, without asking the provider: CARD_DECLINED.
+
+    CURRENCY_NOT_CHARGED for a bank account that cannot be charged in this currency.
+    """
+    if not takes(card, currency):
+        raise card_rules.not_charged(currency)
     reason = await forbidden(connection, card, at)
     if reason is not None:
         raise card_rules.refusal(reason)

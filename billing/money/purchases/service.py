@@ -63,7 +63,7 @@ async def start(
     pack, price = await _offered(connection, wanted, currency)
     if wanted.flow == "saved_card" or wanted.method_id is not None:
         # Under the lock: a method that is removed meanwhile is not found any more.
-        wanted = await _with_method(connection, account, wanted, at)
+        wanted = await _with_method(connection, account, wanted, currency, at)
     if balance.currency not in (None, currency):
         raise Conflict("CURRENCY_MISMATCH", f"the account pays in {balance.currency}")
     row = _row(account, wanted, purchase_id, pack, price, settings, at)
@@ -94,7 +94,11 @@ async def _offered(
 
 
 async def _with_method(
-    connection: AsyncConnection, account: Account, wanted: NewPurchase, at: datetime
+    connection: AsyncConnection,
+    account: Account,
+    wanted: NewPurchase,
+    currency: str,
+    at: datetime,
 ) -> NewPurchase:
     """The named card, or the default one; not one that may not be tried."""
     if wanted.method_id is not None:
@@ -104,7 +108,7 @@ async def _with_method(
     if card is None:
         raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
     if wanted.flow == "saved_card":
-        await demand_usable(connection, card, at)
+        await demand_usable(connection, card, currency, at)
     return wanted.model_copy(update={"method_id": card.id})
 
 

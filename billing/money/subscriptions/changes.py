@@ -111,7 +111,8 @@ def begin(
     """Write the change, with the payment of its draft opened; the draft as it is then.
 
     The customer's money with us pays first. Errors: PAYMENT_METHOD_REQUIRED,
-    PAYMENT_METHOD_NOT_FOUND, CARD_DECLINED for a barred card.
+    PAYMENT_METHOD_NOT_FOUND, CARD_DECLINED for a barred card, CURRENCY_NOT_CHARGED for a bank
+    account in another currency.
     """
     subscription, at = cycles.of(w), w.facts.at
     by_transfer = subscription.collection == "send_invoice"
@@ -326,4 +327,4 @@ def _card(w: Work[SubscriptionFacts], paying: Paying) -> UUID:
         card = payments.named_card(w.rows, paying.method_id)
     if card is None:
         raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
-    return card_rules.demand_not_barred(card).id
+    return card_rules.demand_able(card, cycles.of(w).currency).id

@@ -204,10 +204,12 @@ def call_off(w: Work[SubscriptionFacts], *, change_id: UUID) -> Subscription:
 def choose_card(w: Work[SubscriptionFacts], *, method_id: UUID | None) -> Subscription:
     """The card it is charged to from now on, the overdue at once; None: the account's default.
 
-    Errors: PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED for a barred card.
+    Errors: PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED for a barred card; CURRENCY_NOT_CHARGED for a
+    bank account in another currency.
     """
     if method_id is not None:
-        card = card_rules.demand_not_barred(payments.named_card(w.rows, method_id))
+        named = payments.named_card(w.rows, method_id)
+        card = card_rules.demand_able(named, cycles.of(w).currency)
         if cycles.of(w).payment_method_id != method_id:
             w.change(card, chosen_at=w.facts.at)
     announce(w, cycles.change(w, payment_method_id=method_id), "card_chosen")

@@ -1,5 +1,7 @@
 """Effects of payment on a subscription: paid, unpaid, given up, ended. Pure."""
 
+from typing import Final
+
 from billing.matters.effects import Work
 from billing.money.discounts import transitions as discounts
 from billing.money.dunning.handing_over import hand_to_collection
@@ -14,6 +16,8 @@ from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED
 from billing.money.trials import transitions as trials
 
+NOT_ASKED: Final = "nothing could be asked for the first payment"
+"""The end of one whose card was not tried, or whose payment the provider did not open."""
 UNRECOVERED = ("open", "paused", "exhausted")
 """States of a case whose open invoice is overdue."""
 
@@ -163,7 +167,7 @@ def bill_late(w: Work[SubscriptionFacts]) -> None:
         hand_to_collection(w, invoice)
 
 
-def end_incomplete(w: Work[SubscriptionFacts]) -> str:
+def end_incomplete(w: Work[SubscriptionFacts], why: str = "first payment never came") -> str:
     """Nobody waits for the first payment any more; the new status.
 
     Its draft is void at once. What a card or page may still bring is called back next, and money
@@ -172,7 +176,7 @@ def end_incomplete(w: Work[SubscriptionFacts]) -> str:
     subscription, at = cycles.of(w), w.facts.at
     asked = subscription.canceled_at is not None
     status = "canceled" if asked else "incomplete_expired"
-    reason = "canceled by request" if asked else "first payment never came"
+    reason = "canceled by request" if asked else why
     announce(w, cycles.change(w, status=status, ended_at=at, end_reason=reason), status)
     for invoice in cycles.collected(w.rows, subscription, ("draft",)):
         payments.close_submissions(w, invoice.id)

@@ -33,7 +33,9 @@ from billing.money.dunning.rules import FIRST_APPROVAL_WITHIN
 from billing.money.invoices import usage_lines
 from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.schemas import Method
-from billing.money.payments.demands import demand_chargeable, demand_price
+from billing.money.payments import card_rules
+from billing.money.payments.demands import demand_chargeable, demand_price, demand_usable
+from billing.money.payments.schemas import Payment
 from billing.money.subscriptions import (
     agreements,
     commands,
@@ -77,7 +79,8 @@ async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscr
     """Check a wish without changing anything.
 
     Errors: PLAN_NOT_FOUND, QUANTITY_NOT_OFFERED, INTERVAL_NOT_OFFERED, CURRENCY_MISMATCH,
-    PRICE_CHANGED, CURRENCY_NOT_CHARGED, PAYMENT_METHOD_NOT_FOUND.
+    PRICE_CHANGED, CURRENCY_NOT_CHARGED, PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED for a named card
+    that is barred.
     """
     await trial_store.lock(connection, account_id)
     balance = await credits.lock(connection, account_id)
@@ -101,7 +104,10 @@ async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscr
     if price.amount_minor and wanted.collection == "charge":
         demand_chargeable(currency)
     if wanted.method_id is not None:
-        method: Method | None = await methods.get(connection, wanted.method_id)
+        named = await methods.get(connection, wanted.method_id)
+        if wanted.collection == "charge":
+            card_rules.demand_able(named, currency)
+        method: Method | None = named
     else:
         method = None if wanted.pay_by_card else await methods.default(connection, account_id)
     return Offer(wanted=wanted, plan=plan, price=price, method=method, contract=contract)
@@ -126,7 +132,7 @@ async def start(
     """Subscribe: into a trial, or `incomplete` with a draft invoice to be paid first [C4].
 
     An incomplete predecessor must have been given up before. Errors: SUBSCRIPTION_EXISTS,
-    INVALID_COUPON, and those of `offer`.
+    INVALID_COUPON, those of `offer`, and of a saved card that is to pay now and may not be tried.
     """
     begun = await _begin(connection, account, wanted, subscription_id, at)
     return matters.of_birth(begun[0])
@@ -165,7 +171,10 @@ async def _begin(
     await _redeem(connection, account, row, wanted.coupon, at)
     method_id = terms.method.id if terms.method else None
     verb = partial(commands.begin, method_id=method_id, use_balance=wanted.use_balance)
-    return await decisions.command(connection, ENGINE, subscription_id, verb, dry_run=dry_run)
+    begun = await decisions.command(connection, ENGINE, subscription_id, verb, dry_run=dry_run)
+    if terms.method is not None and begun[1].rows.of(Payment):  # nothing but the card pays now
+        await demand_usable(connection, terms.method, terms.price.currency, at)
+    return begun
 
 
 async def _redeem(

@@ -14,7 +14,7 @@ from billing.money.dunning import cases
 from billing.money.dunning import transitions as dunning
 from billing.money.dunning.transitions import Collected, Refused, collect
 from billing.money.invoices.schemas import Invoice
-from billing.money.payment_methods.rules import may_pay
+from billing.money.payment_methods.rules import can_pay
 from billing.money.payments import card_choice, card_rules
 from billing.money.payments.calls import Call
 from billing.money.payments.owed import Owed
@@ -96,7 +96,7 @@ def _has_card(w: Work[SubscriptionFacts]) -> bool:
     """True if a card may be tried: neither barred, nor at rest, nor of another currency."""
     subscription = cycles.of(w)
     card = card_choice.fit_card(w.rows, subscription.payment_method_id, subscription.currency)
-    if card is None or not may_pay(card, subscription.currency):
+    if card is None or not can_pay(card, subscription.currency):
         return False
     return card_rules.why_not(card, w.facts.declines.get(card.id, 0)) is None
 
@@ -213,9 +213,21 @@ def give_up(w: Work[SubscriptionFacts], step: Step) -> None:
 
 def _collect(w: Work[SubscriptionFacts], step: Step) -> None:
     invoice_id = _invoice_of(w, step)
-    _react(w, invoice_id, collect(w, invoice_id, step))
+    became = collect(w, invoice_id, step)
+    _react(w, invoice_id, became)
+    if isinstance(became, Refused) and became.reason not in card_rules.OF_THE_SUM:
+        _end_unasked(w, invoice_id)
     if w.result == "unreached":
         changes.refuse(w, invoice_id, "unreached")
+
+
+def _end_unasked(w: Work[SubscriptionFacts], invoice_id: UUID) -> None:
+    """The first payment was never opened at the provider: its payer has nothing to confirm."""
+    owed = Owed(w.rows, invoice_id)
+    begun = any(one.opened for one in owed.payments) or owed.submission is not None
+    by_hand = owed.live is not None and owed.live.flow == "manual"
+    if cycles.of(w).status == "incomplete" and not begun and not by_hand:
+        payment_effects.end_incomplete(w, payment_effects.NOT_ASKED)
 
 
 def _react(w: Work[SubscriptionFacts], invoice_id: UUID, became: Collected | None) -> None:

@@ -42,3 +42,18 @@ async def test_a_refusal_to_open_payments_leaves_the_subscription_past_due(
         ("attempt-0", "unreached"), ("attempt-1", "unreached"),
     ]  # fmt: skip
     assert len(await customer.effects()) == 1, "the first payment, and nothing since"
+
+
+async def test_a_refusal_to_open_the_first_payment_is_told_and_nothing_is_left(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await forgotten(customer)
+    for way in ("default", "card"):
+        wish = {"plan": "pro", "trial": False, "payment_method": way}
+        await customer.refused("PLATFORM_ERROR", "POST", "/billing/subscription", wish, key=way)
+        ended = await customer.subscription()
+        assert ended["status"] == "incomplete_expired"
+        assert [one["status"] for one in await customer.invoices()][-1] == "void"
+    assert await customer.effects(None) == []

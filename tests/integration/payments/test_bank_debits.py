@@ -253,3 +253,43 @@ async def test_a_page_whose_debit_fails_ends_its_purchase(customer: Customer) ->
     assert ended["failure_code"] == "insufficient_funds", ended
     assert [one["status"] for one in await customer.invoices()] == ["void"]
     assert await customer.credits() == 0
+
+
+async def test_an_account_in_other_money_is_refused_wherever_it_is_to_pay(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    account = await save_account(customer, "pm_sepaDebit_success")
+    no = "CURRENCY_NOT_CHARGED"
+    pack = {"pack": "small", "payment_method": "saved_card"}
+    await customer.refused(no, "POST", "/billing/purchases", pack, key="pack")
+    path, named = "/billing/subscription", {"payment_method_id": account["id"]}
+    await customer.refused(no, "PUT", path, {"plan": "pro"} | named, key="up")
+    await customer.refused(no, "PUT", f"{path}/payment-method", named)
+
+    use = {"product_id": "gpt-4", "usage_amount": "1000"}
+    quoted = await customer.ask("POST", "/billing/calculate", use)
+    assert "payment_charge" not in quoted["available_billing_methods"]
+    body = use | {"billing_method": "payment_charge", "event_id": "one"}
+    await customer.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/usage/record", body)
+    records = await customer.ask("GET", "/billing/records")
+    assert records["data"] == [], "no use is written that nothing can pay"
+
+    top_up = {"threshold": "100000", "pack": "small"}
+    await customer.ask("PUT", "/billing/credits/auto-top-up", top_up, status=200)
+    wished = await wait_for(
+        lambda: customer.ask("GET", "/billing/credits/top-ups"), "the top-up has failed",
+        lambda seen: seen["data"] and seen["data"][0]["status"] == "failed",
+    )  # fmt: skip
+    assert wished["data"][0]["reason"] == no
+    assert len(await customer.effects(None)) == 1, "the first payment, and nothing since"
+
+
+async def test_nobody_subscribes_with_an_account_in_other_money(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    account = await save_account(customer, "pm_sepaDebit_success")
+    wish = {"plan": "basic", "trial": False}
+    named = {"plan": "pro", "trial": True, "payment_method_id": account["id"]}
+    for body in (wish, named):
+        await customer.refused("CURRENCY_NOT_CHARGED", "POST", "/billing/subscription", body)
+    await customer.refused("SUBSCRIPTION_NOT_FOUND", "GET", "/billing/subscription")
+    assert (await customer.subscribe("basic", currency="EUR"))["next_action"]["type"] == "wait"

@@ -152,3 +152,26 @@ async def test_the_same_key_answers_the_same_decline_and_a_new_key_tries_again(
     assert again.headers["Idempotent-Replayed"] == "true"
     assert await tries(customer) == 1
     assert (await customer.buy("small", "saved_card", key="new wish"))["status"] == "completed"
+
+
+async def test_a_barred_card_subscribes_to_nothing_and_a_trial_has_no_barred_card_named(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    card = await customer.save_card()
+    await customer.script("stolen_card", "succeed")
+    await declined(customer, PURCHASES, PACK)
+    wish = {"plan": "basic", "trial": False}
+
+    for body in (wish, wish | {"payment_method_id": card["id"]}):
+        refused = await declined(customer, "/billing/subscription", body)
+        assert (refused["decline_code"], refused["decline_class"]) == ("card_barred", "hard")
+    named = {"plan": "pro", "trial": True, "payment_method_id": card["id"]}
+    assert (await declined(customer, "/billing/subscription", named))["decline_code"] == (
+        "card_barred"
+    )
+
+    await customer.refused("SUBSCRIPTION_NOT_FOUND", "GET", "/billing/subscription")
+    assert await tries(customer) == 1
+    begun = await customer.subscribe("basic", payment_method="card")
+    assert begun["next_action"]["type"] == "confirm_card", "a new card may pay"

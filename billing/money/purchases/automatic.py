@@ -20,6 +20,8 @@ from billing.matters.schemas import Matter
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Line
 from billing.money.invoices.sums import sum_lines
+from billing.money.payment_methods import service as methods
+from billing.money.payment_methods.rules import can_pay
 from billing.money.purchases import service, store
 from billing.money.purchases.schemas import NewPurchase
 from billing.money.taxation.reading import taxation
@@ -64,7 +66,8 @@ async def buy(
         )  # fmt: skip
         return None, "capped"
     try:
-        wanted = _wanted(top_up, kept, offered)
+        card = await _named(connection, kept, currency)
+        wanted = _wanted(top_up, kept, card, offered)
         return await _start(connection, account, top_up, wanted, settings, at), "buying"
     except (Conflict, Invalid, NotFound, PaymentRequired) as refusal:
         why = refusal.fields.get("decline_code", refusal.code)
@@ -91,11 +94,21 @@ async def _total(
     return summed.total_minor
 
 
-def _wanted(top_up: TopUp, kept: TopUpSettings, offered: OfferedPack | None) -> NewPurchase:
+async def _named(connection: AsyncConnection, kept: TopUpSettings, currency: str) -> UUID | None:
+    """The card that is named for top-ups, while it can be used; None: the default pays."""
+    if kept.payment_method_id is None:
+        return None
+    card = await methods.find(connection, kept.payment_method_id)
+    return card.id if card is not None and can_pay(card, currency) else None
+
+
+def _wanted(
+    top_up: TopUp, kept: TopUpSettings, card: UUID | None, offered: OfferedPack | None
+) -> NewPurchase:
     return NewPurchase(
         pack=kept.pack,
         flow="saved_card",
-        method_id=kept.payment_method_id,
+        method_id=card,
         top_up_id=top_up.id,
         offered=offered,
     )

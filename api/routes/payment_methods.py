@@ -249,7 +249,7 @@ async def delete_payment_method(
 ) -> Response:
     """Remove a method, here at once and at Stripe right after. The body may be left out.
 
-    409 for the last method of an open subscription, and while the method is being charged.
+    409 for the last method that can pay an open subscription, and while it is being charged.
     """
     removed = RemovedAnswer(id=payment_method_id)
     async with once.claim(call) as claim:
@@ -260,7 +260,7 @@ async def delete_payment_method(
                 payment_method_row(body.new_default),
                 await clock.now(connection, call.account.id),
                 is_in_use=payment_store.uses_method,
-                needs_card=subscriptions.needs_card,
+                charged_in=subscriptions.charged_in,
             )
             await claim.keep(connection, 200, removed)
         await _notify(call, changed)

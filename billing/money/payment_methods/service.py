@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, exists, func, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, prepared
@@ -21,6 +21,7 @@ from billing.matters.schemas import Matter
 from billing.metering.usage import unpaid
 from billing.money.payment_methods.rules import (
     CardDetails,
+    can_pay,
     card_facts,
     card_given,
     of_card,
@@ -32,7 +33,9 @@ from billing.platform.audit import service as audit
 from billing.platform.outbox import service as events
 
 Ask = Callable[[AsyncConnection, UUID], Awaitable[bool]]
-"""A question to a noun above this one, of a method or an account."""
+"""A question to a noun above this one, of a method."""
+ChargedIn = Callable[[AsyncConnection, UUID], Awaitable[str | None]]
+"""The same of an account: the currency in which a card is charged again; None: none is needed."""
 _DETACH = Prepared(
     update(payment_methods)
     .where(payment_methods.c.id == given("method_id"))
@@ -191,14 +194,14 @@ async def remove(
     at: datetime,
     *,
     is_in_use: Ask,
-    needs_card: Ask,
+    charged_in: ChargedIn,
 ) -> list[Matter]:
     """Take a method away from its owner at once; the account's matter detaches it after.
 
-    Its successor as the default is the one named, else the newest other one. Asked under the
-    account's lock, `is_in_use` says of the method whether a payment with it is on its way,
-    `needs_card` of the account whether its last one must stay. Returns the matters to tell after
-    the commit.
+    Its successor as the default is the one named, else the newest other one that can pay. Asked
+    under the account's lock, `is_in_use` says of the method whether a payment with it is on its
+    way, `charged_in` of the account whether the last one that can pay must stay. Returns the
+    matters to tell after the commit.
     Errors: PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_IN_USE.
     """
     account_id = (await get(connection, method_id)).account_id
@@ -206,8 +209,9 @@ async def remove(
     method = await get(connection, method_id)
     if await is_in_use(connection, method.id):
         raise Conflict("PAYMENT_METHOD_IN_USE", "a payment with this method is on its way")
-    if await needs_card(connection, account_id):
-        await _refuse_last(connection, method)
+    currency = await charged_in(connection, account_id)
+    if currency is not None:
+        await _refuse_last(connection, method, currency)
     await change(
         connection, method_id, status="removing", is_default=False, is_backup=False, removed_at=at
     )
@@ -259,14 +263,14 @@ async def refresh(
 async def _hand_over(
     connection: AsyncConnection, before: Method, successor_id: UUID | None, at: datetime
 ) -> list[Matter]:
-    """After a method that went the one named is the default, else the newest other one is."""
+    """After a method that went the one named is the default, else the newest other one that can
+    pay is; where none can, the newest.
+    """
     if successor_id is None and before.is_default:
-        successor_id = await connection.scalar(
-            listing(before.account_id)
-            .with_only_columns(payment_methods.c.id)
-            .order_by(payment_methods.c.created_at.desc(), payment_methods.c.id.desc())
-            .limit(1)
-        )
+        currency = (await credits.lock(connection, before.account_id)).currency
+        others = await _newest_first(connection, before)
+        able = (one.id for one in others if can_pay(one, currency))
+        successor_id = next(able, others[0].id if others else None)
     return await choose(connection, successor_id, at) if successor_id else []
 
 
@@ -325,9 +329,20 @@ async def _replace(
     return renewed
 
 
-async def _refuse_last(connection: AsyncConnection, method: Method) -> None:
+async def _newest_first(connection: AsyncConnection, method: Method) -> list[Method]:
+    """The other methods of its account."""
+    newest = (payment_methods.c.created_at.desc(), payment_methods.c.id.desc())
     others = listing(method.account_id).where(payment_methods.c.id != method.id)
-    if not await connection.scalar(select(exists(others))):
+    rows = await connection.execute(others.order_by(*newest))
+    return [show(dict(row)) for row in rows.mappings()]
+
+
+async def _refuse_last(connection: AsyncConnection, method: Method, currency: str) -> None:
+    """One that cannot pay either may go as long as there is another of its kind."""
+    others = await _newest_first(connection, method)
+    if can_pay(method, currency):
+        others = [one for one in others if can_pay(one, currency)]
+    if not others:
         raise Conflict(
             "PAYMENT_METHOD_IN_USE", "an open subscription pays with this method: add another first"
         )

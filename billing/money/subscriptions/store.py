@@ -3,7 +3,7 @@
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import OPEN_STATUSES
@@ -173,14 +173,19 @@ async def invoice_to_pay(connection: AsyncConnection, subscription: Subscription
     )
 
 
-async def needs_card(connection: AsyncConnection, account_id: UUID) -> bool:
-    """True if a subscription of the account is charged again; a trial or a pause is not."""
-    paying = select(subscriptions.c.id).where(
+async def charged_in(connection: AsyncConnection, account_id: UUID) -> str | None:
+    """The currency in which a card is charged again for a subscription of the account.
+
+    None: no card is needed, as in a trial, in a pause, or where invoices are sent.
+    """
+    paying = select(subscriptions.c.currency).where(
         subscriptions.c.account_id == account_id,
         subscriptions.c.status.in_(PAYING),
+        subscriptions.c.collection == "charge",
         subscriptions.c.amount_minor > 0,
     )
-    return bool(await connection.scalar(select(exists(paying))))
+    currency: str | None = await connection.scalar(paying.limit(1))
+    return currency
 
 
 def _change(row: Fields | None) -> SubscriptionChange | None:

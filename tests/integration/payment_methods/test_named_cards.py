@@ -1,6 +1,7 @@
 """The card that a subscription names is the one it is charged to."""
 
 from tests.integration.actors import Actors, Customer, Json
+from tests.integration.payments.manual_payments import decide, submit
 
 START = "2027-01-01T10:00:00Z"
 CHOOSE = "/billing/subscription/payment-method"
@@ -81,3 +82,41 @@ async def test_the_default_card_that_is_removed_hands_over_to_the_newest_other_o
     await customer.advance(days=32)
     assert (await customer.subscription())["status"] == "active"
     assert await charged(customer) == ["visa", "mastercard"]
+
+
+async def test_the_last_card_that_can_pay_a_subscription_stays(actors: Actors) -> None:
+    customer, default, other = await two_cards(actors)
+    await customer.save_card("pm_sepaDebit_success")
+    await customer.subscribe("basic")
+    await customer.rows(
+        "UPDATE payment_methods SET barred_at = '2027-01-01T10:00:00Z'"
+        " WHERE account_id = %(me)s AND brand = 'mastercard'"
+    )
+    in_use = ("PAYMENT_METHOD_IN_USE", "DELETE", f"/billing/payment-methods/{default['id']}")
+    assert "another" in (await customer.refused(*in_use))["detail"]
+    path = f"/billing/payment-methods/{other['id']}"
+    await customer.ask("DELETE", path, {"confirm": "DELETE"}, status=200)
+
+    good = await customer.save_card("pm_card_amex")
+    await customer.save_card("pm_card_mastercard")
+    await customer.rows(
+        "UPDATE payment_methods SET barred_at = '2027-01-01T10:00:00Z'"
+        " WHERE account_id = %(me)s AND brand = 'mastercard' AND status = 'active'"
+    )
+    await customer.ask("DELETE", in_use[2], {"confirm": "DELETE"}, status=200)
+    (crowned,) = [one for one in await methods_of(customer) if one["is_default"]]
+    assert crowned["id"] == good["id"], "the newest one that can pay"
+
+
+async def test_the_card_of_a_subscription_that_is_sent_invoices_may_go(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    card = await customer.save_card()
+    sent = (await customer.subscribe_by_transfer())["latest_invoice_id"]
+    await decide(customer, await submit(customer, sent), "approve")
+    await customer.until_subscription("active")
+    path = f"/billing/payment-methods/{card['id']}"
+    await customer.ask("DELETE", path, {"confirm": "DELETE"}, status=200)
+
+
+async def methods_of(customer: Customer) -> list[Json]:
+    return list((await customer.ask("GET", "/billing/payment-methods"))["data"])

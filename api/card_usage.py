@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.auth import BILLING
 from api.dependencies import ALLOWED, AccountCall, Call
-from api.idempotency import missing_key
+from api.idempotency import Claim, Once, missing_key
 from api.workflow_calls import ensure_started, need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import BillingError, NotAllowed, PaymentRequired
@@ -92,11 +92,33 @@ async def _charge_row(call: Call, use: Use) -> Recorded:
     return done
 
 
-async def charge_again(call: AccountCall, record_id: UUID, method: str | None) -> Matter | None:
-    """Start a charge for a use whose card failed, or that was put off; None for any other."""
+async def need_chargeable(
+    call: AccountCall, once: Once, record_id: UUID, method: str | None
+) -> None:
+    """Demand what a request needs that charges a card now; any other needs nothing.
+
+    Errors: BILLING_RECORD_NOT_FOUND, IDEMPOTENCY_KEY_REQUIRED, TEMPORAL_UNAVAILABLE.
+    """
+    async with call.transaction() as connection:
+        record = await store.get_record(connection, call.account.id, record_id)
+    if overdue.is_asked(record, method):
+        once.require()
+        await need_temporal(call)
+
+
+async def charge_again(
+    call: AccountCall, claim: Claim, record_id: UUID, method: str | None
+) -> Matter | None:
+    """Start a charge for a use whose card failed, or that was put off; None for any other, and
+    for a request without a key, whose use came to wait for a card only now.
+    """
+    if not claim.is_keyed:
+        return None
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
-        return await overdue.again(connection, call.account.id, record_id, method, at)
+        return await overdue.again(
+            connection, call.account.id, record_id, method, at, suffix=claim.resource_id.hex
+        )
 
 
 async def after_charge(call: AccountCall, matter: Matter | None, record_id: UUID) -> BillingRecord:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
+from fastapi import Response
 from pydantic import Field
 from sqlalchemy import RowMapping, Select, false
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,9 +23,10 @@ from api.dependencies import (
     RecordCall,
     UseCall,
 )
+from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problem_codes import not_found
-from api.problems import responses
+from api.problems import KEYED, responses
 from api.public_ids import TransactionId, encoded, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, OneWord, Text
@@ -212,26 +214,30 @@ async def calculate_cost(body: CalculateBody, sent: MemberUse) -> CalculateAnswe
 
 @router.post(
     "/billing/process",
-    responses=responses(
-        "MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND", "BILLING_RECORD_AWAY",
-        "INSUFFICIENT_CREDITS",
-        "PAYMENT_CHARGE_NOT_OFFERED", "CARD_DECLINED", "NOT_INCLUDED", "BILLED_ON_INVOICE",
-    ),
+    response_model=RecordAnswer,
+    responses={
+        202: {"model": RecordAnswer, "description": "Its charge is undecided yet"},
+        **responses(
+            "MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND", "BILLING_RECORD_AWAY",
+            "INSUFFICIENT_CREDITS", "PAYMENT_CHARGE_NOT_OFFERED", "CARD_DECLINED", "NOT_INCLUDED",
+            "BILLED_ON_INVOICE", "IDEMPOTENCY_KEY_REQUIRED", "TEMPORAL_UNAVAILABLE", *KEYED,
+        ),
+    },
 )  # fmt: skip
-async def process_billing(body: ProcessBody, sent: BillingUse) -> RecordAnswer:
+async def process_billing(body: ProcessBody, sent: BillingUse, once: OptionalKey) -> Response:
     """Pay a deferred or failed record; a paid one is answered unchanged [F13].
 
-    A service that names no account means the record's.
+    A service that names no account means the record's. Where a card is to pay, an
+    `Idempotency-Key` is required: the same key charges it once.
     """
     if body.force_charge and SERVICE not in sent.caller.roles:
         raise NotAllowed("FORBIDDEN", "only a service may force a charge")
     record_id = _record_id(body.billing_id)
     call = await _owner(sent, record_id)
-    if body.billing_method in (None, BY_CARD):
-        matter = await card_usage.charge_again(call, record_id, body.billing_method)
-        if matter is not None:
-            return RecordAnswer.of(await card_usage.after_charge(call, matter, record_id))
-    return RecordAnswer.of(await _pay(call, record_id, body))
+    await card_usage.need_chargeable(call, once, record_id, body.billing_method)
+    async with once.claim(call) as claim:
+        paid = await _process(call, claim, record_id, body)
+        return claim.answer(202 if paid.billing_status == "pending" else 200, RecordAnswer.of(paid))
 
 
 @router.get("/billing/records", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
@@ -323,6 +329,16 @@ async def _owner(sent: UseCall, record_id: UUID) -> AccountCall:
     async with sent.database.operator() as connection:
         account_id = await store.account_of(connection, record_id)
     return await sent.of_account(ids.encode(ids.ACCOUNT, account_id))
+
+
+async def _process(
+    call: AccountCall, claim: Claim, record_id: UUID, body: ProcessBody
+) -> BillingRecord:
+    if body.billing_method in (None, BY_CARD):
+        matter = await card_usage.charge_again(call, claim, record_id, body.billing_method)
+        if matter is not None:
+            return await card_usage.after_charge(call, matter, record_id)
+    return await _pay(call, record_id, body)
 
 
 async def _pay(call: AccountCall, record_id: UUID, body: ProcessBody) -> BillingRecord:

@@ -80,6 +80,11 @@ def pay_request(invoice_id: UUID, suffix: str) -> str:
     return f"{ids.encode(ids.INVOICE, invoice_id)}/pay-{suffix}"
 
 
+def charge_request(record_id: UUID, suffix: str) -> str:
+    """A request to charge a card for a use anew, told apart by its suffix."""
+    return f"{ids.encode(ids.BILLING_RECORD, record_id)}/charge-{suffix}"
+
+
 def command(workflow_subject: str, suffix: str) -> str:
     """An operator's command to a matter, told apart by its suffix."""
     return f"{workflow_subject}/order-{suffix}"

@@ -41,7 +41,7 @@ async def charge_failed(actors: Actors) -> str:
     await customer.script("insufficient_funds", then="normal")
     name = await _charge(customer, "failed")
     body = {"billing_id": name.partition("/")[2]}
-    await customer.ask("POST", "/billing/process", body, status=200)
+    await customer.ask("POST", "/billing/process", body, status=200, key="anew")
     return name
 
 

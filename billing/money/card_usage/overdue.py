@@ -7,9 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.catalog.rating.schemas import CREDIT
+from billing.core import keys
 from billing.core.errors import Conflict
 from billing.ledger.credits import service as credits
 from billing.ledger.credits import store as balances
+from billing.matters import commands
+from billing.matters import store as matters
+from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
 from billing.metering.usage import service as usage
 from billing.metering.usage import store as records
@@ -19,22 +23,42 @@ from billing.money.card_usage.service import NOT_OFFERED, Price, begin, offered
 from billing.money.payment_methods import service as methods
 
 
+def is_asked(record: BillingRecord, method: str | None) -> bool:
+    """True if a request to pay this use is one to charge a card now."""
+    return (method or record.billing_method) == BY_CARD and record.is_owed
+
+
 async def again(
-    connection: AsyncConnection, account_id: UUID, record_id: UUID, method: str | None, at: datetime
+    connection: AsyncConnection,
+    account_id: UUID,
+    record_id: UUID,
+    method: str | None,
+    at: datetime,
+    *,
+    suffix: str,
 ) -> Matter | None:
     """Have the card charged for a use that it failed to pay, or that was put off [F13].
 
-    None for any other use, and where the method is another one.
-    Errors: BILLING_RECORD_NOT_FOUND, PAYMENT_CHARGE_NOT_OFFERED.
+    Once per `suffix`, whatever became of it. None for any other use, and where the method is
+    another one. Errors: BILLING_RECORD_NOT_FOUND, PAYMENT_CHARGE_NOT_OFFERED.
     """
     await credits.lock(connection, account_id)
+    order, workflow_id = keys.charge_request(record_id, suffix), CHARGE.workflow_id(record_id)
+    if await commands.result_of(connection, order) is not None:
+        return await matters.find(connection, workflow_id)
     found = await records.get_record(connection, account_id, record_id, lock=True)
-    if (method or found.billing_method) != BY_CARD or not found.is_owed:
+    if not is_asked(found, method):
         return None
     price = await price_of(connection, found)
     if price is None:
         raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
-    return await begin(connection, await _waiting(connection, found, at), price)
+    matter = await begin(connection, await _waiting(connection, found, at), price)
+    if matter is not None:
+        await commands.note(
+            connection, key=order, name="pay", workflow_id=workflow_id, account_id=account_id,
+            at=at, result="asked",
+        )  # fmt: skip
+    return matter
 
 
 async def collect(

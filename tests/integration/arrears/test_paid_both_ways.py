@@ -24,7 +24,7 @@ async def put_off(customer: Customer) -> str:
 
 async def process(customer: Customer, billing_id: str, way: str) -> tuple[int, str]:
     body = {"billing_id": billing_id, "billing_method": way}
-    answer = await customer.call("POST", "/billing/process", body)
+    answer = await customer.call("POST", "/billing/process", body, key=str(uuid4()))
     seen: Json = answer.json()
     return answer.status_code, str(seen.get("code") or seen["billing_status"])
 

@@ -220,9 +220,10 @@ async def test_a_card_pays_what_was_put_off_when_it_is_asked_to(actors: Actors) 
     customer = await actors.customer()
     path = await put_off(customer, "1000")
     by_card = {"billing_id": path.rpartition("/")[2], "billing_method": "payment_charge"}
-    await customer.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/billing/process", by_card)
+    process = ("POST", "/billing/process", by_card)
+    await customer.refused("PAYMENT_CHARGE_NOT_OFFERED", *process, key="without a card")
     await customer.save_card()
-    settled = await customer.ask("POST", "/billing/process", by_card)
+    settled = await customer.ask(*process, key="with one")
     assert (settled["billing_status"], settled["billing_method"]) == ("completed", "payment_charge")
     assert [one["amount"] for one in await customer.effects()] == [200]
     await grant(customer, "5")

@@ -216,7 +216,7 @@ async def test_a_use_whose_card_is_being_charged_is_not_taken_back_meanwhile(
     await customer.save_card()
     await customer.script("processing", then="normal")
     by_card = {"billing_id": path.rpartition("/")[2], "billing_method": "payment_charge"}
-    waiting = await customer.ask("POST", "/billing/process", by_card)
+    waiting = await customer.ask("POST", "/billing/process", by_card, status=202, key="w")
     assert waiting["billing_status"] == "pending"
     headers = actors.headers("*", "service")
     answer = await actors.client.post(f"/api/v1{path}/void", json=WHY, headers=headers)

@@ -87,6 +87,27 @@ async def test_without_temporal_nothing_is_begun_and_everything_can_be_read(
     await insist(lambda: customer.ask("POST", "/billing/trials"), "the trial is taken")
 
 
+async def test_without_temporal_no_card_is_charged_anew_for_a_use(doomed: Actors) -> None:
+    customer = await insist(doomed.customer, "an account is made")
+    await insist(customer.save_card, "a card is saved")
+    use = {"product_id": "gpt-4", "usage_amount": "1000", "on_insufficient": "defer"}
+    put_off = await customer.ask("POST", "/usage/record", use, status=201)
+    body = {"billing_id": put_off["billing_id"], "billing_method": "payment_charge"}
+
+    async def noticed() -> bool:
+        answer = await doomed.client.get("/health/detailed")
+        return str(answer.json()["dependencies"]["temporal"]["status"]) == "unhealthy"
+
+    async with away(doomed, "temporal"):
+        await wait_for(noticed, "the API, which asks each second, notices")
+        await customer.refused("TEMPORAL_UNAVAILABLE", "POST", "/billing/process", body, key="k")
+        assert await customer.invoices() == []
+    paid = await insist(
+        lambda: customer.ask("POST", "/billing/process", body, key="k"), "the card is charged"
+    )
+    assert paid["billing_status"] in ("pending", "completed")
+
+
 async def test_without_a_worker_a_purchase_is_taken_down_and_waits(doomed: Actors) -> None:
     customer = await insist(doomed.customer, "an account is made")
     async with away(doomed, "worker"):

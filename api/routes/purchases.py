@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import Response
-from pydantic import Field
+from pydantic import Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.coupon_codes import CouponCode
@@ -20,7 +20,6 @@ from api.routes.base import new_router
 from api.schemas import (
     Answer,
     Body,
-    CatalogName,
     Credits,
     Currency,
     ExpectedAmount,
@@ -46,20 +45,6 @@ from billing.money.purchases.tables import purchases
 router = new_router("purchases")
 
 
-class PurchaseBody(Body):
-    """The pack to buy, and how to pay."""
-
-    pack: CatalogName
-    payment_method: Literal["card", "saved_card", "checkout", "paypal", "manual"] = "card"
-    payment_method_id: PaymentMethodName | None = None
-    currency: Currency | None = None
-    platform: Literal["stripe"] = "stripe"
-    return_url: Url | None = None
-    expected_amount_cents: ExpectedAmount = None
-    coupon: CouponCode = None
-    use_balance: UseBalance = True
-
-
 class PackBody(Body):
     """The way to pay for the pack in the path."""
 
@@ -70,6 +55,20 @@ class PackBody(Body):
     expected_amount_cents: ExpectedAmount = None
     coupon: CouponCode = None
     use_balance: UseBalance = True
+
+    @model_validator(mode="after")
+    def _returns_from_a_page(self) -> Self:
+        if self.return_url is not None and self.payment_method not in HOSTED:
+            raise ValueError(f"return_url goes with payment_method: {' or '.join(HOSTED)}")
+        return self
+
+
+class PurchaseBody(PackBody):
+    """The pack to buy, and how to pay."""
+
+    # Any text: a name that no pack can have is a pack that is not sold.
+    pack: str
+    platform: Literal["stripe"] = "stripe"
 
 
 class PurchaseAnswer(Answer):
@@ -153,7 +152,6 @@ async def purchase_package(
     once: OptionalKey,
 ) -> Response:
     """Start a purchase of the pack in the path [E3]."""
-    # Not checked as a body's: a name that no pack can have is a pack that is not sold.
     wanted = PurchaseBody.model_construct(pack=package_id, **body.model_dump())
     return await create_purchase(wanted, call, once)
 

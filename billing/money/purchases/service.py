@@ -55,8 +55,8 @@ async def start(
 
     Errors: INVALID_PACK [E6]; INVALID_COUPON; CURRENCY_MISMATCH; PRICE_CHANGED;
     CURRENCY_NOT_CHARGED;
-    PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED; RETURN_URL_REQUIRED; AMOUNT_TOO_LARGE for any flow but
-    the manual one; AMOUNT_TOO_SMALL where a card is to pay.
+    PAYMENT_METHOD_NOT_FOUND; PAYMENT_METHOD_REQUIRED; CARD_DECLINED; AMOUNT_TOO_LARGE for any flow
+    but the manual one; AMOUNT_TOO_SMALL where a card is to pay.
     """
     balance = await credits.lock(connection, account.id)
     currency = wanted.currency or balance.currency or DEFAULT_CURRENCY

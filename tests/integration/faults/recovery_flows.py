@@ -157,7 +157,8 @@ class Expiry(Flow):
     @classmethod
     async def prepare(cls, actors: Actors) -> "Expiry":
         customer = await actors.customer_on_clock(START)
-        await customer.buy("small", cls.flow, return_url="https://shop.example/back")
+        page = {} if cls.flow == "card" else {"return_url": "https://shop.example/back"}
+        await customer.buy("small", cls.flow, **page)
         return cls(customer)
 
     async def drive(self) -> None:

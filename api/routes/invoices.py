@@ -237,14 +237,14 @@ class InvoiceDetail(InvoiceAnswer):
         """The invoice with its parts, read in the caller's transaction."""
         case = await cases.find_of_invoice(connection, invoice.id)
         lines = await store.lines(connection, invoice.id)
-        made = await payment_store.of_invoice(connection, invoice.id)
+        made = await payment_store.listed_of_invoice(connection, invoice.id)
         tries = await payment_store.attempts_of(connection, invoice.id)
         notes = await store.credit_notes_of(connection, invoice.id)
         printed = await snapshots.words(connection, invoice.id)
         return cls(
             **InvoiceAnswer.of(invoice).model_dump() | printed,
             line_items=[LineAnswer.of_line(line, invoice.currency) for line in lines],
-            payments=[PaymentAnswer.of_payment(one, invoice.subscription_id) for one in made],
+            payments=[PaymentAnswer.of_row(one) for one in made],
             attempts=[AttemptAnswer.of(one) for one in tries],
             credit_notes=[CreditNoteAnswer.of(note) for note in notes],
             credit_notes_total=sum(note["amount_minor"] for note in notes),

@@ -32,6 +32,7 @@ from billing.matters import store as matters
 from billing.money.invoice_requests import manual
 from billing.money.invoices import store as invoice_store
 from billing.money.payments import history, store
+from billing.money.payments.rules import provider_of, type_of
 from billing.money.payments.schemas import Payment, PaymentStatus
 
 router = new_router("payments")
@@ -72,8 +73,10 @@ class PaymentAnswer(Answer):
     """One payment [J2, J3, J10]; `amount` and `amount_received` in minor units of `currency`.
 
     `payment_method` is card, saved_card, checkout, paypal, or the payer's own word for a manual
-    one. In the list a try that was declined is an entry of its own, `failed` for ever: it has the
-    id of its payment, and an `attempt_id`.
+    one. `payment_method_type` is card, bank_transfer or other [K14], and null where a card or bank
+    account paid that is not saved; `provider` is stripe, paypal or manual. In the list a try that
+    was declined is an entry of its own, `failed` for ever: it has the id of its payment, and an
+    `attempt_id`.
     """
 
     payment_id: PaymentId = Field(validation_alias="id")
@@ -87,6 +90,8 @@ class PaymentAnswer(Answer):
     amount_refunded: int = Field(validation_alias="refunded_minor")
     currency: str
     payment_method: str
+    payment_method_type: Literal["card", "bank_transfer", "other"] | None
+    provider: Literal["stripe", "paypal", "manual"]
     payment_method_id: PaymentMethodId | None
     stripe_payment_intent_id: str | None
     transaction_reference: str | None
@@ -98,16 +103,18 @@ class PaymentAnswer(Answer):
     created_at: datetime
 
     @classmethod
-    def of_payment(cls, payment: Payment, subscription_id: UUID | None) -> Self:
-        """A payment for the invoice of this subscription, or of none."""
-        method = payment.manual_method or payment.flow
-        return cls.of(payment, subscription=subscription_id, payment_method=method)
-
-    @classmethod
-    def of_row(cls, row: Any) -> Self:
-        """A row of `store.listing`."""
-        payment = cls.of_payment(Payment.model_validate(row), row["subscription_id"])
-        return payment.model_copy(update={"attempt_id": _attempt(row)})
+    def of_row(cls, row: Any, **more: Any) -> Self:
+        """A row of `store.listing` or `history.listing`, with what else the answer has."""
+        payment = Payment.model_validate(row)
+        shown = cls.of(
+            payment,
+            subscription=row["subscription_id"],
+            payment_method=payment.manual_method or payment.flow,
+            payment_method_type=type_of(payment.flow, payment.manual_method, row["method_kind"]),
+            provider=provider_of(payment.flow),
+            **more,
+        )
+        return shown.model_copy(update={"attempt_id": _attempt(row)})
 
 
 @router.post(
@@ -192,7 +199,7 @@ async def _submit(call: AccountCall, claim: Claim, wanted: ManualBody) -> None:
             matter = await matters.find(connection, payment.workflow_id)
         else:
             invoice = await invoice_store.get(connection, decode_invoice(wanted.invoice_id))
-            if not await manual.is_by_hand(connection, invoice):
+            if invoice.status != "paid" and not await manual.is_by_hand(connection, invoice):
                 await demand_offered(call, connection, "manual")
             payment, matter = await manual.submit(
                 connection,

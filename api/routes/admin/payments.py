@@ -57,14 +57,10 @@ class DecidedAnswer(PaymentAnswer):
     @classmethod
     async def read(cls, connection: AsyncConnection, payment_id: UUID) -> Self:
         """The payment as it stands, read in the caller's transaction."""
-        payment = await store.get(connection, payment_id)
-        invoice = await invoice_store.get(connection, payment.invoice_id)
-        return cls.of(
-            payment,
-            subscription=invoice.subscription_id,
-            payment_method=payment.manual_method or payment.flow,
-            invoice_status=invoice.status,
-            amount_remaining=invoice.outstanding_minor,
+        row = await store.listed(connection, payment_id)
+        invoice = await invoice_store.get(connection, row["invoice_id"])
+        return cls.of_row(
+            row, invoice_status=invoice.status, amount_remaining=invoice.outstanding_minor
         )
 
 

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, literal, null, select, union_all
+from sqlalchemy import ColumnElement, FromClause, Select, func, literal, null, select, union_all
 from sqlalchemy import Text as TextType
 from sqlalchemy import Uuid as UuidType
 
 from billing.money.invoices.tables import invoices
+from billing.money.payment_methods.tables import payment_methods
 from billing.money.payments.schemas import UNTRIED
 from billing.money.payments.tables import payment_attempts, payments
 
@@ -52,9 +53,10 @@ def _flows(account_id: UUID) -> Select[Any]:
         & payments.c.status.in_(_UNPAID)
         & (func.coalesce(last, "") == "declined")
     )
-    return _entry(
-        *payments.c, payments.c.id.label("entry_id"), null().cast(UuidType).label("attempt_id")
-    ).where(payments.c.account_id == account_id, ~told_by_its_tries)
+    own = (payments.c.id.label("entry_id"), null().cast(UuidType).label("attempt_id"))
+    return _entry(payments.c.payment_method_id, *payments.c, *own).where(
+        payments.c.account_id == account_id, ~told_by_its_tries
+    )
 
 
 def _failed_tries(account_id: UUID) -> Select[Any]:
@@ -76,14 +78,20 @@ def _failed_tries(account_id: UUID) -> Select[Any]:
         for column in payments.c
     ]
     attempt = payment_attempts.c.id
-    return (
-        _entry(*columns, attempt.label("entry_id"), attempt.label("attempt_id"))
-        .join(payment_attempts, payment_attempts.c.payment_id == payments.c.id)
-        .where(payment_attempts.c.account_id == account_id, payment_attempts.c.status == "declined")
-    )
+    return _entry(
+        payment_attempts.c.payment_method_id,
+        *columns,
+        attempt.label("entry_id"),
+        attempt.label("attempt_id"),
+        start=payments.join(payment_attempts, payment_attempts.c.payment_id == payments.c.id),
+    ).where(payment_attempts.c.account_id == account_id, payment_attempts.c.status == "declined")
 
 
-def _entry(*columns: Any) -> Select[Any]:
-    return select(*columns, invoices.c.subscription_id).join_from(
-        payments, invoices, invoices.c.id == payments.c.invoice_id
+def _entry(method_id: Any, *columns: Any, start: FromClause = payments) -> Select[Any]:
+    """Rows with their invoice's subscription, and the kind of the method that was used."""
+    kind = payment_methods.c.kind.label("method_kind")
+    return select(*columns, invoices.c.subscription_id, kind).select_from(
+        start.join(invoices, invoices.c.id == payments.c.invoice_id).outerjoin(
+            payment_methods, payment_methods.c.id == method_id
+        )
     )

@@ -133,3 +133,19 @@ class Charge(Frozen):
     paid: bool
     payment_method_id: str | None = None
     decline: Decline | None = None
+
+
+def provider_of(flow: str) -> str:
+    """Who moves the money of a payment: stripe, paypal, or its payer, by hand (manual)."""
+    return flow if flow in ("paypal", "manual") else "stripe"
+
+
+def type_of(flow: str, manual_method: str | None, saved: str | None) -> str | None:
+    """The kind of method that pays [K14]: that of the `saved` one, where there is one.
+
+    None: a payer's card or bank account that is not saved; the provider has not said which.
+    """
+    if flow == "manual":
+        word = (manual_method or "").strip().lower().replace(" ", "_")
+        return word if word == "bank_transfer" else "other"
+    return "other" if flow == "paypal" else saved

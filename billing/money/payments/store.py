@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, and_, exists, func, or_, select
+from sqlalchemy import RowMapping, Select, and_, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -186,6 +186,21 @@ async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> list[Paym
     return [show(row) for row in await _ALL_OF_INVOICE.all(connection, invoice_id=invoice_id)]
 
 
+async def listed_of_invoice(connection: AsyncConnection, invoice_id: UUID) -> list[RowMapping]:
+    """The same as rows of `listing`."""
+    query = listing(None).where(payments.c.invoice_id == invoice_id).order_by(*_NEWEST)
+    return list((await connection.execute(query)).mappings())
+
+
+async def listed(connection: AsyncConnection, payment_id: UUID) -> RowMapping:
+    """One payment as a row of `listing`; PAYMENT_NOT_FOUND."""
+    found = await connection.execute(listing(None, only=payment_id))
+    row: RowMapping | None = found.mappings().one_or_none()
+    if row is None:
+        raise NotFound("PAYMENT_NOT_FOUND", "no such payment")
+    return row
+
+
 async def count(connection: AsyncConnection, invoice_id: UUID) -> int:
     """Count the flows of this invoice; the count numbers the next intent."""
     return int(await _COUNT.scalar(connection, invoice_id=invoice_id))
@@ -214,13 +229,17 @@ def listing(
     only: UUID | None = None,
     undecided: bool = False,
 ) -> Select[Any]:
-    """Payments with their invoice's subscription; order and cut are the caller's.
+    """Payments with their invoice's subscription and the kind of their method (`method_kind`, null
+    where no saved one is known); order and cut are the caller's.
 
     Without an account those of all accounts, for operators; `undecided` are payments by hand that
     may still be approved.
     """
-    query = select(payments, invoices.c.subscription_id).join(
-        invoices, invoices.c.id == payments.c.invoice_id
+    kind = payment_methods.c.kind.label("method_kind")
+    query = (
+        select(payments, invoices.c.subscription_id, kind)
+        .join(invoices, invoices.c.id == payments.c.invoice_id)
+        .outerjoin(payment_methods, payment_methods.c.id == payments.c.payment_method_id)
     )
     if account_id is not None:
         query = query.where(payments.c.account_id == account_id)

@@ -2,6 +2,7 @@
 
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.dunning.dunning_setup import overdue
+from tests.integration.payments.manual_payments import invoice_of, submit
 from tests.integration.reversals.test_refunds import refunded
 
 LIST = "/billing/payments"
@@ -22,6 +23,31 @@ async def test_a_payment_shows_its_fields(customer: Customer) -> None:
     assert "client_secret" not in payment
     assert await customer.ask("GET", f"{LIST}/{payment['payment_id']}", status=200) == payment
     assert await customer.ask("GET", f"{LIST}/", status=200) == listed, "a slash more"
+
+
+async def test_a_payment_says_of_which_kind_its_method_is_and_whose(actors: Actors) -> None:
+    customer = await actors.customer()
+    card = await customer.save_card()
+    await customer.buy("small", "saved_card")
+    await customer.save_card("pm_usBankAccount_success", make_default=True)
+    await customer.buy("small", "saved_card")
+    await customer.buy("small", "card")
+    await customer.buy("small", "paypal", return_url="https://shop.example/back")
+    by_hand = await customer.buy("small", "manual")
+    await submit(customer, by_hand["invoice_id"], payment_method="Bank transfer")
+    other = await customer.buy("small", "manual")
+    await submit(customer, other["invoice_id"], payment_method="cash")
+    path = f"/billing/payment-methods/{card['id']}"
+    await customer.ask("DELETE", path, {"confirm": "DELETE"}, status=200)
+
+    listed = (await customer.ask("GET", LIST))["data"]
+    seen = [(one["payment_method_type"], one["provider"]) for one in reversed(listed)]
+    assert seen == [
+        ("card", "stripe"), ("other", "stripe"), (None, "stripe"), ("other", "paypal"),
+        ("bank_transfer", "manual"), ("other", "manual"),
+    ]  # fmt: skip
+    parts = [await invoice_of(customer, one["invoice_id"]) for one in listed]
+    assert [one["payments"][0] for one in parts] == listed
 
 
 async def test_a_subscriptions_payment_names_it(customer: Customer) -> None:

@@ -36,6 +36,14 @@ async def switched_off(actors: Actors, key: str, *, gone: bool = False) -> Async
         await actors.sql(place, position=was["position"], key=key)
 
 
+async def test_money_by_hand_for_a_paid_invoice_is_refused_as_always(actors: Actors) -> None:
+    customer = await actors.customer()
+    told = TOLD | {"invoice_id": (await customer.bought())["invoice_id"]}
+    async with switched_off(actors, "bank_transfer"):
+        refused = await customer.refused("INVOICE_ALREADY_PAID", "POST", SUBMIT, told)
+    assert refused["status"] == 400
+
+
 @pytest.mark.parametrize("gone", [False, True])
 async def test_money_by_hand_that_is_not_offered_is_not_taken(actors: Actors, gone: bool) -> None:
     customer = await actors.customer()

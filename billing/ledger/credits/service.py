@@ -53,7 +53,8 @@ async def lock(connection: AsyncConnection, account_id: UUID) -> Balance:
 
 
 async def fix_currency(connection: AsyncConnection, account_id: UUID, currency: str) -> None:
-    """The first payment fixes the account's currency for good (docs/rules.md#money).
+    """The first payment, or money on an invoice or the balance, fixes the account's currency for
+    good; a subscription does while it is open (docs/rules.md#money).
 
     Errors: NOT_FOUND; CURRENCY_MISMATCH when it is already another.
     """
@@ -64,6 +65,11 @@ async def fix_currency(connection: AsyncConnection, account_id: UUID, currency: 
         raise Conflict(
             "CURRENCY_MISMATCH", f"this account pays in {fixed}, not in {currency}", currency=fixed
         )
+
+
+async def open_currency(connection: AsyncConnection, account_id: UUID) -> None:
+    """Nothing fixes the account's currency any more: the next payment does. Under its lock."""
+    await store.change_balance(connection, account_id, currency=None)
 
 
 async def set_overdraft(

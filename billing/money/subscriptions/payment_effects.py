@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from billing.matters.effects import Work
+from billing.matters.effects import Do, Work
 from billing.money.discounts import transitions as discounts
 from billing.money.dunning.handing_over import hand_to_collection
 from billing.money.dunning.rules import FinalAction
@@ -10,12 +10,15 @@ from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
+from billing.money.payments.schemas import Payment
 from billing.money.subscriptions import changes, cycles, endings, granting, true_ups
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED
 from billing.money.trials import transitions as trials
 
+LEAVE_CURRENCY: Final = "leave_currency"
+"""The verb that opens the currency of an account which neither paid nor was asked for money."""
 NOT_ASKED: Final = "nothing could be asked for the first payment"
 """The end of one whose card was not tried, or whose payment the provider did not open."""
 UNRECOVERED = ("open", "paused", "exhausted")
@@ -157,6 +160,7 @@ def end(w: Work[SubscriptionFacts], reason: str) -> None:
     if final is not None and final.status == "open":
         hand_to_collection(w, final)
     discounts.end(w)
+    _leave_currency(w)
 
 
 def bill_late(w: Work[SubscriptionFacts]) -> None:
@@ -182,7 +186,17 @@ def end_incomplete(w: Work[SubscriptionFacts], why: str = "first payment never c
         payments.close_submissions(w, invoice.id)
         invoices.void(w, invoice, status)
     discounts.release(w)
+    _leave_currency(w)
     return status
+
+
+def _leave_currency(w: Work[SubscriptionFacts]) -> None:
+    """An end where no payment was started and no invoice had money in it: the currency that the
+    subscription has set is open again, if nothing else of the account fixes it.
+    """
+    asked = (one for one in w.rows.of(Invoice) if one.status not in ("draft", "void"))
+    if not w.rows.of(Payment) and not any(one.total_minor for one in asked):
+        w.do(Do(LEAVE_CURRENCY, {"account_id": cycles.of(w).account_id}))
 
 
 def _activate(w: Work[SubscriptionFacts]) -> None:

@@ -1,9 +1,10 @@
 """Every query on subscriptions and their items."""
 
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import OPEN_STATUSES
@@ -11,9 +12,12 @@ from billing.catalog.plans.tables import plans, prices
 from billing.core import ids, prepared
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
+from billing.ledger.credits import service as credits
 from billing.metering.usage import store as usage_store
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.tables import balance_entries, invoices
+from billing.money.payments.tables import payments
 from billing.money.subscriptions.schemas import Item, Subscription, SubscriptionChange
 from billing.money.subscriptions.tables import (
     subscription_changes,
@@ -44,6 +48,21 @@ _ITEMS = Prepared(
 
 _CHANGE = Prepared(
     select(subscription_changes).where(subscription_changes.c.id == given("change_id"))
+)
+# What fixes the currency of an account: a payment that was started, money on an invoice that was
+# sent or paid, or money on its balance.
+_KNOWS_MONEY = Prepared(
+    select(
+        or_(
+            exists().where(payments.c.account_id == given("account_id")),
+            exists().where(
+                invoices.c.account_id == given("account_id"),
+                invoices.c.status.not_in(("draft", "void")),
+                invoices.c.total_minor > 0,
+            ),
+            exists().where(balance_entries.c.account_id == given("account_id")),
+        )
+    )
 )
 _OPEN_CHANGES = Prepared(
     select(subscription_changes)
@@ -171,6 +190,14 @@ async def invoice_to_pay(connection: AsyncConnection, subscription: Subscription
         first=change.invoice_id if change is not None else None,
         drafts=subscription.status == "incomplete",
     )
+
+
+async def leave_currency(connection: AsyncConnection, *, account_id: UUID, at: datetime) -> None:  # noqa: ARG001
+    """The account's one subscription has ended: where nothing was paid or asked for, its currency
+    is open again. Under the account's lock.
+    """
+    if not await _KNOWS_MONEY.scalar(connection, account_id=account_id):
+        await credits.open_currency(connection, account_id)
 
 
 async def charged_in(connection: AsyncConnection, account_id: UUID) -> str | None:

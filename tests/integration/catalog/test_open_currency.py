@@ -1,0 +1,62 @@
+"""The currency of an account that has not paid: its open subscription's, and open after its end."""
+
+import pytest
+
+from tests.integration.actors import Actors, Customer, Json
+from tests.integration.payments.test_money_balance import adjust
+
+START = "2027-01-01T10:00:00Z"
+CANCEL = "/billing/subscription/cancel"
+PACK: Json = {"pack": "small", "payment_method": "manual", "currency": "EUR"}
+
+
+async def currency_of(customer: Customer) -> str | None:
+    """The currency that is kept for the account."""
+    (row,) = await customer.rows("SELECT currency FROM credit_balances WHERE account_id = %(me)s")
+    known: str | None = row["currency"]
+    return known
+
+
+@pytest.mark.parametrize("wish", [{"plan": "free"}, {"plan": "pro", "trial": True}])
+async def test_a_subscription_that_charged_nothing_holds_the_currency_until_its_end(
+    actors: Actors, wish: Json
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.ask("POST", "/billing/subscription", wish, status=201)
+    await customer.refused("CURRENCY_MISMATCH", "POST", "/billing/purchases", PACK, key="open")
+
+    await customer.ask("POST", CANCEL, {"at": "now"}, status=200)
+
+    assert await currency_of(customer) is None
+    begun = await customer.ask("POST", "/billing/purchases", PACK, key="ended")
+    assert (begun["currency"], await currency_of(customer)) == ("EUR", "EUR")
+
+
+async def test_a_trial_that_ends_by_itself_leaves_the_currency_open(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribe("pro", trial=True)
+    await customer.advance(days=15)
+    assert (await customer.subscription())["status"] == "canceled"
+    assert await currency_of(customer) is None
+    await customer.subscribed("pro", currency="EUR")
+
+
+async def test_terms_of_payment_that_nobody_took_up_leave_the_currency_open(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribe_by_transfer()
+    await customer.ask("POST", CANCEL, {"at": "now"}, status=200)
+    assert await currency_of(customer) is None
+
+
+async def test_a_payment_that_was_started_or_money_on_the_balance_fixes_the_currency(
+    actors: Actors,
+) -> None:
+    begun, given = [await actors.customer_on_clock(START) for _ in range(2)]
+    await begun.subscribe("basic")
+    await begun.ask("POST", CANCEL, {"at": "now"}, status=200)
+    await given.subscribe("free")
+    await adjust(given, 500)
+    await given.ask("POST", CANCEL, {"at": "now"}, status=200)
+    assert [await currency_of(one) for one in (begun, given)] == ["USD", "USD"]

@@ -136,7 +136,7 @@ class Charge(Frozen):
 
 
 def provider_of(flow: str) -> str:
-    """Who moves the money of a payment: stripe, paypal, or its payer, by hand (manual)."""
+    """The mover of a payment's money: stripe, paypal, or its payer by hand (manual)."""
     return flow if flow in ("paypal", "manual") else "stripe"
 
 

@@ -192,7 +192,12 @@ async def invoice_to_pay(connection: AsyncConnection, subscription: Subscription
     )
 
 
-async def leave_currency(connection: AsyncConnection, *, account_id: UUID, at: datetime) -> None:  # noqa: ARG001
+async def leave_currency(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    at: datetime,  # noqa: ARG001 - every verb is given it
+) -> None:
     """The account's one subscription has ended: where nothing was paid or asked for, its currency
     is open again. Under the account's lock.
     """

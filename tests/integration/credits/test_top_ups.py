@@ -6,10 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-import pytest
 from temporalio.client import Client
 
-from billing.core import ids
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.past_triggers import past_triggers
 
@@ -378,27 +376,3 @@ async def test_an_account_is_told_once_a_week_before_its_credits_end(actors: Act
         ("25.00", "2027-01-24T10:00:00+00:00")
     ]
     assert await customer.credits() == 0
-
-
-@pytest.mark.parametrize("what", ["removed", "barred"])
-async def test_a_named_card_that_cannot_be_used_gives_way_to_the_default(
-    customer: Customer, what: str
-) -> None:
-    default = await customer.save_card()
-    named = await customer.save_card("pm_card_mastercard")
-    await give(customer, "30")
-    await wants(customer, payment_method_id=named["id"])
-    if what == "removed":
-        path = f"/billing/payment-methods/{named['id']}"
-        await customer.ask("DELETE", path, {"confirm": "DELETE"})
-    else:
-        await customer.rows(
-            "UPDATE payment_methods SET barred_at = now()"
-            " WHERE account_id = %(me)s AND brand = 'mastercard'"
-        )
-    await spend(customer, "25")
-    (bought,) = await until(customer, "completed")
-    (paid,) = await customer.rows(
-        "SELECT payment_method_id AS id FROM payments WHERE account_id = %(me)s"
-    )
-    assert ids.encode(ids.PAYMENT_METHOD, paid["id"]) == default["id"], bought

@@ -343,10 +343,8 @@ def _quotas_of_each_user() -> None:
     op.add_column(
         "billing_quotas", Column("is_derived", sa.Boolean, nullable=False, server_default="false")
     )
-    op.create_index(
-        "ix_billing_quotas_set", "billing_quotas", ["account_id", "meter"],
-        postgresql_where=sa.text("NOT is_derived"),
-    )  # fmt: skip
+    rows = "billing_quotas (account_id, meter) WHERE NOT is_derived"
+    op.execute(f"CREATE INDEX ix_billing_quotas_set ON {rows}")
 
 
 def _add_columns() -> None:

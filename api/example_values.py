@@ -68,7 +68,7 @@ _NOTHING: Final = (
     "error exempt_because failure failure_code failure_message latest_decline next_cursor "
     "offset only_if page pause_reason paused_at pending_change purchase scope stopped_at "
     "stripe_event_id stripe_invoice_id stripe_subscription_id target undecided voids line2 "
-    "state commitment dunning resumption checkout_url detail organization_id session_id "
+    "state commitment given_back dunning resumption checkout_url detail organization_id session_id "
     "minimum_cents billing_threshold_cents monthly_cap_cents transaction_reference tiers "
     "settlement seats days_until_due refused"
 )
@@ -81,7 +81,8 @@ _MONEY: Final = {
     "credited_cents": 0, "discount": 0, "discount_cents": 0, "due_now_cents": 5831,
     "from_balance": 0, "kept_cents": 5831, "limit_cents": 10000, "price_cents": 4900,
     "price_cents_before": 3900, "price_monthly": 4900, "price_yearly": 49000,
-    "received_cents": 5831, "remaining_cents": 0, "subtotal": 4900, "subtotal_cents": 4900,
+    "received_cents": 5831, "refunded_cents": 0, "remaining_cents": 0, "subtotal": 4900,
+    "subtotal_cents": 4900,
     "tax": 931, "tax_amount": 931, "tax_cents": 931, "tax_included": 0, "threshold_cents": 50000,
     "total": 5831, "total_cents": 5831, "value_cents": 999,
 }  # fmt: skip

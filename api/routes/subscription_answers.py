@@ -132,6 +132,18 @@ class CommitmentPart(Answer):
         return cls.of(agreed, spent_cents=spent, remaining_cents=missing)
 
 
+class GivenBackPart(Answer):
+    """Money that was paid and not used when it ended, by an end now that asked for it.
+
+    `refunded_cents` of it went back to its payer, or is on the way; `balance_cents` is on the money
+    balance, or has paid from there what was owed. A refund that fails moves from one to the other.
+    """
+
+    credited_cents: int = Field(validation_alias="credited_minor")
+    refunded_cents: int = Field(validation_alias="refunded_minor")
+    balance_cents: int = Field(validation_alias="balance_minor")
+
+
 class SubscriptionAnswer(Answer):
     """A subscription with its plan [C1, C2].
 
@@ -164,6 +176,7 @@ class SubscriptionAnswer(Answer):
     end_reason: str | None
     cancel_reason: str | None
     cancel_comment: str | None
+    given_back: GivenBackPart | None
     payment_method_id: PaymentMethodId | None
     collection: Collection
     days_until_due: int | None
@@ -191,6 +204,7 @@ class SubscriptionAnswer(Answer):
         invoice = await store.invoice_to_pay(connection, subscription)
         tries = await payment_store.attempts_of(connection, invoice.id) if invoice else []
         owed = invoice is not None and bool(invoice.outstanding_minor)
+        given_back = await store.given_back(connection, subscription)
         action = await next_action_of(connection, invoice, tries, call.services.pay_links)
         return cls.of(
             subscription,
@@ -206,6 +220,7 @@ class SubscriptionAnswer(Answer):
             latest_invoice_id=invoice.id if invoice else None,
             pending_change=ChangePart.of(change) if change else None,
             scheduled_changes=[ScheduledPart.of(one) for one in coming if one is not change],
+            given_back=GivenBackPart.of(given_back) if given_back else None,
             latest_decline=_latest_decline(tries) if owed else None,
             next_action=action,
         )

@@ -78,8 +78,8 @@ class PreviewAnswer(Answer):
 
     `due_now_cents` is asked for at once, the `invoice` first. `usage` is use beyond the plan of a
     cycle that ends with it. `credited_cents` is taken back by credit notes: off what is owed, or to
-    the money balance. With `preview_token` the change charges exactly this, and what is used
-    meanwhile.
+    the money balance, and `refunded_cents` of it goes back to its payer. With `preview_token` the
+    change charges exactly this, and what is used meanwhile.
     """
 
     subscription_id: str
@@ -88,6 +88,7 @@ class PreviewAnswer(Answer):
     effective_at: datetime
     due_now_cents: int
     credited_cents: int
+    refunded_cents: int
     currency: str
     change: dict[str, Any] | None
     invoice: WrittenPart | None
@@ -111,6 +112,7 @@ class PreviewAnswer(Answer):
             effective_at=later or seen.as_of,
             due_now_cents=seen.due_minor,
             credited_cents=seen.credited_minor,
+            refunded_cents=seen.refunded_minor,
             currency=after.currency,
             change=change.wanted if change is not None else None,
             invoice=WrittenPart.of_written(seen.written) if seen.written else None,

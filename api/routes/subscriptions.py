@@ -54,6 +54,7 @@ from billing.money.subscriptions.schemas import (
     Collection,
     NewSubscription,
     PlanWish,
+    Rest,
     Subscription,
     When,
 )
@@ -109,7 +110,8 @@ class SubscribeBody(Body):
 class CancelBody(Body):
     """The end of the subscription: at the end of the paid period, at a date, or now.
 
-    `refund` is for what is paid and not used then: nothing, or a credit on the money balance.
+    `refund` is for what is paid and not used then: nothing, a credit on the money balance, or a
+    refund to its payer, as far as its payments can give it back.
     """
 
     at: Literal["period_end", "now"] = "period_end"
@@ -119,7 +121,7 @@ class CancelBody(Body):
     cancel_at: Instant | None = Field(
         None, description="A date to come: the last period is billed up to it"
     )
-    refund: Literal["none", "credit"] = "none"
+    refund: Rest = "none"
     reason: CancelReason | None = None
     comment: (
         Annotated[str, StringConstraints(min_length=1, max_length=1_000), NoCardNumber] | None
@@ -243,10 +245,10 @@ async def cancel_subscription(
         date=body.cancel_at,
         reason=body.reason,
         comment=body.comment,
-        credit=body.refund == "credit",
+        rest=body.refund,
     )
     # What charged the period is read for its credit.
-    about = PlanWish() if body.refund == "credit" else None
+    about = PlanWish() if body.refund != "none" else None
     if dry_run:
         return await foreseen(call, "cancel", verb, about=about)
     return await _change(call, once, "cancel", verb, about)

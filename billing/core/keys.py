@@ -50,6 +50,12 @@ def asked_refund(refund_id: UUID) -> str:
     return f"{ids.encode(ids.REFUND, refund_id)}/refund"
 
 
+def end_refund(subscription_id: UUID, payment_id: UUID) -> str:
+    """The part of a payment that goes back at the end of its subscription, once."""
+    subscription = ids.encode(ids.SUBSCRIPTION, subscription_id)
+    return f"{subscription}/ended/{ids.encode(ids.PAYMENT, payment_id)}/refund"
+
+
 def refund_try(key: str, number: int) -> str:
     """The n-th key of a refund; the next only where the provider keeps a failure under the last."""
     return key if number == 1 else f"{key}/again-{number}"

@@ -13,6 +13,13 @@ GIVEN_BACK: Final = (
         ("tests/integration/changes/test_unpaid_changes.py", "-k", "came_unpaid_and_are_spent"),
     ),
     Mutant(
+        "an end gives money back that has paid its last use",
+        "billing/money/refunds/transitions.py",
+        "left = min(most_minor, left_minor(books), max(0, books.balance))",
+        "left = min(most_minor, left_minor(books))",
+        ("tests/integration/changes/test_refunded_ends.py", "-k", "paid_from_it_first"),
+    ),
+    Mutant(
         "what was used late of an unpaid cycle is not asked for",
         "billing/money/subscriptions/cycles.py",
         "return w.change(changed, unserved_since=used) if used > served else changed",

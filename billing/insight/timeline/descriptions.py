@@ -74,6 +74,8 @@ _CHANGES: Final[dict[str, str]] = {
     "subscription.price_changes": "the price of {plan} is another one from {effective_at} on",
     "subscription.reactivated": "the planned end of {plan} was taken back",
     "subscription.renewed": "{plan} was renewed until {current_period_end}",
+    "subscription.rest_refunded": "of {credited_cents} that was paid and not used"
+    " {refunded_cents} goes back to the payer, in minor units",
     "subscription.restarted": "{plan} began anew, until {current_period_end}",
     "subscription.steered": "an operator steered {plan} with others, {act}: {reason}",
     "subscription.threshold_set": "the billing threshold was set: {reason}",

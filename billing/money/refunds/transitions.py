@@ -74,6 +74,28 @@ def ask(
     return refund
 
 
+def return_balance(
+    w: Work[Any], payment: Payment, *, key: str, most_minor: int, reason: str
+) -> int:
+    """Write that money on the money balance goes back the way it came, once per `key`; answers the
+    sum. It is at most what the payment brought and nothing took back yet, in whole steps; money
+    that came by hand stays.
+    """
+    if payment.settled_at is None or payment.flow == "manual":
+        return 0
+    if any(one.key == key for one in w.rows.of(Refund)):
+        return 0
+    books = _books(w, payment, "provider")
+    left = min(most_minor, left_minor(books), max(0, books.balance))
+    amount = currencies.whole_steps(left, payment.currency)
+    if amount:
+        new_id = w.facts.new_id()
+        refund = _write(w, payment, new_id, key, amount, reason, balance_minor=amount)
+        leave_balance(w, refund)
+        w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
+    return amount
+
+
 def settle(w: Work[Any], payment: Payment) -> Payment:
     """Note that the payment's money is booked; what went back of it before is booked next."""
     waiting: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]

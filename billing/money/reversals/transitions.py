@@ -215,7 +215,7 @@ def _fail(w: Work[ReversalFacts], wanted: Refund, failure: str) -> None:
         invoices.add_balance(w, invoice, FAILED, kept, part=part)
     disputing.take_kept(w, failed, kept)
     booking.count_refunded(w, payment, failure)
-    refunds.announce(w, failed, "failed", failure=failure)
+    refunds.announce(w, failed, "failed", failure=failure, balance_cents=kept)
     refunds.look_again(w, but=payment.id)
 
 

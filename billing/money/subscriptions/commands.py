@@ -1,5 +1,6 @@
 """Commands of customers and operators on a running subscription: decisions over its rows. Pure."""
 
+from collections import Counter
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from billing.money.subscriptions import (
     granting,
     pauses,
     payment_effects,
+    rest_refunds,
     spans,
 )
 from billing.money.subscriptions.announcements import announce
@@ -30,6 +32,7 @@ from billing.money.subscriptions.schemas import (
     CancelReason,
     ChangeKind,
     Paying,
+    Rest,
     Subscription,
     SubscriptionChange,
     Terms,
@@ -81,11 +84,12 @@ def cancel(
     date: datetime | None = None,
     reason: CancelReason | None = None,
     comment: str | None = None,
-    credit: bool = False,
+    rest: Rest = "none",
 ) -> Subscription:
     """Cancel at period end, at a date, or now; what was served and not paid is pursued [C5].
 
-    Its customer may say why. With `credit` what is paid and not used goes to the money balance.
+    Its customer may say why. With `rest` what is paid and not used goes to the money balance, or
+    back to its payer.
     Errors: SUBSCRIPTION_STATE, also for a date that leaves less than a day of the interval that is
     scheduled; VALIDATION_FAILED for one that is past, or would cut a period again or to less than
     a day; CREDITS_SPENT.
@@ -97,14 +101,24 @@ def cancel(
         cycles.change(w, canceled_at=at)
         payment_effects.end_incomplete(w)
     elif now or subscription.status in ("paused", "unpaid"):
-        if credit:
-            # Its draft credits the rest as well, and is void with it.
-            changes.drop_pending(w, "canceled by request")
-            endings.credit_rest(w, "canceled by request")
-        payment_effects.end(w, "canceled by request")
+        _end_now(w, rest)
     else:
         _schedule_end(w, date)
     return wake(w)
+
+
+def _end_now(w: Work[SubscriptionFacts], rest: Rest) -> None:
+    reason, credited = "canceled by request", Counter[UUID]()
+    if rest != "none":
+        # Its draft credits the rest as well, and is void with it.
+        changes.drop_pending(w, reason)
+        before = len(w.effects)
+        endings.credit_rest(w, reason)
+        credited = rest_refunds.credited_since(w, before)
+    payment_effects.end(w, reason)
+    if rest == "refund":
+        # The use that is billed with the end is paid from it first.
+        rest_refunds.to_payers(w, credited)
 
 
 def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:

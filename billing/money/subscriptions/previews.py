@@ -15,6 +15,7 @@ from billing.matters.effects import Add, Do, Effect, Issue, Rows, Work
 from billing.money.discounts.schemas import IN_FORCE, Discount
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+from billing.money.refunds.schemas import Refund
 from billing.money.subscriptions import cycles, payment_effects
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
@@ -52,6 +53,8 @@ class Preview(Frozen):
     """The use beyond the plan that it bills at once, on an invoice of its own."""
     credited_minor: int
     """Taken back by credit notes: off what is owed, or to the money balance."""
+    refunded_minor: int
+    """The part of it that goes back to its payer."""
     as_of: datetime
     upcoming: Upcoming | None
     digest: bytes
@@ -87,6 +90,7 @@ def preview(work: Work[SubscriptionFacts], as_of: datetime) -> Preview:
         written=added,
         usage=written_by(work, 1),
         credited_minor=sum(one.amount_minor for one in notes),
+        refunded_minor=sum(one.amount_minor for one in _added(work.effects, Refund)),
         as_of=as_of,
         upcoming=None,
         digest=digest,
@@ -133,6 +137,7 @@ def digest_of(work: Work[SubscriptionFacts]) -> bytes:
             one.model_dump(mode="json", exclude={"id", "invoice_id"}) for one in written.lines
         ]
     content += [[str(one.invoice_id), one.amount_minor] for one in _added(work.effects, CreditNote)]
+    content += [[one.key, one.amount_minor] for one in _added(work.effects, Refund)]
     content += [
         [one.verb, str(one.arguments.get("amount"))]
         for one in work.effects

@@ -24,6 +24,9 @@ ChangeKind = Literal["add_ons", "extend", "pause", "plan", "price", "resume"]
 PauseReason = Literal["debt_settled", "requested", "trial_ended"]
 ChangeStatus = Literal["pending", "scheduled", "applied", "failed", "expired", "canceled"]
 When = Literal["now", "period_end"]
+Rest = Literal["none", "credit", "refund"]
+"""The fate of what is paid and not used at an end now: kept, to the money balance, or to its payer.
+"""
 
 
 class NewSubscription(Frozen):
@@ -315,6 +318,20 @@ class Terms(Frozen):
     def amount_minor(self) -> int:
         """The price of all seats per interval."""
         return self.unit_minor * self.quantity
+
+
+class GivenBack(Frozen):
+    """Money that was paid and not used, by the end of its subscription."""
+
+    credited_minor: int
+    """By credit notes, but for what these took off what was owed."""
+    refunded_minor: int
+    """The part of it that goes back to its payer."""
+
+    @property
+    def balance_minor(self) -> int:
+        """The rest: on the money balance, or it has paid from there what was owed."""
+        return self.credited_minor - self.refunded_minor
 
 
 class Paying(Frozen):

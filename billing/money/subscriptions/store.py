@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, exists, or_, select
+from sqlalchemy import Select, exists, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import OPEN_STATUSES
@@ -18,7 +18,12 @@ from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.tables import balance_entries, invoices
 from billing.money.payments.tables import payments
-from billing.money.subscriptions.schemas import Item, Subscription, SubscriptionChange
+from billing.money.subscriptions.schemas import (
+    GivenBack,
+    Item,
+    Subscription,
+    SubscriptionChange,
+)
 from billing.money.subscriptions.tables import (
     subscription_changes,
     subscription_items,
@@ -71,6 +76,24 @@ _OPEN_CHANGES = Prepared(
         subscription_changes.c.status.in_(["pending", "scheduled"]),
     )
     .order_by(subscription_changes.c.id)
+)
+
+# The notes of an end now, and the refunds of what they put on the money balance.
+_GIVEN_BACK = Prepared(
+    text(
+        """
+    SELECT coalesce(sum(b.amount_minor), 0)::bigint AS credited_minor,
+           (SELECT coalesce(sum(r.amount_minor), 0)::bigint
+            FROM refunds r JOIN invoices i ON i.id = r.invoice_id
+            WHERE i.subscription_id = s.id AND r.status <> 'failed'
+              AND starts_with(r.key, public_id('sub', s.id) || '/ended/')) AS refunded_minor
+    FROM subscriptions s JOIN invoices i ON i.subscription_id = s.id
+    JOIN balance_entries b ON b.account_id = s.account_id AND b.invoice_id = i.id
+    WHERE s.id = :subscription_id AND b.kind = 'credited' AND b.at = s.ended_at
+      AND split_part(b.key, '/balance-credited-', 2) ~ '^(canceled|unserved)(/|$)'
+    GROUP BY s.id
+    """
+    )
 )
 
 
@@ -203,6 +226,14 @@ async def leave_currency(
     """
     if not await _KNOWS_MONEY.scalar(connection, account_id=account_id):
         await credits.open_currency(connection, account_id)
+
+
+async def given_back(connection: AsyncConnection, subscription: Subscription) -> GivenBack | None:
+    """The money that its end gave back, and where that is by now; None: nothing."""
+    if subscription.ended_at is None:
+        return None
+    row = await _GIVEN_BACK.first(connection, subscription_id=subscription.id)
+    return GivenBack.model_validate(dict(row)) if row is not None else None
 
 
 async def charged_in(connection: AsyncConnection, account_id: UUID) -> str | None:

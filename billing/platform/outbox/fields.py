@@ -99,6 +99,7 @@ FIELDS: Final[dict[str, Field]] = {
     "reason": Field("text", "why", "goodwill"),
     "received_cents": Field("money", "what arrived", 2000),
     "reference": Field("text", "what the payer's transfer says", "CRM-2027-17", True),
+    "refunded_cents": Field("money", "what goes back to its payer", 1900),
     "refund_id": _id("ref", "the refund"),
     "renews_at": Field("instant", "when the next period begins", "2027-02-01T09:00:00+00:00"),
     "scope": Field("text", "the meter whose uses they pay for; null: any", "model_inference", True),

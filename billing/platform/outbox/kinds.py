@@ -117,7 +117,8 @@ FAMILIES: Final = (
            "refund_id payment_id invoice_id amount_cents currency reason", (
         Kind("created", "money is to go back"),
         Kind("succeeded", "it is back with its payer"),
-        Kind("failed", "it could not go back, or came back from the bank later", "failure"),
+        Kind("failed", "it could not go back, or came back from the bank later: `balance_cents` of"
+             " it are on the money balance", "failure balance_cents"),
     )),
     Family("dispute", "Disputes", "dispute_id payment_id invoice_id amount_cents loss_cents"
            " currency reason status evidence_due_at", (
@@ -153,6 +154,9 @@ FAMILIES: Final = (
         Kind("past_due", "a charge failed, and is tried again"),
         Kind("unpaid", "the tries are used up: nothing is charged until what is overdue is paid"),
         Kind("canceled", "it ended", "reason?"),
+        Kind("rest_refunded", "it ended with a refund: so much of what was paid and not used goes"
+             " back to its payer; the rest is on the money balance, or has paid what was owed",
+             "credited_cents refunded_cents balance_cents currency"),
         Kind("incomplete_expired", "its first payment never came"),
         Kind("cancel_scheduled", "it ends with its period"),
         Kind("end_scheduled", "it ends at a date", "cancel_at"),

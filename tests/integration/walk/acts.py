@@ -102,8 +102,9 @@ class Acts(PayPalActs, OfficeActs):
             body |= {"payment_method_id": cards[-1]["id"]} if cards else {}
         return await self._post("/billing/subscription", body, key=True)
 
-    async def cancel(self, at: str) -> Done:
-        return await self._post("/billing/subscription/cancel", {"at": at})
+    async def cancel(self, at: str, refund: str = "none") -> Done:
+        body = {"at": at} | ({"refund": refund} if refund != "none" else {})
+        return await self._post("/billing/subscription/cancel", body)
 
     async def cancel_at(self, days: int) -> Done:
         end = await self.now() + timedelta(days=days)

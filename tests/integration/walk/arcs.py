@@ -288,11 +288,23 @@ def moving(dice: Random) -> list[Command]:
     return [VISA, dice.choice((BASIC, BASIC, yearly)), home, *planned, AT_RENEWAL, *later]
 
 
+def ended_for_money(dice: Random) -> list[Command]:
+    """An end gives back what is not used; then somebody else takes money of the same payments."""
+    plan, before = dice.choice(("basic", "pro", "pro")), dice.choice(([], [], [_back(dice)]))
+    begun = Command("subscribe", {**BASIC.terms, "plan": plan})
+    changed = dice.choice(([], [_change("pro" if plan == "basic" else "basic", None, "now")]))
+    rest = dice.choice(("credit", "refund", "refund", "refund"))
+    end = Command("cancel", {"at": "now", "refund": rest})
+    after = dice.choice(([], [_back(dice)], [Command("give_back", {"percent": 100})], [BASIC]))
+    use = dice.choice(([], [_used("300")], [_used("777")]))
+    return [VISA, begun, *use, _days(dice), *changed, *before, end, *after, AT_RENEWAL]
+
+
 ARCS: Final = (
     use_of_an_unpaid_plan, cancel_meets_slow_bank, debtor_too_late, declined_change, two_cards,
     stolen, debtor_in_time, cancelled_debtor, slow_bank, use_of_an_ended_plan, debited, backed_up,
     flips, discounted, given_back, taken_back, pausing, by_paypal, two_ways, mistaken_uses, agreed,
-    at_the_desk, by_transfer, by_seats, much_used, levels, moving,
+    at_the_desk, by_transfer, by_seats, much_used, levels, moving, ended_for_money,
 )  # fmt: skip
 
 

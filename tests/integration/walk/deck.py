@@ -213,7 +213,10 @@ def _cancel(dice: Random) -> list[Command]:
         return [_command("cancel_while_paying", card="pm_card_visa", at="now")]
     if dice.random() < 0.25:
         return [_command("cancel_at", days=dice.choice((2, 20, 45)))]
-    return [_command("cancel", at=dice.choice(("now", "period_end", "period_end")))]
+    if dice.choice((True, False, False)):
+        rest = dice.choice(("none", "none", "credit", "refund", "refund"))
+        return [_command("cancel", at="now", **({"refund": rest} if rest != "none" else {}))]
+    return [_command("cancel", at="period_end")]
 
 
 def _change(dice: Random) -> list[Command]:

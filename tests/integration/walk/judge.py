@@ -13,6 +13,7 @@ from tests.integration.walk.known import KNOWN
 from tests.integration.walk.promises import (
     books,
     contracts,
+    ended,
     gains,
     money,
     paypal,
@@ -45,6 +46,8 @@ PROMISES: Final[dict[str, Question]] = {
     "what a preview said is what a change charges": plan_changes.charged_as_previewed,
     "a change comes as it was answered": plan_changes.comes_as_changed,
     "no more comes back than was not used": plan_changes.no_more_than_unused,
+    "an end gives back what is not used, once": ended.no_more_than_unused,
+    "a refund of an end goes back the way the money came": ended.goes_back,
     "a coupon takes off what it says": plan_changes.coupons_take_off,
     "use beyond a plan is billed once": usage.beyond_is_billed,
     "tax is asked and given back with the money": taxes.tax_follows,

@@ -25,6 +25,10 @@ GOLDEN = {
     "intent": (keys.intent(INVOICE, 3), f"{STEM}/intent-3"),
     "refund": (keys.refund(OTHER), "pay_01h455vb4pex5vskg00000000f/refund"),
     "asked_refund": (keys.asked_refund(OTHER), "ref_01h455vb4pex5vskg00000000f/refund"),
+    "end_refund": (
+        keys.end_refund(OTHER, OTHER),
+        "sub_01h455vb4pex5vskg00000000f/ended/pay_01h455vb4pex5vskg00000000f/refund",
+    ),
     "refund_try": (keys.refund_try("ref_1/refund", 2), "ref_1/refund/again-2"),
     "found_refund": (keys.found_refund("re_1"), "re_1/refund"),
     "clawback": (keys.clawback("ref_1", 1), "ref_1/clawback-1"),

@@ -10,7 +10,7 @@ from uuid import UUID
 from billing.matters.effects import Work
 from billing.money.subscriptions import add_ons, commands, extensions
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.schemas import Paying
+from billing.money.subscriptions.schemas import Paying, Rest
 
 Verb = Callable[[Work[SubscriptionFacts]], Any]
 
@@ -34,9 +34,9 @@ def wish_of(dice: Random, now: datetime, ids: Callable[[], UUID], paying: Paying
         partial(commands.pause, when="period_end"),
     )
     if dice.random() < 0.05:
-        credit = dice.random() < 0.5
+        rest: Rest = dice.choice(("none", "credit", "refund"))
         verbs = (
-            partial(commands.cancel, now=True, credit=credit),
+            partial(commands.cancel, now=True, rest=rest),
             commands.supersede,
             partial(commands.pause, when="now"),
         )

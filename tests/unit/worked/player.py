@@ -92,7 +92,7 @@ class Player:
         elif "change" in step:
             self._change(step["change"])
         elif "cancel" in step:
-            self.do(lambda w: commands.cancel(w, now=True, credit=step["cancel"] == "credit"))
+            self.do(lambda w: commands.cancel(w, now=True, rest=step["cancel"]))
         else:
             self._reach(next(name for name in ("renews", "trial_ends", "cycle") if name in step))
 

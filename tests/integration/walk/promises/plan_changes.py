@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 from tests.integration.walk.diary import Json
-from tests.integration.walk.evidence import Case, gross
+from tests.integration.walk.evidence import Case, gross, uuid_of
 
 CENT: Final = 1
 NOT_USED: Final = ("time not used", "add-on not used")
@@ -79,8 +79,8 @@ def given_up(case: Case, invoice: Json) -> int:
     """Credits of an invoice by an operator: nobody gives them back again."""
     return sum(
         int(note["amount_minor"])
-        for note in case.rows("credit_notes", invoice_id=invoice["id"])
-        if note not in _notes(case, invoice)
+        for note in case.tables["credit_notes"]
+        if _is_of(note, invoice) and note not in _notes(case, invoice)
     )
 
 
@@ -164,8 +164,14 @@ def _credits(case: Case, invoice: Json) -> list[Json]:
 
 
 def _notes(case: Case, invoice: Json) -> list[Json]:
-    notes = case.rows("credit_notes", invoice_id=invoice["id"])
+    notes = [one for one in case.tables["credit_notes"] if _is_of(one, invoice)]
     return [one for one in notes if one["reason"] in NOT_USED]
+
+
+def _is_of(note: Json, invoice: Json) -> bool:
+    """True if it takes back a part of this invoice, be it on one that paid for it."""
+    _, of, name = str(note["fact_key"]).rpartition("/of/")
+    return bool((uuid_of(name) if of else note["invoice_id"]) == invoice["id"])
 
 
 def _rounded(amount: Decimal) -> int:

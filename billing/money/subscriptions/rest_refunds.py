@@ -1,0 +1,60 @@
+"""An end now with a refund: what it has credited goes back over the payments that brought it. Pure.
+
+The credit notes are those of an end with a credit. What no payment can give back stays on the money
+balance (docs/rules.md#subscriptions).
+"""
+
+from collections import Counter
+from uuid import UUID
+
+from billing.core import keys
+from billing.matters.effects import Add, Work
+from billing.money.invoices.schemas import BalanceEntry
+from billing.money.payments.schemas import Payment
+from billing.money.refunds import transitions as refunds
+from billing.money.subscriptions import cycles, proration
+from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.schemas import GivenBack
+
+
+def credited_since(w: Work[SubscriptionFacts], place: int) -> Counter[UUID]:
+    """Money that notes have put on the money balance since that many effects, by invoice."""
+    found = Counter[UUID]()
+    added = (one.row for one in w.effects[place:] if isinstance(one, Add))
+    for row in added:
+        if isinstance(row, BalanceEntry) and row.kind == "credited" and row.invoice_id is not None:
+            found[row.invoice_id] += row.amount_minor
+    return found
+
+
+def to_payers(w: Work[SubscriptionFacts], credited: Counter[UUID]) -> None:
+    """Have the credited sums go back to their payers, but for what paid what was owed meanwhile."""
+    subscription = cycles.of(w)
+    whole = credited.total()
+    if not whole:
+        return
+    refunded = sum(_return(w, one, credited[one]) for one in sorted(credited, reverse=True))
+    given = GivenBack(credited_minor=whole, refunded_minor=refunded)
+    announce(
+        w,
+        subscription,
+        "rest_refunded",
+        credited_cents=given.credited_minor,
+        refunded_cents=given.refunded_minor,
+        balance_cents=given.balance_minor,
+        currency=subscription.currency,
+    )
+
+
+def _return(w: Work[SubscriptionFacts], invoice_id: UUID, most_minor: int) -> int:
+    """The part of a sum that the payments of an invoice give back, the newest one first."""
+    mine = [one for one in w.rows.of(Payment) if one.invoice_id == invoice_id]
+    found = 0
+    for payment in sorted(mine, key=lambda one: (one.created_at, one.id), reverse=True):
+        key = keys.end_refund(cycles.of(w).id, payment.id)
+        most = most_minor - found
+        found += refunds.return_balance(
+            w, payment, key=key, most_minor=most, reason=proration.NOT_USED
+        )
+    return found

@@ -1,6 +1,8 @@
 """Everything that is overdue, paid in one step."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -24,19 +26,22 @@ from api.public_ids import (
 from api.routes.base import new_router
 from api.routes.invoices import next_action_of
 from api.routes.subscription_answers import SubscriptionAnswer
-from api.routes.subscription_changes import PayingBody, charge
-from api.schemas import Answer, Body, optional_body
+from api.routes.subscription_changes import PaidVerb, PayingBody, charge
+from api.routes.subscription_previews import PreviewToken
+from api.schemas import Answer, Body, UseBalance, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.money.invoice_requests import overdue
+from billing.money.invoice_requests.overdue import Foreseen
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods import service as methods
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import Attempt
-from billing.money.subscriptions import commands
+from billing.money.subscriptions import commands, preview_tokens
 from billing.money.subscriptions import store as subscriptions
+from billing.money.subscriptions.preview_tokens import Promise
 
 router = new_router("invoices")
 _Try = tuple[UUID, Attempt | None]
@@ -46,12 +51,16 @@ _Try = tuple[UUID, Attempt | None]
 class PayOverdueBody(Body):
     """By the saved card or one that is named; `dry_run` says what it would do and does nothing.
 
-    `invoice_ids` names several invoices; without it all that are open are paid.
+    `invoice_ids` names several invoices; without it all that are open are paid. With
+    `preview_token` of a dry run exactly what that showed is charged, or nothing. `use_balance` is
+    of what starts it again: on an open invoice the balance was used when it got its number.
     """
 
     invoice_ids: Annotated[list[InvoiceName], Field(min_length=1, max_length=100)] | None = None
     payment_method_id: PaymentMethodName | None = None
     resume: Annotated[bool, Field(strict=True)] = False
+    use_balance: UseBalance = True
+    preview_token: PreviewToken = None
     dry_run: Annotated[bool, Field(strict=True)] = False
 
 
@@ -102,6 +111,10 @@ class OverdueAnswer(Answer):
     subscription: StandingPart | None
     resumption: ResumptionPart | None
     next_action: NextAction = Field(examples=[{"type": "none"}])
+    preview_token: str | None = None
+    expires_at: datetime | None = Field(
+        None, description="When the token ends, in real time also where the account has a clock"
+    )
 
 
 @router.post(
@@ -113,7 +126,7 @@ class OverdueAnswer(Answer):
             "INVOICE_NOT_FOUND", "INVOICE_ALREADY_PAID", "INVOICE_STATE",
             "PAYMENT_OVERDUE", "PAYMENT_PENDING", "PAYMENT_METHOD_NOT_FOUND",
             "PAYMENT_METHOD_REQUIRED", "CARD_DECLINED", "PLATFORM_ERROR", "CHANGE_PENDING",
-            "CHANGE_EXPIRED", "MERCHANT_NOT_FOUND", "TEMPORAL_UNAVAILABLE",
+            "CHANGE_EXPIRED", "PREVIEW_EXPIRED", "MERCHANT_NOT_FOUND", "TEMPORAL_UNAVAILABLE",
             "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
         ),
     },
@@ -158,6 +171,8 @@ async def _pay(
 async def _settle(call: AccountCall, claim: Claim, body: PayOverdueBody) -> list[_Try]:
     """Try each invoice once."""
     async with call.transaction() as connection:
+        if body.preview_token is not None and not claim.resumed:
+            await _demand_as_previewed(call, connection, body, body.preview_token)
         asked = await overdue.ask(
             connection,
             call.account.id,
@@ -213,8 +228,11 @@ async def _resume(
         known = await subscriptions.find_change(connection, claim.resource_id)
     if known is None and (found is None or found.status != "paused"):
         return None
-    paying = PayingBody(payment_method_id=body.payment_method_id)
-    return await charge(call, claim, paying, "resume", commands.resume)
+    paying = PayingBody(payment_method_id=body.payment_method_id, use_balance=body.use_balance)
+    resume: PaidVerb = commands.resume
+    if body.preview_token is not None:
+        resume = partial(overdue.resume_as_previewed, promise=_promise(call, body.preview_token))
+    return await charge(call, claim, paying, "resume", resume)
 
 
 async def _done(
@@ -270,13 +288,59 @@ async def _received(connection: AsyncConnection, attempt: Attempt | None) -> int
     return (await payment_store.get(connection, attempt.payment_id)).received_minor or 0
 
 
-async def _foreseen(call: AccountCall, body: PayOverdueBody) -> OverdueAnswer:
+async def _look(
+    call: AccountCall, connection: AsyncConnection, body: PayOverdueBody
+) -> tuple[list[Invoice], Foreseen]:
+    """All that is owed of what is asked for, and what follows when it is paid."""
     only = invoice_rows(body.invoice_ids)
+    owed = await overdue.owed(connection, call.account.id, only)
+    foreseen = await overdue.foresee(
+        connection, call.account.id, only, resumes=body.resume, use_balance=body.use_balance
+    )
+    return owed, foreseen
+
+
+def _promised(
+    call: AccountCall, owed: Sequence[Invoice], foreseen: Foreseen, at: datetime
+) -> dict[str, Any]:
+    """The token of what was seen; none without a subscription, which it names."""
+    if foreseen.subscription is None:
+        return {}
+    promise = Promise(
+        subscription_id=foreseen.subscription.id, as_of=at, digest=foreseen.digest_with(owed)
+    )
+    now = clock.real_now()
+    token = preview_tokens.write(promise, call.services.settings.pay_link_secrets, now)
+    return {"preview_token": token, "expires_at": now + preview_tokens.LIFETIME}
+
+
+async def _demand_as_previewed(
+    call: AccountCall, connection: AsyncConnection, body: PayOverdueBody, token: str
+) -> None:
+    """Nothing is asked of a card where what it would be charged is not what was shown.
+
+    Error: PREVIEW_EXPIRED.
+    """
+    promise = _promise(call, token)
+    owed, foreseen = await _look(call, connection, body)
+    if foreseen.subscription is None or foreseen.subscription.id != promise.subscription_id:
+        raise preview_tokens.expired()
+    if foreseen.digest_with(owed) != promise.digest:
+        raise preview_tokens.expired()
+
+
+def _promise(call: AccountCall, token: str) -> Promise:
+    secrets = call.services.settings.pay_link_secrets
+    return preview_tokens.read(token, secrets, clock.real_now())
+
+
+async def _foreseen(call: AccountCall, body: PayOverdueBody) -> OverdueAnswer:
     async with call.transaction() as connection:
-        owed = await overdue.owed(connection, call.account.id, only)
-        foreseen = await overdue.foresee(connection, call.account.id, only, resumes=body.resume)
+        owed, foreseen = await _look(call, connection, body)
+        at = await clock.now(connection, call.account.id)
     coming = foreseen.resumption
     return OverdueAnswer(
+        **_promised(call, owed, foreseen, at),
         dry_run=True,
         charged_cents=sum(one.remaining_minor for one in owed) + foreseen.charged_minor,
         invoices=[OwedPart.of(one, remaining_minor=one.remaining_minor) for one in owed],

@@ -1,11 +1,13 @@
 """Changes of a subscription: another plan, add-ons, starting again; and the list of them."""
 
 from collections.abc import Callable
+from datetime import datetime
+from functools import partial
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.card_refusals import not_opened, refusal
@@ -18,13 +20,21 @@ from api.problems import KEYED, responses
 from api.public_ids import PaymentMethodName, payment_method_row, row_id
 from api.routes.base import new_router
 from api.routes.subscription_answers import ChangeAnswer, SubscriptionAnswer
-from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
+from api.routes.subscription_previews import (
+    AS_OF,
+    SUMS,
+    Binding,
+    DryRun,
+    PreviewAnswer,
+    PreviewToken,
+    foreseen,
+    keep,
+)
 from api.routes.subscriptions import PriceInterval
-from api.schemas import Body, CatalogName, optional_body
+from api.schemas import Body, CatalogName, UseBalance, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans.rules import parse_interval
 from billing.core import ids
-from billing.core.clock import real_now
 from billing.core.errors import BillingError, Conflict, PaymentRequired
 from billing.core.failpoints import failpoint
 from billing.matters import store as matters
@@ -38,7 +48,6 @@ from billing.money.subscriptions import (
     commands,
     coupons,
     plan_changes,
-    preview_tokens,
     service,
     store,
 )
@@ -64,7 +73,11 @@ _REFUSALS = (
 )  # fmt: skip
 
 
-class PayingBody(Body):
+class _MoneyBody(Body):
+    use_balance: UseBalance = True
+
+
+class PayingBody(_MoneyBody):
     """By the saved card, one that is named, or one that the client confirms."""
 
     payment_method: Literal["default", "card"] = "default"
@@ -84,7 +97,7 @@ class AddOnBody(Body):
     quantity: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 1
 
 
-class WishBody(Body):
+class WishBody(_MoneyBody):
     """Another plan, interval or quantity; and all add-ons, of which those not named end with the
     period.
     """
@@ -115,11 +128,13 @@ class WishBody(Body):
 class ChangeBody(WishBody, PayingBody):
     """The change that is wanted, and how it is paid; with a token exactly as it was previewed."""
 
-    preview_token: Annotated[str, StringConstraints(max_length=200)] | None = None
+    preview_token: PreviewToken = None
 
 
 class ResumeBody(PayingBody):
-    """The way in which the new period is paid."""
+    """The way in which the new period is paid; with a token exactly as it was previewed."""
+
+    preview_token: PreviewToken = None
 
 
 @router.put(
@@ -140,9 +155,11 @@ async def change_subscription(
     """
     verb, wish = _verb(body), _wish(body)
     if dry_run:
-        return await foreseen(call, "change_up", lambda w: verb(w, _unpaid()), about=wish)
+        return await foreseen(
+            call, "change_up", lambda w: verb(w, _unpaid(body)), about=wish, binding=AS_OF
+        )
     if body.preview_token is not None:
-        verb = _as_previewed(call, body.preview_token, verb)
+        verb = _as_previewed(call, body.preview_token, verb, AS_OF)
     async with once.claim(call) as claim:
         await need_temporal(call)
         return answer(claim, await charge(call, claim, body, "change_up", verb, about=wish))
@@ -163,7 +180,7 @@ async def preview_change(body: WishBody, call: BillingCall) -> PreviewAnswer:
     """
     verb = _verb(body)
     return await foreseen(
-        call, "change_up", lambda w: verb(w, _unpaid()), about=_wish(body), binding=True
+        call, "change_up", lambda w: verb(w, _unpaid(body)), about=_wish(body), binding=AS_OF
     )
 
 
@@ -212,7 +229,7 @@ async def cancel_change(
     response_model=SubscriptionAnswer | PreviewAnswer,
     responses={
         202: {"model": SubscriptionAnswer, "description": "Its charge is undecided yet"},
-        **responses("PAYMENT_OVERDUE", *_REFUSALS),
+        **responses("PAYMENT_OVERDUE", "PREVIEW_EXPIRED", *_REFUSALS),
     },
 )
 async def resume_subscription(
@@ -221,12 +238,24 @@ async def resume_subscription(
     once: OptionalKey,
     dry_run: DryRun = False,
 ) -> Response | PreviewAnswer:
-    """Start again after a pause: a new period from now, charged first as an increase is."""
+    """Start again after a pause: a new period from now, charged first as an increase is.
+
+    With `preview_token` it charges the sums that were previewed, else nothing.
+    """
     if dry_run:
-        return await foreseen(call, "resume", lambda w: commands.resume(w, _unpaid()))
+        verb = partial(commands.resume, paying=_unpaid(body))
+        return await foreseen(call, "resume", verb, binding=SUMS)
+    resume: PaidVerb = commands.resume
+    if body.preview_token is not None:
+        resume = _as_previewed(call, body.preview_token, _resume, SUMS)
     async with once.claim(call) as claim:
         await need_temporal(call)
-        return answer(claim, await charge(call, claim, body, "resume", commands.resume))
+        return answer(claim, await charge(call, claim, body, "resume", resume))
+
+
+def _resume(w: Work[SubscriptionFacts], paying: Paying, _: datetime) -> None:
+    """A new period begins now, whenever it was previewed."""
+    commands.resume(w, paying)
 
 
 def _verb(body: WishBody) -> PromisedVerb:
@@ -235,14 +264,13 @@ def _verb(body: WishBody) -> PromisedVerb:
     return lambda w, paying, as_of=None: plan_changes.change(w, wish, paying, as_of)
 
 
-def _as_previewed(call: AccountCall, token: str, verb: PromisedVerb) -> PaidVerb:
+def _as_previewed(call: AccountCall, token: str, verb: PromisedVerb, binding: Binding) -> PaidVerb:
     """The verb with the promise of its preview, which is looked at where the change is made: who
     repeats a request that was carried out needs it no more.
     """
-    secrets = call.services.settings.pay_link_secrets
 
     def kept(w: Work[SubscriptionFacts], paying: Paying) -> None:
-        plan_changes.keep(preview_tokens.read(token, secrets, real_now()), verb, w, paying)
+        keep(call, token, binding, w, lambda as_of: verb(w, paying, as_of))
 
     return kept
 
@@ -261,9 +289,9 @@ def _wish(body: WishBody) -> PlanWish:
     )
 
 
-def _unpaid() -> Paying:
+def _unpaid(body: _MoneyBody) -> Paying:
     """A preview asks for no card."""
-    return Paying(change_id=ids.new(), by_card=True)
+    return Paying(change_id=ids.new(), by_card=True, use_balance=body.use_balance)
 
 
 async def charge(
@@ -306,6 +334,7 @@ async def _ask(
         change_id=claim.resource_id,
         method_id=payment_method_row(body.payment_method_id),
         by_card=body.payment_method == "card",
+        use_balance=body.use_balance,
     )
     await failpoint("api.claimed")
     async with call.transaction() as connection:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from fastapi import Query
-from pydantic import Field
+from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, MemberCall
@@ -18,7 +18,14 @@ from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import NotFound
 from billing.matters.effects import Work
-from billing.money.subscriptions import coupons, preview_tokens, service, store
+from billing.money.subscriptions import (
+    coupons,
+    plan_changes,
+    preview_tokens,
+    previews,
+    service,
+    store,
+)
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.preview_tokens import Promise
 from billing.money.subscriptions.previews import Preview, Upcoming, Written
@@ -26,6 +33,14 @@ from billing.money.subscriptions.schemas import PlanWish
 from billing.money.subscriptions.states import Command
 
 router = new_router("subscriptions")
+PreviewToken = Annotated[str, StringConstraints(max_length=200)] | None
+"""The token of a preview that is to be kept exactly."""
+Binding = Callable[[Work[SubscriptionFacts]], bytes]
+"""The digest of what a preview holds."""
+AS_OF: Final = previews.digest_of
+"""All of a change, which is prorated as of its preview."""
+SUMS: Final = previews.sums_of
+"""All but the instants: of a verb that takes effect when it is asked for."""
 DryRun = Annotated[
     bool,
     Query(description="Answer what it would charge and change; nothing is written or charged."),
@@ -128,7 +143,7 @@ async def foreseen(
     verb: Callable[[Work[SubscriptionFacts]], object],
     *,
     about: PlanWish | None = None,
-    binding: bool = False,
+    binding: Binding | None = None,
 ) -> PreviewAnswer:
     """The outcome of a verb; `binding` with the token that holds it for a while."""
     async with undone(call.transaction()) as connection:
@@ -136,15 +151,34 @@ async def foreseen(
         if about is not None and about.coupon is not None:
             account = await call.read_account(connection)
             await coupons.redeem_for(connection, account, found.id, about)
-        seen = await service.foresee(connection, found.id, verb, about=about)
+        held: list[bytes] = []
+
+        def tried(w: Work[SubscriptionFacts]) -> None:
+            verb(w)
+            # Of it, and not of its payment, which a preview goes on with.
+            held.extend([binding(w)] if binding else [])
+
+        seen = await service.foresee(connection, found.id, tried, about=about)
     answer = PreviewAnswer.of_preview(seen)
-    if not binding:
+    if not held:
         return answer
     now = real_now()
-    promise = Promise(subscription_id=found.id, as_of=seen.as_of, digest=seen.digest)
+    promise = Promise(subscription_id=found.id, as_of=seen.as_of, digest=held[0])
     token = preview_tokens.write(promise, call.services.settings.pay_link_secrets, now)
     fields = {"preview_token": token, "expires_at": now + preview_tokens.LIFETIME}
     return answer.model_copy(update=fields)
+
+
+def keep(
+    call: AccountCall,
+    token: str,
+    binding: Binding,
+    w: Work[SubscriptionFacts],
+    act: Callable[[datetime], object],
+) -> None:
+    """An act as it was previewed, else PREVIEW_EXPIRED."""
+    promise = preview_tokens.read(token, call.services.settings.pay_link_secrets, real_now())
+    plan_changes.keep(promise, w, act, binding)
 
 
 @router.get(

@@ -26,7 +26,14 @@ from api.public_ids import (
 from api.routes.base import new_router
 from api.routes.subscription_answers import WORDS, SubscriptionAnswer
 from api.routes.subscription_orders import carry_out
-from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
+from api.routes.subscription_previews import (
+    SUMS,
+    DryRun,
+    PreviewAnswer,
+    PreviewToken,
+    foreseen,
+    keep,
+)
 from api.schemas import (
     Body,
     CatalogName,
@@ -122,6 +129,9 @@ class CancelBody(Body):
         None, description="A date to come: the last period is billed up to it"
     )
     refund: Rest = "none"
+    preview_token: PreviewToken = Field(
+        None, description="Of a dry run: it ends as that says, to the cent, or not at all"
+    )
     reason: CancelReason | None = None
     comment: (
         Annotated[str, StringConstraints(min_length=1, max_length=1_000), NoCardNumber] | None
@@ -230,7 +240,9 @@ async def read_subscription(call: MemberCall) -> SubscriptionAnswer:
 @router.post(
     "/billing/subscription/cancel",
     response_model=SubscriptionAnswer | PreviewAnswer,
-    responses=responses("SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CREDITS_SPENT", *KEYED),
+    responses=responses(
+        "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CREDITS_SPENT", "PREVIEW_EXPIRED", *KEYED
+    ),
 )
 async def cancel_subscription(
     body: Annotated[CancelBody, optional_body(CancelBody)],
@@ -240,18 +252,21 @@ async def cancel_subscription(
 ) -> Response | PreviewAnswer:
     """Cancel at period end, at a date, or now [C5]; dunning never blocks it."""
     verb = partial(
-        commands.cancel,
-        now=body.at == "now",
-        date=body.cancel_at,
-        reason=body.reason,
-        comment=body.comment,
-        rest=body.refund,
-    )
+        commands.cancel, now=body.at == "now", date=body.cancel_at, reason=body.reason,
+        comment=body.comment, rest=body.refund,
+    )  # fmt: skip
     # What charged the period is read for its credit.
     about = PlanWish() if body.refund != "none" else None
     if dry_run:
-        return await foreseen(call, "cancel", verb, about=about)
+        return await foreseen(call, "cancel", verb, about=about, binding=SUMS)
+    if body.preview_token is not None:
+        return await _change(call, once, "cancel", _kept(call, body.preview_token, verb), about)
     return await _change(call, once, "cancel", verb, about)
+
+
+def _kept(call: AccountCall, token: str, verb: Callable[..., object]) -> Verb:
+    """The verb with the promise of its preview."""
+    return lambda w: keep(call, token, SUMS, w, lambda as_of: verb(w, as_of=as_of))
 
 
 @router.post(

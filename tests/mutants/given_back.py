@@ -8,8 +8,8 @@ GIVEN_BACK: Final = (
     Mutant(
         "credits that came unpaid are spent for nothing",
         "billing/money/subscriptions/endings.py",
-        "_since(w) if paid_too else spent_until(w)",
-        "_since(w)",
+        "_since(w, at) if paid_too else spent_until(w)",
+        "_since(w, at)",
         ("tests/integration/changes/test_unpaid_changes.py", "-k", "came_unpaid_and_are_spent"),
     ),
     Mutant(
@@ -29,8 +29,8 @@ GIVEN_BACK: Final = (
     Mutant(
         "an unpaid subscription owes all of its period",
         "billing/money/subscriptions/endings.py",
-        "return w.facts.at if came_unpaid and items.credits_of(w) else used",
-        "return w.facts.at",
+        "return at if came_unpaid and items.credits_of(w) else used",
+        "return at",
         ("tests/integration/dunning/test_unpaid_days.py", "-k", "whenever_it_comes"),
     ),
     Mutant(

@@ -3,9 +3,12 @@
 Or foreseen, with what paying does to the period.
 """
 
+import hashlib
+import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -30,9 +33,12 @@ from billing.money.subscriptions import (
     cycles,
     pauses,
     payment_effects,
+    preview_tokens,
+    previews,
 )
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.preview_tokens import Promise
 from billing.money.subscriptions.reading import ENGINE
 from billing.money.subscriptions.schemas import Paying, Subscription, SubscriptionChange
 from billing.platform.decisions import service as decisions
@@ -47,6 +53,13 @@ class Foreseen(Frozen):
     subscription: Subscription | None = None
     resumption: Invoice | None = None
     charged_minor: int = 0
+
+    def digest_with(self, owed: Sequence[Invoice]) -> bytes:
+        """The digest of what is charged: of each invoice that is owed, and of what starts it again,
+        which is held against the second half once the debt is paid.
+        """
+        debt = _half([[str(one.id), one.remaining_minor] for one in owed])
+        return debt + _half_of(self.resumption)
 
 
 async def owed(
@@ -101,6 +114,7 @@ async def foresee(
     only: Collection[UUID] | None = None,
     *,
     resumes: bool = False,
+    use_balance: bool = True,
 ) -> Foreseen:
     """The open subscription as it is when what is `owed` is paid; nothing is written.
 
@@ -110,12 +124,30 @@ async def foresee(
     found = await subscriptions.find_open(connection, account_id)
     if found is None:
         return Foreseen()
-    pay = partial(_pay, only=only, resumes=resumes)
+    pay = partial(_pay, only=only, resumes=resumes, use_balance=use_balance)
     foreseen, _ = await decisions.command(connection, ENGINE, found.id, pay, dry_run=True)
     return foreseen
 
 
-def _pay(w: Work[SubscriptionFacts], only: Collection[UUID] | None, *, resumes: bool) -> Foreseen:
+def resume_as_previewed(w: Work[SubscriptionFacts], paying: Paying, promise: Promise) -> None:
+    """Start it again for the sums that were shown. Errors: PREVIEW_EXPIRED, those of `resume`."""
+    commands.resume(w, paying)
+    change = w.rows.get(SubscriptionChange, paying.change_id)
+    if not promise.digest.endswith(_half_of(w.rows.get(Invoice, change.draft_id))):
+        raise preview_tokens.expired()
+
+
+def _half_of(resumption: Invoice | None) -> bytes:
+    return _half(resumption and resumption.model_dump(mode="json", include=previews.SUMS))
+
+
+def _half(content: Any) -> bytes:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()[:16]
+
+
+def _pay(
+    w: Work[SubscriptionFacts], only: Collection[UUID] | None, *, resumes: bool, use_balance: bool
+) -> Foreseen:
     for invoice in cycles.collected(w.rows, cycles.of(w), ("open",)):
         if only is not None and invoice.id not in only:
             continue
@@ -125,20 +157,25 @@ def _pay(w: Work[SubscriptionFacts], only: Collection[UUID] | None, *, resumes: 
     subscription = cycles.of(w)
     if subscription.status != "paused":
         return Foreseen(subscription=subscription)
-    return _resumed(w) if resumes else Foreseen(subscription=subscription, resumption=_offered(w))
+    if resumes:
+        return _resumed(w, use_balance=use_balance)
+    offered = _offered(w, use_balance=use_balance)
+    return Foreseen(subscription=subscription, resumption=offered)
 
 
-def _offered(w: Work[SubscriptionFacts]) -> Invoice:
+def _offered(w: Work[SubscriptionFacts], *, use_balance: bool) -> Invoice:
     """The invoice that would start it again."""
     changes.apply_scheduled(w)
     agreements.sell(w)
     draft = pauses.draft(w, w.facts.new_id())
-    return invoices.whole_steps(w, invoices.use_balance(w, draft))
+    if use_balance:
+        draft = invoices.use_balance(w, draft)
+    return invoices.whole_steps(w, draft)
 
 
-def _resumed(w: Work[SubscriptionFacts]) -> Foreseen:
+def _resumed(w: Work[SubscriptionFacts], *, use_balance: bool) -> Foreseen:
     """Started again by the very command, and paid; a foreseen charge asks for no card."""
-    asked = Paying(change_id=w.facts.new_id(), by_card=True)
+    asked = Paying(change_id=w.facts.new_id(), by_card=True, use_balance=use_balance)
     commands.resume(w, asked)
     draft = w.rows.get(Invoice, w.rows.get(SubscriptionChange, asked.change_id).draft_id)
     charged = draft.amount_due_minor if draft.status == "draft" else 0

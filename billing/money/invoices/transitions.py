@@ -96,17 +96,23 @@ def _line(w: Work[Any], invoice: Invoice, position: int, summed: SummedLine) -> 
 
 
 def finalize(
-    w: Work[InvoiceFacts], invoice: Invoice, *, days_until_due: int = 0, with_debt: bool = True
+    w: Work[InvoiceFacts],
+    invoice: Invoice,
+    *,
+    days_until_due: int = 0,
+    with_debt: bool = True,
+    use_balance: bool = True,
 ) -> Invoice:
     """Number and freeze a draft that is owed: `open`, or `paid` when nothing is left to collect.
 
     Below what the provider charges at all, the amount is carried in the money balance and the
     invoice is paid with settlement `carried` (docs/rules.md#money). With `with_debt` it asks for
-    what was carried before, too. Errors: INVOICE_STATE.
+    what was carried before, too; with `use_balance` the customer's money with us pays first.
+    Errors: INVOICE_STATE.
     """
     if invoice.status != "draft":
         raise Conflict("INVOICE_STATE", f"an invoice that is {invoice.status} is final")
-    applied = _apply_balance(w, invoice, with_debt=with_debt)
+    applied = _apply_balance(w, invoice, with_debt=with_debt, use_balance=use_balance)
     due = invoice.total_minor - applied
     charge = collectable(due, invoice.currency)
     if due != charge:
@@ -281,13 +287,17 @@ def add_balance(
     )
 
 
-def _apply_balance(w: Work[InvoiceFacts], invoice: Invoice, *, with_debt: bool) -> int:
+def _apply_balance(
+    w: Work[InvoiceFacts], invoice: Invoice, *, with_debt: bool, use_balance: bool
+) -> int:
     """A credit is used up to the total; a carried debt, below zero, is added to it."""
     if invoice.subscription_id is None or invoice.balance_applied_minor:
         return invoice.balance_applied_minor
     applied = min(money_balance(w, invoice.currency), invoice.total_minor)
     if not with_debt:
         applied = max(0, applied)
+    if not use_balance:
+        applied = min(0, applied)
     if applied:
         add_balance(w, invoice, "applied", -applied)
     return applied

@@ -152,7 +152,7 @@ def _charge(
     )
     invoice = cycles.draft_change(w, paying.change_id, [*lines, *sale.lines])
     invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying, terms)
-    payment_effects.settle_change(w, invoice)
+    payment_effects.settle_change(w, invoice, paying)
 
 
 def sell(

@@ -110,13 +110,14 @@ def begin(
 ) -> Invoice:
     """Write the change, with the payment of its draft opened; the draft as it is then.
 
-    The customer's money with us pays first. Errors: PAYMENT_METHOD_REQUIRED,
+    The customer's money with us pays first, unless it is not to. Errors: PAYMENT_METHOD_REQUIRED,
     PAYMENT_METHOD_NOT_FOUND, CARD_DECLINED for a barred card, CURRENCY_NOT_CHARGED for a bank
     account in another currency.
     """
     subscription, at = cycles.of(w), w.facts.at
     by_transfer = subscription.collection == "send_invoice"
-    invoice = invoices.use_balance(w, invoice)
+    if paying.use_balance:
+        invoice = invoices.use_balance(w, invoice)
     if not by_transfer:  # what is sent gets its number now, and its rest of a step is carried then
         invoice = invoices.whole_steps(w, invoice)
     end = subscription.current_period_end

@@ -85,11 +85,12 @@ def cancel(
     reason: CancelReason | None = None,
     comment: str | None = None,
     rest: Rest = "none",
+    as_of: datetime | None = None,
 ) -> Subscription:
     """Cancel at period end, at a date, or now; what was served and not paid is pursued [C5].
 
     Its customer may say why. With `rest` what is paid and not used goes to the money balance, or
-    back to its payer.
+    back to its payer; `as_of` is the instant of a preview that counts it.
     Errors: SUBSCRIPTION_STATE, also for a date that leaves less than a day of the interval that is
     scheduled; VALIDATION_FAILED for one that is past, or would cut a period again or to less than
     a day; CREDITS_SPENT.
@@ -101,19 +102,19 @@ def cancel(
         cycles.change(w, canceled_at=at)
         payment_effects.end_incomplete(w)
     elif now or subscription.status in ("paused", "unpaid"):
-        _end_now(w, rest)
+        _end_now(w, rest, as_of)
     else:
         _schedule_end(w, date)
     return wake(w)
 
 
-def _end_now(w: Work[SubscriptionFacts], rest: Rest) -> None:
+def _end_now(w: Work[SubscriptionFacts], rest: Rest, as_of: datetime | None) -> None:
     reason, credited = "canceled by request", Counter[UUID]()
     if rest != "none":
         # Its draft credits the rest as well, and is void with it.
         changes.drop_pending(w, reason)
         before = len(w.effects)
-        endings.credit_rest(w, reason)
+        endings.credit_rest(w, reason, as_of)
         credited = rest_refunds.credited_since(w, before)
     payment_effects.end(w, reason)
     if rest == "refund":
@@ -203,7 +204,7 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     changes.demand_a_day(pauses.begun_now(w), "resume it on another day")
     invoice = pauses.draft(w, paying.change_id)
     invoice = changes.begin(w, "resume", {}, invoice, paying)
-    payment_effects.settle_change(w, invoice)
+    payment_effects.settle_change(w, invoice, paying)
     return wake(w)
 
 

@@ -110,9 +110,10 @@ def is_billed(w: Work[SubscriptionFacts]) -> bool:
     return not drafted and w.facts.at < subscription.current_period_end
 
 
-def issue(w: Work[SubscriptionFacts], draft: Invoice) -> Invoice:
+def issue(w: Work[SubscriptionFacts], draft: Invoice, *, use_balance: bool = True) -> Invoice:
     """Number a draft; a customer who pays by transfer has some days for it."""
-    return invoices.finalize(w, draft, days_until_due=of(w).days_until_due or 0)
+    days = of(w).days_until_due or 0
+    return invoices.finalize(w, draft, days_until_due=days, use_balance=use_balance)
 
 
 def draft_period(

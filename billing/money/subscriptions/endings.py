@@ -18,13 +18,19 @@ from billing.money.subscriptions.proration import Credit
 from billing.money.subscriptions.schemas import SubscriptionChange
 
 
-def take_back_unserved(w: Work[SubscriptionFacts], reason: str, *, paid_too: bool = False) -> None:
+def take_back_unserved(
+    w: Work[SubscriptionFacts],
+    reason: str,
+    *,
+    paid_too: bool = False,
+    as_of: datetime | None = None,
+) -> None:
     """Notes against what is owed for time that was not served, line by line, by the second.
 
     What is paid stays, unless what is `paid_too` goes to the money balance. Time whose credits came
     unpaid and are spent counts as served, and what is left of those goes.
     """
-    since = _owed_until(w, paid_too=paid_too)
+    since = _owed_until(w, as_of or w.facts.at, paid_too=paid_too)
     for invoice_id, unserved in _rest(w, since, is_paid=False).items():
         billed = w.rows.get(Invoice, invoice_id)
         amount = sum(one.total_minor for one in unserved)
@@ -38,12 +44,15 @@ def take_back_unserved(w: Work[SubscriptionFacts], reason: str, *, paid_too: boo
             cases.close_case(w, noted.id, "canceled", reason)
 
 
-def credit_rest(w: Work[SubscriptionFacts], reason: str) -> None:
-    """Notes for all that is not used, paid or not, and its credits go. Errors: CREDITS_SPENT."""
-    subscription, since = cycles.of(w), _since(w)
+def credit_rest(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) -> None:
+    """Notes for all that is not used, paid or not, and its credits go; `as_of` is the instant of a
+    preview. Errors: CREDITS_SPENT.
+    """
+    at = as_of or w.facts.at
+    subscription, since = cycles.of(w), _since(w, at)
     rest = _rest(w, since, is_paid=True)
-    owed = _rest(w, _owed_until(w, paid_too=True), is_paid=False)
-    take_back_unserved(w, reason, paid_too=True)
+    owed = _rest(w, _owed_until(w, at, paid_too=True), is_paid=False)
+    take_back_unserved(w, reason, paid_too=True, as_of=at)
     for invoice_id, unused in rest.items():
         billed = w.rows.get(Invoice, invoice_id)
         amount = sum(one.total_minor for one in unused)
@@ -55,18 +64,18 @@ def credit_rest(w: Work[SubscriptionFacts], reason: str) -> None:
         plan_credits.take(w, fewer, "canceled", lambda n: keys.end_take_back(subscription.id, n))
 
 
-def _since(w: Work[SubscriptionFacts]) -> datetime:
+def _since(w: Work[SubscriptionFacts], at: datetime) -> datetime:
     """The instant from which its time counts as not used."""
     subscription = cycles.of(w)
     if subscription.kept_until is not None:
-        return max(subscription.kept_until, w.facts.at)
+        return max(subscription.kept_until, at)
     served = subscription.served_until
     if served is not None and served < subscription.cycle_start:
         return served  # what was used of its cycle is counted in it
-    return spans.used_until(subscription, w.facts.used_share, served or w.facts.at)
+    return spans.used_until(subscription, w.facts.used_share, served or at)
 
 
-def _owed_until(w: Work[SubscriptionFacts], *, paid_too: bool) -> datetime:
+def _owed_until(w: Work[SubscriptionFacts], at: datetime, *, paid_too: bool) -> datetime:
     """The instant from which its time that is owed was not served.
 
     While `unpaid` it serves nothing. Once that cycle is over nobody can tell what was spent since
@@ -74,19 +83,19 @@ def _owed_until(w: Work[SubscriptionFacts], *, paid_too: bool) -> datetime:
     """
     subscription, unserved = cycles.of(w), cycles.of(w).served_until
     if unserved is None:
-        return _since(w) if paid_too else spent_until(w)
-    used = _since(w)
-    if subscription.cycle_start <= unserved and w.facts.at < subscription.cycle_end:
+        return _since(w, at) if paid_too else spent_until(w)
+    used = _since(w, at)
+    if subscription.cycle_start <= unserved and at < subscription.cycle_end:
         return max(used, _by_credits(w) or used)
     came_unpaid = w.facts.credits_at_start or subscription.collection == "send_invoice"
-    return w.facts.at if came_unpaid and items.credits_of(w) else used
+    return at if came_unpaid and items.credits_of(w) else used
 
 
 def spent_until(w: Work[SubscriptionFacts]) -> datetime:
     """The instant from which its time counts as not used; where credits came unpaid no sooner than
     the plan gives what is left of all of its credits for the rest.
     """
-    since = _since(w)
+    since = _since(w, w.facts.at)
     return max(since, _by_credits(w) or since)
 
 

@@ -15,6 +15,7 @@ from billing.money.subscriptions import changes, cycles, endings, granting, true
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED
+from billing.money.subscriptions.schemas import Paying
 from billing.money.trials import transitions as trials
 
 LEAVE_CURRENCY: Final = "leave_currency"
@@ -58,10 +59,10 @@ def settle_small(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
         on_paid(w, invoices.finalize(w, invoice, with_debt=False))
 
 
-def settle_change(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
+def settle_change(w: Work[SubscriptionFacts], invoice: Invoice, paying: Paying) -> None:
     """A customer who pays by transfer has the change at once, and some days to pay it."""
     if cycles.of(w).collection == "send_invoice" and invoices.is_collectable(invoice):
-        change = changes.apply(w, cycles.issue(w, invoice))
+        change = changes.apply(w, cycles.issue(w, invoice, use_balance=paying.use_balance))
         if w.facts.credits_at_start and change is not None and change.kind == "resume":
             granting.grant_cycle(w)
     else:

@@ -99,17 +99,17 @@ def change_plan(
 
 def keep(
     promise: Promise,
-    verb: Callable[..., object],
     w: Work[SubscriptionFacts],
-    paying: Paying,
+    act: Callable[[datetime], object],
+    digest: Callable[[Work[SubscriptionFacts]], bytes] = previews.digest_of,
 ) -> None:
-    """A verb exactly as it was previewed. Errors: PREVIEW_EXPIRED; those of the verb."""
+    """An act as of its preview, exactly as it was shown. Errors: PREVIEW_EXPIRED; the act's."""
     subscription, as_of = cycles.of(w), promise.as_of
     is_old = not timedelta() <= w.facts.at - as_of < preview_tokens.LIFETIME
     if promise.subscription_id != subscription.id or is_old:
         raise preview_tokens.expired()
-    verb(w, paying, as_of)
-    if previews.digest_of(w) != promise.digest:
+    act(as_of)
+    if digest(w) != promise.digest:
         raise preview_tokens.expired()
 
 
@@ -273,7 +273,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     terms = wanted.model_copy(update=told)
     invoice = cycles.draft_change(w, paying.change_id, [*lines, *charges], plan.key, **fields)
     invoice = changes.begin(w, "plan", words, invoice, paying, terms=terms)
-    payment_effects.settle_change(w, invoice)
+    payment_effects.settle_change(w, invoice, paying)
 
 
 def _credits(w: Work[SubscriptionFacts], given: Decimal, since: datetime) -> dict[str, Any]:

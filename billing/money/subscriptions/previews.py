@@ -24,6 +24,15 @@ from billing.money.subscriptions.transitions import transition
 from billing.money.subscriptions.views import view
 
 COMING: Final = ("renew", "end_trial", "end", "pause")
+SUMS: Final = {
+    "subtotal_minor", "discount_minor", "tax_minor", "total_minor", "amount_due_minor",
+    "balance_applied_minor",
+}  # fmt: skip
+_LINE: Final = {"kind", "quantity", "unit_amount", "amount_minor", "discount_minor", "taxes"}
+_LASTING: Final = {
+    "status", "plan_id", "price_id", "amount_minor", "minimum_minor", "interval_unit",
+    "interval_count", "collection", "cancel_at_period_end", "cancel_at",
+}  # fmt: skip
 # A change says when it was made, and a preview was made before.
 _OF_THE_INSTANT: Final = {"updated_at", "minimum_since", "minimum_before_minor", "minimum_share"}
 
@@ -130,19 +139,45 @@ def digest_of(work: Work[SubscriptionFacts]) -> bytes:
         (_terms(one) for one in work.rows.of(Discount) if one.status in IN_FORCE), key=str
     )
     if written is not None:
-        sums = {"subtotal_minor", "discount_minor", "tax_minor", "total_minor", "amount_due_minor",
-                "balance_applied_minor", "period_start", "period_end"}  # fmt: skip
+        sums = SUMS | {"period_start", "period_end"}
         content.append(written.invoice.model_dump(mode="json", include=sums))
         content += [
             one.model_dump(mode="json", exclude={"id", "invoice_id"}) for one in written.lines
         ]
-    content += [[str(one.invoice_id), one.amount_minor] for one in _added(work.effects, CreditNote)]
-    content += [[one.key, one.amount_minor] for one in _added(work.effects, Refund)]
-    content += [
-        [one.verb, str(one.arguments.get("amount"))]
-        for one in work.effects
-        if isinstance(one, Do) and one.verb in ("grant", "clawback")
+    return _hash(content + _moved(work))
+
+
+def sums_of(work: Work[SubscriptionFacts]) -> bytes:
+    """The same without the instants: the sums that a verb charges and gives back whenever it takes
+    effect, and the terms that it leaves.
+    """
+    written = written_by(work)
+    content: list[Any] = [_shown(one) for one in _added(work.effects, SubscriptionChange)]
+    content.append(cycles.of(work).model_dump(mode="json", include=_LASTING))
+    content += sorted(
+        (_terms(one) for one in work.rows.of(Discount) if one.status in IN_FORCE), key=str
+    )
+    if written is not None:
+        content.append(written.invoice.model_dump(mode="json", include=SUMS))
+        content += [one.model_dump(mode="json", include=_LINE) for one in written.lines]
+    return _hash(content + _moved(work))
+
+
+def _moved(work: Work[SubscriptionFacts]) -> list[Any]:
+    """The money that goes back, and the credits that come and go."""
+    notes, refunds = _added(work.effects, CreditNote), _added(work.effects, Refund)
+    return [
+        *([str(one.invoice_id), one.amount_minor] for one in notes),
+        *([one.key, one.amount_minor] for one in refunds),
+        *(
+            [one.verb, str(one.arguments.get("amount"))]
+            for one in work.effects
+            if isinstance(one, Do) and one.verb in ("grant", "clawback")
+        ),
     ]
+
+
+def _hash(content: list[Any]) -> bytes:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
 
 

@@ -343,6 +343,8 @@ class Paying(Frozen):
     change_id: UUID
     method_id: UUID | None = None
     by_card: bool = False
+    use_balance: bool = True
+    """The customer's money with us pays first."""
 
 
 class CrossedPeriod(Row):

@@ -82,6 +82,25 @@ async def test_money_with_us_pays_the_resumption_first_and_is_foreseen(actors: A
     assert foreseen["resumption"]["amount_cents"] == paid["resumption"]["amount_cents"] == 3900
 
 
+async def test_with_the_token_of_a_dry_run_it_charges_what_that_said_or_nothing(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to="2027-03-05T12:00:00Z")
+    await customer.script("succeed", then="last")
+    asked = {"resume": True, "use_balance": False}
+    tries, dry = await tried(customer), {"dry_run": True}
+    seen = await customer.ask("POST", PAY_OVERDUE, asked | dry, status=200)
+    other = asked | {"preview_token": seen["preview_token"], "use_balance": True}
+    await adjust(customer, 1000)
+    await customer.refused("PREVIEW_EXPIRED", "POST", PAY_OVERDUE, other, key="a")
+    assert await tried(customer) == tries, "no card is asked"
+    whole = asked | {"preview_token": seen["preview_token"]}
+    paid = await customer.ask("POST", PAY_OVERDUE, whole, key="b", status=200)
+    assert paid["charged_cents"] == seen["charged_cents"] == 9800
+    assert paid == await customer.ask("POST", PAY_OVERDUE, whole, key="b", status=200)
+
+
 async def test_who_asks_again_takes_every_collector_before_the_account(
     actors: Actors, database: Database
 ) -> None:

@@ -260,7 +260,7 @@ class SubscriptionLife(Life):
         before = len(self.rows.of(Invoice))
         self.ask_of_it(
             lambda w: plan_changes.keep(
-                promise, lambda w, paying, as_of: verb(w, paying=paying, as_of=as_of), w, paying
+                promise, w, lambda as_of: verb(w, paying=paying, as_of=as_of)
             ),
             expected=("PAYMENT_METHOD_REQUIRED", "CARD_DECLINED", "PAYMENT_METHOD_NOT_FOUND"),
         )

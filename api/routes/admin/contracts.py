@@ -6,9 +6,11 @@ from pydantic import Field, model_validator
 
 from api.card_numbers import FreeText
 from api.dependencies import AdminCall
+from api.dry_runs import undone_if
 from api.problems import responses
 from api.routes.base import new_router
 from api.routes.contracts import ContractAnswer
+from api.routes.subscription_previews import DryRun
 from api.schemas import Body, CatalogName, Credits, Currency, Instant, Minor
 from api.workflow_calls import notify
 from billing.catalog.plans import rules
@@ -113,17 +115,19 @@ class ContractBody(Body):
     "/admin/accounts/{account_id}/contract",
     responses=responses("MERCHANT_NOT_FOUND", "PLAN_NOT_FOUND", "METER_NOT_FOUND"),
 )
-async def put_contract(account_id: str, body: ContractBody, call: AdminCall) -> ContractAnswer:
+async def put_contract(
+    account_id: str, body: ContractBody, call: AdminCall, dry_run: DryRun = False
+) -> ContractAnswer:
     """Agree a contract, instead of what was agreed for that time [B10, B14].
 
     What is sold from then on has its terms; a running subscription takes them with its next
     period, as `upcoming` shows. The same request again changes nothing.
     """
     account = await call.find_account(account_id)
-    async with call.database.tenant(account.id) as connection:
+    async with undone_if(dry_run, call.database.tenant(account.id)) as connection:
         made, matter = await service.put(connection, account.id, body.wanted)
         answer = await ContractAnswer.read(connection, made)
-    if matter is not None:
+    if matter is not None and not dry_run:
         await notify(call, matter)
     return answer
 

@@ -6,9 +6,11 @@ from pydantic import Field
 
 from api.card_numbers import FreeText
 from api.dependencies import AdminCall
+from api.dry_runs import undone_if
 from api.problems import responses
 from api.public_ids import AccountId, SubscriptionId
 from api.routes.base import new_router
+from api.routes.subscription_previews import DryRun
 from api.schemas import Answer, Body
 from api.workflow_calls import notify
 from billing.core import clock
@@ -41,19 +43,19 @@ class ThresholdAnswer(Answer):
     responses=responses("MERCHANT_NOT_FOUND", "SUBSCRIPTION_NOT_FOUND"),
 )
 async def set_billing_threshold(
-    account_id: str, body: ThresholdBody, call: AdminCall
+    account_id: str, body: ThresholdBody, call: AdminCall, dry_run: DryRun = False
 ) -> ThresholdAnswer:
     """Change the billing threshold of the open subscription; overage already above it is invoiced
     now.
     """
     account = await call.find_account(account_id)
-    async with call.database.tenant(account.id) as connection:
+    async with undone_if(dry_run, call.database.tenant(account.id)) as connection:
         found = await store.find_open(connection, account.id)
         if found is None:
             raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no open subscription")
         at = await clock.now(connection, account.id)
         changed = await thresholds.put(connection, found.id, body.threshold_cents, body.reason, at)
         matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found.id))
-    if matter is not None:
+    if matter is not None and not dry_run:
         await notify(call, matter)
     return ThresholdAnswer.of(changed)

@@ -280,3 +280,20 @@ async def test_an_early_invoice_whose_first_call_failed_is_charged_behind_the_en
     await actors.sandbox.clear("faults", away)
     await customer.advance(days=1)
     assert await charged(customer) == [1900, 500], "once, by the invoice's own matter"
+
+
+async def test_a_threshold_and_a_contract_can_be_tried_out(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "700")
+    path, body = f"/admin/accounts/{customer.id}", {"threshold_cents": 100, "reason": "a trial"}
+    dry = "?dry_run=true"
+    seen = await actors.operate("PUT", f"{path}/billing-threshold{dry}", body)
+    assert seen["threshold_cents"] == 100
+    price = {"plan": "basic", "interval": "month", "currency": "USD", "amount_cents": 1500}
+    seen = await actors.operate("PUT", f"{path}/contract{dry}", {"prices": [price]})
+    assert seen["prices"][0]["amount_cents"] == 1500
+    await tick(customer)
+    assert await billed(customer) == [], "no early invoice"
+    assert (await customer.subscription())["billing_threshold_cents"] is None
+    await customer.refused("CONTRACT_NOT_FOUND", "GET", "/billing/contract")

@@ -42,6 +42,7 @@ GOLDEN = {
         keys.free_grant(OTHER, "hobby", START.date()),
         "acc_01h455vb4pex5vskg00000000f/hobby-2027-03-14",
     ),
+    "charge_request": (keys.charge_request(OTHER, "2"), "bill_01h455vb4pex5vskg00000000f/charge-2"),
     "not_kept": (keys.not_kept("sub_x/cycle-1"), "sub_x/cycle-1/not-kept"),
     "purchase_grant": (keys.purchase_grant(OTHER), "pur_01h455vb4pex5vskg00000000f/grant"),
     "payers_try": (keys.payers_try("inv_x/intent-1", "ch_1"), "inv_x/intent-1/ch_1"),

@@ -87,12 +87,12 @@ def parse(body: bytes) -> list[UseRow | Fault]:
 
 
 def named(rows: list[UseRow | Fault], key: str | None) -> list[UseRow | Fault]:
-    """Rows without an event id get one of the key and their place, as a repeat does; without a key
-    their request id.
-    """
+    """Rows without an event id get one of the key and their place, as a repeat does."""
+    if key is None:
+        return rows
     for place, row in enumerate(rows):
         if isinstance(row, UseRow) and row.event_id is None:
-            row.event_id = row.request_id if key is None else f"{key}/{place}"
+            row.event_id = f"{key}/{place}"
     return rows
 
 

@@ -53,9 +53,9 @@ class UseBody(msgspec.Struct, forbid_unknown_fields=True):
     """One use. `product_id` prices it; else `service_type` or `feature_type` say what is counted,
     and an `operation` that has a price of its own (`/admin/credit-costs`) costs that for each unit.
 
-    With `event_id` (else the Idempotency-Key, else `request_id`) a use is never counted twice. With
-    `hold_id` that hold pays: what the use costs is captured from it, and the rest of it is free
-    again.
+    With `event_id` (else the Idempotency-Key) a use is never counted twice; `request_id` is kept
+    for the reader and names no use. With `hold_id` that hold pays: what the use costs is captured
+    from it, and the rest of it is free again.
     """
 
     usage_amount: Amount

@@ -139,13 +139,13 @@ async def record_usage(
 
     With `payment_charge` a saved card pays at once: `billing_status` says whether it did. It needs
     the role billing, and an `event_id` or Idempotency-Key. A repeated event answers its first
-    result with `Idempotent-Replayed: true`. Without both the `request_id` names the event.
+    result with `Idempotent-Replayed: true`. Without both each call is a use of its own.
 
     For the role service that names no account, `user_id` names it: the account whose external id
     it is. A dry run answers 200 with the same fields; its ids name nothing.
     """
     key = valid_key(idempotency_key)
-    body.event_id = body.event_id or key or body.request_id
+    body.event_id = body.event_id or key
     call = await sent.of_user(body.user_id)
     use = use_of(body, call.account.id, call, {})
     if await others_holds([use], call):
@@ -188,8 +188,8 @@ async def record_usage_batch(
     recorded. Rows of one request that cost credits are paid together; each with `payment_charge` is
     charged to its account's card after the answer, and its billing record shows the outcome.
 
-    A row without `event_id` gets `{Idempotency-Key}/{row}` as its event id, without a key its
-    `request_id`. A row of the role service that names no account is of its `user_id`. Accounts
+    A row without `event_id` gets `{Idempotency-Key}/{row}` as its event id, and without a key it is
+    a use of its own. A row of the role service that names no account is of its `user_id`. Accounts
     are recorded in parts: after a 5xx or no answer send the same request again, with the same
     key or event ids; rows that were recorded answer `duplicate`. In a dry run `recorded` says what
     would be.

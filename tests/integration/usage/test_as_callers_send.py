@@ -77,15 +77,18 @@ async def test_a_service_names_the_account_by_its_user(new_shop: NewShop) -> Non
     assert stranger.json()["code"] == "MERCHANT_NOT_FOUND"
 
 
-async def test_a_request_id_guards_where_no_event_id_does(new_shop: NewShop) -> None:
+async def test_uses_of_one_request_are_each_a_use_of_its_own(new_shop: NewShop) -> None:
     shop = await new_shop("100")
     body = USE | {"request_id": "req-1"}
     first, again = [await shop.post("/usage/record", body) for _ in range(2)]
-    assert first.json() == again.json()
-    assert (await shop.batch(body))["duplicate"] == 1
-    other = await shop.post("/usage/record", body | {"usage_amount": 5})
-    assert other.json()["code"] == "IDEMPOTENCY_KEY_REUSED"
-    assert (await shop.post("/usage/record", body | {"event_id": "e-1"})).status_code == 201
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert "Idempotent-Replayed" not in again.headers
+    assert first.json()["billing_id"] != again.json()["billing_id"]
+    assert (await shop.batch(body, body))["recorded"] == 2
+    assert (await shop.post("/usage/record", body | {"usage_amount": 5})).status_code == 201
+    assert (await shop.post("/usage/record", body | {"event_id": "req-1"})).status_code == 201
+    assert len((await shop.get("/billing/records"))["data"]) == 6
+    assert {row["request_id"] for row in (await shop.get("/billing/records"))["data"]} == {"req-1"}
 
 
 async def test_the_model_of_the_details_counts(new_shop: NewShop) -> None:

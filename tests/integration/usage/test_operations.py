@@ -4,10 +4,13 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import uuid4
 
+import pytest
+
 from billing.catalog.plans.rules import BUILT_IN_COSTS
 from billing.insight.integrity import service as integrity
 from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.test_held import hold
+from tests.integration.usage.test_rights import shop_in
 
 NO_PLAN_LIMITS: Final[dict[str, Any]] = {"service_type": "agent_execution"}
 
@@ -59,12 +62,32 @@ async def test_a_plan_that_limits_the_meter_pays_first(new_shop: NewShop) -> Non
     assert (covered["total_cost"], covered["is_included_in_subscription"]) == ("0", True)
     plain = await shop.record("1", service_type="agent_execution", operation="unheard_of")
     assert plain["total_cost"] == "0"
-    by_plan = await shop.record(
-        "1", service_type="agent_execution", operation="assessment",
-        billing_method="subscription_included",
-    )  # fmt: skip
-    assert by_plan["total_cost"] == "0"
+    asked = await shop.record("1", **named, billing_method="subscription_included")
+    assert (asked["total_cost"], asked["is_included_in_subscription"]) == ("0", True)
     assert await shop.balance() == 100
+
+
+@pytest.mark.parametrize("meter", [{}, NO_PLAN_LIMITS])
+async def test_a_plan_pays_no_operation_that_it_does_not_cover(
+    new_shop: NewShop, meter: dict[str, Any]
+) -> None:
+    shop = await new_shop("100")
+    asked: dict[str, Any] = {
+        "operation": "assessment", "usage_amount": "1", "billing_method": "subscription_included",
+    } | meter  # fmt: skip
+    refused = await shop.post("/usage/record", asked)
+    assert (refused.status_code, refused.json()["code"]) == (409, "NOT_INCLUDED")
+    (row, _) = (await shop.batch(asked, asked | {"billing_method": None}))["results"]
+    assert (row["status"], row["code"]) == ("rejected", "NOT_INCLUDED")
+    assert await shop.balance() == 100 - BUILT_IN_COSTS["assessment"]
+
+
+async def test_without_a_right_to_a_plan_it_pays_no_operation(new_shop: NewShop) -> None:
+    shop = await shop_in(new_shop, "unpaid")
+    asked = {"operation": "assessment", "usage_amount": "1"}
+    by_plan = await shop.post("/usage/record", asked | {"billing_method": "subscription_included"})
+    assert (by_plan.status_code, by_plan.json()["code"]) == (403, "NO_ENTITLEMENT")
+    assert (await shop.post("/usage/record", asked)).status_code == 201
 
 
 async def test_both_lists_of_built_in_prices_are_one(new_shop: NewShop) -> None:

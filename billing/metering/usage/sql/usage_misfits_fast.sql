@@ -12,7 +12,7 @@ SET enable_mergejoin = off
 AS $$
     WITH kinds AS MATERIALIZED (
         SELECT k.kind, k.unit_price,
-            coalesce((SELECT max_per_use FROM meters WHERE key = k.meter), 'infinity') AS most
+            coalesce((SELECT max_per_use FROM meters WHERE key = k.meter), 1000000000) AS most
         FROM unnest(p_kinds) AS k
     )
     SELECT CASE WHEN p_are_all_simple AND (

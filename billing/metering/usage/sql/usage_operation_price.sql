@@ -1,10 +1,10 @@
--- The price of a use that names an operation and no product, where credits may pay it [F5].
+-- The price of a use that names an operation and no product, in credits [F5]: also where its caller
+-- wants the plan to pay, so that one which no plan covers is refused. A card pays for products only.
 CREATE OR REPLACE FUNCTION usage_operation_price(p_kind usage_metered) RETURNS usage_price
 LANGUAGE sql STABLE AS $$
     SELECT ROW('per_unit', c.cost, 1, 0, NULL)::usage_price
     FROM credit_cost(CASE
-        WHEN p_kind.product_id IS NULL AND (p_kind.method IS NULL
-            OR p_kind.method IN ('wallet_deduction', 'credit_consumption'))
+        WHEN p_kind.product_id IS NULL AND p_kind.method IS DISTINCT FROM 'payment_charge'
         THEN p_kind.operation END) AS c(cost)
     WHERE c.cost IS NOT NULL
 $$;

@@ -44,7 +44,8 @@ LANGUAGE sql STABLE AS $$
             usage_limit_of(
                 CASE WHEN (s.use).used_at IS NULL THEN (s.account).limits ELSE usage_limits_at(
                     l.limits, l.no_entitlement, l.limits_before, s.used_at, l.start_at, l.end_at)
-                    END - CASE WHEN s.cost IS NULL THEN '' ELSE '*' END,
+                    END - CASE WHEN s.cost IS NULL OR (s.kind).method = 'subscription_included'
+                        THEN '' ELSE '*' END,
                 s.kind) AS lim,
             CASE WHEN s.is_late THEN l.currency ELSE (s.account).currency END AS money,
             s.paid_in, coalesce(o.price, t.price, s.cost) AS price

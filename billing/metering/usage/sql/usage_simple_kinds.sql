@@ -37,8 +37,7 @@ AS $$
             WHERE k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
                 AND CASE WHEN k.product_id IS NULL
                     THEN coalesce(k.method, 'subscription_included') = 'subscription_included'
-                        AND (k.operation IS NULL OR k.method IS NOT NULL
-                            OR credit_cost(k.operation) IS NULL)
+                        AND (k.operation IS NULL OR credit_cost(k.operation) IS NULL)
                     ELSE t.is_simple END) AS p
         CROSS JOIN LATERAL usage_facet(
             p.service_type, p.method, 'completed', 'CREDIT') AS c(facet)) AS f

@@ -93,6 +93,7 @@ async def _too_large(_: Recorded, use: Use, call: AccountCall) -> BillingError:
                 kind.service_type,
                 kind.feature_type,
                 Decimal(use.amount),
+                kind.operation,
             )
     except Invalid as error:
         return error
@@ -120,6 +121,7 @@ async def _over_quota(_: Recorded, use: Use, call: AccountCall) -> BillingError:
         product_id=use.kind.product_id,
         service_type=use.kind.service_type,
         feature_type=use.kind.feature_type,
+        operation=use.kind.operation,
     )
     async with call.transaction() as connection:
         decision = await quotas.check(connection, call.account.id, asked, use.at)

@@ -39,6 +39,7 @@ class Asked:
     product_id: str | None = None
     service_type: str | None = None
     feature_type: str | None = None
+    operation: str | None = None
 
 
 async def check(
@@ -50,15 +51,16 @@ async def check(
     none gives anything.
     """
     meter, counts = await usage_store.meter_of(
-        connection, asked.product_id, asked.service_type, asked.feature_type, asked.amount
-    )
+        connection, asked.product_id, asked.service_type, asked.feature_type, asked.amount,
+        asked.operation,
+    )  # fmt: skip
     now, period, start = await _now(connection, account_id)
     is_late = used_at is not None and used_at < start
     if used_at is not None and is_late:
         period = await usage_store.past_period(connection, account_id, used_at)
         start = period.start_at if period else used_at
     at = used_at or now
-    if asked.product_id is None and not is_late:
+    if asked.product_id is None and asked.operation is None and not is_late:
         await usage.demand_plan(connection, period, meter)
     counter = (await usage_store.cycle_counters(connection, account_id, "", start)).get(meter)
     amount = _rise(asked.amount, counts, counter)

@@ -58,8 +58,9 @@ _ONLY_PLANS_PAY: Final = text(
     " WHERE p.meter = :meter AND p.is_active AND r.effective_to IS NULL)"
 )
 _METER: Final = text(
-    "SELECT k.meter, k.counts, m.max_per_use FROM usage_metered_kinds(ARRAY[CAST("
-    "ROW(:product, :service, :feature, NULL, NULL, NULL, NULL) AS usage_kind)]) AS k"
+    "SELECT k.meter, k.counts, coalesce(m.max_per_use, 1000000000) AS max_per_use"
+    " FROM usage_metered_kinds(ARRAY[CAST("
+    "ROW(:product, :service, :feature, :operation, NULL, NULL, NULL) AS usage_kind)]) AS k"
     " LEFT JOIN meters AS m ON m.key = k.meter"
 )
 
@@ -130,16 +131,14 @@ async def meter_of(
     service: str | None,
     feature: str | None,
     amount: Decimal = ZERO,
+    operation: str | None = None,
 ) -> tuple[str, str]:
     """(meter, how it counts) behind a caller's words [X9], for a use of `amount`.
 
     Errors: METER_NOT_FOUND, USAGE_TOO_LARGE.
     """
-    row = (
-        await connection.execute(
-            _METER, {"product": product, "service": service, "feature": feature}
-        )
-    ).one()
+    named = {"product": product, "service": service, "feature": feature, "operation": operation}
+    row = (await connection.execute(_METER, named)).one()
     if row.meter is None:
         raise NotFound("METER_NOT_FOUND", "no such meter")
     if amount > row.max_per_use:

@@ -7,7 +7,9 @@ from uuid import uuid4
 import pytest
 
 from billing.catalog.plans.rules import BUILT_IN_COSTS
+from billing.core.clock import real_now
 from billing.insight.integrity import service as integrity
+from billing.metering.quotas import store as quotas
 from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.test_held import hold
 from tests.integration.usage.test_rights import shop_in
@@ -88,6 +90,22 @@ async def test_without_a_right_to_a_plan_it_pays_no_operation(new_shop: NewShop)
     by_plan = await shop.post("/usage/record", asked | {"billing_method": "subscription_included"})
     assert (by_plan.status_code, by_plan.json()["code"]) == (403, "NO_ENTITLEMENT")
     assert (await shop.post("/usage/record", asked)).status_code == 201
+
+
+async def test_an_operation_alone_is_refused_as_any_use_is(new_shop: NewShop) -> None:
+    shop = await new_shop("100")
+    named: dict[str, Any] = {"product_id": None, "operation": "ai_response"}
+    large = await shop.record("2000000000", status=422, **named)
+    assert (large["code"], "operations" in large["detail"]) == ("USAGE_TOO_LARGE", True)
+    async with shop.api.database.operator() as connection:
+        await quotas.put(
+            connection, shop.id, owner="", meter="operations", window="month", span_seconds=None,
+            limit=Decimal(1), hard=True, percents=[100], at=real_now(),
+        )  # fmt: skip
+    await shop.record("1", **named)
+    over = await shop.post("/usage/record", {"operation": "ai_response", "usage_amount": "1"})
+    assert (over.status_code, over.json()["code"]) == (429, "QUOTA_EXCEEDED")
+    assert (int(over.headers["Retry-After"]) > 0, over.json()["used"]) == (True, "1.00")
 
 
 async def test_both_lists_of_built_in_prices_are_one(new_shop: NewShop) -> None:

@@ -53,6 +53,19 @@ async def test_a_product_of_another_service_on_a_meter_is_told_apart(new_shop: N
     assert (await sums(shop, user_id="ann"))["mcp_service"] == "9.00"
 
 
+async def test_a_product_is_of_its_own_service_whatever_is_said(new_shop: NewShop) -> None:
+    shop = await new_shop("100")
+    await shop.record("1000", product_id="gpt-4", service_type="notification")
+    await shop.batch(
+        {"product_id": "gpt-4", "service_type": "mcp_service", "usage_amount": "500"},
+        {"product_id": "gpt-4", "usage_amount": "500", "on_insufficient": "defer"},
+    )
+    revenue = (await shop.get("/stats"))["revenue_by_service"]
+    assert revenue == {"model_inference": "4.00"}
+    records = (await shop.get("/billing/records"))["data"]
+    assert {record["service_type"] for record in records} == {"model_inference"}
+
+
 async def test_a_level_that_two_services_feed_is_summed_by_what_it_rose(new_shop: NewShop) -> None:
     shop = await new_shop("1000", is_test=True, clock_at=NOW.isoformat())
     await shop.subscribe("basic")

@@ -1,11 +1,12 @@
 -- What each kind of use counts on: the product's own meter, else the one that goes by the name of
--- the feature or service, else `operations` for an operation that has a price.
+-- the feature or service, else `operations` for an operation that has a price. A product's service
+-- is its own, whatever a caller says: revenue is counted by it.
 CREATE OR REPLACE FUNCTION usage_metered_kinds(p_kinds usage_kind[]) RETURNS SETOF usage_metered
 LANGUAGE sql
 SET enable_nestloop = on
 AS $$
     SELECT
-        k.ordinality::integer, k.product_id, coalesce(k.service_type, p.service_type),
+        k.ordinality::integer, k.product_id, coalesce(p.service_type, k.service_type),
         k.feature_type, k.operation, k.model, k.method, k.defers, coalesce(m.key, o.meter),
         coalesce(m.kind, CASE WHEN o.meter IS NOT NULL THEN 'sum' END), coalesce(m.hourly, false)
     FROM unnest(p_kinds) WITH ORDINALITY AS k

@@ -33,7 +33,6 @@ CODES_OF_USES = (
     "CARD_DECLINED", "HOLD_NOT_FOUND", "HOLD_RESOLVED", "HOLD_EXCEEDED", "HOLD_SCOPE",
 )  # fmt: skip
 REUSED = "this event_id (or Idempotency-Key) was recorded with a different body"
-UNKNOWN_WAIT_SECONDS = 3600
 
 
 def code_and_detail(done: Recorded) -> tuple[str, str]:
@@ -144,15 +143,16 @@ async def _over_budget(done: Recorded, use: Use, call: AccountCall) -> BillingEr
         found, now = await budgets.standing(connection, call.account.id)
     at_once = done.method == "payment_charge"  # on no future invoice, so no budget bounds it
     total = ZERO if at_once else done.total
-    budget = broken(found, done.meter or "", Decimal(use.amount), total, done.currency)
+    refused = broken(found, done.meter or "", Decimal(use.amount), total, done.currency)
     code, detail = code_and_detail(done)
-    if budget is None:  # raised or removed meanwhile
+    if refused is None:  # raised or removed meanwhile
         return Conflict(code, detail, status=429, retry_after=1)
+    budget = refused.budget
     return Conflict(
         code,
         detail,
         status=429,
-        retry_after=_wait(budget.window_end, now),
+        **_wait(refused.passes_at, now),
         budget_id=ids.encode(BUDGET_ID, budget.id),
         limit=show_decimal(budget.limit_amount),
         used=show_decimal(budget.used),
@@ -174,13 +174,11 @@ def _retry_after(decision: Decision, now: datetime) -> dict[str, int]:
     """Seconds until the same request would pass; nothing where it never will."""
     if decision.allowed:  # something was given back meanwhile
         return {"retry_after": 1}
-    if decision.passes_at is None:
+    return _wait(decision.passes_at, now)
+
+
+def _wait(passes_at: datetime | None, now: datetime) -> dict[str, int]:
+    """Seconds until an instant; nothing where it never comes."""
+    if passes_at is None:
         return {}
-    return {"retry_after": max(1, ceil((decision.passes_at - now).total_seconds()))}
-
-
-def _wait(resets_at: datetime | None, now: datetime) -> int:
-    """Seconds until the limit starts anew; an hour where that is not known."""
-    if resets_at is None:
-        return UNKNOWN_WAIT_SECONDS
-    return max(1, ceil((resets_at - now).total_seconds()))
+    return {"retry_after": max(1, ceil((passes_at - now).total_seconds()))}

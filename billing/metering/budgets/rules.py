@@ -1,8 +1,9 @@
 """The budget that a use would break first. Pure; the database decides, this explains."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from billing.core.money import ZERO
 from billing.metering.budgets.schemas import Budget
@@ -14,9 +15,17 @@ MAX_BUDGETS: Final = 20
 CREDIT: Final = "CREDIT"
 
 
+class Broken(NamedTuple):
+    """The budget that speaks for those that refuse a use, and when the same use passes all."""
+
+    budget: Budget
+    passes_at: datetime | None
+    """None: never, for one of them allows less than the use asks for."""
+
+
 def broken(
     budgets: Sequence[Budget], meter: str, quantity: Decimal, total: Decimal, currency: str
-) -> Budget | None:
+) -> Broken | None:
     """The blocking budget that a use of this size would break; of several the one with least left.
 
     `total` is the use's cost: credits, or money that the next invoice charges.
@@ -33,4 +42,10 @@ def broken(
         and (budget.measure != "meter" or budget.meter == meter)
         and asked[budget.measure] > budget.remaining
     ]
-    return min(hit, key=lambda budget: (budget.remaining, budget.id), default=None)
+    if not hit:
+        return None
+    ever = all(asked[budget.measure] <= budget.limit_amount for budget in hit)
+    return Broken(
+        min(hit, key=lambda budget: (budget.remaining, budget.id)),
+        max(budget.window_end for budget in hit) if ever else None,
+    )

@@ -56,7 +56,7 @@ def passes_at(bound: Bound, requested: Decimal, releases: Sequence[Release]) -> 
     return bound.resets_at
 
 
-def over_budget(decision: Decision, budget: Bound) -> Decision:
+def over_budget(decision: Decision, budget: Bound, passes_at: datetime | None) -> Decision:
     """The same use, refused by a budget that blocks: the figures are the budget's own."""
     return decision.model_copy(
         update={
@@ -65,12 +65,19 @@ def over_budget(decision: Decision, budget: Bound) -> Decision:
             "used": budget.used,
             "remaining": budget.remaining,
             "resets_at": budget.resets_at,
-            "passes_at": budget.resets_at,
+            "passes_at": passes_at,
             "reason": OVER_BUDGET,
             "refused_by": "budget",
             "budget_id": budget.budget_id,
         }
     )
+
+
+def behind_budgets(refused: Decision, passes_at: datetime | None) -> Decision:
+    """A refusal of a use that budgets refuse as well, until then or for ever (None)."""
+    if refused.passes_at is None or passes_at is None:
+        return refused.model_copy(update={"passes_at": None})
+    return refused.model_copy(update={"passes_at": max(refused.passes_at, passes_at)})
 
 
 def window_for(meter: str, counts: str, owner: str, window: Window | None) -> Window:

@@ -80,12 +80,15 @@ async def check(
             claimed = await store.reserved(connection, account_id, meter, at)
         bounds.append(_plan_bound(period, meter, used + claimed))
     decision = rules.decide(meter, amount, bounds, used)
-    if not decision.allowed:
-        # A time of its own stays where it is, whatever time does to the window.
-        hard = [] if used_at else [bound for bound in bounds if bound.is_hard]
-        return await _when(connection, account_id, decision, hard, now)
-    broken = await _broken_budget(connection, account_id, asked, decision, period, counter, at)
-    return rules.over_budget(decision, broken) if broken else decision
+    broken = None
+    if not is_late:
+        broken = await _broken_budget(connection, account_id, asked, decision, period, counter, at)
+    if decision.allowed:
+        return rules.over_budget(decision, *broken) if broken else decision
+    # A time of its own stays where it is, whatever time does to the window.
+    hard = [] if used_at else [bound for bound in bounds if bound.is_hard]
+    refused = await _when(connection, account_id, decision, hard, now)
+    return rules.behind_budgets(refused, broken[1]) if broken else refused
 
 
 async def _when(
@@ -271,8 +274,10 @@ async def _broken_budget(
     period: Period | None,
     counter: Counter | None,
     at: datetime,
-) -> Bound | None:
-    """The blocking budget that the use would break, paid the way it is when nobody says how."""
+) -> tuple[Bound, datetime | None] | None:
+    """The blocking budget that the use would break, paid the way it is when nobody says how, and
+    when the same use passes all of them (None: never).
+    """
     known = await budgets.blocking(connection, account_id)
     if not known:
         return None
@@ -284,10 +289,11 @@ async def _broken_budget(
     elif asked.product_id is not None:
         quoted = await usage.quote(connection, account_id, asked.product_id, asked.amount, at)
         total = quoted.total
-    budget = budget_rules.broken(known, decision.meter, decision.requested, total, currency)
-    if budget is None:
+    found = budget_rules.broken(known, decision.meter, decision.requested, total, currency)
+    if found is None:
         return None
-    return Bound(
+    budget = found.budget
+    bound = Bound(
         source="budget",
         limit=budget.limit_amount,
         used=budget.used,
@@ -295,6 +301,7 @@ async def _broken_budget(
         resets_at=budget.window_end,
         budget_id=budget.id,
     )
+    return bound, found.passes_at
 
 
 def _rise(amount: Decimal, counts: str, counter: Counter | None) -> Decimal:

@@ -79,6 +79,12 @@ async def test_a_budget_that_blocks_refuses_what_would_go_over_it(new_shop: NewS
     assert refused["resets_at"] == "2027-02-01T00:00:00+00:00"
     await shop.record("100", **CHAT)  # costs nothing
     assert await shop.balance() == 996
+    body = {"usage_amount": "3000", "product_id": "gpt-4"}  # more than the budget ever has
+    never = await shop.post("/usage/record", body)
+    assert (never.status_code, "Retry-After" in never.headers) == (429, False)
+    asked = {"requested_amount": "3000", "product_id": "gpt-4"}
+    check = (await shop.post("/quota/check", asked)).json()
+    assert (check["refused_by"], check["passes_at"]) == ("budget", None)
     late = datetime(2026, 12, 31, 23, tzinfo=UTC).isoformat()
     await shop.record("1000", occurred_at=late)  # of another month, and late
     rows = [{"usage_amount": n, "product_id": "gpt-4"} for n in ("600", "400", "200", "100")]
@@ -110,6 +116,19 @@ async def test_money_of_the_next_invoice_has_a_budget_too(new_shop: NewShop) -> 
     await shop.record("550", feature_type="ai_responses")  # 50 beyond the plan, 0.02 each
     await shop.record("1", status=429, feature_type="ai_responses")
     assert [one[1] for one in await told(shop)] == [80, 100]
+
+
+async def test_what_a_quota_and_a_budget_refuse_passes_when_both_let_it(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("100", is_test=True, clock_at=NOW.isoformat())
+    await put(shop, "1", measure="meter", then="block", **CHAT)
+    await shop.quota("1", window="day")
+    await shop.record("1", **CHAT)
+    check = (await shop.post("/quota/check", {"requested_amount": "1"} | CHAT)).json()
+    assert (check["refused_by"], check["passes_at"]) == ("quota", "2027-02-01T00:00:00Z")
+    refused = await shop.post("/usage/record", {"usage_amount": "1"} | CHAT)
+    assert int(refused.headers["Retry-After"]) == 36 * 3600
 
 
 async def test_a_budget_of_one_account_leaves_the_others_of_its_batch_alone(

@@ -1,6 +1,6 @@
 """The budget that is named when a use is refused."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -33,7 +33,7 @@ def test_only_a_budget_that_blocks_and_measures_this_use_is_broken() -> None:
     assert broken([budget(measure="money")], "calls", *use) is None
     assert broken([budget(measure="money")], "calls", Decimal(1), Decimal(3), "USD") is not None
     units = budget(measure="meter", meter="calls", used=Decimal(10))
-    assert broken([units], "calls", *use) == units
+    assert broken([units], "calls", *use) == (units, AT)
     assert broken([units], "storage", *use) is None
 
 
@@ -42,4 +42,13 @@ def test_the_tightest_of_the_broken_ones_speaks(left: list[Decimal], cost: Decim
     known = [budget(limit_amount=rest, used=Decimal(0)) for rest in left]
     found = broken(known, "calls", Decimal(1), cost, "CREDIT")
     short = [rest for rest in left if rest < cost]
-    assert (found.remaining if found else None) == min(short, default=None)
+    assert (found.budget.remaining if found else None) == min(short, default=None)
+
+
+def test_a_use_passes_when_the_last_of_the_broken_ones_begins_anew() -> None:
+    soon = budget(limit_amount=Decimal(20), used=Decimal(20))
+    later = budget(limit_amount=Decimal(20), used=Decimal(15), window_end=AT + timedelta(days=18))
+    found = broken([soon, later], "calls", Decimal(1), Decimal(10), "CREDIT")
+    assert found == (soon, AT + timedelta(days=18))
+    never = broken([soon, later], "calls", Decimal(1), Decimal(21), "CREDIT")
+    assert never == (soon, None)

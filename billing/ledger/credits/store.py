@@ -9,7 +9,19 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, Subquery, and_, case, func, select, text, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Row,
+    Select,
+    Subquery,
+    and_,
+    case,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -125,6 +137,32 @@ async def unsettled(
     )
     row = (await connection.execute(query)).one()
     return row[0], row[1], row[2]
+
+
+async def spendable(
+    connection: AsyncConnection, account_id: UUID, meter: str, at: datetime
+) -> tuple[Decimal, Decimal]:
+    """(bought, other) credits that a use of a meter could burn: neither held nor of another meter,
+    and not expired.
+    """
+    live = _live_holds(account_id, at)
+    remaining, held = _after_expiry(live, at)
+    lot = credit_lots.c
+    free = func.sum(remaining - held)
+    query = (
+        select(
+            func.coalesce(free.filter(lot.is_paid), 0),
+            func.coalesce(free.filter(~lot.is_paid), 0),
+        )
+        .select_from(credit_lots.outerjoin(live, live.c.lot_id == lot.id))
+        .where(
+            lot.account_id == account_id,
+            lot.is_open,
+            func.credit_may_burn(lot.scope, lot.is_paid, meter, False, type_=Boolean),
+        )
+    )
+    row = (await connection.execute(query)).one()
+    return row[0], row[1]
 
 
 def _live_holds(account_id: UUID, at: datetime) -> Subquery:

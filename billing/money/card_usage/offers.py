@@ -8,10 +8,10 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
+from billing.catalog.products import store as products
 from billing.catalog.rating import rules as rating
 from billing.catalog.rating.schemas import CREDIT, Method, Rating
 from billing.core.errors import NotFound
-from billing.core.money import ZERO
 from billing.ledger.credits import store as balances
 from billing.metering.usage import service as usage
 from billing.metering.usage.schemas import BY_CARD
@@ -45,7 +45,9 @@ async def offer(
         connection, account_id, money.total, currency
     )
     if CREDIT in found:
-        suggested, available = await _ways(connection, account_id, found[CREDIT], chargeable, at)
+        suggested, available = await _ways(
+            connection, account_id, product, found[CREDIT], chargeable, at
+        )
         return Offer(found[CREDIT], CREDIT, suggested, available)
     if money is None:
         raise NotFound("PRODUCT_PRICING_NOT_FOUND", usage.NO_PRICE)
@@ -64,16 +66,21 @@ async def _chargeable(
 
 
 async def _ways(
-    connection: AsyncConnection, account_id: UUID, found: Rating, chargeable: bool, at: datetime
+    connection: AsyncConnection,
+    account_id: UUID,
+    product: str,
+    found: Rating,
+    chargeable: bool,
+    at: datetime,
 ) -> tuple[Method, tuple[Method, ...]]:
-    known = await balances.overview(connection, account_id, at)
-    bought = known.paid if known else ZERO
-    free = known.balance - known.held - bought if known else ZERO
+    sold = await products.find_product(connection, product)
+    meter = sold.meter if sold else ""
+    bought, free = await balances.spendable(connection, account_id, meter, at)
     account = await accounts.get(connection, account_id)
     return rating.methods(
         found,
         paid_credits=bought,
-        free_credits=max(ZERO, free),
+        free_credits=free,
         chargeable=chargeable,
         preferred=account.preferred_billing_method if account else None,
     )

@@ -62,7 +62,7 @@ class Shop:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    async def grant(self, amount: str, *, paid: bool = True) -> None:
+    async def grant(self, amount: str, *, paid: bool = True, scope: str | None = None) -> None:
         async with self.api.database.tenant(self.id) as connection:
             await credits.grant(
                 connection,
@@ -71,6 +71,7 @@ class Shop:
                 kind="purchase" if paid else "adjustment",
                 key=f"usage-test/{uuid4()}",
                 is_paid=paid,
+                scope=scope,
                 reason="test",
             )
 

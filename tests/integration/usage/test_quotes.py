@@ -9,6 +9,7 @@ import pytest
 from billing.core import ids
 from tests.integration.api.route_samples import card
 from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.test_held import hold
 
 GPT = {"product_id": "gpt-4", "usage_amount": "1000"}
 
@@ -49,6 +50,25 @@ async def test_the_preferred_way_is_suggested_where_it_would_pay(
     await shop.grant(free, paid=False)
     await card(shop.api, shop.account, is_default=True)
     assert (await quote(shop))["suggested_billing_method"] == suggested
+
+
+async def test_credits_that_are_held_or_of_another_meter_pay_nothing(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    await card(shop.api, shop.account, is_default=True)
+    await hold(shop, "9")
+    assert (await quote(shop))["suggested_billing_method"] == "payment_charge"
+    await shop.record("1000", status=402, billing_method="wallet_deduction")
+    await shop.grant("60", paid=False)
+    shown = await quote(shop)
+    assert (shown["suggested_billing_method"], shown["available_billing_methods"]) == (
+        "credit_consumption", ["wallet_deduction", "credit_consumption", "payment_charge"],
+    )  # fmt: skip
+    await shop.record("1000", billing_method="credit_consumption")
+    other = await new_shop()
+    await other.grant("60", paid=False, scope="chat_messages")
+    assert (await quote(other))["available_billing_methods"] == ["wallet_deduction"]
+    await other.grant("60", paid=False, scope="model_inference")
+    assert "credit_consumption" in (await quote(other))["available_billing_methods"]
 
 
 async def test_a_preference_is_changed_taken_back_and_never_offered_without_a_card(

@@ -34,13 +34,13 @@ from billing.metering.usage.schemas import Kind, Use
 
 MAX_WORD: Final = 255
 Word = Annotated[str, Meta(min_length=1, max_length=MAX_WORD)]
-Amount = Annotated[str, Meta(pattern=AMOUNT)] | Annotated[int, Meta(gt=0, lt=MAX_MINOR)]
+Amount = Annotated[str, Meta(pattern=AMOUNT)] | Annotated[int, Meta(ge=0, lt=MAX_MINOR)]
 """As rows of a batch are decoded at speed; a number with a point takes their slow way."""
 Details = dict[str, Any]
 Moment = Annotated[datetime, Meta(tz=True)]
 _PYDANTIC: Final[dict[Any, Any]] = {
     Word: Text,
-    Amount: Annotated[Credits, Field(gt=0), AfterValidator(lambda amount: f"{amount:f}")],
+    Amount: Annotated[Credits, Field(ge=0), AfterValidator(lambda amount: f"{amount:f}")],
     Moment: Instant,
     Details: Annotated[Details, AfterValidator(plain)],
 }
@@ -52,6 +52,8 @@ Kinds = dict[tuple[object, ...], Kind]
 class UseBody(msgspec.Struct, forbid_unknown_fields=True):
     """One use. `product_id` prices it; else `service_type` or `feature_type` say what is counted,
     and an `operation` that has a price of its own (`/admin/credit-costs`) costs that for each unit.
+
+    The `usage_amount` is above 0; of a level, such as storage, it is the reading and may be 0.
 
     With `event_id` (else the Idempotency-Key) a use is never counted twice; `request_id` is kept
     for the reader and names no use. With `hold_id` that hold pays: what the use costs is captured

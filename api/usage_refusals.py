@@ -23,6 +23,7 @@ from billing.metering.budgets.rules import BUDGET_ID, broken
 from billing.metering.quotas import service as quotas
 from billing.metering.quotas.schemas import Decision
 from billing.metering.usage import service, store
+from billing.metering.usage.rules import NOTHING
 from billing.metering.usage.schemas import Recorded, Use
 from billing.money.subscriptions import exposure
 
@@ -42,6 +43,7 @@ def code_and_detail(done: Recorded) -> tuple[str, str]:
         "INSUFFICIENT_CREDITS": f"{required} credits are needed, {available} are available",
         "HOLD_EXCEEDED": f"the use costs {required} credits, more than the {available} held",
         "HOLD_RESOLVED": f"the hold was {done.status}",
+        "VALIDATION_FAILED": NOTHING,
         "UNPAID_LIMIT": "more would be unpaid than the plan allows",
     }
     if done.verdict == "conflict":

@@ -23,8 +23,9 @@ BILLING_ID: Final = ids.BILLING_RECORD
 FIRST_MONTH: Final = date(1970, 1, 1)
 """The month of records of before there were months."""
 MAX_ROWS: Final = 1_000
-AMOUNT: Final = r"^(?=[0-9.]*[1-9])[0-9]{1,15}(\.[0-9]{1,12})?(?![\s\S])"
-"""A quantity: a decimal in a string, above 0, below 10^15, at most twelve decimals."""
+AMOUNT: Final = r"^[0-9]{1,15}(\.[0-9]{1,12})?(?![\s\S])"
+"""A quantity: a decimal in a string, below 10^15, at most twelve decimals; 0 of a level only."""
+NOTHING: Final = "usage_amount: must be above 0; only a level, such as storage, may be 0"
 STATUS_ACTIONS: Final = {
     "completed": "usage.settled", "pending": "usage.retried", "failed": "usage.failed",
 }  # fmt: skip

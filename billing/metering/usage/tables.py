@@ -146,7 +146,8 @@ billing_records = c.table(
     # names, has all of before, and what the release before writes.
     c.day("month", primary_key=True, server_default=FIRST_MONTH.isoformat()),
     c.check(
-        "kind <> 'usage' OR (usage_amount > 0) = (voids IS NULL) AND usage_amount <> 0",
+        "kind <> 'usage' OR CASE WHEN voids IS NULL THEN usage_amount >= 0"
+        " ELSE usage_amount < 0 END",
         name="amount_signed",
     ),
     c.check(

@@ -16,7 +16,8 @@ DECLARE
 BEGIN
     FOR name, rule IN VALUES
         ('ck_billing_records_amount_signed',
-            'kind <> ''usage'' OR (usage_amount > 0) = (voids IS NULL) AND usage_amount <> 0'),
+            'kind <> ''usage'' OR CASE WHEN voids IS NULL THEN usage_amount >= 0'
+            ' ELSE usage_amount < 0 END'),
         ('ck_billing_records_voided_once',
             'voids IS NULL OR id = usage_void_id(voids)'),
         ('of_before', 'month = ''1970-01-01''')

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from billing.insight.integrity import service as integrity
 from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.test_limits import NOW
 
@@ -55,3 +56,23 @@ async def test_a_level_that_does_not_rise_is_refused_by_no_quota(new_shop: NewSh
     assert (asked.json()["allowed"], asked.json()["requested"]) == (True, "0")
     await shop.record("8", **STORAGE)
     await shop.record("9", status=429, **STORAGE)
+
+
+async def test_a_level_may_be_nothing_and_other_use_may_not(new_shop: NewShop) -> None:
+    shop = await new_shop("100", is_test=True, clock_at=NOW.isoformat())
+    await shop.subscribe("basic")
+    await shop.record("7", **STORAGE)
+    gone = await shop.record("0", **STORAGE)
+    assert (gone["total_cost"], await last(shop)) == ("0", "0")
+    rows = [{"usage_amount": amount, **LEVEL} for amount in (0, "3", "0.000")]
+    assert (await shop.batch(*rows))["recorded"] == 3
+    assert await last(shop) == "0"
+    for other in ({"product_id": "gpt-4"}, {"feature_type": "ai_responses"}):
+        refused = await shop.post("/usage/record", {"usage_amount": "0"} | other)
+        assert (refused.status_code, refused.json()["code"]) == (422, "VALIDATION_FAILED")
+        assert "only a level" in refused.json()["detail"]
+    assert (await integrity.examine(shop.api.database, shop.id)).ok
+
+
+async def last(shop: Shop) -> Any:
+    return (await shop.get("/usage/current"))["meters"]["storage_gb"]["last_value"]

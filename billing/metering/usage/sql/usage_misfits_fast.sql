@@ -16,7 +16,7 @@ AS $$
         FROM unnest(p_kinds) AS k
     )
     SELECT CASE WHEN p_are_all_simple AND (
-        SELECT coalesce(bool_and(r.most <= k.most AND CASE WHEN k.unit_price > 0
+        SELECT coalesce(bool_and(r.least > 0 AND r.most <= k.most AND CASE WHEN k.unit_price > 0
             THEN usage_charge_units(r.least, k.unit_price, 'CREDIT') > 0
                 AND usage_charge_units(r.most, k.unit_price, 'CREDIT') <= 1000000000000
             ELSE true END), true)
@@ -25,7 +25,7 @@ AS $$
     THEN '{}' ELSE ARRAY(
         SELECT DISTINCT u.account
         FROM unnest(p_uses) AS u LEFT JOIN kinds AS k ON k.kind = u.kind
-        WHERE k.kind IS NULL OR u.amount > k.most
+        WHERE k.kind IS NULL OR u.amount = 0 OR u.amount > k.most
             OR CASE WHEN k.unit_price > 0 THEN usage_charge_units(
                 u.amount, k.unit_price, 'CREDIT') NOT BETWEEN 0.000001 AND 1000000000000 END)
     END

@@ -70,6 +70,9 @@ LANGUAGE sql STABLE AS $$
     SELECT f.use, f.kind, f.account_id, f.as_of, f.used_at, f.is_late, f.period_start, f.zone,
         f.lim, f.money, f.paid_in, f.price,
         CASE WHEN (f.use).amount > coalesce(f.max_per_use, 1000000000) THEN 'USAGE_TOO_LARGE'
+            -- Only a level may be nothing.
+            WHEN (f.use).amount = 0 AND (f.kind).counts IN ('sum', 'count')
+                THEN 'VALIDATION_FAILED'
             ELSE usage_refusal(f.kind, f.price, f.used_at, f.as_of) END
     FROM found AS f
 $$;

@@ -26,6 +26,7 @@ ServiceType = Literal[
 
 MAX_EVENT_BYTES: Final = 262_144
 _AMOUNT: Final = re.compile(r"(?=[0-9.]*[1-9])[0-9]{1,15}(\.[0-9]{1,12})?")
+_NOTHING: Final = re.compile(r"0{1,15}(\.0{1,12})?")
 _NAMES: Final = ("product_id", "service_type", "feature_type", "operation")
 
 
@@ -89,7 +90,7 @@ def build(usage_amount: Amount, use: Use, *, account: str | None = None) -> tupl
         for name, value in use.items()
         if value is not None
     }
-    body["usage_amount"] = amount_text(usage_amount)
+    body["usage_amount"] = amount_text(usage_amount, zero=True)
     if "event_id" not in body:
         body["event_id"] = uuid4().hex
         body.setdefault("occurred_at", datetime.now(UTC))
@@ -113,8 +114,10 @@ def take_account(body: dict[str, Any]) -> str | None:
     return found
 
 
-def amount_text(value: Amount) -> str:
-    """The amount as the API takes it. Errors: InvalidEvent for a float, zero, a sign, 13 decimals.
+def amount_text(value: Amount, *, zero: bool = False) -> str:
+    """The amount as the API takes it; nothing (`zero`) is the reading of a level only.
+
+    Errors: InvalidEvent for a float, zero, a sign, 13 decimals.
 
     >>> amount_text(Decimal("1E+3"))
     '1000'
@@ -122,7 +125,7 @@ def amount_text(value: Amount) -> str:
     if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
         raise InvalidEvent("usage_amount: give a Decimal, an int or a text, never a float")
     text = f"{value:f}" if isinstance(value, Decimal) else str(value)
-    if not _AMOUNT.fullmatch(text):
+    if not _AMOUNT.fullmatch(text) and not (zero and _NOTHING.fullmatch(text)):
         raise InvalidEvent(f"usage_amount: {text[:40]!r} is not above 0 with at most 12 decimals")
     return text
 

@@ -126,6 +126,61 @@ async def test_the_tighter_of_two_quotas_decides(new_shop: NewShop) -> None:
     assert limits["user", "ann"]["remaining"] == "0"
 
 
+async def test_a_quota_that_is_set_below_what_is_used_tells_at_once(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.record("9", user_id="ann", **CHAT)
+    await shop.quota("10", hard=False)
+    assert await alerts(shop) == [("chat_messages", 80, 9)]
+    await shop.quota("8", hard=False)
+    assert await alerts(shop) == [("chat_messages", 80, 9), ("chat_messages", 100, 9)]
+    await shop.quota("10", each_user=True)
+    await shop.record("1", user_id="ann", **CHAT)
+    told = await shop.rows(
+        "SELECT owner, threshold, used_amount::integer FROM usage_alerts"
+        " WHERE account_id = :id AND owner <> '' ORDER BY id"
+    )
+    assert told == [("u:ann", 80, 9), ("u:ann", 100, 10)]
+
+
+async def test_a_plan_that_gives_less_than_is_used_tells_at_once(new_shop: NewShop) -> None:
+    shop = await on_plan(new_shop, "basic")
+    await shop.record("45", feature_type="ai_responses")
+    assert await alerts(shop) == []
+    await agree(shop, "ai_responses", "50")
+    assert await alerts(shop) == [("ai_responses", 80, 45)]
+    await agree(shop, "ai_responses", "40")
+    assert await alerts(shop) == [("ai_responses", 80, 45), ("ai_responses", 100, 45)]
+    await agree(shop, "ai_responses", "100")
+    await agree(shop, "ai_responses", "40")
+    assert len(await alerts(shop)) == 2, "once per threshold and window"
+
+
+async def agree(shop: Shop, meter: str, included: str) -> None:
+    answer = await shop.api.client.put(
+        f"/api/v1/admin/accounts/{shop.account['id']}/limits/{meter}",
+        json={"included": included, "then": "notify"}, headers=shop.api.admin(),
+    )  # fmt: skip
+    assert answer.status_code == 200, answer.text
+
+
+async def test_what_was_carried_into_a_cycle_counts_for_its_alerts(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    await shop.record("30", feature_type="ai_responses")
+    await move_clock(shop, hours=1)
+    await shop.subscribe("free", start=NOW + timedelta(hours=1))
+    (limit,) = [one for one in await shop.limits() if one["meter"] == "ai_responses"]
+    assert (limit["limit"], limit["used"]) == ("50.00", "30.00")
+    await shop.record("9", feature_type="ai_responses")
+    assert await alerts(shop) == []
+    await shop.record("1", feature_type="ai_responses")
+    await shop.record("10", feature_type="ai_responses")
+    assert await alerts(shop) == [("ai_responses", 80, 40), ("ai_responses", 100, 50)]
+    told = await shop.rows(
+        "SELECT DISTINCT limit_amount::integer FROM usage_alerts WHERE account_id = :id"
+    )
+    assert told == [(50,)]
+
+
 async def test_a_soft_quota_warns_and_each_threshold_is_told_once(new_shop: NewShop) -> None:
     shop = await new_shop()
     await shop.quota("10", hard=False, window="day")

@@ -1,5 +1,6 @@
 -- Give the users of these uses what each user has by default, where they have nothing like it yet;
--- it begins with what its window has counted. Expects the account's lock.
+-- it begins with what its window has counted, and what it has reached is told. Expects the account's
+-- lock.
 CREATE OR REPLACE FUNCTION quota_give_users(
     p_account_id uuid, p_zone text, p_period_start timestamptz, p_uses quota_timed_use[],
     p_at timestamptz)
@@ -24,13 +25,13 @@ BEGIN
             WHERE meter IS NOT NULL AND user_id IS NOT NULL) AS u
         CROSS JOIN LATERAL quota_not_given(p_account_id, u.meter, ARRAY[u.owner]) AS n
     LOOP
-        PERFORM quota_write(
+        PERFORM quota_notify(quota_write(
             p_account_id,
             ROW(given.owner, given.meter, given.window_kind, given.span_seconds,
                 given.limit_amount, given.is_hard, given.alert_percents)::quota_input,
             quota_window(
                 given.window_kind, given.span_seconds, p_zone, p_period_start, p_at),
-            true, p_at);
+            true, p_at), p_at);
     END LOOP;
 END;
 $$;

@@ -1,6 +1,7 @@
 -- A new or changed quota of one owner, meter and kind of window; it starts with what was counted
 -- in its window already, recorded or claimed. That of each user changes with those that users were
--- given; of another span they begin anew. Answers its id. Takes the account's lock.
+-- given; of another span they begin anew. What it has reached is told. Answers its id. Takes the
+-- account's lock.
 CREATE OR REPLACE FUNCTION quota_set(p_account_id uuid, p_quota quota_input, p_at timestamptz)
 RETURNS uuid
 LANGUAGE plpgsql
@@ -53,6 +54,7 @@ BEGIN
             AND window_kind = p_quota.window_kind AND is_derived;
     END IF;
     PERFORM quota_open_windows(p_account_id, period.zone, period.start_at, own, p_at);
+    PERFORM quota_notify(written, p_at);
     RETURN written;
 END;
 $$;

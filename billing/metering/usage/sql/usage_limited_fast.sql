@@ -29,12 +29,13 @@ AS $$
     SELECT coalesce(array_agg(f.place) FILTER (WHERE f.lim IS NOT NULL), '{}'),
         coalesce(array_agg(f.place) FILTER (
             WHERE (f.amount + u.used + r.reserved <= i.included) IS NOT TRUE
-                OR i.included * 80 > u.used * 100
-                    AND i.included * 80 <= (u.used + f.amount) * 100
+                OR n.included * 80 > (n.carried + u.used) * 100
+                    AND n.included * 80 <= (n.carried + u.used + f.amount) * 100
                 -- The allowance may have shrunk below what was used.
                 OR i.included * 100 <= (u.used + f.amount) * 100), '{}')
     FROM found AS f
     CROSS JOIN LATERAL (SELECT (f.lim ->> 'included')::numeric) AS i(included)
+    CROSS JOIN LATERAL usage_allowance(f.lim) AS n
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(quantity), 0) FROM usage_counters
         WHERE account_id = f.account_id AND owner = '' AND grain = 'day'

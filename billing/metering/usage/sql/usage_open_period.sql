@@ -59,5 +59,8 @@ BEGIN
     IF known.id = opened AND known.limits <> wanted.limits THEN
         PERFORM usage_follow_growth(p_account_id, wanted.start_at, known.limits, p_at);
     END IF;
+    IF known.id = opened OR wanted.carried_since IS NOT NULL THEN
+        PERFORM usage_notify_shrunk(p_account_id, wanted.start_at, known.limits, p_at);
+    END IF;
 END;
 $$;

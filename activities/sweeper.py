@@ -24,6 +24,7 @@ from billing.insight.rounds import store as rounds
 from billing.insight.rounds.rules import AT_LEAST
 from billing.matters import sweeps
 from billing.matters.schemas import Matter
+from billing.metering.quotas import counter_rebuild as quota_counters
 from billing.metering.usage import counter_rebuild, months
 from billing.money.payments import event_owners
 from billing.money.purchases import store as purchases
@@ -232,6 +233,10 @@ class SweeperActivities:
             if since and await counter_rebuild.compare(self.database, account_id, since):
                 wrong = await counter_rebuild.rebuild(self.database, account_id, since)
                 _logger.error("usage counters of %s were wrong: %s", account_id, wrong[:3])
+            if since and await quota_counters.compare(self.database, account_id):
+                quotas = await quota_counters.rebuild(self.database, account_id)
+                _logger.error("quotas of %s were wrong: %s", account_id, quotas[:3])
+                wrong = [*wrong, *quotas]
             async with self.database.operator() as connection:
                 await rounds.settle(connection, "usage-sync", (account_id,), began, {})
             return len(wrong)

@@ -1,4 +1,4 @@
-"""Holding usage counters against their records, for all accounts or one."""
+"""Holding usage counters, and quotas, against their records, for all accounts or one."""
 
 from collections.abc import Callable
 from typing import Final
@@ -7,6 +7,7 @@ from uuid import UUID
 from billing.core import ids
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
+from billing.metering.quotas import counter_rebuild as quota_counters
 from billing.metering.usage import counter_rebuild
 from billing.platform.accounts import store as accounts
 from cli.errors import StackError
@@ -21,7 +22,7 @@ async def check(settings: Settings, account: str | None, tell: Tell, *, write: b
     Errors: StackError for an unknown account.
     """
     database = open_database(settings)
-    work = counter_rebuild.rebuild if write else counter_rebuild.compare
+    work = _rebuild if write else _compare
     wrong = 0
     try:
         after, page = None, await _page(database, account, None)
@@ -35,6 +36,17 @@ async def check(settings: Settings, account: str | None, tell: Tell, *, write: b
     finally:
         await database.close()
     return wrong
+
+
+async def _compare(database: Database, account_id: UUID) -> list[counter_rebuild.Difference]:
+    found = await counter_rebuild.compare(database, account_id)
+    return found + await quota_counters.compare(database, account_id)
+
+
+async def _rebuild(database: Database, account_id: UUID) -> list[counter_rebuild.Difference]:
+    """Quotas last: they are counted from the counters."""
+    found = await counter_rebuild.rebuild(database, account_id)
+    return found + await quota_counters.rebuild(database, account_id)
 
 
 async def _page(database: Database, account: str | None, after: UUID | None) -> list[UUID]:

@@ -13,11 +13,12 @@ from typing import Final
 ACCOUNTS: Final = "ANY(CAST(:accounts AS uuid[]))"
 _BY_ACCOUNT: Final = frozenset(
     {
-        "balance_entries", "billing_records", "budgets", "capture_logs", "credit_balances",
+        "balance_entries", "billing_quotas", "billing_records", "budgets", "capture_logs",
+        "credit_balances",
         "credit_holds", "credit_lots", "credit_notes", "credit_transactions", "discounts",
         "disputes", "dropped_events", "dunning_cases", "events", "invoices", "limit_overrides",
         "matters", "payment_attempts", "payment_methods", "payments", "portal_sessions",
-        "purchases", "refunds", "sealed_counters", "sealed_entries", "sealed_lines",
+        "purchases", "quota_claims", "refunds", "sealed_counters", "sealed_entries", "sealed_lines",
         "setup_intents", "steps", "stripe_webhook_events", "subscription_changes",
         "subscriptions", "top_ups", "trials", "unpaid_retries", "unpaid_uses", "usage_counters",
         "usage_cycles", "usage_periods", "usage_settlements",

@@ -51,6 +51,7 @@ _OTHERS: Final = (
     ("usage_counted", "I4", "each day's counters are the sum of its billing records"),
     ("usage_cycles", "I4", "each cycle's counters are the sum of its billing records"),
     ("unpaid_uses_known", "I4", "what was put off, or failed to be paid, is pursued until it is"),
+    ("quotas_counted", "I4", "a quota has counted what records and open claims come to"),
     ("budgets_known", "I4", "a use is held against budgets exactly where there are any"),
     ("usage_paid", "I1", "what was spent has its usage logs, and is their sum"),
     ("usage_counted_beyond", "I4", "each cycle's overage is the sum of its billing records"),

@@ -85,6 +85,33 @@ QUERIES: Final[dict[str, str]] = {
         USING (account_id, owner, meter, start_at)
         WHERE (r.events, r.quantity, r.total) IS DISTINCT FROM (c.events, c.quantity, c.total)
     """,
+    # Open windows that do not roll: one that is over begins anew with the next use, and slices of a
+    # rolling one have no records behind them.
+    "quotas_counted": """
+        SELECT q.account_id, public_id('qta', q.id) AS subject
+        FROM billing_quotas q
+        JOIN accounts a ON a.id = q.account_id
+        JOIN credit_balances b ON b.account_id = q.account_id
+        JOIN usage_periods p ON p.account_id = q.account_id AND p.id = b.period_id
+        LEFT JOIN (
+            SELECT k.id, sum(c.amount) AS amount
+            FROM billing_quotas k
+            JOIN (
+                SELECT account_id, meter, owner, claimed_at, amount
+                FROM quota_claims
+                CROSS JOIN LATERAL (VALUES (''), ('u:' || user_id), ('o:' || organization_id))
+                    AS o(owner)
+                WHERE status = 'open' AND owner IS NOT NULL) c
+            ON c.account_id = k.account_id AND c.meter = k.meter AND c.owner = k.owner
+                AND c.claimed_at >= k.window_start
+            GROUP BY k.id) c ON c.id = q.id
+        WHERE q.span_seconds IS NULL AND q.owner <> 'u*'
+          AND q.window_start = quota_window(
+              q.window_kind, NULL, p.zone, p.start_at, coalesce(a.clock_at, :now))
+          AND q.used <> least(999999999999999, greatest(0,
+              quota_recorded(CAST(q AS billing_quotas), p.zone, q.window_start)
+              + coalesce(c.amount, 0)))
+    """,
     "budgets_known": """
         SELECT b.account_id,
             public_id('acc', b.account_id) || ': ' || coalesce(b.budget_mode, 'no budget')

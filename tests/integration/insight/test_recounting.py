@@ -14,7 +14,9 @@ from billing.catalog.products import store as products
 from billing.catalog.products.changes import MeterChange
 from billing.catalog.products.spec import MeterSpec
 from billing.core.clock import real_now
+from billing.insight.integrity import service as integrity
 from billing.insight.rounds import rules
+from billing.metering.quotas import counter_rebuild as quota_counters
 from billing.metering.usage import counter_rebuild as recounting
 from cli import counter_repair
 from cli.errors import StackError
@@ -29,6 +31,7 @@ SUMS = """
     SELECT owner, grain, period_start, bucket, meter, facet, quantity, events, maximum, last_at,
         credits, overage, overage_total
     FROM usage_counters WHERE account_id = :id AND events > 0 ORDER BY 1, 2, 3, 4, 5, 6"""
+QUOTAS = "SELECT meter, owner, used FROM billing_quotas WHERE account_id = :id ORDER BY 1, 2, 3"
 LAST_CYCLE = "SELECT max(start_at) FROM usage_periods WHERE account_id = :id"
 DAMAGE = (
     "UPDATE usage_counters SET quantity = quantity + 1 WHERE account_id = :id AND owner = 'u:ann'",
@@ -207,3 +210,37 @@ async def next_after(shop: Shop, account_id: UUID) -> None:
     move = text("UPDATE check_rounds SET noted_account = :id WHERE job = 'usage-sync'")
     async with shop.api.database.operator() as connection:
         await connection.execute(move, {"id": account_id})
+
+
+async def test_quotas_are_counted_again_in_slices(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quota_counters, "SLICE", 2)
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    chat = {"feature_type": "chat_messages"}
+    await shop.quota("100")
+    await shop.quota("50", window="rolling", span_seconds=3600)
+    await shop.quota("9", each_user=True, window="day")
+    for user in ("ann", "bob", "cid"):
+        await shop.record("3", user_id=user, **chat)
+    claim = {"requested_amount": "2", "user_id": "ann", "consume": True, "event_id": "e-1"}
+    assert (await shop.post("/quota/check", claim | chat)).json()["allowed"]
+    assert await quota_counters.compare(shop.api.database, shop.id) == []
+    right = await shop.rows(QUOTAS)
+    async with shop.api.database.operator() as connection:
+        damage = text(
+            "UPDATE billing_quotas SET used = used + 1"
+            " WHERE account_id = :id AND window_kind <> 'rolling' AND owner <> 'u*'"
+        )
+        await connection.execute(damage, {"id": shop.id})
+    wrong = [found.name for found in (await integrity.examine(shop.api.database, shop.id)).wrong]
+    assert wrong == ["quotas_counted"]
+    told: list[str] = []
+    assert await counter_repair.check(
+        stack_settings(shop.api.stack), shop.account["id"], told.append, write=False
+    ) == 4  # fmt: skip
+    assert "chat_messages by quota" in told[0]
+    found = await quota_counters.rebuild(shop.api.database, shop.id)
+    assert {(one.owner, one.kept, one.true) for one in found} >= {("", 12, 11), ("u:ann", 6, 5)}
+    assert await shop.rows(QUOTAS) == right
+    assert (await integrity.examine(shop.api.database, shop.id)).ok

@@ -75,6 +75,12 @@ DAMAGE: Final[dict[str, str]] = {
         INSERT INTO unpaid_uses (record_id, account_id, used_at, overdue_at)
         SELECT uuidv7(), account_id, created_at, created_at
         FROM credit_balances b JOIN accounts a ON a.id = b.account_id WHERE b.{MINE}""",
+    "quotas_counted": f"""
+        INSERT INTO billing_quotas (id, account_id, owner, meter, window_kind, limit_amount,
+            is_hard, alert_percents, window_start, used, used_before, created_at, updated_at)
+        SELECT uuidv7(), p.account_id, '', 'chat_messages', 'cycle', 10, true, '{{}}',
+            p.start_at, 1, 0, p.start_at, p.start_at
+        FROM usage_periods p JOIN credit_balances b ON b.period_id = p.id WHERE b.{MINE}""",
     "budgets_known": f"UPDATE credit_balances SET budget_mode = 'block' WHERE {MINE}",
     "usage_paid": f"DELETE FROM capture_logs WHERE {MINE}",
     "usage_counted_beyond": BEYOND.format(status="pending", at=A_MONTH_BEFORE, MINE=MINE),

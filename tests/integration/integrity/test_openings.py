@@ -45,6 +45,7 @@ DAMAGE: Final[dict[str, str]] = {
     **{name: ALL_DAMAGE[name] for name in KEPT},
     "credits_never_negative": ALL_DAMAGE["credits_never_negative"],
     "budgets_known": ALL_DAMAGE["budgets_known"],
+    "quotas_counted": ALL_DAMAGE["quotas_counted"],
     "unpaid_uses_known": ALL_DAMAGE["unpaid_uses_known"],
     "usage_paid": ALL_DAMAGE["usage_paid"],
     "usage_counted": A_USE.format(paid="NULL", MINE=MINE),

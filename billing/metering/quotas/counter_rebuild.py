@@ -1,0 +1,66 @@
+"""What quotas have counted, compared with records and open claims and set right, in slices.
+
+It is apart from the store: it goes through all quotas of an account, of which there may be one of
+each of many users. Uses wait for one slice at a time.
+"""
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+
+from billing.core import clock
+from billing.core.database import Database
+from billing.ledger.credits import service as credits
+from billing.metering.usage.counter_rebuild import TIMEOUT_MS, Difference
+
+SLICE: Final = 500
+"""Quotas that are looked at in one transaction."""
+GRAIN: Final = "quota"
+_BEFORE: Final = ("", "", "")
+_COUNTERS: Final = text(
+    "SELECT meter, owner, window_kind, begins, kept, counted"
+    " FROM quota_counters(:account_id, :after, :limit, :write, :at)"
+)
+
+
+async def compare(database: Database, account_id: UUID) -> list[Difference]:
+    """Open windows of quotas that have counted something else than was used; changes nothing."""
+    return await _recount(database, account_id, write=False)
+
+
+async def rebuild(database: Database, account_id: UUID) -> list[Difference]:
+    """As `compare`, and set them right. The counters of the uses must be right already."""
+    return await _recount(database, account_id, write=True)
+
+
+async def _recount(database: Database, account_id: UUID, *, write: bool) -> list[Difference]:
+    found: list[Difference] = []
+    after: tuple[str, str, str] | None = _BEFORE
+    while after is not None:
+        wrong, after = await _slice(database, account_id, after, write=write)
+        found += wrong
+    return found
+
+
+async def _slice(
+    database: Database, account_id: UUID, after: tuple[str, str, str], *, write: bool
+) -> tuple[list[Difference], tuple[str, str, str] | None]:
+    """The next differences, and the place of the last quota; None behind the last slice."""
+    async with database.operator() as connection:
+        if write:
+            await credits.lock(connection, account_id)
+        await connection.execute(text(f"SET LOCAL statement_timeout = {TIMEOUT_MS}"))
+        at = await clock.now(connection, account_id)
+        values = {
+            "account_id": account_id, "after": list(after), "limit": SLICE, "write": write,
+            "at": at,
+        }  # fmt: skip
+        rows = (await connection.execute(_COUNTERS, values)).all()
+    wrong = [
+        Difference(row.owner, GRAIN, row.begins, row.meter, row.kept, row.counted)
+        for row in rows
+        if row.kept != row.counted
+    ]
+    last = (rows[-1].meter, rows[-1].owner, rows[-1].window_kind) if len(rows) == SLICE else None
+    return wrong, last

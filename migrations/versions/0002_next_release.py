@@ -349,6 +349,10 @@ def _quotas_of_each_user() -> None:
 
 def _add_columns() -> None:
     """New columns of tables that the release before has."""
+    op.add_column(
+        "budgets", Column("captured", sa.Numeric(27, 12), nullable=False, server_default="0")
+    )
+    op.add_column("budgets", Column("captured_from", DateTime(timezone=True)))
     op.add_column("plans", Column("unpaid_days", Integer, nullable=False, server_default="60"))
     op.create_check_constraint("unpaid_days_positive", "plans", "unpaid_days > 0")
     op.add_column("subscriptions", Column("unpaid_at", DateTime(timezone=True)))

@@ -45,6 +45,7 @@ LOOKING_AT_ALL: Final = {
     "billing/insight/integrity/hourly.py",
     "billing/insight/integrity/numbers.py",
     "billing/insight/integrity/service.py",
+    "billing/metering/quotas/counter_rebuild.py",
     "billing/metering/usage/counter_rebuild.py",
 }
 """Modules that see the rows of all accounts, beside operators' routes and commands."""

@@ -17,7 +17,7 @@ _STANDING: Final = text(
     """
     SELECT b.*, w.begins AS window_start,
         CASE b.window_kind WHEN 'cycle' THEN :period_end ELSE w.ends END AS window_end,
-        s.used
+        s.used + budget_captured(b, w.begins, w.ends) AS used
     FROM budgets AS b
     CROSS JOIN LATERAL budget_window(b.window_kind, :zone, :period_start, :at) AS w
     CROSS JOIN LATERAL budget_spent(

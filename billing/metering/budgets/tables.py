@@ -1,6 +1,7 @@
 """Budgets: how much an account means to use or spend in a month or cycle, and what follows.
 
-What a budget's window has used is read from the counters, so the two never differ.
+What a budget's window has used is read from the counters, so the two never differ; captures of
+holds that no use is behind are on no counter, and a budget in credits keeps their sum.
 """
 
 from sqlalchemy import Integer
@@ -22,6 +23,9 @@ budgets = c.table(
     c.amount("limit_amount"),
     c.column("alert_percents", ARRAY(Integer)),
     c.flag("is_blocking"),
+    # Credits of captures in the window that began then; null: none was counted yet.
+    c.amount("captured", server_default="0"),
+    c.instant("captured_from", nullable=True),
     c.instant("created_at"),
     c.instant("updated_at"),
     # One that warns and one that blocks may stand side by side.

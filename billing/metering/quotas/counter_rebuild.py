@@ -1,4 +1,4 @@
-"""What quotas have counted, compared with records and open claims and set right, in slices.
+"""Quotas compared with records and open claims, and set right, one slice after the other.
 
 It is apart from the store: it goes through all quotas of an account, of which there may be one of
 each of many users. Uses wait for one slice at a time.

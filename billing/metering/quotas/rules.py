@@ -57,7 +57,13 @@ def passes_at(bound: Bound, requested: Decimal, releases: Sequence[Release]) -> 
 
 
 def over_budget(decision: Decision, budget: Bound, passes_at: datetime | None) -> Decision:
-    """The same use, refused by a budget that blocks: the figures are the budget's own."""
+    """The same use, which budgets refuse until then or for ever (None): the figures are those of
+    this budget, where no other limit refuses the use.
+    """
+    if not decision.allowed:
+        never = decision.passes_at is None or passes_at is None
+        last = None if never else max(filter(None, (decision.passes_at, passes_at)))
+        return decision.model_copy(update={"passes_at": last})
     return decision.model_copy(
         update={
             "allowed": False,
@@ -71,13 +77,6 @@ def over_budget(decision: Decision, budget: Bound, passes_at: datetime | None) -
             "budget_id": budget.budget_id,
         }
     )
-
-
-def behind_budgets(refused: Decision, passes_at: datetime | None) -> Decision:
-    """A refusal of a use that budgets refuse as well, until then or for ever (None)."""
-    if refused.passes_at is None or passes_at is None:
-        return refused.model_copy(update={"passes_at": None})
-    return refused.model_copy(update={"passes_at": max(refused.passes_at, passes_at)})
 
 
 def window_for(meter: str, counts: str, owner: str, window: Window | None) -> Window:

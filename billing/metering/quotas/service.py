@@ -83,12 +83,11 @@ async def check(
     broken = None
     if not is_late:
         broken = await _broken_budget(connection, account_id, asked, decision, period, counter, at)
-    if decision.allowed:
-        return rules.over_budget(decision, *broken) if broken else decision
-    # A time of its own stays where it is, whatever time does to the window.
-    hard = [] if used_at else [bound for bound in bounds if bound.is_hard]
-    refused = await _when(connection, account_id, decision, hard, now)
-    return rules.behind_budgets(refused, broken[1]) if broken else refused
+    if not decision.allowed:
+        # A time of its own stays where it is, whatever time does to the window.
+        hard = [] if used_at else [bound for bound in bounds if bound.is_hard]
+        decision = await _when(connection, account_id, decision, hard, now)
+    return rules.over_budget(decision, *broken) if broken else decision
 
 
 async def _when(

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import text
 
 from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.test_held import hold
 
 NOW = datetime(2027, 1, 30, 12, tzinfo=UTC)
 CHAT: dict[str, Any] = {"feature_type": "chat_messages"}
@@ -116,6 +117,33 @@ async def test_money_of_the_next_invoice_has_a_budget_too(new_shop: NewShop) -> 
     await shop.record("550", feature_type="ai_responses")  # 50 beyond the plan, 0.02 each
     await shop.record("1", status=429, feature_type="ai_responses")
     assert [one[1] for one in await told(shop)] == [80, 100]
+
+
+async def test_captures_of_holds_count_on_a_budget_in_credits(new_shop: NewShop) -> None:
+    shop = await new_shop("1000", is_test=True, clock_at=NOW.isoformat())
+    await capture(shop, "3")
+    budget = await put(shop, "10", then="block")
+    assert budget["used"] == "3.00", "what was captured before counts"
+    await put(shop, "10", window="cycle")
+    await capture(shop, "4")
+    await capture(shop, "1")
+    seen = await shop.get(f"/usage/budgets/{budget['budget_id']}")
+    assert (seen["used"], await told(shop)) == ("8.00", [("credits", 80, "8.00")] * 2)
+    await shop.record("1000")
+    refused = await shop.record("1000", status=429)
+    assert (refused["code"], refused["used"]) == ("BUDGET_EXCEEDED", "10.00")
+    await capture(shop, "5")
+    await move_to(shop, datetime(2027, 2, 1, tzinfo=UTC))
+    assert (await shop.get(f"/usage/budgets/{budget['budget_id']}"))["used"] == "0"
+    await capture(shop, "2")
+    seen = await shop.get(f"/usage/budgets/{budget['budget_id']}")
+    assert seen["used"] == "2.00"
+
+
+async def capture(shop: Shop, amount: str) -> None:
+    held = await hold(shop, amount)
+    answer = await shop.post(f"/billing/credits/holds/{held}/capture", {})
+    assert answer.status_code == 200, answer.text
 
 
 async def test_what_a_quota_and_a_budget_refuse_passes_when_both_let_it(

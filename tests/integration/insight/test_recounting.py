@@ -32,6 +32,12 @@ SUMS = """
         credits, overage, overage_total
     FROM usage_counters WHERE account_id = :id AND events > 0 ORDER BY 1, 2, 3, 4, 5, 6"""
 QUOTAS = "SELECT meter, owner, used FROM billing_quotas WHERE account_id = :id ORDER BY 1, 2, 3"
+A_QUOTA = """
+    INSERT INTO billing_quotas (id, account_id, owner, meter, window_kind, limit_amount,
+        is_hard, alert_percents, window_start, used, used_before, created_at, updated_at)
+    SELECT uuidv7(), p.account_id, '', 'chat_messages', 'cycle', 10, true, '{{}}',
+        p.start_at, 1, 0, p.start_at, p.start_at
+    FROM usage_periods p JOIN credit_balances b ON b.period_id = p.id WHERE b.{MINE}"""
 LAST_CYCLE = "SELECT max(start_at) FROM usage_periods WHERE account_id = :id"
 DAMAGE = (
     "UPDATE usage_counters SET quantity = quantity + 1 WHERE account_id = :id AND owner = 'u:ann'",
@@ -217,7 +223,7 @@ async def test_quotas_are_counted_again_in_slices(
 ) -> None:
     monkeypatch.setattr(quota_counters, "SLICE", 2)
     shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
-    chat = {"feature_type": "chat_messages"}
+    chat: dict[str, Any] = {"feature_type": "chat_messages"}
     await shop.quota("100")
     await shop.quota("50", window="rolling", span_seconds=3600)
     await shop.quota("9", each_user=True, window="day")

@@ -25,6 +25,7 @@ from billing.ledger.credits import invariants
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.credits import holding
 from tests.integration.credits.test_checks import DAMAGE as LEDGER_DAMAGE
+from tests.integration.insight.test_recounting import A_QUOTA
 from tests.integration.one_connection import seen_by
 
 MINE: Final = "account_id = :account"
@@ -51,10 +52,9 @@ WRONG_CYCLE: Final = f""";
         FROM billing_records WHERE {MINE} AND meter = 'api_calls'"""
 
 BEYOND: Final = """
-        INSERT INTO billing_records (id, account_id, request_hash, meter, usage_amount,
-               included_units, charged_units, unit_price, total_amount, currency,
-               billing_method, billing_status, is_free_tier, is_late,
-               period_start, day_at, occurred_at, created_at, updated_at)
+        INSERT INTO billing_records (id, account_id, request_hash, meter, usage_amount, included_units,
+               charged_units, unit_price, total_amount, currency, billing_method, billing_status,
+               is_free_tier, is_late, period_start, day_at, occurred_at, created_at, updated_at)
         SELECT uuidv7(), account_id, 1, 'api_calls', 1, 0, 1, 1, 1, 'USD',
                'subscription_included', '{status}', false, false, at, at, at, at, at
         FROM (SELECT account_id, {at} AS at FROM subscriptions WHERE {MINE}) AS s"""
@@ -63,8 +63,7 @@ A_MONTH_BEFORE: Final = "cycle_start - interval '1 month'"
 # What breaks each rule, on the account that pays or (late) on the one that is overdue.
 DAMAGE: Final[dict[str, str]] = {
     **{name: LEDGER_DAMAGE[sentence] for name, (_, sentence) in LEDGER.items()},
-    "lots_balance": SHORT,
-    "lots_remaining": SHORT,
+    **dict.fromkeys(("lots_balance", "lots_remaining"), SHORT),
     "credits_never_negative": f"""
         ALTER TABLE credit_balances DROP CONSTRAINT ck_credit_balances_amounts;
         UPDATE credit_balances SET held = balance + 1 WHERE {MINE}""",
@@ -75,12 +74,7 @@ DAMAGE: Final[dict[str, str]] = {
         INSERT INTO unpaid_uses (record_id, account_id, used_at, overdue_at)
         SELECT uuidv7(), account_id, created_at, created_at
         FROM credit_balances b JOIN accounts a ON a.id = b.account_id WHERE b.{MINE}""",
-    "quotas_counted": f"""
-        INSERT INTO billing_quotas (id, account_id, owner, meter, window_kind, limit_amount,
-            is_hard, alert_percents, window_start, used, used_before, created_at, updated_at)
-        SELECT uuidv7(), p.account_id, '', 'chat_messages', 'cycle', 10, true, '{{}}',
-            p.start_at, 1, 0, p.start_at, p.start_at
-        FROM usage_periods p JOIN credit_balances b ON b.period_id = p.id WHERE b.{MINE}""",
+    "quotas_counted": A_QUOTA.format(MINE=MINE),
     "budgets_known": f"UPDATE credit_balances SET budget_mode = 'block' WHERE {MINE}",
     "usage_paid": f"DELETE FROM capture_logs WHERE {MINE}",
     "usage_counted_beyond": BEYOND.format(status="pending", at=A_MONTH_BEFORE, MINE=MINE),

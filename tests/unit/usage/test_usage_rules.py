@@ -57,10 +57,9 @@ def test_a_batch_keeps_accounts_together_and_someapart() -> None:
 @pytest.mark.parametrize(
     ("row", "field"),
     [
-        ({"usage_amount": 0}, "usage_amount"),
+        ({"usage_amount": -1}, "usage_amount"),
         ({"usage_amount": 1e-13}, "usage_amount"),
         ({"usage_amount": "1\n"}, "usage_amount"),
-        ({"usage_amount": "0.000"}, "usage_amount"),
         ({"usage_amount": "1", "event_id": ""}, "event_id"),
         ({"usage_amount": "1", "occurred_at": "2026-01-01T00:00:00"}, "occurred_at"),
         ({"usage_amount": "1", "occurred_at": "0001-01-01T00:00:00+05:00"}, "occurred_at"),

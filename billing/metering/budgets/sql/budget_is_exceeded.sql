@@ -5,7 +5,8 @@ RETURNS boolean
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(bool_or(u.amount > 0 AND u.amount + s.used > b.limit_amount), false)
+    SELECT coalesce(bool_or(u.amount > 0 AND u.amount + s.used
+        + budget_captured(b, w.begins, w.ends) > b.limit_amount), false)
     FROM budgets AS b
     CROSS JOIN LATERAL budget_window(
         b.window_kind, p_account.zone, p_account.start_at, p_account.as_of) AS w

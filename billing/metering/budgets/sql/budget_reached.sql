@@ -12,7 +12,8 @@ LANGUAGE sql STABLE AS $$
         CASE b.measure WHEN 'meter' THEN b.meter ELSE b.measure END) AS s(subject, meter)
     CROSS JOIN LATERAL budget_window(b.window_kind, p_zone, p_period_start, p_at) AS w
     CROSS JOIN LATERAL budget_spent(
-        b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) AS u
+        b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) AS c
+    CROSS JOIN LATERAL (SELECT c.used + budget_captured(b, w.begins, w.ends)) AS u(used)
     CROSS JOIN LATERAL unnest(b.alert_percents) AS t(percent)
     WHERE b.account_id = p_account_id AND b.alert_percents <> '{}' AND u.used > 0
         AND u.used * 100 >= b.limit_amount * t.percent

@@ -1,6 +1,6 @@
 -- Give the users of these uses what each user has by default, where they have nothing like it yet;
--- it begins with what its window has counted, and what it has reached is told. Expects the account's
--- lock.
+-- it begins with what its window has counted, and what it has reached is told. Expects the
+-- account's lock.
 CREATE OR REPLACE FUNCTION quota_give_users(
     p_account_id uuid, p_zone text, p_period_start timestamptz, p_uses quota_timed_use[],
     p_at timestamptz)

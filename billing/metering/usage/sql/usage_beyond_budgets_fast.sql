@@ -10,15 +10,18 @@ SET enable_hashjoin = on
 SET enable_mergejoin = off
 AS $$
     WITH left_over AS MATERIALIZED (
-        SELECT a.place, b.id, b.measure, b.meter, b.limit_amount - s.used AS amount
+        SELECT a.place, b.id, b.measure, b.meter, b.limit_amount - s.used
+                - b.captured AS amount
         FROM unnest(p_accounts) AS a
         CROSS JOIN LATERAL (
-            SELECT id, account_id, measure, meter, window_kind, limit_amount FROM budgets
-            WHERE account_id = a.account_id AND is_blocking AND measure <> 'money'
+            SELECT k.id, k.account_id, k.measure, k.meter, k.window_kind, k.limit_amount,
+                w.begins, w.ends, budget_captured(k, w.begins, w.ends) AS captured
+            FROM budgets AS k
+            CROSS JOIN LATERAL budget_window(k.window_kind, a.zone, a.start_at, a.as_of) AS w
+            WHERE k.account_id = a.account_id AND k.is_blocking AND k.measure <> 'money'
             OFFSET 0) AS b
-        CROSS JOIN LATERAL budget_window(b.window_kind, a.zone, a.start_at, a.as_of) AS w
         CROSS JOIN LATERAL budget_spent(
-            b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) AS s
+            b.account_id, b.measure, b.meter, b.window_kind, b.begins, b.ends) AS s
         WHERE a.budget_mode = 'block'
     )
     SELECT ARRAY(

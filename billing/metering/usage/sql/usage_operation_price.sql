@@ -1,5 +1,6 @@
--- The price of a use that names an operation and no product, in credits [F5]: also where its caller
--- wants the plan to pay, so that one which no plan covers is refused. A card pays for products only.
+-- The price of a use that names an operation and no product, in credits [F5]: also where its
+-- caller wants the plan to pay, so that one which no plan covers is refused. A card pays for
+-- products only.
 CREATE OR REPLACE FUNCTION usage_operation_price(p_kind usage_metered) RETURNS usage_price
 LANGUAGE sql STABLE AS $$
     SELECT ROW('per_unit', c.cost, 1, 0, NULL)::usage_price

@@ -38,8 +38,7 @@ LANGUAGE sql STABLE AS $$
     ), found AS (
         SELECT
             s.use, s.kind, s.max_per_use, (s.account).account_id, (s.account).as_of, s.used_at,
-            s.is_late,
-            coalesce(l.start_at, (s.account).start_at) AS period_start,
+            s.is_late, coalesce(l.start_at, (s.account).start_at) AS period_start,
             coalesce(l.zone, (s.account).zone) AS zone,
             usage_limit_of(
                 CASE WHEN (s.use).used_at IS NULL THEN (s.account).limits ELSE usage_limits_at(
@@ -69,10 +68,7 @@ LANGUAGE sql STABLE AS $$
     )
     SELECT f.use, f.kind, f.account_id, f.as_of, f.used_at, f.is_late, f.period_start, f.zone,
         f.lim, f.money, f.paid_in, f.price,
-        CASE WHEN (f.use).amount > coalesce(f.max_per_use, 1000000000) THEN 'USAGE_TOO_LARGE'
-            -- Only a level may be nothing.
-            WHEN (f.use).amount = 0 AND (f.kind).counts IN ('sum', 'count')
-                THEN 'VALIDATION_FAILED'
-            ELSE usage_refusal(f.kind, f.price, f.used_at, f.as_of) END
+        coalesce(usage_amount_refusal(f.kind, (f.use).amount, f.max_per_use),
+            usage_refusal(f.kind, f.price, f.used_at, f.as_of))
     FROM found AS f
 $$;

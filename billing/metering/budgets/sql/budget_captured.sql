@@ -1,0 +1,15 @@
+-- Credits that captures without a use behind them have spent in the window of a budget in credits.
+-- The budget keeps the sum of the window it was last counted in; that of another is read.
+CREATE OR REPLACE FUNCTION budget_captured(
+    p_budget budgets, p_begins timestamptz, p_ends timestamptz)
+RETURNS numeric
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT CASE WHEN p_budget.measure <> 'credits' THEN 0
+        WHEN p_budget.captured_from = p_begins THEN p_budget.captured
+        ELSE (
+            SELECT coalesce(sum(credits), 0) FROM capture_logs
+            WHERE account_id = p_budget.account_id
+                AND created_at >= p_begins AND created_at < p_ends) END
+$$;

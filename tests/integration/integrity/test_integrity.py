@@ -52,9 +52,10 @@ WRONG_CYCLE: Final = f""";
         FROM billing_records WHERE {MINE} AND meter = 'api_calls'"""
 
 BEYOND: Final = """
-        INSERT INTO billing_records (id, account_id, request_hash, meter, usage_amount, included_units,
-               charged_units, unit_price, total_amount, currency, billing_method, billing_status,
-               is_free_tier, is_late, period_start, day_at, occurred_at, created_at, updated_at)
+        INSERT INTO billing_records (
+               id, account_id, request_hash, meter, usage_amount, included_units, charged_units,
+               unit_price, total_amount, currency, billing_method, billing_status, is_free_tier,
+               is_late, period_start, day_at, occurred_at, created_at, updated_at)
         SELECT uuidv7(), account_id, 1, 'api_calls', 1, 0, 1, 1, 1, 'USD',
                'subscription_included', '{status}', false, false, at, at, at, at, at
         FROM (SELECT account_id, {at} AS at FROM subscriptions WHERE {MINE}) AS s"""

@@ -26,6 +26,7 @@ CALLS_UP: Final = {
     ("ledger/credits", "credit_request_top_up"): "a debit or hold below the threshold asks for one",
     ("ledger/credits", "usage_settle_soon"): "credits that come pay uses that were put off",
     ("ledger/credits", "usage_settle_freed"): "so do those that a capture leaves of its hold",
+    ("ledger/credits", "budget_count_captures"): "what a capture spends counts on a budget",
     ("metering/usage", "usage_plan_period"): "a period of usage follows the subscription's",
     ("metering/usage", "usage_unpaid"): "what may stay unpaid is the subscription's plan's to say",
     ("metering/usage", "usage_overdue_accounts"): "an overdue invoice bounds what may stay unpaid",

@@ -112,7 +112,7 @@ def upgrade() -> None:
     op.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
     _prepare()
     _add_columns()
-    _quotas_of_each_user()
+    _quotas_and_budgets()
     _hold_references_to_one_account()
     _add_rights()
     _subscriptions()
@@ -339,20 +339,18 @@ def _let_uses_be_taken_back() -> None:
         )
 
 
-def _quotas_of_each_user() -> None:
-    op.add_column(
-        "billing_quotas", Column("is_derived", sa.Boolean, nullable=False, server_default="false")
+def _quotas_and_budgets() -> None:
+    op.execute(
+        "ALTER TABLE billing_quotas ADD is_derived boolean NOT NULL DEFAULT 'false';"
+        "CREATE INDEX ix_billing_quotas_set ON billing_quotas (account_id, meter)"
+        " WHERE NOT is_derived;"
+        "ALTER TABLE budgets ADD captured numeric(27, 12) NOT NULL DEFAULT '0',"
+        " ADD captured_from timestamptz"
     )
-    rows = "billing_quotas (account_id, meter) WHERE NOT is_derived"
-    op.execute(f"CREATE INDEX ix_billing_quotas_set ON {rows}")
 
 
 def _add_columns() -> None:
     """New columns of tables that the release before has."""
-    op.add_column(
-        "budgets", Column("captured", sa.Numeric(27, 12), nullable=False, server_default="0")
-    )
-    op.add_column("budgets", Column("captured_from", DateTime(timezone=True)))
     op.add_column("plans", Column("unpaid_days", Integer, nullable=False, server_default="60"))
     op.create_check_constraint("unpaid_days_positive", "plans", "unpaid_days > 0")
     op.add_column("subscriptions", Column("unpaid_at", DateTime(timezone=True)))

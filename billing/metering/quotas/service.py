@@ -73,8 +73,7 @@ async def check(
     end = period.end_at if period else periods.month_of(at, zone)[1]
     bounds = [bound_of(quota, zone, end, at) for quota in quotas]
     used = counter.quantity if counter else ZERO
-    limit = period.limits.get(meter) if period else None
-    if period is not None and limit is not None:
+    if period is not None and (limit := period.limits.get(meter)) is not None:
         claimed = ZERO
         if limit["then"] == "block" and not is_late:
             claimed = await store.reserved(connection, account_id, meter, at)

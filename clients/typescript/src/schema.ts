@@ -100,7 +100,7 @@ export interface paths {
          *
          *     With `payment_charge` a saved card pays at once: `billing_status` says whether it did. It needs
          *     the role billing, and an `event_id` or Idempotency-Key. A repeated event answers its first
-         *     result with `Idempotent-Replayed: true`. Without both the `request_id` names the event.
+         *     result with `Idempotent-Replayed: true`. Without both each call is a use of its own.
          *
          *     For the role service that names no account, `user_id` names it: the account whose external id
          *     it is. A dry run answers 200 with the same fields; its ids name nothing.
@@ -130,8 +130,8 @@ export interface paths {
          *     recorded. Rows of one request that cost credits are paid together; each with `payment_charge` is
          *     charged to its account's card after the answer, and its billing record shows the outcome.
          *
-         *     A row without `event_id` gets `{Idempotency-Key}/{row}` as its event id, without a key its
-         *     `request_id`. A row of the role service that names no account is of its `user_id`. Accounts
+         *     A row without `event_id` gets `{Idempotency-Key}/{row}` as its event id, and without a key it is
+         *     a use of its own. A row of the role service that names no account is of its `user_id`. Accounts
          *     are recorded in parts: after a 5xx or no answer send the same request again, with the same
          *     key or event ids; rows that were recorded answer `duplicate`. In a dry run `recorded` says what
          *     would be.
@@ -11009,9 +11009,11 @@ export interface components {
          * @description One use. `product_id` prices it; else `service_type` or `feature_type` say what is counted,
          *     and an `operation` that has a price of its own (`/admin/credit-costs`) costs that for each unit.
          *
-         *     With `event_id` (else the Idempotency-Key, else `request_id`) a use is never counted twice. With
-         *     `hold_id` that hold pays: what the use costs is captured from it, and the rest of it is free
-         *     again.
+         *     The `usage_amount` is above 0; of a level, such as storage, it is the reading and may be 0.
+         *
+         *     With `event_id` (else the Idempotency-Key) a use is never counted twice; `request_id` is kept
+         *     for the reader and names no use. With `hold_id` that hold pays: what the use costs is captured
+         *     from it, and the rest of it is free again.
          */
         UseBody: {
             /**

@@ -229,12 +229,15 @@ LANGUAGE plpgsql AS $$
 DECLARE
     place integer;
     answer credit_capture_answer;
+    answers credit_capture_answer[] := '{}';
     accounts uuid[] := ARRAY(SELECT i.account_id FROM unnest(p_items) AS i);
 BEGIN
     PERFORM credit_lock_all(accounts);
-    RETURN QUERY SELECT f.* FROM credit_capture_fast(p_items, accounts, p_at) AS f;
-    IF FOUND THEN
+    answers := ARRAY(SELECT f FROM credit_capture_fast(p_items, accounts, p_at) AS f);
+    IF cardinality(answers) > 0 THEN
         PERFORM usage_settle_freed(accounts);
+        PERFORM budget_count_captures(p_items, answers, p_at);
+        RETURN QUERY SELECT a.* FROM unnest(answers) AS a;
         RETURN;
     END IF;
     FOR place IN
@@ -243,8 +246,10 @@ BEGIN
     LOOP
         answer := credit_capture_one(p_items[place], p_at);
         answer.place := place;
-        RETURN NEXT answer;
+        answers := answers || answer;
     END LOOP;
+    PERFORM budget_count_captures(p_items, answers, p_at);
+    RETURN QUERY SELECT a.* FROM unnest(answers) AS a;
 END;
 $$;
 
@@ -887,12 +892,70 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION budget_captured(
+    p_budget budgets, p_begins timestamptz, p_ends timestamptz)
+RETURNS numeric
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT CASE WHEN p_budget.measure <> 'credits' THEN 0
+        WHEN p_budget.captured_from = p_begins THEN p_budget.captured
+        ELSE (
+            SELECT coalesce(sum(credits), 0) FROM capture_logs
+            WHERE account_id = p_budget.account_id
+                AND created_at >= p_begins AND created_at < p_ends) END
+$$;
+
+CREATE OR REPLACE FUNCTION budget_count_captures(
+    p_items credit_capture_item[], p_answers credit_capture_answer[], p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    accounts uuid[] := ARRAY(SELECT i.account_id FROM unnest(p_items) AS i);
+    one record;
+    as_of timestamptz;
+    period record;
+BEGIN
+    PERFORM set_config('app.accounts', array_to_string(accounts, ','), true);
+    FOR one IN
+        SELECT i.account_id, sum(a.captured) AS credits
+        FROM unnest(p_items) WITH ORDINALITY AS i
+        JOIN unnest(p_answers) AS a ON a.place = i.ordinality AND a.verdict = 'ok'
+        JOIN credit_balances AS b ON b.account_id = i.account_id AND b.budget_mode IS NOT NULL
+        GROUP BY i.account_id
+        ORDER BY i.account_id
+    LOOP
+        PERFORM set_config('app.accounts', one.account_id::text, true);
+        as_of := coalesce(p_at, (SELECT clock_at FROM accounts WHERE id = one.account_id),
+            clock_timestamp());
+        PERFORM usage_open_period(one.account_id, as_of);
+        SELECT p.zone, p.start_at INTO period
+        FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
+        WHERE b.account_id = one.account_id;
+        UPDATE budgets AS b
+        SET captured = budget_captured(b, w.begins, w.ends)
+                + CASE WHEN b.captured_from = w.begins THEN one.credits ELSE 0 END,
+            captured_from = w.begins
+        FROM budgets AS k CROSS JOIN LATERAL budget_window(
+            k.window_kind, period.zone, period.start_at, as_of) AS w
+        WHERE k.account_id = one.account_id AND k.measure = 'credits' AND b.id = k.id;
+        PERFORM budget_notify(one.account_id, period.zone, period.start_at, as_of);
+        PERFORM set_config('app.accounts', array_to_string(accounts, ','), true);
+    END LOOP;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION budget_is_exceeded(p_records usage_rated[], p_account usage_account)
 RETURNS boolean
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(bool_or(u.amount > 0 AND u.amount + s.used > b.limit_amount), false)
+    SELECT coalesce(bool_or(u.amount > 0 AND u.amount + s.used
+        + budget_captured(b, w.begins, w.ends) > b.limit_amount), false)
     FROM budgets AS b
     CROSS JOIN LATERAL budget_window(
         b.window_kind, p_account.zone, p_account.start_at, p_account.as_of) AS w
@@ -947,7 +1010,8 @@ LANGUAGE sql STABLE AS $$
         CASE b.measure WHEN 'meter' THEN b.meter ELSE b.measure END) AS s(subject, meter)
     CROSS JOIN LATERAL budget_window(b.window_kind, p_zone, p_period_start, p_at) AS w
     CROSS JOIN LATERAL budget_spent(
-        b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) AS u
+        b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) AS c
+    CROSS JOIN LATERAL (SELECT c.used + budget_captured(b, w.begins, w.ends)) AS u(used)
     CROSS JOIN LATERAL unnest(b.alert_percents) AS t(percent)
     WHERE b.account_id = p_account_id AND b.alert_percents <> '{}' AND u.used > 0
         AND u.used * 100 >= b.limit_amount * t.percent
@@ -1195,6 +1259,60 @@ AS $$
     ON CONFLICT (quota_id, ends_at) DO UPDATE SET used = excluded.used
 $$;
 
+CREATE OR REPLACE FUNCTION quota_counters(
+    p_account_id uuid, p_after text[], p_limit integer, p_write boolean, p_at timestamptz)
+RETURNS TABLE (
+    meter text, owner text, window_kind text, begins timestamptz, kept numeric, counted numeric)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    slice uuid[] := ARRAY(
+        SELECT q.id FROM billing_quotas AS q
+        WHERE q.account_id = p_account_id
+            AND (q.meter, q.owner, q.window_kind) > (p_after[1], p_after[2], p_after[3])
+        ORDER BY q.meter, q.owner, q.window_kind LIMIT p_limit);
+BEGIN
+    IF p_write THEN
+        -- Claims of the fast path count without the account's lock.
+        PERFORM 1 FROM billing_quotas WHERE id = ANY (slice) ORDER BY id FOR NO KEY UPDATE;
+    END IF;
+    RETURN QUERY
+    WITH claims AS MATERIALIZED (
+        SELECT c.meter, o.owner, c.claimed_at, c.amount
+        FROM quota_claims AS c
+        CROSS JOIN LATERAL (VALUES
+            (''), ('u:' || c.user_id), ('o:' || c.organization_id)) AS o(owner)
+        WHERE c.account_id = p_account_id AND c.status = 'open' AND o.owner IS NOT NULL
+    ), claimed AS MATERIALIZED (
+        SELECT q.id, sum(c.amount) AS amount
+        FROM billing_quotas AS q JOIN claims AS c
+            ON c.meter = q.meter AND c.owner = q.owner AND c.claimed_at >= q.window_start
+        WHERE q.id = ANY (slice)
+        GROUP BY q.id
+    ), found AS MATERIALIZED (
+        SELECT q.id, q.used, CASE
+            WHEN q.span_seconds IS NULL AND q.owner <> 'u*' AND q.window_start
+                = quota_window(q.window_kind, NULL, p.zone, p.start_at, p_at)
+            THEN least(999999999999999, greatest(0,
+                quota_recorded(q, p.zone, q.window_start) + coalesce(c.amount, 0)))
+            ELSE q.used END AS counted
+        FROM billing_quotas AS q
+        JOIN credit_balances AS b ON b.account_id = q.account_id
+        JOIN usage_periods AS p ON p.id = b.period_id
+        LEFT JOIN claimed AS c ON c.id = q.id
+        WHERE q.id = ANY (slice)
+    ), written AS (
+        UPDATE billing_quotas AS q SET used = f.counted, plain_until = NULL
+        FROM found AS f WHERE p_write AND q.id = f.id AND f.counted <> f.used
+    )
+    SELECT q.meter, q.owner, q.window_kind, q.window_start, f.used, f.counted
+    FROM found AS f JOIN billing_quotas AS q ON q.id = f.id
+    ORDER BY 1, 2, 3;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION quota_cut_slices(
     p_account_id uuid, p_quota_id uuid, p_quota quota_input, p_before integer)
 RETURNS void
@@ -1253,13 +1371,13 @@ BEGIN
             WHERE meter IS NOT NULL AND user_id IS NOT NULL) AS u
         CROSS JOIN LATERAL quota_not_given(p_account_id, u.meter, ARRAY[u.owner]) AS n
     LOOP
-        PERFORM quota_write(
+        PERFORM quota_notify(quota_write(
             p_account_id,
             ROW(given.owner, given.meter, given.window_kind, given.span_seconds,
                 given.limit_amount, given.is_hard, given.alert_percents)::quota_input,
             quota_window(
                 given.window_kind, given.span_seconds, p_zone, p_period_start, p_at),
-            true, p_at);
+            true, p_at), p_at);
     END LOOP;
 END;
 $$;
@@ -1336,6 +1454,21 @@ AS $$
             SELECT FROM billing_quotas AS own
             WHERE own.account_id = p_account_id AND own.meter = d.meter
                 AND own.owner = u.owner AND own.window_kind = d.window_kind)
+$$;
+
+CREATE OR REPLACE FUNCTION quota_notify(p_quota_id uuid, p_at timestamptz) RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT usage_notify_threshold(
+        q.account_id,
+        ROW('quota ' || q.id, q.meter, q.owner, t.percent, q.window_start, q.limit_amount,
+            q.used)::usage_threshold_alert,
+        p_at)
+    FROM billing_quotas AS q CROSS JOIN LATERAL unnest(q.alert_percents) AS t(percent)
+    WHERE q.id = p_quota_id AND q.owner <> 'u*' AND q.used > 0
+        AND q.used * 100 >= q.limit_amount * t.percent
+    ORDER BY t.percent
 $$;
 
 CREATE OR REPLACE FUNCTION quota_open_windows(
@@ -1493,6 +1626,7 @@ BEGIN
             AND window_kind = p_quota.window_kind AND is_derived;
     END IF;
     PERFORM quota_open_windows(p_account_id, period.zone, period.start_at, own, p_at);
+    PERFORM quota_notify(written, p_at);
     RETURN written;
 END;
 $$;
@@ -1711,6 +1845,20 @@ LANGUAGE sql STABLE AS $$
         OFFSET 0) AS x(included)
 $$;
 
+CREATE OR REPLACE FUNCTION usage_allowance(p_limit jsonb, OUT included numeric, OUT carried numeric)
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT (p_limit ->> 'included')::numeric + coalesce((p_limit ->> 'carried')::numeric, 0),
+        coalesce((p_limit ->> 'carried')::numeric, 0)
+$$;
+
+CREATE OR REPLACE FUNCTION usage_amount_refusal(
+    p_kind usage_metered, p_amount numeric, p_max_per_use numeric)
+RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_amount > coalesce(p_max_per_use, 1000000000) THEN 'USAGE_TOO_LARGE'
+        WHEN p_amount = 0 AND p_kind.counts IN ('sum', 'count') THEN 'VALIDATION_FAILED' END
+$$;
+
 CREATE OR REPLACE FUNCTION usage_answers_included_fast(
     p_kinds usage_fast_kind[], p_uses usage_input[])
 RETURNS SETOF usage_answer
@@ -1749,15 +1897,18 @@ SET enable_hashjoin = on
 SET enable_mergejoin = off
 AS $$
     WITH left_over AS MATERIALIZED (
-        SELECT a.place, b.id, b.measure, b.meter, b.limit_amount - s.used AS amount
+        SELECT a.place, b.id, b.measure, b.meter, b.limit_amount - s.used
+                - b.captured AS amount
         FROM unnest(p_accounts) AS a
         CROSS JOIN LATERAL (
-            SELECT id, account_id, measure, meter, window_kind, limit_amount FROM budgets
-            WHERE account_id = a.account_id AND is_blocking AND measure <> 'money'
+            SELECT k.id, k.account_id, k.measure, k.meter, k.window_kind, k.limit_amount,
+                w.begins, w.ends, budget_captured(k, w.begins, w.ends) AS captured
+            FROM budgets AS k
+            CROSS JOIN LATERAL budget_window(k.window_kind, a.zone, a.start_at, a.as_of) AS w
+            WHERE k.account_id = a.account_id AND k.is_blocking AND k.measure <> 'money'
             OFFSET 0) AS b
-        CROSS JOIN LATERAL budget_window(b.window_kind, a.zone, a.start_at, a.as_of) AS w
         CROSS JOIN LATERAL budget_spent(
-            b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) AS s
+            b.account_id, b.measure, b.meter, b.window_kind, b.begins, b.ends) AS s
         WHERE a.budget_mode = 'block'
     )
     SELECT ARRAY(
@@ -2816,12 +2967,13 @@ AS $$
     SELECT coalesce(array_agg(f.place) FILTER (WHERE f.lim IS NOT NULL), '{}'),
         coalesce(array_agg(f.place) FILTER (
             WHERE (f.amount + u.used + r.reserved <= i.included) IS NOT TRUE
-                OR i.included * 80 > u.used * 100
-                    AND i.included * 80 <= (u.used + f.amount) * 100
+                OR n.included * 80 > (n.carried + u.used) * 100
+                    AND n.included * 80 <= (n.carried + u.used + f.amount) * 100
                 -- The allowance may have shrunk below what was used.
                 OR i.included * 100 <= (u.used + f.amount) * 100), '{}')
     FROM found AS f
     CROSS JOIN LATERAL (SELECT (f.lim ->> 'included')::numeric) AS i(included)
+    CROSS JOIN LATERAL usage_allowance(f.lim) AS n
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(quantity), 0) FROM usage_counters
         WHERE account_id = f.account_id AND owner = '' AND grain = 'day'
@@ -2926,7 +3078,7 @@ LANGUAGE sql
 SET enable_nestloop = on
 AS $$
     SELECT
-        k.ordinality::integer, k.product_id, coalesce(k.service_type, p.service_type),
+        k.ordinality::integer, k.product_id, coalesce(p.service_type, k.service_type),
         k.feature_type, k.operation, k.model, k.method, k.defers, coalesce(m.key, o.meter),
         coalesce(m.kind, CASE WHEN o.meter IS NOT NULL THEN 'sum' END), coalesce(m.hourly, false)
     FROM unnest(p_kinds) WITH ORDINALITY AS k
@@ -2958,11 +3110,11 @@ SET enable_mergejoin = off
 AS $$
     WITH kinds AS MATERIALIZED (
         SELECT k.kind, k.unit_price,
-            coalesce((SELECT max_per_use FROM meters WHERE key = k.meter), 'infinity') AS most
+            coalesce((SELECT max_per_use FROM meters WHERE key = k.meter), 1000000000) AS most
         FROM unnest(p_kinds) AS k
     )
     SELECT CASE WHEN p_are_all_simple AND (
-        SELECT coalesce(bool_and(r.most <= k.most AND CASE WHEN k.unit_price > 0
+        SELECT coalesce(bool_and(r.least > 0 AND r.most <= k.most AND CASE WHEN k.unit_price > 0
             THEN usage_charge_units(r.least, k.unit_price, 'CREDIT') > 0
                 AND usage_charge_units(r.most, k.unit_price, 'CREDIT') <= 1000000000000
             ELSE true END), true)
@@ -2971,7 +3123,7 @@ AS $$
     THEN '{}' ELSE ARRAY(
         SELECT DISTINCT u.account
         FROM unnest(p_uses) AS u LEFT JOIN kinds AS k ON k.kind = u.kind
-        WHERE k.kind IS NULL OR u.amount > k.most
+        WHERE k.kind IS NULL OR u.amount = 0 OR u.amount > k.most
             OR CASE WHEN k.unit_price > 0 THEN usage_charge_units(
                 u.amount, k.unit_price, 'CREDIT') NOT BETWEEN 0.000001 AND 1000000000000 END)
     END
@@ -3034,6 +3186,60 @@ BEGIN
         PERFORM set_config('app.accounts', shown, true);
     END LOOP;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_notify_limits(p_grown usage_growth[], p_records usage_rated[])
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+    SELECT usage_notify_threshold(
+        g.account_id,
+        ROW('plan', g.meter, '', t.percent, g.period_start, l.included,
+            l.carried + u.used)::usage_threshold_alert,
+        (SELECT max(created_at) FROM unnest(p_records) WHERE account_id = g.account_id))
+    FROM unnest(p_grown) AS g
+    CROSS JOIN LATERAL (
+        SELECT a.included, a.carried
+        FROM usage_periods CROSS JOIN LATERAL usage_allowance(limits -> g.meter) AS a
+        WHERE account_id = g.account_id AND start_at = g.period_start LIMIT 1) AS l
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(quantity), 0) FROM usage_cycles
+        WHERE l.included IS NOT NULL AND account_id = g.account_id AND owner = ''
+            AND period_start = g.period_start AND meter = g.meter) AS u(used)
+    CROSS JOIN LATERAL (VALUES (80), (100)) AS t(percent)
+    WHERE l.included * t.percent > (l.carried + u.used - g.added) * 100
+        AND l.included * t.percent <= (l.carried + u.used) * 100
+    ORDER BY g.account_id, g.meter, t.percent
+$$;
+
+CREATE OR REPLACE FUNCTION usage_notify_shrunk(
+    p_account_id uuid, p_period_start timestamptz, p_before jsonb, p_at timestamptz)
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT usage_notify_threshold(
+        p_account_id,
+        ROW('plan', l.meter, '', t.percent, p_period_start, n.included,
+            u.used)::usage_threshold_alert,
+        p_at)
+    FROM usage_periods AS p
+    CROSS JOIN LATERAL jsonb_each(p.limits) AS l(meter, lim)
+    CROSS JOIN LATERAL usage_allowance(l.lim) AS n
+    CROSS JOIN LATERAL usage_allowance(p_before -> l.meter) AS b
+    CROSS JOIN LATERAL (
+        SELECT n.carried + coalesce(sum(quantity), 0) FROM usage_cycles
+        WHERE account_id = p_account_id AND owner = '' AND period_start = p_period_start
+            AND meter = l.meter) AS u(used)
+    CROSS JOIN LATERAL (VALUES (80), (100)) AS t(percent)
+    WHERE p.account_id = p_account_id AND p.start_at = p_period_start
+        AND l.lim ->> 'then' <> 'none' AND u.used > 0
+        AND n.included * t.percent <= u.used * 100
+        AND (b.included * t.percent <= u.used * 100) IS NOT TRUE
+    ORDER BY l.meter, t.percent
 $$;
 
 CREATE OR REPLACE FUNCTION usage_notify_threshold(
@@ -3125,6 +3331,9 @@ BEGIN
     IF known.id = opened AND known.limits <> wanted.limits THEN
         PERFORM usage_follow_growth(p_account_id, wanted.start_at, known.limits, p_at);
     END IF;
+    IF known.id = opened OR wanted.carried_since IS NOT NULL THEN
+        PERFORM usage_notify_shrunk(p_account_id, wanted.start_at, known.limits, p_at);
+    END IF;
 END;
 $$;
 
@@ -3132,8 +3341,7 @@ CREATE OR REPLACE FUNCTION usage_operation_price(p_kind usage_metered) RETURNS u
 LANGUAGE sql STABLE AS $$
     SELECT ROW('per_unit', c.cost, 1, 0, NULL)::usage_price
     FROM credit_cost(CASE
-        WHEN p_kind.product_id IS NULL AND (p_kind.method IS NULL
-            OR p_kind.method IN ('wallet_deduction', 'credit_consumption'))
+        WHEN p_kind.product_id IS NULL AND p_kind.method IS DISTINCT FROM 'payment_charge'
         THEN p_kind.operation END) AS c(cost)
     WHERE c.cost IS NOT NULL
 $$;
@@ -3518,13 +3726,13 @@ LANGUAGE sql STABLE AS $$
     ), found AS (
         SELECT
             s.use, s.kind, s.max_per_use, (s.account).account_id, (s.account).as_of, s.used_at,
-            s.is_late,
-            coalesce(l.start_at, (s.account).start_at) AS period_start,
+            s.is_late, coalesce(l.start_at, (s.account).start_at) AS period_start,
             coalesce(l.zone, (s.account).zone) AS zone,
             usage_limit_of(
                 CASE WHEN (s.use).used_at IS NULL THEN (s.account).limits ELSE usage_limits_at(
                     l.limits, l.no_entitlement, l.limits_before, s.used_at, l.start_at, l.end_at)
-                    END - CASE WHEN s.cost IS NULL THEN '' ELSE '*' END,
+                    END - CASE WHEN s.cost IS NULL OR (s.kind).method = 'subscription_included'
+                        THEN '' ELSE '*' END,
                 s.kind) AS lim,
             CASE WHEN s.is_late THEN l.currency ELSE (s.account).currency END AS money,
             s.paid_in, coalesce(o.price, t.price, s.cost) AS price
@@ -3548,8 +3756,8 @@ LANGUAGE sql STABLE AS $$
     )
     SELECT f.use, f.kind, f.account_id, f.as_of, f.used_at, f.is_late, f.period_start, f.zone,
         f.lim, f.money, f.paid_in, f.price,
-        CASE WHEN (f.use).amount > coalesce(f.max_per_use, 1000000000) THEN 'USAGE_TOO_LARGE'
-            ELSE usage_refusal(f.kind, f.price, f.used_at, f.as_of) END
+        coalesce(usage_amount_refusal(f.kind, (f.use).amount, f.max_per_use),
+            usage_refusal(f.kind, f.price, f.used_at, f.as_of))
     FROM found AS f
 $$;
 
@@ -4491,8 +4699,7 @@ AS $$
             WHERE k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
                 AND CASE WHEN k.product_id IS NULL
                     THEN coalesce(k.method, 'subscription_included') = 'subscription_included'
-                        AND (k.operation IS NULL OR k.method IS NOT NULL
-                            OR credit_cost(k.operation) IS NULL)
+                        AND (k.operation IS NULL OR credit_cost(k.operation) IS NULL)
                     ELSE t.is_simple END) AS p
         CROSS JOIN LATERAL usage_facet(
             p.service_type, p.method, 'completed', 'CREDIT') AS c(facet)) AS f

@@ -379,13 +379,10 @@ async def test_an_operator_reads_the_findings(actors: Actors, books: Books) -> N
     assert report["ok"]
     assert len(report["checks"]) == len(CHECKS)
     assert report["checks"][0] == {
-        "name": "ledger_balance",
-        "invariant": "I1",
+        "name": "ledger_balance", "invariant": "I1",
         "sentence": "the balance is the sum of the ledger",
-        "ok": True,
-        "violations": 0,
-        "examples": [],
-    }
+        "ok": True, "violations": 0, "examples": [],
+    }  # fmt: skip
     whole = await actors.operate("GET", "/admin/integrity")
     assert len(whole["checks"]) == len(CHECKS)
     await actors.operate("GET", "/admin/integrity?account=nobody", status=404)

@@ -112,7 +112,6 @@ def upgrade() -> None:
     op.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
     _prepare()
     _add_columns()
-    _quotas_and_budgets()
     _hold_references_to_one_account()
     _add_rights()
     _subscriptions()
@@ -337,16 +336,6 @@ def _let_uses_be_taken_back() -> None:
             f"ALTER TABLE {table} DROP CONSTRAINT ck_{table}_{old},"
             f" ADD CONSTRAINT ck_{table}_{new} CHECK ({rule}) NOT VALID"
         )
-
-
-def _quotas_and_budgets() -> None:
-    op.execute(
-        "ALTER TABLE billing_quotas ADD is_derived boolean NOT NULL DEFAULT 'false';"
-        "CREATE INDEX ix_billing_quotas_set ON billing_quotas (account_id, meter)"
-        " WHERE NOT is_derived;"
-        "ALTER TABLE budgets ADD captured numeric(27, 12) NOT NULL DEFAULT '0',"
-        " ADD captured_from timestamptz"
-    )
 
 
 def _add_columns() -> None:

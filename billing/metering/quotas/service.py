@@ -185,11 +185,11 @@ async def remove(connection: AsyncConnection, quota_id: UUID) -> Quota:
 
     Errors: QUOTA_NOT_FOUND.
     """
-    account_id = await store.account_of(connection, quota_id)
-    if account_id is not None:
-        await credits.lock(connection, account_id)
-        if gone := await store.remove(connection, quota_id):
-            at = await clock.now(connection, account_id)
+    if known := await store.find(connection, quota_id):
+        await credits.lock(connection, known.account_id)
+        if gone := await store.find(connection, quota_id):
+            at = await clock.now(connection, gone.account_id)
+            await store.remove(connection, gone, at)
             await _note(connection, gone, "quota.removed", at)
             return gone
     raise NotFound("QUOTA_NOT_FOUND", "no such quota")

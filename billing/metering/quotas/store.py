@@ -6,14 +6,13 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select, text
+from sqlalchemy import Select, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
 from billing.metering.quotas.rules import CLAIM_LIFETIME
 from billing.metering.quotas.schemas import Claim, Quota, Release, Window
-from billing.metering.quotas.tables import billing_quotas, quota_claims, quota_slices
-from billing.metering.usage.rules import EACH_USER
+from billing.metering.quotas.tables import billing_quotas, quota_claims
 
 _SET: Final = text(
     "SELECT quota_set(:account_id, CAST(ROW(:owner, :meter, :window_kind, :span_seconds,"
@@ -41,8 +40,9 @@ _STANDING: Final = text(
     ORDER BY 4, 3, 5
     """
 )
-_TAKE_BACK: Final = text("SELECT quota_take_back(:account_id, :meter, :window_kind)")
-_KIND: Final = {"account_id", "meter", "window_kind"}
+_REMOVE: Final = text("SELECT quota_remove(:account_id, :id, :at)")
+# What each of some million users was given changes with it.
+_PATIENTLY: Final = text("SET LOCAL statement_timeout = 60000")
 _RELEASES: Final = text("SELECT at, amount FROM quota_releases(:quota_id, :at)")
 _EXPIRIES: Final = text(
     "SELECT expires_at, sum(amount) FROM quota_claims WHERE account_id = :account_id"
@@ -115,6 +115,7 @@ async def put(
         "span_seconds": span_seconds, "limit_amount": limit, "is_hard": hard,
         "alert_percents": list(percents), "at": at,
     }  # fmt: skip
+    await connection.execute(_PATIENTLY)
     quota_id = await connection.scalar(_SET, values)
     row = await connection.execute(select(billing_quotas).where(billing_quotas.c.id == quota_id))
     return Quota.model_validate(dict(row.mappings().one()))
@@ -176,24 +177,20 @@ def listing(account_id: UUID | None) -> Select[Any]:
     return query if account_id is None else query.where(billing_quotas.c.account_id == account_id)
 
 
-async def account_of(connection: AsyncConnection, quota_id: UUID) -> UUID | None:
-    """The account of a quota that was set; None: there is no such quota."""
-    table = billing_quotas.c
-    found = select(table.account_id).where(table.id == quota_id, ~table.is_derived)
-    return await connection.scalar(found)
+async def find(connection: AsyncConnection, quota_id: UUID) -> Quota | None:
+    """A quota that was set."""
+    known = select(billing_quotas).where(
+        billing_quotas.c.id == quota_id, ~billing_quotas.c.is_derived
+    )
+    row = await prepared.find(connection, known)
+    return Quota.model_validate(dict(row)) if row else None
 
 
-async def remove(connection: AsyncConnection, quota_id: UUID) -> Quota | None:
-    """Take a quota away, that of each user from all of them; answers it as it was.
+async def remove(connection: AsyncConnection, quota: Quota, at: datetime) -> None:
+    """Take a quota away; a user then has what each user has. Expects the account's lock.
 
-    Expects the account's lock.
+    That of each user goes from all of them in one statement, which may take its time.
     """
-    await connection.execute(delete(quota_slices).where(quota_slices.c.quota_id == quota_id))
-    gone = delete(billing_quotas).where(billing_quotas.c.id == quota_id)
-    row = await prepared.find(connection, gone.returning(billing_quotas))
-    if row is None:
-        return None
-    quota = Quota.model_validate(dict(row))
-    if quota.owner == EACH_USER:
-        await connection.execute(_TAKE_BACK, quota.model_dump(include=_KIND))
-    return quota
+    await connection.execute(_PATIENTLY)
+    values = {"account_id": quota.account_id, "id": quota.id, "at": at}
+    await connection.execute(_REMOVE, values)

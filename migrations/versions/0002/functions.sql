@@ -1484,10 +1484,12 @@ DECLARE
 BEGIN
     PERFORM quota_give_users(p_account_id, p_zone, p_period_start, p_uses, p_at);
     concerned := quota_concerned(p_account_id, p_uses);
-    PERFORM 1 FROM billing_quotas WHERE id = ANY (concerned) ORDER BY id FOR NO KEY UPDATE;
     expired := ARRAY(
         SELECT ROW(id, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use FROM quota_claims
         WHERE account_id = p_account_id AND status = 'open' AND expires_at <= p_at);
+    PERFORM 1 FROM billing_quotas
+    WHERE id = ANY (concerned || quota_concerned(p_account_id, expired))
+    ORDER BY id FOR NO KEY UPDATE;
     IF cardinality(expired) > 0 THEN
         PERFORM quota_apply(p_account_id, expired, p_at);
         UPDATE quota_claims SET status = 'expired'
@@ -1551,6 +1553,37 @@ AS $$
     )
     SELECT p.at, sum(p.amount) FROM parts AS p
     WHERE p.at > p_at GROUP BY p.at HAVING sum(p.amount) <> 0 ORDER BY p.at
+$$;
+
+CREATE OR REPLACE FUNCTION quota_remove(p_account_id uuid, p_quota_id uuid, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    gone record;
+    other record;
+BEGIN
+    SELECT owner, meter, window_kind, window_start INTO gone
+    FROM billing_quotas WHERE id = p_quota_id AND account_id = p_account_id;
+    SELECT span_seconds, limit_amount, is_hard, alert_percents INTO other
+    FROM billing_quotas
+    WHERE account_id = p_account_id AND owner = 'u*' AND NOT is_derived AND meter = gone.meter
+        AND window_kind = gone.window_kind AND starts_with(gone.owner, 'u:');
+    IF FOUND THEN
+        PERFORM quota_write(
+            p_account_id,
+            ROW(gone.owner, gone.meter, gone.window_kind, other.span_seconds, other.limit_amount,
+                other.is_hard, other.alert_percents)::quota_input,
+            gone.window_start, true, p_at);
+        RETURN;
+    END IF;
+    DELETE FROM quota_slices WHERE quota_id = p_quota_id;
+    DELETE FROM billing_quotas WHERE id = p_quota_id AND account_id = p_account_id;
+    IF gone.owner = 'u*' THEN
+        PERFORM quota_take_back(p_account_id, gone.meter, gone.window_kind);
+    END IF;
+END;
 $$;
 
 CREATE OR REPLACE FUNCTION quota_rolled(p_quota_id uuid, p_span integer, p_at timestamptz)
@@ -1656,7 +1689,13 @@ AS $$
         WHEN q.span_seconds IS NOT NULL
             THEN quota_rolled(q.id, q.span_seconds, p_at) - expired.amount
         WHEN w.begins = q.window_start THEN q.used - expired.amount
-        ELSE quota_recorded(q, p_zone, w.begins) END)
+        ELSE quota_recorded(q, p_zone, w.begins) END
+        -- Of one that is not given yet: it will begin with what is claimed.
+        + CASE WHEN q.window_start = '-infinity' AND p_at >= p_now THEN (
+            SELECT coalesce(sum(quota_share(q, meter, user_id, organization_id, amount)), 0)
+            FROM quota_claims
+            WHERE account_id = p_account_id AND status = 'open' AND expires_at > p_now
+                AND claimed_at >= w.begins) ELSE 0 END)
     FROM quota_in_force(p_account_id, p_meter, p_owners) AS q
     CROSS JOIN LATERAL (
         SELECT quota_window(q.window_kind, q.span_seconds, p_zone, p_period_start, p_at)

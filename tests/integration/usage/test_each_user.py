@@ -175,3 +175,26 @@ async def test_a_use_touches_the_quotas_of_its_own_user_alone(new_shop: NewShop)
     await use(shop, "1", user_id="user-7")
     after = await shop.rows("SELECT owner, xmin FROM billing_quotas WHERE account_id = :id")
     assert {owner for owner, _ in set(after) - set(before)} == {"u:user-7"}
+
+
+async def test_a_rolling_one_takes_over_what_a_quota_by_name_has_in_sight(
+    new_shop: NewShop,
+) -> None:
+    shop = await frozen(new_shop)
+    span: dict[str, Any] = {"window": "rolling", "span_seconds": 3600}
+    await shop.quota("10", each_user=True, **span)
+    named = await shop.quota("20", **span, **ANN)
+    assert (await use(shop, "18", **ANN)).status_code == 201
+    await shop.api.client.delete(
+        f"/api/v1/admin/quotas/{named['quota_id']}", headers=shop.api.admin()
+    )
+    assert await of(shop, "ann") == [("18.00", "10.00", "user")]
+    assert (await use(shop, "1", **ANN)).status_code == 429
+
+
+async def test_a_check_before_the_first_use_sees_what_is_claimed(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    assert await claim(shop, "8", "job", **(CHAT | ANN))
+    await shop.quota("10", each_user=True)
+    told = (await shop.post("/quota/check", CHAT | ANN | {"requested_amount": "3"})).json()
+    assert (told["allowed"], told["used"]) == (False, "8.00")

@@ -1,5 +1,6 @@
 """A claim covers the quotas it was counted on, in the window it was counted in."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -229,3 +230,30 @@ async def test_a_new_quota_of_a_cycle_starts_with_this_cycle_s_use_alone(
     for window, counted in (("cycle", "3.00"), ("day", "7.00"), ("month", "7.00")):
         quota = await shop.quota("100", window=window)
         assert (window, quota["used"]) == (window, counted)
+
+
+async def test_an_expired_claim_is_given_back_beside_a_claim_that_counts(new_shop: NewShop) -> None:
+    """On the quota of another meter, whose row a claim of the fast path holds meanwhile."""
+    shop = await new_shop()
+    await shop.quota("100")
+    await shop.quota("100", **ASSESSED)
+    for number in range(2):
+        assert await claim(shop, "5", f"old-{number}", **ASSESSED)
+    operator = shop.api.database.operator
+    async with operator() as connection:
+        past = text(
+            "UPDATE quota_claims SET expires_at = now() - interval '1 second'"
+            " WHERE account_id = :id"
+        )
+        await connection.execute(past, {"id": shop.id})
+    async with operator() as counting:
+        more = text(
+            "UPDATE billing_quotas SET used = used + 7 WHERE account_id = :id"
+            " AND meter = 'assessments'"
+        )
+        await counting.execute(more, {"id": shop.id})
+        use = asyncio.create_task(shop.record("1", **CHAT))
+        await asyncio.sleep(0.5)
+        assert not use.done(), "it waits for the row that it gives back on"
+    await use
+    assert await used(shop) == {"": 1, "assessments": 7}

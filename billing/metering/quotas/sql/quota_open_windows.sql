@@ -1,8 +1,8 @@
 -- Bring the quotas that uses fall under to an instant and lock them, those included that their
 -- users are given now: windows that are over begin anew, with what was recorded ahead of them, and
 -- rolling ones lose sight of what was used long ago. Claims of the account that are past their end
--- are given back. From here on nobody counts on these quotas but the caller, not even
--- quota_claim_fast. Expects the account's lock.
+-- are given back, on quotas that are locked as well. From here on nobody counts on these quotas but
+-- the caller, not even quota_claim_fast. Expects the account's lock.
 CREATE OR REPLACE FUNCTION quota_open_windows(
     p_account_id uuid, p_zone text, p_period_start timestamptz, p_uses quota_timed_use[],
     p_at timestamptz)
@@ -16,10 +16,12 @@ DECLARE
 BEGIN
     PERFORM quota_give_users(p_account_id, p_zone, p_period_start, p_uses, p_at);
     concerned := quota_concerned(p_account_id, p_uses);
-    PERFORM 1 FROM billing_quotas WHERE id = ANY (concerned) ORDER BY id FOR NO KEY UPDATE;
     expired := ARRAY(
         SELECT ROW(id, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use FROM quota_claims
         WHERE account_id = p_account_id AND status = 'open' AND expires_at <= p_at);
+    PERFORM 1 FROM billing_quotas
+    WHERE id = ANY (concerned || quota_concerned(p_account_id, expired))
+    ORDER BY id FOR NO KEY UPDATE;
     IF cardinality(expired) > 0 THEN
         PERFORM quota_apply(p_account_id, expired, p_at);
         UPDATE quota_claims SET status = 'expired'

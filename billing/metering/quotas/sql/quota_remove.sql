@@ -1,0 +1,33 @@
+-- Take away a quota that was set. A user's gives way to what each user has by default, with what
+-- its window has used; that of each user goes from all who were given it.
+-- Expects the account's lock.
+CREATE OR REPLACE FUNCTION quota_remove(p_account_id uuid, p_quota_id uuid, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    gone record;
+    other record;
+BEGIN
+    SELECT owner, meter, window_kind, window_start INTO gone
+    FROM billing_quotas WHERE id = p_quota_id AND account_id = p_account_id;
+    SELECT span_seconds, limit_amount, is_hard, alert_percents INTO other
+    FROM billing_quotas
+    WHERE account_id = p_account_id AND owner = 'u*' AND NOT is_derived AND meter = gone.meter
+        AND window_kind = gone.window_kind AND starts_with(gone.owner, 'u:');
+    IF FOUND THEN
+        PERFORM quota_write(
+            p_account_id,
+            ROW(gone.owner, gone.meter, gone.window_kind, other.span_seconds, other.limit_amount,
+                other.is_hard, other.alert_percents)::quota_input,
+            gone.window_start, true, p_at);
+        RETURN;
+    END IF;
+    DELETE FROM quota_slices WHERE quota_id = p_quota_id;
+    DELETE FROM billing_quotas WHERE id = p_quota_id AND account_id = p_account_id;
+    IF gone.owner = 'u*' THEN
+        PERFORM quota_take_back(p_account_id, gone.meter, gone.window_kind);
+    END IF;
+END;
+$$;

@@ -5,7 +5,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -163,7 +163,7 @@ def _page(
     )
 
 
-def encode_cursor(row: RowMapping, keys: Sequence[ColumnElement[Any]]) -> str:
+def encode_cursor(row: Mapping[Any, Any], keys: Sequence[ColumnElement[Any]]) -> str:
     """The position after `row`, as opaque text."""
     values = [row[key] for key in keys]
     text = json.dumps(

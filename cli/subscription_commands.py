@@ -52,17 +52,19 @@ def move_prices(
 ) -> None:
     """Move subscribers of an old price to that of now. The next period of each has it."""
     with reporting_errors(), operator(data) as client:
-        left = True
-        while left:
+        place: Json = {}
+        while True:
             answer = client.post(
                 f"/admin/plans/{plan}/move-subscribers",
-                params={"dry_run": dry_run},
+                params={"dry_run": dry_run} | place,
                 json={"reason": reason},
             )
             shown = content(answer)
             for one in shown["moves"]:
                 typer.echo(_move(one))
-            left = shown["left"] and not dry_run
+            if shown["next_cursor"] is None:
+                return
+            place = {"cursor": shown["next_cursor"]}
 
 
 @app.command()
@@ -105,8 +107,9 @@ def _undone(
 ) -> Iterator[Json]:
     """Page by page, each under a key of its own, which is the same when this is asked again."""
     number, cursor, only_moves = 0, None, False
+    place: Json = {}
     while True:
-        asked = {"dry_run": dry_run} | ({"cursor": cursor} if cursor else {})
+        asked = {"dry_run": dry_run} | place | ({"cursor": cursor} if cursor else {})
         page = content(
             client.post(
                 f"/admin/plans/{plan}/undo-price",
@@ -117,8 +120,9 @@ def _undone(
         )
         yield page | ({"data": []} if only_moves else {})
         number, cursor = number + 1, page["pagination"]["next_cursor"]
+        place = {"moves_cursor": page["moves_cursor"]}
         only_moves = only_moves or cursor is None
-        if only_moves and (dry_run or not page["moves_left"]):
+        if only_moves and not page["moves_left"]:
             return
 
 

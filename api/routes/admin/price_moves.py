@@ -2,12 +2,15 @@
 
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Annotated, Final
+from uuid import UUID
 
+from fastapi import Query
 from pydantic import Field
 
 from api.card_numbers import FreeText
 from api.dependencies import AdminCall, Call
+from api.pagination import MAX_CURSOR_CHARS, decode_cursor, encode_cursor
 from api.problems import responses
 from api.public_ids import AccountId, SubscriptionId
 from api.routes.base import new_router
@@ -17,9 +20,11 @@ from billing.core.errors import Conflict
 from billing.money.subscriptions import price_moves, service
 from billing.money.subscriptions.price_moves import Move
 from billing.money.subscriptions.schemas import PlanWish
+from billing.money.subscriptions.tables import subscriptions
 
 router = new_router("subscriptions")
 AT_ONCE: Final = 100
+Cursor = Annotated[str | None, Query(max_length=MAX_CURSOR_CHARS)]
 CHANGED_SINCE: Final = ("SUBSCRIPTION_STATE", "PRICE_NOT_OFFERED")
 
 
@@ -41,26 +46,43 @@ class MovePart(Answer):
 
 
 class MovesAnswer(Answer):
-    """The subscriptions that move; `left`: there are more, ask again."""
+    """The subscriptions that move; `left`: there are more, ask again from `next_cursor` on."""
 
     moves: list[MovePart]
     left: bool
+    next_cursor: str | None
 
 
-@router.post("/admin/plans/{key}/move-subscribers", responses=responses())
+@router.post("/admin/plans/{key}/move-subscribers", responses=responses("INVALID_CURSOR"))
 async def move_subscribers(
-    key: KeyPath, body: MoveBody, call: AdminCall, dry_run: DryRun = False
+    key: KeyPath, body: MoveBody, call: AdminCall, dry_run: DryRun = False, cursor: Cursor = None
 ) -> MovesAnswer:
     """Move subscribers of an old price to that of now, as the next period of each begins; at most
-    100 at a time. Asked again, it goes on with the others.
+    100 at a time. Asked again, it goes on with the others: from the cursor on at once.
     """
+    after = place_of(cursor)
     async with call.database.operator() as connection:
-        found = await price_moves.to_move(connection, key, AT_ONCE + 1)
-    some = found[:AT_ONCE]
+        found = await price_moves.to_move(connection, key, AT_ONCE + 1, after=after)
+    some, more = found[:AT_ONCE], len(found) > AT_ONCE
     moved = some if dry_run else [one for one in some if await move(call, one, body.reason)]
     return MovesAnswer(
-        moves=[MovePart.of(one) for one in moved], left=len(found) > AT_ONCE and bool(moved)
+        moves=[MovePart.of(one) for one in moved],
+        left=more,
+        next_cursor=cursor_at(some[-1].id) if more else None,
     )
+
+
+def place_of(cursor: str | None) -> UUID | None:
+    """The subscription that was reached. Errors: INVALID_CURSOR."""
+    if cursor is None:
+        return None
+    (reached,) = decode_cursor(cursor, (subscriptions.c.id,))
+    return UUID(str(reached))
+
+
+def cursor_at(reached: UUID) -> str:
+    """The place behind this subscription, as opaque text."""
+    return encode_cursor({subscriptions.c.id: reached}, (subscriptions.c.id,))
 
 
 async def move(call: Call, one: Move, reason: str) -> bool:

@@ -1,6 +1,7 @@
 """A price that was published by mistake is undone for those who bought at it (docs/runbook.md)."""
 
 from typing import Annotated, Any, Final, Self
+from uuid import UUID
 
 from fastapi import Query, Response
 from pydantic import Field
@@ -9,10 +10,10 @@ from api.card_numbers import FreeText
 from api.dependencies import AdminCall, Call
 from api.dry_runs import undone_if
 from api.idempotency import OptionalKey
-from api.pagination import MAX_CURSOR_CHARS, Page, PageRequest, paginate
+from api.pagination import Page, PageRequest, paginate
 from api.problems import KEYED, responses
 from api.public_ids import AccountId, InvoiceId, SubscriptionId, encoded
-from api.routes.admin.price_moves import MovePart, move
+from api.routes.admin.price_moves import Cursor, MovePart, cursor_at, move, place_of
 from api.routes.base import new_router
 from api.routes.subscription_previews import DryRun
 from api.routes.subscriptions import PriceInterval
@@ -31,6 +32,7 @@ from billing.money.wrong_prices.schemas import Given, GivenTo, Mistake, Named
 
 router = new_router("subscriptions")
 AT_ONCE: Final = 50
+BEHIND_ALL: Final = UUID(int=2**128 - 1)
 Version = Annotated[int, Field(strict=True, ge=1)]
 
 
@@ -96,7 +98,8 @@ class GivenPart(Answer):
 class UndonePage(Page[GivenPart]):
     """Invoices at the wrong price, newest first, and the subscriptions that move to the right one.
 
-    `put_on_sale`: the right price is sold again. `moves_left`: there are more, ask again.
+    `put_on_sale`: the right price is sold again. `moves_left`: there are more, ask again;
+    `moves_cursor` is how far all were looked through, also where none are left.
     """
 
     put_on_sale: bool
@@ -104,6 +107,7 @@ class UndonePage(Page[GivenPart]):
     right_price_cents: int
     moves: list[MovePart]
     moves_left: bool
+    moves_cursor: str
 
 
 @router.post(
@@ -121,34 +125,45 @@ async def undo_price(
     once: OptionalKey,
     dry_run: DryRun = False,
     limit: Annotated[int, Query(ge=1, le=AT_ONCE)] = AT_ONCE,
-    cursor: Annotated[str | None, Query(max_length=MAX_CURSOR_CHARS)] = None,
+    cursor: Cursor = None,
+    moves_cursor: Cursor = None,
 ) -> Response | UndonePage:
     """Undo a wrong price of a plan: sell at the right one, move its subscribers there with their
     next period, and give back what each invoice charged too much, once; at most 50 at a time.
     """
     asked = PageRequest(limit, None, None, cursor)
     if dry_run:
-        return await _undo(call, key, body, asked, dry_run=True)
+        return await _undo(call, key, body, asked, moves_cursor, dry_run=True)
     once.require()
     await need_temporal(call)
     async with once.claim(call) as claim:
-        return claim.answer(200, await _undo(call, key, body, asked))
+        return claim.answer(200, await _undo(call, key, body, asked, moves_cursor))
 
 
 async def _undo(
-    call: Call, plan: str, body: UndoBody, asked: PageRequest, *, dry_run: bool = False
+    call: Call,
+    plan: str,
+    body: UndoBody,
+    asked: PageRequest,
+    moves_cursor: str | None,
+    *,
+    dry_run: bool = False,
 ) -> UndonePage:
+    after = place_of(moves_cursor)
     async with undone_if(dry_run, call.database.operator()) as connection:
         mistake = await service.read(connection, body.named(plan), body.reason, body.to)
         put = await service.put_on_sale(connection, mistake)
         query, keys = store.charged(mistake.wrong), (invoice_lines.c.id,)
         page = await paginate(connection, query, keys, asked, _line)
-        found = await price_moves.to_move(connection, plan, AT_ONCE + 1, price_id=mistake.wrong.id)
-    if dry_run and asked.cursor is not None:
+        found = await price_moves.to_move(
+            connection, plan, AT_ONCE + 1, price_id=mistake.wrong.id, after=after
+        )
+    if dry_run and asked.cursor is not None and after is None:
         found = []  # nobody has moved since the first page
     given = [await _give_back(call, one, mistake, dry_run=dry_run) for one in page.data]
     if not dry_run:
         await wait_until_all_done(call, (one.matter for one, _ in given if one.matter))
+    more = len(found) > AT_ONCE
     moves = await _moves(call, found[:AT_ONCE], body.reason, dry_run=dry_run)
     return UndonePage(
         data=[GivenPart.of_given(*one) for one in given],
@@ -157,7 +172,8 @@ async def _undo(
         wrong_price_cents=mistake.wrong.amount_minor,
         right_price_cents=mistake.right.amount_minor,
         moves=[MovePart.of(one) for one in moves],
-        moves_left=len(found) > AT_ONCE and bool(moves),
+        moves_left=more,
+        moves_cursor=cursor_at(found[AT_ONCE - 1].id if more else BEHIND_ALL),
     )
 
 

@@ -4,6 +4,7 @@ An operator asks for it; the customer keeps the old price until then, and may ca
 """
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from pydantic import AwareDatetime
@@ -22,27 +23,37 @@ from billing.money.subscriptions.schemas import Subscription, Terms
 from billing.money.subscriptions.states import demand
 
 HOW_TO_CANCEL = "POST /billing/subscription/cancel before that date"
-_SUBSCRIBERS = Prepared(
+WALKED: Final = 10_000
+"""Subscriptions that one statement looks at: who was told already is passed over, too."""
+_SUBSCRIBERS: Final = Prepared(
     text(
         """
-    SELECT s.id, s.account_id, s.currency, s.current_period_end AS effective_at,
-           s.amount_minor AS before_minor,
-           n.amount_minor * i.quantity AS after_minor
-    FROM subscriptions s
-    JOIN subscription_items i ON i.subscription_id = s.id AND i.kind = 'plan'
-    JOIN prices n ON n.kind = 'plan' AND n.key = s.plan_key AND n.is_current
-        AND (n.currency, n.interval_unit, n.interval_count)
-            = (s.currency, s.interval_unit, s.interval_count)
-    WHERE s.plan_key = :plan AND s.price_id <> n.id
-      AND s.price_id = coalesce(CAST(:price_id AS uuid), s.price_id)
-      -- A contract says its own prices.
-      AND s.contract_id IS NULL
-      AND s.status IN ('trialing', 'active', 'past_due')
-      AND NOT EXISTS (
-          SELECT FROM subscription_changes c
-          WHERE c.subscription_id = s.id AND c.kind = 'price' AND c.status = 'scheduled'
-            AND (c.terms ->> 'price_id')::uuid = n.id)
-    ORDER BY s.id LIMIT :most
+    WITH walked AS MATERIALIZED (
+        SELECT * FROM subscriptions WHERE plan_key = :plan AND id > :after
+        ORDER BY id LIMIT :walked
+    ), moving AS (
+        SELECT s.id, s.account_id, s.currency, s.current_period_end AS effective_at,
+               s.amount_minor AS before_minor,
+               n.amount_minor * i.quantity AS after_minor
+        FROM walked s
+        JOIN subscription_items i ON i.subscription_id = s.id AND i.kind = 'plan'
+        JOIN prices n ON n.kind = 'plan' AND n.key = s.plan_key AND n.is_current
+            AND (n.currency, n.interval_unit, n.interval_count)
+                = (s.currency, s.interval_unit, s.interval_count)
+        WHERE s.price_id <> n.id
+          AND s.price_id = coalesce(CAST(:price_id AS uuid), s.price_id)
+          -- A contract says its own prices.
+          AND s.contract_id IS NULL
+          AND s.status IN ('trialing', 'active', 'past_due')
+          AND NOT EXISTS (
+              SELECT FROM subscription_changes c
+              WHERE c.subscription_id = s.id AND c.kind = 'price' AND c.status = 'scheduled'
+                AND (c.terms ->> 'price_id')::uuid = n.id)
+        ORDER BY s.id LIMIT :most
+    )
+    SELECT w.reached, m.*
+    FROM (SELECT (array_agg(id ORDER BY id DESC))[1] AS reached FROM walked) w
+    LEFT JOIN moving m ON true ORDER BY m.id
     """
     )
 )
@@ -60,15 +71,28 @@ class Move(Frozen):
 
 
 async def to_move(
-    connection: AsyncConnection, plan: str, most: int, *, price_id: UUID | None = None
+    connection: AsyncConnection,
+    plan: str,
+    most: int,
+    *,
+    price_id: UUID | None = None,
+    after: UUID | None = None,
 ) -> list[Move]:
     """Subscribers of the plan at another price than that of now, or at one version of it alone,
-    who were not told of it yet.
+    who were not told of it yet: by id, behind a place.
 
     Needs a connection that may see every account's.
     """
-    rows = await _SUBSCRIBERS.all(connection, plan=plan, most=most, price_id=price_id)
-    return [Move.model_validate(dict(row)) for row in rows]
+    found: list[Move] = []
+    place: UUID | None = after or UUID(int=0)
+    while place is not None and len(found) < most:
+        rows = await _SUBSCRIBERS.all(
+            connection, plan=plan, most=most, price_id=price_id, after=place, walked=WALKED
+        )
+        place = rows[0]["reached"]
+        moving = [{name: row[name] for name in Move.model_fields} for row in rows]
+        found += [Move.model_validate(row) for row in moving if row["id"] is not None]
+    return found[:most]
 
 
 def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:

@@ -2,7 +2,12 @@
 
 from typing import Any
 
-from tests.integration.actors import Actors
+import pytest
+
+from api.routes.admin import price_moves as route
+from billing.money.subscriptions import price_moves
+from tests.integration.actors import API, Actors
+from tests.integration.api_app import Api
 from tests.integration.arrears.test_overage import charged
 from tests.integration.changes.test_plan_changes import PATH, RENEWAL, begun
 
@@ -30,7 +35,7 @@ async def test_a_new_price_comes_with_the_next_period_and_is_told_before(actors:
     assert (one["price_cents_before"], one["price_cents"]) == (1000, 1200)
     assert one["effective_at"] == RENEWAL
     again = await actors.operate("POST", MOVE, REASON, status=200)
-    assert again == {"moves": [], "left": False}
+    assert again == {"moves": [], "left": False, "next_cursor": None}
     (told,) = await moves.rows(
         "SELECT data FROM events WHERE account_id = %(me)s"
         " AND type = 'evt.billing.subscription.price_changes'"
@@ -84,3 +89,29 @@ async def test_a_minimum_moves_with_its_price(actors: Actors) -> None:
     assert (await customer.subscription())["minimum_cents"] == 6000
     # 5000 less the 1000 that were paid, and the new price.
     assert await charged(customer) == [1000, 5200]
+
+
+async def test_moving_goes_on_behind_who_was_moved(
+    actors: Actors, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "AT_ONCE", 1)
+    monkeypatch.setattr(price_moves, "WALKED", 1)
+    many, path = "/admin/plans/mover-many", "/admin/plans/mover-many/move-subscribers"
+    await actors.operate("PUT", many, TERMS)
+    customers = [await begun(actors, "mover-many") for _ in range(3)]
+    await actors.operate("PUT", many, TERMS | {"prices": {"month": {"USD": 1200}}})
+    for query in ("?dry_run=true&", "?"):
+        seen: list[str] = []
+        cursor = ""
+        while not seen or cursor:
+            answer = await api.client.post(
+                f"{API}{path}{query}{cursor}", json=REASON, headers=api.admin()
+            )
+            part = answer.json()
+            seen += [one["account_id"] for one in part["moves"]]
+            cursor = f"cursor={part['next_cursor']}" if part["left"] else ""
+        assert seen == [one.id for one in customers], "each once, the eldest first"
+    again = await actors.operate("POST", path, REASON, status=200)
+    assert (again["moves"], again["next_cursor"]) == ([], None)
+    strange = await actors.operate("POST", f"{path}?cursor=x", REASON, status=422)
+    assert strange["code"] == "INVALID_CURSOR"

@@ -4,7 +4,11 @@ from asyncio import to_thread
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
+from api.routes.admin import wrong_prices
 from tests.integration.actors import API, Actors, Json
+from tests.integration.api_app import Api
 from tests.integration.arrears.test_overage import charged
 from tests.integration.changes.test_plan_changes import RENEWAL, begun, change, money
 from tests.integration.stack.test_commands import billing
@@ -70,6 +74,26 @@ async def test_who_paid_a_wrong_price_is_given_back_what_was_too_much(actors: Ac
     await paid.advance(to=RENEWAL)
 
     assert await charged(paid) == [3000, 1000]
+
+
+async def test_subscribers_are_looked_through_once(
+    actors: Actors, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wrong_prices, "AT_ONCE", 1)
+    for terms in (TERMS, WRONG):
+        await actors.operate("PUT", f"/admin/plans/slip-many{MEANT}", terms)
+    customers = [await begun(actors, "slip-many") for _ in range(3)]
+    for dry_run in (True, False):
+        seen: list[str] = []
+        query = f"?dry_run={dry_run}"
+        for number in range(4):
+            headers = api.admin() | {"Idempotency-Key": str(uuid4())}
+            path = f"{API}/admin/plans/slip-many/undo-price{query}"
+            part = (await api.client.post(path, json=BODY, headers=headers)).json()
+            seen += [one["account_id"] for one in part["moves"]]
+            assert part["moves_left"] == (number < 2)
+            query = f"?dry_run={dry_run}&moves_cursor={part['moves_cursor']}"
+        assert seen == [one.id for one in customers], "each once, the eldest first"
 
 
 async def test_an_undoing_names_two_prices_that_there_are(actors: Actors) -> None:

@@ -26,6 +26,9 @@ WAITING: Final = Gauge("billing_waiting", "Rows that wait, by what they are", ["
 OLDEST: Final = Gauge(
     "billing_waiting_oldest_seconds", "Age of the oldest of them", ["what", "label"]
 )
+UNCOUNTED: Final = Gauge(
+    "billing_uncounted", "Backlogs and other figures that the last look could not count"
+)
 CHARGES: Final = Gauge(
     "billing_charges_last_hour",
     "Tries of a card that began within the hour, by outcome and class of decline",
@@ -82,12 +85,17 @@ async def _go_on(stack: Stack, health: HealthChecks) -> None:
 
 
 def show(figures: Figures) -> None:
-    """Set every gauge; what does not wait any more is 0, and labels of its events go."""
+    """Set every gauge; what does not wait any more is 0, and labels of its events go.
+
+    What could not be counted has none.
+    """
     _show_waiting(figures)
     CHARGES.clear()
     for charges in figures.charges:
         CHARGES.labels(charges.outcome, charges.decline_class).set(charges.count)
-    for bound, count in zip((*store.LATE_SECONDS, "+Inf"), accumulate(figures.late), strict=True):
+    LATENESS.clear()
+    bounds = (*store.LATE_SECONDS, "+Inf") if "late" not in figures.uncounted else ()
+    for bound, count in zip(bounds, accumulate(figures.late), strict=True):
         LATENESS.labels(bound).set(count)
     _show_processes(figures)
     if figures.books is not None:
@@ -97,6 +105,7 @@ def show(figures: Figures) -> None:
         JOBS.labels(job).set(looked.timestamp())
     if figures.free is not None:
         FREE.set(figures.free)
+    UNCOUNTED.set(len(figures.uncounted))
     PARKED.set(figures.parking is not None)
     LOOKED.set(figures.at.timestamp())
 
@@ -104,7 +113,7 @@ def show(figures: Figures) -> None:
 def _show_waiting(figures: Figures) -> None:
     WAITING.clear()
     OLDEST.clear()
-    for name in store.NAMES:
+    for name in set(store.NAMES) - set(figures.uncounted):
         WAITING.labels(name, "").set(0)
         OLDEST.labels(name, "").set(0)
     for one in figures.backlogs:

@@ -35,6 +35,7 @@ DECLINED_OF: Final = 20
 FAILED_FEW: Final = 3
 """Fewer requests that failed are no sign of anything."""
 FAILED_NAMED: Final = 3
+UNCOUNTED: Final = "they could not be counted in time: the log of the API says why"
 ONLY_READS: Final = (
     "the database only reads: it is a standby, or default_transaction_read_only is on"
 )
@@ -241,6 +242,8 @@ def _refusal(told: Deliveries, now: datetime) -> str:
 
 def _declines(figures: Figures) -> Sign:
     """Most cards are taken, as the alert has it."""
+    if "charges" in figures.uncounted:
+        return unknown("mass declines", UNCOUNTED)
     tried = sum(one.count for one in figures.charges)
     declined = [one for one in figures.charges if one.outcome == "declined"]
     count = sum(one.count for one in declined)
@@ -267,6 +270,8 @@ def _audited(figures: Figures) -> Sign:
 
 def _none(figures: Figures, name: str, backlog: str) -> Sign:
     """There are none; else the first few in words."""
+    if backlog in figures.uncounted:
+        return unknown(name, UNCOUNTED)
     found = figures.backlog(backlog)
     if found.count:
         return ill(name, f"{found.count}: {'; '.join(found.examples)}")
@@ -275,6 +280,8 @@ def _none(figures: Figures, name: str, backlog: str) -> Sign:
 
 def _young(figures: Figures, name: str, backlog: str, limit: timedelta) -> Sign:
     """None waits for longer than it may."""
+    if backlog in figures.uncounted:
+        return unknown(name, UNCOUNTED)
     found = figures.backlog(backlog)
     if found.oldest is not None and found.oldest > limit:
         named = "; ".join(found.examples)
@@ -296,6 +303,8 @@ def _jobs(figures: Figures) -> Sign:
 
 def _told(figures: Figures, name: str, backlog: str | None = None) -> Sign:
     """Nothing is wrong with these; their number and age are news all the same."""
+    if (backlog or name) in figures.uncounted:
+        return unknown(name, UNCOUNTED)
     found = figures.backlog(backlog or name)
     if found.oldest is None:
         return well(name)

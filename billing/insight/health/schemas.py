@@ -42,7 +42,9 @@ class Figures(Frozen):
     backlogs: tuple[Backlog, ...]
     charges: tuple[Charges, ...]
     late: tuple[int, ...]
-    """Steps of the last ten minutes, done or due, in the classes that LATE_SECONDS bound."""
+    """Steps of the last ten minutes, done or due, in the classes that LATE_SECONDS bound; or ()."""
+    uncounted: tuple[str, ...] = ()
+    """Backlogs, `charges` or `late` that could not be counted; there is nothing of them here."""
     processes: tuple[Process, ...]
     books: Run | None
     """The latest look at the books; None: there was none yet."""

@@ -1,13 +1,17 @@
 """One look at everything that waits."""
 
+import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.database_room import role_limits, room, taken
-from billing.core.prepared import Prepared
+from billing.core.database_words import database_words
+from billing.core.prepared import Prepared, Row
 from billing.insight.health.schemas import Backlog, Charges, Figures
 from billing.insight.integrity import runs
 from billing.platform.jobs import store as jobs
@@ -15,6 +19,7 @@ from billing.platform.parking import store as parkings
 from billing.platform.processes import store as processes
 from billing.platform.provider_inbox.rules import AT_ONCE
 
+_logger = logging.getLogger("billing.health")
 MOST: Final = 10_000
 """Rows of one backlog that are counted: more is no more news."""
 EXAMPLES: Final = 5
@@ -68,20 +73,23 @@ _WAITING: Final = {
     "  clock_timestamp() AT TIME ZONE 'UTC' + interval '2 months', interval '1 month') AS m"
     " WHERE NOT EXISTS (SELECT FROM usage_months WHERE month = m::date)"
     "  OR usage_partition_of(m::date) IS NULL",
-    "unpaid_uses": "SELECT '', x.overdue_at - interval '7 days', public_id('bill', x.record_id)"
-    " FROM unpaid_uses x JOIN real r ON r.id = x.account_id",
+    # As many as wait for somebody's money: in the order of their index, and no further than needed.
+    "unpaid_uses": "SELECT '', overdue_at - interval '7 days', public_id('bill', record_id) FROM ("  # noqa: S608
+    "SELECT x.overdue_at, x.record_id FROM unpaid_uses x JOIN real r ON r.id = x.account_id"
+    f" ORDER BY x.overdue_at LIMIT {MOST}) u",
 }
-_BACKLOGS: Final = Prepared(
-    text(
-        f"{_REAL}{_INBOX} "  # noqa: S608 - constants
-        + " UNION ALL ".join(
-            f"SELECT '{name}' AS name, label, count(*) AS count, min(since) AS since,"  # noqa: S608
-            f" (array_agg(words ORDER BY since))[1:{EXAMPLES}] AS examples"
-            f" FROM ({rows} ORDER BY 2 LIMIT {MOST}) w(label, since, words) GROUP BY label"
-            for name, rows in _WAITING.items()
-        )
+
+
+def backlog(name: str) -> str:
+    """The query that counts one of them."""
+    return (
+        f"{_REAL}{_INBOX} SELECT '{name}' AS name, label, count(*) AS count,"  # noqa: S608
+        f" min(since) AS since, (array_agg(words ORDER BY since))[1:{EXAMPLES}] AS examples"
+        f" FROM ({_WAITING[name]} ORDER BY 2 LIMIT {MOST}) w(label, since, words) GROUP BY label"
     )
-)
+
+
+_BACKLOGS: Final = {name: Prepared(text(backlog(name))) for name in _WAITING}
 NAMES: Final = tuple(_WAITING)
 _CHARGES: Final = Prepared(
     text(
@@ -121,6 +129,8 @@ _LATENESS: Final = Prepared(
 )
 
 
+# One that lasts longer is no news, and the others wait for it.
+_IN_TIME: Final = text("SET LOCAL statement_timeout = 2000")
 _TAKES_WRITES: Final = text("SELECT current_setting('transaction_read_only') = 'off'")
 
 
@@ -132,27 +142,31 @@ async def migration(connection: AsyncConnection) -> str | None:
     return found
 
 
-async def _late(connection: AsyncConnection) -> tuple[int, ...]:
+async def _lateness(connection: AsyncConnection) -> list[Row]:
     found = {
         row["bucket"]: row["count"]
         for row in await _LATENESS.all(connection, bounds=list(LATE_SECONDS))
     }
-    return tuple(found.get(bucket, 0) for bucket in range(len(LATE_SECONDS) + 1))
+    return [{"count": found.get(bucket, 0)} for bucket in range(len(LATE_SECONDS) + 1)]
 
 
 async def look(connection: AsyncConnection) -> Figures:
-    """All figures, as an operator's connection sees them."""
+    """All figures, as an operator's connection sees them; what takes too long is left out."""
     now, found = await processes.known(connection)
-    waiting = await _BACKLOGS.all(connection)
+    counting = _Counting(connection)
+    waiting = [row for name in NAMES for row in await counting.rows(name, _BACKLOGS[name].all)]
+    charges = await counting.rows("charges", _CHARGES.all)
+    late = await counting.rows("late", _lateness)
     return Figures(
         at=now,
         backlogs=tuple(
             Backlog.model_validate({**row, "oldest": max(now - row["since"], timedelta())})
             for row in waiting
         ),
-        charges=tuple(Charges.model_validate(row) for row in await _CHARGES.all(connection)),
+        charges=tuple(Charges.model_validate(row) for row in charges),
         processes=tuple(found),
-        late=await _late(connection),
+        late=tuple(row["count"] for row in late),
+        uncounted=tuple(counting.failed),
         books=await runs.latest(connection),
         connections=await room(connection),
         taken=await taken(connection),
@@ -161,3 +175,24 @@ async def look(connection: AsyncConnection) -> Figures:
         parking=await parkings.current(connection),
         takes_writes=await connection.scalar(_TAKES_WRITES),
     )
+
+
+class _Counting:
+    """Counts one thing after the other; `failed` names those that could not be counted."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+        self.failed: list[str] = []
+
+    async def rows(
+        self, name: str, ask: Callable[[AsyncConnection], Awaitable[list[Row]]]
+    ) -> list[Row]:
+        """The answer; none where Postgres gives none, and the transaction goes on."""
+        try:
+            async with self.connection.begin_nested():
+                await self.connection.execute(_IN_TIME)
+                return await ask(self.connection)
+        except DBAPIError as error:
+            _logger.warning("%s could not be counted: %s", name, database_words(error))
+            self.failed.append(name)
+            return []

@@ -77,6 +77,7 @@ unpaid_uses = c.table(
     # When the last card was tried on it, and how often that was, or was not possible.
     c.instant("tried_at", nullable=True),
     c.integer("tries", server_default="0"),
+    c.index("ix_unpaid_uses_overdue", "overdue_at"),
     c.index("ix_unpaid_uses_account", "account_id", "used_at", "record_id"),
     c.index("ix_unpaid_uses_untold", "account_id", "overdue_at", where="told_at IS NULL"),
     c.index(

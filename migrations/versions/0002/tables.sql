@@ -392,6 +392,8 @@ CREATE INDEX ix_unpaid_uses_account ON unpaid_uses (account_id, used_at, record_
 
 CREATE INDEX ix_unpaid_uses_charge ON unpaid_uses (account_id, charge_at, used_at, record_id) WHERE charge_at IS NOT NULL;
 
+CREATE INDEX ix_unpaid_uses_overdue ON unpaid_uses (overdue_at);
+
 CREATE INDEX ix_unpaid_uses_tried ON unpaid_uses (account_id, tried_at) WHERE tried_at IS NOT NULL;
 
 CREATE INDEX ix_unpaid_uses_untold ON unpaid_uses (account_id, overdue_at) WHERE told_at IS NULL;

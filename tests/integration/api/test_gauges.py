@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from temporalio.client import Client
 
 from api import gauges
@@ -45,6 +45,36 @@ async def test_the_gauges_show_what_waits_and_who_serves(api: Api) -> None:
     assert abs(value("billing_clock_ahead_seconds")) < 2
     assert value("billing_looked_timestamp_seconds") > 1_700_000_000
     assert 0 <= value("billing_pool_busy_ratio", role="app") <= 1
+
+
+async def test_what_cannot_be_counted_leaves_the_others(api: Api) -> None:
+    async with api.database.operator() as other, api.database.operator() as connection:
+        await other.execute(text("LOCK TABLE unpaid_uses IN ACCESS EXCLUSIVE MODE"))
+        figures = await store.look(connection)
+        gauges.show(figures)
+        await other.rollback()
+    assert figures.uncounted == ("unpaid_uses",)
+    assert value("billing_uncounted") == 1
+    assert value("billing_waiting", what="halted", label="") >= 0
+    labels = {"what": "unpaid_uses", "label": ""}
+    assert REGISTRY.get_sample_value("billing_waiting", labels) is None, "it is not 0"
+    async with api.database.operator() as connection:
+        gauges.show(await store.look(connection))
+    assert value("billing_uncounted") == 0
+    assert value("billing_waiting", **labels) >= 0
+
+
+async def test_unpaid_uses_are_counted_by_an_index(api: Api) -> None:
+    """However many there are."""
+    engine = create_async_engine(api.stack.superuser_url)
+    async with engine.connect() as superuser:
+        await superuser.execute(text("SET LOCAL enable_seqscan = off"))
+        await superuser.execute(text("SET LOCAL enable_sort = off"))
+        said = store.backlog("unpaid_uses")
+        plan = "\n".join(await superuser.scalars(text(f"EXPLAIN {said}")))
+        await superuser.rollback()
+    await engine.dispose()
+    assert "ix_unpaid_uses_overdue" in plan, plan
 
 
 async def test_a_step_that_nobody_does_is_late_all_the_same(api: Api) -> None:

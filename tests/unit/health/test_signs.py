@@ -324,3 +324,10 @@ def test_every_sign_has_its_page_in_the_runbook(page: str) -> None:
 def test_every_backlog_is_counted() -> None:
     assert set(store.NAMES) >= {"halted", "overdue", "events", "dunning", "approvals", "outbox"}
     assert isinstance(rules.signs(figures())[0], Sign)
+
+
+def test_what_could_not_be_counted_is_not_known() -> None:
+    found = rules.signs(figures(uncounted=("halted", "overdue", "unpaid_uses", "charges")))
+    told = {one.name: one.words for one in found if one.state == "unknown"}
+    assert told.keys() == {"halted matters", "late steps", "unpaid uses", "mass declines"}
+    assert set(told.values()) == {rules.UNCOUNTED}

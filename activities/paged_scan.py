@@ -19,11 +19,14 @@ from temporalio.service import RPCError
 
 from activities.signs_of_life import told_alive
 from billing.core.database import Database
+from billing.core.database_errors import took_too_long
 
 AT_ONCE: Final = 4
 """Things looked at together: a part of what the pools and Temporal can bear."""
 MOST_FAILURES: Final = 20
-"""On one page; with more of them the database or Temporal is away, and the pass waits for it."""
+"""On one page; with more of them the database or Temporal is away, and the pass waits for it. What
+took too long is a matter of that thing alone, and does not count.
+"""
 T = TypeVar("T")
 K = TypeVar("K", str, UUID)
 _logger = logging.getLogger("activities.paged_scan")
@@ -125,8 +128,8 @@ async def pass_over(
     passed = Passed(*activity.info().heartbeat_details)
     while (one := await page(passed.after)).read:
         found, errors = await _look_at(one.things, name, look, passed)
-        if len(errors) > MOST_FAILURES:
-            raise errors[0]
+        if _is_outage(errors):
+            raise next(error for error in errors if not took_too_long(error))
         passed = Passed(
             after=one.last,
             seen=passed.seen + one.read,
@@ -149,7 +152,7 @@ async def _look_at(
 
     async def one(thing: T) -> int:
         async with gate:
-            if len(errors) > MOST_FAILURES:
+            if _is_outage(errors):
                 return 0
             try:
                 return await look(thing)
@@ -163,6 +166,10 @@ async def _look_at(
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(thing)) for thing in things]
     return sum(task.result() for task in tasks), errors
+
+
+def _is_outage(errors: Sequence[Exception]) -> bool:
+    return sum(not took_too_long(error) for error in errors) > MOST_FAILURES
 
 
 def _report_place(passed: Passed) -> None:

@@ -5,7 +5,7 @@ Each job is one bounded pass; the schedules repeat it (workflows/schedules.py).
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -26,6 +26,7 @@ from billing.matters import sweeps
 from billing.matters.schemas import Matter
 from billing.metering.quotas import counter_rebuild as quota_counters
 from billing.metering.usage import counter_rebuild, months
+from billing.metering.usage.counter_rebuild import LastCycle
 from billing.money.payments import event_owners
 from billing.money.purchases import store as purchases
 from billing.money.subscriptions import thresholds
@@ -212,28 +213,28 @@ class SweeperActivities:
         return counts | {one.name: one.violations for one in report.wrong}
 
     async def _usage_sync(self, limit: int) -> Counts:
-        """Counters of the last cycle of accounts that moved, and of some in turn, held against
-        their records; wrong ones are mended.
+        """Counters of accounts that moved, and of some in turn, held against their records: of the
+        last cycle, or where that is large of the last days. Wrong ones are mended.
         """
         if not activity.info().heartbeat_details:
             async with self.database.operator() as connection:
                 await rounds.note(connection, "usage-sync", rounds.USAGE, min(limit, AT_LEAST))
 
-        def name(found: tuple[UUID, datetime | None]) -> str:
-            return str(found[0])
+        def name(found: LastCycle) -> str:
+            return str(found.account_id)
 
-        async def page(after: str) -> Page[tuple[UUID, datetime | None]]:
+        async def page(after: str) -> Page[LastCycle]:
             async with self.database.operator() as connection:
                 place = UUID(after) if after else UUID(int=0)
                 noted = await rounds.page(connection, "usage-sync", place, limit)
                 return Page.whole(await counter_rebuild.last_cycles(connection, noted), name)
 
-        async def mend(found: tuple[UUID, datetime | None]) -> int:
-            (account_id, since), began, wrong = found, real_now(), []
-            if since and await counter_rebuild.compare(self.database, account_id, since):
-                wrong = await counter_rebuild.rebuild(self.database, account_id, since)
+        async def mend(found: LastCycle) -> int:
+            account_id, began = found.account_id, real_now()
+            wrong = await counter_rebuild.sync(self.database, found)
+            if wrong:
                 _logger.error("usage counters of %s were wrong: %s", account_id, wrong[:3])
-            if since and await quota_counters.compare(self.database, account_id):
+            if found.is_whole and await quota_counters.compare(self.database, account_id):
                 quotas = await quota_counters.rebuild(self.database, account_id)
                 _logger.error("quotas of %s were wrong: %s", account_id, quotas[:3])
                 wrong = [*wrong, *quotas]

@@ -206,6 +206,7 @@ def _add_rights() -> None:
     op.add_column("usage_periods", sa.Column("plan_id", sa.Uuid, nullable=True))
     op.add_column("usage_periods", sa.Column("no_entitlement", sa.Text, nullable=True))
     op.add_column("usage_periods", sa.Column("carried_since", sa.DateTime(timezone=True)))
+    op.add_column("usage_periods", sa.Column("counted_at", sa.DateTime(timezone=True)))
     before = sa.Column("limits_before", JSONB, nullable=False, server_default="[]")
     op.add_column("usage_periods", before)
 

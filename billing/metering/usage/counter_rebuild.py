@@ -1,29 +1,84 @@
 """Counters compared with their records and corrected, one account at a time.
 
 Records and counters commit together, so one snapshot must agree; what does not is a fault of ours.
+An account with few uses is compared by its whole last cycle, each time. One with many is compared
+by the days that go on, and by whole cycles within a week and when another one has begun.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import TextClause, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core.clock import real_now
 from billing.core.database import Database
+from billing.core.database_errors import took_too_long
 from billing.ledger.credits import service as credits
 from billing.metering.usage.tables import usage_periods
 
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 TIMEOUT_MS: Final = 120_000
 """A large account is read whole; the usual limit of a statement is for people who wait."""
-_RECOUNT: Final = text(
+LARGE: Final = 5_000
+"""From so many uses in its last cycle on, an account is compared by days."""
+DAYS: Final = timedelta(hours=26)
+"""No day is longer, whatever the account's zone; clocks may differ."""
+WHOLE_EVERY: Final = timedelta(days=6)
+"""Less than a week: that is the time between two turns."""
+_DIFFERENT: Final = (
     "SELECT owner, grain, bucket, meter, kept_quantity AS kept, true_quantity AS true"
-    " FROM usage_recount(:account_id, :since, :write)"
 )
+_RECOUNT: Final = text(f"{_DIFFERENT} FROM usage_recount(:account_id, :since, :write)")
+_RECOUNT_DAYS: Final = text(f"{_DIFFERENT} FROM usage_recount_days(:account_id, :since, :write)")
+# With a clock of its own an account has uses of any time.
+_LAST_CYCLES: Final = text(
+    """
+    SELECT a.id AS account_id,
+        CASE WHEN p.counted_at IS NULL THEN coalesce(before.start_at, p.start_at)
+            ELSE p.start_at END AS since,
+        coalesce(p.counted_at < clock_timestamp() - CAST(:every AS interval), true) AS is_due,
+        a.clock_at IS NULL AND coalesce((
+            SELECT sum(c.events) FROM usage_counters c
+            WHERE c.account_id = a.id AND c.owner = '' AND c.grain = 'day'
+                AND c.period_start >= p.start_at), 0) >= :large AS is_large
+    FROM accounts a
+    LEFT JOIN LATERAL (
+        SELECT start_at, counted_at FROM usage_periods
+        WHERE account_id = a.id ORDER BY start_at DESC LIMIT 1) p ON true
+    LEFT JOIN LATERAL (
+        SELECT start_at FROM usage_periods
+        WHERE account_id = a.id ORDER BY start_at DESC OFFSET 1 LIMIT 1) before ON true
+    WHERE a.id = ANY(:accounts) ORDER BY a.id
+    """
+)
+_COUNTED: Final = text(
+    "UPDATE usage_periods SET counted_at = clock_timestamp()"
+    " WHERE account_id = :account_id AND start_at >= :since"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LastCycle:
+    """The account's last cycle, and where a whole look begins: with the one before, unless that was
+    looked at since this one began.
+    """
+
+    account_id: UUID
+    since: datetime | None
+    is_due: bool
+    """It was not compared as a whole of late."""
+    is_large: bool
+
+    @property
+    def is_whole(self) -> bool:
+        """True if there is a cycle, and all of it is compared."""
+        return self.since is not None and (self.is_due or not self.is_large)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +102,50 @@ async def accounts(connection: AsyncConnection, after: UUID | None, limit: int) 
     return list(await connection.scalars(query.order_by(period.account_id).limit(limit)))
 
 
-async def last_cycles(
-    connection: AsyncConnection, accounts: Sequence[UUID]
-) -> list[tuple[UUID, datetime | None]]:
-    """The beginning of the last cycle of each of these accounts; None: nothing was used."""
-    period = usage_periods.c
-    query = select(period.account_id, func.max(period.start_at)).group_by(period.account_id)
-    rows = await connection.execute(query.where(period.account_id.in_(accounts)))
-    began = {row[0]: row[1] for row in rows}
-    return [(account_id, began.get(account_id)) for account_id in accounts]
+async def last_cycles(connection: AsyncConnection, accounts: Sequence[UUID]) -> list[LastCycle]:
+    """The last cycle of each of these accounts."""
+    values = {"accounts": list(accounts), "every": WHOLE_EVERY, "large": LARGE}
+    rows = await connection.execute(_LAST_CYCLES, values)
+    return [LastCycle(**row) for row in rows.mappings()]
+
+
+async def sync(database: Database, cycle: LastCycle) -> list[Difference]:
+    """Compare as much as is due, and set right what differs.
+
+    Errors: DBAPIError where a statement takes too long. A whole cycle is then tried again in a
+    week, and the days until then are compared.
+    """
+    if cycle.since is None:
+        return []
+    if not cycle.is_whole:
+        return await _sync(database, cycle.account_id, real_now() - DAYS, _RECOUNT_DAYS)
+    try:
+        wrong = await _sync(database, cycle.account_id, cycle.since, _RECOUNT)
+    except DBAPIError as error:
+        if took_too_long(error):
+            await _note(database, cycle)
+        raise
+    if cycle.is_due:
+        await _note(database, cycle)
+    return wrong
+
+
+async def _sync(
+    database: Database, account_id: UUID, since: datetime, statement: TextClause
+) -> list[Difference]:
+    async with database.operator() as connection:
+        wrong = await _recount(connection, account_id, since, statement, write=False)
+    if not wrong:
+        return []
+    async with database.operator() as connection:
+        await credits.lock(connection, account_id)
+        return await _recount(connection, account_id, since, statement, write=True)
+
+
+async def _note(database: Database, cycle: LastCycle) -> None:
+    async with database.operator() as connection:
+        values = {"account_id": cycle.account_id, "since": cycle.since}
+        await connection.execute(_COUNTED, values)
 
 
 async def compare(
@@ -65,7 +155,7 @@ async def compare(
     nothing.
     """
     async with database.operator() as connection:
-        return await _recount(connection, account_id, since, write=False)
+        return await _recount(connection, account_id, since, _RECOUNT, write=False)
 
 
 async def rebuild(
@@ -74,13 +164,18 @@ async def rebuild(
     """As `compare`, and set them right; the account's uses wait meanwhile."""
     async with database.operator() as connection:
         await credits.lock(connection, account_id)
-        return await _recount(connection, account_id, since, write=True)
+        return await _recount(connection, account_id, since, _RECOUNT, write=True)
 
 
 async def _recount(
-    connection: AsyncConnection, account_id: UUID, since: datetime, *, write: bool
+    connection: AsyncConnection,
+    account_id: UUID,
+    since: datetime,
+    statement: TextClause,
+    *,
+    write: bool,
 ) -> list[Difference]:
     await connection.execute(text(f"SET LOCAL statement_timeout = {TIMEOUT_MS}"))
     values = {"account_id": account_id, "since": since, "write": write}
-    rows = await connection.execute(_RECOUNT, values)
+    rows = await connection.execute(statement, values)
     return [Difference(**row) for row in rows.mappings()]

@@ -41,6 +41,9 @@ usage_periods = c.table(
     # billed; and how often that was in this cycle.
     c.instant("threshold_at", nullable=True),
     c.integer("threshold_number", server_default="0"),
+    # When all its counters were last held against their records, in real time; null: never since
+    # it began, so the one before may have grown after it was.
+    c.instant("counted_at", nullable=True),
     Unique("account_id", "start_at"),
     c.check("start_at < end_at", name="forward"),
     c.index("ix_usage_periods_threshold", "account_id", where="threshold_at IS NOT NULL"),

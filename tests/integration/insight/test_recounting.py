@@ -39,6 +39,11 @@ A_QUOTA = """
         p.start_at, 1, 0, p.start_at, p.start_at
     FROM usage_periods p JOIN credit_balances b ON b.period_id = p.id WHERE b.{MINE}"""
 LAST_CYCLE = "SELECT max(start_at) FROM usage_periods WHERE account_id = :id"
+TOO_LONG = """
+    SELECT '' AS owner, '' AS grain, now() AS bucket, '' AS meter, 0 AS kept, 0 AS true
+    FROM pg_sleep(5) AS slept(well)
+    WHERE CAST(well AS text) = 'never' AND CAST(:account_id AS uuid) IS NOT NULL
+        AND CAST(:since AS timestamptz) IS NOT NULL AND CAST(:write AS boolean) IS NOT NULL"""
 DAMAGE = (
     "UPDATE usage_counters SET quantity = quantity + 1 WHERE account_id = :id AND owner = 'u:ann'",
     "DELETE FROM usage_counters WHERE account_id = :id AND owner = 'o:team' AND grain = 'day'",
@@ -250,3 +255,74 @@ async def test_quotas_are_counted_again_in_slices(
     assert {(one.owner, one.kept, one.true) for one in found} >= {("", 12, 11), ("u:ann", 6, 5)}
     assert await shop.rows(QUOTAS) == right
     assert (await integrity.examine(shop.api.database, shop.id)).ok
+
+
+async def test_a_large_account_is_compared_by_the_days_that_go_on(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recounting, "LARGE", 2)
+    shop = await new_shop("100")
+    old = (real_now() - timedelta(days=3)).isoformat()
+    uses: tuple[dict[str, Any], ...] = ({}, {"occurred_at": old})
+    for more in uses:
+        await shop.record("10", user_id="ann", **more)
+    assert await whole_looks(shop) == [None]
+    await sync(shop, page=1_000)
+    assert await whole_looks(shop) != [None], "the first look is a whole one"
+    before = await shop.rows(SUMS)
+    today = "bucket > clock_timestamp() - interval '26 hours'"
+    for days, is_seen in ((today, True), (f"NOT {today}", False)):
+        async with shop.api.database.operator() as connection:
+            damage = text(f"{DAMAGE[0]} AND {days}")
+            assert (await connection.execute(damage, {"id": shop.id})).rowcount
+        await next_after(shop, UUID(int=shop.id.int - 1))
+        await sync(shop, page=1_000)
+        assert (await shop.rows(SUMS) == before) == is_seen
+    async with shop.api.database.operator() as connection:
+        a_week_ago = "UPDATE usage_periods SET counted_at = counted_at - interval '7 days'"
+        await connection.execute(text(f"{a_week_ago} WHERE account_id = :id"), {"id": shop.id})
+    await next_after(shop, UUID(int=shop.id.int - 1))
+    await sync(shop, page=1_000)
+    assert await shop.rows(SUMS) == before, "a whole look within a week finds it"
+
+
+async def whole_looks(shop: Shop) -> list[Any]:
+    """When its last cycles were compared as a whole."""
+    kept = await shop.rows("SELECT counted_at FROM usage_periods WHERE account_id = :id")
+    return [one[0] for one in kept]
+
+
+async def test_the_cycle_before_is_compared_once_when_another_one_has_begun(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("100", is_test=True, clock_at=NOW.isoformat())
+    await shop.record("10", user_id="ann")
+    await sync(shop, page=1_000)
+    last_month = (NOW - timedelta(days=25)).isoformat()
+    await shop.record("5", user_id="ann", occurred_at=last_month)
+    before = await shop.rows(SUMS)
+    async with shop.api.database.operator() as connection:
+        await connection.execute(text(DAMAGE[0]), {"id": shop.id})
+        forget = "UPDATE usage_periods SET counted_at = NULL WHERE account_id = :id"
+        await connection.execute(text(forget), {"id": shop.id})
+    await sync(shop, page=1_000)
+    assert await shop.rows(SUMS) == before
+
+
+async def test_an_account_that_takes_too_long_is_noted_and_compared_by_days_from_then_on(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(recounting, "LARGE", 1)
+    shop = await new_shop("100")
+    await shop.record("10", user_id="ann")
+    before = await shop.rows(SUMS)
+    with monkeypatch.context() as slow:
+        slow.setattr(recounting, "_RECOUNT", text(TOO_LONG))
+        slow.setattr(recounting, "TIMEOUT_MS", 100)
+        report = await sync(shop, page=1_000)
+    assert report.counts["failed"] >= 1
+    assert f"{shop.id} could not be looked at" in caplog.text
+    async with shop.api.database.operator() as connection:
+        await connection.execute(text(DAMAGE[0]), {"id": shop.id})
+    assert (await sync(shop, page=1_000)).counts["failed"] == 0
+    assert await shop.rows(SUMS) == before

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
 from temporalio.testing import ActivityEnvironment
@@ -24,6 +25,7 @@ class Place:
         self.told: list[tuple[Any, ...]] = []
         self.looked: list[str] = []
         self.bad: set[str] = set()
+        self.why = Exception("the database is away")
         self.together = self.most_together = 0
 
     async def page(self, after: str) -> Page[str]:
@@ -35,7 +37,7 @@ class Place:
         await asyncio.sleep(0)
         self.together -= 1
         if thing in self.bad:
-            raise OperationalError("a statement", None, Exception("it took too long"))
+            raise OperationalError("a statement", None, self.why)
         self.looked.append(thing)
         return 2
 
@@ -110,3 +112,11 @@ async def test_where_much_fails_the_pass_stands_and_waits() -> None:
     assert place.told[-1][0] == THINGS[PAGE - 1]
     assert len(place.told) <= 2 * PAGE + 1
     assert MOST_FAILURES < PAGE
+
+
+async def test_what_takes_too_long_is_no_outage() -> None:
+    place = Place()
+    place.bad, place.why = set(THINGS[PAGE:]), psycopg.errors.QueryCanceled()
+    passed = await place.run()
+    assert sorted(place.looked) == THINGS[:PAGE]
+    assert (passed.after, passed.failed) == (THINGS[-1], len(place.bad))

@@ -15,7 +15,8 @@ LANGUAGE sql STABLE AS $$
         SELECT
             h.owner, h.grain, h.period_start, h.bucket, h.meter, h.facet, h.quantity, h.events,
             h.maximum, h.last_value, h.last_at, h.credits, h.overage, h.overage_total
-        FROM usage_counted_in(p_account_id, p_since, '-infinity', 'infinity') AS h
+        FROM usage_counted_in(
+            p_account_id, p_since, '-infinity', 'infinity', '-infinity') AS h
         UNION ALL
         SELECT
             s.owner, s.grain, s.period_start, s.bucket, s.meter, s.facet, s.quantity, s.events,

@@ -1,7 +1,7 @@
--- What the records of some months add to each counter, of cycles that begin at `p_since` or later.
--- Inlined where it is called.
+-- What the records of some months add to each counter, of cycles that begin at `p_since` or later
+-- and of the days from `p_day` on. Inlined where it is called.
 CREATE OR REPLACE FUNCTION usage_counted_in(
-    p_account_id uuid, p_since timestamptz, p_month date, p_until date)
+    p_account_id uuid, p_since timestamptz, p_month date, p_until date, p_day timestamptz)
 RETURNS TABLE (
     owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
     quantity numeric, events bigint, maximum numeric, last_value numeric, last_at timestamptz,
@@ -27,6 +27,7 @@ LANGUAGE sql STABLE AS $$
     -- The cycle decides; clocks differ a little, and the time only narrows what is read.
     WHERE r.account_id = p_account_id AND r.occurred_at >= p_since - interval '5 minutes'
         AND r.kind = 'usage' AND r.period_start >= p_since
+        AND r.day_at >= p_day AND r.occurred_at >= p_day - interval '5 minutes'
         AND r.month >= p_month AND r.month < p_until
     GROUP BY c.owner, c.grain, r.period_start, c.bucket, r.meter, c.facet
 $$;

@@ -17,7 +17,8 @@ AS $$
     ) AS m
     CROSS JOIN LATERAL (
         SELECT jsonb_agg(to_jsonb(c)) AS sums
-        FROM usage_counted_in(a.id, '-infinity', m.month, f.until) AS c) AS counted
+        FROM usage_counted_in(
+            a.id, '-infinity', m.month, f.until, '-infinity') AS c) AS counted
     CROSS JOIN LATERAL (
         SELECT jsonb_agg(to_jsonb(c)) AS sums
         FROM (

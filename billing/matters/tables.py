@@ -30,6 +30,8 @@ matters = c.table(
     ),
     c.index("ix_matters_overdue", "next_due", where="closed_at IS NULL AND status = 'open'"),
     c.index("ix_matters_resting", "next_due", where="closed_at IS NULL AND status = 'resting'"),
+    c.index("ix_matters_created", "created_at", "workflow_id"),
+    c.index("ix_matters_kind", "kind", "created_at", "workflow_id"),
     c.index("ix_matters_halted", "woken_at", where="status = 'halted'"),
     c.index("ix_matters_open", "workflow_id", where="closed_at IS NULL AND status <> 'resting'"),
 )

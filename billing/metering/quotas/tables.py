@@ -41,6 +41,7 @@ billing_quotas = c.table(
     # is compiled anew for every statement that changes the row.
     c.check("used >= 0", name="used_not_negative"),
     c.index("ix_billing_quotas_set", "account_id", "meter", where="NOT is_derived"),
+    c.index("ix_billing_quotas_created", "created_at", "id", where="NOT is_derived"),
     postgresql_with={"fillfactor": 50},
 )
 

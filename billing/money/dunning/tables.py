@@ -29,4 +29,6 @@ dunning_cases = c.table(
     ),
     c.index("ix_dunning_cases_account", "account_id", "opened_at"),
     c.index("ix_dunning_cases_status", "status"),
+    c.index("ix_dunning_cases_opened", "opened_at", "id"),
+    c.index("ix_dunning_cases_status_opened", "status", "opened_at", "id"),
 )

@@ -87,6 +87,9 @@ payments = c.table(
         "transaction_reference",
         where="transaction_reference IS NOT NULL",
     ),
+    # By these operators list payments that are no success.
+    c.index("ix_payments_status", "status", "id", where="status <> 'succeeded'"),
+    c.index("ix_payments_manual", "id", where="flow = 'manual'"),
     c.index("ix_payments_approval", "created_at", where="status = 'pending_approval'"),
     # Money that came in and is to be booked at once.
     c.index(

@@ -102,6 +102,7 @@ subscriptions = c.table(
     c.index("ix_subscriptions_account_created", "account_id", "created_at", "id"),
     c.index("ix_subscriptions_plan", "plan_key", "id"),
     c.index("ix_subscriptions_price", "price_id"),
+    c.index("ix_subscriptions_status", "status", "id"),
     # A renewal changes no column of an index: with room in its page it makes no entry in any.
     postgresql_with={"fillfactor": 90},
 )

@@ -45,6 +45,22 @@ stripe_webhook_events = c.table(
         "received_at",
         where="emptied_at IS NULL AND status IN ('handled', 'ignored')",
     ),
+    c.index("ix_stripe_webhook_events_received", "received_at", "stripe_event_id"),
+    # By these operators list the few among very many.
+    c.index(
+        "ix_stripe_webhook_events_status",
+        "status",
+        "received_at",
+        "stripe_event_id",
+        where="status NOT IN ('received', 'handled')",
+    ),
+    c.index(
+        "ix_stripe_webhook_events_source",
+        "source",
+        "received_at",
+        "stripe_event_id",
+        where="source <> 'webhook'",
+    ),
     c.index("ix_stripe_webhook_events_parked", "received_at", where="status = 'parked'"),
     c.index("ix_stripe_webhook_events_for_matter", "workflow_id", where="status = 'received'"),
 )

@@ -87,6 +87,37 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_subscriptions_plan ON subscriptions (
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_subscriptions_price ON subscriptions (price_id);
 
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_subscriptions_status ON subscriptions (status, id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payments_status ON payments (status, id)
+    WHERE status <> 'succeeded';
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payments_manual ON payments (id) WHERE flow = 'manual';
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_purchases_pack ON purchases (pack, id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_purchases_status ON purchases (status, id)
+    WHERE status <> 'completed';
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_dunning_cases_opened ON dunning_cases (opened_at, id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_dunning_cases_status_opened
+    ON dunning_cases (status, opened_at, id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_created ON matters (created_at, workflow_id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_kind ON matters (kind, created_at, workflow_id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_stripe_webhook_events_received
+    ON stripe_webhook_events (received_at, stripe_event_id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_stripe_webhook_events_status
+    ON stripe_webhook_events (status, received_at, stripe_event_id)
+    WHERE status NOT IN ('received', 'handled');
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_stripe_webhook_events_source
+    ON stripe_webhook_events (source, received_at, stripe_event_id) WHERE source <> 'webhook';
+
 -- By these is known who moved, what is late, and how the product is.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_left_behind_new ON matters (woken_at)
     WHERE started_at IS NULL AND closed_at IS NULL AND status = 'open';

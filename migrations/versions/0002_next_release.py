@@ -205,8 +205,8 @@ def _add_rights() -> None:
     op.add_column("plans", sa.Column("unpaid_limit", JSONB, nullable=False, server_default="{}"))
     op.add_column("usage_periods", sa.Column("plan_id", sa.Uuid, nullable=True))
     op.add_column("usage_periods", sa.Column("no_entitlement", sa.Text, nullable=True))
-    op.add_column("usage_periods", sa.Column("carried_since", sa.DateTime(timezone=True)))
-    op.add_column("usage_periods", sa.Column("counted_at", sa.DateTime(timezone=True)))
+    for name in ("carried_since", "counted_at"):
+        op.add_column("usage_periods", sa.Column(name, sa.DateTime(timezone=True)))
     before = sa.Column("limits_before", JSONB, nullable=False, server_default="[]")
     op.add_column("usage_periods", before)
 
@@ -280,9 +280,7 @@ def _add_contracts() -> None:
     """The least that a price and a subscription come to, and the contract that says so."""
     op.add_column("prices", Column("minimum_minor", sa.BigInteger))
     op.create_check_constraint(
-        "minimum_of_plans",
-        "prices",
-        "minimum_minor > 0 AND kind = 'plan' OR minimum_minor IS NULL",
+        "minimum_of_plans", "prices", "minimum_minor > 0 AND kind = 'plan' OR minimum_minor IS NULL"
     )
     op.add_column("subscriptions", Column("cycle_whole_end", sa.DateTime(timezone=True)))
     op.add_column("subscriptions", Column("cycle_rest_of", sa.DateTime(timezone=True)))
@@ -291,10 +289,8 @@ def _add_contracts() -> None:
     op.add_column("subscriptions", Column("minimum_since", sa.DateTime(timezone=True)))
     op.add_column("subscriptions", Column("minimum_before_minor", sa.BigInteger))
     op.add_column("subscriptions", Column("minimum_share", sa.Text))
-    op.add_column(
-        "subscriptions",
-        Column("minimums_unbilled", JSONB, nullable=False, server_default="[]"),
-    )
+    unbilled = Column("minimums_unbilled", JSONB, nullable=False, server_default="[]")
+    op.add_column("subscriptions", unbilled)
     op.add_column("subscriptions", Column("commitment", JSONB))
     op.create_foreign_key(
         "fk_subscriptions_contract_id_account_id", "subscriptions", "contracts",

@@ -287,7 +287,7 @@ async def test_a_large_account_is_compared_by_the_days_that_go_on(
 
 
 async def whole_looks(shop: Shop) -> list[Any]:
-    """When its last cycles were compared as a whole."""
+    """The times at which its cycles were compared as a whole."""
     kept = await shop.rows("SELECT counted_at FROM usage_periods WHERE account_id = :id")
     return [one[0] for one in kept]
 

@@ -2453,7 +2453,8 @@ LANGUAGE sql STABLE AS $$
         SELECT
             h.owner, h.grain, h.period_start, h.bucket, h.meter, h.facet, h.quantity, h.events,
             h.maximum, h.last_value, h.last_at, h.credits, h.overage, h.overage_total
-        FROM usage_counted_in(p_account_id, p_since, '-infinity', 'infinity') AS h
+        FROM usage_counted_in(
+            p_account_id, p_since, '-infinity', 'infinity', '-infinity') AS h
         UNION ALL
         SELECT
             s.owner, s.grain, s.period_start, s.bucket, s.meter, s.facet, s.quantity, s.events,
@@ -2466,7 +2467,7 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usage_counted_in(
-    p_account_id uuid, p_since timestamptz, p_month date, p_until date)
+    p_account_id uuid, p_since timestamptz, p_month date, p_until date, p_day timestamptz)
 RETURNS TABLE (
     owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
     quantity numeric, events bigint, maximum numeric, last_value numeric, last_at timestamptz,
@@ -2492,6 +2493,7 @@ LANGUAGE sql STABLE AS $$
     -- The cycle decides; clocks differ a little, and the time only narrows what is read.
     WHERE r.account_id = p_account_id AND r.occurred_at >= p_since - interval '5 minutes'
         AND r.kind = 'usage' AND r.period_start >= p_since
+        AND r.day_at >= p_day AND r.occurred_at >= p_day - interval '5 minutes'
         AND r.month >= p_month AND r.month < p_until
     GROUP BY c.owner, c.grain, r.period_start, c.bucket, r.meter, c.facet
 $$;
@@ -4376,6 +4378,43 @@ AS $$
     FROM wrong ORDER BY grain, period_start, bucket, owner, meter, facet
 $$;
 
+CREATE OR REPLACE FUNCTION usage_recount_days(
+    p_account_id uuid, p_day timestamptz, p_write boolean)
+RETURNS TABLE (
+    owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
+    kept_quantity numeric, true_quantity numeric, kept_events bigint, true_events bigint)
+LANGUAGE sql
+AS $$
+    WITH wrong AS MATERIALIZED (
+        SELECT w.owner, w.grain, w.period_start, w.bucket, w.meter, w.facet, w.quantity, w.events,
+            w.maximum, w.last_value, w.last_at, w.credits, w.overage, w.overage_total,
+            c.quantity AS kept_quantity, c.events AS kept_events
+        FROM usage_counted_in(p_account_id, '-infinity', '-infinity', 'infinity', p_day) AS w
+        LEFT JOIN usage_counters AS c
+            ON c.account_id = p_account_id AND c.owner = w.owner AND c.grain = w.grain
+            AND c.period_start = w.period_start AND c.bucket = w.bucket AND c.meter = w.meter
+            AND c.facet = w.facet
+        WHERE w.grain = 'day'
+            AND (w.quantity, w.events, w.credits, w.overage, w.overage_total)
+            IS DISTINCT FROM (c.quantity, c.events, c.credits, c.overage, c.overage_total)
+    ), written AS (
+        INSERT INTO usage_counters (
+            account_id, owner, grain, period_start, bucket, meter, facet, quantity, events,
+            maximum, last_value, last_at, credits, overage, overage_total)
+        SELECT p_account_id, owner, grain, period_start, bucket, meter, facet, quantity, events,
+            maximum, last_value, last_at, credits, overage, overage_total
+        FROM wrong WHERE p_write
+        ON CONFLICT (account_id, owner, grain, period_start, bucket, meter, facet) DO UPDATE SET
+            quantity = excluded.quantity, events = excluded.events, maximum = excluded.maximum,
+            last_value = excluded.last_value, last_at = excluded.last_at,
+            credits = excluded.credits, overage = excluded.overage,
+            overage_total = excluded.overage_total
+    )
+    SELECT owner, grain, period_start, bucket, meter, facet, kept_quantity, quantity, kept_events,
+        events
+    FROM wrong ORDER BY grain, period_start, bucket, owner, meter, facet
+$$;
+
 CREATE OR REPLACE FUNCTION usage_refusal(
     p_kind usage_metered, p_price usage_price, p_used_at timestamptz, p_as_of timestamptz)
 RETURNS text
@@ -4562,7 +4601,8 @@ AS $$
     ) AS m
     CROSS JOIN LATERAL (
         SELECT jsonb_agg(to_jsonb(c)) AS sums
-        FROM usage_counted_in(a.id, '-infinity', m.month, f.until) AS c) AS counted
+        FROM usage_counted_in(
+            a.id, '-infinity', m.month, f.until, '-infinity') AS c) AS counted
     CROSS JOIN LATERAL (
         SELECT jsonb_agg(to_jsonb(c)) AS sums
         FROM (

@@ -46,7 +46,7 @@ class EdgeMiddleware:
             detail = "a request names its host once"
             await problems.problem(400, "BAD_REQUEST", detail)(scope, receive, reply)
             return
-        if self._hosts and scope["path"] != HEALTH and not self._is_ours(scope):
+        if self._hosts and scope["path"].rstrip("/") != HEALTH and not self._is_ours(scope):
             _logger.info("a request was refused: its host is not one of BILLING_HOSTS")
             detail = "this service is not served under this host"
             await problems.problem(400, "BAD_REQUEST", detail)(scope, receive, reply)

@@ -294,7 +294,8 @@ async def test_hosts_are_served_by_name(host: str, status: int) -> None:
         assert answer.status_code == status
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         # Probes name an address; the database is not there, but it is asked.
-        assert (await client.get("/health", headers={"Host": host})).status_code == 503
+        for path in ("/health", "/health/"):
+            assert (await client.get(path, headers={"Host": host})).status_code == 503
         twice = [("Host", "billing.example"), ("Host", "evil.example")]
         assert (await client.get("/api/v1/info", headers=twice)).status_code == 400
 

@@ -20,13 +20,7 @@ ALIASES: Final[Mapping[tuple[str, str], str]] = {
     ("GET", "/billing/transactions"): "/billing/credits/transactions",
     ("GET", "/billing/usage"): "/usage/current",
     ("GET", "/usage"): "/usage/current",
-    ("GET", "/billing/usage/current"): "/usage/current",
-    ("GET", "/billing/usage/limits"): "/usage/limits",
-    ("GET", "/billing/usage/summary"): "/usage/summary",
-    ("GET", "/billing/usage/logs"): "/usage/logs",
     ("GET", "/billing/credits/usage"): "/usage/logs",
-    ("GET", "/billing/credits/usage/summary"): "/usage/summary",
-    ("GET", "/billing/credits/usage/limits"): "/usage/limits",
     ("POST", "/billing/subscribe"): "/billing/subscription",
     ("POST", "/billing/cancel"): "/billing/subscription/cancel",
     ("POST", "/billing/apply-coupon"): "/billing/subscription/coupon",
@@ -35,10 +29,16 @@ ALIASES: Final[Mapping[tuple[str, str], str]] = {
     ("GET", "/billing/download-invoice/{id}"): "/billing/invoices/{id}/pdf",
     ("POST", "/billing/payment-methods/{id}/set_default"): "/billing/payment-methods/{id}/default",
 }
+# Every read of usage is served below these too [X4].
+USAGE: Final = "/usage/"
+OLDER_USAGE: Final = ("/billing/usage/", "/billing/credits/usage/")
 
 
 class AliasMiddleware:
-    """Rewrites the path of a request to the canonical one; a parameter without a value is none."""
+    """Rewrites the path of a request to the canonical one; a filter without a value is none.
+
+    A write keeps such a parameter: `dry_run=` must be refused, and not be carried out.
+    """
 
     def __init__(self, app: ASGIApp, aliases: Mapping[tuple[str, str], str] = ALIASES) -> None:
         self._app = app
@@ -48,7 +48,7 @@ class AliasMiddleware:
         if scope["type"] == "http":
             path = self.canonical(scope["method"], scope["path"])
             query = scope["query_string"]
-            if query.endswith(b"=") or b"=&" in query:
+            if scope["method"] == "GET" and (query.endswith(b"=") or b"=&" in query):
                 scope = {**scope, "query_string": _filled(query)}
             if path != scope["path"]:
                 scope = {**scope, "path": path, "raw_path": path.encode()}
@@ -63,6 +63,10 @@ class AliasMiddleware:
         if not path.startswith(PREFIX):
             return path
         below = path[len(PREFIX) :]
+        if method == "GET":
+            for older in OLDER_USAGE:
+                if below.startswith(older):
+                    return PREFIX + USAGE + below[len(older) :]
         name = "{id}"
         canonical = self._canonical.get((method, below))
         if canonical is None and (match := _WITH_ID.fullmatch(below)):

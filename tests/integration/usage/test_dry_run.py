@@ -55,6 +55,18 @@ async def test_a_dry_run_answers_as_the_use_would_and_writes_nothing(new_shop: N
         assert tried.status_code == (200 if done.status_code == 201 else done.status_code)
 
 
+@pytest.mark.parametrize("path", ["/usage/record", "/usage/batch"])
+async def test_a_dry_run_without_a_value_is_refused_and_carries_nothing_out(
+    new_shop: NewShop, path: str
+) -> None:
+    shop = await new_shop("10")
+    before = await all_rows(shop)
+    use = {"product_id": "gpt-4", "usage_amount": "1000"}
+    answer = await shop.post(f"{path}?dry_run=", use if path == "/usage/record" else [use])
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "dry_run")
+    assert await all_rows(shop) == before
+
+
 async def test_a_repeated_event_is_known_to_a_dry_run_too(new_shop: NewShop) -> None:
     shop = await new_shop("10")
     done = await shop.record("1000", event_id="e-1")

@@ -3,6 +3,8 @@
 import httpx2
 import pytest
 from fastapi import FastAPI
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from api.aliases import ALIASES, AliasMiddleware
 from api.openapi import api_routes
@@ -78,6 +80,39 @@ async def test_a_call_of_the_sources_is_served(client: httpx2.AsyncClient, call:
 async def test_a_slash_at_the_end_needs_no_redirect(client: httpx2.AsyncClient) -> None:
     answer = await client.get("/api/v1/meta/features/")
     assert answer.status_code == 200
+
+
+async def test_each_read_of_usage_is_served_below_the_older_paths(
+    app: FastAPI, client: httpx2.AsyncClient
+) -> None:
+    reads = [
+        route.path_format.removeprefix(f"{PREFIX}/usage/")
+        for route in api_routes(app)
+        if "GET" in (route.methods or ()) and route.path_format.startswith(f"{PREFIX}/usage/")
+    ]
+    assert {"current", "forecast", "recommendations", "budgets", "alerts"} <= set(reads)
+    for read in reads:
+        for older in ("/api/v1/billing/usage", "/api/billing/credits/usage"):
+            answer = await client.get(f"{older}/{read}/")
+            assert answer.status_code == 401, f"{older}/{read}"
+
+
+@pytest.mark.parametrize(
+    ("method", "routed"), [("GET", b"limit=2"), ("POST", b"dry_run=&limit=2&status=")]
+)
+async def test_a_filter_without_a_value_is_none_but_a_write_keeps_what_was_sent(
+    method: str, routed: bytes
+) -> None:
+    seen: list[bytes] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["query_string"])
+        await Response()(scope, receive, send)
+
+    transport = httpx2.ASGITransport(app=AliasMiddleware(app))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+        await client.request(method, "/?dry_run=&limit=2&status=")
+    assert seen == [routed]
 
 
 def test_every_alias_leads_to_a_route_and_hides_none(app: FastAPI) -> None:

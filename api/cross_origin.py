@@ -9,12 +9,12 @@ from starlette.middleware.cors import CORSMiddleware
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # What a token of one account may send; the other headers are for backends.
 HEADERS: Final = (
-    "Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "X-Correlation-Id",
-    "traceparent",
+    "Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "X-Confirm",
+    "X-Correlation-Id", "traceparent",
 )  # fmt: skip
 EXPOSED: Final = (
-    "Content-Disposition", "ETag", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset",
-    "Retry-After", "X-Correlation-Id",
+    "Content-Disposition", "ETag", "Idempotent-Replayed", "RateLimit-Limit", "RateLimit-Remaining",
+    "RateLimit-Reset", "Retry-After", "X-Correlation-Id",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from fastapi import Query, Response
+from fastapi import Response
 from pydantic import Field, StringConstraints
 
 from api.card_numbers import NoCardNumber
@@ -21,6 +21,7 @@ from api.problems import KEYED, responses
 from api.public_ids import PaymentMethodId, PaymentMethodName, encoded, payment_method_row, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Text, optional_body
+from api.typed_words import TYPED_DEFAULT, TYPED_DELETE
 from api.workflow_calls import need_temporal, notify, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
@@ -135,6 +136,7 @@ class SetupAnswer(Answer):
     "/billing/payment-methods/setup-intent",
     response_model=SetupAnswer,
     status_code=201,
+    dependencies=[TYPED_DEFAULT],
     responses={
         202: {
             "model": SetupAnswer,
@@ -174,6 +176,7 @@ async def read_setup_intent(setup_intent_id: str, call: BillingCall) -> SetupAns
     "/billing/payment-methods",
     response_model=MethodAnswer,
     status_code=201,
+    dependencies=[TYPED_DEFAULT],
     responses={
         202: {"model": SetupAnswer, "description": "Stripe has not decided: ask again"},
         **responses(
@@ -236,6 +239,7 @@ async def change_payment_method(
 @router.delete(
     "/billing/payment-methods/{payment_method_id}",
     response_model=RemovedAnswer,
+    dependencies=[TYPED_DELETE],
     responses=responses(
         "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_IN_USE", "MERCHANT_NOT_FOUND", *KEYED
     ),
@@ -245,7 +249,6 @@ async def delete_payment_method(
     body: Annotated[RemoveBody, optional_body(RemoveBody)],
     call: BillingCall,
     once: OptionalKey,
-    confirm: Annotated[Literal["DELETE"] | None, Query(description="As in the body")] = None,
 ) -> Response:
     """Remove a method, here at once and at Stripe right after. The body may be left out.
 
@@ -270,6 +273,7 @@ async def delete_payment_method(
 @router.post(
     "/billing/payment-methods/{payment_method_id}/default",
     response_model=MethodAnswer,
+    dependencies=[TYPED_DEFAULT],
     responses=responses("PAYMENT_METHOD_NOT_FOUND", "MERCHANT_NOT_FOUND", *KEYED),
 )
 async def choose_default_method(

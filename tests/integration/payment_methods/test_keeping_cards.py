@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.integration.actors import Json, wait_for
+from tests.integration.actors import API, Json, wait_for
 from tests.integration.payment_methods.conftest import METHODS, Cardholder
 
 DEFAULT = {"confirm": "DEFAULT"}
@@ -37,7 +37,14 @@ async def test_a_bearer_client_needs_no_typed_word_and_a_wrong_one_is_refused(
     path = f"{METHODS}/{second['id']}"
     for body in ({"confirm": "default"}, {"confirm": "YES"}):
         await customer.refused("VALIDATION_FAILED", "POST", f"{path}/default", body)
+    chosen = f"{path}/set_default?confirm="
+    await customer.refused("VALIDATION_FAILED", "POST", f"{chosen}YES")
+    actors = customer.actors
+    headers = actors.headers(customer.id, "billing") | {"X-Confirm": "DELETE"}
+    answer = await actors.client.post(f"{API}{path}/default", headers=headers)
+    assert answer.json()["code"] == "VALIDATION_FAILED"
     assert not (await customer.ask("GET", path))["is_default"]
+    assert (await customer.ask("POST", f"{chosen}DEFAULT"))["is_default"]
     assert (await customer.ask("POST", f"{path}/set_default/"))["is_default"]
     for body in ({"confirm": "delete"}, DEFAULT):
         await customer.refused("VALIDATION_FAILED", "DELETE", f"{METHODS}/{first['id']}", body)

@@ -30,7 +30,7 @@ def asking(origin: str, *headers: str, method: str = "POST") -> dict[str, str]:
 async def test_a_page_of_the_shop_may_send_each_header_that_its_token_may_use() -> None:
     async with calling(f"https://other.example, {SHOP}") as client:
         headers = ("authorization", "content-type", "idempotency-key", "traceparent",
-                   "x-correlation-id")  # fmt: skip
+                   "x-confirm", "x-correlation-id")  # fmt: skip
         for route in api_routes(create_app(lonely_settings())):
             for method in route.methods or ():
                 asked = asking(SHOP, *headers, method=method)
@@ -51,6 +51,7 @@ async def test_a_page_of_the_shop_reads_answers_and_refusals_with_their_ids() ->
             exposed = answer.headers["Access-Control-Expose-Headers"]
             for name in ("X-Correlation-Id", "Retry-After", "RateLimit-Remaining", "ETag"):
                 assert name in exposed
+            assert "Idempotent-Replayed" in exposed
             assert answer.headers["X-Correlation-Id"]
 
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 from fastapi import Depends, Header, Request
 from fastapi.responses import Response
@@ -107,23 +108,29 @@ class Once:
         if not self._key:
             raise missing_key()
 
-    def claim(self, call: Call) -> AbstractAsyncContextManager[Claim]:
+    def claim(
+        self, call: Call, account_id: UUID | None = None
+    ) -> AbstractAsyncContextManager[Claim]:
         """Act at most once per account, route and key.
 
+        `account_id` is the account of an operator's act, which path or body names; without it the
+        key belongs to no account.
         Raises `Conflict` IDEMPOTENCY_IN_FLIGHT and `Invalid` IDEMPOTENCY_KEY_REUSED. For a key that
         was answered before it raises `Replayed` with that answer.
         """
-        return _free() if self._key is None else self._keyed(call, self._key)
+        whose = call.account.id if call.account else account_id
+        return _free() if self._key is None else self._keyed(call, self._key, whose)
 
     @asynccontextmanager
-    async def _keyed(self, call: Call, key: str) -> AsyncIterator[Claim]:
+    async def _keyed(self, call: Call, key: str, whose: UUID | None) -> AsyncIterator[Claim]:
         asked = KeyedRequest(
-            account_id=call.account.id if call.account else None,
+            account_id=whose,
             route=route_name(self._request),
             key=key,
             request_hash=await request_hash(self._request),
         )
-        claim = Claim(await _take(call, asked), asked)
+        asked, granted = await _take(call, asked)
+        claim = Claim(granted, asked)
         try:
             yield claim
         except BillingError as error:
@@ -179,9 +186,13 @@ def _rows(call: Call) -> AbstractAsyncContextManager[AsyncConnection]:
     return call.database.tenant(call.account.id) if call.account else call.database.operator()
 
 
-async def _take(call: Call, asked: KeyedRequest) -> Granted:
+async def _take(call: Call, asked: KeyedRequest) -> tuple[KeyedRequest, Granted]:
+    """The request as its key is kept, and the permission to act."""
     async with _rows(call) as connection:
-        found = await store.claim(connection, asked, real_now())
+        at = real_now()
+        if call.account is None and asked.account_id is not None:
+            asked = await store.as_kept_before(connection, asked, at)
+        found = await store.claim(connection, asked, at)
     if isinstance(found, StoredAnswer):
         raise Replayed(found)
     if isinstance(found, Refused):
@@ -190,7 +201,7 @@ async def _take(call: Call, asked: KeyedRequest) -> Granted:
                 "IDEMPOTENCY_KEY_REUSED", "this Idempotency-Key was used with a different body"
             )
         raise in_flight()
-    return found
+    return asked, found
 
 
 async def _close(

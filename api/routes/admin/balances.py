@@ -57,8 +57,8 @@ async def adjust_money_balance(
     account_id: str, body: AdjustBalanceBody, call: AdminCall, once: RequiredKey
 ) -> Response:
     """Give or take money, once per key, with a reason for the customer, the audit and the event."""
-    async with once.claim(call) as claim:
-        account = await call.find_account(account_id)
+    account = await call.find_account(account_id)
+    async with once.claim(call, account.id) as claim:
         async with call.database.tenant(account.id) as connection:
             entry, minor = await balances.adjust(
                 connection,

@@ -69,7 +69,7 @@ async def advance_clock(
     await need_temporal(call)
     account = await call.find_account(account_id)
     target = body.advance_to or timedelta(days=body.advance_days or 0)
-    async with once.claim(call) as claim:
+    async with once.claim(call, account.id) as claim:
         async with call.database.tenant(account.id) as connection:
             account = await clocks.aim(connection, account.id, target, claim.resource_id)
         await _walk(call, account)

@@ -97,8 +97,8 @@ async def adjust_credits(body: AdjustBody, call: AdminCall, once: RequiredKey) -
 
     Taken credits do not count as used; held credits cannot be taken.
     """
-    async with once.claim(call) as claim:
-        account = await call.find_account(body.account_id)
+    account = await call.find_account(body.account_id)
+    async with once.claim(call, account.id) as claim:
         async with call.database.tenant(account.id) as connection:
             done = await adjustments.adjust(
                 connection,

@@ -55,7 +55,7 @@ async def extend_subscription(
     account = await call.find_account(account_id)
     if dry_run:
         return await _foresee(call, account.id, body)
-    async with once.claim(call) as claim:
+    async with once.claim(call, account.id) as claim:
         matter = await _extend(call, account.id, body, claim)
         await wait_until_done(call, matter)
         async with call.database.tenant(account.id) as connection:

@@ -165,7 +165,7 @@ async def _decide(
         payment = await store.get(connection, decode_payment(name))
         at = await clock.now(connection, payment.account_id)
     four_eyes = call.settings.manual_four_eyes
-    async with once.claim(call) as claim:
+    async with once.claim(call, payment.account_id) as claim:
         async with call.database.tenant(payment.account_id) as connection:
             _, matter = await decision(
                 connection, payment.id, four_eyes=four_eyes, at=at, again=claim.resumed

@@ -119,7 +119,7 @@ async def refund_payment(
     await need_temporal(call)
     async with call.database.operator() as connection:
         payment = await store.get(connection, decode_payment(payment_id))
-    async with once.claim(call) as claim:
+    async with once.claim(call, payment.account_id) as claim:
         wanted = Wanted(
             refund_id=claim.resource_id, amount_minor=body.amount_cents, reason=body.reason,
             to_balance=body.to == "balance", reference=body.reference,

@@ -310,3 +310,32 @@ async def test_a_new_accounts_key_is_the_operators_own(things: Api) -> None:
     again = await things.client.post("/api/v1/admin/accounts", json=body, headers=headers)
     assert first.status_code == 201
     assert same(first, again)
+
+
+GIFT: Final = {"amount": "1", "reason": "sorry"}
+
+
+async def give(shop: Shop, key: str, **more: Any) -> httpx2.Response:
+    """An operator gives the account credits."""
+    body = GIFT | {"account_id": ids.encode(ids.ACCOUNT, shop.id)} | more
+    headers = shop.api.admin() | {"Idempotency-Key": key}
+    return await shop.api.client.post("/api/v1/admin/credits/adjust", json=body, headers=headers)
+
+
+async def test_an_operators_key_belongs_to_the_account_of_the_act(things: Api, shop: Shop) -> None:
+    other, key = Shop(things, await things.new_account()), f"campaign-{uuid4()}"
+    for one in (shop, other):
+        first = await give(one, key)
+        assert first.status_code == 201, first.text
+        assert same(first, await give(one, key))
+    assert (await give(other, key, amount="2")).json()["code"] == "IDEMPOTENCY_KEY_REUSED"
+
+
+async def test_an_operators_key_that_the_release_before_kept_has_its_first_answer(
+    shop: Shop,
+) -> None:
+    key = f"campaign-{uuid4()}"
+    first = await give(shop, key)
+    await shop.age(scope="*", account_id=None)
+    assert same(first, await give(shop, key))
+    assert (await give(shop, key, amount="2")).status_code == 201

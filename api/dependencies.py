@@ -5,6 +5,7 @@ Handlers use the aliases at the end. All are async: a sync one would run in the 
 
 from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 from uuid import UUID
@@ -19,7 +20,7 @@ from api.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated
 from api.problem_codes import not_found
 from api.rate_limits import may_move_money
 from api.services import Services
-from api.tenants import Tenant
+from api.tenants import Tenant, is_on_platform
 from api.unknown_parameters import refuse_unknown
 from billing.core import context
 from billing.core.database import Database
@@ -35,6 +36,9 @@ SHOP_HEADER: Final = "X-Shop-Domain"
 _GATE_HEADERS: Final = frozenset(
     {b"authorization", b"idempotency-key", b"x-account-id", b"x-platform", b"x-shop-domain"}
 )
+_NO_SHOP: Final = (None, None)
+# The platform and the shop that the headers of an operator's request name.
+_shop: ContextVar[tuple[str | None, str | None]] = ContextVar("shop", default=_NO_SHOP)
 
 # The roles that pass a gate: each includes the role that the gate requires.
 ALLOWED: Final = {
@@ -72,9 +76,18 @@ class Call:
         return self.services.temporal
 
     async def find_account(self, name: str) -> Account:
-        """The account that an operator names by id or external id. Errors: MERCHANT_NOT_FOUND."""
+        """The account that an operator names by id or external id.
+
+        Errors: MERCHANT_NOT_FOUND, PLATFORM_MISMATCH.
+        """
         async with self.database.operator() as connection:
             return await account_named(connection, name)
+
+    async def act_for(self, account_id: UUID) -> None:
+        """An operator acts on an object of this account. Errors: PLATFORM_MISMATCH [A12]."""
+        if _shop.get() != _NO_SHOP:
+            async with self.database.operator() as connection:
+                _check_shop(await accounts.get(connection, account_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +225,9 @@ class OperatorGate(_Gate):
     """For operators' routes: the account is in the path, in the body, or there is none."""
 
     async def __call__(self, request: Request) -> Call:
-        return Call(*await self.prove(request, gate_headers(request)))
+        sent = gate_headers(request)
+        _shop.set((sent.get(b"x-platform"), sent.get(b"x-shop-domain")))
+        return Call(*await self.prove(request, sent))
 
 
 class AccountGate(TenantGate):
@@ -287,10 +302,14 @@ def account_required(where: str) -> Invalid:
 
 
 async def account_named(connection: AsyncConnection, name: str) -> Account:
-    """The account that an operator names by id or external id. Errors: MERCHANT_NOT_FOUND."""
+    """The account that an operator names by id or external id.
+
+    Errors: MERCHANT_NOT_FOUND, PLATFORM_MISMATCH.
+    """
     account = await accounts.find(connection, name)
     if account is None:
         raise not_found("MERCHANT_NOT_FOUND")
+    _check_shop(account)
     context.account.set(account.id)
     return account
 
@@ -325,7 +344,17 @@ async def check_platform(
     if platform is None and domain is None:
         return
     if not await services.tenants.are_on_platform(accounts, platform, domain):
-        raise NotAllowed("PLATFORM_MISMATCH", "the platform headers name a shop of another account")
+        raise _of_another_shop()
+
+
+def _check_shop(account: Account | None) -> None:
+    """The same for the account that an operator's request turns out to be about."""
+    if account is None or not is_on_platform(account, *_shop.get()):
+        raise _of_another_shop()
+
+
+def _of_another_shop() -> NotAllowed:
+    return NotAllowed("PLATFORM_MISMATCH", "the platform headers name a shop of another account")
 
 
 Fresh = Annotated[

@@ -135,9 +135,11 @@ def api_routes(app: FastAPI) -> list[APIRoute]:
 
 
 def _codes_of(gate: TenantGate | OperatorGate) -> tuple[str, ...]:
-    """The refusals by which a gate finds no account to act for."""
+    """The refusals by which a gate finds no account to act for, or an operator's act is none for
+    the shop that its headers name.
+    """
     if isinstance(gate, OperatorGate):
-        return ()
+        return ("PLATFORM_MISMATCH",)
     none_named = () if isinstance(gate, EveryGate) else ("ACCOUNT_REQUIRED",)
     return "MERCHANT_NOT_FOUND", "PLATFORM_MISMATCH", *none_named
 

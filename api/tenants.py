@@ -90,10 +90,11 @@ class Tenants:
         async with self._database.tenant(*(tenant.id for tenant in tenants)) as connection:
             known = await store.find_all(connection, names)
         found = [known.get(name) for name in names]
-        return all(account and _is_on_platform(account, platform, domain) for account in found)
+        return all(account and is_on_platform(account, platform, domain) for account in found)
 
 
-def _is_on_platform(account: Account, platform: str | None, domain: str | None) -> bool:
+def is_on_platform(account: Account, platform: str | None, domain: str | None) -> bool:
+    """True when what was sent of platform and shop is the account's own [A12]."""
     pairs = ((platform, account.platform), (domain, account.platform_domain))
     return all(
         sent is None or (known is not None and sent.lower() == known.lower())

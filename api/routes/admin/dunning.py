@@ -219,6 +219,7 @@ async def _command(
     case_id = _decode(name)
     async with call.database.operator() as connection:
         case = await store.get(connection, case_id)
+    await call.act_for(case.account_id)
     async with once.claim(call, case.account_id) as claim:
         async with call.database.tenant(case.account_id) as connection:
             at = await clock.now(connection, case.account_id)

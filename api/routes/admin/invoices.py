@@ -176,6 +176,7 @@ async def _command(call: Call, once: Once, name: str, verb: Verb) -> Response:
     subject = decode_invoice(name)
     async with call.database.operator() as connection:
         account_id = (await store.get(connection, subject)).account_id
+    await call.act_for(account_id)
     async with once.claim(call, account_id) as claim:
         async with call.database.tenant(account_id) as connection:
             at = await clock.now(connection, account_id)

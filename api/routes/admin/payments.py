@@ -164,6 +164,7 @@ async def _decide(
     async with call.database.operator() as connection:
         payment = await store.get(connection, decode_payment(name))
         at = await clock.now(connection, payment.account_id)
+    await call.act_for(payment.account_id)
     four_eyes = call.settings.manual_four_eyes
     async with once.claim(call, payment.account_id) as claim:
         async with call.database.tenant(payment.account_id) as connection:

@@ -119,6 +119,7 @@ async def refund_payment(
     await need_temporal(call)
     async with call.database.operator() as connection:
         payment = await store.get(connection, decode_payment(payment_id))
+    await call.act_for(payment.account_id)
     async with once.claim(call, payment.account_id) as claim:
         wanted = Wanted(
             refund_id=claim.resource_id, amount_minor=body.amount_cents, reason=body.reason,

@@ -159,6 +159,30 @@ async def test_platform_headers_must_name_the_accounts_own_shop(
         assert body["code"] == "PLATFORM_MISMATCH"
 
 
+async def test_platform_headers_of_an_operator_must_name_the_accounts_own_shop(doors: Api) -> None:
+    made = await doors.new_account(platform="shopify", platform_domain="shop.example")
+    gift = {"account_id": made["id"], "amount": "1", "reason": "sorry"}
+    calls: list[tuple[str, str, dict[str, Any] | None]] = [
+        ("POST", "/credits/adjust", gift),
+        ("GET", f"/accounts/{made['id']}", None),
+        ("GET", f"/accounts/{made['external_id']}/clock", None),
+        ("GET", f"/payments?account_id={made['id']}", None),
+        ("POST", f"/accounts/{made['id']}/balance/adjust",
+         {"amount_cents": 1, "currency": "USD", "reason": "sorry"}),
+    ]  # fmt: skip
+    for method, path, body in calls:
+        for shop in ("other.example", "shop.example"):
+            headers = doors.admin() | {"Idempotency-Key": str(uuid4()), "X-Shop-Domain": shop}
+            answer = await doors.client.request(
+                method, f"/api/v1/admin{path}", json=body, headers=headers
+            )
+            if shop == "shop.example":
+                assert answer.is_success, answer.text
+            else:
+                refused = (answer.status_code, answer.json()["code"])
+                assert refused == (403, "PLATFORM_MISMATCH"), path
+
+
 async def test_an_account_without_a_platform_has_no_platform_headers(doors: Api) -> None:
     made = await doors.new_account()
     own = doors.token(made["id"], ["billing"])

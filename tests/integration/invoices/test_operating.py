@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+from billing.core import ids
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.dunning.dunning_setup import overdue, owed, tried
 from tests.integration.invoices.test_documents import fetched, text_of
@@ -40,6 +41,23 @@ async def newest(customer: Customer) -> Json:
 def money(amount: int, **more: Any) -> Json:
     """Money from outside."""
     return {"amount_cents": amount, "reference": f"TRX-{uuid4().hex[:10]}"} | more
+
+
+async def test_an_act_for_another_shop_is_refused(actors: Actors) -> None:
+    customer = await overdue(actors)
+    debt = await owed(customer)
+    payment = (await customer.rows("SELECT id FROM payments WHERE account_id = %(me)s"))[0]["id"]
+    case = (await customer.rows("SELECT id FROM dunning_cases WHERE account_id = %(me)s"))[0]["id"]
+    for path in (
+        f"invoices/{debt['invoice_id']}/void",
+        f"dunning/{ids.encode(ids.DUNNING_CASE, case)}/forgive",
+        f"payments/{ids.encode(ids.PAYMENT, payment)}/reject",
+        f"payments/{ids.encode(ids.PAYMENT, payment)}/refund",
+    ):
+        headers = actors.headers("*", "admin", str(uuid4())) | {"X-Shop-Domain": "other.example"}
+        answer = await actors.client.post(f"/api/v1/admin/{path}", json=WHY, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "PLATFORM_MISMATCH"), path
+    assert (await newest(customer))["status"] == "open"
 
 
 async def test_a_void_invoice_is_taken_back_whole_and_asked_of_nobody(actors: Actors) -> None:

@@ -30,6 +30,7 @@ from billing.metering.usage.counter_rebuild import LastCycle
 from billing.money.payments import event_owners
 from billing.money.purchases import store as purchases
 from billing.money.subscriptions import thresholds
+from billing.platform.accounts import store as accounts
 from billing.platform.idempotency import store as idempotency
 from billing.platform.jobs import store as jobs
 from billing.platform.provider_inbox import store as inbox
@@ -83,7 +84,9 @@ class SweeperActivities:
 
     @told_alive()
     async def _sweep(self, limit: int) -> Counts:
-        """Matters nobody started or told or that have rested, overdue steps, thresholds, events."""
+        """Matters nobody started or told or that have rested, overdue steps, thresholds, events,
+        and walks of clocks.
+        """
         now = real_now()
         async with self.database.operator() as connection:
             left = await sweeps.left_behind(connection, now - POLICIES.left_behind, limit)
@@ -92,10 +95,15 @@ class SweeperActivities:
             echoes = await event_owners.settle_echoes(connection, now - POLICIES.left_behind, limit)
             ours = await inbox.waiting(connection, now - POLICIES.left_behind, limit)
             strays = await inbox.unmatched(connection, now - POLICIES.left_behind, now, limit)
+            walking = await accounts.advancing(connection)
         told = await telling.nudge(self.client, [*left, *late, *early])
         matched = 0
         for event in (*ours, *strays):
             matched += await telling.tried(self._dispatch(event)) or 0
+        # Nobody else starts a walk that the request for it could not start.
+        told += await telling.tell(
+            partial(start.walk, self.client, account_id, is_new=False) for account_id in walking
+        )
         told += await resting.wake(self.database, self.client, limit)
         return {
             "left_behind": len(left), "overdue": len(late), "told": told, "events": matched,

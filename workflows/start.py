@@ -157,8 +157,8 @@ async def resume(client: Client, matter: Matter) -> bool:
     return False  # what runs anew again and again is not halted
 
 
-async def walk(client: Client, account_id: UUID) -> None:
-    """Let the account's clock walk to its target; a walk that runs reads the new target."""
+async def walk(client: Client, account_id: UUID, *, is_new: bool = True) -> None:
+    """Let the account's clock walk to its target; a walk that runs reads a new target."""
     await client.start_workflow(
         "Clock",
         WalkRequest(account_id=account_id),
@@ -166,7 +166,7 @@ async def walk(client: Client, account_id: UUID) -> None:
         task_queue=BACKGROUND,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-        start_signal="aim",
+        start_signal="aim" if is_new else None,
         task_timeout=TASK_TIMEOUT,
         rpc_timeout=_RPC_TIMEOUT,
     )

@@ -83,7 +83,10 @@ async def lock(connection: AsyncConnection, account_id: UUID) -> Account:
 async def advancing(connection: AsyncConnection) -> list[UUID]:
     """The accounts whose clock is on its way, for whoever restarts their walks."""
     rows = await connection.execute(
-        select(accounts.c.id).where(accounts.c.clock_status == "advancing").order_by(accounts.c.id)
+        select(accounts.c.id)
+        # The index is of the few that have a clock.
+        .where(accounts.c.clock_at.is_not(None), accounts.c.clock_status == "advancing")
+        .order_by(accounts.c.id)
     )
     return list(rows.scalars())
 

@@ -8,6 +8,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core import ids
 from billing.platform.accounts import clocks
+from tests.integration.actors import wait_for
 from tests.integration.api_app import ACCOUNTS, Api
 from workflows import start
 
@@ -25,7 +26,7 @@ async def test_a_clock_that_is_not_reached_yet_says_where_it_goes(api: Api) -> N
     assert early.json()["detail"].endswith(f"stands at {AT}")
 
 
-async def test_an_advance_that_temporal_did_not_hear_of_is_asked_for_again(
+async def test_an_advance_that_temporal_did_not_hear_of_is_made_by_the_sweep(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account = await api.new_account(is_test=True, clock_at=AT)
@@ -37,11 +38,16 @@ async def test_an_advance_that_temporal_did_not_hear_of_is_asked_for_again(
     with monkeypatch.context() as patched:
         patched.setattr(start, "walk", away)
         answer = await api.client.post(path, json={"advance_to": AIM}, headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (503, "TEMPORAL_UNAVAILABLE")
+    assert (answer.status_code, answer.json()["status"]) == (202, "advancing")
     behind = await api.client.post(path, json={"advance_to": AT}, headers=headers)
-    assert behind.json()["detail"].endswith(f"is on its way to {AIM}")
-    again = await api.client.post(path, json={"advance_to": AIM}, headers=headers)
-    assert (again.status_code, again.json()["target"]) == (202, AIM)
+    assert behind.json()["code"] == "CLOCK_BACKWARDS"
+    assert behind.json()["detail"].endswith(AIM)
+
+    async def arrived() -> bool:
+        clock = await api.client.get(path, headers=headers)
+        return bool(clock.json()["clock_at"] == AIM)
+
+    await wait_for(arrived, "the sweep starts the walk")
 
 
 async def test_a_clock_that_cannot_go_on_is_named_with_its_reason(api: Api) -> None:
@@ -69,7 +75,7 @@ async def test_an_advance_is_done_once_per_key_however_often_it_is_sent(
 
     with monkeypatch.context() as patched:
         patched.setattr(start, "walk", away)
-        assert await advance(31) == (503, "TEMPORAL_UNAVAILABLE")
+        assert await advance(31) == (202, AIM)
     assert [await advance(31) for _ in range(3)] == 3 * [(202, AIM)], "an answer may be lost"
     assert await advance(30) == (422, "IDEMPOTENCY_KEY_REUSED")
     assert await advance(28, {}) == (202, "2027-03-01T10:00:00Z")

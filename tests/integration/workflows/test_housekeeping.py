@@ -24,6 +24,7 @@ from billing.matters import sweeps
 from billing.metering.quotas import store as quotas
 from billing.metering.usage import months
 from billing.money.purchases import store as purchases
+from billing.platform.accounts import store as accounts
 from billing.platform.idempotency import store as idempotency
 from billing.platform.outbox import store as outbox
 from billing.platform.provider_inbox import store as inbox
@@ -73,6 +74,15 @@ async def test_the_sweep_of_each_minute_reads_no_account_at_rest(database: Datab
         await sweeps.left_behind(asked, real_now(), 10)
     assert "ix_matters_left_behind" in asked.plan
     assert "Filter" not in asked.plan, "its index holds nothing that is not left behind"
+
+
+async def test_walks_that_nobody_started_are_found_among_the_clocks_alone(
+    database: Database,
+) -> None:
+    asked: Any = Asked(database)
+    with pytest.raises(LookupError):
+        await accounts.advancing(asked)
+    assert "ix_accounts_clock" in asked.plan
 
 
 async def test_pages_of_running_matters_read_none_at_rest(database: Database) -> None:

@@ -20,6 +20,7 @@ from billing.catalog.plans.tables import plans
 from billing.core import prepared
 from billing.core.periods import Interval
 from billing.money.subscriptions.tables import subscription_items, subscriptions
+from billing.platform.accounts.tables import accounts
 
 # Written out, so that the planner sees the predicate of the partial index.
 _OPEN: Final[list[ColumnElement[str]]] = [literal_column(f"'{status}'") for status in OPEN_STATUSES]
@@ -60,15 +61,19 @@ async def _by_default(connection: AsyncConnection, account_id: UUID) -> Entitlem
 
 
 async def sold(connection: AsyncConnection) -> dict[PriceKey, Sold]:
-    """The open subscriptions on each price. Needs a connection that may see every account's."""
+    """The open subscriptions on each price, without those of test accounts, whom nobody sold it to.
+
+    Needs a connection that may see every account's.
+    """
     sub, item = subscriptions.c, subscription_items.c
     unit = func.coalesce(item.amount_minor, sub.amount_minor)
     parts = (sub.plan_key, sub.currency, sub.interval_unit, sub.interval_count, unit)
     seats = func.sum(func.coalesce(item.quantity, 1))
     rows = await connection.execute(
         select(*parts, func.count(), seats)
+        .join(accounts, accounts.c.id == sub.account_id)
         .outerjoin(subscription_items, and_(item.subscription_id == sub.id, item.kind == "plan"))
-        .where(sub.status.in_(_OPEN))
+        .where(sub.status.in_(_OPEN), ~accounts.c.is_test)
         .group_by(*parts)
         .order_by(*parts)
     )

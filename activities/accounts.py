@@ -226,7 +226,8 @@ class AccountActivities(TaxSteps):
         method_id = ids.decode(ids.PAYMENT_METHOD, step.method or "")
         async with self.database.tenant(request.ref.account_id) as connection:
             reference = await methods.removing(connection, method_id)
-        if reference is not None:
+            is_apart = await self.is_apart(connection, request.ref.account_id)
+        if reference is not None and not is_apart:
             await self.provider.detach_method(reference)
 
         async def note(connection: AsyncConnection, _: Step, at: datetime) -> str:
@@ -298,7 +299,11 @@ class AccountActivities(TaxSteps):
         return state
 
     async def _open(self, setup: Setup) -> SetupOutcome | None:
-        """Make the setup intent, once by its key; None when the provider refuses."""
+        """Make the setup intent, once by its key; None when the provider refuses, or must not be
+        asked.
+        """
+        if await self._keeps_away(setup.account_id):
+            return None
         try:
             return await self.provider.create_setup_intent(
                 await self.charger.customer(setup.account_id),
@@ -310,7 +315,9 @@ class AccountActivities(TaxSteps):
             return None
 
     async def _open_portal(self, wanted: PortalSession) -> str | None:
-        """The address of the portal; None when the provider refuses."""
+        """The address of the portal; None when the provider refuses, or must not be asked."""
+        if await self._keeps_away(wanted.account_id):
+            return None
         try:
             return await self.provider.open_portal(
                 await self.charger.customer(wanted.account_id),
@@ -323,7 +330,7 @@ class AccountActivities(TaxSteps):
 
     async def _ask(self, setup: Setup) -> SetupOutcome | None:
         """State of the setup intent; None when the provider does not know it."""
-        if setup.stripe_setup_intent_id is None:
+        if setup.stripe_setup_intent_id is None or await self._keeps_away(setup.account_id):
             return None
         try:
             return await self.provider.retrieve_setup_intent(setup.stripe_setup_intent_id)
@@ -331,8 +338,14 @@ class AccountActivities(TaxSteps):
             _logger.warning("setup intent is gone: %s", refusal.detail)
             return None
 
+    async def _keeps_away(self, account_id: UUID) -> bool:
+        async with self.database.tenant(account_id) as connection:
+            return await self.is_apart(connection, account_id)
+
     async def _card(self, account_id: UUID, reference: str) -> CardDetails | None:
         """Read a card at the provider; None where the customer has no such one."""
+        if await self._keeps_away(account_id):
+            return None
         customer = await self.charger.customer(account_id)
         try:
             return await self.provider.retrieve_method(customer, reference)

@@ -11,9 +11,9 @@ from typing import Final
 
 from temporalio.service import RPCError
 
-from api.dependencies import Call
+from api.dependencies import AccountCall, Call
 from api.problem_codes import unavailable
-from billing.core.errors import Unavailable
+from billing.core.errors import Conflict, Unavailable
 from billing.core.failpoints import failpoint
 from billing.matters.schemas import Matter
 from workflows import start
@@ -27,6 +27,16 @@ async def need_temporal(call: Call) -> None:
     health = await call.services.health.part(call.services, "temporal")
     if health.status != "healthy":
         raise unavailable("TEMPORAL_UNAVAILABLE")
+
+
+async def need_provider(call: AccountCall) -> None:
+    """The same for what asks the card provider at once, whose live key no test account meets.
+
+    Errors: TEST_ACCOUNT_ON_LIVE_KEY.
+    """
+    if call.account.is_test and call.settings.has_live_stripe:
+        raise Conflict("TEST_ACCOUNT_ON_LIVE_KEY", "a live Stripe key has no test accounts")
+    await need_temporal(call)
 
 
 async def wait_until_done(call: Call, matter: Matter) -> None:

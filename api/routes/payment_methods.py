@@ -22,7 +22,7 @@ from api.public_ids import PaymentMethodId, PaymentMethodName, encoded, payment_
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Text, optional_body
 from api.typed_words import TYPED_DEFAULT, TYPED_DELETE
-from api.workflow_calls import need_temporal, notify, wait_until_done
+from api.workflow_calls import need_provider, need_temporal, notify, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.matters import store as matters
@@ -142,14 +142,17 @@ class SetupAnswer(Answer):
             "model": SetupAnswer,
             "description": "Stripe has not answered: the same key asks again",
         },
-        **responses("MERCHANT_NOT_FOUND", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE", *KEYED),
+        **responses(
+            "MERCHANT_NOT_FOUND", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE",
+            "TEST_ACCOUNT_ON_LIVE_KEY", *KEYED,
+        ),
     },
-)
+)  # fmt: skip
 async def create_setup_intent(
     call: BillingCall, once: OptionalKey, body: SetupBody = _PLAIN
 ) -> Response:
     """Start saving a card without a charge [K5]; the answer has the browser's client secret."""
-    await need_temporal(call)
+    await need_provider(call)
     async with once.claim(call) as claim:
         await wait_until_done(call, await _begin(call, claim, body))
         setup = await _read_setup(call, ids.encode(ids.SETUP_INTENT, claim.resource_id))

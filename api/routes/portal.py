@@ -12,7 +12,7 @@ from api.public_ids import encoded
 from api.return_pages import check_return
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Url, optional_body
-from api.workflow_calls import need_temporal, wait_until_done
+from api.workflow_calls import need_provider, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import ProviderFailure
 from billing.matters.schemas import Matter
@@ -44,9 +44,12 @@ class PortalAnswer(Answer):
             "model": PortalAnswer,
             "description": "Stripe has not answered: the same key asks again",
         },
-        **responses("MERCHANT_NOT_FOUND", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE", *KEYED),
+        **responses(
+            "MERCHANT_NOT_FOUND", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE",
+            "TEST_ACCOUNT_ON_LIVE_KEY", *KEYED,
+        ),
     },
-)
+)  # fmt: skip
 async def open_portal(
     body: Annotated[PortalBody, optional_body(PortalBody)], call: BillingCall, once: OptionalKey
 ) -> Response:
@@ -55,7 +58,7 @@ async def open_portal(
     A card that is removed or renewed there follows here, by Stripe's events.
     """
     check_return(call, body.return_url)
-    await need_temporal(call)
+    await need_provider(call)
     async with once.claim(call) as claim:
         await wait_until_done(call, await _begin(call, claim, body))
         async with call.transaction() as connection:

@@ -5,7 +5,9 @@ from uuid import uuid4
 
 import pytest
 
+from billing.core.settings import Settings
 from tests.integration.actors import wait_for
+from tests.integration.api_app import Api
 from tests.integration.payment_methods.conftest import Cardholder
 from tests.integration.payment_methods.test_named_cards import START, charged
 
@@ -146,3 +148,15 @@ async def test_the_portal_is_for_those_who_may_pay(customer: Cardholder) -> None
     answer = await customer.call("POST", PORTAL, {}, role="member")
     assert answer.status_code == 403
     await customer.refused("VALIDATION_FAILED", "POST", PORTAL, {"return_url": "javascript:x"})
+
+
+async def test_a_live_key_saves_no_card_of_a_test_account_and_opens_it_no_portal(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settings, "has_live_stripe", property(lambda _: False))
+    account = await api.new_account(is_test=True)
+    monkeypatch.setattr(Settings, "has_live_stripe", property(lambda _: True))
+    headers = api.token(account["id"], ["billing"])
+    for path in (PORTAL, "/billing/payment-methods/setup-intent"):
+        answer = await api.client.post(f"/api/v1{path}", json={}, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (409, "TEST_ACCOUNT_ON_LIVE_KEY")

@@ -1,10 +1,14 @@
 """The worker starts no new charge while billing is off, or of a test account on a live key."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
+from activities.accounts import AccountActivities
 from activities.subscriptions import SubscriptionActivities
 from billing.core import ids
 from billing.core.errors import Unavailable
@@ -24,6 +28,14 @@ TEST, REAL = ids.new(), ids.new()
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two accounts whose kind is remembered: nobody asks a database."""
     monkeypatch.setattr(accounts, "_IS_TEST", {TEST: True, REAL: False})
+
+
+class Nothing:
+    """A database that is not asked."""
+
+    @asynccontextmanager
+    async def tenant(self, *_: UUID) -> AsyncIterator[None]:
+        yield
 
 
 def worker(*, billing: bool = True, live: bool = False) -> SubscriptionActivities:
@@ -69,3 +81,30 @@ def test_a_renewal_begins_no_charge_that_would_wait(
 @pytest.mark.parametrize("call", ON_ITS_WAY)
 async def test_what_is_on_its_way_is_followed(call: Call | None) -> None:
     await worker(billing=False, live=True)._refuse_new_charge(NOWHERE, TEST, call)
+
+
+class Strangers:
+    """A provider that nobody may ask."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(name)
+
+
+@pytest.mark.parametrize("account_id", [TEST, REAL])
+async def test_a_live_key_never_sees_a_test_account(account_id: UUID) -> None:
+    made = AccountActivities.__new__(AccountActivities)
+    made.settings = cast("Any", SimpleNamespace(has_live_stripe=True))
+    made.database, made.charger = cast("Any", Nothing()), cast("Any", Strangers())
+    made.provider = cast("Any", Strangers())
+    setup: Any = SimpleNamespace(
+        id=ids.new(), account_id=account_id, stripe_setup_intent_id="seti_1", return_url=None
+    )
+    for asked in (
+        made._open(setup), made._ask(setup), made._open_portal(setup),
+        made._card(account_id, "pm_1"),
+    ):  # fmt: skip
+        if account_id == TEST:
+            assert await asked is None
+        else:
+            with pytest.raises(AssertionError):
+                await asked

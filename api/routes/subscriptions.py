@@ -122,8 +122,10 @@ class CancelBody(Body):
     """
 
     at: Literal["period_end", "now"] = "period_end"
-    cancel_at_period_end: Literal[True] | None = Field(
-        None, description="As Stripe has it: the same as `at: period_end`"
+    cancel_at_period_end: Annotated[bool, Field(strict=True)] | None = Field(
+        None,
+        description="As Stripe has it: true is the same as `at: period_end`; false needs another"
+        " end beside it",
     )
     cancel_at: Instant | None = Field(
         None, description="A date to come: the last period is billed up to it"
@@ -141,6 +143,8 @@ class CancelBody(Body):
     def _one_end(self) -> Self:
         if self.cancel_at_period_end and self.at != "period_end":
             raise ValueError("at: now contradicts cancel_at_period_end")
+        if self.cancel_at_period_end is False and self.at != "now" and self.cancel_at is None:
+            raise ValueError("cancel_at_period_end is false: say at: now, or cancel_at")
         if self.cancel_at is not None and (self.cancel_at_period_end or self.at == "now"):
             raise ValueError("say one end: cancel_at, or at")
         if self.refund != "none" and self.at != "now":

@@ -33,7 +33,7 @@ _CSP: Final = (
 _DESCRIPTION: Final = """\
 Plans and subscriptions, trials, prepaid credits, purchases, invoices, payments and dunning.
 
-Every call but health, features and webhooks needs `Authorization: Bearer <JWT>`. Errors are
+Every call but health, features, info and webhooks needs `Authorization: Bearer <JWT>`. Errors are
 `application/problem+json` with a stable `code`. Writes take an `Idempotency-Key`; lists take
 `cursor`, or `page` and `limit`, or `offset` and `limit`. `X-Correlation-Id` is taken and sent back.
 """

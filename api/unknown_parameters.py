@@ -42,6 +42,11 @@ def refuse_unknown(request: Request) -> None:
         _refuse_fields(request.scope[BODY])
 
 
+async def takes_nothing_else(request: Request) -> None:
+    """The same for a route without a gate, as its dependency."""
+    refuse_unknown(request)
+
+
 def _takes_body(route: APIRoute) -> bool:
     """True also of a handler that reads its body itself, as its OpenAPI says."""
     return route.body_field is not None or "requestBody" in (route.openapi_extra or {})

@@ -2,11 +2,12 @@
 
 from typing import Final
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from api.routes.base import new_router
 from api.schemas import Answer
 from api.services import Services
+from api.unknown_parameters import takes_nothing_else
 
 CAPABILITIES: Final = (
     "credits", "trials", "purchases", "subscriptions", "invoices", "payments", "dunning",
@@ -32,7 +33,7 @@ class Features(Answer):
     stripePublishableKey: str | None  # noqa: N815
 
 
-@router.get("/info")
+@router.get("/info", dependencies=[Depends(takes_nothing_else)])
 async def info(request: Request) -> Info:
     """Describe the service."""
     services: Services = request.app.state.services
@@ -44,7 +45,7 @@ async def info(request: Request) -> Info:
     )
 
 
-@router.get("/meta/features")
+@router.get("/meta/features", dependencies=[Depends(takes_nothing_else)])
 async def features(request: Request) -> Features:
     """The enabled features."""
     settings = request.app.state.services.settings

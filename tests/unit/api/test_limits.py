@@ -308,6 +308,17 @@ async def test_a_parameter_that_a_route_does_not_take_is_refused(
     assert answer.json()["errors"][0]["field"] == "colour"
 
 
+@pytest.mark.parametrize("path", ["info", "meta/features"])
+async def test_a_route_without_a_token_refuses_them_too(
+    client: httpx2.AsyncClient, path: str
+) -> None:
+    answer = await client.get(f"/api/v1/{path}?colour=red")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "colour")
+    assert (await client.get(f"/api/v1/{path}")).status_code == 200
+    # A probe is no caller that learns from a refusal: it would take the process for dead.
+    assert (await client.get("/health?colour=red")).status_code == 503
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.matter import Dependencies, now_of
-from activities.payment_calls import Charger, harmless_key
+from activities.payment_calls import Charger, correlated, harmless_key
 from activities.tax_calls import TaxSteps
 from billing.core import ids, keys
 from billing.core.clock import real_now
@@ -367,4 +367,4 @@ def _metadata(setup: Setup) -> dict[str, str]:
         "account": account,
         "matter": f"account/{account}",
         "setup": ids.encode(ids.SETUP_INTENT, setup.id),
-    }
+    } | correlated()

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from activities.matter import Dependencies
 from activities.tries import tries
-from billing.core import ids
+from billing.core import context, ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
 from billing.money.payment_methods.rules import CardDetails
@@ -291,7 +291,16 @@ def _metadata(payment: Payment) -> dict[str, str]:
         "matter": payment.workflow_id,
         "payment": ids.encode(ids.PAYMENT, payment.id),
         "invoice": ids.encode(ids.INVOICE, payment.invoice_id),
-    }
+    } | correlated()
+
+
+def correlated() -> dict[str, str]:
+    """The request that caused a call, for whoever looks at Stripe.
+
+    A refund has none: under its key another request's id would be another refund, and refused.
+    """
+    known = context.correlation_id.get()
+    return {"correlation_id": known} if known else {}
 
 
 def harmless_key(key: str) -> str:

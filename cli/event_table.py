@@ -42,8 +42,12 @@ answered 410 `EVENTS_GONE`, with the number to go on from. How to follow them is
 | `seq` | whole number | its place among its account's events: it rises, at times by more than 1 |
 | `type` | string | one of those below |
 | `data` | object | the fields of its type, below |
-| `correlation_id` | string or null | the request that caused it |
+| `correlation_id` | string or null | the request that caused it; null: no one request |
 | `occurred_at` | time, RFC 3339 | when it happened, by the account's clock |
+
+The ledger and the meters tell for many requests at once: `credits.low`, `.empty`, `.expired` and
+`.hold_expired`, `usage.recorded`, `.threshold_reached` and `.budget_reached` have no
+`correlation_id`.
 
 Ignore fields and types that you do not know: later versions add some, and rename none. Money is in
 minor units (cents), as whole numbers; `JPY` and its like have no smaller unit. Credits and use are
@@ -58,8 +62,8 @@ def render() -> str:
         "event_id": f"evt{TAIL}",
         "account_id": f"acc{TAIL}",
         "seq": 7,
-        "type": f"{PREFIX}credits.low",
-        "data": _example(KINDS[f"{PREFIX}credits.low"]),
+        "type": f"{PREFIX}credits.adjusted",
+        "data": _example(KINDS[f"{PREFIX}credits.adjusted"]),
         "correlation_id": "01k3v9q2w7e8r",
         "occurred_at": "2027-01-01T09:00:00Z",
     }

@@ -43,6 +43,11 @@ async def test_one_id_leads_from_a_request_to_its_stripe_call(
     assert line["actor"].startswith("billing:")
     assert line["milliseconds"] > 0
 
+    (intent,) = await actors.sandbox.requests(
+        name="POST /v1/payment_intents", metadata={"account": customer.id}
+    )
+    assert mine in str(intent)
+
     worked = lines(stack, "worker", mine)
     assert {line["account"] for line in worked} == {customer.id}
     assert {line["actor"] for line in worked} == {f"workflow:purchase/{bought['purchase_id']}"}

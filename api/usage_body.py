@@ -131,7 +131,7 @@ def read_use(raw: bytes) -> UseBody | None:
 def use_of(body: UseBody, account_id: UUID, call: Call, kinds: Kinds) -> Use:
     """The use to record for an account; equal kinds of a batch are one object in `kinds`.
 
-    Errors: FORBIDDEN for another user's use, or one to be paid later, sent by a member;
+    Errors: NOT_FOUND for another user's use, FORBIDDEN for one to be paid later, sent by a member;
     HOLD_NOT_FOUND.
     """
     if body.on_insufficient == "defer" and call.caller.roles.isdisjoint(ALLOWED[BILLING]):

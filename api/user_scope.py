@@ -9,7 +9,6 @@ from api.auth import MEMBER
 from api.dependencies import AccountCall, Call
 from api.problem_codes import not_found
 from billing.core import clock
-from billing.core.errors import NotAllowed
 from billing.ledger.credits import store as holds
 from billing.metering.usage import logs, rules
 from billing.metering.usage.schemas import Use
@@ -21,10 +20,13 @@ def only_user(call: Call) -> str | None:
 
 
 def user_of(named: str | None, call: Call) -> str | None:
-    """The user of a request: a member is its own. Errors: FORBIDDEN for another."""
+    """The user of a request, whose uses are written or shown; None for all. A member is its own.
+
+    Errors: NOT_FOUND for another, who is to a member as if there were none [X29].
+    """
     only = only_user(call)
     if only is not None and named not in (None, only):
-        raise NotAllowed("FORBIDDEN", "a member acts for its own user only")
+        raise not_found("NOT_FOUND")
     return named if only is None else only
 
 
@@ -68,14 +70,3 @@ async def others_spends(
     if only is None or not entries:
         return {}
     return await logs.others_behind(connection, call.account.id, only, entries)
-
-
-def visible(named: str | None, call: Call) -> str | None:
-    """The user whose single uses a read shows; None for all.
-
-    Errors: NOT_FOUND for a user whom the caller may not see.
-    """
-    try:
-        return user_of(named, call)
-    except NotAllowed as error:
-        raise not_found("NOT_FOUND") from error

@@ -30,7 +30,7 @@ from api.problems import KEYED, responses
 from api.public_ids import TransactionId, encoded, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, OneWord, Text
-from api.user_scope import only_user, user_of, visible
+from api.user_scope import only_user, user_of
 from api.workflow_calls import notify
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import Method
@@ -188,7 +188,7 @@ class VoidAnswer(Answer):
 @router.post(
     "/billing/calculate",
     responses=responses(
-        "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND",
+        "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND",
         "PRICING_UNAVAILABLE", "SUBSCRIPTION_NOT_FOUND", "USAGE_TOO_LARGE",
     ),
 )  # fmt: skip
@@ -279,7 +279,7 @@ async def list_user_records(
     """The billing records of one user, newest use first [F18]; 404 for a member that is not this
     user.
     """
-    query = store.records(call.account_id, user_id=visible(user_id, call), billing_status=status)
+    query = store.records(call.account_id, user_id=user_of(user_id, call), billing_status=status)
     async with call.reading(fresh=fresh) as connection:
         return await paginate(connection, query, KEYS, paging, show)
 

@@ -121,7 +121,7 @@ def answer_of(done: Recorded) -> bytes:
     responses={
         200: {"model": UseAnswer, "description": "Dry run: it would be recorded so"},
         **responses(
-            "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "IDEMPOTENCY_KEY_INVALID",
+            "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "NOT_FOUND", "IDEMPOTENCY_KEY_INVALID",
             "IDEMPOTENCY_KEY_REQUIRED",
             "IDEMPOTENCY_KEY_REUSED", "TEMPORAL_UNAVAILABLE", "PRICING_UNAVAILABLE", *CODES_OF_USES,
         ),

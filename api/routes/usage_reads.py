@@ -15,7 +15,7 @@ from api.problems import responses
 from api.routes.base import new_router
 from api.routes.billing_records import KEYS, RatedAnswer
 from api.schemas import Answer, OneWord, Owner, OwnerId, Total
-from api.user_scope import only_user, visible
+from api.user_scope import only_user, user_of
 from billing.core import clock, ids
 from billing.core.money import ZERO
 from billing.ledger.credits.tables import capture_logs
@@ -172,7 +172,7 @@ async def list_usage_limits(
 
     A member sees what holds for itself. An unknown account has none [A13].
     """
-    only = visible(user_id, call)
+    only = user_of(user_id, call)
     if call.account is None:
         return as_page([])
     async with call.reading(fresh=fresh) as connection:
@@ -214,7 +214,7 @@ async def list_usage_logs(
     """
     wanted: dict[str, str | None] = {
         "operation": operation, "model": model, "service_type": service_type,
-        "user_id": visible(user_id, call), "billing_status": status,
+        "user_id": user_of(user_id, call), "billing_status": status,
     }  # fmt: skip
     async with call.reading(fresh=fresh) as connection:
         days = await moments(call, connection, start_date, end_date)

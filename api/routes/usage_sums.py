@@ -16,7 +16,7 @@ from api.dependencies import EveryCall, EveryRead, Fresh, MemberRead, ReadCall
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, OneWord, Total
-from api.user_scope import visible
+from api.user_scope import user_of
 from billing.catalog.rating.schemas import CREDIT
 from billing.core import periods
 from billing.core.errors import Invalid
@@ -226,7 +226,7 @@ def _owner(call: ReadCall, user_id: str | None, organization_id: str | None) -> 
     if user_id and organization_id:
         raise Invalid("VALIDATION_FAILED", "organization_id: not together with user_id")
     if user_id:
-        return rules.user(visible(user_id, call) or "")
+        return rules.user(user_of(user_id, call) or "")
     return rules.organization(organization_id) if organization_id else ""
 
 

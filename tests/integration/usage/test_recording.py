@@ -231,8 +231,16 @@ async def test_members_record_for_themselves(new_shop: NewShop) -> None:
     mine = await shop.post("/usage/record", body, role="member")
     assert mine.status_code == 201
     assert (await shop.get("/billing/records/user/tester"))["pagination"]["total"] == 1
-    others = await shop.post("/usage/record", body | {"user_id": "someone"}, role="member")
-    assert others.status_code == 403
+    other = body | {"user_id": "someone"}
+    checked = {"feature_type": "impressions", "requested_amount": 1, "user_id": "someone"}
+    priced = {"product_id": "gpt-4", "usage_amount": "1", "user_id": "someone"}
+    for path, sent in (
+        ("/usage/record", other), ("/quota/check", checked), ("/billing/calculate", priced),
+    ):  # fmt: skip
+        refused = await shop.post(path, sent, role="member")
+        assert (refused.status_code, refused.json()["code"]) == (404, "NOT_FOUND"), path
+    (row,) = (await shop.post("/usage/batch", {"events": [other]}, role="member")).json()["results"]
+    assert row["code"] == "NOT_FOUND"
 
 
 async def test_an_agreed_price_goes_first_and_the_old_one_stays_for_what_was_used_before(

@@ -6,15 +6,19 @@ A note here is an amount with its tax; the sources name its net amount.
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from itertools import count
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from billing.core.money import round_exact
-from billing.money.invoices import giving_back
+from billing.matters.effects import Rows, Work
+from billing.money.invoices import giving_back, notes
 from billing.money.invoices.note_taxes import taxes_of_note
-from billing.money.invoices.schemas import CreditNote, InvoiceLine
+from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
+from billing.money.invoices.transitions import InvoiceFacts
+from billing.money.subscriptions import proration
 from tests.unit.golden.cases import cases
 
 Json = dict[str, Any]
@@ -91,3 +95,47 @@ def test_named_lines_give_back_their_own_tax(given: Json, expected: Json) -> Non
     assert amount == expected["total_minor"]
     left = giving_back.of_lines(lines)
     assert tax_of(taxes_of_note(left, amount, lines, named)) == expected["tax_minor"]
+
+
+@pytest.mark.parametrize(("given", "expected"), cases("proration", "credit_cap"))
+def test_no_more_goes_back_than_is_left_of_what_was_paid(given: Json, expected: Json) -> None:
+    left = giving_back.Part(given["paid_minor"] - given["credited_before_minor"], {})
+    found = giving_back.Part(given["potential_minor"], {}).within(left)
+    assert found.total_minor == expected["credit_minor"]
+
+
+@pytest.mark.parametrize(("given", "expected"), has("charged_minor", "rate"))
+def test_what_is_unused_goes_back_by_the_second(given: Json, expected: Json) -> None:
+    names = ("period_start", "period_end", "at")
+    unused = proration.rest(*(datetime.fromisoformat(given[name]) for name in names))
+    tax = round_exact(Fraction(given["charged_minor"]) * Fraction(given["rate"]) / 100)
+    whole = giving_back.of_lines([line(given["charged_minor"], tax)])
+    back = whole.share(unused)
+    assert back.total_minor == expected["total_minor"]
+    assert (back.net_minor, back.total_minor - back.net_minor) == (
+        expected["net_minor"], expected["tax_minor"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "expected"), has("note_total_minor", "invoice_paid_minor"))
+def test_a_note_takes_what_is_owed_and_the_rest_is_the_customers(
+    given: Json, expected: Json
+) -> None:
+    total = given["invoice_total_minor"]
+    now = datetime(2027, 1, 15, tzinfo=UTC)
+    owing = Invoice(
+        id=NOBODY, account_id=NOBODY, workflow_id="subscription/sub_1", fact_key="f",
+        status="open", currency="EUR", subtotal_minor=6200, tax_minor=1240, total_minor=total,
+        amount_due_minor=total, amount_paid_minor=given["invoice_paid_minor"], series="INV",
+        number="INV-1", finalized_at=now, created_at=now,
+    )  # fmt: skip
+    numbers = count(100)
+    facts = InvoiceFacts(at=now, real_at=now, new_id=lambda: UUID(int=next(numbers)))
+    lines = [line(3100, 620, position=place) for place in (1, 2)]
+    work = Work(Rows([owing, *lines]), facts)
+    changed = notes.credit_note(work, owing, given["note_total_minor"], "ended", "end")
+    credited = changed.amount_credited_minor
+    assert credited == expected["credit_minor"]
+    assert given["note_total_minor"] - credited == expected["refund_minor"]
+    told = sum(one.amount_minor for one in work.rows.of(BalanceEntry))
+    assert told == expected["refund_minor"]

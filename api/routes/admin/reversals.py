@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import Response
 from pydantic import Field
 
-from api.dependencies import AdminCall, account_filter
+from api.dependencies import AdminCall, Call, account_filter
 from api.idempotency import RequiredKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
@@ -20,6 +20,7 @@ from billing.core import ids
 from billing.money.disputes.schemas import DisputeState
 from billing.money.disputes.tables import disputes
 from billing.money.payments import store
+from billing.money.payments.schemas import Payment
 from billing.money.refunds.schemas import RefundStatus, Way
 from billing.money.refunds.tables import refunds
 from billing.money.reversals import service
@@ -117,9 +118,7 @@ async def refund_payment(
     back. A subscription ends with all the money of its period, unless `keep_subscription` is true.
     """
     await need_temporal(call)
-    async with call.database.operator() as connection:
-        payment = await store.get(connection, decode_payment(payment_id))
-    await call.act_for(payment.account_id)
+    payment = await _paid(call, payment_id)
     async with once.claim(call, payment.account_id) as claim:
         wanted = Wanted(
             refund_id=claim.resource_id, amount_minor=body.amount_cents, reason=body.reason,
@@ -157,3 +156,11 @@ async def list_disputes(
         account = await account_filter(connection, account_id)
         query = service.dispute_listing(account, (status,) if status else ())
         return await paginate(connection, query, keys, paging, DisputeAnswer.of)
+
+
+async def _paid(call: Call, name: str) -> Payment:
+    """The payment that an operator acts on. Errors: PAYMENT_NOT_FOUND, PLATFORM_MISMATCH."""
+    async with call.database.operator() as connection:
+        payment = await store.get(connection, decode_payment(name))
+    await call.act_for(payment.account_id)
+    return payment

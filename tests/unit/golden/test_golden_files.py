@@ -14,10 +14,10 @@ ASKED_BY_INPUT: Final = ("refunds", "credit_note")
 """Cases of one kind that several tests share, each those whose input has its names."""
 
 
-def runners() -> set[tuple[object, ...]]:
+def runners() -> set[tuple[str, ...]]:
     """The file and kind of each call of `cases` in a test."""
     return {
-        tuple(word.value for word in call.args if isinstance(word, ast.Constant))
+        tuple(str(word.value) for word in call.args if isinstance(word, ast.Constant))
         for path in TESTS.rglob("test_golden*.py")
         for call in ast.walk(ast.parse(path.read_text()))
         if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "cases"
@@ -28,7 +28,7 @@ def names_of_refunds() -> list[set[str]]:
     """The names by which the tests of credit notes choose their cases."""
     tree = ast.parse((TESTS / "unit/golden/test_golden_refunds.py").read_text())
     return [
-        {word.value for word in call.args if isinstance(word, ast.Constant)}
+        {str(word.value) for word in call.args if isinstance(word, ast.Constant)}
         for call in ast.walk(tree)
         if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "has"
     ]

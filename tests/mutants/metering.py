@@ -24,8 +24,8 @@ METERING: Final = (
     Mutant(
         "nobody hears that an allowance is nearly used up",
         f"{SQL}/usage_limited_fast.sql",
-        "OR i.included * 80 > u.used * 100\n",
-        "OR false AND i.included * 80 > u.used * 100\n",
+        "OR n.included * 80 > (n.carried + u.used) * 100\n",
+        "OR false AND n.included * 80 > (n.carried + u.used) * 100\n",
         HELD_TO_THE_LONG_WAY,
     ),
     Mutant(
@@ -38,8 +38,8 @@ METERING: Final = (
     Mutant(
         "a blocking budget counts only what a statement asks for",
         f"{SQL}/usage_beyond_budgets_fast.sql",
-        "b.limit_amount - s.used AS amount",
-        "b.limit_amount AS amount",
+        "b.meter, b.limit_amount - s.used\n",
+        "b.meter, b.limit_amount\n",
         HELD_TO_THE_LONG_WAY,
     ),
     Mutant(

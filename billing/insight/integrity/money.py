@@ -153,9 +153,12 @@ QUERIES: Final[dict[str, str]] = {
     "one_currency": """
         SELECT b.account_id, public_id('acc', b.account_id) AS subject
         FROM credit_balances b
+        -- One that has ended before any money was asked for leaves it open again.
         JOIN (SELECT account_id, currency FROM invoices
+              WHERE status NOT IN ('draft', 'void') AND total_minor > 0
               UNION SELECT account_id, currency FROM payments
               UNION SELECT account_id, currency FROM subscriptions
+              WHERE status NOT IN ('canceled', 'incomplete_expired')
               UNION SELECT account_id, currency FROM balance_entries) used USING (account_id)
         WHERE used.currency IS DISTINCT FROM b.currency
     """,

@@ -12,7 +12,13 @@ from uuid import uuid4
 
 import pytest
 
-from api.routes import addresses, payment_methods, subscription_changes, subscription_orders
+from api.routes import (
+    addresses,
+    payment_methods,
+    subscription_changes,
+    subscription_orders,
+    subscription_previews,
+)
 from billing.core.clock import real_now
 from billing.money.subscriptions import preview_tokens, service
 from tests.integration.actors import Customer, Json
@@ -116,7 +122,7 @@ async def test_a_change_is_found_after_the_end_of_its_preview(
     wish = {"plan": "pro", "preview_token": seen["preview_token"]}
     key = await dies(customer, (subscription_changes, "wait_until_done"), "PUT", PATH, wish)
     later = real_now() + preview_tokens.LIFETIME + timedelta(seconds=1)
-    monkeypatch.setattr(subscription_changes, "real_now", lambda: later)
+    monkeypatch.setattr(subscription_previews, "real_now", lambda: later)
     await customer.refused("PREVIEW_EXPIRED", "PUT", PATH, wish)
     again = await customer.ask("PUT", PATH, wish, key=key, status=200)
     assert again["plan"]["key"] == "pro"

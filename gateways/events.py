@@ -86,16 +86,24 @@ async def _whole(ask: Ask, first: int, last: int) -> list[ProviderEvent] | None:
 
 
 async def _second(ask: Ask, second: int) -> AsyncIterator[EventPage]:
-    """The pages of one second; what is behind a page that cannot be read stays unknown."""
+    """The pages of one second; what is behind a page that cannot be read, or that promises more and
+    has nothing, stays unknown.
+    """
+    moment = datetime.fromtimestamp(second, UTC)
     for types in GROUPS:
-        listed = Listed((), last=None, has_more=True)
-        while listed.has_more:
+        behind, has_more = None, True
+        while has_more:
             try:
-                listed = await ask(Asked(types, second, second, listed.last))
+                listed = await ask(Asked(types, second, second, behind))
             except Unreadable:
-                _logger.error("an event of %s cannot be read", datetime.fromtimestamp(second, UTC))
+                _logger.error("an event of %s cannot be read", moment)
                 break
             yield EventPage(listed.events[::-1])
+            has_more = listed.has_more
+            if has_more and listed.last in (None, behind):
+                _logger.error("of the events of %s some were not answered", moment)
+                break
+            behind = listed.last
 
 
 def readable(event_id: str, payload: dict[str, Any]) -> list[ProviderEvent]:

@@ -1,5 +1,6 @@
 """However many events the provider has, they are read page by page, the oldest first."""
 
+import asyncio
 from collections import Counter
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
-from gateways.events import PAGE, TYPES_AT_ONCE
+from gateways.events import PAGE, TYPES_AT_ONCE, Asked, Listed, oldest_first
 from tests.unit.provider_inbox.test_odd_events import NOW, Events, event, gateway, heard, names
 
 HOUR = 3_600
@@ -60,6 +61,23 @@ async def test_a_burst_does_not_make_the_quiet_after_it_dear(
     )
     assert len(names(pages)) == len(burst) + len(rare)
     assert len(events.asked) < 150
+
+
+@pytest.mark.parametrize("answers", [Listed((), None, True), Listed((), "evt_1", True)])
+async def test_an_answer_that_promises_more_and_has_nothing_ends_its_second(
+    answers: Listed,
+) -> None:
+    """The poll asked the same for as long as its run lasts, and no other run began."""
+    asked: list[Asked] = []
+
+    async def ask(question: Asked) -> Listed:
+        asked.append(question)
+        assert len(asked) < 100
+        await asyncio.sleep(0)
+        return answers if question.first <= 3 <= question.last else Listed((), None, False)
+
+    pages = [page async for page in oldest_first(ask, 1, 4)]
+    assert pages[-1].until == datetime.fromtimestamp(4, UTC)
 
 
 async def test_only_what_a_matter_acts_on_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,15 +123,23 @@ class MatterWorkflow(Generic[S]):
     async def run_in_turn(self, command: Command) -> Standing:
         """Queue an operator's command for the loop; answer when what follows from it is done.
 
-        A refusal fails the command, never the matter. Its key comes from the update's id, which is
-        the same when the update is sent again, and when a reset has the run take it again.
+        A refusal fails the command, never the matter.
         """
         outcome: asyncio.Future[None] = asyncio.Future()
-        update = workflow.current_update_info()
-        key = uuid5(self.ref.subject_id, update.id) if update is not None else workflow.uuid4()
-        self._commands.append((command, str(key), outcome))
+        self._commands.append((command, self._key_of(command), outcome))
         await outcome
         return await self._until_quiet()
+
+    def _key_of(self, command: Command) -> str:
+        """The same when the update is sent again, and when a reset has the run take it again. A
+        sender's own id may come twice: it names another order in another verb, or once the matter
+        has ended and begun anew.
+        """
+        update = workflow.current_update_info()
+        if update is None:
+            return str(workflow.uuid4())
+        order = (workflow.info().first_execution_run_id, command.name, update.id)
+        return str(uuid5(self.ref.subject_id, "/".join(order)))
 
     # -- the loop ----------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from temporalio import activity, workflow
@@ -75,9 +75,11 @@ class Rows:
 
 
 @asynccontextmanager
-async def living(client: Client, rows: Rows) -> AsyncIterator[WorkflowHandle[Any, Any]]:
+async def living(
+    client: Client, rows: Rows, subject: UUID | None = None
+) -> AsyncIterator[WorkflowHandle[Any, Any]]:
     """One subscription's workflow on a worker of its own; the handle is of its newest run."""
-    queue, subject = f"long-lives-{uuid4()}", ids.new()
+    queue, subject = f"long-lives-{uuid4()}", subject or ids.new()
     name = f"subscription/{ids.encode(ids.SUBSCRIPTION, subject)}"
     async with Worker(
         client,
@@ -168,6 +170,27 @@ async def test_an_order_that_a_reset_gives_again_keeps_its_key(actors: Actors) -
         await reset(actors.temporal, handle, _first_task_of(before))
         await wait_for(lambda: _given_again(rows), "the new run has taken the orders")
     assert len(set(rows.commands_run)) == 2, "each order has one key, in whichever run"
+
+
+async def test_an_id_by_hand_that_comes_again_in_another_verb_or_life_is_another_order(
+    actors: Actors, short_runs: None
+) -> None:
+    """Its sender was answered as if the second order had been carried out."""
+    rows, subject = Rows(), ids.new()
+    async with living(actors.temporal, rows, subject) as handle, asyncio.timeout(PATIENCE_SECONDS):
+        await handle.execute_update("pause_dunning", DunningCommand(), id="by hand")
+        await _renewed(handle)
+        await handle.execute_update("resume_dunning", DunningCommand(), id="by hand")
+    async with living(actors.temporal, rows, subject) as handle:
+        await handle.execute_update("pause_dunning", DunningCommand(), id="by hand")
+    assert len(rows.commands_run) == len(set(rows.commands_run)) == 3
+
+
+async def _renewed(handle: WorkflowHandle[Any, Any]) -> None:
+    """Wake it until it goes on in another run."""
+    first = (await handle.describe()).run_id
+    while (await handle.describe()).run_id == first:
+        await handle.signal("changed")
 
 
 def _first_task_of(history: WorkflowHistory) -> int:

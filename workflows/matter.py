@@ -88,13 +88,24 @@ class MatterWorkflow(Generic[S]):
     def changed(self, *told: Any) -> None:
         """Read the rows again, or look into the event at once."""
         self._asked += 1
-        self._next_step = _step_of(told, self.ref) or self._next_step
+        self._next_step = self._look_at(_step_of(told, self.ref.subject)) or self._next_step
 
     @workflow.update(description="Look again, and answer when nothing is due")
     async def settled(self) -> Settled:
         """Return once nothing is due at the account's now, or the matter is halted or moves on."""
         standing = await self._until_quiet()
         return Settled(settled=standing.settled, halted=standing.halted)
+
+    def _look_at(self, named: Step | None) -> Step | None:
+        """A signal calls for a look into an event alone: any other step is the agenda's, and one
+        that no worker knows halts the matter. Runs of before did whatever a signal named.
+        """
+        if named is None:
+            return None
+        is_look = named.name == CHECK and named.event is not None
+        if is_look and KINDS[self.kind].told_of_events:
+            return named
+        return None if workflow.patched("signals-call-for-looks-alone") else named
 
     async def _until_quiet(self) -> Standing:
         self._asked += 1
@@ -353,19 +364,17 @@ class MatterWorkflow(Generic[S]):
         workflow.continue_as_new(self.ref.model_copy(update={"head": step, "workflow_id": ""}))
 
 
-def _step_of(told: tuple[Any, ...], ref: MatterRef) -> Step | None:
-    """The look into an event that a signal calls for; None: it names none, or cannot be understood.
+def _step_of(told: tuple[Any, ...], subject: str) -> Step | None:
+    """The step that a signal names; None: it names none, or cannot be understood.
 
-    Senders of 0.1.0 name the look itself. Any other step is the agenda's to call for: one that no
-    worker knows would halt the matter.
+    Senders of 0.1.0 name the step itself, others the event to look into.
     """
-    if len(told) != 1 or not KINDS[ref.kind].told_of_events:
+    if len(told) != 1:
         return None
     with contextlib.suppress(ValueError):
-        return event_step(ref.subject, WaitingEvent.model_validate(told[0]))
+        return event_step(subject, WaitingEvent.model_validate(told[0]))
     with contextlib.suppress(ValueError):
-        step = Step.model_validate(told[0])
-        return step if step.name == CHECK and step.event is not None else None
+        return Step.model_validate(told[0])
     return None
 
 

@@ -186,6 +186,14 @@ async def _rebuilt(actors: Actors, asleep_for: timedelta) -> str:
     return name
 
 
+async def subscription_told_by_hand(actors: Actors) -> str:
+    """A signal names a step that no worker knows; in `as_activities` its run does it for ever."""
+    name = await subscription_of_a_live_account(actors)
+    told = {"name": "rename", "due": START, "key": "by hand"}
+    await actors.temporal.get_workflow_handle(name).signal("changed", told)
+    return name
+
+
 async def subscription_of_a_live_account(actors: Actors) -> str:
     """An open one that waits for real time."""
     active = await (await live(actors)).subscribed("pro")
@@ -380,7 +388,7 @@ STORIES: Final[dict[str, Story]] = {
     for story in (
         purchase_completed, purchase_by_saved_card, purchase_declined, purchase_on_a_page,
         purchase_expired, purchase_late_money, purchase_halted_and_resumed,
-        charge_paid, charge_failed, trial_expired, trial_converted,
+        charge_paid, charge_failed, trial_expired, trial_converted, subscription_told_by_hand,
         subscription_lived, subscription_running, subscription_rebuilt, subscription_asleep,
         subscription_of_a_live_account, subscription_yearly, subscription_never_paid,
         subscription_asked_by_its_bank, subscription_never_approved, dunning_recovered,

@@ -6,19 +6,22 @@ breaks, found by an index over all accounts, OF_ALL what no account shows alone.
 
 from typing import Final
 
-from billing.core.narrowed import ACCOUNTS
-
 _AUDIT: Final = """
         SELECT t.account_id, t.subject
         FROM billing_audit t LEFT JOIN billing_audit p ON p.id = t.previous_id"""
 _REWRITTEN: Final = """(t.digest IS DISTINCT FROM audit_digest(t, p.digest) AND t.digest IS NOT NULL
                OR t.previous_id IS NOT NULL AND p.id IS NULL)"""
 
+_ACCOUNT: Final = "(CAST(:accounts AS uuid[]))[1]"
 AUDIT_SINCE: Final = f"""
         {_AUDIT}
-        WHERE t.account_id = {ACCOUNTS} AND t.real_at >= :day AND {_REWRITTEN}
-    """
-"""Entries since an opening, each with the one before it."""
+        WHERE t.account_id = {_ACCOUNT} AND {_REWRITTEN} AND t.id > coalesce((
+            SELECT o.id FROM billing_audit o
+            WHERE o.account_id = {_ACCOUNT} AND o.real_at < :day ORDER BY o.id DESC LIMIT 1), 0)
+    """  # noqa: S608 (names of ours)
+"""Entries since an opening of one account, each with the one before it. An index has them by their
+ids, which grow with time: from the last one on it is read back to the first that is older.
+"""
 
 QUERIES: Final[dict[str, str]] = {
     "outbox_numbers": """

@@ -236,6 +236,35 @@ async def test_rows_that_nobody_changes_are_not_read_again_each_hour(
     assert await found(superuser, busy.uuid, later) == set()
 
 
+async def test_of_a_long_audit_the_newest_entries_alone_are_read(
+    database: Database, busy: Customer, superuser: AsyncConnection
+) -> None:
+    """All of its account were fetched for one use, or all of everybody's last day."""
+    assert await looked_at(database, busy.uuid) == []
+    opening = await opening_of(database, busy.uuid)
+    assert opening
+    older = text(
+        "INSERT INTO billing_audit (id, account_id, actor, action, subject, detail, at, real_at)"
+        " OVERRIDING SYSTEM VALUE SELECT -n, :id, 'a', 'b', 'c', '{}', now(),"
+        " now() - interval '9 days' FROM generate_series(1, 3000) AS n"
+    )
+    await superuser.execute(older, {"id": busy.uuid})
+    await superuser.execute(text("ANALYZE billing_audit"))
+    await store.read_by_index(superuser)
+    query = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {store.SINCE['audit_chain']}")
+    values = {"accounts": [busy.uuid], "day": opening.day}
+    (plan,) = await superuser.scalar(query, values)
+    assert rows_read(plan["Plan"]) < 1_000
+    assert "ix_billing_audit_real" not in str(plan)
+
+
+def rows_read(node: dict[str, Any]) -> float:
+    """Of all tables and indexes together."""
+    removed = sum(count for name, count in node.items() if name.startswith("Rows Removed"))
+    own = (node["Actual Rows"] + removed) * node["Actual Loops"]
+    return float(own + sum(map(rows_read, node.get("Plans", ()))))
+
+
 def test_some_thousand_entries_are_enough_for_an_opening() -> None:
     assert openings.LARGE <= 5_000, "all of them are read each hour in which the account moves"
 

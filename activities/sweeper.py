@@ -84,8 +84,8 @@ class SweeperActivities:
 
     @told_alive()
     async def _sweep(self, limit: int) -> Counts:
-        """Matters nobody started or told or that have rested, overdue steps, thresholds, events,
-        and walks of clocks.
+        """Matters nobody started or told, that have rested or are halted without a run; overdue
+        steps, thresholds, events, walks of clocks.
         """
         now = real_now()
         async with self.database.operator() as connection:
@@ -104,11 +104,31 @@ class SweeperActivities:
         told += await telling.tell(
             partial(start.walk, self.client, account_id, is_new=False) for account_id in walking
         )
+        told += await self._begin_halted(limit)
         told += await resting.wake(self.database, self.client, limit)
         return {
             "left_behind": len(left), "overdue": len(late), "told": told, "events": matched,
             "echoes": echoes,
         }  # fmt: skip
+
+    async def _begin_halted(self, limit: int) -> int:
+        """Halted matters whose run somebody ended, where their rows stand: any other tries again by
+        itself. How many were asked for.
+        """
+        after, asked = "", 0
+        while True:
+            async with self.database.operator() as connection:
+                found = await sweeps.halted_page(connection, after, limit)
+            missing = await telling.tried(self._without_run(found))
+            if not found or missing is None:
+                return asked
+            asked += await telling.begin(self.client, missing)
+            after = found[-1].workflow_id
+
+    async def _without_run(self, found: Sequence[Matter]) -> list[Matter]:
+        names = [matter.workflow_id for matter in found]
+        running = await visibility.running_among(self.client, names)
+        return [matter for matter in found if matter.workflow_id not in running]
 
     @told_alive()
     async def _poll(self, limit: int) -> Counts:
@@ -156,10 +176,8 @@ class SweeperActivities:
         async def page(after: str) -> Page[Matter]:
             async with self.database.operator() as connection:
                 found = await sweeps.open_page(connection, after, limit)
-            names = [matter.workflow_id for matter in found]
-            running = await visibility.running_among(self.client, names)
-            missing = [matter for matter in found if matter.workflow_id not in running]
-            return Page(missing, read=len(found), last=names[-1] if names else "")
+            last = found[-1].workflow_id if found else ""
+            return Page(await self._without_run(found), read=len(found), last=last)
 
         async def begin(matter: Matter) -> int:
             return int(await start.begin(self.client, matter))

@@ -44,6 +44,15 @@ async def nudge(client: Client, found: Iterable[Matter]) -> int:
     return await tell(partial(start.nudge, client, matter) for matter in by_id.values())
 
 
+async def begin(client: Client, found: Iterable[Matter]) -> int:
+    """Begin those of these matters that have no run; how many could be asked for."""
+    return await tell(partial(_begun, client, matter) for matter in found)
+
+
+async def _begun(client: Client, matter: Matter) -> None:
+    await start.begin(client, matter)
+
+
 async def _done(call: Callable[[], Awaitable[None]]) -> bool:
     await call()
     return True

@@ -26,7 +26,7 @@ async def left_behind(
 ) -> list[Matter]:
     """Open matters nobody looked at: a process died between the commit and the call.
 
-    What is halted tries again by itself, or when an operator says so.
+    What is halted tries again by itself, or when an operator says so, for as long as it has a run.
     """
     found = await connection.execute(
         select(matter_rows)
@@ -70,6 +70,18 @@ async def still_resting(
 async def halted(connection: AsyncConnection) -> list[Matter]:
     """Matters that wait for their hour or for an operator."""
     found = await connection.execute(select(matter_rows).where(matter_rows.c.status == "halted"))
+    return [matters.show(row) for row in found.mappings()]
+
+
+async def halted_page(connection: AsyncConnection, after: str, limit: int) -> list[Matter]:
+    """The next of them in order of workflow id."""
+    name = matter_rows.c.workflow_id
+    found = await connection.execute(
+        select(matter_rows)
+        .where(matter_rows.c.status == "halted", name > after)
+        .order_by(name)
+        .limit(limit)
+    )
     return [matters.show(row) for row in found.mappings()]
 
 

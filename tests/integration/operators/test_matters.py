@@ -3,6 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+from temporalio.client import WorkflowFailureError
+
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import RENEWAL, START, owed, steer, tried
 from tests.integration.past_triggers import past_triggers
@@ -96,16 +99,44 @@ async def test_an_order_reaches_a_halted_matter_and_frees_it(actors: Actors) -> 
         assert len(await customer.effects()) == 1
 
 
+async def test_a_halted_matter_whose_run_is_gone_is_begun_anew_by_the_sweep(
+    actors: Actors,
+) -> None:
+    """It was ended on Temporal's page, and nothing ran for up to a day."""
+    customer = await actors.customer()
+    name = f"purchase/{(await customer.buy())['purchase_id']}"
+    await actors.sandbox.reset(await customer.stripe_customer())
+    await customer.rows("UPDATE purchases SET expires_at = now() WHERE account_id = %(me)s")
+    run = actors.temporal.get_workflow_handle(name)
+    await run.signal("changed")
+    await until_status(actors, name, "halted")
+    before = (await run.describe()).run_id
+    await ended(actors, name)
+    await wait_for(run.describe, "another run", lambda seen: seen.run_id != before)
+
+
 async def test_a_halted_matter_whose_run_is_gone_goes_on_when_it_is_told_to(
     actors: Actors,
 ) -> None:
-    """It was terminated on Temporal's page, and the sweep leaves alone what is halted."""
-    async with halted_in_dunning(actors) as (customer, name):
-        await actors.temporal.get_workflow_handle(name).terminate("its tasks failed")
-    resumed = await actors.operate("POST", f"/admin/matters/{name}/resume", status=200)
+    sweep = actors.temporal.get_schedule_handle("billing-sweep")
+    await sweep.pause()
+    try:
+        async with halted_in_dunning(actors) as (customer, name):
+            await ended(actors, name)
+        resumed = await actors.operate("POST", f"/admin/matters/{name}/resume", status=200)
+    finally:
+        await sweep.unpause()
     assert resumed["status"] == "open"
     await customer.advance(days=1)
     assert await tried(customer) == 3, "the slot of day 3 was tried, once"
+
+
+async def ended(actors: Actors, name: str) -> None:
+    """Cancel its run, as an operator does on Temporal's page."""
+    run = actors.temporal.get_workflow_handle(name)
+    await run.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await run.result()
 
 
 async def test_an_order_over_the_api_counts_as_soon_as_a_halted_matter_goes_on(

@@ -4,6 +4,7 @@ day what no account shows alone.
 What is broken stays noted, and so is looked at again each time until it holds.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -22,6 +23,8 @@ from billing.insight.rounds import store as rounds
 
 JOB: Final = "integrity"
 WHOLE_EVERY: Final = timedelta(days=1)
+AT_ONCE: Final = 4
+"""Accounts with an opening that are looked at together, each by itself: a part of the pool."""
 _logger = logging.getLogger("billing.integrity")
 
 
@@ -48,22 +51,33 @@ async def look(database: Database, accounts: Sequence[UUID], large: int = openin
 
 
 async def _well_since(database: Database, accounts: Sequence[UUID]) -> set[UUID]:
-    """Those of them that are well by their opening and what came since."""
+    """Those of them that are well by their opening and what came since, a few at a time."""
     async with database.operator() as connection:
         known = await openings.known(connection, JOB, accounts)
-    well = set()
-    for opening in known:
-        began = real_now()
-        try:
-            extended = await service.look_since(database, opening)
-        except DBAPIError as error:
-            if not took_too_long(error):
-                raise
-            extended = None
-        if extended:
-            await _settle(database, [opening.account_id], (), [extended], began)
-            well.add(opening.account_id)
-    return well
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(opening: Opening) -> bool:
+        async with gate:
+            return await _is_well_since(database, opening)
+
+    found = await asyncio.gather(*map(one, known), return_exceptions=True)
+    for answer in found:
+        if isinstance(answer, BaseException):
+            raise answer
+    return {opening.account_id for opening, well in zip(known, found, strict=True) if well}
+
+
+async def _is_well_since(database: Database, opening: Opening) -> bool:
+    began = real_now()
+    try:
+        extended = await service.look_since(database, opening)
+    except DBAPIError as error:
+        if not took_too_long(error):
+            raise
+        return False
+    if extended:
+        await _settle(database, [opening.account_id], (), [extended], began)
+    return extended is not None
 
 
 async def _look_whole(database: Database, accounts: Sequence[UUID], large: int) -> int:

@@ -2,6 +2,7 @@
 everything, and that alone is told.
 """
 
+import asyncio
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -265,8 +266,34 @@ def rows_read(node: dict[str, Any]) -> float:
     return float(own + sum(map(rows_read, node.get("Plans", ()))))
 
 
-def test_some_thousand_entries_are_enough_for_an_opening() -> None:
-    assert openings.LARGE <= 5_000, "all of them are read each hour in which the account moves"
+def test_an_account_has_an_opening_where_it_saves_time() -> None:
+    """By itself it costs some forty statements, which five hundred smaller ones share."""
+    assert 20_000 <= openings.LARGE <= 100_000
+
+
+async def test_accounts_with_an_opening_are_looked_at_a_few_at_a_time(
+    database: Database, busy: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other, many of them took longer than the hour."""
+    assert await looked_at(database, busy.uuid) == []
+    opening = await opening_of(database, busy.uuid)
+    assert opening
+    many = [opening.model_copy(update={"account_id": ids.new()}) for _ in range(9)]
+    now, most = 0, 0
+
+    async def known(*_: Any) -> list[Opening]:
+        return many
+
+    async def look_since(_: Database, opening: Opening) -> None:
+        nonlocal now, most
+        now, most = now + 1, max(most, now + 1)
+        await asyncio.sleep(0.01)
+        now -= 1
+
+    monkeypatch.setattr(openings, "known", known)
+    monkeypatch.setattr(service, "look_since", look_since)
+    assert await hourly.look(database, [], LARGE) == 0
+    assert most == hourly.AT_ONCE > 1
 
 
 async def test_what_is_found_is_told_by_a_look_at_everything_until_it_holds(

@@ -171,15 +171,17 @@ async def _pay(
 async def _settle(call: AccountCall, claim: Claim, body: PayOverdueBody) -> list[_Try]:
     """Try each invoice once."""
     async with call.transaction() as connection:
-        if body.preview_token is not None and not claim.resumed:
-            await _demand_as_previewed(call, connection, body, body.preview_token)
+        suffix, only = ids.encode("key", claim.resource_id), invoice_rows(body.invoice_ids)
+        known = await _has_asked(connection, call.account.id, claim, suffix)
+        if body.preview_token is not None and not known:
+            only = await _demand_as_previewed(call, connection, body, body.preview_token)
         asked = await overdue.ask(
             connection,
             call.account.id,
             await clock.now(connection, call.account.id),
-            suffix=ids.encode("key", claim.resource_id),
+            suffix=suffix,
             method_id=payment_method_row(body.payment_method_id),
-            only=invoice_rows(body.invoice_ids),
+            only=only,
         )
     for matter in {one.matter.workflow_id: one.matter for _, one in asked}.values():
         await wait_until_done(call, matter)
@@ -188,6 +190,19 @@ async def _settle(call: AccountCall, claim: Claim, body: PayOverdueBody) -> list
             (invoice_id, await payment_store.find_attempt(connection, one.attempt))
             for invoice_id, one in asked
         ]
+
+
+async def _has_asked(
+    connection: AsyncConnection, account_id: UUID, claim: Claim, suffix: str
+) -> bool:
+    """True where an earlier request with this key has asked for money; one that ended before it
+    did, such as without Temporal, has not.
+    """
+    if not claim.resumed:
+        return False
+    if await subscriptions.find_change(connection, claim.resource_id) is not None:
+        return True
+    return bool(await overdue.asked_before(connection, account_id, suffix))
 
 
 def _is_decided(tried: list[_Try]) -> bool:
@@ -316,10 +331,9 @@ def _promised(
 
 async def _demand_as_previewed(
     call: AccountCall, connection: AsyncConnection, body: PayOverdueBody, token: str
-) -> None:
-    """Nothing is asked of a card where what it would be charged is not what was shown.
-
-    Error: PREVIEW_EXPIRED.
+) -> list[UUID]:
+    """Nothing is asked of a card where what it would be charged is not what was shown: the
+    invoices that were. Error: PREVIEW_EXPIRED.
     """
     promise = _promise(call, token)
     owed, foreseen = await _look(call, connection, body)
@@ -327,6 +341,7 @@ async def _demand_as_previewed(
         raise preview_tokens.expired()
     if foreseen.digest_with(owed) != promise.digest:
         raise preview_tokens.expired()
+    return [one.id for one in owed]
 
 
 def _promise(call: AccountCall, token: str) -> Promise:

@@ -95,7 +95,7 @@ async def ask(
 
     Asked again, it answers the same. Errors: those of `owed` and `card.retry_now`.
     """
-    known = await _asked(connection, account_id, suffix)
+    known = await asked_before(connection, account_id, suffix)
     if not known:
         known = [one.id for one in await owed(connection, account_id, only)]
     await locks.hold_collectors(connection, account_id, known)
@@ -106,6 +106,22 @@ async def ask(
         )
         for invoice_id in known
     ]
+
+
+async def asked_before(
+    connection: AsyncConnection, account_id: UUID, suffix: str
+) -> Sequence[UUID]:
+    """The invoices that were asked for under this suffix before."""
+    found = await connection.scalars(
+        select(steps.c.key)
+        .where(
+            steps.c.account_id == account_id,
+            steps.c.name == "pay",
+            steps.c.key.endswith(f"/pay-{suffix}", autoescape=True),
+        )
+        .order_by(steps.c.key)
+    )
+    return [ids.decode(ids.INVOICE, key.partition("/")[0]) for key in found]
 
 
 async def foresee(
@@ -183,17 +199,3 @@ def _resumed(w: Work[SubscriptionFacts], *, use_balance: bool) -> Foreseen:
         payment_effects.on_paid(w, invoices.receive(w, draft, charged))
     written = w.rows.get(Invoice, draft.id)
     return Foreseen(subscription=cycles.of(w), resumption=written, charged_minor=charged)
-
-
-async def _asked(connection: AsyncConnection, account_id: UUID, suffix: str) -> Sequence[UUID]:
-    """The invoices that were asked for under this suffix before."""
-    found = await connection.scalars(
-        select(steps.c.key)
-        .where(
-            steps.c.account_id == account_id,
-            steps.c.name == "pay",
-            steps.c.key.endswith(f"/pay-{suffix}", autoescape=True),
-        )
-        .order_by(steps.c.key)
-    )
-    return [ids.decode(ids.INVOICE, key.partition("/")[0]) for key in found]

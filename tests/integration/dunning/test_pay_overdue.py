@@ -95,10 +95,22 @@ async def test_with_the_token_of_a_dry_run_it_charges_what_that_said_or_nothing(
     await adjust(customer, 1000)
     await customer.refused("PREVIEW_EXPIRED", "POST", PAY_OVERDUE, other, key="a")
     assert await tried(customer) == tries, "no card is asked"
+    await unanswered(customer, "a")
+    await customer.refused("PREVIEW_EXPIRED", "POST", PAY_OVERDUE, other, key="a")
+    assert await tried(customer) == tries, "a request that asked for nothing is no earlier one"
     whole = asked | {"preview_token": seen["preview_token"]}
     paid = await customer.ask("POST", PAY_OVERDUE, whole, key="b", status=200)
     assert paid["charged_cents"] == seen["charged_cents"] == 9800
     assert paid == await customer.ask("POST", PAY_OVERDUE, whole, key="b", status=200)
+
+
+async def unanswered(customer: Customer, key: str) -> None:
+    """The request with this key had no final answer, as after a 503."""
+    await customer.rows(
+        "UPDATE billing_idempotency SET status = NULL, media_type = NULL, body = NULL,"
+        " lease_until = created_at WHERE account_id = %(me)s AND key = %(key)s",
+        key=key,
+    )
 
 
 async def test_who_asks_again_takes_every_collector_before_the_account(

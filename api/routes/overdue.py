@@ -32,6 +32,7 @@ from api.schemas import Answer, Body, UseBalance, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
+from billing.matters.effects import Work
 from billing.money.invoice_requests import overdue
 from billing.money.invoice_requests.overdue import Foreseen
 from billing.money.invoices import store as invoice_store
@@ -41,7 +42,9 @@ from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import Attempt
 from billing.money.subscriptions import commands, preview_tokens
 from billing.money.subscriptions import store as subscriptions
+from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.preview_tokens import Promise
+from billing.money.subscriptions.schemas import Paying
 
 router = new_router("invoices")
 _Try = tuple[UUID, Attempt | None]
@@ -246,8 +249,16 @@ async def _resume(
     paying = PayingBody(payment_method_id=body.payment_method_id, use_balance=body.use_balance)
     resume: PaidVerb = commands.resume
     if body.preview_token is not None:
-        resume = partial(overdue.resume_as_previewed, promise=_promise(call, body.preview_token))
+        resume = partial(_resume_as_previewed, call, body.preview_token)
     return await charge(call, claim, paying, "resume", resume)
+
+
+def _resume_as_previewed(
+    call: AccountCall, token: str, w: Work[SubscriptionFacts], paying: Paying
+) -> None:
+    """The token's end counted where the debt was asked for: a bank may have taken days since."""
+    secrets = call.services.settings.pay_link_secrets
+    overdue.resume_as_previewed(w, paying, preview_tokens.read(token, secrets, None))
 
 
 async def _done(
@@ -335,18 +346,14 @@ async def _demand_as_previewed(
     """Nothing is asked of a card where what it would be charged is not what was shown: the
     invoices that were. Error: PREVIEW_EXPIRED.
     """
-    promise = _promise(call, token)
+    secrets = call.services.settings.pay_link_secrets
+    promise = preview_tokens.read(token, secrets, clock.real_now())
     owed, foreseen = await _look(call, connection, body)
     if foreseen.subscription is None or foreseen.subscription.id != promise.subscription_id:
         raise preview_tokens.expired()
     if foreseen.digest_with(owed) != promise.digest:
         raise preview_tokens.expired()
     return [one.id for one in owed]
-
-
-def _promise(call: AccountCall, token: str) -> Promise:
-    secrets = call.services.settings.pay_link_secrets
-    return preview_tokens.read(token, secrets, clock.real_now())
 
 
 async def _foreseen(call: AccountCall, body: PayOverdueBody) -> OverdueAnswer:

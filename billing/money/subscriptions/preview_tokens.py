@@ -47,8 +47,10 @@ def write(promise: Promise, secrets: Sequence[str], real_at: datetime) -> str:
     return token.decode().rstrip("=")
 
 
-def read(token: str, secrets: Sequence[str], real_at: datetime) -> Promise:
-    """The preview behind a token. Errors: PREVIEW_EXPIRED, also for one that we did not sign."""
+def read(token: str, secrets: Sequence[str], real_at: datetime | None) -> Promise:
+    """The preview behind a token; without an instant its end does not count, for it was read in
+    time before. Errors: PREVIEW_EXPIRED, also for one that we did not sign.
+    """
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
@@ -59,7 +61,7 @@ def read(token: str, secrets: Sequence[str], real_at: datetime) -> Promise:
     if not any(hmac.compare_digest(signature, _sign(one, content)) for one in secrets):
         raise expired()
     subject, as_of, end, digest = _FORM.unpack(content)
-    if real_at >= _EPOCH + end * _MICROSECOND:
+    if real_at is not None and real_at >= _EPOCH + end * _MICROSECOND:
         raise expired()
     return Promise(
         subscription_id=UUID(bytes=subject), as_of=_EPOCH + as_of * _MICROSECOND, digest=digest

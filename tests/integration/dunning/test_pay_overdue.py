@@ -1,6 +1,7 @@
 """Everything overdue, paid in one step, and the subscription started again with it."""
 
 import asyncio
+from datetime import timedelta
 
 import psycopg
 
@@ -8,7 +9,9 @@ from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.money.invoice_requests import overdue as requests
-from tests.integration.actors import Actors, wait_for
+from billing.money.subscriptions import preview_tokens
+from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.api_app import stack_settings
 from tests.integration.dunning.dunning_setup import overdue, owed, tried
 from tests.integration.payments.test_money_balance import adjust
 
@@ -104,12 +107,34 @@ async def test_with_the_token_of_a_dry_run_it_charges_what_that_said_or_nothing(
     assert paid == await customer.ask("POST", PAY_OVERDUE, whole, key="b", status=200)
 
 
-async def unanswered(customer: Customer, key: str) -> None:
-    """The request with this key had no final answer, as after a 503."""
+async def test_a_repeat_that_asked_before_goes_on_once_the_token_is_over(actors: Actors) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to="2027-03-05T12:00:00Z")
+    await customer.script("succeed", then="last")
+    dry = await customer.ask("POST", PAY_OVERDUE, {"resume": True, "dry_run": True}, status=200)
+    secrets = stack_settings(actors.stack).pay_link_secrets
+    promise = preview_tokens.read(dry["preview_token"], secrets, real_now())
+    over = preview_tokens.write(promise, secrets, real_now() - timedelta(minutes=16))
+    late = {"resume": True, "preview_token": over}
+    await customer.refused("PREVIEW_EXPIRED", "POST", PAY_OVERDUE, late, key="late")
+    await customer.ask("POST", PAY_OVERDUE, {}, key="debt", status=200)
+    for asked, status in (("debt", "paused"), ("late", "active")):
+        assert (await customer.subscription())["status"] == status
+        await unanswered(customer, "late", of=asked)
+        done = await customer.ask("POST", PAY_OVERDUE, late, key="late", status=200)
+        assert done["charged_cents"] == 9800
+    assert [one["amount"] for one in await customer.effects()] == [4900] * 3
+
+
+async def unanswered(customer: Customer, key: str, *, of: str | None = None) -> None:
+    """The request with this key had no final answer, as after a 503, or asked what another did."""
     await customer.rows(
-        "UPDATE billing_idempotency SET status = NULL, media_type = NULL, body = NULL,"
-        " lease_until = created_at WHERE account_id = %(me)s AND key = %(key)s",
+        "UPDATE billing_idempotency k SET status = NULL, media_type = NULL, body = NULL,"
+        " lease_until = k.created_at, resource_id = other.resource_id"
+        " FROM billing_idempotency other WHERE k.account_id = %(me)s AND k.key = %(key)s"
+        " AND other.account_id = %(me)s AND other.key = %(of)s",
         key=key,
+        of=of or key,
     )
 
 

@@ -327,13 +327,19 @@ async def _look(
 
 
 def _promised(
-    call: AccountCall, owed: Sequence[Invoice], foreseen: Foreseen, at: datetime
+    call: AccountCall,
+    body: PayOverdueBody,
+    owed: Sequence[Invoice],
+    foreseen: Foreseen,
+    at: datetime,
 ) -> dict[str, Any]:
     """The token of what was seen; none without a subscription, which it names."""
     if foreseen.subscription is None:
         return {}
     promise = Promise(
-        subscription_id=foreseen.subscription.id, as_of=at, digest=foreseen.digest_with(owed)
+        subscription_id=foreseen.subscription.id,
+        as_of=at,
+        digest=foreseen.digest_with(owed, resumes=body.resume),
     )
     now = clock.real_now()
     token = preview_tokens.write(promise, call.services.settings.pay_link_secrets, now)
@@ -351,7 +357,7 @@ async def _demand_as_previewed(
     owed, foreseen = await _look(call, connection, body)
     if foreseen.subscription is None or foreseen.subscription.id != promise.subscription_id:
         raise preview_tokens.expired()
-    if foreseen.digest_with(owed) != promise.digest:
+    if foreseen.digest_with(owed, resumes=body.resume) != promise.digest:
         raise preview_tokens.expired()
     return [one.id for one in owed]
 
@@ -362,7 +368,7 @@ async def _foreseen(call: AccountCall, body: PayOverdueBody) -> OverdueAnswer:
         at = await clock.now(connection, call.account.id)
     coming = foreseen.resumption
     return OverdueAnswer(
-        **_promised(call, owed, foreseen, at),
+        **_promised(call, body, owed, foreseen, at),
         dry_run=True,
         charged_cents=sum(one.remaining_minor for one in owed) + foreseen.charged_minor,
         invoices=[OwedPart.of(one, remaining_minor=one.remaining_minor) for one in owed],

@@ -54,12 +54,12 @@ class Foreseen(Frozen):
     resumption: Invoice | None = None
     charged_minor: int = 0
 
-    def digest_with(self, owed: Sequence[Invoice]) -> bytes:
-        """The digest of what is charged: of each invoice that is owed, and of what starts it again,
-        which is held against the second half once the debt is paid.
+    def digest_with(self, owed: Sequence[Invoice], *, resumes: bool) -> bytes:
+        """The digest of what is charged: of each invoice that is owed, and whether it starts again;
+        and of what starts it again, which is held against the second half once the debt is paid.
         """
-        debt = _half([[str(one.id), one.remaining_minor] for one in owed])
-        return debt + _half_of(self.resumption)
+        debt = [[str(one.id), one.remaining_minor] for one in owed]
+        return _half([debt, resumes, self.charged_minor]) + _half_of(self.resumption)
 
 
 async def owed(

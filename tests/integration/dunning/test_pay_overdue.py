@@ -101,6 +101,11 @@ async def test_with_the_token_of_a_dry_run_it_charges_what_that_said_or_nothing(
     await unanswered(customer, "a")
     await customer.refused("PREVIEW_EXPIRED", "POST", PAY_OVERDUE, other, key="a")
     assert await tried(customer) == tries, "a request that asked for nothing is no earlier one"
+    debt = await customer.ask("POST", PAY_OVERDUE, {"use_balance": False} | dry, status=200)
+    more = asked | {"preview_token": debt["preview_token"]}
+    less = {"use_balance": False, "preview_token": seen["preview_token"]}
+    for key, body in (("more", more), ("less", less)):
+        await customer.refused("PREVIEW_EXPIRED", "POST", PAY_OVERDUE, body, key=key)
     whole = asked | {"preview_token": seen["preview_token"]}
     paid = await customer.ask("POST", PAY_OVERDUE, whole, key="b", status=200)
     assert paid["charged_cents"] == seen["charged_cents"] == 9800

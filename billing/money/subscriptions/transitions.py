@@ -222,10 +222,14 @@ def _collect(w: Work[SubscriptionFacts], step: Step) -> None:
 
 
 def _end_unasked(w: Work[SubscriptionFacts], invoice_id: UUID) -> None:
-    """The first payment was never opened at the provider: its payer has nothing to confirm."""
+    """The first payment was never opened at the provider: its payer has nothing to confirm.
+
+    A transfer that was agreed on may still come.
+    """
     owed = Owed(w.rows, invoice_id)
     begun = any(one.opened for one in owed.payments) or owed.submission is not None
     by_hand = owed.live is not None and owed.live.flow == "manual"
+    by_hand = by_hand or cycles.of(w).collection == "send_invoice"
     if cycles.of(w).status == "incomplete" and not begun and not by_hand:
         payment_effects.end_incomplete(w, payment_effects.NOT_ASKED)
 

@@ -4,6 +4,7 @@ import httpx2
 
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.dunning.dunning_setup import RENEWAL, START, attempts, case, owed
+from tests.integration.payments.manual_payments import decide, submit
 
 
 async def forgotten(customer: Customer) -> None:
@@ -42,6 +43,22 @@ async def test_a_refusal_to_open_payments_leaves_the_subscription_past_due(
         ("attempt-0", "unreached"), ("attempt-1", "unreached"),
     ]  # fmt: skip
     assert len(await customer.effects()) == 1, "the first payment, and nothing since"
+
+
+async def test_a_first_payment_that_a_transfer_may_bring_waits_whatever_no_card_opens(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await forgotten(customer)
+    begun = await customer.subscribe_by_transfer("basic")
+    pay = f"/billing/invoices/{begun['latest_invoice_id']}/pay"
+    for way, body in (("saved", {}), ("browser", {"payment_method": "card"})):
+        await customer.refused("PLATFORM_ERROR", "POST", pay, body, key=way)
+        assert (await customer.subscription())["status"] == "incomplete"
+    payment = await submit(customer, begun["latest_invoice_id"])
+    await decide(customer, payment, "approve")
+    await customer.until_subscription("active")
 
 
 async def test_a_refusal_to_open_the_first_payment_is_told_and_nothing_is_left(

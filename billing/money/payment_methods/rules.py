@@ -1,6 +1,6 @@
 """Pure rules of payment methods: a card's metadata, and how long one being saved is waited for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -52,6 +52,20 @@ def takes(method: Method, currency: str) -> bool:
 def can_pay(method: Method, currency: str | None) -> bool:
     """True if its bank allows charges, and it can be charged in this currency; None: in any."""
     return method.barred_at is None and (currency is None or takes(method, currency))
+
+
+def successor(before: Method, others: Sequence[Method], currency: str | None) -> Method | None:
+    """The default after a method that went, of the others, newest first; None: it stays.
+
+    After the default it is the newest that can pay; where none can, the newest. Also after another
+    one that could pay, where neither the default nor the backup can.
+    """
+    able = [one for one in others if can_pay(one, currency)]
+    if before.is_default:
+        return next(iter([*able, *others]), None)
+    is_served = any(one.is_default or one.is_backup for one in able)
+    lost = can_pay(before, currency) and not is_served
+    return next(iter(able), None) if lost else None
 
 
 def named(methods: Iterable[Method], reference: str | None) -> Method | None:

@@ -26,6 +26,7 @@ from billing.money.payment_methods.rules import (
     card_given,
     of_card,
     replaced,
+    successor,
 )
 from billing.money.payment_methods.schemas import Method
 from billing.money.payment_methods.tables import payment_methods
@@ -263,14 +264,11 @@ async def refresh(
 async def _hand_over(
     connection: AsyncConnection, before: Method, successor_id: UUID | None, at: datetime
 ) -> list[Matter]:
-    """After a method that went the one named is the default, else the newest other one that can
-    pay is; where none can, the newest.
-    """
-    if successor_id is None and before.is_default:
+    """After a method that went the one named is the default, else `successor` says which."""
+    if successor_id is None:
         currency = (await credits.lock(connection, before.account_id)).currency
-        others = await _newest_first(connection, before)
-        able = (one.id for one in others if can_pay(one, currency))
-        successor_id = next(able, others[0].id if others else None)
+        next_one = successor(before, await _newest_first(connection, before), currency)
+        successor_id = next_one.id if next_one is not None else None
     return await choose(connection, successor_id, at) if successor_id else []
 
 

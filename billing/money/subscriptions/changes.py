@@ -16,7 +16,7 @@ from billing.money.discounts import transitions as discounts
 from billing.money.discounts.schemas import Discount
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
-from billing.money.payments import card_rules
+from billing.money.payments import card_choice, card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.reversals import placing
@@ -321,9 +321,10 @@ def _of_invoice(rows: Rows, invoice_id: UUID) -> SubscriptionChange | None:
 
 
 def _card(w: Work[SubscriptionFacts], paying: Paying) -> UUID:
-    """The card that is named, else the one that pays the subscription."""
+    """The card that is named, else the one that pays the subscription, be it the backup."""
     if paying.method_id is None:
-        card = payments.charged_card(w.rows, cycles.of(w).payment_method_id)
+        own, currency = cycles.of(w).payment_method_id, cycles.of(w).currency
+        card = card_choice.fit_card(w.rows, own, currency)
     else:
         card = payments.named_card(w.rows, paying.method_id)
     if card is None:

@@ -108,6 +108,35 @@ async def test_the_last_card_that_can_pay_a_subscription_stays(actors: Actors) -
     assert crowned["id"] == good["id"], "the newest one that can pay"
 
 
+async def test_a_change_is_paid_by_the_backup_where_the_default_cannot(actors: Actors) -> None:
+    customer, _, backup = await two_cards(actors)
+    await customer.subscribe("basic")
+    await customer.ask("POST", f"/billing/payment-methods/{backup['id']}/backup", status=200)
+    await customer.rows(
+        "UPDATE payment_methods SET barred_at = '2027-01-01T10:00:00Z'"
+        " WHERE account_id = %(me)s AND is_default"
+    )
+    await customer.ask("PUT", "/billing/subscription", {"plan": "pro"}, status=200)
+    assert await charged(customer) == ["visa", "mastercard"]
+
+
+async def test_after_the_backup_that_paid_the_default_is_one_that_can(actors: Actors) -> None:
+    customer, _, backup = await two_cards(actors)
+    good = await customer.save_card("pm_card_amex")
+    await customer.subscribe("basic")
+    path = f"/billing/payment-methods/{backup['id']}"
+    await customer.ask("POST", f"{path}/backup", status=200)
+    await customer.rows(
+        "UPDATE payment_methods SET barred_at = '2027-01-01T10:00:00Z'"
+        " WHERE account_id = %(me)s AND is_default"
+    )
+    await customer.ask("DELETE", path, {"confirm": "DELETE"}, status=200)
+    (crowned,) = [one for one in await methods_of(customer) if one["is_default"]]
+    assert crowned["id"] == good["id"]
+    await customer.advance(days=32)
+    assert await charged(customer) == ["visa", "amex"]
+
+
 async def test_the_card_of_a_subscription_that_is_sent_invoices_may_go(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     card = await customer.save_card()

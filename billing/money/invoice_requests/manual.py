@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import context, ids, keys
 from billing.core.errors import Conflict, Invalid, NotAllowed
+from billing.ledger.credits import service as credits
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import locks
 from billing.money.invoices.schemas import Invoice
@@ -68,6 +69,7 @@ async def submit(
     await _refuse_second(connection, invoice_id)
     if await store.reference_used(connection, invoice.account_id, reference):
         raise Conflict("PAYMENT_REFERENCE_USED", "this transaction_reference was already submitted")
+    await credits.fix_currency(connection, invoice.account_id, invoice.currency)
     number = await store.count(connection, invoice_id) + 1
     payment = await store.add(
         connection,

@@ -1,5 +1,6 @@
 """Effects of payment on a subscription: paid, unpaid, given up, ended. Pure."""
 
+from datetime import datetime
 from typing import Final
 
 from billing.matters.effects import Do, Work
@@ -20,6 +21,8 @@ from billing.money.trials import transitions as trials
 
 LEAVE_CURRENCY: Final = "leave_currency"
 """The verb that opens the currency of an account which neither paid nor was asked for money."""
+KEEP_CURRENCY: Final = "keep_currency"
+"""The verb that fixes it again, for money that is asked for after the end."""
 NOT_ASKED: Final = "nothing could be asked for the first payment"
 """The end of one whose card was not tried, or whose payment the provider did not open."""
 UNRECOVERED = ("open", "paused", "exhausted")
@@ -134,15 +137,16 @@ def begin_unpaid(w: Work[SubscriptionFacts]) -> None:
     announce(w, unpaid, "unpaid")
 
 
-def end(w: Work[SubscriptionFacts], reason: str) -> None:
+def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) -> None:
     """Cancel for good: drafts void, time not served taken back, the rest goes to Collection.
 
-    What was given up as uncollectible stays so. The end closes the last cycle; use beyond the plan,
-    and what was carried until now, has a final invoice [C5].
+    Minimums and what was not served are counted as of now, or of a preview's instant. What was
+    given up as uncollectible stays so. The end closes the last cycle; use beyond the plan, and what
+    was carried until now, has a final invoice [C5].
     """
     changes.drop_pending(w, reason)
     changes.cancel_scheduled(w, reason)
-    closing = true_ups.closing(w, "an end")
+    closing = true_ups.closing(w, "an end", as_of)
     subscription, at = cycles.of(w), w.facts.at
     ended = cycles.change(
         w,
@@ -154,7 +158,7 @@ def end(w: Work[SubscriptionFacts], reason: str) -> None:
     announce(w, ended, "canceled", reason=reason)
     for draft in cycles.collected(w.rows, subscription, ("draft",)):
         invoices.void(w, draft, reason)
-    endings.take_back_unserved(w, reason)
+    endings.take_back_unserved(w, reason, as_of=as_of)
     for owed in cycles.collected(w.rows, subscription, ("open",)):
         hand_to_collection(w, owed)
     final = cycles.bill_usage(w, f"{cycles.stem(ended)}/final", debts=True, closing=closing)
@@ -168,6 +172,9 @@ def bill_late(w: Work[SubscriptionFacts]) -> None:
     """Use that came in after it had ended: a supplementary invoice, for Collection."""
     key = f"{cycles.stem(cycles.of(w))}/late-usage-{w.facts.at:%Y-%m-%dT%H:%M:%S.%fZ}"
     invoice = cycles.bill_usage(w, key)
+    if invoice is not None and invoice.total_minor:
+        kept = {"account_id": invoice.account_id, "currency": invoice.currency}
+        w.do(Do(KEEP_CURRENCY, kept))
     if invoice is not None and invoice.status == "open":
         hand_to_collection(w, invoice)
 

@@ -42,7 +42,7 @@ from billing.money.payments.writing import COLLECTING
 from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.subscriptions import changes, period_paid, store
 from billing.money.subscriptions.facts import Allowance, PlanLot, Spent, SubscriptionFacts
-from billing.money.subscriptions.payment_effects import LEAVE_CURRENCY
+from billing.money.subscriptions.payment_effects import KEEP_CURRENCY, LEAVE_CURRENCY
 from billing.money.subscriptions.plan_lots import LOTS
 from billing.money.subscriptions.rules import SubscriptionState
 from billing.money.subscriptions.schemas import (
@@ -387,6 +387,7 @@ def _engine() -> Engine[SubscriptionState, SubscriptionFacts]:
         **COLLECTING,
         MOVE_EVENTS: event_owners.move,
         LEAVE_CURRENCY: store.leave_currency,
+        KEEP_CURRENCY: store.keep_currency,
         "grant": rollover.grant,
         "roll_over": rollover.roll_over,
         "clawback": credits.clawback,

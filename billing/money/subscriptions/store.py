@@ -29,6 +29,7 @@ from billing.money.subscriptions.tables import (
     subscription_items,
     subscriptions,
 )
+from billing.money.top_ups.tables import top_up_settings
 
 PAYING: Final = ("active", "past_due", "unpaid")
 _OF_ID = select(subscriptions).where(subscriptions.c.id == given("subscription_id"))
@@ -55,7 +56,7 @@ _CHANGE = Prepared(
     select(subscription_changes).where(subscription_changes.c.id == given("change_id"))
 )
 # What fixes the currency of an account: a payment that was started, money on an invoice that was
-# sent or paid, or money on its balance.
+# sent or paid, a purchase that waits, money on its balance, or top-ups that are on.
 _KNOWS_MONEY = Prepared(
     select(
         or_(
@@ -65,7 +66,15 @@ _KNOWS_MONEY = Prepared(
                 invoices.c.status.not_in(("draft", "void")),
                 invoices.c.total_minor > 0,
             ),
+            exists().where(
+                invoices.c.account_id == given("account_id"),
+                invoices.c.status == "draft",
+                invoices.c.purchase_id.is_not(None),
+            ),
             exists().where(balance_entries.c.account_id == given("account_id")),
+            exists().where(
+                top_up_settings.c.account_id == given("account_id"), top_up_settings.c.is_enabled
+            ),
         )
     )
 )
@@ -226,6 +235,18 @@ async def leave_currency(
     """
     if not await _KNOWS_MONEY.scalar(connection, account_id=account_id):
         await credits.open_currency(connection, account_id)
+
+
+async def keep_currency(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    currency: str,
+    at: datetime,  # noqa: ARG001 - every verb is given it
+) -> None:
+    """Money is asked for after the end: where the account's currency is open, it is this one."""
+    if (await credits.lock(connection, account_id)).currency is None:
+        await credits.fix_currency(connection, account_id, currency)
 
 
 async def given_back(connection: AsyncConnection, subscription: Subscription) -> GivenBack | None:

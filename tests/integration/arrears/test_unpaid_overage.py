@@ -2,6 +2,7 @@
 
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.test_overage import RENEWAL, START, use
+from tests.integration.catalog.test_open_currency import currency_of
 
 TOO_MUCH = "5501"
 """Beyond the 500 AI responses of basic: 100.02 USD."""
@@ -26,7 +27,9 @@ async def test_late_overage_of_a_trial_that_nobody_paid_ends_at_the_unpaid_limit
     assert (await use(customer, "5000", within))["total_cost"] == "90.00"
     assert (await refused(customer, "501", within))["unpaid"] == "90.00"
 
+    assert await currency_of(customer) is None
     await customer.advance(days=2)  # what came late has an invoice of its own
+    assert await currency_of(customer) == "USD"
     assert (await refused(customer, "501", within))["unpaid"] == "90.00"
     assert (await use(customer, "500", within))["total_cost"] == "10.00"
     await refused(customer, "1", within)

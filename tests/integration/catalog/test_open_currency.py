@@ -3,6 +3,7 @@
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
+from tests.integration.payments.manual_payments import submit
 from tests.integration.payments.test_money_balance import adjust
 
 START = "2027-01-01T10:00:00Z"
@@ -48,6 +49,28 @@ async def test_terms_of_payment_that_nobody_took_up_leave_the_currency_open(
     await customer.subscribe_by_transfer()
     await customer.ask("POST", CANCEL, {"at": "now"}, status=200)
     assert await currency_of(customer) is None
+
+
+async def test_a_pack_that_waits_for_its_transfer_holds_the_currency(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribe("pro", trial=True)
+    pack = PACK | {"currency": "USD"}
+    invoice = (await customer.ask("POST", "/billing/purchases", pack, key="pack"))["invoice_id"]
+    await customer.ask("POST", CANCEL, {"at": "now"}, status=200)
+    assert await currency_of(customer) == "USD"
+    await customer.rows("UPDATE credit_balances SET currency = NULL WHERE account_id = %(me)s")
+    await submit(customer, invoice)
+    assert await currency_of(customer) == "USD", "money that was sent fixes it at the latest"
+
+
+async def test_top_ups_that_are_on_hold_the_currency(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe("pro", trial=True, currency="EUR")
+    path, body = "/billing/credits/auto-top-up", {"threshold": "0.01", "pack": "small"}
+    await customer.ask("PUT", path, body, status=200)
+    await customer.ask("POST", CANCEL, {"at": "now"}, status=200)
+    assert await currency_of(customer) == "EUR"
 
 
 async def test_a_payment_that_was_started_or_money_on_the_balance_fixes_the_currency(

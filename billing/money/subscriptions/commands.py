@@ -116,7 +116,7 @@ def _end_now(w: Work[SubscriptionFacts], rest: Rest, as_of: datetime | None) -> 
         before = len(w.effects)
         endings.credit_rest(w, reason, as_of)
         credited = rest_refunds.credited_since(w, before)
-    payment_effects.end(w, reason)
+    payment_effects.end(w, reason, as_of)
     if rest == "refund":
         # The use that is billed with the end is paid from it first.
         rest_refunds.to_payers(w, credited)

@@ -83,7 +83,7 @@ def _owed_until(w: Work[SubscriptionFacts], at: datetime, *, paid_too: bool) -> 
     """
     subscription, unserved = cycles.of(w), cycles.of(w).served_until
     if unserved is None:
-        return _since(w, at) if paid_too else spent_until(w)
+        return _since(w, at) if paid_too else spent_until(w, at)
     used = _since(w, at)
     if subscription.cycle_start <= unserved and at < subscription.cycle_end:
         return max(used, _by_credits(w) or used)
@@ -91,11 +91,11 @@ def _owed_until(w: Work[SubscriptionFacts], at: datetime, *, paid_too: bool) -> 
     return at if came_unpaid and items.credits_of(w) else used
 
 
-def spent_until(w: Work[SubscriptionFacts]) -> datetime:
+def spent_until(w: Work[SubscriptionFacts], at: datetime | None = None) -> datetime:
     """The instant from which its time counts as not used; where credits came unpaid no sooner than
     the plan gives what is left of all of its credits for the rest.
     """
-    since = _since(w, w.facts.at)
+    since = _since(w, at or w.facts.at)
     return max(since, _by_credits(w) or since)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer
+from tests.integration.arrears.test_minimum_and_money_back import begun as minimum_begun
 from tests.integration.arrears.test_overage import charged, use
 from tests.integration.changes.test_plan_changes import PATH, begun, money
 from tests.integration.invoices.test_operating import commanded, newest
@@ -39,6 +40,22 @@ async def test_an_end_gives_back_what_its_dry_run_counted_some_minutes_before(
     done = await customer.ask("POST", f"{PATH}/cancel", body, status=200)
     assert done["given_back"]["refunded_cents"] == seen["refunded_cents"]
     assert await money(customer) == 0
+
+
+async def test_an_end_counts_a_minimum_and_what_is_owed_as_its_dry_run_did(
+    actors: Actors,
+) -> None:
+    customer = await minimum_begun(actors, amount_cents=100_000, minimum_cents=1_000_000)
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to="2027-05-01T12:00:00Z")
+    assert (await customer.subscription())["status"] == "past_due"
+    body = await previewed(customer, "cancel", {"at": "now"})
+    seen = await customer.ask("POST", f"{PATH}/cancel{DRY}", {"at": "now"}, status=200)
+    await customer.advance(to="2027-05-01T12:12:00Z")
+    later = await customer.ask("POST", f"{PATH}/cancel{DRY}", {"at": "now"}, status=200)
+    assert later["credited_cents"] < seen["credited_cents"]
+    assert later["invoice"] != seen["invoice"]
+    await customer.ask("POST", f"{PATH}/cancel", body, status=200)
 
 
 async def test_an_end_is_refused_where_something_was_used_since_its_dry_run(

@@ -92,18 +92,17 @@ async def _charge_row(call: Call, use: Use) -> Recorded:
     return done
 
 
-async def need_chargeable(
-    call: AccountCall, once: Once, record_id: UUID, method: str | None
-) -> None:
-    """Demand what a request needs that charges a card now; any other needs nothing.
+async def need_key(call: AccountCall, once: Once, record_id: UUID, method: str | None) -> bool:
+    """True of a request that charges a card now, which needs a key; any other needs none.
 
-    Errors: BILLING_RECORD_NOT_FOUND, IDEMPOTENCY_KEY_REQUIRED, TEMPORAL_UNAVAILABLE.
+    Errors: BILLING_RECORD_NOT_FOUND, IDEMPOTENCY_KEY_REQUIRED.
     """
     async with call.transaction() as connection:
         record = await store.get_record(connection, call.account.id, record_id)
-    if overdue.is_asked(record, method):
+    by_card = overdue.is_asked(record, method)
+    if by_card:
         once.require()
-        await need_temporal(call)
+    return by_card
 
 
 async def charge_again(

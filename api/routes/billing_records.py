@@ -31,7 +31,7 @@ from api.public_ids import TransactionId, encoded, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, OneWord, Text
 from api.user_scope import only_user, user_of
-from api.workflow_calls import notify
+from api.workflow_calls import need_temporal, notify
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import Method
 from billing.core import clock, ids
@@ -234,8 +234,10 @@ async def process_billing(body: ProcessBody, sent: BillingUse, once: OptionalKey
         raise NotAllowed("FORBIDDEN", "only a service may force a charge")
     record_id = _record_id(body.billing_id)
     call = await _owner(sent, record_id)
-    await card_usage.need_chargeable(call, once, record_id, body.billing_method)
+    by_card = await card_usage.need_key(call, once, record_id, body.billing_method)
     async with once.claim(call) as claim:
+        if by_card:
+            await need_temporal(call)
         paid = await _process(call, claim, record_id, body)
         return claim.answer(202 if paid.billing_status == "pending" else 200, RecordAnswer.of(paid))
 

@@ -71,7 +71,9 @@ async def test_every_call_of_the_client_is_understood(customer: Customer, connec
     assert allowed.allowed
     bill = await asyncio.to_thread(client.record_now, 1000, **mine)
     assert bill.total_cost == 2
-    settled = await asyncio.to_thread(client.process, bill.billing_id)
+    settled = await asyncio.to_thread(client.process, bill.billing_id, key="mine")
+    kept = await customer.rows("SELECT key FROM billing_idempotency WHERE account_id = %(me)s")
+    assert "mine" in [one["key"] for one in kept]
     assert (settled.billing_status, settled.total_amount) == ("completed", Decimal(2))
     balance = await asyncio.to_thread(client.balance)
     assert balance.credits == balance.available == 98

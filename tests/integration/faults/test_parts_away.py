@@ -93,6 +93,9 @@ async def test_without_temporal_no_card_is_charged_anew_for_a_use(doomed: Actors
     use = {"product_id": "gpt-4", "usage_amount": "1000", "on_insufficient": "defer"}
     put_off = await customer.ask("POST", "/usage/record", use, status=201)
     body = {"billing_id": put_off["billing_id"], "billing_method": "payment_charge"}
+    await customer.script("insufficient_funds", then="normal")
+    declined = ("CARD_DECLINED", "POST", "/billing/process", body)
+    await customer.refused(*declined, key="declined")
 
     async def noticed() -> bool:
         answer = await doomed.client.get("/health/detailed")
@@ -101,7 +104,8 @@ async def test_without_temporal_no_card_is_charged_anew_for_a_use(doomed: Actors
     async with away(doomed, "temporal"):
         await wait_for(noticed, "the API, which asks each second, notices")
         await customer.refused("TEMPORAL_UNAVAILABLE", "POST", "/billing/process", body, key="k")
-        assert await customer.invoices() == []
+        await customer.refused(*declined, key="declined")
+        assert await customer.effects() == []
     paid = await insist(
         lambda: customer.ask("POST", "/billing/process", body, key="k"), "the card is charged"
     )

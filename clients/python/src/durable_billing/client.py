@@ -218,12 +218,18 @@ class BillingClient:
         answer = self._connection.ask("POST", "/quota/check", asked, account=account)
         return QuotaCheck.model_validate(answer)
 
-    def process(self, billing_id: str, *, billing_method: str | None = None) -> BillingRecord:
-        """Pay a deferred or failed record; a paid one is answered unchanged."""
+    def process(
+        self, billing_id: str, *, billing_method: str | None = None, key: str | None = None
+    ) -> BillingRecord:
+        """Pay a deferred or failed record; a paid one is answered unchanged.
+
+        Where a card pays give a `key` of your own: a call that is repeated with it, after a lost
+        answer, charges the card once. Without one each call asks the card anew.
+        """
         body = {"billing_id": billing_id}
         if billing_method is not None:
             body["billing_method"] = billing_method
-        answer = self._connection.ask("POST", "/billing/process", body, key=uuid4().hex)
+        answer = self._connection.ask("POST", "/billing/process", body, key=key or uuid4().hex)
         return BillingRecord.model_validate(answer)
 
     # -- credits --------------------------------------------------------------------------------

@@ -153,7 +153,7 @@ async def pay_overdue(
             return claim.answer(200, await _foreseen(call, body))
         await need_temporal(call)
         tried, resumed = await _pay(call, claim, body)
-        answer = await _done(call, claim, tried, resumed)
+        answer = await _done(call, claim, body, tried, resumed)
         return claim.answer(202 if answer.next_action["type"] == "wait" else 200, answer)
 
 
@@ -262,7 +262,11 @@ def _resume_as_previewed(
 
 
 async def _done(
-    call: AccountCall, claim: Claim, tried: list[_Try], resumed: SubscriptionAnswer | None
+    call: AccountCall,
+    claim: Claim,
+    body: PayOverdueBody,
+    tried: list[_Try],
+    resumed: SubscriptionAnswer | None,
 ) -> OverdueAnswer:
     """The answer when all was tried; the action is the first that the payer has to take."""
     action: NextAction = {"type": "none"} if _is_decided(tried) else {"type": "wait"}
@@ -279,7 +283,7 @@ async def _done(
             charged += paid
             parts.append(OwedPart.of(invoice, remaining_minor=paid or invoice.remaining_minor))
         subscription = await subscriptions.find_current(connection, call.account.id)
-        resumption, cents = await _resumption(call, connection, claim)
+        resumption, cents = await _resumption(call, connection, claim, body)
     return OverdueAnswer(
         dry_run=False,
         charged_cents=charged + cents,
@@ -291,12 +295,13 @@ async def _done(
 
 
 async def _resumption(
-    call: AccountCall, connection: AsyncConnection, claim: Claim
+    call: AccountCall, connection: AsyncConnection, claim: Claim, body: PayOverdueBody
 ) -> tuple[ResumptionPart | None, int]:
     """The invoice that started it again, with the cents charged for it; else the offer of one."""
     change = await subscriptions.find_change(connection, claim.resource_id)
     if change is None:
-        offered = (await overdue.foresee(connection, call.account.id)).resumption
+        foreseen = await overdue.foresee(connection, call.account.id, use_balance=body.use_balance)
+        offered = foreseen.resumption
         return (_resumption_part(offered, None) if offered else None), 0
     invoice = await invoice_store.get(connection, change.draft_id)
     tries = await payment_store.attempts_of(connection, invoice.id)

@@ -179,7 +179,8 @@ FAMILIES: Final = (
         Kind("coupon_redeemed", "a coupon is taken off its invoices", "code"),
         Kind("coupon_removed", "it is not any more", "code"),
     ), {"kind": Field("text", "plan, add_ons, pause, price or resume", "plan"),
-        "amount_cents": Field("money", "what is to be paid for it", 2100)}),
+        "amount_cents": Field("money", "what is to be paid for it", 2100),
+        "credited_cents": Field("money", "what was paid and not used, by credit notes", 7731)}),
     Family("usage", "Usage", "", (
         Kind("recorded", "a use was recorded; only with `BILLING_PUBLISH_USAGE=true`",
              "account_id billing_id event_id user_id organization_id product_id service_type"

@@ -131,6 +131,20 @@ async def test_a_repeat_that_asked_before_goes_on_once_the_token_is_over(actors:
     assert [one["amount"] for one in await customer.effects()] == [4900] * 3
 
 
+async def test_what_starts_it_again_is_offered_without_the_balance_where_that_is_asked(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to="2027-03-05T12:00:00Z")
+    await customer.script("succeed", then="last")
+    await adjust(customer, 1000)
+    keep = {"use_balance": False}
+    seen = await customer.ask("POST", PAY_OVERDUE, keep | {"dry_run": True}, status=200)
+    paid = await customer.ask("POST", PAY_OVERDUE, keep, key="a", status=200)
+    assert paid["resumption"] == seen["resumption"]
+    assert paid["resumption"]["amount_cents"] == 4900
+
+
 async def unanswered(customer: Customer, key: str, *, of: str | None = None) -> None:
     """The request with this key had no final answer, as after a 503, or asked what another did."""
     await customer.rows(

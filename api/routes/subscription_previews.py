@@ -46,6 +46,11 @@ DryRun = Annotated[
     Query(description="Answer what it would charge and change; nothing is written or charged."),
 ]
 
+TryOut = Annotated[
+    bool, Query(description="Answer as without it, errors too; nothing is written or charged.")
+]
+"""Of a request that charges nothing itself: what follows from it is not foreseen."""
+
 
 class WrittenPart(Answer):
     """An invoice that would be written; `amount_due_cents` is what would be charged for it."""

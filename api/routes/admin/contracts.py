@@ -10,7 +10,7 @@ from api.dry_runs import undone_if
 from api.problems import responses
 from api.routes.base import new_router
 from api.routes.contracts import ContractAnswer
-from api.routes.subscription_previews import DryRun
+from api.routes.subscription_previews import TryOut
 from api.schemas import Body, CatalogName, Credits, Currency, Instant, Minor
 from api.workflow_calls import notify
 from billing.catalog.plans import rules
@@ -116,7 +116,7 @@ class ContractBody(Body):
     responses=responses("MERCHANT_NOT_FOUND", "PLAN_NOT_FOUND", "METER_NOT_FOUND"),
 )
 async def put_contract(
-    account_id: str, body: ContractBody, call: AdminCall, dry_run: DryRun = False
+    account_id: str, body: ContractBody, call: AdminCall, dry_run: TryOut = False
 ) -> ContractAnswer:
     """Agree a contract, instead of what was agreed for that time [B10, B14].
 

@@ -10,7 +10,7 @@ from api.dry_runs import undone_if
 from api.problems import responses
 from api.public_ids import AccountId, SubscriptionId
 from api.routes.base import new_router
-from api.routes.subscription_previews import DryRun
+from api.routes.subscription_previews import TryOut
 from api.schemas import Answer, Body
 from api.workflow_calls import notify
 from billing.core import clock
@@ -43,7 +43,7 @@ class ThresholdAnswer(Answer):
     responses=responses("MERCHANT_NOT_FOUND", "SUBSCRIPTION_NOT_FOUND"),
 )
 async def set_billing_threshold(
-    account_id: str, body: ThresholdBody, call: AdminCall, dry_run: DryRun = False
+    account_id: str, body: ThresholdBody, call: AdminCall, dry_run: TryOut = False
 ) -> ThresholdAnswer:
     """Change the billing threshold of the open subscription; overage already above it is invoiced
     now.

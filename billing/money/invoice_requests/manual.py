@@ -65,11 +65,10 @@ async def submit(
     if invoice.status == "paid":
         raise Invalid("INVOICE_ALREADY_PAID", "this invoice is already paid", status=400)  # [J5]
     await locks.demand_owed(connection, invoice, by_card=False)
-    _same_currency(currency, invoice.currency)
+    await _fix_currency(connection, invoice, currency)
     await _refuse_second(connection, invoice_id)
     if await store.reference_used(connection, invoice.account_id, reference):
         raise Conflict("PAYMENT_REFERENCE_USED", "this transaction_reference was already submitted")
-    await credits.fix_currency(connection, invoice.account_id, invoice.currency)
     number = await store.count(connection, invoice_id) + 1
     payment = await store.add(
         connection,
@@ -208,6 +207,12 @@ async def _refuse_second(connection: AsyncConnection, invoice_id: UUID) -> None:
     live = await store.live(connection, invoice_id)
     if live is not None and live.status == "processing":
         raise Conflict("PAYMENT_PENDING", "the bank is processing a payment of this invoice")
+
+
+async def _fix_currency(connection: AsyncConnection, invoice: Invoice, given: str | None) -> None:
+    """Money is on its way: the account's currency is that of the invoice from now on."""
+    _same_currency(given, invoice.currency)
+    await credits.fix_currency(connection, invoice.account_id, invoice.currency)
 
 
 def _same_currency(given: str | None, wanted: str) -> None:

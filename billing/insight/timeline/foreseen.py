@@ -28,10 +28,10 @@ class ForeseenCredits:
 
     def arrive(self, lot: Mapping[str, Any]) -> bool:
         """Credits of a grant to come, with the part that lives on; False: granted before."""
-        name, kept = f"{lot['kind']} credits", lot.get("kept", Decimal(0))
-        if kept:
-            rest = lot["amount"] - kept
-            is_new = self.grant(lot["key"], name, kept, lot["kept_until"])
+        name, kept = f"{lot['kind']} credits", lot.get("kept")
+        if kept is not None:
+            rest = lot["amount"] - kept.amount
+            is_new = self.grant(lot["key"], name, kept.amount, kept.until)
             if is_new and rest:
                 self.grant(keys.not_kept(lot["key"]), name, rest, lot["expires_at"])
             return is_new

@@ -11,60 +11,56 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import keys
-from billing.ledger.credits import service, sql_calls
+from billing.ledger.credits import rules, service, sql_calls
 from billing.ledger.credits.results import is_refused, refusal
+from billing.ledger.credits.schemas import Kept
 
 
 async def grant(
     connection: AsyncConnection,
     *,
-    kept: Decimal = Decimal(0),
-    kept_until: datetime | None = None,
+    kept: Kept | None = None,
     **lot: Any,
 ) -> None:
     """`service.grant`; of these credits so many, as `kept` says, live on after their end.
 
-    They are a lot of their own, which has the key; the others come under a key made of it. A call
-    with a key that was granted before changes nothing, whatever it keeps.
+    They are a lot of their own, which has the key; the others come before it, under a key made of
+    it. A call with a key that was granted before changes nothing, whatever it keeps.
     """
-    if not kept:
+    if kept is None:
         await service.grant(connection, **lot)
         return
-    own = lot | {"amount": kept, "expires_at": kept_until, "reason": f"{lot['reason']}, kept on"}
-    granted = await service.grant(connection, **own)
-    if granted.replayed:
-        return
-    named = {"account_id": lot["account_id"], "at": lot.get("at")}
+    wanted = {"scope": None, "priority": rules.PRIORITY[lot["kind"]], **lot}
+    wanted |= {"amount": rules.grantable(lot["amount"]), "detail": {"rollover_cap": str(kept.cap)}}
     await _call(
-        connection, sql_calls.KEEP, **named, grant_key=lot["key"], kept_from=lot["expires_at"]
-    )
-    rest = lot["amount"] - kept
-    if rest:
-        other = lot | {"amount": rest, "key": keys.not_kept(lot["key"])}
-        await service.grant(connection, **other)
+        connection, sql_calls.GRANT_KEPT, kept=rules.grantable(kept.amount),
+        cycle_end=kept.cycle_end, until=kept.until, **wanted,
+    )  # fmt: skip
+    await service.watch_returned(connection, lot["account_id"], lot["at"])
 
 
 async def roll_over(
     connection: AsyncConnection,
     *,
     account_id: UUID,
+    subject: str,
+    before: datetime,
     start: datetime,
     end: datetime,
-    until: datetime,
-    begins: bool,
-    cap: Decimal,
-    room: Decimal,
+    until: datetime | None,
+    room: Decimal | None,
     at: datetime,
 ) -> None:
-    """Kept credits follow the cycle from `start` to `end`: its own live on until `until`.
+    """Kept credits of a subject follow its cycle, which ended at `before` as far as they know, and
+    goes from `start` to `end` now: its own live on `until` then; None: never again.
 
-    Where the cycle `begins` those of the one before roll over into it, up to the `cap`; beside its
-    own there is `room` for so many to live on once more. Errors: NOT_FOUND.
+    Where the cycle begins those of the one before roll over into it, up to their cap; beside its
+    own there is `room` for so many to live on once more. Without a `room` none begins. Errors:
+    NOT_FOUND.
     """
     await _call(
-        connection, sql_calls.ROLL_OVER, account_id=account_id, start=start, end=end, until=until,
-        begins=begins, cap=cap, room=room, at=at,
+        connection, sql_calls.ROLL_OVER, account_id=account_id, subject=subject, before=before,
+        start=start, end=end, until=until, room=room, at=at,
     )  # fmt: skip
     await service.watch_returned(connection, account_id, at)
 

@@ -211,3 +211,15 @@ class Returned(Frozen):
     transaction_id: UUID | None
     returned: Decimal
     expires_at: AwareDatetime | None
+
+
+class Kept(Frozen):
+    """The part of a cycle's credits that lives on into the next one."""
+
+    amount: Decimal
+    cap: Decimal
+    """The most of one cycle that the plan lets live on."""
+    cycle_end: AwareDatetime
+    """The end of the cycle, which may come later than that of its other credits."""
+    until: AwareDatetime
+    """The end of the next one, as far as it is known."""

@@ -18,15 +18,19 @@ def _call(function: str, parameters: str) -> Prepared:
     return _typed(f"SELECT * FROM {function}({arguments})", names)  # noqa: S608
 
 
-def _call_on_item(function: str, item: str, fields: str) -> Prepared:
-    """A verb on one item of a composite type; `fields` are those of the type, in its order."""
-    names = _declared(fields)
+def _call_on_item(function: str, item: str, fields: str, more: str = "") -> Prepared:
+    """A verb on one item of a composite type; `fields` are those of the type, in its order.
+
+    With `more` it takes further parameters between the item and the time.
+    """
+    names, others = _declared(fields), _declared(more) if more else {}
     values = ", ".join(f"CAST(:{name} AS {type_})" for name, type_ in names.items())
     row = f"ROW({values})::{item.removesuffix('[]')}"
     if item.endswith("[]"):
         row = f"ARRAY[{row}]"
-    sql = f"SELECT * FROM {function}({row}, CAST(:at AS timestamptz))"  # noqa: S608
-    return _typed(sql, names)
+    given = (others | {"at": "timestamptz"}).items()
+    arguments = ", ".join((row, *(f"CAST(:{name} AS {type_})" for name, type_ in given)))
+    return _typed(f"SELECT * FROM {function}({arguments})", names)  # noqa: S608
 
 
 def _declared(parameters: str) -> dict[str, str]:
@@ -39,11 +43,16 @@ def _typed(sql: str, parameters: dict[str, str]) -> Prepared:
     return Prepared(text(sql).bindparams(*(bindparam(name, type_=JSONB) for name in json_names)))
 
 
-GRANT: Final = _call_on_item(
-    "credit_grant_once",
-    "credit_grant_item",
+_GRANT: Final = (
     "account_id uuid, amount numeric, kind text, key text, is_paid boolean, reason text,"
-    " expires_at timestamptz, scope text, priority integer, subject text, detail jsonb",
+    " expires_at timestamptz, scope text, priority integer, subject text, detail jsonb"
+)
+GRANT: Final = _call_on_item("credit_grant_once", "credit_grant_item", _GRANT)
+GRANT_KEPT: Final = _call_on_item(
+    "credit_grant_kept",
+    "credit_grant_item",
+    _GRANT,
+    "kept numeric, cycle_end timestamptz, until timestamptz",
 )
 # One debit is a batch of one: the rules live in one function.
 DEBIT: Final = _call_on_item(
@@ -70,13 +79,10 @@ RETURN_CLAWBACK: Final = _call(
     "account_id uuid, grant_key text, clawback_key text, key text, reason text,"
     " until timestamptz, at timestamptz, subject text",
 )
-KEEP: Final = _call(
-    "credit_keep", "account_id uuid, grant_key text, kept_from timestamptz, at timestamptz"
-)
 ROLL_OVER: Final = _call(
     "credit_roll_over",
-    "account_id uuid, start timestamptz, end timestamptz, until timestamptz, begins boolean,"
-    " cap numeric, room numeric, at timestamptz",
+    "account_id uuid, subject text, before timestamptz, start timestamptz, end timestamptz,"
+    " until timestamptz, room numeric, at timestamptz",
 )
 DEDUCT: Final = _call(
     "credit_deduct",

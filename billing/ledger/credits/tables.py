@@ -65,6 +65,8 @@ credit_lots = c.table(
     c.instant("expires_at", nullable=True),
     # Of credits that outlive their cycle: its end, from which on they are there by rollover.
     c.instant("kept_from", nullable=True),
+    # Of them: the end of the cycle that brought them, whatever they have rolled over into since.
+    c.instant("cycle_end", nullable=True),
     c.flag("is_open"),
     c.text("grant_key", unique=True),
     # Ledger number of its grant: the order of age.

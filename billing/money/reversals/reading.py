@@ -64,7 +64,7 @@ _INVOICES = """
 """
 # Credits that the invoice has paid for: a pack, the cycles of its period, a change of plan.
 _WHOLE = f"regexp_replace(x.grant_key, '{NOT_KEPT}$', '')"
-_CYCLE_END = "coalesce(x.kept_from, x.expires_at)"
+_CYCLE_END = "coalesce(x.cycle_end, x.expires_at)"
 _GRANTED = f"""
     ARRAY(SELECT jsonb_build_object('grant_key', x.grant_key, 'credits', x.amount::text)
           FROM credit_lots x
@@ -78,9 +78,9 @@ _GRANTED = f"""
                  WHERE i.id = p.invoice_id AND i.cycle_start IS NOT NULL
                    AND ({_WHOLE} = public_id('sub', i.subscription_id) || '/cycle-'
                         || to_char(i.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-                        -- The cycle that runs now, of the same longer period.
+                        -- Of the same longer period the cycle that runs now, and what lives on.
                         OR x.grant_key LIKE public_id('sub', i.subscription_id) || '/cycle-%'
-                        AND {_CYCLE_END} > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
+                        AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
                         AND {_CYCLE_END} > i.period_start
                         AND {_CYCLE_END} <= CASE
                             -- Days that were given to the period since belong to it.

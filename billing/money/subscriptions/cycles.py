@@ -212,11 +212,13 @@ def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:
 
 
 def _roll_over(w: Work[SubscriptionFacts], before: Subscription, changed: Subscription) -> None:
-    """Credits that outlive their cycle follow it, and roll over into one that begins."""
+    """Credits that outlive their cycle follow it, and roll over into one that begins.
+
+    Those of a cycle that is not paid yet, or never, count as coming with it.
+    """
     begins = changed.cycle_start != before.cycle_start
-    grants = begins and changed.status != "unpaid"
-    coming = cycle_credits(w, changed) if grants else Decimal(0)
-    rollover.follow(w, begins=begins, coming=coming)
+    coming = cycle_credits(w, changed) if begins else Decimal(0)
+    rollover.follow(w, before, coming=coming)
 
 
 def _served(

@@ -103,6 +103,8 @@ class SubscriptionFacts(CollectFacts):
     """The plan that a change asks for, with each of its prices."""
     lots: tuple[PlanLot, ...] = ()
     """Its plan's credits that are left, where a change may take some back."""
+    keeps: bool = False
+    """True if its account has credits that outlive their cycle, whichever plan brought them."""
     allowances: tuple[Allowance, ...] = ()
     """Of the open cycle, where a change may take some back."""
     used_share: Decimal = Decimal(0)

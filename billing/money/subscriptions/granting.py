@@ -91,7 +91,7 @@ def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: De
         "reason": f"{plan.name}, cycle of {periods.spoken_day(start, subscription.zone)}",
         "expires_at": end,
         "subject": cycles.stem(subscription),
-        **rollover.kept(w, amount, end),
+        **rollover.kept(w, amount, start),
     }
     w.do(Do("grant", lot))
 

@@ -163,7 +163,7 @@ def _move_credits(w: Work[SubscriptionFacts], change: SubscriptionChange, terms:
             "reason": f"{plan.name}, until {ends}",
             "expires_at": subscription.cycle_end,
             "subject": cycles.stem(subscription),
-            **rollover.kept(w, amount, subscription.cycle_end, begins=terms.resets),
+            **rollover.kept(w, amount, subscription.cycle_start, begins=terms.resets),
         }
         w.do(Do("grant", lot))
     missed = -amount - plan_credits.unspent(w)

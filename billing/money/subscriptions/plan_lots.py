@@ -4,7 +4,8 @@ from typing import Final
 
 LOTS: Final = """
     SELECT jsonb_build_object(
-        'grant_key', x.grant_key, 'rolls_over', x.kept_from IS NOT NULL,
+        'grant_key', x.grant_key,
+        'rolls_over', x.kept_from IS NOT NULL AND x.created_at >= s.cycle_start,
         'unspent', (x.remaining - x.held)::text,
         'kept', (x.amount - x.clawed - x.claimed - x.lost)::text,
         'refunded', (
@@ -20,5 +21,11 @@ LOTS: Final = """
     FROM credit_lots x
     WHERE x.account_id = s.account_id AND x.kind = 'plan'
       AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
-      AND (x.kept_from IS NULL OR x.created_at >= s.cycle_start)"""
-"""Those of the cycle that runs, of `facts.PlanLot`: what rolled over into it is not given back."""
+      AND coalesce(x.cycle_end > s.cycle_start, true)"""
+"""Those of the cycle that runs, of `facts.PlanLot`: what rolled over into it is not given back. One
+that a change has cut counts with it: what the change brought is less by what stood of that.
+"""
+KEEPS: Final = """
+    EXISTS (SELECT FROM credit_lots x
+            WHERE x.account_id = s.account_id AND x.is_open AND x.kept_from IS NOT NULL)"""
+"""True if the account has credits that outlive their cycle."""

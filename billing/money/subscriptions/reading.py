@@ -43,7 +43,7 @@ from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.subscriptions import changes, period_paid, store
 from billing.money.subscriptions.facts import Allowance, PlanLot, Spent, SubscriptionFacts
 from billing.money.subscriptions.payment_effects import KEEP_CURRENCY, LEAVE_CURRENCY
-from billing.money.subscriptions.plan_lots import LOTS
+from billing.money.subscriptions.plan_lots import KEEPS, LOTS
 from billing.money.subscriptions.rules import SubscriptionState
 from billing.money.subscriptions.schemas import (
     CrossedPeriod,
@@ -63,17 +63,10 @@ from billing.platform.decisions.writer import Verb
 
 BILLING_STEPS: Final = frozenset(
     {
-        "renew",
-        "end_trial",
-        "cycle",
-        "bill_early",
-        "pause",
-        "end",
-        "end_unpaid",
-        "give_up",
+        "renew", "end_trial", "cycle", "bill_early", "pause", "end", "end_unpaid", "give_up",
         "close_commitment",
     }
-)
+)  # fmt: skip
 """Steps that may put usage onto an invoice, whatever the rows are."""
 ENDING_STEPS: Final = frozenset({"give_up", "end", "end_unpaid"})
 """Steps that may take back time which was not served."""
@@ -200,6 +193,7 @@ _READ = f"""
                         OR pl.key = coalesce(CAST(:plan AS text), s.plan_key))) AS offers,
            ARRAY({LOTS} AND (:giving_back OR {_CHANGES})
                  ORDER BY x.expires_at, x.granted_seq) AS lots,
+           :deciding AND {KEEPS} AS keeps,
            {_ALLOWANCES} AS allowances,
            CASE WHEN (:giving_back OR s.unserved_since IS NOT NULL OR {_WAITS}) AND {_HAS_USED}
                 THEN usage_allowance_share(s.id)::text ELSE '0' END AS used_share,
@@ -336,6 +330,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         plans={one.id: one for one in known},
         offers=offers,
         lots=tuple(map(PlanLot.model_validate, row["lots"])),
+        keeps=row["keeps"],
         allowances=tuple(map(Allowance.model_validate, row["allowances"])),
         used_share=Decimal(row["used_share"]),
         spent=tuple(map(Spent.model_validate, row["spent"])),

@@ -5,10 +5,12 @@ from decimal import Decimal
 from typing import Any, Final
 
 from billing.catalog.plans.schemas import Plan
+from billing.core import ids
+from billing.ledger.credits.schemas import Kept
 from billing.matters.effects import Do, Work
 from billing.money.subscriptions import spans
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.rules import RUNNING
+from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 
 FOLLOWED: Final = frozenset(
@@ -18,19 +20,20 @@ FOLLOWED: Final = frozenset(
 
 
 def kept(
-    w: Work[SubscriptionFacts], amount: Decimal, end: datetime, *, begins: bool = True
+    w: Work[SubscriptionFacts], amount: Decimal, start: datetime, *, begins: bool = True
 ) -> dict[str, Any]:
-    """The part of credits that end with the running cycle which may live on, and until when.
+    """The part of the credits of the cycle from `start` on that may live on, and until when; none
+    of one that is over.
 
     Of one cycle no more than the cap: what came before counts, unless a cycle begins with them.
     """
-    plan, before = w.facts.plan_of(w.rows), Decimal(0)
+    subscription, most, before = _of(w), cap(w.facts.plan_of(w.rows)), Decimal(0)
     if not begins:
         before = sum((one.kept for one in w.facts.lots if one.rolls_over), before)
-    part = min(amount, cap(plan) - before)
-    if part <= 0 or end != _of(w).cycle_end:
+    part, until = min(amount, most - before), _until(w)
+    if part <= 0 or start != subscription.cycle_start or until is None:
         return {}
-    return {"kept": part, "kept_until": _until(w)}
+    return {"kept": Kept(amount=part, cap=most, cycle_end=subscription.cycle_end, until=until)}
 
 
 def cap(plan: Plan) -> Decimal:
@@ -39,34 +42,44 @@ def cap(plan: Plan) -> Decimal:
 
 
 def follow(
-    w: Work[SubscriptionFacts], *, begins: bool = False, coming: Decimal = Decimal(0)
+    w: Work[SubscriptionFacts],
+    before: Subscription | None = None,
+    *,
+    coming: Decimal = Decimal(0),
 ) -> None:
-    """Credits that live on follow the cycle of now; with one that `begins` they roll over.
+    """Credits that live on follow the cycle of now, which was that of `before`; with one that
+    begins they roll over.
 
     Of those that are `coming` with it as many as may live on go before.
     """
-    most = max(cap(plan) for plan in w.facts.plans.values())
-    if not most:
-        return
     own = cap(w.facts.plan_of(w.rows))
+    if not own and not w.facts.keeps:
+        return
     subscription = _of(w)
+    before = before or subscription
+    begins = subscription.cycle_start != before.cycle_start
     cycle = {
         "account_id": subscription.account_id,
+        "subject": ids.encode(ids.SUBSCRIPTION, subscription.id),
+        "before": before.cycle_end,
         "start": subscription.cycle_start,
         "end": subscription.cycle_end,
         "until": _until(w),
-        "begins": begins,
-        "cap": most,
-        "room": max(own - coming, Decimal(0)),
+        "room": max(own - coming, Decimal(0)) if begins else None,
         "at": w.facts.at,
     }
     w.do(Do("roll_over", cycle))
 
 
-def _until(w: Work[SubscriptionFacts]) -> datetime:
-    """The end of the next cycle, as far as it is known now; where none follows that of this one."""
+def _until(w: Work[SubscriptionFacts]) -> datetime | None:
+    """The end of the next cycle, as far as it is known now; where none follows that of this one.
+
+    None: it has ended or pauses, so nothing lives on again.
+    """
     s = _of(w)
-    if s.status != "trialing" and s.status not in RUNNING:
+    if s.status in ENDED or s.status == "paused":
+        return None
+    if s.status == "incomplete":
         return s.cycle_end
     allowance = w.facts.plan_of(w.rows).allowance
     if s.cycle_end < s.current_period_end and not _ends_at(s, s.cycle_end):

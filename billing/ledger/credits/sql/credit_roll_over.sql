@@ -1,11 +1,12 @@
--- Plan credits of an account that may outlive their cycle follow it: those of the cycle that runs
--- live on from p_end until p_until, which is p_end where nothing follows. Where a cycle begins at
--- p_start, those of the one before roll over into it, the newest first up to p_cap, each told once:
--- what is beyond expires, and as many as there is room for may live on once more.
--- Verdicts: ok; no_account.
+-- Credits of a subscription that may outlive their cycle follow it. p_before is the cycle's end as
+-- they know it: those of the cycle that runs live on from p_end until p_until, which is p_end where
+-- nothing follows, or null where nothing can follow any more. Where a cycle begins at p_start,
+-- those of the one before roll over into it, the newest first up to the highest cap of the plans
+-- that brought them, each told once: what is beyond expires, and as many as there is room for may
+-- live on once more. p_room is null where none begins. Verdicts: ok; no_account.
 CREATE OR REPLACE FUNCTION credit_roll_over(
-    p_account_id uuid, p_start timestamptz, p_end timestamptz, p_until timestamptz,
-    p_begins boolean, p_cap numeric, p_room numeric, p_at timestamptz, OUT verdict text)
+    p_account_id uuid, p_subject text, p_before timestamptz, p_start timestamptz,
+    p_end timestamptz, p_until timestamptz, p_room numeric, p_at timestamptz, OUT verdict text)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
@@ -13,19 +14,26 @@ AS $$
 DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
     as_of timestamptz := credit_open(p_account_id, p_at);
-    cap numeric := p_cap;
+    until timestamptz := coalesce(p_until, p_end);
     room numeric := p_room;
+    known record;
+    cap numeric;
     gone numeric;
     lot record;
 BEGIN
     verdict := credit_verdict(as_of, false, false);
-    IF verdict = 'ok' AND p_begins THEN
+    SELECT array_agg(l.id) AS lots, max((t.detail ->> 'rollover_cap')::numeric) AS cap INTO known
+    FROM credit_lots AS l JOIN credit_transactions AS t ON t.key = l.grant_key
+    WHERE l.account_id = p_account_id AND l.is_open AND t.account_id = p_account_id
+        AND t.subject = p_subject AND l.kept_from <= p_before
+        AND CASE WHEN p_room IS NOT NULL
+            THEN l.kept_from >= p_start AND l.expires_at > l.kept_from
+            ELSE l.kept_from = p_before END;
+    cap := known.cap;
+    IF verdict = 'ok' AND p_room IS NOT NULL THEN
         FOR lot IN
             SELECT l.id, l.remaining, l.remaining - l.held AS free
-            FROM credit_lots AS l
-            WHERE l.account_id = p_account_id AND l.is_open AND l.kept_from >= p_start
-                AND l.expires_at > l.kept_from
-            ORDER BY l.granted_seq DESC
+            FROM credit_lots AS l WHERE l.id = ANY (known.lots) ORDER BY l.granted_seq DESC
         LOOP
             gone := least(lot.free, greatest(lot.remaining - cap, 0));
             IF gone > 0 THEN
@@ -36,26 +44,24 @@ BEGIN
             END IF;
             UPDATE credit_lots AS l
             SET kept_from = CASE WHEN room > 0 THEN p_end ELSE p_start END,
-                expires_at = CASE WHEN room > 0 THEN p_until ELSE p_end END,
-                noticed_at = CASE WHEN room <= 0 OR l.expires_at >= p_until THEN l.noticed_at END
+                expires_at = CASE WHEN room > 0 THEN until ELSE p_end END,
+                noticed_at = CASE WHEN room <= 0 OR l.expires_at >= until THEN l.noticed_at END
             WHERE l.id = lot.id;
             cap := greatest(cap - lot.remaining, 0);
             room := room - lot.remaining + gone;
-            IF lot.free > gone THEN
-                PERFORM credit_publish(
-                    p_account_id, 'credits.rolled_over',
-                    jsonb_build_object(
-                        'lot_id', public_id('lot', lot.id),
-                        'credits', public_decimal(lot.free - gone), 'expires_at', p_end),
-                    as_of);
-            END IF;
+            PERFORM credit_publish(
+                p_account_id, 'credits.rolled_over', jsonb_build_object(
+                    'lot_id', public_id('lot', lot.id), 'expires_at', p_end,
+                    'credits', public_decimal(lot.free - gone)), as_of)
+            WHERE lot.free > gone;
         END LOOP;
     ELSIF verdict = 'ok' THEN
         -- Whoever was told of an end that comes later now is told again.
         UPDATE credit_lots AS l
-        SET kept_from = p_end, expires_at = p_until,
-            noticed_at = CASE WHEN l.expires_at >= p_until THEN l.noticed_at END
-        WHERE l.account_id = p_account_id AND l.is_open AND l.kept_from > p_start;
+        SET kept_from = CASE WHEN p_until IS NOT NULL THEN p_end END, expires_at = until,
+            cycle_end = CASE WHEN l.cycle_end = p_before THEN p_end ELSE l.cycle_end END,
+            noticed_at = CASE WHEN l.expires_at >= until THEN l.noticed_at END
+        WHERE l.id = ANY (known.lots);
     END IF;
     IF verdict = 'ok' THEN
         PERFORM credit_settle(p_account_id, as_of);

@@ -1,0 +1,37 @@
+-- Credits arrive of which so many may outlive their cycle: these are a lot of their own, which has
+-- the key, and live until p_until; the others come first, for debt is paid from what arrives. The
+-- cycle ends at p_cycle_end, from which on what is left of them is there by rollover. Once per key.
+-- Verdicts: ok; duplicate (nothing is changed); conflict (the key is something else); no_account.
+CREATE OR REPLACE FUNCTION credit_grant_kept(
+    p_item credit_grant_item, p_kept numeric, p_cycle_end timestamptz, p_until timestamptz,
+    p_at timestamptz, OUT verdict text)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    as_of timestamptz := credit_open(p_item.account_id, p_at);
+    used text := (
+        SELECT t.kind FROM credit_transactions AS t
+        WHERE t.key = p_item.key AND t.account_id = p_item.account_id);
+    part credit_grant_item := p_item;
+BEGIN
+    verdict := credit_verdict(as_of, used IS NOT NULL, used = 'grant');
+    IF verdict = 'ok' THEN
+        IF p_item.amount > p_kept THEN
+            part.amount := p_item.amount - p_kept;
+            part.key := p_item.key || '/not-kept';
+            PERFORM credit_add_lot(part, as_of);
+        END IF;
+        part := p_item;
+        part.amount := p_kept;
+        part.reason := p_item.reason || ', kept on';
+        part.expires_at := p_until;
+        PERFORM credit_add_lot(part, as_of);
+        UPDATE credit_lots AS l SET kept_from = p_cycle_end, cycle_end = p_cycle_end
+        WHERE l.grant_key = p_item.key AND l.account_id = p_item.account_id;
+    END IF;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;

@@ -1,0 +1,185 @@
+"""Credits that live on through changes, ends, money that goes back, and days that are given."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import select
+
+from billing.ledger.credits import rollover
+from billing.ledger.credits.schemas import Kept
+from billing.ledger.credits.tables import credit_lots
+from tests.integration.actors import Actors, Customer
+from tests.integration.credits.accounts import CreditAccount
+from tests.integration.credits.books import decimals
+from tests.integration.credits.test_rollover import (
+    APRIL,
+    MARCH,
+    PATH,
+    begun,
+    plan,
+    rolled,
+    spend,
+)
+from tests.integration.dunning.dunning_setup import RENEWAL, START, owed
+from tests.integration.reversals.test_refunds import paid_for, refunded
+
+
+async def give_week(customer: Customer) -> None:
+    """An operator moves the end of the period."""
+    path = f"/admin/accounts/{customer.id}/subscription/extend"
+    await customer.actors.operate("POST", path, {"days": 7, "reason": "an outage"}, status=200)
+
+
+@pytest.mark.parametrize("spent", [0, 5000])
+async def test_a_cycle_that_a_change_cut_keeps_its_credits_in_what_is_given_back(
+    actors: Actors, spent: int
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("scale")
+    await customer.advance(to="2027-01-01T10:01:00Z")
+    if spent:
+        await spend(customer, spent)
+    await customer.ask("PUT", PATH, {"interval": "year", "when": "now"}, status=200)
+    asked = {"at": "now", "refund": "credit"}
+    if spent:
+        refused = await customer.ask("POST", f"{PATH}/cancel", asked, status=409)
+        assert refused["code"] == "CREDITS_SPENT"
+        return
+    await customer.ask("POST", f"{PATH}/cancel", asked, status=200)
+    assert await customer.credits() < 1, "what was used of the month's first minute"
+
+
+async def test_a_refund_of_a_year_takes_what_stood_of_the_month_that_it_cut(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("scale")
+    await customer.advance(to="2027-01-01T10:01:00Z")
+    await customer.ask("PUT", PATH, {"interval": "year", "when": "now"}, status=200)
+    await refunded(customer, await paid_for(customer))
+    assert await customer.credits() == 0
+
+
+async def test_another_subscription_keeps_no_credits_of_the_first_alive(
+    actors: Actors,
+) -> None:
+    key = await plan(actors, 100, 100)
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed(key)
+    await customer.advance(days=2)
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "now"}, status=200)
+    await customer.advance(days=10)
+    await customer.subscribe(key)
+    await customer.advance(days=5)
+    assert await customer.credits() == 200
+    await customer.advance(to="2027-02-01T10:00:00Z")
+    assert await customer.credits() == 100, "those of the first have ended with its cycle"
+
+
+async def test_a_pause_ends_credits_with_their_cycle_whatever_follows(actors: Actors) -> None:
+    customer = await begun(actors)
+    await customer.advance(days=2)
+    await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+    await customer.advance(days=1)
+    await customer.ask("POST", f"{PATH}/resume", status=200)
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "period_end"}, status=200)
+    await customer.ask("POST", f"{PATH}/reactivate", status=200)
+    await customer.advance(to="2027-02-01T12:00:00Z")
+    assert await customer.credits() == 100
+
+
+@pytest.mark.parametrize("cap", [100, 250])
+async def test_a_refund_leaves_what_another_invoice_paid_for(actors: Actors, cap: int) -> None:
+    customer = await begun(actors, 100, cap)
+    await customer.advance(to="2027-02-05T10:00:00Z")
+    assert await customer.credits() == 200
+    await refunded(customer, await paid_for(customer), 1000)
+    assert await customer.credits() == 100, "those of January"
+
+
+@pytest.mark.parametrize("cap", [100, 250])
+async def test_a_refund_of_a_year_takes_what_rolled_over_in_it(actors: Actors, cap: int) -> None:
+    customer = await begun(actors, 100, cap, interval="year")
+    await customer.advance(to="2027-03-05T10:00:00Z")
+    assert await customer.credits() == (200 if cap == 100 else 300)
+    await refunded(customer, await paid_for(customer), 10000)
+    assert await customer.credits() == 0
+
+
+async def test_what_a_plan_brought_ends_with_its_cycle_where_another_has_no_rule(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors)
+    await customer.ask("PUT", PATH, {"plan": await plan(actors, 100, None, month=2000)}, status=200)
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "period_end"}, status=200)
+    await customer.advance(to=RENEWAL)
+    assert await customer.credits() == 0
+
+
+async def test_the_cap_of_the_plan_that_brought_them_holds_under_another(actors: Actors) -> None:
+    customer = await begun(actors, 100, 150)
+    await customer.advance(to=MARCH)
+    assert await customer.credits() == 250
+    await customer.ask("PUT", PATH, {"plan": await plan(actors, 100, None, month=2000)}, status=200)
+    await customer.advance(to=APRIL)
+    assert await customer.credits() == 250
+    assert (await rolled(customer))[-2:] == ["100.00", "50.00"]
+    await customer.advance(to="2027-05-01T10:00:00Z")
+    assert await customer.credits() == 100
+
+
+@pytest.mark.parametrize("paid_first", [True, False])
+async def test_days_given_before_or_after_the_payment_let_the_same_live_on(
+    actors: Actors, paid_first: bool
+) -> None:
+    customer = await begun(actors)
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to="2027-02-04T12:00:00Z")
+    assert (await customer.subscription())["status"] == "past_due"
+    if not paid_first:
+        await give_week(customer)
+    await customer.script("succeed", then="last")
+    path = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    await customer.ask("POST", path, {}, key="k", status=200)
+    await customer.until_subscription("active")
+    if paid_first:
+        await give_week(customer)
+    await customer.advance(to="2027-03-04T10:00:00Z")
+    assert await customer.credits() == 30
+    await customer.advance(to="2027-03-08T12:00:00Z")
+    assert await customer.credits() == 130
+    assert (await rolled(customer))[-1] == "30.00"
+
+
+async def test_nothing_lives_on_again_beside_a_cycle_that_is_never_paid(actors: Actors) -> None:
+    customer = await begun(actors, 100, 100)
+    await customer.rows(
+        "UPDATE subscriptions SET status = 'unpaid', unpaid_at = '2027-01-20T10:00:00Z'"
+        " WHERE account_id = %(me)s"
+    )
+    await customer.advance(to="2027-02-02T10:00:00Z")
+    assert await customer.credits() == 100
+    await customer.advance(to="2027-03-02T10:00:00Z")
+    assert await customer.credits() == 0
+
+
+async def test_a_debt_in_credits_is_paid_from_those_that_end_first(account: CreditAccount) -> None:
+    now = datetime.now(UTC)
+    end, until = now + timedelta(days=1), now + timedelta(days=2)
+    await account.allow_debt("40")
+    await account.debit("40", force=True)
+    kept = Kept(amount=Decimal(30), cap=Decimal(30), cycle_end=end, until=until)
+    facts = {"kind": "plan", "key": f"test/{uuid4()}", "is_paid": False, "reason": "a cycle"}
+    facts |= {"subject": "test", "expires_at": end, "at": now, "amount": Decimal(100)}
+    for _ in range(2):
+        await account.do(rollover.grant, kept=kept, **facts)
+    books = await account.books()
+    assert (books.balance, books.debt) == decimals(60, 0)
+    async with account.transaction() as connection:
+        lot = credit_lots.c
+        left = await connection.scalars(
+            select(lot.remaining).where(lot.account_id == account.id).order_by(lot.expires_at)
+        )
+    assert tuple(left) == decimals(30, 30)

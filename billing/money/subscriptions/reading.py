@@ -99,6 +99,11 @@ _INVOICES = f"""
                 -- Nobody pursues these, but a payer may ask to pay; an end may cut a period short.
                 OR (i.status = 'uncollectible'
                     AND (i.pay_requested_at IS NOT NULL
+                         -- Given up while it is unpaid: it stays so for that.
+                         OR EXISTS (SELECT FROM subscriptions s
+                                    JOIN dunning_cases c ON c.closed_at >= s.unpaid_at
+                                    WHERE s.id = :subject_id AND s.status = 'unpaid'
+                                      AND c.invoice_id = i.id)
                          OR i.period_start >= (SELECT s.current_period_start FROM subscriptions s
                                               WHERE s.id = i.subscription_id)))
                 -- A change credits what these have charged, and so does an end or a pause.

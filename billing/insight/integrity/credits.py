@@ -137,7 +137,7 @@ QUERIES: Final[dict[str, str]] = {
             ORDER BY i.period_start DESC LIMIT 1) i ON true
         WHERE l.kind = 'plan' AND l.expires_at > coalesce(a.clock_at, :now)
           -- What lives on from one cycle into the next has come with the first.
-          AND l.kept_from IS NULL AND l.expires_at > i.cycle_end AND i.status <> 'paid'
+          AND l.cycle_end IS NULL AND l.expires_at > i.cycle_end AND i.status <> 'paid'
         UNION ALL
         SELECT i.account_id, public_id('inv', i.id)
         FROM subscriptions s
@@ -163,10 +163,23 @@ QUERIES: Final[dict[str, str]] = {
         SELECT account_id, min(public_id('lot', id))
         FROM credit_lots l
         WHERE kind = 'plan' AND grant_key LIKE 'sub\\_%/cycle-%'
-          AND kept_from IS NULL AND grant_key NOT LIKE '%/not-kept'
-        GROUP BY account_id, split_part(grant_key, '/', 1), expires_at
+          -- A part that ends with its cycle belongs to the grant of the part that lives on.
+          AND grant_key NOT LIKE '%/not-kept'
+        GROUP BY account_id, split_part(grant_key, '/', 1), coalesce(cycle_end, expires_at)
         -- A dispute that was won keeps the lot of an earlier cycle, perhaps until this one ends.
         HAVING count(*) > 1 AND NOT EXISTS (
             SELECT 1 FROM disputes d WHERE d.account_id = l.account_id AND d.state = 'won')
+        UNION ALL
+        -- What lives on follows a cycle that runs, or ends with the one that ended.
+        SELECT l.account_id, public_id('lot', l.id)
+        FROM credit_lots l JOIN accounts a ON a.id = l.account_id
+        WHERE l.kept_from IS NOT NULL AND l.is_open
+          AND l.expires_at > coalesce(a.clock_at, :now)
+          AND NOT EXISTS (
+              SELECT 1 FROM subscriptions s
+              WHERE s.account_id = l.account_id
+                AND (s.cycle_end >= l.expires_at
+                     OR s.status IN ('trialing', 'active', 'past_due', 'unpaid')
+                     AND s.cycle_end >= l.kept_from))
     """,
 }

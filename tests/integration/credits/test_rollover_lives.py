@@ -183,3 +183,44 @@ async def test_a_debt_in_credits_is_paid_from_those_that_end_first(account: Cred
             select(lot.remaining).where(lot.account_id == account.id).order_by(lot.expires_at)
         )
     assert tuple(left) == decimals(30, 30)
+
+
+async def broken(customer: Customer) -> list[str]:
+    """The rules that the books of the account break."""
+    report = await customer.actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    return [one["name"] for one in report["checks"] if not one["ok"]]
+
+
+TWICE = """
+    INSERT INTO credit_lots SELECT (jsonb_populate_record(l, jsonb_build_object(
+        'id', gen_random_uuid(), 'remaining', 0, 'is_open', false,
+        'grant_key', left(l.grant_key, -20) || '2027-01-02T10:00:00Z'))).*
+    FROM credit_lots l WHERE account_id = %(me)s AND cycle_end IS NOT NULL AND is_open
+    ORDER BY granted_seq LIMIT 1
+"""
+ENDLESS = """
+    UPDATE credit_lots SET kept_from = kept_from + interval '70 days',
+        expires_at = expires_at + interval '70 days'
+    WHERE account_id = %(me)s AND kept_from IS NOT NULL AND is_open
+"""
+
+
+@pytest.mark.parametrize("damage", [TWICE, ENDLESS])
+async def test_books_show_credits_that_came_twice_or_live_on_for_too_long(
+    actors: Actors, damage: str
+) -> None:
+    customer = await begun(actors)
+    await customer.advance(to="2027-02-05T10:00:00Z")
+    assert await broken(customer) == []
+    await customer.rows(damage)
+    assert "cycles_granted_once" in await broken(customer)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause"])
+async def test_books_are_clean_after_an_end_or_a_pause(actors: Actors, verb: str) -> None:
+    customer = await begun(actors)
+    await customer.advance(to="2027-02-05T10:00:00Z")
+    await customer.ask("POST", f"{PATH}/{verb}", {"at": "now"}, status=200)
+    assert await broken(customer) == []
+    await customer.advance(to="2027-02-20T10:00:00Z")
+    assert await broken(customer) == []

@@ -16432,7 +16432,7 @@ export interface operations {
     set_billing_threshold: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Answer as without it, errors too; nothing is written or charged. */
                 dry_run?: boolean;
             };
             header?: never;
@@ -17262,7 +17262,7 @@ export interface operations {
     put_contract: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Answer as without it, errors too; nothing is written or charged. */
                 dry_run?: boolean;
             };
             header?: never;

@@ -403,6 +403,40 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION credit_grant_kept(
+    p_item credit_grant_item, p_kept numeric, p_cycle_end timestamptz, p_until timestamptz,
+    p_at timestamptz, OUT verdict text)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    as_of timestamptz := credit_open(p_item.account_id, p_at);
+    used text := (
+        SELECT t.kind FROM credit_transactions AS t
+        WHERE t.key = p_item.key AND t.account_id = p_item.account_id);
+    part credit_grant_item := p_item;
+BEGIN
+    verdict := credit_verdict(as_of, used IS NOT NULL, used = 'grant');
+    IF verdict = 'ok' THEN
+        IF p_item.amount > p_kept THEN
+            part.amount := p_item.amount - p_kept;
+            part.key := p_item.key || '/not-kept';
+            PERFORM credit_add_lot(part, as_of);
+        END IF;
+        part := p_item;
+        part.amount := p_kept;
+        part.reason := p_item.reason || ', kept on';
+        part.expires_at := p_until;
+        PERFORM credit_add_lot(part, as_of);
+        UPDATE credit_lots AS l SET kept_from = p_cycle_end, cycle_end = p_cycle_end
+        WHERE l.grant_key = p_item.key AND l.account_id = p_item.account_id;
+    END IF;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION credit_hold_fast_v2(
     p_items credit_hold_item_v2[], p_accounts uuid[], p_at timestamptz)
 RETURNS SETOF credit_hold_answer
@@ -599,24 +633,6 @@ BEGIN
 END;
 $$;
 
-CREATE OR REPLACE FUNCTION credit_keep(
-    p_account_id uuid, p_grant_key text, p_kept_from timestamptz, p_at timestamptz,
-    OUT verdict text)
-LANGUAGE plpgsql
-SET enable_seqscan = off
-SET plan_cache_mode = force_generic_plan
-AS $$
-DECLARE
-    shown text := coalesce(current_setting('app.accounts', true), '');
-    as_of timestamptz := credit_open(p_account_id, p_at);
-BEGIN
-    verdict := credit_verdict(as_of, false, false);
-    UPDATE credit_lots AS l SET kept_from = p_kept_from
-    WHERE l.grant_key = p_grant_key AND l.account_id = p_account_id;
-    PERFORM set_config('app.accounts', shown, true);
-END;
-$$;
-
 CREATE OR REPLACE FUNCTION credit_pay_debt(
     p_account_id uuid, p_part credit_part, p_key text, p_subject text, p_at timestamptz)
 RETURNS void
@@ -796,8 +812,8 @@ END;
 $$;
 
 CREATE OR REPLACE FUNCTION credit_roll_over(
-    p_account_id uuid, p_start timestamptz, p_end timestamptz, p_until timestamptz,
-    p_begins boolean, p_cap numeric, p_room numeric, p_at timestamptz, OUT verdict text)
+    p_account_id uuid, p_subject text, p_before timestamptz, p_start timestamptz,
+    p_end timestamptz, p_until timestamptz, p_room numeric, p_at timestamptz, OUT verdict text)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
@@ -805,19 +821,26 @@ AS $$
 DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
     as_of timestamptz := credit_open(p_account_id, p_at);
-    cap numeric := p_cap;
+    until timestamptz := coalesce(p_until, p_end);
     room numeric := p_room;
+    known record;
+    cap numeric;
     gone numeric;
     lot record;
 BEGIN
     verdict := credit_verdict(as_of, false, false);
-    IF verdict = 'ok' AND p_begins THEN
+    SELECT array_agg(l.id) AS lots, max((t.detail ->> 'rollover_cap')::numeric) AS cap INTO known
+    FROM credit_lots AS l JOIN credit_transactions AS t ON t.key = l.grant_key
+    WHERE l.account_id = p_account_id AND l.is_open AND t.account_id = p_account_id
+        AND t.subject = p_subject AND l.kept_from <= p_before
+        AND CASE WHEN p_room IS NOT NULL
+            THEN l.kept_from >= p_start AND l.expires_at > l.kept_from
+            ELSE l.kept_from = p_before END;
+    cap := known.cap;
+    IF verdict = 'ok' AND p_room IS NOT NULL THEN
         FOR lot IN
             SELECT l.id, l.remaining, l.remaining - l.held AS free
-            FROM credit_lots AS l
-            WHERE l.account_id = p_account_id AND l.is_open AND l.kept_from >= p_start
-                AND l.expires_at > l.kept_from
-            ORDER BY l.granted_seq DESC
+            FROM credit_lots AS l WHERE l.id = ANY (known.lots) ORDER BY l.granted_seq DESC
         LOOP
             gone := least(lot.free, greatest(lot.remaining - cap, 0));
             IF gone > 0 THEN
@@ -828,26 +851,24 @@ BEGIN
             END IF;
             UPDATE credit_lots AS l
             SET kept_from = CASE WHEN room > 0 THEN p_end ELSE p_start END,
-                expires_at = CASE WHEN room > 0 THEN p_until ELSE p_end END,
-                noticed_at = CASE WHEN room <= 0 OR l.expires_at >= p_until THEN l.noticed_at END
+                expires_at = CASE WHEN room > 0 THEN until ELSE p_end END,
+                noticed_at = CASE WHEN room <= 0 OR l.expires_at >= until THEN l.noticed_at END
             WHERE l.id = lot.id;
             cap := greatest(cap - lot.remaining, 0);
             room := room - lot.remaining + gone;
-            IF lot.free > gone THEN
-                PERFORM credit_publish(
-                    p_account_id, 'credits.rolled_over',
-                    jsonb_build_object(
-                        'lot_id', public_id('lot', lot.id),
-                        'credits', public_decimal(lot.free - gone), 'expires_at', p_end),
-                    as_of);
-            END IF;
+            PERFORM credit_publish(
+                p_account_id, 'credits.rolled_over', jsonb_build_object(
+                    'lot_id', public_id('lot', lot.id), 'expires_at', p_end,
+                    'credits', public_decimal(lot.free - gone)), as_of)
+            WHERE lot.free > gone;
         END LOOP;
     ELSIF verdict = 'ok' THEN
         -- Whoever was told of an end that comes later now is told again.
         UPDATE credit_lots AS l
-        SET kept_from = p_end, expires_at = p_until,
-            noticed_at = CASE WHEN l.expires_at >= p_until THEN l.noticed_at END
-        WHERE l.account_id = p_account_id AND l.is_open AND l.kept_from > p_start;
+        SET kept_from = CASE WHEN p_until IS NOT NULL THEN p_end END, expires_at = until,
+            cycle_end = CASE WHEN l.cycle_end = p_before THEN p_end ELSE l.cycle_end END,
+            noticed_at = CASE WHEN l.expires_at >= until THEN l.noticed_at END
+        WHERE l.id = ANY (known.lots);
     END IF;
     IF verdict = 'ok' THEN
         PERFORM credit_settle(p_account_id, as_of);

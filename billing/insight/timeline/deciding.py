@@ -97,6 +97,8 @@ class DecidingProjection(Projection, Generic[S, F]):
                 case Do("grant", lot):
                     if self.foreseen.credits.arrive(lot):
                         gained += lot["amount"]
+                case Do("roll_over", cycle):
+                    self.foreseen.credits.roll_over(cycle)
                 case Change(row_type, _, {"status": "converted"}) if row_type is Trial:
                     self.foreseen.credits.converted = True
         return gained or None

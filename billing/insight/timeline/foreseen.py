@@ -9,6 +9,7 @@ from uuid import UUID
 
 from billing.core import keys
 from billing.insight.timeline.schemas import Expiring
+from billing.ledger.credits.schemas import Kept
 from billing.matters.effects import Change, Effect, Rows
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.payments.schemas import Attempt
@@ -31,21 +32,48 @@ class ForeseenCredits:
         name, kept = f"{lot['kind']} credits", lot.get("kept")
         if kept is not None:
             rest = lot["amount"] - kept.amount
-            is_new = self.grant(lot["key"], name, kept.amount, kept.until)
+            is_new = self.grant(lot["key"], name, kept.amount, kept.until, kept)
             if is_new and rest:
                 self.grant(keys.not_kept(lot["key"]), name, rest, lot["expires_at"])
             return is_new
         return self.grant(lot["key"], name, lot["amount"], lot["expires_at"])
 
-    def grant(self, key: str, name: str, credits: Decimal, expires_at: datetime) -> bool:
+    def grant(
+        self, key: str, name: str, credits: Decimal, expires_at: datetime, kept: Kept | None = None
+    ) -> bool:
         """A grant to come, as if nothing of it were used; False: the key was granted before."""
         if key in self._granted:
             return False
         self._granted.add(key)
-        self._parts.append(
-            Expiring(name=name, credits=credits, expires_at=expires_at, grant_key=key)
-        )
+        lot = Expiring(name=name, credits=credits, expires_at=expires_at, grant_key=key)
+        if kept is not None:
+            lot = lot.model_copy(update={"kept_from": kept.cycle_end, "cap": kept.cap})
+        self._parts.append(lot)
         return True
+
+    def roll_over(self, cycle: Mapping[str, Any]) -> None:
+        """Kept credits follow their cycle, as the ledger has them do (`credits.rollover`)."""
+        before, start, end, room = (cycle[one] for one in ("before", "start", "end", "room"))
+        until = cycle["until"] or end
+        mine = [
+            one for one in self._parts if _follows(one, before, None if room is None else start)
+        ]
+        others = [one for one in self._parts if one not in mine]
+        live = list[Expiring]()
+        cap = max((one.cap for one in mine), default=Decimal(0))
+        for one in reversed(mine):
+            moved = {"kept_from": end if cycle["until"] else None, "expires_at": until}
+            if room is not None:
+                left = min(one.credits, cap)
+                if left < one.credits:
+                    gone = {"credits": one.credits - left, "expires_at": start, "kept_from": None}
+                    others.append(one.model_copy(update=gone))
+                if room <= 0:
+                    moved = {"kept_from": start, "expires_at": end}
+                cap, room, moved = cap - left, room - left, moved | {"credits": left}
+            if moved.get("credits", one.credits):
+                live.append(one.model_copy(update=moved))
+        self._parts = others + live[::-1]
 
     def next_expiry(self) -> datetime | None:
         """The end of the first of them."""
@@ -62,6 +90,14 @@ class ForeseenCredits:
         found = [part for part in self._parts if part.grant_key == grant_key]
         self._parts = [part for part in self._parts if part.grant_key != grant_key]
         return sum((part.credits for part in found), Decimal(0))
+
+
+def _follows(lot: Expiring, before: datetime, start: datetime | None) -> bool:
+    """True of credits that follow a cycle, or roll over into one that begins at `start`."""
+    known = lot.kept_from
+    if known is None or known > before:
+        return False
+    return known == before if start is None else start <= known < lot.expires_at
 
 
 class ForeseenDeclines:

@@ -133,6 +133,10 @@ class Expiring(Frozen):
     expires_at: AwareDatetime
     grant_key: str | None = None
     """None: a hold."""
+    kept_from: AwareDatetime | None = None
+    """The end of the cycle that they outlive; None: they roll over into none."""
+    cap: Decimal = Decimal(0)
+    """The most of one cycle that live on, by the plan that brought them."""
 
 
 @dataclass(frozen=True, slots=True)

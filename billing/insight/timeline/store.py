@@ -60,11 +60,15 @@ MAX_MATTERS: Final = 50
 
 _EXPIRING: Final = text(
     """
-    SELECT kind || ' credits' AS name, remaining - held AS credits, expires_at, grant_key
-    FROM credit_lots
-    WHERE account_id = :account_id AND is_open AND expires_at IS NOT NULL AND remaining > held
+    SELECT l.kind || ' credits' AS name, l.remaining - l.held AS credits, l.expires_at,
+           l.grant_key, l.kept_from, coalesce((
+               SELECT (t.detail ->> 'rollover_cap')::numeric FROM credit_transactions t
+               WHERE t.key = l.grant_key AND l.kept_from IS NOT NULL), 0) AS cap
+    FROM credit_lots l
+    WHERE l.account_id = :account_id AND l.is_open AND l.expires_at IS NOT NULL
+      AND l.remaining > l.held
     UNION ALL
-    SELECT 'held credits', amount, expires_at, NULL
+    SELECT 'held credits', amount, expires_at, NULL, NULL, 0
     FROM credit_holds
     WHERE account_id = :account_id AND status = 'open'
       AND (CAST(:maker AS text) IS NULL OR made_by = :maker)

@@ -224,3 +224,12 @@ async def test_books_are_clean_after_an_end_or_a_pause(actors: Actors, verb: str
     assert await broken(customer) == []
     await customer.advance(to="2027-02-20T10:00:00Z")
     assert await broken(customer) == []
+
+
+async def test_the_timeline_shows_what_lives_on_again_until_its_end(actors: Actors) -> None:
+    customer = await begun(actors, 100, 250)
+    coming = (await customer.ask("GET", "/billing/timeline"))["future"]
+    assert [
+        one for one in coming if one["name"] == "expire_credits" and one["at"] < "2027-04"
+    ] == []
+    assert coming

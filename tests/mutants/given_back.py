@@ -8,7 +8,7 @@ GIVEN_BACK: Final = (
     Mutant(
         "credits that came unpaid are spent for nothing",
         "billing/money/subscriptions/endings.py",
-        "_since(w, at) if paid_too else spent_until(w)",
+        "_since(w, at) if paid_too else spent_until(w, at)",
         "_since(w, at)",
         ("tests/integration/changes/test_unpaid_changes.py", "-k", "came_unpaid_and_are_spent"),
     ),

@@ -43,6 +43,8 @@ def no_charge_after_a_cancel(case: Case) -> Iterator[str]:
                 and (last is None or one.seq <= last)
             ]  # fmt: skip
             taken = sum(one.amount for one in after) - case.refunds.get(invoice["id"], 0)
+            # A change that was asked for after the cancel, and another one that took it back.
+            taken -= plan_changes.given_back(case, invoice)
             if all(_was_under_way(case, one, cancel) for one in after):
                 taken -= _kept(case, invoice)
             served = _served(case, cancel, invoice, end)

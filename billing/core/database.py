@@ -178,6 +178,11 @@ def with_commit(
     connection.info[_WITH_COMMIT].append(send)
 
 
+async def limit_statements(connection: AsyncConnection, milliseconds: int) -> None:
+    """Let each statement of this transaction from here on take so long, and no longer."""
+    await connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
+
+
 def credits_at_start(connection: AsyncConnection) -> bool:
     """True if this process is set to grant the credits of a period at its start, not when it is
     paid: steps and commands decide by it alike.

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core.database import limit_statements
 from billing.core.database_room import role_limits, room, taken
 from billing.core.database_words import database_words
 from billing.core.prepared import Prepared, Row
@@ -130,7 +131,7 @@ _LATENESS: Final = Prepared(
 
 
 # One that lasts longer is no news, and the others wait for it.
-_IN_TIME: Final = text("SET LOCAL statement_timeout = 2000")
+_LIMIT_MS: Final = 2_000
 _TAKES_WRITES: Final = text("SELECT current_setting('transaction_read_only') = 'off'")
 
 
@@ -190,7 +191,7 @@ class _Counting:
         """The answer; none where Postgres gives none, and the transaction goes on."""
         try:
             async with self.connection.begin_nested():
-                await self.connection.execute(_IN_TIME)
+                await limit_statements(self.connection, _LIMIT_MS)
                 return await ask(self.connection)
         except DBAPIError as error:
             _logger.warning("%s could not be counted: %s", name, database_words(error))

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import currencies, ids
 from billing.core.clock import real_now
+from billing.core.database import limit_statements
 from billing.core.narrowed import ACCOUNTS, narrowed
 from billing.insight.integrity import credits, flow, money, since, usage
 from billing.insight.integrity.openings import Opening
@@ -148,8 +149,7 @@ _CONTENT_SINCE: Final = text(
 
 async def allow_time(connection: AsyncConnection, *, alone: bool = False) -> None:
     """Lift the limit of a statement for this transaction, still more for one account alone."""
-    limit_ms = ALONE_MS if alone else TIMEOUT_MS
-    await connection.execute(text(f"SET LOCAL statement_timeout = {limit_ms}"))
+    await limit_statements(connection, ALONE_MS if alone else TIMEOUT_MS)
 
 
 async def read_by_index(connection: AsyncConnection) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
+from billing.core.database import limit_statements
 from billing.insight.rounds import rules
 
 # Whose rows were written in real time since then, each found by an index. Other rows change in the
@@ -29,7 +30,6 @@ EVERYTHING: Final = (
 )
 TIMEOUT_MS: Final = 300_000
 """Very many may have moved; the usual limit of a statement is for people who wait."""
-_TIME: Final = text(f"SET LOCAL statement_timeout = {TIMEOUT_MS}")
 _BEGIN: Final = text("INSERT INTO check_rounds (job) VALUES (:job) ON CONFLICT DO NOTHING")
 _PLACE: Final = text(
     "SELECT noted_until - CAST(:margin AS interval) AS since, noted_account FROM check_rounds"
@@ -97,7 +97,7 @@ async def note(
     The first time only those of the last minutes count as moved. In turn are all accounts behind
     the first one that is answered, up to the other.
     """
-    await connection.execute(_TIME)
+    await limit_statements(connection, TIMEOUT_MS)
     await connection.execute(_BEGIN, {"job": job})
     values: dict[str, Any] = {"job": job, "margin": rules.MARGIN}
     place = (await connection.execute(_PLACE, values)).one()

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from billing.core import clock
-from billing.core.database import Database
+from billing.core.database import Database, limit_statements
 from billing.ledger.credits import service as credits
 from billing.metering.usage.counter_rebuild import TIMEOUT_MS, Difference
 
@@ -50,7 +50,7 @@ async def _slice(
     async with database.operator() as connection:
         if write:
             await credits.lock(connection, account_id)
-        await connection.execute(text(f"SET LOCAL statement_timeout = {TIMEOUT_MS}"))
+        await limit_statements(connection, TIMEOUT_MS)
         at = await clock.now(connection, account_id)
         values = {
             "account_id": account_id, "after": list(after), "limit": SLICE, "write": write,

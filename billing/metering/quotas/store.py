@@ -10,6 +10,7 @@ from sqlalchemy import Select, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
+from billing.core.database import limit_statements
 from billing.metering.quotas.rules import CLAIM_LIFETIME
 from billing.metering.quotas.schemas import Claim, Quota, Release, Window
 from billing.metering.quotas.tables import billing_quotas, quota_claims
@@ -42,7 +43,7 @@ _STANDING: Final = text(
 )
 _REMOVE: Final = text("SELECT quota_remove(:account_id, :id, :at)")
 # What each of some million users was given changes with it.
-_PATIENTLY: Final = text("SET LOCAL statement_timeout = 60000")
+PATIENCE_MS: Final = 60_000
 _RELEASES: Final = text("SELECT at, amount FROM quota_releases(:quota_id, :at)")
 _EXPIRIES: Final = text(
     "SELECT expires_at, sum(amount) FROM quota_claims WHERE account_id = :account_id"
@@ -115,7 +116,7 @@ async def put(
         "span_seconds": span_seconds, "limit_amount": limit, "is_hard": hard,
         "alert_percents": list(percents), "at": at,
     }  # fmt: skip
-    await connection.execute(_PATIENTLY)
+    await limit_statements(connection, PATIENCE_MS)
     quota_id = await connection.scalar(_SET, values)
     row = await connection.execute(select(billing_quotas).where(billing_quotas.c.id == quota_id))
     return Quota.model_validate(dict(row.mappings().one()))
@@ -191,6 +192,6 @@ async def remove(connection: AsyncConnection, quota: Quota, at: datetime) -> Non
 
     That of each user goes from all of them in one statement, which may take its time.
     """
-    await connection.execute(_PATIENTLY)
+    await limit_statements(connection, PATIENCE_MS)
     values = {"account_id": quota.account_id, "id": quota.id, "at": at}
     await connection.execute(_REMOVE, values)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
-from billing.core.database import Database
+from billing.core.database import Database, limit_statements
 from billing.core.database_errors import took_too_long
 from billing.ledger.credits import service as credits
 from billing.metering.usage.tables import usage_periods
@@ -175,7 +175,7 @@ async def _recount(
     *,
     write: bool,
 ) -> list[Difference]:
-    await connection.execute(text(f"SET LOCAL statement_timeout = {TIMEOUT_MS}"))
+    await limit_statements(connection, TIMEOUT_MS)
     values = {"account_id": account_id, "since": since, "write": write}
     rows = await connection.execute(statement, values)
     return [Difference(**row) for row in rows.mappings()]

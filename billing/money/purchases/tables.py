@@ -37,7 +37,7 @@ purchases = c.table(
     c.index("ix_purchases_account_created", "account_id", "created_at", "id"),
     c.index("ix_purchases_invoice", "invoice_id"),
     c.index("ix_purchases_pack", "pack", "id"),
-    c.index("ix_purchases_status", "status", "id", where="status <> 'completed'"),
+    c.index("ix_purchases_status", "status", "id", where="status NOT IN ('completed', 'pending')"),
     c.index("ix_purchases_pending", "expires_at", where="status = 'pending'"),
     c.index("ix_purchases_unarchived", "created_at", where="archived_at IS NULL"),
 )

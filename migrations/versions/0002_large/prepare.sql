@@ -97,7 +97,7 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payments_manual ON payments (id) WHER
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_purchases_pack ON purchases (pack, id);
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_purchases_status ON purchases (status, id)
-    WHERE status <> 'completed';
+    WHERE status NOT IN ('completed', 'pending');
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_dunning_cases_opened ON dunning_cases (opened_at, id);
 

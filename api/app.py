@@ -11,29 +11,34 @@ from typing import Any, Final
 from fastapi import FastAPI
 from temporalio.client import Client
 
-from api import cross_origin, guide, idempotency, metrics, openapi, pay_page, problems
+from api import idempotency
 from api.aliases import AliasMiddleware
-from api.auth import open_verifier
-from api.balances import Balances
-from api.closed_pages import ClosedPagesMiddleware
-from api.correlation import CorrelationMiddleware
-from api.edge import EdgeMiddleware
-from api.fast_route import serve
-from api.gauges import gauging
-from api.hold_batcher import HoldBatcher
-from api.inbox import Inbox
-from api.jwks import Jwks, refreshed
-from api.paypal_signatures import PayPalSignatures
+from api.answers import problems
+from api.batching.balances import Balances
+from api.batching.hold_batcher import HoldBatcher
+from api.document import openapi
+from api.edge import cross_origin
+from api.edge.correlation import CorrelationMiddleware
+from api.edge.hosts import EdgeMiddleware
+from api.edge.request_limits import RequestLimitMiddleware
+from api.identity.auth import open_verifier
+from api.identity.jwks import Jwks, refreshed
+from api.identity.rates import RateLimits
+from api.identity.tenants import Tenants
+from api.monitoring import metrics
+from api.monitoring.gauges import gauging
+from api.monitoring.tracing import TracingMiddleware
+from api.pages import guide, pay_page
+from api.pages.closed_pages import ClosedPagesMiddleware
 from api.pricing import Prices
-from api.rates import RateLimits
-from api.request_limits import RequestLimitMiddleware
+from api.requests.fast_route import serve
 from api.route_index import RouteIndex
 from api.routes import registry
 from api.routes.base import PREFIX
 from api.services import Services
 from api.temporal import connect
-from api.tenants import Tenants
-from api.tracing import TracingMiddleware
+from api.webhooks.inbox import Inbox
+from api.webhooks.paypal_signatures import PayPalSignatures
 from billing.core import garbage
 from billing.core.database import Database, open_database
 from billing.core.settings import PRODUCTION, Settings

@@ -11,8 +11,8 @@ from fastapi import Query
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.answers.schemas import Instant
 from api.dependencies import ReadCall
-from api.schemas import Instant
 from billing.core import periods
 from billing.core.clock import real_now
 from billing.core.errors import Invalid

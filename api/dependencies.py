@@ -16,12 +16,12 @@ from fastapi.security.base import SecurityBase
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
-from api.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated
-from api.problem_codes import not_found
-from api.rate_limits import may_move_money
+from api.answers.problem_codes import not_found
+from api.identity.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated
+from api.identity.rate_limits import may_move_money
+from api.identity.tenants import Tenant, is_on_platform
+from api.requests.unknown_parameters import refuse_unknown
 from api.services import Services
-from api.tenants import Tenant, is_on_platform
-from api.unknown_parameters import refuse_unknown
 from billing.core import context
 from billing.core.database import Database
 from billing.core.errors import Invalid, NotAllowed

@@ -19,10 +19,10 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api import problems
+from api.answers import problems
 from api.dependencies import Call
-from api.exact_json import by_value, exact
-from api.fastapi_internals import amount_names
+from api.requests.exact_json import by_value, exact
+from api.requests.fastapi_internals import amount_names
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database_words import database_words

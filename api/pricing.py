@@ -14,8 +14,8 @@ from datetime import timedelta
 from time import monotonic
 from typing import Final, NamedTuple
 
-from api.problem_codes import CODES, unavailable
-from api.tenants import Tenant
+from api.answers.problem_codes import CODES, unavailable
+from api.identity.tenants import Tenant
 from billing.catalog.products.provider import PricesAway, PriceSource
 from billing.catalog.products.spec import PRODUCT_KEY
 from billing.core.database import Database

@@ -8,7 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.slow_clients import ImpatientProtocol
+from api.edge.slow_clients import ImpatientProtocol
 from billing.core.database_roles import refuse_unsafe_roles
 from billing.core.database_room import refuse_small_server
 from billing.core.settings import Settings

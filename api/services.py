@@ -6,20 +6,20 @@ from uuid import UUID
 
 from temporalio.client import Client
 
-from api.auth import Verifier
-from api.balances import Balances
-from api.deliveries import DeliveryCount
-from api.failures import FailureCount
-from api.health_checks import HealthChecks
-from api.hold_batcher import HoldBatcher
-from api.inbox import Inbox, Notifier
-from api.jwks import Jwks
-from api.paypal_signatures import PayPalSignatures
+from api.answers.problem_codes import unavailable
+from api.batching.balances import Balances
+from api.batching.hold_batcher import HoldBatcher
+from api.batching.usage_batcher import UsageBatcher
+from api.identity.auth import Verifier
+from api.identity.jwks import Jwks
+from api.identity.rates import RateLimits
+from api.identity.tenants import Tenants
+from api.monitoring.failures import FailureCount
+from api.monitoring.health_checks import HealthChecks
 from api.pricing import Prices
-from api.problem_codes import unavailable
-from api.rates import RateLimits
-from api.tenants import Tenants
-from api.usage_batcher import UsageBatcher
+from api.webhooks.deliveries import DeliveryCount
+from api.webhooks.inbox import Inbox, Notifier
+from api.webhooks.paypal_signatures import PayPalSignatures
 from billing.core.database import Database
 from billing.core.settings import Settings
 from billing.core.tracing import Tracing

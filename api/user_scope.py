@@ -5,9 +5,9 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.auth import MEMBER
+from api.answers.problem_codes import not_found
 from api.dependencies import AccountCall, Call
-from api.problem_codes import not_found
+from api.identity.auth import MEMBER
 from billing.core import clock
 from billing.ledger.credits import store as holds
 from billing.metering.usage import logs, rules

@@ -11,8 +11,8 @@ from typing import Final
 
 from temporalio.service import RPCError
 
+from api.answers.problem_codes import unavailable
 from api.dependencies import AccountCall, Call
-from api.problem_codes import unavailable
 from billing.core.errors import Conflict, Unavailable
 from billing.core.failpoints import failpoint
 from billing.matters.schemas import Matter

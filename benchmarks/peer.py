@@ -14,8 +14,8 @@ from uuid import UUID
 import psycopg
 from pydantic import SecretStr
 
-from api.balances import Balances
-from api.usage_batcher import UsageBatcher
+from api.batching.balances import Balances
+from api.batching.usage_batcher import UsageBatcher
 from benchmarks.ground import Ground
 from benchmarks.harness import ROUNDS, Report, pace
 from benchmarks.loads import Once

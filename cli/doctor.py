@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from api.health_checks import StripeUnwell, ask_stripe
+from api.monitoring.health_checks import StripeUnwell, ask_stripe
 from api.temporal import connect
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database

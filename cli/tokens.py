@@ -9,7 +9,7 @@ from typing import Final
 
 import jwt
 
-from api import auth
+from api.identity import auth
 from billing.core.settings import Settings, load_settings
 from cli.errors import UsageError
 

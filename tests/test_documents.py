@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from api.guide import place_of
+from api.pages.guide import place_of
 from api.routes.base import PREFIX
 from devstack.options import ROOT
 from migrations import draft

@@ -8,14 +8,14 @@ from uuid import UUID
 from fastapi import Response
 from pydantic import AfterValidator, Field, model_validator
 
-from api.card_numbers import NoCardNumber
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import AccountId, AddressId, row_id
+from api.answers.schemas import Answer, Body, CountryCode, Text, optional_body
 from api.dependencies import BillingCall, MemberCall
 from api.idempotency import OptionalKey
-from api.pagination import Page, Paging, paginate
-from api.problems import KEYED, responses
-from api.public_ids import AccountId, AddressId, row_id
+from api.requests.card_numbers import NoCardNumber
 from api.routes.base import new_router
-from api.schemas import Answer, Body, CountryCode, Text, optional_body
 from api.tax_rates import until_asked, want_rates
 from billing.core import clock, ids
 from billing.money.addresses import service, store

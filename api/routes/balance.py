@@ -5,12 +5,12 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field
 
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import responses
+from api.answers.public_ids import InvoiceId, PaymentId
+from api.answers.schemas import Answer
 from api.dependencies import MemberCall
-from api.pagination import Page, Paging, paginate
-from api.problems import responses
-from api.public_ids import InvoiceId, PaymentId
 from api.routes.base import new_router
-from api.schemas import Answer
 from billing.money.invoices import balances
 from billing.money.invoices.schemas import BalanceEntry
 from billing.money.invoices.tables import balance_entries

@@ -5,16 +5,16 @@ from typing import Annotated, Final
 from fastapi import Response
 from pydantic import AfterValidator, Field, StringConstraints
 
-from api.card_numbers import NoCardNumber
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import AddressId, row_id
+from api.answers.schemas import Answer, Body, optional_body
 from api.dependencies import BillingCall, MemberCall
 from api.idempotency import OptionalKey
-from api.problems import KEYED, responses
-from api.public_ids import AddressId, row_id
+from api.requests.card_numbers import NoCardNumber
 from api.routes.addresses import Line
 from api.routes.base import new_router
 from api.routes.invoices import CustomFieldAnswer, InvoiceAnswer
 from api.routes.payments import decode_invoice
-from api.schemas import Answer, Body, optional_body
 from billing.core import clock, ids
 from billing.money.billing_details import service
 from billing.money.billing_details.schemas import BillingDetails, CustomField

@@ -9,9 +9,11 @@ from pydantic import Field
 from sqlalchemy import RowMapping, Select, false
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api import card_usage
-from api.auth import SERVICE
-from api.card_numbers import FreeText
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problem_codes import not_found
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import TransactionId, encoded, row_id
+from api.answers.schemas import Answer, Body, Credits, OneWord, Text
 from api.date_range import MaybeMoment, moments
 from api.dependencies import (
     AccountCall,
@@ -24,12 +26,10 @@ from api.dependencies import (
     UseCall,
 )
 from api.idempotency import Claim, OptionalKey
-from api.pagination import Page, Paging, paginate
-from api.problem_codes import not_found
-from api.problems import KEYED, responses
-from api.public_ids import TransactionId, encoded, row_id
+from api.identity.auth import SERVICE
+from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, OneWord, Text
+from api.usage import card_usage
 from api.user_scope import only_user, user_of
 from api.workflow_calls import need_temporal, notify
 from billing.catalog.products.schemas import ServiceType

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from api.answers.problems import responses
+from api.answers.public_ids import encoded, row_id
+from api.answers.schemas import Answer, Body, Credits, Text, Total
 from api.dependencies import BillingCall, MemberCall, MemberRead
-from api.problems import responses
-from api.public_ids import encoded, row_id
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Text, Total
 from billing.core import clock
 from billing.metering.budgets import rules, service
 from billing.metering.budgets.schemas import Measure, NewBudget, Then, Window

@@ -8,12 +8,12 @@ from fastapi import Query
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.answers.pagination import Page, as_page
+from api.answers.problems import responses
+from api.answers.public_ids import encoded
+from api.answers.schemas import Answer, Credits, Currency
 from api.dependencies import MemberRead, ReadCall
-from api.pagination import Page, as_page
-from api.problems import responses
-from api.public_ids import encoded
 from api.routes.base import new_router
-from api.schemas import Answer, Credits, Currency
 from billing.catalog.plans import rules, store
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.catalog.plans.schemas import (

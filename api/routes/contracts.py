@@ -6,12 +6,12 @@ from typing import Annotated, Self
 from pydantic import AliasPath, BeforeValidator, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.answers.problems import responses
+from api.answers.public_ids import AccountId, encoded
+from api.answers.schemas import Answer, Credits
 from api.dependencies import MemberCall
-from api.problems import responses
-from api.public_ids import AccountId, encoded
 from api.routes.base import new_router
 from api.routes.subscription_answers import CommitmentPart
-from api.schemas import Answer, Credits
 from billing.catalog.plans import rules
 from billing.catalog.rating.schemas import OverageTerms, Then
 from billing.money.contracts import service

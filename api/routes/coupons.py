@@ -6,16 +6,16 @@ from typing import Annotated
 from fastapi import Path, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.coupon_codes import WrittenCode
+from api.answers.problems import KEYED, responses
+from api.answers.schemas import Body
 from api.dependencies import AccountCall, BillingCall
-from api.dry_runs import undone
 from api.idempotency import Claim, OptionalKey
-from api.problems import KEYED, responses
+from api.requests.coupon_codes import WrittenCode
+from api.requests.dry_runs import undone
 from api.routes.base import new_router
 from api.routes.subscription_answers import SubscriptionAnswer
 from api.routes.subscription_orders import carry_out
 from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
-from api.schemas import Body
 from billing.catalog.coupons.schemas import Code
 from billing.core import clock, ids
 from billing.matters.schemas import Matter

@@ -6,15 +6,15 @@ from typing import Annotated
 from fastapi import Response
 from pydantic import Field
 
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problem_codes import not_found
+from api.answers.problems import responses
+from api.answers.public_ids import InvoiceId, encoded, row_id
+from api.answers.schemas import Answer, Credits
 from api.dependencies import MemberCall
-from api.pagination import Page, Paging, paginate
-from api.problem_codes import not_found
-from api.problems import responses
-from api.public_ids import InvoiceId, encoded, row_id
 from api.routes.base import new_router
 from api.routes.invoice_documents import Known, Pdf, answers, download
 from api.routes.payments import decode_invoice
-from api.schemas import Answer, Credits
 from billing.core import ids
 from billing.money.invoices import store
 from billing.money.invoices.tables import credit_notes

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problem_codes import not_found
+from api.answers.problems import responses
+from api.answers.public_ids import LotId, TransactionId, encoded, row_id
+from api.answers.schemas import Answer, Credits
 from api.dependencies import AccountCall, MemberCall, MemberRead
-from api.pagination import Page, Paging, paginate
-from api.problem_codes import not_found
-from api.problems import responses
-from api.public_ids import LotId, TransactionId, encoded, row_id
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
 from api.user_scope import only_user, others_spends
 from billing.core import clock, ids
 from billing.insight.explanations import rules

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import Field
 
+from api.answers.pagination import MAX_LIMIT
+from api.answers.problems import responses
+from api.answers.public_ids import encoded
+from api.answers.schemas import Answer, OneWord
 from api.dependencies import BillingCall
-from api.pagination import MAX_LIMIT
-from api.problems import responses
-from api.public_ids import encoded
 from api.routes.base import new_router
-from api.schemas import Answer, OneWord
 from billing.core import ids
 from billing.core.errors import Invalid
 from billing.platform.outbox import store

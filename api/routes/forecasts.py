@@ -5,10 +5,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal, Self
 
+from api.answers.problems import responses
+from api.answers.schemas import Answer, Total
 from api.dependencies import Fresh, MemberRead
-from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Total
 from billing.insight.forecasts import rules, service
 from billing.insight.forecasts.schemas import Forecast, Outlook
 

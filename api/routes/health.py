@@ -5,9 +5,9 @@ from typing import Final, Literal
 
 from fastapi import Request, Response
 
-from api.health_checks import Part, PartHealth, State
+from api.answers.schemas import Answer
+from api.monitoring.health_checks import Part, PartHealth, State
 from api.routes.base import new_router
-from api.schemas import Answer
 from api.services import Services
 from billing.core.settings import Settings
 from billing.insight.health.schemas import State as SignState

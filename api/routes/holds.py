@@ -8,16 +8,16 @@ import msgspec
 from fastapi import Response
 from pydantic import Field, StringConstraints, model_validator
 
-from api.card_numbers import FreeText
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problem_codes import not_found
+from api.answers.problems import responses
+from api.answers.public_ids import encoded, row_id
+from api.answers.schemas import Answer, Body, Credits, Instant, Text, optional_body
 from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.fast_route import fast
 from api.idempotency import LedgerKey, encoded_answer
-from api.pagination import Page, Paging, paginate
-from api.problem_codes import not_found
-from api.problems import responses
-from api.public_ids import encoded, row_id
+from api.requests.card_numbers import FreeText
+from api.requests.fast_route import fast
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Instant, Text, optional_body
 from api.user_scope import only_user
 from api.workflow_calls import notify
 from billing.core import clock, ids

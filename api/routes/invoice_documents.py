@@ -5,8 +5,8 @@ from uuid import UUID
 
 from fastapi import Header, Response
 
+from api.answers.problems import responses
 from api.dependencies import AccountCall, MemberCall
-from api.problems import responses
 from api.routes.base import new_router
 from api.routes.payments import decode_invoice
 from billing.core import ids

@@ -10,15 +10,11 @@ from pydantic import AliasPath, BeforeValidator, Field, computed_field, model_va
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.card_refusals import refusal
-from api.case_answers import AttemptAnswer, CaseAnswer
-from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.idempotency import Claim, RequiredKey
-from api.pagination import Page, Pagination, Paging, paginate
-from api.pay_actions import NextAction, demand_offered, with_page
-from api.payer_secrets import for_caller
-from api.problems import KEYED, responses
-from api.public_ids import (
+from api.answers.card_refusals import refusal
+from api.answers.case_answers import AttemptAnswer, CaseAnswer
+from api.answers.pagination import Page, Pagination, Paging, paginate
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import (
     AccountId,
     InvoiceId,
     PaymentMethodName,
@@ -26,11 +22,15 @@ from api.public_ids import (
     SubscriptionId,
     payment_method_row,
 )
-from api.return_pages import check_return
+from api.answers.schemas import Answer, Body, Credits, Total, Url, optional_body
+from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.idempotency import Claim, RequiredKey
+from api.pay.pay_actions import NextAction, demand_offered, with_page
+from api.pay.payer_secrets import for_caller
+from api.pay.return_pages import check_return
 from api.routes.base import PREFIX, new_router
 from api.routes.credit_notes import CreditNoteAnswer, LineTax
 from api.routes.payments import PaymentAnswer, decode_invoice
-from api.schemas import Answer, Body, Credits, Total, Url, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import ProviderFailure

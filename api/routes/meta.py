@@ -4,10 +4,10 @@ from typing import Final
 
 from fastapi import Depends, Request
 
+from api.answers.schemas import Answer
+from api.requests.unknown_parameters import takes_nothing_else
 from api.routes.base import new_router
-from api.schemas import Answer
 from api.services import Services
-from api.unknown_parameters import takes_nothing_else
 
 CAPABILITIES: Final = (
     "credits", "trials", "purchases", "subscriptions", "invoices", "payments", "dunning",

@@ -10,12 +10,9 @@ from fastapi import Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.card_refusals import refusal
-from api.dependencies import AccountCall, BillingCall
-from api.idempotency import Claim, OptionalKey
-from api.pay_actions import NextAction
-from api.problems import KEYED, responses
-from api.public_ids import (
+from api.answers.card_refusals import refusal
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import (
     InvoiceId,
     InvoiceName,
     PaymentMethodName,
@@ -23,12 +20,15 @@ from api.public_ids import (
     invoice_rows,
     payment_method_row,
 )
+from api.answers.schemas import Answer, Body, UseBalance, optional_body
+from api.dependencies import AccountCall, BillingCall
+from api.idempotency import Claim, OptionalKey
+from api.pay.pay_actions import NextAction
 from api.routes.base import new_router
 from api.routes.invoices import next_action_of
 from api.routes.subscription_answers import SubscriptionAnswer
 from api.routes.subscription_changes import PaidVerb, PayingBody, charge
 from api.routes.subscription_previews import PreviewToken
-from api.schemas import Answer, Body, UseBalance, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure

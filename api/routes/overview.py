@@ -4,11 +4,11 @@ from datetime import datetime
 
 from pydantic import AliasPath, Field
 
+from api.answers.problems import responses
+from api.answers.public_ids import AccountId, DunningCaseId, InvoiceId, PurchaseId, SubscriptionId
+from api.answers.schemas import Answer, Credits
 from api.dependencies import MemberRead
-from api.problems import responses
-from api.public_ids import AccountId, DunningCaseId, InvoiceId, PurchaseId, SubscriptionId
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
 from billing.core.clock import real_now
 from billing.insight.overview import store
 from billing.insight.overview.schemas import Overview

@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import Field
 
+from api.answers.problems import responses
+from api.answers.schemas import Answer, CountryCode, Currency
 from api.dependencies import AccountCall, MemberCall
-from api.pay_actions import offers_paypal
-from api.problems import responses
+from api.pay.pay_actions import offers_paypal
 from api.routes.base import new_router
-from api.schemas import Answer, CountryCode, Currency
 from billing.catalog.payment_kinds import store as payment_kinds
 from billing.core.currencies import chargeable
 from billing.core.paypal_currencies import is_taken

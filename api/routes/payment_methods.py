@@ -12,16 +12,22 @@ from uuid import UUID
 from fastapi import Response
 from pydantic import Field, StringConstraints
 
-from api.card_numbers import NoCardNumber
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import (
+    PaymentMethodId,
+    PaymentMethodName,
+    encoded,
+    payment_method_row,
+    row_id,
+)
+from api.answers.schemas import Answer, Body, Text, optional_body
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
-from api.pagination import Page, Paging, paginate
-from api.pay_actions import NextAction, with_page
-from api.problems import KEYED, responses
-from api.public_ids import PaymentMethodId, PaymentMethodName, encoded, payment_method_row, row_id
+from api.pay.pay_actions import NextAction, with_page
+from api.requests.card_numbers import NoCardNumber
+from api.requests.typed_words import TYPED_DEFAULT, TYPED_DELETE
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Text, optional_body
-from api.typed_words import TYPED_DEFAULT, TYPED_DELETE
 from api.workflow_calls import need_provider, need_temporal, notify, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure

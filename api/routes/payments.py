@@ -7,14 +7,10 @@ from uuid import UUID
 from fastapi import Response
 from pydantic import Field, StringConstraints, model_validator
 
-from api.card_numbers import NoCardNumber
-from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.idempotency import Claim, OptionalKey
-from api.pagination import Page, Paging, paginate
-from api.pay_actions import demand_offered
-from api.problem_codes import not_found
-from api.problems import KEYED, responses
-from api.public_ids import (
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problem_codes import not_found
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import (
     AccountId,
     AttemptId,
     InvoiceId,
@@ -23,8 +19,12 @@ from api.public_ids import (
     SubscriptionId,
     row_id,
 )
+from api.answers.schemas import Answer, Body, Currency, Minor
+from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.idempotency import Claim, OptionalKey
+from api.pay.pay_actions import demand_offered
+from api.requests.card_numbers import NoCardNumber
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Currency, Minor
 from api.workflow_calls import need_temporal, notify, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Invalid

@@ -5,13 +5,13 @@ from typing import Annotated
 from fastapi import Response
 from pydantic import Field
 
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import encoded
+from api.answers.schemas import Answer, Body, Url, optional_body
 from api.dependencies import AccountCall, BillingCall
 from api.idempotency import Claim, OptionalKey
-from api.problems import KEYED, responses
-from api.public_ids import encoded
-from api.return_pages import check_return
+from api.pay.return_pages import check_return
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Url, optional_body
 from api.workflow_calls import need_provider, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import ProviderFailure

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from pydantic import Field
 
+from api.answers.problems import responses
+from api.answers.public_ids import InvoiceId, LotId, PaymentId, PurchaseId, TransactionId, row_id
+from api.answers.schemas import Answer, Credits
 from api.dependencies import MemberCall
-from api.payer_secrets import may_pay
-from api.problems import responses
-from api.public_ids import InvoiceId, LotId, PaymentId, PurchaseId, TransactionId, row_id
+from api.pay.payer_secrets import may_pay
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
 from billing.core import ids
 from billing.insight.proofs import rules, store
 from billing.insight.proofs.schemas import (

@@ -7,17 +7,16 @@ from fastapi import Response
 from pydantic import Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.coupon_codes import CouponCode
-from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.idempotency import Claim, OptionalKey
-from api.pagination import Page, Paging, paginate
-from api.pay_actions import NextAction, demand_offered, with_page
-from api.payer_secrets import for_caller
-from api.problems import KEYED, responses
-from api.public_ids import InvoiceId, PaymentMethodName, PurchaseId, payment_method_row, row_id
-from api.return_pages import check_return
-from api.routes.base import new_router
-from api.schemas import (
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import (
+    InvoiceId,
+    PaymentMethodName,
+    PurchaseId,
+    payment_method_row,
+    row_id,
+)
+from api.answers.schemas import (
     Answer,
     Body,
     Credits,
@@ -27,6 +26,13 @@ from api.schemas import (
     UseBalance,
     optional_body,
 )
+from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.idempotency import Claim, OptionalKey
+from api.pay.pay_actions import NextAction, demand_offered, with_page
+from api.pay.payer_secrets import for_caller
+from api.pay.return_pages import check_return
+from api.requests.coupon_codes import CouponCode
+from api.routes.base import new_router
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import PaymentRequired, ProviderFailure

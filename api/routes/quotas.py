@@ -6,12 +6,12 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import responses
+from api.answers.public_ids import AccountId, encoded, row_id
+from api.answers.schemas import Answer, Body, Credits, OneWord, Owner, OwnerId, Text, Total
 from api.dependencies import AdminCall, MemberUse, account_filter, account_named
-from api.pagination import Page, Paging, paginate
-from api.problems import responses
-from api.public_ids import AccountId, encoded, row_id
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, OneWord, Owner, OwnerId, Text, Total
 from api.user_scope import event_key, user_of
 from billing.catalog.products.schemas import ServiceType
 from billing.metering.budgets.rules import BUDGET_ID

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from api.answers.problems import responses
+from api.answers.schemas import Answer, Total
 from api.dependencies import Fresh, MemberRead
-from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Total
 from billing.insight.recommendations import service
 
 router = new_router("usage")

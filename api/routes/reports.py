@@ -6,9 +6,9 @@ from typing import Any, Final, Literal
 import msgspec
 from fastapi.responses import StreamingResponse
 
+from api.answers.problems import responses
 from api.date_range import Days, MaybeDay, span
 from api.dependencies import Fresh, MemberRead, ReadCall
-from api.problems import responses
 from api.routes.base import new_router
 from api.user_scope import only_user
 from billing.core import ids, periods

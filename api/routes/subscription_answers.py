@@ -7,11 +7,11 @@ from typing import Any, Final, Self
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.answers.public_ids import AccountId, ChangeId, InvoiceId, PaymentMethodId, SubscriptionId
+from api.answers.schemas import Answer, Credits
 from api.dependencies import Call
-from api.pay_actions import NextAction
-from api.public_ids import AccountId, ChangeId, InvoiceId, PaymentMethodId, SubscriptionId
+from api.pay.pay_actions import NextAction
 from api.routes.invoices import next_action_of
-from api.schemas import Answer, Credits
 from billing.catalog.plans import rules
 from billing.catalog.plans import store as plans
 from billing.core.periods import Interval

@@ -10,14 +10,15 @@ from fastapi import Response
 from pydantic import Field, field_validator, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.card_refusals import not_opened, refusal
-from api.coupon_codes import CouponCode
+from api.answers.card_refusals import not_opened, refusal
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import PaymentMethodName, payment_method_row, row_id
+from api.answers.schemas import Body, CatalogName, UseBalance, optional_body
 from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.dry_runs import undone
 from api.idempotency import Claim, OptionalKey
-from api.pagination import Page, Paging, paginate
-from api.problems import KEYED, responses
-from api.public_ids import PaymentMethodName, payment_method_row, row_id
+from api.requests.coupon_codes import CouponCode
+from api.requests.dry_runs import undone
 from api.routes.base import new_router
 from api.routes.subscription_answers import ChangeAnswer, SubscriptionAnswer
 from api.routes.subscription_previews import (
@@ -31,7 +32,6 @@ from api.routes.subscription_previews import (
     keep,
 )
 from api.routes.subscriptions import PriceInterval
-from api.schemas import Body, CatalogName, UseBalance, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans.rules import parse_interval
 from billing.core import ids

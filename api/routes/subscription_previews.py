@@ -8,12 +8,12 @@ from fastapi import Query
 from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.answers.problems import responses
+from api.answers.schemas import Answer
 from api.dependencies import AccountCall, MemberCall
-from api.dry_runs import undone
-from api.problems import responses
+from api.requests.dry_runs import undone
 from api.routes.base import new_router
 from api.routes.invoices import LineAnswer
-from api.schemas import Answer
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import NotFound

@@ -9,20 +9,29 @@ from fastapi.responses import JSONResponse
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.auth import OPERATORS
-from api.card_numbers import NoCardNumber
-from api.card_refusals import not_opened, refusal
-from api.coupon_codes import CouponCode
-from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.dry_runs import undone
-from api.idempotency import Claim, Once, OptionalKey
-from api.payer_secrets import for_caller
-from api.problem_codes import unavailable
-from api.problems import KEYED, responses
-from api.public_ids import (
+from api.answers.card_refusals import not_opened, refusal
+from api.answers.problem_codes import unavailable
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import (
     PaymentMethodName,
     payment_method_row,
 )
+from api.answers.schemas import (
+    Body,
+    CatalogName,
+    Currency,
+    ExpectedAmount,
+    Instant,
+    UseBalance,
+    optional_body,
+)
+from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.idempotency import Claim, Once, OptionalKey
+from api.identity.auth import OPERATORS
+from api.pay.payer_secrets import for_caller
+from api.requests.card_numbers import NoCardNumber
+from api.requests.coupon_codes import CouponCode
+from api.requests.dry_runs import undone
 from api.routes.base import new_router
 from api.routes.subscription_answers import WORDS, SubscriptionAnswer
 from api.routes.subscription_orders import carry_out
@@ -33,15 +42,6 @@ from api.routes.subscription_previews import (
     PreviewToken,
     foreseen,
     keep,
-)
-from api.schemas import (
-    Body,
-    CatalogName,
-    Currency,
-    ExpectedAmount,
-    Instant,
-    UseBalance,
-    optional_body,
 )
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans import rules

@@ -6,10 +6,10 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.answers.problems import responses
+from api.answers.schemas import Answer, Body, Credits
 from api.dependencies import BillingCall, MemberCall
-from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits
 from api.workflow_calls import wait_until_done
 from billing.catalog.taxes import rules
 from billing.catalog.taxes.schemas import STANDARD

@@ -8,11 +8,11 @@ from fastapi import Query
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.answers.pagination import PageRequest, Pagination, Paging, paginate
+from api.answers.problems import responses
+from api.answers.schemas import Answer, Credits
 from api.dependencies import AdminCall, Call, MemberCall, account_named
-from api.pagination import PageRequest, Pagination, Paging, paginate
-from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
 from api.user_scope import only_user
 from billing.core import ids
 from billing.insight.timeline import rules, store

@@ -6,18 +6,18 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.pagination import Page, Paging, paginate
-from api.problems import responses
-from api.public_ids import (
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import responses
+from api.answers.public_ids import (
     PaymentMethodId,
     PaymentMethodName,
     PurchaseId,
     encoded,
     payment_method_row,
 )
+from api.answers.schemas import MAX_MINOR, Answer, Body, CatalogName, Credits
+from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.routes.base import new_router
-from api.schemas import MAX_MINOR, Answer, Body, CatalogName, Credits
 from api.workflow_calls import notify
 from billing.core import clock, ids
 from billing.ledger.credits import low_balance

@@ -7,12 +7,12 @@ from typing import Annotated, Final, Self
 from fastapi import Response
 from pydantic import Field
 
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import encoded
+from api.answers.schemas import Answer, Credits
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
-from api.problems import KEYED, responses
-from api.public_ids import encoded
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
 from api.workflow_calls import need_temporal, notify
 from billing.core import clock, ids
 from billing.matters.kinds import TRIAL

@@ -7,20 +7,20 @@ from fastapi import Body, Depends, Header, Request
 from fastapi.responses import Response
 from pydantic import TypeAdapter
 
-from api import dated_uses, usage_batch_parser, use_times
-from api.auth import MEMBER
-from api.card_usage import charge_now
+from api.answers.problem_codes import not_found
+from api.answers.problems import responses
+from api.answers.schemas import Answer, Credits
 from api.dependencies import AccountCall, Call, MemberUse, OperatorGate, gate_headers
-from api.fast_route import fast, reading
 from api.idempotency import JSON, encoded_answer, valid_key
-from api.problem_codes import not_found
-from api.problems import responses
+from api.identity.auth import MEMBER
+from api.requests.fast_route import fast, reading
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
-from api.usage_batch import UsageBatch
-from api.usage_body import UseBody, UseRow, read_use, use_of
-from api.usage_dry_run import DryRun, attempt_one
-from api.usage_refusals import CODES_OF_USES, refusal
+from api.usage import batch_parser, dated_uses, use_times
+from api.usage.batch import UsageBatch
+from api.usage.body import UseBody, UseRow, read_use, use_of
+from api.usage.card_usage import charge_now
+from api.usage.dry_run import DryRun, attempt_one
+from api.usage.refusals import CODES_OF_USES, refusal
 from api.user_scope import others_holds
 from billing.catalog.rating.schemas import Method
 from billing.core import ids
@@ -194,9 +194,9 @@ async def record_usage_batch(
     key or event ids; rows that were recorded answer `duplicate`. In a dry run `recorded` says what
     would be.
     """
-    if not usage_batch_parser.is_json(request):
-        raise Invalid("VALIDATION_FAILED", usage_batch_parser.NOT_JSON)
-    rows = usage_batch_parser.parse(await request.body())
-    named = usage_batch_parser.named(rows, valid_key(idempotency_key))
+    if not batch_parser.is_json(request):
+        raise Invalid("VALIDATION_FAILED", batch_parser.NOT_JSON)
+    rows = batch_parser.parse(await request.body())
+    named = batch_parser.named(rows, valid_key(idempotency_key))
     batch = UsageBatch(named, call, gate_headers(request), dry_run=dry_run)
     return Response(await batch.record(), media_type=JSON)

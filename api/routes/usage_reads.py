@@ -8,13 +8,13 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy import RowMapping
 
+from api.answers.pagination import Page, Paging, as_page, paginate, paginate_merged
+from api.answers.problems import responses
+from api.answers.schemas import Answer, OneWord, Owner, OwnerId, Total
 from api.date_range import MaybeMoment, moments
 from api.dependencies import Fresh, MemberRead
-from api.pagination import Page, Paging, as_page, paginate, paginate_merged
-from api.problems import responses
 from api.routes.base import new_router
 from api.routes.billing_records import KEYS, RatedAnswer
-from api.schemas import Answer, OneWord, Owner, OwnerId, Total
 from api.user_scope import only_user, user_of
 from billing.core import clock, ids
 from billing.core.money import ZERO

@@ -11,11 +11,11 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.answers.problems import responses
+from api.answers.schemas import Answer, OneWord, Total
 from api.date_range import Days, MaybeDay, span
 from api.dependencies import EveryCall, EveryRead, Fresh, MemberRead, ReadCall
-from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, OneWord, Total
 from api.user_scope import user_of
 from billing.catalog.rating.schemas import CREDIT
 from billing.core import periods

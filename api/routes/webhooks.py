@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from fastapi import Header, Request, Response
 from starlette.background import BackgroundTask
 
-from api.fast_route import fast
-from api.problems import responses
+from api.answers.problems import responses
+from api.answers.schemas import Answer
+from api.requests.fast_route import fast
 from api.routes.base import new_router
-from api.schemas import Answer
 from api.services import Services
 from billing.core.clock import real_now
 from billing.core.failpoints import failpoint

@@ -35,7 +35,7 @@ GIVEN_BACK: Final = (
     ),
     Mutant(
         "a use that is dated back is looked at before its time is given back, and recorded after",
-        "api/dated_uses.py",
+        "api/usage/dated_uses.py",
         "return not call.caller.operates and any(",
         "return False and any(",
         ("tests/integration/changes/test_given_back_meanwhile.py", "-k", "behind_an_end"),

@@ -287,7 +287,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a use whose answer was lost is recorded anew",
-        "api/usage_batcher.py",
+        "api/batching/usage_batcher.py",
         "use = use._replace(record_id=ids.new_hex())",
         "use = use._replace(record_id=None)",
         ("tests/integration/usage/test_batches.py", "-k", "answer_is_lost"),
@@ -336,7 +336,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a token may live for ever",
-        "api/auth.py",
+        "api/identity/auth.py",
         '_REQUIRED: Final = ["sub", "account_id", "roles", "aud", "iss", "exp"]',
         '_REQUIRED: Final = ["sub", "account_id", "roles", "aud", "iss"]',
         ("tests/unit/api/test_forged_tokens.py",),

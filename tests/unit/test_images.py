@@ -5,7 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from api.guide import PAGES
+from api.pages.guide import PAGES
 from billing.core.settings import VERSION
 from devstack import sbom
 from devstack.options import ROOT

@@ -6,14 +6,14 @@ from typing import Annotated, Self
 from fastapi import Query, Response
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from api.card_numbers import FreeText
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import AccountId
+from api.answers.schemas import Answer, Body, Instant, Text, Zone
 from api.dependencies import ServiceCall
 from api.idempotency import OptionalKey
-from api.pagination import Page, Paging, paginate
-from api.problems import KEYED, responses
-from api.public_ids import AccountId
+from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Instant, Text, Zone
 from api.tax_rates import until_asked, want_rates
 from billing.catalog.products.schemas import Name
 from billing.core.clock import real_now

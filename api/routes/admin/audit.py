@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 from fastapi import Query
 
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import responses
+from api.answers.public_ids import AccountId
+from api.answers.schemas import Answer, OneWord
 from api.date_range import MaybeMoment, bounds
 from api.dependencies import AdminCall, account_named
-from api.pagination import Page, Paging, paginate
-from api.problems import responses
-from api.public_ids import AccountId
 from api.routes.base import new_router
-from api.schemas import Answer, OneWord
 from billing.platform.audit import store
 from billing.platform.audit.tables import billing_audit
 

@@ -5,13 +5,13 @@ from typing import Annotated
 from fastapi import Response
 from pydantic import AfterValidator, Field
 
-from api.card_numbers import FreeText
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import AccountId, encoded
+from api.answers.schemas import MAX_MINOR, Answer, Body, Currency
 from api.dependencies import AdminCall
 from api.idempotency import RequiredKey
-from api.problems import KEYED, responses
-from api.public_ids import AccountId, encoded
+from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
-from api.schemas import MAX_MINOR, Answer, Body, Currency
 from billing.core import clock, ids
 from billing.money.invoices import balances
 

@@ -7,23 +7,23 @@ from fastapi import Query, Response
 from pydantic import Field, StringConstraints, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.card_numbers import FreeText
-from api.case_answers import CaseStatus
-from api.dependencies import AdminCall, Call, account_named
-from api.dry_runs import undone_if
-from api.idempotency import OptionalKey
-from api.pagination import MAX_CURSOR_CHARS, Page, PageRequest, paginate
-from api.problems import KEYED, responses
-from api.public_ids import (
+from api.answers.case_answers import CaseStatus
+from api.answers.pagination import MAX_CURSOR_CHARS, Page, PageRequest, paginate
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import (
     AccountId,
     DunningCaseId,
     InvoiceId,
     SubscriptionId,
     row_id,
 )
+from api.answers.schemas import Answer, Body, CatalogName, Currency, Instant, Minor
+from api.dependencies import AdminCall, Call, account_named
+from api.idempotency import OptionalKey
+from api.requests.card_numbers import FreeText
+from api.requests.dry_runs import undone_if
 from api.routes.base import new_router
 from api.routes.subscription_previews import DryRun
-from api.schemas import Answer, Body, CatalogName, Currency, Instant, Minor
 from api.workflow_calls import need_temporal, wait_until_all_done
 from billing.core import ids
 from billing.core.errors import BillingError

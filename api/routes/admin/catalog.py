@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 from fastapi import Query
 
+from api.answers.pagination import Page, as_page
+from api.answers.problems import responses
+from api.answers.schemas import Answer, Body, KeyPath
 from api.dependencies import AdminCall
-from api.pagination import Page, as_page
-from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, KeyPath
 from billing.catalog.plans import service, store, weighing
 from billing.catalog.plans.changes import Change
 from billing.catalog.plans.schemas import CreditCost, Pack, Plan, Price

@@ -8,11 +8,11 @@ from fastapi import Response
 from pydantic import Field, model_validator
 from temporalio.service import RPCError
 
+from api.answers.problems import KEYED, responses
+from api.answers.schemas import Answer, Body, Instant
 from api.dependencies import AdminCall, Call
 from api.idempotency import OptionalKey
-from api.problems import KEYED, responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Instant
 from api.workflow_calls import need_temporal
 from billing.core.clock import real_now
 from billing.core.errors import Unavailable

@@ -4,14 +4,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from api.card_numbers import FreeText
+from api.answers.problems import responses
+from api.answers.schemas import Body, CatalogName, Credits, Currency, Instant, Minor
 from api.dependencies import AdminCall
-from api.dry_runs import undone_if
-from api.problems import responses
+from api.requests.card_numbers import FreeText
+from api.requests.dry_runs import undone_if
 from api.routes.base import new_router
 from api.routes.contracts import ContractAnswer
 from api.routes.subscription_previews import TryOut
-from api.schemas import Body, CatalogName, Credits, Currency, Instant, Minor
 from api.workflow_calls import notify
 from billing.catalog.plans import rules
 from billing.catalog.plans.schemas import AgreedPrice, Limit

@@ -6,13 +6,13 @@ from typing import Annotated
 from fastapi import Path, Response
 from sqlalchemy import RowMapping
 
-from api.card_numbers import NoCardNumber
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import KEYED, responses
+from api.answers.schemas import Answer, Credits
 from api.dependencies import AdminCall
 from api.idempotency import OptionalKey
-from api.pagination import Page, Paging, paginate
-from api.problems import KEYED, responses
+from api.requests.card_numbers import NoCardNumber
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
 from billing.catalog.coupons import service, store
 from billing.catalog.coupons.schemas import Code, CouponName, CouponSpec
 from billing.catalog.coupons.tables import coupons

@@ -7,14 +7,14 @@ from typing import Annotated, Self
 from fastapi import Response
 from pydantic import AfterValidator, Field, model_validator
 
-from api.card_numbers import FreeText
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import AccountId, TransactionId, encoded
+from api.answers.schemas import Answer, Body, Credits, Instant, Text
 from api.dependencies import AdminCall
 from api.idempotency import RequiredKey
-from api.problems import KEYED, responses
-from api.public_ids import AccountId, TransactionId, encoded
+from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
 from api.routes.holds import Scope
-from api.schemas import Answer, Body, Credits, Instant, Text
 from billing.core import clock, ids
 from billing.ledger.credits import adjustments
 

@@ -11,19 +11,19 @@ from fastapi import Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.card_numbers import FreeText
-from api.case_answers import AttemptAnswer, CaseAnswer, CaseStatus
-from api.dependencies import AdminCall, Call, account_filter
-from api.idempotency import Once, OptionalKey
-from api.pagination import Page, Paging, paginate
-from api.problems import KEYED, responses
-from api.public_ids import (
+from api.answers.case_answers import AttemptAnswer, CaseAnswer, CaseStatus
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import (
     PaymentMethodName,
     payment_method_row,
     row_id,
 )
+from api.answers.schemas import Body, OneWord, optional_body
+from api.dependencies import AdminCall, Call, account_filter
+from api.idempotency import Once, OptionalKey
+from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
-from api.schemas import Body, OneWord, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.matters.schemas import Matter

@@ -8,15 +8,15 @@ from uuid import UUID
 from fastapi import Response
 from pydantic import Field
 
-from api.card_numbers import FreeText
+from api.answers.problems import KEYED, responses
+from api.answers.schemas import Body
 from api.dependencies import AdminCall, Call
-from api.dry_runs import undone
 from api.idempotency import Claim, OptionalKey
-from api.problems import KEYED, responses
+from api.requests.card_numbers import FreeText
+from api.requests.dry_runs import undone
 from api.routes.base import new_router
 from api.routes.subscription_answers import SubscriptionAnswer
 from api.routes.subscription_previews import DryRun, PreviewAnswer
-from api.schemas import Body
 from api.workflow_calls import wait_until_done
 from billing.core import ids
 from billing.matters import store as matters

@@ -5,13 +5,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from api.card_numbers import FreeText
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import responses
+from api.answers.public_ids import AccountId
+from api.answers.schemas import Answer, Body, OneWord
 from api.dependencies import AdminCall, account_filter
-from api.pagination import Page, Paging, paginate
-from api.problems import responses
-from api.public_ids import AccountId
+from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
-from api.schemas import Answer, Body, OneWord
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.money.payments import event_owners
 from billing.platform.provider_inbox import store

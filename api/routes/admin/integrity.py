@@ -5,10 +5,10 @@ from typing import Annotated
 
 from fastapi import Query
 
+from api.answers.problems import responses
+from api.answers.schemas import Answer
 from api.dependencies import AdminCall
-from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer
 from billing.insight.integrity import service
 from billing.insight.integrity.schemas import Finding
 

@@ -9,14 +9,14 @@ from fastapi import Response
 from pydantic import Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.card_numbers import NoCardNumber
+from api.answers.problems import KEYED, responses
+from api.answers.schemas import Body, Currency, Minor, Text
 from api.dependencies import AdminCall, Call
 from api.idempotency import Claim, Once, OptionalKey, RequiredKey
-from api.problems import KEYED, responses
+from api.requests.card_numbers import NoCardNumber
 from api.routes.base import new_router
 from api.routes.invoices import InvoiceDetail
 from api.routes.payments import decode_invoice
-from api.schemas import Body, Currency, Minor, Text
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.matters.schemas import Matter

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from api.answers.pagination import Page, as_page
+from api.answers.problems import responses
+from api.answers.public_ids import encoded
+from api.answers.schemas import Answer, Body, CountryCode, KeyPath
 from api.dependencies import AdminCall, Call
-from api.pagination import Page, as_page
-from api.problems import responses
-from api.public_ids import encoded
 from api.routes.addresses import Line
 from api.routes.base import new_router
-from api.schemas import Answer, Body, CountryCode, KeyPath
 from billing.core import clock, ids
 from billing.core.errors import Invalid, Unavailable
 from billing.money.documents import rules

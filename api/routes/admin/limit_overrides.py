@@ -9,12 +9,12 @@ from typing import Annotated
 from pydantic import AliasPath, Field, ValidationInfo, field_validator
 from sqlalchemy import RowMapping
 
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import responses
+from api.answers.public_ids import AccountId, encoded
+from api.answers.schemas import Answer, Body, Credits, Currency, Instant, KeyPath
 from api.dependencies import AdminCall, account_named
-from api.pagination import Page, Paging, paginate
-from api.problems import responses
-from api.public_ids import AccountId, encoded
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Currency, Instant, KeyPath
 from api.workflow_calls import notify
 from billing.catalog.plans.schemas import Limit
 from billing.catalog.rating.schemas import OverageTerms, PriceTerms, Then

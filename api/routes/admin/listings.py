@@ -9,14 +9,14 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import Field
 
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import responses
+from api.answers.public_ids import AccountId, InvoiceId, PurchaseId, SubscriptionId
+from api.answers.schemas import MAX_MINOR, Answer, Credits, Currency, OneWord
 from api.dependencies import AdminCall, account_filter
-from api.pagination import Page, Paging, paginate
-from api.problems import responses
-from api.public_ids import AccountId, InvoiceId, PurchaseId, SubscriptionId
 from api.routes.base import new_router
 from api.routes.invoices import InvoiceAnswer, StatusFilter, show_row, status_of
 from api.routes.subscription_answers import interval_name
-from api.schemas import MAX_MINOR, Answer, Credits, Currency, OneWord
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import InvoiceCollection
 from billing.money.invoices.tables import invoices

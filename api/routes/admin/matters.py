@@ -3,13 +3,13 @@
 from datetime import datetime
 from typing import Literal
 
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problem_codes import not_found
+from api.answers.problems import responses
+from api.answers.public_ids import AccountId
+from api.answers.schemas import Answer, OneWord
 from api.dependencies import AdminCall, Call, account_filter
-from api.pagination import Page, Paging, paginate
-from api.problem_codes import not_found
-from api.problems import responses
-from api.public_ids import AccountId
 from api.routes.base import new_router
-from api.schemas import Answer, OneWord
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock
 from billing.core.errors import Conflict, Unavailable

@@ -1,11 +1,11 @@
 """The kinds of payment methods that are offered, and where, for operators [R3]."""
 
+from api.answers.pagination import Page, as_page
+from api.answers.problems import responses
+from api.answers.schemas import KeyPath
 from api.dependencies import AdminCall
-from api.pagination import Page, as_page
-from api.problems import responses
 from api.routes.admin.catalog import ChangesAnswer
 from api.routes.base import new_router
-from api.schemas import KeyPath
 from billing.catalog.payment_kinds import store
 from billing.catalog.payment_kinds.schemas import PaymentKind
 from billing.catalog.payment_kinds.spec import PaymentKindSpec

@@ -10,14 +10,14 @@ from fastapi import Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.card_numbers import FreeText
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import KEYED, responses
+from api.answers.schemas import Body, Currency, Minor, OneWord, optional_body
 from api.dependencies import AdminCall, Call, account_filter
 from api.idempotency import Once, OptionalKey
-from api.pagination import Page, Paging, paginate
-from api.problems import KEYED, responses
+from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
 from api.routes.payments import PaymentAnswer, StatusFilter, decode_payment, statuses_of
-from api.schemas import Body, Currency, Minor, OneWord, optional_body
 from api.workflow_calls import need_temporal, resume_if_halted, wait_until_done
 from billing.core import clock
 from billing.matters.schemas import Matter

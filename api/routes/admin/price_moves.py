@@ -8,14 +8,14 @@ from uuid import UUID
 from fastapi import Query
 from pydantic import Field
 
-from api.card_numbers import FreeText
+from api.answers.pagination import MAX_CURSOR_CHARS, decode_cursor, encode_cursor
+from api.answers.problems import responses
+from api.answers.public_ids import AccountId, SubscriptionId
+from api.answers.schemas import Answer, Body, KeyPath
 from api.dependencies import AdminCall, Call
-from api.pagination import MAX_CURSOR_CHARS, decode_cursor, encode_cursor
-from api.problems import responses
-from api.public_ids import AccountId, SubscriptionId
+from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
 from api.routes.subscription_previews import DryRun
-from api.schemas import Answer, Body, KeyPath
 from billing.core.errors import Conflict
 from billing.money.subscriptions import price_moves, service
 from billing.money.subscriptions.price_moves import Move

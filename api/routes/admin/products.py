@@ -11,13 +11,13 @@ from fastapi.responses import Response
 from pydantic import Field
 from sqlalchemy import RowMapping
 
+from api.answers.pagination import Page, Paging, as_page, paginate
+from api.answers.problems import responses
+from api.answers.public_ids import AccountId, encoded
+from api.answers.schemas import Answer, Body, KeyPath, OneWord, Text
 from api.dependencies import AdminCall, account_filter, account_named
-from api.pagination import Page, Paging, as_page, paginate
-from api.problems import responses
-from api.public_ids import AccountId, encoded
 from api.routes.admin.catalog import AllowLarge, ChangesAnswer, demand_small
 from api.routes.base import new_router
-from api.schemas import Answer, Body, KeyPath, OneWord, Text
 from billing.catalog.plans import service
 from billing.catalog.products import store
 from billing.catalog.products.schemas import OVERRIDE, Meter, Product, ProductPrice

@@ -6,15 +6,15 @@ from typing import Annotated, Literal
 from fastapi import Response
 from pydantic import Field
 
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import AccountId, InvoiceId, PaymentId, encoded
+from api.answers.schemas import Answer, Body, OneWord
 from api.dependencies import AdminCall, Call, account_filter
 from api.idempotency import RequiredKey
-from api.pagination import Page, Paging, paginate
-from api.problems import KEYED, responses
-from api.public_ids import AccountId, InvoiceId, PaymentId, encoded
 from api.routes.admin.invoices import Positive, Reference
 from api.routes.base import new_router
 from api.routes.payments import decode_payment
-from api.schemas import Answer, Body, OneWord
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import ids
 from billing.money.disputes.schemas import DisputeState

@@ -5,12 +5,12 @@ from typing import Annotated
 
 from fastapi import Query
 
-from api.card_numbers import FreeText
+from api.answers.problems import responses
+from api.answers.public_ids import AccountId
+from api.answers.schemas import Answer
 from api.dependencies import AdminCall
-from api.problems import responses
-from api.public_ids import AccountId
+from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
-from api.schemas import Answer
 from billing.insight.search import store
 
 router = new_router("search")

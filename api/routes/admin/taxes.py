@@ -6,14 +6,14 @@ from typing import Annotated
 from fastapi import Path
 from pydantic import Field
 
-from api.card_numbers import FreeText
+from api.answers.pagination import Page, as_page
+from api.answers.problems import responses
+from api.answers.schemas import Answer, Body, Credits, Currency
 from api.dependencies import AdminCall, account_named
-from api.pagination import Page, as_page
-from api.problems import responses
+from api.requests.card_numbers import FreeText
 from api.routes.admin.catalog import ChangesAnswer
 from api.routes.base import new_router
 from api.routes.taxes import TaxAnswer
-from api.schemas import Answer, Body, Credits, Currency
 from billing.catalog.plans.service import put_inclusion, put_jurisdiction
 from billing.catalog.taxes import store as taxes
 from billing.catalog.taxes.spec import JurisdictionKey, JurisdictionSpec

@@ -6,18 +6,18 @@ from uuid import UUID
 from fastapi import Query, Response
 from pydantic import Field
 
-from api.card_numbers import FreeText
+from api.answers.pagination import Page, PageRequest, paginate
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import AccountId, InvoiceId, SubscriptionId, encoded
+from api.answers.schemas import Answer, Body, Currency, KeyPath
 from api.dependencies import AdminCall, Call
-from api.dry_runs import undone_if
 from api.idempotency import OptionalKey
-from api.pagination import Page, PageRequest, paginate
-from api.problems import KEYED, responses
-from api.public_ids import AccountId, InvoiceId, SubscriptionId, encoded
+from api.requests.card_numbers import FreeText
+from api.requests.dry_runs import undone_if
 from api.routes.admin.price_moves import Cursor, MovePart, cursor_at, move, place_of
 from api.routes.base import new_router
 from api.routes.subscription_previews import DryRun
 from api.routes.subscriptions import PriceInterval
-from api.schemas import Answer, Body, Currency, KeyPath
 from api.workflow_calls import need_temporal, wait_until_all_done
 from billing.catalog.plans import rules
 from billing.core import ids

@@ -7,10 +7,10 @@ from uuid import uuid4
 import httpx2
 import pytest
 
+from api.answers.schemas import Answer
 from api.app import create_app
 from api.dependencies import AdminCall, BillingCall, MemberCall, MemberRead, ServiceCall
 from api.routes.base import new_router
-from api.schemas import Answer
 from api.temporal import connect
 from tests.integration.api_app import Api, stack_settings
 

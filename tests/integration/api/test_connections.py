@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from api.problems import code_of
+from api.answers.problems import code_of
 from billing.core.database import Database, open_database
 from billing.core.errors import NotAllowed
 from billing.core.prepared import driver_of

@@ -8,8 +8,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from temporalio.client import Client
 
-from api import gauges
 from api.app import create_app
+from api.monitoring import gauges
 from api.temporal import connect
 from billing.core import ids
 from billing.core.clock import real_now

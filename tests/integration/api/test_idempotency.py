@@ -12,11 +12,11 @@ from fastapi import Response
 from pydantic import Field
 from sqlalchemy import func, select, update
 
+from api.answers.schemas import Answer, Body
 from api.app import create_app
 from api.dependencies import BillingCall
 from api.idempotency import OptionalKey, RequiredKey
 from api.routes.base import new_router
-from api.schemas import Answer, Body
 from api.temporal import connect
 from billing.core import ids
 from billing.core.clock import real_now

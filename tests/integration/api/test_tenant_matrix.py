@@ -16,8 +16,8 @@ from fastapi.routing import APIRoute
 from sqlalchemy import select
 
 from api.dependencies import EveryGate, OperatorGate, ReadGate, RecordGate, TenantGate
-from api.fastapi_internals import dependency_calls
-from api.openapi import api_routes
+from api.document.openapi import api_routes
+from api.requests.fastapi_internals import dependency_calls
 from billing.core import ids
 from billing.core.database import metadata
 from tests.api_document import APP, DOCUMENT

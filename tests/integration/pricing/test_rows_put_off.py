@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api import health_checks
+from api.monitoring import health_checks
 from tests.integration.pricing.conftest import Priced
 from tests.integration.pricing.test_product_service import TERMS, named
 

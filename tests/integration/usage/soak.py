@@ -17,7 +17,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from api.usage_batcher import UsageBatcher
+from api.batching.usage_batcher import UsageBatcher
 from billing.core import clock
 from billing.core.database import Database, open_database
 from billing.core.errors import BillingError

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from psycopg import OperationalError
 
-from api import usage_batcher as recording
+from api.batching import usage_batcher as recording
 from billing.core.prepared import wrapped
 from billing.metering.usage import sql_batch
 from billing.metering.usage.schemas import Kind, Recorded, Use

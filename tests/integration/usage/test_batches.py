@@ -10,7 +10,7 @@ import pytest
 from psycopg import OperationalError
 from sqlalchemy.exc import DBAPIError
 
-from api.usage_batcher import UsageBatcher
+from api.batching.usage_batcher import UsageBatcher
 from billing.insight.integrity import service
 from billing.metering.usage.schemas import Kind, Recorded, Use
 from tests.integration.usage.conftest import V1, NewShop, Shop

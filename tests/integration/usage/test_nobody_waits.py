@@ -14,8 +14,8 @@ from psycopg.errors import UniqueViolation
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from api import usage_batcher as recording
-from api.usage_batcher import UsageBatcher
+from api.batching import usage_batcher as recording
+from api.batching.usage_batcher import UsageBatcher
 from billing.core.batcher import Turns
 from billing.core.database import open_database
 from billing.core.errors import Unavailable

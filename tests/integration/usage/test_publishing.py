@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.usage_batcher import UsageBatcher
+from api.batching.usage_batcher import UsageBatcher
 from billing.core.database import open_database
 from billing.metering.usage.schemas import Kind, Use
 from tests.integration.api_app import stack_settings

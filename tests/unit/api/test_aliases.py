@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.aliases import ALIASES, AliasMiddleware
-from api.openapi import api_routes
+from api.document.openapi import api_routes
 from api.routes.base import PREFIX
 
 TABLE = {

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pydantic import TypeAdapter, ValidationError
 
-from api import exact_json
-from api.return_pages import check_return
-from api.schemas import Body, Credits, Currency, Instant, Minor, Url, Zone
+from api.answers.schemas import Body, Credits, Currency, Instant, Minor, Url, Zone
+from api.pay.return_pages import check_return
+from api.requests import exact_json
 from billing.core.errors import Invalid
 
 

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from api.answers.schemas import Answer
 from api.routes.holds import CaptureAnswer, HoldAnswer, capture_answer, hold_answer
 from api.routes.usage import UseAnswer, answer_of
-from api.schemas import Answer
 from billing.core import ids
 from billing.ledger.credits.holds import HoldOrder
 from billing.ledger.credits.schemas import Capture, Hold

@@ -7,8 +7,8 @@ from typing import Any, Final, cast
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import gauges, health_checks
-from api.health_checks import HealthChecks, Stack
+from api.monitoring import gauges, health_checks
+from api.monitoring.health_checks import HealthChecks, Stack
 
 PATIENCE: Final = 0.02
 BUSY: Final = 0.3

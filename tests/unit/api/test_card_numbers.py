@@ -5,7 +5,7 @@ from typing import Annotated
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from api.card_numbers import NoCardNumber
+from api.requests.card_numbers import NoCardNumber
 
 # ruff: noqa: RUF001 - digits of other scripts are what is tested
 TEXT: TypeAdapter[str] = TypeAdapter(Annotated[str, NoCardNumber])

@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.request_limits import BODY_BYTES, json_fault
+from api.edge.request_limits import BODY_BYTES, json_fault
 
 
 def filled(head: str, unit: str, tail: str) -> bytes:

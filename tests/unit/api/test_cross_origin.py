@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 from api.app import create_app
-from api.openapi import api_routes
+from api.document.openapi import api_routes
 from api.routes.base import PREFIX
 from tests.unit.api.conftest import lonely_settings
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from sqlalchemy import BigInteger, Column, DateTime, MetaData, Numeric, Table, Text, Uuid
 
-from api.pagination import decode_cursor, encode_cursor, page_request
+from api.answers.pagination import decode_cursor, encode_cursor, page_request
 from billing.core.errors import Invalid
 
 ROWS = Table(

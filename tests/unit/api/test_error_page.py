@@ -2,7 +2,7 @@
 
 import re
 
-from api.problem_codes import CODES
+from api.answers.problem_codes import CODES
 from cli.error_table import render
 from devstack.options import ROOT
 from tests.api_document import DOCUMENT

@@ -9,9 +9,9 @@ from fastapi import FastAPI
 from prometheus_client import REGISTRY
 from sqlalchemy import exc as sql
 
-from api import failures
-from api.failures import FailureCount
-from api.problems import code_of
+from api.answers.problems import code_of
+from api.monitoring import failures
+from api.monitoring.failures import FailureCount
 from api.routes.base import new_router
 from api.services import Services
 from billing.core.clock import real_now

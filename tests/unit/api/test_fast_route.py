@@ -11,18 +11,18 @@ from fastapi.routing import APIRoute
 from starlette.routing import Match
 from starlette.types import Scope
 
-from api import fast_route
+from api.answers.problems import install
+from api.answers.schemas import Body, Credits, optional_body
 from api.app import create_app
 from api.dependencies import AccountCall, BillingCall, MemberCall, MemberUse
-from api.fast_route import fast, serve
-from api.fastapi_internals import Unsupported, bind
+from api.document.openapi import api_routes
+from api.edge.request_limits import RequestLimitMiddleware
 from api.idempotency import JSON
-from api.openapi import api_routes
-from api.problems import install
-from api.request_limits import RequestLimitMiddleware
+from api.requests import fast_route
+from api.requests.fast_route import fast, serve
+from api.requests.fastapi_internals import Unsupported, bind
 from api.route_index import RouteIndex
 from api.routes.base import PREFIX
-from api.schemas import Body, Credits, optional_body
 from billing.core.errors import NotAllowed
 from tests.unit.api.conftest import lonely_settings
 

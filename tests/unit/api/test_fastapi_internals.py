@@ -1,4 +1,4 @@
-"""The pinned FastAPI has what `api/fastapi_internals.py` builds on, and no other module does.
+"""The pinned FastAPI has what `api/requests/fastapi_internals.py` builds on; no other file does.
 
 A failure after an upgrade says which part changed; read `Dependency` and the fast path again before
 these sets are brought up to date.
@@ -18,10 +18,10 @@ from fastapi.dependencies import utils
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from api import fastapi_internals
+from api.requests import fastapi_internals
 from devstack.options import ROOT
 
-INTERNALS = "api/fastapi_internals.py"
+INTERNALS = "api/requests/fastapi_internals.py"
 
 
 def _route(handler: Any) -> APIRoute:

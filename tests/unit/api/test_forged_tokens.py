@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from api.app import create_app
-from api.auth import Unauthenticated
+from api.identity.auth import Unauthenticated
 from cli.tokens import mint_token
 from tests.unit.api.conftest import SECRET, lonely_settings
 from tests.unit.api.forging import NOW, claims, handmade, part, signed
@@ -153,7 +153,7 @@ async def test_an_honest_token_passes_the_door(client: httpx2.AsyncClient) -> No
 async def test_a_remembered_token_still_expires(
     app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.auth.LEEWAY_SECONDS", 0)
+    monkeypatch.setattr("api.identity.auth.LEEWAY_SECONDS", 0)
     verifier = app.state.services.verifier
     ends_at = int(time.time()) + 2
     token = "Bearer " + signed(exp=ends_at)

@@ -5,8 +5,8 @@ from typing import Any, Final
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from api import card_numbers
-from api.schemas import Body
+from api.answers.schemas import Body
+from api.requests import card_numbers
 
 # Imports every route.
 from tests.unit.api.test_openapi import OPERATIONS

@@ -5,7 +5,7 @@ from typing import Final
 
 import httpx2
 
-from api.guide import PAGES, url
+from api.pages.guide import PAGES, url
 from devstack.options import ROOT
 from tests.test_documents import anchors
 

@@ -6,7 +6,10 @@ from typing import Final
 
 import pytest
 
-from api import auth, date_range, idempotency, pagination, request_limits, slow_clients
+from api import date_range, idempotency
+from api.answers import pagination
+from api.edge import request_limits, slow_clients
+from api.identity import auth
 from api.routes import holds
 from billing.catalog.products.spec import MAX_PER_USE, MeterSpec
 from billing.catalog.rating import rules as rating

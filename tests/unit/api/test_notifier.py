@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from temporalio.client import Client
 
-from api.inbox import Notifier
+from api.webhooks.inbox import Notifier
 from billing.matters.schemas import Matter
 from workflows import start
 

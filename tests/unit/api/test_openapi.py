@@ -11,11 +11,11 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from api.answers.problem_codes import CODES, NOT_OF_A_ROUTE, is_temporary
 from api.app import create_app
 from api.dependencies import EveryGate, OperatorGate, TenantGate
-from api.fastapi_internals import dependency_calls
-from api.openapi import api_routes
-from api.problem_codes import CODES, NOT_OF_A_ROUTE, is_temporary
+from api.document.openapi import api_routes
+from api.requests.fastapi_internals import dependency_calls
 from api.routes.base import PREFIX
 from tests.api_document import APP, DOCUMENT
 from tests.unit.api.conftest import lonely_settings

@@ -10,10 +10,10 @@ from fastapi import FastAPI
 from sqlalchemy import exc as sql
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.problem_codes import CODES, GENERIC
-from api.problems import MEDIA_TYPE
+from api.answers.problem_codes import CODES, GENERIC
+from api.answers.problems import MEDIA_TYPE
+from api.answers.schemas import Body, Credits, Minor
 from api.routes.base import new_router
-from api.schemas import Body, Credits, Minor
 from billing.core.errors import Conflict
 
 STANDARD = {"type", "title", "status", "code", "detail", "correlation_id"}

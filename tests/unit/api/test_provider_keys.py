@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from api.auth import Unauthenticated, Verifier
-from api.jwks import Jwks
+from api.identity.auth import Unauthenticated, Verifier
+from api.identity.jwks import Jwks
 from billing.core.errors import Unavailable
 from tests.unit.api.forging import claims, handmade
 

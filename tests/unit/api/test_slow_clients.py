@@ -11,8 +11,8 @@ from fastapi import FastAPI, Request
 from pydantic import ValidationError
 
 from api.app import create_app
+from api.edge.slow_clients import BODY_SECONDS, HEADER_SECONDS, ImpatientProtocol, Part
 from api.server import server_config
-from api.slow_clients import BODY_SECONDS, HEADER_SECONDS, ImpatientProtocol, Part
 from billing.core.settings import Settings
 from tests.unit.api.conftest import lonely_settings
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from api.auth import BILLING, SharedSecrets, Verifier
+from api.identity.auth import BILLING, SharedSecrets, Verifier
 from devstack.options import ROOT
 from tests.unit.api.conftest import SECRET
 

@@ -9,7 +9,7 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
-from api import usage_batch_parser
+from api.usage import batch_parser
 from billing.core import ids
 from billing.core.errors import Invalid
 from billing.metering.quotas import rules as quotas
@@ -72,9 +72,9 @@ def test_a_batch_keeps_accounts_together_and_someapart() -> None:
 def test_a_bad_row_names_its_field_and_spares_the_others(row: Any, field: str) -> None:
     good = {"product_id": "gpt-4", "usage_amount": "1"}
     bad = {"product_id": "gpt-4"} | row if isinstance(row, dict) else row
-    rows = usage_batch_parser.parse(json.dumps({"events": [good, bad, good]}).encode())
+    rows = batch_parser.parse(json.dumps({"events": [good, bad, good]}).encode())
     assert field in str(rows[1])
-    assert isinstance(rows[1], usage_batch_parser.Fault)
+    assert isinstance(rows[1], batch_parser.Fault)
     assert not isinstance(rows[0], str)
     assert not isinstance(rows[2], str)
 
@@ -84,12 +84,10 @@ def test_details_are_bounded_in_depth() -> None:
     for _ in range(40):
         deep = {"in": deep}
     row = {"product_id": "gpt-4", "usage_amount": "1", "usage_details": deep}
-    assert "nested deeper" in str(
-        usage_batch_parser.parse(json.dumps({"events": [row]}).encode())[0]
-    )
+    assert "nested deeper" in str(batch_parser.parse(json.dumps({"events": [row]}).encode())[0])
     bottomless = b'{"events":[{"usage_details":{"a":' + b"[" * 400_000 + b"]}}]}"
     with pytest.raises(Invalid):
-        usage_batch_parser.parse(bottomless)
+        batch_parser.parse(bottomless)
 
 
 def bound(limit: int, used: int, *, hard: bool = True) -> Bound:

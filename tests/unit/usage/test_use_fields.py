@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from api import exact_json, usage_batch_parser
+from api.requests import exact_json
 from api.routes.quotas import CheckBody
-from api.usage_body import UseBody, UseRow, Word, read_use
+from api.usage import batch_parser
+from api.usage.body import UseBody, UseRow, Word, read_use
 from cli.usage_file import UsageFile
 from durable_billing import events
 from tests.api_document import DOCUMENT
@@ -111,9 +112,9 @@ def _single(body: dict[str, Any]) -> UseBody | None:
 @given(BODIES)
 def test_a_single_use_and_a_row_are_read_alike(body: dict[str, Any]) -> None:
     single = _single(body)
-    (row,) = usage_batch_parser.parse(json.dumps({"events": [body]}).encode())
+    (row,) = batch_parser.parse(json.dumps({"events": [body]}).encode())
     if single is None:
-        assert isinstance(row, usage_batch_parser.Fault)
+        assert isinstance(row, batch_parser.Fault)
         return
     assert isinstance(row, UseRow), row
     for name in OF_ONE:

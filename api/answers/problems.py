@@ -1,0 +1,254 @@
+"""Errors as RFC 9457 problem+json: one body for every error, and the exception handlers.
+
+`responses(...)` documents the codes of a route, with an example each.
+"""
+
+import logging
+from collections.abc import Mapping
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any, Final
+
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import exc
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.answers.problem_codes import CODES, GENERIC, Problem
+from billing.core import context
+from billing.core.database_errors import origin_of, takes_no_writes
+from billing.core.database_words import database_words
+from billing.core.errors import BillingError
+
+MEDIA_TYPE: Final = "application/problem+json"
+_ALWAYS: Final = (401, 403, 422, 429, 500, 503, "DATABASE_UNAVAILABLE")
+# Codes of every route that accepts an Idempotency-Key.
+KEYED: Final = ("IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_FLIGHT")
+_RETRY_SECONDS: Final = {409: "1", 503: "2"}
+# Deadlock, serialization failure, statement and lock timeout: rolled back, may be retried.
+_BUSY: Final = frozenset({"40P01", "40001", "57014", "55P03"})
+_OF_DATABASE: Final = (exc.DBAPIError, exc.TimeoutError, psycopg.Error)
+_logger = logging.getLogger("api.problems")
+
+
+class FieldProblem(BaseModel):
+    """A field that is wrong: its dotted path, and why."""
+
+    field: str
+    message: str
+
+
+class ProblemBody(BaseModel):
+    """The body of every error; some codes add fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    correlation_id: str | None
+    errors: list[FieldProblem] | None = None
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> Response:
+    """The answer to a refused request."""
+    content = body(status, code, detail, fields or {})
+    return JSONResponse(content, status, headers, MEDIA_TYPE)
+
+
+def body(status: int, code: str, detail: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of a problem; `fields` cannot replace the standard ones."""
+    return {
+        **fields,
+        "type": f"urn:durable-billing:problem:{code.lower().replace('_', '-')}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "correlation_id": context.correlation_id.get(),
+    }
+
+
+def from_error(error: BillingError) -> Response:
+    """The answer for an error of the domain."""
+    headers = {}
+    if error.http_status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    fields = dict(error.fields)
+    retry = fields.pop("retry_after", None)
+    if retry is not None:
+        headers["Retry-After"] = str(retry)
+    elif error.code == "IDEMPOTENCY_IN_FLIGHT" or error.http_status == 503:
+        headers["Retry-After"] = _RETRY_SECONDS[error.http_status]
+    return problem(error.http_status, error.code, error.detail, headers=headers, fields=fields)
+
+
+def responses(*items: int | str, manual: bool = False) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries for the codes a route may answer, by code or by generic status; a route of
+    the `manual` flow has other statuses for some.
+
+    The codes of every authenticated route (401, 403, 422, 429, 500, 503) are always included.
+    """
+    found: dict[int | str, dict[str, Any]] = {}
+    for item in (*items, *_ALWAYS):
+        code = item if isinstance(item, str) else GENERIC[item]
+        known = CODES[code]
+        status = (known.on_manual if manual else None) or known.status
+        entry = found.setdefault(
+            status,
+            {
+                "description": HTTPStatus(status).phrase,
+                "model": ProblemBody,
+                "content": {MEDIA_TYPE: {"examples": {}}},
+            },
+        )
+        entry["content"][MEDIA_TYPE]["examples"][code] = {
+            "value": _example(code, known._replace(status=status))
+        }
+    return found
+
+
+def install(app: FastAPI) -> None:
+    """Register the exception handlers."""
+    app.exception_handler(BillingError)(_on_billing_error)
+    app.exception_handler(RequestValidationError)(_on_validation)
+    app.exception_handler(HTTPException)(_on_http)
+    for unwell in (*_OF_DATABASE, RPCError, RuntimeError):
+        app.exception_handler(unwell)(_on_server)
+
+
+class LastResort:
+    """Answers 500 for any other exception, with the correlation id (unlike Starlette's handler)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            if started or scope["type"] != "http":
+                raise
+            response = await _on_server(Request(scope), error)
+            await response(scope, receive, send)
+
+
+async def _on_billing_error(_: Request, error: BillingError) -> Response:
+    if error.http_status >= 500:
+        _logger.warning("answered %s", error.code, exc_info=error)
+    return from_error(error)
+
+
+async def _on_validation(_: Request, error: RequestValidationError) -> Response:
+    for item in error.errors():
+        if item["type"] == "json_invalid":
+            reason = f"{item['ctx']['error']}, at character {item['loc'][-1]}"
+            return problem(400, "INVALID_JSON", f"the body is not JSON: {reason}")
+    found = [{"field": _field(item["loc"]), "message": _message(item)} for item in error.errors()]
+    detail = "; ".join(f"{item['field']}: {item['message']}" for item in found[:3])
+    return problem(422, "VALIDATION_FAILED", detail, fields={"errors": found})
+
+
+async def _on_http(_: Request, error: HTTPException) -> Response:
+    code = GENERIC.get(error.status_code, "BAD_REQUEST")
+    return problem(error.status_code, code, CODES[code].detail, headers=error.headers)
+
+
+async def _on_server(_: Request, error: Exception) -> Response:
+    """A part of the stack is away or busy, or something is wrong in ours."""
+    code = code_of(error)
+    if code == "DATABASE_UNAVAILABLE":
+        _logger.warning("database away: %s", database_words(error))
+    elif code == "UNAVAILABLE":
+        _logger.warning("database busy: %s: %s", _sqlstate(error), database_words(error))
+    elif code == "TEMPORAL_UNAVAILABLE":
+        said = error.status.name if isinstance(error, RPCError) else "no connection"
+        _logger.warning("Temporal away: %s", said)
+    else:
+        _logger.error("unhandled %s", type(error).__name__, exc_info=error)
+    return from_code(code)
+
+
+def code_of(error: Exception) -> str:
+    """The code by which an error is answered, whichever it is."""
+    if isinstance(error, BillingError):
+        return error.code
+    if _temporal_is_away(error):
+        return "TEMPORAL_UNAVAILABLE"
+    if not isinstance(error, _OF_DATABASE):
+        return "INTERNAL"
+    if database_is_away(error):
+        return "DATABASE_UNAVAILABLE"
+    return "UNAVAILABLE" if _sqlstate(error) in _BUSY else "INTERNAL"
+
+
+def _temporal_is_away(error: Exception) -> bool:
+    if isinstance(error, RPCError):
+        return error.status in {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED}
+    # The SDK's lazy client reports a failed first connection as a bare RuntimeError.
+    return isinstance(error, RuntimeError) and str(error).startswith("Failed client connect")
+
+
+def from_code(code: str) -> Response:
+    """The standard answer of a code."""
+    known = CODES[code]
+    headers = {"Retry-After": "2"} if known.status == 503 else None
+    return problem(known.status, code, known.detail, headers=headers)
+
+
+def database_is_away(error: BaseException) -> bool:
+    """True when Postgres is unreachable, cut the connection, is full, or only reads: nothing was
+    committed.
+    """
+    if isinstance(error, exc.TimeoutError):
+        return True
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        return True
+    if takes_no_writes(error):
+        return True
+    origin = origin_of(error)
+    if not isinstance(origin, (psycopg.OperationalError, psycopg.InterfaceError)):
+        return False
+    return (origin.sqlstate or "08000").startswith(("08", "57P", "53"))
+
+
+def _sqlstate(error: Exception) -> str | None:
+    origin = origin_of(error)
+    return origin.sqlstate if isinstance(origin, psycopg.Error) else None
+
+
+def _field(loc: tuple[int | str, ...]) -> str:
+    parts = loc[1:] if len(loc) > 1 else loc
+    return ".".join(map(str, parts))
+
+
+def _message(item: Mapping[str, Any]) -> str:
+    if isinstance(item.get("input"), (Decimal, float)) and str(item["type"]).startswith("int"):
+        return "must be a whole number: money is in minor units, never a fraction"
+    message = str(item["msg"])
+    return message.removeprefix("Value error, ")
+
+
+def _example(code: str, known: Problem) -> dict[str, Any]:
+    return body(known.status, code, known.detail, {}) | {"correlation_id": "01k3v9q2w7e8r"}

@@ -1,0 +1,75 @@
+"""Ids as callers know them: shown in answers, and read from paths and bodies."""
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+from uuid import UUID
+
+from pydantic import BeforeValidator, StringConstraints
+
+from api.answers.problem_codes import not_found
+from billing.core import ids
+from billing.metering.budgets.rules import BUDGET_ID
+from billing.metering.quotas.rules import QUOTA_ID
+
+
+def encoded(prefix: str) -> BeforeValidator:
+    """Shows a UUID as the external id with this prefix."""
+    return BeforeValidator(
+        lambda value: ids.encode(prefix, value) if isinstance(value, UUID) else value
+    )
+
+
+# The code for a thing that is not there: never was, is of another account, or is no such id.
+_CODES: Final = {
+    ids.ADDRESS: "ADDRESS_NOT_FOUND",
+    ids.BILLING_RECORD: "BILLING_RECORD_NOT_FOUND",
+    BUDGET_ID: "BUDGET_NOT_FOUND",
+    ids.CHANGE: "CHANGE_NOT_FOUND",
+    ids.CREDIT_NOTE: "CREDIT_NOTE_NOT_FOUND",
+    ids.DUNNING_CASE: "DUNNING_CASE_NOT_FOUND",
+    ids.HOLD: "HOLD_NOT_FOUND",
+    ids.INVOICE: "INVOICE_NOT_FOUND",
+    ids.PAYMENT: "PAYMENT_NOT_FOUND",
+    ids.PAYMENT_METHOD: "PAYMENT_METHOD_NOT_FOUND",
+    ids.PURCHASE: "PURCHASE_NOT_FOUND",
+    QUOTA_ID: "QUOTA_NOT_FOUND",
+    ids.SUBSCRIPTION: "SUBSCRIPTION_NOT_FOUND",
+    ids.TRANSACTION: "NOT_FOUND",
+}
+
+
+def row_id(prefix: str, name: str) -> UUID:
+    """The row id behind a public id; anything that is no such id answers as one that never was."""
+    found = ids.parse(prefix, name)
+    if found is None:
+        raise not_found(_CODES[prefix])
+    return found
+
+
+def payment_method_row(name: str | None) -> UUID | None:
+    """The row id of the payment method that a body names, if it names one."""
+    return row_id(ids.PAYMENT_METHOD, name) if name else None
+
+
+def invoice_rows(names: Sequence[str] | None) -> list[UUID] | None:
+    """The row ids of the invoices that a body names, if it names some."""
+    return [row_id(ids.INVOICE, one) for one in names] if names is not None else None
+
+
+AccountId = Annotated[str, encoded(ids.ACCOUNT)]
+AddressId = Annotated[str, encoded(ids.ADDRESS)]
+AttemptId = Annotated[str, encoded(ids.ATTEMPT)]
+ChangeId = Annotated[str, encoded(ids.CHANGE)]
+DunningCaseId = Annotated[str, encoded(ids.DUNNING_CASE)]
+InvoiceId = Annotated[str, encoded(ids.INVOICE)]
+LotId = Annotated[str, encoded(ids.LOT)]
+PaymentId = Annotated[str, encoded(ids.PAYMENT)]
+PaymentMethodId = Annotated[str, encoded(ids.PAYMENT_METHOD)]
+PurchaseId = Annotated[str, encoded(ids.PURCHASE)]
+SubscriptionId = Annotated[str, encoded(ids.SUBSCRIPTION)]
+TransactionId = Annotated[str, encoded(ids.TRANSACTION)]
+
+PaymentMethodName = Annotated[str, StringConstraints(max_length=40)]
+"""A saved payment method in a body: its id, checked by `payment_method_row`."""
+InvoiceName = Annotated[str, StringConstraints(max_length=40)]
+"""An invoice in a body: its id, checked by `invoice_rows`."""

@@ -1,0 +1,151 @@
+"""Rates of callers over all processes of the API: each takes a small part of one from Postgres.
+
+A process counts its part down by itself. While Postgres is away it counts alone.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from hashlib import blake2b
+from math import ceil
+from time import monotonic
+from typing import Final
+from uuid import UUID
+
+import psycopg
+from fastapi import Request
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.identity.auth import SERVICE, Caller
+from api.identity.rate_limits import (
+    HEADERS,
+    WATCHED_CALLERS,
+    RateClass,
+    RateLimit,
+    RateLimited,
+    Standing,
+    class_of,
+)
+from billing.core.database import Database
+from billing.core.database_words import database_words
+from billing.core.settings import Settings
+from billing.platform.rates import store
+
+PARTS: Final = 50
+"""A rate has so many parts: a process keeps at most one that others might have used."""
+ALONE_SECONDS: Final = 5.0
+_logger = logging.getLogger("api.rates")
+
+
+class _Share:
+    """The part of a rate that a process may let through before it asks again."""
+
+    __slots__ = ("left", "lock", "rest", "until")
+
+    def __init__(self) -> None:
+        self.left, self.rest, self.until = 0, 0, 0.0
+        self.lock = asyncio.Lock()
+
+    def is_spent(self) -> bool:
+        """True when the next request asks Postgres; not for a caller who has had all."""
+        return self.until <= monotonic() or (self.left == 0 and self.rest > 0)
+
+
+class RateLeases:
+    """The shared form of one rate."""
+
+    def __init__(self, name: str, rate: RateLimit, database: Database) -> None:
+        self._name, self._rate, self._database = name, rate, database
+        self._block = max(1, rate.amount // PARTS)
+        self._shares: OrderedDict[str, _Share] = OrderedDict()
+        self._alone_until = 0.0
+
+    async def hit(self, caller: str) -> Standing:
+        """Count one request; raises `RateLimited` with the seconds to wait."""
+        share = self._shares.get(caller)
+        if share is None:
+            share = self._shares[caller] = _Share()
+            if len(self._shares) > WATCHED_CALLERS:
+                self._shares.popitem(last=False)
+        if not share.is_spent():
+            return self._take(share)
+        async with share.lock:
+            while share.is_spent():
+                if self._alone_until > monotonic() or not await self._ask(caller, share):
+                    return self._rate.hit(caller)
+            return self._take(share)
+
+    def _take(self, share: _Share) -> Standing:
+        seconds = max(1, ceil(share.until - monotonic()))
+        if share.left == 0:
+            raise self._rate.refused(seconds)
+        share.left -= 1
+        return Standing(self._rate.amount, share.left + share.rest, seconds)
+
+    async def _ask(self, caller: str, share: _Share) -> bool:
+        # A caller's name may be long, and is nobody's business there.
+        name = f"{self._name} {blake2b(caller.encode(), digest_size=16).hexdigest()}"
+        span = timedelta(seconds=self._rate.seconds)
+        try:
+            async with self._database.operator_statement() as connection:
+                lease = await store.lease(connection, name, self._rate.amount, span, self._block)
+        except (SQLAlchemyError, psycopg.Error) as error:
+            self._alone_until = monotonic() + ALONE_SECONDS
+            _logger.warning("rates are counted by this process alone: %s", database_words(error))
+            return False
+        share.left, share.rest = lease.granted, lease.rest
+        share.until = monotonic() + lease.seconds
+        return True
+
+
+class RateLimits(Mapping[RateClass, RateLimit]):
+    """The rate of each class, from settings: here for addresses, which each process counts."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        every = settings.rate_limit
+        self._limits: dict[RateClass, RateLimit] = {
+            "money": RateLimit(every or settings.rate_limit_money),
+            "metering": RateLimit(every or settings.rate_limit_metering),
+            "reads": RateLimit(every or settings.rate_limit_reads),
+        }
+        self._shared = {
+            kind: RateLeases(kind, rate, database) for kind, rate in self._limits.items()
+        }
+
+    async def count(self, request: Request, caller: Caller, account: UUID | str) -> None:
+        """Count a request of its class, and leave the headers about it in its scope.
+
+        `account` is the one it acts for, by a name only while nobody has looked that up: an account
+        has its rate once. Services meter without a limit. Errors: RATE_LIMITED.
+        """
+        kind = class_of(request.method, request.scope["path"])
+        if kind == "metering" and SERVICE in caller.roles:
+            return
+        try:
+            standing = await self._shared[kind].hit(_name(caller, account))
+        except RateLimited as refused:
+            standing = Standing(self._limits[kind].amount, 0, refused.fields["retry_after"])
+            raise
+        finally:
+            request.scope[HEADERS] = standing.headers()
+
+    async def count_charge(self, caller: Caller, account: UUID) -> None:
+        """Count a use that a card is charged for at once: it moves money. Errors: RATE_LIMITED."""
+        await self._shared["money"].hit(_name(caller, account))
+
+    def __getitem__(self, name: RateClass) -> RateLimit:
+        return self._limits[name]
+
+    def __iter__(self) -> Iterator[RateClass]:
+        return iter(self._limits)
+
+    def __len__(self) -> int:
+        return len(self._limits)
+
+
+def _name(caller: Caller, account: UUID | str) -> str:
+    """Whose rate it is: of an operator's subject for each account, of a customer's in its own."""
+    whose = account.hex if isinstance(account, UUID) else account
+    return f"caller {'*' if caller.operates else ''} {caller.subject} {whose}"

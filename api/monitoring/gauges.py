@@ -1,0 +1,137 @@
+"""Gauges of what waits in the product, served by the API so that a dead worker is seen.
+
+Each process looks every fifteen seconds; the time of its last look is a gauge of its own.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import accumulate
+from typing import Final
+
+from prometheus_client import Gauge
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.monitoring.health_checks import HealthChecks, Stack
+from billing.core.background import in_background
+from billing.core.database_words import database_words
+from billing.insight.health import store
+from billing.insight.health.schemas import Figures
+from billing.platform.processes import rules as liveness
+
+EVERY_SECONDS: Final = 15.0
+WAITING: Final = Gauge("billing_waiting", "Rows that wait, by what they are", ["what", "label"])
+OLDEST: Final = Gauge(
+    "billing_waiting_oldest_seconds", "Age of the oldest of them", ["what", "label"]
+)
+UNCOUNTED: Final = Gauge(
+    "billing_uncounted", "Backlogs and other figures that the last look could not count"
+)
+CHARGES: Final = Gauge(
+    "billing_charges_last_hour",
+    "Tries of a card that began within the hour, by outcome and class of decline",
+    ["outcome", "decline_class"],
+)
+LATENESS: Final = Gauge(
+    "billing_lateness_seconds_bucket",
+    "Steps of the last ten minutes, done or due, that are at most so late; without test accounts",
+    ["le"],
+)
+ALIVE: Final = Gauge("billing_processes_alive", "Processes that show signs of life", ["kind"])
+SILENT: Final = Gauge("billing_processes_silent", "Processes that fell silent", ["kind"])
+CLOCK: Final = Gauge(
+    "billing_clock_ahead_seconds", "The farthest that a process's clock is from the database's"
+)
+BUSY: Final = Gauge(
+    "billing_pool_busy_ratio", "The fullest pool of connections of all processes", ["role"]
+)
+FREE: Final = Gauge(
+    "billing_database_connections_free", "Connections that Postgres still gives to roles like ours"
+)
+REFUSED: Final = Gauge(
+    "billing_provider_key_refused", "Processes whose key a provider refuses", ["provider"]
+)
+BOOKS: Final = Gauge("billing_books_wrong", "Invariants that the hourly audit found broken")
+AUDITED: Final = Gauge("billing_books_audited_timestamp_seconds", "Time of the last hourly audit")
+JOBS: Final = Gauge(
+    "billing_job_looked_timestamp_seconds",
+    "Time up to which a job that repeats has looked, by runs that ended well",
+    ["schedule"],  # `job` and `instance` are Prometheus's own: it renames those of others
+)
+PARKED: Final = Gauge("billing_parked", "1 while nothing may move money")
+TEMPORAL: Final = Gauge("billing_temporal_answers", "1 while Temporal answers this process")
+LOOKED: Final = Gauge("billing_looked_timestamp_seconds", "Time of the look behind these gauges")
+_logger = logging.getLogger("api.gauges")
+
+
+@asynccontextmanager
+async def gauging(stack: Stack, health: HealthChecks) -> AsyncIterator[None]:
+    """Look again and again while the app runs."""
+    async with in_background(_go_on(stack, health)):
+        yield
+
+
+async def _go_on(stack: Stack, health: HealthChecks) -> None:
+    while True:
+        TEMPORAL.set((await health.part(stack, "temporal")).status == "healthy")
+        try:
+            async with stack.database.operator() as connection:
+                show(await store.look(connection))
+        except SQLAlchemyError as error:
+            _logger.warning("the gauges stand still: %s", database_words(error))
+        await asyncio.sleep(EVERY_SECONDS)
+
+
+def show(figures: Figures) -> None:
+    """Set every gauge; what does not wait any more is 0, and labels of its events go.
+
+    What could not be counted has none.
+    """
+    _show_waiting(figures)
+    CHARGES.clear()
+    for charges in figures.charges:
+        CHARGES.labels(charges.outcome, charges.decline_class).set(charges.count)
+    LATENESS.clear()
+    bounds = (*store.LATE_SECONDS, "+Inf") if "late" not in figures.uncounted else ()
+    for bound, count in zip(bounds, accumulate(figures.late), strict=True):
+        LATENESS.labels(bound).set(count)
+    _show_processes(figures)
+    if figures.books is not None:
+        BOOKS.set(len(figures.books.wrong))
+        AUDITED.set(figures.books.ran_at.timestamp())
+    for job, looked in figures.looked.items():
+        JOBS.labels(job).set(looked.timestamp())
+    if figures.free is not None:
+        FREE.set(figures.free)
+    UNCOUNTED.set(len(figures.uncounted))
+    PARKED.set(figures.parking is not None)
+    LOOKED.set(figures.at.timestamp())
+
+
+def _show_waiting(figures: Figures) -> None:
+    WAITING.clear()
+    OLDEST.clear()
+    for name in set(store.NAMES) - set(figures.uncounted):
+        WAITING.labels(name, "").set(0)
+        OLDEST.labels(name, "").set(0)
+    for one in figures.backlogs:
+        WAITING.labels(one.name, one.label).set(one.count)
+        OLDEST.labels(one.name, one.label).set((one.oldest or timedelta()).total_seconds())
+
+
+def _show_processes(figures: Figures) -> None:
+    found, now = figures.processes, figures.at
+    for kind in ("api", "worker"):
+        ALIVE.labels(kind).set(len(liveness.alive(found, kind, now)))
+        SILENT.labels(kind).set(len(liveness.silent(found, kind, now)))
+    living = [one for one in found if now - one.seen_at < liveness.SILENT]
+    CLOCK.set(max((abs(one.clock_ahead.total_seconds()) for one in living), default=0))
+    REFUSED.clear()
+    REFUSED.labels("stripe").set(0)
+    for _, provider, _ in liveness.refused(found, now):
+        REFUSED.labels(provider).inc()
+    for role in ("app", "operator"):
+        pools = [one.figures.pools[role] for one in living if role in one.figures.pools]
+        BUSY.labels(role).set(max((pool.busy / pool.size for pool in pools), default=0))

@@ -1,0 +1,146 @@
+"""The health of each part of the stack, measured in bounded time and at most once a second."""
+
+import asyncio
+from time import monotonic
+from typing import Final, Literal, Protocol
+
+import httpx2
+from sqlalchemy.exc import SQLAlchemyError
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from api.answers.schemas import Answer
+from billing.core.database import Database
+from billing.core.errors import Unavailable
+from billing.core.settings import Settings
+from billing.insight.health import service as health
+from billing.insight.health.schemas import State as SignState
+from billing.platform.processes.service import Pulse
+
+CHECK_SECONDS: Final = 2.0
+# Health is public: however many callers ask, a part is asked this often.
+REMEMBER_SECONDS: Final = 1.0
+# A busy Temporal answers late, and is not away: so long it counts as there after its last answer.
+BUSY_SECONDS: Final = 10.0
+STRIPE: Final = "https://api.stripe.com"
+
+# A look at all that waits reads more than a question whether a part is there.
+REMEMBER_SIGNS_SECONDS: Final = 5.0
+
+State = Literal["healthy", "unhealthy"]
+Part = Literal["postgres", "temporal", "stripe"]
+
+
+class PartHealth(Answer):
+    """One part: its state, and how long it took to answer."""
+
+    status: State
+    milliseconds: int
+
+
+class Stack(Protocol):
+    """The services to check; `temporal` raises `Unavailable` while there is no client."""
+
+    @property
+    def database(self) -> Database: ...
+    @property
+    def pulse(self) -> Pulse: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def temporal(self) -> Client: ...
+
+
+class StripeUnwell(Exception):
+    """Stripe is away, or answers nothing that is of use; the words say which."""
+
+
+class HealthChecks:
+    """The latest answer of each part."""
+
+    def __init__(self) -> None:
+        self._known: dict[Part, tuple[float, PartHealth]] = {}
+        self._temporal_answered = -BUSY_SECONDS
+        self._locks: dict[Part, asyncio.Lock] = {}
+        self._signs: tuple[float, dict[str, SignState]] | None = None
+        self._looking = asyncio.Lock()
+
+    async def part(self, stack: Stack, name: Part) -> PartHealth:
+        """The state of one part, at most a second old."""
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            known = self._known.get(name)
+            if known is None or monotonic() - known[0] > REMEMBER_SECONDS:
+                health = await _measure(stack, name)
+                if name == "temporal":
+                    health = self._patiently(health)
+                known = self._known[name] = (monotonic(), health)
+            return known[1]
+
+    def _patiently(self, health: PartHealth) -> PartHealth:
+        """Temporal's health, where late answers are those of a busy server for a while."""
+        now = monotonic()
+        if health.status == "healthy":
+            self._temporal_answered = now
+        is_late = health.milliseconds >= CHECK_SECONDS * 1000
+        if is_late and now < self._temporal_answered + BUSY_SECONDS:
+            return health.model_copy(update={"status": "healthy"})
+        return health
+
+    async def signs(self, stack: Stack) -> dict[str, SignState]:
+        """The state of every sign that the database gives; empty while it gives none."""
+        async with self._looking:
+            known = self._signs
+            if known is None or monotonic() - known[0] > REMEMBER_SIGNS_SECONDS:
+                known = self._signs = (monotonic(), await _signs(stack.database))
+            return known[1]
+
+
+async def _signs(database: Database) -> dict[str, SignState]:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            return {sign.name: sign.state for sign in await health.examine(database)}
+    except (SQLAlchemyError, TimeoutError):
+        return {}
+
+
+async def _measure(stack: Stack, name: Part) -> PartHealth:
+    ask = {"postgres": _postgres, "temporal": _temporal, "stripe": _stripe}[name]
+    started = monotonic()
+    status: State = "healthy"
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await ask(stack)
+    # The SDK's lazy client reports a failed first connection as a bare RuntimeError.
+    except (SQLAlchemyError, RPCError, RuntimeError, OSError, Unavailable, StripeUnwell):
+        status = "unhealthy"
+    return PartHealth(status=status, milliseconds=round((monotonic() - started) * 1000))
+
+
+async def _postgres(stack: Stack) -> None:
+    # A sign of life is written: a server that cannot write any more can do nothing for a caller.
+    await stack.pulse.beat()
+
+
+async def _temporal(stack: Stack) -> None:
+    await stack.temporal.service_client.check_health()
+
+
+async def ask_stripe(settings: Settings) -> None:
+    """Stripe answers, and takes the key in use. Errors: StripeUnwell, with what is wrong."""
+    key = settings.stripe_secret_key.get_secret_value()
+    async with httpx2.AsyncClient(trust_env=False, timeout=CHECK_SECONDS) as client:
+        try:
+            answer = await client.get(
+                f"{settings.stripe_api_base or STRIPE}/v1/events?limit=1",
+                headers={"Authorization": f"Bearer {key}"},
+            )
+        except httpx2.HTTPError as error:
+            raise StripeUnwell("Stripe does not answer") from error
+    if answer.status_code in (401, 403):
+        raise StripeUnwell("Stripe does not accept our key")
+    if answer.is_server_error:
+        raise StripeUnwell(f"Stripe answers {answer.status_code}")
+
+
+async def _stripe(stack: Stack) -> None:
+    await ask_stripe(stack.settings)

@@ -1,0 +1,115 @@
+"""Counts and durations of requests for Prometheus, on their own port, and the request log.
+
+A line of the log is written for each write and for what was refused or slow.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from time import perf_counter
+from typing import Final
+
+from prometheus_client import Counter, Histogram, start_http_server
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.identity.rate_limits import READS, class_of
+from api.monitoring.failures import FailureCount, code_in
+from billing.core.settings import Settings
+
+REQUESTS: Final = Counter(
+    "billing_http_requests", "Requests answered, by route and status", ["method", "route", "status"]
+)
+SECONDS: Final = Histogram(
+    "billing_http_request_seconds",
+    "Time to the end of the answer, by route",
+    ["method", "route"],
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+SLOW_SECONDS: Final = 1.0
+_logger = logging.getLogger("api.metrics")
+_requests = logging.getLogger("api.requests")
+PAY_PREFIX: Final = "/pay/"
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+
+
+class MetricsMiddleware:
+    """Counts and times each request by the template of its route; logs some."""
+
+    def __init__(self, app: ASGIApp, failures: FailureCount) -> None:
+        self._app = app
+        self._failures = failures
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status, started, ended = 500, perf_counter(), 0.0
+        code: str | None = None
+
+        async def reply(message: Message) -> None:
+            nonlocal status, ended, code
+            await send(message)
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            else:
+                ended = perf_counter()  # background tasks are not part of the answer
+                if status >= 500:
+                    code = code or code_in(message.get("body", b""))
+
+        try:
+            await self._app(scope, receive, reply)
+        finally:
+            method, route = _named(scope)
+            self._failures.note(method, route, status, code)
+            _note(scope, method, route, status, (ended or perf_counter()) - started)
+
+
+def _named(scope: Scope) -> tuple[str, str]:
+    """Templates and known methods only: a caller must not be able to invent labels."""
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    return method, getattr(scope.get("route"), "path", "unmatched")
+
+
+def _note(scope: Scope, method: str, route: str, status: int, seconds: float) -> None:
+    count, times = _kept(method, route, status)
+    count.inc()
+    times.observe(seconds)
+    told = status >= 400 or seconds > SLOW_SECONDS or _is_told(method, scope["path"])
+    level = logging.INFO if told else logging.DEBUG
+    if _requests.isEnabledFor(level):
+        # The token in the path of a payment page lets its reader pay.
+        path = PAY_PREFIX if scope["path"].startswith(PAY_PREFIX) else scope["path"]
+        extra = {"status": status, "milliseconds": round(seconds * 1000), "path": path}
+        _requests.log(level, "%s %s: %d", method, route, status, extra=extra)
+
+
+def _is_told(method: str, path: str) -> bool:
+    """A line for each write. Uses come by the thousand, and each leaves a record of its own."""
+    return method not in READS and class_of(method, path) != "metering"
+
+
+@cache
+def _kept(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, status), SECONDS.labels(method, route)
+
+
+@asynccontextmanager
+async def served(settings: Settings) -> AsyncIterator[None]:
+    """Serve /metrics on BILLING_API_METRICS_PORT while the app runs; 0 serves none."""
+    if not settings.api_metrics_port:
+        yield
+        return
+    try:
+        server, thread = start_http_server(settings.api_metrics_port, settings.service_host)
+    except OSError as error:
+        # A second process of the API on this host: the first one's numbers are served.
+        _logger.warning("no metrics on port %d: %s", settings.api_metrics_port, error.strerror)
+        yield
+        return
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,232 @@
+"""The page behind a signed link: its payer finishes one payment, or saves one card [J8, U8].
+
+The link is the only proof: nobody logs in. Opening the page changes nothing, for programs that
+look through mails open it too; the button asks for the payment. The card's number goes from the
+browser to Stripe, or to the stand-in.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from api.dependencies import AccountCall
+from api.identity.auth import BILLING, Caller
+from api.pages.html_pages import page
+from api.routes.invoices import next_action_of, offer
+from api.routes.payment_methods import setup_action
+from api.services import Services
+from api.workflow_calls import need_temporal
+from billing.core import context, ids
+from billing.core.clock import real_now
+from billing.core.errors import BillingError, NotFound
+from billing.money.invoices import store as invoice_store
+from billing.money.payment_methods import card_setup
+from billing.money.payments import store as payment_store
+from billing.money.payments.pay_links import PayLink
+from billing.platform.accounts import issuers
+
+PATH: Final = "/pay/{token}"
+BACK: Final = "/pay/back"
+_STRIPE: Final = (
+    "script-src 'nonce-{nonce}' https://js.stripe.com https://*.js.stripe.com;"
+    " frame-src https://js.stripe.com https://*.js.stripe.com https://hooks.stripe.com;"
+    " connect-src https://api.stripe.com; form-action 'self'"
+)
+_ENDED: Final = {
+    "paid": ("Paid", "Thank you. Nothing more is to be done."),
+    "void": ("Withdrawn", "This invoice was withdrawn: nothing is to be paid."),
+}
+_WAIT: Final = "The bank is deciding. This page looks again by itself."
+_FAILED: Final = "The bank did not confirm the payment. Try again, or use another card."
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The subject of a link as it stands now."""
+
+    title: str
+    text: str
+    action: Mapping[str, Any]
+    verb: str = "Pay"
+    more: dict[str, Any] | None = None
+    """The invoice, its lines and its issuer."""
+    tries: int = 0
+    """A debit that failed is one more than when its payer left."""
+
+    @property
+    def is_payable(self) -> bool:
+        """True if its payer may act."""
+        return self.action["type"] in ("confirm_card", "redirect", "ask")
+
+
+_CAME_BACK: Final = Standing(
+    "You are back",
+    "You may close this page. If you paid, the shop hears of it by itself, within moments.",
+    {"type": "none"},
+)
+
+
+def install(app: FastAPI, *, billing: bool) -> None:
+    """Serve the page, beside the API and outside of its document. Payers come back also while
+    billing is switched off.
+    """
+    app.add_route(BACK, _back, methods=["GET"], include_in_schema=False)
+    if not billing:
+        return
+    app.add_route(PATH, _show, methods=["GET"], include_in_schema=False)
+    app.add_route(PATH, _begin, methods=["POST"], include_in_schema=False)
+
+
+async def _back(_: Request) -> HTMLResponse:
+    """The page for a payer who comes back from the provider, where the caller named none."""
+    return _page("pay.html", _CAME_BACK)
+
+
+async def _show(request: Request) -> HTMLResponse:
+    """The subject as it stands, with a button while something is to be paid."""
+    call, link = await _opened(request, "reads")
+    if call is None or link is None:
+        return _refusal(link)
+    standing = await _standing(call, link)
+    came_back = request.query_params.get("redirect_status")
+    # The address keeps saying "succeeded" also when a debit has failed days later.
+    hears = came_back == "succeeded" and request.query_params.get("tries") == str(standing.tries)
+    waits = standing.action["type"] == "wait" or (standing.is_payable and hears)
+    if waits or not standing.is_payable:
+        return _page("pay.html", standing, text=_WAIT if waits else standing.text, waits=waits)
+    problem = _FAILED if came_back == "failed" else None
+    return _page("pay_begin.html", standing, problem=problem, path=request.url.path)
+
+
+async def _begin(request: Request) -> HTMLResponse:
+    """Open the payment where it is not open yet, and let the payer confirm it."""
+    call, link = await _opened(request, "money")
+    if call is None or link is None:
+        return _refusal(link)
+    standing = await _standing(call, link)
+    if standing.action["type"] == "ask":
+        try:
+            await call.services.barrier.refuse()
+            await need_temporal(call)
+            await offer(call, link.subject_id)
+        except BillingError as refused:
+            return _page("pay.html", standing, problem=refused.detail)
+        standing = await _standing(call, link)
+    action = standing.action
+    if action["type"] == "redirect":
+        return _page("pay_elsewhere.html", standing, url=action["url"])
+    if action["type"] != "confirm_card":
+        return _page("pay.html", standing, text=_WAIT, waits=True)
+    return _confirm(call, link, standing, request)
+
+
+def _confirm(
+    call: AccountCall, link: PayLink, standing: Standing, request: Request
+) -> HTMLResponse:
+    """The form of the provider: Stripe's own, or a page of the stand-in."""
+    settings, secret = call.settings, standing.action["client_secret"]
+    back = f"{settings.public_url.rstrip('/')}{request.url.path}?tries={standing.tries}"
+    given = {"client_secret": secret, "return_url": back}
+    if settings.stripe_api_base is not None:
+        stand_in = settings.stripe_public_base or settings.stripe_api_base
+        intent_id = secret.partition("_secret")[0]
+        policy = f"form-action {stand_in}"
+        given |= {"provider": stand_in, "intent_id": intent_id}
+        return _page("pay_stand_in.html", standing, policy=policy, **given)
+    given |= {"publishable_key": settings.stripe_publishable_key, "kind": link.kind}
+    return _page("pay_stripe.html", standing, policy=_STRIPE, verb=standing.verb, **given)
+
+
+async def _opened(request: Request, rate: str) -> tuple[AccountCall | None, PayLink | None]:
+    """The call for the account of the link; without one where the link is wrong or over."""
+    services: Services = request.app.state.services
+    host = request.client.host if request.client else ""
+    services.rates[rate].hit(f"address {host}")  # type: ignore[index]
+    link = services.pay_links.read(request.path_params["token"])
+    if link is None or link.is_over(real_now()):
+        return None, link
+    tenant = await services.tenants.find(ids.encode(ids.ACCOUNT, link.account_id))
+    if tenant is None:
+        return None, None
+    caller = Caller("pay-link", tenant.public_id, frozenset({BILLING}), link.expires_at.timestamp())
+    context.actor.set(caller.actor)
+    return AccountCall(caller, services, tenant), link
+
+
+async def _standing(call: AccountCall, link: PayLink) -> Standing:
+    if link.kind == "setup":
+        return await _setup(call, link.subject_id)
+    return await _invoice(call, link.subject_id)
+
+
+async def _setup(call: AccountCall, setup_id: UUID) -> Standing:
+    async with call.transaction() as connection:
+        try:
+            setup = await card_setup.get(connection, setup_id)
+        except NotFound:
+            return Standing("Nothing here", "This link leads nowhere.", {"type": "none"})
+    if setup.payment_method_id is not None:
+        return Standing("Saved", "Your card is saved. Thank you.", {"type": "none"})
+    if setup.finished_at is not None:
+        return Standing("Over", "This card was not saved in time: ask anew.", {"type": "none"})
+    text = "Your card is saved for payments to come. Nothing is charged now."
+    return Standing("Save a card", text, setup_action(setup), verb="Save a card")
+
+
+async def _invoice(call: AccountCall, invoice_id: UUID) -> Standing:
+    async with call.transaction() as connection:
+        try:
+            invoice = await invoice_store.get(connection, invoice_id)
+        except NotFound:
+            return Standing("Nothing here", "This link leads nowhere.", {"type": "none"})
+        tries = await payment_store.attempts_of(connection, invoice_id)
+        action: Mapping[str, Any] = await next_action_of(
+            connection, invoice, tries, call.services.pay_links
+        )
+        more = {
+            "invoice": invoice,
+            "lines": await invoice_store.lines(connection, invoice_id),
+            "issuer": await issuers.name(connection, invoice.issuer_id),
+        }
+    if invoice.status in _ENDED:
+        title, text = _ENDED[invoice.status]
+        return Standing(title, text, {"type": "none"}, more=more)
+    title = f"Invoice {invoice.number}" if invoice.number else "Payment"
+    if action["type"] == "manual":
+        text = f"Pay by transfer, with the reference {action['payment_reference']}."
+        return Standing(title, text, {"type": "none"}, more=more)
+    if action["type"] == "none" and invoice.outstanding_minor:
+        action = {"type": "ask"}
+    text = "Pay by card. Your bank may ask you to confirm."
+    return Standing(title, text, action, more=more, tries=len(tries))
+
+
+def _refusal(link: PayLink | None) -> HTMLResponse:
+    """404 for a link that nobody here has signed, 410 for one that is over."""
+    if link is None:
+        wrong = Standing("Nothing here", "This link leads nowhere.", {"type": "none"})
+        return _page("pay.html", wrong, status=404)
+    over = Standing("Over", "This link has expired: ask for a new one.", {"type": "none"})
+    return _page("pay.html", over, status=410)
+
+
+def _page(
+    template: str,
+    standing: Standing,
+    *,
+    status: int = 200,
+    policy: str = "form-action 'self'",
+    **names: Any,
+) -> HTMLResponse:
+    shown = {"title": standing.title, "text": standing.text, "verb": standing.verb}
+    blank = {"invoice": None, "lines": (), "issuer": None, "problem": None, "waits": False}
+    values = blank | shown | (standing.more or {}) | names
+    answer = page(template, status=status, policy=policy, **values)
+    # The address has the token in it.
+    answer.headers["Referrer-Policy"] = "no-referrer"
+    return answer

@@ -1,0 +1,192 @@
+"""One batch of uses: the account, price and use of each row, and the verdict on it."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from api.answers.problem_codes import CODES, is_temporary, not_found
+from api.batching.usage_batcher import record_last
+from api.dependencies import AccountCall, Call, check_platform
+from api.identity.auth import SERVICE
+from api.identity.tenants import Tenant
+from api.pricing import Wanted
+from api.usage import dated_uses, use_times
+from api.usage.batch_parser import Fault
+from api.usage.body import Kinds, UseRow, use_of
+from api.usage.card_usage import charge_rows
+from api.usage.dry_run import attempt
+from api.usage.refusals import code_and_detail
+from api.user_scope import others_holds
+from billing.core.errors import BillingError
+from billing.metering.usage.schemas import BY_CARD, Recorded, Use
+
+Row = UseRow | Fault
+Refusal = tuple[str, str]
+"""A code and a sentence."""
+
+
+class UsageBatch:
+    """The rows of one request; outcomes are kept by the row's place."""
+
+    def __init__(
+        self, rows: Sequence[Row], call: Call, headers: Mapping[bytes, str], *, dry_run: bool
+    ) -> None:
+        self._dry_run = dry_run
+        self._rows = rows
+        self._call = call
+        self._headers = headers
+        self._by_user = SERVICE in call.caller.roles and not headers.get(b"x-account-id")
+        self._owners: dict[str | None, Tenant | None] = {}
+        self._refused: dict[int, Refusal] = {}
+        self._duplicates: set[int] = set()
+
+    async def record(self) -> bytes:
+        """Record the valid rows, or try them; the `BatchAnswer` with the verdict on each row.
+
+        Errors: MERCHANT_NOT_FOUND for the caller's own account; PLATFORM_MISMATCH.
+        """
+        await self._find_owners()
+        accounts = [owner for owner in self._owners.values() if owner is not None]
+        await check_platform(self._headers, accounts, self._call.services)
+        await self._price()
+        uses = await self._allowed(self._uses())
+        places = list(uses)
+        for number, done in (await self._write(list(uses.values()))).items():
+            if done.verdict == "duplicate":
+                self._duplicates.add(places[number])
+            else:
+                self._refused[places[number]] = code_and_detail(done)
+        return self._answer()
+
+    async def _find_owners(self) -> None:
+        """Look up the accounts that rows name; None stands for the caller's or the header's."""
+        tenants, caller = self._call.services.tenants, self._call.caller
+        whole = [row for row in self._rows if isinstance(row, UseRow)]
+        names = {self._named(row) for row in whole} | {row.external_id for row in whole}
+        named = {name for name in names if name is not None}
+        header = self._headers.get(b"x-account-id")
+        if caller.operates:
+            self._owners.update(await tenants.find_all(named))
+            self._owners[None] = await tenants.find(header) if header else None
+            return
+        own = await tenants.find(caller.account)
+        if own is None or (header and not own.answers_to(header)):
+            raise not_found("MERCHANT_NOT_FOUND")
+        self._owners.update({name: own for name in named if own.answers_to(name)})
+        self._owners[None] = own
+
+    def _named(self, row: UseRow) -> str | None:
+        """The account that a row names; for a service that names none anywhere, its user [A14]."""
+        return row.account_id or row.external_id or (row.user_id if self._by_user else None)
+
+    async def _price(self) -> None:
+        """Refuse rows whose product the product service does not price now."""
+        prices = self._call.services.prices
+        if not prices.are_external:
+            return
+        wanted = {
+            place: Wanted(owner, row.product_id, row.service_type)
+            for place, row in enumerate(self._rows)
+            if isinstance(row, UseRow)
+            and row.product_id is not None
+            and (owner := self._owners.get(self._named(row))) is not None
+        }
+        found = await prices.refusals(wanted.values())
+        for place, one in wanted.items():
+            refusal = found.get((one.tenant, one.product))
+            if refusal is not None:
+                self._refused[place] = refusal.code, CODES[refusal.code].detail
+
+    def _uses(self) -> dict[int, Use]:
+        """The uses to record, by place; all other rows are refused."""
+        uses: dict[int, Use] = {}
+        kinds: Kinds = {}
+        for place, row in enumerate(self._rows):
+            if place in self._refused:
+                continue
+            if isinstance(row, Fault):
+                self._refused[place] = "VALIDATION_FAILED", row.detail
+                continue
+            owner = self._owner(row)
+            if not isinstance(owner, Tenant):
+                self._refused[place] = owner
+                continue
+            try:
+                uses[place] = use_of(row, owner.id, self._call, kinds)
+            except BillingError as error:
+                self._refused[place] = error.code, error.detail
+        return uses
+
+    async def _allowed(self, uses: dict[int, Use]) -> dict[int, Use]:
+        """Those of the uses whose holds and times the caller may name; the others are refused."""
+        others = await others_holds(uses.values(), self._call)
+        strange = [place for place, use in uses.items() if use.hold_id in others]
+        refusal = "HOLD_NOT_FOUND", CODES["HOLD_NOT_FOUND"].detail
+        self._refused.update(dict.fromkeys(strange, refusal))
+        self._refused.update(await self._too_old(uses))
+        return {place: use for place, use in uses.items() if place not in self._refused}
+
+    async def _too_old(self, uses: dict[int, Use]) -> dict[int, Refusal]:
+        """Uses of a customer that it may not date so far back; each is of its own account."""
+        call = self._own_call()
+        if call is None:
+            return {}
+        places = list(uses)
+        found = await use_times.too_old(call, list(uses.values()))
+        return {places[number]: (use_times.TOO_OLD, why) for number, why in found.items()}
+
+    def _own_call(self) -> AccountCall | None:
+        """The call of a customer, whose account every row is of; None: an operator's."""
+        own = None if self._call.caller.operates else self._owners[None]
+        return AccountCall(self._call.caller, self._call.services, own) if own else None
+
+    def _owner(self, row: UseRow) -> Tenant | Refusal:
+        name = self._named(row)
+        owner = self._owners.get(name)
+        if owner is None and name is None and not self._headers.get(b"x-account-id"):
+            return "ACCOUNT_REQUIRED", "name the account in account_id, external_id or X-Account-Id"
+        if owner is None or (row.external_id and self._owners.get(row.external_id) is not owner):
+            return "MERCHANT_NOT_FOUND", CODES["MERCHANT_NOT_FOUND"].detail
+        return owner
+
+    async def _write(self, uses: list[Use]) -> dict[int, Recorded]:
+        """Record uses, those paid by card last; by number, the outcome of each one not recorded."""
+        if self._dry_run:
+            tried = enumerate(await attempt(self._call, uses))
+            return {number: one for number, one in tried if one.verdict != "recorded"}
+        charged = [number for number, use in enumerate(uses) if use.kind.method == BY_CARD]
+        if not charged:
+            return await self._record(uses)
+        return await record_last(uses, charged, self._record, partial(charge_rows, self._call))
+
+    async def _record(self, uses: Sequence[Use]) -> dict[int, Recorded]:
+        """Record uses that no card pays; by number, the outcome of each one not recorded."""
+        batcher, call = self._call.services.usage_batcher, self._own_call()
+        if call is None or not dated_uses.are_among(call, uses):
+            return await batcher.many(uses)
+        held = [number for number, use in enumerate(uses) if use.hold_id is not None]
+        found = await record_last(uses, held, partial(dated_uses.record, call), batcher.many)
+        return {number: one for number, one in found.items() if one.verdict != "recorded"}
+
+    def _answer(self) -> bytes:
+        results: list[dict[str, Any]] = []
+        for place, row in enumerate(self._rows):
+            entry: dict[str, Any] = {"row": place, "event_id": row.event_id, "status": "recorded"}
+            if place in self._refused:
+                code, detail = self._refused[place]
+                entry["status"] = "rejected"
+                entry |= {"code": code, "detail": detail, "retry": is_temporary(code)}
+            elif place in self._duplicates:
+                entry["status"] = "duplicate"
+            results.append(entry)
+        refused, duplicates = len(self._refused), len(self._duplicates)
+        return msgspec.json.encode(
+            {
+                "recorded": len(results) - refused - duplicates,
+                "duplicate": duplicates,
+                "rejected": refused,
+                "results": results,
+            }
+        )

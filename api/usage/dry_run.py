@@ -1,0 +1,116 @@
+"""Uses tried without recording them: written as the real ones are, and undone.
+
+So a verdict of a dry run is the real one by construction. Nothing of it stays: no record, no event
+id, no wish for credits; nobody is woken.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Final
+from uuid import UUID
+
+from fastapi import Query
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.batching.usage_batcher import HOLDS_AT_ONCE, RETRIED
+from api.dependencies import Call
+from api.requests.dry_runs import undone
+from api.usage.card_usage import check_payer
+from billing.core.errors import BillingError
+from billing.metering.usage import sql_batch
+from billing.metering.usage.schemas import BY_CARD, Recorded, Use
+from billing.money.card_usage import service as card_usage
+
+DryRun = Annotated[
+    bool,
+    Query(
+        description="Answer what would be recorded, or refused, and why; nothing is written, no"
+        " event id or key is used up, and no card is charged."
+    ),
+]
+AT_ONCE: Final = 8
+_BEGIN: Final = text("SAVEPOINT one_use")
+_UNDO: Final = text("ROLLBACK TO SAVEPOINT one_use")
+
+
+@dataclass
+class _Trial:
+    """Uses of one account; outcomes by place."""
+
+    call: Call
+    account_id: UUID
+    uses: Sequence[tuple[int, Use]]
+    raises: bool = False
+    """An error of a card is raised, not answered by its code."""
+
+    async def outcomes(self) -> dict[int, Recorded]:
+        """The outcome of each use, in the order of the real ones: by credits, by holds, by card."""
+        try:
+            return await self._once()
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in RETRIED:
+                raise
+        return await self._once()
+
+    async def _once(self) -> dict[int, Recorded]:
+        found: dict[int, Recorded] = {}
+        async with undone(self.call.database.tenant(self.account_id)) as connection:
+            await self._try(connection, found)
+        return found
+
+    async def _try(self, connection: AsyncConnection, found: dict[int, Recorded]) -> None:
+        plain = [
+            (place, use)
+            for place, use in self.uses
+            if use.hold_id is None and use.kind.method != BY_CARD
+        ]
+        held = [(place, use) for place, use in self.uses if use.hold_id is not None]
+        if plain:
+            uses = [use for _, use in plain]
+            done = await sql_batch.record(connection, uses, [1] * len(uses))
+            found.update((plain[place][0], one) for place, one in done.answers.items())
+        for start in range(0, len(held), HOLDS_AT_ONCE):
+            some = held[start : start + HOLDS_AT_ONCE]
+            answers = await sql_batch.record_on_holds(connection, [use for _, use in some])
+            found.update((some[place][0], one) for place, one in answers.items())
+        for place, use in self.uses:
+            if use.hold_id is None and use.kind.method == BY_CARD:
+                found[place] = await self._try_card(connection, use)
+
+    async def _try_card(self, connection: AsyncConnection, use: Use) -> Recorded:
+        """All but the charge: no card is asked."""
+        await connection.execute(_BEGIN)
+        try:
+            check_payer(self.call, use)
+            return (await card_usage.record(connection, use))[0]
+        except BillingError as refusal:
+            if self.raises:
+                raise
+            await connection.execute(_UNDO)
+            return Recorded(refusal.code, use.account_id)
+
+
+async def attempt_one(call: Call, use: Use) -> Recorded:
+    """The outcome that the use would have now. Errors: those of a card that cannot pay it."""
+    return (await _Trial(call, use.account_id, [(0, use)], raises=True).outcomes())[0]
+
+
+async def attempt(call: Call, uses: Sequence[Use]) -> list[Recorded]:
+    """The outcome that each use would have now, each account's uses one after the other."""
+    by_account: dict[UUID, list[tuple[int, Use]]] = {}
+    for place, use in enumerate(uses):
+        by_account.setdefault(use.account_id, []).append((place, use))
+    slots = asyncio.Semaphore(AT_ONCE)
+    found: dict[int, Recorded] = {}
+
+    async def of_account(trial: _Trial) -> None:
+        async with slots:
+            found.update(await trial.outcomes())
+
+    await asyncio.gather(
+        *(of_account(_Trial(call, account_id, own)) for account_id, own in by_account.items())
+    )
+    return [found[place] for place in range(len(uses))]

@@ -1,0 +1,186 @@
+"""Refused uses: the code of each, and an error with the figures behind it."""
+
+from datetime import datetime
+from decimal import Decimal
+from math import ceil
+from typing import Final
+
+from api.answers.problem_codes import CODES
+from api.dependencies import AccountCall
+from billing.catalog.rating.rules import TOO_DEAR
+from billing.core import clock, ids
+from billing.core.errors import (
+    BillingError,
+    Conflict,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    PaymentRequired,
+)
+from billing.core.money import ZERO, show_decimal
+from billing.metering.budgets import service as budgets
+from billing.metering.budgets.rules import BUDGET_ID, broken
+from billing.metering.quotas import service as quotas
+from billing.metering.quotas.schemas import Decision
+from billing.metering.usage import service, store
+from billing.metering.usage.rules import NOTHING
+from billing.metering.usage.schemas import Recorded, Use
+from billing.money.subscriptions import exposure
+
+CODES_OF_USES = (
+    "PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "INSUFFICIENT_CREDITS", "QUOTA_EXCEEDED",
+    "BUDGET_EXCEEDED", "NO_ENTITLEMENT", "UNPAID_LIMIT", "NOT_INCLUDED",
+    "PAYMENT_CHARGE_NOT_OFFERED", "EVENT_TOO_OLD", "EVENT_IN_FUTURE", "USAGE_TOO_LARGE",
+    "CARD_DECLINED", "HOLD_NOT_FOUND", "HOLD_RESOLVED", "HOLD_EXCEEDED", "HOLD_SCOPE",
+)  # fmt: skip
+REUSED = "this event_id (or Idempotency-Key) was recorded with a different body"
+
+
+def code_and_detail(done: Recorded) -> tuple[str, str]:
+    """The code and sentence of a use that was not recorded."""
+    required, available = _figures(done)
+    said = {
+        "INSUFFICIENT_CREDITS": f"{required} credits are needed, {available} are available",
+        "HOLD_EXCEEDED": f"the use costs {required} credits, more than the {available} held",
+        "HOLD_RESOLVED": f"the hold was {done.status}",
+        "VALIDATION_FAILED": NOTHING,
+        "UNPAID_LIMIT": "more would be unpaid than the plan allows",
+    }
+    if done.verdict == "conflict":
+        return "IDEMPOTENCY_KEY_REUSED", REUSED
+    return done.verdict, said.get(done.verdict) or CODES[done.verdict].detail
+
+
+def _figures(done: Recorded) -> tuple[str, str]:
+    """The price of the use, and the credits that were there for it."""
+    return show_decimal(done.required or ZERO), show_decimal(done.available or ZERO)
+
+
+async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
+    """The error for a use that was not recorded, with the figures behind it."""
+    code, detail = code_and_detail(done)
+    required, available = _figures(done)
+    if code == "INSUFFICIENT_CREDITS":
+        return PaymentRequired(code, service.NO_BALANCE, required=required, available=available)
+    if code in _LOOKED_UP:
+        return await _LOOKED_UP[code](done, use, call)
+    if code == "HOLD_RESOLVED":
+        return Conflict(code, detail, hold_status=done.status)
+    if code == "HOLD_EXCEEDED":
+        return Invalid(code, detail, required=required, held=available)
+    if code in ("HOLD_SCOPE", "NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED"):
+        return Conflict(code, detail)
+    if code in ("PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "HOLD_NOT_FOUND"):
+        return NotFound(code, detail)
+    return Invalid(code, detail)
+
+
+async def _not_entitled(done: Recorded, _: Use, call: AccountCall) -> BillingError:
+    code, detail = code_and_detail(done)
+    async with call.transaction() as connection:
+        now = await clock.now(connection, call.account.id)
+        period = await store.open_period(connection, call.account.id, now)
+    reason = period.no_entitlement if period else None
+    return NotAllowed(code, detail, access="none", reason=reason, meter=done.meter)
+
+
+async def _too_large(_: Recorded, use: Use, call: AccountCall) -> BillingError:
+    kind = use.kind
+    try:
+        async with call.transaction() as connection:
+            await store.meter_of(
+                connection,
+                kind.product_id,
+                kind.service_type,
+                kind.feature_type,
+                Decimal(use.amount),
+                kind.operation,
+            )
+    except Invalid as error:
+        return error
+    return Invalid("USAGE_TOO_LARGE", TOO_DEAR)
+
+
+async def _unpaid(_: Recorded, use: Use, call: AccountCall) -> BillingError:
+    async with call.transaction() as connection:
+        known = await exposure.of_account(connection, call.account.id, use.at)
+    limit, unpaid = f"{known.unpaid_limit:.2f}", show_decimal(known.unpaid)
+    return PaymentRequired(
+        "UNPAID_LIMIT",
+        f"{limit} {known.currency} may be used and not paid; {unpaid} are unpaid",
+        unpaid=unpaid,
+        limit=limit,
+        currency=known.currency,
+    )
+
+
+async def _over_quota(_: Recorded, use: Use, call: AccountCall) -> BillingError:
+    asked = quotas.Asked(
+        amount=Decimal(use.amount),
+        user_id=use.user_id,
+        organization_id=use.organization_id,
+        product_id=use.kind.product_id,
+        service_type=use.kind.service_type,
+        feature_type=use.kind.feature_type,
+        operation=use.kind.operation,
+    )
+    async with call.transaction() as connection:
+        decision = await quotas.check(connection, call.account.id, asked, use.at)
+        now = await clock.now(connection, call.account.id)
+    return Conflict(
+        "QUOTA_EXCEEDED",
+        CODES["QUOTA_EXCEEDED"].detail,
+        status=429,
+        **_retry_after(decision, now),
+        limit=show_decimal(decision.limit) if decision.limit is not None else None,
+        used=show_decimal(decision.used),
+        requested=show_decimal(decision.requested),
+        resets_at=decision.resets_at.isoformat() if decision.resets_at else None,
+        refused_by=decision.refused_by,
+    )
+
+
+async def _over_budget(done: Recorded, use: Use, call: AccountCall) -> BillingError:
+    async with call.transaction() as connection:
+        found, now = await budgets.standing(connection, call.account.id)
+    at_once = done.method == "payment_charge"  # on no future invoice, so no budget bounds it
+    total = ZERO if at_once else done.total
+    refused = broken(found, done.meter or "", Decimal(use.amount), total, done.currency)
+    code, detail = code_and_detail(done)
+    if refused is None:  # raised or removed meanwhile
+        return Conflict(code, detail, status=429, retry_after=1)
+    budget = refused.budget
+    return Conflict(
+        code,
+        detail,
+        status=429,
+        **_wait(refused.passes_at, now),
+        budget_id=ids.encode(BUDGET_ID, budget.id),
+        limit=show_decimal(budget.limit_amount),
+        used=show_decimal(budget.used),
+        resets_at=budget.window_end.isoformat(),
+    )
+
+
+_LOOKED_UP: Final = {
+    "QUOTA_EXCEEDED": _over_quota,
+    "BUDGET_EXCEEDED": _over_budget,
+    "NO_ENTITLEMENT": _not_entitled,
+    "UNPAID_LIMIT": _unpaid,
+    "USAGE_TOO_LARGE": _too_large,
+}
+"""Refusals whose figures are read for the answer."""
+
+
+def _retry_after(decision: Decision, now: datetime) -> dict[str, int]:
+    """Seconds until the same request would pass; nothing where it never will."""
+    if decision.allowed:  # something was given back meanwhile
+        return {"retry_after": 1}
+    return _wait(decision.passes_at, now)
+
+
+def _wait(passes_at: datetime | None, now: datetime) -> dict[str, int]:
+    """Seconds until an instant; nothing where it never comes."""
+    if passes_at is None:
+        return {}
+    return {"retry_after": max(1, ceil((passes_at - now).total_seconds()))}

@@ -1,0 +1,52 @@
+"""Webhook deliveries that this process took and refused; its signs of life tell them on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from prometheus_client import Counter
+
+from api.answers.problems import code_of
+from billing.core.clock import real_now
+from billing.platform.processes.schemas import STRANGER, TAKEN, Deliveries
+from billing.platform.provider_inbox.refusals import Stranger
+
+DELIVERIES: Final = Counter(
+    "billing_webhook_deliveries",
+    "Webhook deliveries by provider and outcome: taken, stranger, or the code of the refusal",
+    ["provider", "outcome"],
+)
+
+
+class DeliveryCount:
+    """Counts since the process began, by provider and outcome."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Deliveries] = {}
+
+    @contextmanager
+    def counting(self, provider: str) -> Iterator[None]:
+        """Count the delivery that is received within."""
+        try:
+            yield
+        except Stranger:
+            self._count(provider, STRANGER)
+            raise
+        except Exception as refusal:
+            self._count(provider, code_of(refusal))
+            raise
+        self._count(provider, TAKEN)
+
+    def told(self) -> tuple[Deliveries, ...]:
+        """Every count."""
+        return tuple(self._known.values())
+
+    def _count(self, provider: str, outcome: str) -> None:
+        DELIVERIES.labels(provider, outcome).inc()
+        known = self._known.get((provider, outcome))
+        self._known[provider, outcome] = Deliveries(
+            provider=provider,
+            outcome=outcome,
+            count=known.count + 1 if known is not None else 1,
+            last_at=real_now(),
+        )

@@ -1,8 +1,8 @@
 """The SQL functions, types and views of the tree: where they are, and in which order they load.
 
 One definition each, in `billing/**/sql/`: `types.sql` first, then one file per function, named as
-the function, then `views/`. Functions may call each other in any order: bodies are checked when
-they run (`check_function_bodies = off`) and by a test.
+the function (in folders where there are many), then `views/`. Functions may call each other in any
+order: bodies are checked when they run (`check_function_bodies = off`) and by a test.
 """
 
 import re
@@ -18,7 +18,7 @@ _COMMENTS_BEHIND: Final = re.compile(r"(\n--.*|\n)*\Z")
 def files() -> list[Path]:
     """Every SQL file of the tree, in the order of loading."""
     found = BILLING.rglob("sql/**/*.sql")
-    return sorted(found, key=lambda path: (_rank(path), path.relative_to(BILLING).as_posix()))
+    return sorted(found, key=lambda path: (_rank(path), _package(path), path.name))
 
 
 def statements(text: str) -> list[str]:
@@ -29,6 +29,11 @@ def statements(text: str) -> list[str]:
 def tree() -> str:
     """Everything, as a script for a database that has the tables."""
     return PREAMBLE + "".join(path.read_text() for path in files())
+
+
+def _package(path: Path) -> str:
+    """A file's folder below `sql/` is for its readers: it does not change the order."""
+    return path.relative_to(BILLING).as_posix().partition("/sql/")[0]
 
 
 def _rank(path: Path) -> int:

@@ -62,7 +62,7 @@ def functions() -> dict[str, str]:
     return {
         path.stem: path.relative_to(BILLING).parts[0]
         for path in sql.files()
-        if path.parent.name == "sql" and path.name != "types.sql"
+        if path.parent.name != "views" and path.name != "types.sql"
     }
 
 

@@ -1,6 +1,6 @@
 """The money rule of usage: what a quantity costs after what was used before. Pure and exact.
 
-billing/metering/usage/sql/usage_charge_after.sql says the same for the hot path; a test holds it to
+`usage_charge_after.sql` of metering/usage says the same for the hot path; a test holds it to
 this file.
 """
 

@@ -40,10 +40,11 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods import service as methods
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import Attempt
-from billing.money.subscriptions import commands, preview_tokens
 from billing.money.subscriptions import store as subscriptions
+from billing.money.subscriptions.commands import running
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.preview_tokens import Promise
+from billing.money.subscriptions.previews import tokens
+from billing.money.subscriptions.previews.tokens import Promise
 from billing.money.subscriptions.schemas import Paying
 
 router = new_router("invoices")
@@ -247,7 +248,7 @@ async def _resume(
     if known is None and (found is None or found.status != "paused"):
         return None
     paying = PayingBody(payment_method_id=body.payment_method_id, use_balance=body.use_balance)
-    resume: PaidVerb = commands.resume
+    resume: PaidVerb = running.resume
     if body.preview_token is not None:
         resume = partial(_resume_as_previewed, call, body.preview_token)
     return await charge(call, claim, paying, "resume", resume)
@@ -258,7 +259,7 @@ def _resume_as_previewed(
 ) -> None:
     """The token's end counted where the debt was asked for: a bank may have taken days since."""
     secrets = call.services.settings.pay_link_secrets
-    overdue.resume_as_previewed(w, paying, preview_tokens.read(token, secrets, None))
+    overdue.resume_as_previewed(w, paying, tokens.read(token, secrets, None))
 
 
 async def _done(
@@ -347,8 +348,8 @@ def _promised(
         digest=foreseen.digest_with(owed, resumes=body.resume),
     )
     now = clock.real_now()
-    token = preview_tokens.write(promise, call.services.settings.pay_link_secrets, now)
-    return {"preview_token": token, "expires_at": now + preview_tokens.LIFETIME}
+    token = tokens.write(promise, call.services.settings.pay_link_secrets, now)
+    return {"preview_token": token, "expires_at": now + tokens.LIFETIME}
 
 
 async def _demand_as_previewed(
@@ -358,12 +359,12 @@ async def _demand_as_previewed(
     invoices that were. Error: PREVIEW_EXPIRED.
     """
     secrets = call.services.settings.pay_link_secrets
-    promise = preview_tokens.read(token, secrets, clock.real_now())
+    promise = tokens.read(token, secrets, clock.real_now())
     owed, foreseen = await _look(call, connection, body)
     if foreseen.subscription is None or foreseen.subscription.id != promise.subscription_id:
-        raise preview_tokens.expired()
+        raise tokens.expired()
     if foreseen.digest_with(owed, resumes=body.resume) != promise.digest:
-        raise preview_tokens.expired()
+        raise tokens.expired()
     return [one.id for one in owed]
 
 

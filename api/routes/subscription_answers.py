@@ -18,10 +18,11 @@ from billing.core.periods import Interval
 from billing.money.discounts import store as discount_store
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import UNTRIED, Attempt
-from billing.money.subscriptions import store, true_ups
-from billing.money.subscriptions.items import standing
+from billing.money.subscriptions import store
+from billing.money.subscriptions.periods import true_ups
+from billing.money.subscriptions.periods.items import standing
+from billing.money.subscriptions.periods.spending import spent_so_far
 from billing.money.subscriptions.schemas import Collection, Subscription
-from billing.money.subscriptions.spending import spent_so_far
 
 _ADVERBS: Final = {"month": "monthly", "year": "yearly"}
 WORDS: Final = {adverb: words for words, adverb in _ADVERBS.items()}

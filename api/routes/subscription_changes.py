@@ -44,13 +44,8 @@ from billing.matters.schemas import Matter
 from billing.money.payment_methods import service as methods
 from billing.money.payments import store as payment_store
 from billing.money.payments.rules import PROVIDER_REFUSED
-from billing.money.subscriptions import (
-    commands,
-    coupons,
-    plan_changes,
-    service,
-    store,
-)
+from billing.money.subscriptions import coupons, service, store
+from billing.money.subscriptions.commands import plan_changes, running
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Paying, PlanWish, SubscriptionChange, When
 from billing.money.subscriptions.states import Command
@@ -243,9 +238,9 @@ async def resume_subscription(
     With `preview_token` it charges the sums that were previewed, else nothing.
     """
     if dry_run:
-        verb = partial(commands.resume, paying=_unpaid(body))
+        verb = partial(running.resume, paying=_unpaid(body))
         return await foreseen(call, "resume", verb, binding=SUMS)
-    resume: PaidVerb = commands.resume
+    resume: PaidVerb = running.resume
     if body.preview_token is not None:
         resume = _as_previewed(call, body.preview_token, _resume, SUMS)
     async with once.claim(call) as claim:
@@ -255,7 +250,7 @@ async def resume_subscription(
 
 def _resume(w: Work[SubscriptionFacts], paying: Paying, _: datetime) -> None:
     """A new period begins now, whenever it was previewed."""
-    commands.resume(w, paying)
+    running.resume(w, paying)
 
 
 def _verb(body: WishBody) -> PromisedVerb:

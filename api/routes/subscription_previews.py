@@ -18,17 +18,12 @@ from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import NotFound
 from billing.matters.effects import Work
-from billing.money.subscriptions import (
-    coupons,
-    plan_changes,
-    preview_tokens,
-    previews,
-    service,
-    store,
-)
+from billing.money.subscriptions import coupons, service, store
+from billing.money.subscriptions.commands import plan_changes
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.preview_tokens import Promise
-from billing.money.subscriptions.previews import Preview, Upcoming, Written
+from billing.money.subscriptions.previews import deciding, tokens
+from billing.money.subscriptions.previews.deciding import Preview, Upcoming, Written
+from billing.money.subscriptions.previews.tokens import Promise
 from billing.money.subscriptions.schemas import PlanWish
 from billing.money.subscriptions.states import Command
 
@@ -37,9 +32,9 @@ PreviewToken = Annotated[str, StringConstraints(max_length=200)] | None
 """The token of a preview that is to be kept exactly."""
 Binding = Callable[[Work[SubscriptionFacts]], bytes]
 """The digest of what a preview holds."""
-AS_OF: Final = previews.digest_of
+AS_OF: Final = deciding.digest_of
 """All of a change, which is prorated as of its preview."""
-SUMS: Final = previews.sums_of
+SUMS: Final = deciding.sums_of
 """All but the instants: of a verb that takes effect when it is asked for."""
 DryRun = Annotated[
     bool,
@@ -169,8 +164,8 @@ async def foreseen(
         return answer
     now = real_now()
     promise = Promise(subscription_id=found.id, as_of=seen.as_of, digest=held[0])
-    token = preview_tokens.write(promise, call.services.settings.pay_link_secrets, now)
-    fields = {"preview_token": token, "expires_at": now + preview_tokens.LIFETIME}
+    token = tokens.write(promise, call.services.settings.pay_link_secrets, now)
+    fields = {"preview_token": token, "expires_at": now + tokens.LIFETIME}
     return answer.model_copy(update=fields)
 
 
@@ -182,7 +177,7 @@ def keep(
     act: Callable[[datetime], object],
 ) -> None:
     """An act as it was previewed, else PREVIEW_EXPIRED."""
-    promise = preview_tokens.read(token, call.services.settings.pay_link_secrets, real_now())
+    promise = tokens.read(token, call.services.settings.pay_link_secrets, real_now())
     plan_changes.keep(promise, w, act, binding)
 
 

@@ -54,7 +54,8 @@ from billing.matters.effects import Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.money.payments import store as payment_store
-from billing.money.subscriptions import commands, payment_effects, service, store
+from billing.money.subscriptions import payment_effects, service, store
+from billing.money.subscriptions.commands import running
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import (
     CancelReason,
@@ -256,7 +257,7 @@ async def cancel_subscription(
 ) -> Response | PreviewAnswer:
     """Cancel at period end, at a date, or now [C5]; dunning never blocks it."""
     verb = partial(
-        commands.cancel, now=body.at == "now", date=body.cancel_at, reason=body.reason,
+        running.cancel, now=body.at == "now", date=body.cancel_at, reason=body.reason,
         comment=body.comment, rest=body.refund,
     )  # fmt: skip
     # What charged the period is read for its credit.
@@ -285,7 +286,7 @@ async def pause_subscription(
     dry_run: DryRun = False,
 ) -> Response | PreviewAnswer:
     """Pause at period end, which can be called off until then, or now; `resume` ends it."""
-    verb = partial(commands.pause, when=body.at)
+    verb = partial(running.pause, when=body.at)
     if dry_run:
         return await foreseen(call, "pause", verb)
     return await _change(call, once, "pause", verb)
@@ -304,7 +305,7 @@ async def choose_card(
 ) -> Response | PreviewAnswer:
     """Charge this card for it from now on; what is overdue is tried with it at once."""
     method_id = payment_method_row(body.payment_method_id)
-    verb = partial(commands.choose_card, method_id=method_id)
+    verb = partial(running.choose_card, method_id=method_id)
     if dry_run:
         return await foreseen(call, "cancel", verb)
     return await _change(call, once, "cancel", verb)
@@ -320,8 +321,8 @@ async def reactivate_subscription(
 ) -> Response | PreviewAnswer:
     """Withdraw a scheduled cancellation [C7]."""
     if dry_run:
-        return await foreseen(call, "reactivate", commands.reactivate)
-    return await _change(call, once, "reactivate", commands.reactivate)
+        return await foreseen(call, "reactivate", running.reactivate)
+    return await _change(call, once, "reactivate", running.reactivate)
 
 
 async def _change(
@@ -351,7 +352,7 @@ async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubs
         return
     await _foresee(call, wanted)
     async with call.transaction() as connection:
-        given_up = await service.ask(connection, existing.id, commands.supersede)
+        given_up = await service.ask(connection, existing.id, running.supersede)
         matter = await matters.find(connection, SUBSCRIPTION.workflow_id(existing.id))
     if matter is None or not given_up:
         return
@@ -359,7 +360,7 @@ async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubs
     async with call.transaction() as connection:
         before = await store.get(connection, existing.id)
         if before.status == "incomplete":
-            await service.ask(connection, before.id, commands.supersede)  # the bank decides
+            await service.ask(connection, before.id, running.supersede)  # the bank decides
     if before.status == "incomplete":
         raise unavailable("SUBSCRIPTION_ENDING")
 

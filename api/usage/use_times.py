@@ -17,8 +17,8 @@ from billing.core import clock
 from billing.core.errors import Invalid
 from billing.metering.usage import months
 from billing.metering.usage.schemas import Use
-from billing.money.subscriptions import given_back
-from billing.money.subscriptions.given_back import Span
+from billing.money.subscriptions.periods import given_back
+from billing.money.subscriptions.periods.given_back import Span
 
 TOO_OLD: Final = "EVENT_TOO_OLD"
 SLOW_CLOCK: Final = timedelta(minutes=5)

@@ -116,7 +116,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "an add-on is given before it is paid",
-        "billing/money/subscriptions/add_ons.py",
+        "billing/money/subscriptions/commands/add_ons.py",
         '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying, terms)\n',
         '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying, terms)\n'
         "    items.choose(w, wanted)\n",
@@ -124,21 +124,21 @@ MUTANTS: Final = (
     ),
     Mutant(
         "an add-on gives all its units for a part of its price",
-        "billing/money/subscriptions/add_ons.py",
+        "billing/money/subscriptions/commands/add_ons.py",
         "        units=_units(move, part) - _units(move, cycle),\n",
         "        units=Decimal(0),\n",
         (f"{LIVES}/test_subscription_lives.py",),
     ),
     Mutant(
         "an add-on that went is given back again and again",
-        "billing/money/subscriptions/proration.py",
+        "billing/money/subscriptions/periods/proration.py",
         "            and not is_restated(rows, line)\n",
         "",
         ("tests/unit/worked/test_worked.py",),
     ),
     Mutant(
         "time is given back after its allowance was used",
-        "billing/money/subscriptions/spans.py",
+        "billing/money/subscriptions/periods/spans.py",
         "return max(at, min(end,",
         "return min(at, min(end,",
         ("tests/unit/worked/test_worked.py",),
@@ -167,7 +167,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a cancel is put off until the bank has answered",
-        "billing/money/subscriptions/commands.py",
+        "billing/money/subscriptions/commands/running.py",
         "        cycles.change(w, canceled_at=at)\n        payment_effects.end_incomplete(w)\n",
         "        cycles.change(w, superseded_at=at)\n",
         WALK,
@@ -185,7 +185,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "an add-on works before it is paid",
-        "billing/money/subscriptions/add_ons.py",
+        "billing/money/subscriptions/commands/add_ons.py",
         '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying, terms)\n',
         '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying, terms)\n'
         "    items.choose(w, wanted)\n",
@@ -259,7 +259,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a use leaves its counter alone",
-        "billing/metering/usage/sql/usage_add_counters.sql",
+        "billing/metering/usage/sql/counters/usage_add_counters.sql",
         "events = c.events + excluded.events,\n            maximum",
         "events = c.events,\n            maximum",
         ("tests/integration/usage/test_soak.py",),
@@ -308,7 +308,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "units that cost nothing more are no overage",
-        "billing/metering/usage/sql/usage_rate_uses.sql",
+        "billing/metering/usage/sql/rating/usage_rate_uses.sql",
         "CASE WHEN t.total = 0 AND NOT g.goes_on THEN 'CREDIT'",
         "CASE WHEN t.total = 0 THEN 'CREDIT'",
         ("tests/integration/arrears/test_tiered_overage.py", "-k", "begun_package"),
@@ -378,7 +378,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a commitment counts what a cancel gave back",
-        "billing/money/subscriptions/true_ups.py",
+        "billing/money/subscriptions/periods/true_ups.py",
         "named_minor=named[line.position],",
         "named_minor=0,",
         ("tests/unit/worked/test_worked.py", "-k", "worked_out_by_hand"),

@@ -23,7 +23,8 @@ from billing.matters import store as matters
 from billing.matters.effects import Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
-from billing.money.subscriptions import extensions, service, store
+from billing.money.subscriptions import service, store
+from billing.money.subscriptions.commands import extensions
 from billing.money.subscriptions.facts import SubscriptionFacts
 
 router = new_router("subscriptions")

@@ -17,8 +17,9 @@ from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
 from api.routes.subscription_previews import DryRun
 from billing.core.errors import Conflict
-from billing.money.subscriptions import price_moves, service
-from billing.money.subscriptions.price_moves import Move
+from billing.money.subscriptions import service
+from billing.money.subscriptions.commands import price_moves
+from billing.money.subscriptions.commands.price_moves import Move
 from billing.money.subscriptions.schemas import PlanWish
 from billing.money.subscriptions.tables import subscriptions
 

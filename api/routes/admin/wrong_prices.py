@@ -25,8 +25,8 @@ from billing.core.errors import BillingError
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import InvoiceLine
 from billing.money.invoices.tables import invoice_lines
-from billing.money.subscriptions import price_moves
-from billing.money.subscriptions.price_moves import Move
+from billing.money.subscriptions.commands import price_moves
+from billing.money.subscriptions.commands.price_moves import Move
 from billing.money.wrong_prices import service, store
 from billing.money.wrong_prices.schemas import Given, GivenTo, Mistake, Named
 

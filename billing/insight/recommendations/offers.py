@@ -8,7 +8,7 @@ from billing.catalog.plans.schemas import Limit, Plan
 from billing.catalog.rating.schemas import PriceTerms
 from billing.core.money import exponent
 from billing.insight.recommendations.schemas import Offer, Terms
-from billing.money.subscriptions import items, portions
+from billing.money.subscriptions.periods import items, portions
 
 _FREE: Final = PriceTerms()
 

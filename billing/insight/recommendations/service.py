@@ -14,7 +14,7 @@ from billing.metering.limit_overrides import store as limits
 from billing.metering.usage import store as usage_store
 from billing.metering.usage.schemas import Counter, Period
 from billing.money.subscriptions import store as subscriptions
-from billing.money.subscriptions.items import ADD_ON, PLAN
+from billing.money.subscriptions.periods.items import ADD_ON, PLAN
 from billing.money.subscriptions.schemas import Subscription
 
 

@@ -21,9 +21,10 @@ from billing.money.bulk_acts.schemas import OF_SUBSCRIPTIONS, Debt, Order, Overd
 from billing.money.dunning import store as case_store
 from billing.money.invoice_requests import card, locks, recovery
 from billing.money.invoices import store as invoice_store
-from billing.money.subscriptions import commands as subscription_commands
-from billing.money.subscriptions import extensions, service
+from billing.money.subscriptions import service
 from billing.money.subscriptions import store as subscriptions
+from billing.money.subscriptions.commands import extensions
+from billing.money.subscriptions.commands import running as subscription_commands
 from billing.money.subscriptions.schemas import Subscription
 from billing.platform.audit import service as audit
 

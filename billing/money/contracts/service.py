@@ -1,5 +1,5 @@
 """Agree a contract with an account, and end it. A running subscription takes it with its next
-period (billing/money/subscriptions/agreements.py).
+period (billing/money/subscriptions/terms/agreements.py).
 """
 
 from collections.abc import Sequence

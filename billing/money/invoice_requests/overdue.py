@@ -26,21 +26,17 @@ from billing.money.invoices import store as invoice_store
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.tables import invoices as invoice_rows
-from billing.money.subscriptions import (
-    agreements,
-    changes,
-    commands,
-    cycles,
-    pauses,
-    payment_effects,
-    preview_tokens,
-    previews,
-)
+from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions import store as subscriptions
+from billing.money.subscriptions.commands import running
+from billing.money.subscriptions.endings import pauses
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.preview_tokens import Promise
+from billing.money.subscriptions.periods import cycles
+from billing.money.subscriptions.previews import deciding, tokens
+from billing.money.subscriptions.previews.tokens import Promise
 from billing.money.subscriptions.reading import ENGINE
 from billing.money.subscriptions.schemas import Paying, Subscription, SubscriptionChange
+from billing.money.subscriptions.terms import agreements, changes
 from billing.platform.decisions import service as decisions
 
 
@@ -135,7 +131,7 @@ async def foresee(
     """The open subscription as it is when what is `owed` is paid; nothing is written.
 
     With `resumes` it is started again as well, where it is paused then. Errors: those of
-    `commands.resume`.
+    `running.resume`.
     """
     found = await subscriptions.find_open(connection, account_id)
     if found is None:
@@ -147,14 +143,14 @@ async def foresee(
 
 def resume_as_previewed(w: Work[SubscriptionFacts], paying: Paying, promise: Promise) -> None:
     """Start it again for the sums that were shown. Errors: PREVIEW_EXPIRED, those of `resume`."""
-    commands.resume(w, paying)
+    running.resume(w, paying)
     change = w.rows.get(SubscriptionChange, paying.change_id)
     if not promise.digest.endswith(_half_of(w.rows.get(Invoice, change.draft_id))):
-        raise preview_tokens.expired()
+        raise tokens.expired()
 
 
 def _half_of(resumption: Invoice | None) -> bytes:
-    return _half(resumption and resumption.model_dump(mode="json", include=previews.SUMS))
+    return _half(resumption and resumption.model_dump(mode="json", include=deciding.SUMS))
 
 
 def _half(content: Any) -> bytes:
@@ -192,7 +188,7 @@ def _offered(w: Work[SubscriptionFacts], *, use_balance: bool) -> Invoice:
 def _resumed(w: Work[SubscriptionFacts], *, use_balance: bool) -> Foreseen:
     """Started again by the very command, and paid; a foreseen charge asks for no card."""
     asked = Paying(change_id=w.facts.new_id(), by_card=True, use_balance=use_balance)
-    commands.resume(w, asked)
+    running.resume(w, asked)
     draft = w.rows.get(Invoice, w.rows.get(SubscriptionChange, asked.change_id).draft_id)
     charged = draft.amount_due_minor if draft.status == "draft" else 0
     if charged:

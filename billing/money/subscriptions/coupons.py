@@ -16,10 +16,11 @@ from billing.money.discounts import service as discount_service
 from billing.money.discounts import store as discount_store
 from billing.money.discounts.schemas import Discount
 from billing.money.discounts.service import Redeeming
-from billing.money.subscriptions import cycles, service, store
+from billing.money.subscriptions import service, store
 from billing.money.subscriptions.announcements import announce
-from billing.money.subscriptions.commands import wake
+from billing.money.subscriptions.commands.running import wake
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles
 from billing.money.subscriptions.schemas import PlanWish, Subscription
 from billing.money.subscriptions.states import demand
 from billing.platform.accounts.schemas import Account

@@ -8,8 +8,8 @@ from billing.matters.effects import Rows, Work
 from billing.money.payment_methods.rules import card_facts, expiry, expiry_is_untold, valid_until
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import transitions as payments
-from billing.money.subscriptions import cycles
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles
 from billing.money.subscriptions.rules import ExpiringCard
 from billing.money.subscriptions.schemas import Subscription
 

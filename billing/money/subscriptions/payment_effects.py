@@ -12,11 +12,13 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.schemas import Payment
-from billing.money.subscriptions import changes, cycles, endings, granting, true_ups
 from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.endings import early
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles, granting, true_ups
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import Paying
+from billing.money.subscriptions.terms import changes
 from billing.money.trials import transitions as trials
 
 LEAVE_CURRENCY: Final = "leave_currency"
@@ -132,7 +134,7 @@ def begin_unpaid(w: Work[SubscriptionFacts]) -> None:
         w,
         status="unpaid",
         unpaid_at=subscription.unpaid_at or w.facts.at,
-        unserved_since=subscription.served_until or endings.spent_until(w),
+        unserved_since=subscription.served_until or early.spent_until(w),
     )
     announce(w, unpaid, "unpaid")
 
@@ -158,7 +160,7 @@ def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) 
     announce(w, ended, "canceled", reason=reason)
     for draft in cycles.collected(w.rows, subscription, ("draft",)):
         invoices.void(w, draft, reason)
-    endings.take_back_unserved(w, reason, as_of=as_of)
+    early.take_back_unserved(w, reason, as_of=as_of)
     for owed in cycles.collected(w.rows, subscription, ("open",)):
         hand_to_collection(w, owed)
     final = cycles.bill_usage(w, f"{cycles.stem(ended)}/final", debts=True, closing=closing)

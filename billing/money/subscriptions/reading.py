@@ -40,10 +40,12 @@ from billing.money.payments import event_owners, reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.payments.writing import COLLECTING
 from billing.money.refunds.reading import REVERSALS, TYPES
-from billing.money.subscriptions import changes, period_paid, store
+from billing.money.subscriptions import store
 from billing.money.subscriptions.facts import Allowance, PlanLot, Spent, SubscriptionFacts
 from billing.money.subscriptions.payment_effects import KEEP_CURRENCY, LEAVE_CURRENCY
-from billing.money.subscriptions.plan_lots import KEEPS, LOTS
+from billing.money.subscriptions.periods import period_paid
+from billing.money.subscriptions.periods.plan_lots import KEEPS, LOTS
+from billing.money.subscriptions.periods.spending import CHARGES
 from billing.money.subscriptions.rules import SubscriptionState
 from billing.money.subscriptions.schemas import (
     CrossedPeriod,
@@ -53,7 +55,7 @@ from billing.money.subscriptions.schemas import (
     Subscription,
     SubscriptionChange,
 )
-from billing.money.subscriptions.spending import CHARGES
+from billing.money.subscriptions.terms import changes
 from billing.money.subscriptions.transitions import RULES
 from billing.money.taxation.reading import TAXATION, shown
 from billing.money.trials.schemas import Trial

@@ -1,7 +1,7 @@
 """Subscribe, and have a running subscription do what is asked of it.
 
-The decisions stand beside this file: `commands.py`, `add_ons.py`, `cycles.py`,
-`payment_effects.py`.
+The decisions stand beside this file: `payment_effects.py`, and the folders `commands`, `periods`,
+`terms` and `endings`.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,18 +36,12 @@ from billing.money.payment_methods.schemas import Method
 from billing.money.payments import card_rules
 from billing.money.payments.demands import demand_chargeable, demand_price, demand_usable
 from billing.money.payments.schemas import Payment
-from billing.money.subscriptions import (
-    agreements,
-    commands,
-    foreseeing,
-    items,
-    payment_effects,
-    previews,
-    spans,
-    store,
-)
+from billing.money.subscriptions import payment_effects, store
+from billing.money.subscriptions.commands import running
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.previews import Preview, Upcoming
+from billing.money.subscriptions.periods import items, spans
+from billing.money.subscriptions.previews import deciding, foreseeing
+from billing.money.subscriptions.previews.deciding import Preview, Upcoming
 from billing.money.subscriptions.reading import ENGINE
 from billing.money.subscriptions.rules import ENDED, INCOMPLETE_LIFETIME
 from billing.money.subscriptions.schemas import (
@@ -57,6 +51,7 @@ from billing.money.subscriptions.schemas import (
     SubscriptionChange,
 )
 from billing.money.subscriptions.states import Command, demand
+from billing.money.subscriptions.terms import agreements
 from billing.money.trials import service as trial_service
 from billing.money.trials import store as trial_store
 from billing.platform.accounts.schemas import Account
@@ -147,7 +142,7 @@ async def foresee_start(
     Errors: PAYMENT_PENDING, and those of `start`.
     """
     before = await store.find_open(connection, account.id)
-    if before is not None and await ask(connection, before.id, commands.supersede):
+    if before is not None and await ask(connection, before.id, running.supersede):
         await ask(connection, before.id, payment_effects.end_incomplete)
     _, work = await _begin(connection, account, wanted, ids.new(), at, dry_run=True)
     return await foreseeing.foresee(connection, work, at)
@@ -170,7 +165,7 @@ async def _begin(
     await store.add(connection, row, [_plan_item(terms)])
     await _redeem(connection, account, row, wanted.coupon, at)
     method_id = terms.method.id if terms.method else None
-    verb = partial(commands.begin, method_id=method_id, use_balance=wanted.use_balance)
+    verb = partial(running.begin, method_id=method_id, use_balance=wanted.use_balance)
     begun = await decisions.command(connection, ENGINE, subscription_id, verb, dry_run=dry_run)
     if terms.method is not None and begun[1].rows.of(Payment):  # nothing but the card pays now
         await demand_usable(connection, terms.method, terms.price.currency, at)
@@ -204,7 +199,7 @@ async def ask(
     *,
     about: PlanWish | None = None,
 ) -> T:
-    """One of the verbs of `commands.py`, `add_ons.py` and `plan_changes.py`; it wakes the matter,
+    """One of the verbs of `running.py`, `add_ons.py` and `plan_changes.py`; it wakes the matter,
     told afterwards. `about` is the change of plan that is asked for.
     """
     answer, _ = await decisions.command(connection, ENGINE, subscription_id, verb, about=about)
@@ -257,7 +252,7 @@ async def upcoming(connection: AsyncConnection, subscription_id: UUID) -> Upcomi
     _, work = await decisions.command(
         connection, ENGINE, subscription_id, lambda _: None, dry_run=True
     )
-    return previews.upcoming(work.rows, work.facts)
+    return deciding.upcoming(work.rows, work.facts)
 
 
 async def call_off(
@@ -265,7 +260,7 @@ async def call_off(
 ) -> SubscriptionChange:
     """Cancel a scheduled change. Errors: CHANGE_NOT_FOUND, CHANGE_NOT_SCHEDULED."""
     found = await _to_call_off(connection, account_id, change_id)
-    await ask(connection, found.subscription_id, partial(commands.call_off, change_id=change_id))
+    await ask(connection, found.subscription_id, partial(running.call_off, change_id=change_id))
     return await store.find_change(connection, change_id) or found
 
 
@@ -276,7 +271,7 @@ async def foresee_call_off(
     errors.
     """
     found = await _to_call_off(connection, account_id, change_id)
-    verb = partial(commands.call_off, change_id=change_id)
+    verb = partial(running.call_off, change_id=change_id)
     return await foresee(connection, found.subscription_id, verb)
 
 

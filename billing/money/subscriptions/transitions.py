@@ -19,19 +19,13 @@ from billing.money.payments import card_choice, card_rules
 from billing.money.payments.calls import Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
-from billing.money.subscriptions import (
-    agreements,
-    changes,
-    cycles,
-    expiring_cards,
-    granting,
-    pauses,
-    payment_effects,
-    true_ups,
-)
+from billing.money.subscriptions import expiring_cards, payment_effects
+from billing.money.subscriptions.endings import pauses
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles, granting, true_ups
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import CrossedPeriod
+from billing.money.subscriptions.terms import agreements, changes
 from billing.money.subscriptions.views import view
 
 _WHY: Final = {"end": "canceled at period end", "end_unpaid": "unpaid for too long"}

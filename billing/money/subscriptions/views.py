@@ -8,11 +8,12 @@ from billing.core.money import show_money
 from billing.matters.effects import Rows
 from billing.money.dunning import views
 from billing.money.invoices.schemas import Invoice
-from billing.money.subscriptions import changes, cycles
 from billing.money.subscriptions.expiring_cards import expiring
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles
 from billing.money.subscriptions.rules import PendingChange, SubscriptionState, words
 from billing.money.subscriptions.schemas import CrossedPeriod, Subscription, SubscriptionChange
+from billing.money.subscriptions.terms import changes
 
 
 def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:

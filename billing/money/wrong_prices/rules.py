@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from billing.core.money import round_exact
 from billing.money.invoices.schemas import InvoiceLine
-from billing.money.subscriptions.proration import share
+from billing.money.subscriptions.periods.proration import share
 
 
 def overcharged(line: InvoiceLine, right_minor: int, fixed: Collection[str]) -> int:

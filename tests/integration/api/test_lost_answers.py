@@ -20,7 +20,8 @@ from api.routes import (
     subscription_previews,
 )
 from billing.core.clock import real_now
-from billing.money.subscriptions import preview_tokens, service
+from billing.money.subscriptions import service
+from billing.money.subscriptions.previews import tokens
 from tests.integration.actors import Customer, Json
 from tests.integration.api_app import Api
 from tests.integration.arrears.test_overage import charged
@@ -121,7 +122,7 @@ async def test_a_change_is_found_after_the_end_of_its_preview(
     seen = await customer.ask("POST", f"{PATH}/preview", {"plan": "pro"}, status=200)
     wish = {"plan": "pro", "preview_token": seen["preview_token"]}
     key = await dies(customer, (subscription_changes, "wait_until_done"), "PUT", PATH, wish)
-    later = real_now() + preview_tokens.LIFETIME + timedelta(seconds=1)
+    later = real_now() + tokens.LIFETIME + timedelta(seconds=1)
     monkeypatch.setattr(subscription_previews, "real_now", lambda: later)
     await customer.refused("PREVIEW_EXPIRED", "PUT", PATH, wish)
     again = await customer.ask("PUT", PATH, wish, key=key, status=200)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from api.routes.admin import price_moves as route
-from billing.money.subscriptions import price_moves
+from billing.money.subscriptions.commands import price_moves
 from tests.integration.actors import API, Actors
 from tests.integration.api_app import Api
 from tests.integration.arrears.test_overage import charged

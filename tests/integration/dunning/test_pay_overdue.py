@@ -9,7 +9,7 @@ from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.money.invoice_requests import overdue as requests
-from billing.money.subscriptions import preview_tokens
+from billing.money.subscriptions.previews import tokens
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.api_app import stack_settings
 from tests.integration.dunning.dunning_setup import overdue, owed, tried
@@ -118,8 +118,8 @@ async def test_a_repeat_that_asked_before_goes_on_once_the_token_is_over(actors:
     await customer.script("succeed", then="last")
     dry = await customer.ask("POST", PAY_OVERDUE, {"resume": True, "dry_run": True}, status=200)
     secrets = stack_settings(actors.stack).pay_link_secrets
-    promise = preview_tokens.read(dry["preview_token"], secrets, real_now())
-    over = preview_tokens.write(promise, secrets, real_now() - timedelta(minutes=16))
+    promise = tokens.read(dry["preview_token"], secrets, real_now())
+    over = tokens.write(promise, secrets, real_now() - timedelta(minutes=16))
     late = {"resume": True, "preview_token": over}
     await customer.refused("PREVIEW_EXPIRED", "POST", PAY_OVERDUE, late, key="late")
     await customer.ask("POST", PAY_OVERDUE, {}, key="debt", status=200)

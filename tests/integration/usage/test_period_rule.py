@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from billing.core.periods import MONTH, Interval, Unit, boundary, from_wall, index_at, to_wall
-from billing.money.subscriptions import spans
 from billing.money.subscriptions import store as subscriptions
+from billing.money.subscriptions.periods import spans
 from billing.money.subscriptions.rules import cycle_bounds
 from billing.money.subscriptions.schemas import Subscription
 from devstack.stack import StackInfo

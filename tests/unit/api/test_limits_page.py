@@ -25,8 +25,9 @@ from billing.money.card_usage import rules as card_usage
 from billing.money.documents import press
 from billing.money.payment_methods import rules as payment_methods
 from billing.money.payments import card_rules, pay_links
-from billing.money.subscriptions import changes, preview_tokens
 from billing.money.subscriptions import rules as subscriptions
+from billing.money.subscriptions.previews import tokens
+from billing.money.subscriptions.terms import changes
 from billing.platform.idempotency import schemas as kept
 from devstack.options import ROOT
 
@@ -76,7 +77,7 @@ def rate(notation: str) -> str:
         ("a use paid by card", [length(card_usage.LIFETIME)]),
         ("a first payment of a subscription", [length(subscriptions.INCOMPLETE_LIFETIME)]),
         ("a change of plan that waits for the payer", [length(changes.WAITS)]),
-        ("a preview's token", [length(preview_tokens.LIFETIME)]),
+        ("a preview's token", [length(tokens.LIFETIME)]),
         ("a card being saved", [length(payment_methods.SETUP_LIFETIME)]),
         ("a link to a payment page", [length(pay_links.LIFETIME)]),
         ("rows of a batch", [usage.MAX_ROWS]),

@@ -13,7 +13,7 @@ from billing.core.currencies import charging, collectable, to_provider
 from billing.core.money import exponent, round_minor
 from billing.core.periods import Interval
 from billing.money.payments.declines import classify
-from billing.money.subscriptions.true_ups import rest
+from billing.money.subscriptions.periods.true_ups import rest
 from tests.unit.golden.cases import cases
 
 Json = dict[str, Any]

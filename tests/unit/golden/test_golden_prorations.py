@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from billing.core import periods
-from billing.money.subscriptions import proration
+from billing.money.subscriptions.periods import proration
 from tests.unit.golden.cases import cases
 
 Json = dict[str, Any]

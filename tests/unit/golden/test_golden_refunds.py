@@ -18,7 +18,7 @@ from billing.money.invoices import giving_back, notes
 from billing.money.invoices.note_taxes import taxes_of_note
 from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
 from billing.money.invoices.transitions import InvoiceFacts
-from billing.money.subscriptions import proration
+from billing.money.subscriptions.periods import proration
 from tests.unit.golden.cases import cases
 
 Json = dict[str, Any]

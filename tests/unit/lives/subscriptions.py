@@ -27,14 +27,11 @@ from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer
 from billing.money.payments.schemas import Attempt, Payment
-from billing.money.subscriptions import (
-    commands,
-    payment_effects,
-    plan_changes,
-    previews,
-)
+from billing.money.subscriptions import payment_effects
+from billing.money.subscriptions.commands import plan_changes, running
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.preview_tokens import Promise
+from billing.money.subscriptions.previews import deciding
+from billing.money.subscriptions.previews.tokens import Promise
 from billing.money.subscriptions.schemas import (
     Item,
     Offered,
@@ -85,7 +82,7 @@ class SubscriptionLife(Life):
         if dice.random() < 0.8:
             self.new_card()
         card = payments.default_card(self.rows)
-        self.ask_of_it(partial(commands.begin, method_id=card.id if card else None))
+        self.ask_of_it(partial(running.begin, method_id=card.id if card else None))
 
     def counted(self, first: int) -> Iterator[int]:
         return count(first + 1)
@@ -255,7 +252,7 @@ class SubscriptionLife(Life):
         except (Conflict, PaymentRequired):
             self.wish = None
             return
-        seen = previews.preview(tried, self.now)
+        seen = deciding.preview(tried, self.now)
         promise = Promise(subscription_id=self.subscription_id, as_of=self.now, digest=seen.digest)
         before = len(self.rows.of(Invoice))
         self.ask_of_it(

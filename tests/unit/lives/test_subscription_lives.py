@@ -12,7 +12,7 @@ from billing.catalog.plans.schemas import DunningPolicy
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.calls import Call
 from billing.money.payments.rules import Outcome
-from billing.money.subscriptions import commands
+from billing.money.subscriptions.commands import running
 from tests.searching import examples
 from tests.unit.lives.collections import Bank
 from tests.unit.lives.subscriptions import SubscriptionLife
@@ -29,7 +29,7 @@ def live(dice: Random, steps: int) -> SubscriptionLife:
         step = life.next_step()
         if step is None and life.subscription.status == "paused" and dice.random() < 0.8:
             life.now += timedelta(days=dice.choice((0, 3, 40)))
-            life.ask_of_it(partial(commands.resume, paying=life.paying()))
+            life.ask_of_it(partial(running.resume, paying=life.paying()))
             life.hold_true()
             continue
         if step is None:

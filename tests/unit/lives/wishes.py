@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from billing.matters.effects import Work
-from billing.money.subscriptions import add_ons, commands, extensions
+from billing.money.subscriptions.commands import add_ons, extensions, running
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Paying, Rest
 
@@ -19,10 +19,10 @@ def wish_of(dice: Random, now: datetime, ids: Callable[[], UUID], paying: Paying
     """Anything that a customer may ask for; what ends or pauses it at once is rare."""
     date = now + timedelta(days=dice.choice((3, 45)))
     verbs: tuple[Verb, ...] = (
-        partial(commands.cancel, now=False),
-        partial(commands.cancel, now=False, date=date),
-        commands.reactivate,
-        commands.reactivate,
+        partial(running.cancel, now=False),
+        partial(running.cancel, now=False, date=date),
+        running.reactivate,
+        running.reactivate,
         partial(extensions.extend, days=dice.choice((1, 30)), reason="", change_id=ids()),
         partial(
             add_ons.choose,
@@ -30,14 +30,14 @@ def wish_of(dice: Random, now: datetime, ids: Callable[[], UUID], paying: Paying
             paying=paying,
             when=dice.choice((None, "now", "period_end")),
         ),
-        partial(commands.resume, paying=paying),
-        partial(commands.pause, when="period_end"),
+        partial(running.resume, paying=paying),
+        partial(running.pause, when="period_end"),
     )
     if dice.random() < 0.05:
         rest: Rest = dice.choice(("none", "credit", "refund"))
         verbs = (
-            partial(commands.cancel, now=True, rest=rest),
-            commands.supersede,
-            partial(commands.pause, when="now"),
+            partial(running.cancel, now=True, rest=rest),
+            running.supersede,
+            partial(running.pause, when="now"),
         )
     return dice.choice(verbs)

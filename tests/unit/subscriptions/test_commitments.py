@@ -7,8 +7,9 @@ from uuid import UUID
 import pytest
 
 from billing.core.periods import MONTH, Interval
-from billing.money.subscriptions import agreements, spans
+from billing.money.subscriptions.periods import spans
 from billing.money.subscriptions.schemas import Commitment, Subscription
+from billing.money.subscriptions.terms import agreements
 
 
 def at(month: int, day: int) -> datetime:

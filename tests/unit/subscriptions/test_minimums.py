@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from billing.core.periods import MONTH
-from billing.money.subscriptions import spans, true_ups
+from billing.money.subscriptions.periods import spans, true_ups
 from billing.money.subscriptions.schemas import Subscription
 
 

@@ -15,9 +15,9 @@ from billing.matters.effects import Work
 from billing.money.invoices.giving_back import of_lines
 from billing.money.invoices.schemas import InvoiceLine, Line
 from billing.money.invoices.sums import sum_lines
-from billing.money.subscriptions import netting
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.proration import Credit
+from billing.money.subscriptions.periods import netting
+from billing.money.subscriptions.periods.proration import Credit
 from tests.searching import examples
 
 OWED = UUID(int=1)

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from billing.core.periods import MONTH, Interval, boundary
-from billing.money.subscriptions import spans
+from billing.money.subscriptions.periods import spans
 from billing.money.subscriptions.schemas import Subscription
 
 WEEK: Final = Interval(unit="week")

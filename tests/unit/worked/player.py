@@ -24,8 +24,11 @@ from billing.money.dunning.rules import Policy
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.arrears import Arrear
 from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
-from billing.money.subscriptions import commands, payment_effects, plan_changes, previews, spans
+from billing.money.subscriptions import payment_effects
+from billing.money.subscriptions.commands import plan_changes, running
 from billing.money.subscriptions.facts import PlanLot, SubscriptionFacts
+from billing.money.subscriptions.periods import spans
+from billing.money.subscriptions.previews import deciding
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import (
     Item,
@@ -65,7 +68,7 @@ class Player:
         self.lots: tuple[PlanLot, ...] = (PLENTY,)
         self.beside: list[InvoiceLine] = []
         self.rows = Rows([*self._born(case["start"]), *self._coupons(), *self._carried()])
-        self._write(lambda: self.do(lambda w: commands.begin(w, method_id=None)))
+        self._write(lambda: self.do(lambda w: running.begin(w, method_id=None)))
 
     def play(self, step: Case) -> list[InvoiceLine]:
         """One step to its end, and the lines of the invoice that it wrote first."""
@@ -92,7 +95,7 @@ class Player:
         elif "change" in step:
             self._change(step["change"])
         elif "cancel" in step:
-            self.do(lambda w: commands.cancel(w, now=True, rest=step["cancel"]))
+            self.do(lambda w: running.cancel(w, now=True, rest=step["cancel"]))
         else:
             self._reach(next(name for name in ("renews", "trial_ends", "cycle") if name in step))
 
@@ -221,10 +224,10 @@ class Player:
         paying = Paying(change_id=self._id(), by_card=True)
         tried = Work(self.rows.copy(), self.facts())
         plan_changes.change(tried, wanted, paying)
-        seen = previews.preview(tried, self.now)
+        seen = deciding.preview(tried, self.now)
         work = Work(self.rows, self.facts())
         plan_changes.change(work, wanted, paying)
-        assert previews.digest_of(work) == seen.digest, "a preview that does not bind"
+        assert deciding.digest_of(work) == seen.digest, "a preview that does not bind"
         self._keep(work)
 
     def _reach(self, word: str) -> None:

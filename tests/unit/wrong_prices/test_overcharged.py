@@ -12,7 +12,7 @@ from billing.catalog.taxes.schemas import TaxRate
 from billing.money.discounts.schemas import DiscountTerms
 from billing.money.invoices.schemas import InvoiceLine, Line
 from billing.money.invoices.sums import SummedLine, sum_lines
-from billing.money.subscriptions.proration import share
+from billing.money.subscriptions.periods.proration import share
 from billing.money.wrong_prices.rules import overcharged
 
 PART = DiscountTerms(code="PART", percent=Decimal(20))

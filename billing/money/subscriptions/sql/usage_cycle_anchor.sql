@@ -1,7 +1,7 @@
 -- The anchor, on the wall of its zone, of a subscription's cycle from `p_start`. Those of a trial,
 -- and of a first paid period that a billing day makes short, are counted from its beginning, also
 -- in the rest that an end at a date has left. The same rule as
--- billing/money/subscriptions/spans.py; a test holds this one to it.
+-- billing/money/subscriptions/periods/spans.py; a test holds this one to it.
 CREATE OR REPLACE FUNCTION usage_cycle_anchor(p_subscription_id uuid, p_start timestamptz)
 RETURNS timestamp
 LANGUAGE sql STABLE

@@ -1,5 +1,5 @@
 -- The end of a subscription's cycle from `p_start` that its own step has not begun yet. The same
--- rule as billing/money/subscriptions/spans.py; a test holds this one to it.
+-- rule as billing/money/subscriptions/periods/spans.py; a test holds this one to it.
 CREATE OR REPLACE FUNCTION usage_cycle_end(p_subscription_id uuid, p_start timestamptz)
 RETURNS timestamptz
 LANGUAGE sql STABLE

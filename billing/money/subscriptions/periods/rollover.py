@@ -8,8 +8,8 @@ from billing.catalog.plans.schemas import Plan
 from billing.core import ids
 from billing.ledger.credits.schemas import Kept
 from billing.matters.effects import Do, Work
-from billing.money.subscriptions import spans
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import spans
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 

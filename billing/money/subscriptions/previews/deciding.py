@@ -16,8 +16,9 @@ from billing.money.discounts.schemas import IN_FORCE, Discount
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.refunds.schemas import Refund
-from billing.money.subscriptions import cycles, payment_effects
+from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 from billing.money.subscriptions.transitions import transition

@@ -17,8 +17,8 @@ from billing.matters.effects import Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine, Line
 from billing.money.invoices.sums import COMMITMENT, MINIMUM
-from billing.money.subscriptions import proration, spans
 from billing.money.subscriptions.facts import Spent, SubscriptionFacts, sum_spent
+from billing.money.subscriptions.periods import proration, spans
 from billing.money.subscriptions.schemas import Commitment, Minimum, Subscription
 
 CHARGED: Final = ("open", "paid", "uncollectible")

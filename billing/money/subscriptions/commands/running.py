@@ -14,19 +14,11 @@ from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
-from billing.money.subscriptions import (
-    agreements,
-    changes,
-    cycles,
-    endings,
-    granting,
-    pauses,
-    payment_effects,
-    rest_refunds,
-    spans,
-)
+from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.endings import early, pauses, rest_refunds
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles, granting, spans
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import (
     CancelReason,
@@ -39,6 +31,7 @@ from billing.money.subscriptions.schemas import (
     When,
 )
 from billing.money.subscriptions.states import demand
+from billing.money.subscriptions.terms import agreements, changes
 from billing.money.subscriptions.views import view
 
 
@@ -114,7 +107,7 @@ def _end_now(w: Work[SubscriptionFacts], rest: Rest, as_of: datetime | None) -> 
         # Its draft credits the rest as well, and is void with it.
         changes.drop_pending(w, reason)
         before = len(w.effects)
-        endings.credit_rest(w, reason, as_of)
+        early.credit_rest(w, reason, as_of)
         credited = rest_refunds.credited_since(w, before)
     payment_effects.end(w, reason, as_of)
     if rest == "refund":

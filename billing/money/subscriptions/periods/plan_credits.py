@@ -12,8 +12,8 @@ from fractions import Fraction
 from billing.catalog.plans.schemas import Plan
 from billing.core.errors import Conflict
 from billing.matters.effects import Do, Work
-from billing.money.subscriptions import cycles, granting, items, proration, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles, granting, items, proration, spans
 from billing.money.subscriptions.schemas import Subscription
 
 

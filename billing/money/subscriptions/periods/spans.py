@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from billing.core import periods
 from billing.core.periods import Interval
-from billing.money.subscriptions import proration
+from billing.money.subscriptions.periods import proration
 from billing.money.subscriptions.rules import cycle_bounds
 from billing.money.subscriptions.schemas import Subscription
 

@@ -12,9 +12,9 @@ from billing.matters.effects import Add, Work
 from billing.money.invoices.schemas import BalanceEntry
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
-from billing.money.subscriptions import cycles, proration
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles, proration
 from billing.money.subscriptions.schemas import GivenBack
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.prepared import Prepared
-from billing.money.subscriptions import period_paid, proration
+from billing.money.subscriptions.periods import period_paid, proration
 
 # Of a subscription that ended so, all is closed.
 _ENDED: Final = f"""

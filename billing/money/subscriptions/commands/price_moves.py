@@ -15,12 +15,13 @@ from billing.core.errors import Conflict
 from billing.core.frozen import Frozen
 from billing.core.prepared import Prepared
 from billing.matters.effects import Work
-from billing.money.subscriptions import changes, cycles, new_terms
 from billing.money.subscriptions.announcements import announce
-from billing.money.subscriptions.commands import wake
+from billing.money.subscriptions.commands.running import wake
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles
 from billing.money.subscriptions.schemas import Subscription, Terms
 from billing.money.subscriptions.states import demand
+from billing.money.subscriptions.terms import changes, new_terms
 
 HOW_TO_CANCEL = "POST /billing/subscription/cancel before that date"
 WALKED: Final = 10_000

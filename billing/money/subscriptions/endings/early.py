@@ -12,9 +12,16 @@ from billing.matters.effects import Do, Work
 from billing.money.dunning import cases
 from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice
-from billing.money.subscriptions import cycles, granting, items, plan_credits, proration, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.proration import Credit
+from billing.money.subscriptions.periods import (
+    cycles,
+    granting,
+    items,
+    plan_credits,
+    proration,
+    spans,
+)
+from billing.money.subscriptions.periods.proration import Credit
 from billing.money.subscriptions.schemas import SubscriptionChange
 
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from billing.catalog.plans.schemas import Plan
 from billing.matters.effects import Work
-from billing.money.subscriptions import cycles, items, proration, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles, items, proration, spans
 from billing.money.subscriptions.schemas import Portion
 
 _LEVEL_STEP: Final = Decimal("0.000001")

@@ -8,8 +8,8 @@ from billing.core import keys, periods
 from billing.matters.effects import Do, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
-from billing.money.subscriptions import cycles, items, rollover, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles, items, rollover, spans
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 
 CALENDAR: Final = datetime(2001, 1, 1)  # noqa: DTZ001

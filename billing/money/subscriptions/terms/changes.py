@@ -20,20 +20,11 @@ from billing.money.payments import card_choice, card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.reversals import placing
-from billing.money.subscriptions import (
-    agreements,
-    cycles,
-    endings,
-    items,
-    new_terms,
-    pauses,
-    rollover,
-    spans,
-    true_ups,
-)
 from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.endings import early, pauses
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.proration import ADD_ON_NOT_USED
+from billing.money.subscriptions.periods import cycles, items, rollover, spans, true_ups
+from billing.money.subscriptions.periods.proration import ADD_ON_NOT_USED
 from billing.money.subscriptions.schemas import (
     ChangeKind,
     ChangeStatus,
@@ -43,6 +34,7 @@ from billing.money.subscriptions.schemas import (
     SubscriptionChange,
     Terms,
 )
+from billing.money.subscriptions.terms import agreements, new_terms
 
 WAITS: Final = timedelta(hours=23)
 BEFORE_PERIOD_END: Final = timedelta(hours=1)
@@ -247,7 +239,7 @@ def drop_price_after(w: Work[SubscriptionFacts], before: UUID) -> None:
 
 def pause(w: Work[SubscriptionFacts]) -> None:
     """The pause that was asked for: what was not served is taken back, use until now is billed."""
-    endings.take_back_unserved(w, "paused")
+    early.take_back_unserved(w, "paused")
     closing = true_ups.closing(w, "a pause")
     begin_pause(w, "requested")
     pauses.bill_use(w, closing)

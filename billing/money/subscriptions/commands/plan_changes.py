@@ -16,28 +16,24 @@ from billing.core.errors import Conflict, NotFound
 from billing.core.periods import Interval, spoken_span
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import Line
-from billing.money.subscriptions import (
-    add_ons,
-    agreements,
-    changes,
+from billing.money.subscriptions import payment_effects
+from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.commands import add_ons
+from billing.money.subscriptions.commands.add_ons import Sale
+from billing.money.subscriptions.commands.running import wake
+from billing.money.subscriptions.endings import pauses
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import (
     cycles,
     items,
     netting,
-    new_terms,
-    pauses,
-    payment_effects,
     plan_credits,
     portions,
-    preview_tokens,
-    previews,
     proration,
     spans,
 )
-from billing.money.subscriptions.add_ons import Sale
-from billing.money.subscriptions.announcements import announce
-from billing.money.subscriptions.commands import wake
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.preview_tokens import Promise
+from billing.money.subscriptions.previews import deciding, tokens
+from billing.money.subscriptions.previews.tokens import Promise
 from billing.money.subscriptions.schemas import (
     Offered,
     Paying,
@@ -47,6 +43,7 @@ from billing.money.subscriptions.schemas import (
     When,
 )
 from billing.money.subscriptions.states import demand
+from billing.money.subscriptions.terms import agreements, changes, new_terms
 
 _DAYS: Final = {"day": 1, "week": 7, "month": 28, "year": 365}
 
@@ -101,16 +98,16 @@ def keep(
     promise: Promise,
     w: Work[SubscriptionFacts],
     act: Callable[[datetime], object],
-    digest: Callable[[Work[SubscriptionFacts]], bytes] = previews.digest_of,
+    digest: Callable[[Work[SubscriptionFacts]], bytes] = deciding.digest_of,
 ) -> None:
     """An act as of its preview, exactly as it was shown. Errors: PREVIEW_EXPIRED; the act's."""
     subscription, as_of = cycles.of(w), promise.as_of
-    is_old = not timedelta() <= w.facts.at - as_of < preview_tokens.LIFETIME
+    is_old = not timedelta() <= w.facts.at - as_of < tokens.LIFETIME
     if promise.subscription_id != subscription.id or is_old:
-        raise preview_tokens.expired()
+        raise tokens.expired()
     act(as_of)
     if digest(w) != promise.digest:
-        raise preview_tokens.expired()
+        raise tokens.expired()
 
 
 def _terms(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:

@@ -11,7 +11,8 @@ from billing.matters.effects import Do, Work
 from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice
 from billing.money.refunds.left import creditable
-from billing.money.subscriptions import (
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import (
     cycles,
     granting,
     items,
@@ -21,8 +22,7 @@ from billing.money.subscriptions import (
     spans,
     true_ups,
 )
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.proration import NOT_USED
+from billing.money.subscriptions.periods.proration import NOT_USED
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 
 

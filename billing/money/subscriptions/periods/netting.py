@@ -17,9 +17,9 @@ from billing.money.invoices.giving_back import PRORATION
 from billing.money.invoices.notes import part_of
 from billing.money.invoices.schemas import Line
 from billing.money.invoices.sums import sum_lines
-from billing.money.subscriptions import cycles
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.proration import Credit
+from billing.money.subscriptions.periods import cycles
+from billing.money.subscriptions.periods.proration import Credit
 from billing.money.subscriptions.schemas import Note
 
 

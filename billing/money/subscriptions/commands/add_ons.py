@@ -18,20 +18,12 @@ from billing.core.errors import Conflict, NotFound
 from billing.core.periods import Interval, spoken_span
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import InvoiceLine, Line
-from billing.money.subscriptions import (
-    changes,
-    cycles,
-    items,
-    netting,
-    new_terms,
-    pauses,
-    payment_effects,
-    proration,
-    spans,
-)
+from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.announcements import announce
-from billing.money.subscriptions.commands import wake
+from billing.money.subscriptions.commands.running import wake
+from billing.money.subscriptions.endings import pauses
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles, items, netting, proration, spans
 from billing.money.subscriptions.schemas import (
     Item,
     Paying,
@@ -42,6 +34,7 @@ from billing.money.subscriptions.schemas import (
     When,
 )
 from billing.money.subscriptions.states import demand
+from billing.money.subscriptions.terms import changes, new_terms
 
 
 class Move(NamedTuple):

@@ -15,9 +15,9 @@ from billing.matters.effects import Add, Change, Do, Effect, Remove, Row, Work
 from billing.money.invoices import usage_lines
 from billing.money.invoices.arrears import Arrear
 from billing.money.invoices.schemas import Invoice, InvoiceLine
-from billing.money.subscriptions import previews
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.previews import Preview
+from billing.money.subscriptions.previews import deciding
+from billing.money.subscriptions.previews.deciding import Preview
 from billing.money.subscriptions.reading import ENGINE
 from billing.money.subscriptions.schemas import (
     CrossedPeriod,
@@ -40,9 +40,9 @@ async def foresee(
 
     The caller holds the locks of the decision, and rolls everything back.
     """
-    seen = previews.preview(work, as_of)
+    seen = deciding.preview(work, as_of)
     usage = await _usage(connection, work)
-    coming = previews.upcoming(work.rows, replace(work.facts, usage=usage))
+    coming = deciding.upcoming(work.rows, replace(work.facts, usage=usage))
     return seen.model_copy(update={"upcoming": coming})
 
 

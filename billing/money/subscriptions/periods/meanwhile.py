@@ -16,8 +16,15 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.giving_back import PRORATION
 from billing.money.invoices.schemas import Invoice, InvoiceLine, Line
 from billing.money.invoices.sums import USED_MEANWHILE
-from billing.money.subscriptions import cycles, items, plan_credits, portions, proration, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import (
+    cycles,
+    items,
+    plan_credits,
+    portions,
+    proration,
+    spans,
+)
 from billing.money.subscriptions.schemas import Note, SubscriptionChange, Terms
 
 

@@ -16,14 +16,15 @@ from billing.money.contracts.schemas import (
     ContractPrice,
     ContractTerms,
 )
-from billing.money.subscriptions import cycles, new_terms, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles, spans
 from billing.money.subscriptions.schemas import (
     Commitment,
     NewSubscription,
     Offered,
     Subscription,
 )
+from billing.money.subscriptions.terms import new_terms
 
 
 def follow(w: Work[SubscriptionFacts]) -> None:

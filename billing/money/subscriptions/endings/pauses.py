@@ -8,9 +8,9 @@ from billing.core.errors import Conflict
 from billing.matters.effects import Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
-from billing.money.subscriptions import cycles, items, spans, true_ups
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles, items, spans, true_ups
 from billing.money.subscriptions.schemas import Item, PauseReason, Subscription
 
 

@@ -4,12 +4,13 @@ from uuid import UUID
 
 from billing.core.errors import Conflict
 from billing.matters.effects import Work
-from billing.money.subscriptions import agreements, changes, cycles, spans, true_ups
 from billing.money.subscriptions.announcements import announce
-from billing.money.subscriptions.commands import wake
+from billing.money.subscriptions.commands.running import wake
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import cycles, spans, true_ups
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 from billing.money.subscriptions.states import demand
+from billing.money.subscriptions.terms import agreements, changes
 
 _MOVED = (
     "current_period_end", "cycle_end", "trial_end", "anchor_wall", "period_number",

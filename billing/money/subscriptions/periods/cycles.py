@@ -19,9 +19,9 @@ from billing.money.discounts.schemas import Discount
 from billing.money.invoices import arrears
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
-from billing.money.subscriptions import items, proration, rollover, spans, true_ups
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods import items, proration, rollover, spans, true_ups
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import CrossedPeriod, Item, Subscription
 

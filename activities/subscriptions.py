@@ -5,8 +5,8 @@ from activities.matter import now_of
 from billing.core.failpoints import failpoint
 from billing.matters.agenda import Step, head
 from billing.matters.kinds import SUBSCRIPTION
-from billing.money.subscriptions.reading import CHARGED_AT_ONCE, ENGINE
-from billing.money.subscriptions.rules import SubscriptionState, agenda
+from billing.money.subscriptions.reading import ENGINE
+from billing.money.subscriptions.rules import CHARGED_AT_ONCE, SubscriptionState, agenda
 from workflows.contracts import StepRequest
 
 

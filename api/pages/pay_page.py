@@ -18,7 +18,7 @@ from api.dependencies import AccountCall
 from api.identity.auth import BILLING, Caller
 from api.pages.html_pages import page
 from api.routes.invoices import next_action_of, offer
-from api.routes.payment_methods import setup_action
+from api.routes.setup_intents import setup_action
 from api.services import Services
 from api.workflow_calls import need_temporal
 from billing.core import context, ids

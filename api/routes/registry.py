@@ -34,6 +34,7 @@ from api.routes import (
     quotas,
     recommendations,
     reports,
+    setup_intents,
     subscription_changes,
     subscription_previews,
     subscriptions,
@@ -85,7 +86,7 @@ _STAY: Final = (f"{PREFIX}/admin/", f"{PREFIX}/webhooks/")
 # `available` comes before the ids that would take it for one.
 _BILLING: Final = (
     usage, quotas, purchases, trials, subscriptions, contracts, coupons, subscription_changes,
-    subscription_previews, payment_kinds, payment_methods, portal,
+    subscription_previews, payment_kinds, setup_intents, payment_methods, portal,
     addresses, billing_details, taxes, invoices, invoice_documents, credit_notes, overdue, payments,
     balance, webhooks, catalog, holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets,
     forecasts, reports, recommendations, billing_records, overview, proofs, events,

@@ -46,7 +46,12 @@ from billing.money.subscriptions.payment_effects import KEEP_CURRENCY, LEAVE_CUR
 from billing.money.subscriptions.periods import period_paid
 from billing.money.subscriptions.periods.plan_lots import KEEPS, LOTS
 from billing.money.subscriptions.periods.spending import CHARGES
-from billing.money.subscriptions.rules import SubscriptionState
+from billing.money.subscriptions.rules import (
+    BILLING_STEPS,
+    CHARGED_AT_ONCE,
+    ENDING_STEPS,
+    SubscriptionState,
+)
 from billing.money.subscriptions.schemas import (
     CrossedPeriod,
     Item,
@@ -63,17 +68,6 @@ from billing.platform.accounts.issuers import SELLER
 from billing.platform.decisions.service import Engine, Read
 from billing.platform.decisions.writer import Verb
 
-BILLING_STEPS: Final = frozenset(
-    {
-        "renew", "end_trial", "cycle", "bill_early", "pause", "end", "end_unpaid", "give_up",
-        "close_commitment",
-    }
-)  # fmt: skip
-"""Steps that may put usage onto an invoice, whatever the rows are."""
-ENDING_STEPS: Final = frozenset({"give_up", "end", "end_unpaid"})
-"""Steps that may take back time which was not served."""
-CHARGED_AT_ONCE: Final = {"renew": "charge", "end_trial": "charge"}
-"""Steps that begin a period, and the charge for it."""
 _LOCK = reading.lock("subscriptions")
 _LOCK_ACCOUNT = reading.lock_account("subscriptions")
 _LOCK_TRIAL = Prepared(

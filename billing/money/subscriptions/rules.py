@@ -17,6 +17,18 @@ INCOMPLETE_LIFETIME: Final = timedelta(hours=23)
 RUNNING: Final = frozenset({"active", "past_due", "unpaid"})
 ENDED: Final = frozenset({"incomplete_expired", "canceled"})
 
+BILLING_STEPS: Final = frozenset(
+    {
+        "renew", "end_trial", "cycle", "bill_early", "pause", "end", "end_unpaid", "give_up",
+        "close_commitment",
+    }
+)  # fmt: skip
+"""Steps that may put usage onto an invoice, whatever the rows are."""
+ENDING_STEPS: Final = frozenset({"give_up", "end", "end_unpaid"})
+"""Steps that may take back time which was not served."""
+CHARGED_AT_ONCE: Final = {"renew": "charge", "end_trial": "charge"}
+"""Steps that begin a period, and the charge for it."""
+
 
 class PendingChange(Lean):
     """A change that waits for its payment."""

@@ -104,7 +104,7 @@ class Debit(Frozen):
     """The part that no lot covered and the account now owes; only by force."""
     replayed: bool
     top_up: bool
-    """The account now wants credits bought: tell its matter after the commit."""
+    """The account now wants credits bought: notify its matter after the commit."""
 
 
 class Hold(Frozen):
@@ -120,7 +120,7 @@ class Hold(Frozen):
     resolved_at: AwareDatetime | None
     replayed: bool
     top_up: bool
-    """The account now wants credits bought: tell its matter after the commit."""
+    """The account now wants credits bought: notify its matter after the commit."""
 
 
 class Capture(Frozen):

@@ -105,7 +105,8 @@ async def test_a_coupon_is_redeemed_and_taken_off_once(customer: Customer, dies:
 async def test_what_was_removed_is_removed_again(customer: Customer, dies: Dies) -> None:
     card = await customer.save_card()
     path = f"/billing/payment-methods/{card['id']}"
-    key = await dies(customer, (payment_methods, "_notify"), "DELETE", path, {"confirm": "DELETE"})
+    told = (payment_methods, "notify_changed")
+    key = await dies(customer, told, "DELETE", path, {"confirm": "DELETE"})
     removed = await customer.ask("DELETE", path, {"confirm": "DELETE"}, key=key, status=200)
     assert removed["id"] == card["id"]
     at_home = await customer.ask("POST", "/billing/addresses", ADDRESS, status=201)
@@ -143,7 +144,7 @@ async def test_another_plan_in_a_trial_is_not_chosen_again(customer: Customer, d
 async def test_a_card_that_was_chosen_is_not_chosen_again(customer: Customer, dies: Dies) -> None:
     first, second = await customer.save_card(), await customer.save_card()
     path = f"/billing/payment-methods/{first['id']}/default"
-    key = await dies(customer, (payment_methods, "_notify"), "POST", path)
+    key = await dies(customer, (payment_methods, "notify_changed"), "POST", path)
     await customer.ask("POST", f"/billing/payment-methods/{second['id']}/default", status=200)
     again = await customer.ask("POST", path, key=key, status=200)
     assert again["is_default"]

@@ -18,8 +18,8 @@ from temporalio.service import TLSConfig
 from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.dependencies import Dependencies
 from activities.interceptor import BillingInterceptor
-from activities.matter import Dependencies
 from activities.registry import build_activities
 from billing.core import context, garbage, logs
 from billing.core.connections import slots

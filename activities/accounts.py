@@ -10,21 +10,20 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.matter import Dependencies, now_of
+from activities.dependencies import Dependencies
 from activities.payment_calls import Charger, correlated, harmless_key
 from activities.tax_calls import TaxSteps
 from billing.core import ids, keys
 from billing.core.clock import real_now
-from billing.core.errors import ProviderFailure
+from billing.core.errors import Invalid, ProviderFailure
 from billing.core.failpoints import failpoint
 from billing.core.money import show_decimal
 from billing.ledger.credits import expiry_notices
 from billing.ledger.credits import service as credits
-from billing.matters.agenda import CLOCK_SKEW, Step
+from billing.matters.agenda import Step
 from billing.matters.schemas import Matter
 from billing.metering.limit_overrides import store as limits
 from billing.metering.usage import unpaid
-from billing.money.account_agenda import rules, store
 from billing.money.account_agenda.rules import AccountState
 from billing.money.card_usage import overdue
 from billing.money.invoice_requests import reverse_charge
@@ -53,30 +52,13 @@ class AccountActivities(TaxSteps):
         self.charger = Charger(dependencies)
         self.client = client
 
-    async def state(
-        self, connection: AsyncConnection, ref: MatterRef, *, lock: bool
-    ) -> AccountState:
-        if lock:
-            await credits.lock(connection, ref.subject_id)
-        notice = timedelta(days=self.settings.expiry_notice_days)
-        return await store.state(connection, ref.subject_id, notice)
-
-    def agenda(self, state: AccountState) -> list[Step]:
-        return rules.agenda(state)
-
-    def due(self, state: AccountState, step: Step) -> Step | None:
-        """Planned and due is enough: no step of an account waits for another one."""
-        now = now_of(state) + CLOCK_SKEW
-        plan = (one for one in self.agenda(state) if one.key == step.key and one.due <= now)
-        return next(plan, None)
-
     @activity.defn(name="account.load")
     async def load(self, ref: MatterRef) -> AccountState:
         return await self.look(ref)
 
     @activity.defn(name="account.perform")
     async def perform(self, request: CommandRequest) -> AccountState:
-        return await self.run_command(request)
+        raise Invalid("UNKNOWN_COMMAND", f"an account has no command {request.command.name!r}")
 
     @activity.defn(name="account.expire_credits")
     async def expire_credits(self, request: StepRequest) -> AccountState:

@@ -8,7 +8,7 @@ from uuid import UUID
 from temporalio import activity
 from temporalio.client import Client
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.signs_of_life import told_alive
 from billing.core.clock import real_now
 from billing.matters import store as matters

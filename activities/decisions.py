@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities import dunning_commands
-from activities.matter import Dependencies, measure_lateness
+from activities.dependencies import Dependencies, measure_lateness
 from activities.provider_calls import AnyCall, ProviderCalls
 from billing.core import keys
 from billing.core.errors import Unavailable

@@ -5,7 +5,7 @@ No money moves before our capture, and an order is captured once: giving up is n
 
 from typing import Final
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from billing.core import ids
 from billing.core.errors import Unavailable
 from billing.core.failpoints import failpoint

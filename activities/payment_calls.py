@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.tries import tries
 from billing.core import context, ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable

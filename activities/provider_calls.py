@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.order_calls import Orders
 from activities.payment_calls import SAME_KEY_TRIES, Charger
 from activities.refund_calls import Refunder

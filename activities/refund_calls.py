@@ -1,6 +1,6 @@
 """Giving money back through the provider, once: what may be there already is looked for first."""
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.order_calls import Orders
 from activities.payment_calls import SAME_KEY_TRIES
 from activities.tries import tries

@@ -2,7 +2,7 @@
 
 from temporalio import activity
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from billing.core import clock
 from billing.matters import store as matters
 from billing.platform.audit import service as audit

@@ -10,7 +10,7 @@ from activities.card_usage import ChargeActivities
 from activities.clock import ClockActivities
 from activities.collections import CollectionActivities
 from activities.decisions import DecidingActivities
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.purchases import PurchaseActivities
 from activities.register import RegisterActivities
 from activities.reversals import ReversalActivities

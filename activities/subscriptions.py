@@ -1,7 +1,7 @@
 """The steps of a subscription: its periods and trial, and the invoices it collects."""
 
 from activities.decisions import DecidingActivities
-from activities.matter import now_of
+from activities.dependencies import now_of
 from billing.core.failpoints import failpoint
 from billing.matters.agenda import Step, head
 from billing.matters.kinds import SUBSCRIPTION

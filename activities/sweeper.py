@@ -15,7 +15,7 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities import resting, retention, telling
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.paged_scan import Page, drain, drain_along, each_apart, pass_over
 from activities.signs_of_life import told_alive
 from billing.core.clock import real_now

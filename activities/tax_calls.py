@@ -6,7 +6,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
-from activities.matter import Dependencies, MatterActivities
+from activities.account_steps import AccountSteps
+from activities.dependencies import Dependencies
 from billing.matters.agenda import Step
 from billing.money.account_agenda.rules import AccountState
 from billing.money.taxation import service as taxation
@@ -16,7 +17,7 @@ from billing.platform.accounts import store as accounts
 from workflows.contracts import StepRequest
 
 
-class TaxSteps(MatterActivities[AccountState]):
+class TaxSteps(AccountSteps):
     """A part of the account's activities; each asks without a lock and records what it heard."""
 
     def __init__(self, dependencies: Dependencies) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from temporalio.testing import ActivityEnvironment
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.sweeper import SweeperActivities
 from benchmarks.ground import Ground, Site
 from benchmarks.harness import ROUNDS, Report

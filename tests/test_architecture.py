@@ -7,7 +7,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -31,6 +31,11 @@ PURE_FILES: Final = {
 PURE_CORE: Final = {
     "currencies", "paypal_currencies", "frozen", "money", "periods", "ids", "keys", "errors",
 }  # fmt: skip
+
+IMPURE: Final = re.compile(
+    r"\.(store|tables|service)$|^billing\.core\.(database|clock|settings|logs|prepared)\b"
+    r"|^(sqlalchemy|psycopg)\b"
+)
 
 CLOCK_READERS: Final = {
     "billing/core/clock.py": "the one source of time",
@@ -169,6 +174,28 @@ def imported_modules(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             yield str(node.module)
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_a_module_that_calls_itself_pure_reaches_nothing_that_reads_or_waits() -> None:
+    graph = {module: set(imports) for module, imports in import_graph()}
+    pure = [
+        name(path).removesuffix(".py").replace("/", ".")
+        for path in python_files(product_only=True)
+        if re.search(r"\bPure\b", ast.get_docstring(ast.parse(path.read_text())) or "")
+    ]
+    assert len(pure) > 90
+    impure = {module: reached for module in pure if (reached := _impure(graph, module))}
+    assert impure == {}
+
+
+def _impure(graph: Mapping[str, set[str]], module: str) -> list[str]:
+    """Return what the module imports, at whatever distance, that does I/O or reads the clock."""
+    found, waiting = set[str](), [module]
+    while waiting:
+        new = graph.get(waiting.pop(), set()) - found
+        found |= new
+        waiting += new
+    return sorted(filter(IMPURE.search, found))
 
 
 def test_no_file_is_longer_than_one_purpose() -> None:

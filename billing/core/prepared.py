@@ -252,13 +252,10 @@ async def add(connection: AsyncConnection, table: Table, row: Mapping[str, Any])
 
 
 async def add_unless_there(
-    connection: AsyncConnection,
-    table: Table,
-    row: Mapping[str, Any],
-    unique: Column[Any] | None = None,
+    connection: AsyncConnection, table: Table, row: Mapping[str, Any]
 ) -> Row | None:
-    """Insert one row; None when another has its `unique` value, or any unique value of it."""
-    return await _insertion_unless(table, tuple(row), unique).first(connection, **row)
+    """Insert one row; None when another row has a unique value of it."""
+    return await _insertion_unless(table, tuple(row), None).first(connection, **row)
 
 
 async def send_add(

@@ -124,7 +124,6 @@ CHECKS: Final = tuple(
         *_OTHERS,
     )
 )
-BY_NAME: Final = {check.name: check for check in CHECKS}
 IN_TIME: Final = Check(
     name="made_in_time", invariant="I9", sentence="every check could be made in its time"
 )

@@ -197,13 +197,6 @@ def _after_expiry(
     return remaining, held
 
 
-async def overview(
-    connection: AsyncConnection, account_id: UUID, now: datetime, soon: timedelta = SOON
-) -> Overview | None:
-    """As `overviews`, of one account; None when there is none."""
-    return (await overviews(connection, [account_id], now, soon)).get(account_id)
-
-
 async def overviews(
     connection: AsyncConnection, account_ids: Sequence[UUID], now: datetime, soon: timedelta = SOON
 ) -> dict[UUID, Overview]:

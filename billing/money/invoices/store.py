@@ -117,7 +117,6 @@ def listing(
     *,
     status: InvoiceStatus | None = None,
     collection: InvoiceCollection | None = None,
-    workflow_id: str | None = None,
     number: str | None = None,
 ) -> Select[Any]:
     """The account's invoices; order and cut are the caller's. Without an account those of all
@@ -132,8 +131,6 @@ def listing(
         query = query.where(invoices.c.status == status)
     if collection is not None:
         query = query.where(invoices.c.collection == collection)
-    if workflow_id is not None:
-        query = query.where(invoices.c.workflow_id == workflow_id)
     return query
 
 

@@ -79,11 +79,11 @@ def balance_entries(when: str = "true") -> str:
     return hanging("balance_entries", "x.at, x.id", when=f"{when} AND x.account_id = a.id")
 
 
-def balance(currency: str, when: str = "true") -> str:
+def balance(currency: str) -> str:
     """The account's money balance in a currency, the entries of these invoices among it."""
     return f"""
     coalesce((SELECT sum(x.amount_minor) FROM balance_entries x
-              WHERE {when} AND x.account_id = a.id AND x.currency = {currency}), 0)::bigint
+              WHERE x.account_id = a.id AND x.currency = {currency}), 0)::bigint
 """  # noqa: S608 - put together from constants
 
 

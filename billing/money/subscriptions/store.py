@@ -39,7 +39,6 @@ _OPEN = select(subscriptions).where(
     subscriptions.c.account_id == given("account_id"), subscriptions.c.status.in_(OPEN_STATUSES)
 )
 _FIND_OPEN = Prepared(_OPEN)
-_LOCK_OPEN = Prepared(_OPEN.with_for_update(key_share=True))
 _CURRENT = Prepared(
     select(subscriptions)
     .where(subscriptions.c.account_id == given("account_id"))
@@ -128,11 +127,9 @@ async def get(
     return show(row)
 
 
-async def find_open(
-    connection: AsyncConnection, account_id: UUID, *, lock: bool = False
-) -> Subscription | None:
+async def find_open(connection: AsyncConnection, account_id: UUID) -> Subscription | None:
     """The account's one open subscription."""
-    row = await (_LOCK_OPEN if lock else _FIND_OPEN).first(connection, account_id=account_id)
+    row = await _FIND_OPEN.first(connection, account_id=account_id)
     return show(row) if row else None
 
 

@@ -95,7 +95,9 @@ async def test_a_repeated_batch_reads_one_entry_per_item(busy: CreditAccount) ->
 async def test_the_balance_reads_no_ledger_but_one_entry(busy: CreditAccount) -> None:
     async with busy.transaction() as connection:
         before = await read_rows(connection)
-        found = await store.overview(connection, busy.id, real_now() + timedelta(days=40))
+        found = (await store.overviews(connection, [busy.id], real_now() + timedelta(days=40)))[
+            busy.id
+        ]
         read = await read_rows(connection) - before
     assert found is not None
     assert found.used_this_month == 0

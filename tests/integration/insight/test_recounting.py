@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from temporalio.testing import ActivityEnvironment
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.sweeper import SweeperActivities
 from billing.catalog.products import store as products
 from billing.catalog.products.changes import MeterChange

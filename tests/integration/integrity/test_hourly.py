@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.testing import ActivityEnvironment
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.sweeper import SweeperActivities
 from billing.core.clock import real_now
 from billing.core.database import Database

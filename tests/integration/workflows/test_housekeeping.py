@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from temporalio.testing import ActivityEnvironment
 
 from activities import paged_scan, signs_of_life
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.paged_scan import Undone
 from activities.sweeper import SweeperActivities
 from billing.core.clock import real_now

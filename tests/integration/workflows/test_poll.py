@@ -8,7 +8,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.sweeper import (
     EVENTS_KEPT,
     FIRST_BACK,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.order_calls import Orders
 from billing.money.payments.rules import Order, Outcome
 from billing.money.payments.schemas import PAYPAL, Payment, PaymentStatus

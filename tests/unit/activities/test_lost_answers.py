@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.payment_calls import Charger
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.money.payments import store

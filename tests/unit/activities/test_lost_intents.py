@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.provider_calls import ProviderCalls
 from billing.core import ids
 from billing.core.clock import real_now

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.provider_calls import ProviderCalls
 from billing.core.errors import Unavailable
 from billing.money.payments.calls import Answer, Call, What

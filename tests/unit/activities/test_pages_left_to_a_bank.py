@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.payment_calls import Charger
 from billing.money.payments.rules import CheckoutSession, Decline, Outcome
 from billing.money.payments.schemas import Payment

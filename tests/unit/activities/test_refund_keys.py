@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.matter import Dependencies
+from activities.dependencies import Dependencies
 from activities.payment_calls import SAME_KEY_TRIES
 from activities.refund_calls import Refunder
 from billing.core import ids, keys

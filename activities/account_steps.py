@@ -1,0 +1,111 @@
+"""The base of an account's activities: lock, compare with the agenda, do once, save the new head.
+
+The other kinds of matter decide purely and run through `activities/decisions.py`.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from activities.dependencies import Dependencies, measure_lateness, now_of
+from billing.core.clock import real_now
+from billing.core.errors import Conflict
+from billing.core.failpoints import failpoint
+from billing.ledger.credits import service as credits
+from billing.matters import store as matters
+from billing.matters.agenda import CLOCK_SKEW, Step, head
+from billing.money.account_agenda import rules, store
+from billing.money.account_agenda.rules import AccountState
+from billing.platform.outbox import service as events
+from workflows.contracts import MatterRef, StepRequest
+
+
+class AccountSteps:
+    """Do one step of an account in a transaction: at most once, and only while it is planned."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self.database = dependencies.database
+        self.provider = dependencies.provider
+        self.settings = dependencies.settings
+
+    async def state(
+        self, connection: AsyncConnection, ref: MatterRef, *, lock: bool
+    ) -> AccountState:
+        """Read the rows, optionally under the account's lock."""
+        if lock:
+            await credits.lock(connection, ref.subject_id)
+        notice = timedelta(days=self.settings.expiry_notice_days)
+        return await store.state(connection, ref.subject_id, notice)
+
+    async def look(self, ref: MatterRef) -> AccountState:
+        """Read, and mirror the head in the register."""
+        async with self.database.tenant(ref.account_id) as connection:
+            state = await self.state(connection, ref, lock=True)
+            await self.save_head(connection, ref, state)
+            return state
+
+    async def still_due(self, request: StepRequest) -> Step | None:
+        """The step with its facts, as the agenda has it; None where it is not the due head."""
+        async with self.database.tenant(request.ref.account_id) as connection:
+            return self.due(await self.state(connection, request.ref, lock=False), request.step)
+
+    async def once(
+        self,
+        request: StepRequest,
+        verb: Callable[[AsyncConnection, Step, datetime], Awaitable[str | None]],
+    ) -> AccountState:
+        """Do `verb` in one transaction with its step key, if the step is still due.
+
+        The verb returns the step's result; None leaves the key free for another try.
+        """
+        async with self.database.tenant(request.ref.account_id) as connection:
+            state = await self.state(connection, request.ref, lock=True)
+            step, result = self.due(state, request.step), None
+            if step is not None:
+                result = await verb(connection, step, now_of(state))
+                state = await self.state(connection, request.ref, lock=False)
+            if result is None:
+                await self.save_head(connection, request.ref, state)
+            else:
+                await self._finish(connection, request, state, result)
+        await failpoint("step.done")
+        return state
+
+    def due(self, state: AccountState, step: Step) -> Step | None:
+        """Return the planned `step` with its facts, if it is due.
+
+        It need not be the first one: no step of an account waits for another.
+        """
+        now = now_of(state) + CLOCK_SKEW
+        plan = (one for one in rules.agenda(state) if one.key == step.key and one.due <= now)
+        return next(plan, None)
+
+    async def save_head(
+        self, connection: AsyncConnection, ref: MatterRef, state: AccountState
+    ) -> None:
+        """Mirror the head of the agenda in the register of matters."""
+        now = now_of(state)
+        first = head(rules.agenda(state), now)
+        await matters.save_head(connection, ref, first, state.words, now)
+
+    async def _finish(
+        self, connection: AsyncConnection, request: StepRequest, state: AccountState, result: str
+    ) -> None:
+        """The step's key and the new head, in one statement; a taken key undoes everything."""
+        if state.clock_at is None and request.step.event is None:
+            late = max(timedelta(), real_now() - request.step.due)
+            measure_lateness(request.step.name, late)
+        await events.flush(connection)  # it takes the account's lock, before that of the register
+        first = head(rules.agenda(state), now_of(state))
+        fresh = await matters.finish_step(
+            connection,
+            request.ref,
+            request.step,
+            result=result,
+            head=first,
+            words=state.words,
+            at=now_of(state),
+        )
+        if not fresh:
+            raise Conflict("STEP_DONE", f"{request.step.key} was done before, yet is planned")

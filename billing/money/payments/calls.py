@@ -12,28 +12,28 @@ What = Literal[
     "open",  # make the intent, before anything is tried on it
     "open_page",  # make the hosted page
     "try_card",
-    "look",  # where the payment stands
-    "call_back",  # cancel what may still bring money
+    "look",  # read the payment's status
+    "call_back",  # cancel a payment that may still bring money
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One question about one payment; what must be on record for it is committed before."""
+    """One provider call for one payment; the records it needs are committed first."""
 
     what: What
     payment: Payment
     attempt: Attempt | None = None
     on_session: bool = False
-    """The payer is there, and may be asked for 3-D Secure."""
+    """The payer is present and can complete 3-D Secure."""
     again: bool = False
-    """The attempt was on record before: the card may have been tried with it."""
+    """The attempt already existed: the card may have been tried with it."""
     description: str | None = None
-    """The words for the payer; None: the invoice's id."""
+    """Text shown to the payer; None: the invoice's id."""
     save_card: bool = True
     """The card that pays it is kept for later charges."""
     is_owed: bool = True
-    """Its invoice asks for money: an order that its payer has approved is captured."""
+    """The invoice is unpaid: an order that its payer has approved is captured."""
     return_url: str | None = None
     """The address that a hosted page leads back to; None: the product's own."""
     tried: Outcome | None = None
@@ -49,7 +49,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The provider's word on a call, with the call: it is booked on that payment, no other."""
+    """The provider's answer to a call; it is booked on that call's payment only."""
 
     call: Call
     outcome: Outcome | None

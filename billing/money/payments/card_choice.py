@@ -1,4 +1,4 @@
-"""The stored card that is charged for what is owed, and the one that stands in for it. Pure."""
+"""Choice of the stored card to charge: the chosen one or the backup card. Pure."""
 
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from billing.money.payments.owed import Owed
 
 
 def fit_card(rows: Rows, own_card: UUID | None, currency: str) -> Method | None:
-    """The card charged in a currency: the backup where the first one cannot pay in it."""
+    """Return the card to charge in a currency: the backup if the first cannot pay in it."""
     first = payments.charged_card(rows, own_card)
     if first is None or can_pay(first, currency):
         return first
@@ -18,7 +18,7 @@ def fit_card(rows: Rows, own_card: UUID | None, currency: str) -> Method | None:
 
 
 def collecting_card(rows: Rows, owed: Owed, own_card: UUID | None) -> Method | None:
-    """The card charged for an invoice: after its hard decline the backup, unless that had one."""
+    """Return the card to charge for an invoice; after a hard decline the backup, if unrefused."""
     currency = owed.invoice.currency
     first = fit_card(rows, own_card, currency)
     if first is None or not owed.is_refused_for_good(first.id):
@@ -28,6 +28,6 @@ def collecting_card(rows: Rows, owed: Owed, own_card: UUID | None) -> Method | N
 
 
 def _backup_of(rows: Rows, first: Method, currency: str) -> Method | None:
-    """The other card that pays in this currency where the first one does not."""
+    """Return a backup card other than `first` that can pay in this currency."""
     others = (one for one in payments.cards(rows) if one.is_backup and one.id != first.id)
     return next((one for one in others if can_pay(one, currency)), None)

@@ -1,7 +1,7 @@
-"""The card rules over all flows: which stored card is not tried, and how that is said. Pure.
+"""Card rules of all flows: which stored card may not be tried, and its error. Pure.
 
-Card schemes fine those who go on asking: a card that the bank has barred is never tried again, and
-one that was declined too often rests, however often it is saved again (docs/rules.md#dunning).
+Card schemes fine excessive retries: a card that its bank has barred is never tried again, and one
+that was declined too often must wait, even if it is saved again (docs/rules.md#dunning).
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from billing.money.payments.schemas import Attempt
 MAX_ATTEMPTS_PER_CARD: Final = 15
 ATTEMPT_WINDOW: Final = timedelta(days=30)
 OF_THE_SUM: Final = frozenset({"amount_too_large", "amount_not_charged"})
-"""Reasons that no card changes: a transfer may pay it."""
+"""Reasons that apply to every card; a bank transfer may still pay."""
 Untried = Literal["card_barred", "too_many_attempts", "debits_returned"]
 WORDS: Final[dict[Untried, str]] = {
     "card_barred": "the bank forbids further charges to this card: use another",
@@ -28,21 +28,21 @@ WORDS: Final[dict[Untried, str]] = {
 
 
 def why_not(card: Method, declines: int) -> Untried | None:
-    """The reason not to try this card, declined so often in the window; None: it may be tried."""
+    """Return why this card, with its declines in the window, may not be tried; None: it may."""
     if card.barred_at is not None:
         return "card_barred"
     return "too_many_attempts" if declines >= MAX_ATTEMPTS_PER_CARD else None
 
 
 def are_used_up(methods: Iterable[Method], tries: Iterable[Attempt], slots: int) -> bool:
-    """True if as many debits of an invoice failed as it has slots, whoever asked for them."""
+    """True if an invoice has had as many failed debits as slots, whoever started them."""
     debits = {one.id for one in methods if is_debit(one)}
     failed = (one for one in tries if one.status == "declined")
     return sum(one.payment_method_id in debits for one in failed) >= slots
 
 
 def unfit(card: Method, owed: Owed, methods: Iterable[Method], slots: int) -> str | None:
-    """The reason why this card is not asked for what is owed; None: it may be."""
+    """Return why this card may not be charged for the invoice; None: it may."""
     reason = why_not_sum(owed.invoice.remaining_minor, owed.invoice.currency)
     if reason is not None:
         return reason
@@ -52,14 +52,14 @@ def unfit(card: Method, owed: Owed, methods: Iterable[Method], slots: int) -> st
 
 
 def why_not_sum(minor: int, currency: str) -> str | None:
-    """The reason why no card is asked for so much; None: one may be."""
+    """Return why no card can be charged this amount; None: one can."""
     if is_too_large(minor, currency):
         return "amount_too_large"
     return "amount_not_charged" if collectable(minor, currency) != minor else None
 
 
 def refusal(reason: Untried) -> PaymentRequired:
-    """The error for a card that is not tried: a decline that did not reach the provider."""
+    """Return the error for a card that is not tried: a decline without a provider call."""
     return PaymentRequired(
         "CARD_DECLINED",
         WORDS[reason],
@@ -74,7 +74,7 @@ def not_charged(currency: str) -> Conflict:
 
 
 def demand_able(card: Method, currency: str) -> Method:
-    """The card, unless its bank forbids to charge it, or it is an account in another currency.
+    """Return the card, unless its bank has barred it or it is a bank account in another currency.
 
     Errors: CARD_DECLINED; CURRENCY_NOT_CHARGED.
     """

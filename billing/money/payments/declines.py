@@ -1,8 +1,8 @@
 """The table of decline classes: the provider's code decides about the next attempt.
 
-Codes are Stripe's `decline_code`, its error `code` when the bank gave none, the reason in a
-charge's outcome, where Stripe says why it blocked a charge itself, and its word where it refuses an
-account or mandate before any bank is asked (docs/rules.md#dunning).
+Codes are Stripe's `decline_code`; its error `code` when the bank gave none; the reason in the
+outcome of a charge that Stripe blocked itself; and its code for a bank account or mandate that it
+refuses before contacting any bank (docs/rules.md#dunning).
 """
 
 from typing import Final, Literal
@@ -37,7 +37,7 @@ _CONFIG: Final = frozenset({"testmode_decline", "test_mode_live_card", "live_mod
 # card_velocity_exceeded, incorrect_cvc, try_again_later, unknown new codes) may work another day.
 
 BARRING: Final = frozenset({"do_not_try_again", "previously_declined_do_not_retry"})
-"""Words after which the card is never tried again: as advice, or as the reason itself."""
+"""Codes, given as advice or as reason, after which a card is never tried again."""
 
 
 def classify(decline_code: str | None, code: str | None) -> DeclineClass:

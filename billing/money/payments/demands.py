@@ -1,4 +1,4 @@
-"""Demands before money is asked for: the price the buyer saw, and a card that may pay."""
+"""Checks before a charge: the buyer saw this price, and the card may pay."""
 
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from billing.money.payments import store as payment_store
 
 
 def demand_price(expected_minor: int | None, amount_minor: int, currency: str) -> None:
-    """Refuse a price other than the one the buyer expects, if he says one: PRICE_CHANGED."""
+    """Refuse a price other than the buyer's expected one, if given: PRICE_CHANGED."""
     if expected_minor is not None and expected_minor != amount_minor:
         raise Conflict(
             "PRICE_CHANGED",
@@ -24,7 +24,7 @@ def demand_price(expected_minor: int | None, amount_minor: int, currency: str) -
 
 
 def demand_chargeable(currency: str) -> None:
-    """Refuse money that no card pays in: CURRENCY_NOT_CHARGED."""
+    """Refuse a currency that no card can pay in: CURRENCY_NOT_CHARGED."""
     if not chargeable(currency):
         raise Conflict("CURRENCY_NOT_CHARGED", f"no card can be charged in {currency}")
 
@@ -32,7 +32,7 @@ def demand_chargeable(currency: str) -> None:
 async def forbidden(
     connection: AsyncConnection, card: Method, at: datetime
 ) -> card_rules.Untried | None:
-    """The reason not to try a stored card now; None: it may be tried."""
+    """Return why a stored card may not be tried now; None: it may."""
     since = at - card_rules.ATTEMPT_WINDOW
     return card_rules.why_not(card, await payment_store.declines_of(connection, card, since))
 
@@ -40,7 +40,7 @@ async def forbidden(
 async def demand_usable(
     connection: AsyncConnection, card: Method, currency: str, at: datetime
 ) -> None:
-    """Refuse a card that may not be tried, without asking the provider: CARD_DECLINED.
+    """Refuse a card that may not be tried, without a provider call: CARD_DECLINED.
 
     CURRENCY_NOT_CHARGED for a bank account that cannot be charged in this currency.
     """

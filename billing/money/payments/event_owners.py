@@ -1,6 +1,6 @@
-"""Whose an event of the provider is: found by its payment, else by the metadata we set.
+"""Owners of provider events: found by the payment, else by the metadata we set.
 
-The inbox stores what comes in; only here it is known what an event's object means to us.
+The inbox stores events; only this module knows what an event's object means to us.
 """
 
 from collections.abc import Sequence
@@ -34,11 +34,11 @@ from billing.platform.provider_inbox.webhooks import (
 )
 
 ACTED_ON: Final = PAYMENT_EVENTS | paypal.EVENTS
-"""Events that a matter looks into."""
+"""Event types that a matter acts on."""
 _REVERSALS: Final = REVERSAL_EVENTS | paypal.REVERSALS
 
 _TOLD: Final = ", ".join(f"'{kind.name}'" for kind in KINDS.values() if kind.told_of_events)
-# The matter that an object's metadata names, if events concern it and the customer is its own.
+# The matter named in an object's metadata, if its kind handles events and the customer matches.
 _NAMED: Final = f"""
     SELECT m.workflow_id FROM matters m JOIN accounts a ON a.id = m.account_id
     WHERE m.workflow_id = {{matter}}
@@ -48,13 +48,13 @@ _NAMED: Final = f"""
 _FIND_NAMED: Final = Prepared(
     text(_NAMED.format(matter=":matter", customer="CAST(:customer AS text)"))
 )
-# Many events in one statement. The owner is the matter that collects the payment's invoice now,
+# Many events in one statement. The owner is the matter that now collects the payment's invoice,
 # else the one we wrote into the object's metadata, else the account of a stored card (cards carry
-# no metadata of ours). A card that is added has an owner where its customer has visited the portal:
-# any other was given to a payment or setup of ours, which keeps it. An event about money that goes
-# back is its payment's reversal's; one about money that is booked already has nothing more to say.
-# While a try of ours is on its way nobody is woken: the try will tell, and should it die, the
-# sweeper. Rows are taken in order of their ids, so batches cannot deadlock.
+# no metadata of ours). An added card has an owner only if its customer has visited the portal:
+# any other was given to a payment or setup of ours, which keeps it. An event about a refund or
+# dispute belongs to the payment's reversal; one about money already booked adds nothing. While
+# a try of ours is under way nobody is woken: the try reports its result, or the sweeper if the try
+# dies. Rows are taken in order of their ids, so batches cannot deadlock.
 _RECEIVE = Prepared(
     text(
         f"""
@@ -121,7 +121,7 @@ _RECEIVE = Prepared(
     """  # noqa: S608 - put together from constants
     ).bindparams(bindparam("rows", type_=JSONB))
 )
-# The register knows no reversal of a payment of which nothing went back before.
+# A payment without an earlier refund or dispute has no reversal in `matters` yet.
 _BEAR_REVERSALS = Prepared(
     text(
         """
@@ -135,7 +135,7 @@ _BEAR_REVERSALS = Prepared(
     """
     )
 )
-# One row per payment: each order is a replay of it, and so a look of its own.
+# One row per payment: each further request replays it and so causes another check.
 _ASK = text(
     """
     INSERT INTO stripe_webhook_events (stripe_event_id, account_id, workflow_id, type, object_id,
@@ -147,9 +147,9 @@ _ASK = text(
         received_at = excluded.received_at
     """
 )
-# As `_RECEIVE` says of money that is booked already; of money that goes back there is more to say.
-# Events of a try on its way may be committed a moment too late for the try to see them, and nobody
-# is woken for them; a replay is asked for.
+# Events about booked money add nothing (see `_RECEIVE`), except refunds and disputes. Events of
+# a try under way may be committed a moment too late for the try to see them, and wake nobody.
+# Replays are left out, because somebody asked for them.
 _ECHOES = text(
     """
     UPDATE stripe_webhook_events e SET status = 'handled', dispatched_at = clock_timestamp()
@@ -176,9 +176,9 @@ _MOVE = text(
 async def receive(
     connection: AsyncConnection, found: Sequence[ProviderEvent], source: str, at: datetime
 ) -> list[Matter | None]:
-    """Store events once each by id; per event the matter that must look at it, when new [N3].
+    """Store each event once by id; return per event the matter to notify, None if not new [N3].
 
-    A known event only counts one more delivery. A closed matter is opened again.
+    A known event only counts one more delivery. A closed matter is reopened.
     """
     rows = [
         {
@@ -202,18 +202,18 @@ async def receive(
         await _BEAR_REVERSALS.run(connection, intents=intents, at=at)
     told = await _RECEIVE.all(connection, rows=rows, source=source, received_at=at)
     owners = {row["stripe_event_id"]: matters.show(row) for row in told}
-    # Of copies in one batch only the first has somebody to tell.
+    # Of copies in one batch only the first notifies a matter.
     return [owners.pop(event.event_id, None) for event in found]
 
 
 async def settle_echoes(connection: AsyncConnection, received_before: datetime, limit: int) -> int:
-    """Mark left events of payments whose money is booked handled: they have nothing more to say."""
+    """Mark leftover events of booked payments as handled; return how many."""
     left = {"before": received_before, "limit": limit, "reversals": list(_REVERSALS)}
     return (await connection.execute(_ECHOES, left)).rowcount
 
 
 async def find_owner(connection: AsyncConnection, event: Waiting) -> Matter | None:
-    """The matter that must look at a left event; one without an owner is matched again."""
+    """Find and wake the matter of a leftover event; match an event without owner again."""
     if event.workflow_id is None:
         known = read(event.payload)
         payment = await store.find_intent(connection, known.intent_id, known.object_id)
@@ -252,16 +252,16 @@ async def move(
     invoice_id: UUID,
     before: str,
     workflow_id: str,
-    at: datetime,  # noqa: ARG001 - what every verb of a decision is told
+    at: datetime,  # noqa: ARG001 - every verb of a decision receives it
 ) -> None:
-    """Another matter collects the invoice now: it looks into what came for it, too."""
+    """Give the invoice's waiting events to the matter that now collects it."""
     await connection.execute(
         _MOVE, {"invoice_id": invoice_id, "before": before, "workflow_id": workflow_id}
     )
 
 
 async def dismiss(connection: AsyncConnection, event_id: str, reason: str) -> None:
-    """Put an event that is nobody's out of sight, with the reason; a replay still finds it.
+    """Ignore an event without owner, with the reason; it can still be replayed.
 
     Errors: WEBHOOK_NOT_FOUND, WEBHOOK_HAS_OWNER.
     """
@@ -284,10 +284,10 @@ async def dismiss(connection: AsyncConnection, event_id: str, reason: str) -> No
 
 
 async def replay(connection: AsyncConnection, event_id: str) -> Matter:
-    """Have its matter look into an event again, found anew if it was nobody's; tell it after.
+    """Have an event handled again; return its matter, to be notified after the commit.
 
-    Nothing is done twice: the matter asks the provider where the object stands now. Errors:
-    WEBHOOK_NOT_FOUND, WEBHOOK_UNMATCHED, WEBHOOK_EMPTIED.
+    An event without owner is matched again. Nothing is done twice: the matter queries the object's
+    current status. Errors: WEBHOOK_NOT_FOUND, WEBHOOK_UNMATCHED, WEBHOOK_EMPTIED.
     """
     row = await _locked(connection, event_id)
     if row["type"] not in ACTED_ON:
@@ -319,8 +319,8 @@ async def replay(connection: AsyncConnection, event_id: str) -> Matter:
 
 
 async def ask(connection: AsyncConnection, payment_id: UUID, at: datetime) -> Matter | None:
-    """Have the matter that collects a payment ask the provider about it; tell it after. None where
-    its money is booked: there is nothing left to learn.
+    """Order a status check of a payment; return its collecting matter, to be notified after the
+    commit. None if the money is booked: there is nothing left to learn.
 
     Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE.
     """
@@ -349,7 +349,7 @@ async def ask(connection: AsyncConnection, payment_id: UUID, at: datetime) -> Ma
 
 
 async def answered_at(connection: AsyncConnection, payment_id: UUID) -> datetime | None:
-    """The time of the answer to the last order to ask; None while there is none."""
+    """Return when the last ordered check was answered; None while it is open."""
     found: datetime | None = await connection.scalar(
         select(inbox.c.dispatched_at).where(
             inbox.c.stripe_event_id == check_id(payment_id), inbox.c.status == "handled"
@@ -359,7 +359,7 @@ async def answered_at(connection: AsyncConnection, payment_id: UUID) -> datetime
 
 
 def check_id(payment_id: UUID) -> str:
-    """The name of the orders to ask about a payment, among the provider's events."""
+    """Return the event id that stands for ordered checks of a payment."""
     return f"check-{ids.encode(ids.PAYMENT, payment_id)}"
 
 

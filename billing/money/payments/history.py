@@ -1,8 +1,8 @@
-"""The account's payments as its customer sees them: each try of a card apart, as it ended.
+"""Payment history as the customer sees it: each failed card attempt is an entry of its own.
 
-A payment is one flow, and its row says how the flow stands now. A try that was declined has failed,
-whatever comes later; so it has an entry of its own, made from its attempt. The flow itself is left
-out while its last try is the whole of what there is to say.
+A payment is one flow, and its row shows the flow's current status. A declined try has failed,
+whatever happens later, so its entry is made from its attempt. The flow itself is omitted while its
+last try already says everything.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from billing.money.payment_methods.tables import payment_methods
 from billing.money.payments.schemas import UNTRIED
 from billing.money.payments.tables import payment_attempts, payments
 
-# Of a flow that a card of ours was tried in, and that has not brought money.
+# Statuses of a saved-card flow that has not brought money.
 _UNPAID: Final = ("pending", "failed", "canceled")
 _OWN: Final = frozenset(
     {
@@ -30,7 +30,7 @@ _OWN: Final = frozenset(
 
 
 def listing(account_id: UUID, *, statuses: Sequence[str] = ()) -> tuple[Select[Any], Sequence[Any]]:
-    """The entries of one account, and the columns to order them by."""
+    """Return the query of an account's entries and the columns to sort by."""
     entries = union_all(_flows(account_id), _failed_tries(account_id)).subquery("entries")
     query = select(entries)
     if statuses:
@@ -88,7 +88,7 @@ def _failed_tries(account_id: UUID) -> Select[Any]:
 
 
 def _entry(method_id: Any, *columns: Any, start: FromClause = payments) -> Select[Any]:
-    """Rows with their invoice's subscription, and the kind of the method that was used."""
+    """Select columns with the invoice's subscription and the kind of method used."""
     kind = payment_methods.c.kind.label("method_kind")
     return select(*columns, invoices.c.subscription_id, kind).select_from(
         start.join(invoices, invoices.c.id == payments.c.invoice_id).outerjoin(

@@ -1,4 +1,4 @@
-"""One invoice that is being collected, and every flow and try it has seen: in memory. Pure."""
+"""In-memory view of one invoice under collection with all its payments and tries. Pure."""
 
 from typing import Final
 from uuid import UUID
@@ -8,13 +8,13 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import LIVE, Attempt, Payment
 
-# A decline may be an older try's, and an intent that waits, or asks for 3-D Secure, may do so for
-# an older one while the newest is still on its way: that one's own step finds out.
+# A decline, or an intent that waits or asks for 3-D Secure, may belong to an older try while the
+# newest is still under way; the newest try's own step finds its result.
 _DECIDES_ATTEMPTS: Final = frozenset({"succeeded", "processing", "canceled"})
 
 
 class Owed:
-    """The rows of one invoice as they are now; asked again, it shows what changed meanwhile."""
+    """The rows of one invoice; each property reads their current state."""
 
     __slots__ = ("_rows", "invoice_id")
 
@@ -69,25 +69,25 @@ class Owed:
         return bool(tries) and tries[-1].decline_class == "hard"
 
     def paid_try(self, payment_id: UUID) -> Attempt | None:
-        """The try that brought the money of one payment, or for which the payer then confirmed."""
+        """The newest try of one payment that succeeded or that its payer had to confirm."""
         tries = [one for one in self.attempts if one.payment_id == payment_id]
         asked = (one for one in reversed(tries) if one.status in ("succeeded", "action"))
         return next(asked, None)
 
     def asks_payer(self, payment_id: UUID) -> Attempt | None:
-        """The newest try of one payment, where its payer is asked to confirm it."""
+        """The newest try of one payment, if its payer must confirm it."""
         last = self.last_try(payment_id)
         return last if last is not None and last.status == "action" else None
 
     def decided_by(self, payment_id: UUID, outcome: Outcome) -> list[Attempt]:
-        """The tries of one payment that end with the provider's word on it."""
+        """The tries of one payment that the provider's answer decides."""
         mine = (one for one in self.attempts if one.payment_id == payment_id)
         return [one for one in mine if _is_decided(one, outcome)]
 
     def is_old_decline(self, payment_id: UUID, outcome: Outcome) -> bool:
-        """True if it is an earlier try's charge that was declined.
+        """True if the declined charge belongs to an earlier try.
 
-        The provider refused the newest try before any charge, and tells of that one yet.
+        The provider refused the newest try before any charge, so it still reports the earlier one.
         """
         last, charge = self.last_try(payment_id), outcome.charge_id
         if outcome.kind != "declined" or charge is None or last is None:

@@ -1,7 +1,7 @@
 """Signed links to the page on which a payer finishes one payment, or saves one card.
 
-A link names its account, its subject and its end, and is signed with HMAC-SHA256. It is kept
-nowhere. The first secret signs, and every secret is read, so that one can replace another.
+A link names its account, subject and expiry, and is signed with HMAC-SHA256. Links are not
+stored. The first secret signs and every secret verifies, so that secrets can be replaced.
 """
 
 import base64
@@ -18,12 +18,12 @@ from billing.core.settings import Settings
 
 Kind = Literal["invoice", "setup"]
 LIFETIME: Final = timedelta(days=30)
-"""As long as dunning goes on with its last term; an invoice that is settled ends it earlier."""
+"""As long as dunning including its last term; settling the invoice ends a link earlier."""
 _KINDS: Final[tuple[Kind, ...]] = ("invoice", "setup")
 _FORM: Final = struct.Struct(">B16s16sQ")
 _SIGNATURE_BYTES: Final = 32
 _DAY: Final = 86_400
-# What is signed with the same secret for another purpose is no link.
+# Content signed with the same secret for another purpose must not pass as a link.
 _PURPOSE: Final = b"pay-link/1:"
 
 
@@ -36,7 +36,7 @@ class PayLink(Frozen):
     expires_at: datetime
 
     def is_over(self, now: datetime) -> bool:
-        """True once its time has passed."""
+        """True once the link has expired."""
         return now >= self.expires_at
 
 
@@ -49,19 +49,19 @@ class PayLinks:
 
     @property
     def back(self) -> str:
-        """The page for payers whom nobody said where to send after they paid."""
+        """The return page for payments without a return address."""
         return f"{self._base}/pay/back"
 
     def url(self, account_id: UUID, kind: Kind, subject_id: UUID, now: datetime) -> str:
         """The address of the page for this invoice or setup."""
-        # The end of a day: asked again soon, the answer is the same.
+        # Links end with a day, so that two made on one day are equal.
         end = (int((now + LIFETIME).timestamp()) // _DAY + 1) * _DAY
         content = _FORM.pack(_KINDS.index(kind), account_id.bytes, subject_id.bytes, end)
         token = base64.urlsafe_b64encode(content + _sign(self._secrets[0], content))
         return f"{self._base}/pay/{token.decode().rstrip('=')}"
 
     def read(self, token: str) -> PayLink | None:
-        """The link behind a token; None for one that nobody here has signed."""
+        """Return the link in a token; None if we have not signed it."""
         try:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):

@@ -1,9 +1,9 @@
-"""The pieces of every collector's reading: locks, what hangs on its invoices, and those rows.
+"""SQL shared by all collectors: locks, and the rows that belong to their invoices.
 
-Locks are statements of their own before the one that reads: a statement that waits for a lock
-reads every other table as it was before it waited. The order is always the same: the matter's
-row, the account, its payments by id (docs/rules.md#accounts). In the texts `mine` are the
-invoices that are read, and `a` is their account.
+Locks are taken by statements before the one that reads, because a statement that waits for a lock
+reads the other tables as of before its wait. The order is always the same: the matter's row, the
+account, its payments by id (docs/rules.md#accounts). In the SQL, `mine` are the invoices and `a`
+is their account.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,7 +45,7 @@ def lock(table: str) -> Prepared:
 
 
 def lock_account(table: str) -> Prepared:
-    """Lock the account of that row."""
+    """Lock the account of the matter's row."""
     return Prepared(
         text(
             f"""
@@ -58,7 +58,7 @@ def lock_account(table: str) -> Prepared:
 
 
 def hanging(table: str, order: str, *, row: str = "to_jsonb(x)", when: str = "true") -> str:
-    """An array of the rows of a table that hang on the invoices."""
+    """Return SQL for the array of a table's rows that belong to the invoices."""
     return (
         f"ARRAY(SELECT {row} FROM {table} x JOIN mine m ON m.id = x.invoice_id"  # noqa: S608
         f" WHERE {when} ORDER BY {order})"
@@ -66,7 +66,7 @@ def hanging(table: str, order: str, *, row: str = "to_jsonb(x)", when: str = "tr
 
 
 def lines(when: str = "true") -> str:
-    """The lines of the invoices; numerics travel as texts."""
+    """Return SQL for the lines of the invoices; numerics become text."""
     row = (
         "to_jsonb(x) || jsonb_build_object('quantity', x.quantity::text,"
         " 'unit_amount', x.unit_amount::text)"
@@ -75,12 +75,12 @@ def lines(when: str = "true") -> str:
 
 
 def balance_entries(when: str = "true") -> str:
-    """The account's money that came from or went to the invoices."""
+    """Return SQL for the money balance entries of the invoices."""
     return hanging("balance_entries", "x.at, x.id", when=f"{when} AND x.account_id = a.id")
 
 
 def balance(currency: str) -> str:
-    """The account's money balance in a currency, the entries of these invoices among it."""
+    """Return SQL for the account's money balance in a currency, these invoices included."""
     return f"""
     coalesce((SELECT sum(x.amount_minor) FROM balance_entries x
               WHERE x.account_id = a.id AND x.currency = {currency}), 0)::bigint
@@ -88,9 +88,9 @@ def balance(currency: str) -> str:
 
 
 def declines(when: str = "true") -> str:
-    """The declines of each card of the account in the window, over all its invoices.
+    """Return SQL for each card's declines in the window, over all invoices of the account.
 
-    A card that was saved twice is one card: the declines of both count for each.
+    A card that was saved twice counts as one: each copy has the declines of both.
     """
     return f"""
     ARRAY(SELECT jsonb_build_object('card', x.id, 'count', sum(count(t.id)) OVER (
@@ -113,12 +113,12 @@ METHODS: Final = """
     ARRAY(SELECT to_jsonb(x) FROM payment_methods x
           WHERE x.account_id = a.id ORDER BY x.created_at, x.id)
 """
-# The event `e` speaks of the payment `p`: of its intent or page, or of a refund of the intent.
+# The event `e` concerns the payment `p`: its intent or page, or a refund of the intent.
 ABOUT: Final = """
     (e.object_id IN (p.stripe_payment_intent_id, p.stripe_checkout_session_id)
      OR p.stripe_payment_intent_id = e.payload #>> '{data,object,payment_intent}')
 """
-# The provider's events that wait for a matter, with the payment that each speaks of.
+# The provider's events that wait for a matter, with the payment that each concerns.
 EVENTS_ABOUT_PAYMENTS: Final = f"""
     ARRAY(SELECT jsonb_build_object(
               'id', e.stripe_event_id, 'replays', e.replays, 'object_id', e.object_id,
@@ -131,7 +131,7 @@ EVENTS_ABOUT_PAYMENTS: Final = f"""
 
 
 def rows_of(row: Row, *own: Record, **more: type[Record]) -> Rows:
-    """The matter's own row, the arrays that were read beside it, and the events that wait.
+    """Return the matter's own row, the arrays read with it, and its waiting events.
 
     `more` names the types of the arrays that only this matter reads.
     """
@@ -143,7 +143,7 @@ def rows_of(row: Row, *own: Record, **more: type[Record]) -> Rows:
 
 
 def booked_here(rows: Rows) -> int:
-    """The part of the account's money balance that is among the rows."""
+    """Return the sum of the money balance entries among the rows."""
     return sum(one.amount_minor for one in rows.of(BalanceEntry))
 
 

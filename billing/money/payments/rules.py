@@ -1,4 +1,4 @@
-"""The payment's own rules: how the provider's answers read, and what a payer must do next.
+"""Payment rules: models of the provider's answers, and the payer's next action.
 
 Pure: the gateway fills these models, activities store them, workflows and routes read them.
 """
@@ -15,7 +15,7 @@ from billing.money.payments.declines import BARRING, DeclineClass, classify
 CHECK_AFTER: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 LATER_CHECKS_EVERY: Final = timedelta(days=1)
 NOT_ASKED: Final = "nothing to ask about"
-"""The result of a look at what the provider does not know."""
+"""The result of checking a payment that the provider does not know."""
 PROVIDER_REFUSED: Final = "provider_refused"
 """The reason of a payment that the provider did not open."""
 PAYERS_OWN: Final = ("card", "paypal")
@@ -34,7 +34,7 @@ MONEY_IN = frozenset({"succeeded", "completed"})
 
 
 def next_check(opened_at: datetime, checks: int, last_check_at: datetime | None) -> datetime:
-    """Instant at which the provider is asked next, if nobody tells before."""
+    """Return when to query the provider next, unless a webhook comes first."""
     if checks < len(CHECK_AFTER):
         return opened_at + CHECK_AFTER[checks]
     return (last_check_at or opened_at) + LATER_CHECKS_EVERY
@@ -60,7 +60,7 @@ def next_action(
 
 
 class Decline(Frozen):
-    """A refusal of the bank or the provider; `code` is the machine's word, `message` for people."""
+    """A refusal by the bank or the provider; `code` is for programs, `message` for people."""
 
     code: str
     decline_code: str | None = None
@@ -74,7 +74,7 @@ class Decline(Frozen):
 
     @property
     def reason(self) -> str:
-        """The most telling code there is."""
+        """The most specific code available."""
         return self.decline_code or self.code
 
     @property
@@ -92,14 +92,13 @@ class Outcome(Frozen):
     received_minor: int = 0
     charge_id: str | None = None
     card: str | None = None
-    """The provider's name of what the newest try was made with; None: unknown, or it failed."""
+    """Provider id of the method that the newest try used; None: unknown, or the try failed."""
     decline: Decline | None = None
     redirect_url: str | None = None
     keeps_card: bool = False
     """The provider keeps the card that pays it next for later charges."""
     is_over: bool = False
-    """The intent is canceled, or its page is done: whatever its tries came to, it brings no money
-    any more."""
+    """The intent is canceled or its page done: it brings no more money, whatever its tries did."""
 
 
 class CheckoutSession(Frozen):
@@ -114,8 +113,8 @@ class CheckoutSession(Frozen):
 class Order(Frozen):
     """An order that its payer approves on a page of the provider, and which is then captured.
 
-    `approved`: it may be captured now; `captured`: it was, with what the capture came to; `gone`:
-    it brings no money any more.
+    `approved`: it may be captured now; `captured`: it was, and `capture` is the result; `gone`: it
+    brings no more money.
     """
 
     order_id: str
@@ -136,14 +135,14 @@ class Charge(Frozen):
 
 
 def provider_of(flow: str) -> str:
-    """The mover of a payment's money: stripe, paypal, or its payer by hand (manual)."""
+    """Return who moves a payment's money: stripe, paypal, or the payer by hand (manual)."""
     return flow if flow in ("paypal", "manual") else "stripe"
 
 
 def type_of(flow: str, manual_method: str | None, saved: str | None) -> str | None:
-    """The kind of method that pays [K14]: that of the `saved` one, where there is one.
+    """Return the kind of method that pays [K14]; `saved` is the kind of the saved one.
 
-    None: a payer's card or bank account that is not saved; the provider has not said which.
+    None: an unsaved card or bank account; the provider has not reported which.
     """
     if flow == "manual":
         word = (manual_method or "").strip().lower().replace(" ", "_")

@@ -22,15 +22,15 @@ AttemptStatus = Literal[
     "pending", "succeeded", "declined", "action", "processing", "unreached", "skipped"
 ]
 UNTRIED: Final = ("unreached", "skipped")
-"""Statuses of an attempt that got to no card."""
+"""Statuses of an attempt that reached no card."""
 
 
 PAYPAL: Final = "paypal"
-"""The flow of an order at PayPal; its page is the order, and its intent the capture."""
+"""The PayPal flow; the order takes the page's place and the capture the intent's."""
 LIVE: Final = ("pending", "pending_approval", "processing")
 """Payments that may still bring money."""
 DECIDABLE: Final = ("pending_approval", "canceled")
-"""Payments by hand that may be approved: after the wait for it has ended, too, money may come."""
+"""Statuses of a manual payment that may be approved: money may come after cancellation, too."""
 
 
 class Payment(Row):
@@ -56,7 +56,7 @@ class Payment(Row):
     redirect_url: str | None = None
     return_url: str | None = None
     is_unattended: bool = False
-    """The product began it by itself: no payer is there, whom a bank could ask."""
+    """Started by the product itself: no payer is present to authenticate."""
     superseded_at: AwareDatetime | None = None
     failure_code: str | None = None
     failure_message: str | None = None
@@ -78,12 +78,12 @@ class Payment(Row):
 
     @property
     def opened(self) -> bool:
-        """True if the provider knows it."""
+        """True if the payment exists at the provider."""
         return bool(self.stripe_payment_intent_id or self.stripe_checkout_session_id)
 
     @property
     def is_unbooked(self) -> bool:
-        """True if its money is in and on no invoice yet."""
+        """True if its money has arrived and is not booked yet."""
         return self.status in ("succeeded", "completed") and self.settled_at is None
 
     @property

@@ -1,4 +1,4 @@
-"""Recording what the provider said about a payment, in the transaction of its consequences."""
+"""Payments and provider answers, recorded in the transaction of their consequences."""
 
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ async def open_flow(
     method_id: UUID | None,
     at: datetime,
 ) -> Payment:
-    """The invoice's next payment; one live payment per invoice is kept by the database."""
+    """Add the invoice's next payment; the database allows one live payment per invoice."""
     number = await store.count(connection, invoice.id) + 1
     return await store.add(
         connection,
@@ -57,7 +57,7 @@ async def record_session(
 
 
 async def make_way(connection: AsyncConnection, invoice_id: UUID, at: datetime) -> Payment | None:
-    """A manual payment that waited for the card's flow to end now awaits its approval."""
+    """Send a manual payment to approval once the card's flow it waited for has ended."""
     undecided = await store.undecided(connection, invoice_id)
     waiting = next((one for one in undecided if one.waits_for_its_turn), None)
     if waiting is None or len(undecided) > 1:
@@ -70,5 +70,5 @@ async def make_way(connection: AsyncConnection, invoice_id: UUID, at: datetime) 
 async def announce(
     connection: AsyncConnection, payment: Payment, what: str, at: datetime, **detail: Any
 ) -> None:
-    """One audit row and one `evt.billing.payment.*`."""
+    """Write one audit row and one `evt.billing.payment.*`."""
     await outbox.announce(connection, announcement(payment, what, **detail), at)

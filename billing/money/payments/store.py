@@ -109,7 +109,7 @@ async def find(connection: AsyncConnection, payment_id: UUID) -> Payment | None:
 
 
 async def lock(connection: AsyncConnection, payment_id: UUID) -> Payment:
-    """The same, locked until the transaction ends."""
+    """One payment, locked until the transaction ends; PAYMENT_NOT_FOUND."""
     return _there(await _LOCK.first(connection, payment_id=payment_id))
 
 
@@ -122,7 +122,7 @@ async def live(
 
 
 async def undecided(connection: AsyncConnection, invoice_id: UUID) -> list[Payment]:
-    """Its collector, and the manual payment that nobody has decided on."""
+    """The invoice's collector, and the manual payment that nobody has decided on."""
     return [show(row) for row in await _UNDECIDED.all(connection, invoice_id=invoice_id)]
 
 
@@ -146,7 +146,7 @@ async def reference_used(connection: AsyncConnection, account_id: UUID, referenc
 
 
 async def uses_method(connection: AsyncConnection, method_id: UUID) -> bool:
-    """True if a payment with this method is on its way: an undecided try keeps its card."""
+    """True if a live payment uses this method; an undecided try keeps its card."""
     attempt = payment_attempts.c
     tries = select(attempt.id).where(attempt.payment_id == payments.c.id)
     undecided = tries.where(attempt.payment_method_id == method_id, attempt.status == "pending")
@@ -163,7 +163,7 @@ async def uses_method(connection: AsyncConnection, method_id: UUID) -> bool:
 
 
 async def latest(connection: AsyncConnection, invoice_id: UUID) -> Payment | None:
-    """The newest payment of the invoice, whatever became of it."""
+    """The newest payment of the invoice, whatever its status."""
     row = await _LATEST.first(connection, invoice_id=invoice_id)
     return show(row) if row else None
 
@@ -182,12 +182,12 @@ async def latest_of(
 
 
 async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> list[Payment]:
-    """Every flow the invoice has seen, newest first."""
+    """All payments of the invoice, newest first."""
     return [show(row) for row in await _ALL_OF_INVOICE.all(connection, invoice_id=invoice_id)]
 
 
 async def listed_of_invoice(connection: AsyncConnection, invoice_id: UUID) -> list[RowMapping]:
-    """The same as rows of `listing`."""
+    """All payments of the invoice as rows of `listing`, newest first."""
     query = listing(None).where(payments.c.invoice_id == invoice_id).order_by(*_NEWEST)
     return list((await connection.execute(query)).mappings())
 
@@ -207,7 +207,7 @@ async def count(connection: AsyncConnection, invoice_id: UUID) -> int:
 
 
 async def find_intent(connection: AsyncConnection, *names: str | None) -> Payment | None:
-    """The payment behind a provider's intent, or its page or order; one of its names will do."""
+    """Find the payment of a provider's intent, page or order by any of these ids."""
     known = [name for name in names if name]
     query = select(payments).where(
         payments.c.stripe_payment_intent_id.in_(known)
@@ -229,11 +229,11 @@ def listing(
     only: UUID | None = None,
     undecided: bool = False,
 ) -> Select[Any]:
-    """Payments with their invoice's subscription and the kind of their method (`method_kind`, null
-    where no saved one is known); order and cut are the caller's.
+    """Select payments with their invoice's subscription and the kind of their method
+    (`method_kind`, null if no saved one is known); the caller orders and limits.
 
-    Without an account those of all accounts, for operators; `undecided` are payments by hand that
-    may still be approved.
+    Without an account: all accounts, for operators. `undecided`: manual payments that may still be
+    approved.
     """
     kind = payment_methods.c.kind.label("method_kind")
     query = (
@@ -260,12 +260,12 @@ class AttemptCard(NamedTuple):
     """The card of an attempt."""
 
     status: str
-    """The attempt's."""
+    """Status of the attempt."""
     method_id: UUID | None
     card: str | None
-    """At the provider; None where it was removed, or its bank forbids to try it."""
+    """Provider id; None if the card was removed, or barred by its bank."""
     provider_kind: str | None
-    """`card`, or another word of the provider, such as `sepa_debit`."""
+    """`card`, or another type of the provider, such as `sepa_debit`."""
 
 
 async def card_of(connection: AsyncConnection, key: str) -> AttemptCard | None:
@@ -280,7 +280,7 @@ async def attempts_of(connection: AsyncConnection, invoice_id: UUID) -> list[Att
 
 
 async def declines_of(connection: AsyncConnection, card: Method, since: datetime) -> int:
-    """How often a card was declined since then, over all invoices; saved twice, it is one card."""
+    """Count a card's declines since then over all invoices; copies of a card count as one."""
     return int(
         await _DECLINES_OF.scalar(
             connection,
@@ -299,7 +299,7 @@ async def last_try_of(connection: AsyncConnection, workflow_id: str) -> Attempt 
 
 
 async def charges_on_record(connection: AsyncConnection, invoice_id: UUID) -> set[str]:
-    """The provider's charges that are the result of a try of this invoice already."""
+    """The provider's charges that tries of this invoice have already recorded."""
     charge = payment_attempts.c.detail["charge_id"].astext
     rows = await connection.execute(
         select(charge).where(payment_attempts.c.invoice_id == invoice_id, charge.is_not(None))

@@ -19,7 +19,7 @@ payments = c.table(
     c.text("status"),
     c.bigint("amount_minor"),
     c.bigint("received_minor", server_default="0"),
-    # Of it, what is back with the payer by refunds and lost disputes, or on the money balance.
+    # Its part returned by refunds and lost disputes, or moved to the money balance.
     c.bigint("refunded_minor", server_default="0"),
     c.text("currency"),
     c.uuid("payment_method_id", nullable=True),
@@ -28,11 +28,11 @@ payments = c.table(
     c.text("stripe_charge_id", nullable=True),
     c.text("client_secret", nullable=True),
     c.text("redirect_url", nullable=True),
-    # The address that its page leads back to; null: the product's own.
+    # Return address of its page; null: the product's own.
     c.text("return_url", nullable=True),
-    # The product began it by itself: no payer is there, whom a bank could ask.
+    # Started by the product itself: no payer is present to authenticate.
     c.flag("is_unattended", server_default="false"),
-    # When its payer chose another flow: it is called back.
+    # When the payer chose another flow; this one is then called back.
     c.instant("superseded_at", nullable=True),
     c.text("failure_code", nullable=True),
     c.text("failure_message", nullable=True),
@@ -52,7 +52,7 @@ payments = c.table(
     c.instant("last_check_at", nullable=True),
     c.instant("created_at"),
     c.instant("paid_at", nullable=True),
-    # When its money was booked on the invoice; null while the owner of the matter has it to do.
+    # When its money was booked on the invoice; null while that is still to do.
     c.instant("settled_at", nullable=True),
     c.instant("closed_at", nullable=True),
     c.whole_key(),
@@ -87,11 +87,11 @@ payments = c.table(
         "transaction_reference",
         where="transaction_reference IS NOT NULL",
     ),
-    # By these operators list payments that are no success.
+    # For the operators' list of payments that did not succeed.
     c.index("ix_payments_status", "status", "id", where="status <> 'succeeded'"),
     c.index("ix_payments_manual", "id", where="flow = 'manual'"),
     c.index("ix_payments_approval", "created_at", where="status = 'pending_approval'"),
-    # Money that came in and is to be booked at once.
+    # Money that arrived and must be booked at once.
     c.index(
         "ix_payments_unsettled",
         "paid_at",
@@ -134,7 +134,7 @@ payment_attempts = c.table(
         text("(detail ->> 'charge_id')"),
         where="detail ->> 'charge_id' IS NOT NULL",
     ),
-    # How often a card was declined lately, and the account's payments as it lists them.
+    # For the recent declines of a card, and for the account's payment history.
     c.index("ix_payment_attempts_account", "account_id", "started_at", "id"),
     c.index(
         "ix_payment_attempts_real",

@@ -1,4 +1,4 @@
-"""Decisions on payments and tries: the provider's word on them, and new ones. Pure."""
+"""Decisions that open payments and tries and record the provider's answers. Pure."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -43,7 +43,7 @@ ATTEMPT_RESULT: Final[dict[str, AttemptStatus]] = {
 def open_flow(
     w: Work[Any], owed: Owed, flow: str, method_id: UUID | None, *, unattended: bool = False
 ) -> Payment:
-    """The invoice's next payment; one live payment per invoice is kept by the database."""
+    """Add the invoice's next payment; the database allows one live payment per invoice."""
     invoice = owed.invoice
     return w.add(
         Payment(
@@ -59,7 +59,7 @@ def open_flow(
 def begin_attempt(
     w: Work[Any], owed: Owed, payment: Payment, key: str, method_id: UUID, slot: int | None
 ) -> tuple[Attempt, bool]:
-    """The row that must exist before a card is tried, and whether it was there before."""
+    """Return the attempt to record before a card is tried, and whether it already existed."""
     before = next((one for one in owed.attempts if one.key == key), None)
     if before is not None:
         return before, True
@@ -79,7 +79,7 @@ def begin_attempt(
 
 
 def skip_attempt(w: Work[Any], owed: Owed, key: str, slot: int | None, reason: str) -> None:
-    """A try that was due, and why no card was tried."""
+    """Record that a due try was skipped, and why."""
     w.add(
         Attempt(
             id=w.facts.new_id(),
@@ -98,7 +98,7 @@ def skip_attempt(w: Work[Any], owed: Owed, key: str, slot: int | None, reason: s
 
 
 def finish_attempt(w: Work[Any], attempt: Attempt, outcome: Outcome) -> Attempt:
-    """The attempt's result; an undecided one stays `pending` and is never given a new key."""
+    """Record an attempt's result; an undecided attempt stays `pending` and keeps its key."""
     decline = outcome.decline
     return w.change(
         attempt,
@@ -112,10 +112,10 @@ def finish_attempt(w: Work[Any], attempt: Attempt, outcome: Outcome) -> Attempt:
 
 
 def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
-    """Bring the payment up to the provider's word; a final one never goes back.
+    """Record the provider's answer on a payment; a final payment is never reopened.
 
-    What decides the payment decides its open attempt too; a manual payment that waited for it to
-    be over is now the operators' to decide.
+    The answer also decides the payment's open attempt. A manual payment that waited for a now final
+    one goes to the operators for approval.
     """
     if payment.status in ("succeeded", "refunded"):
         return payment
@@ -139,7 +139,7 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
 
 
 def _paid_with(w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome) -> UUID | None:
-    """The method that paid, not always that of the beginning; None: one that nobody saved."""
+    """Return the method that paid, maybe not the initial one; None: it is not saved."""
     used = named(w.rows.of(Method), outcome.card)
     if used is not None:
         return used.id
@@ -150,14 +150,14 @@ def _paid_with(w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome) -> 
 
 
 def _keep_payers_try(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
-    """A decline that the payer met in the browser: kept like that of a try of ours."""
+    """Record a decline that the payer met in the browser, like one of our own tries."""
     if outcome.kind != "declined" or outcome.charge_id is None:
         return
     if any(one.detail.get("charge_id") == outcome.charge_id for one in w.rows.of(Attempt)):
         return
     if payment.flow == "saved_card":
         asked = Owed(w.rows, payment.invoice_id).asks_payer(payment.id)
-        if asked is not None:  # no result of a later try of ours
+        if asked is not None:  # so it is not taken for a later try's result
             w.change(asked, detail={"charge_id": outcome.charge_id})
         return
     if payment.flow not in ("card", "checkout", PAYPAL):
@@ -176,7 +176,7 @@ def _keep_payers_try(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
 
 
 def _bar(w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome) -> None:
-    """The bank asked never to try this card again, on whichever flow it was tried."""
+    """Bar a saved card on all flows if its bank asked never to try it again."""
     decline = outcome.decline
     if decline is None or not decline.bars_card or payment.flow != "saved_card":
         return
@@ -198,7 +198,7 @@ def record_session(w: Work[Any], payment: Payment, session: CheckoutSession) -> 
 
 
 def close_unpaid(w: Work[Any], payment: Payment, status: PaymentStatus) -> Payment:
-    """The flow ended without money: `failed` or `canceled`."""
+    """Close a payment that brought no money, as `failed` or `canceled`."""
     if payment.status in FINAL_PAYMENT and payment.status != "canceled":
         return payment
     closed = w.change(payment, status=status, closed_at=w.facts.at)
@@ -207,14 +207,14 @@ def close_unpaid(w: Work[Any], payment: Payment, status: PaymentStatus) -> Payme
 
 
 def close_submissions(w: Work[Any], invoice_id: UUID) -> None:
-    """Nobody waits for money by hand any more; a card's payment is called back by its matter."""
+    """Cancel manual payments; the matter itself calls a card's payment back."""
     for one in Owed(w.rows, invoice_id).payments:
         if one.flow == "manual" and one.status in LIVE:
             close_unpaid(w, one, "canceled")
 
 
 def close_flows(w: Work[Any], invoice_id: UUID) -> None:
-    """No payment of this invoice may bring money any more on our books."""
+    """Cancel every payment of this invoice that may still bring money."""
     owed = Owed(w.rows, invoice_id)
     make_way(w, owed)
     while owed.live is not None:
@@ -222,7 +222,7 @@ def close_flows(w: Work[Any], invoice_id: UUID) -> None:
 
 
 def make_way(w: Work[Any], owed: Owed) -> Payment | None:
-    """A manual payment that waited for the card's flow to end now awaits its approval."""
+    """Send a manual payment to approval once the card's flow it waited for has ended."""
     waiting = owed.submission
     if waiting is None or owed.live is not None:
         return None
@@ -232,12 +232,12 @@ def make_way(w: Work[Any], owed: Owed) -> Payment | None:
 
 
 def announce(w: Work[Any], payment: Payment, what: str, **detail: Any) -> None:
-    """One audit row and one `evt.billing.payment.*`."""
+    """Write one audit row and one `evt.billing.payment.*`."""
     w.do(announcement(payment, what, **detail))
 
 
 def announcement(payment: Payment, what: str, **detail: Any) -> Announce:
-    """Facts that an event tells of a payment."""
+    """Return the announcement of what happened to a payment."""
     subject = ids.encode(ids.PAYMENT, payment.id)
     facts = {
         "payment_id": subject,
@@ -250,12 +250,12 @@ def announcement(payment: Payment, what: str, **detail: Any) -> Announce:
 
 
 def default_card(rows: Rows) -> Method | None:
-    """The active method that charges use."""
+    """Return the active default method."""
     return next((one for one in cards(rows) if one.is_default), None)
 
 
 def charged_card(rows: Rows, own_card: UUID | None) -> Method | None:
-    """The card named for what is charged, while it can be used; else the account's default."""
+    """Return the card chosen for this charge if it is usable, else the account's default."""
     own = (one for one in cards(rows) if one.id == own_card and one.barred_at is None)
     return next(own, None) or default_card(rows)
 
@@ -307,7 +307,7 @@ def _add_card(w: Work[Any], account_id: UUID, card: CardDetails) -> Method:
 
 
 def _replace(w: Work[Any], method: Method, card: CardDetails) -> Method:
-    """A known card that was given again; the account's matter detaches the one of before."""
+    """Update a known card that was given again; the account's matter detaches the old one."""
     before = replaced(method, w.facts.new_id(), w.facts.at)
     renewed = w.change(method, **card_given(card))
     w.add(before)
@@ -317,7 +317,7 @@ def _replace(w: Work[Any], method: Method, card: CardDetails) -> Method:
 
 
 def _crown(w: Work[Any], method: Method) -> None:
-    """The one default from now on, tried at once on what is overdue or unpaid."""
+    """Make this method the default; overdue invoices and unpaid uses are tried at once."""
     for other in w.rows.of(Method):
         if other.is_default and other.id != method.id:
             w.change(other, is_default=False)
@@ -341,7 +341,7 @@ def _fields(w: Work[Any], payment: Payment, outcome: Outcome) -> dict[str, Any]:
         "stripe_charge_id": outcome.charge_id or payment.stripe_charge_id,
     }
     if payment.stripe_checkout_session_id is None:
-        # The bank's page is left as soon as the bank has its answer.
+        # The bank's page ends as soon as the bank has its answer.
         fields["redirect_url"] = outcome.redirect_url
     at = w.facts.at
     match outcome.kind:
@@ -364,7 +364,7 @@ def _fields(w: Work[Any], payment: Payment, outcome: Outcome) -> dict[str, Any]:
 def _failure(outcome: Outcome | None) -> dict[str, Any]:
     decline = outcome.decline if outcome else None
     if outcome is not None and decline is None:
-        return {}  # what was said before stays
+        return {}  # the earlier failure stays
     return {
         "failure_code": decline.reason if decline else None,
         "failure_message": decline.message if decline else None,
@@ -373,7 +373,7 @@ def _failure(outcome: Outcome | None) -> dict[str, Any]:
 
 
 def _is_new_decline(before: Payment, after: Payment, outcome: Outcome) -> bool:
-    """Each decline is told once, however often the provider is asked about it."""
+    """True for a decline not announced yet, however often the provider reports it."""
     known = (before.stripe_charge_id, before.failure_code)
     return outcome.kind == "declined" and (after.stripe_charge_id, after.failure_code) != known
 

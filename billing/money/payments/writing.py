@@ -1,4 +1,4 @@
-"""Verbs of whoever collects an invoice, for the engines of its matters."""
+"""Decision verbs shared by the matters that collect invoices."""
 
 from typing import Final
 

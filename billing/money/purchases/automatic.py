@@ -1,6 +1,6 @@
-"""A purchase that a top-up asks for: with the saved card, born in the transaction that decides it.
+"""Automatic purchases of top-ups: by saved card, written in the transaction that decides them.
 
-Whatever stands in its way is a failure of this top-up, told to the account, and no error.
+An obstacle is no error: the top-up fails and the account is notified.
 """
 
 from datetime import datetime
@@ -36,9 +36,9 @@ from billing.platform.accounts.schemas import Account
 async def buy(
     connection: AsyncConnection, account_id: UUID, settings: Settings, at: datetime
 ) -> tuple[Matter | None, str]:
-    """Start the purchase that the account wants, or record why not.
+    """Start the purchase of the account's wanted top-up, or record why not.
 
-    Answers its matter, to be told after the commit, and what was done in a word.
+    Return its matter, to be notified after the commit, and a word for the result.
     """
     balance = await credits.lock(connection, account_id)
     top_up = await top_up_store.undecided(connection, account_id)
@@ -78,7 +78,7 @@ async def buy(
 async def _total(
     connection: AsyncConnection, account_id: UUID, offered: OfferedPack | None, at: datetime
 ) -> int:
-    """The total of the pack's invoice, with the tax added to it; 0: it is not sold."""
+    """Return the total of the pack's invoice with added tax; 0 if the pack is not sold."""
     if offered is None or offered.price is None:
         return 0
     minor = offered.price.amount_minor
@@ -95,7 +95,7 @@ async def _total(
 
 
 async def _named(connection: AsyncConnection, kept: TopUpSettings, currency: str) -> UUID | None:
-    """The card that is named for top-ups, while it can be used; None: the default pays."""
+    """Return the card chosen for top-ups if it is usable; None: the default pays."""
     if kept.payment_method_id is None:
         return None
     card = await methods.find(connection, kept.payment_method_id)
@@ -122,7 +122,7 @@ async def _start(
     settings: Settings,
     at: datetime,
 ) -> Matter:
-    """The purchase, its matter, and the top-up that waits for it."""
+    """Write the purchase with its matter, and the top-up that waits for it."""
     purchase_id = ids.new()
     matter = await service.start(
         connection, account, wanted, purchase_id=purchase_id, settings=settings, at=at

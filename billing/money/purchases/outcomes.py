@@ -1,4 +1,4 @@
-"""A purchase is begun, paid and granted once, or ended proven not charged. Pure."""
+"""Outcomes of a purchase: paid and granted once, or ended proven not charged. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,9 +44,9 @@ class PurchaseFacts(InvoiceFacts):
 def start(
     w: Work[Any], row: Mapping[str, Any], issuer_id: UUID | None, *, use_balance: bool = True
 ) -> Purchase:
-    """A pending purchase with its draft and, unless it is paid by hand, its payment.
+    """Add a pending purchase with its draft and, unless it is paid by hand, its payment.
 
-    The customer's money with us pays first; where that is enough, the purchase is completed.
+    The money balance pays first; if that is enough, the purchase is completed.
     """
     invoice = _draft(w, row, issuer_id)
     if use_balance:
@@ -71,8 +71,8 @@ def start(
 def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
     """Book the money of `payment`; when the invoice is covered, grant the credits, once [E17].
 
-    Money that came after the purchase had ended is granted all the same, on an invoice anew, unless
-    it is back with its payer already. What is too little for that is kept on the money balance.
+    Money that came after the purchase had ended still buys the credits, on a new invoice, unless it
+    was refunded. If it is too little for that, it goes to the money balance.
     """
     purchase = purchase_of(w)
     payment = refunds.settle(w, payment)
@@ -97,8 +97,8 @@ def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
 
 
 def _is_too_late(w: Work[PurchaseFacts], purchase: Purchase, payment: Payment) -> bool:
-    """True if the purchase has ended and the money does not cover the invoice anew: nobody would
-    be asked for the rest of that.
+    """True if the purchase has ended and the money does not cover a new invoice, whose rest nobody
+    would be asked for.
     """
     if w.rows.get(Invoice, purchase.invoice_id).status != "void":
         return False
@@ -107,7 +107,7 @@ def _is_too_late(w: Work[PurchaseFacts], purchase: Purchase, payment: Payment) -
 
 
 def _complete(w: Work[PurchaseFacts], purchase: Purchase, invoice: Invoice) -> Purchase:
-    """Grant what is paid for; the invoice, whose number comes last, is the caller's."""
+    """Grant the paid credits; the caller then books the invoice, whose number comes last."""
     w.do(_grant_of(purchase, is_paid=invoice.total_minor > 0))
     done = w.change(
         purchase, status="completed", completed_at=w.facts.at, closed_at=w.facts.at,
@@ -124,7 +124,7 @@ def _complete(w: Work[PurchaseFacts], purchase: Purchase, invoice: Invoice) -> P
 def end_unpaid(
     w: Work[PurchaseFacts], status: str, *, code: str | None = None, message: str | None = None
 ) -> Purchase:
-    """`failed` or `expired`, proven not charged: the draft becomes void, the payment closed."""
+    """End a purchase, proven not charged, as `failed` or `expired`; void its draft."""
     purchase = purchase_of(w)
     if purchase.status != "pending":
         return purchase
@@ -145,7 +145,7 @@ def end_unpaid(
 
 
 def invoice_of(row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = False) -> NewInvoice:
-    """The invoice of a purchase's row, with one line for the pack; `late`: the one made anew."""
+    """The invoice of a purchase's row, with one line for the pack; `late`: the second one."""
     stem = ids.encode(ids.PURCHASE, row["id"])
     return NewInvoice(
         account_id=row["account_id"],
@@ -172,14 +172,14 @@ def invoice_of(row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = F
 def _draft(
     w: Work[Any], row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = False
 ) -> Invoice:
-    """Its draft, less its coupon: also late, for the payer was asked for no more."""
+    """Draft the invoice less the coupon, also when late: the payer was not asked for more."""
     terms = tuple(w.rows.of(Discount))
     wanted = invoice_of(row, issuer_id, late=late)
     return invoices.draft(w, wanted.model_copy(update={"discounts": terms}))
 
 
 def _payable_invoice(w: Work[PurchaseFacts], purchase: Purchase) -> Invoice:
-    """The purchase's draft; after expiry voided it, a new one for the money that came late."""
+    """Return the purchase's draft; if expiry voided it, a new one for the late money."""
     invoice = w.rows.get(Invoice, purchase.invoice_id)
     if invoice.status != "void":
         return invoice
@@ -187,7 +187,7 @@ def _payable_invoice(w: Work[PurchaseFacts], purchase: Purchase) -> Invoice:
     kind = next(kinds, {}).get("tax_category", STANDARD)
     row = purchase.model_dump() | {"tax_category": kind}
     late = _draft(w, row, invoice.issuer_id, late=True)
-    # What the first one had used of the balance came back when it was voided.
+    # Voiding the first one returned the balance that it had used.
     late = invoices.use_balance(w, late) if invoice.balance_applied_minor else late
     return invoices.whole_steps(w, late)
 
@@ -195,7 +195,7 @@ def _payable_invoice(w: Work[PurchaseFacts], purchase: Purchase) -> Invoice:
 def _announce(
     w: Work[Any], purchase: Purchase, what: str, *, type: str | None = None, **detail: Any
 ) -> None:
-    """One audit row and one `evt.billing.purchase.*`, or the event that `type` names."""
+    """Write one audit row and one `evt.billing.purchase.*`, or the event that `type` names."""
     subject = ids.encode(ids.PURCHASE, purchase.id)
     facts = {
         "purchase_id": subject,

@@ -1,4 +1,4 @@
-"""The rows of a purchase and what its decision meets beside them, in one round trip."""
+"""Reads the rows of a purchase and the facts of its decision in one round trip."""
 
 from typing import Any
 
@@ -64,7 +64,7 @@ _READ = Prepared(
 
 
 async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, PurchaseFacts]:
-    """One purchase; a look locks its row alone. Errors: PURCHASE_NOT_FOUND."""
+    """Read one purchase; only a decision locks more than its row. Errors: PURCHASE_NOT_FOUND."""
     purchase_id = wanted.subject_id
     named, of_matter = {"subject_id": purchase_id}, PURCHASE.workflow_id(purchase_id)
     window = {"real_at": real_now(), "window": ATTEMPT_WINDOW}

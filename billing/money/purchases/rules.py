@@ -15,7 +15,7 @@ HOSTED: Final = ("checkout", "paypal")
 """Flows whose payer is sent to a page of the provider."""
 CHECK_BEFORE_EXPIRY: Final = timedelta(minutes=5)
 REMIND_EVERY: Final = timedelta(days=5)
-# A payer by hand submits a first time, again after a refusal, and for what is still missing.
+# A manual payer submits first, again after a refusal, and again for a missing remainder.
 _MAY_SUBMIT: Final = (None, "failed", "canceled", "completed")
 
 
@@ -37,17 +37,17 @@ class PurchaseState(State):
     unasked: str | None = None
     """Once the purchase has ended, a payment that could still bring money."""
     undecided: bool = False
-    """The saved card was tried, and what became of it is not known yet."""
+    """The saved card was tried, and the result is not known yet."""
     created_at: AwareDatetime
     expires_at: AwareDatetime
     checks: int
     last_check_at: AwareDatetime | None = None
     events: tuple[WaitingEvent, ...] = ()
-    """Provider events that came in and were not looked into yet."""
+    """Provider events that were received and not handled yet."""
 
 
 def agenda(state: PurchaseState) -> list[Step]:
-    """Everything still to do, unordered. "At once" is due since the purchase was made."""
+    """Return all open steps, unordered. Immediate steps are due since the purchase was made."""
     if state.unsettled:
         suffix, words = f"{state.unsettled}/settled", "grant the credits"
         return [_step(state, "fulfil", suffix, state.created_at, words, payment=state.unsettled)]
@@ -73,7 +73,7 @@ def agenda(state: PurchaseState) -> list[Step]:
 
 
 def _ended(state: PurchaseState) -> list[Step]:
-    """A payment that could still bring money is called back before what is told of it."""
+    """Call back a payment that could still bring money, then handle the waiting events."""
     if state.unasked is None:
         return _told(state)
     suffix = f"retire-{state.unasked}"
@@ -85,7 +85,7 @@ def _told(state: PurchaseState) -> list[Step]:
 
 
 def check_due(state: PurchaseState) -> datetime:
-    """The provider's usual times, and one look shortly before expiry."""
+    """Return when to check next: at the usual times, and once shortly before expiry."""
     due = next_check(state.created_at, state.checks, state.last_check_at)
     before_expiry = state.expires_at - CHECK_BEFORE_EXPIRY
     last = state.last_check_at or state.created_at
@@ -126,7 +126,7 @@ def next_action(
 
 
 def _remind(state: PurchaseState) -> Step:
-    """Operators are asked again and again: a purchase they must decide on does not expire."""
+    """Remind operators repeatedly, because a purchase they must decide on does not expire."""
     due = (state.last_check_at or state.payment_at or state.created_at) + REMIND_EVERY
     suffix = f"remind-{state.payment}-{state.checks + 1}"
     words = "remind operators to decide"

@@ -1,4 +1,4 @@
-"""Purchases as rows read and as requests made; amounts in ISO minor units."""
+"""Rows and requests of purchases; amounts in ISO minor units."""
 
 from decimal import Decimal
 from typing import ClassVar, Literal
@@ -24,14 +24,14 @@ class NewPurchase(Frozen):
     platform: str = "stripe"
     return_url: str | None = None
     top_up_id: UUID | None = None
-    """The wish for credits it fulfils, when no person is there to confirm."""
+    """The top-up that it fulfils; then no person is present to confirm."""
     use_balance: bool = True
-    """The customer's money with us pays first."""
+    """The money balance pays first."""
     coupon: str | None = None
     expected_minor: int | None = None
     """The price that the buyer saw; any other is refused."""
     offered: OfferedPack | None = None
-    """The pack and its price, where they were read under the account's lock already."""
+    """The pack and its price, if already read under the account's lock."""
 
 
 class Purchase(Row):

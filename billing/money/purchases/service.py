@@ -56,13 +56,13 @@ async def start(
     Errors: INVALID_PACK [E6]; INVALID_COUPON; CURRENCY_MISMATCH; PRICE_CHANGED;
     CURRENCY_NOT_CHARGED;
     PAYMENT_METHOD_NOT_FOUND; PAYMENT_METHOD_REQUIRED; CARD_DECLINED; AMOUNT_TOO_LARGE for any flow
-    but the manual one; AMOUNT_TOO_SMALL where a card is to pay.
+    except the manual one; AMOUNT_TOO_SMALL if a card must pay.
     """
     balance = await credits.lock(connection, account.id)
     currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
     pack, price = await _offered(connection, wanted, currency)
     if wanted.flow == "saved_card" or wanted.method_id is not None:
-        # Under the lock: a method that is removed meanwhile is not found any more.
+        # Under the lock, so that a method removed meanwhile is not found.
         wanted = await _with_method(connection, account, wanted, currency, at)
     if balance.currency not in (None, currency):
         raise Conflict("CURRENCY_MISMATCH", f"the account pays in {balance.currency}")
@@ -77,7 +77,7 @@ async def start(
 async def _offered(
     connection: AsyncConnection, wanted: NewPurchase, currency: str
 ) -> tuple[Pack, Price]:
-    """The pack and its price; after the lock, in one statement, so both are of one version."""
+    """Return the pack and its price, read in one statement, so both are of one version."""
     offered = wanted.offered or await catalog.offered_pack(connection, wanted.pack, currency)
     if offered is None:
         raise Invalid("INVALID_PACK", f"no credit pack {wanted.pack!r}", status=400)
@@ -100,7 +100,7 @@ async def _with_method(
     currency: str,
     at: datetime,
 ) -> NewPurchase:
-    """The named card, or the default one; not one that may not be tried."""
+    """Set the named or the default card; refuse one that may not be tried."""
     if wanted.method_id is not None:
         card: Method | None = await methods.get(connection, wanted.method_id)
     else:
@@ -137,8 +137,8 @@ async def _write(
     use_balance: bool,
     pays_in: str | None,
 ) -> Matter:
-    """The purchase's rows, and its matter with the first step; `pays_in` is the account's currency,
-    None: this purchase fixes it.
+    """Write the purchase's rows, and its matter with the first step; `pays_in` is the account's
+    currency, None: this purchase fixes it.
     """
     own = {"account_id": account.id}
     (money,), (tax,) = await answers(
@@ -161,7 +161,7 @@ async def _write(
     bought = outcomes.start(work, row, tax["seller_id"], use_balance=use_balance)
     if bought.status == "pending":
         _demand_asked(bought.flow, work.rows.get(Invoice, bought.invoice_id))
-    # After the last demand: a top-up that is refused keeps its transaction, and starts no payment.
+    # After the last check, because a refused top-up still commits its transaction.
     if pays_in is None:
         await credits.fix_currency(connection, account.id, row["currency"])
     await writer.write(connection, work.effects, at, ENGINE.verbs)
@@ -170,7 +170,7 @@ async def _write(
 
 
 def _demand_asked(flow: Flow, invoice: Invoice) -> None:
-    """Refuse what is left to ask for where the flow cannot: no later invoice would carry it.
+    """Refuse a remainder that the flow cannot charge: no later invoice would carry it.
 
     Errors: CURRENCY_NOT_CHARGED; AMOUNT_TOO_SMALL.
     """

@@ -61,7 +61,7 @@ def listing(
     pack: str | None = None,
     archived: bool = False,
 ) -> Select[Any]:
-    """The account's purchases; archived ones only when asked for. Without an account those of all
+    """Select the account's purchases; archived ones only on request. Without an account: all
     accounts, for operators.
     """
     query = select(purchases)
@@ -75,7 +75,7 @@ def listing(
 
 
 async def spent_on_top_ups(connection: AsyncConnection, account_id: UUID, since: datetime) -> int:
-    """Money of top-ups bought since then that was, or may still be, paid; in minor units."""
+    """Sum the top-ups bought since then that are, or may still be, paid; in minor units."""
     total = await connection.scalar(
         select(func.coalesce(func.sum(top_ups.c.amount_minor), 0))
         .join(purchases, purchases.c.id == top_ups.c.purchase_id)
@@ -89,14 +89,14 @@ async def spent_on_top_ups(connection: AsyncConnection, account_id: UUID, since:
 
 
 async def archive(connection: AsyncConnection, after: timedelta, now: datetime) -> int:
-    """Flag final purchases as old as `after` [E14], by the clock of their account; how many of a
-    bounded batch. They stay readable by id.
+    """Archive a bounded batch of final purchases older than `after` [E14] by their account's clock;
+    return how many. They stay readable by id.
     """
     final = purchases.c.archived_at.is_(None) & (purchases.c.status != "pending")
     bought = (
         select(purchases.c.id).where(final).join(accounts, accounts.c.id == purchases.c.account_id)
     )
-    # Two searches, each by an index: few accounts have a clock, and it may stand anywhere.
+    # Two searches, each by an index: few accounts have a clock, and it may show any time.
     real = (
         bought.where(accounts.c.clock_at.is_(None), purchases.c.created_at < now - after)
         .order_by(purchases.c.created_at)

@@ -17,7 +17,7 @@ purchases = c.table(
     c.text("status"),
     c.uuid("invoice_id"),
     c.text("return_url", nullable=True),
-    # The wish behind a purchase that nobody asked for by hand.
+    # The top-up behind an automatic purchase.
     c.uuid("top_up_id", nullable=True),
     c.text("failure_code", nullable=True),
     c.text("failure_message", nullable=True),

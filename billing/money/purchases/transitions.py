@@ -1,7 +1,7 @@
-"""The steps of a purchase as decisions over its rows; what becomes of it is in `outcomes.py`. Pure.
+"""The steps of a purchase as decisions over its rows; `outcomes.py` decides the result. Pure.
 
-A step that needs the provider is decided twice: first what must be on record and what to ask,
-then, with the answer, what it came to.
+A step that needs the provider is decided twice: first the records and the call, then, with the
+answer, the result.
 """
 
 from typing import Final
@@ -28,7 +28,7 @@ _UNREACHED: Final = Outcome(kind="unreached")
 
 
 def transition(w: Work[PurchaseFacts], step: Step) -> None:
-    """One step of a purchase."""
+    """Decide one step of a purchase."""
     match step.name:
         case "open":
             open_payment(w)
@@ -57,7 +57,7 @@ def begun(rows: Rows, facts: PurchaseFacts, step: Step) -> bool:
 
 
 def open_payment(w: Work[PurchaseFacts]) -> None:
-    """Make the intent or page; a saved card is tried on it, after its try is on record."""
+    """Create the intent or page; try a saved card after its attempt is on record."""
     answer = w.facts.answer
     if answer is None:
         if _refuses_card(w):
@@ -82,7 +82,7 @@ def open_payment(w: Work[PurchaseFacts]) -> None:
 
 
 def check(w: Work[PurchaseFacts], step: Step) -> None:
-    """Ask where a payment stands, told by an event or by the calendar."""
+    """Query a payment's status, prompted by an event or by the schedule."""
     answer, payment = w.facts.answer, _asked_about(w, step)
     if answer is None and payment is not None and payment.opened and payment.settled_at is None:
         is_owed = Owed(w.rows, payment.invoice_id).asks_for_money
@@ -103,7 +103,7 @@ def check(w: Work[PurchaseFacts], step: Step) -> None:
 
 
 def _ends_in_vain(w: Work[PurchaseFacts], answer: Answer | None) -> bool:
-    """A bank that was deciding said no: the intent is called back before that ends the purchase."""
+    """True if the deciding bank declined: call the intent back before the purchase ends."""
     if answer is None or answer.outcome is None or answer.call.what != "look":
         return False
     payment = w.rows.get(Payment, answer.call.payment.id)
@@ -115,8 +115,8 @@ def _ends_in_vain(w: Work[PurchaseFacts], answer: Answer | None) -> bool:
 
 
 def retire(w: Work[PurchaseFacts]) -> None:
-    """Call the open payment back for one by hand, or because the purchase is paid already; money
-    that came all the same is booked.
+    """Call the open payment back for a manual one, or because the purchase is already paid; book
+    money that arrived nonetheless.
     """
     called = _call_back(w)
     if called is None:
@@ -138,7 +138,7 @@ def remind(w: Work[PurchaseFacts], step: Step) -> None:
 
 
 def expire(w: Work[PurchaseFacts]) -> None:
-    """The payer's time is up; the provider's word on an open payment comes first."""
+    """Expire the purchase once its open payment, if any, is canceled at the provider."""
     called = _call_back(w)
     if called is None:
         return
@@ -158,7 +158,7 @@ def newest_flow(owed: Owed) -> Payment | None:
 
 
 def _refuses_card(w: Work[PurchaseFacts]) -> bool:
-    """End a purchase whose card was forbidden since it began; True: nothing is to be tried."""
+    """End a purchase whose card may no longer be tried; True if it was ended."""
     purchase = purchase_of(w)
     card = w.rows.find(Method, purchase.payment_method_id)
     if purchase.flow != "saved_card" or card is None or _first_try(w) is not None:
@@ -175,7 +175,7 @@ def _refuses_card(w: Work[PurchaseFacts]) -> bool:
 
 
 def _begin(w: Work[PurchaseFacts]) -> Call | None:
-    """The first call; None: the payer has the page already."""
+    """Return the first call; None if the payer already has the page."""
     purchase = purchase_of(w)
     owed = Owed(w.rows, purchase.invoice_id)
     payment = owed.live
@@ -216,7 +216,7 @@ def _first_try(w: Work[PurchaseFacts]) -> Attempt | None:
 
 
 def _tried(w: Work[PurchaseFacts], answer: Answer, attempt: Attempt) -> None:
-    """The try's result; without money the intent is called back before that is believed."""
+    """Record the try's result; without money, call the intent back first."""
     outcome = _of_try(answer, answer.outcome or _UNREACHED)
     if outcome.kind in ("declined", "unreached") and not outcome.is_over:
         # Failed must mean proven not charged: nobody can confirm a canceled intent later.
@@ -229,7 +229,7 @@ def _tried(w: Work[PurchaseFacts], answer: Answer, attempt: Attempt) -> None:
 
 
 def _of_try(answer: Answer, outcome: Outcome) -> Outcome:
-    """The result of the try, once its intent is called back: that it was canceled says nothing."""
+    """Return the result of the try itself where its intent was called back and canceled."""
     tried = answer.call.tried
     if tried is None or outcome.kind != "canceled":
         return outcome
@@ -240,13 +240,13 @@ def _opened(w: Work[PurchaseFacts], answer: Answer, outcome: Outcome) -> None:
     payment = w.rows.get(Payment, answer.call.payment.id)
     _follow(w, payment, outcome, saved_card=True)
     if outcome.kind == "succeeded" and outcome.intent_id is not None:
-        # Last: events that come until now are the echo of the charge itself.
+        # Last, because events received until now only echo the charge itself.
         w.do(Heard(object_id=outcome.intent_id))
     w.result = outcome.kind
 
 
 def _call_back(w: Work[PurchaseFacts]) -> tuple[Payment | None, Outcome] | None:
-    """The open payment and the provider's word on it; None: it is asked now."""
+    """Return the open payment and the provider's answer; None: it must be called first."""
     answer = w.facts.answer
     if answer is not None:
         payment = w.rows.get(Payment, answer.call.payment.id)
@@ -259,7 +259,7 @@ def _call_back(w: Work[PurchaseFacts]) -> tuple[Payment | None, Outcome] | None:
 
 
 def _asked_about(w: Work[PurchaseFacts], step: Step) -> Payment | None:
-    """The payment an event speaks of, else the newest that does not wait for another to end."""
+    """The payment that an event concerns, else the newest that does not wait for another."""
     if w.facts.answer is not None:
         return w.rows.get(Payment, w.facts.answer.call.payment.id)
     event = next((one for one in w.rows.waiting_events if one.id == step.event), None)
@@ -274,10 +274,10 @@ def _count_check(w: Work[PurchaseFacts], payment: Payment) -> Payment:
 def _follow(
     w: Work[PurchaseFacts], payment: Payment, outcome: Outcome, *, saved_card: bool
 ) -> None:
-    """The consequences of the provider's word."""
+    """Apply the consequences of the provider's answer."""
     payment = payments.record(w, payment, outcome)
     decline = outcome.decline
-    # Where the payer has chosen to pay by hand meanwhile, that one collects now.
+    # If the payer has meanwhile chosen to pay by hand, that payment collects now.
     ends = saved_card or (outcome.is_over and Owed(w.rows, payment.invoice_id).live is None)
     if outcome.kind == "succeeded" and payment.settled_at is None:
         fulfil(w, payment)

@@ -17,7 +17,7 @@ def view(rows: Rows, facts: PurchaseFacts) -> PurchaseState:
     purchase = rows.get(Purchase, facts.purchase_id)
     owed = Owed(rows, purchase.invoice_id)
     newest = newest_flow(owed)
-    # Money may be on an invoice that was voided before it came.
+    # Money may have come after its invoice was voided.
     unsettled = next((one for one in rows.of(Payment) if one.is_unbooked), None)
     state = PurchaseState(
         clock_at=facts.clock_at,
@@ -42,9 +42,9 @@ def view(rows: Rows, facts: PurchaseFacts) -> PurchaseState:
 
 
 def _unasked(purchase: Purchase, owed: Owed) -> Payment | None:
-    """The payment that its payer may still finish, of a purchase that was paid otherwise.
+    """The payment that its payer may still finish although the purchase has ended.
 
-    One that its bank decides on already cannot be called back; its money would be kept.
+    A payment that its bank is deciding cannot be called back; its money would be kept.
     """
     live = owed.live
     if purchase.status == "pending" or live is None or live.flow == "manual":

@@ -1,4 +1,4 @@
-"""Saving a card without a charge [K5]: asked for in a row, opened and followed by the account's
+"""Saving a card without a charge [K5]: requested as a row, opened and followed by the account's
 matter, finished by a stored method. The customer's browser confirms with the client secret.
 """
 
@@ -21,7 +21,7 @@ from billing.money.payment_methods.tables import setup_intents
 from billing.platform.audit import service as audit
 
 Cause = Literal["opened", "scheduled", "asked", "told"]
-"""Cause of a question to the provider: to open it, by plan, by its owner, by an event."""
+"""Cause of a provider call: opening the setup, the schedule, its owner, an event."""
 
 
 async def start(
@@ -32,7 +32,7 @@ async def start(
     make_default: bool,
     at: datetime,
 ) -> Matter:
-    """Write the wish to save a card; tell the answered matter after the commit."""
+    """Write a request to save a card; return the matter to notify after the commit."""
     await credits.lock(connection, account_id)
     await connection.execute(
         setup_intents.insert().values(
@@ -60,12 +60,12 @@ async def get(connection: AsyncConnection, setup_id: UUID) -> Setup:
 
 
 async def exists(connection: AsyncConnection, setup_id: UUID) -> bool:
-    """True if the wish was written."""
+    """True if the request was written."""
     return await _find(connection, setup_intents.c.id == setup_id) is not None
 
 
 async def find(connection: AsyncConnection, name: str) -> Setup:
-    """By our id or the provider's; SETUP_INTENT_NOT_FOUND."""
+    """Find a card being saved by our id or the provider's; SETUP_INTENT_NOT_FOUND."""
     setup_id = ids.parse(ids.SETUP_INTENT, name)
     if setup_id is not None:
         return await get(connection, setup_id)
@@ -73,16 +73,16 @@ async def find(connection: AsyncConnection, name: str) -> Setup:
 
 
 async def find_by_reference(connection: AsyncConnection, reference: str) -> Setup | None:
-    """By the provider's id."""
+    """Find a card being saved by the provider's id."""
     return await _find(connection, setup_intents.c.stripe_setup_intent_id == reference)
 
 
 async def ask(
     connection: AsyncConnection, setup: Setup, *, make_default: bool, at: datetime
 ) -> list[Matter]:
-    """Its owner says that the card was given: the provider is asked at once [X30].
+    """Have the provider queried at once, because the owner says the card was given [X30].
 
-    Returns the matters to tell after the commit.
+    Returns the matters to notify after the commit.
     """
     await credits.lock(connection, setup.account_id)
     setup = await get(connection, setup.id)
@@ -92,7 +92,7 @@ async def ask(
         return await methods.choose(connection, method.id, at) if wanted else []
     if setup.status in ("refused", "canceled"):
         return []
-    # One that was given up may have been finished by its owner all the same.
+    # The owner may have finished a setup that was already given up.
     await prepared.change(
         connection,
         setup_intents,
@@ -112,9 +112,9 @@ async def record(
     cause: Cause,
     at: datetime,
 ) -> list[Matter]:
-    """Bring the row up to the provider's word, and keep the card once there is one.
+    """Record the provider's answer, and save the card once there is one.
 
-    No outcome means that the provider refused. Returns the matters to tell after the commit.
+    No outcome means that the provider refused. Returns the matters to notify after the commit.
     """
     setup = await get(connection, setup_id)
     if setup.payment_method_id is not None:
@@ -142,7 +142,7 @@ async def record(
 
 
 def _standing(setup: Setup, outcome: SetupOutcome, at: datetime) -> dict[str, Any]:
-    """Not saved yet: as the provider says, or given up when its time is over."""
+    """Fields of a setup that is not saved yet: the provider's status, or expired."""
     fields: dict[str, Any] = {
         "stripe_setup_intent_id": outcome.setup_intent_id,
         "client_secret": outcome.client_secret or setup.client_secret,

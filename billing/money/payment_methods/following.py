@@ -1,4 +1,4 @@
-"""A card as the provider has it: renewed, gone, or added in its portal [K10]."""
+"""Cards changed at the provider: renewed, removed, or added in its portal [K10]."""
 
 from datetime import datetime
 from uuid import UUID
@@ -18,10 +18,10 @@ async def follow(
     card: CardDetails | None,
     at: datetime,
 ) -> list[Matter]:
-    """Bring the account's method with this id up to the provider's word; None: it has none.
+    """Sync the account's method with the provider; None: it no longer exists there.
 
-    One that is not known is saved. Returns the woken matters: what they charge, or tell of its
-    expiry, is another card's now.
+    An unknown card is saved. Returns the woken matters: the card that they charge, or whose expiry
+    they announce, may be another now.
     """
     await credits.lock(connection, account_id)
     method = await service.ever_known(connection, reference)

@@ -1,6 +1,6 @@
-"""Visits of the provider's portal, where a customer keeps cards in order [K10].
+"""Visits to the provider's portal, where a customer manages cards [K10].
 
-Asked for in a row, opened by the account's matter; what is done there comes back as events.
+A visit is requested as a row and opened by the account's matter; changes there come as events.
 """
 
 from datetime import datetime
@@ -24,7 +24,7 @@ _OF_ID = Prepared(select(portal_sessions).where(portal_sessions.c.id == given("p
 async def start(
     connection: AsyncConnection, account_id: UUID, portal_id: UUID, return_url: str, at: datetime
 ) -> Matter:
-    """Write the wish, once; tell the answered matter after the commit."""
+    """Request a visit, once; return the matter to notify after the commit."""
     await credits.lock(connection, account_id)
     if await _OF_ID.first(connection, portal_id=portal_id) is None:
         row = {
@@ -43,14 +43,14 @@ async def start(
 
 
 async def get(connection: AsyncConnection, portal_id: UUID) -> PortalSession:
-    """The visit that was asked for."""
+    """Return a requested visit."""
     return PortalSession.model_validate(await _OF_ID.one(connection, portal_id=portal_id))
 
 
 async def record(
     connection: AsyncConnection, portal_id: UUID, url: str | None, at: datetime
 ) -> None:
-    """The provider's answer: the address, or None where it refused."""
+    """Record the provider's answer: the address, or None if it refused."""
     await prepared.change(
         connection,
         portal_sessions,

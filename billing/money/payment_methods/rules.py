@@ -1,4 +1,4 @@
-"""Pure rules of payment methods: a card's metadata, and how long one being saved is waited for."""
+"""Pure rules of payment methods: a card's metadata, and the time limit for saving one."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -10,9 +10,9 @@ from billing.core.frozen import Frozen
 from billing.money.payment_methods.schemas import Method
 
 DEBIT_CURRENCIES: Final = {"us_bank_account": "USD", "sepa_debit": "EUR"}
-"""Bank debits, each with its one currency: the bank decides on one for days."""
+"""Bank debits, each with its only currency; the bank takes days to decide on one."""
 SETUP_LIFETIME: Final = timedelta(hours=24)
-"""A card that was not given by then is not waited for any more."""
+"""Time limit for giving a card."""
 
 
 class CardDetails(Frozen):
@@ -31,7 +31,7 @@ class CardDetails(Frozen):
 
 
 class SetupOutcome(Frozen):
-    """State of a SetupIntent; `card` is there once it succeeded."""
+    """State of a SetupIntent; `card` is set once it succeeded."""
 
     setup_intent_id: str
     status: Literal["waiting", "action", "processing", "succeeded", "failed", "canceled"]
@@ -40,7 +40,7 @@ class SetupOutcome(Frozen):
 
 
 def is_debit(method: Method) -> bool:
-    """True of a bank account, about which its bank decides for days."""
+    """True for a bank account, whose bank takes days to decide."""
     return method.provider_kind in DEBIT_CURRENCIES
 
 
@@ -50,15 +50,15 @@ def takes(method: Method, currency: str) -> bool:
 
 
 def can_pay(method: Method, currency: str | None) -> bool:
-    """True if its bank allows charges, and it can be charged in this currency; None: in any."""
+    """True if the method is not barred and can be charged in this currency; None: in any."""
     return method.barred_at is None and (currency is None or takes(method, currency))
 
 
 def successor(before: Method, others: Sequence[Method], currency: str | None) -> Method | None:
-    """The default after a method that went, of the others, newest first; None: it stays.
+    """Return the default among `others`, newest first, after `before` was removed; None: no change.
 
-    After the default it is the newest that can pay; where none can, the newest. Also after another
-    one that could pay, where neither the default nor the backup can.
+    A removed default is followed by the newest that can pay, else by the newest. The default also
+    changes after another one that could pay, if neither default nor backup can.
     """
     able = [one for one in others if can_pay(one, currency)]
     if before.is_default:
@@ -75,7 +75,7 @@ def named(methods: Iterable[Method], reference: str | None) -> Method | None:
 
 
 def of_card(methods: Iterable[Method], card: CardDetails) -> Method | None:
-    """The active method that a card is already; of two from before, the one that is charged."""
+    """Return the active method of the same card; of two older ones, the one that is charged."""
     if card.fingerprint is None:
         return None
     same = (
@@ -87,13 +87,13 @@ def of_card(methods: Iterable[Method], card: CardDetails) -> Method | None:
 def card_given(card: CardDetails) -> dict[str, Any]:
     """Fields of a method whose card was given, for the first time or again.
 
-    Its newest id at the provider counts: it has the newest expiry and the payer's latest consent.
+    The newest provider id counts: it has the newest expiry and the payer's latest consent.
     """
     return {**card.model_dump(), "one_card": card.fingerprint}
 
 
 def replaced(method: Method, new_id: UUID, at: datetime) -> Method:
-    """The card's id of before as a row of its own, still to be detached at the provider."""
+    """Return a row for the card's earlier provider id, which must still be detached there."""
     return method.model_copy(
         update={
             "id": new_id, "status": "removing", "is_default": False, "is_backup": False,
@@ -103,25 +103,25 @@ def replaced(method: Method, new_id: UUID, at: datetime) -> Method:
 
 
 def setup_expires_at(created_at: datetime) -> datetime:
-    """Instant after which nobody waits for the card."""
+    """Return when the time limit for giving the card ends."""
     return created_at + SETUP_LIFETIME
 
 
 def expiry(method: Method) -> str | None:
-    """The month that a card lives to the end of, such as 2027-03."""
+    """Return the last month in which a card is valid, such as 2027-03."""
     if method.exp_year is None or method.exp_month is None:
         return None
     return f"{method.exp_year}-{method.exp_month:02}"
 
 
 def expiry_is_untold(method: Method) -> bool:
-    """True if the owner was told neither of this expiry nor of a later one."""
+    """True if the owner was notified of neither this expiry nor a later one."""
     ends = expiry(method)
     return ends is not None and (method.told_expiry is None or ends > method.told_expiry)
 
 
 def valid_until(method: Method, zone: str) -> datetime | None:
-    """Instant at which the card's last month is over."""
+    """Return when the card's last month ends."""
     if method.exp_year is None or method.exp_month is None:
         return None
     years, month = divmod(method.exp_month, 12)
@@ -129,7 +129,7 @@ def valid_until(method: Method, zone: str) -> datetime | None:
 
 
 def card_facts(method: Method) -> dict[str, Any]:
-    """Facts that an event tells of a stored card."""
+    """Return the facts about a stored card that events carry."""
     return {
         "payment_method_id": ids.encode(ids.PAYMENT_METHOD, method.id),
         "kind": method.kind,

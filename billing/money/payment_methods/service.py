@@ -1,6 +1,6 @@
 """Stored payment methods: metadata only, one default per account [K2 to K5, K7].
 
-Every change is made under the account's lock, so that a default is one and a last card stays.
+The account's lock ensures that there is only one default and that a needed last card stays.
 """
 
 from collections.abc import Awaitable, Callable
@@ -34,9 +34,9 @@ from billing.platform.audit import service as audit
 from billing.platform.outbox import service as events
 
 Ask = Callable[[AsyncConnection, UUID], Awaitable[bool]]
-"""A question to a noun above this one, of a method."""
+"""A query about a method that a higher layer answers."""
 ChargedIn = Callable[[AsyncConnection, UUID], Awaitable[str | None]]
-"""The same of an account: the currency in which a card is charged again; None: none is needed."""
+"""A query for the currency in which an account needs a card; None: it needs none."""
 _DETACH = Prepared(
     update(payment_methods)
     .where(payment_methods.c.id == given("method_id"))
@@ -73,7 +73,7 @@ async def find(connection: AsyncConnection, method_id: UUID) -> Method | None:
 
 
 async def default(connection: AsyncConnection, account_id: UUID) -> Method | None:
-    """The method charges use."""
+    """The account's default method."""
     row = await _DEFAULT.first(connection, account_id=account_id)
     return show(row) if row else None
 
@@ -85,7 +85,7 @@ async def find_by_reference(connection: AsyncConnection, reference: str) -> Meth
 
 
 def listing(account_id: UUID) -> Select[Any]:
-    """The account's methods; order and cut are the caller's."""
+    """Select the account's active methods; the caller orders and limits."""
     return select(payment_methods).where(
         payment_methods.c.account_id == account_id, payment_methods.c.status == "active"
     )
@@ -104,10 +104,10 @@ async def save(
     *,
     make_default: bool,
 ) -> tuple[Method, list[Matter]]:
-    """Keep a card that its owner gave, known ones as one method; the first is the default.
+    """Save a card that its owner gave, a known card only once; the first is the default.
 
-    A default that is given is tried at once on what is overdue, also one that is given again.
-    Returns the woken matters too: tell them after the commit.
+    A new default is tried at once on what is overdue, and so is a default that is given again.
+    Returns also the woken matters, to be notified after the commit.
     """
     await credits.lock(connection, account_id)
     known = await ever_known(connection, card.stripe_payment_method_id)
@@ -130,9 +130,9 @@ async def save(
 
 
 async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> list[Matter]:
-    """Make a method the account's one default; what is overdue tries it at once [K3].
+    """Make a method the account's one default; it is tried at once on what is overdue [K3].
 
-    Returns the woken matters: tell them after the commit. Errors: PAYMENT_METHOD_NOT_FOUND.
+    Returns the woken matters, to be notified after the commit. Errors: PAYMENT_METHOD_NOT_FOUND.
     """
     account_id = (await get(connection, method_id)).account_id
     await credits.lock(connection, account_id)
@@ -141,9 +141,9 @@ async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> 
 
 
 async def choose_backup(connection: AsyncConnection, method_id: UUID, at: datetime) -> list[Matter]:
-    """Make a method the account's one backup; what a card was refused for tries it at once [K6].
+    """Make a method the account's one backup; invoices whose card was refused try it now [K6].
 
-    Returns the woken matters: tell them after the commit.
+    Returns the woken matters, to be notified after the commit.
     Errors: PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_IS_DEFAULT.
     """
     account_id = (await get(connection, method_id)).account_id
@@ -165,7 +165,7 @@ async def choose_backup(connection: AsyncConnection, method_id: UUID, at: dateti
 
 
 async def end_backup(connection: AsyncConnection, method_id: UUID, at: datetime) -> Method:
-    """Let a method be the backup no more. Errors: PAYMENT_METHOD_NOT_FOUND."""
+    """Stop using a method as the backup. Errors: PAYMENT_METHOD_NOT_FOUND."""
     method = await get(connection, method_id)
     await credits.lock(connection, method.account_id)
     method = await get(connection, method_id)
@@ -179,7 +179,7 @@ async def end_backup(connection: AsyncConnection, method_id: UUID, at: datetime)
 async def rename(
     connection: AsyncConnection, method_id: UUID, label: str | None, at: datetime
 ) -> Method:
-    """Give a method the name its owner knows it by. Errors: PAYMENT_METHOD_NOT_FOUND."""
+    """Set the owner's label for a method. Errors: PAYMENT_METHOD_NOT_FOUND."""
     before = await get(connection, method_id)
     if before.label == label:
         return before
@@ -197,12 +197,12 @@ async def remove(
     is_in_use: Ask,
     charged_in: ChargedIn,
 ) -> list[Matter]:
-    """Take a method away from its owner at once; the account's matter detaches it after.
+    """Remove a method at once; the account's matter detaches it at the provider afterwards.
 
-    Its successor as the default is the one named, else the newest other one that can pay. Asked
-    under the account's lock, `is_in_use` says of the method whether a payment with it is on its
-    way, `charged_in` of the account whether the last one that can pay must stay. Returns the
-    matters to tell after the commit.
+    The next default is the named one, else the newest other one that can pay. Under the account's
+    lock, `is_in_use` returns whether a payment with the method is under way, and `charged_in` the
+    currency in which a last method that can pay must stay. Returns the matters to notify after the
+    commit.
     Errors: PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_IN_USE.
     """
     account_id = (await get(connection, method_id)).account_id
@@ -223,9 +223,9 @@ async def remove(
 
 
 async def gone(connection: AsyncConnection, method: Method, at: datetime) -> list[Matter]:
-    """Its owner took it away at the provider; under the account's lock.
+    """Record that the owner removed a method at the provider; under the account's lock.
 
-    Returns the woken matters: tell them after the commit.
+    Returns the woken matters, to be notified after the commit.
     """
     await _record(connection, method, "removed", at)
     await detached(connection, method.id, at)
@@ -244,7 +244,7 @@ async def removing(connection: AsyncConnection, method_id: UUID) -> str | None:
 
 
 async def detached(connection: AsyncConnection, method_id: UUID, at: datetime) -> None:
-    """The provider has forgotten it."""
+    """Record that the provider has detached a method."""
     row = await _DETACH.one(connection, method_id=method_id, at=at)
     await _audit(connection, show(row), "detached", at)
 
@@ -252,7 +252,7 @@ async def detached(connection: AsyncConnection, method_id: UUID, at: datetime) -
 async def refresh(
     connection: AsyncConnection, method: Method, card: CardDetails, at: datetime
 ) -> Method:
-    """Bring metadata up to the provider's word, such as the new expiry of a renewed card."""
+    """Update a card's metadata from the provider, such as the new expiry of a renewed card."""
     fields = card.model_dump()
     if all(getattr(method, name) == value for name, value in fields.items()):
         return method
@@ -264,7 +264,7 @@ async def refresh(
 async def _hand_over(
     connection: AsyncConnection, before: Method, successor_id: UUID | None, at: datetime
 ) -> list[Matter]:
-    """After a method that went the one named is the default, else `successor` says which."""
+    """Replace a removed method as default by the named one, else by the rule of `successor`."""
     if successor_id is None:
         currency = (await credits.lock(connection, before.account_id)).currency
         next_one = successor(before, await _newest_first(connection, before), currency)
@@ -273,13 +273,13 @@ async def _hand_over(
 
 
 async def _try(connection: AsyncConnection, account_id: UUID, at: datetime) -> list[Matter]:
-    """A new default is tried on what is overdue: wake whose part that is."""
+    """Wake the matters that try a new default on what is overdue or unpaid."""
     woken = await matters.wake_open(connection, account_id, COLLECTORS, at)
     return [*woken, *await unpaid.another_card(connection, account_id, at)]
 
 
 async def _crown(connection: AsyncConnection, method: Method, at: datetime) -> Method:
-    """The one default, from `at` on; under the account's lock."""
+    """Make a method the one default from `at` on; under the account's lock."""
     await connection.execute(
         update(payment_methods)
         .where(
@@ -319,7 +319,7 @@ async def _add(
 async def _replace(
     connection: AsyncConnection, method: Method, card: CardDetails, at: datetime
 ) -> Method:
-    """A known card that was given again; the account's matter detaches the one of before."""
+    """Update a known card that was given again; the account's matter detaches the old one."""
     before = replaced(method, ids.new(), at)
     renewed = await change(connection, method.id, **card_given(card))
     await prepared.add(connection, payment_methods, before.model_dump())
@@ -328,7 +328,7 @@ async def _replace(
 
 
 async def _newest_first(connection: AsyncConnection, method: Method) -> list[Method]:
-    """The other methods of its account."""
+    """The account's other active methods, newest first."""
     newest = (payment_methods.c.created_at.desc(), payment_methods.c.id.desc())
     others = listing(method.account_id).where(payment_methods.c.id != method.id)
     rows = await connection.execute(others.order_by(*newest))
@@ -336,7 +336,7 @@ async def _newest_first(connection: AsyncConnection, method: Method) -> list[Met
 
 
 async def _refuse_last(connection: AsyncConnection, method: Method, currency: str) -> None:
-    """One that cannot pay either may go as long as there is another of its kind."""
+    """Refuse to remove the last method that can pay, or the last one at all."""
     others = await _newest_first(connection, method)
     if can_pay(method, currency):
         others = [one for one in others if can_pay(one, currency)]
@@ -347,7 +347,7 @@ async def _refuse_last(connection: AsyncConnection, method: Method, currency: st
 
 
 async def _record(connection: AsyncConnection, method: Method, what: str, at: datetime) -> None:
-    """The audit row [K11] and the event."""
+    """Write the audit row [K11] and the event."""
     await _audit(connection, method, what, at)
     await events.publish(
         connection,

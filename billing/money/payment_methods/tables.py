@@ -16,19 +16,19 @@ payment_methods = c.table(
     c.integer("exp_month", nullable=True),
     c.integer("exp_year", nullable=True),
     c.text("fingerprint", nullable=True),
-    # The fingerprint again, where the card is one method: rows of before may be two of one card.
+    # The fingerprint, unique per account; null in older rows, which may share one card.
     c.text("one_card", nullable=True),
     c.text("country", nullable=True),
-    # What its owner calls it.
+    # The owner's name for it.
     c.text("label", nullable=True),
     c.flag("is_default", server_default="false"),
     # Charged for an open invoice when the charged card was refused for good.
     c.flag("is_backup", server_default="false"),
-    # removing: gone for its owner, still to be detached at the provider.
+    # removing: removed for its owner, still to be detached at the provider.
     c.text("status", server_default="active"),
     # Set by do_not_try_again: no attempt until the card is replaced.
     c.instant("barred_at", nullable=True),
-    # The expiry that its owner was told of, such as 2027-03.
+    # The expiry that its owner was notified of, such as 2027-03.
     c.text("told_expiry", nullable=True),
     # When it became the one to use; a date after the last attempt earns an extra try.
     c.instant("chosen_at"),
@@ -66,10 +66,10 @@ setup_intents = c.table(
     c.account(),
     c.text("stripe_setup_intent_id", nullable=True, unique=True),
     c.text("client_secret", nullable=True),
-    # pending until the provider has it, then as the provider says; refused and expired end it.
+    # pending until the provider has it, then the provider's status; refused and expired end it.
     c.text("status"),
     c.flag("make_default"),
-    # What it came to.
+    # The saved method.
     c.uuid("payment_method_id", nullable=True),
     # How often the provider was asked because no webhook came.
     c.integer("checks", server_default="0"),

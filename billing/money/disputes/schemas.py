@@ -11,7 +11,7 @@ DisputeState = Literal["inquiry", "open", "won", "lost", "closed"]
 
 
 class Dispute(Claim):
-    """A row of `disputes`: money of one payment that its payer's bank asks back."""
+    """A row of `disputes`: money of one payment that its payer's bank demands back."""
 
     TABLE: ClassVar[str] = "disputes"
 
@@ -40,15 +40,15 @@ class Dispute(Claim):
 
     @property
     def short_minor(self) -> int:
-        """The part for which a note is to find room yet."""
+        """The part for which a credit note still lacks room."""
         return max(0, self.wanted_minor - self.note_minor) if self.takes_room else 0
 
     @property
     def takes_room(self) -> bool:
-        """True while its money is away: an inquiry has taken none, a won one gave it back."""
+        """True while the bank has the money: an inquiry took none, a won dispute returned it."""
         return self.state in ("open", "lost")
 
     @property
     def is_reserved(self) -> bool:
-        """True while it may still be lost: nothing else gives that money back meanwhile."""
+        """True until it is booked: meanwhile nothing else may return that money."""
         return self.takes_room and self.booked_at is None

@@ -1,4 +1,4 @@
-"""Disputes as the provider tells of them, one row each."""
+"""Disputes as the provider reports them, one row each."""
 
 from billing.core import columns as c
 
@@ -9,23 +9,23 @@ disputes = c.table(
     c.uuid("payment_id"),
     c.uuid("invoice_id"),
     c.text("stripe_dispute_id", unique=True),
-    # The provider's own word, such as needs_response, under_review, won or lost.
+    # The provider's status, such as needs_response, under_review, won or lost.
     c.text("status"),
-    # inquiry: nothing was taken; open: the money is away; then won, lost or closed.
+    # inquiry: nothing was taken; open: the bank has the money; then won, lost or closed.
     c.text("state"),
     c.bigint("amount_minor"),
     c.bigint("note_minor", server_default="0"),
     c.bigint("balance_minor", server_default="0"),
-    # What the bank took beyond the money that was here: our loss.
+    # What the bank took beyond the money we still had: our loss.
     c.bigint("loss_minor", server_default="0"),
-    # What a note is to take once there is room; set where some was held for something else.
+    # What a note should take once there is room; set if some was reserved for something else.
     c.bigint("wanted_minor", server_default="0"),
     c.text("currency"),
     c.text("reason"),
     c.instant("evidence_due_at", nullable=True),
     # Reminders of the deadline that were sent.
     c.integer("reminders", server_default="0"),
-    # Credits asked back, in order: `grant_key` and `amount` of each.
+    # Clawbacks, in order: `grant_key` and `amount` of each.
     c.json("credits", server_default="[]"),
     c.instant("created_at"),
     # When it was lost and its credit note was written.

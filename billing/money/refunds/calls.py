@@ -1,4 +1,4 @@
-"""The calls that give money back or look what was given back, and their answers. Pure."""
+"""Provider calls that refund money or list refunds and disputes, and their answers. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,17 +10,17 @@ from billing.money.refunds.schemas import Refund
 
 @dataclass(frozen=True, slots=True)
 class RefundCall:
-    """Make this refund; its row is committed before."""
+    """Make this refund; its row is committed first."""
 
     payment: Payment
     refund: Refund
     again: bool = False
-    """It was asked for before: the provider may have it."""
+    """It was requested before: the provider may have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefundAnswer:
-    """The provider's word on a refund."""
+    """The provider's answer to a refund."""
 
     call: RefundCall
     outcome: RefundOutcome | None
@@ -31,14 +31,14 @@ class RefundAnswer:
 
 @dataclass(frozen=True, slots=True)
 class SurveyCall:
-    """Look at all that was taken back of this payment."""
+    """List all refunds and disputes of this payment."""
 
     payment: Payment
 
 
 @dataclass(frozen=True, slots=True)
 class SurveyAnswer:
-    """All that was taken back of a payment, by us or anybody, as the provider says."""
+    """All refunds and disputes of a payment, whoever made them, as the provider reports."""
 
     call: SurveyCall
     taken: Taken

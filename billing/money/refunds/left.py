@@ -1,4 +1,4 @@
-"""The part of an invoice, and of its payments, that can still go back: read from the rows. Pure."""
+"""The part of an invoice and its payments that can still be credited or refunded. Pure."""
 
 from typing import Final
 
@@ -12,21 +12,21 @@ from billing.money.refunds.rules import Books
 from billing.money.refunds.schemas import Refund
 
 KEPT: Final = ("overpaid", "unasked")
-"""Entries of the money balance by which money for an invoice that was too much is kept."""
+"""Kinds of balance entries that keep surplus money received for an invoice."""
 
 
 def creditable(rows: Rows, invoice: Invoice) -> int:
-    """The part of an invoice that is left to credit, by notes on it and on those that paid for it.
+    """Return what is left to credit of an invoice, by notes on it and on those that paid for it.
 
-    What a refund or dispute may still take back counts as taken, and so does money that a bank took
-    of an invoice whose time this one credits.
+    Amounts reserved for refunds and disputes count as taken, and so does money that a bank took
+    from an invoice whose time this one credits.
     """
     left = giving_back.left(rows, invoice).total_minor - reserved(rows, invoice)
     return sum(shares(rows, invoice, max(0, left - _unbacked(rows, invoice))).values())
 
 
 def _unbacked(rows: Rows, invoice: Invoice) -> int:
-    """The part of its credits of other invoices whose money a dispute took there, as our loss."""
+    """Return the part of its credits for other invoices whose money disputes took, as our loss."""
     found = 0
     for source_id, credited in giving_back.credited_by(rows, invoice).items():
         source = rows.find(Invoice, source_id)
@@ -36,16 +36,16 @@ def _unbacked(rows: Rows, invoice: Invoice) -> int:
 
 
 def _lost(rows: Rows, invoice: Invoice) -> int:
-    """The money that disputes took of it and of what paid for it, beyond what it has left."""
+    """Return what disputes took of it and of invoices that paid for it, beyond what is left."""
     disputes = (one for one in rows.of(Dispute) if one.invoice_id == invoice.id and one.takes_room)
     beyond = _unbacked(rows, invoice) - giving_back.left(rows, invoice).total_minor
     return sum(one.loss_minor for one in disputes) + max(0, beyond)
 
 
 def bill_of(rows: Rows, payment: Payment) -> Invoice:
-    """The invoice that took the payment's money.
+    """Return the invoice on which the payment's money is booked.
 
-    A purchase that was paid after it had expired has a second one for it.
+    A purchase that was paid after it had expired has a second invoice for that money.
     """
     asked = rows.get(Invoice, payment.invoice_id)
     late = (one for one in rows.of(Invoice) if one.purchase_id is not None and one.id != asked.id)

@@ -1,4 +1,4 @@
-"""The refunds and disputes that hang on invoices, for whoever reads those."""
+"""SQL that reads the refunds and disputes of invoices."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,6 +1,6 @@
-"""Refunds and disputes as a provider tells of them, and how money given back is parted. Pure.
+"""Refunds and disputes as a provider reports them, and the split of returned money. Pure.
 
-Its agenda, and the decisions that book it, stand in `billing/money/reversals`.
+The agenda and the booking decisions are in `billing/money/reversals`.
 """
 
 from decimal import Decimal
@@ -14,19 +14,19 @@ from billing.core.money import round_credits
 
 
 class RefundOutcome(Frozen):
-    """The standing of one refund, as the provider says now."""
+    """Current state of one refund at the provider."""
 
     refund_id: str
     status: Literal["processing", "succeeded", "failed"]
     failure: str | None = None
     amount_minor: int = 0
     name: str | None = None
-    """Our own id of it; None: somebody made it at the provider."""
+    """Our own id of the refund; None: somebody made it at the provider."""
     reason: str | None = None
 
 
 class DisputeOutcome(Frozen):
-    """The standing of one dispute, as the provider says now."""
+    """Current state of one dispute at the provider."""
 
     dispute_id: str
     status: str
@@ -44,50 +44,50 @@ class Taken(Frozen):
 
 
 class Books(NamedTuple):
-    """The sums that say where the money of one payment is; minor units."""
+    """Sums that locate the money of one payment; minor units."""
 
     received: int
     """The money of this payment."""
     gone: int
-    """The part of it that went back, or is on its way; disputes may have taken more than it."""
+    """The part that went back or is on its way; disputes may have taken more than the payment."""
     to_balance: int
-    """The part of that which went to the money balance, and not to the payer."""
+    """The part of `gone` that went to the money balance, not to the payer."""
     paid: int
-    """The money that its invoice took, of all its payments."""
+    """The money booked on its invoice, of all payments."""
     kept: int
-    """The money that came for the invoice and was too much: it is on the money balance."""
+    """Surplus money received for the invoice, kept on the money balance."""
     given: int
-    """The part of paid and kept that went back."""
+    """The part of `paid` and `kept` that went back."""
     given_of_balance: int
-    """The part of that which left the money balance."""
+    """The part of `given` that left the money balance."""
     creditable: int
-    """The part of the invoice that was paid, and that nothing took back yet."""
+    """The paid part of the invoice that nothing has credited yet."""
     balance: int
-    """The customer's money with us."""
+    """The account's money balance."""
     loose: int = 0
-    """The part of received that was booked nowhere, and is still here."""
+    """The part of `received` that was never booked and is still here."""
 
 
 class Parts(NamedTuple):
-    """The two places that money which goes back comes from; the rest was booked nowhere."""
+    """The two sources of returned money; the rest was never booked."""
 
     note_minor: int
-    """The invoice: a credit note takes it back."""
+    """From the invoice, by a credit note."""
     balance_minor: int
-    """The money balance."""
+    """From the money balance."""
 
 
 def left_minor(books: Books) -> int:
-    """The most that can still go back of a payment."""
+    """Return the maximum that can still be returned of a payment."""
     room = books.received - books.gone
     booked = books.paid + books.kept - books.given
     return max(0, min(room, booked, books.creditable + max(0, books.balance)))
 
 
 def parted(books: Books, amount_minor: int) -> Parts:
-    """The places of an amount; more than the books hold is owed by the money balance.
+    """Split an amount by its sources; an excess over the books is owed by the money balance.
 
-    What was too much for the invoice goes first: no note is due for it.
+    Surplus money goes first, because it needs no credit note.
     """
     booked = amount_minor - min(amount_minor, books.loose)
     spare = min(books.kept - books.given_of_balance, books.balance, booked)
@@ -96,16 +96,16 @@ def parted(books: Books, amount_minor: int) -> Parts:
 
 
 class Disputed(NamedTuple):
-    """The places of the money that a bank took, and what was in none of them."""
+    """The sources of the money that a bank took, and the part without a source."""
 
     note_minor: int
     balance_minor: int
     loss_minor: int
-    """Our loss: the bank took more than was here of the payment."""
+    """Our loss: the bank took more than we still had of the payment."""
 
 
 def disputed(books: Books, amount_minor: int) -> Disputed:
-    """The places of a disputed amount, which the books count as gone: nobody owes any of it."""
+    """Split a disputed amount, which `gone` includes already; the customer owes none of it."""
     here = max(0, books.received - (books.gone - amount_minor) + books.to_balance)
     note, balance = parted(books, min(amount_minor, here))
     short = max(0, balance - max(0, books.balance))
@@ -119,9 +119,9 @@ def to_take(
     asked_before: Decimal,
     gone: Decimal = Decimal(0),
 ) -> Decimal:
-    """The credits of one grant to take back, once so much of its price went back in all.
+    """Return the credits of one grant to claw back, after `reversed_minor` of its price went back.
 
-    `gone` went for other money: with all of it no more is taken than was granted.
+    `gone` was clawed back for other money; the total never exceeds the grant.
     """
     if total_minor <= 0:
         return Decimal(0)

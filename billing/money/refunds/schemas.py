@@ -41,22 +41,22 @@ class Refund(Claim):
 
     @property
     def is_finished(self) -> bool:
-        """True once the money is back, or will not come back by this refund."""
+        """True once the refund has succeeded or failed."""
         return self.status in ("succeeded", "failed")
 
     @property
     def own_minor(self) -> int:
-        """The part of it that was money of the payment: all of it."""
+        """The part that was money of the payment: the whole amount."""
         return self.amount_minor
 
     @property
     def short_minor(self) -> int:
-        """The part for which a note is to find room yet."""
+        """The part for which a credit note still lacks room."""
         return max(0, self.wanted_minor - self.note_minor) if self.takes_room else 0
 
     @property
     def takes_room(self) -> bool:
-        """True while its money is away or on its way: a failed one gives its room back."""
+        """True while its money went back or is on its way; a failed refund frees its room."""
         return self.status != "failed"
 
     @property

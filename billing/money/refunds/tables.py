@@ -15,32 +15,32 @@ refunds = c.table(
     # provider: to the card or wallet that paid; outside: by hand; balance: the money balance.
     c.text("way", server_default="provider"),
     c.bigint("amount_minor"),
-    # The part that a credit note takes back, and the part that leaves the money balance.
+    # The part that a credit note credits, and the part that leaves the money balance.
     # Neither is set where the money was never booked on an invoice.
     c.bigint("note_minor", server_default="0"),
     c.bigint("balance_minor", server_default="0"),
-    # What a note is to take once there is room; set where some was held for something else.
+    # What a note should take once there is room; set if some was reserved for something else.
     c.bigint("wanted_minor", server_default="0"),
     c.text("currency"),
     c.text("reason"),
-    # The operator's word for a payment back outside of the service.
+    # The operator's reference of a refund made outside of the service.
     c.text("reference", nullable=True),
     c.text("stripe_refund_id", nullable=True, unique=True),
     c.text("failure", nullable=True),
-    # From then on the provider may have it: it is looked for before it is asked for again.
+    # From then on the provider may have it, so a retry looks for it first.
     c.instant("asked_at", nullable=True),
     # How often the provider was asked whether it has arrived.
     c.integer("checks", server_default="0"),
     c.instant("last_check_at", nullable=True),
     c.instant("created_at"),
-    # When its credit note was written and its credits were taken back.
+    # When its credit note was written and its credits were clawed back.
     c.instant("booked_at", nullable=True),
-    # Credits asked back, in order: `grant_key` and `amount` of each.
+    # Clawbacks, in order: `grant_key` and `amount` of each.
     c.json("credits", server_default="[]"),
     c.instant("finished_at", nullable=True),
-    # The operator's word: a subscription whose period was paid by it runs on.
+    # The operator's choice: a subscription whose period the payment covered continues.
     c.flag("keep_subscription", server_default="false"),
-    # And: the credits that it had paid for stay, for the price alone was too high.
+    # Also: the customer keeps the credits, because only the price was too high.
     c.flag("keep_credits", server_default="false"),
     c.check("amount_minor > 0", name="amount_positive"),
     c.check(

@@ -1,4 +1,4 @@
-"""A refund is written; the matter of its payment asks the provider for it. Pure."""
+"""Decisions that write refunds; the payment's reversal then makes them. Pure."""
 
 from typing import Any
 from uuid import UUID
@@ -17,10 +17,10 @@ from billing.money.refunds.schemas import Refund, Way
 
 
 def give_back(w: Work[Any], payment: Payment, reason: str) -> None:
-    """Write that the money of a payment for which nothing was given goes back, but for what did.
+    """Write a refund of a payment that bought nothing, less what already went back.
 
-    What a bank took before it was booked is our loss so far: the provider refuses that part, and
-    then it is kept for who wins the dispute.
+    The part that a bank took before it was booked is our loss so far: the provider refuses to
+    refund it, and it is then kept for whoever wins the dispute.
     """
     left = payment.received_minor - loose_minor(w.rows, payment)
     if left > 0:
@@ -29,7 +29,7 @@ def give_back(w: Work[Any], payment: Payment, reason: str) -> None:
 
 
 def loose_minor(rows: Rows, payment: Payment) -> int:
-    """The money of the payment that is away, or on its way, and was booked nowhere before."""
+    """Return the payment's money that went back, or is on its way, and was never booked."""
     away: list[Refund | Dispute] = [*rows.of(Refund), *rows.of(Dispute)]
     mine = (one for one in away if one.payment_id == payment.id and one.takes_room)
     return sum(one.own_minor - one.note_minor - one.balance_minor for one in mine)
@@ -47,10 +47,10 @@ def ask(
     keep_subscription: bool = False,
     keep_credits: bool = False,
 ) -> Refund:
-    """Write a refund that an operator asks for, once per `refund_id`; all that is left by default.
+    """Write a refund that an operator requests, once per `refund_id`; all that is left by default.
 
-    What leaves the money balance leaves it now. All that is left, but for whole steps, goes to the
-    money balance. Errors: PAYMENT_STATE, REFUND_TOO_LARGE, REFUND_STEP.
+    The money balance is debited now. If all that is left is refunded, the remainder below a whole
+    step goes to the money balance. Errors: PAYMENT_STATE, REFUND_TOO_LARGE, REFUND_STEP.
     """
     known = w.rows.find(Refund, refund_id)
     if known is not None:
@@ -77,9 +77,8 @@ def ask(
 def return_balance(
     w: Work[Any], payment: Payment, *, key: str, most_minor: int, reason: str
 ) -> int:
-    """Write that money on the money balance goes back the way it came, once per `key`; answers the
-    sum. It is at most what the payment brought and nothing took back yet, in whole steps; money
-    that came by hand stays.
+    """Write a refund of money on the money balance the way it came, once per `key`; return the sum.
+    The maximum is what is left of the payment, in whole steps; money that came by hand stays.
     """
     if payment.settled_at is None or payment.flow == "manual":
         return 0
@@ -97,7 +96,7 @@ def return_balance(
 
 
 def settle(w: Work[Any], payment: Payment) -> Payment:
-    """Note that the payment's money is booked; what went back of it before is booked next."""
+    """Mark the payment's money as booked; what went back of it before is booked next."""
     waiting: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
     if any(one.payment_id == payment.id and one.is_reserved for one in waiting):
         w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
@@ -106,7 +105,7 @@ def settle(w: Work[Any], payment: Payment) -> Payment:
 
 
 def look_again(w: Work[Any], *, but: UUID | None = None) -> None:
-    """Room may have come free: money that was taken back and found none looks again."""
+    """Wake the reversals that found no room, because some may have come free."""
     rows: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
     short = {one.payment_id: one for one in rows if one.wanted_minor and one.takes_room}
     for payment_id, one in short.items():
@@ -115,13 +114,13 @@ def look_again(w: Work[Any], *, but: UUID | None = None) -> None:
 
 
 def is_all_back(rows: Rows, payment: Payment) -> bool:
-    """True if all money of the payment is back with its payer."""
+    """True if all money of the payment went back to its payer or is on its way."""
     back = (one for one in rows.of(Refund) if one.payment_id == payment.id)
     return sum(one.amount_minor for one in back if one.takes_room) >= payment.received_minor > 0
 
 
 def leave_balance(w: Work[Any], refund: Refund) -> None:
-    """Take its part out of the money balance."""
+    """Debit the money balance with the refund's part of it."""
     if refund.balance_minor:
         invoice = w.rows.get(Invoice, refund.invoice_id)
         part = f"-{ids.encode(ids.REFUND, refund.id)}"
@@ -129,7 +128,7 @@ def leave_balance(w: Work[Any], refund: Refund) -> None:
 
 
 def announce(w: Work[Any], row: Refund, what: str, **detail: Any) -> None:
-    """One audit row and one `evt.billing.refund.*`."""
+    """Write one audit row and one `evt.billing.refund.*`."""
     subject = ids.encode(ids.REFUND, row.id)
     facts = {
         "refund_id": subject,
@@ -157,7 +156,7 @@ def _ask(
 
 
 def _books(w: Work[Any], payment: Payment, way: Way) -> Books:
-    """The books; what is on the money balance already cannot go there."""
+    """Return the payment's books; money already on the money balance cannot go there again."""
     books = books_of(w.rows, payment, invoices.money_balance(w, payment.currency))
     if way != "balance":
         return books

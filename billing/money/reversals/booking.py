@@ -1,4 +1,4 @@
-"""Book money that went back: a credit note, the sums, and the credits it had paid for. Pure."""
+"""Booking of money that went back: the credit note, the sums and the clawback. Pure."""
 
 from collections import defaultdict
 from decimal import Decimal
@@ -24,12 +24,12 @@ CLAWBACK: Final = "clawback"
 
 
 def subject_of(row: Refund | Dispute) -> str:
-    """Its id outside of the database."""
+    """Return the external id of a refund or dispute."""
     return ids.encode(ids.REFUND if isinstance(row, Refund) else ids.DISPUTE, row.id)
 
 
 def book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
-    """Write that its money is away for good: note, sums, credits, and what becomes of the sale."""
+    """Book money that went back for good: note, sums, credits, and the end of the sale."""
     row = w.change(row, booked_at=w.facts.at)  # nothing is reserved for it any more
     note(w, row, row.note_minor)
     take_credits(w, row)
@@ -37,10 +37,10 @@ def book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
 
 
 def note(w: Work[ReversalFacts], row: Refund | Dispute, amount_minor: int, part: str = "") -> None:
-    """Write the credit note of a part of it."""
+    """Write a credit note for a part of a refund or dispute."""
     invoice = w.rows.get(Invoice, row.invoice_id)
     named = (invoice, amount_minor, _reason(row), f"{subject_of(row)}{part}")
-    # Who keeps the credits had too high a price.
+    # A customer who keeps the credits was charged too high a price.
     served = not _keeps(row)
     if isinstance(row, Refund) and row.way == "balance":
         notes.credit_note(w, *named, to_balance=True, was_served=served)
@@ -49,28 +49,28 @@ def note(w: Work[ReversalFacts], row: Refund | Dispute, amount_minor: int, part:
 
 
 def count(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
-    """Count it with what else is away of its payment; what was sold may end by it."""
+    """Add the row to the payment's returned money; the purchase or subscription may end."""
     invoice = w.rows.get(Invoice, row.invoice_id)
     payment = w.rows.get(Payment, row.payment_id)
     _end_purchase(w, count_refunded(w, payment, _reason(row)))
     if invoice.subscription_id is not None:
-        # It may end with the money of its period.
+        # It may end, because the money of its period went back.
         w.do(Wake(SUBSCRIPTION.workflow_id(invoice.subscription_id)))
 
 
 def move_balance(
     w: Work[ReversalFacts], row: Refund | Dispute, amount_minor: int, kind: str, of: str = ""
 ) -> None:
-    """Its part of the money balance leaves it, or comes back."""
+    """Book the row's part of the money balance out of it, or back."""
     if amount_minor:
         invoice = bill_of(w.rows, w.rows.get(Payment, row.payment_id))
         invoices.add_balance(w, invoice, kind, amount_minor, part=f"{of}-{subject_of(row)}")
 
 
 def count_refunded(w: Work[ReversalFacts], payment: Payment, reason: str) -> Payment:
-    """Count the money that is away; a payment that is away altogether is `refunded`.
+    """Sum up the payment's returned money; a fully returned payment is `refunded`.
 
-    What went to the money balance first, and to a bank from there, went back once.
+    Money that went to the money balance, and from there to a bank, counts once.
     """
     invoice = bill_of(w.rows, payment)
     away: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
@@ -94,7 +94,7 @@ def count_refunded(w: Work[ReversalFacts], payment: Payment, reason: str) -> Pay
 
 
 def take_credits(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
-    """Take back the share of the credits that its money had paid for (docs/rules.md#purchases)."""
+    """Claw back the share of credits that the money had paid for (docs/rules.md#purchases)."""
     asked = list(row.credits)
     for grant_key, amount in credits_due(w, row).items():
         asked.append({"grant_key": grant_key, "amount": show_decimal(amount)})
@@ -104,20 +104,20 @@ def take_credits(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
 
 
 def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Decimal]:
-    """The credits to ask back of each grant, beyond what was asked before."""
+    """Return the credits to claw back of each grant, beyond earlier clawbacks."""
     if _keeps(row):
         return {}
     invoice = w.rows.get(Invoice, row.invoice_id)
     away = [one for one in reversals(w.rows, invoice) if _counts(one)]
     reversed_minor = sum(one.note_minor for one in away if not _keeps(one))
     lower = sum(one.note_minor for one in away if _keeps(one))
-    # A note of tax alone made the credits no cheaper: what is left of the invoice paid for them. So
-    # did money that went back because the price was too high.
+    # A note of tax alone does not make the credits cheaper: the rest of the invoice paid for them.
+    # Nor does money that went back because the price was too high.
     written = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id)
     tax_alone = sum(one.amount_minor for one in written if one.amount_minor == one.tax_minor)
     before = _asked(away)
-    # A booked refund that failed, or a dispute that was won after it was booked, is money on the
-    # balance: its credits are gone for good.
+    # A refund that failed, or a dispute that was won, after it was booked put its money on the
+    # balance: its credits stay clawed back.
     here = (one for one in reversals(w.rows, invoice) if not _counts(one))
     gone = _asked([one for one in here if isinstance(one, Refund) or one.booked_at is not None])
     due = {
@@ -131,7 +131,7 @@ def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Deci
 
 
 def _asked(rows: list[Refund | Dispute]) -> defaultdict[str, Decimal]:
-    """The credits that these asked back, by grant."""
+    """Sum the clawbacks of these rows by grant."""
     asked: defaultdict[str, Decimal] = defaultdict(Decimal)
     for taken in (taken for one in rows for taken in one.credits):
         asked[taken["grant_key"]] += Decimal(taken["amount"])
@@ -139,12 +139,12 @@ def _asked(rows: list[Refund | Dispute]) -> defaultdict[str, Decimal]:
 
 
 def _keeps(row: Refund | Dispute) -> bool:
-    """True if its credits stay with the customer."""
+    """True if the customer keeps the credits."""
     return isinstance(row, Refund) and row.keep_credits
 
 
 def _counts(row: Refund | Dispute) -> bool:
-    """True if its money is away: a refund that is on its way has taken nothing yet."""
+    """True if its money went back; a refund under way does not count yet."""
     return row.takes_room and (isinstance(row, Dispute) or row.booked_at is not None)
 
 
@@ -167,7 +167,7 @@ def _reason(row: Refund | Dispute) -> str:
 
 
 def _end_purchase(w: Work[ReversalFacts], payment: Payment) -> None:
-    """A purchase all of whose money is away is `refunded`."""
+    """Mark a purchase as `refunded` once all its money went back."""
     for purchase in w.rows.of(Purchase):
         if purchase.status == "completed" and payment.status == "refunded":
             w.change(purchase, status="refunded")

@@ -1,7 +1,7 @@
-"""Disputes: the payer's bank asks, takes, and gives back or keeps. Pure.
+"""Disputes: the payer's bank inquires, takes the money, and returns or keeps it. Pure.
 
-While its money is away its credits are taken back; a dispute that is won gives both back. One that
-is won after it was booked as lost gives the money alone, which is then the customer's.
+An open dispute claws back the credits; a dispute that is won returns money and credits. One that is
+won after it was booked as lost returns only the money, which is then the customer's.
 """
 
 from typing import Any, Final
@@ -20,9 +20,9 @@ from billing.money.reversals import booking, placing
 from billing.money.reversals.facts import ReversalFacts
 
 GIVE_BACK: Final = "return_clawback"
-"""The verb that puts credits back which a dispute had taken."""
+"""The verb that returns credits that a dispute had clawed back."""
 WON: Final = "dispute_won"
-"""The entry of the money balance by which money that a bank had taken is here again."""
+"""Kind of the balance entry for money that a bank had taken and returned."""
 _STATES: Final[dict[str, DisputeState]] = {
     "warning_needs_response": "inquiry",
     "warning_under_review": "inquiry",
@@ -31,19 +31,19 @@ _STATES: Final[dict[str, DisputeState]] = {
     "won": "won",
     "lost": "lost",
 }
-"""Every other word of the provider is one of an open dispute."""
+"""Every other status of the provider means an open dispute."""
 _UNBOOKED: Final[dict[DisputeState, DisputeState]] = {
     "open": "inquiry",
     "won": "closed",
     "lost": "closed",
 }
-"""The states of a dispute in another currency than its payment's: its sum is no number of the
-payment's money, so nothing is booked by guess.
+"""The states of a dispute in another currency than its payment's: the amounts are not
+comparable, so nothing is booked by guess.
 """
 
 
 def follow(w: Work[ReversalFacts], told: DisputeOutcome) -> None:
-    """The provider's word on one dispute; one that is over stays so, but for one that was lost."""
+    """Follow the provider's status of a dispute; a closed one stays closed, except a lost one."""
     known = next((one for one in w.rows.of(Dispute) if _is(one, told)), None)
     state = _state(w, told.status, told.currency if known is None else known.currency)
     if known is None:
@@ -63,7 +63,7 @@ def follow(w: Work[ReversalFacts], told: DisputeOutcome) -> None:
 
 
 def remind(w: Work[ReversalFacts], step: Step) -> None:
-    """Tell operators that the evidence is due soon."""
+    """Remind operators that the evidence is due soon."""
     found = (one for one in w.rows.of(Dispute) if one.closed_at is None)
     row = next(one for one in found if keys.reminder(_name(one), one.reminders + 1) == step.key)
     told = w.change(row, reminders=row.reminders + 1)
@@ -109,7 +109,7 @@ def _open(w: Work[ReversalFacts], told: DisputeOutcome, state: DisputeState) -> 
 
 def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
     if state == "inquiry":
-        return  # an answer that came late: the money is away already
+        return  # a late answer: the bank has taken the money already
     if state == "open":
         _take(w, w.change(row, state="open"))
         _announce(w, row, "escalated")
@@ -127,7 +127,7 @@ def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
 
 
 def _hear_after_all(w: Work[ReversalFacts], row: Dispute, status: str, state: DisputeState) -> None:
-    """A lost one may be appealed, which changes nothing, and be won after all."""
+    """Follow a lost dispute: it may be appealed, which changes nothing, and be won after all."""
     if row.state != "lost" or row.status == status:
         return
     row = w.change(row, status=status)
@@ -142,15 +142,15 @@ def _hear_after_all(w: Work[ReversalFacts], row: Dispute, status: str, state: Di
 
 
 def _take(w: Work[ReversalFacts], row: Dispute) -> None:
-    """The money is away: its place in the books is held, and its credits are taken back."""
+    """Place an open dispute's money in the books, and claw back its credits."""
     if row.state != "open":
         return
     booking.take_credits(w, placing.place(w, row))
 
 
 def take_kept(w: Work[ReversalFacts], refund: Refund, kept_minor: int) -> None:
-    """Money of a refund that failed is here again: a dispute that found too little takes it, but
-    for what the customer owes us by now.
+    """Give the money of a failed refund to disputes that found too little, less what the customer
+    owes us by now.
     """
     of = f"-{ids.encode(ids.REFUND, refund.id)}"
     for row in w.rows.of(Dispute):
@@ -165,9 +165,9 @@ def take_kept(w: Work[ReversalFacts], refund: Refund, kept_minor: int) -> None:
 
 
 def _keep(w: Work[ReversalFacts], row: Dispute) -> None:
-    """Its note stands, and so its credits are gone: its money is the customer's for something else.
+    """Keep the credit note and the clawback; the customer gets the money as balance.
 
-    What was our loss is ours again.
+    The loss that we recorded is reversed.
     """
     booking.move_balance(w, row, row.balance_minor + row.note_minor, WON)
     row = w.change(row, loss_minor=0)
@@ -195,7 +195,7 @@ def _name(row: Dispute) -> str:
 
 
 def _announce(w: Work[ReversalFacts], row: Dispute, what: str) -> None:
-    """One audit row and one `evt.billing.dispute.*`."""
+    """Write one audit row and one `evt.billing.dispute.*`."""
     due = row.evidence_due_at
     facts: dict[str, Any] = {
         "dispute_id": _name(row),

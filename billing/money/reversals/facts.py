@@ -11,7 +11,7 @@ from billing.money.refunds.calls import RefundAnswer, SurveyAnswer
 
 
 class Granted(Frozen):
-    """Credits that came for the invoice of the payment."""
+    """Credits granted for the payment's invoice."""
 
     grant_key: str
     credits: Decimal

@@ -1,6 +1,6 @@
-"""The place in the books of money that was taken back outside: on the invoice, or beside it. Pure.
+"""Placement of money that was taken back outside: on the invoice, or on the balance. Pure.
 
-Room that is held for something else may come free: then a note takes what found none before.
+Room reserved for something else may come free; then a credit note takes what found none before.
 """
 
 from typing import Any
@@ -20,9 +20,9 @@ from billing.money.reversals.facts import ReversalFacts
 
 
 def place(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
-    """Find its place; a note wants more of it where room is held for something else.
+    """Place a refund or dispute; note what it could take of room reserved for something else.
 
-    What else may come free of the money balance is left to whom it belongs.
+    Money balance that may come free is left to its owner.
     """
     books = _books(w, w.rows, row)
     free = w.rows.copy()
@@ -36,7 +36,7 @@ def place(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
 
 
 def take_room(w: Work[Any]) -> None:
-    """Room came free: notes take it before anything else does. Credits follow in each matter."""
+    """Have credit notes take freed room first; each matter then claws back its credits."""
     rows: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
     for row in sorted(rows, key=lambda one: (one.created_at, one.id)):
         _take(w, row)
@@ -44,14 +44,14 @@ def take_room(w: Work[Any]) -> None:
 
 
 def unplaced(w: Work[ReversalFacts]) -> Refund | Dispute | None:
-    """The oldest money of the payment that found no room before, and is to be looked at again."""
+    """Return the payment's oldest refund or dispute that lacked room and must be placed again."""
     rows: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
     mine = [one for one in rows if one.payment_id == w.facts.payment_id and _is_behind(w, one)]
     return min(mine, key=lambda one: (one.created_at, one.id), default=None)
 
 
 def place_again(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
-    """A note takes what found no room before, and its credits go; the customer owes less by it."""
+    """Credit what found no room before and claw back its credits; the customer then owes less."""
     row = _take(w, row)
     booking.take_credits(w, row)
     if row.booked_at is not None:
@@ -74,14 +74,14 @@ def _take(w: Work[Any], row: Refund | Dispute) -> Refund | Dispute:
 
 
 def _is_behind(w: Work[ReversalFacts], row: Refund | Dispute) -> bool:
-    """True if there is room for it, or a note that took some left its credits to be asked."""
+    """True if there is room for it now, or if credits of its note must still be clawed back."""
     if not row.wanted_minor or not row.takes_room:
         return False
     return _room(w, row) > 0 or bool(booking.credits_due(w, row))
 
 
 def _room(w: Work[Any], row: Refund | Dispute) -> int:
-    """The part of what is short that a note may take now."""
+    """Return the part of `short_minor` that a note may take now."""
     if not row.short_minor:
         return 0
     now = _places(_books(w, w.rows, row), row).note_minor
@@ -89,7 +89,7 @@ def _room(w: Work[Any], row: Refund | Dispute) -> int:
 
 
 def _books(w: Work[Any], rows: Rows, row: Refund | Dispute) -> Books:
-    """The books of its payment in these rows as if it were not booked yet."""
+    """Return its payment's books in these rows as if `row` were not booked yet."""
     before = rows.copy()
     nowhere = {"note_minor": 0, "balance_minor": 0, "booked_at": None}
     lossless = {"loss_minor": 0} if isinstance(row, Dispute) else {}
@@ -102,14 +102,14 @@ def _books(w: Work[Any], rows: Rows, row: Refund | Dispute) -> Books:
 
 
 def _places(books: Books, row: Refund | Dispute) -> Disputed:
-    """Its places as if it were booked now."""
+    """Return the places of `row` as if it were booked now."""
     if isinstance(row, Dispute):
         return disputed(books, row.amount_minor)
     return Disputed(*parted(books, row.amount_minor), 0)
 
 
 def _held(rows: Rows, row: Refund | Dispute) -> list[Refund | Dispute | InvoiceLine]:
-    """Everything else that holds room and may yet give it back."""
+    """Return everything else that reserves room and may still free it."""
     others: list[Refund | Dispute] = [*rows.of(Refund), *rows.of(Dispute)]
     credited = [one for one in rows.of(InvoiceLine) if one.kind == PRORATION]
     return [

@@ -1,7 +1,8 @@
-"""The rows of a payment's money that goes back, in one round trip.
+"""Reads the rows of a reversal in one round trip.
 
-Others collect the payment's invoice, and decide under the account's lock. It comes before the
-payment, and after rows that their own matter takes first (docs/architecture.md#order-of-locks).
+Other matters collect the payment's invoice and decide under the account's lock. That lock comes
+before the payment's, after rows that their own matter takes first
+(docs/architecture.md#order-of-locks).
 """
 
 from typing import Any, Final
@@ -114,7 +115,7 @@ _READ = Prepared(
 
 
 async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ReversalFacts]:
-    """The money of one payment; a look locks its row alone. Errors: PAYMENT_NOT_FOUND."""
+    """Read one reversal; only a decision locks more than the payment. Errors: PAYMENT_NOT_FOUND."""
     named: dict[str, Any] = {"subject_id": wanted.subject_id}
     locks = [(_LOCK, named)] if wanted.locked else []
     if wanted.deciding and wanted.locked:

@@ -1,7 +1,6 @@
-"""The agenda of a payment's money that goes back; a pure function of its rows.
+"""The agenda of a reversal; a pure function of its rows.
 
-The refunds and disputes themselves, and how their money is parted, stand in
-`billing/money/refunds`.
+The refunds and disputes themselves, and the split of their money, are in `billing/money/refunds`.
 """
 
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ from billing.money.payments.rules import next_check
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 
 REMIND_BEFORE: Final = (timedelta(days=3), timedelta(days=1))
-"""Reminders of a dispute go out so long before its evidence is due."""
+"""Reminders of a dispute are sent this long before its evidence is due."""
 
 
 class GivingBack(Lean):
@@ -38,22 +37,22 @@ class Answering(Lean):
 
 
 class ReversalState(State):
-    """The state of the money of one payment that goes back, read from its rows."""
+    """The state of one payment's reversal, read from its rows."""
 
     payment: str
     """External id, the stem of its keys."""
     refund: GivingBack | None = None
     unbooked: str | None = None
-    """Key of the step that books what is back at the provider; invoice and credits follow then."""
+    """Key of the step that books what went back at the provider on invoice and credits."""
     unbooked_since: AwareDatetime | None = None
     dispute: Answering | None = None
     """The dispute whose next reminder comes first."""
     events: tuple[WaitingEvent, ...] = ()
-    """Provider events that came in and were not looked into yet."""
+    """Provider events that were received and not handled yet."""
 
 
 def agenda(state: ReversalState) -> list[Step]:
-    """Everything still to do, unordered."""
+    """Return all open steps, unordered."""
     steps = []
     if state.events:
         steps.append(event_step(state.payment, state.events[0]))
@@ -76,7 +75,7 @@ def reminder_due(due_at: datetime, reminders: int) -> datetime | None:
 
 
 def _refund(state: ReversalState, refund: GivingBack) -> Step:
-    """Ask for it at once; while it is on its way, look at a payment's usual times."""
+    """Request a refund at once; while it is on its way, check it at a payment's usual times."""
     due, words = refund.created_at, "give the money back"
     if refund.is_known:
         due = next_check(refund.created_at, refund.checks, refund.last_check_at)

@@ -26,7 +26,7 @@ from billing.platform.decisions import service as decisions
 
 
 class Wanted(Frozen):
-    """A refund as an operator asks for it."""
+    """A refund as an operator requests it."""
 
     refund_id: UUID
     amount_minor: int | None
@@ -38,7 +38,7 @@ class Wanted(Frozen):
 
 
 async def refund(connection: AsyncConnection, payment_id: UUID, wanted: Wanted) -> Matter:
-    """Write a refund, once per its id; answers the matter that makes it.
+    """Write a refund, once per id; return the matter that makes it.
 
     Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE, REFUND_TOO_LARGE, REFUND_STEP.
     """
@@ -52,7 +52,7 @@ async def refund(connection: AsyncConnection, payment_id: UUID, wanted: Wanted) 
 
 
 async def find_refund(connection: AsyncConnection, refund_id: UUID) -> Refund:
-    """The refund there must be."""
+    """Return a refund that must exist."""
     query = select(refund_rows).where(refund_rows.c.id == refund_id)
     row = await prepared.find(connection, query)
     if row is None:
@@ -61,12 +61,12 @@ async def find_refund(connection: AsyncConnection, refund_id: UUID) -> Refund:
 
 
 def refund_listing(payment_id: UUID) -> Select[Any]:
-    """The refunds of one payment; order and cut are the caller's."""
+    """Select the refunds of one payment; the caller orders and limits."""
     return select(refund_rows).where(refund_rows.c.payment_id == payment_id)
 
 
 def dispute_listing(account_id: UUID | None, states: Sequence[str]) -> Select[Any]:
-    """The disputes of one account, or of all; order and cut are the caller's."""
+    """Select the disputes of one account, or of all; the caller orders and limits."""
     query = select(disputes)
     if account_id is not None:
         query = query.where(disputes.c.account_id == account_id)

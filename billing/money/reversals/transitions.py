@@ -1,7 +1,7 @@
-"""The steps of a payment's money that goes back, as decisions over its rows. Pure.
+"""The steps of a reversal, as decisions over its rows. Pure.
 
-A refund's row comes first, then the provider, then the result. What is at the provider is read as a
-whole: so the order and number of its events do not matter.
+A refund's row comes first, then the provider, then the result. The refunds and disputes at the
+provider are read as a whole, so the order and number of its events do not matter.
 """
 
 from typing import Final
@@ -26,13 +26,13 @@ from billing.money.reversals.rules import agenda
 from billing.money.reversals.views import booked_key, unbooked, view
 
 FAILED: Final = "refund_failed"
-"""The entry of the money balance by which the money of a refund that failed is here again."""
+"""Kind of the balance entry for the money of a failed refund."""
 OUTSIDE: Final = "made at the provider"
-"""The reason of a refund that nobody here asked for, where the provider gives none."""
+"""The reason of a refund made at the provider, where the provider gives none."""
 
 
 def transition(w: Work[ReversalFacts], step: Step) -> None:
-    """One step; what it frees of the invoice may hold tax that is to be given back."""
+    """Decide one step; what it frees of the invoice may include tax that must be given back."""
     before = _reserved(w)
     _do(w, step)
     if _reserved(w) < before:
@@ -68,7 +68,7 @@ def _bill(w: Work[ReversalFacts]) -> Invoice:
 
 
 def check(w: Work[ReversalFacts], step: Step) -> None:
-    """Look at all that was taken back, told by an event."""
+    """Read all refunds and disputes of the payment, prompted by an event."""
     answer = w.facts.answer
     payment = w.rows.get(Payment, w.facts.payment_id)
     if answer is None and payment.stripe_payment_intent_id is not None:
@@ -83,7 +83,7 @@ def check(w: Work[ReversalFacts], step: Step) -> None:
 
 
 def refund(w: Work[ReversalFacts], step: Step) -> None:
-    """Ask for the refund, or look where it stands, and follow the answer."""
+    """Request the refund, or check its status, and follow the answer."""
     wanted = next(one for one in w.rows.of(Refund) if one.key == step.key)
     payment = w.rows.get(Payment, wanted.payment_id)
     answer = w.facts.answer
@@ -122,7 +122,7 @@ def book(w: Work[ReversalFacts], step: Step) -> None:
 
 
 def take_in(w: Work[ReversalFacts], taken: Taken) -> None:
-    """Follow the provider's word on everything that was taken back of the payment."""
+    """Follow the provider's report of all refunds and disputes of the payment."""
     for outcome in taken.refunds:
         known = _known(w, outcome)
         if known is not None:
@@ -134,7 +134,7 @@ def take_in(w: Work[ReversalFacts], taken: Taken) -> None:
 
 
 def _known(w: Work[ReversalFacts], outcome: RefundOutcome) -> Refund | None:
-    """Our row of it: by its name there, or by the name we gave it."""
+    """Find our row of a refund: by its provider id, or by our own id that it carries."""
     for one in w.rows.of(Refund):
         if outcome.refund_id == one.stripe_refund_id:
             return one
@@ -144,7 +144,7 @@ def _known(w: Work[ReversalFacts], outcome: RefundOutcome) -> Refund | None:
 
 
 def _found(w: Work[ReversalFacts], outcome: RefundOutcome) -> Refund:
-    """The row of a refund that was made at the provider."""
+    """Add the row of a refund that was made at the provider."""
     payment = w.rows.get(Payment, w.facts.payment_id)
     made = w.add(
         Refund(
@@ -167,7 +167,7 @@ def _found(w: Work[ReversalFacts], outcome: RefundOutcome) -> Refund:
 
 
 def _follow(w: Work[ReversalFacts], known: Refund, outcome: RefundOutcome) -> None:
-    """The provider's word on one refund; a bank may send back what had arrived, weeks later."""
+    """Follow the provider's status of a refund; a bank may return it weeks after it arrived."""
     if known.stripe_refund_id is None:
         known = w.change(known, stripe_refund_id=outcome.refund_id)
     if known.status == "failed" or outcome.status == known.status:
@@ -189,7 +189,7 @@ def _succeed(w: Work[ReversalFacts], known: Refund) -> None:
 
 
 def _book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
-    """Book it; one that was made at the provider finds its place in the books only now."""
+    """Book a refund or dispute; one made at the provider is placed in the books only now."""
     if isinstance(row, Dispute):
         if not row.note_minor + row.balance_minor + row.loss_minor:
             row = placing.place(w, row)
@@ -199,10 +199,10 @@ def _book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
 
 
 def _fail(w: Work[ReversalFacts], wanted: Refund, failure: str) -> None:
-    """The money stays here, and its room is given back.
+    """Fail a refund: its money stays here, and its room is freed.
 
-    What was booked already, or came for nothing, is the customer's: it goes to the money balance,
-    and from there to a bank that took it.
+    Money that was booked already, or bought nothing, is the customer's: it goes to the money
+    balance, and from there to a bank that took it.
     """
     failed = w.change(wanted, status="failed", failure=failure, finished_at=w.facts.at)
     payment = w.rows.get(Payment, failed.payment_id)
@@ -220,9 +220,9 @@ def _fail(w: Work[ReversalFacts], wanted: Refund, failure: str) -> None:
 
 
 def _kept(w: Work[ReversalFacts], failed: Refund, payment: Payment, invoice: Invoice) -> int:
-    """The part of a refund that failed which is in no other book.
+    """Return the part of a failed refund that is not booked elsewhere.
 
-    Of money that came for nothing it is what is here: the rest went, or goes, back another way.
+    Of money that bought nothing it is what is still here: the rest goes back another way.
     """
     if invoice.status != "void" or payment.settled_at is None:
         return failed.amount_minor if failed.booked_at is not None else failed.balance_minor

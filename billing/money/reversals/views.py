@@ -23,7 +23,7 @@ from billing.platform.provider_inbox.rules import WaitingEvent
 
 
 def view(rows: Rows, facts: ReversalFacts) -> ReversalState:
-    """The state of the money that goes back, for its workflow."""
+    """Return the state of the reversal for its workflow."""
     payment = rows.get(Payment, facts.payment_id)
     waiting = unbooked(rows, payment.id) if payment.settled_at is not None else None
     short = placing.unplaced(Work(rows, facts)) if waiting is None else None
@@ -47,7 +47,7 @@ def view(rows: Rows, facts: ReversalFacts) -> ReversalState:
 
 
 def unbooked(rows: Rows, payment_id: UUID) -> Refund | Dispute | None:
-    """The oldest money that is away for good and not booked."""
+    """Return the payment's oldest succeeded refund or lost dispute that is not booked."""
     done: list[Refund | Dispute] = [
         *(one for one in rows.of(Refund) if one.status == "succeeded" and one.booked_at is None),
         *(one for one in rows.of(Dispute) if one.state == "lost" and one.booked_at is None),
@@ -57,12 +57,12 @@ def unbooked(rows: Rows, payment_id: UUID) -> Refund | Dispute | None:
 
 
 def booked_key(waiting: Refund | Dispute) -> str:
-    """The key of the step that books it."""
+    """Return the key of the step that books a refund or dispute."""
     return f"{subject_of(waiting)}/booked"
 
 
 def _unbooked(waiting: Refund | Dispute | None, short: Refund | Dispute | None) -> str | None:
-    """Money that found no room is placed more than once: note and credits tell the times apart."""
+    """Return the booking step's key; note and credits make repeated placements distinct."""
     if waiting is not None:
         return booked_key(waiting)
     if short is None:
@@ -79,7 +79,7 @@ def _status(rows: Rows) -> str:
 
 
 def _unfinished(rows: Rows, payment: Payment) -> GivingBack | None:
-    """The refund of this payment that is to be asked for or looked at first."""
+    """The refund of this payment to request or check first."""
     mine = (one for one in rows.of(Refund) if one.payment_id == payment.id and not one.is_finished)
     row = min(mine, key=lambda one: (one.stripe_refund_id is not None, one.created_at, one.id),
               default=None)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Decide what a restored database does about a PaymentIntent of the provider. Pure."""
+"""Rules for what a restored database does about a PaymentIntent of the provider. Pure."""
 
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -7,7 +7,7 @@ from billing.money.restores.schemas import FoundIntent, Known, Verdict
 
 
 def decide(found: FoundIntent, known: Known) -> Verdict:
-    """No money is lost, none is taken twice, and nothing stays open that nobody waits for."""
+    """Return the verdict: lose no money, take none twice, leave no orphaned intent open."""
     kind, is_over = found.outcome.kind, found.outcome.is_over
     if "payment" not in found.metadata or "account" not in found.metadata:
         return "foreign"
@@ -27,12 +27,12 @@ def decide(found: FoundIntent, known: Known) -> Verdict:
 
 
 def adjustment_id(intent_id: str) -> UUID:
-    """The entry of the money balance for an intent's money: always the same one."""
+    """Return the id of the balance entry for an intent's money, always the same one."""
     return uuid5(NAMESPACE_URL, intent_id)
 
 
 def told(found: FoundIntent) -> str:
-    """The intent in words: `49.00 EUR, "Invoice inv_…", of subscription/sub_…`."""
+    """Describe the intent: `49.00 EUR, "Invoice inv_…", of subscription/sub_…`."""
     amount = show_money(found.amount_minor, found.currency)
     matter = found.metadata.get("matter", "nothing that is named")
     return f'{amount}, "{found.description}", of {matter}'

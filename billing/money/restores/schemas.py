@@ -1,4 +1,4 @@
-"""Things at the provider that a restored database may not know, and what is known of them here."""
+"""Provider objects that a restored database may not know, and what it knows of them."""
 
 from typing import Literal
 
@@ -9,14 +9,14 @@ from billing.money.payments.rules import Outcome
 
 Verdict = Literal[
     "foreign",  # not made by this product
-    "known",  # its payment is here, with it
-    "bound",  # its payment is here, and did not know it yet
-    "remade",  # its invoice is here and unpaid: its payment is made anew
-    "kept",  # its invoice is gone: its money is the customer's, on the money balance
-    "called_back",  # its invoice is gone, and nothing was paid: it is canceled
-    "under_way",  # its invoice is gone, and nobody knows yet whether money comes
+    "known",  # its payment exists and has this intent
+    "bound",  # its payment exists and has no intent yet
+    "remade",  # its invoice exists and is unpaid: its payment is recreated
+    "kept",  # its invoice is lost: its money goes to the money balance
+    "called_back",  # its invoice is lost and nothing was paid: it is canceled
+    "under_way",  # its invoice is lost, and the bank has not decided yet
     "over",  # it brought no money and never will
-    "nobodys",  # its account is gone too
+    "nobodys",  # its account is lost too
 ]
 
 
@@ -45,13 +45,13 @@ class Known(Frozen):
     has_account: bool = False
     has_payment: bool = False
     intent_id: str | None = None
-    """The intent that its payment knows."""
+    """The intent on record for its payment."""
     wants_payment: bool = False
     """Its invoice is unpaid, and nothing else collects it."""
 
 
 class Placed(Frozen):
-    """One intent, and what became of it, in words for an operator."""
+    """One intent and what was done about it, described for an operator."""
 
     verdict: Verdict
     words: str

@@ -1,4 +1,4 @@
-"""Booking what the provider knows and a restored database does not; each verb may be repeated."""
+"""Books what the provider knows and a restored database does not; all calls are repeatable."""
 
 from datetime import datetime
 from typing import Final
@@ -26,7 +26,7 @@ UNPAID: Final = ("draft", "open")
 
 
 async def known_of(connection: AsyncConnection, found: FoundIntent) -> Known:
-    """The rows that the metadata of an intent name."""
+    """Find the rows that the metadata of an intent name."""
     account = await _account(connection, found.metadata)
     payment_id = ids.parse(ids.PAYMENT, found.metadata.get("payment", ""))
     payment = await payment_store.find(connection, payment_id) if payment_id else None
@@ -44,7 +44,7 @@ async def known_of(connection: AsyncConnection, found: FoundIntent) -> Known:
 async def place(
     connection: AsyncConnection, found: FoundIntent, left_minor: int, at: datetime
 ) -> Placed:
-    """Do what the rules say; `left_minor` of the intent's money is still with us."""
+    """Carry out the rules' verdict; `left_minor` of the intent's money is still with us."""
     verdict = rules.decide(found, await known_of(connection, found))
     account_id = await _account(connection, found.metadata)
     words = f"{found.intent_id}: {rules.told(found)}"
@@ -65,7 +65,7 @@ async def place(
 
 
 async def doubt_refunds(connection: AsyncConnection) -> int:
-    """Have refunds that seem not to be made looked for at the provider before they are."""
+    """Have unrequested refunds looked for at the provider before they are made; return how many."""
     unmade = refunds.c.asked_at.is_(None) & (refunds.c.status == "pending")
     done = await connection.execute(
         refunds.update()
@@ -76,7 +76,7 @@ async def doubt_refunds(connection: AsyncConnection) -> int:
 
 
 async def keep_customer(connection: AsyncConnection, found: FoundObject) -> str | None:
-    """Give an account its customer again; words where there is nobody to give it to."""
+    """Give an account its customer again; return a message if the account is lost."""
     account_id = await _account(connection, found.metadata)
     if account_id is None:
         return f"{found.object_id}: a customer of {found.metadata.get('account')}, which is gone"
@@ -85,7 +85,7 @@ async def keep_customer(connection: AsyncConnection, found: FoundObject) -> str 
 
 
 async def is_lost_setup(connection: AsyncConnection, found: FoundObject) -> bool:
-    """True if a card was saved by something that is gone, for an account that is there."""
+    """True if a card was saved by a setup that is lost, for an account that exists."""
     setup_id = ids.parse(ids.SETUP_INTENT, found.metadata.get("setup", ""))
     if setup_id is None or await _account(connection, found.metadata) is None:
         return False
@@ -93,7 +93,7 @@ async def is_lost_setup(connection: AsyncConnection, found: FoundObject) -> bool
 
 
 async def keep_card(connection: AsyncConnection, found: FoundObject, card: CardDetails) -> None:
-    """Keep a card again that its owner had saved."""
+    """Save again a card that its owner had saved."""
     account_id = await _account(connection, found.metadata)
     if account_id is not None:
         at = await clock.now(connection, account_id)
@@ -103,7 +103,7 @@ async def keep_card(connection: AsyncConnection, found: FoundObject, card: CardD
 async def _keep(
     connection: AsyncConnection, account_id: UUID, found: FoundIntent, left_minor: int
 ) -> str:
-    """The money of what is gone becomes the customer's, on the money balance."""
+    """Put the money of a lost invoice on the money balance; return a message."""
     if left_minor <= 0:
         return "all of it went back already"
     try:
@@ -121,7 +121,7 @@ async def _keep(
 
 
 async def _remake(connection: AsyncConnection, found: FoundIntent) -> None:
-    """The payment of an unpaid invoice, under its own name and with its intent."""
+    """Recreate the payment of an unpaid invoice with its own id and its intent."""
     invoice = await _invoice(connection, found.metadata)
     if invoice is None:
         raise NotFound("INVOICE_NOT_FOUND", "an invoice was there a moment ago")
@@ -146,7 +146,7 @@ async def _remake(connection: AsyncConnection, found: FoundIntent) -> None:
 
 
 async def _ask(connection: AsyncConnection, found: FoundIntent, at: datetime) -> None:
-    """Have the payment's matter ask the provider, once it may."""
+    """Record the intent of the payment, and order a status check of it."""
     payment = await payment_store.get(
         connection, ids.decode(ids.PAYMENT, found.metadata["payment"])
     )

@@ -1,8 +1,8 @@
-"""A wrong use taken back: its counters, quotas and credits, and the money that was charged for it.
+"""Voiding of a wrong use: its counters, quotas and credits, and the money charged for it.
 
-A credit note of the invoice that charged it takes it back: what was paid goes to the money balance,
-which the next invoice takes; of an invoice that is still owed, less is owed. What a refund, a
-dispute or another note took back before does not come back again.
+A credit note on the invoice that charged the use returns the money: a paid amount goes to the money
+balance, which the next invoice uses; an open invoice is reduced. What a refund, a dispute or
+another note already returned is not returned again.
 """
 
 import json
@@ -83,21 +83,21 @@ _REFUSED: Final = {
 
 
 class Charge(NamedTuple):
-    """The money in whole units, with its tax, that an invoice charged for a use."""
+    """The money that an invoice charged for a use, in whole units, with its tax."""
 
     invoice_id: UUID
     amount: Decimal
 
 
 class Returned(NamedTuple):
-    """The part of it that comes back by a note of that invoice."""
+    """The part of a charge that a note on its invoice returns."""
 
     invoice: Invoice
     amount: Decimal
 
 
 class Voided(Frozen):
-    """A use that was taken back, and what came back with it."""
+    """A voided use, and what was returned with it."""
 
     record: BillingRecord
     correction: BillingRecord
@@ -117,7 +117,7 @@ class Voided(Frozen):
 
     @property
     def credited_minor(self) -> int:
-        """Money that an open invoice asked for, taken back by a credit note, in minor units."""
+        """Money owed on an open invoice, reduced by a credit note, in minor units."""
         return self._money_minor if "credited" in self._detail else 0
 
     @property
@@ -126,12 +126,12 @@ class Voided(Frozen):
 
     @property
     def currency(self) -> str:
-        """The currency of that money: credits that a card paid instead were charged in one."""
+        """The invoice's currency if the use was charged, else the record's."""
         return str(self._detail.get("currency", self.record.currency))
 
     @property
     def reason(self) -> str:
-        """The reason of the one who took it back first."""
+        """The reason given at the first void."""
         return str(self._detail["reason"])
 
     @property
@@ -142,10 +142,10 @@ class Voided(Frozen):
 async def void(
     connection: AsyncConnection, account_id: UUID, record_id: UUID, reason: str
 ) -> Voided:
-    """Take a use back, once; a second call answers the first.
+    """Void a use, once; a second call returns the first result.
 
-    Errors: BILLING_RECORD_NOT_FOUND, BILLING_RECORD_AWAY; BILLING_RECORD_STATE for what is no use,
-    a level's reading, or a use whose card is being charged.
+    Errors: BILLING_RECORD_NOT_FOUND, BILLING_RECORD_AWAY; BILLING_RECORD_STATE for a record that is
+    no use, a level's reading, or a use whose card is being charged.
     """
     charge = await _charge(connection, account_id, record_id)
     if charge is not None:  # its matter's lock comes before the account's
@@ -185,7 +185,7 @@ def _detail(reason: str, returned: Returned | None) -> dict[str, Any]:
 
 
 async def _charge(connection: AsyncConnection, account_id: UUID, record_id: UUID) -> Charge | None:
-    """The charge of a use, by card or with its cycle; None where there is none."""
+    """The charge of a use, by card or with its cycle; None if it was not charged."""
     named = {"account_id": account_id, "record_id": record_id}
     by_card = await _BY_CARD.first(
         connection, **named, by_card=BY_CARD, workflow_id=CHARGE.workflow_id(record_id)
@@ -201,9 +201,9 @@ async def _charge(connection: AsyncConnection, account_id: UUID, record_id: UUID
 
 
 async def _returned(connection: AsyncConnection, charge: Charge) -> Returned:
-    """The money that comes back of a charge.
+    """Return the part of a charge that must be given back.
 
-    Of an invoice that was forgiven, given up or voided nothing was paid, and nothing comes back.
+    An invoice that was forgiven, given up or voided was not paid, so nothing comes back.
     """
     invoice = await invoice_store.get(connection, charge.invoice_id)
     if invoice.status not in ("open", "paid") or invoice.settlement == "forgiven":
@@ -216,12 +216,12 @@ async def _returned(connection: AsyncConnection, charge: Charge) -> Returned:
 
 
 def _destination(invoice: Invoice) -> Destination:
-    """Less is owed of an open one; what was paid goes to the money balance."""
+    """An open invoice is reduced; paid money goes to the money balance."""
     return "debt" if invoice.status == "open" else "balance"
 
 
 async def _credit(connection: AsyncConnection, done: Voided, returned: Returned) -> Matter | None:
-    """Take it back of its invoice; the matter that collects it is to be notified."""
+    """Credit the use on its invoice; return the matter that collects it, to be notified."""
     amount = done.credited_minor + done.balance_minor
     if not amount:
         return None

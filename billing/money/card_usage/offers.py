@@ -26,7 +26,7 @@ class Offer:
     rating: Rating
     currency: str
     suggested: Method | None
-    """None where nothing could pay it now."""
+    """None if nothing could pay it now."""
     available: tuple[Method, ...]
 
 
@@ -35,7 +35,7 @@ async def offer(
 ) -> Offer:
     """Price a use of a product at an instant; writes nothing.
 
-    In credits; where the product has no price in them, in the account's currency, for a card alone.
+    The price is in credits; if the product has none, in the account's currency and by card only.
     Errors: PRODUCT_PRICING_NOT_FOUND [F11].
     """
     currency = await balances.currency(connection, account_id) or DEFAULT_CURRENCY
@@ -59,7 +59,7 @@ async def offer(
 async def _chargeable(
     connection: AsyncConnection, account_id: UUID, total: Decimal, currency: str
 ) -> bool:
-    """True if the use would be recorded as one that a card pays; a free one needs no card."""
+    """True if the use could be recorded as paid by card; a free use needs no card."""
     if not total:
         return True
     return await card_usage.offered(connection, account_id, total, currency) is not None

@@ -1,4 +1,4 @@
-"""A card pays a use that stayed unpaid: one put off, or one that a card failed to pay before."""
+"""Card charges of unpaid uses: those put off, and those that a card failed to pay before."""
 
 from datetime import datetime
 from uuid import UUID
@@ -24,7 +24,7 @@ from billing.money.payment_methods import service as methods
 
 
 def is_asked(record: BillingRecord, method: str | None) -> bool:
-    """True if a request to pay this use is one to charge a card now."""
+    """True if a request to pay this use means to charge a card now."""
     return (method or record.billing_method) == BY_CARD and record.is_owed
 
 
@@ -37,10 +37,10 @@ async def again(
     *,
     suffix: str,
 ) -> Matter | None:
-    """Have the card charged for a use that it failed to pay, or that was put off [F13].
+    """Charge the card for a use that it failed to pay, or that was put off [F13].
 
-    Once per `suffix`, whatever became of it. None for any other use, and where the method is
-    another one. Errors: BILLING_RECORD_NOT_FOUND, PAYMENT_CHARGE_NOT_OFFERED.
+    Charges once per `suffix`, whatever the result. Returns None for any other use or method.
+    Errors: BILLING_RECORD_NOT_FOUND, PAYMENT_CHARGE_NOT_OFFERED.
     """
     await credits.lock(connection, account_id)
     order, workflow_id = keys.charge_request(record_id, suffix), CHARGE.workflow_id(record_id)
@@ -64,10 +64,10 @@ async def again(
 async def collect(
     connection: AsyncConnection, account_id: UUID, record_id: UUID, at: datetime
 ) -> tuple[Matter | None, str]:
-    """Have the default card charged for an unpaid use, if it may be; what was done in a word.
+    """Charge the default card for an unpaid use, if allowed; return a word for the result.
 
-    Nobody has asked for it, so nobody is there whom the bank could ask for 3-D Secure. Expects the
-    account's lock. The matter is to be told after the commit.
+    The payer is not present, so the bank cannot ask for 3-D Secure. Expects the account's lock. The
+    matter must be notified after the commit.
     """
     if await methods.default(connection, account_id) is None:
         await unpaid.no_card(connection, account_id, at)
@@ -84,9 +84,9 @@ async def collect(
 
 
 async def price_of(connection: AsyncConnection, record: BillingRecord) -> Price | None:
-    """The price of a use in money, at its time; None where its product has none in it.
+    """Return the price of a use in money, at its time; None if its product has none.
 
-    What the plan included stays free.
+    Units that the plan included stay free.
     """
     if record.currency != CREDIT:
         return Price(record.total_amount, record.unit_price, record.currency)

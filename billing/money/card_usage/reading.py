@@ -1,9 +1,9 @@
-"""The rows of a use that a card pays and what its decision meets beside them, in one round trip.
+"""Reads the rows of a use that a card pays and the facts of its decision in one round trip.
 
 The matter's row is the record. Every writer of records has the account's lock, so that comes first
-(docs/architecture.md#order-of-locks); the payments come last, as for any collector. Where the month
-of the record is away the use was paid, or no month goes: its invoices say what it came to, and the
-account's lock stands for the record's.
+(docs/architecture.md#order-of-locks); the payments come last, as for any collector. A use whose
+month is archived was paid, because otherwise the month is kept: then its invoices give its total,
+and the account's lock replaces the record's.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ _LOCK_WHERE_AWAY = Prepared(
     """
     )
 )
-# Every invoice of the record is read, paid and void ones too: an event may speak of any of them.
+# Every invoice of the record is read, paid and void ones too: an event may concern any of them.
 _READ = Prepared(
     text(
         f"""
@@ -77,7 +77,7 @@ _READ = Prepared(
 
 
 async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ChargeFacts]:
-    """The charge of one use; a look locks the matter's row alone."""
+    """Read the charge of one use; only a decision locks more than the matter's row."""
     record = {"subject_id": wanted.subject_id}
     matter = {"workflow_id": CHARGE.workflow_id(wanted.subject_id)}
     locks: list[tuple[Prepared, Mapping[str, Any]]] = []

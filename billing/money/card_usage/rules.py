@@ -1,7 +1,7 @@
 """The agenda of a use that is charged to a card at once: pure, from its rows.
 
-It is one invoice of one line, paid first; a decline fails the record, and money that comes all the
-same is kept.
+The use has one invoice of one line, which is paid first; a decline fails the record, and money that
+still arrives is kept.
 """
 
 from datetime import timedelta
@@ -15,7 +15,7 @@ from billing.money.dunning.rules import Collecting
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 
 LIFETIME: Final = timedelta(minutes=15)
-"""A charge that came to nothing by then is given up, uncharged."""
+"""A charge without a result by then is given up, uncharged."""
 
 
 class ChargeState(State):
@@ -30,7 +30,7 @@ class ChargeState(State):
 
 
 def agenda(state: ChargeState) -> list[Step]:
-    """Everything still to do: the card at once, then whatever its answer leads to."""
+    """Return all open steps: the card at once, then what its answer requires."""
     steps = []
     if state.events:
         steps.append(event_step(state.charge, state.events[0]))
@@ -45,7 +45,7 @@ def agenda(state: ChargeState) -> list[Step]:
 
 
 def _may_expire(invoice: Collecting) -> bool:
-    """A bank that decides, and a try whose end is not known, come first."""
+    """True unless the bank is deciding, or a try or its money is still open."""
     return (
         invoice.pay_first
         and invoice.payment_status != "processing"

@@ -9,7 +9,7 @@ from billing.metering.usage.schemas import Status
 
 
 class ChargedUse(Row):
-    """Of a billing record what its charge needs; only usage's own verb writes its status."""
+    """The part of a billing record that its charge needs; only usage's verb writes the status."""
 
     TABLE: ClassVar[str] = "billing_records"
 

@@ -58,9 +58,9 @@ class Price:
 
 
 async def record(connection: AsyncConnection, use: Use) -> tuple[Recorded, Matter | None]:
-    """Record a use that a card pays; the matter that charges it is to be started afterwards.
+    """Record a use that a card pays; return the matter to start afterwards, which charges it.
 
-    What the plan includes, or is free, needs no card. Errors: PAYMENT_CHARGE_NOT_OFFERED.
+    An included or free use needs no card. Errors: PAYMENT_CHARGE_NOT_OFFERED.
     """
     await connection.execute(text("SELECT set_config('app.charging', 'on', true)"))
     done = (await sql_batch.record(connection, [use], [1])).answers[0]
@@ -74,11 +74,11 @@ async def record(connection: AsyncConnection, use: Use) -> tuple[Recorded, Matte
 async def offered(
     connection: AsyncConnection, account_id: UUID, total: Decimal, currency: str
 ) -> Charge | None:
-    """The charge for `total`, in whole units of `currency`; None where no card can pay it [F26].
+    """Return the charge for `total`, whole units of `currency`; None if no card can pay it [F26].
 
-    It takes a usable card and at least a cent. What is below the provider's minimum with its tax is
-    charged together with what was carried before, as soon as both reach it; until then it takes a
-    running subscription, whose next invoice carries it.
+    A charge needs a usable card and at least a cent. An amount below the provider's minimum with
+    its tax is charged together with carried amounts, once both reach the minimum; until then there
+    must be a running subscription, whose next invoice carries it.
     """
     amount_minor = round_minor(total.scaleb(exponent(currency)))
     method = await methods.default(connection, account_id)
@@ -104,9 +104,9 @@ async def offered(
 async def begin(
     connection: AsyncConnection, record: BillingRecord, price: Price, *, unattended: bool = False
 ) -> Matter | None:
-    """Write the invoice of a use and have its card charged, or carry it to the next invoice.
+    """Write the invoice of a use and charge its card, or carry it to the next invoice.
 
-    None where nothing is to be charged now: paid from the balance, or as `carried`, and the next
+    Returns None if nothing is charged now: it is paid from the balance, or `carried`, and the next
     invoice of the subscription collects it (docs/rules.md#money).
     Errors: PAYMENT_CHARGE_NOT_OFFERED.
     """
@@ -138,7 +138,7 @@ async def begin(
 async def _with_tax(
     connection: AsyncConnection, account_id: UUID, amount_minor: int, currency: str, at: datetime
 ) -> int:
-    """The sum that the invoice of a use will ask for."""
+    """Return the total of a use's invoice, with tax."""
     line = Line(
         kind=SINGLE_USE,
         description="",
@@ -151,13 +151,13 @@ async def _with_tax(
 
 
 async def _is_carried(connection: AsyncConnection, account_id: UUID) -> bool:
-    """True if a next invoice will come that asks for what was carried."""
+    """True if a next invoice will collect what was carried."""
     running = await subscriptions.find_open(connection, account_id)
     return running is not None and running.status in ("trialing", "active", "past_due")
 
 
 async def _refuse_card(connection: AsyncConnection, account_id: UUID, currency: str) -> None:
-    """CARD_DECLINED, where the one thing in the way is a card that may not be tried."""
+    """Raise CARD_DECLINED if the only obstacle is a card that may not be tried."""
     card = await methods.default(connection, account_id)
     if card is not None and takes(card, currency):
         await demand_usable(connection, card, currency, await clock.now(connection, account_id))

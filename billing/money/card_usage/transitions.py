@@ -43,7 +43,7 @@ class ChargeFacts(CollectFacts):
 
 
 def view(rows: Rows, facts: ChargeFacts) -> ChargeState:
-    """The state of a charge: the draft being paid, after whatever may still bring money."""
+    """Return the state of a charge: invoices that may still bring money first, then the draft."""
     use, draft = use_of(rows), draft_of(rows)
     seen = (views.collecting(rows, one, pay_first=True) for one in rows.of(Invoice))
     known = ChargeState(
@@ -74,11 +74,11 @@ def begin(
     method_id: UUID,
     unattended: bool = False,
 ) -> None:
-    """The invoice of a use, to be charged to a card; `unattended`: its payer did not ask for it.
+    """Write the invoice of a use and its card payment; `unattended`: its payer did not ask for it.
 
-    Covered by the customer's money with us, it is paid at once (docs/rules.md#money). With its tax
-    too small for a card, it is charged with what was carried before; where both are too small, the
-    next invoice carries it. A use whose card failed is begun again.
+    If the money balance covers it, it is paid at once (docs/rules.md#money). If it is too small for
+    a card with its tax, it is charged with what was carried before; if both are too small, the next
+    invoice carries it. A use whose card failed is begun again.
     """
     use, earlier = use_of(w.rows), len(w.rows.of(Invoice))
     draft = invoices.draft(
@@ -109,7 +109,7 @@ def begin(
 
 
 def transition(w: Work[ChargeFacts], step: Step) -> None:
-    """One step; the record follows what became of its draft."""
+    """Decide one step; the record's status follows its draft."""
     match expire(w) if step.name == "expire" else collect(w, _invoice_id(w, step), step):
         case "paid":
             _end(w, "completed")
@@ -118,7 +118,7 @@ def transition(w: Work[ChargeFacts], step: Step) -> None:
 
 
 def expire(w: Work[ChargeFacts]) -> Collected | None:
-    """Too late: the provider's word on an open payment comes first."""
+    """Give up a late charge; the provider's answer on an open payment comes first."""
     draft, answer = draft_of(w.rows), w.facts.answer
     if draft is None:
         raise LookupError("no draft is being charged")
@@ -137,9 +137,9 @@ def expire(w: Work[ChargeFacts]) -> Collected | None:
 
 
 def fail(w: Work[ChargeFacts], reason: str) -> None:
-    """The card did not pay: the draft is void, and another try begins anew [F22].
+    """Fail a charge: its draft becomes void, and another try starts from the beginning [F22].
 
-    Its open payment is called back next; money that comes all the same is kept on balance.
+    Its open payment is called back next; money that still arrives is kept on the balance.
     """
     draft = draft_of(w.rows)
     if draft is not None:
@@ -149,7 +149,7 @@ def fail(w: Work[ChargeFacts], reason: str) -> None:
 
 
 def use_of(rows: Rows) -> ChargedUse:
-    """The one use."""
+    """Return the one use among the rows."""
     (use,) = rows.of(ChargedUse)
     return use
 
@@ -160,20 +160,20 @@ def draft_of(rows: Rows) -> Invoice | None:
 
 
 def _is_too_large_with_debt(w: Work[ChargeFacts], draft: Invoice) -> bool:
-    """True if no single charge can bring what was carried before, too."""
+    """True if one charge cannot include what was carried before."""
     debt = max(0, -invoices.money_balance(w, draft.currency))
     return is_too_large(draft.amount_due_minor + debt, draft.currency)
 
 
 def _invoice_id(w: Work[ChargeFacts], step: Step) -> UUID:
-    """The invoice that a step is about; an event speaks of a payment, on whichever invoice."""
+    """Return the invoice of a step; the newest for an event, whose payment may be on any."""
     if step.invoice is not None:
         return ids.decode(ids.INVOICE, step.invoice)
     return w.rows.of(Invoice)[-1].id
 
 
 def _end(w: Work[ChargeFacts], status: Status) -> None:
-    """Write the record's last status, and tell."""
+    """Write the record's final status, and announce it."""
     use = use_of(w.rows)
     if use.billing_status == status:
         return

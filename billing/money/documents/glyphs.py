@@ -8,7 +8,7 @@ from typing import Any, Final
 
 REPLACEMENT: Final = 0xFFFD
 LONGEST_WORD: Final = 24
-"""A longer word without a hyphen may be broken inside, or it would leave the page."""
+"""A longer word without a hyphen may be broken inside, so that it does not leave the page."""
 LONGEST_TEXT: Final = 2_000
 _SPACE: Final = re.compile(r"\s+")
 _WORD: Final = re.compile(rf"[^\s-]{{{LONGEST_WORD},}}")
@@ -25,8 +25,8 @@ def covered(fonts: Iterable[bytes]) -> frozenset[int]:
 def fit(text: str, shown: frozenset[int]) -> str:
     """The text as a document may print it.
 
-    Characters without a glyph are replaced. Those that control what is around them are left out:
-    a name must not turn the amounts beside it.
+    Characters without a glyph are replaced. Those that affect their surroundings are left out:
+    a name must not reverse the amounts beside it.
     """
     plain = unicodedata.normalize("NFC", _SPACE.sub(" ", text).strip()[:LONGEST_TEXT])
     points = (ord(character) for character in plain)
@@ -37,7 +37,7 @@ def fit(text: str, shown: frozenset[int]) -> str:
 
 
 def fit_all(content: Any, shown: frozenset[int]) -> Any:
-    """Every text of a document made fit."""
+    """Return a document with every text made fit."""
     if isinstance(content, str):
         return fit(content, shown)
     if isinstance(content, list):
@@ -91,7 +91,7 @@ def _mapped(font: bytes, at: int) -> Iterator[int]:
 
 
 def _segments(font: bytes, at: int) -> Iterator[int]:
-    """A segment names its glyphs by a distance, or in a list of which 0 is none."""
+    """Read format 4: a segment maps to glyphs by a delta, or by a list in which 0 is no glyph."""
     (double,) = struct.unpack_from(">H", font, at + 6)
     ends, starts = at + 14, at + 16 + double
     for place in range(0, double, 2):

@@ -18,7 +18,7 @@ SECONDS: Final = 10.0
 WAITING: Final = 50
 """Documents that may wait for their turn."""
 OF_ONE: Final = 10
-"""Documents of one account, of which one waits among those of others: it keeps nobody out."""
+"""Documents of one account that may wait; only one at a time joins the common queue."""
 PER_PROCESS: Final = 1_000
 """Documents after which the process is replaced, so that no cache of it grows for ever."""
 
@@ -43,7 +43,7 @@ class Press:
         self._printed = 0
 
     async def render(self, document: Printed, account_id: UUID | None = None) -> bytes:
-        """The PDF, of this account or of none. Errors: DOCUMENT_UNAVAILABLE."""
+        """Return the PDF; an account's documents wait in turn. Errors: DOCUMENT_UNAVAILABLE."""
         if account_id is None:
             return await self._in_turn(document)
         line = self._lines.setdefault(account_id, _Line())
@@ -84,7 +84,7 @@ class Press:
         except (TimeoutError, asyncio.IncompleteReadError, OSError) as error:
             raise _unavailable("the document could not be rendered in time") from error
         finally:
-            # What is not read to its end would be taken for the next answer.
+            # An answer that is not read to its end would be taken for the next one.
             if not good or self._printed >= PER_PROCESS:
                 await self.close()
         if not good:

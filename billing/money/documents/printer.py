@@ -1,6 +1,6 @@
 """The program that renders documents, one after the other: JSON in, PDF out.
 
-It is a process of its own, with a limit on memory, so that no text can harm the one that answers
+It is a process of its own, with a limit on memory, so that no text can harm the process that serves
 customers. `Press` starts it, and ends it when a document takes too long.
 """
 
@@ -28,7 +28,7 @@ PNG: Final = b"\x89PNG"
 
 
 class Printer:
-    """One compiler with its fonts, in a folder that holds the template and logos alone."""
+    """One compiler with its fonts, in a folder with only the template and logos."""
 
     def __init__(self, folder: Path) -> None:
         cjk = importlib.resources.files(CJK)
@@ -66,7 +66,7 @@ class Printer:
 
 
 def serve(asked: BinaryIO, answered: BinaryIO) -> None:
-    """Render what comes in until nothing comes any more."""
+    """Render requests until the input ends."""
     with tempfile.TemporaryDirectory(prefix="billing-documents-") as folder:
         printer = Printer(Path(folder))
         while head := asked.read(LENGTH.size):

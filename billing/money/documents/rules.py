@@ -1,4 +1,4 @@
-"""Documents of an invoice as texts: what stands where, from frozen rows. Pure."""
+"""The texts of an invoice's documents and their places, from frozen rows. Pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
@@ -16,7 +16,7 @@ _REASONS: Final = {
     "reverse_charge": "Reverse charge: the customer accounts for this tax",
     "exempt": "The customer is exempt",
 }
-"""Sentences that the reason of a tax of nothing has on the document."""
+"""Sentences on the document for the reasons of a zero tax."""
 
 
 def invoice(
@@ -111,7 +111,7 @@ def receipt(
 
 
 def sample(on: date) -> dict[str, Any]:
-    """A document with nothing on it, to see whether a logo can be printed."""
+    """An empty document, to test whether a logo can be printed."""
     nobody = {"issuer": {"name": "Seller"}, "customer": {"name": "Customer"}}
     return _document(
         nobody, heading="Sample", number="0", issued=on, facts=[], lines=[], totals=[],
@@ -193,7 +193,7 @@ def _row(
 
 
 def _totals(made: Invoice, snapshot: dict[str, Any]) -> list[dict[str, Any]]:
-    """From the sum of the lines to what is still to be paid."""
+    """Return the rows from the subtotal to the amount due."""
     parts = [
         ("Subtotal", made.subtotal_minor, made.subtotal_minor != made.total_minor),
         ("Discounts", -made.discount_minor, made.discount_minor != 0),
@@ -221,9 +221,9 @@ def _total(name: str, minor: int, currency: str, *, strong: bool = False) -> dic
 
 
 def _taxes(lines: Sequence[InvoiceLine], currency: str) -> list[dict[str, Any]]:
-    """A row per tax: its name and rate, the amount it is on, and what it comes to.
+    """Return a row per tax: its name, rate, base and amount.
 
-    What a price holds is on the price without all the taxes in it, what is added on the whole one.
+    An included tax is based on the price without all included taxes, an added one on the whole.
     """
     sums: dict[tuple[str, ...], list[int]] = {}
     for line in lines:
@@ -269,7 +269,7 @@ def _money(minor: int, currency: str) -> str:
 
 
 def _unit(minor: Decimal, currency: str) -> str:
-    """A price of one, which may be finer than what can be paid."""
+    """Format a unit price, which may have more decimals than the currency."""
     digits = exponent(currency)
     amount = f"{minor.scaleb(-digits).normalize():,f}"
     whole, _, fraction = amount.partition(".")

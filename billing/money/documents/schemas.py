@@ -6,7 +6,7 @@ from billing.core.frozen import Frozen
 
 
 class Printed(Frozen):
-    """Everything that a document says, as texts in their places, and the logo above them."""
+    """The content of a document, as texts in their places, and the logo above them."""
 
     content: dict[str, Any]
     logo: bytes | None = None

@@ -1,6 +1,6 @@
 """Documents of invoices: each is rendered once, on the first request for it, and then kept.
 
-What they show was frozen with the number, so it makes no difference when that is.
+Their content was frozen with the number, so the time of rendering makes no difference.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ Transaction = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 
 
 async def document(opened: Transaction, press: Press, invoice_id: UUID, kind: str) -> Document:
-    """The document: `invoice`, `receipt`, or a credit note by its id. No transaction is open
+    """Return a document: `invoice`, `receipt`, or a credit note by its id. No transaction is open
     while it is rendered.
 
     Errors: INVOICE_NOT_FOUND, CREDIT_NOTE_NOT_FOUND, INVOICE_STATE, DOCUMENT_UNAVAILABLE.
@@ -82,7 +82,7 @@ def _not_made(invoice: Invoice, why: str) -> Conflict:
 
 
 async def _snapshot(connection: AsyncConnection, invoice: Invoice) -> dict[str, Any]:
-    """The frozen one. A draft has none yet; one of the release before is frozen as of today."""
+    """Return the frozen snapshot; a draft's, or one missing since an older release, is of today."""
     known = await snapshots.get(connection, invoice.id)
     if known is not None:
         return known

@@ -27,7 +27,7 @@ _FIND: Final = Prepared(
 _LOGO: Final = Prepared(
     select(issuer_logos.c.content).where(issuer_logos.c.sha256 == given("sha256"))
 )
-# Money that came later was not for this invoice any more.
+# Money that came later is left out, because it was no longer for this invoice.
 _PAID: Final = Prepared(
     select(
         payments.c.paid_at,
@@ -51,7 +51,7 @@ _PAID: Final = Prepared(
 
 
 async def find(connection: AsyncConnection, invoice_id: UUID, kind: str) -> Document | None:
-    """A document that was rendered before."""
+    """Find a document that was already rendered."""
     row = await _FIND.first(connection, invoice_id=invoice_id, kind=kind)
     return Document.model_validate(row) if row else None
 
@@ -59,7 +59,7 @@ async def find(connection: AsyncConnection, invoice_id: UUID, kind: str) -> Docu
 async def keep(
     connection: AsyncConnection, account_id: UUID, invoice_id: UUID, kind: str, made: Document
 ) -> Document:
-    """Keep a rendered document; of two that were rendered at once the first stays."""
+    """Store a rendered document; of two rendered at the same time the first stays."""
     row = {
         "id": ids.new(), "account_id": account_id, "invoice_id": invoice_id, "kind": kind,
         "etag": made.etag, "content": made.content, "rendered_at": real_now(),
@@ -81,7 +81,7 @@ async def logo(connection: AsyncConnection, sha256: str | None) -> bytes | None:
 async def paid(
     connection: AsyncConnection, invoice_id: UUID, until: datetime
 ) -> list[tuple[date, str, int]]:
-    """The payments that an invoice was paid by: the day, how it was paid, and how much."""
+    """Return the payments of an invoice: the day, how it was paid, and the minor units."""
     rows = await _PAID.all(connection, invoice_id=invoice_id, until=until)
     return [
         (row["received_on"] or row["paid_at"].date(), _how(row), row["received_minor"])
@@ -90,7 +90,7 @@ async def paid(
 
 
 def _how(row: prepared.Row) -> str:
-    """A method that the payer did not save is not known by its name."""
+    """Describe how a payment was made; a method that the payer did not save has no name."""
     if row["manual_method"] is not None:
         reference = row["transaction_reference"]
         return " ".join(filter(None, (row["manual_method"].replace("_", " "), reference)))

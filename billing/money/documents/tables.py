@@ -1,4 +1,4 @@
-"""Documents that were rendered: each once, and served from here ever after."""
+"""Rendered documents: each is rendered once and then served from here."""
 
 from sqlalchemy import LargeBinary
 from sqlalchemy import UniqueConstraint as Unique

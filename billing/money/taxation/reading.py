@@ -1,4 +1,4 @@
-"""The facts that decide the taxes of an account's invoices, in one look."""
+"""The facts that decide the taxes of an account's invoices, in one query."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -12,18 +12,18 @@ from billing.platform.accounts.issuers import SELLER
 
 # Greece's VAT ids begin with EL; `p` is the profile.
 VAT_COUNTRY: Final = "replace(left(p.vat_id, 2), 'EL', 'GR')"
-# Of the account `a`: its default address decides, else the country it was made with.
+# The address of account `a`: its default one, else the country it was created with.
 ADDRESS: Final = """
     (SELECT coalesce(b.country, a.country) AS country, b.state, b.postal_code, b.city, b.line1
      FROM (VALUES (1)) AS one LEFT JOIN billing_addresses b
           ON b.account_id = a.id AND b.is_default)
 """
-# Of the address `w`.
+# The digest of the address `w`.
 DIGEST: Final = """
     encode(sha256(convert_to(jsonb_build_array(
         w.country, w.state, w.postal_code, w.city, w.line1)::text, 'UTF8')), 'hex')
 """
-# What the tax provider said of this very address comes before the catalog's rates.
+# The tax provider's answer for exactly this address comes before the catalog's rates.
 TAXATION: Final = f"""
     (SELECT jsonb_build_object(
          'seller', i.address ->> 'country', 'country', w.country,
@@ -48,10 +48,10 @@ TAXATION_OF: Final = Prepared(
 
 
 async def taxation(connection: AsyncConnection, account_id: UUID) -> Taxation:
-    """The facts for one account."""
+    """Return the tax facts of one account."""
     return shown((await TAXATION_OF.one(connection, account_id=account_id))["taxation"])
 
 
 def shown(found: dict[str, Any]) -> Taxation:
-    """The answer of TAXATION."""
+    """Return the result of TAXATION as a model."""
     return Taxation.model_validate(found)

@@ -1,4 +1,4 @@
-"""VAT ids as they are written; when their register and the tax provider are asked again. Pure."""
+"""The form of VAT ids, and when to query their register and the tax provider again. Pure."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,7 +13,7 @@ _DAILY: Final = 30
 
 
 def written(number: str) -> str:
-    """A VAT id of an EU country as registers know it: DE136695976. Errors: INVALID_TAX_ID."""
+    """Return an EU VAT id as registers write it: DE136695976. Errors: INVALID_TAX_ID."""
     try:
         return str(vat.validate(number))
     except ValidationError as wrong:
@@ -23,12 +23,14 @@ def written(number: str) -> str:
 
 
 def next_check(at: datetime, tries: int) -> datetime | None:
-    """After a question that was not answered: hourly for a day, daily for a month, then never."""
+    """Return the next try after a failed one: hourly for a day, daily for a month, then None."""
     if tries < _HOURLY:
         return at + timedelta(hours=1)
     return at + timedelta(days=1) if tries < _HOURLY + _DAILY else None
 
 
 def next_quote(at: datetime, tries: int) -> datetime:
-    """After an answer (`tries` is 0) a day later; else hourly for a day, and daily then."""
+    """Return the next query: in a day after an answer (`tries` is 0), else hourly for a day, then
+    daily.
+    """
     return at + (timedelta(hours=1) if 0 < tries < _HOURLY else timedelta(days=1))

@@ -1,4 +1,4 @@
-"""An account's standing with the tax office."""
+"""An account's tax status."""
 
 from typing import Literal
 from uuid import UUID
@@ -19,18 +19,18 @@ class TaxProfile(Frozen):
     vat_given_at: AwareDatetime | None = None
     vat_status: VatStatus | None = None
     vat_name: str | None = None
-    """The business as its register has it."""
+    """The name of the business in its register."""
     vat_proof: str | None = None
     vat_decided_at: AwareDatetime | None = None
     vat_tries: int = 0
     vat_check_at: AwareDatetime | None = None
     vat_credit_at: AwareDatetime | None = None
     vat_turn: int = 0
-    """A count of what was asked of the steps about it."""
+    """A counter in the keys of the VAT id's steps, raised by each request."""
 
 
 class VatAnswer(Frozen):
-    """The word of a VAT register; `is_valid` is None when it could not be asked."""
+    """The answer of a VAT register; `is_valid` is None if it could not be reached."""
 
     is_valid: bool | None
     name: str | None = None
@@ -38,10 +38,10 @@ class VatAnswer(Frozen):
 
 
 class TaxQuestion(Frozen):
-    """An address and the goods that a tax provider is asked for."""
+    """A query to the tax provider: an address and the categories of goods."""
 
     digest: str
-    """Of the address, as its answer is kept by."""
+    """Digest of the address, under which the answer is stored."""
     country: str
     state: str | None = None
     postal_code: str | None = None

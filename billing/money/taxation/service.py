@@ -1,6 +1,6 @@
-"""An account's standing with the tax office is changed: for drafts from now on [L5].
+"""Changes of an account's tax status, for drafts from then on [L5].
 
-Each verb takes the account's lock: an invoice is drafted under it.
+Each change takes the account's lock, because invoices are drafted under it.
 """
 
 from datetime import datetime
@@ -44,10 +44,10 @@ async def exempt(
 async def give_vat_id(
     connection: AsyncConnection, account_id: UUID, number: str | None, at: datetime
 ) -> Matter | None:
-    """Keep the account's VAT id, to be looked up in its register; None: it has none.
+    """Store the account's VAT id, to be looked up in its register; None: it has none.
 
-    The same one again is looked up again unless it is valid. Answers the matter that asks, to be
-    told. Errors: INVALID_TAX_ID.
+    The same id is looked up again unless it is valid. Returns the matter to notify, which queries
+    the register. Errors: INVALID_TAX_ID.
     """
     vat_id = rules.written(number) if number is not None else None
     await credits.lock(connection, account_id)
@@ -76,9 +76,9 @@ async def give_vat_id(
 async def follow(
     connection: AsyncConnection, account_id: UUID, asked: str, answer: VatAnswer, at: datetime
 ) -> str:
-    """Record the register's word on the VAT id that it was asked for, if it still is the account's.
+    """Record the register's answer on a VAT id, if it still is the account's.
 
-    Callers hold the account's lock. Answers the status.
+    Callers hold the account's lock. Returns the status.
     """
     known = await store.profile(connection, account_id)
     if known.vat_id != asked or known.vat_status != "pending":
@@ -106,7 +106,7 @@ async def follow(
 
 
 async def owe(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
-    """Have tax given back that an invoice of before the proof has charged after it.
+    """Schedule the return of tax that an invoice drafted before the proof charged after it.
 
     Callers hold the account's lock, and wake its matter.
     """
@@ -119,9 +119,9 @@ async def credited(connection: AsyncConnection, account_id: UUID, at: datetime) 
 
 
 async def ask(connection: AsyncConnection, account_id: UUID, at: datetime) -> Matter | None:
-    """Have the tax provider asked for the account's address, unless it answered for it already.
+    """Have the tax provider queried for the account's address, unless it has answered for it.
 
-    Answers the matter that asks, to be told.
+    Returns the matter to notify, which queries it.
     """
     await credits.lock(connection, account_id)
     asked = await store.question(connection, account_id)
@@ -137,10 +137,10 @@ async def quote(
     found: tuple[Jurisdiction, ...] | None,
     at: datetime,
 ) -> None:
-    """Keep what the tax provider said of an address; None: it was not to be asked.
+    """Store the tax provider's answer for an address; None: it could not be reached.
 
-    Until it says something else, that holds for the account's drafts while its address is this
-    one. Callers hold the account's lock.
+    The answer applies to the account's drafts until the next one, while its address is this one.
+    Callers hold the account's lock.
     """
     if found is None:
         tries = await store.quote_tries(connection, account_id) + 1
@@ -162,7 +162,7 @@ async def quote(
 async def _tell(
     connection: AsyncConnection, account_id: UUID, what: str, at: datetime, **detail: Any
 ) -> None:
-    """One audit row and one `evt.billing.tax_id.*`."""
+    """Write one audit row and one `evt.billing.tax_id.*`."""
     subject = ids.encode(ids.ACCOUNT, account_id)
     told = Announce(account_id, f"tax_id.{what}", subject, {"account_id": subject, **detail})
     await outbox.announce(connection, told, at)

@@ -1,4 +1,4 @@
-"""Every query on the accounts' standing with the tax office."""
+"""Every query on the tax status of accounts."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -53,7 +53,7 @@ _UNASKED: Final = Prepared(
     ORDER BY a.id LIMIT 500
     """)
 )
-# An address that was answered for already is not asked for again out of turn.
+# An address that already has an answer is not queried again ahead of time.
 _WANT: Final = Prepared(
     text("""
     INSERT INTO tax_quotes AS q (account_id, wanted, ask_at) VALUES (:account_id, :digest, :at)
@@ -75,7 +75,7 @@ _OF_ACCOUNT: Final = Prepared(
 
 
 async def profile(connection: AsyncConnection, account_id: UUID) -> TaxProfile:
-    """The account's standing; of an account without a row the empty one."""
+    """Return the account's tax profile; an empty one if it has no row."""
     row = await _OF_ACCOUNT.first(connection, account_id=account_id)
     return TaxProfile.model_validate(row or {"account_id": account_id})
 
@@ -87,7 +87,7 @@ async def charged_before_proof(connection: AsyncConnection, account_id: UUID) ->
 
 
 async def question(connection: AsyncConnection, account_id: UUID) -> TaxQuestion | None:
-    """The question to a tax provider about the account; None: no country is known of it."""
+    """Return the query to the tax provider about the account; None if its country is unknown."""
     row = await _QUESTION.first(connection, account_id=account_id, otherwise=DEFAULT_CURRENCY)
     return TaxQuestion.model_validate(row) if row else None
 
@@ -95,7 +95,7 @@ async def question(connection: AsyncConnection, account_id: UUID) -> TaxQuestion
 async def want_quote(
     connection: AsyncConnection, account_id: UUID, digest: str, at: datetime
 ) -> bool:
-    """Have the provider asked for the address of this digest; False: it has answered for it."""
+    """Have the provider queried for the address of this digest; False if it has answered."""
     row = await _WANT.first(connection, account_id=account_id, digest=digest, at=at)
     return row is not None
 
@@ -103,13 +103,13 @@ async def want_quote(
 async def unasked(
     connection: AsyncConnection, after: UUID, account_id: UUID | None = None
 ) -> list[UUID]:
-    """Accounts without a quote in the order of their ids, a page of them; or this one alone."""
+    """Return a page of accounts without a quote, in the order of their ids, or only this one."""
     rows = await _UNASKED.all(connection, after=after, only=account_id)
     return [row["id"] for row in rows]
 
 
 async def quote_tries(connection: AsyncConnection, account_id: UUID) -> int:
-    """Number of questions since the provider's last answer."""
+    """Number of queries since the provider's last answer."""
     query = select(tax_quotes.c.tries).where(tax_quotes.c.account_id == account_id)
     return int(await connection.scalar(query) or 0)
 
@@ -121,22 +121,22 @@ async def put_quote(connection: AsyncConnection, account_id: UUID, **fields: Any
 
 
 async def forget_quote(connection: AsyncConnection, account_id: UUID) -> None:
-    """Let the catalog's rates hold again."""
+    """Delete the account's quote, so that the catalog's rates apply again."""
     mine = tax_quotes.c.account_id == account_id
     await connection.execute(delete(tax_quotes).where(mine))
 
 
 async def owe(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
-    """Plan that tax is given back; whoever writes it waits for no answer."""
+    """Schedule the return of tax, without waiting for the statement's result."""
     await _OWE.send(connection, account_id=account_id, at=at)
 
 
 async def put(connection: AsyncConnection, account_id: UUID, **fields: Any) -> TaxProfile:
-    """Overwrite fields of it; callers hold the account's lock."""
+    """Overwrite fields of the account's profile; callers hold the account's lock."""
     known = await profile(connection, account_id)
     written = (
         insert(tax_profiles)
-        .values(known.model_dump() | fields)  # the whole row, for it must be one by itself
+        .values(known.model_dump() | fields)  # the whole row: it must pass the checks by itself
         .on_conflict_do_update(index_elements=["account_id"], set_=fields)
         .returning(tax_profiles)
     )

@@ -1,6 +1,6 @@
-"""The standing of each account with the tax office, and what the tax provider says of its address.
+"""The tax status of each account, and the tax provider's answer for its address.
 
-An account without a row pays what its address asks for.
+An account without a row pays the taxes of its address.
 """
 
 from billing.core import columns as c
@@ -10,7 +10,7 @@ tax_profiles = c.table(
     c.account(primary_key=True),
     # Granted by an operator, with the certificate's number or another reason.
     c.text("exempt_because", nullable=True),
-    # As its country's register knows it: DE123456789.
+    # As its country's register writes it: DE123456789.
     c.text("vat_id", nullable=True),
     c.instant("vat_given_at", nullable=True),
     # pending: the register has not answered yet; valid; unknown: it has no such number.
@@ -24,8 +24,8 @@ tax_profiles = c.table(
     c.instant("vat_check_at", nullable=True),
     # Since when tax that was charged before the proof waits for its credit notes.
     c.instant("vat_credit_at", nullable=True),
-    # A count of what was asked of the steps about the VAT id, so that each has a key of its own:
-    # a frozen clock may see two ids at one instant.
+    # A counter in the keys of the VAT id's steps, raised by each request: a frozen clock may see
+    # two ids at one instant.
     c.integer("vat_turn", server_default="0"),
     c.instant("updated_at"),
     c.check("vat_status IN ('pending', 'valid', 'unknown')", name="vat_status_known"),
@@ -41,13 +41,13 @@ tax_quotes = c.table(
     c.account(primary_key=True),
     # A digest of the address that the provider is asked for, so that no address is kept twice.
     c.text("wanted"),
-    # The digest of the one that it answered for last, and its jurisdictions with their rates.
+    # The digest of the address of the last answer, and its jurisdictions with their rates.
     c.text("address", nullable=True),
     c.json("jurisdictions", nullable=True),
     c.instant("quoted_at", nullable=True),
-    # When it is asked next.
+    # When the provider is queried next.
     c.instant("ask_at"),
-    # Questions since the last answer.
+    # Queries since the last answer.
     c.integer("tries", server_default="0"),
     c.check("num_nonnulls(address, jurisdictions, quoted_at) IN (0, 3)", name="answer_whole"),
 )

@@ -16,7 +16,7 @@ from billing.money.payments.rules import next_check
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 
 BETWEEN_CARDS: Final = timedelta(days=1)
-"""After a card was tried on an unpaid use and did not pay, the next use waits for so long."""
+"""Pause before the next unpaid use after a card failed to pay one."""
 
 
 class SetupPlan(Frozen):
@@ -38,7 +38,7 @@ class RemovalPlan(Frozen):
 
 
 class PortalPlan(Frozen):
-    """One visit of the provider's portal that is asked for."""
+    """One requested visit to the provider's portal."""
 
     portal: str
     """External id, the stem of its key."""
@@ -54,7 +54,7 @@ class TopUpPlan(Frozen):
 
 
 class CompletionPlan(Frozen):
-    """A part of the records behind an invoice's line that are still pending, for they are many."""
+    """One part of the many records behind an invoice's line that are still pending."""
 
     invoice: str
     """External id, the stem of its key."""
@@ -66,7 +66,7 @@ class CompletionPlan(Frozen):
 
 
 class TaxAskPlan(Frozen):
-    """The tax provider is to be asked for the account's address."""
+    """A due query to the tax provider for the account's address."""
 
     wanted: str
     """Digest of the address."""
@@ -74,14 +74,14 @@ class TaxAskPlan(Frozen):
 
 
 class RetryPlan(Frozen):
-    """Credits came while uses are unpaid: what they cover is to be paid."""
+    """Credits came while uses are unpaid: the uses that they cover must be paid."""
 
     id: UUID
     asked_at: AwareDatetime
 
 
 class ChargePlan(Frozen):
-    """The unpaid use that a card is to pay next."""
+    """The unpaid use that a card should pay next."""
 
     use: str
     """External id of the billing record, the stem of its key."""
@@ -99,10 +99,10 @@ class AccountState(State):
     next_notice: AwareDatetime | None = None
     """Next instant at which the account is notified that credits end soon."""
     notice_lot: str | None = None
-    """External id of the lot to tell of, where one that ends with it was told of before."""
+    """External id of the lot to announce, if another of the same end was announced before."""
     top_up: TopUpPlan | None = None
     top_up_from: AwareDatetime | None = None
-    """The end of a pause after which it is seen whether credits are wanted."""
+    """End of a pause, after which it is checked whether credits are wanted."""
     late_usage: AwareDatetime | None = None
     """Instant at which late use of an ended subscription is invoiced."""
     limits_due: AwareDatetime | None = None
@@ -113,17 +113,17 @@ class AccountState(State):
     vat_credit: AwareDatetime | None = None
     """Instant at which tax that was charged before the id was proven is given back."""
     vat_turn: int = 0
-    """A count of what was asked of these two steps."""
+    """A counter in the keys of these two steps, raised by each request."""
     tax_ask: TaxAskPlan | None = None
     unpaid_retry: RetryPlan | None = None
     unpaid_notice: AwareDatetime | None = None
-    """Instant at which the account is told of uses that stay unpaid."""
+    """Instant at which the account is notified of uses that stay unpaid."""
     unpaid_charge: ChargePlan | None = None
     setups: tuple[SetupPlan, ...] = ()
     removals: tuple[RemovalPlan, ...] = ()
     portals: tuple[PortalPlan, ...] = ()
     events: tuple[WaitingEvent, ...] = ()
-    """Provider events that came in and were not looked into yet."""
+    """Provider events that were received and not handled yet."""
 
 
 DATED: Final = {
@@ -131,7 +131,7 @@ DATED: Final = {
     "limits": ("limits_due", "limits", "begin or end an agreed limit"),
     "expire_credits": ("next_expiry", "expire", "let credits expire"),
 }
-"""Steps with nothing but a date: its field, the stem of the key, and words."""
+"""Steps with only a date: its field, the stem of the key, and words."""
 _DATED_WORDS: Final = {
     "top_up_from": "no credits are bought before {}",
     "late_usage": "late use is invoiced on {}",
@@ -144,7 +144,7 @@ _DATED_WORDS: Final = {
 
 
 def agenda(state: AccountState) -> list[Step]:
-    """Everything still to do, unordered."""
+    """Return all open steps, unordered."""
     steps = [event_step(state.account, event) for event in state.events]
     steps += [_setup_step(setup) for setup in state.setups]
     steps += [_detach_step(one) for one in state.removals]
@@ -168,7 +168,7 @@ def agenda(state: AccountState) -> list[Step]:
 
 
 def _notice_step(state: AccountState, due: datetime) -> Step:
-    """Once for all lots of one end; a lot that opens again after that has a step of its own."""
+    """Notify once for all lots of one end; a lot that reopens later has a step of its own."""
     stem = state.notice_lot or state.account
     key = f"{stem}/notice-{_stamp(due)}"
     return Step(name="notice", due=due, key=key, words="tell that credits end soon")
@@ -185,7 +185,7 @@ def _detach_step(removal: RemovalPlan) -> Step:
 
 
 def _vat_steps(state: AccountState) -> list[Step]:
-    """A frozen clock may see two ids at one instant: the turn tells their keys apart."""
+    """Return the VAT steps; the turn keeps keys distinct if a frozen clock sees two ids."""
     steps = []
     if state.vat_credit is not None:
         key = f"{state.account}/vat-credit-{state.vat_turn}-{_stamp(state.vat_credit)}"
@@ -243,7 +243,7 @@ def _date(due: datetime) -> str:
 
 
 def _setup_step(setup: SetupPlan) -> Step:
-    """Open it at once; then ask when told to, else after 1 min, 10 min, 1 h, and at its end."""
+    """Open it at once; then check on request, else after 1 min, 10 min, 1 h, and at its end."""
     if not setup.opened:
         key = f"{setup.setup}/open"
         words = "start saving a card"
@@ -265,7 +265,7 @@ def _setup_step(setup: SetupPlan) -> Step:
 
 
 def _top_up_steps(state: AccountState) -> list[Step]:
-    """Buy what is wanted at once; after a pause, look whether it is wanted."""
+    """Buy wanted credits at once; after a pause, check whether they are wanted."""
     if state.top_up is not None:
         key = f"{state.top_up.top_up}/buy"
         wanted = state.top_up
@@ -286,7 +286,7 @@ def _top_up_steps(state: AccountState) -> list[Step]:
 
 
 def _unpaid_steps(state: AccountState) -> list[Step]:
-    """Credits that came pay first; a week later the customer is told, and then a card is tried."""
+    """New credits pay first; a week later the customer is notified, and then a card is tried."""
     steps = []
     if state.unpaid_retry is not None:
         wish = state.unpaid_retry

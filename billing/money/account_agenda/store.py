@@ -1,4 +1,4 @@
-"""The one query on what an account itself still has to do."""
+"""The one query on the open work of an account itself."""
 
 from datetime import timedelta
 from typing import Any
@@ -27,8 +27,8 @@ from billing.money.account_agenda.rules import (
 )
 from billing.platform.provider_inbox.tables import WAITING_EVENTS
 
-# One round trip for everything the account's agenda needs. Of many cards being saved at once the
-# ones somebody waits for come first.
+# One round trip for everything the account's agenda needs. If many cards are being saved, those
+# that somebody waits for come first.
 _STATE = Prepared(
     text(
         f"""
@@ -99,8 +99,8 @@ async def state(
 ) -> AccountState:
     """The state of one account's own matter, read from its rows; NOT_FOUND.
 
-    It is told of credits that end `notice` ahead, unless they came with less time than that.
-    Under the account's lock (`credits.service.lock`) it is the last word.
+    The account is notified `notice` before credits end, unless they came with less time than that.
+    Under the account's lock (`credits.service.lock`) the state is current.
     """
     row = await _STATE.first(
         connection,

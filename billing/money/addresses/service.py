@@ -38,7 +38,7 @@ async def add(
 ) -> Address:
     """Add an address; the first one becomes the default. Errors: ADDRESS_LIMIT.
 
-    An id that is there already answers its address, unchanged.
+    A known id returns its address, unchanged.
     """
     await credits.lock(connection, account_id)
     known = await store.find(connection, account_id, address_id)
@@ -84,7 +84,7 @@ async def remove(
 ) -> Address:
     """Delete an address; if it was the default, the newest other one becomes it.
 
-    Billing details that name it go back to the default. Answers the address that was there.
+    Billing details that name it use the default again. Returns the removed address.
     Errors: ADDRESS_NOT_FOUND.
     """
     await credits.lock(connection, account_id)

@@ -54,7 +54,7 @@ async def count(connection: AsyncConnection, account_id: UUID) -> int:
 
 
 async def have_no_default(connection: AsyncConnection, account_id: UUID) -> None:
-    """Let no address of the account be the default."""
+    """Clear the account's default address."""
     await connection.execute(
         update(billing_addresses)
         .where(billing_addresses.c.account_id == account_id, billing_addresses.c.is_default)
@@ -65,11 +65,11 @@ async def have_no_default(connection: AsyncConnection, account_id: UUID) -> None
 async def unname(
     connection: AsyncConnection, account_id: UUID, address_id: UUID, at: datetime
 ) -> bool:
-    """Let the billing details name this address no more; True if they did."""
+    """Remove this address from the billing details; True if they named it."""
     touched = await _UNNAME.run(connection, account_id=account_id, address_id=address_id, at=at)
     return touched > 0
 
 
 def listing(account_id: UUID) -> Select[Any]:
-    """The account's addresses; order and cut are the caller's."""
+    """Select the account's addresses; the caller orders and limits."""
     return select(billing_addresses).where(billing_addresses.c.account_id == account_id)

@@ -11,7 +11,7 @@ billing_addresses = c.table(
     c.text("line1"),
     c.text("line2", nullable=True),
     c.text("city"),
-    # A state, province or region, as the post of the country writes it.
+    # A state, province or region, as the country's postal service writes it.
     c.text("state", nullable=True),
     c.text("postal_code", nullable=True),
     c.text("country"),

@@ -13,7 +13,7 @@ class CustomField(Frozen):
 
 
 class BillingDetails(Frozen):
-    """Everything that an account has said about its invoices; None where it has said nothing."""
+    """An account's settings for its invoices; None: not set."""
 
     legal_name: str | None = None
     address_id: UUID | None = None

@@ -22,7 +22,7 @@ from billing.platform.audit import service as audit
 
 
 async def get(connection: AsyncConnection, account_id: UUID) -> BillingDetails:
-    """The details of an account; empty ones where it has said nothing."""
+    """Return the details of an account; empty ones if it has set none."""
     query = select(billing_details).where(billing_details.c.account_id == account_id)
     row = await prepared.find(connection, query)
     return BillingDetails.model_validate(dict(row)) if row else BillingDetails()
@@ -31,9 +31,9 @@ async def get(connection: AsyncConnection, account_id: UUID) -> BillingDetails:
 async def put(
     connection: AsyncConnection, account_id: UUID, details: BillingDetails, at: datetime
 ) -> BillingDetails:
-    """Write them, for invoices numbered from now on. Errors: ADDRESS_NOT_FOUND."""
+    """Write the details, for invoices numbered from now on. Errors: ADDRESS_NOT_FOUND."""
     if details.address_id is not None:
-        # Under the lock of a removal: an address that is named is not taken away meanwhile.
+        # Removals take this lock, so the named address is not removed meanwhile.
         await credits.lock(connection, account_id)
         await address_service.get(connection, account_id, details.address_id)
     before = await get(connection, account_id)

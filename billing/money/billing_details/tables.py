@@ -1,4 +1,4 @@
-"""The customer's wishes for its invoices: one row per account that has said anything."""
+"""The customer's settings for its invoices: one row per account that has set any."""
 
 from sqlalchemy import text
 
@@ -8,11 +8,11 @@ billing_details = c.table(
     "billing_details",
     c.account(primary_key=True),
     c.text("legal_name", nullable=True),
-    # The address on its invoices, where it is not the default one.
+    # The address on its invoices, if it is not the default one.
     c.uuid("address_id", nullable=True),
     c.text("billing_email", nullable=True),
     c.json("cc_emails", server_default="[]"),
-    # What its invoices carry unless one of them says otherwise.
+    # Printed on its invoices unless an invoice has its own.
     c.text("po_number", nullable=True),
     c.text("memo", nullable=True),
     # A list of {name, value}.

@@ -5,13 +5,13 @@ from typing import Final, Literal
 
 TopUpStatus = Literal["wanted", "buying", "completed", "failed", "capped", "dropped"]
 
-# After a failure: wait, then look again; at the third nothing more is bought.
+# After a failure wait, then try again; at the third stop buying.
 RETRY_AFTER: Final = (timedelta(hours=1), timedelta(hours=24))
 MAX_FAILURES: Final = len(RETRY_AFTER) + 1
 
 
 def retry_at(failures: int, at: datetime) -> datetime | None:
-    """Instant of the next try after so many failures in a row; None: no more tries."""
+    """Return the next try after this many failures in a row; None: no more tries."""
     return at + RETRY_AFTER[failures - 1] if failures < MAX_FAILURES else None
 
 

@@ -1,4 +1,4 @@
-"""Settings of top-ups and each top-up; amounts of credits exact, money in ISO minor units."""
+"""Top-ups and their settings; credits are exact, money is in ISO minor units."""
 
 from decimal import Decimal
 from uuid import UUID
@@ -20,7 +20,7 @@ class WantedSettings(Frozen):
 
 
 class TopUpSettings(WantedSettings):
-    """The same as kept; `stopped_at` is set after three failures in a row."""
+    """The stored setting; `stopped_at` is set after three failures in a row."""
 
     account_id: UUID
     failures: int
@@ -29,12 +29,12 @@ class TopUpSettings(WantedSettings):
 
     @property
     def active(self) -> bool:
-        """True if packs are bought."""
+        """True if packs are bought automatically."""
         return self.is_enabled and self.stopped_at is None
 
 
 class TopUp(Frozen):
-    """One time that credits were wanted, and what became of it."""
+    """One time that credits were wanted, and the result."""
 
     id: UUID
     account_id: UUID

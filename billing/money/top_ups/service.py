@@ -1,6 +1,6 @@
-"""The verbs of top-ups: say what is wanted, look whether it is, and book what became of one.
+"""Top-ups: write the settings, check whether credits are wanted, and record each result.
 
-The account's lock guards all of it; purchases buy what is wanted.
+The account's lock guards all of it; purchases buy the wanted credits.
 """
 
 from datetime import datetime
@@ -27,9 +27,9 @@ from billing.platform.outbox import service as outbox
 async def write(
     connection: AsyncConnection, account_id: UUID, wanted: WantedSettings, at: datetime
 ) -> tuple[TopUpSettings, bool]:
-    """Keep what the account wants; True: credits are wanted at once, tell its matter.
+    """Store the account's settings; True: credits are wanted at once, so notify its matter.
 
-    Written anew after three failures, they begin again. Errors: INVALID_PACK; CURRENCY_MISMATCH;
+    Writing them restarts top-ups after three failures. Errors: INVALID_PACK; CURRENCY_MISMATCH;
     PAYMENT_METHOD_NOT_FOUND; PAYMENT_METHOD_REQUIRED when there is no card to charge.
     """
     balance = await credits.lock(connection, account_id)
@@ -67,8 +67,8 @@ async def write(
 async def completed(
     connection: AsyncConnection, top_up_id: UUID, at: datetime, **bought: Any
 ) -> None:
-    """Its purchase was paid: at once, where the money balance was enough, or after the top-up had
-    been given up. `bought` are the columns that the top-up has of its purchase.
+    """Complete a top-up whose purchase was paid: maybe at once from the money balance, or after the
+    top-up had been given up. `bought` are the top-up's columns about its purchase.
     """
     wanted = await store.get(connection, top_up_id)
     top_up = await _decide(connection, wanted, "completed", at, **bought)
@@ -77,7 +77,7 @@ async def completed(
 
 
 async def failed(connection: AsyncConnection, top_up_id: UUID, reason: str, at: datetime) -> None:
-    """Nothing was bought: it is tried again after a pause, or, at the third, not any more."""
+    """Fail a top-up: try again after a pause, or stop at the third failure in a row."""
     top_up = await store.get(connection, top_up_id)
     top_up = await _decide(connection, top_up, "failed", at, reason=reason)
     kept = await store.settings(connection, top_up.account_id)
@@ -101,21 +101,21 @@ async def failed(connection: AsyncConnection, top_up_id: UUID, reason: str, at: 
 async def capped(
     connection: AsyncConnection, top_up: TopUp, until: datetime, at: datetime, **facts: Any
 ) -> None:
-    """One more would cost more than the account allows in a month: the next month it may."""
+    """End a top-up that would exceed the month's cap; pause until the next month."""
     await _decide(connection, top_up, "capped", at, reason="the month's limit is reached")
     await _announce(connection, top_up, at, what="capped", until=_text(until), **facts)
     await pause(connection, top_up.account_id, until, at)
 
 
 async def drop(connection: AsyncConnection, top_up: TopUp, reason: str, at: datetime) -> None:
-    """It is wanted no more."""
+    """End a top-up that is no longer wanted."""
     await _decide(connection, top_up, "dropped", at, reason=reason)
 
 
 async def pause(
     connection: AsyncConnection, account_id: UUID, until: datetime, at: datetime
 ) -> None:
-    """Want nothing before `until`; the account's matter looks again then."""
+    """Want nothing before `until`; the account's matter then checks again."""
     await store.change_balance(connection, account_id, **{"from": until})
     await matters.ensure_account(connection, account_id, due=until, at=at)
 
@@ -123,7 +123,7 @@ async def pause(
 async def _decide(
     connection: AsyncConnection, top_up: TopUp, status: TopUpStatus, at: datetime, **more: Any
 ) -> TopUp:
-    """The end of a top-up; what comes late to an ended one changes that one only."""
+    """End a top-up; a late result of an ended one changes only that one."""
     await credits.lock(connection, top_up.account_id)
     if top_up.decided_at is None:
         await store.change_balance(connection, top_up.account_id, open=False)

@@ -32,7 +32,7 @@ async def settings(connection: AsyncConnection, account_id: UUID) -> TopUpSettin
 
 
 async def put_settings(connection: AsyncConnection, row: dict[str, Any]) -> TopUpSettings:
-    """Write an account's settings anew."""
+    """Insert or replace an account's settings."""
     new = insert(top_up_settings).values(**row)
     written = await connection.execute(
         new.on_conflict_do_update(index_elements=["account_id"], set_=row).returning(
@@ -49,7 +49,7 @@ async def change_settings(connection: AsyncConnection, account_id: UUID, **field
 
 
 async def change_balance(connection: AsyncConnection, account_id: UUID, **fields: Any) -> None:
-    """Overwrite what the debit function looks at; under the account's lock."""
+    """Overwrite the top-up fields that the debit function reads; under the account's lock."""
     named = {f"top_up_{name}": value for name, value in fields.items()}
     change = _change(credit_balances, tuple(named))
     await change.send(connection, of_account=account_id, **named)
@@ -61,7 +61,7 @@ async def get(connection: AsyncConnection, top_up_id: UUID) -> TopUp:
 
 
 async def undecided(connection: AsyncConnection, account_id: UUID) -> TopUp | None:
-    """The one that is wanted or being bought."""
+    """The account's top-up that is wanted or being bought."""
     mine = top_ups.c.account_id == account_id
     row = await prepared.find(
         connection, select(top_ups).where(mine, top_ups.c.decided_at.is_(None))
@@ -75,12 +75,12 @@ async def change(connection: AsyncConnection, top_up_id: UUID, **fields: Any) ->
 
 
 async def ask_if_low(connection: AsyncConnection, account_id: UUID, at: datetime) -> bool:
-    """Ask for credits if the balance is low: written once, and the matter is woken. True if so."""
+    """Request credits, once, and wake the matter if the balance is low; True if it is."""
     return bool(await _ASK_IF_LOW.scalar(connection, account_id=account_id, at=at))
 
 
 async def has_asked(connection: AsyncConnection) -> bool:
-    """True if this transaction asked for credits: wake the account's matter after it."""
+    """True if this transaction requested credits: wake the account's matter after it."""
     return bool(await _HAS_ASKED.scalar(connection))
 
 

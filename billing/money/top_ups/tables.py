@@ -1,4 +1,4 @@
-"""Credits bought by themselves: what each account wants, and each time it was wanted.
+"""Credits bought automatically: the settings of each account, and each top-up.
 
 The SQL functions of credits write a row when a debit or hold leaves less than the threshold.
 """
@@ -15,7 +15,7 @@ top_up_settings = c.table(
     c.uuid("payment_method_id", nullable=True),
     # Money, in minor units of the account's currency, within one calendar month of its zone.
     c.bigint("monthly_cap_minor", nullable=True),
-    # In a row; at the third nothing more is bought until the settings are written again.
+    # Failures in a row; at the third, buying stops until the settings are written again.
     c.integer("failures", server_default="0"),
     c.instant("stopped_at", nullable=True),
     c.instant("updated_at"),
@@ -32,12 +32,12 @@ top_ups = c.table(
     c.text("status"),
     c.text("pack"),
     c.amount("threshold"),
-    # What was there when it was wanted.
+    # Credits available when it was wanted.
     c.amount("available"),
     c.uuid("purchase_id", nullable=True, unique=True),
     c.bigint("amount_minor", nullable=True),
     c.text("currency", nullable=True),
-    # Why it failed, or was left.
+    # Why it failed, or was not bought.
     c.text("reason", nullable=True),
     c.instant("wanted_at"),
     c.instant("decided_at", nullable=True),

@@ -1,4 +1,4 @@
-"""The row of a trial and what its decision meets beside it, in one round trip."""
+"""Reads the row of a trial and the facts of its decision in one round trip."""
 
 from decimal import Decimal
 
@@ -43,7 +43,7 @@ _READ = Prepared(
 
 
 async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, TrialFacts]:
-    """The account's trial of credits; a look locks its row alone."""
+    """Read the account's trial of credits; only a decision locks more than its row."""
     named = {"account_id": wanted.subject_id}
     locks = [(_LOCK, named)] if wanted.locked else []
     locks += [(_LOCK_ACCOUNT, named)] if wanted.deciding else []

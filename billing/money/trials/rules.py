@@ -6,7 +6,7 @@ from billing.matters.agenda import State, Step
 
 
 class TrialState(State):
-    """The row's word about one trial of credits."""
+    """The state of one trial of credits, read from its row."""
 
     account: str
     """External id of the account, the stem of its keys."""

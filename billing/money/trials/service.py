@@ -89,7 +89,7 @@ async def is_used_elsewhere(connection: AsyncConnection, account: Account) -> bo
 
 
 async def remember_identity(connection: AsyncConnection, account: Account) -> None:
-    """An account whose platform identity came after its trial has used up the trial of that.
+    """Count the account's trials as those of its platform identity, which became known later.
 
     Needs a transaction that may see any account.
     """

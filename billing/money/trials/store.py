@@ -24,7 +24,7 @@ _FIND = Prepared(
 )
 
 _ANY = trials.alias("any_of_it")
-# Where another account had the trial of this identity already, its row is enough to refuse more.
+# If another account already had the trial of this identity, its row is enough to refuse more.
 _FILL_IDENTITY = Prepared(
     update(trials)
     .where(
@@ -51,7 +51,7 @@ _LOCK = Prepared(
 
 
 async def lock(connection: AsyncConnection, account_id: UUID) -> None:
-    """A subscription may end the running trial: its row is locked before the account's."""
+    """Lock the running trial's row before the account's, because a subscription may end it."""
     await _LOCK.first(connection, account_id=account_id)
 
 
@@ -62,7 +62,7 @@ async def add(connection: AsyncConnection, row: dict[str, Any]) -> Trial | None:
 
 
 async def fill_identity(connection: AsyncConnection, account_id: UUID, identity: str) -> None:
-    """Keep a platform identity with trials that were taken before it was known."""
+    """Record a platform identity on trials that were taken before it was known."""
     await _FILL_IDENTITY.send(connection, of_account=account_id, identity=identity)
 
 
@@ -75,7 +75,7 @@ async def find(
 
 
 async def is_taken(connection: AsyncConnection, identity: str, kind: str = ACCOUNT_TRIAL) -> bool:
-    """True if any account has had this kind with the platform identity; needs to see them all."""
+    """True if any account has had this kind with the identity; must be able to see all accounts."""
     return await _OF_IDENTITY.first(connection, of_kind=kind, identity=identity) is not None
 
 

@@ -20,7 +20,7 @@ class TrialFacts(Facts):
 
     clock_at: datetime | None = None
     left: Decimal = field(default=Decimal(0))
-    """Its credits that are neither spent nor held, those that expired already included."""
+    """Credits of the trial that are neither spent nor held, including those already expired."""
 
 
 def view(rows: Rows, clock_at: datetime | None) -> TrialState:
@@ -38,7 +38,7 @@ def view(rows: Rows, clock_at: datetime | None) -> TrialState:
 
 
 def transition(w: Work[TrialFacts], step: Step) -> None:
-    """Its end: the unspent part of its lot expires; bought credits stay [D7]."""
+    """End the trial: the unspent part of its lot expires; bought credits stay [D7]."""
     if step.name != "expire":
         raise ValueError(f"a trial has no step {step.name!r}")
     trial = trial_of(w.rows)
@@ -66,7 +66,7 @@ def trial_of(rows: Rows) -> Trial:
 
 
 def announcement(trial: Trial, what: str, **detail: Any) -> Announce:
-    """One audit row and one `evt.billing.trial.*`."""
+    """Return the announcement: one audit row and one `evt.billing.trial.*`."""
     subject = ids.encode(ids.TRIAL, trial.id)
     facts = {
         "trial_id": subject,

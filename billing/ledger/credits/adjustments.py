@@ -1,6 +1,6 @@
 """Adjustments by operators: credits given or taken with a reason, and the overdraft limit [F23].
 
-Each is audited and told to the outside in the transaction of the change.
+Each is audited and announced in the transaction of the change.
 """
 
 from datetime import datetime
@@ -33,7 +33,7 @@ async def adjust(
     priority: int | None = None,
     is_paid: bool = False,
 ) -> Adjustment:
-    """Give `amount` credits, or take them where it is negative; once per `adjustment_id`.
+    """Give `amount` credits, or take them if it is negative; once per `adjustment_id`.
 
     Errors: INSUFFICIENT_CREDITS when less can be taken; BALANCE_TOO_LARGE when more is given than
     an account can have; INVALID_EXPIRY; INVALID_AMOUNT; NOT_FOUND.
@@ -83,7 +83,7 @@ async def allow_overdraft(
     reason: str,
     at: datetime,
 ) -> Balance:
-    """Set the overdraft limit; answer the balance before. Errors: INVALID_AMOUNT."""
+    """Set the overdraft limit; return the earlier balance. Errors: INVALID_AMOUNT."""
     before = await service.set_overdraft(connection, account_id, overdraft)
     if before.overdraft != overdraft:
         await audit.record(

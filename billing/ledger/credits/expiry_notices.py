@@ -1,4 +1,4 @@
-"""Telling an account, once per lot, that credits end soon."""
+"""Notices to an account, once per lot, that credits end soon."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -19,10 +19,10 @@ EXPIRING: Final = "evt.billing.credits.expiring"
 async def notify(
     connection: AsyncConnection, account_id: UUID, *, ahead: timedelta, at: datetime
 ) -> Decimal:
-    """Tell of credits that end within `ahead` of `at`; how many they are.
+    """Announce credits that end within `ahead` of `at`; return how many they are.
 
-    Lots that came with less time than that are not told of, and stale notices are left out. The
-    caller has the account's lock.
+    Lots that came with less time than that, and lots that have ended, are left out. The caller
+    holds the account's lock.
     """
     due = await store.mark_noticed(connection, account_id, ahead=ahead, at=at)
     ending = sorted((row for row in due if row.free and row.expires_at > at), key=_order)

@@ -1,6 +1,6 @@
-"""Holds and captures, many at once: one statement for all that wait, each with its own answer.
+"""Holds and captures in batches: one statement for all, with an answer for each.
 
-A refusal is an answer too, so that one item fails alone; what goes wrong is said in sql/.
+A refusal is an answer too, so that one item fails alone; sql/ documents what can go wrong.
 """
 
 import json
@@ -29,7 +29,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 class HoldOrder:
     """Set `amount` credits aside from lots in burn order, once per (account, key).
 
-    It ends at `expires_at`, or `lifetime` after the account's now. Errors: INVALID_AMOUNT.
+    The hold ends at `expires_at`, or `lifetime` after the account's now. Errors: INVALID_AMOUNT.
     """
 
     account_id: UUID
@@ -76,10 +76,10 @@ class CaptureOrder:
 async def hold_many(
     connection: AsyncConnection, orders: Sequence[HoldOrder], at: datetime | None = None
 ) -> list[Hold | BillingError]:
-    """One answer per order, in their order: the hold, or why it is refused.
+    """Return one answer per order, in their order: the hold or the refusal.
 
-    Refusals: INSUFFICIENT_CREDITS, which says `top_up` when credits are wanted now (unless the
-    transaction is undone), NOT_FOUND, INVALID_EXPIRY, IDEMPOTENCY_KEY_REUSED.
+    Refusals: INSUFFICIENT_CREDITS, with `top_up` when credits are wanted now (unless the
+    transaction is rolled back), NOT_FOUND, INVALID_EXPIRY, IDEMPOTENCY_KEY_REUSED.
     """
     items = records([
         (
@@ -110,7 +110,7 @@ def _refused(row: Row) -> BillingError:
 async def capture_many(
     connection: AsyncConnection, orders: Sequence[CaptureOrder], at: datetime | None = None
 ) -> list[Capture | BillingError]:
-    """One answer per order, in their order: the capture, or why it is refused.
+    """Return one answer per order, in their order: the capture or the refusal.
 
     Refusals: HOLD_NOT_FOUND, HOLD_RESOLVED, HOLD_EXCEEDED, NOT_FOUND.
     """

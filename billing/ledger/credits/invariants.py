@@ -1,7 +1,7 @@
 """The invariants of the credit tables at every commit, one query each.
 
-For the integrity checks: a rule that finds nothing holds; what it finds is an account and two sums,
-what the rows state and what they add up to. They are asked of a list of accounts
+For the integrity checks: each row a rule finds is a violation, with the account, the sum that the
+rows state and the sum they add up to. The rules run on a list of accounts
 (billing/core/narrowed.py), whose parts are found by entry and hold, and by lot.
 """
 
@@ -9,7 +9,7 @@ from typing import Final
 
 
 def _sums(stated: str, counted: str) -> str:
-    """Accounts whose balance row states something else than `counted`, a sum by account."""
+    """Return SQL for accounts whose balance row differs from `counted`, a sum by account."""
     return (
         f"SELECT b.account_id, b.{stated} AS stated, coalesce(c.sum, 0) AS counted"  # noqa: S608
         f" FROM credit_balances b LEFT JOIN ({counted}) c ON c.account_id = b.account_id"
@@ -18,7 +18,7 @@ def _sums(stated: str, counted: str) -> str:
 
 
 def _by_account(stated: str, what: str, rows: str) -> str:
-    """The same, where what is counted is one sum over rows of a table."""
+    """Return `_sums` for a sum over the rows of a table."""
     counted = f"SELECT account_id, sum({what}) AS sum FROM {rows} GROUP BY account_id"  # noqa: S608
     return _sums(stated, counted)
 
@@ -100,4 +100,4 @@ RULES: Final[dict[str, str]] = {
 NAMED: Final = frozenset(
     {"each lot has left what its entries leave", "each hold is made of its parts"}
 )
-"""Rules that name what breaks them by a subject of its own; others have the account."""
+"""Rules whose violations name a subject of their own; others name only the account."""

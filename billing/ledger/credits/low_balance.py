@@ -1,4 +1,4 @@
-"""Below which balance an account wants to hear that its credits run out."""
+"""The balance below which an account is notified that its credits run out."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -13,14 +13,14 @@ from billing.platform.audit import service as audit
 
 
 async def get(connection: AsyncConnection, account_id: UUID) -> Decimal | None:
-    """The balance below which its owner wants to hear; None: only when nothing is left."""
+    """Return the balance below which to notify the account; None: only when nothing is left."""
     return await store.low_balance(connection, account_id)
 
 
 async def put(
     connection: AsyncConnection, account_id: UUID, threshold: Decimal | None, at: datetime
 ) -> Decimal | None:
-    """Tell from now on when the balance falls below this; None: only when nothing is left.
+    """Notify from now on when the balance falls below this; None: only when nothing is left.
 
     Errors: NOT_FOUND.
     """

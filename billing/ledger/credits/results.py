@@ -1,4 +1,4 @@
-"""Read the results of the credit SQL functions: a fact, or the refusal behind a verdict."""
+"""Results of the credit SQL functions: a fact, or the refusal for a verdict."""
 
 from typing import Final, TypeVar
 
@@ -41,7 +41,7 @@ def refusal(row: Fields) -> BillingError:
 
 
 def fact(model: type[FactT], row: Fields) -> FactT:
-    """The row as what the verb answers; `replayed` where its key had been used before."""
+    """Return the row as the verb's result; `replayed` if its key had been used before."""
     fields = {name: value for name, value in row.items() if name in model.model_fields}
     if "replayed" in model.model_fields:
         fields["replayed"] = row["verdict"] == "duplicate"

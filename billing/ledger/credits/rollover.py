@@ -1,7 +1,7 @@
-"""Plan credits that outlive their cycle: a part of them is a lot that lives on into the next one.
+"""Rollover of plan credits: a part of a cycle's credits is a lot that lasts into the next one.
 
-That part is fixed when the credits arrive, and the other one burns first, for it ends first: so at
-each instant the ledger alone says what is left, however late a cycle's end is looked at.
+That part is fixed when the credits arrive, and the other part burns first, because it ends first.
+So the ledger alone shows what is left at any instant, however late a cycle's end is processed.
 """
 
 from datetime import datetime
@@ -22,10 +22,10 @@ async def grant(
     kept: Kept | None = None,
     **lot: Any,
 ) -> None:
-    """`service.grant`; of these credits so many, as `kept` says, live on after their end.
+    """Grant credits as `service.grant` does; the part `kept` lasts beyond their cycle.
 
-    They are a lot of their own, which has the key; the others come before it, under a key made of
-    it. A call with a key that was granted before changes nothing, whatever it keeps.
+    That part is a lot of its own, which has the key; the rest is granted before it, under a key
+    derived from it. A call with a key that was granted before changes nothing, whatever it keeps.
     """
     if kept is None:
         await service.grant(connection, **lot)
@@ -51,12 +51,12 @@ async def roll_over(
     room: Decimal | None,
     at: datetime,
 ) -> None:
-    """Kept credits of a subject follow its cycle, which ended at `before` as far as they know, and
-    goes from `start` to `end` now: its own live on `until` then; None: never again.
+    """Adapt a subject's kept credits to its cycle, whose end they have as `before`, and which now
+    goes from `start` to `end`. `until`: the end of the current cycle's kept credits; None: no
+    cycle can follow.
 
-    Where the cycle begins those of the one before roll over into it, up to their cap; beside its
-    own there is `room` for so many to live on once more. Without a `room` none begins. Errors:
-    NOT_FOUND.
+    If a cycle begins, those of the one before roll over into it, up to their cap, and as many as
+    `room` may last once more. `room` is None if no cycle begins. Errors: NOT_FOUND.
     """
     await _call(
         connection, sql_calls.ROLL_OVER, account_id=account_id, subject=subject, before=before,

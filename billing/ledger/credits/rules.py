@@ -12,7 +12,7 @@ from billing.core.errors import Invalid
 from billing.core.money import CREDIT_STEP, round_credits, show_decimal
 
 USABLE_AGAIN: Final = timedelta(days=30)
-"""Credits that come back can be used for so long at least."""
+"""Minimum time for which returned credits can be used."""
 LotKind = Literal["trial", "plan", "purchase", "adjustment", "refund", "dispute"]
 
 # Lots that end within this span are announced beside the balance.
@@ -20,11 +20,11 @@ SOON: Final = timedelta(days=7)
 LIMIT: Final = Decimal(10) ** 15
 DECIMALS: Final = 12
 MOST_EVER: Final = Decimal(9) * Decimal(10) ** 14
-"""Operators give an account no credits beyond this, all it has and ever used together: the rest up
+"""Operators give no credits beyond this sum of all that an account has and ever used: the rest up
 to 10^15 is room for what is bought, granted by plans, and owed."""
 MOST_OVERDRAFT: Final = Decimal(10) ** 13
 KEY_LIMIT: Final = 255
-# Lots that should go first have the lower number; scope, expiry and price decide within it.
+# Lots that should burn first have the lower number; scope, expiry and price decide within it.
 PRIORITY: Final[dict[LotKind, int]] = {
     "trial": 100,
     "plan": 100,
@@ -58,7 +58,7 @@ def allowable(amount: Decimal) -> Decimal:
 
 
 def caller_key(account_id: UUID, key: str) -> str:
-    """A key chosen by a caller, named with its account so that no other account can meet it."""
+    """Return a caller's key prefixed with its account, so that accounts cannot collide."""
     if not 0 < len(key) <= KEY_LIMIT:
         raise Invalid(
             "IDEMPOTENCY_KEY_INVALID", f"a key has 1 to {KEY_LIMIT} characters", status=400
@@ -67,7 +67,7 @@ def caller_key(account_id: UUID, key: str) -> str:
 
 
 def request_hash(**facts: Any) -> str:
-    """One name for one request: equal facts give equal hashes, in any process and release."""
+    """Return a request's hash: equal facts give equal hashes, in any process and release."""
     return hashlib.sha256(_FACTS.encode(facts).encode()).hexdigest()
 
 

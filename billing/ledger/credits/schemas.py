@@ -1,4 +1,4 @@
-"""The results of the credit verbs: frozen facts about balances, grants, debits and holds.
+"""Results of the credit operations: frozen facts about balances, grants, debits and holds.
 
 Amounts are exact decimals of credits; instants are UTC.
 """
@@ -13,7 +13,7 @@ from billing.core.frozen import Frozen
 
 
 class Balance(Frozen):
-    """An account's credits at one instant, everything expired by then already taken off."""
+    """An account's credits at one instant, less everything expired by then."""
 
     account_id: UUID
     balance: Decimal
@@ -37,7 +37,7 @@ class Balance(Frozen):
 
 
 class Overview(Frozen):
-    """The balance and what belongs beside it, at the account's own time."""
+    """The balance with related sums, at the account's own time."""
 
     balance: Decimal
     held: Decimal
@@ -46,7 +46,7 @@ class Overview(Frozen):
     paid: Decimal
     """The part of `balance` that was paid for."""
     used_this_month: Decimal
-    """Since the month began in the account's zone."""
+    """Credits used since the month began in the account's zone."""
     plan_monthly_credits: Decimal
     expiring: Decimal
     """Free credits of lots that end soon, and when the first of them does."""
@@ -88,7 +88,7 @@ class Grant(Frozen):
     transaction_id: UUID
     amount: Decimal
     balance: Decimal
-    """Right after this grant and the debt it paid."""
+    """The balance right after this grant and the debt it paid."""
     debt_paid: Decimal
     replayed: bool
     """True when the key had been granted before: nothing changed now."""
@@ -114,7 +114,7 @@ class Hold(Frozen):
     amount: Decimal
     expires_at: AwareDatetime
     status: str
-    """`open` when it was just made; of a replay, as it stands now."""
+    """`open` when it was just made; for a replay, the current status."""
     captured: Decimal
     created_at: AwareDatetime
     resolved_at: AwareDatetime | None
@@ -135,7 +135,7 @@ class Capture(Frozen):
 
 
 class Release(Frozen):
-    """A hold given up."""
+    """A released hold."""
 
     hold_id: UUID
     released: Decimal
@@ -188,14 +188,14 @@ class Expired(Frozen):
 
 
 class LotExpiry(Frozen):
-    """The end of one lot: all it has lost to the clock so far, and what open holds still keep."""
+    """The end of one lot: all that has expired of it so far, and what open holds still keep."""
 
     expired: Decimal
     held: Decimal
 
 
 class Clawback(Frozen):
-    """Credits taken back: from the lot now, from its held part later, or lost as already spent."""
+    """Credits clawed back: from the lot now, from its held part later, or lost as already spent."""
 
     transaction_id: UUID
     taken: Decimal
@@ -206,7 +206,7 @@ class Clawback(Frozen):
 
 
 class Returned(Frozen):
-    """Credits of a clawback that are there again; none where none had been taken."""
+    """Credits returned from a clawback; none if none had been taken."""
 
     transaction_id: UUID | None
     returned: Decimal
@@ -214,12 +214,12 @@ class Returned(Frozen):
 
 
 class Kept(Frozen):
-    """The part of a cycle's credits that lives on into the next one."""
+    """The part of a cycle's credits that rolls over into the next one."""
 
     amount: Decimal
     cap: Decimal
-    """The most of one cycle that the plan lets live on."""
+    """The plan's maximum of one cycle's credits that rolls over."""
     cycle_end: AwareDatetime
     """The end of the cycle, which may come later than that of its other credits."""
     until: AwareDatetime
-    """The end of the next one, as far as it is known."""
+    """The end of the next cycle, as far as it is known."""

@@ -1,7 +1,7 @@
-"""The verbs of credits, each one call of a SQL function inside the caller's transaction [F3].
+"""Credit operations, each one call of a SQL function inside the caller's transaction [F3].
 
-Every function locks the account's balance row first and expires what is due, so callers need
-no lock of their own; `at` is the account's now, and left out it is read under the lock.
+Every function locks the account's balance row first and expires what is due, so callers need no
+lock of their own; `at` is the account's now and, if omitted, is read under the lock.
 """
 
 from datetime import datetime, timedelta
@@ -53,8 +53,8 @@ async def lock(connection: AsyncConnection, account_id: UUID) -> Balance:
 
 
 async def fix_currency(connection: AsyncConnection, account_id: UUID, currency: str) -> None:
-    """The first payment, or money on an invoice or the balance, fixes the account's currency for
-    good; a subscription does while it is open (docs/rules.md#money).
+    """Fix the account's currency: for good by the first payment, or money on an invoice or the
+    balance; by a subscription while it is open (docs/rules.md#money).
 
     Errors: NOT_FOUND; CURRENCY_MISMATCH when it is already another.
     """
@@ -68,16 +68,16 @@ async def fix_currency(connection: AsyncConnection, account_id: UUID, currency: 
 
 
 async def open_currency(connection: AsyncConnection, account_id: UUID) -> None:
-    """Nothing fixes the account's currency any more: the next payment does. Under its lock."""
+    """Unfix the account's currency, so that the next payment fixes it. Under the account's lock."""
     await store.change_balance(connection, account_id, currency=None)
 
 
 async def set_overdraft(
     connection: AsyncConnection, account_id: UUID, overdraft: Decimal
 ) -> Balance:
-    """Set the overdraft limit of forced debits; answer the balance before.
+    """Set the overdraft limit of forced debits; return the earlier balance.
 
-    What is owed already stays so, though it be more. Errors: NOT_FOUND; INVALID_AMOUNT.
+    Debt that exceeds the limit remains. Errors: NOT_FOUND; INVALID_AMOUNT.
     """
     before = await lock(connection, account_id)
     await store.change_balance(connection, account_id, overdraft=rules.allowable(overdraft))
@@ -100,9 +100,9 @@ async def grant(
     subject: str | None = None,
     detail: dict[str, Any] | None = None,
 ) -> Grant:
-    """Credits that arrive as one lot, once per `key` (a business fact of billing.core.keys).
+    """Grant credits as one lot, once per `key` (a business fact of billing.core.keys).
 
-    A second call with the key answers the first grant. Debt is paid from the lot at once, by an
+    A second call with the key returns the first grant. Debt is paid from the lot at once, by an
     entry of its own. Errors: NOT_FOUND; INVALID_AMOUNT; IDEMPOTENCY_KEY_REUSED by another verb.
     """
     granted = await _call(
@@ -134,7 +134,7 @@ async def debit(
 
     Lots of another scope are not touched; `paid_only` leaves free ones out as well. With `force`
     (callers of role service) what no lot covers is owed, up to the account's overdraft, and the
-    next grant pays it first. Where the answer says `top_up`, tell the account's matter after the
+    next grant pays it first. If the result has `top_up`, notify the account's matter after the
     commit. Errors: INSUFFICIENT_CREDITS [F6] with `required` and `available`; NOT_FOUND;
     INVALID_AMOUNT; IDEMPOTENCY_KEY_REUSED when the key was used for another request.
     """
@@ -153,10 +153,10 @@ async def debit(
 async def release(
     connection: AsyncConnection, *, account_id: UUID, hold_id: UUID, at: datetime | None = None
 ) -> Release:
-    """Give up a hold; what belongs to an expired lot expires in the same transaction.
+    """Release a hold; what belongs to an expired lot expires in the same transaction.
 
-    A second call answers the first. Errors: HOLD_NOT_FOUND; HOLD_RESOLVED when it was captured
-    or had expired.
+    A second call returns the first result. Errors: HOLD_NOT_FOUND; HOLD_RESOLVED when it was
+    captured or had expired.
     """
     wanted = {"account_id": account_id, "hold_id": hold_id, "at": at}
     return await _call(connection, sql_calls.RELEASE, Release, **wanted)
@@ -182,7 +182,7 @@ async def expire_lot(
 ) -> LotExpiry:
     """End one lot now (a trial that is over): its unspent, unheld part expires with its entry.
 
-    Repeatable; the answer counts everything this lot has lost to the clock so far. Errors:
+    Repeatable; the result counts everything of this lot that has expired so far. Errors:
     NOT_FOUND when no such grant exists.
     """
     wanted = {"account_id": account_id, "grant_key": grant_key, "at": at, "reason": reason}
@@ -200,7 +200,7 @@ async def clawback(
     at: datetime | None = None,
     subject: str | None = None,
 ) -> Clawback:
-    """Take back credits of one grant, once per `key`: refund, dispute (docs/rules.md#purchases).
+    """Claw back credits of one grant, once per `key`: refund, dispute (docs/rules.md#purchases).
 
     Takes what is unspent and unheld; a held part is taken when released; the rest is booked as
     loss, so the balance never goes negative. Errors: NOT_FOUND; INVALID_AMOUNT.
@@ -221,8 +221,8 @@ async def return_clawback(
     at: datetime,
     subject: str | None = None,
 ) -> Returned:
-    """Put back what a clawback took, once per `key`: its dispute was won. They last 30 days at
-    least. Errors: NOT_FOUND.
+    """Return what a clawback took, once per `key`: its dispute was won. The credits last at least
+    30 days. Errors: NOT_FOUND.
     """
     back = await _call(
         connection, sql_calls.RETURN_CLAWBACK, Returned, account_id=account_id,
@@ -245,7 +245,7 @@ async def take(
     scope: str | None = None,
     subject: str | None = None,
 ) -> Taken:
-    """An operator takes credits away, in burn order, once per `key`; it counts as no use [F23].
+    """Take credits away for an operator, in burn order, once per `key`; not counted as use [F23].
 
     Errors: INSUFFICIENT_CREDITS when less is neither spent nor held; NOT_FOUND; INVALID_AMOUNT;
     IDEMPOTENCY_KEY_REUSED.
@@ -259,7 +259,7 @@ async def take(
 
 
 async def watch_returned(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
-    """Credits came back to lots of which some may end: the account's matter looks at them in time.
+    """Have the account's matter look at returned credits before their lots end.
 
     Call it last: it locks the matter's row, which comes after the account's lock.
     """
@@ -271,7 +271,7 @@ async def watch_returned(connection: AsyncConnection, account_id: UUID, at: date
 async def _watch(
     connection: AsyncConnection, account_id: UUID, until: datetime, at: datetime | None
 ) -> None:
-    """The account's matter looks at the credits before they expire, so that the events go out."""
+    """Have the account's matter look at credits before they expire, so that notices go out."""
     now = at or await clock.now(connection, account_id)
     due = max(now, until - timedelta(days=load_settings().expiry_notice_days))
     await matters.ensure_account(connection, account_id, due=due, at=now)

@@ -1,6 +1,6 @@
 """The SQL functions of sql/ as typed statements; every parameter is cast by name.
 
-Each answers rows with a `verdict`; what they do and refuse is said above each function there.
+Each returns rows with a `verdict`; a comment above each function says what it does and refuses.
 """
 
 from typing import Final
@@ -19,7 +19,7 @@ def _call(function: str, parameters: str) -> Prepared:
 
 
 def _call_on_item(function: str, item: str, fields: str, more: str = "") -> Prepared:
-    """A verb on one item of a composite type; `fields` are those of the type, in its order.
+    """Call a function on one item of a composite type; `fields` are the type's, in its order.
 
     With `more` it takes further parameters between the item and the time.
     """
@@ -54,7 +54,7 @@ GRANT_KEPT: Final = _call_on_item(
     _GRANT,
     "kept numeric, cycle_end timestamptz, until timestamptz",
 )
-# One debit is a batch of one: the rules live in one function.
+# One debit is a batch of one, so that one function has the rules.
 DEBIT: Final = _call_on_item(
     "credit_debit_many",
     "credit_debit_item[]",

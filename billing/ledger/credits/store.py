@@ -1,6 +1,6 @@
-"""Every query on credits that moves none: balances as of an instant, the ledger, lots, notices.
+"""Every query that moves no credits: balances as of an instant, the ledger, lots, notices.
 
-A read writes nothing: its answer leaves out what has expired by the asked instant.
+A read writes nothing: its result leaves out what has expired by the given instant.
 """
 
 from collections.abc import Collection, Sequence
@@ -46,9 +46,9 @@ _LOCK = Prepared(
     .with_for_update(key_share=True)
 )
 # One statement and a handful of index probes, however long the ledger: the month's use is the
-# total now less the total that the last entry before the month carries: never below nothing, though
-# more of earlier months came back. The month's start is a finished value: behind row security an
-# index is searched with no sum that is still to be made.
+# current total less the total at the last entry before the month, and never negative, even if more
+# of earlier months came back. The month's start is computed first: under row security an index
+# cannot be searched by an expression that is still to be computed.
 _OVERVIEWS: Final = Prepared(
     text(
         """
@@ -89,7 +89,7 @@ _OVERVIEWS: Final = Prepared(
 
 
 async def open_balance(connection: AsyncConnection, account_id: UUID) -> None:
-    """The empty balance row that every account has; a second call changes nothing."""
+    """Write the empty balance row of an account; a second call changes nothing."""
     await connection.execute(
         insert(credit_balances).values(account_id=account_id).on_conflict_do_nothing()
     )
@@ -102,7 +102,7 @@ async def lock_balance(connection: AsyncConnection, account_id: UUID) -> Balance
 
 
 async def change_balance(connection: AsyncConnection, account_id: UUID, **fields: Any) -> None:
-    """Overwrite fields of the account's row; amounts move in SQL alone."""
+    """Overwrite fields of the account's row; only SQL functions change amounts."""
     await connection.execute(
         update(credit_balances).where(credit_balances.c.account_id == account_id).values(**fields)
     )
@@ -119,7 +119,7 @@ async def currency(connection: AsyncConnection, account_id: UUID) -> str | None:
 async def unsettled(
     connection: AsyncConnection, account_id: UUID, at: datetime
 ) -> tuple[Decimal, Decimal, datetime | None]:
-    """(credits gone by `at` though still in the rows, credits still held, next expiry)."""
+    """Return (credits expired by `at` but still in the rows, credits still held, next expiry)."""
     live = _live_holds(account_id, at)
     remaining, held = _after_expiry(live, at)
     lot = credit_lots.c
@@ -142,8 +142,8 @@ async def unsettled(
 async def spendable(
     connection: AsyncConnection, account_id: UUID, meter: str, at: datetime
 ) -> tuple[Decimal, Decimal]:
-    """(bought, other) credits that a use of a meter could burn: neither held nor of another meter,
-    and not expired.
+    """Return (bought, other) credits that a use of a meter could burn: not held, not expired, not
+    of another meter.
     """
     live = _live_holds(account_id, at)
     remaining, held = _after_expiry(live, at)
@@ -200,7 +200,7 @@ def _after_expiry(
 async def overviews(
     connection: AsyncConnection, account_ids: Sequence[UUID], now: datetime, soon: timedelta = SOON
 ) -> dict[UUID, Overview]:
-    """Balances with what belongs beside them, each at its account's time (`now` is real) [F1]."""
+    """Return balances with related sums, each at its account's time (`now` is real) [F1]."""
     found = {}
     for row in await _OVERVIEWS.all(connection, account_ids=account_ids, now=now, soon=soon):
         account_id, ends = row["account_id"], row["next_expiry"]
@@ -236,7 +236,7 @@ async def transaction(connection: AsyncConnection, transaction_id: UUID) -> Tran
 def holds(
     account_id: UUID, at: datetime, status: str | None = None, maker: str | None = None
 ) -> Select[Any]:
-    """The holds of an account as they stand at `at`, to be ordered by `id`; those of one caller."""
+    """Select an account's holds, or one caller's, as of `at`, to be ordered by `id`."""
     stands = _stands(at)
     query = _holds(at).where(credit_holds.c.account_id == account_id)
     if maker is not None:
@@ -253,13 +253,13 @@ async def hold(connection: AsyncConnection, hold_id: UUID, at: datetime) -> Stor
 
 
 def _stands(at: datetime) -> ColumnElement[str]:
-    """A hold's status at `at`, though nobody wrote yet that it expired."""
+    """A hold's status at `at`, even if its expiry is not written yet."""
     over = and_(credit_holds.c.status == "open", credit_holds.c.expires_at <= at)
     return case((over, "expired"), else_=credit_holds.c.status)
 
 
 async def made_by(connection: AsyncConnection, maker: str, hold_ids: Collection[UUID]) -> set[UUID]:
-    """Those of the holds that this caller made."""
+    """Return the ids of the given holds that this caller made."""
     hold = credit_holds.c
     query = select(hold.id).where(hold.id.in_(hold_ids), hold.made_by == maker)
     return set(await connection.scalars(query))
@@ -293,7 +293,7 @@ def lots(account_id: UUID, at: datetime, *, open_only: bool) -> Select[Any]:
 async def left_of(
     connection: AsyncConnection, account_id: UUID, grant_key: str, at: datetime
 ) -> Decimal:
-    """The rest of the lot of a grant at `at`; nothing where there is no such grant."""
+    """Return what is left of a grant's lot at `at`; 0 if there is no such grant."""
     lot = lots(account_id, at, open_only=False).subquery().c
     left: Decimal | None = await connection.scalar(
         select(lot.remaining).where(lot.grant_key == grant_key)
@@ -302,7 +302,7 @@ async def left_of(
 
 
 async def low_balance(connection: AsyncConnection, account_id: UUID) -> Decimal | None:
-    """Below which balance the account wants to hear of it."""
+    """Return the balance below which the account is notified."""
     kept: Decimal | None = await connection.scalar(
         select(credit_balances.c.low_below).where(credit_balances.c.account_id == account_id)
     )
@@ -312,7 +312,7 @@ async def low_balance(connection: AsyncConnection, account_id: UUID) -> Decimal 
 async def set_low_balance(
     connection: AsyncConnection, account_id: UUID, threshold: Decimal | None
 ) -> Decimal | None:
-    """Keep below which balance the account wants to hear of it; as it is kept."""
+    """Store the balance below which the account is notified; return it as stored."""
     kept: Decimal | None = (
         await connection.execute(
             update(credit_balances)
@@ -327,7 +327,7 @@ async def set_low_balance(
 async def mark_noticed(
     connection: AsyncConnection, account_id: UUID, *, ahead: timedelta, at: datetime
 ) -> Sequence[Row[Any]]:
-    """The lots that end within `ahead` and were not told of: they count as told of from now on."""
+    """Return the lots that end within `ahead` and were not announced; mark them as announced."""
     lot = credit_lots.c
     due = await connection.execute(
         update(credit_lots)

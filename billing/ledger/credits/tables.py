@@ -21,7 +21,7 @@ credit_balances = c.table(
     c.amount("top_up_below", nullable=True),
     c.instant("top_up_from", nullable=True),
     c.flag("top_up_open", server_default=false()),
-    # Told once when the balance falls below this; null: only when nothing is left.
+    # The account is notified once when the balance falls below this; null: when nothing is left.
     c.amount("low_below", nullable=True),
     # All credits ever used; each ledger row keeps its value then, so any window is two look-ups.
     c.amount("used", server_default="0"),
@@ -35,7 +35,7 @@ credit_balances = c.table(
     c.instant("last_at", nullable=True),
     # The earliest instant at which a lot or hold may expire; early is allowed, late is not.
     c.instant("next_expiry", nullable=True),
-    # One sum for all: each constraint is compiled anew for every statement that changes the row.
+    # One check for all: each one is compiled again for every statement that changes the row.
     c.check(
         "least(balance - held, held, debt, overdraft, used, top_up_below, low_below) >= 0",
         name="amounts",
@@ -57,22 +57,22 @@ credit_lots = c.table(
     c.amount("amount"),
     c.amount("remaining"),
     c.amount("held", server_default="0"),
-    # Of the held part: to be taken back, not given back, when it is released.
+    # The held part that is clawed back, not given back, when it is released.
     c.amount("claimed", server_default="0"),
-    # Asked back: taken, and not to be had any more because it was spent.
+    # Clawbacks: what was taken, and what was lost because it was already spent.
     c.amount("clawed", server_default="0"),
     c.amount("lost", server_default="0"),
     c.instant("expires_at", nullable=True),
-    # Of credits that outlive their cycle: its end, from which on they are there by rollover.
+    # The end of the cycle of rollover credits; from then on they exist by rollover.
     c.instant("kept_from", nullable=True),
-    # Of them: the end of the cycle that brought them, whatever they have rolled over into since.
+    # The end of the cycle that granted rollover credits, whatever they rolled over into since.
     c.instant("cycle_end", nullable=True),
     c.flag("is_open"),
     c.text("grant_key", unique=True),
     # Ledger number of its grant: the order of age.
     c.bigint("granted_seq"),
     c.instant("created_at"),
-    # When the account was told that it ends soon.
+    # When the account was notified that it ends soon.
     c.instant("noticed_at", nullable=True),
     c.check(
         "amount > 0 AND kind IN ('trial', 'plan', 'purchase', 'adjustment', 'refund', 'dispute')",
@@ -115,7 +115,7 @@ credit_transactions = c.table(
     # with account_id let the planner choose the wrong one.
     c.text("key", unique=True),
     c.text("request_hash", nullable=True),
-    # What a debit was allowed to take, for those who ask why it took these lots.
+    # What a debit was allowed to take, to explain why it took these lots.
     c.text("scope", nullable=True),
     c.flag("paid_only", server_default=false()),
     c.text("reason"),
@@ -166,7 +166,7 @@ credit_holds = c.table(
     c.instant("created_at"),
     c.instant("expires_at"),
     c.instant("resolved_at", nullable=True),
-    # The `sub` of the caller who made it: a member spends no other's.
+    # The `sub` of the caller who made it: a member may not spend another's.
     c.text("made_by", nullable=True),
     c.check(
         "amount > 0 AND least(captured, amount - captured) >= 0"
@@ -196,7 +196,7 @@ credit_hold_lots = c.table(
     info={"append_only": True},
 )
 
-# The usage log of a capture that no use of a meter is behind: written with its entry [F4]. The log
+# The usage log of a capture without a use of a meter: written with its entry [F4]. The log
 # of every other spend is its billing record. No foreign keys, as above.
 capture_logs = c.table(
     "capture_logs",

@@ -33,7 +33,7 @@ class Lean(Frozen):
 class Step(Lean):
     """One thing to do: `key` names the business fact and is done at most once.
 
-    What the step is about stands beside it, as external ids; the key is never parsed.
+    The step's subjects are fields of their own, as external ids; the key is never parsed.
     """
 
     name: str
@@ -41,35 +41,35 @@ class Step(Lean):
     key: str
     words: str = ""
     until: AwareDatetime | None = None
-    """Not begun any more from then on: what follows it on the agenda is done instead."""
+    """The step is not begun from then on: what follows it on the agenda is done instead."""
     invoice: str | None = None
     payment: str | None = None
     method: str | None = None
-    """The card a charge is for; None: the one that its payment or its account names."""
+    """The card to charge; None: the one that its payment or its account names."""
     slot: int | None = None
-    """The dunning slot that a charge uses up; None: it uses up none."""
+    """The dunning slot that a charge uses up; None: no slot."""
     asked: bool = False
-    """A person asked for it, and is there."""
+    """A person requested it and is present."""
     setup: str | None = None
     """The card that is being saved."""
     portal: str | None = None
-    """The visit of the provider's portal that is asked for."""
+    """The requested visit to the provider's portal."""
     top_up: str | None = None
     use: str | None = None
-    """The use that a card is to pay."""
+    """The use that a card should pay."""
     event: str | None = None
-    """The provider's event to look into."""
+    """The provider's event to handle."""
 
     @property
     def is_planned(self) -> bool:
-        """True if an agenda made the step; one that the register mirrors is only a name."""
+        """True if an agenda made the step; a step read from the register is only a name."""
         return bool(self.words)
 
 
 def head(steps: Iterable[Step], now: datetime | None = None) -> Step | None:
-    """The step to do first, of those not too late at `now` or when they are due.
+    """Return the step to do first, of those not too late at `now` or when they are due.
 
-    Of equal times it is the one listed first.
+    Of steps due at the same time, the one listed first comes first.
     """
     return min(
         (one for one in steps if one.until is None or max(one.due, now or one.due) < one.until),
@@ -83,7 +83,7 @@ CLOCK_SKEW: Final = timedelta(seconds=2)
 
 
 def due_head(plan: Iterable[Step], step: Step, now: datetime) -> Step | None:
-    """The plan's own `step`, with its facts, if it is due and heads it, events aside.
+    """Return `step` with its facts from the plan, if it is due and the head, events aside.
 
     An event that comes in while a step runs (often the echo of that step's own call) waits for
     its turn; else the step's result would be lost.
@@ -97,13 +97,13 @@ def due_head(plan: Iterable[Step], step: Step, now: datetime) -> Step | None:
 def spaced_due(planned: datetime, gap: timedelta, last_ran_at: datetime) -> datetime:
     """The due date of a repeated step: its own date, or `gap` after the last run, if later.
 
-    A missed one runs at once; the ones behind it never bunch up (docs/rules.md#time).
+    A missed run happens at once; the runs after it never bunch up (docs/rules.md#time).
     """
     return max(planned, last_ran_at + gap)
 
 
 def final_action_due(planned: datetime, last_attempt_at: datetime) -> datetime:
-    """A final action never comes sooner than 24 h after the last planned attempt that ran."""
+    """Return when a final action is due: at least 24 h after the last planned attempt that ran."""
     return max(planned, last_attempt_at + FINAL_ACTION_GAP)
 
 
@@ -111,7 +111,7 @@ class State(Lean):
     """The state of one matter, read from its rows: its agenda and its words follow from it."""
 
     clock_at: AwareDatetime | None = None
-    """The account's frozen test clock; None while the account lives in real time."""
+    """The account's frozen test clock; None while the account is on real time."""
     status: str
     """For the search attribute BillingStatus: one word."""
     words: str = ""

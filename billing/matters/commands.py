@@ -1,7 +1,7 @@
 """Commands of people, each carried out once by its key, beside the steps of the agenda.
 
-A command is an idempotent request of the API or an update from the Temporal UI; what came of it
-is a row of `steps`.
+A command is an idempotent request of the API or an update from the Temporal UI; its result is a
+row of `steps`.
 """
 
 from datetime import datetime

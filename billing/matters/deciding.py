@@ -1,6 +1,6 @@
 """The rules of one kind of matter, and a step of it carried out in memory. Pure.
 
-The executor, the timeline and the random lives share them: which step is planned stands once.
+The executor, the timeline and the random lives share them, so that planning is defined once.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Course(Generic[F]):
     """The result of a step, with all its provider calls."""
 
     rows: Rows
-    """The rows after it."""
+    """The rows after the step."""
     facts: F
     """The facts of its last decision."""
     step: Step
@@ -41,11 +41,11 @@ class Rules(Generic[S, F]):
     """True if a step's work at the provider is not recorded yet."""
 
     def plan(self, rows: Rows, facts: F) -> list[Step]:
-        """Everything still to do."""
+        """Return all open steps."""
         return self.agenda(self.view(rows, facts))
 
     def planned(self, rows: Rows, facts: F, step: Step) -> Step | None:
-        """The step with its facts, if it is the due head, or was begun and has its answer."""
+        """Return the step with its facts if it is the due head, or was begun and has its answer."""
         found = due_head(self.plan(rows, facts), step, facts.at)
         if found is None and facts.answer is not None and self.begun(rows, facts, step):
             return step

@@ -28,7 +28,7 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """Insert a row: the fields that were set; nothing where another has its `once` value."""
+    """Insert a row with the fields that were set, unless another has its `once` value."""
 
     row: Row
     once: str | None = None
@@ -53,9 +53,9 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """Write a row with the next number of a series, whose lock is the last one taken.
+    """Write a row with the next number of a series, whose lock is taken last.
 
-    The number is known only when all is written: no later line of the decision needs it.
+    The number is known only when all is written: no later line of the decision may need it.
     """
 
     row: Add | Change
@@ -71,20 +71,20 @@ class Bear:
     subject_id: UUID
     head: Step | None
     status: str | None = None
-    """For the search attribute, where its kind is not always born with the same."""
+    """For the search attribute, if its kind is not always born with the same status."""
     plan: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """Rows of another matter changed, or of this one beside its steps: its workflow looks again."""
+    """Wake a matter whose rows changed outside its own steps: its workflow looks again."""
 
     workflow_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class WakeOpen:
-    """The same for every open matter of these kinds that the account has."""
+    """Wake every open matter of these kinds that the account has."""
 
     account_id: UUID
     kinds: tuple[MatterKind, ...]
@@ -99,25 +99,25 @@ class Announce:
     subject: str
     facts: Mapping[str, Any]
     type: str | None = None
-    """The event's type, where it is not `evt.billing.<action>`."""
+    """The event's type, if it is not `evt.billing.<action>`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The provider was asked after `until`: its events of before have nothing more to say."""
+    """Mark events as handled: the provider was queried after `until`, so they add nothing."""
 
     event_id: str | None = None
-    """This event, and what else came for its object until then."""
+    """This event, and all others for its object until then."""
     object_id: str | None = None
-    """Everything that came for this object."""
+    """All events for this object."""
     until: datetime | None = None
     workflow_id: str | None = None
-    """Everything that came for this matter until then, and the event."""
+    """All events for this matter until then, and the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """The account's own matter must be there for events about its cards, and looks by `due`."""
+    """Have the account's own matter exist for events about its cards, and look by `due`."""
 
     account_id: UUID
     due: datetime | None = None
@@ -125,12 +125,12 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """A verb that stays in SQL, such as a grant; no later line of the decision needs its result."""
+    """A verb carried out in SQL, such as a grant; no later line may need its result."""
 
     verb: str
     arguments: Mapping[str, Any]
     leaves: Change | None = None
-    """The verb's change of a row that is here; the verb alone writes it."""
+    """The verb's change of a row in memory; only the verb writes it."""
 
 
 Effect = Add | Change | Remove | Issue | Bear | Wake | WakeOpen | Announce | Heard | Watch | Do
@@ -145,7 +145,7 @@ class InboxEvent:
     object_id: str | None
     received_at: datetime
     about: UUID | None
-    """The payment it speaks of."""
+    """The payment that it concerns."""
 
 
 class Rows:
@@ -169,7 +169,7 @@ class Rows:
         return list(self._of.get(row_type, {}).values())  # type: ignore[arg-type]
 
     def get(self, row_type: type[R], row_id: UUID) -> R:
-        """The row there must be."""
+        """Return a row that must exist."""
         found = self.find(row_type, row_id)
         if found is None:
             raise LookupError(f"no {row_type.__name__} {row_id} among the rows")
@@ -182,7 +182,7 @@ class Rows:
         return self._of.get(row_type, {}).get(row_id)  # type: ignore[return-value]
 
     def by_type(self) -> dict[str, dict[UUID, Row]]:
-        """For comparing: what is here, by the table's name."""
+        """Return the rows by the table's name, for comparison."""
         return {kind.TABLE: rows for kind, rows in self._of.items() if rows}
 
     def all(self) -> list[Row]:
@@ -194,11 +194,11 @@ class Rows:
         return frozenset(row_id for rows in self._of.values() for row_id in rows)
 
     def copy(self) -> "Rows":
-        """The same rows, to go on in mind."""
+        """Return a copy, to continue in memory only."""
         return Rows(self.all(), self.waiting_events)
 
     def take(self, effect: Effect) -> None:
-        """Fold one effect in; those that change no row leave everything as it is."""
+        """Apply one effect; effects that change no row leave everything as it is."""
         match effect:
             case Add(row, once):
                 if once is None or not self._has(row, once):
@@ -280,7 +280,7 @@ class Work(Generic[F_co]):
         return row
 
     def change(self, row: R, **fields: Any) -> R:
-        """Overwrite fields of a row; answers it as it is now."""
+        """Overwrite fields of a row; return the changed row."""
         self.do(Change(type(row), row.id, fields))
         return self.rows.get(type(row), row.id)
 
@@ -301,5 +301,5 @@ class Work(Generic[F_co]):
         facts: Mapping[str, Any],
         type: str | None = None,
     ) -> None:
-        """One fact as audit row and event."""
+        """Announce one fact as audit row and event."""
         self.do(Announce(account_id, action, subject, facts, type))

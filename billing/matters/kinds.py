@@ -10,30 +10,30 @@ from billing.core import ids
 INTERACTIVE: Final = "interactive"
 """The task queue of workflows that a person waits for."""
 BACKGROUND: Final = "background"
-"""The task queue of workflows that time or a machine asked for."""
+"""The task queue of workflows that time or a machine started."""
 
 
 @dataclass(frozen=True, slots=True)
 class MatterKind:
-    """The properties of a kind of matter that hold for every row of it."""
+    """The properties that all matters of a kind share."""
 
     name: str
     prefix: str
     """The type prefix of its subject's id."""
     rank: int
-    """The order of two matters due at the same instant of one account's walk."""
+    """The order of matters due at the same instant in one account's walk."""
     workflow: str
     queue: str
     born_as: str | None = None
-    """The status most of them have when their workflow starts, for the search attribute."""
+    """The usual status when a workflow of the kind starts, for the search attribute."""
     rests_beyond: timedelta | None = None
     """Its workflow runs only while something is due this soon; the sweeper starts it in time."""
     born_anew: bool = False
-    """A birth finds it there now and then: then it is woken."""
+    """A birth may find the matter already there; it is then woken."""
     told_of_events: bool = True
-    """The provider's events may concern it: it has a step that looks into them."""
+    """The provider's events may concern it: it has a step that handles them."""
     sleeps: bool = False
-    """Rebuilt far ahead of its next step it sleeps until then: a bare signal does not wake it."""
+    """Rebuilt far ahead of its next step, it sleeps until then; a bare signal does not wake it."""
 
     def subject(self, subject_id: UUID) -> str:
         """The subject's external id: `sub_01…`."""
@@ -58,7 +58,7 @@ COLLECTION: Final = MatterKind("collection", ids.INVOICE, 2, "Collection", BACKG
 PURCHASE: Final = MatterKind("purchase", ids.PURCHASE, 3, "Purchase", INTERACTIVE, "pending")
 CHARGE: Final = MatterKind("charge", ids.BILLING_RECORD, 4, "ChargeUsage", INTERACTIVE, "pending")
 REST: Final = timedelta(days=1)
-"""Credits expire, cards are saved and removed: Postgres remembers what is due after that."""
+"""What is due later than this needs no workflow: Postgres keeps it."""
 ACCOUNT: Final = MatterKind("account", ids.ACCOUNT, 5, "Account", INTERACTIVE, rests_beyond=REST)
 
 REVERSAL: Final = MatterKind(
@@ -66,7 +66,7 @@ REVERSAL: Final = MatterKind(
 )
 """The money of one payment that goes back: its refunds and its disputes."""
 COLLECTORS: Final = (SUBSCRIPTION, COLLECTION)
-"""Whoever tries a newly chosen card at once, where it has an open dunning case."""
+"""Kinds that try a newly chosen card at once if they have an open dunning case."""
 
 KINDS: Final = {
     kind.name: kind

@@ -31,7 +31,7 @@ class Entry(Frozen):
 def listing(
     *, status: str | None = None, kind: str | None = None, account_id: UUID | None = None
 ) -> Select[Any]:
-    """Matters that match; order and cut are the caller's."""
+    """Select the matters that match; the caller orders and limits."""
     query = select(matters)
     if status is not None:
         query = query.where(matters.c.status == status)

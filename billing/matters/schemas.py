@@ -1,4 +1,4 @@
-"""A matter as everybody sees it, pure: which workflow, whose, and the head of its agenda."""
+"""A matter as all layers see it, pure: its workflow, its account and the head of its agenda."""
 
 from datetime import timedelta
 from typing import Final, Protocol
@@ -25,7 +25,7 @@ class Named(Protocol):
 
     @property
     def account_id(self) -> UUID:
-        """Whose it is."""
+        """The account it belongs to."""
 
     @property
     def subject_id(self) -> UUID:
@@ -45,24 +45,24 @@ class Matter(Frozen):
     head: Step | None = None
     correlation_id: str | None = None
     born_as: str | None = None
-    """Status at its birth, where its kind is not always born with the same."""
+    """Status at its birth, if its kind is not always born with the same status."""
     plan: str | None = None
-    """The same of the plan."""
+    """Plan at its birth."""
 
 
 class Planned(Frozen):
-    """The standing of a matter that does nothing for a while, as its rows have it."""
+    """The state of a matter that does nothing for a while, read from its rows."""
 
     workflow_id: str
     status: str
     """For the search attribute BillingStatus: one word."""
     plan: str | None = None
     asleep_for: timedelta
-    """Until its next step, from when the rows were read."""
+    """Time until its next step, from when the rows were read."""
 
 
 def of_account(account_id: UUID) -> Matter:
-    """The account's own matter, by name alone: to tell it that its rows changed."""
+    """Return the account's own matter by name only, to notify it that its rows changed."""
     return Matter(
         workflow_id=ACCOUNT.workflow_id(account_id),
         account_id=account_id,

@@ -1,7 +1,7 @@
 """The register of matters: one row per workflow, born in the transaction of the fact it serves.
 
-`next_due` and `next_step` mirror the head of the matter's agenda; `steps` holds what was done,
-each business key once, so a workflow run twice meets it.
+`next_due` and `next_step` mirror the head of the matter's agenda; `steps` records what was done,
+each business key once, so that a workflow that runs twice finds it.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ _FIND = Prepared(select(matters).where(matters.c.workflow_id == given("name")))
 
 
 async def birth(connection: AsyncConnection, born: Bear, at: datetime) -> Matter:
-    """Write a new matter; its workflow is started by whoever commits, or by the sweeper."""
+    """Write a new matter; the caller starts its workflow after the commit, or the sweeper does."""
     matter = of_birth(born)
     row = {
         "workflow_id": matter.workflow_id,
@@ -86,7 +86,7 @@ async def birth(connection: AsyncConnection, born: Bear, at: datetime) -> Matter
 
 
 def of_birth(born: Bear) -> Matter:
-    """The matter that is born, to be told after the commit."""
+    """Return the new matter, to be notified after the commit."""
     return Matter(
         workflow_id=born.kind.workflow_id(born.subject_id),
         account_id=born.account_id,
@@ -102,7 +102,7 @@ def of_birth(born: Bear) -> Matter:
 async def know(
     connection: AsyncConnection, kind: MatterKind, account_id: UUID, subject_id: UUID, at: datetime
 ) -> None:
-    """A matter as a row that others can wake; nothing of it is due, and no workflow runs."""
+    """Write a matter's row for others to wake; nothing of it is due, and no workflow runs."""
     row = {
         "workflow_id": kind.workflow_id(subject_id),
         "account_id": account_id,
@@ -120,7 +120,7 @@ async def know(
 async def ensure_account(
     connection: AsyncConnection, account_id: UUID, *, due: datetime, at: datetime
 ) -> Matter:
-    """The account's own matter, born or opened again if need be; it looks at its rows by `due`.
+    """Create or reopen the account's own matter if need be; it looks at its rows by `due`.
 
     Call it last: it locks the matter's row, which comes after the account's lock.
     """
@@ -150,7 +150,7 @@ async def wake(connection: AsyncConnection, workflow_id: str, at: datetime) -> N
 async def wake_open(
     connection: AsyncConnection, account_id: UUID, kinds: Sequence[MatterKind], at: datetime
 ) -> list[Matter]:
-    """Wake the account's open matters of these kinds; the caller tells them after the commit."""
+    """Wake the account's open matters of these kinds; the caller notifies them after the commit."""
     rows = await connection.execute(_waking(account_id, kinds, at).returning(matters))
     return [show(row) for row in rows.mappings()]
 
@@ -158,7 +158,7 @@ async def wake_open(
 async def send_wake_open(
     connection: AsyncConnection, account_id: UUID, kinds: Sequence[MatterKind], at: datetime
 ) -> None:
-    """The same in a pipeline, where nothing is answered: see `still_open` after it."""
+    """Wake the account's open matters in a pipeline, without results: see `still_open` after it."""
     await connection.execute(_waking(account_id, kinds, at))
 
 
@@ -214,14 +214,14 @@ async def finish_step(
 
 
 async def set_status(connection: AsyncConnection, workflow_id: str, status: str) -> None:
-    """`open` or `halted`, for doctor and lists."""
+    """Set `open` or `halted`, for doctor and lists."""
     await connection.execute(
         update(matters).where(matters.c.workflow_id == workflow_id).values(status=status)
     )
 
 
 def _woken(due: datetime) -> dict[str, Any]:
-    """Look again by `due`; unstarted until the workflow has, so that the sweeper tells it too."""
+    """Fields of a matter to look by `due`; unstarted until then, so the sweeper notifies it too."""
     return {
         "revision": matters.c.revision + 1,
         "next_due": func.least(func.coalesce(matters.c.next_due, due), due),
@@ -230,7 +230,7 @@ def _woken(due: datetime) -> dict[str, Any]:
         "woken_at": real_now(),
         "started_at": None,
         "closed_at": None,
-        # What is halted stays so until its workflow goes on.
+        # A halted matter stays halted until its workflow continues.
         "status": case((matters.c.status == "halted", "halted"), else_="open"),
     }
 

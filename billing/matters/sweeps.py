@@ -1,4 +1,4 @@
-"""Queries for matters that need attention: of the sweeper, the walker and a rebuild."""
+"""Queries of the sweeper, the walker and a rebuild for matters that need attention."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,9 +24,10 @@ _SUBSCRIPTIONS: Final = sql_table(
 async def left_behind(
     connection: AsyncConnection, woken_before: datetime, limit: int
 ) -> list[Matter]:
-    """Open matters nobody looked at: a process died between the commit and the call.
+    """Open matters that no workflow looked at: a process died between the commit and the call.
 
-    What is halted tries again by itself, or when an operator says so, for as long as it has a run.
+    Halted matters are left out: as long as they have a run, they retry by themselves, or when an
+    operator says so.
     """
     found = await connection.execute(
         select(matter_rows)
@@ -55,7 +56,7 @@ async def resting(connection: AsyncConnection, due_before: datetime, limit: int)
 async def still_resting(
     connection: AsyncConnection, names: Sequence[str], due_before: datetime
 ) -> list[str]:
-    """Those of these matters that rest with something due before then: nobody looked at them."""
+    """Of the given matters, return those still resting with something due before then."""
     found = await connection.execute(
         select(matter_rows.c.workflow_id).where(
             matter_rows.c.workflow_id.in_(names),
@@ -68,13 +69,13 @@ async def still_resting(
 
 
 async def halted(connection: AsyncConnection) -> list[Matter]:
-    """Matters that wait for their hour or for an operator."""
+    """Halted matters, which wait for their hourly retry or for an operator."""
     found = await connection.execute(select(matter_rows).where(matter_rows.c.status == "halted"))
     return [matters.show(row) for row in found.mappings()]
 
 
 async def halted_page(connection: AsyncConnection, after: str, limit: int) -> list[Matter]:
-    """The next of them in order of workflow id."""
+    """The next page of halted matters in order of workflow id."""
     name = matter_rows.c.workflow_id
     found = await connection.execute(
         select(matter_rows)
@@ -88,7 +89,7 @@ async def halted_page(connection: AsyncConnection, after: str, limit: int) -> li
 async def open_page(
     connection: AsyncConnection, after: str, limit: int, account_id: UUID | None = None
 ) -> list[Matter]:
-    """Open matters in order of workflow id; those of all accounts without the resting ones."""
+    """Open matters in order of workflow id: of one account, or of all without resting ones."""
     query = select(matter_rows).where(
         matter_rows.c.closed_at.is_(None), matter_rows.c.workflow_id > after
     )
@@ -103,9 +104,9 @@ async def open_page(
 async def planned(
     connection: AsyncConnection, names: Sequence[str], beyond: datetime
 ) -> dict[str, Planned]:
-    """Those of these matters that have nothing to look at before a step of theirs after `beyond`.
+    """Of the given matters, return those whose next step is after `beyond`.
 
-    They were looked at since somebody woke them, and live in real time.
+    They have looked at their rows since they were woken, and are on real time.
     """
     found = await connection.execute(
         select(
@@ -137,7 +138,7 @@ async def planned(
 
 
 async def expect_look(connection: AsyncConnection, names: Sequence[str], at: datetime) -> None:
-    """Note that the workflows of these matters are to look at their rows, if need be by a sweep."""
+    """Note that these matters' workflows must look at their rows, if need be by a sweep."""
     await connection.execute(
         update(matter_rows)
         .where(matter_rows.c.workflow_id.in_(names), matter_rows.c.closed_at.is_(None))
@@ -146,7 +147,7 @@ async def expect_look(connection: AsyncConnection, names: Sequence[str], at: dat
 
 
 async def unlooked(connection: AsyncConnection, names: Sequence[str]) -> list[str]:
-    """Those of these matters at whose rows nobody has looked yet."""
+    """Of the given matters, return those whose rows no workflow has looked at yet."""
     found = await connection.execute(
         select(matter_rows.c.workflow_id).where(
             matter_rows.c.workflow_id.in_(names),
@@ -160,7 +161,7 @@ async def unlooked(connection: AsyncConnection, names: Sequence[str]) -> list[st
 async def due_first(
     connection: AsyncConnection, account_id: UUID, until: datetime
 ) -> Matter | None:
-    """The account's matter with the least (next_due, kind rank, id) up to `until`."""
+    """The account's matter with the lowest (next_due, kind rank, id) up to `until`."""
     found = await connection.execute(
         select(matter_rows).where(
             matter_rows.c.account_id == account_id,

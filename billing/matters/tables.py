@@ -22,7 +22,7 @@ matters = c.table(
     c.instant("started_at", nullable=True),
     c.instant("closed_at", nullable=True),
     c.index("ix_matters_account_due", "account_id", "next_due"),
-    # Neither this one nor that of open ones has those at rest: there is one for each account.
+    # This index and that of overdue matters leave out resting ones: each account has one.
     c.index(
         "ix_matters_left_behind",
         "woken_at",
@@ -45,7 +45,7 @@ steps = c.table(
     c.instant("ran_at"),
     c.instant("real_ran_at"),
     c.text("result", server_default=""),
-    # The provider's event that it looked into.
+    # The provider's event that the step handled.
     c.text("event_id", nullable=True),
     c.index("ix_steps_account", "account_id", "ran_at"),
     c.index("ix_steps_workflow", "workflow_id", "ran_at"),

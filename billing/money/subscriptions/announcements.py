@@ -1,4 +1,4 @@
-"""Telling audit and outbox what happened to a subscription. Pure."""
+"""Announces a subscription's events to audit and outbox. Pure."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from billing.money.subscriptions.schemas import Subscription
 
 
 def announce(w: Work[Any], subscription: Subscription, what: str, **detail: Any) -> None:
-    """One audit row and one `evt.billing.subscription.*`."""
+    """Write one audit row and one `evt.billing.subscription.*`."""
     subject = ids.encode(ids.SUBSCRIPTION, subscription.id)
     facts = {
         "subscription_id": subject,

@@ -1,4 +1,4 @@
-"""Coupons on a subscription: redeemed with its order or later, and taken off [L1]."""
+"""Coupons on a subscription: redeemed with its order or later, and removed [L1]."""
 
 from datetime import datetime
 from functools import partial
@@ -34,7 +34,7 @@ async def redeem(
     discount_id: UUID,
     at: datetime,
 ) -> Subscription:
-    """Take a coupon off the invoices from the next period on.
+    """Redeem a coupon: it reduces the invoices from the next period on.
 
     Errors: SUBSCRIPTION_STATE, INVALID_COUPON.
     """
@@ -62,9 +62,9 @@ async def redeem_for(
     *,
     repeated: bool = False,
 ) -> None:
-    """Reserve the coupon of a change that is asked for next, in the same transaction.
+    """Reserve the coupon of a change that is requested next, in the same transaction.
 
-    A request that is `repeated` may have redeemed it. Errors: PLAN_NOT_FOUND, SUBSCRIPTION_STATE,
+    A `repeated` request may have redeemed it already. Errors: PLAN_NOT_FOUND, SUBSCRIPTION_STATE,
     INVALID_COUPON.
     """
     if wish.coupon is None:
@@ -96,7 +96,7 @@ def _redeemed(w: Work[SubscriptionFacts], code: str) -> Subscription:
 
 
 def remove(w: Work[SubscriptionFacts], code: str) -> Subscription:
-    """Later invoices are without it; its redemption is spent. Errors: COUPON_NOT_FOUND."""
+    """Remove a coupon from later invoices; it stays redeemed. Errors: COUPON_NOT_FOUND."""
     demand(cycles.of(w).status, "coupon")
     running = (one for one in w.rows.of(Discount) if one.status == "active")
     found = next((one for one in running if one.code == code), None)

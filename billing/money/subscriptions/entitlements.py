@@ -27,13 +27,13 @@ _OPEN: Final[list[ColumnElement[str]]] = [literal_column(f"'{status}'") for stat
 
 
 async def of_account(connection: AsyncConnection, account_id: UUID) -> Entitlements:
-    """The entitlements of the account's open subscription; without one those of the default plan.
+    """Return the entitlements of the open subscription; without one those of the default plan.
 
-    A limit that was agreed with the account goes before the plan's.
+    A limit agreed with the account overrides the plan's.
     """
     sub = subscriptions.c
     units = func.usage_add_on_units(sub.id, sub.current_period_end, sub.cycle_start, type_=JSONB)
-    # What was chosen in a trial begins with the period after it.
+    # Add-ons chosen in a trial begin with the period after it.
     extra = case((sub.status != "trialing", units))
     limits = func.usage_own_limits(
         plans.c.limits, plans.c.seats, sub.id, sub.cycle_start, type_=JSONB
@@ -61,7 +61,7 @@ async def _by_default(connection: AsyncConnection, account_id: UUID) -> Entitlem
 
 
 async def sold(connection: AsyncConnection) -> dict[PriceKey, Sold]:
-    """The open subscriptions on each price, without those of test accounts, whom nobody sold it to.
+    """Count the open subscriptions on each price, without those of test accounts.
 
     Needs a connection that may see every account's.
     """

@@ -1,4 +1,4 @@
-"""The notice that a card ends before the renewal it is to pay. Pure."""
+"""The notice that a card expires before the renewal it should pay. Pure."""
 
 from datetime import timedelta
 from typing import Final
@@ -17,7 +17,7 @@ AHEAD: Final = timedelta(days=30)
 
 
 def expiring(rows: Rows, row: Subscription) -> ExpiringCard | None:
-    """The card of the next charge, where it ends before that and its owner was not told."""
+    """Return the next charge's card if it expires before that and its owner was not notified."""
     card = _ends_too_soon(rows, row)
     if card is None:
         return None
@@ -26,7 +26,7 @@ def expiring(rows: Rows, row: Subscription) -> ExpiringCard | None:
 
 
 def notify(w: Work[SubscriptionFacts]) -> None:
-    """Tell the owner, once per card and expiry."""
+    """Notify the owner, once per card and expiry."""
     subscription = cycles.of(w)
     card = _ends_too_soon(w.rows, subscription)
     if card is None:

@@ -1,4 +1,4 @@
-"""Use that an account has not paid, and the most that it may come to."""
+"""The unpaid use of an account, and its limit."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +27,6 @@ class Exposure:
 async def of_account(
     connection: AsyncConnection, account_id: UUID, at: datetime | None = None
 ) -> Exposure:
-    """Uses put off or whose payment failed, and overage that is owed, as a use of `at` meets it."""
+    """Return uses deferred or with failed payment, and owed overage, as a use of `at` sees them."""
     row = (await connection.execute(_UNPAID, {"account_id": account_id, "at": at})).one()
     return Exposure(row.unpaid, row.unpaid_limit, row.currency)

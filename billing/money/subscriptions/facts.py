@@ -1,4 +1,4 @@
-"""The facts of a subscription's decisions beside its rows."""
+"""Facts of a subscription's decisions, in addition to its rows."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,17 +21,17 @@ from billing.money.subscriptions.schemas import Offered, Subscription
 
 
 class PlanLot(Frozen):
-    """Credits of a plan that have not ended."""
+    """A lot of plan credits that has not expired."""
 
     grant_key: str
     unspent: Decimal
     """Neither spent nor held."""
     kept: Decimal
-    """All that were given, less what was taken back."""
+    """The credits granted, less those clawed back."""
     refunded: Decimal = Decimal(0)
-    """Those that went with money that went back, spent or not."""
+    """Credits taken by a refund or dispute, spent or not."""
     rolls_over: bool = False
-    """True if what is left of them lives on into the next cycle."""
+    """True if its unspent credits roll over into the next cycle."""
 
     @property
     def origin(self) -> str:
@@ -45,15 +45,15 @@ class Allowance(Frozen):
     meter: str
     included: Decimal
     used: Decimal
-    """Of these; what was used beyond them is billed."""
+    """The included units that are used; use beyond them is billed."""
     highest: Decimal | None = None
-    """The highest reading of a level, which is held and not used up; None where a limit that was
-    agreed stands before it.
+    """For a level: its highest reading. None for other meters, and where an agreed limit replaces
+    the plan's.
     """
 
     @property
     def spent(self) -> Decimal:
-        """Of the included units those that are needed for what was used."""
+        """The included units needed for the use so far."""
         return self.used if self.highest is None else min(self.highest, self.included)
 
 
@@ -67,21 +67,21 @@ class Spent(Frozen):
     total_minor: int
     """With that tax."""
     named_minor: int
-    """The part of its total that notes which name lines took back."""
+    """The part of its total that notes naming lines have credited."""
     spread_minor: int
-    """Of all its invoice that part which other notes took back, of `rest_minor`."""
+    """The part of the invoice's `rest_minor` that other notes have credited."""
     rest_minor: int
-    """The total of its invoice without what notes which name lines took back."""
+    """The total of its invoice, less what notes naming lines have credited."""
 
     @property
     def exact(self) -> Fraction:
-        """The amount before tax, less its share of what was taken back."""
+        """The amount before tax, less its share of what was credited."""
         own = _left(self.named_minor, self.total_minor)
         return self.net_minor * own * _left(self.spread_minor, self.rest_minor)
 
 
 def _left(gone_minor: int, of_minor: int) -> Fraction:
-    """The share that is left of an amount."""
+    """Return the share of an amount that is left."""
     if not gone_minor:
         return Fraction(1)
     return 1 - min(Fraction(1), Fraction(gone_minor, of_minor)) if of_minor else Fraction(0)
@@ -94,7 +94,7 @@ def sum_spent(charges: Iterable[Spent], since: datetime, until: datetime) -> int
 
 @dataclass(slots=True)
 class SubscriptionFacts(CollectFacts):
-    """Facts that a subscription meets beside its rows."""
+    """Facts of a subscription's decision, in addition to its rows."""
 
     subscription_id: UUID = field(kw_only=True)
     plans: Mapping[UUID, Plan] = field(kw_only=True)
@@ -102,38 +102,38 @@ class SubscriptionFacts(CollectFacts):
     offers: tuple[Offered, ...] = ()
     """The plan that a change asks for, with each of its prices."""
     lots: tuple[PlanLot, ...] = ()
-    """Its plan's credits that are left, where a change may take some back."""
+    """The plan's credits that are left, if the decision may take some back."""
     keeps: bool = False
-    """True if its account has credits that outlive their cycle, whichever plan brought them."""
+    """True if the account has credits that roll over, whichever plan granted them."""
     allowances: tuple[Allowance, ...] = ()
-    """Of the open cycle, where a change may take some back."""
+    """Allowances of the open cycle, if a change may reduce them."""
     used_share: Decimal = Decimal(0)
-    """Of its cycle, the share that counts as used, where a decision may give time back."""
+    """The share of the cycle that counts as used, if the decision may credit time."""
     account_zone: str | None = None
-    """The zone that the account has by now; None: that of the subscription."""
+    """The account's current zone; None: that of the subscription."""
     clock_at: datetime | None = None
     """The account's frozen test clock."""
     issuer_id: UUID | None = None
     credits_at_start: bool = False
-    """True if a period's credits come with its start, not with its payment."""
+    """True if a period's credits are granted at its start, not with its payment."""
     usage: tuple[Arrear, ...] = ()
-    """Use beyond the plan that no invoice bills yet."""
+    """Overage that no invoice bills yet."""
     spent: tuple[Spent, ...] = ()
-    """Of its period and its commitment, where there is a least."""
+    """Charges for the period and the commitment, if there is a minimum."""
     contracts: tuple[Contract, ...] = ()
-    """Agreed with the account for its period or later."""
+    """The account's contracts for the current period or later."""
     period_went_back: bool = False
     """True if all that was paid for the current period went back to its payer."""
     period_is_kept: bool = False
-    """True if an operator let it run on all the same."""
+    """True if an operator gave that money back and let the period run on."""
     period_was_late: bool = False
     """True if the current period's invoice was held, and written after the period had ended."""
 
     @property
     def period_is_lost(self) -> bool:
-        """True if it is not served any more: nobody has paid it, and nobody gave it away."""
+        """True if the period is not served any more: its money went back, and not as a gift."""
         return self.period_went_back and not self.period_is_kept
 
     def plan_of(self, rows: Rows) -> Plan:
-        """The plan version that the subscription has as the rows are."""
+        """Return the subscription's plan version, as the rows are."""
         return self.plans[rows.get(Subscription, self.subscription_id).plan_id]

@@ -22,19 +22,19 @@ from billing.money.subscriptions.terms import changes
 from billing.money.trials import transitions as trials
 
 LEAVE_CURRENCY: Final = "leave_currency"
-"""The verb that opens the currency of an account which neither paid nor was asked for money."""
+"""The verb that unfixes the currency of an account that was never billed and never paid."""
 KEEP_CURRENCY: Final = "keep_currency"
-"""The verb that fixes it again, for money that is asked for after the end."""
+"""The verb that fixes it again when money is billed after the end."""
 NOT_ASKED: Final = "nothing could be asked for the first payment"
-"""The end of one whose card was not tried, or whose payment the provider did not open."""
+"""The end reason if the card was not tried, or the provider did not open the payment."""
 UNRECOVERED = ("open", "paused", "exhausted")
 """States of a case whose open invoice is overdue."""
 
 
 def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
-    """An invoice is settled by any flow: active when nothing overdue is left; credits granted.
+    """Apply a paid invoice: its change, its credits, `active` if nothing overdue is left.
 
-    Nothing of a subscription that has ended begins again.
+    A subscription that has ended does not begin again.
     """
     if cycles.of(w).status in ENDED:
         return
@@ -54,8 +54,8 @@ def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
 
 
 def settle_small(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
-    """A draft that no card can be charged is settled as it is written; one that charges nothing at
-    all, for its change only gives back, gets no number.
+    """Settle a draft too small for a card at once; one that charges nothing, because its change
+    only credits, becomes void and gets no number.
     """
     if not invoices.lines_of(w.rows, invoice.id):
         on_paid(w, invoice)
@@ -65,7 +65,7 @@ def settle_small(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
 
 
 def settle_change(w: Work[SubscriptionFacts], invoice: Invoice, paying: Paying) -> None:
-    """A customer who pays by transfer has the change at once, and some days to pay it."""
+    """Apply the change at once for a customer who pays by transfer; else settle a small draft."""
     if cycles.of(w).collection == "send_invoice" and invoices.is_collectable(invoice):
         change = changes.apply(w, cycles.issue(w, invoice, use_balance=paying.use_balance))
         if w.facts.credits_at_start and change is not None and change.kind == "resume":
@@ -75,10 +75,10 @@ def settle_change(w: Work[SubscriptionFacts], invoice: Invoice, paying: Paying) 
 
 
 def recover(w: Work[SubscriptionFacts]) -> None:
-    """Nothing overdue is left: active in the period that was billed; paused after it.
+    """Once nothing is overdue: `active` in the period that was billed, `paused` after it.
 
-    It charges nothing. A scheduled end stands, and comes at once where its period is over. What was
-    given up while it is unpaid is not settled: it stays so.
+    Nothing is charged. A scheduled end stays, and happens at once if its period is over. A debt
+    given up while `unpaid` is not settled: the status stays.
     """
     subscription = cycles.of(w)
     if subscription.status not in ("past_due", "unpaid") or overdue(w) or _is_written_off(w):
@@ -96,7 +96,7 @@ def recover(w: Work[SubscriptionFacts]) -> None:
 
 
 def _is_written_off(w: Work[SubscriptionFacts]) -> bool:
-    """True while it is unpaid if a debt was given up since, and nobody has paid it."""
+    """True while `unpaid` if a debt was given up since then and is still not paid."""
     subscription = cycles.of(w)
     since = subscription.unpaid_at
     if subscription.status != "unpaid" or since is None:
@@ -107,13 +107,13 @@ def _is_written_off(w: Work[SubscriptionFacts]) -> bool:
 
 
 def on_unpaid(w: Work[SubscriptionFacts]) -> None:
-    """A charge failed: `past_due`, while its case tries to recover it."""
+    """Set `past_due` after a failed charge, while its case tries to recover it."""
     if cycles.of(w).status == "active":
         announce(w, cycles.change(w, status="past_due"), "past_due")
 
 
 def on_given_up(w: Work[SubscriptionFacts], action: FinalAction) -> None:
-    """The final action of a case: unpaid | cancel | uncollectible (docs/rules.md#dunning)."""
+    """Apply the final action of a case: unpaid | cancel | uncollectible (docs/rules.md#dunning)."""
     match action:
         case "uncollectible":
             recover(w)
@@ -126,8 +126,8 @@ def on_given_up(w: Work[SubscriptionFacts], action: FinalAction) -> None:
 
 
 def begin_unpaid(w: Work[SubscriptionFacts]) -> None:
-    """The subscription serves nothing from now on. The time that counts as used is kept, for its
-    cycle's use cannot be read once the cycle is over.
+    """Stop serving the subscription. The time that counts as used is stored now, because a cycle's
+    use cannot be read once the cycle is over.
     """
     subscription = cycles.of(w)
     unpaid = cycles.change(
@@ -140,11 +140,10 @@ def begin_unpaid(w: Work[SubscriptionFacts]) -> None:
 
 
 def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) -> None:
-    """Cancel for good: drafts void, time not served taken back, the rest goes to Collection.
+    """Cancel for good: void drafts, credit time not served, hand open invoices to Collection.
 
-    Minimums and what was not served are counted as of now, or of a preview's instant. What was
-    given up as uncollectible stays so. The end closes the last cycle; use beyond the plan, and what
-    was carried until now, has a final invoice [C5].
+    Minimums and time not served are counted up to now, or up to a preview's instant. Uncollectible
+    invoices stay so. A final invoice bills overage and carried debts [C5].
     """
     changes.drop_pending(w, reason)
     changes.cancel_scheduled(w, reason)
@@ -171,7 +170,7 @@ def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) 
 
 
 def bill_late(w: Work[SubscriptionFacts]) -> None:
-    """Use that came in after it had ended: a supplementary invoice, for Collection."""
+    """Write a supplementary invoice for use that arrived after the end, for Collection."""
     key = f"{cycles.stem(cycles.of(w))}/late-usage-{w.facts.at:%Y-%m-%dT%H:%M:%S.%fZ}"
     invoice = cycles.bill_usage(w, key)
     if invoice is not None and invoice.total_minor:
@@ -182,10 +181,10 @@ def bill_late(w: Work[SubscriptionFacts]) -> None:
 
 
 def end_incomplete(w: Work[SubscriptionFacts], why: str = "first payment never came") -> str:
-    """Nobody waits for the first payment any more; the new status.
+    """End an `incomplete` subscription and return its new status.
 
-    Its draft is void at once. What a card or page may still bring is called back next, and money
-    that comes all the same goes back to the payer.
+    Its draft is void at once. The provider is asked next to cancel an open payment, and money that
+    arrives anyway goes back to the payer.
     """
     subscription, at = cycles.of(w), w.facts.at
     asked = subscription.canceled_at is not None
@@ -201,8 +200,8 @@ def end_incomplete(w: Work[SubscriptionFacts], why: str = "first payment never c
 
 
 def _leave_currency(w: Work[SubscriptionFacts]) -> None:
-    """An end where no payment was started and no invoice had money in it: the currency that the
-    subscription has set is open again, if nothing else of the account fixes it.
+    """Unfix the account's currency if no payment was started and no invoice had money in it; the
+    verb keeps it if anything else of the account fixes it.
     """
     asked = (one for one in w.rows.of(Invoice) if one.status not in ("draft", "void"))
     if not w.rows.of(Payment) and not any(one.total_minor for one in asked):

@@ -1,4 +1,4 @@
-"""The rows of a subscription and what its decision meets beside them, in one round trip.
+"""The rows of a subscription and the other facts of its decision, read in one round trip.
 
 Locks come first, each a statement of its own, in the order of all matters: the matter's row, the
 account's trial, the account, the payments by id (docs/rules.md#accounts). A look reads what the
@@ -86,7 +86,7 @@ _LOCK_PAYMENTS = Prepared(
         " ORDER BY p.id FOR NO KEY UPDATE OF p"
     )
 )
-# Invoices to which something may still happen, and those that an event which waits is about.
+# Invoices that may still change, and those that a waiting event is about.
 _INVOICES = f"""
     SELECT i.* FROM invoices i
     WHERE i.id = ANY (CAST(:known AS uuid[]))
@@ -131,15 +131,15 @@ _INVOICES = f"""
 """  # noqa: S608 - put together from constants
 
 
-# A change of plan waits for its payment, and may come about.
+# A change of plan waits for its payment, so this decision may apply it.
 _WAITS = """
     :deciding AND EXISTS (
         SELECT FROM subscription_changes x
         WHERE x.subscription_id = s.id AND x.status = 'pending' AND x.kind = 'plan')
 """
-# The same, or a change of plan or add-ons is asked for.
+# Also where a change of plan or add-ons is requested.
 _CHANGES = f"(:changing OR {_WAITS})"
-# Where a period or a commitment has a least.
+# Only where a period or a commitment has a minimum.
 _SPENT = f"""
            ARRAY({CHARGES} AND :deciding AND x.at >= least(s.current_period_start,
                      (s.minimums_unbilled -> 0 ->> 'since')::timestamptz,
@@ -150,7 +150,7 @@ _SPENT = f"""
 _PERIOD_PAID = period_paid.paid_invoices("s.id", "s.current_period_start")
 _WENT_BACK = f"coalesce((SELECT bool_and({period_paid.WENT_BACK}) {_PERIOD_PAID}), false)"
 _IS_KEPT = f"EXISTS (SELECT {_PERIOD_PAID} AND {period_paid.IS_KEPT})"
-# Units of the open cycle that the plan and its add-ons give.
+# Units that the plan and its add-ons include in the open cycle.
 _ALLOWANCES = """
            ARRAY(SELECT jsonb_build_object(
                      'meter', c.meter, 'included', p.limits -> c.meter ->> 'included',
@@ -170,7 +170,7 @@ _ALLOWANCES = """
                  JOIN meters m ON m.key = c.meter
                  WHERE :changing AND b.account_id = s.account_id AND p.limits ? c.meter)
 """
-# Of an allowance, in the cycle that runs: without it there is no share to be worked out.
+# True if an allowance was used in the current cycle; otherwise no share need be computed.
 _HAS_USED = """
     EXISTS (SELECT FROM usage_cycles c
             WHERE c.account_id = s.account_id AND c.owner = '' AND c.period_start >= s.cycle_start
@@ -255,9 +255,9 @@ _READ = f"""
 
 @cache
 def _reading(**asked: bool) -> Prepared:
-    """The read of those who ask for so much: what they do not ask for is no part of its plan.
+    """Return the query for these flags, without the parts that they switch off.
 
-    Postgres would begin and end all of it each time.
+    Otherwise Postgres would start and stop every part on each run.
     """
     query = _READ
     for name, value in asked.items():
@@ -266,7 +266,7 @@ def _reading(**asked: bool) -> Prepared:
 
 
 async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, SubscriptionFacts]:
-    """One subscription with the invoices it collects; a look locks its own row alone."""
+    """Read one subscription and the invoices it collects; a look locks only the matter's row."""
     matter = SUBSCRIPTION.workflow_id(wanted.subject_id)
     named = {"subject_id": wanted.subject_id}
     real_at = real_now()
@@ -302,7 +302,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Subscri
 
 
 def _may_bill_now(rows: Rows) -> bool:
-    """True if any step may put usage onto an invoice: money ends `unpaid`, or pays for a plan."""
+    """True if any step may bill usage: a payment may end `unpaid`, or pay for another plan."""
     (subscription,) = rows.of(Subscription)
     waits = changes.pending(rows)
     return subscription.status == "unpaid" or (waits is not None and waits.kind == "plan")
@@ -345,7 +345,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
 
 
 def _named(wish: PlanWish | None) -> dict[str, Any]:
-    """The plan that a change names, by key or id; without a name it is the subscription's own."""
+    """Return the parameters for the plan that a change names, by key or id; None: its own plan."""
     plan = wish.plan if wish is not None else None
     plan_id = ids.parse(PLAN_ID, plan) if plan is not None else None
     though_closed = wish is not None and wish.though_closed
@@ -373,7 +373,7 @@ def _rows(row: Row) -> Rows:
 
 
 async def open_usage_period(connection: AsyncConnection, *, account_id: UUID, at: datetime) -> None:
-    """The account's usage period from then on."""
+    """Have the account's usage period follow its subscription."""
     await usage_store.follow(connection, account_id, at)
     await failpoint("renewal.in_transaction")
 

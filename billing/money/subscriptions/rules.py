@@ -25,7 +25,7 @@ BILLING_STEPS: Final = frozenset(
 )  # fmt: skip
 """Steps that may put usage onto an invoice, whatever the rows are."""
 ENDING_STEPS: Final = frozenset({"give_up", "end", "end_unpaid"})
-"""Steps that may take back time which was not served."""
+"""Steps that may credit time which was not served."""
 CHARGED_AT_ONCE: Final = {"renew": "charge", "end_trial": "charge"}
 """Steps that begin a period, and the charge for it."""
 
@@ -38,14 +38,14 @@ class PendingChange(Lean):
     invoice: str
     expires_at: AwareDatetime
     ends_at: AwareDatetime | None = None
-    """Of one that begins a new period: the end of that."""
+    """The end of the new period, if the change begins one."""
 
 
 class ExpiringCard(Lean):
-    """A card that ends before the renewal it is to pay."""
+    """A card that expires before the renewal it should pay."""
 
     expiry: str
-    """The card with its expiry: the stem of its key."""
+    """The card with its expiry: the key of the step."""
     due: AwareDatetime
 
 
@@ -63,16 +63,16 @@ class SubscriptionState(State):
     cancel_at_period_end: bool = False
     cancel_at: AwareDatetime | None = None
     went_back: bool = False
-    """True if all that was paid for its period went back, and it is not to be kept."""
+    """True if all money paid for the period went back and no operator keeps it running."""
     pauses: bool = False
-    """True if a pause comes with the end of the period."""
+    """True if a pause is scheduled for the end of the period."""
     commitment_ends_at: AwareDatetime | None = None
     threshold_at: AwareDatetime | None = None
-    """Instant at which use that no invoice bills yet reached the billing threshold."""
+    """Instant at which unbilled use reached the billing threshold."""
     threshold: str | None = None
-    """The crossing: its cycle, and its number in it."""
+    """The crossing of the threshold: its cycle, and its number in the cycle."""
     unpaid_until: AwareDatetime | None = None
-    """Instant at which it ends by itself, because nobody has paid what is overdue."""
+    """Instant at which it ends by itself, because the overdue amount was not paid."""
     change: PendingChange | None = None
     expiring: ExpiringCard | None = None
     invoices: tuple[Collecting, ...] = ()
@@ -80,7 +80,7 @@ class SubscriptionState(State):
 
 
 def agenda(state: SubscriptionState) -> list[Step]:
-    """Everything still to do, in the order of steps that are due at one instant."""
+    """Return all steps still to do; steps due at one instant are in their order."""
     steps = []
     if state.events:
         steps.append(event_step(state.subscription, state.events[0]))
@@ -107,15 +107,15 @@ def _is_of_change(s: SubscriptionState, invoice: Collecting) -> bool:
 
 
 def _until(s: SubscriptionState, invoice: Collecting) -> datetime | None:
-    """No first payment of this invoice is begun then or later."""
+    """Return the instant from which no first payment of this invoice may begin; None: no limit."""
     if s.change is not None and invoice.invoice == s.change.invoice:
         return s.change.expires_at
     return s.incomplete_expires_at if s.status == "incomplete" else None
 
 
 def _end_change(s: SubscriptionState) -> list[Step]:
-    """A change that nobody pays is given up; a bank that is processing decides first, until the new
-    period is over at the latest.
+    """Return the step that drops an unpaid change. While a bank processes its payment, the step is
+    due at the end of the new period, or never.
     """
     if s.change is None:
         return []
@@ -129,13 +129,15 @@ def _end_change(s: SubscriptionState) -> list[Step]:
 
 
 def _first_payment_undecided(s: SubscriptionState) -> bool:
-    """A bank that is processing decides first; an operator too, unless a new subscribe waits."""
+    """True while a bank decides on the first payment; or an operator, unless a new one waits."""
     waits_for = ("processing",) if s.superseded else ("processing", "pending_approval")
     return any(invoice.payment_status in waits_for for invoice in s.invoices)
 
 
 def _abandon(s: SubscriptionState) -> Step:
-    """Give it up in time; while somebody decides on its payment, when the period is over."""
+    """Return the step that gives up the first payment: when it expires, or with the period while a
+    bank or operator decides.
+    """
     undecided = _first_payment_undecided(s)
     if not undecided and (s.superseded or s.incomplete_expires_at is None):
         return Step(
@@ -173,7 +175,7 @@ def _lifecycle(s: SubscriptionState) -> list[Step]:
 
 
 def _while_paused(s: SubscriptionState) -> list[Step]:
-    """No period closes any more that could close a commitment too."""
+    """Return the steps of a pause. No period closes then, so a commitment has its own step."""
     steps = [] if s.cancel_at is None else [_end(s, s.cancel_at)]
     if s.commitment_ends_at is not None:
         key = f"{s.subscription}/commitment-{s.commitment_ends_at:%Y-%m-%dT%H:%M:%SZ}"
@@ -183,7 +185,9 @@ def _while_paused(s: SubscriptionState) -> list[Step]:
 
 
 def _expiring_card(s: SubscriptionState, last: Step) -> list[Step]:
-    """Tell of a card that ends before the charge; not any more when the charge is there."""
+    """Return the notice of a card that expires before the charge; it is void once the charge is
+    due.
+    """
     if s.expiring is None or s.status == "unpaid" or last.name not in ("renew", "end_trial"):
         return []
     return [
@@ -200,7 +204,7 @@ def _end(s: SubscriptionState, at: datetime) -> Step:
 
 
 def _early(s: SubscriptionState) -> list[Step]:
-    """Use beyond the plan has reached the billing threshold: an invoice before the cycle ends."""
+    """Return the step that invoices overage early, once it reached the billing threshold."""
     if s.threshold_at is None or s.status not in ("active", "past_due"):
         return []
     key = f"{s.subscription}/threshold-{s.threshold}"
@@ -223,13 +227,13 @@ def cycle_bounds(
     start: datetime,
     period_end: datetime,
 ) -> datetime:
-    """End of the allowance cycle that starts at `start`: next boundary, or the period's end."""
+    """Return the end of the allowance cycle that starts at `start`: next boundary or period end."""
     number = periods.index_at(anchor_wall, zone, allowance, start)
     return min(periods.boundary(anchor_wall, zone, allowance, number + 1), period_end)
 
 
 def words(s: SubscriptionState, price: str, plan: str, zone: str) -> str:
-    """One line for the Temporal UI: where the customer stands, and what comes next."""
+    """Return one line for the Temporal UI: the customer's status and the next step."""
     what = f"{plan}, {price}"
     step = head(agenda(s))
     if s.status in ENDED or step is None:

@@ -1,4 +1,4 @@
-"""Subscriptions as rows read and as requests made."""
+"""Models of subscriptions: their rows, and the requests for them."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -25,7 +25,8 @@ PauseReason = Literal["debt_settled", "requested", "trial_ended"]
 ChangeStatus = Literal["pending", "scheduled", "applied", "failed", "expired", "canceled"]
 When = Literal["now", "period_end"]
 Rest = Literal["none", "credit", "refund"]
-"""The fate of what is paid and not used at an end now: kept, to the money balance, or to its payer.
+"""Use of money paid for unused time when a subscription ends now: keep it, credit it to the money
+balance, or refund it.
 """
 
 
@@ -43,16 +44,16 @@ class NewSubscription(Frozen):
     """The client confirms the first payment, even where a saved card exists."""
     trial: bool = True
     use_balance: bool = True
-    """The customer's money with us pays first."""
+    """Pay from the money balance first."""
     coupon: str | None = None
     billing_day: int | None = None
-    """The day of the month that periods start on; the first one is short."""
+    """The day of the month on which periods start; the first period is shorter."""
     expected_minor: int | None = None
     """The price per interval that the buyer saw; any other is refused."""
 
 
 class Commitment(Frozen):
-    """The least that a subscription spends from one instant to another."""
+    """The minimum spend of a subscription from one instant to another."""
 
     amount_minor: int
     periods: int
@@ -62,7 +63,7 @@ class Commitment(Frozen):
 
 
 class Minimum(Frozen):
-    """The least that the time from one instant to another comes to."""
+    """The minimum charge for the time from one instant to another."""
 
     since: AwareDatetime
     until: AwareDatetime
@@ -91,9 +92,9 @@ class Subscription(Row):
     cycle_start: AwareDatetime
     cycle_end: AwareDatetime
     cycle_whole_end: AwareDatetime | None = None
-    """The end of the whole cycle, of which an end at a date cuts off a part."""
+    """The end of the whole cycle, if an end at a date cuts this one short."""
     cycle_rest_of: AwareDatetime | None = None
-    """The start of the cycle that was cut so, where this one is its rest."""
+    """The start of the cycle that was cut short, if this one is its remainder."""
     trial_end: AwareDatetime | None = None
     trial_end_behavior: str = "cancel"
     cancel_at_period_end: bool = False
@@ -105,10 +106,10 @@ class Subscription(Row):
     superseded_at: AwareDatetime | None = None
     unpaid_at: AwareDatetime | None = None
     unserved_since: AwareDatetime | None = None
-    """While it is `unpaid`: its time until then counts as used, later time as not served."""
+    """While `unpaid`: time before it counts as used, later time as not served."""
     pause_reason: str | None = None
     kept_until: AwareDatetime | None = None
-    """While it pauses: nothing of the time until then is given back."""
+    """While paused: time before it is not credited."""
     billing_threshold_minor: int | None = None
     stripe_subscription_id: str | None = None
     payment_method_id: UUID | None = None
@@ -119,15 +120,15 @@ class Subscription(Row):
     contract_id: UUID | None = None
     minimum_minor: int | None = None
     minimum_since: AwareDatetime | None = None
-    """The instant of the running period from which its minimum holds; None: all of it."""
+    """The instant of the current period from which its minimum applies; None: all of it."""
     minimum_before_minor: int | None = None
-    """The least of the period's time before that."""
+    """The minimum for the part of the period before that."""
     minimum_share: str | None = None
-    """The part of a whole minimum that the time since then comes to, where days were given to the
-    period; None: the part of a whole period that it is.
+    """The share of a whole minimum owed for the time since then, if days were added to the period;
+    None: the share of a whole period.
     """
     minimums_unbilled: list[dict[str, Any]] = Field(default_factory=list)
-    """The least of each period that closed while `unpaid`, oldest first, until an invoice asks for
+    """The minimum of each period that closed while `unpaid`, oldest first, until an invoice bills
     it.
     """
     commitment: dict[str, Any] | None = None
@@ -136,29 +137,29 @@ class Subscription(Row):
 
     @property
     def served_until(self) -> datetime | None:
-        """While it is `unpaid`, and once it ended so: the end of the time that counts as served."""
-        # The release before makes one active again, and leaves the instant where it is.
+        """The end of the time that counts as served, while `unpaid` and after it ended so."""
+        # The previous release activates a subscription without clearing `unserved_since`.
         return self.unserved_since if self.unpaid_at is not None else None
 
     @property
     def ends(self) -> bool:
-        """True where an end is scheduled."""
+        """True if an end is scheduled."""
         return self.cancel_at_period_end or self.cancel_at is not None
 
     @property
     def ends_with_period(self) -> bool:
-        """True where no period comes after the one that runs."""
+        """True if no period follows the current one."""
         at_a_date = self.cancel_at is not None and self.cancel_at <= self.current_period_end
         return self.cancel_at_period_end or at_a_date
 
     @property
     def committed(self) -> Commitment | None:
-        """Its commitment, as data."""
+        """The commitment as a model."""
         return Commitment.model_validate(self.commitment) if self.commitment else None
 
     @property
     def unbilled_minimums(self) -> tuple[Minimum, ...]:
-        """The least of periods of before that no invoice has asked for, as data."""
+        """The unbilled minimums of earlier periods, as models."""
         return tuple(map(Minimum.model_validate, self.minimums_unbilled))
 
     @property
@@ -194,25 +195,25 @@ class Item(Row):
 
 
 class Portion(Frozen):
-    """Units of a cycle that come or go within it, with an add-on or with another plan."""
+    """Units that an add-on or another plan adds or removes within a cycle."""
 
     add_on: str | None = None
     """None: the units are the plan's own."""
     meter: str
     units: Decimal
-    """Beside those of its whole quantity: below zero of what comes, above it of what goes. Not
-    rounded, as the sum of a cycle is.
+    """Correction of the whole quantity's units: negative for an addition, positive for a removal.
+    Not rounded; only the sum of a cycle is.
     """
     decimals: int | None = None
-    """Of an add-on: that sum is rounded to so many. None of a portion that was rounded itself."""
+    """For an add-on: decimals to which that sum is rounded. None: the portion is rounded itself."""
     restated: bool = False
-    """True if its lines of before are credited: those from this change on are all that bill it."""
+    """True if its earlier lines are credited: only lines from this change on bill it."""
 
 
 class SubscriptionChange(Row):
-    """A row of `subscription_changes`: what is wanted, and the draft that is paid for it first.
+    """A row of `subscription_changes`: the requested change, and the draft to be paid for it first.
 
-    One that is scheduled has no draft: the renewal bills it.
+    A scheduled change has no draft: the renewal bills it.
     """
 
     TABLE: ClassVar[str] = "subscription_changes"
@@ -222,43 +223,44 @@ class SubscriptionChange(Row):
     kind: ChangeKind
     wanted: dict[str, Any]
     terms: dict[str, Any] = Field(default_factory=dict)
-    """Of a change of plan, price or add-ons now: `Terms`."""
+    """For a change of plan or price, or of add-ons now: `Terms`."""
     invoice_id: UUID | None = None
     status: ChangeStatus
     reason: str | None = None
     expires_at: AwareDatetime | None = None
     effective_at: AwareDatetime | None = None
-    """The period that ends then, or the next one after it, ends with a scheduled change."""
+    """A scheduled change applies at the first period end at or after this instant."""
     created_at: AwareDatetime
     decided_at: AwareDatetime | None = None
 
     @property
     def portions(self) -> tuple[Portion, ...]:
-        """The add-ons that come or go with it."""
+        """The units that the change adds or removes."""
         return tuple(map(Portion.model_validate, self.terms.get("portions", ())))
 
     @property
     def draft_id(self) -> UUID:
-        """The draft that is paid for it first."""
+        """The draft to be paid before the change is applied."""
         if self.invoice_id is None:
             raise ValueError("a scheduled change has no draft of its own")
         return self.invoice_id
 
 
 class PlanWish(Frozen):
-    """Another plan, interval, number of seats or add-ons; None: as it is. And a coupon for it."""
+    """A requested plan, interval, number of seats, add-ons and coupon; None: unchanged."""
 
     plan: str | None = None
     interval: Interval | None = None
     quantity: int | None = None
     when: When | None = None
-    """None: up at once, down with the next period."""
+    """None: an upgrade at once, a downgrade with the next period."""
     add_ons: dict[str, int] | None = None
-    """All that there are to be, by key."""
+    """The complete set of add-ons wanted, by key."""
     coupon: str | None = None
     though_closed: bool = False
-    """Its own plan at the price of now, also where that is not on sale any more: an operator moves
-    its subscribers."""
+    """Allow the current price of its own plan, even if that is no longer on sale: an operator moves
+    its subscribers.
+    """
 
 
 class Offered(Frozen):
@@ -269,50 +271,53 @@ class Offered(Frozen):
 
 
 class Note(Frozen):
-    """Time not used of an invoice, to be taken back by a credit note on it."""
+    """Unused time of an invoice, to be credited by a credit note on it."""
 
     invoice_id: UUID
     amount_minor: int
     lines: tuple[dict[str, Any], ...] = ()
-    """The parts of its lines in that amount, as the note names them."""
+    """The parts of its lines in that amount, as the credit note lists them."""
 
 
 class Terms(Frozen):
-    """The terms of a subscription after a change, and what the change gives back."""
+    """The terms of a subscription after a change, and what the change credits."""
 
     plan_id: UUID
     price_id: UUID
     unit_minor: int
-    """Of one seat, per interval."""
+    """The price of one seat per interval."""
     interval: Interval
     quantity: int
     minimum_minor: int | None = None
-    """The least that a period comes to."""
+    """The minimum charge of a period."""
     resets: bool = False
     """True if a new period begins with the change."""
     credits: Decimal = Decimal(0)
-    """Credits that come with it; below zero: that go with it."""
+    """Credits that the change grants; negative: claws back."""
     credits_before: Decimal | None = None
-    """The credits of its whole cycle by the terms of before; None: nobody kept them."""
+    """The credits of the whole cycle under the previous terms; None: not recorded."""
     credits_missed: Decimal = Decimal(0)
-    """Of those that go, such as had not come: where money brings them later, so many fewer come."""
+    """Credits to claw back that were not granted yet: the later grant is lower by this amount."""
     notes: tuple[Note, ...] = ()
     add_ons: dict[str, int] | None = None
-    """All that there are to be with it; None: those that the plan sells on the same terms."""
+    """The complete set of add-ons after it; None: those that the plan sells on the same terms."""
     fewer_now: bool = False
-    """True if add-ons that are not wanted go at once, not with the period."""
+    """True if add-ons that are not wanted end at once, not with the period."""
     cycle_start: AwareDatetime | None = None
-    """The cycle in which it comes, and that of the portions."""
+    """The start of the cycle in which the change applies, and of its portions."""
     gave_back_at: AwareDatetime | None = None
-    """The end of the time of the cycle into which no use may be dated any more: its allowance went
-    back, or the meter has no limit any more."""
+    """No use may be dated into the cycle before this instant any more: its allowance was credited,
+    or a meter's limit was lifted.
+    """
     portions: tuple[Portion, ...] = ()
     stay_beyond: dict[str, Decimal] = Field(default_factory=dict)
-    """Units of levels that it includes and does not take over: they were beyond the plan of before.
+    """Units of levels that the new plan includes but that stay billed: they were beyond the old
+    plan.
     """
     credited_since: AwareDatetime | None = None
-    """The instant from which it credits time, where what is used until it comes counts as used;
-    None: it does not count."""
+    """The instant from which time is credited, if use until the change applies counts as used;
+    None: such use does not count.
+    """
 
     @property
     def amount_minor(self) -> int:
@@ -321,30 +326,30 @@ class Terms(Frozen):
 
 
 class GivenBack(Frozen):
-    """Money that was paid and not used, by the end of its subscription."""
+    """Money paid but not used that the end of a subscription gave back."""
 
     credited_minor: int
-    """By credit notes, but for what these took off what was owed."""
+    """The amount of credit notes, except what they took off amounts owed."""
     refunded_minor: int
-    """The part of it that goes back to its payer."""
+    """The part of it that is refunded to the payer."""
 
     @property
     def balance_minor(self) -> int:
-        """The rest: on the money balance, or it has paid from there what was owed."""
+        """The rest: on the money balance, or already spent from it on amounts owed."""
         return self.credited_minor - self.refunded_minor
 
 
 class Paying(Frozen):
-    """The way to pay a change: by the saved card, one that is named, or one the client confirms.
+    """The way to pay a change: the saved card, a named card, or one that the client confirms.
 
-    `change_id` is the change's own, so that a repeated request finds it.
+    `change_id` is the change's own id, so that a repeated request finds it.
     """
 
     change_id: UUID
     method_id: UUID | None = None
     by_card: bool = False
     use_balance: bool = True
-    """The customer's money with us pays first."""
+    """Pay from the money balance first."""
 
 
 class CrossedPeriod(Row):

@@ -1,7 +1,7 @@
-"""Subscribe, and have a running subscription do what is asked of it.
+"""Create subscriptions, run commands on them, and preview both.
 
-The decisions stand beside this file: `payment_effects.py`, and the folders `commands`, `periods`,
-`terms` and `endings`.
+The decisions are in `payment_effects.py` and the folders `commands`, `periods`, `terms` and
+`endings`.
 """
 
 from collections.abc import Callable, Mapping
@@ -61,7 +61,7 @@ T = TypeVar("T")
 
 
 class Offer(Frozen):
-    """An order as it is carried out: the plan version, its price, and the card to charge."""
+    """A validated order: the plan version, its price, and the card to charge."""
 
     wanted: NewSubscription
     plan: Plan
@@ -71,7 +71,7 @@ class Offer(Frozen):
 
 
 async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscription) -> Offer:
-    """Check a wish without changing anything.
+    """Validate an order without changing anything.
 
     Errors: PLAN_NOT_FOUND, QUANTITY_NOT_OFFERED, INTERVAL_NOT_OFFERED, CURRENCY_MISMATCH,
     PRICE_CHANGED, CURRENCY_NOT_CHARGED, PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED for a named card
@@ -80,7 +80,7 @@ async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscr
     await trial_store.lock(connection, account_id)
     balance = await credits.lock(connection, account_id)
     currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
-    # After the lock, and in one statement: what is sold and its price are of one version.
+    # After the lock and in one statement, so that plan and price are of one version.
     offered = await catalog.offered_plan(connection, wanted.plan, currency, wanted.interval)
     if offered is None:
         raise NotFound("PLAN_NOT_FOUND", f"no plan {wanted.plan!r}")
@@ -109,7 +109,7 @@ async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscr
 
 
 async def _demand_sold_by(connection: AsyncConnection, plan: Plan, wanted: Interval) -> None:
-    """Error: INTERVAL_NOT_OFFERED."""
+    """Raise INTERVAL_NOT_OFFERED if the plan is not sold per this interval."""
     known = await catalog.intervals(connection, plan.key)
     if wanted not in known:
         sold = ", ".join(show_interval(one) for one in known)
@@ -124,10 +124,11 @@ async def start(
     subscription_id: UUID,
     at: datetime,
 ) -> Matter:
-    """Subscribe: into a trial, or `incomplete` with a draft invoice to be paid first [C4].
+    """Create a subscription: in a trial, or `incomplete` with a draft invoice to be paid first
+    [C4].
 
-    An incomplete predecessor must have been given up before. Errors: SUBSCRIPTION_EXISTS,
-    INVALID_COUPON, those of `offer`, and of a saved card that is to pay now and may not be tried.
+    An incomplete predecessor must have ended. Errors: SUBSCRIPTION_EXISTS, INVALID_COUPON, those of
+    `offer`, and those of a saved card that must pay now but may not be charged.
     """
     begun = await _begin(connection, account, wanted, subscription_id, at)
     return matters.of_birth(begun[0])
@@ -136,10 +137,9 @@ async def start(
 async def foresee_start(
     connection: AsyncConnection, account: Account, wanted: NewSubscription, at: datetime
 ) -> Preview:
-    """The same as it would be, paid; the caller rolls everything back. An incomplete predecessor
-    gives way.
+    """Preview a new subscription as if it were paid; the caller rolls everything back.
 
-    Errors: PAYMENT_PENDING, and those of `start`.
+    An incomplete predecessor is ended first. Errors: PAYMENT_PENDING, and those of `start`.
     """
     before = await store.find_open(connection, account.id)
     if before is not None and await ask(connection, before.id, running.supersede):
@@ -167,7 +167,7 @@ async def _begin(
     method_id = terms.method.id if terms.method else None
     verb = partial(running.begin, method_id=method_id, use_balance=wanted.use_balance)
     begun = await decisions.command(connection, ENGINE, subscription_id, verb, dry_run=dry_run)
-    if terms.method is not None and begun[1].rows.of(Payment):  # nothing but the card pays now
+    if terms.method is not None and begun[1].rows.of(Payment):  # the card must pay now
         await demand_usable(connection, terms.method, terms.price.currency, at)
     return begun
 
@@ -199,8 +199,8 @@ async def ask(
     *,
     about: PlanWish | None = None,
 ) -> T:
-    """One of the verbs of `running.py`, `add_ons.py` and `plan_changes.py`; it wakes the matter,
-    told afterwards. `about` is the change of plan that is asked for.
+    """Run a command of `running.py`, `add_ons.py` or `plan_changes.py` and return its answer. The
+    matter is woken, and notified after the commit. `about` is the requested change of plan.
     """
     answer, _ = await decisions.command(connection, ENGINE, subscription_id, verb, about=about)
     return answer
@@ -213,7 +213,7 @@ async def carry_out(
     *,
     about: PlanWish | None = None,
 ) -> tuple[Matter, ...]:
-    """The same, for a verb that may end it: answers the collections to start after the commit."""
+    """Run a command that may end the subscription; return the collections to start after commit."""
     _, work = await decisions.command(connection, ENGINE, subscription_id, verb, about=about)
     return decisions.born_by(work)
 
@@ -221,7 +221,7 @@ async def carry_out(
 async def commanded(
     connection: AsyncConnection, account_id: UUID, command: Command
 ) -> Subscription:
-    """The subscription that a command is for.
+    """Return the account's current subscription, for a command.
 
     Errors: SUBSCRIPTION_NOT_FOUND, and SUBSCRIPTION_STATE for one that has ended.
     """
@@ -240,7 +240,7 @@ async def foresee(
     *,
     about: PlanWish | None = None,
 ) -> Preview:
-    """The outcome of a verb, of which nothing stays: the caller rolls everything back."""
+    """Preview a command; the caller rolls everything back."""
     _, work = await decisions.command(
         connection, ENGINE, subscription_id, verb, about=about, dry_run=True, locked=True
     )
@@ -248,7 +248,7 @@ async def foresee(
 
 
 async def upcoming(connection: AsyncConnection, subscription_id: UUID) -> Upcoming | None:
-    """The end of the period that runs."""
+    """Preview the end of the current period."""
     _, work = await decisions.command(
         connection, ENGINE, subscription_id, lambda _: None, dry_run=True
     )
@@ -267,9 +267,7 @@ async def call_off(
 async def foresee_call_off(
     connection: AsyncConnection, account_id: UUID, change_id: UUID
 ) -> Preview:
-    """The subscription without a scheduled change; the caller rolls everything back. The same
-    errors.
-    """
+    """Preview `call_off`, with its errors; the caller rolls everything back."""
     found = await _to_call_off(connection, account_id, change_id)
     verb = partial(running.call_off, change_id=change_id)
     return await foresee(connection, found.subscription_id, verb)
@@ -290,9 +288,9 @@ async def _to_call_off(
 
 
 async def bill_late(connection: AsyncConnection, account_id: UUID) -> list[Matter]:
-    """Use that came in after its subscription ended: supplementary invoices, for Collection.
+    """Invoice use that arrived after its subscription ended; return the collection matters.
 
-    Callers hold the account's lock. Answers the matters that pursue them, to be told.
+    Callers hold the account's lock, and start the matters after the commit.
     """
     born: list[Matter] = []
     for subscription_id in await usage_lines.take_late(connection, account_id):
@@ -314,7 +312,7 @@ async def _refuse_second(connection: AsyncConnection, account_id: UUID) -> None:
 async def _take_trial(
     connection: AsyncConnection, account: Account, terms: Offer, at: datetime
 ) -> datetime | None:
-    """The end of the plan's own trial; None without one, or when it was used before [D10]."""
+    """Start the plan's trial and return its end; None without one, or if used before [D10]."""
     if not (terms.wanted.trial and terms.plan.trial_days):
         return None
     wall = periods.to_wall(at, account.zone) + timedelta(days=terms.plan.trial_days)

@@ -1,8 +1,9 @@
 """The table of subscription states and commands, for code and docs.
 
 `yes` is done at once; `end` at period end; `later` waits for the resumption; `overdue` is refused
-until what is owed is paid; `replace` starts anew; `no` is refused (docs/rules.md#subscriptions).
-The table is the whole design; `ROUTES` says which commands can be given today.
+until what is owed is paid; `replace` starts a new one; `no` is refused
+(docs/rules.md#subscriptions). The table is the whole design; `ROUTES` says which commands can be
+given today.
 """
 
 from typing import Final, Literal
@@ -57,7 +58,7 @@ ROUTES: Final[dict[Command, tuple[str, str]]] = {
 
 
 def takes(state: State) -> list[Command]:
-    """The commands a state does not refuse, of those a route serves today."""
+    """Return the commands that a state accepts and a route serves today."""
     return [
         command
         for command, reply in TABLE[state].items()
@@ -66,7 +67,7 @@ def takes(state: State) -> list[Command]:
 
 
 def demand(state: State, command: Command) -> Reply:
-    """The reply, or the refusal as an error: SUBSCRIPTION_STATE, PAYMENT_OVERDUE (both 409)."""
+    """Return the reply. Errors (409): SUBSCRIPTION_STATE, SUBSCRIPTION_EXISTS, PAYMENT_OVERDUE."""
     reply = TABLE[state][command]
     if reply == "overdue":
         raise Conflict("PAYMENT_OVERDUE", "pay the overdue invoice first", state=state)

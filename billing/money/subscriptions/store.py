@@ -54,8 +54,8 @@ _ITEMS = Prepared(
 _CHANGE = Prepared(
     select(subscription_changes).where(subscription_changes.c.id == given("change_id"))
 )
-# What fixes the currency of an account: a payment that was started, money on an invoice that was
-# sent or paid, a purchase that waits, money on its balance, or top-ups that are on.
+# An account's currency is fixed by a started payment, money on an invoice that was sent or paid, a
+# waiting purchase, money on its balance, or enabled top-ups.
 _KNOWS_MONEY = Prepared(
     select(
         or_(
@@ -86,7 +86,7 @@ _OPEN_CHANGES = Prepared(
     .order_by(subscription_changes.c.id)
 )
 
-# The notes of an end now, and the refunds of what they put on the money balance.
+# The credit notes of an immediate end, and the refunds of what they credited to the balance.
 _GIVEN_BACK = Prepared(
     text(
         """
@@ -108,7 +108,7 @@ _GIVEN_BACK = Prepared(
 async def add(
     connection: AsyncConnection, row: dict[str, Any], items: list[dict[str, Any]]
 ) -> Subscription:
-    """Write a subscription with its items; one open per account is kept by the database."""
+    """Insert a subscription with its items; the database allows one open per account."""
     subscription = show(await prepared.add(connection, subscriptions, row))
     whose = {"account_id": row["account_id"], "subscription_id": row["id"]}
     for item in items:
@@ -120,7 +120,7 @@ async def add(
 async def get(
     connection: AsyncConnection, subscription_id: UUID, *, lock: bool = False
 ) -> Subscription:
-    """One subscription, optionally locked; SUBSCRIPTION_NOT_FOUND."""
+    """Return one subscription, optionally locked. Error: SUBSCRIPTION_NOT_FOUND."""
     row = await (_LOCK if lock else _GET).first(connection, subscription_id=subscription_id)
     if row is None:
         raise NotFound("SUBSCRIPTION_NOT_FOUND", "no such subscription")
@@ -134,7 +134,7 @@ async def find_open(connection: AsyncConnection, account_id: UUID) -> Subscripti
 
 
 async def find_current(connection: AsyncConnection, account_id: UUID) -> Subscription | None:
-    """The open one, else the newest that ended."""
+    """Return the open subscription, else the newest that ended."""
     row = await _CURRENT.first(connection, account_id=account_id)
     return show(row) if row else None
 
@@ -147,8 +147,8 @@ def listing(
     currency: str | None,
     status: str | None,
 ) -> Select[Any]:
-    """Subscriptions with the versions that they were sold with, for operators; order and cut are
-    the caller's.
+    """Select subscriptions with the plan and price versions they were sold with, for operators; the
+    caller sorts and limits.
     """
     query = (
         select(
@@ -171,25 +171,25 @@ def listing(
 
 
 async def change(connection: AsyncConnection, subscription_id: UUID, **fields: Any) -> Subscription:
-    """Overwrite fields of one subscription; `updated_at` is among them."""
+    """Overwrite fields of one subscription; the caller passes `updated_at` too."""
     return show(await prepared.change(connection, subscriptions, subscription_id, **fields))
 
 
 async def items(connection: AsyncConnection, subscription_id: UUID) -> list[Item]:
-    """Items that are paid for: the plan, seats, add-ons."""
+    """Return the paid items: the plan, seats, add-ons."""
     rows = await _ITEMS.all(connection, subscription_id=subscription_id)
     return [Item.model_validate(dict(row)) for row in rows]
 
 
 async def find_change(connection: AsyncConnection, change_id: UUID) -> SubscriptionChange | None:
-    """A change by its id, whatever became of it."""
+    """Return a change by its id, in any status."""
     return _change(await _CHANGE.first(connection, change_id=change_id))
 
 
 async def pending_change(
     connection: AsyncConnection, subscription_id: UUID
 ) -> SubscriptionChange | None:
-    """The change of a subscription that waits for its payment."""
+    """Return the change of a subscription that waits for its payment."""
     found = await open_changes(connection, subscription_id)
     return next((one for one in found if one.status == "pending"), None)
 
@@ -197,20 +197,20 @@ async def pending_change(
 async def open_changes(
     connection: AsyncConnection, subscription_id: UUID
 ) -> list[SubscriptionChange]:
-    """The changes still to come: one `pending` at most, and one `scheduled` of each kind."""
+    """Return the changes still to come: at most one `pending`, and one `scheduled` of each kind."""
     rows = await _OPEN_CHANGES.all(connection, subscription_id=subscription_id)
     return [SubscriptionChange.model_validate(dict(row)) for row in rows]
 
 
 def changes_of(account_id: UUID) -> Select[Any]:
-    """All changes of an account's subscriptions; order and cut are the caller's."""
+    """Select all changes of an account's subscriptions; the caller sorts and limits."""
     return select(subscription_changes).where(subscription_changes.c.account_id == account_id)
 
 
 async def invoice_to_pay(connection: AsyncConnection, subscription: Subscription) -> Invoice | None:
-    """The invoice that its payer looks at: a change's draft, what is owed, else the newest one.
+    """Return the invoice to show the payer: a change's draft, else the one owed, else the newest.
 
-    A draft counts only where it is to be paid first: drafts of an unpaid time are not owed.
+    A draft counts only if it must be paid first: drafts of an unpaid time are not owed.
     """
     change = await pending_change(connection, subscription.id)
     return await invoice_store.to_pay(
@@ -227,8 +227,8 @@ async def leave_currency(
     account_id: UUID,
     at: datetime,  # noqa: ARG001 - every verb is given it
 ) -> None:
-    """The account's one subscription has ended: where nothing was paid or asked for, its currency
-    is open again. Under the account's lock.
+    """Unfix the account's currency after its one subscription ended, if nothing was paid or billed.
+    Callers hold the account's lock.
     """
     if not await _KNOWS_MONEY.scalar(connection, account_id=account_id):
         await credits.open_currency(connection, account_id)
@@ -241,13 +241,13 @@ async def keep_currency(
     currency: str,
     at: datetime,  # noqa: ARG001 - every verb is given it
 ) -> None:
-    """Money is asked for after the end: where the account's currency is open, it is this one."""
+    """Fix the account's currency, if it is open, because money is billed after the end."""
     if (await credits.lock(connection, account_id)).currency is None:
         await credits.fix_currency(connection, account_id, currency)
 
 
 async def given_back(connection: AsyncConnection, subscription: Subscription) -> GivenBack | None:
-    """The money that its end gave back, and where that is by now; None: nothing."""
+    """Return the money that the end gave back, and where it is now; None: nothing."""
     if subscription.ended_at is None:
         return None
     row = await _GIVEN_BACK.first(connection, subscription_id=subscription.id)
@@ -255,7 +255,7 @@ async def given_back(connection: AsyncConnection, subscription: Subscription) ->
 
 
 async def charged_in(connection: AsyncConnection, account_id: UUID) -> str | None:
-    """The currency in which a card is charged again for a subscription of the account.
+    """Return the currency in which a subscription of the account will charge a card again.
 
     None: no card is needed, as in a trial, in a pause, or where invoices are sent.
     """
@@ -274,5 +274,5 @@ def _change(row: Fields | None) -> SubscriptionChange | None:
 
 
 def show(row: Fields) -> Subscription:
-    """A row as a subscription."""
+    """Return a row as a subscription."""
     return Subscription.model_validate(dict(row))

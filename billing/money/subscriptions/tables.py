@@ -26,8 +26,8 @@ subscriptions = c.table(
     c.instant("current_period_end"),
     c.instant("cycle_start"),
     c.instant("cycle_end"),
-    # The end of the whole cycle that an end at a date cuts short; the start of the one that was cut
-    # so, of which this one is the rest.
+    # The end of the whole cycle, if an end at a date cuts it short; the start of the cut cycle, if
+    # this one is its remainder.
     c.instant("cycle_whole_end", nullable=True),
     c.instant("cycle_rest_of", nullable=True),
     c.instant("trial_end", nullable=True),
@@ -43,35 +43,35 @@ subscriptions = c.table(
     c.instant("superseded_at", nullable=True),
     # Since when it is `unpaid`: the plan's `unpaid_days` count from here.
     c.instant("unpaid_at", nullable=True),
-    # Since when it serves nothing for that; its time until then counts as used.
+    # Since when nothing is served because of that; time until then counts as used.
     c.instant("unserved_since", nullable=True),
     # Why it is `paused`: debt_settled, requested or trial_ended.
     c.text("pause_reason", nullable=True),
-    # While it pauses nothing of the time until then is given back: the pause has closed its
-    # minimum, or it got other terms in it.
+    # While paused, time until then is not credited: the pause has closed its minimum, or the
+    # terms changed during the pause.
     c.instant("kept_until", nullable=True),
-    # Use beyond the plan is invoiced as soon as it comes to so much; NULL: with the cycle.
+    # Overage is invoiced as soon as it reaches this amount; NULL: with the cycle.
     c.bigint("billing_threshold_minor", nullable=True),
     c.text("stripe_subscription_id", nullable=True, unique=True),
     # The card it is charged to; NULL: the account's default.
     c.uuid("payment_method_id", nullable=True),
-    # charge, or send_invoice: paid by transfer within so many days.
+    # charge, or send_invoice: paid by transfer within `days_until_due`.
     c.text("collection", server_default="charge"),
     c.integer("days_until_due", nullable=True),
-    # Why its customer canceled it, as they said.
+    # The customer's reason for canceling.
     c.text("cancel_reason", nullable=True),
     c.text("cancel_comment", nullable=True),
-    # The contract whose terms it has; the least that a period comes to; and what it spends at least
-    # until an instant: billing.money.subscriptions.schemas.Commitment.
+    # The contract whose terms apply; the minimum charge of a period; and the minimum spend until
+    # an instant: billing.money.subscriptions.schemas.Commitment.
     c.uuid("contract_id", nullable=True),
     c.bigint("minimum_minor", nullable=True),
-    # It holds since a change within the period; the least of the time before that.
+    # After a change within the period: since when the minimum applies, and the minimum before.
     c.instant("minimum_since", nullable=True),
     c.bigint("minimum_before_minor", nullable=True),
-    # Where the period got days: the part of a whole minimum that its time since then comes to.
+    # If days were added to the period: the share of a whole minimum owed since then.
     c.text("minimum_share", nullable=True),
-    # The least of each period that closed while it was `unpaid`; an invoice asks for them with the
-    # next close: billing.money.subscriptions.schemas.Minimum.
+    # The minimum of each period that closed while `unpaid`; the next close bills them:
+    # billing.money.subscriptions.schemas.Minimum.
     c.json("minimums_unbilled", server_default="[]"),
     c.json("commitment", nullable=True),
     c.instant("created_at"),
@@ -103,7 +103,7 @@ subscriptions = c.table(
     c.index("ix_subscriptions_plan", "plan_key", "id"),
     c.index("ix_subscriptions_price", "price_id"),
     c.index("ix_subscriptions_status", "status", "id"),
-    # A renewal changes no column of an index: with room in its page it makes no entry in any.
+    # A renewal changes no indexed column: with room in the page it adds no index entry.
     postgresql_with={"fillfactor": 90},
 )
 
@@ -115,16 +115,16 @@ subscription_changes = c.table(
     c.account(),
     c.uuid("subscription_id"),
     c.text("kind"),
-    # What is wanted, as its kind reads it: add-ons by key with their quantities.
+    # The requested change, in the form of its kind: add-ons by key with their quantities.
     c.json("wanted"),
-    # Of a change of plan, price or add-ons now: billing.money.subscriptions.schemas.Terms.
+    # For a change of plan or price, or of add-ons now: billing.money.subscriptions.schemas.Terms.
     c.json("terms", server_default="{}"),
     c.uuid("invoice_id", unique=True, nullable=True),
     c.text("status"),
     # Why it was not applied.
     c.text("reason", nullable=True),
     c.instant("expires_at", nullable=True),
-    # Of a scheduled one: the first period that ends then or later ends with it.
+    # A scheduled change applies at the first period end at or after this instant.
     c.instant("effective_at", nullable=True),
     c.instant("created_at"),
     c.instant("decided_at", nullable=True),
@@ -176,14 +176,14 @@ subscription_items = c.table(
     c.account(),
     c.uuid("subscription_id"),
     c.text("kind"),
-    # None of an add-on, whose price is the plan version's own.
+    # NULL for an add-on, whose price is in the plan version.
     c.reference("price_id", "prices.id", nullable=True),
     c.text("description"),
     c.integer("quantity"),
-    # From the next period on; None: as many as now.
+    # The quantity from the next period on; NULL: unchanged.
     c.integer("next_quantity", nullable=True),
     c.bigint("amount_minor"),
-    # Of an add-on: its key in the plan, and the units of a meter that each gives per cycle.
+    # For an add-on: its key in the plan, and the units of a meter that one gives per cycle.
     c.text("add_on", nullable=True),
     c.text("meter", nullable=True),
     c.amount("units", nullable=True),

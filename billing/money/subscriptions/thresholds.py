@@ -1,7 +1,7 @@
-"""The billing threshold: an early invoice as soon as use beyond the plan comes to so much.
+"""The billing threshold: an early invoice as soon as overage reaches an amount.
 
-What crosses it is seen in the use's own transaction (usage_threshold.sql); the subscription's
-workflow writes the invoice, and the close of the cycle bills only the rest.
+The use's own transaction notices the crossing (usage_threshold.sql); the subscription's workflow
+writes the invoice, and the close of the cycle bills only the rest.
 """
 
 from datetime import datetime
@@ -32,7 +32,7 @@ async def put(
     reason: str,
     at: datetime,
 ) -> Subscription:
-    """Have another threshold, or none; one that is reached already wakes the matter."""
+    """Set another threshold, or none; one that is reached already wakes the matter."""
     await store.get(connection, subscription_id, lock=True)
     changed = await store.change(
         connection, subscription_id, billing_threshold_minor=threshold_minor, updated_at=at
@@ -52,10 +52,10 @@ async def put(
 
 
 async def waiting(connection: AsyncConnection, limit: int) -> list[Matter]:
-    """Matters of subscriptions with use that reached its threshold, across accounts.
+    """Find matters of subscriptions with use that reached its threshold, across accounts.
 
-    A use does not wait for the subscription's lock, so a matter that looked at its rows in that
-    instant may have missed it; who asks here tells it again.
+    A use does not wait for the subscription's lock, so a matter that read its rows at that instant
+    may have missed it; the caller wakes it again.
     """
     found = await connection.execute(
         select(matter_rows)

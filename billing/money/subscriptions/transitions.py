@@ -1,6 +1,6 @@
-"""The steps of a subscription as decisions over its rows: periods, trial, and what it collects.
+"""The steps of a subscription as decisions over its rows: periods, trial, collection. Pure.
 
-Pure; what time and payment do to it stands in `cycles.py` and `payment_effects.py`.
+The effects of time are in `cycles.py`, those of payment in `payment_effects.py`.
 """
 
 from typing import Final
@@ -34,7 +34,7 @@ _WENT_BACK: Final = "its payment went back"
 
 
 def transition(w: Work[SubscriptionFacts], step: Step) -> None:
-    """One step."""
+    """Decide one step."""
     if _is_too_late(w, step):
         return
     match step.name:
@@ -58,7 +58,7 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
 
 
 def _why(w: Work[SubscriptionFacts], step: Step) -> str:
-    """The reason of an end."""
+    """Return the reason of an end."""
     if step.name == "end" and w.facts.period_is_lost:
         return _WENT_BACK
     at_a_date = step.name == "end" and cycles.of(w).cancel_at is not None
@@ -66,13 +66,13 @@ def _why(w: Work[SubscriptionFacts], step: Step) -> str:
 
 
 def begun(rows: Rows, _: SubscriptionFacts, step: Step) -> bool:
-    """True if what the step did at the provider still waits to be recorded."""
+    """True if the result of the step's provider call is not recorded yet."""
     undecided = (Owed(rows, one.id).undecided for one in rows.of(Invoice))
     return any(attempt is not None and attempt.key == step.key for attempt in undecided)
 
 
 def end_trial(w: Work[SubscriptionFacts]) -> None:
-    """The first paid period; without a card that may be tried what the plan says for that."""
+    """Begin the first paid period; without a usable card, do what the plan says for that case."""
     changes.apply_scheduled(w)
     subscription = cycles.of(w)
     if _has_card(w) or not agreements.needs_card(w) or subscription.trial_end_behavior == "invoice":
@@ -87,7 +87,7 @@ def end_trial(w: Work[SubscriptionFacts]) -> None:
 
 
 def _has_card(w: Work[SubscriptionFacts]) -> bool:
-    """True if a card may be tried: neither barred, nor at rest, nor of another currency."""
+    """True if a card may be charged: neither barred, nor resting, nor of another currency."""
     subscription = cycles.of(w)
     card = card_choice.fit_card(w.rows, subscription.payment_method_id, subscription.currency)
     if card is None or not can_pay(card, subscription.currency):
@@ -96,16 +96,14 @@ def _has_card(w: Work[SubscriptionFacts]) -> bool:
 
 
 def pause(w: Work[SubscriptionFacts]) -> None:
-    """The pause that was scheduled for the end of the period; what was not served of it is taken
-    back.
-    """
+    """Begin the pause scheduled for the end of the period, and credit owed time not served."""
     changes.drop_pending(w, "the period is over")
     changes.pause(w)
     w.result = "paused"
 
 
 def close_commitment(w: Work[SubscriptionFacts]) -> None:
-    """The rest of a commitment that ends in a pause."""
+    """Bill the rest of a commitment that ends in a pause."""
     closing = true_ups.closing_commitment(w)
     key = f"{cycles.stem(cycles.of(w))}/commitment-{closing.end:%Y-%m-%dT%H:%M:%SZ}"
     invoice = cycles.bill_usage(w, key, closing=closing)
@@ -113,7 +111,7 @@ def close_commitment(w: Work[SubscriptionFacts]) -> None:
 
 
 def bill_early(w: Work[SubscriptionFacts], step: Step) -> None:
-    """The early invoice, once per crossing; none where another invoice was faster."""
+    """Write the early invoice, once per crossing; none if another invoice already bills the use."""
     invoice = cycles.bill_usage(w, step.key, early=True)
     for period in w.rows.of(CrossedPeriod):
         w.change(period, threshold_at=None)
@@ -121,13 +119,13 @@ def bill_early(w: Work[SubscriptionFacts], step: Step) -> None:
 
 
 def _is_too_late(w: Work[SubscriptionFacts], step: Step) -> bool:
-    """Give up what waits for the money of a period that is over; True: the step has no more to do.
+    """Give up a payment whose period is over; True: the step has no more to do.
 
-    Money that comes with the answer to this step finds nothing to begin, and goes back.
+    Money that arrives with the answer to this step applies nothing, and goes back.
     """
     if _first_payment_is_too_late(w):
         payment_effects.end_incomplete(w)
-        # Without an answer the agenda is another one now.
+        # Without an answer the step is obsolete: the agenda has changed.
         return w.facts.answer is None and step.name != "abandon"
     gives_up = step.name == "end_change"
     if _change_is_too_late(w) and (gives_up or w.facts.answer is not None):
@@ -138,9 +136,9 @@ def _is_too_late(w: Work[SubscriptionFacts], step: Step) -> bool:
 
 
 def _first_payment_is_too_late(w: Work[SubscriptionFacts]) -> bool:
-    """The period it was to pay is over, or its owner has canceled.
+    """True if the period to be paid is over, or the customer has canceled.
 
-    An API of the release before only notes a cancel; it ends here.
+    The previous release's API only records the cancel; the subscription ends here.
     """
     row = cycles.of(w)
     over = row.canceled_at is not None or w.facts.at >= row.current_period_end
@@ -148,7 +146,7 @@ def _first_payment_is_too_late(w: Work[SubscriptionFacts]) -> bool:
 
 
 def _change_is_too_late(w: Work[SubscriptionFacts]) -> bool:
-    """The new period that it was to pay is over."""
+    """True if the new period that the change would pay is over."""
     change = changes.pending(w.rows)
     draft = w.rows.find(Invoice, change.invoice_id) if change is not None else None
     ends = draft.period_end if draft is not None else None
@@ -156,7 +154,7 @@ def _change_is_too_late(w: Work[SubscriptionFacts]) -> bool:
 
 
 def abandon(w: Work[SubscriptionFacts]) -> None:
-    """Give up the first payment, once the provider says that it cannot come any more."""
+    """Give up the first payment, once the provider confirms that it cannot succeed any more."""
     if cycles.of(w).status != "incomplete":
         w.result = cycles.of(w).status
         return
@@ -166,7 +164,7 @@ def abandon(w: Work[SubscriptionFacts]) -> None:
 
 
 def end_change(w: Work[SubscriptionFacts]) -> None:
-    """Give up a change that was not paid in time; money that came all the same applies it."""
+    """Drop a change that was not paid in time; money that came anyway applies it."""
     change = changes.pending(w.rows)
     if change is None:
         raise LookupError("no change waits for its payment")
@@ -177,7 +175,7 @@ def end_change(w: Work[SubscriptionFacts]) -> None:
 
 
 def _called_back(w: Work[SubscriptionFacts], live: Payment | None) -> bool:
-    """True if a payment can bring no money any more, after the provider's word on it."""
+    """True if a payment cannot succeed any more; the provider must first cancel a live one."""
     answer = w.facts.answer
     if answer is None and live is not None:
         w.call = Call("call_back", live)
@@ -192,7 +190,7 @@ def _called_back(w: Work[SubscriptionFacts], live: Payment | None) -> bool:
 
 
 def give_up(w: Work[SubscriptionFacts], step: Step) -> None:
-    """The final action of an invoice's case."""
+    """Carry out the final action of an invoice's case."""
     invoice_id = _invoice_of(w, step)
     case = cases.case_of(w, invoice_id)
     if case is None:
@@ -216,9 +214,9 @@ def _collect(w: Work[SubscriptionFacts], step: Step) -> None:
 
 
 def _end_unasked(w: Work[SubscriptionFacts], invoice_id: UUID) -> None:
-    """The first payment was never opened at the provider: its payer has nothing to confirm.
+    """End a subscription whose first payment was never opened at the provider.
 
-    A transfer that was agreed on may still come.
+    An agreed transfer may still arrive, so a subscription that waits for one stays.
     """
     owed = Owed(w.rows, invoice_id)
     begun = any(one.opened for one in owed.payments) or owed.submission is not None
@@ -238,14 +236,14 @@ def _react(w: Work[SubscriptionFacts], invoice_id: UUID, became: Collected | Non
 
 
 def _invoice_of(w: Work[SubscriptionFacts], step: Step) -> UUID:
-    """The invoice of a step; that of an event is the one whose payment it speaks of."""
+    """Return the invoice of a step; for an event, the invoice of the payment it is about."""
     if step.invoice is not None:
         return ids.decode(ids.INVOICE, step.invoice)
     if w.facts.answer is not None:
         return w.facts.answer.call.payment.invoice_id
     event = next((one for one in w.rows.waiting_events if one.id == step.event), None)
     payment = w.rows.find(Payment, event.about) if event is not None else None
-    # An event that speaks of no payment here is heard all the same, and no invoice is looked at.
+    # An event about no payment known here is handled too, without an invoice.
     return payment.invoice_id if payment is not None else w.facts.subscription_id
 
 

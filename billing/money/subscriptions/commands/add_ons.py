@@ -1,9 +1,8 @@
 """Add-ons: extra units of a meter in every cycle, bought on top of a plan [B8]. Pure.
 
-More of one is charged first, for the rest of the period, and counts once it is paid, with its part
-of the cycle's units. Less of one counts from the next period, or now: then the rest is given back.
-In a trial and in a pause more costs and gives nothing yet: the next period bills it and begins with
-it.
+An increase is charged first, for the rest of the period, and counts once paid, with its part of the
+cycle's units. A decrease counts from the next period, or now: then the rest is credited. In a trial
+and in a pause an increase costs and gives nothing yet: the next period bills it and begins with it.
 """
 
 from collections import defaultdict
@@ -44,7 +43,7 @@ class Move(NamedTuple):
     name: str
     meter: str
     units: Decimal
-    """Of one, in a whole cycle."""
+    """The units that one gives in a whole cycle."""
     unit_minor: int
     have: int
     want: int
@@ -66,7 +65,7 @@ def choose(
     *,
     when: When | None = None,
 ) -> Subscription:
-    """Have exactly these add-ons, by key: more now, less with the period, or all of it `when`.
+    """Set exactly these add-ons, by key: more now, less with the period, or all of it `when`.
 
     `as_of` is the instant of a preview.
 
@@ -103,7 +102,7 @@ def choose(
 
 
 def _is_so(held: Mapping[str, Item], wanted: Mapping[str, int], *, fewer_now: bool) -> bool:
-    """True if these are the add-ons that stay, and where fewer were to go now, that there are."""
+    """True if these are the lasting add-ons already, and none must be reduced now."""
     stay = {key: item.lasting for key, item in held.items() if item.lasting}
     return wanted == stay and not (fewer_now and _is_fewer(held, wanted))
 
@@ -127,9 +126,9 @@ def _charge(
     *,
     fewer_now: bool,
 ) -> None:
-    """The change waits for its payment; one that leaves nothing to charge is applied now.
+    """Charge the change first; one that leaves nothing to charge is applied now.
 
-    Error: SUBSCRIPTION_STATE where it ends before its period does.
+    Error: SUBSCRIPTION_STATE if the subscription ends before its period does.
     """
     changes.demand_whole_rest(cycles.of(w))
     sale = sell(w, w.facts.plan_of(w.rows), wanted, at, fewer_now=fewer_now)
@@ -156,7 +155,7 @@ def sell(
     *,
     fewer_now: bool,
 ) -> Sale:
-    """The moves to these add-ons of a plan, for the rest of the period. Errors: UNITS_SPENT."""
+    """Return the moves to these add-ons, for the rest of the period. Error: UNITS_SPENT."""
     part = spans.rest_of_period(cycles.of(w), at)
     cycle = spans.parts(cycles.of(w), plan.allowance).cycle
     come, go = _coming(w, plan, wanted), _going(w, plan, wanted, fewer_now=fewer_now)
@@ -175,7 +174,7 @@ def sell(
 def sell_anew(
     plan: Plan, wanted: Mapping[str, int], after: Subscription, at: datetime
 ) -> list[Line]:
-    """The charges of add-ons for a period that begins with a change."""
+    """Return the charges of add-ons for a period that begins with a change."""
     currency, part = after.currency, spans.rest_of_period(after, at)
     return [
         _line(after, _to(one, currency, 0, wanted[one.key]), part, at)
@@ -185,7 +184,7 @@ def sell_anew(
 
 
 def staying(w: Work[SubscriptionFacts], plan: Plan, interval: Interval) -> dict[str, int]:
-    """The add-ons that stay with another plan, for it sells them on the same terms."""
+    """Return the add-ons that another plan sells on the same terms, so that they stay."""
     terms, currency = {one.key: one for one in plan.add_ons}, cycles.of(w).currency
     same = {
         key: item.lasting
@@ -208,7 +207,7 @@ def _to(add_on: AddOn, currency: str, have: int, want: int) -> Move:
 def _going(
     w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int], *, fewer_now: bool
 ) -> list[Move]:
-    """Those of which fewer stay, and those that come on other terms."""
+    """Return the add-ons to reduce, and those replaced by the same on other terms."""
     anew = {one.add_on.key for one in items.more(w, plan, wanted) if not one.have}
     found = []
     for key, item in items.held(w).items():
@@ -224,8 +223,8 @@ def _going(
 
 
 def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, meter: str) -> Decimal:
-    """The units that an add-on gives of a meter in the running cycle, as usage_add_on_units.sql has
-    them, before their sum is rounded.
+    """Return the units of a meter that an add-on gives in the current cycle, as
+    usage_add_on_units.sql counts them, before their sum is rounded.
     """
     subscription, item, whole = cycles.of(w), items.held(w).get(key), Decimal(0)
     if item and item.units and item.meter == meter:
@@ -233,7 +232,7 @@ def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, meter: str) -> Deci
     applied = (
         Terms.model_validate(one.terms)
         for one in w.rows.of(SubscriptionChange)
-        # What came with a period was scheduled without terms, and gives what its quantities say.
+        # A change that came with a period has no terms: its quantities say what it gives.
         if one.status == "applied" and one.invoice_id and one.kind in ("plan", "add_ons")
     )
     moved = (
@@ -248,12 +247,12 @@ def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, meter: str) -> Deci
 
 
 def _units(move: Move, part: Fraction) -> Decimal:
-    """The units of that part of a cycle that come with it; below zero: that go with it."""
+    """Return the units that a move adds in that part of a cycle; negative: removes."""
     return proration.units_share(move.units * (move.want - move.have), part)
 
 
 def _portion(move: Move, part: Fraction, cycle: Fraction) -> Portion:
-    """Beside what the quantities give in the cycle, of which a short one is a part."""
+    """Return the correction to what the quantities give in the cycle, which may be short."""
     return Portion(
         add_on=move.key,
         meter=move.meter,
@@ -264,7 +263,7 @@ def _portion(move: Move, part: Fraction, cycle: Fraction) -> Portion:
 
 
 def _whole_units(given: Decimal, moves: Sequence[Move], part: Fraction) -> Decimal:
-    """As `_units`, of all moves of one add-on and meter, by the rounded sums of the cycle."""
+    """Like `_units` for all moves of one add-on and meter, by the rounded sums of the cycle."""
     step = Decimal(1).scaleb(-max(proration.decimals_of(one.units) for one in moves))
     before, after = (
         max(Decimal(0), sum_.quantize(step, ROUND_HALF_UP))
@@ -276,7 +275,7 @@ def _whole_units(given: Decimal, moves: Sequence[Move], part: Fraction) -> Decim
 def _demand_unspent(
     w: Work[SubscriptionFacts], plan: Plan, moves: Sequence[Move], part: Fraction
 ) -> None:
-    """Error: UNITS_SPENT, where units that go were used already."""
+    """Raise UNITS_SPENT if units to be removed are used already."""
     alike = defaultdict[tuple[str, str], list[Move]](list)
     for one in moves:
         alike[one.key, one.meter].append(one)
@@ -306,7 +305,7 @@ def demand_offered(
 
 
 def _line(subscription: Subscription, move: Move, part: Fraction, at: datetime) -> Line:
-    """The charge to the end of the period: of what is more, or of all that is left of it."""
+    """Return the charge to the period's end: of the increase, or else of all that stays."""
     quantity = move.want - move.have if move.want > move.have else move.want
     whole_minor, until = move.unit_minor * quantity, subscription.current_period_end
     return Line(

@@ -1,4 +1,4 @@
-"""Days that an operator gives: the period, its cycle and the anchor move by so many. Pure."""
+"""Days that an operator adds: the period, its cycle and the anchor move by them. Pure."""
 
 from uuid import UUID
 
@@ -18,9 +18,9 @@ _MOVED = (
 
 
 def extend(w: Work[SubscriptionFacts], *, days: int, reason: str, change_id: UUID) -> Subscription:
-    """Have the period end so many days later; it costs nothing, and its credits keep their end.
+    """End the period `days` later; that costs nothing, and its credits keep their end.
 
-    Errors: SUBSCRIPTION_STATE, also where an end at a date is scheduled; CHANGE_PENDING.
+    Errors: SUBSCRIPTION_STATE, also if an end at a date is scheduled; CHANGE_PENDING.
     """
     subscription, at = cycles.of(w), w.facts.at
     demand(subscription.status, "extend")

@@ -1,7 +1,7 @@
-"""Another plan, another interval, more or fewer seats [C6, L4]. Pure.
+"""Changes of plan, of interval and of the number of seats [C6, L4]. Pure.
 
-Up is charged first and counts at once: the new price for the rest of the period, less what is not
-used of the old one. Down comes with the next period, unless it is wanted now.
+An upgrade is charged first and counts at once: the new price for the rest of the period, less the
+unused part of the old one. A downgrade comes with the next period, unless it is wanted now.
 """
 
 from collections.abc import Callable, Mapping
@@ -51,9 +51,9 @@ _DAYS: Final = {"day": 1, "week": 7, "month": 28, "year": 365}
 def change(
     w: Work[SubscriptionFacts], wish: PlanWish, paying: Paying, as_of: datetime | None = None
 ) -> Subscription:
-    """Whatever is wished for: another plan, or other add-ons. The errors of both.
+    """Change the plan, or only the add-ons, with the errors of both.
 
-    A coupon that was reserved for it waits with it for its payment.
+    A coupon reserved for the change waits for the same payment.
     """
     of_plan = (wish.plan, wish.interval, wish.quantity) != (None, None, None)
     if of_plan or wish.add_ons is None:
@@ -68,11 +68,11 @@ def change(
 def change_plan(
     w: Work[SubscriptionFacts], wish: PlanWish, paying: Paying, as_of: datetime | None = None
 ) -> Subscription:
-    """Have another plan, interval or number of seats, now or from the next period on; and add-ons.
+    """Change the plan, interval, number of seats or add-ons, now or from the next period on.
 
     `as_of` is the instant of a preview. Errors: PLAN_NOT_FOUND, CURRENCY_MISMATCH,
-    INTERVAL_NOT_OFFERED, QUANTITY_NOT_OFFERED, SUBSCRIPTION_STATE, PAYMENT_OVERDUE,
-    CHANGE_PENDING, TRIAL_NOT_OFFERED, CREDITS_SPENT; those of `add_ons.choose`.
+    INTERVAL_NOT_OFFERED, QUANTITY_NOT_OFFERED, SUBSCRIPTION_STATE, PAYMENT_OVERDUE, CHANGE_PENDING,
+    TRIAL_NOT_OFFERED, CREDITS_SPENT; those of `add_ons.choose`.
     """
     subscription, terms = cycles.of(w), _terms(w, wish)
     when: When = wish.when or ("now" if _is_up(subscription, terms) else "period_end")
@@ -100,7 +100,7 @@ def keep(
     act: Callable[[datetime], object],
     digest: Callable[[Work[SubscriptionFacts]], bytes] = deciding.digest_of,
 ) -> None:
-    """An act as of its preview, exactly as it was shown. Errors: PREVIEW_EXPIRED; the act's."""
+    """Do an act as of its preview, exactly as it was shown. Errors: PREVIEW_EXPIRED; the act's."""
     subscription, as_of = cycles.of(w), promise.as_of
     is_old = not timedelta() <= w.facts.at - as_of < tokens.LIFETIME
     if promise.subscription_id != subscription.id or is_old:
@@ -111,7 +111,7 @@ def keep(
 
 
 def _terms(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
-    """The terms that are asked for: those it was sold with, where nothing else is named."""
+    """Return the requested terms; terms that the wish does not name stay as they were sold."""
     subscription, seats = cycles.of(w), items.plan_item(w)
     interval = wish.interval or subscription.interval
     plan, price_id = w.facts.plan_of(w.rows), subscription.price_id
@@ -123,7 +123,7 @@ def _terms(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
             raise RuntimeError("an offer that is chosen has a price")
         plan, price_id, unit_minor = offered.plan, offered.price.id, offered.price.amount_minor
         minimum_minor = offered.price.minimum_minor
-    # A plan without seats is sold once: nobody needs to say so.
+    # A plan without seats is sold once, so the wish need not say so.
     quantity = wish.quantity or (seats.quantity if plan.seats is not None else 1)
     items.demand_seats(plan, quantity)
     if wish.add_ons is not None:
@@ -157,7 +157,7 @@ def _names_another(w: Work[SubscriptionFacts], wish: PlanWish) -> bool:
 
 
 def _offered(w: Work[SubscriptionFacts], interval: Interval) -> Offered:
-    """The plan that is asked for, with its price per interval."""
+    """Return the requested plan, with its price per interval."""
     offers, currency = w.facts.offers, cycles.of(w).currency
     if not offers:
         raise NotFound("PLAN_NOT_FOUND", "no such plan is on sale")
@@ -173,7 +173,7 @@ def _offered(w: Work[SubscriptionFacts], interval: Interval) -> Offered:
 
 
 def _is_up(subscription: Subscription, terms: Terms) -> bool:
-    """True for a longer interval, and within the same one for a price that is not lower."""
+    """True for a longer interval, or for the same interval at a price that is not lower."""
     before, after = _length(subscription.interval), _length(terms.interval)
     return (after, terms.amount_minor) >= (before, subscription.amount_minor)
 
@@ -192,7 +192,7 @@ def _is_same(w: Work[SubscriptionFacts], terms: Terms) -> bool:
 
 
 def _words(w: Work[SubscriptionFacts], terms: Terms) -> dict[str, Any]:
-    """The wish, as callers see it."""
+    """Return the requested terms, as callers see them."""
     return {
         "plan": _plan(w, terms).key,
         "interval": show_interval(terms.interval),
@@ -205,7 +205,7 @@ def _plan(w: Work[SubscriptionFacts], terms: Terms) -> Plan:
 
 
 def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
-    """A trial keeps its end, a pause goes on: nothing is charged or granted for it.
+    """Change the terms within a trial, which keeps its end, or a pause; nothing is charged.
 
     Errors: TRIAL_NOT_OFFERED for a plan that is sold without a trial.
     """
@@ -228,13 +228,13 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
 
 
 def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datetime) -> None:
-    """The change waits for its payment; one that leaves nothing to charge is applied now.
+    """Charge the change first; one that leaves nothing to charge is applied now.
 
-    Errors: CREDITS_SPENT where the credits that come are fewer, and were spent already;
-    SUBSCRIPTION_STATE where it ends before its period does.
+    Errors: CREDITS_SPENT if credits to claw back are spent already; SUBSCRIPTION_STATE if the
+    subscription ends before its period does.
     """
     subscription, plan, own = cycles.of(w), _plan(w, wanted), w.facts.plan_of(w.rows)
-    # Free plans count by calendar months, and cycles of another length begin anew.
+    # Free plans count by calendar months, and a cycle of another length has a new anchor.
     resets = (
         wanted.interval != subscription.interval
         or plan.allowance != own.allowance
@@ -248,7 +248,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
         changes.demand_whole_rest(subscription)
     words = _words(w, wanted)
     since = at
-    # In a new cycle, or by less of anything, what was used would be free.
+    # In a new cycle, or if less of anything is included, earlier use would be free.
     counts_use = resets or not portions.includes_as_much(w, plan, wanted.quantity)
     if counts_use:
         share = w.facts.used_share if resets else portions.used_share(w, plan, wanted.quantity)
@@ -274,7 +274,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
 
 
 def _credits(w: Work[SubscriptionFacts], given: Decimal, since: datetime) -> dict[str, Any]:
-    """The terms of credits: those `given` come, less those of the rest. Error: CREDITS_SPENT."""
+    """Return the terms of credits: those `given`, less those of the rest. Error: CREDITS_SPENT."""
     rest, gone = plan_credits.of_rest(w, since), plan_credits.that_go(w, since)
     plan_credits.demand(w, gone - given)
     whole = cycles.cycle_credits(w, cycles.of(w))
@@ -290,9 +290,9 @@ def _with_add_ons(
     *,
     resets: bool,
 ) -> tuple[Terms, Sale]:
-    """The terms with all add-ons of a new period, or with what comes and goes in this one.
+    """Return the terms with all add-ons of a new period, or with the moves within this one.
 
-    The plan of before is charged until `since`.
+    The previous plan is charged until `since`.
     """
     plan = _plan(w, wanted)
     if resets:
@@ -314,7 +314,7 @@ def _with_add_ons(
 def _charge_line(
     after: Subscription, plan: Plan, terms: Terms, at: datetime, part: Fraction
 ) -> Line:
-    """The new price from now to the end of the period that it is for: that part of it."""
+    """Return the line that charges the new price for the rest of its period."""
     until = after.current_period_end
     span = spoken_span(at, until, after.zone)
     return Line(

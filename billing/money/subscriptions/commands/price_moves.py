@@ -1,6 +1,6 @@
-"""Subscribers of an old price move to the one of now, with notice, as their next period begins.
+"""Moves subscribers of an old price to the current one, with notice, at their next period.
 
-An operator asks for it; the customer keeps the old price until then, and may cancel before.
+An operator requests it; the customer keeps the old price until then, and may cancel before.
 """
 
 from datetime import datetime
@@ -25,7 +25,7 @@ from billing.money.subscriptions.terms import changes, new_terms
 
 HOW_TO_CANCEL = "POST /billing/subscription/cancel before that date"
 WALKED: Final = 10_000
-"""Subscriptions that one statement looks at: who was told already is passed over, too."""
+"""Subscriptions that one statement scans, including those already notified."""
 _SUBSCRIBERS: Final = Prepared(
     text(
         """
@@ -61,7 +61,7 @@ _SUBSCRIBERS: Final = Prepared(
 
 
 class Move(Frozen):
-    """A subscription whose price is another one from a date on."""
+    """A subscription whose price changes at an instant."""
 
     id: UUID
     account_id: UUID
@@ -79,8 +79,8 @@ async def to_move(
     price_id: UUID | None = None,
     after: UUID | None = None,
 ) -> list[Move]:
-    """Subscribers of the plan at another price than that of now, or at one version of it alone,
-    who were not told of it yet: by id, behind a place.
+    """Find subscribers of the plan who neither have its current price nor were notified of it, or
+    only those at `price_id`: by id, behind `after`.
 
     Needs a connection that may see every account's.
     """
@@ -97,9 +97,9 @@ async def to_move(
 
 
 def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:
-    """Have the price of now from the next period on, and tell the customer.
+    """Schedule the current price for the next period, and notify the customer.
 
-    Errors: SUBSCRIPTION_STATE; PRICE_NOT_OFFERED where it has no other price.
+    Errors: SUBSCRIPTION_STATE; PRICE_NOT_OFFERED if no other price is on sale.
     """
     subscription = cycles.of(w)
     demand(subscription.status, "change_down")

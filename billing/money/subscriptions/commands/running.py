@@ -36,7 +36,7 @@ from billing.money.subscriptions.views import view
 
 
 def begin(w: Work[SubscriptionFacts], *, method_id: UUID | None, use_balance: bool = True) -> Bear:
-    """A subscription just written: its trial's credits, or the draft that is to be paid first."""
+    """Begin a subscription just written: grant its trial's credits, or draft its first invoice."""
     subscription = cycles.of(w)
     announce(w, subscription, "created")
     if subscription.status == "trialing":
@@ -53,7 +53,7 @@ def begin(w: Work[SubscriptionFacts], *, method_id: UUID | None, use_balance: bo
 
 
 def supersede(w: Work[SubscriptionFacts]) -> bool:
-    """Ask an incomplete subscription to be given up; its own workflow asks the provider first.
+    """Mark an incomplete subscription to be given up; its own workflow asks the provider first.
 
     Errors: PAYMENT_PENDING while the bank decides on its first payment.
     """
@@ -80,13 +80,12 @@ def cancel(
     rest: Rest = "none",
     as_of: datetime | None = None,
 ) -> Subscription:
-    """Cancel at period end, at a date, or now; what was served and not paid is pursued [C5].
+    """Cancel at period end, at a date, or now; unpaid service is still collected [C5].
 
-    Its customer may say why. With `rest` what is paid and not used goes to the money balance, or
-    back to its payer; `as_of` is the instant of a preview that counts it.
-    Errors: SUBSCRIPTION_STATE, also for a date that leaves less than a day of the interval that is
-    scheduled; VALIDATION_FAILED for one that is past, or would cut a period again or to less than
-    a day; CREDITS_SPENT.
+    The customer may give a reason. `rest` says where money paid for unused time goes; `as_of` is
+    the instant of a preview that counts it. Errors: SUBSCRIPTION_STATE, also for a date that leaves
+    less than a day of the interval that is scheduled; VALIDATION_FAILED for a date in the past, or
+    one that would cut a period again or to less than a day; CREDITS_SPENT.
     """
     at = w.facts.at
     demand(cycles.of(w).status, "cancel")
@@ -104,22 +103,22 @@ def cancel(
 def _end_now(w: Work[SubscriptionFacts], rest: Rest, as_of: datetime | None) -> None:
     reason, credited = "canceled by request", Counter[UUID]()
     if rest != "none":
-        # Its draft credits the rest as well, and is void with it.
+        # Its draft credits the rest too, so it must be void first.
         changes.drop_pending(w, reason)
         before = len(w.effects)
         early.credit_rest(w, reason, as_of)
         credited = rest_refunds.credited_since(w, before)
     payment_effects.end(w, reason, as_of)
     if rest == "refund":
-        # The use that is billed with the end is paid from it first.
+        # The use billed with the end is paid from the credit first.
         rest_refunds.to_payers(w, credited)
 
 
 def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
-    """At a date, or with the period: what was chosen for the next one does not come any more, nor
-    does a change that waits for its payment.
+    """Schedule the end, at a date or with the period. Drop a pending change, a scheduled pause, and
+    changes scheduled for a period that will not come.
 
-    A pause comes never; an operator's move of the price stands, for the end may be taken back.
+    An operator's move of the price stays, because the end may be canceled.
     """
     if date is not None and date <= w.facts.at:
         raise Invalid("VALIDATION_FAILED", "cancel_at: must be in the future")
@@ -141,7 +140,7 @@ def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
 
 
 def reactivate(w: Work[SubscriptionFacts]) -> Subscription:
-    """Take a scheduled end back, before it comes [C7]."""
+    """Cancel a scheduled end, before it comes [C7]."""
     subscription = cycles.of(w)
     demand(subscription.status, "reactivate")
     if not subscription.ends:
@@ -159,10 +158,10 @@ def reactivate(w: Work[SubscriptionFacts]) -> Subscription:
 
 
 def pause(w: Work[SubscriptionFacts], *, when: When) -> Subscription:
-    """No period runs from its end on, or from now on: then nothing that is paid is given back.
+    """Pause with the period's end, or now; a pause now credits nothing that is paid.
 
-    Use until then is billed; what is not paid of time that is not served is taken back.
-    Errors: SUBSCRIPTION_STATE, also where an end is scheduled; CHANGE_PENDING.
+    Use until then is billed; unpaid charges for time not served are credited. Errors:
+    SUBSCRIPTION_STATE, also if an end is scheduled; CHANGE_PENDING.
     """
     subscription = cycles.of(w)
     demand(subscription.status, "pause")
@@ -184,8 +183,8 @@ def pause(w: Work[SubscriptionFacts], *, when: When) -> Subscription:
 def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     """Start again after a pause, with a new period from now that is charged first.
 
-    A customer who pays by transfer has it at once, and some days to pay it.
-    Errors: SUBSCRIPTION_STATE, PAYMENT_OVERDUE, CHANGE_PENDING; those of `changes.begin`.
+    A customer who pays by transfer has it at once, and pays it later. Errors: SUBSCRIPTION_STATE,
+    PAYMENT_OVERDUE, CHANGE_PENDING; those of `changes.begin`.
     """
     demand(cycles.of(w).status, "resume")
     if payment_effects.overdue(w):
@@ -202,7 +201,7 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
 
 
 def call_off(w: Work[SubscriptionFacts], *, change_id: UUID) -> Subscription:
-    """The scheduled change does not come; called off before, it stays so."""
+    """Cancel a scheduled change; one that was canceled before stays so."""
     change = w.rows.find(SubscriptionChange, change_id)
     if change is not None:
         changes.cancel_scheduled(w, "called off", change.kind)
@@ -210,7 +209,7 @@ def call_off(w: Work[SubscriptionFacts], *, change_id: UUID) -> Subscription:
 
 
 def choose_card(w: Work[SubscriptionFacts], *, method_id: UUID | None) -> Subscription:
-    """The card it is charged to from now on, the overdue at once; None: the account's default.
+    """Set the card for later charges, and overdue ones at once; None: the account's default.
 
     Errors: PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED for a barred card; CURRENCY_NOT_CHARGED for a
     bank account in another currency.
@@ -225,9 +224,9 @@ def choose_card(w: Work[SubscriptionFacts], *, method_id: UUID | None) -> Subscr
 
 
 def _bill_first(w: Work[SubscriptionFacts], method_id: UUID | None, *, use_balance: bool) -> None:
-    """The first invoice stays a draft until paid; one that is free or too small activates now.
+    """Draft the first invoice, until it is paid; one that is free or too small activates now.
 
-    The customer's money with us pays first.
+    The money balance pays first, if it may.
     """
     invoice = cycles.draft_period(w)
     if use_balance:
@@ -235,7 +234,7 @@ def _bill_first(w: Work[SubscriptionFacts], method_id: UUID | None, *, use_balan
     invoice = invoices.whole_steps(w, invoice)
     if invoices.is_collectable(invoice):
         if cycles.of(w).collection == "send_invoice":
-            return  # its payer tells of the transfer; until then nothing is collected
+            return  # the payer reports the transfer; until then nothing is collected
         flow = "saved_card" if method_id else "card"
         payments.open_flow(w, Owed(w.rows, invoice.id), flow, method_id)
     else:
@@ -243,7 +242,7 @@ def _bill_first(w: Work[SubscriptionFacts], method_id: UUID | None, *, use_balan
 
 
 def wake(w: Work[Any]) -> Subscription:
-    """Its workflow looks again; the subscription as it is now."""
+    """Wake the subscription's workflow, and return the subscription as it is now."""
     subscription = cycles.of(w)
     w.do(Wake(SUBSCRIPTION.workflow_id(subscription.id)))
     return subscription

@@ -1,5 +1,5 @@
-"""An end or a pause before its time: what is owed and not served is taken back, and at an end what
-is paid and not used goes to the money balance where that is asked for. Pure.
+"""Early ends and pauses: owed time that was not served is credited, and at an end paid time that
+was not used goes to the money balance if that is requested. Pure.
 """
 
 from datetime import datetime
@@ -32,10 +32,10 @@ def take_back_unserved(
     paid_too: bool = False,
     as_of: datetime | None = None,
 ) -> None:
-    """Notes against what is owed for time that was not served, line by line, by the second.
+    """Credit what is owed for time that was not served, line by line, by the second.
 
-    What is paid stays, unless what is `paid_too` goes to the money balance. Time whose credits came
-    unpaid and are spent counts as served, and what is left of those goes.
+    What is paid stays, unless `paid_too`: then it goes to the money balance. Time whose credits
+    were granted unpaid and are spent counts as served; the unspent ones are clawed back.
     """
     since = _owed_until(w, as_of or w.facts.at, paid_too=paid_too)
     for invoice_id, unserved in _rest(w, since, is_paid=False).items():
@@ -52,7 +52,7 @@ def take_back_unserved(
 
 
 def credit_rest(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) -> None:
-    """Notes for all that is not used, paid or not, and its credits go; `as_of` is the instant of a
+    """Credit all unused time, paid or not, and claw back its credits; `as_of` is the instant of a
     preview. Errors: CREDITS_SPENT.
     """
     at = as_of or w.facts.at
@@ -72,21 +72,21 @@ def credit_rest(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None 
 
 
 def _since(w: Work[SubscriptionFacts], at: datetime) -> datetime:
-    """The instant from which its time counts as not used."""
+    """Return the instant from which time counts as not used."""
     subscription = cycles.of(w)
     if subscription.kept_until is not None:
         return max(subscription.kept_until, at)
     served = subscription.served_until
     if served is not None and served < subscription.cycle_start:
-        return served  # what was used of its cycle is counted in it
+        return served  # the cycle's use is included already
     return spans.used_until(subscription, w.facts.used_share, served or at)
 
 
 def _owed_until(w: Work[SubscriptionFacts], at: datetime, *, paid_too: bool) -> datetime:
-    """The instant from which its time that is owed was not served.
+    """Return the instant from which owed time was not served.
 
-    While `unpaid` it serves nothing. Once that cycle is over nobody can tell what was spent since
-    of credits that came before their money: then all of it counts as served.
+    While `unpaid` nothing is served. Once that cycle is over, nobody can know what was spent since
+    of credits granted before their payment: then all of it counts as served.
     """
     subscription, unserved = cycles.of(w), cycles.of(w).served_until
     if unserved is None:
@@ -99,15 +99,15 @@ def _owed_until(w: Work[SubscriptionFacts], at: datetime, *, paid_too: bool) -> 
 
 
 def spent_until(w: Work[SubscriptionFacts], at: datetime | None = None) -> datetime:
-    """The instant from which its time counts as not used; where credits came unpaid no sooner than
-    the plan gives what is left of all of its credits for the rest.
+    """Return the instant from which time counts as not used; if credits were granted unpaid, no
+    sooner than the unspent ones are the plan's credits for the rest.
     """
     since = _since(w, at or w.facts.at)
     return max(since, _by_credits(w) or since)
 
 
 def _by_credits(w: Work[SubscriptionFacts]) -> datetime | None:
-    """The instant from which the plan gives what is left of its credits; None: none came unpaid."""
+    """Return the instant from which the plan gives the credits left; None: none came unpaid."""
     subscription, plan, grants = cycles.of(w), w.facts.plan_of(w.rows), _grants(w)
     given = [one for one in w.facts.lots if one.origin in grants]
     came_unpaid = any(_is_owed(grants[one.origin]) for one in given)
@@ -117,16 +117,16 @@ def _by_credits(w: Work[SubscriptionFacts]) -> datetime | None:
     there = {one.origin for one in given}
     for grant_key, invoice in grants.items():
         if grant_key not in there and invoice is not None and invoice.cycle_start is not None:
-            left += granting.credits_billed(w, invoice)  # they come with its money
+            left += granting.credits_billed(w, invoice)  # granted with the payment
     part = Fraction(left) / Fraction(items.credits_of(w))
     return spans.used_but(subscription, plan.allowance, part)
 
 
 def _take_unpaid_credits(w: Work[SubscriptionFacts], owed: Invoice, reason: str) -> None:
-    """Credits that came before the money of an invoice go, as far as they are left; where a part of
-    it was paid, that part of them stays.
+    """Claw back unspent credits that were granted before an invoice was paid; if it was paid in
+    part, that part of them stays.
     """
-    # More than all of it is owed where a debt of before was carried to it.
+    # More than all of it is owed if an earlier debt was carried to it.
     asked_minor = owed.total_minor - owed.amount_credited_minor
     part = min(Fraction(1), Fraction(owed.remaining_minor, asked_minor))
     unpaid = {key for key, one in _grants(w).items() if one is not None and one.id == owed.id}
@@ -144,8 +144,8 @@ def _take_unpaid_credits(w: Work[SubscriptionFacts], owed: Invoice, reason: str)
 
 
 def _grants(w: Work[SubscriptionFacts]) -> dict[str, Invoice | None]:
-    """The keys of the credits of the running cycle, and the invoice that asks for each: of the
-    cycle itself, and of the changes of plan in it.
+    """Return the grant keys of the current cycle and of the changes of plan in it, each with the
+    invoice that bills it.
     """
     subscription, plan = cycles.of(w), w.facts.plan_of(w.rows)
     start = subscription.cycle_start
@@ -164,7 +164,7 @@ def _is_owed(invoice: Invoice | None) -> bool:
 def _rest(
     w: Work[SubscriptionFacts], since: datetime, *, is_paid: bool
 ) -> dict[UUID, list[Credit]]:
-    """The charges for the time after `since`, by the invoices that are paid, or are not."""
+    """Return the charges for the time after `since`, by invoice: of paid ones, or of unpaid."""
     rest: dict[UUID, list[Credit]] = {}
     lines = proration.current(w.rows, (items.PLAN, items.ADD_ON), since)
     for one in proration.unused(w.rows, lines, since):

@@ -15,7 +15,7 @@ from billing.money.subscriptions.schemas import Item, PauseReason, Subscription
 
 
 def pause(w: Work[SubscriptionFacts], reason: PauseReason) -> None:
-    """No period runs until somebody resumes it; drafts of the time between are not owed."""
+    """Pause until somebody resumes; drafts become void, because that time is not owed."""
     for draft in cycles.collected(w.rows, cycles.of(w), ("draft",)):
         invoices.void(w, draft, "no service in this period")
     paused = cycles.change(
@@ -25,8 +25,8 @@ def pause(w: Work[SubscriptionFacts], reason: PauseReason) -> None:
 
 
 def forfeit_cycle(w: Work[SubscriptionFacts]) -> None:
-    """Other terms came: if it pauses, its cycle gives nothing back any more, for what is left of it
-    could not be told by what they include (docs/rules.md#subscriptions).
+    """After a change of terms, credit nothing for the cycle of a paused subscription: its unused
+    part cannot be computed any more (docs/rules.md#subscriptions).
     """
     subscription = cycles.of(w)
     if subscription.status == "paused":
@@ -34,30 +34,30 @@ def forfeit_cycle(w: Work[SubscriptionFacts]) -> None:
 
 
 def _keep_until(w: Work[SubscriptionFacts], end: datetime) -> None:
-    """Time until then is not given back any more, until it is resumed."""
+    """Credit no time before `end`, until the subscription is resumed."""
     known = cycles.of(w).kept_until
     cycles.change(w, kept_until=max(end, known or end))
 
 
 def bill_use(w: Work[SubscriptionFacts], closing: true_ups.Closing | None) -> None:
-    """Use until the pause is billed with its beginning, and the minimum of the period that it cuts:
-    the next one may never come. What was spent towards a minimum is not given back.
+    """Bill use until the pause, and the minimum of the period that it cuts: the next one may never
+    come. What was spent towards a minimum is not credited.
     """
     if closing is not None and closing.has_own:
         _keep_until(w, cycles.of(w).current_period_end)
-    # At one instant of a frozen clock it may pause twice.
+    # At one instant of a frozen clock a subscription may pause twice.
     key = f"{cycles.stem(cycles.of(w))}/pause-{w.facts.new_id().hex}"
     cycles.bill_usage(w, key, ends=True, closing=closing)
 
 
 def begun_now(w: Work[SubscriptionFacts]) -> Subscription:
-    """The subscription with a new period from now."""
+    """Return the subscription with a new period from now."""
     subscription, allowance = cycles.of(w), w.facts.plan_of(w.rows).allowance
     return spans.anew(subscription, w.facts.at, subscription.interval, allowance)
 
 
 def draft(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:
-    """The draft of a new period from now, with a key of its own and no usage.
+    """Draft the invoice of a new period from now, with a key of its own and no usage.
 
     Another period may have begun at this instant, whose draft is void.
     """
@@ -67,10 +67,8 @@ def draft(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:
 
 
 def demand_next_second(w: Work[SubscriptionFacts]) -> None:
-    """A new period begins in a later second than the last cycle that was billed: cycles of the same
+    """Raise SUBSCRIPTION_STATE if the last billed cycle began in this second: cycles of the same
     second share one grant of credits (`keys.cycle_grant`), and the customer would pay twice for it.
-
-    Error: SUBSCRIPTION_STATE.
     """
     subscription, second = cycles.of(w), w.facts.at.replace(microsecond=0)
     billed = [one for one in w.rows.of(Invoice) if one.status not in ("draft", "void")]
@@ -83,7 +81,7 @@ def demand_next_second(w: Work[SubscriptionFacts]) -> None:
 
 
 def resume(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
-    """The new period and anchor that this invoice has paid for."""
+    """Begin the new period and anchor that this invoice has paid for."""
     subscription, start = cycles.of(w), invoice.period_start
     if start is None:
         raise ValueError("a resumption is billed for its period")

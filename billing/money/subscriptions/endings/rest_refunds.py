@@ -1,6 +1,6 @@
-"""An end now with a refund: what it has credited goes back over the payments that brought it. Pure.
+"""Refunds of an immediate end: credited money goes back over the payments that brought it. Pure.
 
-The credit notes are those of an end with a credit. What no payment can give back stays on the money
+The credit notes are those of an end with a credit. What no payment can refund stays on the money
 balance (docs/rules.md#subscriptions).
 """
 
@@ -19,7 +19,7 @@ from billing.money.subscriptions.schemas import GivenBack
 
 
 def credited_since(w: Work[SubscriptionFacts], place: int) -> Counter[UUID]:
-    """Money that notes have put on the money balance since that many effects, by invoice."""
+    """Return the money that notes credited to the balance after that many effects, by invoice."""
     found = Counter[UUID]()
     added = (one.row for one in w.effects[place:] if isinstance(one, Add))
     for row in added:
@@ -29,7 +29,7 @@ def credited_since(w: Work[SubscriptionFacts], place: int) -> Counter[UUID]:
 
 
 def to_payers(w: Work[SubscriptionFacts], credited: Counter[UUID]) -> None:
-    """Have the credited sums go back to their payers, but for what paid what was owed meanwhile."""
+    """Refund the credited sums to their payers, except what paid amounts owed meanwhile."""
     subscription = cycles.of(w)
     whole = credited.total()
     if not whole:
@@ -48,7 +48,7 @@ def to_payers(w: Work[SubscriptionFacts], credited: Counter[UUID]) -> None:
 
 
 def _return(w: Work[SubscriptionFacts], invoice_id: UUID, most_minor: int) -> int:
-    """The part of a sum that the payments of an invoice give back, the newest one first."""
+    """Refund a sum over the payments of an invoice, newest first; return the refunded part."""
     mine = [one for one in w.rows.of(Payment) if one.invoice_id == invoice_id]
     found = 0
     for payment in sorted(mine, key=lambda one: (one.created_at, one.id), reverse=True):

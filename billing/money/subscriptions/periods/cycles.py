@@ -1,6 +1,6 @@
-"""Time passes for a subscription: periods move, invoices are written, cycles grant credits. Pure.
+"""Effects of time on a subscription: periods, invoices, credits of cycles. Pure.
 
-Each function answers the rows as they are afterwards.
+Each function returns the rows as they are afterwards.
 """
 
 from collections.abc import Sequence
@@ -26,13 +26,13 @@ from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import CrossedPeriod, Item, Subscription
 
 FOLLOWED: Final = frozenset({"status", "plan_id", "amount_minor", "cycle_start", "cycle_end"})
-"""Fields of the account's usage period."""
+"""Fields that the account's usage period follows."""
 
 
 def follow_zone(w: Work[SubscriptionFacts]) -> None:
-    """A zone that the account was given counts from the next period on.
+    """Apply a new zone of the account from the next period on.
 
-    It waits while an instant to come was agreed by the calendar of the zone before.
+    The zone waits while a later instant is agreed by the calendar of the previous one.
     """
     subscription, zone = of(w), w.facts.account_zone
     if zone is None or zone == subscription.zone or _is_agreed_ahead(w, subscription):
@@ -43,8 +43,8 @@ def follow_zone(w: Work[SubscriptionFacts]) -> None:
 
 
 def _is_same_month(s: Subscription, zone: str) -> bool:
-    """True of a free period to come if it began in the month of this one there: it brought its
-    credits, which a free plan gives once a month.
+    """True if a free plan's next period would begin, in that zone, in the month of this one: a free
+    plan grants its credits once a month, and that month's are granted.
     """
     first, then = (
         periods.to_wall(at, where)
@@ -56,7 +56,8 @@ def _is_same_month(s: Subscription, zone: str) -> bool:
 def _is_agreed_ahead(w: Work[SubscriptionFacts], s: Subscription) -> bool:
     """True if a contract begins or ends, a commitment or the subscription ends, after this period.
 
-    An instant between two boundaries of other periods would cut a short one, or be missed by one.
+    In another zone such an instant could lie within a period: it would cut that short, or be
+    missed.
     """
     contracts = w.facts.contracts
     agreed = {
@@ -71,10 +72,11 @@ def _is_agreed_ahead(w: Work[SubscriptionFacts], s: Subscription) -> bool:
 def renew(
     w: Work[SubscriptionFacts], closing: true_ups.Closing | None
 ) -> tuple[Subscription, Invoice]:
-    """The next period: invoice, period and cycle move at once [C11]. `closing` ends with it.
+    """Begin the next period: invoice, period and cycle move at once [C11]. `closing` is the old
+    one.
 
-    While `unpaid` the invoice stays a draft. After an outage of more than one period the charge
-    is held for an operator (docs/rules.md#time).
+    While `unpaid` the invoice stays a draft. After an outage of more than one period the charge is
+    held for an operator (docs/rules.md#time).
     """
     subscription = of(w)
     start = subscription.current_period_end
@@ -83,7 +85,7 @@ def renew(
     held = is_charged and (end <= w.facts.at or _in_burst(w, subscription))
     since = subscription.unpaid_at
     if subscription.status == "unpaid" and since is None:
-        since = w.facts.at  # the release before did not write it down
+        since = w.facts.at  # the previous release did not record it
     items.turn(w)
     moved = change(
         w,
@@ -103,7 +105,7 @@ def renew(
 
 
 def is_billed(w: Work[SubscriptionFacts]) -> bool:
-    """True while its period runs, if more than a draft bills it."""
+    """True if the current period has not ended, and more than a draft bills it."""
     subscription = of(w)
     start = subscription.current_period_start
     drafted = any(one.period_start == start for one in collected(w.rows, subscription, ("draft",)))
@@ -111,7 +113,7 @@ def is_billed(w: Work[SubscriptionFacts]) -> bool:
 
 
 def issue(w: Work[SubscriptionFacts], draft: Invoice, *, use_balance: bool = True) -> Invoice:
-    """Number a draft; a customer who pays by transfer has some days for it."""
+    """Finalize a draft; a customer who pays by transfer has some days for it."""
     days = of(w).days_until_due or 0
     return invoices.finalize(w, draft, days_until_due=days, use_balance=use_balance)
 
@@ -119,11 +121,11 @@ def issue(w: Work[SubscriptionFacts], draft: Invoice, *, use_balance: bool = Tru
 def draft_period(
     w: Work[SubscriptionFacts], *, held: bool = False, closing: true_ups.Closing | None = None
 ) -> Invoice:
-    """The draft of the current period, once per period start: each item in advance, usage of the
-    cycles before it in arrears.
+    """Draft the current period's invoice, once per period start: each item in advance, usage of
+    earlier cycles in arrears.
 
-    What a draft bills must be finalized with it: before the first payment, and while `unpaid`, it
-    has no usage and no least, which go onto the next one.
+    A draft before the first payment, or while `unpaid`, may never be finalized: it has no usage and
+    no minimums, which go onto the next one.
     """
     subscription = of(w)
     used: tuple[Line, ...] = ()
@@ -158,11 +160,11 @@ def bill_usage(
     closing: true_ups.Closing | None = None,
     more: Sequence[Line] = (),
 ) -> Invoice | None:
-    """An invoice of its own for use beyond the plan that no period's invoice bills, once per key.
+    """Invoice overage that no period's invoice bills, once per key; None if nothing is owed.
 
-    Usage of cycles that began `before`, or of all; with `debts` also without any, where a card
-    can be charged for what the money balance carries. None where nothing is owed. `early`: the
-    open cycle goes on, and its close bills the rest; `ends`: nothing more is used in it.
+    Bills cycles that began `before`, or all. `debts`: also without usage, if a card can be charged
+    for the debt on the money balance. `early`: the open cycle continues, and its close bills the
+    rest; `ends`: nothing more is used in it.
     """
     used = _usage(w, before=before, early=early, ends=ends)
     lines = (*more, *used, *true_ups.lines(w, closing, (*more, *used)))
@@ -174,7 +176,7 @@ def bill_usage(
 
 
 def bill(w: Work[SubscriptionFacts], key: str, lines: Sequence[Line]) -> Invoice:
-    """An invoice of its own for these lines, once per key."""
+    """Invoice these lines on their own, once per key."""
     return issue(w, invoices.draft(w, new_invoice(w, key, lines)))
 
 
@@ -186,18 +188,18 @@ def draft_change(
     /,
     **fields: Any,
 ) -> Invoice:
-    """The draft that is paid before a change is applied; the change names it, and nothing else."""
+    """Draft the invoice to be paid before a change is applied; only the change refers to it."""
     key = f"{stem(of(w))}/{ids.encode(ids.CHANGE, change_id)}"
     return invoices.draft(w, new_invoice(w, key, lines, sold or of(w).plan_key, **fields))
 
 
 def of(w: Work[SubscriptionFacts]) -> Subscription:
-    """The subscription as it is now."""
+    """Return the subscription as it is now."""
     return w.rows.get(Subscription, w.facts.subscription_id)
 
 
 def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:
-    """Overwrite fields of it; the account's usage period follows what it is made of."""
+    """Overwrite fields of the subscription; the account's usage period and rollover follow."""
     before = of(w)
     changed = w.change(before, **fields, updated_at=w.facts.at)
     if (changed.cycle_start, changed.cycle_end) != (before.cycle_start, before.cycle_end):
@@ -212,9 +214,9 @@ def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:
 
 
 def _roll_over(w: Work[SubscriptionFacts], before: Subscription, changed: Subscription) -> None:
-    """Credits that outlive their cycle follow it, and roll over into one that begins.
+    """Have credits that roll over follow the cycle, into the next one if that begins.
 
-    Those of a cycle that is not paid yet, or never, count as coming with it.
+    A new cycle's own credits count as coming, even if they are paid later or never.
     """
     begins = changed.cycle_start != before.cycle_start
     coming = cycle_credits(w, changed) if begins else Decimal(0)
@@ -224,7 +226,7 @@ def _roll_over(w: Work[SubscriptionFacts], before: Subscription, changed: Subscr
 def _served(
     w: Work[SubscriptionFacts], before: Subscription, changed: Subscription
 ) -> Subscription:
-    """While it is `unpaid` uses that come late to its cycle count as served, until that is over."""
+    """While `unpaid`, count late uses of the cycle as served, until that cycle is over."""
     served = changed.served_until
     if served is None or before.cycle_start > served:
         return changed
@@ -233,7 +235,7 @@ def _served(
 
 
 def follow(w: Work[SubscriptionFacts]) -> None:
-    """The usage period in which the subscription's cycle goes on, or which its end begins."""
+    """Open the usage period of the subscription's cycle, or the one after its end."""
     subscription = of(w)
     since = max(w.facts.at, subscription.cycle_start)
     cut = _cut(w)
@@ -253,7 +255,7 @@ def collected(rows: Rows, subscription: Subscription, statuses: Sequence[str]) -
 
 
 def stem(subscription: Subscription) -> str:
-    """Beginning of the keys of its facts."""
+    """Return the beginning of the subscription's keys."""
     return ids.encode(ids.SUBSCRIPTION, subscription.id)
 
 
@@ -269,7 +271,7 @@ def _usage(
 
 
 def _cut(w: Work[SubscriptionFacts]) -> datetime:
-    """The instant at which every usage period that began before it has ended."""
+    """Return the instant at which every usage period that began earlier has ended."""
     subscription = of(w)
     return w.facts.at if subscription.status in ENDED else subscription.cycle_start
 
@@ -293,9 +295,9 @@ def new_invoice(
     /,
     **fields: Any,
 ) -> NewInvoice:
-    """An invoice to draft; that of a change has the discounts of the plan that is `sold` by it.
+    """Return an invoice to draft; that of a change has the discounts of the plan `sold` by it.
 
-    A line that does not say its tax category has that of its own plan.
+    A line without a tax category has that of the subscription's plan.
     """
     subscription = of(w)
     if subscription.collection == "send_invoice":
@@ -329,7 +331,7 @@ def _discounts(
 
 
 def _in_burst(w: Work[SubscriptionFacts], subscription: Subscription) -> bool:
-    """True if the period before was written late too, after this one should have begun."""
+    """True if the previous invoice was also written late, after the end of the period it bills."""
     key = _period_key(subscription)
     before = next((one for one in w.rows.of(Invoice) if one.fact_key == key), None)
     if before is None:
@@ -338,20 +340,20 @@ def _in_burst(w: Work[SubscriptionFacts], subscription: Subscription) -> bool:
 
 
 def _carries_debt(w: Work[SubscriptionFacts]) -> bool:
-    """True if what was too small for a card, use by use, is by now enough for one."""
+    """True if carried debts, each too small for a card, now reach a chargeable amount."""
     currency = of(w).currency
     balance = invoices.money_balance(w, currency)
     return balance < 0 and collectable(-balance, currency) > 0
 
 
 def cycle_credits(w: Work[SubscriptionFacts], subscription: Subscription) -> Decimal:
-    """The plan's credits of its cycle, fewer of a short one."""
+    """Return the plan's credits of the cycle; a short cycle has fewer."""
     part = spans.parts(subscription, w.facts.plan_of(w.rows).allowance).cycle
     return proration.credits_share(items.credits_of(w), part)
 
 
 def line_of(w: Work[SubscriptionFacts], item: Item, subscription: Subscription) -> Line:
-    """The line that bills an item for the period of a subscription."""
+    """Return the line that bills an item for the subscription's period."""
     start, end = subscription.current_period_start, subscription.current_period_end
     part, whole_minor = spans.rest_of_period(subscription, start), item.amount_minor * item.lasting
     given: dict[str, Any] = {
@@ -375,5 +377,5 @@ def line_of(w: Work[SubscriptionFacts], item: Item, subscription: Subscription) 
 
 
 def _period_key(subscription: Subscription) -> str:
-    """The period as a business fact."""
+    """Return the key of the current period."""
     return f"{stem(subscription)}/period-{subscription.current_period_start:%Y-%m-%dT%H:%M:%S.%fZ}"

@@ -1,8 +1,8 @@
-"""Cycles whose time was given back, or will not be asked for: their allowance went with it, so that
-no use may come for it.
+"""Spans of time that were credited, or will not be billed, with their allowance: no use may be
+dated into them.
 
-The time that was used until then is what a credit leaves; a use that is dated into it afterwards
-would be free (docs/rules.md#usage).
+A credit leaves the time used so far; a use that is dated into it afterwards would be free
+(docs/rules.md#usage).
 """
 
 from datetime import datetime
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core.prepared import Prepared
 from billing.money.subscriptions.periods import period_paid, proration
 
-# Of a subscription that ended so, all is closed.
+# A subscription whose end credited unused or unserved time: all of its time.
 _ENDED: Final = f"""
     SELECT least(s.created_at, s.current_period_start) AS since, s.ended_at AS until
     FROM subscriptions s
@@ -24,7 +24,7 @@ _ENDED: Final = f"""
         WHERE x.subscription_id = s.id AND n.created_at >= s.ended_at
           AND n.reason IN ('{proration.NOT_USED}', '{proration.NOT_SERVED}'))
 """  # noqa: S608 - put together from constants
-# Of one that was paused, the cycle that was cut: what was owed of its rest was taken back.
+# The cycle that a pause has cut: what was owed for its rest was credited.
 _PAUSED: Final = f"""
     SELECT u.start_at, n.created_at
     FROM credit_notes n JOIN invoices x ON x.id = n.invoice_id
@@ -35,8 +35,8 @@ _PAUSED: Final = f"""
     WHERE n.account_id = :account_id AND n.created_at > :at
       AND n.reason = '{proration.NOT_SERVED}' AND u.start_at IS NOT NULL
 """  # noqa: S608 - put together from constants
-# While one is unpaid, the cycle in which it stopped to serve, once that is over: an end takes back
-# what is owed of its rest, and cannot tell any more what was used of it.
+# While `unpaid`, the cycle in which service stopped, once that is over: an end credits what is owed
+# for its rest, and what was used of it cannot be read any more.
 _UNPAID: Final = """
     SELECT u.start_at, s.unserved_since
     FROM subscriptions s CROSS JOIN LATERAL (
@@ -46,7 +46,7 @@ _UNPAID: Final = """
     WHERE s.account_id = :account_id AND s.unserved_since > :at AND s.unpaid_at IS NOT NULL
       AND u.start_at < s.cycle_start
 """
-# A change that the release before has written says only that a new period began with it.
+# A change written by the previous release says only that a new period began with it.
 _CHANGED: Final = """
     SELECT coalesce((c.terms ->> 'cycle_start')::timestamptz, s.created_at),
            coalesce((c.terms ->> 'gave_back_at')::timestamptz, c.decided_at)
@@ -56,7 +56,7 @@ _CHANGED: Final = """
       AND (c.terms ->> 'gave_back_at' IS NOT NULL
            OR NOT c.terms ? 'gave_back_at' AND (c.terms ->> 'resets')::boolean)
 """
-# All that was paid in the period of a cycle, until the cycle's end, for the plan and its add-ons.
+# Cycles of which all money paid for the plan and its add-ons, up to the cycle's end, went back.
 _REFUNDED: Final = f"""
     SELECT u.start_at, u.end_at
     FROM usage_periods u
@@ -75,7 +75,7 @@ _SPANS: Final = Prepared(text(" UNION ALL ".join((_ENDED, _PAUSED, _UNPAID, _CHA
 
 
 class Span(NamedTuple):
-    """Half-open."""
+    """A half-open span of time."""
 
     since: datetime
     until: datetime
@@ -84,6 +84,6 @@ class Span(NamedTuple):
 async def spans_after(
     connection: AsyncConnection, account_id: UUID, at: datetime
 ) -> tuple[Span, ...]:
-    """The times that were given back, or may be, and end after `at`."""
+    """Return the spans that were credited, or may be, and end after `at`."""
     rows = await _SPANS.all(connection, account_id=account_id, at=at)
     return tuple(Span(row["since"], row["until"]) for row in rows)

@@ -1,4 +1,4 @@
-"""A cycle of the plan begins within its period, and the credits of each are granted. Pure."""
+"""Cycles that begin within a period, and the grants of each cycle's credits. Pure."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -17,9 +17,9 @@ CALENDAR: Final = datetime(2001, 1, 1)  # noqa: DTZ001
 
 
 def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
-    """A cycle within a period: grants at its start if its period is paid and nothing is overdue.
+    """Begin a cycle within a period; grant its credits if that is paid and nothing is overdue.
 
-    Use beyond the plan in the cycle before is invoiced; that of a trial waits for its end.
+    Overage of the previous cycle is invoiced; in a trial it waits for the trial's end.
     """
     subscription, allowance = cycles.of(w), w.facts.plan_of(w.rows).allowance
     start = subscription.cycle_end
@@ -34,9 +34,9 @@ def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
 
 
 def grant_cycle(w: Work[SubscriptionFacts]) -> None:
-    """The plan's credits of the current cycle, once per cycle start; they end with the cycle.
+    """Grant the plan's credits of the current cycle, once per cycle start; they end with the cycle.
 
-    A change of plan in it has brought its own: they are those that the cycle began with.
+    A change of plan within the cycle grants its own: these are those that the cycle began with.
     """
     subscription = cycles.of(w)
     began = [one.credits_before for one in _changes_in(w, subscription.cycle_start)]
@@ -46,9 +46,9 @@ def grant_cycle(w: Work[SubscriptionFacts]) -> None:
 
 
 def grant_unbilled_cycle(w: Work[SubscriptionFacts]) -> None:
-    """A cycle within its period has no invoice of its own: it waits for that of its period.
+    """Grant the credits of a later cycle of a period, once the period's invoice is paid.
 
-    Nothing comes once all the money of that invoice went back.
+    Nothing is granted once all money of that invoice went back.
     """
     subscription = cycles.of(w)
     within = subscription.cycle_start > subscription.current_period_start
@@ -72,13 +72,13 @@ def bills_plan(w: Work[SubscriptionFacts], invoice: Invoice) -> bool:
 
 
 def _bills_period(w: Work[SubscriptionFacts], invoice: Invoice) -> bool:
-    """True if this is the invoice of the current period, and of its first cycle."""
+    """True if this is the invoice of the current period and its first cycle."""
     start = cycles.of(w).current_period_start
     return invoice.cycle_start is not None and invoice.period_start == start
 
 
 def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: Decimal) -> None:
-    """The plan's credits of one cycle; nothing when the plan has none or the cycle is over."""
+    """Grant the plan's credits of one cycle; none if the plan has none or the cycle is over."""
     subscription, plan = cycles.of(w), w.facts.plan_of(w.rows)
     if not amount or end <= w.facts.at:
         return
@@ -97,29 +97,29 @@ def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: De
 
 
 def grant_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
-    """The credits of the cycle that an invoice billed."""
+    """Grant the credits of the cycle that an invoice billed."""
     if invoice.cycle_start is not None and invoice.cycle_end is not None:
         grant(w, invoice.cycle_start, invoice.cycle_end, credits_billed(w, invoice))
 
 
 def credits_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> Decimal:
-    """The credits of the cycle that an invoice billed, which come with its money, as its line of
-    the plan says; a change of plan has brought its own.
+    """Return the credits of the cycle that an invoice billed, as its plan line says; none for the
+    invoice of a change of plan, which grants its own.
     """
     if any(one.invoice_id == invoice.id for one in _changes(w)):
         return Decimal(0)
     said = [one.detail.get("credits") for one in invoices.lines_of(w.rows, invoice.id)]
-    # The release before did not write them onto the line.
+    # The previous release did not write them onto the line.
     whole = next((Decimal(one) for one in said if one is not None), items.credits_of(w))
     return _less_missed(w, invoice.cycle_start, whole)
 
 
 def are_given_up(w: Work[SubscriptionFacts]) -> bool:
-    """True if the credits of the running cycle never came, and nobody asks for their money."""
+    """True if the current cycle's credits were never granted, and their invoice was given up."""
     subscription, allowance = cycles.of(w), w.facts.plan_of(w.rows).allowance
     start = subscription.cycle_start
     came = {grant_key(subscription, allowance, start)}
-    for one in _changes(w):  # one that begins a new period brings all of its first cycle
+    for one in _changes(w):  # a change that begins a new period grants its first cycle
         asked = w.rows.find(Invoice, one.invoice_id)
         if asked is not None and asked.cycle_start == start:
             came.add(keys.change_grant(one.id))
@@ -130,25 +130,25 @@ def are_given_up(w: Work[SubscriptionFacts]) -> bool:
 
 
 def _less_missed(w: Work[SubscriptionFacts], start: datetime | None, whole: Decimal) -> Decimal:
-    """Credits of a cycle without those that changes in it took off before they came."""
+    """Return a cycle's credits, less those that changes in it took off before they were granted."""
     return max(Decimal(0), whole - sum(one.credits_missed for one in _changes_in(w, start)))
 
 
 def _changes_in(w: Work[SubscriptionFacts], start: datetime | None) -> list[Terms]:
-    """The changes of plan that came about in a cycle, the oldest first."""
+    """Return the terms of the changes of plan applied in a cycle, oldest first."""
     found = (Terms.model_validate(one.terms) for one in _changes(w))
     return [one for one in found if one.cycle_start is not None and one.cycle_start == start]
 
 
 def _changes(w: Work[SubscriptionFacts]) -> list[SubscriptionChange]:
-    """The changes of plan that came with an invoice of their own, the oldest first."""
+    """Return the applied changes of plan that had an invoice of their own, oldest first."""
     made = (one for one in w.rows.of(SubscriptionChange) if one.invoice_id is not None)
     applied = (one for one in made if (one.kind, one.status) == ("plan", "applied"))
     return sorted(applied, key=lambda one: one.id)
 
 
 def grant_key(subscription: Subscription, allowance: periods.Interval, start: datetime) -> str:
-    """A cycle grants once; without a price, all subscriptions to the plan grant once per month."""
+    """Return the key of a cycle's grant; all subscriptions to a free plan have one per month."""
     if subscription.amount_minor:
         return keys.cycle_grant(subscription.id, start)
     zone = subscription.zone

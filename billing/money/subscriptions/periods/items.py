@@ -1,4 +1,4 @@
-"""The items of a subscription as they become: more at once, less with the next period. Pure."""
+"""The items of a subscription as they change: more at once, fewer with the next period. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
@@ -17,7 +17,7 @@ ADD_ON: Final = "add_on"
 
 
 class More(NamedTuple):
-    """An add-on of which more is wanted than there is."""
+    """An add-on of which more is wanted than the subscription has."""
 
     add_on: AddOn
     have: int
@@ -25,23 +25,23 @@ class More(NamedTuple):
 
 
 def plan_item(w: Work[SubscriptionFacts]) -> Item:
-    """The plan itself, with its seats."""
+    """Return the plan itself, with its seats."""
     return next(item for item in w.rows.of(Item) if item.kind == PLAN)
 
 
 def credits_of(w: Work[SubscriptionFacts]) -> Decimal:
-    """The plan's credits of a whole cycle, of all its seats."""
+    """Return the plan's credits of a whole cycle, for all its seats."""
     return seats_credits(w.facts.plan_of(w.rows), plan_item(w).lasting)
 
 
 def seats_credits(plan: Plan, quantity: int) -> Decimal:
-    """The credits of a whole cycle for so many seats."""
+    """Return the credits of a whole cycle for that many seats."""
     each = plan.seats is not None and plan.seats.credits
     return plan.monthly_credits * quantity if each else plan.monthly_credits
 
 
 def sells(plan: Plan, quantity: int) -> bool:
-    """True if the plan is sold with so many seats."""
+    """True if the plan is sold with that many seats."""
     if plan.seats is None:
         # Its limits and credits are those of one: more would cost more and give nothing.
         return quantity == 1
@@ -59,12 +59,12 @@ def demand_seats(plan: Plan, quantity: int) -> None:
 
 
 def held(w: Work[SubscriptionFacts]) -> dict[str, Item]:
-    """The add-ons there are, by key."""
+    """Return the subscription's add-ons, by key."""
     return {item.add_on: item for item in w.rows.of(Item) if item.add_on is not None}
 
 
 def more(w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int]) -> list[More]:
-    """The add-ons of a plan of which more is wanted than there is on its terms."""
+    """Return the add-ons of which more is wanted than the subscription has on the plan's terms."""
     currency = w.rows.get(Subscription, w.facts.subscription_id).currency
     have = {
         one.key: item.quantity
@@ -79,7 +79,7 @@ def more(w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int]) -> l
 
 
 def is_on_terms(item: Item, add_on: AddOn, currency: str) -> bool:
-    """True if the plan sells now what the item was sold as."""
+    """True if the plan still sells the add-on on the item's terms."""
     sold_as = (item.meter, item.units, item.amount_minor)
     return sold_as == (add_on.meter, add_on.units, add_on.prices.get(currency))
 
@@ -87,7 +87,7 @@ def is_on_terms(item: Item, add_on: AddOn, currency: str) -> bool:
 def sold(
     w: Work[SubscriptionFacts], plan: Plan, interval: Interval, wanted: Mapping[str, int]
 ) -> dict[str, int]:
-    """Those of the wanted add-ons that a plan sells to this subscription, per such an interval."""
+    """Return the wanted add-ons that a plan sells to this subscription at this interval."""
     currency = w.rows.get(Subscription, w.facts.subscription_id).currency
     here = plan.add_ons if plan.allowance == interval else ()
     keys = {one.key for one in here if currency in one.prices}
@@ -95,7 +95,7 @@ def sold(
 
 
 def standing(items: Sequence[Item], subscription: Subscription) -> list[Item]:
-    """The add-ons as they count now: those of a trial begin with the first period after it."""
+    """Return the add-ons as they count now: those of a trial begin with the period after it."""
     add_ons = [item for item in items if item.add_on is not None]
     if subscription.status != "trialing":
         return add_ons
@@ -107,9 +107,9 @@ def standing(items: Sequence[Item], subscription: Subscription) -> list[Item]:
 def choose(
     w: Work[SubscriptionFacts], wanted: Mapping[str, int], *, fewer_now: bool = False
 ) -> None:
-    """Have exactly these add-ons: more from now on, less from the next period or at once.
+    """Set exactly these add-ons: more from now on, fewer from the next period or at once.
 
-    One that the plan sells on other terms by now gives way to what it is sold as.
+    An item that the plan now sells on other terms is replaced.
     """
     found = more(w, w.facts.plan_of(w.rows), wanted)
     anew = {one.add_on.key for one in found if not one.have}
@@ -128,7 +128,7 @@ def choose(
 def end_others(
     w: Work[SubscriptionFacts], sold: Collection[AddOn], before: Plan, *, at_once: bool
 ) -> None:
-    """Add-ons that are not sold on the same terms end: with the period, or at once."""
+    """End add-ons that are not sold on the same terms: with the period, or at once."""
     terms = {one.key: one for one in before.add_ons}
     for key, item in held(w).items():
         if terms.get(key) in sold:
@@ -140,9 +140,9 @@ def end_others(
 
 
 def keep(w: Work[SubscriptionFacts]) -> None:
-    """Those of which fewer were to stay do not go: what is scheduled now says what there will be.
+    """Cancel reductions of add-ons for the next period: the change being scheduled replaces them.
 
-    Add-ons that the plan does not sell so any more end all the same.
+    Add-ons no longer sold on these terms still end.
     """
     subscription = w.rows.get(Subscription, w.facts.subscription_id)
     terms = {one.key: one for one in w.facts.plan_of(w.rows).add_ons}
@@ -152,7 +152,7 @@ def keep(w: Work[SubscriptionFacts]) -> None:
 
 
 def turn(w: Work[SubscriptionFacts]) -> None:
-    """A period begins: what was to end with the one before has ended."""
+    """Apply the quantities that were set for the period that begins."""
     for item in w.rows.of(Item):
         if item.next_quantity == 0:
             w.remove(item)
@@ -161,7 +161,7 @@ def turn(w: Work[SubscriptionFacts]) -> None:
 
 
 def _put(w: Work[SubscriptionFacts], add_on: AddOn, quantity: int) -> None:
-    """Have so many of an add-on from now on."""
+    """Set the quantity of an add-on from now on."""
     item = held(w).get(add_on.key)
     if item is not None:
         w.change(item, quantity=quantity, next_quantity=None)

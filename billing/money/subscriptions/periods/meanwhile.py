@@ -1,8 +1,8 @@
-"""The use of a plan while a change of it waits for its payment. Pure.
+"""Use of a plan while a change of it waits for its payment. Pure.
 
-The change credits time that was not used when it was asked for. What was used of it until the money
-came, or whose credits were spent, is billed as the change comes about, or is no part of a note; its
-credits stay (docs/rules.md#subscriptions).
+The change credits time that was unused when it was requested. Time used until the money came, or
+whose credits were spent, is billed as the change is applied, or left out of a note; its credits
+stay (docs/rules.md#subscriptions).
 """
 
 from datetime import datetime
@@ -29,14 +29,14 @@ from billing.money.subscriptions.schemas import Note, SubscriptionChange, Terms
 
 
 class Span(NamedTuple):
-    """The time that counts as used, of all that was credited."""
+    """The part of the credited time that counts as used."""
 
     credited_since: datetime
     start: datetime
     end: datetime
 
     def part(self, rows: Rows, line: InvoiceLine) -> Fraction:
-        """The part of a line's credit that it is: of all its time, with days that were given."""
+        """Return its share of a line's credit, by the line's time with added days."""
         if line.period_start is None or line.period_end is None:
             return Fraction(0)
         bounds = line.period_start, proration.end_of(rows, line.invoice_id, line.period_end)
@@ -48,9 +48,9 @@ class Span(NamedTuple):
 def settled(
     w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoice
 ) -> tuple[Terms, list[Line]]:
-    """The terms as they come about, and the charges of what was used since they were asked for.
+    """Return the terms to apply, and the charges for use since they were requested.
 
-    To be asked while the subscription has its old plan still.
+    Call it while the subscription still has its old plan.
     """
     asked = Terms.model_validate(change.terms)
     terms = _of_this_cycle(w, asked, invoice)
@@ -63,11 +63,11 @@ def settled(
 
 
 def _of_this_cycle(w: Work[SubscriptionFacts], asked: Terms, invoice: Invoice) -> Terms:
-    """The terms where another cycle of its period has begun since they were asked for.
+    """Return the terms for a cycle of the period that has begun since they were requested.
 
-    The new price is charged for all of that cycle and the old one for nothing of it: so all the
-    credits of the new plan come, and all go that the cycle began with. What the add-ons and the
-    plan gave in the cycle before was billed with that.
+    The new price is charged for all of that cycle, the old one for nothing: so all credits of the
+    new plan are granted, and all that the cycle began with are clawed back. Units of the add-ons
+    and the plan in the previous cycle were billed with that.
     """
     subscription, plan = cycles.of(w), w.facts.plans[asked.plan_id]
     if asked.cycle_start in (None, subscription.cycle_start):
@@ -96,7 +96,7 @@ def _span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:
 
 
 def _spent_until(w: Work[SubscriptionFacts], terms: Terms, start: datetime) -> datetime:
-    """The instant from which no more of the plan's credits would have to go than are left."""
+    """Return the instant from which no more credits would have to be clawed back than are left."""
     if plan_credits.are_there(w, -terms.credits):
         return start
     left = plan_credits.unspent(w) + terms.credits + plan_credits.of_rest(w, start)
@@ -105,8 +105,8 @@ def _spent_until(w: Work[SubscriptionFacts], terms: Terms, start: datetime) -> d
 
 
 def _less(w: Work[SubscriptionFacts], terms: Terms, used: Span) -> Terms:
-    """The terms with lower notes and the old plan's credits of that time, and with its units where
-    its cycle goes on.
+    """Return the terms with lower notes, the old plan's credits of that time, and its units if its
+    cycle continues.
     """
     due = terms.credits + plan_credits.of_rest(w, used.start) - plan_credits.of_rest(w, used.end)
     notes = tuple(_lower(w, one, used) for one in terms.notes)
@@ -118,7 +118,7 @@ def _less(w: Work[SubscriptionFacts], terms: Terms, used: Span) -> Terms:
 
 
 def _lines(w: Work[SubscriptionFacts], invoice: Invoice, used: Span) -> list[Line]:
-    """Charges of all that its invoice credited of that time."""
+    """Return charges for all that the change's invoice credited of that time."""
     known = {str(one.id): one for one in w.rows.of(InvoiceLine)}
     found = []
     for credit in invoices.lines_of(w.rows, invoice.id):

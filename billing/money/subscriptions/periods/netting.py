@@ -1,4 +1,4 @@
-"""Time not used, set off against what a change charges. Pure.
+"""Unused time, set off against the charges of a change. Pure.
 
 Credits bring an invoice to zero at most; the rest, and what is not paid yet, is a credit note on
 the invoice that charged it (docs/rules.md#subscriptions).
@@ -30,7 +30,7 @@ def net(
     sold: str,
     **fields: Any,
 ) -> tuple[list[Line], tuple[Note, ...]]:
-    """Lines of what is given back, up to what is charged, and notes for the rest.
+    """Return credit lines, up to the amount charged, and notes for the rest.
 
     `sold` is the plan whose discounts the invoice with these `fields` has.
     """
@@ -44,7 +44,7 @@ def net(
         while drawn and total([*lines, line, *charges]) < 0:
             drawn -= 1
             line = _credit_line(credit, drawn)
-        # It gives what the invoice comes to less by it: nothing where all of it is a cent of tax.
+        # It gives the amount that it lowers the invoice by: nothing if all of it is a cent of tax.
         gives = asked - total([*lines, line, *charges]) if drawn else 0
         if gives > 0:
             lines.append(line)
@@ -62,7 +62,7 @@ def _note(invoice_id: UUID, parts: list[dict[str, Any]]) -> Note:
 def _total(
     w: Work[SubscriptionFacts], sold: str, fields: Mapping[str, Any], lines: Sequence[Line]
 ) -> int:
-    """The total of lines with discounts and tax; it may be below zero."""
+    """Return the total of lines with discounts and tax; it may be negative."""
     new = cycles.new_invoice(w, "", lines, sold, **fields)
     summed = sum_lines(new.lines, new.discounts, w.facts.taxation.at(w.facts.at), new.currency)
     return sum(one.total_minor for one in summed)

@@ -12,18 +12,18 @@ WENT_BACK: Final = f"""
         SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
         WHERE e.account_id = x.account_id AND e.invoice_id = x.id AND e.kind IN {KEPT})
 """  # noqa: S608 - put together from constants
-"""All of the invoice, also where it had been credited before and a bank's part of it was our loss;
-what came too much and is on the money balance went back first.
+"""True if all of the invoice went back, even if it was credited before and a lost dispute was our
+loss; an overpaid amount on the money balance went back first.
 """
 IS_KEPT: Final = """
     EXISTS (SELECT FROM refunds r
             WHERE r.invoice_id = x.id AND r.keep_subscription AND r.status <> 'failed')
 """
-"""The operator gave it back and left the subscription as it is."""
+"""True if an operator refunded it and kept the subscription."""
 
 
 def paid_invoices(subscription: str, since: str, until: str = "'infinity'") -> str:
-    """FROM and WHERE of invoices `x` that paid for the plan and its add-ons, by how many ever.
+    """Return FROM and WHERE of all invoices `x` that paid for the plan and its add-ons.
 
     The arguments are columns of the query around it.
     """

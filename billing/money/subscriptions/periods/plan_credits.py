@@ -1,6 +1,6 @@
-"""Credits of the plan that go with the time that they were for. Pure.
+"""Plan credits that are clawed back with the time that they were for. Pure.
 
-A refund or dispute took its share of all of them: of the rest so much less is asked back
+A refund or dispute took its share of them, so less of the rest is clawed back
 (docs/rules.md#purchases).
 """
 
@@ -18,44 +18,44 @@ from billing.money.subscriptions.schemas import Subscription
 
 
 def of_plan(subscription: Subscription, plan: Plan, quantity: int, at: datetime) -> Decimal:
-    """Those of a plan for the rest of a subscription's cycle, from an instant on."""
+    """Return a plan's credits for the rest of a subscription's cycle, from an instant on."""
     part = spans.rest_of_cycle(subscription, plan.allowance, at)
     return proration.credits_share(items.seats_credits(plan, quantity), part)
 
 
 def kept_part(w: Work[SubscriptionFacts]) -> Fraction:
-    """The part of the plan's credits that no refund or dispute took."""
+    """Return the part of the plan's credits that no refund or dispute took."""
     kept = sum((one.kept for one in w.facts.lots), Decimal(0))
     refunded = sum((one.refunded for one in w.facts.lots), Decimal(0))
     return Fraction(kept) / Fraction(kept + refunded) if refunded else Fraction(1)
 
 
 def of_rest(w: Work[SubscriptionFacts], at: datetime) -> Decimal:
-    """Those for the rest of the cycle from an instant on, without what a refund or dispute took."""
+    """Return the credits for the rest of the cycle, less what a refund or dispute took."""
     rest = spans.rest_of_cycle(cycles.of(w), w.facts.plan_of(w.rows).allowance, at)
     return proration.credits_share(items.credits_of(w), rest * kept_part(w))
 
 
 def that_go(w: Work[SubscriptionFacts], at: datetime) -> Decimal:
-    """Those of the rest that a change takes off what it brings: none that never came, and whose
-    money nobody asks for any more.
+    """Return the credits of the rest that a change deducts; none if they were never granted and
+    their invoice was given up.
     """
     return Decimal(0) if granting.are_given_up(w) else of_rest(w, at)
 
 
 def unspent(w: Work[SubscriptionFacts]) -> Decimal:
-    """All that can be taken back."""
+    """Return the credits that can be clawed back."""
     return sum((one.unspent for one in w.facts.lots), Decimal(0))
 
 
 def are_there(w: Work[SubscriptionFacts], amount: Decimal) -> bool:
-    """True if so many can be taken back, or all that there still are were not spent."""
+    """True if that many can be clawed back, or if no credit still there was spent."""
     kept = sum((one.kept for one in w.facts.lots), Decimal(0))
     return min(amount, kept) <= unspent(w)
 
 
 def demand(w: Work[SubscriptionFacts], amount: Decimal) -> None:
-    """Error: CREDITS_SPENT, where so many cannot be taken back."""
+    """Raise CREDITS_SPENT if that many cannot be clawed back."""
     if not are_there(w, amount):
         raise Conflict(
             "CREDITS_SPENT", "credits of the plan are spent already: have it at period_end"
@@ -65,7 +65,7 @@ def demand(w: Work[SubscriptionFacts], amount: Decimal) -> None:
 def take(
     w: Work[SubscriptionFacts], amount: Decimal, reason: str, key: Callable[[int], str]
 ) -> None:
-    """Take so many back, those that end first before the others."""
+    """Claw back that many credits, first those that expire first."""
     left = amount
     for number, one in enumerate(w.facts.lots, start=1):
         part = min(left, one.unspent)

@@ -22,10 +22,10 @@ LOTS: Final = """
     WHERE x.account_id = s.account_id AND x.kind = 'plan'
       AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
       AND coalesce(x.cycle_end > s.cycle_start, true)"""
-"""Those of the cycle that runs, of `facts.PlanLot`: what rolled over into it is not given back. One
-that a change has cut counts with it: what the change brought is less by what stood of that.
+"""Lots of the current cycle, as `facts.PlanLot`: what rolled over into it is not clawed back. Lots
+of a cycle that a change has cut count too: the change granted that much less.
 """
 KEEPS: Final = """
     EXISTS (SELECT FROM credit_lots x
             WHERE x.account_id = s.account_id AND x.is_open AND x.kept_from IS NOT NULL)"""
-"""True if the account has credits that outlive their cycle."""
+"""True if the account has credits that roll over."""

@@ -11,14 +11,14 @@ from billing.money.subscriptions.periods import cycles, items, proration, spans
 from billing.money.subscriptions.schemas import Portion
 
 _LEVEL_STEP: Final = Decimal("0.000001")
-"""Units of a level that stay beyond a plan have six decimals; usage_allotted.sql has them, too."""
+"""Units of a level that stay beyond a plan have six decimals, as in usage_allotted.sql."""
 
 
 def of_plan(
     w: Work[SubscriptionFacts], plan: Plan, quantity: int, at: datetime, since: datetime
 ) -> tuple[Portion, ...]:
-    """Beside the whole units of the new plan: the difference for the part that has passed at `at`,
-    and those of the old plan from then on until `since`, for it is charged until then.
+    """Return corrections of the new plan's whole units: the difference for the part elapsed at
+    `at`, and the old plan's units from then until `since`, because it is charged until then.
     """
     subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
     cycle = spans.parts(subscription, own.allowance).cycle
@@ -36,15 +36,15 @@ def of_plan(
 def of_own(
     w: Work[SubscriptionFacts], plan: Plan, quantity: int, start: datetime, end: datetime
 ) -> tuple[Portion, ...]:
-    """Beside what it has with the new plan: the old plan's units of a time that is billed by it."""
+    """Return units to add to the new plan's: the old plan's, of a time that it still bills."""
     after = included(plan, quantity)
     billed = _own_units(w, start, end).items()
     return tuple(Portion(meter=meter, units=n) for meter, n in billed if n and meter in after)
 
 
 def includes_as_much(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> bool:
-    """True if the plan has no fewer units of any meter than the subscription's own one, and goes on
-    for nothing beyond them wherever that one does.
+    """True if the plan includes no fewer units of any meter than the subscription's own plan, and
+    units beyond them are free wherever they are now.
     """
     free = {one.meter for one in w.facts.plan_of(w.rows).limits if one.then == "notify"}
     if any(one.meter in free and one.then != "notify" for one in plan.limits):
@@ -55,10 +55,10 @@ def includes_as_much(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> b
 
 
 def used_share(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> Decimal:
-    """The share of the cycle that counts as used where the plan includes less of anything.
+    """Return the share of the cycle that counts as used, if the plan includes less of anything.
 
-    Of a level it is the share of the units that go which its highest reading had need of, in the
-    time since the subscription's own plan came.
+    For a level: the share of the units to be removed that its highest reading needed, in the time
+    since the subscription's own plan began.
     """
     own = included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
     after, found = included(plan, quantity), w.facts.used_share
@@ -73,8 +73,8 @@ def used_share(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> Decimal
 def stay_beyond(
     w: Work[SubscriptionFacts], plan: Plan, quantity: int, at: datetime
 ) -> dict[str, Decimal]:
-    """Units of levels that the plan would include, and that were beyond the subscription's own one
-    in the part of the cycle that has passed: for that part they stay so.
+    """Return units of levels that the plan would include, but that were beyond the subscription's
+    own plan in the elapsed part of the cycle: for that part they stay so.
     """
     own = included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
     after, found = included(plan, quantity), {}
@@ -90,7 +90,7 @@ def stay_beyond(
 
 
 def _before_plan(w: Work[SubscriptionFacts]) -> Decimal:
-    """The share of the cycle that had passed when its plan came, by the newest line of a plan."""
+    """Return the share of the cycle elapsed when its plan began, by the newest plan line."""
     s = cycles.of(w)
     began = [line.period_start for line in proration.current(w.rows, (items.PLAN,), w.facts.at)]
     since = max((one for one in began if one is not None), default=s.cycle_start)
@@ -99,13 +99,13 @@ def _before_plan(w: Work[SubscriptionFacts]) -> Decimal:
 
 
 def lifts_limit(w: Work[SubscriptionFacts], plan: Plan) -> bool:
-    """True if the plan does not limit some meter that the subscription's own one limits."""
+    """True if the plan does not limit some meter that the subscription's own plan limits."""
     limited = {one.meter for one in plan.limits}
     return any(one.meter not in limited for one in w.facts.plan_of(w.rows).limits)
 
 
 def _own_units(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> dict[str, Decimal]:
-    """The units of its own plan for that part of the cycle, by meter."""
+    """Return the own plan's units for that part of the cycle, by meter."""
     subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
     left = spans.rest_of_cycle(subscription, own.allowance, start)
     part = left - spans.rest_of_cycle(subscription, own.allowance, end)
@@ -114,6 +114,6 @@ def _own_units(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> di
 
 
 def included(plan: Plan, quantity: int) -> dict[str, Decimal]:
-    """Units of a whole cycle, by meter, for so many seats."""
+    """Return the units of a whole cycle, by meter, for that many seats."""
     seats = quantity if plan.seats is not None and plan.seats.limits else 1
     return {one.meter: one.included * seats for one in plan.limits}

@@ -1,7 +1,7 @@
-"""Proration by the second: the price of the rest of a period, and what of a line is not used. Pure.
+"""Proration by the second: the price of the rest of a period, and the unused part of a line. Pure.
 
-A line is credited as it was charged, and never more of its invoice than is left after everything
-that was taken back of it before (docs/rules.md#subscriptions).
+A line is credited as it was charged, and never for more of its invoice than earlier credits have
+left (docs/rules.md#subscriptions).
 """
 
 from collections.abc import Sequence
@@ -23,59 +23,59 @@ from billing.money.subscriptions.schemas import SubscriptionChange
 NOT_USED: Final = "time not used"
 """The reason of a note on the invoice that a change of plan credits."""
 NOT_SERVED: Final = "time not served"
-"""The reason of one on an invoice that was still owed when its subscription ended."""
+"""The reason of a note on an invoice that was still owed when its subscription ended."""
 ADD_ON_NOT_USED: Final = "add-on not used"
-"""The reason of one for add-ons alone."""
+"""The reason of a note for add-ons alone."""
 _MORE_DECIMALS: Final = 6
 CHARGED: Final = ("open", "paid", "uncollectible")
 
 
 class Credit(NamedTuple):
-    """The part of a line that is given back."""
+    """The part of a line that is credited."""
 
     line: InvoiceLine
     part: Part
     """With its discount and tax."""
     is_paid: bool
-    """False where its invoice is still owed: then a credit note lowers what is owed."""
+    """False if its invoice is still owed: then a credit note lowers what is owed."""
     less_tax: bool = False
-    """True if its tax, or a part of it, was given back before."""
+    """True if some of its tax was credited before."""
 
     @property
     def total_minor(self) -> int:
-        """The amount that is given back, its tax with it."""
+        """The credited amount, including tax."""
         return self.part.total_minor
 
 
 def rest(start: datetime, end: datetime, at: datetime) -> Fraction:
-    """The part of a span that lies behind `at`, by the second."""
+    """Return the part of a span that is after `at`, by the second."""
     whole = int((end - start).total_seconds())
     left = int((end - at).total_seconds())
     return Fraction(max(0, min(whole, left)), max(1, whole))
 
 
 def share(amount_minor: int, part: Fraction) -> int:
-    """That part of an amount, rounded once, half away from zero."""
+    """Return that part of an amount, rounded once, half away from zero."""
     return round_minor(Decimal(amount_minor * part.numerator) / Decimal(part.denominator))
 
 
 def units_share(units: Decimal, part: Fraction) -> Decimal:
-    """That part of units, with six decimals more than they have: only a cycle's sum is rounded."""
+    """Return that part of units, with six more decimals: only a cycle's sum is rounded."""
     with localcontext(EXACT):
         exact = units * part.numerator / part.denominator
         return exact.quantize(Decimal(1).scaleb(-decimals_of(units) - _MORE_DECIMALS))
 
 
 def decimals_of(units: Decimal) -> int:
-    """The decimals that units have."""
+    """Return the number of decimals of these units."""
     return max(0, -int(units.normalize().as_tuple().exponent))
 
 
 def rest_of_price(rows: Rows, at: datetime, by_calendar: Fraction) -> Fraction:
-    """The part of a whole price that the time from `at` to the end of the period costs.
+    """Return the part of a whole price for the time from `at` to the end of the period.
 
-    Where an operator gave days, it is the part that is left of what the plan was charged: so what
-    is given back and what is charged have one base, and days that were given cost nothing.
+    If an operator added days, it is the rest of the part that the plan was charged: so credits and
+    charges have one base, and added days cost nothing.
     """
     for line in current(rows, ("plan",), at) if _given(rows) else ():
         if line.period_start is not None and line.period_end is not None:
@@ -85,13 +85,13 @@ def rest_of_price(rows: Rows, at: datetime, by_calendar: Fraction) -> Fraction:
 
 
 def credits_share(credits: Decimal, part: Fraction) -> Decimal:
-    """That part of an amount of credits, rounded once to what a use can cost."""
+    """Return that part of an amount of credits, rounded once to what a use can cost."""
     exact = credits * part.numerator / part.denominator
     return round_credits(exact)
 
 
 def is_restated(rows: Rows, line: InvoiceLine) -> bool:
-    """True of a line of an add-on that a later change has credited: another one bills it since."""
+    """True if a later change has credited this line of an add-on, so that another one bills it."""
     return line.kind == "add_on" and any(
         portion.restated and portion.add_on == line.detail.get("add_on")
         for one in rows.of(SubscriptionChange)
@@ -103,7 +103,7 @@ def is_restated(rows: Rows, line: InvoiceLine) -> bool:
 
 
 def end_of(rows: Rows, invoice_id: UUID, end: datetime) -> datetime:
-    """The end of a time that an invoice charges: days that were given to it since belong to it."""
+    """Return the end of the time that an invoice charges, with days that were added to it since."""
     for one in _given(rows):
         if invoice_id < one.id and _is_longer(one, end):
             end = max(end, one.effective_at or end)
@@ -111,8 +111,8 @@ def end_of(rows: Rows, invoice_id: UUID, end: datetime) -> datetime:
 
 
 def _is_longer(given: SubscriptionChange, end: datetime) -> bool:
-    """True if days came to a time with this end: while it ran, or, as its renewal was late, behind
-    its end.
+    """True if days were added to a time with this end: while it ran, or, after a late renewal,
+    behind its end.
     """
     moved = given.wanted.get("period_end")
     if moved is not None and end == datetime.fromisoformat(moved):
@@ -126,10 +126,10 @@ def _given(rows: Rows) -> list[SubscriptionChange]:
 
 
 def current(rows: Rows, kinds: Sequence[str], at: datetime) -> list[InvoiceLine]:
-    """The lines that charge the time from `at` on: of a plan the newest, of add-ons each.
+    """Return the lines that charge the time from `at` on: a plan's newest, and all of add-ons.
 
-    They stand on the invoice that began the period, or on one that came after it. Each is shown
-    with the days that an operator gave to its time.
+    They are on the invoice that began the period, or on a later one. Each has the days that an
+    operator added to its time.
     """
     invoices = sorted(
         (one for one in rows.of(Invoice) if one.status in CHARGED), key=lambda one: one.id
@@ -153,7 +153,7 @@ def current(rows: Rows, kinds: Sequence[str], at: datetime) -> list[InvoiceLine]
 
 
 def unused(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credit]:
-    """The parts of these lines for time after `at`, as far as nothing took them back before."""
+    """Return the parts of these lines for time after `at`, less what was credited before."""
     found, known = list[Credit](), dict[UUID, Part]()
     for line in lines:
         if line.period_start is None or line.period_end is None:
@@ -171,10 +171,10 @@ def unused(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credi
 
 
 def parts(given_back: Sequence[Credit]) -> tuple[dict[str, Any], ...]:
-    """The same, as a note on their invoice names them."""
+    """Return the credited parts of lines, as a note on their invoice lists them."""
     return tuple(notes.part_of(one.line, one.total_minor) for one in given_back)
 
 
 def _left(rows: Rows, invoice: Invoice) -> Part:
-    """The part that a change or an end may credit: no refund is on its way for it."""
+    """Return the part that a change or an end may credit, without pending refunds."""
     return giving_back.left(rows, invoice)._replace(total_minor=creditable(rows, invoice))

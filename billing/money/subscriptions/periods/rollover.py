@@ -1,4 +1,4 @@
-"""Credits of the plan that live on into the next cycle, by the plan's rule. Pure."""
+"""Plan credits that roll over into the next cycle, by the plan's rule. Pure."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -16,16 +16,16 @@ from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 FOLLOWED: Final = frozenset(
     {"status", "cycle_start", "cycle_end", "cancel_at", "cancel_at_period_end"}
 )
-"""Fields that say until when credits live on."""
+"""Fields that decide until when credits roll over."""
 
 
 def kept(
     w: Work[SubscriptionFacts], amount: Decimal, start: datetime, *, begins: bool = True
 ) -> dict[str, Any]:
-    """The part of the credits of the cycle from `start` on that may live on, and until when; none
-    of one that is over.
+    """Return the part of the credits of the cycle from `start` on that may roll over, and until
+    when; nothing for a cycle that is over.
 
-    Of one cycle no more than the cap: what came before counts, unless a cycle begins with them.
+    The cap of a cycle includes earlier grants, unless the cycle `begins` with these.
     """
     subscription, most, before = _of(w), cap(w.facts.plan_of(w.rows)), Decimal(0)
     if not begins:
@@ -37,7 +37,7 @@ def kept(
 
 
 def cap(plan: Plan) -> Decimal:
-    """The most credits of one cycle that live on into the next."""
+    """Return the maximum credits of one cycle that roll over into the next."""
     return plan.rollover.credits if plan.rollover.policy == "cap" else Decimal(0)
 
 
@@ -47,10 +47,10 @@ def follow(
     *,
     coming: Decimal = Decimal(0),
 ) -> None:
-    """Credits that live on follow the cycle of now, which was that of `before`; with one that
-    begins they roll over.
+    """Move credits that roll over from the cycle of `before` to the current one; if that one
+    begins, they roll over.
 
-    Of those that are `coming` with it as many as may live on go before.
+    Credits that are `coming` with it use the cap first.
     """
     own = cap(w.facts.plan_of(w.rows))
     if not own and not w.facts.keeps:
@@ -72,9 +72,9 @@ def follow(
 
 
 def _until(w: Work[SubscriptionFacts]) -> datetime | None:
-    """The end of the next cycle, as far as it is known now; where none follows that of this one.
+    """Return the end of the next cycle, as far as it is known now; if none follows, of this one.
 
-    None: it has ended or pauses, so nothing lives on again.
+    None: it has ended or is paused, so nothing rolls over again.
     """
     s = _of(w)
     if s.status in ENDED or s.status == "paused":

@@ -16,11 +16,11 @@ from billing.money.subscriptions.rules import cycle_bounds
 from billing.money.subscriptions.schemas import Subscription
 
 SHORTEST: Final = timedelta(days=1)
-"""A period that an end at a date cuts is no shorter."""
+"""The minimum length of a period that an end at a date cuts."""
 
 
 class Parts(NamedTuple):
-    """The parts of a whole period and of a whole cycle that are billed and granted."""
+    """The shares of a whole period and of a whole cycle that are billed and granted."""
 
     period: Fraction
     cycle: Fraction
@@ -29,8 +29,8 @@ class Parts(NamedTuple):
 def cut_cycle(
     before: Subscription, after: Subscription, allowance: Interval
 ) -> dict[str, datetime | None]:
-    """The fields of a cycle that has moved: the end of the whole one, where an end at a date cuts
-    it short, and the start of the one that was cut so, where this one is its rest.
+    """Return the fields of a cycle that has moved: the end of the whole one, if an end at a date
+    cuts it short, and the start of the cut one, if this one is its remainder.
     """
     rest_of, whole_end = before.cycle_rest_of, None
     if after.cycle_start != before.cycle_start:
@@ -38,7 +38,7 @@ def cut_cycle(
         rest_of = before.cycle_start if goes_on else None
     stays_cut = after.cycle_start == before.cycle_start and before.cycle_whole_end is not None
     if stays_cut or after.cycle_end == after.cancel_at:
-        # By its end: days that were given have moved the anchor after its start.
+        # By its end: added days have moved the anchor behind its start.
         last = after.cycle_end - timedelta(microseconds=1)
         whole_end = cycle_end(after, allowance, last, _whole_period_end(after))
     is_cut = whole_end is not None and whole_end > after.cycle_end
@@ -48,8 +48,8 @@ def cut_cycle(
 def anchored(
     begins: datetime, zone: str, interval: Interval, day: int | None
 ) -> tuple[datetime, int]:
-    """An anchor, and the number of the whole period of which the one that `begins` then is all, or
-    the part until the billing `day`.
+    """Return an anchor, and the number of the whole period that `begins` then, or whose part until
+    the billing `day` does.
     """
     anchor, number = periods.to_wall(begins, zone), 0
     if day is not None:
@@ -67,9 +67,9 @@ def first(
     trial_end: datetime | None,
     allowance: Interval,
 ) -> dict[str, Any]:
-    """The fields of the period and cycle with which a subscription begins.
+    """Return the fields of the period and cycle with which a subscription begins.
 
-    A trial is the period before the first one that is paid, which a billing day may shorten.
+    A trial is the period before the first paid one, which a billing day may shorten.
     """
     anchor, number = anchored(trial_end or at, zone, interval, billing_day)
     end = trial_end or periods.boundary(anchor, zone, interval, number + 1)
@@ -88,9 +88,9 @@ def first(
 
 
 def after_this(subscription: Subscription, interval: Interval) -> dict[str, Any]:
-    """The fields by which the periods after this one are counted by another interval: from its end.
+    """Return the fields that count the periods after this one by another interval, from its end.
 
-    Those after a trial keep the day of the month that they were to have, where they are of months.
+    After a trial, periods of months keep the day of the month that they should have had.
     """
     s, begins = subscription, subscription.current_period_end
     if interval == s.interval:
@@ -104,7 +104,7 @@ def after_this(subscription: Subscription, interval: Interval) -> dict[str, Any]
 
 
 def next_period(subscription: Subscription) -> tuple[int, datetime]:
-    """Number and end of the period that comes; after a short one the rest of the whole one."""
+    """Return number and end of the next period; after a short one the rest of the whole one."""
     s, start = subscription, subscription.current_period_end
     number = s.period_number
     if start >= _whole_period_end(s):
@@ -113,15 +113,17 @@ def next_period(subscription: Subscription) -> tuple[int, datetime]:
 
 
 def cycle_end(s: Subscription, allowance: Interval, start: datetime, end: datetime) -> datetime:
-    """The end of the cycle that begins at `start`, in this period or the next one, until `end`."""
+    """Return the end of the cycle that begins at `start`, in this period or the next; not after
+    `end`.
+    """
     return cycle_bounds(_cycle_anchor(s, start), s.zone, allowance, start, end)
 
 
 def _cycle_anchor(s: Subscription, start: datetime) -> datetime:
-    """The anchor of the cycle that begins at `start`, in this period or the next one.
+    """Return the anchor of the cycle that begins at `start`, in this period or the next one.
 
-    Those of a trial, and of a first paid period that a billing day makes short, are counted from
-    its beginning. An end at a date that was taken back has left a rest of it: that counts on.
+    Cycles of a trial, and of a first paid period cut short by a billing day, are counted from its
+    beginning; so is the rest of that period behind an end at a date that was canceled.
     """
     number, begins = s.period_number, s.current_period_start
     if start >= s.current_period_end:
@@ -137,7 +139,7 @@ def _cycle_anchor(s: Subscription, start: datetime) -> datetime:
 def anew(
     subscription: Subscription, start: datetime, interval: Interval, allowance: Interval
 ) -> Subscription:
-    """The subscription with a new period, cycle and anchor from `start` on."""
+    """Return the subscription with a new period, cycle and anchor from `start` on."""
     s, anchor = subscription, periods.to_wall(start, subscription.zone)
     end = _cut(s, start, periods.boundary(anchor, s.zone, interval, 1))
     return s.model_copy(
@@ -155,9 +157,9 @@ def anew(
 
 
 def in_zone(subscription: Subscription, zone: str) -> dict[str, str | datetime | int] | None:
-    """The fields by which later periods are counted in another zone, from the very end of this one.
+    """Return the fields that count later periods in another zone, exactly from this one's end.
 
-    None: it waits for the end of a whole period, at a time that the zone's clock shows once.
+    None: wait for the end of a whole period, at a local time that exists once in the zone.
     """
     s = subscription
     if s.current_period_end != _whole_period_end(s):
@@ -170,7 +172,7 @@ def in_zone(subscription: Subscription, zone: str) -> dict[str, str | datetime |
 
 
 def extended(subscription: Subscription, days: int, allowance: Interval) -> Subscription:
-    """The subscription with its period, cycle and anchor so many days later, by its own clock."""
+    """Return the subscription with its period, cycle and anchor `days` later, by its own clock."""
     s = subscription
     wall = _later(s.current_period_end, s.zone, days)
     end = periods.from_wall(wall, s.zone)
@@ -178,7 +180,7 @@ def extended(subscription: Subscription, days: int, allowance: Interval) -> Subs
         moved = {"trial_end": end, **_anchor_later(s, wall, days)}
         cycle_end = _trial_cycle_end(s, allowance, end)
     else:
-        # Of a period that an end at a date has cut, the rest comes still: it keeps its length.
+        # If an end at a date has cut the period, its rest still comes and keeps its length.
         whole_end = _later(_whole_period_end(s), s.zone, days)
         anchor, number = periods.anchor_for(whole_end, s.interval)
         moved = {"anchor_wall": anchor, "period_number": number - 1}
@@ -193,8 +195,8 @@ def extended(subscription: Subscription, days: int, allowance: Interval) -> Subs
 
 
 def agreed_end(before: Subscription, after: Subscription, agreed: datetime, days: int) -> datetime:
-    """An instant to come that was agreed `before` its period got days: the end of as many periods
-    as it was, or where it is no end of one, so many days later.
+    """Return an instant `agreed` before days were added: still the end of as many periods, or if it
+    is no end of a period, `days` later.
     """
     zone, every = before.zone, before.interval
     number = periods.index_at(before.anchor_wall, zone, every, agreed)
@@ -209,10 +211,10 @@ def _later(at: datetime, zone: str, days: int) -> datetime:
 
 
 def _anchor_later(s: Subscription, end: datetime, days: int) -> dict[str, Any]:
-    """The anchor of a trial that ends at this wall time now, so many days later than before.
+    """Return the anchor of a trial that now ends at this wall time, `days` later than before.
 
-    A first period that a billing day makes short ends so many days later, too. Of days and weeks
-    the anchor keeps that day of the month, for an interval of months that may come.
+    A first period that a billing day cuts short ends `days` later, too. For days and weeks the
+    anchor keeps that day of the month, for a later interval of months.
     """
     of_days = s.interval.unit in ("day", "week")
     every, anchor, (number, _) = s.interval, s.anchor_wall, next_period(s)
@@ -230,7 +232,7 @@ def _anchor_later(s: Subscription, end: datetime, days: int) -> dict[str, Any]:
 
 
 def _trial_cycle_end(s: Subscription, allowance: Interval, end: datetime) -> datetime:
-    """The end of the running cycle of a trial that ends later now: that of the trial had cut it."""
+    """Return the end of the current cycle of a trial that now ends later: the old end cut it."""
     if s.cycle_end < s.current_period_end:
         return s.cycle_end
     last = s.cycle_end - timedelta(microseconds=1)
@@ -240,8 +242,8 @@ def _trial_cycle_end(s: Subscription, allowance: Interval, end: datetime) -> dat
 def _nearest(
     anchor: datetime, zone: str, interval: Interval, at: datetime, *, least: datetime
 ) -> datetime:
-    """The boundary nearest to `at` that is not before `least`: months differ in length, so the next
-    cycles may end on another day of the month, by some days.
+    """Return the boundary nearest to `at` that is not before `least`: months differ in length, so
+    later cycles may end on another day of the month.
     """
     number = periods.index_at(anchor, zone, interval, at)
     around = (periods.boundary(anchor, zone, interval, n) for n in (number, number + 1))
@@ -249,7 +251,7 @@ def _nearest(
 
 
 def fields(subscription: Subscription) -> dict[str, datetime]:
-    """The period and first cycle of the invoice that bills it."""
+    """Return the period and first cycle of the invoice that bills it."""
     return {
         "period_start": subscription.current_period_start,
         "period_end": subscription.current_period_end,
@@ -259,7 +261,7 @@ def fields(subscription: Subscription) -> dict[str, datetime]:
 
 
 def parts(subscription: Subscription, allowance: Interval) -> Parts:
-    """One each, but for a short period or cycle."""
+    """Return both shares: one, except for a short period or cycle."""
     s = subscription
     return Parts(
         rest_of_period(s, s.current_period_start), rest_of_cycle(s, allowance, s.cycle_start)
@@ -267,7 +269,7 @@ def parts(subscription: Subscription, allowance: Interval) -> Parts:
 
 
 def rest_of_period(subscription: Subscription, at: datetime) -> Fraction:
-    """The part of a whole period that lies between `at` and the end of this one."""
+    """Return the part of a whole period that is between `at` and the end of this one."""
     s = subscription
     whole = _whole(s.anchor_wall, s.zone, s.interval, s.period_number)
     return proration.rest(
@@ -276,7 +278,7 @@ def rest_of_period(subscription: Subscription, at: datetime) -> Fraction:
 
 
 def rest_of_cycle(subscription: Subscription, allowance: Interval, at: datetime) -> Fraction:
-    """The part of a whole cycle that lies between `at` and the end of this one.
+    """Return the part of a whole cycle that is between `at` and the end of this one.
 
     The first cycle of a trial is a whole one, however short it is.
     """
@@ -285,15 +287,15 @@ def rest_of_cycle(subscription: Subscription, allowance: Interval, at: datetime)
 
 
 def used_but(subscription: Subscription, allowance: Interval, part: Fraction) -> datetime:
-    """The instant from which no more than that part of a whole cycle is left of this one."""
+    """Return the instant from which at most that part of a whole cycle is left of this one."""
     start, end = _whole_cycle(subscription, allowance), subscription.cycle_end
     seconds = math.floor((end - start) // timedelta(seconds=1) * part)
     return end - timedelta(seconds=seconds)
 
 
 def used_until(subscription: Subscription, used_share: Decimal, at: datetime) -> datetime:
-    """The instant up to which its time counts as used: `at`, or the later one by which that share
-    of its cycle has passed.
+    """Return the instant up to which time counts as used: `at`, or the later one by which that
+    share of the cycle has passed.
     """
     start, end = subscription.cycle_start, subscription.cycle_end
     seconds = math.ceil((end - start) // timedelta(seconds=1) * used_share)
@@ -301,13 +303,13 @@ def used_until(subscription: Subscription, used_share: Decimal, at: datetime) ->
 
 
 def _whole_cycle(s: Subscription, allowance: Interval) -> datetime:
-    """The start of the whole cycle of which this one is the last part."""
+    """Return the start of the whole cycle of which this one is the last part."""
     anchor, in_trial = _cycle_anchor(s, s.cycle_start), s.status == "trialing"
     if in_trial and s.cycle_start == s.current_period_start:
         return s.cycle_start
     if not in_trial and s.cycle_end == _whole_period_end(s):
         anchor = s.anchor_wall  # a billing day cuts the last cycle before it, and no other
-    # By its end: days that were given have moved the anchor after its start.
+    # By its end: added days have moved the anchor behind its start.
     last = s.cycle_end - timedelta(microseconds=1)
     number = periods.index_at(anchor, s.zone, allowance, last)
     if last < periods.from_wall(anchor, s.zone):
@@ -316,7 +318,7 @@ def _whole_cycle(s: Subscription, allowance: Interval) -> datetime:
 
 
 def _whole_period_end(s: Subscription) -> datetime:
-    """The end of the whole period of which this one may be a part."""
+    """Return the end of the whole period of which this one may be a part."""
     return periods.boundary(s.anchor_wall, s.zone, s.interval, s.period_number + 1)
 
 
@@ -326,7 +328,7 @@ def _whole(anchor: datetime, zone: str, interval: Interval, number: int) -> time
 
 
 def refusal_of_end(subscription: Subscription, date: datetime) -> str | None:
-    """The reason why a subscription may not end at this date; None: it may.
+    """Return the reason why a subscription may not end at this date; None: it may.
 
     A period is cut once, and to a day at least: each piece has the agreed limits and the quotas of
     a cycle, and its price is rounded to a cent.
@@ -344,5 +346,5 @@ def refusal_of_end(subscription: Subscription, date: datetime) -> str | None:
 
 
 def _cut(s: Subscription, start: datetime, end: datetime) -> datetime:
-    """The end, or the scheduled end before it."""
+    """Return `end`, or the scheduled end before it."""
     return min(end, s.cancel_at) if s.cancel_at is not None and s.cancel_at > start else end

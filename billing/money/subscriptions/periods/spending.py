@@ -1,4 +1,4 @@
-"""The part of a commitment that is spent so far, by the rule of the line for the rest."""
+"""The part of a commitment spent so far, by the rule of the line for the rest."""
 
 from typing import Any, Final
 
@@ -47,7 +47,7 @@ _SINCE: Final = Prepared(
 async def spent_so_far(
     connection: AsyncConnection, subscription: Subscription, agreed: Commitment
 ) -> int:
-    """The part of a commitment that invoices have charged, in minor units."""
+    """Return the part of a commitment that invoices have charged, in minor units."""
     row: Any = await _SINCE.one(connection, subscription_id=subscription.id, since=agreed.since)
     charged = map(Spent.model_validate, row["spent"])
     return sum_spent(charged, agreed.since, agreed.ends_at)

@@ -1,7 +1,7 @@
-"""The least of a period or a commitment: lines for what was spent less. Pure.
+"""Minimums of periods and commitments: lines for the amount not spent. Pure.
 
-Spent is what invoices charge: their lines after discounts, before tax that is added, less what
-credit notes took back of what was not served. Drafts do not count, nor what is void.
+Spent is what invoices charge: their lines after discounts, before added tax, less credit notes for
+what was not served. Drafts and void invoices do not count.
 """
 
 from collections import Counter
@@ -24,16 +24,14 @@ from billing.money.subscriptions.schemas import Commitment, Minimum, Subscriptio
 CHARGED: Final = ("open", "paid", "uncollectible")
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 By = Literal["its end", "a change", "a pause", "an end"]
-"""A period closes by its own end; or now, by a change that begins another one, a pause, or the end
-of the subscription.
+"""A period closes by its own end; or now, by a change that begins another one, by a pause, or by
+the end of the subscription.
 """
 _STOPS: Final = ("a pause", "an end")
 
 
 class Closing(NamedTuple):
-    """A period that closes, with the least that it comes to, behind those of earlier periods that
-    no invoice has asked for.
-    """
+    """A period that closes, with its minimum after those of earlier periods that are not billed."""
 
     start: datetime
     end: datetime
@@ -44,17 +42,17 @@ class Closing(NamedTuple):
 
     @property
     def has_own(self) -> bool:
-        """True if the period itself has a least, not only earlier ones."""
+        """True if the period itself has a minimum, not only earlier ones."""
         return any(one.since == self.start for one in self.minimums)
 
 
 def closing(
     w: Work[SubscriptionFacts], by: By = "its end", at: datetime | None = None
 ) -> Closing | None:
-    """The running period as it closes; one that ends early `at` an instant that is not now.
+    """Return the current period as it closes; `at` is the instant of an early end, if not now.
 
-    One that ends early has its part of the least. While nothing is served, nothing is the least,
-    nor where it ends for its money went back.
+    An early end has its part of the minimum. There is none while nothing is served, or if the end
+    comes because the money went back.
     """
     one, at = w.rows.get(Subscription, w.facts.subscription_id), at or w.facts.at
     if one.status in ("incomplete", "trialing"):
@@ -69,8 +67,8 @@ def closing(
 
 
 def put_off(w: Work[SubscriptionFacts], period: Closing | None) -> None:
-    """It closes while `unpaid`, and its invoice may never be asked for: a later one has its least,
-    and what a commitment misses.
+    """Leave the minimums of a period that closes `unpaid`, and its part of a commitment, to a later
+    invoice: its own may never be collected.
     """
     if period is not None and period.minimums:
         kept = [one.model_dump(mode="json") for one in period.minimums]
@@ -78,8 +76,8 @@ def put_off(w: Work[SubscriptionFacts], period: Closing | None) -> None:
 
 
 def closing_commitment(w: Work[SubscriptionFacts]) -> Closing:
-    """The commitment, at its end: nothing is served that could close with it. It counts minimums
-    that wait, and so they come with it.
+    """Return the commitment at its end, while nothing is served that could close with it. Waiting
+    minimums count towards it, so they are billed with it.
     """
     one = w.rows.get(Subscription, w.facts.subscription_id)
     agreed = one.committed
@@ -90,9 +88,9 @@ def closing_commitment(w: Work[SubscriptionFacts]) -> Closing:
 
 
 def least_until(one: Subscription, until: datetime) -> int:
-    """The least that its running period comes to until then: each minimum for the time it held.
+    """Return the current period's minimum up to then: each one for the time in which it applies.
 
-    While `unpaid` it serves nothing: its time until it became so counts.
+    While `unpaid` nothing is served: only the time before counts.
     """
     if one.status not in ("active", "past_due", "unpaid"):
         return 0
@@ -105,8 +103,8 @@ def least_until(one: Subscription, until: datetime) -> int:
 
 
 def held_from(one: Subscription, at: datetime) -> dict[str, Any]:
-    """The fields by which another minimum holds from an instant of the running period on: the least
-    of the time until then is owed.
+    """Return the fields that apply another minimum from an instant of the current period on; the
+    minimum of the time before stays owed.
     """
     until, (_, _, share) = min(at, one.current_period_end), _held(one)
     goes_on = share is not None and until < one.current_period_end
@@ -118,8 +116,8 @@ def held_from(one: Subscription, at: datetime) -> dict[str, Any]:
 
 
 def spread(one: Subscription) -> dict[str, Any]:
-    """The fields by which its period comes to no more at least though it gets days now: what the
-    minimum asks for the time that it holds is that of all this time.
+    """Return the fields that spread the minimum over the extended period, so that added days do not
+    raise it.
     """
     if one.status == "trialing":
         return {}
@@ -132,19 +130,19 @@ def spread(one: Subscription) -> dict[str, Any]:
 
 
 def _held(one: Subscription) -> tuple[datetime, int, Fraction | None]:
-    """The instant of the running period from which its minimum holds, and the least of the time
-    before it; where days were given, the part of a whole minimum that the time since comes to.
+    """Return since when the current period's minimum applies, and the minimum before that; if days
+    were added, also the share of a whole minimum for the time since.
     """
     since, start = one.minimum_since, one.current_period_start
     share = Fraction(one.minimum_share) if one.minimum_share else None
-    # Those of a period before are left as they were.
+    # The fields of an earlier period are still in the row.
     if since is None or since < start or (since == start and share is None):
         return start, 0, None
     return since, one.minimum_before_minor or 0, share
 
 
 def _rest(one: Subscription, at: datetime) -> Fraction:
-    """The part of a whole minimum that the time from `at` to the end of the period comes to."""
+    """Return the share of a whole minimum for the time from `at` to the end of the period."""
     since, _, share = _held(one)
     if share is None:
         return spans.rest_of_period(one, at)
@@ -154,7 +152,7 @@ def _rest(one: Subscription, at: datetime) -> Fraction:
 def lines(
     w: Work[SubscriptionFacts], period: Closing | None, used: Sequence[Line]
 ) -> tuple[Line, ...]:
-    """The lines that bring a period, and a commitment that is over, to their least.
+    """Return the lines that raise a period, and a commitment that is over, to their minimum.
 
     `used` are the lines for use on the same invoice.
     """
@@ -174,7 +172,7 @@ def _least(
     w: Work[SubscriptionFacts], period: Closing, minimum: Minimum, used: Sequence[Line]
 ) -> list[Line]:
     since, until = minimum.since, minimum.until
-    # Where nothing follows, what was charged at its last instant is its own, too.
+    # If no period follows, charges at its last instant belong to it, too.
     last = period.by in _STOPS and since == period.start
     spent = _spent(w, used, since, FOREVER if last else until)
     span = periods.spoken_span(since, until, period.zone)
@@ -185,7 +183,7 @@ def _least(
 def _committed(
     w: Work[SubscriptionFacts], period: Closing, agreed: Commitment, new: Sequence[Line]
 ) -> list[Line]:
-    """The commitment is over: what was spent less is charged, unless an early end forgives it."""
+    """Close the commitment and charge the amount not spent, unless an early end forgives it."""
     subscription = w.rows.get(Subscription, w.facts.subscription_id)
     if subscription.committed == agreed:  # the next contract may have come with its own
         w.change(subscription, commitment=None)
@@ -198,7 +196,7 @@ def _committed(
 
 
 def rest(least_minor: int, spent_minor: int) -> int:
-    """The missing part: nothing where as much was spent."""
+    """Return the missing part; zero if the minimum was spent."""
     return max(0, least_minor - spent_minor)
 
 
@@ -224,7 +222,7 @@ def _missing(
 def _spent(
     w: Work[SubscriptionFacts], used: Sequence[Line], since: datetime, until: datetime
 ) -> int:
-    """The sum charged for the time from `since` to `until`."""
+    """Return the sum charged for the time from `since` to `until`."""
     here = {one.id for one in w.rows.of(Invoice)}
     known = [*(one for one in w.facts.spent if one.invoice_id not in here), *_charged(w)]
     new = (one for one in used if one.period_start is None or since <= one.period_start < until)
@@ -232,7 +230,7 @@ def _spent(
 
 
 def _charged(w: Work[SubscriptionFacts]) -> Iterator[Spent]:
-    """The lines among the rows."""
+    """Yield the charges among the rows."""
     for invoice in w.rows.of(Invoice):
         if invoice.subscription_id != w.facts.subscription_id or invoice.status not in CHARGED:
             continue
@@ -258,6 +256,6 @@ def _charged(w: Work[SubscriptionFacts]) -> Iterator[Spent]:
 
 
 def _since(line: InvoiceLine) -> datetime | None:
-    """The beginning of the time that a line charges, or gives back."""
+    """Return the beginning of the time that a line charges or credits."""
     credited = line.detail.get("since")
     return line.period_start or (datetime.fromisoformat(credited) if credited else None)

@@ -1,6 +1,6 @@
-"""Previews: a verb of the subscription decided over its rows as they are, and never written. Pure.
+"""Previews: a command decided over the subscription's current rows, and never written. Pure.
 
-It is the very verb, so what is previewed is charged; the digest tells whether it still holds.
+It is the very command, so what is previewed is charged; the digest shows if that is still true.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ _LASTING: Final = {
     "status", "plan_id", "price_id", "amount_minor", "minimum_minor", "interval_unit",
     "interval_count", "collection", "cancel_at_period_end", "cancel_at",
 }  # fmt: skip
-# A change says when it was made, and a preview was made before.
+# A change sets these to its own instant, and a preview was made before.
 _OF_THE_INSTANT: Final = {"updated_at", "minimum_since", "minimum_before_minor", "minimum_share"}
 
 
@@ -46,7 +46,7 @@ class Written(Frozen):
 
 
 class Upcoming(Frozen):
-    """The end of the period that runs: its step, and the invoice which that step writes."""
+    """The end of the current period: its step, and the invoice which that step writes."""
 
     at: datetime
     step: str
@@ -60,29 +60,29 @@ class Preview(Frozen):
     change: SubscriptionChange | None
     written: Written | None
     usage: Written | None
-    """The use beyond the plan that it bills at once, on an invoice of its own."""
+    """Overage that is billed at once, on an invoice of its own."""
     credited_minor: int
-    """Taken back by credit notes: off what is owed, or to the money balance."""
+    """The sum of credit notes: off what is owed, or to the money balance."""
     refunded_minor: int
-    """The part of it that goes back to its payer."""
+    """The part of it that is refunded to its payer."""
     as_of: datetime
     upcoming: Upcoming | None
     digest: bytes
 
     @property
     def due_minor(self) -> int:
-        """The money that is asked for at once."""
+        """The amount due at once."""
         parts = (self.written, self.usage)
         return sum(one.invoice.amount_due_minor for one in parts if one is not None)
 
 
 def preview(work: Work[SubscriptionFacts], as_of: datetime) -> Preview:
-    """The outcome of a verb that was decided and not written, its payment with it.
+    """Return the outcome of a command that was decided and not written, as if it were paid.
 
-    The end of the period that runs then is the caller's to add: use is counted in SQL.
+    The caller adds the end of the period that is current then, because SQL counts the use.
     """
     added = written_by(work)
-    # Of it, and not of its payment: who pays by which card changes nothing of what is charged.
+    # Before the payment: the card that pays does not change what is charged.
     digest = digest_of(work)
     change = next((one for one in _added(work.effects, SubscriptionChange)), None)
     waits = cycles.of(work).status == "incomplete" or (
@@ -108,7 +108,7 @@ def preview(work: Work[SubscriptionFacts], as_of: datetime) -> Preview:
 
 
 def written_by(work: Work[SubscriptionFacts], place: int = 0) -> Written | None:
-    """The invoice that a decision writes first, or at another place from 0."""
+    """Return the invoice that a decision writes first, or at another place from 0."""
     added = _added(work.effects, Invoice)[place : place + 1]
     if not added:
         return None
@@ -118,11 +118,11 @@ def written_by(work: Work[SubscriptionFacts], place: int = 0) -> Written | None:
 
 
 def upcoming(rows: Rows, facts: SubscriptionFacts) -> Upcoming | None:
-    """The end of the running period, carried out in mind with what is known now."""
+    """Return the end of the current period, as it would be with what is known now."""
     step = _period_end(rows, facts)
     if step is None:
         return None
-    # Of a year, a cycle that ends before has an invoice of its own.
+    # In a longer period, a cycle that ends before has an invoice of its own.
     is_billed_before = rows.get(Subscription, facts.subscription_id).cycle_end < step.due
     usage = () if is_billed_before else facts.usage
     then = replace(facts, at=max(step.due, facts.at), answer=None, usage=usage)
@@ -132,7 +132,7 @@ def upcoming(rows: Rows, facts: SubscriptionFacts) -> Upcoming | None:
 
 
 def digest_of(work: Work[SubscriptionFacts]) -> bytes:
-    """SHA-256 of what a verb would charge and change; ids that are new each time are left out."""
+    """Return the SHA-256 of what a command would charge and change, without newly made ids."""
     written = written_by(work)
     content: list[Any] = [_shown(one) for one in _added(work.effects, SubscriptionChange)]
     content.append(cycles.of(work).model_dump(mode="json", exclude=_OF_THE_INSTANT))
@@ -149,8 +149,8 @@ def digest_of(work: Work[SubscriptionFacts]) -> bytes:
 
 
 def sums_of(work: Work[SubscriptionFacts]) -> bytes:
-    """The same without the instants: the sums that a verb charges and gives back whenever it takes
-    effect, and the terms that it leaves.
+    """Return a digest without instants: of the sums that a command charges and credits whenever it
+    takes effect, and of the terms after it.
     """
     written = written_by(work)
     content: list[Any] = [_shown(one) for one in _added(work.effects, SubscriptionChange)]
@@ -165,7 +165,7 @@ def sums_of(work: Work[SubscriptionFacts]) -> bytes:
 
 
 def _moved(work: Work[SubscriptionFacts]) -> list[Any]:
-    """The money that goes back, and the credits that come and go."""
+    """Return the credited and refunded money, and the credits granted and clawed back."""
     notes, refunds = _added(work.effects, CreditNote), _added(work.effects, Refund)
     return [
         *([str(one.invoice_id), one.amount_minor] for one in notes),

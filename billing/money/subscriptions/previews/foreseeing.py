@@ -1,7 +1,7 @@
-"""Previews of a running subscription with its use as it would be counted then, in SQL as ever.
+"""Previews of a running subscription, with use counted in SQL as it would be then.
 
-What a plan includes of a cycle is counted by the tables: so what a verb changes of it is written,
-read, and rolled back by the caller. Nothing else of the verb is written.
+The tables say what a plan includes in a cycle: so the caller has these changes of a command
+written, read, and rolled back. Nothing else of the command is written.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from billing.money.subscriptions.schemas import (
 from billing.platform.decisions import writer
 
 _INCLUDING: Final[tuple[type[Row], ...]] = (Subscription, Item, SubscriptionChange, CrossedPeriod)
-"""Rows that say what a cycle includes; a change also names its draft, as it was drafted."""
+"""Rows that say what a cycle includes; a change also refers to its draft, as it was drafted."""
 _DRAFTED: Final[tuple[type[Row], ...]] = (Invoice, InvoiceLine)
 _FOLLOWS: Final = "open_usage_period"
 
@@ -36,7 +36,7 @@ _FOLLOWS: Final = "open_usage_period"
 async def foresee(
     connection: AsyncConnection, work: Work[SubscriptionFacts], as_of: datetime
 ) -> Preview:
-    """The outcome of a verb that was decided and not written, with the end of its period.
+    """Return the outcome of a command that was decided and not written, with its period's end.
 
     The caller holds the locks of the decision, and rolls everything back.
     """
@@ -47,7 +47,7 @@ async def foresee(
 
 
 async def _usage(connection: AsyncConnection, work: Work[SubscriptionFacts]) -> tuple[Arrear, ...]:
-    """Use beyond the plan that no invoice bills then. A change never makes it more than it is."""
+    """Return overage that no invoice bills then. A change never makes it more than it is."""
     kept = _kept(work.effects)
     if not work.facts.usage or not any(isinstance(one, Do) for one in kept):
         return work.facts.usage
@@ -57,7 +57,7 @@ async def _usage(connection: AsyncConnection, work: Work[SubscriptionFacts]) -> 
 
 
 def _kept(effects: Sequence[Effect]) -> list[Effect]:
-    """The effects that the counting of use depends on: no money moves, nobody is told."""
+    """Return the effects that the counting of use depends on; none moves money or notifies."""
     return [one for one in effects if _counts(one)]
 
 

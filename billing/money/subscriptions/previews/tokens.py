@@ -1,6 +1,6 @@
-"""Signed tokens that hold a preview: its instant and its digest, for a quarter of an hour.
+"""Signed tokens of previews: the instant and the digest, valid for a quarter of an hour.
 
-They are kept nowhere. The first secret signs and every secret is read, so that one can replace
+They are not stored. The first secret signs and every secret verifies, so that one can replace
 another.
 """
 
@@ -22,7 +22,7 @@ _FORM: Final = struct.Struct(">16sqq32s")
 _SIGNATURE_BYTES: Final = 32
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-# What is signed with the same secret for another purpose is no preview.
+# Data signed with the same secret for another purpose must not pass as a preview.
 _PURPOSE: Final = b"preview/1:"
 
 
@@ -31,12 +31,12 @@ class Promise(Frozen):
 
     subscription_id: UUID
     as_of: datetime
-    """The account's instant that it is prorated at."""
+    """The instant of the account to which it is prorated."""
     digest: bytes
 
 
 def write(promise: Promise, secrets: Sequence[str], real_at: datetime) -> str:
-    """The token for a preview."""
+    """Return the token for a preview."""
     content = _FORM.pack(
         promise.subscription_id.bytes,
         (promise.as_of - _EPOCH) // _MICROSECOND,
@@ -48,8 +48,8 @@ def write(promise: Promise, secrets: Sequence[str], real_at: datetime) -> str:
 
 
 def read(token: str, secrets: Sequence[str], real_at: datetime | None) -> Promise:
-    """The preview behind a token; without an instant its end does not count, for it was read in
-    time before. Errors: PREVIEW_EXPIRED, also for one that we did not sign.
+    """Return the preview behind a token; without `real_at` its expiry is not checked, because it
+    was read in time before. Errors: PREVIEW_EXPIRED, also for a token that we did not sign.
     """
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
@@ -69,7 +69,7 @@ def read(token: str, secrets: Sequence[str], real_at: datetime | None) -> Promis
 
 
 def expired() -> Conflict:
-    """The refusal of a preview that does not hold any more."""
+    """Return the refusal of an outdated preview."""
     return Conflict("PREVIEW_EXPIRED", "what was previewed does not hold any more: preview again")
 
 

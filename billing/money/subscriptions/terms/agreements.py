@@ -1,5 +1,5 @@
-"""A contract with the account, as its subscription has it: at its beginning, and from period to
-period. Pure.
+"""The account's contract, as applied to its subscription at its start and from period to period.
+Pure.
 """
 
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ from billing.money.subscriptions.terms import new_terms
 
 
 def follow(w: Work[SubscriptionFacts]) -> None:
-    """The next period begins with the contract that is in force then, if it is another one.
+    """Begin the next period with the contract that is in force then, if it is another one.
 
-    What was sold under one that has ended keeps its price. While `unpaid` no invoice could close
-    its commitment: it keeps what it has until it is served again.
+    A price sold under an ended contract stays. While `unpaid` no invoice could close its
+    commitment: nothing changes until the subscription is served again.
     """
     subscription = cycles.of(w)
     if subscription.status == "unpaid":
@@ -45,14 +45,14 @@ def follow(w: Work[SubscriptionFacts]) -> None:
 
 
 def sell(w: Work[SubscriptionFacts]) -> None:
-    """A period after a pause is charged by the contract that is in force, if it is another one."""
+    """Charge a period after a pause by the contract in force, if it is another one."""
     contract = _new_at(w, w.facts.at)
     if contract is not None:
         _sell(w, contract, w.facts.at)
 
 
 def begin(w: Work[SubscriptionFacts]) -> None:
-    """The period after a pause was paid for: it begins with its contract."""
+    """Begin a contract with the period after a pause, which was paid for."""
     subscription = cycles.of(w)
     contract = _new_at(w, subscription.current_period_start)
     if contract is not None:
@@ -60,7 +60,7 @@ def begin(w: Work[SubscriptionFacts]) -> None:
 
 
 def needs_card(w: Work[SubscriptionFacts]) -> bool:
-    """True if a card pays the next period, as the contract says that is in force then."""
+    """True if a card pays the next period, under the contract in force then."""
     subscription = cycles.of(w)
     contract = _new_at(w, subscription.current_period_end)
     terms = contract.terms if contract is not None else ContractTerms()
@@ -70,7 +70,7 @@ def needs_card(w: Work[SubscriptionFacts]) -> bool:
 
 
 def offers(w: Work[SubscriptionFacts], plan: Plan) -> dict[Interval | None, Offered]:
-    """The agreed prices of a plan that hold now, by interval; they go before those on sale."""
+    """Return the agreed prices of a plan in force now, by interval; they override those on sale."""
     at, currency = w.facts.at, cycles.of(w).currency
     contract = _in_force(w, at)
     known = contract.terms.prices if contract is not None else ()
@@ -82,7 +82,7 @@ def offers(w: Work[SubscriptionFacts], plan: Plan) -> dict[Interval | None, Offe
 
 
 def wish(contract: Contract | None, wanted: NewSubscription) -> NewSubscription:
-    """An order, paid in the way that the contract says."""
+    """Return an order with the contract's way of payment."""
     terms = contract.terms if contract is not None else ContractTerms()
     if terms.collection is None:
         return wanted
@@ -93,7 +93,9 @@ def wish(contract: Contract | None, wanted: NewSubscription) -> NewSubscription:
 def born_with(
     contract: Contract | None, sold: Price, first: Mapping[str, Any], begins: datetime
 ) -> dict[str, Any]:
-    """The fields of a subscription with this `first` period, whose paid time `begins` then."""
+    """Return the contract's fields of a subscription with this `first` period, paid from `begins`
+    on.
+    """
     if contract is None:
         return {}
     number = first["period_number"] + (first["current_period_start"] < begins)
@@ -104,7 +106,7 @@ def born_with(
 
 
 def extended(before: Subscription, after: Subscription, days: int) -> dict[str, Any]:
-    """The fields by which a commitment has as many periods as agreed, `after` one got days."""
+    """Return the fields that keep a commitment's number of periods, `after` one got more days."""
     agreed = before.committed
     if agreed is None:
         return {}
@@ -119,18 +121,18 @@ def extended(before: Subscription, after: Subscription, days: int) -> dict[str, 
 
 
 def _new_at(w: Work[SubscriptionFacts], at: datetime) -> Contract | None:
-    """The contract of an instant, where the subscription has another one or none."""
+    """Return the contract of an instant, if the subscription has another one or none."""
     found = _in_force(w, at)
     return found if found is not None and found.id != cycles.of(w).contract_id else None
 
 
 def _in_force(w: Work[SubscriptionFacts], at: datetime) -> Contract | None:
-    """The contract of an instant."""
+    """Return the contract of an instant."""
     return next((one for one in w.facts.contracts if one.holds_at(at)), None)
 
 
 def _sell(w: Work[SubscriptionFacts], contract: Contract, at: datetime) -> None:
-    """Have the contract's price, where it has one for the plan, and its way to pay."""
+    """Apply the contract's price, if it has one for the plan, and its way of payment."""
     subscription, terms = cycles.of(w), contract.terms
     agreed = terms.price_of(subscription.plan_key, subscription.interval, subscription.currency)
     if agreed is not None:
@@ -140,9 +142,9 @@ def _sell(w: Work[SubscriptionFacts], contract: Contract, at: datetime) -> None:
 
 
 def _commit(w: Work[SubscriptionFacts], contract: Contract, start: datetime, number: int) -> None:
-    """Have the contract, and its commitment from the period with this number on.
+    """Apply the contract, and its commitment from the period with this number on.
 
-    One that still runs is kept to its end; then the contract comes with the first period to begin.
+    A running commitment is kept to its end; the contract comes with the first period after it.
     """
     subscription, running = cycles.of(w), cycles.of(w).committed
     brings_one = _commitment(contract, subscription.currency) is not None
@@ -160,7 +162,7 @@ def _commit(w: Work[SubscriptionFacts], contract: Contract, start: datetime, num
 def _agreed(
     contract: Contract, currency: str, start: datetime, committed_until: datetime
 ) -> dict[str, Any]:
-    """The contract and its commitment, from a period's `start` on."""
+    """Return the fields of the contract and its commitment, from a period's `start` on."""
     known, fields = _commitment(contract, currency), dict[str, Any](contract_id=contract.id)
     if known is not None:
         fields["commitment"] = Commitment(
@@ -171,13 +173,13 @@ def _agreed(
 
 
 def _commitment(contract: Contract, currency: str) -> CommitmentTerms | None:
-    """The commitment that it brings to a subscription in this currency."""
+    """Return the contract's commitment for a subscription in this currency."""
     known = contract.terms.commitment
     return known if known is not None and known.currency == currency else None
 
 
 def price(agreed: ContractPrice, at: datetime) -> Price:
-    """An agreed price as one of the plan's."""
+    """Return an agreed price as one of the plan's."""
     return Price(
         id=agreed.price_id, kind="plan", key=agreed.plan, currency=agreed.currency,
         interval=agreed.interval, amount_minor=agreed.amount_minor,

@@ -1,8 +1,8 @@
-"""A change that is charged first: its draft is paid, then it is applied; else all stays as it was.
+"""Changes that are charged first: the draft is paid, then the change is applied. Pure.
 
-More of an add-on, a change of plan and a resumption go this way; a subscription has one such change
-at a time. Changes of plan and add-ons, and a pause, may be scheduled besides, to come with the end
-of the period. Pure.
+These are an increase of an add-on, a change of plan and a resumption; a subscription has one such
+change at a time. Changes of plan and add-ons, and a pause, may also be scheduled for the end of the
+period.
 """
 
 from datetime import timedelta
@@ -42,20 +42,20 @@ OTHER_ADD_ONS: Final = "other add-ons were chosen"
 
 
 def pending(rows: Rows) -> SubscriptionChange | None:
-    """The change that waits for its payment."""
+    """Return the change that waits for its payment."""
     found = (one for one in rows.of(SubscriptionChange) if one.status == "pending")
     return next(found, None)
 
 
 def demand_none(rows: Rows) -> None:
-    """One money step at a time. Errors: CHANGE_PENDING."""
+    """Raise CHANGE_PENDING if a change waits for its payment."""
     if pending(rows) is not None:
         raise Conflict("CHANGE_PENDING", "a change of this subscription waits for its payment")
 
 
 def demand_whole_rest(subscription: Subscription) -> None:
-    """The rest of the period will be served. Errors: SUBSCRIPTION_STATE, where an end at a date
-    comes first: what a change charges for the time behind it would never be.
+    """Raise SUBSCRIPTION_STATE if an end at a date comes before the period's end: the change would
+    charge time that is never served.
     """
     end = subscription.cancel_at
     if end is not None and end < subscription.current_period_end:
@@ -67,8 +67,8 @@ def demand_whole_rest(subscription: Subscription) -> None:
 
 
 def demand_a_day(after: Subscription, instead: str = "reactivate it first") -> None:
-    """A period that begins anew has a day at least, and so has the last one that is counted from
-    it. Errors: SUBSCRIPTION_STATE, where an end at a date comes sooner.
+    """Raise SUBSCRIPTION_STATE if an end at a date leaves a new period, or the last one that is
+    counted from it, less than a day.
     """
     end, length = after.cancel_at, after.current_period_end - after.current_period_start
     if end is not None and (length < spans.SHORTEST or spans.refusal_of_end(after, end)):
@@ -82,7 +82,7 @@ def demand_a_day(after: Subscription, instead: str = "reactivate it first") -> N
 def demand_last_day(
     subscription: Subscription, interval: Interval, instead: str = "reactivate it first"
 ) -> None:
-    """The same of those that are counted by another interval after this one."""
+    """Raise SUBSCRIPTION_STATE likewise for later periods counted by another interval."""
     s, fields = subscription, spans.after_this(subscription, interval)
     if fields and s.cancel_at is not None and s.cancel_at > s.current_period_end:
         number = {"interval_unit": interval.unit, "interval_count": interval.count}
@@ -100,9 +100,9 @@ def begin(
     paying: Paying,
     terms: Terms | None = None,
 ) -> Invoice:
-    """Write the change, with the payment of its draft opened; the draft as it is then.
+    """Write the change, open the payment of its draft, and return the draft.
 
-    The customer's money with us pays first, unless it is not to. Errors: PAYMENT_METHOD_REQUIRED,
+    The money balance pays first, if it may. Errors: PAYMENT_METHOD_REQUIRED,
     PAYMENT_METHOD_NOT_FOUND, CARD_DECLINED for a barred card, CURRENCY_NOT_CHARGED for a bank
     account in another currency.
     """
@@ -110,12 +110,12 @@ def begin(
     by_transfer = subscription.collection == "send_invoice"
     if paying.use_balance:
         invoice = invoices.use_balance(w, invoice)
-    if not by_transfer:  # what is sent gets its number now, and its rest of a step is carried then
+    if not by_transfer:  # a sent invoice is numbered now, and its rest is carried then
         invoice = invoices.whole_steps(w, invoice)
     end = subscription.current_period_end
     if kind == "resume" and invoice.period_end is not None:
         end = invoice.period_end
-    # In the last two hours half of what is left.
+    # In the last two hours: half of the time left.
     last = max(end - BEFORE_PERIOD_END, at + (end - at) // 2)
     change = SubscriptionChange(
         id=paying.change_id,
@@ -138,7 +138,7 @@ def begin(
 
 
 def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | None:
-    """The invoice is paid: the change that it was written for comes about, and is answered."""
+    """Apply the change that a paid invoice was drafted for, and return it."""
     change = _of_invoice(w.rows, invoice.id)
     if change is None:
         return None
@@ -167,7 +167,7 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
 
 
 def scheduled(rows: Rows, kind: ChangeKind) -> SubscriptionChange | None:
-    """The change of this kind that comes with the end of the period."""
+    """Return the change of this kind that comes with the end of the period."""
     found = (one for one in rows.of(SubscriptionChange) if one.status == "scheduled")
     return next((one for one in found if one.kind == kind), None)
 
@@ -179,9 +179,9 @@ def schedule(
     wanted: dict[str, Any],
     terms: Terms | None = None,
 ) -> None:
-    """It comes with the end of the period; what was scheduled of its kind before gives way.
+    """Schedule a change for the end of the period; it replaces one of its kind.
 
-    Errors: SUBSCRIPTION_STATE where the subscription ends then.
+    Errors: SUBSCRIPTION_STATE if the subscription ends then.
     """
     subscription = cycles.of(w)
     if subscription.ends_with_period and kind != "price":
@@ -203,13 +203,13 @@ def schedule(
         created_at=w.facts.at,
     )
     w.add(change)
-    rollover.follow(w)  # a pause ends what would live on
+    rollover.follow(w)  # a pause ends the rollover of credits
     told = {"add_ons": wanted} if kind == "add_ons" else wanted
     announce(w, subscription, "change_scheduled", kind=kind, **told)
 
 
 def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
-    """A period begins: with the terms that were chosen for it."""
+    """Apply the changes scheduled for the period that begins."""
     change, before = _take_scheduled(w, "plan"), cycles.of(w).price_id
     if change is not None:
         new_terms.take_for_next_period(w, Terms.model_validate(change.terms))
@@ -232,13 +232,13 @@ def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
 
 
 def drop_price_after(w: Work[SubscriptionFacts], before: UUID) -> None:
-    """A move from the old price ends where another one was chosen."""
+    """Cancel a scheduled move from the old price if another price was chosen."""
     if cycles.of(w).price_id != before:
         cancel_scheduled(w, "another plan was chosen", "price")
 
 
 def pause(w: Work[SubscriptionFacts]) -> None:
-    """The pause that was asked for: what was not served is taken back, use until now is billed."""
+    """Begin the requested pause: credit owed time not served, bill use until now."""
     early.take_back_unserved(w, "paused")
     closing = true_ups.closing(w, "a pause")
     begin_pause(w, "requested")
@@ -246,7 +246,7 @@ def pause(w: Work[SubscriptionFacts]) -> None:
 
 
 def begin_pause(w: Work[SubscriptionFacts], reason: PauseReason) -> None:
-    """No period runs from now on; a pause that was scheduled has come with it."""
+    """Pause from now on; a scheduled pause counts as applied."""
     _take_scheduled(w, "pause")
     pauses.pause(w, reason)
 
@@ -257,14 +257,14 @@ def _take_scheduled(w: Work[SubscriptionFacts], kind: ChangeKind) -> Subscriptio
 
 
 def follow_period(w: Work[SubscriptionFacts]) -> None:
-    """The period ends at another time: what is scheduled comes with it."""
+    """Move scheduled changes to the period's new end."""
     for change in w.rows.of(SubscriptionChange):
         if change.status == "scheduled":
             w.change(change, effective_at=cycles.of(w).current_period_end)
 
 
 def cancel_scheduled(w: Work[SubscriptionFacts], reason: str, *kinds: ChangeKind) -> None:
-    """Nothing of these kinds, or of any, comes with the end of the period."""
+    """Cancel scheduled changes of these kinds, or of any."""
     for change in w.rows.of(SubscriptionChange):
         if change.status == "scheduled" and change.kind in (kinds or (change.kind,)):
             w.change(change, status="canceled", reason=reason, decided_at=w.facts.at)
@@ -273,7 +273,7 @@ def cancel_scheduled(w: Work[SubscriptionFacts], reason: str, *kinds: ChangeKind
 
 
 def confirm_coupon(w: Work[SubscriptionFacts]) -> None:
-    """The change that a coupon was redeemed with has come, or comes unpaid."""
+    """Confirm the coupon of a change that was applied, or that needs no payment."""
     for one in w.rows.of(Discount):
         if one.status == "reserved":
             announce(w, cycles.of(w), "coupon_redeemed", code=one.code)
@@ -281,7 +281,7 @@ def confirm_coupon(w: Work[SubscriptionFacts]) -> None:
 
 
 def refuse(w: Work[SubscriptionFacts], invoice_id: UUID, reason: str) -> None:
-    """The try that was to pay for a change brought no money."""
+    """Drop the change that an invoice should have paid for: its charge failed."""
     change = _of_invoice(w.rows, invoice_id)
     if change is not None:
         drop(w, change, "failed", reason)
@@ -290,7 +290,7 @@ def refuse(w: Work[SubscriptionFacts], invoice_id: UUID, reason: str) -> None:
 def drop(
     w: Work[SubscriptionFacts], change: SubscriptionChange, status: ChangeStatus, reason: str
 ) -> None:
-    """It is not applied. A payment that may still bring money is called back by the next step."""
+    """Drop a change; the next step cancels a payment that could still succeed."""
     w.change(change, status=status, reason=reason, decided_at=w.facts.at)
     discounts.release(w)
     invoice = w.rows.get(Invoice, change.draft_id)
@@ -301,7 +301,7 @@ def drop(
 
 
 def drop_pending(w: Work[SubscriptionFacts], reason: str) -> None:
-    """Give up the change that waits: the period it was wanted in is over."""
+    """Drop the change that waits for its payment, if there is one."""
     change = pending(w.rows)
     if change is not None:
         drop(w, change, "canceled", reason)
@@ -313,7 +313,7 @@ def _of_invoice(rows: Rows, invoice_id: UUID) -> SubscriptionChange | None:
 
 
 def _card(w: Work[SubscriptionFacts], paying: Paying) -> UUID:
-    """The card that is named, else the one that pays the subscription, be it the backup."""
+    """Return the named card, else the one that pays the subscription, even if it is the backup."""
     if paying.method_id is None:
         own, currency = cycles.of(w).payment_method_id, cycles.of(w).currency
         card = card_choice.fit_card(w.rows, own, currency)

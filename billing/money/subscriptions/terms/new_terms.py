@@ -1,4 +1,4 @@
-"""A subscription gets other terms: plan, price, interval and seats, with all that hangs on them.
+"""Changes the terms of a subscription: plan, price, interval, seats, and all that depends on them.
 
 Pure.
 """
@@ -27,13 +27,13 @@ from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 
 
 def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoice) -> None:
-    """The terms that an invoice has charged, with their credits and what it did not credit itself.
+    """Apply the terms that an invoice has charged, with their credits and the remaining notes.
 
-    Where a new period begins with them, the use of the cycle before is billed now.
+    If a new period begins with them, the use of the previous cycle is billed now.
     """
     before = cycles.of(w)
     terms, charges = meanwhile.settled(w, change, invoice)
-    # The money came since: what the new period was charged is no part of the one before it.
+    # The money came since: charges of the new period do not count for the one before it.
     closing = true_ups.closing(w, "a change", invoice.period_start) if terms.resets else None
     fields = _period_of(before, invoice) if terms.resets else true_ups.held_from(before, w.facts.at)
     take(w, terms, drops_add_ons=terms.resets, **fields)
@@ -51,7 +51,7 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
 
 
 def of_now(w: Work[SubscriptionFacts]) -> Terms:
-    """The terms that it has."""
+    """Return the current terms."""
     subscription, seats = cycles.of(w), items.plan_item(w)
     return Terms(
         plan_id=subscription.plan_id,
@@ -64,7 +64,7 @@ def of_now(w: Work[SubscriptionFacts]) -> Terms:
 
 
 def at_price(w: Work[SubscriptionFacts], price: Price) -> Terms:
-    """The terms that it has, at another price of its plan."""
+    """Return the current terms at another price of the plan."""
     return of_now(w).model_copy(
         update={
             "price_id": price.id,
@@ -78,11 +78,11 @@ def at_price(w: Work[SubscriptionFacts], price: Price) -> Terms:
 def give_back(
     w: Work[SubscriptionFacts], change: SubscriptionChange, terms: Terms, reason: str
 ) -> None:
-    """Notes for what a change leaves unused, and its own invoice did not credit."""
+    """Write notes for unused time that the change's own invoice did not credit."""
     for note in terms.notes:
         billed = w.rows.get(Invoice, note.invoice_id)
         suffix = f"change-{change.id.hex}"
-        # While the change waited for its payment, an operator may have taken some of it back.
+        # While the change waited for its payment, an operator may have credited some of it.
         amount_minor = min(note.amount_minor, creditable(w.rows, billed))
         noted = notes.credit_note(w, billed, amount_minor, reason, suffix, lines=note.lines)
         if noted.status != billed.status:
@@ -90,8 +90,8 @@ def give_back(
 
 
 def take_for_next_period(w: Work[SubscriptionFacts], terms: Terms) -> None:
-    """Take terms with which the next period begins; another interval counts from there, after a
-    trial from its billing day.
+    """Apply terms from the next period on; another interval counts from there, after a trial from
+    its billing day.
     """
     fields = spans.after_this(cycles.of(w), terms.interval)
     take(w, terms, drops_add_ons=True, **fields)
@@ -103,7 +103,7 @@ def take_for_next_period(w: Work[SubscriptionFacts], terms: Terms) -> None:
 def take(
     w: Work[SubscriptionFacts], terms: Terms, *, drops_add_ons: bool, **fields: Any
 ) -> Subscription:
-    """Have these terms; add-ons that the plan does not sell so end now, or with the period."""
+    """Apply these terms; add-ons not sold on the same terms end now, or with the period."""
     subscription, plan = cycles.of(w), w.facts.plans[terms.plan_id]
     before = w.facts.plan_of(w.rows)
     threshold = subscription.billing_threshold_minor
@@ -148,8 +148,8 @@ def _period_of(subscription: Subscription, invoice: Invoice) -> dict[str, Any]:
 
 
 def _move_credits(w: Work[SubscriptionFacts], change: SubscriptionChange, terms: Terms) -> None:
-    """Credits that come with the change end with the cycle; those that go are taken back. Of these
-    some may wait for the money of an invoice: they are noted, and will not come.
+    """Grant credits until the end of the cycle, or claw them back. Credits to claw back that were
+    not granted yet are noted, and will not be granted.
     """
     subscription, plan, amount = cycles.of(w), w.facts.plan_of(w.rows), terms.credits
     if amount > 0 and subscription.cycle_end > w.facts.at:

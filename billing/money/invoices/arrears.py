@@ -1,4 +1,4 @@
-"""Usage onto invoices: the lines for use beyond the plan that no invoice bills yet. Pure."""
+"""Invoice lines for overage that no invoice bills yet. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,9 +23,9 @@ SINGLE_USE: Final = "single_use"
 
 
 class Arrear(Frozen):
-    """Use of one meter beyond the plan in one cycle.
+    """Overage of one meter in one cycle.
 
-    What was billed of it is that of invoices which are not among the rows of a decision.
+    Its billed amounts are those of invoices which are not among the rows of a decision.
     """
 
     start_at: AwareDatetime
@@ -39,7 +39,7 @@ class Arrear(Frozen):
     terms: PriceTerms | None = None
     """The price of the units beyond the plan, in whole units of the currency."""
     quantity: Decimal
-    """Everything used in the cycle, what the plan includes with it."""
+    """All use in the cycle, with what the plan includes."""
     overage: Decimal
     overage_total: Decimal
     events: int
@@ -47,7 +47,7 @@ class Arrear(Frozen):
     billed_total: Decimal = Decimal(0)
     billed_minor: int = 0
     billed_early: bool = True
-    """True if all that was billed of it was billed while its cycle went on."""
+    """True if all that was billed of it was billed before its cycle ended."""
 
 
 def lines(
@@ -58,11 +58,11 @@ def lines(
     early: bool = False,
     cut: datetime | None = None,
 ) -> tuple[Line, ...]:
-    """Use beyond the plan in the cycles that began `before`, unless billed already.
+    """Return lines for overage in the cycles that began `before`, unless billed already.
 
     One line per cycle and meter, rated from its counter; late use of an older cycle is a line of
-    its own [G15, G16]. `early` lines bill a cycle so far; what follows them there is not late.
-    A cycle that began before `cut` ends there at the latest.
+    its own [G15, G16]. `early` lines bill a cycle so far; later use in it is not late. A cycle that
+    began before `cut` ends there at the latest.
     """
     owed = [one for one in usage if before is None or one.start_at < before]
     found = (_line(rows, one, before, early=early, cut=cut) for one in owed)
@@ -107,16 +107,16 @@ def _line(
 
 
 def _is_more(line: UsageLine, early: bool) -> bool:
-    """True if the close bills what early lines left open, for a volume price could yet fall."""
+    """True if the close bills what early lines left open: a volume price could still fall."""
     by_volume = line.terms is not None and line.terms.model == "volume"
     return by_volume and not early and line.amount_minor > 0
 
 
 def _priced(accrued: Accrued, line: UsageLine) -> dict[str, Any]:
-    """The arithmetic of a line whose units do not all cost the same; else nothing.
+    """Return the arithmetic of a line whose units do not all cost the same; else nothing.
 
-    `tiers` are all the cycle's units so far by what they cost; what was billed of them before goes
-    off their sum.
+    `tiers` are all the cycle's units so far by price; what was billed of them before is subtracted
+    from their sum.
     """
     if line.terms is None or line.terms.is_plain:
         return {}
@@ -134,7 +134,7 @@ def _tier(part: Part, currency: str) -> dict[str, str]:
 
 
 def _accrued(rows: Rows, arrear: Arrear) -> tuple[Accrued, bool]:
-    """The use with all that was billed of it, and whether all that was billed early."""
+    """Return the use with all that was billed of it, and whether all was billed early."""
     accrued = Accrued(
         units=arrear.overage,
         total=arrear.overage_total,
@@ -159,7 +159,7 @@ def _accrued(rows: Rows, arrear: Arrear) -> tuple[Accrued, bool]:
 
 
 def billed(rows: Rows, arrear: Arrear) -> list[InvoiceLine]:
-    """The lines among the rows that bill this use."""
+    """Return the lines among the rows that bill this use."""
     return [
         line
         for line in rows.of(InvoiceLine)

@@ -1,6 +1,6 @@
 """The money balance: what customers have with us or owe, its entries, and operators' adjustments.
 
-Positive is the customer's money with us, negative is carried to the next invoice.
+Positive is the customer's money, negative is debt carried to the next invoice.
 """
 
 from datetime import datetime
@@ -30,12 +30,12 @@ MONEY = Prepared(
 
 
 async def money(connection: AsyncConnection, account_id: UUID, currency: str) -> int:
-    """The balance in minor units of a currency."""
+    """Return the balance in minor units of a currency."""
     return int(await MONEY.scalar(connection, account_id=account_id, in_currency=currency))
 
 
 async def read(connection: AsyncConnection, account_id: UUID) -> tuple[int, str]:
-    """The balance in the account's currency."""
+    """Return the balance in the account's currency."""
     kept = await connection.scalar(
         select(credit_balances.c.currency).where(credit_balances.c.account_id == account_id)
     )
@@ -44,7 +44,7 @@ async def read(connection: AsyncConnection, account_id: UUID) -> tuple[int, str]
 
 
 def listing(account_id: UUID) -> Select[Any]:
-    """The entries of one account; order and cut are the caller's."""
+    """Select the entries of one account; the caller sorts and limits."""
     return select(balance_entries).where(balance_entries.c.account_id == account_id)
 
 
@@ -58,9 +58,9 @@ async def adjust(
     reason: str,
     at: datetime,
 ) -> tuple[BalanceEntry, int]:
-    """Give the customer money with us, or take it where it is negative; once per `adjustment_id`.
+    """Credit the customer's balance, or debit it with a negative amount; once per `adjustment_id`.
 
-    Answers the entry and the balance after it. Errors: CURRENCY_MISMATCH.
+    Returns the entry and the balance after it. Errors: CURRENCY_MISMATCH.
     """
     fixed = (await credits.lock(connection, account_id)).currency
     currency = currency or fixed or DEFAULT_CURRENCY
@@ -91,7 +91,7 @@ async def _tell(
     reason: str,
     at: datetime,
 ) -> None:
-    """One audit row and one `evt.billing.balance.adjusted`."""
+    """Write one audit row and one `evt.billing.balance.adjusted`."""
     subject = ids.encode(ids.ADJUSTMENT, adjustment_id)
     facts = {
         "adjustment_id": subject, "amount_cents": amount_minor, "currency": currency,

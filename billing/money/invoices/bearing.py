@@ -1,8 +1,7 @@
-"""The invoices that bear what is taken back of one: it, then those whose money paid it. Pure.
+"""Spreads a credit over an invoice, then over the invoices whose money paid it. Pure.
 
 An invoice that credits time of earlier ones charged more than its total: their money paid the rest.
-So a note on it never comes to more than its total, and the rest is a note on them
-(docs/rules.md#invoices).
+So a note on it never exceeds its total, and the rest is a note on them (docs/rules.md#invoices).
 """
 
 from uuid import UUID
@@ -13,13 +12,13 @@ from billing.money.invoices.schemas import Claim, Invoice
 
 
 def reserved(rows: Rows, invoice: Invoice) -> int:
-    """The part of an invoice that a refund or dispute may still take back."""
+    """Return the part of an invoice that a refund or dispute may still credit."""
     claims = (one for one in rows.all() if isinstance(one, Claim) and one.is_reserved)
     return sum(one.note_minor for one in claims if one.invoice_id == invoice.id)
 
 
 def room(rows: Rows, invoice: Invoice) -> int:
-    """The part of an invoice that notes on it may still take, beside what is reserved."""
+    """Return the part of an invoice that notes may still credit, without what is reserved."""
     free = giving_back.room(rows, invoice).total_minor - reserved(rows, invoice)
     return max(0, free)
 
@@ -27,7 +26,7 @@ def room(rows: Rows, invoice: Invoice) -> int:
 def shares(
     rows: Rows, invoice: Invoice, amount_minor: int, *, kept_minor: int = 0
 ) -> dict[UUID, int]:
-    """The part of an amount that each invoice bears; `kept_minor` of this one is not touched."""
+    """Return each invoice's share of an amount; `kept_minor` of this one is not touched."""
     found: dict[UUID, int] = {invoice.id: 0}
     _bear(rows, invoice, amount_minor, found, kept_minor)
     return found
@@ -36,7 +35,7 @@ def shares(
 def _bear(
     rows: Rows, invoice: Invoice, amount_minor: int, found: dict[UUID, int], kept_minor: int = 0
 ) -> int:
-    """The part of the amount that finds room on this invoice and on those that paid for it."""
+    """Return the part of the amount that fits on this invoice and on those that paid for it."""
     borne = found.get(invoice.id, 0)
     own = max(0, min(amount_minor, room(rows, invoice) - kept_minor - borne))
     if own:

@@ -1,4 +1,4 @@
-"""The arithmetic of an invoice's line, in words. Pure."""
+"""The arithmetic of an invoice line, in words. Pure."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -9,13 +9,13 @@ from billing.money.invoices.schemas import InvoiceLine
 
 
 def explain(line: InvoiceLine, currency: str) -> str:
-    """The sum that made its amount, then each discount and tax on it."""
+    """Return the sum that made its amount, then each discount and tax on it."""
     amount = show_money(line.amount_minor, currency)
     return "; ".join([f"{_sum(line, currency)} = {amount}", *_changes(line, currency)])
 
 
 def explain_apart(line: InvoiceLine, currency: str) -> str | None:
-    """The sum in words where it is not its quantity times its price; None where it is."""
+    """Return the sum in words, if it is not quantity times price; else None."""
     detail = line.detail
     if "least_minor" in detail:
         least, spent = (detail[name] for name in ("least_minor", "spent_minor"))
@@ -40,7 +40,7 @@ def _sum(line: InvoiceLine, currency: str) -> str:
 
 
 def _tiers(detail: dict[str, Any], currency: str) -> str:
-    """All units of the cycle by what they cost, less what earlier lines billed of them."""
+    """Return all units of the cycle by price, less what earlier lines billed of them."""
     parts = []
     for tier in detail["tiers"]:
         units, each, flat = (Decimal(tier[name]) for name in ("units", "unit_price", "flat_price"))

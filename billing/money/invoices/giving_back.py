@@ -1,7 +1,7 @@
-"""The part of an invoice that can still go back, and its tax by rate. Pure.
+"""The part of an invoice that can still be credited, and its tax by rate. Pure.
 
 Every credit stays within it: a note, a line of another invoice that credits this one, a refund and
-a dispute. So nothing goes back twice, and no tax that was not charged (docs/rules.md#invoices).
+a dispute. So nothing is credited twice, nor any tax that was not charged (docs/rules.md#invoices).
 """
 
 from collections import Counter
@@ -16,21 +16,21 @@ from billing.matters.effects import Rows
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 
 PRORATION: Final = "proration"
-"""The kind of a line that credits time which was paid and is not used."""
+"""The kind of a line that credits paid, unused time."""
 OF: Final = "/of/"
-"""Stands in the key of a note on another invoice, before the one whose part it takes back."""
+"""In the key of a note on another invoice: precedes the invoice whose part it credits."""
 Rate = tuple[tuple[str, Any], ...]
-"""A rate without its amount, as it stands on a line."""
+"""A rate without its amount, as it is on a line."""
 
 
 class Part(NamedTuple):
-    """A part of an invoice: what it comes to, and the tax in it by rate."""
+    """A part of an invoice: its total, and the tax in it by rate."""
 
     total_minor: int
     taxes: dict[Rate, int]
 
     def up_to(self, total_minor: int) -> "Part":
-        """Its part that comes to so much; all of it, where that is less."""
+        """Return the share that totals `total_minor`, at most everything."""
         total_minor = max(0, total_minor)
         if self.total_minor <= total_minor:
             return self
@@ -42,12 +42,12 @@ class Part(NamedTuple):
         return Part(total_minor, held | dict(zip(added, parts[1:], strict=True)))
 
     def share(self, of_it: Fraction) -> "Part":
-        """That share of it: its price and each tax, rounded once."""
+        """Return this fraction; the price and each tax are rounded once."""
         taxes = {rate: round_exact(minor * of_it) for rate, minor in self.taxes.items()}
         return Part(round_exact(self.net_minor * of_it) + _added(taxes), taxes)
 
     def within(self, left: "Part") -> "Part":
-        """As much of it as is left, in its own proportion; of a tax that has less left, that."""
+        """Return as much as is `left`, in this part's proportion; of a tax with less left, that."""
         ended = dict[Rate, int]()
         while True:
             part = self._besides(ended).up_to(left.total_minor - _added(ended))
@@ -61,36 +61,36 @@ class Part(NamedTuple):
             ended |= short
 
     def _besides(self, rates: Container[Rate]) -> "Part":
-        """It without the taxes of these rates."""
+        """Return this part without the taxes of these rates."""
         gone = {rate: minor for rate, minor in self.taxes.items() if rate in rates}
         others = {rate: minor for rate, minor in self.taxes.items() if rate not in rates}
         return Part(self.total_minor - _added(gone), others)
 
     def without(self, gone: "Part") -> "Part":
-        """The rest, once so much of it is gone."""
+        """Return the remainder after `gone`."""
         taxes = {rate: minor - gone.taxes.get(rate, 0) for rate, minor in self.taxes.items()}
         return Part(self.total_minor - gone.total_minor, taxes)
 
     @property
     def net_minor(self) -> int:
-        """Its total without the tax that is added to it."""
+        """The total without added tax."""
         return self.total_minor - _added(self.taxes)
 
     @property
     def as_rows(self) -> list[dict[str, Any]]:
-        """Each rate and the `amount_minor` of it, where there is any."""
+        """The rates that are not zero, each with its `amount_minor`."""
         return [dict(rate) | {"amount_minor": minor} for rate, minor in self.taxes.items() if minor]
 
 
 def of_lines(lines: Sequence[InvoiceLine]) -> Part:
-    """The sums of these lines."""
+    """Return the sums of these lines."""
     return Part(sum(line.total_minor for line in lines), _sums(lines))
 
 
 def left(rows: Rows, invoice: Invoice) -> Part:
-    """The part of an invoice that nothing took back yet: no note, and no line of another invoice.
+    """Return the part of an invoice that no note and no line of another invoice has credited yet.
 
-    Its own credits of another invoice were money too, and their tax is that one's.
+    Its own credits of another invoice were money too, and their tax belongs to that one.
     """
     notes = [one for one in rows.of(CreditNote) if is_of(one, invoice)]
     lines = [one for one in rows.of(InvoiceLine) if one.invoice_id == invoice.id]
@@ -107,7 +107,7 @@ def left(rows: Rows, invoice: Invoice) -> Part:
 
 
 def room(rows: Rows, invoice: Invoice) -> Part:
-    """The part of its total, and of the tax in it, that notes on it have not taken back yet."""
+    """Return the part of its total, with the tax in it, that notes on it have not credited yet."""
     notes = [one for one in rows.of(CreditNote) if one.invoice_id == invoice.id]
     lines = [one for one in rows.of(InvoiceLine) if one.invoice_id == invoice.id]
     back = Part(sum(one.amount_minor for one in notes), _sums(notes))
@@ -115,7 +115,7 @@ def room(rows: Rows, invoice: Invoice) -> Part:
 
 
 def credited_by(rows: Rows, invoice: Invoice) -> dict[UUID, Part]:
-    """The parts of other invoices that its lines credit, less the notes on them in its place."""
+    """Return the parts of other invoices that its lines credit, less notes on them for this one."""
     lines: dict[UUID, list[InvoiceLine]] = {}
     for one in rows.of(InvoiceLine):
         source = one.detail.get("invoice")
@@ -134,13 +134,13 @@ def credited_by(rows: Rows, invoice: Invoice) -> dict[UUID, Part]:
 
 
 def is_of(note: CreditNote, invoice: Invoice) -> bool:
-    """True if it takes back a part of this invoice, be it a note on one that paid for it."""
+    """True if the note credits a part of this invoice, even as a note on one that paid for it."""
     _, of, name = note.fact_key.rpartition(OF)
     return name == ids.encode(ids.INVOICE, invoice.id) if of else note.invoice_id == invoice.id
 
 
 def less(charged: Part, notes: Sequence[CreditNote], taken: Sequence[InvoiceLine] = ()) -> Part:
-    """The same without what notes and the lines of other invoices, below zero, took back."""
+    """Return `charged` without what notes, and negative lines of other invoices, have credited."""
     given, drawn = _sums(notes), _sums(taken)
     back = sum(one.amount_minor for one in notes) - sum(one.total_minor for one in taken)
     taxes = {
@@ -150,7 +150,7 @@ def less(charged: Part, notes: Sequence[CreditNote], taken: Sequence[InvoiceLine
 
 
 def added_by(charged: Part, country: str) -> Part:
-    """The taxes of a country in it that are added to its price."""
+    """Return the taxes of a country in it that are added to its price."""
     taxes = {
         rate: minor
         for rate, minor in charged.taxes.items()
@@ -160,17 +160,17 @@ def added_by(charged: Part, country: str) -> Part:
 
 
 def rate_of(tax: Mapping[str, Any]) -> Rate:
-    """The rate of a tax as it stands on a line or note."""
+    """Return the rate of a tax, as it is on a line or note."""
     return tuple(sorted((name, value) for name, value in tax.items() if name != "amount_minor"))
 
 
 def is_added(rate: Rate) -> bool:
-    """True if the tax is added to the price; else the price holds it."""
+    """True if the tax is added to the price; else the price includes it."""
     return not dict(rate)["inclusive"]
 
 
 def _added(taxes: Mapping[Rate, int]) -> int:
-    """The sum of those that are added to the price."""
+    """Return the sum of the taxes that are added to the price."""
     return sum(minor for rate, minor in taxes.items() if is_added(rate))
 
 

@@ -1,7 +1,7 @@
-"""The tax that a credit note gives back, by the rates of the invoice's lines. Pure.
+"""The tax that a credit note credits, by the rates of the invoice's lines. Pure.
 
-Each rate is rounded once per note, and the note that completes its invoice gives back all the tax
-that is left.
+Each rate is rounded once per note, and the note that completes its invoice credits all the tax that
+is left.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ def taxes_of_note(
     lines: Sequence[InvoiceLine] = (),
     named: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
-    """Each rate and the `amount_minor` of it that a note over so much of what is left gives back.
+    """Return each rate with its `amount_minor` in a note over this amount of what is left.
 
     `named` are the parts of `lines` that the note is about; without them it is about all of them.
     """
@@ -38,7 +38,7 @@ def taxes_of_note(
 def _of_lines(
     lines: Sequence[InvoiceLine], named: Sequence[Mapping[str, Any]]
 ) -> dict[Rate, Fraction]:
-    """The exact tax in the named parts of lines."""
+    """Return the exact tax in the named parts of lines."""
     by_position = {line.position: line for line in lines}
     sums: dict[Rate, Fraction] = {}
     for part in named:

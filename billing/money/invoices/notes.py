@@ -1,4 +1,4 @@
-"""Credit notes: numbered corrections of invoices, with the tax that they give back. Pure."""
+"""Credit notes: numbered corrections of invoices, with the tax that they credit. Pure."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -35,20 +35,19 @@ def credit_note(
     lines: tuple[dict[str, Any], ...] = (),
     was_served: bool = False,
 ) -> Invoice:
-    """Take back part or all of a numbered invoice, once per `suffix`.
+    """Credit part or all of a numbered invoice, once per `suffix`.
 
-    `lines` are the parts of its lines that it takes back; without them it is of all of it. A
-    minimum counts what `was_served` as spent. What is
-    still owed falls by it, unless it goes `to_balance`, and the rest of the note, paid
-    already, goes to the money balance. More than there is room for on it is a note on the invoices
-    whose money paid it. An invoice with nothing left to collect is `forgiven`, or where no card can
-    be charged what is left, `carried`.
+    `lines` are the parts of its lines that are credited; without them the note is on all of it. A
+    minimum counts what `was_served` as spent. The amount is taken off what is owed, unless it goes
+    `to_balance`; the rest, which is paid already, goes to the money balance. What has no room on
+    the invoice is a note on the invoices whose money paid it. An invoice with nothing left to
+    collect is `forgiven`, or `carried` if no card can be charged what is left.
     """
     if amount_minor <= 0 or _is_written(w, invoice, suffix):
         return invoice
     kept = invoice.outstanding_minor if to_balance else 0
     borne = bearing.shares(w.rows, invoice, amount_minor, kept_minor=kept)
-    # Nothing is lost where an invoice that paid for it is not at hand.
+    # The whole amount is credited even if an invoice that paid for it was not read.
     borne.pop(invoice.id)
     own = amount_minor - sum(borne.values())
     credited_by = giving_back.credited_by(w.rows, invoice)
@@ -67,7 +66,7 @@ def credit_note(
 
 
 def part_of(line: InvoiceLine, amount_minor: int) -> dict[str, Any]:
-    """A part of a line, as a note that takes it back names it."""
+    """Return a part of a line, as a note that credits it lists it."""
     return {
         "position": line.position,
         "description": line.description,
@@ -78,9 +77,9 @@ def part_of(line: InvoiceLine, amount_minor: int) -> dict[str, Any]:
 def credit_tax(
     w: Work[InvoiceFacts], invoice: Invoice, part: Part, reason: str, suffix: str
 ) -> Invoice:
-    """Take back known taxes of a numbered invoice, once per `suffix`; the rest as with a note.
+    """Credit known taxes of a numbered invoice, once per `suffix`; the rest as with a note.
 
-    Its prices stay as they are.
+    The prices stay as they are.
     """
     if part.total_minor <= 0 or _is_written(w, invoice, suffix):
         return invoice
@@ -106,7 +105,7 @@ def credit_tax(
 def _take_back(
     w: Work[InvoiceFacts], invoice: Invoice, noted: Noted, *, to_balance: bool = False
 ) -> Invoice:
-    """Write one note, off what is owed of its invoice, and the rest to the money balance."""
+    """Write one note: off what is owed of its invoice, the rest to the money balance."""
     amount_minor = noted.amount_minor
     credited = 0 if to_balance else min(invoice.remaining_minor, amount_minor)
     fields: dict[str, Any] = {"amount_credited_minor": invoice.amount_credited_minor + credited}
@@ -124,7 +123,7 @@ def _take_back(
 
 
 def _up_to(lines: Sequence[dict[str, Any]], amount_minor: int) -> tuple[dict[str, Any], ...]:
-    """The parts of lines that a note over so much takes back, the first before the others."""
+    """Return the parts of lines that a note over this amount credits, in their order."""
     found, left = list[dict[str, Any]](), amount_minor
     for one in lines:
         minor = min(left, one["amount_minor"])
@@ -145,15 +144,15 @@ def _key(invoice: Invoice, suffix: str) -> str:
 
 
 def _of(invoice: Invoice, suffix: str) -> str:
-    """The suffix of a note on another invoice, in the place of this one."""
+    """Return the suffix of a note on another invoice that credits a part of this one."""
     return f"{suffix}{giving_back.OF}{ids.encode(ids.INVOICE, invoice.id)}"
 
 
 def void_numbered(w: Work[InvoiceFacts], invoice: Invoice, reason: str) -> Invoice:
-    """Take back all of an invoice that is not paid, by a note for what was not credited before.
+    """Void an invoice that is not paid, by a note for what was not credited before.
 
-    What was paid of it, or came from the money balance, goes there; what had been carried to it
-    from there is owed there again. Errors: INVOICE_STATE.
+    What was paid of it, or came from the money balance, goes back to the balance; a debt that was
+    carried to it from there is owed there again. Errors: INVOICE_STATE.
     """
     notes = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id)
     amount = invoice.total_minor - sum(one.amount_minor for one in notes)
@@ -187,7 +186,7 @@ def reverse(
     *,
     was_served: bool,
 ) -> None:
-    """Take back a part of a numbered invoice whose money went back to its payer, once."""
+    """Write the note for a part of a numbered invoice whose money went back to its payer, once."""
     transitions.announce(w, invoice, "credited", amount_minor=amount_minor, reason=reason)
     taxes = _taxes(w, invoice, amount_minor, giving_back.left(w.rows, invoice))
     noted = Noted(amount_minor, taxes, reason, suffix, was_served=was_served)
@@ -201,7 +200,7 @@ def _taxes(
     of: Part,
     lines: tuple[dict[str, Any], ...] = (),
 ) -> list[dict[str, Any]]:
-    """The tax in so much of a part of an invoice; the note that completes it has all the rest."""
+    """Return the tax in this amount of a part; the note that completes the invoice has the rest."""
     room = giving_back.room(w.rows, invoice)
     if amount_minor >= room.total_minor:
         return room.as_rows

@@ -14,7 +14,7 @@ def content_hash(
     tax_minor: int,
     lines: Sequence[Mapping[str, Any]],
 ) -> str:
-    """SHA-256 of what was issued: for whom, the sums, and each line in order.
+    """Return the SHA-256 of what was issued: the account, the sums, and each line in order.
 
     A line needs `kind`, `description`, `quantity` (as stored, all its decimals), `amount_minor`,
     `discounts` and `taxes`. The form never changes: numbered invoices carry its value for good.
@@ -30,7 +30,9 @@ def content_hash(
 
 
 def _content(line: Mapping[str, Any]) -> list[Any]:
-    """Discounts and taxes only where there are any: the invoices of before have none."""
+    """Return the content of a line; without discounts and taxes as in older invoices, for their
+    hash.
+    """
     plain = [line["kind"], line["description"], str(line["quantity"]), line["amount_minor"]]
     more = [line["discounts"], line["taxes"]]
     return plain + more if any(more) else plain

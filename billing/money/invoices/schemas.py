@@ -32,18 +32,18 @@ class Line(BaseModel):
     detail: dict[str, Any] = {}
     tax_category: str = STANDARD
     taxes: tuple[TaxRate, ...] | None = None
-    """Of a credit line, the rates of the line it gives back; else those of its category."""
+    """For a credit line the rates of the line that it credits; else None: those of its category."""
     tax_left: tuple[dict[str, Any], ...] = ()
-    """Of a credit line that gives back less tax than its rates come to, the tax itself."""
+    """For a credit line that credits less tax than its rates amount to: the tax itself."""
 
     def taxed_as(self, category: str) -> Self:
-        """The line with this tax category, unless it says one."""
+        """Return the line with this tax category, unless it has one."""
         known = "tax_category" in self.model_fields_set
         return self if known else self.model_copy(update={"tax_category": category})
 
 
 class NewInvoice(BaseModel):
-    """A draft to write: what is billed, for whom, and the business fact that makes it once."""
+    """A draft to write: what is billed, to whom, and the key of the business fact, billed once."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -84,7 +84,7 @@ class Invoice(Row):
     discount_minor: int = 0
     tax_minor: int = 0
     tax_included_minor: int = 0
-    """The part of the tax that prices hold already: the total is not higher by it."""
+    """The part of the tax that prices include: it does not raise the total."""
     total_minor: int
     balance_applied_minor: int = 0
     amount_due_minor: int
@@ -152,12 +152,12 @@ class InvoiceLine(Row):
 
     @property
     def total_minor(self) -> int:
-        """The amount to be paid for it, after discounts and with tax."""
+        """The amount to be paid for the line, after discounts and with tax."""
         return self.amount_minor - self.discount_minor + self.tax_minor - self.tax_included_minor
 
 
 class CreditNote(Row):
-    """A row of `credit_notes`: part of a numbered invoice taken back."""
+    """A row of `credit_notes`: a credited part of a numbered invoice."""
 
     TABLE: ClassVar[str] = "credit_notes"
 
@@ -170,21 +170,21 @@ class CreditNote(Row):
     amount_minor: int
     currency: str
     lines: list[dict[str, Any]] = Field(default_factory=list)
-    """The parts of the invoice's lines that it takes back: position, description, amount_minor."""
+    """The credited parts of the invoice's lines: position, description, amount_minor."""
     tax_minor: int = 0
     """The tax in its amount."""
     taxes: list[dict[str, Any]] = Field(default_factory=list)
     """Each rate and the `amount_minor` of it."""
     was_served: bool = False
-    """It gives up money for what was served, which a minimum counts as spent: by a refund, a lost
-    dispute, a debt that is forgiven, or an operator's word on no line.
+    """True if it credits what was served, so that a minimum counts it as spent: by a refund, a lost
+    dispute, a forgiven debt, or an operator's credit that names no line.
     """
     issued_on: date | None = None
     created_at: AwareDatetime
 
 
 class Claim(Row):
-    """A refund or dispute, which may take back a part of an invoice by a note."""
+    """A refund or dispute, which may credit a part of an invoice by a note."""
 
     invoice_id: UUID
     note_minor: int = 0
@@ -196,7 +196,7 @@ class Claim(Row):
 
 
 class BalanceEntry(Row):
-    """A row of `balance_entries`: positive is the customer's money with us, negative is carried."""
+    """A row of `balance_entries`: positive is the customer's money, negative is carried debt."""
 
     TABLE: ClassVar[str] = "balance_entries"
 
@@ -208,5 +208,5 @@ class BalanceEntry(Row):
     invoice_id: UUID | None = None
     payment_id: UUID | None = None
     reason: str | None = None
-    """The words of the operator who adjusted it."""
+    """The reason given by the operator who adjusted the balance."""
     at: AwareDatetime

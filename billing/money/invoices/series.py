@@ -11,13 +11,13 @@ CREDIT_NOTES: Final = "CN"
 
 
 def of_issuer(kind: str, issuer_id: UUID | None) -> str:
-    """The series of an issuer; that of invoices without one has the bare name."""
+    """Return the series of an issuer; invoices without an issuer have the bare name."""
     if issuer_id is None:
         return kind
     return f"{kind}-{ids.encode(ids.ISSUER, issuer_id)[-6:].upper()}"
 
 
 def of_all(issuers: Iterable[UUID]) -> list[str]:
-    """Every series that these issuers have, and those without an issuer, in order."""
+    """Return every series of these issuers, and those without an issuer, in order."""
     kinds, sellers = (INVOICES, CREDIT_NOTES), (None, *issuers)
     return sorted(of_issuer(kind, one) for kind in kinds for one in sellers)

@@ -1,4 +1,4 @@
-"""Numbers of a series that this database never gives: they were given before it was restored."""
+"""Numbers of a series that this database never assigns: they were assigned before its restore."""
 
 from datetime import datetime
 from typing import Final
@@ -14,13 +14,13 @@ from billing.platform.accounts import issuers
 from billing.platform.audit import service as audit
 
 MOST: Final = 1_000_000
-"""A series is not used up by a slip of the pen."""
+"""The most numbers that one call skips, so that a typing error does not use up a series."""
 
 
 async def skip(connection: AsyncConnection, number: str, reason: str, at: datetime) -> int:
-    """Go on behind the last number that was given of its series; answers how many are skipped.
+    """Continue a series after this number, the last assigned; return how many are skipped.
 
-    Errors: ValueError, in words for whoever gave the number.
+    Errors: ValueError, with a text for the person who gave the number.
     """
     series, _, digits = number.rpartition("-")
     if not series or not digits.isdecimal():
@@ -61,7 +61,7 @@ async def skip(connection: AsyncConnection, number: str, reason: str, at: dateti
 
 
 async def _refuse_unknown(connection: AsyncConnection, series: str) -> None:
-    """Errors: ValueError where no issuer has it and no number of it was ever given."""
+    """Raise ValueError if no issuer has the series and it has no number yet."""
     known = names.of_all([one.id for one in await issuers.listed(connection)])
     begun = select(invoice_series.c.series).where(invoice_series.c.series == series)
     if series not in known and await connection.scalar(begun) is None:

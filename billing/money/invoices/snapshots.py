@@ -61,18 +61,18 @@ async def keep(
     paid: int,
     at: datetime,  # noqa: ARG001 - every verb is given it
 ) -> None:
-    """Keep the seller, the customer and the amounts as they are now, once per invoice."""
+    """Store the seller, the customer and the amounts as they are now, once per invoice."""
     await _KEEP.send(connection, invoice_id=invoice_id, applied=applied, due=due, paid=paid)
 
 
 async def get(connection: AsyncConnection, invoice_id: UUID) -> dict[str, Any] | None:
-    """The snapshot of a numbered invoice; None of one that the release before has numbered."""
+    """Return the snapshot of a numbered invoice; None if the previous release numbered it."""
     found: dict[str, Any] | None = await _GET.scalar(connection, invoice_id=invoice_id)
     return found
 
 
 async def words(connection: AsyncConnection, invoice_id: UUID) -> dict[str, Any]:
-    """The customer's words that a numbered invoice was printed with; nothing of a draft."""
+    """Return the customer's texts on a numbered invoice; nothing for a draft."""
     content = await get(connection, invoice_id)
     if content is None:
         return {}
@@ -86,7 +86,7 @@ async def words(connection: AsyncConnection, invoice_id: UUID) -> dict[str, Any]
 async def of_today(
     connection: AsyncConnection, invoice_id: UUID, *, applied: int, due: int, paid: int
 ) -> dict[str, Any]:
-    """The same as it would be now, of a draft."""
+    """Return the snapshot that a draft would have now."""
     row = await _OF_TODAY.one(
         connection, invoice_id=invoice_id, applied=applied, due=due, paid=paid
     )

@@ -55,7 +55,7 @@ _TO_PAY = Prepared(
     )
     .limit(1)
 )
-# The invoices whose money paid a part of one: its lines credit them, and theirs others.
+# The invoices whose money paid a part of one: its lines credit them, and their lines others.
 _SOURCES = text(
     """
     WITH RECURSIVE source(id) AS (
@@ -92,12 +92,12 @@ _NUMBERED: Final = {one.name: select(one).scalar_subquery() for one in _NEXT.c}
 
 
 async def get(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
-    """One invoice; INVOICE_NOT_FOUND."""
+    """Return one invoice. Error: INVOICE_NOT_FOUND."""
     return _there(await _GET.first(connection, invoice_id=invoice_id))
 
 
 async def lock(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
-    """The same, locked until the transaction ends."""
+    """Return one invoice, locked until the transaction ends. Error: INVOICE_NOT_FOUND."""
     return _there(await _LOCK.first(connection, invoice_id=invoice_id))
 
 
@@ -107,7 +107,7 @@ async def change(connection: AsyncConnection, invoice_id: UUID, **fields: Any) -
 
 
 async def lines(connection: AsyncConnection, invoice_id: UUID) -> list[InvoiceLine]:
-    """The lines of one invoice in order."""
+    """Return the lines of one invoice in order."""
     rows = await _LINES.all(connection, invoice_id=invoice_id)
     return [InvoiceLine.model_validate(row) for row in rows]
 
@@ -119,8 +119,8 @@ def listing(
     collection: InvoiceCollection | None = None,
     number: str | None = None,
 ) -> Select[Any]:
-    """The account's invoices; order and cut are the caller's. Without an account those of all
-    accounts, for operators.
+    """Select the account's invoices, or for operators those of all accounts; the caller sorts and
+    limits.
     """
     query = select(invoices)
     if account_id is not None:
@@ -137,7 +137,7 @@ def listing(
 async def of_matter(
     connection: AsyncConnection, workflow_id: str, statuses: Sequence[str]
 ) -> list[Invoice]:
-    """The invoices a matter collects, oldest first."""
+    """Return the invoices that a matter collects, oldest first."""
     rows = await connection.execute(
         select(invoices)
         .where(invoices.c.workflow_id == workflow_id, invoices.c.status.in_(statuses))
@@ -149,8 +149,8 @@ async def of_matter(
 async def to_pay(
     connection: AsyncConnection, subscription_id: UUID, *, first: UUID | None, drafts: bool
 ) -> Invoice | None:
-    """The invoice `first`, else the newest one that is open, else the newest; `drafts` count too
-    where it is asked for.
+    """Return the invoice `first`, else the newest open one, else the newest; with `drafts` also
+    drafts.
     """
     row = await _TO_PAY.first(
         connection, subscription_id=subscription_id, first=first, drafts=drafts
@@ -159,9 +159,9 @@ async def to_pay(
 
 
 async def issue(connection: AsyncConnection, *, row: Add | Change, series: str, on: date) -> Sent:
-    """Send a row with the next number of a series; the answer has the fields that this gives.
+    """Write a row with the next number of a series; return the fields that this sets.
 
-    Everybody waits for a series from its number to the commit: the row goes along with it.
+    The series is locked from its number to the commit, so number and row are one statement.
     """
     if isinstance(row, Add):
         type_, fields, where = type(row.row), row.row.model_dump(exclude_unset=True), {}
@@ -180,7 +180,7 @@ def _issuing(table: Table, columns: tuple[str, ...], *, adds: bool) -> Prepared:
 
 
 async def credit_notes_of(connection: AsyncConnection, invoice_id: UUID) -> list[dict[str, Any]]:
-    """The corrections of one invoice, oldest first."""
+    """Return the credit notes of one invoice, oldest first."""
     rows = await connection.execute(
         select(credit_notes)
         .where(credit_notes.c.invoice_id == invoice_id)
@@ -190,13 +190,13 @@ async def credit_notes_of(connection: AsyncConnection, invoice_id: UUID) -> list
 
 
 def credit_notes_listing(account_id: UUID, invoice_id: UUID | None = None) -> Select[Any]:
-    """The account's credit notes, or those of one invoice; order and cut are the caller's."""
+    """Select the account's credit notes, or those of one invoice; the caller sorts and limits."""
     query = select(credit_notes).where(credit_notes.c.account_id == account_id)
     return query if invoice_id is None else query.where(credit_notes.c.invoice_id == invoice_id)
 
 
 async def beside(connection: AsyncConnection, invoice: Invoice) -> list[UUID]:
-    """The invoices with a line that gives back a part of this one, and those that paid for it."""
+    """Return the invoices with a line that credits a part of this one, and those that paid it."""
     line = invoice_lines.c
     rows = await connection.execute(
         select(line.invoice_id)
@@ -213,13 +213,13 @@ async def beside(connection: AsyncConnection, invoice: Invoice) -> list[UUID]:
 
 
 async def find_credit_note(connection: AsyncConnection, note_id: UUID) -> CreditNote | None:
-    """One credit note, if it is there."""
+    """Return one credit note, if it exists."""
     row = await prepared.find(connection, select(credit_notes).where(credit_notes.c.id == note_id))
     return CreditNote.model_validate(dict(row)) if row else None
 
 
 def show(row: Fields) -> Invoice:
-    """A row as an invoice."""
+    """Return a row as an invoice."""
     return Invoice.model_validate(dict(row))
 
 

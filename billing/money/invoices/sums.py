@@ -1,7 +1,7 @@
-"""The sums of an invoice: discounts off its lines, then tax on what is left, spread exactly. Pure.
+"""The sums of an invoice: discounts off its lines, then tax on the rest, spread exactly. Pure.
 
-Each discount and each tax is rounded once, and spread over its lines by largest remainder: what
-the lines say is what the invoice says (docs/rules.md#money).
+Each discount and each tax is rounded once, and spread over its lines by largest remainder: so the
+lines add up to the invoice (docs/rules.md#money).
 """
 
 from collections import defaultdict
@@ -19,9 +19,9 @@ NO_TAX: Final = Taxation()
 MINIMUM: Final = "minimum"
 COMMITMENT: Final = "commitment"
 USED_MEANWHILE: Final = "used_meanwhile"
-"""Time of the old plan that was used while a change waited for its payment."""
+"""Use of the old plan while a change waited for its payment."""
 UNDISCOUNTED: Final = (MINIMUM, COMMITMENT, USED_MEANWHILE)
-"""Kinds of lines for what was spent less than agreed, after discounts: no discount is on them."""
+"""Kinds of lines that are never discounted: their amounts are computed after discounts."""
 
 
 class SummedLine(NamedTuple):
@@ -31,11 +31,11 @@ class SummedLine(NamedTuple):
     discounts: tuple[dict[str, Any], ...]
     """Each `code` and the `amount_minor` it takes off."""
     taxes: tuple[dict[str, Any], ...]
-    """Each rate and the `amount_minor` it comes to."""
+    """Each rate and its `amount_minor`."""
     discount_minor: int
     tax_minor: int
     tax_included_minor: int
-    """The part of the tax that the line's amount holds already."""
+    """The part of the tax that the line's amount includes."""
 
     @property
     def total_minor(self) -> int:
@@ -50,7 +50,7 @@ def sum_lines(
     taxation: Taxation = NO_TAX,
     currency: str = "",
 ) -> list[SummedLine]:
-    """The lines after discounts and tax, in their order."""
+    """Return the lines after discounts and tax, in their order."""
     off = _discounted(lines, discounts)
     net = [
         line.amount_minor - sum(one["amount_minor"] for one in taken)
@@ -79,7 +79,7 @@ def sum_lines(
 def _discounted(
     lines: Sequence[Line], discounts: Sequence[DiscountTerms]
 ) -> list[list[dict[str, Any]]]:
-    """Those of the narrowest scope first, each on what the ones before have left."""
+    """Return each line's discounts: narrowest scope first, each on what earlier ones have left."""
     left = [line.amount_minor for line in lines]
     off: list[list[dict[str, Any]]] = [[] for _ in lines]
     for one in sorted(discounts, key=lambda discount: not discount.kinds):
@@ -96,7 +96,7 @@ def _discounted(
 
 
 def _covers(discount: DiscountTerms, line: Line) -> bool:
-    """A credit line is never discounted: it gives back what was charged."""
+    """True if the discount applies to the line; a credit line is never discounted."""
     may_be = line.amount_minor > 0 and line.kind not in UNDISCOUNTED
     return may_be and (not discount.kinds or line.kind in discount.kinds)
 
@@ -108,7 +108,7 @@ def _size(discount: DiscountTerms, base_minor: int) -> int:
 
 
 def _taxed(asked: Sequence[tuple[TaxRate, ...]], net: Sequence[int]) -> list[list[dict[str, Any]]]:
-    """The taxes of each line: one sum per rate over all its lines, rounded once."""
+    """Return the taxes of each line: one sum per rate over all its lines, rounded once."""
     exact: dict[TaxRate, list[tuple[int, Fraction]]] = defaultdict(list)
     for i, found in enumerate(asked):
         if not found:
@@ -125,7 +125,7 @@ def _taxed(asked: Sequence[tuple[TaxRate, ...]], net: Sequence[int]) -> list[lis
 
 
 def _spread(shares: Sequence[Fraction]) -> list[int]:
-    """Whole numbers that sum to the rounded sum of the shares, by largest remainder."""
+    """Return integers that sum to the rounded sum of the shares, by largest remainder."""
     parts = [share.numerator // share.denominator for share in shares]
     missing = round_exact(sum(shares, Fraction(0))) - sum(parts)
     order = sorted(range(len(shares)), key=lambda i: (parts[i] - shares[i], i))

@@ -27,7 +27,7 @@ invoices = c.table(
     c.bigint("subtotal_minor"),
     c.bigint("discount_minor", server_default="0"),
     c.bigint("tax_minor", server_default="0"),
-    # The part of the tax that prices hold already.
+    # The part of the tax that prices include.
     c.bigint("tax_included_minor", server_default="0"),
     c.bigint("total_minor"),
     c.bigint("balance_applied_minor", server_default="0"),
@@ -49,7 +49,7 @@ invoices = c.table(
     c.instant("pay_requested_at", nullable=True),
     c.uuid("pay_method_id", nullable=True),
     c.text("payment_reference", nullable=True, unique=True),
-    # Of the customer, until it is numbered; else those of its billing details.
+    # The customer's own for this invoice, until it is numbered; NULL: those of the billing details.
     c.text("po_number", nullable=True),
     c.text("memo", nullable=True),
     # A list of {name, value}; null: those of the billing details.
@@ -95,7 +95,7 @@ invoice_lines = c.table(
     c.instant("period_start", nullable=True),
     c.instant("period_end", nullable=True),
     c.json("detail", server_default="{}"),
-    # Its part of each discount and tax: what it costs is amount - discount + tax - tax_included.
+    # Its part of each discount and tax: its total is amount - discount + tax - tax_included.
     c.bigint("discount_minor", server_default="0"),
     c.bigint("tax_minor", server_default="0"),
     c.bigint("tax_included_minor", server_default="0"),
@@ -103,7 +103,7 @@ invoice_lines = c.table(
     c.json("taxes", server_default="[]"),
     c.same_account("invoice_id", "invoices"),
     Unique("invoice_id", "position"),
-    # What was billed of a cycle's usage before.
+    # Finds what was billed of a cycle's usage before.
     c.index("ix_invoice_lines_usage", "account_id", "period_start", where="kind = 'usage'"),
 )
 
@@ -152,7 +152,7 @@ credit_notes = c.table(
     # The tax in its amount, and its parts by rate.
     c.bigint("tax_minor", server_default="0"),
     c.json("taxes", server_default="[]"),
-    # What it takes money off was served: a minimum counts it as spent.
+    # True if it credits what was served: a minimum counts it as spent.
     c.flag("was_served", server_default="false"),
     c.column("issued_on", Date),
     c.instant("created_at"),
@@ -175,7 +175,7 @@ balance_entries = c.table(
     c.text("currency"),
     c.uuid("invoice_id", nullable=True),
     c.uuid("payment_id", nullable=True),
-    # Of an operator's adjustment, which no invoice is the cause of.
+    # For an operator's adjustment, which no invoice has caused.
     c.text("reason", nullable=True),
     c.instant("at"),
     c.index("ix_balance_entries_account", "account_id", "at"),

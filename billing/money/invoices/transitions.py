@@ -25,29 +25,29 @@ from billing.money.invoices.schemas import (
 from billing.money.invoices.sums import SummedLine, sum_lines
 
 OWE_TAX: Final = "owe_tax"
-"""The verb that has tax given back which an account need not have been charged."""
+"""The verb that has tax credited which an account should not have been charged."""
 KEEP_SNAPSHOT: Final = "keep_snapshot"
-"""The verb that keeps the seller and the customer with an invoice that gets its number."""
+"""The verb that stores the seller and the customer with an invoice that gets its number."""
 OWED: Final = ("open", "uncollectible")
-"""Numbered invoices of which something is still to be paid."""
+"""Numbered invoices with an amount still to be paid."""
 STORED: Final = Decimal("1e-12")
-"""The decimals of a quantity as it is stored."""
+"""The decimals of a stored quantity."""
 
 
 @dataclass(slots=True)
 class InvoiceFacts(Facts):
-    """The facts of writing invoices beside their rows."""
+    """The facts of writing invoices, in addition to their rows."""
 
     is_test: bool = False
-    """A test account has series of its own, for its clock is its own too."""
+    """A test account has series of its own, because its clock is its own."""
     balance_minor: int = 0
-    """The account's money balance, but for the entries among the rows."""
+    """The account's money balance, without the entries among the rows."""
     taxation: Taxation = field(default_factory=Taxation)
     """The facts that decide the taxes of its lines."""
 
 
 def draft(w: Work[Any], new: NewInvoice) -> Invoice:
-    """A draft with its lines, once per `fact_key`; a repeat answers the first."""
+    """Draft an invoice with its lines, once per `fact_key`; a repeat returns the first."""
     known = next((one for one in w.rows.of(Invoice) if one.fact_key == new.fact_key), None)
     if known is not None:
         return known
@@ -105,10 +105,9 @@ def finalize(
 ) -> Invoice:
     """Number and freeze a draft that is owed: `open`, or `paid` when nothing is left to collect.
 
-    Below what the provider charges at all, the amount is carried in the money balance and the
-    invoice is paid with settlement `carried` (docs/rules.md#money). With `with_debt` it asks for
-    what was carried before, too; with `use_balance` the customer's money with us pays first.
-    Errors: INVOICE_STATE.
+    An amount below what the provider charges at all is carried in the money balance, and the
+    invoice is paid with settlement `carried` (docs/rules.md#money). `with_debt` adds the debt
+    carried before; with `use_balance` the money balance pays first. Errors: INVOICE_STATE.
     """
     if invoice.status != "draft":
         raise Conflict("INVOICE_STATE", f"an invoice that is {invoice.status} is final")
@@ -129,7 +128,7 @@ def finalize(
 
 
 def use_balance(w: Work[InvoiceFacts], draft: Invoice) -> Invoice:
-    """Pay what can be paid of a draft with the customer's money with us, before more is asked for.
+    """Pay as much of a draft as possible from the money balance, before its payment is opened.
 
     A carried debt waits for the next invoice of a subscription.
     """
@@ -138,7 +137,7 @@ def use_balance(w: Work[InvoiceFacts], draft: Invoice) -> Invoice:
 
 
 def bill_carried(w: Work[InvoiceFacts], draft: Invoice) -> Invoice:
-    """Ask for what was carried before together with a draft; if that is voided, it is carried."""
+    """Add the carried debt to a draft; if the draft is voided, the debt is carried again."""
     return _apply(w, draft, min(0, money_balance(w, draft.currency)))
 
 
@@ -154,9 +153,9 @@ def _apply(w: Work[InvoiceFacts], draft: Invoice, applied_minor: int) -> Invoice
 
 
 def whole_steps(w: Work[Any], draft: Invoice) -> Invoice:
-    """Ask for what a card can be charged of a draft; the rest of a step is carried.
+    """Reduce a draft to what a card can be charged, in whole steps; the rest is carried.
 
-    What is too little for a card altogether is left as it is.
+    An amount too small for any card is left as it is.
     """
     charge = collectable(draft.amount_due_minor, draft.currency)
     if not charge or charge == draft.amount_due_minor:
@@ -166,7 +165,7 @@ def whole_steps(w: Work[Any], draft: Invoice) -> Invoice:
 
 
 def carry_rest(w: Work[Any], invoice: Invoice, *, part: str) -> Invoice:
-    """Carry what no card can be charged of what is still owed; it is paid where nothing is left."""
+    """Carry the owed amount that no card can be charged; with nothing left the invoice is paid."""
     owed = invoice.remaining_minor
     charge = collectable(owed, invoice.currency)
     if charge == owed:
@@ -184,10 +183,10 @@ def is_collectable(invoice: Invoice) -> bool:
 
 
 def receive(w: Work[Any], invoice: Invoice, paid_minor: int) -> Invoice:
-    """Money arrived: a pay-first draft is numbered now; enough of it makes the invoice paid.
+    """Book money on an invoice: enough makes it paid, and numbers a pay-first draft.
 
-    A partial payment leaves it open (or a draft) with `amount_paid_minor`; more than is owed goes
-    to the money balance. Of an open invoice a rest that no card can be charged is carried.
+    A partial payment leaves it open (or a draft) with `amount_paid_minor`; an excess goes to the
+    money balance. A rest of an open invoice that no card can be charged is carried.
     """
     paid = invoice.amount_paid_minor + paid_minor
     owed = invoice.amount_due_minor - invoice.amount_credited_minor
@@ -210,10 +209,11 @@ def receive(w: Work[Any], invoice: Invoice, paid_minor: int) -> Invoice:
 
 
 def void(w: Work[Any], invoice: Invoice, reason: str) -> Invoice:
-    """A draft never to be paid becomes void, unnumbered; a numbered one is corrected by notes.
+    """Void a draft that will not be paid, without a number; numbered invoices are corrected by
+    notes.
 
-    What was paid on it already is the customer's: it goes to the money balance, as does what came
-    from there. What was carried of it is not owed.
+    What was paid on it goes to the customer's money balance, as does what came from there. What was
+    carried of it is not owed.
     """
     if invoice.status != "draft":
         raise Conflict("INVOICE_STATE", f"an invoice that is {invoice.status} cannot be voided")
@@ -230,31 +230,31 @@ def void(w: Work[Any], invoice: Invoice, reason: str) -> Invoice:
 
 
 def lines_of(rows: Rows, invoice_id: UUID) -> list[InvoiceLine]:
-    """The lines of one invoice in order."""
+    """Return the lines of one invoice in order."""
     found = [one for one in rows.of(InvoiceLine) if one.invoice_id == invoice_id]
     return sorted(found, key=lambda one: one.position)
 
 
 def money_balance(w: Work[InvoiceFacts], currency: str) -> int:
-    """The customer's money with us (positive) or carried debt (negative), in minor units."""
+    """Return the customer's money (positive) or carried debt (negative), in minor units."""
     entries = (one for one in w.rows.of(BalanceEntry) if one.currency == currency)
     return w.facts.balance_minor + sum(one.amount_minor for one in entries)
 
 
 def series_of(facts: InvoiceFacts, invoice: Invoice, kind: str) -> str:
-    """One series per issuer; a test account has its own, for its clock is its own too."""
+    """Return the issuer's series; a test account has its own, because its clock is its own."""
     if facts.is_test:
         return f"TEST-{ids.encode(ids.ACCOUNT, invoice.account_id)[-10:].upper()}-{kind}"
     return series.of_issuer(kind, invoice.issuer_id)
 
 
 def keep_money(w: Work[Any], invoice: Invoice, payment_id: UUID, amount_minor: int) -> None:
-    """Money that arrived although nothing was owed: into the money balance, never lost."""
+    """Credit money that arrived although nothing was owed to the money balance."""
     add_balance(w, invoice, "unasked", amount_minor, payment_id=payment_id)
 
 
 def mark_uncollectible(w: Work[Any], invoice: Invoice) -> Invoice:
-    """Nobody will collect it any more; it stays owed on paper."""
+    """Stop collecting an invoice; it stays owed on paper."""
     marked = w.change(invoice, status="uncollectible")
     announce(w, marked, "uncollectible")
     return marked
@@ -269,7 +269,7 @@ def add_balance(
     payment_id: UUID | None = None,
     part: str = "",
 ) -> None:
-    """An entry of the money balance that this invoice is the cause of."""
+    """Add an entry to the money balance, caused by this invoice."""
     suffix = f"/{ids.encode(ids.PAYMENT, payment_id)}" if payment_id else part
     w.add(
         BalanceEntry(
@@ -290,7 +290,7 @@ def add_balance(
 def _apply_balance(
     w: Work[InvoiceFacts], invoice: Invoice, *, with_debt: bool, use_balance: bool
 ) -> int:
-    """A credit is used up to the total; a carried debt, below zero, is added to it."""
+    """Apply the money balance; return the amount: credit up to the total, or debt (negative)."""
     if invoice.subscription_id is None or invoice.balance_applied_minor:
         return invoice.balance_applied_minor
     applied = min(money_balance(w, invoice.currency), invoice.total_minor)
@@ -329,7 +329,7 @@ def _number(w: Work[InvoiceFacts], invoice: Invoice, **fields: Any) -> Invoice:
 
 
 def owe_tax(w: Work[InvoiceFacts], invoice: Invoice) -> None:
-    """Have the account's matter give back what the invoice charges of a tax in vain."""
+    """Have the account's matter credit tax that the invoice should not have charged."""
     if _charges_tax_in_vain(w, invoice):
         w.do(Do(OWE_TAX, {"account_id": invoice.account_id}))
         w.do(Watch(invoice.account_id, due=w.facts.at))
@@ -349,7 +349,7 @@ def _codes(rows: Rows, invoice: Invoice) -> set[str]:
 
 
 def announce(w: Work[Any], invoice: Invoice, what: str, **detail: Any) -> None:
-    """One audit row and one `evt.billing.invoice.*`."""
+    """Write one audit row and one `evt.billing.invoice.*`."""
     subject = ids.encode(ids.INVOICE, invoice.id)
     facts = {
         "invoice_id": subject,

@@ -1,4 +1,4 @@
-"""Usage that invoices bill: read for them, and its records completed by their lines."""
+"""Usage for invoices: reads what must be billed, and completes the records behind its lines."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -62,13 +62,13 @@ _TAKE_LATE: Final = Prepared(
 
 
 def owed(found: Sequence[Row], rows: Rows) -> tuple[Arrear, ...]:
-    """The answer of OWED; what lines among `rows` billed is taken out again."""
+    """Return the rows of OWED as arrears, without what lines among `rows` billed."""
     return tuple(_without(_arrear(one), rows) for one in found)
 
 
 def _arrear(row: Row) -> Arrear:
     limit: dict[str, Any] = row["terms"] or {}
-    # A cycle whose plan gives nothing any more included what was used and not priced.
+    # A cycle whose plan has no such limit any more included what was used and not priced.
     included = Decimal(limit.get("included", row["quantity"] - row["overage"]))
     return Arrear.model_validate(row | {"terms": overage_terms(limit), "included": included})
 
@@ -96,8 +96,8 @@ async def complete_records(
 ) -> None:
     """Complete the records behind usage lines; a true-up carries the difference.
 
-    Where they are many, the account's matter completes the rest, a part at a time. Callers hold
-    the account's lock once the cycle is closed; what is recorded afterwards is late.
+    If they are many, the account's matter completes the rest, a part at a time. Callers hold the
+    account's lock once the cycle is closed; what is recorded afterwards is late.
     """
     for line in lines:
         await _BILL_LINE.run(
@@ -115,7 +115,7 @@ async def complete_records(
 
 
 async def complete_part(connection: AsyncConnection, account_id: UUID, at: datetime) -> int:
-    """Complete the next part of the records that an invoice bills; how many.
+    """Complete the next part of the records that an invoice bills; return how many.
 
     Takes the account's lock.
     """
@@ -123,6 +123,6 @@ async def complete_part(connection: AsyncConnection, account_id: UUID, at: datet
 
 
 async def take_late(connection: AsyncConnection, account_id: UUID) -> list[UUID]:
-    """The ended subscriptions whose late use waits for an invoice, from now on no more."""
+    """Return the ended subscriptions whose late use waits for an invoice, and clear their marks."""
     rows = await _TAKE_LATE.all(connection, account_id=account_id)
     return sorted({row["subscription_id"] for row in rows})

@@ -1,4 +1,4 @@
-"""Verbs of whoever may number an invoice, for the engines of its matters."""
+"""Verbs for the engines of matters that may number an invoice."""
 
 from typing import Final
 

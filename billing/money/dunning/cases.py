@@ -1,4 +1,4 @@
-"""The recovery of an unpaid invoice as its case: opened, steered, closed. Pure."""
+"""The dunning case of an unpaid invoice: opened, changed by operators, closed. Pure."""
 
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from billing.money.payments.owed import Owed
 
 
 def pause(w: Work[Any], invoice_id: UUID, *, reason: str = "") -> None:
-    """No slots and no final action until resumed."""
+    """Pause the case: no slots and no final action until it is resumed."""
     case = _open_case_of(w, invoice_id)
     if case.status != "paused":
         paused = w.change(case, status="paused", paused_at=w.facts.at)
@@ -23,7 +23,7 @@ def pause(w: Work[Any], invoice_id: UUID, *, reason: str = "") -> None:
 
 
 def resume(w: Work[Any], invoice_id: UUID, *, reason: str = "") -> None:
-    """Slots go on where they stood."""
+    """Resume the case; its slots continue where they stopped."""
     case = _open_case_of(w, invoice_id)
     if case.status != "open":
         resumed = w.change(case, status="open", paused_at=None)
@@ -31,7 +31,7 @@ def resume(w: Work[Any], invoice_id: UUID, *, reason: str = "") -> None:
 
 
 def extend(w: Work[Any], invoice_id: UUID, *, days: int, reason: str = "") -> None:
-    """Move the slots to come and the final action by `days`. Errors: INVALID_EXTENSION."""
+    """Move the coming slots and the final action by `days`. Errors: INVALID_EXTENSION."""
     case = _open_case_of(w, invoice_id)
     if not 0 < days <= MAX_EXTENSION_DAYS - case.extended_days:
         raise Invalid(
@@ -43,7 +43,7 @@ def extend(w: Work[Any], invoice_id: UUID, *, days: int, reason: str = "") -> No
 
 
 def forgive(w: Work[Any], invoice_id: UUID, reason: str) -> Invoice:
-    """Give up the rest that is owed by a credit note. Errors: INVOICE_STATE."""
+    """Forgive the rest that is owed, by a credit note. Errors: INVOICE_STATE."""
     invoice = w.rows.get(Invoice, invoice_id)
     demand_open(invoice)
     close_case(w, invoice_id, "forgiven", reason)
@@ -52,7 +52,7 @@ def forgive(w: Work[Any], invoice_id: UUID, reason: str) -> Invoice:
 
 
 def demand_open(invoice: Invoice) -> None:
-    """Errors: INVOICE_STATE."""
+    """Raise INVOICE_STATE if the invoice is not open."""
     if invoice.status != "open":
         raise Conflict(
             "INVOICE_STATE",
@@ -62,7 +62,7 @@ def demand_open(invoice: Invoice) -> None:
 
 
 def demand_open_case(case: DunningCase) -> None:
-    """Errors: DUNNING_CASE_CLOSED."""
+    """Raise DUNNING_CASE_CLOSED if the case is closed."""
     if not case.is_open:
         raise Conflict(
             "DUNNING_CASE_CLOSED", f"this case is {case.status}", case_status=case.status
@@ -70,9 +70,9 @@ def demand_open_case(case: DunningCase) -> None:
 
 
 def pursue(w: Work[Any], invoice_id: UUID) -> None:
-    """A case that has used up its tries goes on in a collection, which ends as uncollectible.
+    """Reopen a case that has used up its tries for a collection, which ends as uncollectible.
 
-    Its last term is as long as all its slots; only what its payer asks for is tried in it.
+    Its last term is as long as all its slots; it tries only what the payer asks for.
     """
     case = case_of(w, invoice_id)
     if case is None or case.status != "exhausted":
@@ -101,12 +101,12 @@ def close_case(w: Work[Any], invoice_id: UUID, status: str, reason: str) -> None
 
 
 def case_of(w: Work[Any], invoice_id: UUID) -> DunningCase | None:
-    """The invoice's one case, open or closed."""
+    """Return the invoice's one case, open or closed."""
     return next((one for one in w.rows.of(DunningCase) if one.invoice_id == invoice_id), None)
 
 
 def slots_of(w: Work[Any], owed: Owed) -> int:
-    """The number of tries that the terms of an invoice plan."""
+    """Return the number of tries in the terms of an invoice."""
     case = case_of(w, owed.invoice_id)
     return len((case.terms if case is not None else w.facts.terms).days)
 
@@ -139,8 +139,8 @@ def doubt(w: Work[Any], owed: Owed) -> bool:
 
 
 def after_the_bank(w: Work[Any], owed: Owed) -> None:
-    """Open the case of a payment that a bank has refused after it took its time: the slots count
-    from now, for until now nobody was late.
+    """Open the case after a bank refused a payment that it took time for: the slots count from now,
+    because nobody was late before.
     """
     known = case_of(w, owed.invoice_id) is not None
     if owed.invoice.status == "open" and not known and is_due(w, owed.invoice):
@@ -148,12 +148,12 @@ def after_the_bank(w: Work[Any], owed: Owed) -> None:
 
 
 def is_due(w: Work[Any], invoice: Invoice) -> bool:
-    """True of an invoice that is charged by itself; one that is sent has its days first."""
+    """True if the invoice is due: a charged one is at once, a sent one after its days."""
     return invoice.due_at is None or w.facts.at >= invoice.due_at
 
 
 def open_case(w: Work[Any], owed: Owed, *, day_zero_at: datetime | None = None) -> DunningCase:
-    """The invoice's one case, under the terms of now; its slots count from when it was due."""
+    """Open the invoice's one case under the current terms; slots count from its due date."""
     at, invoice = w.facts.at, owed.invoice
     case = w.add(
         DunningCase(
@@ -177,7 +177,7 @@ def open_case(w: Work[Any], owed: Owed, *, day_zero_at: datetime | None = None) 
 
 
 def announce(w: Work[Any], case: DunningCase, what: str, **detail: Any) -> None:
-    """One audit row and one `evt.billing.dunning.*`."""
+    """Write one audit row and one `evt.billing.dunning.*`."""
     subject = ids.encode(ids.DUNNING_CASE, case.id)
     facts = {
         "dunning_case_id": subject,

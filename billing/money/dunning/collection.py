@@ -19,7 +19,7 @@ TERMS = Policy(final_action="uncollectible")
 
 @dataclass(slots=True)
 class CollectionFacts(CollectFacts):
-    """The facts of a collection beside its rows."""
+    """The facts of a collection, in addition to its rows."""
 
     invoice_id: UUID = field(kw_only=True)
     clock_at: datetime | None = None
@@ -27,19 +27,19 @@ class CollectionFacts(CollectFacts):
 
 
 def view(rows: Rows, facts: CollectionFacts) -> CollectionState:
-    """The state of the collection, for its workflow."""
+    """Return the state of the collection, for its workflow."""
     invoice = rows.get(Invoice, facts.invoice_id)
     return views.collection(rows, invoice, facts.clock_at, facts.own_card)
 
 
 def begun(rows: Rows, facts: CollectionFacts, step: Step) -> bool:
-    """True if what the step did at the provider still waits to be recorded."""
+    """True if the result of the step's provider call is not recorded yet."""
     attempt = Owed(rows, facts.invoice_id).undecided
     return attempt is not None and attempt.key == step.key
 
 
 def transition(w: Work[CollectionFacts], step: Step) -> None:
-    """One step; nothing hangs on the invoice but itself."""
+    """Decide one step; nothing but the invoice depends on it."""
     if step.name == "give_up":
         give_up(w, w.facts.invoice_id, "uncollectible")
     else:

@@ -11,11 +11,11 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payments.owed import Owed
 
 MOVE_EVENTS: Final = "move_events"
-"""The verb that hands the provider's waiting events to the matter that collects from now on."""
+"""The verb that moves the provider's waiting events to the matter that collects from now on."""
 
 
 def hand_to_collection(w: Work[Any], invoice: Invoice) -> Invoice:
-    """An open invoice whose subscription has ended: a matter of its own pursues it."""
+    """Give an open invoice whose subscription has ended to a matter of its own."""
     cases.pursue(w, invoice.id)
     before, matter_id = invoice.workflow_id, COLLECTION.workflow_id(invoice.id)
     moved = w.change(invoice, workflow_id=matter_id)

@@ -1,4 +1,4 @@
-"""The rows of a collection and what its decision meets beside them, in one round trip."""
+"""The rows of a collection and the other facts of its decision, read in one round trip."""
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -46,7 +46,7 @@ _READ = Prepared(
 
 
 async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, CollectionFacts]:
-    """The collection of one invoice; a look locks the matter's row alone."""
+    """Read the collection of one invoice; a look locks only the matter's row."""
     named = {"subject_id": wanted.subject_id}
     locks = [(_LOCK_INVOICE, named)] if wanted.locked else []
     if wanted.deciding:

@@ -1,7 +1,7 @@
 """The agenda of collecting one invoice: its first charge, the slots after a failure, and the end.
 
-Pure: the agenda of collecting is computed from what the rows say was tried. Slots are at day 0
-(the renewal itself), 3 and 7 by default (docs/rules.md#dunning).
+Pure: the agenda is computed from the attempts in the rows. Slots are at day 0 (the renewal itself),
+3 and 7 by default (docs/rules.md#dunning).
 """
 
 from datetime import datetime, timedelta
@@ -18,12 +18,12 @@ from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 FinalAction = Literal["unpaid", "cancel", "uncollectible"]
 APPROVAL_SUSPENDS: Final = timedelta(days=5)
 FIRST_APPROVAL_WITHIN: Final = timedelta(days=14)
-"""A first payment by hand waits for its approval as long as that of a purchase."""
+"""A first payment by hand waits for its approval as long as a purchase does."""
 PROVIDER_DOWN_EVERY: Final = timedelta(hours=1)
 PROVIDER_DOWN_TRIES: Final = 24
 MAX_EXTENSION_DAYS: Final = 90
 UNDECIDED_IS_OVERDUE: Final = timedelta(days=14)
-"""A bank that decides longer than that after the due date leaves the invoice overdue meanwhile."""
+"""An invoice is overdue if its bank still decides this long after the due date."""
 
 
 class Policy(Frozen):
@@ -38,7 +38,7 @@ class Policy(Frozen):
 
 
 class Case(Frozen):
-    """An open dunning case: how far the slots are."""
+    """An open dunning case, with the progress of its slots."""
 
     status: Literal["open", "paused"]
     policy: Policy
@@ -49,10 +49,10 @@ class Case(Frozen):
     last_true_attempt_at: AwareDatetime
     extended_days: int = 0
     pursued: bool = False
-    """It was given up before, and has a last term."""
+    """True if it was exhausted before, and has a last term."""
     ends_by_slots: bool = False
-    """Tries that somebody asked for put its end off no longer than the last slot does; False in the
-    states that 0.1.0 wrote into histories.
+    """True if requested tries do not delay the end beyond the last slot; False in the states that
+    0.1.0 wrote into histories.
     """
 
 
@@ -71,24 +71,24 @@ class Collecting(Lean):
     """External id, the stem of its keys."""
     day_zero_at: AwareDatetime
     first_slot_at: AwareDatetime | None = None
-    """Its customer pays by transfer until then; None: at day zero."""
+    """The customer pays by transfer until then; None: the first slot is at day zero."""
     held: bool = False
-    """Its first charge waits for an operator's or the payer's request."""
+    """True if its first charge waits for a request of an operator or the payer."""
     pay_first: bool = False
     """A draft that waits for its payment: no slots, no case."""
     approval_within: timedelta = APPROVAL_SUSPENDS
-    """So long it waits for the approval of a payment by hand; states of 0.1.0 do not say it."""
+    """How long it waits for the approval of a payment by hand; not set in states of 0.1.0."""
     closed: bool = False
-    """Nothing is owed any more: what might still bring money is called back."""
+    """True if nothing is owed any more: a payment that could still succeed is canceled."""
     case: Case | None = None
     given_up: bool = False
-    """Its case is over and it is still owed: only a request or a new card tries it again."""
+    """True if its case is over and it is still owed: only a request or a new card retries it."""
     last_tried_at: AwareDatetime | None = None
     """Instant of the last try in the case that is over."""
     unsettled: str | None = None
-    """A payment whose money is in and not booked yet."""
+    """A payment whose money arrived and is not booked yet."""
     payment: str | None = None
-    """The one live payment; the next six fields are of it."""
+    """The one live payment, which the next six fields describe."""
     flow: str | None = None
     payment_status: str | None = None
     opened: bool = False
@@ -96,13 +96,13 @@ class Collecting(Lean):
     checks: int = 0
     last_check_at: AwareDatetime | None = None
     stale: bool = False
-    """The live payment asks for another amount than is owed, or its payer chose another flow."""
+    """True if the live payment has another amount than is owed, or its payer chose another flow."""
     tried_at: AwareDatetime | None = None
     """Instant of its last try."""
     awaits_payer: bool = False
-    """The last try asked the payer for 3-D Secure."""
+    """True if the last try asked the payer for 3-D Secure."""
     submission: str | None = None
-    """A manual payment that takes over when the live one has been called back."""
+    """A manual payment that takes over once the live one is canceled."""
     undecided: Undecided | None = None
     """Nothing else is tried before its result is known."""
     tried: tuple[str, ...] = ()
@@ -113,12 +113,12 @@ class Collecting(Lean):
     pay_requests: int = 0
     pay_requested_at: AwareDatetime | None = None
     method: str | None = None
-    """The card that is charged for it, when there is a usable one."""
+    """The card to charge, if there is a usable one."""
     method_chosen_at: AwareDatetime | None = None
     method_tried: bool = False
     """True if this invoice was tried with it before."""
     backup_since: AwareDatetime | None = None
-    """The card is the backup: instant of the hard decline of the one before it."""
+    """Set if that card is the backup: instant of the hard decline of the card before it."""
 
 
 _BEGINNINGS: Final = ("open", "charge")
@@ -131,10 +131,10 @@ def agenda(
     until: datetime | None = None,
     is_served: bool = False,
 ) -> list[Step]:
-    """Everything still to do for this invoice, unordered; without slots only what was asked for.
+    """Return the steps for this invoice, unordered; without slots only requested ones.
 
-    No payment is begun `until` or later; one that was begun is seen through. `is_served`: its
-    customer has the plan meanwhile.
+    No payment begins at `until` or later; one that began is completed. `is_served`: the customer
+    has the plan meanwhile.
     """
     if c.unsettled:
         key = f"{c.unsettled}/settled"
@@ -162,17 +162,20 @@ def agenda(
 
 
 def slot_due(case: Case, slot: int) -> datetime:
-    """Its own date, and its planned gap after the last slot that ran: missed ones never bunch."""
+    """Return the slot's own date, or its planned gap after the last slot that ran, if that is
+    later: missed slots never bunch.
+    """
     planned = _planned(case, slot)
     gap = planned - _planned(case, case.last_slot)
     return spaced_due(planned, gap, case.last_slot_ran_at)
 
 
 def final_due(case: Case) -> datetime:
-    """After the last slot and the grace days, never within 24 h of the last slot's true attempt.
+    """Return the time after last slot and grace days, at least 24 h after the last slot's true
+    attempt.
 
-    Tries that somebody asked for hold it back no longer than the last slot does, but for a state
-    of 0.1.0: a run that is replayed meets what that release did.
+    Requested tries delay it no longer than the last slot does, except in a state of 0.1.0: a
+    replayed run must find what that release did.
     """
     last = len(case.policy.days) - 1
     planned = _planned(case, last) + timedelta(days=case.policy.grace_days)
@@ -193,23 +196,23 @@ def _planned(case: Case, slot: int) -> datetime:
 
 
 def _must_retire(c: Collecting) -> bool:
-    """Another flow takes over, nothing is owed any more, or the amount has changed."""
+    """True if another flow takes over, nothing is owed any more, or the amount has changed."""
     by_card = c.payment is not None and c.flow != "manual"
     return c.submission is not None or (by_card and (c.closed or c.stale))
 
 
 def _payers_own(c: Collecting) -> list[Step]:
-    """The steps for a payer who confirms in the browser."""
+    """Return the steps for a payer who confirms in the browser."""
     if c.flow in PAYERS_OWN and not c.opened:
         return [_now(c, "open", f"{c.invoice}/open-{c.payment}", "open the payment")]
     if c.opened and (c.flow in PAYERS_OWN or c.pay_first or c.awaits_payer):
-        # The payer may finish it without anybody telling us.
+        # The payer may complete it, and we may not be notified.
         return [_check(c)]
     return []
 
 
 def _asked_for(c: Collecting) -> list[Step]:
-    """Tries that use up no slot and move none: a retry-now, and one for each new card."""
+    """Return tries that use up no slot and move none: a requested retry, and one per new card."""
     steps = []
     key = _asked_key(c)
     if c.pay_requested_at is not None and key not in c.tried:
@@ -227,7 +230,7 @@ def _asked_for(c: Collecting) -> list[Step]:
 
 
 def _takes_backup(case: Case) -> bool:
-    """In its last term only what the payer asks for is tried."""
+    """True unless paused or in the last term, which tries only what the payer asks for."""
     return case.status == "open" and not case.pursued
 
 
@@ -236,7 +239,7 @@ def _asked_key(c: Collecting) -> str:
 
 
 def _see_through(c: Collecting, attempt: Undecided) -> Step:
-    """Ask again with the same key, as it was tried."""
+    """Return a charge with the same key and card, to learn the result of an undecided one."""
     return _charge(
         c,
         attempt.key,
@@ -249,7 +252,9 @@ def _see_through(c: Collecting, attempt: Undecided) -> Step:
 
 
 def _is_new_card(c: Collecting) -> bool:
-    """Chosen after the last try; at the same instant of a frozen clock, and not tried yet."""
+    """True if the card was chosen after the last try, or at its instant (frozen clock) and is
+    untried.
+    """
     last = c.case.last_true_attempt_at if c.case is not None else c.last_tried_at
     if last is None or c.method is None or c.method_chosen_at is None:
         return False
@@ -260,7 +265,7 @@ def _slots(c: Collecting) -> list[Step]:
     if c.given_up:
         return []
     if c.case is None:
-        # A pay-first draft is charged by the card its payment names, or by the payer.
+        # A pay-first draft is charged with its payment's card, or by the payer.
         first = not c.held and (not c.pay_first or c.flow == "saved_card")
         if not first or _slot_key(c, 0) in c.tried:
             return []
@@ -279,14 +284,14 @@ def _slots(c: Collecting) -> list[Step]:
 
 
 def _lock_out(c: Collecting) -> list[Step]:
-    """A bank that is deciding puts the final action `unpaid` off for so long only: one debit after
-    the other may fail. Its money is booked all the same.
+    """Return the final action `unpaid`, which a deciding bank delays only for a limited time: one
+    debit after the other may fail. Its money is booked all the same.
     """
     case = c.case
     if case is None or case.status == "paused" or case.policy.final_action != "unpaid":
         return []
     if c.tried_at is None:
-        return []  # its payer chose the bank account, or a release before wrote the state
+        return []  # its payer chose the bank account, or an earlier release wrote the state
     waited = _planned(case, len(case.policy.days) - 1) + UNDECIDED_IS_OVERDUE
     return [_give_up(c, case, final_action_due(waited, c.tried_at))]
 
@@ -294,20 +299,20 @@ def _lock_out(c: Collecting) -> list[Step]:
 def _give_up(c: Collecting, case: Case, due: datetime) -> Step:
     key, words = f"{c.invoice}/give-up", f"final action: {case.policy.final_action}"
     if case.pursued:
-        # Once for each term: a release before took a sent invoice's first one for its last.
+        # Once per term: an earlier release took a sent invoice's first term for its last.
         key = f"{key}-pursued-{case.day_zero_at:%Y-%m-%dT%H:%M:%SZ}"
     return Step(name="give_up", due=due, key=key, words=words, invoice=c.invoice)
 
 
 def _slot(c: Collecting, slot: int, due: datetime, words: str) -> Step:
-    """The slot's charge; while the provider is down the same slot again, hourly."""
+    """Return the slot's charge; while the provider is down the same slot again, hourly."""
     if slot in c.unreached_slots and c.last_unreached_at is not None:
         due, words = c.last_unreached_at + PROVIDER_DOWN_EVERY, f"{words}, once more"
     return _charge(c, _slot_key(c, slot), due, words, slot=slot)
 
 
 def _slot_key(c: Collecting, slot: int) -> str:
-    """The key of the slot's next try; each one that never reached the card has had its own."""
+    """Return the key of the slot's next try; each try that never reached the card had its own."""
     key, down = f"{c.invoice}/attempt-{slot}", c.unreached_slots.count(slot)
     return f"{key}/again-{down}" if down else key
 
@@ -333,7 +338,7 @@ def _now(c: Collecting, name: str, key: str, words: str, **facts: Any) -> Step:
 
 
 class CollectionState(State):
-    """The state of an invoice that a matter of its own pursues, read from its rows."""
+    """The state of an invoice that its own matter pursues, read from its rows."""
 
     invoice: Collecting | None
     """None once it is paid, forgiven or given up."""
@@ -342,7 +347,7 @@ class CollectionState(State):
 
 
 def collection_agenda(state: CollectionState) -> list[Step]:
-    """The same rule, for an invoice without an open subscription."""
+    """Return the agenda of an invoice without an open subscription."""
     steps = agenda(state.invoice) if state.invoice is not None else []
     if state.events:
         steps.insert(0, event_step(state.subject, state.events[0]))

@@ -1,4 +1,4 @@
-"""A dunning case as rows read."""
+"""Models of dunning cases."""
 
 from typing import Any, ClassVar
 from uuid import UUID
@@ -32,7 +32,7 @@ class DunningCase(Row):
 
     @property
     def terms(self) -> Policy:
-        """The policy as it stood when the case opened."""
+        """The policy of the time when the case opened."""
         return Policy.model_validate(self.policy)
 
     @property

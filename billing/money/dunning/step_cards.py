@@ -1,4 +1,4 @@
-"""The card that a step of collecting tries, and the reasons to try none. Pure."""
+"""The card that a step of collecting tries, and the reasons not to try it. Pure."""
 
 from typing import Any
 from uuid import UUID
@@ -17,16 +17,16 @@ from billing.money.payments.owed import Owed
 
 
 def undecided(owed: Owed, step: Step) -> UUID | None:
-    """The card of this step's try whose result is not known.
+    """Return the card of this step's try whose result is not known.
 
-    What became of the card since says nothing of the try: the provider is asked about it.
+    The provider must be asked for the result, whatever happened to the card since.
     """
     tries = (one for one in owed.attempts if one.key == step.key and one.status == "pending")
     return next((one.payment_method_id for one in tries), None)
 
 
 def chosen(w: Work[Any], owed: Owed, step: Step) -> Method | None:
-    """The card of this step: the new one, the one asked for, the payment's, the charged one."""
+    """Return the step's card: the new one, the requested one, the payment's, or the charged one."""
     named = None
     if step.method is not None:
         named = ids.decode(ids.PAYMENT_METHOD, step.method)
@@ -40,7 +40,7 @@ def chosen(w: Work[Any], owed: Owed, step: Step) -> Method | None:
 
 
 def why_not(w: Work[Any], owed: Owed, card: Method | None, step: Step) -> str | None:
-    """The reason not to try this card now; None: try it."""
+    """Return the reason not to try this card now; None: try it."""
     if owed.invoice.collection == "send_invoice" and not step.asked:
         return "paid_by_transfer"
     if card is None:

@@ -1,4 +1,4 @@
-"""Every query on dunning cases, and the picture of all invoices a matter collects."""
+"""Every query on dunning cases."""
 
 from typing import Any
 from uuid import UUID
@@ -18,13 +18,13 @@ _OF_INVOICE = Prepared(
 
 
 async def find_of_invoice(connection: AsyncConnection, invoice_id: UUID) -> DunningCase | None:
-    """The case of an invoice, open or closed."""
+    """Return the case of an invoice, open or closed."""
     row = await _OF_INVOICE.first(connection, invoice_id=invoice_id)
     return show(row) if row else None
 
 
 async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> DunningCase:
-    """The same; NOT_FOUND when there is none."""
+    """Return the case of an invoice, open or closed. Error: DUNNING_CASE_NOT_FOUND."""
     case = await find_of_invoice(connection, invoice_id)
     if case is None:
         raise NotFound("DUNNING_CASE_NOT_FOUND", "this invoice has no dunning case")
@@ -32,7 +32,7 @@ async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> DunningCa
 
 
 async def get(connection: AsyncConnection, case_id: UUID, *, lock: bool = False) -> DunningCase:
-    """One case, optionally locked; DUNNING_CASE_NOT_FOUND."""
+    """Return one case, optionally locked. Error: DUNNING_CASE_NOT_FOUND."""
     query = select(dunning_cases).where(dunning_cases.c.id == case_id)
     row = await prepared.find(connection, query.with_for_update() if lock else query)
     if row is None:
@@ -41,7 +41,7 @@ async def get(connection: AsyncConnection, case_id: UUID, *, lock: bool = False)
 
 
 def listing(*, status: str | None = None, account_id: UUID | None = None) -> Select[Any]:
-    """Cases for operators; order and cut are the caller's."""
+    """Select cases for operators; the caller sorts and limits."""
     query = select(dunning_cases)
     if status is not None:
         query = query.where(dunning_cases.c.status == status)
@@ -49,5 +49,5 @@ def listing(*, status: str | None = None, account_id: UUID | None = None) -> Sel
 
 
 def show(row: Fields) -> DunningCase:
-    """A row as a case."""
+    """Return a row as a case."""
     return DunningCase.model_validate(dict(row))

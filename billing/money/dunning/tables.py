@@ -9,7 +9,7 @@ dunning_cases = c.table(
     c.uuid("invoice_id", unique=True),
     c.uuid("subscription_id", nullable=True),
     c.text("status"),
-    # The plan's policy as it stood when the case opened: days, hour, final_action, grace_days.
+    # The plan's policy when the case opened: days, hour, final_action, grace_days.
     c.json("policy"),
     c.text("zone"),
     # Day 0: when the renewal's own charge was due.

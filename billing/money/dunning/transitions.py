@@ -1,9 +1,8 @@
 """Collect one invoice: each step is a decision over its rows. Pure.
 
-`collect` answers what that means for whoever owes it: paid, unpaid, given up, refused, or nothing
-yet.
-A step that needs the provider is decided twice: first what must be on record and what to ask,
-then, with the answer, what it came to.
+`collect` returns the outcome for the debtor: paid, unpaid, given up, refused, or nothing yet. A
+step that needs the provider is decided twice: first what to record and what to ask, then, with the
+answer, the result.
 """
 
 from collections.abc import Mapping
@@ -31,23 +30,23 @@ from billing.money.refunds import transitions as refunds
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A try brought no money for a draft; whose it is says what becomes of it."""
+    """A try for a draft brought no money; the draft's owner decides what follows."""
 
     reason: str
 
 
 Collected = Literal["paid", "unpaid", "given_up"] | Refused
 OPEN_TO_MONEY: Final = ("draft", "open", "uncollectible")
-"""Invoices that money is booked on. What is uncollectible is asked of nobody, and may be paid."""
-# Words on a payment that the bank was deciding on, and which has brought nothing.
+"""Invoices that money is booked on. An uncollectible one is not charged, but may be paid."""
+# Outcomes of a payment that the bank was deciding on which mean that it brought no money.
 _LET_GO: Final = ("declined", "canceled", "waiting", "action")
 _UNSAID: Final = {"action": "authentication_required", "canceled": "canceled"}
-"""The reason of a try in vain where the bank gave none."""
+"""The reason of a failed try if the bank gave none."""
 
 
 @dataclass(slots=True)
 class CollectFacts(InvoiceFacts):
-    """The facts of collecting beside its rows."""
+    """The facts of collecting, in addition to its rows."""
 
     answer: Answer | None = None
     declines: Mapping[UUID, int] = field(default_factory=dict)
@@ -55,12 +54,12 @@ class CollectFacts(InvoiceFacts):
     terms: Policy = field(default_factory=Policy)
     """The policy of a case that opens now."""
     own_card: UUID | None = None
-    """The card named for what is collected; None: the account's default."""
+    """The card named for the payer's subscription or use; None: the account's default."""
     zone: str = "UTC"
 
 
 def collect(w: Work[CollectFacts], invoice_id: UUID, step: Step) -> Collected | None:
-    """One step of collecting this invoice."""
+    """Decide one step of collecting this invoice."""
     owed = Owed(w.rows, invoice_id)
     match step.name:
         case "charge":
@@ -79,7 +78,7 @@ def collect(w: Work[CollectFacts], invoice_id: UUID, step: Step) -> Collected | 
 
 
 def charge(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
-    """One try with one card: its row first, then the provider, then the result."""
+    """Try one card once: record the attempt, then ask the provider, then record the result."""
     answer = w.facts.answer
     if answer is None:
         return _begin(w, owed, step)
@@ -91,7 +90,7 @@ def charge(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
     outcome = answer.outcome or Outcome(kind="unreached")
     if answer.call.what == "open" and outcome.kind != "unreached":
         payment = payments.record(w, w.rows.get(Payment, answer.call.payment.id), outcome)
-        if owed.invoice.status not in OPEN_TO_MONEY:  # a cancel came first: no card is tried
+        if owed.invoice.status not in OPEN_TO_MONEY:  # canceled meanwhile: no card is tried
             payments.finish_attempt(w, attempt, Outcome(kind="unreached"))
             w.result = "not tried"
             return None
@@ -101,13 +100,15 @@ def charge(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
     w.result = outcome.kind
     became = follow(w, answer, outcome, attempt=attempt)
     if outcome.kind == "succeeded" and outcome.intent_id is not None:
-        # Last: events that come until now are the echo of the charge itself.
+        # Last: events that arrived until now are echoes of this charge.
         w.do(Heard(object_id=outcome.intent_id))
     return became
 
 
 def _refused(w: Work[CollectFacts], owed: Owed, attempt: Attempt, words: str) -> Collected | None:
-    """The provider opens no payment: no card was asked, and asking on at once changes nothing."""
+    """Fail a try for which the provider opened no payment: no card was asked, and to ask again at
+    once would change nothing.
+    """
     said = Decline(code=PROVIDER_REFUSED, message=words)
     payments.finish_attempt(w, attempt, Outcome(kind="unreached", decline=said))
     w.result = "refused"
@@ -130,7 +131,7 @@ def _begin(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
 
 def _ask(w: Work[CollectFacts], owed: Owed, step: Step, method_id: UUID) -> Collected | None:
     if owed.live is not None and owed.live.flow == PAYPAL:
-        w.call = Call("call_back", owed.live)  # no card can be tried on its order
+        w.call = Call("call_back", owed.live)  # no card can be tried on a PayPal order
         return None
     payment = owed.live or payments.open_flow(w, owed, "saved_card", method_id)
     attempt, again = payments.begin_attempt(w, owed, payment, step.key, method_id, step.slot)
@@ -142,7 +143,7 @@ def _ask(w: Work[CollectFacts], owed: Owed, step: Step, method_id: UUID) -> Coll
 
 
 def _begin_after(w: Work[CollectFacts], owed: Owed, step: Step, back: Answer) -> Collected | None:
-    """The card's turn once another flow is closed, unless that one has brought the money."""
+    """Try the card once another flow is closed, unless that flow has brought the money."""
     outcome = back.outcome or Outcome(kind="canceled")
     became = follow(w, back, outcome)
     if outcome.kind == "canceled":
@@ -157,7 +158,7 @@ def _try(owed: Owed, payment: Payment, attempt: Attempt, step: Step, *, again: b
 
 
 def check(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
-    """Ask where a payment stands, told by an event or by the calendar."""
+    """Ask for a payment's status, because of an event or of the calendar."""
     answer = w.facts.answer
     payment = _asked_about(w, owed, step)
     if answer is None and payment is not None and payment.opened:
@@ -187,7 +188,7 @@ def _asked_about(w: Work[CollectFacts], owed: Owed, step: Step) -> Payment | Non
 
 
 def open_payment(w: Work[CollectFacts], owed: Owed) -> Collected | None:
-    """Make the intent that the payer confirms, or the page that he approves it on."""
+    """Create the intent that the payer confirms, or the page on which the payer approves it."""
     answer, live = w.facts.answer, owed.live
     if answer is None and live is not None and not live.opened:
         refusal = card_rules.why_not_sum(live.amount_minor, live.currency)
@@ -213,13 +214,13 @@ def open_payment(w: Work[CollectFacts], owed: Owed) -> Collected | None:
 
 
 def settle(w: Work[CollectFacts], step: Step) -> Collected | None:
-    """Book the money of a payment that was approved by hand."""
+    """Book the money of a payment approved by hand."""
     w.result = "booked"
     return book(w, w.rows.get(Payment, ids.decode(ids.PAYMENT, step.payment or "")))
 
 
 def retire(w: Work[CollectFacts], owed: Owed) -> Collected | None:
-    """Call the open payment back; money that came all the same is booked."""
+    """Cancel the open payment at the provider; money that came anyway is booked."""
     answer, live = w.facts.answer, owed.live
     if answer is None and live is not None:
         w.call = Call("call_back", live)
@@ -235,7 +236,7 @@ def retire(w: Work[CollectFacts], owed: Owed) -> Collected | None:
 
 
 def end_approval(w: Work[CollectFacts], owed: Owed) -> Collected | None:
-    """A manual payment nobody decided on stops holding the cards back."""
+    """Close a manual payment that nobody decided on, so that cards are tried again."""
     if owed.live is not None:
         payments.close_unpaid(w, owed.live, "canceled")
     w.result = "approval ended"
@@ -243,7 +244,7 @@ def end_approval(w: Work[CollectFacts], owed: Owed) -> Collected | None:
 
 
 def give_up(w: Work[CollectFacts], invoice_id: UUID, action: FinalAction) -> Collected | None:
-    """The final action; where it ends collecting, the provider's word comes first."""
+    """Carry out the final action; if it ends collecting, the provider is asked first."""
     owed, answer = Owed(w.rows, invoice_id), w.facts.answer
     if answer is None and owed.live is not None and action != "unpaid":
         w.call = Call("call_back", owed.live)
@@ -264,7 +265,7 @@ def give_up(w: Work[CollectFacts], invoice_id: UUID, action: FinalAction) -> Col
 def follow(
     w: Work[CollectFacts], answer: Answer, outcome: Outcome, *, attempt: Attempt | None = None
 ) -> Collected | None:
-    """Record the provider's word, and book or dun; `attempt` when it answers a try of ours."""
+    """Record the provider's answer, and book or dun; `attempt` if it answers a try of ours."""
     before = w.rows.get(Payment, answer.call.payment.id)
     attempt = attempt or _try_of_ours(w, before, outcome)
     if outcome.kind == "succeeded" and before.settled_at is None and answer.card is not None:
@@ -278,7 +279,7 @@ def follow(
         if in_vain:
             cases.after_the_bank(w, Owed(w.rows, payment.invoice_id))
     elif outcome.kind == "action":
-        # Nobody is there whom the bank could ask.
+        # The payer is absent, so the bank can ask nobody.
         in_vain = attempt is not None and not answer.call.on_session
     else:
         in_vain = attempt is not None and outcome.kind == "declined"
@@ -289,7 +290,7 @@ def follow(
 
 
 def _try_of_ours(w: Work[CollectFacts], payment: Payment, outcome: Outcome) -> Attempt | None:
-    """The try that this word ends: one that the bank was deciding on, or whose answer was lost.
+    """Return the try that this answer ends: the bank was deciding on it, or its answer was lost.
 
     None: the payer tried in the browser. A lost answer is found on an intent canceled by now.
     """
@@ -303,7 +304,7 @@ def _try_of_ours(w: Work[CollectFacts], payment: Payment, outcome: Outcome) -> A
 
 
 def _refused_by_payer(w: Work[CollectFacts], payment: Payment, outcome: Outcome) -> Attempt | None:
-    """The try of a draft that asked for 3-D Secure, which the payer has failed."""
+    """Finish the try of a draft whose 3-D Secure the payer has failed."""
     owed = Owed(w.rows, payment.invoice_id)
     last = owed.last_try(payment.id)
     if owed.invoice.status != "draft" or last is None or last.status != "action":
@@ -312,7 +313,7 @@ def _refused_by_payer(w: Work[CollectFacts], payment: Payment, outcome: Outcome)
 
 
 def book(w: Work[CollectFacts], payment: Payment) -> Collected | None:
-    """The payment's money onto its invoice; money nobody asked for is kept on balance."""
+    """Book the payment's money on its invoice; money nobody asked for stays on the balance."""
     payment = refunds.settle(w, payment)
     invoice = Owed(w.rows, payment.invoice_id).invoice
     if invoice.status not in OPEN_TO_MONEY:
@@ -328,11 +329,11 @@ def book(w: Work[CollectFacts], payment: Payment) -> Collected | None:
 def fail(
     w: Work[CollectFacts], owed: Owed, slot: int | None, reason: str, *, true_attempt: bool
 ) -> Collected | None:
-    """A try brought no money: an open invoice's case opens, or moves on.
+    """Record that a try brought no money: an open invoice's case opens, or moves on.
 
     `slot` None is an extra try (new card, retry-now): it uses up no slot, and a slot is used up
-    once. `true_attempt` False means nothing reached the card. A draft has no case, nor has one
-    that was sent and is not due yet.
+    once. `true_attempt` False means nothing reached the card. A draft has no case, nor has a sent
+    invoice that is not due yet.
     """
     if owed.invoice.status == "draft":
         return Refused(reason)
@@ -352,15 +353,15 @@ def fail(
 
 
 def _page(w: Work[CollectFacts], reason: str) -> dict[str, str]:
-    """The page on which the payer does what the bank asks for."""
+    """Return the page on which the payer can do what the bank asks for."""
     url = w.facts.answer.pay_url if w.facts.answer is not None else None
     return {"pay_url": url} if url is not None and classify(reason, None) == "action" else {}
 
 
 def _take_unasked(w: Work[CollectFacts], invoice: Invoice, payment: Payment) -> None:
-    """Money for which nothing is given: what came for a subscription that never was goes back.
+    """Refund money for a subscription that has never begun; keep other money on the balance.
 
-    What was sent by hand has no card to go back to: it is kept on the money balance.
+    A payment by hand has no card to refund, so it is kept on the money balance.
     """
     if invoice.status == "void" and invoice.subscription_id and payment.flow != "manual":
         refunds.give_back(w, payment, "nothing is given for it: its subscription has ended")

@@ -1,4 +1,4 @@
-"""Read the state that the agenda of collecting needs from the rows. Pure."""
+"""Reads the state that the agenda of collecting needs from the rows. Pure."""
 
 from datetime import datetime
 from uuid import UUID
@@ -28,9 +28,9 @@ from billing.platform.provider_inbox.rules import WaitingEvent
 def collecting(
     rows: Rows, invoice: Invoice, *, pay_first: bool, own_card: UUID | None = None
 ) -> Collecting | None:
-    """One invoice as its agenda sees it; None where nothing can happen to it any more.
+    """Return one invoice as its agenda sees it; None if nothing can happen to it any more.
 
-    A settled invoice stays in view while something could still bring money for it.
+    A settled invoice is included while a payment could still bring money for it.
     """
     owed = Owed(rows, invoice.id)
     live, submission, unsettled = owed.live, owed.submission, owed.unsettled
@@ -62,7 +62,7 @@ def collecting(
 def collection(
     rows: Rows, invoice: Invoice, clock_at: datetime | None, own_card: UUID | None
 ) -> CollectionState:
-    """An invoice that a matter of its own pursues."""
+    """Return the state of an invoice that a matter of its own pursues."""
     state = CollectionState(
         clock_at=clock_at,
         status="collecting" if invoice.status == "open" else invoice.status,
@@ -77,7 +77,7 @@ def collection(
 
 
 def waiting(rows: Rows) -> tuple[WaitingEvent, ...]:
-    """The provider's events that nobody has looked into."""
+    """Return the provider's events that were not handled yet."""
     return tuple(WaitingEvent(id=one.id, replays=one.replays) for one in rows.waiting_events)
 
 
@@ -87,7 +87,7 @@ def _case(rows: Rows, invoice: Invoice) -> dict[str, object]:
         return {}
     row = found[0]
     if not row.is_open:
-        # What was written off is paid by who asks for it, not by a card saved for something else.
+        # A written-off invoice is paid on request, not by a card saved for something else.
         last = row.last_true_attempt_at if invoice.status == "open" else None
         return {"given_up": True, "last_tried_at": last}
     case = Case(

@@ -1,4 +1,4 @@
-"""An agreement with one account: prices of plans, how it pays, and what it spends at least."""
+"""An agreement with one account: prices of plans, way of payment, and minimum spend."""
 
 from datetime import datetime
 from typing import Final, Literal
@@ -12,7 +12,7 @@ from billing.core.periods import Interval
 
 CONTRACT_ID: Final = "con"
 EarlyEnd = Literal["charge", "forgive"]
-"""The rule for what is missing when a subscription ends before its commitment."""
+"""The rule for the missing amount when a subscription ends before its commitment."""
 
 
 class ContractPrice(Frozen):
@@ -27,7 +27,7 @@ class ContractPrice(Frozen):
 
 
 class CommitmentTerms(Frozen):
-    """The least that a subscription spends over its first `periods` under a contract."""
+    """The minimum spend of a subscription over its first `periods` under a contract."""
 
     amount_minor: int
     currency: str
@@ -36,7 +36,7 @@ class CommitmentTerms(Frozen):
 
 
 class ContractTerms(Frozen):
-    """The terms of a contract; what it does not say is as for everybody."""
+    """The terms of a contract; for anything left out the general terms apply."""
 
     prices: tuple[ContractPrice, ...] = ()
     limits: tuple[Limit, ...] = ()
@@ -45,14 +45,14 @@ class ContractTerms(Frozen):
     commitment: CommitmentTerms | None = None
 
     def price_of(self, plan: str, interval: Interval, currency: str) -> ContractPrice | None:
-        """The agreed price of a plan, if there is one."""
+        """Return the agreed price of a plan, if there is one."""
         wanted = (plan, interval, currency)
         found = (one for one in self.prices if (one.plan, one.interval, one.currency) == wanted)
         return next(found, None)
 
 
 class Contract(Frozen):
-    """A row of `contracts`: one version of what is agreed, from one instant to another."""
+    """A row of `contracts`: one version of an agreement, from one instant to another."""
 
     id: UUID
     account_id: UUID
@@ -63,6 +63,6 @@ class Contract(Frozen):
     created_at: AwareDatetime
 
     def holds_at(self, at: datetime) -> bool:
-        """True if it is in force at an instant."""
+        """True if the contract is in force at an instant."""
         ends = self.effective_to
         return self.effective_from <= at and (ends is None or at < ends)

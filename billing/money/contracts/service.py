@@ -1,5 +1,5 @@
-"""Agree a contract with an account, and end it. A running subscription takes it with its next
-period (billing/money/subscriptions/terms/agreements.py).
+"""Contracts with accounts: agreed and ended. A running subscription follows with its next period
+(billing/money/subscriptions/terms/agreements.py).
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from billing.platform.audit import service as audit
 
 
 class NewContract(Frozen):
-    """A contract as it is asked for."""
+    """A requested contract."""
 
     reference: str | None = None
     prices: tuple[AgreedPrice, ...] = ()
@@ -43,11 +43,11 @@ class NewContract(Frozen):
 async def put(
     connection: AsyncConnection, account_id: UUID, wanted: NewContract
 ) -> tuple[Contract, Matter | None]:
-    """Agree a contract from now or a later instant on, instead of what was.
+    """Agree a contract from now or a later instant on; it replaces what was agreed.
 
-    The same again changes nothing. The matter is to be told where a limit begins or ends later.
-    Errors: PLAN_NOT_FOUND, METER_NOT_FOUND; VALIDATION_FAILED for times that are over, and for an
-    interval that does not fit the plan's allowance cycles.
+    The same contract again changes nothing. The caller notifies the matter, if a limit begins or
+    ends later. Errors: PLAN_NOT_FOUND, METER_NOT_FOUND; VALIDATION_FAILED for past times, and for
+    an interval that does not fit the plan's allowance cycles.
     """
     await credits.lock(connection, account_id)
     at = await clock.now(connection, account_id)
@@ -75,16 +75,15 @@ async def put(
 
 
 async def get(connection: AsyncConnection, account_id: UUID) -> Contract:
-    """The contract in force, else the next one. Errors: CONTRACT_NOT_FOUND."""
+    """Return the contract in force, else the next one. Errors: CONTRACT_NOT_FOUND."""
     at = await clock.now(connection, account_id)
     return _first(await store.ahead(connection, account_id, at))
 
 
 async def end(connection: AsyncConnection, account_id: UUID) -> tuple[Contract, Matter | None]:
-    """Nothing is agreed any more, from now on; what was sold keeps its price, and its limits until
-    the period ends.
+    """End the contract now; sold prices stay, and its limits stay until the period ends.
 
-    Answers what was, as it ended, and the matter to be told. Errors: CONTRACT_NOT_FOUND.
+    Returns the ended contract, and the matter to notify. Errors: CONTRACT_NOT_FOUND.
     """
     await credits.lock(connection, account_id)
     at = await clock.now(connection, account_id)
@@ -106,7 +105,7 @@ async def end(connection: AsyncConnection, account_id: UUID) -> tuple[Contract, 
 async def _write_prices(
     connection: AsyncConnection, wanted: Sequence[AgreedPrice], at: datetime
 ) -> list[ContractPrice]:
-    """Each is a version of its plan's price that is not on sale: subscriptions refer to it."""
+    """Write each price as a version that is not on sale, so that subscriptions can refer to it."""
     made = []
     for one in wanted:
         plan = await catalog.find_plan(connection, one.plan)
@@ -127,7 +126,7 @@ async def _write_limits(
     start: datetime,
     wanted: NewContract,
 ) -> Matter | None:
-    """The limits of a contract come and go with a period; those of the one before end then."""
+    """Begin and end the contract's limits with a period; limits of the one before end then."""
     begins = await store.next_period(connection, account_id, start)
     ends = wanted.effective_to
     if ends is not None:
@@ -143,7 +142,7 @@ async def _write_limits(
 
 
 def _is_so(known: Contract, wanted: NewContract) -> bool:
-    """True if the same is agreed already."""
+    """True if the same contract is agreed already."""
     terms, begins = known.terms, wanted.effective_from
     known_prices = [one.model_dump(exclude={"price_id"}) for one in terms.prices]
     prices = tuple(map(AgreedPrice.model_validate, known_prices))

@@ -22,13 +22,13 @@ _RUNNING: Final = text(
 
 
 async def ahead(connection: AsyncConnection, account_id: UUID, at: datetime) -> Sequence[Contract]:
-    """The contract in force at an instant, and those that begin later, in order."""
+    """Return the contract in force at an instant, and those that begin later, in order."""
     query = select(contracts).where(_lasting(account_id, at)).order_by(contracts.c.effective_from)
     return [show(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def in_force(connection: AsyncConnection, account_id: UUID, at: datetime) -> Contract | None:
-    """The contract of an instant."""
+    """Return the contract in force at an instant."""
     known = await ahead(connection, account_id, at)
     return next((one for one in known if one.holds_at(at)), None)
 
@@ -42,7 +42,7 @@ async def begin(
     end: datetime | None,
     at: datetime,
 ) -> Contract:
-    """Let a contract hold from `start` on, instead of all that was agreed for that time."""
+    """Add a contract from `start` on; it replaces all that was agreed for that time."""
     await stop(connection, account_id, start)
     values = {
         "id": ids.new(), "account_id": account_id, "reference": reference,
@@ -53,16 +53,16 @@ async def begin(
 
 
 async def stop(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
-    """Nothing is agreed from `at` on."""
+    """End all contracts at `at`."""
     which = _lasting(account_id, at)
-    # What was never in force leaves nothing to keep.
+    # A contract that was never in force needs no record.
     await connection.execute(delete(contracts).where(which, contracts.c.effective_from >= at))
     await connection.execute(update(contracts).where(which).values(effective_to=at))
 
 
 async def next_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> datetime:
-    """The first period of the account's subscription that begins at an instant or after it; that
-    instant itself without one.
+    """Return the start of the subscription's first period at or after an instant; without a
+    subscription that instant.
     """
     found = (await connection.execute(_RUNNING, {"account_id": account_id})).mappings().first()
     until: datetime = at if found is None else found["current_period_end"]
@@ -76,11 +76,11 @@ async def next_period(connection: AsyncConnection, account_id: UUID, at: datetim
 
 
 def show(row: Fields) -> Contract:
-    """A row of `contracts`."""
+    """Return a row as a contract."""
     return Contract.model_validate(dict(row))
 
 
 def _lasting(account_id: UUID, at: datetime) -> Any:
-    """That a contract of this account is not over at an instant."""
+    """Return the condition that a contract of this account is not over at an instant."""
     lasts = or_(contracts.c.effective_to.is_(None), contracts.c.effective_to > at)
     return and_(contracts.c.account_id == account_id, lasts)

@@ -8,7 +8,7 @@ contracts = c.table(
     "contracts",
     c.row_id(),
     c.account(),
-    # The number that both sides know it by.
+    # The contract's number, known to both sides.
     c.text("reference", nullable=True),
     # billing.money.contracts.schemas.ContractTerms.
     c.json("terms"),

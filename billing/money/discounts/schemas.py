@@ -1,4 +1,4 @@
-"""A redeemed coupon as the rest of the product reads it."""
+"""Models of redeemed coupons."""
 
 from decimal import Decimal
 from typing import ClassVar, Final, Literal
@@ -11,7 +11,7 @@ from billing.matters.effects import Row
 
 DiscountStatus = Literal["reserved", "active", "ended", "released"]
 IN_FORCE: Final = ("reserved", "active")
-"""It is taken off the next invoice."""
+"""States of a discount that reduces the next invoice."""
 
 
 class DiscountTerms(Frozen):
@@ -24,7 +24,7 @@ class DiscountTerms(Frozen):
 
 
 class Discount(Row, DiscountTerms):
-    """A row of `discounts`; `sold` limits it as `kinds` do. `periods_left` None: for ever."""
+    """A row of `discounts`; `sold` limits the plans or packs. `periods_left` None: for ever."""
 
     TABLE: ClassVar[str] = "discounts"
 

@@ -1,4 +1,4 @@
-"""Redeem a coupon for one account: in the caller's transaction, under the account's lock [L1]."""
+"""Redeems a coupon for one account, in the caller's transaction, under the account's lock [L1]."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -23,7 +23,7 @@ _HAS_PAID: Final = Prepared(
         " OR balance_applied_minor > 0 AND status NOT IN ('draft', 'void')) LIMIT 1"
     )
 )
-# What may still be paid counts: of many purchases that are begun at once, one is the first.
+# Pending redemptions count: of many purchases begun at once, only one is the first.
 _HAS_FIRST: Final = Prepared(
     select(discounts.c.id)
     .join(coupon_rows, coupon_rows.c.id == discounts.c.coupon_id)
@@ -36,12 +36,12 @@ _HAS_FIRST: Final = Prepared(
 )
 _OF_A_PURCHASE: Final[frozenset[LineKind]] = frozenset({"pack"})
 _OF_A_SUBSCRIPTION: Final[frozenset[LineKind]] = frozenset({"plan", "add_on", "usage"})
-# The shortest time that a row can tell.
+# The shortest time that a row can store.
 _TICK: Final = timedelta(microseconds=1)
 
 
 class Redeeming(Frozen):
-    """The code, and what it is to be taken off."""
+    """The code, and the subscription or purchase it should reduce."""
 
     code: str
     product: str
@@ -50,12 +50,12 @@ class Redeeming(Frozen):
     subscription_id: UUID | None = None
     purchase_id: UUID | None = None
     is_reserved: bool = True
-    """Until the first payment is decided."""
+    """True until the first payment is decided."""
     running_since: datetime | None = None
-    """The beginning of the period that runs; None where none runs yet."""
+    """The beginning of the current period; None: no period yet."""
 
     def redeemed_at(self, at: datetime) -> datetime:
-        """Later than the period began, also by a clock that stands still."""
+        """Return an instant after the period's beginning, even with a frozen clock."""
         return at if self.running_since is None else max(at, self.running_since + _TICK)
 
 
@@ -66,7 +66,7 @@ async def redeem(
     discount_id: UUID,
     at: datetime,
 ) -> Discount:
-    """Count a redemption; the row to write is the caller's. Errors: INVALID_COUPON."""
+    """Count a redemption; the caller writes the returned row. Errors: INVALID_COUPON."""
     coupon = await coupons.find(connection, wanted.code)
     if coupon is None:
         raise _invalid("unknown", "there is no such coupon")
@@ -108,7 +108,7 @@ def _demand_open(coupon: Coupon, wanted: Redeeming, account: Account, at: dateti
 
 
 def _covers_any(coupon: Coupon, wanted: Redeeming) -> bool:
-    """True if what is bought has lines that the coupon may be taken off."""
+    """True if the sale has lines that the coupon may reduce."""
     lines = _OF_A_PURCHASE if wanted.purchase_id is not None else _OF_A_SUBSCRIPTION
     return not coupon.kinds or not lines.isdisjoint(coupon.kinds)
 
@@ -116,7 +116,7 @@ def _covers_any(coupon: Coupon, wanted: Redeeming) -> bool:
 async def _demand_unused(
     connection: AsyncConnection, coupon: Coupon, account_id: UUID, wanted: Redeeming
 ) -> None:
-    """Not redeemed before by this account; the account's lock keeps others out."""
+    """Raise INVALID_COUPON if this account redeemed it before; its lock keeps others out."""
     d = discounts.c
     mine = (d.account_id == account_id, d.coupon_id == coupon.id, d.status != "released")
     times = await connection.scalar(select(func.count()).where(*mine)) or 0
@@ -139,5 +139,5 @@ def _invalid(reason: str, words: str) -> Invalid:
 
 
 async def count(connection: AsyncConnection, *, coupon_id: UUID, by: int, **_: Any) -> None:
-    """A redemption was given back, or came back: the verb COUNT of decisions."""
+    """Correct the number of redemptions by `by`: the verb COUNT of decisions."""
     await coupons.count(connection, coupon_id, by)

@@ -12,10 +12,10 @@ from billing.money.discounts.schemas import IN_FORCE, Discount
 from billing.money.discounts.tables import discounts
 
 ROW: Final = "to_jsonb(x) || jsonb_build_object('percent', x.percent::text)"
-"""A discount among the rows of a decision; its alias is `x`."""
+"""A discount for the rows of a decision; its alias is `x`."""
 OF_PERIOD: Final = f"""(x.status IN {IN_FORCE}
     OR x.status = 'ended' AND x.ended_at >= s.current_period_start)"""
-"""True of one that is in force, or ended within the running period of the subscription `s`."""
+"""True if it is in force, or ended within the current period of the subscription `s`."""
 _IN_FORCE: Final = Prepared(
     select(discounts)
     .where(
@@ -27,11 +27,11 @@ _IN_FORCE: Final = Prepared(
 
 
 async def add(connection: AsyncConnection, discount: Discount) -> None:
-    """Write what was redeemed."""
+    """Insert a redeemed discount."""
     await prepared.add(connection, discounts, discount.model_dump(mode="python"))
 
 
 async def of_subscription(connection: AsyncConnection, subscription_id: UUID) -> list[Discount]:
-    """The discounts that its next invoices have, the oldest first."""
+    """Return the discounts of its next invoices, oldest first."""
     rows = await _IN_FORCE.all(connection, subscription_id=subscription_id)
     return [Discount.model_validate(row) for row in rows]

@@ -1,4 +1,4 @@
-"""Discounts: redeemed coupons, each with the terms it was redeemed with, and where it stands."""
+"""Discounts: redeemed coupons, each with the terms it was redeemed with, and its status."""
 
 from billing.core import columns as c
 
@@ -7,18 +7,18 @@ discounts = c.table(
     c.row_id(),
     c.account(),
     c.reference("coupon_id", "coupons.id"),
-    # What it is taken off: all invoices of a subscription, or the one of a purchase.
+    # Reduces all invoices of a subscription, or the one of a purchase.
     c.uuid("subscription_id", nullable=True),
     c.uuid("purchase_id", nullable=True),
     c.text("code"),
     c.amount("percent", nullable=True),
-    # Minor units of the currency of what it is taken off.
+    # In minor units of the invoices' currency.
     c.bigint("amount_minor", nullable=True),
     c.json("kinds", server_default="[]"),
     c.json("sold", server_default="[]"),
-    # The invoices it is still good for; NULL: for ever.
+    # The number of invoices it still reduces; NULL: for ever.
     c.integer("periods_left", nullable=True),
-    # reserved: until the first payment is decided; active; used up or ended; released: given back.
+    # reserved: until the first payment is decided; active; used up or ended; released: unused.
     c.text("status"),
     c.instant("created_at"),
     c.instant("ended_at", nullable=True),

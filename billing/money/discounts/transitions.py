@@ -1,4 +1,4 @@
-"""The life of a discount: reserved, in force, used up, ended or given back. Pure."""
+"""The life of a discount: reserved, in force, used up, ended or released. Pure."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -8,23 +8,23 @@ from billing.matters.effects import Do, Rows, Work
 from billing.money.discounts.schemas import IN_FORCE, Discount
 
 COUNT: Final = "count_redemption"
-"""The verb that counts a redemption that was given back, or came back."""
+"""The verb that corrects a coupon's number of redemptions."""
 
 
 def of_period(rows: Rows, sold: str) -> tuple[Discount, ...]:
-    """The discounts of a period's invoice of what is `sold`, the oldest first; it uses them up."""
+    """Return the discounts of a period's invoice for `sold`, oldest first; it uses them up."""
     return _in_turn((one for one in rows.of(Discount) if one.status in IN_FORCE), sold)
 
 
 def beside_period(
     rows: Rows, sold: str, *, begun: datetime, of_change: bool
 ) -> tuple[Discount, ...]:
-    """The discounts of an invoice beside that of a period that has `begun`: its percentages, also
-    one that its own invoice has used up.
+    """Return the discounts of an invoice beside that of a period that has `begun`: percentages,
+    also one that the period's invoice has used up.
 
-    One that was redeemed since is good from the next period on, and for the change it came with.
-    While that waits for its money the coupon is only reserved, and may yet be given back: it is off
-    the invoice `of_change`, and of no other.
+    One redeemed since applies from the next period on, and to the change it came with. While that
+    change waits for its money the coupon is only reserved, and may be released: it reduces the
+    invoice `of_change`, and no other.
     """
     known = (
         one
@@ -46,16 +46,16 @@ def _in_turn(found: Iterable[Discount], sold: str) -> tuple[Discount, ...]:
 
 
 def use(w: Work[Any], codes: Collection[str], begun: datetime | None = None) -> None:
-    """An invoice with these discounts is issued: each is good for one invoice less.
+    """Use up the discounts of an issued invoice: each has one invoice less left.
 
-    The period that it bills has `begun` with them, also where they were redeemed after that: with
-    a change whose preview was older, or before a renewal that was late.
+    Their start is moved back to the billed period's beginning (`begun`) if they were redeemed after
+    it: with a change whose preview was older, or before a late renewal.
     """
     for one in w.rows.of(Discount):
         if one.code not in codes or one.status == "ended":
             continue
         if one.status == "released":
-            # Its payment came after all.
+            # Its payment arrived after the release.
             w.do(Do(COUNT, {"coupon_id": one.coupon_id, "by": 1}))
         left = None if one.periods_left is None else max(0, one.periods_left - 1)
         over = left == 0
@@ -69,14 +69,14 @@ def use(w: Work[Any], codes: Collection[str], begun: datetime | None = None) -> 
 
 
 def confirm(w: Work[Any]) -> None:
-    """The first payment came, on an invoice that it took nothing off."""
+    """Activate a reserved discount: the first payment came, on an invoice without the discount."""
     for one in w.rows.of(Discount):
         if one.status == "reserved":
             w.change(one, status="active")
 
 
 def release(w: Work[Any]) -> None:
-    """The payment that it was reserved for never came: somebody else may redeem it."""
+    """Release a reserved discount whose payment never came: somebody else may redeem it."""
     for one in w.rows.of(Discount):
         if one.status == "reserved":
             w.change(one, status="released", ended_at=w.facts.at)
@@ -84,7 +84,7 @@ def release(w: Work[Any]) -> None:
 
 
 def end(w: Work[Any]) -> None:
-    """The subscription that it was taken off is over."""
+    """End the discounts of a subscription that is over."""
     for one in w.rows.of(Discount):
         if one.status == "active":
             w.change(one, status="ended", ended_at=w.facts.at)

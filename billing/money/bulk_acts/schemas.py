@@ -1,4 +1,4 @@
-"""An act of an operator, the subscriptions that it is for, and its outcome for each."""
+"""Models of an operator's act on many subscriptions, and its outcome for each."""
 
 from typing import Final, Literal
 from uuid import UUID
@@ -16,33 +16,33 @@ from billing.money.subscriptions.states import State
 Act = Literal[
     "pause_dunning", "resume_dunning", "extend_dunning", "retry", "forgive", "pause", "extend"
 ]
-"""The last two are about the subscription, the others about what is overdue of it."""
+"""The last two change the subscription, the others its overdue invoices."""
 OF_SUBSCRIPTIONS: Final = ("pause", "extend")
 STEERED_CASES: Final[dict[Act, tuple[str, ...]]] = {
     "pause_dunning": ("open",),
     "resume_dunning": ("paused",),
     "extend_dunning": ("open", "paused"),
 }
-"""The cases that an act is for; the others are for every invoice that came to have one, and for
-those that wait for an operator.
+"""The case states that an act applies to; other acts apply to every invoice that has or had a case,
+and to those held for an operator.
 """
 
 
 class Order(Frozen):
-    """An act, the same for all."""
+    """An act, the same for all subscriptions."""
 
     act: Act
     reason: str
     days: int = 0
-    """Of those that extend."""
+    """For the acts that extend."""
     in_recovery: bool = False
-    """None whose recovery has not begun: who chooses by the day it began means those alone."""
+    """Only invoices with a case: a choice by the day their recovery began means those only."""
     suffix: str
-    """The same for each repeat of the request."""
+    """Equal for each repeat of the request."""
 
 
 class Choice(Frozen):
-    """The subscriptions to steer: all that is said of them holds."""
+    """The subscriptions to act on: those that meet all conditions."""
 
     subscription_ids: list[UUID] | None = None
     account_ids: list[UUID] | None = None
@@ -51,13 +51,13 @@ class Choice(Frozen):
     currency: str | None = None
     status: State | None = None
     past_due_from: AwareDatetime | None = None
-    """The recovery of an invoice began then or later."""
+    """The recovery of an invoice began at or after this instant."""
     past_due_until: AwareDatetime | None = None
-    """It began before then."""
+    """The recovery began before this instant."""
 
 
 class Debt(Frozen):
-    """An invoice that an act is for; one that is held has no case before its first try."""
+    """An invoice to act on; a held one has no case before its first try."""
 
     invoice_id: UUID
     case_id: UUID | None
@@ -71,9 +71,9 @@ class Overdue(Frozen):
     step: Step | None
     """The next step of its recovery."""
     amount_minor: int
-    """The debt of it before."""
+    """The amount owed before the act."""
     attempt: str | None = None
-    """The key of the try that was asked for."""
+    """The key of the requested try."""
 
 
 class Steered(Frozen):
@@ -82,8 +82,8 @@ class Steered(Frozen):
     subscription: Subscription
     overdue: tuple[Overdue, ...] = ()
     effective_at: AwareDatetime | None = None
-    """The end of its period, of acts about the subscription."""
+    """The end of its period, for acts on the subscription."""
     matters: tuple[Matter, ...] = ()
-    """To be told after the commit."""
+    """Matters to notify after the commit."""
     is_repeated: bool = False
-    """True if an earlier try of the same request did it."""
+    """True if an earlier try of the same request has done it."""

@@ -1,6 +1,6 @@
-"""One act of an operator on one of many subscriptions: the single verbs, once per request.
+"""Applies an operator's act to one of many subscriptions: the single commands, once per request.
 
-A dry run does the very same in a transaction that its caller rolls back.
+A dry run does exactly the same in a transaction that its caller rolls back.
 """
 
 from collections.abc import Sequence
@@ -30,9 +30,9 @@ from billing.platform.audit import service as audit
 
 
 async def steer(connection: AsyncConnection, subscription_id: UUID, order: Order) -> Steered:
-    """Do it to all that the act is for of one subscription, or refuse all of it.
+    """Apply the act to the subscription, or to all its invoices in question, or refuse all of it.
 
-    Errors: NOTHING_OVERDUE, and those of the single verbs.
+    Errors: NOTHING_OVERDUE, and those of the single commands.
     """
     if order.act in OF_SUBSCRIPTIONS:
         return await _whole(connection, subscription_id, order)
@@ -40,7 +40,7 @@ async def steer(connection: AsyncConnection, subscription_id: UUID, order: Order
 
 
 async def read_again(connection: AsyncConnection, done: Steered) -> Steered:
-    """The same as it stands now, such as after the workflow has tried the card."""
+    """Return the current state, such as after the workflow has tried the card."""
     now = [
         await _standing(connection, one.invoice.id, one.amount_minor, one.attempt)
         for one in done.overdue
@@ -50,7 +50,7 @@ async def read_again(connection: AsyncConnection, done: Steered) -> Steered:
 
 
 async def _whole(connection: AsyncConnection, subscription_id: UUID, order: Order) -> Steered:
-    """The acts about the subscription itself."""
+    """Do an act on the subscription itself."""
     found = await subscriptions.get(connection, subscription_id, lock=True)
     again = await _was_done(connection, found, order)
     if not again:
@@ -74,7 +74,7 @@ async def _whole(connection: AsyncConnection, subscription_id: UUID, order: Orde
 
 
 async def _debts(connection: AsyncConnection, subscription_id: UUID, order: Order) -> Steered:
-    """The acts about the invoices in recovery or held, all of them or none."""
+    """Do an act on the invoices in recovery or held: all of them or none."""
     found = await subscriptions.get(connection, subscription_id)
     debts = await store.overdue_of(connection, found.id, order)
     await locks.hold_collectors(connection, found.account_id, [one.invoice_id for one in debts])
@@ -96,7 +96,7 @@ async def _debts(connection: AsyncConnection, subscription_id: UUID, order: Orde
 async def _do(
     connection: AsyncConnection, debt: Debt, order: Order, at: datetime
 ) -> tuple[Matter, str | None]:
-    """The single verb: the matter to tell, and the key of the try that was asked for."""
+    """Run the single command; return the matter to notify, and the key of the requested try."""
     match order.act, debt.case_id:
         case "pause_dunning", UUID() as case_id:
             done = await recovery.pause(connection, case_id, reason=order.reason)
@@ -120,7 +120,7 @@ async def _overdue(
     owed: Sequence[int],
     asked: Sequence[tuple[Matter, str | None]],
 ) -> tuple[Overdue, ...]:
-    """Each invoice as it stands afterwards."""
+    """Return each invoice in its state after the act."""
     found = [
         await _standing(connection, known.invoice_id, amount, attempt)
         for known, amount, (_, attempt) in zip(debts, owed, asked, strict=True)
@@ -131,7 +131,7 @@ async def _overdue(
 async def _standing(
     connection: AsyncConnection, invoice_id: UUID, owed: int, attempt: str | None
 ) -> Overdue:
-    """An invoice with what its recovery does next."""
+    """Return an invoice with the next step of its recovery."""
     case = await case_store.find_of_invoice(connection, invoice_id)
     return Overdue(
         invoice=await invoice_store.get(connection, invoice_id),
@@ -147,7 +147,7 @@ def _key(subscription: Subscription, order: Order) -> str:
 
 
 async def _was_done(connection: AsyncConnection, subscription: Subscription, order: Order) -> bool:
-    """True if an earlier try of the request did it; asked under the lock of its matter."""
+    """True if an earlier try of the request has done it; called under the matter's lock."""
     return await commands.result_of(connection, _key(subscription, order)) is not None
 
 

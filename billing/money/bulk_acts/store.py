@@ -1,4 +1,4 @@
-"""The subscriptions that an operator chooses, and what is overdue of each."""
+"""The subscriptions that an operator chooses, and the overdue invoices of each."""
 
 from typing import Any
 from uuid import UUID
@@ -22,9 +22,10 @@ from billing.money.subscriptions.tables import subscriptions
 
 
 async def chosen(connection: AsyncConnection, choice: Choice, act: Act) -> Select[Any]:
-    """The subscriptions of a choice; order and cut are the caller's.
+    """Select the subscriptions of a choice; the caller sorts and limits.
 
-    Of those that are not named, only the ones that the act is for. Errors: SUBSCRIPTION_NOT_FOUND.
+    Subscriptions not named by id count only if the act applies to them. Errors:
+    SUBSCRIPTION_NOT_FOUND.
     """
     if choice.subscription_ids is not None:
         for one in choice.subscription_ids:
@@ -54,7 +55,7 @@ async def chosen(connection: AsyncConnection, choice: Choice, act: Act) -> Selec
 async def overdue_of(
     connection: AsyncConnection, subscription_id: UUID, order: Order
 ) -> list[Debt]:
-    """The invoices of a subscription that an act is for, oldest first."""
+    """Return the invoices of a subscription that an act applies to, oldest first."""
     query = _overdue(order.act).where(invoices.c.subscription_id == subscription_id)
     if order.in_recovery:
         query = query.where(dunning_cases.c.id.is_not(None))

@@ -1,6 +1,6 @@
-"""Requests on an unpaid invoice: try a card now, or let the payer finish it, also at PayPal.
+"""Requests on an unpaid invoice: try a card now, or let the payer complete it, also at PayPal.
 
-Nothing is charged here: the request is written, and the matter that collects the invoice does it.
+Nothing is charged here: the request is recorded, and the matter that collects the invoice charges.
 """
 
 from datetime import datetime
@@ -38,7 +38,7 @@ _BUSY: Final = {
 
 
 class Asked(Frozen):
-    """A request for one try: the key of the attempt it leads to, and the matter to tell."""
+    """A request for one try: the key of its attempt, and the matter to notify."""
 
     attempt: str
     matter: Matter
@@ -52,7 +52,7 @@ async def retry_now(
     suffix: str,
     method_id: UUID | None = None,
 ) -> Asked:
-    """Ask for one try at once, beside the slots, once per `suffix`; the default card unless named.
+    """Request one try at once, beside the slots, once per `suffix`; the default card unless named.
 
     Errors: INVOICE_NOT_FOUND, INVOICE_ALREADY_PAID, INVOICE_STATE, PAYMENT_PENDING,
     PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_REQUIRED, CARD_DECLINED, CURRENCY_NOT_CHARGED.
@@ -77,7 +77,7 @@ async def offer_payers_own(
     at: datetime,
     return_url: str | None = None,
 ) -> Matter:
-    """Let the payer finish the invoice's payment in the browser; its matter opens it if need be.
+    """Let the payer complete the payment in the browser; the matter opens it if necessary.
 
     Errors: as for `retry_now`, without those of methods.
     """
@@ -94,8 +94,8 @@ async def offer_payers_own(
             connection, invoice, flow=flow, method_id=None, at=at
         )
         await payment_store.change(connection, live.id, return_url=return_url)
-    # One intent per invoice: a card's payment that failed is confirmed by its payer instead. One
-    # for another amount, or at another provider, is called back first; the payer then asks again.
+    # One intent per invoice: the payer confirms a card's payment that failed. One for another
+    # amount, or at another provider, is canceled first; the payer then asks again.
     if (live.flow == "paypal") != (flow == "paypal"):
         await payment_store.change(connection, live.id, superseded_at=at)
     elif live.amount_minor == invoice.remaining_minor:
@@ -131,7 +131,7 @@ async def _ask(
 
 
 async def _refuse_while_paying(connection: AsyncConnection, invoice: Invoice) -> None:
-    """One try at a time: nothing is asked for while money may be on its way."""
+    """Raise PAYMENT_PENDING while a try may still bring money: one try at a time."""
     why = None
     live = await payment_store.live(connection, invoice.id)
     if live is not None:
@@ -163,11 +163,11 @@ async def _usable(
 
 
 async def _demand_debits_left(connection: AsyncConnection, invoice: Invoice) -> None:
-    """Debits are not begun for ever: each keeps the invoice waiting for days. CARD_DECLINED."""
+    """Raise CARD_DECLINED after too many debits: each keeps the invoice waiting for days."""
     case = await cases.find_of_invoice(connection, invoice.id)
     if case is None:
         return
-    # Removed ones too.
+    # Removed methods too.
     rows = await connection.execute(
         select(payment_methods).where(payment_methods.c.account_id == invoice.account_id)
     )

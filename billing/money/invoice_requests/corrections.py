@@ -1,4 +1,4 @@
-"""An operator's corrections of an invoice: voided, given up, credited. Pure."""
+"""An operator's corrections of an invoice: voided, uncollectible, credited. Pure."""
 
 from typing import Any, Literal
 from uuid import UUID
@@ -21,10 +21,10 @@ Destination = Literal["debt", "balance"]
 
 
 def void(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
-    """Take back all of it; its subscription goes on. Errors: INVOICE_STATE, PAYMENT_PENDING."""
+    """Void an invoice; its subscription goes on. Errors: INVOICE_STATE, PAYMENT_PENDING."""
     _demand_no_money_on_its_way(w, invoice_id)
     if reserved(w.rows, w.rows.get(Invoice, invoice_id)):
-        # It would go to the balance now, and to its payer when the refund or dispute is decided.
+        # Its money would go to the balance now, and to the payer when that is decided.
         raise Conflict("PAYMENT_PENDING", "money of this invoice is going back: see where it ends")
     voided = notes.void_numbered(w, w.rows.get(Invoice, invoice_id), reason)
     payments.close_submissions(w, invoice_id)
@@ -34,7 +34,7 @@ def void(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
 
 
 def mark_uncollectible(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
-    """Give it up; its subscription goes on. Errors: INVOICE_STATE, PAYMENT_PENDING."""
+    """Give up an invoice; its subscription goes on. Errors: INVOICE_STATE, PAYMENT_PENDING."""
     _demand_no_money_on_its_way(w, invoice_id)
     invoice = w.rows.get(Invoice, invoice_id)
     if invoice.status != "open":
@@ -55,7 +55,7 @@ def credit(
     to: Destination,
     suffix: str,
 ) -> None:
-    """Take back a part of it, once per `suffix`; nothing left to pay is as good as paid.
+    """Credit a part of an invoice, once per `suffix`; with nothing left to pay it counts as paid.
 
     Errors: INVOICE_STATE, CREDIT_NOTE_TOO_LARGE.
     """
@@ -71,10 +71,10 @@ def credit(
 
 
 def credit_tax(w: Work[Any], invoice_id: UUID, *, country: str, reason: str, suffix: str) -> None:
-    """Take back the tax of a country that it added to its prices, as far as it is left.
+    """Credit the tax of a country that the invoice added to its prices, as far as it is left.
 
-    There is one note for it: while a refund or dispute may take what it needs, it is not written,
-    and asked for again when that is decided. Errors: INVOICE_STATE.
+    There is one note for it: while a refund or dispute may take a part of it, the note is not
+    written, and is requested again when that is decided. Errors: INVOICE_STATE.
     """
     before = _creditable(w, invoice_id)
     owed = giving_back.added_by(giving_back.left(w.rows, before), country)
@@ -86,16 +86,16 @@ def credit_tax(w: Work[Any], invoice_id: UUID, *, country: str, reason: str, suf
 
 
 def left_of(w: Work[Any], invoice_id: UUID, *, to: Destination) -> int:
-    """The part of it that a credit note can still take back."""
+    """Return the part of the invoice that a credit note can still credit."""
     invoice = w.rows.get(Invoice, invoice_id)
     left = creditable(w.rows, invoice)
-    if to == "balance":  # money that came for it, and no promise of some
+    if to == "balance":  # only money that was paid, not what is still owed
         left -= invoice.outstanding_minor
     return max(0, left)
 
 
 def left_of_use(w: Work[Any], invoice_id: UUID, *, amount: int, to: Destination) -> int:
-    """The part of so much of its use that a credit note can still take back."""
+    """Return how much of this amount of its use a credit note can still credit."""
     lines = invoices.lines_of(w.rows, invoice_id)
     used = giving_back.of_lines([one for one in lines if one.kind in (USAGE, SINGLE_USE)])
     left = giving_back.left(w.rows, w.rows.get(Invoice, invoice_id))
@@ -103,7 +103,7 @@ def left_of_use(w: Work[Any], invoice_id: UUID, *, amount: int, to: Destination)
 
 
 def _creditable(w: Work[Any], invoice_id: UUID) -> Invoice:
-    """Errors: INVOICE_STATE."""
+    """Return the invoice. Error: INVOICE_STATE if it cannot be credited."""
     invoice = w.rows.get(Invoice, invoice_id)
     if invoice.status not in (*invoices.OWED, "paid"):
         raise _state(invoice, "cannot be credited")
@@ -111,7 +111,7 @@ def _creditable(w: Work[Any], invoice_id: UUID) -> Invoice:
 
 
 def _settle(w: Work[Any], before: Invoice, after: Invoice, reason: str) -> None:
-    """Nothing left to pay is as good as paid."""
+    """Treat an invoice with nothing left to pay as paid."""
     if after.status == "paid" and before.status != "paid":
         cases.close_case(w, after.id, "forgiven", reason)
         if _is_subscriptions(after):
@@ -119,12 +119,12 @@ def _settle(w: Work[Any], before: Invoice, after: Invoice, reason: str) -> None:
 
 
 def _is_subscriptions(invoice: Invoice) -> bool:
-    """True if its subscription collects it, and no matter of its own."""
+    """True if its subscription collects it, and not a matter of its own."""
     return invoice.workflow_id.startswith(f"{SUBSCRIPTION.name}/")
 
 
 def _demand_no_money_on_its_way(w: Work[Any], invoice_id: UUID) -> None:
-    """Errors: PAYMENT_PENDING."""
+    """Raise PAYMENT_PENDING while a payment may still bring money."""
     owed = Owed(w.rows, invoice_id)
     processing = owed.live is not None and owed.live.status == "processing"
     if processing or owed.undecided is not None or owed.unsettled is not None:

@@ -1,4 +1,4 @@
-"""The matter that collects an invoice, and the locks under which others change what is owed.
+"""The matter that collects an invoice, and the locks for changing what is owed.
 
 The order is that of docs/architecture.md#order-of-locks: the matter's row, the account, the record
 of a use paid by card, the invoice.
@@ -36,7 +36,7 @@ _ROWS: Final[dict[str, Table]] = {
 
 
 async def hold(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
-    """The invoice, with its collector, its account and itself locked; INVOICE_NOT_FOUND."""
+    """Lock an invoice, its collector and its account; return it. Error: INVOICE_NOT_FOUND."""
     known = await invoice_store.get(connection, invoice_id)
     matter = await collector(connection, known)
     await _hold_all(connection, known.account_id, {(matter.kind, matter.subject_id)})
@@ -46,7 +46,7 @@ async def hold(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
 async def hold_collectors(
     connection: AsyncConnection, account_id: UUID, invoice_ids: Sequence[UUID]
 ) -> None:
-    """The same for many invoices, whose own rows are not locked."""
+    """Lock the account and the collectors of many invoices, but not the invoices' own rows."""
     subjects: set[tuple[str, UUID]] = set()
     for invoice_id in invoice_ids:
         matter = await collector(connection, await invoice_store.get(connection, invoice_id))
@@ -72,16 +72,16 @@ async def _hold_rows(connection: AsyncConnection, subjects: Collection[tuple[str
 
 
 async def wake(connection: AsyncConnection, invoice: Invoice, at: datetime) -> Matter:
-    """The matter that collects the invoice looks again; tell it after the commit."""
+    """Wake the matter that collects the invoice; callers notify it after the commit."""
     await matters.wake(connection, invoice.workflow_id, at)
     return await collector(connection, invoice)
 
 
 async def collector(connection: AsyncConnection, invoice: Invoice) -> Matter:
-    """The matter that collects the invoice now.
+    """Return the matter that collects the invoice now.
 
-    A use that was paid at once, by the money balance or with the next invoice, has none until
-    somebody corrects its invoice.
+    A use paid at once, by the money balance or with the next invoice, has none until somebody
+    corrects its invoice: then it is created.
     """
     matter = await matters.find(connection, invoice.workflow_id)
     if matter is None and invoice.workflow_id.startswith(f"{CHARGE.name}/"):
@@ -95,7 +95,7 @@ async def collector(connection: AsyncConnection, invoice: Invoice) -> Matter:
 
 
 async def own_card(connection: AsyncConnection, invoice: Invoice) -> UUID | None:
-    """The card its subscription names, while it can be used; None: the account's default."""
+    """Return the card its subscription names, while usable; None: the account's default."""
     own = subscriptions.c.payment_method_id
     usable = select(payment_methods.c.id).where(
         payment_methods.c.id == own,
@@ -112,8 +112,8 @@ async def demand_owed(connection: AsyncConnection, invoice: Invoice, *, by_card:
     """Refuse money for what is not owed: INVOICE_ALREADY_PAID, INVOICE_STATE.
 
     A draft is owed while its first payment is awaited; a purchase is paid by card on its own flow.
-    What was given up as uncollectible may be paid all the same. No card pays more than one charge
-    may be: AMOUNT_TOO_LARGE.
+    An uncollectible invoice may still be paid. AMOUNT_TOO_LARGE: a card cannot pay more than the
+    maximum of one charge.
     """
     if by_card:
         demand_payable(invoice.remaining_minor, invoice.currency)

@@ -1,7 +1,7 @@
-"""Payments by hand: a payer says that money was sent, an operator says whether it came [J4 to J7].
+"""Payments by hand: a payer reports a transfer, an operator decides whether it came [J4 to J7].
 
-One collector per invoice: a card's open intent is called back before a submission counts, by the
-matter that collects the invoice. Only reference text is kept, no payment data.
+One collector per invoice: the matter that collects it cancels a card's open intent before a
+submission counts. Only reference text is kept, no payment data.
 """
 
 from datetime import datetime
@@ -23,7 +23,7 @@ from billing.money.purchases import store as purchases
 
 
 async def asked_for(connection: AsyncConnection, invoice: Invoice) -> dict[str, Any] | None:
-    """The next action of a payer who pays by transfer; None: nothing is to be sent."""
+    """Return the next action of a payer who pays by transfer; None: nothing to send."""
     if not invoice.outstanding_minor or not await is_by_hand(connection, invoice):
         return None
     payment = await store.latest(connection, invoice.id)
@@ -39,7 +39,7 @@ async def asked_for(connection: AsyncConnection, invoice: Invoice) -> dict[str, 
 
 
 async def is_by_hand(connection: AsyncConnection, invoice: Invoice) -> bool:
-    """True if money by hand is what was agreed: by terms, or when its purchase began."""
+    """True if payment by hand was agreed: by terms, or when its purchase began."""
     if invoice.purchase_id is None:
         return invoice.collection == "send_invoice"
     return (await purchases.get(connection, invoice.purchase_id)).flow == "manual"
@@ -56,7 +56,7 @@ async def submit(
     currency: str | None,
     at: datetime,
 ) -> tuple[Payment, Matter]:
-    """Write a manual payment: `pending_approval`, or `pending` until the card is called back.
+    """Record a manual payment: `pending_approval`, or `pending` until the card's is canceled.
 
     Errors: INVOICE_NOT_FOUND, INVOICE_ALREADY_PAID, INVOICE_STATE, CURRENCY_MISMATCH,
     PAYMENT_PENDING, PAYMENT_REFERENCE_USED.
@@ -102,11 +102,11 @@ async def approve(
     at: datetime,
     again: bool = False,
 ) -> tuple[Payment, Matter]:
-    """The money is there, as much as `received_minor` says: its matter books it next [J6].
+    """Approve a payment that arrived, of `received_minor`; its matter books it next [J6].
 
-    `again`: an earlier try of the same request may have done it.
-    Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE, CURRENCY_MISMATCH, FOUR_EYES; AMOUNT_REQUIRED where
-    it is left out and the payer states more than the invoice still asks for.
+    `again`: an earlier try of the same request may have done it. Errors: PAYMENT_NOT_FOUND,
+    PAYMENT_STATE, CURRENCY_MISMATCH, PAYMENT_REFERENCE_USED, FOUR_EYES; AMOUNT_REQUIRED if the
+    amount is left out and the payer states more than is owed.
     """
     invoice = await _held(connection, payment_id)
     done = await _decided(connection, payment_id, "completed", "refunded") if again else None
@@ -147,10 +147,10 @@ async def reject(
     at: datetime,
     again: bool = False,
 ) -> tuple[Payment, Matter]:
-    """The money is not there: `failed`, with the reason; the cards' slots go on [J6].
+    """Reject a payment that did not arrive: `failed`, with the reason; card slots go on [J6].
 
-    `again`: an earlier try of the same request may have done it.
-    Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE, FOUR_EYES.
+    `again`: an earlier try of the same request may have done it. Errors: PAYMENT_NOT_FOUND,
+    PAYMENT_STATE, FOUR_EYES.
     """
     invoice = await _held(connection, payment_id)
     done = await _decided(connection, payment_id, "failed") if again else None
@@ -176,19 +176,19 @@ async def reject(
 
 
 async def _held(connection: AsyncConnection, payment_id: UUID) -> Invoice:
-    """The payment's invoice, under all locks of its collector."""
+    """Return the payment's invoice, under all locks of its collector."""
     return await locks.hold(connection, (await store.get(connection, payment_id)).invoice_id)
 
 
 async def _decided(connection: AsyncConnection, payment_id: UUID, *statuses: str) -> Payment | None:
-    """The manual payment, where this person has decided so."""
+    """Return the manual payment, if this person has decided so already."""
     payment = await store.get(connection, payment_id)
     mine = payment.flow == "manual" and payment.decided_by == context.actor.get()
     return payment if mine and payment.status in statuses else None
 
 
 async def _decidable(connection: AsyncConnection, payment_id: UUID, *, four_eyes: bool) -> Payment:
-    """The manual payment, locked, if this person may decide on it now, or later than was waited."""
+    """Lock and return a manual payment that this person may decide on, even after its wait."""
     payment = await store.lock(connection, payment_id)
     if payment.flow != "manual" or payment.status not in DECIDABLE:
         raise Conflict(
@@ -210,7 +210,7 @@ async def _refuse_second(connection: AsyncConnection, invoice_id: UUID) -> None:
 
 
 async def _fix_currency(connection: AsyncConnection, invoice: Invoice, given: str | None) -> None:
-    """Money is on its way: the account's currency is that of the invoice from now on."""
+    """Fix the account's currency to that of the invoice, because money was announced."""
     _same_currency(given, invoice.currency)
     await credits.fix_currency(connection, invoice.account_id, invoice.currency)
 
@@ -223,5 +223,5 @@ def _same_currency(given: str | None, wanted: str) -> None:
 
 
 def _person(actor: str | None) -> str | None:
-    """The subject behind `admin:ops-7`: one person may have more than one role."""
+    """Return the subject behind `admin:ops-7`: one person may have more than one role."""
     return actor.partition(":")[2] if actor else None

@@ -1,6 +1,6 @@
 """An operator's commands on an invoice itself: void, mark uncollectible, credit, record money.
 
-Each is decided under all locks of the matter that collects the invoice, and wakes that.
+Each is decided under all locks of the matter that collects the invoice, and wakes that matter.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from billing.money.payments.service import announce
 
 
 class Recorded(Frozen):
-    """Money that came outside of the service."""
+    """Money received outside of the service."""
 
     amount_minor: int
     currency: str | None
@@ -36,7 +36,7 @@ class Recorded(Frozen):
 
 
 class CreditedLine(Frozen):
-    """The part of one line that a credit note takes back."""
+    """The part of one line that a credit note credits."""
 
     position: int
     amount_minor: int
@@ -45,10 +45,10 @@ class CreditedLine(Frozen):
 async def void(
     connection: AsyncConnection, invoice_id: UUID, reason: str, *, again: bool = False
 ) -> Matter:
-    """Take back all of a numbered invoice that is not paid: nothing of it is owed any more.
+    """Void a numbered invoice that is not paid: nothing of it is owed any more.
 
-    `again`: an earlier try of the same request may have done it.
-    Errors: INVOICE_NOT_FOUND, INVOICE_STATE, PAYMENT_PENDING.
+    `again`: an earlier try of the same request may have done it. Errors: INVOICE_NOT_FOUND,
+    INVOICE_STATE, PAYMENT_PENDING.
     """
     invoice = await invoice_store.get(connection, invoice_id)
     if again and invoice.status == "void":
@@ -59,7 +59,7 @@ async def void(
 async def mark_uncollectible(
     connection: AsyncConnection, invoice_id: UUID, reason: str, *, again: bool = False
 ) -> Matter:
-    """Give an open invoice up: nobody is asked for it any more, and it may still be paid.
+    """Give up an open invoice: it is not collected any more, but may still be paid.
 
     Errors: INVOICE_NOT_FOUND, INVOICE_STATE, PAYMENT_PENDING.
     """
@@ -79,7 +79,7 @@ async def credit(
     to: Destination,
     suffix: str,
 ) -> Matter:
-    """Take back part of a numbered invoice, or of its lines, once per `suffix`.
+    """Credit part of a numbered invoice, or of its lines, once per `suffix`.
 
     Errors: INVOICE_NOT_FOUND, INVOICE_STATE, CREDIT_NOTE_TOO_LARGE, INVALID_AMOUNT.
     """
@@ -96,7 +96,7 @@ async def credit(
 async def left_of_use(
     connection: AsyncConnection, invoice: Invoice, amount_minor: int, to: Destination
 ) -> int:
-    """The part of a use's price, with its tax, that a credit note can still take back."""
+    """Return the part of a use's price, with its tax, that a credit note can still credit."""
     beside = await invoice_store.beside(connection, invoice)
     question = partial(corrections.left_of_use, amount=amount_minor, to=to)
     return await learn(connection, invoice, question, beside=beside)
@@ -111,7 +111,7 @@ async def record_payment(
     four_eyes: bool,
     at: datetime,
 ) -> Matter:
-    """Record money that came outside of the service: its matter books it next.
+    """Record money received outside of the service; its matter books it next.
 
     Errors: INVOICE_NOT_FOUND, INVOICE_ALREADY_PAID, INVOICE_STATE, CURRENCY_MISMATCH,
     PAYMENT_REFERENCE_USED, INVALID_DATE, FOUR_EYES.
@@ -151,7 +151,7 @@ async def parts_of(
     amount_minor: int,
     is_of: Callable[[InvoiceLine], bool],
 ) -> tuple[CreditedLine, ...]:
-    """Parts of some lines that come to so much; none where those have less left."""
+    """Return parts of the matching lines that total `amount_minor`; none if less is left."""
     found, asked = list[CreditedLine](), amount_minor
     for line in (await _left_of_lines(connection, invoice)).values():
         minor = min(asked, line.total_minor) if is_of(line) else 0
@@ -164,7 +164,7 @@ async def parts_of(
 async def _lines(
     connection: AsyncConnection, invoice: Invoice, asked: Sequence[CreditedLine]
 ) -> tuple[dict[str, Any], ...]:
-    """The lines that a note names, with their words. Errors: INVALID_AMOUNT."""
+    """Return the lines of a note, with their descriptions. Errors: INVALID_AMOUNT."""
     known = await _left_of_lines(connection, invoice)
     for one in asked:
         if one.position not in known or one.amount_minor > known[one.position].total_minor:
@@ -173,7 +173,7 @@ async def _lines(
 
 
 async def _left_of_lines(connection: AsyncConnection, invoice: Invoice) -> dict[int, InvoiceLine]:
-    """Its lines by position, less what notes that name them took back."""
+    """Return its lines by position, less what notes that name them have credited."""
     known = {one.position: one for one in await invoice_store.lines(connection, invoice.id)}
     for earlier in await invoice_store.credit_notes_of(connection, invoice.id):
         for part in earlier["lines"]:

@@ -1,6 +1,6 @@
-"""The debt of an account, all or some of it, paid in one step.
+"""Pays all or some of an account's debt in one step.
 
-Or foreseen, with what paying does to the period.
+Or previews that, with its effect on the period.
 """
 
 import hashlib
@@ -41,9 +41,9 @@ from billing.platform.decisions import service as decisions
 
 
 class Foreseen(Frozen):
-    """The subscription when all is paid, and the invoice that starts it again, where it is paused.
+    """The subscription once all is paid, and if it is paused the invoice that starts it again.
 
-    `resumption` is an invoice that nobody has written; `charged_minor` is what is charged for it.
+    `resumption` is an invoice that was not written; `charged_minor` is what is charged for it.
     """
 
     subscription: Subscription | None = None
@@ -51,8 +51,8 @@ class Foreseen(Frozen):
     charged_minor: int = 0
 
     def digest_with(self, owed: Sequence[Invoice], *, resumes: bool) -> bytes:
-        """The digest of what is charged: of each invoice that is owed, and whether it starts again;
-        and of what starts it again, which is held against the second half once the debt is paid.
+        """Return the digest of the charges: each owed invoice and whether the subscription resumes,
+        then the resumption. `resume_as_previewed` checks the second half, after the debt is paid.
         """
         debt = [[str(one.id), one.remaining_minor] for one in owed]
         return _half([debt, resumes, self.charged_minor]) + _half_of(self.resumption)
@@ -61,9 +61,9 @@ class Foreseen(Frozen):
 async def owed(
     connection: AsyncConnection, account_id: UUID, only: Collection[UUID] | None = None
 ) -> list[Invoice]:
-    """The open invoices of the account, or `only` the named ones, oldest first.
+    """Return the open invoices of the account, or `only` the named ones, oldest first.
 
-    Errors, of a named one: INVOICE_NOT_FOUND, and those of `locks.demand_owed`.
+    Errors, for a named one: INVOICE_NOT_FOUND, and those of `locks.demand_owed`.
     """
     query = invoice_store.listing(account_id, status="open" if only is None else None)
     if only is not None:
@@ -87,9 +87,9 @@ async def ask(
     method_id: UUID | None = None,
     only: Collection[UUID] | None = None,
 ) -> list[tuple[UUID, Asked]]:
-    """Ask for one try of each that is `owed`, all or none, once per `suffix`.
+    """Request one try of each invoice that is `owed`, all or none, once per `suffix`.
 
-    Asked again, it answers the same. Errors: those of `owed` and `card.retry_now`.
+    A repeat returns the same. Errors: those of `owed` and `card.retry_now`.
     """
     known = await asked_before(connection, account_id, suffix)
     if not known:
@@ -107,7 +107,7 @@ async def ask(
 async def asked_before(
     connection: AsyncConnection, account_id: UUID, suffix: str
 ) -> Sequence[UUID]:
-    """The invoices that were asked for under this suffix before."""
+    """Return the invoices whose tries were requested under this suffix before."""
     found = await connection.scalars(
         select(steps.c.key)
         .where(
@@ -128,10 +128,9 @@ async def foresee(
     resumes: bool = False,
     use_balance: bool = True,
 ) -> Foreseen:
-    """The open subscription as it is when what is `owed` is paid; nothing is written.
+    """Return the open subscription as it will be when what is `owed` is paid; nothing is written.
 
-    With `resumes` it is started again as well, where it is paused then. Errors: those of
-    `running.resume`.
+    `resumes`: it is also started again, if it is paused then. Errors: those of `running.resume`.
     """
     found = await subscriptions.find_open(connection, account_id)
     if found is None:
@@ -142,7 +141,7 @@ async def foresee(
 
 
 def resume_as_previewed(w: Work[SubscriptionFacts], paying: Paying, promise: Promise) -> None:
-    """Start it again for the sums that were shown. Errors: PREVIEW_EXPIRED, those of `resume`."""
+    """Resume for the previewed sums. Errors: PREVIEW_EXPIRED, those of `resume`."""
     running.resume(w, paying)
     change = w.rows.get(SubscriptionChange, paying.change_id)
     if not promise.digest.endswith(_half_of(w.rows.get(Invoice, change.draft_id))):
@@ -176,7 +175,7 @@ def _pay(
 
 
 def _offered(w: Work[SubscriptionFacts], *, use_balance: bool) -> Invoice:
-    """The invoice that would start it again."""
+    """Return the invoice that would start the subscription again."""
     changes.apply_scheduled(w)
     agreements.sell(w)
     draft = pauses.draft(w, w.facts.new_id())
@@ -186,7 +185,7 @@ def _offered(w: Work[SubscriptionFacts], *, use_balance: bool) -> Invoice:
 
 
 def _resumed(w: Work[SubscriptionFacts], *, use_balance: bool) -> Foreseen:
-    """Started again by the very command, and paid; a foreseen charge asks for no card."""
+    """Resume by the real command, and pay it; a previewed charge needs no saved card."""
     asked = Paying(change_id=w.facts.new_id(), by_card=True, use_balance=use_balance)
     running.resume(w, asked)
     draft = w.rows.get(Invoice, w.rows.get(SubscriptionChange, asked.change_id).draft_id)

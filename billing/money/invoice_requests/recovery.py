@@ -39,19 +39,19 @@ _ENGINES: Final[dict[str, Engine[Any, Any]]] = {
 
 
 async def pause(connection: AsyncConnection, case_id: UUID, *, reason: str = "") -> Matter:
-    """No slots and no final action until resumed; answers the matter to tell."""
+    """Pause slots and final action until resumed; return the matter to notify."""
     return await _steer(connection, case_id, partial(cases.pause, reason=reason))
 
 
 async def resume(connection: AsyncConnection, case_id: UUID, *, reason: str = "") -> Matter:
-    """Slots go on where they stood; a missed one runs now, the next keep their gaps."""
+    """Continue the slots where they stopped; a missed one runs now, the next keep their gaps."""
     return await _steer(connection, case_id, partial(cases.resume, reason=reason))
 
 
 async def extend(
     connection: AsyncConnection, case_id: UUID, days: int, *, reason: str = ""
 ) -> Matter:
-    """Move the slots to come and the final action by `days`. Errors: INVALID_EXTENSION."""
+    """Move the coming slots and the final action by `days`. Errors: INVALID_EXTENSION."""
     return await _steer(connection, case_id, partial(cases.extend, days=days, reason=reason))
 
 
@@ -64,7 +64,7 @@ async def extend_once(
     suffix: str,
     reason: str = "",
 ) -> Matter:
-    """The same, once per `suffix`: a request that is sent again adds no days."""
+    """Extend the case once per `suffix`: a repeated request adds no days."""
     order = keys.command(ids.encode(ids.DUNNING_CASE, case.id), suffix)
     if await commands.result_of(connection, order) is not None:
         invoice = await invoice_store.get(connection, case.invoice_id)
@@ -80,9 +80,9 @@ async def extend_once(
 async def forgive(
     connection: AsyncConnection, invoice_id: UUID, reason: str, *, again: bool = False
 ) -> Matter:
-    """Give up what is still owed by a credit note: as good as paid for its subscription.
+    """Forgive what is still owed by a credit note: for its subscription it counts as paid.
 
-    Answers the matter to tell. `again`: an earlier try of the same request may have done it.
+    Returns the matter to notify. `again`: an earlier try of the same request may have done it.
     Errors: INVOICE_NOT_FOUND, INVOICE_STATE.
     """
     invoice = await invoice_store.get(connection, invoice_id)
@@ -93,7 +93,7 @@ async def forgive(
 
 
 async def next_step(connection: AsyncConnection, case: DunningCase) -> Step | None:
-    """The next step of the case's invoice by itself; None when nothing is planned."""
+    """Return the next automatic step of the case's invoice; None if nothing is planned."""
     if not case.is_open:
         return None
     owner = await locks.collector(connection, await invoice_store.get(connection, case.invoice_id))
@@ -110,7 +110,7 @@ def _forgive(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
 
 
 async def _steer(connection: AsyncConnection, case_id: UUID, verb: Verb) -> Matter:
-    """Errors: DUNNING_CASE_NOT_FOUND, DUNNING_CASE_CLOSED."""
+    """Change an open case. Errors: DUNNING_CASE_NOT_FOUND, DUNNING_CASE_CLOSED."""
     case = await store.get(connection, case_id)
     cases.demand_open_case(case)
     return await ask(connection, await invoice_store.get(connection, case.invoice_id), verb)
@@ -119,8 +119,9 @@ async def _steer(connection: AsyncConnection, case_id: UUID, verb: Verb) -> Matt
 async def ask(
     connection: AsyncConnection, invoice: Invoice, verb: Verb, *, beside: Collection[UUID] = ()
 ) -> Matter:
-    """Decide it under all locks of the invoice's collector, and wake that; invoices `beside` it are
-    read, too."""
+    """Decide a change under all locks of the invoice's collector, and wake that matter; invoices
+    `beside` it are read, too.
+    """
     owner = await locks.collector(connection, invoice)
     engine = _ENGINES[owner.kind]
 

@@ -1,4 +1,4 @@
-"""Credit notes for the tax that a business was charged while its VAT id was not proven yet [L5]."""
+"""Credit notes for tax charged to a business before its VAT id was proven [L5]."""
 
 from functools import partial
 from typing import Final
@@ -19,7 +19,7 @@ REASON: Final = "reverse charge: the VAT id is proven"
 
 
 async def owed_back(connection: AsyncConnection, account_id: UUID) -> list[UUID]:
-    """The invoices to correct; none where the account does not account for the tax itself."""
+    """Return the invoices to correct; none if the account does not account for the tax itself."""
     known = await taxation(connection, account_id)
     if why_none(known) != "reverse_charge":
         return []
@@ -27,7 +27,7 @@ async def owed_back(connection: AsyncConnection, account_id: UUID) -> list[UUID]
 
 
 async def give_back(connection: AsyncConnection, invoice_id: UUID) -> Matter:
-    """The credit note of one invoice; nothing where refunds and other notes left no tax of it.
+    """Write the credit note of one invoice; none if earlier refunds and notes left no tax of it.
 
     Errors: INVOICE_STATE.
     """

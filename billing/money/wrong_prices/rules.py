@@ -9,9 +9,9 @@ from billing.money.subscriptions.periods.proration import share
 
 
 def overcharged(line: InvoiceLine, right_minor: int, fixed: Collection[str]) -> int:
-    """The part of a line's total that the right price of a seat would not have charged.
+    """Return the part of a line's total that the right price of a seat would not have charged.
 
-    A coupon in `fixed` takes off its amount whatever the price is; any other a part of it.
+    A coupon in `fixed` takes off its amount whatever the price is; any other a percentage.
     """
     part = Fraction(line.detail.get("share", 1))
     left = share(int(line.quantity) * right_minor, part)

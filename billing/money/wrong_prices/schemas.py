@@ -1,4 +1,4 @@
-"""A price that was published by mistake, and what is given back of a line that it charged."""
+"""Models of a price published by mistake, and of the overcharge credited on a line."""
 
 from typing import Final, Literal
 from uuid import UUID
@@ -25,20 +25,26 @@ class Named(Frozen):
 
 
 class Mistake(Frozen):
-    """The two prices, and the words for those who paid the wrong one."""
+    """The two prices, and the reason shown to those who paid the wrong one."""
 
     wrong: Price
     right: Price
     reason: str
     to: GivenTo
-    """For what is paid: the money balance, or the payer. What is owed falls in any case."""
+    """Where paid money goes: to the money balance, or to the payer. An owed amount falls in any
+    case.
+    """
 
     def suffix(self, position: int) -> str:
-        """The same for every try to give back what was too much on a line: it is once."""
+        """Return the key suffix of a line's correction, equal for every try: a line is corrected
+        once.
+        """
         return f"price-{self.wrong.id.hex}-{position}"
 
     def refund_id(self, line_id: UUID) -> UUID:
-        """And so is the refund of it: an id of the line's age, which is this price's alone."""
+        """Return the id of the refund, equal for every try: it has the line's age and is this
+        price's alone.
+        """
         return UUID(int=line_id.int ^ (self.wrong.id.int & _RANDOM))
 
 
@@ -48,12 +54,12 @@ class Given(Frozen):
     invoice: Invoice
     line_id: UUID
     charged_minor: int
-    """The line, with its discount and tax."""
+    """The line's total, with discount and tax."""
     given_minor: int = 0
-    """The part of it that is given back."""
+    """The part of it that is credited or refunded."""
     refund_id: UUID | None = None
-    """The refund by which it goes; None: a credit note alone."""
+    """The refund; None: a credit note alone."""
     is_repeated: bool = False
-    """True if it was given back before."""
+    """True if it was credited or refunded before."""
     matter: Matter | None = None
-    """To be told after the commit."""
+    """The matter to notify after the commit."""

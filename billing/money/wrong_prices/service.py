@@ -1,6 +1,6 @@
-"""A wrong price is undone: the right one is on sale again, and what was too much is given back.
+"""Undoes a wrong price: the right one is on sale again, and overcharges are credited or refunded.
 
-Those who have the wrong price move to the right one with their next period (`price_moves.py`).
+Subscribers of the wrong price move to the right one with their next period (`price_moves.py`).
 """
 
 from functools import partial
@@ -30,7 +30,7 @@ from billing.money.wrong_prices.schemas import Given, GivenTo, Mistake, Named
 
 
 async def read(connection: AsyncConnection, named: Named, reason: str, to: GivenTo) -> Mistake:
-    """The two prices of a mistake. Errors: PRICE_NOT_FOUND; VALIDATION_FAILED for one price."""
+    """Return the two prices of a mistake. Errors: PRICE_NOT_FOUND; VALIDATION_FAILED if equal."""
     if named.wrong_version == named.right_version:
         raise Invalid("VALIDATION_FAILED", "right_version: the right price is another version")
     of = (named.plan, named.interval, named.currency)
@@ -43,7 +43,7 @@ async def read(connection: AsyncConnection, named: Named, reason: str, to: Given
 
 
 async def put_on_sale(connection: AsyncConnection, mistake: Mistake) -> bool:
-    """Sell at the right price again, where the wrong one is still on sale; True if it was."""
+    """Sell at the right price again, if the wrong one is still on sale; True if it was."""
     right = PriceSpec(
         amount_minor=mistake.right.amount_minor,
         minimum_minor=mistake.right.minimum_minor,
@@ -54,8 +54,8 @@ async def put_on_sale(connection: AsyncConnection, mistake: Mistake) -> bool:
 
 
 async def give_back(connection: AsyncConnection, line: InvoiceLine, mistake: Mistake) -> Given:
-    """Give back what was too much on a line, once: to its payer, or by a credit note. What is owed
-    falls first, and the rest is on the money balance.
+    """Correct the overcharge of a line, once: refund its payer, or write a credit note, which takes
+    it off what is owed first and puts the rest on the money balance.
 
     Errors: CREDITED_BEFORE, and those of `operating.credit` and `reversals.refund`.
     """
@@ -73,7 +73,7 @@ async def give_back(connection: AsyncConnection, line: InvoiceLine, mistake: Mis
     beside = await invoice_store.beside(connection, invoice)
     await recovery.learn(connection, invoice, partial(_demand_whole, suffix=suffix), beside=beside)
     payment = await _paid_by(connection, invoice) if mistake.to == "payer" else None
-    # A refund that came back from the bank is not tried again.
+    # A refund that the bank returned is not tried again.
     if payment is not None and known is None:
         refund = _refund(mistake, line, amount)
         matter = await reversals.refund(connection, payment.id, refund)
@@ -90,7 +90,7 @@ async def give_back(connection: AsyncConnection, line: InvoiceLine, mistake: Mis
 
 
 async def _paid_by(connection: AsyncConnection, invoice: Invoice) -> Payment | None:
-    """The payment by which money of a paid invoice can go back by itself."""
+    """Return the payment of a paid invoice that can be refunded automatically."""
     if invoice.status != "paid":
         return None
     found = await payment_store.of_invoice(connection, invoice.id)
@@ -99,7 +99,7 @@ async def _paid_by(connection: AsyncConnection, invoice: Invoice) -> Payment | N
 
 
 def _refund(mistake: Mistake, line: InvoiceLine, amount_minor: int) -> Wanted:
-    """The customer keeps what was bought, at a lower price."""
+    """Return a refund with which the customer keeps what was bought, at a lower price."""
     return Wanted(
         refund_id=mistake.refund_id(line.id), amount_minor=amount_minor, reason=mistake.reason,
         to_balance=False, reference=None, keep_subscription=True, keep_credits=True,
@@ -118,7 +118,9 @@ async def _given_before(
 
 
 def _demand_whole(w: Work[Any], invoice_id: UUID, *, suffix: str) -> None:
-    """A part that was taken back may be this very sum: a person looks. CREDITED_BEFORE."""
+    """Raise CREDITED_BEFORE if a part was credited otherwise: it may be this overcharge, so a
+    person must look.
+    """
     mine = suffix.rpartition("-")[0]
     noted = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice_id)
     used = (

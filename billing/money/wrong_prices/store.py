@@ -19,13 +19,13 @@ from billing.money.refunds.tables import refunds
 
 NUMBERED: Final = ("open", "paid", "uncollectible")
 _MINUTE: Final = 60_000 << 80
-"""In a UUIDv7, whose first 48 bits are milliseconds: clocks of two processes differ."""
+"""A minute in a UUIDv7, whose first 48 bits are milliseconds: clocks of two processes differ."""
 
 
 async def version(
     connection: AsyncConnection, plan: str, interval: Interval, currency: str, number: int
 ) -> Price:
-    """One version of a plan's price, on sale or not. Errors: PRICE_NOT_FOUND."""
+    """Return one version of a plan's price, on sale or not. Errors: PRICE_NOT_FOUND."""
     of = prices.c
     found = await connection.execute(
         select(prices).where(
@@ -41,9 +41,9 @@ async def version(
 
 
 def charged(price: Price) -> Select[Any]:
-    """The lines of numbered invoices at this price; order and cut are the caller's.
+    """Select the lines of numbered invoices at this price; the caller sorts and limits.
 
-    They are younger than the price, and so are their ids: the primary key finds them.
+    The lines are younger than the price, and so are their ids: the primary key finds them.
     """
     since = UUID(int=max(0, price.id.int - _MINUTE))
     line = invoice_lines.c
@@ -60,13 +60,13 @@ def charged(price: Price) -> Select[Any]:
 
 
 async def refund_of(connection: AsyncConnection, refund_id: UUID) -> Refund | None:
-    """The refund with this id, if it was asked for."""
+    """Return the refund with this id, if it was requested."""
     row = await prepared.find(connection, select(refunds).where(refunds.c.id == refund_id))
     return Refund.model_validate(dict(row)) if row is not None else None
 
 
 async def fixed_codes(connection: AsyncConnection, account_id: UUID) -> frozenset[str]:
-    """The account's coupons that take off an amount, and no percentage."""
+    """Return the codes of the account's coupons over an amount, not a percentage."""
     rows = await connection.scalars(
         select(discounts.c.code).where(
             discounts.c.account_id == account_id, discounts.c.amount_minor.is_not(None)

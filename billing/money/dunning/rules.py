@@ -77,7 +77,7 @@ class Collecting(Lean):
     pay_first: bool = False
     """A draft that waits for its payment: no slots, no case."""
     approval_within: timedelta = APPROVAL_SUSPENDS
-    """How long it waits for the approval of a payment by hand; not set in states of 0.1.0."""
+    """The wait for the approval of a payment by hand; not set in states of 0.1.0."""
     closed: bool = False
     """True if nothing is owed any more: a payment that could still succeed is canceled."""
     case: Case | None = None

@@ -31,9 +31,7 @@ class Mistake(Frozen):
     right: Price
     reason: str
     to: GivenTo
-    """Where paid money goes: to the money balance, or to the payer. An owed amount falls in any
-    case.
-    """
+    """Receiver of paid money: the money balance, or the payer. An owed amount falls in any case."""
 
     def suffix(self, position: int) -> str:
         """Return the key suffix of a line's correction, equal for every try: a line is corrected

@@ -22,7 +22,7 @@ from billing.money.subscriptions.terms import changes
 from billing.money.trials import transitions as trials
 
 LEAVE_CURRENCY: Final = "leave_currency"
-"""The verb that unfixes the currency of an account that was never billed and never paid."""
+"""The verb that unsets the currency of an account that was never billed and never paid."""
 KEEP_CURRENCY: Final = "keep_currency"
 """The verb that fixes it again when money is billed after the end."""
 NOT_ASKED: Final = "nothing could be asked for the first payment"
@@ -200,7 +200,7 @@ def end_incomplete(w: Work[SubscriptionFacts], why: str = "first payment never c
 
 
 def _leave_currency(w: Work[SubscriptionFacts]) -> None:
-    """Unfix the account's currency if no payment was started and no invoice had money in it; the
+    """Unset the account's currency if no payment was started and no invoice had money in it; the
     verb keeps it if anything else of the account fixes it.
     """
     asked = (one for one in w.rows.of(Invoice) if one.status not in ("draft", "void"))

@@ -227,7 +227,7 @@ async def leave_currency(
     account_id: UUID,
     at: datetime,  # noqa: ARG001 - every verb is given it
 ) -> None:
-    """Unfix the account's currency after its one subscription ended, if nothing was paid or billed.
+    """Unset the account's currency after its one subscription ended, if nothing was paid or billed.
     Callers hold the account's lock.
     """
     if not await _KNOWS_MONEY.scalar(connection, account_id=account_id):

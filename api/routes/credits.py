@@ -69,10 +69,10 @@ class SplitAnswer(Answer):
 
 
 class TransactionAnswer(Answer):
-    """One entry of the ledger; `amount` is negative where credits left.
+    """One entry of the ledger; `amount` is negative if credits were spent or removed.
 
-    A member reads of another user's spend only these sums: its `reason` is empty, and it has no
-    `scope`, `subject` or `detail`.
+    Of other users' spending a member sees only these sums: `reason`, `scope`, `subject` and
+    `detail` are empty.
     """
 
     transaction_id: TransactionId = Field(validation_alias="id")
@@ -88,7 +88,7 @@ class TransactionAnswer(Answer):
     created_at: datetime = Field(validation_alias="at")
 
     def without_use(self) -> Self:
-        """The entry without what names the use behind it."""
+        """Return the entry without the fields that name the use behind it."""
         return self.model_copy(update=_UNNAMED)
 
 
@@ -99,7 +99,7 @@ class TransactionDetail(TransactionAnswer):
 
 
 class _LotPart(Answer):
-    """A lot as far as its place in the burn order goes."""
+    """The facts of a lot that decide its place in the burn order."""
 
     lot_id: LotId = Field(validation_alias="id")
     kind: str
@@ -111,7 +111,7 @@ class _LotPart(Answer):
 
 
 class LotShare(_LotPart):
-    """The part of one lot in an entry, in burn order, and why the lot has this place in it.
+    """The part of one lot in an entry, in burn order, and the reason for its place.
 
     `value_cents` is the share of the price of the pack that granted the lot.
     """
@@ -141,7 +141,7 @@ class PassedLot(_LotPart):
 
 
 class PaidUseAnswer(Answer):
-    """A use that an entry paid, or gave back, and the arithmetic of its price."""
+    """A use that an entry paid, or whose void it is, and the arithmetic of its price."""
 
     billing_id: Annotated[str, encoded(ids.BILLING_RECORD)] = Field(validation_alias="id")
     event_id: str | None
@@ -209,7 +209,7 @@ async def read_balance(call: MemberRead) -> BalanceAnswer:
 async def list_transactions(
     call: MemberCall, paging: Paging, kind: Kind | None = None
 ) -> Page[TransactionAnswer]:
-    """The ledger, newest first [F2]; of other users' spends a member sees amount and date."""
+    """The ledger, newest first [F2]; members see only amount and date of others' spending."""
     keys = (credit_transactions.c.at, credit_transactions.c.seq)
     query = store.transactions(call.account.id, kind)
     async with call.transaction() as connection:
@@ -223,7 +223,7 @@ async def list_transactions(
 
 @router.get("/billing/credits/transactions/{transaction_id}", responses=responses(404))
 async def read_transaction(transaction_id: str, call: MemberCall) -> TransactionDetail:
-    """One entry with its split over lots; 404 for a member when it spent for others alone."""
+    """One entry with its split over lots; 404 for a member if it spent only for others."""
     async with call.transaction() as connection:
         found, is_hidden = await _entry(connection, call, transaction_id)
     shown = TransactionDetail.of(found)
@@ -232,11 +232,10 @@ async def read_transaction(transaction_id: str, call: MemberCall) -> Transaction
 
 @router.get("/billing/credits/transactions/{transaction_id}/explain", responses=responses(404))
 async def explain_transaction(transaction_id: str, call: MemberCall) -> ExplanationAnswer:
-    """The lots that an entry used, in their order, the reason for each place, and the uses it paid.
+    """Explain an entry: the lots it used in order, the reason for each place, and the uses it paid.
 
-    A capture that no use is behind has none: its `detail` is what the caller gave. Uses of months
-    that the operators keep in files are not among them. 404 for a member when it spent for others
-    alone.
+    A capture without a use has none: its `detail` is what the caller sent. Uses of archived months
+    are not listed. 404 for a member if the entry spent only for others.
     """
     async with call.transaction() as connection:
         entry, is_hidden = await _entry(connection, call, transaction_id)
@@ -256,8 +255,8 @@ async def explain_transaction(transaction_id: str, call: MemberCall) -> Explanat
 async def _entry(
     connection: AsyncConnection, call: AccountCall, name: str
 ) -> tuple[Transaction, bool]:
-    """One entry, and whether it must not name the uses behind it. Errors: NOT_FOUND, also for a
-    spend in which a member that asks has no share.
+    """Return one entry, and True if its uses must be hidden. Errors: NOT_FOUND, also if the
+    requesting member has no share in the spending.
     """
     found = await store.transaction(connection, row_id(ids.TRANSACTION, name))
     others = await others_spends(connection, call, [found.id])
@@ -268,7 +267,7 @@ async def _entry(
 
 @router.get("/billing/credits/lots", responses=responses("INVALID_CURSOR"))
 async def list_lots(call: MemberCall, paging: Paging, open_only: bool = True) -> Page[LotAnswer]:
-    """The account's lots, newest first; spent and expired ones on request."""
+    """The account's lots, newest first; spent and expired ones only with `open_only=false`."""
     keys = (credit_lots.c.granted_seq,)
     async with call.transaction() as connection:
         now = await clock.now(connection, call.account.id)

@@ -57,7 +57,7 @@ class HoldBody(Body):
         return self
 
     def order(self, account_id: UUID, key: str, made_by: str) -> HoldOrder:
-        """The hold this body asks for."""
+        """Return the requested hold."""
         seconds = self.expires_in_seconds
         return HoldOrder(
             account_id=account_id,
@@ -74,7 +74,7 @@ class HoldBody(Body):
 
 
 class CaptureBody(Body):
-    """The amount to spend, all of the hold when left out; the ledger entry keeps `detail`."""
+    """The amount to spend, by default the whole hold; the ledger entry keeps `detail`."""
 
     amount: Credits | None = None
     reason: FreeText = "capture"
@@ -110,7 +110,7 @@ class CaptureAnswer(Answer):
 
 
 def hold_answer(hold: Hold, order: HoldOrder) -> bytes:
-    """The `HoldAnswer` of a new hold, encoded without pydantic: it is made very often."""
+    """Encode the `HoldAnswer` of a new hold without pydantic, because it is made very often."""
     return msgspec.json.encode(
         {
             "hold_id": ids.encode(ids.HOLD, hold.hold_id),
@@ -129,7 +129,7 @@ def hold_answer(hold: Hold, order: HoldOrder) -> bytes:
 
 
 def capture_answer(capture: Capture) -> bytes:
-    """The `CaptureAnswer` of a capture, encoded likewise."""
+    """Encode the `CaptureAnswer` of a capture without pydantic."""
     return msgspec.json.encode(
         {
             "hold_id": ids.encode(ids.HOLD, capture.hold_id),
@@ -156,11 +156,11 @@ _ENDS = ("HOLD_NOT_FOUND", "HOLD_RESOLVED", "MERCHANT_NOT_FOUND")
 )  # fmt: skip
 @fast
 async def create_hold(body: HoldBody, call: BillingCall, key: LedgerKey) -> Response:
-    """Hold credits, taken in burn order: nothing else can spend them until the hold ends.
+    """Hold credits in burn order: nothing else can spend them until the hold ends.
 
-    The same `Idempotency-Key` and body answer the first hold in its present state. A 402 with the
+    The same `Idempotency-Key` and body return the first hold in its current state. A 402 with the
     field `top_up` means that an automatic purchase of credits is under way: retry soon. A `scope`
-    that only a plan pays is refused where no plan gives the account anything.
+    that only a plan can pay for is refused if no plan grants the account anything.
     """
     order = body.order(call.account.id, key, call.caller.subject)
     await _demand_holdable(call, order)
@@ -181,7 +181,7 @@ async def list_holds(
 ) -> Page[HoldAnswer]:
     """The account's holds, newest first; a hold past `expires_at` has the status expired.
 
-    A member sees only those that its own `sub` made [A14].
+    A member sees only holds that its own `sub` made [A14].
     """
     async with call.transaction() as connection:
         now = await clock.now(connection, call.account.id)
@@ -191,7 +191,7 @@ async def list_holds(
 
 @router.get("/billing/credits/holds/{hold_id}", responses=responses("HOLD_NOT_FOUND"))
 async def read_hold(hold_id: str, call: MemberCall) -> HoldAnswer:
-    """One hold in its present state; 404 for a member when its own `sub` did not make it."""
+    """One hold in its current state; 404 for a member if its own `sub` did not make it."""
     only = only_user(call)
     if only is not None:
         wanted = row_id(ids.HOLD, hold_id)
@@ -212,7 +212,7 @@ async def capture_hold(
 ) -> Response:
     """Spend a hold or a part of it; the rest is released for good.
 
-    The same amount again answers the first capture: no key is needed.
+    Repeating it with the same amount returns the first capture: no key is needed.
     """
     order = CaptureOrder(
         account_id=call.account.id,
@@ -227,7 +227,7 @@ async def capture_hold(
 
 @router.post("/billing/credits/holds/{hold_id}/release", responses=responses(*_ENDS))
 async def release_hold(hold_id: str, call: BillingCall) -> HoldAnswer:
-    """Release a hold; a second call answers the first."""
+    """Release a hold; a second call returns the first result."""
     async with call.transaction() as connection:
         await service.release(
             connection, account_id=call.account.id, hold_id=row_id(ids.HOLD, hold_id)
@@ -236,7 +236,9 @@ async def release_hold(hold_id: str, call: BillingCall) -> HoldAnswer:
 
 
 async def _demand_holdable(call: AccountCall, order: HoldOrder) -> None:
-    """Errors: NO_ENTITLEMENT where only a plan pays; VALIDATION_FAILED for an end too far off."""
+    """Refuse an invalid hold. Errors: NO_ENTITLEMENT if only a plan pays; VALIDATION_FAILED if it
+    ends too late.
+    """
     if order.scope is None and order.expires_at is None:
         return
     async with call.transaction() as connection:

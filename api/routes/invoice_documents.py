@@ -1,4 +1,4 @@
-"""Documents of an invoice as PDF: itself, its receipt, its credit notes [I4, I5]."""
+"""PDF documents: an invoice, its receipt, its credit notes [I4, I5]."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -27,7 +27,7 @@ class Pdf(Response):
 
 
 def answers(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries of a route that answers a PDF."""
+    """OpenAPI entries of a route that returns a PDF."""
     return {
         200: {
             "description": "The PDF; equal bytes have an equal ETag",
@@ -44,7 +44,7 @@ def answers(*codes: str) -> dict[int | str, dict[str, Any]]:
     responses=answers("INVOICE_STATE"),
 )
 async def download_invoice(invoice_id: str, call: MemberCall, known: Known = None) -> Response:
-    """The invoice as it was finalized; of a draft a pro-forma [I4, I5]."""
+    """The invoice as it was finalized, or a pro-forma of a draft [I4, I5]."""
     return await download(call, decode_invoice(invoice_id), service.INVOICE, known)
 
 
@@ -54,15 +54,15 @@ async def download_invoice(invoice_id: str, call: MemberCall, known: Known = Non
     responses=answers("INVOICE_STATE"),
 )
 async def download_receipt(invoice_id: str, call: MemberCall, known: Known = None) -> Response:
-    """The receipt of an invoice that is paid, with money."""
+    """The receipt of an invoice that was paid with money."""
     return await download(call, decode_invoice(invoice_id), service.RECEIPT, known)
 
 
 async def download(call: AccountCall, invoice_id: UUID, kind: str, known: str | None) -> Response:
-    """The document, or 304 where the caller knows it."""
+    """Return the document, or 304 if the caller's copy is the current one."""
     press = call.services.press
     found = await service.document(call.transaction, press, invoice_id, kind)
-    # The caller alone may keep it, and asks each time whether it is the current one.
+    # Only the caller may cache it, and revalidates it each time.
     headers = {"ETag": f'"{found.etag}"', "Cache-Control": "private, no-cache"}
     if known is not None and _is_known(found, known):
         return Response(status_code=304, headers=headers)

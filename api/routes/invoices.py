@@ -49,7 +49,7 @@ router = new_router("invoices")
 
 # `pending` is another word for an open invoice [I7, X6].
 StatusFilter = Literal[InvoiceStatus, "pending"]
-# A payment for an outdated amount, or on another flow, is called back first; the second try opens
+# A payment for an outdated amount, or on another flow, is canceled first; the second try opens
 # a new one.
 _OFFERS: Final = 2
 
@@ -75,7 +75,7 @@ def _legacy(status: str) -> str:
 
 
 class CustomFieldAnswer(Answer):
-    """A line of the customer's own on its invoices."""
+    """A custom field of the customer on its invoices."""
 
     name: str
     value: str
@@ -84,9 +84,9 @@ class CustomFieldAnswer(Answer):
 class InvoiceAnswer(Answer):
     """An invoice [I6, I16]; amounts in minor units of `currency`.
 
-    `total` is subtotal - discount + tax_amount - tax_included: a tax that prices hold already is
-    not added. The status `open` is `pending` in `legacy_status` [X6]. A draft has no number yet
-    and is a pro-forma; `payment_reference` is the reference for a bank transfer.
+    `total` is subtotal - discount + tax_amount - tax_included: tax that prices already include is
+    not added. The status `open` is `pending` in `legacy_status` [X6]. A draft has no number yet and
+    is a pro-forma; `payment_reference` is the reference for a bank transfer.
     """
 
     invoice_id: InvoiceId = Field(validation_alias="id")
@@ -98,8 +98,8 @@ class InvoiceAnswer(Answer):
     status: InvoiceStatus
     legacy_status: Annotated[str, BeforeValidator(_legacy)] = Field(validation_alias="status")
     collection: InvoiceCollection = Field(
-        description="`automatic`: by a saved card; `send_invoice`: by transfer; `held`: by nobody"
-        " until an operator decides or its payer pays, as the service was away for too long"
+        description="`automatic`: by a saved card; `send_invoice`: by transfer; `held`: not until"
+        " an operator decides or the payer pays, because the service was down for too long"
     )
     currency: str
     subtotal: int = Field(validation_alias="subtotal_minor")
@@ -112,17 +112,17 @@ class InvoiceAnswer(Answer):
     amount_paid: int = Field(validation_alias="amount_paid_minor")
     amount_credited: int = Field(
         validation_alias="amount_credited_minor",
-        description="What credit notes took off what was owed; what was paid already went to the"
-        " money balance, or back to its payer, and `credit_notes_total` counts it too",
+        description="What credit notes deducted from the amount owed. Credit for amounts already"
+        " paid went to the money balance or the payer; `credit_notes_total` includes both",
     )
     amount_refunded: int = Field(validation_alias="amount_refunded_minor")
     amount_remaining: int = Field(validation_alias="outstanding_minor")
     settlement: str | None
     payment_reference: str | None
-    po_number: str | None = Field(description="Its own, instead of that of the billing details")
-    memo: str | None = Field(description="Its own, instead of that of the billing details")
+    po_number: str | None = Field(description="Replaces that of the billing details")
+    memo: str | None = Field(description="Replaces that of the billing details")
     custom_fields: list[CustomFieldAnswer] | None = Field(
-        description="Its own, instead of those of the billing details"
+        description="Replace those of the billing details"
     )
     period_start: datetime | None
     period_end: datetime | None
@@ -137,7 +137,7 @@ class InvoiceAnswer(Answer):
         """The path of the PDF at this API."""
         return self._document("pdf") if self.invoice_number else None
 
-    @computed_field(description="The receipt as PDF, once it is paid, with money")  # type: ignore[prop-decorator]
+    @computed_field(description="The receipt as PDF, once it is paid with money")  # type: ignore[prop-decorator]
     @property
     def receipt_pdf_url(self) -> str | None:
         """The path of the receipt at this API."""
@@ -155,7 +155,7 @@ class NumberedPagination(Pagination):
 
 
 class InvoicePage(Answer):
-    """One page of invoices; each field of the page has both its names [I2]."""
+    """One page of invoices; `invoices` is another name of `data` [I2]."""
 
     data: list[InvoiceAnswer]
     invoices: list[InvoiceAnswer]
@@ -163,14 +163,14 @@ class InvoicePage(Answer):
 
     @classmethod
     def of_page(cls, page: Page[InvoiceAnswer]) -> Self:
-        """The page with the seeds' names beside ours."""
+        """Return the page under both its names."""
         at = page.pagination
         numbered = NumberedPagination(**at.model_dump(), pages=-(-at.total // at.limit))
         return cls(data=page.data, invoices=page.data, pagination=numbered)
 
 
 class TierAnswer(Answer):
-    """Units of a cycle that cost the same: `flat_price` and each `unit_price`, in whole units."""
+    """Units of a cycle in one price tier: `flat_price` plus `unit_price` each, in whole units."""
 
     units: Total
     unit_price: Credits
@@ -179,7 +179,7 @@ class TierAnswer(Answer):
 
 
 class LineDiscount(Answer):
-    """The part of a discount that one line has, in minor units."""
+    """The line's share of a discount, in minor units."""
 
     code: str
     amount: int = Field(validation_alias="amount_minor")
@@ -188,12 +188,12 @@ class LineDiscount(Answer):
 class LineAnswer(Answer):
     """One line [I8]: quantity times unit amount, rounded once; minor units.
 
-    `total` is what it costs after its discounts and with its taxes.
+    `total` is its cost after discounts and with taxes.
 
-    Where units do not all cost the same, `unit_amount` is their average, and `tiers` are all those
-    of the cycle so far: what earlier lines billed of them, `billed_before`, goes off their sum.
-    A line of kind `minimum` or `commitment` is what `spent_cents` is less than `least_cents`.
-    `explained` is the arithmetic in words.
+    If units do not all cost the same, `unit_amount` is their average, and `tiers` are those of the
+    whole cycle so far; `billed_before`, billed by earlier lines, is deducted from their sum. A line
+    of kind `minimum` or `commitment` charges `least_cents` less `spent_cents`. `explained` is the
+    arithmetic in words.
     """
 
     kind: str
@@ -221,14 +221,14 @@ class LineAnswer(Answer):
 
 class InvoiceDetail(InvoiceAnswer):
     """An invoice with all its parts [I3, I8, I9]; `next_action` is none | confirm_card | redirect |
-    manual | wait. `po_number`, `memo` and `custom_fields` of one with a number are as printed.
+    manual | wait. Once it has a number, `po_number`, `memo` and `custom_fields` are as printed.
     """
 
     line_items: list[LineAnswer]
     payments: list[PaymentAnswer]
     attempts: list[AttemptAnswer]
     credit_notes: list[CreditNoteAnswer]
-    credit_notes_total: int = Field(description="What they take back in all, paid or owed")
+    credit_notes_total: int = Field(description="What they credit in all, paid or owed")
     dunning: CaseAnswer | None
     next_action: NextAction = Field(examples=[{"type": "none"}])
 
@@ -269,8 +269,8 @@ async def list_invoices(
     "/billing/invoices/{invoice_id}", responses=responses("INVOICE_NOT_FOUND", "MERCHANT_NOT_FOUND")
 )
 async def read_invoice(invoice_id: str, call: MemberCall) -> InvoiceDetail:
-    """One invoice with its lines, payments, attempts, credit notes and dunning [I3, I8, I9]; only a
-    payer sees a secret.
+    """One invoice with its lines, payments, attempts, credit notes and dunning [I3, I8, I9]. Only
+    payers see secrets.
     """
     return for_caller(call, await _read(call, decode_invoice(invoice_id)))
 
@@ -279,7 +279,7 @@ async def read_invoice(invoice_id: str, call: MemberCall) -> InvoiceDetail:
     "/billing/invoices/{invoice_id}/pay",
     response_model=InvoiceDetail,
     responses={
-        202: {"model": InvoiceDetail, "description": "Undecided yet: the same key asks again"},
+        202: {"model": InvoiceDetail, "description": "Still undecided; retry with the same key"},
         **responses(
             "INVOICE_NOT_FOUND", "INVOICE_ALREADY_PAID", "INVOICE_STATE", "PAYMENT_PENDING",
             "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED", "AMOUNT_TOO_LARGE",
@@ -295,7 +295,7 @@ async def pay_invoice(
     call: BillingCall,
     once: RequiredKey,
 ) -> Response:
-    """Pay an open invoice now [I13, J8]; this also ends past due and unpaid [C12]."""
+    """Pay an open invoice now [I13, J8]; this also ends past_due and unpaid [C12]."""
     check_return(call, body.return_url)
     await need_temporal(call)
     subject = decode_invoice(invoice_id)
@@ -310,7 +310,7 @@ async def pay_invoice(
 
 
 def status_of(wanted: StatusFilter | None) -> InvoiceStatus | None:
-    """The status to list, as it is kept; None for all."""
+    """Return the stored status to list; None for all."""
     return "open" if wanted == "pending" else wanted
 
 

@@ -1,4 +1,4 @@
-"""Everything that is overdue, paid in one step."""
+"""Payment of everything overdue in one step."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -49,15 +49,15 @@ from billing.money.subscriptions.schemas import Paying
 
 router = new_router("invoices")
 _Try = tuple[UUID, Attempt | None]
-"""An invoice, and the try of it that was asked for."""
+"""An invoice, and its requested attempt."""
 
 
 class PayOverdueBody(Body):
-    """By the saved card or one that is named; `dry_run` says what it would do and does nothing.
+    """The invoices and the card, by default all open ones and the saved card.
 
-    `invoice_ids` names several invoices; without it all that are open are paid. With
-    `preview_token` of a dry run exactly what that showed is charged, or nothing. `use_balance` is
-    of what starts it again: on an open invoice the balance was used when it got its number.
+    `dry_run` only previews. With the `preview_token` of a dry run exactly the previewed amounts are
+    charged, or nothing. `use_balance` applies to the invoice that resumes the subscription: open
+    invoices used the balance when they got their numbers.
     """
 
     invoice_ids: Annotated[list[InvoiceName], Field(min_length=1, max_length=100)] | None = None
@@ -69,7 +69,7 @@ class PayOverdueBody(Body):
 
 
 class OwedPart(Answer):
-    """An invoice that was open; `amount_cents` is what was charged for it, else what is owed."""
+    """An invoice that was open; `amount_cents` is the amount charged, else the amount owed."""
 
     invoice_id: InvoiceId = Field(validation_alias="id")
     invoice_number: str | None = Field(validation_alias="number")
@@ -90,9 +90,9 @@ class StandingPart(Answer):
 
 
 class ResumptionPart(Answer):
-    """The invoice that starts a paused subscription again, and its new period.
+    """The invoice that resumes a paused subscription, and its new period.
 
-    `invoice_id` is null while it is not written; `amount_cents` is due for it.
+    `invoice_id` is null while it is not written; `amount_cents` is its amount due.
     """
 
     invoice_id: InvoiceId | None
@@ -103,10 +103,10 @@ class ResumptionPart(Answer):
 
 
 class OverdueAnswer(Answer):
-    """The invoices that are paid, the subscription afterwards, and the cost of starting it again.
+    """The paid invoices, the subscription afterwards, and the cost of resuming it.
 
-    With `resume` the `resumption` starts it again, and `charged_cents` counts what is charged for
-    it too; else it is what that would cost. It is null where nothing is paused.
+    With `resume` the `resumption` is what resumed it, and `charged_cents` includes its charge;
+    otherwise it is what resuming would cost. It is null if nothing is paused.
     """
 
     dry_run: bool
@@ -117,7 +117,7 @@ class OverdueAnswer(Answer):
     next_action: NextAction = Field(examples=[{"type": "none"}])
     preview_token: str | None = None
     expires_at: datetime | None = Field(
-        None, description="When the token ends, in real time also where the account has a clock"
+        None, description="When the token expires, in real time even if the account has a clock"
     )
 
 
@@ -125,7 +125,7 @@ class OverdueAnswer(Answer):
     "/billing/pay-overdue",
     response_model=OverdueAnswer,
     responses={
-        202: {"model": OverdueAnswer, "description": "Undecided yet: the same key asks again"},
+        202: {"model": OverdueAnswer, "description": "Still undecided; retry with the same key"},
         **responses(
             "INVOICE_NOT_FOUND", "INVOICE_ALREADY_PAID", "INVOICE_STATE",
             "PAYMENT_OVERDUE", "PAYMENT_PENDING", "PAYMENT_METHOD_NOT_FOUND",
@@ -140,9 +140,9 @@ async def pay_overdue(
     call: BillingCall,
     once: OptionalKey,
 ) -> Response:
-    """Pay every open invoice, or those that are named.
+    """Pay every open invoice, or the named ones.
 
-    With `resume` start a paused subscription again as well.
+    With `resume` also resume a paused subscription.
     """
     if not body.dry_run:
         once.require()
@@ -161,7 +161,7 @@ async def pay_overdue(
 async def _pay(
     call: AccountCall, claim: Claim, body: PayOverdueBody
 ) -> tuple[list[_Try], SubscriptionAnswer | None]:
-    """Settle the debt, then start again where that is wanted; a refusal says what was paid."""
+    """Pay the debt, then resume if requested; a refusal says what was paid."""
     tried = await _settle(call, claim, body)
     try:
         _raise_refusal(tried)
@@ -199,8 +199,8 @@ async def _settle(call: AccountCall, claim: Claim, body: PayOverdueBody) -> list
 async def _has_asked(
     connection: AsyncConnection, account_id: UUID, claim: Claim, suffix: str
 ) -> bool:
-    """True where an earlier request with this key has asked for money; one that ended before it
-    did, such as without Temporal, has not.
+    """True if an earlier request with this key has requested money; one that ended before that,
+    such as without Temporal, has not.
     """
     if not claim.resumed:
         return False
@@ -214,7 +214,7 @@ def _is_decided(tried: list[_Try]) -> bool:
 
 
 def _raise_refusal(tried: list[_Try]) -> None:
-    """The first refusal, with every invoice that was declined: the others are paid."""
+    """Raise the first refusal, with every declined invoice; the others are paid."""
     refused = [
         (invoice_id, error)
         for invoice_id, attempt in tried
@@ -227,7 +227,7 @@ def _raise_refusal(tried: list[_Try]) -> None:
 
 
 async def _paid_before(call: AccountCall, tried: list[_Try]) -> dict[str, Any]:
-    """The part of it that was done before a card refused the rest."""
+    """Return the fields that say what was paid before a card refused the rest."""
     async with call.transaction() as connection:
         paid = {one: await _received(connection, attempt) for one, attempt in tried}
         subscription = await subscriptions.find_current(connection, call.account.id)
@@ -241,7 +241,7 @@ async def _paid_before(call: AccountCall, tried: list[_Try]) -> dict[str, Any]:
 async def _resume(
     call: AccountCall, claim: Claim, body: PayOverdueBody
 ) -> SubscriptionAnswer | None:
-    """Start again where the subscription is paused now, or was when this was asked before."""
+    """Resume if the subscription is paused now, or was when this was first requested."""
     async with call.transaction() as connection:
         found = await subscriptions.find_open(connection, call.account.id)
         known = await subscriptions.find_change(connection, claim.resource_id)
@@ -257,7 +257,9 @@ async def _resume(
 def _resume_as_previewed(
     call: AccountCall, token: str, w: Work[SubscriptionFacts], paying: Paying
 ) -> None:
-    """The token's end counted where the debt was asked for: a bank may have taken days since."""
+    """Resume as previewed. The token's expiry was checked when the debt was charged, which may be
+    days ago with a bank debit.
+    """
     secrets = call.services.settings.pay_link_secrets
     overdue.resume_as_previewed(w, paying, tokens.read(token, secrets, None))
 
@@ -269,7 +271,7 @@ async def _done(
     tried: list[_Try],
     resumed: SubscriptionAnswer | None,
 ) -> OverdueAnswer:
-    """The answer when all was tried; the action is the first that the payer has to take."""
+    """Return the answer after all attempts, with an action that the payer has to take."""
     action: NextAction = {"type": "none"} if _is_decided(tried) else {"type": "wait"}
     if resumed is not None:
         action = resumed.next_action
@@ -298,7 +300,7 @@ async def _done(
 async def _resumption(
     call: AccountCall, connection: AsyncConnection, claim: Claim, body: PayOverdueBody
 ) -> tuple[ResumptionPart | None, int]:
-    """The invoice that started it again, with the cents charged for it; else the offer of one."""
+    """Return the invoice that resumed it, with the cents charged for it; else the offered one."""
     change = await subscriptions.find_change(connection, claim.resource_id)
     if change is None:
         foreseen = await overdue.foresee(connection, call.account.id, use_balance=body.use_balance)
@@ -323,7 +325,7 @@ async def _received(connection: AsyncConnection, attempt: Attempt | None) -> int
 async def _look(
     call: AccountCall, connection: AsyncConnection, body: PayOverdueBody
 ) -> tuple[list[Invoice], Foreseen]:
-    """All that is owed of what is asked for, and what follows when it is paid."""
+    """Return the requested invoices that are owed, and the result of paying them."""
     only = invoice_rows(body.invoice_ids)
     owed = await overdue.owed(connection, call.account.id, only)
     foreseen = await overdue.foresee(
@@ -339,7 +341,7 @@ def _promised(
     foreseen: Foreseen,
     at: datetime,
 ) -> dict[str, Any]:
-    """The token of what was seen; none without a subscription, which it names."""
+    """Return the token of this preview; nothing without a subscription, which the token names."""
     if foreseen.subscription is None:
         return {}
     promise = Promise(
@@ -355,8 +357,8 @@ def _promised(
 async def _demand_as_previewed(
     call: AccountCall, connection: AsyncConnection, body: PayOverdueBody, token: str
 ) -> list[UUID]:
-    """Nothing is asked of a card where what it would be charged is not what was shown: the
-    invoices that were. Error: PREVIEW_EXPIRED.
+    """Refuse if the amounts to be charged differ from the previewed ones; return the previewed
+    invoices. Error: PREVIEW_EXPIRED.
     """
     secrets = call.services.settings.pay_link_secrets
     promise = tokens.read(token, secrets, clock.real_now())

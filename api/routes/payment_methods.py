@@ -1,7 +1,7 @@
-"""Stored payment methods: save a card, list, label, choose the default, remove.
+"""Stored payment methods: list, label, choose the default or backup, remove.
 
-Only metadata is stored [K4]. A page that asks its person to type a word passes it on in `confirm`
-[K8]: DEFAULT to choose a default, DELETE to remove a method. A bearer client need not.
+Only metadata is stored [K4]. A page that makes its user type a word sends it in `confirm` [K8]:
+DEFAULT to choose a default, DELETE to remove a method. A bearer client need not.
 """
 
 from collections.abc import Sequence
@@ -52,11 +52,11 @@ class DefaultBody(Body):
 
 
 class RemoveBody(Body):
-    """The word that a person typed, and the method that becomes the default."""
+    """The typed word, and the method that becomes the default."""
 
     confirm: Literal["DELETE"] | None = Field(None, description="DELETE, typed by the person")
     new_default: PaymentMethodName | None = Field(
-        None, description="Becomes the default; without it the newest other one, where this was it"
+        None, description="Becomes the default; if this was the default, else the newest other one"
     )
 
 
@@ -82,7 +82,7 @@ class MethodAnswer(Answer):
 
 
 class RemovedAnswer(Answer):
-    """A removed method: nothing is charged to it any more."""
+    """A removed method, which is not charged any more."""
 
     id: str
     deleted: bool = True
@@ -137,7 +137,7 @@ async def delete_payment_method(
     call: BillingCall,
     once: OptionalKey,
 ) -> Response:
-    """Remove a method, here at once and at Stripe right after. The body may be left out.
+    """Remove a method, here at once and at Stripe right after. The body is optional.
 
     409 for the last method that can pay an open subscription, and while it is being charged.
     """
@@ -191,9 +191,9 @@ async def choose_default_method(
 async def choose_backup_method(
     payment_method_id: str, call: BillingCall, once: OptionalKey
 ) -> Response:
-    """Charge this method for open invoices whose card the bank has refused for good [K6].
+    """Charge this method for open invoices whose card the bank has permanently declined [K6].
 
-    An account has one backup: this one takes the place of another.
+    An account has one backup: this one replaces any other.
     """
     async with once.claim(call) as claim:
         method_id = _decode(payment_method_id)
@@ -214,7 +214,7 @@ async def choose_backup_method(
 async def end_backup_method(
     payment_method_id: str, call: BillingCall, once: OptionalKey
 ) -> Response:
-    """Let the method be the backup no more; it stays saved."""
+    """Stop using the method as the backup; it stays saved."""
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
@@ -226,7 +226,7 @@ async def end_backup_method(
 async def notify_changed(
     call: AccountCall, changed: Sequence[Matter], *, wait: bool = False
 ) -> None:
-    """Notify the matters; for the account's own, wait until nothing of it is due."""
+    """Notify the matters; with `wait`, wait until the account's own has nothing due."""
     for matter in changed:
         if wait and matter.kind == "account":
             await wait_until_done(call, matter)

@@ -50,9 +50,7 @@ class ManualBody(Body):
     invoice_id: Spelled = Field(examples=["inv_01h455vb4pex5vsknk084sn02q"])
     payment_method: Spelled = Field(examples=["bank_transfer"])
     transaction_reference: Spelled = Field(examples=["TRX-2027-0004711"])
-    amount: Positive | None = Field(
-        None, description="In minor units, where it is not all that is owed"
-    )
+    amount: Positive | None = Field(None, description="In minor units; by default all that is owed")
     currency: Currency | None = None
 
     @model_validator(mode="before")
@@ -72,11 +70,10 @@ class ManualBody(Body):
 class PaymentAnswer(Answer):
     """One payment [J2, J3, J10]; `amount` and `amount_received` in minor units of `currency`.
 
-    `payment_method` is card, saved_card, checkout, paypal, or the payer's own word for a manual
-    one. `payment_method_type` is card, bank_transfer or other [K14], and null where a card or bank
-    account paid that is not saved; `provider` is stripe, paypal or manual. In the list a try that
-    was declined is an entry of its own, `failed` for ever: it has the id of its payment, and an
-    `attempt_id`.
+    `payment_method` is card, saved_card, checkout, paypal, or the payer's own name of a manual one.
+    `payment_method_type` is card, bank_transfer or other [K14], and null if the card or bank
+    account is not saved; `provider` is stripe, paypal or manual. In lists each declined attempt is
+    an entry of its own that stays `failed`, with the id of its payment and an `attempt_id`.
     """
 
     payment_id: PaymentId = Field(validation_alias="id")
@@ -104,7 +101,7 @@ class PaymentAnswer(Answer):
 
     @classmethod
     def of_row(cls, row: Any, **more: Any) -> Self:
-        """A row of `store.listing` or `history.listing`, with what else the answer has."""
+        """Show a row of `store.listing` or `history.listing`, with further fields."""
         payment = Payment.model_validate(row)
         shown = cls.of(
             payment,
@@ -147,7 +144,7 @@ async def submit_manual_payment(
 async def list_payments(
     call: MemberCall, paging: Paging, status: StatusFilter | None = None
 ) -> Page[PaymentAnswer]:
-    """The account's payments, newest first, each try that was declined apart [J1, J3]."""
+    """The account's payments, newest first, each declined attempt as its own entry [J1, J3]."""
     query, keys = history.listing(call.account.id, statuses=statuses_of(status))
     async with call.transaction() as connection:
         return await paginate(connection, query, keys, paging, PaymentAnswer.of_row)
@@ -162,7 +159,7 @@ async def read_payment(payment_id: str, call: MemberCall) -> PaymentAnswer:
 
 
 def _attempt(row: Any) -> str | None:
-    """The id of the try that an entry of the list is made from."""
+    """Return the id of the attempt that an entry of the list is made from."""
     attempt_id = row.get("attempt_id")
     return ids.encode(ids.ATTEMPT, attempt_id) if attempt_id is not None else None
 
@@ -187,12 +184,12 @@ def decode_invoice(name: str) -> UUID:
 
 
 def statuses_of(wanted: StatusFilter | None) -> tuple[str, ...]:
-    """The statuses to list, as they are kept; none for all."""
+    """Return the stored statuses to list; none for all."""
     return () if wanted is None else ("canceled" if wanted == "cancelled" else wanted,)
 
 
 async def _submit(call: AccountCall, claim: Claim, wanted: ManualBody) -> None:
-    """Write the payment unless an earlier try did; its matter cancels an open card payment."""
+    """Write the payment unless an earlier request did; its matter cancels an open card payment."""
     async with call.transaction() as connection:
         payment = await store.find(connection, claim.resource_id) if claim.resumed else None
         if payment is not None:

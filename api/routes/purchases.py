@@ -72,7 +72,7 @@ class PackBody(Body):
 class PurchaseBody(PackBody):
     """The pack to buy, and how to pay."""
 
-    # Any text: a name that no pack can have is a pack that is not sold.
+    # Any text: an impossible name is answered like a pack that is not sold.
     pack: str
     platform: Literal["stripe"] = "stripe"
 
@@ -106,7 +106,7 @@ class PurchaseAnswer(Answer):
         *,
         undecided: bool = False,
     ) -> Self:
-        """The purchase with its payment; `owed` by a payer by hand, `undecided` its card's try."""
+        """Return the purchase; `owed` is due from a manual payer, `undecided` a card's attempt."""
         waits: dict[str, Any] = {"type": "wait"}
         return cls.of(
             purchase,
@@ -116,7 +116,7 @@ class PurchaseAnswer(Answer):
 
 
 _STARTS = {
-    202: {"model": PurchaseAnswer, "description": "Undecided yet: the same key asks again"},
+    202: {"model": PurchaseAnswer, "description": "Still undecided; retry with the same key"},
     **responses(
         "INVALID_PACK", "INVALID_COUPON", "MERCHANT_NOT_FOUND", "CURRENCY_MISMATCH",
         "CURRENCY_NOT_CHARGED",
@@ -171,7 +171,7 @@ async def list_purchases(
 ) -> Page[PurchaseAnswer]:
     """The account's purchases, newest first [E9]; those older than 90 days only with `archived`.
 
-    Only a payer sees a secret.
+    Only payers see secrets.
     """
     query = store.listing(call.account.id, status=status, archived=archived)
     keys = (purchases.c.created_at, purchases.c.id)
@@ -190,7 +190,7 @@ async def list_purchases(
     responses=responses("PURCHASE_NOT_FOUND", "MERCHANT_NOT_FOUND"),
 )
 async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
-    """One purchase, archived or not [E10]; only a payer sees a secret."""
+    """One purchase, archived or not [E10]. Only payers see secrets."""
     async with call.transaction() as connection:
         purchase, payment = await store.with_payment(connection, row_id(ids.PURCHASE, purchase_id))
         return for_caller(call, await _with_owed(call, connection, purchase, payment))
@@ -199,7 +199,7 @@ async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
 async def _with_owed(
     call: AccountCall, connection: AsyncConnection, purchase: Purchase, payment: Payment | None
 ) -> PurchaseAnswer:
-    """The purchase, with what a payer by hand still owes, and the page of one in a browser."""
+    """Return the purchase, with what a manual payer still owes, or the link to the payment page."""
     owed = None
     by_hand = purchase.flow == "manual" or (payment is not None and payment.flow == "manual")
     if by_hand and purchase.status == "pending":
@@ -212,7 +212,7 @@ async def _with_owed(
 
 
 async def _is_undecided(connection: AsyncConnection, purchase: Purchase) -> bool:
-    """True while the end of a saved card's try is not known: its payer has nothing to confirm."""
+    """True while the result of a saved card's attempt is unknown; the payer has nothing to do."""
     if purchase.flow != "saved_card" or purchase.status != "pending":
         return False
     tries = await payment_store.attempts_of(connection, purchase.invoice_id)
@@ -249,7 +249,7 @@ async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
 
 
 async def _answer(call: AccountCall, claim: Claim) -> Response:
-    """The answer by the row: 201, 202 while the payment is undecided, or the refusal."""
+    """Answer from the row: 201, 202 while the payment is undecided, or raise the refusal."""
     async with call.transaction() as connection:
         purchase, payment = await store.with_payment(connection, claim.resource_id)
         answer = await _with_owed(call, connection, purchase, payment)

@@ -43,7 +43,7 @@ _PLAIN: Final = SetupBody()
 
 
 class SyncBody(_Defaulting):
-    """A setup intent that the customer has confirmed: Stripe's id of it, or ours."""
+    """A setup intent that the customer has confirmed, by Stripe's id or ours."""
 
     setup_intent_id: Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
@@ -79,7 +79,7 @@ class SetupAnswer(Answer):
     responses={
         202: {
             "model": SetupAnswer,
-            "description": "Stripe has not answered: the same key asks again",
+            "description": "Stripe has not answered; retry with the same key",
         },
         **responses(
             "MERCHANT_NOT_FOUND", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE",
@@ -90,7 +90,7 @@ class SetupAnswer(Answer):
 async def create_setup_intent(
     call: BillingCall, once: OptionalKey, body: SetupBody = _PLAIN
 ) -> Response:
-    """Start saving a card without a charge [K5]; the answer has the browser's client secret."""
+    """Start saving a card without a charge [K5]; returns the browser's client secret."""
     await need_provider(call)
     async with once.claim(call) as claim:
         await wait_until_done(call, await _begin(call, claim, body))
@@ -110,7 +110,7 @@ async def create_setup_intent(
     responses=responses("SETUP_INTENT_NOT_FOUND", "MERCHANT_NOT_FOUND"),
 )
 async def read_setup_intent(setup_intent_id: str, call: BillingCall) -> SetupAnswer:
-    """The state of a card that is being saved; it needs the role billing, as it has the secret."""
+    """The state of a card that is being saved; needs the role billing, to see the secret."""
     return SetupAnswer.of_setup(await _read_setup(call, setup_intent_id), call.services.pay_links)
 
 
@@ -120,7 +120,7 @@ async def read_setup_intent(setup_intent_id: str, call: BillingCall) -> SetupAns
     status_code=201,
     dependencies=[TYPED_DEFAULT],
     responses={
-        202: {"model": SetupAnswer, "description": "Stripe has not decided: ask again"},
+        202: {"model": SetupAnswer, "description": "Stripe has not decided; retry"},
         **responses(
             "SETUP_INTENT_NOT_FOUND", "SETUP_INTENT_INCOMPLETE", "CARD_DECLINED",
             "PAYMENT_METHOD_NOT_FOUND", "MERCHANT_NOT_FOUND", "TEMPORAL_UNAVAILABLE", *KEYED,
@@ -144,7 +144,7 @@ async def create_payment_method(body: SyncBody, call: BillingCall, once: Optiona
 
 
 async def _begin(call: AccountCall, claim: Claim, body: SetupBody) -> Matter:
-    """The account's matter with the request to save a card, new or from an earlier try."""
+    """Return the account's matter with the request to save a card, new or from an earlier try."""
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
         if claim.resumed and await card_setup.exists(connection, claim.resource_id):
@@ -164,7 +164,7 @@ async def _read_setup(call: AccountCall, name: str) -> Setup:
 
 
 async def _answer_sync(call: AccountCall, claim: Claim, name: str) -> Response:
-    """The stored method; 202 while Stripe has not answered; else the error."""
+    """Return the stored method, or 202 while Stripe has not answered; else raise the error."""
     setup = await _read_setup(call, name)
     if setup.payment_method_id is not None:
         async with call.transaction() as connection:

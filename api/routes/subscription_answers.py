@@ -1,4 +1,4 @@
-"""The subscription as callers see it: its plan, add-ons, changes, and what its payer does next."""
+"""The subscription as callers see it: its plan, add-ons, changes, and the payer's next action."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -26,7 +26,7 @@ from billing.money.subscriptions.schemas import Collection, Subscription
 
 _ADVERBS: Final = {"month": "monthly", "year": "yearly"}
 WORDS: Final = {adverb: words for words, adverb in _ADVERBS.items()}
-"""Names of intervals as `month`, by their adverbs."""
+"""Intervals such as `month`, by their adverbs such as `monthly`."""
 
 
 class AddOnPart(Answer):
@@ -42,9 +42,9 @@ class AddOnPart(Answer):
 
 
 class DiscountPart(Answer):
-    """A coupon that is taken off the next invoices: of `periods_left` periods, or for ever.
+    """A coupon that reduces the invoices of the next `periods_left` periods, or forever (null).
 
-    `kinds` are the lines it is taken off, `[]` all of them.
+    `kinds` are the kinds of lines it reduces, `[]` all of them.
     """
 
     code: str
@@ -66,7 +66,7 @@ class ChangePart(Answer):
 
 
 class ScheduledPart(Answer):
-    """A change that comes with the end of the period: `add_ons`, `plan`, `pause` or `price`."""
+    """A change that applies at the end of the period: `add_ons`, `plan`, `pause` or `price`."""
 
     change_id: ChangeId = Field(validation_alias="id")
     kind: str
@@ -75,7 +75,7 @@ class ScheduledPart(Answer):
 
 
 class ChangeAnswer(Answer):
-    """A change of the subscription, and what became of it."""
+    """A change of the subscription, and its result."""
 
     change_id: ChangeId = Field(validation_alias="id")
     kind: str
@@ -99,7 +99,7 @@ class PlanPart(Answer):
 
 
 class DeclinePart(Answer):
-    """The last try of a card for `latest_invoice_id`, where it was declined."""
+    """The last attempt on a card for `latest_invoice_id`, if it was declined."""
 
     decline_code: str | None
     decline_class: str | None
@@ -108,10 +108,10 @@ class DeclinePart(Answer):
 
 
 class CommitmentPart(Answer):
-    """The least that it spends until an instant, by the contract that it was sold under.
+    """The minimum that it spends until `ends_at`, by the contract that it was sold under.
 
-    `spent_cents` is what invoices have charged of it so far, after discounts and before tax;
-    `remaining_cents` would be charged at its end if no more is spent.
+    `spent_cents` is what invoices have charged so far, after discounts and before tax;
+    `remaining_cents` would be charged at `ends_at` if no more is spent.
     """
 
     amount_cents: int = Field(validation_alias="amount_minor")
@@ -134,10 +134,10 @@ class CommitmentPart(Answer):
 
 
 class GivenBackPart(Answer):
-    """Money that was paid and not used when it ended, by an end now that asked for it.
+    """Money paid for unused time, given back because the cancellation requested it.
 
-    `refunded_cents` of it went back to its payer, or is on the way; `balance_cents` is on the money
-    balance, or has paid from there what was owed. A refund that fails moves from one to the other.
+    `refunded_cents` was refunded to the payer or is on its way; `balance_cents` went to the money
+    balance, where it may have paid debts. A failed refund moves to `balance_cents`.
     """
 
     credited_cents: int = Field(validation_alias="credited_minor")
@@ -148,8 +148,8 @@ class GivenBackPart(Answer):
 class SubscriptionAnswer(Answer):
     """A subscription with its plan [C1, C2].
 
-    `next_action` is that of `latest_invoice_id`: of what a change waits for, else of what is owed;
-    `latest_decline` says why its card did not pay.
+    `next_action` belongs to `latest_invoice_id`: the invoice of a pending change, else the one
+    owed; `latest_decline` says why its card did not pay.
     """
 
     subscription_id: SubscriptionId = Field(validation_alias="id")
@@ -234,6 +234,6 @@ def _latest_decline(tries: Sequence[Attempt]) -> DeclinePart | None:
 
 
 def interval_name(interval: Interval) -> str:
-    """`monthly` or `yearly`, else as words."""
+    """Return `monthly` or `yearly`, else the interval as the price list has it."""
     words = rules.show_interval(interval)
     return _ADVERBS.get(words, words)

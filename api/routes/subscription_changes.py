@@ -1,4 +1,4 @@
-"""Changes of a subscription: another plan, add-ons, starting again; and the list of them."""
+"""Changes of a subscription: another plan, add-ons, resuming after a pause; and their list."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -53,9 +53,9 @@ from billing.money.subscriptions.tables import subscription_changes
 
 router = new_router("subscriptions")
 PaidVerb = Callable[[Work[SubscriptionFacts], Paying], object]
-"""A verb of the subscription that may be charged first."""
+"""A verb of the subscription that may have to be paid first."""
 PromisedVerb = Callable[..., object]
-"""One that may be previewed: it also takes the instant of its preview."""
+"""A verb that can be previewed: it also takes the instant of its preview."""
 _OF_CHANGES = (
     "PAYMENT_OVERDUE", "ADD_ON_NOT_FOUND", "ADD_ON_NOT_OFFERED", "PLAN_NOT_FOUND",
     "INTERVAL_NOT_OFFERED", "QUANTITY_NOT_OFFERED", "CURRENCY_MISMATCH", "TRIAL_NOT_OFFERED",
@@ -73,7 +73,7 @@ class _MoneyBody(Body):
 
 
 class PayingBody(_MoneyBody):
-    """By the saved card, one that is named, or one that the client confirms."""
+    """The payment: by the saved card, a named one, or one that the client confirms."""
 
     payment_method: Literal["default", "card"] = "default"
     payment_method_id: PaymentMethodName | None = None
@@ -93,7 +93,7 @@ class AddOnBody(Body):
 
 
 class WishBody(_MoneyBody):
-    """Another plan, interval or quantity; and all add-ons, of which those not named end with the
+    """Another plan, interval or quantity. `add_ons` lists all add-ons; those left out end with the
     period.
     """
 
@@ -101,7 +101,7 @@ class WishBody(_MoneyBody):
     interval: PriceInterval | None = None
     quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
     when: When | None = Field(
-        None, description="Unless said, up and more are now, down and less at period end"
+        None, description="By default increases apply now, and decreases at period end"
     )
     add_ons: Annotated[list[AddOnBody], Field(max_length=50)] | None = None
     coupon: CouponCode = None
@@ -121,13 +121,13 @@ class WishBody(_MoneyBody):
 
 
 class ChangeBody(WishBody, PayingBody):
-    """The change that is wanted, and how it is paid; with a token exactly as it was previewed."""
+    """The requested change and its payment; with a token exactly as it was previewed."""
 
     preview_token: PreviewToken = None
 
 
 class ResumeBody(PayingBody):
-    """The way in which the new period is paid; with a token exactly as it was previewed."""
+    """The payment of the new period; with a token exactly as it was previewed."""
 
     preview_token: PreviewToken = None
 
@@ -143,10 +143,11 @@ class ResumeBody(PayingBody):
 async def change_subscription(
     body: ChangeBody, call: BillingCall, once: OptionalKey, dry_run: DryRun = False
 ) -> Response | PreviewAnswer:
-    """Change its plan, interval or quantity [C6], or its add-ons [B8].
+    """Change the plan, interval or quantity [C6], or the add-ons [B8].
 
-    More is charged first and counts once it is paid; less counts from the next period. The same
-    request again changes nothing. With `preview_token` it charges what was previewed, else nothing.
+    An increase is charged first and applies once it is paid; a decrease applies from the next
+    period. Repeating the request changes nothing. With `preview_token` it charges exactly the
+    previewed amounts, or nothing.
     """
     verb, wish = _verb(body), _wish(body)
     if dry_run:
@@ -168,10 +169,10 @@ async def change_subscription(
     ),
 )  # fmt: skip
 async def preview_change(body: WishBody, call: BillingCall) -> PreviewAnswer:
-    """The invoice that a change would produce [L3], without changing anything.
+    """Preview the invoice that a change would produce [L3], without changing anything.
 
-    The `preview_token` goes with the same change within 15 minutes: it charges exactly this, or is
-    refused with 409 `PREVIEW_EXPIRED`.
+    Send the `preview_token` with the same change within 15 minutes: exactly this is charged, or the
+    request is refused with 409 `PREVIEW_EXPIRED`.
     """
     verb = _verb(body)
     return await foreseen(
@@ -183,7 +184,7 @@ async def preview_change(body: WishBody, call: BillingCall) -> PreviewAnswer:
     "/billing/subscription/changes", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND")
 )
 async def list_changes(call: MemberCall, paging: Paging) -> Page[ChangeAnswer]:
-    """The changes of the account's subscriptions, what waits and what is scheduled among them."""
+    """The changes of the account's subscriptions, including pending and scheduled ones."""
     async with call.transaction() as connection:
         return await paginate(
             connection,
@@ -202,7 +203,7 @@ async def list_changes(call: MemberCall, paging: Paging) -> Page[ChangeAnswer]:
 async def cancel_change(
     change_id: str, call: BillingCall, once: OptionalKey, dry_run: DryRun = False
 ) -> Response | PreviewAnswer:
-    """Call a scheduled change off: the next period is as this one; again it answers the same."""
+    """Cancel a scheduled change: the next period keeps the current terms. Repeating it is safe."""
     row = row_id(ids.CHANGE, change_id)
     if dry_run:
         async with undone(call.transaction()) as connection:
@@ -233,9 +234,9 @@ async def resume_subscription(
     once: OptionalKey,
     dry_run: DryRun = False,
 ) -> Response | PreviewAnswer:
-    """Start again after a pause: a new period from now, charged first as an increase is.
+    """Resume after a pause with a new period from now, charged first like an increase.
 
-    With `preview_token` it charges the sums that were previewed, else nothing.
+    With `preview_token` it charges exactly the previewed amounts, or nothing.
     """
     if dry_run:
         verb = partial(running.resume, paying=_unpaid(body))
@@ -249,19 +250,19 @@ async def resume_subscription(
 
 
 def _resume(w: Work[SubscriptionFacts], paying: Paying, _: datetime) -> None:
-    """A new period begins now, whenever it was previewed."""
+    """Resume with a period from now, whenever it was previewed."""
     running.resume(w, paying)
 
 
 def _verb(body: WishBody) -> PromisedVerb:
-    """The verb of a wish."""
+    """Return the verb that makes the requested change."""
     wish = _wish(body)
     return lambda w, paying, as_of=None: plan_changes.change(w, wish, paying, as_of)
 
 
 def _as_previewed(call: AccountCall, token: str, verb: PromisedVerb, binding: Binding) -> PaidVerb:
-    """The verb with the promise of its preview, which is looked at where the change is made: who
-    repeats a request that was carried out needs it no more.
+    """Bind the verb to its preview. The token is checked where the change is written, so repeating
+    a request that was carried out does not need it.
     """
 
     def kept(w: Work[SubscriptionFacts], paying: Paying) -> None:
@@ -271,7 +272,7 @@ def _as_previewed(call: AccountCall, token: str, verb: PromisedVerb, binding: Bi
 
 
 def _wish(body: WishBody) -> PlanWish:
-    """Everything that is wanted."""
+    """Return the requested change."""
     return PlanWish(
         plan=body.plan,
         interval=parse_interval(body.interval) if body.interval is not None else None,
@@ -285,7 +286,7 @@ def _wish(body: WishBody) -> PlanWish:
 
 
 def _unpaid(body: _MoneyBody) -> Paying:
-    """A preview asks for no card."""
+    """Return the payment of a preview, which needs no card."""
     return Paying(change_id=ids.new(), by_card=True, use_balance=body.use_balance)
 
 
@@ -298,7 +299,7 @@ async def charge(
     *,
     about: PlanWish | None = None,
 ) -> SubscriptionAnswer:
-    """Have the change made, its payment first. Raises the card's refusal: all is as before then."""
+    """Make the change, its payment first. Raise the card's refusal; then nothing has changed."""
     matter = await _ask(call, claim, body, command, verb, about)
     await wait_until_done(call, matter)
     async with call.transaction() as connection:
@@ -324,7 +325,7 @@ async def _ask(
     verb: PaidVerb,
     about: PlanWish | None,
 ) -> Matter:
-    """Write the change; a request that is repeated finds the one that it wrote before."""
+    """Write the change; a repeated request finds the change that it wrote before."""
     paying = Paying(
         change_id=claim.resource_id,
         method_id=payment_method_row(body.payment_method_id),

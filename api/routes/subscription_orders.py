@@ -1,4 +1,4 @@
-"""Orders for the account's open subscription, each carried out once for its Idempotency-Key."""
+"""Commands on the account's open subscription, each carried out once for its Idempotency-Key."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -17,11 +17,11 @@ from billing.money.subscriptions.schemas import Subscription
 from billing.money.subscriptions.states import Command
 
 Order = Callable[[AsyncConnection, Subscription, Claim], Awaitable[Sequence[Matter]]]
-"""Changes the rows; answers what is to be started after the commit."""
+"""Changes the rows; returns the matters to start after the commit."""
 
 
 async def carry_out(call: AccountCall, once: Once, command: Command, order: Order) -> Response:
-    """Change the open subscription, and answer it after its workflow has handled the change."""
+    """Change the open subscription, and return it once its workflow has handled the change."""
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
             found = await service.commanded(connection, call.account.id, command)

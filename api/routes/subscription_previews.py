@@ -29,22 +29,22 @@ from billing.money.subscriptions.states import Command
 
 router = new_router("subscriptions")
 PreviewToken = Annotated[str, StringConstraints(max_length=200)] | None
-"""The token of a preview that is to be kept exactly."""
+"""The token of a preview that must be carried out exactly."""
 Binding = Callable[[Work[SubscriptionFacts]], bytes]
-"""The digest of what a preview holds."""
+"""Returns the digest of what a preview promises."""
 AS_OF: Final = deciding.digest_of
-"""All of a change, which is prorated as of its preview."""
+"""Everything about a change, which is prorated as of its preview."""
 SUMS: Final = deciding.sums_of
-"""All but the instants: of a verb that takes effect when it is asked for."""
+"""Everything except instants: for a verb that takes effect when it is requested."""
 DryRun = Annotated[
     bool,
-    Query(description="Answer what it would charge and change; nothing is written or charged."),
+    Query(description="Return what would be charged and changed; nothing is written or charged."),
 ]
 
 TryOut = Annotated[
-    bool, Query(description="Answer as without it, errors too; nothing is written or charged.")
+    bool, Query(description="Return the usual answer or error; nothing is written or charged.")
 ]
-"""Of a request that charges nothing itself: what follows from it is not foreseen."""
+"""For a request that charges nothing itself: its consequences are not previewed."""
 
 
 class WrittenPart(Answer):
@@ -70,9 +70,9 @@ class WrittenPart(Answer):
 
 
 class UpcomingAnswer(Answer):
-    """The end of the running period: `renew`, `end_trial` or `end`, with the invoice it writes.
+    """The end of the current period: `renew`, `end_trial`, `end` or `pause`, with its invoice.
 
-    Use beyond the plan is that of now. Nothing is to come (`at` null) of a pause.
+    Overage is what has been used so far. `at` is null if nothing is due, as during a pause.
     """
 
     at: datetime | None = None
@@ -89,12 +89,12 @@ class UpcomingAnswer(Answer):
 
 
 class PreviewAnswer(Answer):
-    """The subscription as it would be, what is charged for it now, and what its next period costs.
+    """The subscription as it would be, the charge now, and the cost of its next period.
 
-    `due_now_cents` is asked for at once, the `invoice` first. `usage` is use beyond the plan of a
-    cycle that ends with it. `credited_cents` is taken back by credit notes: off what is owed, or to
-    the money balance, and `refunded_cents` of it goes back to its payer. With `preview_token` the
-    change charges exactly this, and what is used meanwhile.
+    `due_now_cents` is charged at once, the `invoice` first. `usage` is the overage of a cycle that
+    the change ends. `credited_cents` is credited by credit notes: against what is owed, or to the
+    money balance; `refunded_cents` of it is refunded to the payer. With `preview_token` the change
+    charges exactly this, and usage recorded meanwhile.
     """
 
     subscription_id: str
@@ -112,7 +112,7 @@ class PreviewAnswer(Answer):
     as_of: datetime
     preview_token: str | None = None
     expires_at: datetime | None = Field(
-        None, description="When the token ends, in real time also where the account has a clock"
+        None, description="When the token expires, in real time even if the account has a clock"
     )
 
     @classmethod
@@ -145,7 +145,7 @@ async def foreseen(
     about: PlanWish | None = None,
     binding: Binding | None = None,
 ) -> PreviewAnswer:
-    """The outcome of a verb; `binding` with the token that holds it for a while."""
+    """Preview a verb; with `binding` add the token that fixes the result for a while."""
     async with undone(call.transaction()) as connection:
         found = await service.commanded(connection, call.account.id, command)
         if about is not None and about.coupon is not None:
@@ -155,7 +155,7 @@ async def foreseen(
 
         def tried(w: Work[SubscriptionFacts]) -> None:
             verb(w)
-            # Of it, and not of its payment, which a preview goes on with.
+            # Digest it before its payment, which the preview adds.
             held.extend([binding(w)] if binding else [])
 
         seen = await service.foresee(connection, found.id, tried, about=about)
@@ -176,7 +176,7 @@ def keep(
     w: Work[SubscriptionFacts],
     act: Callable[[datetime], object],
 ) -> None:
-    """An act as it was previewed, else PREVIEW_EXPIRED."""
+    """Act exactly as previewed. Errors: PREVIEW_EXPIRED."""
     promise = tokens.read(token, call.services.settings.pay_link_secrets, real_now())
     plan_changes.keep(promise, w, act, binding)
 
@@ -186,7 +186,7 @@ def keep(
     responses=responses("SUBSCRIPTION_NOT_FOUND", "MERCHANT_NOT_FOUND"),
 )
 async def read_upcoming(call: MemberCall) -> UpcomingAnswer:
-    """The end of the running period, as it would be with what is known and used now."""
+    """The end of the current period, from what is known and used so far."""
     async with call.transaction() as connection:
         return UpcomingAnswer.of_upcoming(await _upcoming(connection, call))
 

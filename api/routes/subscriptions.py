@@ -80,7 +80,7 @@ def _without_adverb(value: Any) -> Any:
 PriceInterval = Annotated[
     Every,
     BeforeValidator(_without_adverb),
-    Field(description="As the price list has it: `month`, `2 weeks`; also `monthly` and `yearly`"),
+    Field(description="An interval on sale, such as `month` or `2 weeks`, `monthly` or `yearly`"),
 ]
 
 
@@ -98,11 +98,11 @@ class SubscribeBody(Body):
     use_balance: UseBalance = True
     coupon: CouponCode = None
     billing_day: Annotated[int, Field(strict=True, ge=1, le=31)] | None = Field(
-        None, description="Periods start on this day of the month; the first one is short"
+        None, description="The day of the month on which periods start; the first period is shorter"
     )
     collection: Collection = "charge"
     days_until_due: Annotated[int, Field(strict=True, ge=1, le=365)] | None = Field(
-        None, description="Of each invoice that is sent; 30 unless said"
+        None, description="For each invoice that is sent; 30 by default"
     )
 
     @model_validator(mode="after")
@@ -116,24 +116,24 @@ class SubscribeBody(Body):
 
 
 class CancelBody(Body):
-    """The end of the subscription: at the end of the paid period, at a date, or now.
+    """The end of the subscription: at the end of the paid period, on a date, or now.
 
-    `refund` is for what is paid and not used then: nothing, a credit on the money balance, or a
-    refund to its payer, as far as its payments can give it back.
+    `refund` is for the paid, unused time: nothing, a credit on the money balance, or a refund to
+    the payer, as far as the payments can be refunded.
     """
 
     at: Literal["period_end", "now"] = "period_end"
     cancel_at_period_end: Annotated[bool, Field(strict=True)] | None = Field(
         None,
-        description="As Stripe has it: true is the same as `at: period_end`; false needs another"
-        " end beside it",
+        description="Stripe's name: true is the same as `at: period_end`; false requires `at: now`"
+        " or `cancel_at`",
     )
     cancel_at: Instant | None = Field(
-        None, description="A date to come: the last period is billed up to it"
+        None, description="A future date; the last period is billed up to it"
     )
     refund: Rest = "none"
     preview_token: PreviewToken = Field(
-        None, description="Of a dry run: it ends as that says, to the cent, or not at all"
+        None, description="From a dry run: cancel as previewed, to the cent, or not at all"
     )
     reason: CancelReason | None = None
     comment: (
@@ -154,7 +154,7 @@ class CancelBody(Body):
 
 
 class PauseBody(Body):
-    """The beginning of the pause: the end of the paid period, or now without refund."""
+    """The start of the pause: the end of the paid period, or now without a refund."""
 
     at: When = "period_end"
 
@@ -171,7 +171,7 @@ class CardBody(Body):
     status_code=201,
     responses={
         200: {"model": PreviewAnswer, "description": "With `dry_run`: what it would charge"},
-        202: {"model": SubscriptionAnswer, "description": "The first payment is undecided yet"},
+        202: {"model": SubscriptionAnswer, "description": "The first payment is still undecided"},
         **responses(
             "SUBSCRIPTION_EXISTS", "SUBSCRIPTION_ENDING", "PAYMENT_PENDING", "PLAN_NOT_FOUND",
             "INTERVAL_NOT_OFFERED", "CURRENCY_MISMATCH", "CURRENCY_NOT_CHARGED", "PRICE_CHANGED",
@@ -184,9 +184,9 @@ class CardBody(Body):
 async def subscribe(
     body: SubscribeBody, call: BillingCall, once: OptionalKey, dry_run: DryRun = False
 ) -> Response:
-    """Subscribe; it starts in a trial, or incomplete until `next_action` is done [C4].
+    """Subscribe; a subscription starts in a trial, or incomplete until `next_action` is done [C4].
 
-    To be sent invoices is an operator's to grant: `send_invoice` needs the role service or admin.
+    `collection: send_invoice` requires the role service or admin.
     """
     if body.collection == "send_invoice" and call.caller.roles.isdisjoint(OPERATORS):
         raise NotAllowed("FORBIDDEN", "to grant terms of payment needs the role service or admin")
@@ -203,7 +203,7 @@ async def subscribe(
 
 
 async def _begun(call: AccountCall, claim: Claim) -> SubscriptionAnswer:
-    """The subscription that was begun. Raises the refusal of its first payment."""
+    """Return the new subscription. Raise the refusal of its first payment."""
     async with call.transaction() as connection:
         subscription = await store.get(connection, claim.resource_id)
         refused = await _refusal(connection, subscription)
@@ -213,7 +213,7 @@ async def _begun(call: AccountCall, claim: Claim) -> SubscriptionAnswer:
 
 
 async def _refusal(connection: AsyncConnection, begun: Subscription) -> BillingError | None:
-    """The error for one whose first payment could not be asked for: nothing of it stands."""
+    """Return the error of a subscription whose first payment could not be requested, else None."""
     if begun.end_reason != payment_effects.NOT_ASKED:
         return None
     workflow_id = SUBSCRIPTION.workflow_id(begun.id)
@@ -233,7 +233,7 @@ async def _foresee(call: AccountCall, wanted: NewSubscription) -> PreviewAnswer:
     "/billing/subscription", responses=responses("SUBSCRIPTION_NOT_FOUND", "MERCHANT_NOT_FOUND")
 )
 async def read_subscription(call: MemberCall) -> SubscriptionAnswer:
-    """The open subscription, else the newest ended one [C1]; only a payer sees a secret."""
+    """The open subscription, else the newest ended one [C1]. Only payers see secrets."""
     async with call.transaction() as connection:
         subscription = await store.find_current(connection, call.account.id)
         if subscription is None:
@@ -255,12 +255,12 @@ async def cancel_subscription(
     once: OptionalKey,
     dry_run: DryRun = False,
 ) -> Response | PreviewAnswer:
-    """Cancel at period end, at a date, or now [C5]; dunning never blocks it."""
+    """Cancel at period end, on a date, or now [C5]; open dunning does not prevent it."""
     verb = partial(
         running.cancel, now=body.at == "now", date=body.cancel_at, reason=body.reason,
         comment=body.comment, rest=body.refund,
     )  # fmt: skip
-    # What charged the period is read for its credit.
+    # A credit for unused time needs the charges of the period.
     about = PlanWish() if body.refund != "none" else None
     if dry_run:
         return await foreseen(call, "cancel", verb, about=about, binding=SUMS)
@@ -270,7 +270,7 @@ async def cancel_subscription(
 
 
 def _kept(call: AccountCall, token: str, verb: Callable[..., object]) -> Verb:
-    """The verb with the promise of its preview."""
+    """Bind the verb to its preview."""
     return lambda w: keep(call, token, SUMS, w, lambda as_of: verb(w, as_of=as_of))
 
 
@@ -285,7 +285,7 @@ async def pause_subscription(
     once: OptionalKey,
     dry_run: DryRun = False,
 ) -> Response | PreviewAnswer:
-    """Pause at period end, which can be called off until then, or now; `resume` ends it."""
+    """Pause at period end (cancelable until then) or now; `resume` ends the pause."""
     verb = partial(running.pause, when=body.at)
     if dry_run:
         return await foreseen(call, "pause", verb)
@@ -303,7 +303,7 @@ async def pause_subscription(
 async def choose_card(
     body: CardBody, call: BillingCall, once: OptionalKey, dry_run: DryRun = False
 ) -> Response | PreviewAnswer:
-    """Charge this card for it from now on; what is overdue is tried with it at once."""
+    """Charge this card for the subscription from now on; overdue invoices are tried with it now."""
     method_id = payment_method_row(body.payment_method_id)
     verb = partial(running.choose_card, method_id=method_id)
     if dry_run:
@@ -339,11 +339,11 @@ async def _change(
 
 
 async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubscription) -> None:
-    """Give up an incomplete predecessor first; Stripe may answer that it was paid after all.
+    """Give up an incomplete earlier subscription; Stripe may answer that it was paid after all.
 
-    Nothing is given up by a request that has begun its own, nor for a wish that is refused.
-    Errors: PAYMENT_PENDING while the bank decides on its payment; SUBSCRIPTION_ENDING while Stripe
-    has not answered; a retry with the same key continues; those of the wish.
+    A request that has begun its own subscription, or that is refused, gives up nothing. Errors:
+    PAYMENT_PENDING while the bank decides on its payment; SUBSCRIPTION_ENDING while Stripe has not
+    answered (a retry with the same key continues); those of the request itself.
     """
     async with call.transaction() as connection:
         existing = await store.find_open(connection, call.account.id)

@@ -38,7 +38,7 @@ class TrialAnswer(Answer):
 
     @classmethod
     def of_trial(cls, trial: Trial, remaining: Decimal, now: datetime) -> Self:
-        """The trial with the rest of its credits; a part of a day counts as a day left."""
+        """Return the trial with its remaining credits; a part of a day counts as a day left."""
         left = (trial.expires_at - now).total_seconds() if trial.status == "active" else 0
         days = max(0, -int(-left // _DAY_SECONDS))
         return cls.of(trial, days_remaining=days, credits_remaining=remaining)
@@ -66,7 +66,7 @@ async def start_trial(call: BillingCall, once: OptionalKey) -> Response:
 async def read_trial(call: MemberCall) -> TrialAnswer:
     """The state of the account's trial; `available` before it starts.
 
-    `expired` without `trial_id`: another account of the same platform identity had it.
+    `expired` without `trial_id`: another account of the same platform identity used the trial.
     """
     return await _read(call)
 

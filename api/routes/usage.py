@@ -1,4 +1,4 @@
-"""Usage recorded and billed, one use at a time or a thousand at once [G1-G4]."""
+"""Recording and billing of usage, one use at a time or a thousand at once [G1-G4]."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -96,7 +96,7 @@ class BatchAnswer(Answer):
 
 
 def answer_of(done: Recorded) -> bytes:
-    """The `UseAnswer` of a recorded use, encoded without pydantic: it is made very often."""
+    """Encode the `UseAnswer` of a recorded use without pydantic, because it is made very often."""
     return msgspec.json.encode(
         {
             "success": True,
@@ -119,7 +119,7 @@ def answer_of(done: Recorded) -> bytes:
     status_code=201,
     response_model=UseAnswer,
     responses={
-        200: {"model": UseAnswer, "description": "Dry run: it would be recorded so"},
+        200: {"model": UseAnswer, "description": "Dry run: the use as it would be recorded"},
         **responses(
             "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "NOT_FOUND", "IDEMPOTENCY_KEY_INVALID",
             "IDEMPOTENCY_KEY_REQUIRED",
@@ -135,14 +135,15 @@ async def record_usage(
     idempotency_key: Key = None,
     dry_run: DryRun = False,
 ) -> Response:
-    """Record one use: rated, counted against plan and quotas, and paid, in one transaction.
+    """Record one use: rate it, count it against plan and quotas, and pay it, in one transaction.
 
-    With `payment_charge` a saved card pays at once: `billing_status` says whether it did. It needs
-    the role billing, and an `event_id` or Idempotency-Key. A repeated event answers its first
-    result with `Idempotent-Replayed: true`. Without both each call is a use of its own.
+    With `payment_charge` a saved card is charged at once, and `billing_status` says whether it
+    paid; this needs the role billing, and an `event_id` or Idempotency-Key. A repeated event
+    returns its first result with `Idempotent-Replayed: true`. Without both each call is a separate
+    use.
 
-    For the role service that names no account, `user_id` names it: the account whose external id
-    it is. A dry run answers 200 with the same fields; its ids name nothing.
+    If the role service names no account, `user_id` is the external id of the account. A dry run
+    returns 200 with the same fields; its ids refer to nothing.
     """
     key = valid_key(idempotency_key)
     body.event_id = body.event_id or key
@@ -181,18 +182,17 @@ async def _recorded(call: AccountCall, use: Use, *, dry_run: bool) -> Recorded:
 async def record_usage_batch(
     request: Request, call: BatchCall, idempotency_key: Key = None, dry_run: DryRun = False
 ) -> Response:
-    """Record up to 1,000 uses, each with its own verdict; a bad row fails alone.
+    """Record up to 1,000 uses, each with its own result; an invalid row does not affect the others.
 
-    Role service names an account per row (`account_id` or `external_id`); others record for their
-    own. Platform headers, when sent, must be those of every account named, else nothing is
-    recorded. Rows of one request that cost credits are paid together; each with `payment_charge` is
-    charged to its account's card after the answer, and its billing record shows the outcome.
+    The role service names an account per row (`account_id` or `external_id`); others record for
+    their own. Platform headers, if sent, must match every account named, else nothing is recorded.
+    Rows that cost credits are paid together; each row with `payment_charge` is charged to its
+    account's card after the response, and its billing record shows the result.
 
-    A row without `event_id` gets `{Idempotency-Key}/{row}` as its event id, and without a key it is
-    a use of its own. A row of the role service that names no account is of its `user_id`. Accounts
-    are recorded in parts: after a 5xx or no answer send the same request again, with the same
-    key or event ids; rows that were recorded answer `duplicate`. In a dry run `recorded` says what
-    would be.
+    A row without `event_id` gets `{Idempotency-Key}/{row}` as its event id; without a key it is a
+    separate use. If a row of the role service names no account, its `user_id` does. Accounts are
+    recorded in parts: after a 5xx or no response repeat the request with the same key or event ids;
+    rows that were recorded return `duplicate`. In a dry run `recorded` counts those that would be.
     """
     if not batch_parser.is_json(request):
         raise Invalid("VALIDATION_FAILED", batch_parser.NOT_JSON)

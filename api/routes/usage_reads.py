@@ -1,4 +1,4 @@
-"""Usage read: the open cycle against plan and quotas, and single uses [G8-G10, H5]."""
+"""Reads of usage: the open cycle against plan and quotas, and single uses [G8-G10, H5]."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -43,8 +43,8 @@ _UNUSED: Final = Counter(
 class MeterAnswer(Answer):
     """The use of one meter in the open cycle, against the plan.
 
-    Where use of the month from before the cycle counts too, `used_before` is how much of `included`
-    that took: `used_before` and `quantity` together are what `/usage/limits` calls `used`.
+    If use of the month before the cycle began counts too, `used_before` is the part of `included`
+    that it took; `used_before` plus `quantity` is `used` in `/usage/limits`.
     """
 
     quantity: Total
@@ -114,7 +114,7 @@ class AlertAnswer(Answer):
 
     @classmethod
     def of_row(cls, row: RowMapping) -> Self:
-        """The alert; its subject is written as a word and an id."""
+        """Show the alert; its subject is stored as a word and an id."""
         source, _, name = row["subject"].partition(" ")
         quota = source == "quota"
         return cls.of(
@@ -125,8 +125,8 @@ class AlertAnswer(Answer):
 
 
 class LogAnswer(RatedAnswer):
-    """A use, or the capture of a hold: then without a billing record of its own, the credits are
-    what was used, and `operation` is the reason that the caller gave.
+    """A use, or the capture of a hold. A capture has no billing record; the credits are its usage,
+    and the caller's reason is its `operation`.
     """
 
     billing_id: str | None
@@ -134,7 +134,7 @@ class LogAnswer(RatedAnswer):
 
     @classmethod
     def of_row(cls, row: RowMapping) -> Self:
-        """The log of a row of `logs.uses` or `logs.captures`."""
+        """Show a row of `logs.uses` or `logs.captures`."""
         record = row["kind"] == "usage"
         return cls.of(
             row,
@@ -168,9 +168,9 @@ async def list_usage_limits(
     call: MemberRead, user_id: OneWord = None, fresh: Fresh = False
 ) -> Page[LimitAnswer]:
     """The plan's limits and the account's quotas, each with the use that counts against it [H5,
-    B16]; with `user_id` those that hold for this user, also what each user has by default.
+    B16]; with `user_id` those that apply to this user, including the default for each user.
 
-    A member sees what holds for itself. An unknown account has none [A13].
+    A member sees those that apply to itself. An unknown account has none [A13].
     """
     only = user_of(user_id, call)
     if call.account is None:
@@ -209,8 +209,8 @@ async def list_usage_logs(
     end_date: MaybeMoment = None,
     fresh: Fresh = False,
 ) -> Page[LogAnswer]:
-    """Single uses, newest first, and captures of holds that no use is behind: together all that
-    spent credits [F4, G10]. A member sees only its own [A14]: captures of the holds it made.
+    """Single uses, newest first, and captures of holds without a use: together everything that
+    spent credits [F4, G10]. A member sees only its own uses, and captures of its own holds [A14].
     """
     wanted: dict[str, str | None] = {
         "operation": operation, "model": model, "service_type": service_type,

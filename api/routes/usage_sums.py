@@ -1,4 +1,4 @@
-"""Sums of usage by name, by time bucket, and as statistics [G11-G14]; uses are read as counters."""
+"""Sums of usage by name, by time bucket, and as statistics [G11-G14], read from counters."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -70,7 +70,7 @@ class AggregationsAnswer(Answer):
 
 
 FEATURES: Final = "features"
-"""In sums by service: the uses of features, which no service made."""
+"""The name, in sums by service, of uses that have no service but a feature."""
 
 
 class RevenueAnswer(Answer):
@@ -105,7 +105,7 @@ async def read_usage_summary(
 ) -> SummaryAnswer:
     """Sums by operation, model and meter over a range of days, by default the last thirty [G11].
 
-    Captures of holds that no use is behind are there as the meter `credits`.
+    Captures of holds without a use count as the meter `credits`.
     """
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
@@ -145,11 +145,11 @@ async def read_usage_aggregations(
 async def read_usage_stats(
     call: EveryRead, start_date: MaybeDay = None, end_date: MaybeDay = None, fresh: Fresh = False
 ) -> StatsAnswer:
-    """Numbers and revenue of billing records, by default of the last thirty days [G13, X33].
+    """Counts and revenue of billing records, by default of the last thirty days [G13, X33].
 
-    Revenue is in credits; `revenue_by_currency` is in money: charges of cards at once, and overage
-    after an invoice has billed it. An operator who names no account gets those of all accounts
-    together, without test accounts, on days in UTC.
+    Revenue is in credits; `revenue_by_currency` is in money: immediate card charges, and overage
+    once it is invoiced. An operator who names no account gets all accounts together, without test
+    accounts, with days in UTC.
     """
     whose = None if isinstance(call, EveryCall) else call.account_id
     async with call.reading(fresh=fresh) as connection:
@@ -204,7 +204,7 @@ async def _sums_by_meter(
 def _with(
     counted: Sequence[SumAnswer], captured: Sequence[tuple[str, logs.Captured]]
 ) -> list[SumAnswer]:
-    """The sums of uses, and those of captures under their names, by name."""
+    """Add the sums of captures to those of uses, by name."""
     rows: defaultdict[str, list[Any]] = defaultdict(list, {one.name: [one] for one in counted})
     for name, one in captured:
         rows[name].append(
@@ -238,7 +238,7 @@ async def _buckets(
     service: str | None,
     days: Days,
 ) -> list[Any]:
-    """Counters of an owner; of one service where counters do not tell, sums of its records."""
+    """Return an owner's counters; where they do not separate services, sums of its records."""
     read = partial(store.buckets, call.account_id, owner, grain, days.start, days.end)
     if service is None:
         return list(await connection.execute(read()))
@@ -300,7 +300,7 @@ def _revenue(amounts: Sequence[tuple[str, str, Decimal]]) -> RevenueAnswer:
 
 
 def _by_month(days: list[BucketAnswer], zone: str) -> list[BucketAnswer]:
-    """Days of one calendar month as one bucket per meter, newest first."""
+    """Sum the days of each calendar month to one bucket per meter, newest first."""
     months: defaultdict[tuple[datetime, str], list[BucketAnswer]] = defaultdict(list)
     for day in days:
         wall = periods.to_wall(day.start, zone).replace(day=1)

@@ -25,7 +25,7 @@ router = new_router("addresses")
 
 # Characters that break a line of a document or turn its direction.
 _BREAKING: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
-# Words of Persian and of Indian scripts are joined and parted by these.
+# Persian and Indian scripts need these to join and separate letters.
 _JOINERS: Final = "\u200c\u200d"
 _REQUIRED: Final = ("line1", "city", "country", "is_default")
 
@@ -40,7 +40,7 @@ Line = Annotated[Text, AfterValidator(_one_line), NoCardNumber]
 
 
 class AddressBody(Body):
-    """A billing address; `user_id` is the caller's own name for whose it is."""
+    """A billing address; `user_id` is the caller's own name of its owner."""
 
     user_id: Line | None = None
     line1: Line
@@ -53,7 +53,7 @@ class AddressBody(Body):
 
 
 class AddressChangeBody(Body):
-    """The fields to change; those left out stay, null empties one."""
+    """The fields to change; those left out stay, null clears one."""
 
     user_id: Line | None = None
     line1: Line | None = None
@@ -63,7 +63,7 @@ class AddressChangeBody(Body):
     postal_code: Line | None = None
     country: CountryCode | None = None
     is_default: Literal[True] | None = Field(
-        None, description="Makes it the default; to end that, make another one the default"
+        None, description="Makes it the default; to undo this, make another one the default"
     )
 
     @model_validator(mode="after")
@@ -147,7 +147,7 @@ async def change_address(
     call: BillingCall,
     once: OptionalKey,
 ) -> Response:
-    """Change an address, for invoices to come: those that were sent keep theirs."""
+    """Change an address for future invoices; invoices already sent keep theirs."""
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)

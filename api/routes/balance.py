@@ -1,4 +1,4 @@
-"""The customer's money balance: what is there, and each entry with its cause."""
+"""The customer's money balance, and each entry with its cause."""
 
 from datetime import datetime
 from typing import Annotated, Final, Self
@@ -34,7 +34,7 @@ CAUSES: Final = {
 
 
 class BalanceEntryAnswer(Answer):
-    """A change of the balance: above zero is the customer's money, below zero is owed."""
+    """A change of the balance: positive is the customer's money, negative is owed."""
 
     kind: str
     cause: str
@@ -54,13 +54,13 @@ class BalanceEntryAnswer(Answer):
 class MoneyBalanceAnswer(Page[BalanceEntryAnswer]):
     """The money balance and its entries, newest first."""
 
-    balance_cents: Annotated[int, Field(description="Below zero: owed with the next invoice")]
+    balance_cents: Annotated[int, Field(description="Negative: owed with the next invoice")]
     currency: str
 
 
 @router.get("/billing/balance", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
 async def read_money_balance(call: MemberCall, paging: Paging) -> MoneyBalanceAnswer:
-    """The account's money with us, and each entry with its cause; it pays what comes next."""
+    """The account's money balance, which pays the next invoices, and each entry with its cause."""
     keys = (balance_entries.c.at, balance_entries.c.id)
     async with call.transaction() as connection:
         minor, currency = await balances.read(connection, call.account.id)

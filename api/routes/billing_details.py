@@ -1,4 +1,4 @@
-"""Billing details: the words of a customer on its invoices, and where they are sent."""
+"""Billing details: the customer's texts on its invoices, and where they are sent."""
 
 from typing import Annotated, Final
 
@@ -41,7 +41,7 @@ Memo = Annotated[
 
 
 class CustomFieldBody(Body):
-    """A line of your own on each invoice."""
+    """A custom field on each invoice."""
 
     name: Annotated[Line, StringConstraints(max_length=40)] = Field(examples=["Cost center"])
     value: Annotated[Line, StringConstraints(max_length=140)] = Field(examples=["4711"])
@@ -51,11 +51,11 @@ CustomFields = Annotated[tuple[CustomFieldBody, ...], Field(max_length=4)]
 
 
 class BillingDetailsBody(Body):
-    """Everything at once: what is left out is emptied."""
+    """All billing details; fields that are left out are cleared."""
 
     legal_name: Line | None = None
     address_id: Annotated[str, Field(max_length=40)] | None = Field(
-        None, description="The address on invoices, where it is not the default one"
+        None, description="The address on invoices; by default the account's default one"
     )
     billing_email: Email | None = None
     cc_emails: Annotated[tuple[Email, ...], Field(max_length=10)] = ()
@@ -78,7 +78,7 @@ class BillingDetailsAnswer(Answer):
 
 @router.get("/billing/details", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_billing_details(call: MemberCall) -> BillingDetailsAnswer:
-    """The words of the account on its invoices."""
+    """The texts of the account on its invoices."""
     async with call.transaction() as connection:
         return BillingDetailsAnswer.of(await service.get(connection, call.account.id))
 
@@ -93,7 +93,7 @@ async def put_billing_details(
     call: BillingCall,
     once: OptionalKey,
 ) -> Response:
-    """Write them all, for invoices numbered from now on: those that are there keep theirs."""
+    """Replace the billing details, for invoices numbered from now on; earlier ones keep theirs."""
     address_id = row_id(ids.ADDRESS, body.address_id) if body.address_id is not None else None
     details = BillingDetails(
         address_id=address_id,
@@ -108,7 +108,7 @@ async def put_billing_details(
 
 
 class InvoiceWordsBody(Body):
-    """The words to change; those left out stay, null leaves them to the billing details."""
+    """The texts to change; those left out stay, null falls back to the billing details."""
 
     po_number: Line | None = None
     memo: Memo | None = None
@@ -126,7 +126,7 @@ async def change_invoice_words(
     call: BillingCall,
     once: OptionalKey,
 ) -> Response:
-    """Write the PO number, memo or custom fields of a draft; a numbered invoice keeps its words."""
+    """Set the PO number, memo or custom fields of a draft; a numbered invoice keeps its texts."""
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)

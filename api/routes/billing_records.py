@@ -53,7 +53,7 @@ KEYS = (billing_records.c.occurred_at, billing_records.c.id)
 
 
 class PricingContext(Body):
-    """The subscription to price under. It must be the account's open one, which is used anyway."""
+    """The subscription to price under: the account's open one, which is also the default."""
 
     subscription_id: Text | None = None
 
@@ -69,7 +69,7 @@ class CalculateBody(Body):
 
 
 class CalculateAnswer(Answer):
-    """The cost of the use now [F9]; of a price in money nothing is suggested without a card."""
+    """The cost of the use now [F9]; without a card no method is suggested for a price in money."""
 
     success: Literal[True] = True
     product_id: str
@@ -84,7 +84,7 @@ class CalculateAnswer(Answer):
 
     @classmethod
     def of_offer(cls, body: CalculateBody, found: Offer) -> Self:
-        """The price of the use that was asked for."""
+        """Return the price of the requested use."""
         return cls.of(
             found.rating,
             product_id=body.product_id,
@@ -104,8 +104,8 @@ class ProcessBody(Body):
 
 
 class RatedAnswer(Answer):
-    """The facts of a use, its price, and what paid it. A record that takes a use back (`voids`) has
-    its figures below zero; both are `refunded`.
+    """The facts of a use, its price, and what paid for it. A record that voids a use (`voids`) has
+    negative figures; both are `refunded`.
     """
 
     voids: Annotated[str, encoded(rules.BILLING_ID)] | None = None
@@ -139,21 +139,21 @@ class RatedAnswer(Answer):
 
 
 class RecordAnswer(RatedAnswer):
-    """A billing record [F19]; kind `true_up` is what rounding adds on an invoice line."""
+    """A billing record [F19]; kind `true_up` is what rounding an invoice line adds."""
 
     billing_id: Annotated[str, encoded(rules.BILLING_ID)] = Field(validation_alias="id")
     kind: Literal["usage", "true_up"]
 
 
 class VoidBody(Body):
-    """The reason why a use is taken back."""
+    """The reason for voiding a use."""
 
     reason: FreeText
 
 
 class VoidAnswer(Answer):
-    """A use that was taken back, and what came back: credits to their lots, money that was paid to
-    the money balance, and money that an open invoice asks for by a credit note.
+    """A voided use, and what was returned: credits to their lots, money that was paid to the money
+    balance, and money owed on an open invoice by a credit note.
     """
 
     billing_id: str
@@ -193,11 +193,11 @@ class VoidAnswer(Answer):
     ),
 )  # fmt: skip
 async def calculate_cost(body: CalculateBody, sent: MemberUse) -> CalculateAnswer:
-    """The cost of a use now; writes nothing [F8-F12].
+    """Calculate the cost of a use now; nothing is written [F8-F12].
 
     A product without a price in credits is priced in the account's currency; then no method is
-    available when no card can be charged. For a service `user_id` may name the account, as for
-    a use.
+    available if no card can be charged. For a service `user_id` may name the account, as when a use
+    is recorded.
     """
     call = await sent.of_user(body.user_id)
     user_of(body.user_id, call)
@@ -216,7 +216,7 @@ async def calculate_cost(body: CalculateBody, sent: MemberUse) -> CalculateAnswe
     "/billing/process",
     response_model=RecordAnswer,
     responses={
-        202: {"model": RecordAnswer, "description": "Its charge is undecided yet"},
+        202: {"model": RecordAnswer, "description": "The charge is still undecided"},
         **responses(
             "MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND", "BILLING_RECORD_AWAY",
             "INSUFFICIENT_CREDITS", "PAYMENT_CHARGE_NOT_OFFERED", "CARD_DECLINED", "NOT_INCLUDED",
@@ -225,10 +225,10 @@ async def calculate_cost(body: CalculateBody, sent: MemberUse) -> CalculateAnswe
     },
 )  # fmt: skip
 async def process_billing(body: ProcessBody, sent: BillingUse, once: OptionalKey) -> Response:
-    """Pay a deferred or failed record; a paid one is answered unchanged [F13].
+    """Pay a deferred or failed record; a paid one is returned unchanged [F13].
 
-    A service that names no account means the record's. Where a card is to pay, an
-    `Idempotency-Key` is required: the same key charges it once.
+    If a service names no account, the record's is used. If a card pays, an `Idempotency-Key` is
+    required: the same key charges it once.
     """
     if body.force_charge and SERVICE not in sent.caller.roles:
         raise NotAllowed("FORBIDDEN", "only a service may force a charge")
@@ -255,8 +255,8 @@ async def list_billing_records(
 ) -> Page[RecordAnswer]:
     """The account's billing records, newest use first; a member sees only its own [A14].
 
-    `transaction_id` is the ledger's entry that paid them. Records of months that the operators keep
-    in files are not listed; sums of usage count them all the same.
+    `transaction_id` selects the records that this ledger entry paid. Records of archived months are
+    not listed; sums of usage count them all the same.
     """
     query = store.records(
         call.account.id, billing_status=status, product_id=product_id, user_id=only_user(call)
@@ -278,7 +278,7 @@ async def list_user_records(
     status: Status | None = None,
     fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
-    """The billing records of one user, newest use first [F18]; 404 for a member that is not this
+    """The billing records of one user, newest use first [F18]; 404 for a member that is another
     user.
     """
     query = store.records(call.account_id, user_id=user_of(user_id, call), billing_status=status)
@@ -291,7 +291,7 @@ async def list_user_records(
     responses=responses("MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND", "BILLING_RECORD_AWAY"),
 )
 async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer:
-    """One billing record; 404 for a member when it is another user's."""
+    """One billing record; 404 for a member if it is another user's."""
     async with call.transaction() as connection:
         found = await store.get_record(connection, call.account.id, _record_id(billing_id))
     if only_user(call) not in (None, found.user_id):
@@ -309,11 +309,11 @@ async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer
     ),
 )
 async def void_billing_record(billing_id: str, body: VoidBody, sent: RecordCall) -> VoidAnswer:
-    """Take a wrong use back, once; a second call answers the first.
+    """Void a wrong use, once; a second call returns the first result.
 
-    A record with its figures below zero goes into every counter, quota and sum that the use went
-    into, at the use's own time. What the open cycle would have charged is not charged. A level,
-    such as storage, is billed by its highest reading and not taken back: 409.
+    A record with negative figures is added to every counter, quota and sum of the use, at the use's
+    own time. The open cycle does not charge the use any more. A level, such as storage, is billed
+    by its highest reading and cannot be voided: 409.
     """
     record_id = _record_id(billing_id)
     call = await _owner(sent, record_id)
@@ -325,7 +325,7 @@ async def void_billing_record(billing_id: str, body: VoidBody, sent: RecordCall)
 
 
 async def _owner(sent: UseCall, record_id: UUID) -> AccountCall:
-    """The call for the account of a record. Errors: BILLING_RECORD_NOT_FOUND."""
+    """Return the call for the account of a record. Errors: BILLING_RECORD_NOT_FOUND."""
     if sent.account is not None:
         return await sent.of_user(None)
     async with sent.database.operator() as connection:
@@ -379,7 +379,7 @@ async def _check_context(
 
 
 def _paid_by(query: Select[Any], transaction_id: str | None) -> Select[Any]:
-    """Of these records those that the entry paid; none for what is no entry's id."""
+    """Restrict to records that the entry paid; none if the id is not an entry's."""
     if transaction_id is None:
         return query
     try:

@@ -48,7 +48,7 @@ def _then(is_blocking: bool) -> Then:
 
 
 class BudgetAnswer(Answer):
-    """A budget with the use of its present window."""
+    """A budget with the use of its current window."""
 
     budget_id: Annotated[str, encoded(rules.BUDGET_ID)] = Field(validation_alias="id")
     measure: Measure
@@ -74,7 +74,7 @@ class BudgetsAnswer(Answer):
 
 @router.get("/usage/budgets", responses=responses("MERCHANT_NOT_FOUND"))
 async def list_budgets(call: MemberRead) -> BudgetsAnswer:
-    """The account's budgets (at most twenty), each with the use of its present window.
+    """The account's budgets (at most twenty), each with the use of its current window.
 
     An unknown account has none [A13].
     """
@@ -89,10 +89,10 @@ async def list_budgets(call: MemberRead) -> BudgetsAnswer:
     "/usage/budgets", responses=responses("MERCHANT_NOT_FOUND", "METER_NOT_FOUND", "BUDGET_LIMIT")
 )
 async def put_budget(body: BudgetBody, call: BillingCall) -> BudgetAnswer:
-    """Set a budget; an account has one per measure, meter, window and `then`, and this changes it.
+    """Set a budget; an account has one per measure, meter, window and `then`, which this updates.
 
-    It starts with the use of its present window. Each threshold is announced once per window by
-    `evt.billing.usage.budget_reached`; thresholds that are already reached are announced at once.
+    It starts with the use of its current window. Each threshold is announced once per window by
+    `evt.billing.usage.budget_reached`; thresholds already reached are announced at once.
     """
     async with call.transaction() as connection:
         meter = ""
@@ -109,7 +109,7 @@ async def put_budget(body: BudgetBody, call: BillingCall) -> BudgetAnswer:
     "/usage/budgets/{budget_id}", responses=responses("MERCHANT_NOT_FOUND", "BUDGET_NOT_FOUND")
 )
 async def read_budget(budget_id: str, call: MemberCall) -> BudgetAnswer:
-    """One budget with the use of its present window."""
+    """One budget with the use of its current window."""
     async with call.transaction() as connection:
         found, _ = await service.get(connection, call.account.id, _known(budget_id))
     return BudgetAnswer.of(found)
@@ -119,7 +119,7 @@ async def read_budget(budget_id: str, call: MemberCall) -> BudgetAnswer:
     "/usage/budgets/{budget_id}", responses=responses("MERCHANT_NOT_FOUND", "BUDGET_NOT_FOUND")
 )
 async def delete_budget(budget_id: str, call: BillingCall) -> BudgetAnswer:
-    """Delete a budget; answers its last state."""
+    """Delete a budget; returns its last state."""
     async with call.transaction() as connection:
         return BudgetAnswer.of(await service.remove(connection, call.account.id, _known(budget_id)))
 

@@ -138,7 +138,7 @@ class EntitlementAnswer(Answer):
 
     @classmethod
     def of_feature(cls, feature: str, found: Entitlements, *, is_meter: bool) -> Self:
-        """The answer for one name; a name that nothing has is not granted."""
+        """Return the entitlement for one name; an unknown name is not granted."""
         value = found.features.get(feature)
         limit = next((limit for limit in found.limits if limit.meter == feature), None)
         return cls(

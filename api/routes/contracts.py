@@ -1,4 +1,4 @@
-"""The contract with an account, as its own people see it, and what it spent of it so far."""
+"""The contract with an account, as its own users see it, and what it has spent of it so far."""
 
 from datetime import datetime
 from typing import Annotated, Self
@@ -50,10 +50,10 @@ class ContractLimitAnswer(Answer):
 
 
 class ContractAnswer(Answer):
-    """A contract of an account, in force or to come.
+    """A contract of an account, in force or upcoming.
 
-    `commitment` is what is agreed for the next subscription or renewal; `running_commitment` is the
-    one that the account's subscription has, by the contract that it was sold under.
+    `commitment` is agreed for the next subscription or renewal; `running_commitment` is that of the
+    current subscription, from the contract that it was sold under.
     """
 
     contract_id: Annotated[str, encoded(CONTRACT_ID)] = Field(validation_alias="id")
@@ -79,6 +79,6 @@ class ContractAnswer(Answer):
 
 @router.get("/billing/contract", responses=responses("MERCHANT_NOT_FOUND", "CONTRACT_NOT_FOUND"))
 async def read_contract(call: MemberCall) -> ContractAnswer:
-    """The contract in force, else the one that begins next, and what its commitment has spent."""
+    """The contract in force, else the one that begins next, and the spending of its commitment."""
     async with call.transaction() as connection:
         return await ContractAnswer.read(connection, await service.get(connection, call.account.id))

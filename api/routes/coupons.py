@@ -1,4 +1,4 @@
-"""Coupons of a subscription: redeem one, and take it off again [L1]."""
+"""Coupons of a subscription: redeem one, and remove it again [L1]."""
 
 from functools import partial
 from typing import Annotated
@@ -26,7 +26,7 @@ router = new_router("subscriptions")
 
 
 class CouponBody(Body):
-    """The code of a coupon, in any letters."""
+    """The code of a coupon, in upper or lower case."""
 
     code: WrittenCode
 
@@ -39,7 +39,7 @@ class CouponBody(Body):
 async def redeem_coupon(
     body: CouponBody, call: BillingCall, once: OptionalKey, dry_run: DryRun = False
 ) -> Response | PreviewAnswer:
-    """Take a coupon off the invoices from the next period on; `reason` says why one is refused."""
+    """Apply a coupon to invoices from the next period on; `reason` says why one is refused."""
 
     async def redeem(
         connection: AsyncConnection, found: Subscription, claim: Claim
@@ -72,7 +72,7 @@ async def _foresee(call: AccountCall, code: str) -> PreviewAnswer:
 async def remove_coupon(
     code: Annotated[Code, Path()], call: BillingCall, once: OptionalKey, dry_run: DryRun = False
 ) -> Response | PreviewAnswer:
-    """Let later invoices be without a coupon; its redemption is spent."""
+    """Remove a coupon from later invoices; its redemption stays used."""
     if dry_run:
         return await foreseen(call, "coupon", partial(coupons.remove, code=code))
 

@@ -23,7 +23,7 @@ router = new_router("invoices")
 
 
 class LineTax(Answer):
-    """The part of a tax in a line or a credit note, in minor units; `rate` in percent."""
+    """The share of a tax in a line or a credit note, in minor units; `rate` in percent."""
 
     jurisdiction: str
     category: str
@@ -81,7 +81,7 @@ async def list_notes_of_invoice(
 async def download_credit_note(
     credit_note_id: str, call: MemberCall, known: Known = None
 ) -> Response:
-    """The credit note, to the customer as the invoice named it."""
+    """The credit note, addressed as its invoice was."""
     note_id = row_id(ids.CREDIT_NOTE, credit_note_id)
     async with call.transaction() as connection:
         note = await store.find_credit_note(connection, note_id)

@@ -1,4 +1,4 @@
-"""Events of an account, for integrators who ask for them in turn."""
+"""Events of an account, for integrators that poll."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -21,7 +21,9 @@ router = new_router("events")
 
 
 class EventAnswer(Answer):
-    """One event; `seq` rises from event to event of an account, `data` is as its type has it."""
+    """One event; `seq` increases with each event of an account, `type` determines the fields of
+    `data`.
+    """
 
     event_id: Annotated[str, encoded(ids.EVENT)] = Field(validation_alias="id")
     account_id: Annotated[str, encoded(ids.ACCOUNT)]
@@ -33,7 +35,7 @@ class EventAnswer(Answer):
 
 
 class EventsAnswer(Answer):
-    """Events in their order; ask again with `next_after`, which stays as it was when none came."""
+    """Events in their order; continue with `next_after`, which is unchanged if there were none."""
 
     data: list[EventAnswer]
     next_after: int
@@ -52,19 +54,19 @@ async def list_events(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = MAX_LIMIT,
     type: OneWord = None,
 ) -> EventsAnswer:
-    """Events behind a number, oldest first; none comes later with a lower one.
+    """Events after a number, oldest first; none appears later with a lower number.
 
-    A number that no event has is refused with the one to go on from (`next_after`): the database
-    was restored to an earlier point, or events behind that number are kept no more. 0 begins with
-    the first that is kept. `type` is a whole type, such as
-    `evt.billing.credits.purchased`; `docs/events.md` has all, with the fields of their `data`.
+    An unknown number is refused with the one to continue from (`next_after`): the database was
+    restored to an earlier point, or events after that number were deleted. 0 begins with the oldest
+    event kept. `type` is a full type, such as `evt.billing.credits.purchased`; `docs/events.md`
+    lists all, with the fields of their `data`.
     """
     if type is not None and type not in KINDS:
         raise Invalid("INVALID_EVENT_TYPE", f"{type} is no type of event: docs/events.md names all")
     query = store.listing(call.account.id, after=after, type=type).limit(limit + 1)
     async with call.transaction() as connection:
         found = (await connection.execute(query)).mappings().all()
-        # Afterwards: what was let go before they were read is known by now.
+        # Check after the read: events deleted before it are known by now.
         await store.refuse_unknown(connection, call.account.id, after)
     shown = [EventAnswer.of(row) for row in found[:limit]]
     return EventsAnswer(

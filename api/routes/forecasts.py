@@ -18,7 +18,7 @@ router = new_router("usage")
 class ForecastAnswer(Answer):
     """The use so far, and the use expected at the end, with a range from low to high.
 
-    `expected` and `high` are null where there is no whole day of history to tell them from.
+    `expected` and `high` are null without a whole day of history.
     """
 
     used: Total
@@ -34,8 +34,8 @@ class ForecastAnswer(Answer):
 
 
 class MeterForecast(ForecastAnswer):
-    """The forecast of one meter; `expected_overage` is the part beyond the plan's `included`, of
-    which use of the month from before the cycle took `used_before`.
+    """The forecast of one meter; `expected_overage` is the part beyond the plan's `included`,
+    `used_before` of which was used in the month before the cycle began.
     """
 
     included: Total | None
@@ -59,9 +59,9 @@ class CostForecast(Answer):
 class OutlookAnswer(Answer):
     """The open cycle up to its end.
 
-    `method` weekday_mean: each day to come adds the mean of its weekday over the last
-    `history_days` (at most 28) whole days, drawn towards the mean of all days. `low` to `high`
-    holds `confidence_percent` of outcomes if days vary as they did.
+    `method` weekday_mean: each remaining day adds the mean of its weekday over the last
+    `history_days` (at most 28) whole days, shrunk towards the mean of all days. `low` to `high`
+    covers `confidence_percent` of outcomes if days vary as they did.
     """
 
     period_start: datetime

@@ -35,10 +35,10 @@ class Health(Answer):
 
 
 class DetailedHealth(Answer):
-    """The state of every part [T2]. `provider` is live, test (of Stripe) or the sandbox.
+    """The state of every part [T2]. `provider` is live, test (Stripe's test mode) or the sandbox.
 
-    `signs` is the state of what `billing doctor` sees in the database: the worker that lives, steps
-    that are late, events that wait.
+    `signs` is what `billing doctor` reads in the database: live workers, late steps, waiting
+    events.
     """
 
     status: State
@@ -49,7 +49,9 @@ class DetailedHealth(Answer):
     signs: dict[str, SignState]
 
 
-@router.get("/health", responses={503: {"model": Health, "description": "The database is away"}})
+@router.get(
+    "/health", responses={503: {"model": Health, "description": "The database is unavailable"}}
+)
 async def health(request: Request, response: Response) -> Health:
     """The state of the service: healthy when it can serve requests, else 503."""
     services: Services = request.app.state.services

@@ -100,7 +100,7 @@ class PurchaseStatuses(Answer):
 
 
 class DunningStatus(Answer):
-    """The oldest open recovery: attempts made and planned, and its next time."""
+    """The oldest open dunning case: attempts made and planned, and when the next step is due."""
 
     dunning_case_id: DunningCaseId
     invoice_id: InvoiceId

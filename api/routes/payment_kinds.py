@@ -1,4 +1,4 @@
-"""The ways to pay that are offered, by country and currency [K1]."""
+"""The payment methods on offer, by country and currency [K1]."""
 
 from typing import Annotated
 
@@ -21,7 +21,9 @@ router = new_router("payment methods")
 
 
 class OfferedAnswer(Answer):
-    """A way to pay: `provider_type` is the provider's name of it, and `type` its kind [K14]."""
+    """A payment method on offer: `provider_type` is the provider's name of it, `type` its kind
+    [K14].
+    """
 
     type: str = Field(validation_alias="kind")
     provider_type: str = Field(validation_alias="key")
@@ -29,7 +31,7 @@ class OfferedAnswer(Answer):
 
 
 class AvailableAnswer(Answer):
-    """The ways to pay that are offered, best first."""
+    """The payment methods on offer, best first."""
 
     country: str | None
     currency: str
@@ -42,8 +44,8 @@ async def list_available_methods(
     country: Annotated[CountryCode | None, Query(description="ISO 3166-1, two letters")] = None,
     currency: Annotated[Currency | None, Query(description="ISO 4217")] = None,
 ) -> AvailableAnswer:
-    """The ways to pay that are offered [K1], by the account's default address and its currency
-    unless the query names others.
+    """The payment methods on offer [K1], for the account's default address and its currency unless
+    the query names others.
     """
     async with call.transaction() as connection:
         if country is None:

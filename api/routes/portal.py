@@ -1,4 +1,4 @@
-"""The provider's portal, where a customer keeps cards in order without a page of yours [K10]."""
+"""The provider's portal, where customers manage their cards without a page of yours [K10]."""
 
 from typing import Annotated
 
@@ -22,13 +22,13 @@ router = new_router("payment methods")
 
 
 class PortalBody(Body):
-    """The page that the portal leads back to; without it this service's own address."""
+    """The page that the portal returns to; by default this service's own address."""
 
     return_url: Url | None = None
 
 
 class PortalAnswer(Answer):
-    """A visit of the portal: send the customer's browser to `url` within minutes, once."""
+    """A portal session: send the customer's browser to `url` within minutes, once."""
 
     portal_session_id: Annotated[str, encoded(ids.PORTAL_SESSION)] = Field(validation_alias="id")
     status: str
@@ -42,7 +42,7 @@ class PortalAnswer(Answer):
     responses={
         202: {
             "model": PortalAnswer,
-            "description": "Stripe has not answered: the same key asks again",
+            "description": "Stripe has not answered; retry with the same key",
         },
         **responses(
             "MERCHANT_NOT_FOUND", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE",
@@ -55,7 +55,7 @@ async def open_portal(
 ) -> Response:
     """Open Stripe's own pages for the account: its cards and what it paid.
 
-    A card that is removed or renewed there follows here, by Stripe's events.
+    Stripe's events bring a card removed or renewed there up to date here.
     """
     check_return(call, body.return_url)
     await need_provider(call)
@@ -69,7 +69,7 @@ async def open_portal(
 
 
 async def _begin(call: AccountCall, claim: Claim, body: PortalBody) -> Matter:
-    """The account's matter with the wish, new or from an earlier try."""
+    """Return the account's matter with the portal request, new or from an earlier try."""
     async with call.transaction() as connection:
         return await portal.start(
             connection,

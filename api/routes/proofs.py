@@ -108,7 +108,7 @@ class ProofAnswer(Answer):
     invoices: list[InvoicePart]
     grants: list[GrantPart]
     asked_at: datetime | None = Field(
-        description="When the provider last answered where the payments stand, in real time"
+        description="When the provider last reported the payments' status, in real time"
     )
     kept_cents: int = Field(validation_alias="kept_minor")
     published: int
@@ -133,7 +133,7 @@ class ProofAnswer(Answer):
 async def prove_purchase(purchase_id: str, call: MemberCall) -> ProofAnswer:
     """The proof that this purchase was paid once and granted once; it works without Temporal.
 
-    Only a payer sees the id of a payment page: who has it opens the page.
+    Only payers see the id of a payment page, because it opens the page.
     """
     purchase = row_id(ids.PURCHASE, purchase_id)
     facts = await _facts(call, purchase)

@@ -59,11 +59,11 @@ class CheckBody(Body):
 
 
 class CheckAnswer(Answer):
-    """The answer whether a use is within every limit; the figures are those of the tightest one.
+    """The result of checking a use against every limit; the figures are those of the tightest one.
 
-    Without any limit `limit`, `remaining` and `resets_at` are null. `passes_at` of a refused use is
-    when the same request would pass, if nothing more is used; null: never. `refused_by` says what
-    refuses it; the figures of a budget are in its own unit.
+    Without a limit `limit`, `remaining` and `resets_at` are null. For a refused use `passes_at` is
+    when the same request would pass if nothing more is used (null: never), and `refused_by` says
+    what refuses it; the figures of a budget are in its own unit.
     """
 
     allowed: bool
@@ -81,8 +81,8 @@ class CheckAnswer(Answer):
 
 
 class QuotaBody(Body):
-    """A limit on a meter, found by `service_type` or `feature_type`. `each_user`: each user of the
-    account has it by default, with a window of its own.
+    """A limit on a meter, found by `service_type` or `feature_type`. `each_user`: the default for
+    each user of the account, with its own window.
     """
 
     account_id: Text
@@ -127,7 +127,7 @@ class QuotaBody(Body):
 
 
 class QuotaAnswer(Answer):
-    """A quota with the use of the window that was last counted."""
+    """A quota with the use of the window last counted."""
 
     quota_id: Annotated[str, encoded(rules.QUOTA_ID)] = Field(validation_alias="id")
     account_id: AccountId
@@ -153,13 +153,13 @@ class QuotaAnswer(Answer):
     ),
 )  # fmt: skip
 async def check_quota(body: CheckBody, sent: MemberUse) -> CheckAnswer:
-    """Check a use against every limit; an exceeded limit is an answer, not an error [H2]. What only
-    a plan would pay is 403 `NO_ENTITLEMENT` while no plan gives the account anything.
+    """Check a use against every limit; an exceeded limit is a result, not an error [H2]. Use that
+    only a plan can pay for is 403 `NO_ENTITLEMENT` while no plan grants the account anything.
 
-    It reserves nothing, unless `consume` and an `event_id` are sent: then the use counts at once,
-    and its later record does not count again; without a record it is given back after 10 minutes. A
-    claim covers the limits it was counted on, in the window it was made in. For a service
-    `user_id` may name the account, as for a use.
+    Nothing is reserved unless `consume` and an `event_id` are sent: then the use counts at once,
+    and recording it later does not count it again; without a record it is released after 10
+    minutes. A claim covers the limits it was counted on, in the window it was made in. For a
+    service `user_id` may name the account, as when a use is recorded.
     """
     call = await sent.of_user(body.user_id)
     asked = body.asked(user_of(body.user_id, call))
@@ -177,8 +177,8 @@ async def check_quota(body: CheckBody, sent: MemberUse) -> CheckAnswer:
 async def list_quotas(
     call: AdminCall, paging: Paging, account_id: OneWord = None
 ) -> Page[QuotaAnswer]:
-    """Quotas that were set, of one account or of all, newest first. What one user has of that of
-    each user: `GET /usage/limits?user_id=`.
+    """Quotas of one account or of all, newest first. For one user's use of the default of each user
+    see `GET /usage/limits?user_id=`.
     """
     async with call.database.operator() as connection:
         query = store.listing(await account_filter(connection, account_id))
@@ -190,11 +190,11 @@ async def list_quotas(
     "/admin/quotas", responses=responses("MERCHANT_NOT_FOUND", "METER_NOT_FOUND", "INVALID_QUOTA")
 )
 async def put_quota(body: QuotaBody, call: AdminCall) -> QuotaAnswer:
-    """Set the quota of an owner, meter and kind of window; the use counted so far stays. That of
-    each user holds for whoever has none of its own of the same meter and kind of window.
+    """Set the quota of an owner, meter and kind of window; the use counted so far stays. A quota of
+    each user applies to users without their own for that meter and kind of window.
 
-    The window is the month by default. The quota of a level, such as storage, belongs to the
-    account and has the window cycle.
+    The default window is the month. The quota of a level, such as storage, belongs to the account
+    and has the window cycle.
     """
     async with call.database.operator() as connection:
         account = await account_named(connection, body.account_id)
@@ -203,6 +203,6 @@ async def put_quota(body: QuotaBody, call: AdminCall) -> QuotaAnswer:
 
 @router.delete("/admin/quotas/{quota_id}", responses=responses("QUOTA_NOT_FOUND"))
 async def delete_quota(quota_id: str, call: AdminCall) -> QuotaAnswer:
-    """Delete a quota; answers its last state."""
+    """Delete a quota; returns its last state."""
     async with call.database.operator() as connection:
         return QuotaAnswer.of(await service.remove(connection, row_id(rules.QUOTA_ID, quota_id)))

@@ -79,11 +79,11 @@ from api.routes.admin import taxes as admin_taxes
 from api.routes.base import PREFIX
 
 OPEN: Final[tuple[APIRouter, ...]] = (health.router, meta.router)
-# Served besides when BILLING_ENABLED is false: customers' routes alone are closed.
+# Served even if BILLING_ENABLED is false, which closes only customers' routes.
 _STAY: Final = (f"{PREFIX}/admin/", f"{PREFIX}/webhooks/")
 
 # The OpenAPI document has this order.
-# `available` comes before the ids that would take it for one.
+# The route `available` comes first: the route of an id would match it, too.
 _BILLING: Final = (
     usage, quotas, purchases, trials, subscriptions, contracts, coupons, subscription_changes,
     subscription_previews, payment_kinds, setup_intents, payment_methods, portal,

@@ -66,8 +66,8 @@ async def read_usage_report(
     """Usage of a range of days, by default the last thirty, as CSV or JSON; `record` lists single
     uses.
 
-    `overage` and `overage_cost` are what cost money beyond what is included, that which a card paid
-    at once too: `GET /usage/current` says what the next invoice asks for.
+    `overage` and `overage_cost` are usage beyond what is included that costs money, including what
+    a card paid at once; `GET /usage/current` shows what the next invoice will charge.
 
     Uses without a user (or organization, operation, model) are in a row with an empty name. A
     member sees only itself by `user` and `record`. In CSV a text that begins like a formula (`=`,
@@ -92,7 +92,7 @@ async def read_usage_report(
 async def _pages(
     call: ReadCall, report: store.Report, first: Sequence[Any], *, fresh: bool
 ) -> AsyncIterator[Sequence[Any]]:
-    """The pages, each read when the one before it has been sent."""
+    """Yield the pages, each read after the one before it was sent."""
     rows = first
     while rows:
         yield rows

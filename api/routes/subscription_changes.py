@@ -136,7 +136,7 @@ class ResumeBody(PayingBody):
     "/billing/subscription",
     response_model=SubscriptionAnswer | PreviewAnswer,
     responses={
-        202: {"model": SubscriptionAnswer, "description": "Its charge is undecided yet"},
+        202: {"model": SubscriptionAnswer, "description": "The charge is still undecided"},
         **responses("PREVIEW_EXPIRED", *_OF_CHANGES, *_REFUSALS),
     },
 )  # fmt: skip
@@ -224,7 +224,7 @@ async def cancel_change(
     "/billing/subscription/resume",
     response_model=SubscriptionAnswer | PreviewAnswer,
     responses={
-        202: {"model": SubscriptionAnswer, "description": "Its charge is undecided yet"},
+        202: {"model": SubscriptionAnswer, "description": "The charge is still undecided"},
         **responses("PAYMENT_OVERDUE", "PREVIEW_EXPIRED", *_REFUSALS),
     },
 )

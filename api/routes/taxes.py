@@ -1,4 +1,4 @@
-"""The taxes of the account's invoices, by its address and its standing with the tax office."""
+"""The taxes of the account's invoices, by its address and its tax status."""
 
 from typing import Annotated, Self
 from uuid import UUID
@@ -23,7 +23,7 @@ router = new_router("taxes")
 
 
 class RateAnswer(Answer):
-    """A rate in percent; `inclusive` where prices hold the tax already."""
+    """A rate in percent; `inclusive` if prices already include the tax."""
 
     jurisdiction: str
     name: str
@@ -33,7 +33,7 @@ class RateAnswer(Answer):
 
 
 class TaxAnswer(Answer):
-    """The standing of an account with the tax office, and the standard rates of its next invoice.
+    """The tax status of an account, and the standard rates of its next invoice.
 
     `rates` is empty where no tax is collected for the address. A `reason` says why a rate is zero.
     """
@@ -41,7 +41,7 @@ class TaxAnswer(Answer):
     country: str | None = Field(description="Of the default address, else of the account")
     vat_id: str | None
     vat_status: VatStatus | None = Field(
-        description="pending: its register has not answered yet; unknown: it has no such number"
+        description="pending: the register has not answered yet; unknown: it has no such number"
     )
     vat_name: str | None
     exempt: bool
@@ -50,7 +50,7 @@ class TaxAnswer(Answer):
 
     @classmethod
     async def read(cls, connection: AsyncConnection, account_id: UUID) -> Self:
-        """The standing of an account, read in the caller's transaction."""
+        """The tax status of an account, read in the caller's transaction."""
         at = await clock.now(connection, account_id)
         facts = (await taxation(connection, account_id)).at(at)
         _, currency = await balances.read(connection, account_id)
@@ -63,7 +63,7 @@ class TaxAnswer(Answer):
 
 
 class VatBody(Body):
-    """A VAT id of a country of the EU, in any spelling; null: the account has none."""
+    """An EU VAT id, in any spelling; null: the account has none."""
 
     vat_id: Annotated[str, Field(min_length=4, max_length=32)] | None = Field(
         examples=["DE136695976"]
@@ -72,16 +72,16 @@ class VatBody(Body):
 
 @router.get("/billing/tax", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_tax(call: MemberCall) -> TaxAnswer:
-    """The taxes that the account's next invoice has [L5]."""
+    """The taxes of the account's next invoice [L5]."""
     async with call.transaction() as connection:
         return await TaxAnswer.read(connection, call.account.id)
 
 
 @router.put("/billing/tax", responses=responses("INVALID_TAX_ID", "MERCHANT_NOT_FOUND"))
 async def write_tax(body: VatBody, call: BillingCall) -> TaxAnswer:
-    """Give the account's VAT id; its register is asked at once, and again until it answers.
+    """Set the account's VAT id; the register is queried at once, and again until it answers.
 
-    A business of another country of the EU accounts for the tax itself once its id is proven.
+    A business of another EU country accounts for the tax itself once its id is confirmed.
     """
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)

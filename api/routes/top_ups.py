@@ -1,4 +1,4 @@
-"""Automatic top-ups: buy credits when few are left; the settings, and each top-up."""
+"""Automatic top-ups, which buy credits when few are left: the settings, and each top-up."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -33,8 +33,8 @@ router = new_router("credits")
 class AutoTopUpBody(Body):
     """Buy `pack` with the saved card when less than `threshold` credits are available.
 
-    `monthly_cap_cents` bounds the money of one calendar month, with the tax that is added to it;
-    the default card is charged unless another is named here.
+    `monthly_cap_cents` limits the money of one calendar month, including tax; the default card is
+    charged unless another is named here.
     """
 
     is_enabled: Annotated[bool, Field(strict=True)] = True
@@ -51,7 +51,7 @@ class AutoTopUpBody(Body):
         return threshold
 
     def wanted(self) -> WantedSettings:
-        """The settings as the domain has them."""
+        """Return the settings as the domain's type."""
         return WantedSettings(
             is_enabled=self.is_enabled,
             threshold=self.threshold,
@@ -110,9 +110,7 @@ class AutoTopUpAnswer(Answer):
     ),
 )  # fmt: skip
 async def write_auto_top_up(body: AutoTopUpBody, call: BillingCall) -> AutoTopUpAnswer:
-    """Set when credits are bought automatically; a balance that is too low now causes a purchase
-    now.
-    """
+    """Set when credits are bought automatically; if the balance is too low already, buy now."""
     async with call.transaction() as connection:
         now = await clock.now(connection, call.account.id)
         _, wanted = await service.write(connection, call.account.id, body.wanted(), now)

@@ -34,7 +34,7 @@ class Received(Answer):
 async def receive_stripe_event(
     request: Request, stripe_signature: Annotated[str | None, Header()] = None
 ) -> Response:
-    """Receive one signed event [N1 to N3, N11]; a known one changes nothing."""
+    """Receive one signed event [N1 to N3, N11]; a repeated one changes nothing."""
     services: Services = request.app.state.services
     body = await request.body()
     with services.deliveries.counting("stripe"):
@@ -49,7 +49,7 @@ async def receive_stripe_event(
     responses=responses("INVALID_SIGNATURE", "INVALID_PAYLOAD", "DATABASE_UNAVAILABLE"),
 )
 async def receive_paypal_event(request: Request) -> Response:
-    """Receive one event that PayPal signed [N10]; a known one changes nothing."""
+    """Receive one event that PayPal signed [N10]; a repeated one changes nothing."""
     services: Services = request.app.state.services
     # Not counted as a delivery: where PayPal is not set up, the sender is a stranger.
     services.paypal.demand_set_up()

@@ -62,7 +62,7 @@ class AccountBody(Body):
     issuer: Text | None = None
     preferred_billing_method: Preference | None = None
     verified_as: Annotated[tuple[Name, ...], Field(max_length=20)] = Field(
-        (), description="What its customer has proven to be, such as `student`"
+        (), description="The customer's verified statuses, such as `student`"
     )
 
     @model_validator(mode="after")
@@ -99,7 +99,7 @@ class AccountAnswer(Answer):
     response_model=AccountAnswer,
     status_code=201,
     responses={
-        200: {"model": AccountAnswer, "description": "It was there; now it is up to date"},
+        200: {"model": AccountAnswer, "description": "The account existed and was updated"},
         **responses(
             "ACCOUNT_FIXED",
             "CLOCK_NEEDS_TEST_ACCOUNT",
@@ -112,7 +112,7 @@ class AccountAnswer(Answer):
 async def upsert_account(body: AccountBody, call: ServiceCall, once: OptionalKey) -> Response:
     """Create the account with this external id, or update it.
 
-    With a live Stripe key there are no test accounts.
+    A live Stripe key allows no test accounts.
     """
     if body.is_test and call.settings.has_live_stripe:
         raise Conflict("TEST_ACCOUNT_ON_LIVE_KEY", "a live Stripe key has no test accounts")

@@ -60,7 +60,7 @@ async def list_audit(
     end_date: MaybeMoment = None,
 ) -> Page[AuditEntry]:
     """The audit trail of all accounts and of what belongs to none, such as the catalog, newest
-    first. Dates are of real time, and days those of UTC unless an account is named.
+    first. Dates are in real time; days are in UTC unless an account is named.
     """
     async with call.database.operator() as connection:
         account = await account_named(connection, account_id) if account_id else None

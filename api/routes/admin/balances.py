@@ -1,4 +1,4 @@
-"""The money balance corrected by operators, with a reason."""
+"""Corrections of the money balance by operators, with a reason."""
 
 from typing import Annotated
 
@@ -25,7 +25,7 @@ def _not_nothing(amount: int) -> int:
 
 
 class AdjustBalanceBody(Body):
-    """Money to give the customer, or to take where it is negative, in minor units."""
+    """Money to give the customer, or to take if negative, in minor units."""
 
     amount_cents: Annotated[
         int, Field(strict=True, gt=-MAX_MINOR, lt=MAX_MINOR), AfterValidator(_not_nothing)

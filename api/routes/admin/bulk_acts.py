@@ -1,4 +1,4 @@
-"""One act of an operator on many subscriptions, foreseen first (docs/operate.md#dunning)."""
+"""One act of an operator on many subscriptions, previewed first (docs/operate.md#dunning)."""
 
 from datetime import datetime
 from typing import Annotated, Final, Self
@@ -45,10 +45,10 @@ Names = Annotated[
 
 
 class SteerBody(Body):
-    """The act, its reason, and the subscriptions: by name, or all for which the rest holds.
+    """The act, its reason, and the subscriptions: by id, or all that match the other fields.
 
-    `past_due_from` and `past_due_until` are about the beginning of a recovery. `days` is how far
-    the acts that extend go.
+    `past_due_from` and `past_due_until` bound the beginning of dunning. `days` is for the acts that
+    extend.
     """
 
     act: Act
@@ -72,7 +72,7 @@ class SteerBody(Body):
         return self
 
     def order(self, suffix: str) -> Order:
-        """The act, told apart from others by a suffix."""
+        """Return the act, made distinct by a suffix."""
         return Order(
             act=self.act,
             reason=self.reason,
@@ -82,7 +82,7 @@ class SteerBody(Body):
         )
 
     async def choice(self, connection: AsyncConnection) -> Choice:
-        """Errors: MERCHANT_NOT_FOUND; SUBSCRIPTION_NOT_FOUND."""
+        """Return the chosen subscriptions. Errors: MERCHANT_NOT_FOUND; SUBSCRIPTION_NOT_FOUND."""
         named, accounts = self.subscription_ids, None
         if self.account_ids is not None:
             accounts = [(await account_named(connection, one)).id for one in self.account_ids]
@@ -99,11 +99,11 @@ class SteerBody(Body):
 
 
 class OverduePart(Answer):
-    """An invoice in recovery, or one that is held and so has no case before its first try:
-    `amount_cents` is what was owed before, and is tried or forgiven.
+    """An invoice in dunning, or on hold (then it has no case yet). `amount_cents` is the amount
+    owed before the act.
 
-    All else is as it stands after the act. `result` of a retry is that of its try: succeeded,
-    declined, or pending while nobody knows; null where the card was not tried within ten seconds.
+    The other fields show the state after it. `result` is the retry's: succeeded, declined, pending,
+    or null if the card was not tried within ten seconds.
     """
 
     invoice_id: InvoiceId = Field(validation_alias="id")
@@ -118,7 +118,7 @@ class OverduePart(Answer):
 
     @classmethod
     async def read(cls, connection: AsyncConnection, found: Overdue) -> Self:
-        """The invoice, with what came of its try."""
+        """Return the invoice, with the result of its attempt."""
         attempt = None
         if found.attempt is not None:
             attempt = await payment_store.find_attempt(connection, found.attempt)
@@ -134,9 +134,9 @@ class OverduePart(Answer):
 
 
 class SteeredAnswer(Answer):
-    """A subscription, and what the act does to it: nothing where it is `refused`, by its code.
+    """A subscription and the effect of the act: none if it is `refused`, with an error code.
 
-    `effective_at` is the end of its period: a pause begins then, an extension has moved it.
+    `effective_at` is the end of its period, when a pause begins or to which an extension moved it.
     """
 
     subscription_id: SubscriptionId = Field(validation_alias="id")
@@ -167,8 +167,8 @@ async def steer_subscriptions(
     limit: Annotated[int, Query(ge=1, le=AT_ONCE)] = AT_ONCE,
     cursor: Annotated[str | None, Query(max_length=MAX_CURSOR_CHARS)] = None,
 ) -> Response | Page[SteeredAnswer]:
-    """Pause, resume or extend the recovery of what is overdue, try its cards now or forgive it, or
-    pause or extend the subscriptions: the newest first, each by itself, at most 50 at once.
+    """Pause, resume or extend dunning, try the cards of overdue invoices now or forgive them, or
+    pause or extend subscriptions: newest first, each by itself, at most 50 per request.
     """
     asked = PageRequest(limit, None, None, cursor)
     if dry_run:
@@ -199,7 +199,7 @@ async def _page(
 async def _steer(
     call: Call, found: Subscription, order: Order, *, dry_run: bool
 ) -> tuple[BillingError | None, Steered]:
-    """In a transaction of its own; a refusal is its own, too."""
+    """Carry out the act in a transaction of its own; return a refusal instead of raising it."""
     try:
         async with undone_if(dry_run, call.database.tenant(found.account_id)) as connection:
             return None, await service.steer(connection, found.id, order)
@@ -210,7 +210,7 @@ async def _steer(
 
 
 async def _read_again(call: Call, steered: Steered) -> Steered:
-    """The same behind its workflow, which may have tried its card and ended its recovery."""
+    """Read it again after its workflow, which may have tried the card and ended the dunning."""
     async with call.database.tenant(steered.subscription.account_id) as connection:
         return await service.read_again(connection, steered)
 

@@ -51,13 +51,13 @@ AllowLarge = Annotated[
     bool,
     Query(
         alias="allow_large_change",
-        description="Also prices that go away or change by over 50 %.",
+        description="Also remove prices, or change them by over 50 %.",
     ),
 ]
 
 
 def demand_small(changes: list[Change], *, allowed: bool) -> list[Change]:
-    """The changes; where a price goes away or changes by more than half, only if that is allowed.
+    """Return the changes; removed prices and changes by more than half must be allowed.
 
     Errors: CHANGE_TOO_LARGE, upon which the caller's transaction writes nothing.
     """
@@ -72,14 +72,14 @@ def demand_small(changes: list[Change], *, allowed: bool) -> list[Change]:
 
 
 class DefaultPlanBody(Body):
-    """The key of the plan that accounts without an open subscription have; null: none."""
+    """The key of the plan of accounts without an open subscription; null: none."""
 
     plan: Name | None
 
 
 @router.put("/admin/default-plan", responses=responses("PLAN_NOT_FOUND"))
 async def put_default_plan(body: DefaultPlanBody, call: AdminCall) -> ChangesAnswer:
-    """Set what accounts without an open subscription have: from their next use on, also in months
+    """Set the plan of accounts without an open subscription: from their next use on, also in months
     that have begun.
     """
     async with call.database.operator() as connection:

@@ -25,7 +25,7 @@ _logger = logging.getLogger("api.clock")
 
 
 class ClockBody(Body):
-    """The target of the clock: an instant, or days from its present time."""
+    """The target of the clock: an instant, or days from its current time."""
 
     advance_to: Instant | None = None
     advance_days: Annotated[int, Field(strict=True, ge=0, le=3_660)] | None = None
@@ -66,7 +66,7 @@ async def advance_clock(
 ) -> Response:
     """Advance a test account's clock, once per key; everything due on the way happens, in order.
 
-    Without a key, send the same `advance_to` after no answer: `advance_days` add up.
+    If there was no response, repeat only `advance_to` without a key: `advance_days` add up.
     """
     await need_temporal(call)
     account = await call.find_account(account_id)
@@ -80,12 +80,12 @@ async def advance_clock(
 
 @router.get("/admin/accounts/{account_id}/clock", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_clock(account_id: str, call: AdminCall) -> ClockAnswer:
-    """The present time and status of the account's clock."""
+    """The current time and status of the account's clock."""
     return ClockAnswer.of_account(await call.find_account(account_id))
 
 
 async def _walk(call: Call, account: Account) -> None:
-    """Start the walk; one whose clock stands needs none, and what fails is left to the sweep."""
+    """Start the walk if the clock is advancing; leave a failure to the sweeper."""
     if account.clock_status != "advancing":
         return
     try:

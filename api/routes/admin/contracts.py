@@ -1,4 +1,4 @@
-"""An agreement with one account: plan prices, how it pays, what it spends at least [B10, B14]."""
+"""Contracts with single accounts: plan prices, how they pay, minimum spend [B10, B14]."""
 
 from typing import Annotated, Literal, Self
 
@@ -29,7 +29,7 @@ Least = Annotated[Minor, Field(gt=0)]
 class ContractPriceBody(Body):
     """The price of a plan per interval, such as `month` or `3 months`, in minor units.
 
-    `minimum_cents` is the least that a period comes to, with all that is used in it.
+    `minimum_cents` is the minimum of a period, including all usage in it.
     """
 
     plan: CatalogName
@@ -54,9 +54,9 @@ class ContractLimitBody(Body):
 
 
 class CommitmentBody(Body):
-    """The least that a subscription spends over its first `periods` under the contract.
+    """The minimum that a subscription spends over its first `periods` under the contract.
 
-    `on_early_end` says what becomes of the rest when it ends before.
+    `on_early_end` says what happens to the rest if it ends earlier.
     """
 
     amount_cents: Least
@@ -66,7 +66,7 @@ class CommitmentBody(Body):
 
 
 class ContractBody(Body):
-    """The whole contract: what it leaves out is as for everybody."""
+    """The whole contract: what it leaves out is as for other accounts."""
 
     prices: Annotated[tuple[ContractPriceBody, ...], Field(max_length=100)]
     limits: Annotated[dict[CatalogName, ContractLimitBody], Field(max_length=100)] = Field({})
@@ -118,10 +118,10 @@ class ContractBody(Body):
 async def put_contract(
     account_id: str, body: ContractBody, call: AdminCall, dry_run: TryOut = False
 ) -> ContractAnswer:
-    """Agree a contract, instead of what was agreed for that time [B10, B14].
+    """Agree a contract, replacing what was agreed for that time [B10, B14].
 
-    What is sold from then on has its terms; a running subscription takes them with its next
-    period, as `upcoming` shows. The same request again changes nothing.
+    It applies to new sales from then on, and to a running subscription from its next period, as
+    `upcoming` shows. Repeating the request changes nothing.
     """
     account = await call.find_account(account_id)
     async with undone_if(dry_run, call.database.tenant(account.id)) as connection:
@@ -148,9 +148,9 @@ async def get_contract(account_id: str, call: AdminCall) -> ContractAnswer:
     responses=responses("MERCHANT_NOT_FOUND", "CONTRACT_NOT_FOUND"),
 )
 async def end_contract(account_id: str, call: AdminCall) -> ContractAnswer:
-    """End it, and what was to come: what was sold under it keeps its price and commitment.
+    """End the contract and upcoming ones: what was sold under them keeps price and commitment.
 
-    Answers the contract that was in force, or that was to begin first.
+    Returns the contract that was in force, or that would have begun first.
     """
     account = await call.find_account(account_id)
     async with call.database.tenant(account.id) as connection:

@@ -1,4 +1,4 @@
-"""Coupons, for operators: make one, look at them, let nobody redeem one any more [B9, L2]."""
+"""Coupons, for operators: create, list and close them [B9, L2]."""
 
 from datetime import datetime
 from typing import Annotated
@@ -21,14 +21,14 @@ router = new_router("coupons")
 
 
 class NewCoupon(CouponSpec):
-    """A coupon to make; no text of it has a card number in it."""
+    """A coupon to create; its texts may not contain card numbers."""
 
     code: Annotated[Code, NoCardNumber]
     name: Annotated[CouponName, NoCardNumber]
 
 
 class CouponAnswer(Answer):
-    """A coupon; `redeemed` counts what is reserved for an undecided payment too."""
+    """A coupon; `redeemed` includes redemptions reserved for undecided payments."""
 
     code: str
     name: str
@@ -56,7 +56,7 @@ class CouponAnswer(Answer):
     responses=responses("COUPON_EXISTS", *KEYED),
 )
 async def create_coupon(body: NewCoupon, call: AdminCall, once: OptionalKey) -> Response:
-    """Make a coupon; its terms stay as they are."""
+    """Create a coupon; its terms cannot be changed."""
     async with once.claim(call) as claim:
         async with call.database.operator() as connection:
             made = await service.add(connection, body)
@@ -76,7 +76,7 @@ async def list_coupons(
 
 @router.delete("/admin/coupons/{code}", responses=responses("COUPON_NOT_FOUND"))
 async def close_coupon(code: Annotated[Code, Path()], call: AdminCall) -> CouponAnswer:
-    """Let nobody redeem it any more; what was redeemed goes on."""
+    """Close a coupon to new redemptions; existing ones continue."""
     async with call.database.operator() as connection:
         return CouponAnswer.of(await service.close(connection, code))
 

@@ -1,4 +1,4 @@
-"""Credits corrected by operators: give or take them with a reason, and allow an overdraft [F23]."""
+"""Corrections of credits by operators: give or take with a reason, allow an overdraft [F23]."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -75,7 +75,7 @@ class OverdraftBody(Body):
 
 
 class OverdraftAnswer(Answer):
-    """The allowed overdraft and the present debt."""
+    """The allowed overdraft and the current debt."""
 
     account_id: str
     overdraft: Credits
@@ -115,7 +115,7 @@ async def adjust_credits(body: AdjustBody, call: AdminCall, once: RequiredKey) -
     responses=responses("MERCHANT_NOT_FOUND", "INVALID_AMOUNT"),
 )
 async def set_overdraft(account_id: str, body: OverdraftBody, call: AdminCall) -> OverdraftAnswer:
-    """Set how far forced charges may exceed the balance; the present debt does not change."""
+    """Set how far forced charges may exceed the balance; the current debt does not change."""
     account = await call.find_account(account_id)
     async with call.database.tenant(account.id) as connection:
         now = await clock.now(connection, account.id)

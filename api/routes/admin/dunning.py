@@ -1,4 +1,4 @@
-"""Dunning for operators: the invoices in recovery, and the commands on a case."""
+"""Dunning for operators: the invoices in dunning, and the commands on a case."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -50,9 +50,9 @@ class Order:
     case: DunningCase
     at: datetime
     suffix: str
-    """The same for each repeat of the request."""
+    """Equal for each repeat of the request."""
     again: bool
-    """An earlier try of the same request may have done it."""
+    """True if an earlier try of the same request may have done it."""
 
 
 class CaseReasonBody(Body):
@@ -78,7 +78,7 @@ class ExtendCaseBody(Body):
 
 
 class ForgiveBody(Body):
-    """The reason to give up the debt; it is on the credit note."""
+    """The reason for forgiving the debt; it is on the credit note."""
 
     reason: FreeText
 

@@ -1,4 +1,4 @@
-"""Days that an operator gives a subscription (docs/rules.md#subscriptions)."""
+"""Extensions of a subscription's period by operators (docs/rules.md#subscriptions)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -31,7 +31,7 @@ router = new_router("subscriptions")
 
 
 class ExtendSubscriptionBody(Body):
-    """The days that the period becomes longer by."""
+    """The number of days to add to the period."""
 
     days: Annotated[int, Field(strict=True, ge=1, le=366)]
     reason: FreeText
@@ -52,7 +52,7 @@ async def extend_subscription(
     once: OptionalKey,
     dry_run: DryRun = False,
 ) -> Response | PreviewAnswer:
-    """Have the running period end so many days later, at no cost; the anchor moves with it."""
+    """Extend the current period by `days`, at no cost; the anchor moves with it."""
     account = await call.find_account(account_id)
     if dry_run:
         return await _foresee(call, account.id, body)
@@ -67,7 +67,7 @@ async def extend_subscription(
 async def _extend(
     call: Call, account_id: UUID, body: ExtendSubscriptionBody, claim: Claim
 ) -> Matter:
-    """Give the days; a request that is repeated gives none."""
+    """Extend the period; a repeated request does not extend it again."""
     async with call.database.tenant(account_id) as connection:
         found = await service.commanded(connection, account_id, "extend")
         if await store.find_change(connection, claim.resource_id) is None:

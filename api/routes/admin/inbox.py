@@ -44,11 +44,11 @@ class ProviderEventAnswer(Answer):
     created_at: datetime | None
     received_at: datetime
     dispatched_at: datetime | None
-    emptied_at: datetime | None = Field(description="When what it said was let go.")
+    emptied_at: datetime | None = Field(description="When its payload was deleted.")
 
 
 class DismissalBody(Body):
-    """The reason why nobody has to look into it."""
+    """The reason why the event needs no action."""
 
     reason: FreeText
 
@@ -62,7 +62,7 @@ async def list_webhook_events(
     account_id: OneWord = None,
 ) -> Page[ProviderEventAnswer]:
     """Every received event, newest first. `source` is `webhook`, `poll` (found among the provider's
-    events: its webhook was late or lost) or `operator` (an order to ask about a payment).
+    events: its webhook was late or lost) or `operator` (a request to check a payment).
     """
     keys = (inbox.c.received_at, inbox.c.stripe_event_id)
     async with call.database.operator() as connection:
@@ -95,7 +95,7 @@ async def replay_webhook_event(event_id: str, call: AdminCall) -> ProviderEventA
 async def dismiss_webhook_event(
     event_id: str, body: DismissalBody, call: AdminCall
 ) -> ProviderEventAnswer:
-    """Put an event that is nobody's aside for good: it is `ignored`, with the reason."""
+    """Dismiss an event without a matter for good: it is `ignored`, with the reason."""
     async with call.database.operator() as connection:
         await event_owners.dismiss(connection, event_id, body.reason)
         row = (await connection.execute(store.listing(event_id=event_id))).mappings().one()

@@ -40,32 +40,32 @@ class ReasonBody(Body):
 
 
 class RecordedBody(Body):
-    """Money that came outside of the service, in minor units."""
+    """Money received outside of the service, in minor units."""
 
     amount_cents: Positive
     currency: Currency | None = None
     payment_method: Reference = "bank_transfer"
     reference: Reference = Field(examples=["TRX-2027-0004711"])
-    received_on: date | None = Field(None, description="The day it came, today when left out")
+    received_on: date | None = Field(None, description="The day it was received; by default today")
 
 
 class CreditedLineBody(Body):
-    """The part of one line to take back; lines are counted from 1."""
+    """The part of one line to credit; lines are counted from 1."""
 
     position: Annotated[int, Field(strict=True, gt=0, le=100_000)]
     amount_cents: Positive
 
 
 class CreditNoteBody(Body):
-    """A part of the invoice to take back: an amount, or parts of its lines."""
+    """A part of the invoice to credit: an amount, or parts of its lines."""
 
     amount_cents: Positive | None = None
     lines: Annotated[tuple[CreditedLineBody, ...], Field(max_length=100)] = ()
     reason: Reference
     to: Destination = Field(
         "debt",
-        description="`debt`: less is owed, and what was paid goes to the money balance; `balance`:"
-        " all of it goes to the money balance, as far as money came",
+        description="`debt`: reduces what is owed; what was paid already goes to the money balance;"
+        " `balance`: all of it goes to the money balance, as far as it was paid",
     )
 
     @model_validator(mode="after")
@@ -85,8 +85,8 @@ class CreditNoteBody(Body):
 async def void_invoice(
     invoice_id: str, body: ReasonBody, call: AdminCall, once: OptionalKey
 ) -> Response:
-    """Take back all of an open or uncollectible invoice by a credit note; what was paid of it goes
-    to the money balance.
+    """Void an open or uncollectible invoice by a credit note; what was paid goes to the money
+    balance.
     """
 
     async def void(connection: AsyncConnection, claim: Claim, subject: UUID, _: datetime) -> Matter:
@@ -103,7 +103,9 @@ async def void_invoice(
 async def mark_invoice_uncollectible(
     invoice_id: str, body: ReasonBody, call: AdminCall, once: OptionalKey
 ) -> Response:
-    """Give an open invoice up: its dunning ends, and it may still be paid by any flow."""
+    """Mark an open invoice as uncollectible: its dunning ends, and it may still be paid by any
+    flow.
+    """
 
     async def mark(connection: AsyncConnection, claim: Claim, subject: UUID, _: datetime) -> Matter:
         return await operating.mark_uncollectible(
@@ -124,7 +126,7 @@ async def mark_invoice_uncollectible(
 async def record_payment(
     invoice_id: str, body: RecordedBody, call: AdminCall, once: RequiredKey
 ) -> Response:
-    """Record money that came outside of the service. Less than is owed leaves the rest open; more
+    """Record money received outside of the service. A part payment leaves the rest open; an excess
     goes to the money balance.
     """
     money = Recorded(
@@ -153,7 +155,7 @@ async def record_payment(
 async def write_credit_note(
     invoice_id: str, body: CreditNoteBody, call: AdminCall, once: RequiredKey
 ) -> Response:
-    """Take back part of a numbered invoice, paid or not."""
+    """Credit part of a numbered invoice, paid or not."""
     lines = [
         CreditedLine(position=one.position, amount_minor=one.amount_cents) for one in body.lines
     ]
@@ -171,7 +173,7 @@ async def write_credit_note(
 
 
 async def _command(call: Call, once: Once, name: str, verb: Verb) -> Response:
-    """Decide it, and answer the invoice after its matter has handled it."""
+    """Carry out the command, and return the invoice once its matter has handled it."""
     await need_temporal(call)
     subject = decode_invoice(name)
     async with call.database.operator() as connection:

@@ -1,4 +1,4 @@
-"""The sellers that invoices are sent by, for operators."""
+"""The sellers that issue invoices, for operators."""
 
 import base64
 import binascii
@@ -38,7 +38,7 @@ class IssuerAddress(Body):
 
 
 class IssuerBody(Body):
-    """A seller: all its fields at once. A logo that is left out stays; null takes it away."""
+    """All fields of a seller. A logo that is left out stays; null removes it."""
 
     name: Line
     address: IssuerAddress
@@ -76,7 +76,7 @@ async def list_issuers(call: AdminCall) -> Page[IssuerAnswer]:
 
 @router.put("/admin/issuers/{key}", responses=responses("INVALID_LOGO", "DOCUMENT_UNAVAILABLE"))
 async def put_issuer(key: KeyPath, body: IssuerBody, call: AdminCall) -> IssuerAnswer:
-    """Write a seller: for invoices numbered from now on."""
+    """Add or change a seller, for invoices numbered from now on."""
     fields: dict[str, Any] = body.model_dump(exclude={"logo"})
     fields["address"] = body.address.model_dump(exclude_none=True)
     picture = await _checked_logo(call, body.logo) if body.logo else None
@@ -90,7 +90,7 @@ async def put_issuer(key: KeyPath, body: IssuerBody, call: AdminCall) -> IssuerA
 
 
 async def _checked_logo(call: Call, text: str) -> bytes:
-    """The picture, once a document was printed with it. Errors: INVALID_LOGO."""
+    """Return the picture after a document was printed with it. Errors: INVALID_LOGO."""
     try:
         picture = base64.b64decode(text, validate=True)
     except binascii.Error as error:

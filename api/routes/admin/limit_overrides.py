@@ -30,9 +30,8 @@ Quantity = Annotated[Credits, Field(ge=0)]
 class LimitBody(Body):
     """The included units of a meter per allowance cycle, and what happens beyond them.
 
-    `prices` are of the units beyond, in whole currency units: {"USD": "0.002"} for each, or tiers.
-    The limit is valid from now or from `effective_from`, until `effective_to` or until it is
-    changed.
+    `prices` are for units beyond, in whole currency units: {"USD": "0.002"} for each, or tiers. The
+    limit is valid from now or from `effective_from`, until `effective_to` or until it is changed.
     """
 
     included: Quantity
@@ -89,8 +88,8 @@ async def put_limit_override(
     """Agree a limit with an account; it replaces the plan's limit and any agreed for that time
     [B10].
 
-    It counts while the account has a subscription; units of add-ons are added. The same request
-    again changes nothing.
+    It counts while the account has a subscription; units of add-ons are added. Repeating the
+    request changes nothing.
     """
     limit = Limit(meter=meter, included=body.included, then=body.then, prices=body.prices)
     async with call.database.operator() as connection:
@@ -110,9 +109,9 @@ async def put_limit_override(
 async def end_limit_override(
     account_id: str, meter: KeyPath, call: AdminCall
 ) -> LimitOverrideAnswer:
-    """End the agreement for a meter, present and future: the plan's limit is valid again.
+    """End the agreement for a meter, current and future: the plan's limit is valid again.
 
-    Answers the agreement that was valid, or that was to begin first.
+    Returns the agreement that was valid, or that would have begun first.
     """
     async with call.database.operator() as connection:
         account = await account_named(connection, account_id)

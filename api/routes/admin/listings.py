@@ -1,6 +1,6 @@
 """Subscriptions, invoices and purchases of all accounts, for operators.
 
-The newest come first by real time: their ids say it, whatever the clock of a test account shows.
+Sorted by real time, newest first, by their ids, whatever the clock of a test account shows.
 """
 
 from datetime import datetime
@@ -34,7 +34,7 @@ router = new_router("listings")
 class SoldAnswer(Answer):
     """A subscription, with the versions of plan and price that it was sold with.
 
-    `price_cents` is that of one seat per interval, `amount_cents` that of the plan per period.
+    `price_cents` is the price of one seat per interval, `amount_cents` that of the plan per period.
     """
 
     subscription_id: SubscriptionId = Field(validation_alias="id")
@@ -88,7 +88,7 @@ async def list_all_subscriptions(
     status: State | None = None,
     account_id: OneWord = None,
 ) -> Page[SoldAnswer]:
-    """Subscriptions of all accounts, newest first; `price` finds who bought at a wrong one."""
+    """Subscriptions of all accounts, newest first; `price` finds who bought at a wrong price."""
     async with call.database.operator() as connection:
         account = await account_filter(connection, account_id)
         query = subscription_store.listing(
@@ -106,8 +106,8 @@ async def list_all_invoices(
     account_id: OneWord = None,
     number: OneWord = None,
 ) -> Page[InvoiceAnswer]:
-    """Invoices of all accounts, newest first; `pending` means open, and what is `held` waits for
-    an operator while it is.
+    """Invoices of all accounts, newest first; `pending` means open. While open, a `held` invoice
+    waits for an operator.
     """
     async with call.database.operator() as connection:
         account = await account_filter(connection, account_id)

@@ -74,7 +74,7 @@ async def resume_matter(workflow_id: str, call: AdminCall) -> MatterAnswer:
     matter = await _find(call, workflow_id)
     try:
         is_halted = await start.resume(call.temporal, matter)
-    except Unavailable:  # the order may reach the next worker all the same
+    except Unavailable:  # the request may still reach the next worker
         await _record(call, matter)
         raise
     if not is_halted:

@@ -31,9 +31,9 @@ router = new_router("payment administration")
 
 
 class ApproveBody(Body):
-    """The amount that arrived, in minor units; the amount the payer stated when left out.
+    """The amount that arrived, in minor units; by default the amount the payer stated.
 
-    Where that is more than the invoice still asks for it may not be left out.
+    It is required if the stated amount is more than the invoice still owes.
     """
 
     amount_minor: Annotated[Minor, Field(gt=0)] | None = None
@@ -65,13 +65,13 @@ class DecidedAnswer(PaymentAnswer):
 
 
 class CheckedAnswer(DecidedAnswer):
-    """A payment after its provider was asked; `asked_at` is null while there is no answer."""
+    """A payment after its provider was queried; `asked_at` is null while there is no answer."""
 
     asked_at: datetime | None
 
     @classmethod
     async def read(cls, connection: AsyncConnection, payment_id: UUID) -> Self:
-        """The same, with the time of the answer."""
+        """Return the payment with the time of the answer."""
         found = await DecidedAnswer.read(connection, payment_id)
         asked_at = await event_owners.answered_at(connection, payment_id)
         return cls(**found.model_dump(), asked_at=asked_at)
@@ -87,12 +87,13 @@ async def list_all_payments(
 ) -> Page[PaymentAnswer]:
     """Payments of all accounts, newest first.
 
-    `undecided=true` lists the payments by hand that nobody has decided on: those that await it
-    (`pending_approval`), and those whose wait has ended (`canceled`), for the money may still come.
+    `undecided=true` lists manual payments without a decision: those that await it
+    (`pending_approval`), and those whose wait has ended (`canceled`) but whose money may still
+    come.
     """
     async with call.database.operator() as connection:
         account = await account_filter(connection, account_id)
-        # Without an account ids have the order, for they tell the time: of that there is an index.
+        # Without an account sort by id alone: ids sort by time, and have the index.
         keys = (payments.c.created_at, payments.c.id)[0 if account else 1 :]
         query = store.listing(account, statuses=statuses_of(status), undecided=undecided)
         return await paginate(connection, query, keys, paging, PaymentAnswer.of_row)
@@ -139,8 +140,8 @@ async def reject_payment(
     },
 )
 async def check_payment(payment_id: str, call: AdminCall, response: Response) -> CheckedAnswer:
-    """Ask the provider now where a payment stands, whatever it told or did not tell; what it says
-    is booked. One whose money is booked is answered as it is. A matter that is halted goes on.
+    """Query the provider for the payment's current status and record the result. A payment already
+    recorded is returned unchanged. A halted matter resumes.
     """
     await need_temporal(call)
     subject = decode_payment(payment_id)
@@ -159,7 +160,7 @@ async def check_payment(payment_id: str, call: AdminCall, response: Response) ->
 async def _decide(
     call: Call, once: Once, name: str, decision: Callable[..., Awaitable[tuple[Payment, Matter]]]
 ) -> Response:
-    """Decide on the payment, and answer it after its workflow has handled the decision."""
+    """Decide on the payment, and return it once its workflow has handled the decision."""
     await need_temporal(call)
     async with call.database.operator() as connection:
         payment = await store.get(connection, decode_payment(name))

@@ -1,4 +1,4 @@
-"""Subscribers of an old price move to that of now (docs/rules.md#subscriptions)."""
+"""Moves of subscribers from an old price to the current one (docs/rules.md#subscriptions)."""
 
 from datetime import datetime
 from functools import partial
@@ -30,13 +30,13 @@ CHANGED_SINCE: Final = ("SUBSCRIPTION_STATE", "PRICE_NOT_OFFERED")
 
 
 class MoveBody(Body):
-    """The reason, which the customers' event says."""
+    """The reason, which is in the customers' event."""
 
     reason: FreeText
 
 
 class MovePart(Answer):
-    """A subscription whose price is another one from a date on."""
+    """A subscription whose price changes at `effective_at`."""
 
     account_id: AccountId
     subscription_id: SubscriptionId = Field(validation_alias="id")
@@ -47,7 +47,7 @@ class MovePart(Answer):
 
 
 class MovesAnswer(Answer):
-    """The subscriptions that move; `left`: there are more, ask again from `next_cursor` on."""
+    """The subscriptions that move; `left`: there are more, continue from `next_cursor`."""
 
     moves: list[MovePart]
     left: bool
@@ -58,8 +58,8 @@ class MovesAnswer(Answer):
 async def move_subscribers(
     key: KeyPath, body: MoveBody, call: AdminCall, dry_run: DryRun = False, cursor: Cursor = None
 ) -> MovesAnswer:
-    """Move subscribers of an old price to that of now, as the next period of each begins; at most
-    100 at a time. Asked again, it goes on with the others: from the cursor on at once.
+    """Move subscribers of an old price to the current one, each with its next period; at most 100
+    per request. Repeat it to move the others; the cursor skips those already looked at.
     """
     after = place_of(cursor)
     async with call.database.operator() as connection:
@@ -74,7 +74,7 @@ async def move_subscribers(
 
 
 def place_of(cursor: str | None) -> UUID | None:
-    """The subscription that was reached. Errors: INVALID_CURSOR."""
+    """Return the subscription that was reached. Errors: INVALID_CURSOR."""
     if cursor is None:
         return None
     (reached,) = decode_cursor(cursor, (subscriptions.c.id,))
@@ -82,12 +82,12 @@ def place_of(cursor: str | None) -> UUID | None:
 
 
 def cursor_at(reached: UUID) -> str:
-    """The place behind this subscription, as opaque text."""
+    """Return the position after this subscription, as opaque text."""
     return encode_cursor({subscriptions.c.id: reached}, (subscriptions.c.id,))
 
 
 async def move(call: Call, one: Move, reason: str) -> bool:
-    """Move one; False for one that has ended, or changed, since it was found."""
+    """Move a subscription; return False if it has ended or changed since it was found."""
     verb, about = partial(price_moves.move, reason=reason), PlanWish(though_closed=True)
     try:
         async with call.database.tenant(one.account_id) as connection:

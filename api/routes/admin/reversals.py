@@ -1,4 +1,4 @@
-"""Money that goes back: refunds that operators ask for, and disputes of the payers' banks."""
+"""Refunds that operators request, and disputes of the payers' banks."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -30,32 +30,32 @@ router = new_router("refunds and disputes")
 
 
 class RefundBody(Body):
-    """Money to give back, in minor units; all that is left of the payment when left out."""
+    """Money to refund, in minor units; by default all that is left of the payment."""
 
     amount_cents: Positive | None = None
     reason: Reference
     to: Literal["payer", "balance"] = Field(
         "payer",
-        description="`payer`: the way it came, and by hand where it came by hand; `balance`: the"
+        description="`payer`: by the way it was paid, so by hand if paid by hand; `balance`: to the"
         " customer's money balance",
     )
     reference: Reference | None = Field(
-        None, description="Of the transfer by which money that came by hand goes back"
+        None, description="Of the transfer that refunds money paid by hand"
     )
     keep_subscription: bool = Field(
         False,
-        description="The subscription runs on although all that was paid for its period goes back",
+        description="Keep the subscription though all that was paid for its period is refunded",
     )
     keep_credits: bool = Field(
-        False, description="The credits that it had paid for stay: the price alone was too high"
+        False, description="Keep the credits that it paid for: only the price was too high"
     )
 
 
 class RefundAnswer(Answer):
-    """Money of one payment that goes back; minor units of `currency`.
+    """A refund of one payment; minor units of `currency`.
 
     `way` is provider, outside (by hand) or balance. `credited` is the part that a credit note takes
-    off the invoice, `from_balance` the part that leaves the money balance.
+    off the invoice, `from_balance` the part taken from the money balance.
     """
 
     refund_id: Annotated[str, encoded(ids.REFUND)] = Field(validation_alias="id")
@@ -76,11 +76,11 @@ class RefundAnswer(Answer):
 
 
 class DisputeAnswer(Answer):
-    """Money of one payment that its payer's bank asks back; minor units of `currency`.
+    """A dispute of one payment by its payer's bank; minor units of `currency`.
 
-    `status` is the provider's own word. An `inquiry` has taken nothing. A dispute in another
-    currency than its payment's stays an `inquiry` until it is `closed`: nothing of it is booked.
-    `loss` is what the bank took beyond the money that was here: the customer does not owe it.
+    `status` is the provider's own. An `inquiry` has taken no money. A dispute in another currency
+    than its payment's stays an `inquiry` until it is `closed`, and is not booked. `loss` is what
+    the bank took beyond the money that was left here: the customer does not owe it.
     """
 
     dispute_id: Annotated[str, encoded(ids.DISPUTE)] = Field(validation_alias="id")
@@ -113,9 +113,9 @@ class DisputeAnswer(Answer):
 async def refund_payment(
     payment_id: str, body: RefundBody, call: AdminCall, once: RequiredKey
 ) -> Response:
-    """Give money of a payment back, in part or whole, until nothing is left: with a credit note for
-    its invoice, and without the credits that it had paid for. A refund that fails gives its room
-    back. A subscription ends with all the money of its period, unless `keep_subscription` is true.
+    """Refund a payment in part or whole, until nothing is left, with a credit note for its invoice;
+    the credits that it paid for are clawed back. A failed refund frees its amount again. Refunding
+    all the money of its period ends a subscription, unless `keep_subscription` is true.
     """
     await need_temporal(call)
     payment = await _paid(call, payment_id)
@@ -150,7 +150,7 @@ async def list_refunds(payment_id: str, call: AdminCall, paging: Paging) -> Page
 async def list_disputes(
     call: AdminCall, paging: Paging, status: DisputeState | None = None, account_id: OneWord = None
 ) -> Page[DisputeAnswer]:
-    """Disputes of all accounts, newest first; `evidence_due_at` is the last day for an answer."""
+    """Disputes of all accounts, newest first; `evidence_due_at` is the deadline for a response."""
     keys = (disputes.c.created_at, disputes.c.id)
     async with call.database.operator() as connection:
         account = await account_filter(connection, account_id)
@@ -159,7 +159,7 @@ async def list_disputes(
 
 
 async def _paid(call: Call, name: str) -> Payment:
-    """The payment that an operator acts on. Errors: PAYMENT_NOT_FOUND, PLATFORM_MISMATCH."""
+    """Return the payment to act on. Errors: PAYMENT_NOT_FOUND, PLATFORM_MISMATCH."""
     async with call.database.operator() as connection:
         payment = await store.get(connection, decode_payment(name))
     await call.act_for(payment.account_id)

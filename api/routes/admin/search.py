@@ -1,4 +1,4 @@
-"""Search, for operators: everything that has a name which somebody tells."""
+"""Search, for operators: find any object by an identifier."""
 
 from datetime import datetime
 from typing import Annotated
@@ -17,7 +17,7 @@ router = new_router("search")
 
 
 class FoundAnswer(Answer):
-    """One thing: `words` describe it, `matched` is the field that has the name."""
+    """An object: `words` describe it, `matched` is the field that matched."""
 
     kind: str
     id: str
@@ -29,7 +29,7 @@ class FoundAnswer(Answer):
 
 
 class SearchAnswer(Answer):
-    """All that was found, newest first: at most 50 things."""
+    """The objects found, newest first, at most 50."""
 
     data: list[FoundAnswer]
 
@@ -40,13 +40,13 @@ async def search(
     q: Annotated[
         FreeText,
         Query(
-            description="An id of ours or of Stripe or PayPal, a workflow id, the number of an"
-            " invoice or credit note, a reference of a transfer, an e-mail address, the name or"
-            " external id of an account. Whole; capitals count but in addresses and names.",
+            description="An id of ours, Stripe or PayPal, a workflow id, the number of an"
+            " invoice or credit note, a transfer reference, an e-mail address, the name or"
+            " external id of an account. Exact; case matters except in addresses and names.",
             examples=["INV-000001"],
         ),
     ],
 ) -> SearchAnswer:
-    """All that has this name, over all accounts."""
+    """Find objects of all accounts by an identifier."""
     async with call.database.operator() as connection:
         return SearchAnswer(data=[FoundAnswer.of(one) for one in await store.search(connection, q)])

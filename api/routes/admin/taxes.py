@@ -24,7 +24,7 @@ router = new_router("taxes")
 
 
 class LaterRatesAnswer(Answer):
-    """Rates in percent by category that hold from a day on, by UTC."""
+    """Rates in percent by category, valid from a day on (UTC)."""
 
     since: date
     rates: dict[str, Credits]
@@ -41,13 +41,13 @@ class JurisdictionAnswer(Answer):
 
 
 class InclusionBody(Body):
-    """Currencies whose prices hold their tax; in others it is added to them."""
+    """Currencies whose prices include tax; in others it is added to them."""
 
     currencies: Annotated[list[Currency], Field(max_length=200, examples=[["EUR"]])]
 
 
 class ExemptionBody(Body):
-    """The reason of an exemption, such as the number of its certificate; null ends it."""
+    """The reason for an exemption, such as the number of its certificate; null ends it."""
 
     because: FreeText | None = Field(examples=["certificate 4711"])
 
@@ -71,14 +71,14 @@ async def put_tax(
 
 @router.put("/admin/tax-inclusion", responses=responses())
 async def put_tax_inclusion(body: InclusionBody, call: AdminCall) -> ChangesAnswer:
-    """Set the currencies whose prices hold their tax: for invoices drafted from now on."""
+    """Set the currencies whose prices include tax, for invoices drafted from now on."""
     async with call.database.operator() as connection:
         return ChangesAnswer.of_changes(await put_inclusion(connection, body.currencies))
 
 
 @router.put("/admin/accounts/{account_id}/tax-exemption", responses=responses("MERCHANT_NOT_FOUND"))
 async def put_exemption(account_id: str, body: ExemptionBody, call: AdminCall) -> TaxAnswer:
-    """Free an account from taxes, or end that: for invoices drafted from now on."""
+    """Exempt an account from taxes, or end that, for invoices drafted from now on."""
     async with call.database.operator() as connection:
         account = await account_named(connection, account_id)
         at = account.clock_at or clock.real_now()

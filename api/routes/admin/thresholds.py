@@ -23,14 +23,14 @@ router = new_router("subscriptions")
 
 
 class ThresholdBody(Body):
-    """The overage in minor units that causes an early invoice; null: none comes early."""
+    """The overage in minor units that causes an early invoice; null: no early invoice."""
 
     threshold_cents: Annotated[int, Field(strict=True, gt=0, lt=10**12)] | None
     reason: FreeText
 
 
 class ThresholdAnswer(Answer):
-    """The present threshold."""
+    """The current threshold."""
 
     account_id: AccountId
     subscription_id: SubscriptionId = Field(validation_alias="id")

@@ -1,4 +1,4 @@
-"""A price that was published by mistake is undone for those who bought at it (docs/runbook.md)."""
+"""Undoing a price published by mistake, for those who bought at it (docs/runbook.md)."""
 
 from typing import Annotated, Any, Final, Self
 from uuid import UUID
@@ -37,7 +37,7 @@ Version = Annotated[int, Field(strict=True, ge=1)]
 
 
 class UndoBody(Body):
-    """The price that was published by mistake, and the version of it that was right."""
+    """The price that was published by mistake, and the right version of it."""
 
     interval: PriceInterval = "month"
     currency: Currency
@@ -46,8 +46,8 @@ class UndoBody(Body):
     reason: FreeText
     to: GivenTo = Field(
         "balance",
-        description="Of what is paid: `balance`, the customer's money with us, which pays the next"
-        " invoices; `payer`: the way it came, where it did not come by hand",
+        description="Where paid money goes: `balance`: to the money balance, which pays the next"
+        " invoices; `payer`: back the way it was paid, unless that was by hand",
     )
 
     def named(self, plan: str) -> Named:
@@ -62,10 +62,10 @@ class UndoBody(Body):
 
 
 class GivenPart(Answer):
-    """An invoice that was charged at the wrong price, and what is given back of it.
+    """An invoice that was charged at the wrong price, and the amount given back.
 
-    What is owed of it falls first; the rest is on the customer's money balance, or goes by a refund
-    to its payer. Nothing is given where it is `refused`, by its code.
+    It reduces what is owed first; the rest goes to the money balance, or to the payer as a refund.
+    If it is `refused`, with an error code, nothing is given back.
     """
 
     invoice_id: InvoiceId = Field(validation_alias="id")
@@ -98,8 +98,8 @@ class GivenPart(Answer):
 class UndonePage(Page[GivenPart]):
     """Invoices at the wrong price, newest first, and the subscriptions that move to the right one.
 
-    `put_on_sale`: the right price is sold again. `moves_left`: there are more, ask again;
-    `moves_cursor` is how far all were looked through, also where none are left.
+    `put_on_sale`: the right price is on sale again. `moves_left`: there are more, repeat the
+    request; `moves_cursor` is the position to continue from, set even when nothing is left.
     """
 
     put_on_sale: bool
@@ -129,7 +129,7 @@ async def undo_price(
     moves_cursor: Cursor = None,
 ) -> Response | UndonePage:
     """Undo a wrong price of a plan: sell at the right one, move its subscribers there with their
-    next period, and give back what each invoice charged too much, once; at most 50 at a time.
+    next period, and give back what each invoice overcharged, once; at most 50 per request.
     """
     asked = PageRequest(limit, None, None, cursor)
     if dry_run:
@@ -159,7 +159,7 @@ async def _undo(
             connection, plan, AT_ONCE + 1, price_id=mistake.wrong.id, after=after
         )
     if dry_run and asked.cursor is not None and after is None:
-        found = []  # nobody has moved since the first page
+        found = []  # a dry run moves nobody: the first page has listed them
     given = [await _give_back(call, one, mistake, dry_run=dry_run) for one in page.data]
     if not dry_run:
         await wait_until_all_done(call, (one.matter for one, _ in given if one.matter))
@@ -180,7 +180,7 @@ async def _undo(
 async def _give_back(
     call: Call, line: InvoiceLine, mistake: Mistake, *, dry_run: bool
 ) -> tuple[Given, BillingError | None]:
-    """In a transaction of its own; a refusal is its own, too."""
+    """Give back in a transaction of its own; return a refusal instead of raising it."""
     tenant = call.database.tenant
     try:
         async with undone_if(dry_run, tenant(line.account_id)) as connection:

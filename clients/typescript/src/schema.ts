@@ -96,14 +96,15 @@ export interface paths {
         put?: never;
         /**
          * Record Usage
-         * @description Record one use: rated, counted against plan and quotas, and paid, in one transaction.
+         * @description Record one use: rate it, count it against plan and quotas, and pay it, in one transaction.
          *
-         *     With `payment_charge` a saved card pays at once: `billing_status` says whether it did. It needs
-         *     the role billing, and an `event_id` or Idempotency-Key. A repeated event answers its first
-         *     result with `Idempotent-Replayed: true`. Without both each call is a use of its own.
+         *     With `payment_charge` a saved card is charged at once, and `billing_status` says whether it
+         *     paid; this needs the role billing, and an `event_id` or Idempotency-Key. A repeated event
+         *     returns its first result with `Idempotent-Replayed: true`. Without both each call is a separate
+         *     use.
          *
-         *     For the role service that names no account, `user_id` names it: the account whose external id
-         *     it is. A dry run answers 200 with the same fields; its ids name nothing.
+         *     If the role service names no account, `user_id` is the external id of the account. A dry run
+         *     returns 200 with the same fields; its ids refer to nothing.
          */
         post: operations["record_usage"];
         delete?: never;
@@ -123,18 +124,17 @@ export interface paths {
         put?: never;
         /**
          * Record Usage Batch
-         * @description Record up to 1,000 uses, each with its own verdict; a bad row fails alone.
+         * @description Record up to 1,000 uses, each with its own result; an invalid row does not affect the others.
          *
-         *     Role service names an account per row (`account_id` or `external_id`); others record for their
-         *     own. Platform headers, when sent, must be those of every account named, else nothing is
-         *     recorded. Rows of one request that cost credits are paid together; each with `payment_charge` is
-         *     charged to its account's card after the answer, and its billing record shows the outcome.
+         *     The role service names an account per row (`account_id` or `external_id`); others record for
+         *     their own. Platform headers, if sent, must match every account named, else nothing is recorded.
+         *     Rows that cost credits are paid together; each row with `payment_charge` is charged to its
+         *     account's card after the response, and its billing record shows the result.
          *
-         *     A row without `event_id` gets `{Idempotency-Key}/{row}` as its event id, and without a key it is
-         *     a use of its own. A row of the role service that names no account is of its `user_id`. Accounts
-         *     are recorded in parts: after a 5xx or no answer send the same request again, with the same
-         *     key or event ids; rows that were recorded answer `duplicate`. In a dry run `recorded` says what
-         *     would be.
+         *     A row without `event_id` gets `{Idempotency-Key}/{row}` as its event id; without a key it is a
+         *     separate use. If a row of the role service names no account, its `user_id` does. Accounts are
+         *     recorded in parts: after a 5xx or no response repeat the request with the same key or event ids;
+         *     rows that were recorded return `duplicate`. In a dry run `recorded` counts those that would be.
          */
         post: operations["record_usage_batch"];
         delete?: never;
@@ -154,13 +154,13 @@ export interface paths {
         put?: never;
         /**
          * Check Quota
-         * @description Check a use against every limit; an exceeded limit is an answer, not an error. What only
-         *     a plan would pay is 403 `NO_ENTITLEMENT` while no plan gives the account anything.
+         * @description Check a use against every limit; an exceeded limit is a result, not an error. Use that
+         *     only a plan can pay for is 403 `NO_ENTITLEMENT` while no plan grants the account anything.
          *
-         *     It reserves nothing, unless `consume` and an `event_id` are sent: then the use counts at once,
-         *     and its later record does not count again; without a record it is given back after 10 minutes. A
-         *     claim covers the limits it was counted on, in the window it was made in. For a service
-         *     `user_id` may name the account, as for a use.
+         *     Nothing is reserved unless `consume` and an `event_id` are sent: then the use counts at once,
+         *     and recording it later does not count it again; without a record it is released after 10
+         *     minutes. A claim covers the limits it was counted on, in the window it was made in. For a
+         *     service `user_id` may name the account, as when a use is recorded.
          */
         post: operations["check_quota"];
         delete?: never;
@@ -178,17 +178,17 @@ export interface paths {
         };
         /**
          * List Quotas
-         * @description Quotas that were set, of one account or of all, newest first. What one user has of that of
-         *     each user: `GET /usage/limits?user_id=`.
+         * @description Quotas of one account or of all, newest first. For one user's use of the default of each user
+         *     see `GET /usage/limits?user_id=`.
          */
         get: operations["list_quotas"];
         /**
          * Put Quota
-         * @description Set the quota of an owner, meter and kind of window; the use counted so far stays. That of
-         *     each user holds for whoever has none of its own of the same meter and kind of window.
+         * @description Set the quota of an owner, meter and kind of window; the use counted so far stays. A quota of
+         *     each user applies to users without their own for that meter and kind of window.
          *
-         *     The window is the month by default. The quota of a level, such as storage, belongs to the
-         *     account and has the window cycle.
+         *     The default window is the month. The quota of a level, such as storage, belongs to the account
+         *     and has the window cycle.
          */
         put: operations["put_quota"];
         post?: never;
@@ -210,7 +210,7 @@ export interface paths {
         post?: never;
         /**
          * Delete Quota
-         * @description Delete a quota; answers its last state.
+         * @description Delete a quota; returns its last state.
          */
         delete: operations["delete_quota"];
         options?: never;
@@ -229,7 +229,7 @@ export interface paths {
          * List Purchases
          * @description The account's purchases, newest first; those older than 90 days only with `archived`.
          *
-         *     Only a payer sees a secret.
+         *     Only payers see secrets.
          */
         get: operations["list_purchases"];
         put?: never;
@@ -273,7 +273,7 @@ export interface paths {
         };
         /**
          * Read Purchase
-         * @description One purchase, archived or not; only a payer sees a secret.
+         * @description One purchase, archived or not. Only payers see secrets.
          */
         get: operations["read_purchase"];
         put?: never;
@@ -295,7 +295,7 @@ export interface paths {
          * Read Trial
          * @description The state of the account's trial; `available` before it starts.
          *
-         *     `expired` without `trial_id`: another account of the same platform identity had it.
+         *     `expired` without `trial_id`: another account of the same platform identity used the trial.
          */
         get: operations["read_trial"];
         put?: never;
@@ -319,22 +319,23 @@ export interface paths {
         };
         /**
          * Read Subscription
-         * @description The open subscription, else the newest ended one; only a payer sees a secret.
+         * @description The open subscription, else the newest ended one. Only payers see secrets.
          */
         get: operations["read_subscription"];
         /**
          * Change Subscription
-         * @description Change its plan, interval or quantity, or its add-ons.
+         * @description Change the plan, interval or quantity, or the add-ons.
          *
-         *     More is charged first and counts once it is paid; less counts from the next period. The same
-         *     request again changes nothing. With `preview_token` it charges what was previewed, else nothing.
+         *     An increase is charged first and applies once it is paid; a decrease applies from the next
+         *     period. Repeating the request changes nothing. With `preview_token` it charges exactly the
+         *     previewed amounts, or nothing.
          */
         put: operations["change_subscription"];
         /**
          * Subscribe
-         * @description Subscribe; it starts in a trial, or incomplete until `next_action` is done.
+         * @description Subscribe; a subscription starts in a trial, or incomplete until `next_action` is done.
          *
-         *     To be sent invoices is an operator's to grant: `send_invoice` needs the role service or admin.
+         *     `collection: send_invoice` requires the role service or admin.
          */
         post: operations["subscribe"];
         delete?: never;
@@ -354,7 +355,7 @@ export interface paths {
         put?: never;
         /**
          * Cancel Subscription
-         * @description Cancel at period end, at a date, or now; dunning never blocks it.
+         * @description Cancel at period end, on a date, or now; open dunning does not prevent it.
          */
         post: operations["cancel_subscription"];
         delete?: never;
@@ -374,7 +375,7 @@ export interface paths {
         put?: never;
         /**
          * Pause Subscription
-         * @description Pause at period end, which can be called off until then, or now; `resume` ends it.
+         * @description Pause at period end (cancelable until then) or now; `resume` ends the pause.
          */
         post: operations["pause_subscription"];
         delete?: never;
@@ -393,7 +394,7 @@ export interface paths {
         get?: never;
         /**
          * Choose Card
-         * @description Charge this card for it from now on; what is overdue is tried with it at once.
+         * @description Charge this card for the subscription from now on; overdue invoices are tried with it now.
          */
         put: operations["choose_card"];
         post?: never;
@@ -432,7 +433,7 @@ export interface paths {
         };
         /**
          * Read Contract
-         * @description The contract in force, else the one that begins next, and what its commitment has spent.
+         * @description The contract in force, else the one that begins next, and the spending of its commitment.
          */
         get: operations["read_contract"];
         put?: never;
@@ -454,7 +455,7 @@ export interface paths {
         put?: never;
         /**
          * Redeem Coupon
-         * @description Take a coupon off the invoices from the next period on; `reason` says why one is refused.
+         * @description Apply a coupon to invoices from the next period on; `reason` says why one is refused.
          */
         post: operations["redeem_coupon"];
         delete?: never;
@@ -475,7 +476,7 @@ export interface paths {
         post?: never;
         /**
          * Remove Coupon
-         * @description Let later invoices be without a coupon; its redemption is spent.
+         * @description Remove a coupon from later invoices; its redemption stays used.
          */
         delete: operations["remove_coupon"];
         options?: never;
@@ -494,10 +495,10 @@ export interface paths {
         put?: never;
         /**
          * Preview Change
-         * @description The invoice that a change would produce, without changing anything.
+         * @description Preview the invoice that a change would produce, without changing anything.
          *
-         *     The `preview_token` goes with the same change within 15 minutes: it charges exactly this, or is
-         *     refused with 409 `PREVIEW_EXPIRED`.
+         *     Send the `preview_token` with the same change within 15 minutes: exactly this is charged, or the
+         *     request is refused with 409 `PREVIEW_EXPIRED`.
          */
         post: operations["preview_change"];
         delete?: never;
@@ -515,7 +516,7 @@ export interface paths {
         };
         /**
          * List Changes
-         * @description The changes of the account's subscriptions, what waits and what is scheduled among them.
+         * @description The changes of the account's subscriptions, including pending and scheduled ones.
          */
         get: operations["list_changes"];
         put?: never;
@@ -538,7 +539,7 @@ export interface paths {
         post?: never;
         /**
          * Cancel Change
-         * @description Call a scheduled change off: the next period is as this one; again it answers the same.
+         * @description Cancel a scheduled change: the next period keeps the current terms. Repeating it is safe.
          */
         delete: operations["cancel_change"];
         options?: never;
@@ -557,9 +558,9 @@ export interface paths {
         put?: never;
         /**
          * Resume Subscription
-         * @description Start again after a pause: a new period from now, charged first as an increase is.
+         * @description Resume after a pause with a new period from now, charged first like an increase.
          *
-         *     With `preview_token` it charges the sums that were previewed, else nothing.
+         *     With `preview_token` it charges exactly the previewed amounts, or nothing.
          */
         post: operations["resume_subscription"];
         delete?: never;
@@ -577,7 +578,7 @@ export interface paths {
         };
         /**
          * Read Upcoming
-         * @description The end of the running period, as it would be with what is known and used now.
+         * @description The end of the current period, from what is known and used so far.
          */
         get: operations["read_upcoming"];
         put?: never;
@@ -597,8 +598,8 @@ export interface paths {
         };
         /**
          * List Available Methods
-         * @description The ways to pay that are offered, by the account's default address and its currency
-         *     unless the query names others.
+         * @description The payment methods on offer, for the account's default address and its currency unless
+         *     the query names others.
          */
         get: operations["list_available_methods"];
         put?: never;
@@ -620,7 +621,7 @@ export interface paths {
         put?: never;
         /**
          * Create Setup Intent
-         * @description Start saving a card without a charge; the answer has the browser's client secret.
+         * @description Start saving a card without a charge; returns the browser's client secret.
          */
         post: operations["create_setup_intent"];
         delete?: never;
@@ -638,7 +639,7 @@ export interface paths {
         };
         /**
          * Read Setup Intent
-         * @description The state of a card that is being saved; it needs the role billing, as it has the secret.
+         * @description The state of a card that is being saved; needs the role billing, to see the secret.
          */
         get: operations["read_setup_intent"];
         put?: never;
@@ -689,7 +690,7 @@ export interface paths {
         post?: never;
         /**
          * Delete Payment Method
-         * @description Remove a method, here at once and at Stripe right after. The body may be left out.
+         * @description Remove a method, here at once and at Stripe right after. The body is optional.
          *
          *     409 for the last method that can pay an open subscription, and while it is being charged.
          */
@@ -734,14 +735,14 @@ export interface paths {
         put?: never;
         /**
          * Choose Backup Method
-         * @description Charge this method for open invoices whose card the bank has refused for good.
+         * @description Charge this method for open invoices whose card the bank has permanently declined.
          *
-         *     An account has one backup: this one takes the place of another.
+         *     An account has one backup: this one replaces any other.
          */
         post: operations["choose_backup_method"];
         /**
          * End Backup Method
-         * @description Let the method be the backup no more; it stays saved.
+         * @description Stop using the method as the backup; it stays saved.
          */
         delete: operations["end_backup_method"];
         options?: never;
@@ -762,7 +763,7 @@ export interface paths {
          * Open Portal
          * @description Open Stripe's own pages for the account: its cards and what it paid.
          *
-         *     A card that is removed or renewed there follows here, by Stripe's events.
+         *     Stripe's events bring a card removed or renewed there up to date here.
          */
         post: operations["open_portal"];
         delete?: never;
@@ -818,7 +819,7 @@ export interface paths {
         head?: never;
         /**
          * Change Address
-         * @description Change an address, for invoices to come: those that were sent keep theirs.
+         * @description Change an address for future invoices; invoices already sent keep theirs.
          */
         patch: operations["change_address"];
         trace?: never;
@@ -832,12 +833,12 @@ export interface paths {
         };
         /**
          * Read Billing Details
-         * @description The words of the account on its invoices.
+         * @description The texts of the account on its invoices.
          */
         get: operations["read_billing_details"];
         /**
          * Put Billing Details
-         * @description Write them all, for invoices numbered from now on: those that are there keep theirs.
+         * @description Replace the billing details, for invoices numbered from now on; earlier ones keep theirs.
          */
         put: operations["put_billing_details"];
         post?: never;
@@ -856,8 +857,8 @@ export interface paths {
         };
         /**
          * Read Invoice
-         * @description One invoice with its lines, payments, attempts, credit notes and dunning; only a
-         *     payer sees a secret.
+         * @description One invoice with its lines, payments, attempts, credit notes and dunning. Only
+         *     payers see secrets.
          */
         get: operations["read_invoice"];
         put?: never;
@@ -867,7 +868,7 @@ export interface paths {
         head?: never;
         /**
          * Change Invoice Words
-         * @description Write the PO number, memo or custom fields of a draft; a numbered invoice keeps its words.
+         * @description Set the PO number, memo or custom fields of a draft; a numbered invoice keeps its texts.
          */
         patch: operations["change_invoice_words"];
         trace?: never;
@@ -881,14 +882,14 @@ export interface paths {
         };
         /**
          * Read Tax
-         * @description The taxes that the account's next invoice has.
+         * @description The taxes of the account's next invoice.
          */
         get: operations["read_tax"];
         /**
          * Write Tax
-         * @description Give the account's VAT id; its register is asked at once, and again until it answers.
+         * @description Set the account's VAT id; the register is queried at once, and again until it answers.
          *
-         *     A business of another country of the EU accounts for the tax itself once its id is proven.
+         *     A business of another EU country accounts for the tax itself once its id is confirmed.
          */
         put: operations["write_tax"];
         post?: never;
@@ -929,7 +930,7 @@ export interface paths {
         put?: never;
         /**
          * Pay Invoice
-         * @description Pay an open invoice now; this also ends past due and unpaid.
+         * @description Pay an open invoice now; this also ends past_due and unpaid.
          */
         post: operations["pay_invoice"];
         delete?: never;
@@ -947,7 +948,7 @@ export interface paths {
         };
         /**
          * Download Invoice
-         * @description The invoice as it was finalized; of a draft a pro-forma.
+         * @description The invoice as it was finalized, or a pro-forma of a draft.
          */
         get: operations["download_invoice"];
         put?: never;
@@ -967,7 +968,7 @@ export interface paths {
         };
         /**
          * Download Receipt
-         * @description The receipt of an invoice that is paid, with money.
+         * @description The receipt of an invoice that was paid with money.
          */
         get: operations["download_receipt"];
         put?: never;
@@ -1027,7 +1028,7 @@ export interface paths {
         };
         /**
          * Download Credit Note
-         * @description The credit note, to the customer as the invoice named it.
+         * @description The credit note, addressed as its invoice was.
          */
         get: operations["download_credit_note"];
         put?: never;
@@ -1049,9 +1050,9 @@ export interface paths {
         put?: never;
         /**
          * Pay Overdue
-         * @description Pay every open invoice, or those that are named.
+         * @description Pay every open invoice, or the named ones.
          *
-         *     With `resume` start a paused subscription again as well.
+         *     With `resume` also resume a paused subscription.
          */
         post: operations["pay_overdue"];
         delete?: never;
@@ -1089,7 +1090,7 @@ export interface paths {
         };
         /**
          * List Payments
-         * @description The account's payments, newest first, each try that was declined apart.
+         * @description The account's payments, newest first, each declined attempt as its own entry.
          */
         get: operations["list_payments"];
         put?: never;
@@ -1129,7 +1130,7 @@ export interface paths {
         };
         /**
          * Read Money Balance
-         * @description The account's money with us, and each entry with its cause; it pays what comes next.
+         * @description The account's money balance, which pays the next invoices, and each entry with its cause.
          */
         get: operations["read_money_balance"];
         put?: never;
@@ -1151,7 +1152,7 @@ export interface paths {
         put?: never;
         /**
          * Receive Stripe Event
-         * @description Receive one signed event; a known one changes nothing.
+         * @description Receive one signed event; a repeated one changes nothing.
          */
         post: operations["receive_stripe_event"];
         delete?: never;
@@ -1171,7 +1172,7 @@ export interface paths {
         put?: never;
         /**
          * Receive Paypal Event
-         * @description Receive one event that PayPal signed; a known one changes nothing.
+         * @description Receive one event that PayPal signed; a repeated one changes nothing.
          */
         post: operations["receive_paypal_event"];
         delete?: never;
@@ -1276,17 +1277,17 @@ export interface paths {
          * List Holds
          * @description The account's holds, newest first; a hold past `expires_at` has the status expired.
          *
-         *     A member sees only those that its own `sub` made.
+         *     A member sees only holds that its own `sub` made.
          */
         get: operations["list_holds"];
         put?: never;
         /**
          * Create Hold
-         * @description Hold credits, taken in burn order: nothing else can spend them until the hold ends.
+         * @description Hold credits in burn order: nothing else can spend them until the hold ends.
          *
-         *     The same `Idempotency-Key` and body answer the first hold in its present state. A 402 with the
+         *     The same `Idempotency-Key` and body return the first hold in its current state. A 402 with the
          *     field `top_up` means that an automatic purchase of credits is under way: retry soon. A `scope`
-         *     that only a plan pays is refused where no plan gives the account anything.
+         *     that only a plan can pay for is refused if no plan grants the account anything.
          */
         post: operations["create_hold"];
         delete?: never;
@@ -1304,7 +1305,7 @@ export interface paths {
         };
         /**
          * Read Hold
-         * @description One hold in its present state; 404 for a member when its own `sub` did not make it.
+         * @description One hold in its current state; 404 for a member if its own `sub` did not make it.
          */
         get: operations["read_hold"];
         put?: never;
@@ -1328,7 +1329,7 @@ export interface paths {
          * Capture Hold
          * @description Spend a hold or a part of it; the rest is released for good.
          *
-         *     The same amount again answers the first capture: no key is needed.
+         *     Repeating it with the same amount returns the first capture: no key is needed.
          */
         post: operations["capture_hold"];
         delete?: never;
@@ -1348,7 +1349,7 @@ export interface paths {
         put?: never;
         /**
          * Release Hold
-         * @description Release a hold; a second call answers the first.
+         * @description Release a hold; a second call returns the first result.
          */
         post: operations["release_hold"];
         delete?: never;
@@ -1388,7 +1389,7 @@ export interface paths {
         };
         /**
          * List Transactions
-         * @description The ledger, newest first; of other users' spends a member sees amount and date.
+         * @description The ledger, newest first; members see only amount and date of others' spending.
          */
         get: operations["list_transactions"];
         put?: never;
@@ -1408,7 +1409,7 @@ export interface paths {
         };
         /**
          * Read Transaction
-         * @description One entry with its split over lots; 404 for a member when it spent for others alone.
+         * @description One entry with its split over lots; 404 for a member if it spent only for others.
          */
         get: operations["read_transaction"];
         put?: never;
@@ -1428,11 +1429,10 @@ export interface paths {
         };
         /**
          * Explain Transaction
-         * @description The lots that an entry used, in their order, the reason for each place, and the uses it paid.
+         * @description Explain an entry: the lots it used in order, the reason for each place, and the uses it paid.
          *
-         *     A capture that no use is behind has none: its `detail` is what the caller gave. Uses of months
-         *     that the operators keep in files are not among them. 404 for a member when it spent for others
-         *     alone.
+         *     A capture without a use has none: its `detail` is what the caller sent. Uses of archived months
+         *     are not listed. 404 for a member if the entry spent only for others.
          */
         get: operations["explain_transaction"];
         put?: never;
@@ -1452,7 +1452,7 @@ export interface paths {
         };
         /**
          * List Lots
-         * @description The account's lots, newest first; spent and expired ones on request.
+         * @description The account's lots, newest first; spent and expired ones only with `open_only=false`.
          */
         get: operations["list_lots"];
         put?: never;
@@ -1477,8 +1477,7 @@ export interface paths {
         get: operations["read_auto_top_up"];
         /**
          * Write Auto Top Up
-         * @description Set when credits are bought automatically; a balance that is too low now causes a purchase
-         *     now.
+         * @description Set when credits are bought automatically; if the balance is too low already, buy now.
          */
         put: operations["write_auto_top_up"];
         post?: never;
@@ -1603,9 +1602,9 @@ export interface paths {
         };
         /**
          * List Usage Limits
-         * @description The plan's limits and the account's quotas, each with the use that counts against it; with `user_id` those that hold for this user, also what each user has by default.
+         * @description The plan's limits and the account's quotas, each with the use that counts against it; with `user_id` those that apply to this user, including the default for each user.
          *
-         *     A member sees what holds for itself. An unknown account has none.
+         *     A member sees those that apply to itself. An unknown account has none.
          */
         get: operations["list_usage_limits"];
         put?: never;
@@ -1645,8 +1644,8 @@ export interface paths {
         };
         /**
          * List Usage Logs
-         * @description Single uses, newest first, and captures of holds that no use is behind: together all that
-         *     spent credits. A member sees only its own: captures of the holds it made.
+         * @description Single uses, newest first, and captures of holds without a use: together everything that
+         *     spent credits. A member sees only its own uses, and captures of its own holds.
          */
         get: operations["list_usage_logs"];
         put?: never;
@@ -1668,7 +1667,7 @@ export interface paths {
          * Read Usage Summary
          * @description Sums by operation, model and meter over a range of days, by default the last thirty.
          *
-         *     Captures of holds that no use is behind are there as the meter `credits`.
+         *     Captures of holds without a use count as the meter `credits`.
          */
         get: operations["read_usage_summary"];
         put?: never;
@@ -1712,11 +1711,11 @@ export interface paths {
         };
         /**
          * Read Usage Stats
-         * @description Numbers and revenue of billing records, by default of the last thirty days.
+         * @description Counts and revenue of billing records, by default of the last thirty days.
          *
-         *     Revenue is in credits; `revenue_by_currency` is in money: charges of cards at once, and overage
-         *     after an invoice has billed it. An operator who names no account gets those of all accounts
-         *     together, without test accounts, on days in UTC.
+         *     Revenue is in credits; `revenue_by_currency` is in money: immediate card charges, and overage
+         *     once it is invoiced. An operator who names no account gets all accounts together, without test
+         *     accounts, with days in UTC.
          */
         get: operations["read_usage_stats"];
         put?: never;
@@ -1736,17 +1735,17 @@ export interface paths {
         };
         /**
          * List Budgets
-         * @description The account's budgets (at most twenty), each with the use of its present window.
+         * @description The account's budgets (at most twenty), each with the use of its current window.
          *
          *     An unknown account has none.
          */
         get: operations["list_budgets"];
         /**
          * Put Budget
-         * @description Set a budget; an account has one per measure, meter, window and `then`, and this changes it.
+         * @description Set a budget; an account has one per measure, meter, window and `then`, which this updates.
          *
-         *     It starts with the use of its present window. Each threshold is announced once per window by
-         *     `evt.billing.usage.budget_reached`; thresholds that are already reached are announced at once.
+         *     It starts with the use of its current window. Each threshold is announced once per window by
+         *     `evt.billing.usage.budget_reached`; thresholds already reached are announced at once.
          */
         put: operations["put_budget"];
         post?: never;
@@ -1765,14 +1764,14 @@ export interface paths {
         };
         /**
          * Read Budget
-         * @description One budget with the use of its present window.
+         * @description One budget with the use of its current window.
          */
         get: operations["read_budget"];
         put?: never;
         post?: never;
         /**
          * Delete Budget
-         * @description Delete a budget; answers its last state.
+         * @description Delete a budget; returns its last state.
          */
         delete: operations["delete_budget"];
         options?: never;
@@ -1812,8 +1811,8 @@ export interface paths {
          * @description Usage of a range of days, by default the last thirty, as CSV or JSON; `record` lists single
          *     uses.
          *
-         *     `overage` and `overage_cost` are what cost money beyond what is included, that which a card paid
-         *     at once too: `GET /usage/current` says what the next invoice asks for.
+         *     `overage` and `overage_cost` are usage beyond what is included that costs money, including what
+         *     a card paid at once; `GET /usage/current` shows what the next invoice will charge.
          *
          *     Uses without a user (or organization, operation, model) are in a row with an empty name. A
          *     member sees only itself by `user` and `record`. In CSV a text that begins like a formula (`=`,
@@ -1861,11 +1860,11 @@ export interface paths {
         put?: never;
         /**
          * Calculate Cost
-         * @description The cost of a use now; writes nothing.
+         * @description Calculate the cost of a use now; nothing is written.
          *
          *     A product without a price in credits is priced in the account's currency; then no method is
-         *     available when no card can be charged. For a service `user_id` may name the account, as for
-         *     a use.
+         *     available if no card can be charged. For a service `user_id` may name the account, as when a use
+         *     is recorded.
          */
         post: operations["calculate_cost"];
         delete?: never;
@@ -1885,10 +1884,10 @@ export interface paths {
         put?: never;
         /**
          * Process Billing
-         * @description Pay a deferred or failed record; a paid one is answered unchanged.
+         * @description Pay a deferred or failed record; a paid one is returned unchanged.
          *
-         *     A service that names no account means the record's. Where a card is to pay, an
-         *     `Idempotency-Key` is required: the same key charges it once.
+         *     If a service names no account, the record's is used. If a card pays, an `Idempotency-Key` is
+         *     required: the same key charges it once.
          */
         post: operations["process_billing"];
         delete?: never;
@@ -1908,8 +1907,8 @@ export interface paths {
          * List Billing Records
          * @description The account's billing records, newest use first; a member sees only its own.
          *
-         *     `transaction_id` is the ledger's entry that paid them. Records of months that the operators keep
-         *     in files are not listed; sums of usage count them all the same.
+         *     `transaction_id` selects the records that this ledger entry paid. Records of archived months are
+         *     not listed; sums of usage count them all the same.
          */
         get: operations["list_billing_records"];
         put?: never;
@@ -1929,7 +1928,7 @@ export interface paths {
         };
         /**
          * List User Records
-         * @description The billing records of one user, newest use first; 404 for a member that is not this
+         * @description The billing records of one user, newest use first; 404 for a member that is another
          *     user.
          */
         get: operations["list_user_records"];
@@ -1950,7 +1949,7 @@ export interface paths {
         };
         /**
          * Read Billing Record
-         * @description One billing record; 404 for a member when it is another user's.
+         * @description One billing record; 404 for a member if it is another user's.
          */
         get: operations["read_billing_record"];
         put?: never;
@@ -1972,11 +1971,11 @@ export interface paths {
         put?: never;
         /**
          * Void Billing Record
-         * @description Take a wrong use back, once; a second call answers the first.
+         * @description Void a wrong use, once; a second call returns the first result.
          *
-         *     A record with its figures below zero goes into every counter, quota and sum that the use went
-         *     into, at the use's own time. What the open cycle would have charged is not charged. A level,
-         *     such as storage, is billed by its highest reading and not taken back: 409.
+         *     A record with negative figures is added to every counter, quota and sum of the use, at the use's
+         *     own time. The open cycle does not charge the use any more. A level, such as storage, is billed
+         *     by its highest reading and cannot be voided: 409.
          */
         post: operations["void_billing_record"];
         delete?: never;
@@ -2016,7 +2015,7 @@ export interface paths {
          * Prove Purchase
          * @description The proof that this purchase was paid once and granted once; it works without Temporal.
          *
-         *     Only a payer sees the id of a payment page: who has it opens the page.
+         *     Only payers see the id of a payment page, because it opens the page.
          */
         get: operations["prove_purchase"];
         put?: never;
@@ -2036,12 +2035,12 @@ export interface paths {
         };
         /**
          * List Events
-         * @description Events behind a number, oldest first; none comes later with a lower one.
+         * @description Events after a number, oldest first; none appears later with a lower number.
          *
-         *     A number that no event has is refused with the one to go on from (`next_after`): the database
-         *     was restored to an earlier point, or events behind that number are kept no more. 0 begins with
-         *     the first that is kept. `type` is a whole type, such as
-         *     `evt.billing.credits.purchased`; `docs/events.md` has all, with the fields of their `data`.
+         *     An unknown number is refused with the one to continue from (`next_after`): the database was
+         *     restored to an earlier point, or events after that number were deleted. 0 begins with the oldest
+         *     event kept. `type` is a full type, such as `evt.billing.credits.purchased`; `docs/events.md`
+         *     lists all, with the fields of their `data`.
          */
         get: operations["list_events"];
         put?: never;
@@ -2061,7 +2060,7 @@ export interface paths {
         };
         /**
          * Search
-         * @description All that has this name, over all accounts.
+         * @description Find objects of all accounts by an identifier.
          */
         get: operations["search"];
         put?: never;
@@ -2081,7 +2080,7 @@ export interface paths {
         };
         /**
          * List All Subscriptions
-         * @description Subscriptions of all accounts, newest first; `price` finds who bought at a wrong one.
+         * @description Subscriptions of all accounts, newest first; `price` finds who bought at a wrong price.
          */
         get: operations["list_all_subscriptions"];
         put?: never;
@@ -2101,8 +2100,8 @@ export interface paths {
         };
         /**
          * List All Invoices
-         * @description Invoices of all accounts, newest first; `pending` means open, and what is `held` waits for
-         *     an operator while it is.
+         * @description Invoices of all accounts, newest first; `pending` means open. While open, a `held` invoice
+         *     waits for an operator.
          */
         get: operations["list_all_invoices"];
         put?: never;
@@ -2163,7 +2162,7 @@ export interface paths {
         /**
          * List Audit
          * @description The audit trail of all accounts and of what belongs to none, such as the catalog, newest
-         *     first. Dates are of real time, and days those of UTC unless an account is named.
+         *     first. Dates are in real time; days are in UTC unless an account is named.
          */
         get: operations["list_audit"];
         put?: never;
@@ -2203,7 +2202,7 @@ export interface paths {
         };
         /**
          * Read Clock
-         * @description The present time and status of the account's clock.
+         * @description The current time and status of the account's clock.
          */
         get: operations["read_clock"];
         put?: never;
@@ -2211,7 +2210,7 @@ export interface paths {
          * Advance Clock
          * @description Advance a test account's clock, once per key; everything due on the way happens, in order.
          *
-         *     Without a key, send the same `advance_to` after no answer: `advance_days` add up.
+         *     If there was no response, repeat only `advance_to` without a key: `advance_days` add up.
          */
         post: operations["advance_clock"];
         delete?: never;
@@ -2231,8 +2230,8 @@ export interface paths {
         put?: never;
         /**
          * Void Invoice
-         * @description Take back all of an open or uncollectible invoice by a credit note; what was paid of it goes
-         *     to the money balance.
+         * @description Void an open or uncollectible invoice by a credit note; what was paid goes to the money
+         *     balance.
          */
         post: operations["void_invoice"];
         delete?: never;
@@ -2252,7 +2251,8 @@ export interface paths {
         put?: never;
         /**
          * Mark Invoice Uncollectible
-         * @description Give an open invoice up: its dunning ends, and it may still be paid by any flow.
+         * @description Mark an open invoice as uncollectible: its dunning ends, and it may still be paid by any
+         *     flow.
          */
         post: operations["mark_invoice_uncollectible"];
         delete?: never;
@@ -2272,7 +2272,7 @@ export interface paths {
         put?: never;
         /**
          * Record Payment
-         * @description Record money that came outside of the service. Less than is owed leaves the rest open; more
+         * @description Record money received outside of the service. A part payment leaves the rest open; an excess
          *     goes to the money balance.
          */
         post: operations["record_payment"];
@@ -2293,7 +2293,7 @@ export interface paths {
         put?: never;
         /**
          * Write Credit Note
-         * @description Take back part of a numbered invoice, paid or not.
+         * @description Credit part of a numbered invoice, paid or not.
          */
         post: operations["write_credit_note"];
         delete?: never;
@@ -2313,8 +2313,9 @@ export interface paths {
          * List All Payments
          * @description Payments of all accounts, newest first.
          *
-         *     `undecided=true` lists the payments by hand that nobody has decided on: those that await it
-         *     (`pending_approval`), and those whose wait has ended (`canceled`), for the money may still come.
+         *     `undecided=true` lists manual payments without a decision: those that await it
+         *     (`pending_approval`), and those whose wait has ended (`canceled`) but whose money may still
+         *     come.
          */
         get: operations["list_all_payments"];
         put?: never;
@@ -2376,8 +2377,8 @@ export interface paths {
         put?: never;
         /**
          * Check Payment
-         * @description Ask the provider now where a payment stands, whatever it told or did not tell; what it says
-         *     is booked. One whose money is booked is answered as it is. A matter that is halted goes on.
+         * @description Query the provider for the payment's current status and record the result. A payment already
+         *     recorded is returned unchanged. A halted matter resumes.
          */
         post: operations["check_payment"];
         delete?: never;
@@ -2397,9 +2398,9 @@ export interface paths {
         put?: never;
         /**
          * Refund Payment
-         * @description Give money of a payment back, in part or whole, until nothing is left: with a credit note for
-         *     its invoice, and without the credits that it had paid for. A refund that fails gives its room
-         *     back. A subscription ends with all the money of its period, unless `keep_subscription` is true.
+         * @description Refund a payment in part or whole, until nothing is left, with a credit note for its invoice;
+         *     the credits that it paid for are clawed back. A failed refund frees its amount again. Refunding
+         *     all the money of its period ends a subscription, unless `keep_subscription` is true.
          */
         post: operations["refund_payment"];
         delete?: never;
@@ -2437,7 +2438,7 @@ export interface paths {
         };
         /**
          * List Disputes
-         * @description Disputes of all accounts, newest first; `evidence_due_at` is the last day for an answer.
+         * @description Disputes of all accounts, newest first; `evidence_due_at` is the deadline for a response.
          */
         get: operations["list_disputes"];
         put?: never;
@@ -2658,7 +2659,7 @@ export interface paths {
         /**
          * List Webhook Events
          * @description Every received event, newest first. `source` is `webhook`, `poll` (found among the provider's
-         *     events: its webhook was late or lost) or `operator` (an order to ask about a payment).
+         *     events: its webhook was late or lost) or `operator` (a request to check a payment).
          */
         get: operations["list_webhook_events"];
         put?: never;
@@ -2700,7 +2701,7 @@ export interface paths {
         put?: never;
         /**
          * Dismiss Webhook Event
-         * @description Put an event that is nobody's aside for good: it is `ignored`, with the reason.
+         * @description Dismiss an event without a matter for good: it is `ignored`, with the reason.
          */
         post: operations["dismiss_webhook_event"];
         delete?: never;
@@ -2741,7 +2742,7 @@ export interface paths {
         get?: never;
         /**
          * Set Overdraft
-         * @description Set how far forced charges may exceed the balance; the present debt does not change.
+         * @description Set how far forced charges may exceed the balance; the current debt does not change.
          */
         put: operations["set_overdraft"];
         post?: never;
@@ -2782,7 +2783,7 @@ export interface paths {
         put?: never;
         /**
          * Extend Subscription
-         * @description Have the running period end so many days later, at no cost; the anchor moves with it.
+         * @description Extend the current period by `days`, at no cost; the anchor moves with it.
          */
         post: operations["extend_subscription"];
         delete?: never;
@@ -2802,8 +2803,8 @@ export interface paths {
         put?: never;
         /**
          * Move Subscribers
-         * @description Move subscribers of an old price to that of now, as the next period of each begins; at most
-         *     100 at a time. Asked again, it goes on with the others: from the cursor on at once.
+         * @description Move subscribers of an old price to the current one, each with its next period; at most 100
+         *     per request. Repeat it to move the others; the cursor skips those already looked at.
          */
         post: operations["move_subscribers"];
         delete?: never;
@@ -2824,7 +2825,7 @@ export interface paths {
         /**
          * Undo Price
          * @description Undo a wrong price of a plan: sell at the right one, move its subscribers there with their
-         *     next period, and give back what each invoice charged too much, once; at most 50 at a time.
+         *     next period, and give back what each invoice overcharged, once; at most 50 per request.
          */
         post: operations["undo_price"];
         delete?: never;
@@ -2844,8 +2845,8 @@ export interface paths {
         put?: never;
         /**
          * Steer Subscriptions
-         * @description Pause, resume or extend the recovery of what is overdue, try its cards now or forgive it, or
-         *     pause or extend the subscriptions: the newest first, each by itself, at most 50 at once.
+         * @description Pause, resume or extend dunning, try the cards of overdue invoices now or forgive them, or
+         *     pause or extend subscriptions: newest first, each by itself, at most 50 per request.
          */
         post: operations["steer_subscriptions"];
         delete?: never;
@@ -2892,7 +2893,7 @@ export interface paths {
          * Upsert Account
          * @description Create the account with this external id, or update it.
          *
-         *     With a live Stripe key there are no test accounts.
+         *     A live Stripe key allows no test accounts.
          */
         post: operations["upsert_account"];
         delete?: never;
@@ -2951,7 +2952,7 @@ export interface paths {
         get?: never;
         /**
          * Put Issuer
-         * @description Write a seller: for invoices numbered from now on.
+         * @description Add or change a seller, for invoices numbered from now on.
          */
         put: operations["put_issuer"];
         post?: never;
@@ -2971,7 +2972,7 @@ export interface paths {
         get?: never;
         /**
          * Put Default Plan
-         * @description Set what accounts without an open subscription have: from their next use on, also in months
+         * @description Set the plan of accounts without an open subscription: from their next use on, also in months
          *     that have begun.
          */
         put: operations["put_default_plan"];
@@ -3192,7 +3193,7 @@ export interface paths {
         get?: never;
         /**
          * Put Tax Inclusion
-         * @description Set the currencies whose prices hold their tax: for invoices drafted from now on.
+         * @description Set the currencies whose prices include tax, for invoices drafted from now on.
          */
         put: operations["put_tax_inclusion"];
         post?: never;
@@ -3212,7 +3213,7 @@ export interface paths {
         get?: never;
         /**
          * Put Exemption
-         * @description Free an account from taxes, or end that: for invoices drafted from now on.
+         * @description Exempt an account from taxes, or end that, for invoices drafted from now on.
          */
         put: operations["put_exemption"];
         post?: never;
@@ -3237,7 +3238,7 @@ export interface paths {
         put?: never;
         /**
          * Create Coupon
-         * @description Make a coupon; its terms stay as they are.
+         * @description Create a coupon; its terms cannot be changed.
          */
         post: operations["create_coupon"];
         delete?: never;
@@ -3258,7 +3259,7 @@ export interface paths {
         post?: never;
         /**
          * Close Coupon
-         * @description Let nobody redeem it any more; what was redeemed goes on.
+         * @description Close a coupon to new redemptions; existing ones continue.
          */
         delete: operations["close_coupon"];
         options?: never;
@@ -3404,16 +3405,16 @@ export interface paths {
          * Put Limit Override
          * @description Agree a limit with an account; it replaces the plan's limit and any agreed for that time.
          *
-         *     It counts while the account has a subscription; units of add-ons are added. The same request
-         *     again changes nothing.
+         *     It counts while the account has a subscription; units of add-ons are added. Repeating the
+         *     request changes nothing.
          */
         put: operations["put_limit_override"];
         post?: never;
         /**
          * End Limit Override
-         * @description End the agreement for a meter, present and future: the plan's limit is valid again.
+         * @description End the agreement for a meter, current and future: the plan's limit is valid again.
          *
-         *     Answers the agreement that was valid, or that was to begin first.
+         *     Returns the agreement that was valid, or that would have begun first.
          */
         delete: operations["end_limit_override"];
         options?: never;
@@ -3435,18 +3436,18 @@ export interface paths {
         get: operations["get_contract"];
         /**
          * Put Contract
-         * @description Agree a contract, instead of what was agreed for that time.
+         * @description Agree a contract, replacing what was agreed for that time.
          *
-         *     What is sold from then on has its terms; a running subscription takes them with its next
-         *     period, as `upcoming` shows. The same request again changes nothing.
+         *     It applies to new sales from then on, and to a running subscription from its next period, as
+         *     `upcoming` shows. Repeating the request changes nothing.
          */
         put: operations["put_contract"];
         post?: never;
         /**
          * End Contract
-         * @description End it, and what was to come: what was sold under it keeps its price and commitment.
+         * @description End the contract and upcoming ones: what was sold under them keeps price and commitment.
          *
-         *     Answers the contract that was in force, or that was to begin first.
+         *     Returns the contract that was in force, or that would have begun first.
          */
         delete: operations["end_contract"];
         options?: never;
@@ -3548,7 +3549,7 @@ export interface components {
             preferred_billing_method?: ("wallet_deduction" | "credit_consumption" | "payment_charge") | null;
             /**
              * Verified As
-             * @description What its customer has proven to be, such as `student`
+             * @description The customer's verified statuses, such as `student`
              * @default []
              */
             verified_as?: string[];
@@ -3713,7 +3714,7 @@ export interface components {
         };
         /**
          * AddressBody
-         * @description A billing address; `user_id` is the caller's own name for whose it is.
+         * @description A billing address; `user_id` is the caller's own name of its owner.
          */
         AddressBody: {
             /** User Id */
@@ -3745,7 +3746,7 @@ export interface components {
         };
         /**
          * AddressChangeBody
-         * @description The fields to change; those left out stay, null empties one.
+         * @description The fields to change; those left out stay, null clears one.
          */
         AddressChangeBody: {
             /** User Id */
@@ -3764,7 +3765,7 @@ export interface components {
             country?: string | null;
             /**
              * Is Default
-             * @description Makes it the default; to end that, make another one the default
+             * @description Makes it the default; to undo this, make another one the default
              */
             is_default?: true | null;
         };
@@ -3817,7 +3818,7 @@ export interface components {
         };
         /**
          * AdjustBalanceBody
-         * @description Money to give the customer, or to take where it is negative, in minor units.
+         * @description Money to give the customer, or to take if negative, in minor units.
          */
         AdjustBalanceBody: {
             /** Amount Cents */
@@ -3974,9 +3975,9 @@ export interface components {
         };
         /**
          * ApproveBody
-         * @description The amount that arrived, in minor units; the amount the payer stated when left out.
+         * @description The amount that arrived, in minor units; by default the amount the payer stated.
          *
-         *     Where that is more than the invoice still asks for it may not be left out.
+         *     It is required if the stated amount is more than the invoice still owes.
          */
         ApproveBody: {
             /** Amount Minor */
@@ -4091,8 +4092,8 @@ export interface components {
          * AutoTopUpBody
          * @description Buy `pack` with the saved card when less than `threshold` credits are available.
          *
-         *     `monthly_cap_cents` bounds the money of one calendar month, with the tax that is added to it;
-         *     the default card is charged unless another is named here.
+         *     `monthly_cap_cents` limits the money of one calendar month, including tax; the default card is
+         *     charged unless another is named here.
          */
         AutoTopUpBody: {
             /**
@@ -4114,7 +4115,7 @@ export interface components {
         };
         /**
          * AvailableAnswer
-         * @description The ways to pay that are offered, best first.
+         * @description The payment methods on offer, best first.
          */
         AvailableAnswer: {
             /** Country */
@@ -4188,7 +4189,7 @@ export interface components {
         };
         /**
          * BalanceEntryAnswer
-         * @description A change of the balance: above zero is the customer's money, below zero is owed.
+         * @description A change of the balance: positive is the customer's money, negative is owed.
          */
         BalanceEntryAnswer: {
             /** Kind */
@@ -4247,14 +4248,14 @@ export interface components {
         };
         /**
          * BillingDetailsBody
-         * @description Everything at once: what is left out is emptied.
+         * @description All billing details; fields that are left out are cleared.
          */
         BillingDetailsBody: {
             /** Legal Name */
             legal_name?: string | null;
             /**
              * Address Id
-             * @description The address on invoices, where it is not the default one
+             * @description The address on invoices; by default the account's default one
              */
             address_id?: string | null;
             /** Billing Email */
@@ -4342,7 +4343,7 @@ export interface components {
         };
         /**
          * BudgetAnswer
-         * @description A budget with the use of its present window.
+         * @description A budget with the use of its current window.
          */
         BudgetAnswer: {
             /** Budget Id */
@@ -4460,7 +4461,7 @@ export interface components {
         };
         /**
          * CalculateAnswer
-         * @description The cost of the use now; of a price in money nothing is suggested without a card.
+         * @description The cost of the use now; without a card no method is suggested for a price in money.
          */
         CalculateAnswer: {
             /**
@@ -4514,10 +4515,10 @@ export interface components {
         };
         /**
          * CancelBody
-         * @description The end of the subscription: at the end of the paid period, at a date, or now.
+         * @description The end of the subscription: at the end of the paid period, on a date, or now.
          *
-         *     `refund` is for what is paid and not used then: nothing, a credit on the money balance, or a
-         *     refund to its payer, as far as its payments can give it back.
+         *     `refund` is for the paid, unused time: nothing, a credit on the money balance, or a refund to
+         *     the payer, as far as the payments can be refunded.
          */
         CancelBody: {
             /**
@@ -4528,12 +4529,12 @@ export interface components {
             at?: "period_end" | "now";
             /**
              * Cancel At Period End
-             * @description As Stripe has it: true is the same as `at: period_end`; false needs another end beside it
+             * @description Stripe's name: true is the same as `at: period_end`; false requires `at: now` or `cancel_at`
              */
             cancel_at_period_end?: boolean | null;
             /**
              * Cancel At
-             * @description A date to come: the last period is billed up to it
+             * @description A future date; the last period is billed up to it
              */
             cancel_at?: string | null;
             /**
@@ -4544,7 +4545,7 @@ export interface components {
             refund?: "none" | "credit" | "refund";
             /**
              * Preview Token
-             * @description Of a dry run: it ends as that says, to the cent, or not at all
+             * @description From a dry run: cancel as previewed, to the cent, or not at all
              */
             preview_token?: string | null;
             /** Reason */
@@ -4579,7 +4580,7 @@ export interface components {
         };
         /**
          * CaptureBody
-         * @description The amount to spend, all of the hold when left out; the ledger entry keeps `detail`.
+         * @description The amount to spend, by default the whole hold; the ledger entry keeps `detail`.
          */
         CaptureBody: {
             /** Amount */
@@ -4722,7 +4723,7 @@ export interface components {
         };
         /**
          * ChangeAnswer
-         * @description A change of the subscription, and what became of it.
+         * @description A change of the subscription, and its result.
          */
         ChangeAnswer: {
             /** Change Id */
@@ -4753,7 +4754,7 @@ export interface components {
         };
         /**
          * ChangeBody
-         * @description The change that is wanted, and how it is paid; with a token exactly as it was previewed.
+         * @description The requested change and its payment; with a token exactly as it was previewed.
          */
         ChangeBody: {
             /**
@@ -4778,7 +4779,7 @@ export interface components {
             quantity?: number | null;
             /**
              * When
-             * @description Unless said, up and more are now, down and less at period end
+             * @description By default increases apply now, and decreases at period end
              */
             when?: ("now" | "period_end") | null;
             /** Add Ons */
@@ -4878,11 +4879,11 @@ export interface components {
         };
         /**
          * CheckAnswer
-         * @description The answer whether a use is within every limit; the figures are those of the tightest one.
+         * @description The result of checking a use against every limit; the figures are those of the tightest one.
          *
-         *     Without any limit `limit`, `remaining` and `resets_at` are null. `passes_at` of a refused use is
-         *     when the same request would pass, if nothing more is used; null: never. `refused_by` says what
-         *     refuses it; the figures of a budget are in its own unit.
+         *     Without a limit `limit`, `remaining` and `resets_at` are null. For a refused use `passes_at` is
+         *     when the same request would pass if nothing more is used (null: never), and `refused_by` says
+         *     what refuses it; the figures of a budget are in its own unit.
          */
         CheckAnswer: {
             /** Allowed */
@@ -4946,7 +4947,7 @@ export interface components {
         };
         /**
          * CheckedAnswer
-         * @description A payment after its provider was asked; `asked_at` is null while there is no answer.
+         * @description A payment after its provider was queried; `asked_at` is null while there is no answer.
          */
         CheckedAnswer: {
             /** Payment Id */
@@ -5029,7 +5030,7 @@ export interface components {
         };
         /**
          * ClockBody
-         * @description The target of the clock: an instant, or days from its present time.
+         * @description The target of the clock: an instant, or days from its current time.
          */
         ClockBody: {
             /** Advance To */
@@ -5080,9 +5081,9 @@ export interface components {
         };
         /**
          * CommitmentBody
-         * @description The least that a subscription spends over its first `periods` under the contract.
+         * @description The minimum that a subscription spends over its first `periods` under the contract.
          *
-         *     `on_early_end` says what becomes of the rest when it ends before.
+         *     `on_early_end` says what happens to the rest if it ends earlier.
          */
         CommitmentBody: {
             /** Amount Cents */
@@ -5100,10 +5101,10 @@ export interface components {
         };
         /**
          * CommitmentPart
-         * @description The least that it spends until an instant, by the contract that it was sold under.
+         * @description The minimum that it spends until `ends_at`, by the contract that it was sold under.
          *
-         *     `spent_cents` is what invoices have charged of it so far, after discounts and before tax;
-         *     `remaining_cents` would be charged at its end if no more is spent.
+         *     `spent_cents` is what invoices have charged so far, after discounts and before tax;
+         *     `remaining_cents` would be charged at `ends_at` if no more is spent.
          */
         CommitmentPart: {
             /** Amount Cents */
@@ -5129,10 +5130,10 @@ export interface components {
         };
         /**
          * ContractAnswer
-         * @description A contract of an account, in force or to come.
+         * @description A contract of an account, in force or upcoming.
          *
-         *     `commitment` is what is agreed for the next subscription or renewal; `running_commitment` is the
-         *     one that the account's subscription has, by the contract that it was sold under.
+         *     `commitment` is agreed for the next subscription or renewal; `running_commitment` is that of the
+         *     current subscription, from the contract that it was sold under.
          */
         ContractAnswer: {
             /** Contract Id */
@@ -5166,7 +5167,7 @@ export interface components {
         };
         /**
          * ContractBody
-         * @description The whole contract: what it leaves out is as for everybody.
+         * @description The whole contract: what it leaves out is as for other accounts.
          */
         ContractBody: {
             /** Prices */
@@ -5256,7 +5257,7 @@ export interface components {
          * ContractPriceBody
          * @description The price of a plan per interval, such as `month` or `3 months`, in minor units.
          *
-         *     `minimum_cents` is the least that a period comes to, with all that is used in it.
+         *     `minimum_cents` is the minimum of a period, including all usage in it.
          */
         ContractPriceBody: {
             /** Plan */
@@ -5301,7 +5302,7 @@ export interface components {
         };
         /**
          * CouponAnswer
-         * @description A coupon; `redeemed` counts what is reserved for an undecided payment too.
+         * @description A coupon; `redeemed` includes redemptions reserved for undecided payments.
          */
         CouponAnswer: {
             /** Code */
@@ -5346,7 +5347,7 @@ export interface components {
         };
         /**
          * CouponBody
-         * @description The code of a coupon, in any letters.
+         * @description The code of a coupon, in upper or lower case.
          */
         CouponBody: {
             /**
@@ -5406,7 +5407,7 @@ export interface components {
         };
         /**
          * CreditNoteBody
-         * @description A part of the invoice to take back: an amount, or parts of its lines.
+         * @description A part of the invoice to credit: an amount, or parts of its lines.
          */
         CreditNoteBody: {
             /** Amount Cents */
@@ -5420,7 +5421,7 @@ export interface components {
             reason: string;
             /**
              * To
-             * @description `debt`: less is owed, and what was paid goes to the money balance; `balance`: all of it goes to the money balance, as far as money came
+             * @description `debt`: reduces what is owed; what was paid already goes to the money balance; `balance`: all of it goes to the money balance, as far as it was paid
              * @default debt
              * @enum {string}
              */
@@ -5454,7 +5455,7 @@ export interface components {
         };
         /**
          * CreditedLineBody
-         * @description The part of one line to take back; lines are counted from 1.
+         * @description The part of one line to credit; lines are counted from 1.
          */
         CreditedLineBody: {
             /** Position */
@@ -5497,7 +5498,7 @@ export interface components {
         };
         /**
          * CustomFieldAnswer
-         * @description A line of the customer's own on its invoices.
+         * @description A custom field of the customer on its invoices.
          */
         CustomFieldAnswer: {
             /** Name */
@@ -5507,7 +5508,7 @@ export interface components {
         };
         /**
          * CustomFieldBody
-         * @description A line of your own on each invoice.
+         * @description A custom field on each invoice.
          */
         CustomFieldBody: {
             /**
@@ -5587,7 +5588,7 @@ export interface components {
         };
         /**
          * DeclinePart
-         * @description The last try of a card for `latest_invoice_id`, where it was declined.
+         * @description The last attempt on a card for `latest_invoice_id`, if it was declined.
          */
         DeclinePart: {
             /** Decline Code */
@@ -5612,7 +5613,7 @@ export interface components {
         };
         /**
          * DefaultPlanBody
-         * @description The key of the plan that accounts without an open subscription have; null: none.
+         * @description The key of the plan of accounts without an open subscription; null: none.
          */
         DefaultPlanBody: {
             /** Plan */
@@ -5631,10 +5632,10 @@ export interface components {
         };
         /**
          * DetailedHealth
-         * @description The state of every part. `provider` is live, test (of Stripe) or the sandbox.
+         * @description The state of every part. `provider` is live, test (Stripe's test mode) or the sandbox.
          *
-         *     `signs` is the state of what `billing doctor` sees in the database: the worker that lives, steps
-         *     that are late, events that wait.
+         *     `signs` is what `billing doctor` reads in the database: live workers, late steps, waiting
+         *     events.
          */
         DetailedHealth: {
             /**
@@ -5662,9 +5663,9 @@ export interface components {
         };
         /**
          * DiscountPart
-         * @description A coupon that is taken off the next invoices: of `periods_left` periods, or for ever.
+         * @description A coupon that reduces the invoices of the next `periods_left` periods, or forever (null).
          *
-         *     `kinds` are the lines it is taken off, `[]` all of them.
+         *     `kinds` are the kinds of lines it reduces, `[]` all of them.
          */
         DiscountPart: {
             /** Code */
@@ -5682,7 +5683,7 @@ export interface components {
         };
         /**
          * DismissalBody
-         * @description The reason why nobody has to look into it.
+         * @description The reason why the event needs no action.
          */
         DismissalBody: {
             /** Reason */
@@ -5690,11 +5691,11 @@ export interface components {
         };
         /**
          * DisputeAnswer
-         * @description Money of one payment that its payer's bank asks back; minor units of `currency`.
+         * @description A dispute of one payment by its payer's bank; minor units of `currency`.
          *
-         *     `status` is the provider's own word. An `inquiry` has taken nothing. A dispute in another
-         *     currency than its payment's stays an `inquiry` until it is `closed`: nothing of it is booked.
-         *     `loss` is what the bank took beyond the money that was here: the customer does not owe it.
+         *     `status` is the provider's own. An `inquiry` has taken no money. A dispute in another currency
+         *     than its payment's stays an `inquiry` until it is `closed`, and is not booked. `loss` is what
+         *     the bank took beyond the money that was left here: the customer does not owe it.
          */
         DisputeAnswer: {
             /** Dispute Id */
@@ -5768,7 +5769,7 @@ export interface components {
         };
         /**
          * DunningStatus
-         * @description The oldest open recovery: attempts made and planned, and its next time.
+         * @description The oldest open dunning case: attempts made and planned, and when the next step is due.
          */
         DunningStatus: {
             /** Dunning Case Id */
@@ -5843,7 +5844,8 @@ export interface components {
         };
         /**
          * EventAnswer
-         * @description One event; `seq` rises from event to event of an account, `data` is as its type has it.
+         * @description One event; `seq` increases with each event of an account, `type` determines the fields of
+         *     `data`.
          */
         EventAnswer: {
             /** Event Id */
@@ -5868,7 +5870,7 @@ export interface components {
         };
         /**
          * EventsAnswer
-         * @description Events in their order; ask again with `next_after`, which stays as it was when none came.
+         * @description Events in their order; continue with `next_after`, which is unchanged if there were none.
          */
         EventsAnswer: {
             /** Data */
@@ -5880,7 +5882,7 @@ export interface components {
         };
         /**
          * ExemptionBody
-         * @description The reason of an exemption, such as the number of its certificate; null ends it.
+         * @description The reason for an exemption, such as the number of its certificate; null ends it.
          */
         ExemptionBody: {
             /**
@@ -5942,7 +5944,7 @@ export interface components {
         };
         /**
          * ExtendSubscriptionBody
-         * @description The days that the period becomes longer by.
+         * @description The number of days to add to the period.
          */
         ExtendSubscriptionBody: {
             /** Days */
@@ -5994,7 +5996,7 @@ export interface components {
          * ForecastAnswer
          * @description The use so far, and the use expected at the end, with a range from low to high.
          *
-         *     `expected` and `high` are null where there is no whole day of history to tell them from.
+         *     `expected` and `high` are null without a whole day of history.
          */
         ForecastAnswer: {
             /**
@@ -6014,7 +6016,7 @@ export interface components {
         };
         /**
          * ForgiveBody
-         * @description The reason to give up the debt; it is on the credit note.
+         * @description The reason for forgiving the debt; it is on the credit note.
          */
         ForgiveBody: {
             /** Reason */
@@ -6022,7 +6024,7 @@ export interface components {
         };
         /**
          * FoundAnswer
-         * @description One thing: `words` describe it, `matched` is the field that has the name.
+         * @description An object: `words` describe it, `matched` is the field that matched.
          */
         FoundAnswer: {
             /** Kind */
@@ -6045,10 +6047,10 @@ export interface components {
         };
         /**
          * GivenBackPart
-         * @description Money that was paid and not used when it ended, by an end now that asked for it.
+         * @description Money paid for unused time, given back because the cancellation requested it.
          *
-         *     `refunded_cents` of it went back to its payer, or is on the way; `balance_cents` is on the money
-         *     balance, or has paid from there what was owed. A refund that fails moves from one to the other.
+         *     `refunded_cents` was refunded to the payer or is on its way; `balance_cents` went to the money
+         *     balance, where it may have paid debts. A failed refund moves to `balance_cents`.
          */
         GivenBackPart: {
             /** Credited Cents */
@@ -6060,10 +6062,10 @@ export interface components {
         };
         /**
          * GivenPart
-         * @description An invoice that was charged at the wrong price, and what is given back of it.
+         * @description An invoice that was charged at the wrong price, and the amount given back.
          *
-         *     What is owed of it falls first; the rest is on the customer's money balance, or goes by a refund
-         *     to its payer. Nothing is given where it is `refused`, by its code.
+         *     It reduces what is owed first; the rest goes to the money balance, or to the payer as a refund.
+         *     If it is `refused`, with an error code, nothing is given back.
          */
         GivenPart: {
             /** Invoice Id */
@@ -6238,7 +6240,7 @@ export interface components {
         };
         /**
          * InclusionBody
-         * @description Currencies whose prices hold their tax; in others it is added to them.
+         * @description Currencies whose prices include tax; in others it is added to them.
          */
         InclusionBody: {
             /**
@@ -6298,9 +6300,9 @@ export interface components {
          * InvoiceAnswer
          * @description An invoice; amounts in minor units of `currency`.
          *
-         *     `total` is subtotal - discount + tax_amount - tax_included: a tax that prices hold already is
-         *     not added. The status `open` is `pending` in `legacy_status`. A draft has no number yet
-         *     and is a pro-forma; `payment_reference` is the reference for a bank transfer.
+         *     `total` is subtotal - discount + tax_amount - tax_included: tax that prices already include is
+         *     not added. The status `open` is `pending` in `legacy_status`. A draft has no number yet and
+         *     is a pro-forma; `payment_reference` is the reference for a bank transfer.
          */
         InvoiceAnswer: {
             /** Invoice Id */
@@ -6324,7 +6326,7 @@ export interface components {
             legacy_status: string;
             /**
              * Collection
-             * @description `automatic`: by a saved card; `send_invoice`: by transfer; `held`: by nobody until an operator decides or its payer pays, as the service was away for too long
+             * @description `automatic`: by a saved card; `send_invoice`: by transfer; `held`: not until an operator decides or the payer pays, because the service was down for too long
              * @enum {string}
              */
             collection: "automatic" | "held" | "send_invoice";
@@ -6348,7 +6350,7 @@ export interface components {
             amount_paid: number;
             /**
              * Amount Credited
-             * @description What credit notes took off what was owed; what was paid already went to the money balance, or back to its payer, and `credit_notes_total` counts it too
+             * @description What credit notes deducted from the amount owed. Credit for amounts already paid went to the money balance or the payer; `credit_notes_total` includes both
              */
             amount_credited: number;
             /** Amount Refunded */
@@ -6361,17 +6363,17 @@ export interface components {
             payment_reference: string | null;
             /**
              * Po Number
-             * @description Its own, instead of that of the billing details
+             * @description Replaces that of the billing details
              */
             po_number: string | null;
             /**
              * Memo
-             * @description Its own, instead of that of the billing details
+             * @description Replaces that of the billing details
              */
             memo: string | null;
             /**
              * Custom Fields
-             * @description Its own, instead of those of the billing details
+             * @description Replace those of the billing details
              */
             custom_fields: components["schemas"]["CustomFieldAnswer"][] | null;
             /** Period Start */
@@ -6396,14 +6398,14 @@ export interface components {
             readonly invoice_pdf_url: string | null;
             /**
              * Receipt Pdf Url
-             * @description The receipt as PDF, once it is paid, with money
+             * @description The receipt as PDF, once it is paid with money
              */
             readonly receipt_pdf_url: string | null;
         };
         /**
          * InvoiceDetail
          * @description An invoice with all its parts; `next_action` is none | confirm_card | redirect |
-         *     manual | wait. `po_number`, `memo` and `custom_fields` of one with a number are as printed.
+         *     manual | wait. Once it has a number, `po_number`, `memo` and `custom_fields` are as printed.
          */
         InvoiceDetail: {
             /** Invoice Id */
@@ -6427,7 +6429,7 @@ export interface components {
             legacy_status: string;
             /**
              * Collection
-             * @description `automatic`: by a saved card; `send_invoice`: by transfer; `held`: by nobody until an operator decides or its payer pays, as the service was away for too long
+             * @description `automatic`: by a saved card; `send_invoice`: by transfer; `held`: not until an operator decides or the payer pays, because the service was down for too long
              * @enum {string}
              */
             collection: "automatic" | "held" | "send_invoice";
@@ -6451,7 +6453,7 @@ export interface components {
             amount_paid: number;
             /**
              * Amount Credited
-             * @description What credit notes took off what was owed; what was paid already went to the money balance, or back to its payer, and `credit_notes_total` counts it too
+             * @description What credit notes deducted from the amount owed. Credit for amounts already paid went to the money balance or the payer; `credit_notes_total` includes both
              */
             amount_credited: number;
             /** Amount Refunded */
@@ -6464,17 +6466,17 @@ export interface components {
             payment_reference: string | null;
             /**
              * Po Number
-             * @description Its own, instead of that of the billing details
+             * @description Replaces that of the billing details
              */
             po_number: string | null;
             /**
              * Memo
-             * @description Its own, instead of that of the billing details
+             * @description Replaces that of the billing details
              */
             memo: string | null;
             /**
              * Custom Fields
-             * @description Its own, instead of those of the billing details
+             * @description Replace those of the billing details
              */
             custom_fields: components["schemas"]["CustomFieldAnswer"][] | null;
             /** Period Start */
@@ -6502,7 +6504,7 @@ export interface components {
             credit_notes: components["schemas"]["CreditNoteAnswer"][];
             /**
              * Credit Notes Total
-             * @description What they take back in all, paid or owed
+             * @description What they credit in all, paid or owed
              */
             credit_notes_total: number;
             dunning: components["schemas"]["CaseAnswer"] | null;
@@ -6519,13 +6521,13 @@ export interface components {
             readonly invoice_pdf_url: string | null;
             /**
              * Receipt Pdf Url
-             * @description The receipt as PDF, once it is paid, with money
+             * @description The receipt as PDF, once it is paid with money
              */
             readonly receipt_pdf_url: string | null;
         };
         /**
          * InvoicePage
-         * @description One page of invoices; each field of the page has both its names.
+         * @description One page of invoices; `invoices` is another name of `data`.
          */
         InvoicePage: {
             /** Data */
@@ -6584,7 +6586,7 @@ export interface components {
         };
         /**
          * InvoiceWordsBody
-         * @description The words to change; those left out stay, null leaves them to the billing details.
+         * @description The texts to change; those left out stay, null falls back to the billing details.
          */
         InvoiceWordsBody: {
             /** Po Number */
@@ -6647,7 +6649,7 @@ export interface components {
         };
         /**
          * IssuerBody
-         * @description A seller: all its fields at once. A logo that is left out stays; null takes it away.
+         * @description All fields of a seller. A logo that is left out stays; null removes it.
          */
         IssuerBody: {
             /** Name */
@@ -6738,7 +6740,7 @@ export interface components {
         };
         /**
          * LaterRatesAnswer
-         * @description Rates in percent by category that hold from a day on, by UTC.
+         * @description Rates in percent by category, valid from a day on (UTC).
          */
         LaterRatesAnswer: {
             /**
@@ -6879,9 +6881,8 @@ export interface components {
          * LimitBody
          * @description The included units of a meter per allowance cycle, and what happens beyond them.
          *
-         *     `prices` are of the units beyond, in whole currency units: {"USD": "0.002"} for each, or tiers.
-         *     The limit is valid from now or from `effective_from`, until `effective_to` or until it is
-         *     changed.
+         *     `prices` are for units beyond, in whole currency units: {"USD": "0.002"} for each, or tiers. The
+         *     limit is valid from now or from `effective_from`, until `effective_to` or until it is changed.
          */
         LimitBody: {
             /**
@@ -6944,12 +6945,12 @@ export interface components {
          * LineAnswer
          * @description One line: quantity times unit amount, rounded once; minor units.
          *
-         *     `total` is what it costs after its discounts and with its taxes.
+         *     `total` is its cost after discounts and with taxes.
          *
-         *     Where units do not all cost the same, `unit_amount` is their average, and `tiers` are all those
-         *     of the cycle so far: what earlier lines billed of them, `billed_before`, goes off their sum.
-         *     A line of kind `minimum` or `commitment` is what `spent_cents` is less than `least_cents`.
-         *     `explained` is the arithmetic in words.
+         *     If units do not all cost the same, `unit_amount` is their average, and `tiers` are those of the
+         *     whole cycle so far; `billed_before`, billed by earlier lines, is deducted from their sum. A line
+         *     of kind `minimum` or `commitment` charges `least_cents` less `spent_cents`. `explained` is the
+         *     arithmetic in words.
          */
         LineAnswer: {
             /** Kind */
@@ -6991,7 +6992,7 @@ export interface components {
         };
         /**
          * LineDiscount
-         * @description The part of a discount that one line has, in minor units.
+         * @description The line's share of a discount, in minor units.
          */
         LineDiscount: {
             /** Code */
@@ -7001,7 +7002,7 @@ export interface components {
         };
         /**
          * LineTax
-         * @description The part of a tax in a line or a credit note, in minor units; `rate` in percent.
+         * @description The share of a tax in a line or a credit note, in minor units; `rate` in percent.
          */
         LineTax: {
             /** Jurisdiction */
@@ -7024,8 +7025,8 @@ export interface components {
         };
         /**
          * LogAnswer
-         * @description A use, or the capture of a hold: then without a billing record of its own, the credits are
-         *     what was used, and `operation` is the reason that the caller gave.
+         * @description A use, or the capture of a hold. A capture has no billing record; the credits are its usage,
+         *     and the caller's reason is its `operation`.
          */
         LogAnswer: {
             /** Voids */
@@ -7161,7 +7162,7 @@ export interface components {
         };
         /**
          * LotShare
-         * @description The part of one lot in an entry, in burn order, and why the lot has this place in it.
+         * @description The part of one lot in an entry, in burn order, and the reason for its place.
          *
          *     `value_cents` is the share of the price of the pack that granted the lot.
          */
@@ -7238,7 +7239,7 @@ export interface components {
             transaction_reference: string;
             /**
              * Amount
-             * @description In minor units, where it is not all that is owed
+             * @description In minor units; by default all that is owed
              */
             amount?: number | null;
             /** Currency */
@@ -7323,8 +7324,8 @@ export interface components {
          * MeterAnswer
          * @description The use of one meter in the open cycle, against the plan.
          *
-         *     Where use of the month from before the cycle counts too, `used_before` is how much of `included`
-         *     that took: `used_before` and `quantity` together are what `/usage/limits` calls `used`.
+         *     If use of the month before the cycle began counts too, `used_before` is the part of `included`
+         *     that it took; `used_before` plus `quantity` is `used` in `/usage/limits`.
          */
         MeterAnswer: {
             /**
@@ -7373,8 +7374,8 @@ export interface components {
         };
         /**
          * MeterForecast
-         * @description The forecast of one meter; `expected_overage` is the part beyond the plan's `included`, of
-         *     which use of the month from before the cycle took `used_before`.
+         * @description The forecast of one meter; `expected_overage` is the part beyond the plan's `included`,
+         *     `used_before` of which was used in the month before the cycle began.
          */
         MeterForecast: {
             /**
@@ -7505,7 +7506,7 @@ export interface components {
             pagination: components["schemas"]["Pagination"];
             /**
              * Balance Cents
-             * @description Below zero: owed with the next invoice
+             * @description Negative: owed with the next invoice
              */
             balance_cents: number;
             /** Currency */
@@ -7535,7 +7536,7 @@ export interface components {
         };
         /**
          * MoveBody
-         * @description The reason, which the customers' event says.
+         * @description The reason, which is in the customers' event.
          */
         MoveBody: {
             /** Reason */
@@ -7543,7 +7544,7 @@ export interface components {
         };
         /**
          * MovePart
-         * @description A subscription whose price is another one from a date on.
+         * @description A subscription whose price changes at `effective_at`.
          */
         MovePart: {
             /** Account Id */
@@ -7564,7 +7565,7 @@ export interface components {
         };
         /**
          * MovesAnswer
-         * @description The subscriptions that move; `left`: there are more, ask again from `next_cursor` on.
+         * @description The subscriptions that move; `left`: there are more, continue from `next_cursor`.
          */
         MovesAnswer: {
             /** Moves */
@@ -7576,7 +7577,7 @@ export interface components {
         };
         /**
          * NewCoupon
-         * @description A coupon to make; no text of it has a card number in it.
+         * @description A coupon to create; its texts may not contain card numbers.
          */
         NewCoupon: {
             /**
@@ -7683,7 +7684,7 @@ export interface components {
         };
         /**
          * OfferedAnswer
-         * @description A way to pay: `provider_type` is the provider's name of it, and `type` its kind.
+         * @description A payment method on offer: `provider_type` is the provider's name of it, `type` its kind.
          */
         OfferedAnswer: {
             /** Type */
@@ -7842,9 +7843,9 @@ export interface components {
          * OutlookAnswer
          * @description The open cycle up to its end.
          *
-         *     `method` weekday_mean: each day to come adds the mean of its weekday over the last
-         *     `history_days` (at most 28) whole days, drawn towards the mean of all days. `low` to `high`
-         *     holds `confidence_percent` of outcomes if days vary as they did.
+         *     `method` weekday_mean: each remaining day adds the mean of its weekday over the last
+         *     `history_days` (at most 28) whole days, shrunk towards the mean of all days. `low` to `high`
+         *     covers `confidence_percent` of outcomes if days vary as they did.
          */
         OutlookAnswer: {
             /**
@@ -7896,7 +7897,7 @@ export interface components {
         };
         /**
          * OverdraftAnswer
-         * @description The allowed overdraft and the present debt.
+         * @description The allowed overdraft and the current debt.
          */
         OverdraftAnswer: {
             /** Account Id */
@@ -7932,10 +7933,10 @@ export interface components {
         };
         /**
          * OverdueAnswer
-         * @description The invoices that are paid, the subscription afterwards, and the cost of starting it again.
+         * @description The paid invoices, the subscription afterwards, and the cost of resuming it.
          *
-         *     With `resume` the `resumption` starts it again, and `charged_cents` counts what is charged for
-         *     it too; else it is what that would cost. It is null where nothing is paused.
+         *     With `resume` the `resumption` is what resumed it, and `charged_cents` includes its charge;
+         *     otherwise it is what resuming would cost. It is null if nothing is paused.
          */
         OverdueAnswer: {
             /** Dry Run */
@@ -7956,17 +7957,17 @@ export interface components {
             preview_token?: string | null;
             /**
              * Expires At
-             * @description When the token ends, in real time also where the account has a clock
+             * @description When the token expires, in real time even if the account has a clock
              */
             expires_at?: string | null;
         };
         /**
          * OverduePart
-         * @description An invoice in recovery, or one that is held and so has no case before its first try:
-         *     `amount_cents` is what was owed before, and is tried or forgiven.
+         * @description An invoice in dunning, or on hold (then it has no case yet). `amount_cents` is the amount
+         *     owed before the act.
          *
-         *     All else is as it stands after the act. `result` of a retry is that of its try: succeeded,
-         *     declined, or pending while nobody knows; null where the card was not tried within ten seconds.
+         *     The other fields show the state after it. `result` is the retry's: succeeded, declined, pending,
+         *     or null if the card was not tried within ten seconds.
          */
         OverduePart: {
             /** Invoice Id */
@@ -8012,7 +8013,7 @@ export interface components {
         };
         /**
          * OwedPart
-         * @description An invoice that was open; `amount_cents` is what was charged for it, else what is owed.
+         * @description An invoice that was open; `amount_cents` is the amount charged, else the amount owed.
          */
         OwedPart: {
             /** Invoice Id */
@@ -8148,7 +8149,7 @@ export interface components {
         };
         /**
          * PaidUseAnswer
-         * @description A use that an entry paid, or gave back, and the arithmetic of its price.
+         * @description A use that an entry paid, or whose void it is, and the arithmetic of its price.
          */
         PaidUseAnswer: {
             /** Billing Id */
@@ -8238,7 +8239,7 @@ export interface components {
         };
         /**
          * PauseBody
-         * @description The beginning of the pause: the end of the paid period, or now without refund.
+         * @description The start of the pause: the end of the paid period, or now without a refund.
          */
         PauseBody: {
             /**
@@ -8266,11 +8267,11 @@ export interface components {
         };
         /**
          * PayOverdueBody
-         * @description By the saved card or one that is named; `dry_run` says what it would do and does nothing.
+         * @description The invoices and the card, by default all open ones and the saved card.
          *
-         *     `invoice_ids` names several invoices; without it all that are open are paid. With
-         *     `preview_token` of a dry run exactly what that showed is charged, or nothing. `use_balance` is
-         *     of what starts it again: on an open invoice the balance was used when it got its number.
+         *     `dry_run` only previews. With the `preview_token` of a dry run exactly the previewed amounts are
+         *     charged, or nothing. `use_balance` applies to the invoice that resumes the subscription: open
+         *     invoices used the balance when they got their numbers.
          */
         PayOverdueBody: {
             /** Invoice Ids */
@@ -8300,11 +8301,10 @@ export interface components {
          * PaymentAnswer
          * @description One payment; `amount` and `amount_received` in minor units of `currency`.
          *
-         *     `payment_method` is card, saved_card, checkout, paypal, or the payer's own word for a manual
-         *     one. `payment_method_type` is card, bank_transfer or other, and null where a card or bank
-         *     account paid that is not saved; `provider` is stripe, paypal or manual. In the list a try that
-         *     was declined is an entry of its own, `failed` for ever: it has the id of its payment, and an
-         *     `attempt_id`.
+         *     `payment_method` is card, saved_card, checkout, paypal, or the payer's own name of a manual one.
+         *     `payment_method_type` is card, bank_transfer or other, and null if the card or bank
+         *     account is not saved; `provider` is stripe, paypal or manual. In lists each declined attempt is
+         *     an entry of its own that stays `failed`, with the id of its payment and an `attempt_id`.
          */
         PaymentAnswer: {
             /** Payment Id */
@@ -8768,7 +8768,7 @@ export interface components {
         };
         /**
          * PortalAnswer
-         * @description A visit of the portal: send the customer's browser to `url` within minutes, once.
+         * @description A portal session: send the customer's browser to `url` within minutes, once.
          */
         PortalAnswer: {
             /** Portal Session Id */
@@ -8780,7 +8780,7 @@ export interface components {
         };
         /**
          * PortalBody
-         * @description The page that the portal leads back to; without it this service's own address.
+         * @description The page that the portal returns to; by default this service's own address.
          */
         PortalBody: {
             /** Return Url */
@@ -8788,12 +8788,12 @@ export interface components {
         };
         /**
          * PreviewAnswer
-         * @description The subscription as it would be, what is charged for it now, and what its next period costs.
+         * @description The subscription as it would be, the charge now, and the cost of its next period.
          *
-         *     `due_now_cents` is asked for at once, the `invoice` first. `usage` is use beyond the plan of a
-         *     cycle that ends with it. `credited_cents` is taken back by credit notes: off what is owed, or to
-         *     the money balance, and `refunded_cents` of it goes back to its payer. With `preview_token` the
-         *     change charges exactly this, and what is used meanwhile.
+         *     `due_now_cents` is charged at once, the `invoice` first. `usage` is the overage of a cycle that
+         *     the change ends. `credited_cents` is credited by credit notes: against what is owed, or to the
+         *     money balance; `refunded_cents` of it is refunded to the payer. With `preview_token` the change
+         *     charges exactly this, and usage recorded meanwhile.
          */
         PreviewAnswer: {
             /** Subscription Id */
@@ -8831,7 +8831,7 @@ export interface components {
             preview_token?: string | null;
             /**
              * Expires At
-             * @description When the token ends, in real time also where the account has a clock
+             * @description When the token expires, in real time even if the account has a clock
              */
             expires_at?: string | null;
         };
@@ -9025,7 +9025,7 @@ export interface components {
         };
         /**
          * PricingContext
-         * @description The subscription to price under. It must be the account's open one, which is used anyway.
+         * @description The subscription to price under: the account's open one, which is also the default.
          */
         PricingContext: {
             /** Subscription Id */
@@ -9167,7 +9167,7 @@ export interface components {
             grants: components["schemas"]["GrantPart"][];
             /**
              * Asked At
-             * @description When the provider last answered where the payments stand, in real time
+             * @description When the provider last reported the payments' status, in real time
              */
             asked_at: string | null;
             /** Kept Cents */
@@ -9214,7 +9214,7 @@ export interface components {
             dispatched_at: string | null;
             /**
              * Emptied At
-             * @description When what it said was let go.
+             * @description When its payload was deleted.
              */
             emptied_at: string | null;
         };
@@ -9347,7 +9347,7 @@ export interface components {
         };
         /**
          * QuotaAnswer
-         * @description A quota with the use of the window that was last counted.
+         * @description A quota with the use of the window last counted.
          */
         QuotaAnswer: {
             /** Quota Id */
@@ -9402,8 +9402,8 @@ export interface components {
         };
         /**
          * QuotaBody
-         * @description A limit on a meter, found by `service_type` or `feature_type`. `each_user`: each user of the
-         *     account has it by default, with a window of its own.
+         * @description A limit on a meter, found by `service_type` or `feature_type`. `each_user`: the default for
+         *     each user of the account, with its own window.
          */
         QuotaBody: {
             /** Account Id */
@@ -9446,7 +9446,7 @@ export interface components {
         };
         /**
          * RateAnswer
-         * @description A rate in percent; `inclusive` where prices hold the tax already.
+         * @description A rate in percent; `inclusive` if prices already include the tax.
          */
         RateAnswer: {
             /** Jurisdiction */
@@ -9497,7 +9497,7 @@ export interface components {
         };
         /**
          * RecordAnswer
-         * @description A billing record; kind `true_up` is what rounding adds on an invoice line.
+         * @description A billing record; kind `true_up` is what rounding an invoice line adds.
          */
         RecordAnswer: {
             /** Voids */
@@ -9593,7 +9593,7 @@ export interface components {
         };
         /**
          * RecordedBody
-         * @description Money that came outside of the service, in minor units.
+         * @description Money received outside of the service, in minor units.
          */
         RecordedBody: {
             /** Amount Cents */
@@ -9612,16 +9612,16 @@ export interface components {
             reference: string;
             /**
              * Received On
-             * @description The day it came, today when left out
+             * @description The day it was received; by default today
              */
             received_on?: string | null;
         };
         /**
          * RefundAnswer
-         * @description Money of one payment that goes back; minor units of `currency`.
+         * @description A refund of one payment; minor units of `currency`.
          *
          *     `way` is provider, outside (by hand) or balance. `credited` is the part that a credit note takes
-         *     off the invoice, `from_balance` the part that leaves the money balance.
+         *     off the invoice, `from_balance` the part taken from the money balance.
          */
         RefundAnswer: {
             /** Refund Id */
@@ -9666,7 +9666,7 @@ export interface components {
         };
         /**
          * RefundBody
-         * @description Money to give back, in minor units; all that is left of the payment when left out.
+         * @description Money to refund, in minor units; by default all that is left of the payment.
          */
         RefundBody: {
             /** Amount Cents */
@@ -9675,25 +9675,25 @@ export interface components {
             reason: string;
             /**
              * To
-             * @description `payer`: the way it came, and by hand where it came by hand; `balance`: the customer's money balance
+             * @description `payer`: by the way it was paid, so by hand if paid by hand; `balance`: to the customer's money balance
              * @default payer
              * @enum {string}
              */
             to?: "payer" | "balance";
             /**
              * Reference
-             * @description Of the transfer by which money that came by hand goes back
+             * @description Of the transfer that refunds money paid by hand
              */
             reference?: string | null;
             /**
              * Keep Subscription
-             * @description The subscription runs on although all that was paid for its period goes back
+             * @description Keep the subscription though all that was paid for its period is refunded
              * @default false
              */
             keep_subscription?: boolean;
             /**
              * Keep Credits
-             * @description The credits that it had paid for stay: the price alone was too high
+             * @description Keep the credits that it paid for: only the price was too high
              * @default false
              */
             keep_credits?: boolean;
@@ -9708,7 +9708,7 @@ export interface components {
         };
         /**
          * RemoveBody
-         * @description The word that a person typed, and the method that becomes the default.
+         * @description The typed word, and the method that becomes the default.
          */
         RemoveBody: {
             /**
@@ -9718,7 +9718,7 @@ export interface components {
             confirm?: "DELETE" | null;
             /**
              * New Default
-             * @description Becomes the default; without it the newest other one, where this was it
+             * @description Becomes the default; if this was the default, else the newest other one
              */
             new_default?: string | null;
         };
@@ -9737,7 +9737,7 @@ export interface components {
         };
         /**
          * RemovedAnswer
-         * @description A removed method: nothing is charged to it any more.
+         * @description A removed method, which is not charged any more.
          */
         RemovedAnswer: {
             /** Id */
@@ -9771,7 +9771,7 @@ export interface components {
         };
         /**
          * ResumeBody
-         * @description The way in which the new period is paid; with a token exactly as it was previewed.
+         * @description The payment of the new period; with a token exactly as it was previewed.
          */
         ResumeBody: {
             /**
@@ -9793,9 +9793,9 @@ export interface components {
         };
         /**
          * ResumptionPart
-         * @description The invoice that starts a paused subscription again, and its new period.
+         * @description The invoice that resumes a paused subscription, and its new period.
          *
-         *     `invoice_id` is null while it is not written; `amount_cents` is due for it.
+         *     `invoice_id` is null while it is not written; `amount_cents` is its amount due.
          */
         ResumptionPart: {
             /** Invoice Id */
@@ -9922,7 +9922,7 @@ export interface components {
         };
         /**
          * ScheduledPart
-         * @description A change that comes with the end of the period: `add_ons`, `plan`, `pause` or `price`.
+         * @description A change that applies at the end of the period: `add_ons`, `plan`, `pause` or `price`.
          */
         ScheduledPart: {
             /** Change Id */
@@ -9941,7 +9941,7 @@ export interface components {
         };
         /**
          * SearchAnswer
-         * @description All that was found, newest first: at most 50 things.
+         * @description The objects found, newest first, at most 50.
          */
         SearchAnswer: {
             /** Data */
@@ -10029,7 +10029,7 @@ export interface components {
          * SoldAnswer
          * @description A subscription, with the versions of plan and price that it was sold with.
          *
-         *     `price_cents` is that of one seat per interval, `amount_cents` that of the plan per period.
+         *     `price_cents` is the price of one seat per interval, `amount_cents` that of the plan per period.
          */
         SoldAnswer: {
             /** Subscription Id */
@@ -10166,10 +10166,10 @@ export interface components {
         };
         /**
          * SteerBody
-         * @description The act, its reason, and the subscriptions: by name, or all for which the rest holds.
+         * @description The act, its reason, and the subscriptions: by id, or all that match the other fields.
          *
-         *     `past_due_from` and `past_due_until` are about the beginning of a recovery. `days` is how far
-         *     the acts that extend go.
+         *     `past_due_from` and `past_due_until` bound the beginning of dunning. `days` is for the acts that
+         *     extend.
          */
         SteerBody: {
             /**
@@ -10200,9 +10200,9 @@ export interface components {
         };
         /**
          * SteeredAnswer
-         * @description A subscription, and what the act does to it: nothing where it is `refused`, by its code.
+         * @description A subscription and the effect of the act: none if it is `refused`, with an error code.
          *
-         *     `effective_at` is the end of its period: a pause begins then, an extension has moved it.
+         *     `effective_at` is the end of its period, when a pause begins or to which an extension moved it.
          */
         SteeredAnswer: {
             /** Subscription Id */
@@ -10259,7 +10259,7 @@ export interface components {
             plan: string;
             /**
              * Interval
-             * @description As the price list has it: `month`, `2 weeks`; also `monthly` and `yearly`
+             * @description An interval on sale, such as `month` or `2 weeks`, `monthly` or `yearly`
              * @default month
              */
             interval?: string;
@@ -10301,7 +10301,7 @@ export interface components {
             coupon?: string | null;
             /**
              * Billing Day
-             * @description Periods start on this day of the month; the first one is short
+             * @description The day of the month on which periods start; the first period is shorter
              */
             billing_day?: number | null;
             /**
@@ -10312,7 +10312,7 @@ export interface components {
             collection?: "charge" | "send_invoice";
             /**
              * Days Until Due
-             * @description Of each invoice that is sent; 30 unless said
+             * @description For each invoice that is sent; 30 by default
              */
             days_until_due?: number | null;
         };
@@ -10320,8 +10320,8 @@ export interface components {
          * SubscriptionAnswer
          * @description A subscription with its plan.
          *
-         *     `next_action` is that of `latest_invoice_id`: of what a change waits for, else of what is owed;
-         *     `latest_decline` says why its card did not pay.
+         *     `next_action` belongs to `latest_invoice_id`: the invoice of a pending change, else the one
+         *     owed; `latest_decline` says why its card did not pay.
          */
         SubscriptionAnswer: {
             /** Subscription Id */
@@ -10513,7 +10513,7 @@ export interface components {
         };
         /**
          * SyncBody
-         * @description A setup intent that the customer has confirmed: Stripe's id of it, or ours.
+         * @description A setup intent that the customer has confirmed, by Stripe's id or ours.
          */
         SyncBody: {
             /**
@@ -10531,7 +10531,7 @@ export interface components {
         };
         /**
          * TaxAnswer
-         * @description The standing of an account with the tax office, and the standard rates of its next invoice.
+         * @description The tax status of an account, and the standard rates of its next invoice.
          *
          *     `rates` is empty where no tax is collected for the address. A `reason` says why a rate is zero.
          */
@@ -10545,7 +10545,7 @@ export interface components {
             vat_id: string | null;
             /**
              * Vat Status
-             * @description pending: its register has not answered yet; unknown: it has no such number
+             * @description pending: the register has not answered yet; unknown: it has no such number
              */
             vat_status: ("pending" | "valid" | "unknown") | null;
             /** Vat Name */
@@ -10559,7 +10559,7 @@ export interface components {
         };
         /**
          * ThresholdAnswer
-         * @description The present threshold.
+         * @description The current threshold.
          */
         ThresholdAnswer: {
             /** Account Id */
@@ -10573,7 +10573,7 @@ export interface components {
         };
         /**
          * ThresholdBody
-         * @description The overage in minor units that causes an early invoice; null: none comes early.
+         * @description The overage in minor units that causes an early invoice; null: no early invoice.
          */
         ThresholdBody: {
             /** Threshold Cents */
@@ -10633,7 +10633,7 @@ export interface components {
         };
         /**
          * TierAnswer
-         * @description Units of a cycle that cost the same: `flat_price` and each `unit_price`, in whole units.
+         * @description Units of a cycle in one price tier: `flat_price` plus `unit_price` each, in whole units.
          */
         TierAnswer: {
             /**
@@ -10717,10 +10717,10 @@ export interface components {
         };
         /**
          * TransactionAnswer
-         * @description One entry of the ledger; `amount` is negative where credits left.
+         * @description One entry of the ledger; `amount` is negative if credits were spent or removed.
          *
-         *     A member reads of another user's spend only these sums: its `reason` is empty, and it has no
-         *     `scope`, `subject` or `detail`.
+         *     Of other users' spending a member sees only these sums: `reason`, `scope`, `subject` and
+         *     `detail` are empty.
          */
         TransactionAnswer: {
             /** Transaction Id */
@@ -10877,12 +10877,12 @@ export interface components {
         };
         /**
          * UndoBody
-         * @description The price that was published by mistake, and the version of it that was right.
+         * @description The price that was published by mistake, and the right version of it.
          */
         UndoBody: {
             /**
              * Interval
-             * @description As the price list has it: `month`, `2 weeks`; also `monthly` and `yearly`
+             * @description An interval on sale, such as `month` or `2 weeks`, `monthly` or `yearly`
              * @default month
              */
             interval?: string;
@@ -10896,7 +10896,7 @@ export interface components {
             reason: string;
             /**
              * To
-             * @description Of what is paid: `balance`, the customer's money with us, which pays the next invoices; `payer`: the way it came, where it did not come by hand
+             * @description Where paid money goes: `balance`: to the money balance, which pays the next invoices; `payer`: back the way it was paid, unless that was by hand
              * @default balance
              * @enum {string}
              */
@@ -10906,8 +10906,8 @@ export interface components {
          * UndonePage
          * @description Invoices at the wrong price, newest first, and the subscriptions that move to the right one.
          *
-         *     `put_on_sale`: the right price is sold again. `moves_left`: there are more, ask again;
-         *     `moves_cursor` is how far all were looked through, also where none are left.
+         *     `put_on_sale`: the right price is on sale again. `moves_left`: there are more, repeat the
+         *     request; `moves_cursor` is the position to continue from, set even when nothing is left.
          */
         UndonePage: {
             /** Data */
@@ -10928,9 +10928,9 @@ export interface components {
         };
         /**
          * UpcomingAnswer
-         * @description The end of the running period: `renew`, `end_trial` or `end`, with the invoice it writes.
+         * @description The end of the current period: `renew`, `end_trial`, `end` or `pause`, with its invoice.
          *
-         *     Use beyond the plan is that of now. Nothing is to come (`at` null) of a pause.
+         *     Overage is what has been used so far. `at` is null if nothing is due, as during a pause.
          */
         UpcomingAnswer: {
             /** At */
@@ -11065,7 +11065,7 @@ export interface components {
         };
         /**
          * VatBody
-         * @description A VAT id of a country of the EU, in any spelling; null: the account has none.
+         * @description An EU VAT id, in any spelling; null: the account has none.
          */
         VatBody: {
             /**
@@ -11076,8 +11076,8 @@ export interface components {
         };
         /**
          * VoidAnswer
-         * @description A use that was taken back, and what came back: credits to their lots, money that was paid to
-         *     the money balance, and money that an open invoice asks for by a credit note.
+         * @description A voided use, and what was returned: credits to their lots, money that was paid to the money
+         *     balance, and money owed on an open invoice by a credit note.
          */
         VoidAnswer: {
             /** Billing Id */
@@ -11112,7 +11112,7 @@ export interface components {
         };
         /**
          * VoidBody
-         * @description The reason why a use is taken back.
+         * @description The reason for voiding a use.
          */
         VoidBody: {
             /** Reason */
@@ -11143,7 +11143,7 @@ export interface components {
         };
         /**
          * WishBody
-         * @description Another plan, interval or quantity; and all add-ons, of which those not named end with the
+         * @description Another plan, interval or quantity. `add_ons` lists all add-ons; those left out end with the
          *     period.
          */
         WishBody: {
@@ -11161,7 +11161,7 @@ export interface components {
             quantity?: number | null;
             /**
              * When
-             * @description Unless said, up and more are now, down and less at period end
+             * @description By default increases apply now, and decreases at period end
              */
             when?: ("now" | "period_end") | null;
             /** Add Ons */
@@ -11633,7 +11633,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Dry run: it would be recorded so */
+            /** @description Dry run: the use as it would be recorded */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -11867,7 +11867,7 @@ export interface operations {
                     "application/json": components["schemas"]["PurchaseAnswer"];
                 };
             };
-            /** @description Undecided yet: the same key asks again */
+            /** @description Still undecided; retry with the same key */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -11911,7 +11911,7 @@ export interface operations {
                     "application/json": components["schemas"]["PurchaseAnswer"];
                 };
             };
-            /** @description Undecided yet: the same key asks again */
+            /** @description Still undecided; retry with the same key */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -12041,7 +12041,7 @@ export interface operations {
     change_subscription: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
             };
             header?: {
@@ -12071,7 +12071,7 @@ export interface operations {
                     "application/json": components["schemas"]["ChangeSubscriptionAnswer"];
                 };
             };
-            /** @description Its charge is undecided yet */
+            /** @description The charge is still undecided */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -12086,7 +12086,7 @@ export interface operations {
     subscribe: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
             };
             header?: {
@@ -12125,7 +12125,7 @@ export interface operations {
                     "application/json": components["schemas"]["SubscribeAnswer"];
                 };
             };
-            /** @description The first payment is undecided yet */
+            /** @description The first payment is still undecided */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -12140,7 +12140,7 @@ export interface operations {
     cancel_subscription: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
             };
             header?: {
@@ -12176,7 +12176,7 @@ export interface operations {
     pause_subscription: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
             };
             header?: {
@@ -12212,7 +12212,7 @@ export interface operations {
     choose_card: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
             };
             header?: {
@@ -12248,7 +12248,7 @@ export interface operations {
     reactivate_subscription: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
             };
             header?: {
@@ -12308,7 +12308,7 @@ export interface operations {
     redeem_coupon: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
             };
             header?: {
@@ -12344,7 +12344,7 @@ export interface operations {
     remove_coupon: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
             };
             header?: {
@@ -12443,7 +12443,7 @@ export interface operations {
     cancel_change: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
             };
             header?: {
@@ -12477,7 +12477,7 @@ export interface operations {
     resume_subscription: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
             };
             header?: {
@@ -12507,7 +12507,7 @@ export interface operations {
                     "application/json": components["schemas"]["ResumeSubscriptionAnswer"];
                 };
             };
-            /** @description Its charge is undecided yet */
+            /** @description The charge is still undecided */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -12615,7 +12615,7 @@ export interface operations {
                     "application/json": components["schemas"]["SetupAnswer"];
                 };
             };
-            /** @description Stripe has not answered: the same key asks again */
+            /** @description Stripe has not answered; retry with the same key */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -12725,7 +12725,7 @@ export interface operations {
                     "application/json": components["schemas"]["MethodAnswer"];
                 };
             };
-            /** @description Stripe has not decided: ask again */
+            /** @description Stripe has not decided; retry */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -12974,7 +12974,7 @@ export interface operations {
                     "application/json": components["schemas"]["PortalAnswer"];
                 };
             };
-            /** @description Stripe has not answered: the same key asks again */
+            /** @description Stripe has not answered; retry with the same key */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -13400,7 +13400,7 @@ export interface operations {
                     "application/json": components["schemas"]["InvoiceDetail"];
                 };
             };
-            /** @description Undecided yet: the same key asks again */
+            /** @description Still undecided; retry with the same key */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -13627,7 +13627,7 @@ export interface operations {
                     "application/json": components["schemas"]["OverdueAnswer"];
                 };
             };
-            /** @description Undecided yet: the same key asks again */
+            /** @description Still undecided; retry with the same key */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -15035,7 +15035,7 @@ export interface operations {
                     "application/json": components["schemas"]["RecordAnswer"];
                 };
             };
-            /** @description Its charge is undecided yet */
+            /** @description The charge is still undecided */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -15285,7 +15285,7 @@ export interface operations {
     search: {
         parameters: {
             query: {
-                /** @description An id of ours or of Stripe or PayPal, a workflow id, the number of an invoice or credit note, a reference of a transfer, an e-mail address, the name or external id of an account. Whole; capitals count but in addresses and names. */
+                /** @description An id of ours, Stripe or PayPal, a workflow id, the number of an invoice or credit note, a transfer reference, an e-mail address, the name or external id of an account. Exact; case matters except in addresses and names. */
                 q: string;
             };
             header?: never;
@@ -16302,7 +16302,7 @@ export interface operations {
     extend_subscription: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
             };
             header?: {
@@ -16334,7 +16334,7 @@ export interface operations {
     move_subscribers: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
                 cursor?: string | null;
             };
@@ -16365,7 +16365,7 @@ export interface operations {
     undo_price: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
                 limit?: number;
                 cursor?: string | null;
@@ -16400,7 +16400,7 @@ export interface operations {
     steer_subscriptions: {
         parameters: {
             query?: {
-                /** @description Answer what it would charge and change; nothing is written or charged. */
+                /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
                 limit?: number;
                 cursor?: string | null;
@@ -16432,7 +16432,7 @@ export interface operations {
     set_billing_threshold: {
         parameters: {
             query?: {
-                /** @description Answer as without it, errors too; nothing is written or charged. */
+                /** @description Return the usual answer or error; nothing is written or charged. */
                 dry_run?: boolean;
             };
             header?: never;
@@ -16503,7 +16503,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description It was there; now it is up to date */
+            /** @description The account existed and was updated */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -16644,7 +16644,7 @@ export interface operations {
     put_plan: {
         parameters: {
             query?: {
-                /** @description Also prices that go away or change by over 50 %. */
+                /** @description Also remove prices, or change them by over 50 %. */
                 allow_large_change?: boolean;
             };
             header?: never;
@@ -16695,7 +16695,7 @@ export interface operations {
     put_credit_package: {
         parameters: {
             query?: {
-                /** @description Also prices that go away or change by over 50 %. */
+                /** @description Also remove prices, or change them by over 50 %. */
                 allow_large_change?: boolean;
             };
             header?: never;
@@ -16746,7 +16746,7 @@ export interface operations {
     put_credit_cost: {
         parameters: {
             query?: {
-                /** @description Also prices that go away or change by over 50 %. */
+                /** @description Also remove prices, or change them by over 50 %. */
                 allow_large_change?: boolean;
             };
             header?: never;
@@ -17070,7 +17070,7 @@ export interface operations {
     put_product: {
         parameters: {
             query?: {
-                /** @description Also prices that go away or change by over 50 %. */
+                /** @description Also remove prices, or change them by over 50 %. */
                 allow_large_change?: boolean;
             };
             header?: never;
@@ -17262,7 +17262,7 @@ export interface operations {
     put_contract: {
         parameters: {
             query?: {
-                /** @description Answer as without it, errors too; nothing is written or charged. */
+                /** @description Return the usual answer or error; nothing is written or charged. */
                 dry_run?: boolean;
             };
             header?: never;

@@ -108,4 +108,4 @@ class AccountSteps:
             at=now_of(state),
         )
         if not fresh:
-            raise Conflict("STEP_DONE", f"{request.step.key} was done before, yet is planned")
+            raise Conflict("STEP_DONE", f"{request.step.key} is done, but was planned again")

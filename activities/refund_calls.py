@@ -44,7 +44,7 @@ class Refunder:
     async def _ask(self, call: RefundCall) -> RefundOutcome:
         intent_id = call.payment.stripe_payment_intent_id
         if intent_id is None:
-            raise Conflict("PAYMENT_STATE", "only a payment at the provider can be given back")
+            raise Conflict("PAYMENT_STATE", "only a payment at the provider can be refunded there")
         if call.again or tries() > 1:
             made = await self._made(call, intent_id)
             if made is not None:

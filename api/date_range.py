@@ -101,7 +101,10 @@ async def span(
     last = last or periods.to_wall(now, zone).date()
     first = first or last - timedelta(days=DEFAULT_DAYS - 1)
     if not 0 <= (last - first).days < MAX_DAYS:
-        raise Invalid("VALIDATION_FAILED", f"end_date: from start_date up to {MAX_DAYS} days on")
+        raise Invalid(
+            "VALIDATION_FAILED",
+            f"end_date: must be less than {MAX_DAYS} days after start_date, and not before it",
+        )
     start, end = (
         periods.from_wall(datetime.combine(day, time()), zone)
         for day in (first, last + timedelta(days=1))

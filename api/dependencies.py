@@ -187,7 +187,7 @@ class _Gate(SecurityBase):
         account = services.tenants.known(named)
         await services.rates.count(request, caller, account.id if account else named)
         if caller.roles.isdisjoint(self.roles):
-            raise NotAllowed("FORBIDDEN", f"this needs the role {self.needs}")
+            raise NotAllowed("FORBIDDEN", f"this requires the role {self.needs}")
         if may_move_money(request.method, request.scope["path"]):
             await services.barrier.refuse()
         refuse_unknown(request)
@@ -339,7 +339,7 @@ def gate_headers(request: Request) -> dict[bytes, str]:
 async def check_platform(
     headers: Mapping[bytes, str], accounts: Collection[Tenant], services: Services
 ) -> None:
-    """403 PLATFORM_MISMATCH when the platform headers name a shop of another account [A12]."""
+    """403 PLATFORM_MISMATCH when the platform headers name another account's shop [A12]."""
     platform, domain = headers.get(b"x-platform"), headers.get(b"x-shop-domain")
     if platform is None and domain is None:
         return
@@ -354,7 +354,7 @@ def _check_shop(account: Account | None) -> None:
 
 
 def _of_another_shop() -> NotAllowed:
-    return NotAllowed("PLATFORM_MISMATCH", "the platform headers name a shop of another account")
+    return NotAllowed("PLATFORM_MISMATCH", "the platform headers name another account's shop")
 
 
 Fresh = Annotated[

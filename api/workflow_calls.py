@@ -35,7 +35,9 @@ async def need_provider(call: AccountCall) -> None:
     Errors: TEST_ACCOUNT_ON_LIVE_KEY.
     """
     if call.account.is_test and call.settings.has_live_stripe:
-        raise Conflict("TEST_ACCOUNT_ON_LIVE_KEY", "a live Stripe key has no test accounts")
+        raise Conflict(
+            "TEST_ACCOUNT_ON_LIVE_KEY", "test accounts cannot be used with a live Stripe key"
+        )
     await need_temporal(call)
 
 

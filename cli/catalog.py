@@ -59,8 +59,8 @@ def demand_small(changes: Changes) -> None:
     large = weighing.asked_by_name(changes)
     if large:
         raise StackError(
-            "nothing is applied: these go away or change by more than half; if that is meant, say"
-            " --allow-large-change\n" + "\n".join(large)
+            "nothing was applied: these would be removed or change by more than half; to confirm,"
+            " use --allow-large-change\n" + "\n".join(large)
         )
 
 
@@ -77,7 +77,9 @@ async def _diff(connection: AsyncConnection, wanted: CatalogSpec) -> Changes:
 async def _apply(connection: AsyncConnection, wanted: CatalogSpec, *, shown: Changes) -> Changes:
     done = await service.apply(connection, wanted, await entitlements.sold(connection))
     if weighing.identity(done) != weighing.identity(shown):
-        raise StackError("what is sold was changed meanwhile: nothing is applied, look again")
+        raise StackError(
+            "the catalog was changed in the meantime: nothing was applied; compare it again"
+        )
     return done
 
 

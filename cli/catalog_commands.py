@@ -73,6 +73,6 @@ def _show(lines: Iterable[str]) -> None:
 
 def _ask() -> None:
     if not sys.stdin.isatty():
-        raise StackError("nothing is applied: nobody can be asked here, so say --yes")
+        raise StackError("nothing was applied: there is no terminal to confirm at; use --yes")
     if not typer.confirm("Apply this?"):
-        raise StackError("nothing is applied")
+        raise StackError("nothing was applied")

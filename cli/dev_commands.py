@@ -63,5 +63,5 @@ def chosen_parts(only: str) -> tuple[ChildName, ...]:
     """Parts named with commas, all when empty. Errors: StackError on an unknown name."""
     names = [name.strip() for name in only.split(",") if name.strip()]
     if unknown := [name for name in names if name not in CHILDREN]:
-        raise StackError(f"no part {unknown[0]!r}: there are {', '.join(CHILDREN)}")
+        raise StackError(f"unknown part {unknown[0]!r}; known are {', '.join(CHILDREN)}")
     return tuple(name for name in CHILDREN if not names or name in names)

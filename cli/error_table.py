@@ -25,25 +25,25 @@ Every refusal is `application/problem+json` (RFC 9457):
  "code": "INVALID_PACK", "detail": "no such credit pack", "correlation_id": "5f0c…"}
 ```
 
-Decide by `code`, which never changes its meaning; show or log `detail`, which may be worded anew.
+Decide by `code`, which never changes its meaning; show or log `detail`, whose wording may change.
 Some codes add fields (`required`, `available`, `decline_code`, `retry_after`, …). `errors` lists
-the fields of a body that are wrong. Who operates the service finds the request by `correlation_id`.
+the wrong fields of a body. Operators find the request in the logs by its `correlation_id`.
 
 | status | means | do |
 |---|---|---|
-| 400, 405, 413, 422 | the request is wrong | mend it; sent again as it is, it is refused again |
-| 401 | the token is missing, expired or not ours | get a new one, send the request again |
-| 402 | money or credits are missing, or a card said no | ask the customer; a new try, a new key |
-| 403 | the token may not do this | another role or account |
-| 404 | it is not there, or not this account's | |
-| 409 | it does not fit the state of now | read it again; with `Retry-After`, wait and repeat |
-| 410 | it was here and is no more | go on as `detail` says, or ask who operates the service |
-| 408, 429 | too slow, or too much | after `Retry-After`, send it again |
-| 502 | the payment provider refused; nothing was charged | the same key tries anew |
-| 500, 503 or no answer | a part is away | repeat with the same key until it answers |
+| 400, 405, 413, 422 | the request is wrong | correct it; the same request is refused again |
+| 401 | the token is missing, expired or not valid here | get a new one and send the request again |
+| 402 | money or credits are missing, or a card was declined | ask the customer; use a new key |
+| 403 | the token may not do this | use another role or account |
+| 404 | it does not exist, or is not this account's | |
+| 409 | it conflicts with the current state | fetch it again; with `Retry-After`, wait and repeat |
+| 410 | it existed and was deleted or archived | do as `detail` says, or ask the operators |
+| 408, 429 | too slow, or too many requests | send it again after `Retry-After` |
+| 502 | the payment provider refused; nothing was charged | try again with the same key |
+| 500, 503 or no answer | the service is partly unavailable | repeat with the same key |
 
-A key is the `Idempotency-Key`. After 202 nothing is wrong: it is undecided, and the same key asks
-again.
+The key is the `Idempotency-Key`. A 202 is no error: the outcome is undecided, and a request with
+the same key asks again.
 
 | code | status | an example of its `detail` | answered by |
 |---|---|---|---|

@@ -35,7 +35,7 @@ async def end(settings: Settings, pid: int, reason: str) -> str:
     try:
         found = {one.pid: rules.words(one) for one in await _blockers(database)}
         if pid not in found:
-            raise StackError(f"PID {pid} blocks nobody: billing locks list")
+            raise StackError(f"PID {pid} blocks nobody: see billing locks list")
         _end(settings, pid)
         async with database.operator() as connection:
             await audit.record(
@@ -63,4 +63,4 @@ def _end(settings: Settings, pid: int) -> None:
             f" {_CONSOLE.format(pid=pid)}"
         ) from refused
     if row is None or not row["is_ended"]:
-        raise StackError(f"PID {pid} does not end: ask again, then look at its host")
+        raise StackError(f"PID {pid} did not end: try again, then check its host")

@@ -105,7 +105,7 @@ def connected(settings: Settings, *, owner: bool) -> Iterator[Connection]:
     """
     known = settings.database_owner_url if owner else settings.operator_url
     if known is None:
-        raise StackError("this is for the owner of the tables: set DATABASE_OWNER_URL")
+        raise StackError("this command needs the owner of the tables: set DATABASE_OWNER_URL")
     url = make_url(known.get_secret_value()).set(drivername="postgresql")
     options = f"-c search_path={settings.database_schema} -c statement_timeout=0 -c timezone=UTC"
     with psycopg.connect(
@@ -125,7 +125,7 @@ def take_turn(connection: Connection) -> None:
         connection.execute("SELECT pg_advisory_lock(%s)", (TURN,))
         connection.execute("SET lock_timeout = 0")
     except psycopg.errors.LockNotAvailable as error:
-        raise StackError("MONTH_BUSY: another command works on a month") from error
+        raise StackError("MONTH_BUSY: another command is working on a month") from error
 
 
 def partitions(connection: Connection) -> list[Month]:
@@ -134,7 +134,7 @@ def partitions(connection: Connection) -> list[Month]:
     for row in connection.execute(_PARTITIONS):
         bound = _BOUND.search(row.pop("bound"))
         if bound is None:
-            raise StackError(f"{row['table']} is no month")
+            raise StackError(f"{row['table']} is not a month")
         month = date.fromisoformat(bound["month"]) if bound["month"] else FIRST_MONTH
         found.append(Month(**row, month=month, until=date.fromisoformat(bound["until"])))
     return sorted(found, key=lambda one: one.month)
@@ -210,5 +210,5 @@ def until_locked(connection: Connection, *statements: sql.Composed) -> None:
             return
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
             if not left:
-                raise StackError("MONTH_BUSY: others work with the table; try again") from error
+                raise StackError("MONTH_BUSY: others are using the table; try again") from error
             time.sleep(PAUSE_SECONDS)

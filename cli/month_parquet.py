@@ -83,7 +83,7 @@ def read(path: Path) -> Iterator[bytes]:
     try:
         with parquet.ParquetFile(path) as file:
             if not file.schema_arrow.equals(_schema()):
-                raise StackError(f"{path} has other columns than a month of uses")
+                raise StackError(f"{path} does not have the columns of a month of uses")
             for batch in file.iter_batches(PAGE_ROWS):
                 sink = pa.BufferOutputStream()
                 csv.write_csv(batch, sink, csv.WriteOptions(include_header=False))

@@ -108,7 +108,7 @@ def export(settings: Settings, name: str, folder: Path) -> str:
     """
     month_parquet.need_pyarrow()
     if not folder.is_dir():
-        raise StackError(f"MONTH_FILE_MISSING: {folder} is no folder")
+        raise StackError(f"MONTH_FILE_MISSING: {folder} is not a folder")
     with month_files.connected(settings, owner=True) as owner:
         month_files.take_turn(owner)
         month = _month(owner, name)
@@ -139,7 +139,7 @@ def detach(settings: Settings, name: str, copy: Path | None = None) -> str:
         if not file.is_away:
             path = copy or Path(file.file)
             if month_parquet.digest(path) != file.digest:
-                raise StackError(f"MONTH_FILE_DAMAGED: {path} is not the file that was written")
+                raise StackError(f"MONTH_FILE_DAMAGED: {path} is not the file that was exported")
             file = replace(file, file=str(path.resolve()))
             month = _month(owner, name)
             _refuse(settings, month)
@@ -162,8 +162,8 @@ def bring_back(settings: Settings, path: Path) -> str:
         found = [one for one in month_files.files(owner) if one.digest == digest]
         if not found:
             raise StackError(
-                f"MONTH_FILE_DAMAGED: {path} is damaged, or of another database: no month was"
-                " written with its digest"
+                f"MONTH_FILE_DAMAGED: {path} is damaged or belongs to another database: no month"
+                " was exported with its digest"
             )
         file = next((one for one in found if one.is_away), found[-1])
         if not file.is_away and file.returned_at is None:
@@ -180,8 +180,8 @@ def _month(owner: Connection, name: str) -> Month:
         if one.name == name:
             return one
     if any(one.name == name and one.is_away for one in month_files.files(owner)):
-        raise StackError(f"MONTH_AWAY: {name} is away already; billing months list says where")
-    raise StackError(f"MONTH_UNKNOWN: there is no month {name}; billing months list names all")
+        raise StackError(f"MONTH_AWAY: {name} is already in a file; see billing months list")
+    raise StackError(f"MONTH_UNKNOWN: there is no month {name}; see billing months list")
 
 
 def _latest(owner: Connection, name: str) -> MonthFile:
@@ -190,7 +190,7 @@ def _latest(owner: Connection, name: str) -> MonthFile:
     written = away or [one for one in found if one.returned_at is None]
     if not written:
         _month(owner, name)
-        raise StackError(f"MONTH_NOT_WRITTEN: billing months export {name} --to … comes first")
+        raise StackError(f"MONTH_NOT_WRITTEN: run billing months export {name} --to … first")
     return written[-1]
 
 
@@ -203,8 +203,8 @@ def _refuse(settings: Settings, month: Month) -> None:
         found = operator.execute(_IS_YOUNG, values).fetchone()
         if found is None or found["is_young"]:
             raise StackError(
-                f"MONTH_NOT_OVER: uses of {month.name} may still come, or come again: a month can"
-                " go 35 days after its end"
+                f"MONTH_NOT_OVER: uses of {month.name} may still arrive: a month is complete 35"
+                " days after its end"
             )
         for words, query in _USES.items():
             broken = operator.execute(_WHOSE.format(query), values).fetchone() or {}
@@ -220,7 +220,9 @@ def _refuse_other(owner: Connection, path: Path) -> None:
     if path.exists() and month_parquet.digest(path) not in {
         one.digest for one in month_files.files(owner)
     }:
-        raise StackError(f"MONTH_FILE_EXISTS: {path} is there, and of another database")
+        raise StackError(
+            f"MONTH_FILE_EXISTS: {path} already exists and belongs to another database"
+        )
 
 
 def _write(owner: Connection, month: Month, draft: Path, path: Path) -> MonthFile:
@@ -234,7 +236,7 @@ def _write(owner: Connection, month: Month, draft: Path, path: Path) -> MonthFil
     proof = f"{month.table}_proof"
     month_files.load(owner, proof, month_parquet.read(draft))
     if month_files.digest(owner, proof) != (records, rows_digest):
-        raise StackError(f"MONTH_FILE_DAMAGED: {draft} read back is not what {month.name} has")
+        raise StackError(f"MONTH_FILE_DAMAGED: {draft} reads back differently from {month.name}")
     owner.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(proof)))
     return MonthFile(
         id=ids.new(), month=month.month, until=month.until, file=str(path),
@@ -258,8 +260,7 @@ def _take_away(owner: Connection, month: Month, file: MonthFile) -> None:
     """Sums first, while all may read; the lock that shuts all out comes last and is short."""
     if month_files.digest(owner, month.table) != (file.records, file.rows_digest):
         raise StackError(
-            f"MONTH_CHANGED: records of {month.name} changed after they were written: export it"
-            " again"
+            f"MONTH_CHANGED: records of {month.name} changed after the export: export it again"
         )
     month_files.seal(owner, file.id, month.table)
     owner.execute(
@@ -279,7 +280,9 @@ def _attach(owner: Connection, file: MonthFile, path: Path) -> None:
     name = f"billing_records_{file.name.replace('-', '_')}"
     month_files.load(owner, name, month_parquet.read(path))
     if month_files.digest(owner, name) != (file.records, file.rows_digest):
-        raise StackError(f"MONTH_FILE_DAMAGED: {path} read back is not what was detached")
+        raise StackError(
+            f"MONTH_FILE_DAMAGED: {path} reads back differently from what was detached"
+        )
     table = sql.Identifier(name)
     begins = sql.SQL("MINVALUE") if file.name == month_files.BEFORE else sql.Literal(file.month)
     owner.execute("UPDATE month_files SET returned_at = %s WHERE id = %s", (real_now(), file.id))

@@ -38,13 +38,13 @@ def operator(data: Path, key: str = "") -> Iterator[httpx2.Client]:
     use_stack(data.resolve())
     address, token = _address(), _token()
     if not address or not token:
-        raise StackError("no stack to ask: start one (make up), or set BILLING_PUBLIC_URL and "
+        raise StackError("no stack is running: start one (make up), or set BILLING_PUBLIC_URL and "
                          "BILLING_TOKEN or JWT_SECRET")  # fmt: skip
     headers = {"Authorization": f"Bearer {token}"}
     again = ""
     if key:
-        typer.echo(f"--key {key} does nothing of this twice")
-        again = f"; it may have been done: the same command with --key {key} does it once"
+        typer.echo(f"--key {key} makes this safe to repeat")
+        again = f"; it may have been done: to repeat it safely, use --key {key}"
     try:
         with httpx2.Client(
             base_url=f"{address}/api/v1", headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False

@@ -45,7 +45,7 @@ async def skip_numbers(settings: Settings, number: str, reason: str) -> str:
     try:
         async with database.operator() as connection:
             if await store.current(connection) is None:
-                raise StackError("billing is not parked: billing park --reason … first")
+                raise StackError("billing is not parked: run billing park --reason … first")
             count = await skipped.skip(connection, number, reason, real_now())
     except ValueError as refused:
         raise StackError(str(refused)) from refused

@@ -67,7 +67,7 @@ def provision() -> None:
 if __name__ == "__main__":
     load_tables()
     if "--wait" in sys.argv and not sys.stdin.readline():
-        sys.exit("nobody is left to provision for")
+        sys.exit("the parent process is gone: nothing was provisioned")
     load_settings()  # a process that may not start ends here, a line for each wrong setting
     try:
         provision()

@@ -206,7 +206,7 @@ async def need_workers(client: Client) -> None:
             return
         if monotonic() > deadline:
             raise StackError(
-                f"no worker asks for work on {' and '.join(deserted)}: start one, then repeat it"
+                f"no worker polls {' and '.join(deserted)}: start one, then repeat the command"
             )
         await asyncio.sleep(1)
 

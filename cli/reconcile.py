@@ -136,7 +136,7 @@ async def _begun(database: Database, since: datetime | None) -> datetime:
     async with database.operator() as connection:
         parking = await parkings.current(connection)
     if parking is None:
-        raise StackError("billing is not parked: billing park --reason … first")
+        raise StackError("billing is not parked: run billing park --reason … first")
     if since is None and parking.data_until is None:
-        raise StackError("the database does not tell when its data ends: say --since")
+        raise StackError("the database does not record when its data ends: set --since")
     return since or (parking.data_until or parking.parked_at) - BEFORE

@@ -43,7 +43,7 @@ def verify(
 
     with reporting_errors(), _progress("accounts") as tell:
         if everything and account is not None:
-            raise StackError("either --all or --account")
+            raise StackError("set either --all or --account")
         use_database(data.resolve())
         report = _asked(verify.verify(Settings(), account=account, temporal=temporal, tell=tell))
     Console(soft_wrap=True).print(_table(report))
@@ -85,7 +85,7 @@ def ask_taxes(
         use_database(data.resolve())
         settings = Settings()
         if settings.tax_provider == "catalog":
-            raise StackError("BILLING_TAX_PROVIDER is catalog: there is nobody to ask")
+            raise StackError("BILLING_TAX_PROVIDER is catalog: there is no tax provider to ask")
         count = _asked(ask_taxes.ask_taxes(settings, account=account))
     typer.echo(f"{count} accounts are about to be asked for")
 
@@ -139,7 +139,7 @@ def reconcile(
         try:
             counts = asyncio.run(reconciling.reconcile(Settings(), at, typer.echo))
         except BillingError as error:
-            raise StackError(f"not done, repeat it: {error.detail}") from error
+            raise StackError(f"not done, repeat the command: {error.detail}") from error
     told = (f"{count} {what.replace('_', ' ')}" for what, count in sorted(counts.items()) if count)
     typer.echo(", ".join(told) or "nothing of ours")
 

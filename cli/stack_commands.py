@@ -110,7 +110,7 @@ def reporting_errors(interrupted: str = "interrupted") -> Iterator[None]:
             raise
         reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
         if is_full(error):
-            _refuse(f"Postgres gives no more connections: see docs/runbook.md#pools ({reason})")
+            _refuse(f"Postgres has no free connections: see docs/runbook.md#pools ({reason})")
         if refuses_password(error):
             urls = "DATABASE_URL, DATABASE_OPERATOR_URL and DATABASE_OWNER_URL"
             _refuse(f"Postgres refuses the password: see {urls} ({reason})")

@@ -22,18 +22,18 @@ TTL_SECONDS: Final = 3600
 def refuse_unfit(account: str, roles: Sequence[str], subject: str) -> None:
     """Errors: UsageError for claims that the API would refuse."""
     if unknown := [name for name in roles if name not in ROLES]:
-        raise UsageError(f"no role {unknown[0]!r}: there are {', '.join(ROLES)}")
+        raise UsageError(f"unknown role {unknown[0]!r}; known are {', '.join(ROLES)}")
     for option, name in (("--account", account), ("--sub", subject)):
         if not auth.is_name(name):
             raise UsageError(
-                f"{option} {name!r} is no name: 1 to {auth.MAX_CLAIM_CHARS} characters,"
-                " all of them visible"
+                f"{option} {name!r} is not a name: use 1 to {auth.MAX_CLAIM_CHARS} visible"
+                " characters"
             )
     if not auth.roles_fit(roles, account):
         raise UsageError(
             f"the API refuses role {', '.join(roles)} for account {account}:"
-            " service or admin, one of them alone, is for *; member and billing are for one"
-            " account (--account)"
+            " use exactly one of service and admin for *, and member and billing for one account"
+            " (--account)"
         )
 
 
@@ -47,8 +47,8 @@ async def refuse_unknown(settings: Settings, account: str) -> None:
         async with database.operator() as connection:
             if await store.find(connection, account) is None:
                 raise UsageError(
-                    f"no account {account}: POST /admin/accounts opens it;"
-                    " with --new-account it gets its token before"
+                    f"no account {account}: create it with POST /admin/accounts, or make its token"
+                    " first with --new-account"
                 )
     finally:
         await database.close()

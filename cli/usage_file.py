@@ -56,7 +56,7 @@ class UsageFile:
         if unknown or len(set(head)) != len(head):
             wrong = f"an unknown field {unknown[0]!r}" if unknown else "a column twice"
             raise StackError(
-                f"the first line names {wrong}: there are {', '.join(sorted(self._fields))}"
+                f"the first line names {wrong}; known are {', '.join(sorted(self._fields))}"
             )
         while True:
             try:

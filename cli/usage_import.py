@@ -67,11 +67,13 @@ def read_tally(path: Path | None, source: str) -> Tally:
     try:
         known = Tally(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
-        raise StackError(f"{path} is no state of an import: remove it to begin anew") from error
+        raise StackError(
+            f"{path} is not the state of an import: remove it to start again"
+        ) from error
     if known.source != source:
         raise StackError(
-            f"the file has changed since {path} was written: --restart imports all of it; rows"
-            " without an event_id of their own are then recorded as new"
+            f"the file has changed since {path} was written: use --restart to import all of it;"
+            " rows without their own event_id are then recorded as new"
         )
     return known
 

@@ -69,7 +69,7 @@ class Orders:
     def _child(self, order: Order, verb: str) -> Child:
         name = order[verb]
         if name not in self._children:
-            raise StackError(f"no child {name!r} here: it has {', '.join(self._children)}")
+            raise StackError(f"unknown child {name!r}; known are {', '.join(self._children)}")
         return self._children[name]
 
     async def _nothing(self, order: Order) -> None:

@@ -140,7 +140,7 @@ class DataFolder:
             return Secrets.model_validate_json(file.read_text())
         except ValidationError as error:
             raise StackError(
-                f"{file} is damaged: restore it, or start anew in another folder"
+                f"{file} is damaged: restore it, or start again in another folder"
             ) from error
 
     def _try_lock(self) -> bool:

@@ -195,14 +195,14 @@ class PayPalGateway:
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._client.request(method, path, **more)
         except (httpx2.HTTPError, TimeoutError) as error:
-            raise Unavailable(SILENT, f"no answer of PayPal: {type(error).__name__}") from error
+            raise Unavailable(SILENT, f"no answer from PayPal: {type(error).__name__}") from error
 
 
 def _told(answer: httpx2.Response) -> Json:
     """The JSON of an answer, or what its status proves."""
     status = answer.status_code
     if status == HTTPStatus.CONFLICT:
-        raise Unavailable(KEY_IN_USE, "PayPal still works on a request with this key")
+        raise Unavailable(KEY_IN_USE, "PayPal is still processing a request with this key")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise Unavailable("PROVIDER_KEY", "PayPal does not accept our credentials")
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -210,9 +210,9 @@ def _told(answer: httpx2.Response) -> Json:
     try:
         body = answer.json()
     except ValueError as error:
-        raise Unavailable("PROVIDER_UNAVAILABLE", "PayPal's answer is no JSON") from error
+        raise Unavailable("PROVIDER_UNAVAILABLE", "PayPal's answer is not JSON") from error
     if not isinstance(body, dict):
-        raise Unavailable("PROVIDER_UNAVAILABLE", "PayPal's answer is no object")
+        raise Unavailable("PROVIDER_UNAVAILABLE", "PayPal's answer is not a JSON object")
     if status >= HTTPStatus.BAD_REQUEST:
         detail: Json = next(iter(body.get("details") or ()), {})
         issue = body.get("name") if status == HTTPStatus.NOT_FOUND else detail.get("issue")

@@ -128,7 +128,7 @@ def _priced(prices: Any) -> Any:
 
 
 def _no_number(word: str) -> Any:
-    raise ValueError(f"{word} is no amount")
+    raise ValueError(f"{word} is not an amount")
 
 
 def _first(error: Exception) -> str:

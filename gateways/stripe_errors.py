@@ -57,7 +57,9 @@ async def told() -> AsyncIterator[None]:
     except stripe.AuthenticationError as error:
         raise Unavailable("PROVIDER_KEY", "Stripe does not accept our key") from error
     except stripe.IdempotencyError as error:
-        raise ProviderFailure(KEY_REUSED, "Stripe saw this key with other parameters") from error
+        raise ProviderFailure(
+            KEY_REUSED, "Stripe has already received this key with other parameters"
+        ) from error
     except stripe.StripeError as error:
         doubt = f"Stripe did not decide: {type(error).__name__}"
         raise Unavailable(_doubt(error), doubt) from error

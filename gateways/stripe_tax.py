@@ -134,7 +134,7 @@ def read(answer: list[dict[str, Any]], asked: Collection[str]) -> tuple[Jurisdic
     """
     lines = _LINES.validate_python(answer)
     if missing := set(asked) - {line.reference for line in lines}:
-        raise ValueError(f"no rates of {', '.join(sorted(missing))}")
+        raise ValueError(f"no rates for {', '.join(sorted(missing))}")
     rates: dict[tuple[str, str], dict[str, Decimal]] = defaultdict(
         lambda: {STANDARD: ZERO} | {line.reference: ZERO for line in lines}
     )

@@ -238,7 +238,7 @@ def _paging(router: APIRouter, envelope: Envelope) -> None:
     async def fail(session_id: str, order: FailPage) -> JSONResponse:
         """Try a card that is declined for a reason; answers the 402."""
         if order.reason not in DECLINES:
-            raise HTTPException(422, f"{order.reason!r} is no decline.")
+            raise HTTPException(422, f"{order.reason!r} is not a decline.")
         answer = act(
             envelope, "pay", session_id,
             lambda call: people.pay_declined(call, session_id, order.reason),
@@ -264,7 +264,7 @@ def _acting(router: APIRouter, envelope: Envelope) -> None:
     async def settle(intent_id: str, order: Settle) -> JSONResponse:
         """End a payment that is processing."""
         if order.outcome is not None and not scripts.known(order.outcome, "charge"):
-            raise HTTPException(422, f"{order.outcome!r} is no outcome of a charge.")
+            raise HTTPException(422, f"{order.outcome!r} is not an outcome of a charge.")
         run = lambda call: people.settle(call, intent_id, order.outcome)  # noqa: E731
         return _told(act(envelope, "settle", intent_id, run))
 

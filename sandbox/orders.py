@@ -33,7 +33,7 @@ class Script(Order):
     def _words(self) -> "Script":
         for word in self.outcomes:
             if not scripts.known(word, self.purpose):
-                raise ValueError(f"{word!r} is no outcome of a {self.purpose}")
+                raise ValueError(f"{word!r} is not an outcome of a {self.purpose}")
         return self
 
 

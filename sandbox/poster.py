@@ -18,7 +18,7 @@ class Poster:
     def __init__(self, url: str, timeout_seconds: float) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"SANDBOX_WEBHOOK_URL is no http address: {url}")
+            raise ValueError(f"SANDBOX_WEBHOOK_URL is not an http address: {url}")
         self._parts: SplitResult = parts
         self._timeout_seconds = timeout_seconds
         self._idle: list[Connection] = []
@@ -66,7 +66,7 @@ class Poster:
             keep = False
             raise ConnectionError(str(error)) from error
         except (ValueError, IndexError) as error:
-            raise ConnectionError("the answer is no HTTP") from error
+            raise ConnectionError("the answer is not HTTP") from error
         finally:
             if keep:
                 self._idle.append(connection)

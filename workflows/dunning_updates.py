@@ -51,7 +51,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
     def _may_extend(self, command: DunningExtension) -> None:
         self._need_case(command)
         if not 0 < command.days <= MAX_EXTENSION_DAYS:
-            raise ValueError(f"a case extends by 1 to {MAX_EXTENSION_DAYS} days")
+            raise ValueError(f"a case can be extended by 1 to {MAX_EXTENSION_DAYS} days")
 
     @workflow.update(description="Try the default card at once, beside the slots")
     async def retry_now(self, command: DunningCommand) -> Standing:
@@ -71,7 +71,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
     def _may_forgive(self, command: DunningCommand) -> None:
         self._need_unpaid(command)
         if not command.reason.strip():
-            raise ValueError("say why it is forgiven, in `reason`")
+            raise ValueError("give the reason for forgiving it in `reason`")
 
     async def _carry_out(self, name: str, command: DunningCommand, days: int = 0) -> Standing:
         return await self.run_in_turn(

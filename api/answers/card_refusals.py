@@ -7,7 +7,7 @@ from billing.money.payments.schemas import Attempt
 
 def not_opened() -> ProviderFailure:
     """The error for a payment that the provider refused to open."""
-    return ProviderFailure("PLATFORM_ERROR", "the payment provider opened no payment")
+    return ProviderFailure("PLATFORM_ERROR", "the payment provider did not open a payment")
 
 
 def refusal(attempt: Attempt) -> BillingError | None:
@@ -17,13 +17,15 @@ def refusal(attempt: Attempt) -> BillingError | None:
     if attempt.status == "unreached":
         return ProviderFailure(
             "PLATFORM_ERROR",
-            "the payment provider could not be reached; it knows of no charge, and should one still"
-            " come of this, it pays the invoice",
+            "the payment provider could not be reached and knows of no charge; one that still"
+            " arrives pays the invoice",
         )
     if attempt.status == "skipped" and attempt.decline_code == "no_payment_method":
         return Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
     if attempt.status == "skipped" and attempt.decline_code == "currency_not_charged":
-        return Conflict("CURRENCY_NOT_CHARGED", "this bank account cannot be charged in that money")
+        return Conflict(
+            "CURRENCY_NOT_CHARGED", "this bank account cannot be charged in that currency"
+        )
     if attempt.status not in ("declined", "skipped"):
         return None
     return PaymentRequired(

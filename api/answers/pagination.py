@@ -75,7 +75,7 @@ async def page_request(
     """The requested page: `cursor`, else `offset`, else `page`; 1 to 100 rows, 20 by default."""
     asked = PageRequest(limit=limit, page=page, offset=offset, cursor=cursor)
     if asked.skip > MAX_OFFSET:
-        raise Invalid("VALIDATION_FAILED", "page: use the cursor this deep in a list")
+        raise Invalid("VALIDATION_FAILED", "page: too deep in the list; use the cursor")
     return asked
 
 
@@ -179,7 +179,7 @@ def decode_cursor(cursor: str, keys: Sequence[ColumnElement[Any]]) -> list[Any]:
         texts = _TEXTS.validate_json(base64.b64decode(padded, altchars=b"-_", validate=True))
         return [_value(text, key) for text, key in zip(texts, keys, strict=True)]
     except (ValueError, InvalidOperation) as error:
-        raise Invalid("INVALID_CURSOR", "this cursor does not come from this list") from error
+        raise Invalid("INVALID_CURSOR", "this cursor does not belong to this list") from error
 
 
 def _value(text: str, key: ColumnElement[Any]) -> Any:

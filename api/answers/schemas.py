@@ -92,25 +92,25 @@ def _page(value: str) -> str:
     # Browsers take a backslash for a slash, and what stands before an @ for no part of the host.
     parts = urlsplit(value)
     if "\\" in value or "@" in parts.netloc or not parts.hostname:
-        _refuse("must be the address of a page, without a user and without backslashes")
+        _refuse("must be the URL of a page, without a user and without backslashes")
     return value
 
 
 def _country(code: str) -> str:
     if code not in countries.CODES:
-        _refuse("must be a country of ISO 3166-1 in two capital letters, such as DE")
+        _refuse("must be an ISO 3166-1 country code in two capital letters, such as DE")
     return code
 
 
 def _zone(value: str) -> str:
-    return value if value in _ZONES else _refuse("must be an IANA zone such as Europe/Berlin")
+    return value if value in _ZONES else _refuse("must be an IANA time zone such as Europe/Berlin")
 
 
 def _iso(value: Any) -> Any:
     # pydantic would read a number, or a text that looks like one, as seconds since 1970.
     if isinstance(value, datetime) or (isinstance(value, str) and _ISO.match(value)):
         return value
-    return _refuse("must be an instant such as 2026-12-01T09:00:00Z")
+    return _refuse("must be a time such as 2026-12-01T09:00:00Z")
 
 
 def _utc(value: datetime) -> datetime:

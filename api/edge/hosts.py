@@ -43,7 +43,7 @@ class EdgeMiddleware:
 
         if sum(name == b"host" for name, _ in scope["headers"]) != 1:
             # Programs on the way disagree on which of two counts, or what none means.
-            detail = "a request names its host once"
+            detail = "send exactly one Host header"
             await problems.problem(400, "BAD_REQUEST", detail)(scope, receive, reply)
             return
         if self._hosts and scope["path"].rstrip("/") != HEALTH and not self._is_ours(scope):

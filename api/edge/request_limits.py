@@ -24,7 +24,7 @@ JSON_DEPTH: Final = 32
 # Twenty for each row of a full batch. A parser is slow by its objects and lists, not by its bytes,
 # and all of this is done before it is known who calls.
 JSON_BRACKETS: Final = 20_000
-NOT_TEXT: Final = "characters that are not text"
+NOT_TEXT: Final = "characters that cannot be stored"
 REPEATED: Final = "a member of the body appears twice"
 # Batches, whose rows fail alone: their own parser makes these checks for each row.
 ROWS: Final = frozenset({"/api/v1/usage/batch"})
@@ -102,7 +102,7 @@ def _telling_rate(scope: Scope, send: Send) -> Send:
 def _fault(path: str, body: bytes) -> str | None:
     brackets = body.count(b"{") + body.count(b"[")
     if brackets > JSON_BRACKETS:
-        return f"the body has more than {JSON_BRACKETS} brackets that open"
+        return f"the body has more than {JSON_BRACKETS} opening brackets"
     return None if path in ROWS else json_fault(body)
 
 
@@ -124,7 +124,7 @@ def json_fault(body: bytes) -> str | None:
         return "NaN and Infinity are not JSON"
     except (ValueError, RecursionError):
         return None  # the route's parser reports the place
-    return f"the body has {NOT_TEXT}" if _has_unstorable(body) else None
+    return f"the body contains {NOT_TEXT}" if _has_unstorable(body) else None
 
 
 def _is_utf8(body: bytes) -> bool:

@@ -62,7 +62,7 @@ class Unauthenticated(BillingError):
     status = 401
 
     def __init__(self) -> None:
-        super().__init__("UNAUTHENTICATED", "a valid bearer token is needed")
+        super().__init__("UNAUTHENTICATED", "a valid bearer token is required")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,10 +38,10 @@ _STRIPE: Final = (
     " connect-src https://api.stripe.com; form-action 'self'"
 )
 _ENDED: Final = {
-    "paid": ("Paid", "Thank you. Nothing more is to be done."),
-    "void": ("Withdrawn", "This invoice was withdrawn: nothing is to be paid."),
+    "paid": ("Paid", "Thank you. There is nothing more to do."),
+    "void": ("Withdrawn", "This invoice was withdrawn: there is nothing to pay."),
 }
-_WAIT: Final = "The bank is deciding. This page looks again by itself."
+_WAIT: Final = "The bank is deciding. This page refreshes by itself."
 _FAILED: Final = "The bank did not confirm the payment. Try again, or use another card."
 
 
@@ -65,8 +65,8 @@ class Standing:
 
 
 _CAME_BACK: Final = Standing(
-    "You are back",
-    "You may close this page. If you paid, the shop hears of it by itself, within moments.",
+    "You can close this page",
+    "If you paid, the shop is notified within moments.",
     {"type": "none"},
 )
 
@@ -169,12 +169,14 @@ async def _setup(call: AccountCall, setup_id: UUID) -> Standing:
         try:
             setup = await card_setup.get(connection, setup_id)
         except NotFound:
-            return Standing("Nothing here", "This link leads nowhere.", {"type": "none"})
+            return Standing("Not found", "This link is not valid.", {"type": "none"})
     if setup.payment_method_id is not None:
         return Standing("Saved", "Your card is saved. Thank you.", {"type": "none"})
     if setup.finished_at is not None:
-        return Standing("Over", "This card was not saved in time: ask anew.", {"type": "none"})
-    text = "Your card is saved for payments to come. Nothing is charged now."
+        return Standing(
+            "Expired", "This card was not saved in time: ask for a new link.", {"type": "none"}
+        )
+    text = "Your card will be saved for future payments. Nothing is charged now."
     return Standing("Save a card", text, setup_action(setup), verb="Save a card")
 
 
@@ -183,7 +185,7 @@ async def _invoice(call: AccountCall, invoice_id: UUID) -> Standing:
         try:
             invoice = await invoice_store.get(connection, invoice_id)
         except NotFound:
-            return Standing("Nothing here", "This link leads nowhere.", {"type": "none"})
+            return Standing("Not found", "This link is not valid.", {"type": "none"})
         tries = await payment_store.attempts_of(connection, invoice_id)
         action: Mapping[str, Any] = await next_action_of(
             connection, invoice, tries, call.services.pay_links
@@ -198,7 +200,7 @@ async def _invoice(call: AccountCall, invoice_id: UUID) -> Standing:
         return Standing(title, text, {"type": "none"}, more=more)
     title = f"Invoice {invoice.number}" if invoice.number else "Payment"
     if action["type"] == "manual":
-        text = f"Pay by transfer, with the reference {action['payment_reference']}."
+        text = f"Pay by bank transfer with the reference {action['payment_reference']}."
         return Standing(title, text, {"type": "none"}, more=more)
     if action["type"] == "none" and invoice.outstanding_minor:
         action = {"type": "ask"}
@@ -209,9 +211,9 @@ async def _invoice(call: AccountCall, invoice_id: UUID) -> Standing:
 def _refusal(link: PayLink | None) -> HTMLResponse:
     """404 for a link that nobody here has signed, 410 for one that is over."""
     if link is None:
-        wrong = Standing("Nothing here", "This link leads nowhere.", {"type": "none"})
+        wrong = Standing("Not found", "This link is not valid.", {"type": "none"})
         return _page("pay.html", wrong, status=404)
-    over = Standing("Over", "This link has expired: ask for a new one.", {"type": "none"})
+    over = Standing("Expired", "This link has expired: ask for a new one.", {"type": "none"})
     return _page("pay.html", over, status=410)
 
 

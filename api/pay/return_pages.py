@@ -10,4 +10,4 @@ def check_return(call: Call, return_url: str | None) -> None:
     """Refuse a page of another host than the setting lists. Errors: VALIDATION_FAILED."""
     hosts = call.settings.return_url_hosts
     if return_url and hosts and urlsplit(return_url).hostname not in hosts:
-        raise Invalid("VALIDATION_FAILED", "return_url: its host is not one of this service's")
+        raise Invalid("VALIDATION_FAILED", "return_url: this host is not allowed")

@@ -52,7 +52,7 @@ def _is_valid(number: str) -> bool:
 
 def _refuse(text: str) -> str:
     if _has_card_number(text):
-        raise ValueError("must not have a card number in it")
+        raise ValueError("must not contain a card number")
     return text
 
 

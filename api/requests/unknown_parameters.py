@@ -59,7 +59,7 @@ def _refuse_fields(body: bytes) -> None:
     except DecodeError:
         sent = body
     if sent:
-        message = "this takes no body"
+        message = "this route takes no body"
         names = sent if isinstance(sent, dict) else ["body"]
         errors = [{"field": name, "message": message} for name in names]
         raise Invalid("VALIDATION_FAILED", message, errors=errors)
@@ -70,6 +70,6 @@ def _refuse_parameters(request: Request) -> None:
     for name in request.query_params:
         if name not in known:
             words = f"takes {', '.join(sorted(known))}" if known else "takes no parameters"
-            message = f"no such parameter: this {words}"
+            message = f"unknown parameter: this route {words}"
             errors = [{"field": name, "message": message}]
             raise Invalid("VALIDATION_FAILED", f"{name}: {message}", errors=errors)

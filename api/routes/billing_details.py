@@ -26,7 +26,7 @@ _ADDRESS: Final = r"^[^@\s,;<>\"]+@[^@\s,;<>\"]+\.[^@\s,;<>\".]+$"
 
 def _no_controls(text: str) -> str:
     if any(not one.isprintable() and one != "\n" for one in text):
-        raise ValueError("must not have control characters")
+        raise ValueError("must not contain control characters")
     return text
 
 

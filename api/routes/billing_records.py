@@ -231,7 +231,7 @@ async def process_billing(body: ProcessBody, sent: BillingUse, once: OptionalKey
     required: the same key charges it once.
     """
     if body.force_charge and SERVICE not in sent.caller.roles:
-        raise NotAllowed("FORBIDDEN", "only a service may force a charge")
+        raise NotAllowed("FORBIDDEN", "forcing a charge requires the role service")
     record_id = _record_id(body.billing_id)
     call = await _owner(sent, record_id)
     by_card = await card_usage.need_key(call, once, record_id, body.billing_method)

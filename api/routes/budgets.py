@@ -39,7 +39,9 @@ class BudgetBody(Body):
     @model_validator(mode="after")
     def _a_meter_is_named(self) -> Self:
         if (self.measure == "meter") != (self.feature_type is not None):
-            raise ValueError("feature_type belongs to the measure meter, and only to it")
+            raise ValueError(
+                "feature_type is required with the measure meter and not allowed otherwise"
+            )
         return self
 
 

@@ -62,7 +62,7 @@ async def list_events(
     lists all, with the fields of their `data`.
     """
     if type is not None and type not in KINDS:
-        raise Invalid("INVALID_EVENT_TYPE", f"{type} is no type of event: docs/events.md names all")
+        raise Invalid("INVALID_EVENT_TYPE", f"unknown event type {type}; see docs/events.md")
     query = store.listing(call.account.id, after=after, type=type).limit(limit + 1)
     async with call.transaction() as connection:
         found = (await connection.execute(query)).mappings().all()

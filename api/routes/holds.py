@@ -53,7 +53,7 @@ class HoldBody(Body):
     @model_validator(mode="after")
     def _one_end(self) -> Self:
         if self.expires_at is not None and self.expires_in_seconds is not None:
-            raise ValueError("give expires_at or expires_in_seconds, not both")
+            raise ValueError("set expires_at or expires_in_seconds, not both")
         return self
 
     def order(self, account_id: UUID, key: str, made_by: str) -> HoldOrder:
@@ -246,7 +246,7 @@ async def _demand_holdable(call: AccountCall, order: HoldOrder) -> None:
             await usage.demand_for(connection, call.account.id, order.scope)
         now = await clock.now(connection, call.account.id)
     if order.expires_at is not None and order.expires_at - now > MAX_HOLD:
-        why = f"a hold ends within {MAX_HOLD.days} days"
+        why = f"a hold must end within {MAX_HOLD.days} days"
         errors = [{"field": "expires_at", "message": why}]
         raise Invalid("VALIDATION_FAILED", f"expires_at: {why}", errors=errors)
 

@@ -64,9 +64,9 @@ class PayBody(Body):
     @model_validator(mode="after")
     def _names_a_stored_card(self) -> Self:
         if self.payment_method_id is not None and self.payment_method != "saved_card":
-            raise ValueError("payment_method_id goes with payment_method: saved_card")
+            raise ValueError("payment_method_id is only allowed with payment_method: saved_card")
         if self.return_url is not None and self.payment_method != "paypal":
-            raise ValueError("return_url goes with payment_method: paypal")
+            raise ValueError("return_url is only allowed with payment_method: paypal")
         return self
 
 
@@ -375,7 +375,7 @@ async def offer(
         if live is not None and live.flow == flow:
             return
         if newest is not None and newest.failure_code == PROVIDER_REFUSED:
-            raise ProviderFailure("PLATFORM_ERROR", "the payment provider opened no payment")
+            raise ProviderFailure("PLATFORM_ERROR", "the payment provider did not open a payment")
 
 
 async def _try(call: AccountCall, claim: Claim, invoice_id: UUID, method: str | None) -> bool:

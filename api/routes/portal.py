@@ -64,7 +64,7 @@ async def open_portal(
         async with call.transaction() as connection:
             visit = await portal.get(connection, claim.resource_id)
         if visit.status == "refused":
-            raise ProviderFailure("PLATFORM_ERROR", "the payment provider opened no portal")
+            raise ProviderFailure("PLATFORM_ERROR", "the payment provider did not open a portal")
         return claim.answer(202 if visit.status == "pending" else 201, PortalAnswer.of(visit))
 
 

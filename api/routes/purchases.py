@@ -65,7 +65,9 @@ class PackBody(Body):
     @model_validator(mode="after")
     def _returns_from_a_page(self) -> Self:
         if self.return_url is not None and self.payment_method not in HOSTED:
-            raise ValueError(f"return_url goes with payment_method: {' or '.join(HOSTED)}")
+            raise ValueError(
+                f"return_url is only allowed with payment_method: {' or '.join(HOSTED)}"
+            )
         return self
 
 

@@ -104,7 +104,9 @@ class QuotaBody(Body):
                 "a quota has one owner: a user, each user, an organisation, or the account"
             )
         if (self.window == "rolling") != (self.span_seconds is not None):
-            raise ValueError("span_seconds belongs to a rolling window, and only to it")
+            raise ValueError(
+                "span_seconds is required with a rolling window and not allowed otherwise"
+            )
         if (self.service_type is None) == (self.feature_type is None):
             raise ValueError("name a service_type or a feature_type")
         return self

@@ -81,7 +81,7 @@ class PayingBody(_MoneyBody):
     @model_validator(mode="after")
     def _names_a_saved_card(self) -> Self:
         if self.payment_method_id is not None and self.payment_method == "card":
-            raise ValueError("payment_method_id goes with payment_method: default")
+            raise ValueError("payment_method_id is only allowed with payment_method: default")
         return self
 
 
@@ -116,7 +116,7 @@ class WishBody(_MoneyBody):
     @model_validator(mode="after")
     def _one_change(self) -> Self:
         if (self.plan, self.interval, self.quantity, self.add_ons) == (None, None, None, None):
-            raise ValueError("say plan, interval, quantity or add_ons")
+            raise ValueError("set at least one of plan, interval, quantity and add_ons")
         return self
 
 
@@ -370,7 +370,7 @@ async def _refusal(connection: AsyncConnection, change: SubscriptionChange) -> B
     if change.status in ("pending", "scheduled", "applied"):
         return None
     if change.status != "failed":
-        return Conflict("CHANGE_EXPIRED", f"the change was given up: {change.reason}")
+        return Conflict("CHANGE_EXPIRED", f"the change was dropped: {change.reason}")
     if change.reason == PROVIDER_REFUSED:
         return not_opened()
     tries = await payment_store.attempts_of(connection, change.draft_id)

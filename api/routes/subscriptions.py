@@ -108,10 +108,10 @@ class SubscribeBody(Body):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.collection == "charge" and self.days_until_due is not None:
-            raise ValueError("days_until_due goes with collection send_invoice")
+            raise ValueError("days_until_due is only allowed with collection send_invoice")
         by_months = rules.parse_interval(self.interval).unit in ("month", "year")
         if self.billing_day is not None and not by_months:
-            raise ValueError("billing_day goes with an interval of months or years")
+            raise ValueError("billing_day is only allowed with an interval of months or years")
         return self
 
 
@@ -145,11 +145,11 @@ class CancelBody(Body):
         if self.cancel_at_period_end and self.at != "period_end":
             raise ValueError("at: now contradicts cancel_at_period_end")
         if self.cancel_at_period_end is False and self.at != "now" and self.cancel_at is None:
-            raise ValueError("cancel_at_period_end is false: say at: now, or cancel_at")
+            raise ValueError("with cancel_at_period_end false, set at: now or cancel_at")
         if self.cancel_at is not None and (self.cancel_at_period_end or self.at == "now"):
-            raise ValueError("say one end: cancel_at, or at")
+            raise ValueError("set only one end: cancel_at or at")
         if self.refund != "none" and self.at != "now":
-            raise ValueError("refund goes with at: now")
+            raise ValueError("refund is only allowed with at: now")
         return self
 
 
@@ -189,7 +189,7 @@ async def subscribe(
     `collection: send_invoice` requires the role service or admin.
     """
     if body.collection == "send_invoice" and call.caller.roles.isdisjoint(OPERATORS):
-        raise NotAllowed("FORBIDDEN", "to grant terms of payment needs the role service or admin")
+        raise NotAllowed("FORBIDDEN", "granting payment terms requires the role service or admin")
     wanted = _wanted(body)
     if dry_run:
         return JSONResponse((await _foresee(call, wanted)).model_dump(mode="json"))

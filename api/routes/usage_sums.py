@@ -224,7 +224,7 @@ def _totals(rows: Sequence[Any]) -> dict[str, Any]:
 def _owner(call: ReadCall, user_id: str | None, organization_id: str | None) -> str:
     """The owner of the requested counters; '' is the account."""
     if user_id and organization_id:
-        raise Invalid("VALIDATION_FAILED", "organization_id: not together with user_id")
+        raise Invalid("VALIDATION_FAILED", "organization_id: cannot be combined with user_id")
     if user_id:
         return rules.user(user_of(user_id, call) or "")
     return rules.organization(organization_id) if organization_id else ""

@@ -147,7 +147,7 @@ def _parse(row: msgspec.Raw) -> UseRow | Fault:
         return Fault(f"usage_details: nested deeper than {JSON_DEPTH} levels", _event_id(row))
     for name in read.__struct_fields__:
         if not storable(getattr(read, name)):
-            return Fault(f"{name}: has {NOT_TEXT}", _event_id(row))
+            return Fault(f"{name}: contains {NOT_TEXT}", _event_id(row))
     return _trimmed(read)
 
 

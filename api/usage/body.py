@@ -81,7 +81,7 @@ class UseBody(msgspec.Struct, forbid_unknown_fields=True):
         if not (self.product_id or self.service_type or self.feature_type or self.operation):
             raise ValueError("name a product_id, a service_type, a feature_type or an operation")
         if self.hold_id is not None and (self.billing_method or self.on_insufficient != "reject"):
-            raise ValueError("a hold pays by itself: leave out billing_method and on_insufficient")
+            raise ValueError("with hold_id, leave out billing_method and on_insufficient")
         if self.occurred_at is not None and not within_calendar(self.occurred_at):
             raise ValueError(f"occurred_at: {BEYOND_CALENDAR}")
         if self.usage_details is not None and _is_deeper(self.usage_details, JSON_DEPTH):
@@ -135,7 +135,7 @@ def use_of(body: UseBody, account_id: UUID, call: Call, kinds: Kinds) -> Use:
     HOLD_NOT_FOUND.
     """
     if body.on_insufficient == "defer" and call.caller.roles.isdisjoint(ALLOWED[BILLING]):
-        raise NotAllowed("FORBIDDEN", "to put a payment off needs the role billing")
+        raise NotAllowed("FORBIDDEN", "deferring a payment requires the role billing")
     details = body.usage_details
     model = body.model or (_model_in(details) if details else None)
     kind = (

@@ -49,7 +49,7 @@ async def charge_now(call: AccountCall, use: Use) -> Recorded:
 def check_payer(call: Call, use: Use) -> None:
     """Require the role billing, and an event id or key that makes a repeated request one charge."""
     if call.caller.roles.isdisjoint(ALLOWED[BILLING]):
-        raise NotAllowed("FORBIDDEN", "to charge a card needs the role billing")
+        raise NotAllowed("FORBIDDEN", "charging a card requires the role billing")
     if use.event_id is None:
         raise missing_key()
 
@@ -138,7 +138,7 @@ async def _refuse_declined(connection: AsyncConnection, record_id: UUID) -> None
         return
     raise PaymentRequired(
         "CARD_DECLINED",
-        tried.message or "the card did not pay",
+        tried.message or "the card was declined",
         billing_id=ids.encode(ids.BILLING_RECORD, record_id),
         decline_code=tried.decline_code,
         decline_class=tried.decline_class or "hard",

@@ -42,9 +42,9 @@ def code_and_detail(done: Recorded) -> tuple[str, str]:
     said = {
         "INSUFFICIENT_CREDITS": f"{required} credits are needed, {available} are available",
         "HOLD_EXCEEDED": f"the use costs {required} credits, more than the {available} held",
-        "HOLD_RESOLVED": f"the hold was {done.status}",
+        "HOLD_RESOLVED": f"the hold is already {done.status}",
         "VALIDATION_FAILED": NOTHING,
-        "UNPAID_LIMIT": "more would be unpaid than the plan allows",
+        "UNPAID_LIMIT": "this use would exceed the plan's unpaid limit",
     }
     if done.verdict == "conflict":
         return "IDEMPOTENCY_KEY_REUSED", REUSED
@@ -107,7 +107,8 @@ async def _unpaid(_: Recorded, use: Use, call: AccountCall) -> BillingError:
     limit, unpaid = f"{known.unpaid_limit:.2f}", show_decimal(known.unpaid)
     return PaymentRequired(
         "UNPAID_LIMIT",
-        f"{limit} {known.currency} may be used and not paid; {unpaid} are unpaid",
+        f"the unpaid limit is {limit} {known.currency}; {unpaid} {known.currency} is already"
+        " unpaid",
         unpaid=unpaid,
         limit=limit,
         currency=known.currency,

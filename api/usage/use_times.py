@@ -24,8 +24,8 @@ TOO_OLD: Final = "EVENT_TOO_OLD"
 SLOW_CLOCK: Final = timedelta(minutes=5)
 """A caller's clock may be behind by this, or the use on its way for as long."""
 BEFORE_THE_ACCOUNT: Final = "occurred_at: more than 5 minutes before the account was opened"
-GIVEN_BACK: Final = "occurred_at: in a cycle whose time was given back, or is unpaid"
-LATE_FOR_A_MEMBER: Final = "occurred_at: more than 5 minutes ago, which needs the role billing"
+GIVEN_BACK: Final = "occurred_at: in a cycle that was credited or is unpaid"
+LATE_FOR_A_MEMBER: Final = "occurred_at: more than 5 minutes ago, which requires the role billing"
 
 
 async def too_old(call: AccountCall, uses: Sequence[Use]) -> dict[int, str]:

@@ -49,7 +49,7 @@ class Batcher(Generic[T, R]):
     async def do(self, item: T) -> R:
         """The answer for `item`. Errors: those of `run`; Unavailable when too many wait."""
         if len(self._waiting) >= MAX_WAITING:
-            raise Unavailable("UNAVAILABLE", "too many requests wait for the database")
+            raise Unavailable("UNAVAILABLE", "too many requests are waiting for the database")
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))
         if self._lane is None or self._lane.done():
@@ -137,7 +137,9 @@ class Turns:
             async with asyncio.timeout(TURN_SECONDS):
                 await self._slots.acquire()
         except TimeoutError as error:
-            raise Unavailable("UNAVAILABLE", "too many requests wait for the database") from error
+            raise Unavailable(
+                "UNAVAILABLE", "too many requests are waiting for the database"
+            ) from error
         try:
             yield
         finally:

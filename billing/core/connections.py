@@ -12,8 +12,8 @@ def shortage(processes: int, wanted: int, given: int) -> str | None:
         return None
     return (
         f"the pools of {processes} process{'es' if processes > 1 else ''} may take {wanted}"
-        f" connections and Postgres gives {given}:"
-        " raise max_connections or lower BILLING_DATABASE_POOL_SIZE"
+        f" connections, but Postgres allows {given}: raise max_connections or lower"
+        " BILLING_DATABASE_POOL_SIZE"
     )
 
 

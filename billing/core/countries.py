@@ -16,5 +16,5 @@ CODES: Final = frozenset(
 def known(code: str) -> str:
     """The code; ValueError where no country has it."""
     if code not in CODES:
-        raise ValueError(f"{code} is no country of ISO 3166-1")
+        raise ValueError(f"{code} is not an ISO 3166-1 country code")
     return code

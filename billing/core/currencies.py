@@ -79,7 +79,7 @@ MOST: Final = 99_999_999
 def charging(currency: str) -> Charging:
     """The provider's terms for `currency`. Errors: ProviderFailure, it takes no such currency."""
     if (terms := _TABLE.get(currency)) is None:
-        raise ProviderFailure("PLATFORM_ERROR", f"no card can be charged in {currency}")
+        raise ProviderFailure("PLATFORM_ERROR", f"cards cannot be charged in {currency}")
     return terms
 
 
@@ -103,7 +103,7 @@ def to_provider(minor: int, currency: str) -> int:
         return minor * int(10**finer)
     sent, rest = divmod(minor, int(10**-finer))
     if rest:
-        raise ProviderFailure("PLATFORM_ERROR", f"{minor} of {currency} is no whole unit")
+        raise ProviderFailure("PLATFORM_ERROR", f"{minor} of {currency} is not a whole unit")
     return sent
 
 
@@ -121,7 +121,9 @@ def is_too_large(minor: int, currency: str) -> bool:
 def demand_payable(minor: int, currency: str) -> None:
     """Refuse to ask a card for more than one charge may be. Errors: AMOUNT_TOO_LARGE."""
     if is_too_large(minor, currency):
-        raise Conflict("AMOUNT_TOO_LARGE", "no card can be charged so much at once: pay by hand")
+        raise Conflict(
+            "AMOUNT_TOO_LARGE", "the amount is above what a card can be charged; pay manually"
+        )
 
 
 def demand_enough(minor: int, currency: str) -> None:
@@ -129,7 +131,7 @@ def demand_enough(minor: int, currency: str) -> None:
     if minor > 0 and not collectable(minor, currency):
         raise Conflict(
             "AMOUNT_TOO_SMALL",
-            "no card can be charged so little: pay by hand",
+            "the amount is below what a card can be charged; pay manually",
             amount_cents=minor,
             least_cents=charging(currency).minimum,
             currency=currency,

@@ -15,7 +15,7 @@ def faults(urls: Mapping[str, SecretStr | None]) -> Iterator[str]:
     """A sentence for each that no connection can be made with; none has the password in it."""
     for name, url in urls.items():
         if url is not None and not _is_url(url.get_secret_value()):
-            yield f"{name} is no address of a Postgres: write {FORM}"
+            yield f"{name} is not a Postgres URL: write {FORM}"
 
 
 def _is_url(url: str) -> bool:

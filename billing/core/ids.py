@@ -102,7 +102,8 @@ def decode(prefix: str, text: str) -> UUID:
     if value is None:
         raise NotFound(
             "NOT_FOUND",
-            f"no such {_NOUNS.get(prefix, 'thing')}: its id is {prefix}_ and {_LENGTH} characters",
+            f"no such {_NOUNS.get(prefix, 'thing')}: ids have the form {prefix}_ and {_LENGTH}"
+            " characters",
         )
     return value
 

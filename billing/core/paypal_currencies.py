@@ -29,7 +29,7 @@ def to_paypal(minor: int, currency: str) -> str:
     value = Decimal(minor).scaleb(-money.exponent(currency))
     text = f"{value:.{decimals}f}"
     if not is_taken(currency) or Decimal(text) != value:
-        raise ProviderFailure("PLATFORM_ERROR", f"PayPal takes no {value} of {currency}")
+        raise ProviderFailure("PLATFORM_ERROR", f"PayPal does not accept {value} {currency}")
     return text
 
 

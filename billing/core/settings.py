@@ -244,10 +244,10 @@ class Settings(BaseSettings):
                  "replica_database_url")  # fmt: skip
         yield from database_urls.faults({name.upper(): getattr(self, name) for name in names})
         if self.has_live_stripe and self.stripe_api_base:
-            yield "a live Stripe key goes to Stripe only: unset STRIPE_API_BASE or use sk_test_…"
+            yield "a live Stripe key is only for Stripe: unset STRIPE_API_BASE or use sk_test_…"
         for origin in self.cors_origins:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
-                yield f"BILLING_CORS_ORIGINS: {origin} is no origin: write https://shop.example"
+                yield f"BILLING_CORS_ORIGINS: {origin} is not an origin such as https://shop.example"
         rest = (self.paypal_client_secret.get_secret_value(), self.paypal_webhook_id)
         if self.paypal_client_id and not all(rest):
             yield (
@@ -255,15 +255,15 @@ class Settings(BaseSettings):
                 " BILLING_PAYPAL_WEBHOOK_ID too"
             )
         if bool(self.temporal_tls_client_cert_path) != bool(self.temporal_tls_client_key_path):
-            yield "TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH go together"
+            yield "set TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH together"
         if not all(self.jwt_secrets):
-            yield "JWT_SECRET has a comma too many: anybody could sign tokens"
+            yield "JWT_SECRET has an extra comma: anybody could sign tokens"
         for name, secrets, doing in (
             ("STRIPE_WEBHOOK_SECRET", self.webhook_secrets, "sign events"),
             ("BILLING_PAY_LINK_SECRET", self.pay_link_secrets, "sign links"),
         ):
             if not all(secrets):
-                yield f"{name} is empty, or has a comma too many: anybody could {doing}"
+                yield f"{name} is empty or has an extra comma: anybody could {doing}"
 
     def _unfit(self) -> Iterator[tuple[bool, str]]:
         """What is well on one machine, and known to everybody or an open door in production."""
@@ -284,14 +284,14 @@ class Settings(BaseSettings):
         )
         if self.jwt_secrets and not self.jwt_jwks_url:
             yield from self._unfit_shared_secrets()
-        yield not self.hosts, "set BILLING_HOSTS to the names under which the API is called"
-        yield "*" in self.cors_origins, "name the origins of BILLING_CORS_ORIGINS: * is every page"
+        yield not self.hosts, "set BILLING_HOSTS to the host names of the API"
+        yield "*" in self.cors_origins, "list BILLING_CORS_ORIGINS by name: * allows every page"
         yield (
             not is_reachable(self.public_url),
             "set BILLING_PUBLIC_URL to the address at which payers reach this service",
         )
-        yield not self.return_url_hosts, "set BILLING_RETURN_URL_HOSTS to where payers return"
-        yield self.stripe_api_base is not None, "unset STRIPE_API_BASE: it names a stand-in"
+        yield not self.return_url_hosts, "set BILLING_RETURN_URL_HOSTS to the hosts of return_url"
+        yield self.stripe_api_base is not None, "unset STRIPE_API_BASE: it points to a stand-in"
         yield self.profile == "test", "unset BILLING_PROFILE=test"
         for name, url in (
             ("JWT_JWKS_URL", self.jwt_jwks_url),
@@ -301,11 +301,11 @@ class Settings(BaseSettings):
             yield not (url or "https://").startswith("https://"), f"{name} must begin with https://"
         yield (
             self._one_role,
-            "DATABASE_URL and DATABASE_OPERATOR_URL are one role: it would see all accounts",
+            "DATABASE_URL and DATABASE_OPERATOR_URL use one role: it would see all accounts",
         )
 
     def _unfit_shared_secrets(self) -> Iterator[tuple[bool, str]]:
-        reason = "JWT_SECRET lets everybody who checks tokens make them"
+        reason = "JWT_SECRET lets everybody who verifies tokens sign them"
         yield not self.allow_hs256, f"{reason}: set JWT_JWKS_URL, or BILLING_ALLOW_HS256=true"
         yield (
             any(len(one.encode()) < MIN_HMAC_BYTES or _guessable(one) for one in self.jwt_secrets),

@@ -102,8 +102,8 @@ def test_who_gets_no_answer_is_told_how_to_do_it_once(
     monkeypatch.setenv("BILLING_TOKEN", "theirs")
     done = CliRunner().invoke(app, ACTS[act])
     assert done.exit_code == 1
-    assert f"--key {keys[0]} does nothing of this twice" in done.stdout
-    assert f"it may have been done: the same command with --key {keys[0]} does it" in re.sub(
+    assert f"--key {keys[0]} makes this safe to repeat" in done.stdout
+    assert f"it may have been done: to repeat it safely, use --key {keys[0]}" in re.sub(
         r"\s+", " ", done.stderr
     )
     assert "nothing is left running" not in done.stderr

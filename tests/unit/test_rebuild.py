@@ -55,7 +55,7 @@ async def test_without_a_worker_nothing_is_started(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(pollers, "polled", polled)
     monkeypatch.setattr(rebuild, "PATIENCE_SECONDS", 0)
-    with pytest.raises(StackError, match="no worker asks for work on background: start one"):
+    with pytest.raises(StackError, match="no worker polls background: start one"):
         await rebuild.need_workers(NOBODY)
 
 

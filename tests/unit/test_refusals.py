@@ -30,7 +30,7 @@ def test_a_command_with_settings_that_do_not_fit_says_so_in_one_line(
     done = CliRunner().invoke(app, [words, "--data", str(tmp_path)])
     assert done.exit_code == 1
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("a live Stripe key goes to Stripe only")
+    assert line.startswith("a live Stripe key is only for Stripe")
 
 
 @pytest.mark.parametrize("words", ["verify", "migrate"])
@@ -44,7 +44,7 @@ def test_an_address_that_is_none_of_a_database_is_named_in_one_line(
     done = CliRunner().invoke(app, [words, "--data", str(tmp_path)])
     assert done.exit_code == 1
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("DATABASE_URL is no address of a Postgres: write postgresql+psycopg://")
+    assert line.startswith("DATABASE_URL is not a Postgres URL: write postgresql+psycopg://")
 
 
 def test_a_migration_that_there_is_not_is_named_in_one_line(

@@ -68,7 +68,7 @@ class AccountBody(Body):
     @model_validator(mode="after")
     def _platform_is_whole(self) -> Self:
         if (self.platform is None) != (self.platform_domain is None):
-            raise ValueError("platform and platform_domain go together")
+            raise ValueError("send both platform and platform_domain, or neither")
         return self
 
 
@@ -115,7 +115,9 @@ async def upsert_account(body: AccountBody, call: ServiceCall, once: OptionalKey
     A live Stripe key allows no test accounts.
     """
     if body.is_test and call.settings.has_live_stripe:
-        raise Conflict("TEST_ACCOUNT_ON_LIVE_KEY", "a live Stripe key has no test accounts")
+        raise Conflict(
+            "TEST_ACCOUNT_ON_LIVE_KEY", "test accounts cannot be used with a live Stripe key"
+        )
     async with once.claim(call) as claim:
         wanted = AccountFields.model_validate(body.model_dump(exclude_unset=True))
         async with call.database.operator() as connection:

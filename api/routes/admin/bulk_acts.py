@@ -66,9 +66,9 @@ class SteerBody(Body):
     @model_validator(mode="after")
     def _says_what_and_whom(self) -> Self:
         if (self.days is None) == self.act.startswith("extend"):
-            raise ValueError("days goes with the acts that extend, and only with them")
+            raise ValueError("days is required with the extend acts and not allowed otherwise")
         if not self.model_fields_set - {"act", "reason", "days"}:
-            raise ValueError("say which subscriptions: nobody means all of them")
+            raise ValueError("select the subscriptions by at least one field")
         return self
 
     def order(self, suffix: str) -> Order:

@@ -65,8 +65,8 @@ def demand_small(changes: list[Change], *, allowed: bool) -> list[Change]:
     if large:
         raise Conflict(
             "CHANGE_TOO_LARGE",
-            "a price goes away or changes by more than half, say allow_large_change if it is"
-            f" meant: {'; '.join(large)}",
+            "a price would be removed or change by more than half; set allow_large_change to"
+            f" confirm: {'; '.join(large)}",
         )
     return changes
 

@@ -33,7 +33,7 @@ class ClockBody(Body):
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
         if (self.advance_to is None) == (self.advance_days is None):
-            raise ValueError("give advance_to or advance_days")
+            raise ValueError("set either advance_to or advance_days")
         return self
 
 

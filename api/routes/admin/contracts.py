@@ -49,7 +49,7 @@ class ContractLimitBody(Body):
     @model_validator(mode="after")
     def _overage_has_prices(self) -> Self:
         if (self.then == "overage") != bool(self.prices):
-            raise ValueError("prices belong to `then: overage`, and only to it")
+            raise ValueError("prices are required with `then: overage` and not allowed otherwise")
         return self
 
 
@@ -80,10 +80,12 @@ class ContractBody(Body):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if (self.collection == "send_invoice") != (self.net_days is not None):
-            raise ValueError("net_days goes with collection send_invoice, and only with it")
+            raise ValueError(
+                "net_days is required with collection send_invoice and not allowed otherwise"
+            )
         named = {(one.plan, one.interval, one.currency) for one in self.prices}
         if len(named) < len(self.prices):
-            raise ValueError("a plan has one price per interval and currency")
+            raise ValueError("a plan can have only one price per interval and currency")
         return self
 
     @property

@@ -51,7 +51,9 @@ class AdjustBody(Body):
     def _only_a_gift_ends(self) -> Self:
         gift = self.expires_at is not None or self.priority is not None or self.is_paid
         if self.amount < 0 and gift:
-            raise ValueError("expires_at, priority and is_paid are for credits that are given")
+            raise ValueError(
+                "expires_at, priority and is_paid are only allowed when credits are given"
+            )
         return self
 
 

@@ -71,9 +71,9 @@ class CreditNoteBody(Body):
     @model_validator(mode="after")
     def _says_how_much(self) -> Self:
         if (self.amount_cents is None) == (not self.lines):
-            raise ValueError("needs either amount_cents or lines")
+            raise ValueError("set either amount_cents or lines")
         if len({one.position for one in self.lines}) < len(self.lines):
-            raise ValueError("names a line twice")
+            raise ValueError("a line is named twice")
         return self
 
 

@@ -94,12 +94,12 @@ async def _checked_logo(call: Call, text: str) -> bytes:
     try:
         picture = base64.b64decode(text, validate=True)
     except binascii.Error as error:
-        raise Invalid("INVALID_LOGO", "a logo is a PNG or JPEG in base64") from error
+        raise Invalid("INVALID_LOGO", "a logo must be a PNG or JPEG in base64") from error
     if len(picture) > _MOST_BYTES or not picture.startswith(_PICTURES):
-        raise Invalid("INVALID_LOGO", "a logo is a PNG or JPEG of at most 200,000 bytes")
+        raise Invalid("INVALID_LOGO", "a logo must be a PNG or JPEG of at most 200,000 bytes")
     sample = rules.sample(date(2026, 1, 1))
     try:
         await call.services.press.render(Printed(content=sample, logo=picture))
     except Unavailable as error:
-        raise Invalid("INVALID_LOGO", f"no document can show it: {error.detail}") from error
+        raise Invalid("INVALID_LOGO", f"the logo cannot be printed: {error.detail}") from error
     return picture

@@ -47,7 +47,7 @@ class LimitBody(Body):
     ) -> dict[str, PriceTerms]:
         then = info.data.get("then")
         if then is not None and (then == "overage") != bool(prices):
-            raise ValueError("belong to `then: overage`, and only to it")
+            raise ValueError("are required with `then: overage` and not allowed otherwise")
         return prices
 
 

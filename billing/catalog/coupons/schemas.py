@@ -68,9 +68,11 @@ class CouponSpec(BaseModel):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if (self.percent is None) != bool(self.amounts):
-            raise ValueError("a coupon has a percent, or amounts by currency")
+            raise ValueError("a coupon needs either a percent or amounts by currency")
         if (self.duration == "repeating") != (self.periods is not None):
-            raise ValueError("`periods` go with `duration: repeating`, and only with it")
+            raise ValueError(
+                "`periods` is required with `duration: repeating` and not allowed otherwise"
+            )
         if self.valid_from and self.valid_until and self.valid_from >= self.valid_until:
             raise ValueError("valid_until must be later than valid_from")
         return self

@@ -13,7 +13,7 @@ async def add(connection: AsyncConnection, spec: CouponSpec) -> Coupon:
     """Write a coupon. Errors: COUPON_EXISTS."""
     made = await store.add(connection, spec, real_now())
     if made is None:
-        raise Conflict("COUPON_EXISTS", f"there is a coupon {spec.code}")
+        raise Conflict("COUPON_EXISTS", f"a coupon {spec.code} already exists")
     await _audit(connection, made, "created")
     return made
 

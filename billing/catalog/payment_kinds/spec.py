@@ -11,7 +11,7 @@ from billing.core.currencies import is_known
 
 def _currency(code: str) -> str:
     if not is_known(code):
-        raise ValueError(f"{code} is no currency")
+        raise ValueError(f"{code} is not a currency")
     return code
 
 

@@ -23,7 +23,7 @@ class _StrictLoader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise CatalogError(f"line {node.start_mark.line + 1}: {key!r} is there twice")
+                raise CatalogError(f"line {node.start_mark.line + 1}: {key!r} appears twice")
         return super().construct_mapping(node, deep)
 
 

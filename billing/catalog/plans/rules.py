@@ -43,7 +43,7 @@ def parse_interval(words: str) -> Interval:
     """`month`, `3 months`, `2 weeks` as an interval. Raises ValueError."""
     match = _INTERVAL.fullmatch(words)
     if match is None:
-        raise ValueError(f"{words!r} is no interval such as `month` or `2 weeks`")
+        raise ValueError(f"{words!r} is not an interval such as `month` or `2 weeks`")
     return Interval(unit=match[2], count=int(match[1] or 1))  # type: ignore[arg-type]
 
 

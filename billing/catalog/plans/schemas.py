@@ -48,7 +48,7 @@ class Limit(_Frozen):
     @model_validator(mode="after")
     def _overage_has_prices(self) -> Self:
         if (self.then == "overage") != bool(self.prices):
-            raise ValueError("`prices` belong to `then: overage`, and only to it")
+            raise ValueError("`prices` are required with `then: overage` and not allowed otherwise")
         return self
 
 
@@ -87,7 +87,7 @@ class Seats(_Frozen):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.least > self.most:
-            raise ValueError("`least` is not above `most`")
+            raise ValueError("`least` must not be above `most`")
         return self
 
 
@@ -106,7 +106,7 @@ class DunningPolicy(_Frozen):
     @model_validator(mode="after")
     def _days_ascend_from_zero(self) -> Self:
         if self.days[0] != 0 or list(self.days) != sorted(set(self.days)):
-            raise ValueError("`days` start at 0 and ascend")
+            raise ValueError("`days` must start at 0 and ascend")
         return self
 
 

@@ -62,7 +62,7 @@ def _interval_words(words: str) -> str:
 
 def _known(currency: str) -> str:
     if not is_known(currency):
-        raise ValueError(f"{currency} is no currency")
+        raise ValueError(f"{currency} is not a currency")
     return currency
 
 
@@ -125,21 +125,21 @@ class PlanSpec(_Spec):
         """Of `month` and `months` one would hold, and nobody could see which."""
         known = read(prices)
         if len(known) != len(prices):
-            raise ValueError(f"two keys are one interval: {', '.join(map(str, prices))}")
+            raise ValueError(f"two keys name the same interval: {', '.join(map(str, prices))}")
         return known
 
     @field_validator("limits")
     @classmethod
     def _one_limit_per_meter(cls, limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
         if len({limit.meter for limit in limits}) != len(limits):
-            raise ValueError("a meter has one limit")
+            raise ValueError("a meter can have only one limit")
         return limits
 
     @model_validator(mode="after")
     def _add_ons_add_to_a_limit(self) -> Self:
         keys = [add_on.key for add_on in self.add_ons]
         if len(set(keys)) != len(keys):
-            raise ValueError("an add-on's key is used once in a plan")
+            raise ValueError("each add-on needs its own key in a plan")
         limited = {limit.meter for limit in self.limits}
         for add_on in self.add_ons:
             if add_on.meter not in limited:
@@ -149,7 +149,7 @@ class PlanSpec(_Spec):
     @model_validator(mode="after")
     def _sold_for_something(self) -> Self:
         if self.is_active and not any(self.prices.values()):
-            raise ValueError("an active plan needs a price: a free one costs 0")
+            raise ValueError("an active plan needs a price; set 0 if it is free")
         return self
 
     @model_validator(mode="after")
@@ -160,7 +160,7 @@ class PlanSpec(_Spec):
             if not self.allowance_interval.fits_into(rules.parse_interval(every)):
                 raise ValueError(
                     f"the price per {every} is not for a whole number of allowance cycles"
-                    f" ({self.allowance}): say `allowance: {every}`"
+                    f" ({self.allowance}): set `allowance: {every}`"
                 )
         return self
 
@@ -191,9 +191,9 @@ class PackSpec(_Spec):
         if self.is_active and not self.prices:
             raise ValueError("an active pack needs a price")
         if any(price.minimum_minor is not None for price in self.prices.values()):
-            raise ValueError("a pack has no minimum: it has no period")
+            raise ValueError("a pack cannot have a minimum")
         if any(price.amount_minor == 0 for price in self.prices.values()):
-            raise ValueError("a pack is never free: grant credits instead")
+            raise ValueError("a pack cannot be free; grant credits instead")
         return self
 
 

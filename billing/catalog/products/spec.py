@@ -78,5 +78,5 @@ class ProductSpec(_Spec):
     @model_validator(mode="after")
     def _costs_something(self) -> Self:
         if self.is_active and not self.prices:
-            raise ValueError("an active product needs a price: a free one costs 0")
+            raise ValueError("an active product needs a price; set 0 if it is free")
         return self

@@ -30,7 +30,7 @@ MONEY_STEP: Final = Decimal("0.000000000001")
 MOST_CREDITS: Final = Decimal(10) ** 12
 MOST_MONEY: Final = Decimal(10) ** 9
 """The most that one use may cost, in credits and in whole units of any currency."""
-TOO_DEAR: Final = "one use costs at most 10^12 credits or 10^9 of a currency"
+TOO_DEAR: Final = "one use can cost at most 10^12 credits or 10^9 units of a currency"
 
 
 def cost(terms: PriceTerms, units: Decimal) -> Decimal:

@@ -84,7 +84,7 @@ class Percentage(_Frozen):
     @model_validator(mode="after")
     def _bounds_ascend(self) -> Self:
         if self.maximum is not None and self.maximum < self.minimum:
-            raise ValueError("`maximum` is not below `minimum`")
+            raise ValueError("`maximum` must not be below `minimum`")
         return self
 
 
@@ -113,23 +113,28 @@ class PriceTerms(_Frozen):
     @model_validator(mode="after")
     def _percentage_says_its_percent(self) -> Self:
         if (self.model == "percentage") != (self.percentage is not None):
-            raise ValueError("`percentage` belongs to the model percentage, and only to it")
+            raise ValueError(
+                "`percentage` is required with the model percentage and not allowed otherwise"
+            )
         if self.percentage is not None and self.unit_price:
-            raise ValueError("a percentage has no `unit_price`")
+            raise ValueError("the model percentage takes no `unit_price`")
         return self
 
     @model_validator(mode="after")
     def _tiers_cover_everything(self) -> Self:
         if (self.model in ("graduated", "volume")) != bool(self.tiers):
-            raise ValueError("`tiers` belong to the models graduated and volume, and only to them")
+            raise ValueError(
+                "`tiers` are required with the models graduated and volume and not allowed"
+                " otherwise"
+            )
         if not self.tiers:
             return self
         ends = [tier.up_to for tier in self.tiers]
         if ends[-1] is not None or None in ends[:-1]:
-            raise ValueError("the last tier, and only it, is open: leave out its `up_to`")
+            raise ValueError("leave out `up_to` in the last tier, and only there")
         known = [end for end in ends if end is not None]
         if known != sorted(set(known)) or (known and known[0] <= 0):
-            raise ValueError("tiers ascend, from above 0")
+            raise ValueError("`up_to` of tiers must ascend from above 0")
         return self
 
     @property
@@ -155,7 +160,7 @@ def _bare_price(value: Any) -> Any:
 
 def _say_a_price(terms: PriceTerms) -> PriceTerms:
     if not terms.says_a_price:
-        raise ValueError('say the unit_price; what is free has the price "0"')
+        raise ValueError('unit_price is missing; set "0" for what is free')
     return terms
 
 

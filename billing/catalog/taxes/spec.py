@@ -49,7 +49,7 @@ class RatesSpec(BaseModel):
     @classmethod
     def _no_floats(cls, rates: object) -> object:
         if isinstance(rates, dict) and any(isinstance(one, float) for one in rates.values()):
-            raise ValueError('write a rate as a text, such as "7.7"')
+            raise ValueError('write a rate as a string, such as "7.7"')
         return rates
 
     @field_validator("rates")
@@ -82,7 +82,7 @@ class JurisdictionSpec(RatesSpec):
     def _in_order(cls, later: tuple[LaterSpec, ...]) -> tuple[LaterSpec, ...]:
         days = [one.since for one in later]
         if days != sorted(set(days)):
-            raise ValueError("`since` ascends")
+            raise ValueError("`since` must ascend")
         return later
 
 

@@ -35,7 +35,7 @@ def refusal(row: Fields) -> BillingError:
         case "exceeded":
             return Invalid("HOLD_EXCEEDED", "a capture cannot exceed the amount of the hold")
         case "captured" | "released" | "expired" as state:
-            return Conflict("HOLD_RESOLVED", f"the hold was {state}", hold_status=state)
+            return Conflict("HOLD_RESOLVED", f"the hold is already {state}", hold_status=state)
         case _:
             return NotFound("NOT_FOUND", "no such account or grant")
 

@@ -39,7 +39,9 @@ def bookable(amount: Decimal) -> Decimal:
     """The amount a debit or hold books: rounded once to six decimals, above 0, below 10^15."""
     booked = round_credits(_within(amount))
     if not booked:
-        raise Invalid("INVALID_AMOUNT", f"credits are spent and held in steps of {CREDIT_STEP:f}")
+        raise Invalid(
+            "INVALID_AMOUNT", f"credits can only be spent and held in steps of {CREDIT_STEP:f}"
+        )
     return _within(booked)
 
 
@@ -53,7 +55,7 @@ def grantable(amount: Decimal) -> Decimal:
 def allowable(amount: Decimal) -> Decimal:
     """An overdraft: exact, from 0 to 10^13, at most twelve decimals."""
     if amount > MOST_OVERDRAFT:
-        raise Invalid("INVALID_AMOUNT", "an overdraft is at most 10^13 credits")
+        raise Invalid("INVALID_AMOUNT", "an overdraft can be at most 10^13 credits")
     return grantable(amount) if amount else amount
 
 
@@ -61,7 +63,7 @@ def caller_key(account_id: UUID, key: str) -> str:
     """Return a caller's key prefixed with its account, so that accounts cannot collide."""
     if not 0 < len(key) <= KEY_LIMIT:
         raise Invalid(
-            "IDEMPOTENCY_KEY_INVALID", f"a key has 1 to {KEY_LIMIT} characters", status=400
+            "IDEMPOTENCY_KEY_INVALID", f"a key must have 1 to {KEY_LIMIT} characters", status=400
         )
     return f"{ids.encode(ids.ACCOUNT, account_id)}/request/{key}"
 

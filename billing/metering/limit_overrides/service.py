@@ -43,9 +43,9 @@ async def put(
     if len(known) == 1 and _is_so(known[0], limit, start, begins, end):
         return known[0], None
     if begins < at:
-        raise _wrong("effective_from", "is over: leave it out for now")
+        raise _wrong("effective_from", "is in the past: leave it out to start now")
     if end is not None and end <= begins:
-        raise _wrong("effective_to", "must be after the beginning")
+        raise _wrong("effective_to", "must be after the start")
     pays_in = balance.currency
     if limit.then == "overage" and pays_in is not None and pays_in not in limit.prices:
         raise _wrong("prices", f"the account pays in {pays_in}")

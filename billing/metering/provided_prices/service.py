@@ -32,7 +32,7 @@ async def keep(
     if await store.find_product(connection, product) is None:
         used_by = priced.service_type or service
         if used_by is None:
-            raise NotFound("METER_NOT_FOUND", "name the service_type that this product is used by")
+            raise NotFound("METER_NOT_FOUND", "name the service_type that uses this product")
         meter, _ = await usage_store.meter_of(connection, None, used_by, None)
         await store.sell(connection, product, priced.name, meter, used_by, clock.real_now())
     at = await clock.now(connection, account_id)

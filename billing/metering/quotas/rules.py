@@ -89,7 +89,7 @@ def window_for(meter: str, counts: str, owner: str, window: Window | None) -> Wi
     if owner or window not in (None, "cycle"):
         raise Invalid(
             "INVALID_QUOTA",
-            f"{meter} is a level: its quota belongs to the account and its window is the cycle",
+            f"{meter} is a level: its quota must be for the whole account, with the window cycle",
         )
     return "cycle"
 

@@ -75,5 +75,5 @@ async def missing(connection: AsyncConnection, record_id: UUID) -> BillingError:
     if await connection.scalar(query.limit(1)) is None:
         return NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
     return Conflict(
-        "BILLING_RECORD_AWAY", "uses of that month are kept in a file, out of reach", status=410
+        "BILLING_RECORD_AWAY", "records of that month have been archived to a file", status=410
     )

@@ -29,7 +29,7 @@ from billing.platform.outbox import service as outbox
 
 NO_PRICE: Final = "Product pricing not found"
 NO_BALANCE: Final = "Insufficient wallet balance"
-NO_PLAN_PAYS: Final = "no plan gives this account the right to this use"
+NO_PLAN_PAYS: Final = "no plan of this account allows this use"
 _SET_STATUS = Prepared(
     text(
         "SELECT usage_set_status(:account_id, :record_id, :method, :status, :transaction_id,"
@@ -202,7 +202,9 @@ def _chosen(record: BillingRecord, method: str | None) -> str:
     """The payment method of a use priced in credits."""
     chosen = method or record.billing_method
     if chosen == "payment_charge":
-        raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", "credits were to pay this use")
+        raise Conflict(
+            "PAYMENT_CHARGE_NOT_OFFERED", "this use is priced in credits; a card cannot pay it"
+        )
     if chosen == "subscription_included":
         raise Conflict("NOT_INCLUDED", "the plan does not cover this use")
     return chosen

@@ -62,7 +62,7 @@ async def reword(
     if invoice.status != "draft":
         raise Conflict(
             "INVOICE_STATE",
-            f"an invoice that is {invoice.status} keeps its words",
+            f"an invoice that is {invoice.status} can no longer be edited",
             invoice_status=invoice.status,
         )
     if not words:

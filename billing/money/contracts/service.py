@@ -56,9 +56,9 @@ async def put(
     if known is not None and _is_so(known, wanted):
         return known, None
     if start < at:
-        raise _wrong("effective_from", "is over: leave it out for now")
+        raise _wrong("effective_from", "is in the past: leave it out to start now")
     if wanted.effective_to is not None and wanted.effective_to <= start:
-        raise _wrong("effective_to", "must be after the beginning")
+        raise _wrong("effective_to", "must be after the start")
     terms = ContractTerms.model_validate(
         wanted.model_dump(include={"limits", "collection", "net_days", "commitment"})
         | {"prices": await _write_prices(connection, wanted.prices, at)}
@@ -112,7 +112,9 @@ async def _write_prices(
         if plan is None:
             raise NotFound("PLAN_NOT_FOUND", f"no plan {one.plan!r}")
         if not plan.allowance.fits_into(one.interval):
-            raise _wrong("prices", f"plan {plan.key} has other allowance cycles")
+            raise _wrong(
+                "prices", f"the interval does not fit the allowance cycles of plan {plan.key}"
+            )
         row_id = await writer.add_agreed_price(connection, plan.key, one, at)
         made.append(ContractPrice(price_id=row_id, **one.model_dump() | {"plan": plan.key}))
     return made
@@ -157,7 +159,7 @@ def _is_so(known: Contract, wanted: NewContract) -> bool:
 
 def _first(known: Sequence[Contract]) -> Contract:
     if not known:
-        raise NotFound("CONTRACT_NOT_FOUND", "nothing is agreed with this account")
+        raise NotFound("CONTRACT_NOT_FOUND", "this account has no contract")
     return known[0]
 
 

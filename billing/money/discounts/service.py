@@ -69,11 +69,11 @@ async def redeem(
     """Count a redemption; the caller writes the returned row. Errors: INVALID_COUPON."""
     coupon = await coupons.find(connection, wanted.code)
     if coupon is None:
-        raise _invalid("unknown", "there is no such coupon")
+        raise _invalid("unknown", "no such coupon")
     _demand_open(coupon, wanted, account, at)
     await _demand_unused(connection, coupon, account.id, wanted)
     if not await coupons.take(connection, coupon.id):
-        raise _invalid("used_up", "it has been redeemed as often as it can be")
+        raise _invalid("used_up", "the coupon has reached its redemption limit")
     once = wanted.purchase_id is not None or coupon.duration == "once"
     return Discount(
         id=discount_id,
@@ -96,15 +96,17 @@ def _demand_open(coupon: Coupon, wanted: Redeeming, account: Account, at: dateti
     early = coupon.valid_from is not None and at < coupon.valid_from
     late = coupon.valid_until is not None and at >= coupon.valid_until
     if not coupon.is_active or late:
-        raise _invalid("expired", "it is no longer valid")
+        raise _invalid("expired", "the coupon is no longer valid")
     if early:
-        raise _invalid("not_yet", "it is not valid yet")
+        raise _invalid("not_yet", "the coupon is not valid yet")
     if (coupon.sold and wanted.product not in coupon.sold) or not _covers_any(coupon, wanted):
-        raise _invalid("not_for_this", f"it is not for {wanted.product}")
+        raise _invalid("not_for_this", f"the coupon is not valid for {wanted.product}")
     if coupon.percent is None and wanted.currency not in coupon.amounts:
-        raise _invalid("currency", f"it takes nothing off in {wanted.currency}")
+        raise _invalid("currency", f"the coupon has no amount in {wanted.currency}")
     if coupon.verified_as is not None and coupon.verified_as not in account.verified_as:
-        raise _invalid("not_verified", f"it is for accounts verified as {coupon.verified_as}")
+        raise _invalid(
+            "not_verified", f"the coupon is for accounts verified as {coupon.verified_as}"
+        )
 
 
 def _covers_any(coupon: Coupon, wanted: Redeeming) -> bool:
@@ -121,17 +123,17 @@ async def _demand_unused(
     mine = (d.account_id == account_id, d.coupon_id == coupon.id, d.status != "released")
     times = await connection.scalar(select(func.count()).where(*mine)) or 0
     if times >= coupon.max_per_account:
-        raise _invalid("redeemed", "this account has redeemed it")
+        raise _invalid("redeemed", "this account has already redeemed the coupon")
     if wanted.subscription_id is not None:
         same = select(func.count()).where(
             *mine, d.subscription_id == wanted.subscription_id, d.status.in_(IN_FORCE)
         )
         if await connection.scalar(same):
-            raise _invalid("redeemed", "the subscription has it already")
+            raise _invalid("redeemed", "the subscription already has the coupon")
     if coupon.first_purchase:
         for taken in (_HAS_PAID, _HAS_FIRST):
             if await taken.first(connection, account_id=account_id):
-                raise _invalid("not_first", "it is for a first purchase")
+                raise _invalid("not_first", "the coupon is for a first purchase")
 
 
 def _invalid(reason: str, words: str) -> Invalid:

@@ -10,11 +10,11 @@ from billing.core.money import exponent
 from billing.money.invoices.explaining import explain_apart
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 
-_NO_INVOICE: Final = "Not an invoice yet: its number comes when it is paid or sent."
+_NO_INVOICE: Final = "Not an invoice yet: it gets its number when it is paid or sent."
 _COLUMNS: Final = ("Description", "Quantity", "Unit price", "Amount")
 _REASONS: Final = {
     "reverse_charge": "Reverse charge: the customer accounts for this tax",
-    "exempt": "The customer is exempt",
+    "exempt": "The customer is tax-exempt",
 }
 """Sentences on the document for the reasons of a zero tax."""
 
@@ -198,7 +198,7 @@ def _totals(made: Invoice, snapshot: dict[str, Any]) -> list[dict[str, Any]]:
         ("Subtotal", made.subtotal_minor, made.subtotal_minor != made.total_minor),
         ("Discounts", -made.discount_minor, made.discount_minor != 0),
         ("Tax", made.tax_minor, made.tax_minor != 0),
-        ("Of which in the prices", -made.tax_included_minor, made.tax_included_minor != 0),
+        ("Of which included in prices", -made.tax_included_minor, made.tax_included_minor != 0),
     ]
     applied, paid = snapshot["balance_applied_minor"], snapshot["amount_paid_minor"]
     due = snapshot["amount_due_minor"]

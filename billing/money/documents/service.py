@@ -49,7 +49,7 @@ async def document(opened: Transaction, press: Press, invoice_id: UUID, kind: st
 async def _composed(connection: AsyncConnection, invoice: Invoice, kind: str) -> Printed:
     """The texts of a document and its logo."""
     if invoice.status == "void" and invoice.number is None:
-        raise _not_made(invoice, "was never sent")
+        raise _not_made(invoice, "was never issued")
     snapshot = await _snapshot(connection, invoice)
     if kind == INVOICE:
         lines = await invoice_store.lines(connection, invoice.id)
@@ -69,7 +69,7 @@ def _paid_at(invoice: Invoice) -> datetime:
     if invoice.paid_at is None:
         raise _not_made(invoice, "has no receipt")
     if not invoice.took_money:
-        raise _not_made(invoice, "without money has no receipt")
+        raise _not_made(invoice, "without a payment has no receipt")
     return invoice.paid_at
 
 

@@ -36,7 +36,7 @@ def extend(w: Work[Any], invoice_id: UUID, *, days: int, reason: str = "") -> No
     if not 0 < days <= MAX_EXTENSION_DAYS - case.extended_days:
         raise Invalid(
             "INVALID_EXTENSION",
-            f"a case can be extended by {MAX_EXTENSION_DAYS} days at most, in all",
+            f"a case can be extended by at most {MAX_EXTENSION_DAYS} days in total",
         )
     extended = w.change(case, extended_days=case.extended_days + days)
     announce(w, extended, "extended", days=days, **_why(reason))

@@ -33,7 +33,7 @@ from billing.platform.audit import service as audit
 PayersOwn = Literal["card", "paypal"]
 _BUSY: Final = {
     "processing": "the bank is processing a payment of this invoice",
-    "pending_approval": "a manual payment of this invoice awaits approval",
+    "pending_approval": "a manual payment of this invoice is awaiting approval",
 }
 
 

@@ -25,7 +25,10 @@ def void(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
     _demand_no_money_on_its_way(w, invoice_id)
     if reserved(w.rows, w.rows.get(Invoice, invoice_id)):
         # Its money would go to the balance now, and to the payer when that is decided.
-        raise Conflict("PAYMENT_PENDING", "money of this invoice is going back: see where it ends")
+        raise Conflict(
+            "PAYMENT_PENDING",
+            "a refund or dispute of this invoice is undecided; retry once it is decided",
+        )
     voided = notes.void_numbered(w, w.rows.get(Invoice, invoice_id), reason)
     payments.close_submissions(w, invoice_id)
     cases.close_case(w, invoice_id, "canceled", reason)
@@ -62,7 +65,11 @@ def credit(
     before = _creditable(w, invoice_id)
     left = left_of(w, invoice_id, to=to)
     if amount > left:
-        raise Conflict("CREDIT_NOTE_TOO_LARGE", "more than is left of the invoice", left_cents=left)
+        raise Conflict(
+            "CREDIT_NOTE_TOO_LARGE",
+            "the amount exceeds what can still be credited",
+            left_cents=left,
+        )
     after = notes.credit_note(
         w, before, amount, reason, suffix,
         to_balance=to == "balance", lines=lines, was_served=not lines,
@@ -129,7 +136,7 @@ def _demand_no_money_on_its_way(w: Work[Any], invoice_id: UUID) -> None:
     processing = owed.live is not None and owed.live.status == "processing"
     if processing or owed.undecided is not None or owed.unsettled is not None:
         raise Conflict(
-            "PAYMENT_PENDING", "money for this invoice is on its way: see what it brings"
+            "PAYMENT_PENDING", "a payment of this invoice is undecided; retry once it is decided"
         )
 
 

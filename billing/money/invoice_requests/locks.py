@@ -123,7 +123,9 @@ async def demand_owed(connection: AsyncConnection, invoice: Invoice, *, by_card:
         return
     if invoice.status == "draft" and await _awaits_first_payment(connection, invoice, by_card):
         return
-    why = "is paid by its purchase" if invoice.purchase_id and by_card else "cannot be paid now"
+    why = (
+        "is paid through its purchase" if invoice.purchase_id and by_card else "cannot be paid now"
+    )
     raise Conflict(
         "INVOICE_STATE",
         f"an invoice that is {invoice.status} {why}",

@@ -115,11 +115,11 @@ async def approve(
     payment = await _decidable(connection, payment_id, four_eyes=four_eyes)
     _same_currency(currency, payment.currency)
     if received_minor is None and payment.amount_minor > invoice.remaining_minor:
-        raise Invalid("AMOUNT_REQUIRED", "the payer states more than is owed: say what arrived")
+        raise Invalid("AMOUNT_REQUIRED", "the payer reported more than is owed; state what arrived")
     if payment.status == "canceled" and await store.reference_used(
         connection, payment.account_id, payment.transaction_reference or ""
     ):
-        raise Conflict("PAYMENT_REFERENCE_USED", "this reference was submitted again: decide that")
+        raise Conflict("PAYMENT_REFERENCE_USED", "decide on the newer payment of this reference")
     received = received_minor or payment.amount_minor
     approved = await store.change(
         connection,
@@ -193,7 +193,8 @@ async def _decidable(connection: AsyncConnection, payment_id: UUID, *, four_eyes
     if payment.flow != "manual" or payment.status not in DECIDABLE:
         raise Conflict(
             "PAYMENT_STATE",
-            f"this payment is {payment.status}: only one that awaits approval can be decided",
+            f"this payment is {payment.status}; only payments awaiting approval can be approved or"
+            " rejected",
             payment_status=payment.status,
         )
     if four_eyes and _person(payment.submitted_by) == _person(context.actor.get()):
@@ -203,7 +204,7 @@ async def _decidable(connection: AsyncConnection, payment_id: UUID, *, four_eyes
 
 async def _refuse_second(connection: AsyncConnection, invoice_id: UUID) -> None:
     if await store.submission(connection, invoice_id) is not None:
-        raise Conflict("PAYMENT_PENDING", "a manual payment of this invoice awaits approval")
+        raise Conflict("PAYMENT_PENDING", "a manual payment of this invoice is awaiting approval")
     live = await store.live(connection, invoice_id)
     if live is not None and live.status == "processing":
         raise Conflict("PAYMENT_PENDING", "the bank is processing a payment of this invoice")
@@ -218,7 +219,7 @@ async def _fix_currency(connection: AsyncConnection, invoice: Invoice, given: st
 def _same_currency(given: str | None, wanted: str) -> None:
     if given is not None and given != wanted:
         raise Conflict(
-            "CURRENCY_MISMATCH", f"this is owed in {wanted}, not in {given}", currency=wanted
+            "CURRENCY_MISMATCH", f"the invoice is in {wanted}, not in {given}", currency=wanted
         )
 
 

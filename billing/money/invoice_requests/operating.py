@@ -117,17 +117,19 @@ async def record_payment(
     PAYMENT_REFERENCE_USED, INVALID_DATE, FOUR_EYES.
     """
     if four_eyes:
-        raise NotAllowed("FOUR_EYES", "submit it as a manual payment; another person approves it")
+        raise NotAllowed(
+            "FOUR_EYES", "submit this as a manual payment, which another person approves"
+        )
     invoice = await locks.hold(connection, invoice_id)
     if await store.find(connection, payment_id) is not None:
         return await locks.wake(connection, invoice, at)
     await locks.demand_owed(connection, invoice, by_card=False)
     if money.currency not in (None, invoice.currency):
-        raise Conflict("CURRENCY_MISMATCH", f"this is owed in {invoice.currency}")
+        raise Conflict("CURRENCY_MISMATCH", f"the invoice is in {invoice.currency}")
     if money.received_on is not None and money.received_on > at.date():
         raise Invalid("INVALID_DATE", "received_on is in the future")
     if await store.reference_used(connection, invoice.account_id, money.reference):
-        raise Conflict("PAYMENT_REFERENCE_USED", "this reference was recorded before")
+        raise Conflict("PAYMENT_REFERENCE_USED", "this reference is already recorded")
     number = await store.count(connection, invoice_id) + 1
     actor = context.actor.get()
     row = {
@@ -168,7 +170,10 @@ async def _lines(
     known = await _left_of_lines(connection, invoice)
     for one in asked:
         if one.position not in known or one.amount_minor > known[one.position].total_minor:
-            raise Invalid("INVALID_AMOUNT", f"line {one.position} has less than that to take back")
+            raise Invalid(
+                "INVALID_AMOUNT",
+                f"the amount exceeds what can still be credited on line {one.position}",
+            )
     return tuple(notes.part_of(known[one.position], one.amount_minor) for one in asked)
 
 

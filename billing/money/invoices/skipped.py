@@ -24,7 +24,7 @@ async def skip(connection: AsyncConnection, number: str, reason: str, at: dateti
     """
     series, _, digits = number.rpartition("-")
     if not series or not digits.isdecimal():
-        raise ValueError(f"{number} is no number of a series, such as INV-000123")
+        raise ValueError(f"{number} is not a number such as INV-000123")
     await _refuse_unknown(connection, series)
     last = int(digits)
     await connection.execute(
@@ -38,7 +38,7 @@ async def skip(connection: AsyncConnection, number: str, reason: str, at: dateti
     )
     first = int(given or 0) + 1
     if last - first >= MOST:
-        raise ValueError(f"that is far beyond {first - 1}, the last number of {series} here")
+        raise ValueError(f"{number} is too far beyond {first - 1}, the last number of {series}")
     if last < first:
         return 0
     await connection.execute(
@@ -65,4 +65,4 @@ async def _refuse_unknown(connection: AsyncConnection, series: str) -> None:
     known = names.of_all([one.id for one in await issuers.listed(connection)])
     begun = select(invoice_series.c.series).where(invoice_series.c.series == series)
     if series not in known and await connection.scalar(begun) is None:
-        raise ValueError(f"no issuer has a series {series}; those here are {', '.join(known)}")
+        raise ValueError(f"no issuer uses the series {series}; known are {', '.join(known)}")

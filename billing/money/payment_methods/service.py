@@ -150,7 +150,10 @@ async def choose_backup(connection: AsyncConnection, method_id: UUID, at: dateti
     await credits.lock(connection, account_id)
     method = await get(connection, method_id)
     if method.is_default:
-        raise Conflict("PAYMENT_METHOD_IS_DEFAULT", "the default is charged first: name another")
+        raise Conflict(
+            "PAYMENT_METHOD_IS_DEFAULT",
+            "the default is already charged first; choose another as the backup",
+        )
     if method.is_backup:
         return []
     await connection.execute(
@@ -209,7 +212,7 @@ async def remove(
     await credits.lock(connection, account_id)
     method = await get(connection, method_id)
     if await is_in_use(connection, method.id):
-        raise Conflict("PAYMENT_METHOD_IN_USE", "a payment with this method is on its way")
+        raise Conflict("PAYMENT_METHOD_IN_USE", "a payment with this method is in progress")
     currency = await charged_in(connection, account_id)
     if currency is not None:
         await _refuse_last(connection, method, currency)
@@ -342,7 +345,7 @@ async def _refuse_last(connection: AsyncConnection, method: Method, currency: st
         others = [one for one in others if can_pay(one, currency)]
     if not others:
         raise Conflict(
-            "PAYMENT_METHOD_IN_USE", "an open subscription pays with this method: add another first"
+            "PAYMENT_METHOD_IN_USE", "an open subscription pays with this method; add another first"
         )
 
 

@@ -23,7 +23,7 @@ Untried = Literal["card_barred", "too_many_attempts", "debits_returned"]
 WORDS: Final[dict[Untried, str]] = {
     "card_barred": "the bank forbids further charges to this card: use another",
     "too_many_attempts": "the card was declined too often lately: use another",
-    "debits_returned": "as many debits of this invoice failed as it is tried: pay it by card",
+    "debits_returned": "too many debits of this invoice failed: pay it by card",
 }
 
 

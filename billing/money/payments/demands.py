@@ -17,7 +17,7 @@ def demand_price(expected_minor: int | None, amount_minor: int, currency: str) -
     if expected_minor is not None and expected_minor != amount_minor:
         raise Conflict(
             "PRICE_CHANGED",
-            "the price is another now: look at it and ask again",
+            "the price has changed; fetch it and retry",
             amount_cents=amount_minor,
             currency=currency,
         )
@@ -26,7 +26,7 @@ def demand_price(expected_minor: int | None, amount_minor: int, currency: str) -
 def demand_chargeable(currency: str) -> None:
     """Refuse a currency that no card can pay in: CURRENCY_NOT_CHARGED."""
     if not chargeable(currency):
-        raise Conflict("CURRENCY_NOT_CHARGED", f"no card can be charged in {currency}")
+        raise Conflict("CURRENCY_NOT_CHARGED", f"cards cannot be charged in {currency}")
 
 
 async def forbidden(

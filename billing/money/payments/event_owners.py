@@ -267,7 +267,10 @@ async def dismiss(connection: AsyncConnection, event_id: str, reason: str) -> No
     """
     row = await _locked(connection, event_id)
     if row["status"] not in ("unmatched", "parked"):
-        raise Conflict("WEBHOOK_HAS_OWNER", f"this event is {row['status']}")
+        raise Conflict(
+            "WEBHOOK_HAS_OWNER",
+            f"this event is {row['status']}; only unmatched events can be dismissed",
+        )
     await connection.execute(
         update(inbox)
         .where(inbox.c.stripe_event_id == event_id)
@@ -291,12 +294,12 @@ async def replay(connection: AsyncConnection, event_id: str) -> Matter:
     """
     row = await _locked(connection, event_id)
     if row["type"] not in ACTED_ON:
-        raise Conflict("WEBHOOK_UNMATCHED", f"no matter acts on {row['type']}")
+        raise Conflict("WEBHOOK_UNMATCHED", f"no matter handles events of type {row['type']}")
     if row["emptied_at"] is not None:
         raise Conflict(
             "WEBHOOK_EMPTIED",
-            f"what this event said was let go on {row['emptied_at']:%Y-%m-%d}: have its payment"
-            " checked instead",
+            f"this event's payload was deleted on {row['emptied_at']:%Y-%m-%d}; check its payment"
+            " instead",
         )
     await connection.execute(
         update(inbox)
@@ -305,7 +308,7 @@ async def replay(connection: AsyncConnection, event_id: str) -> Matter:
     )
     owner = await find_owner(connection, Waiting.model_validate({**row, "event_id": event_id}))
     if owner is None:
-        raise Conflict("WEBHOOK_UNMATCHED", "this event belongs to no matter of this service")
+        raise Conflict("WEBHOOK_UNMATCHED", "this event matches no matter of this service")
     await audit.record(
         connection,
         account_id=owner.account_id,
@@ -326,7 +329,7 @@ async def ask(connection: AsyncConnection, payment_id: UUID, at: datetime) -> Ma
     """
     payment = await store.get(connection, payment_id)
     if not payment.opened:
-        raise Conflict("PAYMENT_STATE", "the provider does not know this payment")
+        raise Conflict("PAYMENT_STATE", "this payment was never opened at the provider")
     invoice = await invoice_store.get(connection, payment.invoice_id)
     owner = await matters.find(connection, invoice.workflow_id)
     if owner is None or payment.settled_at is not None:

@@ -180,7 +180,7 @@ def _begin(w: Work[PurchaseFacts]) -> Call | None:
     owed = Owed(w.rows, purchase.invoice_id)
     payment = owed.live
     if payment is None or payment.status not in LIVE:
-        raise Conflict("PAYMENT_STATE", "the purchase has no live payment")
+        raise Conflict("PAYMENT_STATE", "the purchase has no open payment")
     what = f"{purchase.pack_name} ({show_decimal(purchase.credits)} credits)"
     if purchase.flow in HOSTED:
         url = purchase.return_url

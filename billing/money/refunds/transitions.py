@@ -56,15 +56,17 @@ def ask(
     if known is not None:
         return known
     if payment.settled_at is None:
-        raise Conflict("PAYMENT_STATE", "this payment has brought no money that can go back")
+        raise Conflict("PAYMENT_STATE", "this payment brought in no money that can be refunded")
     left = left_minor(_books(w, payment, way))
     whole = currencies.whole_steps(left, payment.currency) if way == "provider" else left
     amount = whole if amount_minor is None else amount_minor
     if not 0 < amount <= left:
-        raise Conflict("REFUND_TOO_LARGE", "more than is left of the payment", left_cents=whole)
+        raise Conflict(
+            "REFUND_TOO_LARGE", "the amount exceeds what can still be refunded", left_cents=whole
+        )
     if way == "provider" and currencies.whole_steps(amount, payment.currency) != amount:
         step = currencies.charging(payment.currency).step
-        raise Conflict("REFUND_STEP", f"not a whole step of {step}", left_cents=whole)
+        raise Conflict("REFUND_STEP", f"the amount must be a multiple of {step}", left_cents=whole)
     kept = {"keep_subscription": keep_subscription, "keep_credits": keep_credits}
     refund = _ask(w, payment, refund_id, amount, reason, way, reference=reference, **kept)
     if amount_minor is None:

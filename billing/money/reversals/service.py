@@ -90,5 +90,5 @@ def _way(payment: Payment, wanted: Wanted) -> Way:
     if payment.flow == "manual":
         return "outside"
     if wanted.reference is not None:
-        raise Conflict("PAYMENT_STATE", "a reference is of money that goes back by hand")
+        raise Conflict("PAYMENT_STATE", "reference is only allowed for manual refunds")
     return "provider"

@@ -113,7 +113,10 @@ async def _demand_sold_by(connection: AsyncConnection, plan: Plan, wanted: Inter
     known = await catalog.intervals(connection, plan.key)
     if wanted not in known:
         sold = ", ".join(show_interval(one) for one in known)
-        raise Conflict("INTERVAL_NOT_OFFERED", f"plan {plan.key} is sold per {sold}")
+        raise Conflict(
+            "INTERVAL_NOT_OFFERED",
+            f"plan {plan.key} is not sold at this interval; available: {sold}",
+        )
 
 
 async def start(
@@ -283,7 +286,7 @@ async def _to_call_off(
         "scheduled",
         "canceled",
     ):
-        raise Conflict("CHANGE_NOT_SCHEDULED", f"the change is {found.status} already")
+        raise Conflict("CHANGE_NOT_SCHEDULED", f"the change is already {found.status}")
     return found
 
 
@@ -305,7 +308,9 @@ async def _refuse_second(connection: AsyncConnection, account_id: UUID) -> None:
     existing = await store.find_open(connection, account_id)
     if existing is not None:
         raise Conflict(
-            "SUBSCRIPTION_EXISTS", "this account has an open subscription", state=existing.status
+            "SUBSCRIPTION_EXISTS",
+            "this account already has an open subscription",
+            state=existing.status,
         )
 
 

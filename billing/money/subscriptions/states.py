@@ -74,11 +74,11 @@ def demand(state: State, command: Command) -> Reply:
     if reply == "no":
         if command == "subscribe":
             raise Conflict(
-                "SUBSCRIPTION_EXISTS", "this account has an open subscription", state=state
+                "SUBSCRIPTION_EXISTS", "this account already has an open subscription", state=state
             )
         raise Conflict(
             "SUBSCRIPTION_STATE",
-            f"a subscription that is {state} accepts only: {', '.join(takes(state))}",
+            f"a subscription in state {state} accepts only: {', '.join(takes(state))}",
             state=state,
             takes=takes(state),
         )

@@ -76,9 +76,9 @@ _BILLED: Final = Prepared(
     )
 )
 _REFUSED: Final = {
-    "correction": "this record corrects others, and is no use",
-    "level": "the reading of a level is not taken back",
-    "charging": "it is being charged: take it back when that is decided",
+    "correction": "this record is a correction, not a use",
+    "level": "a level reading cannot be voided",
+    "charging": "the use is being charged; void it once the charge is decided",
 }
 
 

@@ -32,7 +32,7 @@ from billing.money.wrong_prices.schemas import Given, GivenTo, Mistake, Named
 async def read(connection: AsyncConnection, named: Named, reason: str, to: GivenTo) -> Mistake:
     """Return the two prices of a mistake. Errors: PRICE_NOT_FOUND; VALIDATION_FAILED if equal."""
     if named.wrong_version == named.right_version:
-        raise Invalid("VALIDATION_FAILED", "right_version: the right price is another version")
+        raise Invalid("VALIDATION_FAILED", "right_version: must differ from wrong_version")
     of = (named.plan, named.interval, named.currency)
     return Mistake(
         wrong=await store.version(connection, *of, named.wrong_version),
@@ -132,4 +132,4 @@ def _demand_whole(w: Work[Any], invoice_id: UUID, *, suffix: str) -> None:
     )
     away = (one for one in taken_back(w.rows, w.rows.get(Invoice, invoice_id)) if one.takes_room)
     if any(mine not in one.fact_key for one in noted) or any(used) or any(away):
-        raise Conflict("CREDITED_BEFORE", "a part of this invoice was taken back before: see it")
+        raise Conflict("CREDITED_BEFORE", "part of this invoice has already been credited")

@@ -37,17 +37,15 @@ async def aim(
     if await audit_store.has(connection, account_id, subject, AIMED, request):
         return account
     if not account.is_test:
-        raise Conflict(
-            "CLOCK_NEEDS_TEST_ACCOUNT", "only a test account may have a clock of its own"
-        )
+        raise Conflict("CLOCK_NEEDS_TEST_ACCOUNT", "only a test account can have its own clock")
     clock_at = account.clock_at or real_now()
     farthest = max(clock_at, account.clock_target or clock_at)
     target = farthest + to if isinstance(to, timedelta) else to
     if target < farthest:
-        where = "is on its way to" if account.clock_target else "stands at"
+        where = "is moving to" if account.clock_target else "stands at"
         raise Invalid(
             "CLOCK_BACKWARDS",
-            f"a clock only moves forward, and this one {where} {farthest:%Y-%m-%dT%H:%M:%SZ}",
+            f"a clock can only move forward, and this one {where} {farthest:%Y-%m-%dT%H:%M:%SZ}",
         )
     await audit.record(
         connection,

@@ -20,9 +20,7 @@ async def upsert(connection: AsyncConnection, wanted: AccountFields) -> tuple[Ac
     `is_test` or clock, CLOCK_NEEDS_TEST_ACCOUNT, and `NotFound` ISSUER_NOT_FOUND.
     """
     if wanted.clock_at is not None and not wanted.is_test:
-        raise Conflict(
-            "CLOCK_NEEDS_TEST_ACCOUNT", "only a test account may have a clock of its own"
-        )
+        raise Conflict("CLOCK_NEEDS_TEST_ACCOUNT", "only a test account can have its own clock")
     account = await _add(connection, wanted)
     if account is not None:
         return account, True

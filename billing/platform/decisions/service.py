@@ -260,7 +260,7 @@ async def _finish(
         at=at,
     )
     if not fresh:
-        raise Conflict("STEP_DONE", f"{step.key} was done before, yet is planned")
+        raise Conflict("STEP_DONE", f"{step.key} is done, but was planned again")
 
 
 async def _save_head(

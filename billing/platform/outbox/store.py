@@ -72,8 +72,8 @@ async def refuse_unknown(connection: AsyncConnection, account_id: UUID, after: i
     if after < gone:
         raise Conflict(
             "EVENTS_GONE",
-            f"events up to number {gone} are kept no more: read anew what they told, go on"
-            f" after {gone}",
+            f"events up to {gone} were deleted; re-read the affected objects and continue after"
+            f" {gone}",
             status=410,
             next_after=gone,
         )
@@ -81,7 +81,7 @@ async def refuse_unknown(connection: AsyncConnection, account_id: UUID, after: i
     if last != after:
         raise Conflict(
             "EVENTS_REWOUND",
-            f"no event has the number {after}; the database was restored: go on after {last}",
+            f"there is no event {after}; if the database was restored, continue after {last}",
             next_after=last,
         )
 

@@ -20,7 +20,7 @@ from billing.platform.parking.schemas import Parking
 REMEMBERED_SECONDS: Final = 1.0
 """For so long a process may not know yet that it was parked."""
 CODE: Final = "BILLING_PARKED"
-WORDS: Final = "billing is parked: nothing moves money until billing unpark"
+WORDS: Final = "billing is parked: no money moves until `billing unpark` is run"
 
 
 class Barrier:

@@ -58,7 +58,7 @@ def transmission(headers: Mapping[str, str], base: str) -> Transmission:
     }
     sent = Transmission(**{field: headers.get(name, "") for field, name in named.items()})
     if headers.get("paypal-auth-algo") != ALGORITHM:
-        raise stranger("its algorithm is another")
+        raise stranger("its algorithm is not SHA256withRSA")
     if not _is_theirs(sent.certificate_url, base):
         raise stranger("its certificate is not PayPal's")
     return sent
@@ -75,9 +75,9 @@ def verify(
     except ValueError as error:
         raise refused("its certificate or signature cannot be read") from error
     if not isinstance(key, RSAPublicKey):
-        raise refused("its key is no RSA key")
+        raise refused("its key is not an RSA key")
     if not read.not_valid_before_utc <= now <= read.not_valid_after_utc:
-        raise refused("its certificate is not valid now")
+        raise refused("its certificate is expired or not yet valid")
     try:
         key.verify(given, signed_text(sent, webhook_id, body), PKCS1v15(), SHA256())
     except InvalidSignature as error:

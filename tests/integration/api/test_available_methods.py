@@ -69,7 +69,7 @@ def test_the_catalog_of_the_project_names_kinds_that_exist() -> None:
     assert list(kinds) == [
         "card", "us_bank_account", "sepa_debit", "paypal", "bank_transfer",
     ]  # fmt: skip
-    with pytest.raises(loader.CatalogError, match="no country"):
+    with pytest.raises(loader.CatalogError, match="not an ISO 3166-1 country code"):
         loader.parse("payment_methods: {card: {kind: card, countries: [EU]}}")
 
 

@@ -62,4 +62,4 @@ async def test_events_of_one_type_are_picked_and_another_account_has_its_own(
 
 async def test_a_type_that_no_event_has_is_refused(customer: Customer) -> None:
     refused = await customer.refused("INVALID_EVENT_TYPE", "GET", f"{PATH}?type=credits.low")
-    assert refused["detail"] == "credits.low is no type of event: docs/events.md names all"
+    assert refused["detail"] == "unknown event type credits.low; see docs/events.md"

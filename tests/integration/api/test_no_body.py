@@ -16,7 +16,7 @@ ROUTES = [
 @pytest.mark.parametrize("path", ROUTES)
 async def test_a_field_that_no_route_takes_is_refused(customer: Customer, path: str) -> None:
     problem = await customer.refused("VALIDATION_FAILED", "POST", path, {"bogus": 1})
-    assert problem["errors"] == [{"field": "bogus", "message": "this takes no body"}]
+    assert problem["errors"] == [{"field": "bogus", "message": "this route takes no body"}]
 
 
 async def test_an_empty_body_is_none(customer: Customer) -> None:

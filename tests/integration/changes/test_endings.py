@@ -237,13 +237,13 @@ async def test_a_period_is_cut_once_and_to_a_day_at_least(actors: Actors) -> Non
     await customer.ask("POST", f"{PATH}/reactivate", status=200)
     for again in ("2027-02-05T10:00:00Z", "2027-02-28T10:00:00Z"):
         told = await customer.refused("VALIDATION_FAILED", "POST", end, {"cancel_at": again})
-        assert "cut this period before" in told["detail"]
+        assert "already cut this period" in told["detail"]
     await customer.ask("POST", end, {"cancel_at": "2027-03-01T10:00:00Z"}, status=200)
     await customer.ask("POST", f"{PATH}/reactivate", status=200)
     soon = "2027-02-02T12:00:00Z"
     await customer.ask("POST", end, {"cancel_at": soon}, status=200)
     told = await customer.refused("SUBSCRIPTION_STATE", "PUT", PATH, {"interval": "year"})
-    assert "less than a day" in told["detail"]
+    assert "shorter than a day" in told["detail"]
 
 
 async def test_another_interval_leaves_no_last_period_of_hours(actors: Actors) -> None:
@@ -263,12 +263,12 @@ async def test_another_interval_leaves_no_last_period_of_hours(actors: Actors) -
             await customer.ask("POST", f"{PATH}/cancel", date, status=200)
         wish = {"interval": "week", "when": when}
         told = await customer.refused("SUBSCRIPTION_STATE", "PUT", PATH, wish)
-        assert "less than a day" in told["detail"]
+        assert "shorter than a day" in told["detail"]
     await customer.ask("POST", f"{PATH}/reactivate", status=200)
     await customer.ask("PUT", PATH, {"interval": "week", "when": "period_end"}, status=200)
     date["cancel_at"] = "2027-04-05T11:00:00Z"
     told = await customer.refused("SUBSCRIPTION_STATE", "POST", f"{PATH}/cancel", date)
-    assert "less than a day" in told["detail"]
+    assert "shorter than a day" in told["detail"]
     date["cancel_at"] = "2027-04-05T10:00:00Z"
     await customer.ask("POST", f"{PATH}/cancel", date, status=200)
 
@@ -283,7 +283,7 @@ async def test_a_resumption_leaves_no_last_period_of_hours(actors: Actors) -> No
     )
     await customer.advance(to="2027-01-02T10:00:00Z")
     told = await customer.refused("SUBSCRIPTION_STATE", "POST", f"{PATH}/resume")
-    assert "less than a day" in told["detail"]
+    assert "shorter than a day" in told["detail"]
     await customer.advance(to="2027-01-04T10:00:00Z")
     assert (await customer.ask("POST", f"{PATH}/resume", status=200))["status"] == "active"
 

@@ -96,7 +96,7 @@ async def test_a_hold_that_expired_is_gone_although_no_process_ran(new_account: 
     await account.grant("10")
     hold = await account.hold("10", expires_at=NOON + HOUR)
     await account.debit("10", at=NOON + HOUR)
-    with pytest.raises(Conflict, match="the hold was expired"):
+    with pytest.raises(Conflict, match="the hold is already expired"):
         await account.do(holding.capture, hold_id=hold.hold_id, at=NOON + HOUR)
     assert (await account.books()).balance == 0
 

@@ -101,4 +101,7 @@ async def test_nothing_used_is_a_report_too(new_shop: NewShop) -> None:
     answer = await shop.api.client.get(
         f"{V1}/usage/reports?start_date=2027-02-02&end_date=2027-02-01", headers=headers
     )
-    assert answer.json()["detail"] == "end_date: from start_date up to 400 days on"
+    assert (
+        answer.json()["detail"]
+        == "end_date: must be less than 400 days after start_date, and not before it"
+    )

@@ -42,7 +42,7 @@ async def test_what_is_not_owed_cannot_be_paid(customer: Customer) -> None:
     begun = await customer.buy("small")
     refused = await customer.refused("INVOICE_STATE", "POST", pay(begun["invoice_id"]), {}, key="m")
     assert refused["invoice_status"] == "draft"
-    assert refused["detail"] == "an invoice that is draft is paid by its purchase"
+    assert refused["detail"] == "an invoice that is draft is paid through its purchase"
 
 
 async def test_a_draft_of_an_unpaid_period_and_a_void_one_cannot_be_paid(actors: Actors) -> None:

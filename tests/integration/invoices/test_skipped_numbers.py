@@ -31,7 +31,7 @@ async def kept(superuser: AsyncConnection, name: str) -> int:
 async def test_a_series_that_no_issuer_has_is_refused_and_those_that_there_are_are_named(
     superuser: AsyncConnection, skip: Skip, name: str
 ) -> None:
-    words = f"no issuer has a series {name}; those here are CN,.* INV"
+    words = f"no issuer uses the series {name}; known are CN,.* INV"
     with pytest.raises(ValueError, match=words):
         await skip(f"{name}-000055")
     assert await kept(superuser, name) == 0, "no row of it was made"

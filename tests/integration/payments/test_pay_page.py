@@ -16,7 +16,7 @@ from tests.integration.dunning.dunning_setup import case, overdue, owed
 
 THREE_D_SECURE: Final = "pm_card_threeDSecure2Required"
 _FORM: Final = re.compile(r'<form[^>]*action="([^"]+)"')
-_TO_THE_BANK: Final = "Go on to the payment"
+_TO_THE_BANK: Final = "Continue to payment"
 _HIDDEN: Final = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)"')
 
 

@@ -59,7 +59,7 @@ async def test_a_scripted_authentication_is_a_decline_off_session(
 async def test_orders_nobody_understands_are_refused(
     control: SandboxControl, customer: str
 ) -> None:
-    with pytest.raises(ControlError, match="no outcome"):
+    with pytest.raises(ControlError, match="not an outcome"):
         await control.script(customer, "sunshine")
     with pytest.raises(ControlError):
         await control.fault("explode")

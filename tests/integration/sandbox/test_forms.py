@@ -133,5 +133,5 @@ async def test_a_kept_connection_that_was_closed_is_replaced() -> None:
 
 async def test_nobody_listening_is_an_error() -> None:
     assert await statuses("http://127.0.0.1:1/", 1) == ["ConnectionRefusedError"]
-    with pytest.raises(ValueError, match="no http address"):
+    with pytest.raises(ValueError, match="not an http address"):
         Poster("nonsense", 1.0)

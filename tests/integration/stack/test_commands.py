@@ -37,13 +37,13 @@ async def test_a_minted_token_is_believed_by_the_api(stack: StackInfo) -> None:
 
 
 UNFIT = {
-    ("--roles", "king"): "no role 'king': there are member, billing, admin, service",
+    ("--roles", "king"): "unknown role 'king'; known are member, billing, admin, service",
     ("--roles", "billing"): "the API refuses role billing for account *:",
     ("--roles", "member"): "the API refuses role member for account *:",
     ("--account", "shop-1", "--roles", "admin"): "the API refuses role admin for account shop-1:",
     ("--account", "shop-1", "--roles", "billing,service"): "the API refuses role billing, service",
-    ("--sub", " "): "--sub ' ' is no name: 1 to 255 characters",
-    ("--account", "no-such-shop"): "no account no-such-shop: POST /admin/accounts opens it",
+    ("--sub", " "): "--sub ' ' is not a name: use 1 to 255 visible characters",
+    ("--account", "no-such-shop"): "no account no-such-shop: create it with POST /admin/accounts",
 }
 """Claims that the API refuses, and what the command says instead of making a token."""
 
@@ -97,7 +97,7 @@ def test_a_catalog_is_applied_only_when_somebody_says_so_twice_for_a_large_chang
     assert (refused.returncode, "pro per month: 49.00 USD → 4.90" in refused.stdout) == (1, True)
     assert "price of plan pro in minor units of USD: 4900 → 490" in refused.stderr
     unasked = billing(stack, *words, "--allow-large-change")
-    assert (unasked.returncode, "say --yes" in unasked.stderr) == (1, True)
+    assert (unasked.returncode, "use --yes" in unasked.stderr) == (1, True)
     shown = billing(stack, "catalog", "diff")
     assert shown.stdout.strip() == "nothing changes", "neither of them wrote anything"
 
@@ -109,12 +109,12 @@ def test_an_empty_catalog_withdraws_nothing_unless_it_is_said(
     empty.touch()
     words = ("catalog", "apply", "--file", str(empty))
     refused = billing(stack, *words, "--yes")
-    assert (refused.returncode, "say --allow-large-change" in " ".join(refused.stderr.split())) == (
+    assert (refused.returncode, "use --allow-large-change" in " ".join(refused.stderr.split())) == (
         1, True,
     ), refused.stderr  # fmt: skip
     assert "price of pack small: 9.99 USD → none" in refused.stderr
     unasked = billing(stack, *words, "--allow-large-change")
-    assert (unasked.returncode, "say --yes" in unasked.stderr) == (1, True)
+    assert (unasked.returncode, "use --yes" in unasked.stderr) == (1, True)
     shown = billing(stack, "catalog", "diff")
     assert shown.stdout.strip() == "nothing changes", "neither of them wrote anything"
 

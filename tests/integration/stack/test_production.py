@@ -92,7 +92,7 @@ def test_a_program_that_postgres_has_no_room_for_ends_with_one_sentence(
     )
     assert ended.returncode == 1
     assert ended.stderr.strip() == (
-        "ENV=production: the pools of 1 process may take 300 connections and Postgres gives 197:"
+        "ENV=production: the pools of 1 process may take 300 connections, but Postgres allows 197:"
         " raise max_connections or lower BILLING_DATABASE_POOL_SIZE"
     )
 
@@ -104,7 +104,7 @@ async def test_a_start_warns_of_pools_that_do_not_fit_together(
     async with Pulse(database, "api").beating():
         await wait_for(_warned(caplog), "the start warns")
     await database.close()
-    assert "connections and Postgres gives 197: raise max_connections" in caplog.text
+    assert "connections, but Postgres allows 197: raise max_connections" in caplog.text
 
 
 def _warned(caplog: pytest.LogCaptureFixture) -> Callable[[], Awaitable[bool]]:

@@ -54,7 +54,7 @@ def test_a_database_address_that_is_none_is_named(
     stack: StackInfo, program: tuple[str, ...]
 ) -> None:
     said = sentence_of(ended(stack, program, DATABASE_URL="postgres//secret@nonsense"))
-    assert said.startswith("DATABASE_URL is no address of a Postgres: write postgresql+psycopg://")
+    assert said.startswith("DATABASE_URL is not a Postgres URL: write postgresql+psycopg://")
     assert "secret" not in said
 
 

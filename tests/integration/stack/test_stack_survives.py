@@ -116,7 +116,7 @@ async def test_killed_servers_come_back_with_all_they_had(start: Starter) -> Non
 
 async def test_an_unknown_part_is_refused_by_name(start: Starter) -> None:
     control = StackControl(start("postgres").info.control)
-    with pytest.raises(StackError, match="no child 'api' here: it has postgres"):
+    with pytest.raises(StackError, match="unknown child 'api'; known are postgres"):
         await control.restart("api")
 
 

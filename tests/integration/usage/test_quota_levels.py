@@ -31,7 +31,7 @@ async def test_a_quota_on_a_level_is_the_account_s_per_cycle(
         status, problem = await put(shop, **named, **fields)
         assert (status, problem["code"]) == (422, "INVALID_QUOTA"), fields
         assert problem["detail"] == (
-            "storage_gb is a level: its quota belongs to the account and its window is the cycle"
+            "storage_gb is a level: its quota must be for the whole account, with the window cycle"
         )
     for fields in ({}, {"window": "cycle"}):
         status, quota = await put(shop, **named, **fields)

@@ -84,7 +84,7 @@ async def test_uses_put_off_end_at_the_unpaid_limit(new_shop: NewShop) -> None:
     ]
     done = await shop.batch(*rows)
     assert [row.get("code") for row in done["results"]] == [None, "UNPAID_LIMIT", None]
-    assert done["results"][1]["detail"] == "more would be unpaid than the plan allows"
+    assert done["results"][1]["detail"] == "this use would exceed the plan's unpaid limit"
     await shop.grant("60")
     answer = await shop.post("/billing/process", {"billing_id": first["billing_id"]})
     assert answer.json()["billing_status"] == "completed", answer.text

@@ -152,7 +152,10 @@ async def test_a_plan_is_sold_by_the_intervals_of_its_prices_only(actors: Actors
     assert {one["interval"] for one in plan["prices"]} == {"week", "2 weeks", "3 months"}
     body = {"plan": key, "trial": False}
     problem = await customer.refused("INTERVAL_NOT_OFFERED", "POST", PATH, body)
-    assert problem["detail"] == f"plan {key} is sold per 3 months, week, 2 weeks"
+    assert (
+        problem["detail"]
+        == f"plan {key} is not sold at this interval; available: 3 months, week, 2 weeks"
+    )
     for words in ("fortnight", "0 weeks", "367 days", "", 3):
         await customer.refused("VALIDATION_FAILED", "POST", PATH, body | {"interval": words})
     await customer.refused(

@@ -76,7 +76,7 @@ async def test_a_hosted_page_is_paid_and_leads_back(customer: Customer, named: s
     client = customer.actors.client
     left = (await client.get(begun["checkout_url"])).headers["location"]
     assert left == (named or f"{customer.actors.stack.api_url}/pay/back")
-    assert named or "You are back" in (await client.get(left)).text
+    assert named or "You can close this page" in (await client.get(left)).text
 
 
 async def test_a_declined_browser_card_leaves_the_purchase_open_for_another(

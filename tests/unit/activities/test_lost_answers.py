@@ -117,7 +117,9 @@ async def test_a_key_that_was_used_otherwise_proves_nothing(
         return store.AttemptCard("pending", UUID(int=3), "pm_1", "sepa_debit")
 
     async def confirm_intent(*_: Any, **__: Any) -> Outcome:
-        raise ProviderFailure(KEY_REUSED, "Stripe saw this key with other parameters")
+        raise ProviderFailure(
+            KEY_REUSED, "Stripe has already received this key with other parameters"
+        )
 
     monkeypatch.setattr(store, "card_of", card_of)
     provider: Any = Provider()

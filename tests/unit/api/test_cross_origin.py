@@ -68,5 +68,5 @@ async def test_a_page_of_a_stranger_reads_nothing(origins: str) -> None:
     "wrong", [f"{SHOP}/", f"{SHOP}/app", "shop.example", "HTTPS://SHOP.example"]
 )
 def test_what_no_browser_sends_as_its_origin_is_refused(wrong: str) -> None:
-    with pytest.raises(ValueError, match=r"is no origin: write https://shop\.example"):
+    with pytest.raises(ValueError, match=r"is not an origin such as https://shop\.example"):
         lonely_settings(BILLING_CORS_ORIGINS=wrong)

@@ -69,8 +69,11 @@ def test_every_plan_is_cheaper_by_the_year_and_sold_in_two_currencies() -> None:
         (PLAN.replace("900", "9.0"), "plans.solo.prices.month.USD.amount_minor"),
         (PLAN.replace("900", "-1"), "plans.solo.prices.month.USD.amount_minor"),
         (PLAN.replace("USD", "usd"), "plans.solo.prices.month.usd"),
-        (PLAN.replace("month", "fortnight"), "'fortnight' is no interval"),
-        (PLAN.replace("}}", "}, months: {USD: 1}}"), "solo.prices: two keys are one interval"),
+        (PLAN.replace("month", "fortnight"), "'fortnight' is not an interval"),
+        (
+            PLAN.replace("}}", "}, months: {USD: 1}}"),
+            "solo.prices: two keys name the same interval",
+        ),
         (PLAN.replace("solo", "So lo"), "plans.So lo"),
         (PLAN.replace("{month: {USD: 900}}", "{}"), "an active plan needs a price"),
         (PLAN + "    colour: red\n", "plans.solo.colour"),
@@ -82,21 +85,21 @@ def test_every_plan_is_cheaper_by_the_year_and_sold_in_two_currencies() -> None:
         (PLAN + "    limits: [{meter: a, included: 1, then: overage}]\n", "prices"),
         (PLAN + "    limits: [{meter: a, included: 1}, {meter: a, included: 2}]\n", "one limit"),
         (PLAN + OVERAGE % "{model: graduated}", "limits.0.prices.USD"),
-        (PLAN + OVERAGE % "{model: package}", "say the unit_price"),
+        (PLAN + OVERAGE % "{model: package}", "unit_price is missing"),
         (
             PLAN + OVERAGE % "{tiers: [{unit_price: 1}]}",
-            "belong to the models graduated and volume",
+            "required with the models graduated and volume",
         ),
-        (PLAN + OVERAGE % VOLUME.replace("up_to: 5, ", ""), "is open: leave out its `up_to`"),
+        (PLAN + OVERAGE % VOLUME.replace("up_to: 5, ", ""), "leave out `up_to` in the last tier"),
         (PLAN + OVERAGE % VOLUME.replace('"0.5"', "0.5"), "a decimal in a string"),
         (PLAN + "    billing_threshold: {USD: 0}\n", "plans.solo.billing_threshold.USD"),
         (PLAN + ADD_ON, "the plan has no limit on a"),
         (PLAN + LIMIT + ADD_ON.replace("{USD: 5}", "{}"), "plans.solo.add_ons.0.prices"),
         (PLAN + LIMIT + ADD_ON.replace("units: 5", "units: 0"), "plans.solo.add_ons.0.units"),
-        (PLAN + LIMIT + ADD_ON + ADD_ON.splitlines()[-1], "used once in a plan"),
-        (PLAN + "  solo: {}\n", "'solo' is there twice"),
+        (PLAN + LIMIT + ADD_ON + ADD_ON.splitlines()[-1], "its own key in a plan"),
+        (PLAN + "  solo: {}\n", "'solo' appears twice"),
         ("packs: {p: {name: P, credits: 0, prices: {USD: 1}}}", "packs.p.credits"),
-        ("packs: {p: {name: P, credits: 1, prices: {USD: 0}}}", "a pack is never free"),
+        ("packs: {p: {name: P, credits: 1, prices: {USD: 0}}}", "a pack cannot be free"),
         ("packs: {p: {name: P, credits: 1}}", "an active pack needs a price"),
         ("credit_costs: {draft: 0.5}", "a decimal in a string"),
         (PLAN + LIMIT, "^plans.solo.limits: there is no meter 'a'"),
@@ -175,6 +178,6 @@ products:
   call: {name: Call, meter: calls, service_type: api_gateway, prices: {CREDIT: %s}}
 """
     for terms in ("{}", "{free_units: 5}"):
-        with pytest.raises(CatalogError, match="say the unit_price"):
+        with pytest.raises(CatalogError, match="unit_price is missing"):
             parse(product % terms)
     assert parse(product % "0").products["call"].prices["CREDIT"].unit_price == 0

@@ -10,7 +10,7 @@ def test_what_fits_is_not_told() -> None:
 
 def test_what_does_not_fit_is_one_sentence() -> None:
     assert shortage(1, 40, 37) == (
-        "the pools of 1 process may take 40 connections and Postgres gives 37:"
+        "the pools of 1 process may take 40 connections, but Postgres allows 37:"
         " raise max_connections or lower BILLING_DATABASE_POOL_SIZE"
     )
 

@@ -135,7 +135,7 @@ def test_pools_that_do_not_fit_into_postgres_are_ill() -> None:
     third = process(3, figures=Own(pools=pools))
     assert ill(figures(third, connections=40)) == {}
     assert ill(figures(third, connections=39)) == {
-        "pools": "the pools of 3 processes may take 40 connections and Postgres gives 39:"
+        "pools": "the pools of 3 processes may take 40 connections, but Postgres allows 39:"
         " raise max_connections or lower BILLING_DATABASE_POOL_SIZE"
     }
     gone = process(3, seen=700, figures=Own(pools=pools))

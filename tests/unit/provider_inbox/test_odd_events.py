@@ -111,5 +111,5 @@ def test_an_event_nested_too_deep_is_put_aside_with_its_reason() -> None:
 
 @pytest.mark.parametrize("body", ["{}".encode("utf-16"), b"\xff", b"[" * 9_000, b'{"id": 1}'])
 def test_what_is_no_event_is_refused(body: bytes) -> None:
-    with pytest.raises(Invalid, match="is no event"):
+    with pytest.raises(Invalid, match="is not an event"):
         parse(body)

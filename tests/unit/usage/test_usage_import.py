@@ -119,5 +119,5 @@ def test_a_state_of_another_content_is_not_believed(work: Work) -> None:
     with pytest.raises(StackError, match="the file has changed"):
         work.run(Api(), 1, source="other")
     work.state.write_text("[]")
-    with pytest.raises(StackError, match="is no state of an import"):
+    with pytest.raises(StackError, match="is not the state of an import"):
         work.run(Api(), 1)

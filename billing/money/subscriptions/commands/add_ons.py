@@ -286,7 +286,8 @@ def _demand_unspent(
         gone = -moved[known.meter]
         if gone > 0 and known.spent > known.included - gone:
             raise Conflict(
-                "UNITS_SPENT", f"units of {known.meter} are spent already: have it at period_end"
+                "UNITS_SPENT",
+                f"units of {known.meter} are already spent; schedule the change for period_end",
             )
 
 
@@ -300,7 +301,8 @@ def demand_offered(
             raise Conflict("ADD_ON_NOT_OFFERED", f"{add_on.key} has no price in {currency}")
         if plan.allowance != interval:
             raise Conflict(
-                "ADD_ON_NOT_OFFERED", f"{add_on.key} is sold where each cycle is a period"
+                "ADD_ON_NOT_OFFERED",
+                f"{add_on.key} is only sold where a period is one allowance cycle",
             )
 
 

@@ -27,7 +27,7 @@ def extend(w: Work[SubscriptionFacts], *, days: int, reason: str, change_id: UUI
     if subscription.cancel_at is not None:
         raise Conflict(
             "SUBSCRIPTION_STATE",
-            "it ends at a date: reactivate it first",
+            "the subscription ends at a date; reactivate it first",
             state=subscription.status,
         )
     changes.demand_none(w.rows)

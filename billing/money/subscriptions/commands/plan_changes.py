@@ -168,7 +168,10 @@ def _offered(w: Work[SubscriptionFacts], interval: Interval) -> Offered:
         raise Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no price in {currency}")
     if interval not in sold:
         known = ", ".join(sorted(show_interval(one) for one in sold if one is not None))
-        raise Conflict("INTERVAL_NOT_OFFERED", f"plan {plan.key} is sold per {known}")
+        raise Conflict(
+            "INTERVAL_NOT_OFFERED",
+            f"plan {plan.key} is not sold at this interval; available: {known}",
+        )
     return sold[interval]
 
 
@@ -212,7 +215,9 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
     plan, subscription = _plan(w, terms), cycles.of(w)
     in_trial = subscription.status == "trialing"
     if in_trial and not plan.trial_days:
-        raise Conflict("TRIAL_NOT_OFFERED", f"plan {plan.key} has no trial: have it at period_end")
+        raise Conflict(
+            "TRIAL_NOT_OFFERED", f"plan {plan.key} has no trial; schedule the change for period_end"
+        )
     changes.cancel_scheduled(w, "another plan was chosen", "plan")
     fields = dict[str, Any]()
     if in_trial:

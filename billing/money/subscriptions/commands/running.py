@@ -62,8 +62,8 @@ def supersede(w: Work[SubscriptionFacts]) -> bool:
     if any(one.status == "processing" for one in w.rows.of(Payment)):
         raise Conflict(
             "PAYMENT_PENDING",
-            "the bank is processing the first payment of the subscription before:"
-            " wait for its word, or cancel that subscription",
+            "the bank is processing the previous subscription's first payment: wait for the"
+            " result, or cancel that subscription",
         )
     cycles.change(w, superseded_at=w.facts.at)
     wake(w)
@@ -168,7 +168,7 @@ def pause(w: Work[SubscriptionFacts], *, when: When) -> Subscription:
     if subscription.ends:
         raise Conflict(
             "SUBSCRIPTION_STATE",
-            "an end is scheduled: reactivate it first",
+            "an end is scheduled; reactivate it first",
             state=subscription.status,
         )
     if when == "period_end":

@@ -76,7 +76,7 @@ def demand_next_second(w: Work[SubscriptionFacts]) -> None:
     if subscription.cycle_start > subscription.current_period_start:
         began.append(subscription.cycle_start)
     if any(start >= second for start in began):
-        message = "its period began in this second: resume it in the next one"
+        message = "a period began in this second; resume in the next one"
         raise Conflict("SUBSCRIPTION_STATE", message, state="paused")
 
 

@@ -53,7 +53,7 @@ def demand_seats(plan: Plan, quantity: int) -> None:
     if sells(plan, quantity):
         return
     if plan.seats is None:
-        raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold once per subscription")
+        raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold with a quantity of 1 only")
     span = f"{plan.seats.least} to {plan.seats.most}"
     raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold with {span} seats")
 

@@ -58,7 +58,8 @@ def demand(w: Work[SubscriptionFacts], amount: Decimal) -> None:
     """Raise CREDITS_SPENT if that many cannot be clawed back."""
     if not are_there(w, amount):
         raise Conflict(
-            "CREDITS_SPENT", "credits of the plan are spent already: have it at period_end"
+            "CREDITS_SPENT",
+            "the plan's credits are already spent; schedule the change for period_end",
         )
 
 

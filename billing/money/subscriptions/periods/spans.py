@@ -337,11 +337,13 @@ def refusal_of_end(subscription: Subscription, date: datetime) -> str | None:
     if date <= s.current_period_end:
         return None
     if date < _whole_period_end(s):
-        return "an end at a date has cut this period before: end it by then, or with the whole one"
+        return (
+            "an earlier end date has already cut this period: end by then, or with the full period"
+        )
     number = periods.index_at(s.anchor_wall, s.zone, s.interval, date)
     begins = periods.boundary(s.anchor_wall, s.zone, s.interval, number)
     if timedelta() < date - max(begins, s.current_period_end) < SHORTEST:
-        return "its last period would be shorter than a day: end it with the one before"
+        return "its last period would be shorter than a day: end with the period before"
     return None
 
 

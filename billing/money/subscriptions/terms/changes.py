@@ -50,7 +50,7 @@ def pending(rows: Rows) -> SubscriptionChange | None:
 def demand_none(rows: Rows) -> None:
     """Raise CHANGE_PENDING if a change waits for its payment."""
     if pending(rows) is not None:
-        raise Conflict("CHANGE_PENDING", "a change of this subscription waits for its payment")
+        raise Conflict("CHANGE_PENDING", "a change of this subscription is awaiting payment")
 
 
 def demand_whole_rest(subscription: Subscription) -> None:
@@ -61,7 +61,7 @@ def demand_whole_rest(subscription: Subscription) -> None:
     if end is not None and end < subscription.current_period_end:
         raise Conflict(
             "SUBSCRIPTION_STATE",
-            "it ends at a date in this period: reactivate it first",
+            "the subscription ends within this period; reactivate it first",
             state=subscription.status,
         )
 
@@ -74,7 +74,7 @@ def demand_a_day(after: Subscription, instead: str = "reactivate it first") -> N
     if end is not None and (length < spans.SHORTEST or spans.refusal_of_end(after, end)):
         raise Conflict(
             "SUBSCRIPTION_STATE",
-            f"it ends at a date, and its last period would be less than a day: {instead}",
+            f"the subscription's last period would be shorter than a day; {instead}",
             state=after.status,
         )
 
@@ -187,7 +187,7 @@ def schedule(
     if subscription.ends_with_period and kind != "price":
         raise Conflict(
             "SUBSCRIPTION_STATE",
-            "it ends with its period: reactivate it first",
+            "the subscription ends with its period; reactivate it first",
             state=subscription.status,
         )
     cancel_scheduled(w, "another one was chosen", kind)

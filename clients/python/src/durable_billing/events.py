@@ -123,10 +123,10 @@ def amount_text(value: Amount, *, zero: bool = False) -> str:
     '1000'
     """
     if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
-        raise InvalidEvent("usage_amount: give a Decimal, an int or a text, never a float")
+        raise InvalidEvent("usage_amount: pass a Decimal, an int or a str, never a float")
     text = f"{value:f}" if isinstance(value, Decimal) else str(value)
     if not _AMOUNT.fullmatch(text) and not (zero and _NOTHING.fullmatch(text)):
-        raise InvalidEvent(f"usage_amount: {text[:40]!r} is not above 0 with at most 12 decimals")
+        raise InvalidEvent(f"usage_amount: {text[:40]!r} must be above 0 with at most 12 decimals")
     return text
 
 
@@ -151,7 +151,7 @@ def _check(body: Mapping[str, Any]) -> None:
     for name in sorted(_TEXTS & body.keys()):
         text = body[name]
         if not isinstance(text, str) or not 1 <= len(text) <= 255:
-            raise InvalidEvent(f"{name}: must be a text of 1 to 255 characters, not blank")
+            raise InvalidEvent(f"{name}: must be a string of 1 to 255 characters, not blank")
 
 
 def _instant(at: Any) -> str:

@@ -1,6 +1,6 @@
 """Aliases of paths: a trailing slash, `/api/billing`, and older spellings.
 
-The path is rewritten before routing: the body stays unread, idempotency keys are shared, and the
+The path is rewritten before routing: the body stays unread, aliases share idempotency keys, and the
 OpenAPI document shows each route once.
 """
 
@@ -29,15 +29,15 @@ ALIASES: Final[Mapping[tuple[str, str], str]] = {
     ("GET", "/billing/download-invoice/{id}"): "/billing/invoices/{id}/pdf",
     ("POST", "/billing/payment-methods/{id}/set_default"): "/billing/payment-methods/{id}/default",
 }
-# Every read of usage is served below these too [X4].
+# Every read of usage is also served below these [X4].
 USAGE: Final = "/usage/"
 OLDER_USAGE: Final = ("/billing/usage/", "/billing/credits/usage/")
 
 
 class AliasMiddleware:
-    """Rewrites the path of a request to the canonical one; a filter without a value is none.
+    """Rewrites a request's path to the canonical one and drops filters without a value.
 
-    A write keeps such a parameter: `dry_run=` must be refused, and not be carried out.
+    A write keeps such a parameter: `dry_run=` must be refused, not carried out.
     """
 
     def __init__(self, app: ASGIApp, aliases: Mapping[tuple[str, str], str] = ALIASES) -> None:
@@ -55,7 +55,7 @@ class AliasMiddleware:
         await self._app(scope, receive, send)
 
     def canonical(self, method: str, path: str) -> str:
-        """The path a request is routed by."""
+        """Return the path that a request is routed by."""
         if path[-1:] == "/" and len(path) > 1:
             path = path.rstrip("/") or "/"
         if path == UNVERSIONED or path.startswith(UNVERSIONED + "/"):
@@ -76,5 +76,5 @@ class AliasMiddleware:
 
 
 def _filled(query: bytes) -> bytes:
-    """The query without parameters that have no value, such as `status=`."""
+    """Return the query without parameters that have no value, such as `status=`."""
     return b"&".join(part for part in query.split(b"&") if part.find(b"=") != len(part) - 1)

@@ -53,7 +53,7 @@ TITLE: Final = "durable-billing"
 def create_app(
     settings: Settings, database: Database | None = None, temporal: Client | None = None
 ) -> FastAPI:
-    """The app. Whoever passes in a database or client also closes it."""
+    """Return the app. The caller closes any database or client that it passes in."""
     services = _services(settings, database, temporal)
     app = FastAPI(
         title=TITLE,
@@ -74,7 +74,7 @@ def create_app(
     pay_page.install(app, billing=settings.billing_enabled)
     problems.install(app)
     app.exception_handler(idempotency.Replayed)(idempotency.replay)
-    # The last one added is the outermost.
+    # The middleware added last is the outermost.
     if settings.env == PRODUCTION:
         app.add_middleware(ClosedPagesMiddleware)
     app.add_middleware(problems.LastResort)

@@ -1,5 +1,5 @@
-"""Date ranges of reads: whole days in the account's zone, both ends inclusive; lists take instants
-too.
+"""Date ranges of reads: whole days in the account's zone, both ends inclusive. Lists also take
+instants.
 """
 
 import re
@@ -53,7 +53,7 @@ MaybeMoment = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """A range of days as a half-open range of instants; `as_of` is how fresh the answer is."""
+    """A range of days as a half-open range of instants; `as_of` says how current the data is."""
 
     first: date
     last: date
@@ -69,7 +69,7 @@ async def moments(
     first: datetime | date | None,
     last: datetime | date | None,
 ) -> tuple[datetime | None, datetime | None]:
-    """The instants between which a list is asked for; None where it has no bound."""
+    """Return the instants that bound a list; None for an open end."""
     account = await accounts.get(connection, call.account_id) if first or last else None
     return bounds(first, last, account.zone if account else "UTC")
 
@@ -77,7 +77,7 @@ async def moments(
 def bounds(
     first: datetime | date | None, last: datetime | date | None, zone: str
 ) -> tuple[datetime | None, datetime | None]:
-    """The same for a zone that is known."""
+    """Return the instants that bound a list, for a known time zone."""
     end = last + timedelta(days=1) if last and not isinstance(last, datetime) else last
     return _begin(first, zone), _begin(end, zone)
 
@@ -94,7 +94,7 @@ async def span(
     first: date | None,
     last: date | None,
 ) -> Days:
-    """The requested days; the last thirty by default."""
+    """Return the requested days; the last thirty by default."""
     account = await accounts.get(connection, call.account_id)
     zone = account.zone if account else "UTC"
     now = (account.clock_at if account else None) or real_now()

@@ -37,7 +37,7 @@ _GATE_HEADERS: Final = frozenset(
     {b"authorization", b"idempotency-key", b"x-account-id", b"x-platform", b"x-shop-domain"}
 )
 _NO_SHOP: Final = (None, None)
-# The platform and the shop that the headers of an operator's request name.
+# The platform and shop named in the headers of an operator's request.
 _shop: ContextVar[tuple[str | None, str | None]] = ContextVar("shop", default=_NO_SHOP)
 
 # The roles that pass a gate: each includes the role that the gate requires.
@@ -51,9 +51,9 @@ ALLOWED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One authenticated request. Without a subclass: an operator's, for no particular account.
+    """One authenticated request; this base class serves an operator without a particular account.
 
-    `account` is the one that the request acts for.
+    `account` is the account that the request acts for.
     """
 
     caller: Caller
@@ -72,11 +72,11 @@ class Call:
 
     @property
     def temporal(self) -> Client:
-        """For `workflows.start`. Raises 503 when this process has no client."""
+        """The client for `workflows.start`. Raises 503 when this process has no client."""
         return self.services.temporal
 
     async def find_account(self, name: str) -> Account:
-        """The account that an operator names by id or external id.
+        """Find the account that an operator names by id or external id.
 
         Errors: MERCHANT_NOT_FOUND, PLATFORM_MISMATCH.
         """
@@ -84,7 +84,7 @@ class Call:
             return await account_named(connection, name)
 
     async def act_for(self, account_id: UUID) -> None:
-        """An operator acts on an object of this account. Errors: PLATFORM_MISMATCH [A12]."""
+        """Switch an operator's call to this object's account. Errors: PLATFORM_MISMATCH [A12]."""
         if _shop.get() != _NO_SHOP:
             async with self.database.operator() as connection:
                 _check_shop(await accounts.get(connection, account_id))
@@ -96,17 +96,17 @@ class ReadCall(Call):
 
     @property
     def account_id(self) -> UUID:
-        """The account's id; of an unknown account one that no row has."""
+        """The account's id; for an unknown account an id that no row has."""
         return self.account.id if self.account else NOBODY
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A transaction that sees only this account's rows, and no rows without an account."""
+        """Open a transaction that sees only this account's rows, and no rows without an account."""
         known = (self.account.id,) if self.account else ()
         return self.services.database.tenant(*known)
 
     def reading(self, *, fresh: bool) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Like `transaction`, for reads that a replica may serve; `fresh` reads have their own
-        rate: the replica is there to relieve the primary [X13].
+        """Open a transaction that a replica may serve; `fresh` reads have their own rate limit,
+        because the replica should relieve the primary [X13].
         """
         known = (self.account.id,) if self.account else ()
         if fresh and self.services.database.replica_engine is not None:
@@ -121,7 +121,7 @@ class AccountCall(ReadCall):
     account: Tenant
 
     async def read_account(self, connection: AsyncConnection) -> Account:
-        """The account with all its fields."""
+        """Return the account with all its fields."""
         account = await accounts.get(connection, self.account.id)
         if account is None:
             raise RuntimeError("an authenticated account is never deleted")
@@ -133,18 +133,18 @@ class EveryCall(ReadCall):
     """An operator's read of all accounts together, without test accounts."""
 
     def reading(self, *, fresh: bool) -> AbstractAsyncContextManager[AsyncConnection]:  # noqa: ARG002
-        """A transaction that sees the rows of all accounts."""
+        """Open a transaction that sees the rows of all accounts."""
         return self.services.database.operator()
 
 
 @dataclass(frozen=True, slots=True)
 class UseCall(Call):
-    """One use: its account is known already, or the body of a service names it."""
+    """One use: its account is already known, or the body of a service names it."""
 
     sent: Mapping[bytes, str] = field(default_factory=dict)
 
     async def of_user(self, user_id: str | None) -> AccountCall:
-        """The call for the account, which may be the one whose external id is the user's [A14].
+        """Return the call for the account; it may be the one whose external id is the user's [A14].
 
         Errors: ACCOUNT_REQUIRED, MERCHANT_NOT_FOUND, PLATFORM_MISMATCH.
         """
@@ -155,7 +155,7 @@ class UseCall(Call):
         return await self.of_account(user_id)
 
     async def of_account(self, name: str) -> AccountCall:
-        """The call for the account with this id or external id."""
+        """Return the call for the account with this id or external id."""
         account = await self.services.tenants.find(name)
         if account is None:
             raise not_found("MERCHANT_NOT_FOUND")
@@ -174,8 +174,8 @@ class _Gate(SecurityBase):
         self.roles = ALLOWED[needs]
 
     async def prove(self, request: Request, sent: dict[bytes, str]) -> tuple[Caller, Services]:
-        """The caller. 401 without a valid token, 429 over the rate, 403 without the role, and 503
-        for what may move money while billing is parked.
+        """Return the caller. 401 without a valid token, 429 over the rate limit, 403 without the
+        role, and 503 for requests that may move money while billing is parked.
         """
         services: Services = request.app.state.services
         try:
@@ -191,7 +191,7 @@ class _Gate(SecurityBase):
         if may_move_money(request.method, request.scope["path"]):
             await services.barrier.refuse()
         refuse_unknown(request)
-        if account is None and named:  # counted by a name; its rate is the account's own
+        if account is None and named:  # counted by name, at the account's own rate
             account = await services.tenants.find(named)
             if account is not None:
                 await services.rates.count(request, caller, account.id)
@@ -205,7 +205,7 @@ class TenantGate(_Gate):
     async def tenant(
         self, sent: dict[bytes, str], caller: Caller, services: Services
     ) -> Tenant | None:
-        """The account to act for: the token's own, or the one an operator names in the header."""
+        """Return the account to act for: the token's own, or the one an operator's header names."""
         named = sent.get(b"x-account-id")
         if caller.operates:
             if not named:
@@ -222,7 +222,7 @@ class TenantGate(_Gate):
 
 
 class OperatorGate(_Gate):
-    """For operators' routes: the account is in the path, in the body, or there is none."""
+    """For operators' routes that name the account in the path or body, or need none."""
 
     async def __call__(self, request: Request) -> Call:
         sent = gate_headers(request)
@@ -245,7 +245,7 @@ class AccountGate(TenantGate):
 class ReadGate(TenantGate):
     """For reads that answer zeros or an empty list when the account does not exist [A13].
 
-    A service that names no account, but a user in path or query, means the user's own account.
+    A service that names a user in path or query, but no account, reads the user's own account.
     """
 
     async def __call__(self, request: Request) -> ReadCall:
@@ -259,7 +259,7 @@ class ReadGate(TenantGate):
 
 
 class EveryGate(ReadGate):
-    """For sums that an operator may ask of all accounts together, by naming none."""
+    """For sums over all accounts, which an operator requests by naming no account."""
 
     async def __call__(self, request: Request) -> ReadCall:
         sent = gate_headers(request)
@@ -286,23 +286,23 @@ class UseGate(TenantGate):
 
 
 class RecordGate(UseGate):
-    """For operators' routes of one record, which names the account where the header does not."""
+    """For operators' routes of one record, whose account is used when the header names none."""
 
     every_operator = True
 
 
 def _names_none(sent: Mapping[bytes, str], caller: Caller) -> bool:
-    """True for an operator that names no account in the header."""
+    """Return True for an operator that names no account in the header."""
     return caller.operates and not sent.get(b"x-account-id")
 
 
 def account_required(where: str) -> Invalid:
-    """The error for an operator's request that names no account."""
+    """Return the error for an operator's request that names no account."""
     return Invalid("ACCOUNT_REQUIRED", f"name the account {where}", status=400)
 
 
 async def account_named(connection: AsyncConnection, name: str) -> Account:
-    """The account that an operator names by id or external id.
+    """Find the account that an operator names by id or external id.
 
     Errors: MERCHANT_NOT_FOUND, PLATFORM_MISMATCH.
     """
@@ -315,7 +315,7 @@ async def account_named(connection: AsyncConnection, name: str) -> Account:
 
 
 async def account_filter(connection: AsyncConnection, name: str | None) -> UUID | None:
-    """The account whose rows an operator lists; None for those of all accounts.
+    """Return the account whose rows an operator lists; None means all accounts.
 
     Errors: MERCHANT_NOT_FOUND.
     """
@@ -323,9 +323,9 @@ async def account_filter(connection: AsyncConnection, name: str | None) -> UUID 
 
 
 def gate_headers(request: Request) -> dict[bytes, str]:
-    """The headers that gates read, in one pass.
+    """Read the headers that gates need, in one pass.
 
-    Errors: BAD_REQUEST for one sent twice: a proxy in front may have believed the other.
+    Errors: BAD_REQUEST for a header sent twice: a proxy in front may have trusted the other one.
     """
     sent: dict[bytes, str] = {}
     for name, value in request.scope["headers"]:
@@ -348,7 +348,7 @@ async def check_platform(
 
 
 def _check_shop(account: Account | None) -> None:
-    """The same for the account that an operator's request turns out to be about."""
+    """Check the platform headers for the account that an operator's request concerns."""
     if account is None or not is_on_platform(account, *_shop.get()):
         raise _of_another_shop()
 
@@ -385,7 +385,7 @@ BillingCall = Annotated[AccountCall, Depends(AccountGate(BILLING))]
 """Every other write of one account: role billing, or an operator who names the account."""
 
 RecordCall = Annotated[UseCall, Depends(RecordGate(SERVICE))]
-"""Role service or admin, for a record: it names the account where the header does not."""
+"""Role service or admin, for a record, whose account is used when the header names none."""
 
 AdminCall = Annotated[Call, Depends(OperatorGate(ADMIN))]
 """Role admin, across accounts."""

@@ -1,8 +1,7 @@
-"""Idempotency-Key on write routes: `async with once.claim(call)` claims the key and keeps the
-answer.
+"""Idempotency-Key on write routes: `async with once.claim(call)` claims the key, keeps the answer.
 
-The same key and body get the first answer again. A key whose first request died continues with the
-resource id of that request. Without a key each request is new.
+The same key and body get the first answer again. A key whose first request crashed continues with
+that request's resource id. Without a key each request is new.
 """
 
 import hashlib
@@ -45,7 +44,7 @@ _logger = logging.getLogger("api.idempotency")
 
 
 class Replayed(Exception):
-    """The key was answered before: that answer is sent instead of the handler's."""
+    """Raised for a key that has an answer, which is sent instead of running the handler."""
 
     def __init__(self, answer: StoredAnswer) -> None:
         super().__init__("answered before")
@@ -53,11 +52,11 @@ class Replayed(Exception):
 
 
 class Claim:
-    """Permission to act once. `resource_id` is the id of what the request creates: a new UUIDv7,
-    or the id that the first request chose.
+    """Permission to act once.
 
-    `resumed` means that an earlier request with this key ended without a final answer, and may have
-    written rows under `resource_id`: look for them before writing.
+    `resource_id` is the id of what the request creates: a new UUIDv7, or the id that the first
+    request chose. `resumed` means that an earlier request with this key ended without a final
+    answer, and may have written rows under `resource_id`: look for them before writing.
     """
 
     def __init__(self, granted: Granted, asked: KeyedRequest | None = None) -> None:
@@ -68,20 +67,20 @@ class Claim:
         self.answered: Response | None = None
 
     async def begun(self, connection: AsyncConnection, workflow_id: str) -> Matter | None:
-        """The matter that an earlier request with this key has begun."""
+        """Return the matter that an earlier request with this key started."""
         return await matters.find(connection, workflow_id) if self.resumed else None
 
     @property
     def is_keyed(self) -> bool:
-        """True if the request may come again under its key."""
+        """True if the request has a key and may therefore be repeated."""
         return self._asked is not None
 
     async def keep(self, connection: AsyncConnection, status: int, body: BaseModel) -> None:
-        """Store the answer in the transaction of what was done, for the case of a crash.
+        """Store the answer in the same transaction as the act, in case of a crash.
 
-        So the act and its answer are there together: who repeats the request once the lease is over
-        acts no second time. A request that lives on stores its own.
-        Errors: IDEMPOTENCY_IN_FLIGHT where a repeat has taken the key over.
+        A request repeated after the lease expires then does not act a second time. A request that
+        survives stores its own answer. Errors: IDEMPOTENCY_IN_FLIGHT where a repeat has taken the
+        key over.
         """
         if self._asked is None:
             return
@@ -90,7 +89,7 @@ class Claim:
             raise in_flight()
 
     def answer(self, status: int, body: BaseModel, **headers: str) -> Response:
-        """The handler's answer. It is stored for the key when its status is final."""
+        """Return the handler's answer; store it for the key when its status is final."""
         content = body.model_dump_json().encode()
         self.answered = Response(content, status, headers=headers or None, media_type=JSON)
         return self.answered
@@ -104,7 +103,7 @@ class Once:
         self._key = key
 
     def require(self) -> None:
-        """400 IDEMPOTENCY_KEY_REQUIRED without a key, for a body that moves money at once."""
+        """Raise 400 IDEMPOTENCY_KEY_REQUIRED without a key, for a body that moves money at once."""
         if not self._key:
             raise missing_key()
 
@@ -113,10 +112,10 @@ class Once:
     ) -> AbstractAsyncContextManager[Claim]:
         """Act at most once per account, route and key.
 
-        `account_id` is the account of an operator's act, which path or body names; without it the
-        key belongs to no account.
-        Raises `Conflict` IDEMPOTENCY_IN_FLIGHT and `Invalid` IDEMPOTENCY_KEY_REUSED. For a key that
-        was answered before it raises `Replayed` with that answer.
+        `account_id` is the account that an operator's path or body names; without it the key
+        belongs to no account. Raises `Conflict` IDEMPOTENCY_IN_FLIGHT and `Invalid`
+        IDEMPOTENCY_KEY_REUSED. For a key that already has an answer it raises `Replayed` with that
+        answer.
         """
         whose = call.account.id if call.account else account_id
         return _free() if self._key is None else self._keyed(call, self._key, whose)
@@ -143,20 +142,20 @@ class Once:
 
 
 def encoded_answer(body: bytes, status: int, *, replayed: bool) -> Response:
-    """The answer of a hot route: JSON that is encoded already, marked when it is a replay."""
+    """Return a hot route's answer: JSON that is already encoded, marked when it is a replay."""
     headers = {REPLAYED_HEADER: "true"} if replayed else None
     return Response(body, status, headers=headers, media_type=JSON)
 
 
 def route_name(request: Request) -> str:
-    """The handler's name, such as `purchases.create`: a path and its aliases share their keys."""
+    """Return the handler's name, such as `purchases.create`: a path and its aliases share keys."""
     endpoint = request.scope["endpoint"]
     return f"{endpoint.__module__.rpartition('.')[2]}.{endpoint.__name__}"
 
 
 async def request_hash(request: Request) -> str:
-    """A hash of path, query and body; different spellings of the same JSON, and of the same amount,
-    have the same hash.
+    """Hash path, query and body; different spellings of the same JSON, and of the same amount, have
+    the same hash.
     """
     raw = await request.body()
     try:
@@ -170,7 +169,7 @@ async def request_hash(request: Request) -> str:
 
 
 async def replay(_: Request, error: Replayed) -> Response:
-    """The first answer, byte for byte, with the header that marks it as replayed."""
+    """Return the first answer, byte for byte, with the header that marks it as replayed."""
     answer = error.answer
     return Response(
         answer.body, answer.status, {REPLAYED_HEADER: "true"}, media_type=answer.media_type
@@ -187,7 +186,7 @@ def _rows(call: Call) -> AbstractAsyncContextManager[AsyncConnection]:
 
 
 async def _take(call: Call, asked: KeyedRequest) -> tuple[KeyedRequest, Granted]:
-    """The request as its key is kept, and the permission to act."""
+    """Claim the request's key in the database; return the permission to act."""
     async with _rows(call) as connection:
         at = real_now()
         if call.account is None and asked.account_id is not None:
@@ -250,19 +249,19 @@ async def _ledger_key(idempotency_key: Annotated[str | None, Header()] = None) -
 
 
 def in_flight() -> Conflict:
-    """The error for a key whose request runs elsewhere."""
+    """Return the error for a key whose request is running elsewhere."""
     return Conflict("IDEMPOTENCY_IN_FLIGHT", "the first request with this key is still running")
 
 
 def missing_key() -> Invalid:
-    """The error for a body that moves money and has no key."""
+    """Return the error for a body that moves money and has no key."""
     return Invalid(
         "IDEMPOTENCY_KEY_REQUIRED", "send an Idempotency-Key: this request moves money", status=400
     )
 
 
 def valid_key(key: str | None) -> str | None:
-    """The key as sent. Raises 400 IDEMPOTENCY_KEY_INVALID for an empty or unprintable one."""
+    """Return the key as sent. Raises 400 IDEMPOTENCY_KEY_INVALID if empty or unprintable."""
     if key is None:
         return None
     if not 0 < len(key) <= MAX_KEY_CHARS or not (key.isascii() and key.isprintable()):

@@ -1,7 +1,7 @@
-"""Prices of an external product service, fetched before uses are rated and cached in this process.
+"""Prices of an external product service, fetched before uses are rated, and cached here.
 
-Each price is also stored in the database as a version: after a restart or during an outage the last
-known price is used.
+Each price is also stored in the database as a version, so that the last known price is used after a
+restart or during an outage.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from billing.metering.usage.service import NO_PRICE
 REMEMBERED: Final = 50_000
 ASKED_AT_ONCE: Final = 16
 RETRY_SECONDS: Final = 5.0
-"""After a failure the service is not asked for this long; the last known price is used."""
+"""Seconds without requests after a failure; the last known price is used meanwhile."""
 _logger = logging.getLogger("api.pricing")
 _KEY: Final = re.compile(PRODUCT_KEY)
 
@@ -41,7 +41,7 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The result of a request, and until when it is used."""
+    """The result of a request, and the time until which it may be used."""
 
     until: float
     refusal: BillingError | None
@@ -88,7 +88,7 @@ class Prices:
             raise type(refusal)(refusal.code, CODES[refusal.code].detail)
 
     async def refusals(self, wanted: Collection[Wanted]) -> dict[tuple[Tenant, str], BillingError]:
-        """Like `need` for many products: the error of each one without a price."""
+        """Fetch many products' prices as `need` does; return the error of each one without."""
         source = self._source
         if source is None:
             return {}

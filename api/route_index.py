@@ -1,4 +1,4 @@
-"""An index of the routes by method and path, so that a request need not walk all of them.
+"""An index of the routes by method and path, which spares each request a walk over all of them.
 
 It is tried first; the normal list behind it still answers 404 and 405.
 """
@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 
 class RouteIndex(BaseRoute):
-    """Finds the first of `routes` that matches: by whole path, else by the number of segments."""
+    """Finds the first of `routes` that matches, by whole path or else by number of segments."""
 
     def __init__(self, routes: Iterable[APIRoute]) -> None:
         self._by_path: dict[tuple[str, str], APIRoute] = {}
@@ -34,7 +34,7 @@ class RouteIndex(BaseRoute):
             self._by_path.setdefault((method, route.path), route)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """The route of this method and path, or no match."""
+        """Return the route of this method and path, or no match."""
         if scope["type"] != "http" or scope.get("root_path"):
             return Match.NONE, {}
         method, path = scope["method"], scope["path"]

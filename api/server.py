@@ -1,4 +1,4 @@
-"""The API as a program: serves until SIGTERM, and lets requests on their way end."""
+"""The API as a program: serves until SIGTERM, then lets running requests finish."""
 
 import logging
 from socket import socket
@@ -13,15 +13,17 @@ from billing.core.database_roles import refuse_unsafe_roles
 from billing.core.database_room import refuse_small_server
 from billing.core.settings import Settings
 
-# Above the longest wait of a request, and below what a stopping container is given.
+# Longer than any request waits, shorter than a stopping container's grace period.
 GRACE_SECONDS: Final = 20
-# Longer than clients keep idle connections: else they meet one that just closed.
+# Longer than clients keep idle connections, so that they never reuse a closed one.
 KEEP_ALIVE_SECONDS: Final = 75
 _logger = logging.getLogger("api")
 
 
 async def serve(settings: Settings) -> None:
-    """Serve on BILLING_SERVICE_HOST and _PORT. A production with unsafe roles does not begin."""
+    """Serve on BILLING_SERVICE_HOST and _PORT. In production, refuse to start with unsafe database
+    roles.
+    """
     try:
         app = create_app(settings)
     except ValueError as error:  # a setting that only the API reads
@@ -32,7 +34,7 @@ async def serve(settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says that it is ready once its port is its own, not before."""
+    """Reports readiness only once it listens on its port."""
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         """Start the app and listen."""
@@ -42,7 +44,7 @@ class _Server(uvicorn.Server):
 
 
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    """The server of an app; callers' addresses are believed of trusted proxies only."""
+    """Return the server config; only trusted proxies may state a caller's address."""
     return uvicorn.Config(
         app,
         host=settings.service_host,

@@ -63,13 +63,13 @@ class Services:
         self.barrier = Barrier(self.database)
 
     def wake(self, accounts: Iterable[UUID]) -> None:
-        """Have the matters of accounts notified that their rows changed; it does not wait."""
+        """Notify the matters of accounts that their rows changed, without waiting."""
         for account_id in accounts:
             self.notifier.queue(self.temporal, of_account(account_id))
 
     @property
     def temporal(self) -> Client:
-        """The client; it connects on its first call."""
+        """The Temporal client; it connects on its first call."""
         if self.temporal_client is None:
             raise unavailable("TEMPORAL_UNAVAILABLE")
         return self.temporal_client

@@ -1,4 +1,4 @@
-"""Asking the tax provider, where one is set, for the rates of an address that was written."""
+"""Requests to the tax provider, where one is set, for the rates of a newly written address."""
 
 from datetime import datetime
 from uuid import UUID
@@ -14,13 +14,13 @@ from billing.money.taxation import service as taxation
 async def want_rates(
     call: Call, connection: AsyncConnection, account_id: UUID, at: datetime
 ) -> Matter | None:
-    """Note that the provider is to be asked; call it last, for it locks the account's matter."""
+    """Note that the provider must be asked. Call it last, because it locks the account's matter."""
     if call.settings.tax_provider == "catalog":
         return None
     return await taxation.ask(connection, account_id, at)
 
 
 async def until_asked(call: Call, asking: Matter | None) -> None:
-    """Wait ten seconds at most for the provider's answer, that the next invoice has its rates."""
+    """Wait up to ten seconds for the provider's answer, so that the next invoice has its rates."""
     if asking is not None:
         await wait_until_done(call, asking)

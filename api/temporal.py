@@ -11,7 +11,7 @@ from workflows.interceptors import interceptors
 
 
 async def connect(settings: Settings, tracing: Tracing | None = None) -> Client:
-    """A lazy client for the configured server or Temporal Cloud."""
+    """Return a lazy client for the configured server or Temporal Cloud."""
     key, tls = settings.temporal_api_key, settings.temporal_tls_parts
     return await Client.connect(
         settings.temporal_address,

@@ -1,4 +1,7 @@
-"""The users that a caller may record and read: a member itself, others everybody [A14, X29]."""
+"""Users whose usage a caller may record and read.
+
+A member may only record and read its own; other roles any user's [A14, X29].
+"""
 
 from collections.abc import Collection, Iterable
 from uuid import UUID
@@ -15,14 +18,14 @@ from billing.metering.usage.schemas import Use
 
 
 def only_user(call: Call) -> str | None:
-    """The one user whose uses the caller may see; None when it may see all."""
+    """Return the one user whose uses the caller may see; None when it may see all."""
     return call.caller.subject if call.caller.roles == {MEMBER} else None
 
 
 def user_of(named: str | None, call: Call) -> str | None:
-    """The user of a request, whose uses are written or shown; None for all. A member is its own.
+    """Return the user whose uses a request writes or shows; None for all. A member is its own user.
 
-    Errors: NOT_FOUND for another, who is to a member as if there were none [X29].
+    Errors: NOT_FOUND for another user, so that a member cannot tell who exists [X29].
     """
     only = only_user(call)
     if only is not None and named not in (None, only):
@@ -31,9 +34,10 @@ def user_of(named: str | None, call: Call) -> str | None:
 
 
 def event_key(account_id: UUID, event_id: str, call: Call) -> str:
-    """The id of an event's record, as hexadecimal digits.
+    """Return the id of an event's record as hexadecimal digits.
 
-    The events of a member are its own: it takes no other's use by guessing the id.
+    A member's events have ids of their own, so it cannot claim another user's use by guessing the
+    event id.
     """
     only, account = only_user(call), account_id.hex
     name = account if only is None else f"{account}|{only}\0"
@@ -41,16 +45,16 @@ def event_key(account_id: UUID, event_id: str, call: Call) -> str:
 
 
 def own_event_key(account_id: UUID, event_id: str | None, call: Call) -> str | None:
-    """As `event_key`, for a member's event; None where account and event alone name the record."""
+    """Return a member's `event_key`; None where account and event alone name the record."""
     if event_id is None or only_user(call) is None:
         return None
     return event_key(account_id, event_id, call)
 
 
 async def others_holds(uses: Iterable[Use], call: Call) -> set[UUID]:
-    """Holds that should pay uses, and that a member may not spend: its own `sub` did not make them.
+    """Return the holds of these uses that a member's `sub` did not create: it may not spend them.
 
-    Every other caller spends any hold of the account.
+    Every other caller may spend any hold of the account.
     """
     only = only_user(call)
     wanted = {use.hold_id: use.account_id for use in uses if use.hold_id is not None}
@@ -63,9 +67,7 @@ async def others_holds(uses: Iterable[Use], call: Call) -> set[UUID]:
 async def others_spends(
     connection: AsyncConnection, call: AccountCall, entries: Collection[UUID]
 ) -> dict[UUID, bool]:
-    """Those of these ledger entries that spent for others than this member, and whether it has a
-    share in them.
-    """
+    """Return entries that spent for other users, and whether the member has a share in each."""
     only = only_user(call)
     if only is None or not entries:
         return {}

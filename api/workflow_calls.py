@@ -1,6 +1,7 @@
-"""Calls from a write to its workflow: Temporal must be reachable before the commit.
+"""Calls from a write to its workflow.
 
-After the commit no answer is a 5xx: the sweeper starts what a failed call left behind.
+Temporal must be reachable before the commit. After the commit no answer is a 5xx, because the
+sweeper starts what a failed call left behind.
 """
 
 import asyncio
@@ -23,16 +24,16 @@ _logger = logging.getLogger("api.workflow_calls")
 
 
 async def need_temporal(call: Call) -> None:
-    """503 TEMPORAL_UNAVAILABLE, while nothing is committed yet."""
+    """Raise 503 TEMPORAL_UNAVAILABLE while nothing is committed yet."""
     health = await call.services.health.part(call.services, "temporal")
     if health.status != "healthy":
         raise unavailable("TEMPORAL_UNAVAILABLE")
 
 
 async def need_provider(call: AccountCall) -> None:
-    """The same for what asks the card provider at once, whose live key no test account meets.
+    """Check that Temporal is reachable and that no test account uses a live Stripe key.
 
-    Errors: TEST_ACCOUNT_ON_LIVE_KEY.
+    Errors: TEMPORAL_UNAVAILABLE, TEST_ACCOUNT_ON_LIVE_KEY.
     """
     if call.account.is_test and call.settings.has_live_stripe:
         raise Conflict(
@@ -42,7 +43,7 @@ async def need_provider(call: AccountCall) -> None:
 
 
 async def wait_until_done(call: Call, matter: Matter) -> None:
-    """Wake the matter and wait ten seconds at most until nothing of it is due."""
+    """Wake the matter and wait up to ten seconds until none of its steps is due."""
     await failpoint("api.committed")
     try:
         await start.wait_until_done(call.temporal, matter, WAIT)
@@ -52,13 +53,13 @@ async def wait_until_done(call: Call, matter: Matter) -> None:
 
 
 async def wait_until_all_done(call: Call, matters: Iterable[Matter]) -> None:
-    """The same for each of them, once, all at a time."""
+    """Wake each of these matters once and wait for all at the same time."""
     found = {one.workflow_id: one for one in matters}
     await asyncio.gather(*(wait_until_done(call, one) for one in found.values()))
 
 
 async def resume_if_halted(call: Call, matter: Matter) -> None:
-    """Have the matter go on if it is halted: before that it looks at nothing."""
+    """Resume the matter if it is halted; a halted one does not look at its rows."""
     try:
         await start.resume(call.temporal, matter)
     except (RPCError, Unavailable, RuntimeError) as error:
@@ -66,7 +67,7 @@ async def resume_if_halted(call: Call, matter: Matter) -> None:
 
 
 async def ensure_started(call: Call, matter: Matter) -> None:
-    """Start a new matter's workflow without waiting for what it does."""
+    """Start a new matter's workflow without waiting for its steps."""
     try:
         await start.ensure_running(call.temporal, matter)
     except (RPCError, Unavailable, RuntimeError) as error:
@@ -74,7 +75,7 @@ async def ensure_started(call: Call, matter: Matter) -> None:
 
 
 async def notify(call: Call, matter: Matter) -> None:
-    """Notify the matter that its rows changed, without waiting for what it does."""
+    """Notify the matter that its rows changed, without waiting for its steps."""
     try:
         await start.nudge(call.temporal, matter)
     except (RPCError, Unavailable, RuntimeError) as error:

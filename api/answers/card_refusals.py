@@ -1,4 +1,4 @@
-"""Tries of a card that brought no money: the error that their caller has."""
+"""Maps a failed card attempt to the error the caller receives."""
 
 from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
 from billing.money.payments.rules import PROVIDER_REFUSED
@@ -6,12 +6,12 @@ from billing.money.payments.schemas import Attempt
 
 
 def not_opened() -> ProviderFailure:
-    """The error for a payment that the provider refused to open."""
+    """Return the error for a payment that the provider refused to open."""
     return ProviderFailure("PLATFORM_ERROR", "the payment provider did not open a payment")
 
 
 def refusal(attempt: Attempt) -> BillingError | None:
-    """The error for an attempt that failed."""
+    """Return the error for a failed attempt; None for any other."""
     if attempt.status == "unreached" and attempt.decline_code == PROVIDER_REFUSED:
         return not_opened()
     if attempt.status == "unreached":

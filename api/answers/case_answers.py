@@ -1,4 +1,4 @@
-"""The recovery of an invoice and its tries of cards, as customers and operators see them."""
+"""Dunning cases of invoices and their card attempts, as customers and operators see them."""
 
 from datetime import datetime
 from typing import Literal, Self
@@ -34,7 +34,9 @@ class AttemptAnswer(Answer):
 
 
 class CaseAnswer(Answer):
-    """The recovery of one invoice; `next_step` and `next_at` say what happens next by itself."""
+    """The dunning case of one invoice; `next_step` and `next_at` say what happens next
+    automatically.
+    """
 
     dunning_case_id: DunningCaseId = Field(validation_alias="id")
     account_id: AccountId
@@ -54,7 +56,7 @@ class CaseAnswer(Answer):
 
     @classmethod
     async def read(cls, connection: AsyncConnection, case: DunningCase) -> Self:
-        """The case with the next step of its invoice, read in the caller's transaction."""
+        """Return the case with its invoice's next step, read in the caller's transaction."""
         plan = await recovery.next_step(connection, case)
         return cls.of(
             case,

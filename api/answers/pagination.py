@@ -1,6 +1,6 @@
 """Lists, newest first: `{data, pagination}` by keyset cursor, by page or by offset.
 
-`paginate` bounds, orders, counts and cuts a query; a route only names the columns of the order.
+`paginate` orders, counts and cuts a query; a route only names the columns to order by.
 """
 
 import base64
@@ -49,7 +49,7 @@ class Page(Frozen, Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """The requested page; a cursor wins over an offset, an offset over a page."""
+    """The requested page; a cursor overrides an offset, an offset overrides a page."""
 
     limit: int
     page: int | None
@@ -72,7 +72,9 @@ async def page_request(
     offset: Annotated[int | None, Query(ge=0, le=MAX_OFFSET)] = None,
     cursor: Annotated[str | None, Query(max_length=MAX_CURSOR_CHARS)] = None,
 ) -> PageRequest:
-    """The requested page: `cursor`, else `offset`, else `page`; 1 to 100 rows, 20 by default."""
+    """Return the requested page: `cursor`, else `offset`, else `page`; 1 to 100 rows, 20 by
+    default.
+    """
     asked = PageRequest(limit=limit, page=page, offset=offset, cursor=cursor)
     if asked.skip > MAX_OFFSET:
         raise Invalid("VALIDATION_FAILED", "page: too deep in the list; use the cursor")
@@ -89,7 +91,7 @@ async def paginate(
     asked: PageRequest,
     show: Callable[[RowMapping], T],
 ) -> Page[T]:
-    """The requested page of `query`, ordered by `keys` descending.
+    """Return the requested page of `query`, ordered by `keys` descending.
 
     `keys` must be selected columns that together are unique and never null, such as
     `(invoices.c.created_at, invoices.c.id)`. Raises `Invalid` INVALID_CURSOR.
@@ -110,8 +112,10 @@ async def paginate_merged(
     asked: PageRequest,
     show: Callable[[RowMapping], T],
 ) -> Page[T]:
-    """As `paginate`, of several queries with the same columns, each with its own keys; those of the
-    first name the order. Each is cut by itself, so that its index serves it.
+    """Return the requested page of several queries with the same columns, each with its own keys.
+
+    The keys of the first one name the order. Each query is cut separately, so that it uses its
+    index.
     """
     total, keys = 0, queries[0][1]
     cut = []
@@ -129,7 +133,7 @@ async def paginate_merged(
 
 
 async def _total(connection: AsyncConnection, query: Select[Any]) -> int:
-    """The number of rows, counted up to the cap."""
+    """Count the rows, up to the cap."""
     counted = query.order_by(None).with_only_columns(literal(1), maintain_column_froms=True)
     found = await connection.scalar(
         select(func.count()).select_from(counted.limit(TOTAL_CAP).subquery())
@@ -164,7 +168,7 @@ def _page(
 
 
 def encode_cursor(row: Mapping[Any, Any], keys: Sequence[ColumnElement[Any]]) -> str:
-    """The position after `row`, as opaque text."""
+    """Return the position after `row` as opaque text."""
     values = [row[key] for key in keys]
     text = json.dumps(
         [value.isoformat() if isinstance(value, datetime) else str(value) for value in values]
@@ -173,7 +177,7 @@ def encode_cursor(row: Mapping[Any, Any], keys: Sequence[ColumnElement[Any]]) ->
 
 
 def decode_cursor(cursor: str, keys: Sequence[ColumnElement[Any]]) -> list[Any]:
-    """The key values of a cursor, each of its column's type. Raises INVALID_CURSOR."""
+    """Return the key values of a cursor, each of its column's type. Raises INVALID_CURSOR."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         texts = _TEXTS.validate_json(base64.b64decode(padded, altchars=b"-_", validate=True))
@@ -200,7 +204,7 @@ def _literal(value: Any, key: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def as_page(items: Iterable[T]) -> Page[T]:
-    """A short list as one page."""
+    """Return a short list as one page."""
     data = list(items)
     whole = Pagination(
         limit=max(len(data), 1), offset=0, page=1, has_more=False, next_cursor=None, total=len(data)

@@ -15,7 +15,7 @@ class Problem(NamedTuple):
     status: int
     detail: str
     on_manual: int | None = None
-    """The status on the manual flow, where its callers know another one [J5]."""
+    """The status on the manual flow, whose callers expect a different one [J5]."""
 
 
 CODES: Final[dict[str, Problem]] = {
@@ -220,25 +220,25 @@ NOT_OF_A_ROUTE: Final[dict[str, str]] = {
     "TRIAL_NOT_FOUND": "the error text of a halted matter",
     "STEP_DONE": "the error text of a halted matter",
 }
-"""Codes that no route answers as its own, and where they are read."""
+"""Codes that no route raises itself, and where they appear."""
 
 
 def not_found(code: str) -> NotFound:
-    """The error for an object that does not exist, and the same for another account's."""
+    """Return the error for an object that does not exist or belongs to another account."""
     return NotFound(code, CODES[code].detail)
 
 
 def unavailable(code: str) -> Unavailable:
-    """The error for a part of the service that does not answer."""
+    """Return the error for a part of the service that does not respond."""
     return Unavailable(code, CODES[code].detail)
 
 
 def is_temporary(code: str) -> bool:
-    """True for a refusal that ends by itself: the same request may succeed later."""
+    """Return True for a refusal that ends by itself: the same request may succeed later."""
     return CODES[code].status >= 500 or code == "RATE_LIMITED"
 
 
-# The code of each status where a route raises none of its own.
+# The code of each status where a route raises no specific one.
 GENERIC: Final[dict[int, str]] = {
     400: "BAD_REQUEST",
     401: "UNAUTHENTICATED",

@@ -37,7 +37,7 @@ _logger = logging.getLogger("api.problems")
 
 
 class FieldProblem(BaseModel):
-    """A field that is wrong: its dotted path, and why."""
+    """A wrong field: its dotted path, and why it is wrong."""
 
     field: str
     message: str
@@ -65,13 +65,13 @@ def problem(
     headers: Mapping[str, str] | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> Response:
-    """The answer to a refused request."""
+    """Return the response for a refused request."""
     content = body(status, code, detail, fields or {})
     return JSONResponse(content, status, headers, MEDIA_TYPE)
 
 
 def body(status: int, code: str, detail: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of a problem; `fields` cannot replace the standard ones."""
+    """Return the members of a problem; `fields` cannot replace the standard ones."""
     return {
         **fields,
         "type": f"urn:durable-billing:problem:{code.lower().replace('_', '-')}",
@@ -84,7 +84,7 @@ def body(status: int, code: str, detail: str, fields: Mapping[str, Any]) -> dict
 
 
 def from_error(error: BillingError) -> Response:
-    """The answer for an error of the domain."""
+    """Return the response for a domain error."""
     headers = {}
     if error.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -98,10 +98,10 @@ def from_error(error: BillingError) -> Response:
 
 
 def responses(*items: int | str, manual: bool = False) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries for the codes a route may answer, by code or by generic status; a route of
-    the `manual` flow has other statuses for some.
+    """Return OpenAPI entries for the codes a route may answer, by code or by generic status.
 
-    The codes of every authenticated route (401, 403, 422, 429, 500, 503) are always included.
+    A route of the `manual` flow has other statuses for some codes. The codes of every authenticated
+    route (401, 403, 422, 429, 500, 503) are always included.
     """
     found: dict[int | str, dict[str, Any]] = {}
     for item in (*items, *_ALWAYS):
@@ -176,7 +176,7 @@ async def _on_http(_: Request, error: HTTPException) -> Response:
 
 
 async def _on_server(_: Request, error: Exception) -> Response:
-    """A part of the stack is away or busy, or something is wrong in ours."""
+    """Answer an unexpected error: a part of the stack is away or busy, or our code failed."""
     code = code_of(error)
     if code == "DATABASE_UNAVAILABLE":
         _logger.warning("database away: %s", database_words(error))
@@ -191,7 +191,7 @@ async def _on_server(_: Request, error: Exception) -> Response:
 
 
 def code_of(error: Exception) -> str:
-    """The code by which an error is answered, whichever it is."""
+    """Return the code that answers this error."""
     if isinstance(error, BillingError):
         return error.code
     if _temporal_is_away(error):
@@ -211,15 +211,15 @@ def _temporal_is_away(error: Exception) -> bool:
 
 
 def from_code(code: str) -> Response:
-    """The standard answer of a code."""
+    """Return the standard response of a code."""
     known = CODES[code]
     headers = {"Retry-After": "2"} if known.status == 503 else None
     return problem(known.status, code, known.detail, headers=headers)
 
 
 def database_is_away(error: BaseException) -> bool:
-    """True when Postgres is unreachable, cut the connection, is full, or only reads: nothing was
-    committed.
+    """Return True when Postgres is unreachable, cut the connection, is full, or is read-only:
+    nothing was committed.
     """
     if isinstance(error, exc.TimeoutError):
         return True

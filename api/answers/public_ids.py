@@ -13,13 +13,13 @@ from billing.metering.quotas.rules import QUOTA_ID
 
 
 def encoded(prefix: str) -> BeforeValidator:
-    """Shows a UUID as the external id with this prefix."""
+    """Show a UUID as the external id with this prefix."""
     return BeforeValidator(
         lambda value: ids.encode(prefix, value) if isinstance(value, UUID) else value
     )
 
 
-# The code for a thing that is not there: never was, is of another account, or is no such id.
+# The code for an object that never existed, is another account's, or has a malformed id.
 _CODES: Final = {
     ids.ADDRESS: "ADDRESS_NOT_FOUND",
     ids.BILLING_RECORD: "BILLING_RECORD_NOT_FOUND",
@@ -39,7 +39,7 @@ _CODES: Final = {
 
 
 def row_id(prefix: str, name: str) -> UUID:
-    """The row id behind a public id; anything that is no such id answers as one that never was."""
+    """Return the row id behind a public id; a malformed id is answered like an unknown one."""
     found = ids.parse(prefix, name)
     if found is None:
         raise not_found(_CODES[prefix])
@@ -47,12 +47,12 @@ def row_id(prefix: str, name: str) -> UUID:
 
 
 def payment_method_row(name: str | None) -> UUID | None:
-    """The row id of the payment method that a body names, if it names one."""
+    """Return the row id of the payment method that a body names, if any."""
     return row_id(ids.PAYMENT_METHOD, name) if name else None
 
 
 def invoice_rows(names: Sequence[str] | None) -> list[UUID] | None:
-    """The row ids of the invoices that a body names, if it names some."""
+    """Return the row ids of the invoices that a body names, if any."""
     return [row_id(ids.INVOICE, one) for one in names] if names is not None else None
 
 

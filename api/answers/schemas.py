@@ -41,27 +41,27 @@ class Body(BaseModel):
 
 
 def optional_body(model: type[Body]) -> Any:
-    """Makes a body parameter optional; all fields of the body need defaults."""
+    """Make a body parameter optional; all fields of the body need defaults."""
     return fastapi.Body(default_factory=model)
 
 
 class Answer(BaseModel):
     """An answer body.
 
-    `of` shows one object, field by field. A field with another name there says so where it is
-    declared (`validation_alias`); an id, by its type, is shown as callers know it.
+    `of` copies the fields of one object. A field that has another name there says so where it is
+    declared (`validation_alias`); ids are shown in their public form, by their type.
     """
 
     model_config = ConfigDict(frozen=True, from_attributes=True, populate_by_name=True)
 
     @classmethod
     def of(cls, found: Any, **more: object) -> Self:
-        """The object as callers see it; `more` are fields that it lacks or that differ."""
+        """Return the object as callers see it; `more` are fields that it lacks or that differ."""
         return cls.model_validate({**dict(found), **more} if more else found)
 
 
 def _decimal(value: Any) -> Any:
-    """A number or a string of a request, whose body is decoded without floats."""
+    """Return the decimal of a request's number or string; its body is decoded without floats."""
     if isinstance(value, str):
         return Decimal(value) if _is_plain(value) else _refuse(NOT_DECIMAL)
     if isinstance(value, Decimal):
@@ -89,7 +89,7 @@ def _fits(value: Decimal) -> Decimal:
 
 
 def _page(value: str) -> str:
-    # Browsers take a backslash for a slash, and what stands before an @ for no part of the host.
+    # Browsers read a backslash as a slash, and do not treat text before an @ as the host.
     parts = urlsplit(value)
     if "\\" in value or "@" in parts.netloc or not parts.hostname:
         _refuse("must be the URL of a page, without a user and without backslashes")
@@ -130,7 +130,7 @@ def _owner_id(owner: str) -> str | None:
 _OWNERS: Final = {"u": "user", "o": "organization", "u*": "each_user"}
 Owner = Annotated[Literal["account", "user", "organization", "each_user"], BeforeValidator(_owner)]
 OwnerId = Annotated[str | None, BeforeValidator(_owner_id)]
-"""The two parts of the owner of counted uses: `u:` and a user, `o:` and an organization, `u*` of
+"""The two parts of the owner of counted uses: `u:` and a user, `o:` and an organization, `u*` for
 each user by default, or ''.
 """
 
@@ -149,7 +149,7 @@ Total = Annotated[
     PlainSerializer(show_decimal, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^-?\d{1,26}(\.\d{1,12})?$", "example": "2.00"}),
 ]
-"""A sum in an answer: as `Credits`, and as large as sums become."""
+"""A sum in an answer: like `Credits`, but without its upper bound."""
 
 CatalogName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 """The key of a plan, pack or add-on in a body."""

@@ -1,6 +1,6 @@
 """Balances read in batches: concurrent reads become one statement over all their accounts.
 
-A read that waits for no other runs alone, at once.
+A read with no other one waiting runs at once, alone.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from billing.ledger.credits.schemas import Overview
 
 
 class Balances:
-    """One per API process. An overview also has the free credits that expire within `soon`."""
+    """One per API process. An overview also includes the free credits that expire within `soon`."""
 
     def __init__(self, database: Database, soon: timedelta) -> None:
         self._database = database
@@ -23,7 +23,7 @@ class Balances:
         self._batcher: Batcher[UUID, Overview | None] = Batcher(self._read)
 
     async def of(self, account_id: UUID) -> Overview | None:
-        """The current balance; None when there is no such account."""
+        """Return the current balance; None when there is no such account."""
         return await self._batcher.do(account_id)
 
     async def _read(self, account_ids: Sequence[UUID]) -> list[Overview | None]:

@@ -25,14 +25,13 @@ class HoldBatcher:
         self._captures = Batcher(self._capture, key=attrgetter("account_id"))
 
     async def hold(self, order: HoldOrder) -> Hold:
-        """Create a hold; errors as the refusals of `hold_many`.
-
-        A refusal has the field `top_up` when an automatic purchase of credits is under way.
+        """Create a hold. Errors: those of `hold_many`, with the field `top_up` when an automatic
+        purchase of credits is under way.
         """
         return _answer(await self._holds.do(order))
 
     async def capture(self, order: CaptureOrder) -> Capture:
-        """Spend a hold; errors as the refusals of `capture_many`."""
+        """Spend a hold. Errors: those of `capture_many`."""
         return _answer(await self._captures.do(order))
 
     async def _hold(self, orders: Sequence[HoldOrder]) -> list[Hold | BillingError]:

@@ -1,9 +1,8 @@
-"""Recording of uses: single ones are collected, batches are split, and nobody waits for an account
-that is not his.
+"""Batches usage records so that a locked account delays only its own records.
 
 One statement is one transaction and one round trip. Row-level security limits it to the accounts in
-its arguments. It takes the accounts that nobody else has locked; uses of the others come again, at
-last by a statement of their account's own, which waits.
+its arguments. It takes the accounts that nobody else has locked; records of the others are retried,
+finally by a statement of their account's own, which waits.
 """
 
 import asyncio
@@ -27,7 +26,7 @@ from billing.metering.usage.sql_batch import LOCKED, Wait
 
 
 class Size(NamedTuple):
-    """The most that a part of a batch has. An account's rows stay together: one entry pays them."""
+    """The maximum size of a batch's part. An account's rows stay together: one entry pays them."""
 
     accounts: int
     rows: int
@@ -36,37 +35,41 @@ class Size(NamedTuple):
 LONG: Final = Size(500, MAX_ROWS)
 """Accounts with quotas are handled one by one, and each statement reads the list of them all."""
 SHORT: Final = Size(50, 50)
-"""While single uses are about: Postgres is theirs after each part."""
+"""Used while single uses arrive, so that Postgres is free for them after each part."""
 ALONE: Final = Size(1, MAX_ROWS)
-"""An account that somebody else has locked: nothing but its own uses waits for it."""
+"""For an account that somebody else has locked: only its own uses wait for it."""
 ABOUT_SECONDS: Final = 0.2
-"""So long after a single use batches still make room for the next."""
+"""For this long after a single use, batches stay in short parts."""
 SHORT_AT_ONCE: Final = 1
 PARTS_OF_ONE: Final = 2
-"""Parts of one batch at once: batches take turns."""
+"""Parts of one batch that may run at once, so that batches take turns."""
 SHARE_OF_THE_POOL: Final = 4
-"""Of all connections so many parts of batches, and as many statements that wait for a lock."""
+"""One in this many connections is for parts of batches, and as many for statements that wait for a
+lock.
+"""
 WAITS: Final[tuple[Wait, ...]] = ("no", "soon", "until it is free")
-"""Whoever met a locked account waits for it a moment, with others that did, and then by itself."""
+"""A use of a locked account waits for it a moment, together with others, and then alone."""
 TRIES: Final = 2
-"""So often a single use does not wait: its account may be free with the next statement."""
+"""The number of times that a single use does not wait: its account may be free next time."""
 HOLDS_AT_ONCE: Final = 100
-"""Each use is rated and captured by itself: more would come near the statement timeout."""
+"""Each use is rated and captured separately: more would come near the statement timeout."""
 RecordMany = Callable[[Sequence[Use]], Awaitable[dict[int, Recorded]]]
 WritePart = Callable[[Sequence[Use], sql_batch.Owned, Wait], Awaitable[dict[int, Recorded]]]
 Wake = Callable[[Iterable[UUID]], None]
-"""Has the matters of these accounts woken, which asked for credits; it does not wait."""
+"""Wakes the matters of these accounts, which requested credits, without waiting."""
 RETRIED: Final = frozenset({"40001", "40P01", "23505"})
 """A concurrent statement won, or an event was recorded before: the retry looks for events."""
 NOT_SOON: Final = "55P03"
-"""lock_not_available: somebody has an account for longer than a moment."""
+"""lock_not_available: somebody has locked an account for longer than a moment."""
 NOT_YET: Final = Recorded(LOCKED, UUID(int=0))
 BROKEN: Final = Recorded("INTERNAL", UUID(int=0))
-"""Nothing was done: the statement fails at this account, whoever else is in it."""
+"""Nothing was done: the statement fails because of this account alone."""
 KNOWN: Final = frozenset({"duplicate", "conflict"})
 LOOKS: Final = 1_000
-"""So many statements look for events first after one met an event that was recorded before: to look
-costs a tenth of a free use, to be wrong costs the whole statement once more."""
+"""After a statement met an event recorded before, this many statements look for events first.
+
+Looking costs a tenth of a free use; a wrong guess costs the whole statement once more.
+"""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -74,7 +77,7 @@ _log: Final = logging.getLogger(__name__)
 async def record_last(
     uses: Sequence[Use], last: Sequence[int], rest: RecordMany, then: RecordMany
 ) -> dict[int, Recorded]:
-    """Record the uses at the places `last` by `then`, after all others by `rest`."""
+    """Record the uses at the places `last` with `then`, after all others with `rest`."""
     first = sorted({*range(len(uses))}.difference(last))
     found: dict[int, Recorded] = {}
     for places, record in ((first, rest), (last, then)):
@@ -84,18 +87,18 @@ async def record_last(
 
 
 class HoldUsageBatcher:
-    """Uses paid by a hold, each captured from its own hold, many in one statement."""
+    """Uses paid by holds, each captured from its own hold, many in one statement."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._batcher: Batcher[Use, Recorded] = Batcher(self._write, HOLDS_AT_ONCE, _account)
 
     async def one(self, use: Use) -> Recorded:
-        """Record a use, together with the other uses that wait."""
+        """Record a use, together with the other waiting uses."""
         return await self._batcher.do(use)
 
     async def many(self, uses: Sequence[Use]) -> dict[int, Recorded]:
-        """Record uses of any accounts; by place, the outcome of each one not recorded."""
+        """Record uses of any accounts; return the outcome of each one not recorded, by place."""
         answers: dict[int, Recorded] = {}
         for start in range(0, len(uses), HOLDS_AT_ONCE):
             part = uses[start : start + HOLDS_AT_ONCE]
@@ -121,7 +124,7 @@ class HoldUsageBatcher:
 
 
 class UsageBatcher:
-    """One per API process. Accounts that ask for credits wait for the sweeper without `wake`."""
+    """One per API process. Without `wake`, accounts that request credits wait for the sweeper."""
 
     def __init__(self, database: Database, wake: Wake | None = None) -> None:
         self._database = database
@@ -137,7 +140,7 @@ class UsageBatcher:
         self._looks = 0
 
     async def one(self, use: Use) -> Recorded:
-        """Record a use, together with the other uses that wait; its ledger entry is its own."""
+        """Record a use, together with the other waiting uses; it has its own ledger entry."""
         if use.event_id is None:  # a repeat by the batcher must be the same use
             use = use._replace(record_id=ids.new_hex())
         if use.hold_id is not None:
@@ -153,7 +156,7 @@ class UsageBatcher:
         return await self._locked.do(use.account_id, use)
 
     async def many(self, uses: Sequence[Use]) -> dict[int, Recorded]:
-        """Record uses of any accounts; by place, the outcome of each one not recorded.
+        """Record uses of any accounts; return the outcome of each one not recorded, by place.
 
         Uses paid by holds are recorded after the others.
         """
@@ -174,9 +177,9 @@ class UsageBatcher:
     async def _divided(
         self, uses: Sequence[Use], owned: sql_batch.Owned, wait: Wait, write: WritePart
     ) -> dict[int, Recorded]:
-        """Record uses of these accounts in parts, or each account by itself, which waits for it.
+        """Record uses of these accounts in parts, or each account alone, waiting for its lock.
 
-        Parts share no account and hardly an index page: they do not wait for each other.
+        Parts share no account and hardly an index page, so they do not wait for each other.
         """
         left = deque(owned)
         answers: dict[int, Recorded] = {}
@@ -202,7 +205,7 @@ class UsageBatcher:
     ) -> dict[int, Recorded]:
         """Record uses of these accounts together, or account by account where that fails.
 
-        An account at which the statement fails by itself has its own uses refused, nobody else's.
+        An account for which the statement fails alone has only its own uses refused.
         """
         try:
             return await self._whole(uses, part, wait)
@@ -278,7 +281,7 @@ class UsageBatcher:
 
 
 def _demand_own(error: DBAPIError) -> None:
-    """Raise what all accounts would meet: the database is away, busy or too slow."""
+    """Raise errors that affect all accounts: the database is unavailable, busy or too slow."""
     if isinstance(error, (OperationalError, InterfaceError)):
         raise error
 
@@ -292,7 +295,7 @@ def _account(use: Use) -> UUID:
 
 
 def _next(left: deque[tuple[int, Sequence[int]]], size: Size) -> sql_batch.Owned:
-    """Take the next accounts, as many as fit; one of more rows than that is a part by itself."""
+    """Take the next accounts that fit; an account with more rows than fit is a part of its own."""
     part: list[tuple[int, Sequence[int]]] = []
     rows = 0
     while left and len(part) < size.accounts:

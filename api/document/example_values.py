@@ -1,8 +1,8 @@
-"""The values in the examples of the OpenAPI document, by the names of fields.
+"""Values for the examples of the OpenAPI document, by field name.
 
-They tell one story: a shop in Berlin pays the first month of its plan, 49.00 EUR and 19 % of tax.
-A field of one schema that differs stands in `PARTS`. Of a request body only the required fields
-are shown, and those of `PARTS`.
+They tell one story: a shop in Berlin pays the first month of its plan, 49.00 EUR plus 19 % tax. A
+field whose value differs in one schema is listed in `PARTS`. Request bodies show only the required
+fields and those in `PARTS`.
 """
 
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ _ENDS: Final = (
     "valid_until window_end"
 )
 
-# What did not happen in the story.
+# Fields of things that do not happen in the story.
 _NOTHING: Final = (
     "blocked canceled_at cancel_at cancel_comment cancel_reason clock_at clock_status "
     "close_reason closed_at decision_reason decline_class decline_code end_reason ended_at "
@@ -170,7 +170,7 @@ FIELDS: Final[Mapping[str, Any]] = {
     **_IDS, **dict.fromkeys(_ENDS.split(), _END), **_MONEY, **_NUMBERS, **_WORDS, **_THINGS,
     **dict.fromkeys(_NOTHING.split()), **dict.fromkeys(_YES.split(), True),
 }  # fmt: skip
-"""The value of a field with this name, where its schema takes it."""
+"""The value of a field with this name, where its schema accepts it."""
 
 PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
     # Bodies: optional fields worth showing, beside those that are required.
@@ -330,4 +330,4 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "TaxAnswer": {"vat_status": "valid"},
 }
-"""Fields of one schema that differ, and optional fields that the example of a body shows."""
+"""Fields whose value differs in one schema, and optional fields shown in a body's example."""

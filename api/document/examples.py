@@ -1,7 +1,7 @@
-"""An example for each JSON body and answer of the OpenAPI document, put together from its schemas.
+"""An example for each JSON body and answer of the OpenAPI document, composed from its schemas.
 
 A field shows its own example (`Field(examples=[…])`), else the value of its name
-(`example_values.py`), else the plainest value of its type.
+(`example_values.py`), else the simplest value of its type.
 """
 
 import re
@@ -28,7 +28,7 @@ NONE: Final[Schema] = {}
 
 
 def add(document: dict[str, Any]) -> None:
-    """Write them into the document, beside the examples that are there."""
+    """Add the examples to the document, beside those already there."""
     schemas = document["components"]["schemas"]
     for operations in document["paths"].values():
         for operation in operations.values():
@@ -49,19 +49,19 @@ def _show(shown: dict[str, Any], writer: "_Writer") -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """Writes examples of schemas: of a body what it needs, of an answer all."""
+    """Writes examples of schemas: required fields of a body, all fields of an answer."""
 
     schemas: Mapping[str, Schema]
     only_required: bool
 
     def kinds(self, schema: Schema) -> Iterator[tuple[str, Schema]]:
-        """The kinds of a body or answer, named: mostly one."""
+        """Return the variants of a body or answer by name; usually there is one."""
         for one in schema.get("anyOf", [schema]):
             if one.get("type") != "null":
                 yield one.get("$ref", "").removeprefix(_REF) or "example", one
 
     def value(self, name: str, schema: Schema, own: Schema = NONE) -> Any:
-        """The example of a field; `own` are the values of its schema."""
+        """Return the example of a field; `own` are the values specific to its schema."""
         schema = self._resolved(schema)
         if name in own and self._takes(schema, own[name]):
             return own[name]

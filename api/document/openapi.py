@@ -1,4 +1,4 @@
-"""The OpenAPI document and its page: Swagger UI from files of this package, no other host."""
+"""The OpenAPI document and its page: Swagger UI, served from files of this package."""
 
 import re
 from collections.abc import Sequence
@@ -71,7 +71,7 @@ _ACCOUNT_PARAMETERS: Final = (
 
 
 def install(app: FastAPI) -> None:
-    """Serve the page at /docs and add to the document the headers that gates read themselves."""
+    """Serve the page at /docs and document the headers that gates read themselves."""
     app.mount("/docs/static", StaticFiles(directory=STATIC / "swagger-ui"), name="docs-static")
     app.add_route("/docs", _page, include_in_schema=False)
     app.add_route("/docs/page.js", _script, include_in_schema=False)
@@ -116,7 +116,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _without_rules(part: Any) -> Any:
-    """The document without ids of rules: callers do not know them."""
+    """Return the document without rule ids, which callers do not know."""
     if isinstance(part, list):
         return [_without_rules(one) for one in part]
     if not isinstance(part, dict):
@@ -130,14 +130,12 @@ def _without_rules(part: Any) -> Any:
 
 
 def api_routes(app: FastAPI) -> list[APIRoute]:
-    """Every route of the API; tests are generated from this list."""
+    """Return every route of the API; tests are generated from this list."""
     return [route for route in app.routes if isinstance(route, APIRoute)]
 
 
 def _codes_of(gate: TenantGate | OperatorGate) -> tuple[str, ...]:
-    """The refusals by which a gate finds no account to act for, or an operator's act is none for
-    the shop that its headers name.
-    """
+    """Return the codes of a gate that finds no account, or another shop than the headers name."""
     if isinstance(gate, OperatorGate):
         return ("PLATFORM_MISMATCH",)
     none_named = () if isinstance(gate, EveryGate) else ("ACCOUNT_REQUIRED",)
@@ -145,9 +143,7 @@ def _codes_of(gate: TenantGate | OperatorGate) -> tuple[str, ...]:
 
 
 def _say_what_every_route_answers(operation: dict[str, Any], codes: Sequence[str]) -> None:
-    """Add what is refused before a handler runs, these too, and the headers of the caller's
-    rate.
-    """
+    """Document the errors raised before a handler runs, and the rate-limit headers."""
     of_body = _BODY_CODES if "requestBody" in operation else ()
     answers = operation["responses"]
     for status, entry in responses("BAD_REQUEST", *of_body, *codes).items():
@@ -160,7 +156,7 @@ def _say_what_every_route_answers(operation: dict[str, Any], codes: Sequence[str
 
 
 def _say_that_it_may_fail(operation: dict[str, Any]) -> None:
-    """Add the answer of a route of any kind in which something breaks."""
+    """Document the answer of an internal error for a route."""
     (entry,) = (one for status, one in responses().items() if status == INTERNAL)
     shown = {MEDIA_TYPE: entry["content"][MEDIA_TYPE] | {"schema": _PROBLEM}}
     entry = {"description": entry["description"], "content": shown}
@@ -168,7 +164,7 @@ def _say_that_it_may_fail(operation: dict[str, Any]) -> None:
 
 
 def _say_errors_are_problems(document: dict[str, Any]) -> None:
-    """FastAPI writes the schema of an error below the type of the answer, which no error has."""
+    """Move error schemas to the problem media type; FastAPI puts them under the answer's."""
     for operation in (one for many in document["paths"].values() for one in many.values()):
         for answer in operation["responses"].values():
             content = answer.get("content", {})

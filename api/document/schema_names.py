@@ -1,7 +1,7 @@
 """Names for every body and answer of the OpenAPI document, so that generated clients read well.
 
-FastAPI writes a union of answers, a list, or a schema written by hand where it is used, without a
-name. Here each becomes a schema of its own, named after its operation.
+FastAPI writes unions, lists and hand-written schemas inline, without a name. Here each becomes a
+schema of its own, named after its operation.
 """
 
 import re
@@ -14,7 +14,7 @@ _PAGE: Final = re.compile(rf"{_REF}Page_(\w+)_")
 
 
 def add(document: dict[str, Any]) -> None:
-    """Name what has no name in the bodies and answers of all operations."""
+    """Name the unnamed bodies and answers of all operations."""
     schemas = document["components"]["schemas"]
     for operations in document["paths"].values():
         for operation in operations.values():
@@ -29,7 +29,7 @@ def add(document: dict[str, Any]) -> None:
 
 
 def _named(schema: dict[str, Any], name: str, schemas: dict[str, Any]) -> dict[str, Any]:
-    """The reference to a schema; `name` is for one that has none."""
+    """Return the reference to a schema; `name` is used when it has none."""
     if page := _PAGE.fullmatch(schema.get("$ref", "")):
         name = f"{page[1]}Page"
         schemas[name] = schemas.pop(f"Page_{page[1]}_", None) or schemas[name]
@@ -41,7 +41,7 @@ def _named(schema: dict[str, Any], name: str, schemas: dict[str, Any]) -> dict[s
 
 
 def _require(body: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Say that a body is required where a field of it is."""
+    """Mark a body as required where one of its fields is."""
     schema = _said(body["content"][JSON]["schema"])
     named = schemas.get(schema.get("$ref", "").removeprefix(_REF), schema)
     if named.get("required"):
@@ -56,13 +56,13 @@ def _contents(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def _said(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of what is there, for a body that may also be left out."""
+    """Return the schema of a present body, for a body that may be omitted."""
     kinds = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
     return kinds[0] if len(kinds) == 1 else schema
 
 
 def _with_names(part: Any, schemas: dict[str, Any], depth: int = 0) -> Any:
-    """The schema; an object within it becomes a schema named by its title."""
+    """Return the schema, with nested objects moved to schemas named by their titles."""
     if isinstance(part, list):
         return [_with_names(one, schemas, depth + 1) for one in part]
     if not isinstance(part, dict):

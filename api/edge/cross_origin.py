@@ -1,4 +1,4 @@
-"""Browsers of other origins may call the API: those of BILLING_CORS_ORIGINS, with bearer tokens."""
+"""Cross-origin calls of browsers: from BILLING_CORS_ORIGINS, with bearer tokens."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
-# What a token of one account may send; the other headers are for backends.
+# Headers that a browser with one account's token may send; the others are for backends.
 HEADERS: Final = (
     "Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "X-Confirm",
     "X-Correlation-Id", "traceparent",
@@ -19,7 +19,7 @@ EXPOSED: Final = (
 
 
 def install(app: FastAPI, origins: Sequence[str]) -> None:
-    """Let these origins call and read; without any no other origin may. Cookies are never sent."""
+    """Allow these origins; with an empty list none is allowed. Cookies are never sent."""
     if origins:
         app.add_middleware(
             CORSMiddleware,

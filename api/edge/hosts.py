@@ -1,4 +1,4 @@
-"""The outermost wall: which hosts are served, and headers that every answer has."""
+"""The outermost middleware: checks the host of each request and adds headers to every answer."""
 
 import logging
 from typing import Any, Final
@@ -9,9 +9,9 @@ from api.answers import problems
 from billing.core.settings import Settings
 
 HEALTH: Final = "/health"
-"""Served for any host: probes name an address."""
+"""Served for any host, because probes use an address."""
 YEAR_SECONDS: Final = 31_536_000
-# Answers have secrets of payments, balances and names: nothing on the way keeps or guesses at them.
+# Answers contain payment secrets, balances and names: no proxy may cache or sniff them.
 NO_STORE: Final = (b"cache-control", b"no-store")
 GUARDED: Final = (NO_STORE, (b"x-content-type-options", b"nosniff"))
 _logger = logging.getLogger("api.edge")
@@ -42,7 +42,7 @@ class EdgeMiddleware:
             await send(message)
 
         if sum(name == b"host" for name, _ in scope["headers"]) != 1:
-            # Programs on the way disagree on which of two counts, or what none means.
+            # Proxies disagree on which of two counts, or on what a missing one means.
             detail = "send exactly one Host header"
             await problems.problem(400, "BAD_REQUEST", detail)(scope, receive, reply)
             return

@@ -1,6 +1,6 @@
-"""Limits of bodies: bytes, depth of JSON, what can be stored; checked before anything parses them.
+"""Limits of bodies: bytes, JSON depth and storable text, checked before any parser runs.
 
-It also sends the headers of the rate that a gate has counted the request against.
+It also sends the headers of the rate limit that a gate has counted the request against.
 """
 
 import json
@@ -21,16 +21,16 @@ BODY_BYTES: Final = 1_048_576
 WEBHOOK_BODY_BYTES: Final = 262_144
 WEBHOOK_PREFIX: Final = "/api/v1/webhooks/"
 JSON_DEPTH: Final = 32
-# Twenty for each row of a full batch. A parser is slow by its objects and lists, not by its bytes,
-# and all of this is done before it is known who calls.
+# Twenty for each row of a full batch. A parser's time depends on objects and lists, not on bytes,
+# and it runs before the caller is known.
 JSON_BRACKETS: Final = 20_000
 NOT_TEXT: Final = "characters that cannot be stored"
 REPEATED: Final = "a member of the body appears twice"
-# Batches, whose rows fail alone: their own parser makes these checks for each row.
+# Batches, whose rows fail one by one: their parser makes these checks for each row.
 ROWS: Final = frozenset({"/api/v1/usage/batch"})
 
 _ESCAPE: Final = b"\\"
-# Escapes of what Postgres cannot keep: a NUL, and half of a pair of surrogates.
+# Escapes that Postgres cannot store: a NUL, and a lone surrogate.
 _UNSTORABLE: Final = re.compile(
     rb"\\u(?:0000|[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u)[dD][c-fC-F])",
     re.DOTALL,
@@ -39,10 +39,10 @@ _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
 
 
 class RequestLimitMiddleware:
-    """Reads the body up to its limit and passes it on whole; 413 before anything parses it.
+    """Reads the body up to its limit and passes it on whole; answers 413 before any parser runs.
 
-    A path or query with a NUL is refused too, for no column can store one, and a query in which a
-    parameter comes twice.
+    It also refuses a path or query with a NUL, which no column can store, and a query that repeats
+    a parameter.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -71,7 +71,7 @@ class RequestLimitMiddleware:
         limit = WEBHOOK_BODY_BYTES if webhook else BODY_BYTES
         body = b"" if _announced(scope) > limit else await _read(receive, limit)
         if body is None:
-            # Nobody is there to read it: it says in metrics and logs why the request ended.
+            # Nobody reads this answer: it records in metrics and logs why the request ended.
             await problems.from_code("REQUEST_TIMEOUT")(scope, receive, send)
             return
         if _announced(scope) > limit or len(body) > limit:
@@ -107,7 +107,7 @@ def _fault(path: str, body: bytes) -> str | None:
 
 
 def json_fault(body: bytes) -> str | None:
-    """The reason to refuse a body unparsed: not UTF-8, too deep, a member that appears twice, or
+    """Return the reason to refuse a body unparsed: not UTF-8, too deep, a repeated member, or
     values that cannot be stored.
     """
     if not _is_utf8(body):
@@ -128,7 +128,9 @@ def json_fault(body: bytes) -> str | None:
 
 
 def _is_utf8(body: bytes) -> bool:
-    """False for UTF-16 and UTF-32 too: Python's parser would read them, past the guards here."""
+    """Return False also for UTF-16 and UTF-32, which Python's parser would accept past these
+    checks.
+    """
     if b"\0" in body:
         return False
     try:
@@ -138,7 +140,7 @@ def _is_utf8(body: bytes) -> bool:
 
 
 def repeats(body: bytes) -> bool:
-    """True for JSON in which a member appears twice: readers disagree on which one counts."""
+    """Return True for JSON that repeats a member: readers disagree on which one counts."""
     if _is_plain(body):
         return False
     try:
@@ -151,7 +153,9 @@ def repeats(body: bytes) -> bool:
 
 
 def _is_plain(body: bytes) -> bool:
-    """True for JSON without escapes whose members appear once each: it comes back as it was."""
+    """Return True for JSON without escapes or repeated members: encoding it again gives the same
+    text.
+    """
     if _ESCAPE in body:
         return False
     try:
@@ -161,7 +165,7 @@ def _is_plain(body: bytes) -> bool:
 
 
 class NotANumber(ValueError):
-    """The body has NaN or Infinity."""
+    """The body contains NaN or Infinity."""
 
 
 def _refuse_constant(name: str) -> Any:
@@ -169,7 +173,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 def storable(value: Any) -> bool:
-    """True when Postgres can store every text of a decoded value."""
+    """Return True when Postgres can store every text of a decoded value."""
     try:
         return not _has_unstorable(encode(value))
     except UnicodeEncodeError:
@@ -177,12 +181,12 @@ def storable(value: Any) -> bool:
 
 
 def _has_unstorable(body: bytes) -> bool:
-    """True for JSON with an escape of what Postgres cannot keep."""
+    """Return True for JSON with an escape that Postgres cannot store."""
     return _ESCAPE in body and _UNSTORABLE.search(body.replace(rb"\\", b"..")) is not None
 
 
 def _too_deep(body: bytes) -> bool:
-    """True for more levels than JSON may have; brackets in a text are none."""
+    """Return True for more levels than JSON may have; brackets inside strings do not count."""
     texts_apart = body.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')
     depth = 0
     for sign in b"".join(texts_apart[::2]).translate(None, _NO_BRACKETS):
@@ -190,7 +194,7 @@ def _too_deep(body: bytes) -> bool:
         if depth > JSON_DEPTH:
             return True
         if depth < 0:
-            break  # it is no JSON, which the route's parser tells, however many more come
+            break  # not JSON: the route's parser reports it
     return False
 
 
@@ -202,7 +206,7 @@ def _announced(scope: Scope) -> int:
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:
-    """The whole body, or one byte more than the limit; None when the client disconnects."""
+    """Return the whole body, or one byte more than the limit; None when the client disconnects."""
     parts: list[bytes] = []
     size = 0
     while True:

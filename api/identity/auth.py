@@ -1,6 +1,7 @@
-"""Callers, proven by bearer tokens. A token is verified once and remembered until it expires.
+"""Callers, authenticated by bearer tokens.
 
-Every flaw of a token leads to the same 401, which does not say what was wrong; the log does.
+A token is verified once and remembered until it expires. Every flaw of a token leads to the same
+401, which does not say what was wrong; the log does.
 """
 
 import json
@@ -37,7 +38,7 @@ _TYPES: Final = frozenset({"JWT", "AT+JWT"})
 
 
 class NotOneRole(ValueError):
-    """A token for all accounts has not exactly one role of operators."""
+    """A token for all accounts does not have exactly one operator role."""
 
 
 _REASONS: Final[dict[type[Exception], str]] = {
@@ -67,7 +68,7 @@ class Unauthenticated(BillingError):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A proven caller: the token's subject, its account (id, external id or `*`) and roles."""
+    """An authenticated caller: its subject, its account (id, external id or `*`) and roles."""
 
     subject: str
     account: str
@@ -95,7 +96,7 @@ class Keys(Protocol):
     generation: int
 
     async def find(self, header: dict[str, Any]) -> tuple[Sequence[Any], str]:
-        """The keys that may have signed, and the one algorithm they are for; raises
+        """Return the keys that may have signed, and the one algorithm they are for; raises
         `jwt.PyJWTError` when there is none.
         """
 
@@ -111,7 +112,7 @@ class Verifier:
         self._seen: OrderedDict[str, Caller] = OrderedDict()
 
     async def verify(self, authorization: str | None) -> Caller:
-        """The caller behind an Authorization header, or `Unauthenticated`."""
+        """Return the caller behind an Authorization header; raises `Unauthenticated`."""
         if authorization is None or authorization[:7].lower() != "bearer ":
             _logger.info("a request was refused: it has no bearer token")
             raise Unauthenticated
@@ -133,7 +134,7 @@ class Verifier:
     async def _decode(self, token: str) -> Caller:
         if len(token) > MAX_TOKEN_CHARS:
             raise ValueError("size")
-        # Programs disagree on which of two equal members counts.
+        # Programs disagree on which of two members with the same name counts.
         header = _strict_part(token, 0)
         if _FORBIDDEN_HEADERS.intersection(header) or _type(header) not in _TYPES:
             raise ValueError("header")
@@ -163,9 +164,7 @@ class Verifier:
 
 
 class SharedSecrets:
-    """HMAC keys for every token, as the embedded stack uses them: two while one replaces the
-    other.
-    """
+    """HMAC keys for every token, as the embedded stack uses them; two during a rotation."""
 
     generation = 0
 
@@ -177,14 +176,14 @@ class SharedSecrets:
             )
 
     async def find(self, header: dict[str, Any]) -> tuple[Sequence[Any], str]:
-        """The secrets; a token that names another algorithm is refused."""
+        """Return the secrets; a token that names another algorithm is refused."""
         if header.get("alg") != "HS256":
             raise jwt.InvalidAlgorithmError("HS256 only")
         return self._keys, "HS256"
 
 
 def open_verifier(settings: Settings, keys: Keys | None = None) -> Verifier:
-    """The verifier for these settings; `keys` is the JWKS cache when there is one."""
+    """Return the verifier for these settings; `keys` is the JWKS cache when there is one."""
     if keys is None:
         if not settings.jwt_secrets:
             raise ValueError("set JWT_SECRET (HS256) or JWT_JWKS_URL (RS256, ES256)")
@@ -207,7 +206,9 @@ def _caller(claims: dict[str, Any]) -> Caller:
 
 
 def roles_fit(roles: Sequence[str], account: str) -> bool:
-    """True for a token of an operator, with one role for all accounts (`*`), or of one account."""
+    """Return True for an operator's token with one role for all accounts (`*`), or for one
+    account's token.
+    """
     known = ROLES.intersection(roles)
     if account == ANY_ACCOUNT:
         return len(known) == 1 and known <= OPERATORS
@@ -215,7 +216,7 @@ def roles_fit(roles: Sequence[str], account: str) -> bool:
 
 
 def is_name(text: str) -> bool:
-    """True for a name without control characters, half characters or space around it."""
+    """Return True for a name without control characters, lone surrogates or surrounding space."""
     return 0 < len(text) <= MAX_CLAIM_CHARS and text.isprintable() and text == text.strip()
 
 

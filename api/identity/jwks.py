@@ -1,6 +1,6 @@
 """Public keys of the identity provider, fetched from one configured address and refreshed.
 
-A token names a key id only; the provider's list says which key and algorithm that is.
+A token only names a key id; the provider's list says which key and algorithm that is.
 """
 
 import asyncio
@@ -45,7 +45,9 @@ class Jwks:
         self.generation = 0
 
     async def find(self, header: dict[str, Any]) -> tuple[Sequence[Any], str]:
-        """The key the header names; `InvalidKeyError` when the provider has no such key."""
+        """Return the key the header names; raises `InvalidKeyError` when the provider has no such
+        key.
+        """
         key_id = header.get("kid")
         if not isinstance(key_id, str):
             raise jwt.InvalidKeyError("no key id")
@@ -72,7 +74,7 @@ class Jwks:
                 return
             keys = self._signing_keys(listed)
             if self._keys is not None and not self._keys.items() <= keys.items():
-                self.generation += 1  # a key is gone, or another one has its id
+                self.generation += 1  # a key was removed, or another one has its id
             self._keys = keys
 
     async def _fetch(self) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Requests per caller in a moving window of this process, and the classes of routes.
 
-Money is what customers write, metering what services ask before and after each use, and reads are
-all the rest. A use that a card is charged for counts as both metering and money (card_usage.py).
+Money covers customers' writes, metering what services ask before and after each use, and reads
+everything else. A use that charges a card counts as both metering and money (card_usage.py).
 """
 
 from collections import OrderedDict, deque
@@ -13,7 +13,7 @@ from billing.core.errors import BillingError
 
 RateClass = Literal["money", "metering", "reads"]
 HEADERS: Final = "billing.rate"
-"""Scope key under which a gate leaves the headers that tell the caller where it stands."""
+"""Scope key under which a gate leaves the headers that state the caller's remaining requests."""
 WATCHED_CALLERS: Final = 50_000
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 _UNITS: Final = ", ".join(_SECONDS)
@@ -28,13 +28,13 @@ _METERING: Final = (
 
 
 class RateLimited(BillingError):
-    """The caller sent more requests than the rate allows."""
+    """The caller exceeded its rate limit."""
 
     status = 429
 
 
 class Standing(NamedTuple):
-    """The rate, the requests that are left of it, and the seconds until more are."""
+    """The rate, the requests left, and the seconds until more are available."""
 
     limit: int
     remaining: int
@@ -50,7 +50,7 @@ class Standing(NamedTuple):
 
 
 class RateLimit:
-    """At most so many requests in any window of so long, per caller: "600/minute"."""
+    """At most this many requests per caller in any window of this length: "600/minute"."""
 
     def __init__(self, notation: str) -> None:
         amount, _, unit = notation.partition("/")
@@ -77,13 +77,13 @@ class RateLimit:
         )
 
     def refused(self, seconds: int) -> RateLimited:
-        """The refusal of one request too many, to be sent again after so long."""
+        """Return the refusal of one request too many, with the seconds to wait."""
         words = f"more than {self.amount} requests in {self.seconds} seconds"
         return RateLimited("RATE_LIMITED", words, retry_after=seconds)
 
 
 def class_of(method: str, path: str) -> RateClass:
-    """The class of a request by its canonical path."""
+    """Return the class of a request by its canonical path."""
     if method in READS:
         return "reads"
     if path.startswith(_METERING):
@@ -92,8 +92,8 @@ def class_of(method: str, path: str) -> RateClass:
 
 
 def may_move_money(method: str, path: str) -> bool:
-    """True for writes of customers and operators by the canonical path: not for metering's, and not
-    for the opening of an account.
+    """Return True for writes of customers and operators by the canonical path, except metering and
+    the opening of an account.
     """
     if class_of(method, path) == "money":
         return True

@@ -1,6 +1,7 @@
-"""Rates of callers over all processes of the API: each takes a small part of one from Postgres.
+"""Rate limits of callers, shared by all processes of the API through Postgres.
 
-A process counts its part down by itself. While Postgres is away it counts alone.
+Each process takes a small part of a rate from Postgres and counts it down locally. While Postgres
+is unavailable it counts alone.
 """
 
 import asyncio
@@ -34,13 +35,13 @@ from billing.core.settings import Settings
 from billing.platform.rates import store
 
 PARTS: Final = 50
-"""A rate has so many parts: a process keeps at most one that others might have used."""
+"""A rate is divided into this many parts, so a process withholds at most one from the others."""
 ALONE_SECONDS: Final = 5.0
 _logger = logging.getLogger("api.rates")
 
 
 class _Share:
-    """The part of a rate that a process may let through before it asks again."""
+    """The part of a rate that a process may let through before it asks Postgres again."""
 
     __slots__ = ("left", "lock", "rest", "until")
 
@@ -49,7 +50,9 @@ class _Share:
         self.lock = asyncio.Lock()
 
     def is_spent(self) -> bool:
-        """True when the next request asks Postgres; not for a caller who has had all."""
+        """True when the next request must ask Postgres; False for a caller that has used up its
+        rate.
+        """
         return self.until <= monotonic() or (self.left == 0 and self.rest > 0)
 
 
@@ -85,7 +88,7 @@ class RateLeases:
         return Standing(self._rate.amount, share.left + share.rest, seconds)
 
     async def _ask(self, caller: str, share: _Share) -> bool:
-        # A caller's name may be long, and is nobody's business there.
+        # A caller's name may be long, and need not be stored there.
         name = f"{self._name} {blake2b(caller.encode(), digest_size=16).hexdigest()}"
         span = timedelta(seconds=self._rate.seconds)
         try:
@@ -101,7 +104,7 @@ class RateLeases:
 
 
 class RateLimits(Mapping[RateClass, RateLimit]):
-    """The rate of each class, from settings: here for addresses, which each process counts."""
+    """The rate of each class, from settings; each process counts addresses alone."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         every = settings.rate_limit
@@ -115,10 +118,10 @@ class RateLimits(Mapping[RateClass, RateLimit]):
         }
 
     async def count(self, request: Request, caller: Caller, account: UUID | str) -> None:
-        """Count a request of its class, and leave the headers about it in its scope.
+        """Count a request of its class, and leave its rate headers in its scope.
 
-        `account` is the one it acts for, by a name only while nobody has looked that up: an account
-        has its rate once. Services meter without a limit. Errors: RATE_LIMITED.
+        `account` is the one it acts for, by name only before it was looked up: an account has one
+        rate. Services meter without a limit. Errors: RATE_LIMITED.
         """
         kind = class_of(request.method, request.scope["path"])
         if kind == "metering" and SERVICE in caller.roles:
@@ -132,7 +135,7 @@ class RateLimits(Mapping[RateClass, RateLimit]):
             request.scope[HEADERS] = standing.headers()
 
     async def count_charge(self, caller: Caller, account: UUID) -> None:
-        """Count a use that a card is charged for at once: it moves money. Errors: RATE_LIMITED."""
+        """Count a use that charges a card at once: it moves money. Errors: RATE_LIMITED."""
         await self._shared["money"].hit(_name(caller, account))
 
     def __getitem__(self, name: RateClass) -> RateLimit:
@@ -146,6 +149,6 @@ class RateLimits(Mapping[RateClass, RateLimit]):
 
 
 def _name(caller: Caller, account: UUID | str) -> str:
-    """Whose rate it is: of an operator's subject for each account, of a customer's in its own."""
+    """Return whose rate it is: an operator's subject per account, or a customer's account."""
     whose = account.hex if isinstance(account, UUID) else account
     return f"caller {'*' if caller.operates else ''} {caller.subject} {whose}"

@@ -35,7 +35,7 @@ class Tenant:
         return ids.encode(ids.ACCOUNT, self.id)
 
     def answers_to(self, name: str) -> bool:
-        """True when `name` is this account's id or external id."""
+        """Return True when `name` is this account's id or external id."""
         return name in {self.external_id, self.public_id}
 
 
@@ -48,18 +48,18 @@ class Tenants:
         self._batcher: Batcher[str, Tenant | None] = Batcher(self._look_up)
 
     def known(self, name: str) -> Tenant | None:
-        """The account with this id or external id, if this process has met it by that name."""
+        """Return the account with this id or external id if it is cached."""
         return self._known.get(name)
 
     async def find(self, name: str) -> Tenant | None:
-        """The account with this id or external id; concurrent look-ups become one query."""
+        """Find the account with this id or external id; concurrent look-ups become one query."""
         tenant = self._known.get(name)
         if tenant is not None:
             return tenant
         return await self._batcher.do(name)
 
     async def find_all(self, names: Set[str]) -> dict[str, Tenant]:
-        """The accounts with these ids or external ids, looked up together."""
+        """Find the accounts with these ids or external ids in one query."""
         known = self._known
         found = {name: known[name] for name in names if name in known}
         missing = names - found.keys()
@@ -85,7 +85,7 @@ class Tenants:
     async def are_on_platform(
         self, tenants: Collection[Tenant], platform: str | None, domain: str | None
     ) -> bool:
-        """True when the platform headers match every one of these accounts [A12]."""
+        """Return True when the platform headers match every one of these accounts [A12]."""
         names = [tenant.public_id for tenant in tenants]
         async with self._database.tenant(*(tenant.id for tenant in tenants)) as connection:
             known = await store.find_all(connection, names)
@@ -94,7 +94,7 @@ class Tenants:
 
 
 def is_on_platform(account: Account, platform: str | None, domain: str | None) -> bool:
-    """True when what was sent of platform and shop is the account's own [A12]."""
+    """Return True when the platform and shop headers match this account [A12]."""
     pairs = ((platform, account.platform), (domain, account.platform_domain))
     return all(
         sent is None or (known is not None and sent.lower() == known.lower())

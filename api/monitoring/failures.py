@@ -1,4 +1,4 @@
-"""Answers of the last minutes that were errors of ours; the signs of life tell them on."""
+"""Counts recent 5xx answers of this process; its heartbeat reports them."""
 
 import json
 from collections import Counter
@@ -14,9 +14,9 @@ from billing.platform.processes.schemas import FAILURES_SECONDS, Failures
 SLOT_SECONDS: Final = 15
 SLOTS: Final = FAILURES_SECONDS // SLOT_SECONDS
 MOST: Final = 20
-"""Routes that are told: those that fail most."""
+"""The maximum number of routes reported: those that fail most."""
 _OWN: Final = ("/health", "/health/detailed")
-"""Their answers are none to a customer."""
+"""Routes whose answers do not go to customers."""
 
 
 @dataclass
@@ -26,7 +26,7 @@ class _Slot:
 
 
 class FailureCount:
-    """Answers of this process by route, and the codes of those that failed."""
+    """The answers of this process by route, and the codes of the failed ones."""
 
     def __init__(self) -> None:
         self._slots: dict[int, _Slot] = {}
@@ -34,7 +34,7 @@ class FailureCount:
         self._good_at: dict[str, datetime] = {}
 
     def note(self, method: str, route: str, status: int, code: str | None) -> None:
-        """Count an answer. One that is refused while billing is parked fails nobody unasked."""
+        """Count an answer, except a refusal because billing is parked, which is intended."""
         if route in _OWN or code == PARKED:
             return
         name = f"{method} {route}"
@@ -47,7 +47,7 @@ class FailureCount:
             self._good_at[name] = real_now()
 
     def told(self) -> tuple[Failures, ...]:
-        """The routes that failed somebody, the worst first."""
+        """Return the routes with failures, the worst first."""
         self._forget()
         answered: Counter[str] = Counter()
         codes: dict[str, Counter[str]] = {}
@@ -84,7 +84,7 @@ class FailureCount:
 
 
 def code_in(body: bytes) -> str | None:
-    """The code of a problem; None where the body is something else."""
+    """Return the code of a problem; None where the body is something else."""
     try:
         code = json.loads(body)["code"]
     except (ValueError, TypeError, KeyError):

@@ -1,6 +1,6 @@
-"""Gauges of what waits in the product, served by the API so that a dead worker is seen.
+"""Gauges of the product's backlogs, served by the API so that a dead worker is noticed.
 
-Each process looks every fifteen seconds; the time of its last look is a gauge of its own.
+Each process measures every fifteen seconds; the time of its last measurement is a gauge too.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ AUDITED: Final = Gauge("billing_books_audited_timestamp_seconds", "Time of the l
 JOBS: Final = Gauge(
     "billing_job_looked_timestamp_seconds",
     "Time up to which a job that repeats has looked, by runs that ended well",
-    ["schedule"],  # `job` and `instance` are Prometheus's own: it renames those of others
+    ["schedule"],  # Prometheus reserves `job` and `instance`, and renames labels that use them
 )
 PARKED: Final = Gauge("billing_parked", "1 while nothing may move money")
 TEMPORAL: Final = Gauge("billing_temporal_answers", "1 while Temporal answers this process")
@@ -68,7 +68,7 @@ _logger = logging.getLogger("api.gauges")
 
 @asynccontextmanager
 async def gauging(stack: Stack, health: HealthChecks) -> AsyncIterator[None]:
-    """Look again and again while the app runs."""
+    """Measure repeatedly while the app runs."""
     async with in_background(_go_on(stack, health)):
         yield
 
@@ -85,9 +85,8 @@ async def _go_on(stack: Stack, health: HealthChecks) -> None:
 
 
 def show(figures: Figures) -> None:
-    """Set every gauge; what does not wait any more is 0, and labels of its events go.
-
-    What could not be counted has none.
+    """Set every gauge. An empty backlog is set to 0 and its event labels are removed; a backlog
+    that could not be counted has no value.
     """
     _show_waiting(figures)
     CHARGES.clear()

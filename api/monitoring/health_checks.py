@@ -18,13 +18,13 @@ from billing.insight.health.schemas import State as SignState
 from billing.platform.processes.service import Pulse
 
 CHECK_SECONDS: Final = 2.0
-# Health is public: however many callers ask, a part is asked this often.
+# Health is public: however many callers ask, each part is checked at most this often.
 REMEMBER_SECONDS: Final = 1.0
-# A busy Temporal answers late, and is not away: so long it counts as there after its last answer.
+# A busy Temporal answers late: for this long after its last answer it counts as available.
 BUSY_SECONDS: Final = 10.0
 STRIPE: Final = "https://api.stripe.com"
 
-# A look at all that waits reads more than a question whether a part is there.
+# Counting all backlogs reads more than checking whether a part responds.
 REMEMBER_SIGNS_SECONDS: Final = 5.0
 
 State = Literal["healthy", "unhealthy"]
@@ -32,7 +32,7 @@ Part = Literal["postgres", "temporal", "stripe"]
 
 
 class PartHealth(Answer):
-    """One part: its state, and how long it took to answer."""
+    """One part: its state, and how long it took to respond."""
 
     status: State
     milliseconds: int
@@ -52,7 +52,7 @@ class Stack(Protocol):
 
 
 class StripeUnwell(Exception):
-    """Stripe is away, or answers nothing that is of use; the words say which."""
+    """Stripe is unavailable or gives no usable answer; the message says which."""
 
 
 class HealthChecks:
@@ -66,7 +66,7 @@ class HealthChecks:
         self._looking = asyncio.Lock()
 
     async def part(self, stack: Stack, name: Part) -> PartHealth:
-        """The state of one part, at most a second old."""
+        """Return the state of one part, at most a second old."""
         async with self._locks.setdefault(name, asyncio.Lock()):
             known = self._known.get(name)
             if known is None or monotonic() - known[0] > REMEMBER_SECONDS:
@@ -77,7 +77,7 @@ class HealthChecks:
             return known[1]
 
     def _patiently(self, health: PartHealth) -> PartHealth:
-        """Temporal's health, where late answers are those of a busy server for a while."""
+        """Check Temporal's health; late answers count as those of a busy server for a while."""
         now = monotonic()
         if health.status == "healthy":
             self._temporal_answered = now
@@ -87,7 +87,7 @@ class HealthChecks:
         return health
 
     async def signs(self, stack: Stack) -> dict[str, SignState]:
-        """The state of every sign that the database gives; empty while it gives none."""
+        """Return the state of every sign that the database gives; empty while it gives none."""
         async with self._looking:
             known = self._signs
             if known is None or monotonic() - known[0] > REMEMBER_SIGNS_SECONDS:
@@ -117,7 +117,7 @@ async def _measure(stack: Stack, name: Part) -> PartHealth:
 
 
 async def _postgres(stack: Stack) -> None:
-    # A sign of life is written: a server that cannot write any more can do nothing for a caller.
+    # The check writes, because a server that cannot write is of no use to a caller.
     await stack.pulse.beat()
 
 
@@ -126,7 +126,7 @@ async def _temporal(stack: Stack) -> None:
 
 
 async def ask_stripe(settings: Settings) -> None:
-    """Stripe answers, and takes the key in use. Errors: StripeUnwell, with what is wrong."""
+    """Check that Stripe responds and accepts our key. Errors: StripeUnwell with the reason."""
     key = settings.stripe_secret_key.get_secret_value()
     async with httpx2.AsyncClient(trust_env=False, timeout=CHECK_SECONDS) as client:
         try:

@@ -1,6 +1,6 @@
 """Counts and durations of requests for Prometheus, on their own port, and the request log.
 
-A line of the log is written for each write and for what was refused or slow.
+The log has a line for each write and for each refused or slow request.
 """
 
 import logging
@@ -34,7 +34,7 @@ _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "O
 
 
 class MetricsMiddleware:
-    """Counts and times each request by the template of its route; logs some."""
+    """Counts and times each request by its route's template, and logs some."""
 
     def __init__(self, app: ASGIApp, failures: FailureCount) -> None:
         self._app = app
@@ -66,7 +66,7 @@ class MetricsMiddleware:
 
 
 def _named(scope: Scope) -> tuple[str, str]:
-    """Templates and known methods only: a caller must not be able to invent labels."""
+    """Use only templates and known methods as labels, so that callers cannot invent labels."""
     method = scope["method"] if scope["method"] in _METHODS else "other"
     return method, getattr(scope.get("route"), "path", "unmatched")
 
@@ -78,14 +78,14 @@ def _note(scope: Scope, method: str, route: str, status: int, seconds: float) ->
     told = status >= 400 or seconds > SLOW_SECONDS or _is_told(method, scope["path"])
     level = logging.INFO if told else logging.DEBUG
     if _requests.isEnabledFor(level):
-        # The token in the path of a payment page lets its reader pay.
+        # Never log the token in a payment page's path: whoever reads it can pay.
         path = PAY_PREFIX if scope["path"].startswith(PAY_PREFIX) else scope["path"]
         extra = {"status": status, "milliseconds": round(seconds * 1000), "path": path}
         _requests.log(level, "%s %s: %d", method, route, status, extra=extra)
 
 
 def _is_told(method: str, path: str) -> bool:
-    """A line for each write. Uses come by the thousand, and each leaves a record of its own."""
+    """Log each write except uses: they come by the thousand, and each leaves its own record."""
     return method not in READS and class_of(method, path) != "metering"
 
 
@@ -96,14 +96,14 @@ def _kept(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
 
 @asynccontextmanager
 async def served(settings: Settings) -> AsyncIterator[None]:
-    """Serve /metrics on BILLING_API_METRICS_PORT while the app runs; 0 serves none."""
+    """Serve /metrics on BILLING_API_METRICS_PORT while the app runs; 0 disables it."""
     if not settings.api_metrics_port:
         yield
         return
     try:
         server, thread = start_http_server(settings.api_metrics_port, settings.service_host)
     except OSError as error:
-        # A second process of the API on this host: the first one's numbers are served.
+        # A second API process on this host: only the first one's numbers are served.
         _logger.warning("no metrics on port %d: %s", settings.api_metrics_port, error.strerror)
         yield
         return

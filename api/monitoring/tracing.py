@@ -1,4 +1,4 @@
-"""A span for each request, in the trace that the caller names by `traceparent`."""
+"""A span for each request, in the trace that the caller names in `traceparent`."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class TracingMiddleware:
-    """Calls to workflows inside of it belong to its span."""
+    """Wraps each request in a span, which contains its calls to workflows."""
 
     def __init__(self, app: ASGIApp, tracing: Tracing) -> None:
         self._app, self._tracer = app, tracing.tracer
@@ -37,7 +37,7 @@ class TracingMiddleware:
             try:
                 await self._app(scope, receive, reply)
             finally:
-                # Templates only: a path may hold a token that lets its reader pay.
+                # Templates only: a path may contain a token that lets its reader pay.
                 route = getattr(scope.get("route"), "path", "unmatched")
                 span.update_name(f"{scope['method']} {route}")
                 span.set_attribute("http.route", route)

@@ -1,4 +1,4 @@
-"""Pages that tell strangers about the service: a production shows them to operators alone."""
+"""Pages that describe the service: in production only operators may read them."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ _gate: Final = OperatorGate(SERVICE)
 
 
 class ClosedPagesMiddleware:
-    """Asks for an operator's token, as their routes do."""
+    """Requires an operator's token for these pages, as operators' routes do."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

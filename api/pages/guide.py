@@ -1,7 +1,7 @@
 """The guide at /guide: the Markdown documents of this project as pages; and the page at /.
 
-A link between documents leads to the page of the other one. Of HTML only places to link to are let
-through, so no document can load or run a thing.
+A link between documents leads to the other document's page. Of HTML only anchors are kept, so that
+no document can load or run anything.
 """
 
 import re
@@ -25,7 +25,7 @@ GUIDE: Final = "/guide"
 ROOT: Final = Path(__file__).parents[2]
 _DOCUMENTS: Final = ROOT / "docs"
 _ELSEWHERE: Final = ("sandbox", "clients/python", "clients/typescript")
-"""Folders outside of docs/ whose README is a page too."""
+"""Folders outside of docs/ whose README is also a page."""
 _PLACE: Final = re.compile(r'<a id="[\w-]+">(?:</a>)?|</a>')
 _NOT_IN_A_PLACE: Final = re.compile(r"[^\w\- ]")
 
@@ -44,13 +44,14 @@ _NAMES: Final = {path: name for name, path in PAGES.items()}
 
 
 def url(document: Path) -> str:
-    """The address of the page of a document."""
+    """Return the address of a document's page."""
     return f"{GUIDE}/{_NAMES[document]}".rstrip("/")
 
 
 def install(app: FastAPI, *, is_open: bool) -> None:
-    """Serve the pages beside the API and outside of its document. Where the guide is not open to
-    all, the page at / does not lead to it.
+    """Serve the pages beside the API, outside of its document.
+
+    Where the guide is not open to all, the page at / does not link to it.
     """
 
     async def front(_: Request) -> HTMLResponse:
@@ -71,7 +72,7 @@ async def _show(request: Request) -> HTMLResponse:
 
 @cache
 def _rendered(document: Path) -> tuple[str, str]:
-    """The title and the body of a page: our own document, its HTML escaped."""
+    """Return the title and body of a page: our own document, its HTML escaped."""
     tokens = _MARKDOWN.parse(document.read_text())
     title = ""
     for opening, inside in pairwise(tokens):
@@ -85,12 +86,12 @@ def _rendered(document: Path) -> tuple[str, str]:
 
 
 def place_of(heading: str) -> str:
-    """The place that a heading makes, as it is written in links."""
+    """Return the anchor of a heading, as links spell it."""
     return _NOT_IN_A_PLACE.sub("", heading.lower()).replace(" ", "-")
 
 
 def _lead(link: Token, document: Path) -> None:
-    """Lead to the page of another document; to a file that has no page, nowhere."""
+    """Point a link to the other document's page; remove a link to a file without a page."""
     target = str(link.attrGet("href"))
     path, sign, place = target.partition("#")
     if "://" in target:

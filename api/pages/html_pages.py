@@ -1,4 +1,4 @@
-"""Pages for people: one set of templates and one policy, and nothing from another host."""
+"""HTML pages: one set of templates and one policy; nothing is loaded from another host."""
 
 import secrets
 from pathlib import Path
@@ -22,7 +22,7 @@ _NO_FORM: Final = "form-action 'none'"
 
 
 def page(template: str, *, status: int = 200, policy: str = _NO_FORM, **names: Any) -> HTMLResponse:
-    """The page with its names filled in; `policy` says what else than its own style it may load."""
+    """Return the page with its values filled in; `policy` lists what else it may load."""
     nonce = secrets.token_urlsafe(16)
     text = _TEMPLATES.get_template(template).render(names | {"nonce": nonce})
     headers = {"Content-Security-Policy": (_POLICY + policy).format(nonce=nonce)}

@@ -1,8 +1,8 @@
 """The page behind a signed link: its payer finishes one payment, or saves one card [J8, U8].
 
-The link is the only proof: nobody logs in. Opening the page changes nothing, for programs that
-look through mails open it too; the button asks for the payment. The card's number goes from the
-browser to Stripe, or to the stand-in.
+The link is the only proof: nobody logs in. Opening the page changes nothing, because mail scanners
+open it too; the button starts the payment. The card's number goes from the browser to Stripe, or to
+the stand-in.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ _FAILED: Final = "The bank did not confirm the payment. Try again, or use anothe
 
 @dataclass(frozen=True)
 class Standing:
-    """The subject of a link as it stands now."""
+    """The current state of what a link is for."""
 
     title: str
     text: str
@@ -56,11 +56,11 @@ class Standing:
     more: dict[str, Any] | None = None
     """The invoice, its lines and its issuer."""
     tries: int = 0
-    """A debit that failed is one more than when its payer left."""
+    """Attempts so far. If the count has grown since the payer left, a debit has failed."""
 
     @property
     def is_payable(self) -> bool:
-        """True if its payer may act."""
+        """True if the payer can act."""
         return self.action["type"] in ("confirm_card", "redirect", "ask")
 
 
@@ -72,8 +72,9 @@ _CAME_BACK: Final = Standing(
 
 
 def install(app: FastAPI, *, billing: bool) -> None:
-    """Serve the page, beside the API and outside of its document. Payers come back also while
-    billing is switched off.
+    """Serve the page beside the API, outside of its document.
+
+    Payers may also come back while billing is switched off.
     """
     app.add_route(BACK, _back, methods=["GET"], include_in_schema=False)
     if not billing:
@@ -83,18 +84,18 @@ def install(app: FastAPI, *, billing: bool) -> None:
 
 
 async def _back(_: Request) -> HTMLResponse:
-    """The page for a payer who comes back from the provider, where the caller named none."""
+    """Show the page for a payer who returns from the provider, if the caller named no page."""
     return _page("pay.html", _CAME_BACK)
 
 
 async def _show(request: Request) -> HTMLResponse:
-    """The subject as it stands, with a button while something is to be paid."""
+    """Show the current state, with a button while something can be paid."""
     call, link = await _opened(request, "reads")
     if call is None or link is None:
         return _refusal(link)
     standing = await _standing(call, link)
     came_back = request.query_params.get("redirect_status")
-    # The address keeps saying "succeeded" also when a debit has failed days later.
+    # The address still says "succeeded" when a debit fails days later.
     hears = came_back == "succeeded" and request.query_params.get("tries") == str(standing.tries)
     waits = standing.action["type"] == "wait" or (standing.is_payable and hears)
     if waits or not standing.is_payable:
@@ -104,7 +105,7 @@ async def _show(request: Request) -> HTMLResponse:
 
 
 async def _begin(request: Request) -> HTMLResponse:
-    """Open the payment where it is not open yet, and let the payer confirm it."""
+    """Open the payment if it is not open yet, and let the payer confirm it."""
     call, link = await _opened(request, "money")
     if call is None or link is None:
         return _refusal(link)
@@ -128,7 +129,7 @@ async def _begin(request: Request) -> HTMLResponse:
 def _confirm(
     call: AccountCall, link: PayLink, standing: Standing, request: Request
 ) -> HTMLResponse:
-    """The form of the provider: Stripe's own, or a page of the stand-in."""
+    """Return the provider's form: Stripe's own, or a page of the stand-in."""
     settings, secret = call.settings, standing.action["client_secret"]
     back = f"{settings.public_url.rstrip('/')}{request.url.path}?tries={standing.tries}"
     given = {"client_secret": secret, "return_url": back}
@@ -143,7 +144,7 @@ def _confirm(
 
 
 async def _opened(request: Request, rate: str) -> tuple[AccountCall | None, PayLink | None]:
-    """The call for the account of the link; without one where the link is wrong or over."""
+    """Return the call for the link's account; None where the link is wrong or expired."""
     services: Services = request.app.state.services
     host = request.client.host if request.client else ""
     services.rates[rate].hit(f"address {host}")  # type: ignore[index]
@@ -209,7 +210,7 @@ async def _invoice(call: AccountCall, invoice_id: UUID) -> Standing:
 
 
 def _refusal(link: PayLink | None) -> HTMLResponse:
-    """404 for a link that nobody here has signed, 410 for one that is over."""
+    """Answer 404 for a link that this service did not sign, 410 for an expired one."""
     if link is None:
         wrong = Standing("Not found", "This link is not valid.", {"type": "none"})
         return _page("pay.html", wrong, status=404)
@@ -229,6 +230,6 @@ def _page(
     blank = {"invoice": None, "lines": (), "issuer": None, "problem": None, "waits": False}
     values = blank | shown | (standing.more or {}) | names
     answer = page(template, status=status, policy=policy, **values)
-    # The address has the token in it.
+    # The address contains the token.
     answer.headers["Referrer-Policy"] = "no-referrer"
     return answer

@@ -1,4 +1,4 @@
-"""The payer's ways: the link to the payment page beside an action, and those that are offered."""
+"""Payment actions: the pay-page link and the offered payment methods."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Required, cast
@@ -18,11 +18,11 @@ _IN_A_BROWSER: Final = ("confirm_card", "redirect")
 
 
 class NextAction(TypedDict, total=False):
-    """The payer's next action: what else it holds depends on its `type`.
+    """The payer's next action; its other fields depend on `type`.
 
-    `confirm_card` has the `client_secret` for Stripe.js, `redirect` the `url` to go to; both have
-    in `pay_url` a page of this service that does it. `manual` has the `payment_reference` to send
-    money under, for `invoice_id`, and how much.
+    `confirm_card` has the `client_secret` for Stripe.js, `redirect` the `url` to open; for both,
+    `pay_url` is a page of this service that does it. `manual` has the `payment_reference` for a
+    transfer, the `invoice_id` and the amount.
     """
 
     type: Required[Literal["none", "confirm_card", "redirect", "manual", "wait"]]
@@ -38,7 +38,7 @@ class NextAction(TypedDict, total=False):
 def with_page(
     links: PayLinks, action: Mapping[str, Any], account_id: UUID, kind: Kind, subject_id: UUID
 ) -> NextAction:
-    """The action, with `pay_url` where the page can be used for it."""
+    """Return the action, with `pay_url` where the pay page supports it."""
     if action["type"] not in _IN_A_BROWSER:
         return cast("NextAction", action)
     page = links.url(account_id, kind, subject_id, real_now())
@@ -54,16 +54,16 @@ def offers_paypal(call: AccountCall) -> bool:
 
 
 async def demand_offered(call: AccountCall, connection: AsyncConnection, flow: str) -> None:
-    """Refuse a way to pay that is not set up here, or that operators have switched off.
+    """Refuse a payment method that is not set up here, or that operators have switched off.
 
-    Errors: PAYMENT_METHOD_NOT_OFFERED. Cards are always taken: which of its other kinds Stripe's
-    own page shows, its dashboard decides.
+    Errors: PAYMENT_METHOD_NOT_OFFERED. Cards are always accepted; Stripe's dashboard decides which
+    other methods its page shows.
     """
     if flow not in (PAYPAL, "manual"):
         return
     kinds = (await payment_kinds.current(connection)).values()
     known = [one for one in kinds if one.provider == flow]
-    # A catalog may be older than its kinds, or than PayPal's: what it never told of is taken.
+    # A catalog may predate these kinds, or PayPal's: a kind it never listed is accepted.
     is_told = bool(kinds if flow == "manual" else known)
     is_off = is_told and not any(one.is_active for one in known)
     if is_off or (flow == PAYPAL and not offers_paypal(call)):

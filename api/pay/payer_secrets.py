@@ -1,4 +1,4 @@
-"""Secrets of payments: with one a payment is confirmed, so only those who may pay read it."""
+"""Payment secrets: whoever has one can confirm the payment, so only payers may read them."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, Self, TypeVar
@@ -9,26 +9,26 @@ from api.pay.pay_actions import NextAction
 
 
 class Actionable(Protocol):
-    """An answer that says what its payer does next."""
+    """An answer that includes the payer's next action."""
 
     @property
     def next_action(self) -> NextAction:
-        """`type`, and beside it what the payer needs for it."""
+        """The `type` of the action, and what the payer needs for it."""
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self:
-        """A copy with other values."""
+        """Return a copy with other values."""
 
 
 ActionableT = TypeVar("ActionableT", bound=Actionable)
 
 
 def may_pay(call: Call) -> bool:
-    """True for a caller who may pay, to whom no secret of a payment is one."""
+    """Return True for a caller who may pay and may therefore read payment secrets."""
     return not call.caller.roles.isdisjoint(ALLOWED[BILLING])
 
 
 def for_caller(call: Call, answer: ActionableT) -> ActionableT:
-    """The answer; of what to do next a caller who may not pay sees the type alone, and no page."""
+    """Return the answer; a caller who may not pay sees only the next action's type, and no page."""
     if may_pay(call):
         return answer
     shown: dict[str, Any] = {"next_action": {"type": answer.next_action["type"]}}

@@ -1,4 +1,4 @@
-"""Pages that a payer is sent back to: of the hosts that the setting lists, alone."""
+"""Checks that `return_url` points to an allowed host."""
 
 from urllib.parse import urlsplit
 
@@ -7,7 +7,7 @@ from billing.core.errors import Invalid
 
 
 def check_return(call: Call, return_url: str | None) -> None:
-    """Refuse a page of another host than the setting lists. Errors: VALIDATION_FAILED."""
+    """Refuse a page whose host the setting does not list. Errors: VALIDATION_FAILED."""
     hosts = call.settings.return_url_hosts
     if return_url and hosts and urlsplit(return_url).hostname not in hosts:
         raise Invalid("VALIDATION_FAILED", "return_url: this host is not allowed")

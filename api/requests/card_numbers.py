@@ -1,4 +1,4 @@
-"""Texts of payers: a card number is refused, for card data never reaches this service [U1, J7]."""
+"""Refuses card numbers in payers' texts: card data must never reach this service [U1, J7]."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 from api.answers.schemas import Text
 
 _RUN: Final = re.compile(r"[0-9](?:(?:[^\w]|_)?[0-9]){12,}")
-"""Digits with at most one sign between any two of them."""
+"""Digits with at most one other character between them."""
 _LONGEST: Final = 19
 _CARD: Final = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})"
@@ -18,16 +18,16 @@ _CARD: Final = re.compile(
     r"|3(?:0[0-5]|[689]\d)\d{11,16}"
     r"|(?:6011|65\d\d|64[4-9]\d|35\d\d|62\d\d)\d{12,15}"
 )
-"""The numbers that card schemes give out, by their first digits and their length."""
+"""Numbers that card schemes issue, by their first digits and their length."""
 
 
 def _has_card_number(text: str) -> bool:
-    """True if a group of digits, or groups next to each other, make a valid card number."""
+    """Return True if a group of digits, or adjacent groups, form a valid card number."""
     return any(_makes_card(re.split("[^0-9]", run)) for run in _RUN.findall(_plain(text)))
 
 
 def _plain(text: str) -> str:
-    """The text with the digits of every script as 0 to 9, and with single spaces."""
+    """Return the text with digits of any script as 0 to 9, and with single spaces."""
     digits = (str(unicodedata.decimal(one, one)) for one in unicodedata.normalize("NFKC", text))
     return re.sub(r"\s+", " ", "".join(digits))
 
@@ -45,7 +45,7 @@ def _makes_card(groups: list[str]) -> bool:
 
 
 def _is_valid(number: str) -> bool:
-    """Luhn's check of the last digit."""
+    """Return True if the last digit passes Luhn's check."""
     doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(number))]
     return sum(digit - 9 if digit > 9 else digit for digit in doubled) % 10 == 0
 
@@ -57,6 +57,6 @@ def _refuse(text: str) -> str:
 
 
 NoCardNumber: Final = AfterValidator(_refuse)
-"""For a text that payers write freely."""
+"""For free text written by payers."""
 FreeText = Annotated[Text, NoCardNumber]
-"""A short one, such as a reason."""
+"""A short free text, such as a reason."""

@@ -1,4 +1,4 @@
-"""The code of a coupon as a payer writes it; a coupon never has a card number for its code."""
+"""The coupon code as a payer writes it; it can never be a card number."""
 
 from typing import Annotated
 

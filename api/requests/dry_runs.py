@@ -1,4 +1,4 @@
-"""Dry runs of what is more than one decision: done in a transaction of which nothing stays."""
+"""Dry runs of more than one decision: done in a transaction that is rolled back."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -14,7 +14,7 @@ class _Undone(Exception):
 async def undone(
     transaction: AbstractAsyncContextManager[AsyncConnection],
 ) -> AsyncIterator[AsyncConnection]:
-    """The transaction, rolled back at its end."""
+    """Open a transaction that is rolled back at its end."""
     try:
         async with transaction as connection:
             yield connection
@@ -27,5 +27,5 @@ def undone_if(
     dry_run: bool,
     transaction: AbstractAsyncContextManager[AsyncConnection],
 ) -> AbstractAsyncContextManager[AsyncConnection]:
-    """The transaction as it is, or rolled back at its end where it is a dry run."""
+    """Open a transaction that is rolled back at its end if this is a dry run."""
     return undone(transaction) if dry_run else transaction

@@ -20,7 +20,7 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 
 
 def exact(text: str) -> Decimal:
-    """The number that was written. Raises ValueError for one that cannot be reckoned with."""
+    """Return the written number. Raises ValueError for one that cannot be computed with."""
     try:
         number = Decimal(text)
     except InvalidOperation as error:
@@ -38,13 +38,13 @@ class ExactRequest(Request):
     """A request whose body is decoded without floats."""
 
     async def json(self) -> Any:
-        """The decoded body. Raises ValueError, as `json.loads` does."""
+        """Return the decoded body. Raises ValueError, as `json.loads` does."""
         return json.loads(await self.body(), parse_float=exact)
 
 
 def by_value(value: Any, amounts: Set[str], name: str = "") -> Any:
-    """A decoded body in which equal numbers are equal, and amounts (fields of these names) are one
-    text whether they came as a number or as a string.
+    """Return a decoded body in which equal numbers are equal, and amounts (fields of these names)
+    have one spelling, whether sent as a number or as a string.
     """
     if isinstance(value, dict):
         return {key: by_value(item, amounts, key) for key, item in value.items()}
@@ -59,7 +59,7 @@ def by_value(value: Any, amounts: Set[str], name: str = "") -> Any:
 
 
 def shortest(amount: str | int) -> str:
-    """One spelling of a plain decimal: 10, "10" and "10.0" are one amount."""
+    """Return one spelling of a plain decimal: 10, "10" and "10.0" are the same amount."""
     text = str(amount)
     if "." in text:
         text = text.rstrip("0").rstrip(".")
@@ -70,7 +70,7 @@ def shortest(amount: str | int) -> str:
 
 
 def plain(details: dict[str, Any]) -> dict[str, Any]:
-    """Details as any reader of JSON has them, with floats: nothing is computed from them."""
+    """Return details with floats, as any JSON reader has them: nothing is computed from them."""
     try:
         found: dict[str, Any] = msgspec.json.decode(encode(details))
     except (msgspec.DecodeError, OverflowError) as error:

@@ -1,11 +1,10 @@
-"""Fast path past FastAPI's dependency resolution, for handlers marked `@fast` and no others.
+"""Fast path past FastAPI's dependency resolution, only for handlers marked `@fast`.
 
 Such a handler takes headers, path strings, at most one JSON body, and async dependencies that take
-the same; it returns a `Response`. Its calls are planned once, at the start: in process
-`POST /usage/record` takes 38 µs instead of 95. Only routes that a benchmark measures are marked.
-
-FastAPI itself still serves the route where the body is not plain JSON, where there is a query, and
-whenever `app.dependency_overrides` is set. Without a query its parameters have their defaults.
+the same; it returns a `Response`. Its calls are planned once, at the start: in process `POST
+/usage/record` takes 38 µs instead of 95. Only routes that a benchmark measures are marked. FastAPI
+itself still serves the route when the body is not plain JSON, when there is a query, and whenever
+`app.dependency_overrides` is set. Without a query its parameters have their defaults.
 """
 
 import inspect
@@ -34,7 +33,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Response]])
 
 
 class _Call(NamedTuple):
-    """One planned call. `results` pairs a parameter with the number of the call that makes it."""
+    """One planned call. `results` pairs a parameter with the number of the call that returns it."""
 
     call: Callable[..., Awaitable[Any]]
     results: tuple[tuple[str, int], ...]
@@ -43,7 +42,7 @@ class _Call(NamedTuple):
     request_name: str | None
 
     def arguments(self, request: Request, headers: Headers, results: list[Any]) -> dict[str, Any]:
-        """The arguments of the call, without the body."""
+        """Return the arguments of the call, without the body."""
         found = {name: results[number] for name, number in self.results}
         for name in self.path_names:
             found[name] = request.scope["path_params"][name]
@@ -75,7 +74,7 @@ class _Plan:
         return self._numbers[asked.call]
 
     async def arguments(self, request: Request, headers: Headers) -> dict[str, Any]:
-        """Make every call but the last; the arguments of the last."""
+        """Make every call but the last; return the arguments of the last."""
         results: list[Any] = []
         for one in self.calls:
             results.append(await one.call(**one.arguments(request, headers, results)))
@@ -83,14 +82,15 @@ class _Plan:
 
 
 def fast(handler: Handler) -> Handler:
-    """Mark a handler for the fast path; `serve` refuses it at the start if it takes too much."""
+    """Mark a handler for the fast path; `serve` refuses at startup a handler that does not fit."""
     _marked.add(handler)
     return handler
 
 
 def reading(read: Callable[[bytes], Any]) -> Callable[[Handler], Handler]:
-    """Have a fast handler's body read by `read`, which answers None for one that it leaves to
-    FastAPI's way: what it does read must be what FastAPI would.
+    """Read a fast handler's body with `read`, which returns None for bodies left to FastAPI.
+
+    What it does read must equal what FastAPI would read.
     """
 
     def mark(handler: Handler) -> Handler:
@@ -101,7 +101,7 @@ def reading(read: Callable[[bytes], Any]) -> Callable[[Handler], Handler]:
 
 
 def serve(app: FastAPI, route: APIRoute) -> APIRoute:
-    """The route as `app` serves it. Raises `Unsupported` for a marked one that does not fit."""
+    """Return the route as `app` serves it. Raises `Unsupported` for a marked one that is unfit."""
     bound = fastapi_internals.bind(app, route)
     if bound.endpoint in _marked:
         bound.app = _fast(app, bound)
@@ -141,7 +141,7 @@ def _fast(app: FastAPI, route: APIRoute) -> ASGIApp:
 
 
 def _unread(_: bytes) -> None:
-    """No body: FastAPI's way reads all."""
+    """Read no body: FastAPI reads it instead."""
 
 
 def _plain(raw: bytes) -> Any:
@@ -152,7 +152,7 @@ def _plain(raw: bytes) -> Any:
 
 
 def _headers(scope: Scope) -> Headers:
-    """The headers by name; of a repeated one the first counts."""
+    """Return the headers by name; the first of a repeated one counts."""
     return dict(reversed(scope["headers"]))
 
 

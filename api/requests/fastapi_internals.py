@@ -1,6 +1,6 @@
-"""Private names of FastAPI, all in this module: no other one imports them.
+"""FastAPI's private names, all in this module: no other one imports them.
 
-FastAPI is pinned; `tests/unit/api/test_fastapi_internals.py` fails on the upgrade that changes one
+FastAPI is pinned; `tests/unit/api/test_fastapi_internals.py` fails on an upgrade that changes one
 of these names or adds a source of arguments that is not read here.
 """
 
@@ -19,7 +19,7 @@ from api.requests.exact_json import ExactRequest
 
 
 class Dependency(NamedTuple):
-    """One call FastAPI makes for a route, and the request's parts it passes to the call."""
+    """One call that FastAPI makes for a route, and the parts of the request it passes to it."""
 
     name: str
     call: Callable[..., Awaitable[Any]]
@@ -35,7 +35,7 @@ class Unsupported(TypeError):
 
 
 def bind(app: FastAPI, route: APIRoute) -> APIRoute:
-    """A copy of the route that honours `app.dependency_overrides`, without an include's nesting."""
+    """Return a copy of the route, not nested, that honours `app.dependency_overrides`."""
     bound = copy(route)
     bound.dependency_overrides_provider = app
     answer = bound.get_route_handler()
@@ -48,7 +48,7 @@ def bind(app: FastAPI, route: APIRoute) -> APIRoute:
 
 
 def dependency_calls(route: APIRoute) -> list[Any]:
-    """The handler and every dependency below it, such as the route's gate."""
+    """Return the handler and every dependency below it, such as the route's gate."""
     return [dependant.call for dependant in _walk(route.dependant)]
 
 
@@ -56,7 +56,7 @@ _queries: Final[dict[Any, frozenset[str]]] = {}
 
 
 def query_names(route: APIRoute) -> frozenset[str]:
-    """The parameters that a route takes in its query."""
+    """Return the route's query parameters."""
     known = _queries.get(route.endpoint)
     if known is None:
         found = (field.alias for part in _walk(route.dependant) for field in part.query_params)
@@ -65,7 +65,7 @@ def query_names(route: APIRoute) -> frozenset[str]:
 
 
 def list_names(route: APIRoute) -> frozenset[str]:
-    """The parameters that a route takes more than once in its query."""
+    """Return the query parameters that the route accepts more than once."""
     return frozenset(
         field.alias
         for part in _walk(route.dependant)
@@ -78,7 +78,7 @@ _amounts: Final[dict[Any, frozenset[str]]] = {}
 
 
 def amount_names(route: APIRoute) -> frozenset[str]:
-    """The fields of a route's body that take a number or a decimal in a string."""
+    """Return the fields of a route's body that take a number or a decimal in a string."""
     known = _amounts.get(route.endpoint)
     if known is None:
         body = route.body_field
@@ -104,7 +104,7 @@ def _takes_numbers(field: Any) -> bool:
 
 
 def endpoint_of(route: APIRoute) -> Dependency:
-    """The handler with its dependencies. Raises `Unsupported`."""
+    """Return the handler with its dependencies. Raises `Unsupported`."""
     found = _read(route.dependant)
     if len(found.bodies) > 1 or (found.bodies and route.body_field is not found.bodies[0]):
         raise Unsupported(f"{route.name}: more than one body, or an embedded one")
@@ -160,7 +160,7 @@ def _needs_fastapi(dependant: Dependant) -> bool:
 
 
 def _is_text(field: ModelField) -> bool:
-    """True for any text in the path, or a header that may be missing: nothing to validate."""
+    """Return True for text that needs no validation: in the path, or an optional header."""
     known = field.field_info
     unchecked = ((str, True), (str | None, False))
     return not known.metadata and (known.annotation, known.is_required()) in unchecked

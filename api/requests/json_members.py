@@ -1,4 +1,4 @@
-"""JSON in which a member appears twice is refused: readers disagree on which one counts."""
+"""Refuses JSON in which a member appears twice: readers disagree on which one counts."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ class Repeated(ValueError):
 
 
 def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of these members, for `json.loads`. Raises Repeated."""
+    """Return an object of these members, for `json.loads`. Raises Repeated."""
     value = dict(pairs)
     if len(value) != len(pairs):
         raise Repeated("a member appears twice")

@@ -1,7 +1,7 @@
-"""The word that a page asks its person to type before a sensitive change [K8].
+"""The word that a page asks its user to type before a sensitive change [K8].
 
-It comes in the body, the query or the header `X-Confirm`. A bearer client need not send it; a wrong
-word is refused.
+It is sent in the body, the query or the header `X-Confirm`. A bearer client need not send it; a
+wrong word is refused.
 """
 
 from typing import Annotated, Final, Literal
@@ -15,14 +15,14 @@ async def _default(
     confirm: Annotated[Literal["DEFAULT"] | None, Query(description=_AS_BODY)] = None,
     x_confirm: Annotated[Literal["DEFAULT"] | None, Header(description=_AS_BODY)] = None,
 ) -> None:
-    """Both are read to be refused when they are wrong."""
+    """Read both, so that a wrong word is refused."""
 
 
 async def _delete(
     confirm: Annotated[Literal["DELETE"] | None, Query(description=_AS_BODY)] = None,
     x_confirm: Annotated[Literal["DELETE"] | None, Header(description=_AS_BODY)] = None,
 ) -> None:
-    """Both are read to be refused when they are wrong."""
+    """Read both, so that a wrong word is refused."""
 
 
 TYPED_DEFAULT: Final = Depends(_default)

@@ -1,5 +1,5 @@
-"""Parameters and fields that a route does not take, and a parameter that it takes once and gets
-twice, are refused: they would do nothing, and programs disagree on which of two counts.
+"""Refuses unknown parameters and fields, which would have no effect, and repeated parameters,
+because programs disagree on which of two counts.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from billing.core.errors import Invalid
 
 
 def repeated(scope: Scope) -> str | None:
-    """The first parameter that comes more than once, but for the lists of the route; None: none."""
+    """Return the first parameter sent more than once, except the route's lists; else None."""
     sent = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     counts = Counter(name for name, _ in sent)
     if len(counts) == len(sent):
@@ -35,7 +35,7 @@ def _lists(scope: Scope) -> frozenset[str]:
 
 
 def refuse_unknown(request: Request) -> None:
-    """Refuse what the route does not take. Errors: VALIDATION_FAILED."""
+    """Refuse parameters and fields that the route does not take. Errors: VALIDATION_FAILED."""
     if request.scope["query_string"]:
         _refuse_parameters(request)
     if request.scope.get(BODY) and not _takes_body(request.scope["route"]):
@@ -43,17 +43,17 @@ def refuse_unknown(request: Request) -> None:
 
 
 async def takes_nothing_else(request: Request) -> None:
-    """The same for a route without a gate, as its dependency."""
+    """Refuse the same as a dependency, for a route without a gate."""
     refuse_unknown(request)
 
 
 def _takes_body(route: APIRoute) -> bool:
-    """True also of a handler that reads its body itself, as its OpenAPI says."""
+    """Return True also for a handler that reads its body itself, as its OpenAPI says."""
     return route.body_field is not None or "requestBody" in (route.openapi_extra or {})
 
 
 def _refuse_fields(body: bytes) -> None:
-    """A route that takes no body takes an empty one, for clients that send one always."""
+    """Accept an empty body on a route without one, because some clients always send one."""
     try:
         sent = decode(body)
     except DecodeError:

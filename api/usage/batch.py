@@ -28,7 +28,7 @@ Refusal = tuple[str, str]
 
 
 class UsageBatch:
-    """The rows of one request; outcomes are kept by the row's place."""
+    """The rows of one request; outcomes are stored by the row's place."""
 
     def __init__(
         self, rows: Sequence[Row], call: Call, headers: Mapping[bytes, str], *, dry_run: bool
@@ -43,7 +43,8 @@ class UsageBatch:
         self._duplicates: set[int] = set()
 
     async def record(self) -> bytes:
-        """Record the valid rows, or try them; the `BatchAnswer` with the verdict on each row.
+        """Record the valid rows, or try them; return the `BatchAnswer` with the verdict on each
+        row.
 
         Errors: MERCHANT_NOT_FOUND for the caller's own account; PLATFORM_MISMATCH.
         """
@@ -78,11 +79,11 @@ class UsageBatch:
         self._owners[None] = own
 
     def _named(self, row: UseRow) -> str | None:
-        """The account that a row names; for a service that names none anywhere, its user [A14]."""
+        """Return the account that a row names; for a service that names none, its user [A14]."""
         return row.account_id or row.external_id or (row.user_id if self._by_user else None)
 
     async def _price(self) -> None:
-        """Refuse rows whose product the product service does not price now."""
+        """Refuse rows whose product the product service currently does not price."""
         prices = self._call.services.prices
         if not prices.are_external:
             return
@@ -100,7 +101,7 @@ class UsageBatch:
                 self._refused[place] = refusal.code, CODES[refusal.code].detail
 
     def _uses(self) -> dict[int, Use]:
-        """The uses to record, by place; all other rows are refused."""
+        """Return the uses to record, by place; all other rows are refused."""
         uses: dict[int, Use] = {}
         kinds: Kinds = {}
         for place, row in enumerate(self._rows):
@@ -120,7 +121,7 @@ class UsageBatch:
         return uses
 
     async def _allowed(self, uses: dict[int, Use]) -> dict[int, Use]:
-        """Those of the uses whose holds and times the caller may name; the others are refused."""
+        """Return the uses whose holds and times the caller may name; refuse the others."""
         others = await others_holds(uses.values(), self._call)
         strange = [place for place, use in uses.items() if use.hold_id in others]
         refusal = "HOLD_NOT_FOUND", CODES["HOLD_NOT_FOUND"].detail
@@ -129,7 +130,7 @@ class UsageBatch:
         return {place: use for place, use in uses.items() if place not in self._refused}
 
     async def _too_old(self, uses: dict[int, Use]) -> dict[int, Refusal]:
-        """Uses of a customer that it may not date so far back; each is of its own account."""
+        """Return a customer's uses dated too far back; each is of its own account."""
         call = self._own_call()
         if call is None:
             return {}
@@ -138,7 +139,7 @@ class UsageBatch:
         return {places[number]: (use_times.TOO_OLD, why) for number, why in found.items()}
 
     def _own_call(self) -> AccountCall | None:
-        """The call of a customer, whose account every row is of; None: an operator's."""
+        """Return a customer's call, which owns every row's account; None for an operator's."""
         own = None if self._call.caller.operates else self._owners[None]
         return AccountCall(self._call.caller, self._call.services, own) if own else None
 
@@ -152,7 +153,7 @@ class UsageBatch:
         return owner
 
     async def _write(self, uses: list[Use]) -> dict[int, Recorded]:
-        """Record uses, those paid by card last; by number, the outcome of each one not recorded."""
+        """Record uses, those paid by card last; return the outcome of each one not recorded."""
         if self._dry_run:
             tried = enumerate(await attempt(self._call, uses))
             return {number: one for number, one in tried if one.verdict != "recorded"}
@@ -162,7 +163,7 @@ class UsageBatch:
         return await record_last(uses, charged, self._record, partial(charge_rows, self._call))
 
     async def _record(self, uses: Sequence[Use]) -> dict[int, Recorded]:
-        """Record uses that no card pays; by number, the outcome of each one not recorded."""
+        """Record uses that no card pays; return the outcome of each one not recorded, by number."""
         batcher, call = self._call.services.usage_batcher, self._own_call()
         if call is None or not dated_uses.are_among(call, uses):
             return await batcher.many(uses)

@@ -1,4 +1,4 @@
-"""Rows of a usage batch, parsed at speed: a bad row fails alone, with the field that is wrong."""
+"""Rows of a usage batch, parsed fast: a bad row fails alone, and its wrong field is named."""
 
 import re
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ NOT_JSON: Final = "content-type: must be application/json"
 
 
 def is_json(request: Request) -> bool:
-    """True for a body that is said to be JSON, as all other routes ask for it."""
+    """Return True for a body declared as JSON, by the rule of all other routes."""
     said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     return said == "application/json" or (said.startswith("application/") and "+json" in said)
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """A row that cannot be read: the field that is wrong and why, and the row's event."""
+    """A row that cannot be read: the wrong field and why, and the row's event."""
 
     detail: str
     event_id: str | None
@@ -59,7 +59,7 @@ class _RawRows(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _NUL: Final = b"\\u0000"
-# A surrogate pair is one character, a lone surrogate is none; after an odd number of backslashes
+# A surrogate pair is one character, a lone surrogate none; after an odd number of backslashes
 # the escape is plain text.
 _SURROGATES: Final = re.compile(
     rb"(?<!\\)((?:\\\\)*+)"
@@ -73,7 +73,7 @@ _named: Final = msgspec.json.Decoder(_Named)
 
 
 def parse(body: bytes) -> list[UseRow | Fault]:
-    """The rows of a body, with a `Fault` in place of each bad one.
+    """Return the rows of a body, with a `Fault` in place of each bad one.
 
     Errors: INVALID_JSON; VALIDATION_FAILED when the body is not a batch.
     """
@@ -87,7 +87,7 @@ def parse(body: bytes) -> list[UseRow | Fault]:
 
 
 def named(rows: list[UseRow | Fault], key: str | None) -> list[UseRow | Fault]:
-    """Rows without an event id get one of the key and their place, as a repeat does."""
+    """Give rows without an event id one made of the key and their place, so that repeats match."""
     if key is None:
         return rows
     for place, row in enumerate(rows):
@@ -97,13 +97,13 @@ def named(rows: list[UseRow | Fault], key: str | None) -> list[UseRow | Fault]:
 
 
 def _are_trimmed(rows: Sequence[UseRow]) -> bool:
-    """True where no text has space around it; asked of all rows at once, which is faster."""
+    """Return True if no text has surrounding space; all rows are checked at once, for speed."""
     strings = list(filter(None, chain.from_iterable(map(_strings_of, rows))))
     return list(map(str.strip, strings)) == strings
 
 
 def _trimmed(row: UseRow) -> UseRow | Fault:
-    """A row without the space around its texts, as single uses are; a Fault for a blank one."""
+    """Return a row with its texts trimmed, as single uses are; a Fault for a blank text."""
     if not _are_trimmed((row,)):
         for name in STRING_FIELDS:
             if (word := getattr(row, name)) is not None:
@@ -152,8 +152,10 @@ def _parse(row: msgspec.Raw) -> UseRow | Fault:
 
 
 def _with_text(row: msgspec.Raw) -> bytes:
-    """The row as msgspec takes it: an amount with a point as text, so that not a digit is lost, and
-    an instant in full that single uses take as it is, such as one without seconds.
+    """Return the row as msgspec takes it.
+
+    An amount with a point becomes text, so that no digit is lost, and an instant that only single
+    uses accept, such as one without seconds, is completed.
     """
     try:
         value = decode(row)

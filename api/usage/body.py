@@ -1,8 +1,8 @@
-"""One use as callers send it: the fields of single uses, of rows of a batch, and of OpenAPI.
+"""One use as callers send it: the fields of single uses, of batch rows, and of OpenAPI.
 
-`UseBody` is their one definition. msgspec decodes rows of a batch by it; pydantic, whose model is
-made of the same fields, validates a single use with an error for each wrong field. The Python
-client and the import of files name their fields themselves, and a test holds them to these.
+`UseBody` is their one definition. msgspec decodes batch rows by it; pydantic, whose model is made
+of the same fields, validates a single use with an error for each wrong field. The Python client and
+the file import declare their fields themselves, and a test compares them with these.
 """
 
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ from billing.metering.usage.schemas import Kind, Use
 MAX_WORD: Final = 255
 Word = Annotated[str, Meta(min_length=1, max_length=MAX_WORD)]
 Amount = Annotated[str, Meta(pattern=AMOUNT)] | Annotated[int, Meta(ge=0, lt=MAX_MINOR)]
-"""As rows of a batch are decoded at speed; a number with a point takes their slow way."""
+"""The type for batch rows, which are decoded fast; a number with a point takes the slow path."""
 Details = dict[str, Any]
 Moment = Annotated[datetime, Meta(tz=True)]
 _PYDANTIC: Final[dict[Any, Any]] = {
@@ -44,20 +44,19 @@ _PYDANTIC: Final[dict[Any, Any]] = {
     Moment: Instant,
     Details: Annotated[Details, AfterValidator(plain)],
 }
-"""Pydantic types for fields that msgspec knows by these types."""
+"""Pydantic types for fields that have these types for msgspec."""
 
 Kinds = dict[tuple[object, ...], Kind]
 
 
 class UseBody(msgspec.Struct, forbid_unknown_fields=True):
-    """One use. `product_id` prices it; else `service_type` or `feature_type` say what is counted,
-    and an `operation` that has a price of its own (`/admin/credit-costs`) costs that for each unit.
+    """One use. `product_id` prices it; else `service_type` or `feature_type` says what is counted,
+    and an `operation` with its own price (`/admin/credit-costs`) costs that for each unit.
 
-    The `usage_amount` is above 0; of a level, such as storage, it is the reading and may be 0.
-
-    With `event_id` (else the Idempotency-Key) a use is never counted twice; `request_id` is kept
-    for the reader and names no use. With `hold_id` that hold pays: what the use costs is captured
-    from it, and the rest of it is free again.
+    `usage_amount` is above 0; for a level, such as storage, it is the reading and may be 0. With
+    `event_id` (else the Idempotency-Key) a use is never counted twice; `request_id` is only stored
+    and identifies no use. With `hold_id` that hold pays: the cost of the use is captured from it,
+    and the rest is released.
     """
 
     usage_amount: Amount
@@ -106,7 +105,7 @@ class UseRow(UseBody):
 STRING_FIELDS: Final = tuple(
     field.name for field in msgspec.structs.fields(UseRow) if field.type == Word | None
 )
-"""The fields of a row that are a text of the caller's own."""
+"""The fields of a row that are the caller's own text."""
 
 
 _TEXTS: Final = attrgetter(
@@ -116,8 +115,8 @@ _one: Final = msgspec.json.Decoder(UseBody)
 
 
 def read_use(raw: bytes) -> UseBody | None:
-    """A plain use as pydantic would read it, at a tenth of the cost; None for one with a time or
-    details, with space around a text, and for a wrong one.
+    """Read a plain use as pydantic would, at a tenth of the cost; return None for one with a time
+    or details, with surrounding space, and for a wrong one.
     """
     try:
         body = _one.decode(raw)
@@ -129,9 +128,9 @@ def read_use(raw: bytes) -> UseBody | None:
 
 
 def use_of(body: UseBody, account_id: UUID, call: Call, kinds: Kinds) -> Use:
-    """The use to record for an account; equal kinds of a batch are one object in `kinds`.
+    """Return the use to record for an account; equal kinds of a batch share one object in `kinds`.
 
-    Errors: NOT_FOUND for another user's use, FORBIDDEN for one to be paid later, sent by a member;
+    Errors: NOT_FOUND for another user's use, FORBIDDEN for a deferred one from a member;
     HOLD_NOT_FOUND.
     """
     if body.on_insufficient == "defer" and call.caller.roles.isdisjoint(ALLOWED[BILLING]):
@@ -159,7 +158,7 @@ def use_of(body: UseBody, account_id: UUID, call: Call, kinds: Kinds) -> Use:
 
 
 def _model_in(details: dict[str, Any]) -> str | None:
-    """The model that `usage_details` names, where the use does not [G11]."""
+    """Return the model that `usage_details` names, where the use names none [G11]."""
     named = details.get("model")
     named = named.strip() if isinstance(named, str) else ""
     return named if 0 < len(named) <= MAX_WORD else None

@@ -26,7 +26,7 @@ from billing.money.card_usage import service as card_usage_service
 from billing.money.payments import store as payment_store
 
 ACCOUNTS_AT_ONCE: Final = 8
-"""Of a batch; the uses of one account are charged one after the other."""
+"""Accounts of a batch charged in parallel; one account's uses are charged one by one."""
 
 
 async def charge_now(call: AccountCall, use: Use) -> Recorded:
@@ -57,7 +57,7 @@ def check_payer(call: Call, use: Use) -> None:
 async def charge_rows(call: Call, uses: Sequence[Use]) -> dict[int, Recorded]:
     """Record uses of any accounts and start charging their cards, without waiting for the cards.
 
-    Answers the outcome of each use that was not recorded, by its place; the verdict of a refusal is
+    Return the outcome of each use that was not recorded, by its place; the verdict of a refusal is
     its code.
     """
     try:
@@ -93,7 +93,7 @@ async def _charge_row(call: Call, use: Use) -> Recorded:
 
 
 async def need_key(call: AccountCall, once: Once, record_id: UUID, method: str | None) -> bool:
-    """True of a request that charges a card now, which needs a key; any other needs none.
+    """Return True for a request that charges a card now, which needs a key.
 
     Errors: BILLING_RECORD_NOT_FOUND, IDEMPOTENCY_KEY_REQUIRED.
     """
@@ -108,8 +108,10 @@ async def need_key(call: AccountCall, once: Once, record_id: UUID, method: str |
 async def charge_again(
     call: AccountCall, claim: Claim, record_id: UUID, method: str | None
 ) -> Matter | None:
-    """Start a charge for a use whose card failed, or that was put off; None for any other, and
-    for a request without a key, whose use came to wait for a card only now.
+    """Start a charge for a use whose card failed or that was deferred.
+
+    Return None for any other use, and for a request without a key whose use has only now begun to
+    wait for a card.
     """
     if not claim.is_keyed:
         return None
@@ -121,7 +123,7 @@ async def charge_again(
 
 
 async def after_charge(call: AccountCall, matter: Matter | None, record_id: UUID) -> BillingRecord:
-    """The record, after its charge has ended or ten seconds have passed."""
+    """Return the record after its charge has ended or ten seconds have passed."""
     if matter is not None:
         await wait_until_done(call, matter)
     async with call.transaction() as connection:
@@ -132,7 +134,7 @@ async def after_charge(call: AccountCall, matter: Matter | None, record_id: UUID
 
 
 async def _refuse_declined(connection: AsyncConnection, record_id: UUID) -> None:
-    """CARD_DECLINED where the card was asked and said no; the record stays `failed`."""
+    """Raise CARD_DECLINED if the card was charged and declined; the record stays `failed`."""
     tried = await payment_store.last_try_of(connection, CHARGE.workflow_id(record_id))
     if tried is None or tried.status not in ("declined", "action", "skipped"):
         return

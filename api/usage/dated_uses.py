@@ -1,7 +1,7 @@
 """Uses that a customer dates back, checked and recorded under the account's lock.
 
-An end, a pause or a change gives time back under the same lock. If it came between the check and
-the record, the allowance of that time would be used for nothing.
+An end, a pause or a change credits time under the same lock. If it came between the check and the
+record, the allowance of that time would be used for free.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from billing.metering.usage.sql_batch import Outcomes
 
 
 def are_among(call: AccountCall, uses: Sequence[Use]) -> bool:
-    """True if one is dated by the account's own caller, and an allowance may cover it."""
+    """Return True if the account's own caller dated one, and an allowance may cover it."""
     return not call.caller.operates and any(
         use.at is not None and use.hold_id is None and use.kind.method != BY_CARD for use in uses
     )
 
 
 async def record(call: AccountCall, uses: Sequence[Use]) -> dict[int, Recorded]:
-    """Record uses of the call's account, none of a hold, in their order; by place, the outcome."""
+    """Record the account's uses without holds, in order; return the outcomes by place."""
     async with call.transaction() as connection:
         await credits.lock(connection, call.account.id)
         refused = await use_times.too_old_here(connection, call, uses)

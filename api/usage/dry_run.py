@@ -1,7 +1,7 @@
-"""Uses tried without recording them: written as the real ones are, and undone.
+"""Uses tried without recording them: written as the real ones are, and rolled back.
 
-So a verdict of a dry run is the real one by construction. Nothing of it stays: no record, no event
-id, no wish for credits; nobody is woken.
+So the verdict of a dry run is by construction the real one. It leaves no record, event id or
+request for credits, and wakes nobody.
 """
 
 import asyncio
@@ -44,10 +44,10 @@ class _Trial:
     account_id: UUID
     uses: Sequence[tuple[int, Use]]
     raises: bool = False
-    """An error of a card is raised, not answered by its code."""
+    """Raise a card error instead of returning its code."""
 
     async def outcomes(self) -> dict[int, Recorded]:
-        """The outcome of each use, in the order of the real ones: by credits, by holds, by card."""
+        """Return the outcome of each use, in the real order: by credits, by holds, by card."""
         try:
             return await self._once()
         except DBAPIError as error:
@@ -81,7 +81,7 @@ class _Trial:
                 found[place] = await self._try_card(connection, use)
 
     async def _try_card(self, connection: AsyncConnection, use: Use) -> Recorded:
-        """All but the charge: no card is asked."""
+        """Do everything but the charge: no card is contacted."""
         await connection.execute(_BEGIN)
         try:
             check_payer(self.call, use)
@@ -94,12 +94,12 @@ class _Trial:
 
 
 async def attempt_one(call: Call, use: Use) -> Recorded:
-    """The outcome that the use would have now. Errors: those of a card that cannot pay it."""
+    """Return the outcome the use would have now. Errors: those of a card that cannot pay it."""
     return (await _Trial(call, use.account_id, [(0, use)], raises=True).outcomes())[0]
 
 
 async def attempt(call: Call, uses: Sequence[Use]) -> list[Recorded]:
-    """The outcome that each use would have now, each account's uses one after the other."""
+    """Return the outcome each use would have now, each account's uses one after the other."""
     by_account: dict[UUID, list[tuple[int, Use]]] = {}
     for place, use in enumerate(uses):
         by_account.setdefault(use.account_id, []).append((place, use))

@@ -37,7 +37,7 @@ REUSED = "this event_id (or Idempotency-Key) was recorded with a different body"
 
 
 def code_and_detail(done: Recorded) -> tuple[str, str]:
-    """The code and sentence of a use that was not recorded."""
+    """Return the code and sentence of a use that was not recorded."""
     required, available = _figures(done)
     said = {
         "INSUFFICIENT_CREDITS": f"{required} credits are needed, {available} are available",
@@ -52,12 +52,12 @@ def code_and_detail(done: Recorded) -> tuple[str, str]:
 
 
 def _figures(done: Recorded) -> tuple[str, str]:
-    """The price of the use, and the credits that were there for it."""
+    """Return the price of the use, and the credits that were available for it."""
     return show_decimal(done.required or ZERO), show_decimal(done.available or ZERO)
 
 
 async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
-    """The error for a use that was not recorded, with the figures behind it."""
+    """Return the error for a use that was not recorded, with the figures behind it."""
     code, detail = code_and_detail(done)
     required, available = _figures(done)
     if code == "INSUFFICIENT_CREDITS":
@@ -174,14 +174,14 @@ _LOOKED_UP: Final = {
 
 
 def _retry_after(decision: Decision, now: datetime) -> dict[str, int]:
-    """Seconds until the same request would pass; nothing where it never will."""
-    if decision.allowed:  # something was given back meanwhile
+    """Return the seconds until the same request would pass; nothing if it never will."""
+    if decision.allowed:  # something was returned meanwhile
         return {"retry_after": 1}
     return _wait(decision.passes_at, now)
 
 
 def _wait(passes_at: datetime | None, now: datetime) -> dict[str, int]:
-    """Seconds until an instant; nothing where it never comes."""
+    """Return the seconds until an instant; nothing if it never comes."""
     if passes_at is None:
         return {}
     return {"retry_after": max(1, ceil((passes_at - now).total_seconds()))}

@@ -1,7 +1,6 @@
-"""The time by which a customer's own token may date a use back.
+"""Limits on how far back a customer's own token may date a use.
 
-Quotas, budgets and prices of another day are those of the other day, so only operators bring in a
-history.
+A use counts in the quotas, budgets and prices of its own day, so only operators may import history.
 """
 
 from collections.abc import Sequence
@@ -22,16 +21,16 @@ from billing.money.subscriptions.periods.given_back import Span
 
 TOO_OLD: Final = "EVENT_TOO_OLD"
 SLOW_CLOCK: Final = timedelta(minutes=5)
-"""A caller's clock may be behind by this, or the use on its way for as long."""
+"""Tolerance for a caller's slow clock, or for a use that is delayed on its way."""
 BEFORE_THE_ACCOUNT: Final = "occurred_at: more than 5 minutes before the account was opened"
 GIVEN_BACK: Final = "occurred_at: in a cycle that was credited or is unpaid"
 LATE_FOR_A_MEMBER: Final = "occurred_at: more than 5 minutes ago, which requires the role billing"
 
 
 async def too_old(call: AccountCall, uses: Sequence[Use]) -> dict[int, str]:
-    """Those of the account's uses that the caller may not date so far back: by place, with why.
+    """Return the uses dated further back than the caller may, by place, each with the reason.
 
-    A use that has its record is none of them: sent again it answers as it did.
+    A use that is already recorded is not among them: sent again it gets its first answer.
     """
     if call.caller.operates or all(use.at is None for use in uses):
         return {}
@@ -42,7 +41,7 @@ async def too_old(call: AccountCall, uses: Sequence[Use]) -> dict[int, str]:
 async def too_old_here(
     connection: AsyncConnection, call: AccountCall, uses: Sequence[Use]
 ) -> dict[int, str]:
-    """The same. Under the account's lock it stays so until the commit."""
+    """Do the same in this transaction; under the account's lock it holds until the commit."""
     dated = [(place, use.at) for place, use in enumerate(uses) if use.at is not None]
     first = min(at for _, at in dated)
     recent = None
@@ -70,7 +69,7 @@ async def check(call: AccountCall, use: Use) -> None:
 
 
 async def _now(call: AccountCall, connection: AsyncConnection) -> datetime:
-    if not call.account.is_test:  # only those have a clock of their own
+    if not call.account.is_test:  # only test accounts have their own clock
         return clock.real_now()
     return await clock.now(connection, call.account.id)
 

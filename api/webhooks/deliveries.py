@@ -1,4 +1,4 @@
-"""Webhook deliveries that this process took and refused; its signs of life tell them on."""
+"""Counts webhook deliveries that this process accepted and refused; its heartbeat reports them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,14 +19,14 @@ DELIVERIES: Final = Counter(
 
 
 class DeliveryCount:
-    """Counts since the process began, by provider and outcome."""
+    """Counts since the process started, by provider and outcome."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Deliveries] = {}
 
     @contextmanager
     def counting(self, provider: str) -> Iterator[None]:
-        """Count the delivery that is received within."""
+        """Count the delivery received inside this context."""
         try:
             yield
         except Stranger:
@@ -38,7 +38,7 @@ class DeliveryCount:
         self._count(provider, TAKEN)
 
     def told(self) -> tuple[Deliveries, ...]:
-        """Every count."""
+        """Return every count."""
         return tuple(self._known.values())
 
     def _count(self, provider: str, outcome: str) -> None:

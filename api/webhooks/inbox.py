@@ -1,4 +1,4 @@
-"""Provider events, stored in batches; and matters, notified after the answer."""
+"""Stores provider events in batches, and notifies matters after the answer."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ class Inbox:
         self._batcher = Batcher(self._store)
 
     async def receive(self, event: ProviderEvent) -> Matter | None:
-        """Store a verified event; the matter to notify when the event is new and has one."""
+        """Store a verified event; return the matter to notify when the event is new and has one."""
         return await self._batcher.do(event)
 
     async def _store(self, events: Sequence[ProviderEvent]) -> list[Matter | None]:
@@ -39,10 +39,10 @@ class Inbox:
 
 
 class Notifier:
-    """Notifies matters after the answer, of an event or of rows that changed, a limited number at
-    a time; once for several reasons that wait.
+    """Notifies matters of an event or of changed rows after the answer, a limited number at a time.
 
-    The sweeper repeats what fails here: the event is in the inbox, the matter is due.
+    Several waiting reasons become one notification. The sweeper repeats what fails here: the event
+    is in the inbox, the matter is due.
     """
 
     def __init__(self) -> None:
@@ -54,10 +54,10 @@ class Notifier:
         self.queue(client, matter, event_id)
 
     def queue(self, client: Client, matter: Matter, event_id: str | None = None) -> None:
-        """Queue a notification; while there are few tasks none waits for another's answer."""
+        """Queue a notification; while tasks are few, none waits for another's answer."""
         self._waiting.setdefault(matter.workflow_id, (matter, event_id))
         if len(self._tasks) < NOTIFIED_AT_ONCE:
-            # Apart from any request: it speaks for several, and the matter keeps its own id.
+            # Outside any request's context: it serves several, and the matter keeps its own id.
             task = asyncio.create_task(self._work(client), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -1,6 +1,6 @@
-"""Is an event PayPal's: its signature, by a certificate that PayPal itself serves.
+"""Checks that an event is PayPal's by its signature, with a certificate that PayPal serves.
 
-Certificates are fetched from PayPal's own address alone and kept, for they rarely change.
+Certificates are fetched only from PayPal's own address and cached, because they rarely change.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ class PayPalSignatures:
         self._certificates: dict[str, bytes] = {}
 
     def demand_set_up(self) -> None:
-        """Refuse every event where PayPal is not set up: INVALID_SIGNATURE."""
+        """Refuse every event while PayPal is not set up: INVALID_SIGNATURE."""
         if not self._settings.takes_paypal:
             raise refused("PayPal is not set up")
 
     async def verify(self, body: bytes, headers: Mapping[str, str]) -> None:
-        """Refuse an event that is not PayPal's, or that cannot be proven so: INVALID_SIGNATURE."""
+        """Refuse an event that is not provably PayPal's: INVALID_SIGNATURE."""
         settings = self._settings
         sent = paypal.transmission(headers, settings.paypal_url)
         certificate = await self._certificate(sent.certificate_url)

@@ -4611,7 +4611,8 @@ export interface components {
         };
         /**
          * CaseAnswer
-         * @description The recovery of one invoice; `next_step` and `next_at` say what happens next by itself.
+         * @description The dunning case of one invoice; `next_step` and `next_at` say what happens next
+         *     automatically.
          */
         CaseAnswer: {
             /** Dunning Case Id */
@@ -5966,7 +5967,7 @@ export interface components {
         };
         /**
          * FieldProblem
-         * @description A field that is wrong: its dotted path, and why.
+         * @description A wrong field: its dotted path, and why it is wrong.
          */
         FieldProblem: {
             /** Field */
@@ -7635,11 +7636,11 @@ export interface components {
         };
         /**
          * NextAction
-         * @description The payer's next action: what else it holds depends on its `type`.
+         * @description The payer's next action; its other fields depend on `type`.
          *
-         *     `confirm_card` has the `client_secret` for Stripe.js, `redirect` the `url` to go to; both have
-         *     in `pay_url` a page of this service that does it. `manual` has the `payment_reference` to send
-         *     money under, for `invoice_id`, and how much.
+         *     `confirm_card` has the `client_secret` for Stripe.js, `redirect` the `url` to open; for both,
+         *     `pay_url` is a page of this service that does it. `manual` has the `payment_reference` for a
+         *     transfer, the `invoice_id` and the amount.
          */
         NextAction: {
             /**
@@ -8201,7 +8202,7 @@ export interface components {
         };
         /**
          * PartHealth
-         * @description One part: its state, and how long it took to answer.
+         * @description One part: its state, and how long it took to respond.
          */
         PartHealth: {
             /**
@@ -11011,14 +11012,13 @@ export interface components {
         };
         /**
          * UseBody
-         * @description One use. `product_id` prices it; else `service_type` or `feature_type` say what is counted,
-         *     and an `operation` that has a price of its own (`/admin/credit-costs`) costs that for each unit.
+         * @description One use. `product_id` prices it; else `service_type` or `feature_type` says what is counted,
+         *     and an `operation` with its own price (`/admin/credit-costs`) costs that for each unit.
          *
-         *     The `usage_amount` is above 0; of a level, such as storage, it is the reading and may be 0.
-         *
-         *     With `event_id` (else the Idempotency-Key) a use is never counted twice; `request_id` is kept
-         *     for the reader and names no use. With `hold_id` that hold pays: what the use costs is captured
-         *     from it, and the rest of it is free again.
+         *     `usage_amount` is above 0; for a level, such as storage, it is the reading and may be 0. With
+         *     `event_id` (else the Idempotency-Key) a use is never counted twice; `request_id` is only stored
+         *     and identifies no use. With `hold_id` that hold pays: the cost of the use is captured from it,
+         *     and the rest is released.
          */
         UseBody: {
             /**

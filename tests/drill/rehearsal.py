@@ -111,7 +111,7 @@ async def _until(
 
 
 def show(done: Sequence[Done]) -> str:
-    """The table of docs/operate.md."""
+    """The table of docs/drill.md."""
     lines = [
         "| incident | found by | after | says | mended by | well after |",
         "|---|---|---|---|---|---|",

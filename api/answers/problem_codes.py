@@ -57,6 +57,7 @@ CODES: Final[dict[str, Problem]] = {
     ),
     # Catalog, credits, trials, purchases
     "INVALID_TAX_ID": Problem(422, "not a valid EU VAT number"),
+    "INVALID_REGION": Problem(422, "state must be an ISO 3166-2 code: ON, QC"),
     "INVALID_COUPON": Problem(400, "the coupon is no longer valid"),
     "COUPON_EXISTS": Problem(409, "a coupon SPRING already exists"),
     "COUPON_NOT_FOUND": Problem(404, "no such coupon"),

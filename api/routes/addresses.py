@@ -46,7 +46,11 @@ class AddressBody(Body):
     line1: Line
     line2: Line | None = None
     city: Line
-    state: Line | None = Field(None, description="State, province or region")
+    state: Line | None = Field(
+        None,
+        description="State, province or region; where regions of the country have taxes of their"
+        " own, its code by ISO 3166-2: ON or CA-ON",
+    )
     postal_code: Line | None = None
     country: CountryCode
     is_default: Annotated[bool, Field(strict=True)] = False
@@ -111,7 +115,7 @@ async def list_addresses(call: MemberCall, paging: Paging) -> Page[AddressAnswer
     "/billing/addresses",
     response_model=AddressAnswer,
     status_code=201,
-    responses=responses("ADDRESS_LIMIT", "MERCHANT_NOT_FOUND", *KEYED),
+    responses=responses("ADDRESS_LIMIT", "INVALID_REGION", "MERCHANT_NOT_FOUND", *KEYED),
 )
 async def create_address(body: AddressBody, call: BillingCall, once: OptionalKey) -> Response:
     """Add a billing address; the account's first one always becomes the default."""
@@ -139,7 +143,7 @@ async def read_address(address_id: str, call: MemberCall) -> AddressAnswer:
 @router.patch(
     "/billing/addresses/{address_id}",
     response_model=AddressAnswer,
-    responses=responses("ADDRESS_NOT_FOUND", "MERCHANT_NOT_FOUND", *KEYED),
+    responses=responses("ADDRESS_NOT_FOUND", "INVALID_REGION", "MERCHANT_NOT_FOUND", *KEYED),
 )
 async def change_address(
     address_id: str,

@@ -31,6 +31,13 @@ async def current(connection: AsyncConnection) -> CurrentTaxes:
     )
 
 
+async def regions(connection: AsyncConnection, country: str) -> list[str]:
+    """The codes of the country's regions that tax is collected for, without the country."""
+    key = tax_jurisdictions.c.key
+    found = await connection.scalars(select(key).where(key.startswith(f"{country}-")).order_by(key))
+    return [one.partition("-")[2] for one in found]
+
+
 async def write(connection: AsyncConnection, change: Change) -> None:
     """Write one change of the taxes."""
     match change:

@@ -3,6 +3,7 @@
 Every change is made under the account's lock, so that an account with addresses has one default.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -10,8 +11,9 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.taxes import store as taxes
 from billing.core import ids, prepared
-from billing.core.errors import Conflict, NotFound
+from billing.core.errors import Conflict, Invalid, NotFound
 from billing.ledger.credits import service as credits
 from billing.money.addresses import store
 from billing.money.addresses.schemas import Address
@@ -19,6 +21,7 @@ from billing.money.addresses.tables import billing_addresses
 from billing.platform.audit import service as audit
 
 MAX_ADDRESSES: Final = 50
+_CODE: Final = re.compile("[A-Z0-9]{1,3}")
 
 
 async def get(connection: AsyncConnection, account_id: UUID, address_id: UUID) -> Address:
@@ -36,7 +39,7 @@ async def add(
     fields: Mapping[str, Any],
     at: datetime,
 ) -> Address:
-    """Add an address; the first one becomes the default. Errors: ADDRESS_LIMIT.
+    """Add an address; the first one becomes the default. Errors: ADDRESS_LIMIT, INVALID_REGION.
 
     A known id returns its address, unchanged.
     """
@@ -47,6 +50,7 @@ async def add(
     there = await store.count(connection, account_id)
     if there >= MAX_ADDRESSES:
         raise Conflict("ADDRESS_LIMIT", f"an account has at most {MAX_ADDRESSES} addresses")
+    await _taxable(connection, fields["country"], fields["state"])
     is_default = bool(fields["is_default"]) or not there
     if is_default:
         await store.have_no_default(connection, account_id)
@@ -66,12 +70,16 @@ async def change(
     fields: Mapping[str, Any],
     at: datetime,
 ) -> Address:
-    """Overwrite the fields that are given. Errors: ADDRESS_NOT_FOUND."""
+    """Overwrite the fields that are given. Errors: ADDRESS_NOT_FOUND, INVALID_REGION."""
     await credits.lock(connection, account_id)
     before = await get(connection, account_id, address_id)
     changed = {name: value for name, value in fields.items() if getattr(before, name) != value}
     if not changed:
         return before
+    if changed.keys() & {"country", "state"}:
+        await _taxable(
+            connection, changed.get("country", before.country), changed.get("state", before.state)
+        )
     if "is_default" in changed:
         await store.have_no_default(connection, account_id)
     after = await _change(connection, address_id, changed, at)
@@ -101,6 +109,18 @@ async def remove(
         chosen = await _change(connection, successor.id, {"is_default": True}, at)
         await _audit(connection, chosen, "changed", at, fields=["is_default"])
     return gone
+
+
+async def _taxable(connection: AsyncConnection, country: str, state: str | None) -> None:
+    """Refuse a name of a region where regions ask for tax: their rates are found by code."""
+    if state is None or _CODE.fullmatch(state.upper().removeprefix(f"{country}-")):
+        return
+    if regions := await taxes.regions(connection, country):
+        raise Invalid(
+            "INVALID_REGION",
+            f"state must be an ISO 3166-2 code, because regions of {country} have their own taxes:"
+            f" {', '.join(regions)}",
+        )
 
 
 async def _change(

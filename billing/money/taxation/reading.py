@@ -23,6 +23,8 @@ DIGEST: Final = """
     encode(sha256(convert_to(jsonb_build_array(
         w.country, w.state, w.postal_code, w.city, w.line1)::text, 'UTF8')), 'hex')
 """
+# Of the address `w`, by ISO 3166-2; its state is `ON` or `CA-ON`.
+REGION: Final = "w.country || '-' || replace(upper(w.state), w.country || '-', '')"
 # The tax provider's answer for exactly this address comes before the catalog's rates.
 TAXATION: Final = f"""
     (SELECT jsonb_build_object(
@@ -33,7 +35,7 @@ TAXATION: Final = f"""
          'included_in', coalesce((SELECT t.included_in FROM tax_terms t), '[]'),
          'jurisdictions', coalesce(q.jurisdictions, (
              SELECT jsonb_agg(to_jsonb(j)) FROM tax_jurisdictions j
-             WHERE j.key IN (w.country, w.country || '-' || upper(w.state))), '[]'))
+             WHERE j.key IN (w.country, {REGION})), '[]'))
      FROM {ADDRESS} w
      LEFT JOIN tax_profiles p ON p.account_id = a.id
      LEFT JOIN tax_quotes q ON q.account_id = a.id AND q.address = {DIGEST}

@@ -69,6 +69,34 @@ async def test_a_region_asks_beside_its_country_or_in_its_place(actors: Actors) 
     assert sums == {"QC": {"GST": 350, "QST": 698}, "on": {"HST": 910}, "AB": {"GST": 350}}
 
 
+async def test_a_region_is_named_by_its_code_where_regions_have_taxes(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(CLOCK)
+    nowhere = ADDRESS | {"country": "IN", "state": "Kerala"}
+    old = await customer.ask("POST", "/billing/addresses", nowhere, status=201)
+    await collect(actors, "IN", "GST", rates={"standard": "5"})
+    await collect(actors, "IN-KL", "HST", rates={"standard": "13"}, instead_of_country=True)
+
+    for state in ("Kerala", "தமிழ்நாடு", "US-KL"):
+        refused = await customer.refused(
+            "INVALID_REGION", "POST", "/billing/addresses", nowhere | {"state": state}
+        )
+        assert refused["detail"].endswith(": KL")
+    path = f"/billing/addresses/{old['address_id']}"
+    await customer.ask("PATCH", path, {"city": "Kochi"}, status=200)
+    await customer.refused("INVALID_REGION", "PATCH", path, {"state": "Ker."})
+    await moved_to(customer, country="AT", state="Wien")
+    abroad = (await customer.ask("GET", "/billing/addresses?limit=1"))["data"][0]["address_id"]
+    await customer.refused(
+        "INVALID_REGION", "PATCH", f"/billing/addresses/{abroad}", {"country": "IN"}
+    )
+
+    for state, name in (("kl", "HST"), ("IN-KL", "HST"), ("in-kl", "HST"), ("TN", "GST")):
+        await moved_to(customer, country="IN", state=state)
+        [rate] = (await customer.ask("GET", "/billing/tax"))["rates"]
+        assert (state, rate["name"]) == (state, name)
+    await moved_to(customer, country="IN")
+
+
 async def test_a_price_may_hold_its_tax(actors: Actors) -> None:
     await collect(actors, "CH", "MWST", rates={"standard": "8.1", "books": "2.6"})
     pack = {"name": "Alpine", "credits": "10", "prices": {"CHF": 1081}, "tax_category": "standard"}

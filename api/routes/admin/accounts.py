@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId
-from api.answers.schemas import Answer, Body, Instant, Text, Zone
+from api.answers.schemas import Answer, Body, CountryCode, Instant, Text, Zone
 from api.dependencies import ServiceCall
 from api.idempotency import OptionalKey
 from api.requests.card_numbers import FreeText
@@ -53,7 +53,7 @@ class AccountBody(Body):
     name: FreeText | None = None
     email: Email | None = None
     zone: Zone = "UTC"
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    country: CountryCode | None = None
     locale: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en"
     platform: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")] | None = None
     platform_domain: Text | None = None

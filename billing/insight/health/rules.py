@@ -98,6 +98,7 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
         _webhooks(figures),
         _young(figures, "undecided payments", "undecided", IN_DOUBT),
         _declines(figures),
+        _config(figures),
         _audited(figures),
         _jobs(figures),
         _none(figures, "held invoices", "held"),
@@ -252,6 +253,19 @@ def _declines(figures: Figures) -> Sign:
         return well("mass declines", words)
     classes = ", ".join(f"{one.count} {one.decline_class or 'without a class'}" for one in declined)
     return ill("mass declines", f"{words}: {classes}")
+
+
+def _config(figures: Figures) -> Sign:
+    """No saved card is declined because of our account at the provider or its settings."""
+    if "charges" in figures.uncounted:
+        return unknown("config declines", UNCOUNTED)
+    count = sum(one.count for one in figures.charges if one.decline_class == "config")
+    if not count:
+        return well("config declines")
+    return ill(
+        "config declines",
+        f"of the last hour's charges our account at the provider or its settings declined {count}",
+    )
 
 
 def _audited(figures: Figures) -> Sign:

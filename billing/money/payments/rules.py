@@ -80,6 +80,8 @@ class Decline(Frozen):
     @property
     def bars_card(self) -> bool:
         """The bank asked never to try this card again."""
+        if self.decline_class == "config":  # no bank was asked: our account or its settings refuse
+            return False
         return self.advice in BARRING or self.reason in BARRING
 
 

@@ -2,6 +2,9 @@
 
 from uuid import uuid4
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.insight.health import rules, store
 from tests.integration.actors import Actors, Customer, Json
 
 PURCHASES = "/billing/purchases"
@@ -176,3 +179,29 @@ async def test_a_barred_card_subscribes_to_nothing_and_a_trial_has_no_barred_car
     assert await tries(customer) == 1
     begun = await customer.subscribe("basic", payment_method="card")
     assert begun["next_action"]["type"] == "confirm_card", "a new card may pay"
+
+
+async def test_a_saved_card_that_our_settings_decline_is_told_to_operators(
+    actors: Actors, superuser: AsyncConnection
+) -> None:
+    async def state() -> str:
+        signs = rules.signs(await store.look(superuser))
+        return next(one.state for one in signs if one.name == "config declines")
+
+    customer = await actors.customer()
+    await customer.save_card()
+    await customer.script("live_mode_test_card", then="last")
+    assert (await customer.confirm(await customer.buy("small"))).status == 402
+    await customer.until_handled("payment_intent.payment_failed")
+    typed = "SELECT decline_class FROM payment_attempts WHERE account_id = %(me)s"
+    assert [one["decline_class"] for one in await customer.rows(typed)] == ["config"]
+    assert await state() == "well", "a payer may type a test card"
+
+    problem = await declined(customer, PURCHASES, PACK)
+
+    assert problem["decline_class"] == "config"
+    assert await state() == "ill"
+    again = await declined(customer, PURCHASES, PACK)
+    assert again["decline_code"] == "live_mode_test_card", "the card is not barred"
+    await customer.rows("DELETE FROM payment_attempts WHERE account_id = %(me)s")
+    assert await state() == "well"

@@ -73,6 +73,8 @@ def test_a_card_is_barred_only_when_the_bank_asked_for_it() -> None:
     assert decline.model_copy(update={"advice": "do_not_try_again"}).bars_card
     assert not decline.model_copy(update={"advice": "try_again_later"}).bars_card
     assert decline.model_copy(update={"decline_code": "do_not_try_again"}).bars_card
+    ours = {"decline_code": "testmode_decline", "advice": "do_not_try_again"}
+    assert not decline.model_copy(update=ours).bars_card
 
 
 def test_the_most_telling_code_is_the_reason() -> None:

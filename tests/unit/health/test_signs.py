@@ -274,14 +274,25 @@ def test_many_declines_are_ill_when_they_are_most_of_the_charges(
 ) -> None:
     charges = (
         Charges(outcome="declined", decline_class="soft", count=declined - 1),
-        Charges(outcome="declined", decline_class="config", count=1),
+        Charges(outcome="declined", decline_class="hard", count=1),
         Charges(outcome="succeeded", decline_class="", count=succeeded),
     )
     words = (
         f"{declined} of {declined + succeeded} charges of the last hour were declined:"
-        f" {declined - 1} soft, 1 config"
+        f" {declined - 1} soft, 1 hard"
     )
     assert ill(figures(charges=charges)) == ({"mass declines": words} if is_ill else {})
+
+
+def test_a_single_decline_by_configuration_is_ill() -> None:
+    charges = (
+        Charges(outcome="declined", decline_class="config", count=1),
+        Charges(outcome="succeeded", decline_class="", count=500),
+    )
+    assert ill(figures(charges=charges)) == {
+        "config declines": "of the last hour's charges our account at the provider or its settings"
+        " declined 1"
+    }
 
 
 def test_the_hourly_audit_is_ill_when_it_found_something_or_did_not_run() -> None:
@@ -329,5 +340,8 @@ def test_every_backlog_is_counted() -> None:
 def test_what_could_not_be_counted_is_not_known() -> None:
     found = rules.signs(figures(uncounted=("halted", "overdue", "unpaid_uses", "charges")))
     told = {one.name: one.words for one in found if one.state == "unknown"}
-    assert told.keys() == {"halted matters", "late steps", "unpaid uses", "mass declines"}
+    assert told.keys() == {
+        "halted matters", "late steps", "unpaid uses", "mass declines",
+        "config declines",
+    }  # fmt: skip
     assert set(told.values()) == {rules.UNCOUNTED}

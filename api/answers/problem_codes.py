@@ -45,6 +45,9 @@ CODES: Final[dict[str, Problem]] = {
     # Accounts
     "ACCOUNT_FIXED": Problem(409, "is_test cannot change after the account is created"),
     "ISSUER_NOT_FOUND": Problem(404, "no such issuer"),
+    "ISSUER_IS_DEFAULT": Problem(
+        409, "this issuer is the default; make another one the default instead"
+    ),
     "INVALID_LOGO": Problem(422, "a logo must be a PNG or JPEG of at most 200,000 bytes"),
     "TEST_ACCOUNT_ON_LIVE_KEY": Problem(409, "test accounts cannot be used with a live Stripe key"),
     "CLOCK_NEEDS_TEST_ACCOUNT": Problem(409, "only a test account can have its own clock"),

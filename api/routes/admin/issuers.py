@@ -38,7 +38,10 @@ class IssuerAddress(Body):
 
 
 class IssuerBody(Body):
-    """All fields of a seller. A logo that is left out stays; null removes it."""
+    """All fields of a seller. A logo that is left out stays; null removes it.
+
+    `is_default` that is left out stays, too.
+    """
 
     name: Line
     address: IssuerAddress
@@ -48,9 +51,10 @@ class IssuerBody(Body):
     logo: Annotated[str, Field(max_length=2 * _MOST_BYTES)] | None = Field(
         None, description="A PNG or JPEG of at most 200,000 bytes, in base64"
     )
-    is_default: Annotated[
-        bool, Field(strict=True, description="The seller for accounts that name none")
-    ] = False
+    is_default: Annotated[bool, Field(strict=True)] | None = Field(
+        None,
+        description="The seller for accounts that name none; to end that, make another the default",
+    )
 
 
 class IssuerAnswer(Answer):
@@ -74,10 +78,15 @@ async def list_issuers(call: AdminCall) -> Page[IssuerAnswer]:
         return as_page([IssuerAnswer.of(one) for one in await issuers.listed(connection)])
 
 
-@router.put("/admin/issuers/{key}", responses=responses("INVALID_LOGO", "DOCUMENT_UNAVAILABLE"))
+@router.put(
+    "/admin/issuers/{key}",
+    responses=responses("INVALID_LOGO", "ISSUER_IS_DEFAULT", "DOCUMENT_UNAVAILABLE"),
+)
 async def put_issuer(key: KeyPath, body: IssuerBody, call: AdminCall) -> IssuerAnswer:
     """Add or change a seller, for invoices numbered from now on."""
     fields: dict[str, Any] = body.model_dump(exclude={"logo"})
+    if body.is_default is None:
+        del fields["is_default"]
     fields["address"] = body.address.model_dump(exclude_none=True)
     picture = await _checked_logo(call, body.logo) if body.logo else None
     async with call.database.operator() as connection:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, prepared
+from billing.core.errors import Conflict
 from billing.core.prepared import Prepared
 from billing.platform.accounts.schemas import Issuer
 from billing.platform.accounts.tables import issuer_logos, issuers
@@ -38,10 +39,17 @@ async def listed(connection: AsyncConnection) -> list[Issuer]:
 async def put(
     connection: AsyncConnection, key: str, fields: Mapping[str, Any], at: datetime
 ) -> Issuer:
-    """Write the issuer with this key; of accounts that name none the default one is the seller."""
+    """Write the issuer with this key; of accounts that name none the default one is the seller.
+
+    What `fields` leave out stays. Errors: ISSUER_IS_DEFAULT.
+    """
     await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     row = {**fields, "key": key}
-    if row["is_default"]:
+    if row.get("is_default") is False and await _is_default(connection, key):
+        raise Conflict(
+            "ISSUER_IS_DEFAULT", "this issuer is the default; make another one the default instead"
+        )
+    if row.get("is_default"):
         others = issuers.c.is_default & (issuers.c.key != key)
         await connection.execute(update(issuers).where(others).values(is_default=False))
     new = insert(issuers).values(id=ids.new(), number_prefix=key.upper(), **row)
@@ -54,6 +62,11 @@ async def put(
         connection, account_id=None, action="issuer.changed", subject=subject, at=at, key=key
     )
     return issuer
+
+
+async def _is_default(connection: AsyncConnection, key: str) -> bool:
+    asked = select(issuers.c.is_default).where(issuers.c.key == key)
+    return bool(await connection.scalar(asked))
 
 
 async def find(connection: AsyncConnection, key: str) -> UUID | None:

@@ -161,3 +161,21 @@ async def test_a_logo_is_a_picture_that_a_document_can_show(actors: Actors) -> N
     assert len(kept["logo"]) == 64
     assert (await actors.operate("PUT", path, seller))["logo"] == kept["logo"]
     assert (await actors.operate("PUT", path, seller | {"logo": None}))["logo"] is None
+
+
+async def test_a_default_seller_stays_it_until_another_is(actors: Actors) -> None:
+    seller = {"name": "ACME", "address": {"line1": "1", "city": "Berlin", "country": "DE"}}
+    first, second = (f"/admin/issuers/seller-{uuid4().hex[:8]}" for _ in range(2))
+    made = await actors.operate("PUT", first, seller | {"is_default": True}, status=200)
+    try:
+        changed = await actors.operate("PUT", first, seller | {"footer": "GmbH"}, status=200)
+        assert changed == made | {"footer": "GmbH"}
+        refused = await actors.operate("PUT", first, seller | {"is_default": False}, status=409)
+        assert refused["code"] == "ISSUER_IS_DEFAULT"
+        other = await actors.operate("PUT", second, seller, status=200)
+        assert not other["is_default"]
+        await actors.operate("PUT", second, seller | {"is_default": True}, status=200)
+        after = await actors.operate("PUT", first, seller | {"is_default": False}, status=200)
+        assert not after["is_default"]
+    finally:
+        await actors.sql("UPDATE issuers SET is_default = false WHERE is_default")

@@ -88,9 +88,11 @@ def chargeable(currency: str) -> bool:
     return currency in _TABLE
 
 
-def is_known(currency: str) -> bool:
-    """True if there is such money, whether or not a card can pay in it."""
-    return currency in _TABLE or currency in _BY_HAND
+def known(currency: str) -> str:
+    """The currency, whether or not a card can pay in it; ValueError if there is no such money."""
+    if currency not in _TABLE and currency not in _BY_HAND:
+        raise ValueError(f"{currency} is not a currency")
+    return currency
 
 
 def to_provider(minor: int, currency: str) -> int:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api.answers.pagination import Page, as_page
 from api.answers.problems import responses
-from api.answers.schemas import Answer, Body, Credits, Currency
+from api.answers.schemas import Answer, Body, Credits
 from api.dependencies import AdminCall, account_named
 from api.requests.card_numbers import FreeText
 from api.routes.admin.catalog import ChangesAnswer
@@ -16,7 +16,7 @@ from api.routes.base import new_router
 from api.routes.taxes import TaxAnswer
 from billing.catalog.plans.service import put_inclusion, put_jurisdiction
 from billing.catalog.taxes import store as taxes
-from billing.catalog.taxes.spec import JurisdictionKey, JurisdictionSpec
+from billing.catalog.taxes.spec import HoldsTax, JurisdictionKey, JurisdictionSpec
 from billing.core import clock
 from billing.money.taxation import service
 
@@ -43,7 +43,7 @@ class JurisdictionAnswer(Answer):
 class InclusionBody(Body):
     """Currencies whose prices include tax; in others it is added to them."""
 
-    currencies: Annotated[list[Currency], Field(max_length=200, examples=[["EUR"]])]
+    currencies: Annotated[list[HoldsTax], Field(max_length=200, examples=[["EUR"]])]
 
 
 class ExemptionBody(Body):

@@ -6,13 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from billing.catalog.payment_kinds.schemas import Kind, Provider
 from billing.core import countries as iso
-from billing.core.currencies import is_known
-
-
-def _currency(code: str) -> str:
-    if not is_known(code):
-        raise ValueError(f"{code} is not a currency")
-    return code
+from billing.core import currencies as money
 
 
 class PaymentKindSpec(BaseModel):
@@ -26,7 +20,7 @@ class PaymentKindSpec(BaseModel):
     """The taker of the money; `manual`: an operator notes it."""
     countries: tuple[Annotated[str, AfterValidator(iso.known)], ...] = ()
     """Countries of customers, by ISO 3166-1; empty: everywhere."""
-    currencies: tuple[Annotated[str, AfterValidator(_currency)], ...] = ()
+    currencies: tuple[Annotated[str, AfterValidator(money.known)], ...] = ()
     """Currencies, by ISO 4217; empty: all."""
     is_active: bool = True
     """False: not offered."""

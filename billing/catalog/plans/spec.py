@@ -26,7 +26,7 @@ from billing.catalog.products.spec import MeterSpec, ProductKey, ProductSpec
 from billing.catalog.rating.schemas import Amount
 from billing.catalog.taxes.schemas import STANDARD
 from billing.catalog.taxes.spec import TaxesSpec
-from billing.core.currencies import is_known
+from billing.core.currencies import known
 from billing.core.periods import Interval
 
 Minor = Annotated[int, Field(strict=True, ge=0, lt=10**15)]
@@ -60,13 +60,7 @@ def _interval_words(words: str) -> str:
     return rules.show_interval(rules.parse_interval(words))
 
 
-def _known(currency: str) -> str:
-    if not is_known(currency):
-        raise ValueError(f"{currency} is not a currency")
-    return currency
-
-
-PricedIn = Annotated[Currency, AfterValidator(_known)]
+PricedIn = Annotated[Currency, AfterValidator(known)]
 """The currency of a price."""
 OnePrice = Annotated[PriceSpec, BeforeValidator(_bare_number)]
 Every = Annotated[str, StringConstraints(max_length=12), AfterValidator(_interval_words)]

@@ -15,7 +15,7 @@ from pydantic import (
 
 from billing.catalog.products.schemas import Name
 from billing.catalog.taxes.schemas import STANDARD
-from billing.core import countries
+from billing.core import countries, currencies
 
 
 def _place(key: str) -> str:
@@ -30,6 +30,8 @@ JurisdictionKey = Annotated[
     Field(examples=["DE", "CA-QC"]),
 ]
 """A country by ISO 3166-1, or one of its regions by ISO 3166-2."""
+HoldsTax = Annotated[str, AfterValidator(currencies.known)]
+"""A currency whose prices hold their tax, by ISO 4217."""
 Percent = Annotated[Decimal, Field(ge=0, le=100, decimal_places=4)]
 
 
@@ -91,7 +93,7 @@ class TaxesSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    included_in: tuple[Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")], ...] = ()
+    included_in: tuple[HoldsTax, ...] = ()
     """Currencies whose prices hold their tax; in others it is added."""
     codes: Annotated[dict[Name, TaxCode], Field(max_length=9)] = {}
     """The tax provider's codes of categories of goods; the others have the standard rate there."""

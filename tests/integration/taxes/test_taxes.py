@@ -155,6 +155,15 @@ async def test_rates_are_texts_of_percent(actors: Actors) -> None:
     await actors.operate("PUT", "/admin/taxes/Norway", {"name": "MVA"}, status=422)
 
 
+async def test_prices_of_no_known_currency_hold_no_tax(actors: Actors) -> None:
+    path = "/admin/tax-inclusion"
+    await actors.operate("PUT", path, {"currencies": ["CHF"]}, status=200)
+    refused = await actors.operate("PUT", path, {"currencies": ["CHF", "ERU"]}, status=422)
+    assert "ERU is not a currency" in refused["detail"]
+    kept = await actors.operate("PUT", path, {"currencies": ["CHF"]}, status=200)
+    assert kept["changes"] == []
+
+
 async def test_the_books_agree_where_an_untaxed_plan_follows_a_taxed_one(actors: Actors) -> None:
     await collect(actors, "AT", "USt", rates={"standard": "20"})
     customer = await actors.customer_on_clock(CLOCK)

@@ -17,3 +17,10 @@ def test_a_tax_is_of_a_country_or_of_its_region(place: str) -> None:
 def test_a_tax_of_no_country_is_refused(place: str) -> None:
     with pytest.raises(ValidationError):
         TaxesSpec.model_validate({"jurisdictions": {place: RATES}})
+
+
+@pytest.mark.parametrize("currency", ["ERU", "eur", "EURO"])
+def test_prices_of_no_known_currency_hold_no_tax(currency: str) -> None:
+    assert TaxesSpec.model_validate({"included_in": ["EUR"]}).included_in == ("EUR",)
+    with pytest.raises(ValidationError):
+        TaxesSpec.model_validate({"included_in": [currency]})

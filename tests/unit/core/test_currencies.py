@@ -97,4 +97,4 @@ def test_money_that_is_not_in_the_table_is_never_charged(currency: str) -> None:
 
 
 def test_every_currency_with_digits_of_its_own_is_known() -> None:
-    assert all(currencies.is_known(currency) for currency in money.EXPONENTS)
+    assert all(currencies.known(currency) for currency in money.EXPONENTS)

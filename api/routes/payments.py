@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import Response
 from pydantic import Field, StringConstraints, model_validator
 
-from api.answers.pagination import Page, Paging, paginate
+from api.answers.pagination import Page, Paging, paginate_merged
 from api.answers.problem_codes import not_found
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import (
@@ -145,9 +145,9 @@ async def list_payments(
     call: MemberCall, paging: Paging, status: StatusFilter | None = None
 ) -> Page[PaymentAnswer]:
     """The account's payments, newest first, each declined attempt as its own entry [J1, J3]."""
-    query, keys = history.listing(call.account.id, statuses=statuses_of(status))
+    parts = history.listing(call.account.id, statuses=statuses_of(status))
     async with call.transaction() as connection:
-        return await paginate(connection, query, keys, paging, PaymentAnswer.of_row)
+        return await paginate_merged(connection, parts, paging, PaymentAnswer.of_row)
 
 
 @router.get(

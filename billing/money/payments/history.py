@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Select, func, literal, null, select, union_all
+from sqlalchemy import ColumnElement, FromClause, Select, func, literal, null, select
 from sqlalchemy import Text as TextType
 from sqlalchemy import Uuid as UuidType
 
@@ -29,13 +29,21 @@ _OWN: Final = frozenset(
 """Columns in which an entry made from an attempt differs from its payment."""
 
 
-def listing(account_id: UUID, *, statuses: Sequence[str] = ()) -> tuple[Select[Any], Sequence[Any]]:
-    """Return the query of an account's entries and the columns to sort by."""
-    entries = union_all(_flows(account_id), _failed_tries(account_id)).subquery("entries")
-    query = select(entries)
+Part = tuple[Select[Any], Sequence[ColumnElement[Any]]]
+"""Some of the entries, and the columns that their index orders them by."""
+_FLOW: Final = payments.c.id.label("entry_id")
+_TRY: Final = payment_attempts.c.id.label("entry_id")
+
+
+def listing(account_id: UUID, *, statuses: Sequence[str] = ()) -> list[Part]:
+    """Return the queries of one account's entries; each part is read by its own index."""
+    flows = _flows(account_id)
     if statuses:
-        query = query.where(entries.c.status.in_(statuses))
-    return query, (entries.c.created_at, entries.c.entry_id)
+        flows = flows.where(payments.c.status.in_(statuses))
+    parts: list[Part] = [(flows, (payments.c.created_at, _FLOW))]
+    if not statuses or "failed" in statuses:
+        parts.append((_failed_tries(account_id), (payment_attempts.c.started_at, _TRY)))
+    return parts
 
 
 def _flows(account_id: UUID) -> Select[Any]:
@@ -53,8 +61,8 @@ def _flows(account_id: UUID) -> Select[Any]:
         & payments.c.status.in_(_UNPAID)
         & (func.coalesce(last, "") == "declined")
     )
-    own = (payments.c.id.label("entry_id"), null().cast(UuidType).label("attempt_id"))
-    return _entry(payments.c.payment_method_id, *payments.c, *own).where(
+    no_try = null().cast(UuidType).label("attempt_id")
+    return _entry(payments.c.payment_method_id, *payments.c, _FLOW, no_try).where(
         payments.c.account_id == account_id, ~told_by_its_tries
     )
 
@@ -77,12 +85,11 @@ def _failed_tries(account_id: UUID) -> Select[Any]:
         else column
         for column in payments.c
     ]
-    attempt = payment_attempts.c.id
     return _entry(
         payment_attempts.c.payment_method_id,
         *columns,
-        attempt.label("entry_id"),
-        attempt.label("attempt_id"),
+        _TRY,
+        payment_attempts.c.id.label("attempt_id"),
         start=payments.join(payment_attempts, payment_attempts.c.payment_id == payments.c.id),
     ).where(payment_attempts.c.account_id == account_id, payment_attempts.c.status == "declined")
 

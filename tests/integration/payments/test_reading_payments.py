@@ -103,6 +103,8 @@ async def test_each_try_of_a_debt_is_a_payment_that_failed_for_ever(actors: Acto
     more = await customer.ask("GET", f"{LIST}?limit=2&cursor={first['pagination']['next_cursor']}")
     listed = [*first["data"], *more["data"]]
     assert sorted(one["status"] for one in listed) == ["failed", "failed", "succeeded", "succeeded"]
+    second = await customer.ask("GET", f"{LIST}?limit=2&page=2")
+    assert (second["data"], second["pagination"]["total"]) == (more["data"], 4)
     assert len({(one["payment_id"], one["attempt_id"]) for one in listed}) == 4
     assert {one["amount_refunded"] for one in listed} == {0}
 

@@ -26,20 +26,31 @@ from billing.metering.usage import logs, rules, store
 router = new_router("usage")
 
 
-class SumAnswer(Answer):
-    """The sum of the uses under one name."""
+class TotalsAnswer(Answer):
+    """The sum of several uses."""
 
-    name: str
     quantity: Total
     events: int
     credits: Total
 
 
+class SumAnswer(TotalsAnswer):
+    """The sum of the uses under one name."""
+
+    name: str
+
+
 class SummaryAnswer(Answer):
-    """Sums by operation, by model, by meter, and in all [G11]."""
+    """Sums by operation, by model, by meter, and in all [G11].
+
+    `by_operation` and `by_model` are the 100 largest, by credits and then by quantity.
+    `other_operations` and `other_models` are all others together; null where there are no others.
+    """
 
     by_operation: list[SumAnswer]
+    other_operations: TotalsAnswer | None
     by_model: list[SumAnswer]
+    other_models: TotalsAnswer | None
     by_meter: list[SumAnswer]
     total_events: int
     total_credits: Total
@@ -105,7 +116,8 @@ async def read_usage_summary(
 ) -> SummaryAnswer:
     """Sums by operation, model and meter over a range of days, by default the last thirty [G11].
 
-    Captures of holds without a use count as the meter `credits`.
+    Captures of holds without a use count as the meter `credits`. `GET /usage/reports` lists all
+    operations and models of uses.
     """
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
@@ -163,14 +175,14 @@ async def read_usage_stats(
 
 
 async def _summary(connection: AsyncConnection, account_id: UUID, days: Days) -> SummaryAnswer:
-    captured = await logs.captured(connection, account_id, days.start, days.end)
-    operations = await _sums_by_name(connection, account_id, "a:", days)
-    models = await _sums_by_name(connection, account_id, "m:", days)
-    meters = await _sums_by_meter(connection, account_id, days)
-    by_meter = _with(meters, [(logs.METER, one) for one in captured])
+    operations, other_operations = await _sums_by_name(connection, account_id, "operation", days)
+    models, other_models = await _sums_by_name(connection, account_id, "model", days)
+    by_meter = await _sums_by_meter(connection, account_id, days)
     return SummaryAnswer(
-        by_operation=_with(operations, [(one.operation, one) for one in captured]),
-        by_model=_with(models, [(one.model, one) for one in captured if one.model]),
+        by_operation=operations,
+        other_operations=other_operations,
+        by_model=models,
+        other_models=other_models,
         by_meter=by_meter,
         total_events=sum(one.events for one in by_meter),
         total_credits=sum((one.credits for one in by_meter), ZERO),
@@ -181,14 +193,12 @@ async def _summary(connection: AsyncConnection, account_id: UUID, days: Days) ->
 
 
 async def _sums_by_name(
-    connection: AsyncConnection, account_id: UUID, prefix: str, days: Days
-) -> list[SumAnswer]:
-    """Sums of one kind of owner of counters: `a:` operations, `m:` models, `u:`, `o:`."""
-    query = store.by_word(account_id, prefix, days.start, days.end)
-    return [
-        SumAnswer(name=row.owner[2:], quantity=row.quantity, events=row.events, credits=row.credits)
-        for row in await connection.execute(query)
-    ]
+    connection: AsyncConnection, account_id: UUID, by: Literal["operation", "model"], days: Days
+) -> tuple[list[SumAnswer], TotalsAnswer | None]:
+    """(the largest sums, that of all other names)."""
+    rows = (await connection.execute(logs.largest(account_id, by, days.start, days.end))).all()
+    named = [SumAnswer.of(row) for row in rows if row.name is not None]
+    return named, TotalsAnswer.of(rows[-1]) if len(rows) > len(named) else None
 
 
 async def _sums_by_meter(
@@ -198,19 +208,10 @@ async def _sums_by_meter(
     query = store.buckets(account_id, "", "day", days.start, days.end)
     for row in await connection.execute(query):
         meters[row.meter].append(row)
+    events, spent = await logs.captured(connection, account_id, days.start, days.end)
+    if events:
+        meters[logs.METER].append(TotalsAnswer(quantity=spent, events=events, credits=spent))
     return [SumAnswer(name=meter, **_totals(rows)) for meter, rows in sorted(meters.items())]
-
-
-def _with(
-    counted: Sequence[SumAnswer], captured: Sequence[tuple[str, logs.Captured]]
-) -> list[SumAnswer]:
-    """Add the sums of captures to those of uses, by name."""
-    rows: defaultdict[str, list[Any]] = defaultdict(list, {one.name: [one] for one in counted})
-    for name, one in captured:
-        rows[name].append(
-            SumAnswer(name=name, quantity=one.credits, events=one.events, credits=one.credits)
-        )
-    return [SumAnswer(name=name, **_totals(found)) for name, found in sorted(rows.items())]
 
 
 def _totals(rows: Sequence[Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from sqlalchemy import (
@@ -28,16 +28,8 @@ from billing.metering.usage.tables import billing_records
 
 METER: Final = "credits"
 """Names the captures among the meters: the credits are what was used."""
-
-
-class Captured(NamedTuple):
-    """The captures under one operation and model."""
-
-    operation: str
-    model: str | None
-    events: int
-    credits: Decimal
-
+MOST_NAMES: Final = 100
+"""Names in a sum by name: they are free text, and each use may bring a new one."""
 
 Span = tuple[datetime | None, datetime | None]
 """From the first instant to before the second; None is no bound."""
@@ -118,12 +110,38 @@ def _as_record() -> list[ColumnElement[Any]]:
 
 async def captured(
     connection: AsyncConnection, account_id: UUID, start: datetime, end: datetime
-) -> list[Captured]:
-    """Sums of captures between two instants, by operation and model."""
+) -> tuple[int, Decimal]:
+    """The number of captures between two instants, and their credits."""
     log = capture_logs.c
-    rows = await connection.execute(
-        select(log.operation, log.model, func.count(), func.sum(log.credits))
-        .where(log.account_id == account_id, log.created_at >= start, log.created_at < end)
-        .group_by(log.operation, log.model)
-    )
-    return [Captured(*row) for row in rows]
+    query = select(func.count(), func.coalesce(func.sum(log.credits), 0))
+    row = (await connection.execute(query.where(*_captured(account_id, start, end)))).one()
+    return row[0], row[1]
+
+
+def largest(
+    account_id: UUID, by: Literal["operation", "model"], start: datetime, end: datetime
+) -> Select[Any]:
+    """Sums of uses and captures by operation or model: the `MOST_NAMES` largest, by credits and
+    then by quantity, and after them one row without a name for all others.
+    """
+    log = capture_logs.c
+    words = store.by_word(account_id, {"operation": "a:", "model": "m:"}[by], start, end)
+    both = union_all(
+        words,
+        select(log[by], log.credits, literal(1), log.credits).where(
+            log[by] != "", *_captured(account_id, start, end)
+        ),
+    ).subquery()
+    sums = [func.sum(both.c[name]).label(name) for name in ("quantity", "events", "credits")]
+    order = (func.sum(both.c.credits).desc(), func.sum(both.c.quantity).desc(), both.c.name)
+    place = func.row_number().over(order_by=order).label("place")
+    named = select(both.c.name, place, *sums).group_by(both.c.name).subquery()
+    row = func.least(named.c.place, MOST_NAMES + 1)
+    name = func.min(named.c.name).filter(named.c.place <= MOST_NAMES).label("name")
+    totals = [func.sum(named.c[one.name]).label(one.name) for one in sums]
+    return select(name, *totals).group_by(row).order_by(row)
+
+
+def _captured(account_id: UUID, start: datetime, end: datetime) -> tuple[ColumnElement[bool], ...]:
+    log = capture_logs.c
+    return log.account_id == account_id, log.created_at >= start, log.created_at < end

@@ -296,16 +296,16 @@ async def first_day(connection: AsyncConnection, account_id: UUID) -> datetime |
 
 
 def by_word(account_id: UUID, prefix: str, start: datetime, end: datetime) -> Select[Any]:
-    """Sums by operation (`a:`), model (`m:`), user (`u:`) or organisation (`o:`) over days."""
+    """Sums by operation (`a:`) or model (`m:`) over days."""
     counter = usage_counters.c
+    name = func.substr(counter.owner, len(prefix) + 1).label("name")
     after = f"{prefix[0]};"
     return (
-        select(counter.owner, *_sums("quantity", "events", "credits"))
+        select(name, *_sums("quantity", "events", "credits"))
         .where(
             counter.owner >= prefix, counter.owner < after, *_counted(account_id, "day", start, end)
         )
         .group_by(counter.owner)
-        .order_by(counter.owner)
     )
 
 

@@ -60,6 +60,7 @@ async def test_logs_sums_and_statistics_tell_the_same_story(new_shop: NewShop) -
     ]  # fmt: skip
     assert [(one["name"], one["quantity"]) for one in summary["by_model"]] == [("gpt-4", "1000.00")]
     assert (summary["total_events"], summary["total_credits"]) == (4, "3.10")
+    assert (summary["other_operations"], summary["other_models"]) == (None, None)
 
     stats = await shop.get("/stats")
     assert stats["total_billing_records"] == stats["completed_billing_records"] == 4
@@ -88,6 +89,25 @@ async def test_logs_sums_and_statistics_tell_the_same_story(new_shop: NewShop) -
     assert (await shop.get("/billing/records", status="pending"))["data"] == []
     ann = await shop.get("/billing/records/user/ann", status="completed", limit=50, offset=0)
     assert [row["organization_id"] for row in ann["data"]] == ["o-1"]
+
+
+async def test_a_summary_names_the_largest_and_sums_up_all_others(new_shop: NewShop) -> None:
+    shop = await new_shop("1000")
+    rows = [
+        {"product_id": "mcp-call", "usage_amount": str(n), "operation": f"o-{n:03}",
+         "model": f"m-{n:03}"}
+        for n in range(1, 104)
+    ]  # fmt: skip
+    assert (await shop.batch(*rows))["recorded"] == 103
+    summary = await shop.get("/usage/summary")
+    for names, others, letter in (
+        ("by_operation", "other_operations", "o"), ("by_model", "other_models", "m"),
+    ):  # fmt: skip
+        largest = [f"{letter}-{n:03}" for n in range(103, 3, -1)]
+        assert [one["name"] for one in summary[names]] == largest
+        assert (summary[others]["quantity"], summary[others]["events"]) == ("6.00", 3)
+    report = await shop.get("/usage/reports", group_by="operation", format="json")
+    assert len(report["data"]) == 103
 
 
 async def test_days_the_wrong_way_round_are_refused(new_shop: NewShop) -> None:

@@ -1,14 +1,22 @@
 """Reads of usage: the open cycle against plan and quotas, and single uses [G8-G10, H5]."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final, Literal, Self
 from uuid import UUID
 
 from pydantic import Field
 from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.answers.pagination import Page, Paging, as_page, paginate, paginate_merged
+from api.answers.pagination import (
+    Page,
+    PageRequest,
+    Paging,
+    as_page,
+    paginate,
+    paginate_merged,
+)
 from api.answers.problems import responses
 from api.answers.schemas import Answer, OneWord, Owner, OwnerId, Total
 from api.date_range import MaybeMoment, moments
@@ -20,6 +28,7 @@ from billing.core import clock, ids
 from billing.core.money import ZERO
 from billing.ledger.credits.tables import capture_logs
 from billing.metering.quotas import service as quotas
+from billing.metering.quotas import store as quota_store
 from billing.metering.quotas.rules import QUOTA_ID
 from billing.metering.quotas.schemas import Bound, Quota
 from billing.metering.usage import logs, rules, store
@@ -163,12 +172,15 @@ async def read_current_usage(call: MemberRead, fresh: Fresh = False) -> UsageAns
     return _usage(period, counters, plan, at - behind)
 
 
-@router.get("/usage/limits", responses=responses("MERCHANT_NOT_FOUND", "NOT_FOUND"))
+@router.get(
+    "/usage/limits", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR", "NOT_FOUND")
+)
 async def list_usage_limits(
-    call: MemberRead, user_id: OneWord = None, fresh: Fresh = False
+    call: MemberRead, paging: Paging, user_id: OneWord = None, fresh: Fresh = False
 ) -> Page[LimitAnswer]:
-    """The plan's limits and the account's quotas, each with the use that counts against it [H5,
-    B16]; with `user_id` those that apply to this user, including the default for each user.
+    """The plan's limits, then the account's quotas, newest first, each with the use that counts
+    against it [H5, B16]; with `user_id` those that apply to this user, including the default for
+    each user: its own come before those of the account and of organisations.
 
     A member sees those that apply to itself. An unknown account has none [A13].
     """
@@ -176,11 +188,7 @@ async def list_usage_limits(
     if call.account is None:
         return as_page([])
     async with call.reading(fresh=fresh) as connection:
-        period, known, at = await quotas.standing(connection, call.account.id, only)
-        found: dict[str, Counter] = {}
-        if period is not None:
-            found = await store.cycle_counters(connection, call.account.id, "", period.start_at)
-    return as_page([*_plan_limits(period, found), *_quota_limits(known, period, at)])
+        return await _limits(connection, call.account.id, only, paging)
 
 
 @router.get("/usage/alerts", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
@@ -225,6 +233,36 @@ async def list_usage_logs(
         return await paginate_merged(connection, both, paging, LogAnswer.of_row)
 
 
+async def _limits(
+    connection: AsyncConnection, account_id: UUID, only: str | None, paging: PageRequest
+) -> Page[LimitAnswer]:
+    """Read the page: the plan's limits and the user's own quotas are few, only others are cut."""
+    at = await clock.now(connection, account_id)
+    period = await store.open_period(connection, account_id, at)
+    counters: dict[str, Counter] = {}
+    if period is not None:
+        counters = await store.cycle_counters(connection, account_id, "", period.start_at)
+    first = [*_plan_limits(period, counters)]
+    if only is not None:
+        own = await quotas.standing(connection, account_id, [rules.user(only)], period, at)
+        first += [_quota_limit(quota, period, at) for quota in own]
+    queries = quota_store.after_others(len(first), account_id, of_users=only is None)
+    page = await paginate_merged(connection, queries, paging, dict)
+    owners = {row["owner"] for row in page.data if not row["place"]}
+    known = {
+        quota.id: quota
+        for quota in await quotas.standing(connection, account_id, owners, period, at)
+        if not quota.is_derived
+    }
+    return Page(
+        data=[
+            first[-row["place"]] if row["place"] else _quota_limit(known[row["id"]], period, at)
+            for row in page.data
+        ],
+        pagination=page.pagination,
+    )
+
+
 def _plan_limits(period: Period | None, counters: dict[str, Counter]) -> Iterator[LimitAnswer]:
     if period is None:
         return
@@ -242,19 +280,16 @@ def _plan_limits(period: Period | None, counters: dict[str, Counter]) -> Iterato
         )
 
 
-def _quota_limits(
-    known: Iterable[Quota], period: Period | None, at: datetime
-) -> Iterator[LimitAnswer]:
+def _quota_limit(quota: Quota, period: Period | None, at: datetime) -> LimitAnswer:
     zone, end = (period.zone, period.end_at) if period else ("UTC", at)
-    for quota in known:
-        bound = quotas.bound_of(quota, zone, end, at)
-        yield LimitAnswer.of(
-            bound,
-            meter=quota.meter,
-            owner=quota.owner,
-            window=quota.window_kind,
-            remaining=bound.remaining,
-        )
+    bound = quotas.bound_of(quota, zone, end, at)
+    return LimitAnswer.of(
+        bound,
+        meter=quota.meter,
+        owner=quota.owner,
+        window=quota.window_kind,
+        remaining=bound.remaining,
+    )
 
 
 def _usage(

@@ -1,9 +1,9 @@
 """Asking whether a use is within every limit, with or without counting it at once."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -196,22 +196,18 @@ async def remove(connection: AsyncConnection, quota_id: UUID) -> Quota:
 
 
 async def standing(
-    connection: AsyncConnection, account_id: UUID, user_id: str | None = None
-) -> tuple[Period | None, list[Quota], datetime]:
-    """(open period, quotas as they stand, the account's now), for reads of limits.
-
-    The quotas that were set; for a user those of the account, of organisations and its own, also
-    what it has by default.
-    """
-    at, period, start = await _now(connection, account_id)
-    account = await _account(connection, account_id)
-    zone = period.zone if period else account.zone
-    stand = partial(store.standing, connection, account_id, zone=zone, period_start=start, at=at)
-    quotas = await stand()
-    if user_id is not None:
-        others = [quota for quota in quotas if not quota.owner.startswith("u")]
-        quotas = others + await stand(owners=[usage_rules.user(user_id)])
-    return period, quotas, at
+    connection: AsyncConnection,
+    account_id: UUID,
+    owners: Collection[str],
+    period: Period | None,
+    at: datetime,
+) -> list[Quota]:
+    """The quotas that hold for these owners, as they stand at the account's now, for reads."""
+    zone = period.zone if period else (await _account(connection, account_id)).zone
+    start = period.start_at if period else periods.month_of(at, zone)[0]
+    return await store.standing(
+        connection, account_id, zone=zone, period_start=start, at=at, owners=owners
+    )
 
 
 def bound_of(quota: Quota, zone: str, period_end: datetime, at: datetime) -> Bound:

@@ -1,12 +1,12 @@
 """Every query on quotas and on claims of them."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, select, text
+from sqlalchemy import ColumnElement, Integer, Select, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
@@ -58,6 +58,7 @@ _FORGET: Final = text(
         ORDER BY coalesce(written_at, claimed_at) LIMIT :limit FOR UPDATE SKIP LOCKED))
     """
 )
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FORGET_PAGE: Final = 2_000
 """Claims that are let go in one transaction."""
 
@@ -69,17 +70,14 @@ async def standing(
     zone: str,
     period_start: datetime,
     at: datetime,
+    owners: Collection[str],
     now: datetime | None = None,
-    owners: Sequence[str] | None = None,
     meter: str | None = None,
 ) -> list[Quota]:
-    """An account's quotas in their windows of an instant, as of now.
-
-    Those that hold for these owners; without owners those that were set.
-    """
+    """The quotas that hold for these owners, in their windows of an instant, as of now."""
     values = {
         "account_id": account_id, "zone": zone, "period_start": period_start, "at": at,
-        "now": now or at, "owners": list(owners) if owners is not None else None, "meter": meter,
+        "now": now or at, "owners": list(owners), "meter": meter,
     }  # fmt: skip
     rows = await connection.execute(_STANDING, values)
     return [Quota.model_validate(dict(row)) for row in rows.mappings()]
@@ -176,6 +174,29 @@ def listing(account_id: UUID | None) -> Select[Any]:
     """Quotas that were set, of one account or of all; order and cut are the caller's."""
     query = select(billing_quotas).where(~billing_quotas.c.is_derived)
     return query if account_id is None else query.where(billing_quotas.c.account_id == account_id)
+
+
+def after_others(
+    others: int, account_id: UUID, *, of_users: bool
+) -> list[tuple[Select[Any], Sequence[ColumnElement[Any]]]]:
+    """Keys of a list of other rows (`place` counts them down to 1), and after them (0) of the
+    quotas that were set, newest first; those of users where wanted.
+    """
+    quota = billing_quotas.c
+    known = listing(account_id).with_only_columns(
+        literal(0).label("place"), quota.created_at, quota.id, quota.owner
+    )
+    if not of_users:
+        known = known.where(~quota.owner.startswith("u"))
+    place = func.generate_series(1, others, type_=Integer).column_valued("place")
+    first = select(
+        place,
+        literal(_LONG_AGO, quota.created_at.type).label("created_at"),
+        literal(UUID(int=0), quota.id.type).label("id"),
+        literal("").label("owner"),
+    )
+    parts = [part.subquery() for part in (first, known)]
+    return [(select(part), (part.c.place, part.c.created_at, part.c.id)) for part in parts]
 
 
 async def find(connection: AsyncConnection, quota_id: UUID) -> Quota | None:

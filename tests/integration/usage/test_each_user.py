@@ -198,3 +198,27 @@ async def test_a_check_before_the_first_use_sees_what_is_claimed(new_shop: NewSh
     await shop.quota("10", each_user=True)
     told = (await shop.post("/quota/check", CHAT | ANN | {"requested_amount": "3"})).json()
     assert (told["allowed"], told["used"]) == (False, "8.00")
+
+
+async def test_limits_are_pages_the_plan_s_first(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    await shop.quota("9", each_user=True, window="day")
+    await use(shop, "3", organization_id="o-1", **ANN)
+    for limit in ("5", "6"):
+        await shop.quota(limit, organization_id=f"o-{limit}")
+    await shop.quota("7", organization_id="o-1")
+    await shop.quota("8", **BOB)
+    plan = sorted(one["meter"] for one in await shop.limits() if one["source"] == "plan")
+    named = [("8.00", "0"), ("7.00", "3.00"), ("6.00", "0"), ("5.00", "0")]
+    for query, quotas in (
+        ({}, [*named, ("9.00", "0")]), (ANN, [("9.00", "3.00"), *named[1:]]),
+    ):  # fmt: skip
+        pages = [await shop.get("/usage/limits", limit=2, **query)]
+        while cursor := pages[-1]["pagination"]["next_cursor"]:
+            pages.append(await shop.get("/usage/limits", limit=2, cursor=cursor, **query))
+        rows = [row for page in pages for row in page["data"]]
+        assert [row["meter"] for row in rows[: len(plan)]] == plan
+        assert [(row["limit"], row["used"]) for row in rows[len(plan) :]] == quotas
+        assert {page["pagination"]["total"] for page in pages} == {len(rows)}
+        last = await shop.get("/usage/limits", limit=len(plan) + 1, page=2, **query)
+        assert last["data"] == rows[len(plan) + 1 :]

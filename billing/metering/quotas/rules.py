@@ -44,16 +44,19 @@ def decide(
     )
 
 
-def passes_at(bound: Bound, requested: Decimal, releases: Sequence[Release]) -> datetime | None:
-    """The instant at which a use of this size passes, if nothing more is used; None: never."""
-    if requested > bound.limit:
-        return None
+def passes_at(
+    bound: Bound, requested: Decimal, releases: Sequence[Release], *, passes_anew: bool
+) -> datetime | None:
+    """The instant at which a use of this size passes, if nothing more is used; None: never.
+
+    `passes_anew` says whether it passes in a window in which nothing is used.
+    """
     room = bound.limit - bound.used
     for at, amount in releases:
         room += amount
         if room >= requested:
             return at
-    return bound.resets_at
+    return bound.resets_at if passes_anew else None
 
 
 def over_budget(decision: Decision, budget: Bound, passes_at: datetime | None) -> Decision:

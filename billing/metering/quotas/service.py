@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.products.schemas import LEVELS
 from billing.catalog.rating.schemas import CREDIT
 from billing.core import clock, ids, periods
 from billing.core.clock import real_now
@@ -85,7 +86,8 @@ async def check(
     if not decision.allowed:
         # A time of its own stays where it is, whatever time does to the window.
         hard = [] if used_at else [bound for bound in bounds if bound.is_hard]
-        decision = await _when(connection, account_id, decision, hard, now)
+        anew = asked.amount if counts in LEVELS else amount
+        decision = await _when(connection, account_id, decision, hard, anew, now)
     return rules.over_budget(decision, *broken) if broken else decision
 
 
@@ -94,19 +96,39 @@ async def _when(
     account_id: UUID,
     refused: Decision,
     bounds: list[Bound],
+    anew: Decimal,
     now: datetime,
 ) -> Decision:
-    """The refusal with the instant at which the same use would pass every one of these limits."""
+    """The refusal with the instant at which the same use would pass every one of these limits.
+
+    `anew` is what it adds where nothing is used: a level rises from 0 then.
+    """
     passes: list[datetime] = []
     for bound in bounds:
         if bound.remaining >= refused.requested:
             continue
         freed = await store.releases(connection, account_id, bound.quota_id, refused.meter, now)
-        at = rules.passes_at(bound, refused.requested, freed)
+        most = await _limit_anew(connection, account_id, refused.meter, bound)
+        at = rules.passes_at(
+            bound, refused.requested, freed, passes_anew=most is None or anew <= most
+        )
         if at is None:
             return refused
         passes.append(at)
     return refused.model_copy(update={"passes_at": max(passes, default=None)})
+
+
+async def _limit_anew(
+    connection: AsyncConnection, account_id: UUID, meter: str, bound: Bound
+) -> Decimal | None:
+    """Tell how much a limit allows in its next window; None: any amount. A plan's cycle may be a
+    part of one, and then includes less than the next.
+    """
+    if bound.source != "plan" or bound.resets_at is None:
+        return bound.limit
+    following = await usage_store.open_period(connection, account_id, bound.resets_at)
+    limit = following.limits.get(meter) if following else None
+    return Decimal(limit["included"]) if limit and limit["then"] == "block" else None
 
 
 def _owners(asked: Asked) -> list[str]:

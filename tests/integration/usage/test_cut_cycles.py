@@ -118,3 +118,18 @@ async def test_a_resumption_has_its_free_units_however_often_it_is_looked_at(
     await actors.operate("PUT", f"/admin/accounts/{customer.id}/limits/api_calls", limit)
     await extend(actors, customer, days=5)
     assert await free(customer, GIVEN) == GIVEN
+
+
+async def test_a_use_that_a_short_cycle_refuses_passes_in_the_whole_one(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    key = f"blocks-{uuid4().hex[:8]}"
+    plan = {
+        "family": key, "name": "Blocks", "prices": {"month": {"USD": 3000}},
+        "limits": [{"meter": "chat_messages", "included": "100"}],
+    }  # fmt: skip
+    await actors.operate("PUT", f"/admin/plans/{key}", plan)
+    await customer.subscribed(key, billing_day=4)
+    for amount, passes_at in (("40", "2027-01-04T10:00:00Z"), ("101", None)):
+        body = {"feature_type": "chat_messages", "requested_amount": amount}
+        asked = await customer.ask("POST", "/quota/check", body)
+        assert (asked["limit"], asked["passes_at"]) == ("10.00", passes_at)

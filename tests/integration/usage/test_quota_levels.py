@@ -77,3 +77,12 @@ async def test_a_level_may_be_nothing_and_other_use_may_not(new_shop: NewShop) -
 
 async def last(shop: Shop) -> Any:
     return (await shop.get("/usage/current"))["meters"]["storage_gb"]["last_value"]
+
+
+async def test_a_level_above_its_limit_passes_in_no_cycle(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    await shop.record("0.9", **STORAGE)
+    asked = await shop.post("/quota/check", {"requested_amount": "1.3"} | STORAGE)
+    assert (asked.json()["allowed"], asked.json()["passes_at"]) == (False, None)
+    refused = await shop.post("/usage/record", {"usage_amount": "1.3"} | STORAGE)
+    assert (refused.status_code, refused.headers.get("Retry-After")) == (429, None)

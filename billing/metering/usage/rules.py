@@ -13,8 +13,17 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from billing.catalog.rating.rules import EXACT, MONEY_STEP, charge, cost, highest, lowest, rounded
-from billing.catalog.rating.schemas import MOST_AMOUNT, PriceTerms, StatedTerms
+from billing.catalog.rating.rules import (
+    EXACT,
+    MONEY_STEP,
+    charge,
+    cost,
+    highest,
+    lowest,
+    rounded,
+    unit_price,
+)
+from billing.catalog.rating.schemas import MOST_AMOUNT, PriceTerms, Rating, StatedTerms
 from billing.core import ids
 from billing.core.money import ZERO, exponent, round_minor
 from billing.metering.usage.schemas import Counter
@@ -83,13 +92,27 @@ def beyond(
     limit: Mapping[str, Any], counter: Counter | None, units: Decimal, currency: str
 ) -> Decimal:
     """What `units` more of a meter cost on the next invoice, after the cycle's use so far."""
+    return by_plan(limit, counter, units, currency).total
+
+
+def by_plan(
+    limit: Mapping[str, Any], counter: Counter | None, units: Decimal, currency: str
+) -> Rating:
+    """Rate `units` more of a meter as the plan does: what it includes, then what it sells."""
     terms = overage_terms(limit)
     used = counter.quantity if counter else ZERO
     rest = max(ZERO, units - max(ZERO, Decimal(limit["included"]) - used))
-    if terms is None or not rest:
-        return ZERO
     before, paid = (counter.overage, counter.overage_total) if counter else (ZERO, ZERO)
-    return charge(terms, before, rest, currency, paid=paid)
+    total = charge(terms, before, rest, currency, paid=paid) if terms and rest else ZERO
+    return Rating(
+        quantity=units,
+        included=units - rest,
+        charged=rest,
+        total=total,
+        unit_price=unit_price(terms, rest, total) if terms else ZERO,
+        is_free_tier=False,
+        is_included=rest == 0,
+    )
 
 
 def allowance(limit: Mapping[str, str]) -> tuple[Decimal, Decimal]:

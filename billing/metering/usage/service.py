@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -38,6 +38,16 @@ _SET_STATUS = Prepared(
 )
 
 
+class Quotes(NamedTuple):
+    """A use rated in each currency that its product has a price in, and by the plan."""
+
+    prices: dict[str, Rating]
+    plan: Rating | None = None
+    """Set if the plan limits the meter and goes on beyond what it includes."""
+    currency: str | None = None
+    """The currency of the plan's price."""
+
+
 async def quote(
     connection: AsyncConnection, account_id: UUID, product_key: str, amount: Decimal, at: datetime
 ) -> Rating:
@@ -46,9 +56,9 @@ async def quote(
     Errors: PRODUCT_PRICING_NOT_FOUND [F11].
     """
     found = await quotes(connection, account_id, product_key, amount, (CREDIT,), at)
-    if not found:
+    if not found.prices:
         raise NotFound("PRODUCT_PRICING_NOT_FOUND", NO_PRICE)
-    return found[CREDIT]
+    return found.prices[CREDIT]
 
 
 async def quotes(
@@ -58,8 +68,8 @@ async def quotes(
     amount: Decimal,
     currencies: Collection[str],
     at: datetime,
-) -> dict[str, Rating]:
-    """As `quote`, in each of these currencies that has a price."""
+) -> Quotes:
+    """As `quote`, in each of these currencies that has a price, and by the plan."""
     product = await products.find_product(connection, product_key)
     priced = [
         price
@@ -67,7 +77,7 @@ async def quotes(
         if (price := await products.price_at(connection, account_id, product_key, currency, at))
     ]
     if product is None or not priced:
-        return {}
+        return Quotes({})
     _, counts = await store.meter_of(connection, product_key, None, None, amount)
     period = await store.open_period(connection, account_id, at)
     return await _rate(connection, account_id, product, counts, amount, priced, period)
@@ -96,36 +106,38 @@ async def _rate(
     amount: Decimal,
     priced: Sequence[ProductPrice],
     period: Period | None,
-) -> dict[str, Rating]:
+) -> Quotes:
     """After what the open cycle has used; of a level, only what rises above its highest counts."""
     if counts == "count":
         amount = Decimal(1)
     if period is None:
-        return {
+        plain = {
             price.currency: rating.rate(amount, price.terms, currency=price.currency, uses=0)
             for price in priced
         }
+        return Quotes(plain)
     counters = await store.cycle_counters(connection, account_id, "", period.start_at)
     counter = counters.get(product.meter)
     if counts in LEVELS:
         amount = max(ZERO, amount - (counter.maximum if counter else ZERO))
     limit = period.limits.get(product.meter)
-    allowance = (
-        Allowance(included=Decimal(limit["included"]), used=counter.quantity if counter else ZERO)
-        if limit
-        else None
-    )
+    used = counter.quantity if counter else ZERO
+    allowance = Allowance(included=Decimal(limit["included"]), used=used) if limit else None
     free = max(price.terms.free_transactions for price in priced)
     seen = await store.priced_units(
         connection, account_id, product.key, product.meter, period, free
     )
-    return {
+    prices = {
         price.currency: rating.rate(
             amount, price.terms, before=seen.units, allowance=allowance, currency=price.currency,
             paid=seen.credits if price.currency == CREDIT else seen.money, uses=seen.uses,
         )
         for price in priced
     }  # fmt: skip
+    plan = None
+    if limit is not None and limit["then"] in ("overage", "notify"):
+        plan = rules.by_plan(limit, counter, amount, period.currency or "")
+    return Quotes(prices, plan, period.currency)
 
 
 def demand(period: Period, meter: str) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,6 +18,8 @@ from billing.metering.usage import service as usage
 from billing.metering.usage.schemas import BY_CARD
 from billing.money.card_usage import service as card_usage
 from billing.platform.accounts import store as accounts
+
+BY_PLAN: Final = "subscription_included"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +38,26 @@ async def offer(
 ) -> Offer:
     """Price a use of a product at an instant; writes nothing.
 
-    The price is in credits; if the product has none, in the account's currency and by card only.
+    Beyond what the plan includes it is the plan's price, as of a use that names no way to pay,
+    unless the plan blocks. Else it is in credits; if the product has no such price, in the
+    account's currency and by card only.
     Errors: PRODUCT_PRICING_NOT_FOUND [F11].
     """
     currency = await balances.currency(connection, account_id) or DEFAULT_CURRENCY
     found = await usage.quotes(connection, account_id, product, amount, (CREDIT, currency), at)
-    money = found.get(currency)
+    prices, plan = found.prices, found.plan
+    if CREDIT in prices and plan is not None and not plan.is_included:
+        paid_in = found.currency if plan.total and found.currency else CREDIT
+        return Offer(plan, paid_in, BY_PLAN, (BY_PLAN,))
+    money = prices.get(currency)
     chargeable = money is not None and await _chargeable(
         connection, account_id, money.total, currency
     )
-    if CREDIT in found:
+    if CREDIT in prices:
         suggested, available = await _ways(
-            connection, account_id, product, found[CREDIT], chargeable, at
+            connection, account_id, product, prices[CREDIT], chargeable, at
         )
-        return Offer(found[CREDIT], CREDIT, suggested, available)
+        return Offer(prices[CREDIT], CREDIT, suggested, available)
     if money is None:
         raise NotFound("PRODUCT_PRICING_NOT_FOUND", usage.NO_PRICE)
     if not chargeable:

@@ -133,3 +133,46 @@ async def test_nothing_is_suggested_where_nothing_could_pay(new_shop: NewShop) -
     await card(shop.api, shop.account, is_default=True)
     told = await quote(shop, product_id=key)
     assert told["suggested_billing_method"] == "payment_charge"
+
+
+@pytest.mark.parametrize(
+    ("limit", "cost", "currency"),
+    [
+        ({"included": "40", "then": "overage", "prices": {"USD": "0.002"}}, "0.12", "USD"),
+        ({"included": "40", "then": "notify"}, "0", "CREDIT"),
+        ({"included": "100", "then": "block"}, "0", "CREDIT"),
+    ],
+)
+async def test_a_quote_says_what_the_plan_charges_for_the_same_use(
+    new_shop: NewShop, limit: dict[str, Any], cost: str, currency: str
+) -> None:
+    shop = await new_shop("100", preferred_billing_method="wallet_deduction")
+    await shop.subscribe("starter")
+    path = f"{V1}/admin/accounts/{shop.account['id']}/limits/api_calls"
+    put = await shop.api.client.put(path, json=limit, headers=shop.api.admin())
+    assert put.status_code == 200, put.text
+    call: dict[str, Any] = {"product_id": "api-call", "usage_amount": "100"}
+    told = await quote(shop, **call)
+    assert (told["total_cost"], told["currency"]) == (cost, currency)
+    assert told["available_billing_methods"] == ["subscription_included"]
+    done = (await shop.post("/usage/record", call)).json()
+    same = ("unit_price", "total_cost", "currency", "is_free_tier", "is_included_in_subscription")
+    assert [told[name] for name in same] == [done[name] for name in same]
+    assert told["suggested_billing_method"] == done["billing_method"]
+
+
+async def test_beyond_a_plan_that_blocks_a_quote_is_in_credits(new_shop: NewShop) -> None:
+    shop = await new_shop("100")
+    path = f"{V1}/admin/accounts/{shop.account['id']}/limits/api_calls"
+    limit = {"included": "40", "then": "block"}
+    put = await shop.api.client.put(path, json=limit, headers=shop.api.admin())
+    assert put.status_code == 200, put.text
+    call: dict[str, Any] = {"product_id": "api-call", "usage_amount": "100"}
+    told = await quote(shop, **call)
+    method = told["suggested_billing_method"]
+    assert (method, told["total_cost"], told["currency"]) == ("wallet_deduction", "0.10", "CREDIT")
+    assert (await shop.post("/usage/record", call)).status_code == 429, (
+        "the plan's, if none is named"
+    )
+    done = await shop.record("100", product_id="api-call", billing_method=method)
+    assert (done["total_cost"], done["currency"]) == ("0.10", "CREDIT")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Final, Literal, Self
 from uuid import UUID
 
@@ -53,7 +54,8 @@ class MeterAnswer(Answer):
     """The use of one meter in the open cycle, against the plan.
 
     If use of the month before the cycle began counts too, `used_before` is the part of `included`
-    that it took; `used_before` plus `quantity` is `used` in `/usage/limits`.
+    that it took. What is claimed of a plan that blocks and not recorded yet is neither `quantity`
+    nor `remaining`. `used` in `/usage/limits` is `used_before` plus `quantity` plus claims.
     """
 
     quantity: Total
@@ -159,17 +161,19 @@ async def read_current_usage(call: MemberRead, fresh: Fresh = False) -> UsageAns
     Each record updates the counters, so the answer is complete up to `as_of`.
     """
     if call.account is None:
-        return _usage(None, {}, None, clock.real_now())
+        return _usage(None, {}, {}, None, clock.real_now())
     async with call.reading(fresh=fresh) as connection:
         at = await clock.now(connection, call.account.id)
         behind = await call.database.lag(connection)
         period = await store.open_period(connection, call.account.id, at)
         counters: dict[str, Counter] = {}
+        claimed: dict[str, Decimal] = {}
         plan = None
         if period is not None:
+            claimed = await quotas.reserved(connection, call.account.id, period, at)
             counters = await store.cycle_counters(connection, call.account.id, "", period.start_at)
             plan = (await entitlements.of_account(connection, call.account.id)).plan
-    return _usage(period, counters, plan, at - behind)
+    return _usage(period, counters, claimed, plan, at - behind)
 
 
 @router.get(
@@ -239,10 +243,11 @@ async def _limits(
     """Read the page: the plan's limits and the user's own quotas are few, only others are cut."""
     at = await clock.now(connection, account_id)
     period = await store.open_period(connection, account_id, at)
-    counters: dict[str, Counter] = {}
+    first: list[LimitAnswer] = []
     if period is not None:
         counters = await store.cycle_counters(connection, account_id, "", period.start_at)
-    first = [*_plan_limits(period, counters)]
+        claimed = await quotas.reserved(connection, account_id, period, at)
+        first += _plan_limits(period, counters, claimed)
     if only is not None:
         own = await quotas.standing(connection, account_id, [rules.user(only)], period, at)
         first += [_quota_limit(quota, period, at) for quota in own]
@@ -263,15 +268,16 @@ async def _limits(
     )
 
 
-def _plan_limits(period: Period | None, counters: dict[str, Counter]) -> Iterator[LimitAnswer]:
-    if period is None:
-        return
+def _plan_limits(
+    period: Period, counters: dict[str, Counter], claimed: dict[str, Decimal]
+) -> Iterator[LimitAnswer]:
     for meter, limit in sorted(period.limits.items()):
         included, carried = rules.allowance(limit)
+        used = counters[meter].quantity if meter in counters else ZERO
         bound = Bound(
             source="plan",
             limit=included,
-            used=carried + (counters[meter].quantity if meter in counters else ZERO),
+            used=carried + used + claimed.get(meter, ZERO),
             is_hard=limit["then"] == "block",
             resets_at=period.end_at,
         )
@@ -293,11 +299,15 @@ def _quota_limit(quota: Quota, period: Period | None, at: datetime) -> LimitAnsw
 
 
 def _usage(
-    period: Period | None, counters: dict[str, Counter], plan: str | None, at: datetime
+    period: Period | None,
+    counters: dict[str, Counter],
+    claimed: dict[str, Decimal],
+    plan: str | None,
+    at: datetime,
 ) -> UsageAnswer:
     limits = period.limits if period else {}
     meters = {
-        meter: _meter(counters.get(meter), limits.get(meter))
+        meter: _meter(counters.get(meter), limits.get(meter), claimed.get(meter, ZERO))
         for meter in sorted({*counters, *limits})
     }
     over = {meter: one.overage_cost for meter, one in meters.items() if one.overage_cost}
@@ -317,10 +327,12 @@ def _usage(
     )
 
 
-def _meter(counter: Counter | None, limit: dict[str, str] | None) -> MeterAnswer:
+def _meter(counter: Counter | None, limit: dict[str, str] | None, claimed: Decimal) -> MeterAnswer:
     counter = counter or _UNUSED
     included, carried = rules.allowance(limit) if limit else (None, ZERO)
-    left = None if included is None else max(ZERO, included - carried - counter.quantity)
+    left = None
+    if included is not None:
+        left = max(ZERO, included - carried - counter.quantity - claimed)
     return MeterAnswer.of(
         counter,
         included=included,

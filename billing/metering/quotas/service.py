@@ -74,11 +74,9 @@ async def check(
     end = period.end_at if period else periods.month_of(at, zone)[1]
     bounds = [bound_of(quota, zone, end, at) for quota in quotas]
     used = counter.quantity if counter else ZERO
-    if period is not None and (limit := period.limits.get(meter)) is not None:
-        claimed = ZERO
-        if limit["then"] == "block" and not is_late:
-            claimed = await store.reserved(connection, account_id, meter, at)
-        bounds.append(_plan_bound(period, meter, used + claimed))
+    if period is not None and meter in period.limits:
+        claimed = {} if is_late else await reserved(connection, account_id, period, at)
+        bounds.append(_plan_bound(period, meter, used + claimed.get(meter, ZERO)))
     decision = rules.decide(meter, amount, bounds, used)
     broken = None
     if not is_late:
@@ -230,6 +228,15 @@ async def standing(
     return await store.standing(
         connection, account_id, zone=zone, period_start=start, at=at, owners=owners
     )
+
+
+async def reserved(
+    connection: AsyncConnection, account_id: UUID, period: Period, at: datetime
+) -> dict[str, Decimal]:
+    """By meter that a plan blocks, what is claimed of it and not recorded yet."""
+    blocking = {meter for meter, limit in period.limits.items() if limit["then"] == "block"}
+    known = await store.reserved(connection, account_id, at) if blocking else {}
+    return {meter: amount for meter, amount in known.items() if meter in blocking}
 
 
 def bound_of(quota: Quota, zone: str, period_end: datetime, at: datetime) -> Bound:

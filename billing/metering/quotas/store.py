@@ -24,7 +24,10 @@ _CLAIM: Final = text(f"SELECT quota_claim_use(:account_id, {_ROW} AS quota_claim
 _CLAIM_FAST: Final = text(
     f"SELECT quota_claim_fast(:account_id, {_ROW} AS quota_claim_input), :real_at)"
 )
-_RESERVED: Final = text("SELECT quota_reserved(:account_id, :meter, :at, '{}')")
+_RESERVED: Final = text(
+    "SELECT meter, sum(amount) AS amount FROM quota_claims WHERE account_id = :account_id"
+    " AND status = 'open' AND expires_at > :at GROUP BY meter"
+)
 _IS_CLAIMED: Final = text(
     "SELECT EXISTS (SELECT 1 FROM quota_claims WHERE id = :id AND status <> 'expired')"
     " OR usage_is_known(:id)"
@@ -152,12 +155,11 @@ def _claim_values(account_id: UUID, claim: Claim) -> dict[str, Any]:
 
 
 async def reserved(
-    connection: AsyncConnection, account_id: UUID, meter: str, at: datetime
-) -> Decimal:
-    """Amount of a meter that is claimed and not recorded yet."""
-    values = {"account_id": account_id, "meter": meter, "at": at}
-    found: Decimal = (await connection.execute(_RESERVED, values)).scalar_one()
-    return found
+    connection: AsyncConnection, account_id: UUID, at: datetime
+) -> dict[str, Decimal]:
+    """Amounts that are claimed and not recorded yet, by meter (quota_reserved)."""
+    rows = await connection.execute(_RESERVED, {"account_id": account_id, "at": at})
+    return {row.meter: row.amount for row in rows}
 
 
 async def is_claimed(connection: AsyncConnection, record_id: UUID) -> bool:

@@ -122,3 +122,16 @@ async def test_a_plan_that_blocks_has_its_word_in_claims_too(new_shop: NewShop) 
     assert not await plain(shop)
     assert await claim(shop, "10", **replies)
     assert not await claim(shop, "1", **replies)
+
+
+async def test_what_is_claimed_of_a_plan_that_blocks_is_used_and_not_remaining(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop()
+    assert await claim(shop, "45", "e-1", feature_type="ai_responses")
+    for quantity in ("0", "45.00"):
+        (limit,) = (one for one in await shop.limits() if one["meter"] == "ai_responses")
+        assert (limit["used"], limit["remaining"]) == ("45.00", "5.00")
+        meter = (await shop.get("/usage/current"))["meters"]["ai_responses"]
+        assert (meter["quantity"], meter["remaining"]) == (quantity, "5.00")
+        await shop.record("45", feature_type="ai_responses", event_id="e-1")

@@ -16,6 +16,8 @@ from tests.api_document import DOCUMENT
 from tests.test_architecture import name, tracked
 
 RULES: Final = ROOT / "docs" / "rules.md"
+REQUIREMENTS: Final = ROOT / "docs" / "requirements.md"
+ROADMAP: Final = ROOT / "docs" / "roadmap.md"
 PROSE: Final = {".md"}
 CODE: Final = {".py", ".sql", ".yaml", ".yml", ".toml", ".html", ".sh", ".mako"}
 THIS: Final = "tests/test_documents.py"
@@ -116,7 +118,7 @@ def named_ids(text: str) -> Iterator[str]:
 
 
 def test_every_rule_id_leads_to_a_rule() -> None:
-    rules = anchors(RULES)
+    rules = anchors(REQUIREMENTS)
     lost = {
         f"{file}: [{rule}]"
         for file, text in texts(PROSE | CODE)
@@ -128,7 +130,9 @@ def test_every_rule_id_leads_to_a_rule() -> None:
 
 
 def test_the_rules_are_whole_and_in_order() -> None:
-    written = re.findall(r'^- <a id="(\w+)"></a>\*\*\[(\w+)\]\*\*', RULES.read_text(), re.MULTILINE)
+    text = REQUIREMENTS.read_text()
+    written = re.findall(r'^- <a id="(\w+)"></a>\*\*\[(\w+)\]\*\*', text, re.MULTILINE)
+    assert len(written) == len(re.findall(r"^- ", text, re.MULTILINE)) >= 348
     assert [rule.lower() for _, rule in written] == [anchor for anchor, _ in written]
     ids = [rule for _, rule in written]
     assert ids == sorted(ids, key=lambda rule: (rule[0], int(rule[1:])))
@@ -219,7 +223,8 @@ def plain_route(text: str) -> str:
 
 def test_a_rule_names_routes_that_are_served_and_says_which_are_not() -> None:
     wrong = []
-    for text in re.split(r"^(?=- )", RULES.read_text(), flags=re.MULTILINE):
+    rules = f"{RULES.read_text()}\n{REQUIREMENTS.read_text()}"
+    for text in re.split(r"^(?=- )", rules, flags=re.MULTILINE):
         rule = " ".join(text.split())
         later = "*Not served yet.*" in rule
         wrong += [
@@ -228,6 +233,20 @@ def test_a_rule_names_routes_that_are_served_and_says_which_are_not() -> None:
             if (plain_route(route) in served()) == later
         ]
     assert wrong == []
+
+
+def test_the_roadmap_links_to_every_rule_that_is_not_served_yet_and_to_no_other() -> None:
+    linked = re.findall(r"\((?:rules|requirements)\.md#(\w+)\)", ROADMAP.read_text())
+    assert sorted(linked) == sorted({*unserved(RULES), *unserved(REQUIREMENTS)})
+
+
+def unserved(document: Path) -> Iterator[str]:
+    """The anchor of each rule that is marked; of a rule without one, its chapter's."""
+    place = ""
+    for part in re.split(r"^(?=- |<a )", document.read_text(), flags=re.MULTILINE):
+        place = next(iter(_ANCHOR.findall(part)), place)
+        if "*Not served yet" in " ".join(part.split()):
+            yield place
 
 
 @pytest.mark.parametrize(

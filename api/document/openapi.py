@@ -49,7 +49,7 @@ _SCRIPT: Final = """SwaggerUIBundle({{
   presets: [SwaggerUIBundle.presets.apis], persistAuthorization: false
 }});
 """
-# Ids such as [E5] in docstrings refer to docs/rules.md; callers do not need them.
+# Ids such as [E5] in docstrings refer to docs/requirements.md; callers do not need them.
 _RULES: Final = re.compile(r"\s*\[[A-Z]\d+(?:(?:,\s| to |-)[A-Z]\d+)*\]")
 _PROSE: Final = frozenset({"description", "summary"})
 INTERNAL: Final = 500

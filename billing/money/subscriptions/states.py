@@ -44,14 +44,14 @@ TABLE: Final[dict[State, dict[Command, Reply]]] = {
 
 ROUTES: Final[dict[Command, tuple[str, str]]] = {
     "subscribe": ("POST /billing/subscription", ""),
-    "change_up": ("PUT /billing/subscription", "a dearer plan, more of an add-on"),
+    "change_up": ("PUT /billing/subscription", "a more expensive plan, more of an add-on"),
     "change_down": ("PUT /billing/subscription", "a cheaper plan, less of an add-on"),
     "cancel": ("POST /billing/subscription/cancel", ""),
-    "reactivate": ("POST /billing/subscription/reactivate", "where an end is scheduled"),
-    "pause": ("POST /billing/subscription/pause", "at period end, or now without refund"),
+    "reactivate": ("POST /billing/subscription/reactivate", "if an end is scheduled"),
+    "pause": ("POST /billing/subscription/pause", "at period end, or now without a refund"),
     "resume": ("POST /billing/subscription/resume", "a new period from now, charged first"),
-    "extend": ("POST /admin/accounts/{account_id}/subscription/extend", "an operator gives days"),
-    "coupon": ("POST /billing/subscription/coupon", "off the invoices from the next period on"),
+    "extend": ("POST /admin/accounts/{account_id}/subscription/extend", "an operator adds days"),
+    "coupon": ("POST /billing/subscription/coupon", "discounts invoices from the next period on"),
     "pay": ("POST /billing/invoices/{invoice_id}/pay", "the invoice that is owed"),
 }
 """The route below /api/v1 that gives a command, and a note on it; the others have none yet."""

@@ -13,6 +13,7 @@ from billing.insight.recommendations.schemas import CheaperPlan, CreditsExpiring
 from billing.metering.limit_overrides import store as limits
 from billing.metering.usage import store as usage_store
 from billing.metering.usage.schemas import Counter, Period
+from billing.money.discounts import store as discounts
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.periods.items import ADD_ON, PLAN
 from billing.money.subscriptions.schemas import Subscription
@@ -38,14 +39,16 @@ async def _cheaper_plan(
 ) -> CheaperPlan | None:
     """Among plans of the same family, currency and interval; where a cycle is that interval.
 
-    Each for the seats that it has now. With add-ons none is named: another plan may sell the same,
-    others, or none.
+    Each is priced for the current seats. With add-ons or a coupon none is named: another plan may
+    sell other add-ons or none, and the coupon may not apply to it.
     """
     current = await plans.get_plan(connection, subscription.plan_id)
     if current is None or current.allowance != subscription.interval:
         return None
     items = await subscriptions.items(connection, subscription.id)
     if any(one.kind == ADD_ON for one in items):
+        return None
+    if await discounts.of_subscription(connection, subscription.id):
         return None
     quantity = next((one.quantity for one in items if one.kind == PLAN), 1)
     agreed = await limits.holding(connection, subscription.account_id, at)

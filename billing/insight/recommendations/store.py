@@ -31,12 +31,15 @@ async def closed_cycles(connection: AsyncConnection, subscription: Subscription)
 
 
 async def lots(connection: AsyncConnection, account_id: UUID) -> list[Lot]:
-    """Its open lots that end some day, with what is free of each."""
+    """Return the open lots that expire, with what is free of each.
+
+    A lot of one scope is left out: the daily use is of all credits, and says nothing of it.
+    """
     lot = credit_lots.c
     rows = await connection.execute(
         select(lot.id, lot.remaining - lot.held, lot.expires_at).where(
             lot.account_id == account_id, lot.is_open, lot.expires_at.is_not(None),
-            lot.remaining > lot.held,
+            lot.remaining > lot.held, lot.scope.is_(None),
         )
     )  # fmt: skip
     return [Lot(ids.encode(ids.LOT, row[0]), row[1], row[2]) for row in rows]

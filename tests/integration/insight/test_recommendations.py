@@ -4,8 +4,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
+from sqlalchemy import text
+
 from billing.ledger.credits import service as credits
-from tests.integration.usage.conftest import NewShop
+from billing.money.discounts import store as discounts
+from billing.money.discounts.schemas import Discount
+from billing.money.subscriptions import store as subscriptions
+from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.test_limits import move_clock
 
 NOW = datetime(2027, 1, 10, 12, tzinfo=UTC)
@@ -56,6 +61,54 @@ async def test_a_plan_whose_minimum_makes_it_dearer_is_not_advised(new_shop: New
     await move_clock(shop, days=25)
     await shop.record("1", feature_type="ai_responses")
     assert (await shop.get("/usage/recommendations"))["data"] == []
+
+
+async def test_no_plan_is_named_to_whom_a_coupon_makes_his_own_cheaper(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    await shop.subscribe("basic")
+    await shop.record("40", feature_type="ai_responses")
+    await move_clock(shop, days=25)
+    await shop.record("1", feature_type="ai_responses")
+    assert len((await shop.get("/usage/recommendations"))["data"]) == 1
+    await _discount(shop)
+    assert (await shop.get("/usage/recommendations"))["data"] == []
+
+
+async def _discount(shop: Shop) -> None:
+    """Take half off the subscription's invoices, for ever."""
+    code = f"C{uuid4().hex[:10].upper()}"
+    made = await shop.api.client.post(
+        "/api/v1/admin/coupons",
+        json={"code": code, "name": "Half", "percent": "50", "duration": "forever"},
+        headers=shop.api.admin(),
+    )
+    assert made.status_code == 201, made.text
+    async with shop.api.database.operator() as connection:
+        coupon = await connection.scalar(
+            text("SELECT id FROM coupons WHERE code = :code"), {"code": code}
+        )
+        subscription = await subscriptions.find_open(connection, shop.id)
+        assert coupon
+        assert subscription
+        discount = Discount(
+            id=uuid4(), account_id=shop.id, coupon_id=coupon, subscription_id=subscription.id,
+            code=code, percent=Decimal(50), status="active", created_at=NOW,
+        )  # fmt: skip
+        await discounts.add(connection, discount)
+
+
+async def test_credits_of_one_scope_are_not_judged_by_the_use_of_all(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    async with shop.api.database.tenant(shop.id) as connection:
+        for scope in (None, "chat"):
+            await credits.grant(
+                connection, account_id=shop.id, amount=Decimal(50), kind="adjustment",
+                key=f"expires/{scope}", is_paid=False, reason="a gift", scope=scope,
+                expires_at=NOW + timedelta(days=10),
+            )  # fmt: skip
+    await shop.record("1000", occurred_at=(NOW - timedelta(days=1)).isoformat())  # 2 credits
+    (found,) = (await shop.get("/usage/recommendations"))["data"]
+    assert (found["left"], found["expiring"]) == ("48.00", "28.00")
 
 
 async def test_credits_that_nobody_will_have_used_are_told_in_time(new_shop: NewShop) -> None:

@@ -1,4 +1,4 @@
-"""A coupon, and what an operator may say of one."""
+"""Coupons: the stored row, and the fields that an operator sets."""
 
 from decimal import Decimal
 from typing import Annotated, Literal, Self
@@ -25,7 +25,7 @@ Times = Annotated[int, Field(strict=True, gt=0, le=10**9)]
 
 
 def capital(code: object) -> object:
-    """A code as it is kept."""
+    """Return a code as it is stored: stripped, in capital letters."""
     return code.strip().upper() if isinstance(code, str) else code
 
 
@@ -35,17 +35,17 @@ Code = Annotated[
     StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9_.-]{0,63}$"),
     Field(examples=["WELCOME20"]),
 ]
-"""Written in any letters, kept in capital ones."""
+"""Case-insensitive; stored in capital letters."""
 
 
 CouponName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 
 
 class CouponSpec(BaseModel):
-    """A percentage or an amount by currency, off the next invoice, of n periods, or for ever.
+    """A discount, in percent or as an amount by currency: once, for `periods` periods, or forever.
 
-    `kinds` of lines and keys of plans or packs (`sold`) limit it; so do a window, a number of
-    redemptions in all and per account, `first_purchase`, and what an account is `verified_as`.
+    It may be limited to `kinds` of lines, to plans or packs (`sold`), to a time window, to a number
+    of redemptions in total and per account, to a `first_purchase`, or to accounts `verified_as`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

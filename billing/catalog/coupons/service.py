@@ -1,4 +1,4 @@
-"""Making and closing coupons, with their audit rows."""
+"""Create and close coupons, with their audit rows."""
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,7 +19,7 @@ async def add(connection: AsyncConnection, spec: CouponSpec) -> Coupon:
 
 
 async def close(connection: AsyncConnection, code: str) -> Coupon:
-    """Let nobody redeem it any more. Errors: COUPON_NOT_FOUND."""
+    """Close a coupon to further redemptions. Errors: COUPON_NOT_FOUND."""
     closed = await store.close(connection, code)
     if closed is None:
         raise NotFound("COUPON_NOT_FOUND", "no such coupon")

@@ -1,4 +1,4 @@
-"""Every query on coupons; the number of redemptions is counted in one statement."""
+"""Every query on coupons; one statement checks and counts a redemption."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -30,13 +30,13 @@ _COUNT_BY: Final = Prepared(
 
 
 async def find(connection: AsyncConnection, code: str) -> Coupon | None:
-    """The coupon with this code, in any letters."""
+    """Return the coupon with this code, in any letter case."""
     row = await _OF_CODE.first(connection, of_code=capital(code))
     return show(row) if row else None
 
 
 async def add(connection: AsyncConnection, spec: CouponSpec, at: datetime) -> Coupon | None:
-    """Write a coupon; None where its code is taken."""
+    """Write a coupon; None if its code is taken."""
     made = (
         insert(coupons)
         .values(
@@ -54,27 +54,27 @@ async def add(connection: AsyncConnection, spec: CouponSpec, at: datetime) -> Co
 
 
 async def close(connection: AsyncConnection, code: str) -> Coupon | None:
-    """Let nobody redeem it any more."""
+    """Close a coupon to further redemptions."""
     closed = update(coupons).where(coupons.c.code == code).values(is_active=False)
     row = (await connection.execute(closed.returning(coupons))).mappings().one_or_none()
     return show(row) if row else None
 
 
 async def take(connection: AsyncConnection, coupon_id: UUID) -> bool:
-    """Count one redemption, if there is one left; the row is locked until the transaction ends."""
+    """Count one redemption if any is left; the row stays locked until the transaction ends."""
     return await _COUNT.run(connection, coupon_id=coupon_id) == 1
 
 
 async def count(connection: AsyncConnection, coupon_id: UUID, by: int) -> None:
-    """Count a redemption that was given back (-1), or came back (1)."""
+    """Count a released redemption (-1), or one that is in use again (1)."""
     await _COUNT_BY.run(connection, coupon_id=coupon_id, by=by)
 
 
 def listing(*, active_only: bool = False) -> Select[Any]:
-    """All coupons; order and cut are the caller's."""
+    """Select all coupons; the caller adds order and limit."""
     return select(coupons).where(coupons.c.is_active) if active_only else select(coupons)
 
 
 def show(row: Fields) -> Coupon:
-    """A row as a coupon."""
+    """Return a row as a coupon."""
     return Coupon.model_validate(dict(row))

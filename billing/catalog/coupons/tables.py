@@ -1,6 +1,6 @@
-"""Coupons: what a code takes off, for whom, when and how often.
+"""Coupons: the discount behind a code, for whom, when and how often.
 
-A discount keeps the terms that it was redeemed with: a coupon is never changed, only closed.
+A coupon is never changed, only closed, so a discount keeps the terms it was redeemed with.
 """
 
 from sqlalchemy import UniqueConstraint as Unique
@@ -10,7 +10,7 @@ from billing.core import columns as c
 coupons = c.table(
     "coupons",
     c.row_id(),
-    # In capital letters; whoever writes it in small ones means the same.
+    # In capital letters; lookups ignore case.
     c.text("code"),
     c.text("name"),
     c.amount("percent", nullable=True),
@@ -19,7 +19,7 @@ coupons = c.table(
     # once; repeating: for `periods` periods; forever.
     c.text("duration"),
     c.integer("periods", nullable=True),
-    # Kinds of lines, and keys of plans and packs, that it is limited to; empty: all.
+    # Limits it to these kinds of lines, and to these plans and packs; empty: all.
     c.json("kinds", server_default="[]"),
     c.json("sold", server_default="[]"),
     # For accounts that have paid nothing yet.
@@ -28,7 +28,7 @@ coupons = c.table(
     c.text("verified_as", nullable=True),
     c.integer("max_redemptions", nullable=True),
     c.integer("max_per_account", server_default="1"),
-    # What is reserved while a payment is undecided counts too.
+    # Includes redemptions reserved by undecided payments.
     c.integer("redeemed", server_default="0"),
     c.instant("valid_from", nullable=True),
     c.instant("valid_until", nullable=True),

@@ -31,7 +31,7 @@ class PaymentKindChange:
 def compare(
     wanted: Mapping[str, PaymentKindSpec], current: Mapping[str, PaymentKind]
 ) -> list[PaymentKindChange]:
-    """Every change that makes the offer exactly the wanted one."""
+    """Return every change that makes the offer exactly the wanted one."""
     changes = []
     for position, (key, spec) in enumerate(wanted.items()):
         changes += compare_one(key, spec, position, current)
@@ -42,6 +42,6 @@ def compare(
 def compare_one(
     key: str, spec: PaymentKindSpec, position: int, current: Mapping[str, PaymentKind]
 ) -> list[PaymentKindChange]:
-    """The change of one kind, if it is one."""
+    """Return the change of one kind, if it differs."""
     new = PaymentKind(key=key, position=position, **spec.model_dump())
     return [PaymentKindChange(key, new)] if current.get(key) != new else []

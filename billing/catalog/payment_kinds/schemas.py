@@ -20,6 +20,6 @@ class PaymentKind(Frozen):
     is_active: bool = True
 
     def is_offered(self, country: str | None, currency: str) -> bool:
-        """True if it can be used there, in this currency; a country that nobody knows is any."""
+        """True if it can be used there in this currency; an unknown country matches all."""
         here = not self.countries or country is None or country in self.countries
         return self.is_active and here and (not self.currencies or currency in self.currencies)

@@ -15,9 +15,9 @@ class PaymentKindSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Kind
-    """A card, a transfer that an operator books, or another way of the provider's."""
+    """A card, a transfer that an operator records, or another method of the provider."""
     provider: Provider = "stripe"
-    """The taker of the money; `manual`: an operator notes it."""
+    """The payment provider; `manual`: an operator records the payment."""
     countries: tuple[Annotated[str, AfterValidator(iso.known)], ...] = ()
     """Countries of customers, by ISO 3166-1; empty: everywhere."""
     currencies: tuple[Annotated[str, AfterValidator(money.known)], ...] = ()

@@ -10,7 +10,7 @@ from billing.catalog.payment_kinds.tables import payment_method_configs
 
 
 async def current(connection: AsyncConnection) -> dict[str, PaymentKind]:
-    """Every kind by its key, in their order."""
+    """Return every kind by its key, in their order."""
     query = select(payment_method_configs).order_by(
         payment_method_configs.c.position, payment_method_configs.c.key
     )
@@ -19,7 +19,7 @@ async def current(connection: AsyncConnection) -> dict[str, PaymentKind]:
 
 
 async def write(connection: AsyncConnection, change: PaymentKindChange) -> None:
-    """Write one kind, or take it away."""
+    """Write one kind, or delete it."""
     if change.new is None:
         await connection.execute(
             delete(payment_method_configs).where(payment_method_configs.c.key == change.key)

@@ -1,6 +1,6 @@
 """Compare a wanted catalog with the current one; pure.
 
-Each change says itself in words and carries what has to be written.
+Each change describes itself for people and carries what has to be written.
 """
 
 from collections.abc import Iterable, Mapping
@@ -43,17 +43,17 @@ class Held:
 
 @dataclass(frozen=True)
 class Sold:
-    """Open subscriptions on one price, by what their seats cost: that of now, or one before."""
+    """Open subscriptions on one price, by the cost of a seat under its current or older version."""
 
     held: tuple[Held, ...] = ()
 
     @property
     def subscriptions(self) -> int:
-        """All of them."""
+        """The number of open subscriptions."""
         return sum(one.subscriptions for one in self.held)
 
     def but(self, unit_minor: int | None) -> "Sold":
-        """Those that pay something else for a seat."""
+        """Return the subscriptions that pay another price for a seat."""
         return Sold(tuple(one for one in self.held if one.unit_minor != unit_minor))
 
 
@@ -97,7 +97,7 @@ class PlanChange:
 
     @property
     def words(self) -> str:
-        """For people: what happens, and whom it does not touch."""
+        """For people: what happens, and how many subscriptions keep their terms."""
         if self.new is None:
             return f"plan {self.key}: closed to new subscribers{_kept(self.subscriptions)}"
         if self.old is None:
@@ -129,7 +129,7 @@ class PriceChange:
 
     @property
     def kept(self) -> Sold:
-        """The subscriptions that keep another price than the new one."""
+        """The subscriptions that keep a price other than the new one."""
         return self.sold.but(self.new.amount_minor if self.new else None)
 
     @property
@@ -178,7 +178,7 @@ class PackChange:
 
 @dataclass(frozen=True)
 class CostChange:
-    """An operation costs something else; without `new` its built-in cost counts again."""
+    """An operation's cost changes; without `new` its built-in cost applies again."""
 
     operation: str
     old: CreditCost | None
@@ -198,7 +198,7 @@ class CostChange:
 
 @dataclass(frozen=True)
 class DefaultPlanChange:
-    """Accounts without a subscription have another plan, or none."""
+    """The plan of accounts without a subscription changes, or (`new` is None) ends."""
 
     new: str | None
 
@@ -218,7 +218,7 @@ Change = CatalogChange | MeteringChange | TaxChange | PaymentKindChange
 
 
 def compare(wanted: CatalogSpec, current: Current) -> list[Change]:
-    """Every change that makes the database sell exactly `wanted`."""
+    """Return every change that makes the database sell exactly `wanted`."""
     changes: list[Change] = []
     for position, (key, plan) in enumerate(wanted.plans.items()):
         changes += compare_plan(key, plan, position, current)
@@ -234,12 +234,12 @@ def compare(wanted: CatalogSpec, current: Current) -> list[Change]:
 
 
 def compare_default(new: str | None, current: Current) -> list[Change]:
-    """The change of the plan of accounts without a subscription."""
+    """Return the change of the plan of accounts without a subscription."""
     return [] if new == current.default_plan else [DefaultPlanChange(new)]
 
 
 def compare_plan(key: str, new: PlanSpec, position: int, current: Current) -> list[Change]:
-    """The changes of one plan and its prices."""
+    """Return the changes of one plan and its prices."""
     old = current.plans.get(key)
     changes: list[Change] = []
     touched = _subscriptions(key, current)
@@ -255,7 +255,7 @@ def compare_plan(key: str, new: PlanSpec, position: int, current: Current) -> li
 
 
 def compare_pack(key: str, new: PackSpec, position: int, current: Current) -> list[Change]:
-    """The changes of one pack and its prices."""
+    """Return the changes of one pack and its prices."""
     old = current.packs.get(key)
     terms = ("name", "description", "credits", "tax_category", "is_active")
     changes: list[Change] = []
@@ -269,7 +269,7 @@ def compare_pack(key: str, new: PackSpec, position: int, current: Current) -> li
 
 
 def compare_cost(operation: str, new: CostSpec, current: Current) -> list[Change]:
-    """The change of one operation's cost."""
+    """Return the change of one operation's cost."""
     old = current.costs.get(operation)
     if old and (old.cost, old.is_active) == (new.cost, new.is_active):
         return []
@@ -277,7 +277,7 @@ def compare_cost(operation: str, new: CostSpec, current: Current) -> list[Change
 
 
 def plan_terms(plan: Plan | PlanSpec) -> dict[str, Any]:
-    """The terms of a plan; a difference makes a new version."""
+    """Return the versioned terms of a plan; a difference makes a new version."""
     terms = {name: getattr(plan, name) for name in VERSIONED}
     if isinstance(plan, PlanSpec):
         terms["allowance"] = plan.allowance_interval

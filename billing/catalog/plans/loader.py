@@ -1,4 +1,4 @@
-"""Reading catalog.yaml: every mistake in it is named by its place, and nothing is guessed."""
+"""Read catalog.yaml strictly: each error names its place, and nothing is guessed."""
 
 from collections.abc import Hashable
 from pathlib import Path
@@ -17,7 +17,7 @@ class CatalogError(Exception):
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML takes the last of two equal keys in silence; a catalog must not."""
+    """A loader that refuses duplicate keys, of which YAML silently takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -28,7 +28,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def read(path: Path = DEFAULT_FILE) -> CatalogSpec:
-    """The catalog in a file. Raises CatalogError."""
+    """Return the catalog in a file. Raises CatalogError."""
     try:
         return parse(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -40,7 +40,7 @@ def read(path: Path = DEFAULT_FILE) -> CatalogSpec:
 
 
 def parse(text: str) -> CatalogSpec:
-    """The catalog in a text. Raises CatalogError."""
+    """Return the catalog in a text. Raises CatalogError."""
     try:
         content = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
         return CatalogSpec.model_validate(content or {})

@@ -9,7 +9,7 @@ from billing.catalog.plans.schemas import Access, Entitlements, Plan, Withheld
 from billing.core.money import show_decimal, show_money
 from billing.core.periods import Interval, Unit
 
-# What an account is shown that has not paid in any currency yet.
+# Shown to an account that has not paid in any currency yet.
 DEFAULT_CURRENCY: Final = "USD"
 
 # Used where `credit_costs` has no active row for an operation [F5].
@@ -40,7 +40,7 @@ _INTERVAL = re.compile(rf"(?:(\d{{1,3}}) )?({'|'.join(get_args(Unit))})s?", re.A
 
 
 def parse_interval(words: str) -> Interval:
-    """`month`, `3 months`, `2 weeks` as an interval. Raises ValueError."""
+    """Parse an interval such as `month`, `3 months` or `2 weeks`. Raises ValueError."""
     match = _INTERVAL.fullmatch(words)
     if match is None:
         raise ValueError(f"{words!r} is not an interval such as `month` or `2 weeks`")
@@ -48,19 +48,19 @@ def parse_interval(words: str) -> Interval:
 
 
 def show_interval(interval: Interval) -> str:
-    """`month`, or `3 months`."""
+    """Format an interval: `month`, or `3 months`."""
     return interval.unit if interval.count == 1 else f"{interval.count} {interval.unit}s"
 
 
 def limit_name(meter: str) -> str:
-    """The name of a plan's limit in `limits_by_name` [B6]: `ai_responses_limit`, and with the unit
-    last `storage_limit_gb`."""
+    """Return a limit's name in `limits_by_name` [B6]: `ai_responses_limit`, or with its unit last,
+    `storage_limit_gb`."""
     stem, _, unit = meter.rpartition("_")
     return f"{stem}_limit_{unit}" if unit in _UNITS else f"{meter}_limit"
 
 
 def access(plan: Plan, status: str | None) -> Access:
-    """The access that a subscription in this state, or none, gives (docs/rules.md#catalog)."""
+    """Return the access in this subscription status, or without one (docs/rules.md#catalog)."""
     if status in (None, "trialing", "active"):
         return "full"
     return plan.past_due_access if status == "past_due" else "none"
@@ -69,10 +69,10 @@ def access(plan: Plan, status: str | None) -> Access:
 def entitle(
     plan: Plan, status: str | None, extra: Mapping[str, Decimal] | None = None
 ) -> Entitlements:
-    """The entitlements of a subscription in this state; empty without access. Of an account without
-    a subscription those of its default plan, whose overage no invoice would bill: it is refused.
+    """Return the entitlements of a subscription in this status; empty without access.
 
-    `extra` are the units of its add-ons, by meter.
+    Without a subscription (None) they are the default plan's, and overage is blocked because no
+    invoice would bill it. `extra`: the units of its add-ons, by meter.
     """
     reach = access(plan, status)
     more = extra or {}
@@ -95,11 +95,11 @@ def entitle(
 
 
 def _withheld(status: str | None) -> Withheld:
-    """The reason why a state gives nothing; a subscription that ended is none."""
+    """Return why a status gives no access; an ended subscription counts as none."""
     return cast("Withheld", status) if status in get_args(Withheld) else "no_subscription"
 
 
 def pack_label(credits: Decimal, amount_minor: int, currency: str) -> str:
-    """For people: `500 credits for 39.99 USD`."""
+    """Format a pack for people: `500 credits for 39.99 USD`."""
     count = show_decimal(credits).removesuffix(".00")
     return f"{count} credits for {show_money(amount_minor, currency)}"

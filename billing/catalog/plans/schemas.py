@@ -34,16 +34,17 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 
 
 class Limit(_Frozen):
-    """The included units of a meter per allowance cycle, and the rule beyond them."""
+    """The units of a meter that a plan includes per allowance cycle, and the rule beyond them."""
 
     meter: Name
     """The meter that it limits."""
     included: Amount
     """Units of the meter per allowance cycle."""
     then: Then = "block"
-    """Beyond them use is refused, is charged by `prices`, or is free and told of."""
+    """`block`: use beyond them is refused. `overage`: charged by `prices`. `notify`: free, with
+    an event."""
     prices: dict[Currency, OverageTerms] = {}
-    """Of the overage of one cycle, in whole currency units: {"USD": "0.002"} per unit, or tiers."""
+    """Prices of a cycle's overage, in whole currency units: {"USD": "0.002"} per unit, or tiers."""
 
     @model_validator(mode="after")
     def _overage_has_prices(self) -> Self:
@@ -56,17 +57,17 @@ class AddOn(_Frozen):
     """Extra units of a meter that a plan's subscribers may buy on top of it, per cycle [B8]."""
 
     key: Name
-    """Its id in requests."""
+    """Identifies the add-on in requests."""
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
     """The name that customers see, also on invoices."""
     meter: Name
     """A meter that the plan limits."""
     units: Annotated[Amount, Field(gt=0)]
-    """Units of the meter that one adds per allowance cycle."""
+    """Units of the meter that one add-on adds per allowance cycle."""
     prices: Annotated[
         dict[Currency, Annotated[int, Field(strict=True, gt=0, lt=10**15)]], Field(min_length=1)
     ]
-    """Of one per cycle, in minor units such as {"USD": 500}."""
+    """Price of one add-on per cycle, in minor units such as {"USD": 500}."""
 
 
 class Seats(_Frozen):
@@ -92,14 +93,14 @@ class Seats(_Frozen):
 
 
 class DunningPolicy(_Frozen):
-    """Days on which an unpaid invoice is tried again, and the final action after the last try."""
+    """Days on which an unpaid invoice is retried, and the final action after the last try."""
 
     days: tuple[Annotated[int, Field(ge=0, le=90)], ...] = Field((0, 3, 7), min_length=1)
     """Days after the renewal; the first is the renewal itself."""
     hour: Annotated[int, Field(ge=0, le=23)] | None = None
     """Hour of day in the customer's zone; null: the renewal's own time of day."""
     final_action: Literal["unpaid", "cancel", "uncollectible"] = "unpaid"
-    """It stays unpaid, ends, or goes on without the money."""
+    """The subscription becomes `unpaid`, ends, or continues with the invoice written off."""
     grace_days: Annotated[int, Field(ge=1, le=30)] = 1
     """Days between the last try and the final action."""
 
@@ -111,12 +112,12 @@ class DunningPolicy(_Frozen):
 
 
 class Rollover(_Frozen):
-    """The rule for a cycle's unspent credits: they end, or up to `credits` of them live on."""
+    """The rule for a cycle's unspent credits: they expire, or up to `credits` of them roll over."""
 
     policy: Literal["none", "cap"] = "none"
-    """They end with the cycle, or up to `credits` of them live on into the next one."""
+    """`none`: they expire with the cycle. `cap`: up to `credits` roll over into the next one."""
     credits: Amount = Decimal(0)
-    """The most that live on, with `cap`; what rolled over before counts."""
+    """The maximum that rolls over with `cap`, including credits that rolled over earlier."""
 
 
 class Plan(_Frozen):
@@ -138,17 +139,17 @@ class Plan(_Frozen):
     """Credits per allowance cycle [B12]."""
     allowance: Interval = MONTH
     billing_threshold: dict[Currency, int] = {}
-    """Use beyond the plan is invoiced as soon as it comes to so many minor units."""
+    """Use beyond the plan is invoiced as soon as it reaches this amount in minor units."""
     past_due_access: Literal["full", "no_new_overage", "none"]
     unpaid_limit: dict[Currency, int] = {}
-    """The most, in minor units, that may be used and not paid; where not set 100 whole units."""
+    """The maximum unpaid use, in minor units; where not set, 100 whole currency units."""
     trial_end_behavior: Literal["cancel", "pause", "invoice"]
     unpaid_days: int = 60
-    """A subscription that stays `unpaid` for so long ends by itself."""
+    """Days after which an `unpaid` subscription ends by itself."""
     dunning: DunningPolicy
     rollover: Rollover
     tax_category: Name = "standard"
-    """The kind of goods that its lines are, where tax rates differ."""
+    """The tax category of its invoice lines."""
     stripe_product_id: str | None
     position: int
     is_active: bool
@@ -158,7 +159,7 @@ class Plan(_Frozen):
 
 
 class Price(_Frozen):
-    """One version of what a plan costs per interval, or a pack once, in one currency."""
+    """One version of the price of a plan per interval, or of a pack, in one currency."""
 
     id: UUID
     kind: Literal["plan", "pack"]
@@ -167,7 +168,7 @@ class Price(_Frozen):
     interval: Interval | None
     amount_minor: int
     minimum_minor: int | None = None
-    """The least that a period comes to, with all that is used in it."""
+    """The minimum amount of a period, including all use in it."""
     version: int
     stripe_price_id: str | None
     is_current: bool
@@ -175,7 +176,7 @@ class Price(_Frozen):
 
 
 class AgreedPrice(_Frozen):
-    """The price of a plan per interval as it is agreed with one account."""
+    """The price of a plan per interval as agreed with one account."""
 
     plan: str
     interval: Interval
@@ -185,7 +186,7 @@ class AgreedPrice(_Frozen):
 
 
 class Pack(_Frozen):
-    """Credits sold together."""
+    """A pack of credits."""
 
     id: UUID
     key: str
@@ -199,14 +200,14 @@ class Pack(_Frozen):
 
 
 class OfferedPlan(NamedTuple):
-    """A plan on sale and its price, as they were together; None: not sold in that currency."""
+    """A plan on sale and its price, read together; None: not sold in that currency."""
 
     plan: Plan
     price: Price | None
 
 
 class OfferedPack(NamedTuple):
-    """A pack on sale and its price, as they were together; None: not sold in that currency."""
+    """A pack on sale and its price, read together; None: not sold in that currency."""
 
     pack: Pack
     price: Price | None
@@ -227,10 +228,9 @@ Withheld = Literal["unpaid", "paused", "past_due", "incomplete", "no_subscriptio
 
 
 class Entitlements(_Frozen):
-    """An account's entitlements now: its plan's features and limits, by its access.
+    """An account's current entitlements: its plan's features and limits, by its access.
 
-    Without an open subscription they are those of the default plan. `reason` says why access is
-    none.
+    Without an open subscription the default plan's apply. `reason` says why access is `none`.
     """
 
     plan: str | None

@@ -1,6 +1,6 @@
-"""Changing the catalog: by file from the command line, or one thing at a time by an operator.
+"""Change the catalog: by file from the command line, or one object at a time by an operator.
 
-Both compare first and write the difference only; what was sold stays as it was sold.
+Both compare first and write only the difference; existing subscriptions keep their terms.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,14 +28,14 @@ from billing.platform.audit import service as audit
 async def diff(
     connection: AsyncConnection, wanted: CatalogSpec, sold: Mapping[PriceKey, Sold]
 ) -> list[Change]:
-    """List what `apply` changes; `sold` counts the subscriptions that keep what they bought."""
+    """List what `apply` would change; `sold` counts the subscriptions on each price."""
     return plan_changes.compare(wanted, await store.current(connection, sold))
 
 
 async def apply(
     connection: AsyncConnection, wanted: CatalogSpec, sold: Mapping[PriceKey, Sold]
 ) -> list[Change]:
-    """Make the database sell exactly `wanted`; answers what was changed. Repeatable."""
+    """Make the database sell exactly `wanted`; return the changes. Repeatable."""
     await writer.lock(connection)
     return await _write(connection, await diff(connection, wanted, sold))
 
@@ -43,9 +43,9 @@ async def apply(
 async def put_plan(
     connection: AsyncConnection, key: str, plan: PlanSpec, sold: Mapping[PriceKey, Sold]
 ) -> list[Change]:
-    """Add a plan or write its next version; a changed price touches new subscribers only [B11].
+    """Add a plan or write its next version; a changed price affects only new subscribers [B11].
 
-    Errors: METER_NOT_FOUND for a limit on a meter that is not there: it would limit nothing.
+    Errors: METER_NOT_FOUND for a limit on an unknown meter, which would limit nothing.
     """
     await writer.lock(connection)
     current = await store.current(connection, sold)
@@ -59,7 +59,7 @@ async def put_plan(
 async def replace_price(
     connection: AsyncConnection, old: Price, new: PriceSpec, sold: Mapping[PriceKey, Sold]
 ) -> list[Change]:
-    """Sell at another price where this version is on sale; subscribers keep theirs."""
+    """Replace a price if `old` is still its current version; subscribers keep theirs."""
     await writer.lock(connection)
     key: PriceKey = (old.kind, old.key, old.currency, old.interval)
     found = (await store.current(connection, sold)).prices.get(key)
@@ -82,7 +82,7 @@ async def put_default(connection: AsyncConnection, key: str | None) -> list[Chan
 
 
 async def put_pack(connection: AsyncConnection, key: str, pack: PackSpec) -> list[Change]:
-    """Add or change a credit pack; purchases under way keep what they were started with."""
+    """Add or change a credit pack; purchases in progress keep the terms they started with."""
     await writer.lock(connection)
     current = await store.current(connection)
     known = current.packs.get(key)
@@ -109,14 +109,14 @@ async def put_payment_kind(
 
 
 async def put_meter(connection: AsyncConnection, key: str, meter: MeterSpec) -> list[Change]:
-    """Add or change what is counted, and the names callers use for it."""
+    """Add or change a meter, and the names callers use for it."""
     await writer.lock(connection)
     current = await store.current(connection)
     return await _write(connection, product_changes.compare_meter(key, meter, current.metering))
 
 
 async def put_product(connection: AsyncConnection, key: str, product: ProductSpec) -> list[Change]:
-    """Add or change a product; a changed price holds from now on, past use keeps its own [B15].
+    """Add or change a product; a changed price applies from now on, not to past use [B15].
 
     Errors: METER_NOT_FOUND.
     """
@@ -137,7 +137,7 @@ async def put_jurisdiction(
 
 
 async def put_inclusion(connection: AsyncConnection, currencies: Sequence[str]) -> list[Change]:
-    """Set the currencies whose prices hold their tax."""
+    """Set the currencies whose prices include tax."""
     await writer.lock(connection)
     current = await tax_store.current(connection)
     return await _write(connection, tax_changes.compare_inclusion(currencies, current))

@@ -1,6 +1,6 @@
 """The catalog as people write it: catalog.yaml, and the bodies of the admin routes.
 
-A section per thing for sale, each a mapping by key; unknown fields and floats are refused.
+Each section is a mapping by key; unknown fields and floats are refused.
 """
 
 from decimal import Decimal
@@ -34,7 +34,7 @@ Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, ma
 
 
 Granted = Annotated[Amount, Field(le=10**12)]
-"""Credits that arrive at once: no number of times fills a ledger."""
+"""Credits granted at once, bounded so that repeated grants cannot overflow a ledger."""
 
 
 class _Spec(BaseModel):
@@ -47,9 +47,9 @@ class PriceSpec(_Spec):
     amount_minor: Minor
     """The price, in minor units: 1900 is 19.00 USD, and 1500 is 1500 JPY."""
     minimum_minor: Annotated[Minor, Field(gt=0)] | None = None
-    """Of a plan: the least that a period comes to, with all that is used in it."""
+    """Plans only: the minimum amount of a period, including all use in it."""
     stripe_price_id: Annotated[str, StringConstraints(max_length=255)] | None = None
-    """Your own id of the price at Stripe; only shown."""
+    """Your id of the price at Stripe, for reference only."""
 
 
 def _bare_number(value: Any) -> Any:
@@ -68,55 +68,55 @@ Every = Annotated[str, StringConstraints(max_length=12), AfterValidator(_interva
 
 
 class PlanSpec(_Spec):
-    """A plan: what it gives, how it behaves, and `prices` by interval and currency."""
+    """A plan: its entitlements, its billing rules, and `prices` by interval and currency."""
 
     family: Name
-    """The line of plans that it belongs to; a recommended plan is of the same one."""
+    """The group of plans that it belongs to; recommendations stay within it."""
     name: Words
     """The name that customers see, also on invoices."""
     description: Annotated[str, StringConstraints(max_length=2000)] = ""
     """A sentence for customers."""
     features: dict[Name, bool | int | str] = {}
-    """Entitlements beside its limits: a switch, a number or a text by key."""
+    """Entitlements besides its limits: a switch, a number or a text by key."""
     limits: tuple[Limit, ...] = ()
-    """The units of meters that it includes; a meter has one limit."""
+    """The units that it includes of each meter; one limit per meter."""
     add_ons: tuple[AddOn, ...] = ()
     """Extra units that its subscribers may buy on top of it."""
     seats: Seats | None = None
-    """The numbers of seats it is sold by; null: once per subscription."""
+    """The allowed numbers of seats; null: not sold by seat."""
     trial_days: Annotated[int, Field(ge=0, le=730)] = 0
     """Days of its free trial; 0: none."""
     monthly_credits: Granted = Decimal(0)
-    """Credits that each allowance cycle brings."""
+    """Credits granted in each allowance cycle."""
     allowance: Every = "month"
-    """The length of an allowance cycle, of which each price has a whole number."""
+    """The length of an allowance cycle; the interval of each price is a whole number of them."""
     billing_threshold: dict[Currency, Annotated[Minor, Field(gt=0)]] = {}
-    """Use beyond the plan that is invoiced at once, in minor units; left out: with the cycle."""
+    """Use beyond the plan is invoiced early at this amount, in minor units; default: per cycle."""
     past_due_access: Literal["full", "no_new_overage", "none"] = "no_new_overage"
-    """Access while it is past due: all, nothing beyond the limits, or nothing."""
+    """Access while it is past due: full, none beyond the limits, or none."""
     unpaid_limit: dict[Currency, Annotated[Minor, Field(gt=0)]] = {}
-    """The most that may be used and not paid, in minor units; left out: 100 whole units."""
+    """The maximum unpaid use, in minor units; default: 100 whole currency units."""
     trial_end_behavior: Literal["cancel", "pause", "invoice"] = "cancel"
-    """The end of a trial without a card: cancellation, a pause, or an invoice that is owed."""
+    """The end of a trial without a card: cancel, pause, or issue an open invoice."""
     unpaid_days: Annotated[int, Field(ge=1, le=730)] = 60
     """Days after which an `unpaid` subscription ends."""
     dunning: DunningPolicy = DunningPolicy()
-    """The recovery of an unpaid invoice."""
+    """The dunning policy for an unpaid invoice."""
     rollover: Rollover = Rollover()
     """The rule for unspent credits at the end of their cycle."""
     tax_category: Name = STANDARD
     """The kind of goods that it is, where tax rates differ: a name in `taxes`."""
     stripe_product_id: Annotated[str, StringConstraints(max_length=255)] | None = None
-    """Your own id of the product at Stripe; only shown."""
+    """Your id of the product at Stripe, for reference only."""
     is_active: bool = True
     """False: closed to new subscribers."""
     prices: dict[Every, dict[PricedIn, OnePrice]] = {}
-    """By interval (`month`, `year`, `3 months`) and currency; a bare number is `amount_minor`."""
+    """Prices by interval (such as `3 months`) and currency; a bare number is `amount_minor`."""
 
     @field_validator("prices", mode="wrap")
     @classmethod
     def _one_key_per_interval(cls, prices: Any, read: ValidatorFunctionWrapHandler) -> Any:
-        """Of `month` and `months` one would hold, and nobody could see which."""
+        """Refuse `month` beside `months`: one would win, and nobody could see which."""
         known = read(prices)
         if len(known) != len(prices):
             raise ValueError(f"two keys name the same interval: {', '.join(map(str, prices))}")
@@ -148,8 +148,8 @@ class PlanSpec(_Spec):
 
     @model_validator(mode="after")
     def _cycles_fit_into_periods(self) -> Self:
-        """A cycle ends with its period, and the next one grants anew: one that is cut would be
-        given twice."""
+        """Refuse cycles that a period's end would cut short: their credits would be granted
+        twice."""
         for every in self.prices:
             if not self.allowance_interval.fits_into(rules.parse_interval(every)):
                 raise ValueError(
@@ -165,20 +165,20 @@ class PlanSpec(_Spec):
 
 
 class PackSpec(_Spec):
-    """A credit pack with `prices` by currency."""
+    """A pack of credits with `prices` by currency."""
 
     name: Words
     """The name that customers see, also on invoices."""
     description: Annotated[str, StringConstraints(max_length=2000)] = ""
     """A sentence for customers."""
     credits: Annotated[Granted, Field(gt=0)]
-    """Credits that it grants."""
+    """The number of credits that it grants."""
     tax_category: Name = STANDARD
     """The kind of goods that it is, where tax rates differ: a name in `taxes`."""
     is_active: bool = True
-    """False: not sold any more."""
+    """False: no longer sold."""
     prices: dict[PricedIn, OnePrice] = {}
-    """By currency, above 0; a bare number is `amount_minor`."""
+    """Prices by currency, above 0; a bare number is `amount_minor`."""
 
     @model_validator(mode="after")
     def _costs_something(self) -> Self:
@@ -192,12 +192,12 @@ class PackSpec(_Spec):
 
 
 class CostSpec(_Spec):
-    """The cost of one operation in credits; an inactive row falls back to the built-in cost."""
+    """The cost of one operation in credits; an inactive one falls back to the built-in cost."""
 
     cost: Amount
-    """Credits that the operation costs."""
+    """The operation's cost in credits."""
     is_active: bool = True
-    """False: the built-in cost holds."""
+    """False: the built-in cost applies."""
 
 
 def _bare_cost(value: Any) -> Any:
@@ -205,28 +205,28 @@ def _bare_cost(value: Any) -> Any:
 
 
 class CatalogSpec(_Spec):
-    """A whole catalog. What it does not list is retired, never deleted.
+    """A whole catalog. Anything not listed is retired, never deleted.
 
-    `default_plan` is what an account without a subscription has; left out it is the plan `free`,
-    where there is one.
+    `default_plan` is the plan of accounts without a subscription; by default it is the plan `free`,
+    if there is one.
     """
 
     default_plan: Name | None = "free"
     """The plan of accounts without a subscription; null: they have none."""
     plans: dict[Name, PlanSpec] = {}
-    """Plans to subscribe to, in the order in which they are shown."""
+    """Plans, in the order in which they are shown."""
     packs: dict[Name, PackSpec] = {}
-    """Credits sold together."""
+    """Packs of credits."""
     credit_costs: dict[Name, Annotated[CostSpec, BeforeValidator(_bare_cost)]] = {}
-    """Credits that an operation costs; a bare number is its `cost`."""
+    """The cost of each operation in credits; a bare number is its `cost`."""
     meters: dict[Name, MeterSpec] = {}
-    """Things that are counted."""
+    """Meters, which count use."""
     products: dict[ProductKey, ProductSpec] = {}
-    """Products that are used, by the id that callers send, such as `gpt-4`."""
+    """Products, by the id that callers send, such as `gpt-4`."""
     taxes: TaxesSpec = TaxesSpec()
-    """The countries and regions in which tax is collected."""
+    """Countries and regions where tax is collected."""
     payment_methods: dict[Name, PaymentKindSpec] = {}
-    """Ways to pay, in the order in which they are offered."""
+    """Payment methods, in the order in which they are offered."""
 
     @model_validator(mode="after")
     def _default_plan_is_listed(self) -> Self:
@@ -242,7 +242,7 @@ class CatalogSpec(_Spec):
 
     @model_validator(mode="after")
     def _what_is_used_is_counted(self) -> Self:
-        """A limit on a meter that is not there limits nothing: such use would be free."""
+        """Refuse a limit on an unknown meter: it limits nothing, so that use would be free."""
         named = [
             (f"plans.{key}.limits", limit.meter)
             for key, plan in self.plans.items()

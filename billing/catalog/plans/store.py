@@ -1,4 +1,4 @@
-"""Every query on plans, prices, packs and costs; what is current, and what was once sold."""
+"""Every query on plans, prices, packs and costs, current and earlier versions."""
 
 import json
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ _PLAN_PRICE = Prepared(
         prices.c.is_current,
     )
 )
-# What is sold and its price are two rows: read apart, an edit between would mix two offers.
+# An offer and its price are two rows: read separately, an edit in between could mix two offers.
 _OFFERED_PLAN = Prepared(
     text(
         """
@@ -92,7 +92,7 @@ _PACK_PRICE = Prepared(
 
 
 async def find_plan(connection: AsyncConnection, key: str) -> Plan | None:
-    """The current version of a plan by its key, or any version by its `pln_…` id."""
+    """Return the current version of a plan by its key, or any version by its `pln_…` id."""
     plan_id = ids.parse(PLAN_ID, key)
     if plan_id is not None:
         return await get_plan(connection, plan_id)
@@ -101,19 +101,19 @@ async def find_plan(connection: AsyncConnection, key: str) -> Plan | None:
 
 
 async def get_plan(connection: AsyncConnection, plan_id: UUID) -> Plan | None:
-    """A version of a plan, current or not."""
+    """Return a version of a plan, current or not."""
     row = await _PLAN.first(connection, plan_id=plan_id)
     return show_plan(row) if row else None
 
 
 async def default_key(connection: AsyncConnection) -> str | None:
-    """The key of the plan that accounts without a subscription have."""
+    """Return the key of the plan that accounts without a subscription have."""
     key: str | None = await connection.scalar(select(default_plan.c.plan_key))
     return key
 
 
 async def current_plans(connection: AsyncConnection, *, active_only: bool) -> list[Plan]:
-    """The current version of each plan, in the order of the catalog."""
+    """Return the current version of each plan, in the order of the catalog."""
     query = select(plans).where(plans.c.is_current)
     if active_only:
         query = query.where(plans.c.is_active)
@@ -122,7 +122,7 @@ async def current_plans(connection: AsyncConnection, *, active_only: bool) -> li
 
 
 async def intervals(connection: AsyncConnection, plan_key: str) -> list[Interval]:
-    """The intervals that a plan is sold by, in any currency."""
+    """Return the intervals that a plan is sold by, in any currency."""
     rows = await connection.execute(
         select(prices.c.interval_unit, prices.c.interval_count)
         .where(prices.c.kind == "plan", prices.c.key == plan_key, prices.c.is_current)
@@ -135,7 +135,7 @@ async def intervals(connection: AsyncConnection, plan_key: str) -> list[Interval
 async def plan_price(
     connection: AsyncConnection, plan_key: str, currency: str, interval: Interval
 ) -> Price | None:
-    """The price of a plan for new subscribers, or None where it is not sold so."""
+    """Return the price for new subscribers, or None if it is not sold on these terms."""
     row = await _PLAN_PRICE.first(
         connection,
         plan_key=plan_key,
@@ -149,7 +149,7 @@ async def plan_price(
 async def offered_plan(
     connection: AsyncConnection, name: str, currency: str, interval: Interval
 ) -> OfferedPlan | None:
-    """A plan on sale, by key or `pln_…` id, with its price as they are at one instant."""
+    """Return a plan on sale, by key or `pln_…` id, with its price, in one statement."""
     row = await _OFFERED_PLAN.first(
         connection,
         row_id=ids.parse(PLAN_ID, name),
@@ -162,7 +162,7 @@ async def offered_plan(
 
 
 async def offered_pack(connection: AsyncConnection, name: str, currency: str) -> OfferedPack | None:
-    """A pack on sale, by key or `pck_…` id, with its price as they are at one instant."""
+    """Return a pack on sale, by key or `pck_…` id, with its price, in one statement."""
     row = await _OFFERED_PACK.first(
         connection, row_id=ids.parse(PACK_ID, name), name=name, in_currency=currency
     )
@@ -176,7 +176,7 @@ def _priced(row: Fields) -> Price | None:
 async def current_prices(
     connection: AsyncConnection, kind: str, currency: str | None = None
 ) -> list[Price]:
-    """Every current price of plans or packs, cheapest first."""
+    """Return every current price of plans or packs, cheapest first."""
     query = select(prices).where(prices.c.kind == kind, prices.c.is_current)
     if currency is not None:
         query = query.where(prices.c.currency == currency)
@@ -185,7 +185,7 @@ async def current_prices(
 
 
 async def find_pack(connection: AsyncConnection, key: str) -> Pack | None:
-    """A pack by its key or `pck_…` id, on offer or not [X11]."""
+    """Return a pack by its key or `pck_…` id, on offer or not [X11]."""
     pack_id = ids.parse(PACK_ID, key)
     if pack_id is None:
         row = await _PACK_OF_KEY.first(connection, pack_key=key)
@@ -195,7 +195,7 @@ async def find_pack(connection: AsyncConnection, key: str) -> Pack | None:
 
 
 async def packs(connection: AsyncConnection, *, active_only: bool) -> list[Pack]:
-    """Credit packs in the order of the catalog."""
+    """Return credit packs in the order of the catalog."""
     query = select(credit_packages)
     if active_only:
         query = query.where(credit_packages.c.is_active)
@@ -206,13 +206,13 @@ async def packs(connection: AsyncConnection, *, active_only: bool) -> list[Pack]
 
 
 async def pack_price(connection: AsyncConnection, key: str, currency: str) -> Price | None:
-    """The price of a pack, or None where it is not sold in this currency."""
+    """Return the price of a pack, or None if it is not sold in this currency."""
     row = await _PACK_PRICE.first(connection, pack_key=key, in_currency=currency)
     return show_price(row) if row else None
 
 
 async def costs(connection: AsyncConnection) -> list[CreditCost]:
-    """Every operation with a row or a built-in cost, by name; an inactive row does not count."""
+    """Return each operation with a row or a built-in cost, which replaces an inactive row."""
     rows = (await connection.execute(select(credit_costs))).mappings()
     known = {row["operation"]: _show_cost(row) for row in rows}
     for operation, cost in rules.BUILT_IN_COSTS.items():
@@ -231,7 +231,7 @@ async def is_empty(connection: AsyncConnection) -> bool:
 async def current(
     connection: AsyncConnection, sold: Mapping[PriceKey, Sold] = MappingProxyType({})
 ) -> Current:
-    """The catalog as it is sold now, with what is known of the subscriptions on each price."""
+    """Return the current catalog; `sold` are the subscriptions on each price."""
     rows = (await connection.execute(select(credit_costs))).mappings()
     return Current(
         plans={plan.key: plan for plan in await current_plans(connection, active_only=False)},
@@ -257,7 +257,7 @@ def _show_cost(row: Fields) -> CreditCost:
 
 
 def show_plan(row: Fields) -> Plan:
-    """A row of `plans` as a plan."""
+    """Return a row of `plans` as a plan."""
     fields = {name: row[name] for name in _PLAN_FIELDS}
     allowance = Interval(unit=row["allowance_unit"], count=row["allowance_count"])
     return Plan.model_validate({**fields, "allowance": allowance})
@@ -265,12 +265,12 @@ def show_plan(row: Fields) -> Plan:
 
 @lru_cache(maxsize=256)
 def read_plan(text: str) -> Plan:
-    """The same, of a row in JSON; decisions read the few versions that there are ever again."""
+    """Read a plan from a row in JSON; cached, because decisions read the same few versions."""
     return show_plan(json.loads(text))
 
 
 def show_price(row: Fields) -> Price:
-    """A row of `prices` as a price."""
+    """Return a row of `prices` as a price."""
     fields = {name: row[name] for name in Price.model_fields if name != "interval"}
     interval = (
         Interval(unit=row["interval_unit"], count=row["interval_count"])
@@ -281,5 +281,5 @@ def show_price(row: Fields) -> Price:
 
 
 def show_pack(row: Fields) -> Pack:
-    """A row of `credit_packages` as a pack."""
+    """Return a row of `credit_packages` as a pack."""
     return Pack.model_validate({name: row[name] for name in Pack.model_fields})

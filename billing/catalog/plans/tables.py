@@ -1,7 +1,7 @@
 """Tables of the catalog: versioned plans and prices, credit packs, costs of operations.
 
-A row that was ever sold is never changed in its terms: a change writes the next version and moves
-the `is_current` mark, so a subscription keeps what it bought (docs/rules.md#catalog).
+The terms of a row never change: a change writes the next version and moves the `is_current` mark,
+so a subscription keeps what it bought (docs/rules.md#catalog).
 """
 
 from sqlalchemy import UniqueConstraint as Unique
@@ -32,19 +32,19 @@ plans = c.table(
     # Minor units by currency: a subscription's billing threshold when it is sold.
     c.json("billing_threshold", server_default="{}"),
     c.text("past_due_access", server_default="full"),
-    # Minor units by currency: the most that may be used and not paid; else 100 whole units.
+    # Minor units by currency: the maximum unpaid use; default: 100 whole units.
     c.json("unpaid_limit", server_default="{}"),
     c.text("trial_end_behavior", server_default="cancel"),
-    # A subscription that stays `unpaid` for so long ends by itself.
+    # Days after which an `unpaid` subscription ends by itself.
     c.integer("unpaid_days", server_default="60"),
     # billing.catalog.plans.schemas.DunningPolicy and Rollover, as JSON.
     c.json("dunning"),
     c.json("rollover"),
-    # The kind of goods, where tax rates differ.
+    # The kind of goods, which decides the tax rate.
     c.text("tax_category", server_default="standard"),
     c.text("stripe_product_id", nullable=True),
     c.integer("position", server_default="0"),
-    # Open to new subscribers; the ones it has keep it either way [B3].
+    # Open to new subscribers; existing ones keep it either way [B3].
     c.flag("is_active"),
     c.flag("is_current"),
     c.instant("created_at"),
@@ -79,7 +79,7 @@ prices = c.table(
     c.text("interval_unit", nullable=True),
     c.integer("interval_count", nullable=True),
     c.bigint("amount_minor"),
-    # The least that a period comes to, with all that is used in it.
+    # The minimum amount of a period, including all use in it.
     c.bigint("minimum_minor", nullable=True),
     c.integer("version"),
     c.text("stripe_price_id", nullable=True),
@@ -126,7 +126,7 @@ credit_packages = c.table(
     c.text("key", unique=True),
     c.text("name"),
     c.text("description", server_default=""),
-    # A purchase copies this number, so an edit touches later purchases only.
+    # A purchase copies this number, so an edit affects later purchases only.
     c.amount("credits"),
     c.text("tax_category", server_default="standard"),
     c.integer("position", server_default="0"),

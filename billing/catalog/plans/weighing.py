@@ -1,8 +1,8 @@
-"""The weight of changes of the catalog: who holds what changes, what goes away, and steps that are
-too large. Pure.
+"""The impact of catalog changes: affected subscriptions, removals, and price steps that are too
+large. Pure.
 
-A price whose point is in the wrong place is seen here, before anybody buys at it, and a file of
-which a part is lost, before nobody can buy.
+These catch a misplaced decimal point before anybody buys at that price, and a truncated file before
+its plans are closed.
 """
 
 from collections import defaultdict
@@ -20,14 +20,14 @@ from billing.catalog.rating.schemas import PriceTerms
 from billing.core.money import show_money
 
 LARGEST: Final = Decimal("0.5")
-"""The largest part of a price that is added to it or taken off without being asked for by name."""
+"""The largest share of a price that it may rise or fall by without explicit confirmation."""
 Numbers = Mapping[str, int | Decimal]
-"""The numbers of a price, by their names."""
+"""The numbers of a price, by name."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One number of a price that becomes another one."""
+    """A change of one number of a price."""
 
     name: str
     old: int | Decimal
@@ -35,7 +35,7 @@ class Step:
 
     @property
     def is_large(self) -> bool:
-        """True if it changes by more than half, up or down; what was free has no half."""
+        """True if it rises or falls by more than half; any rise from 0 is large."""
         old, new = Decimal(self.old), Decimal(self.new)
         return abs(new - old) > LARGEST * old
 
@@ -46,22 +46,22 @@ class Step:
 
 
 def asked_by_name(changes: Sequence[Change]) -> list[str]:
-    """In words all that is done only if it is asked for: what goes away, and large steps."""
+    """Describe what needs explicit confirmation: removals and large steps."""
     return gone(changes) + [step.words for step in too_large(changes)]
 
 
 def gone(changes: Sequence[Change]) -> list[str]:
-    """In words all that the catalog no longer has, and prices that plans no longer have."""
+    """Describe everything that the catalog, or a plan's prices, would no longer have."""
     return [words for change in changes for words in _gone(change)]
 
 
 def too_large(changes: Sequence[Change]) -> list[Step]:
-    """The steps of prices that are larger than a half."""
+    """Return the price steps of more than a half."""
     return [step for change in changes for step in _steps(change) if step.is_large]
 
 
 def touched(changes: Sequence[Change]) -> list[str]:
-    """The subscriptions that pay another price than the new ones, and their money per period."""
+    """Describe how many subscriptions keep another price, and the difference per period."""
     sums: dict[tuple[str, str], list[PriceChange]] = defaultdict(list)
     for one in changes:
         if isinstance(one, PriceChange) and one.key[3] and one.new and one.kept.subscriptions:
@@ -75,7 +75,7 @@ def touched(changes: Sequence[Change]) -> list[str]:
 
 
 def identity(changes: Sequence[Change]) -> list[Change]:
-    """The changes without what customers do meanwhile: the same ones are to be applied."""
+    """Return the changes without their counts of subscriptions, to compare with a preview."""
     return [_alone(one) for one in changes]
 
 
@@ -93,7 +93,7 @@ def _signed(minor: int, currency: str) -> str:
 
 
 def _steps(change: Change) -> Iterator[Step]:
-    """Each number of a price that was there before and stays one."""
+    """Yield each number that a price has both before and after."""
     match change:
         case PriceChange(key=(kind, key, currency, _), old=old, new=new) if old and new:
             yield Step(f"price of {kind} {key} in minor units of {currency}",
@@ -123,7 +123,7 @@ def _gone(change: Change) -> Iterator[str]:
 
 
 def _priced(plan: Plan | PlanSpec) -> set[str]:
-    """The names of what has a price within a plan, by currency."""
+    """Return the names of a plan's priced limits and add-ons, by currency."""
     limits = {f"{one.meter} in {currency}" for one in plan.limits for currency in one.prices}
     add_ons = {f"add-on {one.key} in {currency}" for one in plan.add_ons for currency in one.prices}
     return limits | add_ons
@@ -136,7 +136,7 @@ def _between(name: str, old: Numbers, new: Numbers) -> Iterator[Step]:
 
 
 def _extras(plan: Plan | PlanSpec) -> Numbers:
-    """The prices within a plan: of what goes beyond its limits, and of its add-ons."""
+    """Return the prices within a plan: of its overage and of its add-ons."""
     found: dict[str, int | Decimal] = {}
     for limit in plan.limits:
         for currency, terms in limit.prices.items():
@@ -148,7 +148,7 @@ def _extras(plan: Plan | PlanSpec) -> Numbers:
 
 
 def _terms(currency: str, terms: PriceTerms) -> Numbers:
-    """The numbers of a price by use; those of another model have other names."""
+    """Return the numbers of a usage price, named by model so that models are never compared."""
     stem, tiers = f"{currency} {terms.model}".replace("_", " "), len(terms.tiers)
     found: dict[str, int | Decimal | None] = {
         stem: terms.unit_price,

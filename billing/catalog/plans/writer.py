@@ -1,4 +1,4 @@
-"""Writing the catalog, a change at a time: what was sold is kept, its next version is current."""
+"""Write catalog changes one at a time: old versions stay, the next version becomes current."""
 
 from datetime import datetime
 from uuid import UUID
@@ -35,7 +35,7 @@ _LOCK = text("SELECT pg_advisory_xact_lock(7214032)")
 
 
 async def lock(connection: AsyncConnection) -> None:
-    """One change of the catalog at a time, until the transaction ends."""
+    """Lock the catalog against other changes until the transaction ends."""
     await connection.execute(_LOCK)
 
 
@@ -61,7 +61,7 @@ async def write(connection: AsyncConnection, change: Change, at: datetime) -> No
 
 
 async def _write_plan(connection: AsyncConnection, change: PlanChange, at: datetime) -> None:
-    """Write the plan's next version, or change in place what no subscriber bought."""
+    """Write the plan's next version, or change unversioned fields in place."""
     old, new = change.old, change.new
     of_key = update(plans).where(plans.c.key == change.key, plans.c.is_current)
     if new is None:
@@ -88,7 +88,7 @@ async def _write_plan(connection: AsyncConnection, change: PlanChange, at: datet
 
 
 async def _write_price(connection: AsyncConnection, change: PriceChange, at: datetime) -> None:
-    """Move the mark of what new customers pay to the price's next version, or take it away."""
+    """Make the price's next version current for new customers, or stop offering the price."""
     kind, key, currency, interval = change.key
     every = {
         "kind": kind,
@@ -117,7 +117,7 @@ async def _write_price(connection: AsyncConnection, change: PriceChange, at: dat
 async def add_agreed_price(
     connection: AsyncConnection, plan: str, agreed: AgreedPrice, at: datetime
 ) -> UUID:
-    """A version of a plan's price that is not on sale, but sold to one account; its id."""
+    """Add a price version that is sold to one account only; return its id."""
     every = {
         "kind": "plan",
         "key": plan,
@@ -161,7 +161,7 @@ async def _write_pack(connection: AsyncConnection, change: PackChange, at: datet
 
 
 async def _write_cost(connection: AsyncConnection, change: CostChange, at: datetime) -> None:
-    """Write what an operation costs; without a new cost the built-in one counts again."""
+    """Write an operation's cost; without a new one the built-in cost applies again."""
     terms = {
         "cost": change.new.cost if change.new else change.old.cost if change.old else 0,
         "is_active": change.new.is_active if change.new else False,

@@ -24,7 +24,7 @@ class Metering:
 
 @dataclass(frozen=True)
 class _Change(Generic[Old, New]):
-    """One thing is added, changed, or (without `new`) ended."""
+    """An object is added, changed, or (without `new`) ended."""
 
     noun: ClassVar[str]
     ended: ClassVar[str]
@@ -45,14 +45,14 @@ class _Change(Generic[Old, New]):
 
 
 class MeterChange(_Change[Meter, MeterSpec]):
-    """A meter."""
+    """A change of a meter."""
 
     noun = "meter"
     ended = "no longer counted"
 
 
 class ProductChange(_Change[Product, ProductSpec]):
-    """A product."""
+    """A change of a product."""
 
     noun = "product"
     ended = "no longer sold"
@@ -80,7 +80,7 @@ MeteringChange = MeterChange | ProductChange | ProductPriceChange
 def compare(
     meters: Mapping[str, MeterSpec], products: Mapping[str, ProductSpec], current: Metering
 ) -> list[MeteringChange]:
-    """Every change that makes the database count and price exactly what is wanted."""
+    """Return every change that makes the database count and price exactly what is wanted."""
     changes: list[MeteringChange] = []
     for key, meter in meters.items():
         changes += compare_meter(key, meter, current)
@@ -99,7 +99,7 @@ def compare(
 
 
 def compare_meter(key: str, new: MeterSpec, current: Metering) -> list[MeteringChange]:
-    """The change of one meter."""
+    """Return the change of one meter."""
     old = current.meters.get(key)
     names = Meter.model_fields.keys() - {"key"}
     if old and all(getattr(old, name) == getattr(new, name) for name in names):
@@ -108,7 +108,7 @@ def compare_meter(key: str, new: MeterSpec, current: Metering) -> list[MeteringC
 
 
 def compare_product(key: str, new: ProductSpec, current: Metering) -> list[MeteringChange]:
-    """The changes of one product and its prices."""
+    """Return the changes of one product and its prices."""
     old = current.products.get(key)
     names = Product.model_fields.keys() - {"key"}
     changes: list[MeteringChange] = []
@@ -132,7 +132,7 @@ def _ended(
 
 
 def _show(terms: PriceTerms) -> str:
-    """Every number of the terms: two that differ are never shown alike."""
+    """Show every number of the terms, so that different terms never look the same."""
     free = f", {show_decimal(terms.free_units)} free" if terms.free_units else ""
     if terms.tiers:
         return f"{terms.model} {', '.join(map(_show_tier, terms.tiers))}{free}"
@@ -143,7 +143,7 @@ def _show(terms: PriceTerms) -> str:
 
 
 def _show_tier(tier: Tier) -> str:
-    """`0.25 up to 100.00`, `5.00 and 0.20 beyond`: a price that falls once stands first."""
+    """Format a tier, flat price first: `0.25 up to 100.00`, `5.00 and 0.20 beyond`."""
     once = f"{show_decimal(tier.flat_price)} and " if tier.flat_price else ""
     until = "beyond" if tier.up_to is None else f"up to {show_decimal(tier.up_to)}"
     return f"{once}{show_decimal(tier.unit_price)} {until}"

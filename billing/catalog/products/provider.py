@@ -1,6 +1,6 @@
-"""The protocol of a product service, and the price terms it answers.
+"""The protocol of a product service, and the price terms it returns.
 
-The service is asked per customer, because it may price each one its own way [B15].
+Each request names a customer, because prices may differ per customer [B15].
 """
 
 from typing import Annotated, Protocol
@@ -13,7 +13,7 @@ from billing.core.frozen import Frozen
 
 
 class Priced(Frozen):
-    """The price of a product for a customer now, by currency; and the service that uses it."""
+    """A product's current price for a customer, by currency, and the service that uses it."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     service_type: ServiceType | None
@@ -21,19 +21,19 @@ class Priced(Frozen):
 
 
 class PricesAway(Exception):
-    """The service gave no price that can be used: it is away, slow, or answers nonsense."""
+    """The service returned no usable price: it is unavailable, slow, or answers nonsense."""
 
     def __init__(self, reason: str, *, reachable: bool = True) -> None:
         super().__init__(reason)
         self.reachable = reachable
-        """True if it answered at all: other products may be worth asking for."""
+        """True if it answered at all, so that other products are worth requesting."""
 
 
 class PriceSource(Protocol):
-    """Prices that somebody else keeps."""
+    """An external source of prices."""
 
     async def pricing(self, product: str, customer: str) -> Priced | None:
-        """The price of the product for the customer; None: it is not sold. Errors: PricesAway."""
+        """Return the product's price for the customer; None: not sold. Errors: PricesAway."""
 
     async def close(self) -> None:
-        """Return every connection."""
+        """Close every connection."""

@@ -16,7 +16,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 """The key of a plan, pack, meter, feature or operation."""
 MeterKind = Literal["sum", "count", "max", "last"]
 LEVELS: Final = ("max", "last")
-"""Meters that count so know the rise of their account within its cycle, and of nobody else."""
+"""Meters of these kinds know only their account's rise within its cycle, not a user's."""
 ServiceType = Literal[
     "model_inference", "mcp_service", "agent_execution", "storage_minio", "api_gateway",
     "notification",
@@ -29,24 +29,24 @@ class _Frozen(BaseModel):
 
 
 class Meter(_Frozen):
-    """One thing that is counted, with the names that callers may use for it [X9, X32]."""
+    """A counter of use, with the names that callers may use for it [X9, X32]."""
 
     key: str
     name: str
     unit: str
     kind: MeterKind
-    """The way a window is counted: sum or number of uses, or maximum or last of a level."""
+    """The way of counting a window: sum or number of uses, or maximum or last value of a level."""
     service_types: tuple[str, ...]
     feature_types: tuple[str, ...]
     hourly: bool
-    """True: counted per hour too, besides day and allowance cycle."""
+    """True: also counted per hour, besides day and allowance cycle."""
     max_per_use: Amount
-    """The most that one use may report."""
+    """The maximum quantity of one use."""
     is_active: bool
 
 
 class ProductPrice(_Frozen):
-    """One version of what a product costs in one currency, or in credits."""
+    """One version of a product's price in one currency, or in credits."""
 
     id: UUID
     product: str
@@ -57,7 +57,7 @@ class ProductPrice(_Frozen):
 
 
 class Override(ProductPrice):
-    """A price of one account, agreed or from the product service; it goes before the product's own.
+    """A price of one account, agreed or from the product service; it overrides the product's own.
 
     [B10, B15]
     """

@@ -21,7 +21,7 @@ ProductKey = Annotated[str, StringConstraints(pattern=PRODUCT_KEY)]
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 MAX_PER_USE: Final = 10**12
-"""The highest ceiling that a meter may have."""
+"""The upper bound of a meter's `max_per_use`."""
 
 
 class _Spec(BaseModel):
@@ -36,17 +36,17 @@ class MeterSpec(_Spec):
     unit: Words
     """The word for one unit, such as `token`."""
     kind: MeterKind = "sum"
-    """The way a window is counted: sum or number of uses, or maximum or last of a level."""
+    """The way of counting a window: sum or number of uses, or maximum or last value of a level."""
     service_types: tuple[ServiceType, ...] = ()
-    """Services whose use counts on it."""
+    """Services whose use it counts."""
     feature_types: tuple[Name, ...] = ()
-    """Other names by which callers may report use of it."""
+    """Other names under which callers may report its use."""
     grains: tuple[Literal["hour", "day", "cycle"], ...] = ("day", "cycle")
-    """The windows that are counted: `day` and `cycle` always, `hour` if wanted."""
+    """The counted windows: always `day` and `cycle`, optionally `hour`."""
     max_per_use: Annotated[Amount, Field(gt=0, le=MAX_PER_USE)] = Decimal(10) ** 9
-    """The most that one use may report, in units of the meter."""
+    """The maximum quantity of one use, in units of the meter."""
     is_active: bool = True
-    """False: it takes no use any more."""
+    """False: it no longer accepts use."""
 
     @field_validator("grains")
     @classmethod
@@ -57,7 +57,7 @@ class MeterSpec(_Spec):
 
     @property
     def hourly(self) -> bool:
-        """True: each hour is counted too."""
+        """True: each hour is also counted."""
         return "hour" in self.grains
 
 
@@ -67,13 +67,13 @@ class ProductSpec(_Spec):
     name: Words
     """The name that customers see, also on invoices."""
     meter: Name
-    """The meter on which its use counts."""
+    """The meter that counts its use."""
     service_type: ServiceType
-    """The service that it is a part of."""
+    """The service that it belongs to."""
     is_active: bool = True
     """False: its use is refused."""
     prices: dict[PriceCurrency, StatedTerms] = {}
-    """By currency, or in credits (`CREDIT`); a bare price is per unit."""
+    """Prices by currency, or in credits (`CREDIT`); a bare price is per unit."""
 
     @model_validator(mode="after")
     def _costs_something(self) -> Self:

@@ -22,12 +22,12 @@ from billing.core import ids, prepared
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields
 
-# A product's first price also holds for what was used before it was written down.
+# A product's first price also applies to use from before it was written.
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def metering(connection: AsyncConnection) -> Metering:
-    """All meters and products, and the prices that hold until further notice."""
+    """Return all meters and products, and the current prices."""
     prices = await connection.execute(
         select(product_prices).where(product_prices.c.effective_to.is_(None))
     )
@@ -42,33 +42,33 @@ async def metering(connection: AsyncConnection) -> Metering:
 
 
 async def all_meters(connection: AsyncConnection) -> list[Meter]:
-    """Every meter by name, counted or not any more."""
+    """Return every meter by key, active or not."""
     shown = select(*(one for one in meters.c if one.name in Meter.model_fields))
     rows = await connection.execute(shown.order_by(meters.c.key))
     return [Meter.model_validate(dict(row)) for row in rows.mappings()]
 
 
 async def is_meter(connection: AsyncConnection, key: str) -> bool:
-    """True if uses are counted by this name."""
+    """True if an active meter has this key."""
     query = select(meters.c.key).where(meters.c.key == key, meters.c.is_active)
     return await prepared.find(connection, query) is not None
 
 
 async def all_products(connection: AsyncConnection) -> list[Product]:
-    """Every product by name, usable or not."""
+    """Return every product by key, active or not."""
     rows = await connection.execute(select(products).order_by(products.c.key))
     return [show_product(row) for row in rows.mappings()]
 
 
 async def find_product(connection: AsyncConnection, key: str) -> Product | None:
-    """A product that can be used."""
+    """Return a product if it is active."""
     query = select(products).where(products.c.key == key, products.c.is_active)
     row = await prepared.find(connection, query)
     return show_product(row) if row else None
 
 
 async def versions(connection: AsyncConnection, product: str) -> list[ProductPrice]:
-    """Every version of a product's prices, newest first."""
+    """Return every version of a product's prices, newest first."""
     query = select(product_prices).where(product_prices.c.product == product)
     rows = await connection.execute(query.order_by(product_prices.c.effective_from.desc()))
     return [show_price(row) for row in rows.mappings()]
@@ -77,7 +77,7 @@ async def versions(connection: AsyncConnection, product: str) -> list[ProductPri
 async def price_at(
     connection: AsyncConnection, account_id: UUID, product: str, currency: str, at: datetime
 ) -> ProductPrice | None:
-    """The price of a product for an account at an instant: agreed, else the product's own."""
+    """Return a product's price for an account at an instant: its override, else the product's."""
     for table in (price_overrides, product_prices):
         query = _in_force(table, product, currency, at)
         if table is price_overrides:
@@ -100,7 +100,7 @@ async def write(connection: AsyncConnection, change: MeteringChange, at: datetim
 
 
 def overrides(account_id: UUID | None) -> Select[Any]:
-    """Prices of one account or of all; order and cut are the caller's."""
+    """Select the overrides of one account or of all; the caller adds order and limit."""
     query = select(price_overrides)
     return query if account_id is None else query.where(price_overrides.c.account_id == account_id)
 
@@ -133,7 +133,7 @@ async def put_override(
 async def sell(
     connection: AsyncConnection, key: str, name: str, meter: str, service: str, at: datetime
 ) -> None:
-    """A product that the product service knows, counted like others of its service."""
+    """Add or update a product of the product service, counted like others of its service."""
     terms = {"name": name, "meter": meter, "service_type": service, "is_active": True,
              "source": "service"}  # fmt: skip
     await connection.execute(
@@ -146,7 +146,7 @@ async def sell(
 async def open_overrides(
     connection: AsyncConnection, account_id: UUID, product: str
 ) -> list[Override]:
-    """An account's prices of a product that hold until further notice, one per currency."""
+    """Return an account's current overrides of a product, one per currency."""
     query = overrides(account_id).where(
         price_overrides.c.product == product, price_overrides.c.effective_to.is_(None)
     )
@@ -162,9 +162,9 @@ async def put_provided(
     at: datetime,
     checked_at: datetime,
 ) -> None:
-    """Store the product service's price for an account from `at` on; an agreed price stays.
+    """Store the product service's price for an account from `at` on, unless one is agreed.
 
-    Its first answer also prices earlier use. Expects the account's lock.
+    The first price also applies to earlier use. Expects the account's lock.
     """
     which = _agreed(account_id, product, currency)
     rows = (await connection.execute(select(price_overrides).where(which))).mappings().all()
@@ -192,7 +192,7 @@ async def end_provided(
     at: datetime,
     currency: str | None = None,
 ) -> None:
-    """The product service asks no price of this account any more, in a currency or in any."""
+    """End the product service's prices for this account, in one currency or in all."""
     which = _agreed(account_id, product, currency)
     await _end(connection, price_overrides, which & (price_overrides.c.source == "service"), at)
 
@@ -231,7 +231,7 @@ async def _write_product(connection: AsyncConnection, change: ProductChange, at:
 async def _write_price(
     connection: AsyncConnection, change: ProductPriceChange, at: datetime
 ) -> None:
-    """End the version that holds, and begin the next one at the same instant."""
+    """End the current version, and begin the next one at the same instant."""
     which = and_(
         product_prices.c.product == change.key, product_prices.c.currency == change.currency
     )
@@ -258,7 +258,7 @@ async def _end(connection: AsyncConnection, table: Table, which: Any, at: dateti
 
 
 def _agreed(account_id: UUID, product: str, currency: str | None) -> ColumnElement[bool]:
-    """An account's own prices of a product, in one currency or in any."""
+    """Match an account's overrides of a product, in one currency or in all."""
     price = price_overrides.c
     whose = and_(price.account_id == account_id, price.product == product)
     return whose if currency is None else and_(whose, price.currency == currency)
@@ -285,18 +285,18 @@ def _columns(terms: PriceTerms) -> dict[str, Any]:
 
 
 def show_override(row: Fields) -> Override:
-    """A row of `price_overrides` as a price of an account."""
+    """Return a row of `price_overrides` as a price of an account."""
     own = {name: row[name] for name in ("account_id", "source", "checked_at")}
     return Override(**show_price(row).model_dump(), **own)
 
 
 def show_product(row: Fields) -> Product:
-    """A row of `products` as a product."""
+    """Return a row of `products` as a product."""
     return Product.model_validate({name: row[name] for name in Product.model_fields})
 
 
 def show_price(row: Fields) -> ProductPrice:
-    """A row of `product_prices` or `price_overrides` as a price."""
+    """Return a row of `product_prices` or `price_overrides` as a price."""
     terms = PriceTerms.model_validate({name: row[name] for name in PriceTerms.model_fields})
     fields = {name: row[name] for name in ProductPrice.model_fields if name != "terms"}
     return ProductPrice(**fields, terms=terms)

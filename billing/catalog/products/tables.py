@@ -1,7 +1,7 @@
 """Tables of meters, products, price versions and agreed prices.
 
-A price that was ever valid keeps its terms: a change ends it and begins the next version, so a late
-event is priced as of its own time.
+The terms of a price never change: a change ends it and begins the next version, so a late event is
+priced as of its own time.
 """
 
 from typing import Any
@@ -20,9 +20,9 @@ meters = c.table(
     c.json("service_types"),
     c.json("feature_types"),
     c.flag("hourly"),
-    # Its hours were not counted before; null: always, if at all.
+    # Since when its hours are counted; null: always, if at all.
     c.instant("hourly_since", nullable=True),
-    # The most that one use may report: more is a mistake in its unit, or an attack.
+    # The maximum quantity of one use: more is a wrong unit, or an attack.
     c.amount("max_per_use", server_default="1000000000"),
     c.flag("is_active"),
     c.check("kind IN ('sum', 'count', 'max', 'last')", name="kind_known"),
@@ -36,14 +36,14 @@ products = c.table(
     c.text("service_type"),
     c.flag("is_active"),
     c.instant("created_at"),
-    # Who sells it: the catalog, which retires what it does not list, or the product service.
+    # Its origin: the catalog, which retires what it does not list, or the product service.
     c.text("source", server_default="catalog"),
     c.check("source IN ('catalog', 'service')", name="source_known"),
 )
 
 
 def _price_columns() -> list[Any]:
-    """The columns of every price; `currency` is ISO 4217 or CREDIT."""
+    """Return the columns of every price; `currency` is ISO 4217 or CREDIT."""
     return [
         c.text("currency"),
         c.text("model"),
@@ -84,7 +84,7 @@ price_overrides = c.table(
     c.account(),
     c.column("product", Text, ForeignKey("products.key")),
     *_price_columns(),
-    # Agreed here, or what the product service asks of this account; when it last said so.
+    # Agreed here, or the product service's price for this account, and when it last confirmed it.
     c.text("source", server_default="agreed"),
     c.instant("checked_at", nullable=True),
     c.check("source IN ('agreed', 'service')", name="source_known"),

@@ -1,7 +1,7 @@
-"""The money rule of usage: what a quantity costs after what was used before. Pure and exact.
+"""The price of usage: what a quantity costs after earlier use in the cycle. Pure and exact.
 
-`usage_charge_after.sql` of metering/usage says the same for the hot path; a test holds it to
-this file.
+`usage_charge_after.sql` of metering/usage implements the same rule for the hot path; a test
+compares the two.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,21 +29,21 @@ EXACT: Final = Context(prec=60)
 MONEY_STEP: Final = Decimal("0.000000000001")
 MOST_CREDITS: Final = Decimal(10) ** 12
 MOST_MONEY: Final = Decimal(10) ** 9
-"""The most that one use may cost, in credits and in whole units of any currency."""
+"""The maximum cost of one use, in credits and in whole units of any currency."""
 TOO_DEAR: Final = "one use can cost at most 10^12 credits or 10^9 units of a currency"
 
 
 def cost(terms: PriceTerms, units: Decimal) -> Decimal:
-    """The cost of the first `units` of a cycle together, unrounded."""
+    """Return the total cost of the first `units` of a cycle, unrounded."""
     with localcontext(EXACT):
         return sum((part.amount for part in parts(terms, units)), ZERO)
 
 
 def parts(terms: PriceTerms, units: Decimal) -> tuple[Part, ...]:
-    """The first `units` of a cycle by what each of them costs; free units come first.
+    """Split the first `units` of a cycle by their price; free units come first.
 
-    Of packages `units` counts packages. By a percentage, where each use has a price of its own, the
-    units are taken as one use after the free ones.
+    For packages, a part's `units` counts packages. For a percentage, where each use has its own
+    price, the units are treated as one use after the free ones.
     """
     with localcontext(EXACT):
         paid = max(ZERO, units - terms.free_units)
@@ -71,7 +71,7 @@ def _paid_parts(terms: PriceTerms, paid: Decimal) -> list[Part]:
 
 
 def _share(by: Percentage, value: Decimal) -> Part:
-    """One use of this value; what its bounds add or take away is on its flat price."""
+    """Price one use of this value; what its bounds add or subtract goes into the flat price."""
     each = by.percent / 100
     amount = max(by.minimum, by.fixed_price + value * each)
     amount = amount if by.maximum is None else min(amount, by.maximum)
@@ -101,11 +101,11 @@ def charge(
     paid: Decimal = ZERO,
     uses: int | None = None,
 ) -> Decimal:
-    """The cost of `units` after `before`, rounded once; never negative.
+    """Return the cost of `units` after `before`, rounded once; never negative.
 
-    The total of a volume price falls where a cheaper tier is reached. Nothing is given back then,
-    and the next units cost only what goes beyond `paid`: what the units before have cost. By a
-    percentage the units are those of one use after `uses` others, or after all the free ones.
+    The total of a volume price falls where a cheaper tier is reached. Then nothing is refunded, and
+    later units cost only what exceeds `paid`, the cost of the earlier units. For a percentage, the
+    units are one use after `uses` others (None: after all free ones).
     """
     if terms.percentage is not None:
         return rounded(_use(terms, terms.percentage, before, units, uses), currency)
@@ -113,7 +113,7 @@ def charge(
         total, known = cost(terms, before + units), cost(terms, before)
         if terms.model != "volume":
             return rounded(max(ZERO, total - known), currency)
-        # At most what this price can have cost: they may have been dearer under another one.
+        # At most what this price can have cost: earlier units may have cost more under another.
         covered = min(paid, rounded(highest(terms, before), currency))
         return max(ZERO, rounded(total, currency) - max(rounded(known, currency), covered))
 
@@ -121,7 +121,7 @@ def charge(
 def _use(
     terms: PriceTerms, by: Percentage, before: Decimal, units: Decimal, uses: int | None
 ) -> Decimal:
-    """One use by its value; one that is free, or lies within what is free, has no fixed part."""
+    """Price one use by its value; a free use, or one within the free units, has no fixed part."""
     with localcontext(EXACT):
         value = min(units, before + units - terms.free_units)
         if value <= 0 or (uses is not None and uses < terms.free_transactions):
@@ -130,7 +130,7 @@ def _use(
 
 
 def highest(terms: PriceTerms, units: Decimal) -> Decimal:
-    """The greatest that any number of units up to `units` costs: less only under a volume price."""
+    """Return the maximum cost of any quantity up to `units`; only a volume price ever falls."""
     if terms.model != "volume":
         return cost(terms, units)
     ends = (
@@ -140,7 +140,7 @@ def highest(terms: PriceTerms, units: Decimal) -> Decimal:
 
 
 def lowest(terms: PriceTerms, units: Decimal) -> Decimal:
-    """What `units` or any more of them cost at least: a volume price may yet fall."""
+    """Return the minimum cost of `units` or more: a volume price may still fall."""
     with localcontext(EXACT):
         known, paid = cost(terms, units), units - terms.free_units
         if terms.model != "volume" or paid <= 0:
@@ -154,7 +154,7 @@ def lowest(terms: PriceTerms, units: Decimal) -> Decimal:
 
 
 def rounded(amount: Decimal, currency: str = CREDIT) -> Decimal:
-    """Credits to six decimals, money to twelve: its line is rounded to minor units at the close."""
+    """Round credits to six decimals and money to twelve; invoice lines round to minor units."""
     step = CREDIT_STEP if currency == CREDIT else MONEY_STEP
     with localcontext(EXACT):
         return amount.quantize(step, rounding=ROUND_HALF_UP)
@@ -172,9 +172,8 @@ def rate(
 ) -> Rating:
     """Rate a quantity: the plan's allowance first, then the product's free units, then its price.
 
-    `before` counts the units of the cycle that the product's terms priced already [F12], `paid`
-    is what they cost, `uses` how many uses they were. Errors:
-    USAGE_TOO_LARGE, as usage_rate_uses.sql has it.
+    `before` counts the units of the cycle that the product's terms already priced [F12], `paid`
+    is their cost, `uses` their number of uses. Errors: USAGE_TOO_LARGE, as in usage_rate_uses.sql.
     """
     left = max(ZERO, allowance.included - allowance.used) if allowance else ZERO
     included = min(quantity, left)
@@ -194,7 +193,7 @@ def rate(
 
 
 def unit_price(terms: PriceTerms, charged: Decimal, total: Decimal) -> Decimal:
-    """The price shown for one unit: the terms' own; where units differ in it, the average paid."""
+    """Return the unit price to show: the terms' own, or the average where units differ."""
     if terms.is_plain:
         return terms.unit_price
     if not charged:
@@ -212,11 +211,11 @@ def methods(
     chargeable: bool,
     preferred: Preference | None = None,
 ) -> tuple[Method, tuple[Method, ...]]:
-    """(suggested, available) ways to pay for a quantity priced in credits [F10, F26].
+    """Return the (suggested, available) ways to pay for a quantity priced in credits [F10, F26].
 
-    The wallet holds bought credits; free ones are offered where there are any, and a card only
-    where it could be charged. The preferred way is suggested where it would pay, else the first
-    that would.
+    The wallet holds bought credits. Free credits are offered if there are any, a card only if it
+    can be charged. The suggested method is the preferred one if it suffices, else the first that
+    does.
     """
     if rating.total == 0:
         return "subscription_included", ("subscription_included",)

@@ -23,7 +23,7 @@ from billing.core.money import show_decimal
 CREDIT: Final = "CREDIT"
 """The currency of prices in credits, beside ISO 4217 codes."""
 MOST_AMOUNT: Final = Decimal(10) ** 15 - 1
-"""A unit price is shown as no more than this, however few units a flat price falls on."""
+"""The maximum unit price shown, however few units share a flat price."""
 
 Model = Literal["flat", "per_unit", "graduated", "volume", "package", "percentage"]
 Method = Literal[
@@ -57,29 +57,29 @@ class _Frozen(BaseModel):
 
 
 class Tier(_Frozen):
-    """Units up to and with `up_to`, and what they cost; the last tier has all the rest."""
+    """Units up to and including `up_to`, and their price; the last tier covers all the rest."""
 
     up_to: Amount | None = None
-    """The last unit of the tier; left out in the last tier, and only there."""
+    """The last unit of the tier; omitted in the last tier only."""
     unit_price: Amount = Decimal(0)
     """The price of one unit."""
     flat_price: Amount = Decimal(0)
-    """Once, with the tier's first unit."""
+    """Charged once, with the tier's first unit."""
 
 
 class Percentage(_Frozen):
-    """The price of a use by its value: a fixed part and a percentage, within bounds."""
+    """The price of a use by its value: a fixed fee and a percentage, within bounds."""
 
     percent: Annotated[Amount, Field(decimal_places=10)]
-    """Of the value beyond what is free."""
+    """Percentage of the value beyond the free units."""
     fixed_price: Amount = Decimal(0)
-    """Of each use, beside the percentage."""
+    """Fixed fee per use, added to the percentage."""
     minimum: Amount = Decimal(0)
-    """The least that one use costs, its fixed part with it."""
+    """Minimum price of one use, including the fixed fee."""
     maximum: Amount | None = None
-    """The most that one use costs; null: no bound."""
+    """Maximum price of one use; null: no maximum."""
     free_transactions: Annotated[int, Field(ge=0, le=10**9)] = 0
-    """So many uses of a cycle cost nothing."""
+    """Number of free uses per cycle."""
 
     @model_validator(mode="after")
     def _bounds_ascend(self) -> Self:
@@ -91,24 +91,24 @@ class Percentage(_Frozen):
 class PriceTerms(_Frozen):
     """The pricing of the units of one allowance cycle [B13].
 
-    flat: `unit_price` once, with the first unit. per_unit: each unit. graduated: each unit by the
-    tier it falls in. volume: all units by the tier the last one falls in. package: each begun
-    package of `package_size` units costs `unit_price`. percentage: units are a value, and each use
-    costs by its own. The first `free_units` cost nothing.
+    flat: `unit_price` once, with the first unit. per_unit: `unit_price` per unit. graduated: each
+    unit by the tier it falls in. volume: all units by the tier the last one falls in. package: each
+    started package of `package_size` units costs `unit_price`. percentage: the quantity is a value,
+    and each use is priced by its own value. The first `free_units` are free.
     """
 
     model: Model = "per_unit"
-    """The way in which the price counts units."""
+    """The pricing model."""
     unit_price: Amount = Decimal(0)
-    """The price of a unit, a package or, flat, of all, in whole units of the currency."""
+    """Price of a unit, of a package or (flat) of all units, in whole currency units."""
     package_size: Annotated[Amount, Field(gt=0)] = Decimal(1)
     """Units in a package."""
     free_units: Amount = Decimal(0)
-    """The first units of an allowance cycle, which cost nothing."""
+    """Number of free units per allowance cycle."""
     tiers: tuple[Tier, ...] = ()
-    """Of the models graduated and volume, ascending; the last one is open."""
+    """Ascending tiers, for the models graduated and volume; the last one is open-ended."""
     percentage: Percentage | None = None
-    """Of the model percentage."""
+    """Required for the model percentage."""
 
     @model_validator(mode="after")
     def _percentage_says_its_percent(self) -> Self:
@@ -139,18 +139,18 @@ class PriceTerms(_Frozen):
 
     @property
     def says_a_price(self) -> bool:
-        """False where what a unit costs was left out; nothing is free by an omission."""
+        """False if the unit price was omitted: an omission must not make use free."""
         known = self.tiers or self.percentage
         return bool(known) or "unit_price" in self.model_fields_set
 
     @property
     def free_transactions(self) -> int:
-        """So many uses of a cycle cost nothing."""
+        """The number of free uses per cycle."""
         return self.percentage.free_transactions if self.percentage else 0
 
     @property
     def is_plain(self) -> bool:
-        """True if each unit costs the same, whatever was used before."""
+        """True if each unit costs the same, regardless of earlier use."""
         return self.model == "per_unit" and not self.free_units
 
 
@@ -173,11 +173,11 @@ StatedTerms = Annotated[
     BeforeValidator(_bare_price, json_schema_input_type=Amount | PriceTerms),
     AfterValidator(_say_a_price),
 ]
-"""Terms that say a price; a bare price is per unit."""
+"""Terms with an explicit price; a bare price is per unit."""
 OverageTerms = Annotated[
     StatedTerms, PlainSerializer(_show_terms, return_type=str | PriceTerms, when_used="json")
 ]
-"""As StatedTerms; in JSON a price per unit is bare."""
+"""StatedTerms whose JSON shows a per-unit price as a bare price."""
 
 
 class Allowance(_Frozen):
@@ -187,11 +187,11 @@ class Allowance(_Frozen):
     used: Amount = Decimal(0)
     then: Then = "block"
     price: Amount = Decimal(0)
-    """Of one unit of overage, in the subscription's currency."""
+    """Price of one unit of overage, in the subscription's currency."""
 
 
 class Part(NamedTuple):
-    """Units that cost the same, of those of one cycle, in credits or whole currency units.
+    """Units of one cycle that cost the same, in credits or whole currency units.
 
     `amount` is `flat_price` and `units` times `unit_price`, unrounded.
     """
@@ -209,7 +209,7 @@ class Rating(_Frozen):
     included: Amount
     """Covered by the plan's allowance."""
     charged: Amount
-    """The rest: priced by the product's terms, its free units among them."""
+    """The rest, priced by the product's terms; includes the product's free units."""
     total: Amount
     unit_price: Amount
     is_free_tier: bool

@@ -18,7 +18,7 @@ class CurrentTaxes:
 
 @dataclass(frozen=True)
 class JurisdictionChange:
-    """A jurisdiction asks something else; without `new` no tax is collected for it any more."""
+    """A jurisdiction's tax changes; without `new` it is no longer collected."""
 
     key: str
     old: Jurisdiction | None
@@ -46,7 +46,7 @@ def _words(spec: RatesSpec) -> str:
 
 @dataclass(frozen=True)
 class InclusionChange:
-    """Prices hold their tax in other currencies than before."""
+    """The currencies whose prices include tax change."""
 
     new: tuple[str, ...]
 
@@ -63,7 +63,7 @@ class InclusionChange:
 
 @dataclass(frozen=True)
 class CodesChange:
-    """The tax provider knows the categories of goods by other codes than before."""
+    """The tax provider's codes for categories of goods change."""
 
     new: Mapping[str, str]
 
@@ -83,7 +83,7 @@ TaxChange = JurisdictionChange | InclusionChange | CodesChange
 
 
 def compare(wanted: TaxesSpec, current: CurrentTaxes) -> list[TaxChange]:
-    """Every change that makes the taxes exactly the wanted ones."""
+    """Return every change that makes the taxes exactly the wanted ones."""
     changes = compare_inclusion(wanted.included_in, current)
     changes += [] if wanted.codes == current.codes else [CodesChange(wanted.codes)]
     for key, new in wanted.jurisdictions.items():
@@ -93,13 +93,13 @@ def compare(wanted: TaxesSpec, current: CurrentTaxes) -> list[TaxChange]:
 
 
 def compare_inclusion(currencies: Iterable[str], current: CurrentTaxes) -> list[TaxChange]:
-    """The change of the currencies whose prices hold their tax."""
+    """Return the change of the currencies whose prices include tax."""
     wanted = tuple(sorted(set(currencies)))
     return [] if wanted == current.included_in else [InclusionChange(wanted)]
 
 
 def compare_jurisdiction(key: str, new: JurisdictionSpec, current: CurrentTaxes) -> list[TaxChange]:
-    """The change of one jurisdiction."""
+    """Return the change of one jurisdiction."""
     old = current.jurisdictions.get(key)
     wanted = Jurisdiction(key=key, **new.model_dump())
     return [] if old == wanted else [JurisdictionChange(key, old, new)]

@@ -1,4 +1,4 @@
-"""The taxes of a customer's goods: by its address, and what frees it from them. Pure."""
+"""The taxes of a customer's goods, by its address, and exemptions from them. Pure."""
 
 from typing import Final
 
@@ -15,10 +15,10 @@ EU: Final = frozenset(
 
 
 def rates(known: Taxation, category: str, currency: str) -> tuple[TaxRate, ...]:
-    """The rates for a category of goods, the country's before its region's.
+    """Return the rates for a category of goods, the country's before its region's.
 
-    A category without a rate of its own has the standard one. Who is freed has the rates as zero,
-    with the reason, for an invoice must say so.
+    A category without its own rate has the standard one. An exempt customer's rates are zero, with
+    the reason, because the invoice must state it.
     """
     reason = why_none(known)
     return tuple(
@@ -35,7 +35,7 @@ def rates(known: Taxation, category: str, currency: str) -> tuple[TaxRate, ...]:
 
 
 def why_none(known: Taxation) -> WhyNone | None:
-    """The reason why a customer is asked for no tax; None: it is asked.
+    """Return why a customer pays no tax; None: it pays.
 
     Reverse charge is the law of Article 196 of the EU's VAT directive (2006/112/EC).
     """

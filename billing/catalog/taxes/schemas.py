@@ -1,4 +1,4 @@
-"""Jurisdictions with their rates, and a rate as it stands on an invoice's line."""
+"""Jurisdictions with their rates, and a rate as shown on an invoice line."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -12,9 +12,9 @@ WhyNone = Literal["reverse_charge", "exempt"]
 
 
 class TaxRate(Frozen):
-    """A rate in percent that a jurisdiction asks of a category of goods.
+    """A jurisdiction's rate in percent for a category of goods.
 
-    `inclusive`: the price holds it already. `reason` says why a rate is zero.
+    `inclusive`: the price includes it. `reason` says why a rate is zero.
     """
 
     jurisdiction: str
@@ -26,7 +26,7 @@ class TaxRate(Frozen):
 
 
 class LaterRates(Frozen):
-    """Rates that hold from a day on, by UTC, until the next ones."""
+    """Rates that apply from a day on, in UTC, until the next ones."""
 
     since: date
     rates: dict[str, Decimal]
@@ -35,7 +35,7 @@ class LaterRates(Frozen):
 class Jurisdiction(Frozen):
     """A country or one of its regions, with its rates in percent by category.
 
-    `later` are ordered: the last ones that have begun hold.
+    `later` is ordered: the last rates that have begun apply.
     """
 
     key: str
@@ -45,7 +45,7 @@ class Jurisdiction(Frozen):
     instead_of_country: bool = False
 
     def on(self, day: date) -> Self:
-        """With the rates of that day."""
+        """Return a copy with that day's rates."""
         begun = [one.rates for one in self.later if one.since <= day]
         return self.model_copy(update={"rates": begun[-1]}) if begun else self
 
@@ -53,7 +53,7 @@ class Jurisdiction(Frozen):
 class Taxation(Frozen):
     """The facts that decide the taxes of one customer's invoice.
 
-    `jurisdictions` are those of the customer's address that we collect for.
+    `jurisdictions` are those of the customer's address for which we collect tax.
     """
 
     seller: str | None = None
@@ -62,13 +62,13 @@ class Taxation(Frozen):
     """The customer's country."""
     exempt: bool = False
     vat_proven: bool = False
-    """True if the register of the customer's country knows its VAT id."""
+    """True if the register of the customer's country confirmed its VAT id."""
     included_in: tuple[str, ...] = ()
-    """Currencies whose prices hold their tax."""
+    """Currencies whose prices include tax."""
     jurisdictions: tuple[Jurisdiction, ...] = ()
 
     def at(self, instant: datetime) -> Self:
-        """With the rates of an instant's day."""
+        """Return a copy with the rates of the instant's day."""
         day = instant.astimezone(UTC).date()
         return self.model_copy(
             update={"jurisdictions": tuple(one.on(day) for one in self.jurisdictions)}

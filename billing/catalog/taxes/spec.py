@@ -36,16 +36,16 @@ Percent = Annotated[Decimal, Field(ge=0, le=100, decimal_places=4)]
 
 
 TaxCode = Annotated[str, StringConstraints(pattern=r"^txcd_[0-9]{8}$")]
-"""A kind of goods by Stripe's list of tax codes."""
+"""One of Stripe's tax codes."""
 
 
 class RatesSpec(BaseModel):
-    """Rates in percent by category of goods, the standard one among them."""
+    """Rates in percent by category of goods, including the standard one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     rates: dict[Name, Percent]
-    """Percent by category of goods, as texts; `standard` is one of them."""
+    """Percent by category of goods, as strings; `standard` is required."""
 
     @field_validator("rates", mode="before")
     @classmethod
@@ -63,21 +63,21 @@ class RatesSpec(BaseModel):
 
 
 class LaterSpec(RatesSpec):
-    """Rates that hold from a day on, by UTC."""
+    """Rates that apply from a day on, in UTC."""
 
     since: date
-    """The first day, by UTC."""
+    """The first day, in UTC."""
 
 
 class JurisdictionSpec(RatesSpec):
-    """The tax of a country or region as invoices name it, its rates, and those to come."""
+    """The tax of a country or region: its name on invoices, its current and future rates."""
 
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40)]
     """The name of the tax on invoices."""
     later: tuple[LaterSpec, ...] = ()
-    """Rates to come, by ascending days."""
+    """Future rates, by ascending day."""
     instead_of_country: bool = False
-    """Of a region: its tax replaces the country's; false: it is added."""
+    """Regions only: true if its tax replaces the country's; false: it is added."""
 
     @field_validator("later")
     @classmethod
@@ -89,13 +89,13 @@ class JurisdictionSpec(RatesSpec):
 
 
 class TaxesSpec(BaseModel):
-    """The jurisdictions that tax is collected for; an address elsewhere has none."""
+    """The jurisdictions where tax is collected; an address elsewhere pays none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     included_in: tuple[HoldsTax, ...] = ()
-    """Currencies whose prices hold their tax; in others it is added."""
+    """Currencies whose prices include tax; in others it is added."""
     codes: Annotated[dict[Name, TaxCode], Field(max_length=9)] = {}
-    """The tax provider's codes of categories of goods; the others have the standard rate there."""
+    """The tax provider's codes by category; a category without one has the standard rate there."""
     jurisdictions: dict[JurisdictionKey, JurisdictionSpec] = {}
-    """By country (ISO 3166-1) or region (ISO 3166-2)."""
+    """Taxes by country (ISO 3166-1) or region (ISO 3166-2)."""

@@ -19,7 +19,7 @@ from billing.catalog.taxes.tables import tax_jurisdictions, tax_terms
 
 
 async def current(connection: AsyncConnection) -> CurrentTaxes:
-    """Every jurisdiction by key, and the terms of all of them."""
+    """Return every jurisdiction by key, and the terms of all of them."""
     rows = (await connection.execute(select(tax_jurisdictions))).mappings()
     kept = (await connection.execute(select(tax_terms))).mappings().one_or_none()
     terms: dict[str, Any] = dict(kept or {})

@@ -1,5 +1,5 @@
--- Credits that one of an operation costs: its active row, else the built-in price, which is also in
--- billing/catalog/plans/rules.py; a test holds the two together [F5]. Null: it has no price.
+-- The credit cost of one operation: its active row, else the built-in price, also in
+-- billing/catalog/plans/rules.py; a test compares the two [F5]. Null: it has no price.
 CREATE OR REPLACE FUNCTION credit_cost(p_operation text) RETURNS numeric
 LANGUAGE sql STABLE
 SET enable_seqscan = off

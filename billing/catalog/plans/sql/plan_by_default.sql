@@ -1,4 +1,4 @@
--- The version of a plan that an account without a subscription has; null where it has none.
+-- The plan version of accounts without a subscription; null if they have none.
 CREATE OR REPLACE FUNCTION plan_by_default() RETURNS uuid
 LANGUAGE sql STABLE
 SET enable_seqscan = off

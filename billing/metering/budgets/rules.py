@@ -1,4 +1,4 @@
-"""The budget that a use would break first. Pure; the database decides, this explains."""
+"""The budget that a use would exceed. Pure; the database decides, this module explains."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,22 +11,22 @@ from billing.metering.budgets.schemas import Budget
 BUDGET_ID: Final = "bud"
 ALERT_PERCENTS: Final = (80, 100)
 MAX_BUDGETS: Final = 20
-"""Of one account: each use under a budget looks at all of them."""
+"""Per account: each use under a budget checks all of them."""
 CREDIT: Final = "CREDIT"
 
 
 class Broken(NamedTuple):
-    """The budget that speaks for those that refuse a use, and when the same use passes all."""
+    """The budget reported for a refused use, and the time when the same use passes all budgets."""
 
     budget: Budget
     passes_at: datetime | None
-    """None: never, for one of them allows less than the use asks for."""
+    """None: never, because one of them allows less than the use in total."""
 
 
 def broken(
     budgets: Sequence[Budget], meter: str, quantity: Decimal, total: Decimal, currency: str
 ) -> Broken | None:
-    """The blocking budget that a use of this size would break; of several the one with least left.
+    """Return the blocking budget that a use of this size would exceed: the one with least left.
 
     `total` is the use's cost: credits, or money that the next invoice charges.
     """

@@ -1,4 +1,4 @@
-"""A budget as it stands: its limit, what its window has used, and what follows at the end of it.
+"""Budgets: the limit, the use of the current window, and the consequence of reaching the limit.
 
 Amounts are exact decimals: a meter's units, credits, or whole units of the account's currency.
 """
@@ -17,7 +17,7 @@ Then = Literal["notify", "block"]
 
 
 class NewBudget(Frozen):
-    """A budget as its owner wants it; `meter` is '' unless it counts one."""
+    """A budget to set; `meter` is '' unless it measures a meter."""
 
     measure: Measure
     meter: str = ""
@@ -28,7 +28,7 @@ class NewBudget(Frozen):
 
 
 class Budget(Frozen):
-    """A budget with what its present window has used."""
+    """A budget with the use of its current window."""
 
     id: UUID
     account_id: UUID

@@ -1,4 +1,4 @@
-"""Budgets written, read and taken away, each in the caller's transaction."""
+"""Set, read and remove budgets, each in the caller's transaction."""
 
 from datetime import datetime
 from uuid import UUID
@@ -16,9 +16,9 @@ from billing.platform.audit import service as audit
 
 
 async def put(connection: AsyncConnection, account_id: UUID, wanted: NewBudget) -> Budget:
-    """Set a budget; it begins with what its window has used, and tells what is reached already.
+    """Set a budget; it counts the window's earlier use, and notifies of thresholds already reached.
 
-    The one of the same measure, meter, window and `then` is changed. Errors: BUDGET_LIMIT.
+    Updates the one of the same measure, meter, window and `then`. Errors: BUDGET_LIMIT.
     """
     await credits.lock(connection, account_id)
     at = await clock.now(connection, account_id)
@@ -34,7 +34,7 @@ async def put(connection: AsyncConnection, account_id: UUID, wanted: NewBudget) 
 
 
 async def remove(connection: AsyncConnection, account_id: UUID, budget_id: UUID) -> Budget:
-    """Take a budget away; answers it as it was. Errors: BUDGET_NOT_FOUND."""
+    """Remove a budget; return it as it was. Errors: BUDGET_NOT_FOUND."""
     await credits.lock(connection, account_id)
     gone, at = await get(connection, account_id, budget_id)
     await store.remove(connection, account_id, budget_id)
@@ -46,7 +46,7 @@ async def remove(connection: AsyncConnection, account_id: UUID, budget_id: UUID)
 async def get(
     connection: AsyncConnection, account_id: UUID, budget_id: UUID
 ) -> tuple[Budget, datetime]:
-    """One budget as it stands, and the account's now. Errors: BUDGET_NOT_FOUND."""
+    """Return one budget and the account's current time. Errors: BUDGET_NOT_FOUND."""
     found, at = await standing(connection, account_id, budget_id)
     if not found:
         raise NotFound("BUDGET_NOT_FOUND", "no such budget")
@@ -56,14 +56,14 @@ async def get(
 async def standing(
     connection: AsyncConnection, account_id: UUID, budget_id: UUID | None = None
 ) -> tuple[list[Budget], datetime]:
-    """Budgets as they stand, newest first, and the account's now."""
+    """Return the budgets with their current use, newest first, and the account's current time."""
     at = await clock.now(connection, account_id)
     period = await usage_store.current_period(connection, account_id, at)
     return await _standing(connection, account_id, period, at, budget_id), at
 
 
 async def blocking(connection: AsyncConnection, account_id: UUID) -> list[Budget]:
-    """Budgets that may refuse a use, as they stand."""
+    """Return the budgets that may refuse a use, with their current use."""
     if not await store.may_block(connection, account_id):
         return []
     found, _ = await standing(connection, account_id)

@@ -30,7 +30,7 @@ _NOTIFY: Final = text("SELECT budget_notify(:account_id, :zone, :period_start, :
 _MAY_BLOCK: Final = text(
     "SELECT budget_mode = 'block' FROM credit_balances WHERE account_id = :account_id"
 )
-# The flag that the record function reads beside the open period.
+# The flag that the record function reads together with the open period.
 _MARK: Final = text(
     """
     UPDATE credit_balances SET budget_mode = (
@@ -50,7 +50,7 @@ async def standing(
     at: datetime,
     budget_id: UUID | None = None,
 ) -> list[Budget]:
-    """An account's budgets as they stand at an instant, newest first; or one of them."""
+    """Return an account's budgets, or one, with their use at an instant, newest first."""
     values = {
         "account_id": account_id, "zone": zone, "period_start": period[0],
         "period_end": period[1], "at": at, "id": budget_id,
@@ -62,7 +62,7 @@ async def standing(
 async def put(
     connection: AsyncConnection, account_id: UUID, wanted: NewBudget, at: datetime
 ) -> UUID:
-    """Write a budget, or change the one of the same measure, window and end; answers its id."""
+    """Write a budget, or update the one with the same key; return its id."""
     terms = {
         "limit_amount": wanted.limit, "alert_percents": list(wanted.alert_percents),
         "updated_at": at,
@@ -90,7 +90,7 @@ async def put(
 
 
 async def remove(connection: AsyncConnection, account_id: UUID, budget_id: UUID) -> bool:
-    """Take a budget away; False: there was none."""
+    """Remove a budget; False if there is none."""
     gone = await connection.execute(
         delete(budgets)
         .where(budgets.c.account_id == account_id, budgets.c.id == budget_id)
@@ -100,13 +100,13 @@ async def remove(connection: AsyncConnection, account_id: UUID, budget_id: UUID)
 
 
 async def count(connection: AsyncConnection, account_id: UUID) -> int:
-    """Number of budgets of an account."""
+    """Return the number of budgets of an account."""
     query = select(func.count()).where(budgets.c.account_id == account_id)
     return int(await connection.scalar(query) or 0)
 
 
 async def mark(connection: AsyncConnection, account_id: UUID) -> None:
-    """Let the record function know what there is to look at; needs the account's lock."""
+    """Update the flag that tells the record function to check budgets. Needs the account's lock."""
     await connection.execute(_MARK, {"account_id": account_id})
 
 
@@ -118,7 +118,7 @@ async def may_block(connection: AsyncConnection, account_id: UUID) -> bool:
 async def notify(
     connection: AsyncConnection, account_id: UUID, zone: str, period_start: datetime, at: datetime
 ) -> None:
-    """Notify of thresholds that are reached already; needs the account's lock."""
+    """Notify of thresholds already reached. Needs the account's lock."""
     await connection.execute(
         _NOTIFY,
         {"account_id": account_id, "zone": zone, "period_start": period_start, "at": at},

@@ -1,7 +1,7 @@
-"""Budgets: how much an account means to use or spend in a month or cycle, and what follows.
+"""Budgets: how much an account plans to use or spend in a month or cycle, and the consequence.
 
-What a budget's window has used is read from the counters, so the two never differ; captures of
-holds that no use is behind are on no counter, and a budget in credits keeps their sum.
+The use of a budget's window is read from the counters, so the two never differ. Captures of holds
+without a use are on no counter; a budget in credits stores their sum.
 """
 
 from sqlalchemy import Integer
@@ -14,8 +14,8 @@ budgets = c.table(
     "budgets",
     c.row_id(),
     c.account(),
-    # 'meter' counts one meter; 'credits' what uses cost in credits; 'money' what uses beyond the
-    # plan will cost on the next invoice, in whole units of the account's currency.
+    # 'meter' counts one meter; 'credits' the cost of uses in credits; 'money' the cost of overage
+    # on the next invoice, in whole units of the account's currency.
     c.text("measure"),
     # '' unless the measure is a meter.
     c.text("meter", server_default=""),
@@ -23,12 +23,12 @@ budgets = c.table(
     c.amount("limit_amount"),
     c.column("alert_percents", ARRAY(Integer)),
     c.flag("is_blocking"),
-    # Credits of captures in the window that began then; null: none was counted yet.
+    # Credits of captures in the window that began at `captured_from`; null: none counted yet.
     c.amount("captured", server_default="0"),
     c.instant("captured_from", nullable=True),
     c.instant("created_at"),
     c.instant("updated_at"),
-    # One that warns and one that blocks may stand side by side.
+    # A warning budget and a blocking one may exist side by side.
     Unique("account_id", "measure", "meter", "window_kind", "is_blocking"),
     c.check("measure IN ('meter', 'credits', 'money')", name="measure_known"),
     c.check("(measure = 'meter') = (meter <> '')", name="meter_named"),

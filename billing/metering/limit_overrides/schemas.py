@@ -1,4 +1,4 @@
-"""A limit agreed with one account, in place of its plan's."""
+"""A limit agreed with one account, replacing its plan's."""
 
 from typing import Final
 from uuid import UUID
@@ -12,7 +12,7 @@ LIMIT_ID: Final = "lim"
 
 
 class LimitOverride(Frozen):
-    """A limit of one meter per allowance cycle, agreed with an account over its plan [B10]."""
+    """A limit on a meter per allowance cycle, agreed with one account over its plan's [B10]."""
 
     id: UUID
     account_id: UUID

@@ -1,6 +1,6 @@
-"""Agreeing a limit with an account, and ending it; both take effect in the open cycle at once.
+"""Agree a limit with an account, and end it; both apply to the open cycle immediately.
 
-What has a later instant takes effect then, by a step of the account's matter.
+A later start or end takes effect by a step of the account's matter.
 """
 
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ async def put(
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> tuple[LimitOverride, Matter | None]:
-    """Agree a limit from `start` (now) to `end` (until further notice), instead of what was.
+    """Agree a limit from `start` (None: now) to `end` (None: open), replacing earlier agreements.
 
-    What is agreed just so already stays as it is. The matter is to be told where something
-    begins or ends later.
-    Errors: METER_NOT_FOUND; VALIDATION_FAILED for times that are over, and for overage without a
+    An identical agreement is left unchanged. If something begins or ends later, the returned matter
+    must be woken.
+    Errors: METER_NOT_FOUND; VALIDATION_FAILED for times in the past, and for overage without a
     price in the account's currency.
     """
     balance = await credits.lock(connection, account_id)
@@ -59,7 +59,7 @@ async def put(
 
 
 async def end(connection: AsyncConnection, account_id: UUID, meter: str) -> LimitOverride:
-    """Nothing is agreed for a meter any more, from now on; answers what was, as it ended.
+    """End the agreement for a meter now; return it with its end.
 
     Errors: LIMIT_NOT_FOUND.
     """
@@ -77,9 +77,9 @@ async def end(connection: AsyncConnection, account_id: UUID, meter: str) -> Limi
 async def end_from(
     connection: AsyncConnection, account_id: UUID, meters: Sequence[str], start: datetime
 ) -> Matter | None:
-    """Nothing is agreed for these meters from an instant on. Expects the account's lock.
+    """End the agreements for these meters at an instant. Expects the account's lock.
 
-    The matter is to be told where something ends later.
+    If something ends later, the returned matter must be woken.
     """
     at = await clock.now(connection, account_id)
     for meter in meters:
@@ -117,7 +117,7 @@ def _is_so(
     begins: datetime,
     end: datetime | None,
 ) -> bool:
-    """True if the same is agreed already; a request for now matches one that began before."""
+    """True if this limit is already agreed; a request for now matches one that began earlier."""
     same = known.limit == limit and known.effective_to == end
     return same and (
         known.effective_from == begins or (start is None and known.effective_from < begins)

@@ -1,4 +1,4 @@
-"""Every query on limits agreed with an account. Writers hold the account's lock."""
+"""Every query on limits agreed with an account. Writers must hold the account's lock."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,12 +20,12 @@ _FOLLOW: Final = text("SELECT usage_follow_limits(:account_id, :at)")
 
 
 def listing(account_id: UUID) -> Select[Any]:
-    """Every limit that was agreed with an account; order and cut are the caller's."""
+    """Select every limit agreed with an account; the caller adds order and limit."""
     return select(limit_overrides).where(limit_overrides.c.account_id == account_id)
 
 
 async def is_counted(connection: AsyncConnection, meter: str) -> bool:
-    """True if there is a meter by this name."""
+    """True if there is an active meter with this key."""
     known = exists().where(meters.c.key == meter, meters.c.is_active)
     return bool(await connection.scalar(select(known)))
 
@@ -33,14 +33,14 @@ async def is_counted(connection: AsyncConnection, meter: str) -> bool:
 async def ahead(
     connection: AsyncConnection, account_id: UUID, meter: str, at: datetime
 ) -> Sequence[LimitOverride]:
-    """The override of a meter in force at an instant, and those that begin later, in order."""
+    """Return a meter's override in force at an instant, and later ones, in order."""
     query = listing(account_id).where(limit_overrides.c.meter == meter, _lasting(at))
     rows = await connection.execute(query.order_by(limit_overrides.c.effective_from))
     return [show(row) for row in rows.mappings()]
 
 
 async def holding(connection: AsyncConnection, account_id: UUID, at: datetime) -> dict[str, Limit]:
-    """The limits in force at an instant, by meter."""
+    """Return the limits in force at an instant, by meter."""
     begun = limit_overrides.c.effective_from <= at
     rows = await connection.execute(listing(account_id).where(begun, _lasting(at)))
     return {row["meter"]: show(row).limit for row in rows.mappings()}
@@ -50,7 +50,7 @@ async def begin(
     connection: AsyncConnection, account_id: UUID, limit: Limit, start: datetime,
     end: datetime | None,
 ) -> LimitOverride:  # fmt: skip
-    """Let a limit hold from `start` on, instead of all that was agreed for that time."""
+    """Agree a limit from `start` on, replacing everything agreed for that time."""
     await stop(connection, account_id, limit.meter, start)
     terms = limit.model_dump(mode="json")
     made = await connection.execute(
@@ -71,11 +71,11 @@ async def begin(
 
 
 async def stop(connection: AsyncConnection, account_id: UUID, meter: str, at: datetime) -> None:
-    """Nothing is agreed for a meter from `at` on."""
+    """End every agreement for a meter at `at`."""
     which = and_(
         limit_overrides.c.account_id == account_id, limit_overrides.c.meter == meter, _lasting(at)
     )
-    # What was never in force leaves nothing to keep.
+    # An agreement that was never in force is deleted.
     await connection.execute(
         delete(limit_overrides).where(which, limit_overrides.c.effective_from >= at)
     )
@@ -83,7 +83,7 @@ async def stop(connection: AsyncConnection, account_id: UUID, meter: str, at: da
 
 
 async def follow(connection: AsyncConnection, account_id: UUID, at: datetime) -> datetime | None:
-    """Let the open cycle give what is agreed now; when that changes next.
+    """Apply the current agreements to the open cycle; return when they change next.
 
     Takes the account's lock.
     """
@@ -92,7 +92,7 @@ async def follow(connection: AsyncConnection, account_id: UUID, at: datetime) ->
 
 
 def show(row: Fields) -> LimitOverride:
-    """A row of `limit_overrides` as an agreement."""
+    """Return a row of `limit_overrides` as an agreement."""
     limit = Limit(
         meter=row["meter"], included=row["included"], then=row["beyond"], prices=row["prices"]
     )
@@ -101,5 +101,5 @@ def show(row: Fields) -> LimitOverride:
 
 
 def _lasting(at: datetime) -> Any:
-    """That a limit is not over at an instant."""
+    """Match limits that have not ended at an instant."""
     return or_(limit_overrides.c.effective_to.is_(None), limit_overrides.c.effective_to > at)

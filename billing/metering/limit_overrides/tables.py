@@ -1,4 +1,4 @@
-"""Limits agreed with one account, which go before its plan's [B10, B16].
+"""Limits agreed with one account, which override its plan's [B10, B16].
 
 A limit that was ever in force keeps its row: a change ends it and begins the next one.
 """
@@ -15,11 +15,11 @@ limit_overrides = c.table(
     # As in billing.catalog.plans.schemas.Limit; `beyond` is its `then`.
     c.amount("included"),
     c.text("beyond"),
-    # Of one unit, in whole currency units as texts, by currency.
+    # Price of one unit by currency, in whole currency units, as strings.
     c.json("prices"),
     c.instant("effective_from"),
     c.instant("effective_to", nullable=True),
-    # When it begins or ends next: the account's matter has the open cycle follow then.
+    # When it begins or ends next: the account's matter then updates the open cycle.
     c.instant("due_at", nullable=True),
     c.check("included >= 0", name="included_not_negative"),
     c.check("beyond IN ('block', 'overage', 'notify')", name="beyond_known"),

@@ -1,6 +1,6 @@
-"""Prices of a product service kept as versions, so that uses are rated in the database as ever.
+"""Prices of a product service, stored as versions so that the database can rate uses.
 
-They stand beside agreed prices, per account; a price that was agreed here goes before them.
+They are stored per account, as agreed prices are; an agreed price overrides them.
 """
 
 from datetime import timedelta
@@ -23,10 +23,10 @@ async def keep(
     priced: Priced,
     service: str | None,
 ) -> None:
-    """Note what a product costs an account from now on; what changed begins the next version.
+    """Store a product's price for an account from now on; a changed price begins a new version.
 
-    `service` is what the caller says the product is used by, where the product service does not.
-    Errors: METER_NOT_FOUND where neither says it, or nothing counts that service.
+    `service` is the caller's service_type, used if the product service gives none.
+    Errors: METER_NOT_FOUND if neither gives one, or no meter counts that service.
     """
     await credits.lock(connection, account_id)
     if await store.find_product(connection, product) is None:
@@ -46,7 +46,7 @@ async def keep(
 
 
 async def withdraw(connection: AsyncConnection, account_id: UUID, product: str) -> bool:
-    """The product service does not sell it to this account; True where a price was agreed here."""
+    """End the product service's prices for this account; True if an agreed price remains."""
     await credits.lock(connection, account_id)
     at = await clock.now(connection, account_id)
     await store.end_provided(connection, account_id, product, at)
@@ -56,7 +56,7 @@ async def withdraw(connection: AsyncConnection, account_id: UUID, product: str) 
 async def is_known(
     connection: AsyncConnection, account_id: UUID, product: str, stale: timedelta
 ) -> bool:
-    """True if a price is agreed, or was received not longer than `stale` ago."""
+    """True if a price is agreed, or was received within the last `stale`."""
     since = clock.real_now() - stale
     return any(
         price.source == "agreed" or (price.checked_at is not None and price.checked_at >= since)

@@ -1,7 +1,6 @@
-"""Quotas compared with records and open claims, and set right, one slice after the other.
+"""Compare quotas with records and open claims, and correct them, slice by slice.
 
-It is apart from the store: it goes through all quotas of an account, of which there may be one of
-each of many users. Uses wait for one slice at a time.
+An account may have a quota for each of many users, so uses wait for only one slice at a time.
 """
 
 from typing import Final
@@ -15,7 +14,7 @@ from billing.ledger.credits import service as credits
 from billing.metering.usage.counter_rebuild import TIMEOUT_MS, Difference
 
 SLICE: Final = 500
-"""Quotas that are looked at in one transaction."""
+"""Quotas compared in one transaction."""
 GRAIN: Final = "quota"
 _BEFORE: Final = ("", "", "")
 _COUNTERS: Final = text(
@@ -25,12 +24,12 @@ _COUNTERS: Final = text(
 
 
 async def compare(database: Database, account_id: UUID) -> list[Difference]:
-    """Open windows of quotas that have counted something else than was used; changes nothing."""
+    """Return the open windows of quotas whose count differs from the use; change nothing."""
     return await _recount(database, account_id, write=False)
 
 
 async def rebuild(database: Database, account_id: UUID) -> list[Difference]:
-    """As `compare`, and set them right. The counters of the uses must be right already."""
+    """As `compare`, and correct them. The counters of uses must already be right."""
     return await _recount(database, account_id, write=True)
 
 
@@ -46,7 +45,7 @@ async def _recount(database: Database, account_id: UUID, *, write: bool) -> list
 async def _slice(
     database: Database, account_id: UUID, after: tuple[str, str, str], *, write: bool
 ) -> tuple[list[Difference], tuple[str, str, str] | None]:
-    """The next differences, and the place of the last quota; None behind the last slice."""
+    """Return the slice's differences, and the key to continue after; None after the last slice."""
     async with database.operator() as connection:
         if write:
             await credits.lock(connection, account_id)

@@ -1,4 +1,4 @@
-"""The limit that decides among several, and the end of a window. Pure."""
+"""The deciding limit among several, and the end of a window. Pure."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from billing.core.periods import from_wall, to_wall
 from billing.metering.quotas.schemas import Bound, Decision, Release, Window
 
 CLAIM_LIFETIME: Final = timedelta(minutes=10)
-"""A quota claimed beforehand and not settled by its record by then is given back."""
+"""A claim without a record by then is released."""
 QUOTA_ID: Final = "qta"
 ALERT_PERCENTS: Final = (80, 100)
 REFUSED: Final = "Quota exceeded for service type"
@@ -21,7 +21,7 @@ OVER_BUDGET: Final = "this use would exceed a blocking budget"
 def decide(
     meter: str, requested: Decimal, bounds: Sequence[Bound], used: Decimal = Decimal(0)
 ) -> Decision:
-    """The word of the tightest limit: of hard ones first, then of soft ones [H3]."""
+    """Return the tightest limit's decision: hard limits first, then soft ones [H3]."""
     if not bounds:
         return Decision.unlimited(meter, requested, used)
     tightest = min(bounds, key=lambda bound: (not bound.is_hard, bound.remaining))
@@ -47,9 +47,9 @@ def decide(
 def passes_at(
     bound: Bound, requested: Decimal, releases: Sequence[Release], *, passes_anew: bool
 ) -> datetime | None:
-    """The instant at which a use of this size passes, if nothing more is used; None: never.
+    """Return when a use of this size passes, if nothing more is used; None: never.
 
-    `passes_anew` says whether it passes in a window in which nothing is used.
+    `passes_anew` says whether it passes in an unused window.
     """
     room = bound.limit - bound.used
     for at, amount in releases:
@@ -60,8 +60,9 @@ def passes_at(
 
 
 def over_budget(decision: Decision, budget: Bound, passes_at: datetime | None) -> Decision:
-    """The same use, which budgets refuse until then or for ever (None): the figures are those of
-    this budget, where no other limit refuses the use.
+    """Return the decision for a use that budgets block until `passes_at` (None: permanently).
+
+    Its figures are this budget's, unless another limit refuses the use.
     """
     if not decision.allowed:
         never = decision.passes_at is None or passes_at is None
@@ -83,9 +84,9 @@ def over_budget(decision: Decision, budget: Bound, passes_at: datetime | None) -
 
 
 def window_for(meter: str, counts: str, owner: str, window: Window | None) -> Window:
-    """The window of a quota, where its meter has one of that kind and owner.
+    """Return the window of a quota, if its meter allows that window and owner.
 
-    Left out it is the month, and the cycle of a level. Errors: INVALID_QUOTA.
+    The default is the month, or for a level the cycle. Errors: INVALID_QUOTA.
     """
     if counts not in LEVELS:
         return window or "month"
@@ -105,7 +106,7 @@ def window_end(
     period_end: datetime,
     at: datetime,
 ) -> datetime:
-    """The instant at which what was used until `at` counts no more, all of it."""
+    """Return the instant from which nothing used until `at` counts any more."""
     if window == "cycle":
         return period_end
     if window == "rolling":

@@ -1,4 +1,4 @@
-"""Quotas as operators set them and callers meet them."""
+"""Quotas as operators set them, claims, and decisions on a use."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -14,7 +14,7 @@ Window = Literal["day", "month", "cycle", "rolling"]
 
 
 class Quota(Frozen):
-    """A limit on a meter for an owner and window, with what the window has used."""
+    """A limit on a meter for an owner and window, with the window's use."""
 
     id: UUID
     account_id: UUID
@@ -38,7 +38,7 @@ class Quota(Frozen):
 
 
 class NewQuota(Frozen):
-    """A quota as an operator sets it; no window: the month, and of a level the cycle."""
+    """A quota to set; without a window it is the month, or for a level the cycle."""
 
     owner: str
     service_type: str | None
@@ -51,14 +51,14 @@ class NewQuota(Frozen):
 
 
 class Release(NamedTuple):
-    """An amount that a window gives back at an instant."""
+    """An amount that becomes available in a window at an instant."""
 
     at: datetime
     amount: Decimal
 
 
 class Claim(Frozen):
-    """A use counted before its event is recorded; `record_id` is the id the record will have."""
+    """A use counted before its event is recorded; `record_id` is the future record's id."""
 
     record_id: UUID
     event_id: str
@@ -70,7 +70,7 @@ class Claim(Frozen):
 
 
 class Bound(Frozen):
-    """One limit that a use meets: a quota, what the plan gives, or a budget that blocks."""
+    """One limit that applies to a use: a quota, the plan's allowance, or a blocking budget."""
 
     source: Source
     limit: Decimal
@@ -88,7 +88,7 @@ class Bound(Frozen):
 
 
 class Decision(Frozen):
-    """Verdict on a use against every limit; the figures are the tightest one's [H1]."""
+    """The decision on a use against every limit; its figures are the tightest limit's [H1]."""
 
     allowed: bool
     meter: str
@@ -103,11 +103,11 @@ class Decision(Frozen):
     """The instant at which the same use would pass, if nothing more is used; None: never."""
     refused_by: Source | None = None
     budget_id: UUID | None = None
-    """The budget that refuses; the figures are then its own, in what it measures."""
+    """The budget that refuses; the figures are then this budget's, in its measure."""
 
     @classmethod
     def unlimited(cls, meter: str, requested: Decimal, used: Decimal) -> Self:
-        """Nothing limits this meter."""
+        """Return the decision for a meter without limits."""
         return cls(
             allowed=True, meter=meter, limit=None, used=used, remaining=None, requested=requested,
             soft_limit_reached=False, resets_at=None, reason=None,

@@ -1,4 +1,4 @@
-"""Asking whether a use is within every limit, with or without counting it at once."""
+"""Check a use against every limit, with or without counting it at once."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from billing.platform.audit import service as audit
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A use somebody asks about, in a caller's words."""
+    """A use to check, as the caller names it."""
 
     amount: Decimal
     user_id: str | None = None
@@ -46,10 +46,10 @@ class Asked:
 async def check(
     connection: AsyncConnection, account_id: UUID, asked: Asked, used_at: datetime | None = None
 ) -> Decision:
-    """Compare a use with the limits of its own time, which is now unless said; reserves nothing.
+    """Compare a use with the limits at `used_at` (None: now); reserves nothing [H1].
 
-    [H1]. Errors: METER_NOT_FOUND; USAGE_TOO_LARGE; NO_ENTITLEMENT where only a plan would pay, and
-    none gives anything.
+    Errors: METER_NOT_FOUND; USAGE_TOO_LARGE; NO_ENTITLEMENT if only a plan would pay, and none
+    gives access.
     """
     meter, counts = await usage_store.meter_of(
         connection, asked.product_id, asked.service_type, asked.feature_type, asked.amount,
@@ -82,7 +82,7 @@ async def check(
     if not is_late:
         broken = await _broken_budget(connection, account_id, asked, decision, period, counter, at)
     if not decision.allowed:
-        # A time of its own stays where it is, whatever time does to the window.
+        # A use at a fixed time stays in its window: waiting frees nothing for it.
         hard = [] if used_at else [bound for bound in bounds if bound.is_hard]
         anew = asked.amount if counts in LEVELS else amount
         decision = await _when(connection, account_id, decision, hard, anew, now)
@@ -97,9 +97,9 @@ async def _when(
     anew: Decimal,
     now: datetime,
 ) -> Decision:
-    """The refusal with the instant at which the same use would pass every one of these limits.
+    """Return the refusal with the instant at which the use would pass all these limits.
 
-    `anew` is what it adds where nothing is used: a level rises from 0 then.
+    `anew` is the amount it adds in an unused window, where a level rises from 0.
     """
     passes: list[datetime] = []
     for bound in bounds:
@@ -119,8 +119,8 @@ async def _when(
 async def _limit_anew(
     connection: AsyncConnection, account_id: UUID, meter: str, bound: Bound
 ) -> Decimal | None:
-    """Tell how much a limit allows in its next window; None: any amount. A plan's cycle may be a
-    part of one, and then includes less than the next.
+    """Return how much a limit allows in its next window; None: any amount. A plan's cycle may be
+    partial, and then includes less than the next.
     """
     if bound.source != "plan" or bound.resets_at is None:
         return bound.limit
@@ -130,7 +130,7 @@ async def _limit_anew(
 
 
 def _owners(asked: Asked) -> list[str]:
-    """Whose quotas a use falls under."""
+    """Return the owners whose quotas apply to a use."""
     owners = [""]
     owners += [usage_rules.user(asked.user_id)] if asked.user_id else []
     return owners + (
@@ -141,10 +141,10 @@ def _owners(asked: Asked) -> list[str]:
 async def claim(
     database: Database, account_id: UUID, asked: Asked, event_id: str, record_id: UUID
 ) -> Decision:
-    """Count a use beforehand if every limit allows it; the record of the event settles it.
+    """Count a use beforehand if every limit allows it; recording its event closes the claim.
 
-    Of a level only the rise counts, as when it is recorded. Repeatable by its event: the answer is
-    the first one, also in a window that began since. Unsettled it is given back after ten minutes.
+    For a level only the rise counts, as in recording. Repeatable by its event: a repeat returns the
+    first answer, even in a later window. Without a record the claim is released after ten minutes.
     `record_id` is the id that the event's record will have.
     """
     async with database.tenant(account_id) as connection:
@@ -167,7 +167,7 @@ async def claim(
         allowed = await store.claim(connection, account_id, wish)
     if allowed == before.allowed:
         return before
-    # Somebody claimed in between, or this event was claimed before.
+    # Another claim came in between, or this event was already claimed.
     found = {"reason": None, "refused_by": None, "budget_id": None} if allowed else {
         "reason": rules.REFUSED, "refused_by": "quota",
     }  # fmt: skip
@@ -175,9 +175,9 @@ async def claim(
 
 
 async def put(connection: AsyncConnection, account_id: UUID, wanted: NewQuota) -> Quota:
-    """Set a quota; it begins with what its window has counted. Takes the account's lock.
+    """Set a quota; it starts with the window's earlier use. Takes the account's lock.
 
-    The one of the same owner, meter and kind of window is changed. Errors: METER_NOT_FOUND,
+    Updates the one of the same owner, meter and kind of window. Errors: METER_NOT_FOUND,
     INVALID_QUOTA.
     """
     meter, counts = await usage_store.meter_of(
@@ -201,7 +201,7 @@ async def put(connection: AsyncConnection, account_id: UUID, wanted: NewQuota) -
 
 
 async def remove(connection: AsyncConnection, quota_id: UUID) -> Quota:
-    """Take away a quota that was set; answers it as it was. Takes the account's lock.
+    """Remove a quota that was set; return it as it was. Takes the account's lock.
 
     Errors: QUOTA_NOT_FOUND.
     """
@@ -222,7 +222,7 @@ async def standing(
     period: Period | None,
     at: datetime,
 ) -> list[Quota]:
-    """The quotas that hold for these owners, as they stand at the account's now, for reads."""
+    """Return these owners' quotas with their use at the account's time, to show limits."""
     zone = period.zone if period else (await _account(connection, account_id)).zone
     start = period.start_at if period else periods.month_of(at, zone)[0]
     return await store.standing(
@@ -233,14 +233,14 @@ async def standing(
 async def reserved(
     connection: AsyncConnection, account_id: UUID, period: Period, at: datetime
 ) -> dict[str, Decimal]:
-    """By meter that a plan blocks, what is claimed of it and not recorded yet."""
+    """Return the claimed amounts without a record, of each meter that the plan blocks."""
     blocking = {meter for meter, limit in period.limits.items() if limit["then"] == "block"}
     known = await store.reserved(connection, account_id, at) if blocking else {}
     return {meter: amount for meter, amount in known.items() if meter in blocking}
 
 
 def bound_of(quota: Quota, zone: str, period_end: datetime, at: datetime) -> Bound:
-    """A quota as one of the limits that a use at an instant meets."""
+    """Return a quota as one of the limits on a use at an instant."""
     end = rules.window_end(
         quota.window_kind, quota.window_start, quota.span_seconds, zone, period_end, at
     )
@@ -269,7 +269,7 @@ async def _note(connection: AsyncConnection, quota: Quota, action: str, at: date
 
 
 async def _consumed(database: Database, account_id: UUID, wish: Claim) -> bool:
-    """Try the fast path; True if the claim was counted and kept."""
+    """Try the fast path; True if the claim was counted and stored."""
     try:
         async with database.tenant(account_id) as connection:
             return await store.consume(connection, account_id, wish)
@@ -298,8 +298,8 @@ async def _broken_budget(
     counter: Counter | None,
     at: datetime,
 ) -> tuple[Bound, datetime | None] | None:
-    """The blocking budget that the use would break, paid the way it is when nobody says how, and
-    when the same use passes all of them (None: never).
+    """Return the blocking budget that the use would exceed with its default payment method, and
+    when the same use passes all budgets (None: never).
     """
     known = await budgets.blocking(connection, account_id)
     if not known:
@@ -328,7 +328,7 @@ async def _broken_budget(
 
 
 def _rise(amount: Decimal, counts: str, counter: Counter | None) -> Decimal:
-    """The amount that a use adds to its meter."""
+    """Return the amount that a use adds to its meter."""
     if counts == "sum":
         return amount
     if counts == "count":
@@ -339,7 +339,7 @@ def _rise(amount: Decimal, counts: str, counter: Counter | None) -> Decimal:
 async def _now(
     connection: AsyncConnection, account_id: UUID
 ) -> tuple[datetime, Period | None, datetime]:
-    """(the account's now, its open period, where that or else the month starts)."""
+    """Return (the account's current time, its open period, the start of that or of the month)."""
     account = await _account(connection, account_id)
     at = account.clock_at or real_now()
     period = await usage_store.open_period(connection, account_id, at)

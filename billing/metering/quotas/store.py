@@ -1,4 +1,4 @@
-"""Every query on quotas and on claims of them."""
+"""Every query on quotas and claims."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ _IS_CLAIMED: Final = text(
     "SELECT EXISTS (SELECT 1 FROM quota_claims WHERE id = :id AND status <> 'expired')"
     " OR usage_is_known(:id)"
 )
-# What the windows of an instant have used, whether or not anybody has moved them on since.
+# The use of the windows at an instant, even if their rows still show an earlier window.
 _STANDING: Final = text(
     """
     SELECT (s.quota).id, (s.quota).account_id, (s.quota).owner, (s.quota).meter,
@@ -45,7 +45,7 @@ _STANDING: Final = text(
     """
 )
 _REMOVE: Final = text("SELECT quota_remove(:account_id, :id, :at)")
-# What each of some million users was given changes with it.
+# Setting or removing a default quota changes the rows of up to millions of users.
 PATIENCE_MS: Final = 60_000
 _RELEASES: Final = text("SELECT at, amount FROM quota_releases(:quota_id, :at)")
 _EXPIRIES: Final = text(
@@ -63,7 +63,7 @@ _FORGET: Final = text(
 )
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FORGET_PAGE: Final = 2_000
-"""Claims that are let go in one transaction."""
+"""Claims deleted in one transaction."""
 
 
 async def standing(
@@ -77,7 +77,7 @@ async def standing(
     now: datetime | None = None,
     meter: str | None = None,
 ) -> list[Quota]:
-    """The quotas that hold for these owners, in their windows of an instant, as of now."""
+    """Return these owners' quotas in their windows at an instant, as of now."""
     values = {
         "account_id": account_id, "zone": zone, "period_start": period_start, "at": at,
         "now": now or at, "owners": list(owners), "meter": meter,
@@ -89,7 +89,7 @@ async def standing(
 async def releases(
     connection: AsyncConnection, account_id: UUID, quota_id: UUID | None, meter: str, at: datetime
 ) -> list[Release]:
-    """The amounts that a quota, or a plan's limit, gets back before its window ends."""
+    """Return the amounts that a quota or plan limit regains before its window ends."""
     if quota_id is not None:
         rows = await connection.execute(_RELEASES, {"quota_id": quota_id, "at": at})
     else:
@@ -111,7 +111,7 @@ async def put(
     percents: Sequence[int],
     at: datetime,
 ) -> Quota:
-    """Set a quota; it begins with what its window has counted already."""
+    """Set a quota; it starts with the use already counted in its window."""
     values = {
         "account_id": account_id, "owner": owner, "meter": meter, "window_kind": window,
         "span_seconds": span_seconds, "limit_amount": limit, "is_hard": hard,
@@ -124,10 +124,10 @@ async def put(
 
 
 async def consume(connection: AsyncConnection, account_id: UUID, claim: Claim) -> bool:
-    """Count a use where one quota alone has its word, and keep the claim.
+    """Count a use that a single quota limits, and store the claim.
 
-    False: somebody has to look closer, in another transaction (`claim`). Errors: IntegrityError
-    when its event was claimed before.
+    False: a full check is needed, in another transaction (`claim`). Errors: IntegrityError if its
+    event was already claimed.
     """
     if not await connection.scalar(_CLAIM_FAST, _claim_values(account_id, claim)):
         return False
@@ -142,7 +142,7 @@ async def consume(connection: AsyncConnection, account_id: UUID, claim: Claim) -
 
 
 async def claim(connection: AsyncConnection, account_id: UUID, claim: Claim) -> bool:
-    """Count a use against every quota if all allow it; False changes nothing."""
+    """Count a use against every quota if all allow it; False: nothing was changed."""
     return bool(await connection.scalar(_CLAIM, _claim_values(account_id, claim)))
 
 
@@ -157,23 +157,23 @@ def _claim_values(account_id: UUID, claim: Claim) -> dict[str, Any]:
 async def reserved(
     connection: AsyncConnection, account_id: UUID, at: datetime
 ) -> dict[str, Decimal]:
-    """Amounts that are claimed and not recorded yet, by meter (quota_reserved)."""
+    """Return claimed amounts without a record, by meter (quota_reserved)."""
     rows = await connection.execute(_RESERVED, {"account_id": account_id, "at": at})
     return {row.meter: row.amount for row in rows}
 
 
 async def is_claimed(connection: AsyncConnection, record_id: UUID) -> bool:
-    """True if this record's event was answered already: by a claim in force, or by a record."""
+    """True if this record's event already has a claim in force or a record."""
     return bool(await connection.scalar(_IS_CLAIMED, {"id": record_id}))
 
 
 async def forget(connection: AsyncConnection, before: datetime) -> int:
-    """Let go of a page of claims that were made before then and are closed; how many."""
+    """Delete a page of closed claims made before then; return how many."""
     return (await connection.execute(_FORGET, {"before": before, "limit": FORGET_PAGE})).rowcount
 
 
 def listing(account_id: UUID | None) -> Select[Any]:
-    """Quotas that were set, of one account or of all; order and cut are the caller's."""
+    """Select the quotas set for one account or all; the caller adds order and limit."""
     query = select(billing_quotas).where(~billing_quotas.c.is_derived)
     return query if account_id is None else query.where(billing_quotas.c.account_id == account_id)
 
@@ -181,8 +181,8 @@ def listing(account_id: UUID | None) -> Select[Any]:
 def after_others(
     others: int, account_id: UUID, *, of_users: bool
 ) -> list[tuple[Select[Any], Sequence[ColumnElement[Any]]]]:
-    """Keys of a list of other rows (`place` counts them down to 1), and after them (0) of the
-    quotas that were set, newest first; those of users where wanted.
+    """Return the keys of `others` preceding rows (`place` counts down to 1) and then (0) of the
+    quotas that were set, newest first; users' quotas only if `of_users`.
     """
     quota = billing_quotas.c
     known = listing(account_id).with_only_columns(
@@ -202,7 +202,7 @@ def after_others(
 
 
 async def find(connection: AsyncConnection, quota_id: UUID) -> Quota | None:
-    """A quota that was set."""
+    """Return a quota that was set."""
     known = select(billing_quotas).where(
         billing_quotas.c.id == quota_id, ~billing_quotas.c.is_derived
     )
@@ -211,9 +211,9 @@ async def find(connection: AsyncConnection, quota_id: UUID) -> Quota | None:
 
 
 async def remove(connection: AsyncConnection, quota: Quota, at: datetime) -> None:
-    """Take a quota away; a user then has what each user has. Expects the account's lock.
+    """Remove a quota; a user then has the default quota. Expects the account's lock.
 
-    That of each user goes from all of them in one statement, which may take its time.
+    Removing the default quota removes it from all users in one statement, which may take long.
     """
     await limit_statements(connection, PATIENCE_MS)
     values = {"account_id": quota.account_id, "id": quota.id, "at": at}

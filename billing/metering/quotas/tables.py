@@ -1,6 +1,6 @@
-"""Quotas on meters per account, organisation or user, and uses they were asked for beforehand.
+"""Quotas on meters per account, organisation or user, and claims on them.
 
-A quota's row carries what its window has used; only the SQL functions quota_* and usage_* move it.
+A quota's row stores the use of its window; only the SQL functions quota_* and usage_* change it.
 """
 
 from sqlalchemy import Integer, func, text
@@ -13,8 +13,8 @@ billing_quotas = c.table(
     "billing_quotas",
     c.row_id(),
     c.account(),
-    # '' the account, 'u:…' one of its users, 'o:…' an organisation; 'u*' each user by default: it
-    # counts nothing, but is given to each when it is first needed (`is_derived`).
+    # '' the account, 'u:…' one of its users, 'o:…' an organisation; 'u*' the default of each user:
+    # it counts nothing; each user gets a copy when first needed (`is_derived`).
     c.text("owner"),
     c.text("meter"),
     # 'day', 'month', 'cycle' or 'rolling'; a rolling one looks back over `span_seconds`.
@@ -24,28 +24,28 @@ billing_quotas = c.table(
     c.flag("is_hard"),
     c.flag("is_derived", server_default="false"),
     c.column("alert_percents", ARRAY(Integer)),
-    # The window that was last counted, and what it used; of a rolling one what was in sight then,
-    # as its slices say. `used_before` is of the release before.
+    # The window last counted, and its use; for a rolling one the sum of the slices within its span
+    # at that time. Only the previous release uses `used_before`.
     c.instant("window_start"),
     c.amount("used", server_default="0"),
     c.amount("used_before", server_default="0"),
-    # A claim before this instant that leaves `used` below that amount needs no second look: until
-    # then no window ends, no claim expires and neither the plan nor another quota has a word; below
-    # it nothing is told.
+    # A claim before `plain_until` that leaves `used` below `plain_below` may take the fast path:
+    # until then no window ends, no claim expires and no other limit applies; below that amount no
+    # threshold is crossed.
     c.instant("plain_until", nullable=True),
     c.amount("plain_below", nullable=True),
     c.instant("created_at"),
     c.instant("updated_at"),
     Unique("account_id", "meter", "owner", "window_kind"),
-    # What a claim changes; the rest is looked at where it is written (quota_set): each constraint
-    # is compiled anew for every statement that changes the row.
+    # Only the column that claims change; quota_set checks the others, because Postgres compiles
+    # each constraint again for every statement that changes the row.
     c.check("used >= 0", name="used_not_negative"),
     c.index("ix_billing_quotas_set", "account_id", "meter", where="NOT is_derived"),
     c.index("ix_billing_quotas_created", "created_at", "id", where="NOT is_derived"),
     postgresql_with={"fillfactor": 50},
 )
 
-# Of rolling quotas: what was used and claimed in each sixtieth of their span, by the time of use.
+# For rolling quotas: use and claims in each sixtieth of the span, by the time of use.
 # No foreign key, as below.
 quota_slices = c.table(
     "quota_slices",
@@ -55,8 +55,8 @@ quota_slices = c.table(
     c.total("used"),
 )
 
-# No foreign key: it would cost each claim a look-up, and only a function that has just locked the
-# account writes here.
+# No foreign key: it would cost each claim a look-up, and only a function that holds the account's
+# lock writes here.
 quota_claims = c.table(
     "quota_claims",
     # The id that the record of this event will have.
@@ -71,7 +71,7 @@ quota_claims = c.table(
     c.instant("expires_at"),
     # 'open', 'settled' by its record, or 'expired'.
     c.text("status"),
-    # In real time; null: the release before wrote it.
+    # In real time; null: written by the previous release.
     c.instant("written_at", nullable=True, server_default=func.transaction_timestamp()),
     c.index(
         "ix_quota_claims_closed",

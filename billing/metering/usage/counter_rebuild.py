@@ -1,8 +1,8 @@
-"""Counters compared with their records and corrected, one account at a time.
+"""Compare counters with their records and correct them, one account at a time.
 
-Records and counters commit together, so one snapshot must agree; what does not is a fault of ours.
+Records and counters commit together, so they agree in any snapshot; a difference is a bug.
 An account with few uses is compared by its whole last cycle, each time. One with many is compared
-by the days that go on, and by whole cycles within a week and when another one has begun.
+by its current days, and by whole cycles weekly and when a new one has begun.
 """
 
 from collections.abc import Sequence
@@ -24,19 +24,19 @@ from billing.metering.usage.tables import usage_periods
 
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 TIMEOUT_MS: Final = 120_000
-"""A large account is read whole; the usual limit of a statement is for people who wait."""
+"""A large account is read as a whole; the usual statement timeout is for interactive requests."""
 LARGE: Final = 5_000
-"""From so many uses in its last cycle on, an account is compared by days."""
+"""An account with at least this many uses in its last cycle is compared by days."""
 DAYS: Final = timedelta(hours=26)
-"""No day is longer, whatever the account's zone; clocks may differ."""
+"""The longest day in any zone, plus a margin for clock differences."""
 WHOLE_EVERY: Final = timedelta(days=6)
-"""Less than a week: that is the time between two turns."""
+"""Less than a week, the time between two rounds."""
 _DIFFERENT: Final = (
     "SELECT owner, grain, bucket, meter, kept_quantity AS kept, true_quantity AS true"
 )
 _RECOUNT: Final = text(f"{_DIFFERENT} FROM usage_recount(:account_id, :since, :write)")
 _RECOUNT_DAYS: Final = text(f"{_DIFFERENT} FROM usage_recount_days(:account_id, :since, :write)")
-# With a clock of its own an account has uses of any time.
+# An account with its own clock has uses of any time.
 _LAST_CYCLES: Final = text(
     """
     SELECT a.id AS account_id,
@@ -65,25 +65,25 @@ _COUNTED: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class LastCycle:
-    """The account's last cycle, and where a whole look begins: with the one before, unless that was
-    looked at since this one began.
+    """The account's last cycle, and the start of a whole comparison: the cycle before, unless that
+    was compared after this one began.
     """
 
     account_id: UUID
     since: datetime | None
     is_due: bool
-    """It was not compared as a whole of late."""
+    """True if it was not compared as a whole recently."""
     is_large: bool
 
     @property
     def is_whole(self) -> bool:
-        """True if there is a cycle, and all of it is compared."""
+        """True if there is a cycle, and it must be compared as a whole."""
         return self.since is not None and (self.is_due or not self.is_large)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A counter that its records do not bear out; None where one of the two is missing."""
+    """A counter that differs from its records; None where one of the two is missing."""
 
     owner: str
     grain: str
@@ -94,7 +94,7 @@ class Difference:
 
 
 async def accounts(connection: AsyncConnection, after: UUID | None, limit: int) -> list[UUID]:
-    """The next accounts that used anything, by id."""
+    """Return the next accounts that have usage, by id."""
     period = usage_periods.c
     query = select(period.account_id).distinct()
     if after is not None:
@@ -103,17 +103,17 @@ async def accounts(connection: AsyncConnection, after: UUID | None, limit: int) 
 
 
 async def last_cycles(connection: AsyncConnection, accounts: Sequence[UUID]) -> list[LastCycle]:
-    """The last cycle of each of these accounts."""
+    """Return the last cycle of each of these accounts."""
     values = {"accounts": list(accounts), "every": WHOLE_EVERY, "large": LARGE}
     rows = await connection.execute(_LAST_CYCLES, values)
     return [LastCycle(**row) for row in rows.mappings()]
 
 
 async def sync(database: Database, cycle: LastCycle) -> list[Difference]:
-    """Compare as much as is due, and set right what differs.
+    """Compare what is due, and correct the differences.
 
-    Errors: DBAPIError where a statement takes too long. A whole cycle is then tried again in a
-    week, and the days until then are compared.
+    Errors: DBAPIError if a statement takes too long. The whole cycle is then retried in a week;
+    until then only days are compared.
     """
     if cycle.since is None:
         return []
@@ -151,8 +151,8 @@ async def _note(database: Database, cycle: LastCycle) -> None:
 async def compare(
     database: Database, account_id: UUID, since: datetime = BEGINNING
 ) -> list[Difference]:
-    """Counters that differ from their records, of cycles that begin at `since` or later; changes
-    nothing.
+    """Return counters that differ from their records, in cycles that begin at `since` or later;
+    change nothing.
     """
     async with database.operator() as connection:
         return await _recount(connection, account_id, since, _RECOUNT, write=False)
@@ -161,7 +161,7 @@ async def compare(
 async def rebuild(
     database: Database, account_id: UUID, since: datetime = BEGINNING
 ) -> list[Difference]:
-    """As `compare`, and set them right; the account's uses wait meanwhile."""
+    """As `compare`, and correct them; the account's uses wait meanwhile."""
     async with database.operator() as connection:
         await credits.lock(connection, account_id)
         return await _recount(connection, account_id, since, _RECOUNT, write=True)

@@ -1,4 +1,4 @@
-"""The usage logs of an account: its uses, and captures of holds that no use is behind [F4, G10]."""
+"""The usage logs of an account: its uses, and captures of holds without a use [F4, G10]."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -27,23 +27,23 @@ from billing.metering.usage import months, store
 from billing.metering.usage.tables import billing_records
 
 METER: Final = "credits"
-"""Names the captures among the meters: the credits are what was used."""
+"""The meter shown for captures: they use credits."""
 MOST_NAMES: Final = 100
-"""Names in a sum by name: they are free text, and each use may bring a new one."""
+"""The maximum number of names in a sum: names are free text, and each use may add one."""
 
 Span = tuple[datetime | None, datetime | None]
-"""From the first instant to before the second; None is no bound."""
+"""From the first instant, inclusive, to the second, exclusive; None: unbounded."""
 
 
 def uses(account_id: UUID, span: Span, **wanted: str | None) -> Select[Any]:
-    """The uses with these column values (None is any), by (`occurred_at`, `id`)."""
+    """Select the uses with these column values (None: any), by (`occurred_at`, `id`)."""
     return store.between(store.records(account_id, **wanted, kind="usage"), *span)
 
 
 def captures(account_id: UUID, span: Span, **wanted: str | None) -> Select[Any]:
-    """The captures in the columns of `uses`, each with its ledger entry's id as `id`.
+    """Select the captures with the columns of `uses`; `id` is the ledger entry's.
 
-    None has a service or another status than completed.
+    A capture has no service, and its status is always completed.
     """
     log = capture_logs.c
     query = select(*_as_record()).where(log.account_id == account_id)
@@ -61,9 +61,9 @@ def captures(account_id: UUID, span: Span, **wanted: str | None) -> Select[Any]:
 async def others_behind(
     connection: AsyncConnection, account_id: UUID, user: str, entries: Collection[UUID]
 ) -> dict[UUID, bool]:
-    """Those of these entries of the ledger that a use or capture of anybody else is behind, and
-    whether one of this user is, too. A capture whose hold nobody is known to have made is nobody's.
-    Whose uses are in a month that is away is not known: others are behind those of its entries.
+    """Return the ledger entries that paid uses or captures of other users, each with True if they
+    also paid this user's. Captures without a known user do not count. Entries of an archived month
+    count as other users'.
     """
     record, log = billing_records.c, capture_logs.c
     made = union_all(
@@ -82,7 +82,7 @@ async def others_behind(
 
 
 def _as_record() -> list[ColumnElement[Any]]:
-    """A capture as the columns of a record."""
+    """Return a capture's values in the columns of a record."""
     log = capture_logs.c
     zero, given = (
         literal(Decimal(0)),
@@ -111,7 +111,7 @@ def _as_record() -> list[ColumnElement[Any]]:
 async def captured(
     connection: AsyncConnection, account_id: UUID, start: datetime, end: datetime
 ) -> tuple[int, Decimal]:
-    """The number of captures between two instants, and their credits."""
+    """Return the number of captures between two instants, and their credits."""
     log = capture_logs.c
     query = select(func.count(), func.coalesce(func.sum(log.credits), 0))
     row = (await connection.execute(query.where(*_captured(account_id, start, end)))).one()
@@ -121,8 +121,8 @@ async def captured(
 def largest(
     account_id: UUID, by: Literal["operation", "model"], start: datetime, end: datetime
 ) -> Select[Any]:
-    """Sums of uses and captures by operation or model: the `MOST_NAMES` largest, by credits and
-    then by quantity, and after them one row without a name for all others.
+    """Select sums of uses and captures by operation or model: the `MOST_NAMES` largest by credits,
+    then by quantity, and then one row without a name for all others.
     """
     log = capture_logs.c
     words = store.by_word(account_id, {"operation": "a:", "model": "m:"}[by], start, end)

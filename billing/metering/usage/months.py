@@ -1,4 +1,4 @@
-"""Months of billing_records: each is a partition, made before its first use can come."""
+"""Months of billing_records: each is a partition, created before its first use can arrive."""
 
 from collections.abc import Collection
 from typing import Final
@@ -12,7 +12,7 @@ from billing.metering.usage import rules
 from billing.metering.usage.tables import billing_records, month_files
 
 AHEAD: Final = 6
-"""So many months are made beyond this one: nobody has to be quick when the job does not run."""
+"""Months created in advance, which leaves time to act when the job does not run."""
 _MAKE: Final = text("SELECT usage_make_months(:ahead)")
 _RECORDED: Final = text(
     "SELECT asked FROM unnest(usage_own_records(CAST(:ids AS uuid[]))"
@@ -34,17 +34,17 @@ _UNSEEN: Final = text(
 
 
 async def make(connection: AsyncConnection, ahead: int = AHEAD) -> int:
-    """Make the months that are missing; answers how many."""
+    """Create the missing months; return how many."""
     return int((await connection.execute(_MAKE, {"ahead": ahead})).scalar_one())
 
 
 async def existing(connection: AsyncConnection, record_ids: Collection[UUID]) -> set[UUID]:
-    """Those of these ids whose event has a record, of this month or of one before it."""
+    """Return the ids whose event has a record, in this month or an earlier one."""
     return set(await connection.scalars(_RECORDED, {"ids": list(record_ids)}))
 
 
 def found_by(record_id: UUID) -> tuple[ColumnElement[bool], ...]:
-    """A record by its id, in the one or two months that may have it."""
+    """Match a record by its id, in the one or two months that may contain it."""
     record = billing_records.c
     return record.id == record_id, record.month == any_(func.usage_record_months(record_id))
 
@@ -52,19 +52,17 @@ def found_by(record_id: UUID) -> tuple[ColumnElement[bool], ...]:
 async def unseen(
     connection: AsyncConnection, account_id: UUID, entries: Collection[UUID]
 ) -> set[UUID]:
-    """Those of these entries of the ledger that paid uses, or gave them back, in months that are
-    away.
-    """
+    """Return the ledger entries that paid uses, or refunded voided ones, in archived months."""
     values = {"account_id": account_id, "entries": list(entries)}
     return set(await connection.scalars(_UNSEEN, values))
 
 
 async def missing(connection: AsyncConnection, record_id: UUID) -> BillingError:
-    """The error to raise for a record that is not there: BILLING_RECORD_AWAY where its month is
-    away, else BILLING_RECORD_NOT_FOUND.
+    """Return the error for a missing record: BILLING_RECORD_AWAY if its month is archived, else
+    BILLING_RECORD_NOT_FOUND.
     """
     one = month_files.c
-    # The first month has ids without a month in them, and those of the time before it ended.
+    # The first month contains ids without a month, and ids from before it ended.
     in_first = and_(
         one.month == rules.FIRST_MONTH, func.usage_month_of(record_id, True) < one.until
     )

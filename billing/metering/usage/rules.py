@@ -1,4 +1,4 @@
-"""Pure rules of usage: the id that a use keeps, owners of counters, and the line of a closed cycle.
+"""Pure rules of usage: record ids, owners of counters, and the invoice line of a cycle.
 
 Nothing here reads rows.
 """
@@ -30,10 +30,10 @@ from billing.metering.usage.schemas import Counter
 
 BILLING_ID: Final = ids.BILLING_RECORD
 FIRST_MONTH: Final = date(1970, 1, 1)
-"""The month of records of before there were months."""
+"""The month of records from before records had months."""
 MAX_ROWS: Final = 1_000
 AMOUNT: Final = r"^[0-9]{1,15}(\.[0-9]{1,12})?(?![\s\S])"
-"""A quantity: a decimal in a string, below 10^15, at most twelve decimals; 0 of a level only."""
+"""A quantity: a decimal in a string, below 10^15, at most twelve decimals; 0 only for a level."""
 NOTHING: Final = "usage_amount: must be above 0; only a level, such as storage, may be 0"
 STATUS_ACTIONS: Final = {
     "completed": "usage.settled", "pending": "usage.retried", "failed": "usage.failed",
@@ -42,28 +42,28 @@ STATUS_ACTIONS: Final = {
 
 
 def too_large(meter: str, most: Decimal) -> str:
-    """The sentence for a caller whose use is too large."""
+    """Return the error sentence for a use that is too large."""
     return f"one use of {meter} is at most {most.normalize():f} units"
 
 
 def record_id(account_id: UUID, event_id: str | None, at: datetime) -> UUID:
-    """The id of the record of an event that comes at this real time, else a new one.
+    """Return the record id of an event that arrives at this real time; a new id without an event.
 
-    For the same account and event it is the same all month, and so it is the wall against counting
-    an event twice, in one index; records of the months before are looked for (usage_repeats).
+    The same account and event yield the same id all month, so that the primary key prevents
+    counting an event twice. Records of earlier months are looked up (usage_repeats).
     """
     return UUID(hex=record_key(account_id.hex, event_id, at))
 
 
 def record_key(account: str, event_id: str | None, at: datetime) -> str:
-    """As `record_id`, for an account's hexadecimal digits and as such: batches make thousands."""
+    """As `record_id`, from and to hexadecimal digits: batches need thousands."""
     if event_id is None:
         return ids.new_hex()
     return ids.of_event(hashlib.sha256(f"{account}/{event_id}".encode()).hexdigest(), at)
 
 
 def status_facts(record: UUID, method: str, status: str) -> dict[str, str]:
-    """Data of the event about a record that was paid, or failed to be, after it was recorded."""
+    """Return the data of the event about a record whose payment succeeded or failed later."""
     return {
         "billing_id": ids.encode(BILLING_ID, record),
         "billing_method": method,
@@ -72,9 +72,9 @@ def status_facts(record: UUID, method: str, status: str) -> dict[str, str]:
 
 
 def body_hash(kind: str, facts: tuple[object, ...]) -> int:
-    """One number for one body, to tell a repeated event from another with the same id.
+    """Hash a body, to distinguish a repeated event from another one with the same id.
 
-    `kind` is the text of what many bodies share, `facts` are the rest.
+    `kind` is the text of the fields that many bodies share, `facts` are the others.
     """
     digest = hashlib.sha256(f"{kind}{facts!r}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
@@ -84,21 +84,21 @@ _TERMS: Final[TypeAdapter[PriceTerms]] = TypeAdapter(StatedTerms)
 
 
 def overage_terms(limit: Mapping[str, Any]) -> PriceTerms | None:
-    """The price of units beyond what a period's limit includes; None where none are sold."""
+    """Return the price of units beyond a period's limit; None if none are sold."""
     return _TERMS.validate_python(limit["price"]) if limit.get("then") == "overage" else None
 
 
 def beyond(
     limit: Mapping[str, Any], counter: Counter | None, units: Decimal, currency: str
 ) -> Decimal:
-    """What `units` more of a meter cost on the next invoice, after the cycle's use so far."""
+    """Return the cost of `units` more on the next invoice, after the cycle's use so far."""
     return by_plan(limit, counter, units, currency).total
 
 
 def by_plan(
     limit: Mapping[str, Any], counter: Counter | None, units: Decimal, currency: str
 ) -> Rating:
-    """Rate `units` more of a meter as the plan does: what it includes, then what it sells."""
+    """Rate `units` more of a meter by the plan: its included units, then its overage price."""
     terms = overage_terms(limit)
     used = counter.quantity if counter else ZERO
     rest = max(ZERO, units - max(ZERO, Decimal(limit["included"]) - used))
@@ -116,31 +116,31 @@ def by_plan(
 
 
 def allowance(limit: Mapping[str, str]) -> tuple[Decimal, Decimal]:
-    """(What the plan includes of a meter, how much of it was used up before the period began)."""
+    """Return (units the plan includes, units of them used before the period began)."""
     carried = Decimal(limit.get("carried", 0))
     return Decimal(limit["included"]) + carried, carried
 
 
 def user(user_id: str) -> str:
-    """The owner under which a user's counters and quotas are kept."""
+    """Return the owner of a user's counters and quotas."""
     return f"u:{user_id}"
 
 
 def organization(organization_id: str) -> str:
-    """The owner under which an organisation's counters and quotas are kept."""
+    """Return the owner of an organisation's counters and quotas."""
     return f"o:{organization_id}"
 
 
 EACH_USER: Final = "u*"
-"""The owner of a quota that each user has by default."""
+"""The owner of users' default quota."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accrued:
     """Units of one meter beyond the plan's allowance in one cycle, in `currency`.
 
-    `total` is what their records came to, each rounded to twelve decimals; what earlier lines
-    billed of all this comes beside it.
+    `total` is the sum of their records, each rounded to twelve decimals. The `billed_*` fields are
+    the part that earlier lines billed.
     """
 
     units: Decimal
@@ -155,10 +155,10 @@ class Accrued:
 
 @dataclass(frozen=True, slots=True)
 class UsageLine:
-    """The next line of an invoice: units, unit price in minor units, amount in cents.
+    """The next line of an invoice: units, unit price and amount in minor units.
 
-    `covers` is what the records behind it came to; `true_up` brings them to the line's amount.
-    `terms` are the price of all units of the cycle together, None where it had several.
+    `covers` is the sum of its records; `true_up` is the difference to the line's amount. `terms`
+    are the price of all units of the cycle, None if it had several.
     """
 
     units: Decimal
@@ -170,10 +170,10 @@ class UsageLine:
 
 
 def bill(accrued: Accrued, *, early: bool = False) -> UsageLine:
-    """The line for what was accrued and not billed yet: the lines of a cycle round together.
+    """Return the line for accrued, unbilled units; the lines of a cycle are rounded together.
 
-    What is `early` bills no more than the cycle costs in the end: a volume price may yet fall.
-    Where it fell after the close, nothing is given back.
+    An `early` line bills no more than the cycle's minimum cost, because a volume price may still
+    fall. If it falls after the close, nothing is refunded.
     """
     digits = exponent(accrued.currency)
     with localcontext(EXACT):
@@ -195,7 +195,7 @@ def bill(accrued: Accrued, *, early: bool = False) -> UsageLine:
 
 
 def _unit_minor(accrued: Accrued, units: Decimal, covers: Decimal, amount_minor: int) -> Decimal:
-    """The price of one unit where all units of a line had it, else their average."""
+    """Return the unit price if all units of a line had the same, else their average."""
     terms, currency = accrued.terms, accrued.currency
     digits = exponent(currency)
     if terms is not None and terms.is_plain:
@@ -210,10 +210,10 @@ def _unit_minor(accrued: Accrued, units: Decimal, covers: Decimal, amount_minor:
 
 
 def _terms_of_all(accrued: Accrued) -> PriceTerms | None:
-    """The terms where they priced all units; else the sum of the records says what is owed.
+    """Return the terms if they priced all units; None: the sum of the records is owed.
 
-    Then the records came to what the units cost: under a volume price to the greatest total on the
-    way.
+    They did if that sum equals the units' cost, or under a volume price lies between it and the
+    maximum cost on the way.
     """
     terms, slack = accrued.terms, accrued.records * MONEY_STEP
     if terms is None or terms.percentage is not None:

@@ -1,4 +1,4 @@
-"""Uses on their way in, what became of each, and usage as it is read.
+"""Uses to record, their results, and usage as it is read.
 
 Quantities and credits are exact decimals; instants are UTC.
 """
@@ -20,7 +20,7 @@ Status = Literal["pending", "processing", "completed", "failed", "refunded"]
 
 
 class Kind(NamedTuple):
-    """The fields that many uses share: the product used, and how it is paid."""
+    """The fields that many uses share: the product used, and the payment method."""
 
     product_id: str | None
     service_type: str | None
@@ -32,11 +32,11 @@ class Kind(NamedTuple):
 
 
 class Use(NamedTuple):
-    """One use to be recorded; `amount` and `detail` as their texts, `at` None for now.
+    """One use to record; `amount` and `detail` are texts, `at` None means now.
 
-    `record_id` is the id, as hexadecimal digits, of its record where account and event do not name
-    it: of a member's own event, and of a use without one, chosen before it is sent, so that a try
-    whose answer was lost may be repeated. It is no part of the body.
+    `record_id` is its record's id in hexadecimal digits, if account and event do not determine it:
+    for a member's own event, and for a use without an event. The caller chooses it, so that it can
+    repeat a request whose answer was lost. `record_id` is not part of the body.
     """
 
     account_id: UUID
@@ -50,11 +50,11 @@ class Use(NamedTuple):
     request_id: str | None = None
     detail: str | None = None
     hold_id: UUID | None = None
-    """The hold that pays it, in place of whatever credits burn first."""
+    """The hold that pays it, instead of the credits that burn first."""
     record_id: str | None = None
 
     def body(self) -> tuple[object, ...]:
-        """Fields that must be equal when an event comes again. Kept as a hash: never reordered."""
+        """Return the fields that a repeated event must equal. Stored as a hash: never reorder."""
         facts = (
             self.amount, self.at, self.user_id, self.organization_id, self.session_id,
             self.request_id, self.detail,
@@ -81,7 +81,7 @@ class Recorded:
 
 
 class BillingRecord(Frozen):
-    """A use with its rating, as it is kept."""
+    """A use with its rating, as stored."""
 
     id: UUID
     account_id: UUID
@@ -108,7 +108,7 @@ class BillingRecord(Frozen):
     is_late: bool
     kind: Literal["usage", "true_up"] = "usage"
     voids: UUID | None = None
-    """The use that this record takes back; its own figures are below zero."""
+    """The use that this record voids; this record's figures are negative."""
     transaction_id: UUID | None
     detail: dict[str, Any] | None
     period_start: AwareDatetime
@@ -118,12 +118,12 @@ class BillingRecord(Frozen):
 
     @property
     def is_included(self) -> bool:
-        """True if the plan's allowance covers all of it."""
+        """True if the plan's allowance covers the whole use."""
         return self.charged_units == 0
 
     @property
     def is_owed(self) -> bool:
-        """True if nothing is paying it: it was put off, or its payment failed (usage_is_owed)."""
+        """True if it awaits payment: it was deferred, or its payment failed (usage_is_owed)."""
         put_off = self.currency == CREDIT and self.billing_method != BY_CARD
         return self.billing_status == "failed" or (self.billing_status == "pending" and put_off)
 
@@ -147,9 +147,9 @@ class Counter(Frozen):
 
 
 class PricedUnits(NamedTuple):
-    """Units that a product's price has seen in one cycle, and their cost by what paid them.
+    """Units that a product's price has rated in one cycle, and their cost in credits and money.
 
-    `uses` counts no further than a price has free ones.
+    `uses` is counted up to the price's number of free uses.
     """
 
     units: Decimal
@@ -159,9 +159,9 @@ class PricedUnits(NamedTuple):
 
 
 class Period(Frozen):
-    """The allowance cycle that is open, with what the plan gives in it.
+    """An allowance cycle, with the plan's limits in it.
 
-    `no_entitlement` says why no plan gives anything.
+    `no_entitlement` says why no plan gives access.
     """
 
     start_at: AwareDatetime

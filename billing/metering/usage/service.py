@@ -1,4 +1,4 @@
-"""Quote usage, and pay an existing record; recording itself is one SQL call.
+"""Quote usage, and pay an existing record; sql_batch.py records uses.
 
 Each verb runs in the caller's transaction.
 """
@@ -51,7 +51,7 @@ class Quotes(NamedTuple):
 async def quote(
     connection: AsyncConnection, account_id: UUID, product_key: str, amount: Decimal, at: datetime
 ) -> Rating:
-    """Rate a use of a product in credits at an instant; writes nothing.
+    """Rate a use of a product in credits at an instant; write nothing.
 
     Errors: PRODUCT_PRICING_NOT_FOUND [F11].
     """
@@ -86,9 +86,9 @@ async def quotes(
 async def price_in_money(
     connection: AsyncConnection, record: BillingRecord, currency: str
 ) -> Rating | None:
-    """The cost in a currency of the units that a use is charged for, at the price of its time.
+    """Return the cost of a use's charged units in a currency, at the price of its time.
 
-    None where there is no price per unit: tiers go on from uses that were paid otherwise.
+    None without a plain price per unit: the tiers count uses that were paid in another way.
     """
     price = await products.price_at(
         connection, record.account_id, record.product_id or "", currency, record.occurred_at
@@ -107,7 +107,7 @@ async def _rate(
     priced: Sequence[ProductPrice],
     period: Period | None,
 ) -> Quotes:
-    """After what the open cycle has used; of a level, only what rises above its highest counts."""
+    """Rate after the open cycle's use; for a level, only the rise above its maximum counts."""
     if counts == "count":
         amount = Decimal(1)
     if period is None:
@@ -141,7 +141,7 @@ async def _rate(
 
 
 def demand(period: Period, meter: str) -> None:
-    """Refuse use that only a plan would pay, where none gives anything. Errors: NO_ENTITLEMENT."""
+    """Refuse use that only a plan would pay if no plan gives access. Errors: NO_ENTITLEMENT."""
     if period.no_entitlement is not None:
         raise NotAllowed(
             "NO_ENTITLEMENT", NO_PLAN_PAYS, access="none", reason=period.no_entitlement, meter=meter
@@ -149,13 +149,13 @@ def demand(period: Period, meter: str) -> None:
 
 
 async def demand_for(connection: AsyncConnection, account_id: UUID, meter: str) -> None:
-    """As `demand`, now, for credits set aside for a meter that no credits pay."""
+    """As `demand`, now, for a hold on a meter that credits do not pay for."""
     at = await clock.now(connection, account_id)
     await demand_plan(connection, await store.open_period(connection, account_id, at), meter)
 
 
 async def demand_plan(connection: AsyncConnection, period: Period | None, meter: str) -> None:
-    """As `demand`, where nobody says by which product a use is paid: some may have a price."""
+    """As `demand`, for a use without a named product: the meter's products may have prices."""
     if period is None or period.no_entitlement is None:
         return
     if await store.only_plans_pay(connection, meter):
@@ -171,17 +171,17 @@ async def pay_record(
     *,
     force: bool = False,
 ) -> tuple[BillingRecord, PaymentRequired | None]:
-    """Pay a pending or failed record [F13]; a completed one is answered as it is.
+    """Pay a pending or failed record [F13]; return any other record unchanged.
 
     With `force` the account may owe credits, up to its overdraft. Without enough credits the
-    record is `failed`, and the refusal comes beside it, so that the caller may commit first.
-    Errors: BILLING_RECORD_NOT_FOUND; PAYMENT_CHARGE_NOT_OFFERED; BILLED_ON_INVOICE for what the
-    next invoice charges.
+    record becomes `failed`; the refusal is returned, not raised, so that the caller can commit.
+    Errors: BILLING_RECORD_NOT_FOUND; PAYMENT_CHARGE_NOT_OFFERED; BILLED_ON_INVOICE for a use that
+    the next invoice charges.
     """
     record = await store.get_record(connection, account_id, record_id)
     if record.billing_status not in ("pending", "failed"):
         return record, None
-    if record.currency != CREDIT:  # before any lock: its card or its cycle's close has others
+    if record.currency != CREDIT:  # before any lock: card charges and invoices take others
         if record.billing_method == "payment_charge" and method in (None, "payment_charge"):
             return record, None
         raise Conflict("BILLED_ON_INVOICE", "an invoice charges this use")
@@ -190,7 +190,7 @@ async def pay_record(
     if record.billing_status not in ("pending", "failed") or record.is_charging:
         return record, None
     chosen = _chosen(record, method)
-    try:  # a refusal has no savepoint: its wish for credits is to stay
+    try:  # no savepoint: a refusal must keep its request for a top-up
         debit = await credits.debit(
             connection,
             account_id=account_id,
@@ -211,7 +211,7 @@ async def pay_record(
 
 
 def _chosen(record: BillingRecord, method: str | None) -> str:
-    """The payment method of a use priced in credits."""
+    """Return the payment method of a use priced in credits."""
     chosen = method or record.billing_method
     if chosen == "payment_charge":
         raise Conflict(
@@ -230,7 +230,7 @@ async def write(
     transaction_id: UUID | None,
     at: datetime,
 ) -> BillingRecord:
-    """Note what became of a record: its status and event [F20], and its day's statistics."""
+    """Record a record's new status, its event [F20], and its day's statistics."""
     await set_status(
         connection, account_id=record.account_id, record_id=record.id, method=method,
         status=status, transaction_id=transaction_id, at=at,
@@ -251,7 +251,7 @@ async def set_status(
     transaction_id: UUID | None = None,
     at: datetime,
 ) -> None:
-    """Set a record's status and move its day's statistics; the caller announces it."""
+    """Set a record's status and move its day's statistics; the caller publishes the event."""
     await _SET_STATUS.send(
         connection, account_id=account_id, record_id=record_id, method=method, status=status,
         transaction_id=transaction_id, detail=json.dumps({"method": method}), at=at,

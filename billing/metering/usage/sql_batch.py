@@ -1,4 +1,4 @@
-"""Batches of uses as one call of a SQL function, written as texts of arrays of rows."""
+"""Record a batch of uses in one call of a SQL function, with arrays of rows as text."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -35,23 +35,23 @@ _RECORD_ON_HOLDS: Final = Prepared(
 )
 
 Owned = Sequence[tuple[int, Sequence[int]]]
-"""Accounts, as the numbers of their ids and in that order, each with the places of its uses."""
+"""Accounts by id (as an integer), in that order, each with the places of its uses."""
 _TOP_UP: Final = "top_up"
-"""The verdict of a row that stands for no use: the account with this id asked for credits."""
+"""The verdict of a row that is not a use: the account with this id needs a top-up."""
 LOCKED: Final = "locked"
-"""The verdict on a use whose account somebody else has locked: nothing was done."""
+"""The verdict on a use whose account is locked elsewhere: nothing was done."""
 
 
 class How(NamedTuple):
     """Ways to record uses."""
 
     full: bool = True
-    """False leaves the uses that were recorded out of the answers."""
+    """False omits recorded uses from the answers."""
     new: bool = False
-    """Nobody looks for the records first; a unique violation when one is there."""
+    """True skips the look-up of existing records; an existing one is a unique violation."""
     wait: Wait = "until it is free"
-    """For accounts that somebody else has locked. `no` leaves their uses alone, answered `LOCKED`;
-    `soon` all uses, with lock_not_available, when it takes longer than a moment.
+    """The treatment of accounts locked elsewhere. `no`: skip their uses, answered `LOCKED`; `soon`:
+    fail all uses with lock_not_available after a moment.
     """
 
 
@@ -59,19 +59,19 @@ AS_A_RULE: Final = How()
 
 
 class Outcomes(NamedTuple):
-    """Outcomes of uses, by place; after the commit the matters of `asking` are to be woken."""
+    """Outcomes of uses, by place; after the commit the matters of `asking` must be woken."""
 
     answers: dict[int, Recorded]
     asking: Sequence[UUID] = ()
-    """Accounts that these uses left with less credits than they want to have."""
+    """Accounts that these uses left below their top-up threshold."""
 
 
 class Batch:
-    """Uses of some accounts side by side, as arrays of the types `usage_kind` and `usage_input`.
+    """Uses of several accounts as arrays of the types `usage_kind` and `usage_input`.
 
-    The uses of one account lie together, and each record id is there once: `repeats` are the
-    places of others with the same id, each with the place of the first. Uses with the same number
-    in `groups` are paid together.
+    The uses of one account are adjacent, and each record id occurs once: `repeats` maps the places
+    of others with the same id to the place of the first. Uses with the same number in `groups` are
+    paid together.
     """
 
     def __init__(self, uses: Sequence[Use], groups: Sequence[int], owned: Owned) -> None:
@@ -128,7 +128,7 @@ class Batch:
 
 
 def _fields(use: Use) -> str:
-    """The use's own fields of the type `usage_input`, in its order."""
+    """Format the use's own fields of the type `usage_input`, in its order."""
     return (
         f"{field(use.event_id)},{use.amount},{field(use.at.isoformat()) if use.at else ''},"
         f"{field(use.user_id)},{field(use.organization_id)},{field(use.session_id)},"
@@ -137,7 +137,7 @@ def _fields(use: Use) -> str:
 
 
 def _kind_fields(kind: Kind) -> str:
-    """The type `usage_kind`, in its order."""
+    """Format the fields of the type `usage_kind`, in its order."""
     names = (
         kind.product_id, kind.service_type, kind.feature_type, kind.operation, kind.model,
         kind.method,
@@ -146,8 +146,8 @@ def _kind_fields(kind: Kind) -> str:
 
 
 def by_account(uses: Sequence[Use]) -> Owned:
-    """The accounts of uses: in the order of their ids, in which neighbours of an index are met."""
-    found: dict[int, list[int]] = {}  # by number, for an id makes its hash anew each time
+    """Group uses by account, in the order of ids: neighbours share index pages."""
+    found: dict[int, list[int]] = {}  # by integer, because a UUID recomputes its hash each time
     for place, use in enumerate(uses):
         found.setdefault(use.account_id.int, []).append(place)
     return sorted(found.items())
@@ -160,7 +160,7 @@ async def record(
     owned: Owned | None = None,
     how: How = AS_A_RULE,
 ) -> Outcomes:
-    """Record uses, of all accounts or of these; what became of each."""
+    """Record uses, of all accounts or those in `owned`; return the outcome of each."""
     batch = Batch(uses, groups, by_account(uses) if owned is None else owned)
     found = await _RECORD[how.wait].all(connection, **batch.values, full=how.full, new=how.new)
     asking = [row["id"] for row in found if row["verdict"] == _TOP_UP]
@@ -169,9 +169,9 @@ async def record(
 
 
 async def record_on_holds(connection: AsyncConnection, uses: Sequence[Use]) -> dict[int, Recorded]:
-    """Record uses that holds pay, each by its own; what became of each, by place.
+    """Record uses that are paid by holds, each by its own; return the outcomes by place.
 
-    Verdicts beside those of `record`: HOLD_NOT_FOUND, HOLD_RESOLVED, HOLD_EXCEEDED.
+    Verdicts besides those of `record`: HOLD_NOT_FOUND, HOLD_RESOLVED, HOLD_EXCEEDED.
     """
     batch = Batch(uses, [1] * len(uses), by_account(uses))
     return _answers(batch, await _RECORD_ON_HOLDS.all(connection, **batch.values))
@@ -187,7 +187,7 @@ def _answers(batch: Batch, found: Iterable[Row]) -> dict[int, Recorded]:
 
 
 def _repeat(first: Recorded, *, same: bool) -> Recorded:
-    """The answer for an event that the same batch had before."""
+    """Return the answer for an event that occurs again in the same batch."""
     if first.verdict == LOCKED:
         return first
     if not same:

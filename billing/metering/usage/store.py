@@ -1,4 +1,4 @@
-"""Every query on usage that only reads: periods, counters, records. None of them scans records."""
+"""Every read-only query on usage: periods, counters, records. No query scans records."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -66,7 +66,7 @@ _METER: Final = text(
 
 
 async def open_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> Period | None:
-    """The allowance cycle that holds `at`, as the next use will meet it; None for no account."""
+    """Return the allowance cycle at `at`, as the next use would find it; None: no such account."""
     found = await _begun_period(connection, account_id, at)
     if found is None:
         row = await _DUE_PERIOD.first(connection, account_id=account_id, at=at)
@@ -75,7 +75,7 @@ async def open_period(connection: AsyncConnection, account_id: UUID, at: datetim
 
 
 async def past_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> Period | None:
-    """The period that a late use of this time falls into; None before the first."""
+    """Return the period of a late use of this time; None before the first period."""
     query = (
         select(usage_periods)
         .where(usage_periods.c.account_id == account_id, usage_periods.c.start_at <= at)
@@ -87,7 +87,7 @@ async def past_period(connection: AsyncConnection, account_id: UUID, at: datetim
 
 
 async def current_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> Period:
-    """The open period, begun now where none holds `at`; takes the account's lock then."""
+    """Return the open period; begin one if none contains `at`, which takes the account's lock."""
     found = await _begun_period(connection, account_id, at)
     if found is None:
         await connection.execute(_OPEN_PERIOD, {"account_id": account_id, "at": at})
@@ -100,7 +100,7 @@ async def current_period(connection: AsyncConnection, account_id: UUID, at: date
 async def _begun_period(
     connection: AsyncConnection, account_id: UUID, at: datetime
 ) -> Period | None:
-    """The open period, if it holds `at` and still gives what the account has."""
+    """Return the open period, if it contains `at` and is not outdated."""
     period = usage_periods.c
     outdated = func.usage_is_outdated(
         period.subscription_id, period.plan_id, period.no_entitlement,
@@ -116,12 +116,12 @@ async def _begun_period(
 
 
 async def follow(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
-    """Let the open period give what the subscription gives now; takes the account's lock."""
+    """Update the open period to the subscription's current terms; takes the account's lock."""
     await connection.execute(_OPEN_PERIOD, {"account_id": account_id, "at": at})
 
 
 async def only_plans_pay(connection: AsyncConnection, meter: str) -> bool:
-    """Whether there is this meter, and no product that is counted on it has a price."""
+    """True if the meter exists, and no product that it counts has a price."""
     return bool(await connection.scalar(_ONLY_PLANS_PAY, {"meter": meter}))
 
 
@@ -133,7 +133,7 @@ async def meter_of(
     amount: Decimal = ZERO,
     operation: str | None = None,
 ) -> tuple[str, str]:
-    """(meter, how it counts) behind a caller's words [X9], for a use of `amount`.
+    """Return (meter, its kind) for the names a caller uses [X9], for a use of `amount`.
 
     Errors: METER_NOT_FOUND, USAGE_TOO_LARGE.
     """
@@ -149,7 +149,7 @@ async def meter_of(
 async def cycle_counters(
     connection: AsyncConnection, account_id: UUID, owner: str, start_at: datetime
 ) -> dict[str, Counter]:
-    """An owner's counters of one cycle, by meter."""
+    """Return an owner's counters of one cycle, by meter."""
     cycle = usage_cycles.c
     rows = await connection.execute(
         select(usage_cycles).where(
@@ -167,7 +167,7 @@ async def priced_units(
     period: Period,
     most: int,
 ) -> PricedUnits:
-    """The units that a product's tiers or free units have seen, and their cost.
+    """Return the units that a product's tiers or free units have rated, and their cost.
 
     Uses are counted up to `most`.
     """
@@ -188,7 +188,7 @@ def buckets(
     meters: Collection[str] | None = None,
     service: str | None = None,
 ) -> Select[Any]:
-    """Counters of an owner between two instants, one row per bucket and meter.
+    """Select an owner's counters between two instants, one row per bucket and meter.
 
     Only days of the account itself know their `service`.
     """
@@ -219,7 +219,7 @@ def buckets_of_records(
     meters: Collection[str],
     service: str,
 ) -> Select[Any]:
-    """As `buckets`, of one service on meters that count several: the records tell them apart."""
+    """As `buckets`, of one service on meters that count several; it reads the records."""
     record = billing_records.c
     bucket = record.day_at if grain == "day" else func.date_trunc("hour", record.occurred_at)
     whose = {"u": record.user_id, "o": record.organization_id}.get(owner[:1])
@@ -246,7 +246,7 @@ def buckets_of_records(
 async def services_of(
     connection: AsyncConnection, account_id: UUID, start: datetime, end: datetime
 ) -> dict[str, set[str]]:
-    """By meter, services whose uses it counted on the account's days; '' is none in particular."""
+    """Return by meter the services whose uses it counted on those days; '': without a service."""
     counter = usage_counters.c
     rows = await connection.execute(
         select(counter.meter, _service(counter.facet))
@@ -262,8 +262,8 @@ async def services_of(
 def _counted(
     account_id: UUID | None, grain: str, start: datetime, end: datetime
 ) -> tuple[ColumnElement[bool], ...]:
-    """The account's counters of one grain between two instants, whoever's they are; those of every
-    account that is not a test without one.
+    """Match counters of one grain between two instants, of any owner; without an account, those of
+    every account that is not a test.
     """
     counter = usage_counters.c
     real = select(accounts.c.id).where(~accounts.c.is_test)
@@ -284,7 +284,7 @@ def _service(facet: ColumnElement[str]) -> ColumnElement[str]:
 
 
 async def first_day(connection: AsyncConnection, account_id: UUID) -> datetime | None:
-    """The first day on which the account used anything."""
+    """Return the first day with usage of the account."""
     counter = usage_counters.c
     found: datetime | None = await connection.scalar(
         select(counter.bucket)
@@ -296,7 +296,7 @@ async def first_day(connection: AsyncConnection, account_id: UUID) -> datetime |
 
 
 def by_word(account_id: UUID, prefix: str, start: datetime, end: datetime) -> Select[Any]:
-    """Sums by operation (`a:`) or model (`m:`) over days."""
+    """Select sums over days by operation (`a:`) or model (`m:`)."""
     counter = usage_counters.c
     name = func.substr(counter.owner, len(prefix) + 1).label("name")
     after = f"{prefix[0]};"
@@ -310,7 +310,7 @@ def by_word(account_id: UUID, prefix: str, start: datetime, end: datetime) -> Se
 
 
 def names(account_id: UUID | None, prefix: str, start: datetime, end: datetime) -> Select[Any]:
-    """The number of users (`u:`) or organisations (`o:`) that used anything."""
+    """Select the number of users (`u:`) or organisations (`o:`) with usage."""
     counter = usage_counters.c
     found = (
         select(counter.account_id, counter.owner)
@@ -324,7 +324,7 @@ def names(account_id: UUID | None, prefix: str, start: datetime, end: datetime) 
 
 
 def by_facet(account_id: UUID | None, start: datetime, end: datetime) -> Select[Any]:
-    """The account's days by service, method, status and currency."""
+    """Select sums over days by service, method, status and currency."""
     counter = usage_counters.c
     return (
         select(counter.facet, *_sums("events", "quantity", "credits", "overage_total"))
@@ -334,11 +334,11 @@ def by_facet(account_id: UUID | None, start: datetime, end: datetime) -> Select[
 
 
 def records(account_id: UUID, **wanted: Any) -> Select[Any]:
-    """Records of an account with these column values (None is any), by (`occurred_at`, `id`)."""
+    """Select an account's records with these column values (None: any)."""
     query = select(billing_records).where(billing_records.c.account_id == account_id)
     for name, value in wanted.items():
         if value is not None:
-            # In words, else a generic plan could not tell that the partial index has them all.
+            # As a literal: with a parameter a generic plan could not use the partial index.
             known: BindParameter[Any] = bindparam(
                 None, value, literal_execute=name == "billing_status"
             )
@@ -347,7 +347,7 @@ def records(account_id: UUID, **wanted: Any) -> Select[Any]:
 
 
 def alerts(account_id: UUID, only_user: str | None) -> Select[Any]:
-    """Thresholds that were crossed, those of other users left out for a member."""
+    """Select the crossed thresholds; with `only_user`, without those of other users."""
     alert = usage_alerts.c
     query = select(usage_alerts).where(alert.account_id == account_id)
     if only_user is None:
@@ -356,22 +356,22 @@ def alerts(account_id: UUID, only_user: str | None) -> Select[Any]:
 
 
 def between(query: Select[Any], start: datetime | None, end: datetime | None) -> Select[Any]:
-    """Of these records those that happened from `start` to before `end`."""
+    """Restrict records to those that occurred from `start` to before `end`."""
     if start is not None:
         query = query.where(billing_records.c.occurred_at >= start)
     return query if end is None else query.where(billing_records.c.occurred_at < end)
 
 
 def paid_by(query: Select[Any], transaction_id: UUID) -> Select[Any]:
-    """Of these records those that an entry of the ledger paid, or gave back."""
+    """Restrict records to those that a ledger entry paid or refunded."""
     record = billing_records.c
-    # Looked up first: the order of a page is no way to find them.
+    # OFFSET 0 has them looked up first, instead of by scanning in the order of the page.
     paid = select(record.id).where(record.transaction_id == transaction_id).offset(0)
     return query.where(record.id.in_(paid))
 
 
 async def account_of(connection: AsyncConnection, record_id: UUID) -> UUID:
-    """The account of a record. Errors: BILLING_RECORD_NOT_FOUND, BILLING_RECORD_AWAY."""
+    """Return the account of a record. Errors: BILLING_RECORD_NOT_FOUND, BILLING_RECORD_AWAY."""
     query = select(billing_records.c.account_id).where(*months.found_by(record_id))
     found: UUID | None = await connection.scalar(query)
     if found is None:
@@ -382,7 +382,7 @@ async def account_of(connection: AsyncConnection, record_id: UUID) -> UUID:
 async def get_record(
     connection: AsyncConnection, account_id: UUID, record_id: UUID, *, lock: bool = False
 ) -> BillingRecord:
-    """One record. Errors: BILLING_RECORD_NOT_FOUND, BILLING_RECORD_AWAY."""
+    """Return one record. Errors: BILLING_RECORD_NOT_FOUND, BILLING_RECORD_AWAY."""
     query = records(account_id).where(*months.found_by(record_id))
     row = await prepared.find(connection, query.with_for_update() if lock else query)
     if row is None:

@@ -1,4 +1,4 @@
-"""Usage: allowance cycles, billing records, and the counters kept in the records' transaction.
+"""Usage: allowance cycles, billing records, and counters written in the records' transaction.
 
 Only the SQL functions usage_* write here; the account's lock (its credit_balances row) orders them.
 """
@@ -22,27 +22,27 @@ usage_periods = c.table(
     c.text("currency", nullable=True),
     # The plan that gives `limits`: the subscription's version, else the default plan's.
     c.uuid("plan_id", nullable=True),
-    # What it gives now: {meter: {"included": "50", "then": "overage", "price": "0.02"}}. Where use
-    # from before the period counts, `carried` is how much less is included; of a level `beyond` is
-    # how many units stay beyond the plan, whatever it includes.
+    # Its limits now: {meter: {"included": "50", "then": "overage", "price": "0.02"}}. Where use
+    # from before the period counts, `carried` is how much less is included; for a level `beyond` is
+    # the number of units that stay beyond the plan, whatever it includes.
     c.json("limits"),
-    # What it gave before, oldest first, and until when: [{"until": …, "limits": …}]. A use counts
+    # Its earlier limits, oldest first, and their ends: [{"until": …, "limits": …}]. A use is rated
     # by the terms of its time.
     c.json("limits_before", server_default="[]"),
-    # Where use from before the period counts for products' free units and tiers too: since when.
+    # If use from before the period also counts for products' free units and tiers: since when.
     c.instant("carried_since", nullable=True),
-    # Why no plan gives anything: unpaid, paused, past_due, incomplete, no_subscription.
+    # Why no plan gives access: unpaid, paused, past_due, incomplete, no_subscription.
     c.text("no_entitlement", nullable=True),
-    # Set when a later one began: what comes for it now is late.
+    # Set when a later one began: further use in it is late.
     c.instant("closed_at", nullable=True),
-    # When late use began to wait for an invoice of its own: the subscription has ended.
+    # When late use began to wait for a separate invoice, because the subscription has ended.
     c.instant("late_at", nullable=True),
-    # When what no invoice bills yet reached the subscription's billing threshold, until it is
-    # billed; and how often that was in this cycle.
+    # When unbilled use reached the subscription's billing threshold, until it is billed; and how
+    # often that happened in this cycle.
     c.instant("threshold_at", nullable=True),
     c.integer("threshold_number", server_default="0"),
-    # When all its counters were last held against their records, in real time; null: never since
-    # it began, so the one before may have grown after it was.
+    # When all its counters were last compared with their records, in real time; null: never since
+    # it began, so the previous cycle may have changed after its own comparison.
     c.instant("counted_at", nullable=True),
     Unique("account_id", "start_at"),
     c.check("start_at < end_at", name="forward"),
@@ -51,8 +51,8 @@ usage_periods = c.table(
     postgresql_with={"fillfactor": 80},
 )
 
-# Records that a line bills and that are still pending, for they are many: listed when the line is
-# written, completed part by part by the account's matter.
+# Records that a line bills and that are still pending, because they are many: listed when the line
+# is written, completed part by part by the account's matter.
 usage_settlements = c.table(
     "usage_settlements",
     c.account(primary_key=True),
@@ -65,19 +65,19 @@ usage_settlements = c.table(
     c.instant("began_at"),
 )
 
-# Uses that were put off, or whose payment failed, until they are paid. The functions usage_* write
+# Uses that were deferred, or whose payment failed, until they are paid. The functions usage_* write
 # them in the transaction of the record's status.
 unpaid_uses = c.table(
     "unpaid_uses",
     c.uuid("record_id", primary_key=True),
     c.account(),
     c.instant("used_at"),
-    # A week after it was put off or failed its customer is told, once.
+    # The customer is notified once, a week after it was deferred or failed.
     c.instant("overdue_at"),
     c.instant("told_at", nullable=True),
-    # From when on a card may pay it; null: none is to be tried until there is another one.
+    # From when on a card may pay it; null: no card is tried until there is a new one.
     c.instant("charge_at", nullable=True),
-    # When the last card was tried on it, and how often that was, or was not possible.
+    # When a card was last tried, and how often that happened or was not possible.
     c.instant("tried_at", nullable=True),
     c.integer("tries", server_default="0"),
     c.index("ix_unpaid_uses_overdue", "overdue_at"),
@@ -90,8 +90,8 @@ unpaid_uses = c.table(
     c.index("ix_unpaid_uses_tried", "account_id", "tried_at", where="tried_at IS NOT NULL"),
 )  # fmt: skip
 
-# Credits came to be had while uses are unpaid: the account's matter pays what they cover, once for
-# each of these.
+# Credits became available while uses are unpaid: for each row the account's matter pays once what
+# they cover.
 unpaid_retries = c.table(
     "unpaid_retries",
     c.account(primary_key=True),
@@ -99,12 +99,12 @@ unpaid_retries = c.table(
     c.instant("asked_at"),
 )
 
-# No foreign keys: each would cost every record a look-up, and only the functions that have just
-# locked the account write here.
+# No foreign keys: each would cost every record a look-up, and only functions that hold the
+# account's lock write here.
 billing_records = c.table(
     "billing_records",
-    # Of a record with an event id: made from month, account and event id, so that this key is the
-    # wall against counting twice. Else a UUIDv7.
+    # With an event id: derived from month, account and event id, so that this key prevents counting
+    # twice. Otherwise a UUIDv7.
     c.row_id(),
     c.uuid("account_id"),
     c.text("event_id", nullable=True),
@@ -134,20 +134,20 @@ billing_records = c.table(
     # The ledger's entry that paid it; the records of one batch may share one.
     c.uuid("transaction_id", nullable=True),
     c.json("detail", nullable=True),
-    # The counters it went into: start of its cycle and of its day.
+    # The counters that include it: start of its cycle and of its day.
     c.instant("period_start"),
     c.instant("day_at"),
     c.instant("occurred_at"),
     c.instant("created_at"),
     c.instant("updated_at"),
     c.text("kind", server_default="usage"),
-    # The use that this record takes back: it has that one's figures below zero.
+    # The use that this record voids, with the same figures, negative.
     c.uuid("voids", nullable=True),
-    # When it came in real time; null: the release before wrote it. By it is known who moved, and
-    # in which order those of one instant came.
+    # When it arrived in real time; null: written by the previous release. It shows which accounts
+    # changed, and the order of records of one instant.
     c.instant("written_at", nullable=True, server_default=func.clock_timestamp()),
-    # When it came in real time: the partition in which it is. The first one, which the default
-    # names, has all of before, and what the release before writes.
+    # Its partition, by arrival in real time. The first one, the default, contains all earlier
+    # records and those that the previous release writes.
     c.day("month", primary_key=True, server_default=FIRST_MONTH.isoformat()),
     c.check(
         "kind <> 'usage' OR CASE WHEN voids IS NULL THEN usage_amount >= 0"
@@ -159,7 +159,7 @@ billing_records = c.table(
         name="status_known",
     ),
     c.check("kind IN ('usage', 'true_up')", name="kind_known"),
-    # A use is taken back once: by a record with an id made of the use's, in the use's month.
+    # A use is voided once: by a record with an id derived from the use's, in the use's month.
     c.check("voids IS NULL OR id = usage_void_id(voids)", name="voided_once"),
     # Without the id: its random order would cost more than sorting the few uses of one instant.
     c.index("ix_billing_records_account", "account_id", "occurred_at"),
@@ -177,8 +177,8 @@ billing_records = c.table(
         "id",
         where="billing_status <> 'completed'",
     ),
-    # By the ledger's entry: entries and records grow together, so a summary of pages is enough, and
-    # costs a record nothing.
+    # By ledger entry: entries and records grow together, so a BRIN summary is enough and costs a
+    # record nothing.
     c.index(
         "ix_billing_records_entry",
         "transaction_id",
@@ -194,21 +194,21 @@ billing_records = c.table(
     postgresql_partition_by="RANGE (month)",
 )
 
-# The partitions of billing_records, made ahead by usage_make_months.
+# The partitions of billing_records, created in advance by usage_make_months.
 usage_months = c.table(
     "usage_months",
     c.day("month", primary_key=True),
-    # Nothing comes for it any more: in real time, and of the first one when no program of the
-    # release before is about.
+    # Nothing is added after this real time; to the first one nothing once no program of the
+    # previous release is running.
     c.instant("ends_at"),
 )
 
-# Months that were written to a file, and whether their rows are away since. The owner's commands
-# alone write here.
+# Months that were written to a file, and whether their rows are archived. Only the owner's commands
+# write here.
 month_files = c.table(
     "month_files",
     c.row_id(),
-    # The partition's, and the day before which all its rows came.
+    # The partition's month, and the day before which all its rows arrived.
     c.day("month"),
     c.day("until"),
     c.text("file"),
@@ -225,20 +225,20 @@ month_files = c.table(
     c.index("uq_month_files_away", "month", unique=True, where="is_away"),
 )
 
-# What the checks need of an account's records in a month that is away: written in the transaction
-# that detaches it. It counts while the month is away.
+# Sums of an account's records in an archived month, for the checks: written in the transaction that
+# detaches it, and used while the month is archived.
 sealed_usage = c.table(
     "sealed_usage",
     c.account(primary_key=True),
     c.reference("file_id", "month_files.id", primary_key=True),
-    # What the records add to each counter, with its columns.
+    # The records' sums for each counter, with its columns.
     c.json("counters"),
-    # What invoices charged of them: [{meter, period_start, units, total}].
+    # The parts that invoices charged: [{meter, period_start, units, total}].
     c.json("lines"),
-    # The ledger's entries that paid nothing but records of this month, and their sum.
+    # The number of ledger entries that paid only records of this month, and their sum.
     c.bigint("entries"),
     c.total("credits"),
-    # Of the other entries, each: [{transaction_id, credits}].
+    # Each of the other entries: [{transaction_id, credits}].
     c.json("shared"),
     info={"append_only": True},
 )
@@ -247,23 +247,23 @@ usage_counters = c.table(
     "usage_counters",
     c.uuid("account_id", primary_key=True),
     # '' the account, 'u:…' one of its users, 'o:…' an organisation, 'p:…' the priced units of a
-    # product whose price depends on what was used before.
+    # product whose price depends on earlier use.
     c.text("owner", primary_key=True),
-    # A day, or an hour where the meter asks for it, within one cycle: a day in which a cycle begins
-    # has two rows. What a cycle has used is the sum of its days (usage_cycles.sql).
+    # A day, or an hour for hourly meters, within one cycle: a day in which a cycle begins has two
+    # rows. The use of a cycle is the sum of its days (usage_cycles.sql).
     c.text("grain", primary_key=True),
     c.instant("period_start", primary_key=True),
     c.instant("bucket", primary_key=True),
     c.text("meter", primary_key=True),
-    # Of the account's days 'service|method|status|currency', so that statistics need no scan.
+    # For the account's days 'service|method|status|currency', so that statistics need no scan.
     c.text("facet", primary_key=True),
     c.total("quantity"),
     c.bigint("events"),
     c.amount("maximum"),
     c.amount("last_value"),
     c.instant("last_at"),
-    # What the records in here cost in credits; units that cost money, which a card paid at once or
-    # the next invoice charges, and what they come to in its currency.
+    # The records' cost in credits; units that cost money, paid by card at once or charged on the
+    # next invoice, and their cost in its currency.
     c.total("credits"),
     c.total("overage"),
     c.total("overage_total"),
@@ -271,7 +271,7 @@ usage_counters = c.table(
     postgresql_with={"fillfactor": 70},
 )
 
-# A view: what an owner used of a meter in one cycle, the sum of its days.
+# A view: an owner's use of a meter in one cycle, the sum of its days.
 usage_cycles = table(
     "usage_cycles",
     column("account_id", Uuid),
@@ -291,7 +291,7 @@ usage_alerts = c.table(
     "usage_alerts",
     c.row_id(),
     c.account(),
-    # 'plan', or the quota's id; with window and threshold it is told once.
+    # 'plan', or the quota's id; notified once per window and threshold.
     c.text("subject"),
     c.text("meter"),
     c.text("owner"),

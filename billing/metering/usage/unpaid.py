@@ -1,4 +1,4 @@
-"""Unpaid uses, put off or failed: paid with credits that come, and told of after a week.
+"""Unpaid uses, deferred or failed: pay them with new credits, and notify after a week.
 
 Each verb runs in the caller's transaction, under the account's lock (docs/rules.md#usage).
 """
@@ -20,7 +20,7 @@ from billing.metering.usage import rules
 from billing.platform.outbox import service as outbox
 
 PART: Final = 200
-"""As many uses as one step pays."""
+"""The number of uses that one step pays."""
 _SETTLE: Final = Prepared(
     text("SELECT record_id, method FROM usage_settle(:account_id, :at, :most)")
 )
@@ -68,7 +68,7 @@ _ANOTHER_CARD: Final = Prepared(
 
 
 async def settle(connection: AsyncConnection, account_id: UUID, at: datetime) -> int:
-    """Pay the oldest uses with the credits there are; how many were paid. Each is told of."""
+    """Pay the oldest uses with available credits, with an event for each; return how many."""
     paid = await _SETTLE.all(connection, account_id=account_id, at=at, most=PART)
     action = rules.STATUS_ACTIONS["completed"]
     for row in paid:
@@ -79,7 +79,7 @@ async def settle(connection: AsyncConnection, account_id: UUID, at: datetime) ->
 
 
 async def tell(connection: AsyncConnection, account_id: UUID, at: datetime) -> int:
-    """Tell once of uses that have been unpaid for a week, by currency; how many they are."""
+    """Notify once of uses unpaid for a week, by currency; return how many."""
     subject, told = ids.encode(ids.ACCOUNT, account_id), 0
     for row in await _TELL.all(connection, account_id=account_id, at=at):
         facts = {
@@ -94,19 +94,19 @@ async def tell(connection: AsyncConnection, account_id: UUID, at: datetime) -> i
 
 
 async def tried(connection: AsyncConnection, record_id: UUID, at: datetime, *, asked: bool) -> None:
-    """A card was asked to pay this use, or none could be: no card is before there is another."""
+    """Note a card attempt (`asked`) or that none was possible; a retry needs another card."""
     await _TRIED.send(connection, record_id=record_id, at=at, asked=asked)
 
 
 async def no_card(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
-    """The account has no card for any of its unpaid uses."""
+    """Record that the account has no card for its unpaid uses."""
     await _NO_CARD.send(connection, account_id=account_id, at=at)
 
 
 async def another_card(connection: AsyncConnection, account_id: UUID, at: datetime) -> list[Matter]:
-    """There is another card: it is tried on what the customer was told of.
+    """Schedule a new card for the uses that the customer was notified of.
 
-    Returns the matter that was woken: tell it after the commit.
+    Returns the matter to wake after the commit.
     """
     if not await _ANOTHER_CARD.scalar(connection, account_id=account_id, at=at):
         return []

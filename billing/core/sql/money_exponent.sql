@@ -1,5 +1,5 @@
--- Digits after the point of a currency: the same as billing.core.money.exponent, which is the
--- truth; a test holds this one to it.
+-- The number of a currency's decimals. The authoritative rule is billing.core.money.exponent; a
+-- test compares the two.
 CREATE OR REPLACE FUNCTION money_exponent(p_currency text) RETURNS integer
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT CASE

@@ -1,4 +1,4 @@
--- The form of an id that leaves the database; the same as billing.core.ids.encode.
+-- The public form of an id; the same as billing.core.ids.encode.
 CREATE OR REPLACE FUNCTION public_id(p_prefix text, p_id uuid) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT p_prefix || '_' || string_agg(

@@ -1,6 +1,6 @@
--- A row goes on, what it is about stays: the price as it was published, the sum that was asked for.
--- Attached as BEFORE UPDATE OF those columns, FOR EACH STATEMENT: no statement of the programs
--- names them, and those that name others are not asked, for any row.
+-- A row's status changes, its subject does not: a published price, a requested sum. Attached as
+-- BEFORE UPDATE OF those columns, FOR EACH STATEMENT: the programs' statements never name them, and
+-- statements on other columns do not fire it.
 CREATE OR REPLACE FUNCTION refuse_rewrite() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN

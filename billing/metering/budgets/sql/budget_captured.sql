@@ -1,5 +1,5 @@
--- Credits that captures without a use behind them have spent in the window of a budget in credits.
--- The budget keeps the sum of the window it was last counted in; that of another is read.
+-- Credits that captures without a use spent in the window of a credit budget. The budget stores the
+-- sum of the window last counted; another window's is computed.
 CREATE OR REPLACE FUNCTION budget_captured(
     p_budget budgets, p_begins timestamptz, p_ends timestamptz)
 RETURNS numeric

@@ -1,5 +1,5 @@
--- Count captures, whose usage logs are written, on the budgets of their accounts, and notify of
--- what these have reached. Expects the locks of the accounts.
+-- Count captures, whose usage logs are written, on their accounts' budgets, and notify of reached
+-- thresholds. Expects the accounts' locks.
 CREATE OR REPLACE FUNCTION budget_count_captures(
     p_items credit_capture_item[], p_answers credit_capture_answer[], p_at timestamptz)
 RETURNS void

@@ -1,5 +1,5 @@
--- Whether one account's records ask for more than its blocking budgets have left. Late ones ask for
--- nothing, and neither does what is free of the budget's measure.
+-- Whether one account's records exceed what its blocking budgets have left. Late records, and those
+-- that are free in the budget's measure, never do.
 CREATE OR REPLACE FUNCTION budget_is_exceeded(p_records usage_rated[], p_account usage_account)
 RETURNS boolean
 LANGUAGE sql

@@ -1,5 +1,5 @@
--- Notify of every threshold of the account's budgets that is reached, once per window. Expects the
--- account's lock; `credit_balances.budget_mode` says whether there is any budget to look at.
+-- Notify once per window of every threshold that the account's budgets have reached. Expects the
+-- account's lock; `credit_balances.budget_mode` says whether there are budgets.
 CREATE OR REPLACE FUNCTION budget_notify(
     p_account_id uuid, p_zone text, p_period_start timestamptz, p_at timestamptz)
 RETURNS void

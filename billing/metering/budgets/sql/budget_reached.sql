@@ -1,5 +1,5 @@
--- Thresholds of an account's budgets that their windows have reached, and nobody was told of yet.
--- Inlined where it is called.
+-- Thresholds that the account's budgets have reached without a notification so far. Inlined where
+-- it is called.
 CREATE OR REPLACE FUNCTION budget_reached(
     p_account_id uuid, p_zone text, p_period_start timestamptz, p_at timestamptz)
 RETURNS TABLE (

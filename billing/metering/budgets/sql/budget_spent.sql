@@ -1,4 +1,4 @@
--- What a budget's window has used: the sum of the account's counters. Inlined where it is called.
+-- The use of a budget's window: the sum of the account's counters. Inlined where it is called.
 CREATE OR REPLACE FUNCTION budget_spent(
     p_account_id uuid, p_measure text, p_meter text, p_window text, p_begins timestamptz,
     p_ends timestamptz)

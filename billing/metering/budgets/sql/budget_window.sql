@@ -1,4 +1,4 @@
--- The window that an instant lies in, half-open; a cycle's end is left open.
+-- The window of an instant, half-open; a cycle's end is left open.
 CREATE OR REPLACE FUNCTION budget_window(
     p_window text, p_zone text, p_period_start timestamptz, p_at timestamptz,
     OUT begins timestamptz, OUT ends timestamptz)

@@ -1,7 +1,6 @@
--- Note until when, and below what, claims on the quotas of this use may take the fast path
--- (quota_claim_fast). Never where a window rolls, the plan blocks, the account has a clock of its
--- own, each user has the quota by default, or some use falls under another as well. Expects the
--- account's lock.
+-- Note until when, and up to which amount, claims on this use's quotas may take the fast path
+-- (quota_claim_fast). Never for a rolling window, a blocking plan, an account with its own clock, a
+-- default quota, or if another quota applies to some use. Expects the account's lock.
 CREATE OR REPLACE FUNCTION quota_allow_fast(
     p_account_id uuid, p_claim quota_claim_input, p_period_id uuid)
 RETURNS void

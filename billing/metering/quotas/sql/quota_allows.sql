@@ -1,5 +1,5 @@
--- Whether every hard quota and the plan's blocking limit allow a use, beside what is used and
--- claimed. Expects the account's lock and its windows to be open.
+-- Whether every hard quota and the plan's blocking limit allow a use, on top of use and claims so
+-- far. Expects the account's lock and open windows.
 CREATE OR REPLACE FUNCTION quota_allows(
     p_account_id uuid, p_claim quota_claim_input, p_lim jsonb, p_period_start timestamptz,
     p_at timestamptz)

@@ -1,7 +1,7 @@
--- Count uses of one account on every quota they fall under, in the windows of their own times, take
--- back what was claimed for them, and notify of the thresholds this crosses. A use of a window that
--- is over counts by its record alone (quota_recorded): a row knows its open window.
--- Expects the account's lock and its windows to be open (quota_open_windows).
+-- Count uses of one account on all their quotas, in the windows of their own times, release their
+-- claims, and notify of reached thresholds. A use in a past window counts only by its record
+-- (quota_recorded), because a row stores only its open window. Expects the account's lock and open
+-- windows (quota_open_windows).
 CREATE OR REPLACE FUNCTION quota_apply(
     p_account_id uuid, p_uses quota_timed_use[], p_at timestamptz)
 RETURNS void

@@ -1,5 +1,5 @@
--- What a use asks of a quota, in the window of its own time, beyond what its claim has counted in
--- that window. A claim that counted more asks for nothing.
+-- The amount that a use adds to a quota in the window of its own time, beyond what its claim has
+-- already counted in that window; 0 if the claim counted more.
 CREATE OR REPLACE FUNCTION quota_asked(
     p_quota billing_quotas, p_zone text, p_use quota_timed_use, p_claim quota_claims,
     p_now timestamptz)

@@ -1,9 +1,8 @@
--- Check and count a use on its one quota without the account's lock. True if it was counted; if
--- not, ask quota_claim_use in a transaction of its own: this one may hold the quota's lock, which
--- comes after the account's.
--- Precondition, which the row itself knows (quota_allow_fast): before `plain_until` no window ends,
--- no claim expires, and neither the plan nor another quota limits this use; below `plain_below` the
--- quota allows it and no threshold is crossed.
+-- Check and count a use on its only quota without the account's lock. True if it was counted;
+-- otherwise call quota_claim_use in a separate transaction, because this one may hold the quota's
+-- lock, which must come after the account's. Precondition, stored in the row (quota_allow_fast):
+-- before `plain_until` no window ends, no claim expires, and neither the plan nor another quota
+-- limits this use; below `plain_below` the quota allows it and no threshold is reached.
 CREATE OR REPLACE FUNCTION quota_claim_fast(
     p_account_id uuid, p_claim quota_claim_input, p_real_at timestamptz)
 RETURNS boolean

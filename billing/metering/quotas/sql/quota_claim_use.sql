@@ -1,7 +1,7 @@
--- Check every hard quota and the plan's blocking limit, and count the use at once if all allow it.
--- Its record closes the claim without counting again, else the claim expires. On the way, expired
--- claims are given back, windows roll and thresholds are notified. Takes the account's lock.
--- Answers whether the use is allowed; a repeated claim is answered as the first.
+-- Check every hard quota and the plan's blocking limit, and count the use if all allow it. Its
+-- record closes the claim without counting again; without a record the claim expires. Also releases
+-- expired claims, rolls windows and notifies of thresholds. Takes the account's lock. Returns
+-- whether the use is allowed; a repeated claim gets the first answer.
 CREATE OR REPLACE FUNCTION quota_claim_use(
     p_account_id uuid, p_claim quota_claim_input, p_real_at timestamptz)
 RETURNS boolean

@@ -1,4 +1,4 @@
--- Ids of an account's quotas that uses, or what was claimed for them, fall under.
+-- Ids of the account's quotas that apply to these uses or their claims.
 CREATE OR REPLACE FUNCTION quota_concerned(p_account_id uuid, p_uses quota_timed_use[])
 RETURNS uuid[]
 LANGUAGE sql STABLE

@@ -1,7 +1,6 @@
--- Count uses of one account on those of these quotas of it that roll, each in the slice of its own
--- time, and take back what was claimed for them from the slice it was claimed in. A use that is
--- taken back takes only what a slice has counted: nothing of a quota that is younger than its
--- record. Expects the account's lock.
+-- Count uses of one account on those of these quotas that roll, each in the slice of its own time,
+-- and release their claims from the slices they were claimed in. A voided use subtracts only what a
+-- slice has counted: nothing if the quota is younger than its record. Expects the account's lock.
 CREATE OR REPLACE FUNCTION quota_count_slices(
     p_account_id uuid, p_quotas uuid[], p_uses quota_timed_use[], p_at timestamptz)
 RETURNS void

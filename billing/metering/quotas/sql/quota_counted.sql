@@ -1,5 +1,5 @@
--- What a new quota finds counted in its window: uses that were recorded, and open claims. A rolling
--- window starts without recorded uses: counters know days.
+-- The initial use of a new quota's window: recorded uses and open claims. A rolling window starts
+-- without recorded uses, because counters are daily.
 CREATE OR REPLACE FUNCTION quota_counted(
     p_account_id uuid, p_quota quota_input, p_begins timestamptz,
     OUT used numeric, OUT used_before numeric)

@@ -1,7 +1,7 @@
--- A slice of an account's quotas in the order of their names, behind `p_after`: what each keeps as
--- used, and what records and open claims come to. Of windows that are over, or that roll, both are
--- what is kept: the first begin anew with the next use, the others know no records. With `p_write`
--- what differs is set right; then the account's lock must be held.
+-- A slice of an account's quotas after `p_after`, in the order of their names: the stored use of
+-- each, and the sum of its records and open claims. For past and rolling windows both are the
+-- stored use: the former restart with the next use, the latter have no records. `p_write` corrects
+-- differences and requires the account's lock.
 CREATE OR REPLACE FUNCTION quota_counters(
     p_account_id uuid, p_after text[], p_limit integer, p_write boolean, p_at timestamptz)
 RETURNS TABLE (

@@ -1,6 +1,6 @@
--- Cut the slices of a rolling quota for the span it is set to. A new one begins with open claims.
--- What one of another span (p_before) has counted goes on, an old slice in the one that it ended
--- in, an open claim in that of its own time. Expects the account's lock.
+-- Cut the slices of a rolling quota for its new span. A new quota begins with open claims. The
+-- count of one with another span (p_before) is kept: an old slice moves to the one it ended in, an
+-- open claim to that of its own time. Expects the account's lock.
 CREATE OR REPLACE FUNCTION quota_cut_slices(
     p_account_id uuid, p_quota_id uuid, p_quota quota_input, p_before integer)
 RETURNS void

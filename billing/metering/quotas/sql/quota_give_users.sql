@@ -1,6 +1,5 @@
--- Give the users of these uses what each user has by default, where they have nothing like it yet;
--- it begins with what its window has counted, and what it has reached is told. Expects the
--- account's lock.
+-- Give the users of these uses the default quotas that they do not have yet, with the use already
+-- counted in the window, and notify of reached thresholds. Expects the account's lock.
 CREATE OR REPLACE FUNCTION quota_give_users(
     p_account_id uuid, p_zone text, p_period_start timestamptz, p_uses quota_timed_use[],
     p_at timestamptz)

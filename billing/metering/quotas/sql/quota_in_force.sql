@@ -1,5 +1,5 @@
--- An account's quotas, of one meter or all: those that hold for these owners, given to them or not
--- yet (quota_not_given); without owners those that were set.
+-- The account's quotas, of one meter or all, that apply to these owners, including defaults not
+-- given yet (quota_not_given); without owners, those that were set.
 CREATE OR REPLACE FUNCTION quota_in_force(p_account_id uuid, p_meter text, p_owners text[])
 RETURNS SETOF billing_quotas
 LANGUAGE sql STABLE

@@ -1,6 +1,5 @@
--- What a rolling window that ends at an instant has in sight: the slices that ended less than its
--- span before. A use is free again when its slice is out of sight: at the latest a sixtieth of the
--- span after the span itself.
+-- The use within a rolling window that ends at an instant: slices that ended less than its span
+-- before. A use leaves the window with its slice, at most a sixtieth of the span late.
 CREATE OR REPLACE FUNCTION quota_in_sight(p_quota_id uuid, p_span integer, p_at timestamptz)
 RETURNS numeric
 LANGUAGE sql STABLE

@@ -1,6 +1,6 @@
--- Whether one account's records ask for more than its hard quotas have left in the windows of their
--- own times. What was claimed beforehand asks for nothing; neither does what adds nothing, however
--- much is used. Expects the account's lock and its windows to be open.
+-- Whether one account's records exceed what its hard quotas have left in the windows of their own
+-- times. Claimed amounts, and records that add nothing, never do. Expects the account's lock and
+-- open windows.
 CREATE OR REPLACE FUNCTION quota_is_exceeded(
     p_records usage_rated[], p_account_id uuid, p_at timestamptz)
 RETURNS boolean

@@ -1,6 +1,5 @@
--- The quotas that each user of an account has by default, as they hold for these owners, who were
--- not given them yet (quota_give_users). Whoever has one of the same meter and kind of window has
--- that instead.
+-- The account's default quotas that these owners should have but were not given yet
+-- (quota_give_users). A user's own quota of the same meter and kind of window replaces the default.
 CREATE OR REPLACE FUNCTION quota_not_given(p_account_id uuid, p_meter text, p_owners text[])
 RETURNS SETOF billing_quotas
 LANGUAGE sql STABLE

@@ -1,5 +1,5 @@
--- Notify of every threshold that a quota, as it is set or given now, has reached in its window.
--- That of each user counts nothing itself. Expects the account's lock and the window to be open.
+-- Notify of every threshold that a quota, just set or given, has reached in its window. A default
+-- quota counts nothing itself. Expects the account's lock and an open window.
 CREATE OR REPLACE FUNCTION quota_notify(p_quota_id uuid, p_at timestamptz) RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off

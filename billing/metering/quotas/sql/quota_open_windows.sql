@@ -1,8 +1,8 @@
--- Bring the quotas that uses fall under to an instant and lock them, those included that their
--- users are given now: windows that are over begin anew, with what was recorded ahead of them, and
--- rolling ones lose sight of what was used long ago. Claims of the account that are past their end
--- are given back, on quotas that are locked as well. From here on nobody counts on these quotas but
--- the caller, not even quota_claim_fast. Expects the account's lock.
+-- Move these uses' quotas to an instant and lock them, including defaults that users get now: past
+-- windows restart with what was recorded ahead of them, and rolling ones drop old use. The
+-- account's expired claims are released, on other quotas too, which are then locked as well. From
+-- here on only the caller counts on these quotas, not even quota_claim_fast. Expects the account's
+-- lock.
 CREATE OR REPLACE FUNCTION quota_open_windows(
     p_account_id uuid, p_zone text, p_period_start timestamptz, p_uses quota_timed_use[],
     p_at timestamptz)

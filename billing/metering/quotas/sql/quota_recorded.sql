@@ -1,5 +1,5 @@
--- What the records of a quota's owner add up to in one of its windows, by their own times: the sum
--- of the days in it. Of no use for rolling windows, whose slices know more.
+-- The sum of a quota owner's records in one of its windows, by their own times: the sum of its
+-- days. Not for rolling windows, whose slices are more precise.
 CREATE OR REPLACE FUNCTION quota_recorded(
     p_quota billing_quotas, p_zone text, p_begins timestamptz)
 RETURNS numeric

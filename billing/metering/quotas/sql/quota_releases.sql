@@ -1,5 +1,5 @@
--- When a quota's open window gives back what, if nothing more is used: claims expire, and slices of
--- a rolling window go out of sight.
+-- When a quota's open window regains amounts, if nothing more is used: claims expire, and slices
+-- leave a rolling window.
 CREATE OR REPLACE FUNCTION quota_releases(p_quota_id uuid, p_at timestamptz)
 RETURNS TABLE (at timestamptz, amount numeric)
 LANGUAGE sql STABLE

@@ -1,6 +1,5 @@
--- Take away a quota that was set. A user's gives way to what each user has by default, with what
--- its window has used; that of each user goes from all who were given it.
--- Expects the account's lock.
+-- Remove a quota that was set. A user's own is replaced by the default, with the use of its window;
+-- removing the default removes it from all users. Expects the account's lock.
 CREATE OR REPLACE FUNCTION quota_remove(p_account_id uuid, p_quota_id uuid, p_at timestamptz)
 RETURNS void
 LANGUAGE plpgsql

@@ -1,5 +1,4 @@
--- How much of a meter was claimed beforehand by events that have no record yet, but for those of
--- the records named.
+-- The amount of a meter claimed by events without a record, except the named records.
 CREATE OR REPLACE FUNCTION quota_reserved(
     p_account_id uuid, p_meter text, p_at timestamptz, p_but uuid[])
 RETURNS numeric

@@ -1,6 +1,6 @@
--- The most that any rolling window with a use of this instant in it has used: the window that ends
--- with the use, and those that end with a later slice within the span. So late uses keep the limit
--- at their own time, in whatever order they come.
+-- The highest use of any rolling window that contains this instant: the window that ends with it,
+-- and those that end with a later slice within the span. So late uses keep the limit at their own
+-- time, whatever their order.
 CREATE OR REPLACE FUNCTION quota_rolled(p_quota_id uuid, p_span integer, p_at timestamptz)
 RETURNS numeric
 LANGUAGE sql STABLE

@@ -1,7 +1,6 @@
--- A new or changed quota of one owner, meter and kind of window; it starts with what was counted
--- in its window already, recorded or claimed. That of each user changes with those that users were
--- given; of another span they begin anew. What it has reached is told. Answers its id. Takes the
--- account's lock.
+-- Set or update the quota of an owner, meter and kind of window; it starts with its window's
+-- earlier use and claims. Updating a default updates the users' copies; with another span they
+-- restart. Notifies of reached thresholds. Returns its id. Takes the account's lock.
 CREATE OR REPLACE FUNCTION quota_set(p_account_id uuid, p_quota quota_input, p_at timestamptz)
 RETURNS uuid
 LANGUAGE plpgsql

@@ -1,4 +1,4 @@
--- What a use, or a claim, counts on a quota: nothing unless meter and owner are the quota's.
+-- The amount that a use or claim counts on a quota: 0 unless meter and owner match.
 CREATE OR REPLACE FUNCTION quota_share(
     p_quota billing_quotas, p_meter text, p_user_id text, p_organization_id text, p_amount numeric)
 RETURNS numeric

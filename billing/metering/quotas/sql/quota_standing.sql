@@ -1,6 +1,5 @@
--- What the quotas that hold for these owners (quota_in_force) have used in the windows that an
--- instant lies in, as of now: claims that have expired do not count, whether or not anybody has
--- given them back yet.
+-- The use of these owners' quotas (quota_in_force) in the windows of an instant, as of now: expired
+-- claims do not count, even if they have not been released yet.
 CREATE OR REPLACE FUNCTION quota_standing(
     p_account_id uuid, p_meter text, p_owners text[], p_zone text, p_period_start timestamptz,
     p_at timestamptz, p_now timestamptz)

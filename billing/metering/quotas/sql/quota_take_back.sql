@@ -1,4 +1,4 @@
--- Take from users what each had by default in windows of a kind. Expects the account's lock.
+-- Remove users' copies of default quotas in windows of a kind. Expects the account's lock.
 CREATE OR REPLACE FUNCTION quota_take_back(
     p_account_id uuid, p_meter text, p_window_kind text)
 RETURNS void

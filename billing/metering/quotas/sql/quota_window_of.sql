@@ -1,5 +1,5 @@
--- Start of the quota's window that a use falls into by its own time; without one, the open window.
--- Of a rolling quota, whose windows have no start, always the open one.
+-- The start of the quota's window for a use's own time; without a time, and for a rolling quota,
+-- whose windows have no start, the open window.
 CREATE OR REPLACE FUNCTION quota_window_of(
     p_quota billing_quotas, p_zone text, p_period_start timestamptz, p_at timestamptz)
 RETURNS timestamptz

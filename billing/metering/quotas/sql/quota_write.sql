@@ -1,5 +1,5 @@
--- Write a quota as it is set, or as each user has it by default (`p_is_derived`). A new one begins
--- with what its window, which begins then, has counted. Answers its id. Expects the account's lock.
+-- Write a quota as set, or as a user's copy of the default (`p_is_derived`). A new one starts with
+-- the use already counted in its window. Returns its id. Expects the account's lock.
 CREATE OR REPLACE FUNCTION quota_write(
     p_account_id uuid, p_quota quota_input, p_begins timestamptz, p_is_derived boolean,
     p_at timestamptz)

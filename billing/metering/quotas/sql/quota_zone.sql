@@ -1,4 +1,4 @@
--- The zone whose days and months the windows of an account's quotas are.
+-- The time zone of the days and months in an account's quota windows.
 CREATE OR REPLACE FUNCTION quota_zone(p_account_id uuid) RETURNS text
 LANGUAGE sql STABLE
 SET enable_seqscan = off

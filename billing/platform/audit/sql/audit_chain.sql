@@ -1,5 +1,5 @@
--- Ties each entry to the one before of its account, or of them all where it has none. Two that are
--- written at once may follow the same one: nobody waits for the other.
+-- Link each entry to the preceding one of its account, or of all if it has none. Two concurrent
+-- entries may follow the same one, so that neither waits.
 CREATE OR REPLACE FUNCTION audit_chain() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,5 +1,5 @@
--- The digest of an entry of the audit, with that of the entry before in it: whoever rewrites one
--- has to rewrite all that follow. In words that no setting of a session changes.
+-- The digest of an audit entry, including that of the preceding one: rewriting an entry means
+-- rewriting all later ones. Independent of session settings.
 CREATE OR REPLACE FUNCTION audit_digest(p_entry billing_audit, p_before bytea) RETURNS bytea
 LANGUAGE sql STABLE AS $$
     SELECT sha256(convert_to(jsonb_build_array(

@@ -1,5 +1,5 @@
--- Add to counters; answers how the accounts' own use has grown. Every account is locked, so rows
--- need no order of their own.
+-- Add to counters; return the growth of the accounts' own use. Every account is locked, so rows
+-- need no order.
 CREATE OR REPLACE FUNCTION usage_add_counters(p_sums usage_counter_sum[])
 RETURNS SETOF usage_growth
 LANGUAGE sql

@@ -1,5 +1,4 @@
--- Add records that are there to the counters they go into, or (sign -1) take them out. Expects the
--- account's lock.
+-- Add existing records to their counters, or (sign -1) subtract them. Expects the account's lock.
 CREATE OR REPLACE FUNCTION usage_count_again(
     p_account_id uuid, p_records uuid[], p_sign integer)
 RETURNS void

@@ -1,5 +1,5 @@
--- The counters of the fast path. Every account is locked, so a counter that is there is changed
--- where it lies, which costs half of an upsert; the others, of a new day or cycle, are added.
+-- The counters of the fast path. Every account is locked, so an existing counter is updated in
+-- place, at half the cost of an upsert; counters of a new day or cycle are inserted.
 CREATE OR REPLACE FUNCTION usage_count_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
 RETURNS void

@@ -1,5 +1,5 @@
--- What the records add to each counter, of cycles that begin at `p_since` or later: those that are
--- here, and those of months that are away. Inlined where it is called.
+-- The records' sums per counter, of cycles that begin at `p_since` or later, including archived
+-- months. Inlined where it is called.
 CREATE OR REPLACE FUNCTION usage_counted(p_account_id uuid, p_since timestamptz)
 RETURNS TABLE (
     owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,

@@ -1,5 +1,5 @@
--- What the records of some months add to each counter, of cycles that begin at `p_since` or later
--- and of the days from `p_day` on. Inlined where it is called.
+-- The sums per counter of some months' records, of cycles that begin at `p_since` or later and of
+-- days from `p_day` on. Inlined where it is called.
 CREATE OR REPLACE FUNCTION usage_counted_in(
     p_account_id uuid, p_since timestamptz, p_month date, p_until date, p_day timestamptz)
 RETURNS TABLE (

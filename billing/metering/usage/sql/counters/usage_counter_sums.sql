@@ -1,4 +1,4 @@
--- What records add to counters.
+-- The sums that records add to counters.
 CREATE OR REPLACE FUNCTION usage_counter_sums(p_records usage_rated[])
 RETURNS SETOF usage_counter_sum
 LANGUAGE sql STABLE AS $$

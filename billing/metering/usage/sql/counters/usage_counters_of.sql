@@ -1,4 +1,4 @@
--- Every counter that a use goes into: the one list, which writing, the fast path (by its two parts)
+-- Every counter that a use adds to: the single list that writing, the fast path (by its two parts)
 -- and the recount share. Inlined where it is called.
 CREATE OR REPLACE FUNCTION usage_counters_of(p_use usage_countable)
 RETURNS TABLE (owner text, grain text, bucket timestamptz, facet text, units numeric)

@@ -1,6 +1,5 @@
--- The counters of a use beside its account's own day: by user, organisation, operation and model,
--- by the hour, and what the free units or tiers of its product have seen. Inlined where it is
--- called.
+-- A use's counters besides its account's own day: by user, organisation, operation and model, by
+-- hour, and for the free units or tiers of its product. Inlined where it is called.
 CREATE OR REPLACE FUNCTION usage_detail_counters(p_use usage_countable)
 RETURNS TABLE (owner text, grain text, bucket timestamptz, units numeric)
 LANGUAGE sql STABLE AS $$

@@ -1,4 +1,4 @@
--- What uses of the fast path add to the counters beside their accounts' own days.
+-- What uses of the fast path add to counters other than their accounts' own days.
 CREATE OR REPLACE FUNCTION usage_detail_sums_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
 RETURNS SETOF usage_counter_sum

@@ -1,4 +1,5 @@
--- A level is one, however its readings were paid: all counters of its day know the last reading.
+-- A level has one value, however its readings were paid: all counters of its day store the last
+-- reading.
 CREATE OR REPLACE FUNCTION usage_level_counters(p_records usage_rated[]) RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off

@@ -1,5 +1,5 @@
--- Records whose method or status has changed leave their days' counters under the old facet and go
--- into those under the new one. Expects the account's lock.
+-- Move records whose method or status changed from their days' counters under the old facet to
+-- those under the new one. Expects the account's lock.
 CREATE OR REPLACE FUNCTION usage_move_facet(
     p_account_id uuid, p_records uuid[], p_old_method text, p_old_status text)
 RETURNS void

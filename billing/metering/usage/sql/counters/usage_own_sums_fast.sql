@@ -1,5 +1,5 @@
--- What uses of the fast path add to their accounts' own days. Kinds that share a counter go by the
--- first of them: numbers are grouped, not texts.
+-- What uses of the fast path add to their accounts' own days. Kinds that share a counter are
+-- grouped by the number of the first, not by texts.
 CREATE OR REPLACE FUNCTION usage_own_sums_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
 RETURNS SETOF usage_counter_sum

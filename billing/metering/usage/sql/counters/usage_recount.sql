@@ -1,6 +1,6 @@
--- Counters that differ from the records, on one snapshot; with `p_write` they are set right. Then
--- the account's lock must be held, so that no use comes between. Hours are compared from where on
--- the meter counts them, for as long as it does: others stay as they are.
+-- Counters that differ from the records, in one snapshot; `p_write` corrects them and requires the
+-- account's lock, so that no use comes between. Hours are compared only from when, and while, the
+-- meter counts them.
 CREATE OR REPLACE FUNCTION usage_recount(p_account_id uuid, p_since timestamptz, p_write boolean)
 RETURNS TABLE (
     owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,

@@ -1,6 +1,6 @@
--- Counters of the days from one on that differ from their records, on one snapshot; with `p_write`
--- they are set right. Then the account's lock must be held. Each is looked up by what its records
--- add up to: one without any record is found when its whole cycle is compared, as hours are.
+-- Counters of the days from one on that differ from their records, in one snapshot; `p_write`
+-- corrects them and requires the account's lock. Counters are looked up by their records: those
+-- without records, and hours, are found when the whole cycle is compared.
 CREATE OR REPLACE FUNCTION usage_recount_days(
     p_account_id uuid, p_day timestamptz, p_write boolean)
 RETURNS TABLE (

@@ -1,6 +1,6 @@
--- True of a record that takes a use back which went beyond a plan's allowance and which the plan's
--- own price sold: no price of its product has seen it, whatever the invoice's charge makes of the
--- record. With a setting, so that it is no sub-select where it is called.
+-- True for a record that voids a use which the plan's own price sold beyond its allowance: no
+-- product price has rated it, whatever the invoice's charge makes of the record. With a setting, so
+-- that it is not inlined as a sub-select.
 CREATE OR REPLACE FUNCTION usage_was_by_plan(p_voids uuid, p_month date, p_currency text)
 RETURNS boolean
 LANGUAGE sql STABLE

@@ -1,5 +1,5 @@
--- Uses, those claimed beforehand in another month with the id that their claim has: their record
--- keeps it, and settles the claim at the turn of a month as on any other day.
+-- Uses that were claimed in another month get the id of their claim: their record keeps it and
+-- closes the claim, also across the turn of a month.
 CREATE OR REPLACE FUNCTION usage_as_claimed(p_uses usage_input[]) RETURNS usage_input[]
 LANGUAGE plpgsql STABLE AS $$
 DECLARE

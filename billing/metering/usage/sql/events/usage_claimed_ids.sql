@@ -1,6 +1,6 @@
--- Open claims of these ids' events that have another id, for they were made in another month. None
--- lives for a day, and so they are looked for on the first day of a month alone, and while programs
--- of the release before may be about. By their key: whether they are open is seen afterwards.
+-- Open claims of these ids' events with another id, because they were made in another month. Claims
+-- last less than a day, so this reads only on the first day of a month, and while programs of the
+-- previous release may run. By key: whether they are open is checked afterwards.
 CREATE OR REPLACE FUNCTION usage_claimed_ids(p_ids uuid[]) RETURNS usage_repeat[]
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off

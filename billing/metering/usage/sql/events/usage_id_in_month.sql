@@ -1,5 +1,5 @@
--- The id that an event has in the month with these first digits, by the one that it has in another
--- month or had before there were months.
+-- An event's id in the month with these first digits, from its id in another month or from before
+-- records had months.
 CREATE OR REPLACE FUNCTION usage_id_in_month(p_id uuid, p_digits text) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN usage_month_of(p_id, true) <> usage_first_month()

@@ -1,5 +1,5 @@
--- The ids that these ids' events have in a month, in their order; none where all are of that month.
--- Most uses come in the month of the first one: of these only the digits of the month change.
+-- The ids of these ids' events in a month, in order; none if all are of that month. Most uses are
+-- of the first one's month: only the digits of the month change in their ids.
 CREATE OR REPLACE FUNCTION usage_ids_in_month(p_ids uuid[], p_month date) RETURNS uuid[]
 LANGUAGE plpgsql IMMUTABLE
 SET plan_cache_mode = force_generic_plan

@@ -1,5 +1,5 @@
--- Months in which an event that comes now may have been recorded already: as far back as a use may
--- be dated, and a little ahead, for clocks differ.
+-- Months in which an event that arrives now may already be recorded: as far back as a use may be
+-- dated, and slightly ahead, because clocks differ.
 CREATE OR REPLACE FUNCTION usage_months_looked_at() RETURNS date[]
 LANGUAGE sql STABLE AS $$
     SELECT ARRAY(

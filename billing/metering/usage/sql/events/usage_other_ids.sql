@@ -1,6 +1,6 @@
--- The ids other than these that these ids' events may have, month by month: of a month the ids
--- asked for, and beside each the lowest and the highest that it may have there. They differ in the
--- first month alone, where an id had random digits at its end.
+-- Other ids that these ids' events may have, month by month: the requested ids, each with the
+-- lowest and highest it may have in a month. These differ only in the first month, where ids ended
+-- in random digits.
 CREATE OR REPLACE FUNCTION usage_other_ids(
     p_ids uuid[], OUT month date, OUT asked uuid[], OUT low uuid[], OUT high uuid[])
 RETURNS SETOF record

@@ -1,5 +1,5 @@
--- Those of these ids that are a record's: one look into the key of each month that they are of.
--- Most batches are of one month, which is told without asking each id for its own.
+-- Those of these ids that a record has: one key look-up in each month that they are of. Most
+-- batches are of one month, which is detected without computing each id's month.
 CREATE OR REPLACE FUNCTION usage_own_records(p_ids uuid[]) RETURNS usage_repeat[]
 LANGUAGE plpgsql
 SET enable_seqscan = off

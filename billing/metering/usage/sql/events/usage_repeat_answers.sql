@@ -1,4 +1,4 @@
--- Answers for uses whose record was there before: the first answer, or a conflict.
+-- Answers for uses that already have a record: the first answer, or a conflict.
 CREATE OR REPLACE FUNCTION usage_repeat_answers(p_uses usage_input[], p_repeats usage_repeat[])
 RETURNS SETOF usage_answer
 LANGUAGE sql

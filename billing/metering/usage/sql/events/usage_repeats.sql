@@ -1,5 +1,5 @@
--- Records of these ids' events that have another id, for they came in another month: one look into
--- each month that may have one, by its key.
+-- Records of these ids' events with another id, because they arrived in another month: one key
+-- look-up in each month that may contain one.
 CREATE OR REPLACE FUNCTION usage_repeats(p_ids uuid[]) RETURNS usage_repeat[]
 LANGUAGE plpgsql
 SET enable_seqscan = off

@@ -1,7 +1,7 @@
--- The uses of one meter in one cycle that an invoice's line covers are completed. One record more,
--- the `true_up`, carries what the line differs from them, so that records and lines agree to the
--- cent. Of very many the first part is completed here, and the rest is listed for the account's
--- matter: what comes in meanwhile is no part of it. The account's lock is held.
+-- Complete the uses of one meter and cycle that an invoice line covers. One more record, the
+-- `true_up`, is the difference between the line and them, so that records and lines agree to the
+-- cent. If there are very many, the first part is completed here and the rest is listed for the
+-- account's matter; later uses are not included. The account's lock is held.
 CREATE OR REPLACE FUNCTION usage_bill_line(
     p_account_id uuid, p_line usage_line, p_at timestamptz)
 RETURNS void

@@ -1,5 +1,5 @@
--- Records that an invoice bills are completed: their status with its event [F20], and their days'
--- counters. Answers how many. The account's lock is held.
+-- Complete records that an invoice bills: their status with its event [F20], and their days'
+-- counters. Returns how many. The account's lock is held.
 CREATE OR REPLACE FUNCTION usage_complete(
     p_account_id uuid, p_records uuid[], p_invoice text, p_at timestamptz)
 RETURNS integer

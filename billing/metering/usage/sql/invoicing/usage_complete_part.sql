@@ -1,4 +1,4 @@
--- The next part of the records that an account's invoices bill; answers how many. Takes the
+-- Complete the next part of the records that an account's invoices bill; return how many. Takes the
 -- account's lock.
 CREATE OR REPLACE FUNCTION usage_complete_part(p_account_id uuid, p_at timestamptz)
 RETURNS integer

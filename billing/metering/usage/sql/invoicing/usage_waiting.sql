@@ -1,5 +1,5 @@
--- Uses of one meter in one cycle that go beyond the plan and are on no invoice yet. Inlined where
--- it is called.
+-- Uses of one meter in one cycle beyond the plan that are on no invoice yet. Inlined where it is
+-- called.
 CREATE OR REPLACE FUNCTION usage_waiting(
     p_account_id uuid, p_period_start timestamptz, p_meter text)
 RETURNS SETOF billing_records

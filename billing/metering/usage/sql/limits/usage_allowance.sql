@@ -1,4 +1,4 @@
--- What a limit of the plan includes, with what was used of it before its period began (`carried`).
+-- A limit's included units, plus those used before its period began (`carried`).
 CREATE OR REPLACE FUNCTION usage_allowance(p_limit jsonb, OUT included numeric, OUT carried numeric)
 LANGUAGE sql IMMUTABLE AS $$
     SELECT (p_limit ->> 'included')::numeric + coalesce((p_limit ->> 'carried')::numeric, 0),

@@ -1,6 +1,6 @@
--- Places of the accounts whose uses may ask for more than a blocking budget has left: what a plan's
--- allowance covers is taken as paid, and all of it as of the budget's window. What the fast path
--- takes costs no money, so that a budget of money is never asked.
+-- Places of accounts whose uses may exceed a blocking budget: use within the allowance counts as
+-- paid, and all of it as in the budget's window. The fast path takes only uses that cost no money,
+-- so money budgets are not checked.
 CREATE OR REPLACE FUNCTION usage_beyond_budgets_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
 RETURNS integer[]

@@ -1,5 +1,5 @@
--- Count accepted records on the quotas of their accounts, and close their claims. Statements on one
--- account show its rows alone: each of them reads the list of shown accounts anew.
+-- Count accepted records on their accounts' quotas, and close their claims. Statements on one
+-- account show only its rows, because each reads the list of shown accounts again.
 CREATE OR REPLACE FUNCTION usage_count_quotas(
     p_records usage_rated[], p_accounts usage_account[])
 RETURNS void

@@ -1,5 +1,5 @@
--- Count uses of the fast path on the quotas they fall under, which usage_beyond_quotas_fast has
--- locked and found to take them.
+-- Count uses of the fast path on their quotas, which usage_beyond_quotas_fast has locked and
+-- checked.
 CREATE OR REPLACE FUNCTION usage_count_quotas_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
 RETURNS void

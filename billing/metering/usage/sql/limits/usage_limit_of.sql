@@ -1,5 +1,5 @@
--- What limits a kind of use: what there is for its meter, else `*` where only a plan would pay it.
--- Inlined where it is called.
+-- The limit on a kind of use: its meter's, else `*` if only a plan would pay it. Inlined where it
+-- is called.
 CREATE OR REPLACE FUNCTION usage_limit_of(p_limits jsonb, p_kind usage_metered) RETURNS jsonb
 LANGUAGE sql IMMUTABLE AS $$
     SELECT coalesce(p_limits -> p_kind.meter,

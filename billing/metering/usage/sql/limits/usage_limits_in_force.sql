@@ -1,5 +1,5 @@
--- The limits of a period as uses meet them. Where its plan gives nothing, `*` stands for whatever
--- only a plan would pay. Inlined where it is called.
+-- The limits of a period as applied to uses. If its plan gives no access, `*` stands for every use
+-- that only a plan would pay. Inlined where it is called.
 CREATE OR REPLACE FUNCTION usage_limits_in_force(p_limits jsonb, p_no_entitlement text)
 RETURNS jsonb
 LANGUAGE sql IMMUTABLE AS $$

@@ -1,5 +1,5 @@
--- Notify of what the budgets of these accounts, which are shown, have reached: one account at a
--- time, of those that have reached something new.
+-- Notify of thresholds that the budgets of these accounts, which are shown, have reached: one
+-- account at a time, only where a new one is reached.
 CREATE OR REPLACE FUNCTION usage_notify_budgets(p_accounts usage_account[], p_but integer[])
 RETURNS void
 LANGUAGE plpgsql

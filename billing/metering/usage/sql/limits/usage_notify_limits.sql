@@ -1,5 +1,5 @@
--- Notify of 80 and 100 percent of what the plan includes, where own use has just grown past them.
--- What was carried into the cycle counts on both sides.
+-- Notify at 80 and 100 percent of the plan's allowance, where own use has just grown past them.
+-- Units carried into the cycle count on both sides.
 CREATE OR REPLACE FUNCTION usage_notify_limits(p_grown usage_growth[], p_records usage_rated[])
 RETURNS void
 LANGUAGE sql

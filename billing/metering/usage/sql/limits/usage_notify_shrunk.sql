@@ -1,6 +1,5 @@
--- Notify of 80 and 100 percent of what the open period includes, where the limits of before
--- (`p_before`) were not used so far yet and these are: they were lowered, or are new. Expects the
--- account's lock.
+-- Notify at 80 and 100 percent of the open period's limits, where use had not reached them under
+-- the previous limits (`p_before`): they were lowered, or are new. Expects the account's lock.
 CREATE OR REPLACE FUNCTION usage_notify_shrunk(
     p_account_id uuid, p_period_start timestamptz, p_before jsonb, p_at timestamptz)
 RETURNS void

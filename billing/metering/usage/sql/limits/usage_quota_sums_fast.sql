@@ -1,4 +1,4 @@
--- What uses of the fast path add to the quotas of their accounts, and between which times.
+-- The amounts that uses of the fast path add to their accounts' quotas, and between which times.
 CREATE OR REPLACE FUNCTION usage_quota_sums_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
 RETURNS TABLE (id uuid, account integer, added numeric, first_at timestamptz, last_at timestamptz)

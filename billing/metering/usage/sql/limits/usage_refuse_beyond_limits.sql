@@ -1,5 +1,5 @@
--- Refuse the records of accounts that ask for more than their hard quotas have left in the windows
--- of their own times, or, but for late ones, than their blocking budgets have left.
+-- Refuse records of accounts that exceed what their hard quotas have left in the windows of their
+-- own times, or, except for late ones, what their blocking budgets have left.
 CREATE OR REPLACE FUNCTION usage_refuse_beyond_limits(
     p_accounts usage_account[], INOUT p_records usage_rated[])
 LANGUAGE plpgsql

@@ -1,6 +1,6 @@
--- Partitions of billing_records for this month and so many more; answers how many it made. It acts
--- as the owner of the tables, for the programs' roles may not make any; and so it looks names up in
--- the owner's schema only, whatever the caller's path is.
+-- Create partitions of billing_records for this month and that many more; return how many. It acts
+-- as the owner of the tables, because the programs' roles may not create any, and so looks names up
+-- only in the owner's schema, whatever the caller's path.
 CREATE OR REPLACE FUNCTION usage_make_months(p_ahead integer) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE

@@ -1,5 +1,5 @@
--- The partition of billing_records for a month that has begun or comes; NULL where it is not there,
--- whatever usage_months says: somebody may have dropped the table alone.
+-- The partition of billing_records for a current or coming month; NULL if it does not exist,
+-- whatever usage_months says: the table alone may have been dropped.
 CREATE OR REPLACE FUNCTION usage_partition_of(p_month date) RETURNS regclass
 LANGUAGE sql STABLE
 AS $$

@@ -1,4 +1,4 @@
--- Of a month that is about to go: whoever would change one of its rows tries again.
+-- Make writers to a month that is about to be detached retry.
 CREATE OR REPLACE FUNCTION usage_refuse_detached() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,7 +1,6 @@
--- Keep what the checks need of these accounts' records in a month that is about to go: what they
--- add to counters, what invoices charged of them, and which entries of the ledger paid them. Run by
--- the owner of the tables, who sees the accounts of `app.accounts` alone, while nobody writes
--- there.
+-- Store sums of these accounts' records in a month that is about to be detached, for the checks:
+-- per counter, charged by invoices, and by paying ledger entry. Run by the tables' owner, who sees
+-- only the accounts of `app.accounts`, while nobody writes there.
 CREATE OR REPLACE FUNCTION usage_seal_month(p_file_id uuid, p_accounts uuid[]) RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off

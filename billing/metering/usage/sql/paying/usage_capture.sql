@@ -1,4 +1,4 @@
--- Let a hold pay the one record there is; what costs nothing releases it.
+-- Pay the only record with a hold; if it costs nothing, release the hold.
 CREATE OR REPLACE FUNCTION usage_capture(INOUT p_records usage_rated[], p_hold_id uuid)
 LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,7 +1,6 @@
--- Debit what uncontested records cost, per account, share and method by one entry; uses of a meter
--- that the account has credits for, whose scope is the meter, by one of their own. `members` are
--- places in the records; without a transaction there was not enough, and `available` says what
--- there was.
+-- Debit the cost of uncontested records, with one entry per account, share and method; uses of a
+-- meter with credits scoped to it get their own entry. `members` are places in the records; without
+-- a transaction the credits were insufficient, and `available` says what there was.
 CREATE OR REPLACE FUNCTION usage_debit(p_records usage_rated[], p_contested integer[])
 RETURNS TABLE (members integer[], transaction_id uuid, available numeric)
 LANGUAGE sql AS $$

@@ -1,5 +1,5 @@
--- Accounts (by place) that may not be able to pay all their records: what is certainly there for
--- any of them is less than all of them cost together.
+-- Accounts (by place) that may be unable to pay all their records: what is certainly available for
+-- each is less than all cost together.
 CREATE OR REPLACE FUNCTION usage_insufficient(p_records usage_rated[]) RETURNS integer[]
 LANGUAGE sql
 SET enable_seqscan = off

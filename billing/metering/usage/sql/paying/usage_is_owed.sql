@@ -1,5 +1,5 @@
--- Nothing is paying a use with this status, currency and method: it was put off, or its payment
--- failed. BillingRecord.is_owed says the same of a record that was read.
+-- Nothing is paying a use with this status, currency and method: it was deferred, or its payment
+-- failed. BillingRecord.is_owed is the same rule for a record.
 CREATE OR REPLACE FUNCTION usage_is_owed(p_status text, p_currency text, p_method text)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$

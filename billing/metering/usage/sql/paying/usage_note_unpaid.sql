@@ -1,6 +1,6 @@
--- Uses of one account that were put off, or whose payment failed, become its unpaid uses. Its
--- matter looks at them when they are overdue at the latest: their customer is told, and a card is
--- tried.
+-- Add uses of one account that were deferred, or whose payment failed, to its unpaid uses. Its
+-- matter handles them when they are overdue at the latest: it notifies the customer and tries a
+-- card.
 CREATE OR REPLACE FUNCTION usage_note_unpaid(
     p_account_id uuid, p_records uuid[], p_at timestamptz)
 RETURNS void

@@ -1,5 +1,5 @@
--- The debit of one unpaid use. Its key is that of a payment asked for by hand (POST
--- /billing/process): a use is debited once, however often and in whichever way it is tried.
+-- Debit one unpaid use. Its key is that of a manual payment (POST /billing/process), so a use is
+-- debited once, however often and in whichever way it is tried.
 CREATE OR REPLACE FUNCTION usage_owed_debit(
     p_account_id uuid, p_id uuid, p_amount numeric, p_meter text, p_product_id text, p_method text)
 RETURNS credit_debit_item

@@ -1,4 +1,4 @@
--- Pay dues, all of them for the same credits, in one statement, or one by one.
+-- Pay dues that all use the same credits, in one statement, or one by one.
 CREATE OR REPLACE FUNCTION usage_pay_alike_fast(p_dues usage_due[], p_apart boolean)
 RETURNS uuid[]
 LANGUAGE plpgsql AS $$

@@ -1,6 +1,6 @@
--- Pay dues by one entry of the ledger each, in their order; usage_funds_fast knows that everybody
--- can. In one statement for all, but for the accounts whose dues are paid one by one (`p_apart`)
--- and for what bought credits alone are to pay.
+-- Pay each due with one ledger entry, in order; usage_funds_fast has checked that all can pay. One
+-- statement pays all, except accounts whose dues are paid one by one (`p_apart`) and dues that only
+-- bought credits may pay.
 CREATE OR REPLACE FUNCTION usage_pay_dues_fast(
     p_dues usage_due[], p_apart integer[], p_expired integer[])
 RETURNS uuid[]

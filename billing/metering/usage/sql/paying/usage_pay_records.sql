@@ -1,4 +1,4 @@
--- Pay records with credits: completed, or put off where their kind and the unpaid limit allow it,
+-- Pay records with credits: each is completed, deferred if its kind and the unpaid limit allow it,
 -- or refused.
 CREATE OR REPLACE FUNCTION usage_pay_records(
     INOUT p_records usage_rated[], p_contested integer[])

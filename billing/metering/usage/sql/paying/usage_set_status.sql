@@ -1,5 +1,5 @@
--- An existing record is paid or fails: its status, its event [F20], its day's counters, and whether
--- it is among the unpaid uses. A charge that has ended makes room for that of the next one.
+-- Set the status of an existing record, with its event [F20], its day's counters, and its place
+-- among the unpaid uses. A finished charge makes room for the next one.
 CREATE OR REPLACE FUNCTION usage_set_status(
     p_account_id uuid, p_id uuid, p_method text, p_status text, p_transaction_id uuid,
     p_detail jsonb, p_at timestamptz)

@@ -1,7 +1,7 @@
--- Pay an account's unpaid uses with credits, the oldest first; one that the credits left do not
--- cover is passed over and waits, and so does one that a card is being charged for. A use that a
--- card failed to pay is paid by any credits. At most `p_most`; where that are too few, the rest
--- comes next. Answers those that were paid. Expects the account's lock.
+-- Pay an account's unpaid uses with credits, the oldest first; skip uses that the remaining credits
+-- do not cover, and uses that a card is being charged for. A use that a card failed to pay may use
+-- any credits. At most `p_most`; the rest follows later. Returns the paid ones. Expects the
+-- account's lock.
 CREATE OR REPLACE FUNCTION usage_settle(p_account_id uuid, p_at timestamptz, p_most integer)
 RETURNS TABLE (record_id uuid, method text)
 LANGUAGE plpgsql

@@ -1,5 +1,5 @@
--- Captures may have left credits of their holds free again: accounts with unpaid uses settle them.
--- Expects the locks of all these accounts.
+-- Captures may have freed credits of their holds: accounts with unpaid uses settle them. Expects
+-- all these accounts' locks.
 CREATE OR REPLACE FUNCTION usage_settle_freed(p_accounts uuid[]) RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off

@@ -1,4 +1,4 @@
--- Credits came to be had: where the account has unpaid uses, its matter pays now what they cover.
+-- Credits became available: if the account has unpaid uses, have its matter pay what they cover.
 -- Expects the account's lock.
 CREATE OR REPLACE FUNCTION usage_settle_soon(p_account_id uuid, p_at timestamptz) RETURNS void
 LANGUAGE plpgsql

@@ -1,7 +1,7 @@
--- The boundaries around `p_near` of periods that are counted from an anchor on the wall of its
--- zone: the 31st is the 31st again after February, and of a time that repeats the first counts.
--- From the `p_least`th on, or those before the anchor too where it is null. The same rule as
--- billing/core/periods.py, which is the truth; a test holds this one to it.
+-- The boundaries around `p_near` of periods counted from a local anchor: the 31st is the 31st again
+-- after February, and of a repeated time the first counts. From number `p_least` on; if it is null,
+-- also those before the anchor. The authoritative rule is billing/core/periods.py; a test compares
+-- the two.
 CREATE OR REPLACE FUNCTION usage_boundaries(
     p_anchor timestamp, p_zone text, p_unit text, p_count integer, p_near timestamptz,
     p_least integer)

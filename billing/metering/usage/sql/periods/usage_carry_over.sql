@@ -1,6 +1,5 @@
--- What limits leave from `p_start` on when all that the account used since `p_since` counts: less
--- is included, and `carried` says how much less. A level is not used up, so nothing of it is
--- carried.
+-- The limits from `p_start` on if all use since `p_since` counts: less is included, and `carried`
+-- says how much less. A level is not used up, so nothing of it is carried.
 CREATE OR REPLACE FUNCTION usage_carry_over(
     p_account_id uuid, p_limits jsonb, p_since timestamptz, p_start timestamptz)
 RETURNS jsonb

@@ -1,6 +1,5 @@
--- What an account without a subscription has: the default plan with what was agreed with the
--- account in its stead; without that plan, why it has nothing. No invoice would bill its overage,
--- so what would be overage is refused.
+-- The terms of an account without a subscription: the default plan with agreed limits; without that
+-- plan, the reason for no access. No invoice would bill its overage, so overage is refused.
 CREATE OR REPLACE FUNCTION usage_default_terms(
     p_account_id uuid, p_at timestamptz,
     OUT plan_id uuid, OUT limits jsonb, OUT no_entitlement text)

@@ -1,5 +1,5 @@
--- The period that is to be the account's open one at `p_at`. It goes on where the same
--- subscription, or none, has the same month; else it begins where the open one is to end. Reads
+-- The period that should be the account's open one at `p_at`. It continues while the same
+-- subscription, or none, has the same month; else it begins where the open one must end. Reads
 -- only.
 CREATE OR REPLACE FUNCTION usage_due_period(
     p_account_id uuid, p_at timestamptz,

@@ -1,6 +1,6 @@
--- See that a period is there for a time before the open one: what comes for it is late. A month
--- without a subscription in which nobody looked has none yet. Between the end of a subscription's
--- period and the next period nothing is made: that time stays with the subscription.
+-- Ensure that a period exists for a late use's time. A past month without a subscription may have
+-- none yet. No period is created between the end of a subscription's period and the next one: that
+-- time stays with the subscription.
 CREATE OR REPLACE FUNCTION usage_ensure_past_period(p_account_id uuid, p_at timestamptz)
 RETURNS void
 LANGUAGE sql AS $$

@@ -1,5 +1,5 @@
--- Let the open period give what is agreed at an instant, and note when each agreement begins or
--- ends next; answers the first of these. Takes the account's lock.
+-- Update the open period to the limits agreed at an instant, and note when each agreement begins or
+-- ends next; return the first of these. Takes the account's lock.
 CREATE OR REPLACE FUNCTION usage_follow_limits(p_account_id uuid, p_at timestamptz)
 RETURNS timestamptz
 LANGUAGE plpgsql

@@ -1,5 +1,5 @@
--- The instant of a time on the wall of a zone: of a time that repeats the first, and one that does
--- not exist moves forward, as in billing/core/periods.py. Inlined where it is called.
+-- The instant of a zone's local time: the first of a repeated time; a skipped one moves forward, as
+-- in billing/core/periods.py. Inlined where it is called.
 CREATE OR REPLACE FUNCTION usage_instant(p_wall timestamp, p_zone text) RETURNS timestamptz
 LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN early.at AT TIME ZONE p_zone = p_wall THEN early.at

@@ -1,5 +1,5 @@
--- Whether a period no longer gives what its account has: there is another default plan, or the
--- release before began it. Inlined where it is called.
+-- Whether a period no longer matches its account's terms: the default plan changed, or the previous
+-- release began it. Inlined where it is called.
 CREATE OR REPLACE FUNCTION usage_is_outdated(
     p_subscription_id uuid, p_plan_id uuid, p_no_entitlement text, p_default_plan uuid)
 RETURNS boolean

@@ -1,4 +1,4 @@
--- The calendar month of a zone that holds an instant, half-open.
+-- The calendar month of an instant in a zone, half-open.
 CREATE OR REPLACE FUNCTION usage_month(p_zone text, p_at timestamptz)
 RETURNS TABLE (start_at timestamptz, end_at timestamptz)
 LANGUAGE sql STABLE AS $$

@@ -1,5 +1,5 @@
--- Let the period that holds `p_at` be the account's open one (usage_due_period); the one before it
--- ends where this one starts. Takes the account's lock; expects its rows to be shown.
+-- Make the period of `p_at` the account's open one (usage_due_period); the previous one ends where
+-- it starts. Takes the account's lock; expects its rows to be shown.
 CREATE OR REPLACE FUNCTION usage_open_period(p_account_id uuid, p_at timestamptz) RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off

@@ -1,6 +1,5 @@
--- What a period gave until `p_at`, to be kept for uses of that time that come later; empty where
--- its rules and prices stay as they are, for units count by the whole cycle, and where it gave
--- nothing.
+-- The period's terms until `p_at`, to store for later uses of that time; empty if its rules and
+-- prices do not change, because units count by the whole cycle, and if it gave no access.
 CREATE OR REPLACE FUNCTION usage_terms_that_end(
     p_limits jsonb, p_no_entitlement text, p_after jsonb, p_no_entitlement_after text,
     p_at timestamptz)

@@ -1,6 +1,6 @@
--- What `p_units` cost after `p_before` by a price with tiers, packages or free units, rounded once;
--- never negative. Of a volume price, whose total falls where a cheaper tier is reached, only what
--- goes beyond `p_paid`: what the units before have cost.
+-- The cost of `p_units` after `p_before` by a price with tiers, packages or free units, rounded
+-- once; never negative. For a volume price, whose total falls where a cheaper tier is reached, only
+-- what exceeds `p_paid`, the cost of the earlier units.
 CREATE OR REPLACE FUNCTION usage_charge_after(
     p_price usage_price, p_currency text, p_before numeric, p_units numeric, p_paid numeric)
 RETURNS numeric

@@ -1,4 +1,4 @@
--- What units cost at a price per unit: every such charge comes from here, on the fast path too.
+-- The cost of units at a price per unit: all such charges use this, including the fast path.
 -- Inlined where it is called.
 CREATE OR REPLACE FUNCTION usage_charge_units(
     p_units numeric, p_unit_price numeric, p_currency text)

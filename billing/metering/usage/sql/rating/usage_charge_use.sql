@@ -1,5 +1,5 @@
--- What one use costs by a percentage of its value, after units of `p_before` and `p_uses` uses of
--- its cycle (null: more than are free): the rule of charge() in billing/catalog/rating/rules.py.
+-- The cost of one use by a percentage of its value, after units of `p_before` and `p_uses` uses of
+-- its cycle (null: more than are free): charge() in billing/catalog/rating/rules.py.
 CREATE OR REPLACE FUNCTION usage_charge_use(
     p_price usage_price, p_currency text, p_before numeric, p_units numeric, p_uses bigint)
 RETURNS numeric

@@ -1,5 +1,4 @@
--- What uses of the fast path cost together, per account, share and method, in the order of the
--- uses.
+-- The cost of uses of the fast path, per account, share and method, in the order of the uses.
 CREATE OR REPLACE FUNCTION usage_charges_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
 RETURNS usage_due[]

@@ -1,5 +1,5 @@
--- What the first `p_units` of a cycle cost together, unrounded: the same rule as
--- billing/catalog/rating/rules.py, which is the truth; a test holds this one to it.
+-- The total cost of the first `p_units` of a cycle, unrounded. The authoritative rule is
+-- billing/catalog/rating/rules.py; a test compares the two.
 CREATE OR REPLACE FUNCTION usage_cost(
     p_model text, p_unit_price numeric, p_package_size numeric, p_free_units numeric,
     p_tiers jsonb, p_units numeric)

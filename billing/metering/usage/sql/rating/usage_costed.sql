@@ -1,6 +1,6 @@
--- Allotted uses with what each costs. Inlined into usage_rate_uses.
--- A price that is not the same for each unit goes on from what its cycle has priced before: the
--- overage of the meter, or the product's own units.
+-- Allotted uses with their costs. Inlined into usage_rate_uses. A price that differs between units
+-- continues from the units that its cycle has already priced: the meter's overage, or the product's
+-- own units.
 CREATE OR REPLACE FUNCTION usage_costed(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[])
 RETURNS TABLE (

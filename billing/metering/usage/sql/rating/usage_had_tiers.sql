@@ -1,5 +1,5 @@
--- True if a product's price at that time had tiers or free units for an account: its own one before
--- the product's. Of a free use nobody knows in which currency it was priced: in any (null).
+-- True if a product's price at that time had tiers or free units for an account: its override, else
+-- the product's. The currency of a free use is unknown: any (null).
 CREATE OR REPLACE FUNCTION usage_had_tiers(
     p_account_id uuid, p_product text, p_currency text, p_at timestamptz)
 RETURNS boolean

@@ -1,5 +1,5 @@
--- The greatest that any number of units up to `p_units` costs under a volume price: at its last
--- unit, or at the end of a dearer tier below.
+-- The maximum cost of any quantity up to `p_units` under a volume price: at the last unit, or at
+-- the end of a more expensive tier below.
 CREATE OR REPLACE FUNCTION usage_highest(p_free_units numeric, p_tiers jsonb, p_units numeric)
 RETURNS numeric
 LANGUAGE sql IMMUTABLE AS $$

@@ -1,5 +1,5 @@
--- True if this one price, by tier, package or volume, gave the sum of what goes beyond the plan in
--- a cycle: its units depend on each other, and may be priced anew when some are taken back.
+-- True if this one price, by tier, package or volume, determines the total beyond the plan in a
+-- cycle: its units depend on each other, and may be priced again when some are voided.
 CREATE OR REPLACE FUNCTION usage_is_graded(
     p_account_id uuid, p_period_start timestamptz, p_meter text, p_price jsonb)
 RETURNS boolean

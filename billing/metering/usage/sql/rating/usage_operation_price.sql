@@ -1,6 +1,5 @@
--- The price of a use that names an operation and no product, in credits [F5]: also where its
--- caller wants the plan to pay, so that one which no plan covers is refused. A card pays for
--- products only.
+-- The credit price of a use with an operation and no product [F5], even if the caller wants the
+-- plan to pay, so that a use no plan covers is refused. A card pays only for products.
 CREATE OR REPLACE FUNCTION usage_operation_price(p_kind usage_metered) RETURNS usage_price
 LANGUAGE sql STABLE AS $$
     SELECT ROW('per_unit', c.cost, 1, 0, NULL)::usage_price

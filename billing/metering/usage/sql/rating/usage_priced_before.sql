@@ -1,5 +1,5 @@
--- What a cycle has priced before of a meter (owner '') or of one product: units, what they cost in
--- the currency, and uses, counted only as far as some are free. Inlined into usage_costed.
+-- What a cycle has already priced of a meter (owner '') or product: units, their cost in the
+-- currency, and uses, counted only up to the free ones. Inlined into usage_costed.
 CREATE OR REPLACE FUNCTION usage_priced_before(
     p_account_id uuid, p_owner text, p_meter text, p_period_start timestamptz, p_currency text,
     p_free_uses bigint)

@@ -1,6 +1,6 @@
--- What the free units or tiers of a product have seen in the cycle that begins at `p_start`, and
--- what it came to. Where use since `p_since` counts (usage_plan_period), that of other cycles too:
--- nobody gets free units anew by beginning and ending subscriptions. Inlined where it is called.
+-- Units that a product's free units or tiers have rated in the cycle that begins at `p_start`, and
+-- their cost. If use since `p_since` counts (usage_plan_period), other cycles' too: subscribing
+-- again gives no new free units. Inlined where it is called.
 CREATE OR REPLACE FUNCTION usage_product_units(
     p_account_id uuid, p_owner text, p_meter text, p_start timestamptz, p_since timestamptz)
 RETURNS TABLE (quantity numeric, credits numeric, overage_total numeric)

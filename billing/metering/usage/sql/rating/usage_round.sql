@@ -1,5 +1,5 @@
--- What a price yields, rounded: credits to six decimals, money to twelve (an invoice's line rounds
--- it to what the currency has), half away from zero.
+-- Round a price's result: credits to six decimals, money to twelve (an invoice line rounds it to
+-- the currency's units), half away from zero.
 CREATE OR REPLACE FUNCTION usage_round(p_amount numeric, p_currency text) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT round(p_amount, CASE p_currency WHEN 'CREDIT' THEN 6 ELSE 12 END)

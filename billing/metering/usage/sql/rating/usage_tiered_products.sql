@@ -1,5 +1,5 @@
--- Products whose every price, an account's own included, has tiers or free units: what those have
--- seen follows from the records alone. Of others it follows from the prices of their time.
+-- Products whose prices, including accounts' overrides, all have tiers or free units: their rated
+-- units follow from the records alone. For others they follow from the prices of their time.
 CREATE OR REPLACE FUNCTION usage_tiered_products(p_account_id uuid) RETURNS text[]
 LANGUAGE sql STABLE AS $$
     SELECT ARRAY(

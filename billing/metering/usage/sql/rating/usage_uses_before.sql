@@ -1,6 +1,6 @@
--- How many uses of a cycle a price has seen, up to `p_most`: those of a product (owner `p:…`) since
--- `p_since` where that counts, else those of the meter that go beyond the plan. Asked only where
--- some of them are free; one that was taken back leaves its place to another.
+-- The number of a cycle's uses that a price has rated, up to `p_most`: a product's (owner `p:…`)
+-- since `p_since` if that counts, else the meter's beyond the plan. Needed only if some are free; a
+-- voided use frees its place.
 CREATE OR REPLACE FUNCTION usage_uses_before(
     p_account_id uuid, p_owner text, p_meter text, p_start timestamptz, p_since timestamptz,
     p_most bigint)

@@ -1,4 +1,4 @@
--- Why a use is refused for its amount, or null. Only a level may be nothing.
+-- The reason to refuse a use for its amount, or null. Only a level may be 0.
 CREATE OR REPLACE FUNCTION usage_amount_refusal(
     p_kind usage_metered, p_amount numeric, p_max_per_use numeric)
 RETURNS text

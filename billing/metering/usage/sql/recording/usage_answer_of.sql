@@ -1,4 +1,4 @@
--- What became of a rated use.
+-- The answer for a rated use.
 CREATE OR REPLACE FUNCTION usage_answer_of(p_record usage_rated) RETURNS SETOF usage_answer
 LANGUAGE sql STABLE AS $$
     SELECT (p_record.use).place, coalesce(p_record.failure, 'recorded'), (p_record.use).id,

@@ -1,4 +1,4 @@
--- What became of uses that took the fast path: all are recorded.
+-- Answers for uses of the fast path: all are recorded.
 CREATE OR REPLACE FUNCTION usage_answers_fast(p_kinds usage_fast_kind[], p_uses usage_input[])
 RETURNS SETOF usage_answer
 LANGUAGE sql STABLE AS $$

@@ -1,4 +1,4 @@
--- What became of uses that the plan's allowance covers: all are recorded.
+-- Answers for uses within the plan's allowance: all are recorded.
 CREATE OR REPLACE FUNCTION usage_answers_included_fast(
     p_kinds usage_fast_kind[], p_uses usage_input[])
 RETURNS SETOF usage_answer

@@ -1,4 +1,4 @@
--- Kinds as uses of them are counted where the plan's allowance covers them: nothing pays them.
+-- Kinds as counted when the plan's allowance covers their uses: without a payment.
 CREATE OR REPLACE FUNCTION usage_included_kinds(p_kinds usage_fast_kind[])
 RETURNS usage_fast_kind[]
 LANGUAGE sql STABLE AS $$

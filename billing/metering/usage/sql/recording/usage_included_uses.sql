@@ -1,4 +1,4 @@
--- Of these uses those that count on what their account's plan limits.
+-- Those of these uses whose meter their account's plan limits.
 CREATE OR REPLACE FUNCTION usage_included_uses(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[],
     p_limited integer[])

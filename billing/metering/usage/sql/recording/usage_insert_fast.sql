@@ -1,4 +1,4 @@
--- Records of the fast path, each with the entry of the ledger that paid its due.
+-- Insert records of the fast path, each with the ledger entry that paid it.
 CREATE OR REPLACE FUNCTION usage_insert_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[],
     p_dues usage_due[], p_entries uuid[])

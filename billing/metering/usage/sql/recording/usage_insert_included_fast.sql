@@ -1,4 +1,4 @@
--- Records of the fast path that the plan's allowance covers.
+-- Insert records of the fast path within the plan's allowance.
 CREATE OR REPLACE FUNCTION usage_insert_included_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
 RETURNS void

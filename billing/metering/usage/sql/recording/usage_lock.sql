@@ -1,5 +1,5 @@
--- Lock accounts, which are listed in the order of their ids, for the rest of the transaction; the
--- open period of each, what its budgets do, and its clock; no clocks at all where nobody has one.
+-- Lock accounts, listed in the order of their ids, for the rest of the transaction; return each
+-- one's open period, budget mode and clock; no clocks if no account has one.
 CREATE OR REPLACE FUNCTION usage_lock(
     p_accounts uuid[], OUT periods uuid[], OUT budgets text[], OUT clocks timestamptz[])
 LANGUAGE plpgsql

@@ -1,6 +1,6 @@
--- What each kind of use counts on: the product's own meter, else the one that goes by the name of
--- the feature or service, else `operations` for an operation that has a price. A product's service
--- is its own, whatever a caller says: revenue is counted by it.
+-- The meter of each kind of use: the product's, else the one named like the feature or service,
+-- else `operations` for an operation with a price. A product has its own service, whatever a caller
+-- says, because revenue is counted by it.
 CREATE OR REPLACE FUNCTION usage_metered_kinds(p_kinds usage_kind[]) RETURNS SETOF usage_metered
 LANGUAGE sql
 SET enable_nestloop = on

@@ -1,6 +1,5 @@
--- Lock accounts, which are listed in the order of their ids and shown, and open their periods;
--- those that late uses fall into are there, too. `is_current` says that every use lies in its
--- account's open period.
+-- Lock accounts, listed in the order of their ids and shown, and open their periods, including
+-- those of late uses. `is_current`: all uses are in their account's open period.
 CREATE OR REPLACE FUNCTION usage_open_accounts(
     p_accounts uuid[], p_uses usage_input[], OUT accounts usage_account[], OUT is_current boolean)
 LANGUAGE plpgsql AS $$

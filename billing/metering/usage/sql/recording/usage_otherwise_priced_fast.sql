@@ -1,5 +1,5 @@
--- Places of the accounts with a use at whose time another price held than the one that its kind has
--- from `p_at` (usage_simple_kinds).
+-- Places of accounts with a use at whose time the price differed from its kind's price from `p_at`
+-- on (usage_simple_kinds).
 CREATE OR REPLACE FUNCTION usage_otherwise_priced_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[],
     p_at timestamptz)

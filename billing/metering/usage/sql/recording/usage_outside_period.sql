@@ -1,5 +1,5 @@
--- Uses that did not happen between the start of their account's open period (or the limit of what
--- is too late, or the end of the terms that it had before) and its time.
+-- Uses outside the time from the start of their account's open period (or the limit for late uses,
+-- or the end of its earlier terms) to the account's current time.
 CREATE OR REPLACE FUNCTION usage_outside_period(
     p_accounts usage_account[], p_uses usage_input[])
 RETURNS TABLE (account_id uuid, used_at timestamptz, is_late boolean)

@@ -1,4 +1,4 @@
--- An event out for each use.
+-- Publish an event for each use.
 CREATE OR REPLACE FUNCTION usage_publish_records(p_records usage_rated[]) RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off

@@ -1,4 +1,4 @@
--- Many uses that holds pay, of any accounts, in one transaction, each with its own verdict.
+-- Record many uses that holds pay, of any accounts, in one transaction, each with its own verdict.
 CREATE OR REPLACE FUNCTION usage_record_on_holds(
     p_accounts uuid[], p_kinds usage_kind[], p_uses usage_input[])
 RETURNS SETOF usage_answer

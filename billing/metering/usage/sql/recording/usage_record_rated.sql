@@ -1,5 +1,5 @@
--- Record uses by the long way, each with its own verdict. What is contested is taken in halves,
--- down to single uses, the first listed first: the outcome is that of one after the other.
+-- Record uses by the full path, each with its own verdict. Contested ones are split in halves, down
+-- to single uses, in order: the outcome is as if they came one after the other.
 CREATE OR REPLACE FUNCTION usage_record_rated(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean)
 RETURNS SETOF usage_answer

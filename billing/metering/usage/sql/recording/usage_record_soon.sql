@@ -1,5 +1,5 @@
--- Record uses as usage_record_with_top_ups does, where nobody else has their accounts for longer
--- than a moment: else lock_not_available says so, and nothing was done.
+-- As usage_record_with_top_ups, but if other transactions lock the accounts for longer than a
+-- moment, it fails with lock_not_available, and nothing was done.
 CREATE OR REPLACE FUNCTION usage_record_soon(
     p_accounts uuid[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean, p_new boolean)
 RETURNS SETOF usage_answer

@@ -1,5 +1,5 @@
--- Record uses as usage_record_with_top_ups does, of the accounts that nobody else has locked: this
--- waits for nobody. The uses of the other accounts are answered `locked`, and are to come again.
+-- As usage_record_with_top_ups, for accounts that are not locked elsewhere, without waiting. Uses
+-- of other accounts are answered `locked`, and must be sent again.
 CREATE OR REPLACE FUNCTION usage_record_where_free(
     p_accounts uuid[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean, p_new boolean)
 RETURNS SETOF usage_answer

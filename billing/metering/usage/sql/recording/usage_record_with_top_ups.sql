@@ -1,5 +1,5 @@
--- Record uses as usage_record does. Behind its answers comes one for each account that asked for
--- credits by it, verdict `top_up` with the account as `id`: its matter is to be woken.
+-- As usage_record, followed by a row for each account that now needs a top-up, with verdict
+-- `top_up` and the account as `id`: its matter must be woken.
 CREATE OR REPLACE FUNCTION usage_record_with_top_ups(
     p_accounts uuid[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean, p_new boolean)
 RETURNS SETOF usage_answer

@@ -1,4 +1,4 @@
--- Why a use is refused whatever was used before, or null.
+-- The reason to refuse a use regardless of earlier use, or null.
 CREATE OR REPLACE FUNCTION usage_refusal(
     p_kind usage_metered, p_price usage_price, p_used_at timestamptz, p_as_of timestamptz)
 RETURNS text

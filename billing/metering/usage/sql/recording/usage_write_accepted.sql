@@ -1,5 +1,5 @@
--- Write accepted records: quotas first, then records and counters, then what follows for invoices
--- and for what was put off.
+-- Write accepted records: quotas first, then records and counters, then updates of invoices and of
+-- unpaid uses.
 CREATE OR REPLACE FUNCTION usage_write_accepted(
     p_records usage_rated[], p_accounts usage_account[])
 RETURNS void

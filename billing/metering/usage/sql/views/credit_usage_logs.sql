@@ -1,6 +1,6 @@
--- What spent credits, one row for each use and each capture that no use is behind [F4], and what
--- came back of uses taken back: their sum by entry is the ledger's. It shows what the reader's own
--- rights and row-level security show.
+-- Spent credits, one row for each use and each capture without a use [F4], and credits returned for
+-- voided uses: their sum by entry equals the ledger's. The reader's own rights and row-level
+-- security apply.
 CREATE OR REPLACE VIEW credit_usage_logs WITH (security_invoker = true) AS
 SELECT
     id, account_id, user_id, operation, model, service_type, product_id, usage_amount,

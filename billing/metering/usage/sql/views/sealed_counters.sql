@@ -1,5 +1,5 @@
--- What records of months that are away add to counters. It shows what the reader's own rights and
--- row-level security show.
+-- The sums per counter of archived months' records. The reader's own rights and row-level security
+-- apply.
 CREATE OR REPLACE VIEW sealed_counters WITH (security_invoker = true) AS
 SELECT
     s.account_id, c.owner, c.grain, c.period_start, c.bucket, c.meter, c.facet, c.quantity,

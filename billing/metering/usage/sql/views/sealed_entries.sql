@@ -1,6 +1,5 @@
--- What records of months that are away were paid with: by the ledger's entry where it also paid
--- others, else in one sum without a name. It shows what the reader's own rights and row-level
--- security show.
+-- Payments of archived months' records: by ledger entry if it also paid others, else as one sum
+-- without an entry. The reader's own rights and row-level security apply.
 CREATE OR REPLACE VIEW sealed_entries WITH (security_invoker = true) AS
 SELECT s.account_id, e.transaction_id, e.credits, e.entries
 FROM sealed_usage AS s

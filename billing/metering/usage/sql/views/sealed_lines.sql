@@ -1,5 +1,5 @@
--- What invoices charged of the records of months that are away. It shows what the reader's own
--- rights and row-level security show.
+-- Invoice charges for archived months' records. The reader's own rights and row-level security
+-- apply.
 CREATE OR REPLACE VIEW sealed_lines WITH (security_invoker = true) AS
 SELECT s.account_id, l.meter, l.period_start, l.units, l.total
 FROM sealed_usage AS s

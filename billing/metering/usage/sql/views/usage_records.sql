@@ -1,5 +1,5 @@
--- One of two names for recorded uses, with the columns its readers know [G5]. It shows what the
--- reader's own rights and row-level security show.
+-- One of two names for recorded uses, with the columns its readers know [G5]. The reader's own
+-- rights and row-level security apply.
 CREATE OR REPLACE VIEW usage_records WITH (security_invoker = true) AS
 SELECT
     r.id, r.account_id, r.user_id, p.subscription_id, r.feature_type, r.service_type,

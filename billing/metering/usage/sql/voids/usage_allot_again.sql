@@ -1,5 +1,5 @@
--- Units of the plan's allowance are free again in a cycle: they cover what goes beyond it and is on
--- no invoice yet, the latest use first. Expects the account's lock.
+-- Units of the plan's allowance became free in a cycle: they cover uses beyond it that are on no
+-- invoice yet, the latest first. Expects the account's lock.
 CREATE OR REPLACE FUNCTION usage_allot_again(
     p_account_id uuid, p_period_start timestamptz, p_meter text, p_units numeric, p_at timestamptz)
 RETURNS void

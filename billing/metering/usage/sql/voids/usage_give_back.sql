@@ -1,6 +1,5 @@
--- The credits that a use cost go back to the lots of the entry that paid it, which may have paid
--- others that were taken back before, and pay what is still unpaid. Answers the new entry. Expects
--- the account's lock.
+-- Return a voided use's credits to the lots of the entry that paid it, which may have paid other
+-- voided uses, and pay unpaid uses with them. Returns the new entry. Expects the account's lock.
 CREATE OR REPLACE FUNCTION usage_give_back(
     p_account_id uuid, p_id uuid, p_entry uuid, p_amount numeric, p_at timestamptz)
 RETURNS uuid

@@ -1,6 +1,6 @@
--- Price anew, in their order and by `p_price`, the uses of a cycle that go beyond the plan by a
--- price with tiers, packages or free units and are on no invoice yet: others were taken back, or
--- are included after all. Expects the account's lock.
+-- Price again, in order and by `p_price`, a cycle's uses beyond the plan by a price with tiers,
+-- packages or free units that are on no invoice yet, because others were voided or are included
+-- after all. Expects the account's lock.
 CREATE OR REPLACE FUNCTION usage_price_again(
     p_account_id uuid, p_period_start timestamptz, p_meter text, p_price jsonb, p_at timestamptz)
 RETURNS void

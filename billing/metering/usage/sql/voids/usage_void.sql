@@ -1,9 +1,8 @@
--- Take a wrong use back, once: a record with its figures below zero goes into all that the use went
--- into, at the use's own time, and both are `refunded`. Credits that paid it go back to their lots.
--- What an invoice or a card charged, in whole units, the caller has seen as `p_charged` (null:
--- there is no charge) and gives back; such a record counts as paid at once, for the invoice stands.
--- The verdict is that of usage_void_verdict; of a duplicate, `void_id` is the first record. Takes
--- the account's lock.
+-- Void a wrong use once: a record with its negative figures counts wherever the use counted, at the
+-- use's own time, and both become `refunded`. Credits that paid it return to their lots. The caller
+-- has read a charge by invoice or card as `p_charged`, in whole units (null: none), and refunds it;
+-- such a record counts as paid at once, because the invoice stands. For verdicts see
+-- usage_void_verdict; of a duplicate, `void_id` is the first record. Takes the account's lock.
 CREATE OR REPLACE FUNCTION usage_void(
     p_account_id uuid, p_id uuid, p_charged numeric, p_detail jsonb,
     OUT verdict text, OUT void_id uuid)

@@ -1,6 +1,7 @@
--- Whether a use may be taken back: ok; duplicate (it was before); no_record; correction (it takes a
--- use back itself, or rounds a line); level (a reading is not taken back); charging (a card is
--- asked, or a card or an invoice has charged it meanwhile: `p_is_charged` says that this was seen).
+-- Whether a use may be voided: ok; duplicate (already voided); no_record; correction (it voids a
+-- use itself, or rounds a line); level (readings cannot be voided); charging (a card is being
+-- charged, or a card or invoice has charged it meanwhile: `p_is_charged` says that the caller
+-- knew).
 CREATE OR REPLACE FUNCTION usage_void_verdict(
     p_account_id uuid, p_id uuid, p_is_charged boolean)
 RETURNS text

@@ -1,6 +1,6 @@
--- The record that takes a use back, its counters and quotas, what the plan's allowance now covers
--- in its place, what the uses after it cost now, and the use's new status with its event.
--- `p_is_charged`: an invoice or a card charged it, and that stands. Expects the account's lock.
+-- Write the record that voids a use, its counters and quotas, what the plan's allowance now covers
+-- instead, the new cost of later uses, and the use's new status with its event. `p_is_charged`: an
+-- invoice or card charged it, and that stands. Expects the account's lock.
 CREATE OR REPLACE FUNCTION usage_write_void(
     p_account usage_account, p_id uuid, p_void_id uuid, p_is_charged boolean, p_entry uuid,
     p_detail jsonb)

@@ -1,6 +1,6 @@
-"""The frozen clock of a test account: its target, and where its walk stands.
+"""The frozen clock of a test account: its time, its target, and the progress towards it.
 
-Only forward, only for test accounts; the walk itself goes from due instant to due instant.
+A clock moves only forward, and only for test accounts, from one due instant to the next.
 """
 
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ _BLOCKED: Final = text(
 async def aim(
     connection: AsyncConnection, account_id: UUID, to: datetime | timedelta, request_id: UUID
 ) -> Account:
-    """Set where the clock shall walk to, once per request; a timedelta is added to where it goes.
+    """Set the clock's target, once per request; a timedelta is added to its current target or time.
 
     A test account in real time is frozen first. Errors: CLOCK_NEEDS_TEST_ACCOUNT, CLOCK_BACKWARDS.
     """
@@ -61,18 +61,18 @@ async def aim(
 
 
 async def blocked(connection: AsyncConnection, most: int) -> list[str]:
-    """Clocks of test accounts that stand before their target, each with why."""
+    """Return the clocks of test accounts that stopped before their target, with the reason."""
     found = await connection.execute(_BLOCKED, {"most": most})
     return [f"{row.account}: {row.why}" for row in found]
 
 
 async def move(connection: AsyncConnection, account_id: UUID, clock_at: datetime) -> Account:
-    """Set the clock to an instant on its way; never back."""
+    """Set the clock to an instant on the way to its target; never back."""
     return await store.change(connection, account_id, {"clock_at": clock_at})
 
 
 async def arrive(connection: AsyncConnection, account: Account) -> Account:
-    """Nothing is due before the target: the clock stands there, and the walk is over."""
+    """Set the clock to its target, because nothing is due before it, and end the walk."""
     there = {"clock_at": account.clock_target or account.clock_at, "clock_target": None}
     return await store.change(
         connection, account.id, there | {"clock_status": "ready", "clock_blocked": None}
@@ -80,6 +80,6 @@ async def arrive(connection: AsyncConnection, account: Account) -> Account:
 
 
 async def block(connection: AsyncConnection, account_id: UUID, why: str) -> Account:
-    """A matter does not get on: the walk stops where it is, and says why."""
+    """Stop the walk, with the reason, because a matter makes no progress."""
     stopped = {"clock_status": "blocked", "clock_blocked": why}
     return await store.change(connection, account_id, stopped)

@@ -1,4 +1,4 @@
-"""The seller's legal entities: named on documents, each with series of numbers of its own."""
+"""The seller's legal entities: named on documents, each with its own number series."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from billing.platform.accounts.tables import issuer_logos, issuers
 from billing.platform.audit import service as audit
 
 DEFAULT: Final = "(SELECT x.id FROM issuers x WHERE x.is_default)"
-# Of the account `a`: asked for at each use, so that another default one takes over.
+# The issuer of account `a`, read on each use, so that a new default applies at once.
 SELLER: Final = f"coalesce(a.issuer_id, {DEFAULT})"
 _SELLER_OF: Final = Prepared(
     text(f"SELECT {SELLER} AS seller_id FROM accounts a WHERE a.id = :account_id")  # noqa: S608
@@ -27,11 +27,11 @@ _NAME: Final = Prepared(
     text(f"SELECT i.name FROM issuers i WHERE i.id = coalesce(:issuer_id, {DEFAULT})")  # noqa: S608
 )
 _LOCK: Final = 4_711_001
-"""Writers of issuers, which are few, wait for each other."""
+"""Serializes the rare writes of issuers."""
 
 
 async def listed(connection: AsyncConnection) -> list[Issuer]:
-    """Every issuer, by its key."""
+    """Return every issuer, by its key."""
     rows = await connection.execute(select(issuers).order_by(issuers.c.key))
     return [Issuer.model_validate(row) for row in rows.mappings()]
 
@@ -39,9 +39,9 @@ async def listed(connection: AsyncConnection) -> list[Issuer]:
 async def put(
     connection: AsyncConnection, key: str, fields: Mapping[str, Any], at: datetime
 ) -> Issuer:
-    """Write the issuer with this key; of accounts that name none the default one is the seller.
+    """Write the issuer with this key; the default one bills accounts that name none.
 
-    What `fields` leave out stays. Errors: ISSUER_IS_DEFAULT.
+    Fields that are left out keep their values. Errors: ISSUER_IS_DEFAULT.
     """
     await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     row = {**fields, "key": key}
@@ -70,25 +70,25 @@ async def _is_default(connection: AsyncConnection, key: str) -> bool:
 
 
 async def find(connection: AsyncConnection, key: str) -> UUID | None:
-    """The issuer with this key."""
+    """Return the id of the issuer with this key."""
     found: UUID | None = await connection.scalar(select(issuers.c.id).where(issuers.c.key == key))
     return found
 
 
 async def seller(connection: AsyncConnection, account_id: UUID) -> UUID | None:
-    """The issuer that bills this account: the one it names, else the default one of now."""
+    """Return the issuer that bills this account: the one it names, else the current default."""
     found: UUID | None = await _SELLER_OF.scalar(connection, account_id=account_id)
     return found
 
 
 async def name(connection: AsyncConnection, issuer_id: UUID | None) -> str | None:
-    """The name that the payer of an invoice knows its seller by."""
+    """Return the seller's name as shown to payers."""
     found: str | None = await _NAME.scalar(connection, issuer_id=issuer_id)
     return found
 
 
 async def keep_logo(connection: AsyncConnection, content: bytes) -> str:
-    """Keep a picture for the documents that show it; answers its name."""
+    """Store a logo for documents; return its name, a hash."""
     name = hashlib.sha256(content).hexdigest()
     row = {"sha256": name, "content": content}
     await prepared.add_unless_there(connection, issuer_logos, row)

@@ -1,4 +1,4 @@
-"""An account as the rest of the product sees it, and what an operator may say about one."""
+"""Accounts and issuers, and the fields of an account that an operator may set."""
 
 from typing import Literal
 from uuid import UUID
@@ -9,7 +9,7 @@ from billing.core.frozen import Frozen
 
 ClockStatus = Literal["ready", "advancing", "blocked"]
 Preference = Literal["wallet_deduction", "credit_consumption", "payment_charge"]
-"""The preferred way of an account to pay beyond its plan."""
+"""An account's preferred payment method beyond its plan."""
 
 
 class Account(Frozen):
@@ -39,7 +39,7 @@ class Account(Frozen):
 
 
 class Issuer(Frozen):
-    """A legal entity that sells; `logo` is the name of a kept picture."""
+    """A legal entity that sells; `logo` is the name of a stored picture."""
 
     id: UUID
     key: str

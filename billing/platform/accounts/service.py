@@ -1,4 +1,4 @@
-"""Making and changing accounts, by the operators' route and by the merchant event alike [A11]."""
+"""Create and change accounts, for the operators' route and the merchant event alike [A11]."""
 
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from billing.platform.audit import service as audit
 
 
 async def upsert(connection: AsyncConnection, wanted: AccountFields) -> tuple[Account, bool]:
-    """The account with this external id, made or brought up to date; True when it is new.
+    """Create or update the account with this external id; return it, and True if it is new.
 
     Needs a transaction that may see any account. Raises `Conflict` ACCOUNT_FIXED for a changed
     `is_test` or clock, CLOCK_NEEDS_TEST_ACCOUNT, and `NotFound` ISSUER_NOT_FOUND.
@@ -44,7 +44,7 @@ async def _add(connection: AsyncConnection, wanted: AccountFields) -> Account | 
 
 async def _change(connection: AsyncConnection, known: Account, wanted: AccountFields) -> Account:
     sent: dict[str, Any] = wanted.model_dump(include=wanted.model_fields_set - {"external_id"})
-    # As they were at the account's birth: afterwards a clock moves by its own route only.
+    # As at the account's creation: afterwards only the clock's own route moves it.
     born_with = {
         "is_test": known.is_test,
         "clock_at": known.created_at if known.clock_at is not None else None,
@@ -63,7 +63,7 @@ async def _change(connection: AsyncConnection, known: Account, wanted: AccountFi
 
 
 async def _issuer(connection: AsyncConnection, key: str | None) -> UUID | None:
-    """The issuer that is named; an account that names none keeps none."""
+    """Return the id of the named issuer; None if none is named."""
     if key is None:
         return None
     found = await issuers.find(connection, key)

@@ -20,13 +20,13 @@ _GET = Prepared(select(accounts).where(accounts.c.id == given("account_id")))
 
 
 async def get(connection: AsyncConnection, account_id: UUID) -> Account | None:
-    """One account by its row id."""
+    """Return one account by its row id."""
     row = await _GET.first(connection, account_id=account_id)
     return show(row) if row is not None else None
 
 
 async def is_test(connection: AsyncConnection, account_id: UUID) -> bool:
-    """True if the account has a clock of its own; fixed at its birth, so asked once."""
+    """True for a test account; fixed at creation, and therefore cached."""
     known = _IS_TEST.get(account_id)
     if known is None:
         account = await get(connection, account_id)
@@ -39,7 +39,7 @@ async def is_test(connection: AsyncConnection, account_id: UUID) -> bool:
 
 
 async def find(connection: AsyncConnection, name: str) -> Account | None:
-    """One account by `acc_…` id or external id; an id wins over an equal external id."""
+    """Return one account by `acc_…` id or external id; an id wins over an equal external id."""
     account_id = ids.parse(ids.ACCOUNT, name)
     if account_id is not None:
         found = await get(connection, account_id)
@@ -49,7 +49,7 @@ async def find(connection: AsyncConnection, name: str) -> Account | None:
 
 
 async def find_all(connection: AsyncConnection, names: Collection[str]) -> dict[str, Account]:
-    """Accounts by `acc_…` id or external id; an id wins over an equal external id."""
+    """Return accounts by `acc_…` id or external id; an id wins over an equal external id."""
     by_id = {ids.parse(ids.ACCOUNT, name): name for name in names}
     known = [account_id for account_id in by_id if account_id is not None]
     rows = await connection.execute(
@@ -66,13 +66,13 @@ async def find_all(connection: AsyncConnection, names: Collection[str]) -> dict[
 
 
 async def lock_by_external(connection: AsyncConnection, external_id: str) -> Account:
-    """The account with this external id, which must exist, locked against other writers."""
+    """Return the account with this external id, which must exist, locked against other writers."""
     query = select(accounts).where(accounts.c.external_id == external_id)
     return show((await connection.execute(query.with_for_update(key_share=True))).mappings().one())
 
 
 async def lock(connection: AsyncConnection, account_id: UUID) -> Account:
-    """The account's row, locked against another walker."""
+    """Lock the account's row against other walkers, and return the account."""
     query = select(accounts).where(accounts.c.id == account_id)
     account = await _one(connection, query.with_for_update(key_share=True))
     if account is None:
@@ -81,10 +81,10 @@ async def lock(connection: AsyncConnection, account_id: UUID) -> Account:
 
 
 async def advancing(connection: AsyncConnection) -> list[UUID]:
-    """The accounts whose clock is on its way, for whoever restarts their walks."""
+    """Return the accounts whose clock is advancing, so that their walks can be restarted."""
     rows = await connection.execute(
         select(accounts.c.id)
-        # The index is of the few that have a clock.
+        # The index covers only the few accounts with a clock.
         .where(accounts.c.clock_at.is_not(None), accounts.c.clock_status == "advancing")
         .order_by(accounts.c.id)
     )
@@ -92,7 +92,7 @@ async def advancing(connection: AsyncConnection) -> list[UUID]:
 
 
 async def add(connection: AsyncConnection, row: dict[str, Any]) -> Account | None:
-    """Write a new account; None when its external id is taken."""
+    """Write a new account; None if its external id is taken."""
     new = (
         insert(accounts)
         .values(**row)
@@ -112,9 +112,9 @@ async def change(connection: AsyncConnection, account_id: UUID, fields: dict[str
 async def lock_customer(
     connection: AsyncConnection, account_id: UUID, customer_id: str
 ) -> str | None:
-    """Keep the Stripe customer, once and for all; returns the one that is kept.
+    """Store the account's Stripe customer once; return the stored one.
 
-    Of two callers the first one's customer stays, and both learn it [A15].
+    If two callers compete, the first one's customer is stored, and both receive it [A15].
     """
     await connection.execute(
         update(accounts)
@@ -130,7 +130,7 @@ async def lock_customer(
 def listing(
     *, text: str | None = None, is_test: bool | None = None, platform: str | None = None
 ) -> Select[Any]:
-    """All accounts that match, for the operators' list; order and cut are the caller's."""
+    """Select the matching accounts for the operators' list; the caller adds order and limit."""
     query = select(accounts)
     if text:
         like = f"%{_escaped(text)}%"
@@ -149,7 +149,7 @@ def listing(
 
 
 def show(row: Fields) -> Account:
-    """A row of `listing` as an account."""
+    """Return a row of `listing` as an account."""
     return Account(**row)
 
 

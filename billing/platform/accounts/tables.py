@@ -1,6 +1,6 @@
 """The billed customer and the seller's legal entity that bills it.
 
-An account row is the tenant of everything else; a frozen test clock lives on it.
+An account row is the tenant of everything else; it also stores the frozen test clock.
 """
 
 from sqlalchemy import LargeBinary, false, text
@@ -17,14 +17,14 @@ issuers = c.table(
     c.text("number_prefix"),
     c.flag("is_default", server_default=false()),
     c.text("email", nullable=True),
-    # A line below each page of its documents.
+    # A line at the bottom of each page of its documents.
     c.text("footer", nullable=True),
     # The key of one of its logos.
     c.text("logo", nullable=True),
     c.index("uq_issuers_default", "is_default", unique=True, where="is_default"),
 )
 
-# Documents name a logo by its hash: one that was replaced stays.
+# Documents name a logo by its hash, so replaced logos stay.
 issuer_logos = c.table(
     "issuer_logos",
     c.text("sha256", primary_key=True),
@@ -42,7 +42,7 @@ accounts = c.table(
     c.text("zone", server_default="UTC"),
     c.text("country", nullable=True),
     c.text("locale", server_default="en"),
-    # Who the customer is on the platform it was installed from, such as shopify / shop domain.
+    # The platform it was installed from, and its domain there, such as shopify / shop domain.
     c.text("platform", nullable=True),
     c.text("platform_domain", nullable=True),
     c.flag("is_test", server_default=false()),
@@ -52,11 +52,11 @@ accounts = c.table(
     c.text("clock_status", nullable=True),
     c.text("clock_blocked", nullable=True),
     c.text("stripe_customer_id", nullable=True, unique=True),
-    # The seller that the account names; null means the default one of the day.
+    # The seller that the account names; null means the current default.
     c.reference("issuer_id", "issuers.id", nullable=True),
-    # How it would rather pay single uses; suggested where it can [F26].
+    # Its preferred method for single uses; suggested where possible [F26].
     c.text("preferred_billing_method", nullable=True),
-    # What an operator has seen proof of, such as `student`.
+    # Proven to an operator, such as `student`.
     c.json("verified_as", server_default="[]"),
     c.text("status", server_default="active"),
     c.instant("created_at"),
@@ -68,10 +68,10 @@ accounts = c.table(
         name="preferred_method_known",
     ),
     c.index("ix_accounts_created", "created_at", "id"),
-    # For the operators' search; so are those of other tables that name no account.
+    # For the operators' search, as are other tables' indexes that do not begin with the account.
     c.index("ix_accounts_email", text("lower(email)"), where="email IS NOT NULL"),
     c.index("ix_accounts_name", text("lower(name)"), where="name IS NOT NULL"),
-    # Most have no clock, and whoever records their uses asks for it each time.
+    # Each recording of uses reads the clock, and most accounts have none.
     c.index("ix_accounts_clock", "id", where="clock_at IS NOT NULL"),
     # Row-level security compares this column where other tables have `account_id`.
     info={"tenant_key": "id"},

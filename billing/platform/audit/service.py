@@ -1,4 +1,4 @@
-"""The one way to write an audit row [P8]; the ledger and billing records are their own audit."""
+"""The only writer of audit rows [P8]; the ledger and billing records are their own audit."""
 
 from datetime import datetime
 from typing import Any
@@ -20,9 +20,9 @@ async def record(
     at: datetime,
     **detail: Any,
 ) -> None:
-    """`action` is `noun.verb` in the past tense's plain form, such as `purchase.completed`.
+    """Write an audit row; `action` is a noun and a past participle, such as `purchase.completed`.
 
-    `subject` is the external id of the thing changed; `detail` must be JSON and free of secrets.
+    `subject` is the external id of the changed object; `detail` must be JSON without secrets.
     """
     row = {
         "account_id": account_id,

@@ -1,4 +1,4 @@
-"""Reading the audit trail."""
+"""Queries that read the audit trail."""
 
 from datetime import datetime
 from typing import Any
@@ -19,9 +19,9 @@ def listing(
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> Select[Any]:
-    """The audit rows that match; order and cut are the caller's. `start` and `end` are real time.
+    """Select matching audit rows; the caller adds order and limit. `start`, `end`: real time.
 
-    Without an account those of all accounts and of what belongs to none.
+    Without an account: the rows of all accounts, and those without an account.
     """
     row = billing_audit.c
     query = select(billing_audit)
@@ -39,7 +39,7 @@ def listing(
 async def has(
     connection: AsyncConnection, account_id: UUID, subject: str, action: str, request: str
 ) -> bool:
-    """True where the request has done this before; its row names it as `request`."""
+    """True if this request already did this: an audit row has its id as `request`."""
     done = listing(account_id, action=action, subject=subject).where(
         billing_audit.c.detail["request"].astext == request
     )

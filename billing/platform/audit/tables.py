@@ -15,12 +15,12 @@ billing_audit = c.table(
     c.text("correlation_id", nullable=True),
     c.instant("at"),
     c.instant("real_at"),
-    # The entry before and a digest of both; entries of the release before have none.
+    # The preceding entry and a digest of both; null in entries written by the previous release.
     c.bigint("previous_id", nullable=True),
     c.column("digest", LargeBinary, nullable=True),
     c.index("ix_billing_audit_account", "account_id", "id"),
     c.index("ix_billing_audit_subject", "subject", "id"),
-    # For operators who look through the trails of all accounts.
+    # For operators who search the trails of all accounts.
     c.index("ix_billing_audit_actor", "actor", "id"),
     c.index("ix_billing_audit_action", "action", "id"),
     c.index(

@@ -1,7 +1,7 @@
 """The one executor: lock, read, decide, write, in the caller's transaction.
 
-A kind of matter says how its rows are read and seen, what it plans and what its steps change;
-everything else about doing a step at most once stands here.
+Each kind of matter defines how its rows are read, what it plans and what its steps change; this
+module does each step at most once.
 """
 
 import os
@@ -26,7 +26,7 @@ from billing.platform.outbox import service as outbox
 S = TypeVar("S", bound=State)
 F = TypeVar("F", bound=Facts)
 T = TypeVar("T")
-# The rows in memory are held against those in the database after every decision.
+# In tests, rows in memory are compared with the database after every decision.
 _ORACLE: Final = os.environ.get("BILLING_PROFILE") == "test"
 
 
@@ -38,13 +38,13 @@ class Read:
     deciding: bool = False
     answer: Any = None
     step: Step | None = None
-    """The step to decide; None: a command, or a look."""
+    """The step to decide; None: a command, or a read without a decision."""
     locked: bool = True
-    """A look of the matter's own takes its row; one of a timeline takes nothing."""
+    """True locks the matter's row; a timeline reads without a lock."""
     about: Any = None
-    """The object of a command, where more is to be read for it."""
+    """The object of a command, if more must be read for it."""
     known: frozenset[UUID] = frozenset()
-    """Rows to read although nothing can happen to them any more: the oracle compares them."""
+    """Rows to read even if they are final: the oracle compares them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +53,12 @@ class Engine(Rules[S, F]):
 
     read: Callable[[AsyncConnection, Read], Awaitable[tuple[Rows, F]]]
     asking: frozenset[str] = frozenset()
-    """The steps that mostly begin with a question to the provider."""
+    """The steps that usually begin with a query to the provider."""
     goes_on: Mapping[str, str] = field(default_factory=dict)
-    """Steps after which the next one begins in the same transaction, by name: a renewal writes the
-    attempt of its charge."""
+    """Steps whose named successor begins in the same transaction: a renewal writes the attempt of
+    its charge."""
     verbs: Mapping[str, writer.Verb] = field(default_factory=dict)
-    """Effects of its decisions in SQL."""
+    """SQL implementations of its decisions' effects, by verb."""
 
     @classmethod
     def of(
@@ -67,7 +67,7 @@ class Engine(Rules[S, F]):
         read: Callable[[AsyncConnection, Read], Awaitable[tuple[Rows, F]]],
         **verbs: writer.Verb,
     ) -> "Engine[S, F]":
-        """The engine of these rules."""
+        """Return the engine of these rules."""
         return cls(
             view=rules.view,
             agenda=rules.agenda,
@@ -84,21 +84,21 @@ class Done(Generic[S]):
 
     state: S
     step: Step | None = None
-    """The step that was decided, with its facts; None: it was not due any more."""
+    """The step that was decided, with its facts; None: it was no longer due."""
     call: Any = None
     """The provider call to make now, after the commit; then decide again."""
     lateness: timedelta | None = None
-    """Delay of the step behind its time, in real time; None: it is not done."""
+    """The delay of the finished step, in real time; None: it is not done."""
     born: tuple[Matter, ...] = ()
-    """Matters that begin with it: to be started after the commit."""
+    """New matters, to start after the commit."""
     woken: tuple[Matter, ...] = ()
-    """Other matters whose rows it changed: to be told after the commit."""
+    """Other matters whose rows changed, to notify after the commit."""
     begun: Step | None = None
-    """The next step, begun in the same transaction: the call is its."""
+    """The next step, begun in the same transaction; `call` belongs to it."""
 
 
 async def look(connection: AsyncConnection, engine: Engine[S, F], matter: Named) -> S:
-    """Read, and mirror the head in the register."""
+    """Read the matter, and save its head in the register."""
     rows, facts = await engine.read(connection, Read(matter.subject_id))
     state = engine.view(rows, facts)
     await _save_head(connection, engine, matter, state, facts.at)
@@ -113,9 +113,9 @@ async def decide(
     answer: Any = None,
     may_call: Callable[[F], bool] = lambda _: True,
 ) -> Done[S]:
-    """Do a step once, if it is the due head; with `answer` go on with one that was begun.
+    """Do a step once, if it is the due head; with `answer`, continue one that was begun.
 
-    `may_call` says whether the provider may be asked by a step that this one goes on with.
+    `may_call` decides whether a successor step may call the provider.
     """
     if answer is None and step.name in engine.asking:
         asked = await _ask(connection, engine, matter, step)
@@ -146,9 +146,9 @@ async def decide(
 def _go_on(
     engine: Engine[S, F], work: Work[F], done: Step, may_call: Callable[[F], bool]
 ) -> Step | None:
-    """Begin what follows a step that is done, where it begins with a call: the work is then both.
+    """Begin the successor of a finished step if it begins with a call; `work` then contains both.
 
-    None, and the work as it was, for anything else, which is a decision of its own.
+    Otherwise return None and leave `work` unchanged; the successor is a decision of its own.
     """
     name, at = engine.goes_on.get(done.name), work.facts.at
     step = head(engine.plan(work.rows, work.facts), at) if name else None
@@ -164,7 +164,7 @@ def _go_on(
 
 
 def born_by(work: Work[Any]) -> tuple[Matter, ...]:
-    """The matters that a decision has brought into being."""
+    """Return the matters that a decision created."""
     return tuple(matters.of_birth(one) for one in work.effects if isinstance(one, Bear))
 
 
@@ -182,7 +182,7 @@ async def _woken_by(
 async def _ask(
     connection: AsyncConnection, engine: Engine[S, F], matter: Named, step: Step
 ) -> Done[S] | None:
-    """The step's question where it changes no row, so nothing is locked; None: decide it."""
+    """Return the step's provider call if it changes no row, without a lock; None: decide it."""
     rows, facts = await engine.read(connection, Read(matter.subject_id, locked=False))
     planned = engine.planned(rows, facts, step)
     if planned is None:
@@ -205,11 +205,11 @@ async def command(
     about: Any = None,
     known: frozenset[UUID] = frozenset(),
 ) -> tuple[T, Work[F]]:
-    """Decide a command, asked of a matter beside its steps; with `dry_run` it is only thought out.
+    """Decide a command to a matter, outside its steps; with `dry_run` nothing is written.
 
-    Answers what the verb answers, and the work with its rows and effects. What is written is
-    `locked`, unless the caller holds the account's lock of a matter that nothing else changes any
-    more; what is thought out only if it is asked for. `known` rows are read whatever their state.
+    Returns the verb's result, and the work with its rows and effects. By default a write is
+    `locked` and a dry run is not; a caller that holds the account's lock of a matter that nothing
+    else changes may skip it. `known` rows are read in any state.
     """
     locked = not dry_run if locked is None else locked
     read = Read(subject_id, deciding=True, locked=locked, about=about, known=known)
@@ -229,7 +229,7 @@ async def _write(
     *,
     read_again: bool = True,
 ) -> None:
-    """Write a decision; the rows in memory are what is written, numbers too where `read_again`."""
+    """Write a decision; with `read_again` the rows in memory also get their numbers."""
     written = await writer.write(
         connection, work.effects, work.facts.at, engine.verbs, read_again=read_again
     )
@@ -248,7 +248,7 @@ async def _finish(
     state: S,
     at: datetime,
 ) -> None:
-    """The step's key and the new head, in one statement; a taken key undoes everything."""
+    """Write the step's key and the new head in one statement; a used key undoes everything."""
     await outbox.flush(connection)  # it takes the account's lock, before that of the register
     fresh = await matters.finish_step(
         connection,
@@ -274,13 +274,13 @@ async def _save_head(
 async def _compare(
     connection: AsyncConnection, engine: Engine[S, F], read: Read, rows: Rows
 ) -> None:
-    """The fold of the effects must be what the writer made of them."""
+    """Raise if the rows in memory differ from the rows that the writer wrote."""
     written, _ = await engine.read(connection, replace(read, known=rows.ids()))
     if written != rows:
         raise AssertionError(f"rows differ: {written.by_type()} is written, not {rows.by_type()}")
 
 
 def now_facts(clock_at: datetime | None) -> dict[str, Any]:
-    """The instants of a decision."""
+    """Return the instants of a decision."""
     real_at = real_now()
     return {"at": clock_at or real_at, "real_at": real_at}

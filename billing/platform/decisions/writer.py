@@ -1,7 +1,7 @@
-"""Effects as statements, in the transaction of the decision that made them.
+"""Write effects as statements, in the transaction of the decision that made them.
 
-Rows come first, then verbs and what is heard, then what is announced, all in one pipeline. Rows
-that get a number come last, for everybody waits for their series: at its end, or with the COMMIT.
+Rows come first, then verbs and handled provider events, then announced events, in one pipeline.
+Numbered rows come last, at its end or with the COMMIT, because their series is a shared lock.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ from billing.platform.provider_inbox import store as inbox
 
 Verb = Callable[..., Awaitable[Any]]
 ISSUE: Final = "issue"
-"""The verb that sends a row with its number, and answers both: `(row, series, on) -> Sent`."""
+"""The verb that sends a row with its number, and returns both: `(row, series, on) -> Sent`."""
 
 
 async def write(
@@ -50,10 +50,10 @@ async def write(
     *,
     read_again: bool = True,
 ) -> list[Change]:
-    """Write the effects of one decision; answers the numbers that were given, as changes.
+    """Write the effects of one decision; return the assigned numbers, as changes.
 
-    Where nobody reads the rows again before the commit, the numbers are taken with it: no program
-    is waited for under the lock of their series.
+    Unless `read_again`, numbers are taken with the COMMIT, so that the lock of their series is not
+    held during a round trip.
     """
     rows, issues, rest = parted(effects)
     ordered = sorted(issues, key=lambda issue: issue.series)
@@ -80,10 +80,10 @@ async def write(
 def parted(
     effects: Sequence[Effect],
 ) -> tuple[list[Add | Change | Remove], list[Issue], list[Effect]]:
-    """Rows to write, rows to number, and what else there is, each in order.
+    """Return rows to write, rows to number, and other effects, each in order.
 
-    Changes that follow each other on one row are one; no other order is touched, for unique
-    indexes hold after each statement. A change of a row that waits for its number waits too.
+    Consecutive changes of one row are merged. The order is otherwise kept, because unique indexes
+    are checked after each statement. A change of a row that awaits its number waits with it.
     """
     rows: list[Add | Change | Remove] = []
     issues: dict[UUID, Issue] = {}
@@ -131,7 +131,7 @@ async def _issue(
 
 
 async def _given(issue: Issue, sent: Sent) -> Change:
-    """The fields that the number of a row has given it."""
+    """Return the fields that numbering assigned to a row."""
     fields = await sent.fetchone()
     if fields is None:
         raise LookupError("a row that gets a number is gone")
@@ -139,7 +139,7 @@ async def _given(issue: Issue, sent: Sent) -> Change:
 
 
 def _shape(effect: Add | Change | Remove) -> object:
-    """Rows of one shape that follow each other are added together; any other effect is alone."""
+    """Return the grouping key: consecutive rows of one shape are added together."""
     match effect:
         case Add(row, None):
             return type(row), row.model_fields_set
@@ -157,7 +157,7 @@ async def _send_all(
 
 
 async def _send(connection: AsyncConnection, effect: Add | Change | Remove) -> Sent | None:
-    """One row; the answer to a change, which must have met its row."""
+    """Send one row; return the answer to a change, which must match a row."""
     match effect:
         case Add(row, once):
             table, values = metadata.tables[row.TABLE], row.model_dump(exclude_unset=True)
@@ -191,7 +191,7 @@ async def _write(
         case Watch():
             await _watch(connection, effect, at)
         case Do(verb, arguments):
-            await outbox.flush(connection)  # what is told follows the order of the decision
+            await outbox.flush(connection)  # events keep the order of the decision
             await verbs[verb](connection, **{"at": at, **arguments})
 
 

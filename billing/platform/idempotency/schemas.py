@@ -1,4 +1,4 @@
-"""The results of a claim on an idempotency key: granted, answered before, in flight, or misused."""
+"""Results of claiming an idempotency key: granted, already answered, in flight, or misused."""
 
 from datetime import timedelta
 from typing import Final, Literal
@@ -12,7 +12,7 @@ SUCCESS: Final = frozenset({200, 201, 204})
 
 
 class KeyedRequest(Frozen):
-    """One request under a key: whose, on which route, and the hash of what it asks."""
+    """One request under a key: its account, route, and the hash of its body."""
 
     account_id: UUID | None
     route: str
@@ -21,12 +21,12 @@ class KeyedRequest(Frozen):
 
     @property
     def scope(self) -> str:
-        """The account's id, or `*` where the call belongs to none."""
+        """The account's id, or `*` if the call belongs to none."""
         return str(self.account_id) if self.account_id else "*"
 
 
 class Granted(Frozen):
-    """Go ahead under `lease`; `resumed` when an earlier try left without a final answer."""
+    """Permission to proceed under `lease`; `resumed`: an earlier try ended without an answer."""
 
     resource_id: UUID
     lease: UUID
@@ -34,7 +34,7 @@ class Granted(Frozen):
 
 
 class StoredAnswer(Frozen):
-    """The first answer, to be repeated byte for byte."""
+    """The first answer, to repeat byte for byte."""
 
     status: int
     media_type: str
@@ -42,25 +42,25 @@ class StoredAnswer(Frozen):
 
 
 class Refused(Frozen):
-    """`reused`: the key stands for another body; `in_flight`: its first request still runs."""
+    """`reused`: the key was used with another body; `in_flight`: its first request still runs."""
 
     reason: Literal["reused", "in_flight"]
 
 
 DECLINED: Final = "CARD_DECLINED"
-"""The one 402 that is final: the card was asked, and a new try is a new request."""
+"""The only final 402: the card was charged and declined; a new try is a new request."""
 MOMENTARY: Final = frozenset({"CHANGE_PENDING", "PAYMENT_PENDING"})
-"""Refusals that end by themselves, when a bank or an operator has decided."""
+"""Refusals that end by themselves, once a bank or an operator has decided."""
 
 Outcome = Literal["store", "keep", "forget"]
 
 
 def outcome(status: int, code: str | None = None) -> Outcome:
-    """The fate of the key once the request was answered with `status` (docs/rules.md#api).
+    """Return what to do with the key after an answer with `status` (docs/rules.md#api).
 
-    `store`: the answer is final for that body, a card's decline too. `keep`: the same key rejoins
-    the same resource (202, 5xx). `forget`: nothing stands, the same key starts anew (401, missing
-    credits, 403, 429, and 502: proven not charged, or the refusal's `code` says: not now).
+    `store`: the answer is final for that body, including a card's decline. `keep`: the same key
+    rejoins the same resource (202, 5xx). `forget`: nothing was done, the same key starts again
+    (401, missing credits, 403, 429, 502: proven not charged, and momentary refusals by `code`).
     """
     if status in SUCCESS or code == DECLINED:
         return "store"

@@ -24,17 +24,17 @@ PURGE_BATCH = 5_000
 async def claim(
     connection: AsyncConnection, request: KeyedRequest, at: datetime
 ) -> Granted | StoredAnswer | Refused:
-    """Take the key, or say why not; `at` is real time.
+    """Claim the key, or return the stored answer or refusal; `at` is real time.
 
-    A key whose 24 h are over counts as new. A lease that ran out is taken over with the
-    resource id of the first try, so that its rows are found again.
+    A key older than 24 h counts as new. An expired lease is taken over with the resource id of the
+    first try, so that its rows are found again.
     """
     row = (await connection.execute(_take(request, at))).one_or_none()
     if row is not None:
         return Granted(resource_id=row.resource_id, lease=row.lease, resumed=row.resumed)
     kept = (await connection.execute(select(keys).where(_is(request)))).one_or_none()
     if kept is None:
-        # Forgotten between the two statements: its holder is just leaving.
+        # Forgotten between the two statements: its holder is just finishing.
         return Refused(reason="in_flight")
     return _verdict(kept, request, at)
 
@@ -42,9 +42,9 @@ async def claim(
 async def as_kept_before(
     connection: AsyncConnection, request: KeyedRequest, at: datetime
 ) -> KeyedRequest:
-    """The request under the scope in which its key is kept already.
+    """Return the request with the scope under which its key is already stored.
 
-    The release before kept operators' keys for all accounts together: a repeat finds its answer.
+    The previous release stored operators' keys for all accounts together; a repeat must find them.
     """
     before = request.model_copy(update={"account_id": None})
     same = and_(_is(before), keys.c.request_hash == request.request_hash, keys.c.expires_at > at)
@@ -55,7 +55,7 @@ async def as_kept_before(
 async def keep(
     connection: AsyncConnection, request: KeyedRequest, granted: Granted, answer: StoredAnswer
 ) -> bool:
-    """Keep the answer for when the lease ends; False: the lease was taken over meanwhile."""
+    """Store the answer for when the lease ends; False: the lease was taken over meanwhile."""
     kept = await connection.execute(
         update(keys)
         .where(_is(request), keys.c.lease == granted.lease)
@@ -71,11 +71,11 @@ async def finish(
     answer: StoredAnswer,
     at: datetime,
 ) -> None:
-    """Keep the answer, and end the lease; one that was taken over leaves the row alone."""
+    """Store the answer, and end the lease; do nothing if it was taken over."""
     await connection.execute(
         update(keys)
         .where(_is(request), keys.c.lease == granted.lease)
-        # Well in the past, for clocks of two machines differ.
+        # Well in the past, because clocks of two machines differ.
         .values(lease_until=at - LEASE, **answer.model_dump())
     )
 
@@ -83,19 +83,19 @@ async def finish(
 async def release(
     connection: AsyncConnection, request: KeyedRequest, granted: Granted, at: datetime
 ) -> None:
-    """End the lease without an answer: the same key may go on with the same resource at once."""
+    """End the lease without an answer: the same key may resume the same resource at once."""
     await connection.execute(
         update(keys).where(_is(request), keys.c.lease == granted.lease).values(lease_until=at)
     )
 
 
 async def forget(connection: AsyncConnection, request: KeyedRequest, granted: Granted) -> None:
-    """Nothing of the request stands: the same key starts anew, with a resource of its own."""
+    """Delete the key, because the request did nothing; the same key starts with a new resource."""
     await connection.execute(delete(keys).where(_is(request), keys.c.lease == granted.lease))
 
 
 async def purge(connection: AsyncConnection, before: datetime) -> int:
-    """Remove keys that expired before `before`, a bounded batch at a time [P10]; how many."""
+    """Remove a batch of keys that expired before `before` [P10]; return how many."""
     old = select(keys.c.scope, keys.c.route, keys.c.key).where(keys.c.expires_at < before)
     batch = old.limit(PURGE_BATCH).with_for_update(skip_locked=True).subquery()
     gone = await connection.execute(
@@ -145,7 +145,7 @@ def _take(request: KeyedRequest, at: datetime) -> Any:
     ).returning(
         keys.c.resource_id,
         keys.c.lease,
-        # A row born in this statement was created now; a takeover keeps its first birth.
+        # A row inserted here was created now; a takeover keeps its first creation time.
         (keys.c.created_at < at).label("resumed"),
     )
 

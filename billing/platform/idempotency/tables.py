@@ -1,4 +1,4 @@
-"""The first answer of each keyed request, kept for 24 hours of real time [P9, P10]."""
+"""The first answer of each request with an idempotency key, kept for 24 hours [P9, P10]."""
 
 from sqlalchemy import LargeBinary, SmallInteger
 
@@ -12,7 +12,7 @@ billing_idempotency = c.table(
     c.text("key", primary_key=True),
     c.account(nullable=True),
     c.text("request_hash"),
-    # What the request creates; a takeover after a crash continues from this row.
+    # The id of what the request creates; a takeover after a crash continues with it.
     c.uuid("resource_id"),
     c.uuid("lease"),
     c.instant("lease_until"),

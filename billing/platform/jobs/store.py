@@ -22,15 +22,15 @@ _LOOKED: Final = Prepared(
 
 
 async def begun(connection: AsyncConnection, job: str, since: datetime) -> None:
-    """A job begins its first run: it has looked at nothing of after that instant."""
+    """Register a job's first run: it has processed nothing after that instant."""
     await _BEGUN.run(connection, job=job, until=since)
 
 
 async def looked_until(connection: AsyncConnection) -> dict[str, datetime]:
-    """Up to when each job has looked; one that never began is not there."""
+    """Return the instant up to which each job has processed everything; only jobs that began."""
     return {row["job"]: row["looked_until"] for row in await _ALL.all(connection)}
 
 
 async def looked(connection: AsyncConnection, job: str, until: datetime) -> None:
-    """A job has looked at all of before."""
+    """Record that a job has processed everything before `until`."""
     await _LOOKED.run(connection, job=job, until=until)

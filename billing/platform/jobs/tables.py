@@ -1,10 +1,10 @@
-"""Up to when each job that repeats has looked at all that came."""
+"""The instant up to which each recurring job has processed everything."""
 
 from billing.core import columns as c
 
 job_runs = c.table(
     "job_runs",
     c.text("job", primary_key=True),
-    # Everything of before was looked at, by runs that ended well; the next one goes on from here.
+    # Successful runs processed everything before this; the next one continues here.
     c.instant("looked_until"),
 )

@@ -1,7 +1,6 @@
-"""Publishing facts to the outside: rows in the same transaction, numbered per account.
+"""Publish facts as outbox rows in the same transaction, numbered per account.
 
-What a transaction announces is written by one statement per account, before it commits or numbers
-an invoice.
+One statement per account writes a transaction's events, before it commits or numbers an invoice.
 """
 
 from collections import defaultdict
@@ -21,8 +20,8 @@ from billing.core.prepared import Prepared
 from billing.matters.effects import Announce
 from billing.platform.outbox.kinds import PREFIX
 
-# Whoever reads the link of a payment page can use it: the audit does not keep it.
-# Taking the numbers locks the account's balance row: their order is the order of commits.
+# The audit omits the link to a payment page, because anybody who reads it can use it.
+# Taking the numbers locks the account's balance row, so their order is the order of commits.
 _WRITE = Prepared(
     text(
         """
@@ -64,14 +63,14 @@ async def publish(
 
 
 async def announce(connection: AsyncConnection, told: Announce, at: datetime) -> None:
-    """One fact for both: an audit row `purchase.completed` and its event."""
+    """Write a fact as an audit row, such as `purchase.completed`, and as its event."""
     whose = {"actor": context.actor.get(), "action": told.action, "subject": told.subject}
     type_ = told.type or PREFIX + told.action
     await _say(connection, told.account_id, _fact(type_, told.facts, at) | whose)
 
 
 async def flush(connection: AsyncConnection) -> None:
-    """Write what was announced so far: the account's lock is taken before that of a series."""
+    """Write the events announced so far, so that the account is locked before a number series."""
     waiting = before_commit(connection)
     if waiting is not None and (facts := waiting.pop(_write, None)):
         await _write(connection, facts)
@@ -86,7 +85,7 @@ async def _say(connection: AsyncConnection, account_id: UUID, fact: dict[str, An
 
 
 async def _write(connection: AsyncConnection, facts: Sequence[tuple[UUID, dict[str, Any]]]) -> None:
-    """One statement per account, in the order in which everybody locks several."""
+    """Write one statement per account, in the common order of locking accounts."""
     told: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
     for account_id, fact in facts:
         of = told[account_id]

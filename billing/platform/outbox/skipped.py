@@ -1,7 +1,7 @@
-"""Numbers of events that this database never gives: they may have been given before a restore.
+"""Event numbers that this database never assigns: they may have been assigned before a restore.
 
-Every account goes on behind the last of them, accounts to come included: whoever numbers an event
-looks at the table.
+The numbers of every account, including future ones, continue after the last of them: each numbering
+of events reads the table.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -22,10 +22,10 @@ _LAST: Final = text(
 
 
 async def skip(connection: AsyncConnection, reason: str, at: datetime) -> None:
-    """Go on behind the microseconds of now.
+    """Continue event numbers after the current time in microseconds.
 
-    Nobody was told of as many events, so whatever this and other restored databases gave before is
-    lower; and JavaScript still counts exactly there.
+    No account has that many events, so all numbers that this or other restored databases assigned
+    are lower; and JavaScript still represents them exactly.
     """
     first = int(await connection.scalar(_LAST) or 0) + 1
     last = max(first, (at - _EPOCH) // timedelta(microseconds=1))

@@ -1,4 +1,4 @@
-"""Reading what was published, and letting go of it when it is old."""
+"""Read published events, and delete old ones."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -22,14 +22,14 @@ _DROPPED: Final = Prepared(
     select(dropped.c.last_number).where(dropped.c.account_id == given("account_id"))
 )
 PAGE: Final = 1_000
-"""Events that are let go in one transaction."""
-# Whatever is believed of the accounts: some rows of each, found by their numbers.
+"""Events deleted in one transaction."""
+# Index scans whatever the statistics say: a few rows of each account, found by number.
 _BY_INDEX: Final = text(
     "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),"
     " set_config('enable_mergejoin', 'off', true)"
 )
-# Ids are in the order of real time. Two that were made at once may be numbered the other way round:
-# an account's go up to a number, so that what is kept has no gap.
+# Ids are in the order of real time, but two made at once may be numbered the other way round: an
+# account's events are deleted up to a number, so that the rest has no gap.
 _DROP: Final = text(
     """
     WITH page AS (
@@ -55,16 +55,16 @@ _DROP: Final = text(
 
 
 def listing(account_id: UUID, *, after: int, type: str | None = None) -> Select[Any]:
-    """The account's events behind a number, in their order, which is that of their commits."""
+    """Select the account's events after a number, in the order of their commits."""
     query = select(events).where(events.c.account_id == account_id, events.c.seq > after)
     return (query if type is None else query.where(events.c.type == type)).order_by(events.c.seq)
 
 
 async def refuse_unknown(connection: AsyncConnection, account_id: UUID, after: int) -> None:
-    """Whoever knows a number that is no event's missed some that were let go since, or was told of
-    some that a restore has lost.
+    """Refuse a number that is no event's: the caller missed deleted events, or has seen events that
+    a restore has lost.
 
-    Errors: EVENTS_GONE and EVENTS_REWOUND, with the number to go on from.
+    Errors: EVENTS_GONE and EVENTS_REWOUND, with the number to continue after.
     """
     if after == 0:
         return
@@ -89,8 +89,8 @@ async def refuse_unknown(connection: AsyncConnection, account_id: UUID, after: i
 async def drop(
     connection: AsyncConnection, before: datetime, after: UUID
 ) -> tuple[int, UUID | None]:
-    """Let go of a page of the events written before then, in real time; how many, and the id that
-    the next page begins behind. None: there are no more.
+    """Delete a page of events written before then, in real time; return how many, and the id after
+    which the next page begins (None: there are no more).
     """
     await connection.execute(_BY_INDEX)
     values = {"after": after, "until": ids.first_of(before), "limit": PAGE}

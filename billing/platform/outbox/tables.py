@@ -19,8 +19,8 @@ events = c.table(
     c.index("ix_events_unpublished", "created_at", where="published_at IS NULL"),
 )
 
-# Up to which number an account's events were let go: they were published long ago. `at` is when the
-# youngest of them was written.
+# The number up to which an account's events were deleted by age. `at` is when the latest of them
+# was written.
 dropped_events = c.table(
     "dropped_events",
     c.account(primary_key=True),
@@ -28,7 +28,7 @@ dropped_events = c.table(
     c.instant("at"),
 )
 
-# Numbers that no event of any account gets: they may have been given before a restore.
+# Numbers that no event of any account gets: they may have been assigned before a restore.
 skipped_events = c.table(
     "skipped_events",
     c.row_id(),

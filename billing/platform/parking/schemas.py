@@ -1,4 +1,4 @@
-"""A time in which nothing moves money."""
+"""A parking: a time in which nothing moves money."""
 
 from uuid import UUID
 
@@ -8,11 +8,11 @@ from billing.core.frozen import Frozen
 
 
 class Parking(Frozen):
-    """One parking; it goes on while it has no end."""
+    """One parking; without an end it is in force."""
 
     id: UUID
     reason: str
     data_until: AwareDatetime | None
-    """The last that the database told of when it was parked."""
+    """The latest activity in the database when it was parked."""
     parked_at: AwareDatetime
     ended_at: AwareDatetime | None

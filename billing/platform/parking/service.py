@@ -1,6 +1,6 @@
 """Parking mode: no step runs and nothing moves money, in every process, until it is ended.
 
-It stands in the database, so that a restored one is parked by one command before anything starts.
+It is stored in the database, so that one command parks a restored one before anything starts.
 """
 
 from time import monotonic
@@ -18,13 +18,13 @@ from billing.platform.parking import store
 from billing.platform.parking.schemas import Parking
 
 REMEMBERED_SECONDS: Final = 1.0
-"""For so long a process may not know yet that it was parked."""
+"""The time after which every process knows that it was parked."""
 CODE: Final = "BILLING_PARKED"
 WORDS: Final = "billing is parked: no money moves until `billing unpark` is run"
 
 
 class Barrier:
-    """Refuses in one process while the database is parked; it asks once in a second."""
+    """Refuses work in one process while the database is parked; it checks once a second."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -32,7 +32,7 @@ class Barrier:
         self._known_until = 0.0
 
     async def refuse(self) -> None:
-        """Errors: BILLING_PARKED."""
+        """Raise if billing is parked. Errors: BILLING_PARKED."""
         if monotonic() >= self._known_until:
             async with self._database.tenant_statement() as connection:
                 self._parked = await store.current(connection) is not None
@@ -42,15 +42,15 @@ class Barrier:
 
 
 async def park(connection: AsyncConnection, reason: str) -> Parking:
-    """Park, or find it parked already; the numbers of events jump each time.
+    """Park, or return the current parking; event numbers jump each time.
 
-    A backup does not know which were given after it, so that none of them may be given again: nor
-    does one that was taken while billing was parked. A jump too many harms nobody.
+    A backup, even one taken while billing was parked, does not know the numbers assigned after it,
+    and none may be assigned again. An unnecessary jump does no harm.
     """
     now = real_now()
     parking = await store.current(connection)
     if parking is None:
-        # Before the audit below is written: the parking notes until when the data goes.
+        # Before the audit row below, because the parking notes the latest activity.
         parking = await store.begin(connection, ids.new(), reason, now)
         await audit.record(
             connection, account_id=None, action="parking.began", subject="parking", at=now,
@@ -61,7 +61,7 @@ async def park(connection: AsyncConnection, reason: str) -> Parking:
 
 
 async def unpark(connection: AsyncConnection) -> Parking | None:
-    """End the parking; answers it, or None where there is none."""
+    """End the parking; return it, or None if there is none."""
     known = await store.current(connection)
     if known is not None:
         now = real_now()

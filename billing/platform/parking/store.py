@@ -16,7 +16,7 @@ _OPEN: Final = Prepared(select(parkings).where(parkings.c.ended_at.is_(None)))
 _END: Final = Prepared(
     update(parkings).where(parkings.c.ended_at.is_(None)).values(ended_at=given("at"))
 )
-# Every process that works writes these, in real time.
+# Every running process writes these, in real time.
 _DATA_UNTIL: Final = text(
     "SELECT greatest((SELECT max(seen_at) FROM processes),"
     " (SELECT max(real_at) FROM billing_audit))"
@@ -24,7 +24,7 @@ _DATA_UNTIL: Final = text(
 
 
 async def current(connection: AsyncConnection) -> Parking | None:
-    """The parking that goes on, if any."""
+    """Return the parking in force, if any."""
     row = await _OPEN.first(connection)
     return Parking.model_validate(row) if row else None
 
@@ -41,5 +41,5 @@ async def begin(
 
 
 async def end(connection: AsyncConnection, at: datetime) -> None:
-    """Park no longer."""
+    """End the parking in force."""
     await _END.run(connection, at=at)

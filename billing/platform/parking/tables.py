@@ -8,7 +8,7 @@ parkings = c.table(
     "parkings",
     c.row_id(),
     c.text("reason"),
-    # The last that the database told of when it was parked: what came later is at Stripe alone.
+    # The latest activity in the database when it was parked; only Stripe knows what came later.
     c.instant("data_until", nullable=True),
     c.instant("parked_at"),
     c.instant("ended_at", nullable=True),

@@ -1,4 +1,4 @@
-"""Judgement of the processes: who is missing, silent, or has a clock of its own. Pure."""
+"""Health of the processes: which are missing or silent, or have a wrong clock. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,23 +9,23 @@ from billing.platform.processes.schemas import Deliveries, Failures, Process
 
 BEAT: Final = timedelta(seconds=10)
 SILENT: Final = timedelta(seconds=30)
-"""Three signs of life were missed: the process hangs, was killed, or cannot write."""
+"""Three heartbeats were missed: the process hangs, was killed, or cannot write."""
 MISSED: Final = timedelta(minutes=10)
-"""For so long a silent process is missed: it may have been replaced on another host."""
+"""The time for which a silent process is reported: another host may have replaced it."""
 FAILED_SHARE: Final = 0.1
-"""Of a route's answers; more is no bad luck of single requests."""
+"""Share of a route's answers above which failures are not isolated."""
 QUIET: Final = timedelta(seconds=30)
-"""A route that answers well for so long after its last failure is well."""
+"""A route with only good answers for this long after its last failure is healthy."""
 CLOCKS_APART: Final = timedelta(seconds=2)
 
 
 def alive(found: Sequence[Process], kind: str, now: datetime) -> list[Process]:
-    """Processes of a kind that showed themselves lately."""
+    """Return the processes of a kind with a recent heartbeat."""
     return [one for one in found if one.kind == kind and now - one.seen_at < SILENT]
 
 
 def silent(found: Sequence[Process], kind: str, now: datetime) -> list[Process]:
-    """Processes that stopped of late without leaving, and that none on their host replaces."""
+    """Return processes that recently stopped without leaving, and have no successor on the host."""
     return [
         one
         for one in found
@@ -39,14 +39,14 @@ def silent(found: Sequence[Process], kind: str, now: datetime) -> list[Process]:
 
 
 def astray(found: Sequence[Process], now: datetime) -> list[Process]:
-    """Living processes whose clock is not the database's."""
+    """Return living processes whose clock differs from the database's."""
     return [
         one for one in found if now - one.seen_at < SILENT and abs(one.clock_ahead) > CLOCKS_APART
     ]
 
 
 def crowded(found: Sequence[Process], now: datetime) -> list[tuple[Process, str]]:
-    """Living processes with a pool whose connections are all in use, and its name."""
+    """Return living processes with a full connection pool, and the pool's name."""
     return [
         (one, name)
         for one in found
@@ -57,7 +57,7 @@ def crowded(found: Sequence[Process], now: datetime) -> list[tuple[Process, str]
 
 
 def refused(found: Sequence[Process], now: datetime) -> list[tuple[Process, str, datetime]]:
-    """Living processes whose key a provider refuses: which provider, and since when."""
+    """Return living processes whose key a provider refuses: (process, provider, since)."""
     return [
         (one, provider, since)
         for one in found
@@ -67,20 +67,20 @@ def refused(found: Sequence[Process], now: datetime) -> list[tuple[Process, str,
 
 
 def wanted(found: Sequence[Process], now: datetime) -> tuple[int, int]:
-    """Number of living processes, and of connections that their pools may take."""
+    """Return the number of living processes, and of connections that their pools may open."""
     living = [one for one in found if now - one.seen_at < SILENT]
     sizes = [pool.size for one in living for pool in one.figures.pools.values()]
     return len(living), sum(sizes)
 
 
 def wanted_of(found: Sequence[Process], now: datetime, pool: str) -> int:
-    """Connections that the pools of this name may take in all living processes."""
+    """Return the connections that all pools of this name may open in living processes."""
     living = [one.figures.pools for one in found if now - one.seen_at < SILENT]
     return sum(pools[pool].size for pools in living if pool in pools)
 
 
 def deliveries(found: Iterable[Process]) -> dict[tuple[str, str], Deliveries]:
-    """Events by provider and outcome, of all processes together."""
+    """Sum deliveries by provider and outcome over all processes."""
     sums: dict[tuple[str, str], Deliveries] = {}
     for told in (told for process in found for told in process.figures.deliveries):
         key = (told.provider, told.outcome)
@@ -99,7 +99,7 @@ def deliveries(found: Iterable[Process]) -> dict[tuple[str, str], Deliveries]:
 
 
 def failing(found: Iterable[Process], now: datetime) -> list[Failures]:
-    """Routes of the living processes that fail many who ask, the worst first."""
+    """Return routes of living processes with many failures, the worst first."""
     known: dict[str, Failures] = {}
     for process in found:
         if now - process.seen_at < SILENT:

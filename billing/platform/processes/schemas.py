@@ -12,13 +12,13 @@ Kind = Literal["api", "worker"]
 TAKEN: Final = "taken"
 """The outcome of a delivery that was stored."""
 STRANGER: Final = "stranger"
-"""That of one that anybody can send. Any other is the code of the refusal."""
+"""The outcome of one that anybody could have sent. Any other outcome is the refusal's code."""
 FAILURES_SECONDS: Final = 300
-"""For so long a process tells of an answer that was an error of ours."""
+"""The time for which a process reports a 5xx answer."""
 
 
 class Pool(Frozen):
-    """Connections of one role: in use now, and how many there may be."""
+    """Connections of one role: in use, and the maximum."""
 
     busy: int
     size: int
@@ -34,19 +34,19 @@ class Deliveries(Frozen):
 
 
 class Failures(Frozen):
-    """Answers of one route in the last minutes, where some were errors of ours."""
+    """Answers of one route in the last minutes, some of them 5xx."""
 
     route: str
     answered: int
-    # How many failed, by the code that was answered.
+    # The number of failures by error code.
     codes: dict[str, int]
-    # By the process's own clock: the last that failed, and the last good one after a failure.
+    # By the process's own clock: the last failure, and the last good answer after a failure.
     failed_at: datetime
     good_at: datetime | None = None
 
     @property
     def failed(self) -> int:
-        """Those that failed."""
+        """The number of failures."""
         return sum(self.codes.values())
 
 
@@ -55,13 +55,13 @@ class Figures(Frozen):
 
     pools: dict[str, Pool] = Field(default_factory=dict)
     deliveries: tuple[Deliveries, ...] = ()
-    # Providers that refuse the process's key, by name, and since when by its own clock.
+    # Providers that refuse the process's key, and since when by its own clock.
     refusals: dict[str, datetime] = Field(default_factory=dict)
     failures: tuple[Failures, ...] = ()
 
 
 class Process(Frozen):
-    """One process; its times are the database's."""
+    """One process; its times are in the database's clock."""
 
     id: UUID
     kind: Kind
@@ -75,5 +75,5 @@ class Process(Frozen):
 
     @property
     def name(self) -> str:
-        """As an operator finds it."""
+        """The name shown to operators."""
         return f"{self.kind} {self.pid} on {self.host}"

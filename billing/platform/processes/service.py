@@ -1,4 +1,4 @@
-"""The sign of life that a process gives while it serves."""
+"""The heartbeat of a process while it serves."""
 
 import asyncio
 import logging
@@ -35,7 +35,7 @@ _logger = logging.getLogger("billing.processes")
 
 
 class Pulse:
-    """The signs of life of this process."""
+    """The heartbeat of this process."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Pulse:
         )
 
     async def beat(self) -> None:
-        """Write one. Errors: SQLAlchemyError where Postgres is away or cannot write."""
+        """Write a heartbeat. Errors: SQLAlchemyError if Postgres is unavailable or read-only."""
         pools = {
             name: Pool(busy=busy, size=size)
             for name, (busy, size) in self._database.in_use().items()
@@ -82,12 +82,12 @@ class Pulse:
 
     @asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:
-        """Beat while the process serves; it leaves at the end."""
+        """Beat while the block runs; leave at its end."""
         try:
             async with in_background(self._go_on()):
                 yield
         finally:
-            with suppress(SQLAlchemyError):  # it counts as silent then, which it is
+            with suppress(SQLAlchemyError):  # then it counts as silent, which is true
                 async with self._database.tenant() as connection:
                     await store.leave(connection, self._own.id)
 

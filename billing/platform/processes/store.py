@@ -30,7 +30,7 @@ _FORGET = Prepared(
 
 
 async def beat(connection: AsyncConnection, own: Process, now: datetime) -> None:
-    """The process is alive; `now` is the time of its own clock."""
+    """Record that the process is alive; `now` is the time of its own clock."""
     await _BEAT.run(
         connection,
         id=own.id,
@@ -44,17 +44,17 @@ async def beat(connection: AsyncConnection, own: Process, now: datetime) -> None
 
 
 async def leave(connection: AsyncConnection, process_id: UUID) -> None:
-    """The process ends in good order: nobody misses it."""
+    """Remove a process that ends properly, so that it is not reported as missing."""
     await _LEAVE.run(connection, id=process_id)
 
 
 async def forget(connection: AsyncConnection, age: timedelta) -> None:
-    """Forget processes that have been silent for so long."""
+    """Delete processes that have been silent for longer than `age`."""
     await _FORGET.run(connection, age=age)
 
 
 async def known(connection: AsyncConnection) -> tuple[datetime, list[Process]]:
-    """The database's time, and every process that has not left, newest first."""
+    """Return the database's time, and every process that has not left, newest first."""
     now = await connection.scalar(select(func.clock_timestamp()))
     found = await connection.execute(select(processes).order_by(processes.c.started_at.desc()))
     rows = [

@@ -1,4 +1,4 @@
-"""Processes of the product that serve, each with its last sign of life."""
+"""Serving processes, each with its last heartbeat."""
 
 from billing.core import columns as c
 
@@ -10,11 +10,11 @@ processes = c.table(
     c.text("host"),
     c.integer("pid"),
     c.text("version"),
-    # In the database's time, so that no process's own clock counts.
+    # In the database's time, because clocks of processes may differ.
     c.instant("started_at"),
     c.instant("seen_at"),
     # How far the process's clock is ahead of the database's.
     c.bigint("clock_ahead_ms"),
-    # Figures that only the process knows: its pools, the deliveries it took or refused.
+    # Figures that only the process knows, such as its pools and its deliveries.
     c.json("figures"),
 )

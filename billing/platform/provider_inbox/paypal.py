@@ -1,8 +1,8 @@
-"""Reading PayPal's events: is it theirs, what happened, and whose is it.
+"""Verify and parse PayPal's events.
 
 PayPal signs `transmission id|time|webhook id|crc32 of the body` with the key of a certificate that
-it serves itself. There is no tolerance of time: a repeat after days has its first time, and the
-event's id lets it count once.
+it serves itself. The time is not checked, because a repeat after days has the time of the first
+delivery; the event's id makes it count once.
 """
 
 import zlib
@@ -23,8 +23,8 @@ from billing.platform.provider_inbox.refusals import refused, stranger
 from billing.platform.provider_inbox.schemas import ProviderEvent
 
 REVERSALS: Final = frozenset({"PAYMENT.CAPTURE.REFUNDED", "PAYMENT.CAPTURE.REVERSED"})
-"""Events of money that goes back: by a refund, or by PayPal itself for the payer or their bank."""
-# What can change where one of our matters stands; everything else is stored and left alone.
+"""Events of returned money: refunds, and reversals by PayPal for the payer or their bank."""
+# Events that can change the state of a matter; all others are stored and ignored.
 EVENTS: Final = REVERSALS | frozenset(
     {
         "CHECKOUT.ORDER.APPROVED",
@@ -49,7 +49,7 @@ class Transmission(Frozen):
 
 
 def transmission(headers: Mapping[str, str], base: str) -> Transmission:
-    """The headers of an event that PayPal at `base` may have sent. Errors: INVALID_SIGNATURE."""
+    """Return the headers of a possible event of PayPal at `base`. Errors: INVALID_SIGNATURE."""
     named = {
         "id": "paypal-transmission-id",
         "time": "paypal-transmission-time",
@@ -67,7 +67,7 @@ def transmission(headers: Mapping[str, str], base: str) -> Transmission:
 def verify(
     body: bytes, sent: Transmission, webhook_id: str, certificate: bytes, now: datetime
 ) -> None:
-    """Refuse a body that the certificate's key did not sign for this webhook: INVALID_SIGNATURE."""
+    """Refuse a body that this certificate did not sign for this webhook: INVALID_SIGNATURE."""
     try:
         read = load_pem_x509_certificate(certificate)
         key = read.public_key()
@@ -85,14 +85,14 @@ def verify(
 
 
 def signed_text(sent: Transmission, webhook_id: str, body: bytes) -> bytes:
-    """The text that PayPal signs."""
+    """Return the text that PayPal signs."""
     return f"{sent.id}|{sent.time}|{webhook_id}|{zlib.crc32(body)}".encode()
 
 
 def read(payload: dict[str, Any]) -> ProviderEvent:
-    """An event as PayPal's JSON shows it.
+    """Parse an event from PayPal's JSON.
 
-    Its object is the order, or the capture where the order is not named.
+    Its object is the order, or the capture if no order is named.
     """
     resource = payload["resource"]
     units = resource.get("purchase_units") or [{}]
@@ -116,7 +116,7 @@ def read(payload: dict[str, Any]) -> ProviderEvent:
 
 
 def _is_theirs(url: str, base: str) -> bool:
-    """True for a certificate at PayPal itself: at the address of its API, or its older name."""
+    """True for a certificate at PayPal itself: at its API's host, or that host's older name."""
     try:
         at = urlsplit(url)
     except ValueError:
@@ -132,7 +132,7 @@ def _is_theirs(url: str, base: str) -> bool:
 
 
 def _given_back(refund: dict[str, Any]) -> str | None:
-    """The capture that a refund or reversal gives back: the link `up` leads to it."""
+    """Return the capture that a refund or reversal returns: the link `up` points to it."""
     up = (link["href"] for link in refund.get("links", ()) if link.get("rel") == "up")
     href: str = next((one for one in up if "/captures/" in one), "")
     return href.rpartition("/")[2] or None

@@ -1,4 +1,4 @@
-"""The refusals of an event that is not its provider's."""
+"""Refusals of webhook deliveries that cannot be verified."""
 
 from typing import Final
 
@@ -8,16 +8,16 @@ CODE: Final = "INVALID_SIGNATURE"
 
 
 class Stranger(Invalid):
-    """The refusal of what anybody can send: it tells nothing of the provider or our settings."""
+    """The refusal of a delivery that anybody could send: no sign of wrong settings on our side."""
 
 
 def refused(why: str) -> Invalid:
-    """The refusal of a delivery that may be the provider's."""
+    """Return the refusal of a delivery that may be the provider's."""
     return Invalid(CODE, _words(why), status=400)
 
 
 def stranger(why: str) -> Stranger:
-    """The refusal of a delivery that is nobody's."""
+    """Return the refusal of a delivery that is not from the provider."""
     return Stranger(CODE, _words(why), status=400)
 
 

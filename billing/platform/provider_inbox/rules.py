@@ -1,4 +1,4 @@
-"""The step an incoming provider event calls for: ask the provider where its object stands now."""
+"""The step that a provider event causes: query the provider for its object's current state."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -9,20 +9,20 @@ AT_ONCE: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Due before every other step, on any account's clock."""
 CHECK: Final = "check"
 ASKED_FOR: Final = "payment.check"
-"""The type of an event that nobody told: an operator has the provider asked."""
+"""The type of an event that no provider sent: an operator requested the check."""
 
 
 class WaitingEvent(Lean):
-    """An event that came in and was not looked into since; an operator may have it replayed."""
+    """A stored event that is not handled yet; an operator may replay it."""
 
     id: str
     replays: int = 0
 
 
 def event_step(subject: str, event: WaitingEvent) -> Step:
-    """The same step, whether an agenda names it or the webhook hints at it.
+    """Return the same step for an agenda and for a webhook's hint.
 
-    Each replay is a look of its own: `evt_…`, then `evt_….1`; each is done once.
+    Each replay is a separate step, done once: `evt_…`, then `evt_….1`.
     """
     suffix = f"{event.id}.{event.replays}" if event.replays else event.id
     return Step(

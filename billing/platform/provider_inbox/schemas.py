@@ -1,4 +1,4 @@
-"""An event of the card provider, as it comes in and as it waits for somebody to look into it."""
+"""Events of a payment provider, as received and as waiting to be handled."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from billing.core.frozen import Frozen
 
 
 class ProviderEvent(Frozen):
-    """A verified event: what happened to which object, and whom we said it belongs to."""
+    """A verified event: what happened to which object, and the owner from our metadata."""
 
     event_id: str
     type: str
@@ -20,12 +20,12 @@ class ProviderEvent(Frozen):
     created_at: AwareDatetime | None
     payload: dict[str, object]
     livemode: bool = False
-    # The reason why nobody can look into it: it is parked.
+    # The reason why it cannot be handled; it is parked.
     fault: str | None = None
 
 
 class Waiting(Frozen):
-    """A stored event that still needs somebody to look at it."""
+    """A stored event that is not handled yet."""
 
     event_id: str
     status: str

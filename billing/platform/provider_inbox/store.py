@@ -12,7 +12,7 @@ from billing.platform.provider_inbox.schemas import Waiting
 from billing.platform.provider_inbox.tables import stripe_webhook_events as inbox
 
 LONGEST_PAUSE: Final = timedelta(minutes=30)
-"""Between two looks for the owner of an event."""
+"""The maximum time between two searches for an event's owner."""
 _WAITING: Final = (
     inbox.c.stripe_event_id.label("event_id"),
     inbox.c.status,
@@ -55,7 +55,7 @@ _MARK_HANDLED = Prepared(
 )
 
 
-# By an index that has none of those that are empty already.
+# Its index excludes events that are already empty.
 _EMPTY = text(
     """
     UPDATE stripe_webhook_events e SET payload = '{}', emptied_at = clock_timestamp()
@@ -66,18 +66,18 @@ _EMPTY = text(
     """
 )
 EMPTY_PAGE: Final = 500
-"""Events whose payloads are let go in one transaction."""
+"""Events whose payloads are deleted in one transaction."""
 
 
 async def empty(connection: AsyncConnection, before: datetime) -> int:
-    """Let go of a page of payloads of events that came before then and are done with; how many."""
+    """Delete a page of payloads of handled events received before then; return how many."""
     return (await connection.execute(_EMPTY, {"before": before, "limit": EMPTY_PAGE})).rowcount
 
 
 async def mark_handled(
     connection: AsyncConnection, workflow_id: str, until: datetime, event_id: str | None = None
 ) -> None:
-    """Mark a matter's events up to `until`, and this one, handled: it asked the provider later."""
+    """Mark a matter's events up to `until`, and this one, handled: a later query covers them."""
     await _MARK_HANDLED.run(connection, of_matter=workflow_id, until=until, event_id=event_id)
 
 
@@ -87,12 +87,12 @@ async def mark_object_handled(connection: AsyncConnection, object_id: str) -> No
 
 
 async def mark_looked(connection: AsyncConnection, event_id: str, until: datetime) -> None:
-    """Mark the events of one event's object handled, up to `until`: it was asked about later."""
+    """Mark the events of one event's object handled, up to `until`: a later query covers them."""
     await _MARK_LOOKED.run(connection, event_id=event_id, until=until)
 
 
 async def subject_of(connection: AsyncConnection, event_id: str) -> str | None:
-    """The provider's object a stored event is about."""
+    """Return the provider's object that a stored event is about."""
     subject: str | None = await connection.scalar(
         select(inbox.c.object_id).where(inbox.c.stripe_event_id == event_id)
     )
@@ -102,7 +102,7 @@ async def subject_of(connection: AsyncConnection, event_id: str) -> str | None:
 async def waiting(
     connection: AsyncConnection, received_before: datetime, limit: int
 ) -> list[Waiting]:
-    """Events of ours that were left: stored, but never looked into."""
+    """Return events with an owner that were stored but never handled."""
     rows = await connection.execute(
         select(*_WAITING)
         .where(
@@ -118,10 +118,10 @@ async def waiting(
 async def unmatched(
     connection: AsyncConnection, received_before: datetime, at: datetime, limit: int
 ) -> list[Waiting]:
-    """Events without an owner so far that are to be matched again; the next look is put off.
+    """Return events without an owner that are due for another search, and defer their next one.
 
-    Most are of others who use the same Stripe account: looked for with pauses that double up to
-    half an hour, and apart from ours, which they would crowd out.
+    Most belong to other users of the same Stripe account. Pauses double up to half an hour, and the
+    query is separate from `waiting`, whose events these would crowd out.
     """
     event = inbox.c
     pause = func.least(event.dispatched_at - event.received_at, LONGEST_PAUSE)
@@ -153,7 +153,7 @@ def listing(
     account_id: UUID | None = None,
     event_id: str | None = None,
 ) -> Select[Any]:
-    """The inbox for operators; order and cut are the caller's."""
+    """Select the inbox for operators; the caller adds order and limit."""
     query = select(inbox)
     if status is not None:
         query = query.where(inbox.c.status == status)
@@ -165,7 +165,7 @@ def listing(
 
 
 async def park(connection: AsyncConnection, event_id: str, error: str) -> None:
-    """Nobody's after 24 h: kept for inspection, with the reason [N6]."""
+    """Park an event without an owner after 24 h, for inspection, with the reason [N6]."""
     await connection.execute(
         update(inbox)
         .where(inbox.c.stripe_event_id == event_id)

@@ -1,11 +1,11 @@
-"""The inbox of what the card provider told us."""
+"""The inbox of payment providers' events."""
 
 from typing import Final
 
 from billing.core import columns as c
 
-# For the question where a matter stands: the events for it that nobody has looked into, oldest
-# first. One that is replayed counts its replays, so it is looked into again.
+# Part of reading a matter's state: its unhandled events, oldest first. A replayed one counts its
+# replays, so it is handled again.
 WAITING_EVENTS: Final = """
     ARRAY(SELECT jsonb_build_object('id', e.stripe_event_id, 'replays', e.replays)
           FROM stripe_webhook_events e
@@ -24,14 +24,14 @@ stripe_webhook_events = c.table(
     c.text("status", server_default="received"),
     c.text("error", nullable=True),
     c.integer("deliveries", server_default="1"),
-    # How often an operator had it looked into again.
+    # How often an operator replayed it.
     c.integer("replays", server_default="0"),
     c.text("source", server_default="webhook"),
     c.instant("created_at", nullable=True),
     c.instant("received_at"),
-    # When it was handled; of one without an owner, when that was last looked for.
+    # When it was handled; without an owner, when the owner was last searched for.
     c.instant("dispatched_at", nullable=True),
-    # When its payload was let go: the row stays, so that the event is known when it comes again.
+    # When its payload was deleted; the row stays, so that a repeated event is recognized.
     c.instant("emptied_at", nullable=True),
     c.index("ix_stripe_webhook_events_account", "account_id", "received_at"),
     c.index("ix_stripe_webhook_events_object", "object_id"),
@@ -46,7 +46,7 @@ stripe_webhook_events = c.table(
         where="emptied_at IS NULL AND status IN ('handled', 'ignored')",
     ),
     c.index("ix_stripe_webhook_events_received", "received_at", "stripe_event_id"),
-    # By these operators list the few among very many.
+    # With these operators list the few among very many.
     c.index(
         "ix_stripe_webhook_events_status",
         "status",

@@ -1,8 +1,6 @@
-"""Reading the providers' events: is it theirs, what happened, and whose is it.
+"""Verify and parse providers' events: Stripe's here, PayPal's in `paypal`; `read` takes both.
 
-Stripe's own are read here, PayPal's in `paypal`; `read` takes both.
-
-Own signature check instead of the SDK's: that one lets timestamps of the future pass.
+The signature check replaces the SDK's, which accepts timestamps in the future.
 """
 
 import hmac
@@ -21,9 +19,9 @@ from billing.platform.provider_inbox.schemas import ProviderEvent
 
 TOLERANCE_SECONDS: Final = 300
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
-# The first of each in an event's text are its own.
+# The first of each in an event's text belong to the event itself.
 _NAMES: Final = re.compile(r'"(id|type)"\s*:\s*"([\w.]{1,255})"')
-# Objects that none but our server makes. The metadata of a card is its payer's browser's.
+# Objects that only our server creates. The metadata of a card comes from the payer's browser.
 _OF_OUR_HAND: Final = frozenset({"payment_intent", "checkout.session", "setup_intent"})
 REVERSAL_EVENTS: Final = frozenset(
     {
@@ -39,10 +37,10 @@ REVERSAL_EVENTS: Final = frozenset(
         "charge.dispute.funds_reinstated",
     }
 )
-"""Events of money that goes back: the matter of its payment's reversal looks into them."""
+"""Events of returned money; the matter of the payment's reversal handles them."""
 CARD_ADDED: Final = "payment_method.attached"
-"""A card was given; of somebody who visited the portal it may have been there."""
-# What can change where one of our matters stands; everything else is stored and left alone.
+"""A card was saved, possibly in the provider's portal."""
+# Events that can change the state of a matter; all others are stored and ignored.
 PAYMENT_EVENTS: Final = REVERSAL_EVENTS | frozenset(
     {
         "payment_intent.succeeded",
@@ -70,7 +68,7 @@ def verify(body: bytes, header: str | None, secrets: Sequence[str], now: datetim
         raise stranger("timestamp or signature missing")
     is_signed = _is_signed(f"{stamp}.".encode() + body, signatures, secrets)
     if abs(now.timestamp() - stamp) > TOLERANCE_SECONDS:
-        # What is signed is the provider's all the same: our clock may be the wrong one.
+        # A signed event is the provider's: our own clock may be wrong.
         raise (refused if is_signed else stranger)("timestamp outside the tolerance")
     if not is_signed:
         raise refused("no signature matches")
@@ -86,15 +84,15 @@ def _is_signed(signed: bytes, signatures: Sequence[str], secrets: Sequence[str])
 
 
 def sign(body: bytes, secret: str, stamp: int) -> str:
-    """The header a sender writes: for tests and for measuring."""
+    """Return the header that a sender writes, for tests and benchmarks."""
     signed = hmac.new(secret.encode(), f"{stamp}.".encode() + body, sha256).hexdigest()
     return f"t={stamp},v1={signed}"
 
 
 def parse(body: bytes) -> ProviderEvent:
-    """The event in a verified body, put aside when it is nested too deep to be read.
+    """Parse a verified body; an event nested too deep to be read is set aside.
 
-    Errors: INVALID_PAYLOAD when it is no event.
+    Errors: INVALID_PAYLOAD if it is no event.
     """
     try:
         text = body.decode()
@@ -107,7 +105,7 @@ def parse(body: bytes) -> ProviderEvent:
 
 
 def read(payload: dict[str, Any]) -> ProviderEvent:
-    """An event as its provider's JSON shows it; what no column can hold is replaced in it."""
+    """Parse an event from its provider's JSON; values that no column can store are replaced."""
     payload = _storable(payload)
     return paypal.read(payload) if "event_type" in payload else _of_stripe(payload)
 
@@ -133,14 +131,14 @@ def _of_stripe(payload: dict[str, Any]) -> ProviderEvent:
 
 
 def _put_aside(text: str, reason: str) -> ProviderEvent:
-    """An event of which only the id and type could be read; an operator finds it parked."""
+    """Return an event with only its id and type; operators find it parked."""
     found = dict(reversed(_NAMES.findall(text)))
     payload = {"id": found["id"], "type": found["type"], "created": None, "data": {"object": {}}}
     return read(payload).model_copy(update={"fault": reason})
 
 
 def _storable(value: Any) -> Any:
-    """The value as Postgres can hold it: no NUL, no half characters, no NaN."""
+    """Return the value as Postgres can store it: no NUL, no lone surrogates, no NaN."""
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, dict):
@@ -159,7 +157,7 @@ def _instant(created: Any) -> datetime | None:
     try:
         return datetime.fromtimestamp(created, UTC)
     except (TypeError, ValueError, OverflowError, OSError):
-        return None  # beyond the calendar: nothing is decided by it
+        return None  # beyond the calendar; no decision depends on it
 
 
 def _parts(header: str) -> tuple[int | None, list[str]]:

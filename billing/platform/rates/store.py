@@ -1,4 +1,4 @@
-"""Every query on the callers' rates."""
+"""Every query on callers' rate limits."""
 
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -22,7 +22,7 @@ _LEASE = Prepared(
     """
     )
 )
-# In the order of names: each is looked at once, and no window pays for an index by its time.
+# In the order of names: each window is read once, and none needs an index by time.
 _PURGE = Prepared(
     text(
         """
@@ -40,18 +40,18 @@ _PURGE = Prepared(
     )
 )
 PURGE_PAGE: Final = 5_000
-"""Windows that are looked at in one transaction."""
+"""Windows checked in one transaction."""
 
 
 class Lease(NamedTuple):
-    """Requests that a process may let through before it asks again."""
+    """Requests that a process may accept before it takes another lease."""
 
     granted: int
-    """0: the caller has had its rate."""
+    """0: the caller has used up its rate."""
     rest: int
-    """Requests that are left to the caller besides, in all processes."""
+    """Requests that the caller has left besides, in all processes."""
     seconds: float
-    """Until the window ends, and the lease with it."""
+    """Time until the window, and with it the lease, ends."""
 
 
 async def lease(
@@ -68,8 +68,8 @@ async def lease(
 
 
 async def purge(connection: AsyncConnection, age: timedelta, after: str) -> tuple[int, str | None]:
-    """Forget those of a page of windows that began so long ago; how many, and the name that the
-    next page begins behind. None: there are no more.
+    """Delete the windows of a page that began more than `age` ago; return how many, and the name
+    after which the next page begins (None: there are no more).
     """
     row = await _PURGE.one(connection, age=age, after=after, page=PURGE_PAGE)
     return row["many"], row["last"]

@@ -1,8 +1,8 @@
-"""Requests that each caller took of its rate, counted for all processes of the API together."""
+"""Requests of each caller, counted for all processes of the API together."""
 
 from billing.core import columns as c
 
-# Not logged: a crash of Postgres lets every caller begin anew, and no write waits for the disk.
+# Unlogged: no write waits for the disk; a crash of Postgres resets every caller's count.
 rate_windows = c.table(
     "rate_windows",
     # The class of routes and the caller.

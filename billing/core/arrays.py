@@ -1,28 +1,28 @@
-"""Many rows as the text of one array: of plain values, or of composite ones.
+"""Many rows as the text of one Postgres array, of plain or composite values.
 
-A driver that turns each of ten thousand values into SQL by itself takes longer than the database.
+A driver that converts each of ten thousand values by itself takes longer than the database.
 """
 
 from collections.abc import Iterable, Sequence
 
 
 def plain(values: Iterable[object]) -> str:
-    """An array of values whose texts need no quotes: numbers, uuids, booleans."""
+    """Return an array of values that need no quotes: numbers, UUIDs, booleans."""
     return "{" + ",".join(map(str, values)) + "}"
 
 
 def records(rows: Iterable[Sequence[object | None]]) -> str:
-    """An array of composite values, fields in the order of their type; a str may be any text."""
+    """Return an array of composite values, fields in the order of their type; a str may be any."""
     return record_texts([",".join(map(_field, row)) for row in rows])
 
 
 def record_texts(rows: Sequence[str]) -> str:
-    """As `records`, of rows that are texts already: their fields by commas, texts as `field`."""
+    """As `records`, from formatted rows: fields separated by commas, texts made by `field`."""
     return '{"(' + ')","('.join(rows) + ')"}' if rows else "{}"
 
 
 def field(value: str | None) -> str:
-    """A text as a field of a row: quoted twice, within the row as an element of the array."""
+    """Quote a text as a field of a row, which is itself a quoted element of the array."""
     if value is None:
         return ""
     if "\\" in value or '"' in value:

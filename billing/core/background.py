@@ -1,4 +1,4 @@
-"""Work that goes on beside a server for as long as it serves."""
+"""Background work that runs as long as a server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -8,7 +8,7 @@ from typing import Any
 
 @asynccontextmanager
 async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Do the work until the end of the block, which cancels it and waits until it is over."""
+    """Run the work during the block; its end cancels the work and waits for it."""
     task = asyncio.create_task(work)
     try:
         yield

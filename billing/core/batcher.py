@@ -1,6 +1,6 @@
-"""Gathers concurrent calls into one: whatever queued while the last batch ran is the next batch.
+"""Combine concurrent calls: whatever queued while the last batch ran is the next batch.
 
-No timer: an idle system answers a single call at once, a busy one pays one round trip for many.
+No timer: an idle system answers a single call at once, a busy one needs one round trip for many.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from billing.core.errors import Unavailable
 
 MAX_BATCH: Final = 200
 APART: Final = 4
-"""Items of a batch that failed are tried by themselves, so many at once."""
+"""Items of a failed batch that are tried individually at the same time."""
 SLOW_KEYS: Final = 2
-"""Two that take too long have more in common than a key."""
+"""If two keys are too slow, the cause is not a key."""
 MAX_WAITING: Final = 10_000
 TURN_SECONDS: Final = 10
 K = TypeVar("K", bound=Hashable)
@@ -29,9 +29,9 @@ R = TypeVar("R")
 class Batcher(Generic[T, R]):
     """Runs `run(items)` for all waiting items at once; the answers come in the same order.
 
-    A batch that fails is repeated item by item, so that one bad item fails alone. Once an item took
-    too long by itself, others of its `key` that still wait are refused, and where two keys did,
-    all: they wait for no item's own.
+    A batch that fails is repeated item by item, so that one bad item fails alone. Once an item
+    takes too long by itself, the waiting items of its `key` are refused; once two keys do, all
+    waiting items of the batch are.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Batcher(Generic[T, R]):
         self._lane: asyncio.Task[None] | None = None
 
     async def do(self, item: T) -> R:
-        """The answer for `item`. Errors: those of `run`; Unavailable when too many wait."""
+        """Return the answer for `item`. Errors: those of `run`; Unavailable if too many wait."""
         if len(self._waiting) >= MAX_WAITING:
             raise Unavailable("UNAVAILABLE", "too many requests are waiting for the database")
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
@@ -71,7 +71,7 @@ class Batcher(Generic[T, R]):
             await self._apart(batch)
             return
         for (_, future), answer in zip(batch, answers, strict=True):
-            if not future.done():  # the caller may have gone away; the write stands
+            if not future.done():  # the caller may have disconnected; the write stands
                 future.set_result(answer)
 
     async def _apart(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
@@ -89,7 +89,7 @@ class Batcher(Generic[T, R]):
         await asyncio.gather(*(one(item, future) for item, future in batch))
 
     async def _alone(self, item: T, future: asyncio.Future[R]) -> bool:
-        """True if it took too long."""
+        """Run one item; True if it took too long."""
         try:
             answer = (await self._run([item]))[0]
         except Exception as error:  # noqa: BLE001 (handed to the caller)
@@ -102,7 +102,7 @@ class Batcher(Generic[T, R]):
 
 
 class Lanes(Generic[K, T, R]):
-    """A batcher for each key, as long as something waits there: no key waits for another."""
+    """A batcher per key while items wait there, so that no key waits for another."""
 
     def __init__(self, run: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
         self._run = run
@@ -113,7 +113,7 @@ class Lanes(Generic[K, T, R]):
         return key in self._lanes
 
     async def do(self, key: K, item: T) -> R:
-        """The answer for `item`, as of `Batcher.do`."""
+        """As `Batcher.do`, in the key's lane."""
         lane = self._lanes.get(key) or self._lanes.setdefault(key, Batcher(self._run))
         self._waiting[key] += 1
         try:
@@ -125,14 +125,14 @@ class Lanes(Generic[K, T, R]):
 
 
 class Turns:
-    """So many at once, the others in the order in which they came."""
+    """A limit on concurrent work; the others wait in order of arrival."""
 
     def __init__(self, at_once: int) -> None:
         self._slots = asyncio.Semaphore(at_once)
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
-        """Wait for a turn, and take it. Errors: Unavailable when it does not come in time."""
+        """Wait for a turn, and take it. Errors: Unavailable after a timeout."""
         try:
             async with asyncio.timeout(TURN_SECONDS):
                 await self._slots.acquire()

@@ -1,6 +1,6 @@
-"""The one source of time: an account's frozen test clock when it has one, else real time.
+"""The only source of time: an account's frozen test clock if it has one, else real time.
 
-Nothing else in the product asks the operating system or the database for a business date.
+Nothing else in the product reads a business date from the operating system or the database.
 """
 
 from datetime import UTC, datetime
@@ -15,11 +15,11 @@ _NOW = Prepared(text("SELECT clock_at FROM accounts WHERE id = :account_id"))
 
 
 def real_now() -> datetime:
-    """Wall-clock UTC. For business dates use `now`."""
+    """Return the real time in UTC. For business dates use `now`."""
     return datetime.now(UTC)
 
 
 async def now(connection: AsyncConnection, account_id: UUID) -> datetime:
-    """The account's own time: `accounts.clock_at`, or real time."""
+    """Return the account's own time: `accounts.clock_at`, or real time."""
     clock_at: datetime | None = await _NOW.scalar(connection, account_id=account_id)
     return clock_at or real_now()

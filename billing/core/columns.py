@@ -1,6 +1,6 @@
-"""The parts of a table: a column must have a value unless it says `nullable=True`.
+"""The parts of a table: a column is NOT NULL unless it says `nullable=True`.
 
-Instants have a time zone, and credits, units and prices one precision, wherever they stand.
+All instants have a time zone; all credits, units and prices have one precision.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ def table(name: str, *parts: Any, **options: Any) -> Table:
 
 
 def column(name: str, *type_and_more: Any, nullable: bool = False, **options: Any) -> Column[Any]:
-    """A column of a type that has no shorter word below."""
+    """A column of a type without its own function below."""
     return Column(name, *type_and_more, nullable=nullable, **options)
 
 
@@ -45,43 +45,43 @@ def row_id() -> Column[Any]:
 
 
 def account(**options: Any) -> Column[Any]:
-    """The account whose row it is: row-level security goes by it."""
+    """The account that owns the row; row-level security uses it."""
     return reference("account_id", "accounts.id", **options)
 
 
 def reference(name: str, to: str, **options: Any) -> Column[Any]:
-    """The id of a row of another table, which must be there."""
+    """A foreign key to a row of another table."""
     return column(name, Uuid, ForeignKey(to), **options)
 
 
 def whole_key() -> UniqueConstraint:
-    """What `same_account` of other tables refers to; it begins with `id`, as look-ups do."""
+    """The key to which `same_account` of other tables refers; it begins with `id` for look-ups."""
     return UniqueConstraint("id", "account_id")
 
 
 def same_account(name: str, table: str) -> ForeignKeyConstraint:
-    """The row that `name` refers to is there, and of the account whose row this is."""
+    """A foreign key to a row of the same account."""
     referred = (f"{table}.id", f"{table}.account_id")
     return ForeignKeyConstraint((name, "account_id"), referred)
 
 
 def uuid(name: str, **options: Any) -> Column[Any]:
-    """An id; `same_account` may hold it to a row of the same account, no other foreign key does."""
+    """An id without a foreign key, unless `same_account` adds one."""
     return column(name, Uuid, **options)
 
 
 def text(name: str, **options: Any) -> Column[Any]:
-    """Words, keys, states and currencies."""
+    """A text: a sentence, key, state or currency."""
     return column(name, Text, **options)
 
 
 def flag(name: str, **options: Any) -> Column[Any]:
-    """A claim that is true or false."""
+    """A boolean."""
     return column(name, Boolean, **options)
 
 
 def derived_flag(name: str, rule: str) -> Column[Any]:
-    """A claim that Postgres derives from the other columns of its row."""
+    """A boolean that Postgres computes from the other columns of its row."""
     return column(name, Boolean, Computed(rule, persisted=True))
 
 
@@ -91,17 +91,17 @@ def integer(name: str, **options: Any) -> Column[Any]:
 
 
 def bigint(name: str, **options: Any) -> Column[Any]:
-    """Money in minor units, and numbers without end."""
+    """Money in minor units, and growing numbers."""
     return column(name, BigInteger, **options)
 
 
 def amount(name: str, **options: Any) -> Column[Any]:
-    """Credits, units or a price: 15 digits before the point, 12 after it."""
+    """Credits, units or a price: 15 digits before the decimal point, 12 after it."""
     return column(name, Numeric(27, 12), **options)
 
 
 def total(name: str, **options: Any) -> Column[Any]:
-    """A sum of amounts, wider than any number of them fills: 26 digits before the point."""
+    """A sum of amounts that cannot overflow: 26 digits before the decimal point."""
     return column(name, Numeric(38, 12), **options)
 
 
@@ -126,6 +126,6 @@ def check(rule: str, *, name: str) -> CheckConstraint:
 
 
 def index(name: str, *columns: Any, where: str | None = None, **options: Any) -> Index:
-    """An index, of the rows for which `where` holds."""
+    """An index, with `where` a partial one."""
     rows = None if where is None else sql(where)
     return Index(name, *columns, postgresql_where=rows, **options)

@@ -1,13 +1,13 @@
-"""Arithmetic of connections: what the pools of all processes may take must fit what Postgres gives.
+"""Connection arithmetic: the pools of all processes must fit into Postgres's limit.
 
-A pool opens a connection when it needs one, so a server that is too small serves until it is busy.
+A pool opens connections on demand, so a server that is too small fails only when it is busy.
 """
 
 from collections.abc import Mapping
 
 
 def shortage(processes: int, wanted: int, given: int) -> str | None:
-    """The sentence for an operator where they do not fit."""
+    """Return a sentence for the operator if the pools do not fit."""
     if wanted <= given:
         return None
     return (
@@ -18,7 +18,7 @@ def shortage(processes: int, wanted: int, given: int) -> str | None:
 
 
 def slots(most: Mapping[str, int], pool_size: int) -> dict[str, int]:
-    """Steps at once of each queue, in their shares: no more in all than the pool is large."""
+    """Scale each queue's concurrent steps, so that together they fit into the pool."""
     whole = sum(most.values())
     if pool_size >= whole:
         return dict(most)

@@ -1,4 +1,4 @@
-"""The actor, the account and the correlation id of a call, carried beside it, not through it.
+"""The actor, the account and the correlation id of a call, in context variables.
 
 Set once at the edge (API request, activity); read by audit rows, logs and outgoing calls.
 """

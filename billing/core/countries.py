@@ -1,4 +1,4 @@
-"""The countries of ISO 3166-1, from the table that comes with the time zones."""
+"""The countries of ISO 3166-1, from the table in the time zone data."""
 
 from importlib import resources
 from typing import Final
@@ -14,7 +14,7 @@ CODES: Final = frozenset(
 
 
 def known(code: str) -> str:
-    """The code; ValueError where no country has it."""
+    """Return the code. Raises ValueError if no country has it."""
     if code not in CODES:
         raise ValueError(f"{code} is not an ISO 3166-1 country code")
     return code

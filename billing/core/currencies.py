@@ -2,7 +2,7 @@
 
 Stripe's units are not ISO's everywhere; amounts elsewhere in the product are ISO minor units.
 Source: Stripe's documentation on currencies (supported, zero-decimal, special cases, minimum
-amounts). A currency that is not here is never charged: a card cannot pay in it.
+amounts). A card cannot pay in any other currency.
 """
 
 from typing import Final
@@ -20,14 +20,14 @@ class Charging(Frozen):
     minimum: int
 
 
-# The least that Stripe charges, in ISO minor units. It names these amounts itself.
+# Stripe's minimum charges, in ISO minor units, as it documents them.
 _NAMED_MINIMUMS: Final = {
     "AED": 200, "AUD": 50, "BGN": 100, "BRL": 50, "CAD": 50, "CHF": 50, "CZK": 1500, "DKK": 250,
     "EUR": 50, "GBP": 30, "HKD": 400, "HUF": 17500, "INR": 50, "JPY": 50, "MXN": 1000, "MYR": 200,
     "NOK": 300, "NZD": 50, "PLN": 200, "RON": 200, "SEK": 300, "SGD": 50, "THB": 1000, "USD": 50,
 }  # fmt: skip
-# Elsewhere it asks for what settles to about half a dollar. These are that amount, rounded up, so
-# that a moving rate does not make a charge too small.
+# Other minimums are about half a dollar at the exchange rate. These are rounded up, so that a
+# moving rate does not make a charge too small.
 _ABOUT_HALF_A_DOLLAR: Final = {
     "AFN": 4000, "ALL": 5000, "AMD": 20000, "ANG": 100, "AOA": 50000, "ARS": 80000, "AWG": 100,
     "AZN": 100, "BAM": 100, "BBD": 100, "BDT": 7000, "BHD": 200, "BIF": 1600, "BMD": 50,
@@ -47,7 +47,7 @@ _ABOUT_HALF_A_DOLLAR: Final = {
     "UZS": 650000, "VND": 13500, "VUV": 65, "WST": 150, "XAF": 320, "XCD": 140, "XCG": 100,
     "XOF": 320, "XPF": 60, "YER": 13000, "ZAR": 1000, "ZMW": 1400,
 }  # fmt: skip
-# Money that a plan may be priced in, and that is paid by hand: no card is charged in it.
+# Currencies in which plans may be priced, but which are paid manually, never by card.
 _BY_HAND: Final = frozenset(
     {
         "BTN", "CLF", "CUP", "ERN", "GHS", "IQD", "IRR", "KPW", "LYD", "MRU", "SDG", "SSP", "STN",
@@ -55,13 +55,13 @@ _BY_HAND: Final = frozenset(
     }
 )  # fmt: skip
 _UNITS: Final = {"ISK": 2, "MGA": 0, "UGX": 2}
-"""The provider's exponent, where it is not ISO's."""
+"""The provider's exponent, where it differs from ISO's."""
 _STEPS: Final = {"BHD": 10, "JOD": 10, "KWD": 10, "MGA": 100, "OMR": 10, "TND": 10}
-"""The amounts between which nothing can be charged, where that is more than a minor unit."""
+"""The step of chargeable amounts, where it is more than one minor unit."""
 MINIMUMS: Final = {**_NAMED_MINIMUMS, **_ABOUT_HALF_A_DOLLAR}
-"""The least the provider charges, in ISO minor units, for each currency that a card can pay in."""
+"""The provider's minimum charge, in ISO minor units, for each currency of card payments."""
 MINIMUM: Final = 1
-"""In any other currency each amount is owed, and paid by hand."""
+"""The minimum in any other currency, which is paid manually."""
 _TABLE: Final = {
     currency: Charging(
         exponent=_UNITS.get(currency, money.exponent(currency)),
@@ -73,11 +73,11 @@ _TABLE: Final = {
 
 
 MOST: Final = 99_999_999
-"""The most that one charge may be, in the provider's unit: eight digits."""
+"""The maximum of one charge, in the provider's unit: eight digits."""
 
 
 def charging(currency: str) -> Charging:
-    """The provider's terms for `currency`. Errors: ProviderFailure, it takes no such currency."""
+    """Return the provider's terms for `currency`. Errors: ProviderFailure if it is unsupported."""
     if (terms := _TABLE.get(currency)) is None:
         raise ProviderFailure("PLATFORM_ERROR", f"cards cannot be charged in {currency}")
     return terms
@@ -89,14 +89,14 @@ def chargeable(currency: str) -> bool:
 
 
 def known(currency: str) -> str:
-    """The currency, whether or not a card can pay in it; ValueError if there is no such money."""
+    """Return the currency if it exists, even if no card can pay in it. Raises ValueError."""
     if currency not in _TABLE and currency not in _BY_HAND:
         raise ValueError(f"{currency} is not a currency")
     return currency
 
 
 def to_provider(minor: int, currency: str) -> int:
-    """ISO minor units in the provider's unit: 100 for 1 ISK goes as 10000.
+    """Convert ISO minor units to the provider's unit: 100 ISK, which is 100, becomes 10000.
 
     Errors: ProviderFailure for an amount that the unit cannot express; nothing is rounded here.
     """
@@ -110,18 +110,18 @@ def to_provider(minor: int, currency: str) -> int:
 
 
 def from_provider(amount: int, currency: str) -> int:
-    """The provider's unit in ISO minor units."""
+    """Convert the provider's unit to ISO minor units."""
     finer = charging(currency).exponent - money.exponent(currency)
     return amount // int(10**finer) if finer >= 0 else amount * int(10**-finer)
 
 
 def is_too_large(minor: int, currency: str) -> bool:
-    """True for an amount that no single charge can be: it is paid by hand, such as by transfer."""
+    """True if the amount exceeds the maximum charge and must be paid manually."""
     return chargeable(currency) and minor > from_provider(MOST, currency)
 
 
 def demand_payable(minor: int, currency: str) -> None:
-    """Refuse to ask a card for more than one charge may be. Errors: AMOUNT_TOO_LARGE."""
+    """Refuse to charge a card more than the maximum. Errors: AMOUNT_TOO_LARGE."""
     if is_too_large(minor, currency):
         raise Conflict(
             "AMOUNT_TOO_LARGE", "the amount is above what a card can be charged; pay manually"
@@ -129,7 +129,7 @@ def demand_payable(minor: int, currency: str) -> None:
 
 
 def demand_enough(minor: int, currency: str) -> None:
-    """Refuse to ask a card for less than one charge may be. Errors: AMOUNT_TOO_SMALL."""
+    """Refuse to charge a card less than the minimum. Errors: AMOUNT_TOO_SMALL."""
     if minor > 0 and not collectable(minor, currency):
         raise Conflict(
             "AMOUNT_TOO_SMALL",
@@ -141,9 +141,9 @@ def demand_enough(minor: int, currency: str) -> None:
 
 
 def collectable(due_minor: int, currency: str) -> int:
-    """The part of an amount due that can be charged: whole steps, or nothing below the minimum.
+    """Return the part of an amount due that can be charged: whole steps; 0 below the minimum.
 
-    In a currency that no card pays in, all of it is owed, and paid by hand.
+    In a currency without card payments that is the whole amount, to be paid manually.
     """
     if not chargeable(currency):
         return due_minor
@@ -152,5 +152,5 @@ def collectable(due_minor: int, currency: str) -> int:
 
 
 def whole_steps(minor: int, currency: str) -> int:
-    """The part of an amount that the provider moves: charges and refunds are in whole steps."""
+    """Round an amount down to whole steps, in which the provider charges and refunds."""
     return minor - minor % charging(currency).step

@@ -1,4 +1,4 @@
-"""Connections to Postgres: tenant transactions under row-level security, operator ones beside it.
+"""Connections to Postgres: tenant transactions under row-level security, operator ones without it.
 
 Routes and activities open the transaction; nothing deeper commits
 (docs/architecture.md#rules-of-the-flow).
@@ -33,8 +33,8 @@ NOTICES_DEATH: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
 }
-"""A host that is gone says no goodbye: without these who asks it waits for 15 minutes, and who
-waits for its answer for two hours. The last one is in milliseconds.
+"""Detect a dead host, which closes no connection: without these a send blocks for 15 minutes, and a
+wait for an answer for two hours. The last value is in milliseconds.
 """
 REPLICA_PAUSE_SECONDS: Final = 10
 
@@ -62,9 +62,9 @@ WithCommit = list[Callable[[AsyncConnection], Awaitable[Any]]]
 
 
 class Database:
-    """Two pools: `tenant` transactions see the named accounts only, `operator` ones see all.
+    """Two pools: `tenant` transactions see only the named accounts, `operator` ones see all.
 
-    A third one reads from a replica, where there is one.
+    A third pool reads from a replica, if there is one.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Database:
 
     @asynccontextmanager
     async def tenant(self, *account_ids: UUID) -> AsyncIterator[AsyncConnection]:
-        """A transaction in which row-level security shows these accounts' rows and no other."""
+        """A transaction in which row-level security shows only these accounts' rows."""
         async with _transaction(self.tenant_engine, _showing(account_ids)) as connection:
             yield connection
 
@@ -93,9 +93,9 @@ class Database:
     async def reading(
         self, *account_ids: UUID, fresh: bool = False
     ) -> AsyncIterator[AsyncConnection]:
-        """As `tenant`, for reads that may be a little late: on the replica where there is one.
+        """As `tenant`, for reads that may be slightly stale: on the replica if there is one.
 
-        The primary is read where there is none, where it is away, and where `fresh` asks for it.
+        Reads the primary if there is no replica, if it is unavailable, or if `fresh` is set.
         """
         begin = _showing(account_ids)
         async with AsyncExitStack() as stack:
@@ -105,7 +105,7 @@ class Database:
                     begun = _transaction(self.replica_engine, begin)
                     connection = await stack.enter_async_context(begun)
                 except DBAPIError:
-                    # Asking each time would let every read wait for a server that is not there.
+                    # Otherwise every read would wait for a server that is not there.
                     self._replica_from = monotonic() + REPLICA_PAUSE_SECONDS
                     _logger.warning("the replica is away: reading from the primary for a while")
             if connection is None:
@@ -114,7 +114,7 @@ class Database:
             yield connection
 
     async def lag(self, connection: AsyncConnection) -> timedelta:
-        """Age of the last commit this connection sees; zero on the primary."""
+        """Return the age of the last commit this connection sees; zero on the primary."""
         if connection.engine is not self.replica_engine:
             return timedelta()
         return (await connection.execute(_LAG)).scalar_one() or timedelta()
@@ -133,7 +133,7 @@ class Database:
 
     @asynccontextmanager
     async def tenant_statement(self) -> AsyncIterator[AsyncConnection]:
-        """As `operator_statement`, under row-level security: for functions that show by themselves.
+        """As `operator_statement`, under row-level security: for functions that set it themselves.
 
         They show the rows of the accounts in their arguments; any other statement sees nothing.
         """
@@ -141,13 +141,13 @@ class Database:
             yield connection
 
     def in_use(self) -> dict[str, tuple[int, int]]:
-        """Connections of each role: those in use now, and how many there may be."""
+        """Return each role's connections: (in use, maximum)."""
         engines = {"app": self.tenant_engine, "operator": self.operator_engine}
         pools = {name: cast(QueuePool, engine.pool) for name, engine in engines.items()}
         return {name: (pool.checkedout(), pool.size()) for name, pool in pools.items()}
 
     async def close(self) -> None:
-        """Return every connection."""
+        """Close every connection."""
         await self.tenant_engine.dispose()
         await self.operator_engine.dispose()
         if self.replica_engine is not None:
@@ -155,18 +155,18 @@ class Database:
 
 
 def _showing(account_ids: Iterable[UUID]) -> str:
-    """Begin with row-level security showing these accounts' rows only."""
+    """Return the BEGIN that has row-level security show only these accounts' rows."""
     accounts = ",".join(map(_text, account_ids))
     return f"{_BEGIN}; SELECT set_config('app.accounts', '{accounts}', true)"
 
 
 def _text(account_id: UUID) -> str:
-    """Only what is a UUID may stand in the statement."""
+    """Return the id as text, rebuilt from its number so that nothing else enters the statement."""
     return str(UUID(int=account_id.int))
 
 
 def before_commit(connection: AsyncConnection) -> BeforeCommit | None:
-    """The rows each writer defers until just before the commit; None outside `transaction`."""
+    """Return the rows that each writer defers to the commit; None outside a transaction."""
     waiting: BeforeCommit | None = connection.info.get(_BEFORE_COMMIT)
     return waiting
 
@@ -174,25 +174,25 @@ def before_commit(connection: AsyncConnection) -> BeforeCommit | None:
 def with_commit(
     connection: AsyncConnection, send: Callable[[AsyncConnection], Awaitable[Any]]
 ) -> None:
-    """Send a statement in one piece with the COMMIT: what it locks waits for no program."""
+    """Send a statement together with the COMMIT, so that its locks span no round trip."""
     connection.info[_WITH_COMMIT].append(send)
 
 
 async def limit_statements(connection: AsyncConnection, milliseconds: int) -> None:
-    """Let each statement of this transaction from here on take so long, and no longer."""
+    """Set the timeout of this transaction's further statements."""
     await connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
 
 
 def credits_at_start(connection: AsyncConnection) -> bool:
-    """True if this process is set to grant the credits of a period at its start, not when it is
-    paid: steps and commands decide by it alike.
+    """True if this process grants a period's credits at its start, not when it is paid; steps and
+    commands use the same setting.
     """
     return bool(connection.engine.get_execution_options().get(_CREDITS_AT_START))
 
 
 @asynccontextmanager
 async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncConnection]:
-    """Begin with what must hold in it, in one round trip; commit, or roll back on an error."""
+    """Run `begin` in one round trip; commit at the end, or roll back on an error."""
     connection = await _begun(engine, begin)
     driver, known = driver_of(connection), connection.info
     waiting: BeforeCommit = {}
@@ -217,7 +217,7 @@ async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncCo
 
 
 async def _commit(driver: psycopg.AsyncConnection[Any]) -> None:
-    """Commit; an error is of the one family, as a statement's is."""
+    """Commit; errors are wrapped as those of statements are."""
     try:
         await driver.commit()
     except psycopg.Error as error:
@@ -227,7 +227,7 @@ async def _commit(driver: psycopg.AsyncConnection[Any]) -> None:
 async def _commit_with(
     connection: AsyncConnection, waiting: BeforeCommit, last: WithCommit
 ) -> None:
-    """Commit with all that was left for the end, in one round trip."""
+    """Commit with all deferred statements, in one round trip."""
     async with pipeline(connection):
         for say, items in waiting.items():
             await say(connection, items)
@@ -237,7 +237,7 @@ async def _commit_with(
 
 
 async def _begun(engine: AsyncEngine, begin: str) -> AsyncConnection:
-    """A connection in a transaction; after a restart of Postgres the dead ones are passed by."""
+    """Return a connection in a transaction; skip dead ones after a restart of Postgres."""
     for last in (False, True):
         connection = await engine.connect()
         try:
@@ -257,12 +257,12 @@ async def _begun(engine: AsyncEngine, begin: str) -> AsyncConnection:
 
 @asynccontextmanager
 async def _alone(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A connection for one statement, which cannot be tried again: its server has not hung up."""
+    """A live connection for one statement, which cannot be retried."""
     connection = await engine.connect()
     if _hung_up(driver_of(connection)):
         await connection.invalidate()
         await connection.close()
-        await engine.dispose()  # the others are as old
+        await engine.dispose()  # the others are just as old
         connection = await engine.connect()
     try:
         yield connection
@@ -277,14 +277,14 @@ async def _alone(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 
 def _hung_up(driver: psycopg.AsyncConnection[Any]) -> bool:
-    """An idle server says nothing: if there is something to read, it is its last word."""
+    """True if there is something to read: an idle server sends only its closing message."""
     line = select.poll()
     line.register(driver.fileno(), select.POLLIN)
     return bool(line.poll(0))
 
 
 def open_database(settings: Settings) -> Database:
-    """All pools from settings; they connect on first use."""
+    """Open all pools from settings; they connect on first use."""
     size, replica = settings.database_pool_size, settings.replica_database_url
     return Database(
         _engine(settings.database_url.get_secret_value(), settings, size),
@@ -296,12 +296,12 @@ def open_database(settings: Settings) -> Database:
 def _engine(url: str, settings: Settings, size: int) -> AsyncEngine:
     return create_async_engine(
         url,
-        isolation_level="AUTOCOMMIT",  # transactions begin where they say so: see _transaction
+        isolation_level="AUTOCOMMIT",  # transactions begin explicitly: see _transaction
         pool_size=size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,
         pool_pre_ping=False,
-        hide_parameters=True,  # values of rows are for no log
+        hide_parameters=True,  # logs must not contain values of rows
         execution_options={_CREDITS_AT_START: settings.cycle_credits_at == "start"},
         connect_args={
             "prepare_threshold": settings.database_prepare_threshold,

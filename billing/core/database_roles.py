@@ -1,5 +1,5 @@
-"""The database roles of a process. A production does not start with one that could switch
-row-level security off: a superuser, a role that bypasses it, an owner of tables.
+"""Checks of a process's database roles. Production does not start with a role that could disable
+row-level security: a superuser, a role that bypasses it, an owner of tables.
 """
 
 from typing import Any, Final
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from billing.core.database import Database
 from billing.core.settings import PRODUCTION, Settings
 
-# Rights of a role that it may become count: one `SET ROLE` away is no wall.
+# Rights of roles that it may become count too: `SET ROLE` would grant them.
 _RIGHTS: Final = text(
     """
     SELECT current_user AS name, bool_or(role.rolsuper) AS is_superuser,
@@ -27,7 +27,7 @@ _RIGHTS: Final = text(
 
 
 async def refuse_unsafe_roles(settings: Settings, database: Database) -> None:
-    """End a production whose roles have too many rights; all faults in one list."""
+    """End a production process whose roles have too many rights; list all faults."""
     if settings.env != PRODUCTION:
         return
     try:
@@ -42,8 +42,8 @@ async def refuse_unsafe_roles(settings: Settings, database: Database) -> None:
 
 
 async def role_faults(database: Database) -> list[str]:
-    """All reasons not to serve with the roles of these pools. The operator's may bypass
-    row-level security: it reads for all accounts.
+    """Return all faults of these pools' roles. The operator's role may bypass row-level security,
+    because it reads all accounts.
     """
     app = await _rights(database.tenant_engine)
     operator = await _rights(database.operator_engine)

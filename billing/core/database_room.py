@@ -1,4 +1,4 @@
-"""Room for our connections, as Postgres has it. A production that does not fit does not start."""
+"""Postgres's room for our connections. Production does not start if it does not fit."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ from billing.core.database import Database
 from billing.core.settings import PRODUCTION, Settings
 
 POOLS: Final = 2
-"""Of one process on the primary: one for each role."""
+"""Pools of one process on the primary: one for each role."""
 _ROOM: Final = text(
     """
     SELECT current_setting('max_connections')::int
@@ -33,29 +33,29 @@ _LIMITS: Final = text(
 
 
 async def room(connection: AsyncConnection) -> int:
-    """Connections that Postgres gives to roles like ours, those of other programs among them."""
+    """Return the connections that Postgres allows ordinary roles, other programs included."""
     return int((await connection.execute(_ROOM)).scalar_one())
 
 
 async def taken(connection: AsyncConnection) -> dict[str, int]:
-    """Connections that are open, by role, most first: ours and those of other programs."""
+    """Return the open connections by role, most first, other programs included."""
     return {row.usename: row.taken for row in await connection.execute(_TAKEN)}
 
 
 async def role_limits(connection: AsyncConnection) -> dict[str, int]:
-    """Connections that a role of ours may have at once, by pool, where somebody set a limit."""
+    """Return the connection limits of our roles, by pool, where a limit is set."""
     found = await connection.execute(_LIMITS)
     return {POOL_OF[row.rolname]: row.rolconnlimit for row in found}
 
 
 async def refuse_small_server(settings: Settings, database: Database) -> None:
-    """End a production whose Postgres could not even serve this process alone."""
+    """End a production process whose Postgres could not serve even this process alone."""
     if settings.env != PRODUCTION:
         return
     try:
         async with database.tenant_statement() as connection:
             given = await room(connection)
     except (DBAPIError, OSError):
-        return  # it is away: the process waits for it
+        return  # it is unavailable: the process waits for it
     if said := shortage(1, POOLS * settings.database_pool_size, given):
         raise SystemExit(f"ENV=production: {said}")

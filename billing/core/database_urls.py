@@ -1,4 +1,4 @@
-"""The form of the address of a database. Pure: no driver is loaded to look at it."""
+"""The form of a database's address. Pure: checking it loads no driver."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ FORM: Final = "postgresql+psycopg://role:password@host:5432/billing"
 
 
 def faults(urls: Mapping[str, SecretStr | None]) -> Iterator[str]:
-    """A sentence for each that no connection can be made with; none has the password in it."""
+    """Yield a sentence, without the password, for each address that cannot be used."""
     for name, url in urls.items():
         if url is not None and not _is_url(url.get_secret_value()):
             yield f"{name} is not a Postgres URL: write {FORM}"

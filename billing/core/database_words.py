@@ -1,4 +1,4 @@
-"""The reason of a database's error in one line, as Postgres or its driver says it."""
+"""The reason for a database error in one line, from Postgres or its driver."""
 
 from typing import Final
 
@@ -10,14 +10,14 @@ MOST: Final = 300
 
 
 def database_words(error: BaseException) -> str:
-    """Type and message, without its details: these hold values of rows, and the SQL is long."""
+    """Return type and message, without details, which contain values of rows and long SQL."""
     return f"{type(origin_of(error)).__name__}: {message_of(error)}".rstrip(": ")
 
 
 def message_of(error: BaseException) -> str:
-    """The message alone.
+    """Return the message alone.
 
-    The driver tells of several addresses in several lines: one that Postgres answered says why.
+    With several addresses the driver reports several lines; the line from Postgres has the reason.
     """
     cause = origin_of(error)
     told = cause.diag.message_primary if isinstance(cause, Error) else None

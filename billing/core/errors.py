@@ -1,6 +1,6 @@
-"""The closed family of things that can go wrong, each with a stable code for callers.
+"""The closed family of errors, each with a stable code for callers.
 
-The API turns them into problem+json; activities turn `retryable` into Temporal's own decision.
+The API turns them into problem+json; activities map `retryable` to Temporal's retry decision.
 """
 
 from typing import Any, ClassVar
@@ -21,7 +21,7 @@ class BillingError(Exception):
 
 
 class NotFound(BillingError):
-    """The thing does not exist, or belongs to another account (told apart by nobody)."""
+    """The object does not exist, or belongs to another account: callers cannot tell which."""
 
     status = 404
 
@@ -33,13 +33,13 @@ class NotAllowed(BillingError):
 
 
 class Invalid(BillingError):
-    """The request can never succeed as it is."""
+    """The request can never succeed unchanged."""
 
     status = 422
 
 
 class Conflict(BillingError):
-    """The state of the thing refuses this now."""
+    """The object's current state does not allow this."""
 
     status = 409
 
@@ -57,7 +57,7 @@ class ProviderFailure(BillingError):
 
 
 class Unavailable(BillingError):
-    """A part of the stack is away; nothing was committed, so the caller may repeat."""
+    """A part of the stack is unavailable; nothing was committed, so the caller may retry."""
 
     status = 503
     retryable = True

@@ -1,8 +1,8 @@
-"""Named places where a test may kill or pause the process; nothing at all outside the test profile.
+"""Named places where a test may kill or pause the process; inactive outside the test profile.
 
-Armed by a file in the folder BILLING_FAILPOINTS: `<name>` holds `kill`, `pause` or `late`. A point
-is hit once: the file is renamed to `<name>.hit`; who pauses there goes on when that file is gone,
-and who is `late` does so even if its time was over meanwhile.
+A file `<name>` in the folder BILLING_FAILPOINTS arms a point by `kill`, `pause` or `late` in it.
+A point is hit once: the file is renamed to `<name>.hit`, and a paused process continues when that
+file is deleted; with `late` it does so even if it was cancelled meanwhile.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
-# Of the programs that serve; a command's own points are not in it.
+# Points of API and worker; those of CLI commands are not listed.
 POINTS: Final = frozenset(
     {
         "api.request_parsed",

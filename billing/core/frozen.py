@@ -1,9 +1,9 @@
-"""The base of values and rows: they never change, and pass over fields that they do not know."""
+"""The base of values and rows: immutable, and they ignore unknown fields."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Frozen(BaseModel):
-    """A value: a changed one is a copy."""
+    """An immutable value; changes make a copy."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")

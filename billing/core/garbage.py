@@ -1,4 +1,4 @@
-"""The collector's settings in a process that serves for long."""
+"""Garbage collection settings of a long-running process."""
 
 import gc
 from typing import Final
@@ -7,7 +7,7 @@ COLLECT_AFTER: Final = 20_000
 
 
 def settle() -> None:
-    """Freeze what the start has made: full collections cost a quarter of the CPU under load.
+    """Freeze start-up objects: full collections cost a quarter of the CPU under load.
 
     Requests and steps leave few reference cycles, so collections also run less often.
     """

@@ -1,6 +1,6 @@
 """Identifiers: UUIDv7 inside, TypeID outside: a prefix and 26 characters of base32.
 
-The alphabet keeps the order of the numbers, so text ids sort by time of birth like the rows.
+The alphabet keeps the order of the numbers, so text ids sort by creation time, as rows do.
 """
 
 import re
@@ -47,7 +47,7 @@ _NOUNS: Final = {
 }  # fmt: skip
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _LENGTH: Final = 26
-# Two characters at once, from the first ones on.
+# Two characters at a time, from the first on.
 _PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _SHIFTS: Final = tuple(range(5 * (_LENGTH - 2), -1, -10))
 _TAIL: Final = re.compile(f"[{_ALPHABET}]{{{_LENGTH}}}")
@@ -55,28 +55,28 @@ _DIGITS: Final = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
 
 
 def new() -> UUID:
-    """A fresh UUIDv7."""
+    """Return a fresh UUIDv7."""
     return UUID(int=uuid_utils.uuid7().int)
 
 
 def new_hex() -> str:
-    """A fresh UUIDv7 as hexadecimal digits."""
+    """Return a fresh UUIDv7 as hexadecimal digits."""
     return uuid_utils.uuid7().hex
 
 
 def born_at(value: UUID) -> datetime:
-    """The millisecond in which a UUIDv7 was made."""
+    """Return the millisecond in which a UUIDv7 was made."""
     return datetime.fromtimestamp((value.int >> 80) / 1000, UTC)
 
 
 def first_of(instant: datetime) -> UUID:
-    """The least UUIDv7 of the millisecond: what was made since then is not below it."""
+    """Return the lowest UUIDv7 of the millisecond: no later id is below it."""
     return UUID(int=int(instant.timestamp() * 1000) << 80)
 
 
 def of_event(digest: str, at: datetime) -> str:
-    """An id made of an event's digest, as hexadecimal digits: a UUIDv7 of the first minutes of the
-    month of `at`. The same event has the same one all month, and months are in order.
+    """Derive an id from an event's digest, as hexadecimal digits: a UUIDv7 of the first minutes of
+    the month of `at`. An event has the same id all month, and ids of months are in order.
     """
     utc = at.astimezone(UTC)
     digits = _month_digits(utc.year, utc.month)
@@ -85,19 +85,19 @@ def of_event(digest: str, at: datetime) -> str:
 
 @lru_cache
 def _month_digits(year: int, month: int) -> str:
-    """32 bits of the time in a UUIDv7 of the month's first minutes; 16 more bits of it follow."""
+    """Return the first 32 of the 48 time bits of a UUIDv7 of the month's first minutes."""
     began = int(datetime(year, month, 1, tzinfo=UTC).timestamp() * 1000)
     return f"{(began >> 16) + 1:08x}"
 
 
 def encode(prefix: str, value: UUID) -> str:
-    """`inv_01k…`: the form that leaves the database."""
+    """Return the public form, such as `inv_01k…`."""
     number = value.int
     return f"{prefix}_" + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 def decode(prefix: str, text: str) -> UUID:
-    """The UUID behind `text`; anything else than a well-formed id of this type is `NotFound`."""
+    """Return the UUID of a public id. Raises NotFound unless it is a valid id of this type."""
     value = parse(prefix, text)
     if value is None:
         raise NotFound(
@@ -109,7 +109,7 @@ def decode(prefix: str, text: str) -> UUID:
 
 
 def parse(prefix: str, text: str) -> UUID | None:
-    """The UUID behind `text`, or None when it is not an id of this type."""
+    """Return the UUID of a public id, or None if it is not an id of this type."""
     head, _, tail = text.partition("_")
     if head != prefix or _TAIL.fullmatch(tail) is None:
         return None

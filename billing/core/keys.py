@@ -10,9 +10,9 @@ from uuid import UUID
 from billing.core import ids
 
 REFUND_TRIES: Final = 10
-"""The most keys of one refund: a provider that keeps failing gets no more of them."""
+"""The maximum number of keys, and so of tries, of one refund."""
 NOT_KEPT: Final = "/not-kept"
-"""The end of the key of credits that end with their cycle, while others of the grant live on."""
+"""The suffix of the key of credits that expire with their cycle while the rest rolls over."""
 
 
 def slot_attempt(invoice_id: UUID, slot: int) -> str:
@@ -21,17 +21,17 @@ def slot_attempt(invoice_id: UUID, slot: int) -> str:
 
 
 def manual_retry(invoice_id: UUID, number: int) -> str:
-    """The n-th retry-now of an operator or payer."""
+    """The n-th immediate retry by an operator or payer."""
     return f"{ids.encode(ids.INVOICE, invoice_id)}/now-{number}"
 
 
 def intent(invoice_id: UUID, number: int) -> str:
-    """The n-th PaymentIntent of an invoice; a new one only after the last was seen canceled."""
+    """The n-th PaymentIntent of an invoice; a new one only after the last is known canceled."""
     return f"{ids.encode(ids.INVOICE, invoice_id)}/intent-{number}"
 
 
 def payers_try(intent_key: str, charge_id: str) -> str:
-    """A try that the payer made in the browser, known by the provider's charge."""
+    """An attempt that the payer made in the browser, identified by the provider's charge."""
     return f"{intent_key}/{charge_id}"
 
 
@@ -41,38 +41,38 @@ def submission(invoice_id: UUID, number: int) -> str:
 
 
 def refund(payment_id: UUID) -> str:
-    """The giving back of a payment for which nothing was given, once."""
+    """The one refund of a payment for which nothing was delivered."""
     return f"{ids.encode(ids.PAYMENT, payment_id)}/refund"
 
 
 def asked_refund(refund_id: UUID) -> str:
-    """A refund that an operator asked for; the provider's idempotency key too."""
+    """A refund requested by an operator; also the provider's idempotency key."""
     return f"{ids.encode(ids.REFUND, refund_id)}/refund"
 
 
 def end_refund(subscription_id: UUID, payment_id: UUID) -> str:
-    """The part of a payment that goes back at the end of its subscription, once."""
+    """The one refund of a payment at the end of its subscription."""
     subscription = ids.encode(ids.SUBSCRIPTION, subscription_id)
     return f"{subscription}/ended/{ids.encode(ids.PAYMENT, payment_id)}/refund"
 
 
 def refund_try(key: str, number: int) -> str:
-    """The n-th key of a refund; the next only where the provider keeps a failure under the last."""
+    """The n-th key of a refund; a new one only if the provider stored a failure under the last."""
     return key if number == 1 else f"{key}/again-{number}"
 
 
 def found_refund(provider_id: str) -> str:
-    """A refund that was made at the provider, by its name there."""
+    """A refund made at the provider, by its id there."""
     return f"{provider_id}/refund"
 
 
 def clawback(subject: str, number: int) -> str:
-    """The n-th grant of which a refund or dispute took credits back."""
+    """The n-th grant from which a refund or dispute clawed credits back."""
     return f"{subject}/clawback-{number}"
 
 
 def returned_clawback(subject: str, number: int) -> str:
-    """The credits of the n-th clawback of a dispute, given back when it was won."""
+    """The return of the n-th clawback of a dispute that was won."""
     return f"{subject}/returned-{number}"
 
 
@@ -82,22 +82,22 @@ def reminder(dispute: str, number: int) -> str:
 
 
 def pay_request(invoice_id: UUID, suffix: str) -> str:
-    """A request to pay an invoice now, told apart by its suffix."""
+    """A request to pay an invoice now; the suffix makes it unique."""
     return f"{ids.encode(ids.INVOICE, invoice_id)}/pay-{suffix}"
 
 
 def charge_request(record_id: UUID, suffix: str) -> str:
-    """A request to charge a card for a use anew, told apart by its suffix."""
+    """A request to charge a card again for a use; the suffix makes it unique."""
     return f"{ids.encode(ids.BILLING_RECORD, record_id)}/charge-{suffix}"
 
 
 def command(workflow_subject: str, suffix: str) -> str:
-    """An operator's command to a matter, told apart by its suffix."""
+    """An operator's command to a matter; the suffix makes it unique."""
     return f"{workflow_subject}/order-{suffix}"
 
 
 def setup_intent(setup_id: UUID) -> str:
-    """The SetupIntent by which one card is saved."""
+    """The SetupIntent that saves one card."""
     return f"{ids.encode(ids.SETUP_INTENT, setup_id)}/intent"
 
 
@@ -107,47 +107,47 @@ def portal_session(portal_id: UUID) -> str:
 
 
 def free_grant(account_id: UUID, plan: str, month: date) -> str:
-    """The credits that a plan without a price grants an account in a month, or other span, once."""
+    """The one grant of a free plan's credits to an account for a month or other span."""
     return f"{ids.encode(ids.ACCOUNT, account_id)}/{plan}-{month:%Y-%m-%d}"
 
 
 def cycle_grant(subscription_id: UUID, cycle_start: datetime) -> str:
-    """The credits of one allowance cycle, granted once."""
+    """The one grant of an allowance cycle's credits."""
     return f"{ids.encode(ids.SUBSCRIPTION, subscription_id)}/cycle-{cycle_start:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def change_grant(change_id: UUID) -> str:
-    """The credits that came with a change of plan, granted once."""
+    """The one grant of a plan change's credits."""
     return f"{ids.encode(ids.CHANGE, change_id)}/grant"
 
 
 def not_kept(grant: str) -> str:
-    """Of credits granted under a key, those that end with their cycle while others live on."""
+    """The part of a grant that expires with its cycle while the rest rolls over."""
     return f"{grant}{NOT_KEPT}"
 
 
 def change_take_back(change_id: UUID, number: int) -> str:
-    """The n-th grant of which a change of plan took credits back."""
+    """The n-th grant from which a plan change clawed credits back."""
     return f"{ids.encode(ids.CHANGE, change_id)}/take-back-{number}"
 
 
 def used_meanwhile(change_id: UUID) -> str:
-    """The invoice of what was used of the old plan while a change waited."""
+    """The invoice for use under the old plan while a change was pending."""
     return f"{ids.encode(ids.CHANGE, change_id)}/used"
 
 
 def end_take_back(subscription_id: UUID, number: int) -> str:
-    """The n-th grant of which the end of a subscription took credits back."""
+    """The n-th grant from which the end of a subscription clawed credits back."""
     return f"{ids.encode(ids.SUBSCRIPTION, subscription_id)}/end-take-back-{number}"
 
 
 def unserved_take_back(grant_key: str) -> str:
-    """The rest of a grant whose money never came goes, once its time is not served."""
+    """The removal of the rest of an unpaid grant whose period is not served."""
     return f"{grant_key}/unserved"
 
 
 def purchase_grant(purchase_id: UUID) -> str:
-    """The credits of one purchase, granted once."""
+    """The one grant of a purchase's credits."""
     return f"{ids.encode(ids.PURCHASE, purchase_id)}/grant"
 
 

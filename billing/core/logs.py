@@ -28,14 +28,14 @@ _PATTERNS: Final = (
     re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
     re.compile(r"(?i)(?<=password=)\S+|(?<=passwd=)\S+"),
     re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b"),
-    # Postgres shows the row that it refuses, of which a text may have lines of its own.
+    # Postgres shows the row that it refuses; a text in it may contain line breaks.
     re.compile(
         r"(?<=DETAIL:  ).+?(?=\n(?:CONTEXT:|HINT:|\[SQL:|\nThe above|\nDuring handling)|\Z)",
         re.DOTALL,
     ),
 )
 _CHECKOUT: Final = re.compile(r"\b(cs_(?:test|live)_\w{4})\w+(?:#\S*)?")
-"""A Stripe Checkout session, by itself or in its address: whoever knows it opens the page."""
+"""A Stripe Checkout session, by itself or in a URL: anybody who knows it can open the page."""
 _CARD: Final = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])")
 _NOISY: Final = ("uvicorn.access", "httpx", "httpx2", "httpcore", "httpcore2", "stripe")
 
@@ -82,8 +82,8 @@ def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
 
 
 def clean(text: str) -> str:
-    """`text` without secrets, tokens, mail addresses and card-like numbers; of the id of a payment
-    page its beginning.
+    """Return the text without secrets, tokens, mail addresses and card-like numbers, and with the
+    ids of payment pages shortened.
     """
     for pattern in _PATTERNS:
         text = pattern.sub(REDACTED, text)

@@ -1,6 +1,6 @@
 """Arithmetic of money and credits: integers of minor units, exact decimals, one rounding rule.
 
-Rounding is once per line, half away from zero; splits go by largest remainder
+Each line is rounded once, half away from zero; splits use the largest remainder
 (docs/rules.md#money).
 """
 
@@ -11,7 +11,7 @@ from typing import Final
 
 ZERO: Final = Decimal(0)
 CREDIT_STEP: Final = Decimal("0.000001")
-# ISO 4217 exponents that are not 2; the provider's own deviations live in its gateway.
+# ISO 4217 exponents other than 2; for the provider's deviations see currencies.py.
 EXPONENTS: Final = {
     "BHD": 3, "BIF": 0, "CLF": 4, "CLP": 0, "DJF": 0, "GNF": 0, "IQD": 3, "ISK": 0, "JOD": 3,
     "JPY": 0, "KMF": 0, "KRW": 0, "KWD": 3, "LYD": 3, "OMR": 3, "PYG": 0, "RWF": 0, "TND": 3,
@@ -20,28 +20,28 @@ EXPONENTS: Final = {
 
 
 def exponent(currency: str) -> int:
-    """Digits after the point of an ISO 4217 currency."""
+    """Return the number of decimals of an ISO 4217 currency."""
     return EXPONENTS.get(currency, 2)
 
 
 def round_minor(amount: Decimal) -> int:
-    """Whole minor units, half away from zero."""
+    """Round to whole minor units, half away from zero."""
     return int(amount.to_integral_value(rounding=ROUND_HALF_UP))
 
 
 def round_exact(amount: Fraction) -> int:
-    """The same of an exact fraction."""
+    """As `round_minor`, for an exact fraction."""
     size = (2 * abs(amount.numerator) + amount.denominator) // (2 * amount.denominator)
     return size if amount >= 0 else -size
 
 
 def round_credits(amount: Decimal) -> Decimal:
-    """A credit debit, rounded once to six decimals, half away from zero."""
+    """Round credits to six decimals, half away from zero."""
     return amount.quantize(CREDIT_STEP, rounding=ROUND_HALF_UP)
 
 
 def show_decimal(value: Decimal) -> str:
-    """At least two decimals and no other trailing zeros: "2.00", "0.002"; nothing at all: "0"."""
+    """Format with at least two decimals and no other trailing zeros: "2.00", "0.002"; zero: "0"."""
     if not value:
         return "0"
     text = f"{value:f}"
@@ -50,13 +50,13 @@ def show_decimal(value: Decimal) -> str:
 
 
 def show_money(minor: int, currency: str) -> str:
-    """For people: `49.00 EUR`."""
+    """Format for people: `49.00 EUR`."""
     digits = exponent(currency)
     return f"{Decimal(minor).scaleb(-digits):.{digits}f} {currency}"
 
 
 def split(total_minor: int, weights: Sequence[int]) -> list[int]:
-    """`total_minor` over `weights` by largest remainder; the parts sum to the total exactly."""
+    """Split `total_minor` by weights with the largest remainder; the parts sum to the total."""
     whole = sum(weights)
     if whole <= 0:
         raise ValueError("weights must sum to more than zero")

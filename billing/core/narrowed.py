@@ -1,8 +1,8 @@
-"""SQL that reads the rows of all accounts, narrowed to those of a list of them.
+"""Narrow SQL that reads the rows of all accounts to a list of accounts.
 
-A query is preceded by common table expressions that have the names of its tables and hold the rows
-of `:accounts` only, so that it reads these where it names the tables. Postgres folds them into the
-query, and finds the rows by its indexes; row-level security would read whole tables for that.
+Common table expressions with the names of the query's tables contain only the rows of `:accounts`,
+so that the query reads these instead. Postgres inlines them and finds the rows by its indexes;
+row-level security would read whole tables.
 """
 
 import re
@@ -24,8 +24,8 @@ _BY_ACCOUNT: Final = frozenset(
         "usage_cycles", "usage_periods", "usage_settlements",
     }
 )  # fmt: skip
-# No index finds the rows of these by their account, but one does by what they are parts of:
-# (table, what it is a part of, by which column). Names of ours stand for parts found another way.
+# No index finds the rows of these by account, but one does by their parent: (table, its parent, the
+# column that refers to it). Other names are our aliases for parts found in another way.
 _BY_WHOLE: Final = {
     "credit_hold_lots": ("credit_hold_lots", "credit_holds", "hold_id"),
     "credit_transaction_lots": (
@@ -37,14 +37,14 @@ _BY_WHOLE: Final = {
     "subscription_items": ("subscription_items", "subscriptions", "subscription_id"),
 }  # fmt: skip
 _OURS: Final = frozenset(name for name, (table, *_) in _BY_WHOLE.items() if name != table)
-# Looked into row by row from the others, by an index or as a whole row of its type.
+# Read row by row from the others, by an index or as a whole row of its type.
 _AS_IT_IS: Final = frozenset({"billing_audit"})
 NARROWED: Final = _BY_ACCOUNT | _BY_WHOLE.keys() | _AS_IT_IS | {"accounts"}
 _NAMES: Final = re.compile(r"\b(?:FROM|JOIN)\s+(\w+)", re.IGNORECASE)
 
 
 def tables(query: str) -> set[str]:
-    """The names after FROM and JOIN."""
+    """Return the names after FROM and JOIN."""
     return set(_NAMES.findall(query))
 
 
@@ -53,12 +53,12 @@ def narrowed(
     once: frozenset[str] = frozenset(),
     instead: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """The WITH clause that narrows what the query reads to `:accounts`; nothing if there is no
-    table to narrow. What it reads several times of the tables in `once` is read once. For a name
-    in `instead` the rows are those of its query, which may name those before it.
+    """Return the WITH clause that narrows the query's tables to `:accounts`; empty if there is
+    nothing to narrow. Tables in `once` are materialized. A name in `instead` gets the rows of its
+    query, which may use earlier names.
     """
-    # Names of ours first: their tables are not hidden yet. Then wholes that are read once: their
-    # parts are found by the rows of that one reading.
+    # Our aliases first, while their tables are not hidden yet. Then parents that are read once, so
+    # that their parts are found by those rows.
     named = sorted(
         tables(query) & NARROWED - _AS_IT_IS - instead.keys(),
         key=lambda name: (name not in _OURS, name in _BY_WHOLE or name not in once, name),

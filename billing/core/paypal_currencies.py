@@ -1,6 +1,6 @@
-"""PayPal's currencies, and its amounts: decimal texts such as "9.99", or "1500" of yen.
+"""PayPal's currencies, and its amounts: decimal texts such as "9.99", or "1500" for yen.
 
-Source: PayPal's documentation on currency codes. Money that is not here is not paid by PayPal.
+Source: PayPal's documentation on currency codes. PayPal accepts no other currency.
 """
 
 from decimal import Decimal
@@ -19,12 +19,12 @@ _WITHOUT_DECIMALS: Final = frozenset({"HUF", "JPY", "TWD"})
 
 
 def is_taken(currency: str) -> bool:
-    """True if PayPal takes this money."""
+    """True if PayPal accepts this currency."""
     return currency in TAKEN
 
 
 def to_paypal(minor: int, currency: str) -> str:
-    """ISO minor units as PayPal writes them. Errors: ProviderFailure for what it cannot write."""
+    """Convert ISO minor units to PayPal's text. Errors: ProviderFailure if that is impossible."""
     decimals = 0 if currency in _WITHOUT_DECIMALS else 2
     value = Decimal(minor).scaleb(-money.exponent(currency))
     text = f"{value:.{decimals}f}"
@@ -34,12 +34,12 @@ def to_paypal(minor: int, currency: str) -> str:
 
 
 def from_paypal(value: str, currency: str) -> int:
-    """PayPal's amount in ISO minor units."""
+    """Convert PayPal's amount to ISO minor units."""
     return int(Decimal(value).scaleb(money.exponent(currency)))
 
 
 def demand_taken(minor: int, currency: str) -> None:
-    """Refuse money that PayPal cannot take. Errors: CURRENCY_NOT_CHARGED."""
+    """Refuse an amount that PayPal cannot charge. Errors: CURRENCY_NOT_CHARGED."""
     try:
         to_paypal(minor, currency)
     except ProviderFailure as refused:

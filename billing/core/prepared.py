@@ -1,7 +1,7 @@
 """Statements compiled once, at import, and run by psycopg itself inside SQLAlchemy's connection.
 
-Building, compiling and wrapping a statement anew costs four times what running it does; what a
-purchase, a renewal or a usage event runs is written as a constant of these.
+Building, compiling and wrapping a statement each time costs four times as much as running it.
+Statements of purchases, renewals and usage events are constants of this type.
 """
 
 import re
@@ -34,14 +34,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
 Row = dict[str, Any]
-# A row of either way to ask: these functions and SQLAlchemy's own.
+# A row from these functions or from SQLAlchemy's own.
 Fields = Mapping[str, Any] | RowMapping
 Sent = psycopg.AsyncCursor[Any]
 _DIALECT: Final = dialects.PGDialectAsync_psycopg()  # type: ignore[no-untyped-call]
 
 
 def given(name: str) -> BindParameter[Any]:
-    """A value that each run of the statement must be given."""
+    """Return a parameter that each run of the statement must set."""
     return bindparam(name, required=False)
 
 
@@ -69,36 +69,36 @@ class Prepared:
                 self._encoders[name] = encode
 
     async def first(self, connection: AsyncConnection, **values: Any) -> Row | None:
-        """The first row, if there is one."""
+        """Return the first row, if there is one."""
         found: Row | None = await (await self._run(connection, values)).fetchone()
         return found
 
     async def one(self, connection: AsyncConnection, **values: Any) -> Row:
-        """The row there must be."""
+        """Return the first row. Raises LookupError if there is none."""
         row = await self.first(connection, **values)
         if row is None:
             raise LookupError("the statement found no row")
         return row
 
     async def all(self, connection: AsyncConnection, **values: Any) -> list[Row]:
-        """Every row."""
+        """Return every row."""
         return await (await self._run(connection, values)).fetchall()
 
     async def scalar(self, connection: AsyncConnection, **values: Any) -> Any:
-        """The first column of the first row, or None."""
+        """Return the first column of the first row, or None."""
         row = await self.first(connection, **values)
         return next(iter(row.values())) if row else None
 
     async def run(self, connection: AsyncConnection, **values: Any) -> int:
-        """Execute and return the number of rows that were touched."""
+        """Execute the statement and return the number of affected rows."""
         return (await self._run(connection, values)).rowcount
 
     async def send(self, connection: AsyncConnection, **values: Any) -> Sent:
-        """Run it for what it does: in a pipeline the answer is not waited for."""
+        """Execute the statement; in a pipeline without waiting for the answer."""
         return await self._run(connection, values)
 
     async def send_kept(self, connection: AsyncConnection, **values: Any) -> Sent:
-        """The same; its plan is kept from the first run on, not once it was seen some times."""
+        """As `send`; it is prepared from the first run on, not only after several."""
         return await self._run(connection, values, prepare=True)
 
     async def _run(
@@ -118,9 +118,9 @@ class Prepared:
 
 
 def _numbered(sql: str) -> tuple[bytes, list[str]]:
-    """A statement with its places numbered, as Postgres has them; the value of each.
+    """Return the statement with Postgres's numbered parameters, and the name of each.
 
-    By names, the driver would look for them in a long statement each time.
+    With named ones the driver would search a long statement each time.
     """
     places: dict[str, str] = {}
 
@@ -133,13 +133,13 @@ def _numbered(sql: str) -> tuple[bytes, list[str]]:
 
 
 async def find(connection: AsyncConnection, query: Executable) -> RowMapping | None:
-    """The row of a query that is built anew each time, if there is one."""
+    """Return the row of a query that is built each time, if there is one."""
     return (await connection.execute(query)).mappings().one_or_none()
 
 
 @asynccontextmanager
 async def pipeline(connection: AsyncConnection) -> AsyncIterator[None]:
-    """Statements sent in here share round trips; an error comes out at the first answer read."""
+    """Share round trips between statements; an error is raised at the first answer read."""
     try:
         async with driver_of(connection).pipeline():
             yield
@@ -147,9 +147,9 @@ async def pipeline(connection: AsyncConnection) -> AsyncIterator[None]:
         raise wrapped(error, "a pipeline of statements") from error
 
 
-# A matter's reading joins dozens of tables by their keys, and what it costs is its planning: four
-# fifths of the time. The planner would plan it anew each time, for it thinks each case its own. One
-# plan by indexes fits them all, from the first row on.
+# Reading a matter joins dozens of tables by their keys, and planning takes four fifths of the time.
+# Postgres would re-plan it on every run, because it expects custom plans to be cheaper. One plan by
+# indexes fits all cases, however few rows there are.
 PLANS: Final = (
     "set_config('plan_cache_mode', 'force_generic_plan', true),"
     " set_config('enable_seqscan', 'off', true)"
@@ -161,9 +161,9 @@ _PLANNED_ONCE: Final = Prepared(text(f"SELECT {PLANS}"))
 async def answers(
     connection: AsyncConnection, *statements: tuple[Prepared, Mapping[str, Any]]
 ) -> list[list[Row]]:
-    """Run a matter's statements in one round trip, in their order; the rows of each.
+    """Run a matter's statements in one round trip, in order; return the rows of each.
 
-    They are planned once per connection, and so is what follows in the transaction.
+    These and the transaction's later statements are planned once per connection.
     """
     async with pipeline(connection):
         if PLANNED not in connection.info:
@@ -175,12 +175,12 @@ async def answers(
 async def last_of(
     connection: AsyncConnection, *statements: tuple[Prepared, Mapping[str, Any]]
 ) -> list[Row]:
-    """The same; the rows of the last one."""
+    """As `answers`; return the rows of the last statement."""
     return (await answers(connection, *statements))[-1]
 
 
 def driver_of(connection: AsyncConnection) -> psycopg.AsyncConnection[Any]:
-    """The psycopg connection underneath."""
+    """Return the underlying psycopg connection."""
     pooled = connection.sync_connection
     if pooled is None:
         raise RuntimeError("the connection was never opened")
@@ -188,20 +188,20 @@ def driver_of(connection: AsyncConnection) -> psycopg.AsyncConnection[Any]:
 
 
 async def undo(driver: psycopg.AsyncConnection[Any]) -> None:
-    """Roll back a transaction in which Postgres refused nothing; its connection stays prepared.
+    """Roll back a transaction without a Postgres error, and keep its prepared statements.
 
-    The driver's own way forgets every statement, for a table may go with the transaction that made
-    it. Ours make none. What Postgres refused is left to it: of a pipeline it knows less.
+    The driver's rollback drops them all, in case the transaction created a table; ours create none.
+    After a Postgres error the driver rolls back, because the state of a pipeline is uncertain.
     """
     if driver.pgconn.transaction_status == TransactionStatus.INTRANS:
-        with suppress(psycopg.OperationalError):  # the pool finds out that the server is gone
+        with suppress(psycopg.OperationalError):  # the pool notices that the server is down
             async with driver.lock:
                 driver.pgconn.send_query(b"ROLLBACK")
                 await driver.wait(generators.execute(driver.pgconn))
 
 
 def wrapped(error: psycopg.Error, sql: str) -> DBAPIError:
-    """The error as SQLAlchemy tells it, without the values; there is one family to catch."""
+    """Wrap the error as SQLAlchemy's, without values, so that callers catch one family."""
     told = DBAPIError.instance(
         sql, None, error, psycopg.Error, hide_parameters=True, dialect=_DIALECT
     )
@@ -247,14 +247,14 @@ def _removal(table: Table) -> Prepared:
 
 
 async def add(connection: AsyncConnection, table: Table, row: Mapping[str, Any]) -> Row:
-    """Insert one row; answers it with the table's defaults filled in."""
+    """Insert one row; return it with the table's defaults."""
     return await _insertion(table, tuple(row)).one(connection, **row)
 
 
 async def add_unless_there(
     connection: AsyncConnection, table: Table, row: Mapping[str, Any]
 ) -> Row | None:
-    """Insert one row; None when another row has a unique value of it."""
+    """Insert one row; None if another row has one of its unique values."""
     return await _insertion_unless(table, tuple(row), None).first(connection, **row)
 
 
@@ -264,7 +264,7 @@ async def send_add(
     row: Mapping[str, Any],
     unique: Column[Any] | None = None,
 ) -> None:
-    """Insert one row in a pipeline; nothing where another has its `unique` value."""
+    """Insert one row in a pipeline, unless another row has its `unique` value."""
     names = tuple(row)
     if unique is None:
         statement = _insertion(table, names, answers=False)
@@ -274,7 +274,7 @@ async def send_add(
 
 
 async def send_rows(connection: AsyncConnection, table: Table, rows: Sequence[BaseModel]) -> None:
-    """Insert rows that say the same fields by one statement in a pipeline."""
+    """Insert rows that set the same fields with one statement in a pipeline."""
     names = sorted(rows[0].model_fields_set)
     written = ",".join(row.model_dump_json(exclude_unset=True) for row in rows)
     await _insertion_of_rows(table, tuple(names)).send(connection, rows=f"[{written}]")
@@ -283,7 +283,7 @@ async def send_rows(connection: AsyncConnection, table: Table, rows: Sequence[Ba
 async def send_change(
     connection: AsyncConnection, table: Table, row_id: Any, **fields: Any
 ) -> Sent:
-    """Overwrite fields of one row in a pipeline; its `rowcount` is known after it."""
+    """Overwrite fields of one row in a pipeline; `rowcount` is known after the pipeline."""
     change = _change(table, tuple(fields), answers=False)
     return await change.send(connection, id_of_row=row_id, **fields)
 
@@ -294,5 +294,5 @@ async def send_removal(connection: AsyncConnection, table: Table, row_id: Any) -
 
 
 async def change(connection: AsyncConnection, table: Table, row_id: Any, **fields: Any) -> Row:
-    """Overwrite fields of the row with this `id`; answers the row, which must be there."""
+    """Overwrite fields of the row with this `id`, which must exist; return the row."""
     return await _change(table, tuple(fields)).one(connection, id_of_row=row_id, **fields)

@@ -1,8 +1,8 @@
-"""End of a program that was a client of Temporal: at once, with its exit code.
+"""Immediate exit, with its exit code, of a program that was a client of Temporal.
 
-The SDK's threads may still come back into Python while the interpreter takes itself apart; it then
-aborts with "PyGILState_Release: thread state must be current", after all work was done
-(temporalio/sdk-python#300). Everything of ours is closed before; files are flushed here.
+The SDK's threads may re-enter Python while the interpreter shuts down; it then aborts with
+"PyGILState_Release: thread state must be current", after all work was done
+(temporalio/sdk-python#300). Our own resources are closed before; standard output is flushed here.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import NoReturn
 
 
 def run_and_end(program: Callable[[], object]) -> NoReturn:
-    """Run it and leave with what it exits with: 0, its code, or 1 and its message."""
+    """Run the program and exit with 0, with its code, or with 1 and its message."""
     try:
         program()
         code: object = None

@@ -1,11 +1,11 @@
-"""Addresses that somebody else can reach, and those of this machine alone."""
+"""Addresses that other machines can reach, as opposed to local ones."""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
 def is_reachable(url: str) -> bool:
-    """False for an address of this machine alone, and for none at all."""
+    """False for a local address, and for none at all."""
     try:
         host = urlsplit(url).hostname or "localhost"
     except ValueError:

@@ -1,4 +1,4 @@
-"""Secrets from files, as containers mount them: `<NAME>_FILE` names the file that has `NAME`."""
+"""Secrets from files, as containers mount them: `<NAME>_FILE` names the file with `NAME`."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ SUFFIX: Final = "_FILE"
 
 
 def read_secrets(names: Iterable[str], environment: Mapping[str, str | None]) -> dict[str, str]:
-    """The secrets of these names that are in files. Errors: SettingsError, with every fault."""
+    """Return the secrets that files contain. Errors: SettingsError, with every fault."""
     found: dict[str, str] = {}
     faults: list[str] = []
     for name in names:

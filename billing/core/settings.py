@@ -37,7 +37,7 @@ from billing.core.secret_files import read_secrets
 
 Profile = Literal["default", "test"]
 VERSION: Final = version("durable-billing")
-"""The one of pyproject.toml, as it was installed."""
+"""The installed version, from pyproject.toml."""
 
 
 PRODUCTION: Final = "production"
@@ -46,15 +46,15 @@ SANDBOX_PUBLISHABLE_KEY: Final = "pk_test_sandbox"
 SANDBOX_WEBHOOK_SECRET: Final = "whsec_sandbox"  # noqa: S105 - the stand-in's, known to all
 SANDBOX_PAY_LINK_SECRET: Final = "pay_link_sandbox"  # noqa: S105 - known to all
 MIN_HMAC_BYTES: Final = 32
-# Fewer different characters are a pattern, which somebody guesses.
+# Fewer different characters are a pattern, which can be guessed.
 _MIN_DIFFERENT: Final = 8
-# As browsers send it: without a path, and in small letters.
+# As browsers send it: without a path, in lower case.
 _ORIGIN: Final = re.compile(r"https?://[^/?#@\sA-Z]+")
 PAYPAL_URL: Final = "https://api-m.paypal.com"
 
 
 def _listed(value: Any) -> Any:
-    """A list as operators write it: `0,3,7`, or JSON."""
+    """Parse a list as operators write it: `0,3,7`, or JSON."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
@@ -63,11 +63,11 @@ def _listed(value: Any) -> Any:
 
 
 def _each(secrets: SecretStr) -> list[str]:
-    """Secrets with commas between them; a space beside one is none of it."""
+    """Split secrets at commas; surrounding spaces are removed."""
     return [one.strip() for one in secrets.get_secret_value().split(",")]
 
 
-# Any other word is refused: a production that is misspelt would start with its doors open.
+# Any other value is refused: a misspelt `production` would start without its checks.
 Environment = Annotated[Literal["development", "production"], BeforeValidator(str.lower)]
 KeptDays = Annotated[int, Field(ge=0, le=36_500)]
 Threshold = Annotated[int | None, BeforeValidator(lambda sent: None if sent == "off" else sent)]
@@ -78,7 +78,7 @@ Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_liste
 class Settings(BaseSettings):
     """Settings shared by API, worker and CLI; every field is one environment variable."""
 
-    # An error never shows what was sent: among it are secrets. An empty value is an unset one.
+    # Errors never show values, which may be secrets. An empty value counts as unset.
     model_config = SettingsConfigDict(
         env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
     )
@@ -103,11 +103,11 @@ class Settings(BaseSettings):
     temporal_namespace: str = "billing"
     temporal_tls: bool = False
     temporal_api_key: SecretStr | None = None
-    # Files in PEM: who signed Temporal's certificate, and our own for mutual TLS.
+    # PEM files: the CA of Temporal's certificate, and our certificate and key for mutual TLS.
     temporal_tls_ca_path: FilePath | None = None
     temporal_tls_client_cert_path: FilePath | None = None
     temporal_tls_client_key_path: FilePath | None = None
-    # The name in its certificate, where it is called by another one.
+    # The name in its certificate, if it differs from the address.
     temporal_tls_server_name: str | None = None
     build_id: str | None = Field(None, validation_alias="BILLING_BUILD_ID")
 
@@ -115,13 +115,13 @@ class Settings(BaseSettings):
     stripe_publishable_key: str = SANDBOX_PUBLISHABLE_KEY
     stripe_webhook_secret: SecretStr = SecretStr(SANDBOX_WEBHOOK_SECRET)
     stripe_api_base: str | None = None
-    # The address of the stand-in for browsers, where that is another one.
+    # The stand-in's address for browsers, if it differs.
     stripe_public_base: str | None = None
     stripe_api_version: str | None = None
 
-    # Of two, the first signs and both are taken.
+    # Of two, the first signs and both are accepted.
     jwt_secret: SecretStr | None = None
-    # A production takes tokens of the shared secret only where this says so.
+    # Production accepts tokens signed with the shared secret only if this is true.
     allow_hs256: bool = Field(False, validation_alias="BILLING_ALLOW_HS256")
     jwt_algorithms: Words = ("HS256",)
     jwt_jwks_url: str | None = None
@@ -133,22 +133,22 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("BILLING_SERVICE_HOST", "BILLING_SERVICE_SERVICE_HOST"),
     )
     service_port: int = Field(8080, validation_alias="BILLING_SERVICE_PORT")
-    # Signs previews and links to the page of a payment: the first one; those after it are read.
+    # Signs previews and links to payment pages: the first signs, all are accepted.
     pay_link_secret: SecretStr = Field(
         SecretStr(SANDBOX_PAY_LINK_SECRET), validation_alias="BILLING_PAY_LINK_SECRET"
     )
     public_url: str = Field("http://127.0.0.1:8080", validation_alias="BILLING_PUBLIC_URL")
     api_metrics_port: int = Field(9464, validation_alias="BILLING_API_METRICS_PORT")
     worker_metrics_port: int = Field(9465, validation_alias="BILLING_WORKER_METRICS_PORT")
-    # A collector of traces (OTLP over HTTP), such as http://collector:4318; none without it.
+    # A collector of traces (OTLP over HTTP), such as http://collector:4318; unset: no traces.
     otlp_endpoint: str | None = Field(None, validation_alias="BILLING_OTLP_ENDPOINT")
-    # Per caller and class of routes; the first one, where it is set, holds for every class.
+    # Per caller and class of routes; the first one, if set, applies to every class.
     rate_limit: str | None = Field(None, validation_alias="BILLING_RATE_LIMIT")
     rate_limit_money: str = Field("60/minute", validation_alias="BILLING_RATE_LIMIT_MONEY")
     rate_limit_reads: str = Field("1200/minute", validation_alias="BILLING_RATE_LIMIT_READS")
     rate_limit_metering: str = Field("6000/minute", validation_alias="BILLING_RATE_LIMIT_METERING")
 
-    # Prices from a product service instead of the catalog, when its address is given [B15].
+    # Prices from a product service instead of the catalog, if its address is set [B15].
     product_service_url: str | None = None
     product_service_timeout_seconds: float = Field(2.0, gt=0, le=30)
     product_service_cache_seconds: float = Field(60.0, ge=0)
@@ -157,12 +157,12 @@ class Settings(BaseSettings):
     # The EU's register of VAT ids; without its address no id is proven, and tax is charged.
     vies_url: str | None = Field(None, validation_alias="BILLING_VIES_URL")
 
-    # Who says which taxes an address has: the catalog, or Stripe Tax with the catalog behind it.
+    # The source of tax rates: the catalog, or Stripe Tax with the catalog as fallback.
     tax_provider: Literal["catalog", "stripe"] = Field(
         "catalog", validation_alias="BILLING_TAX_PROVIDER"
     )
 
-    # PayPal beside Stripe; without a client id it is not offered.
+    # PayPal besides Stripe; not offered without a client id.
     paypal_client_id: str = Field("", validation_alias="BILLING_PAYPAL_CLIENT_ID")
     paypal_client_secret: SecretStr = Field(
         SecretStr(""), validation_alias="BILLING_PAYPAL_CLIENT_SECRET"
@@ -170,15 +170,15 @@ class Settings(BaseSettings):
     paypal_url: str = Field(PAYPAL_URL, validation_alias="BILLING_PAYPAL_URL")
     paypal_webhook_id: str = Field("", validation_alias="BILLING_PAYPAL_WEBHOOK_ID")
 
-    # Names under which the API is called; empty is any, outside of production.
+    # Host names of the API; empty: any, outside of production.
     hosts: Words = Field((), validation_alias="BILLING_HOSTS")
-    # Proxies whose word about a caller's address and scheme is taken: addresses and networks.
+    # Proxies trusted for a caller's address and scheme: addresses and networks.
     trusted_proxies: Networks = Field((), validation_alias="BILLING_TRUSTED_PROXIES")
 
     # Origins whose pages may call the API from a browser, such as https://shop.example.
     cors_origins: Words = Field((), validation_alias="BILLING_CORS_ORIGINS")
 
-    # Hosts that a payer may be sent back to; empty is any, outside of production.
+    # Hosts to which a payer may return; empty: any, outside of production.
     return_url_hosts: Words = Field((), validation_alias="BILLING_RETURN_URL_HOSTS")
 
     trial_days: int = 14
@@ -189,18 +189,18 @@ class Settings(BaseSettings):
         "payment", validation_alias="BILLING_CYCLE_CREDITS_AT"
     )
     expiry_notice_days: int = Field(7, ge=1, le=90, validation_alias="BILLING_EXPIRY_NOTICE_DAYS")
-    # An event out for each use that is recorded, not only where one crosses a line.
+    # True: publish an event for each recorded use, not only for reached thresholds.
     publish_usage: bool = Field(False, validation_alias="BILLING_PUBLISH_USAGE")
     manual_four_eyes: bool = Field(False, validation_alias="BILLING_MANUAL_FOUR_EYES")
 
-    # Days of real time that these are kept; 0 is for ever. What money stands on is never let go.
+    # Days of real time that these are kept; 0: forever. Financial records are never deleted.
     retention_inbox_days: KeptDays = Field(90, validation_alias="BILLING_RETENTION_INBOX_DAYS")
     retention_outbox_days: KeptDays = Field(30, validation_alias="BILLING_RETENTION_OUTBOX_DAYS")
     retention_claims_days: KeptDays = Field(7, validation_alias="BILLING_RETENTION_CLAIMS_DAYS")
 
     @classmethod
     def secret_names(cls) -> dict[str, str]:
-        """The key of each secret's field by its environment variable."""
+        """Return the key of each secret's field by environment variable."""
         keys = (
             str(info.validation_alias or field)
             for field, info in cls.model_fields.items()
@@ -266,7 +266,7 @@ class Settings(BaseSettings):
                 yield f"{name} is empty or has an extra comma: anybody could {doing}"
 
     def _unfit(self) -> Iterator[tuple[bool, str]]:
-        """What is well on one machine, and known to everybody or an open door in production."""
+        """Yield settings that are acceptable in development but insecure in production."""
         key = self.stripe_secret_key.get_secret_value()
         yield key in ("", SANDBOX_KEY), "set STRIPE_SECRET_KEY to the key of your Stripe account"
         yield (
@@ -319,8 +319,8 @@ class Settings(BaseSettings):
 
     @property
     def temporal_tls_parts(self) -> dict[str, Any] | None:
-        """The parts of TLS under the names of the client; None where there is none. An API key or
-        a certificate never goes without.
+        """The client's TLS parameters; None without TLS. An API key or a certificate always implies
+        TLS.
         """
         files = {
             "server_root_ca_cert": self.temporal_tls_ca_path,
@@ -335,7 +335,7 @@ class Settings(BaseSettings):
 
     @property
     def has_live_stripe(self) -> bool:
-        """True if Stripe takes real money."""
+        """True if Stripe charges real money."""
         return self.stripe_secret_key.get_secret_value().startswith(("sk_live_", "rk_live_"))
 
     @property
@@ -345,22 +345,22 @@ class Settings(BaseSettings):
 
     @property
     def has_live_paypal(self) -> bool:
-        """True if PayPal takes real money."""
+        """True if PayPal charges real money."""
         return self.paypal_url.rstrip("/") == PAYPAL_URL
 
     @property
     def jwt_secrets(self) -> list[str]:
-        """Secrets that may have signed a token; two while one replaces the other."""
+        """Secrets that may have signed a token; two during a rotation."""
         return _each(self.jwt_secret) if self.jwt_secret else []
 
     @property
     def webhook_secrets(self) -> list[str]:
-        """Secrets that may have signed an event; two while one replaces the other."""
+        """Secrets that may have signed an event; two during a rotation."""
         return _each(self.stripe_webhook_secret)
 
     @property
     def pay_link_secrets(self) -> list[str]:
-        """Secrets that may have signed a link; two while one replaces the other."""
+        """Secrets that may have signed a link; two during a rotation."""
         return _each(self.pay_link_secret)
 
     @property
@@ -370,13 +370,13 @@ class Settings(BaseSettings):
 
     @property
     def operator_url(self) -> SecretStr:
-        """The role that sees all accounts; falls back to the app role on one-role set-ups."""
+        """The role that sees all accounts; the app role in set-ups with one role."""
         return self.database_operator_url or self.database_url
 
 
 @lru_cache
 def load_settings() -> Settings:
-    """The process-wide settings; a process that may not start ends with all reasons."""
+    """Return the process-wide settings; end the process with all faults if it may not start."""
     try:
         return Settings()
     except ValidationError as error:
@@ -386,7 +386,7 @@ def load_settings() -> Settings:
 
 
 def reasons(error: ValidationError) -> str:
-    """Every fault of the settings, a line each."""
+    """Return every fault of the settings, one per line."""
     return "\n".join(map(_reason, error.errors(include_url=False)))
 
 

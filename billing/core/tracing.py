@@ -1,7 +1,6 @@
-"""Spans to a collector by OTLP, where BILLING_OTLP_ENDPOINT names one.
+"""Send spans by OTLP to the collector at BILLING_OTLP_ENDPOINT.
 
-Without it nothing of the SDK is imported. The SDK reads its own `OTEL_…` variables, such as that of
-the sampler.
+Without it the SDK is not imported. The SDK reads its own `OTEL_…` variables, such as the sampler's.
 """
 
 import asyncio
@@ -15,23 +14,23 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 NAME: Final = "durable-billing"
-# A collector that is away holds up the end of a process no longer than this.
+# An unavailable collector delays a process's exit no longer than this.
 EXPORT_SECONDS: Final = 2.0
 
 
 class Tracing:
-    """The tracer of one process; `close` sends what is left."""
+    """The tracer of one process; `close` sends remaining spans."""
 
     def __init__(self, provider: "TracerProvider") -> None:
         self._provider = provider
 
     @property
     def tracer(self) -> "Tracer":
-        """Makes spans."""
+        """The tracer, which creates spans."""
         return self._provider.get_tracer(NAME)
 
     def headers(self) -> dict[str, str]:
-        """Those by which another service goes on with the trace: `traceparent`."""
+        """Return the headers that continue the trace in another service: `traceparent`."""
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         found: dict[str, str] = {}
@@ -39,12 +38,12 @@ class Tracing:
         return found
 
     async def close(self) -> None:
-        """Send what is left, without holding up the loop."""
+        """Send remaining spans, without blocking the event loop."""
         await asyncio.to_thread(self._provider.shutdown)
 
 
 def add_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A line of the log names the trace that it belongs to."""
+    """Add the current trace's id to a log line."""
     from opentelemetry.trace import format_trace_id, get_current_span
 
     found = get_current_span().get_span_context()
@@ -54,9 +53,9 @@ def add_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappin
 
 
 def open_tracing(settings: Settings, process: str) -> Tracing | None:
-    """The tracing of this process; None where no collector is named.
+    """Return the tracing of this process; None without a collector.
 
-    Ends the process with one sentence where the extra is not installed.
+    Ends the process with one sentence if the extra is not installed.
     """
     if not settings.otlp_endpoint:
         return None

@@ -31,7 +31,7 @@ JurisdictionKey = Annotated[
 ]
 """A country by ISO 3166-1, or one of its regions by ISO 3166-2."""
 HoldsTax = Annotated[str, AfterValidator(currencies.known)]
-"""A currency whose prices hold their tax, by ISO 4217."""
+"""A currency whose prices include tax, by ISO 4217."""
 Percent = Annotated[Decimal, Field(ge=0, le=100, decimal_places=4)]
 
 

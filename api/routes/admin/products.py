@@ -5,11 +5,13 @@ A changed price is valid from now on; earlier uses keep the price of their time.
 
 from datetime import datetime
 from typing import Annotated, Literal
+from uuid import UUID
 
 from fastapi import Path
 from fastapi.responses import Response
 from pydantic import Field
 from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.pagination import Page, Paging, as_page, paginate
 from api.answers.problems import responses
@@ -24,7 +26,8 @@ from billing.catalog.products.schemas import OVERRIDE, Meter, Product, ProductPr
 from billing.catalog.products.spec import MeterSpec, ProductSpec
 from billing.catalog.products.tables import price_overrides
 from billing.catalog.rating.schemas import CREDIT, PriceCurrency, PriceTerms, StatedTerms
-from billing.core.clock import real_now
+from billing.core import clock
+from billing.ledger.credits import service as credits
 from billing.platform.audit import service as audit
 
 router = new_router("catalog administration")
@@ -124,7 +127,7 @@ async def put_price_override(body: AgreeBody, call: AdminCall) -> AgreedAnswer |
     """Agree a price with an account, or end the agreement (204) [B10]."""
     async with call.database.operator() as connection:
         account = await account_named(connection, body.account_id)
-        at = account.clock_at or real_now()
+        at = await _now(connection, account.id)
         found = await store.put_override(
             connection, account.id, body.product, body.currency, body.terms, at
         )
@@ -137,6 +140,12 @@ async def put_price_override(body: AgreeBody, call: AdminCall) -> AgreedAnswer |
             terms=body.terms.model_dump(mode="json") if body.terms else None,
         )
     return AgreedAnswer.of(found) if found else Response(status_code=204)
+
+
+async def _now(connection: AsyncConnection, account_id: UUID) -> datetime:
+    """The account's now, under its lock: no use and no other price is written meanwhile."""
+    await credits.lock(connection, account_id)
+    return await clock.now(connection, account_id)
 
 
 def _show(row: RowMapping) -> AgreedAnswer:

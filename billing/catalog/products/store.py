@@ -115,7 +115,7 @@ async def put_override(
 ) -> Override | None:
     """Agree a price with an account from `at` on; None ends the agreement.
 
-    Errors: PRODUCT_NOT_FOUND.
+    Expects the account's lock. Errors: PRODUCT_NOT_FOUND.
     """
     if await find_product(connection, product) is None:
         raise NotFound("PRODUCT_NOT_FOUND", "no such product")

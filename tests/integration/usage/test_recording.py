@@ -9,6 +9,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
+from billing.ledger.credits import service as credits
 from tests.integration.api.route_samples import card
 from tests.integration.usage.conftest import V1, NewShop
 
@@ -269,6 +270,35 @@ async def test_an_agreed_price_goes_first_and_the_old_one_stays_for_what_was_use
     assert (await shop.record(occurred_at=before))["total_cost"] == "2.00"
     quoted = await shop.post(CALCULATE, {"product_id": "gpt-4", "usage_amount": "1000"})
     assert quoted.json()["total_cost"] == "1.00"
+
+
+async def test_prices_agreed_at_once_begin_one_after_the_other_and_after_earlier_uses(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("100")
+
+    async def agree(price: str) -> httpx2.Response:
+        body = {"account_id": shop.account["id"], "product": "gpt-4"}
+        return await shop.api.client.put(
+            "/api/v1/admin/price-overrides",
+            headers=shop.api.admin(),
+            json=body | {"terms": {"unit_price": price}},
+        )
+
+    async with shop.api.database.tenant(shop.id) as connection:
+        await credits.lock(connection, shop.id)
+        agreeing = [asyncio.create_task(agree(price)) for price in ("0.003", "0.004")]
+        await asyncio.wait(agreeing, timeout=0.5)
+        used = datetime.now(UTC)
+    answers = await asyncio.gather(*agreeing)
+    assert [one.status_code for one in answers] == [200, 200], [one.text for one in answers]
+    times = [datetime.fromisoformat(one.json()["effective_from"]) for one in answers]
+    assert used < min(times) < max(times)
+    versions = await shop.rows(
+        "SELECT effective_from, effective_to FROM price_overrides WHERE account_id = :id"
+        " ORDER BY effective_from"
+    )
+    assert versions == [(min(times), max(times)), (max(times), None)]
 
 
 async def test_tiers_and_free_units_go_on_from_use_to_use(new_shop: NewShop) -> None:

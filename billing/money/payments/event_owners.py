@@ -171,6 +171,18 @@ _MOVE = text(
       AND {ABOUT}
     """  # noqa: S608 - put together from constants
 )
+# An event may have come while its payment passed to another matter, or long before that.
+_FOLLOW = Prepared(
+    text(
+        f"""
+    UPDATE stripe_webhook_events e SET workflow_id = i.workflow_id
+    FROM payments p JOIN invoices i ON i.id = p.invoice_id
+    WHERE e.stripe_event_id = :event_id AND {ABOUT}
+      AND e.workflow_id <> i.workflow_id AND e.workflow_id NOT LIKE 'reversal/%'
+    RETURNING e.workflow_id
+    """  # noqa: S608 - put together from constants
+    )
+)
 
 
 async def receive(
@@ -213,7 +225,9 @@ async def settle_echoes(connection: AsyncConnection, received_before: datetime, 
 
 
 async def find_owner(connection: AsyncConnection, event: Waiting) -> Matter | None:
-    """Find and wake the matter of a leftover event; match an event without owner again."""
+    """Find and wake the matter of a leftover event: the one that now collects its payment. Match an
+    event without owner again.
+    """
     if event.workflow_id is None:
         known = read(event.payload)
         payment = await store.find_intent(connection, known.intent_id, known.object_id)
@@ -234,7 +248,8 @@ async def find_owner(connection: AsyncConnection, event: Waiting) -> Matter | No
                 )
             )
     else:
-        owner = await matters.find(connection, event.workflow_id)
+        followed = await _FOLLOW.scalar(connection, event_id=event.event_id)
+        owner = await matters.find(connection, followed or event.workflow_id)
     if owner is not None:
         await matters.wake(connection, owner.workflow_id, event.received_at)
     return owner

@@ -118,14 +118,20 @@ ABOUT: Final = """
     (e.object_id IN (p.stripe_payment_intent_id, p.stripe_checkout_session_id)
      OR p.stripe_payment_intent_id = e.payload #>> '{data,object,payment_intent}')
 """
-# The provider's events that wait for a matter, with the payment that each concerns.
+# The provider's events that wait for a matter, with the payment that each concerns. Left out is one
+# that came while the payment passed to another matter: the sweeper gives it to that one. Refunds
+# and disputes are the payment's reversal's, whoever collects it.
 EVENTS_ABOUT_PAYMENTS: Final = f"""
     ARRAY(SELECT jsonb_build_object(
               'id', e.stripe_event_id, 'replays', e.replays, 'object_id', e.object_id,
-              'received_at', e.received_at,
-              'about', (SELECT p.id FROM payments p WHERE {ABOUT} LIMIT 1))
+              'received_at', e.received_at, 'about', paid.id)
           FROM stripe_webhook_events e
+          LEFT JOIN LATERAL (
+              SELECT p.id, i.workflow_id FROM payments p JOIN invoices i ON i.id = p.invoice_id
+              WHERE {ABOUT} LIMIT 1) paid ON true
           WHERE e.workflow_id = :workflow_id AND e.status = 'received'
+            AND (e.workflow_id LIKE 'reversal/%'
+                 OR coalesce(paid.workflow_id, e.workflow_id) = e.workflow_id)
           ORDER BY e.received_at LIMIT 10)
 """  # noqa: S608 - put together from constants
 

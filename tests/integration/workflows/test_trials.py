@@ -1,11 +1,14 @@
 """The trial of credits through the running stack: taken once, expired on its day, or converted."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 from uuid import uuid4
 
 import psycopg
 
-from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.dunning.dunning_setup import overdue
 
 BEHIND = "SELECT count(*) AS n FROM pg_stat_activity WHERE %(pid)s = ANY (pg_blocking_pids(pid))"
 
@@ -45,17 +48,13 @@ async def test_the_first_paid_subscription_converts_a_trial(actors: Actors) -> N
     assert ended == ["evt.billing.trial.started", "evt.billing.trial.converted"]
 
 
-async def test_who_subscribes_while_a_trial_ends_waits_without_the_account(
-    customer: Customer,
-) -> None:
-    """The end of a trial locks its row, then the account; so does what converts it."""
-    await customer.ask("POST", "/billing/trials", status=201)
+async def waits_without_the_account(customer: Customer, asking: Coroutine[Any, Any, Json]) -> Json:
+    """The end of a trial locks its row, then the account; so does who waits for it."""
     url = customer.actors.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
     async with await psycopg.AsyncConnection.connect(url) as ending:
         mine = (customer.uuid,)
         await ending.execute("SELECT 1 FROM trials WHERE account_id = %s FOR UPDATE", mine)
-        wish = customer.ask("POST", "/billing/subscription", {"plan": "free"}, key=str(uuid4()))
-        subscribing = asyncio.create_task(wish)
+        asked = asyncio.create_task(asking)
         behind = {"pid": ending.info.backend_pid}
         await wait_for(
             lambda: customer.actors.sql(BEHIND, **behind), "it waits", lambda rows: rows[0]["n"] > 0
@@ -63,7 +62,45 @@ async def test_who_subscribes_while_a_trial_ends_waits_without_the_account(
         await ending.execute(
             "SELECT 1 FROM credit_balances WHERE account_id = %s FOR UPDATE NOWAIT", mine
         )
-    assert (await subscribing)["status"] == "active"
+    return await asked
+
+
+async def test_who_subscribes_while_a_trial_ends_waits_without_the_account(
+    customer: Customer,
+) -> None:
+    await customer.ask("POST", "/billing/trials", status=201)
+    wish = customer.ask("POST", "/billing/subscription", {"plan": "free"}, key=str(uuid4()))
+    assert (await waits_without_the_account(customer, wish))["status"] == "active"
+
+
+async def test_who_redeems_a_coupon_while_a_trial_ends_waits_without_the_account(
+    actors: Actors, customer: Customer
+) -> None:
+    first, second = f"C{uuid4().hex[:10].upper()}", f"C{uuid4().hex[:10].upper()}"
+    for code in (first, second):
+        terms = {"code": code, "name": "x", "percent": "10", "duration": "forever"}
+        await actors.operate("POST", "/admin/coupons", terms, status=201)
+    await customer.ask("POST", "/billing/trials", status=201)
+    await customer.save_card()
+    await customer.subscribe("pro", trial=True)
+    redeeming = customer.ask("POST", "/billing/subscription/coupon", {"code": first})
+    await waits_without_the_account(customer, redeeming)
+    wish = {"plan": "basic", "coupon": second}
+    changing = customer.ask("PUT", "/billing/subscription", wish, key=str(uuid4()))
+    await waits_without_the_account(customer, changing)
+    shown = await customer.subscription()
+    assert {one["code"] for one in shown["discounts"]} == {first, second}
+
+
+async def test_who_steers_what_is_overdue_while_a_trial_ends_waits_without_the_account(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors)
+    await customer.ask("POST", "/billing/trials", status=201)
+    act = {"act": "pause_dunning", "reason": "a bad hour", "account_ids": [customer.id]}
+    pausing = actors.operate("POST", "/admin/subscriptions/steer", act, key=str(uuid4()))
+    (steered,) = (await waits_without_the_account(customer, pausing))["data"]
+    assert steered["invoices"][0]["dunning_status"] == "paused"
 
 
 async def test_a_shop_that_is_named_after_its_trial_has_had_it(actors: Actors) -> None:

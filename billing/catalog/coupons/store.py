@@ -13,7 +13,9 @@ from billing.catalog.coupons.tables import coupons
 from billing.core import ids
 from billing.core.prepared import Fields, Prepared, given
 
-_OF_CODE: Final = Prepared(select(coupons).where(coupons.c.code == given("of_code")))
+_LOCK: Final = Prepared(
+    select(coupons).where(coupons.c.code == given("of_code")).with_for_update(key_share=True)
+)
 _COUNT: Final = Prepared(
     update(coupons)
     .where(
@@ -29,9 +31,9 @@ _COUNT_BY: Final = Prepared(
 )
 
 
-async def find(connection: AsyncConnection, code: str) -> Coupon | None:
-    """Return the coupon with this code, in any letter case."""
-    row = await _OF_CODE.first(connection, of_code=capital(code))
+async def lock(connection: AsyncConnection, code: str) -> Coupon | None:
+    """Return the coupon with this code, in any letter case, locked until the transaction ends."""
+    row = await _LOCK.first(connection, of_code=capital(code))
     return show(row) if row else None
 
 
@@ -61,7 +63,7 @@ async def close(connection: AsyncConnection, code: str) -> Coupon | None:
 
 
 async def take(connection: AsyncConnection, coupon_id: UUID) -> bool:
-    """Count one redemption if any is left; the row stays locked until the transaction ends."""
+    """Count one redemption if any is left."""
     return await _COUNT.run(connection, coupon_id=coupon_id) == 1
 
 

@@ -67,7 +67,7 @@ async def redeem(
     at: datetime,
 ) -> Discount:
     """Count a redemption; the caller writes the returned row. Errors: INVALID_COUPON."""
-    coupon = await coupons.find(connection, wanted.code)
+    coupon = await coupons.lock(connection, wanted.code)
     if coupon is None:
         raise _invalid("unknown", "no such coupon")
     _demand_open(coupon, wanted, account, at)

@@ -6,6 +6,8 @@ from uuid import uuid4
 
 import pytest
 
+from billing.catalog.coupons import store as coupons
+from billing.core.database import Database
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.arrears.test_overage import use
 
@@ -140,6 +142,19 @@ async def test_of_many_at_once_one_has_the_last_redemption(actors: Actors) -> No
     assert statuses == [201] * 3 + [400] * 9
     assert {one.json()["reason"] for one in answers if one.status_code == 400} == {"used_up"}
     assert await redeemed(actors, code) == 3
+
+
+async def test_a_coupon_that_is_being_closed_is_not_redeemed(
+    actors: Actors, database: Database
+) -> None:
+    customer, code = await actors.customer(), await coupon(actors, percent="10")
+    async with database.operator() as connection:
+        await coupons.close(connection, code)
+        asked = asyncio.create_task(refused(customer, "expired", code))
+        await asyncio.wait([asked], timeout=0.5)
+        assert not asked.done(), "it waits for the end of this"
+    await asked
+    assert await redeemed(actors, code) == 0
 
 
 async def test_a_coupon_says_why_it_is_refused(actors: Actors) -> None:

@@ -65,9 +65,9 @@ async def extend_once(
     reason: str = "",
 ) -> Matter:
     """Extend the case once per `suffix`: a repeated request adds no days."""
+    invoice = await locks.hold(connection, case.invoice_id)
     order = keys.command(ids.encode(ids.DUNNING_CASE, case.id), suffix)
     if await commands.result_of(connection, order) is not None:
-        invoice = await invoice_store.get(connection, case.invoice_id)
         return await locks.collector(connection, invoice)
     matter = await extend(connection, case.id, days, reason=reason)
     await commands.note(

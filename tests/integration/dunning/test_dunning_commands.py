@@ -1,12 +1,19 @@
 """Operators steer a case: the same five orders over the API and as updates from the Temporal UI."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import WorkflowUpdateFailedError
 
 from api.routes.admin import dunning
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.money.dunning import store
+from billing.money.invoice_requests import recovery
 from tests.integration.actors import API, Actors, Customer, Json
 from tests.integration.api_app import Api
 from tests.integration.dunning.dunning_setup import (
@@ -157,6 +164,29 @@ async def test_an_extension_that_broke_off_is_sent_again_and_adds_no_days(
     again = await api.client.post(path, json={"days": 5}, headers=headers)
     assert (again.status_code, again.json()["extended_days"]) == (200, 5)
     assert (await steer(customer, "extend", {"days": 5}))["extended_days"] == 10
+
+
+async def test_an_extension_that_is_sent_twice_at_once_adds_its_days_once(
+    actors: Actors, database: Database
+) -> None:
+    customer = await overdue(actors)
+    case_id = ids.decode(ids.DUNNING_CASE, (await case(customer))["dunning_case_id"])
+
+    async def extend(connection: AsyncConnection) -> None:
+        known = await store.get(connection, case_id)
+        await recovery.extend_once(connection, known, 7, real_now(), suffix="same")
+
+    async def extend_too() -> None:
+        async with database.tenant(customer.uuid) as connection:
+            await extend(connection)
+
+    async with database.tenant(customer.uuid) as connection:
+        await extend(connection)
+        other = asyncio.create_task(extend_too())
+        await asyncio.wait([other], timeout=0.5)
+        assert not other.done(), "it waits for the first"
+    await other
+    assert (await case(customer))["extended_days"] == 7
 
 
 async def test_a_retry_from_the_temporal_ui_answers_when_it_is_decided(actors: Actors) -> None:

@@ -178,6 +178,7 @@ async def _settle(call: AccountCall, claim: Claim, body: PayOverdueBody) -> list
         suffix, only = ids.encode("key", claim.resource_id), invoice_rows(body.invoice_ids)
         known = await _has_asked(connection, call.account.id, claim, suffix)
         if body.preview_token is not None and not known:
+            await overdue.hold(connection, call.account.id, only)
             only = await _demand_as_previewed(call, connection, body, body.preview_token)
         asked = await overdue.ask(
             connection,

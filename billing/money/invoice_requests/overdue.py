@@ -78,6 +78,17 @@ async def owed(
     return found
 
 
+async def hold(
+    connection: AsyncConnection, account_id: UUID, only: Collection[UUID] | None = None
+) -> None:
+    """Lock the account and the collectors of what is `owed`: nothing of it changes meanwhile.
+
+    Errors: those of `owed`.
+    """
+    debts = await owed(connection, account_id, only)
+    await locks.hold_collectors(connection, account_id, [one.id for one in debts])
+
+
 async def ask(
     connection: AsyncConnection,
     account_id: UUID,

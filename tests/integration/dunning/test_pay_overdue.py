@@ -8,6 +8,7 @@ import psycopg
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import Database
+from billing.money.invoice_requests import operating
 from billing.money.invoice_requests import overdue as requests
 from billing.money.subscriptions.previews import tokens
 from tests.integration.actors import Actors, Customer, wait_for
@@ -110,6 +111,26 @@ async def test_with_the_token_of_a_dry_run_it_charges_what_that_said_or_nothing(
     paid = await customer.ask("POST", PAY_OVERDUE, whole, key="b", status=200)
     assert paid["charged_cents"] == seen["charged_cents"] == 9800
     assert paid == await customer.ask("POST", PAY_OVERDUE, whole, key="b", status=200)
+
+
+async def test_a_debt_that_shrinks_while_it_is_asked_for_is_not_charged_as_it_was_shown(
+    actors: Actors, database: Database
+) -> None:
+    customer = await overdue(actors)
+    debt = ids.decode(ids.INVOICE, (await owed(customer))["invoice_id"])
+    seen = await customer.ask("POST", PAY_OVERDUE, {"dry_run": True}, status=200)
+    await customer.script("succeed", then="last")
+    shown = {"preview_token": seen["preview_token"]}
+    async with database.tenant(customer.uuid) as connection:
+        await operating.credit(
+            connection, debt, amount_minor=1000, lines=(), reason="x", to="debt", suffix="x"
+        )
+        asked = customer.refused("PREVIEW_EXPIRED", "POST", PAY_OVERDUE, shown, key="a")
+        asking = asyncio.create_task(asked)
+        await asyncio.wait([asking], timeout=1)
+        assert not asking.done(), "it waits for the note"
+    await asking
+    assert [one["amount"] for one in await customer.effects()] == [4900]
 
 
 async def test_a_repeat_that_asked_before_goes_on_once_the_token_is_over(actors: Actors) -> None:

@@ -10,8 +10,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from billing.catalog.plans import writer
 from billing.core import clock, ids
-from billing.metering.usage import rules
+from billing.core.database import limit_statements
+from billing.metering.usage import months, rules
 from billing.metering.usage.rules import BILLING_ID, FIRST_MONTH, record_key
 from tests.integration.api_app import Api
 from tests.integration.usage.conftest import NewShop, Shop
@@ -73,6 +75,13 @@ async def ended(api: Api) -> AsyncIterator[SetEnds]:
 async def recorded(shop: Shop) -> int:
     ((count,),) = await shop.rows("SELECT count(*) FROM billing_records WHERE account_id = :id")
     return int(count)
+
+
+async def test_months_are_made_while_the_catalog_changes(api: Api) -> None:
+    async with api.database.operator() as changing, api.database.operator() as making:
+        await writer.lock(changing)
+        await limit_statements(making, 1_500)
+        await months.make(making)
 
 
 async def test_a_use_sent_again_after_the_turn_of_the_month_is_the_first_one(

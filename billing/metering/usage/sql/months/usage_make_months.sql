@@ -17,7 +17,7 @@ BEGIN
         AND c.relowner = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER);
     PERFORM pg_catalog.set_config(
         'search_path', pg_catalog.quote_ident(home) || ', pg_temp', true);
-    PERFORM pg_advisory_xact_lock(7214032);
+    PERFORM pg_advisory_xact_lock(7214034);
     FOR one IN
         SELECT (this + make_interval(months => n))::date FROM generate_series(0, p_ahead) AS n
     LOOP

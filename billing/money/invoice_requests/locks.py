@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.core.currencies import demand_payable
-from billing.core.errors import Conflict
+from billing.core.errors import Conflict, Unavailable
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.kinds import CHARGE
@@ -37,22 +37,40 @@ _ROWS: Final[dict[str, Table]] = {
 
 
 async def hold(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
-    """Lock an invoice, its collector and its account; return it. Error: INVOICE_NOT_FOUND."""
+    """Lock an invoice, its collector and its account; return it.
+
+    Errors: INVOICE_NOT_FOUND, UNAVAILABLE.
+    """
     known = await invoice_store.get(connection, invoice_id)
-    matter = await collector(connection, known)
-    await _hold_all(connection, known.account_id, {(matter.kind, matter.subject_id)})
+    await hold_collectors(connection, known.account_id, [invoice_id])
     return await invoice_store.lock(connection, invoice_id)
 
 
 async def hold_collectors(
     connection: AsyncConnection, account_id: UUID, invoice_ids: Sequence[UUID]
 ) -> None:
-    """Lock the account and the collectors of many invoices, but not the invoices' own rows."""
-    subjects: set[tuple[str, UUID]] = set()
-    for invoice_id in invoice_ids:
-        matter = await collector(connection, await invoice_store.get(connection, invoice_id))
-        subjects.add((matter.kind, matter.subject_id))
-    await _hold_all(connection, account_id, subjects)
+    """Lock the account and the collectors of many invoices, but not the invoices' own rows.
+
+    Errors: UNAVAILABLE where an invoice passed to another collector before it was locked.
+    """
+    found = [
+        await collector(connection, await invoice_store.get(connection, one)) for one in invoice_ids
+    ]
+    await _hold_all(connection, account_id, {(one.kind, one.subject_id) for one in found})
+    of = invoice_rows.c
+    passed = select(of.id).where(
+        of.id.in_(invoice_ids), of.workflow_id.not_in([one.workflow_id for one in found])
+    )
+    if await connection.scalar(passed.limit(1)) is not None:
+        raise passed_on()
+
+
+def passed_on() -> Unavailable:
+    """Return the error for an invoice that has another collector than the one that is locked.
+
+    To lock that one, too, would be out of order.
+    """
+    return Unavailable("UNAVAILABLE", "this invoice is being handed over; send the request again")
 
 
 async def _hold_all(

@@ -120,12 +120,14 @@ async def ask(
     connection: AsyncConnection, invoice: Invoice, verb: Verb, *, beside: Collection[UUID] = ()
 ) -> Matter:
     """Decide a change under all locks of the invoice's collector, and wake that matter; invoices
-    `beside` it are read, too.
+    `beside` it are read, too. Errors: UNAVAILABLE where another collects it by then.
     """
     owner = await locks.collector(connection, invoice)
     engine = _ENGINES[owner.kind]
 
     def decide(w: Work[Any]) -> None:
+        if w.rows.get(Invoice, invoice.id).workflow_id != owner.workflow_id:
+            raise locks.passed_on()
         verb(w, invoice.id)
         w.do(Wake(owner.workflow_id))
 

@@ -1,6 +1,7 @@
 """Operators steer a case: the same five orders over the API and as updates from the Temporal UI."""
 
 import asyncio
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,8 @@ from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.money.dunning import store
 from billing.money.invoice_requests import recovery
+from billing.money.subscriptions import service
+from billing.money.subscriptions.commands import running
 from tests.integration.actors import API, Actors, Customer, Json
 from tests.integration.api_app import Api
 from tests.integration.dunning.dunning_setup import (
@@ -187,6 +190,35 @@ async def test_an_extension_that_is_sent_twice_at_once_adds_its_days_once(
         assert not other.done(), "it waits for the first"
     await other
     assert (await case(customer))["extended_days"] == 7
+
+
+async def test_an_order_that_meets_the_end_of_its_subscription_is_to_be_sent_again(
+    actors: Actors, database: Database
+) -> None:
+    customer = await overdue(actors)
+    await customer.advance(days=1)
+    name, invoice = (await case(customer))["dunning_case_id"], (await owed(customer))["invoice_id"]
+    subscription = (await customer.subscription())["subscription_id"]
+    paying = {"amount_cents": 4900, "reference": "R1"}
+    orders: dict[str, Json] = {
+        f"/admin/dunning/{name}/pause": {"reason": "x"},
+        f"/admin/invoices/{invoice}/record-payment": paying,
+    }
+
+    async def send(path: str) -> int:
+        headers = actors.headers("*", "admin", path)
+        answer = await actors.client.post(f"{API}{path}", json=orders[path], headers=headers)
+        return answer.status_code
+
+    async with database.tenant(customer.uuid) as ending:
+        cancel = partial(running.cancel, now=True)
+        await service.carry_out(ending, ids.decode(ids.SUBSCRIPTION, subscription), cancel)
+        sent = [asyncio.create_task(send(path)) for path in orders]
+        done, _ = await asyncio.wait(sent, timeout=1)
+        assert not done, "they wait for the end"
+    assert [await one for one in sent] == [503, 503]
+    assert [await send(path) for path in orders] == [200, 200]
+    assert (await case(customer))["status"] == "recovered"
 
 
 async def test_a_retry_from_the_temporal_ui_answers_when_it_is_decided(actors: Actors) -> None:

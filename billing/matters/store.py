@@ -171,7 +171,16 @@ async def still_open(
 
 
 def _waking(account_id: UUID, kinds: Sequence[MatterKind], at: datetime) -> Update:
-    return update(matters).where(_are_open(account_id, kinds)).values(**_woken(at))
+    """Rows are taken in order of their ids, as by those who receive events."""
+    taken = (
+        select(matters.c.workflow_id)
+        .where(_are_open(account_id, kinds))
+        .order_by(matters.c.workflow_id)
+        .with_for_update(key_share=True)
+        .cte("taken")
+    )
+    woken = update(matters).where(matters.c.workflow_id == taken.c.workflow_id)
+    return woken.values(**_woken(at))
 
 
 def _are_open(account_id: UUID, kinds: Sequence[MatterKind]) -> ColumnElement[bool]:

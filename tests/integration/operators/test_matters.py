@@ -1,11 +1,17 @@
 """Operators see a matter that is stuck, and order it to go on."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from sqlalchemy import text
 from temporalio.client import WorkflowFailureError
 
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.matters import store
+from billing.matters.kinds import PURCHASE, SUBSCRIPTION
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import RENEWAL, START, owed, steer, tried
 from tests.integration.past_triggers import past_triggers
@@ -187,3 +193,29 @@ async def test_an_unknown_matter_is_not_found(actors: Actors) -> None:
         for name in ("subscription/sub_00000000000000000000000000", "nonsense", "a/b/c"):
             answer = await actors.operate(verb, f"/admin/matters/{name}{path}", status=404)
             assert answer["code"] == "MATTER_NOT_FOUND"
+
+
+async def test_matters_are_woken_in_the_order_of_their_ids(
+    actors: Actors, database: Database
+) -> None:
+    """As by those who receive events: else the two could wait for each other."""
+    customer, later = await subscribed(actors)
+    earlier = f"purchase/{(await customer.buy('small'))['purchase_id']}"
+    # A scan of the account's matters finds it last.
+    late = "UPDATE matters SET next_due = '2030-01-01' WHERE workflow_id = %(id)s"
+    await customer.rows(late, id=earlier)
+    lock = text("SELECT 1 FROM matters WHERE workflow_id = :id FOR UPDATE NOWAIT")
+
+    async def wake() -> list[str]:
+        async with database.tenant(customer.uuid) as connection:
+            kinds = (SUBSCRIPTION, PURCHASE)
+            found = await store.wake_open(connection, customer.uuid, kinds, real_now())
+        return sorted(one.workflow_id for one in found)
+
+    async with database.tenant(customer.uuid) as connection:
+        await connection.execute(lock, {"id": earlier})
+        waking = asyncio.create_task(wake())
+        await asyncio.wait([waking], timeout=0.5)
+        assert not waking.done(), "it waits for the first"
+        await connection.execute(lock, {"id": later})
+    assert await waking == [earlier, later]

@@ -30,8 +30,9 @@ _ALWAYS: Final = (401, 403, 422, 429, 500, 503, "DATABASE_UNAVAILABLE")
 # Codes of every route that accepts an Idempotency-Key.
 KEYED: Final = ("IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_FLIGHT")
 _RETRY_SECONDS: Final = {409: "1", 503: "2"}
-# Deadlock, serialization failure, statement and lock timeout: rolled back, may be retried.
-_BUSY: Final = frozenset({"40P01", "40001", "57014", "55P03"})
+# Deadlock, serialization failure, statement and lock timeout, a row that another request wrote at
+# the same time: rolled back, may be retried.
+_BUSY: Final = frozenset({"40P01", "40001", "57014", "55P03", "23505"})
 _OF_DATABASE: Final = (exc.DBAPIError, exc.TimeoutError, psycopg.Error)
 _logger = logging.getLogger("api.problems")
 

@@ -1,10 +1,18 @@
 """Credit packs bought through the running stack: every flow to the one grant."""
 
+import asyncio
 from typing import Any
 
+import httpx2
 import pytest
 
-from tests.integration.actors import Customer, intent_of
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.money.purchases import service
+from billing.money.purchases.schemas import NewPurchase
+from billing.platform.accounts import store as accounts
+from tests.integration.actors import API, Customer, intent_of
+from tests.integration.api_app import Api
 
 
 async def proven_once(customer: Customer, purchase_id: str, amount: int = 999) -> dict[str, Any]:
@@ -33,6 +41,43 @@ async def test_a_card_confirmed_in_the_browser_brings_the_credits(customer: Cust
         " WHERE p.account_id = %(me)s AND e.type = 'payment_intent.succeeded'"
     )
     assert heard["seconds"] < 30, "the webhook settles it, and no look a minute later"
+
+
+async def test_a_request_that_meets_the_one_it_repeats_is_to_be_sent_again(
+    customer: Customer, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def send() -> httpx2.Response:
+        headers = api.token(customer.id, ["billing"]) | {"Idempotency-Key": "k"}
+        body = {"pack": "small"}
+        return await api.client.post(f"{API}/billing/purchases", json=body, headers=headers)
+
+    async def hangs(*_: Any, **__: Any) -> None:
+        raise RuntimeError("it hangs, and its lease ends")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(service, "start", hangs)
+        assert (await send()).status_code == 500
+    (kept,) = await customer.rows(
+        "SELECT resource_id FROM billing_idempotency WHERE account_id = %(me)s AND key = 'k'"
+    )
+    settings = api.app.state.services.settings
+    async with api.database.tenant(customer.uuid) as first:
+        account = await accounts.get(first, customer.uuid)
+        assert account is not None
+        wanted = NewPurchase(pack="small", flow="card")
+        await service.start(
+            first, account, wanted,
+            purchase_id=kept["resource_id"], settings=settings, at=real_now(),
+        )  # fmt: skip
+        repeated = asyncio.create_task(send())
+        await asyncio.wait([repeated], timeout=0.5)
+        assert not repeated.done(), "it waits for the first"
+    assert ((await repeated).status_code, (await repeated).json()["code"]) == (503, "UNAVAILABLE")
+    begun = await send()
+    assert (begun.status_code, begun.json()["purchase_id"]) == (
+        201,
+        ids.encode(ids.PURCHASE, kept["resource_id"]),
+    )
 
 
 async def test_a_saved_card_pays_at_once(customer: Customer) -> None:

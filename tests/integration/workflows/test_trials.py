@@ -7,6 +7,9 @@ from uuid import uuid4
 
 import psycopg
 
+from billing.core.database import Database
+from billing.money.trials import service as trials
+from billing.platform.accounts import store as accounts
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import overdue
 
@@ -121,6 +124,25 @@ async def test_a_shop_that_is_named_after_its_trial_has_had_it(actors: Actors) -
     await named(first)
     fourth = await actors.customer(**shop)
     await fourth.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
+
+
+async def test_two_accounts_of_a_shop_that_are_named_at_once_are_both_named(
+    actors: Actors, database: Database
+) -> None:
+    first, second = [await actors.customer() for _ in range(2)]
+    for one in (first, second):
+        await one.ask("POST", "/billing/trials", status=201)
+    shop = {"platform": "shopify", "platform_domain": f"{uuid4()}.example"}
+    body = {"external_id": second.account["external_id"]} | shop
+    async with database.operator() as connection:
+        known = await accounts.get(connection, first.uuid)
+        assert known is not None
+        await trials.remember_identity(connection, known.model_copy(update=shop))
+        named = asyncio.create_task(actors.operate("POST", "/admin/accounts", body, status=503))
+        await asyncio.wait([named], timeout=0.5)
+        assert not named.done(), "it waits for the other"
+    assert (await named)["code"] == "UNAVAILABLE"
+    await actors.operate("POST", "/admin/accounts", body, status=200)
 
 
 async def test_one_trial_per_shop_even_under_another_account(actors: Actors) -> None:

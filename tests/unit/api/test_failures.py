@@ -124,6 +124,7 @@ def test_the_reason_of_a_database_is_one_line_without_values(error: Exception, w
             sql.OperationalError("x", {}, psycopg.errors.QueryCanceled("statement timeout")),
             "UNAVAILABLE",
         ),
+        (sql.IntegrityError("x", {}, psycopg.errors.UniqueViolation("twice")), "UNAVAILABLE"),
         (
             sql.ProgrammingError("x", {}, psycopg.errors.InsufficientPrivilege("no")),
             "INTERNAL",

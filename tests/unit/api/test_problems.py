@@ -45,9 +45,14 @@ BREAKS: dict[str, tuple[Exception, int, str]] = {
     ),
     "deadlock": (_deadlock(), 503, "UNAVAILABLE"),
     "constraint": (
-        sql.IntegrityError("INSERT", {}, psycopg.errors.UniqueViolation("key (email)=(a@b.c)")),
+        sql.IntegrityError("INSERT", {}, psycopg.errors.CheckViolation("row (a@b.c)")),
         500,
         "INTERNAL",
+    ),
+    "written-twice": (
+        sql.IntegrityError("INSERT", {}, psycopg.errors.UniqueViolation("key (email)=(a@b.c)")),
+        503,
+        "UNAVAILABLE",
     ),
     "no-temporal": (RPCError("away", RPCStatusCode.UNAVAILABLE, b""), 503, "TEMPORAL_UNAVAILABLE"),
     "never-temporal": (RuntimeError("Failed client connect: x"), 503, "TEMPORAL_UNAVAILABLE"),

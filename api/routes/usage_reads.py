@@ -46,7 +46,7 @@ ALWAYS: Final = ("impressions", "api_calls", "data_transfer_gb")
 
 _UNUSED: Final = Counter(
     meter="", quantity=ZERO, events=0, maximum=ZERO, last_value=ZERO, credits=ZERO, overage=ZERO,
-    overage_total=ZERO,
+    overage_total=ZERO, covered=ZERO,
 )  # fmt: skip
 
 
@@ -273,7 +273,7 @@ def _plan_limits(
 ) -> Iterator[LimitAnswer]:
     for meter, limit in sorted(period.limits.items()):
         included, carried = rules.allowance(limit)
-        used = counters[meter].quantity if meter in counters else ZERO
+        used = rules.allowance_used(limit, counters.get(meter))
         bound = Bound(
             source="plan",
             limit=included,
@@ -331,8 +331,8 @@ def _meter(counter: Counter | None, limit: dict[str, str] | None, claimed: Decim
     counter = counter or _UNUSED
     included, carried = rules.allowance(limit) if limit else (None, ZERO)
     left = None
-    if included is not None:
-        left = max(ZERO, included - carried - counter.quantity - claimed)
+    if limit is not None and included is not None:
+        left = max(ZERO, included - carried - rules.allowance_used(limit, counter) - claimed)
     return MeterAnswer.of(
         counter,
         included=included,

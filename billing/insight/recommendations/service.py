@@ -13,7 +13,7 @@ from billing.insight.recommendations.schemas import CheaperPlan, CreditsExpiring
 from billing.metering.limit_overrides import store as limits
 from billing.metering.usage import store as usage_store
 from billing.metering.usage.schemas import Counter, Period
-from billing.money.discounts import store as discounts
+from billing.money.discounts import store as discount_store
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.periods.items import ADD_ON, PLAN
 from billing.money.subscriptions.schemas import Subscription
@@ -48,7 +48,7 @@ async def _cheaper_plan(
     items = await subscriptions.items(connection, subscription.id)
     if any(one.kind == ADD_ON for one in items):
         return None
-    if await discounts.of_subscription(connection, subscription.id):
+    if await discount_store.of_subscription(connection, subscription.id):
         return None
     quantity = next((one.quantity for one in items if one.kind == PLAN), 1)
     agreed = await limits.holding(connection, subscription.account_id, at)

@@ -76,7 +76,8 @@ async def check(
     used = counter.quantity if counter else ZERO
     if period is not None and meter in period.limits:
         claimed = {} if is_late else await reserved(connection, account_id, period, at)
-        bounds.append(_plan_bound(period, meter, used + claimed.get(meter, ZERO)))
+        taken = usage_rules.allowance_used(period.limits[meter], counter)
+        bounds.append(_plan_bound(period, meter, taken + claimed.get(meter, ZERO)))
     decision = rules.decide(meter, amount, bounds, used)
     broken = None
     if not is_late:

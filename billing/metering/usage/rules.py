@@ -100,8 +100,7 @@ def by_plan(
 ) -> Rating:
     """Rate `units` more of a meter by the plan: its included units, then its overage price."""
     terms = overage_terms(limit)
-    used = counter.quantity if counter else ZERO
-    rest = max(ZERO, units - max(ZERO, Decimal(limit["included"]) - used))
+    rest = max(ZERO, units - max(ZERO, Decimal(limit["included"]) - allowance_used(limit, counter)))
     before, paid = (counter.overage, counter.overage_total) if counter else (ZERO, ZERO)
     total = charge(terms, before, rest, currency, paid=paid) if terms and rest else ZERO
     return Rating(
@@ -119,6 +118,19 @@ def allowance(limit: Mapping[str, str]) -> tuple[Decimal, Decimal]:
     """Return (units the plan includes, units of them used before the period began)."""
     carried = Decimal(limit.get("carried", 0))
     return Decimal(limit["included"]) + carried, carried
+
+
+def allowance_used(limit: Mapping[str, Any], counter: Counter | None) -> Decimal:
+    """Return the cycle's use that counts against the allowance.
+
+    That is all use, but where an allowance grew, or was freed, after an invoice billed overage: the
+    billed units stay beyond it. A level that stays beyond a change of its plan counts whole.
+    """
+    if counter is None:
+        return ZERO
+    if {"before", "beyond"} & limit.keys() or counter.covered >= Decimal(limit["included"]):
+        return counter.quantity
+    return counter.covered
 
 
 def user(user_id: str) -> str:

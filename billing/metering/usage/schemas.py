@@ -134,7 +134,7 @@ class BillingRecord(Frozen):
 
 
 class Counter(Frozen):
-    """An owner's use of a meter in one cycle."""
+    """An owner's use of a meter in one cycle; `covered` are the units not sold as overage."""
 
     meter: str
     quantity: Decimal
@@ -144,6 +144,7 @@ class Counter(Frozen):
     credits: Decimal
     overage: Decimal
     overage_total: Decimal
+    covered: Decimal
 
 
 class PricedUnits(NamedTuple):

@@ -285,6 +285,7 @@ usage_cycles = table(
     column("credits", Numeric),
     column("overage", Numeric),
     column("overage_total", Numeric),
+    column("covered", Numeric),
 )
 
 usage_alerts = c.table(

@@ -1097,6 +1097,31 @@ AS $$
         AND known.owner IN ('', 'u:' || p_claim.user_id, 'o:' || p_claim.organization_id)
 $$;
 
+CREATE OR REPLACE FUNCTION quota_allows(
+    p_account_id uuid, p_claim quota_claim_input, p_lim jsonb, p_period_start timestamptz,
+    p_at timestamptz)
+RETURNS boolean
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT NOT EXISTS (
+        SELECT 1 FROM billing_quotas
+        WHERE account_id = p_account_id AND meter = p_claim.meter AND is_hard
+            AND owner IN ('', 'u:' || p_claim.user_id, 'o:' || p_claim.organization_id)
+            AND quota_used(used, used_before, span_seconds, window_start, p_at) + p_claim.amount
+                > limit_amount)
+        AND (p_lim IS NULL OR p_lim ->> 'then' <> 'block'
+            OR p_claim.amount <= (p_lim ->> 'included')::numeric
+                - coalesce((
+                    SELECT covered FROM usage_cycles
+                    WHERE account_id = p_account_id AND owner = ''
+                        AND period_start = p_period_start AND meter = p_claim.meter), 0)
+                - coalesce((
+                    SELECT sum(amount) FROM quota_claims
+                    WHERE account_id = p_account_id AND status = 'open'
+                        AND meter = p_claim.meter), 0))
+$$;
+
 CREATE OR REPLACE FUNCTION quota_apply(
     p_account_id uuid, p_uses quota_timed_use[], p_at timestamptz)
 RETURNS void
@@ -1851,19 +1876,20 @@ LANGUAGE sql STABLE AS $$
         FROM usage_priced(p_accounts, p_kinds, p_uses) AS p
     ), used AS MATERIALIZED (
         -- Where what a use costs depends on what its cycle has used before.
-        SELECT n.account, n.period_start, n.meter, c.quantity, c.maximum
+        SELECT n.account, n.period_start, n.meter, c.quantity, c.covered, c.maximum
         FROM (
             SELECT DISTINCT account, account_id, period_start, meter FROM priced
             WHERE lim IS NOT NULL OR counts IN ('max', 'last')) AS n
         CROSS JOIN LATERAL (
-            SELECT quantity, maximum FROM usage_cycles
+            SELECT quantity, covered, maximum FROM usage_cycles
             WHERE account_id = n.account_id AND owner = '' AND period_start = n.period_start
                 AND meter = n.meter
             LIMIT 1) AS c
     ), counted AS (
         SELECT
             p.row, p.place, p.account, p.meter, p.period_start, p.lim,
-            coalesce(c.quantity, 0) + CASE
+            coalesce(CASE WHEN p.counts IN ('max', 'last') THEN c.quantity ELSE c.covered END, 0)
+            + CASE
                 -- What a plan that blocks has left is not for others where it was claimed
                 -- beforehand; claims of these uses themselves are counted as the uses are.
                 WHEN p.lim ->> 'then' = 'block' AND NOT (p.row).is_late THEN quota_reserved(
@@ -2679,15 +2705,16 @@ DECLARE
     one record;
 BEGIN
     FOR one IN
-        SELECT l.meter, c.overage - greatest(0, c.quantity - (l.lim ->> 'included')::numeric)
-                - coalesce((l.lim ->> 'beyond')::numeric, 0) AS units,
+        SELECT l.meter, CASE WHEN l.lim ? 'beyond' THEN c.overage - (l.lim ->> 'beyond')::numeric
+                - greatest(0, c.quantity - (l.lim ->> 'included')::numeric)
+            ELSE least(c.overage, (l.lim ->> 'included')::numeric - c.covered) END AS units,
             -- Where the price has changed too, each use keeps that of its time.
             b.price, usage_is_graded(p_account_id, p_period_start, l.meter, b.price) AS is_graded
         FROM usage_periods AS p
         CROSS JOIN LATERAL jsonb_each(p.limits) AS l(meter, lim)
         CROSS JOIN LATERAL (SELECT p_before -> l.meter -> 'price') AS b(price)
         CROSS JOIN LATERAL (
-            SELECT quantity, overage FROM usage_cycles
+            SELECT quantity, overage, covered FROM usage_cycles
             WHERE account_id = p_account_id AND owner = '' AND period_start = p_period_start
                 AND meter = l.meter
             LIMIT 1) AS c
@@ -5686,3 +5713,18 @@ FROM sealed_usage AS s
 JOIN month_files AS f ON f.id = s.file_id AND f.is_away
 CROSS JOIN LATERAL jsonb_to_recordset(s.lines) AS l(
     meter text, period_start timestamptz, units numeric, total numeric);
+
+CREATE OR REPLACE VIEW usage_cycles WITH (security_invoker = true) AS
+SELECT
+    account_id, owner, period_start, meter, sum(quantity) AS quantity,
+    sum(events)::bigint AS events, max(maximum) AS maximum,
+    (array_agg(last_value ORDER BY last_at DESC))[1] AS last_value, sum(credits) AS credits,
+    coalesce(sum(overage) FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'), 0)
+        AS overage,
+    coalesce(sum(overage_total) FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'), 0)
+        AS overage_total,
+    -- What is sold beyond the allowance, whoever charged it, leaves the allowance as it is.
+    sum(quantity) - sum(overage) AS covered
+FROM usage_counters
+WHERE grain = 'day'
+GROUP BY account_id, owner, period_start, meter;

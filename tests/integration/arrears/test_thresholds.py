@@ -248,8 +248,42 @@ async def test_more_that_is_included_covers_nothing_that_was_invoiced_early(
     await wait_for(lambda: charged(customer), "it is invoiced early", lambda seen: seen == early)
     await use(customer, "100")
     await choose(customer, ai_500=1)
+    # Of 500 units, and 499 for the rest of the month, 600 are used: those within the plan, and the
+    # 100 that no invoice has billed.
+    assert await left(customer) == 399
+    await use(customer, "399")
+    assert await left(customer) == 0
+    await use(customer, "100")
+    await customer.advance(to=RENEWAL)
+    assert [line[:2] for line in await billed(customer)] == [(600, 1200), (100, 200)]
+
+
+async def test_units_of_a_void_cover_later_use_though_an_invoice_billed_what_was_beyond(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await threshold(customer, 1000)
+    within = await use(customer, "500")
+    await use(customer, "600")
+    await tick(customer)
+    early = [1900, 1200]
+    await wait_for(lambda: charged(customer), "it is invoiced early", lambda seen: seen == early)
+    path = f"/billing/records/{within['billing_id']}/void"
+    await actors.operate("POST", path, {"reason": "a bug of ours"})
+    assert await left(customer) == 500
+    await use(customer, "400")
     await customer.advance(to=RENEWAL)
     assert [line[:2] for line in await billed(customer)] == [(600, 1200)]
+
+
+async def left(customer: Customer) -> float:
+    """Units of the allowance that are left, as both pages say."""
+    current = await customer.ask("GET", "/usage/current")
+    limits = (await customer.ask("GET", "/usage/limits"))["data"]
+    (limit,) = (one for one in limits if one["meter"] == "ai_responses")
+    assert limit["remaining"] == current["meters"]["ai_responses"]["remaining"]
+    return float(limit["remaining"])
 
 
 async def test_an_early_invoice_whose_first_call_failed_is_charged_behind_the_end(

@@ -7,7 +7,7 @@ from uuid import uuid4
 from sqlalchemy import text
 
 from billing.ledger.credits import service as credits
-from billing.money.discounts import store as discounts
+from billing.money.discounts import store as discount_store
 from billing.money.discounts.schemas import Discount
 from billing.money.subscriptions import store as subscriptions
 from tests.integration.usage.conftest import NewShop, Shop
@@ -94,7 +94,7 @@ async def _discount(shop: Shop) -> None:
             id=uuid4(), account_id=shop.id, coupon_id=coupon, subscription_id=subscription.id,
             code=code, percent=Decimal(50), status="active", created_at=NOW,
         )  # fmt: skip
-        await discounts.add(connection, discount)
+        await discount_store.add(connection, discount)
 
 
 async def test_credits_of_one_scope_are_not_judged_by_the_use_of_all(new_shop: NewShop) -> None:

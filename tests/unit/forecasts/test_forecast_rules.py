@@ -109,7 +109,7 @@ def test_only_what_goes_beyond_the_plan_costs(
     limit = {"included": str(included), "then": "overage", "price": "2"}
     known = Counter(
         meter="m", quantity=used, events=1, maximum=used, last_value=used, credits=Decimal(0),
-        overage=max(Decimal(0), used - included), overage_total=now,
+        overage=max(Decimal(0), used - included), overage_total=now, covered=min(used, included),
     )  # fmt: skip
     found = rules.beyond(now, units, lambda more: usage_rules.beyond(limit, known, more, "USD"))
     new = max(Decimal(0), used + more - max(used, included))

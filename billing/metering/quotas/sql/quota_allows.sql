@@ -16,7 +16,7 @@ AS $$
         AND (p_lim IS NULL OR p_lim ->> 'then' <> 'block'
             OR p_claim.amount <= (p_lim ->> 'included')::numeric
                 - coalesce((
-                    SELECT quantity FROM usage_cycles
+                    SELECT covered FROM usage_cycles
                     WHERE account_id = p_account_id AND owner = ''
                         AND period_start = p_period_start AND meter = p_claim.meter), 0)
                 - coalesce((

@@ -12,15 +12,16 @@ DECLARE
     one record;
 BEGIN
     FOR one IN
-        SELECT l.meter, c.overage - greatest(0, c.quantity - (l.lim ->> 'included')::numeric)
-                - coalesce((l.lim ->> 'beyond')::numeric, 0) AS units,
+        SELECT l.meter, CASE WHEN l.lim ? 'beyond' THEN c.overage - (l.lim ->> 'beyond')::numeric
+                - greatest(0, c.quantity - (l.lim ->> 'included')::numeric)
+            ELSE least(c.overage, (l.lim ->> 'included')::numeric - c.covered) END AS units,
             -- Where the price has changed too, each use keeps that of its time.
             b.price, usage_is_graded(p_account_id, p_period_start, l.meter, b.price) AS is_graded
         FROM usage_periods AS p
         CROSS JOIN LATERAL jsonb_each(p.limits) AS l(meter, lim)
         CROSS JOIN LATERAL (SELECT p_before -> l.meter -> 'price') AS b(price)
         CROSS JOIN LATERAL (
-            SELECT quantity, overage FROM usage_cycles
+            SELECT quantity, overage, covered FROM usage_cycles
             WHERE account_id = p_account_id AND owner = '' AND period_start = p_period_start
                 AND meter = l.meter
             LIMIT 1) AS c

@@ -15,19 +15,20 @@ LANGUAGE sql STABLE AS $$
         FROM usage_priced(p_accounts, p_kinds, p_uses) AS p
     ), used AS MATERIALIZED (
         -- Where what a use costs depends on what its cycle has used before.
-        SELECT n.account, n.period_start, n.meter, c.quantity, c.maximum
+        SELECT n.account, n.period_start, n.meter, c.quantity, c.covered, c.maximum
         FROM (
             SELECT DISTINCT account, account_id, period_start, meter FROM priced
             WHERE lim IS NOT NULL OR counts IN ('max', 'last')) AS n
         CROSS JOIN LATERAL (
-            SELECT quantity, maximum FROM usage_cycles
+            SELECT quantity, covered, maximum FROM usage_cycles
             WHERE account_id = n.account_id AND owner = '' AND period_start = n.period_start
                 AND meter = n.meter
             LIMIT 1) AS c
     ), counted AS (
         SELECT
             p.row, p.place, p.account, p.meter, p.period_start, p.lim,
-            coalesce(c.quantity, 0) + CASE
+            coalesce(CASE WHEN p.counts IN ('max', 'last') THEN c.quantity ELSE c.covered END, 0)
+            + CASE
                 -- What a plan that blocks has left is not for others where it was claimed
                 -- beforehand; claims of these uses themselves are counted as the uses are.
                 WHEN p.lim ->> 'then' = 'block' AND NOT (p.row).is_late THEN quota_reserved(

@@ -12,7 +12,9 @@ SELECT
     coalesce(sum(overage) FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'), 0)
         AS overage,
     coalesce(sum(overage_total) FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'), 0)
-        AS overage_total
+        AS overage_total,
+    -- What is sold beyond the allowance, whoever charged it, leaves the allowance as it is.
+    sum(quantity) - sum(overage) AS covered
 FROM usage_counters
 WHERE grain = 'day'
 GROUP BY account_id, owner, period_start, meter;

@@ -70,7 +70,7 @@ _NOTHING: Final = (
     "stripe_event_id stripe_invoice_id stripe_subscription_id target undecided voids line2 "
     "state commitment given_back dunning resumption checkout_url detail organization_id session_id "
     "minimum_cents billing_threshold_cents monthly_cap_cents transaction_reference tiers "
-    "settlement seats days_until_due refused"
+    "settlement seats days_until_due refused barred_at"
 )
 
 _MONEY: Final = {

@@ -78,6 +78,9 @@ class MethodAnswer(Answer):
     label: str | None
     is_default: bool
     is_backup: bool
+    barred_at: datetime | None = Field(
+        description="Since when its bank forbids further charges: it is never tried again"
+    )
     created_at: datetime
 
 
@@ -90,7 +93,10 @@ class RemovedAnswer(Answer):
 
 @router.get("/billing/payment-methods", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
 async def list_payment_methods(call: MemberCall, paging: Paging) -> Page[MethodAnswer]:
-    """The account's methods, newest first; `is_default` marks the one that is charged [K7]."""
+    """The account's methods, newest first; `is_default` marks the one that is charged [K7].
+
+    One with `barred_at` is charged no more; the backup is, where there is one.
+    """
     keys = (payment_methods.c.created_at, payment_methods.c.id)
     async with call.transaction() as connection:
         query = methods.listing(call.account.id)

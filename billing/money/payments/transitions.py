@@ -184,7 +184,7 @@ def _bar(w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome) -> None:
     method_id = tried.payment_method_id if tried is not None else payment.payment_method_id
     card = w.rows.find(Method, method_id)
     if card is not None and card.barred_at is None:
-        w.change(card, barred_at=w.facts.at)
+        _announce_card(w, w.change(card, barred_at=w.facts.at), "barred")
 
 
 def record_session(w: Work[Any], payment: Payment, session: CheckoutSession) -> Payment:

@@ -101,6 +101,7 @@ FAMILIES: Final = (
         Kind("chosen", "it is the new default"),
         Kind("backup_chosen", "it became the backup, charged if the default is refused for good"),
         Kind("backup_ended", "it is no longer the backup"),
+        Kind("barred", "its bank forbids further charges: it is never tried again"),
         Kind("removed", "it was detached"),
         Kind("expiring", "it expires before the next renewal: 30 days ahead, once per expiry",
              "exp_month exp_year subscription_id plan renews_at price_cents currency"),

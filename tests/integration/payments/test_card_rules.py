@@ -57,6 +57,27 @@ async def test_a_card_that_the_bank_barred_is_not_asked_again_on_any_flow(actors
     assert (await customer.buy("small", "saved_card"))["status"] == "completed"
 
 
+async def test_a_card_that_is_barred_says_so_in_its_list_the_audit_and_an_event(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    card = await customer.save_card()
+    assert card["barred_at"] is None
+    await customer.script("stolen_card")
+
+    await declined(customer, PURCHASES, PACK)
+
+    [listed] = (await customer.ask("GET", "/billing/payment-methods"))["data"]
+    assert (listed["id"], listed["is_default"]) == (card["id"], True)
+    assert listed["barred_at"] is not None
+    audit = await actors.operate("GET", f"/admin/accounts/{customer.id}/audit?limit=100")
+    barred = [one for one in audit["data"] if one["action"] == "payment_method.barred"]
+    assert [one["subject"] for one in barred] == [card["id"]]
+    events = (await customer.ask("GET", "/billing/events?limit=100"))["data"]
+    told = [one["data"] for one in events if one["type"] == "evt.billing.payment_method.barred"]
+    assert [one["payment_method_id"] for one in told] == [card["id"]]
+
+
 async def test_a_top_up_asks_a_stolen_card_once(actors: Actors) -> None:
     customer = await actors.customer_on_clock()
     await customer.save_card()

@@ -135,7 +135,8 @@ def test_a_decline_without_a_charge_is_not_replaced_by_that_of_an_earlier_try() 
             attempt, _ = payments.begin_attempt(w, owed, now, key, CARD, None)
             payments.finish_attempt(w, attempt, outcome)
         now = payments.record(w, now, outcome)
-        said += [one.facts["failure_code"] for one in w.effects if isinstance(one, Announce)]
+        told = (one for one in w.effects if isinstance(one, Announce))
+        said += [one.facts["failure_code"] for one in told if one.action == "payment.failed"]
     assert said == ["stolen_card", "account_closed"], "each is told once"
     assert (now.status, now.failure_code) == ("pending", "account_closed")
     over = DECLINED.model_copy(update={"is_over": True})

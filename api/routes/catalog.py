@@ -48,6 +48,10 @@ class PriceAnswer(Answer):
 
     interval: str
     amount_cents: int = Field(validation_alias="amount_minor")
+    minimum_cents: int | None = Field(
+        validation_alias="minimum_minor",
+        description="The least that a period comes to, with all that is used in it",
+    )
     currency: str
     label: str
     stripe_price_id: str | None
@@ -57,6 +61,8 @@ class PriceAnswer(Answer):
         """A plan's price as callers see it."""
         every = rules.show_interval(price.interval) if price.interval else "once"
         label = f"{show_money(price.amount_minor, price.currency)} per {every}"
+        if price.minimum_minor is not None:
+            label += f", at least {show_money(price.minimum_minor, price.currency)}"
         return cls.of(price, interval=every, label=label)
 
 

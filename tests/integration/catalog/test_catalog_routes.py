@@ -66,6 +66,19 @@ async def test_plans_are_listed_with_their_prices_and_what_they_give(api: Api) -
     ]
 
 
+async def test_a_plan_is_listed_with_the_least_that_its_period_costs(
+    api: Api, key: str, plan_body: dict[str, Any]
+) -> None:
+    prices = {"month": {"USD": {"amount_minor": 0, "minimum_minor": 5000}}}
+    assert (await put(api, f"/plans/{key}", plan_body | {"prices": prices})).status_code == 200
+    _, headers = await member(api)
+    [price] = by_key(await read(api, PLANS, headers))[key]["prices"]
+    assert (price["amount_cents"], price["minimum_cents"]) == (0, 5000)
+    assert price["label"] == "0.00 USD per month, at least 50.00 USD"
+    [price] = by_key(await read(api, PLANS, headers))["free"]["prices"][:1]
+    assert price["minimum_cents"] is None
+
+
 async def test_packs_are_listed_with_labels(api: Api) -> None:
     _, headers = await member(api)
     packs = by_key(await read(api, PACKS, headers))

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from api.requests.card_numbers import NoCardNumber
 
-WrittenCode = Annotated[
-    str, Field(min_length=1, max_length=64, examples=["WELCOME20"]), NoCardNumber
-]
+# Any text: a code that no coupon can have is a coupon that does not exist.
+WrittenCode = Annotated[str, Field(examples=["WELCOME20"]), NoCardNumber]
 CouponCode = Annotated[WrittenCode | None, Field(description="A coupon to redeem, in any letters")]

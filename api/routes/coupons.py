@@ -1,9 +1,8 @@
 """Coupons of a subscription: redeem one, and remove it again [L1]."""
 
 from functools import partial
-from typing import Annotated
 
-from fastapi import Path, Response
+from fastapi import Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.problems import KEYED, responses
@@ -16,7 +15,6 @@ from api.routes.base import new_router
 from api.routes.subscription_answers import SubscriptionAnswer
 from api.routes.subscription_orders import carry_out
 from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
-from billing.catalog.coupons.schemas import Code
 from billing.core import clock, ids
 from billing.matters.schemas import Matter
 from billing.money.subscriptions import coupons, service
@@ -70,7 +68,7 @@ async def _foresee(call: AccountCall, code: str) -> PreviewAnswer:
     responses=responses("COUPON_NOT_FOUND", "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", *KEYED),
 )
 async def remove_coupon(
-    code: Annotated[Code, Path()], call: BillingCall, once: OptionalKey, dry_run: DryRun = False
+    code: str, call: BillingCall, once: OptionalKey, dry_run: DryRun = False
 ) -> Response | PreviewAnswer:
     """Remove a coupon from later invoices; its redemption stays used."""
     if dry_run:

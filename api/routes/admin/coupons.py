@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import Path, Response
+from fastapi import Response
 from sqlalchemy import RowMapping
 
 from api.answers.pagination import Page, Paging, paginate
@@ -75,7 +75,7 @@ async def list_coupons(
 
 
 @router.delete("/admin/coupons/{code}", responses=responses("COUPON_NOT_FOUND"))
-async def close_coupon(code: Annotated[Code, Path()], call: AdminCall) -> CouponAnswer:
+async def close_coupon(code: str, call: AdminCall) -> CouponAnswer:
     """Close a coupon to new redemptions; existing ones continue."""
     async with call.database.operator() as connection:
         return CouponAnswer.of(await service.close(connection, code))

@@ -57,7 +57,7 @@ async def add(connection: AsyncConnection, spec: CouponSpec, at: datetime) -> Co
 
 async def close(connection: AsyncConnection, code: str) -> Coupon | None:
     """Close a coupon to further redemptions."""
-    closed = update(coupons).where(coupons.c.code == code).values(is_active=False)
+    closed = update(coupons).where(coupons.c.code == capital(code)).values(is_active=False)
     row = (await connection.execute(closed.returning(coupons))).mappings().one_or_none()
     return show(row) if row else None
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.coupons.schemas import capital
 from billing.catalog.plans import store as catalog
 from billing.core import ids
 from billing.core.clock import real_now
@@ -102,9 +103,9 @@ def remove(w: Work[SubscriptionFacts], code: str) -> Subscription:
     """Remove a coupon from later invoices; it stays redeemed. Errors: COUPON_NOT_FOUND."""
     demand(cycles.of(w).status, "coupon")
     running = (one for one in w.rows.of(Discount) if one.status == "active")
-    found = next((one for one in running if one.code == code), None)
+    found = next((one for one in running if one.code == capital(code)), None)
     if found is None:
         raise NotFound("COUPON_NOT_FOUND", "the subscription has no such coupon")
     w.change(found, status="ended", ended_at=w.facts.at)
-    announce(w, cycles.of(w), "coupon_removed", code=code)
+    announce(w, cycles.of(w), "coupon_removed", code=found.code)
     return wake(w)

@@ -78,6 +78,18 @@ async def test_coupons_stack_the_narrowest_first(actors: Actors) -> None:
     assert await redeemed(actors, narrow) == 1
 
 
+async def test_a_code_that_no_coupon_can_have_is_an_unknown_coupon(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(CLOCK)
+    await customer.subscribed("pro")
+    for code in ("", "C" * 65, "\u00e9"):
+        await refused(customer, "unknown", code)
+        problem = await customer.refused("INVALID_COUPON", "POST", COUPON, {"code": code})
+        assert problem["status"] == 400
+    await customer.refused("COUPON_NOT_FOUND", "DELETE", f"{COUPON}/%C3%A9")
+    admin = await actors.operate("DELETE", "/admin/coupons/%C3%A9", status=404)
+    assert admin["code"] == "COUPON_NOT_FOUND"
+
+
 async def test_a_purchase_has_its_discount_and_its_credits(actors: Actors) -> None:
     code = await coupon(actors, amounts={"USD": 199}, max_per_account=2)
     customer = await actors.customer()

@@ -44,13 +44,13 @@ async def list_available_methods(
     country: Annotated[CountryCode | None, Query(description="ISO 3166-1, two letters")] = None,
     currency: Annotated[Currency | None, Query(description="ISO 4217")] = None,
 ) -> AvailableAnswer:
-    """The payment methods on offer [K1], for the account's default address and its currency unless
-    the query names others.
+    """The payment methods on offer [K1], for the account's default address, else its country, and
+    its currency, unless the query names others.
     """
     async with call.transaction() as connection:
         if country is None:
             address = await address_store.default(connection, call.account.id)
-            country = address.country if address is not None else None
+            country = (address or await call.read_account(connection)).country
         if currency is None:
             currency = (await balances.read(connection, call.account.id))[1]
         offered = await payment_kinds.current(connection)

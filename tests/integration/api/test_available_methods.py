@@ -41,6 +41,12 @@ async def test_the_offer_follows_the_country_and_the_currency(api: Api) -> None:
     assert "us_bank_account" not in (await offered(api, headers))[1]
 
 
+async def test_without_an_address_the_country_of_the_account_counts(api: Api) -> None:
+    headers = api.token((await api.new_account(country="DE"))["id"], ["billing"])
+    country, kinds = await offered(api, headers)
+    assert (country, "us_bank_account" in kinds) == ("DE", False)
+
+
 @pytest.mark.parametrize("query", ["?country=XX", "?country=de", "?currency=eur", "?kind=card"])
 async def test_an_odd_question_is_refused(api: Api, query: str) -> None:
     headers = api.token((await api.new_account())["id"], ["member"])

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.problem_codes import not_found
-from api.dependencies import AccountCall, Call
+from api.dependencies import Call, ReadCall
 from api.identity.auth import MEMBER
 from billing.core import clock
 from billing.ledger.credits import store as holds
@@ -65,10 +65,10 @@ async def others_holds(uses: Iterable[Use], call: Call) -> set[UUID]:
 
 
 async def others_spends(
-    connection: AsyncConnection, call: AccountCall, entries: Collection[UUID]
+    connection: AsyncConnection, call: ReadCall, entries: Collection[UUID]
 ) -> dict[UUID, bool]:
     """Return entries that spent for other users, and whether the member has a share in each."""
     only = only_user(call)
     if only is None or not entries:
         return {}
-    return await logs.others_behind(connection, call.account.id, only, entries)
+    return await logs.others_behind(connection, call.account_id, only, entries)

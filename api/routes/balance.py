@@ -9,7 +9,7 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import InvoiceId, PaymentId
 from api.answers.schemas import Answer
-from api.dependencies import MemberCall
+from api.dependencies import MemberRead
 from api.routes.base import new_router
 from billing.money.invoices import balances
 from billing.money.invoices.schemas import BalanceEntry
@@ -59,14 +59,17 @@ class MoneyBalanceAnswer(Page[BalanceEntryAnswer]):
 
 
 @router.get("/billing/balance", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
-async def read_money_balance(call: MemberCall, paging: Paging) -> MoneyBalanceAnswer:
-    """The account's money balance, which pays the next invoices, and each entry with its cause."""
+async def read_money_balance(call: MemberRead, paging: Paging) -> MoneyBalanceAnswer:
+    """The account's money balance, which pays the next invoices, and each entry with its cause.
+
+    Zero for an unknown account [A13].
+    """
     keys = (balance_entries.c.at, balance_entries.c.id)
     async with call.transaction() as connection:
-        minor, currency = await balances.read(connection, call.account.id)
+        minor, currency = await balances.read(connection, call.account_id)
         page = await paginate(
             connection,
-            balances.listing(call.account.id),
+            balances.listing(call.account_id),
             keys,
             paging,
             lambda row: BalanceEntryAnswer.of_entry(BalanceEntry.model_validate(dict(row))),

@@ -244,7 +244,7 @@ async def process_billing(body: ProcessBody, sent: BillingUse, once: OptionalKey
 
 @router.get("/billing/records", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
 async def list_billing_records(
-    call: MemberCall,
+    call: MemberRead,
     paging: Paging,
     status: Status | None = None,
     product_id: OneWord = None,
@@ -257,9 +257,11 @@ async def list_billing_records(
 
     `transaction_id` selects the records that this ledger entry paid. Records of archived months are
     not listed; sums of usage count them all the same.
+
+    Empty for an unknown account [A13].
     """
     query = store.records(
-        call.account.id, billing_status=status, product_id=product_id, user_id=only_user(call)
+        call.account_id, billing_status=status, product_id=product_id, user_id=only_user(call)
     )
     query = _paid_by(query, transaction_id)
     async with call.reading(fresh=fresh) as connection:

@@ -207,11 +207,14 @@ async def read_balance(call: MemberRead) -> BalanceAnswer:
 
 @router.get("/billing/credits/transactions", responses=responses("INVALID_CURSOR"))
 async def list_transactions(
-    call: MemberCall, paging: Paging, kind: Kind | None = None
+    call: MemberRead, paging: Paging, kind: Kind | None = None
 ) -> Page[TransactionAnswer]:
-    """The ledger, newest first [F2]; members see only amount and date of others' spending."""
+    """The ledger, newest first [F2]; members see only amount and date of others' spending.
+
+    Empty for an unknown account [A13].
+    """
     keys = (credit_transactions.c.at, credit_transactions.c.seq)
-    query = store.transactions(call.account.id, kind)
+    query = store.transactions(call.account_id, kind)
     async with call.transaction() as connection:
         page = await paginate(connection, query, keys, paging, TransactionAnswer.of)
         listed = [row_id(ids.TRANSACTION, one.transaction_id) for one in page.data]
@@ -266,10 +269,13 @@ async def _entry(
 
 
 @router.get("/billing/credits/lots", responses=responses("INVALID_CURSOR"))
-async def list_lots(call: MemberCall, paging: Paging, open_only: bool = True) -> Page[LotAnswer]:
-    """The account's lots, newest first; spent and expired ones only with `open_only=false`."""
+async def list_lots(call: MemberRead, paging: Paging, open_only: bool = True) -> Page[LotAnswer]:
+    """The account's lots, newest first; spent and expired ones only with `open_only=false`.
+
+    Empty for an unknown account [A13].
+    """
     keys = (credit_lots.c.granted_seq,)
     async with call.transaction() as connection:
-        now = await clock.now(connection, call.account.id)
-        query = store.lots(call.account.id, now, open_only=open_only)
+        now = await clock.now(connection, call.account_id)
+        query = store.lots(call.account_id, now, open_only=open_only)
         return await paginate(connection, query, keys, paging, LotAnswer.of)

@@ -102,3 +102,13 @@ async def test_a_page_nobody_can_turn_to_is_refused(api: Api, query: dict[str, A
 async def test_a_cursor_nobody_gave_out_is_refused(api: Api, cursor: str) -> None:
     answer = await api.client.get(ACCOUNTS, params={"cursor": cursor}, headers=api.admin())
     assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_CURSOR")
+
+
+@pytest.mark.parametrize(
+    "path", ["balance", "credits/transactions", "credits/lots", "records?start_date=2027-01-01"]
+)
+async def test_balance_and_usage_of_an_unknown_account_are_empty(api: Api, path: str) -> None:
+    headers = api.token(f"early-{uuid4().hex}", ["member"])
+    answer = await api.client.get(f"/api/v1/billing/{path}", headers=headers)
+    assert (answer.status_code, answer.json()["data"]) == (200, [])
+    assert answer.json().get("balance_cents", 0) == 0

@@ -240,7 +240,7 @@ async def test_an_override_counts_on_every_route() -> None:
     asked = (
         ("POST", "/usage/record", {"usage_amount": "1", "product_id": "p"}),
         ("POST", "/billing/credits/holds", {"amount": "1"}),
-        ("GET", "/billing/credits/transactions", None),
+        ("GET", "/billing/invoices", None),
     )
     gates = [get_args(alias)[1].dependency for alias in (MemberCall, MemberUse, BillingCall)]
     for overrides, status in ((dict.fromkeys(gates, refused), 403), ({}, 401)):

@@ -206,7 +206,11 @@ def _literal(value: Any, key: ColumnElement[Any]) -> ColumnElement[Any]:
 def as_page(items: Iterable[T]) -> Page[T]:
     """Return a short list as one page."""
     data = list(items)
-    whole = Pagination(
-        limit=max(len(data), 1), offset=0, page=1, has_more=False, next_cursor=None, total=len(data)
+    return Page(data=data, pagination=whole(len(data)))
+
+
+def whole(total: int) -> Pagination:
+    """The position of a page that holds the whole list."""
+    return Pagination(
+        limit=max(total, 1), offset=0, page=1, has_more=False, next_cursor=None, total=total
     )
-    return Page(data=data, pagination=whole)

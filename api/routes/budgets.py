@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from api.answers.pagination import Page, whole
 from api.answers.problems import responses
 from api.answers.public_ids import encoded, row_id
 from api.answers.schemas import Answer, Body, Credits, Text, Total
@@ -67,10 +68,9 @@ class BudgetAnswer(Answer):
     updated_at: datetime
 
 
-class BudgetsAnswer(Answer):
+class BudgetsAnswer(Page[BudgetAnswer]):
     """Every budget of the account, newest first."""
 
-    data: list[BudgetAnswer]
     as_of: datetime
 
 
@@ -81,10 +81,11 @@ async def list_budgets(call: MemberRead) -> BudgetsAnswer:
     An unknown account has none [A13].
     """
     if call.account is None:
-        return BudgetsAnswer(data=[], as_of=clock.real_now())
+        return BudgetsAnswer(data=[], pagination=whole(0), as_of=clock.real_now())
     async with call.transaction() as connection:
         found, at = await service.standing(connection, call.account.id)
-    return BudgetsAnswer(data=[BudgetAnswer.of(budget) for budget in found], as_of=at)
+    shown = [BudgetAnswer.of(budget) for budget in found]
+    return BudgetsAnswer(data=shown, pagination=whole(len(shown)), as_of=at)
 
 
 @router.put(

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import Field
 
+from api.answers.pagination import Page, whole
 from api.answers.problems import responses
 from api.answers.schemas import Answer, CountryCode, Currency
 from api.dependencies import AccountCall, MemberCall
@@ -30,12 +31,11 @@ class OfferedAnswer(Answer):
     provider: str
 
 
-class AvailableAnswer(Answer):
+class AvailableAnswer(Page[OfferedAnswer]):
     """The payment methods on offer, best first."""
 
     country: str | None
     currency: str
-    data: list[OfferedAnswer]
 
 
 @router.get("/billing/payment-methods/available", responses=responses("MERCHANT_NOT_FOUND"))
@@ -59,7 +59,9 @@ async def list_available_methods(
         for one in offered.values()
         if one.is_offered(country, currency) and _takes(call, one.provider, currency)
     ]
-    return AvailableAnswer(country=country, currency=currency, data=shown)
+    return AvailableAnswer(
+        country=country, currency=currency, data=shown, pagination=whole(len(shown))
+    )
 
 
 def _takes(call: AccountCall, provider: str, currency: str) -> bool:

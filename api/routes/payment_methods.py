@@ -67,6 +67,7 @@ class MethodAnswer(Answer):
     """
 
     id: PaymentMethodId
+    payment_method_id: PaymentMethodId = Field(validation_alias="id")
     type: str = Field(validation_alias="kind")
     provider_type: str = Field(validation_alias="provider_kind")
     provider: str
@@ -88,6 +89,7 @@ class RemovedAnswer(Answer):
     """A removed method, which is not charged any more."""
 
     id: str
+    payment_method_id: str
     deleted: bool = True
 
 
@@ -147,7 +149,7 @@ async def delete_payment_method(
 
     409 for the last method that can pay an open subscription, and while it is being charged.
     """
-    removed = RemovedAnswer(id=payment_method_id)
+    removed = RemovedAnswer(id=payment_method_id, payment_method_id=payment_method_id)
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
             changed = await methods.remove(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from api.answers.pagination import Page, whole
 from api.answers.problems import responses
 from api.answers.schemas import Answer, Total
 from api.dependencies import Fresh, MemberRead
@@ -48,10 +49,9 @@ class CreditsExpiringAnswer(Answer):
 Advice = Annotated[CheaperPlanAnswer | CreditsExpiringAnswer, Field(discriminator="kind")]
 
 
-class RecommendationsAnswer(Answer):
+class RecommendationsAnswer(Page[Advice]):
     """All recommendations; empty when nothing would save money."""
 
-    data: list[Advice]
     as_of: datetime
 
 
@@ -66,4 +66,6 @@ async def read_usage_recommendations(
     async with call.reading(fresh=fresh) as connection:
         found, at = await service.advice(connection, call.account_id)
         behind = await call.database.lag(connection)
-    return RecommendationsAnswer.model_validate({"data": found, "as_of": at - behind})
+    return RecommendationsAnswer.model_validate(
+        {"data": found, "pagination": whole(len(found)), "as_of": at - behind}
+    )

@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.answers.pagination import Page, whole
 from api.answers.problems import responses
 from api.answers.schemas import Answer, OneWord, Total
 from api.date_range import Days, MaybeDay, span
@@ -70,11 +71,10 @@ class BucketAnswer(Answer):
     credits: Total
 
 
-class AggregationsAnswer(Answer):
+class AggregationsAnswer(Page[BucketAnswer]):
     """Buckets, newest first."""
 
     grain: Literal["hour", "day", "month"]
-    data: list[BucketAnswer]
     start: datetime
     end: datetime
     as_of: datetime
@@ -149,7 +149,12 @@ async def read_usage_aggregations(
         buckets = [BucketAnswer.of(row) for row in rows]
     data = _by_month(buckets, days.zone) if grain == "month" else buckets
     return AggregationsAnswer(
-        grain=grain, data=data, start=days.start, end=days.end, as_of=days.as_of
+        grain=grain,
+        data=data,
+        pagination=whole(len(data)),
+        start=days.start,
+        end=days.end,
+        as_of=days.as_of,
     )
 
 

@@ -76,6 +76,7 @@ class AccountAnswer(Answer):
     """An account. `clock_at` is null where time is real."""
 
     id: AccountId
+    account_id: AccountId = Field(validation_alias="id")
     external_id: str
     kind: str
     name: str | None

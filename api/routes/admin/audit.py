@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Query
+from pydantic import Field
 
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
@@ -24,6 +25,7 @@ class AuditEntry(Answer):
     """One change: who did it, what, to what, and when, in the account's time and in real time."""
 
     id: int
+    audit_id: int = Field(validation_alias="id")
     account_id: AccountId | None
     actor: str
     action: str

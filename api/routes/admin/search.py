@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Query
 
+from api.answers.pagination import Page, as_page
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId
 from api.answers.schemas import Answer
@@ -28,12 +29,6 @@ class FoundAnswer(Answer):
     matched: str
 
 
-class SearchAnswer(Answer):
-    """The objects found, newest first, at most 50."""
-
-    data: list[FoundAnswer]
-
-
 @router.get("/admin/search", responses=responses())
 async def search(
     call: AdminCall,
@@ -46,7 +41,7 @@ async def search(
             examples=["INV-000001"],
         ),
     ],
-) -> SearchAnswer:
-    """Find objects of all accounts by an identifier."""
+) -> Page[FoundAnswer]:
+    """Find objects of all accounts by an identifier, newest first: 50 at most."""
     async with call.database.operator() as connection:
-        return SearchAnswer(data=[FoundAnswer.of(one) for one in await store.search(connection, q)])
+        return as_page(FoundAnswer.of(one) for one in await store.search(connection, q))

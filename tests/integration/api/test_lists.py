@@ -112,3 +112,27 @@ async def test_balance_and_usage_of_an_unknown_account_are_empty(api: Api, path:
     answer = await api.client.get(f"/api/v1/billing/{path}", headers=headers)
     assert (answer.status_code, answer.json()["data"]) == (200, [])
     assert answer.json().get("balance_cents", 0) == 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "usage/budgets", "usage/recommendations", "usage/aggregations",
+        "billing/payment-methods/available", "admin/search?q=nothing",
+    ],
+)  # fmt: skip
+async def test_a_list_that_is_whole_says_so_as_every_list_does(api: Api, path: str) -> None:
+    headers = api.admin() | {"X-Account-Id": (await api.new_account())["id"]}
+    answer = (await api.client.get(f"/api/v1/{path}", headers=headers)).json()
+    found = len(answer["data"])
+    assert answer["pagination"] == {
+        "limit": max(found, 1), "offset": 0, "page": 1, "has_more": False, "next_cursor": None,
+        "total": found,
+    }  # fmt: skip
+
+
+async def test_an_account_and_its_audit_have_their_ids_under_the_names_of_paths(api: Api) -> None:
+    made = await api.new_account()
+    assert made["account_id"] == made["id"]
+    trail = await api.client.get(f"{ACCOUNTS}/{made['id']}/audit", headers=api.admin())
+    assert [one["audit_id"] for one in trail.json()["data"]] == ids_of(trail.json()) != []

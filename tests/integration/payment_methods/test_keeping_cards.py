@@ -77,7 +77,8 @@ async def test_a_removed_card_is_gone_here_at_once_and_at_stripe_right_after(
     card = await customer.save_card()
     reference = await customer.reference()
 
-    assert await remove(customer, card) == {"id": card["id"], "deleted": True}
+    removed = {"id": card["id"], "payment_method_id": card["id"], "deleted": True}
+    assert await remove(customer, card) == removed
 
     assert await customer.methods() == []
     for method, path, body in (

@@ -239,6 +239,7 @@ async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
             expected_minor=body.expected_amount_cents,
             coupon=body.coupon,
             use_balance=body.use_balance,
+            is_keyed=claim.is_keyed,
         )
         return await service.start(
             connection,

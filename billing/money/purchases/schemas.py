@@ -32,6 +32,8 @@ class NewPurchase(Frozen):
     """The price that the buyer saw; any other is refused."""
     offered: OfferedPack | None = None
     """The pack and its price, if already read under the account's lock."""
+    is_keyed: bool = True
+    """False: a repeat of the order would be another one."""
 
 
 class Purchase(Row):

@@ -34,7 +34,7 @@ from billing.money.purchases import outcomes
 from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.rules import Flow, agenda
-from billing.money.purchases.schemas import NewPurchase
+from billing.money.purchases.schemas import NewPurchase, Purchase
 from billing.money.purchases.views import view
 from billing.money.taxation.reading import TAXATION_OF, shown
 from billing.platform.accounts.schemas import Account
@@ -56,7 +56,8 @@ async def start(
     Errors: INVALID_PACK [E6]; INVALID_COUPON; CURRENCY_MISMATCH; PRICE_CHANGED;
     CURRENCY_NOT_CHARGED;
     PAYMENT_METHOD_NOT_FOUND; PAYMENT_METHOD_REQUIRED; CARD_DECLINED; AMOUNT_TOO_LARGE for any flow
-    except the manual one; AMOUNT_TOO_SMALL if a card must pay.
+    except the manual one; AMOUNT_TOO_SMALL if a card must pay; IDEMPOTENCY_KEY_REQUIRED if the
+    money balance pays it all and the order has no key.
     """
     balance = await credits.lock(connection, account.id)
     currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
@@ -70,7 +71,7 @@ async def start(
     discount = await _redeem(connection, account, row, wanted.coupon, at)
     return await _write(
         connection, account, row, discount, at,
-        use_balance=wanted.use_balance, pays_in=balance.currency,
+        use_balance=wanted.use_balance, is_keyed=wanted.is_keyed, pays_in=balance.currency,
     )  # fmt: skip
 
 
@@ -135,6 +136,7 @@ async def _write(
     at: datetime,
     *,
     use_balance: bool,
+    is_keyed: bool,
     pays_in: str | None,
 ) -> Matter:
     """Write the purchase's rows, and its matter with the first step; `pays_in` is the account's
@@ -159,8 +161,7 @@ async def _write(
     if discount is not None:
         work.add(discount)
     bought = outcomes.start(work, row, tax["seller_id"], use_balance=use_balance)
-    if bought.status == "pending":
-        _demand_asked(bought.flow, work.rows.get(Invoice, bought.invoice_id))
+    _demand_asked(bought, work.rows.get(Invoice, bought.invoice_id), is_keyed=is_keyed)
     # After the last check, because a refused top-up still commits its transaction.
     if pays_in is None:
         await credits.fix_currency(connection, account.id, row["currency"])
@@ -169,14 +170,22 @@ async def _write(
     return await matters.birth(connection, Bear(PURCHASE, account.id, row["id"], first), at)
 
 
-def _demand_asked(flow: Flow, invoice: Invoice) -> None:
-    """Refuse a remainder that the flow cannot charge: no later invoice would carry it.
+def _demand_asked(bought: Purchase, invoice: Invoice, *, is_keyed: bool) -> None:
+    """Refuse a remainder that the flow cannot charge: no later invoice would carry it. Refuse
+    without a key what the money balance pays at once: a repeat would pay it again.
 
-    Errors: CURRENCY_NOT_CHARGED; AMOUNT_TOO_SMALL.
+    Errors: CURRENCY_NOT_CHARGED; AMOUNT_TOO_SMALL; IDEMPOTENCY_KEY_REQUIRED.
     """
-    if flow == "paypal":
+    if bought.status != "pending":
+        if invoice.balance_applied_minor > 0 and not is_keyed:
+            raise Invalid(
+                "IDEMPOTENCY_KEY_REQUIRED",
+                "send an Idempotency-Key: the money balance pays this at once",
+                status=400,
+            )
+    elif bought.flow == "paypal":
         demand_taken(invoice.remaining_minor, invoice.currency)
-    elif flow != "manual":
+    elif bought.flow != "manual":
         demand_enough(invoice.remaining_minor, invoice.currency)
 
 

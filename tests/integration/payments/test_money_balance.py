@@ -131,8 +131,28 @@ async def test_money_nobody_asked_for_is_seen_and_pays_the_next_pack(actors: Act
     )
     await customer.until_purchase(begun["purchase_id"], "completed")
     assert await balance(customer) == (1001, [("overpaid", 1001)])
-    assert (await customer.buy("small", "manual"))["status"] == "completed"
+    assert (await customer.buy("small", "manual", key="covered"))["status"] == "completed"
     assert (await balance(customer))[0] == 2
+
+
+async def test_a_pack_that_it_covers_is_bought_under_a_key_once(actors: Actors) -> None:
+    customer = await actors.customer()
+    await adjust(customer, 5000)
+    for flow in ("card", "checkout", "manual"):
+        problem = await customer.refused(
+            "IDEMPOTENCY_KEY_REQUIRED", "POST", "/billing/purchases",
+            {"pack": "small", "payment_method": flow},
+        )  # fmt: skip
+        assert problem["status"] == 400
+    assert await balance(customer) == (5000, [("adjusted", 5000)])
+    assert (await customer.ask("GET", "/billing/purchases"))["data"] == []
+
+    bought = await customer.buy("small", key="covered")
+    assert bought["status"] == "completed"
+    assert await customer.buy("small", key="covered") == bought
+    assert (await balance(customer))[0] == 5000 - 999
+    begun = await customer.buy("small", use_balance=False)
+    assert begun["next_action"]["type"] == "confirm_card"
 
 
 async def test_a_debt_waits_where_nothing_is_to_be_charged(actors: Actors) -> None:

@@ -23,7 +23,7 @@ from api.routes.base import new_router
 from billing.catalog.plans import service
 from billing.catalog.products import store
 from billing.catalog.products.schemas import OVERRIDE, Meter, Product, ProductPrice
-from billing.catalog.products.spec import MeterSpec, ProductSpec
+from billing.catalog.products.spec import PRODUCT_KEY, MeterSpec, ProductSpec
 from billing.catalog.products.tables import price_overrides
 from billing.catalog.rating.schemas import CREDIT, PriceCurrency, PriceTerms, StatedTerms
 from billing.core import clock
@@ -32,7 +32,7 @@ from billing.platform.audit import service as audit
 
 router = new_router("catalog administration")
 
-ProductKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
+ProductKey = Annotated[str, Path(pattern=PRODUCT_KEY)]
 
 
 class PricedProduct(Product):

@@ -176,3 +176,20 @@ async def test_beyond_a_plan_that_blocks_a_quote_is_in_credits(new_shop: NewShop
     )
     done = await shop.record("100", product_id="api-call", billing_method=method)
     assert (done["total_cost"], done["currency"]) == ("0.10", "CREDIT")
+
+
+@pytest.mark.parametrize("slash", ["/", "%2F"])
+async def test_a_product_with_a_slash_in_its_key_is_changed_by_operators(
+    new_shop: NewShop, slash: str
+) -> None:
+    shop = await new_shop("100")
+    vendor = f"v{uuid4().hex[:8]}"
+    body = {
+        "name": "Llama 3", "meter": "model_inference", "service_type": "model_inference",
+        "prices": {"CREDIT": "0.5"},
+    }  # fmt: skip
+    path = f"{V1}/admin/products/{vendor}{slash}llama-3"
+    answer = await shop.api.client.put(path, json=body, headers=shop.api.admin())
+    assert answer.status_code == 200, answer.text
+    told = await quote(shop, product_id=f"{vendor}/llama-3", usage_amount="2")
+    assert told["total_cost"] == "1.00"

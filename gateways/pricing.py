@@ -15,8 +15,8 @@ from urllib.parse import quote
 import httpx2
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
+    Field,
     StringConstraints,
     TypeAdapter,
     ValidationError,
@@ -24,15 +24,11 @@ from pydantic import (
 
 from billing.catalog.products.provider import Priced, PricesAway
 from billing.catalog.products.schemas import ServiceType
-from billing.catalog.rating.schemas import CREDIT, PriceCurrency, PriceTerms
+from billing.catalog.rating.schemas import CREDIT, PriceCurrency, PriceTerms, StatedTerms
 
 MAX_BYTES: Final = 65_536
 MAX_CONNECTIONS: Final = 32
 NOT_SOLD: Final = 404
-
-
-def _bare_price(value: Any) -> Any:
-    return value if isinstance(value, dict) else {"unit_price": value}
 
 
 class _Head(BaseModel):
@@ -45,9 +41,7 @@ class _Head(BaseModel):
     currency: PriceCurrency = CREDIT
 
 
-_PRICES: Final = TypeAdapter(
-    dict[PriceCurrency, Annotated[PriceTerms, BeforeValidator(_bare_price)]]
-)
+_PRICES: Final = TypeAdapter(Annotated[dict[PriceCurrency, StatedTerms], Field(min_length=1)])
 _TERMS: Final = frozenset(PriceTerms.model_fields)
 
 
@@ -111,20 +105,10 @@ def read(product: str, content: bytes) -> Priced:
         return Priced(
             name=head.name or product,
             service_type=head.service_type,
-            prices=_PRICES.validate_python(_priced(prices)),
+            prices=_PRICES.validate_python(prices),
         )
     except (ValidationError, ValueError, RecursionError) as error:
         raise PricesAway(f"answered no price: {_first(error)}") from error
-
-
-def _priced(prices: Any) -> Any:
-    """Terms that name no amount are no price, not a price of nothing."""
-    if not isinstance(prices, dict) or not prices:
-        raise ValueError("prices: nothing is priced")
-    for terms in prices.values():
-        if isinstance(terms, dict) and not terms.keys() & {"unit_price", "tiers"}:
-            raise ValueError("unit_price: missing")
-    return prices
 
 
 def _no_number(word: str) -> Any:

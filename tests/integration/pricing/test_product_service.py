@@ -53,6 +53,15 @@ async def test_tiers_and_several_currencies_are_understood(priced: Priced) -> No
     assert await cost(shop, paid) == "2.00"
 
 
+async def test_a_percentage_with_a_fixed_part_is_understood(priced: Priced) -> None:
+    plain, listed = named(), named()
+    shop = await priced.shop()
+    terms = {"model": "percentage", "percentage": {"percent": "2.9", "fixed_price": "0.30"}}
+    priced.service.answers[plain] = terms | {"service_type": "model_inference"}
+    priced.service.answers[listed] = {"prices": {"CREDIT": terms}} | TERMS
+    assert (await cost(shop, plain), await cost(shop, listed)) == ("3.20", "3.20")
+
+
 async def test_each_account_pays_its_own_price(priced: Priced) -> None:
     product = named()
     one, other = await priced.shop(), await priced.shop()

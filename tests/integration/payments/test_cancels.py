@@ -213,6 +213,15 @@ async def test_a_cancel_says_why_and_collects_its_final_invoice_at_once(actors: 
     assert collection
 
 
+async def test_a_second_cancel_that_says_nothing_keeps_what_the_first_said(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await customer.ask("POST", CANCEL, {"reason": "too_expensive", "comment": "far"})
+    ended = await customer.ask("POST", CANCEL, {"at": "now"})
+    assert (ended["status"], ended["cancel_reason"]) == ("canceled", "too_expensive")
+    assert ended["cancel_comment"] == "far"
+
+
 async def test_what_the_cancel_said_is_taken_back_with_it(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.subscribed("basic")

@@ -89,7 +89,9 @@ def cancel(
     """
     at = w.facts.at
     demand(cycles.of(w).status, "cancel")
-    subscription = cycles.change(w, cancel_reason=reason, cancel_comment=comment)
+    if reason is not None or comment is not None:  # else what was said before stays
+        cycles.change(w, cancel_reason=reason, cancel_comment=comment)
+    subscription = cycles.of(w)
     if subscription.status == "incomplete":
         cycles.change(w, canceled_at=at)
         payment_effects.end_incomplete(w)

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.core.clock import real_now
-from billing.core.errors import Conflict, NotFound
+from billing.core.errors import Conflict, Invalid, NotFound
 from billing.platform.accounts import issuers, store
 from billing.platform.accounts.schemas import Account, AccountFields
 from billing.platform.audit import service as audit
@@ -17,7 +17,8 @@ async def upsert(connection: AsyncConnection, wanted: AccountFields) -> tuple[Ac
     """Create or update the account with this external id; return it, and True if it is new.
 
     Needs a transaction that may see any account. Raises `Conflict` ACCOUNT_FIXED for a changed
-    `is_test` or clock, CLOCK_NEEDS_TEST_ACCOUNT, and `NotFound` ISSUER_NOT_FOUND.
+    `is_test` or clock, CLOCK_NEEDS_TEST_ACCOUNT, `NotFound` ISSUER_NOT_FOUND, and `Invalid`
+    VALIDATION_FAILED for a new external id with a slash.
     """
     if wanted.clock_at is not None and not wanted.is_test:
         raise Conflict("CLOCK_NEEDS_TEST_ACCOUNT", "only a test account can have its own clock")
@@ -38,6 +39,8 @@ async def _add(connection: AsyncConnection, wanted: AccountFields) -> Account | 
     }
     account = await store.add(connection, row)
     if account is not None:
+        if "/" in account.external_id:  # known ones are changed all the same
+            raise Invalid("VALIDATION_FAILED", "external_id: a new one must not contain a slash")
         await _record(connection, account, "account.created", {})
     return account
 

@@ -5,12 +5,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from billing.core import ids
 from billing.core.database import open_database
 from billing.ledger.credits.tables import credit_balances
 from billing.platform.accounts import store
+from billing.platform.accounts.tables import accounts
 from tests.integration.api_app import ACCOUNTS, Api, stack_settings
 
 
@@ -24,6 +25,25 @@ async def test_an_account_is_made_once_and_found_by_both_its_names(api: Api) -> 
     for name in (made["id"], made["external_id"]):
         found = await api.client.get(f"{ACCOUNTS}/{name}", headers=api.admin())
         assert found.json() == made
+
+
+async def test_a_new_name_has_no_slash_and_an_old_one_is_still_changed(api: Api) -> None:
+    name = f"tenant/{uuid4()}"
+    answer = await api.client.post(ACCOUNTS, json={"external_id": name}, headers=api.admin())
+    assert (answer.status_code, answer.json()["code"]) == (422, "VALIDATION_FAILED")
+    listed = await api.client.get(ACCOUNTS, params={"q": name}, headers=api.admin())
+    assert listed.json()["data"] == []
+
+    made = await api.new_account()
+    async with api.database.operator() as connection:
+        await connection.execute(
+            update(accounts)
+            .where(accounts.c.id == ids.decode(ids.ACCOUNT, made["id"]))
+            .values(external_id=name)
+        )
+    body = {"external_id": name, "name": "Bakery"}
+    answer = await api.client.post(ACCOUNTS, json=body, headers=api.admin())
+    assert (answer.status_code, answer.json()["name"]) == (200, "Bakery")
 
 
 async def test_a_new_account_has_an_empty_balance(api: Api) -> None:

@@ -46,6 +46,8 @@ def code_and_detail(done: Recorded) -> tuple[str, str]:
         "VALIDATION_FAILED": NOTHING,
         "UNPAID_LIMIT": "this use would exceed the plan's unpaid limit",
     }
+    if done.method == "wallet_deduction":
+        said["INSUFFICIENT_CREDITS"] = service.NO_BALANCE
     if done.verdict == "conflict":
         return "IDEMPOTENCY_KEY_REUSED", REUSED
     return done.verdict, said.get(done.verdict) or CODES[done.verdict].detail
@@ -61,7 +63,7 @@ async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
     code, detail = code_and_detail(done)
     required, available = _figures(done)
     if code == "INSUFFICIENT_CREDITS":
-        return PaymentRequired(code, service.NO_BALANCE, required=required, available=available)
+        return PaymentRequired(code, detail, required=required, available=available)
     if code in _LOOKED_UP:
         return await _LOOKED_UP[code](done, use, call)
     if code == "HOLD_RESOLVED":

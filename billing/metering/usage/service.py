@@ -206,8 +206,9 @@ async def pay_record(
             subject=ids.encode(rules.BILLING_ID, record_id),
         )
     except PaymentRequired as refusal:
-        short = PaymentRequired(refusal.code, NO_BALANCE, **refusal.fields)
-        return await write(connection, record, chosen, "failed", None, at), short
+        if chosen == "wallet_deduction":
+            refusal = PaymentRequired(refusal.code, NO_BALANCE, **refusal.fields)
+        return await write(connection, record, chosen, "failed", None, at), refusal
     done = await write(connection, record, chosen, "completed", debit.transaction_id, at)
     return done, None
 

@@ -14,6 +14,7 @@ from tests.integration.api.route_samples import card
 from tests.integration.usage.conftest import V1, NewShop
 
 CALCULATE = "/billing/calculate"
+WALLET = "Insufficient wallet balance"
 
 
 async def test_the_reference_case_is_exact_to_the_string(new_shop: NewShop) -> None:
@@ -96,7 +97,7 @@ async def test_without_credits_nothing_is_recorded_and_the_shortage_is_named(
     shop = await new_shop("1")
     refused = await shop.record(status=402)
     assert (refused["code"], refused["detail"]) == (
-        "INSUFFICIENT_CREDITS", "Insufficient wallet balance",
+        "INSUFFICIENT_CREDITS", "2.00 credits are needed, 1.00 are available",
     )  # fmt: skip
     assert (refused["required"], refused["available"]) == ("2.00", "1.00")
     assert await shop.rows("SELECT 1 FROM billing_records WHERE account_id = :id") == []
@@ -111,13 +112,28 @@ async def test_the_wallet_holds_bought_credits_only(new_shop: NewShop) -> None:
     assert await shop.balance() == 3
 
 
+async def test_a_short_wallet_is_told_of_alike_in_a_use_a_dry_run_a_batch_and_a_payment(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop()
+    put_off = await shop.record(on_insufficient="defer")
+    use = {"product_id": "gpt-4", "usage_amount": "1000", "billing_method": "wallet_deduction"}
+    for query in ("", "?dry_run=true"):
+        refused = await shop.post(f"/usage/record{query}", use)
+        assert (refused.status_code, refused.json()["detail"]) == (402, WALLET)
+    [row] = (await shop.batch(use))["results"]
+    assert (row["code"], row["detail"]) == ("INSUFFICIENT_CREDITS", WALLET)
+    body = {"billing_id": put_off["billing_id"], "billing_method": "wallet_deduction"}
+    assert (await shop.post("/billing/process", body)).json()["detail"] == WALLET
+
+
 async def test_a_use_that_was_put_off_is_settled_later(new_shop: NewShop) -> None:
     shop = await new_shop()
     done = await shop.record(on_insufficient="defer")
     assert done["billing_status"] == "pending"
     body = {"billing_id": done["billing_id"], "billing_method": "credit_consumption"}
     refused = await shop.post("/billing/process", body)
-    assert (refused.status_code, refused.json()["detail"]) == (402, "Insufficient wallet balance")
+    assert (refused.status_code, refused.json()["detail"]) == (402, "not enough credits for this")
     assert (await shop.get("/stats"))["failed_billing_records"] == 1
     await shop.grant("5")
     for _ in range(2):

@@ -9,11 +9,12 @@ from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.problems import responses
-from api.answers.schemas import Answer
+from api.answers.schemas import Answer, Credits
 from api.dependencies import AccountCall, MemberCall
 from api.requests.dry_runs import undone
 from api.routes.base import new_router
 from api.routes.invoices import LineAnswer
+from billing.catalog.rating.schemas import Then
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import NotFound
@@ -88,12 +89,25 @@ class UpcomingAnswer(Answer):
         return cls(at=coming.at, step=coming.step, invoice=written)
 
 
+class OverLimitPart(Answer):
+    """A meter that was used more in this cycle than a whole cycle of the plan that comes includes.
+
+    `then` says what more use meets: it is refused, billed as overage, or told of.
+    """
+
+    meter: str
+    used: Credits
+    included: Credits
+    then: Then
+
+
 class PreviewAnswer(Answer):
     """The subscription as it would be, the charge now, and the cost of its next period.
 
     `due_now_cents` is charged at once, the `invoice` first. `usage` is the overage of a cycle that
     the change ends. `credited_cents` is credited by credit notes: against what is owed, or to the
-    money balance; `refunded_cents` of it is refunded to the payer. With `preview_token` the change
+    money balance; `refunded_cents` of it is refunded to the payer. `over_limits` are meters of the
+    current plan whose usage exceeds the limits of the new one. With `preview_token` the change
     charges exactly this, and usage recorded meanwhile.
     """
 
@@ -109,6 +123,7 @@ class PreviewAnswer(Answer):
     invoice: WrittenPart | None
     usage: WrittenPart | None
     upcoming: UpcomingAnswer
+    over_limits: list[OverLimitPart]
     as_of: datetime
     preview_token: str | None = None
     expires_at: datetime | None = Field(
@@ -133,6 +148,7 @@ class PreviewAnswer(Answer):
             invoice=WrittenPart.of_written(seen.written) if seen.written else None,
             usage=WrittenPart.of_written(seen.usage) if seen.usage else None,
             upcoming=UpcomingAnswer.of_upcoming(seen.upcoming),
+            over_limits=[OverLimitPart.of(one) for one in seen.over_limits],
             as_of=seen.as_of,
         )
 

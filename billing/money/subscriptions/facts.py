@@ -46,6 +46,10 @@ class Allowance(Frozen):
     included: Decimal
     used: Decimal
     """The included units that are used; use beyond them is billed."""
+    quantity: Decimal
+    """All that was used; of a level its highest reading."""
+    is_agreed: bool
+    """True if a limit that was agreed with the account replaces the plan's."""
     highest: Decimal | None = None
     """For a level: its highest reading. None for other meters, and where an agreed limit replaces
     the plan's.

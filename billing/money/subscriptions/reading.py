@@ -154,20 +154,21 @@ _IS_KEPT = f"EXISTS (SELECT {_PERIOD_PAID} AND {period_paid.IS_KEPT})"
 _ALLOWANCES = """
            ARRAY(SELECT jsonb_build_object(
                      'meter', c.meter, 'included', p.limits -> c.meter ->> 'included',
-                     'used', (c.quantity - c.overage)::text,
-                     'highest', CASE WHEN m.kind IN ('max', 'last') AND NOT EXISTS (
-                         SELECT FROM limit_overrides o, coalesce(
-                             a.clock_at, CAST(:real_at AS timestamptz)) AS now_at
-                         WHERE o.account_id = s.account_id AND o.meter = c.meter
-                           AND o.effective_from <= now_at
-                           AND now_at < coalesce(o.effective_to, 'infinity'))
-                         THEN c.quantity::text END)
+                     'used', (c.quantity - c.overage)::text, 'quantity', c.quantity::text,
+                     'is_agreed', o.agreed, 'highest',
+                     CASE WHEN m.kind IN ('max', 'last') AND NOT o.agreed THEN c.quantity::text END)
                  FROM credit_balances b JOIN usage_periods p ON p.id = b.period_id
                  CROSS JOIN LATERAL (
                      SELECT meter, quantity, overage FROM usage_cycles
                      WHERE account_id = p.account_id AND owner = '' AND period_start = p.start_at
                      OFFSET 0) c
                  JOIN meters m ON m.key = c.meter
+                 CROSS JOIN LATERAL (SELECT EXISTS (
+                     SELECT FROM limit_overrides x, coalesce(
+                         a.clock_at, CAST(:real_at AS timestamptz)) AS now_at
+                     WHERE x.account_id = s.account_id AND x.meter = c.meter
+                       AND x.effective_from <= now_at
+                       AND now_at < coalesce(x.effective_to, 'infinity')) AS agreed) o
                  WHERE :changing AND b.account_id = s.account_id AND p.limits ? c.meter)
 """
 # True if an allowance was used in the current cycle; otherwise no share need be computed.

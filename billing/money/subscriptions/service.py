@@ -38,6 +38,7 @@ from billing.money.payments.demands import demand_chargeable, demand_price, dema
 from billing.money.payments.schemas import Payment
 from billing.money.subscriptions import payment_effects, store
 from billing.money.subscriptions.commands import running
+from billing.money.subscriptions.commands.over_limits import over_limits
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import items, spans
 from billing.money.subscriptions.previews import deciding, foreseeing
@@ -247,7 +248,8 @@ async def foresee(
     _, work = await decisions.command(
         connection, ENGINE, subscription_id, verb, about=about, dry_run=True, locked=True
     )
-    return await foreseeing.foresee(connection, work, work.facts.at)
+    seen = await foreseeing.foresee(connection, work, work.facts.at)
+    return seen.model_copy(update={"over_limits": over_limits(work, seen.change)})
 
 
 async def upcoming(connection: AsyncConnection, subscription_id: UUID) -> Upcoming | None:

@@ -220,6 +220,32 @@ async def test_what_comes_next_has_the_use_that_is_beyond_the_new_terms(
         assert await charged(customer) == [*paid, coming["invoice"]["amount_due_cents"]]
 
 
+async def test_a_preview_names_the_limits_of_the_new_plan_that_use_is_over(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await use(customer, "700")
+    await customer.ask(
+        "POST", "/usage/record", {"feature_type": "storage_gb", "usage_amount": "8"}, status=201
+    )
+
+    async def over(**wanted: Any) -> list[tuple[str, ...]]:
+        seen = await customer.ask("PUT", f"{PATH}?dry_run=true", wanted, status=200)
+        return [tuple(one.values()) for one in seen["over_limits"]]
+
+    answers = ("ai_responses", "700.00", "500.00", "overage")
+    assert await over(plan="basic") == [answers]
+    assert await over(plan="basic", add_ons=[{"add_on": "ai-500", "quantity": 1}]) == []
+    blocked = [
+        ("ai_responses", "700.00", "50.00", "block"),
+        ("storage_gb", "8.00", "1.00", "block"),
+    ]
+    assert await over(plan="free") == blocked
+    assert await over(plan="enterprise") == []
+
+    path = f"/admin/accounts/{customer.id}/limits/ai_responses"
+    await actors.operate("PUT", path, {"included": "1000"})
+    assert await over(plan="free") == blocked[1:]
+
+
 async def test_what_comes_next_after_a_plan_without_a_price_has_no_use_of_it(
     actors: Actors,
 ) -> None:

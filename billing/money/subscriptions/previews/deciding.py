@@ -7,8 +7,10 @@ import hashlib
 import json
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
+from billing.catalog.rating.schemas import Then
 from billing.core.frozen import Frozen
 from billing.matters.agenda import Step
 from billing.matters.effects import Add, Do, Effect, Issue, Rows, Work
@@ -53,6 +55,15 @@ class Upcoming(Frozen):
     written: Written | None
 
 
+class OverLimit(Frozen):
+    """A meter that was used more in the open cycle than a whole cycle of the plan includes."""
+
+    meter: str
+    used: Decimal
+    included: Decimal
+    then: Then
+
+
 class Preview(Frozen):
     """The subscription as it would be, and the money that would move."""
 
@@ -68,6 +79,7 @@ class Preview(Frozen):
     as_of: datetime
     upcoming: Upcoming | None
     digest: bytes
+    over_limits: tuple[OverLimit, ...] = ()
 
     @property
     def due_minor(self) -> int:

@@ -10,6 +10,7 @@ from tests.mutants.given_back import GIVEN_BACK
 from tests.mutants.metering import METERING
 from tests.mutants.minimums import MINIMUMS
 from tests.mutants.operators import OPERATORS
+from tests.mutants.overlooked import OVERLOOKED
 
 FAULTS: Final = "tests/integration/faults/test_provider_faults.py"
 AWAY: Final = "tests/integration/faults/test_parts_away.py"
@@ -394,4 +395,5 @@ MUTANTS: Final = (
     *MINIMUMS,
     *OPERATORS,
     *METERING,
+    *OVERLOOKED,
 )

@@ -10,6 +10,7 @@ import stripe
 
 from billing.core import ids
 from billing.core.errors import Unavailable
+from gateways.provider import IntentRequest
 from gateways.stripe import StripeGateway
 from sandbox.control import SandboxControl
 from tests.integration.sandbox.support import Process, client_for, refused
@@ -159,3 +160,19 @@ async def test_a_gateway_says_whether_its_key_is_refused(sandbox: Process) -> No
             await gateway.create_customer(ids.new(), secrets.token_hex(8), {})
         assert gateway.refuses_key is refuses, key
         await gateway.close()
+
+
+async def test_an_intent_of_the_gateway_needs_no_way_back(sandbox: Process, customer: str) -> None:
+    """Stripe refuses to confirm one that may redirect, unless it is sent a `return_url`."""
+    gateway = StripeGateway("sk_test_sandbox", sandbox.url)
+    made = await gateway.create_intent(
+        IntentRequest(
+            key=secrets.token_hex(8), amount_minor=999, currency="USD", customer_id=customer,
+            description="a pack", metadata={},
+        )
+    )  # fmt: skip
+    intent: Any = await gateway.client.v1.payment_intents.retrieve_async(str(made.intent_id))
+    assert intent.automatic_payment_methods.to_dict() == {
+        "enabled": True, "allow_redirects": "never",
+    }  # fmt: skip
+    await gateway.close()

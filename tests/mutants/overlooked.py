@@ -16,4 +16,11 @@ OVERLOOKED: Final = (
             "needs_no_way_back",
         ),
     ),
+    Mutant(
+        "a card is tried for an invoice that was canceled meanwhile",
+        "billing/money/dunning/transitions.py",
+        "if owed.invoice.status not in OPEN_TO_MONEY:  # canceled",
+        "if False:  # canceled",
+        ("tests/unit/dunning/test_canceled_meanwhile.py",),
+    ),
 )

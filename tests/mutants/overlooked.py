@@ -23,4 +23,15 @@ OVERLOOKED: Final = (
         "if False:  # canceled",
         ("tests/unit/dunning/test_canceled_meanwhile.py",),
     ),
+    Mutant(
+        "credits pay a use that a card is being charged for",
+        "billing/metering/usage/service.py",
+        " or record.is_charging:",
+        ":",
+        (
+            "tests/integration/arrears/test_paid_both_ways.py",
+            "-k",
+            "being_charged_for",
+        ),
+    ),
 )

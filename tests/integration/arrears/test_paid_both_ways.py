@@ -29,8 +29,8 @@ async def process(customer: Customer, billing_id: str, way: str) -> tuple[int, s
     return answer.status_code, str(seen.get("code") or seen["billing_status"])
 
 
-async def grant(customer: Customer) -> tuple[int, str]:
-    body = {"account_id": customer.id, "amount": "1", "reason": "test"}
+async def grant(customer: Customer, amount: str = "1") -> tuple[int, str]:
+    body = {"account_id": customer.id, "amount": amount, "reason": "test"}
     client, headers = customer.actors.client, customer.actors.headers("*", "admin", str(uuid4()))
     answer = await client.post(f"{API}/admin/credits/adjust", json=body, headers=headers)
     return answer.status_code, "granted"
@@ -89,3 +89,20 @@ async def test_who_pays_by_card_waits_for_the_account_without_the_record(actors:
             "SELECT 1 FROM billing_records WHERE account_id = %s FOR UPDATE NOWAIT", mine
         )
     assert await paying == (200, "completed")
+
+
+async def test_credits_do_not_pay_a_use_that_a_card_is_being_charged_for(actors: Actors) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    billing_id = await put_off(customer)
+    await customer.script("processing", then="normal")
+    assert await process(customer, billing_id, "payment_charge") == (202, "pending")
+    await grant(customer, "100")
+    assert (await process(customer, billing_id, "credit_consumption"))[1] == "pending"
+    (payment,) = await customer.rows(
+        "SELECT stripe_payment_intent_id AS intent FROM payments WHERE account_id = %(me)s"
+    )
+    await actors.sandbox.settle(payment["intent"], "succeed")
+    await until_decided(customer, billing_id)
+    shown = await customer.ask("GET", "/billing/credits/balance")
+    assert shown["credits"] == "100.00", "it was paid twice"

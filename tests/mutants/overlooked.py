@@ -34,4 +34,15 @@ OVERLOOKED: Final = (
             "being_charged_for",
         ),
     ),
+    Mutant(
+        "who lost its lease forgets the key of the one that took it over",
+        "billing/platform/idempotency/store.py",
+        "delete(keys).where(_is(request), keys.c.lease == granted.lease)",
+        "delete(keys).where(_is(request))",
+        (
+            "tests/integration/api/test_idempotency.py",
+            "-k",
+            "who_lost_its_lease",
+        ),
+    ),
 )

@@ -24,7 +24,7 @@ from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.platform.audit import service as audit
 from billing.platform.audit.tables import billing_audit
 from billing.platform.idempotency import store
-from billing.platform.idempotency.schemas import LEASE
+from billing.platform.idempotency.schemas import LEASE, Granted, KeyedRequest, StoredAnswer
 from billing.platform.idempotency.tables import billing_idempotency
 from tests.integration.api_app import Api, stack_settings
 
@@ -247,6 +247,30 @@ async def test_a_claim_whose_holder_died_is_taken_over_with_its_thing(shop: Shop
     assert other.json()["code"] == "IDEMPOTENCY_KEY_REUSED", "nor may another body take over"
     taken = await shop.make("k")
     assert taken.json() == first.json() | {"resumed": True}
+
+
+@pytest.mark.parametrize("leaves_by", ["finish", "release", "forget"])
+async def test_who_lost_its_lease_leaves_the_key_to_the_one_that_took_it_over(
+    shop: Shop, leaves_by: str
+) -> None:
+    asked, at = KeyedRequest(account_id=shop.id, route="r", key="k", request_hash="h"), real_now()
+    async with shop.api.database.tenant(shop.id) as connection:
+        late = await store.claim(connection, asked, at - LEASE)
+        taken = await store.claim(connection, asked, at)
+        assert isinstance(late, Granted)
+        assert isinstance(taken, Granted)
+        assert taken.resumed
+        rows = select(billing_idempotency)
+        before = (await connection.execute(rows)).one()
+        match leaves_by:
+            case "finish":
+                wrong = StoredAnswer(status=409, media_type="application/json", body=b"{}")
+                await store.finish(connection, asked, late, wrong, at)
+            case "release":
+                await store.release(connection, asked, late, at)
+            case "forget":
+                await store.forget(connection, asked, late)
+        assert (await connection.execute(rows)).one_or_none() == before
 
 
 async def test_of_fifty_takeovers_one_wins(shop: Shop) -> None:

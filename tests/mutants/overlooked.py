@@ -45,4 +45,15 @@ OVERLOOKED: Final = (
             "who_lost_its_lease",
         ),
     ),
+    Mutant(
+        "a service's use for another shop's account passes",
+        "api/dependencies.py",
+        "        context.account.set(account.id)\n        await check_platform(self.sent, [account], self.services)\n",
+        "        context.account.set(account.id)\n",
+        (
+            "tests/integration/usage/test_as_callers_send.py",
+            "-k",
+            "platform_headers",
+        ),
+    ),
 )

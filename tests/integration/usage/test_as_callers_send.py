@@ -11,9 +11,11 @@ from tests.integration.usage.conftest import V1, NewShop, Shop
 USE: dict[str, Any] = {"product_id": "gpt-4", "usage_amount": 1000}
 
 
-async def service(shop: Shop, method: str, path: str, body: Any = None) -> httpx2.Response:
+async def service(
+    shop: Shop, method: str, path: str, body: Any = None, **headers: str
+) -> httpx2.Response:
     """A service's request that names no account."""
-    caller = shop.api.token("*", ["service"], "sibling")
+    caller = shop.api.token("*", ["service"], "sibling") | headers
     return await shop.api.client.request(method, f"{V1}{path}", json=body, headers=caller)
 
 
@@ -146,3 +148,14 @@ async def test_lists_name_their_filters_alike(new_shop: NewShop) -> None:
     purchases = f"{V1}/billing/purchases?status=done"
     answer = await shop.api.client.get(purchases, headers=shop.headers())
     assert answer.status_code == 422
+
+
+async def test_platform_headers_must_name_the_shop_of_the_account_that_a_user_is(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("10", platform="shopify", platform_domain=f"{uuid4()}.example")
+    body = USE | {"user_id": shop.account["external_id"]}
+    refused = await service(shop, "POST", "/usage/record", body, **{"X-Platform": "etsy"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "PLATFORM_MISMATCH")
+    done = await service(shop, "POST", "/usage/record", body, **{"X-Platform": "shopify"})
+    assert done.status_code == 201, done.text

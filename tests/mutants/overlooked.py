@@ -48,12 +48,27 @@ OVERLOOKED: Final = (
     Mutant(
         "a service's use for another shop's account passes",
         "api/dependencies.py",
-        "        context.account.set(account.id)\n        await check_platform(self.sent, [account], self.services)\n",
-        "        context.account.set(account.id)\n",
+        "        await check_platform(self.sent, [account], self.services)\n"
+        "        return AccountCall",
+        "        return AccountCall",
         (
             "tests/integration/usage/test_as_callers_send.py",
             "-k",
             "platform_headers",
         ),
+    ),
+    Mutant(
+        "a step is cut off before the provider has answered",
+        "workflows/policies.py",
+        "step_timeout=timedelta(seconds=20)",
+        "step_timeout=timedelta(seconds=2)",
+        ("tests/unit/test_policies.py",),
+    ),
+    Mutant(
+        "a matter halts at its first failure",
+        "workflows/policies.py",
+        "round_tries=14",
+        "round_tries=1",
+        ("tests/unit/test_policies.py",),
     ),
 )

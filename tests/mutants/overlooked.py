@@ -71,4 +71,15 @@ OVERLOOKED: Final = (
         "round_tries=1",
         ("tests/unit/test_policies.py",),
     ),
+    Mutant(
+        "a won dispute shortens credits that last longer",
+        "billing/ledger/credits/sql/credit_return_clawback.sql",
+        "greatest(l.expires_at, p_until)",
+        "p_until",
+        (
+            "tests/integration/credits/test_clawbacks.py",
+            "-k",
+            "lasts_longer",
+        ),
+    ),
 )

@@ -161,6 +161,16 @@ async def test_a_lot_expires_again_once_a_won_dispute_revived_it(new_account: An
     assert (await account.books()).balance == 0
 
 
+async def test_a_lot_that_lasts_longer_than_a_won_dispute_promises_keeps_its_end(
+    new_account: Any,
+) -> None:
+    account: CreditAccount = await new_account(clock_at=NOON)
+    key, dispute = f"pur/{uuid4()}", f"dispute/{uuid4()}"
+    await account.grant("100", key=key, expires_at=NOON + 365 * DAY)
+    await claw(account, key, "40", dispute)
+    assert (await win(account, key, dispute, NOON + DAY)).expires_at == NOON + 365 * DAY
+
+
 async def test_a_lot_to_which_nothing_comes_back_keeps_its_end(new_account: Any) -> None:
     account: CreditAccount = await new_account(clock_at=NOON)
     key, dispute = f"pur/{uuid4()}", f"dispute/{uuid4()}"

@@ -82,4 +82,15 @@ OVERLOOKED: Final = (
             "lasts_longer",
         ),
     ),
+    Mutant(
+        "news of a card that came after the look are marked as heard",
+        "billing/platform/provider_inbox/store.py",
+        "e.received_at <= :until))",
+        "CAST(:until AS timestamptz) IS NOT NULL))",
+        (
+            "tests/integration/payment_methods/test_account_matter.py",
+            "-k",
+            "came_after_the_look",
+        ),
+    ),
 )

@@ -6,10 +6,13 @@ from decimal import Decimal
 from typing import Final
 
 import pytest
+from sqlalchemy import insert, select
 
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
 from billing.ledger.credits import service as credits
+from billing.platform.provider_inbox import store as inbox
+from billing.platform.provider_inbox.tables import stripe_webhook_events
 from devstack.stack import StackInfo
 from tests.integration.actors import Json, wait_for
 from tests.integration.payment_methods.conftest import METHODS, SETUP, Cardholder
@@ -199,3 +202,27 @@ async def test_a_worker_that_dies_while_a_card_is_opened_opens_it_once(
         "GET", "/v1/setup_intents", customer=await customer.stripe_customer()
     )
     assert len(listed["data"]) == 2
+
+
+async def test_news_of_a_card_that_came_after_the_look_are_not_heard_yet(
+    customer: Cardholder, database: Database
+) -> None:
+    asked_at = BIRTH
+    names = [f"evt_{customer.id}_{number}" for number in range(3)]
+    events = [
+        {
+            "stripe_event_id": name, "account_id": customer.uuid, "type": "payment_method.detached",
+            "workflow_id": f"account/{customer.id}", "object_id": f"pm_{customer.id}",
+            "payload": {}, "received_at": asked_at + timedelta(seconds=number - 1),
+        }
+        for number, name in enumerate(names)
+    ]  # fmt: skip
+    async with database.operator() as connection, connection.begin_nested() as undone:
+        await connection.execute(insert(stripe_webhook_events), events)
+        await inbox.mark_looked(connection, names[0], asked_at)
+        stored = stripe_webhook_events.c
+        waiting = select(stored.stripe_event_id).where(
+            stored.account_id == customer.uuid, stored.status == "received"
+        )
+        assert (await connection.execute(waiting)).scalars().all() == names[2:]
+        await undone.rollback()  # before the sweep looks for their owner

@@ -93,4 +93,22 @@ OVERLOOKED: Final = (
             "came_after_the_look",
         ),
     ),
+    Mutant(
+        "a step whose key is taken is done again",
+        "billing/platform/decisions/service.py",
+        "    if not fresh:",
+        "    if False:",
+        (
+            "tests/integration/workflows/test_lives_in_rows.py",
+            "-k",
+            "key_is_taken",
+        ),
+    ),
+    Mutant(
+        "a worker whose clock is behind finds ended credits alive",
+        "activities/accounts.py",
+        "until = max(at, request.step.due)",
+        "until = at",
+        ("tests/integration/credits/test_expiry_steps.py",),
+    ),
 )

@@ -323,3 +323,28 @@ async def test_both_lives_end_in_the_same_rows(database: Database, seed: int) ->
     for act, following in zip_longest(life.script, life.script[1:]):
         await stored.happen(act, following)
     assert differences(await stored.rows(life.rows.ids()), life.rows) == []
+
+
+async def test_a_step_whose_key_is_taken_changes_nothing(database: Database) -> None:
+    life = Recorded(LIVES + 1)
+    while not (life.script and life.script[-1].step and not life.script[-1].answers):
+        step = life.next_step()
+        assert step is not None
+        life.do(step)
+    stored = Stored(database, life)
+    await stored.begin()
+    *before, last = life.script
+    for act in before:
+        await stored.happen(act, None)
+    rows = await stored.rows(life.rows.ids())
+    assert last.step is not None
+    async with database.tenant(life.account_id) as connection:
+        matter = await matters.find(connection, SUBSCRIPTION.workflow_id(stored.subject))
+        assert matter is not None
+        await matters.finish_step(
+            connection, matter, last.step, result="done", head=None, words="", at=last.now
+        )
+    with pytest.raises(Conflict) as refused:
+        await stored.happen(last, None)
+    assert refused.value.code == "STEP_DONE"
+    assert await stored.rows(life.rows.ids()) == rows

@@ -111,4 +111,15 @@ OVERLOOKED: Final = (
         "until = at",
         ("tests/integration/credits/test_expiry_steps.py",),
     ),
+    Mutant(
+        "a top-up is charged as if its buyer were there",
+        "billing/money/purchases/transitions.py",
+        "on_session=asked_for",
+        "on_session=True",
+        (
+            "tests/integration/credits/test_top_ups.py",
+            "-k",
+            "3d_secure",
+        ),
+    ),
 )

@@ -66,6 +66,19 @@ async def test_few_credits_left_buy_a_pack_with_the_saved_card(customer: Custome
     assert "evt.billing.top_up.completed" in await customer.published()
 
 
+async def test_nobody_is_asked_for_3d_secure_by_a_top_up(customer: Customer) -> None:
+    await customer.save_card()
+    await give(customer, "30")
+    await wants(customer)
+    await customer.script("authentication_required", then="last")
+    await spend(customer, "21")
+    await until(customer, "failed")
+    (tried,) = await customer.rows(
+        "SELECT status, decline_code FROM payment_attempts WHERE account_id = %(me)s"
+    )
+    assert tried == {"status": "declined", "decline_code": "authentication_required"}
+
+
 async def test_the_money_balance_pays_a_pack_that_it_is_enough_for(customer: Customer) -> None:
     await customer.save_card()
     path = f"/api/v1/admin/accounts/{customer.id}/balance/adjust"

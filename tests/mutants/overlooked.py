@@ -122,4 +122,15 @@ OVERLOOKED: Final = (
             "3d_secure",
         ),
     ),
+    Mutant(
+        "a use of a tiered price is charged at its first tier",
+        "billing/metering/usage/service.py",
+        "if price is None or not price.terms.is_plain:",
+        "if price is None:",
+        (
+            "tests/integration/arrears/test_offered_charges.py",
+            "-k",
+            "at_a_tier",
+        ),
+    ),
 )

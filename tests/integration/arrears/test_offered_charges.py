@@ -95,3 +95,19 @@ async def test_a_use_that_its_tax_lifts_over_the_minimum_is_charged(actors: Acto
     paid = await wait_for(newest, "the use is paid", lambda one: one["status"] == "paid")
     assert (paid["total_minor"], paid["settlement"]) == (54, "payment")
     assert (await customer.effects())[-1]["amount"] == 54
+
+
+async def test_a_use_put_off_is_not_charged_at_a_tier(actors: Actors) -> None:
+    """Tiers go on from uses that were paid otherwise: the card would pay the dearest one again."""
+    tiers = [{"up_to": "100", "unit_price": "0.05"}, {"unit_price": "0.02"}]
+    usd = {"model": "graduated", "tiers": tiers}
+    customer, product = await actors.customer(), await sell(actors, CREDIT="0.01", USD=usd)
+    await customer.save_card()
+    use = {"product_id": product, "usage_amount": "150", "on_insufficient": "defer"}
+    waiting = await customer.ask("POST", "/usage/record", use, status=201)
+    assert (waiting["billing_status"], waiting["currency"]) == ("pending", "CREDIT")
+    body = {"billing_id": waiting["billing_id"], "billing_method": CARD}
+    await customer.refused(
+        "PAYMENT_CHARGE_NOT_OFFERED", "POST", "/billing/process", body, key=str(uuid4())
+    )
+    assert await customer.effects() == []

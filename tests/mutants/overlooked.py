@@ -133,4 +133,22 @@ OVERLOOKED: Final = (
             "at_a_tier",
         ),
     ),
+    Mutant(
+        "a trial ends with a card that was declined too often",
+        "billing/money/subscriptions/transitions.py",
+        "return card_rules.why_not(card, w.facts.declines.get(card.id, 0)) is None",
+        "return True",
+        ("tests/unit/subscriptions/test_trial_cards.py",),
+    ),
+    Mutant(
+        "an invoice is paid by a card that its bank has barred",
+        "billing/money/invoice_requests/locks.py",
+        "        payment_methods.c.barred_at.is_(None),",
+        "",
+        (
+            "tests/integration/payment_methods/test_named_cards.py",
+            "-k",
+            "own_one_is_barred",
+        ),
+    ),
 )

@@ -1,6 +1,7 @@
 """The card that a subscription names is the one it is charged to."""
 
 from tests.integration.actors import Actors, Customer, Json
+from tests.integration.dunning.dunning_setup import owed
 from tests.integration.payments.manual_payments import decide, submit
 
 START = "2027-01-01T10:00:00Z"
@@ -52,6 +53,22 @@ async def test_without_its_own_card_the_default_one_is_charged(actors: Actors) -
     await customer.ask("DELETE", path, {"confirm": "DELETE"})
     await customer.advance(days=32)
     assert await charged(customer) == ["mastercard", "visa"]
+
+
+async def test_an_invoice_is_paid_by_the_default_card_where_the_own_one_is_barred(
+    actors: Actors,
+) -> None:
+    customer, _, other = await two_cards(actors)
+    await customer.subscribe("basic", payment_method_id=other["id"])
+    await customer.script("insufficient_funds")
+    await customer.advance(days=32)
+    await customer.rows(
+        "UPDATE payment_methods SET barred_at = '2027-02-01T10:00:00Z'"
+        " WHERE account_id = %(me)s AND brand = 'mastercard'"
+    )
+    path = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    await customer.ask("POST", path, {"payment_method": "saved_card"}, key="k", status=200)
+    assert await charged(customer) == ["mastercard", "mastercard", "visa"]
 
 
 async def test_a_card_chosen_while_it_is_overdue_is_tried_at_once(actors: Actors) -> None:

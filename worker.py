@@ -1,6 +1,6 @@
-"""The worker: runs every workflow and activity on two queues, until told to stop.
+"""The worker: runs every workflow and activity on two queues until SIGTERM or SIGINT.
 
-SIGTERM lets running activities finish; metrics are served in Prometheus form.
+SIGTERM lets running activities finish. The worker serves metrics in Prometheus format.
 """
 
 import asyncio
@@ -44,12 +44,12 @@ from workflows.registry import WORKFLOWS
 from workflows.schedules import ensure_schedules
 from workflows.sweep import PASSES
 
-# Above the timeout of a step: what runs may end before the worker does.
+# Longer than a step's timeout, so that running steps end before the worker does.
 GRACE: Final = timedelta(seconds=25)
 # Below the test profile's step timeout: two calls must fit in.
 TEST_TIMEOUT_SECONDS: Final = 1.5
-# Twice: steps within workflow tasks, and as activities (other tries, older runs). A connection is
-# taken for a transaction, never while Stripe is asked: where both are busy, the pool has them wait.
+# Applied twice: to local activities, and to activities (retries, older runs). A step takes a
+# connection per transaction, never during a call to Stripe. If both are busy, the pool queues them.
 MAX_STEPS: Final = {INTERACTIVE: 12, BACKGROUND: 8}
 MAX_CACHED_WORKFLOWS: Final = 500
 
@@ -57,7 +57,7 @@ MAX_CACHED_WORKFLOWS: Final = 500
 async def connect(
     settings: Settings, tracing: Tracing | None = None, *, metrics: bool = True
 ) -> Client:
-    """The worker's Temporal client, with metrics on its own port; one sentence when it is away."""
+    """Connect to Temporal and serve metrics on their own port. Errors: SystemExit."""
     runtime, tls = _serve_metrics(settings) if metrics else None, settings.temporal_tls_parts
     key, address = settings.temporal_api_key, settings.temporal_address
     around = interceptors(context.correlation_id.get, tracing.tracer if tracing else None)
@@ -78,7 +78,7 @@ async def connect(
 
 
 def _serve_metrics(settings: Settings) -> Runtime:
-    """The runtime whose metrics are served, or one sentence when they cannot be."""
+    """Return the runtime that serves the metrics. Errors: SystemExit."""
     address = f"{settings.service_host}:{settings.worker_metrics_port}"
     metrics = PrometheusConfig(bind_address=address, durations_as_seconds=True)
     try:
@@ -91,10 +91,10 @@ def _serve_metrics(settings: Settings) -> Runtime:
 
 
 def steps_at_once(queue: str, pool_size: int) -> tuple[int, int]:
-    """Steps within workflow tasks, and activities, that a queue's worker does at once.
+    """Return how many local activities and how many activities a queue's worker runs at once.
 
-    The passes over everything have slots of their own: they last for hours, and the sweep, the poll
-    and what is tried again would wait for them.
+    Full passes have slots of their own: they last for hours, and would otherwise block the sweep,
+    the poll and retries.
     """
     steps = slots(MAX_STEPS, pool_size)[queue]
     return steps, steps + (len(PASSES) if queue == BACKGROUND else 0)
@@ -103,7 +103,7 @@ def steps_at_once(queue: str, pool_size: int) -> tuple[int, int]:
 def build_worker(
     client: Client, queue: str, activities: list[Any], settings: Settings, barrier: Barrier
 ) -> Worker:
-    """One queue's worker; each has its own slots, so that people never wait behind timers."""
+    """Build one queue's worker; each has its own slots, so people never wait behind timers."""
     steps, at_once = steps_at_once(queue, settings.database_pool_size)
     return Worker(
         client,
@@ -125,7 +125,7 @@ def build_worker(
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
-    """The sandbox of workflow code; replays of recorded histories use the same."""
+    """Return the sandbox that runs workflow code, here and in replays of recorded histories."""
     return SandboxedWorkflowRunner(
         restrictions=SandboxRestrictions.default.with_passthrough_modules(
             "pydantic", "pydantic_core", "billing", "workflows"
@@ -134,9 +134,9 @@ def workflow_runner() -> SandboxedWorkflowRunner:
 
 
 def _version(settings: Settings) -> dict[str, Any]:
-    """Versioned only when released with a build id: such a worker waits to be made current.
+    """Return the versioning options. A worker with a build id waits until it is made current.
 
-    Any other belongs to no deployment, whose name each workflow would keep.
+    One without belongs to no deployment, because each workflow would store the deployment's name.
     """
     if settings.build_id is None:
         return {"build_id": settings.service_version}
@@ -146,7 +146,7 @@ def _version(settings: Settings) -> dict[str, Any]:
 
 
 def open_stripe(settings: Settings) -> StripeGateway:
-    """The gateway, or one sentence when the API version is not the SDK's."""
+    """Return the Stripe gateway. Errors: ValueError if the API version is not the SDK's."""
     check_version(settings.stripe_api_version)
     timeout = TEST_TIMEOUT_SECONDS if settings.profile == "test" else TIMEOUT_SECONDS
     key = settings.stripe_secret_key.get_secret_value()
@@ -154,7 +154,7 @@ def open_stripe(settings: Settings) -> StripeGateway:
 
 
 def open_paypal(settings: Settings) -> PayPalGateway | None:
-    """PayPal, where it is set up."""
+    """Return the PayPal gateway, or None if PayPal is not configured."""
     if not settings.takes_paypal:
         return None
     timeout = TEST_TIMEOUT_SECONDS if settings.profile == "test" else TIMEOUT_SECONDS
@@ -200,17 +200,17 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def serve(workers: Sequence[Worker], stop: asyncio.Event) -> None:
-    """Have them work until `stop` is set; they end at the same time, within one grace of both."""
+    """Run the workers until `stop` is set, then shut both down within one grace period."""
     async with AsyncExitStack() as stack:
         for one in workers:
             await stack.enter_async_context(one)
         await stop.wait()
-        # The stack would end one after the other.
+        # The exit stack would shut them down one after the other.
         await asyncio.gather(*(one.shutdown() for one in workers))
 
 
 async def _need_attributes(client: Client) -> None:
-    """One sentence instead of workflows that fail at their first search attribute."""
+    """Refuse to start if the namespace lacks search attributes, which every workflow sets."""
     lacking = await visibility.missing_attributes(client)
     if lacking:
         raise SystemExit(

@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="Account", versioning_behavior=FOLLOWS_RELEASES)
 class AccountWorkflow(MatterWorkflow[AccountState]):
-    """One per account, `account/{id}`; closes when nothing is left, and comes back on need."""
+    """One workflow per account, `account/{id}`; closes when idle, and starts again on demand."""
 
     kind = "account"
     state_type = AccountState
@@ -19,5 +19,5 @@ class AccountWorkflow(MatterWorkflow[AccountState]):
 
     @workflow.run
     async def run(self, _: MatterRef) -> None:
-        """Live until the agenda is empty."""
+        """Run until the agenda is empty."""
         await self.run_until_done()

@@ -19,6 +19,6 @@ ATTRIBUTES: Final[tuple[SearchAttributeKey[Any], ...]] = (
     NEXT_DUE_AT,
     PLAN,
 )
-"""All of them; the namespace must know each."""
+"""All search attributes; the namespace must have each."""
 
 HALTED: Final = "halted"

@@ -1,4 +1,4 @@
-"""A use that a card pays at once."""
+"""A use that is paid by card at once."""
 
 from temporalio import workflow
 
@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="ChargeUsage", versioning_behavior=FOLLOWS_RELEASES)
 class ChargeUsageWorkflow(MatterWorkflow[ChargeState]):
-    """One per billing record, `charge/{billing_id}`; closes when it is paid or has failed."""
+    """One workflow per billing record, `charge/{billing_id}`; closes when paid or failed."""
 
     kind = "charge"
     state_type = ChargeState
@@ -19,5 +19,5 @@ class ChargeUsageWorkflow(MatterWorkflow[ChargeState]):
 
     @workflow.run
     async def run(self, _: MatterRef) -> None:
-        """Live until the agenda is empty."""
+        """Run until the agenda is empty."""
         await self.run_until_done()

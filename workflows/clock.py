@@ -9,7 +9,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="Clock", versioning_behavior=FOLLOWS_RELEASES)
 class ClockWorkflow:
-    """`clock/{account}`: closes when the clock has arrived or is blocked."""
+    """Workflow `clock/{account}`; closes when the clock has arrived or is blocked."""
 
     @workflow.init
     def __init__(self, request: WalkRequest) -> None:
@@ -18,12 +18,12 @@ class ClockWorkflow:
 
     @workflow.signal(description="The target moved on")
     def aim(self) -> None:
-        """The target is read from the account's row."""
+        """Count a new target; the activity reads it from the account's row."""
         self.aimed += 1
 
     @workflow.run
     async def run(self, request: WalkRequest) -> WalkMove:
-        """Move until nothing is due before the target, or something does not get on."""
+        """Move until nothing is due before the target, or until a matter is stuck."""
         while True:
             seen = self.aimed
             move: WalkMove = await workflow.execute_activity(

@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="Collection", versioning_behavior=FOLLOWS_RELEASES)
 class CollectionWorkflow(CollectingWorkflow[CollectionState]):
-    """One per invoice, `collection/{invoice}`; closes when it is paid, forgiven or given up."""
+    """One workflow per invoice, `collection/{invoice}`; closes when paid, forgiven or given up."""
 
     kind = "collection"
     state_type = CollectionState
@@ -19,7 +19,7 @@ class CollectionWorkflow(CollectingWorkflow[CollectionState]):
 
     @workflow.run
     async def run(self, _: MatterRef) -> None:
-        """Live until the agenda is empty."""
+        """Run until the agenda is empty."""
         await self.run_until_done()
 
     def collected(self) -> tuple[Collecting, ...]:

@@ -12,42 +12,42 @@ from billing.matters.kinds import KINDS
 
 
 class Contract(Lean):
-    """Base of all messages: immutable, and readable one version both ways."""
+    """Base of all messages: immutable, and readable by the release before and after."""
 
 
 class MatterRef(Contract):
-    """Argument of every matter workflow: which matter, and the step it was born with."""
+    """Argument of every matter workflow: the matter, and the step it starts with."""
 
     workflow_id: str = ""
-    """Empty in the argument of a run, which knows its own name. A run that was given it is one of
-    0.1.0, and tries no step within its own task; a worker of that release takes no run without it.
+    """Empty in the argument of a run, which knows its own id. A run whose argument has it is of
+    0.1.0 and uses no local activities; a worker of 0.1.0 accepts no run without it.
     """
     account_id: UUID
     kind: str
     subject_id: UUID
-    """The row id of what the matter is about."""
+    """The row id of the matter's subject."""
     head: Step | None = None
     correlation_id: str | None = None
     waits_for: Step | None = None
-    """The step to come, of a matter whose rows need no look before it."""
+    """The next step of a matter whose rows need no read before it."""
 
     @property
     def subject(self) -> str:
-        """Its subject's external id, the stem of its keys."""
+        """Return the subject's external id, the stem of the matter's keys."""
         return KINDS[self.kind].subject(self.subject_id)
 
 
 class StepRequest(Contract):
-    """Do this step, if it is still the head of the matter's agenda and due."""
+    """A step to do if it is still the head of the matter's agenda and due."""
 
     ref: MatterRef
     step: Step
     tried: int = 0
-    """Tries before this activity, within the workflow's own task."""
+    """Earlier tries as a local activity."""
 
 
 class Command(Contract):
-    """An operator's command given in the Temporal UI; the same verbs as the admin API."""
+    """An operator's command from the Temporal UI, with the verbs of the admin API."""
 
     name: str
     reason: str = ""
@@ -56,20 +56,20 @@ class Command(Contract):
 
 
 class DunningCommand(Contract):
-    """About one unpaid invoice; `invoice` (inv_…) may be left out when only one is unpaid."""
+    """A command on one unpaid invoice; `invoice` (inv_…) is optional if only one is unpaid."""
 
     invoice: str | None = None
     reason: str = ""
 
 
 class DunningExtension(DunningCommand):
-    """Move the slots to come and the final action by `days`."""
+    """A command that moves the remaining slots and the final action by `days`."""
 
     days: int
 
 
 class CommandRequest(Contract):
-    """A command with the matter it is for; `key` makes a redelivery harmless."""
+    """A command and its matter; `key` makes a redelivery harmless."""
 
     ref: MatterRef
     command: Command
@@ -77,35 +77,35 @@ class CommandRequest(Contract):
 
 
 class Settled(Contract):
-    """An answer to those who wait until nothing is due at the account's own now."""
+    """The answer to a caller who waits until nothing is due at the account's now."""
 
     settled: bool
-    """False: halted, or handed over to a new run; ask again."""
+    """False: the matter is halted, or a new run took over; ask again."""
     halted: str | None = None
 
 
 class Standing(Settled):
-    """An answer to people: it says where a matter stands."""
+    """The state of a matter, for people."""
 
     status: str = ""
     words: str = ""
 
 
 class HaltRequest(Contract):
-    """Tell the register that a matter is stuck, or goes on."""
+    """A note for the register that a matter is halted, or (without a reason) goes on."""
 
     ref: MatterRef
     reason: str | None
 
 
 class WalkRequest(Contract):
-    """One move of an account's test clock towards its target."""
+    """A request to move an account's test clock towards its target."""
 
     account_id: UUID
 
 
 class WalkMove(Contract):
-    """The result of one move: the clock's new time, and whether more is left to walk."""
+    """The result of one move: the clock's new time, and whether the walk is done."""
 
     clock_at: AwareDatetime
     done: bool
@@ -114,7 +114,7 @@ class WalkMove(Contract):
 
 
 class SweepRequest(Contract):
-    """One pass of a schedule's job."""
+    """A request for one pass of a scheduled job."""
 
     name: str
     limit: int = Field(default=500, ge=1)

@@ -1,4 +1,4 @@
-"""Values and failures as Temporal keeps them."""
+"""The converter of values and failures for Temporal."""
 
 from dataclasses import replace
 from typing import Final
@@ -8,11 +8,11 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DefaultFailureConverter, PayloadConverter
 
 STACK_CHARACTERS: Final = 600
-"""Of each failure in a chain: the server cuts a large one, and its words go with it."""
+"""Limit for each failure in a chain: the server truncates a large one and drops its message."""
 
 
 class ShortFailureConverter(DefaultFailureConverter):
-    """Keeps the end of each stack trace alone; the log of the worker has all of it."""
+    """A converter that keeps only the end of each stack trace; the worker's log has all of it."""
 
     def to_failure(
         self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure

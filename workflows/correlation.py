@@ -1,6 +1,6 @@
-"""The correlation id of who asked last, in headers: caller, workflow, activity, other workflows.
+"""The correlation id of the last request, passed in headers from caller to workflow to activity.
 
-A header is no command: histories from before it replay, with and without this interceptor.
+Headers are not commands: older histories replay with and without this interceptor.
 """
 
 import json
@@ -17,7 +17,7 @@ Headers = Mapping[str, Payload]
 
 
 class CorrelationInterceptor(client.Interceptor, worker.Interceptor):
-    """For a client and its workers; `current` tells the id of a call."""
+    """The interceptor of a client and its workers; `current` returns the id of a call."""
 
     def __init__(self, current: Callable[[], str | None]) -> None:
         self._current = current
@@ -70,7 +70,7 @@ class _Calls(client.OutboundInterceptor):
 
 
 class _Messages(worker.WorkflowInboundInterceptor):
-    """Keeps the id of the last message that had one."""
+    """The interceptor that keeps the id of the last message that had one."""
 
     asked: str | None = None
 
@@ -78,7 +78,7 @@ class _Messages(worker.WorkflowInboundInterceptor):
         super().init(_Commands(outbound, self))
 
     async def execute_workflow(self, input: worker.ExecuteWorkflowInput) -> Any:
-        # A message that came with the start is handled first, and is the later one.
+        # A message that came with the start is handled first, and its id is the newer one.
         self.asked = self.asked or carried(input.headers)
         return await super().execute_workflow(input)
 
@@ -110,9 +110,9 @@ class _Commands(worker.WorkflowOutboundInterceptor):
 
 
 def _tells(arguments: Sequence[Any], current: str | None, *, born: bool = False) -> bool:
-    """True where a matter's own argument has the id, so that no history need hold it once more.
+    """Return True if the matter's argument has the id, so that histories need not store it twice.
 
-    With `born` only of one that this call bears: one that runs may have heard others since.
+    With `born` only if this call creates the matter: a running one may have other ids by now.
     """
     return any(
         isinstance(one, MatterRef)
@@ -123,7 +123,7 @@ def _tells(arguments: Sequence[Any], current: str | None, *, born: bool = False)
 
 
 def carrying(headers: Headers, correlation_id: str | None) -> Headers:
-    """The headers with the id, where there is one."""
+    """Return the headers, with the id if there is one."""
     if correlation_id is None:
         return headers
     told = json.dumps(correlation_id).encode()
@@ -131,6 +131,6 @@ def carrying(headers: Headers, correlation_id: str | None) -> Headers:
 
 
 def carried(headers: Headers) -> str | None:
-    """The id in the headers."""
+    """Return the id in the headers, or None."""
     found = headers.get(HEADER)
     return None if found is None else str(json.loads(found.data))

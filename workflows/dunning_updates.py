@@ -1,6 +1,6 @@
-"""Updates by which operators command a matter that collects invoices, from the Temporal UI.
+"""Updates that operators send from the Temporal UI to a matter that collects invoices.
 
-The same verbs as the admin API (docs/rules.md#dunning); each is carried out once, between steps.
+They have the verbs of the admin API (docs/rules.md#dunning); each runs once, between steps.
 """
 
 from abc import abstractmethod
@@ -22,7 +22,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
 
     @abstractmethod
     def collected(self) -> tuple[Collecting, ...]:
-        """The invoices it collects, as the newest state knows them."""
+        """Return the invoices that the matter collects, from the newest state."""
 
     @workflow.update(description="No slots and no final action until resumed")
     async def pause_dunning(self, command: DunningCommand) -> Standing:
@@ -44,7 +44,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
 
     @workflow.update(description="Move the slots to come and the final action by some days")
     async def extend_dunning(self, command: DunningExtension) -> Standing:
-        """Refused without an open case, and beyond 90 days in all."""
+        """Refused without an open case, and beyond 90 days in total."""
         return await self._carry_out("extend_dunning", command, command.days)
 
     @extend_dunning.validator
@@ -55,7 +55,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
 
     @workflow.update(description="Try the default card at once, beside the slots")
     async def retry_now(self, command: DunningCommand) -> Standing:
-        """Refused while another try is on its way, and without a card."""
+        """Refused while another try is pending, and without a card."""
         return await self._carry_out("retry_now", command)
 
     @retry_now.validator
@@ -64,7 +64,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
 
     @workflow.update(description="Give up what is owed, by a credit note; needs a reason")
     async def forgive(self, command: DunningCommand) -> Standing:
-        """Counts as paid: a subscription is active again when nothing overdue is left."""
+        """Counts as paid: the subscription is active again if nothing else is overdue."""
         return await self._carry_out("forgive", command)
 
     @forgive.validator
@@ -84,7 +84,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
             raise ValueError(f"{found.invoice} has no open dunning case")
 
     def _need_unpaid(self, command: DunningCommand) -> Collecting | None:
-        """The invoice that the command names; None while the rows were not read yet."""
+        """Return the invoice that the command names; None before the first read of the rows."""
         if self.state is None:
             return None
         owed = [one for one in self.collected() if not one.closed and not one.pay_first]

@@ -1,6 +1,6 @@
-"""The interceptors of a client and its workers: traces, where there are any, and correlation ids.
+"""The interceptors of a client and its workers: correlation ids and, if enabled, traces.
 
-Both travel in headers, which are no commands: histories replay with and without them.
+Both use headers, which are not commands: histories replay with and without them.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Found = Union["TracingInterceptor", CorrelationInterceptor]
 def interceptors(
     correlation_id: Callable[[], str | None], tracer: "Tracer | None" = None
 ) -> list[Found]:
-    """For `Client.connect`; `correlation_id` tells that of a call."""
+    """Return the interceptors for `Client.connect`; `correlation_id` returns a call's id."""
     found: list[Found] = [CorrelationInterceptor(correlation_id)]
     if tracer is not None:
         from temporalio.contrib.opentelemetry import TracingInterceptor

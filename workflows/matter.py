@@ -1,6 +1,6 @@
 """The loop every matter runs: wait for the earliest step, do it, read the rows again.
 
-Handlers only count who asked; the loop acts. Postgres decides what is done, so a run that is
+Handlers only count requests; the loop acts. Postgres decides what is done, so a run that is
 repeated, rebuilt or replayed changes nothing twice.
 """
 
@@ -38,12 +38,12 @@ with workflow.unsafe.imports_passed_through():
     from workflows.policies import HALT_NOTE_TIMEOUT, POLICIES
 
 S = TypeVar("S", bound=State)
-# A step that is refused although it looks due (clocks of two machines differ) waits this long.
+# The wait after a step that looked due was refused (the clocks of two machines differ).
 REFUSED_PAUSE = timedelta(seconds=1)
 
 
 class MatterWorkflow(Generic[S]):
-    """State, handlers and loop of one matter; subclasses say what kind it is.
+    """State, handlers and loop of one matter; a subclass sets its kind.
 
     Step `x` of a matter of kind `purchase` is the activity `purchase.x`.
     """
@@ -60,15 +60,15 @@ class MatterWorkflow(Generic[S]):
         self._takes_at_once = not ref.workflow_id
         self._born_with, self._waits_for = ref.head, ref.waits_for
         self.state: S | None = None
-        self._asked = 0  # how often somebody said: look again
-        self._seen = 0  # which of these the newest state has seen
-        self._quiet = 0  # which of these were answered: nothing due
+        self._asked = 0  # requests to read the rows again
+        self._seen = 0  # the last request that the newest state includes
+        self._quiet = 0  # the last request after which nothing was due
         self._next_step: Step | None = None
         self._commands: list[tuple[Command, str, asyncio.Future[None]]] = []
         self._halted: str | None = None
         self._resumed = False
         self._draining = False
-        # What the starter has shown already.
+        # The search attributes that the starter has set.
         attributes = info.typed_search_attributes
         self._shown: tuple[str | None, str | None] | None = (
             attributes.get(BILLING_STATUS),
@@ -77,28 +77,28 @@ class MatterWorkflow(Generic[S]):
 
     @staticmethod
     def plan(state: Any) -> list[Step]:
-        """The agenda: pure, from the rows' state."""
+        """Return the agenda, a pure function of the rows' state."""
         raise NotImplementedError
 
     # -- handlers ----------------------------------------------------------------------------
 
-    # Anybody with the Temporal UI can send it, and a handler that does not take what it is given
-    # fails each task of the workflow for ever. Of updates the SDK and their validators see to that.
+    # Anybody with the Temporal UI can send this signal, and a handler that rejects its arguments
+    # fails every task of the workflow. For updates the SDK and their validators check arguments.
     @workflow.signal(description="Rows of this matter changed; the argument is an event that came")
     def changed(self, *told: Any) -> None:
-        """Read the rows again, or look into the event at once."""
+        """Read the rows again, or check the given event at once."""
         self._asked += 1
         self._next_step = self._look_at(_step_of(told, self.ref.subject)) or self._next_step
 
     @workflow.update(description="Look again, and answer when nothing is due")
     async def settled(self) -> Settled:
-        """Return once nothing is due at the account's now, or the matter is halted or moves on."""
+        """Return once nothing is due at the account's now, the matter halts, or the run ends."""
         standing = await self._until_quiet()
         return Settled(settled=standing.settled, halted=standing.halted)
 
     def _look_at(self, named: Step | None) -> Step | None:
-        """A signal calls for a look into an event alone: any other step is the agenda's, and one
-        that no worker knows halts the matter. Runs of before did whatever a signal named.
+        """Return the named step only if it checks an event; the agenda plans all others, and an
+        unknown step would halt the matter. Runs of earlier releases did any step a signal named.
         """
         if named is None:
             return None
@@ -117,7 +117,7 @@ class MatterWorkflow(Generic[S]):
 
     @workflow.update(description="Try the halted step again now")
     async def resume(self) -> Standing:
-        """Leave `halted` at once instead of within the hour."""
+        """Retry a halted step now instead of within the hour."""
         self._resumed = True
         return self._standing(settled=False)
 
@@ -128,11 +128,11 @@ class MatterWorkflow(Generic[S]):
 
     @workflow.query(description="Where this customer stands")
     def standing(self) -> Standing:
-        """The newest known standing, without touching anything."""
+        """Return the newest known standing; change nothing."""
         return self._standing(settled=self._quiet >= self._asked)
 
     async def run_in_turn(self, command: Command) -> Standing:
-        """Queue an operator's command for the loop; answer when what follows from it is done.
+        """Queue an operator's command for the loop; return when its consequences are done.
 
         A refusal fails the command, never the matter.
         """
@@ -142,9 +142,8 @@ class MatterWorkflow(Generic[S]):
         return await self._until_quiet()
 
     def _key_of(self, command: Command) -> str:
-        """The same when the update is sent again, and when a reset has the run take it again. A
-        sender's own id may come twice: it names another order in another verb, or once the matter
-        has ended and begun anew.
+        """Return the same key when an update is resent, or replayed after a reset. An update id may
+        repeat across verbs, or after the matter has ended and started again: the key has both.
         """
         update = workflow.current_update_info()
         if update is None:
@@ -185,7 +184,7 @@ class MatterWorkflow(Generic[S]):
                 done = step
 
     async def _waited(self) -> Step | None:
-        """The step a rebuilt run was to wait for, once its time has come; None: look at once."""
+        """Wait for a rebuilt run's next step and return it; None: read the rows at once."""
         step = self._waits_for
         if step is None:
             return None
@@ -202,7 +201,7 @@ class MatterWorkflow(Generic[S]):
         return (self.state and self.state.clock_at) or workflow.now()
 
     async def _wait_until(self, step: Step) -> None:
-        """A wall timer for a live account; a frozen test clock is moved by its walker alone."""
+        """Sleep on a timer; with a frozen test clock, wait until its walker wakes this run."""
         if self.state is not None and self.state.clock_at is not None:
             await workflow.wait_condition(self._woken)
             return
@@ -223,7 +222,7 @@ class MatterWorkflow(Generic[S]):
         await self._take(LOOK, self.ref, "look at the rows")
 
     async def _take(self, activity: str, argument: Contract, words: str) -> None:
-        """Run one activity until it succeeds, or until an operator orders something else."""
+        """Run one activity until it succeeds, or until an operator sends a command."""
         while True:
             try:
                 return await self._run(activity, argument, words)
@@ -236,7 +235,7 @@ class MatterWorkflow(Generic[S]):
                 await self._renew_run()
 
     async def _run(self, activity: str, argument: Contract, words: str) -> None:
-        """Take one step; its answer is the newest state of the rows."""
+        """Run one activity and keep its result, the newest state of the rows."""
         seen, name = self._asked, f"{self.kind}.{activity}"
         state = None
         if self._takes_at_once and not isinstance(argument, CommandRequest):
@@ -255,11 +254,11 @@ class MatterWorkflow(Generic[S]):
         self._show()
 
     async def _at_once(self, activity: str, argument: Contract, words: str) -> S | None:
-        """Try it within the workflow's own task: no task of its own, one event instead of six.
+        """Try a step as a local activity, which costs one event instead of six.
 
-        None where that failed: its other tries are an activity's, which operators see. A task that
-        is lost takes with it what was tried in it, and a step is found in its rows. Orders are not:
-        the next task may meet them in another order, or their sender gives them again.
+        Return None if that failed; the retries are an activity's, which operators see. A lost task
+        loses the record of its try, but the rows show that a step was done. Commands are excluded:
+        the next task may run them in another sequence, or their sender may send them again.
         """
         try:
             state: S = await workflow.execute_local_activity(
@@ -297,7 +296,7 @@ class MatterWorkflow(Generic[S]):
     # -- visibility --------------------------------------------------------------------------
 
     def _show(self) -> None:
-        """Details in words at every look; search attributes only when the status changes."""
+        """Set the details after every read; set search attributes only if the status changes."""
         if self.state is None:
             return
         workflow.set_current_details(self.state.words)
@@ -326,12 +325,12 @@ class MatterWorkflow(Generic[S]):
     # -- trouble and renewal -----------------------------------------------------------------
 
     async def _halt(self, reason: str) -> None:
-        """Stuck is better than lost: show it, wait an hour or for `resume`, then go on."""
+        """Show that the matter is halted, wait an hour or for `resume` or a command, then go on."""
         self._halted, self._resumed = reason, False
         workflow.set_current_details(f"**halted** {reason}")
         workflow.upsert_search_attributes([BILLING_STATUS.value_set(HALTED)])
         await self._note_halt(reason)
-        with contextlib.suppress(TimeoutError):  # the hour is over: it is tried again by itself
+        with contextlib.suppress(TimeoutError):  # after the hour the step is retried
             await workflow.wait_condition(
                 lambda: self._resumed or bool(self._commands), timeout=POLICIES.halt_pause
             )
@@ -344,7 +343,7 @@ class MatterWorkflow(Generic[S]):
                 "matter.halted",
                 HaltRequest(ref=self.ref, reason=reason),
                 start_to_close_timeout=HALT_NOTE_TIMEOUT,
-                # A worker that dies with it costs one try, and not the note.
+                # A worker that dies during the call costs one try, not the note.
                 schedule_to_close_timeout=3 * HALT_NOTE_TIMEOUT,
             )
         except ActivityError as error:
@@ -352,7 +351,7 @@ class MatterWorkflow(Generic[S]):
             workflow.logger.warning("could not note the halt: %s", _reason(error))
 
     async def _renew_run(self) -> None:
-        """Continue as new: commands are run and waiting handlers answer "again" first."""
+        """Continue as new, after running the commands and ending the waiting handlers."""
         self._draining = True
         while not workflow.all_handlers_finished():
             if self._commands:
@@ -365,9 +364,9 @@ class MatterWorkflow(Generic[S]):
 
 
 def _step_of(told: tuple[Any, ...], subject: str) -> Step | None:
-    """The step that a signal names; None: it names none, or cannot be understood.
+    """Return the step that a signal names; None if it names none or is unreadable.
 
-    Senders of 0.1.0 name the step itself, others the event to look into.
+    Senders of 0.1.0 name the step itself, later ones the event to check.
     """
     if len(told) != 1:
         return None
@@ -379,15 +378,15 @@ def _step_of(told: tuple[Any, ...], subject: str) -> Step | None:
 
 
 def _end_if_canceled(error: FailureError) -> None:
-    """Have a run end that somebody cancels during a step, as it does while it waits: the rows have
-    all, and the next run goes on from them. Runs of before took it for a failure of the step.
+    """End the run if it was canceled during a step, as a canceled wait does: the next run goes on
+    from the rows. Runs of earlier releases treated this as a failure of the step.
     """
     if is_cancelled_exception(error) and workflow.patched("a-cancellation-ends-the-run"):
         raise error
 
 
 def _cause(error: FailureError) -> BaseException:
-    """The failure itself: that of an activity is wrapped, that of a local one may be not."""
+    """Return the failure itself: an activity's is wrapped, a local activity's not always."""
     return (error.cause or error) if isinstance(error, ActivityError) else error
 
 

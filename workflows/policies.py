@@ -1,8 +1,8 @@
 """Timeouts and retries of every class of call, named, with one short set for tests.
 
-A round of a step is as many tries as half an hour holds; then the matter is halted, visible, and
-tried again hourly. Tries are counted, not minutes: while no worker is there nothing is held against
-the matter, and Temporal keeps no timer of the round for every step.
+A round of a step is as many tries as fit into half an hour; then the matter is halted, visible, and
+retried hourly. Tries are counted, not minutes: time without a worker does not count against the
+matter, and Temporal needs no extra timer per step.
 """
 
 import os
@@ -17,7 +17,7 @@ class Policies:
     """The numbers of one profile."""
 
     step_timeout: timedelta
-    """One try of a step; what is cut off is tried again, and asks the provider first."""
+    """Limit of one try of a step; the next try queries the provider first."""
     round_tries: int
     """The tries of one round; afterwards the matter is halted."""
     first_retry: timedelta
@@ -26,21 +26,21 @@ class Policies:
     walk_timeout: timedelta
     """One move of a test clock."""
     walk_heartbeat: timedelta
-    """A walker that is silent for so long is dead, and another one goes on."""
+    """A walker that is silent for this long is dead, and another one goes on."""
     sticky_timeout: timedelta
-    """So long a workflow waits for the worker that has it in memory before any other takes it."""
+    """Time a workflow waits for the worker that caches it before any other worker takes it."""
     sweep_every: timedelta
     poll_every: timedelta
     sweep_heartbeat: timedelta
-    """A sweep that is silent for so long is lost with its worker, and begun again."""
+    """A sweep that is silent for this long is lost with its worker, and is started again."""
     left_behind: timedelta
-    """Age at which a matter that nobody looked at, or an event, is the sweeper's."""
+    """Age at which the sweeper takes over an unhandled event, or a matter not yet read."""
     overdue: timedelta
-    """A step this late has its matter notified again."""
+    """Delay of a step after which its matter is notified again."""
 
     @property
     def retry(self) -> RetryPolicy:
-        """Retry for ever; errors that cannot heal say so themselves."""
+        """Retry for ever, except errors that are marked as not retryable."""
         return self._retry(tries=0)
 
     @property
@@ -50,7 +50,7 @@ class Policies:
 
     @property
     def once(self) -> RetryPolicy:
-        """The one try within a workflow's own task."""
+        """The single try of a local activity."""
         return self._retry(1)
 
     def _retry(self, tries: int) -> RetryPolicy:
@@ -95,14 +95,14 @@ TEST = Policies(
 # Read once per worker process: this module is passed through the workflow sandbox.
 POLICIES = TEST if os.environ.get("BILLING_PROFILE") == "test" else DEFAULT
 SWEEP_TIMEOUT = timedelta(minutes=5)
-# A pass over everything there is, and how long it may be silent: a large account takes minutes.
+# Limits of a full pass, and of its silence: a large account takes minutes.
 PASS_TIMEOUT = timedelta(hours=20)
 PASS_HEARTBEAT = timedelta(minutes=5)
 HALT_NOTE_TIMEOUT = timedelta(seconds=10)
-# A busy server may count a task as begun and never hand it out; it is lost for so long. It must be
-# found again while somebody still waits for an answer.
+# A busy server may count a task as started and never deliver it; it is then lost for this long. It
+# must be retried while a caller still waits for an answer.
 TASK_TIMEOUT = timedelta(seconds=2) if POLICIES is TEST else timedelta(seconds=5)
-# A server refuses the behaviour below from a worker that belongs to no deployment. No run is pinned
-# to the build it began with, whose last worker would leave it alone: what replays goes on anywhere.
+# A server refuses AUTO_UPGRADE from a worker that belongs to no deployment. No run is pinned to the
+# build it began with, because it would be stuck once that build's last worker has stopped.
 VERSIONED = bool(os.environ.get("BILLING_BUILD_ID"))
 FOLLOWS_RELEASES = VersioningBehavior.AUTO_UPGRADE if VERSIONED else VersioningBehavior.UNSPECIFIED

@@ -1,4 +1,4 @@
-"""Workers as Temporal sees them: who asks for work on each queue, and when it last did.
+"""Workers as Temporal sees them: when each queue was last polled.
 
 Only workers of the current build get new work.
 """
@@ -19,14 +19,15 @@ KINDS: Final = {
     "workflows": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
     "activities": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
 }
-# A poller that is told nothing asks again after a minute.
+# A poll that finds no task ends after a minute and is repeated.
 GONE: Final = timedelta(seconds=75)
 _RPC_TIMEOUT: Final = timedelta(seconds=3)
 
 
 class Polled(Contract):
-    """One queue and kind of task; `asked_at` is None where no worker of the current build has asked
-    of late.
+    """The last poll of one queue and kind of task.
+
+    `asked_at` is None if no worker of the current build has polled recently.
     """
 
     queue: str
@@ -36,12 +37,12 @@ class Polled(Contract):
     """The current build; empty where workers are not versioned."""
 
     def is_deserted(self, now: datetime) -> bool:
-        """True if no worker asks for these tasks any more."""
+        """Return True if no worker polls for these tasks any more."""
         return self.asked_at is None or now - self.asked_at > GONE
 
 
 async def polled(client: Client) -> list[Polled]:
-    """The last request of the current build's workers, of each queue and kind. Errors: RPCError."""
+    """Return the current build's last poll of each queue and kind. Errors: RPCError."""
     return [
         await _polled(client, queue, kind, number)
         for queue in QUEUES
@@ -50,7 +51,7 @@ async def polled(client: Client) -> list[Polled]:
 
 
 async def backlog(client: Client) -> int:
-    """About how many tasks wait for a worker, of all queues and kinds. Errors: RPCError."""
+    """Return about how many tasks wait for a worker, over all queues. Errors: RPCError."""
     waiting = 0
     for queue in QUEUES:
         for kind in KINDS.values():
@@ -78,7 +79,7 @@ async def _polled(client: Client, queue: str, kind: str, number: TaskQueueType.V
 
 
 def _build_of(poller: PollerInfo) -> str:
-    """The build of a worker that is versioned; empty for any other."""
+    """Return the build of a versioned worker; empty for any other."""
     known = poller.deployment_options
     is_versioned = (
         known.worker_versioning_mode == WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED

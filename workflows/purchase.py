@@ -1,4 +1,4 @@
-"""A purchase: wait for the payment, ask Stripe when nobody tells, grant once, or let it expire."""
+"""A purchase: wait for the payment, query Stripe if no event comes, grant once, or expire."""
 
 from temporalio import workflow
 
@@ -11,10 +11,10 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="Purchase", versioning_behavior=FOLLOWS_RELEASES)
 class PurchaseWorkflow(MatterWorkflow[PurchaseState]):
-    """One per purchase, `purchase/{id}`; closes when nothing can change it any more.
+    """One workflow per purchase, `purchase/{id}`; closes when nothing can change it any more.
 
-    It `open`s the payment, `check`s it when the provider or nobody tells, `fulfil`s it once with
-    credits, `remind`s of one that waits for its approval, and lets it `expire`, asking first.
+    Steps: `open` the payment; `check` it after an event, or if none comes; `fulfil` it once with
+    credits; `remind` of one that waits for approval; `expire` it after a last check.
     """
 
     kind = "purchase"
@@ -23,5 +23,5 @@ class PurchaseWorkflow(MatterWorkflow[PurchaseState]):
 
     @workflow.run
     async def run(self, _: MatterRef) -> None:
-        """Live until the agenda is empty."""
+        """Run until the agenda is empty."""
         await self.run_until_done()

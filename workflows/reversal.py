@@ -1,4 +1,4 @@
-"""A reversal: the money of one payment that goes back to its payer."""
+"""A reversal: refunds and disputes of one payment."""
 
 from temporalio import workflow
 
@@ -11,10 +11,10 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="Reversal", versioning_behavior=FOLLOWS_RELEASES)
 class ReversalWorkflow(MatterWorkflow[ReversalState]):
-    """One per payment, `reversal/{payment}`; closes when no refund is on its way.
+    """One workflow per payment, `reversal/{payment}`; closes when no refund is pending.
 
-    It makes each `refund`, `check`s what the provider tells of, `book`s what went back before the
-    payment itself was booked, and `remind`s operators of a dispute's deadline.
+    Steps: make each `refund`; `check` what the provider reports; `book` what was refunded before
+    the payment itself was booked; `remind` operators of a dispute's deadline.
     """
 
     kind = "reversal"
@@ -23,5 +23,5 @@ class ReversalWorkflow(MatterWorkflow[ReversalState]):
 
     @workflow.run
     async def run(self, _: MatterRef) -> None:
-        """Live until the agenda is empty."""
+        """Run until the agenda is empty."""
         await self.run_until_done()

@@ -1,4 +1,4 @@
-"""The schedules: nets that catch what the durable timers and webhooks should have done."""
+"""The schedules: safety nets for missed timers and webhooks."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -33,8 +33,9 @@ JOBS: dict[str, timedelta] = {
 
 
 async def ensure_schedules(client: Client) -> list[str]:
-    """Make the schedules that are missing, and give the others the intervals of this release; a
-    pause stays. Answers the names of those that were missing. Safe to repeat.
+    """Create the missing schedules, and give the others this release's intervals; a pause stays.
+
+    Return the names of the schedules that were missing. Safe to repeat.
     """
     made = []
     for name, every in JOBS.items():
@@ -48,7 +49,7 @@ async def ensure_schedules(client: Client) -> list[str]:
 
 
 async def idle(client: Client) -> list[str]:
-    """The schedules that start nothing, in words. Errors: RPCError."""
+    """Describe the schedules that are missing or paused. Errors: RPCError."""
     found = []
     for name in JOBS:
         known = client.get_schedule_handle(f"billing-{name}")

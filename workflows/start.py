@@ -35,7 +35,7 @@ from workflows.policies import TASK_TIMEOUT
 WAIT_RETRY: Final = timedelta(milliseconds=50)
 RESUME_TRIES: Final = 20
 _RPC_TIMEOUT: Final = timedelta(seconds=5)
-# It ended, or began a new run while messages came in: the server gives the update back.
+# The workflow ended, or began a new run meanwhile: the server returns the update undelivered.
 _BETWEEN_RUNS: Final = {
     RPCStatusCode.NOT_FOUND,
     RPCStatusCode.ABORTED,
@@ -44,7 +44,7 @@ _BETWEEN_RUNS: Final = {
 
 
 async def ensure_running(client: Client, matter: Matter) -> None:
-    """Start the matter's workflow from its row, or find the one that already runs."""
+    """Start the matter's workflow from its row, unless it already runs."""
     kind = KINDS[matter.kind]
     await client.start_workflow(
         kind.workflow, _ref(matter), rpc_timeout=_RPC_TIMEOUT, **_options(matter, kind)
@@ -52,15 +52,15 @@ async def ensure_running(client: Client, matter: Matter) -> None:
 
 
 async def bear(client: Client, matter: Matter) -> None:
-    """Start a matter that is born; one that a birth may find there runs already, and is woken."""
+    """Start a new matter; wake it if its kind allows that it already exists."""
     await (nudge if KINDS[matter.kind].born_anew else ensure_running)(client, matter)
 
 
 async def begin(client: Client, matter: Matter, planned: Planned | None = None) -> bool:
-    """Start the workflow of a matter that seems to have none; False if it runs already.
+    """Start the workflow of a matter that seems to have none; False if it already runs.
 
-    Where the rows need no look before their next step, `planned`, it sleeps until that is due: it
-    costs the server a start and a timer, and no worker anything. `nudge` and updates wake it.
+    With `planned` the rows need no read before their next step, and the run sleeps until that is
+    due: the server pays a start and a timer, a worker nothing. `nudge` and updates wake it.
     """
     kind, ref = KINDS[matter.kind], _ref(matter)
     options = _options(matter, kind) | {"id_conflict_policy": WorkflowIDConflictPolicy.FAIL}
@@ -81,9 +81,9 @@ async def begin(client: Client, matter: Matter, planned: Planned | None = None) 
 
 
 async def nudge(client: Client, matter: Matter, event: WaitingEvent | None = None) -> None:
-    """Signal a matter that its rows changed; a closed workflow is started again.
+    """Signal a matter that its rows changed; start a closed workflow again.
 
-    With `event` it looks into that at once, without a read of the rows.
+    With `event` the matter checks that event at once, without reading the rows first.
     """
     kind = KINDS[matter.kind]
     args = [event] if event else []
@@ -100,7 +100,7 @@ async def nudge(client: Client, matter: Matter, event: WaitingEvent | None = Non
 
 
 async def _signaled(client: Client, matter: Matter, args: Sequence[WaitingEvent]) -> bool:
-    """Tell one that runs, for half of what a signal that may start costs the server."""
+    """Signal a running workflow, at half the server's cost of signal-with-start; False if none."""
     running = client.get_workflow_handle(matter.workflow_id)
     try:
         await running.signal("changed", args=args, rpc_timeout=_RPC_TIMEOUT)
@@ -126,14 +126,14 @@ async def wait_until_done(client: Client, matter: Matter, timeout: timedelta) ->
                     return answer
                 await asyncio.sleep(WAIT_RETRY.total_seconds())
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-        return None  # the SDK tells a cancelled wait by an error of its own
+        return None  # the SDK raises its own error for a cancelled wait
 
 
 async def resume(client: Client, matter: Matter) -> bool:
-    """Have a halted matter try its step again now; False when it is not halted. One that the
-    register has as halted and that no run has any more is begun anew, where its rows stand.
+    """Retry a halted matter's step now; False if it is not halted. A matter that the register has
+    as halted but that has no run is started again from its rows.
 
-    Errors: Unavailable while no worker answers; the order may reach the next one all the same.
+    Errors: Unavailable if no worker answers; the next worker may still receive the update.
     """
     handle = client.get_workflow_handle(matter.workflow_id)
     for _ in range(RESUME_TRIES):
@@ -154,11 +154,11 @@ async def resume(client: Client, matter: Matter) -> bool:
                 await nudge(client, matter)
                 return True
         await asyncio.sleep(WAIT_RETRY.total_seconds())
-    return False  # what runs anew again and again is not halted
+    return False  # a workflow that keeps starting new runs is not halted
 
 
 async def walk(client: Client, account_id: UUID, *, is_new: bool = True) -> None:
-    """Let the account's clock walk to its target; a walk that runs reads a new target."""
+    """Start the walk of the account's clock to its target; a running walk reads the new target."""
     await client.start_workflow(
         "Clock",
         WalkRequest(account_id=account_id),
@@ -187,7 +187,7 @@ async def _wait_once(client: Client, matter: Matter) -> Settled | None:
         )
         return answer
     except WorkflowUpdateFailedError:
-        return None  # the run ended while the update waited: the next round meets a new one
+        return None  # the run ended while the update waited: the next round reaches a new run
     except WorkflowUpdateRPCTimeoutOrCancelledError:
         await _read_failure(start)
         raise
@@ -199,7 +199,7 @@ async def _wait_once(client: Client, matter: Matter) -> Settled | None:
 
 
 async def _read_failure(start: WithStartWorkflowOperation[Any, Any]) -> None:
-    """Read the failure that the SDK also keeps in the operation, else asyncio logs it."""
+    """Read the failure that the SDK also stores in the operation; otherwise asyncio logs it."""
     with suppress(TemporalError, asyncio.CancelledError):
         await start.workflow_handle()  # decided already: this does not wait
 
@@ -227,7 +227,7 @@ def _options(matter: Matter, kind: MatterKind) -> dict[str, Any]:
 
 
 def _attributes(matter: Matter, planned: Planned | None = None) -> list[SearchAttributePair[Any]]:
-    """The search attributes known at the start: set with it, they cost no event of their own."""
+    """Return the search attributes known at the start: set there, they cost no extra event."""
     known: list[SearchAttributePair[Any]] = [
         SearchAttributePair(ACCOUNT_ID, ids.encode(ids.ACCOUNT, matter.account_id))
     ]

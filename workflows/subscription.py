@@ -12,9 +12,9 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="Subscription", versioning_behavior=FOLLOWS_RELEASES)
 class SubscriptionWorkflow(CollectingWorkflow[SubscriptionState]):
-    """One per subscription, `subscription/{id}`; closes when it ended and nothing is owed here.
+    """One workflow per subscription, `subscription/{id}`; closes when ended and nothing is owed.
 
-    | it waits for | and then it |
+    | when this happens | the workflow |
     |---|---|
     | the end of its period | `renew`s, or `end`s or `pause`s if that was asked |
     | the end of its trial | `end_trial`: the first period, a pause, or the end |
@@ -22,12 +22,12 @@ class SubscriptionWorkflow(CollectingWorkflow[SubscriptionState]):
     | use beyond the plan that reached its threshold | `bill_early` |
     | the end of a commitment while it is paused | `close_commitment` |
     | a card that ends before its charge, 30 days ahead | `tell_expiring`s its owner |
-    | the end of the days that it may stay unpaid | `end_unpaid` |
+    | the end of the days that it may stay unpaid | `end_unpaid`s |
     | a first payment that never comes | `abandon`s it |
-    | the payment of a change that never comes | `end_change` |
+    | the payment of a change that never comes | `end_change`s |
     | an unpaid invoice: day 0, 3, 7 of its case | `charge`s a card, `open`s one for its payer |
-    | a payment whose end nobody tells | `check`s with the provider, `settle`s, `retire`s |
-    | a manual payment that nobody decides | `end_approval` |
+    | a payment without a result event | `check`s with the provider, `settle`s, `retire`s |
+    | a manual payment that nobody decides | `end_approval`s |
     | the last slot without money | `give_up`: unpaid, canceled or uncollectible |
     """
 
@@ -37,7 +37,7 @@ class SubscriptionWorkflow(CollectingWorkflow[SubscriptionState]):
 
     @workflow.run
     async def run(self, _: MatterRef) -> None:
-        """Live until the agenda is empty."""
+        """Run until the agenda is empty."""
         await self.run_until_done()
 
     def collected(self) -> tuple[Collecting, ...]:

@@ -14,19 +14,19 @@ with workflow.unsafe.imports_passed_through():
         SWEEP_TIMEOUT,
     )
 
-# Jobs that look at everything there is, or let go of all that is old, however long that takes.
+# Jobs that read everything, or delete all old data, however long that takes.
 PASSES: Final = frozenset({"ensure-running", "housekeeping", "integrity", "poll", "usage-sync"})
-# Nets that are wanted again soon where their worker died.
+# Safety nets that must run again soon if their worker died.
 NETS: Final = frozenset({"sweep", "poll"})
 
 
 @workflow.defn(name="Sweep", versioning_behavior=FOLLOWS_RELEASES)
 class SweepWorkflow:
-    """Started by a schedule; the next run repeats what this one could not do."""
+    """A job started by a schedule; the next run repeats what this one could not do."""
 
     @workflow.run
     async def run(self, request: SweepRequest) -> SweepReport:
-        """Run the job once; a pass over everything goes on where its last try stood."""
+        """Run the job once; a full pass continues where its last try stopped."""
         timeout = PASS_TIMEOUT if request.name in PASSES else SWEEP_TIMEOUT
         is_net = request.name in NETS
         report: SweepReport = await workflow.execute_activity(

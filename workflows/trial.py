@@ -1,4 +1,4 @@
-"""A trial of credits: wait until its end, then let the unspent part expire."""
+"""A trial of credits: wait until its end, then expire the unspent credits."""
 
 from temporalio import workflow
 
@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="Trial", versioning_behavior=FOLLOWS_RELEASES)
 class TrialWorkflow(MatterWorkflow[TrialState]):
-    """One per account, `trial/{account}`; closes when the trial expired or converted."""
+    """One workflow per account, `trial/{account}`; closes when the trial expired or converted."""
 
     kind = "trial"
     state_type = TrialState
@@ -19,5 +19,5 @@ class TrialWorkflow(MatterWorkflow[TrialState]):
 
     @workflow.run
     async def run(self, _: MatterRef) -> None:
-        """Live until the agenda is empty."""
+        """Run until the agenda is empty."""
         await self.run_until_done()

@@ -1,6 +1,6 @@
-"""Looking at workflows without touching them: the runs of one, and which ones are running at all.
+"""Read-only queries about workflows: the runs of one, and which ones are running.
 
-For proofs and repair; nothing in the product decides by what these answer.
+They serve proofs and repair; no decision of the product depends on them.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from workflows.contracts import Contract
 
 MAX_RUNS: Final = 20
 ASKED_TOGETHER: Final = 200
-"""Workflows named in one question."""
+"""Workflow ids in one query."""
 LISTED_TOGETHER: Final = 1_000
-"""Workflows in one answer of the server's list."""
+"""Workflows on one page of the server's list."""
 _RPC_TIMEOUT: Final = timedelta(seconds=2)
 _PATIENCE_SECONDS: Final = 3.0
 _WORKFLOWS: Final = frozenset(kind.workflow for kind in KINDS.values())
@@ -38,7 +38,7 @@ class Run(Contract):
 
 
 async def runs(client: Client, workflow_id: str) -> list[Run] | None:
-    """The newest runs of a workflow, newest first; None while Temporal cannot say."""
+    """Return the newest runs of a workflow, newest first; None if Temporal does not answer."""
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             found = {run.run_id: run for run in await _listed(client, workflow_id)}
@@ -51,9 +51,9 @@ async def runs(client: Client, workflow_id: str) -> list[Run] | None:
 
 
 async def running_matters(client: Client) -> AsyncIterator[list[str]]:
-    """The matters whose workflows run, by workflow id, page by page. Errors: RPCError.
+    """Yield pages of the workflow ids of running matters. Errors: RPCError.
 
-    Walks of clocks and jobs of schedules are no matters.
+    Clock walks and scheduled jobs are not matters.
     """
     listed = client.list_workflows("ExecutionStatus = 'Running'", page_size=LISTED_TOGETHER)
     while listed.current_page is None or listed.next_page_token:
@@ -63,8 +63,9 @@ async def running_matters(client: Client) -> AsyncIterator[list[str]]:
 
 
 async def running_among(client: Client, names: Sequence[str]) -> set[str]:
-    """Those of these workflows that run, as Temporal's list has it: a second behind. Errors:
-    RPCError.
+    """Return which of these workflows run, by Temporal's list, which lags by about a second.
+
+    Errors: RPCError.
     """
     found: set[str] = set()
     for first in range(0, len(names), ASKED_TOGETHER):
@@ -99,9 +100,9 @@ def _run(execution: WorkflowExecution) -> Run:
 
 
 async def missing_attributes(client: Client) -> list[str]:
-    """`Name (Type)` of each search attribute the namespace lacks or has with another type.
+    """Return `Name (Type)` of each search attribute that is missing or has another type.
 
-    Empty too where the server keeps its list to itself, as Temporal Cloud does.
+    The list is also empty if the server does not show its attributes, as Temporal Cloud does not.
     """
     request = ListSearchAttributesRequest(namespace=client.namespace)
     try:

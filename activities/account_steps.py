@@ -1,4 +1,4 @@
-"""The base of an account's activities: lock, compare with the agenda, do once, save the new head.
+"""The base of an account's activities: lock, compare with the agenda, act once, save the head.
 
 The other kinds of matter decide purely and run through `activities/decisions.py`.
 """
@@ -22,7 +22,7 @@ from workflows.contracts import MatterRef, StepRequest
 
 
 class AccountSteps:
-    """Do one step of an account in a transaction: at most once, and only while it is planned."""
+    """Steps of an account, each in one transaction, at most once and only while planned."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self.database = dependencies.database
@@ -39,14 +39,14 @@ class AccountSteps:
         return await store.state(connection, ref.subject_id, notice)
 
     async def look(self, ref: MatterRef) -> AccountState:
-        """Read, and mirror the head in the register."""
+        """Read the rows, and save the agenda's head in the register."""
         async with self.database.tenant(ref.account_id) as connection:
             state = await self.state(connection, ref, lock=True)
             await self.save_head(connection, ref, state)
             return state
 
     async def still_due(self, request: StepRequest) -> Step | None:
-        """The step with its facts, as the agenda has it; None where it is not the due head."""
+        """Return the planned step with its facts; None if it is not due or not planned."""
         async with self.database.tenant(request.ref.account_id) as connection:
             return self.due(await self.state(connection, request.ref, lock=False), request.step)
 
@@ -75,7 +75,7 @@ class AccountSteps:
     def due(self, state: AccountState, step: Step) -> Step | None:
         """Return the planned `step` with its facts, if it is due.
 
-        It need not be the first one: no step of an account waits for another.
+        The step need not be the first one: no step of an account waits for another.
         """
         now = now_of(state) + CLOCK_SKEW
         plan = (one for one in rules.agenda(state) if one.key == step.key and one.due <= now)
@@ -84,7 +84,7 @@ class AccountSteps:
     async def save_head(
         self, connection: AsyncConnection, ref: MatterRef, state: AccountState
     ) -> None:
-        """Mirror the head of the agenda in the register of matters."""
+        """Save the head of the agenda in the register of matters."""
         now = now_of(state)
         first = head(rules.agenda(state), now)
         await matters.save_head(connection, ref, first, state.words, now)
@@ -92,11 +92,11 @@ class AccountSteps:
     async def _finish(
         self, connection: AsyncConnection, request: StepRequest, state: AccountState, result: str
     ) -> None:
-        """The step's key and the new head, in one statement; a taken key undoes everything."""
+        """Save the step's key and the new head in one statement; a taken key undoes everything."""
         if state.clock_at is None and request.step.event is None:
             late = max(timedelta(), real_now() - request.step.due)
             measure_lateness(request.step.name, late)
-        await events.flush(connection)  # it takes the account's lock, before that of the register
+        await events.flush(connection)  # it locks the account, which must precede the register
         first = head(rules.agenda(state), now_of(state))
         fresh = await matters.finish_step(
             connection,

@@ -1,4 +1,4 @@
-"""The steps of an account itself: let credits expire, save cards, detach removed ones."""
+"""The steps of an account itself: expire credits, save cards, detach removed cards."""
 
 import logging
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ _logger = logging.getLogger("activities.accounts")
 
 
 class AccountActivities(TaxSteps):
-    """Credits expire, cards are saved and forgotten, what is wanted is bought."""
+    """The activities of an account: credits, cards, automatic top-ups, limits and late invoices."""
 
     def __init__(self, dependencies: Dependencies, client: Client) -> None:
         super().__init__(dependencies)
@@ -63,7 +63,7 @@ class AccountActivities(TaxSteps):
     @activity.defn(name="account.expire_credits")
     async def expire_credits(self, request: StepRequest) -> AccountState:
         async def end(connection: AsyncConnection, _: Step, at: datetime) -> str:
-            # A worker's clock a little behind must not find the credits still alive.
+            # A worker whose clock is slightly behind must still expire the credits.
             until = max(at, request.step.due)
             expired = await credits.expire(connection, request.ref.subject_id, until)
             return f"{show_decimal(expired.credits)} credits, {expired.holds} holds"
@@ -175,7 +175,7 @@ class AccountActivities(TaxSteps):
         async with self.database.tenant(request.ref.account_id) as connection:
             found = await reverse_charge.owed_back(connection, account_id)
         for invoice_id in found:
-            # Each by itself: the matter that collects it is locked before the account.
+            # One transaction each: the invoice's matter must be locked before the account.
             async with self.database.tenant(request.ref.account_id) as connection:
                 woken.append(await reverse_charge.give_back(connection, invoice_id))
 
@@ -281,8 +281,9 @@ class AccountActivities(TaxSteps):
         return state
 
     async def _open(self, setup: Setup) -> SetupOutcome | None:
-        """Make the setup intent, once by its key; None when the provider refuses, or must not be
-        asked.
+        """Create the setup intent once, by its key.
+
+        Return None if the provider refuses or must not be called.
         """
         if await self._keeps_away(setup.account_id):
             return None
@@ -297,7 +298,7 @@ class AccountActivities(TaxSteps):
             return None
 
     async def _open_portal(self, wanted: PortalSession) -> str | None:
-        """The address of the portal; None when the provider refuses, or must not be asked."""
+        """Return the portal's URL; None if the provider refuses or must not be called."""
         if await self._keeps_away(wanted.account_id):
             return None
         try:
@@ -311,7 +312,7 @@ class AccountActivities(TaxSteps):
             return None
 
     async def _ask(self, setup: Setup) -> SetupOutcome | None:
-        """State of the setup intent; None when the provider does not know it."""
+        """Return the setup intent's state; None if the provider does not know it."""
         if setup.stripe_setup_intent_id is None or await self._keeps_away(setup.account_id):
             return None
         try:
@@ -325,7 +326,7 @@ class AccountActivities(TaxSteps):
             return await self.is_apart(connection, account_id)
 
     async def _card(self, account_id: UUID, reference: str) -> CardDetails | None:
-        """Read a card at the provider; None where the customer has no such one."""
+        """Read a card at the provider; None if the customer has no such card."""
         if await self._keeps_away(account_id):
             return None
         customer = await self.charger.customer(account_id)
@@ -335,7 +336,7 @@ class AccountActivities(TaxSteps):
             return None
 
     async def _notify(self, woken: Sequence[Matter]) -> None:
-        """Start or wake workflows whose rows changed; the sweeper does those missed."""
+        """Start or wake workflows whose rows changed; the sweeper catches failures."""
         for matter in woken:
             try:
                 await start.nudge(self.client, matter)

@@ -1,4 +1,4 @@
-"""The steps of a use that a card pays at once: the same tries and checks as for any invoice."""
+"""The steps of a use that is paid by card at once, with the tries and checks of any invoice."""
 
 from activities.decisions import DecidingActivities
 from billing.matters.kinds import CHARGE
@@ -7,7 +7,7 @@ from billing.money.card_usage.rules import ChargeState
 
 
 class ChargeActivities(DecidingActivities[ChargeState]):
-    """One use that a card pays at once, until it has paid or failed."""
+    """The activities of one use paid by card at once, until it is paid or has failed."""
 
     kind = CHARGE
     steps = ("charge", "open", "check", "settle", "retire", "end_approval", "expire")

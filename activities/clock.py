@@ -1,4 +1,4 @@
-"""Walking a test account's clock: to the next due instant, through that matter's due steps, on."""
+"""The walk of a test account's clock: move to the next due instant, do its steps, repeat."""
 
 from datetime import datetime, timedelta
 from time import monotonic
@@ -20,13 +20,13 @@ from workflows import start
 from workflows.contracts import WalkMove, WalkRequest
 from workflows.policies import POLICIES
 
-# One activity walks this long; the workflow then sees how far it came.
+# One activity walks this long, then reports its progress to the workflow.
 STRIDE_SECONDS: Final = 2.0
 _MARGIN: Final = timedelta(seconds=5)
 
 
 class ClockActivities:
-    """One walker per test account."""
+    """The activity that walks a test account's clock, one per account."""
 
     def __init__(self, dependencies: Dependencies, client: Client) -> None:
         self.database = dependencies.database
@@ -47,7 +47,7 @@ class ClockActivities:
                     return WalkMove(clock_at=clock_at, done=False, moved=matter.workflow_id)
 
     async def _advance(self, account_id: UUID) -> tuple[datetime, Matter | None]:
-        """Set the clock to the first due instant up to the target; None: it has arrived."""
+        """Set the clock to the first due instant up to the target; no matter: it has arrived."""
         async with self.database.tenant(account_id) as connection:
             account = await accounts.lock(connection, account_id)
             clock_at = account.clock_at or real_now()
@@ -62,7 +62,7 @@ class ClockActivities:
             return clock_at, matter
 
     async def _wait_until_done(self, matter: Matter) -> str | None:
-        """Let one matter do all that is due; the reason when it cannot."""
+        """Let one matter do all its due steps; return the reason if it cannot."""
         standing = await start.wait_until_done(self.client, matter, POLICIES.walk_timeout - _MARGIN)
         if standing is None:
             return f"{matter.workflow_id} is still busy"
@@ -72,7 +72,7 @@ class ClockActivities:
             now = await matters.find(connection, matter.workflow_id)
         if now is None or now.head is None:
             return None
-        # Woken anew meanwhile, it has something else to look at.
+        # With a new revision the matter was woken meanwhile and has something else to do.
         if (now.head, now.revision) == (matter.head, matter.revision):
             return f"{matter.workflow_id} does not get past {now.head.name}"
         return None

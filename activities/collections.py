@@ -1,4 +1,4 @@
-"""Pursuing an open invoice whose subscription has ended, by the same dunning rule."""
+"""The steps that collect an open invoice whose subscription has ended, by the same dunning rule."""
 
 from activities.decisions import DecidingActivities
 from billing.matters.kinds import COLLECTION
@@ -7,7 +7,7 @@ from billing.money.dunning.rules import CollectionState
 
 
 class CollectionActivities(DecidingActivities[CollectionState]):
-    """One open invoice, until it is paid, forgiven or given up."""
+    """The activities of one open invoice, until it is paid, forgiven or given up."""
 
     kind = COLLECTION
     steps = ("charge", "open", "check", "settle", "retire", "end_approval", "give_up")

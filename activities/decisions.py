@@ -1,4 +1,4 @@
-"""A kind of matter whose steps are decisions: decide, ask the provider, decide again."""
+"""Activities of matters whose steps are decisions: decide, call the provider, decide again."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ END: Final = "end"
 
 
 class DecidingActivities(Generic[S]):
-    """Every step of a kind is the same activity, under its own name."""
+    """The activities of one kind of matter: every step runs the same code under its own name."""
 
     kind: ClassVar[MatterKind]
     steps: ClassVar[tuple[str, ...]]
@@ -47,7 +47,7 @@ class DecidingActivities(Generic[S]):
         self.calls = ProviderCalls(dependencies)
 
     def activities(self) -> list[Callable[..., Awaitable[S]]]:
-        """The activities for the worker: reading the rows, an operator's command, and each step."""
+        """Return the activities: reading the rows, an operator's command, and each step."""
         named: dict[str, Callable[[Any], Awaitable[S]]]
         named = {LOOK: self._look, "perform": self._perform}
         named |= dict.fromkeys(self.steps, self._step)
@@ -66,7 +66,7 @@ class DecidingActivities(Generic[S]):
             return await decisions.look(connection, self.engine, ref)
 
     async def _step(self, request: StepRequest) -> S:
-        """Decide; where the provider is asked, what must be on record is committed before."""
+        """Decide and call the provider in turn; each decision is committed before its call."""
         answer = None
         while True:
             async with self.database.deciding(request.ref.account_id) as connection:
@@ -99,17 +99,16 @@ class DecidingActivities(Generic[S]):
         await failpoint("step.done")
 
     def _may_charge(self, facts: Any) -> bool:
-        """Tell whether a step may begin the charge that follows it; else that fails by itself."""
+        """Return True if a step may begin its follow-up charge; otherwise that step fails later."""
         return self.billing_enabled and not (self.has_live_stripe and facts.is_test)
 
     async def _refuse_new_charge(
         self, connection: AsyncConnection, account_id: UUID, call: AnyCall | None
     ) -> None:
-        """Let the step fail and wait, undone, where nothing new is charged: while billing is
-        switched off, and of a test account whose service has got a live key.
+        """Fail a step that would begin a new charge while billing is disabled, or for a test
+        account while the service has a live key. The step waits and is retried.
 
-        What is on its way at the provider is followed. Errors: BILLING_DISABLED,
-        TEST_ACCOUNT_ON_LIVE_KEY.
+        Charges already begun are completed. Errors: BILLING_DISABLED, TEST_ACCOUNT_ON_LIVE_KEY.
         """
         if not isinstance(call, Call) or not call.charges or call.again:
             return
@@ -123,8 +122,9 @@ class DecidingActivities(Generic[S]):
     async def _tell(
         self, tell: Callable[[Client, Matter], Awaitable[None]], told: tuple[Matter, ...]
     ) -> None:
-        """Start what the decision has brought into being, or tell whose rows it changed; the
-        sweeper does what is missed.
+        """Start the matters that the decision created, or wake those whose rows it changed.
+
+        The sweeper catches failures.
         """
         for matter in told:
             try:
@@ -133,22 +133,22 @@ class DecidingActivities(Generic[S]):
                 _logger.warning("%s left to the sweeper: %s", matter.workflow_id, error.message)
 
     async def after(self, _: StepRequest, state: S) -> S:
-        """The state after what a kind does within the same activity; nothing more, as a rule."""
+        """Return the state after a kind's follow-up in the same activity; by default none."""
         return state
 
     async def _before_result(self, step: Step) -> None:
-        """The provider has answered, and nothing of it is on record."""
+        """Mark that the provider has answered, before anything is on record."""
         if step.name == GIVE_UP:
             await failpoint("final_action.before_result")
         else:
             await failpoint("dunning.before_result")
 
     async def _result_written(self, step: Step) -> None:
-        """The provider's answer is on record."""
+        """Mark that the provider's answer is on record."""
         await failpoint("dunning.result_written")
 
     async def _ended(self, step: Step) -> None:
-        """Whatever the step ended is committed, and nobody was told."""
+        """Mark that the step is committed, before its result is returned."""
         if step.name == GIVE_UP:
             await failpoint("final_action.written")
         elif step.name == END:

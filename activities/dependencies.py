@@ -1,4 +1,4 @@
-"""The connections that every class of activities is built with, and the time by which they act."""
+"""The connections and settings of every activity class, and the account's current time."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ class Dependencies:
 
 
 def measure_lateness(step: str, late: timedelta) -> None:
-    """Timer accuracy, as a metric of the worker: by step, in real time alone."""
+    """Record how late a step was done, as a worker metric by step; for real time only."""
     meter = activity.metric_meter().with_additional_attributes({"step": step})
     meter.create_histogram_timedelta(
         "billing_step_lateness", "How long after its time a step was done"
@@ -33,5 +33,5 @@ def measure_lateness(step: str, late: timedelta) -> None:
 
 
 def now_of(state: State) -> datetime:
-    """The account's now: its frozen clock, else real time."""
+    """Return the account's now: its frozen clock, else real time."""
     return state.clock_at or real_now()

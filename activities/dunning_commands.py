@@ -1,4 +1,4 @@
-"""Operators' orders from the Temporal UI: the verbs of the admin API, about one unpaid invoice."""
+"""Operators' commands from the Temporal UI: the admin API's verbs for one unpaid invoice."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from workflows.contracts import CommandRequest
 
 
 async def carry_out(connection: AsyncConnection, request: CommandRequest, at: datetime) -> str:
-    """Do what the command says; answers what it came to, in words.
+    """Carry out the command; return its result as text.
 
     Errors: UNKNOWN_COMMAND, INVOICE_NOT_FOUND, INVOICE_REQUIRED, and those of the verbs.
     """
@@ -40,7 +40,7 @@ async def carry_out(connection: AsyncConnection, request: CommandRequest, at: da
 
 
 async def _invoice(connection: AsyncConnection, workflow_id: str, name: str | None) -> Invoice:
-    """The unpaid invoice of this matter that is named, or the only one."""
+    """Return the named unpaid invoice of this matter, or the only one."""
     owed = await invoice_store.of_matter(connection, workflow_id, ["open"])
     if name is not None:
         owed = [one for one in owed if ids.encode(ids.INVOICE, one.id) == name]

@@ -1,7 +1,7 @@
-"""Around every activity: who acts, for which account, under which correlation id, a line of the log
-for what was done, and errors in Temporal's terms.
+"""The interceptor of every activity: it sets the actor, account and correlation id, logs what was
+done, and translates errors for Temporal.
 
-While billing is parked no step is done and no command is carried out; reading goes on.
+While billing is parked no step or command runs; reads go on.
 """
 
 import logging
@@ -26,7 +26,7 @@ _logger: Final = logging.getLogger("activities")
 
 
 class BillingInterceptor(Interceptor):
-    """For the worker's interceptor list."""
+    """The worker's interceptor for activities."""
 
     def __init__(self, barrier: Barrier) -> None:
         self._barrier = barrier
@@ -57,7 +57,7 @@ class _Inbound(ActivityInboundInterceptor):
                 error.detail, type=error.code, non_retryable=not error.retryable
             ) from error
         except DBAPIError as error:
-            # A history keeps what an error and its cause say: of rows it learns nothing.
+            # A history stores the text of an error and its cause, which must not contain rows.
             _logger.warning("the database refused a step", exc_info=error)
             kind = type(origin_of(error)).__name__
             raise ApplicationError(message_of(error), type=kind) from None
@@ -66,7 +66,7 @@ class _Inbound(ActivityInboundInterceptor):
 
 
 def _note(seconds: float, level: int) -> None:
-    """The line of an activity that is done; one that failed is logged by Temporal's SDK."""
+    """Log an activity that is done; Temporal's SDK logs one that failed."""
     info = activity.info()
     extra = {"milliseconds": round(seconds * 1000), "attempt": info.attempt}
     _logger.log(level, "%s: done", info.activity_type, extra=extra)

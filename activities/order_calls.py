@@ -1,6 +1,6 @@
-"""Payments by an order that its payer approves elsewhere: PayPal.
+"""Payments by an order that its payer approves at the provider: PayPal.
 
-No money moves before our capture, and an order is captured once: giving up is never to capture.
+No money moves before our capture, and an order is captured once: to give up, do not capture.
 """
 
 from typing import Final
@@ -17,14 +17,14 @@ _WAITS: Final = Outcome(kind="waiting")
 
 
 class Orders:
-    """Opens, captures and gives up orders; a collaborator of the activities."""
+    """The activities' calls that open, capture and give up orders."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._provider = dependencies.orders
 
     @property
     def provider(self) -> OrderProvider:
-        """The provider of orders. Errors: Unavailable where it was switched off since."""
+        """Return the provider of orders. Errors: Unavailable if it has been switched off."""
         if self._provider is None:
             raise Unavailable("PAYPAL_OFF", "PayPal is not set up (BILLING_PAYPAL_CLIENT_ID)")
         return self._provider
@@ -32,7 +32,7 @@ class Orders:
     async def create_page(
         self, payment: Payment, description: str, return_url: str
     ) -> CheckoutSession:
-        """Make the order, without storing it; its approve link is the payer's page."""
+        """Create the order without storing it; the payer's page is its approve link."""
         request = OrderRequest(
             key=payment.intent_key,
             amount_minor=payment.amount_minor,
@@ -48,8 +48,8 @@ class Orders:
         return CheckoutSession(session_id=order.order_id, url=order.approve_url, status="open")
 
     async def look(self, payment: Payment, *, is_owed: bool) -> tuple[Payment, Outcome | None]:
-        """The provider's word; an order that was approved is captured, while it is waited for and
-        owed.
+        """Return the payment's outcome; first capture an approved order if the payment is live and
+        still owed.
         """
         await failpoint("check.before_look")
         order_id = payment.stripe_checkout_session_id
@@ -57,8 +57,8 @@ class Orders:
             return payment, None
         order = await self.provider.retrieve_order(order_id)
         if order.status == "approved" and payment.status in LIVE and is_owed:
-            # A key of its own each time: the answer stored under another may be a refusal that the
-            # payer has mended since. Twice captured is impossible, the order allows it once.
+            # A new key each time: the answer stored under an old one may be a refusal that the
+            # payer has resolved since. An order cannot be captured twice.
             key = f"{payment.intent_key}/capture-{ids.new().hex}"
             await failpoint("charge.before_confirm")
             order = await self.provider.capture_order(order_id, key)
@@ -66,7 +66,7 @@ class Orders:
         return payment, _outcome(order)
 
     async def give_up(self, payment: Payment) -> Outcome:
-        """The order's money if it was captured, else `canceled`: nobody captures it later."""
+        """Return the capture's outcome if there is one, else `canceled`: no later capture comes."""
         order_id = payment.stripe_checkout_session_id
         if order_id is None:
             return Outcome(kind="canceled")

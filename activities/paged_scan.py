@@ -1,8 +1,8 @@
-"""Passes over many things, page by page, with signs of life meanwhile.
+"""Passes over many items, page by page, with heartbeats.
 
-`pass_over` looks at everything there is, a few things at once; its place is told with each sign, so
-that another try goes on from there. `drain` takes what is to go, until there is none; `drain_along`
-does so in an order. `each_apart` does the parts of a job, whatever becomes of the others.
+`pass_over` checks every item, a few at once; each heartbeat has the position, so that a retry
+continues there. `drain` deletes pages until one is empty; `drain_along` does so in an order.
+`each_apart` runs the parts of a job independently of each other.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from billing.core.database import Database
 from billing.core.database_errors import took_too_long
 
 AT_ONCE: Final = 4
-"""Things looked at together: a part of what the pools and Temporal can bear."""
+"""Items checked at once: a part of what the pools and Temporal can bear."""
 MOST_FAILURES: Final = 20
-"""On one page; with more of them the database or Temporal is away, and the pass waits for it. What
-took too long is a matter of that thing alone, and does not count.
+"""Failures tolerated on one page; more mean that the database or Temporal is unavailable, and the
+pass fails and is retried. Timeouts do not count: they concern one item.
 """
 T = TypeVar("T")
 K = TypeVar("K", str, UUID)
@@ -33,7 +33,7 @@ _logger = logging.getLogger("activities.paged_scan")
 
 
 class Undone(Exception):
-    """Parts of a job that failed, by their names; another try does them again."""
+    """Parts of a job that failed, by name; a retry runs them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Things to look at, among so many that were read; `last` is the name of the last one read."""
+    """Items to check, the number of items read, and the name of the last one read."""
 
     things: Sequence[T]
     read: int
@@ -56,15 +56,14 @@ class Page(Generic[T]):
 
     @classmethod
     def whole(cls, things: Sequence[T], name: Callable[[T], str]) -> "Page[T]":
-        """A page of which everything is to be looked at."""
+        """Return a page whose items must all be checked."""
         return cls(things, len(things), name(things[-1]) if things else "")
 
 
 async def drain(database: Database, page: Callable[[AsyncConnection], Awaitable[int]]) -> int:
-    """Take pages, each in a transaction of its own, until one is empty; how many things in all.
+    """Take pages, each in its own transaction, until one is empty; return how many items in total.
 
-    `page` answers how many it took. What is taken is not found again, so another try goes on from
-    there without a place.
+    `page` returns how many it took. Taken items are not found again, so a retry needs no position.
     """
     total, taken = 0, 1
     while taken:
@@ -80,10 +79,10 @@ async def drain_along(
     page: Callable[[AsyncConnection, K], Awaitable[tuple[int, K | None]]],
     after: K,
 ) -> int:
-    """Take pages in an order, each in a transaction of its own; how many things in all.
+    """Take pages in an order, each in its own transaction; return how many items in total.
 
-    `page` answers how many it took of those behind a place, and where the next one begins, or None
-    where there are no more. So what was just taken is not read again.
+    `page` returns how many it took behind a position, and the next position, or None at the end.
+    So deleted rows are not scanned again.
     """
     total, place = 0, after
     while True:
@@ -97,9 +96,9 @@ async def drain_along(
 
 
 async def each_apart(parts: Mapping[str, Callable[[], Awaitable[int]]]) -> dict[str, int]:
-    """Do the parts of a job one after the other, and tell what each counted.
+    """Run the parts of a job one after the other; return each part's count.
 
-    Errors: Undone names those that failed, when all the others are done.
+    Errors: Undone, with the names of the failed parts, after all others are done.
     """
     counts: dict[str, int] = {}
     failed: dict[str, Exception] = {}
@@ -120,10 +119,10 @@ async def pass_over(
     name: Callable[[T], str],
     look: Callable[[T], Awaitable[int]],
 ) -> Passed:
-    """Look at everything, from where an earlier try of this activity stood.
+    """Check every item, starting where an earlier try of this activity stopped.
 
-    `page` answers what is to be looked at of the things after a name, in order; `look` what it
-    found at one of them. What cannot be looked at is logged and counted, and left to the next pass.
+    `page` returns the items to check after a name, in order; `look` returns how many findings one
+    has. An item that fails is logged and counted, and left to the next pass.
     """
     passed = Passed(*activity.info().heartbeat_details)
     while (one := await page(passed.after)).read:
@@ -146,7 +145,7 @@ async def _look_at(
     look: Callable[[T], Awaitable[int]],
     passed: Passed,
 ) -> tuple[int, list[Exception]]:
-    """(found, what went wrong) on one page."""
+    """Check one page; return (found, errors)."""
     gate = asyncio.Semaphore(AT_ONCE)
     errors: list[Exception] = []
 

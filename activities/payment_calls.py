@@ -1,7 +1,7 @@
-"""Moving money for one payment through the provider, so that doubt is always one look away.
+"""Provider calls that move money for one payment, so that one lookup resolves any doubt.
 
 An intent is created unconfirmed under one key and stored; it is confirmed under the key of an
-attempt row that was committed before. A repeat looks first, and never takes another key.
+attempt row that was committed before. A retry looks first, and never uses another key.
 """
 
 from collections.abc import Iterator
@@ -23,16 +23,16 @@ from billing.money.payments.schemas import Attempt, Payment
 from billing.platform.accounts import store as accounts
 from gateways.provider import KEY_IN_USE, KEY_REUSED, UNFINISHED, CheckoutRequest, IntentRequest
 
-# The provider may have stored a 500 under a key; after these tries the look decides alone.
+# The provider may have stored a 500 under a key; after these tries only the lookup decides.
 SAME_KEY_TRIES: Final = 3
 CUSTOMERS_REMEMBERED: Final = 10_000
-# Our clock may be ahead of theirs. A charge of the try's own card is its own by that much more.
+# Our clock may be ahead of the provider's; more so is accepted for the attempt's own card.
 _CLOCKS_APART: Final = timedelta(seconds=5)
 _CLOCKS_FAR_APART: Final = timedelta(minutes=5)
 
 
 class Charger:
-    """Opens, charges, looks at and cancels payments; a collaborator of the activities."""
+    """The activities' calls that open, charge, look up and cancel payments."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._database = dependencies.database
@@ -42,9 +42,9 @@ class Charger:
     async def create(
         self, payment: Payment, description: str, *, save_card: bool, since: datetime
     ) -> Outcome:
-        """Make the intent, without storing it: the caller records it with its step.
+        """Create the intent without storing it: the caller records it with its step.
 
-        One whose answer was lost is looked for among those made after `since`.
+        A retry first searches the intents made after `since`, in case an answer was lost.
         Errors: Unavailable (ask again), ProviderFailure (refused; nothing was made).
         """
         customer = await self.customer(payment.account_id)
@@ -66,7 +66,7 @@ class Charger:
     async def create_page(
         self, payment: Payment, description: str, return_url: str
     ) -> CheckoutSession:
-        """Make the hosted page, without storing it. Errors as for `create`."""
+        """Create the hosted page without storing it. Errors as for `create`."""
         request = CheckoutRequest(
             key=harmless_key(payment.intent_key),
             amount_minor=payment.amount_minor,
@@ -85,9 +85,9 @@ class Charger:
     async def charge(
         self, payment: Payment, attempt: Attempt, *, off_session: bool, again: bool
     ) -> Outcome:
-        """Try the attempt's card, once: what a look can tell is not tried `again`.
+        """Charge the attempt's card once: a retry (`again`) first looks for a known outcome.
 
-        `unreached` means proven: nothing got as far as the card. Errors: Unavailable.
+        `unreached` means it is proven that the card was not reached. Errors: Unavailable.
         """
         intent_id = payment.stripe_payment_intent_id
         if intent_id is None:
@@ -111,11 +111,11 @@ class Charger:
                     is_card=chosen.provider_kind == "card",
                 )
         except ProviderFailure:
-            return unreached  # refused before any card was asked, such as one detached at Stripe
+            return unreached  # refused before the card was reached: it was detached, for example
         except Unavailable as doubt:
             if doubt.code == KEY_IN_USE:
                 await failpoint("confirm.in_use")
-            # A call that may still run proves nothing: only after an answer the look decides.
+            # A call that may still run proves nothing: the lookup decides only after an answer.
             if doubt.code in UNFINISHED or tries() <= SAME_KEY_TRIES:
                 raise
             return await self._decided(intent_id, attempt) or unreached
@@ -123,7 +123,7 @@ class Charger:
         return await self._with_reason(outcome)
 
     async def look(self, payment: Payment) -> tuple[Payment, Outcome | None]:
-        """The provider's word on a payment; for a hosted page first the intent behind it."""
+        """Return a payment and its outcome; for a hosted page, find and record its intent first."""
         await failpoint("check.before_look")
         session: CheckoutSession | None = None
         if payment.stripe_checkout_session_id is not None:
@@ -140,9 +140,9 @@ class Charger:
         return payment, await self._with_lost_decline(payment, outcome)
 
     async def give_up(self, payment: Payment) -> Outcome:
-        """Cancel at the provider, and answer what the payment is afterwards.
+        """Cancel at the provider; return the outcome afterwards.
 
-        Errors: Unavailable also where the provider leaves open what may still bring money.
+        Errors: Unavailable, also if the provider leaves open a payment that may still succeed.
         """
         if payment.stripe_checkout_session_id is not None:
             session = await self._provider.expire_checkout(
@@ -154,7 +154,7 @@ class Charger:
             return _behind_page(session, outcome)
         if payment.stripe_payment_intent_id is None:
             return Outcome(kind="canceled")
-        # A key of its own each time: the answer stored under another says what was then.
+        # A new key each time: the answer stored under an old one may be outdated.
         key = f"{payment.intent_key}/cancel-{ids.new().hex}"
         outcome = await self._provider.cancel_intent(payment.stripe_payment_intent_id, key)
         if outcome.kind not in ("canceled", "succeeded", "processing"):
@@ -162,15 +162,15 @@ class Charger:
         return await self._with_lost_decline(payment, outcome)
 
     async def saved_card(self, intent_id: str) -> CardDetails | None:
-        """The card an intent was paid with, if the payer let us keep it."""
+        """Return the card an intent was paid with, if the payer allowed us to save it."""
         return await self._provider.intent_card(intent_id)
 
     async def keep_next_card(self, intent_id: str) -> None:
-        """Have the card kept that pays an intent next. Errors: Unavailable."""
+        """Have the provider save the card that pays an intent next. Errors: Unavailable."""
         await self._provider.keep_next_card(intent_id)
 
     async def customer(self, account_id: UUID) -> str:
-        """The account's Stripe customer, made once [A15]; it never changes afterwards."""
+        """Return the account's Stripe customer, created once [A15]; it never changes."""
         known = self._customers.get(account_id)
         if known is None:
             known = await self._find_customer(account_id)
@@ -205,7 +205,7 @@ class Charger:
         return await self._provider.create_intent(request)
 
     async def _decided(self, intent_id: str, attempt: Attempt) -> Outcome | None:
-        """Outcome of an attempt whose answer was lost; None: it never reached the card."""
+        """Return the outcome of an attempt whose answer was lost; None: no card was reached."""
         now = await self._provider.retrieve_intent(intent_id)
         if now.kind in ("succeeded", "processing"):
             return now
@@ -214,19 +214,19 @@ class Charger:
         return await self._declined(now, intent_id, attempt) or (now if now.is_over else None)
 
     async def _is_of_another(self, asks: Outcome, attempt: Attempt) -> bool:
-        """True if 3-D Secure is asked for the card of an earlier try."""
+        """Return True if 3-D Secure is required for the card of an earlier attempt."""
         card = (await self._chosen(attempt)).card
         return None not in (card, asks.card) and card != asks.card
 
     async def _with_reason(self, outcome: Outcome) -> Outcome:
-        """The decline by its charge, where that forbids more than the error has said."""
+        """Return the outcome with the charge's decline if that is hard and the error's was soft."""
         said = outcome.decline
         if said is None or outcome.intent_id is None or said.decline_class != "soft":
             return outcome
         try:
             charges = await self._provider.charges(outcome.intent_id)
         except (ProviderFailure, Unavailable):
-            return outcome  # declined it is all the same
+            return outcome  # the payment is declined in any case
         for charge in charges:
             blocked = charge.decline if charge.charge_id == outcome.charge_id else None
             if blocked is not None and blocked.decline_class == "hard":
@@ -234,7 +234,7 @@ class Charger:
         return outcome
 
     async def _with_lost_decline(self, payment: Payment, outcome: Outcome) -> Outcome:
-        """Of a canceled intent its try's own decline, where nobody has recorded that yet."""
+        """Return a canceled intent's outcome with its pending attempt's decline, if any."""
         if not outcome.is_over or outcome.intent_id is None:
             return outcome
         async with self._database.tenant(payment.account_id) as connection:
@@ -245,7 +245,7 @@ class Charger:
         return outcome
 
     async def _declined(self, now: Outcome, intent_id: str, attempt: Attempt) -> Outcome | None:
-        """The attempt's decline by its charge; None: it has no charge that failed."""
+        """Return the outcome with the decline of the attempt's charge; None: no charge failed."""
         async with self._database.tenant(attempt.account_id) as connection:
             earlier = await store.charges_on_record(connection, attempt.invoice_id)
         card = (await self._chosen(attempt)).card
@@ -261,22 +261,22 @@ class Charger:
         return None
 
     async def _chosen(self, attempt: Attempt) -> store.AttemptCard:
-        """The card to try, if the attempt is still undecided: a worker may wake up late."""
+        """Return the card to try. Errors: Unavailable if another worker decided the attempt."""
         async with self._database.tenant(attempt.account_id) as connection:
             chosen = await store.card_of(connection, attempt.key)
         if chosen is None or chosen.method_id is None:
             raise Conflict("NO_ATTEMPT", "a card is tried only for an attempt on record")
         if chosen.status != "pending":
-            # Asked again, the step finds itself done.
+            # The retried step finds itself done.
             raise Unavailable("ATTEMPT_DECIDED", "another worker has decided this attempt")
         return chosen
 
 
 def _behind_page(session: CheckoutSession, outcome: Outcome) -> Outcome:
-    """The standing of a page's intent: on a page that is done nobody tries again.
+    """Return the outcome of a page's intent: a completed page cannot be retried.
 
-    It was left to a bank: that decides, also while it waits for its payer to name the amounts that
-    it sent, and Stripe cancels no such intent; or it has said no since, as one does after days.
+    A bank debit is then pending: the bank decides, even if the payer has yet to confirm two small
+    deposits, and Stripe does not cancel the intent. The bank may decline it days later.
     """
     if session.status != "complete":
         return outcome
@@ -295,27 +295,27 @@ def _metadata(payment: Payment) -> dict[str, str]:
 
 
 def correlated() -> dict[str, str]:
-    """The request that caused a call, for whoever looks at Stripe.
+    """Return the correlation id of the request that caused a call, as Stripe metadata.
 
-    A refund has none: under its key another request's id would be another refund, and refused.
+    Refunds omit it: a retry by another request would reuse the key with other parameters, and fail.
     """
     known = context.correlation_id.get()
     return {"correlation_id": known} if known else {}
 
 
 def harmless_key(key: str) -> str:
-    """The key of a call that takes no money: a stored 500 is passed by with a new one."""
+    """Return the key of a call that takes no money: a new key gets past a stored 500."""
     number = tries()
     return key if number <= SAME_KEY_TRIES else f"{key}/again-{number}"
 
 
 @contextmanager
 def _doubting_a_key() -> Iterator[None]:
-    """In doubt about a call whose key was used before with other parameters: it may still run.
+    """Treat a key that was used with other parameters as doubt: the first call may still run.
 
-    A payment that changed hands names another matter in its metadata, and a release may confirm
-    otherwise than the one before. The next try looks for what the first one has made; a harmless
-    call behind SAME_KEY_TRIES takes another key.
+    Parameters differ if the payment moved to another matter, which the metadata names, or if a new
+    release confirms differently. The next try looks for the first call's result; a harmless call
+    takes a new key after SAME_KEY_TRIES.
     """
     try:
         yield

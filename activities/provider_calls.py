@@ -23,15 +23,15 @@ from gateways.provider import AMOUNT, NO_CUSTOMER
 
 AnyCall = Call | RefundCall | SurveyCall
 _HOPELESS: Final = (AMOUNT, NO_CUSTOMER)
-"""Refusals to open a payment that no repeated step and no operator undoes."""
+"""Refusals to open a payment that neither a retry nor an operator can resolve."""
 _MARGIN: Final = timedelta(hours=1)
-# Without an attempt nothing says when it was begun. A key is forgotten after a day, and an intent
-# that nobody has stored is never confirmed.
+# Without an attempt the time of the first try is unknown. Stripe forgets a key after a day, and an
+# intent that was not stored is never confirmed.
 _TRIED_FOR: Final = timedelta(days=2)
 
 
 class ProviderCalls:
-    """Answers calls; a failure that proves nothing is the activity's, which is tried again."""
+    """The calls of decisions; a failure that proves nothing fails the activity, which retries."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._charger = Charger(dependencies)
@@ -40,7 +40,7 @@ class ProviderCalls:
         self._links = PayLinks(dependencies.settings)
 
     async def make(self, call: AnyCall) -> Answer | RefundAnswer | SurveyAnswer:
-        """Ask, and answer what is known now. Errors: Unavailable, ProviderFailure."""
+        """Make the call; return what is known now. Errors: Unavailable, ProviderFailure."""
         if isinstance(call, SurveyCall):
             return await self._refunder.look(call)
         if isinstance(call, RefundCall):
@@ -78,7 +78,7 @@ class ProviderCalls:
                 return Answer(call, outcome, asked_at, card)
 
     def _desk(self, call: Call) -> Charger | Orders:
-        """The provider that the payment was opened at."""
+        """Return the provider with which the payment was opened."""
         return self._orders if call.payment.flow == PAYPAL else self._charger
 
     async def _look(self, call: Call) -> tuple[Payment, Outcome | None]:
@@ -94,7 +94,7 @@ class ProviderCalls:
         except Unavailable:
             if call.attempt is None or tries() <= SAME_KEY_TRIES:
                 raise
-            # Without an intent that is stored nothing can have been confirmed.
+            # Without a stored intent nothing can have been confirmed.
             return Outcome(kind="unreached")
 
     async def _try(self, call: Call) -> Outcome:
@@ -105,9 +105,9 @@ class ProviderCalls:
         )
 
     async def _keep_next_card(self, call: Call, outcome: Outcome | None) -> None:
-        """Have a declined intent keep what pays it next: its payer may confirm another card.
+        """Have a declined intent save the card that pays it next: the payer may use another one.
 
-        The try before asked for the opposite. In doubt the decline is heard once more.
+        The declined try had requested the opposite. A failed call makes the activity run again.
         """
         if not call.save_card or call.payment.flow == PAYPAL or outcome is None:
             return
@@ -124,7 +124,7 @@ class ProviderCalls:
         return outcome
 
     async def _card_of(self, payment: Payment, outcome: Outcome | None) -> CardDetails | None:
-        """The card a payer confirmed with, when it was saved for the renewals to come."""
+        """Return the card that a payer confirmed with, if it was saved for later renewals."""
         intent_id = payment.stripe_payment_intent_id
         paid = outcome is not None and outcome.kind == "succeeded"
         if not paid or payment.flow != "card" or intent_id is None:
@@ -137,7 +137,7 @@ def _description(call: Call) -> str:
 
 
 def _since(call: Call) -> datetime:
-    """The time from which on a lost intent is looked for; the provider's clock is its own."""
+    """Return the time to search for a lost intent from, with a margin for the provider's clock."""
     if call.attempt is not None:
         return call.attempt.real_started_at - _MARGIN
     return real_now() - _TRIED_FOR

@@ -1,4 +1,4 @@
-"""The steps of a purchase: open the payment, follow it, grant once, or end it proven unpaid."""
+"""The steps of a purchase: open and check the payment, grant once, or end it as proven unpaid."""
 
 from activities.decisions import DecidingActivities
 from billing.core.failpoints import failpoint
@@ -9,7 +9,7 @@ from billing.money.purchases.rules import PurchaseState
 
 
 class PurchaseActivities(DecidingActivities[PurchaseState]):
-    """A purchase, until its credits are granted or it is proven that nothing was charged."""
+    """The activities of a purchase, until its credits are granted or it is proven unpaid."""
 
     kind = PURCHASE
     steps = ("open", "check", "fulfil", "retire", "remind", "expire")

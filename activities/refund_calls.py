@@ -1,4 +1,4 @@
-"""Giving money back through the provider, once: what may be there already is looked for first."""
+"""Refunds at the provider, each made once: a retry first looks for an existing refund."""
 
 from activities.dependencies import Dependencies
 from activities.order_calls import Orders
@@ -15,14 +15,14 @@ from gateways.provider import FAILURE_KEPT, Refunding, RefundRequest
 
 
 class Refunder:
-    """Makes refunds and looks where they stand; a collaborator of the activities."""
+    """The activities' calls that make refunds and look up their status."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._provider = dependencies.provider
         self._orders = Orders(dependencies)
 
     async def make(self, call: RefundCall) -> RefundAnswer:
-        """The provider's word; a refusal proves that nothing was made. Errors: Unavailable."""
+        """Make the refund; a refusal proves that none was made. Errors: Unavailable."""
         asked_at = real_now()
         try:
             return RefundAnswer(call, await self._ask(call), asked_at)
@@ -31,7 +31,7 @@ class Refunder:
             return RefundAnswer(call, None, asked_at, refusal=refused.detail)
 
     async def look(self, call: SurveyCall) -> SurveyAnswer:
-        """All that was taken back of the payment. Errors: Unavailable, ProviderFailure."""
+        """Return the payment's refunds and disputes. Errors: Unavailable, ProviderFailure."""
         asked_at = real_now()
         intent_id = call.payment.stripe_payment_intent_id
         if intent_id is None:
@@ -55,13 +55,13 @@ class Refunder:
         return outcome
 
     async def _walk(self, call: RefundCall, intent_id: str) -> RefundOutcome:
-        """Ask under each key of the refund in turn, until one is decided.
+        """Request the refund under each of its keys in turn, until one call is decided.
 
-        Two refunds never come about for one. A key is left only where the provider has repeated the
-        failure that it keeps under it (Stripe for a day): no call with that key, of this worker or
-        another, does anything any more. And only once a look after that answer has found no refund.
-        A call that may still run, and a failure that is not kept, keep their key. Every try begins
-        with a look and walks the same keys in the same order.
+        The refund is never made twice. A key is abandoned only if the provider has repeated the
+        failure that it stores under it (Stripe does for a day), so that no call with that key has
+        an effect any more, and if a later lookup has found no refund. After any other failure, and
+        while a call may still run, the key stays. Every try begins with a lookup and uses the same
+        keys in the same sequence.
         """
         number = 1
         while True:
@@ -77,7 +77,7 @@ class Refunder:
             number += 1
 
     async def _made(self, call: RefundCall, intent_id: str) -> RefundOutcome | None:
-        """The refund, if the provider has it: it is known by our name."""
+        """Return the refund if the provider has it, found by our id."""
         taken = await self._of(call.payment).taken_back(intent_id)
         name = ids.encode(ids.REFUND, call.refund.id)
         return next((one for one in taken.refunds if one.name == name), None)

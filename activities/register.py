@@ -1,4 +1,4 @@
-"""Notes in the register of matters that no single kind owns."""
+"""Activities for the register of matters that belong to no single kind."""
 
 from temporalio import activity
 
@@ -10,7 +10,7 @@ from workflows.contracts import HaltRequest
 
 
 class RegisterActivities:
-    """Notes of halts."""
+    """The activity that records halts."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self.database = dependencies.database

@@ -20,7 +20,7 @@ from activities.trials import TrialActivities
 
 
 def build_activities(dependencies: Dependencies, client: Client) -> list[Any]:
-    """The bound methods that are activities, of every class of them."""
+    """Return the activities of every class as bound methods."""
     owners = [
         AccountActivities(dependencies, client),
         RegisterActivities(dependencies),

@@ -1,7 +1,7 @@
-"""Waking matters that have rested: all that are due within a day, a few at a time.
+"""The waking of resting matters that are due within a day, a few at a time.
 
-The next ones are told when these were looked at. So people, whose steps wait in the same queue,
-find no more than a few before them, and a busy worker is given no more than it does.
+The next batch is woken after the last one was handled. So users' steps, in the same queue, wait
+behind a few at most, and a busy worker gets no more than it can do.
 """
 
 import asyncio
@@ -20,20 +20,21 @@ from billing.matters.schemas import Matter
 from workflows.policies import POLICIES
 
 WAKES_FOR: Final = POLICIES.sweep_every * 3 / 4
-"""The part of a run's time that is theirs; the next run goes on with the others."""
+"""The part of a run's time that waking may take; the next run wakes the others."""
 PATIENCE: Final = timedelta(seconds=2)
-"""For a few to be looked at: one that nobody can look at keeps no other one waiting for long."""
+"""The wait for a batch to be handled, so that a stuck matter does not delay others for long."""
 LOOK_SECONDS: Final = 0.1
 AT_ONCE: Final = telling.TOLD_AT_ONCE
-"""Matters that are told and not looked at yet."""
+"""Matters that are notified and not handled yet."""
 
 
 async def wake(database: Database, client: Client, page: int) -> int:
-    """Nudge what has rested, the earliest due first, page by page while there is time; how many
-    could be told.
+    """Nudge resting matters, the earliest due first, page by page while there is time.
+
+    Return how many were notified.
     """
     ends, told = real_now() + WAKES_FOR, 0
-    asleep: set[str] = set()  # told, and not looked at in time: they are found again
+    asleep: set[str] = set()  # notified but not handled in time: the query finds them again
     while True:
         async with database.operator() as connection:
             found = await sweeps.resting(connection, real_now() + REST, page + len(asleep))
@@ -44,7 +45,7 @@ async def wake(database: Database, client: Client, page: int) -> int:
             few = fresh[first : first + AT_ONCE]
             taken = await telling.nudge(client, few)
             if not taken:
-                return told  # Temporal is away: the next run asks again
+                return told  # Temporal is unavailable: the next run tries again
             told += taken
             asleep.update(await _until_looked(database, few, min(ends, real_now() + PATIENCE)))
             if real_now() >= ends:
@@ -54,7 +55,7 @@ async def wake(database: Database, client: Client, page: int) -> int:
 async def _until_looked(
     database: Database, few: Sequence[Matter], deadline: datetime
 ) -> Sequence[str]:
-    """Wait until these were looked at; those that were not by then."""
+    """Wait until these matters were handled; return those that were not by the deadline."""
     names = [matter.workflow_id for matter in few]
     while True:
         async with database.operator() as connection:

@@ -1,4 +1,4 @@
-"""Letting go of what is old: the settings say how many days of real time each is kept [P10]."""
+"""Deletion of old data: the settings say how many days of real time each kind is kept [P10]."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ Go = Callable[[Database, datetime], Awaitable[int]]
 def parts(
     database: Database, settings: Settings, now: datetime
 ) -> dict[str, Callable[[], Awaitable[int]]]:
-    """Payloads of events that were handled, events that were published, claims that are closed."""
+    """Return the parts: payloads of handled events, published events and closed claims."""
     kept: dict[str, tuple[int, Go]] = {
         "payloads_emptied": (settings.retention_inbox_days, _payloads),
         "events_dropped": (settings.retention_outbox_days, _events),

@@ -1,4 +1,4 @@
-"""The steps of a payment's money that goes back: its refunds, and what its payer's bank takes."""
+"""The steps of a reversal: a payment's refunds and disputes."""
 
 from activities.decisions import DecidingActivities
 from billing.matters.kinds import REVERSAL
@@ -7,7 +7,7 @@ from billing.money.reversals.rules import ReversalState
 
 
 class ReversalActivities(DecidingActivities[ReversalState]):
-    """One payment, while something of it goes back or is disputed."""
+    """The activities of one payment while it is being refunded or disputed."""
 
     kind = REVERSAL
     steps = ("check", "refund", "book", "remind")

@@ -1,6 +1,6 @@
-"""Signs of life of an activity while something in it takes long.
+"""Heartbeats of an activity while something in it takes long.
 
-Whoever took it and died is silent: after the heartbeat's timeout somebody else gets it.
+A dead worker is silent: after the heartbeat timeout another worker gets the activity.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ from typing import Final
 from temporalio import activity
 
 BEAT_SECONDS: Final = 1.0
-"""Between two signs; the SDK sends on as many of them as the timeout asks for."""
+"""Seconds between heartbeats; the SDK throttles them by the timeout."""
 
 
 @asynccontextmanager
 async def told_alive(*place: object) -> AsyncIterator[None]:
-    """Tell that this activity lives, with the place that another try goes on from."""
+    """Send heartbeats with the position from which a retry continues."""
 
     async def tell() -> None:
         while True:

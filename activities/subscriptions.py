@@ -11,7 +11,7 @@ from workflows.contracts import StepRequest
 
 
 class SubscriptionActivities(DecidingActivities[SubscriptionState]):
-    """Periods, the trial of a plan, and the invoices it collects."""
+    """The activities of a subscription: its periods, trial and invoices."""
 
     kind = SUBSCRIPTION
     steps = (
@@ -22,10 +22,10 @@ class SubscriptionActivities(DecidingActivities[SubscriptionState]):
     engine = ENGINE
 
     async def after(self, request: StepRequest, state: SubscriptionState) -> SubscriptionState:
-        """A renewal goes on with its charge, which spares a third of its way through Temporal.
+        """Continue a renewal with its charge, which saves a third of its Temporal events.
 
-        Mostly the charge has begun with it. A failure is the activity's: tried again, it finds its
-        own step done and goes on here.
+        Usually the decision has begun the charge. If it fails, the retried activity finds its own
+        step done and continues here.
         """
         follower = CHARGED_AT_ONCE.get(request.step.name)
         if follower is None:

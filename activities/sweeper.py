@@ -1,4 +1,4 @@
-"""The nets under everything: what a crash left behind, what was never told, what is overdue.
+"""Scheduled safety nets: matters left by a crash, missed notifications and overdue steps.
 
 Each job is one bounded pass; the schedules repeat it (workflows/schedules.py).
 """
@@ -40,15 +40,15 @@ from workflows import start, visibility
 from workflows.contracts import SweepReport, SweepRequest
 from workflows.policies import POLICIES
 
-# The first poll asks for so much of before.
+# The first poll reads this far back.
 FIRST_BACK: Final = timedelta(hours=2)
-# An event may show in the list some time after it was made.
+# An event may appear in the list some time after it was created.
 POLL_BACK: Final = timedelta(minutes=15)
-# Stripe keeps events for so long.
+# Stripe keeps events for this long.
 EVENTS_KEPT: Final = timedelta(days=30)
 PARK_AFTER: Final = timedelta(hours=24)
 ARCHIVE_AFTER: Final = timedelta(days=90)
-# The longest window of a rate.
+# The longest window of a rate limit.
 RATES_KEPT: Final = timedelta(days=1)
 Counts = dict[str, int]
 _logger = logging.getLogger("activities.sweeper")
@@ -84,8 +84,8 @@ class SweeperActivities:
 
     @told_alive()
     async def _sweep(self, limit: int) -> Counts:
-        """Matters nobody started or told, that have rested or are halted without a run; overdue
-        steps, thresholds, events, walks of clocks.
+        """Wake matters that were never started or notified, that rest, or are halted without a run;
+        handle overdue steps, thresholds, events and clock walks.
         """
         now = real_now()
         async with self.database.operator() as connection:
@@ -100,7 +100,7 @@ class SweeperActivities:
         matched = 0
         for event in (*ours, *strays):
             matched += await telling.tried(self._dispatch(event)) or 0
-        # Nobody else starts a walk that the request for it could not start.
+        # Nothing else starts a walk whose request failed to start it.
         told += await telling.tell(
             partial(start.walk, self.client, account_id, is_new=False) for account_id in walking
         )
@@ -112,8 +112,9 @@ class SweeperActivities:
         }  # fmt: skip
 
     async def _begin_halted(self, limit: int) -> int:
-        """Halted matters whose run somebody ended, where their rows stand: any other tries again by
-        itself. How many were asked for.
+        """Restart halted matters whose run was terminated, from their rows. Return how many.
+
+        Other halted matters retry by themselves.
         """
         after, asked = "", 0
         while True:
@@ -132,8 +133,8 @@ class SweeperActivities:
 
     @told_alive()
     async def _poll(self, limit: int) -> Counts:
-        """Ask Stripe for the events since the last run, and some of before; the inbox knows which
-        are new. After an outage it goes on from where it stood.
+        """Read Stripe's events since shortly before the last run; the inbox recognizes new ones.
+        After an outage the poll continues where it stopped.
         """
         now, missed = real_now(), 0
         async with self.database.operator() as connection:
@@ -142,13 +143,13 @@ class SweeperActivities:
         async for page in self.provider.events_between(since, now):
             missed += await self._take_in(page.events)
             if page.until is not None:
-                # Who goes on from here looks back, but need not at what was old when it was read.
+                # The next run looks back by POLL_BACK, which this page needs only near `now`.
                 async with self.database.operator() as connection:
                     await jobs.looked(connection, "poll", min(page.until + POLL_BACK, now))
         return {"never_came": missed}
 
     async def _take_in(self, page: Sequence[ProviderEvent]) -> int:
-        """Store a page, and tell the owners of what never came as a webhook; how many that is."""
+        """Store a page, notify the owners of events that never came by webhook, and count these."""
         owners = await self._received(page) if page else []
         missed = [
             partial(start.notify_event, self.client, owner, event.event_id)
@@ -159,7 +160,7 @@ class SweeperActivities:
         return len(missed)
 
     async def _received(self, page: Sequence[ProviderEvent]) -> Sequence[Matter | None]:
-        """Store a page; an event that no column can hold is left alone, with its id in the log."""
+        """Store a page; skip an event that no column can hold, and log its id."""
         try:
             async with self.database.operator() as connection:
                 return await event_owners.receive(connection, page, "poll", real_now())
@@ -171,7 +172,7 @@ class SweeperActivities:
         return [*await self._received(page[:half]), *await self._received(page[half:])]
 
     async def _ensure_running(self, limit: int) -> Counts:
-        """Every open matter has its workflow; a missing one is started where its row stands."""
+        """Start the missing workflows of open matters from their rows."""
 
         async def page(after: str) -> Page[Matter]:
             async with self.database.operator() as connection:
@@ -186,13 +187,13 @@ class SweeperActivities:
         return {"open": passed.seen, "started": passed.found, "failed": passed.failed}
 
     async def _housekeeping(self, limit: int) -> Counts:
-        """Months are made ahead; old idempotency keys go [P10], and windows of rates; old purchases
-        are archived [E14]; what the settings keep no longer is let go.
+        """Create the next months' tables; delete old idempotency keys [P10] and rate windows;
+        archive old purchases [E14]; delete data past its retention settings.
         """
         now = real_now()
         return await each_apart(
             {
-                # First: a use that comes in a month without a table would be refused.
+                # First: a use in a month without a table would be refused.
                 "months_made": self._make_months,
                 "keys_purged": lambda: drain(
                     self.database, lambda connection: idempotency.purge(connection, now)
@@ -215,7 +216,7 @@ class SweeperActivities:
             return await months.make(connection)
 
     async def _integrity(self, limit: int) -> Counts:
-        """Accounts that moved and some in turn; a broken invariant is an error in the log, too."""
+        """Check accounts that changed and some in rotation; log broken invariants as errors."""
         after, seen, unseen = activity.info().heartbeat_details or (str(UUID(int=0)), 0, 0)
         if not activity.info().heartbeat_details:
             await hourly.note(self.database, min(limit, AT_LEAST))
@@ -239,8 +240,8 @@ class SweeperActivities:
         return counts | {one.name: one.violations for one in report.wrong}
 
     async def _usage_sync(self, limit: int) -> Counts:
-        """Counters of accounts that moved, and of some in turn, held against their records: of the
-        last cycle, or where that is large of the last days. Wrong ones are mended.
+        """Compare usage counters with records over the last cycle or, if it is large, the last days;
+        repair wrong ones. Covers accounts that changed and some in rotation.
         """
         if not activity.info().heartbeat_details:
             async with self.database.operator() as connection:
@@ -274,7 +275,7 @@ class SweeperActivities:
         }  # fmt: skip
 
     async def _dispatch(self, event: Waiting) -> int:
-        """Tell the owner, find one after all, or park what is nobody's after a day."""
+        """Notify the event's owner; park an event that has no owner after a day."""
         async with self.database.operator() as connection:
             try:
                 owner = await event_owners.find_owner(connection, event)

@@ -1,4 +1,4 @@
-"""Steps of an account that ask others about its taxes: a register of VAT ids, a tax provider."""
+"""An account's steps that query a register of VAT ids or a tax provider."""
 
 from datetime import datetime
 from uuid import UUID
@@ -18,7 +18,7 @@ from workflows.contracts import StepRequest
 
 
 class TaxSteps(AccountSteps):
-    """A part of the account's activities; each asks without a lock and records what it heard."""
+    """The tax activities of an account; each queries without a lock and records the answer."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         super().__init__(dependencies)
@@ -26,7 +26,7 @@ class TaxSteps(AccountSteps):
         self.taxes = dependencies.taxes
 
     async def is_apart(self, connection: AsyncConnection, account_id: UUID) -> bool:
-        """True for a test account whose service has got a live key, which never sees it."""
+        """Return True for a test account while the service has a live key: Stripe is not called."""
         return self.settings.has_live_stripe and await accounts.is_test(connection, account_id)
 
     @activity.defn(name="account.check_vat")

@@ -1,4 +1,4 @@
-"""Telling workflows that something waits for them, several at once; a refusal stops no other."""
+"""Notifications of workflows, several at once; one failure does not stop the others."""
 
 import asyncio
 import logging
@@ -13,13 +13,13 @@ from billing.matters.schemas import Matter
 from workflows import start
 
 TOLD_AT_ONCE: Final = 16
-"""Calls of Temporal on their way at one time: it is loaded, not flooded."""
+"""Concurrent calls to Temporal, so that it is not flooded."""
 T = TypeVar("T")
 _logger = logging.getLogger("activities.telling")
 
 
 async def tried(call: Awaitable[T]) -> T | None:
-    """Tell one; a refusal is logged, and the others are told all the same."""
+    """Make one call; log a refusal and return None, so that other calls go on."""
     try:
         return await call
     except RPCError as refusal:
@@ -28,7 +28,7 @@ async def tried(call: Awaitable[T]) -> T | None:
 
 
 async def tell(calls: Iterable[Callable[[], Awaitable[None]]]) -> int:
-    """Make these calls, some at a time; how many were taken."""
+    """Make these calls, some at a time; return how many succeeded."""
     gate = asyncio.Semaphore(TOLD_AT_ONCE)
 
     async def one(call: Callable[[], Awaitable[None]]) -> bool:
@@ -39,13 +39,13 @@ async def tell(calls: Iterable[Callable[[], Awaitable[None]]]) -> int:
 
 
 async def nudge(client: Client, found: Iterable[Matter]) -> int:
-    """Nudge each of these matters once; how many could be told."""
+    """Nudge each of these matters once; return how many were notified."""
     by_id = {matter.workflow_id: matter for matter in found}
     return await tell(partial(start.nudge, client, matter) for matter in by_id.values())
 
 
 async def begin(client: Client, found: Iterable[Matter]) -> int:
-    """Begin those of these matters that have no run; how many could be asked for."""
+    """Begin the matters that have no run; return how many requests succeeded."""
     return await tell(partial(_begun, client, matter) for matter in found)
 
 

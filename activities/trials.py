@@ -1,4 +1,4 @@
-"""The one step of a trial of credits: its end."""
+"""The single step of a trial of credits: its end."""
 
 from activities.decisions import DecidingActivities
 from billing.matters.kinds import TRIAL
@@ -7,7 +7,7 @@ from billing.money.trials.rules import TrialState
 
 
 class TrialActivities(DecidingActivities[TrialState]):
-    """A trial of credits, until it expired or converted."""
+    """The activity of a trial of credits, until it expired or converted."""
 
     kind = TRIAL
     steps = ("expire",)

@@ -1,4 +1,4 @@
-"""The number of a step's try, counted from the one within the workflow's own task."""
+"""The number of a step's try, counting from the local activity's."""
 
 from contextvars import ContextVar
 from typing import Final
@@ -9,14 +9,14 @@ _before: Final = ContextVar("before", default=0)
 
 
 def begin(before: int) -> None:
-    """This activity's step was tried so often before, within the workflow's own task."""
+    """Record how often this activity's step was tried before, as a local activity."""
     _before.set(before)
 
 
 def tries() -> int:
-    """The number of this try: 1 is the first that the workflow asked for.
+    """Return the number of this try, from 1.
 
-    A worker that dies within the workflow's own task has its try counted by nobody: what must not
-    be done twice asks its row or the provider, whatever the number.
+    A local activity's try is not counted if its worker dies: code that must not act twice has to
+    check its row or the provider, whatever the number.
     """
     return _before.get() + activity.info().attempt

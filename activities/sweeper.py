@@ -240,8 +240,8 @@ class SweeperActivities:
         return counts | {one.name: one.violations for one in report.wrong}
 
     async def _usage_sync(self, limit: int) -> Counts:
-        """Compare usage counters with records over the last cycle or, if it is large, the last days;
-        repair wrong ones. Covers accounts that changed and some in rotation.
+        """Compare usage counters with records over the last cycle (if it is large, the last days),
+        and repair wrong ones, for accounts that changed and some in rotation.
         """
         if not activity.info().heartbeat_details:
             async with self.database.operator() as connection:

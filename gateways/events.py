@@ -1,7 +1,7 @@
-"""The provider's list of events, from the oldest on, read around the odd one that nobody can read.
+"""The provider's list of events, read oldest first and past any event that cannot be read.
 
-The list itself begins with the newest. Spans of time that a page can hold are read one after the
-other, so nobody has to hold more than that, and whoever is cut off goes on from the last one.
+The list itself is newest first. So it is read in spans of time that fit on a page: no caller needs
+more memory than that, and an interrupted one continues after the last span.
 """
 
 import logging
@@ -16,22 +16,22 @@ from gateways.provider import EventPage
 
 PAGE: Final = 100
 TYPES_AT_ONCE: Final = 20
-"""Stripe gives no more events in one answer, and takes no more types in one question."""
+"""Stripe's limits: events per answer (PAGE) and types per request."""
 _TYPES: Final = sorted(PAYMENT_EVENTS)
 GROUPS: Final = tuple(
     tuple(_TYPES[first : first + TYPES_AT_ONCE]) for first in range(0, len(_TYPES), TYPES_AT_ONCE)
 )
-"""The types that a matter acts on; nobody else's fill the pages."""
+"""The event types that matters act on, so that no others fill the pages."""
 _logger = logging.getLogger("gateways.events")
 
 
 class Unreadable(Exception):
-    """An answer that is no JSON a program can hold: one of its events is odd."""
+    """An answer whose JSON cannot be parsed, because of one of its events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question: types, the first and the last second, and the event that it goes on behind."""
+    """A query: types, the first and the last second, and the event after which it continues."""
 
     types: Sequence[str]
     first: int
@@ -52,8 +52,8 @@ Ask = Callable[[Asked], Awaitable[Listed]]
 
 
 async def oldest_first(ask: Ask, first: int, last: int) -> AsyncIterator[EventPage]:
-    """Pages of the events of these seconds. A span that does not fit, or that has an odd event in
-    it, is asked for in halves.
+    """Yield pages of the events of these seconds. A span that does not fit on a page, or has an
+    unreadable event, is halved.
     """
     span = last - first + 1
     while first <= last:
@@ -72,7 +72,7 @@ async def oldest_first(ask: Ask, first: int, last: int) -> AsyncIterator[EventPa
 
 
 async def _whole(ask: Ask, first: int, last: int) -> list[ProviderEvent] | None:
-    """All events of a span, where one page of each group holds them."""
+    """Return all events of a span; None if a group needs more than one page or is unreadable."""
     found: list[ProviderEvent] = []
     for types in GROUPS:
         try:
@@ -86,8 +86,8 @@ async def _whole(ask: Ask, first: int, last: int) -> list[ProviderEvent] | None:
 
 
 async def _second(ask: Ask, second: int) -> AsyncIterator[EventPage]:
-    """The pages of one second; what is behind a page that cannot be read, or that promises more and
-    has nothing, stays unknown.
+    """Yield the pages of one second. Events behind an unreadable page, or behind one that announces
+    more and gives nothing new, are skipped.
     """
     moment = datetime.fromtimestamp(second, UTC)
     for types in GROUPS:
@@ -107,7 +107,7 @@ async def _second(ask: Ask, second: int) -> AsyncIterator[EventPage]:
 
 
 def readable(event_id: str, payload: dict[str, Any]) -> list[ProviderEvent]:
-    """The event, or nothing when it is none; its id is in the log then."""
+    """Return the event as a list; empty, with its id in the log, if it cannot be read."""
     try:
         return [read(payload)]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -1,8 +1,8 @@
-"""PayPal's Orders API (v2) behind the order provider's protocol.
+"""The order provider's implementation with PayPal's Orders API (v2).
 
-`POST /v2/checkout/orders` makes an order with an approve link; approved by its payer, it is
-captured by `POST …/{id}/capture`, once. `PayPal-Request-Id` is the idempotency key. One try per
-call, as for Stripe; amounts are decimal texts.
+`POST /v2/checkout/orders` creates an order with an approve link; once the payer has approved it,
+`POST …/{id}/capture` captures it, once. `PayPal-Request-Id` is the idempotency key. One try per
+call, as for Stripe; amounts are decimal strings.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _STATES: Final[Mapping[str, Literal["open", "approved", "captured", "gone"]]] = 
 }
 _CAPTURES: Final[Mapping[str, OutcomeKind]] = {
     "COMPLETED": "succeeded",
-    # Refunds of it are looked at on their own: this money came.
+    # Refunds are looked up separately: this money was received.
     "PARTIALLY_REFUNDED": "succeeded",
     "REFUNDED": "succeeded",
     "PENDING": "processing",
@@ -40,8 +40,8 @@ _REFUNDS: Final[Mapping[str, Literal["processing", "succeeded", "failed"]]] = {
     "PENDING": "processing",
 }
 _APPROVE_LINKS: Final = ("payer-action", "approve")
-# What refuses a capture is the payer's matter (the order stays, and they may choose another way to
-# pay it), but for faults of our account or request, which no other payer's way would mend.
+# A refused capture concerns the payer (the order stays, and they may choose another way to pay),
+# except for faults of our account or request, which another way to pay would not fix.
 _OURS: Final = frozenset(
     {
         "AMOUNT_MISMATCH", "AUTH_CAPTURE_NOT_ENABLED", "CANNOT_BE_ZERO_OR_NEGATIVE",
@@ -50,14 +50,14 @@ _OURS: Final = frozenset(
     }
 )  # fmt: skip
 _OUR_KINDS: Final = ("CURRENCY_", "INVALID_", "MISSING_", "PAYEE_", "UNSUPPORTED_")
-# Our account's filters against fraud say no to this payer alone.
+# Our account's fraud filters refuse only this payer.
 _FILTERED: Final = "PAYEE_BLOCKED_TRANSACTION"
-# Somebody was faster, or the payer has not approved it: the order itself says how it stands.
+# The order was captured meanwhile, or is not approved: read its current state.
 _LOOK_AGAIN: Final = frozenset({"ORDER_ALREADY_CAPTURED", "ORDER_NOT_APPROVED"})
 
 
 class Refusal(ProviderFailure):
-    """PayPal's refusal with its machine's word, such as INSTRUMENT_DECLINED."""
+    """PayPal's refusal with its issue code, such as INSTRUMENT_DECLINED."""
 
     def __init__(self, answered: int, issue: str, words: str) -> None:
         super().__init__("PROVIDER_REFUSED", f"PayPal refused the request: {words or issue}")
@@ -67,7 +67,7 @@ class Refusal(ProviderFailure):
 
     @property
     def is_payers(self) -> bool:
-        """True if this payer was refused: any issue that is not known as our own fault."""
+        """Return True if this payer was refused: any issue that is not known as our fault."""
         ours = self.issue in _OURS or self.issue.startswith(_OUR_KINDS)
         decided = self.answered == HTTPStatus.UNPROCESSABLE_ENTITY
         return decided and (not ours or self.issue == _FILTERED)
@@ -118,7 +118,7 @@ class PayPalGateway:
         try:
             return _order(await self._ask("GET", path))
         except Refusal as refused:
-            # An order that nobody approved in time is forgotten.
+            # PayPal deletes an order that was not approved in time.
             if refused.issue == "RESOURCE_NOT_FOUND":
                 return Order(order_id=order_id, status="gone")
             raise
@@ -159,10 +159,10 @@ class PayPalGateway:
     async def _ask(
         self, method: str, path: str, body: Json | None = None, key: str | None = None
     ) -> Json:
-        """The answer's JSON. Errors: Refusal, Unavailable."""
+        """Return the answer's JSON. Errors: Refusal, Unavailable."""
         answer = await self._send(method, path, body, key)
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
-            self._token = None  # it may have been withdrawn before its time
+            self._token = None  # it may have been revoked early
             answer = await self._send(method, path, body, key)
         return _told(answer)
 
@@ -176,7 +176,7 @@ class PayPalGateway:
         return await self._reach(method, path, json=body, headers=headers)
 
     async def _bearer(self) -> str:
-        """The access token of our client credentials, until shortly before it ends."""
+        """Return the access token, renewed shortly before it expires."""
         if self._token is None or monotonic() > self._token_until:
             form = {"grant_type": "client_credentials"}
             answer = await self._reach(
@@ -191,7 +191,7 @@ class PayPalGateway:
 
     async def _reach(self, method: str, path: str, **more: Any) -> httpx2.Response:
         try:
-            # Of the whole answer: the client's own limit is one per read.
+            # A limit for the whole answer: the client's own limit is per read.
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._client.request(method, path, **more)
         except (httpx2.HTTPError, TimeoutError) as error:
@@ -199,7 +199,7 @@ class PayPalGateway:
 
 
 def _told(answer: httpx2.Response) -> Json:
-    """The JSON of an answer, or what its status proves."""
+    """Return an answer's JSON. Errors: Refusal, Unavailable, by its status."""
     status = answer.status_code
     if status == HTTPStatus.CONFLICT:
         raise Unavailable(KEY_IN_USE, "PayPal is still processing a request with this key")
@@ -237,7 +237,7 @@ def _order(body: Json) -> Order:
 
 
 def _capture(body: Json) -> Outcome:
-    """The outcome of a capture; one that was denied is the end of its order."""
+    """Return a capture's outcome; a denied capture ends its order."""
     kind = _CAPTURES.get(body["status"], "declined")
     amount = body["amount"]
     received = from_paypal(amount["value"], amount["currency_code"])

@@ -32,7 +32,7 @@ NOT_SOLD: Final = 404
 
 
 class _Head(BaseModel):
-    """The part of an answer that is not about money; unknown fields are let through."""
+    """The part of an answer that is not about money; unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -46,8 +46,8 @@ _TERMS: Final = frozenset(PriceTerms.model_fields)
 
 
 class HttpPrices:
-    """A product service at an address; each question ends after `timeout_seconds`, and has the
-    `headers` of its moment.
+    """A product service at a URL; each request ends after `timeout_seconds` and calls `headers`
+    for its headers.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class HttpPrices:
         )
 
     async def pricing(self, product: str, customer: str) -> Priced | None:
-        """The customer's price of a product; None for 404. Errors: PricesAway."""
+        """Return the customer's price of a product; None for 404. Errors: PricesAway."""
         if not product.strip("."):
             return None  # `.` and `..` are steps in a path, whatever their spelling
         path = f"/api/v1/products/{quote(product, safe='')}/pricing"
         try:
-            # Of the whole answer: the client's own limit is one per read.
+            # A limit for the whole answer: the client's own limit is per read.
             async with asyncio.timeout(self._timeout_seconds):
                 answer = await self._client.get(
                     path, params={"user_id": customer}, headers=self._headers()
@@ -92,7 +92,7 @@ class HttpPrices:
 
 
 def read(product: str, content: bytes) -> Priced:
-    """An answer as terms. Errors: PricesAway for what is no price."""
+    """Parse an answer into terms. Errors: PricesAway if it is not a price."""
     if len(content) > MAX_BYTES:
         raise PricesAway(f"answered more than {MAX_BYTES} bytes")
     try:

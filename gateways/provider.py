@@ -1,10 +1,10 @@
-"""The card provider as the rest of the product sees it: verbs, keys in, outcomes out.
+"""The payment provider's interface: requests with idempotency keys in, outcomes out.
 
-Every money verb takes the idempotency key of its business fact. `Unavailable` means the outcome
-is unknown: ask again, never with another key. `ProviderFailure` means refused, nothing happened.
-The code of an `Unavailable` says what is known of the call: KEY_IN_USE, it still runs there;
-SILENT, no answer came and it may still run; FAILURE_KEPT, the provider repeats a failure that it
-keeps under the key, and runs no call with it any more; any other, it is over.
+Every call that moves money takes the idempotency key of its business fact. `Unavailable` means the
+outcome is unknown: retry, never with another key. `ProviderFailure` means refused without effect.
+The code of an `Unavailable` says what is known: KEY_IN_USE, the call still runs at the provider;
+SILENT, no answer came and it may still run; FAILURE_KEPT, the provider repeats a failure stored
+under the key and runs no call with that key any more; any other, the call is over.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -27,11 +27,11 @@ FAILURE_KEPT: Final = "PROVIDER_FAILURE_KEPT"
 UNFINISHED: Final = frozenset({KEY_IN_USE, SILENT})
 """Codes of a call that may still have its effect."""
 NO_CUSTOMER: Final = "PROVIDER_HAS_NO_CUSTOMER"
-"""The code of a `ProviderFailure`: the account's customer was deleted there."""
+"""The code of a `ProviderFailure`: the account's customer was deleted at the provider."""
 AMOUNT: Final = "PROVIDER_REFUSES_AMOUNT"
-"""The code of a `ProviderFailure`: the sum is too small or too large for it.
+"""The code of a `ProviderFailure`: the amount is below or above the provider's limits.
 
-Where money is converted its bounds are those of another currency, by the rate of the day.
+If money is converted, the limits are those of another currency, at the day's rate.
 """
 KEY_REUSED: Final = "PROVIDER_KEY_REUSED"
 """The code of a `ProviderFailure`: an earlier call with this key had other parameters."""
@@ -39,7 +39,7 @@ KEY_REUSED: Final = "PROVIDER_KEY_REUSED"
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Some of the provider's events. With `until`, all of up to that second were handed over."""
+    """Some of the provider's events. `until`: all events up to this second have been returned."""
 
     events: Sequence[ProviderEvent]
     until: datetime | None = None
@@ -65,21 +65,21 @@ class CheckoutRequest(IntentRequest):
 
 
 class OrderRequest(Frozen):
-    """An order of one amount; `amount_minor` in ISO minor units."""
+    """An order for one amount; `amount_minor` in ISO minor units."""
 
     key: str
     amount_minor: int
     currency: str
     description: str
     invoice_id: str
-    """Shown to the payer; no two captures of one seller have the same."""
+    """Shown to the payer; unique among a seller's captures."""
     custom_id: str
-    """Comes back with every event: the matter that waits for the money."""
+    """The matter that waits for the money; every event includes it."""
     return_url: str
 
 
 class RefundRequest(Frozen):
-    """Money of one intent to give back; `amount_minor` in ISO minor units."""
+    """A refund of one intent; `amount_minor` in ISO minor units."""
 
     key: str
     intent_id: str
@@ -89,49 +89,49 @@ class RefundRequest(Frozen):
 
 
 class VatRegister(Protocol):
-    """A register of VAT ids; what it cannot answer now is `is_valid=None`."""
+    """A register of VAT ids; `is_valid=None` if it cannot answer now."""
 
     async def check(self, vat_id: str) -> VatAnswer:
-        """Its word on a VAT id such as DE136695976."""
+        """Return the register's answer for a VAT id such as DE136695976."""
         ...
 
 
 class TaxProvider(Protocol):
-    """A service that knows the taxes of an address; what it cannot answer now is None."""
+    """A service that knows the taxes of an address; None if it cannot answer now."""
 
     async def jurisdictions(self, asked: TaxQuestion) -> tuple[Jurisdiction, ...] | None:
-        """Those that ask tax there and that it collects for, with their rates by category."""
+        """Return the jurisdictions that tax the address and that it collects for, with rates."""
         ...
 
 
 class Refunding(Protocol):
-    """The verbs that give money back, which every provider has."""
+    """The refund calls, which every provider has."""
 
     async def refund(self, request: RefundRequest) -> RefundOutcome:
-        """Give money back."""
+        """Make a refund."""
         ...
 
     async def taken_back(self, intent_id: str) -> Taken:
-        """Every refund and dispute of the intent, whoever made it."""
+        """Return every refund and dispute of the intent, whoever made it."""
         ...
 
 
 class OrderProvider(Refunding, Protocol):
     """A provider whose payers approve an order on its page; no money moves before the capture.
 
-    Every call may raise Unavailable or ProviderFailure. A refund names the capture as its intent.
+    Every call may raise Unavailable or ProviderFailure. A refund's `intent_id` is the capture.
     """
 
     async def create_order(self, request: OrderRequest) -> Order:
-        """An order that waits for its payer; the same key answers the same order."""
+        """Create an order that waits for its payer; the same key returns the same order."""
         ...
 
     async def retrieve_order(self, order_id: str) -> Order:
-        """The order as it stands now."""
+        """Return the order's current state."""
         ...
 
     async def capture_order(self, order_id: str, key: str) -> Order:
-        """Take the money of an approved order, which can be done once; a refusal is an outcome."""
+        """Capture an approved order, which works once; a refusal is an outcome."""
         ...
 
     async def close(self) -> None:
@@ -140,47 +140,50 @@ class OrderProvider(Refunding, Protocol):
 
 
 class PaymentProvider(Refunding, Protocol):
-    """Every call may raise Unavailable (unknown outcome) or ProviderFailure (refused)."""
+    """A provider that charges cards and bank accounts.
+
+    Every call may raise Unavailable (unknown outcome) or ProviderFailure (refused).
+    """
 
     async def create_customer(self, account_id: UUID, key: str, metadata: dict[str, str]) -> str:
-        """The provider's customer id."""
+        """Create a customer; return the provider's id."""
         ...
 
     async def create_intent(self, request: IntentRequest) -> Outcome:
-        """An unconfirmed intent: moves no money."""
+        """Create an unconfirmed intent; no money moves."""
         ...
 
     async def confirm_intent(
         self, intent_id: str, key: str, payment_method: str, *, off_session: bool, is_card: bool
     ) -> Outcome:
-        """Try to charge what is saved already; a decline is an outcome."""
+        """Charge a saved payment method; a decline is an outcome."""
         ...
 
     async def keep_next_card(self, intent_id: str) -> None:
-        """Ask that the card which pays the intent next is kept, where it may still be paid."""
+        """Have the card saved that pays the intent next, if it can still be paid."""
         ...
 
     async def retrieve_intent(self, intent_id: str) -> Outcome:
-        """The intent's current outcome."""
+        """Return the intent's current outcome."""
         ...
 
     async def find_intent(self, customer_id: str, payment: str, since: datetime) -> Outcome | None:
-        """The intent made for `metadata.payment`, when its creation's answer was lost.
+        """Return the intent made for `metadata.payment`, if the answer to its creation was lost.
 
-        Those made before `since` may be tens of thousands, and are not looked through.
+        Search only from `since`: earlier intents may be tens of thousands.
         """
         ...
 
     async def cancel_intent(self, intent_id: str, key: str) -> Outcome:
-        """Cancel, and say what the intent is afterwards (it may have succeeded before)."""
+        """Cancel the intent; return its outcome (it may have succeeded before)."""
         ...
 
     async def charges(self, intent_id: str) -> list[Charge]:
-        """Every charge of the intent, newest first."""
+        """Return every charge of the intent, newest first."""
         ...
 
     async def intent_card(self, intent_id: str) -> CardDetails | None:
-        """The card an intent was paid with, when it was saved for later."""
+        """Return the card an intent was paid with, if it was saved."""
         ...
 
     async def create_checkout(self, request: CheckoutRequest) -> CheckoutSession:
@@ -188,11 +191,11 @@ class PaymentProvider(Refunding, Protocol):
         ...
 
     async def retrieve_checkout(self, session_id: str) -> CheckoutSession:
-        """The page's current state."""
+        """Return the page's current state."""
         ...
 
     async def expire_checkout(self, session_id: str, key: str) -> CheckoutSession:
-        """Close the page; says what it is afterwards (it may be complete)."""
+        """Close the page; return its state afterwards (it may be complete)."""
         ...
 
     async def create_setup_intent(
@@ -202,24 +205,25 @@ class PaymentProvider(Refunding, Protocol):
         ...
 
     async def retrieve_setup_intent(self, setup_intent_id: str) -> SetupOutcome:
-        """The setup's current outcome, with the card once it succeeded."""
+        """Return the setup's current outcome, with the card once it succeeded."""
         ...
 
     async def open_portal(self, customer_id: str, key: str, return_url: str) -> str:
-        """Open the provider's own pages for one customer; answers their address."""
+        """Open the provider's portal for one customer; return its URL."""
         ...
 
     async def retrieve_method(self, customer_id: str, payment_method: str) -> CardDetails:
-        """The current details of a card of this customer; refused where it has no such one."""
+        """Return a card's current details. Errors: ProviderFailure if it is not the customer's."""
         ...
 
     async def detach_method(self, payment_method: str) -> None:
-        """Forget a card; one already forgotten is fine."""
+        """Detach a card; a card already detached is no error."""
         ...
 
     def events_between(self, since: datetime, until: datetime) -> AsyncIterator[EventPage]:
-        """Whatever happened from one second to another that a matter acts on, page by page from
-        the oldest on: the net under lost webhooks.
+        """Yield pages of the events that matters act on, from one second to another, oldest first.
+
+        They replace lost webhooks.
         """
         ...
 

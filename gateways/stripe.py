@@ -1,6 +1,6 @@
-"""Stripe behind the provider protocol.
+"""The Stripe implementation of the provider protocol.
 
-One try per call (Temporal retries, with the same key); amounts turn into Stripe's units here.
+One try per call (Temporal retries, with the same key); amounts are converted to Stripe's units.
 """
 
 import logging
@@ -44,7 +44,7 @@ class StripeGateway:
     def __init__(
         self, key: str, base: str | None, *, timeout_seconds: float = TIMEOUT_SECONDS
     ) -> None:
-        """`base` is the sandbox's address; None goes to Stripe itself."""
+        """Connect to `base`, the sandbox's address, or to Stripe itself if it is None."""
         stripe.enable_telemetry = False
         self._http = _TellingClient(timeout=timeout_seconds)
         self._client = StripeClient(
@@ -58,12 +58,12 @@ class StripeGateway:
 
     @property
     def refuses_key(self) -> bool:
-        """True once Stripe answered 401, until it answers otherwise."""
+        """Return True if Stripe's last answer was 401."""
         return self._http.refuses_key
 
     @property
     def client(self) -> StripeClient:
-        """For what else Stripe is asked over the same connections."""
+        """Return the SDK's client, for other calls over the same connections."""
         return self._client
 
     async def create_customer(self, account_id: UUID, key: str, metadata: dict[str, str]) -> str:
@@ -102,8 +102,8 @@ class StripeGateway:
         if off_session:
             params["off_session"] = True
         if off_session or not is_card:
-            # Stripe keeps no card of a payer who is not there, and for an account that it is to
-            # keep it wants a mandate, though one is on file.
+            # Stripe saves no card while the payer is absent, and saving a bank account would need
+            # a new mandate even if one is on file.
             params["setup_future_usage"] = ""
         try:
             async with told():
@@ -127,7 +127,7 @@ class StripeGateway:
             async with told():
                 await self._client.v1.payment_intents.update_async(intent_id, keep)
         except (AlreadyDecided, ProviderFailure) as refusal:
-            # Somebody was faster, or that card pays though it is not kept.
+            # The intent was decided meanwhile, or its next card pays without being saved.
             _logger.warning("%s will not keep its next card: %s", intent_id, refusal)
 
     async def retrieve_intent(self, intent_id: str) -> Outcome:
@@ -236,7 +236,7 @@ class StripeGateway:
                     )
                 )
         except ProviderFailure:
-            # Complete or expired already: its own word counts.
+            # The page is complete or expired already: its own state counts.
             return await self.retrieve_checkout(session_id)
 
     async def create_setup_intent(
@@ -311,7 +311,7 @@ class StripeGateway:
 
 
 def check_version(wanted: str | None) -> None:
-    """Refuse to start with another API version than the SDK speaks (docs/rules.md#provider)."""
+    """Refuse to start with an API version other than the SDK's (docs/rules.md#provider)."""
     if wanted and wanted != stripe.api_version:
         raise ValueError(
             f"STRIPE_API_VERSION is {wanted}, but the installed SDK speaks {stripe.api_version}:"
@@ -320,7 +320,7 @@ def check_version(wanted: str | None) -> None:
 
 
 class _TellingClient(stripe.AIOHTTPClient):
-    """A line of the log for each call, with the id under which Stripe finds it."""
+    """An HTTP client that logs each call with Stripe's request id."""
 
     refuses_key = False
 

@@ -1,4 +1,4 @@
-"""The SDK's exceptions in the product's words: what each proves of the call."""
+"""The translation of the SDK's exceptions into what each proves about the call."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,14 +17,14 @@ _AMOUNTS: Final = ("amount_too_small", "amount_too_large")
 
 
 class Declined(Exception):
-    """The bank, or Stripe for it, has refused the charge."""
+    """The bank, or Stripe on its behalf, has declined the charge."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
 
 
 class Refusal(ProviderFailure):
-    """Stripe's refusal with its machine's word, such as resource_missing."""
+    """Stripe's refusal with its error code, such as resource_missing."""
 
     def __init__(self, code: str, words: str, said: str | None) -> None:
         super().__init__(code, words)
@@ -32,14 +32,14 @@ class Refusal(ProviderFailure):
 
     @property
     def of_method(self) -> Decline | None:
-        """The decline that it is, where what was to be charged is refused for good."""
+        """Return the refusal as a decline if the payment method is refused permanently."""
         if self.said is None or classify(None, self.said) != "hard":
             return None
         return Decline(code=self.said, message=self.detail)
 
 
 class AlreadyDecided(Exception):
-    """The intent is past the state the verb needs: its own word counts."""
+    """The intent is past the state that the call needs: its own state counts."""
 
 
 @asynccontextmanager
@@ -76,7 +76,7 @@ def _doubt(error: stripe.StripeError) -> str:
         return KEY_IN_USE
     if error.http_status is None:
         return SILENT
-    # Stripe marks an answer that it has stored under the key and sends again.
+    # Stripe marks an answer that it repeats from storage under the key.
     kept = (error.headers or {}).get("Idempotent-Replayed") == "true"
     failed = error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return FAILURE_KEPT if failed and kept else "PROVIDER_UNAVAILABLE"

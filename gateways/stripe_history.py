@@ -1,4 +1,4 @@
-"""Everything of ours that Stripe has made since an instant, for a database that was restored."""
+"""Everything of ours that was created at Stripe since an instant, for a restored database."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,25 +15,25 @@ PAGE: Final = 100
 
 
 class StripeHistory:
-    """Lists over all customers, oldest last."""
+    """Lists over all customers, newest first."""
 
     def __init__(self, client: StripeClient) -> None:
         self._client = client
 
     async def intents(self, since: datetime) -> list[FoundIntent]:
-        """PaymentIntents. Errors: Unavailable."""
+        """Return PaymentIntents. Errors: Unavailable."""
         async with told():
             page = await self._client.v1.payment_intents.list_async(_since(since))
             return [_intent(one) async for one in page.auto_paging_iter()]
 
     async def customers(self, since: datetime) -> list[FoundObject]:
-        """Customers. Errors: Unavailable."""
+        """Return customers. Errors: Unavailable."""
         async with told():
             page = await self._client.v1.customers.list_async(_since(since))
             return [_object(one) async for one in page.auto_paging_iter()]
 
     async def saved(self, since: datetime) -> list[FoundObject]:
-        """SetupIntents that saved a card. Errors: Unavailable."""
+        """Return SetupIntents that saved a card. Errors: Unavailable."""
         async with told():
             page = await self._client.v1.setup_intents.list_async(_since(since))
             made = [one async for one in page.auto_paging_iter()]

@@ -1,4 +1,4 @@
-"""Stripe's objects in the product's words."""
+"""The translation of Stripe's objects into the product's."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -34,9 +34,9 @@ _REFUND_STATES: Final[Mapping[str, Literal["processing", "succeeded", "failed"]]
 
 
 def refund_outcome(refund: stripe.Refund) -> RefundOutcome:
-    """The standing of a refund; `requires_action` and `pending` are both on their way.
+    """Return a refund's outcome; `requires_action` and `pending` both mean processing.
 
-    A canceled one has failed: its money stays here. Stripe may leave out what it has no word for.
+    A canceled refund has failed: its money stays here. Stripe may omit fields without a value.
     """
     said = refund.to_dict()
     status = _REFUND_STATES.get(said.get("status") or "", "processing")
@@ -51,7 +51,7 @@ def refund_outcome(refund: stripe.Refund) -> RefundOutcome:
 
 
 def dispute_outcome(dispute: stripe.Dispute) -> DisputeOutcome:
-    """The standing of a dispute, in the provider's own word."""
+    """Return a dispute's outcome, with the provider's own status."""
     due = (dispute.to_dict().get("evidence_details") or {}).get("due_by")
     return DisputeOutcome(
         dispute_id=dispute.id,
@@ -64,7 +64,7 @@ def dispute_outcome(dispute: stripe.Dispute) -> DisputeOutcome:
 
 
 def card_details(method: stripe.PaymentMethod) -> CardDetails:
-    """The details kept of a card, or of a bank account that is debited."""
+    """Return the details we store of a card, or of a bank account that is debited."""
     if method.type == "us_bank_account" and method.us_bank_account is not None:
         return _account(method, method.us_bank_account, method.us_bank_account.bank_name, "US")
     if method.type == "sepa_debit" and method.sepa_debit is not None:
@@ -101,7 +101,7 @@ def _account(
 
 
 def checkout_session(session: stripe.checkout.Session) -> CheckoutSession:
-    """The standing of a hosted page."""
+    """Return the state of a hosted page."""
     intent = session.payment_intent
     return CheckoutSession(
         session_id=session.id,
@@ -112,7 +112,7 @@ def checkout_session(session: stripe.checkout.Session) -> CheckoutSession:
 
 
 def setup_outcome(intent: stripe.SetupIntent) -> SetupOutcome:
-    """The standing of a card that is being saved."""
+    """Return the outcome of saving a card."""
     status = _SETUP_STATES.get(intent.status, "waiting")
     if intent.status == "requires_payment_method" and intent.last_setup_error is not None:
         status = "failed"
@@ -127,7 +127,7 @@ def setup_outcome(intent: stripe.SetupIntent) -> SetupOutcome:
 
 
 def intent_outcome(intent: stripe.PaymentIntent) -> Outcome:
-    """The standing of an intent; a decline is that of its latest try."""
+    """Return an intent's outcome; a decline is its latest try's."""
     failure = intent.last_payment_error
     kind: OutcomeKind = _INTENT_KINDS.get(intent.status, "waiting")
     if intent.status == "requires_payment_method" and failure is not None:
@@ -150,7 +150,7 @@ def intent_outcome(intent: stripe.PaymentIntent) -> Outcome:
 
 
 def _decline(failure: stripe.StripeObject) -> Decline:
-    """The decline behind a failed intent; codes that the bank did not give are absent."""
+    """Return a failed intent's decline; codes that the bank did not give are absent."""
     said = failure.to_dict()
     return Decline(
         code=said.get("code") or "card_declined",
@@ -161,7 +161,7 @@ def _decline(failure: stripe.StripeObject) -> Decline:
 
 
 def charge_told(charge: stripe.Charge) -> Charge:
-    """One try of a card, with the reason why it failed."""
+    """Return one charge, with its decline if it failed."""
     outcome = charge.outcome
     return Charge(
         charge_id=charge.id,

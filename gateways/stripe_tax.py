@@ -1,7 +1,7 @@
-"""Stripe Tax behind the provider protocol: what an address is taxed with, by a calculation.
+"""The Stripe Tax implementation of the provider protocol: an address's tax rates, by a calculation.
 
-One line per category of goods over a round amount; only the rates of the answer are read. Nothing
-is recorded at Stripe: a calculation is no transaction.
+A calculation has one line per category of goods, with a round amount; only its rates are read.
+Stripe records nothing: a calculation is not a transaction.
 """
 
 import logging
@@ -20,10 +20,10 @@ from billing.core.money import ZERO
 from billing.money.taxation.schemas import TaxQuestion
 
 AMOUNT: Final = 10_000
-"""Of each line, in Stripe's units: small enough for what is taxed otherwise above a sum."""
+"""Amount of each line, in Stripe's units: below the sums from which goods are taxed differently."""
 MAX_NAME: Final = 40
 PAGE: Final = 100
-"""Lines that Stripe answers with at once; a calculation itself holds its first ten."""
+"""Lines per page; a calculation itself includes its first ten."""
 _ADDRESS: Final = ("country", "state", "postal_code", "city", "line1")
 _PLACES: Final = Decimal("0.0001")
 _logger = logging.getLogger("gateways.stripe_tax")
@@ -37,9 +37,9 @@ class _Place(Frozen):
 
     @property
     def key(self) -> str:
-        """As the catalog writes countries and regions; what is within a region is named behind it.
+        """Return the catalog's code of the country or region, followed by a smaller place's name.
 
-        `US`, `US-WA`, `US-WA Seattle`: a wider one has a shorter key.
+        Examples: `US`, `US-WA`, `US-WA Seattle`. A wider jurisdiction has a shorter key.
         """
         region = f"{self.country}-{self.state}" if self.state else self.country
         if self.level == "country":
@@ -58,7 +58,7 @@ class _Tax(Frozen):
     taxable_amount: int
 
     def share(self, amount: int) -> Decimal:
-        """Percent of the whole line: a place may tax a part of it."""
+        """Return the rate in percent of the whole line: a place may tax only a part of it."""
         if self.tax_rate_details is None or not self.taxable_amount:
             return ZERO
         rate = self.tax_rate_details.percentage_decimal
@@ -77,7 +77,7 @@ _LINES: Final = TypeAdapter(tuple[_Line, ...])
 
 
 class StripeTax:
-    """Implements `gateways.provider.TaxProvider`; it never raises: no answer is None."""
+    """Implements `gateways.provider.TaxProvider`; returns None instead of raising."""
 
     def __init__(self, client: StripeClient) -> None:
         self._client = client
@@ -94,7 +94,7 @@ class StripeTax:
         return None
 
     async def _lines(self, asked: Any) -> list[dict[str, Any]]:
-        """Every line of a calculation: those behind its first page are asked for by themselves."""
+        """Return every line of a calculation; fetch the lines after its first page separately."""
         calculations = self._client.v1.tax.calculations
         answer = await calculations.create_async(asked)
         found = answer.line_items
@@ -108,12 +108,12 @@ class StripeTax:
 
 
 def categories(asked: TaxQuestion) -> list[str]:
-    """The categories of goods whose rates are asked for, each a line."""
+    """Return the categories of goods to query, one line each."""
     return sorted({STANDARD, *asked.codes})
 
 
 def question(asked: TaxQuestion) -> Any:
-    """The parameters of a calculation."""
+    """Return the parameters of a calculation."""
     address = asked.model_dump(include=set(_ADDRESS), exclude_none=True)
     return {
         "currency": asked.currency.lower(),
@@ -128,9 +128,9 @@ def question(asked: TaxQuestion) -> Any:
 
 
 def read(answer: list[dict[str, Any]], asked: Collection[str]) -> tuple[Jurisdiction, ...]:
-    """The jurisdictions that ask something for any category, the wider ones first.
+    """Return the jurisdictions that tax any category, the wider ones first.
 
-    Errors: ValueError where not every category that was asked for is answered.
+    Errors: ValueError if the answer lacks a requested category.
     """
     lines = _LINES.validate_python(answer)
     if missing := set(asked) - {line.reference for line in lines}:

@@ -1,4 +1,4 @@
-"""The EU's register of VAT ids (VIES), by its REST interface.
+"""The EU's register of VAT ids (VIES), through its REST interface.
 
 `POST {url}/check-vat-number` {countryCode, vatNumber} answers `valid`, `name`, `requestIdentifier`,
 and in `userError` what kept a country's register from answering.
@@ -16,12 +16,12 @@ MAX_BYTES: Final = 65_536
 TIMEOUT_SECONDS: Final = 8.0
 _WORDS: Final = frozenset({"VALID", "INVALID", ""})
 _HIDDEN: Final = "---"
-"""Some countries tell no names."""
+"""Some countries return no names."""
 UNANSWERED: Final = VatAnswer(is_valid=None)
 
 
 class Vies:
-    """The register at an address; it never raises: what cannot be asked is not answered."""
+    """The register at a URL; it never raises: if it cannot be reached, the answer is unknown."""
 
     def __init__(self, url: str, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         self._client = httpx2.AsyncClient(
@@ -29,7 +29,7 @@ class Vies:
         )
 
     async def check(self, vat_id: str) -> VatAnswer:
-        """The register's word on a VAT id such as DE136695976."""
+        """Return the register's answer for a VAT id such as DE136695976."""
         body = {"countryCode": vat_id[:2], "vatNumber": vat_id[2:]}
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):

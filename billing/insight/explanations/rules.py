@@ -1,6 +1,6 @@
-"""Explanation of a ledger entry: the lots in burn order, and the source of each.
+"""Explanation of a ledger entry: the lots in burn order, and the reason for each.
 
-The rule is told from the lots as they stood, so that anybody can follow it by hand
+The reasons use the lots as they were at the time, so that anybody can check them by hand
 (docs/rules.md#proof).
 """
 
@@ -30,7 +30,7 @@ _WORDS: Final[dict[str, str]] = {
     "void": "a use was taken back: its credits went back to the lots they came from",
     "adjustment": "an operator took credits away, lot after lot in burn order",
 }
-# Entries that choose among all lots by the burn order; of the others, why it was this lot.
+# Entries that choose among all lots by the burn order; the others have one fixed reason.
 ORDERED: Final = ("debit", "adjustment")
 _BOUND: Final[dict[str, tuple[Because, str]]] = {
     "grant": ("only", "the credits arrived as this lot"),
@@ -42,7 +42,7 @@ _BOUND: Final[dict[str, tuple[Because, str]]] = {
 }
 
 AVERAGE_DECIMALS: Final = 12
-"""Of the unit price of a use that tiers priced, which is their average."""
+"""Decimals of the unit price of a use priced by tiers, which is their average."""
 
 
 def explain(
@@ -51,7 +51,7 @@ def explain(
     uses: Sequence[BillingRecord] = (),
     total: int = 0,
 ) -> Explanation:
-    """The lots that the entry took, in order, each with its reason, and the uses it paid."""
+    """Return the lots that the entry took, in order and with reasons, and the uses it paid."""
     lots = sorted(found, key=LotFacts.rank)
     used, passed = (
         tell(lots, entry.scope, paid_only=entry.paid_only)
@@ -71,7 +71,7 @@ def explain(
 
 
 def price(use: BillingRecord) -> str:
-    """The arithmetic of a use's price: units, what is free of them, and the price of the rest."""
+    """Describe the arithmetic of a use's price: units, included units, and the rest's price."""
     sign = -1 if use.voids else 1
     units, included = use.charged_units * sign, use.included_units * sign
     total, unit = use.total_amount * sign, use.unit_price
@@ -86,7 +86,7 @@ def price(use: BillingRecord) -> str:
 
 
 def bound(entry: Transaction, lots: Sequence[LotFacts]) -> tuple[Share, ...]:
-    """The lots of an entry that has no choice of lots, each with its one reason."""
+    """Return the lots of an entry that has no choice of lots, each with its fixed reason."""
     because, words = _BOUND[entry.kind]
     return tuple(Share(lot=lot, because=because, words=words) for lot in lots)
 
@@ -94,7 +94,7 @@ def bound(entry: Transaction, lots: Sequence[LotFacts]) -> tuple[Share, ...]:
 def tell(
     lots: Sequence[LotFacts], scope: str | None, *, paid_only: bool
 ) -> tuple[tuple[Share, ...], tuple[Passed, ...]]:
-    """The lots used, each with its reason, and those passed over; `lots` are in burn order."""
+    """Return the lots used, with reasons, and those passed over; `lots` are in burn order."""
     usable = [lot for lot in lots if lot.scope in (None, scope) and (lot.is_paid or not paid_only)]
     usable += [lot for lot in lots if lot.amount is not None and lot not in usable]
     usable.sort(key=LotFacts.rank)
@@ -117,7 +117,7 @@ def _share(lot: LotFacts, later: Sequence[LotFacts]) -> Share:
 
 
 def compare(lot: LotFacts, other: LotFacts) -> tuple[Because, str]:
-    """The first rule of the burn order that puts `lot` before `other`."""
+    """Return the first rule of the burn order that puts `lot` before `other`."""
     if (lot.scope is None) != (other.scope is None):
         return "scope", f"it may be spent on {lot.scope} only, so it goes before general credits"
     if lot.priority != other.priority:

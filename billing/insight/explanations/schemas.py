@@ -16,7 +16,7 @@ Because = Literal["scope", "priority", "expiry", "free_before_paid", "age", "hel
 
 
 class LotFacts(Frozen):
-    """A lot as far as the order of burning goes, and what the entry took of it or gave to it."""
+    """The fields of a lot that decide the burn order, and the amount that the entry moved."""
 
     id: UUID
     kind: str
@@ -29,19 +29,19 @@ class LotFacts(Frozen):
     amount: Decimal | None
     """Signed like the entry; None: the lot was not touched."""
     bought_minor: int | None
-    """Price of the pack that brought it, in minor units, and its credits."""
+    """Price of the pack that granted the lot, in minor units; `bought_credits` are its credits."""
     currency: str | None
     bought_credits: Decimal | None
 
     @property
     def value_minor(self) -> int | None:
-        """The part of the pack's price that `amount` is, in minor units; None for free credits."""
+        """Return `amount`'s part of the pack's price in minor units; None for free credits."""
         if self.bought_minor is None or not self.bought_credits or self.amount is None:
             return None
         return round_minor(abs(self.amount) * self.bought_minor / self.bought_credits)
 
     def rank(self) -> tuple[Any, ...]:
-        """The sort key of SQL's credit_burn_order: a test holds the two together."""
+        """Return the sort key of SQL's credit_burn_order; a test compares the two."""
         ends = self.expires_at or datetime.max.replace(tzinfo=UTC)
         return (self.scope is None, self.priority, ends, self.is_paid, self.granted_seq)
 
@@ -69,8 +69,8 @@ class PaidUse(Frozen):
 
 
 class Explanation(Frozen):
-    """One entry, its lots in the order they were taken, those that were passed over, and the uses
-    that it paid: at most `MAX_USES`, of all in `uses_total`.
+    """One entry, its lots in the order they were taken, the lots passed over, and at most
+    `MAX_USES` of the uses that it paid; `uses_total` counts them all.
     """
 
     entry: Transaction

@@ -14,11 +14,11 @@ from billing.metering.usage.schemas import BillingRecord
 from billing.metering.usage.tables import billing_records
 
 MAX_USES: Final = 100
-"""Uses shown of those that one entry paid; all are in the list of records."""
+"""Maximum of uses shown per entry; the list of records has all."""
 MAX_LOTS: Final = 100
-"""Lots looked at beside those that were used."""
-# What the lots were at the time: those with something left, whatever became of them after. A lot
-# only ever loses credits, so one with any now, or with a later entry, had some then.
+"""Maximum of lots read besides the used ones."""
+# The lots that had credits left at the time. A lot only ever loses credits, so a lot with credits
+# now, or with a later entry, had some then.
 _LOTS: Final = text(
     """
     SELECT l.id, l.kind, l.scope, l.priority, l.is_paid, l.expires_at, l.granted_seq, l.created_at,
@@ -41,7 +41,7 @@ _LOTS: Final = text(
 
 
 async def lots(connection: AsyncConnection, account_id: UUID, entry: Transaction) -> list[LotFacts]:
-    """The lots that the entry used, and those that were there beside them."""
+    """Return the lots that the entry used, and those it could have used."""
     facts = {
         "id": entry.id, "account_id": account_id, "seq": entry.seq, "at": entry.at,
         "ordered": entry.kind in ORDERED,
@@ -54,8 +54,8 @@ async def lots(connection: AsyncConnection, account_id: UUID, entry: Transaction
 async def uses(
     connection: AsyncConnection, account_id: UUID, entry: Transaction, user: str | None
 ) -> tuple[list[BillingRecord], int]:
-    """The first uses that the entry paid, or gave back, and the number of all; only of this user,
-    where one is named.
+    """Return the first uses that the entry paid or gave back, and the number of all; only this
+    user's, if given.
     """
     paid = records.paid_by(records.records(account_id, user_id=user), entry.id)
     total = await connection.scalar(select(func.count()).select_from(paid.subquery())) or 0

@@ -1,6 +1,6 @@
-"""Forecast a cycle's usage at its end: a trailing daily mean with weekday weights. Pure.
+"""The forecast of a cycle's usage: a trailing daily mean with weekday weights. Pure.
 
-What is used so far is certain; each day to come adds what days like it used lately.
+Usage so far is certain; each remaining day adds what such days used recently.
 """
 
 from collections import defaultdict
@@ -18,7 +18,7 @@ HISTORY_DAYS: Final = 28
 """Four of each weekday."""
 CONFIDENCE_PERCENT: Final = 80
 _Z: Final = Decimal("1.2816")
-"""Four of five outcomes of a normal distribution lie within this many deviations of its mean."""
+"""80 % of a normal distribution lies within this many standard deviations of its mean."""
 _FEW_DAYS: Final = 7
 STEP: Final = Decimal("0.000001")
 MOST: Final = Decimal(10) ** 15 - STEP
@@ -26,12 +26,12 @@ _EXACT: Final = Context(prec=60)
 
 
 def forecast(used: Decimal, history: Sequence[Day], ahead: Sequence[Ahead]) -> Forecast:
-    """`used` so far, whole days that were, and what is still to come of the cycle.
+    """Forecast the usage from what is `used` so far, past whole days, and the days ahead.
 
-    A weekday is expected to use the mean of its own days and of one day like all others, so that
-    one odd Monday does not make all Mondays odd. The interval is that of a normal distribution
-    whose variance grows with each day to come. It never reaches below `used`. Without a whole day
-    of history nothing can be said of days to come.
+    A weekday's expected usage is the mean of its own days and one average day, so that one odd
+    Monday does not make all Mondays odd. The interval assumes a normal distribution whose variance
+    grows with each day ahead. It never falls below `used`. Without a whole day of history the
+    usage of the days ahead is unknown.
     """
     with localcontext(_EXACT):
         if not history:
@@ -49,14 +49,14 @@ def forecast(used: Decimal, history: Sequence[Day], ahead: Sequence[Ahead]) -> F
 
 
 def level(used: Decimal) -> Forecast:
-    """A level is charged by its highest: it is expected to stay where it is."""
+    """Forecast a level, which is charged by its maximum: it is expected to stay as it is."""
     return Forecast(used, used, used, used)
 
 
 def beyond(now: Decimal, units: Forecast, price: Callable[[Decimal], Decimal] | None) -> Forecast:
-    """Forecast the cost of units beyond the plan: `now` so far, and the `price` of more units.
+    """Forecast the cost of units beyond the plan: `now` so far, plus the `price` of more units.
 
-    None: more units cost nothing, so nothing needs to be known of them.
+    Without a `price` more units are free, so the forecast needs no history.
     """
     if price is None:
         return Forecast(now, now, now, now)
@@ -67,7 +67,7 @@ def beyond(now: Decimal, units: Forecast, price: Callable[[Decimal], Decimal] | 
 
 
 def together(parts: Sequence[Forecast]) -> Forecast:
-    """Several forecasts as one: as if all of them erred to the same side."""
+    """Add up forecasts, as if all of them erred in the same direction."""
     used = sum((part.used for part in parts), ZERO)
     more = [
         sum((getattr(part, name) - part.used for part in parts), ZERO)
@@ -78,12 +78,12 @@ def together(parts: Sequence[Forecast]) -> Forecast:
 
 
 def mean(history: Sequence[Day]) -> Decimal:
-    """Of one day; 0 where there were none."""
+    """Return the mean usage of a day; 0 without history."""
     return sum((day.amount for day in history), ZERO) / max(1, len(history))
 
 
 def days_ahead(at: datetime, end: datetime, zone: str) -> list[Ahead]:
-    """The rest of today and the days after it up to `end`, in the zone; a last one may be a part.
+    """Return the rest of today and the days up to `end`, in the zone; the last may be partial.
 
     Days on which the clocks change are whole days too.
     """
@@ -99,7 +99,7 @@ def days_ahead(at: datetime, end: datetime, zone: str) -> list[Ahead]:
 
 
 def whole_days(first: date, today: date, amounts: dict[date, Decimal]) -> list[Day]:
-    """The last days before today, at most four weeks and none before `first`; unused ones are 0."""
+    """Return the days before today, from `first`, at most four weeks; days without usage are 0."""
     begin = max(first, today - timedelta(days=HISTORY_DAYS))
     return [
         Day(on, amounts.get(on, ZERO))
@@ -108,7 +108,7 @@ def whole_days(first: date, today: date, amounts: dict[date, Decimal]) -> list[D
 
 
 def midnight(day: date, zone: str) -> datetime:
-    """The instant at which a day begins in a zone."""
+    """Return the instant at which a day begins in a zone."""
     return periods.from_wall(datetime.combine(day, time()), zone)
 
 
@@ -121,7 +121,7 @@ def _by_weekday(history: Sequence[Day]) -> dict[int, Decimal]:
 
 
 def _deviation(history: Sequence[Day], expected_of: dict[int, Decimal]) -> Decimal:
-    """Of one day from what is expected of it; less than a week says little: at least the mean."""
+    """Return the standard deviation of a day; with under a week of history, at least the mean."""
     missed = sum(((d.amount - expected_of[d.on.weekday()]) ** 2 for d in history), ZERO)
     deviation = (missed / max(1, len(history) - 1)).sqrt()
     if len(history) >= _FEW_DAYS:
@@ -135,5 +135,5 @@ def _share(part: timedelta, whole: timedelta) -> Decimal:
 
 
 def _after(now: Decimal, more: Decimal) -> Decimal:
-    """`more` rounded, so that nothing to come changes nothing; bounded as all amounts are."""
+    """Return `now` plus `more` rounded, within the bound of all amounts."""
     return min(now + more.quantize(STEP, rounding=ROUND_HALF_UP), max(now, MOST))

@@ -15,7 +15,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """A day, or the part of one, that is still to come; `part` is between 0 and 1."""
+    """A day ahead, or a part of one; `part` is between 0 and 1."""
 
     on: date
     part: Decimal
@@ -30,7 +30,7 @@ class Forecast:
     low: Decimal
     high: Decimal
     is_known: bool = True
-    """False: there is no history to tell it from; what is used is all that is certain."""
+    """False: there is no history for a forecast; only `used` is certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class Outlook:
     history_days: int
     meters: dict[str, Forecast]
     included: dict[str, tuple[Decimal, Decimal]]
-    """Units of a meter that the plan includes, and those of them used before the cycle began."""
+    """Units of a meter that the plan includes, and how many of them were used before the cycle."""
     credits: Forecast
     daily_credits: Decimal
-    """The mean of the days that the forecast rests on."""
+    """The mean of the days that the forecast is based on."""
     money: Forecast
     currency: str | None

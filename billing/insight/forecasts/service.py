@@ -1,6 +1,6 @@
 """Forecast of an account's open cycle, from its counters.
 
-It writes nothing, so a replica will do.
+The forecast writes nothing, so it can run on a replica.
 """
 
 from collections import defaultdict
@@ -33,7 +33,7 @@ Series = dict[date, Decimal]
 
 @dataclass(frozen=True, slots=True)
 class _Lately:
-    """Use by day of each meter, and the cost of each day in credits."""
+    """Recent usage of each meter by day, and the cost of each day in credits."""
 
     meters: dict[str, Series]
     credits: Series
@@ -49,9 +49,9 @@ class _Lately:
 
 
 async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
-    """The forecast to the end of the open cycle, or of the month for who has no subscription [Q6].
+    """Forecast to the end of the open cycle, or of the month without a subscription [Q6].
 
-    Money is what uses beyond the plan will cost on the next invoice.
+    Money is the cost of usage beyond the plan on the next invoice.
     """
     account = await accounts.get(connection, account_id)
     at = (account.clock_at if account else None) or real_now()

@@ -1,4 +1,4 @@
-"""Signs that figures give: well, or ill in words that an operator can act on. Pure."""
+"""Health signs derived from figures: well, or ill with text that an operator can act on. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from billing.platform.processes import rules as liveness
 from billing.platform.processes.schemas import STRANGER, TAKEN, Deliveries, Kind
 
 LATE: Final = timedelta(minutes=3)
-"""The sweeper has told a late matter again by then: its step fails, or nobody runs it."""
+"""By then the sweeper has woken a late matter again: its step fails, or no worker runs it."""
 UNHEARD: Final = timedelta(minutes=2)
-"""Events and matters are looked into at once, and by the sweeper within a minute."""
+"""Events and matters are handled at once, or by the sweeper within a minute."""
 IN_DOUBT: Final = timedelta(minutes=30)
-"""A step has failed for good by then."""
+"""By then a step has failed permanently."""
 AUDIT_LATE: Final = timedelta(hours=3)
 JOBS_LATE: Final = {
     "sweep": timedelta(minutes=15),
@@ -24,50 +24,50 @@ JOBS_LATE: Final = {
     "ensure-running": timedelta(hours=50),
     "housekeeping": timedelta(hours=50),
 }
-"""A job that ended no run for so long: its schedule is paused or gone, or each run fails. The audit
-has a sign of its own.
+"""A job without a completed run for this long: its schedule is paused or missing, or every run
+fails. The audit has its own sign.
 """
 REFUSED_LATELY: Final = timedelta(hours=1)
 DECLINED_SHARE: Final = 0.5
-"""Of the last hour's charges; more is no bad luck of single cards."""
+"""Share of the last hour's charges; more is not the bad luck of single cards."""
 DECLINED_OF: Final = 20
-"""Among so few charges no share says anything."""
+"""Among this few charges the share means nothing."""
 FAILED_FEW: Final = 3
-"""Fewer requests that failed are no sign of anything."""
+"""Fewer failed requests mean nothing."""
 FAILED_NAMED: Final = 3
 UNCOUNTED: Final = "they could not be counted in time: the log of the API says why"
 ONLY_READS: Final = (
     "the database only reads: it is a standby, or default_transaction_read_only is on"
 )
 FREE_FEW: Final = 5
-"""A process that starts takes two at once, and somebody who looks for the cause one more."""
+"""Minimum of free connections: a starting process takes two, an operator's psql one more."""
 
 
 def well(name: str, words: str = "none") -> Sign:
-    """All is well."""
+    """Return a sign that is well."""
     return Sign(name=name, state="well", words=words, page=page(name))
 
 
 def ill(name: str, words: str) -> Sign:
-    """Something is wrong; the words say what."""
+    """Return a sign that is ill; `words` say why."""
     return Sign(name=name, state="ill", words=words, page=page(name))
 
 
 def unknown(name: str, words: str) -> Sign:
-    """Nobody could look; the words say why."""
+    """Return a sign that could not be checked; `words` say why."""
     return Sign(name=name, state="unknown", words=words, page=page(name))
 
 
 def page(name: str) -> str:
-    """The section of the runbook about a sign."""
+    """Return the runbook's section about a sign."""
     return f"docs/runbook.md#{name.lower().replace(' ', '-')}"
 
 
 def schema(found: str | None, migrations: Sequence[str]) -> Sign:
-    """The schema is that of the release, whose migrations are known, or of a newer one.
+    """Return the sign of the schema: well if it is the release's or a newer one.
 
-    A newer one is well: the release before serves on it, and after a step back all the other signs
-    are to be seen.
+    A newer schema is well: the previous release runs on it, and after a rollback all other signs
+    must stay visible.
     """
     if found is None:
         return ill("migrations", "the database has none: run billing migrate")
@@ -80,7 +80,7 @@ def schema(found: str | None, migrations: Sequence[str]) -> Sign:
 
 
 def signs(figures: Figures) -> tuple[Sign, ...]:
-    """Every sign that the rows and processes give."""
+    """Return every sign that the rows and processes give."""
     return (
         _written(figures),
         _serving(figures, "worker"),
@@ -110,14 +110,14 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
 
 
 def _written(figures: Figures) -> Sign:
-    """Postgres takes what is written."""
+    """Check that Postgres accepts writes."""
     if figures.takes_writes:
         return well("database", "takes what is written")
     return ill("database", ONLY_READS)
 
 
 def ago(age: timedelta) -> str:
-    """An age in its largest unit: `40 s`, `12 min`, `3 h`, `5 days`."""
+    """Return an age in its largest unit: `40 s`, `12 min`, `3 h`, `5 days`."""
     seconds = int(age.total_seconds())
     for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:
@@ -126,7 +126,7 @@ def ago(age: timedelta) -> str:
 
 
 def _serving(figures: Figures, kind: Kind) -> Sign:
-    """Somebody serves, and nobody fell silent."""
+    """Check that a process of this kind runs, and that none has gone silent."""
     found, now = figures.processes, figures.at
     gone = liveness.silent(found, kind, now)
     if gone:
@@ -142,7 +142,7 @@ def _serving(figures: Figures, kind: Kind) -> Sign:
 
 
 def _requests(figures: Figures) -> Sign:
-    """Nobody's requests are answered with errors of ours, one now and then apart."""
+    """Check that requests get no server errors, except single ones."""
     failing = liveness.failing(figures.processes, figures.at)
     failed = sum(one.failed for one in failing)
     if failed < FAILED_FEW:
@@ -195,7 +195,7 @@ def _pools(figures: Figures) -> Sign:
 
 
 def _keys(figures: Figures) -> Sign:
-    """Each provider takes the key of every process that asks it."""
+    """Check that each provider accepts the key of every process."""
     refused = liveness.refused(figures.processes, figures.at)
     if refused:
         named = "; ".join(
@@ -207,7 +207,7 @@ def _keys(figures: Figures) -> Sign:
 
 
 def _parking(figures: Figures) -> Sign:
-    """Money may move."""
+    """Check that billing is not parked."""
     parking = figures.parking
     if parking is None:
         return well("parking", "money may move")
@@ -216,7 +216,7 @@ def _parking(figures: Figures) -> Sign:
 
 
 def _webhooks(figures: Figures) -> Sign:
-    """The last delivery of each provider was taken; a refused one says why."""
+    """Check that each provider's last delivery was accepted; else say why it was refused."""
     known = liveness.deliveries(figures.processes)
     taken = {told.provider: told for told in known.values() if told.outcome == TAKEN}
     refused = [
@@ -242,7 +242,7 @@ def _refusal(told: Deliveries, now: datetime) -> str:
 
 
 def _declines(figures: Figures) -> Sign:
-    """Most cards are taken, as the alert has it."""
+    """Check the share of declined cards, as the alert does."""
     if "charges" in figures.uncounted:
         return unknown("mass declines", UNCOUNTED)
     tried = sum(one.count for one in figures.charges)
@@ -256,7 +256,7 @@ def _declines(figures: Figures) -> Sign:
 
 
 def _config(figures: Figures) -> Sign:
-    """No saved card is declined because of our account at the provider or its settings."""
+    """Check that no saved card is declined because of our provider account or its settings."""
     if "charges" in figures.uncounted:
         return unknown("config declines", UNCOUNTED)
     count = sum(one.count for one in figures.charges if one.decline_class == "config")
@@ -269,7 +269,7 @@ def _config(figures: Figures) -> Sign:
 
 
 def _audited(figures: Figures) -> Sign:
-    """The books were looked at of late, and hold; `billing verify` looks anew."""
+    """Check that the hourly audit ran lately and found no fault; `billing verify` runs one now."""
     run = figures.books
     if run is None:
         return well("hourly audit", "none yet")
@@ -283,7 +283,7 @@ def _audited(figures: Figures) -> Sign:
 
 
 def _none(figures: Figures, name: str, backlog: str) -> Sign:
-    """There are none; else the first few in words."""
+    """Check that the backlog is empty; else list the first few."""
     if backlog in figures.uncounted:
         return unknown(name, UNCOUNTED)
     found = figures.backlog(backlog)
@@ -293,7 +293,7 @@ def _none(figures: Figures, name: str, backlog: str) -> Sign:
 
 
 def _young(figures: Figures, name: str, backlog: str, limit: timedelta) -> Sign:
-    """None waits for longer than it may."""
+    """Check that nothing in the backlog waits for longer than `limit`."""
     if backlog in figures.uncounted:
         return unknown(name, UNCOUNTED)
     found = figures.backlog(backlog)
@@ -304,7 +304,7 @@ def _young(figures: Figures, name: str, backlog: str, limit: timedelta) -> Sign:
 
 
 def _jobs(figures: Figures) -> Sign:
-    """The nets are out: each job that repeats has looked at what came lately."""
+    """Check that each scheduled job has covered recent data."""
     late = [
         f"{job} at nothing of the last {ago(figures.at - looked)}"
         for job, looked in sorted(figures.looked.items())
@@ -316,7 +316,7 @@ def _jobs(figures: Figures) -> Sign:
 
 
 def _told(figures: Figures, name: str, backlog: str | None = None) -> Sign:
-    """Nothing is wrong with these; their number and age are news all the same."""
+    """Report the backlog's number and age for information; the sign is always well."""
     if (backlog or name) in figures.uncounted:
         return unknown(name, UNCOUNTED)
     found = figures.backlog(backlog or name)

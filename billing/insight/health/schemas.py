@@ -1,4 +1,4 @@
-"""Figures of what waits, and the signs that they give."""
+"""Figures about backlogs and processes, and the health signs derived from them."""
 
 from datetime import datetime, timedelta
 from typing import Literal
@@ -18,16 +18,16 @@ class Backlog(Frozen):
 
     name: str
     label: str = ""
-    """The kind of event, where events are counted."""
+    """The event type, if events are counted."""
     count: int
-    """Up to MOST; that many means: or more."""
+    """At most MOST, which means that many or more."""
     oldest: timedelta | None
     examples: tuple[str, ...]
     """Up to five of the oldest, in words."""
 
 
 class Charges(Frozen):
-    """Tries of a card that began within the last hour, with one outcome."""
+    """Card tries of one outcome that began within the last hour."""
 
     outcome: str
     decline_class: str
@@ -35,7 +35,7 @@ class Charges(Frozen):
 
 
 class Figures(Frozen):
-    """The rows, the processes and the schema, as one look at the database shows them."""
+    """Figures about rows, processes and connections, read from the database at one time."""
 
     at: datetime
     """The database's time."""
@@ -44,32 +44,32 @@ class Figures(Frozen):
     late: tuple[int, ...]
     """Steps of the last ten minutes, done or due, in the classes that LATE_SECONDS bound; or ()."""
     uncounted: tuple[str, ...] = ()
-    """Backlogs, `charges` or `late` that could not be counted; there is nothing of them here."""
+    """Backlogs, `charges` or `late` that could not be counted and are missing here."""
     processes: tuple[Process, ...]
     books: Run | None
-    """The latest look at the books; None: there was none yet."""
+    """The latest hourly audit; None: there was none yet."""
     connections: int | None = None
-    """As many as Postgres gives; None: not known."""
+    """Connections that Postgres allows; None: not known."""
     taken: dict[str, int] = Field(default_factory=dict)
-    """Of these, as many as are open, by role, most first."""
+    """Open connections by role, most first."""
     role_limits: dict[str, int] = Field(default_factory=dict)
-    """As many as Postgres gives the role of a pool, where somebody set a limit."""
+    """The connection limit of each pool's role, if one is set."""
     looked: dict[str, datetime] = Field(default_factory=dict)
-    """Up to when each job that repeats has looked."""
+    """The time up to which each scheduled job has covered its data."""
     parking: Parking | None = None
-    """The parking that goes on."""
+    """The current parking, if billing is parked."""
     takes_writes: bool = True
-    """False of a standby, and where transactions only read by default."""
+    """False on a standby, and if transactions are read-only by default."""
 
     @property
     def free(self) -> int | None:
-        """Connections that Postgres still gives to roles like ours; None: not known."""
+        """Return the connections still free for roles like ours; None: not known."""
         if self.connections is None:
             return None
         return max(0, self.connections - sum(self.taken.values()))
 
     def backlog(self, name: str) -> Backlog:
-        """The backlog of this name; of events all kinds together."""
+        """Return the backlog of this name; events of all types are added up."""
         found = [one for one in self.backlogs if one.name == name]
         return Backlog(
             name=name,
@@ -80,7 +80,7 @@ class Figures(Frozen):
 
 
 class Sign(Frozen):
-    """One thing that was looked at, in words; `page` is its section in docs/runbook.md."""
+    """One health check's result as text; `page` is its section in docs/runbook.md."""
 
     name: str
     state: State

@@ -1,4 +1,4 @@
-"""The signs that the database gives of the whole product."""
+"""The health signs of the whole product, from the database."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from billing.insight.health.schemas import Sign
 
 
 async def examine(database: Database, *, migrations: Sequence[str] = ()) -> tuple[Sign, ...]:
-    """Every sign of one look; `migrations` are those of the release, if known.
+    """Return every sign; `migrations` are the release's, if known.
 
-    Of an older schema only that is told: what else there is to see is not known.
+    If the schema is too old, return only that sign: the others cannot be read from it.
     """
     async with database.operator() as connection:
         found = rules.schema(await store.migration(connection), migrations)

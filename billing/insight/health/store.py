@@ -1,4 +1,4 @@
-"""One look at everything that waits."""
+"""The queries behind the health figures."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -22,21 +22,21 @@ from billing.platform.provider_inbox.rules import AT_ONCE
 
 _logger = logging.getLogger("billing.health")
 MOST: Final = 10_000
-"""Rows of one backlog that are counted: more is no more news."""
+"""Maximum of rows counted per backlog: more would tell nothing new."""
 EXAMPLES: Final = 5
-# Test accounts raise no alarm: their clocks, cards and keys are somebody's experiment.
+# Test accounts raise no alarm: their clocks, cards and keys are experiments.
 _REAL: Final = "WITH real AS NOT MATERIALIZED (SELECT id FROM accounts WHERE NOT is_test)"
-# An event that nobody owns may be anybody's.
+# An event without an owner may belong to any account.
 _INBOX: Final = (
     ", inbox AS NOT MATERIALIZED (SELECT * FROM stripe_webhook_events e WHERE NOT EXISTS ("
     "SELECT FROM accounts a WHERE a.id = e.account_id AND a.is_test))"
 )
 _WAITING: Final = {
-    # Each selects a label, the moment since which a row waits, and its words.
+    # Each query selects a label, the time since which a row waits, and its text.
     "halted": "SELECT '', x.woken_at, x.workflow_id || ': ' || x.words"
     " FROM matters x JOIN real r ON r.id = x.account_id WHERE x.status = 'halted'",
-    # One that is to look at once is due since before it was there: it waits since its last step, or
-    # since it was woken. One at rest is told by a sweep before it is due.
+    # A matter that must act at once has a due time before its creation: it has waited since its
+    # last step, or since it was woken. A sweep wakes a resting matter before it is due.
     "overdue": "SELECT '', CASE WHEN x.next_due >= x.created_at THEN x.next_due"
     " ELSE greatest(x.woken_at, coalesce((SELECT max(real_ran_at) FROM steps s"
     " WHERE s.workflow_id = x.workflow_id), x.created_at)) END, x.workflow_id"
@@ -57,7 +57,7 @@ _WAITING: Final = {
     " JOIN real r ON r.id = x.account_id WHERE x.status = 'pending'",
     "approvals": "SELECT '', x.created_at, public_id('pay', x.id)"
     " FROM payments x JOIN real r ON r.id = x.account_id WHERE x.status = 'pending_approval'",
-    # What was tried is in recovery, and where a bank decides nobody else has to.
+    # Invoices with a try are in dunning, and while a bank decides no operator has to.
     "held": "SELECT '', x.finalized_at, public_id('inv', x.id)"
     " FROM invoices x JOIN real r ON r.id = x.account_id"
     " WHERE x.collection = 'held' AND x.status = 'open'"
@@ -68,13 +68,13 @@ _WAITING: Final = {
     " FROM dunning_cases x JOIN real r ON r.id = x.account_id WHERE x.status = 'open'",
     "dunning_paused": "SELECT '', x.opened_at, public_id('dun', x.id)"
     " FROM dunning_cases x JOIN real r ON r.id = x.account_id WHERE x.status = 'paused'",
-    # Uses that come in a month without a partition would be refused.
+    # Uses in a month without a partition would be refused.
     "months": "SELECT '', clock_timestamp(), to_char(m, 'YYYY-MM') FROM generate_series("
     "  date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC'),"
     "  clock_timestamp() AT TIME ZONE 'UTC' + interval '2 months', interval '1 month') AS m"
     " WHERE NOT EXISTS (SELECT FROM usage_months WHERE month = m::date)"
     "  OR usage_partition_of(m::date) IS NULL",
-    # As many as wait for somebody's money: in the order of their index, and no further than needed.
+    # Read in the order of the index and only up to MOST: there may be very many.
     "unpaid_uses": "SELECT '', overdue_at - interval '7 days', public_id('bill', record_id) FROM ("  # noqa: S608
     "SELECT x.overdue_at, x.record_id FROM unpaid_uses x JOIN real r ON r.id = x.account_id"
     f" ORDER BY x.overdue_at LIMIT {MOST}) u",
@@ -82,7 +82,7 @@ _WAITING: Final = {
 
 
 def backlog(name: str) -> str:
-    """The query that counts one of them."""
+    """Return the query that counts one backlog."""
     return (
         f"{_REAL}{_INBOX} SELECT '{name}' AS name, label, count(*) AS count,"  # noqa: S608
         f" min(since) AS since, (array_agg(words ORDER BY since))[1:{EXAMPLES}] AS examples"
@@ -92,7 +92,7 @@ def backlog(name: str) -> str:
 
 _BACKLOGS: Final = {name: Prepared(text(backlog(name))) for name in _WAITING}
 NAMES: Final = tuple(_WAITING)
-# A payer who types a test card is no trouble with our account at the provider.
+# A payer who types a test card does not mean a fault of our account at the provider.
 _CHARGES: Final = Prepared(
     text(
         f"""
@@ -109,7 +109,7 @@ _CHARGES: Final = Prepared(
 
 LATE_SECONDS: Final = (1, 5, 15, 60, 120, 300, 900, 3_600, 86_400)
 """Bounds of the histogram of lateness."""
-# A worker that is dead does no step; so those that are due count too, as late as they are by now.
+# A dead worker does no steps; so due steps count too, with their lateness so far.
 _LATENESS: Final = Prepared(
     text(
         f"""
@@ -132,13 +132,13 @@ _LATENESS: Final = Prepared(
 )
 
 
-# One that lasts longer is no news, and the others wait for it.
+# A slower count would be outdated, and would delay the others.
 _LIMIT_MS: Final = 2_000
 _TAKES_WRITES: Final = text("SELECT current_setting('transaction_read_only') = 'off'")
 
 
 async def migration(connection: AsyncConnection) -> str | None:
-    """The schema's release, if it has any. Errors: SQLAlchemyError where Postgres is away."""
+    """Return the schema's migration, if any. Errors: SQLAlchemyError if Postgres is unavailable."""
     if await connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return None
     found: str | None = await connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -154,7 +154,7 @@ async def _lateness(connection: AsyncConnection) -> list[Row]:
 
 
 async def look(connection: AsyncConnection) -> Figures:
-    """All figures, as an operator's connection sees them; what takes too long is left out."""
+    """Return all figures from an operator's connection; omit counts that take too long."""
     now, found = await processes.known(connection)
     counting = _Counting(connection)
     waiting = [row for name in NAMES for row in await counting.rows(name, _BACKLOGS[name].all)]
@@ -181,7 +181,7 @@ async def look(connection: AsyncConnection) -> Figures:
 
 
 class _Counting:
-    """Counts one thing after the other; `failed` names those that could not be counted."""
+    """A sequence of counts; `failed` names those that could not be made."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self.connection = connection
@@ -190,7 +190,7 @@ class _Counting:
     async def rows(
         self, name: str, ask: Callable[[AsyncConnection], Awaitable[list[Row]]]
     ) -> list[Row]:
-        """The answer; none where Postgres gives none, and the transaction goes on."""
+        """Return the rows; empty if the query fails, after which the transaction continues."""
         try:
             async with self.connection.begin_nested():
                 await limit_statements(self.connection, _LIMIT_MS)

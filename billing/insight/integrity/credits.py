@@ -1,6 +1,6 @@
-"""Queries on grants and holds: each answers (account_id, subject) of what breaks its check.
+"""Queries on grants and holds: each returns (account_id, subject) of the rows that fail its check.
 
-The sums of the ledger itself are checked by the rules of billing.ledger.credits.invariants.
+The rules of billing.ledger.credits.invariants check the sums of the ledger itself.
 """
 
 from typing import Final

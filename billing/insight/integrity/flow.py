@@ -1,7 +1,7 @@
 """Queries on matters, subscriptions and dunning, and on events in and out.
 
-Each answers (account_id, subject) of what breaks its check; `:now` is real time. LATE is what time
-breaks, found by an index over all accounts, OF_ALL what no account shows alone.
+Each returns (account_id, subject) of the rows that fail its check; `:now` is real time. LATE has
+the checks that fail by time, found by index over all accounts; OF_ALL those across accounts.
 """
 
 from typing import Final
@@ -19,8 +19,8 @@ AUDIT_SINCE: Final = f"""
             SELECT o.id FROM billing_audit o
             WHERE o.account_id = {_ACCOUNT} AND o.real_at < :day ORDER BY o.id DESC LIMIT 1), 0)
     """  # noqa: S608 (names of ours)
-"""Entries since an opening of one account, each with the one before it. An index has them by their
-ids, which grow with time: from the last one on it is read back to the first that is older.
+"""Entries of one account since its opening, each with the entry before it. The index is by ids,
+which grow with time: it is read backwards from the last entry to the first older one.
 """
 
 QUERIES: Final[dict[str, str]] = {
@@ -44,7 +44,7 @@ QUERIES: Final[dict[str, str]] = {
         SELECT account_id, workflow_id AS subject
         FROM matters WHERE closed_at IS NULL AND next_due IS NULL
     """,
-    # A paused subscription, a paused or held recovery have nothing to wait for.
+    # Paused subscriptions, and paused or held dunning cases, have nothing to wait for.
     "matters_exist": """
         SELECT w.account_id, w.workflow_id AS subject
         FROM (
@@ -128,7 +128,7 @@ QUERIES: Final[dict[str, str]] = {
         FROM invoices i LEFT JOIN subscriptions s ON s.id = i.subscription_id
         WHERE i.subscription_id IS NOT NULL AND s.id IS NULL
     """,
-    # An event may be replayed by an operator: looking into it again is no standstill.
+    # An operator may replay an event: to check it again is not a standstill.
     "steps_move_on": """
         SELECT m.account_id, m.workflow_id AS subject
         FROM matters m JOIN steps s ON s.key = m.next_key
@@ -146,7 +146,7 @@ QUERIES: Final[dict[str, str]] = {
         WHERE status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused')
         GROUP BY account_id HAVING count(*) > 1
     """,
-    # A cancel of a first payment may be noted by the release before, and is carried out next.
+    # The previous release may have noted the cancel of a first payment; it is carried out next.
     "cancels_stand": """
         SELECT account_id, public_id('sub', id) AS subject
         FROM subscriptions
@@ -159,7 +159,7 @@ QUERIES: Final[dict[str, str]] = {
         FROM subscriptions
         WHERE (status IN ('canceled', 'incomplete_expired')) <> (ended_at IS NOT NULL)
     """,
-    # Prices never change: what a subscription and its item say has one source.
+    # Prices never change, so a subscription and its item must agree with theirs.
     "subscriptions_priced": """
         SELECT s.account_id, public_id('sub', s.id) AS subject
         FROM subscriptions s

@@ -1,7 +1,7 @@
-"""The hourly run: accounts that moved and some of the others, everything that is late, and once a
-day what no account shows alone.
+"""The hourly run: checks changed accounts and some others, everything that is late, and once a day
+what spans accounts.
 
-What is broken stays noted, and so is looked at again each time until it holds.
+Accounts that fail a check stay marked, and are checked again each time until they pass.
 """
 
 import asyncio
@@ -24,26 +24,26 @@ from billing.insight.rounds import store as rounds
 JOB: Final = "integrity"
 WHOLE_EVERY: Final = timedelta(days=1)
 AT_ONCE: Final = 4
-"""Accounts with an opening that are looked at together, each by itself: a part of the pool."""
+"""Accounts with an opening that are checked concurrently: a part of the pool."""
 _logger = logging.getLogger("billing.integrity")
 
 
 async def note(database: Database, at_least: int) -> None:
-    """Note who moved since the last run, and the next ones in turn: of these all is read."""
+    """Mark accounts that changed since the last run, and the next in rotation for a full check."""
     async with database.operator() as connection:
         after, last = await rounds.note(connection, JOB, rounds.EVERYTHING, at_least)
         await openings.in_turn(connection, after, last)
 
 
 async def page(database: Database, after: UUID, limit: int) -> list[UUID]:
-    """The next accounts to look at."""
+    """Return the next accounts to check."""
     async with database.operator() as connection:
         return await rounds.page(connection, JOB, after, limit)
 
 
 async def look(database: Database, accounts: Sequence[UUID], large: int = openings.LARGE) -> int:
-    """Look at what came to those with an opening, and at the others with everything; at these on
-    one snapshot, or if that takes too long, at each half. How many were seen.
+    """Check new rows of accounts with an opening, and all rows of the others: these on one
+    snapshot or, if that takes too long, in halves. Return how many were checked.
     """
     well = await _well_since(database, accounts)
     others = [one for one in accounts if one not in well]
@@ -51,7 +51,7 @@ async def look(database: Database, accounts: Sequence[UUID], large: int = openin
 
 
 async def _well_since(database: Database, accounts: Sequence[UUID]) -> set[UUID]:
-    """Those of them that are well by their opening and what came since, a few at a time."""
+    """Return the accounts that are clean by their opening and newer rows, checked a few at once."""
     async with database.operator() as connection:
         known = await openings.known(connection, JOB, accounts)
     gate = asyncio.Semaphore(AT_ONCE)
@@ -100,7 +100,7 @@ async def _look_whole(database: Database, accounts: Sequence[UUID], large: int) 
 
 
 async def conclude(database: Database, seen: int, unseen: int) -> Report:
-    """All that is wrong now: here, late, and of all; kept for whoever asks until the next run."""
+    """Report all current faults: of accounts, late, and across accounts; store the report."""
     now = real_now()
     broken = await service.late(database, rules.OUTAGE)
     async with database.operator() as connection:

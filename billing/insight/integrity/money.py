@@ -1,7 +1,7 @@
-"""Queries on payments and invoices: each answers (account_id, subject) of what breaks its check.
+"""Queries on payments and invoices: each returns (account_id, subject) of the rows that fail it.
 
-LATE is what time breaks, found by an index over all accounts, OF_ALL what no account shows alone.
-`:now` is real time; an account with a clock of its own is asked by that clock.
+LATE has the checks that fail by time, found by index over all accounts; OF_ALL those across
+accounts. `:now` is real time; an account with its own clock is checked by that clock.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ _REDEEMED: Final = """
             FROM discounts WHERE status <> 'released' GROUP BY 1, 2) d ON d.coupon_id = c.id"""
 
 QUERIES: Final[dict[str, str]] = {
-    # A purchase that was paid after it expired is paid on its first invoice, booked on its second.
+    # A purchase paid after it expired was paid on its first invoice, and booked on its second.
     "payments_booked": """
         WITH came AS (
             SELECT coalesce(i.purchase_id, i.id) AS bill, sum(p.received_minor) AS minor
@@ -45,8 +45,8 @@ QUERIES: Final[dict[str, str]] = {
         WHERE coalesce(came.minor, 0)
               <> b.minor + coalesce(kept.minor, 0) + coalesce(given_back.minor, 0)
     """,
-    # A dispute's loss was never money of its payment. What went to the money balance first, and to
-    # a bank from there, went back once.
+    # A dispute's loss was never the payment's money. A refund to the money balance that was then
+    # sent to a bank counts once.
     "refunds_match_payments": """
         WITH away AS (
             SELECT payment_id, currency, amount_minor, booked_at IS NOT NULL AS is_booked,
@@ -69,8 +69,8 @@ QUERIES: Final[dict[str, str]] = {
               AND sum(a.amount_minor) FILTER (WHERE a.is_gone) > p.received_minor
            OR bool_or(a.currency <> p.currency)
     """,
-    # The money balance that a dispute took is away exactly while the dispute is open or lost. One
-    # that was won after it was booked has the money of its note there, too.
+    # A dispute's debit of the money balance stands exactly while the dispute is open or lost. A
+    # dispute won after it was booked has its note's amount on the balance.
     "disputes_booked": """
         SELECT d.account_id, public_id('dsp', d.id) AS subject
         FROM disputes d
@@ -81,7 +81,7 @@ QUERIES: Final[dict[str, str]] = {
               <> CASE WHEN d.state IN ('open', 'lost') THEN -d.balance_minor
                       WHEN d.booked_at IS NOT NULL THEN d.note_minor ELSE 0 END
     """,
-    # Money that was taken back while its room was held: once that is free, its matter has to look.
+    # Refunds and disputes whose invoice had no room for a note: once it has, the matter must act.
     "reversals_placed": """
         WITH away AS (
             SELECT account_id, payment_id, invoice_id, id, public_id('ref', id) AS subject,
@@ -142,7 +142,7 @@ QUERIES: Final[dict[str, str]] = {
         WHERE settled_at IS NOT NULL
           AND (status NOT IN ('succeeded', 'completed', 'refunded') OR received_minor <= 0)
     """,
-    # A manual payment that is `pending` collects nothing yet: the card is being called back.
+    # A manual payment that is `pending` collects nothing yet: the card's payment is being canceled.
     "one_collector": """
         SELECT account_id, public_id('inv', invoice_id) AS subject
         FROM payments
@@ -167,7 +167,7 @@ QUERIES: Final[dict[str, str]] = {
         FROM payment_methods WHERE status = 'active'
         GROUP BY account_id HAVING NOT bool_or(is_default)
     """,
-    # Of one account alone it can be seen only for the series of its own.
+    # For a single account this can be checked only in the account's own series.
     "invoice_numbers": """
         WITH numbered AS (
             SELECT account_id, series, number FROM invoices
@@ -203,7 +203,7 @@ QUERIES: Final[dict[str, str]] = {
            OR i.total_minor
               <> i.amount_due_minor + i.balance_applied_minor + coalesce(c.minor, 0)
     """,
-    # Of one account alone it can be seen only that its own are too many.
+    # For a single account only too many redemptions of its own can be detected.
     "coupons_counted": f"""
         {_REDEEMED}
         WHERE c.redeemed < d.own
@@ -255,8 +255,8 @@ QUERIES: Final[dict[str, str]] = {
                ON i.id = b.invoice_id AND i.account_id = b.account_id AND i.currency = b.currency
         WHERE b.invoice_id IS NOT NULL AND i.id IS NULL
     """,
-    # Of subscriptions that were ever served. What is left of an invoice partly paid may come later;
-    # so may a refund of the same instant, while a test clock stands still.
+    # Only subscriptions that were ever active. The rest of a partly paid invoice may come later, as
+    # may a refund of the same instant, while a test clock stands still.
     "debts_billed": """
         WITH ended AS (
             SELECT account_id, max(ended_at) AS at

@@ -1,8 +1,8 @@
-"""Numbers of each series against its counter, page by page: no snapshot lasts as long as a series.
+"""Numbers of each series against its counter, page by page, so that no snapshot lasts too long.
 
-They are given one after the other and stay. So those that were proven are not read again: the
-hourly run goes on behind the last of them, and begins with the first again within a week. Its
-queries stand here, apart from the checks that are one statement each.
+Numbers are assigned in sequence and never change. So the hourly run continues after the last
+proven number, and restarts from the first within a week. Its queries are here, apart from the
+checks that are one statement each.
 """
 
 from datetime import datetime, timedelta
@@ -26,8 +26,8 @@ AT_ONCE: Final = 10_000
 WHOLE_EVERY: Final = timedelta(days=7)
 
 _NUMBER: Final = "{series} || '-' || lpad(({n})::text, greatest(6, length(({n})::text)), '0')"
-# Series that have a counter or a number; each is found by the one before it, by index. Those of
-# test accounts are looked at with their account. Behind is a counter beyond which a number is.
+# Series that have a counter or a number; each is found from the previous one, by index. Series of
+# test accounts are checked with their account. `is_behind`: a number exceeds the counter.
 _LISTED: Final = text(
     f"""
     WITH RECURSIVE given(series) AS (
@@ -54,7 +54,7 @@ _LISTED: Final = text(
     ORDER BY c.series
     """  # noqa: S608 (constant)
 )
-# Each number is on one document or skipped, and never both.
+# Each number is on exactly one document, or skipped.
 _WRONG: Final = text(
     f"""
     SELECT g.number
@@ -72,22 +72,22 @@ _WRONG: Final = text(
 
 
 class Series(Frozen):
-    """A series, its counter, and how far its numbers are proven."""
+    """A series, its counter, and the last number proven."""
 
     name: str
     last: int
     next: str
-    """The number that the counter gives next."""
+    """The next number of the counter."""
     is_behind: bool
     up_to: int
     whole_at: AwareDatetime | None
-    """The last time that its numbers were looked at from the first on."""
+    """The last time that the numbers were checked from the first on."""
 
 
 async def look(database: Database, now: datetime, *, anew: bool = True) -> list[Broken]:
-    """Numbers that are missing or twice, up to the first page with any of them, and counters that
-    fell behind. From the first number on; or not `anew`: from the last that is proven, and noted
-    how far it came.
+    """Find missing and duplicate numbers, up to the first page that has any, and counters that are
+    behind. With `anew` start from the first number; else from the last proven one, and record the
+    progress.
     """
     async with database.operator() as connection:
         await prepare(connection)
@@ -108,7 +108,7 @@ async def look(database: Database, now: datetime, *, anew: bool = True) -> list[
 
 
 async def _prove(database: Database, series: Series, proven: int) -> tuple[int, list[str]]:
-    """The last number up to which all is well, and those that are wrong after it."""
+    """Return the last number up to which all is correct, and the wrong ones after it."""
     while proven < series.last:
         last = min(proven + AT_ONCE, series.last)
         page = {"series": series.name, "first": proven + 1, "last": last}
@@ -121,7 +121,7 @@ async def _prove(database: Database, series: Series, proven: int) -> tuple[int, 
 
 
 async def prepare(connection: AsyncConnection) -> None:
-    """Time for a page, whose numbers are found by index."""
+    """Allow time for a page, and have its numbers found by index."""
     await store.allow_time(connection)
     await store.read_by_index(connection)
 

@@ -1,4 +1,4 @@
-"""Openings: what the books of a large account stated when all of them were last found right."""
+"""Openings: a large account's balance and lots when its books were last found correct."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,14 +16,14 @@ from billing.core.frozen import Frozen
 from billing.insight.integrity.tables import proven_books
 
 LARGE: Final = 50_000
-"""From so many entries or uses on an account has an opening. What came since is asked of each such
-account by itself, in some forty statements: a quarter to half a second. In that time as many
-entries and uses as this are read of a page, whose accounts share the statements.
+"""Minimum of entries or uses for an opening. To check newer rows of one such account takes some
+forty statements: a quarter to half a second. In that time a page of other accounts, which share
+their statements, can be checked with this many entries and uses.
 """
 DAY: Final = timedelta(hours=26)
-"""No day is longer, whatever the account's zone; clocks may differ."""
+"""The longest day in any zone, with a margin for clock differences."""
 
-# With a clock of its own an account has uses of any time.
+# Accounts with their own clock are excluded: their uses may be of any time.
 _READ: Final = text(
     """
     SELECT b.account_id, b.seq, coalesce(b.last_at, to_timestamp(0)) AS at, b.balance, b.used,
@@ -36,7 +36,7 @@ _READ: Final = text(
         WHERE c.account_id = a.id AND c.owner = '' AND c.grain = 'day') >= :large)
     """
 )
-# Whoever has findings noted is looked at with everything until there are none.
+# Accounts with findings are fully checked until they have none.
 _KNOWN: Final = text(
     """
     SELECT p.account_id, p.seq, p.at, p.balance, p.used, p.debt, p.lots::text AS lots, p.day
@@ -54,7 +54,7 @@ _GO_ON: Final = text("UPDATE proven_books SET is_due = false WHERE account_id = 
 
 
 class Opening(Frozen):
-    """The balance, its last entry and the lots that are not empty, as they stood."""
+    """The balance, the last entry and the lots that were not empty at the time."""
 
     account_id: UUID
     seq: int
@@ -63,27 +63,27 @@ class Opening(Frozen):
     used: Decimal
     debt: Decimal
     lots: str
-    """JSON: what is left of each."""
+    """JSON: the remaining credits of each lot."""
     day: AwareDatetime
-    """Uses of days that began before are proven."""
+    """Uses of days that began before this are proven."""
 
 
 async def read(
     connection: AsyncConnection, accounts: Sequence[UUID], now: datetime, large: int
 ) -> list[Opening]:
-    """Openings of those that are large, as they stand on this snapshot."""
+    """Return openings of the large ones of these accounts, from this snapshot."""
     rows = await connection.execute(_READ, {"accounts": list(accounts), "large": large})
     return [Opening.model_validate(dict(row) | {"day": now - DAY}) for row in rows.mappings()]
 
 
 async def known(connection: AsyncConnection, job: str, accounts: Sequence[UUID]) -> list[Opening]:
-    """Those that these accounts have."""
+    """Return the stored openings of these accounts."""
     rows = await connection.execute(_KNOWN, {"accounts": list(accounts), "job": job})
     return [Opening.model_validate(dict(row)) for row in rows.mappings()]
 
 
 async def keep(connection: AsyncConnection, openings: Iterable[Opening]) -> None:
-    """Keep them in place of those before."""
+    """Store these openings in place of earlier ones."""
     for opening in openings:
         found = opening.model_dump() | {"lots": json.loads(opening.lots), "is_due": False}
         statement = insert(proven_books).values(found)
@@ -93,15 +93,15 @@ async def keep(connection: AsyncConnection, openings: Iterable[Opening]) -> None
 
 
 async def drop(connection: AsyncConnection, accounts: Iterable[UUID]) -> None:
-    """Forget those of these accounts."""
+    """Delete the openings of these accounts."""
     await connection.execute(_DROP, {"accounts": list(accounts)})
 
 
 async def in_turn(connection: AsyncConnection, after: UUID, last: UUID) -> None:
-    """Everything is to be read of all accounts behind the one, up to the other."""
+    """Mark accounts after `after`, up to `last`, for a full check."""
     await connection.execute(_IN_TURN, {"after": after, "last": last})
 
 
 async def go_on(connection: AsyncConnection, account_id: UUID) -> None:
-    """Go on from it until the next turn, for everything could not be read in time."""
+    """Use the account's opening until the next rotation: a full check took too long."""
     await connection.execute(_GO_ON, {"account_id": account_id})

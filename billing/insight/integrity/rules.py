@@ -1,4 +1,4 @@
-"""The catalog of what must be so, each with a sentence a person understands.
+"""The catalog of invariants, each with a sentence for people.
 
 The queries are in the files beside this one, under the same names.
 """
@@ -13,15 +13,15 @@ EXAMPLES: Final = 5
 SLACK: Final = timedelta(minutes=10)
 """Work in progress may take this long; afterwards it is late."""
 OUTAGE: Final = timedelta(days=1)
-"""The hourly run and the doctor wait that long: what is late in an outage, while steps are tried
-again or while billing is parked makes no book wrong, and the signs of what waits tell of it.
+"""Delay that the hourly run and the doctor allow: work that is late in an outage, in retries or
+while billing is parked is no fault of the books; the health signs report it.
 """
 SWEPT_WITHIN: Final = timedelta(minutes=3)
-"""A woken matter is started by then at the latest, by a sweep if not before."""
+"""A woken matter is started by then at the latest, by a sweep."""
 UNDECIDED: Final = timedelta(hours=1)
 """A try of a card is decided by then, or its matter is halted."""
 PARKED_AFTER: Final = timedelta(hours=25)
-"""An event nobody knows is looked for during a day, then parked."""
+"""An event without an owner is retried for a day, then parked."""
 
 LEDGER: Final[dict[str, tuple[str, str]]] = {
     "ledger_balance": ("I1", "the balance is the sum of the ledger"),
@@ -41,7 +41,7 @@ LEDGER: Final[dict[str, tuple[str, str]]] = {
     "holds_parts": ("I2", "each hold is made of its parts"),
     "holds_captured": ("I2", "a captured hold has its one entry"),
 }
-"""The ledger's own rules (billing.ledger.credits.invariants), by the names they have here."""
+"""The ledger's own rules (billing.ledger.credits.invariants), by their names in reports."""
 
 _OTHERS: Final = (
     # Credits
@@ -127,16 +127,16 @@ CHECKS: Final = tuple(
 IN_TIME: Final = Check(
     name="made_in_time", invariant="I9", sentence="every check could be made in its time"
 )
-"""Told only where it is not so: of what was not looked at nobody knows whether it is well."""
+"""Reported only if it fails: nothing is known about what was not checked."""
 
 
 def unmade(subject: str) -> Broken:
-    """A check, or all those of an account, that took too long."""
+    """Return the finding for a check, or all checks of an account, that took too long."""
     return Broken(name=IN_TIME.name, violations=1, examples=(subject,))
 
 
 def report(broken: Sequence[Broken], as_of: datetime) -> Report:
-    """One finding per check, of everything that breaks it."""
+    """Return the report: one finding per check, with all its violations."""
     named = {one.name for one in broken}
     checks = (*CHECKS, IN_TIME) if IN_TIME.name in named else CHECKS
     violations = {check.name: 0 for check in checks}
@@ -157,7 +157,7 @@ def report(broken: Sequence[Broken], as_of: datetime) -> Report:
 
 
 def workflows(missing: Sequence[str], stray: Sequence[str]) -> list[Finding]:
-    """Postgres against Temporal: matters without their workflow, workflows without their matter."""
+    """Return findings on matters without their workflow, and workflows without their matter."""
     return [
         _versus("workflows_alive", "every open matter has exactly one running workflow", missing),
         _versus("workflows_wanted", "no workflow runs without an open matter", stray),

@@ -1,4 +1,4 @@
-"""The result of the latest hourly look at the books, kept for whoever asks meanwhile."""
+"""The stored result of the latest hourly audit."""
 
 from datetime import datetime
 from typing import Final
@@ -21,7 +21,7 @@ async def keep(
     unseen: int,
     whole_at: datetime | None,
 ) -> None:
-    """Keep it in place of the one before; accounts that could not be seen are as wrong."""
+    """Store the report in place of the previous one; unchecked accounts count as a fault."""
     wrong = [one.words for one in report.wrong]
     found = {
         "ran_at": report.as_of,
@@ -37,7 +37,7 @@ async def keep(
 
 
 async def latest(connection: AsyncConnection) -> Run | None:
-    """The latest, if there was one."""
+    """Return the latest audit's result, or None."""
     found = await connection.execute(select(integrity_runs))
     row = found.mappings().one_or_none()
     return Run.model_validate(row) if row is not None else None

@@ -8,7 +8,7 @@ from billing.core.frozen import Frozen
 
 
 class Check(Frozen):
-    """Something that must be so at every commit; `invariant` is its number in the test plan."""
+    """An invariant that holds at every commit; `invariant` is its number in the test plan."""
 
     name: str
     invariant: str
@@ -24,12 +24,12 @@ class Finding(Check):
 
     @property
     def words(self) -> str:
-        """The sentence, with how many rows break it."""
+        """Return the sentence, with the number of rows that break it."""
         return f"{self.sentence} ({self.violations})"
 
 
 class Broken(Frozen):
-    """A check that one account breaks; without an account: any, or what is nobody's."""
+    """A check that one account fails; without an account: several, or rows without an account."""
 
     name: str
     account_id: UUID | None = None
@@ -38,27 +38,27 @@ class Broken(Frozen):
 
 
 class Report(Frozen):
-    """All findings of one look."""
+    """All findings of one run."""
 
     ok: bool
     as_of: AwareDatetime
-    """Real time of the snapshot; of several, of the first one."""
+    """Real time of the snapshot, or of the first of several."""
     checks: tuple[Finding, ...]
 
     @property
     def wrong(self) -> tuple[Finding, ...]:
-        """The findings that are not well."""
+        """Return the findings with violations."""
         return tuple(finding for finding in self.checks if not finding.ok)
 
 
 class Run(Frozen):
-    """The result of a look at the books, in short."""
+    """The summary of an audit."""
 
     ran_at: AwareDatetime
     checks: int
     wrong: tuple[str, ...]
-    """The sentences that do not hold, with how many rows break each."""
+    """The sentences that do not hold, with the number of rows that break each."""
     accounts: int | None = None
-    """Number of accounts it has looked at."""
+    """Number of accounts checked."""
     whole_at: AwareDatetime | None = None
-    """The last time that everything held that no account shows alone."""
+    """The last time that all checks across accounts held."""

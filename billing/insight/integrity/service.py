@@ -1,7 +1,7 @@
-"""Self-checking books: every invariant, on one snapshot of the rows of some accounts at a time.
+"""Self-checking books: every invariant, on one snapshot per page of accounts.
 
-Operators ask by route or command, the hourly run asks of accounts that moved; tests ask after
-every fault.
+Operators run the checks by route or command, the hourly run checks changed accounts, and tests
+check after every fault.
 """
 
 import logging
@@ -23,18 +23,18 @@ from billing.insight.integrity.openings import Opening
 from billing.insight.integrity.schemas import Broken, Report
 
 PAGE: Final = 500
-"""Accounts on one snapshot: vacuum and everybody else wait for no longer than it takes."""
+"""Accounts per snapshot: a snapshot delays vacuum for as long as it lasts."""
 Progress = Callable[[int, int], None]
-"""Told (done, of how many) as the accounts are gone through."""
+"""A callback that receives (done, total) as accounts are checked."""
 _logger = logging.getLogger("billing.integrity")
 
 
 async def evaluate(
     connection: AsyncConnection, *accounts: UUID, now: datetime | None = None
 ) -> Report:
-    """All checks of these accounts on what this connection sees, as of `now`.
+    """Run all checks of these accounts on this connection, as of `now`.
 
-    Use `examine` for one snapshot of a database that others write to meanwhile.
+    Use `examine` for a snapshot if others write to the database meanwhile.
     """
     now = now or real_now()
     broken = await _written(connection, accounts, now)
@@ -44,7 +44,7 @@ async def evaluate(
 
 
 async def examine(database: Database, account_id: UUID | None = None) -> Report:
-    """One account on one read-only snapshot, as the operator sees it; without one `examine_all`."""
+    """Check one account on one read-only snapshot, or all accounts (`examine_all`)."""
     if account_id is None:
         return await examine_all(database)
     async with database.operator() as connection:
@@ -59,7 +59,7 @@ async def examine_all(
     page: int = PAGE,
     slack: timedelta = rules.SLACK,
 ) -> Report:
-    """All accounts, page by page, and what no account shows alone: a snapshot for each. Work in
+    """Check all accounts, a snapshot per page, then what is late and what spans accounts. Work in
     progress is late after `slack`.
     """
     as_of = real_now()
@@ -77,7 +77,7 @@ async def examine_all(
 
 
 async def examine_late(database: Database) -> Report:
-    """Only what time breaks, in all books: it costs what is late, not what there is."""
+    """Check only for what is late, in all accounts: the cost grows only with that."""
     as_of = real_now()
     return rules.report(await late(database, rules.OUTAGE), as_of)
 
@@ -89,7 +89,7 @@ async def count_accounts(database: Database) -> int:
 
 
 async def look_at(database: Database, accounts: Sequence[UUID]) -> list[Broken]:
-    """Everything that a write may have broken, on one snapshot of these accounts."""
+    """Check everything that a write may have broken, on one snapshot of these accounts."""
     async with database.operator() as connection:
         await store.freeze(connection)
         return await _written(connection, accounts, real_now(), alone=len(accounts) == 1)
@@ -98,8 +98,8 @@ async def look_at(database: Database, accounts: Sequence[UUID]) -> list[Broken]:
 async def look_and_open(
     database: Database, accounts: Sequence[UUID], large: int
 ) -> tuple[list[Broken], list[Opening]]:
-    """The same, and openings of those that are large and have nothing wrong. One account by itself
-    may take long.
+    """Check as `look_at` does, and return openings of large accounts without faults. A single
+    account is allowed more time.
     """
     now = real_now()
     async with database.operator() as connection:
@@ -111,7 +111,7 @@ async def look_and_open(
 
 
 async def look_since(database: Database, opening: Opening) -> Opening | None:
-    """The next opening; none if what came since shows anything wrong, or what seems so."""
+    """Check the rows since an opening; return the next opening, or None if anything seems wrong."""
     now, accounts = real_now(), [opening.account_id]
     async with database.operator() as connection:
         await store.freeze(connection)
@@ -122,13 +122,13 @@ async def look_since(database: Database, opening: Opening) -> Opening | None:
 
 
 async def late(database: Database, slack: timedelta) -> list[Broken]:
-    """Everything that is late by more than `slack`, of all accounts."""
+    """Find everything that is late by more than `slack`, in all accounts."""
     return await _over_all(database, store.LATE, slack)
 
 
 async def of_all(database: Database, *, anew: bool = True) -> list[Broken]:
-    """Everything that no account shows alone; not `anew`: of numbers what came since they were
-    proven.
+    """Run the checks across accounts; without `anew`, check only document numbers that are not
+    proven yet.
     """
     broken = await _over_all(database, store.OF_ALL)
     given = numbers.look(database, real_now(), anew=anew)
@@ -166,7 +166,7 @@ async def _over_all(
 
 
 async def _in_time(name: str, look: Awaitable[list[Broken]]) -> list[Broken]:
-    """Its findings. One that takes too long is told as such and keeps nobody from the others."""
+    """Run one check; a timeout is reported as a finding and does not stop the other checks."""
     try:
         return await look
     except DBAPIError as error:
@@ -177,7 +177,7 @@ async def _in_time(name: str, look: Awaitable[list[Broken]]) -> list[Broken]:
 
 
 async def _look_in_time(database: Database, accounts: Sequence[UUID]) -> list[Broken]:
-    """All of them at once, or if that takes too long, each half."""
+    """Check the accounts together or, if that takes too long, in halves."""
     if len(accounts) == 1:
         name = ids.encode(ids.ACCOUNT, accounts[0])
         return await _in_time(name, look_at(database, accounts))

@@ -1,9 +1,9 @@
-"""The rows that came since an opening, for checks of a large account that was well then.
+"""The rows since an opening, for checks of a large account that was correct then.
 
-An opening is what the balance and its lots stated then. Rows of these are shown less that, so that
-the checks, whose text stays as it is, see books that began empty. Uses are compared by the days
-that were going on then or have begun since. What is found so may be a change of an older row:
-a look at everything has to confirm it.
+An opening has the balance and lots of that time. It is subtracted from their current rows, so that
+the unchanged checks see books that began empty. Uses are compared for the days that had not ended
+then or have begun since. A finding may come from a change of an older row: a full check must
+confirm it.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Final
 from billing.core.narrowed import ACCOUNTS
 from billing.metering import usage
 
-# In its own rows, and in those of names before it, a name is the table's.
+# Within its own query, and in queries listed before it, a name means the table.
 _USES: Final = f"""
     SELECT * FROM billing_records
     WHERE account_id = {ACCOUNTS} AND occurred_at >= :day AND day_at >= :day"""  # noqa: S608
@@ -62,7 +62,7 @@ SUMS: Final = {
         SELECT * FROM sealed_counters
         WHERE account_id = {ACCOUNTS} AND bucket >= :day""",  # noqa: S608
 }
-"""Rows of each table for the statement that reads most of them; one may name those before it."""
+"""Rows of each table for the statement that reads most; a query may use the names before it."""
 
 PAID: Final = {
     "before": f"""
@@ -73,15 +73,15 @@ PAID: Final = {
         SELECT c.* FROM credit_transactions t
         JOIN capture_logs c ON c.transaction_id = t.id""",
     "uses": _USES + " AND transaction_id IS NOT NULL",
-    # These paid an older use. Each is looked up by a summary of pages, some milliseconds; those
-    # beyond the limit seem wrong, and so everything is read.
+    # These entries paid an older use. Each look-up by the page summary index takes milliseconds;
+    # entries beyond the limit seem wrong, and so cause a full check.
     "others": """
         SELECT t.id, t.account_id FROM credit_transactions t
         WHERE t.kind IN ('debit', 'capture', 'void')
           AND NOT EXISTS (SELECT FROM capture_logs c WHERE c.transaction_id = t.id)
           AND NOT EXISTS (SELECT FROM uses u WHERE u.transaction_id = t.id)
         LIMIT 100""",
-    # A use of these days was paid since, or before in one of these days.
+    # Uses of these days paid after the opening; an earlier payment's entry is in `before`.
     "billing_records": """
         SELECT u.* FROM uses u
         WHERE NOT EXISTS (SELECT FROM before t WHERE t.id = u.transaction_id)
@@ -90,11 +90,11 @@ PAID: Final = {
         CROSS JOIN LATERAL (
             SELECT * FROM billing_records r
             WHERE r.transaction_id = t.id AND r.account_id = t.account_id OFFSET 0) r""",
-    # What paid uses of a month that is away is older.
+    # Entries that paid uses of an archived month are older.
     "sealed_entries": f"""
         SELECT * FROM sealed_entries WHERE account_id = {ACCOUNTS} AND false""",  # noqa: S608
 }
-"""The same for the check of entries against uses."""
+"""Rows for the check of entries against uses."""
 
 BILLED: Final = {
     "cycles": f"""
@@ -119,10 +119,10 @@ BILLED: Final = {
         WHERE i.account_id = {ACCOUNTS}
           AND l.period_start IN (SELECT period_start FROM cycles)""",  # noqa: S608
 }
-"""The same for the check of usage lines: all of each cycle that was billed in these days."""
+"""Rows for the check of usage lines: all of each cycle that was billed in these days."""
 
 STEPS: Final = {
     "steps": f"""
         SELECT * FROM steps WHERE account_id = {ACCOUNTS} AND ran_at >= :day""",  # noqa: S608
 }
-"""The same for the check that each step has its matter."""
+"""Rows for the check that each step has its matter."""

@@ -1,7 +1,7 @@
-"""Running the checks: one query each, over the rows of a list of accounts.
+"""The statements of the checks: one query each, over the rows of a list of accounts.
 
-What time breaks is asked of all accounts as well: an index leads to what is late, however many rows
-there are. So are the few checks that no account shows alone.
+Checks that fail by time also run over all accounts: an index finds what is late, however many rows
+there are. So do the few checks across accounts.
 """
 
 import asyncio
@@ -37,10 +37,10 @@ from billing.money.invoices.rules import content_hash
 from billing.platform.accounts.tables import accounts as account_rows
 
 TIMEOUT_MS: Final = 300_000
-"""A check reads all rows of its accounts; the usual limit of a statement is for people who wait."""
+"""A check reads all rows of its accounts; the usual statement limit is for interactive requests."""
 ALONE_MS: Final = 900_000
-"""Of one account the job reads all that there ever was, tens of millions of uses; an opening goes
-on from there.
+"""Limit for one account, of which the job reads all rows, perhaps tens of millions of uses; an
+opening then saves the repetition.
 """
 PAGE: Final = 2_000
 
@@ -68,7 +68,7 @@ _LEDGER: Final = {
     for name, (_, sentence) in LEDGER.items()
 }
 _SUMS: Final = ("usage_counted", "usage_cycles", "usage_paid", "usage_counted_beyond")
-# The rows that there are most of are all compared by one statement, so that they are read once.
+# One statement compares all rows of the largest tables, so that they are read once.
 _MOST: Final = frozenset(
     {"billing_records", "credit_transactions", "credit_transaction_lots", "parts_of_lots"}
 )
@@ -82,7 +82,7 @@ def _narrow(
     once: frozenset[str] = frozenset(),
     instead: Mapping[str, str] = MappingProxyType({}),
 ) -> TextClause:
-    """One statement on a list of accounts."""
+    """Combine queries into one statement on a list of accounts."""
     found = _union(queries)
     clause = narrowed(found, once, instead)
     return text(
@@ -104,7 +104,7 @@ WRITTEN: Final[Queries] = {
     "sums": _narrow(_LEDGER | {name: _WRITTEN[name] for name in _SUMS}, _MOST),
     **{name: _narrow({name: query}) for name, query in _WRITTEN.items() if name not in _SUMS},
 }
-"""Checks that only a write breaks, of a list of accounts."""
+"""Checks that only a write can break, for a list of accounts."""
 _HERE: Final = ("usage_counted", "usage_cycles", "usage_counted_beyond")
 SINCE: Final[Queries] = WRITTEN | {
     "sums": _narrow(
@@ -123,17 +123,17 @@ SINCE: Final[Queries] = WRITTEN | {
     "steps_belong": _narrow({"steps_belong": _WRITTEN["steps_belong"]}, instead=since.STEPS),
     "audit_chain": _narrow({"audit_chain": flow.AUDIT_SINCE}),
 }
-"""The same of one account with an opening: those that read rows of which there are ever more, and
-that nobody changes, read what came since.
+"""The checks of WRITTEN for one account with an opening: those on tables that only grow read only
+the rows since then.
 """
 LATE_HERE: Final[Queries] = {name: _narrow({name: query}) for name, query in _LATE.items()}
-"""Checks that time breaks, of a list of accounts."""
+"""Checks that fail by time, for a list of accounts."""
 LATE: Final[Queries] = {name: _over_all(name, query) for name, query in _LATE.items()}
-"""The same of all accounts."""
+"""Checks that fail by time, over all accounts."""
 OF_ALL: Final[Queries] = {
     name: _over_all(name, query) for name, query in (money.OF_ALL | flow.OF_ALL).items()
 }
-"""Checks that no account shows alone. These read many accounts, if not all."""
+"""Checks across accounts. They read many accounts, if not all."""
 _CONTENT: Final = """
     SELECT i.id, i.account_id, i.currency, i.total_minor, i.tax_minor, i.content_hash,
            l.kind, l.description, l.quantity, l.amount_minor, l.discounts, l.taxes
@@ -148,22 +148,22 @@ _CONTENT_SINCE: Final = text(
 
 
 async def allow_time(connection: AsyncConnection, *, alone: bool = False) -> None:
-    """Lift the limit of a statement for this transaction, still more for one account alone."""
+    """Raise the statement limit for this transaction, further still for a single account."""
     await limit_statements(connection, ALONE_MS if alone else TIMEOUT_MS)
 
 
 async def read_by_index(connection: AsyncConnection) -> None:
     """Have this transaction find the rows of its accounts by index, however many they are.
 
-    The planner counts a scattered row as dear and would read a whole table, with all processors.
+    The planner overestimates random reads and would scan a whole table in parallel.
     """
     await connection.execute(_BY_INDEX)
 
 
 async def freeze(connection: AsyncConnection) -> None:
-    """One snapshot, nothing written; the first statement of a transaction."""
+    """Make the transaction one read-only snapshot; must be its first statement."""
     await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-    # A month that went after the snapshot would be missed, and its sums not be seen yet.
+    # A month archived after the snapshot would be missing, and its sums not visible yet.
     await connection.execute(text("LOCK TABLE ONLY billing_records IN ACCESS SHARE MODE"))
 
 
@@ -175,9 +175,9 @@ async def ask(
     opening: Opening | None = None,
     slack: timedelta = SLACK,
 ) -> list[Broken]:
-    """The answers of one statement: by account, if it is of a list of them.
+    """Run one statement; return its findings, by account if it is for a list of accounts.
 
-    Work in progress is late after `slack`; what a matter that rests has left undone was lost.
+    Work in progress is late after `slack`; undone work of a resting matter always after SLACK.
     """
     known: dict[str, Any] = {
         "accounts": list(accounts),
@@ -197,8 +197,8 @@ async def ask(
 async def changed_invoices(
     connection: AsyncConnection, accounts: Sequence[UUID], opening: Opening | None = None
 ) -> list[Broken]:
-    """Numbered invoices whose content is not what was issued, by account; of one with an opening
-    those that were numbered since.
+    """Find numbered invoices whose content has changed since issue, by account; with an opening,
+    only those numbered since.
     """
     changed: dict[UUID, list[str]] = {}
     options = {"yield_per": PAGE}
@@ -222,7 +222,7 @@ async def changed_invoices(
 
 
 def _changed(invoices: Sequence[list[Any]]) -> list[tuple[UUID, UUID]]:
-    """Account and id of those whose hash is another."""
+    """Return account and id of the invoices whose hash differs."""
     found = []
     for rows in invoices:
         first = rows[0]
@@ -236,7 +236,7 @@ def _changed(invoices: Sequence[list[Any]]) -> list[tuple[UUID, UUID]]:
 
 
 async def account_page(connection: AsyncConnection, after: UUID, limit: int) -> list[UUID]:
-    """The next accounts by id."""
+    """Return the next accounts by id."""
     column = account_rows.c.id
     query = select(column).where(column > after).order_by(column).limit(limit)
     return list(await connection.scalars(query))
@@ -248,20 +248,20 @@ async def count_accounts(connection: AsyncConnection) -> int:
 
 
 async def must_run(connection: AsyncConnection, after: str, limit: int) -> list[str]:
-    """The next matters by workflow id whose workflow must run."""
+    """Return the next workflow ids of matters whose workflow must run."""
     name = matters.c.workflow_id
     query = select(name).where(_must_run(), name > after).order_by(name).limit(limit)
     return list((await connection.execute(query)).scalars())
 
 
 async def must_run_among(connection: AsyncConnection, names: Sequence[str]) -> set[str]:
-    """Those of these workflows that must run."""
+    """Return which of these workflows must run."""
     query = select(matters.c.workflow_id).where(_must_run(), matters.c.workflow_id.in_(names))
     return set(await connection.scalars(query))
 
 
 async def may_run_among(connection: AsyncConnection, names: Sequence[str]) -> set[str]:
-    """Those of these workflows whose matter is open, at rest or not."""
+    """Return which of these workflows have an open matter, resting or not."""
     query = select(matters.c.workflow_id).where(
         matters.c.closed_at.is_(None), matters.c.workflow_id.in_(names)
     )
@@ -269,7 +269,7 @@ async def may_run_among(connection: AsyncConnection, names: Sequence[str]) -> se
 
 
 def _must_run() -> ColumnElement[bool]:
-    """Open, not at rest, and neither just woken nor left to a sweep."""
+    """Match open matters that do not rest and were started, or should have been by a sweep."""
     looked_at = matters.c.started_at.is_not(None)
     return and_(
         matters.c.closed_at.is_(None),
@@ -289,7 +289,7 @@ async def count_open_matters(connection: AsyncConnection) -> int:
 
 
 async def _by_invoice(found: Any) -> AsyncIterator[list[list[Any]]]:
-    """The rows of each invoice, page by page; a page may end inside one."""
+    """Yield the rows of each invoice, page by page; a page may end within an invoice."""
     rest: list[Any] = []
     async for page in found.partitions():
         groups = [list(rows) for _, rows in groupby([*rest, *page], lambda row: row.id)]

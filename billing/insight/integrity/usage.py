@@ -1,8 +1,8 @@
-"""Queries on usage: each answers (account_id, subject) of what breaks its check.
+"""Queries on usage: each returns (account_id, subject) of the rows that fail its check.
 
-What records add up to is that of those that are here and of those in months that are away, whose
-sums are sealed. LATE is what time breaks, found by an index over all accounts. `:now` is real time;
-an account with a clock of its own is asked by that clock.
+Sums of records include those of archived months, whose sums are sealed. LATE has the checks that
+fail by time, found by index over all accounts. `:now` is real time; an account with its own clock
+is checked by that clock.
 """
 
 from typing import Final
@@ -36,7 +36,7 @@ QUERIES: Final[dict[str, str]] = {
         USING (account_id, meter, day_at)
         WHERE (r.events, r.quantity, r.total) IS DISTINCT FROM (c.events, c.quantity, c.total)
     """,
-    # A use that a card is paying again stays among them until it is paid.
+    # A use whose card payment is being retried stays unpaid until it is paid.
     "unpaid_uses_known": """
         SELECT coalesce(r.account_id, u.account_id) AS account_id,
             public_id('bill', coalesce(r.id, u.record_id)) AS subject

@@ -1,4 +1,4 @@
-"""Judgement of sessions that block others. Pure."""
+"""The health sign of sessions that block others. Pure."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -9,16 +9,16 @@ from billing.insight.health.schemas import Sign
 from billing.insight.locks.schemas import Blocker
 
 WAITED: Final = timedelta(seconds=2)
-"""Our own steps are done by then: who waits longer is about to be refused."""
+"""Our own steps are done by then: a session that waits longer is about to be refused."""
 RESTED: Final = timedelta(seconds=10)
-"""None of our programs keeps a table locked for so long and does nothing."""
+"""None of our programs keeps a table locked while idle for this long."""
 UNSEEN: Final = (
     "idle ones are not seen: GRANT pg_read_all_stats TO billing_operator as the superuser"
 )
 
 
 def sign(blockers: Sequence[Blocker], *, sees_all: bool) -> Sign:
-    """Nobody waits for a lock, and no table is locked by somebody who does nothing."""
+    """Return the sign: well if no session waits long for a lock, and no idle one locks a table."""
     found = [words(one) for one in blockers if is_bad(one)]
     if found:
         return ill("locks", f"{'; '.join(found)}: billing locks end PID")
@@ -26,7 +26,7 @@ def sign(blockers: Sequence[Blocker], *, sees_all: bool) -> Sign:
 
 
 def is_bad(one: Blocker) -> bool:
-    """Customers are refused for it, or are about to be."""
+    """Return True if customers are refused because of this session, or are about to be."""
     if one.longest is not None and one.longest > WAITED:
         return True
     rests = (one.state or "").startswith("idle in transaction")
@@ -34,7 +34,7 @@ def is_bad(one: Blocker) -> bool:
 
 
 def words(one: Blocker) -> str:
-    """The sentence about a session that blocks others."""
+    """Return the sentence about a session that blocks others."""
     who = [f"PID {one.pid}" if one.pid else "a prepared transaction (pg_prepared_xacts)"]
     if one.role:
         who.append(f"of {one.role}")

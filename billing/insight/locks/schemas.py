@@ -6,7 +6,7 @@ from billing.core.frozen import Frozen
 
 
 class Blocker(Frozen):
-    """A session that holds what others need; what its role may not be asked is None."""
+    """A session that blocks others; fields that our role may not read are None."""
 
     pid: int
     role: str | None
@@ -14,10 +14,10 @@ class Blocker(Frozen):
     client: str | None
     state: str | None
     resting: timedelta | None
-    """For so long it is in this state."""
+    """Time in this state."""
     waiting: int
-    """Sessions that wait for it."""
+    """Number of sessions that wait for this one."""
     longest: timedelta | None
-    """The longest wait for it."""
+    """The longest wait for this session."""
     place: str | None
-    """A table that they wait for, or that it has locked."""
+    """A table that the others wait for, or that this session has locked."""

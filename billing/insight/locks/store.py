@@ -1,4 +1,4 @@
-"""Sessions that block others, asked of Postgres's own views alone: no table of ours is read."""
+"""Sessions that block others, read only from Postgres's own views, not from our tables."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.insight.locks.schemas import Blocker
 
-# All may see the locks; the state of other roles' sessions is for pg_read_all_stats.
+# Every role may read the locks; the state of other roles' sessions needs pg_read_all_stats.
 _BLOCKERS: Final = text(
     """
     WITH waiting AS MATERIALIZED (
@@ -43,11 +43,11 @@ _SEES_ALL: Final = text("SELECT pg_has_role(current_user, 'pg_read_all_stats', '
 
 
 async def blockers(connection: AsyncConnection) -> list[Blocker]:
-    """Sessions that others wait for, or that keep a table locked and do nothing."""
+    """Return sessions that others wait for, or that keep a table locked while idle."""
     found = await connection.execute(_BLOCKERS)
     return [Blocker.model_validate(row) for row in found.mappings()]
 
 
 async def sees_all(connection: AsyncConnection) -> bool:
-    """True where the state of every session is told."""
+    """Return True if the state of every session is visible."""
     return bool(await connection.scalar(_SEES_ALL))

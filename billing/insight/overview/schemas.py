@@ -1,4 +1,4 @@
-"""State of an account in one answer; money in minor units, credits as exact decimals."""
+"""The overview of an account; money in minor units, credits as exact decimals."""
 
 from decimal import Decimal
 from uuid import UUID
@@ -30,7 +30,7 @@ class TrialPart(Frozen):
 
 
 class SubscriptionPart(Frozen):
-    """The open subscription, else the newest that ended; what comes next for it, and when."""
+    """The open subscription, else the newest ended one, with its next step and when it is due."""
 
     subscription_id: UUID
     status: str
@@ -47,7 +47,7 @@ class SubscriptionPart(Frozen):
 
 
 class CreditsPart(Frozen):
-    """The balance without what has expired by now."""
+    """The balance without credits that have expired by now."""
 
     balance: Decimal = Decimal(0)
     held: Decimal = Decimal(0)
@@ -56,7 +56,7 @@ class CreditsPart(Frozen):
 
     @property
     def available(self) -> Decimal:
-        """Credits that can still be spent."""
+        """Return the credits that can still be spent."""
         return self.balance - self.held
 
 
@@ -97,7 +97,7 @@ class PurchasesPart(Frozen):
 
 
 class DunningPart(Frozen):
-    """The oldest open recovery: tries made, tries planned, and when it goes on."""
+    """The oldest open dunning case: tries made, tries planned, and its next step."""
 
     dunning_case_id: UUID
     invoice_id: UUID
@@ -111,7 +111,7 @@ class DunningPart(Frozen):
 
 
 class Overview(Frozen):
-    """Everything at a glance; nulls and zeros for what is not there."""
+    """Everything at a glance; nulls and zeros for missing parts."""
 
     now: AwareDatetime
     account: AccountPart | None = None

@@ -1,4 +1,4 @@
-"""The overview as one statement that answers JSON: one round trip, a handful of index probes."""
+"""The overview as one statement that returns JSON: one round trip, a handful of index probes."""
 
 from datetime import datetime
 from typing import Final
@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import keys
 from billing.insight.overview.schemas import Overview
 
-# What expired and was not booked yet is computed only when there is such a thing. Open matters
-# are those with a next time: their index also finds the pending purchases. Ids leave as they are
-# stored: writing them out costs more here than the look-ups.
+# Credits that expired but are not booked yet are computed only if there are any. Open matters are
+# those with a next due time: their index also finds the pending purchases. Ids are returned as
+# stored: encoding them here would cost more than the look-ups.
 _OVERVIEW: Final = text(
     """
     SELECT jsonb_build_object(
@@ -113,7 +113,7 @@ _OVERVIEW: Final = text(
 
 
 async def overview(connection: AsyncConnection, account_id: UUID, now: datetime) -> Overview:
-    """The account's state at its own time (`now` is real); zeros when it is not there."""
+    """Return the account's overview at its own time (`now` is real); zeros if it does not exist."""
     values = {"account_id": account_id, "now": now, "trial_key": keys.trial_grant(account_id)}
     found = await connection.scalar(_OVERVIEW, values)
     return Overview.model_validate_json(found) if found else Overview(now=now)

@@ -1,6 +1,6 @@
-"""Check the facts of one purchase against the rules for every purchase; pure.
+"""The check of one purchase's facts against the rules for every purchase; pure.
 
-Paid once and granted once, or not granted at all; nothing in between, whatever was killed.
+A purchase is paid once and granted once, or not granted at all, whatever process was killed.
 """
 
 from typing import Final
@@ -24,7 +24,7 @@ _SENTENCES: Final = {
 
 
 def judge(facts: Facts, *, running: bool | None) -> Verdict:
-    """All checks; `running` is Temporal's word on the workflow, None when it is not reachable."""
+    """Run all checks; `running` says if the workflow runs, None if Temporal is not reachable."""
     found = _of_credits(facts) | _of_money(facts) | _of_events(facts)
     if running is not None and facts.matter is not None:
         found["workflow_alive"] = running or not (_waits(facts) and facts.matter.started)
@@ -46,7 +46,7 @@ def _of_credits(facts: Facts) -> dict[str, bool]:
 
 
 def _of_money(facts: Facts) -> dict[str, bool]:
-    """Money is booked with the grant in one transaction, so there is nothing in between."""
+    """Check the money, which is booked in the same transaction as the grant."""
     booked = sum(one.received_minor for one in facts.payments if one.booked_at is not None)
     on_invoices = sum(one.amount_paid_minor for one in facts.invoices)
     numbered = [one for one in facts.invoices if one.number is not None]
@@ -61,7 +61,7 @@ def _of_money(facts: Facts) -> dict[str, bool]:
 
 
 def _of_events(facts: Facts) -> dict[str, bool]:
-    """Money that has just come in counts as in progress while the matter is open."""
+    """Check the events; while the matter is open, received ones count as in progress."""
     done = ("handled", "ignored", "received") if _waits(facts) else ("handled", "ignored")
     return {
         "webhooks_handled": all(one.status in done for one in facts.webhooks),
@@ -70,12 +70,12 @@ def _of_events(facts: Facts) -> dict[str, bool]:
 
 
 def _wanted(facts: Facts) -> int:
-    """Numbers of grants, paid invoices and announcements there must be."""
+    """Return the required number of grants, of paid invoices and of announcements."""
     return 1 if facts.status in FULFILLED else 0
 
 
 def _waits(facts: Facts) -> bool:
-    """True while something is left to do."""
+    """Return True while something is left to do."""
     return facts.matter is not None and facts.matter.closed_at is None
 
 

@@ -55,7 +55,7 @@ class AttemptFact(Frozen):
 
 
 class PaymentFact(Frozen):
-    """One flow the money could come by."""
+    """One payment of the purchase, by its flow."""
 
     payment_id: UUID
     flow: str
@@ -73,7 +73,7 @@ class PaymentFact(Frozen):
 
     @property
     def is_open(self) -> bool:
-        """True while the provider may still take its money."""
+        """Return True while the provider may still collect the money."""
         known = self.provider_intent or self.provider_session
         return self.status in ("pending", "processing") and known is not None
 
@@ -91,7 +91,7 @@ class WebhookFact(Frozen):
 
 
 class InvoiceFact(Frozen):
-    """An invoice of the purchase; a second one only when money came after the first was voided."""
+    """An invoice of the purchase; a second exists only if money came after the first was voided."""
 
     invoice_id: UUID
     number: str | None
@@ -104,20 +104,20 @@ class InvoiceFact(Frozen):
 
 
 class GrantFact(Frozen):
-    """Credits that arrived for the purchase, with their entry in the ledger."""
+    """Credits granted for the purchase, with their entry in the ledger."""
 
     lot_id: UUID
     transaction_id: UUID | None
     key: str
     credits: Decimal
     booked: Decimal | None
-    """Amount of the ledger's entry."""
+    """Amount of the ledger entry."""
     granted_at: AwareDatetime
     real_granted_at: AwareDatetime | None
 
 
 class Facts(Frozen):
-    """Everything a proof is made of."""
+    """All facts of a proof."""
 
     purchase_id: UUID
     status: str
@@ -138,7 +138,7 @@ class Facts(Frozen):
     kept_minor: int
     """Money beyond the price, kept in the money balance."""
     asked_at: AwareDatetime | None
-    """In real time: when the provider last answered where the payments stand."""
+    """Real time of the provider's last answer about the payments."""
     published: int
     """Number of events `evt.billing.credits.purchased` about it."""
 

@@ -67,7 +67,7 @@ _ATTEMPTS: Final = text(
     WHERE i.workflow_id = :workflow_id ORDER BY a.real_started_at, a.id
     """
 )
-# By object, for what came before an owner was known, and by owner, for everything else.
+# By object for events received before their owner was known, by owner for all others.
 _WEBHOOKS: Final = text(
     """
     SELECT stripe_event_id AS event_id, type, status, deliveries, source,
@@ -85,7 +85,7 @@ _INVOICES: Final = text(
     FROM invoices WHERE workflow_id = :workflow_id ORDER BY created_at, id
     """
 )
-# Every lot that names the purchase, not only the one under its key: two would be found.
+# Every lot that names the purchase, not only the one with its key, so that a second is found.
 _GRANTS: Final = text(
     """
     SELECT l.id AS lot_id, t.id AS transaction_id, l.grant_key AS key, l.amount AS credits,
@@ -103,7 +103,7 @@ _KEPT: Final = text(
     WHERE i.workflow_id = :workflow_id AND b.kind IN ('overpaid', 'unasked')
     """
 )
-# An old event is let go; what was written in one statement with it is not.
+# Old events are deleted, but not the audit row written in the same statement.
 _PUBLISHED: Final = text(
     """
     SELECT (SELECT count(*) FROM events
@@ -120,7 +120,7 @@ _PUBLISHED: Final = text(
 
 
 async def facts(connection: AsyncConnection, purchase_id: UUID) -> Facts:
-    """All facts about one purchase. Errors: PURCHASE_NOT_FOUND."""
+    """Return all facts about one purchase. Errors: PURCHASE_NOT_FOUND."""
     purchase = await purchases.get(connection, purchase_id)
     named = _names(purchase)
     payments = await _payments(connection, named)
@@ -206,7 +206,7 @@ async def _payments(connection: AsyncConnection, named: dict[str, Any]) -> tuple
 
 
 def _asks(step: StepFact) -> bool:
-    """True if the provider was asked in this step, and answered."""
+    """Return True if the step queried the provider and got an answer."""
     return step.name in ENGINE.asking and step.result != NOT_ASKED
 
 

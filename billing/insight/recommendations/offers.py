@@ -1,4 +1,4 @@
-"""Plans as a subscriber could have them: what so many seats cost and include. Pure."""
+"""Plans as offers to a subscriber: what the given seats cost and include. Pure."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -14,7 +14,7 @@ _FREE: Final = PriceTerms()
 
 
 class Cost(NamedTuple):
-    """The price of a period in minor units, and the least that it comes to."""
+    """The price and the minimum of a period, in minor units."""
 
     amount_minor: int
     minimum_minor: int | None
@@ -23,9 +23,9 @@ class Cost(NamedTuple):
 def other(
     plan: Plan, quantity: int, each: Cost, agreed: Mapping[str, Limit], currency: str
 ) -> Offer | None:
-    """Another plan for the seats there are, once where it is not sold by them; None: not sold so.
+    """Return another plan for the current seats, or for one if it has no seats; None: not sold so.
 
-    Its price is per seat, its minimum for all of them.
+    `each` has the price per seat, and the minimum for all seats.
     """
     seats = quantity if plan.seats is not None else 1
     if not items.sells(plan, seats):
@@ -37,9 +37,9 @@ def other(
 def had(
     plan: Plan, quantity: int, together: Cost, agreed: Mapping[str, Limit], currency: str
 ) -> Offer:
-    """A plan with its seats, and what they cost together.
+    """Return the offer of a plan for its seats at their total cost.
 
-    What was agreed with the account goes before the plan's limits, whatever its seats.
+    Limits agreed with the account replace the plan's, whatever the seats.
     """
     included = portions.included(plan, quantity) | {
         meter: limit.included for meter, limit in agreed.items()
@@ -62,7 +62,7 @@ def _whole(minor: int, currency: str) -> Decimal:
 
 
 def _more(limit: Limit, currency: str) -> PriceTerms | None:
-    """The price of units beyond a limit; None: there are none."""
+    """Return the price of units beyond a limit; None: no more are sold."""
     if limit.then == "notify":
         return _FREE
     return limit.prices.get(currency) if limit.then == "overage" else None

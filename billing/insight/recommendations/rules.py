@@ -1,6 +1,6 @@
 """Ways to save: a plan that fits better, credits that are about to expire. Pure.
 
-Advice is arithmetic on what was: nothing is advised that the figures beside it do not show.
+Advice is arithmetic on past usage: the figures beside it prove all of it.
 """
 
 from collections import defaultdict
@@ -19,9 +19,9 @@ Units = Mapping[str, Decimal]
 
 
 def cost(offer: Offer, units: Units) -> Decimal | None:
-    """Cost of one cycle under a plan: of all that is used, and no less than its minimum.
+    """Return the cost of one cycle's usage under a plan, at least the plan's minimum.
 
-    None: the plan gives less than was used, or each use has a price of its own.
+    None: the plan allows less usage, or prices each use individually.
     """
     total = offer.price
     for meter, used in units.items():
@@ -37,7 +37,7 @@ def cost(offer: Offer, units: Units) -> Decimal | None:
 def cheaper(
     current: Offer, others: Sequence[Offer], cycles: Sequence[Units], currency: str
 ) -> CheaperPlan | None:
-    """The plan that would have cost least over these cycles, if less than the current one."""
+    """Return the plan that would have cost least over these cycles, if below the current one."""
     paid = _together(current, cycles)
     if paid is None or not cycles:
         return None
@@ -45,7 +45,7 @@ def cheaper(
     best, offer = min(known, key=lambda one: (one[0], one[1].key), default=(paid, current))
     if best >= paid:
         return None
-    # Units have twelve decimals, and so have prices.
+    # Units and prices have twelve decimals.
     paid, best = rating.rounded(paid, currency), rating.rounded(best, currency)
     units: defaultdict[str, Decimal] = defaultdict(Decimal)
     for cycle in cycles:
@@ -65,7 +65,7 @@ def cheaper(
 
 
 def gives_up(current: Offer, other: Offer) -> tuple[str, ...]:
-    """Features of a plan that another has not or has less of; `credits`: it gives fewer."""
+    """Return the features that the other plan lacks or has less of; `credits`: it has fewer."""
     lost = [
         name
         for name, value in current.features.items()
@@ -75,7 +75,7 @@ def gives_up(current: Offer, other: Offer) -> tuple[str, ...]:
 
 
 def expiring(lots: Sequence[Lot], daily: Decimal, now: datetime) -> list[CreditsExpiring]:
-    """The part of each lot that expires within thirty days at `daily` use, soonest first."""
+    """Return the part of each lot that expires within 30 days at `daily` use, soonest first."""
     found, spent = [], ZERO
     for lot in sorted(lots, key=lambda one: (one.expires_at, one.id)):
         if not now < lot.expires_at <= now + LOOK_AHEAD:

@@ -15,7 +15,7 @@ from billing.core.money import ZERO
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Units of a meter that a plan includes, and the price of more; None: no more is sold."""
+    """Units of a meter that a plan includes, and the price of more; None: no more are sold."""
 
     included: Decimal
     price: PriceTerms | None
@@ -23,7 +23,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A plan as it could be bought: its price for a cycle, and what it gives."""
+    """A plan as it could be bought: its price for a cycle, and what it includes."""
 
     key: str
     price: Decimal
@@ -31,7 +31,7 @@ class Offer:
     features: Mapping[str, bool | int | str]
     limits: Mapping[str, Terms]
     least: Decimal = ZERO
-    """The least that a cycle comes to, with all that is used in it."""
+    """The minimum for a cycle, usage included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class CheaperPlan:
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """Credits that end at an instant, as far as nobody holds them."""
+    """Credits that expire at an instant, without those on hold."""
 
     id: str
     free: Decimal
@@ -62,7 +62,7 @@ class Lot:
 
 @dataclass(frozen=True, slots=True)
 class CreditsExpiring:
-    """Credits of a lot that will expire if days go on as they did."""
+    """Credits of a lot that will expire at the usual daily use."""
 
     lot_id: str
     left: Decimal

@@ -22,7 +22,7 @@ from billing.money.subscriptions.schemas import Subscription
 async def advice(
     connection: AsyncConnection, account_id: UUID
 ) -> tuple[list[CheaperPlan | CreditsExpiring], datetime]:
-    """Everything to be said, and the account's now [Q2]."""
+    """Return all recommendations, and the account's now [Q2]."""
     outlook = await forecasts.outlook(connection, account_id)
     found: list[CheaperPlan | CreditsExpiring] = []
     subscription = await subscriptions.find_open(connection, account_id)
@@ -37,10 +37,10 @@ async def advice(
 async def _cheaper_plan(
     connection: AsyncConnection, subscription: Subscription, at: datetime
 ) -> CheaperPlan | None:
-    """Among plans of the same family, currency and interval; where a cycle is that interval.
+    """Return a cheaper plan of the same family, currency and interval, for the current seats.
 
-    Each is priced for the current seats. With add-ons or a coupon none is named: another plan may
-    sell other add-ons or none, and the coupon may not apply to it.
+    None if a cycle is not the plan's interval, or with add-ons or a coupon: another plan may sell
+    other add-ons or none, and the coupon may not apply to it.
     """
     current = await plans.get_plan(connection, subscription.plan_id)
     if current is None or current.allowance != subscription.interval:
@@ -74,7 +74,7 @@ async def _cheaper_plan(
 
 
 def _units(period: Period, counters: dict[str, Counter]) -> dict[str, Decimal]:
-    """Units used through the plan, without those paid with credits."""
+    """Return the units used through the plan, without those paid with credits."""
     units = {}
     for meter, counter in counters.items():
         limit = period.limits.get(meter)

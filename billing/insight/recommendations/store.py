@@ -1,4 +1,4 @@
-"""Every query that only advice needs."""
+"""The queries that only recommendations need."""
 
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from billing.money.subscriptions.schemas import Subscription
 
 
 async def closed_cycles(connection: AsyncConnection, subscription: Subscription) -> list[Period]:
-    """The last cycles of the subscription that are over."""
+    """Return the subscription's last closed cycles."""
     period = usage_periods.c
     rows = await connection.execute(
         select(usage_periods)
@@ -31,9 +31,9 @@ async def closed_cycles(connection: AsyncConnection, subscription: Subscription)
 
 
 async def lots(connection: AsyncConnection, account_id: UUID) -> list[Lot]:
-    """Return the open lots that expire, with what is free of each.
+    """Return the account's open lots that expire, with the credits not on hold.
 
-    A lot of one scope is left out: the daily use is of all credits, and says nothing of it.
+    Lots of one scope are left out: the daily use covers all credits, not those of a scope.
     """
     lot = credit_lots.c
     rows = await connection.execute(

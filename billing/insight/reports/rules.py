@@ -1,4 +1,4 @@
-"""Format values for a report: exact decimals, and no text that a spreadsheet would run. Pure."""
+"""The format of report values: exact decimals, and no text a spreadsheet would run. Pure."""
 
 import csv
 import io
@@ -10,11 +10,11 @@ from typing import Any, Final
 from billing.core.money import show_decimal
 
 RISKY: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")
-"""A cell that begins so may be a formula to a spreadsheet; the last four are the wide forms."""
+"""Characters with which a spreadsheet formula may begin; the last four are full-width forms."""
 
 
 def shown(value: Any) -> str | int | bool | None:
-    """A value as reports show it: decimals with at least two digits, instants in UTC."""
+    """Return a value as reports show it: decimals with at least two digits, instants in UTC."""
     if isinstance(value, Decimal):
         return show_decimal(value)
     if isinstance(value, datetime):
@@ -25,17 +25,17 @@ def shown(value: Any) -> str | int | bool | None:
 
 
 def line(values: Sequence[Any]) -> str:
-    """One line of CSV, with its end (RFC 4180)."""
+    """Return one line of CSV, with its line end (RFC 4180)."""
     out = io.StringIO()
     csv.writer(out).writerow([_cell(value) for value in values])
     return out.getvalue()
 
 
 def harmless(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: a quote before one that looks like it."""
+    """Return the text, with a quote before it if a spreadsheet could run it as a formula."""
     return f"'{text}" if text.startswith(RISKY) else text
 
 
 def _cell(value: Any) -> Any:
-    # Only texts come from outside: a negative number of ours is a number.
+    # Only strings come from outside: a negative number of ours is harmless.
     return harmless(value) if isinstance(value, str) else shown(value)

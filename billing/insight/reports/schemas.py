@@ -1,4 +1,4 @@
-"""A report as data: what its rows are grouped by, and its columns."""
+"""The values by which a report's rows can be grouped."""
 
 from typing import Literal
 

@@ -1,6 +1,6 @@
 """The queries behind reports, each read page by page in the order of its keys.
 
-A page is a transaction of its own, so that a slow reader of a long report holds nothing open.
+Each page is its own transaction, so that a slow reader of a long report keeps none open.
 """
 
 from collections.abc import Sequence
@@ -40,10 +40,10 @@ _RECORD: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A query with the columns that order it: its first ones, and together unique.
+    """A query and its sort columns, which are its first columns and together unique.
 
-    `prefixed` names the column whose values are owners of counters, such as `u:ann`; `rest` are
-    then the rows of what names none, which come first.
+    `prefixed` names the column whose values are owners of counters, such as `u:ann`; `rest` then
+    queries the usage without such an owner, whose rows come first.
     """
 
     query: Select[Any]
@@ -53,7 +53,7 @@ class Report:
 
     @property
     def columns(self) -> list[str]:
-        """The names of its columns."""
+        """Return the names of the query's columns."""
         return list(self.query.selected_columns.keys())
 
 
@@ -65,9 +65,9 @@ def report(
     as_of: datetime,
     only_user: str | None = None,
 ) -> Report:
-    """Usage from `start` to before `end`; of single records those written up to `as_of`.
+    """Return the report of usage from `start` to before `end`; records as of `as_of`.
 
-    By user and by record that of `only_user`, where one is named.
+    Reports by user and by record include only `only_user`, if given.
     """
     if group_by == "record":
         return _records(account_id, start, end, as_of, only_user)
@@ -101,7 +101,7 @@ def report(
 
 
 def _sums(sign: ColumnElement[Any]) -> list[ColumnElement[Any]]:
-    """The figures of a group, each counter taken once or, with sign -1, taken off."""
+    """Return the sums of a group, each counter added or, with sign -1, subtracted."""
     counter = usage_counters.c
     return [
         func.sum(sign * counter.quantity).label("quantity"),
@@ -115,7 +115,7 @@ def _sums(sign: ColumnElement[Any]) -> list[ColumnElement[Any]]:
 def _rest(
     where: Sequence[ColumnElement[bool]], named: ColumnElement[bool], group_by: str
 ) -> Select[Any]:
-    """Per meter what the account used beside what names one: all groups' sums then agree."""
+    """Query the usage without an owner, by meter, so that the sums of all groupings agree."""
     counter = usage_counters.c
     sign = case((named, -1), else_=1)
     return (
@@ -130,7 +130,7 @@ def _rest(
 async def page(
     connection: AsyncConnection, asked: Report, after: Sequence[Any] | None
 ) -> Sequence[Any]:
-    """The next rows after these key values, or the first ones."""
+    """Return the next rows after these key values, or the first rows."""
     query = asked.query.order_by(*asked.keys).limit(PAGE)
     if after is not None:
         mark = (literal(value, key.type) for value, key in zip(after, asked.keys, strict=True))

@@ -1,11 +1,11 @@
-"""Figures by which accounts are noted to be looked at."""
+"""The constants by which accounts are marked to be checked."""
 
 from datetime import timedelta
 from typing import Final
 
 MARGIN: Final = timedelta(minutes=10)
-"""Rows written so long before the last notes may have been committed after them."""
+"""Rows written this long before the last run's marks may have been committed after them."""
 AT_LEAST: Final = 100
-"""So many accounts are noted in turn, where a part is smaller."""
+"""The minimum of accounts marked in rotation, if a slice is smaller."""
 SLICES: Final = 7 * 24
-"""An hourly run notes one part of this many, so that everybody is looked at within a week."""
+"""An hourly run marks one slice of this many, so that every account is checked within a week."""

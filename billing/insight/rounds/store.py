@@ -1,4 +1,4 @@
-"""Noting accounts that moved, and each of the others in turn; taking them off when all is well."""
+"""Marks of accounts to check: those that changed and the others in rotation; removed if clean."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,8 +13,8 @@ from billing.core import ids
 from billing.core.database import limit_statements
 from billing.insight.rounds import rules
 
-# Whose rows were written in real time since then, each found by an index. Other rows change in the
-# transaction of one of these; those that do not are seen when their account's turn comes.
+# Accounts with rows written since then in real time, each found by an index. Other rows change in
+# the same transaction as one of these; the rest are checked when the rotation reaches the account.
 USAGE: Final = (
     "SELECT account_id FROM billing_records WHERE written_at >= :since",
     "SELECT account_id FROM billing_events WHERE id >= :since_id",
@@ -29,7 +29,7 @@ EVERYTHING: Final = (
     "SELECT account_id FROM billing_audit WHERE real_at >= :since AND account_id IS NOT NULL",
 )
 TIMEOUT_MS: Final = 300_000
-"""Very many may have moved; the usual limit of a statement is for people who wait."""
+"""Very many accounts may have changed; the usual statement limit is for interactive requests."""
 _BEGIN: Final = text("INSERT INTO check_rounds (job) VALUES (:job) ON CONFLICT DO NOTHING")
 _PLACE: Final = text(
     "SELECT noted_until - CAST(:margin AS interval) AS since, noted_account FROM check_rounds"
@@ -40,7 +40,7 @@ _NOTE: Final = """
     SELECT DISTINCT account_id, :job, now() FROM ({moved}) AS moved
     ON CONFLICT (account_id, job) DO UPDATE SET noted_at = excluded.noted_at
 """
-# Statistics tell well enough how many accounts there are.
+# The table statistics are exact enough for the number of accounts.
 _SLICE: Final = text(
     """
     WITH wanted AS (
@@ -68,7 +68,7 @@ _PAGE: Final = text(
     "SELECT account_id FROM accounts_to_check WHERE job = :job AND account_id > :after"
     " ORDER BY account_id LIMIT :limit"
 )
-# Who moved again meanwhile stays.
+# An account that changed again meanwhile stays marked.
 _TAKE_OFF: Final = text(
     "DELETE FROM accounts_to_check"
     " WHERE job = :job AND account_id = ANY(:accounts) AND noted_at <= :noted_before"
@@ -86,16 +86,16 @@ _BROKEN: Final = text(
     """
 )
 MOST: Final = 10_000
-"""Findings that are told at most: more is no more news."""
+"""Maximum of reported findings: more would tell nothing new."""
 
 
 async def note(
     connection: AsyncConnection, job: str, sources: Sequence[str], at_least: int
 ) -> tuple[UUID, UUID]:
-    """Note who moved since the last notes, and the next ones in turn: `at_least` so many of them.
+    """Mark accounts that changed since the last run, and the next `at_least` or more in rotation.
 
-    The first time only those of the last minutes count as moved. In turn are all accounts behind
-    the first one that is answered, up to the other.
+    The first run counts only the changes of the last minutes. Return the range of the rotation:
+    after the first id, up to the second.
     """
     await limit_statements(connection, TIMEOUT_MS)
     await connection.execute(_BEGIN, {"job": job})
@@ -113,7 +113,7 @@ async def note(
 
 
 async def page(connection: AsyncConnection, job: str, after: UUID, limit: int) -> list[UUID]:
-    """The next accounts to look at, by id."""
+    """Return the next accounts to check, by id."""
     values = {"job": job, "after": after, "limit": limit}
     return list(await connection.scalars(_PAGE, values))
 
@@ -125,7 +125,7 @@ async def settle(
     noted_before: datetime,
     broken: Mapping[UUID, Sequence[Mapping[str, Any]]],
 ) -> None:
-    """Take off who is well, as far as noted before the look; keep what is broken of the others."""
+    """Remove the marks of clean accounts set before the check; store the others' findings."""
     values: dict[str, Any] = {
         "job": job,
         "accounts": [one for one in accounts if one not in broken],
@@ -138,6 +138,6 @@ async def settle(
 
 
 async def broken(connection: AsyncConnection, job: str) -> list[dict[str, Any]]:
-    """The findings of the last looks, by account."""
+    """Return the findings of the last checks, by account."""
     rows = await connection.execute(_BROKEN, {"job": job, "most": MOST})
     return [dict(row) for row in rows.mappings()]

@@ -1,6 +1,6 @@
-"""Kinds of things that the search knows: their names and their words.
+"""The kinds of objects that the search finds, with their names and descriptions.
 
-An index serves each name; `tests/integration/api/test_search.py` holds it.
+Each name has an index, as `tests/integration/api/test_search.py` checks.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,16 +36,16 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of things. `prefix` is that of its ids; without one its key is a text."""
+    """One kind of object. `prefix` is its ids' prefix; without one its key is a text."""
 
     name: str
     table: Table
     words: Callable[[Row], str]
     prefix: str | None = None
     names: Mapping[str, ColumnElement[str]] = field(default_factory=dict)
-    # Names that are the same in capitals.
+    # Names compared without regard to case.
     any_case: Mapping[str, ColumnElement[str]] = field(default_factory=dict)
-    # Columns of the row; without an instant its id says when it was made.
+    # Columns of the row; without `at` the id tells when the object was created.
     at: str | None = "created_at"
     status: str | None = "status"
     key: str = "id"
@@ -95,7 +95,7 @@ def _record(row: Row) -> str:
     return f"use of {used}, {row['billing_status']}"
 
 
-# The charge of a try that was declined: the payment has that of its last try alone.
+# The charge of a declined try: the payment stores only its last try's charge.
 _CHARGE: Final[ColumnElement[str]] = literal_column(
     "payment_attempts.detail ->> 'charge_id'", Text()
 )

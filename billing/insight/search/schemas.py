@@ -1,4 +1,4 @@
-"""An answer of the search."""
+"""The result of a search."""
 
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from billing.core.frozen import Frozen
 
 
 class Found(Frozen):
-    """One thing that has the name that was searched for."""
+    """One object with the name that was searched for."""
 
     kind: str
     id: str
@@ -16,6 +16,6 @@ class Found(Frozen):
     words: str
     status: str | None
     at: AwareDatetime
-    """Its beginning, in the account's time."""
+    """The object's creation or start, in the account's time."""
     matched: str
     """The field that has the name."""

@@ -1,4 +1,4 @@
-"""One statement per kind of thing that can have the name, each by its indexes."""
+"""The search queries: one statement per kind of object that can have the name, by index."""
 
 from typing import Any, Final
 
@@ -11,14 +11,14 @@ from billing.insight.search.kinds import KINDS, Kind, Row
 from billing.insight.search.schemas import Found
 
 MOST: Final = 50
-# Of things with one name so many are looked at for the newest ones. It also keeps the planner from
-# walking all of a table in the order of time.
+# Maximum of objects with one name that are sorted to find the newest. The limit also keeps the
+# planner from scanning a whole table in order of time.
 _MOST_LOOKED_AT: Final = 1000
 _MATCHED: Final = "matched "
 
 
 async def search(connection: AsyncConnection, name: str) -> list[Found]:
-    """The newest things that have this name, newest first."""
+    """Return the newest objects that have this name, newest first."""
     found = []
     for kind in KINDS:
         query = finding(kind, name)
@@ -29,7 +29,7 @@ async def search(connection: AsyncConnection, name: str) -> list[Found]:
 
 
 def finding(kind: Kind, name: str) -> Select[Any] | None:
-    """The newest rows of a kind that have the name; None where it cannot have it."""
+    """Query the newest rows of a kind that have the name; None if the kind cannot have it."""
     tests = _tests(kind, name)
     if not tests:
         return None
@@ -44,7 +44,7 @@ def finding(kind: Kind, name: str) -> Select[Any] | None:
 
 
 def _tests(kind: Kind, name: str) -> dict[str, ColumnElement[bool]]:
-    """The fields that may have the name, each with the condition that it has it."""
+    """Return the fields that may have the name, each with its condition."""
     row_id = ids.parse(kind.prefix, name) if kind.prefix and kind.is_found_by_id else None
     found = {} if row_id is None else {"id": kind.table.c.id == row_id}
     found |= {field: column == name for field, column in kind.names.items()}

@@ -1,7 +1,7 @@
-"""The answers of the provider that a future assumes, so that it can be shown at all. Pure.
+"""The provider's answers that a projection assumes. Pure.
 
-A card pays an invoice that nothing failed for yet; in recovery every try is shown to fail, for
-nobody knows which one succeeds.
+A card pays an invoice without a failed try. In dunning every try is shown to fail, because nobody
+knows which one succeeds.
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ _DECLINE = Decline(code="card_declined", decline_code="insufficient_funds", mess
 
 
 def assume(call: Call, rows: Rows, at: datetime) -> Answer:
-    """The answer of the future that is shown."""
+    """Return the assumed answer to a call."""
     payment = call.payment
     intent_id = payment.stripe_payment_intent_id or f"pi_{payment.id}"
     outcome = Outcome(kind="canceled", intent_id=intent_id)
@@ -28,19 +28,19 @@ def assume(call: Call, rows: Rows, at: datetime) -> Answer:
         case "look" if payment.status == "processing":
             return paid(call, at)
         case "open" | "look":
-            # A payer who must confirm may never come.
+            # A payer who must confirm may never do so.
             outcome = Outcome(kind="waiting", intent_id=intent_id)
     return Answer(call, outcome, at)
 
 
 def is_recovering(rows: Rows, payment: Payment) -> bool:
-    """True while the payment's invoice has an open case."""
+    """Return True while the payment's invoice has an open case."""
     cases = (one for one in rows.of(DunningCase) if one.invoice_id == payment.invoice_id)
     return any(one.is_open for one in cases)
 
 
 def paid(call: Call, at: datetime) -> Answer:
-    """The money is in."""
+    """Return the answer that the payment succeeded."""
     payment = call.payment
     outcome = Outcome(
         kind="succeeded",

@@ -1,4 +1,4 @@
-"""The future of an invoice that a matter of its own pursues."""
+"""The projection of an invoice that its own matter collects."""
 
 from billing.insight.timeline.deciding import DecidingProjection
 from billing.insight.timeline.foreseen import Foreseen
@@ -9,7 +9,7 @@ from billing.money.dunning.rules import CollectionState
 
 
 class CollectionProjection(DecidingProjection[CollectionState, CollectionFacts]):
-    """One open invoice, through all its slots to the end."""
+    """The projection of one open invoice, through all its slots to the end."""
 
     rank = COLLECTION.rank
 

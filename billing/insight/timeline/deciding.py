@@ -1,4 +1,4 @@
-"""A matter whose steps are decisions, carried on in mind: its own rules over rows in memory."""
+"""The projection of a matter whose steps are decisions: its own rules over rows in memory."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -26,35 +26,35 @@ F = TypeVar("F", bound=CollectFacts)
 
 
 class DecidingProjection(Projection, Generic[S, F]):
-    """The base of matters that collect invoices."""
+    """The base of projected matters that collect invoices."""
 
     def __init__(
         self, snapshot: DecidingSnapshot[F], rules: Rules[S, F], foreseen: Foreseen
     ) -> None:
         super().__init__(snapshot.workflow_id)
-        # Events that wait are mostly echoes of our own calls.
+        # Waiting events are left out: most are echoes of our own calls.
         self.rows = Rows(snapshot.rows.all())
         self.facts = replace(snapshot.facts, new_id=foreseen.new_id)
         self.rules = replace(rules, agenda=lambda state: self._to_show(rules.agenda(state)))
         self.written = snapshot.written if snapshot.written is not None else self.rows.ids()
-        """Rows that exist: one beside them is foreseen, and its keys are not known."""
+        """Ids of existing rows; any other row is projected, and its keys are not known."""
         self.foreseen = foreseen
         self.foreseen.declines.begin(self.rows, self.facts.declines)
         self.assumed: str | None = None
-        """A condition of everything from now on."""
+        """A condition of all later entries."""
         self.checked: set[str | None] = set()
         self.seen: set[str] = set()
         self._head: Step | None = None
         self._is_planned = False
 
     def head(self) -> Step | None:
-        """The first step; asking Stripe again and again is shown once per payment."""
+        """Return the next step; repeated queries to Stripe are shown once per payment."""
         if not self._is_planned:
             self._head, self._is_planned = head(self.rules.plan(self.rows, self.facts)), True
         return self._head
 
     def follow(self, step: Step, at: datetime) -> list[ComingEntry]:
-        """One step on, with the answers that are assumed."""
+        """Do one step with the assumed answers; return its entry."""
         course = self.rules.carry_out(
             self.rows,
             step,
@@ -75,22 +75,22 @@ class DecidingProjection(Projection, Generic[S, F]):
         return [entry]
 
     def answer(self, _: Step, call: Call, at: datetime) -> Answer:
-        """The provider's answer in this future."""
+        """Return the provider's assumed answer."""
         return assume(call, self.rows, at)
 
     def show(self, before: Before, course: Course[F]) -> Shown:
-        """The words and amounts of a step."""
+        """Return the text and amounts of a step."""
         return show(before, course)
 
     def bear(self, course: Course[F]) -> None:
-        """Project the matters that a step has brought into being."""
+        """Project the matters that a step has created."""
 
     def _facts_of(self, at: datetime, answer: Any) -> F:
         declines = self.foreseen.declines.at(at)
         return replace(self.facts, at=at, real_at=at, answer=answer, declines=declines)
 
     def _take_in(self, effects: tuple[Effect, ...]) -> Decimal | None:
-        """Take in what a step means for the account; answers the credits that it brings."""
+        """Apply a step's effects on the account; return the credits that it grants."""
         gained = Decimal(0)
         for effect in effects:
             match effect:
@@ -130,7 +130,7 @@ class DecidingProjection(Projection, Generic[S, F]):
 
 
 def _without_what_is_over(rows: Rows) -> Rows:
-    """The rows without the payments and tries of settled invoices, which only cost time."""
+    """Return the rows without payments and tries of settled invoices, which only cost time."""
     going_on = {one.id for one in rows.of(Invoice) if one.status in OPEN_TO_MONEY}
     going_on |= {
         one.invoice_id for one in rows.of(Payment) if one.status in LIVE or one.is_unbooked

@@ -1,4 +1,4 @@
-"""Plain sentences for what has happened, and for why; pure functions of the rows' own words."""
+"""Sentences for what has happened and why; pure functions of the rows."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,8 +8,8 @@ from billing.core.money import show_money
 from billing.insight.timeline.schemas import Cause
 from billing.platform.provider_inbox.rules import ASKED_FOR, AT_ONCE
 
-# What an audit row says, by its action; `{money}` and other names come from its detail. An action
-# that is not here reads as its own words: `payment.approved` is "payment approved".
+# The sentence of an audit row, by its action; `{money}` and other names come from its detail. For
+# an action that is not here the name is shown: `payment.approved` is "payment approved".
 _CHANGES: Final[dict[str, str]] = {
     "account.created": "the account was made",
     "account.changed": "the account was changed: {fields}",
@@ -149,7 +149,7 @@ def change_words(action: str, detail: Mapping[str, Any]) -> str:
 
 
 def change_money(detail: Mapping[str, Any]) -> tuple[int | None, str | None]:
-    """The amount an audit row speaks of, in minor units, and its currency."""
+    """Return the amount in an audit row, in minor units, and its currency."""
     currency = detail.get("currency")
     for name in ("amount_cents", "total_cents"):
         if isinstance(currency, str) and isinstance(detail.get(name), int):
@@ -186,7 +186,7 @@ def step_cause(
     event: tuple[str, str, int] | None = None,
     trigger: str | None = None,
 ) -> Cause:
-    """Cause of a step: Stripe said something, somebody asked, a card is new, or it was due.
+    """Return the cause of a step: an event, a request, a new card, or its due time.
 
     `event` is the provider's event with its type and deliveries, `trigger` one of _TRIGGERS.
     """
@@ -205,7 +205,7 @@ def step_cause(
 
 
 def change_cause(actor: str, correlation_id: str | None) -> Cause:
-    """Author of a change: a caller, or a step of a workflow."""
+    """Return the author of a change: a caller, or a step of a workflow."""
     _, found, workflow_id = actor.partition("workflow:")
     if found:
         return Cause(
@@ -219,7 +219,7 @@ def change_cause(actor: str, correlation_id: str | None) -> Cause:
 
 
 class _Facts(dict[str, str]):
-    """The detail of an audit row as words; what is missing is left out."""
+    """The detail of an audit row as text; missing values are left out."""
 
     def __init__(self, detail: Mapping[str, Any]) -> None:
         super().__init__({name: _word(value) for name, value in detail.items()})
@@ -234,7 +234,7 @@ class _Facts(dict[str, str]):
 
 
 def _word(value: Any) -> str:
-    """A value for people: instants as dates, lists with commas."""
+    """Return a value for people: instants as dates, lists with commas."""
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, str) and value[:1].isdigit() and "T" in value:

@@ -1,4 +1,4 @@
-"""The facts of an account that its matters share while they are carried on in memory. Pure."""
+"""The facts of an account that its matters share while they are projected in memory. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -19,16 +19,16 @@ _FIRST_ID: Final = 1 << 127
 
 
 class ForeseenCredits:
-    """Credits with an end, those there and those to be granted, earliest first when asked."""
+    """Credits that expire: existing ones and those that will be granted."""
 
     def __init__(self, expiring: Iterable[Expiring], granted: Iterable[str]) -> None:
         self._parts = list(expiring)
         self._granted = set(granted)
         self.converted = False
-        """True once a plan was paid for: a trial of credits then ends with it."""
+        """True once a plan was paid for, which ends a trial of credits."""
 
     def arrive(self, lot: Mapping[str, Any]) -> bool:
-        """Credits of a grant to come, with the part that lives on; False: granted before."""
+        """Add a future grant, with the part that rolls over; False: granted before."""
         name, kept = f"{lot['kind']} credits", lot.get("kept")
         if kept is not None:
             rest = lot["amount"] - kept.amount
@@ -41,7 +41,7 @@ class ForeseenCredits:
     def grant(
         self, key: str, name: str, credits: Decimal, expires_at: datetime, kept: Kept | None = None
     ) -> bool:
-        """A grant to come, as if nothing of it were used; False: the key was granted before."""
+        """Add a future grant, assumed unused; False: the key was granted before."""
         if key in self._granted:
             return False
         self._granted.add(key)
@@ -52,7 +52,7 @@ class ForeseenCredits:
         return True
 
     def roll_over(self, cycle: Mapping[str, Any]) -> None:
-        """Kept credits follow their cycle, as the ledger has them do (`credits.rollover`)."""
+        """Move kept credits on with their cycle, as the ledger does (`credits.rollover`)."""
         before, start, end, room = (cycle[one] for one in ("before", "start", "end", "room"))
         until = cycle["until"] or end
         mine = [
@@ -76,24 +76,24 @@ class ForeseenCredits:
         self._parts = others + live[::-1]
 
     def next_expiry(self) -> datetime | None:
-        """The end of the first of them."""
+        """Return the earliest expiry."""
         return min((part.expires_at for part in self._parts), default=None)
 
     def end(self, at: datetime) -> list[Expiring]:
-        """Those that have ended by `at`; they are gone afterwards."""
+        """Remove and return the credits that have ended by `at`."""
         ended = [part for part in self._parts if part.expires_at <= at]
         self._parts = [part for part in self._parts if part.expires_at > at]
         return sorted(ended, key=lambda part: part.expires_at)
 
     def take(self, grant_key: str) -> Decimal:
-        """End one lot by itself; its credits, or nothing."""
+        """End one lot; return its credits, or 0."""
         found = [part for part in self._parts if part.grant_key == grant_key]
         self._parts = [part for part in self._parts if part.grant_key != grant_key]
         return sum((part.credits for part in found), Decimal(0))
 
 
 def _follows(lot: Expiring, before: datetime, start: datetime | None) -> bool:
-    """True of credits that follow a cycle, or roll over into one that begins at `start`."""
+    """Return True if credits follow a cycle, or roll over into the one that begins at `start`."""
     known = lot.kept_from
     if known is None or known > before:
         return False
@@ -101,14 +101,14 @@ def _follows(lot: Expiring, before: datetime, start: datetime | None) -> bool:
 
 
 class ForeseenDeclines:
-    """The number of declines of each card in the last 30 days, at any instant to come."""
+    """The number of declines of each card in the 30 days before any future instant."""
 
     def __init__(self, now: datetime) -> None:
         self._known: dict[UUID, list[datetime]] = {}
         self._now = now
 
     def begin(self, rows: Rows, declines: Mapping[UUID, int]) -> None:
-        """The declines before: those whose rows are not here count as if they were of today."""
+        """Take in past declines; those without rows here count as if they were of today."""
         for card, number in declines.items():
             if card not in self._known:
                 known = [
@@ -121,7 +121,7 @@ class ForeseenDeclines:
                 self._known[card] = known + [self._now] * (number - len(known))
 
     def follow(self, rows: Rows, effects: Iterable[Effect], at: datetime) -> None:
-        """Count the tries that have failed by these effects."""
+        """Count the tries that failed in these effects."""
         for effect in effects:
             if isinstance(effect, Change) and effect.row_type is Attempt:
                 card = rows.get(Attempt, effect.row_id).payment_method_id
@@ -129,13 +129,13 @@ class ForeseenDeclines:
                     self._known.setdefault(card, []).append(at)
 
     def at(self, at: datetime) -> dict[UUID, int]:
-        """The numbers then."""
+        """Return the number of each card's declines at that instant."""
         since = at - ATTEMPT_WINDOW
         return {card: sum(one >= since for one in known) for card, known in self._known.items()}
 
 
 class Foreseen:
-    """Everything that the matters of one account share."""
+    """The projected facts that the matters of one account share."""
 
     def __init__(
         self, now: datetime, expiring: Iterable[Expiring] = (), granted: Iterable[str] = ()
@@ -145,5 +145,5 @@ class Foreseen:
         self._ids: Iterator[int] = count(_FIRST_ID)
 
     def new_id(self) -> UUID:
-        """The id of a row to come: the same for the same future."""
+        """Return the id of a projected row; repeated projections give the same ids."""
         return UUID(int=next(self._ids))

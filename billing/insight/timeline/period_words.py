@@ -1,4 +1,4 @@
-"""The words and amounts of the steps that time takes with a subscription. Pure."""
+"""The texts and amounts of a subscription's timed steps. Pure."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ _UNPAID: Final = "what is overdue is not paid before"
 
 
 def show_period(course: Course[SubscriptionFacts]) -> Shown | None:
-    """A period, a cycle, an early invoice or an end; None: another step."""
+    """Describe a period, a cycle, an early invoice or an end; None: another step."""
     plan = _plan(course)
     match course.step.name:
         case "renew":
@@ -41,7 +41,7 @@ def show_period(course: Course[SubscriptionFacts]) -> Shown | None:
 
 
 def _plan(course: Course[SubscriptionFacts]) -> str:
-    """The name of the plan as it is after the step."""
+    """Return the name of the plan after the step."""
     return course.facts.plan_of(course.rows).name
 
 
@@ -91,7 +91,7 @@ def _abandon(course: Course[SubscriptionFacts]) -> Shown:
 
 
 def _written(course: Course[SubscriptionFacts]) -> list[Invoice]:
-    """The invoices that a step has written, as they are after it."""
+    """Return the invoices that a step has written, as they are after it."""
     return [
         course.rows.get(Invoice, effect.row.id)
         for effect in course.effects

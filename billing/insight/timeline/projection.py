@@ -1,6 +1,6 @@
-"""The base of projected matters: each names its next step and the entries that follow.
+"""The base of projected matters: each returns its next step and the entries that follow.
 
-A provider's event that waits is mostly the echo of our own call: it is shown once it happened.
+A waiting provider event is usually the echo of our own call: it is shown once it is handled.
 """
 
 from abc import ABC, abstractmethod
@@ -11,26 +11,26 @@ from billing.matters.agenda import Step
 
 
 class Projection(ABC):
-    """One matter, moved on step by step as if all went well."""
+    """One matter, projected step by step as if all went well."""
 
     rank: int
-    """Order of two matters due at one instant: that of the clock's walk."""
+    """The sequence of matters due at the same instant, as in the clock's walk."""
 
     def __init__(self, workflow_id: str) -> None:
         self.workflow_id = workflow_id
         self.born: list[Projection] = []
-        """Matters that its last step has brought into being."""
+        """Matters that the last step has created."""
 
     @abstractmethod
     def head(self) -> Step | None:
-        """The step to come first."""
+        """Return the next step."""
 
     @abstractmethod
     def follow(self, step: Step, at: datetime) -> list[ComingEntry]:
-        """Do the step in mind: what a person will see of it; the state moves on."""
+        """Do the step in memory; return the entries to show for it."""
 
     def plain(self, step: Step, at: datetime) -> ComingEntry:
-        """A step that has nothing to show but its own words."""
+        """Return the entry of a step that shows only its own text."""
         return ComingEntry(
             at=at, name=step.name, workflow_id=self.workflow_id, words=step.words, key=step.key
         )

@@ -1,7 +1,7 @@
-"""The future half of a timeline: the matters' own agendas, carried on as if all went well.
+"""The future half of a timeline: the matters' own agendas, projected as if all went well.
 
-Pure: the same functions that drive the workflows, from the same states, so that what is shown
-is what will happen unless somebody acts.
+Pure: uses the functions that drive the workflows, from the same states, so that it shows what will
+happen unless somebody acts.
 """
 
 from datetime import datetime
@@ -30,11 +30,11 @@ from billing.money.reversals.rules import reminder_due
 from billing.money.trials.rules import agenda as trial_agenda
 
 MAX_STEPS: Final = 1_000
-"""A bound on the steps carried on in mind, whatever the agendas say."""
+"""A bound on the projected steps, whatever the agendas say."""
 
 
 def project(outlook: Outlook, count: int) -> list[ComingEntry]:
-    """The next `count` steps, soonest first."""
+    """Return the next `count` entries, soonest first."""
     projections = _projections(outlook)
     now, coming = outlook.now, list[ComingEntry]()
     for _ in range(MAX_STEPS):
@@ -65,7 +65,7 @@ def _projections(outlook: Outlook) -> list[Projection]:
 
 
 class PurchaseProjection(Projection):
-    """A purchase that waits for its money; nobody knows whether it comes."""
+    """The projection of a purchase whose money may or may not come."""
 
     rank = PURCHASE.rank
 
@@ -76,7 +76,7 @@ class PurchaseProjection(Projection):
         self.shown: set[str] = set()
 
     def head(self) -> Step | None:
-        """The first step; what repeats, asking Stripe or the operators, is shown once."""
+        """Return the next step; repeated queries to Stripe or operators are shown once."""
         return head(step for step in purchase_agenda(self.state) if step.name not in self.shown)
 
     def follow(self, step: Step, at: datetime) -> list[ComingEntry]:
@@ -114,7 +114,7 @@ class PurchaseProjection(Projection):
 
 
 class ReversalProjection(Projection):
-    """Money on its way back, and the deadline of a dispute."""
+    """The projection of pending refunds, and of a dispute's deadline."""
 
     rank = REVERSAL.rank
 
@@ -125,11 +125,11 @@ class ReversalProjection(Projection):
         self.seen: set[str] = set()
 
     def head(self) -> Step | None:
-        """The first step; a refund on its way is looked at often, and shown once."""
+        """Return the next step; repeated checks of a pending refund are shown once."""
         return head(step for step in reversal_agenda(self.state) if step.key not in self.seen)
 
     def follow(self, step: Step, at: datetime) -> list[ComingEntry]:
-        """One step on; after a reminder comes the next one, until the evidence is due."""
+        """Do one step; reminders follow each other until the evidence is due."""
         self.seen.add(step.key)
         asked, only_if, words = self.state.dispute, None, step.words
         minor, currency = self.snapshot.refunds.get(step.key), self.snapshot.currency
@@ -150,7 +150,7 @@ class ReversalProjection(Projection):
 
 
 class TrialProjection(Projection):
-    """A trial of credits."""
+    """The projection of a trial of credits."""
 
     rank = TRIAL.rank
 
@@ -162,13 +162,13 @@ class TrialProjection(Projection):
         self.seen: set[str] = set()
 
     def head(self) -> Step | None:
-        """Its end, and what comes before it; nothing once a plan was paid for."""
+        """Return the next step; None once a plan was paid for."""
         if self.ending.converted:
             return None
         return head(step for step in trial_agenda(self.state) if step.key not in self.seen)
 
     def follow(self, step: Step, at: datetime) -> list[ComingEntry]:
-        """At its end what is unspent of the trial's credits expires."""
+        """Do one step; at the trial's end its unspent credits expire."""
         self.seen.add(step.key)
         if step.name != "expire":
             return [self.plain(step, at)]
@@ -184,7 +184,7 @@ class TrialProjection(Projection):
 
 
 class AccountProjection(Projection):
-    """Credits that expire, cards on their way in or out."""
+    """The projection of the account's own matter: credits that expire, cards saved or removed."""
 
     rank = ACCOUNT.rank
 
@@ -195,8 +195,8 @@ class AccountProjection(Projection):
         self.seen: set[str] = set()
 
     def head(self) -> Step | None:
-        """The first step; each card's next one is shown, not all its repetitions."""
-        # Notices move nothing; they are shown when they have happened.
+        """Return the next step; a card's repeated step is shown once."""
+        # Notices change nothing; they are shown only once they have happened.
         expiry = {"next_expiry": self.ending.next_expiry(), "next_notice": None, "events": ()}
         state = self.state.model_copy(update=expiry)
         return head(step for step in account_agenda(state) if step.key not in self.seen)

@@ -1,4 +1,4 @@
-"""The two halves of a timeline: what happened with its cause, what will happen with its cents.
+"""The two halves of a timeline: past entries with causes, future entries with amounts.
 
 Amounts are in ISO minor units of `currency`; instants are in the account's own time.
 """
@@ -23,18 +23,18 @@ from billing.money.trials.rules import TrialState
 
 F = TypeVar("F", bound=Facts)
 Source = Literal["step", "change", "payment", "credits"]
-"""A step that ran, a change that was made, a card that was tried, credits that came or went."""
+"""A step that ran, a change, a card that was tried, or credits that were granted or expired."""
 
 
 class Cause(Frozen):
-    """Cause of something that happened."""
+    """The cause of a past entry."""
 
     words: str
     actor: str | None = None
     """The caller who asked, or the workflow that acted."""
     workflow_id: str | None = None
     due_at: AwareDatetime | None = None
-    """Instant it was planned for; None when it was told, not planned."""
+    """The planned instant; None if the entry was not planned for a time."""
     stripe_event_id: str | None = None
     correlation_id: str | None = None
 
@@ -67,11 +67,11 @@ class ComingEntry(Frozen):
     """The amount billed (renew) or collected (charge)."""
     currency: str | None = None
     credits: Decimal | None = None
-    """Credits that arrive with it, or expire."""
+    """Credits that are granted or expire."""
     only_if: str | None = None
-    """The condition for it to happen; None: it happens unless somebody acts."""
+    """The condition of the entry; None: it happens unless somebody acts."""
     key: str | None = None
-    """The step's business key, where it is known already."""
+    """The step's business key, if it is known already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class PurchaseSnapshot(Frozen):
 
 
 class TrialSnapshot(Frozen):
-    """A trial, and the lot it ends."""
+    """A trial, and the grant key of its lot."""
 
     workflow_id: str
     state: TrialState
@@ -105,17 +105,17 @@ class TrialSnapshot(Frozen):
 
 
 class ReversalSnapshot(Frozen):
-    """The money of a payment that goes back: what is on its way, and what its bank asks."""
+    """The pending refunds of a payment, and its dispute."""
 
     workflow_id: str
     state: ReversalState
     currency: str
     refunds: Mapping[str, int]
-    """The amount of each refund on its way, by its key."""
+    """The amount of each pending refund, by key."""
     dispute_minor: int | None = None
     """The amount of the dispute whose evidence is due."""
     dispute_currency: str | None = None
-    """Its currency; a bank may dispute in another one than the payment's."""
+    """The dispute's currency, which may differ from the payment's."""
 
 
 class AccountSnapshot(Frozen):
@@ -126,7 +126,7 @@ class AccountSnapshot(Frozen):
 
 
 class Expiring(Frozen):
-    """Credits with an end: a lot's free part, or a hold."""
+    """Credits that expire: a lot's free part, or a hold."""
 
     name: str
     credits: Decimal
@@ -134,14 +134,14 @@ class Expiring(Frozen):
     grant_key: str | None = None
     """None: a hold."""
     kept_from: AwareDatetime | None = None
-    """The end of the cycle that they outlive; None: they roll over into none."""
+    """The end of the cycle that the credits outlive; None: they do not roll over."""
     cap: Decimal = Decimal(0)
-    """The most of one cycle that live on, by the plan that brought them."""
+    """The maximum of one cycle's credits that roll over, by the plan that granted them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Everything an account's future is computed from, at one instant of its own time."""
+    """The input of an account's projection, at one instant of its own time."""
 
     account_id: UUID
     now: datetime
@@ -153,4 +153,4 @@ class Outlook:
     account: AccountSnapshot | None = None
     expiring: tuple[Expiring, ...] = ()
     granted: frozenset[str] = frozenset()
-    """The keys of the plan credits that came and have not ended."""
+    """The grant keys of plan credits that have not expired."""

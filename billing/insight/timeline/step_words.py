@@ -1,7 +1,7 @@
-"""The words and amounts of a step that was carried out in mind. Pure.
+"""The texts and amounts of a projected step. Pure.
 
-Amounts come from its calls and from the rows before it: those after it no longer say what was
-owed.
+Amounts come from the step's calls and the rows before it: the rows after it no longer have the
+amount that was owed.
 """
 
 from dataclasses import dataclass
@@ -34,38 +34,38 @@ NO_CARD: Final = "but there is no card to charge"
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A step's words and amounts, and what must be so for it to happen."""
+    """A step's text and amounts, and the condition for it to happen."""
 
     words: str
     amount_minor: int | None = None
     currency: str | None = None
     only_if: str | None = None
     comes: bool = True
-    """False: what comes after it is shown as if the step had not come."""
+    """False: later entries are shown as if the step had not happened."""
     from_now_on: str | None = None
-    """A condition of everything after it."""
+    """A condition of all later entries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The rows before a step, and which of them are written already."""
+    """The rows before a step, and the ids of those that exist already."""
 
     rows: Rows
     written: frozenset[UUID]
     zone: str
-    """That of its subscription, else of its account."""
+    """The subscription's time zone, else the account's."""
 
     def invoice(self, step: Step) -> Invoice:
-        """The invoice of a step."""
+        """Return the invoice of a step."""
         return self.rows.get(Invoice, ids.decode(ids.INVOICE, step.invoice or ""))
 
     def is_recovering(self, invoice: Invoice) -> bool:
-        """True while it has an open case."""
+        """Return True while the invoice has an open case."""
         cases = (one for one in self.rows.of(DunningCase) if one.invoice_id == invoice.id)
         return any(one.is_open for one in cases)
 
     def label(self, invoice: Invoice) -> str:
-        """The name of an invoice for people: its number, or its content."""
+        """Return the name of an invoice for people: its number, amount or period."""
         if invoice.number is not None:
             return invoice.number
         if invoice.id in self.written:
@@ -75,7 +75,7 @@ class Before:
 
 
 def show(before: Before, course: Course[Any]) -> Shown:
-    """A step of collecting an invoice; of another one only its own words."""
+    """Describe a step that collects an invoice; any other shows only its own text."""
     step = course.step
     match step.name:
         case "charge":
@@ -108,7 +108,7 @@ def _charge(before: Before, course: Course[Any]) -> Shown:
 
 
 def _by(rows: Rows, attempt: Attempt) -> str:
-    """The card that is tried, or why none is."""
+    """Return the card that is tried, or why none is."""
     card = rows.find(Method, attempt.payment_method_id)
     if card is None:
         return f", {WHY_NOT.get(attempt.decline_code or '', NO_CARD)}"

@@ -1,7 +1,7 @@
-"""Reads what a timeline shows: the account's open matters, and all rows that say what happened.
+"""The queries of a timeline: the account's open matters, and all rows about the past.
 
-The past is one union of steps, audit rows, card tries and credits; the ledger's debits have a
-list of their own.
+The past is one union of steps, audit rows, card tries and credits; the ledger's debits have their
+own list.
 """
 
 from typing import Any, Final
@@ -56,7 +56,7 @@ from billing.money.trials import reading as trial_rows
 from billing.platform.decisions.service import Read
 
 MAX_MATTERS: Final = 50
-"""Open matters whose future is shown; an account with more of them sees the first."""
+"""Maximum of open matters that are projected; further ones are left out."""
 
 _EXPIRING: Final = text(
     """
@@ -81,7 +81,7 @@ _GRANTED: Final = text(
     " WHERE account_id = :account_id AND kind = 'plan' AND expires_at > :now"
 )
 
-# Each branch is found by the account's own index; a charge shows once, as the try of its card.
+# Each branch is read by an index on the account; a charge is shown once, as its card's try.
 _PAST: Final = """
 SELECT s.ran_at AS at, s.real_ran_at AS real_at, 'step/' || s.key AS mark, 'step' AS source,
        s.name AS name, s.workflow_id AS subject, s.workflow_id AS workflow_id,
@@ -138,9 +138,9 @@ _TEXTS: Final = (
 
 
 def past(account_id: UUID) -> tuple[Select[Any], tuple[ColumnElement[Any], ...]]:
-    """Everything that happened to the account, and the columns to order it by.
+    """Return the query of everything that happened to the account, and its sort columns.
 
-    The order is the account's own time, then real time: a frozen clock stands still meanwhile.
+    The order is the account's own time, then real time: a frozen clock may stand still.
     """
     rows = (
         text(_PAST)
@@ -159,7 +159,7 @@ def past(account_id: UUID) -> tuple[Select[Any], tuple[ColumnElement[Any], ...]]
 
 
 def show(row: RowMapping) -> Happened:
-    """A row of `past` as a person reads it."""
+    """Return a row of `past` as an entry."""
     amount_minor, currency = row["amount_minor"], row["currency"]
     match row["source"]:
         case "step":
@@ -202,8 +202,8 @@ async def outlook(
     *,
     maker: str | None = None,
 ) -> Outlook:
-    """All that the account's future is computed from, in the caller's snapshot; with the holds of
-    one caller, where one is named.
+    """Return the input of the account's projection, from the caller's snapshot. With `maker` only
+    this caller's holds are included.
     """
     open_matters = await sweeps.open_page(connection, "", MAX_MATTERS, account_id)
     kinds: dict[str, list[Matter]] = {}
@@ -287,6 +287,6 @@ async def _reversal(connection: AsyncConnection, matter: Matter) -> ReversalSnap
 
 
 async def _account(connection: AsyncConnection, account_id: UUID) -> AccountSnapshot:
-    """The account's own matter, which may be born only by what is foreseen."""
+    """Return the account's own matter; it may not exist yet, but may begin in the projection."""
     state = await account_agenda.state(connection, account_id)
     return AccountSnapshot(workflow_id=ACCOUNT.workflow_id(account_id), state=state)

@@ -1,4 +1,4 @@
-"""The future of a subscription: its own transition, carried on in memory."""
+"""The projection of a subscription: its own transitions, applied in memory."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -25,7 +25,7 @@ from billing.money.subscriptions.transitions import RULES
 
 
 class SubscriptionProjection(DecidingProjection[SubscriptionState, SubscriptionFacts]):
-    """One open subscription."""
+    """The projection of one open subscription."""
 
     rank = SUBSCRIPTION.rank
 
@@ -33,21 +33,21 @@ class SubscriptionProjection(DecidingProjection[SubscriptionState, SubscriptionF
         super().__init__(snapshot, RULES, foreseen)
 
     def answer(self, step: Step, call: Call, at: datetime) -> Answer:
-        """The first payment is shown to be given up, and everything after it as if it came."""
+        """Answer `abandon` as paid, since later entries assume that; answer others as usual."""
         row = self.rows.get(Subscription, self.facts.subscription_id)
         if step.name == "abandon" and row.superseded_at is None:
             return paid(call, at)
         return super().answer(step, call, at)
 
     def show(self, before: Before, course: Course[SubscriptionFacts]) -> Shown:
-        """Periods have words of their own; a bank that decides on a first payment may say no."""
+        """Describe the step; later entries depend on a first payment that a bank still decides."""
         shown = show_period(course) or show(before, course)
         if course.step.name == CHECK and _begins(before.rows, course):
             return replace(shown, from_now_on=FIRST_PAYMENT)
         return shown
 
     def bear(self, course: Course[SubscriptionFacts]) -> None:
-        """Its end hands what is still owed to collections."""
+        """Project the collections to which an ended subscription hands its open invoices."""
         for effect in course.effects:
             if isinstance(effect, Bear) and effect.kind == COLLECTION:
                 snapshot = self._pursued(course, effect.subject_id)
@@ -77,14 +77,14 @@ class SubscriptionProjection(DecidingProjection[SubscriptionState, SubscriptionF
 
 
 def _begins(before: Rows, course: Course[SubscriptionFacts]) -> bool:
-    """True where the step brings a first payment."""
+    """Return True if the step books the first payment."""
     subscription_id = course.facts.subscription_id
     then, now = (one.get(Subscription, subscription_id) for one in (before, course.rows))
     return then.status == "incomplete" and now.status != "incomplete"
 
 
 def of_invoice(rows: Rows, invoice_id: UUID) -> Rows:
-    """The rows of one invoice, with the account's cards."""
+    """Return the rows of one invoice, with the account's cards."""
     return Rows(
         row
         for row in rows.all()

@@ -26,7 +26,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
 
     @workflow.update(description="No slots and no final action until resumed")
     async def pause_dunning(self, command: DunningCommand) -> Standing:
-        """Refused without an open case."""
+        """Pause the case; refused without an open case."""
         return await self._carry_out("pause_dunning", command)
 
     @pause_dunning.validator
@@ -35,7 +35,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
 
     @workflow.update(description="Slots go on where they stood")
     async def resume_dunning(self, command: DunningCommand) -> Standing:
-        """Refused without an open case."""
+        """Resume the case; refused without an open case."""
         return await self._carry_out("resume_dunning", command)
 
     @resume_dunning.validator
@@ -44,7 +44,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
 
     @workflow.update(description="Move the slots to come and the final action by some days")
     async def extend_dunning(self, command: DunningExtension) -> Standing:
-        """Refused without an open case, and beyond 90 days in total."""
+        """Extend the case; refused without an open case, and beyond 90 days in total."""
         return await self._carry_out("extend_dunning", command, command.days)
 
     @extend_dunning.validator
@@ -55,7 +55,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
 
     @workflow.update(description="Try the default card at once, beside the slots")
     async def retry_now(self, command: DunningCommand) -> Standing:
-        """Refused while another try is pending, and without a card."""
+        """Try the card now; refused while another try is pending, and without a card."""
         return await self._carry_out("retry_now", command)
 
     @retry_now.validator
@@ -64,7 +64,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
 
     @workflow.update(description="Give up what is owed, by a credit note; needs a reason")
     async def forgive(self, command: DunningCommand) -> Standing:
-        """Counts as paid: the subscription is active again if nothing else is overdue."""
+        """Forgive the debt; the subscription is active again if nothing else is overdue."""
         return await self._carry_out("forgive", command)
 
     @forgive.validator

@@ -40,17 +40,17 @@ class Policies:
 
     @property
     def retry(self) -> RetryPolicy:
-        """Retry for ever, except errors that are marked as not retryable."""
+        """Return the policy that retries without limit, except errors marked as not retryable."""
         return self._retry(tries=0)
 
     @property
     def round(self) -> RetryPolicy:
-        """One round of a step."""
+        """Return the policy of one round of a step."""
         return self._retry(self.round_tries)
 
     @property
     def once(self) -> RetryPolicy:
-        """The single try of a local activity."""
+        """Return the policy of a local activity, a single try."""
         return self._retry(1)
 
     def _retry(self, tries: int) -> RetryPolicy:

@@ -85,8 +85,8 @@ QUERIES: Final[dict[str, str]] = {
         USING (account_id, owner, meter, start_at)
         WHERE (r.events, r.quantity, r.total) IS DISTINCT FROM (c.events, c.quantity, c.total)
     """,
-    # Open windows that do not roll: one that is over begins anew with the next use, and slices of a
-    # rolling one have no records behind them.
+    # Only current fixed windows: a past one restarts with the next use, and slices of a rolling
+    # window have no records behind them.
     "quotas_counted": """
         SELECT q.account_id, public_id('qta', q.id) AS subject
         FROM billing_quotas q
@@ -122,8 +122,8 @@ QUERIES: Final[dict[str, str]] = {
             FROM budgets GROUP BY account_id) k USING (account_id)
         WHERE b.budget_mode IS DISTINCT FROM k.mode
     """,
-    # Of months that are away the entries that paid nothing else are known by number and sum, in a
-    # row without an entry's id; those that no record here has must come to it.
+    # For archived months, a row without an entry's id has the number and sum of the entries that
+    # paid nothing else; entries without a record here must amount to it.
     "usage_paid": """
         SELECT account_id, coalesce(public_id('ctx', entry),
                 public_id('acc', account_id) || ': uses of months that are away') AS subject
@@ -153,8 +153,8 @@ QUERIES: Final[dict[str, str]] = {
         HAVING entry IS NOT NULL OR coalesce(sum(spent), 0) <> coalesce(sum(logged), 0)
             OR count(spent) <> coalesce(sum(entries), 0)
     """,
-    # Records and lines agree to the cent; a record that no line covers yet is pending. So is one of
-    # very many that a line covers, until its part is completed.
+    # Records and lines agree to the cent; a record that no line covers yet is pending. If a line
+    # covers very many records, each stays pending until its part is completed.
     "usage_billed": f"""
         SELECT account_id, public_id('acc', account_id) || ': ' || meter
             || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
@@ -180,8 +180,8 @@ QUERIES: Final[dict[str, str]] = {
         WHERE coalesce(r.units, 0) <> coalesce(l.units, 0)
            OR coalesce(r.total, 0) <> coalesce(l.total, 0)
     """,  # noqa: S608 (constants)
-    # Anew from the price that a line shows. Early lines bill no more than a volume price comes to
-    # in the end; what a late one makes cheaper is not given back.
+    # Recomputed from the price on the line. Early lines bill no more than the final volume price
+    # amounts to; if a late line makes the usage cheaper, nothing is refunded.
     "usage_priced": f"""
         SELECT account_id, public_id('acc', account_id) || ': ' || meter
             || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
@@ -228,8 +228,8 @@ QUERIES: Final[dict[str, str]] = {
         WHERE coalesce(r.units, 0) <> coalesce(c.units, 0)
            OR coalesce(r.total, 0) <> coalesce(c.total, 0)
     """,
-    # A late use waits for the next invoice, and so does one of before a debt was settled late: the
-    # draft that billed it was void. Any other belongs onto that of its own cycle's end.
+    # A late use waits for the next invoice, as does a use from before a late payment of a debt: its
+    # draft was voided. Any other use belongs on the invoice at the end of its own cycle.
     "usage_invoiced": """
         SELECT r.account_id, public_id('bill', r.id) AS subject
         FROM billing_records r

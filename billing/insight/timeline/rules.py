@@ -80,7 +80,7 @@ class PurchaseProjection(Projection):
         return head(step for step in purchase_agenda(self.state) if step.name not in self.shown)
 
     def follow(self, step: Step, at: datetime) -> list[ComingEntry]:
-        """One step on."""
+        """Do one step; return its entries."""
         snapshot = self.snapshot
         what = f"{show_decimal(snapshot.credits)} credits ({snapshot.pack})"
         words, gained, only_if = step.words, None, None
@@ -202,7 +202,7 @@ class AccountProjection(Projection):
         return head(step for step in account_agenda(state) if step.key not in self.seen)
 
     def follow(self, step: Step, at: datetime) -> list[ComingEntry]:
-        """One step on."""
+        """Do one step; return its entries."""
         self.seen.add(step.key)
         if step.name != "expire_credits":
             return [self.plain(step, at)]

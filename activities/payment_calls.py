@@ -26,7 +26,7 @@ from gateways.provider import KEY_IN_USE, KEY_REUSED, UNFINISHED, CheckoutReques
 # The provider may have stored a 500 under a key; after these tries only the lookup decides.
 SAME_KEY_TRIES: Final = 3
 CUSTOMERS_REMEMBERED: Final = 10_000
-# Our clock may be ahead of the provider's; more so is accepted for the attempt's own card.
+# Our clock may be ahead of the provider's; a larger gap is accepted for the attempt's own card.
 _CLOCKS_APART: Final = timedelta(seconds=5)
 _CLOCKS_FAR_APART: Final = timedelta(minutes=5)
 

@@ -121,10 +121,8 @@ async def _rate(
     if counts in LEVELS:
         amount = max(ZERO, amount - (counter.maximum if counter else ZERO))
     limit = period.limits.get(product.meter)
-    allowance = None
-    if limit is not None:
-        used = rules.allowance_used(limit, counter)
-        allowance = Allowance(included=Decimal(limit["included"]), used=used)
+    used = rules.allowance_used(limit, counter) if limit else ZERO
+    allowance = Allowance(included=Decimal(limit["included"]), used=used) if limit else None
     free = max(price.terms.free_transactions for price in priced)
     seen = await store.priced_units(
         connection, account_id, product.key, product.meter, period, free

@@ -189,7 +189,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             database, "worker", refusing=lambda: ["stripe"] if provider.refuses_key else []
         )
         async with pulse.beating():
-            await serve(workers, stop)
+            if await may_serve(pulse, stop):
+                await serve(workers, stop)
     finally:
         await provider.close()
         if orders is not None:
@@ -197,6 +198,18 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await database.close()
         if tracing is not None:
             await tracing.close()
+
+
+async def may_serve(pulse: Pulse, stop: asyncio.Event) -> bool:
+    """Wait until a first heartbeat is written; False if the worker is to stop before.
+
+    A worker that cannot write would take steps from others, fail them, and be seen by nobody.
+    """
+    waits = [asyncio.ensure_future(one) for one in (pulse.begun(), stop.wait())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for one in waits:
+        one.cancel()
+    return not stop.is_set()
 
 
 async def serve(workers: Sequence[Worker], stop: asyncio.Event) -> None:

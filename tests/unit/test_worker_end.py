@@ -1,11 +1,12 @@
-"""A worker process that is told to end has its queues end at the same time."""
+"""When a worker process begins to serve, and how its queues end."""
 
 import asyncio
 from typing import Any, cast
 
 from temporalio.worker import Worker
 
-from worker import serve
+from billing.platform.processes.service import Pulse
+from worker import may_serve, serve
 
 PATIENCE = 5
 
@@ -40,3 +41,32 @@ async def test_both_queues_are_told_to_end_before_either_has_ended() -> None:
     async with asyncio.timeout(PATIENCE):
         await serving
     assert sorted(told) == ["background", "interactive"]
+
+
+class Heart:
+    """Beats like the process's pulse, once the database is there."""
+
+    def __init__(self) -> None:
+        self.database_is_there = asyncio.Event()
+
+    async def begun(self) -> None:
+        await self.database_is_there.wait()
+
+
+async def test_a_worker_serves_no_queue_before_its_first_sign_of_life() -> None:
+    heart, stop = Heart(), asyncio.Event()
+    waiting = asyncio.create_task(may_serve(cast(Pulse, heart), stop))
+    await asyncio.sleep(0.05)
+    assert not waiting.done(), "it would take steps that it cannot do"
+    heart.database_is_there.set()
+    async with asyncio.timeout(PATIENCE):
+        assert await waiting
+
+
+async def test_a_worker_without_a_database_ends_when_it_is_told_to() -> None:
+    stop = asyncio.Event()
+    waiting = asyncio.create_task(may_serve(cast(Pulse, Heart()), stop))
+    await asyncio.sleep(0.05)
+    stop.set()
+    async with asyncio.timeout(PATIENCE):
+        assert not await waiting

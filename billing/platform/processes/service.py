@@ -50,6 +50,7 @@ class Pulse:
         self._refusing = refusing
         self._failures = failures
         self._refusals: dict[str, datetime] = {}
+        self._begun = asyncio.Event()
         now = real_now()
         self._own = Process(
             id=ids.new(),
@@ -79,6 +80,11 @@ class Pulse:
         told = self._own.model_copy(update={"figures": figures})
         async with self._database.tenant() as connection:
             await store.beat(connection, told, now)
+        self._begun.set()
+
+    async def begun(self) -> None:
+        """Wait until a first heartbeat is written."""
+        await self._begun.wait()
 
     @asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:

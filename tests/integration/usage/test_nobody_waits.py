@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from psycopg.errors import UniqueViolation
+from psycopg.errors import CheckViolation
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
@@ -89,7 +89,7 @@ async def test_an_account_that_cannot_be_written_refuses_nobody_else(
     broken, *others = [await new_shop("10") for _ in range(4)]
     recorder = broken.api.app.state.services.usage_batcher
     once, held = recorder._once, recorder._paid_by_holds._write
-    failure = IntegrityError("a statement", None, UniqueViolation("a key is there twice"))
+    failure = IntegrityError("a statement", None, CheckViolation("an amount is below zero"))
 
     async def fail(uses: Any, groups: Any, owned: Any, how: Any) -> Any:
         if any(uses[place].account_id == broken.id for _, places in owned for place in places):

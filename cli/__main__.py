@@ -1,4 +1,4 @@
-"""The command `billing`: one line here per verb, the work elsewhere.
+"""The command `billing`: registers each verb; other modules do the work.
 
 Run it from the project's folder; it finds the running stack by itself.
 """
@@ -39,7 +39,7 @@ app = typer.Typer(
 
 
 def show_version(asked: bool) -> None:
-    """Print the version and end."""
+    """Print the version and exit."""
     if asked:
         typer.echo(VERSION)
         raise typer.Exit
@@ -52,8 +52,8 @@ def start(
         bool, typer.Option("--version", is_eager=True, callback=show_version, help="Show it.")
     ] = False,
 ) -> None:
-    """Durable billing: run it, look at it, repair it."""
-    # The audit says by which verb a row was written.
+    """Durable billing: run, inspect and repair it."""
+    # The audit names the verb that wrote a row.
     before = context.actor.set(f"operator:{call.invoked_subcommand}")
     call.call_on_close(lambda: context.actor.reset(before))
 

@@ -1,4 +1,4 @@
-"""Every account that was there before the tax provider is asked for, one after another."""
+"""Queries the tax provider for every account that existed before it was set up."""
 
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from cli.verify import account_named
 
 
 async def ask_taxes(settings: Settings, *, account: str | None = None) -> int:
-    """Note it for each, that its own workflow asks; answers their number.
+    """Record a query for each account, which its workflow sends; return how many.
 
     Errors: StackError for an unknown account.
     """
@@ -27,7 +27,7 @@ async def _ask(database: Database, only: UUID | None) -> int:
         async with database.operator() as connection:
             page = await store.unasked(connection, after, only)
         for account_id in page:
-            # Each by itself: nobody waits for the lock of another account.
+            # One transaction per account: none waits for the lock of another account.
             async with database.operator() as connection:
                 at = await clock.now(connection, account_id)
                 matter = await service.ask(connection, account_id, at)

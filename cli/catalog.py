@@ -1,4 +1,4 @@
-"""Changes what is sold, by file, in one operator transaction.
+"""Changes the catalog from a file, in one operator transaction.
 
 A fresh database is filled from the project's own catalog.yaml; afterwards only the commands, or
 an operator, change it, so that a restart never undoes an operator's edit.
@@ -24,12 +24,12 @@ Work = Callable[[AsyncConnection, CatalogSpec], Awaitable[Changes]]
 
 
 def fill_when_empty() -> None:
-    """Sell what catalog.yaml says, if nothing was ever sold. Errors: StackError."""
+    """Apply catalog.yaml to an empty catalog. Errors: StackError."""
     _run(_fill, read(loader.DEFAULT_FILE))
 
 
 def read(file: Path) -> CatalogSpec:
-    """The catalog of a file. Errors: StackError naming what is wrong in it."""
+    """Return the catalog of a file. Errors: StackError that names the mistake."""
     try:
         return loader.read(file)
     except loader.CatalogError as error:
@@ -37,25 +37,25 @@ def read(file: Path) -> CatalogSpec:
 
 
 def compare(wanted: CatalogSpec) -> Changes:
-    """The changes that `apply` would make."""
+    """Return the changes that `apply` would make."""
     return _run(_diff, wanted)
 
 
 def apply(wanted: CatalogSpec, shown: Changes) -> Changes:
-    """Sell exactly what is wanted; answers what was changed.
+    """Make the catalog equal to `wanted`; return the changes.
 
-    Errors: StackError where that is not what was shown, for somebody changed the catalog since.
+    Errors: StackError if they differ from `shown`, because the catalog was changed since.
     """
     return _run(partial(_apply, shown=shown), wanted)
 
 
 def words(changes: Changes) -> list[str]:
-    """The changes for people, and the subscriptions and money that they are about."""
+    """Return the changes as text, with the subscriptions and money that they affect."""
     return [*(one.words for one in changes), *weighing.touched(changes)]
 
 
 def demand_small(changes: Changes) -> None:
-    """Errors: StackError where something goes away, or a price changes by more than half."""
+    """Raise StackError if something is removed, or a price changes by more than half."""
     large = weighing.asked_by_name(changes)
     if large:
         raise StackError(

@@ -19,12 +19,12 @@ from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 DEFAULT_FILE: Final = ROOT / "catalog.yaml"
 File = Annotated[Path, typer.Option(help="The catalog to read.", show_default="catalog.yaml")]
 
-app = typer.Typer(help="What is sold: plans, prices, packs, costs.", no_args_is_help=True)
+app = typer.Typer(help="The catalog: plans, prices, packs, costs.", no_args_is_help=True)
 
 
 @app.command()
 def diff(file: File = DEFAULT_FILE, data: Data = DEFAULT_DATA) -> None:
-    """Show what apply would change, whom it touches, and their money."""
+    """Show what apply would change, for whom, and the money affected."""
     from cli import catalog
 
     with reporting_errors():
@@ -36,16 +36,16 @@ def diff(file: File = DEFAULT_FILE, data: Data = DEFAULT_DATA) -> None:
 @app.command()
 def apply(
     file: File = DEFAULT_FILE,
-    yes: Annotated[bool, typer.Option("--yes", help="Go on without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     allow_large_change: Annotated[
         bool,
         typer.Option(
-            "--allow-large-change", help="Also what goes away, and prices that change by over 50 %."
+            "--allow-large-change", help="Allow removals, and price changes of over 50 %."
         ),
     ] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Show it, ask, and sell what the file says. Who has bought keeps what was bought."""
+    """Show the changes, ask, and apply them. Existing purchases stay as they are."""
     from cli import catalog
 
     with reporting_errors():

@@ -32,7 +32,7 @@ Places = dict[str, str]
 
 
 def render() -> str:
-    """The part of docs/catalog.md from its heading on."""
+    """Return the generated part of docs/catalog.md, with its heading."""
     whole = CatalogSpec.model_json_schema()
     places = _places(whole)
     parts = [_table("catalog.yaml", whole, places)]
@@ -41,7 +41,7 @@ def render() -> str:
 
 
 def _places(whole: Schema) -> dict[str, str]:
-    """Each model in the order of the file, with the first place where it stands."""
+    """Return each model in file order, with the first place where it is used."""
     found: dict[str, str] = {}
     waiting = list(_inside(whole, ""))
     while waiting:
@@ -58,7 +58,7 @@ def _inside(model: Schema, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _models(schema: Schema, path: str) -> Iterator[tuple[str, str]]:
-    """The models in a field, each with its place in the file."""
+    """Yield the models in a field, each with its place in the file."""
     if "$ref" in schema:
         yield _name(schema), path
     for one in schema.get("anyOf", ()):
@@ -80,7 +80,7 @@ def _table(title: str, model: Schema, places: Places) -> str:
 
 
 def _default(field: Schema) -> str:
-    """An empty list or mapping is nothing; a model has defaults of its own."""
+    """Return the default; none for an empty list or mapping, or a model."""
     value = field["default"]
     if "$ref" in field:
         return "those of its fields"
@@ -88,7 +88,7 @@ def _default(field: Schema) -> str:
 
 
 def _type(schema: Schema, places: Places) -> str:
-    """A type in words, with its bounds."""
+    """Return a type as text, with its bounds."""
     if "$ref" in schema:
         place = places[_name(schema)]
         return f"[`{place}`](#{_NOT_IN_A_LINK.sub('', place.lower())})"
@@ -122,7 +122,7 @@ def _plain(schema: Schema, places: Places) -> str:
 
 
 def _bounds(schema: Schema) -> str:
-    """`from 0 to 730`; no bound that nobody reaches."""
+    """Return bounds such as `from 0 to 730`, without those too large to matter."""
     if "exclusiveMinimum" in schema:
         schema = {name: value for name, value in schema.items() if name != "minimum"}
     told = [
@@ -132,7 +132,7 @@ def _bounds(schema: Schema) -> str:
 
 
 def _values(schema: Schema) -> Iterator[tuple[str, Schema]]:
-    """The name of a mapping's keys, and what they lead to."""
+    """Return the name of a mapping's keys, and their values."""
     for pattern, values in schema.get("patternProperties", {}).items():
         yield _KEYS.get(pattern, "<key>"), values
     more = schema.get("additionalProperties")

@@ -1,7 +1,7 @@
-"""Certificates for Postgres in containers: an authority of its own, and the server's, made once.
+"""Certificates for Postgres in containers, made once: a private authority and the server's.
 
 `python -m cli.certificates FOLDER HOST OWNER` writes `ca.crt`, `server.crt` and `server.key`, which
-belongs to the user id OWNER. Certificates that are there stay; delete all three to have new ones.
+belongs to the user id OWNER. Existing certificates stay; delete all three to get new ones.
 """
 
 import os
@@ -22,7 +22,7 @@ NAMES: Final = ("ca.crt", "server.crt", "server.key")
 
 
 def write(folder: Path, host: str, owner: int) -> bool:
-    """Make what is missing; False if it is there already. The authority's key is kept nowhere."""
+    """Write missing certificates; return False if they exist. The authority's key is not kept."""
     authority_file, certificate_file, key_file = (folder / name for name in NAMES)
     if key_file.exists():
         return False

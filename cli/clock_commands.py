@@ -1,6 +1,6 @@
 """The verbs `billing clock show` and `billing clock advance`: a test account's time, by the API.
 
-Everything due on the way happens.
+Everything due in between happens.
 """
 
 import time
@@ -22,7 +22,7 @@ app = typer.Typer(help="The clock of a test account.", no_args_is_help=True)
 
 @app.command()
 def show(account: Account, data: Data = DEFAULT_DATA) -> None:
-    """Show where the account's clock stands."""
+    """Show the current time of the account's clock."""
     with reporting_errors(), operator(data) as client:
         typer.echo(_words(_read(client, account)))
 
@@ -30,11 +30,11 @@ def show(account: Account, data: Data = DEFAULT_DATA) -> None:
 @app.command()
 def advance(
     account: Account,
-    days: Annotated[int, typer.Option(help="How many days to let pass.", min=0)],
+    days: Annotated[int, typer.Option(help="Number of days.", min=0)],
     key: Key = "",
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Let days pass for a test account, and wait for its clock."""
+    """Advance a test account's clock by days, and wait for it."""
     key = key or new_key()
     with reporting_errors(), operator(data, key) as client:
         path, once = f"/admin/accounts/{account}/clock", {"Idempotency-Key": key}

@@ -1,4 +1,4 @@
-"""The verbs `billing contract …`: what is agreed with one account, by the API."""
+"""The verbs `billing contract …`: an account's contract, by the API."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 Account = Annotated[str, typer.Argument(help="The account: acc_…, or its external id.")]
 
-app = typer.Typer(help="What is agreed with one account.", no_args_is_help=True)
+app = typer.Typer(help="The contract with one account.", no_args_is_help=True)
 
 
 @app.command()
@@ -27,13 +27,13 @@ def put(
     file: Annotated[Path, typer.Argument(exists=True, help="YAML or JSON, as the API takes it.")],
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Agree the contract in a file, instead of what was."""
+    """Set the contract from a file, replacing the previous one."""
     _ask(data, "PUT", account, yaml.safe_load(file.read_text()))
 
 
 @app.command()
 def end(account: Account, data: Data = DEFAULT_DATA) -> None:
-    """End the contract now; what was sold keeps its price."""
+    """End the contract now; existing purchases keep their price."""
     _ask(data, "DELETE", account)
 
 

@@ -1,4 +1,4 @@
-"""Holding usage counters, and quotas, against their records, for all accounts or one."""
+"""Compares usage counters and quotas with their records, for all accounts or one."""
 
 from collections.abc import Callable
 from typing import Final
@@ -17,7 +17,7 @@ Tell = Callable[[str], None]
 
 
 async def check(settings: Settings, account: str | None, tell: Tell, *, write: bool) -> int:
-    """Count the counters that differ; with `write` set them right. `tell` hears of each account.
+    """Return how many counters differ; `write` corrects them. `tell` gets a line per account.
 
     Errors: StackError for an unknown account.
     """
@@ -44,7 +44,7 @@ async def _compare(database: Database, account_id: UUID) -> list[counter_rebuild
 
 
 async def _rebuild(database: Database, account_id: UUID) -> list[counter_rebuild.Difference]:
-    """Quotas last: they are counted from the counters."""
+    """Rebuild quotas last: they are counted from the counters."""
     found = await counter_rebuild.rebuild(database, account_id)
     return found + await quota_counters.rebuild(database, account_id)
 

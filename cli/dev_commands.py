@@ -22,9 +22,9 @@ def up(
         bool, typer.Option("--free-ports", help="Free ports instead of the fixed ones.")
     ] = False,
     headless: Annotated[
-        bool, typer.Option("--headless", help="Without Temporal's web page.")
+        bool, typer.Option("--headless", help="Without Temporal's web interface.")
     ] = False,
-    only: Annotated[str, typer.Option(help="Parts by name, with commas.")] = "",
+    only: Annotated[str, typer.Option(help="Only these parts, comma-separated.")] = "",
     owner: Annotated[int | None, typer.Option(help="Stop when this process ends.")] = None,
     test: Annotated[bool, typer.Option("--test", help="Short timeouts and failpoints.")] = False,
 ) -> None:
@@ -60,7 +60,7 @@ def status(data: Data = DEFAULT_DATA) -> None:
 
 
 def chosen_parts(only: str) -> tuple[ChildName, ...]:
-    """Parts named with commas, all when empty. Errors: StackError on an unknown name."""
+    """Return the named parts, all when empty. Errors: StackError on an unknown name."""
     names = [name.strip() for name in only.split(",") if name.strip()]
     if unknown := [name for name in names if name not in CHILDREN]:
         raise StackError(f"unknown part {unknown[0]!r}; known are {', '.join(CHILDREN)}")

@@ -1,6 +1,6 @@
-"""`billing doctor`: is the product well, on the running stack or the servers the environment names.
+"""`billing doctor`: checks the running stack, or the servers that the environment names.
 
-Each check gives signs; one that cannot be made is as bad as one that finds something wrong.
+Each check returns signs; a check that cannot be made counts as a failed one.
 """
 
 import asyncio
@@ -49,13 +49,13 @@ if TYPE_CHECKING:
     from devstack.stack import StackInfo
 
 PATIENCE_SECONDS: Final = 20.0
-"""A check that takes longer has found that something hangs."""
+"""A check that takes longer fails: something hangs."""
 LOOK_SECONDS: Final = 1.0
-"""Between two looks at the locks."""
+"""Between two checks of the locks."""
 SMALL: Final = 2_000
-"""The books of so many accounts are looked at within the patience."""
+"""The books of up to this many accounts can be checked in time."""
 DISK_LEFT: Final = 0.05
-"""Of a disk with less room than this share somebody must be told."""
+"""A disk with a smaller free share is reported."""
 NAMED: Final = 5
 _AWAY: Final = (
     StackError, OSError, psycopg.Error, SQLAlchemyError, RPCError, RuntimeError, Unavailable,
@@ -78,7 +78,7 @@ Check = Callable[[Patient], Awaitable[Iterable[Sign]]]
 
 
 async def children(patient: Patient) -> Iterable[Sign]:
-    """Every part of the stack on this machine is ready."""
+    """Check that every part of the stack on this machine is ready."""
     stack = patient.stack
     if stack is None:
         return []
@@ -92,7 +92,7 @@ async def children(patient: Patient) -> Iterable[Sign]:
 
 
 async def installed(patient: Patient) -> Iterable[Sign]:
-    """Versions of what runs on this machine."""
+    """Report the versions of the programs on this machine."""
     if patient.stack is None:
         return [well("installed", f"Python {platform.python_version()}, {_stripe()}")]
     from devstack.binaries import postgres_bin, temporal_program
@@ -104,7 +104,7 @@ async def installed(patient: Patient) -> Iterable[Sign]:
 
 
 async def disk(patient: Patient) -> Iterable[Sign]:
-    """There is room where the stack on this machine writes."""
+    """Check the free space of the stack's disk."""
     if patient.stack is None:
         return []
     found = shutil.disk_usage(patient.stack.data)
@@ -113,28 +113,28 @@ async def disk(patient: Patient) -> Iterable[Sign]:
 
 
 async def database(patient: Patient) -> Iterable[Sign]:
-    """All that the rows and processes tell; both roles of the programs are let in."""
+    """Check the health that the database shows, and that both roles can log in."""
     async with patient.database.tenant_statement() as connection:
         await connection.execute(text("SELECT 1"))
     return await health.examine(patient.database, migrations=known())
 
 
 async def locks(patient: Patient) -> Iterable[Sign]:
-    """Nobody waits for somebody else's session in Postgres."""
+    """Check that no Postgres session blocks another."""
     async with patient.database.operator() as connection:
         found = await locking.blockers(connection)
         return [lock_rules.sign(found, sees_all=await locking.sees_all(connection))]
 
 
 async def rights(patient: Patient) -> Iterable[Sign]:
-    """The programs' roles may do what the migrations let them."""
+    """Check that the programs' roles have the rights that the migrations gave."""
     if lacking := await _lacking(patient, given.missing):
         return [ill("rights", f"{lacking}: billing migrate gives them again")]
     return [well("rights", "those that the migrations gave")]
 
 
 async def walls(patient: Patient) -> Iterable[Sign]:
-    """The tables have their constraints, indexes, triggers and policies."""
+    """Check that the tables have their constraints, indexes, triggers and policies."""
     if lacking := await _lacking(patient, built.missing):
         return [ill("walls", f"{lacking}: billing migrate puts them up again")]
     return [well("walls", "every constraint, index, trigger and policy stands")]
@@ -143,7 +143,7 @@ async def walls(patient: Patient) -> Iterable[Sign]:
 async def _lacking(
     patient: Patient, missing: Callable[[Connection], Sequence[given.Right | built.Wall]]
 ) -> str:
-    """The first ones in words; empty if nothing is missing."""
+    """Return the first missing ones as text; empty if nothing is missing."""
     async with patient.database.operator() as connection:
         found = await connection.run_sync(missing)
     named = "; ".join(one.words for one in found[:NAMED])
@@ -151,16 +151,16 @@ async def _lacking(
 
 
 async def test_clocks(patient: Patient) -> Iterable[Sign]:
-    """Clocks of test accounts that stand still: nothing is wrong with customers by it."""
+    """Report blocked clocks of test accounts; they do not affect customers."""
     async with patient.database.operator() as connection:
         found = await clocks.blocked(connection, NAMED)
     return [well("test clocks", f"blocked: {'; '.join(found)}" if found else "none is blocked")]
 
 
 async def books(patient: Patient) -> Iterable[Sign]:
-    """Every invariant of the books holds; where there are many accounts, nothing is late by a day.
+    """Check every invariant of the books; with many accounts, only that nothing is a day late.
 
-    What waits has signs of its own.
+    Waiting work has its own signs.
     """
     is_small = await integrity.count_accounts(patient.database) <= SMALL
     if is_small:
@@ -176,7 +176,7 @@ async def books(patient: Patient) -> Iterable[Sign]:
 
 
 async def temporal(patient: Patient) -> Iterable[Sign]:
-    """Workers ask for work, the namespace is complete."""
+    """Check that workers poll and that the namespace has all search attributes."""
     asked = await pollers.polled(patient.temporal)
     now = real_now()
     deserted = [f"{one.kind} of {one.queue}" for one in asked if one.is_deserted(now)]
@@ -193,14 +193,14 @@ async def temporal(patient: Patient) -> Iterable[Sign]:
 
 
 async def schedules(patient: Patient) -> Iterable[Sign]:
-    """Every schedule starts its job."""
+    """Check that every schedule starts its job."""
     if found := await scheduled.idle(patient.temporal):
         return [ill("schedules", ", ".join(found))]
     return [well("schedules", f"{', '.join(scheduled.JOBS)} start when they should")]
 
 
 async def switch(patient: Patient) -> Iterable[Sign]:
-    """Billing is switched on, as far as the settings here tell."""
+    """Check that billing is switched on in the settings of this process."""
     if patient.settings.billing_enabled:
         return [well("switch", "billing is switched on")]
     words = "BILLING_ENABLED is false: customers are answered 404, nothing new is charged"
@@ -208,7 +208,7 @@ async def switch(patient: Patient) -> Iterable[Sign]:
 
 
 async def workflows(patient: Patient) -> Iterable[Sign]:
-    """Each open matter has its workflow."""
+    """Check that each open matter has its workflow."""
     wrong = [
         f"{one.words}: {'; '.join(one.examples)}"
         for one in await compare_workflows(patient.database, patient.temporal)
@@ -220,7 +220,7 @@ async def workflows(patient: Patient) -> Iterable[Sign]:
 
 
 async def stripe(patient: Patient) -> Iterable[Sign]:
-    """Stripe answers, and takes the key in use."""
+    """Check that Stripe answers and accepts our key."""
     try:
         await ask_stripe(patient.settings)
     except StripeUnwell as found:
@@ -229,7 +229,7 @@ async def stripe(patient: Patient) -> Iterable[Sign]:
 
 
 async def products(patient: Patient) -> Iterable[Sign]:
-    """The product service answers, where prices come from one."""
+    """Check that the product service answers, if one is set."""
     url = patient.settings.product_service_url
     if url is None:
         return []
@@ -257,13 +257,13 @@ CHECKS: Final[dict[str, Check]] = {
     "stripe": stripe,
     "products": products,
 }
-"""By the name under which a check that cannot be made is told."""
+"""Checks by the name that a sign has if the check cannot be made."""
 ELSEWHERE: Final = frozenset({"temporal", "schedules", "workflows", "stripe", "products"})
-"""They wait for other servers than Postgres, which is asked one thing at a time."""
+"""Checks of servers other than Postgres; those of Postgres run one at a time."""
 
 
 def examine(settings: Settings, stack: "StackInfo | None", console: Console) -> bool:
-    """Print every sign; true when all could be looked at and are well."""
+    """Print every sign; return True if all checks were made and passed."""
     found = asyncio.run(signs(settings, stack))
     table = Table.grid(padding=(0, 2))
     for sign in found:
@@ -275,7 +275,7 @@ def examine(settings: Settings, stack: "StackInfo | None", console: Console) -> 
 
 
 async def signs(settings: Settings, stack: "StackInfo | None") -> list[Sign]:
-    """Every sign, in the order of the checks; servers that hang are waited for side by side."""
+    """Return every sign in the order of the checks; slow servers are waited for in parallel."""
     turn = asyncio.Lock()
 
     async def ask(name: str, check: Check) -> Iterable[Sign]:
@@ -296,7 +296,7 @@ async def signs(settings: Settings, stack: "StackInfo | None") -> list[Sign]:
 async def _watched(
     patient: Patient, others: Collection[asyncio.Task[Iterable[Sign]]]
 ) -> Iterable[Sign]:
-    """The sign of locks: for as long as the other checks take, for one of them may be who waits."""
+    """Watch the locks while the other checks run, because one of them may be blocked."""
     while True:
         found = list(await _asked("locks", locks, patient))
         is_over = all(one.done() for one in others)

@@ -11,7 +11,7 @@ from api.answers.problems import MEDIA_TYPE
 NAMED: Final = 3
 """Routes that answer a code are named up to this many."""
 EVERY: Final = 0.9
-"""A code that this part of the routes may answer is called one of every route."""
+"""A code that at least this share of the routes may answer is listed as "every route"."""
 _HEAD: Final = """\
 # Errors
 
@@ -51,7 +51,7 @@ the same key asks again.
 
 
 def render(document: dict[str, Any]) -> str:
-    """The page docs/errors.md, for the API's own document."""
+    """Return the page docs/errors.md for this OpenAPI document."""
     routes = _routes(document)
     total = sum(len(many) for many in document["paths"].values())
     lines = []
@@ -63,7 +63,7 @@ def render(document: dict[str, Any]) -> str:
 
 
 def _routes(document: dict[str, Any]) -> dict[str, list[str]]:
-    """The operations of each code."""
+    """Return the operations that may answer each code."""
     found = defaultdict(list)
     for operations in document["paths"].values():
         for operation in operations.values():

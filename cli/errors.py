@@ -1,6 +1,6 @@
-"""The one error of commands and of the stack on one machine.
+"""The errors of commands and of the stack on one machine.
 
-Its text is a sentence for the person at the keyboard: what is wrong and what to do about it.
+The text is a sentence for the operator: the problem and its solution.
 """
 
 

@@ -24,32 +24,32 @@ _HEAD: Final = """\
 Made by `billing events` from `billing/platform/outbox/kinds.py`; a test keeps them equal, and the
 tests of what happens to customers compare every published event with that list.
 
-`GET /api/v1/billing/events?after=0` has an account's events in their order; `type=` picks one type,
-and refuses an unknown one with `INVALID_EVENT_TYPE`. An event is written in the transaction of what
-it tells: none is missing, and none tells what did not happen. After 30 days
-(`BILLING_RETENTION_OUTBOX_DAYS`) it is let go; who asks with a number behind which some are gone is
-answered 410 `EVENTS_GONE`, with the number to go on from. How to follow them is in
-[using the API](integrate.md#following-what-happens). Each is
+`GET /api/v1/billing/events?after=0` returns an account's events in order. `type=` selects one type;
+an unknown one is refused with `INVALID_EVENT_TYPE`. An event is written in the transaction of the
+change it reports: none is missing, and none reports a change that did not happen. Events are
+deleted after 30 days (`BILLING_RETENTION_OUTBOX_DAYS`). If events after the given number were
+deleted, the answer is 410 `EVENTS_GONE`, with the number to continue from; 0 begins with the oldest
+event kept. To follow events, see [using the API](integrate.md#following-what-happens). An event
+looks like this:
 
 ```json
 {envelope}
 ```
 
-| field | type | says |
+| field | type | meaning |
 |---|---|---|
-| `event_id` | id | the event: known before, it is the same event again |
-| `account_id` | id | the account it is of |
-| `seq` | whole number | its place among its account's events: it rises, at times by more than 1 |
-| `type` | string | one of those below |
+| `event_id` | id | the event; the same id again is the same event |
+| `account_id` | id | the account it belongs to |
+| `seq` | whole number | its position in the account's events; it rises, sometimes by more than 1 |
+| `type` | string | one of the types below |
 | `data` | object | the fields of its type, below |
-| `correlation_id` | string or null | the request that caused it; null: no one request |
+| `correlation_id` | string or null | the request that caused it; null: no single request |
 | `occurred_at` | time, RFC 3339 | when it happened, by the account's clock |
 
-The ledger and the meters tell for many requests at once: `credits.low`, `.empty`, `.expired` and
-`.hold_expired`, `usage.recorded`, `.threshold_reached` and `.budget_reached` have no
-`correlation_id`.
+Some events report many requests at once and have no `correlation_id`: `credits.low`, `.empty`,
+`.expired` and `.hold_expired`, `usage.recorded`, `.threshold_reached` and `.budget_reached`.
 
-Ignore fields and types that you do not know: later versions add some, and rename none. Money is in
+Ignore unknown fields and types: later versions add some, and rename none. Money is in
 minor units (cents), as whole numbers; `JPY` and its like have no smaller unit. Credits and use are
 decimals in strings. A field marked ° is not in every event of the type; each other field is always
 there, and may be null where its type says so. The examples show all fields of a type.
@@ -57,7 +57,7 @@ there, and may be null where its type says so. The examples show all fields of a
 
 
 def render() -> str:
-    """The page docs/events.md."""
+    """Return the page docs/events.md."""
     envelope = {
         "event_id": f"evt{TAIL}",
         "account_id": f"acc{TAIL}",
@@ -72,15 +72,15 @@ def render() -> str:
 
 
 def _family(family: Family) -> str:
-    """Its types in a table, its fields in another, and an example of each type."""
-    lines = [f"## {family.title}", "", "| type | told when | fields of `data` |", "|---|---|---|"]
+    """Return a family's section: a table of types, a table of fields, and examples."""
+    lines = [f"## {family.title}", "", "| type | sent when | fields of `data` |", "|---|---|---|"]
     fields: dict[str, Field] = {}
     for kind in family.kinds:
         named = list(fields_of(family, kind))
         fields |= {name: field for name, field, _ in named}
         shown = ", ".join(f"`{name}`{'' if always else '°'}" for name, _, always in named)
         lines.append(f"| `{PREFIX}{family.name}.{kind.name}` | {kind.when} | {shown} |")
-    lines += ["", "| field | type | says | example |", "|---|---|---|---|"]
+    lines += ["", "| field | type | meaning | example |", "|---|---|---|---|"]
     for name, field in sorted(fields.items()):
         form = FORMS[field.form] + (" or null" if field.may_be_null else "")
         shown = json.dumps(field.example, ensure_ascii=False)

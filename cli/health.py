@@ -1,6 +1,6 @@
-"""Is a server of this stack there: one small HTTP question on 127.0.0.1.
+"""Health check of a server of this stack: one HTTP request to 127.0.0.1.
 
-Written on plain streams, so that the supervisor carries no HTTP client. In a container
+It uses plain streams, so that the supervisor needs no HTTP client. In a container
 `python -m cli.health PORT PATH` is the health check.
 """
 
@@ -12,7 +12,7 @@ HOST: Final = "127.0.0.1"
 
 
 async def answers(port: int, path: str) -> bool:
-    """True if GET `path` is answered with 200. Errors: OSError when nobody listens."""
+    """Return True if GET `path` is answered with 200. Errors: OSError if nothing listens."""
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
         request = f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nConnection: close\r\n\r\n"

@@ -11,14 +11,14 @@ from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 Invoice = Annotated[str, typer.Argument(help="The invoice: inv_…")]
 Reason = Annotated[str, typer.Option(help="For the audit and the credit note.")]
 Cents = Annotated[int, typer.Option(help="In minor units.", min=1)]
-Key = Annotated[str, typer.Option(help="The Idempotency-Key: the same one again repeats nothing.")]
+Key = Annotated[str, typer.Option(help="Idempotency-Key: a repeat does nothing twice.")]
 
 app = typer.Typer(help="Correct an invoice, or record money for it.", no_args_is_help=True)
 
 
 @app.command()
 def void(invoice: Invoice, reason: Reason, key: Key = "", data: Data = DEFAULT_DATA) -> None:
-    """Take back all of an unpaid invoice, by a credit note."""
+    """Void an unpaid invoice by a credit note."""
     _command(data, invoice, "void", {"reason": reason}, key)
 
 
@@ -26,7 +26,7 @@ def void(invoice: Invoice, reason: Reason, key: Key = "", data: Data = DEFAULT_D
 def uncollectible(
     invoice: Invoice, reason: Reason, key: Key = "", data: Data = DEFAULT_DATA
 ) -> None:
-    """Give an open invoice up: it may still be paid."""
+    """Mark an open invoice uncollectible; it can still be paid."""
     _command(data, invoice, "mark-uncollectible", {"reason": reason}, key)
 
 
@@ -34,12 +34,12 @@ def uncollectible(
 def record_payment(
     invoice: Invoice,
     amount_cents: Cents,
-    reference: Annotated[str, typer.Option(help="Of the transfer.")],
+    reference: Annotated[str, typer.Option(help="The transfer's reference.")],
     received_on: Annotated[str | None, typer.Option(help="Such as 2027-01-31.")] = None,
     key: Key = "",
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Record money that came outside of the service."""
+    """Record a payment received outside the service."""
     body = {"amount_cents": amount_cents, "reference": reference, "received_on": received_on}
     _command(data, invoice, "record-payment", body, key)
 
@@ -53,7 +53,7 @@ def credit(
     key: Key = "",
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Take back part of an invoice by a credit note."""
+    """Credit part of an invoice by a credit note."""
     body = {"amount_cents": amount_cents, "reason": reason, "to": to}
     _command(data, invoice, "credit-note", body, key)
 

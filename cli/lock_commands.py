@@ -1,4 +1,4 @@
-"""The verbs `billing locks`: who blocks whom in Postgres, and the end of it."""
+"""The verbs `billing locks`: list and end Postgres sessions that block others."""
 
 import asyncio
 from typing import Annotated
@@ -9,12 +9,12 @@ from billing.core.settings import Settings
 from cli.servers import use_database
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
-app = typer.Typer(help="Sessions of Postgres that block others.", no_args_is_help=True)
+app = typer.Typer(help="Postgres sessions that block others.", no_args_is_help=True)
 
 
 @app.callback()
 def locks() -> None:
-    """Sessions of Postgres that block others."""
+    """Postgres sessions that block others."""
 
 
 @app.command("list")
@@ -31,11 +31,11 @@ def list_(data: Data = DEFAULT_DATA) -> None:
 
 @app.command()
 def end(
-    pid: Annotated[int, typer.Argument(help="Of the session, as the list tells it.", min=1)],
+    pid: Annotated[int, typer.Argument(help="The session's pid, from the list.", min=1)],
     reason: Annotated[str, typer.Option(help="For the audit.")],
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """End a session that blocks others: what it did not commit is undone. As DATABASE_OWNER_URL."""
+    """End a session that blocks others. Postgres rolls it back. Needs DATABASE_OWNER_URL."""
     from cli import locks
 
     with reporting_errors():

@@ -1,4 +1,4 @@
-"""Sessions that block others, by command: told, and ended."""
+"""Lists and ends Postgres sessions that block others."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ _CONSOLE: Final = 'psql "$SUPERUSER_URL/billing" --command="SELECT pg_terminate_
 
 
 async def listing(settings: Settings) -> list[str]:
-    """Every session that others wait for, or that keeps a table locked and rests, in words."""
+    """Return a line for each session that blocks others, or is idle while it locks a table."""
     database = open_database(settings)
     try:
         found = [rules.words(one) for one in await _blockers(database)]
@@ -53,7 +53,7 @@ async def _blockers(database: Database) -> list[Blocker]:
 
 
 def _end(settings: Settings, pid: int) -> None:
-    """As the owner, whom no program that serves customers is."""
+    """End it as the owner: programs that serve customers do not have this right."""
     try:
         with month_files.connected(settings, owner=True) as owner:
             row = owner.execute(_END, {"pid": pid}).fetchone()

@@ -1,6 +1,6 @@
-"""The verbs `billing months`: months of uses as files, out of the table and back.
+"""The verbs `billing months`: move months of uses between the table and files.
 
-They work as the owner of the tables, DATABASE_OWNER_URL, as `billing migrate` does.
+They connect as the tables' owner (DATABASE_OWNER_URL), as `billing migrate` does.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from cli.servers import use_database
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 app = typer.Typer(help="Months of uses, in the table or in files.", no_args_is_help=True)
-Name = Annotated[str, typer.Argument(help="Such as 2026-01; before: all of before the months.")]
+Name = Annotated[str, typer.Argument(help="Such as 2026-01; before: all older records.")]
 
 
 @app.callback()
@@ -43,7 +43,7 @@ def export(
     to: Annotated[Path, typer.Option("--to", help="The folder of the file.")],
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Write a month to a Parquet file, read it back and compare. The month stays."""
+    """Write a month to a Parquet file, read it back and compare. The table keeps it."""
     from cli import months
 
     with reporting_errors():
@@ -54,10 +54,10 @@ def export(
 @app.command()
 def detach(
     month: Name,
-    file: Annotated[Path | None, typer.Option(help="Where its file is now.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Where the file is now, if moved.")] = None,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Take a month out of the table that was exported. Its sums stay, and the file has its rows."""
+    """Remove an exported month from the table. Its sums stay; the file has its rows."""
     from cli import months
 
     with reporting_errors():
@@ -80,7 +80,7 @@ def import_(
 
 @app.command()
 def make(data: Data = DEFAULT_DATA) -> None:
-    """Make the months of the next half year, as the daily job does."""
+    """Create the months of the next half year, as the daily job does."""
     from cli import months
 
     with reporting_errors():

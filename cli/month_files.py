@@ -1,5 +1,6 @@
-"""Months of billing_records as their owner sees them: partitions that are here, and files of those
-that were written out. Statements only; the order of things is in cli/months.py.
+"""Months of billing_records: the existing partitions, and the files of exported months.
+
+Statements only, run as the owner; cli/months.py decides their order.
 """
 
 import re
@@ -24,9 +25,9 @@ from cli.errors import StackError
 
 Connection = psycopg.Connection[dict[str, Any]]
 BEFORE: Final = "before"
-"""The first month: all that came before there were months."""
+"""The first month: all records from before the table had months."""
 LOCK_TIMEOUT: Final = "500ms"
-"""All who come after the one that waits for a table wait too."""
+"""While one waits for a table's lock, all later ones wait behind it."""
 TRIES: Final = 60
 PAUSE_SECONDS: Final = 0.5
 ACCOUNTS: Final = 500
@@ -65,7 +66,7 @@ class Month:
 
     @property
     def name(self) -> str:
-        """Its name in commands: 2026-01."""
+        """The month's name in commands, such as 2026-01."""
         return name_of(self.month)
 
 
@@ -87,20 +88,20 @@ class MonthFile:
 
     @property
     def name(self) -> str:
-        """The month's name in commands: 2026-01."""
+        """The month's name in commands; see `Month.name`."""
         return name_of(self.month)
 
 
 def name_of(month: date) -> str:
-    """A month's name in commands."""
+    """Return a month's name in commands."""
     return BEFORE if month == FIRST_MONTH else f"{month:%Y-%m}"
 
 
 @contextmanager
 def connected(settings: Settings, *, owner: bool) -> Iterator[Connection]:
-    """A connection of the tables' owner, who may detach, or of the operator, who sees all accounts.
+    """Connect as the tables' owner, who may detach, or the operator, who sees all accounts.
 
-    Each statement commits, unless it stands in a transaction. Errors: StackError without the
+    Each statement commits, unless it is in a transaction. Errors: StackError without the
     owner's URL.
     """
     known = settings.database_owner_url if owner else settings.operator_url
@@ -116,7 +117,7 @@ def connected(settings: Settings, *, owner: bool) -> Iterator[Connection]:
 
 
 def take_turn(connection: Connection) -> None:
-    """Wait a moment for another command on months; a killed one is soon gone from the server.
+    """Wait shortly for another command on months; the server soon ends a killed one.
 
     Errors: StackError.
     """
@@ -129,7 +130,7 @@ def take_turn(connection: Connection) -> None:
 
 
 def partitions(connection: Connection) -> list[Month]:
-    """The months that are here, the first one first."""
+    """Return the months in the table, oldest first."""
     found = []
     for row in connection.execute(_PARTITIONS):
         bound = _BOUND.search(row.pop("bound"))
@@ -141,12 +142,12 @@ def partitions(connection: Connection) -> list[Month]:
 
 
 def files(connection: Connection) -> list[MonthFile]:
-    """Every file that was written, the oldest first."""
+    """Return every file that was written, oldest first."""
     return [MonthFile(**row) for row in connection.execute(_FILES)]
 
 
 def digest(connection: Connection, table: str) -> tuple[int, str]:
-    """The number of rows of a table, and a digest of them in any order."""
+    """Return a table's number of rows, and a digest that does not depend on their order."""
     query = sql.SQL(_DIGEST).format(
         columns=sql.SQL(", ").join(map(sql.Identifier, month_parquet.COLUMNS)),
         table=sql.Identifier(table),
@@ -156,7 +157,7 @@ def digest(connection: Connection, table: str) -> tuple[int, str]:
 
 
 def load(connection: Connection, table: str, pages: Iterator[bytes]) -> None:
-    """Make a table like that of uses and fill it from pages of CSV."""
+    """Create a table like billing_records and fill it from pages of CSV."""
     name = sql.Identifier(table)
     connection.execute(
         sql.SQL(
@@ -172,7 +173,7 @@ def load(connection: Connection, table: str, pages: Iterator[bytes]) -> None:
 
 @contextmanager
 def frozen(connection: Connection, table: str) -> Iterator[None]:
-    """Nobody changes a row of the month meanwhile: they are told to try again."""
+    """Block changes to the month's rows meanwhile; the caller is asked to retry."""
     name = sql.Identifier(table)
     drop = sql.SQL("DROP TRIGGER IF EXISTS being_detached ON {}").format(name)
     make = sql.SQL(
@@ -189,7 +190,7 @@ def frozen(connection: Connection, table: str) -> Iterator[None]:
 
 
 def seal(connection: Connection, file_id: UUID, table: str) -> None:
-    """Keep what the checks need of each account, page by page."""
+    """Save the sums of each account that the checks need, page by page."""
     query = sql.SQL("SELECT DISTINCT account_id FROM {}").format(sql.Identifier(table))
     accounts = [row["account_id"] for row in connection.execute(query)]
     for first in range(0, len(accounts), ACCOUNTS):
@@ -200,7 +201,7 @@ def seal(connection: Connection, file_id: UUID, table: str) -> None:
 
 
 def until_locked(connection: Connection, *statements: sql.Composed) -> None:
-    """Run the statements together, again and again until their locks are had at once."""
+    """Run the statements in one transaction; retry until their locks are free."""
     for left in reversed(range(TRIES)):
         try:
             with connection.transaction():

@@ -29,7 +29,7 @@ _INSTANT: Final = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\
 
 
 def need_pyarrow() -> None:
-    """Errors: StackError where the library is not installed."""
+    """Raise StackError if pyarrow is not installed."""
     try:
         import pyarrow  # noqa: F401 (asked for, not used)
     except ImportError as error:
@@ -39,7 +39,7 @@ def need_pyarrow() -> None:
 
 
 def selected() -> sql.Composable:
-    """The columns of a record as `write` reads them."""
+    """Return the columns of a record in the form that `write` expects."""
     return sql.SQL(", ").join(
         sql.SQL(_INSTANT if isinstance(column.type, DateTime) else "{}").format(
             sql.Identifier(column.name)
@@ -49,7 +49,7 @@ def selected() -> sql.Composable:
 
 
 def write(chunks: Iterable[Any], path: Path) -> int:
-    """Write the rows of a CSV, which begins with a line of names, to a file; answers how many."""
+    """Write the rows of a CSV with a header line to a file; return how many."""
     from pyarrow import Table, csv, parquet
 
     schema, rows, pending = _schema(), 0, 0
@@ -76,7 +76,7 @@ def write(chunks: Iterable[Any], path: Path) -> int:
 
 
 def read(path: Path) -> Iterator[bytes]:
-    """The rows of a file as pages of CSV. Errors: StackError for what is no such file."""
+    """Yield the rows of a file as pages of CSV. Errors: StackError for another kind of file."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 
@@ -93,7 +93,7 @@ def read(path: Path) -> Iterator[bytes]:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file. Errors: StackError for one that cannot be read."""
+    """Return a file's SHA-256. Errors: StackError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -102,7 +102,7 @@ def digest(path: Path) -> str:
 
 
 def keep(draft: Path, path: Path) -> None:
-    """Give a finished file its name, so that it is there after a power cut too."""
+    """Rename a finished file and sync it, so that it survives a power cut."""
     draft.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -133,7 +133,7 @@ def _type(column: Column[Any]) -> "pa.DataType":
 
 
 class _Chunks(io.RawIOBase):
-    """Bytes that come in chunks, as a file to read."""
+    """A readable file over chunks of bytes."""
 
     def __init__(self, chunks: Iterable[Any]) -> None:
         self._chunks = iter(chunks)

@@ -1,7 +1,7 @@
-"""Writing a month of uses to a file, taking it out of the table, and reading it back.
+"""Exports a month of uses to a file, removes it from the table, and imports it again.
 
-Each verb may be killed anywhere and is repeated then. Rows leave the table in the transaction that
-keeps their sums for the checks, after the file was read back and proven to be them.
+A verb that was killed can be repeated. The transaction that removes the rows saves their sums for
+the checks; before it, the file is read back and compared with the rows.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _IS_YOUNG: Final = """
         greatest(ends_at, %(until)s) + usage_late_limit() > %(now)s), true) AS is_young
     FROM usage_months WHERE month = %(month)s
 """
-# What still reads the month's records, in words, and whose: asked before they go.
+# Reasons to keep a month's records in the table, with the accounts concerned.
 _USES: Final = {
     "uses that are not paid, or on no invoice yet": """
         SELECT account_id FROM billing_records
@@ -70,7 +70,7 @@ _WHOSE: Final = """
 
 
 def make(settings: Settings) -> str:
-    """Make what the daily job makes: the months from this one on."""
+    """Create the months that the daily job creates: the current and later ones."""
     made = asyncio.run(_make(settings))
     if not made:
         return "every month is there"
@@ -87,7 +87,7 @@ async def _make(settings: Settings) -> int:
 
 
 def listing(settings: Settings) -> list[tuple[str, str, str, str]]:
-    """A line for each month: its name, records, bytes, and where it is."""
+    """Return a line for each month: its name, records, size and place."""
     with month_files.connected(settings, owner=True) as owner:
         here, written = month_files.partitions(owner), month_files.files(owner)
     lines = {
@@ -102,7 +102,7 @@ def listing(settings: Settings) -> list[tuple[str, str, str, str]]:
 
 
 def export(settings: Settings, name: str, folder: Path) -> str:
-    """Write a month to a file of a folder and prove it; answers in words.
+    """Write a month to a file in a folder and verify it; return a sentence.
 
     Errors: StackError.
     """
@@ -117,7 +117,7 @@ def export(settings: Settings, name: str, folder: Path) -> str:
         _refuse_other(owner, path)
         draft = path.with_suffix(".part")
         with owner.transaction():
-            # One snapshot, though others write meanwhile.
+            # One snapshot, because others write meanwhile.
             owner.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             file = _write(owner, month, draft, path)
             _note(owner, file)
@@ -128,8 +128,8 @@ def export(settings: Settings, name: str, folder: Path) -> str:
 
 
 def detach(settings: Settings, name: str, copy: Path | None = None) -> str:
-    """Take a month that was written to a file out of the table; answers in words. `copy` is where
-    the file is now, if it was moved.
+    """Remove an exported month from the table; return a sentence. `copy` is the file's current
+    path, if it was moved.
 
     Errors: StackError.
     """
@@ -154,7 +154,7 @@ def detach(settings: Settings, name: str, copy: Path | None = None) -> str:
 
 
 def bring_back(settings: Settings, path: Path) -> str:
-    """Read a month back from its file; answers in words. Errors: StackError."""
+    """Import a month from its file; return a sentence. Errors: StackError."""
     month_parquet.need_pyarrow()
     digest = month_parquet.digest(path)
     with month_files.connected(settings, owner=True) as owner:
@@ -195,8 +195,8 @@ def _latest(owner: Connection, name: str) -> MonthFile:
 
 
 def _refuse(settings: Settings, month: Month) -> None:
-    """Errors: StackError for a month that is not over, or whose records are still read."""
-    # The first one has months of the time before it ended, whatever its name is.
+    """Raise StackError if a month is not over, or its records are still needed."""
+    # The first partition includes all months before its end, whatever its name is.
     begins = month.month if month.name != month_files.BEFORE else date.min
     values = {"month": month.month, "from": begins, "until": month.until, "now": real_now()}
     with month_files.connected(settings, owner=False) as operator:
@@ -216,7 +216,7 @@ def _refuse(settings: Settings, month: Month) -> None:
 
 
 def _refuse_other(owner: Connection, path: Path) -> None:
-    """Errors: StackError for a file of this name that is not ours: it may be the only one."""
+    """Raise StackError if a file of another database is there: it may be the only copy."""
     if path.exists() and month_parquet.digest(path) not in {
         one.digest for one in month_files.files(owner)
     }:
@@ -226,7 +226,7 @@ def _refuse_other(owner: Connection, path: Path) -> None:
 
 
 def _write(owner: Connection, month: Month, draft: Path, path: Path) -> MonthFile:
-    """Write the file, read it into a table of its own and compare."""
+    """Write the file, read it into a separate table and compare."""
     records, rows_digest = month_files.digest(owner, month.table)
     query = sql.SQL("COPY (SELECT {} FROM {} ORDER BY id) TO STDOUT (FORMAT csv, HEADER)").format(
         month_parquet.selected(), sql.Identifier(month.table)
@@ -257,7 +257,7 @@ def _note(owner: Connection, file: MonthFile) -> None:
 
 
 def _take_away(owner: Connection, month: Month, file: MonthFile) -> None:
-    """Sums first, while all may read; the lock that shuts all out comes last and is short."""
+    """Save the sums while others can read; take the short exclusive lock last."""
     if month_files.digest(owner, month.table) != (file.records, file.rows_digest):
         raise StackError(
             f"MONTH_CHANGED: records of {month.name} changed after the export: export it again"
@@ -276,7 +276,7 @@ def _take_away(owner: Connection, month: Month, file: MonthFile) -> None:
 
 
 def _attach(owner: Connection, file: MonthFile, path: Path) -> None:
-    """Its sums stop counting when its rows are there."""
+    """Attach the rows of a file; from then on its saved sums no longer count."""
     name = f"billing_records_{file.name.replace('-', '_')}"
     month_files.load(owner, name, month_parquet.read(path))
     if month_files.digest(owner, name) != (file.records, file.rows_digest):
@@ -289,7 +289,7 @@ def _attach(owner: Connection, file: MonthFile, path: Path) -> None:
     owner.execute(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table))
     month_files.until_locked(
         owner,
-        # Rows are read and written by the whole table's name alone.
+        # Programs read and write rows only through the parent table.
         sql.SQL("REVOKE ALL ON {} FROM PUBLIC, billing_app, billing_operator").format(table),
         sql.SQL(
             "ALTER TABLE billing_records ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})"
@@ -299,7 +299,7 @@ def _attach(owner: Connection, file: MonthFile, path: Path) -> None:
 
 
 def _tell(settings: Settings, action: str, file: MonthFile) -> None:
-    """Write it to the audit, once: a repetition finds what the first run was killed before."""
+    """Record the action in the audit once; a repeat adds what a killed run left out."""
     asyncio.run(_record(settings, action, file.id, file))
 
 

@@ -1,7 +1,7 @@
-"""An operator at the running API, for the verbs that act through it.
+"""The operator's client of the running API, for the verbs that use it.
 
-With the token of BILLING_TOKEN, as an identity provider gave it; else with one that is minted from
-the stack's own secret, and names who is logged in on this machine.
+It sends the token in BILLING_TOKEN, issued by an identity provider; else a token signed with the
+stack's own secret, which names the user of this machine.
 """
 
 import getpass
@@ -25,15 +25,15 @@ Json = dict[str, Any]
 
 
 def new_key() -> str:
-    """An Idempotency-Key of what nobody has begun yet."""
+    """Return a new Idempotency-Key."""
     return str(uuid4())
 
 
 @contextmanager
 def operator(data: Path, key: str = "") -> Iterator[httpx2.Client]:
-    """An operator at the running API. Errors: StackError when there is none, or it is away.
+    """Open a client of the running API. Errors: StackError if there is none, or no answer.
 
-    What is done under a key is printed with it before, for an answer may be lost and the deed done.
+    It prints the key first: the answer may be lost although the request was carried out.
     """
     use_stack(data.resolve())
     address, token = _address(), _token()
@@ -58,7 +58,7 @@ def operator(data: Path, key: str = "") -> Iterator[httpx2.Client]:
 
 
 def _address() -> str | None:
-    """The API's address; None where nobody has said it, for money moves on no guess."""
+    """Return the API's address; None if it is not set: a guess could move money elsewhere."""
     settings = load_settings()
     if "public_url" not in settings.model_fields_set:
         return None
@@ -66,14 +66,14 @@ def _address() -> str | None:
 
 
 def _token() -> str | None:
-    """The caller's token; None where there is nothing to make one of."""
+    """Return the caller's token; None if there is no token and no secret."""
     if given := os.environ.get("BILLING_TOKEN"):
         return given
     return tokens.own_token(tokens.EVERY_ACCOUNT, ["admin"], f"command-line:{_who()}")
 
 
 def _who() -> str:
-    """The name of who is logged in, or the number where the machine knows no name."""
+    """Return the name of the logged-in user, or the user id if it has no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -81,7 +81,7 @@ def _who() -> str:
 
 
 def content(answer: httpx2.Response) -> Json:
-    """The JSON of an answer. Errors: StackError with the code of a refusal."""
+    """Return the JSON of an answer. Errors: StackError with the code of a refusal."""
     found: Json = answer.json()
     if not answer.is_success:
         raise StackError(f"{found.get('code')}: {found.get('detail')}")

@@ -1,4 +1,4 @@
-"""Parking by command: in the database, before anything is started on it."""
+"""Parks billing in the database, before any process is started on it."""
 
 import asyncio
 from typing import Final
@@ -26,7 +26,7 @@ NAMED: Final = 5
 
 
 async def park(settings: Settings, reason: str) -> str:
-    """Park; answers since when, in words."""
+    """Park billing; return a sentence that says since when."""
     database = open_database(settings)
     try:
         async with database.operator() as connection:
@@ -40,7 +40,7 @@ async def park(settings: Settings, reason: str) -> str:
 
 
 async def skip_numbers(settings: Settings, number: str, reason: str) -> str:
-    """Go on behind a number that was given after the backup. Errors: StackError."""
+    """Continue after a number that was issued after the backup. Errors: StackError."""
     database = open_database(settings)
     try:
         async with database.operator() as connection:
@@ -55,7 +55,7 @@ async def skip_numbers(settings: Settings, number: str, reason: str) -> str:
 
 
 async def unpark(settings: Settings) -> str:
-    """End it, and have what was halted try again. Errors: RPCError when Temporal is away."""
+    """Unpark billing and resume halted matters. Errors: RPCError if Temporal is unavailable."""
     database = open_database(settings)
     resumed, left = 0, list[str]()
     try:
@@ -73,10 +73,10 @@ async def unpark(settings: Settings) -> str:
 
 
 async def _resume(database: Database, client: Client) -> tuple[int, list[str]]:
-    """Have those try now that would wait for their hour; all others try again by themselves.
+    """Resume halted matters now instead of within the hour.
 
-    Answers how many were resumed, and for whom no worker answered: after a page of which none did,
-    nobody else is asked.
+    Return how many were resumed, and the workflows for which no worker answered. Stop after a page
+    without any answer.
     """
     async with database.operator() as connection:
         waiting = await sweeps.halted(connection)
@@ -94,7 +94,7 @@ async def _resume(database: Database, client: Client) -> tuple[int, list[str]]:
 
 
 async def _answer(client: Client, matter: Matter) -> bool | None:
-    """True: it was resumed; None: no worker answered."""
+    """Resume a matter. True: it was resumed; None: no worker answered."""
     try:
         return await start.resume(client, matter)
     except Unavailable:
@@ -102,7 +102,7 @@ async def _answer(client: Client, matter: Matter) -> bool | None:
 
 
 def _words_of(left: list[str]) -> str:
-    """The names of the first few; `GET /admin/matters?status=halted` has all."""
+    """Return the first few names; `GET /admin/matters?status=halted` has all."""
     if not left:
         return ""
     more = len(left) - NAMED

@@ -13,5 +13,5 @@ HAS_STACK: Final = find_spec("devstack") is not None
 
 
 def data_folder(written: Path = ROOT / ".env") -> Path:
-    """The folder of the stack: STACK_DATA of the settings that are `written`, else `.data`."""
+    """Return the stack's folder: STACK_DATA from the `written` settings, else `.data`."""
     return ROOT / (dotenv_values(written).get("STACK_DATA") or ".data")

@@ -1,7 +1,7 @@
 """Makes a fresh database usable: migrations, then the catalog. Repeatable, run on each start.
 
 Runs as a process of its own (`python -m cli.provision`) with the stack's settings.
-With `--wait` it loads everything first and begins when a line comes in.
+With `--wait` it loads everything first and begins when it reads a line.
 """
 
 import sys
@@ -22,9 +22,9 @@ from migrations.draft import load_tables
 def migrate(revision: str = "head") -> list[str]:
     """Run the migrations up to `revision` as DATABASE_OWNER_URL.
 
-    Rights of the programs' roles that somebody took away are given again, and walls of tables put
-    up again; answers them in words, and then where the database is. That of a newer release stays
-    as it is: this one works on it. Errors: StackError where there is no such migration.
+    Restore missing rights of the programs' roles and missing walls of tables. Return a line for
+    each, then the database's revision. A newer database is left unchanged: this release works on
+    it. Errors: StackError if there is no such migration.
     """
     config = _config()
     _refuse_unknown(config, revision)
@@ -39,7 +39,7 @@ def migrate(revision: str = "head") -> list[str]:
 
 
 def known() -> tuple[str, ...]:
-    """The migrations of this release; the last one is that which it needs."""
+    """Return the migrations of this release; it needs the last one."""
     script = ScriptDirectory.from_config(_config())
     return tuple(reversed([one.revision for one in script.walk_revisions()]))
 
@@ -58,7 +58,7 @@ def _config() -> Config:
 
 
 def provision() -> None:
-    """Everything between an empty database and a first request; tells the log what it found."""
+    """Prepare an empty database for the first request, and log each repair."""
     for line in migrate():
         sys.stdout.write(f"{line}\n")
     catalog.fill_when_empty()

@@ -1,7 +1,7 @@
-"""Bringing every workflow back from Postgres: after a loss of Temporal, and harmless at any time.
+"""Restarts every missing workflow from Postgres, after a loss of Temporal; safe at any time.
 
-What already runs is found and left alone, so a repeat changes nothing. The missing ones come a few
-at a time, and the next ones when these have begun, so that customers are served meanwhile.
+Running workflows are left alone, so a repeat changes nothing. Missing ones are started a few at a
+time, the next when these have begun, so that customers are served meanwhile.
 """
 
 import asyncio
@@ -29,15 +29,15 @@ from workflows.schedules import ensure_schedules
 
 PAGE: Final = 200
 BATCH: Final = 100
-"""Workflows on their way at one time."""
+"""Workflows that are being started at one time."""
 AT_ONCE: Final = 4
 """Of these, started at one time: Temporal is loaded, not flooded."""
 SLACK: Final = 4
-"""Tasks in the queues that are taken for the live ones, where customers are served."""
+"""Tasks in the queues that are assumed to be customers' live work."""
 SHARE: Final = 0.25
-"""Of the time, where customers are served: a busy machine is given more pauses."""
+"""Share of the time used for starts; the rest is left to customers."""
 FAR: Final = timedelta(minutes=15)
-"""A step after this is waited for without a look; such a page takes seconds."""
+"""A workflow whose step is later sleeps until then, without reading its rows first."""
 PAUSES: Final = (1, 2, 4, 8)
 """Seconds to wait before Temporal is asked again."""
 PATIENCE_SECONDS: Final = 60.0
@@ -52,7 +52,7 @@ OUT_OF_BREATH: Final = frozenset(
 )
 
 Progress = Callable[[int, int], None]
-"""Told (done, of how many) as the matters are gone through."""
+"""Called with (done, total) after each page."""
 T = TypeVar("T")
 
 
@@ -62,20 +62,20 @@ class Rebuilt:
 
     open_matters: int
     found: int
-    """Workflows that ran already."""
+    """Workflows that were already running."""
     started: int
     """Workflows that were missing."""
     walks: int
-    """Clocks that were on their way, told to go on."""
+    """Advancing clocks that were resumed."""
     schedules: tuple[str, ...]
     """Schedules that were missing."""
     seconds: float
     late: tuple[str, ...]
-    """Workflows that were started and have not looked at their rows yet."""
+    """Started workflows that have not read their rows yet."""
 
     @property
     def words(self) -> str:
-        """One line for people."""
+        """A line that sums up the rebuild."""
         made = f"{len(self.schedules)} schedules made" if self.schedules else "schedules in place"
         rate = f" ({self.started / self.seconds:.0f} a second)" if self.started else ""
         late = f"not begun yet: {', '.join(self.late[:3])}" if self.late else ""
@@ -96,7 +96,7 @@ class _Rebuilding:
     found: int = 0
     started: int = 0
     looking: list[str] = field(default_factory=list)
-    """Those that were started and are to look at their rows now."""
+    """Started workflows that should read their rows now."""
     late: list[str] = field(default_factory=list)
 
     async def page(self, page: Sequence[Matter]) -> None:
@@ -105,7 +105,7 @@ class _Rebuilding:
         running = await patiently(lambda: visibility.running_among(self.client, names))
         missing = [matter for matter in page if matter.workflow_id not in running]
         self.found += len(page) - len(missing)
-        # Spread over the second, for a burst is what a customer would feel.
+        # Spread over the second, because customers would notice a burst.
         size = min(BATCH, math.ceil(self.rate / 10)) if self.rate else BATCH
         for first in range(0, len(missing), size):
             batch, begun = missing[first : first + size], monotonic()
@@ -132,9 +132,9 @@ class _Rebuilding:
         self.looking += looking
 
     async def drain(self, slack: int) -> None:
-        """Wait until all but `slack` have begun, and no more tasks wait for a worker than that.
+        """Wait until at most `slack` workflows have not begun, and the queues are as short.
 
-        So it stays behind live work: while that waits, nothing more is started.
+        Live work goes first: while it waits, nothing more is started.
         """
         deadline = monotonic() + PATIENCE_SECONDS
         while True:
@@ -150,9 +150,9 @@ class _Rebuilding:
 
 
 async def rebuild(settings: Settings, progress: Progress, rate: float) -> Rebuilt:
-    """Give every open matter its workflow again, `rate` a second at most (0: as fast as it goes).
+    """Start every open matter's missing workflow, at most `rate` per second (0: no limit).
 
-    Errors: RPCError when Temporal is away, StackError when no worker asks for work.
+    Errors: RPCError if Temporal is unavailable, StackError if no worker polls.
     """
     database, begun = open_database(settings), monotonic()
     try:
@@ -194,7 +194,7 @@ async def _go_through(job: _Rebuilding, progress: Progress) -> None:
 
 
 async def need_workers(client: Client) -> None:
-    """Return when workers ask for work on every queue.
+    """Wait until workers poll every queue.
 
     Errors: StackError when none does for a minute.
     """
@@ -212,7 +212,7 @@ async def need_workers(client: Client) -> None:
 
 
 async def _start(client: Client, matter: Matter, planned: Planned | None) -> bool:
-    """Start the workflow unless it runs; True if it was missing."""
+    """Start the workflow unless it runs; return True if it was missing."""
     if await patiently(lambda: start.begin(client, matter, planned)):
         return True
     if planned is None:
@@ -221,7 +221,7 @@ async def _start(client: Client, matter: Matter, planned: Planned | None) -> boo
 
 
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask Temporal; a busy server is asked again. Errors: RPCError."""
+    """Call Temporal; retry while the server is busy. Errors: RPCError."""
     for pause in PAUSES:
         try:
             return await ask()

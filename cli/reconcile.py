@@ -1,6 +1,6 @@
-"""Finding and booking the acts of Stripe after the moment that the database was restored to.
+"""Finds and records what Stripe did after the point that the database was restored to.
 
-Only while billing is parked, so that nothing moves meanwhile; as often as one likes.
+It runs only while billing is parked, so that nothing moves meanwhile; it can be repeated.
 """
 
 from collections import Counter
@@ -22,12 +22,12 @@ from gateways.stripe_history import StripeHistory
 BEFORE: Final = timedelta(hours=1)
 """Clocks differ, and rows are written after the call."""
 SILENT: Final = frozenset({"foreign", "known", "over"})
-"""Verdicts that no operator has to read one by one."""
+"""Verdicts that are counted, but not listed one by one."""
 Tell = Callable[[str], None]
 
 
 class Reconciliation:
-    """One walk over Stripe's objects; `tell` hears each line for the operator."""
+    """One pass over Stripe's objects; `tell` gets each line for the operator."""
 
     def __init__(self, database: Database, gateway: StripeGateway, since: datetime, tell: Tell):
         self._database = database
@@ -38,7 +38,7 @@ class Reconciliation:
         self.counts: Counter[str] = Counter()
 
     async def run(self) -> None:
-        """Customers first: cards and payments are found by them. Errors: Unavailable."""
+        """Process customers first: cards and payments need them. Errors: Unavailable."""
         async with self._database.operator() as connection:
             self.counts["refunds looked for first"] = await service.doubt_refunds(connection)
         for customer in await self._history.customers(self._since):
@@ -57,10 +57,10 @@ class Reconciliation:
             self._note("customers of gone accounts", words)
 
     async def _intent(self, found: FoundIntent) -> str | None:
-        """Place one; answers its id where no matter will ever ask for it."""
+        """Record an intent; return its id if no matter will look it up."""
         verdict = await self._verdict(found)
         if verdict == "called_back":
-            # It may have been paid in this moment: the provider's word after it decides.
+            # It may have been paid just now: the provider's answer to the cancel decides.
             key = f"{found.intent_id}/called-back"
             after = await self._gateway.cancel_intent(found.intent_id, key)
             self.counts[verdict] += 1
@@ -96,7 +96,7 @@ class Reconciliation:
         )
 
     async def _events(self, lost: set[str]) -> None:
-        """Have matters look into whatever else happened: refunds, disputes, cards."""
+        """Pass other events (refunds, disputes, cards) to their matters."""
         async for page in self._gateway.events_between(self._since, real_now()):
             found = [event for event in page.events if event.intent_id not in lost]
             async with self._database.operator() as connection:
@@ -115,9 +115,9 @@ class Reconciliation:
 
 
 async def reconcile(settings: Settings, since: datetime | None, tell: Tell) -> Counter[str]:
-    """Walk Stripe's objects since an instant, by default since the data of the database ends.
+    """Process Stripe's objects since an instant, by default since the database's data ends.
 
-    Errors: StackError where billing is not parked, Unavailable where Stripe does not answer.
+    Errors: StackError if billing is not parked, Unavailable if Stripe does not answer.
     """
     database = open_database(settings)
     gateway = StripeGateway(settings.stripe_secret_key.get_secret_value(), settings.stripe_api_base)

@@ -1,4 +1,4 @@
-"""The verb `billing refund`: an operator gives money of a payment back, by the API."""
+"""The verb `billing refund`: an operator refunds a payment, by the API."""
 
 from typing import Annotated
 
@@ -13,23 +13,23 @@ def refund(
     payment: Annotated[str, typer.Argument(help="The payment: pay_…")],
     reason: Reason,
     amount_cents: Annotated[
-        int | None, typer.Option(help="In minor units; all that is left if left out.", min=1)
+        int | None, typer.Option(help="In minor units; default: the rest.", min=1)
     ] = None,
     to: Annotated[str, typer.Option(help="payer or balance")] = "payer",
     reference: Annotated[
-        str | None, typer.Option(help="Of the transfer, for money that came by hand.")
+        str | None, typer.Option(help="The transfer's reference, if paid by hand.")
     ] = None,
     keep_subscription: Annotated[
         bool,
-        typer.Option("--keep-subscription", help="It runs on, paid or not."),
+        typer.Option("--keep-subscription", help="Do not end the subscription."),
     ] = False,
     keep_credits: Annotated[
-        bool, typer.Option("--keep-credits", help="They stay: the price alone was too high.")
+        bool, typer.Option("--keep-credits", help="Keep them: only the price was too high.")
     ] = False,
     key: Key = "",
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Give money of a payment back. Its credits go, by a credit note."""
+    """Refund a payment. A credit note claws back its credits."""
     body: Json = {
         "amount_cents": amount_cents, "reason": reason, "to": to, "reference": reference,
         "keep_subscription": keep_subscription, "keep_credits": keep_credits,

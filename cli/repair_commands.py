@@ -1,5 +1,5 @@
-"""The verbs `billing verify`, `rebuild`, `park` and `unpark`: right books, a workflow for all that
-is open, also after a restore.
+"""The verbs that check and repair the books and workflows, also after a restore: `billing verify`,
+`rebuild`, `park`, `unpark` and others.
 
 All work on the running stack, or on the servers that the environment names.
 """
@@ -27,15 +27,13 @@ from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 T = TypeVar("T")
 TOLD_SECONDS: Final = 10.0
 RATE: Final = 30.0
-"""Of a rebuild, unless the operator says otherwise."""
+"""Starts per second of a rebuild, by default."""
 
 
 def verify(
     temporal: Annotated[bool, typer.Option(help="Also compare with running workflows.")] = True,
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Every account, as without --account.")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every account (the default).")] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Evaluate every invariant of the books. Exit code 1: one is broken."""
@@ -55,14 +53,14 @@ def verify(
 
 def rebuild(
     rate: Annotated[
-        float, typer.Option(min=0, help="Starts a second at most; 0: as fast as it goes.")
+        float, typer.Option(min=0, help="Maximum starts per second; 0: no limit.")
     ] = RATE,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Start every workflow that is missing, from the rows. It is safe to repeat.
+    """Start every missing workflow from the database. It is safe to repeat.
 
-    Customers are served meanwhile. It is done when all have begun, or sleep until their step;
-    exit code 1: some have not begun.
+    Customers are served meanwhile. It ends when every workflow has begun or sleeps until its next
+    step; exit code 1: some have not begun.
     """
     from cli import rebuild as rebuilding
 
@@ -78,7 +76,7 @@ def ask_taxes(
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Ask the tax provider for accounts it never was asked for."""
+    """Query the tax provider for accounts never queried before."""
     from cli import ask_taxes
 
     with reporting_errors():
@@ -91,10 +89,10 @@ def ask_taxes(
 
 
 def park(
-    reason: Annotated[str, typer.Option(help="For whoever finds it parked.")],
+    reason: Annotated[str, typer.Option(help="Shown to whoever finds billing parked.")],
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Let no step run and no money move, such as after a restore. `billing unpark` ends it."""
+    """Stop all steps and money movements. Use it after a restore; `billing unpark` ends it."""
     from cli import parking
 
     with reporting_errors():
@@ -112,11 +110,11 @@ def unpark(data: Data = DEFAULT_DATA) -> None:
 
 
 def skip_numbers(
-    number: Annotated[str, typer.Argument(help="The last that was given, such as INV-000123.")],
-    reason: Annotated[str, typer.Option(help="For whoever looks for the numbers in between.")],
+    number: Annotated[str, typer.Argument(help="The last number issued, such as INV-000123.")],
+    reason: Annotated[str, typer.Option(help="Explains the gap in the numbers.")],
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Give no number again that was given after the backup."""
+    """Skip the numbers that were issued after the backup."""
     from cli import parking
 
     with reporting_errors():
@@ -126,11 +124,11 @@ def skip_numbers(
 
 def reconcile(
     since: Annotated[
-        datetime | None, typer.Option(help="UTC; an hour before the data ends when left out.")
+        datetime | None, typer.Option(help="UTC; default: an hour before the data ends.")
     ] = None,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Find and book what Stripe did after the backup."""
+    """Find and record what Stripe did after the backup."""
     from cli import reconcile as reconciling
 
     at = since.replace(tzinfo=UTC) if since else None
@@ -146,7 +144,7 @@ def reconcile(
 
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar where a person looks on, else a line now and then: told (done, of how many)."""
+    """Yield a callback for (done, total): a bar on a terminal, else a line every ten seconds."""
     console, last = Console(soft_wrap=True), monotonic()
 
     def tell(count: int, total: int) -> None:
@@ -163,7 +161,7 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _asked(work: Coroutine[Any, Any, T]) -> T:
-    """Run it; a server that is away is told in one sentence."""
+    """Run `work`. Errors: StackError when Temporal does not answer."""
     try:
         return asyncio.run(work)
     except RPCError as error:

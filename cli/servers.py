@@ -1,6 +1,6 @@
-"""The servers that a command works on: those of the environment, else of a stack on this machine.
+"""Finds the servers for a command: those of the environment, else of a stack on this machine.
 
-An installation for production has no `devstack`: there the environment names them.
+A production installation has no `devstack`: there the environment names them.
 """
 
 import os
@@ -19,7 +19,7 @@ _NAMED: Final = ("DATABASE_URL", f"DATABASE_URL{SUFFIX}")
 
 
 def running_stack(data: Path) -> "StackInfo":
-    """The stack that runs on this folder. Errors: StackError when none is ready."""
+    """Return the stack that runs on this folder. Errors: StackError when none is ready."""
     if not HAS_STACK:
         raise StackError("name the servers: set DATABASE_URL and the other settings")
     from devstack.stack import read_stack
@@ -28,7 +28,7 @@ def running_stack(data: Path) -> "StackInfo":
 
 
 def use_stack(data: Path) -> bool:
-    """Point this process at the stack of a folder, where its own environment says nothing."""
+    """Use the stack of a folder if the environment names no servers; return True if used."""
     if any(map(os.environ.get, _NAMED)):
         return False
     try:
@@ -39,17 +39,17 @@ def use_stack(data: Path) -> bool:
 
 
 def use_database(data: Path) -> None:
-    """Point this process at the database of a folder's stack, unless its environment names one.
+    """Use the database of a folder's stack, unless the environment names one.
 
-    Errors: StackError where there is neither: no other database is ever taken for it.
+    Errors: StackError if there is neither: no other database is ever used instead.
     """
     find_stack(data)
 
 
 def find_stack(data: Path) -> "StackInfo | None":
-    """The folder's stack, adopted; None where the environment names the servers instead.
+    """Use and return the folder's stack; None if the environment names the servers instead.
 
-    Errors: StackError where there is neither.
+    Errors: StackError if there is neither.
     """
     if any(map(os.environ.get, _NAMED)):
         return None

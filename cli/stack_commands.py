@@ -1,6 +1,6 @@
-"""The verbs doctor, token and migrate, and what every command shares.
+"""The verbs doctor, token and migrate, and the parts that all commands share.
 
-Each is a small function; the work is in the modules it calls.
+Each verb is a small function; the modules that it calls do the work.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ DEFAULT_DATA: Final = data_folder()
 Data = Annotated[
     Path,
     typer.Option(
-        envvar="STACK_DATA", help="The folder of the stack, .data unless said.", show_default=False
+        envvar="STACK_DATA", help="The stack's folder; .data when left out.", show_default=False
     ),
 ]
 
 
 def doctor(data: Data = DEFAULT_DATA) -> None:
-    """Check whether the product is well. Exit code 1: something is wrong or cannot be asked."""
+    """Check the health of the product. Exit code 1: a check failed or could not be made."""
     from billing.core.settings import Settings
     from cli.doctor import examine
 
@@ -45,15 +45,15 @@ def doctor(data: Data = DEFAULT_DATA) -> None:
 
 def token(
     account: Annotated[str, typer.Option(help="Account id, or * for the operator.")] = "*",
-    roles: Annotated[str, typer.Option(help="With commas: member, billing, admin, service.")] = "",
-    sub: Annotated[str, typer.Option(help="Whose token it is.")] = "developer",
-    ttl: Annotated[int, typer.Option(help="Seconds it is good for.", min=1)] = tokens.TTL_SECONDS,
+    roles: Annotated[str, typer.Option(help="Comma list: member, billing, admin, service.")] = "",
+    sub: Annotated[str, typer.Option(help="The subject.")] = "developer",
+    ttl: Annotated[int, typer.Option(help="Validity in seconds.", min=1)] = tokens.TTL_SECONDS,
     new_account: Annotated[
-        bool, typer.Option("--new-account", help="Also of an account that does not exist yet.")
+        bool, typer.Option("--new-account", help="Allow an account that does not exist yet.")
     ] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Print a development token for the running stack. One that the API refuses is not made."""
+    """Print a development token for the running stack. Refuses what the API would not accept."""
     wanted = roles or ("admin" if account == tokens.EVERY_ACCOUNT else "billing")
     names = [name.strip() for name in wanted.split(",")]
     with reporting_errors():
@@ -68,13 +68,13 @@ def token(
 
 
 def migrate(
-    revision: Annotated[str, typer.Argument(help="Where to; the newest when left out.")] = "head",
+    revision: Annotated[str, typer.Argument(help="Target; the newest when left out.")] = "head",
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Bring the database up to date, its rights with it.
+    """Migrate the database, and restore missing rights.
 
-    It is that of DATABASE_OWNER_URL, else of the running stack. Constraints, indexes, triggers and
-    policies that a table lacks are put up again.
+    The database is DATABASE_OWNER_URL, else the running stack's. Missing constraints, indexes,
+    triggers and policies are restored too.
     """
     from cli import provision
 
@@ -87,8 +87,8 @@ def migrate(
 
 @contextmanager
 def reporting_errors(interrupted: str = "interrupted") -> Iterator[None]:
-    """Turn refusals, and a database that is away, into one line and exit code 1; what can never
-    be into exit code 2. Of Ctrl-C it says what the caller knows.
+    """Report a refusal, or an unavailable database, in one line with exit code 1; a request that
+    can never succeed with exit code 2. `interrupted` is the line for Ctrl-C.
     """
     try:
         yield
@@ -118,7 +118,7 @@ def reporting_errors(interrupted: str = "interrupted") -> Iterator[None]:
 
 
 def _database_errors() -> tuple[type[Exception], ...]:
-    """Asked for only when something failed: the drivers take long to load."""
+    """Return the drivers' errors, imported only after a failure: the drivers load slowly."""
     import psycopg
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.exc import TimeoutError as PoolTimeout

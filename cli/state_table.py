@@ -17,7 +17,7 @@ REPLIES: Final = {
 
 
 def render() -> str:
-    """The page docs/subscription-states.md."""
+    """Return the page docs/subscription-states.md."""
     head = ["state", *COMMANDS]
     lines = [
         "# What each state answers to each command",

@@ -1,4 +1,4 @@
-"""The verb `billing steer`: one act on many subscriptions, by the API, page by page."""
+"""The verb `billing steer`: one action on many subscriptions, by the API, page by page."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _ENDS: Final[dict[str | None, str]] = {
     "succeeded": "paid", "pending": "still waiting", "processing": "still waiting",
     None: "not tried yet",
 }  # fmt: skip
-Many = Annotated[list[str] | None, typer.Option(help="May be given again.")]
+Many = Annotated[list[str] | None, typer.Option(help="Repeatable.")]
 Maybe = Annotated[str | None, typer.Option()]
 Instant = Annotated[str | None, typer.Option(help="Such as 2027-01-31T09:00:00Z.")]
 
@@ -25,25 +25,25 @@ Instant = Annotated[str | None, typer.Option(help="Such as 2027-01-31T09:00:00Z.
 def steer(
     act: Annotated[str, typer.Argument(help=ACTS)],
     reason: Annotated[str, typer.Option(help="For the audit, and the credit notes of forgive.")],
-    days: Annotated[int | None, typer.Option(help="Of the acts that extend.", min=1)] = None,
+    days: Annotated[int | None, typer.Option(help="For acts that extend.", min=1)] = None,
     subscription: Many = None,
     account: Many = None,
     plan: Maybe = None,
-    price_cents: Annotated[int | None, typer.Option(help="Of a seat.", min=0)] = None,
+    price_cents: Annotated[int | None, typer.Option(help="Per seat.", min=0)] = None,
     currency: Maybe = None,
     status: Maybe = None,
     past_due_from: Instant = None,
     past_due_until: Instant = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it would do, and do nothing.")
+        bool, typer.Option("--dry-run", help="Show the effect, and change nothing.")
     ] = False,
     key: Annotated[
         str,
-        typer.Option(help="The same one again goes on where it broke off, and repeats nothing."),
+        typer.Option(help="A repeat with the same key continues, and does nothing twice."),
     ] = "",
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Do one thing to many subscriptions or their recovery. Try it with --dry-run first."""
+    """Run one action on many subscriptions or their dunning. Try --dry-run first."""
     said = {
         "act": act.replace("-", "_"), "reason": reason, "days": days,
         "subscription_ids": subscription, "account_ids": account, "plan": plan,
@@ -71,7 +71,7 @@ def _steer(data: Path, body: Json, *, dry_run: bool, key: str) -> None:
 
 
 def _all(client: httpx2.Client, body: Json, *, dry_run: bool, key: str) -> Iterator[Json]:
-    """Page by page, each under a key of its own, which is the same when this is asked again."""
+    """Run it page by page. Each page has its own key, which a repeat derives again."""
     cursor: str | None = ""
     while cursor is not None:
         asked: dict[str, Any] = {"dry_run": dry_run} | ({"cursor": cursor} if cursor else {})

@@ -1,4 +1,4 @@
-"""The verbs `billing subscription …`: what an operator does with a customer's plan, by the API."""
+"""The verbs `billing subscription …`: an operator changes customers' subscriptions, by the API."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 Account = Annotated[str, typer.Argument(help="The account: acc_… or its external id")]
 Reason = Annotated[str, typer.Option(help="For the audit.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and do nothing.")]
-Key = Annotated[str, typer.Option(help="The Idempotency-Key: the same one again repeats nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the effect, and change nothing.")]
+Key = Annotated[str, typer.Option(help="Idempotency-Key: a repeat does nothing twice.")]
 
-app = typer.Typer(help="Care for a subscription.", no_args_is_help=True)
+app = typer.Typer(help="Change subscriptions.", no_args_is_help=True)
 
 
 @app.command()
@@ -28,7 +28,7 @@ def extend(
     key: Key = "",
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Have the running period end so many days later, at no cost."""
+    """Extend the current period by days, free of charge."""
     key = key or new_key()
     with reporting_errors(), operator(data, "" if dry_run else key) as client:
         shown = content(
@@ -50,7 +50,7 @@ def move_prices(
     dry_run: DryRun = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Move subscribers of an old price to that of now. The next period of each has it."""
+    """Move subscribers of an old price to the current one. It applies from their next period."""
     with reporting_errors(), operator(data) as client:
         place: Json = {}
         while True:
@@ -72,17 +72,17 @@ def undo_price(
     plan: Annotated[str, typer.Argument(help="The key of the plan.")],
     currency: Annotated[str, typer.Option()],
     wrong_version: Annotated[int, typer.Option(help="The version published by mistake.", min=1)],
-    right_version: Annotated[int, typer.Option(help="The version that was right.", min=1)],
+    right_version: Annotated[int, typer.Option(help="The correct version.", min=1)],
     reason: Reason,
     interval: Annotated[str, typer.Option(help="Such as month, or 3 months.")] = "month",
-    to: Annotated[str, typer.Option(help="balance or payer, for what is paid.")] = "balance",
+    to: Annotated[str, typer.Option(help="Where paid money goes: balance or payer.")] = "balance",
     dry_run: DryRun = False,
     key: Key = "",
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Undo a wrong price for whoever bought at it.
+    """Undo a wrong price for everyone who bought at it.
 
-    It is sold at the right one again, who bought is moved, and what was too much is given back.
+    Sells the right version again, moves the buyers to it, and credits or refunds the difference.
     """
     body = {
         "interval": interval, "currency": currency, "wrong_version": wrong_version,
@@ -105,7 +105,7 @@ def undo_price(
 def _undone(
     client: httpx2.Client, plan: str, body: Json, key: str, *, dry_run: bool
 ) -> Iterator[Json]:
-    """Page by page, each under a key of its own, which is the same when this is asked again."""
+    """Undo page by page. Each page has its own key, which a repeat derives again."""
     number, cursor, only_moves = 0, None, False
     place: Json = {}
     while True:

@@ -1,4 +1,4 @@
-"""Development tokens: what an identity provider would issue, signed with the stack's own secret.
+"""Development tokens: like an identity provider's, but signed with the stack's own secret.
 
 The claims are those the API requires: sub, account_id, roles, aud, iss, exp.
 """
@@ -20,7 +20,7 @@ TTL_SECONDS: Final = 3600
 
 
 def refuse_unfit(account: str, roles: Sequence[str], subject: str) -> None:
-    """Errors: UsageError for claims that the API would refuse."""
+    """Raise UsageError for claims that the API would refuse."""
     if unknown := [name for name in roles if name not in ROLES]:
         raise UsageError(f"unknown role {unknown[0]!r}; known are {', '.join(ROLES)}")
     for option, name in (("--account", account), ("--sub", subject)):
@@ -38,7 +38,7 @@ def refuse_unfit(account: str, roles: Sequence[str], subject: str) -> None:
 
 
 async def refuse_unknown(settings: Settings, account: str) -> None:
-    """Errors: UsageError for an account that does not exist."""
+    """Raise UsageError for an account that does not exist."""
     from billing.core.database import open_database
     from billing.platform.accounts import store
 
@@ -57,7 +57,7 @@ async def refuse_unknown(settings: Settings, account: str) -> None:
 def own_token(
     account: str, roles: Sequence[str], subject: str, *, ttl_seconds: int = TTL_SECONDS
 ) -> str | None:
-    """A token that the API of these settings takes; None where they have no JWT_SECRET."""
+    """Return a token that the API of these settings accepts; None without a JWT_SECRET."""
     settings = load_settings()
     if not settings.jwt_secrets:
         return None
@@ -82,7 +82,7 @@ def mint_token(
     issuer: str,
     ttl_seconds: int = TTL_SECONDS,
 ) -> str:
-    """An HS256 token for one account (or `*`), good for `ttl_seconds` of real time.
+    """Return an HS256 token for one account (or `*`), valid for `ttl_seconds` of real time.
 
     It is signed with the first secret of `JWT_SECRET`.
     """

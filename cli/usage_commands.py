@@ -1,6 +1,6 @@
-"""The verbs `billing usage`: a file of usage through the public API, and counters made anew.
+"""The verbs `billing usage`: import a file of usage by the public API, and rebuild counters.
 
-The import speaks to the running stack, or to the API that `--url` and `--token` name.
+The import uses the running stack, or the API that `--url` and `--token` name.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 STDIN: Final = "-"
 UNFINISHED: Final = 2
-"""The exit code when the same command has more to do."""
+"""The exit code when the command must be repeated to finish."""
 
 app = typer.Typer(help="Usage in bulk.", no_args_is_help=True)
 
@@ -50,21 +50,23 @@ class Kind(StrEnum):
 def import_(
     file: Annotated[str, typer.Argument(help="A CSV or JSON lines file; - reads standard input.")],
     kind: Annotated[
-        Kind | None, typer.Option("--format", help="By the file's ending when left out.")
+        Kind | None, typer.Option("--format", help="Default: by the file's ending.")
     ] = None,
-    account: Annotated[str, typer.Option(help="Whose rows they are that name nobody.")] = "",
+    account: Annotated[str, typer.Option(help="Account of rows that name none.")] = "",
     name: Annotated[str, typer.Option(help="Names standard input: same name, same rows.")] = "",
     url: Annotated[str, typer.Option(envvar="BILLING_URL", help="The API.")] = "",
-    token: Annotated[str, typer.Option(envvar="BILLING_TOKEN", help="Who asks.")] = "",
-    state: Annotated[Path | None, typer.Option(help="How far it is: FILE.import.json.")] = None,
-    rejected: Annotated[Path | None, typer.Option(help="FILE.rejected.jsonl.")] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Send all of it again.")] = False,
-    patience: Annotated[float, typer.Option(help="Seconds to wait for an absent API.")] = 120.0,
+    token: Annotated[str, typer.Option(envvar="BILLING_TOKEN", help="Its bearer token.")] = "",
+    state: Annotated[Path | None, typer.Option(help="Progress: FILE.import.json.")] = None,
+    rejected: Annotated[Path | None, typer.Option(help="Rejected: FILE.rejected.jsonl.")] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Send all rows again.")] = False,
+    patience: Annotated[
+        float, typer.Option(help="Seconds to wait for an unavailable API.")
+    ] = 120.0,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Record the rows of a file. Run it again to go on where it stopped.
+    """Record the rows of a file. Run it again to continue where it stopped.
 
-    Exit code 1: rows were rejected, or nothing could be done. 2: not finished, run it again.
+    Exit code 1: rows were rejected, or the import failed. 2: unfinished, run it again.
     """
     with reporting_errors():
         client = _client(data, url, token, account)
@@ -93,11 +95,11 @@ def import_(
 def rebuild_counters(
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Only look; exit code 1 if any differ.")
+        bool, typer.Option("--compare", help="Only compare; exit code 1 if any differ.")
     ] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Set counters right by their records. An account's uses wait meanwhile."""
+    """Correct counters from their records. An account's uses wait meanwhile."""
     from cli import counter_repair
 
     with reporting_errors():
@@ -111,7 +113,7 @@ def rebuild_counters(
 
 
 def _finished(state: Path | None, source: str) -> "Tally | None":
-    """Tally of an import that is complete, else None. Errors: StackError."""
+    """Return the tally of a complete import, else None. Errors: StackError."""
     from cli.usage_import import read_tally
 
     tally = read_tally(state, source)
@@ -148,7 +150,7 @@ def _run(
 
 
 def _client(data: Path, url: str, token: str, account: str) -> "BillingClient":
-    """With a token of the running stack's own, unless one is given."""
+    """Return a client with the given token, else one minted for the running stack."""
     try:
         from durable_billing.client import BillingClient
     except ImportError as error:
@@ -171,12 +173,12 @@ def _client(data: Path, url: str, token: str, account: str) -> "BillingClient":
             issuer=stack.jwt_issuer,
         )
 
-    # A proxy of this machine's environment has no part between it and its own stack.
+    # A proxy set in the environment must not be used for the local stack.
     return BillingClient(stack.api_url, token or mint, account=account or None, trust_env=False)
 
 
 def _source(path: Path | None, name: str) -> str:
-    """Prefix of the ids of rows that have none. Errors: StackError."""
+    """Return the id prefix for rows without an id. Errors: StackError."""
     if path is None:
         return name
     from cli.usage_import import fingerprint
@@ -198,7 +200,7 @@ def _opened(path: Path | None) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _bar(path: Path | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr; nothing where nobody watches."""
+    """Show a progress bar on stderr, if it is a terminal."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),

@@ -48,7 +48,7 @@ class UsageFile:
                 yield Line(self._number, row, fault)
 
     def _csv(self) -> Iterator[Line]:
-        """Errors: StackError for a header with a column that is not a field."""
+        """Yield the rows of a CSV. Errors: StackError for a column that is not a field."""
         csv.field_size_limit(MAX_CELL)
         reader = csv.reader(self._lines(), strict=True)
         head = [name.strip() for name in next(reader, [])]
@@ -86,7 +86,7 @@ class UsageFile:
 
 
 class _Exact(float):
-    """A number of JSON that remembers how it was written."""
+    """A JSON number that keeps its original spelling."""
 
     text: str
 

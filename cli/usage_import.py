@@ -31,7 +31,7 @@ NAMELESS: Final = "ACCOUNT_REQUIRED"
 
 
 class Unfinished(StackError):
-    """The API does not accept more now; the same command continues from here."""
+    """The API accepts no more rows now; repeating the command continues from here."""
 
 
 @dataclass
@@ -147,7 +147,7 @@ class Import:
         return iter(())
 
     def _send_waiting(self, *, all_of_it: bool) -> None:
-        """Send waiting rows until there is room, or all of them. Errors: Unfinished."""
+        """Send waiting rows until there is room for more, or all of them. Errors: Unfinished."""
         deadline, failures = time.monotonic() + self._patience, 0
         while self._is_full() or (all_of_it and self.tally.waiting):
             if failures:
@@ -201,7 +201,7 @@ class Import:
         self._save()
 
     def _cut_rejected(self) -> None:
-        """Cut rejected rows that the state does not know: the run before ended in between."""
+        """Remove rejected rows that the state lacks: the previous run ended in between."""
         if self.tally.rejected_bytes == 0:
             self._rejected.unlink(missing_ok=True)
         elif self._rejected.exists():

@@ -1,4 +1,4 @@
-"""Checking the books by command: the invariants in Postgres, and Postgres against Temporal."""
+"""Checks the invariants of the books in Postgres, and compares Postgres with Temporal."""
 
 from uuid import UUID
 
@@ -19,10 +19,10 @@ async def verify(
     temporal: bool = True,
     tell: service.Progress = lambda _done, _total: None,
 ) -> Report:
-    """Every check of one account on one snapshot; of all accounts page by page, and with `temporal`
-    also which workflows run.
+    """Run every check: of one account in one snapshot, or of all accounts page by page and with
+    `temporal` also of their workflows.
 
-    Errors: StackError for an unknown account, RPCError when Temporal is away.
+    Errors: StackError for an unknown account, RPCError if Temporal is unavailable.
     """
     database = open_database(settings)
     try:
@@ -39,7 +39,7 @@ async def verify(
 
 
 async def account_named(database: Database, name: str | None) -> UUID | None:
-    """Row id of an account by its id or external id; None stands for all of them."""
+    """Return the row id of an account, given its id or external id; None means all accounts."""
     if name is None:
         return None
     async with database.operator() as connection:

@@ -1,5 +1,6 @@
-"""Postgres against Temporal: matters without their workflow and the reverse, a page at a time from
-either side, for there may be millions.
+"""Compares Postgres with Temporal: matters without a workflow, and workflows without a matter.
+
+It reads page by page, because there may be millions.
 """
 
 import asyncio
@@ -18,13 +19,13 @@ SECOND_LOOK_SECONDS: Final = 2.0
 """A workflow that is just starting or ending looks wrong for a moment."""
 PAGE: Final = 1_000
 Among = Callable[[AsyncConnection, Sequence[str]], Awaitable[set[str]]]
-"""Those of these workflows that the rows want."""
+"""Returns which of these workflows should run, by their rows."""
 
 
 async def compare_workflows(database: Database, client: Client) -> list[Finding]:
-    """Open matters against running workflows; what looks wrong is looked at twice.
+    """Compare open matters with running workflows; check each difference twice.
 
-    Errors: RPCError when Temporal is away.
+    Errors: RPCError if Temporal is unavailable.
     """
     missing, stray = await _missing(database, client), await _stray(database, client)
     if missing or stray:
@@ -38,7 +39,7 @@ async def compare_workflows(database: Database, client: Client) -> list[Finding]
 
 
 async def _missing(database: Database, client: Client) -> list[str]:
-    """Matters whose workflow must run and does not."""
+    """Return matters whose workflow should run but does not."""
     missing: list[str] = []
     page = [""]
     while page:
@@ -50,7 +51,7 @@ async def _missing(database: Database, client: Client) -> list[str]:
 
 
 async def _stray(database: Database, client: Client) -> list[str]:
-    """Workflows that run without an open matter."""
+    """Return workflows that run without an open matter."""
     stray: list[str] = []
     async for page in visibility.running_matters(client):
         async with database.operator() as connection:
@@ -62,7 +63,7 @@ async def _stray(database: Database, client: Client) -> list[str]:
 async def _again(
     database: Database, client: Client, names: Sequence[str], among: Among
 ) -> AsyncIterator[tuple[set[str], set[str]]]:
-    """Of these workflows, page by page, those that run now and those that are wanted."""
+    """Yield, page by page, which of these workflows run and which should."""
     for first in range(0, len(names), PAGE):
         part = names[first : first + PAGE]
         running = await visibility.running_among(client, part)

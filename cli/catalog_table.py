@@ -80,7 +80,7 @@ def _table(title: str, model: Schema, places: Places) -> str:
 
 
 def _default(field: Schema) -> str:
-    """Return the default; none for an empty list or mapping, or a model."""
+    """Return the default as text; an empty list or mapping is shown as none."""
     value = field["default"]
     if "$ref" in field:
         return "those of its fields"

@@ -17,9 +17,9 @@ Tell = Callable[[str], None]
 
 
 async def check(settings: Settings, account: str | None, tell: Tell, *, write: bool) -> int:
-    """Return how many counters differ; `write` corrects them. `tell` gets a line per account.
+    """Return how many counters differ; `write` corrects them.
 
-    Errors: StackError for an unknown account.
+    `tell` gets a line for each account that has any. Errors: StackError for an unknown account.
     """
     database = open_database(settings)
     work = _rebuild if write else _compare

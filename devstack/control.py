@@ -1,6 +1,6 @@
-"""Kill, hold and start the parts of a running stack, from tests, demo and benchmarks.
+"""Kills, holds and starts the parts of a running stack, for tests, demo and benchmarks.
 
-Every method returns when the thing has happened: dead means reaped, started means healthy.
+Every method returns when its effect is complete: killed means reaped, started means healthy.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from devstack.options import ChildName
 
 
 class ChildStatus(Frozen):
-    """One child now; `restarts` counts its deaths."""
+    """The state of one child; `restarts` counts its deaths."""
 
     state: Literal["starting", "ready", "pausing", "held"]
     pid: int | None
@@ -35,32 +35,32 @@ class StackControl:
         self._socket = socket
 
     async def status(self) -> Statuses:
-        """State, pid and number of deaths of each child."""
+        """Return the state, pid and number of deaths of each child."""
         return await self._order(status={})
 
     async def kill(
         self, child: ChildName, *, signal_number: int = signal.SIGKILL, hold: bool = False
     ) -> Statuses:
-        """Send a signal; after KILL, TERM and INT wait until it is gone.
+        """Send a signal; after KILL, TERM and INT wait until the child has ended.
 
-        It comes back by itself in 0.2 to 5 s, unless `hold`: then `start` brings it back.
+        The supervisor restarts it within 0.2 to 5 s; with `hold`, only `start` does.
         """
         return await self._order(kill=child, signal=int(signal_number), hold=hold)
 
     async def stop(self, child: ChildName) -> Statuses:
-        """Stop it properly and keep it down until `start`."""
+        """Stop a child properly and keep it down until `start`."""
         return await self._order(stop=child)
 
     async def start(self, child: ChildName) -> Statuses:
-        """Start what was kept stopped; returns when it is healthy."""
+        """Start a held child; return when it is healthy."""
         return await self._order(start=child)
 
     async def restart(self, child: ChildName) -> Statuses:
-        """Stop it properly and start it at once; returns when it is healthy."""
+        """Stop a child properly and start it at once; return when it is healthy."""
         return await self._order(restart=child)
 
     async def wait(self, child: ChildName) -> Statuses:
-        """Return when it is healthy, for instance again after a kill."""
+        """Return when a child is healthy, for example after a kill."""
         return await self._order(wait=child)
 
     async def reset_temporal(self) -> Statuses:

@@ -1,6 +1,6 @@
-"""The supervisor's ear: a private socket on which tests and demo stop, kill and start children.
+"""The supervisor's private socket, by which tests and demo stop, kill and start children.
 
-One line of JSON in, one line out; `devstack.control.StackControl` speaks it.
+One line of JSON in, one line out; `devstack.control.StackControl` is the client.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class Orders:
         return self._children[name]
 
     async def _nothing(self, order: Order) -> None:
-        """Only the state is asked for."""
+        """Do nothing: the order only asks for the state."""
 
     async def _kill(self, order: Order) -> None:
         number = int(order.get("signal", signal.SIGKILL))

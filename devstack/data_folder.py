@@ -1,6 +1,6 @@
 """One data folder, one stack: its lock, the list of living children and its secrets.
 
-The lock's descriptor is handed to every child, so it lives as long as anything of the stack lives.
+Every child inherits the lock's descriptor, so the lock is held while any part of the stack runs.
 """
 
 import fcntl
@@ -27,18 +27,18 @@ LOCK_SECONDS: Final = 10.0
 
 
 class Process(Frozen):
-    """A process by pid and birth, so that a pid used again is never taken for it."""
+    """A process by pid and start time, so that a reused pid is not mistaken for it."""
 
     pid: int
     created: float
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """The process that has this pid now. Errors: psutil.NoSuchProcess."""
+        """Return the process that has this pid now. Errors: psutil.NoSuchProcess."""
         return cls(pid=pid, created=psutil.Process(pid).create_time())
 
     def find(self) -> psutil.Process | None:
-        """The living process, or None; a zombie counts as gone."""
+        """Return the running process, or None; a zombie counts as ended."""
         try:
             found = psutil.Process(self.pid)
             if found.create_time() != self.created or found.status() == psutil.STATUS_ZOMBIE:
@@ -49,7 +49,7 @@ class Process(Frozen):
 
 
 class Secrets(Frozen):
-    """Made once per data folder, readable by its owner only."""
+    """Secrets, made once per data folder and readable by its owner only."""
 
     superuser_password: str
     owner_password: str
@@ -73,16 +73,16 @@ class DataFolder:
 
     @property
     def inherited(self) -> tuple[int, ...]:
-        """The descriptors that every process of the stack must be given."""
+        """The descriptors that every process of the stack must inherit."""
         return () if self.lock_fd is None else (self.lock_fd,)
 
     def make(self) -> None:
-        """Create the folder: others may pass through (PostgreSQL's user may be one), not look."""
+        """Create the folder: others, such as PostgreSQL's user, may enter it but not list it."""
         self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
         self.logs.mkdir(mode=0o700, exist_ok=True)
 
     def lock(self) -> list[str]:
-        """Take the folder; returns the names of what a dead supervisor had left, now ended.
+        """Lock the folder; end what a dead supervisor left, and return the names.
 
         Errors: StackError when another stack runs on it, or when it cannot be written.
         """
@@ -101,35 +101,35 @@ class DataFolder:
         return left
 
     def unlock(self) -> None:
-        """Let the folder go; children that inherited the lock still hold it."""
+        """Release the lock; children that inherited it still hold it."""
         self.forget(SUPERVISOR)
         if self.lock_fd is not None:
             os.close(self.lock_fd)
             self.lock_fd = None
 
     def running(self) -> Process | None:
-        """The living supervisor of this folder, or None."""
+        """Return the running supervisor of this folder, or None."""
         entry = self._read()[0].get(SUPERVISOR)
         return entry if entry and entry.find() else None
 
     def note(self, name: str, pid: int) -> None:
-        """Remember a process of this stack, for whoever must clean up after a kill -9."""
+        """Record a process of this stack, for the cleanup after a kill -9."""
         with suppress(psutil.NoSuchProcess):
             self._children[name] = Process.of(pid)
         self._write()
 
     def note_run_folder(self, path: Path) -> None:
-        """Remember the folder of sockets, which lies outside of this one."""
+        """Record the folder of sockets, which is outside this one."""
         self._run_folder = path
         self._write()
 
     def forget(self, name: str) -> None:
-        """A process of this stack has ended."""
+        """Remove a process of this stack that has ended."""
         self._children.pop(name, None)
         self._write()
 
     def secrets(self) -> Secrets:
-        """Read, or made on the first start. Errors: StackError when the file is damaged."""
+        """Read the secrets; create them first if missing. Errors: StackError for a damaged file."""
         file = self.path / "secrets.json"
         if not file.exists():
             made = Secrets(
@@ -190,7 +190,7 @@ class DataFolder:
 
 
 def end(processes: dict[str, psutil.Process]) -> None:
-    """End exactly these, politely first: PostgreSQL's fast stop is an interrupt."""
+    """End exactly these processes, first by a signal: PostgreSQL's fast stop is an interrupt."""
     for name, process in processes.items():
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
@@ -202,7 +202,7 @@ def end(processes: dict[str, psutil.Process]) -> None:
 
 
 def write_private(file: Path, content: str) -> None:
-    """Write by rename, mode 0600: a reader sees the old content or the new, never a half."""
+    """Write by rename, mode 0600: a reader sees the old or the new content, never a part."""
     draft = file.with_name(file.name + ".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:

@@ -1,6 +1,6 @@
-"""The environment of the stack's processes: what the person set, and what a server needs.
+"""The environment of the stack's processes: the user's settings, and what a server needs.
 
-In the test profile nothing from outside configures the product, so that runs are alike anywhere.
+In the test profile nothing from outside configures the product, so that runs are the same anywhere.
 """
 
 import os
@@ -19,9 +19,9 @@ SANDBOX_PREFIX: Final = "SANDBOX_"
 
 
 def person_environment(profile: Profile) -> dict[str, str]:
-    """The shell's environment over `.env`; in the test profile without the product's settings.
+    """Return the shell's environment over `.env`; in tests without the product's settings.
 
-    Secrets are told by value, whether a file has them or not.
+    Secrets from files are included by value.
     """
     files = {name + SUFFIX for name in Settings.secret_names()}
     if profile == "test":
@@ -41,13 +41,13 @@ def person_environment(profile: Profile) -> dict[str, str]:
 
 
 def system_environment() -> dict[str, str]:
-    """The little that PostgreSQL and Temporal need from outside."""
+    """Return the few variables that PostgreSQL and Temporal need."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
 
 
 def setting_names() -> frozenset[str]:
-    """The environment variables that the product reads."""
+    """Return the environment variables that the product reads."""
     names: set[str] = set()
     for field, info in Settings.model_fields.items():
         alias = info.validation_alias

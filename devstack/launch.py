@@ -26,13 +26,13 @@ Progress = Callable[[dict[str, str]], None]
 
 @dataclass(frozen=True)
 class RunningStack:
-    """A stack that this process started; it lives on when this process ends, unless owned."""
+    """A stack that this process started; unless owned, it keeps running when this process ends."""
 
     info: StackInfo
     process: subprocess.Popen[str]
 
     def stop(self) -> None:
-        """Stop it in order and wait until it is gone."""
+        """Stop the stack in order and wait until it has ended."""
         self.process.terminate()
         self.process.wait(STOP_SECONDS)
 
@@ -40,7 +40,7 @@ class RunningStack:
 def launch(options: Options, progress: Progress | None = None) -> RunningStack:
     """Start a stack and return when everything is healthy.
 
-    Errors: StackError with one sentence that says what to do; nothing is left running then.
+    Errors: StackError with one sentence that says what to do; then nothing is left running.
     """
     folder = DataFolder(options.data)
     logs = folder.logs
@@ -74,9 +74,9 @@ def launch(options: Options, progress: Progress | None = None) -> RunningStack:
 
 
 def stop(data: Path) -> bool:
-    """Stop the stack of a folder, whoever started it; false when none runs.
+    """Stop the stack of a folder, whoever started it; return False if none runs.
 
-    What a killed supervisor left is ended too. Errors: StackError when it does not stop.
+    Processes that a killed supervisor left are ended too. Errors: StackError when it does not stop.
     """
     folder = DataFolder(data)
     supervisor = folder.running()
@@ -94,7 +94,7 @@ def stop(data: Path) -> bool:
 
 
 def _clear(folder: DataFolder) -> bool:
-    """End what a killed supervisor left; true when there was something."""
+    """End what a killed supervisor left; return True if there was something."""
     left = folder.lock()
     folder.unlock()
     return bool(left)

@@ -1,6 +1,6 @@
-"""The options of a stack: where its data lives, which parts run, on which ports.
+"""The options of a stack: its data folder, its parts and its ports.
 
-One frozen record travels from the command line to the supervisor's process.
+The command line passes one frozen record to the supervisor's process.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""As whom PostgreSQL runs: it refuses to run as root, and this stack must run for root too.
+"""The user that PostgreSQL runs as: it refuses root, but root must be able to run this stack.
 
-A user namespace is tried first: files stay root's and no other account is needed.
+A user namespace is tried first: root still owns the files, and no other account is needed.
 """
 
 import os
@@ -17,15 +17,15 @@ NOBODY: Final = 65534
 
 @dataclass(frozen=True)
 class Identity:
-    """`prefix` goes before the command line; `uid`, when set, owns the files and runs it."""
+    """How to run PostgreSQL: `prefix` precedes the command; `uid`, if set, runs it."""
 
     prefix: tuple[str, ...] = ()
     uid: int | None = None
 
     def own(self, path: Path) -> None:
-        """Give a file, or a folder with all in it, to the user that PostgreSQL runs as.
+        """Make the user that PostgreSQL runs as the owner of a file or a whole folder.
 
-        Root may find a cluster made under its other identity; others have only one.
+        Root may find a cluster that was made under its other identity.
         """
         wanted = os.geteuid() if self.uid is None else self.uid
         if path.stat().st_uid == wanted:
@@ -35,9 +35,9 @@ class Identity:
 
 
 def choose_identity(*paths: Path) -> Identity:
-    """Plain for an ordinary user; for root a namespace, else nobody if it reaches `paths`.
+    """Return no change for an ordinary user; for root a namespace, else nobody if `paths` allow.
 
-    Errors: StackError when root has neither.
+    Errors: StackError if neither works for root.
     """
     if os.geteuid() != 0:
         return Identity()
@@ -61,6 +61,6 @@ def _namespaces_work() -> bool:
 
 
 def _reachable(path: Path) -> bool:
-    """True if every existing folder down to `path` may be entered by anybody."""
+    """Return True if anybody may enter every existing folder down to `path`."""
     folders = [path, *path.parents]
     return all(folder.stat().st_mode & 0o001 for folder in folders if folder.exists())

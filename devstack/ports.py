@@ -60,7 +60,7 @@ LISTENERS: Final[dict[ChildName, tuple[str, ...]]] = {
 
 
 def fixed_ports(environment: Mapping[str, str]) -> Ports:
-    """The ports of `make up`. Errors: StackError when a setting is not a port number."""
+    """Return the ports of `make up`. Errors: StackError when a setting is not a port number."""
     found = {}
     for name, (setting, usual) in FIXED.items():
         value = environment.get(setting) or str(usual)
@@ -71,9 +71,9 @@ def fixed_ports(environment: Mapping[str, str]) -> Ports:
 
 
 def free_ports() -> Ports:
-    """Ports nobody listens on, all bound together before any is let go.
+    """Return free ports, all bound at once before any is released.
 
-    Each process looks from a place of its own, so that stacks starting side by side do not meet.
+    Each process starts its search elsewhere, so that stacks starting in parallel do not collide.
     Errors: StackError when the whole range is taken.
     """
     span = FREE_TO - FREE_FROM
@@ -93,7 +93,7 @@ def free_ports() -> Ports:
 
 
 def refuse_taken(ports: Ports, children: Iterable[ChildName]) -> None:
-    """Errors: StackError naming every port that another program listens on."""
+    """Raise StackError naming every port that another program listens on."""
     names = [name for child in children for name in LISTENERS[child]]
     taken = [name for name in names if not _is_free(getattr(ports, name))]
     if not taken:

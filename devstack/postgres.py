@@ -43,7 +43,7 @@ TRANSIENT: Final = ("pre-existing shared memory block", "lock file", "the databa
 
 @dataclass(frozen=True, kw_only=True)
 class Postgres:
-    """One server: where its files, socket and port are, and whom it lets in."""
+    """One server: its files, socket, port and logins."""
 
     folder: DataFolder
     sockets: Path
@@ -58,21 +58,21 @@ class Postgres:
         return self.folder.path / "postgres"
 
     def url(self, role: str, password: str, *, database: str = DATABASE) -> str:
-        """SQLAlchemy URL over the private socket: the shortest way for our own processes."""
+        """Return the SQLAlchemy URL over the private socket, the fastest for our processes."""
         where = f"host={quote(str(self.sockets), safe='')}&port={self.port}"
         return f"postgresql+psycopg://{role}:{password}@/{database}?{where}"
 
     def tcp_url(self, role: str, password: str) -> str:
-        """SQLAlchemy URL over TCP, for programs outside."""
+        """Return the SQLAlchemy URL over TCP, for other programs."""
         return f"postgresql+psycopg://{role}:{password}@{HOST}:{self.port}/{DATABASE}"
 
     @property
     def superuser_url(self) -> str:
-        """For roles and for tests only."""
+        """The superuser's URL, for roles and tests only."""
         return self.url(SUPERUSER, self.secrets.superuser_password)
 
     def initialize(self) -> None:
-        """Make the cluster on the first start; a half-made one never counts.
+        """Make the cluster on the first start; an incomplete one is never used.
 
         Errors: StackError with initdb's own last line.
         """
@@ -99,7 +99,7 @@ class Postgres:
         draft.rename(self.files)
 
     def spec(self) -> Spec:
-        """The process specification for the supervisor."""
+        """Return the process specification for the supervisor."""
         values = {**TUNING, "shared_buffers": self.buffers}
         tuning = [word for name, value in values.items() for word in ("-c", f"{name}={value}")]
         return Spec(
@@ -119,7 +119,7 @@ class Postgres:
         )
 
     async def set_roles(self) -> None:
-        """Owner, app and operator with their passwords and rights; repeatable.
+        """Set up owner, app and operator with passwords and rights; repeatable.
 
         Errors: StackError with psql's last line.
         """
@@ -183,7 +183,7 @@ class Postgres:
 
 
 def open_postgres(folder: DataFolder, sockets: Path, port: int, buffers: str) -> Postgres:
-    """The server of a data folder. Errors: StackError when root has no way to run it."""
+    """Return the server of a data folder. Errors: StackError if root cannot run it."""
     identity = choose_identity(postgres_bin(), folder.path, sockets.parent)
     return Postgres(
         folder=folder, sockets=sockets, port=port, secrets=folder.secrets(), identity=identity,

@@ -1,4 +1,4 @@
-"""One child of the supervisor: started, watched until healthy, started again when it dies.
+"""One child of the supervisor: it is started, watched until healthy, and restarted if it dies.
 
 Every child has its own session (Ctrl-C reaches the supervisor alone) and its own log file.
 """
@@ -34,9 +34,9 @@ State = Literal["starting", "ready", "pausing", "held"]
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """Specification of one child. `probe` answers whether it serves; raising means not yet.
+    """Specification of one child. `probe` returns whether it serves; raising means not yet.
 
-    `transient`: texts in the log after which a start is tried again at once.
+    `transient`: texts in the log after which a failed start is retried at once.
     """
 
     name: ChildName
@@ -51,7 +51,7 @@ class Spec:
 
 
 class Child:
-    """The living side of a spec. All methods run on the supervisor's loop."""
+    """The running process of a spec. All methods run on the supervisor's loop."""
 
     def __init__(self, spec: Spec, folder: DataFolder) -> None:
         self.spec = spec
@@ -71,13 +71,13 @@ class Child:
         self._doubt = "no answer yet"
 
     async def start(self) -> None:
-        """Start for the first time. Errors: StackError when it ends or is not healthy in time."""
+        """Start it for the first time. Errors: StackError if it ends or is not healthy in time."""
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep(), name=self.spec.name)
         await self.wait_ready(fail_on_death=True)
 
     async def wait_ready(self, *, fail_on_death: bool = False) -> None:
-        """Errors: StackError when it takes too long, or dies for real with `fail_on_death`."""
+        """Wait until healthy. Errors: StackError if late, or if it dies with `fail_on_death`."""
         deadline = time.monotonic() + READY_SECONDS
         while not self.ready.is_set():
             if self._refusal is not None:
@@ -95,7 +95,7 @@ class Child:
                 await asyncio.wait_for(self.ready.wait(), PROBE_SECONDS)
 
     async def kill(self, number: int, *, hold: bool) -> None:
-        """Send a signal and wait until it is gone; `hold` keeps it down until `resume`."""
+        """Send a signal and wait until it has ended; `hold` keeps it down until `resume`."""
         if hold:
             self._wanted.clear()
         self._signal(number)
@@ -103,7 +103,7 @@ class Child:
             await self._gone.wait()
 
     async def stop(self) -> None:
-        """Its own way of stopping, then SIGKILL; it stays down until `resume`."""
+        """Stop it by its own stop signal, then SIGKILL; it stays down until `resume`."""
         self._wanted.clear()
         self._signal(self.spec.stop_signal)
         try:
@@ -113,7 +113,7 @@ class Child:
             await self._gone.wait()
 
     def resume(self) -> None:
-        """Let it run again."""
+        """Allow it to run again."""
         self._wanted.set()
 
     async def close(self) -> None:
@@ -124,12 +124,12 @@ class Child:
             await asyncio.gather(self._keeper, return_exceptions=True)
 
     def log_tail(self) -> str:
-        """The last line of its log, and where the log is."""
+        """Return the last line of the log, and the log's path."""
         lines = [line for line in self._tail().splitlines() if line.strip()]
         return f"{lines[-1].strip() if lines else 'it said nothing'} (see {self.log})"
 
     async def _keep(self) -> None:
-        """Run it, again and again, with a growing pause between deaths."""
+        """Run it and restart it, with a growing pause between deaths."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             if not self._wanted.is_set():
@@ -146,7 +146,7 @@ class Child:
                 pause = min(pause * 2, LAST_PAUSE_SECONDS)
 
     async def _live(self) -> None:
-        """One life: spawn, wait for health in the background, wait for the end."""
+        """Run it once: spawn, wait for health in the background, wait for the end."""
         self.state = "starting"
         self._gone.clear()
         try:

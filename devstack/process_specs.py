@@ -43,7 +43,7 @@ WORKER_STOP_SECONDS: Final = 40.0
 def product_settings(
     options: Options, ports: Ports, postgres: Postgres, control: Path
 ) -> dict[str, str]:
-    """Every setting that the stack decides. The person's own wins for Stripe and for tokens."""
+    """Return the settings that the stack decides. The user's own win for Stripe and tokens."""
     person = person_environment(options.profile)
     secrets = postgres.secrets
     ours = {
@@ -83,7 +83,7 @@ def product_settings(
 
 
 def program_environment(options: Options, settings: Mapping[str, str]) -> dict[str, str]:
-    """A Python child's environment: the person's own, the settings, and the project's path."""
+    """Return a Python child's environment: the user's, the settings, and the project's path."""
     path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **person_environment(options.profile),
@@ -94,12 +94,12 @@ def program_environment(options: Options, settings: Mapping[str, str]) -> dict[s
 
 
 def working_folder(options: Options) -> Path:
-    """Working folder of Python children: in tests away from a person's `.env`."""
+    """Return the working folder of Python children; in tests one without the user's `.env`."""
     return options.data if options.profile == "test" else ROOT
 
 
 def api_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec:
-    """The HTTP service; ready when /health answers."""
+    """Return the API's specification; ready when /health answers."""
     return Spec(
         name="api",
         argv=(sys.executable, "-m", "api"),
@@ -111,9 +111,9 @@ def api_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec:
 
 
 def worker_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec:
-    """The worker; ready when its metrics answer.
+    """Return the worker's specification; ready when its metrics answer.
 
-    In tests it can ask the tax provider: for those who call an API that has it set.
+    In tests it can query the tax provider, for tests whose API has one set.
     """
     if options.profile == "test":
         env = {**env, "BILLING_TAX_PROVIDER": "stripe"}
@@ -128,7 +128,7 @@ def worker_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec:
 
 
 def sandbox_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec:
-    """The Stripe stand-in; it gets no database and no token secret of ours."""
+    """Return the Stripe stand-in's specification, without our database and token secret."""
     own = {
         "SANDBOX_DATABASE": str(options.data / "sandbox.db"),
         "SANDBOX_WEBHOOK_URL": f"http://{HOST}:{ports.api}{WEBHOOK_PATH}",

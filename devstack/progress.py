@@ -1,4 +1,4 @@
-"""Show the start of a stack to a person: a line per part, a spinner while it is on its way.
+"""Shows the start of a stack on the console: a line per part, with a spinner until it is ready.
 
 On a terminal it is redrawn in place; elsewhere each part gets one plain line when ready.
 """
@@ -26,7 +26,7 @@ TITLES: Final = {
 
 
 class StartProgress:
-    """Given to `launch` as its listener, inside a `with`."""
+    """The listener for `launch`, used in a `with` block."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -51,7 +51,7 @@ class StartProgress:
             self._live.stop()
 
     def __call__(self, event: dict[str, str]) -> None:
-        """Take one event of the supervisor."""
+        """Show one event of the supervisor."""
         if note := event.get("note"):
             self._console.print(note)
         part, state = event.get("part", ""), event.get("state", "")
@@ -75,7 +75,7 @@ class StartProgress:
 
 
 def show_stack(console: Console, info: StackInfo) -> None:
-    """The addresses a person wants first."""
+    """Print the most important addresses."""
     table = Table.grid(padding=(0, 3))
     rows = {
         "api": ("API docs", info.api_docs_url),

@@ -18,7 +18,7 @@ _HASH: Final = re.compile(r"--hash=sha256:(?P<digest>[0-9a-f]{64})")
 
 
 def bill(locks: list[str]) -> dict[str, Any]:
-    """The document; a package with more than one file has the digest of each."""
+    """Return the document; a package with several files has the digest of each."""
     components: dict[str, dict[str, Any]] = {}
     for text in locks:
         for component in _components(text):

@@ -56,7 +56,7 @@ class StackInfo(Frozen):
 
 
 def read_stack(data: Path) -> StackInfo:
-    """The stack that runs on this folder. Errors: StackError when none is ready."""
+    """Return the stack that runs on this folder. Errors: StackError when none is ready."""
     folder = DataFolder(data)
     try:
         info = StackInfo.model_validate_json(folder.stack_file.read_text())

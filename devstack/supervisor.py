@@ -1,6 +1,6 @@
 """Starts the parts of a stack in order, keeps them alive, and stops them in reverse.
 
-Each part is its own child; everything waits on health, never on a sleep.
+Each part is its own child process; every wait is for health, never a fixed sleep.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class Supervisor:
         self.orders = Orders(self.children, self.temporal.forget_everything)
 
     async def start(self) -> StackInfo:
-        """Bring everything up. Errors: StackError with the sentence of the part that failed."""
+        """Start everything. Errors: StackError with the sentence of the part that failed."""
         self._keep_last_logs()
         self.folder.note_run_folder(self.control.parent)
         await self._together(
@@ -74,7 +74,7 @@ class Supervisor:
         return info
 
     async def stop(self) -> None:
-        """Stop all, users of a part before the part; leaves no process and no socket."""
+        """Stop every part after the parts that use it; leave no process and no socket."""
         self.folder.stack_file.unlink(missing_ok=True)
         self.orders.close()
         for name in reversed(CHILDREN):
@@ -115,7 +115,7 @@ class Supervisor:
         self.report("postgres", "ready")
 
     async def _provision(self) -> None:
-        """Migrations and catalog, in a process that loads while the database starts."""
+        """Run migrations and catalog in a process that loads while the database starts."""
         if "postgres" not in self.children or not self.options.provision:
             return
         self.report(PROVISION, "starting")
@@ -156,7 +156,7 @@ class Supervisor:
             raise failures.exceptions[0] from None
 
     def _keep_last_logs(self) -> None:
-        """One log per part and run; the run before stays as `<part>.last.log`."""
+        """Keep one log per part and run; the previous run's becomes `<part>.last.log`."""
         for file in self.folder.logs.glob("*.log"):
             part = file.name.split(".")[0]
             if part != SUPERVISOR and not file.name.endswith(".last.log"):

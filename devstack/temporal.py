@@ -44,7 +44,7 @@ class Temporal:
         return f"{HOST}:{self.ports.temporal}"
 
     def spec(self) -> Spec:
-        """The process specification; ready means namespace and attributes are there."""
+        """Return the process specification; ready means that namespace and attributes exist."""
         screen: tuple[str, ...] = ("--headless",)
         if self.ui:
             screen = ("--ui-port", str(self.ports.temporal_ui), "--ui-disable-news-fetch")
@@ -63,7 +63,7 @@ class Temporal:
         )
 
     def forget_everything(self) -> None:
-        """Delete the stopped server's database: every workflow is gone."""
+        """Delete the stopped server's database, and with it every workflow."""
         for suffix in ("", "-wal", "-shm"):
             self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
 

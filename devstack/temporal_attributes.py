@@ -1,6 +1,6 @@
-"""Is the Temporal server ready, and does its namespace know the search attributes.
+"""Waits for the Temporal server, and adds missing search attributes to its namespace.
 
-Apart from `temporal`, because the SDK takes half a second to load: the server starts meanwhile.
+Separate from `temporal`, because the SDK takes half a second to load: the server starts meanwhile.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from workflows.attributes import ATTRIBUTES
 
 
 async def register_attributes(address: str, namespace: str) -> None:
-    """Add what the namespace lacks; raises until the server answers. Repeatable.
+    """Add missing search attributes; raise until the server answers. Repeatable.
 
     Errors: StackError when one exists with another type, which the server would accept silently.
     """
@@ -41,5 +41,5 @@ async def register_attributes(address: str, namespace: str) -> None:
 
 
 def kind(key: SearchAttributeKey[Any]) -> str:
-    """The server's word for the type: Keyword, Datetime, KeywordList."""
+    """Return the server's name of the type: Keyword, Datetime, KeywordList."""
     return key.indexed_value_type.name.title().replace("_", "")

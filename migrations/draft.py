@@ -1,7 +1,7 @@
-"""Writes the SQL of the migration in the making from the tree.
+"""Writes the SQL of the next migration from the tree.
 
 Run `python -m migrations.draft` after a change of a function, type or view in `billing/**/sql/`,
-or of a table. What a release has is frozen (releases.toml); here stands what came since. A changed
+or of a table. Released SQL is frozen (releases.toml); the draft has the changes since. A changed
 column is written by hand into the migration: a test compares the migrated database with the tables.
 """
 
@@ -27,8 +27,8 @@ NEXT: Final = "0002"
 """The migration in the making."""
 ROLES: Final = ("billing_app", "billing_operator")
 """The roles of the programs."""
-# Statements on these touch a thousand accounts at once; to look through a list of them for every
-# row would cost more than the rows.
+# Statements on these touch a thousand accounts at once; searching a list of them for every row
+# would cost more than the rows.
 _BATCHED: Final = frozenset(
     {
         "accounts", "billing_quotas", "billing_records", "capture_logs", "credit_balances",
@@ -36,12 +36,12 @@ _BATCHED: Final = frozenset(
         "quota_claims", "usage_counters", "usage_periods",
     }
 )  # fmt: skip
-# Statements on these look at a row or two: a search of the list as a text costs less than to make
-# anything of it. No id is part of another, and a list has nothing but ids and commas.
+# Statements on these read a row or two: searching the list as text costs less than parsing it.
+# No id is part of another, and a list has only ids and commas.
 _SINGLE: Final = frozenset({"quota_slices"})
-# Checks of tables call these: they are made before a table, and before what is prepared.
+# Checks of tables call these: they are created before tables and before prepare.sql runs.
 CHECKING: Final = frozenset({"usage_void_id"})
-# Made by prepare.sql, which fills them before the migration.
+# Created by prepare.sql, which fills them before the migration.
 PREPARED: Final = frozenset({"capture_logs"})
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 
@@ -54,41 +54,41 @@ def load_tables() -> None:
 
 
 def releases() -> list[dict[str, Any]]:
-    """Version, commit and frozen files of every release."""
+    """Return version, commit and frozen files of every release."""
     return list(tomllib.loads(RELEASES.read_text())["release"])
 
 
 def frozen_text() -> str:
-    """The SQL of all released migrations."""
+    """Return the SQL of all released migrations."""
     names = [name for release in releases() for name in release["files"] if name.endswith(".sql")]
     return "\n".join((VERSIONS / name).read_text() for name in sorted(names))
 
 
 def scripts() -> Iterable[str]:
-    """The texts of all migrations, in their order."""
+    """Yield the texts of all migrations, in order."""
     for path in sorted(VERSIONS.rglob("*")):
         if path.suffix in {".sql", ".py"}:
             yield path.read_text()
 
 
 def ddl(statement: ExecutableDDLElement) -> str:
-    """A statement on a table as Postgres takes it."""
+    """Return a statement on a table as SQL for Postgres."""
     return str(statement.compile(dialect=_DIALECT)).strip()
 
 
 def digest(path: Path) -> str:
-    """The digest that releases.toml keeps of a file."""
+    """Return a file's digest as stored in releases.toml."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def functions_sql() -> str:
-    """Types, functions and views that no release has in this form."""
+    """Return types, functions and views that no release has in this form."""
     new = _new_statements(lambda path: path.stem not in CHECKING)
     return sql.PREAMBLE + new if new else ""
 
 
 def checking_sql() -> str:
-    """New functions that checks of tables call."""
+    """Return new functions that checks of tables call."""
     return _new_statements(lambda path: path.stem in CHECKING)
 
 
@@ -100,8 +100,8 @@ def _new_statements(is_wanted: Callable[[Path], bool]) -> str:
 
 
 def tables_sql() -> str:
-    """CREATE TABLE and CREATE INDEX of tables that no release has, in order of dependency; not of
-    those that are prepared.
+    """Return CREATE TABLE and CREATE INDEX of unreleased tables, in order of dependency,
+    without those that prepare.sql creates.
     """
     parts = []
     for table in _new_tables():
@@ -114,7 +114,7 @@ def tables_sql() -> str:
 
 
 def rules_sql() -> str:
-    """Row-level security of new tenant tables, and the triggers that keep ledgers append-only."""
+    """Return row-level security of new tenant tables, and triggers of append-only ledgers."""
     parts = []
     for table in _new_tables():
         column = _tenant_column(table)
@@ -166,7 +166,7 @@ def _tidy(statement: str) -> str:
 
 
 def texts() -> dict[str, str]:
-    """The files of the migration in the making, those with nothing in them left out."""
+    """Return the files of the next migration, without empty ones."""
     drafted = {
         "checking.sql": checking_sql(), "tables.sql": tables_sql(),
         "functions.sql": functions_sql(), "rules.sql": rules_sql(),
@@ -175,7 +175,7 @@ def texts() -> dict[str, str]:
 
 
 def write(folder: Path = VERSIONS / NEXT) -> None:
-    """Put them where the migration reads them."""
+    """Write the files to the folder that the migration reads."""
     load_tables()
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.sql"):

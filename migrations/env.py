@@ -1,4 +1,4 @@
-"""Alembic's way to the database: as the owner, one at a time, in the chosen schema.
+"""Alembic's environment: migrates as the owner, one process at a time, in the chosen schema.
 
 Two processes that migrate at once are harmless: the second waits and finds nothing to do.
 """
@@ -22,7 +22,7 @@ MIGRATION_LOCK: Final = 7_214_031  # any number, the same in every process that 
 
 
 def prepare_schema(connection: Connection, settings: Settings) -> None:
-    """Make the chosen schema, open to the roles that the settings name."""
+    """Create the chosen schema, and grant its use to the roles that the settings name."""
     schema = settings.database_schema
     if schema == "public":
         return
@@ -34,8 +34,8 @@ def prepare_schema(connection: Connection, settings: Settings) -> None:
 
 
 def run(settings: Settings) -> None:
-    """Bring the database up to the newest migration: first what takes long, each step by itself,
-    then the migration in one transaction.
+    """Migrate the database: first the slow steps, each in its own transaction, then the migration
+    in one transaction.
     """
     url = settings.database_owner_url or settings.database_url
     options = f"-c search_path={settings.database_schema} -c lock_timeout={LOCK_TIMEOUT_MS}"
@@ -54,8 +54,8 @@ def run(settings: Settings) -> None:
 
 
 def _restore(connection: Connection) -> list[str]:
-    """Rights that somebody took away, and walls that somebody took down, which only the newest
-    migration has all of.
+    """Restore missing rights, and missing walls if the database is at the newest migration: an
+    earlier one does not have all. Return a line for each.
     """
     given = [f"{one.words}: given again" for one in give_again(connection)]
     head = context.script.get_current_head()
@@ -64,12 +64,12 @@ def _restore(connection: Connection) -> list[str]:
 
 
 def _tell(restored: list[str]) -> None:
-    """Whoever called finds there which rights and walls are there again."""
+    """Pass the restored rights and walls to the caller, in the configuration."""
     context.config.attributes["restored"] = restored
 
 
 def _configure(connection: Connection) -> None:
-    """Partitions are parts of a table that is described, and nothing by themselves."""
+    """Configure Alembic; leave out partitions, which belong to a described table."""
     query = "SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r'"
     partitions = set(connection.scalars(text(query)))
     context.configure(
@@ -80,8 +80,8 @@ def _configure(connection: Connection) -> None:
 
 
 def _wait_for_turn(connection: Connection) -> None:
-    """Until nobody else migrates. Asked again and again: an index that another one makes waits for
-    every statement that has begun, and so for one that would wait here.
+    """Poll until no other process migrates. A statement that waited for the lock would block an
+    index that the other process creates: the index waits for all running statements.
     """
     ask = text("SELECT pg_try_advisory_lock(:key)")
     while not connection.scalar(ask, {"key": MIGRATION_LOCK}):
@@ -89,10 +89,10 @@ def _wait_for_turn(connection: Connection) -> None:
 
 
 def _steps() -> dict[str, str]:
-    """Each migration on the way to the one that is wanted, by the one before it."""
+    """Return each migration up to the wanted one, by its predecessor."""
     try:
         wanted = context.get_revision_argument()
-    except KeyError:  # nothing is to be migrated
+    except KeyError:  # nothing to migrate
         return {}
     return {
         str(one.down_revision): one.revision

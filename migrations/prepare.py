@@ -1,8 +1,8 @@
-"""The part of a migration on large tables that comes before it: nobody is locked out meanwhile.
+"""The part of a migration that prepares large tables before it, without locking others out.
 
 Each statement of `versions/<revision>_large/prepare.sql` is its own transaction and does nothing
-when its work is done, so a run that was killed is simply begun again. The functions that its checks
-call come first.
+when its work is done, so a killed run can be repeated. The functions that its checks call come
+first.
 """
 
 import re
@@ -27,7 +27,7 @@ _END: Final = re.compile(r";\n(?=\n|\Z)")
 
 
 def prepare(connection: Connection, following: dict[str, str]) -> None:
-    """Run what the next migration prepares; `following` names it by the one before it.
+    """Run the next migration's prepare.sql; `following` maps each migration to its successor.
 
     The connection commits each statement. A database without tables has nothing to prepare.
     """
@@ -49,17 +49,17 @@ def _until_done(connection: Connection, statement: str) -> None:
     for left in reversed(range(TRIES)):
         try:
             _drop_invalid(connection, statement)
-            # Past SQLAlchemy: the statement has percent signs of its own.
+            # Not by SQLAlchemy: the statement may include percent signs.
             connection.connection.cursor().execute(statement)
             return
-        except LockNotAvailable:  # somebody works with the table; they go first
+        except LockNotAvailable:  # others use the table; they go first
             if not left:
                 raise
             time.sleep(PAUSE_SECONDS)
 
 
 def _drop_invalid(connection: Connection, statement: str) -> None:
-    """An index whose making was killed is in the way, and of no use."""
+    """Drop the invalid index that a killed run left: it would block a new one."""
     found = _INDEX.search(statement)
     if found and connection.scalar(_IS_INVALID, {"name": found[1]}):
         connection.connection.cursor().execute(f"DROP INDEX CONCURRENTLY {found[1]}")

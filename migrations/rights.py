@@ -1,7 +1,7 @@
-"""Rights that the migrations gave the programs' roles, and which of them somebody took away.
+"""Rights that the migrations gave the programs' roles, and which of them are missing.
 
-They are read from the migrations themselves: each table comes with all four by the default
-privileges of migrations/roles.sql, and REVOKE and GRANT of the migrations follow in their order.
+They are read from the migrations: each table starts with all four by the default privileges of
+migrations/roles.sql, and the migrations' REVOKE and GRANT follow in order.
 """
 
 import re
@@ -58,12 +58,12 @@ class Right(NamedTuple):
 
     @property
     def words(self) -> str:
-        """As an operator reads it."""
+        """The text for an operator."""
         return f"{self.role} lacks {self.right} on {self.name}"
 
 
 def wanted(tables: Iterable[str], sequences: Iterable[str] = ()) -> set[Right]:
-    """All that the migrations gave on these tables and their sequences."""
+    """Return all rights that the migrations gave on these tables and sequences."""
     given = {
         Right(kind, name, role, right)
         for kind, names, rights in (
@@ -84,7 +84,7 @@ def wanted(tables: Iterable[str], sequences: Iterable[str] = ()) -> set[Right]:
 
 
 def statements(script: str) -> Iterable[tuple[str, set[Right]]]:
-    """GRANT and REVOKE of a script, by our roles; those of a body are not at a line's start."""
+    """Yield the GRANTs and REVOKEs of a script for our roles; function bodies do not match."""
     for found in _STATEMENT.finditer(script):
         kind = "FUNCTION" if found["function"] else "TABLE"
         yield (
@@ -100,7 +100,7 @@ def statements(script: str) -> Iterable[tuple[str, set[Right]]]:
 
 
 def missing(connection: Connection) -> list[Right]:
-    """Rights that were given and are not there any more, of what this release uses."""
+    """Return missing rights on the objects that this release uses."""
     load_tables()
     names = {"alembic_version", *metadata.tables, *_views()}
     sequences = connection.scalars(_SEQUENCES, {"tables": list(names)}).all()
@@ -118,7 +118,7 @@ def missing(connection: Connection) -> list[Right]:
 
 
 def give_again(connection: Connection) -> list[Right]:
-    """Give what is missing, as the owner; answers it."""
+    """Grant the missing rights, as the owner; return them."""
     lacking = missing(connection)
     for one in lacking:
         connection.execute(text(f"GRANT {one.right} ON {one.kind} {one.name} TO {one.role}"))

@@ -1,4 +1,4 @@
-"""The SQL functions, types and views of the tree: where they are, and in which order they load.
+"""The SQL functions, types and views of the tree, and the order in which they load.
 
 One definition each, in `billing/**/sql/`: `types.sql` first, then one file per function, named as
 the function (in folders where there are many), then `views/`. Functions may call each other in any
@@ -16,23 +16,23 @@ _COMMENTS_BEHIND: Final = re.compile(r"(\n--.*|\n)*\Z")
 
 
 def files() -> list[Path]:
-    """Every SQL file of the tree, in the order of loading."""
+    """Return every SQL file of the tree, in the order of loading."""
     found = BILLING.rglob("sql/**/*.sql")
     return sorted(found, key=lambda path: (_rank(path), _package(path), path.name))
 
 
 def statements(text: str) -> list[str]:
-    """The CREATE statements of a file, each without the comments around it."""
+    """Return the CREATE statements of a file, without the comments around them."""
     return [_COMMENTS_BEHIND.sub("", part) for part in _STATEMENT.split(text)[1:]]
 
 
 def tree() -> str:
-    """Everything, as a script for a database that has the tables."""
+    """Return everything as one script for a database that has the tables."""
     return PREAMBLE + "".join(path.read_text() for path in files())
 
 
 def _package(path: Path) -> str:
-    """A file's folder below `sql/` is for its readers: it does not change the order."""
+    """Return a file's package; folders below `sql/` do not change the order."""
     return path.relative_to(BILLING).as_posix().partition("/sql/")[0]
 
 

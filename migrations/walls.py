@@ -1,7 +1,7 @@
-"""Walls of the tables, and which of them somebody took down.
+"""Walls of the tables, and which of them are missing.
 
 A wall is a constraint, an index, a trigger, a policy, or the row-level security that it needs. The
-tables tell the first two; the statements of the migrations tell the others, in their order.
+first two are read from the tables, the others from the migrations' statements, in order.
 """
 
 import re
@@ -45,7 +45,7 @@ _SECURITY: Final = "row-level security"
 
 
 class Wall(NamedTuple):
-    """One wall of one table; `made_by` puts it up, in place of one that does not hold."""
+    """One wall of one table; `made_by` creates it, and replaces one that is not valid."""
 
     table: str
     name: str
@@ -53,12 +53,12 @@ class Wall(NamedTuple):
 
     @property
     def words(self) -> str:
-        """As an operator reads it."""
+        """The text for an operator."""
         return f"{self.table} lacks {self.name}"
 
 
 def wanted() -> list[Wall]:
-    """All that the tables of this release have."""
+    """Return all walls of this release's tables."""
     load_tables()
     tables = metadata.sorted_tables
     walls = [_wall(table, one) for table in tables for one in _parts(table)]
@@ -67,7 +67,7 @@ def wanted() -> list[Wall]:
 
 
 def _parts(table: Table) -> Iterable[Constraint | Index]:
-    """Foreign keys come last: they stand on the others."""
+    """Return constraints and indexes; foreign keys come last, because they need the others."""
     named = [one for one in table.constraints if one.name is not None]
     keys = [one for one in named if isinstance(one, ForeignKeyConstraint)]
     return [*(one for one in named if one not in keys), *table.indexes, *keys]
@@ -82,7 +82,7 @@ def _wall(table: Table, part: Constraint | Index) -> Wall:
 
 
 def guards(script: str) -> list[Wall]:
-    """Triggers and policies that are there after these statements; a policy brings its security."""
+    """Return triggers and policies after these statements; a policy adds its row-level security."""
     found: dict[tuple[str, str], Wall] = {}
     for told in _STATEMENT.finditer(script):
         table, name = told["table"], told["name"]
@@ -98,7 +98,7 @@ def guards(script: str) -> list[Wall]:
 
 
 def missing(connection: Connection) -> list[Wall]:
-    """Walls that are not there, are not valid, or are switched off."""
+    """Return walls that are missing, not valid, or switched off."""
     walls = wanted()
     rows = connection.execute(
         _FOUND, {"tables": sorted({one.table for one in walls}), "security": _SECURITY}
@@ -108,7 +108,7 @@ def missing(connection: Connection) -> list[Wall]:
 
 
 def put_up_again(connection: Connection) -> list[str]:
-    """Put up what is missing, as the owner; answers in words what it did and could not do."""
+    """Create missing walls, as the owner; return a line for each success and failure."""
     told = []
     for wall in missing(connection):
         try:

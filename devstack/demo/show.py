@@ -1,4 +1,4 @@
-"""`billing demo`: start a stack of its own, tell the tales, count the checks, clean up."""
+"""`billing demo`: starts its own stack, runs the tales, counts the checks and cleans up."""
 
 import asyncio
 import os

@@ -27,7 +27,7 @@ Json = dict[str, Any]
 
 
 class DemoError(Exception):
-    """Something the tale needs did not happen."""
+    """A step that the tale needs did not happen."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Stage:
         self.console.print(f"\n[bold]{words}[/]")
 
     def say(self, words: str) -> None:
-        """One line of the story."""
+        """Print one line of the story."""
         self.console.print(f"  [dim]·[/] {words}", highlight=False)
 
     def check(self, what: str, holds: bool, seen: object = "") -> None:
@@ -62,11 +62,11 @@ class Stage:
     async def operate(
         self, method: str, path: str, body: Json | None = None, **headers: str
     ) -> Json:
-        """An administrator's request."""
+        """Send a request as an administrator."""
         return await self._ask(method, path, body, self.token("*", "admin"), **headers)
 
     async def customer(self, name: str, clock_at: str | None = None) -> "Customer":
-        """A fresh account; with `clock_at` a test account on a frozen clock of its own."""
+        """Create an account; with `clock_at` a test account on its own frozen clock."""
         fields: Json = {"external_id": f"demo-{name}-{uuid4().hex[:8]}", "name": name.title()}
         if clock_at is not None:
             fields |= {"is_test": True, "clock_at": clock_at}
@@ -74,7 +74,7 @@ class Stage:
         return Customer(self, str(made["id"]))
 
     async def sql(self, query: str, **values: Any) -> list[Json]:
-        """Rows, past the API and its walls."""
+        """Return rows as the superuser, without the API and row-level security."""
         url = self.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
         async with (
             await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
@@ -84,7 +84,7 @@ class Stage:
             return await cursor.fetchall()
 
     async def until(self, look: Callable[[], Awaitable[Any]], what: str) -> Any:
-        """Wait until `look` answers something truthy, and return that."""
+        """Wait until `look` returns a truthy value, and return it."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
@@ -98,7 +98,7 @@ class Stage:
             await asyncio.sleep(0.05)
 
     def token(self, account: str, role: str) -> str:
-        """A bearer token."""
+        """Return a bearer token."""
         return mint_token(
             secret=self.stack.jwt_secret,
             account=account,
@@ -134,12 +134,12 @@ class Customer:
         return ids.decode(ids.ACCOUNT, self.id)
 
     async def ask(self, method: str, path: str, body: Json | None = None, **headers: str) -> Json:
-        """A request of the account's staff; `http_status` is among the answer."""
+        """Send a request as the account's staff; the answer includes `http_status`."""
         token = self.stage.token(self.id, "billing")
         return await self.stage._ask(method, path, body, token, **headers)  # noqa: SLF001
 
     async def download(self, path: str) -> bytes:
-        """A document of the account."""
+        """Return a document of the account."""
         headers = {"Authorization": f"Bearer {self.stage.token(self.id, 'billing')}"}
         answer = await self.stage.http.get(path, headers=headers)
         if answer.status_code != 200:
@@ -161,11 +161,11 @@ class Customer:
         return await self.ask("POST", "/billing/payment-methods", body)
 
     async def subscription(self) -> Json:
-        """The account's subscription."""
+        """Return the account's subscription."""
         return await self.ask("GET", "/billing/subscription")
 
     async def until_status(self, path: str, status: str) -> Json:
-        """The resource once it has this status."""
+        """Wait for a status of a resource; return the resource."""
 
         async def look() -> Json | None:
             seen = await self.ask("GET", path)
@@ -175,7 +175,7 @@ class Customer:
         return found
 
     async def advance(self, *, days: int) -> Json:
-        """Let the account's own time pass; answers where the clock stands."""
+        """Advance the account's clock; return it."""
         path = f"/admin/accounts/{self.id}/clock"
         await self.stage.operate("POST", path, {"advance_days": days})
 
@@ -189,15 +189,15 @@ class Customer:
         return clock
 
     async def charges(self) -> list[Json]:
-        """Charges in the sandbox's journal, failed ones included."""
+        """Return charges from the sandbox's journal, including failed ones."""
         return [one for one in await self._effects() if one["name"].startswith("charge.")]
 
     async def moved(self, name: str) -> list[int]:
-        """Amounts in the sandbox's journal that moved by effects of this name."""
+        """Return amounts from the sandbox's journal for effects of this name."""
         return [one["amount"] for one in await self._effects() if one["name"] == name]
 
     async def bank_is_slow(self) -> None:
-        """The bank says of the next charge that it is still processing."""
+        """Have the bank answer the next charge with "still processing"."""
         customer = await self._stripe_customer()
         await self.stage.sandbox.script(str(customer), "processing")
 
@@ -219,9 +219,9 @@ class Customer:
         return name
 
     async def rows(self, query: str, **values: Any) -> list[Json]:
-        """Rows of this account; `%(me)s` is its id."""
+        """Return rows of this account; `%(me)s` is its id."""
         return await self.stage.sql(query, me=self.uuid, **values)
 
     async def count(self, query: str, **values: Any) -> int:
-        """The first column of the first row."""
+        """Return the first column of the first row."""
         return int(next(iter((await self.rows(query, **values))[0].values())))

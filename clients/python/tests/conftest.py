@@ -15,7 +15,7 @@ NewClient = Callable[..., BillingClient]
 
 
 def until(seen: Callable[[], bool]) -> None:
-    """Wait until it is seen."""
+    """Wait until the condition holds."""
     deadline = time.monotonic() + 10
     while not seen() and time.monotonic() < deadline:
         time.sleep(0.005)

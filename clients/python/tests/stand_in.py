@@ -1,6 +1,6 @@
-"""A stand-in for the API behind httpx2's own transport: it says what it is scripted to say.
+"""A stand-in for the API behind httpx2's own transport, with scripted answers.
 
-It keeps what it was sent, so that tests can count what arrived how often.
+It keeps every request, so that tests can count what arrived how often.
 """
 
 import json
@@ -29,7 +29,7 @@ class StandIn:
         """Times each event id was recorded: once, whatever happens."""
         self.refuse: Callable[[dict[str, Any]], str | None] = lambda row: None
         self.passing: set[str] = set()
-        """Codes of refusals that the API says to try again."""
+        """Codes of refusals that the API marks as temporary (`retry`)."""
         self._lock = threading.Lock()
         self.transport = httpx2.MockTransport(self)
 
@@ -59,7 +59,7 @@ class StandIn:
         return httpx2.Response(200, json={"results": results})
 
     def record_then_drop(self, request: httpx2.Request) -> httpx2.Response:
-        """The rows are in, and the answer is lost."""
+        """Record the rows and lose the answer."""
         self.record(request)
         raise httpx2.ReadError("cut", request=request)
 

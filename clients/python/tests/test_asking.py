@@ -1,4 +1,4 @@
-"""Calls that wait for their answer: refusals with their facts, tries that are safe, holds."""
+"""Calls that wait for their answer: refusals with their fields, safe retries, holds."""
 
 import json
 from decimal import Decimal

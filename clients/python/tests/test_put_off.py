@@ -1,4 +1,4 @@
-"""Events that the API refuses for a reason that passes: they wait, and hold nobody up."""
+"""Events that the API refuses for a temporary reason: they wait and block no others."""
 
 import time
 
@@ -13,7 +13,7 @@ from durable_billing.client import BillingClient
 from durable_billing.errors import EventsPutOff
 
 AWAY = "SOMETHING_UNAVAILABLE"
-"""A code that this client has never heard of."""
+"""A code that this client does not know."""
 
 
 def keep(client: BillingClient, product: str, count: int) -> set[str]:
@@ -22,7 +22,7 @@ def keep(client: BillingClient, product: str, count: int) -> set[str]:
 
 @pytest.fixture
 def api() -> StandIn:
-    """It does not price product "new" just now, and never will product "none"."""
+    """An API that cannot price product "new" for now, and product "none" ever."""
     made = StandIn()
     made.passing = {AWAY}
     codes = {"new": AWAY, "none": "PRODUCT_PRICING_NOT_FOUND"}

@@ -17,13 +17,13 @@ export type InvoicePage = Schemas["InvoicePage"];
 type InvoiceQuery = NonNullable<paths["/api/v1/billing/invoices"]["get"]["parameters"]["query"]>;
 export type InvoiceStatus = NonNullable<InvoiceQuery["status"]>;
 
-/** A refusal of the API, or an answer that is none (`code` is then `UNREADABLE`). */
+/** A refusal of the API, or an answer without data or problem (`code` is then `UNREADABLE`). */
 export class BillingError extends Error {
   override readonly name = "BillingError";
   readonly status: number;
   readonly code: string;
   readonly correlationId: string | null;
-  /** All members of the problem, those that some codes add among them. */
+  /** All members of the problem, including those that only some codes add. */
   readonly problem: Partial<Problem>;
 
   constructor(status: number, problem: Partial<Problem>) {
@@ -36,9 +36,9 @@ export class BillingError extends Error {
 }
 
 export interface BillingOptions {
-  /** The API with or without `/api/v1`; `http://localhost:8080/api/v1` unless given. */
+  /** The API with or without `/api/v1`; `http://localhost:8080/api/v1` by default. */
   baseUrl?: string;
-  /** A bearer token, or a function that is asked for one before each call. */
+  /** A bearer token, or a function that returns one, called before each request. */
   token?: string | (() => string | Promise<string>);
   /** The account to act for, by id or external id: operators' tokens must name one. */
   account?: string;
@@ -59,8 +59,8 @@ export interface Billing {
   /** The address of an invoice's PDF within this page; free it with `URL.revokeObjectURL`. */
   downloadInvoicePDF(id: string): Promise<string>;
   /**
-   * Compare our rows with Stripe's (role `admin`). The same key is one run. Until the service has
-   * this route it throws a BillingError `NOT_FOUND`.
+   * Compare our rows with Stripe's (role `admin`). Calls with the same key are one run. Until the
+   * service has this route it throws a BillingError `NOT_FOUND`.
    */
   reconcileBilling(key: string): Promise<Reconciliation>;
 }
@@ -110,7 +110,7 @@ export function createBilling(options: BillingOptions = {}): Billing {
       );
     },
     async reconcileBilling(key) {
-      // The document does not have this route yet, so neither have its types.
+      // The OpenAPI document lacks this route, so its types do too.
       const post = api.POST as unknown as (path: string, init: object) => Promise<Answer<Reconciliation>>;
       return read(
         await post("/api/v1/billing/reconcile", { headers: { "Idempotency-Key": key }, body: {} }),
@@ -125,7 +125,7 @@ interface Answer<T> {
   response: Response;
 }
 
-/** The data of an answer, `undefined` of one that has none (204); throws what is refused. */
+/** Returns the data of an answer (`undefined` for 204); throws BillingError for a refusal. */
 export function read<T>({ data, error, response }: Answer<T>): T {
   if (!response.ok || (data === undefined && response.status !== 204)) {
     const problem = typeof error === "object" && error !== null ? error : {};
@@ -136,7 +136,7 @@ export function read<T>({ data, error, response }: Answer<T>): T {
 
 let shared: Billing | undefined;
 
-/** Set what the functions below use: base address, token, account. */
+/** Configure the functions below: base address, token, account. */
 export function configureBilling(options: BillingOptions): void {
   shared = createBilling(options);
 }

@@ -16,7 +16,7 @@ class _Answer(BaseModel):
 
 
 class Quote(_Answer):
-    """The cost of a use now; nothing is suggested where nothing could pay it."""
+    """The current cost of a use; no method is suggested if none could pay for it."""
 
     product_id: str
     usage_amount: Decimal
@@ -110,7 +110,7 @@ class Capture(_Answer):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcome of one row of a batch; `code` and `detail` for a rejected one.
+    """The outcome of one row of a batch; a rejected row has `code` and `detail`.
 
     `retry` is true for a rejected row that may be recorded when it is sent again later.
     """

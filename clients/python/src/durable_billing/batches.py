@@ -1,7 +1,7 @@
-"""Events sent together: rows of one request, each with its verdict.
+"""Batches of events: the rows of one request, each with its verdict.
 
-A request that is refused as a whole is halved until the wrong row is alone. So is one that the API
-fails on again and again: a row that it fails on alone waits, and the others are recorded.
+A request that is refused as a whole is halved until the invalid row is alone. A request on which
+the API keeps failing is halved too: a row that fails alone waits, and the others are recorded.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,17 +18,17 @@ from durable_billing.errors import (
 
 MAX_ROWS: Final = 1_000
 MAX_BYTES: Final = 1_000_000
-"""A little under the API's limit of 1 MiB."""
+"""Slightly below the API's limit of 1 MiB."""
 
 FAILURES: Final = 3
-"""After so many failures of the API on the same rows they are sent apart."""
+"""Number of API failures on the same rows after which they are sent apart."""
 _MOST_FAILURES: Final = 50
-"""An API that fails on more requests than this while rows are sent apart is broken altogether."""
+"""After more failures than this while sending rows apart, the API itself must be broken."""
 _FAULTS: Final = frozenset({400, 413, 422})
 
 
 def send(connection: Connection, rows: Sequence[bytes]) -> list[Verdict]:
-    """Record rows of JSON, at most 1,000 and 1 MB; the verdicts in their order.
+    """Record JSON rows, at most 1,000 and 1 MB; return the verdicts in their order.
 
     Errors: BillingProblem and BillingUnreachable when the outcome is unknown: the same rows may be
     sent again.
@@ -47,9 +47,9 @@ def send(connection: Connection, rows: Sequence[bytes]) -> list[Verdict]:
 
 
 def send_apart(connection: Connection, rows: Sequence[bytes]) -> list[Verdict]:
-    """As `send`, for rows that the API has failed on: those it fails on alone are to be sent again.
+    """Record rows that the API has failed on; a row that it fails on alone gets `retry`.
 
-    Errors: as `send`; the last failure where the API fails on nearly everything.
+    Errors: as `send`; the last failure if the API fails on nearly every request.
     """
     verdicts: list[Verdict] = []
     parts = [list(rows)]
@@ -71,12 +71,12 @@ def send_apart(connection: Connection, rows: Sequence[bytes]) -> list[Verdict]:
 
 
 def fails(error: BillingClientError) -> bool:
-    """True for a failure that these very rows may be the cause of: a part away is none."""
+    """True for a failure that these rows may cause; an unavailable part (503) is not one."""
     return isinstance(error, BillingProblem) and error.status >= 500 and error.status != 503
 
 
 def split(rows: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Rows in batches of at most 1,000 and 1 MB."""
+    """Yield the rows in batches of at most 1,000 and 1 MB."""
     batch: list[bytes] = []
     size = 0
     for row in rows:

@@ -152,20 +152,20 @@ class BillingClient:
         return self._spooled[1].flush(timeout_seconds)
 
     def status(self) -> SpoolStatus:
-        """The numbers of waiting and rejected events, and the error that stops sending, if any."""
+        """Count waiting and rejected events; report the error that stops sending, if any."""
         spool, sender = self._spooled
         return SpoolStatus(spool.waiting(), spool.rejections(), spool.size(), sender.trouble)
 
     def rejected(self, *, after: int = 0, limit: int = REJECTED_PAGE) -> list[Rejected]:
-        """Events that the API rejected, oldest first; `after` is the number of the last seen."""
+        """Return rejected events, oldest first; `after` is the number of the last one seen."""
         return self._spooled[0].rejected(after, limit)
 
     def send_again(self, numbers: Sequence[int]) -> int:
-        """Send rejected events again, for example after credits were bought; their number."""
+        """Send rejected events again, for example after buying credits; return how many."""
         return self._spooled[0].requeue(numbers)
 
     def forget(self, numbers: Sequence[int]) -> int:
-        """Delete rejected events; their number."""
+        """Delete rejected events; return how many."""
         return self._spooled[0].forget(numbers)
 
     # -- usage, while the caller waits ----------------------------------------------------------
@@ -188,8 +188,8 @@ class BillingClient:
         each.
 
         A row may already be JSON. Give each an `event_id`: then the same rows may be sent again
-        after any error, and later those whose verdict has `retry`. With `apart`, after repeated
-        failures of the API on these rows, one that it fails on alone holds up no other.
+        after any error, and later those whose verdict has `retry`. Pass `apart` if the API failed
+        on these rows repeatedly: a row that it fails on alone then does not block the others.
         """
         verdicts: list[Verdict] = []
         send = batches.send_apart if apart else batches.send
@@ -199,7 +199,7 @@ class BillingClient:
         return verdicts
 
     def calculate(self, product_id: str, usage_amount: Amount) -> Quote:
-        """The cost of a use now; nothing is written."""
+        """Return the current cost of a use; nothing is written."""
         body = {"product_id": product_id, "usage_amount": events.amount_text(usage_amount)}
         return Quote.model_validate(self._connection.ask("POST", "/billing/calculate", body))
 
@@ -221,10 +221,10 @@ class BillingClient:
     def process(
         self, billing_id: str, *, billing_method: str | None = None, key: str | None = None
     ) -> BillingRecord:
-        """Pay a deferred or failed record; a paid one is answered unchanged.
+        """Pay a deferred or failed record; a paid one is returned unchanged.
 
-        Where a card pays give a `key` of your own: a call that is repeated with it, after a lost
-        answer, charges the card once. Without one each call asks the card anew.
+        If a card pays, pass your own `key`: a call repeated with it after a lost answer charges
+        the card only once. Without a key each call is a new charge attempt.
         """
         body = {"billing_id": billing_id}
         if billing_method is not None:
@@ -235,7 +235,7 @@ class BillingClient:
     # -- credits --------------------------------------------------------------------------------
 
     def balance(self) -> Balance:
-        """The account's credits."""
+        """Return the account's credits."""
         return Balance.model_validate(self._connection.ask("GET", "/billing/credits/balance"))
 
     def hold(
@@ -271,7 +271,7 @@ class BillingClient:
         reason: str = "capture",
         detail: Mapping[str, str] | None = None,
     ) -> Capture:
-        """Spend a hold or a part of it; the same amount again answers the first capture."""
+        """Spend all or part of a hold; repeating the same amount returns the first capture."""
         body: dict[str, Any] = {"reason": reason, "detail": dict(detail or {})}
         if amount is not None:
             body["amount"] = events.amount_text(amount)
@@ -279,7 +279,7 @@ class BillingClient:
         return Capture.model_validate(self._connection.ask("POST", path, body))
 
     def release_hold(self, hold_id: str) -> HoldState:
-        """Release a hold; a second call answers the first."""
+        """Release a hold; a second call returns the first answer."""
         path = f"{_HOLDS}/{segment(hold_id)}/release"
         return HoldState.model_validate(self._connection.ask("POST", path))
 

@@ -68,10 +68,10 @@ class Connection:
         key: str | None = None,
         account: str | None = None,
     ) -> Any:
-        """The JSON of an answer, tried up to four times: for requests that are safe to repeat.
+        """Return the JSON answer, after up to four tries: for requests that are safe to repeat.
 
-        `account` is another one than that of all calls. Errors: BillingProblem; BillingUnreachable
-        when no try was answered.
+        `account` overrides the connection's account. Errors: BillingProblem; BillingUnreachable
+        when the last try got no answer.
         """
         content = None if body is None else json.dumps(body).encode()
         for attempt in range(TRIES):
@@ -93,7 +93,7 @@ class Connection:
         key: str | None = None,
         account: str | None = None,
     ) -> Any:
-        """One try. Errors: BillingProblem, BillingUnreachable."""
+        """Send a request once; return its JSON. Errors: BillingProblem, BillingUnreachable."""
         named = account or self._account
         try:
             answer = self._send(method, path, content, key, named)
@@ -129,13 +129,13 @@ class Connection:
         with self._renewing:
             try:
                 self._fresh = self._token()
-            except Exception as error:  # the caller's code, mostly a call of its own
+            except Exception as error:  # the caller's function may raise anything
                 raise BillingUnreachable(f"no token: {type(error).__name__}: {error}") from error
         return True
 
 
 def segment(name: str) -> str:
-    """A name encoded as one segment of a path."""
+    """Encode a name as one path segment."""
     return quote(name, safe="")
 
 
@@ -147,7 +147,7 @@ def passes(error: BillingClientError) -> bool:
 
 
 def pause_seconds(error: BillingClientError, failures: int) -> float:
-    """The pause before the next try: doubling with jitter, and at least Retry-After."""
+    """Return the pause before the next try: doubling with jitter, at least Retry-After."""
     pause: float = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 16))
     asked = error.retry_after_seconds if isinstance(error, BillingProblem) else None
     jittered = pause * random.uniform(0.5, 1.0)
@@ -172,6 +172,6 @@ def _problem(answer: httpx2.Response) -> BillingProblem:
 
 
 def _retry_after(answer: httpx2.Response) -> float | None:
-    """The header in seconds; the API sends no dates."""
+    """Return the header in seconds; the API sends no dates."""
     text = str(answer.headers.get("retry-after", ""))
     return float(text) if text.isdigit() else None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 UNKNOWN_CODE: Final = "UNKNOWN"
-"""The code of a refusal that is no problem document: something before the API spoke."""
+"""The code of a refusal without a problem document, for example from a proxy."""
 
 _IN_FLIGHT: Final = frozenset({"IDEMPOTENCY_IN_FLIGHT"})
 
@@ -36,7 +36,7 @@ class BillingProblem(BillingClientError):
         self.correlation_id = correlation_id
         self.retry_after_seconds = retry_after_seconds
         self.fields = dict(fields or {})
-        """The whole problem document, with what a code adds, such as `required`, `available`."""
+        """The whole problem document, with the members of its code, such as `required`."""
 
     @property
     def passing(self) -> bool:

@@ -1,6 +1,6 @@
 """One use, validated and encoded as JSON that is the same at every try.
 
-What the API would refuse for its form is refused here, before it is stored.
+A use whose form the API would refuse is refused here, before it is stored.
 """
 
 import json
@@ -75,15 +75,15 @@ class Check(TypedDict, total=False):
 
 
 FIELDS: Final = frozenset({"usage_amount"} | Use.__annotations__.keys())
-"""Every field of an event; a test holds them to the API's."""
+"""Every field of an event; a test compares them with the API's."""
 _TEXTS: Final = FIELDS - {"usage_amount", "occurred_at", "usage_details"}
 
 
 def build(usage_amount: Amount, use: Use, *, account: str | None = None) -> tuple[str, bytes]:
-    """(event id, JSON) of a use. Errors: InvalidEvent with the field that is wrong.
+    """Return (event id, JSON) of a use. Errors: InvalidEvent with the invalid field.
 
-    Without an `event_id` it gets a new one, and the present time. With the caller's own it stays
-    exactly as given: recorded again it is the same event.
+    A use without an `event_id` gets a new one, and the current time. A use with the caller's own
+    id stays exactly as given, so recording it again is the same event.
     """
     body: dict[str, Any] = {
         name: value.strip() if isinstance(value, str) else value
@@ -103,9 +103,9 @@ def build(usage_amount: Amount, use: Use, *, account: str | None = None) -> tupl
 
 
 def take_account(body: dict[str, Any]) -> str | None:
-    """The account that a body names, taken out of it: a call of its own names it in a header.
+    """Remove the account that a body names and return it; a single call sends it in a header.
 
-    Errors: InvalidEvent for two of them.
+    Errors: InvalidEvent if the body names two.
     """
     account, external = (body.pop(name, None) for name in ("account_id", "external_id"))
     if account is not None and external is not None:
@@ -115,9 +115,9 @@ def take_account(body: dict[str, Any]) -> str | None:
 
 
 def amount_text(value: Amount, *, zero: bool = False) -> str:
-    """The amount as the API takes it; nothing (`zero`) is the reading of a level only.
+    """Return the amount as the API expects it; `zero` allows 0, valid only for a level reading.
 
-    Errors: InvalidEvent for a float, zero, a sign, 13 decimals.
+    Errors: InvalidEvent for a float, zero, a sign or more than 12 decimals.
 
     >>> amount_text(Decimal("1E+3"))
     '1000'
@@ -131,7 +131,7 @@ def amount_text(value: Amount, *, zero: bool = False) -> str:
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
-    """An event as JSON. Errors: InvalidEvent for values that are not JSON, and above 256 KiB."""
+    """Encode an event as JSON. Errors: InvalidEvent for non-JSON values and above 256 KiB."""
     try:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         encoded = text.encode()

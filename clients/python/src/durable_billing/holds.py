@@ -1,4 +1,4 @@
-"""Holds: credits set aside around expensive work, spent by what it really used.
+"""Holds: credits set aside for expensive work, spent according to its actual usage.
 
 A hold that is not captured inside its `with` block is released: nothing is spent by accident.
 """
@@ -49,7 +49,7 @@ class Hold:
         return self.state.hold_id
 
     def capture(self, amount: Amount | None = None, **detail: str) -> Capture | None:
-        """Spend this many credits, all of the hold when left out; the rest is released.
+        """Spend this many credits, by default the whole hold; the rest is released.
 
         Zero releases the hold and returns None. The ledger entry keeps `detail`. Errors:
         BillingProblem HOLD_EXCEEDED, HOLD_RESOLVED; BillingUnreachable: capturing the same amount
@@ -62,7 +62,7 @@ class Hold:
         try:
             self.capture_answer = self._client.capture_hold(self.id, text, detail=detail)
         except BillingClientError as error:
-            # It may have been carried out: releasing now could give away what was used.
+            # The capture may have succeeded: releasing now could give away what was used.
             self._ended = passes(error)
             raise
         self._ended = True
@@ -73,7 +73,7 @@ class Hold:
     ) -> Bill:
         """Record a use of a product, paid by this hold; the rest of the hold is released.
 
-        The use is counted and rated like any other; nothing is spent where the plan or free units
+        The use is counted and rated like any other; nothing is spent if the plan or free units
         cover it. A repeated call is the same use. A use that costs more than the hold is paid from
         other credits, or left pending when they are not enough. Errors: BillingProblem, with the
         hold unchanged; BillingUnreachable: calling again is safe.
@@ -93,9 +93,9 @@ class Hold:
         return bill
 
     def _beyond(self, usage_amount: Amount, event: Use) -> Bill:
-        """The use has happened already: record it, whoever pays for it.
+        """Record a use that exceeds the hold without the hold, because it has already happened.
 
-        A call that is repeated goes on here: a released hold pays for nothing any more.
+        A repeated call continues here, because a released hold can no longer pay.
         """
         self._exceeded = True
         if self.state.status == "open":
@@ -105,7 +105,7 @@ class Hold:
         return self._client.record_now(usage_amount, **deferred)
 
     def release(self) -> HoldState:
-        """Release all of it; a second call changes nothing."""
+        """Release the whole hold; a second call changes nothing."""
         self.state = self._client.release_hold(self.id)
         self._ended = True
         return self.state

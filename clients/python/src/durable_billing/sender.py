@@ -1,6 +1,6 @@
 """The thread that sends the events of a spool until the API has answered for each.
 
-It is a thread and not a task: plain code and event loops both use the client.
+A thread and not a task, because plain code and event loops both use the client.
 """
 
 import json
@@ -22,9 +22,9 @@ _logger = logging.getLogger("durable_billing")
 
 
 class _Turn:
-    """Progress of one pass through a spool: events that were put off are left behind.
+    """Progress of one pass through a spool; events that were put off are skipped.
 
-    They are tried again from the oldest on, after a pause, and not before the newest had its turn.
+    They are retried from the oldest on, after a pause, once the newest has been tried.
     """
 
     def __init__(self) -> None:
@@ -34,16 +34,16 @@ class _Turn:
         self._failures = 0
 
     def begin(self) -> None:
-        """Go back to the oldest event, if it is time."""
+        """Go back to the oldest event once the pause is over."""
         if self._again is not None and time.monotonic() >= self._again:
             self.after, self._again = 0, None
 
     def put_off(self, last: int) -> None:
-        """Some events up to this number wait for the next turn."""
+        """Leave put-off events up to this number for the next pass."""
         self.after = last
 
     def end(self) -> None:
-        """Every event had its turn: those put off come again, later each time."""
+        """End the pass; retry put-off events after a pause that grows each time."""
         if not self.after:
             self._failures = 0
         elif self._again is None:
@@ -64,7 +64,7 @@ class Sender:
         on_rejected: OnRejected | None,
     ) -> None:
         self.trouble: BillingClientError | None = None
-        """The error that stops all sending just now; None while all is well."""
+        """The error that currently stops sending; None if there is none."""
         self._spool = spool
         self._connection = connection
         self._delay = delay_seconds
@@ -72,7 +72,7 @@ class Sender:
         self._added = 0
         self._turn = _Turn()
         self._failed = (0, 0)
-        """The first event of the batch that the API failed on last, and how often in a row."""
+        """(first event, failures in a row) of the batch that the API last failed on."""
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._moved = threading.Condition()
@@ -121,7 +121,7 @@ class Sender:
                 self._stopping.wait(pause_seconds(error, failures))
                 self._wake.set()
                 failures += 1
-            except Exception as error:  # whatever it is: this thread ends only when told to
+            except Exception as error:  # this thread must survive any error
                 _logger.exception("sending events failed")
                 trouble = BillingClientError(f"{type(error).__name__}: {error}")
                 self._tell(trouble)
@@ -131,7 +131,7 @@ class Sender:
                 failures = 0
 
     def _drain(self) -> None:
-        """Send batch after batch until nothing waits but what was put off."""
+        """Send batch after batch until only put-off events wait."""
         self._turn.begin()
         while not self._stopping.is_set() and self._spool.lease():
             events = self._spool.take(batches.MAX_ROWS, batches.MAX_BYTES, self._turn.after)
@@ -150,7 +150,7 @@ class Sender:
             self._record_answers(events, verdicts)
 
     def _send(self, events: list[Waiting]) -> list[Verdict]:
-        """A batch that the API fails on again and again is sent apart."""
+        """Send a batch, apart if the API has failed on it repeatedly."""
         first, failures = self._failed
         if first != events[0].seq:
             failures = 0
@@ -164,7 +164,7 @@ class Sender:
         return verdicts
 
     def _record_answers(self, events: list[Waiting], verdicts: list[Verdict]) -> None:
-        """Those that may be recorded later are left as they are."""
+        """Record the verdicts; events that may be retried stay unchanged."""
         answered = [
             (event, verdict)
             for event, verdict in zip(events, verdicts, strict=True)

@@ -72,7 +72,7 @@ class Spool:
                 self._lease = None
 
     def add(self, events: Iterable[tuple[str, bytes]]) -> int:
-        """Store events, all or none; the number of the last. Errors: SpoolFull."""
+        """Store events, all or none; return the number of the last. Errors: SpoolFull."""
         with self._transaction() as database:
             if self._bytes(database) >= self._max_bytes:
                 raise SpoolFull(f"{self._path} has reached {self._max_bytes} bytes")
@@ -83,7 +83,7 @@ class Spool:
             return last
 
     def take(self, max_rows: int, max_bytes: int, after: int = 0) -> list[Waiting]:
-        """The oldest waiting events after a number, within both bounds; at least one, if any."""
+        """Return the oldest waiting events after a number, within both limits; one at least."""
         taken: list[Waiting] = []
         size = 0
         query = (
@@ -116,13 +116,13 @@ class Spool:
             return int(database.execute(query, (up_to or 2**62,)).fetchone()[0])
 
     def last(self) -> int:
-        """The number of the newest waiting event; 0 when none waits."""
+        """Return the number of the newest waiting event; 0 when none waits."""
         with self._use() as database:
             query = "SELECT max(seq) FROM events WHERE code IS NULL"
             return int(database.execute(query).fetchone()[0] or 0)
 
     def rejected(self, after: int, limit: int) -> list[Rejected]:
-        """Rejected events, oldest first."""
+        """Return rejected events, oldest first."""
         query = (
             "SELECT seq, event_id, body, code, detail FROM events"
             " WHERE code IS NOT NULL AND seq > ? ORDER BY seq LIMIT ?"
@@ -135,31 +135,31 @@ class Spool:
         ]
 
     def rejections(self) -> int:
-        """Number of rejected events that are kept."""
+        """Return the number of rejected events kept."""
         with self._use() as database:
             query = "SELECT count(*) FROM events WHERE code IS NOT NULL"
             return int(database.execute(query).fetchone()[0])
 
     def requeue(self, numbers: Sequence[int]) -> int:
-        """Make rejected events wait again, in their old place; their number."""
+        """Make rejected events wait again, in their old place; return how many."""
         return self._each(
             "UPDATE events SET code = NULL, detail = NULL WHERE seq = ? AND code IS NOT NULL",
             numbers,
         )
 
     def forget(self, numbers: Sequence[int]) -> int:
-        """Delete rejected events; their number."""
+        """Delete rejected events; return how many."""
         return self._each("DELETE FROM events WHERE seq = ? AND code IS NOT NULL", numbers)
 
     def size(self) -> int:
-        """The used bytes of the file."""
+        """Return the used bytes of the file."""
         with self._use() as database:
             return self._bytes(database)
 
     def lease(self) -> bool:
-        """Become the sender; False while another process is. The lease ends with the process.
+        """Try to become the sender; False while another process is. A lease ends with its process.
 
-        It is SQLite's own lock on a second file: the system releases it however a process ends.
+        It is SQLite's lock on a second file: the system releases it however the process ends.
         """
         if self._lease is not None:
             return True
@@ -212,7 +212,7 @@ class Spool:
     def _open(self, path: Path, patience: float = BUSY_SECONDS) -> sqlite3.Connection:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Events may tell about people: nobody else reads them.
+            # Events may contain personal data: only the owner may read them.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             return sqlite3.connect(
                 path, timeout=patience, isolation_level=None, check_same_thread=False

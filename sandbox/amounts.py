@@ -1,4 +1,4 @@
-"""The amounts Stripe takes, and what it keeps of them.
+"""Amount limits of Stripe, and its fee.
 
 Minimum charges per currency are Stripe's; the fee is a plain 2.9 % + 30, in whole minor units.
 """
@@ -23,7 +23,7 @@ FEE_FIXED = 30
 
 
 def check(amount: int, currency: str, param: str = "amount") -> None:
-    """Refuse what Stripe finds too small, too large or too fine (400)."""
+    """Refuse (400) an amount that Stripe finds too small, too large or too precise."""
     demand_whole(amount, currency, param)
     least = MINIMUMS.get(currency, DEFAULT_MINIMUM)
     if amount < least:
@@ -37,24 +37,24 @@ def check(amount: int, currency: str, param: str = "amount") -> None:
 
 
 def converted(word: str) -> problems.ApiError:
-    """The refusal (400) of a sum that is out of bounds in the currency it is converted to."""
+    """Return the 400 for an amount out of bounds in the currency it is converted to."""
     bound = "at least 50 cents" if word == "amount_too_small" else "no more than $999,999.99"
     return problems.invalid(f"Amount must convert to {bound}.", "amount", word)
 
 
 def demand_whole(amount: int, currency: str, param: str = "amount") -> None:
-    """Refuse an amount of three decimals whose last digit is not 0 (400)."""
+    """Refuse (400) an amount with three decimals whose last digit is not 0."""
     if currency in THREE_DECIMAL and amount % 10:
         raise problems.invalid(f"Amounts in {currency.upper()} must be divisible by 10.", param)
 
 
 def fee(amount: int) -> int:
-    """Stripe's fee for a charge, rounded half up, never more than the charge."""
+    """Return Stripe's fee for a charge, rounded half up, never more than the charge."""
     return min((amount * FEE_PERMILLE + 500) // 1000 + FEE_FIXED, amount)
 
 
 def shown(amount: int, currency: str) -> str:
-    """An amount for a person: `9.99 USD`, `50 JPY`."""
+    """Format an amount for a person: `9.99 USD`, `50 JPY`."""
     decimals = 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
     if decimals == 0:
         return f"{amount} {currency.upper()}"

@@ -1,6 +1,6 @@
 """The sandbox as a program: `uvicorn sandbox.app:app`, configured by the environment.
 
-It stands in for Stripe on this machine: same calls, same shapes, same tests cards, no money.
+It replaces Stripe on this machine: same calls, same shapes, same test cards, no money.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ BREATH_SECONDS = 0.5
 
 
 class LoopbackOnly:
-    """Turns away every client that is not on this machine, and every name that is not ours,
+    """Refuses clients outside this machine and requests under foreign host names,
     before anything is read.
     """
 
@@ -89,7 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 async def _unending(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a background task again should it ever break off."""
+    """Run a background task forever; restart it if it ends or fails."""
     while True:
         try:
             await run()
@@ -106,7 +106,7 @@ def _endpoint(wire: Wire, operation: Operation) -> Callable[[Request], Awaitable
 
 
 def _check(settings: Settings, store: Store) -> Check | None:
-    """The checker is imported only when asked for: it loads the whole SDK."""
+    """Import the checker only when asked for: it loads the whole SDK."""
     if not settings.conformance:
         return None
     from sandbox.conformance import Recorder
@@ -126,7 +126,7 @@ async def _unknown(request: Request, error: Exception) -> Response:
 
 
 def __getattr__(name: str) -> FastAPI:
-    """`sandbox.app:app` is built when it is asked for, so that an import opens no database."""
+    """Build `sandbox.app:app` on first access, so that an import opens no database."""
     if name == "app":
         return create_app(from_environment())
     raise AttributeError(name)

@@ -1,6 +1,6 @@
-"""Two bells that wake the background tasks the moment there is something to do.
+"""Two bells that wake the background tasks as soon as there is something to do.
 
-A task that hears nothing looks again after a nap, so a lost ring costs half a second at most.
+A task that gets no ring looks again after a nap, so a lost ring costs half a second at most.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ class Bells:
         self.jobs = asyncio.Event()
 
     def ring(self) -> None:
-        """Something was committed."""
+        """Wake both tasks, after a commit."""
         self.deliveries.set()
         self.jobs.set()
 
     async def wait(self, bell: asyncio.Event, seconds: float | None) -> None:
-        """Until the bell rings, or so many seconds at most (null: a nap)."""
+        """Wait until the bell rings, at most this many seconds (None: a nap)."""
         nap = NAP_SECONDS if seconds is None else min(max(seconds, 0.0), NAP_SECONDS)
         try:
             async with asyncio.timeout(nap):

@@ -30,13 +30,13 @@ class Call:
     """Called with a publishable key, as a browser does: only with the client secret."""
 
     def now(self, customer: str | None = None) -> int:
-        """The customer's time in seconds."""
+        """Return the customer's time in seconds."""
         return clock.now(self.store, customer)
 
     def emit(
         self, kind: str, subject: Json, previous: Json | None = None, version: str | None = None
     ) -> Json:
-        """Tell the outside what happened; `previous` holds the old values of an update."""
+        """Emit an event; `previous` contains the old values of an update."""
         request = {"id": self.request, "idempotency_key": self.key}
         return events.emit(
             self.store, self.settings, kind, subject,
@@ -44,7 +44,7 @@ class Call:
         )  # fmt: skip
 
     def effect(self, name: str, subject: Json, **details: Any) -> None:
-        """Write a movement of money into the journal."""
+        """Record a movement of money in the journal."""
         journal.write(
             self.store,
             "effect",
@@ -56,7 +56,7 @@ class Call:
         )
 
     def load(self, kind: str, object_id: str, param: str | None = None) -> Json:
-        """An object by id; 404 when it is the path's, 400 when a parameter named it."""
+        """Return an object by id; if unknown, 404 for an id in the path, 400 for a parameter."""
         found = self.store.get(kind, object_id)
         if found is None:
             noun = {"test_helpers.test_clock": "test clock"}.get(kind, kind.rpartition(".")[2])
@@ -97,13 +97,13 @@ class Routes:
         return declare
 
     def get(self, path: str, fields: Fields | None = None, **more: bool) -> Callable[[Run], Run]:
-        """A read."""
+        """Declare a GET operation."""
         return self.add("GET", path, fields, **more)
 
     def post(self, path: str, fields: Fields | None = None, **more: bool) -> Callable[[Run], Run]:
-        """A write."""
+        """Declare a POST operation."""
         return self.add("POST", path, fields, **more)
 
     def delete(self, path: str) -> Callable[[Run], Run]:
-        """A removal."""
+        """Declare a DELETE operation."""
         return self.add("DELETE", path)

@@ -40,7 +40,7 @@ class TestCard:
 
     @property
     def fingerprint(self) -> str:
-        """The same for every payment method of one card."""
+        """The fingerprint that all payment methods of one card share."""
         return hashlib.sha256(self.token.encode()).hexdigest()[:16]
 
     def must_authenticate(self, *, off_session: bool, set_up: bool) -> bool:
@@ -158,7 +158,7 @@ CARDS: dict[str, TestCard] = {card.token: card for card in _ALL}
 
 
 def named(token: str) -> TestCard | None:
-    """The card behind a `pm_card_…`, `pm_…` or `tok_…` name; None for anything else."""
+    """Return the card of a `pm_card_…`, `pm_…` or `tok_…` name; None for any other."""
     if token.startswith("tok_"):
         token = "pm_card_" + token.removeprefix("tok_")
     if token in CARDS:

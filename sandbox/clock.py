@@ -1,6 +1,6 @@
 """Time of the machine, and of one customer.
 
-A customer made with a test clock lives at that clock's frozen time; everybody else lives now.
+A customer made with a test clock is at that clock's frozen time; all others are at real time.
 """
 
 import time
@@ -9,12 +9,12 @@ from sandbox.store import Store
 
 
 def real() -> float:
-    """Seconds since 1970 on this machine: keys, deliveries and signatures use it."""
+    """Return seconds since 1970 on this machine: keys, deliveries and signatures use it."""
     return time.time()
 
 
 def now(store: Store, customer: str | None = None) -> int:
-    """The customer's time, in whole seconds: every `created` of its objects."""
+    """Return the customer's time in whole seconds, the `created` of its objects."""
     if customer:
         found = store.row(
             "SELECT json_extract(clock.body, '$.frozen_time') AS frozen FROM objects AS person"

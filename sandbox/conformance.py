@@ -1,7 +1,7 @@
-"""Holds requests and answers against the installed SDK's annotations, and an OpenAPI document.
+"""Compares requests and answers with the installed SDK's annotations and an OpenAPI document.
 
-Names, required keys, types and enum values; what differs is recorded once per place, and the
-test suite asserts that nothing was.
+Names, required keys, types and enum values are compared. Each difference is recorded once per
+place; the test suite asserts that there is none.
 """
 
 import ast
@@ -97,7 +97,7 @@ SECRET = "client_secret"  # noqa: S105  a parameter's name
 
 @cache
 def params_type(method: str, path: str) -> type:
-    """The TypedDict of an operation's parameters; `LookupError` for an unknown operation."""
+    """Return the TypedDict of an operation's parameters; `LookupError` for an unknown operation."""
     name = PARAMS[method, path]
     package, _, noun = name.rpartition(".")
     dotted = ".".join(filter(None, ("stripe.params", package, f"_{noun}_params")))
@@ -234,7 +234,7 @@ def _plain(value: Any, kind: Any, where: str) -> Iterator[str]:
 
 
 def _either(value: Any, kinds: tuple[Any, ...], where: str) -> Iterator[str]:
-    """Any branch will do. `Literal[...] | str` means a known word: the plain str is dropped."""
+    """Accept any branch; drop the plain str of `Literal[...] | str`: only known words pass."""
     if value is None and NoneType in kinds:
         return
     flat = [kind for kind in kinds if kind is not NoneType]
@@ -252,7 +252,7 @@ def _either(value: Any, kinds: tuple[Any, ...], where: str) -> Iterator[str]:
 
 
 def _likely(value: Any, kinds: list[Any]) -> list[Any]:
-    """Of several object classes the one that the value names itself to be."""
+    """Return the classes with the object name of the value; all of them if none has it."""
     if isinstance(value, dict) and value.get("object"):
         named = [k for k in kinds if getattr(k, "OBJECT_NAME", None) == value["object"]]
         return named or kinds
@@ -324,7 +324,7 @@ class Recorder:
         self._spec = _specification(spec) if spec else None
 
     def check(self, incoming: Incoming, params: Json | None, answer: Answer) -> None:
-        """Look at one exchange; refusals are judged by their error object only."""
+        """Check one exchange; of a refusal only the error object is checked."""
         operation = incoming.operation
         place = f"{operation.method} {operation.path}"
         if (operation.method, operation.path) not in PARAMS:
@@ -354,7 +354,7 @@ class Recorder:
 
 
 def _specification(path: Path) -> "Specification":
-    """Imported only when there is a document: jsonschema belongs to the development tools."""
+    """Import jsonschema, a development tool, only when there is a document."""
     from sandbox.specification import Specification
 
     return Specification(json.loads(path.read_text()))

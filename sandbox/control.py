@@ -1,6 +1,6 @@
-"""The control plane as a typed client: what tests, the demo and the benchmarks speak.
+"""A typed client of the control plane, for tests, the demo and the benchmarks.
 
-One method per verb; each answers plain JSON, person's actions with the status Stripe would give.
+One method per verb, returning plain JSON; a person's actions add the status Stripe would send.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Outcome:
 
 
 class ControlError(Exception):
-    """The control plane refused an order; the message holds its words."""
+    """The control plane refused an order; the message is its answer."""
 
 
 class SandboxControl:
@@ -75,7 +75,7 @@ class SandboxControl:
         return await self._rows("/journal", {**query, "entry": "request"})
 
     async def violations(self) -> list[Json]:
-        """Requests and answers that left the SDK's shapes (SANDBOX_CONFORMANCE=1)."""
+        """Return requests and answers that differ from the SDK's shapes (SANDBOX_CONFORMANCE=1)."""
         return await self._rows("/violations", {})
 
     async def deliveries(self, customer: str | None = None, state: str | None = None) -> list[Json]:
@@ -91,7 +91,7 @@ class SandboxControl:
     async def script(
         self, target: str, *outcomes: str, then: str = "normal", purpose: str = "charge"
     ) -> Json:
-        """Write the next outcomes of a payment method or a customer; none forgets them."""
+        """Set the next outcomes of a payment method or a customer; an empty list removes them."""
         order = {"outcomes": list(outcomes), "then": then, "purpose": purpose}
         return await self._post(f"/cards/{target}/script", order)
 
@@ -107,7 +107,7 @@ class SandboxControl:
         times: int | None = 1,
         seconds: float | None = None,
     ) -> int:
-        """Plan a fault for matching requests; answers its number."""
+        """Plan a fault for matching requests; return its number."""
         match = {"method": method, "path": path, "customer": customer, "metadata": metadata or {}}
         order = {"kind": kind, "match": match, "nth": nth, "times": times, "seconds": seconds}
         return int((await self._post("/faults", order))["id"])
@@ -137,7 +137,7 @@ class SandboxControl:
     # Posting
 
     async def release(self, **order: Any) -> int:
-        """Let held deliveries go: customer, types, events, order, seed."""
+        """Release held deliveries: customer, types, events, order, seed."""
         return int((await self._post("/webhooks/release", order))["released"])
 
     async def redeliver(self, event: str, copies: int = 1) -> None:
@@ -145,7 +145,7 @@ class SandboxControl:
         await self._post(f"/events/{event}/redeliver", {"copies": copies})
 
     async def emit(self, kind: str, subject: Json, api_version: str | None = None) -> Json:
-        """Send an event that nothing caused."""
+        """Send an event without a cause."""
         order = {"type": kind, "object": subject, "api_version": api_version}
         return await self._post("/events", order)
 
@@ -206,24 +206,24 @@ class SandboxControl:
         return await self._act(f"/disputes/{dispute}/finish", {"outcome": outcome})
 
     async def vat_register(self, names: Json | None = None, *, away: bool = False) -> None:
-        """Let the VAT register know these businesses by their ids, or answer nothing."""
+        """Add businesses to the VAT register by id, or make it unavailable."""
         order = {"names": names or {}, "away": away}
         answer = await self._client.put("/_sandbox/vat-register", json=order)
         answer.raise_for_status()
 
     async def tax_rates(self, rates: Json) -> None:
-        """Let Stripe Tax know what these countries and regions ask."""
+        """Set the taxes that Stripe Tax returns for these countries and regions."""
         answer = await self._client.put("/_sandbox/tax-rates", json={"rates": rates})
         answer.raise_for_status()
 
     async def paypal(self, custom_id: str) -> list[Json]:
-        """The orders at PayPal with this custom id, oldest first, with how often each was taken."""
+        """Return PayPal's orders with this custom id, oldest first, with their capture tries."""
         return await self._rows("/paypal/orders", {"custom_id": custom_id})
 
     async def paypal_steer(
         self, order: str, capture: str = "pays", *, issue: str | None = None, mute: bool = False
     ) -> None:
-        """Let captures of an order pay, be declined or wait; `mute`: it has no webhooks."""
+        """Make captures of an order pay, be declined or wait; `mute`: send no webhooks."""
         body = {"capture": capture, "mute": mute} | ({"issue": issue} if issue else {})
         answer = await self._client.put(f"/_sandbox/paypal/orders/{order}", json=body)
         answer.raise_for_status()
@@ -233,11 +233,11 @@ class SandboxControl:
         await self._post(f"/paypal/orders/{order}/approve", {})
 
     async def paypal_settle(self, order: str, status: str) -> None:
-        """End a capture that waits: COMPLETED or DENIED."""
+        """End a pending capture: COMPLETED or DENIED."""
         await self._post(f"/paypal/orders/{order}/settle", {"status": status})
 
     async def paypal_reverse(self, order: str) -> None:
-        """Take what is left of an order's capture back, as PayPal does for its payer."""
+        """Reverse what is left of an order's capture, as PayPal does for its payer."""
         await self._post(f"/paypal/orders/{order}/reverse", {})
 
     async def paypal_repeat(self, order: str) -> None:

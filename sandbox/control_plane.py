@@ -1,6 +1,6 @@
 """The control plane under `/_sandbox/`: how tests, demo and benchmarks steer the sandbox.
 
-Orders are rows and survive a restart; the journal is what everything is judged by.
+Orders are rows and survive a restart; tests judge everything by the journal.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ SYNTHETIC = "req_synthetic"
 
 
 def act(envelope: Envelope, name: str, subject: str, run: Callable[[Call], Json]) -> Answer:
-    """Run what a person does as one journaled transaction."""
+    """Run a person's action as one journaled transaction."""
     operation = Operation("POST", f"{ACTIONS}/{name}", {}, run)
     path = f"{ACTIONS}/{name}/{subject}"
     return envelope.execute(Incoming(operation, path, {"id": subject}, {}, actor="person"))
@@ -70,7 +70,7 @@ def _looking(router: APIRouter, envelope: Envelope) -> None:
 
     @router.get("/health")
     async def health() -> Json:
-        """Ready once this answers."""
+        """Return the status; the sandbox is ready once this answers."""
         row = store.row("SELECT count(*) AS n FROM deliveries WHERE state = 'pending'")
         return {
             "status": "ok",
@@ -82,24 +82,24 @@ def _looking(router: APIRouter, envelope: Envelope) -> None:
 
     @router.get("/journal")
     async def read_journal(request: Request) -> Json:
-        """Rows by entry, name, object, customer, payment_intent, key, metadata[…], since."""
+        """Return rows by entry, name, object, customer, payment_intent, key, metadata[…], since."""
         return {"data": journal.read(store, form.decode(request.url.query))}
 
     @router.get("/effects")
     async def read_effects(request: Request) -> Json:
-        """The journal's movements of money only."""
+        """Return the journal's movements of money only."""
         query = {**form.decode(request.url.query), "entry": "effect"}
         return {"data": journal.read(store, query)}
 
     @router.get("/violations")
     async def read_violations() -> Json:
-        """Requests and answers that left the SDK's shapes."""
+        """Return requests and answers that differ from the SDK's shapes."""
         rows = store.rows("SELECT place, problem FROM violations ORDER BY id")
         return {"checked": settings.conformance, "data": [dict(row) for row in rows]}
 
     @router.get("/cards")
     async def read_cards() -> Json:
-        """The test cards and the declines there are."""
+        """Return the test cards and the declines."""
         cards = [{"token": card.token, "label": card.label} for card in CARDS.values()]
         return {"cards": cards, "declines": list(DECLINES), "words": list(scripts.WORDS)}
 
@@ -109,14 +109,14 @@ def _planning(router: APIRouter, envelope: Envelope) -> None:
 
     @router.post("/cards/{target}/script")
     async def script(target: str, order: Script) -> Json:
-        """Write the next outcomes of a payment method or a customer."""
+        """Set the next outcomes of a payment method or a customer."""
         with store.transaction():
             number = scripts.write(store, target, order.purpose, order.outcomes, order.then)
         return {"id": number}
 
     @router.put("/tax-rates")
     async def tax_rates(order: TaxRates) -> Json:
-        """Say what Stripe Tax knows of some countries and regions; of others it stays."""
+        """Set the taxes of some countries and regions; those of others stay."""
         with store.transaction():
             known = tax_calculations.collect(store, order.model_dump()["rates"])
         return {"places": sorted(known)}
@@ -155,7 +155,7 @@ def _forgetting(router: APIRouter, envelope: Envelope) -> None:
 
     @router.post("/idempotency/age")
     async def age(order: Age) -> Json:
-        """Make the kept keys older by so many hours."""
+        """Make the kept keys older by this many hours."""
         return {"aged": idempotency.age(store, order.hours)}
 
 
@@ -171,12 +171,12 @@ def _posting(router: APIRouter, envelope: Envelope, bells: Bells) -> None:
 
     @router.post("/webhooks")
     async def add_webhook(order: WebhookOrder) -> Json:
-        """Plan what becomes of deliveries."""
+        """Plan the fate of deliveries."""
         return {"id": plans.add(store, "webhook", order.model_dump())}
 
     @router.post("/webhooks/release")
     async def release(order: Release) -> Json:
-        """Let held deliveries go."""
+        """Release held deliveries."""
         with store.transaction():
             count = deliveries.release(store, order.model_dump())
         bells.ring()
@@ -199,7 +199,7 @@ def _telling(router: APIRouter, envelope: Envelope, bells: Bells) -> None:
 
     @router.post("/events")
     async def synthetic(order: Synthetic) -> Json:
-        """Emit an event that nothing caused."""
+        """Emit an event without a cause."""
         with store.transaction():
             call = Call(store, settings, new_id(SYNTHETIC))
             event = call.emit(order.type, order.object, version=order.api_version)
@@ -236,7 +236,7 @@ def _paging(router: APIRouter, envelope: Envelope) -> None:
 
     @router.post("/checkout/sessions/{session_id}/fail")
     async def fail(session_id: str, order: FailPage) -> JSONResponse:
-        """Try a card that is declined for a reason; answers the 402."""
+        """Try a card that is declined for this reason; return the 402."""
         if order.reason not in DECLINES:
             raise HTTPException(422, f"{order.reason!r} is not a decline.")
         answer = act(

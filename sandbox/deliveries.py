@@ -1,6 +1,6 @@
 """Deliveries: which event goes out when, how often and in what order.
 
-The default is once, at once, in the order of creation per customer; webhook plans change that.
+By default each event is sent once, at once and in order per customer; plans change that.
 """
 
 import random
@@ -75,7 +75,7 @@ def plan(store: Store, event: Json, customer: str | None) -> None:
 
 
 def again(store: Store, event: Json, customer: str | None, copies: int) -> None:
-    """Deliver an old event once more, whatever became of it before."""
+    """Deliver an old event once more, regardless of its earlier deliveries."""
     now = clock.real()
     for _ in range(copies):
         _insert(store, event, customer, "pending", now, now)
@@ -97,9 +97,9 @@ def _insert(
 
 
 def release(store: Store, chosen: Json) -> int:
-    """Let held deliveries go, in the order asked for; answers how many.
+    """Release held deliveries in the requested order; return how many.
 
-    `chosen` may hold customer, types, `events` (their order is the order of delivery),
+    `chosen` may have customer, types, `events` (their order is the order of delivery),
     `order` (created | reverse | shuffle) and `seed`.
     """
     held = [
@@ -127,7 +127,7 @@ def release(store: Store, chosen: Json) -> int:
 
 
 def due(store: Store, now: float, busy: Collection[str], limit: int) -> list[Delivery]:
-    """Deliveries that may go out now, in order, without the lanes that are busy."""
+    """Return the deliveries that may go out now, in order, without busy lanes."""
     marks = ", ".join("?" * len(busy))
     found = store.rows(
         "SELECT id, event, coalesce(customer, event) AS lane, attempts, first_at FROM deliveries"  # noqa: S608
@@ -141,13 +141,13 @@ def due(store: Store, now: float, busy: Collection[str], limit: int) -> list[Del
 
 
 def next_due(store: Store) -> float | None:
-    """Time at which the earliest open delivery is due."""
+    """Return the time at which the earliest open delivery is due."""
     found = store.row("SELECT min(due_at) AS due FROM deliveries WHERE state = 'pending'")
     return found["due"] if found else None
 
 
 def delivered(store: Store, delivery: Delivery, answer: str) -> None:
-    """The other side answered 2xx."""
+    """Record that the receiver answered 2xx."""
     store.run(
         "UPDATE deliveries SET state = 'delivered', attempts = attempts + 1, last_answer = ?"
         " WHERE id = ?",
@@ -157,7 +157,7 @@ def delivered(store: Store, delivery: Delivery, answer: str) -> None:
 
 
 def failed(store: Store, delivery: Delivery, answer: str) -> None:
-    """The other side did not answer 2xx: try again later, or give up after three days."""
+    """Record a failed delivery: retry later, or give up after three days."""
     now = clock.real()
     age = now - delivery.first_at
     wait = min(FAST_STEP_SECONDS * 2 ** min(delivery.attempts, 10), FAST_CAP_SECONDS)
@@ -175,7 +175,7 @@ def failed(store: Store, delivery: Delivery, answer: str) -> None:
 
 
 def open_count(store: Store, event: str) -> int:
-    """Number of an event's postings that were not answered with 2xx yet."""
+    """Return the number of an event's postings without a 2xx so far."""
     found = store.row(
         "SELECT count(*) AS n FROM deliveries WHERE event = ? AND state <> 'delivered'", event
     )

@@ -58,7 +58,7 @@ Check = Callable[[Incoming, Json | None, Answer], None]
 
 
 def authorize(header: str | None, version: str | None, operation: Operation) -> bool:
-    """Check the key and the API version; answers whether the key is a publishable one."""
+    """Check the key and the API version; return whether the key is publishable."""
     key = _key(header or "")
     if not key:
         raise problems.unauthorized(
@@ -85,7 +85,7 @@ def authorize(header: str | None, version: str | None, operation: Operation) -> 
 
 
 def _key(header: str) -> str:
-    """The key of a Bearer header, or the user of a Basic one, as `curl -u` sends it."""
+    """Return the key of a Bearer header, or the user of a Basic one, as `curl -u` sends it."""
     scheme, _, value = header.partition(" ")
     if scheme.lower() == "bearer":
         return value
@@ -111,15 +111,15 @@ class Envelope:
         return form.decode(text)
 
     def subjects(self, incoming: Incoming) -> list[Json]:
-        """Values that a fault may match on: the parameters and the object the path names."""
+        """Return what a fault may match on: the parameters, and the object that the path names."""
         named = [self.store.find(object_id) for object_id in incoming.names.values()]
         return [incoming.raw, *(body for body in named if body)]
 
     def execute(self, incoming: Incoming, forced: ApiError | None = None) -> Answer:
         """Run, or replay, one request and write it down.
 
-        `forced` replaces the answer after the effect was made, as a server does that fails
-        at the very end.
+        `forced` replaces the answer after the effect, like a server that fails at the very
+        end.
         """
         params: list[Json] = []
         try:
@@ -217,7 +217,7 @@ class Envelope:
 
 
 def _subject_of(incoming: Incoming, error: Json) -> Json:
-    """The objects that a refused request was about, as far as it names them."""
+    """Return the object that a refused request is about, as far as it names one."""
     intent = error.get("payment_intent") or error.get("setup_intent")
     if isinstance(intent, dict):
         return intent

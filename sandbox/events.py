@@ -1,6 +1,6 @@
 """Events: a snapshot of an object at the moment something happened to it.
 
-Each is stored in the transaction of the change and handed to the deliveries in the same breath.
+Each is stored in the transaction of the change, together with its deliveries.
 """
 
 from sandbox import clock, deliveries
@@ -29,7 +29,7 @@ def emit(
         "id": new_id("evt"),
         "object": "event",
         "api_version": version or API_VERSION,
-        # Real time, also for a customer on a test clock: whoever polls asks by real time.
+        # Real time, also for a customer on a test clock: clients poll by real time.
         "created": clock.now(store),
         "data": data,
         "livemode": False,

@@ -38,7 +38,7 @@ class Fault:
 
 
 def match(store: Store, method: str, path: str, subjects: Callable[[], list[Json]]) -> Fault | None:
-    """The first order that acts on this request; every order that fits counts it.
+    """Return the first order that acts on this request; every matching order counts it.
 
     `subjects` gives the request's parameters and the object its path names.
     """
@@ -66,7 +66,7 @@ def _fits(match: Json, method: str, path: str, subjects: list[Json]) -> bool:
 
 
 def _turn(order: plans.Plan) -> bool:
-    """From the nth match on, as many times as asked."""
+    """True from the nth match on, for the requested number of times."""
     if order.seen + 1 < order.body.get("nth", 1):
         return False
     times = order.body.get("times")

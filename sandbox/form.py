@@ -1,7 +1,7 @@
 """Reads Stripe's bracketed forms: `items[0][price]=p`, `metadata[a]=1`, `expand[]=x`.
 
-The tree it gives holds only strings and dictionaries; what is a list or a number is for the
-declared parameters to say, so that a metadata key may be a digit.
+The tree contains only strings and dictionaries. The declared parameters decide what is a list or
+a number, so a metadata key may be a digit.
 """
 
 from urllib.parse import parse_qsl

@@ -1,6 +1,6 @@
 """Idempotency keys as Stripe keeps them: the first answer once execution began, for a day.
 
-Errors included; refused parameters, conflicts and rate limits are not kept.
+Errors are kept too; refused parameters, conflicts and rate limits are not kept.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ def check(key: str) -> None:
 
 
 def lookup(store: Store, key: str, endpoint: str, print_: str) -> Stored | None:
-    """The kept answer, if any; another request under the same key raises a 400."""
+    """Return the kept answer, if any; raise a 400 for another request under the same key."""
     found = store.row("SELECT * FROM idempotency WHERE key = ?", key)
     if found is None:
         return None

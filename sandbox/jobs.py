@@ -30,7 +30,7 @@ def verb(name: str) -> Callable[[Verb], Verb]:
 
 
 def later(store: Store, seconds: float, name: str, object_id: str) -> None:
-    """Do it in so many real seconds."""
+    """Schedule a job in this many real seconds."""
     store.run(
         "INSERT INTO jobs (due_at, verb, object) VALUES (?, ?, ?)",
         clock.real() + seconds,
@@ -40,9 +40,9 @@ def later(store: Store, seconds: float, name: str, object_id: str) -> None:
 
 
 def run_due(store: Store, settings: Settings) -> int:
-    """Run what is due, each job in a transaction of its own; answers how many ran.
+    """Run due jobs, each in a transaction of its own; return how many ran.
 
-    A job that fails is tried again after `RETRY_SECONDS` and holds nobody up.
+    A failed job is retried after `RETRY_SECONDS` and blocks no other.
     """
     due = store.rows("SELECT * FROM jobs WHERE due_at <= ? ORDER BY due_at, id", clock.real())
     for job in due:
@@ -58,7 +58,7 @@ def run_due(store: Store, settings: Settings) -> int:
 
 
 async def run_forever(store: Store, settings: Settings, bells: Bells) -> None:
-    """The background task: runs what is due, and looks again when somebody wrote."""
+    """Run due jobs forever, as the background task; look again after each commit."""
     while True:
         if run_due(store, settings):
             bells.deliveries.set()

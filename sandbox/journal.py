@@ -46,9 +46,9 @@ def write(
 
 
 def read(store: Store, query: Json) -> list[Json]:
-    """Rows that match, oldest first.
+    """Return matching rows, oldest first.
 
-    `query` may hold entry, name, object, customer, payment_intent, key, request (equal),
+    `query` may have entry, name, object, customer, payment_intent, key, request (equal),
     `since` (rows after that seq), `limit` or `last` (how many from the start or the end), and
     `metadata` (a map, every pair must match).
     """
@@ -80,7 +80,7 @@ def _row(found: sqlite3.Row) -> Json:
 
 
 def _plain(value: Any) -> str | None:
-    """An id, also where the object itself was expanded in its place."""
+    """Return the id, even of an expanded object."""
     if isinstance(value, dict):
         value = value.get("id")
     return value if isinstance(value, str) else None

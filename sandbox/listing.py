@@ -20,14 +20,14 @@ ABSENT = object()
 
 @dataclass(frozen=True)
 class Prefix:
-    """As a filter: the field begins so."""
+    """A filter: the field begins with this text."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Delivered:
-    """As a filter on events: every posting answered with 2xx, or some not."""
+    """A filter on events: every posting was answered with 2xx, or some were not."""
 
     success: bool
 
@@ -36,7 +36,7 @@ _COLUMNS = ("id", "customer", "payment_intent", "source")
 
 
 def page(call: Call, kind: str, url: str, filters: dict[str, Any] | None = None) -> Json:
-    """One page of a kind. `filters` maps a link column or a body field to the value wanted.
+    """Return one page of a kind. `filters` maps a link column or a body field to the value wanted.
 
     The call's limit, starting_after, ending_before and created are applied; a filter of None
     is left out.

@@ -98,7 +98,7 @@ class Redeliver(Order):
 
 
 class Synthetic(Order):
-    """An event nothing caused: an unknown type, an old API version, a foreign object."""
+    """An event without a cause: an unknown type, an old API version, a foreign object."""
 
     type: str
     object: Json
@@ -163,7 +163,7 @@ class EndDispute(Order):
 
 
 class AskedTax(Order):
-    """A tax that a place asks, in percent."""
+    """A tax that a place charges, in percent."""
 
     level: Literal["country", "state", "county", "city", "district"] = "country"
     place: str

@@ -141,7 +141,7 @@ def _authentication(router: APIRouter, envelope: Envelope) -> None:
 
 
 def _elements(router: APIRouter, envelope: Envelope) -> None:
-    """The card form that Stripe.js puts into a shop's page: here a page of its own."""
+    """Serve the card form that Stripe.js embeds in a shop's page, as its own page."""
 
     @router.post("/elements/{intent_id}")
     async def confirm(intent_id: str, request: Request) -> Response:
@@ -164,7 +164,7 @@ def _elements(router: APIRouter, envelope: Envelope) -> None:
 
 
 def _onward(intent: Json, back: str) -> Response:
-    """To the bank's question, or back to the shop."""
+    """Redirect to the bank's 3-D Secure page, or back to the shop."""
     if intent["status"] == "requires_action":
         return RedirectResponse(f"/3ds/{intent['id']}", 303)
     return RedirectResponse(f"{back}{'&' if '?' in back else '?'}redirect_status=succeeded", 303)

@@ -30,12 +30,12 @@ Fields = Mapping[str, Shape]
 
 
 def required(shape: Shape) -> Shape:
-    """The same shape, refused when absent."""
+    """Return this shape, refused when absent."""
     return Shape(shape.read, True, shape.takes, shape.choices, shape.fields)
 
 
 def clearable(shape: Shape) -> Shape:
-    """The same shape, but an empty string unsets it and is read as None."""
+    """Return this shape; an empty string unsets it and is read as None."""
 
     def read(raw: Any, name: str) -> Any:
         return None if raw == "" else shape.read(raw, name)
@@ -179,7 +179,7 @@ def record(**fields: Shape) -> Shape:
 
 
 def gone() -> Shape:
-    """A parameter this API version no longer takes."""
+    """A parameter that this API version no longer accepts."""
 
     def read(_raw: Any, name: str) -> Any:
         raise problems.payment_method_types_gone(name)
@@ -225,7 +225,7 @@ PAGE: Fields = {
 
 
 def read(fields: Fields, raw: Json) -> Json:
-    """Hold a decoded form against the declared fields; `expand` is always taken.
+    """Check a decoded form against the declared fields; `expand` is always accepted.
 
     Returns typed values under the same names. Raises 400 parameter_unknown,
     parameter_missing, parameter_invalid_integer, parameter_invalid_empty or a plain 400.

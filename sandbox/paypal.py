@@ -1,4 +1,4 @@
-"""PayPal's orders in memory: made, approved by their payer, captured once, given back."""
+"""PayPal's orders in memory: created, approved by their payer, captured once, refunded."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,13 +38,13 @@ class Order:
 
     @property
     def unit(self) -> Json:
-        """Its one purchase unit."""
+        """The order's one purchase unit."""
         unit: Json = self.body["purchase_units"][0]
         return unit
 
     @property
     def capture(self) -> Json | None:
-        """The money that was taken, if it was."""
+        """The capture, if there is one."""
         found: Json | None = next(iter(self.unit.get("payments", {}).get("captures", [])), None)
         return found
 
@@ -59,18 +59,18 @@ class PayPal:
         self._kept: dict[tuple[str, str], Json] = {}
 
     def order(self, order_id: str) -> Order:
-        """The order with this id."""
+        """Return the order with this id."""
         return _found(self.orders.get(order_id))
 
     def of_capture(self, capture_id: str) -> Order:
-        """The order that this capture was taken from."""
+        """Return the order of this capture."""
         orders = (one for one in self.orders.values() if one.capture)
         return _found(
             next((one for one in orders if one.capture and one.capture["id"] == capture_id), None)
         )
 
     def create(self, wanted: Json, key: str | None) -> tuple[Json, int]:
-        """An order that waits for its payer; a known key answers the order it made."""
+        """Create an order that waits for its payer; a known key returns its order."""
         known = self._kept.get(("create", key or ""))
         if known is not None:
             return known, 200
@@ -97,11 +97,11 @@ class PayPal:
         return body, 201
 
     def return_url(self, order_id: str) -> str:
-        """The address that its payer goes back to."""
+        """Return the address that an order's payer goes back to."""
         return str(self._kept[("return", order_id)]["url"])
 
     def approve(self, order_id: str) -> None:
-        """Its payer agrees."""
+        """Approve an order as its payer."""
         order = self.order(order_id)
         if order.body["status"] == "COMPLETED":
             raise Refusal(422, "UNPROCESSABLE_ENTITY", "ORDER_ALREADY_CAPTURED")
@@ -109,7 +109,7 @@ class PayPal:
         self._tell(order, "CHECKOUT.ORDER.APPROVED", order.body)
 
     def take(self, order_id: str, key: str | None) -> tuple[Json, int]:
-        """Capture it; a known key answers as before."""
+        """Capture an order; a known key returns the earlier answer."""
         kept, order = self._kept.get(("capture", key or "")), self.order(order_id)
         if kept is not None:
             return kept, 200
@@ -139,14 +139,14 @@ class PayPal:
         return order.body, 201
 
     def settle(self, order_id: str, status: str) -> None:
-        """A capture that waited comes to its end."""
+        """End a pending capture."""
         order = self.order(order_id)
         capture = _found(order.capture)
         capture["status"] = "DECLINED" if status == "DENIED" else status
         self._tell(order, f"PAYMENT.CAPTURE.{status}", capture)
 
     def refund(self, capture_id: str, wanted: Json, key: str | None) -> tuple[Json, int]:
-        """Give money of a capture back; a known key answers as before."""
+        """Refund money of a capture; a known key returns the earlier answer."""
         order = self.of_capture(capture_id)
         kept = self._kept.get(("refund", key or ""))
         if kept is not None:
@@ -172,7 +172,7 @@ class PayPal:
         return back, 201
 
     def reverse(self, order_id: str) -> None:
-        """PayPal takes what is left of a capture back, for the payer or their bank."""
+        """Reverse what is left of a capture, as PayPal does for the payer or their bank."""
         order = self.order(order_id)
         capture = _found(order.capture)
         given = sum(Decimal(one["amount"]["value"]) for one in order.refunds.values())
@@ -188,7 +188,7 @@ class PayPal:
         self._tell(order, "PAYMENT.CAPTURE.REVERSED", back)
 
     def found_refund(self, refund_id: str) -> Json:
-        """A refund by its id."""
+        """Return a refund by its id."""
         every = (one.refunds.get(refund_id) for one in self.orders.values())
         found = next((one for one in every if one), None)
         if found is None:

@@ -1,4 +1,4 @@
-"""PayPal's events: signed by a certificate of the stand-in's own, posted until they are taken."""
+"""PayPal's events: signed with the stand-in's own certificate, posted until accepted."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ class Signer:
         self.certificate = made.public_bytes(Encoding.PEM)
 
     def headers(self, body: bytes, webhook_id: str, url: str) -> dict[str, str]:
-        """The headers that PayPal sends with a body."""
+        """Return the headers that PayPal sends with a body."""
         sent, at = str(uuid4()), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         signed = f"{sent}|{at}|{webhook_id}|{zlib.crc32(body)}".encode()
         return {

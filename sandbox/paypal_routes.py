@@ -27,7 +27,7 @@ class Steer(BaseModel):
 
 
 class Settle(BaseModel):
-    """The end of a capture that waited."""
+    """The end of a pending capture."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -146,7 +146,7 @@ def _control(router: APIRouter, paypal: PayPal, events: Events) -> None:
 
 
 def _answer(request: Request, tokens: set[str], act: Any) -> Response:
-    """The answer of one call, or PayPal's refusal."""
+    """Return the answer of one call, or PayPal's refusal."""
     if request.headers.get("authorization", "").removeprefix("Bearer ") not in tokens:
         return JSONResponse({"name": "AUTHENTICATION_FAILURE"}, 401)
     try:

@@ -23,7 +23,7 @@ from sandbox.shapes import Json
 def pay_session(call: Call, session_id: str, name: str) -> Json:
     """Use a card on an open page; 402 when it is declined, the session then stays open.
 
-    Answers the session; with 3-D Secure it is still open and its intent asks for action.
+    Returns the session; with 3-D Secure it is still open and its intent asks for action.
     """
     session = call.load(checkout_sessions.KIND, session_id)
     if session["status"] != "open":
@@ -56,7 +56,7 @@ def _method(call: Call, name: str, customer: str | None) -> Json:
 
 
 def authenticate(call: Call, intent_id: str, *, passed: bool) -> Json:
-    """Finish or fail the 3-D Secure step of an intent; answers the intent."""
+    """Finish or fail the 3-D Secure step of an intent; return the intent."""
     intent = call.store.find(intent_id)
     if intent is None or intent["object"] not in ("payment_intent", "setup_intent"):
         raise problems.no_such("intent", intent_id)
@@ -72,7 +72,7 @@ def authenticate(call: Call, intent_id: str, *, passed: bool) -> Json:
 
 
 def remove(call: Call, session_id: str, name: str) -> Json:
-    """Take a card away on the portal's page."""
+    """Remove a card on the portal's page."""
     session = call.load(portal_sessions.KIND, session_id)
     method = call.load("payment_method", name)
     if method["customer"] != session["customer"]:
@@ -81,13 +81,13 @@ def remove(call: Call, session_id: str, name: str) -> Json:
 
 
 def add(call: Call, session_id: str, name: str) -> Json:
-    """Give a card on the portal's page; 402 for one that cannot be saved."""
+    """Add a card on the portal's page; 402 for one that cannot be saved."""
     session = call.load(portal_sessions.KIND, session_id)
     return payment_methods.attach_to(call, name, session["customer"])
 
 
 def refund(call: Call, intent_id: str, amount: int | None) -> Json:
-    """Give money back in the provider's dashboard."""
+    """Refund money in the provider's dashboard."""
     intent = call.load("payment_intent", intent_id)
     charge = call.load("charge", intent["latest_charge"])
     left = charge["amount_captured"] - charge["amount_refunded"]
@@ -105,8 +105,8 @@ def dispute(call: Call, intent_id: str, order: Dispute) -> Json:
 
 
 def settle(call: Call, intent_id: str, word: str | None) -> Json:
-    """End a payment that is processing: `succeed`, or the name of a decline; None: as its bank
-    account does.
+    """End a payment that is processing: `succeed`, or the name of a decline; None: the outcome
+    of its bank account.
     """
     intent = call.load("payment_intent", intent_id)
     if intent["status"] != "processing":

@@ -24,13 +24,13 @@ class Plan:
 
 
 def add(store: Store, kind: str, body: Json) -> int:
-    """Keep an order; answers its number."""
+    """Store an order; return its number."""
     made = store.run("INSERT INTO plans (kind, body) VALUES (?, ?)", kind, dump(body))
     return int(made.lastrowid or 0)
 
 
 def all_of(store: Store, kind: str) -> list[Plan]:
-    """Orders of one kind, oldest first."""
+    """Return orders of one kind, oldest first."""
     found = store.rows("SELECT * FROM plans WHERE kind = ? ORDER BY id", kind)
     return [Plan(row["id"], json.loads(row["body"]), row["seen"], row["hits"]) for row in found]
 
@@ -41,7 +41,7 @@ def count(store: Store, plan: Plan, *, hit: bool) -> None:
 
 
 def remove(store: Store, kind: str, number: int | None = None) -> int:
-    """Forget one order, or all of a kind; answers how many."""
+    """Delete one order, or all of a kind; return how many."""
     if number is None:
         return store.run("DELETE FROM plans WHERE kind = ?", kind).rowcount
     return store.run("DELETE FROM plans WHERE kind = ? AND id = ?", kind, number).rowcount
@@ -64,5 +64,5 @@ def _concerns(customer: str | None, metadata: Json, subject: Json) -> bool:
 
 
 def matches_any(patterns: list[str] | None, word: str) -> bool:
-    """True if a word fits one of the patterns (`charge.*`); no patterns fit everything."""
+    """True if a word fits one of the patterns (`charge.*`); an empty list fits everything."""
     return not patterns or any(fnmatchcase(word, pattern) for pattern in patterns)

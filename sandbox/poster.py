@@ -13,7 +13,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Poster:
-    """HTTP/1.1 POST and nothing else; only the status of an answer is of interest."""
+    """HTTP/1.1 POST only; of an answer only the status is read."""
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
         parts = urlsplit(url)
@@ -26,7 +26,7 @@ class Poster:
         self._head = f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
 
     async def post(self, body: bytes, headers: dict[str, str]) -> int:
-        """Post and answer the status; raises `OSError` or `TimeoutError` when there is none."""
+        """Post and return the status; raise `OSError` or `TimeoutError` without an answer."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         request = f"{self._head}{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
         async with asyncio.timeout(self._timeout_seconds):

@@ -1,4 +1,4 @@
-"""Every error the sandbox answers, in Stripe's words and shape.
+"""Every error that the sandbox returns, with Stripe's texts and shape.
 
 The status decides which exception the SDK raises; `executed` decides whether the answer is kept.
 """
@@ -49,7 +49,7 @@ def unknown_parameter(name: str) -> ApiError:
 
 
 def missing_parameter(name: str) -> ApiError:
-    """A parameter without which nothing can be done."""
+    """A required parameter is missing."""
     return ApiError(400, f"Missing required param: {name}.", code="parameter_missing", param=name)
 
 
@@ -66,7 +66,7 @@ def empty_parameter(name: str) -> ApiError:
 
 
 def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiError:
-    """A value that is understood and refused before anything runs."""
+    """An invalid value, refused before anything runs."""
     return ApiError(400, message, code=code, param=param)
 
 

@@ -1,7 +1,7 @@
-"""Scripts: what the next charges of one card or one customer shall do.
+"""Scripts: the outcomes of the next charges of one card or one customer.
 
-One outcome is consumed per charge attempt; afterwards the last one sticks, or the card is
-itself again.
+One outcome is consumed per charge attempt; afterwards the last one stays, or the card behaves
+as usual again.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ def known(word: str, purpose: str) -> bool:
 
 
 def outcome(word: str) -> Outcome:
-    """The outcome a word of a script, or of a test card, stands for. Errors: 400 for REFUSED."""
+    """Return the outcome named by a word of a script or a test card. Errors: 400 for REFUSED."""
     if word in REFUSED:
         raise problems.invalid(REFUSED[word], "payment_method", word)
     kind = WORDS.get(word)

@@ -13,12 +13,12 @@ _TABLE = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
 
 
 def random_text(length: int) -> str:
-    """Letters and digits nobody can guess."""
+    """Return letters and digits that nobody can guess."""
     return os.urandom(length).translate(_TABLE).decode()
 
 
 def new_id(prefix: str) -> str:
-    """An id as Stripe writes them: `pi_` and 24 letters and digits."""
+    """Return an id as Stripe writes it: `pi_` and 24 letters and digits."""
     return f"{prefix}_{random_text(24)}"
 
 
@@ -31,12 +31,12 @@ ADDRESS_FIELDS = ("city", "country", "line1", "line2", "postal_code", "state")
 
 
 def address(given: Json | None = None) -> Json:
-    """An address with every key there, null where nothing was given."""
+    """Return an address with every key, null for those not given."""
     return {name: (given or {}).get(name) for name in ADDRESS_FIELDS}
 
 
 def billing_details(given: Json | None = None) -> Json:
-    """The payer, as cards and charges carry it."""
+    """Return the payer as shown on cards and charges."""
     given = given or {}
     return {
         "address": address(given.get("address")),

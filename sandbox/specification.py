@@ -1,4 +1,4 @@
-"""Holds answers and requests against an OpenAPI document with jsonschema.
+"""Checks answers and requests against an OpenAPI document with jsonschema.
 
 Optional: the document lies beside the project, not in it.
 """
@@ -36,7 +36,7 @@ class Specification:
         return path is not None and operation.method.lower() in self.document["paths"][path]
 
     def _path(self, path: str) -> str | None:
-        """The document's own spelling of a path: it may name the ids in it otherwise."""
+        """Return the document's spelling of a path, which may name the ids differently."""
         wanted = _anonymous(path)
         return next((p for p in self.document["paths"] if _anonymous(p) == wanted), None)
 
@@ -89,7 +89,7 @@ def _anonymous(path: str) -> str:
 
 
 def _absolute(schema: Any) -> Any:
-    """References of a schema taken out of the document point back into it."""
+    """Point the references of an extracted schema back into the document."""
     if isinstance(schema, dict):
         return {
             key: _BASE + value if key == "$ref" and value.startswith("#") else _absolute(value)

@@ -115,7 +115,7 @@ _TABLES = (
 
 
 def dump(value: Any) -> str:
-    """Compact JSON, as it is stored and sent."""
+    """Return compact JSON, as it is stored and sent."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -140,7 +140,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing. Never await inside."""
+        """Run a transaction, all or nothing; never await inside."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -154,11 +154,11 @@ class Store:
         return self._db.execute(statement, arguments)
 
     def rows(self, statement: str, *arguments: Any) -> list[sqlite3.Row]:
-        """Every row of a query."""
+        """Return every row of a query."""
         return self._db.execute(statement, arguments).fetchall()
 
     def row(self, statement: str, *arguments: Any) -> sqlite3.Row | None:
-        """The first row of a query, if any."""
+        """Return the first row of a query, if any."""
         found: sqlite3.Row | None = self._db.execute(statement, arguments).fetchone()
         return found
 
@@ -183,12 +183,12 @@ class Store:
         return body
 
     def get(self, kind: str, object_id: str) -> Json | None:
-        """One object by its id, or None."""
+        """Return an object by its id, or None."""
         found = self.row("SELECT body FROM objects WHERE id = ? AND kind = ?", object_id, kind)
         return json.loads(found["body"]) if found else None
 
     def find(self, object_id: str) -> Json | None:
-        """One object of any kind; a deleted one as its stub."""
+        """Return an object of any kind; the stub of a deleted one."""
         found = self.row("SELECT body FROM objects WHERE id = ?", object_id)
         if found:
             body: Json = json.loads(found["body"])
@@ -197,13 +197,13 @@ class Store:
         return {"id": object_id, "object": gone["kind"], "deleted": True} if gone else None
 
     def delete(self, kind: str, object_id: str) -> Json:
-        """Remove an object; its stub is what is left."""
+        """Delete an object; only its stub is left."""
         self.run("DELETE FROM objects WHERE id = ? AND kind = ?", object_id, kind)
         self.run("INSERT OR IGNORE INTO deleted (id, kind) VALUES (?, ?)", object_id, kind)
         return {"id": object_id, "object": kind, "deleted": True}
 
     def hidden(self, object_id: str) -> Json:
-        """Fields of an object that only the sandbox knows."""
+        """Return the fields of an object that only the sandbox knows."""
         found = self.row("SELECT hidden FROM objects WHERE id = ?", object_id)
         return json.loads(found["hidden"]) if found else {}
 
@@ -213,7 +213,7 @@ class Store:
         self.run("UPDATE objects SET hidden = ? WHERE id = ?", dump(merged), object_id)
 
     def select(self, kind: str, where: str = "", arguments: Sequence[Any] = ()) -> list[Json]:
-        """Objects of one kind, oldest first; `where` begins with AND."""
+        """Return objects of one kind, oldest first; `where` begins with AND."""
         statement = f"SELECT body FROM objects WHERE kind = ? {where} ORDER BY seq"  # noqa: S608
         return [json.loads(found["body"]) for found in self.rows(statement, kind, *arguments)]
 
@@ -238,7 +238,7 @@ class Store:
 
 
 def _links(body: Json) -> tuple[str | None, str | None, str | None]:
-    """The ids an object is listed by: its customer, its intent, its source."""
+    """Return the ids an object is listed by: its customer, its intent, its source."""
     kind = body["object"]
     if kind == "customer":
         return body["id"], None, None

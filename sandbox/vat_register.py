@@ -1,6 +1,6 @@
-"""A stand-in for the EU's register of VAT ids: it knows the numbers that it was told.
+"""A stand-in for the EU's register of VAT ids, which knows only the numbers set in it.
 
-Told by `PUT /_sandbox/vat-register`; kept in memory, for it moves no money.
+Set by `PUT /_sandbox/vat-register`; kept in memory, because the register moves no money.
 """
 
 from typing import Any, Final
@@ -22,7 +22,7 @@ class Known(BaseModel):
 
 
 class Question(BaseModel):
-    """A VAT id as VIES is asked for it."""
+    """A VAT id as it is sent to VIES."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -31,7 +31,7 @@ class Question(BaseModel):
 
 
 def routes() -> APIRouter:
-    """The register, and the order that says what it knows."""
+    """Return the routes of the register, and of the order that sets its numbers."""
     router = APIRouter()
     known = Known()
 

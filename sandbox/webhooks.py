@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def signature(body: str, secret: str, timestamp: int) -> str:
-    """The Stripe-Signature header: `t=…,v1=…` over "timestamp.body"."""
+    """Return the Stripe-Signature header: `t=…,v1=…` over "timestamp.body"."""
     signed = f"{timestamp}.{body}".encode()
     return f"t={timestamp},v1={hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}"
 
@@ -39,7 +39,7 @@ class Deliverer:
         """One running delivery per lane."""
 
     async def run_forever(self) -> None:
-        """The background task; ends when cancelled, with what was under way still open."""
+        """The background task; ends when cancelled; unfinished deliveries stay open."""
         try:
             while True:
                 self._start_due()

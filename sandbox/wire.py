@@ -99,7 +99,7 @@ class Wire:
                 return respond(incoming, await self._slowly(incoming, fault.seconds))
 
     def _after(self, incoming: Incoming, kind: str, forced: ApiError | None = None) -> Answer:
-        """Run it, and write into the journal that the answer did not arrive as it was."""
+        """Run a request; record in the journal that its answer did not arrive intact."""
         if incoming.key in self._running:
             return self._guarded(incoming)
         answer = self._envelope.execute(incoming, forced)
@@ -121,7 +121,7 @@ class Wire:
         return self._envelope.execute(incoming)
 
     async def _hang(self, incoming: Incoming, seconds: float) -> Answer:
-        """Work on an object for so long, whether or not somebody still waits for the answer."""
+        """Work on an object for this long, even if nobody waits for the answer any more."""
         named = set(incoming.names.values())
         if self._held & named:
             return self._guarded(incoming)
@@ -135,7 +135,7 @@ class Wire:
 def respond(
     incoming: Incoming, answer: Answer, headers: dict[str, str] | None = None, *, cut: bool = False
 ) -> Response:
-    """Stripe's headers around a JSON body; `cut` breaks the JSON off in the middle."""
+    """Return a JSON body with Stripe's headers; `cut` truncates the JSON in the middle."""
     body = dump(answer.body).encode()
     told = {
         "Request-Id": incoming.request,
@@ -165,7 +165,7 @@ async def _drop(request: Request, seconds: float) -> Response:
 
 
 async def _until_gone(request: Request, seconds: float) -> None:
-    """Until the other side hangs up, or the time is over."""
+    """Wait until the client hangs up, or the time is over."""
     try:
         async with asyncio.timeout(seconds):
             while (await request.receive())["type"] != "http.disconnect":

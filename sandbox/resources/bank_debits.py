@@ -1,4 +1,4 @@
-"""Bank accounts that are debited: what a saved one looks like, and a charge of it.
+"""Bank debits: the shape of a saved bank account, and of a charge of it.
 
 A debit is `processing` for days at Stripe. Here it ends when the control plane settles it.
 """
@@ -12,7 +12,7 @@ CURRENCIES = {"us_bank_account": "usd", "sepa_debit": "eur"}
 
 
 def check_currency(card: TestCard, currency: str) -> None:
-    """400 for a debit in another currency than its banks have."""
+    """Raise a 400 for a debit in a currency that its banks do not have."""
     if card.debit is not None and CURRENCIES[card.debit] != currency:
         raise problems.invalid(
             f"The currency provided ({currency}) is invalid for payments with {card.debit}.",
@@ -21,12 +21,12 @@ def check_currency(card: TestCard, currency: str) -> None:
 
 
 def blocks(card: TestCard, code: str) -> bool:
-    """True if Stripe debits the account no more after such a return."""
+    """True if Stripe no longer debits the account after this return."""
     return card.debit == "us_bank_account" and code in ("account_closed", "debit_not_authorized")
 
 
 def demand_mandate(card: TestCard) -> None:
-    """400 for a debit that is to be kept for later, without a mandate for that."""
+    """Raise a 400 for a debit to be saved for later without a mandate."""
     if card.debit is not None:
         raise problems.invalid(
             f"When confirming a PaymentIntent with a `{card.debit}` PaymentMethod and "
@@ -37,7 +37,7 @@ def demand_mandate(card: TestCard) -> None:
 
 
 def saved(card: TestCard) -> Json:
-    """The part of a payment method that says which account it is."""
+    """Return the part of a payment method that describes the account."""
     if card.debit == "sepa_debit":
         return {
             "bank_code": "37040044", "branch_code": "", "country": card.country,
@@ -52,7 +52,7 @@ def saved(card: TestCard) -> Json:
 
 
 def charged(card: TestCard) -> Json:
-    """The part of a charge that says which account it was taken from."""
+    """Return the part of a charge that describes the debited account."""
     if card.debit == "sepa_debit":
         part = saved(card)
         del part["generated_from"]

@@ -1,4 +1,4 @@
-"""One attempt to charge a payment intent: what it comes to, and everything it changes.
+"""One attempt to charge a payment intent: its outcome, and everything it changes.
 
 The intent moves requires_confirmation → requires_action | processing | succeeded |
 requires_capture, or back to requires_payment_method with `last_payment_error`.
@@ -24,7 +24,7 @@ AFTER_DEBIT: list[Callable[[Call, Json], None]] = []
 
 @dataclass(frozen=True)
 class Terms:
-    """Under which terms a charge is tried."""
+    """The terms of one charge attempt."""
 
     off_session: bool = False
     """The customer is not there, so nobody can authenticate."""
@@ -36,7 +36,7 @@ class Terms:
 
 
 def attempt(call: Call, intent: Json, method: Json, terms: Terms) -> Json:
-    """Try to charge; a decline is written down first, then raised as a 402."""
+    """Try to charge; record a decline, then raise it as a 402."""
     bank_debits.check_currency(payment_methods.card_of(call, method), intent["currency"])
     intent["payment_method"] = method["id"]
     outcome = _decide(call, intent, method, terms)
@@ -66,7 +66,7 @@ def _decide(call: Call, intent: Json, method: Json, terms: Terms) -> Outcome:
 
 
 def succeed(call: Call, intent: Json, method: Json, *, authenticated: bool = False) -> Json:
-    """The money moved, or is set aside when the capture is manual."""
+    """Record that the money moved, or is set aside if the capture is manual."""
     card = payment_methods.card_of(call, method)
     manual = intent["capture_method"] == "manual"
     charge = charges.make(
@@ -92,7 +92,7 @@ def succeed(call: Call, intent: Json, method: Json, *, authenticated: bool = Fal
 
 
 def settled(call: Call, intent: Json, charge: Json) -> None:
-    """The intent is paid: tell it, complete what waited for it, book the charge."""
+    """Emit the event of a paid intent, complete its session, book the charge."""
     call.emit("payment_intent.succeeded", intent)
     for complete in AFTER_SUCCESS:
         complete(call, intent)
@@ -114,7 +114,7 @@ def _keep_card(call: Call, intent: Json, method: Json) -> None:
 
 
 def fail(call: Call, intent: Json, method: Json, decline: Decline) -> problems.ApiError:
-    """The issuer said no: a failed charge, the intent back at the start; gives the 402."""
+    """Record a failed charge, put the intent back to the start; return the 402."""
     card = payment_methods.card_of(call, method)
     charge = charges.make(call, intent, method, card, status="failed", decline=decline)
     return _failed(call, intent, method, decline, charge)
@@ -158,7 +158,7 @@ def _ask(call: Call, intent: Json, return_url: str | None) -> Json:
 
 
 def next_action(call: Call, intent_id: str, return_url: str | None) -> Json:
-    """The person's way to authenticate: a redirect, or a page Stripe.js would open."""
+    """Return the person's way to authenticate: a redirect, or a page Stripe.js would open."""
     page = f"{call.settings.public_url}/3ds/{intent_id}"
     if return_url:
         return {
@@ -172,7 +172,7 @@ def next_action(call: Call, intent_id: str, return_url: str | None) -> Json:
 
 
 def finish_authentication(call: Call, intent: Json, *, passed: bool) -> Json:
-    """The person passed or failed 3-D Secure; a decline that follows is kept, not raised."""
+    """End 3-D Secure, passed or failed; a decline that follows is kept, not raised."""
     method = call.load("payment_method", intent["payment_method"])
     if passed:
         word = payment_methods.card_of(call, method).charge
@@ -193,7 +193,7 @@ def finish_authentication(call: Call, intent: Json, *, passed: bool) -> Json:
 
 
 def authentication_failure(noun: str, method: Json) -> Json:
-    """The error an intent keeps when its 3-D Secure step failed."""
+    """Return the error of an intent whose 3-D Secure step failed."""
     what = "PaymentIntent" if noun == "payment_intent" else "SetupIntent"
     refused = problems.ApiError(
         400,
@@ -224,7 +224,7 @@ def _process(call: Call, intent: Json, method: Json) -> Json:
 
 
 def finish_processing(call: Call, intent: Json, word: str) -> Json:
-    """A pending charge ends: `succeed`, or a name from the table of declines."""
+    """End a pending charge: `succeed`, or a name from the table of declines."""
     charge = call.load("charge", intent["latest_charge"])
     method = call.load("payment_method", charge["payment_method"])
     decline = scripts.outcome(word).decline

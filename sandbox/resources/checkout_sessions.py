@@ -200,7 +200,7 @@ def expire(call: Call) -> Json:
 
 
 def close(call: Call, session: Json) -> Json:
-    """Expire: what it had begun is canceled, the page is gone."""
+    """Expire a session: cancel its intent and close the page."""
     session |= {"status": "expired", "url": None}
     call.store.save(session)
     for kind, name in (("payment_intent", "payment_intent"), ("setup_intent", "setup_intent")):
@@ -214,7 +214,7 @@ def close(call: Call, session: Json) -> Json:
 
 @jobs.verb(EXPIRE)
 def expire_when_due(call: Call, session_id: str) -> None:
-    """The real-time end of a session; one on a test clock waits for its clock."""
+    """Expire a session in real time; one on a test clock waits for its clock."""
     session = call.store.get(KIND, session_id)
     if session is None or session["status"] != "open":
         return
@@ -223,7 +223,7 @@ def expire_when_due(call: Call, session_id: str) -> None:
 
 
 def expire_overdue(call: Call, customer: str) -> None:
-    """A clock moved: close what is over for this customer."""
+    """Close this customer's expired sessions after a clock moved."""
     now = call.now(customer)
     for session in call.store.select(KIND, "AND customer = ?", (customer,)):
         if session["status"] == "open" and session["expires_at"] <= now:
@@ -234,7 +234,7 @@ def expire_overdue(call: Call, customer: str) -> None:
 
 
 def intent_for(call: Call, session: Json) -> Json:
-    """The intent this session pays: made at the first try, as Stripe does."""
+    """Return the intent of this session, created at the first try, as at Stripe."""
     if session["payment_intent"]:
         return call.load("payment_intent", session["payment_intent"])
     data = call.store.hidden(session["id"])["intent_data"]
@@ -253,7 +253,7 @@ def intent_for(call: Call, session: Json) -> Json:
 
 
 def complete(call: Call, session: Json, method: Json, *, paid: bool = True) -> None:
-    """Paid, or left to a bank that decides, or the card is saved: the page is done."""
+    """Complete the page: it is paid, its bank still decides, or the card is saved."""
     person = session["customer"] and call.store.get("customer", session["customer"])
     details = {**method["billing_details"], **{k: v for k, v in (person or {}).items() if v}}
     email = details.get("email") or session["customer_email"] or "person@example.com"

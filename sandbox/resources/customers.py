@@ -147,7 +147,7 @@ def delete(call: Call) -> Json:
 
 
 def delete_customer(call: Call, customer: Json) -> Json:
-    """Detach the cards, remove the customer, tell the outside."""
+    """Detach the cards, remove the customer, emit the event."""
     for method in call.store.select("payment_method", "AND customer = ?", (customer["id"],)):
         payment_methods.detach_from(call, method)
     call.emit("customer.deleted", customer)
@@ -200,7 +200,7 @@ def _apply(customer: Json, params: Json) -> None:
 
 
 def _set_invoice_settings(call: Call, customer: Json, settings: Json) -> None:
-    """A default card must belong to this customer."""
+    """Set the invoice settings; a default card must belong to this customer."""
     method_id = settings.get("default_payment_method")
     if method_id is not None:
         method = call.store.get("payment_method", method_id)

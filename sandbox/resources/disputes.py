@@ -48,7 +48,7 @@ def retrieve(call: Call) -> Json:
 
 @jobs.verb(OPEN)
 def open_dispute(call: Call, charge_id: str) -> None:
-    """The issuer disputes a charge; an inquiry takes no money yet."""
+    """Dispute a charge as its issuer; an inquiry takes no money yet."""
     charge = call.store.get("charge", charge_id)
     if charge is None or charge["disputed"]:
         return
@@ -80,9 +80,9 @@ def begin(call: Call, charge: Json, reason: str, inquiry: bool, amount: int | No
 
 
 def finish(call: Call, dispute_id: str, outcome: str) -> Json:
-    """The issuer decides: `won` brings the money back, `lost` keeps it; inquiries just close.
+    """End a dispute: `won` brings the money back, `lost` does not; an inquiry just closes.
 
-    One that was lost may be won after all.
+    A lost dispute may still be won.
     """
     dispute = call.load("dispute", dispute_id)
     before = dispute["status"]

@@ -1,6 +1,6 @@
 """The body of a payment intent: how a new one looks, and how parameters change it.
 
-Its states live in `charging` and in the operations; this file only knows fields.
+`charging` and the operations set its states; this file only knows fields.
 """
 
 from typing import Any
@@ -74,7 +74,7 @@ def new(call: Call, params: Json, **hidden: Any) -> Json:
 
 
 def apply(intent: Json, params: Json) -> None:
-    """Write the plain fields a request changes."""
+    """Set the plain fields that a request changes."""
     intent.update({name: params[name] for name in _PLAIN if name in params})
     if "metadata" in params:
         intent["metadata"] = merge_metadata(intent["metadata"], params["metadata"])

@@ -115,7 +115,7 @@ def retrieve(call: Call) -> Json:
 
 @routes.post("/v1/payment_intents/{intent}", _UPDATE)
 def update(call: Call) -> Json:
-    """Change an intent that is not final; a final one takes only words about it."""
+    """Change an intent; of a final one only its descriptive fields."""
     intent, params = load(call), call.params
     touched = set(params) - set(_DESCRIBING) - {"expand", "receipt_email"}
     if touched and intent["status"] not in CONFIRMABLE:
@@ -205,7 +205,7 @@ def _confirm(call: Call, intent: Json, params: Json) -> Json:
     {"amount_to_capture": integer(1), "metadata": clearable(METADATA)},
 )
 def capture(call: Call) -> Json:
-    """Take what was set aside, all of it or less."""
+    """Capture what was set aside, in whole or in part."""
     intent = load(call)
     if intent["status"] != "requires_capture":
         raise problems.unexpected_state(
@@ -261,7 +261,7 @@ def cancel(call: Call) -> Json:
 
 
 def give_up(call: Call, intent: Json, reason: str | None) -> Json:
-    """Cancel without asking, and release what was set aside."""
+    """Cancel without checks, and release what was set aside."""
     if intent["status"] == "requires_capture":
         refunds.release(call, call.load("charge", intent["latest_charge"]))
     intent |= {
@@ -278,7 +278,7 @@ def give_up(call: Call, intent: Json, reason: str | None) -> Json:
 
 
 def load(call: Call) -> Json:
-    """The path's intent; with a publishable key only for its own client secret."""
+    """Return the path's intent; a publishable key needs its client secret."""
     intent = call.load("payment_intent", call.path["intent"], "intent")
     if call.publishable and call.params.get("client_secret") != intent["client_secret"]:
         raise problems.no_such("payment_intent", intent["id"], "intent")

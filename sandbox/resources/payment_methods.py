@@ -83,7 +83,7 @@ def _card(card: TestCard) -> Json:
 
 
 def resolve(call: Call, name: str, customer: str | None = None) -> Json:
-    """The payment method of an id, or a new one for a token; 400 when there is none."""
+    """Return the payment method of an id, or a new one for a token; 400 if unknown."""
     card = cards.named(name)
     if card is not None:
         return make(call, card, customer=customer)
@@ -91,9 +91,9 @@ def resolve(call: Call, name: str, customer: str | None = None) -> Json:
 
 
 def given(call: Call, params: Json, customer: str | None, noun: str) -> Json | None:
-    """The payment method a request names, if any; 400 when this customer may not use it.
+    """Return the payment method of a request, if any; 400 if this customer may not use it.
 
-    `noun` says which object the customer belongs on: a PaymentIntent or a SetupIntent.
+    `noun` names the object that the customer belongs on: a PaymentIntent or a SetupIntent.
     """
     if "payment_method" not in params:
         return None
@@ -103,7 +103,7 @@ def given(call: Call, params: Json, customer: str | None, noun: str) -> Json | N
 
 
 def check_usable(call: Call, method: Json, customer: str | None, noun: str) -> None:
-    """Refuse a card of somebody else, and one that is used up."""
+    """Refuse a card of another customer, and one that is used up."""
     owner = method["customer"]
     if owner is not None and customer is None:
         raise problems.invalid(
@@ -123,12 +123,12 @@ def check_usable(call: Call, method: Json, customer: str | None, noun: str) -> N
 
 
 def card_of(call: Call, method: Json) -> TestCard:
-    """The test card behind a payment method."""
+    """Return the test card behind a payment method."""
     return cards.CARDS[call.store.hidden(method["id"])["card"]]
 
 
 def attach_to(call: Call, name: str, customer: str) -> Json:
-    """Give a card to a customer; 402 for cards that cannot be saved, 400 for used-up ones."""
+    """Attach a card to a customer; 402 for cards that cannot be saved, 400 for used-up ones."""
     method = resolve(call, name, customer)
     if method["customer"] == customer:
         return method
@@ -144,7 +144,7 @@ def attach_to(call: Call, name: str, customer: str) -> Json:
 
 
 def refuse_unsavable(call: Call, method: Json) -> None:
-    """402 for a card whose issuer already declines the check made when saving it."""
+    """Raise a 402 for a card whose issuer declines the check made when saving it."""
     card = card_of(call, method)
     if not card.attaches:
         reason = DECLINES[card.charge]

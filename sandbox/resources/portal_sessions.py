@@ -11,7 +11,7 @@ routes = Routes()
 
 @routes.post("/v1/billing_portal/sessions", {"customer": text(), "return_url": url()})
 def create(call: Call) -> Json:
-    """A visit of the portal by one customer."""
+    """Create a portal session of one customer."""
     if "customer" not in call.params:
         raise problems.missing_parameter("customer")
     customer = call.load("customer", call.params["customer"], "customer")

@@ -1,4 +1,4 @@
-"""Refunds: money back from a charge, at once, later or in vain.
+"""Refunds: money back from a charge, at once or later; some fail.
 
 POST and GET /v1/refunds, GET/POST /v1/refunds/{refund}, POST …/cancel.
 """
@@ -36,7 +36,7 @@ LIVE = ("pending", "requires_action", "succeeded")
     },
 )
 def create(call: Call) -> Json:
-    """Give back a charge, whole or in part."""
+    """Refund a charge, in whole or in part."""
     charge = _charge(call)
     amount = call.params.get("amount", charge["amount_captured"] - charge["amount_refunded"])
     amounts.demand_whole(amount, charge["currency"])
@@ -47,7 +47,7 @@ def create(call: Call) -> Json:
 def give(
     call: Call, charge: Json, amount: int, reason: str | None, metadata: Json | None = None
 ) -> Json:
-    """Give back so much of a charge, as its card or a script has it; tell of it."""
+    """Refund an amount of a charge, with the outcome of its card or script; emit the event."""
     word = _word(call, charge)
     if word == "refused":
         message = "Insufficient funds in your Stripe balance to refund this amount."
@@ -87,7 +87,7 @@ def _charge(call: Call) -> Json:
 
 
 def demand_refundable(call: Call, charge: Json, amount: int) -> None:
-    """The money of a charge is there, and so much of it was not given back yet."""
+    """Refuse to refund a charge not captured or disputed, or more than is left of it."""
     left = charge["amount_captured"] - charge["amount_refunded"]
     if charge["status"] != "succeeded" or not charge["captured"]:
         raise problems.ApiError(
@@ -122,7 +122,7 @@ def demand_refundable(call: Call, charge: Json, amount: int) -> None:
 
 
 def _word(call: Call, charge: Json) -> str:
-    """Outcome of the refund: as scripted, else as the card does."""
+    """Return the outcome of the refund: of the script, else of the card."""
     targets = [charge["payment_method"], charge["customer"]]
     word = scripts.next_word(call.store, "refund", targets)
     token = call.store.hidden(charge["payment_method"]).get("card")
@@ -167,7 +167,7 @@ def make(call: Call, charge: Json, amount: int, word: str, reason: str | None) -
 
 
 def release(call: Call, charge: Json) -> None:
-    """Give back an amount that was only set aside: the charge counts as refunded."""
+    """Release an amount that was only set aside: the charge counts as refunded."""
     _add(call, charge, charge["amount"])
     call.effect("charge.released", charge)
     call.emit("charge.refunded", charge, {"amount_refunded": 0})
@@ -180,7 +180,7 @@ def _add(call: Call, charge: Json, amount: int) -> None:
 
 
 def _owned(refund: Json, charge: Json) -> Json:
-    """For the journal: a refund names no customer, its charge does."""
+    """Add the customer for the journal: a refund does not name it, its charge does."""
     return {**refund, "customer": charge["customer"], "metadata": charge["metadata"]}
 
 
@@ -217,7 +217,7 @@ def update(call: Call) -> Json:
 
 @routes.post("/v1/refunds/{refund}/cancel")
 def cancel(call: Call) -> Json:
-    """Take back a refund that waits for the customer; others cannot be canceled."""
+    """Cancel a refund that waits for the customer; others cannot be canceled."""
     refund = call.load("refund", call.path["refund"])
     if refund["status"] != "requires_action":
         raise problems.ApiError(
@@ -231,7 +231,7 @@ def cancel(call: Call) -> Json:
 
 @jobs.verb(SUCCEED)
 def succeed(call: Call, refund_id: str) -> None:
-    """A pending refund arrives."""
+    """Complete a pending refund."""
     refund = call.store.get("refund", refund_id)
     if refund is None or refund["status"] != "pending":
         return
@@ -244,14 +244,14 @@ def succeed(call: Call, refund_id: str) -> None:
 
 @jobs.verb(FAIL)
 def fail(call: Call, refund_id: str) -> None:
-    """A refund comes back: the card was closed."""
+    """Fail a refund, because the card was closed."""
     refund = call.store.get("refund", refund_id)
     if refund and refund["status"] in LIVE:
         _undo(call, refund, "failed", "expired_or_canceled_card")
 
 
 def _undo(call: Call, refund: Json, status: str, reason: str) -> Json:
-    """The money stays with the seller after all."""
+    """Return the money to the seller."""
     charge = call.load("charge", refund["charge"])
     before = refund["status"]
     movement = balance_transactions.record(

@@ -1,6 +1,6 @@
-"""The body of a checkout session and of its lines: what a new one looks like.
+"""The body of a new checkout session, and of its lines.
 
-What a person does with it lives in `checkout_sessions` and `people`.
+A person's actions on it are in `checkout_sessions` and `people`.
 """
 
 from sandbox import amounts, problems

@@ -98,7 +98,7 @@ _BLANK: Json = {
 
 
 def new(call: Call, params: Json, **hidden: Any) -> Json:
-    """Insert a set-up that asks for a payment method, and tell it."""
+    """Insert a set-up that needs a payment method, and emit its event."""
     intent_id = new_id("seti")
     allowed = params.get("allowed_payment_method_types")
     automatic = params.get("automatic_payment_methods", {"enabled": not allowed})
@@ -176,7 +176,7 @@ def cancel(call: Call) -> Json:
 
 
 def give_up(call: Call, intent: Json, reason: str | None) -> Json:
-    """Cancel without asking."""
+    """Cancel without checks."""
     intent |= {"cancellation_reason": reason, "next_action": None, "status": "canceled"}
     call.store.save(intent)
     call.emit("setup_intent.canceled", intent)
@@ -268,7 +268,7 @@ def _fail(call: Call, intent: Json, error: Json) -> None:
 
 
 def finish_authentication(call: Call, intent: Json, *, passed: bool) -> Json:
-    """The person passed or failed 3-D Secure while saving the card."""
+    """End the 3-D Secure step of saving a card, passed or failed."""
     method = call.load("payment_method", intent["payment_method"])
     if passed:
         return _succeed(call, intent, method)

@@ -1,6 +1,6 @@
-"""Tax calculations: POST /v1/tax/calculations, by the rates told with PUT /_sandbox/tax-rates.
+"""Tax calculations: POST /v1/tax/calculations, by the rates set with PUT /_sandbox/tax-rates.
 
-Nothing is kept of them but the journal's row: a calculation moves no money.
+Only the journal's row of them is kept: a calculation moves no money.
 """
 
 from decimal import ROUND_HALF_UP, Decimal
@@ -32,7 +32,7 @@ _LINE: Final = record(
 
 
 def collect(store: Store, rates: Json) -> Json:
-    """Let these places ask these taxes; answers every known place."""
+    """Set the taxes of these places; return every known place."""
     kept = store.get(SCRIPT, SCRIPT)
     if kept is None:
         kept = store.insert({"id": SCRIPT, "object": SCRIPT, "created": 0, "rates": {}})
@@ -51,7 +51,7 @@ def collect(store: Store, rates: Json) -> Json:
     },
 )
 def create(call: Call) -> Json:
-    """The taxes of lines of goods at an address."""
+    """Return the taxes of lines of goods at an address."""
     where = call.params["customer_details"]["address"]
     if where["country"] == "US" and "postal_code" not in where:
         message = "We could not determine the customer's tax location based on the address."

@@ -79,7 +79,7 @@ def advance(call: Call) -> Json:
 
 @jobs.verb("test_clock.ready")
 def become_ready(call: Call, clock_id: str) -> None:
-    """The clock has arrived."""
+    """Make an advancing clock ready at its target time."""
     clock = call.store.get(KIND, clock_id)
     if clock is None or clock["status"] != "advancing":
         return
@@ -95,7 +95,7 @@ def _arrive(call: Call, clock: Json, frozen_time: int) -> None:
 
 
 def put_on(call: Call, customer_id: str, frozen_time: int) -> Json:
-    """Give a customer a clock, or move the one it has; answers the clock, ready at once."""
+    """Give a customer a clock, or move its clock; return the clock, ready at once."""
     customer = call.load("customer", customer_id)
     clock_id = customer["test_clock"]
     if clock_id is None:
@@ -112,7 +112,7 @@ def put_on(call: Call, customer_id: str, frozen_time: int) -> Json:
 
 @routes.delete("/v1/test_helpers/test_clocks/{test_clock}")
 def delete(call: Call) -> Json:
-    """Remove a clock and every customer that lives by it."""
+    """Remove a clock and every customer on it."""
     clock = call.load(KIND, call.path["test_clock"])
     for customer in _customers(call, clock["id"]):
         customers.delete_customer(call, customer)

@@ -40,14 +40,14 @@ async def run(group: str) -> int:
             for life in LIFE:
                 await life.measure(bench, report)
     elif group == "3":
-        # Before the ground: its filling keeps the machine busy for a while.
+        # Before the ground, because filling it keeps the machine busy for a while.
         await invoicing.measure_documents(report)
         async with open_ground("invoices") as ground:
             await invoicing.measure(ground, report)
         async with open_bench() as bench:
             await previews.measure(bench, report)
     elif group == "5":
-        # As customers become more: what each of them has used is as much in both.
+        # More customers, with the same usage per customer in both.
         async with open_ground(small=Fill(50_000, accounts=500)) as ground:
             await rounds.measure(ground, report)
         async with open_ground(large=Fill(100_000, accounts=100_000)) as ground:

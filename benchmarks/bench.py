@@ -46,7 +46,7 @@ class Bench:
     """Kept open: a new one for each look would cost Postgres more than what is looked at."""
 
     def headers(self, account: str, *roles: str) -> dict[str, str]:
-        """A caller's authorization."""
+        """Return a caller's authorization."""
         claims = {
             "sub": "bench",
             "account_id": account,
@@ -58,7 +58,7 @@ class Bench:
         return {"Authorization": f"Bearer {jwt.encode(claims, self.stack.jwt_secret, 'HS256')}"}
 
     async def account(self, **fields: Any) -> str:
-        """A fresh account's id."""
+        """Create an account; return its id."""
         body = {"external_id": f"bench-{secrets.token_hex(6)}", **fields}
         answer = await self.http.post(
             "/admin/accounts", json=body, headers=self.headers("*", "admin")
@@ -67,7 +67,7 @@ class Bench:
         return str(answer.json()["id"])
 
     async def noop(self) -> None:
-        """An empty workflow, to its end."""
+        """Run an empty workflow to its end."""
         await self.temporal.execute_workflow(
             NoopWorkflow.run, 1, id=f"bench/{secrets.token_hex(8)}", task_queue=INTERACTIVE
         )
@@ -82,13 +82,13 @@ class Bench:
         raise TimeoutError("the API did not start")
 
     async def subscription(self, account: str) -> dict[str, Any]:
-        """The account's subscription."""
+        """Return the account's subscription."""
         answer = await self.http.get("/billing/subscription", headers=self.headers(account))
         found: dict[str, Any] = answer.json()
         return found
 
     async def subscribe(self, account: str) -> dict[str, Any]:
-        """Begin a subscription; its answer."""
+        """Start a subscription; return the answer."""
         answer = await self.http.post(
             "/billing/subscription",
             json={"plan": "pro", "trial": False},
@@ -99,9 +99,9 @@ class Bench:
         return begun
 
     async def subscribed(self, due: float | None = None, *, expires: bool = False) -> str:
-        """A fresh account with an active subscription and a card kept for its renewals; the first
-        is at the monotonic time `due`, set before the payment: nobody has to tell the workflow.
-        `expires`: its credits end then, too, as they do where the plan has any.
+        """Create an account with an active subscription and a card kept for its renewals; the first
+        is at the monotonic time `due`, set before the payment: the workflow needs no notice.
+        `expires`: its credits expire then, too, as with any plan that has credits.
         """
         account = await self.account()
         begun = await self.subscribe(account)
@@ -118,7 +118,7 @@ class Bench:
         return account
 
     async def _end_period(self, account: str, lead: timedelta) -> None:
-        """Let the period of a subscription end so soon."""
+        """Let the period of a subscription end after `lead`."""
         await self._set(
             "UPDATE subscriptions SET current_period_end = clock_timestamp() + %(lead)s,"
             " cycle_end = clock_timestamp() + %(lead)s,"
@@ -130,8 +130,8 @@ class Bench:
         )
 
     async def _keep_credits(self, account: str) -> None:
-        """Let the credits of the short period last for a month more: else the account's own
-        workflow, which lets them expire, would run beside the renewal.
+        """Extend the credits of the short period by a month: otherwise the account's own
+        workflow, which expires them, would run beside the renewal.
         """
         await self._set(
             "WITH lots AS (UPDATE credit_lots SET expires_at = expires_at + interval '1 month'"
@@ -144,12 +144,12 @@ class Bench:
         )
 
     async def _set(self, statement: LiteralString, account: str, **values: object) -> None:
-        """Change rows of one account, as nobody but a bench may."""
+        """Change rows of one account, as only a benchmark may."""
         known = {"id": ids.decode(ids.ACCOUNT, account), **values}
         await self.rows.execute(statement, known)
 
     async def subscription_workflows(self, accounts: list[str]) -> list[str]:
-        """The workflows of these accounts' subscriptions."""
+        """Return the workflows of these accounts' subscriptions."""
         rows = await self._rows(
             "SELECT workflow_id FROM matters WHERE kind = 'subscription' AND account_id = ANY(%s)",
             [ids.decode(ids.ACCOUNT, one) for one in accounts],
@@ -157,7 +157,7 @@ class Bench:
         return [str(row[0]) for row in rows]
 
     async def spend_beyond(self, account: str) -> None:
-        """Use more than the plan has, so that the next invoice has a line of usage."""
+        """Use more than the plan includes, so that the next invoice has a usage line."""
         body = {"event_id": secrets.token_hex(8), "feature_type": "ai_responses",
                 "usage_amount": 6_000}  # fmt: skip
         answer = await self.http.post("/usage/record", json=body, headers=self.headers(account))
@@ -172,7 +172,7 @@ class Bench:
         await self.sandbox.script(str(rows[0][0]), "insufficient_funds")
 
     async def undecided_renewals(self, accounts: list[str]) -> int:
-        """Number of these accounts whose second invoice is neither paid nor was declined."""
+        """Count the accounts whose second invoice is neither paid nor declined."""
         return await self._count(
             "SELECT count(*) FROM unnest(%s::uuid[]) AS a(id) WHERE"
             " (SELECT count(*) FROM invoices i WHERE i.account_id = a.id"
@@ -182,7 +182,7 @@ class Bench:
         )
 
     async def accounts_at_work(self, accounts: list[str]) -> int:
-        """Number of these accounts whose own matter does not rest: their credits are to expire."""
+        """Count the accounts whose own matter does not rest, as their credits must expire."""
         return await self._count(
             "SELECT count(*) FROM matters WHERE account_id = ANY(%s) AND kind = 'account'"
             " AND status <> 'resting'",
@@ -200,7 +200,7 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench() -> AsyncIterator[Bench]:
-    """A stack on free ports, its worker with the yardstick beside; gone afterwards."""
+    """Open a stack on free ports, with the yardstick in its worker; deleted afterwards."""
     for name in ("MONEY", "READS"):  # a few callers stand for many
         os.environ[f"BILLING_RATE_LIMIT_{name}"] = "100000000/minute"
     with tempfile.TemporaryDirectory(prefix="billing-bench-") as folder:

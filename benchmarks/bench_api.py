@@ -1,4 +1,4 @@
-"""The product's own API with two empty routes beside, to measure what the door costs."""
+"""The product's own API plus two empty routes, to measure the cost of the front door."""
 
 from fastapi import Response
 
@@ -13,13 +13,13 @@ router = new_router("bench", prefix="/bench")
 
 @router.post("/open")
 async def open_post() -> Response:
-    """Nothing, for anybody."""
+    """Do nothing, for anybody."""
     return Response(b"{}", media_type="application/json")
 
 
 @router.post("/auth")
 async def auth_post(_: BillingCall) -> Response:
-    """Nothing, for a proven caller of a known account."""
+    """Do nothing, for an authenticated caller of a known account."""
     return Response(b"{}", media_type="application/json")
 
 

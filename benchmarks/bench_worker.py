@@ -1,4 +1,4 @@
-"""The product's own worker with the yardstick beside: `python -m benchmarks.bench_worker`."""
+"""The product's own worker plus the yardstick: `python -m benchmarks.bench_worker`."""
 
 import gc
 

@@ -22,7 +22,7 @@ SHARE: Final = 0.1
 
 
 async def measure(ground: Ground, report: Report) -> None:
-    """The slowest single uses with and without batches; rates by way, turn by turn."""
+    """Measure the slowest single uses with and without batches, and the rates of each way."""
     found: dict[str, list[float]] = {}
     with psycopg.connect(ground.small.url, autocommit=True) as connection:
         run_script(connection, "plain")
@@ -58,7 +58,7 @@ async def _turn(ground: Ground, one: "Caller", other: "Caller", report: Report) 
 
 
 class Taken(NamedTuple):
-    """Calls a second of all sorts, and the seconds within which 99 of 100 single uses ended."""
+    """Calls per second of all sorts, and the seconds within which 99 of 100 single uses ended."""
 
     rate: float
     p99: float
@@ -71,7 +71,7 @@ class Caller:
         self.loads = loads
 
     async def few(self, share: float = 0, *, beside: "Caller | None" = None) -> Taken:
-        """Single uses; a share of the calls are batches, every other one goes to the API beside."""
+        """Measure single uses; `share` of the calls are batches, every other call uses `beside`."""
         ways, taken = cycle((self, beside or self)), list[float]()
 
         async def once() -> None:
@@ -87,6 +87,6 @@ class Caller:
         return Taken(rate, percentile(sorted(taken), 0.99))
 
     async def batch(self) -> None:
-        """A paid use of each of some accounts."""
+        """Send a batch: a paid use of each of some accounts."""
         some = random.sample(self.loads.accounts[:FEW], BATCH)
         await self.loads.each([(one, event(PAID)) for one in some])

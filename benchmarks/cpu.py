@@ -15,14 +15,14 @@ _NANOSECONDS: Final = 1e9
 
 
 def used(bench: Bench) -> dict[int, float]:
-    """CPU seconds until now of each living process of the stack, without the load's own."""
+    """Return the CPU seconds so far of each running process of the stack, without the load's."""
     roots = (psutil.Process(bench.stack.pid), psutil.Process())
     tree = [bench.stack.pid, *(one.pid for root in roots for one in root.children(recursive=True))]
     return {pid: _seconds(pid) for pid in tree}
 
 
 def since(bench: Bench, before: dict[int, float]) -> float:
-    """CPU seconds that the stack has taken since then."""
+    """Return the CPU seconds that the stack has used since then."""
     return sum(now - before.get(pid, 0.0) for pid, now in used(bench).items())
 
 

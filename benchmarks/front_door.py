@@ -1,4 +1,4 @@
-"""Cost of the front door: proving the caller of an empty POST, and a signed webhook beside it."""
+"""Cost of the front door: authenticating an empty POST, and receiving a signed webhook."""
 
 import json
 import secrets
@@ -16,14 +16,14 @@ COUNT: Final = 4_000
 AT_ONCE: Final = 32
 MATTERS: Final = 100
 WEBHOOK: Final = "/api/v1/webhooks/stripe"
-# What one card purchase tells; the third is the one that a matter is told of.
+# Events of one card purchase; only the third is passed on to a matter.
 TYPES: Final = (
     "payment_intent.created", "charge.succeeded", "payment_intent.succeeded", "charge.updated",
 )  # fmt: skip
 
 
 async def measure(bench: Bench, report: Report) -> None:
-    """Three rates in turn: open, proven, and webhooks stored, answered and told."""
+    """Measure three rates in turn: open, authenticated, and webhooks stored and passed on."""
     wire = Wire("127.0.0.1", bench.stack.ports.api)
     headers = bench.headers(await bench.account())
     stories = _stories([await _waiting_purchase(bench) for _ in range(MATTERS)])
@@ -55,7 +55,7 @@ async def measure(bench: Bench, report: Report) -> None:
 
 
 async def _waiting_purchase(bench: Bench) -> dict[str, Any]:
-    """A purchase that waits for its payment: the matter the events speak of."""
+    """Create a purchase that waits for its payment: the matter of the events."""
     answer = await bench.http.post(
         "/billing/purchases",
         json={"pack": "small"},
@@ -67,7 +67,7 @@ async def _waiting_purchase(bench: Bench) -> dict[str, Any]:
 
 
 def _stories(purchases: list[dict[str, Any]]) -> Iterator[bytes]:
-    """Events as Stripe sends them, never the same twice."""
+    """Yield events as Stripe sends them, never the same twice."""
     for purchase, kind in cycle((p, kind) for p in purchases for kind in TYPES):
         intent = purchase["next_action"]["client_secret"].partition("_secret_")[0]
         subject = {

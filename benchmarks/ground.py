@@ -31,7 +31,7 @@ from devstack.stack import StackInfo
 ACCOUNTS: Final = 10_000
 SMALL: Final = 10_000
 LARGE: Final = 1_000_000
-# Each client compiles the functions for itself first: a longer run tells less of that.
+# Each client compiles the functions first: in a longer run that matters less.
 PGBENCH_SECONDS: Final = 4
 CLIENTS: Final = 32
 PLENTY: Final = "100000000/minute"
@@ -59,7 +59,7 @@ class Site:
     process: psutil.Process
 
     def pgbench(self, script: str, **values: object) -> float:
-        """Transactions a second of a script of ours, prepared, by 32 clients as the app's role."""
+        """Return transactions per second of a script, prepared, by 32 clients as the app's role."""
         with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
             text = (SQL / f"{script}.sql").read_text()
             for name, value in values.items():
@@ -83,7 +83,7 @@ class Site:
         return float(line.split()[2])
 
     def memory_mib(self) -> float:
-        """Memory of the API process."""
+        """Return the memory of the API process."""
         return float(self.process.memory_info().rss) / 2**20
 
 
@@ -98,11 +98,11 @@ class Ground:
 
     @property
     def hot(self) -> UUID:
-        """The account with a fifth of all history."""
+        """Return the account with a fifth of all history."""
         return self.accounts[0]
 
     def headers(self, account: UUID | None, role: str = "service") -> dict[str, str]:
-        """A caller's authorization; a service names the account beside it, or None."""
+        """Return a caller's authorization; a service names the account beside it, or None."""
         named = ids.encode(ids.ACCOUNT, account) if account else "*"
         beside = {"X-Account-Id": named} if account and role == "service" else {}
         claims = {
@@ -125,7 +125,7 @@ async def open_ground(
     large: Fill = Fill(LARGE),
     buffers: str = POSTGRES_BUFFERS,
 ) -> AsyncIterator[Ground]:
-    """Postgres with both databases, an API on each; gone afterwards. `history` fills them."""
+    """Open Postgres with both databases and an API on each, for one run. `history` fills them."""
     with tempfile.TemporaryDirectory(prefix="billing-bench-") as folder:
         options = Options(
             data=Path(folder) / "data",
@@ -160,7 +160,7 @@ async def open_ground(
 
 @asynccontextmanager
 async def open_twin(ground: Ground) -> AsyncIterator[Site]:
-    """Another API process on the small database; gone afterwards."""
+    """Start another API process on the small database; stopped afterwards."""
     port = ground.stack.ports.worker_metrics
     process = _api(ground.stack, "small", port)
     site = _site(ground.stack, "small", port, process.pid)
@@ -174,7 +174,7 @@ async def open_twin(ground: Ground) -> AsyncIterator[Site]:
 
 
 def _fill(url: str, history: str, fills: Mapping[str, Fill]) -> list[UUID]:
-    """Ten thousand accounts with credits and an open period in a template; both copies of it."""
+    """Fill a template with accounts that have credits and an open period; copy it twice."""
     with psycopg.connect(url, autocommit=True) as connection:
         run_script(connection, "accounts", accounts=ACCOUNTS)
         found = connection.execute("SELECT id FROM bench_picks ORDER BY n").fetchall()
@@ -191,7 +191,7 @@ def _fill(url: str, history: str, fills: Mapping[str, Fill]) -> list[UUID]:
 
 
 def run_script(connection: psycopg.Connection, script: str, **values: int) -> None:
-    """Run a script of ours as the owner of everything."""
+    """Run one of our scripts as the owner of everything."""
     text = (SQL / f"{script}.sql").read_text()
     for name, value in values.items():
         text = text.replace(f"{{{name}}}", str(value))
@@ -244,5 +244,5 @@ def _plain(url: str) -> str:
 
 
 def _database(url: str, name: str) -> str:
-    """The same server and role, another database."""
+    """Return the address of another database, with the same server and role."""
     return url.replace("/billing?", f"/{name}?")

@@ -22,7 +22,7 @@ PATHS: Final = {
 
 
 async def measure(ground: Ground, report: Report) -> None:
-    """Rates and 95th percentiles; the account that is read holds a fifth of the history."""
+    """Measure rates and 95th percentiles; the account that is read holds a fifth of the history."""
     sites = [Loads(ground, site) for site in (ground.small, ground.large)]
     pages = [await loads.next_page(LEDGER) for loads in sites]
     for loads in sites:
@@ -57,7 +57,7 @@ async def measure(ground: Ground, report: Report) -> None:
 
 
 async def _p95(reads: dict[Read, Once]) -> dict[Read, float]:
-    """Seconds within which 95 of 100 reads of each kind were answered, all kinds read in turn."""
+    """Return the 95th percentile in seconds of each kind of read, taken in turn."""
     taken: dict[Read, list[float]] = {read: [] for read in reads}
     for _ in range(READS):
         for read, once in reads.items():

@@ -55,7 +55,7 @@ class Report:
         self, name: str, samples: Sequence[float], unit: str, bar: float, stretch: float,
         better: Better = "higher",
     ) -> None:  # fmt: skip
-        """Keep one measure; the value is the median of its samples."""
+        """Record one measure; its value is the median of the samples."""
         value = statistics.median(samples)
         result = Result(
             name, round(value, 4), unit, bar, stretch, better, [round(s, 4) for s in samples],
@@ -65,7 +65,7 @@ class Report:
         self.console.print(f"  {name}: {value:.3g} {unit}")
 
     def finish(self) -> int:
-        """Print the table, write the file; the exit code counts missed bars."""
+        """Print the table, write the file; return the number of missed bars."""
         table = Table("name", "value", "bar", "stretch", "samples", title=f"seed {self.seed}")
         for result in self.results:
             mark = "green" if result.passed else "red"
@@ -84,14 +84,14 @@ class Report:
 
 
 async def rate(count: int, at_once: int, once: Callable[[], Awaitable[object]]) -> float:
-    """Calls finished a second, of `count` calls, `at_once` in flight."""
+    """Return calls finished per second, of `count` calls, `at_once` in flight."""
     began = perf_counter()
     await spread(count, at_once, once)
     return count / (perf_counter() - began)
 
 
 async def pace(seconds: float, at_once: int, once: Callable[[], Awaitable[object]]) -> float:
-    """Calls finished a second, `at_once` in flight, measured for about `seconds`."""
+    """Return calls finished per second, `at_once` in flight, over about `seconds`."""
     import asyncio
 
     began = perf_counter()
@@ -108,7 +108,7 @@ async def pace(seconds: float, at_once: int, once: Callable[[], Awaitable[object
 
 
 async def latencies(count: int, at_once: int, once: Callable[[], Awaitable[object]]) -> list[float]:
-    """Seconds each of `count` calls took, sorted."""
+    """Return the seconds that each of `count` calls took, sorted."""
     taken: list[float] = []
 
     async def timed() -> None:
@@ -134,7 +134,7 @@ async def spread(count: int, at_once: int, once: Callable[[], Awaitable[object]]
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The value below which `share` of the sorted values lie."""
+    """Return the value below which `share` of the sorted values lie."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 

@@ -1,4 +1,4 @@
-"""A file of 200 MB sent by `billing usage import` to the API: the most memory the client held."""
+"""A file of 200 MB sent by `billing usage import` to the API: peak memory of the client."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ COMMAND: Final = "from cli.__main__ import app; app()"
 
 
 async def measure(ground: Ground, report: Report) -> None:
-    """The peak of the client's resident memory, as the kernel keeps it."""
+    """Measure the peak of the client's resident memory, as the kernel reports it."""
     with tempfile.TemporaryDirectory(prefix="billing-bench-") as folder:
         file = Path(folder) / "usage.jsonl"
         rows = _write(file)
@@ -69,7 +69,7 @@ async def _send(ground: Ground, file: Path) -> float:
 
 
 def _most(pid: int) -> float:
-    """The most a process has held so far; the kernel keeps it, a look now and then is enough."""
+    """Return the peak memory so far; the kernel keeps the peak, so rare reads suffice."""
     with suppress(OSError, ValueError):
         words = Path(f"/proc/{pid}/status").read_text().split()
         return int(words[words.index("VmHWM:") + 1]) / 1024

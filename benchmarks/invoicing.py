@@ -42,19 +42,19 @@ _NUMBERS: Final = itertools.count()
 
 
 async def measure_documents(report: Report) -> None:
-    """Milliseconds of a document."""
+    """Measure the milliseconds of a document."""
     report.add("pdf_ms", await _documents(), "ms", 15, 8, "lower")
 
 
 async def measure(ground: Ground, report: Report) -> None:
-    """The ratios to a row's insert and to a short history."""
+    """Measure the ratios to the insert of a row and to a short history."""
     report.add("finalize_vs_insert", await _finalized(ground), "ratio", 0.04, 0.08)
     pages = await _pages(ground)
     report.add("invoice_page_p95_1m_vs_10k", pages, "ratio", 2, 1.3, "lower")
 
 
 async def _documents() -> list[float]:
-    """Milliseconds of an invoice of twelve lines, each another one; the process is warm."""
+    """Return the milliseconds of invoices with twelve lines, all different, once warm."""
     press, taken = Press(), []
     try:
         for number in range(-5, DOCUMENTS):
@@ -74,7 +74,7 @@ async def _documents() -> list[float]:
 
 
 async def _finalized(ground: Ground) -> list[float]:
-    """Invoices finalized a second in one series, by the rate of single rows, turn by turn."""
+    """Return invoices finalized per second in one series ÷ single rows, turn by turn."""
     site = ground.small
     url = site.app_url.replace("postgresql://", "postgresql+psycopg://")
     settings = Settings.model_validate(
@@ -99,7 +99,7 @@ async def _finalized(ground: Ground) -> list[float]:
 
 
 async def _paces(*parts: Callable[[], Awaitable[object]]) -> list[float]:
-    """Calls of each a second, in short turns: whatever else the machine does, all are hit by it."""
+    """Return calls of each per second, in short turns, so that other load hits all alike."""
     paces = [0.0 for _ in parts]
     for _ in range(TURNS):
         for place, part in enumerate(parts):
@@ -108,7 +108,7 @@ async def _paces(*parts: Callable[[], Awaitable[object]]) -> list[float]:
 
 
 async def _finalize(database: Database, account_id: UUID) -> None:
-    """A drafted invoice with its lines, numbered, with its snapshot, audit row and event."""
+    """Draft and finalize an invoice: lines, number, snapshot, audit row and event."""
     async with database.tenant(account_id) as connection:
         work = Work(Rows(), _facts())
         drafted = transitions.draft(work, _new(account_id))
@@ -118,7 +118,7 @@ async def _finalize(database: Database, account_id: UUID) -> None:
 
 @asynccontextmanager
 async def _inserting(site: Site, account_id: UUID) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """A single row, which is a transaction, over as many connections."""
+    """Yield a call that inserts one row in a transaction, over as many connections."""
     opened = [
         await psycopg.AsyncConnection.connect(site.app_url, autocommit=True) for _ in range(AT_ONCE)
     ]

@@ -16,7 +16,7 @@ ROWS: Final = 1_000
 QUOTED: Final = 1_000
 FEW: Final = 400
 V1: Final = "/api/v1"
-# A tenth of a credit at most, so that nobody runs dry.
+# A tenth of a credit at most, so that no account runs out.
 USE: Final = json.dumps(
     {"product_id": "gpt-4", "usage_amount": "5", "billing_method": "credit_consumption"}
 ).encode()
@@ -30,7 +30,7 @@ Once = Callable[[], Awaitable[object]]
 
 
 class Loads:
-    """Calls of one site, for any of its accounts but those with quotas."""
+    """Calls of one site, for any of its accounts except those with quotas."""
 
     def __init__(self, ground: Ground, site: Site) -> None:
         self.site = site
@@ -40,21 +40,21 @@ class Loads:
         self._service = ground.headers(None, "service")
 
     async def use(self) -> None:
-        """A paid use of any account."""
+        """Record a paid use of any account."""
         await self.record(random.choice(self.accounts))
 
     async def hot_use(self) -> None:
-        """A paid use of one account."""
+        """Record a paid use of one account."""
         await self.record(self.hot)
 
     async def record(self, account: UUID) -> None:
-        """A paid use of this account."""
+        """Record a paid use of this account."""
         path = f"{V1}/usage/record"
         status, answer = await self.site.wire.ask("POST", path, USE, self._headers[account])
         assert status == 201, answer
 
     async def hold(self) -> None:
-        """Credits set aside and taken, of any account."""
+        """Hold and capture credits of any account."""
         headers = self._headers[random.choice(self.accounts)]
         keyed = {**headers, "Idempotency-Key": str(uuid4())}
         path = f"{V1}/billing/credits/holds"
@@ -65,25 +65,25 @@ class Loads:
         assert status in (200, 201), answer
 
     async def many(self, what: dict[str, Any]) -> float:
-        """Rows a second of one batch over a thousand random accounts."""
+        """Return rows per second of one batch over a thousand random accounts."""
         return await self.each([(one, event(what)) for one in random.sample(self.accounts, ROWS)])
 
     async def few(self, what: dict[str, Any]) -> float:
-        """Rows a second of one batch over a hundred of the first accounts, ten uses of each."""
+        """Return rows per second of one batch of ten uses for each of a hundred accounts."""
         some = random.sample(self.accounts[:FEW], ROWS // 10) * 10
         return await self.each([(one, event(what)) for one in some])
 
     async def everybody(self, what: dict[str, Any]) -> None:
-        """A use of each account: from now on their counters of this cycle and day are there."""
+        """Record a use of each account, so that its counters of this cycle and day exist."""
         for start in range(0, len(self.accounts), ROWS):
             await self.each([(one, event(what)) for one in self.accounts[start : start + ROWS]])
 
     async def one(self, what: dict[str, Any]) -> float:
-        """Rows a second of one batch of one account."""
+        """Return rows per second of one batch of one account."""
         return await self.own([event(what) for _ in range(ROWS)])
 
     async def own(self, events: Sequence[dict[str, Any]], *, repeated: int = 0) -> float:
-        """Rows a second of one batch of one account, of which so many were sent before."""
+        """Return rows per second of one batch of one account; `repeated` rows were sent before."""
         return await self._batch(events, self._headers[self.hot], (repeated, 0))
 
     async def each(
@@ -93,12 +93,12 @@ class Loads:
         repeated: int = 0,
         refused: int = 0,
     ) -> float:
-        """Rows a second of one batch of any accounts, of which so many are not to be recorded."""
+        """Return rows per second of one batch of any accounts; `refused` must not be recorded."""
         rows = [{**one, "account_id": ids.encode(ids.ACCOUNT, owner)} for owner, one in events]
         return await self._batch(rows, self._service, (repeated, refused))
 
     def read(self, path: str) -> Once:
-        """A read of the hot account."""
+        """Return a read of the hot account."""
 
         async def once() -> None:
             headers = self._headers[self.hot]
@@ -108,7 +108,7 @@ class Loads:
         return once
 
     async def next_page(self, path: str) -> str:
-        """The path of the page after the first."""
+        """Return the path of the page after the first."""
         headers = self._headers[self.hot]
         _, answer = await self.site.wire.ask("GET", f"{V1}{path}", b"", headers)
         return f"{path}&cursor={json.loads(answer)['pagination']['next_cursor']}"
@@ -127,12 +127,12 @@ class Loads:
 
 
 def event(what: dict[str, Any]) -> dict[str, Any]:
-    """A row of a batch with an event of its own."""
+    """Return a row of a batch with its own event."""
     return {**what, "usage_amount": "3", "event_id": f"evt-{uuid4()}"}
 
 
 def copy(connection: psycopg.Connection, accounts: Sequence[UUID]) -> float:
-    """Rows a second of COPY of the same rows into a bare table."""
+    """Return rows per second of COPY of the same rows into a bare table."""
     rows = [(one, f"evt-{uuid4()}", "impressions", 3) for one in random.choices(accounts, k=ROWS)]
     began = perf_counter()
     words = "COPY bench_bare FROM STDIN"

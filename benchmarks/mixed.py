@@ -1,8 +1,8 @@
 """Batches as real customers send them: events that come again, an account out of credits, quotas,
 names.
 
-Who met a repeated event looks for the next ones: repeats go to an API process of their own, so that
-batches without one are measured in a process that never saw any.
+A process that met a repeated event checks for more, so repeats go to an API process of their own:
+batches without repeats are measured in a process that never saw one.
 """
 
 import random
@@ -29,7 +29,7 @@ _COLUMNS: Final = (
 
 
 async def measure(ground: Ground, report: Report) -> None:
-    """Each beside the same batch without what is unusual, or beside COPY of the same rows."""
+    """Measure each batch ÷ a plain one, or ÷ COPY of the same rows."""
     found: dict[str, list[float]] = {}
     async with open_twin(ground) as twin:
         mixed = Mixed(Loads(ground, ground.small), Loads(ground, twin))
@@ -71,7 +71,7 @@ class Mixed:
         self._known = event(PAID)
 
     def ways(self, connection: psycopg.Connection) -> Ways:
-        """Rows a second of one batch of each sort."""
+        """Return a call for each sort of batch; it returns rows per second of one batch."""
         return {
             "no duplicate": lambda: self._plain.one(PAID),
             "one duplicate": self._one_duplicate,
@@ -85,7 +85,7 @@ class Mixed:
         }
 
     async def warm(self) -> None:
-        """The first uses of the subscribers, and those that come again."""
+        """Record the first uses of the subscribers, and those that will be repeated."""
         await self._repeating.own([self._known])
         await self._real()
 
@@ -98,7 +98,7 @@ class Mixed:
         return await self._plain.each([(one, event(PAID)) for one in accounts], refused=len(odd))
 
     async def _real(self) -> float:
-        """A use of each subscriber, one in a hundred as it was sent before."""
+        """Record a use of each subscriber; one in a hundred is a repeat."""
         known = random.sample(list(self._sent), min(REPEATS, len(self._sent)))
         new = {one: _named_event() for one in self._subscribers if one not in known}
         rows = [*new.items(), *((one, self._sent[one]) for one in known)]
@@ -106,7 +106,7 @@ class Mixed:
         return await self._repeating.each(rows, repeated=len(known))
 
     async def _copied(self, connection: psycopg.Connection) -> float:
-        """COPY BINARY of such rows into a bare table; nothing but the sending is measured."""
+        """Send such rows by COPY BINARY into a bare table; only the sending is measured."""
         with connection.cursor() as cursor:
             with cursor.copy("COPY bench_real FROM STDIN") as target:
                 for account in self._subscribers:

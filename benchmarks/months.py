@@ -1,4 +1,4 @@
-"""Recording into a table of ten million uses and of a million, and letting a month of five go."""
+"""Recording into tables of ten million and one million uses; detaching one month of five."""
 
 import statistics
 from time import perf_counter
@@ -53,7 +53,7 @@ async def _batches(loads: Loads) -> float:
 
 
 def _let_go(site: Site) -> float:
-    """Seconds until the month is no part of the table any more."""
+    """Return the seconds until the month is detached from the table."""
     with psycopg.connect(site.url, autocommit=True) as connection:
         began = perf_counter()
         connection.execute(f"ALTER TABLE billing_records DETACH PARTITION {LAST}")

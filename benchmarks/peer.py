@@ -35,10 +35,10 @@ PAID: Final = Kind("gpt-4", None, None, None, None, "credit_consumption", defer=
 
 
 async def measure(ground: Ground, report: Report) -> None:
-    """Their transfers and balances against our debits and balances, 32 callers on either side.
+    """Measure their transfers and balances against our debits and balances, 32 callers each.
 
-    Ours are what routes call, without HTTP: a debit is rated, counted and recorded as well.
-    Theirs are threads, ours tasks; where one thread alone does more, theirs is that one.
+    Ours are what routes call, without HTTP: a debit is also rated, counted and recorded.
+    Theirs are threads, ours tasks; if a single thread does more, its rate counts for theirs.
     """
     peer = await asyncio.to_thread(_open_peer, ground)
     if peer is None:
@@ -89,7 +89,7 @@ def _read(balances: Balances, accounts: Sequence[UUID]) -> Once:
 
 
 def _open_peer(ground: Ground) -> subprocess.Popen[str] | None:
-    """The peer's process, waiting for a line; None where it cannot be installed."""
+    """Start the peer's process, waiting for a line; None if it cannot be installed."""
     python = VENV / "bin" / "python"
     if not python.exists() or not _has_hordak(python):
         made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=False)

@@ -1,6 +1,6 @@
 """django-hordak in its own venv: a round of transfers and balances for each line on stdin.
 
-Nothing of ours is imported here, and nothing here is imported by ours.
+This module imports nothing of ours, and ours imports nothing of it.
 """
 
 import json
@@ -63,13 +63,13 @@ def main() -> None:
 
 
 def rate(once: Callable[[], object]) -> float:
-    """Calls a second, for two seconds: of one thread or of many, whichever does more."""
+    """Return calls per second over two seconds, of one thread or many, whichever does more."""
     with ThreadPoolExecutor(THREADS) as pool:
         return max(pace(once, 1, pool), pace(once, THREADS, pool))
 
 
 def pace(once: Callable[[], object], threads: int, pool: ThreadPoolExecutor) -> float:
-    """Calls a second of this many threads; a thread keeps its connection."""
+    """Return calls per second of this many threads; a thread keeps its connection."""
     began = time.perf_counter()
 
     def lane(_: int) -> int:

@@ -15,7 +15,7 @@ PREVIEW: Final = ("POST", "/api/v1/billing/subscription/preview", b'{"plan": "en
 
 
 async def measure(bench: Bench, report: Report) -> None:
-    """The 95th percentile of a subscriber's preview by that of reading the balance."""
+    """Measure the 95th percentile of a subscriber's preview ÷ that of reading the balance."""
     wire = Wire("127.0.0.1", bench.stack.ports.api)
     headers = bench.headers(await bench.subscribed())
     found = []
@@ -29,7 +29,7 @@ async def measure(bench: Bench, report: Report) -> None:
 async def _in_turn(
     wire: Wire, headers: dict[str, str], requests: Sequence[Request]
 ) -> tuple[float, ...]:
-    """Seconds within which 95 of 100 answers came, of each request."""
+    """Return the 95th percentile in seconds of each request."""
     taken: list[list[float]] = [[] for _ in requests]
     for _ in range(CALLS):
         for (method, path, body), seconds in zip(requests, taken, strict=True):

@@ -10,7 +10,7 @@ from benchmarks.bench import Bench
 from benchmarks.harness import Report, latencies, percentile, rate, spread
 from benchmarks.wire import Wire
 
-# More than other measures have: Temporal is what varies most from one round to the next.
+# More than in other measures, because Temporal varies most between rounds.
 ROUNDS: Final = 10
 SECRET_ROUNDS: Final = 5
 COUNT: Final = 200
@@ -28,7 +28,7 @@ Found = list[tuple[str, float]]
 
 @dataclass
 class Buyers:
-    """Accounts that buy in turn, each with its Stripe customer made before."""
+    """Accounts that buy in turn, each with an existing Stripe customer."""
 
     bench: Bench
     headers: list[dict[str, str]]
@@ -38,7 +38,7 @@ class Buyers:
     unpaid: list[dict[str, Any]] = field(default_factory=list)
 
     async def buy(self) -> dict[str, Any]:
-        """Start a purchase: answers once the client secret is there."""
+        """Start a purchase; return once the client secret is available."""
         self.turn += 1
         headers = self.headers[self.turn % len(self.headers)]
         status, answer = await self.api.ask("POST", PURCHASES, ORDER, headers)
@@ -55,15 +55,15 @@ class Buyers:
         self.unpaid.append(await self.buy())
 
     async def pay_all(self) -> None:
-        """Pay what was only started."""
+        """Pay the purchases that were only started."""
         await spread(len(self.unpaid), AT_ONCE, lambda: self.pay(self.unpaid.pop()))
 
     async def buy_to_credits(self) -> None:
-        """From the request to the granted credits."""
+        """Buy, from the request to the granted credits."""
         await self.pay(await self.buy())
 
     async def pay(self, started: dict[str, Any]) -> None:
-        """Until the credits are there: the workflow ends then."""
+        """Pay, and wait for the credits, with which the workflow ends."""
         intent = started["next_action"]["client_secret"].partition("_secret_")[0]
         path = f"/_sandbox/payment_intents/{intent}/confirm_as_client"
         status, answer = await self.stripe.ask("POST", path, CARD, {})
@@ -73,7 +73,7 @@ class Buyers:
 
 
 async def buyers(bench: Bench) -> Buyers:
-    """Accounts with customers at Stripe."""
+    """Create accounts with customers at Stripe."""
     headers = [bench.headers(await bench.account()) for _ in range(ACCOUNTS)]
     ports = bench.stack.ports
     found = Buyers(bench, headers, Wire("127.0.0.1", ports.api), Wire("127.0.0.1", ports.sandbox))
@@ -83,7 +83,7 @@ async def buyers(bench: Bench) -> Buyers:
 
 
 async def measure(bench: Bench, report: Report) -> None:
-    """Both ratios, turn by turn with the yardstick."""
+    """Measure both ratios, turn by turn with the yardstick."""
     people = await buyers(bench)
 
     await rate(COUNT // 2, AT_ONCE, bench.noop)

@@ -1,4 +1,4 @@
-"""A rebuild of every workflow: its speed beside plain starts, and what customers feel of it."""
+"""A rebuild of every workflow: its speed beside plain starts, and its effect on customers."""
 
 import asyncio
 import secrets
@@ -25,8 +25,8 @@ PAUSE_SECONDS: Final = 0.5
 
 
 async def measure(bench: Bench, report: Report) -> None:
-    """Workflows rebuilt and begun a second ÷ plain starts, as fast as it goes; then, at the rate as
-    delivered, new subscriptions meanwhile ÷ without.
+    """Measure workflows rebuilt per second ÷ plain starts, at full speed; then, at the delivered
+    rate, the latency of new subscriptions during a rebuild ÷ without one.
     """
     accounts: list[str] = []
 
@@ -57,7 +57,7 @@ async def _speed(bench: Bench, names: Sequence[str], report: Report) -> float:
 
 
 async def _felt(bench: Bench, names: Sequence[str], report: Report) -> float:
-    """The slowest answers to new subscriptions during a rebuild ÷ those without one."""
+    """Return the p99 latency of new subscriptions during a rebuild ÷ that without one."""
     quiet = percentile(await _live(bench), 0.99)
     await _lose(bench.temporal, names)
     job = asyncio.create_task(rebuilding.rebuild(_settings(bench), lambda *_: None, RATE))
@@ -72,13 +72,13 @@ async def _felt(bench: Bench, names: Sequence[str], report: Report) -> float:
 
 
 async def _live(bench: Bench) -> list[float]:
-    """Seconds until each new subscription is answered."""
+    """Return the seconds that each new subscription took."""
     fresh = iter([await bench.account() for _ in range(LIVE)])
     return await latencies(LIVE, LIVE_AT_ONCE, lambda: bench.subscribe(next(fresh)))
 
 
 async def _lose(client: Client, names: Sequence[str]) -> None:
-    """As if Temporal had lost them."""
+    """Terminate the workflows, as if Temporal had lost them."""
     left = iter(names)
     await spread(
         len(names), AT_ONCE, lambda: client.get_workflow_handle(next(left)).terminate("bench")

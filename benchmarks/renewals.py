@@ -1,4 +1,4 @@
-"""Renewals due in one second: how late the last is with its rows, what each leaves and costs."""
+"""Renewals due in one second: delay of the last, and what each stores and costs."""
 
 import asyncio
 import sqlite3
@@ -25,7 +25,7 @@ SETTLE_SECONDS: Final = 30
 
 
 async def measure(bench: Bench, report: Report) -> None:
-    """1,000 subscriptions, 200 of them due at one instant; then the size of Temporal's file."""
+    """Measure 1,000 subscriptions, 200 due at one instant; then the size of Temporal's file."""
     before = _temporal_bytes(bench)
     lateness = []
     for _ in range(OPEN // BURST):
@@ -46,7 +46,7 @@ async def measure(bench: Bench, report: Report) -> None:
 async def _subscribed(
     bench: Bench, count: int, *, expires: bool = False
 ) -> tuple[list[str], float]:
-    """Accounts whose subscriptions are all due at one instant, and its monotonic time."""
+    """Create accounts whose subscriptions are all due at one instant; return it as well."""
     due = monotonic() + LEAD_SECONDS
     accounts: list[str] = []
 
@@ -60,13 +60,13 @@ async def _subscribed(
 
 
 async def _cost(bench: Bench, report: Report, *, expires: bool = False) -> float:
-    """CPU of renewals as they come ÷ of empty workflows: each with a line of usage, some with a
-    card that is declined; `expires`: with the end of the cycle's credits beside it.
+    """Return the CPU of typical renewals ÷ that of empty workflows: each has a usage line, some a
+    declined card; with `expires` the cycle's credits expire, too.
     """
     chosen, due = await _subscribed(bench, COSTED, expires=expires)
     await asyncio.gather(*map(bench.spend_beyond, chosen))
     await asyncio.gather(*map(bench.decline_next, chosen[::DECLINED]))
-    # Nothing of it is under way by then.
+    # All of that has finished by then.
     await asyncio.sleep(max(0.0, due - monotonic() - 1))
     before = cpu.used(bench)
     await _decided(bench, chosen, due, expires=expires)
@@ -82,7 +82,7 @@ async def _cost(bench: Bench, report: Report, *, expires: bool = False) -> float
 
 
 async def _decided(bench: Bench, accounts: list[str], due: float, *, expires: bool = False) -> None:
-    """Wait until the last one is charged, or declined; with `expires` its account rests."""
+    """Wait until all are charged or declined; with `expires` until their accounts rest."""
     await asyncio.sleep(max(0.0, due - monotonic()))
     deadline = monotonic() + PATIENCE_SECONDS
     while await bench.undecided_renewals(accounts) or (

@@ -1,4 +1,4 @@
-"""The hourly checks of a long history and of a short one, when as much has moved since the last."""
+"""Hourly checks of a long and of a short history, with equally many changes since the last run."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -22,23 +22,23 @@ Job = Callable[[], Awaitable[dict[str, int]]]
 
 
 async def measure(ground: Ground, report: Report) -> None:
-    """Seconds of an hourly run with a million rows ÷ with fifty thousand; a thousand are new."""
+    """Measure the seconds of an hourly run with 1M rows ÷ with 50k, a thousand of them new."""
     taken = await _turns(ground, "integrity")
     ratios = [large / small for (small, _), (large, _) in taken]
     report.add("verify_1m_vs_50k", ratios, "ratio", 1.5, 1.1, "lower")
 
 
 async def measure_sync(ground: Ground, report: Report) -> None:
-    """Seconds per account looked at, with a hundred thousand accounts ÷ with ten thousand."""
+    """Measure the seconds per checked account, with a hundred thousand accounts ÷ ten thousand."""
     taken = await _turns(ground, "usage-sync")
     ratios = [(large / seen) / (small / few) for (small, few), (large, seen) in taken]
     report.add("usage_sync_100k_vs_10k", ratios, "ratio", 1.2, 1.1, "lower")
 
 
 async def _turns(ground: Ground, name: str) -> list[tuple[tuple[float, int], ...]]:
-    """(seconds, accounts) of both sites, turn by turn; in each a hundred accounts have moved."""
+    """Return (seconds, accounts) of both sites by turn; a hundred accounts change in each."""
     margin, found = rules.MARGIN, []
-    # Otherwise what just filled the databases would have moved, too.
+    # Otherwise the rows that filled the databases would count as changes, too.
     rules.MARGIN = type(margin)()  # type: ignore[misc]
     try:
         async with (
@@ -52,7 +52,7 @@ async def _turns(ground: Ground, name: str) -> list[tuple[tuple[float, int], ...
                     began = perf_counter()
                     counts = await job()
                     pair.append((perf_counter() - began, counts["accounts"]))
-                # The first ones warm up, and look at all that is looked at once a day.
+                # The first turns warm up, and include the checks made once a day.
                 if turn >= TURNS - ROUNDS:
                     found.append(tuple(pair))
     finally:
@@ -62,8 +62,8 @@ async def _turns(ground: Ground, name: str) -> list[tuple[tuple[float, int], ...
 
 @asynccontextmanager
 async def _job(ground: Ground, site: Site, name: str) -> AsyncIterator[Job]:
-    """The activity of the schedule, on one of the databases."""
-    client: Any = None  # these jobs tell no workflow
+    """Open the schedule's activity, on one of the databases."""
+    client: Any = None  # these jobs notify no workflow
     settings = Settings.model_validate(
         {
             "database_url": _of(ground.stack.env["DATABASE_URL"], site),
@@ -85,5 +85,5 @@ async def _job(ground: Ground, site: Site, name: str) -> AsyncIterator[Job]:
 
 
 def _of(url: str, site: Site) -> str:
-    """The same server and role, the site's database."""
+    """Return the address of the site's database, with the same server and role."""
     return url.replace("/billing?", f"/{site.name}?")

@@ -1,6 +1,6 @@
-"""Absolute figures for sizing: what a second does on this machine, what a row takes on its disk.
+"""Absolute figures for sizing: rates of this machine, and disk space per row.
 
-`python -m benchmarks.sizes` prints them (three minutes). Another machine has others.
+`python -m benchmarks.sizes` prints them (three minutes). They differ on other machines.
 """
 
 import json
@@ -65,7 +65,7 @@ async def _measure(bench: Bench) -> list[tuple[str, str, str]]:
 
 
 async def main() -> None:
-    """Print a table: what, how many a second, KiB of Postgres for each."""
+    """Print a table: name, calls per second, KiB of Postgres for each."""
     async with open_bench() as bench:
         for what, rate, kib in await _measure(bench):
             print(f"| {what} | {rate} | {kib} KiB |")

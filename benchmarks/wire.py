@@ -1,4 +1,4 @@
-"""A tiny HTTP/1.1 client over kept connections: cheap enough not to be what is measured."""
+"""A tiny HTTP/1.1 client over kept connections, too cheap to distort the measure."""
 
 import asyncio
 from collections import deque
@@ -17,13 +17,13 @@ class Wire:
         self._idle: deque[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = deque()
 
     async def post(self, path: str, body: bytes, headers: dict[str, str]) -> int:
-        """Send one body; the answer's status."""
+        """Send one body; return the status."""
         return (await self.ask("POST", path, body, headers))[0]
 
     async def ask(
         self, method: str, path: str, body: bytes, headers: dict[str, str]
     ) -> tuple[int, bytes]:
-        """Send one request and read its whole answer: status and body."""
+        """Send one request; return the status and the whole body."""
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}", f"Content-Length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         reader, writer = await self._connection()
@@ -40,13 +40,13 @@ class Wire:
         return int(head[9:12]), answer
 
     async def close(self) -> None:
-        """Close what is idle."""
+        """Close the idle connections."""
         while self._idle:
             _, writer = self._idle.popleft()
             writer.close()
 
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """One that is kept and that the host has not closed, else a new one."""
+        """Return a kept connection that the host has not closed, else a new one."""
         while self._idle:
             reader, writer = self._idle.popleft()
             if not reader.at_eof():

@@ -1,5 +1,5 @@
--- Uses of this month and of the one before it, of accounts in turn; indexes are made after them,
--- which is faster than with them.
+-- Uses of this month and the previous one, of accounts in turn; indexes are created afterwards,
+-- which is faster.
 CREATE FUNCTION pg_temp.fill(p_name text, p_month date, p_rows bigint, p_add boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE

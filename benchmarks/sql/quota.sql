@@ -1,4 +1,4 @@
--- Divided by, so that one that is not counted is an error.
+-- Division by zero makes a claim that is not counted an error.
 \set n random({accounts} - 999, {accounts})
 SELECT 1 / coalesce(
     quota_claim_fast(

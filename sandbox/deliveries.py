@@ -58,7 +58,7 @@ class _Fate:
 
 
 def plan(store: Store, event: Json, customer: str | None) -> None:
-    """Write the deliveries of a new event as the webhook plans want them."""
+    """Insert the deliveries of a new event, as the webhook plans require."""
     now = clock.real()
     fate = _Fate("pending", now, now)
     for order in plans.all_of(store, "webhook"):

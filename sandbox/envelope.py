@@ -148,7 +148,7 @@ class Envelope:
         return answer
 
     def note(self, incoming: Incoming, answer: Answer | None, fault: str | None = None) -> None:
-        """Write the request into the journal; no answer means that nobody got one."""
+        """Record the request in the journal; None: the client got no answer."""
         error = (answer.body.get("error") or {}) if answer else {}
         subject = answer.body if answer and not error else _subject_of(incoming, error)
         journal.write(

@@ -31,7 +31,7 @@ class Outcome:
 
 
 def known(word: str, purpose: str) -> bool:
-    """True if a script may hold this word for its purpose."""
+    """True if a script for this purpose may use the word."""
     if purpose == "charge":
         return word in WORDS or word in DECLINES or word in REFUSED
     return word in (REFUND_WORDS if purpose == "refund" else AMOUNT_WORDS)

@@ -161,7 +161,7 @@ def refuse_unsavable(call: Call, method: Json) -> None:
 
 
 def link(call: Call, method: Json, customer: str) -> Json:
-    """Attach without asking further: after a successful set-up or payment."""
+    """Attach without further checks, after a successful set-up or payment."""
     if method["customer"] != customer:
         method["customer"] = customer
         call.store.save(method)

@@ -64,7 +64,7 @@ class Sender:
         on_rejected: OnRejected | None,
     ) -> None:
         self.trouble: BillingClientError | None = None
-        """The error that currently stops sending; None if there is none."""
+        """The error that currently holds up events; None if there is none."""
         self._spool = spool
         self._connection = connection
         self._delay = delay_seconds

@@ -83,7 +83,7 @@ class Spool:
             return last
 
     def take(self, max_rows: int, max_bytes: int, after: int = 0) -> list[Waiting]:
-        """Return the oldest waiting events after a number, within both limits; one at least."""
+        """Return the oldest waiting events after a number, within limits; at least one, if any."""
         taken: list[Waiting] = []
         size = 0
         query = (

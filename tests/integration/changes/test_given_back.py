@@ -18,7 +18,7 @@ def dated(at: str, amount: str = "90000", **more: Any) -> Json:
 async def too_old(customer: Customer, at: str, role: str = "billing") -> None:
     """A use that is dated so is refused, alone and in a batch."""
     problem = await customer.refused("EVENT_TOO_OLD", "POST", "/usage/record", dated(at), role=role)
-    assert "given back" in problem["detail"]
+    assert "was credited or is unpaid" in problem["detail"]
     rows = {"events": [dated(at, event_id=str(uuid4()))]}
     answer = await customer.call("POST", "/usage/batch", rows, role=role)
     assert [row.get("code") for row in answer.json()["results"]] == ["EVENT_TOO_OLD"]

@@ -235,9 +235,8 @@ async def reserved(
     connection: AsyncConnection, account_id: UUID, period: Period, at: datetime
 ) -> dict[str, Decimal]:
     """Return the claimed amounts without a record, of each meter that the plan blocks."""
-    blocking = {meter for meter, limit in period.limits.items() if limit["then"] == "block"}
-    known = await store.reserved(connection, account_id, at) if blocking else {}
-    return {meter: amount for meter, amount in known.items() if meter in blocking}
+    blocking = [meter for meter, limit in period.limits.items() if limit["then"] == "block"]
+    return await store.reserved(connection, account_id, blocking, at) if blocking else {}
 
 
 def bound_of(quota: Quota, zone: str, period_end: datetime, at: datetime) -> Bound:

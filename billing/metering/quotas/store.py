@@ -25,8 +25,8 @@ _CLAIM_FAST: Final = text(
     f"SELECT quota_claim_fast(:account_id, {_ROW} AS quota_claim_input), :real_at)"
 )
 _RESERVED: Final = text(
-    "SELECT meter, sum(amount) AS amount FROM quota_claims WHERE account_id = :account_id"
-    " AND status = 'open' AND expires_at > :at GROUP BY meter"
+    "SELECT m.meter, quota_reserved(:account_id, m.meter, :at, '{}') AS amount"
+    " FROM unnest(CAST(:meters AS text[])) AS m(meter)"
 )
 _IS_CLAIMED: Final = text(
     "SELECT EXISTS (SELECT 1 FROM quota_claims WHERE id = :id AND status <> 'expired')"
@@ -155,10 +155,11 @@ def _claim_values(account_id: UUID, claim: Claim) -> dict[str, Any]:
 
 
 async def reserved(
-    connection: AsyncConnection, account_id: UUID, at: datetime
+    connection: AsyncConnection, account_id: UUID, meters: Collection[str], at: datetime
 ) -> dict[str, Decimal]:
-    """Return claimed amounts without a record, by meter (quota_reserved)."""
-    rows = await connection.execute(_RESERVED, {"account_id": account_id, "at": at})
+    """Return the claimed amounts without a record, of each of these meters."""
+    values = {"account_id": account_id, "meters": list(meters), "at": at}
+    rows = await connection.execute(_RESERVED, values)
     return {row.meter: row.amount for row in rows}
 
 

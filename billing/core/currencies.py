@@ -5,7 +5,9 @@ Source: Stripe's documentation on currencies (supported, zero-decimal, special c
 amounts). A card cannot pay in any other currency.
 """
 
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
 
 from billing.core import money
 from billing.core.errors import Conflict, ProviderFailure
@@ -93,6 +95,10 @@ def known(currency: str) -> str:
     if currency not in _TABLE and currency not in _BY_HAND:
         raise ValueError(f"{currency} is not a currency")
     return currency
+
+
+KnownCurrency = Annotated[str, AfterValidator(known)]
+"""A currency that the card provider charges, or that is paid by hand."""
 
 
 def to_provider(minor: int, currency: str) -> int:

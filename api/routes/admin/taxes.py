@@ -16,8 +16,9 @@ from api.routes.base import new_router
 from api.routes.taxes import TaxAnswer
 from billing.catalog.plans.service import put_inclusion, put_jurisdiction
 from billing.catalog.taxes import store as taxes
-from billing.catalog.taxes.spec import HoldsTax, JurisdictionKey, JurisdictionSpec
+from billing.catalog.taxes.spec import JurisdictionKey, JurisdictionSpec
 from billing.core import clock
+from billing.core.currencies import KnownCurrency
 from billing.money.taxation import service
 
 router = new_router("taxes")
@@ -43,7 +44,7 @@ class JurisdictionAnswer(Answer):
 class InclusionBody(Body):
     """Currencies whose prices include tax; in others it is added to them."""
 
-    currencies: Annotated[list[HoldsTax], Field(max_length=200, examples=[["EUR"]])]
+    currencies: Annotated[list[KnownCurrency], Field(max_length=200, examples=[["EUR"]])]
 
 
 class ExemptionBody(Body):

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from billing.catalog.payment_kinds.schemas import Kind, Provider
 from billing.core import countries as iso
-from billing.core import currencies as money
+from billing.core.currencies import KnownCurrency
 
 
 class PaymentKindSpec(BaseModel):
@@ -20,7 +20,7 @@ class PaymentKindSpec(BaseModel):
     """The payment provider; `manual`: an operator records the payment."""
     countries: tuple[Annotated[str, AfterValidator(iso.known)], ...] = ()
     """Countries of customers, by ISO 3166-1; empty: everywhere."""
-    currencies: tuple[Annotated[str, AfterValidator(money.known)], ...] = ()
+    currencies: tuple[KnownCurrency, ...] = ()
     """Currencies, by ISO 4217; empty: all."""
     is_active: bool = True
     """False: not offered."""

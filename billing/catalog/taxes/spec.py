@@ -15,7 +15,8 @@ from pydantic import (
 
 from billing.catalog.products.schemas import Name
 from billing.catalog.taxes.schemas import STANDARD
-from billing.core import countries, currencies
+from billing.core import countries
+from billing.core.currencies import KnownCurrency
 
 
 def _place(key: str) -> str:
@@ -30,8 +31,6 @@ JurisdictionKey = Annotated[
     Field(examples=["DE", "CA-QC"]),
 ]
 """A country by ISO 3166-1, or one of its regions by ISO 3166-2."""
-HoldsTax = Annotated[str, AfterValidator(currencies.known)]
-"""A currency whose prices include tax, by ISO 4217."""
 Percent = Annotated[Decimal, Field(ge=0, le=100, decimal_places=4)]
 
 
@@ -93,7 +92,7 @@ class TaxesSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    included_in: tuple[HoldsTax, ...] = ()
+    included_in: tuple[KnownCurrency, ...] = ()
     """Currencies whose prices include tax; in others it is added."""
     codes: Annotated[dict[Name, TaxCode], Field(max_length=9)] = {}
     """The tax provider's codes by category; a category without one has the standard rate there."""

@@ -150,7 +150,7 @@ def imported_packages(path: Path) -> Iterator[str]:
 
 def test_no_two_files_import_each_other_even_by_a_third() -> None:
     """Imports for types and those inside functions count too."""
-    graph = {module: set(imports) for module, imports in import_graph()}
+    graph = dict(import_graph())
     while leaves := {module for module, imports in graph.items() if not imports & graph.keys()}:
         for module in leaves:
             del graph[module]
@@ -158,13 +158,18 @@ def test_no_two_files_import_each_other_even_by_a_third() -> None:
     assert knots == {}
 
 
-def import_graph() -> Iterator[tuple[str, Iterator[str]]]:
+@cache
+def import_graph() -> Mapping[str, frozenset[str]]:
     """Each module of the product and the client, with the modules it imports."""
     files = [*python_files(product_only=True)]
     files += [path for path in python_files() if name(path).startswith("clients/python/src/")]
-    for path in files:
-        module = name(path).removeprefix("clients/python/src/").removesuffix(".py")
-        yield module.replace("/", "."), imported_modules(path)
+    return {
+        name(path)
+        .removeprefix("clients/python/src/")
+        .removesuffix(".py")
+        .replace("/", "."): frozenset(imported_modules(path))
+        for path in files
+    }
 
 
 def imported_modules(path: Path) -> Iterator[str]:
@@ -177,7 +182,7 @@ def imported_modules(path: Path) -> Iterator[str]:
 
 
 def test_a_module_that_calls_itself_pure_reaches_nothing_that_reads_or_waits() -> None:
-    graph = {module: set(imports) for module, imports in import_graph()}
+    graph = import_graph()
     pure = [
         name(path).removesuffix(".py").replace("/", ".")
         for path in python_files(product_only=True)
@@ -188,11 +193,11 @@ def test_a_module_that_calls_itself_pure_reaches_nothing_that_reads_or_waits() -
     assert impure == {}
 
 
-def _impure(graph: Mapping[str, set[str]], module: str) -> list[str]:
+def _impure(graph: Mapping[str, frozenset[str]], module: str) -> list[str]:
     """Return what the module imports, at whatever distance, that does I/O or reads the clock."""
     found, waiting = set[str](), [module]
     while waiting:
-        new = graph.get(waiting.pop(), set()) - found
+        new = graph.get(waiting.pop(), frozenset[str]()) - found
         found |= new
         waiting += new
     return sorted(filter(IMPURE.search, found))

@@ -36,8 +36,6 @@ from billing.money.subscriptions import store as subscriptions
 
 router = new_router("payment methods")
 
-Flag = Annotated[bool, Field(strict=True)]
-
 
 class LabelBody(Body):
     """The changeable fields of a stored method; to change a card, save another one."""

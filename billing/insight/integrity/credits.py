@@ -130,14 +130,17 @@ QUERIES: Final[dict[str, str]] = {
         JOIN accounts a ON a.id = l.account_id
         JOIN subscriptions s ON s.account_id = l.account_id
             AND split_part(l.grant_key, '/cycle-', 1) = public_id('sub', s.id)
+        CROSS JOIN LATERAL (
+            SELECT left(split_part(l.grant_key, '/cycle-', 2), 20)::timestamptz AS start) c
         JOIN LATERAL (
             SELECT i.status, i.cycle_end FROM invoices i
             WHERE i.subscription_id = s.id AND i.cycle_end IS NOT NULL AND i.status <> 'void'
-              AND i.period_start < l.expires_at
+              AND date_trunc('second', i.period_start) <= c.start
             ORDER BY i.period_start DESC LIMIT 1) i ON true
         WHERE l.kind = 'plan' AND l.expires_at > coalesce(a.clock_at, :now)
           -- What lives on from one cycle into the next has come with the first.
-          AND l.cycle_end IS NULL AND l.expires_at > i.cycle_end AND i.status <> 'paid'
+          AND l.cycle_end IS NULL AND c.start >= date_trunc('second', i.cycle_end)
+          AND i.status <> 'paid'
         UNION ALL
         SELECT i.account_id, public_id('inv', i.id)
         FROM subscriptions s

@@ -293,7 +293,9 @@ class Terms(Frozen):
     resets: bool = False
     """True if a new period begins with the change."""
     credits: Decimal = Decimal(0)
-    """Credits that the change grants; negative: claws back."""
+    """Credits that the change adds; negative: takes off."""
+    credits_replaced: Decimal = Decimal(0)
+    """Credits of the previous cycle that end with the change; its own grant has as many more."""
     credits_before: Decimal | None = None
     """The credits of the whole cycle under the previous terms; None: not recorded."""
     credits_missed: Decimal = Decimal(0)

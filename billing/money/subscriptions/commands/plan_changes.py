@@ -267,7 +267,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     fields = spans.fields(after) if resets else {}
     lines, given_back = netting.net(w, unused, charges, plan.key, **fields)
     given = plan_credits.of_plan(after, plan, wanted.quantity, at)
-    moved = _credits(w, given, since)
+    moved = _credits(w, given, since, resets=resets)
     closes = bool(unused) and (counts_use or portions.lifts_limit(w, plan))
     told = moved | {"resets": resets, "notes": given_back}
     told |= {"cycle_start": subscription.cycle_start, "gave_back_at": at if closes else None}
@@ -278,12 +278,18 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     payment_effects.settle_change(w, invoice, paying)
 
 
-def _credits(w: Work[SubscriptionFacts], given: Decimal, since: datetime) -> dict[str, Any]:
+def _credits(
+    w: Work[SubscriptionFacts], given: Decimal, since: datetime, *, resets: bool
+) -> dict[str, Any]:
     """Return the terms of credits: those `given`, less those of the rest. Error: CREDITS_SPENT."""
     rest, gone = plan_credits.of_rest(w, since), plan_credits.that_go(w, since)
     plan_credits.demand(w, gone - given)
-    whole = cycles.cycle_credits(w, cycles.of(w))
-    return {"credits": given - gone, "credits_missed": rest - gone, "credits_before": whole}
+    return {
+        "credits": given - gone,
+        "credits_replaced": gone if resets else Decimal(0),
+        "credits_missed": rest - gone,
+        "credits_before": cycles.cycle_credits(w, cycles.of(w)),
+    }
 
 
 def _with_add_ons(

@@ -78,7 +78,7 @@ def _of_this_cycle(w: Work[SubscriptionFacts], asked: Terms, invoice: Invoice) -
     given = plan_credits.of_plan(after, plan, asked.quantity, after.cycle_start)
     gone = plan_credits.that_go(w, subscription.cycle_start)
     if asked.resets:
-        return asked.model_copy(update={"credits": given - gone})
+        return asked.model_copy(update={"credits": given - gone, "credits_replaced": gone})
     none = tuple(one.model_copy(update={"units": Decimal(0)}) for one in asked.portions)
     told = {"cycle_start": subscription.cycle_start, "portions": none, "stay_beyond": {}}
     told |= {"credits_before": cycles.cycle_credits(w, subscription)}
@@ -108,13 +108,16 @@ def _less(w: Work[SubscriptionFacts], terms: Terms, used: Span) -> Terms:
     """Return the terms with lower notes, the old plan's credits of that time, and its units if its
     cycle continues.
     """
-    due = terms.credits + plan_credits.of_rest(w, used.start) - plan_credits.of_rest(w, used.end)
+    kept = plan_credits.of_rest(w, used.start) - plan_credits.of_rest(w, used.end)
     notes = tuple(_lower(w, one, used) for one in terms.notes)
     own = terms.portions
     if not terms.resets:
         plan = w.facts.plans[terms.plan_id]
         own += portions.of_own(w, plan, terms.quantity, used.start, used.end)
-    return terms.model_copy(update={"notes": notes, "portions": own, "credits": due})
+    fields = {"notes": notes, "portions": own, "credits": terms.credits + kept}
+    if terms.resets:
+        fields["credits_replaced"] = max(Decimal(0), terms.credits_replaced - kept)
+    return terms.model_copy(update=fields)
 
 
 def _lines(w: Work[SubscriptionFacts], invoice: Invoice, used: Span) -> list[Line]:

@@ -3,6 +3,7 @@
 Pure.
 """
 
+from decimal import Decimal
 from typing import Any
 
 from billing.catalog.plans.schemas import Price
@@ -148,28 +149,40 @@ def _period_of(subscription: Subscription, invoice: Invoice) -> dict[str, Any]:
 
 
 def _move_credits(w: Work[SubscriptionFacts], change: SubscriptionChange, terms: Terms) -> None:
-    """Grant credits until the end of the cycle, or claw them back. Credits to claw back that were
-    not granted yet are noted, and will not be granted.
+    """Grant credits until the end of the cycle, or claw them back. Those that a new cycle replaces
+    are clawed back and granted anew, so they end with it. Credits to claw back that were not
+    granted yet are noted, and will not be granted.
     """
-    subscription, plan, amount = cycles.of(w), w.facts.plan_of(w.rows), terms.credits
-    if amount > 0 and subscription.cycle_end > w.facts.at:
-        ends = periods.spoken_day(subscription.cycle_end, subscription.zone)
-        lot = {
-            "account_id": subscription.account_id,
-            "amount": amount,
-            "kind": "plan",
-            "key": keys.change_grant(change.id),
-            "is_paid": False,
-            "reason": f"{plan.name}, until {ends}",
-            "expires_at": subscription.cycle_end,
-            "subject": cycles.stem(subscription),
-            **rollover.kept(w, amount, subscription.cycle_start, begins=terms.resets),
-        }
-        w.do(Do("grant", lot))
-    missed = -amount - plan_credits.unspent(w)
-    if missed > 0:
-        noted = terms.model_copy(update={"credits_missed": terms.credits_missed + missed})
+    plan = w.facts.plan_of(w.rows)
+    gone = min(max(terms.credits_replaced, -terms.credits, Decimal(0)), plan_credits.unspent(w))
+    amount = terms.credits + gone
+    if amount > 0:
+        _grant_credits(w, change, amount, begins=terms.resets)
+    elif amount < 0:
+        noted = terms.model_copy(update={"credits_missed": terms.credits_missed - amount})
         w.change(change, terms=noted.model_dump(mode="json"))
     plan_credits.take(
-        w, -amount, f"changed to {plan.name}", lambda n: keys.change_take_back(change.id, n)
+        w, gone, f"changed to {plan.name}", lambda n: keys.change_take_back(change.id, n)
     )
+
+
+def _grant_credits(
+    w: Work[SubscriptionFacts], change: SubscriptionChange, amount: Decimal, *, begins: bool
+) -> None:
+    """Grant a change's credits until the end of the cycle, if that is still to come."""
+    subscription, plan = cycles.of(w), w.facts.plan_of(w.rows)
+    if subscription.cycle_end <= w.facts.at:
+        return
+    ends = periods.spoken_day(subscription.cycle_end, subscription.zone)
+    lot = {
+        "account_id": subscription.account_id,
+        "amount": amount,
+        "kind": "plan",
+        "key": keys.change_grant(change.id),
+        "is_paid": False,
+        "reason": f"{plan.name}, until {ends}",
+        "expires_at": subscription.cycle_end,
+        "subject": cycles.stem(subscription),
+        **rollover.kept(w, amount, subscription.cycle_start, begins=begins),
+    }
+    w.do(Do("grant", lot))

@@ -46,7 +46,7 @@ ALWAYS: Final = ("impressions", "api_calls", "data_transfer_gb")
 
 _UNUSED: Final = Counter(
     meter="", quantity=ZERO, events=0, maximum=ZERO, last_value=ZERO, credits=ZERO, overage=ZERO,
-    overage_total=ZERO, covered=ZERO,
+    overage_total=ZERO, covered=ZERO, net_overage=ZERO, net_overage_total=ZERO,
 )  # fmt: skip
 
 
@@ -66,8 +66,8 @@ class MeterAnswer(Answer):
     used_before: Total
     remaining: Total | None
     then: str | None
-    overage: Total
-    overage_cost: Total = Field(validation_alias="overage_total")
+    overage: Total = Field(validation_alias="net_overage")
+    overage_cost: Total = Field(validation_alias="net_overage_total")
     credits: Total
 
 

@@ -93,7 +93,7 @@ def _money(
         terms = usage_rules.overage_terms(limit)
         if terms is not None and terms != _FREE:
             price = partial(usage_rules.beyond, limit, counter, currency=currency)
-        now = counter.overage_total if counter else ZERO
+        now = counter.net_overage_total if counter else ZERO
         parts.append(rules.beyond(now, meters.get(key, _NOTHING), price))
     return rules.together(parts)
 

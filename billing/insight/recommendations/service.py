@@ -80,7 +80,7 @@ def _units(period: Period, counters: dict[str, Counter]) -> dict[str, Decimal]:
         limit = period.limits.get(meter)
         beyond = limit is not None and limit["then"] == "overage"
         units[meter] = (
-            min(counter.quantity, Decimal(limit["included"])) + counter.overage
+            min(counter.quantity, Decimal(limit["included"])) + counter.net_overage
             if limit is not None and beyond
             else counter.quantity
         )

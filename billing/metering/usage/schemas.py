@@ -134,7 +134,10 @@ class BillingRecord(Frozen):
 
 
 class Counter(Frozen):
-    """An owner's use of a meter in one cycle; `covered` are the units not sold as overage."""
+    """An owner's use of a meter in one cycle; `covered` are the units not sold as overage.
+
+    Voided use that an invoice has charged keeps its place in `overage`; the `net_…` are without it.
+    """
 
     meter: str
     quantity: Decimal
@@ -145,6 +148,8 @@ class Counter(Frozen):
     overage: Decimal
     overage_total: Decimal
     covered: Decimal
+    net_overage: Decimal
+    net_overage_total: Decimal
 
 
 class PricedUnits(NamedTuple):

@@ -286,6 +286,8 @@ usage_cycles = table(
     column("overage", Numeric),
     column("overage_total", Numeric),
     column("covered", Numeric),
+    column("net_overage", Numeric),
+    column("net_overage_total", Numeric),
 )
 
 usage_alerts = c.table(

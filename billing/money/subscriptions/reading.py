@@ -154,12 +154,12 @@ _IS_KEPT = f"EXISTS (SELECT {_PERIOD_PAID} AND {period_paid.IS_KEPT})"
 _ALLOWANCES = """
            ARRAY(SELECT jsonb_build_object(
                      'meter', c.meter, 'included', p.limits -> c.meter ->> 'included',
-                     'used', (c.quantity - c.overage)::text, 'quantity', c.quantity::text,
+                     'used', c.covered::text, 'quantity', c.quantity::text,
                      'is_agreed', o.agreed, 'highest',
                      CASE WHEN m.kind IN ('max', 'last') AND NOT o.agreed THEN c.quantity::text END)
                  FROM credit_balances b JOIN usage_periods p ON p.id = b.period_id
                  CROSS JOIN LATERAL (
-                     SELECT meter, quantity, overage FROM usage_cycles
+                     SELECT meter, quantity, covered FROM usage_cycles
                      WHERE account_id = p.account_id AND owner = '' AND period_start = p.start_at
                      OFFSET 0) c
                  JOIN meters m ON m.key = c.meter
@@ -175,7 +175,7 @@ _ALLOWANCES = """
 _HAS_USED = """
     EXISTS (SELECT FROM usage_cycles c
             WHERE c.account_id = s.account_id AND c.owner = '' AND c.period_start >= s.cycle_start
-              AND c.quantity > c.overage)
+              AND c.covered > 0)
 """
 _PLAN = "(to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text))::text"
 _READ = f"""

@@ -1047,10 +1047,11 @@ CREATE OR REPLACE FUNCTION budget_spent(
     p_ends timestamptz)
 RETURNS TABLE (used numeric)
 LANGUAGE sql STABLE AS $$
-    -- Days also count what a card pays at once; that is on no invoice to come. A cycle is its own
-    -- days, a month those that begin in it.
+    -- Days also count what a card pays at once; that is on no invoice to come, and voided it is
+    -- nothing. A cycle is its own days, a month those that begin in it.
     SELECT coalesce(sum(CASE p_measure WHEN 'meter' THEN quantity WHEN 'credits' THEN credits
-        ELSE CASE WHEN split_part(facet, '|', 2) <> 'payment_charge' THEN overage_total END
+        ELSE CASE WHEN split_part(facet, '|', 2) <> 'payment_charge'
+            OR split_part(facet, '|', 3) = 'refunded' THEN overage_total END
         END), 0)
     FROM usage_counters
     WHERE account_id = p_account_id AND owner = ''
@@ -5222,7 +5223,7 @@ AS $$
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(c.units), 0) AS units
         FROM usage_periods AS u CROSS JOIN LATERAL (
-            SELECT quantity - overage AS units FROM usage_cycles
+            SELECT covered AS units FROM usage_cycles
             WHERE account_id = s.account_id AND owner = '' AND period_start = u.start_at
                 AND meter = m.key
             LIMIT 1) AS c
@@ -5724,7 +5725,12 @@ SELECT
     coalesce(sum(overage_total) FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'), 0)
         AS overage_total,
     -- What is sold beyond the allowance, whoever charged it, leaves the allowance as it is.
-    sum(quantity) - sum(overage) AS covered
+    sum(quantity) - sum(overage) AS covered,
+    -- The record that voids such use has the method of a card, but no card paid it.
+    coalesce(sum(overage) FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'
+        OR split_part(facet, '|', 3) = 'refunded'), 0) AS net_overage,
+    coalesce(sum(overage_total) FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'
+        OR split_part(facet, '|', 3) = 'refunded'), 0) AS net_overage_total
 FROM usage_counters
 WHERE grain = 'day'
 GROUP BY account_id, owner, period_start, meter;

@@ -7,6 +7,7 @@ import pytest
 
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.test_overage import RENEWAL, START, charged, lines, records, use
+from tests.integration.arrears.test_thresholds import threshold, tick
 from tests.integration.arrears.test_tiered_overage import FALLING, GRADUATED, PACKAGES, subscribed
 from tests.integration.arrears.test_unpaid_uses import grant, in_order, put_off, until
 from tests.integration.recomputed_sums import differences
@@ -231,4 +232,51 @@ async def test_a_use_whose_card_is_being_charged_is_not_taken_back_meanwhile(
     assert (done["balance_cents"], done["currency"], done["credits_returned"]) == (200, "USD", "0")
     assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 200
     assert (await customer.ask("GET", path))["billing_status"] == "refunded"
+    await in_order(customer)
+
+
+async def test_what_an_early_invoice_billed_costs_nothing_more_once_it_is_taken_back(
+    actors: Actors,
+) -> None:
+    customer = await basic(actors)
+    budget = {"measure": "money", "window": "cycle", "limit": "5", "then": "block"}
+    await customer.ask("PUT", "/usage/budgets", budget)
+    await threshold(customer, 200)
+    await use(customer, "500")
+    wrong = await use(customer, "150")
+    await use(customer, "50")
+    await tick(customer)
+    assert await charged(customer) == [1900, 400]
+    await void(actors, wrong)
+    current = await customer.ask("GET", "/usage/current")
+    meter = current["meters"]["ai_responses"]
+    assert (meter["quantity"], meter["overage"]) == ("550.00", "50.00")
+    assert meter["overage_cost"] == "1.00"
+    assert current["overages"]["total_overage_cost"] == "1.00"
+    [left] = (await customer.ask("GET", "/usage/budgets"))["data"]
+    assert (left["used"], left["remaining"]) == ("1.00", "4.00")
+    ahead = await customer.ask("GET", "/usage/forecast")
+    assert ahead["cost"]["overage"]["used"] == "1.00"
+    await use(customer, "200")
+    await customer.advance(to=RENEWAL)
+    # What 150 cost came back to the money balance; 200 that no line had billed reach the threshold.
+    assert [units for _, _, units, _ in await lines(customer)] == [200.0, 200.0]
+    assert await charged(customer) == [1900, 400, 400 - 300, 1900]
+    await in_order(customer)
+
+
+async def test_taking_back_what_an_early_invoice_billed_frees_nothing_of_the_allowance(
+    actors: Actors,
+) -> None:
+    customer = await basic(actors)
+    await threshold(customer, 200)
+    await use(customer, "500")
+    wrong = await use(customer, "150")
+    await tick(customer)
+    assert await charged(customer) == [1900, 300]
+    await void(actors, wrong)
+    ended = {"at": "now", "refund": "credit"}
+    await customer.ask("POST", "/billing/subscription/cancel", ended, status=200)
+    balance = await customer.ask("GET", "/billing/balance")
+    assert balance["balance_cents"] == 300, "all of the plan's allowance, so all its time, is used"
     await in_order(customer)

@@ -110,6 +110,7 @@ def test_only_what_goes_beyond_the_plan_costs(
     known = Counter(
         meter="m", quantity=used, events=1, maximum=used, last_value=used, credits=Decimal(0),
         overage=max(Decimal(0), used - included), overage_total=now, covered=min(used, included),
+        net_overage=max(Decimal(0), used - included), net_overage_total=now,
     )  # fmt: skip
     found = rules.beyond(now, units, lambda more: usage_rules.beyond(limit, known, more, "USD"))
     new = max(Decimal(0), used + more - max(used, included))

@@ -4,10 +4,11 @@ CREATE OR REPLACE FUNCTION budget_spent(
     p_ends timestamptz)
 RETURNS TABLE (used numeric)
 LANGUAGE sql STABLE AS $$
-    -- Days also count what a card pays at once; that is on no invoice to come. A cycle is its own
-    -- days, a month those that begin in it.
+    -- Days also count what a card pays at once; that is on no invoice to come, and voided it is
+    -- nothing. A cycle is its own days, a month those that begin in it.
     SELECT coalesce(sum(CASE p_measure WHEN 'meter' THEN quantity WHEN 'credits' THEN credits
-        ELSE CASE WHEN split_part(facet, '|', 2) <> 'payment_charge' THEN overage_total END
+        ELSE CASE WHEN split_part(facet, '|', 2) <> 'payment_charge'
+            OR split_part(facet, '|', 3) = 'refunded' THEN overage_total END
         END), 0)
     FROM usage_counters
     WHERE account_id = p_account_id AND owner = ''

@@ -30,7 +30,7 @@ AS $$
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(c.units), 0) AS units
         FROM usage_periods AS u CROSS JOIN LATERAL (
-            SELECT quantity - overage AS units FROM usage_cycles
+            SELECT covered AS units FROM usage_cycles
             WHERE account_id = s.account_id AND owner = '' AND period_start = u.start_at
                 AND meter = m.key
             LIMIT 1) AS c

@@ -1,6 +1,8 @@
 -- What an owner used of a meter in one cycle: the sum of its days. The account's own overage is
--- what an invoice is to charge; its days, and its users' and organisations' cycles, also count what
--- a card paid at once. It shows what the reader's own rights and row-level security show.
+-- what invoices charge; its days, and its users' and organisations' cycles, also count what a card
+-- paid at once. Voided use that an invoice has charged keeps its place in the overage, because the
+-- invoice's credit note returns it; the net overage is without it. It shows what the reader's own
+-- rights and row-level security show.
 --
 -- A GROUP BY takes constants and LATERAL values into its scan, but no columns of a join: readers of
 -- several cycles ask LATERAL, with a LIMIT or OFFSET that keeps it so.
@@ -14,7 +16,12 @@ SELECT
     coalesce(sum(overage_total) FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'), 0)
         AS overage_total,
     -- What is sold beyond the allowance, whoever charged it, leaves the allowance as it is.
-    sum(quantity) - sum(overage) AS covered
+    sum(quantity) - sum(overage) AS covered,
+    -- The record that voids such use has the method of a card, but no card paid it.
+    coalesce(sum(overage) FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'
+        OR split_part(facet, '|', 3) = 'refunded'), 0) AS net_overage,
+    coalesce(sum(overage_total) FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'
+        OR split_part(facet, '|', 3) = 'refunded'), 0) AS net_overage_total
 FROM usage_counters
 WHERE grain = 'day'
 GROUP BY account_id, owner, period_start, meter;

@@ -39,8 +39,8 @@ async def offer(
     """Price a use of a product at an instant; writes nothing.
 
     Beyond what the plan includes it is the plan's price, as of a use that names no way to pay,
-    unless the plan blocks. Else it is in credits; if the product has no such price, in the
-    account's currency and by card only.
+    unless the plan blocks. Else it is in credits; in the account's currency where a card is the
+    suggested way, or the only one because the product has no price in credits.
     Errors: PRODUCT_PRICING_NOT_FOUND [F11].
     """
     currency = await balances.currency(connection, account_id) or DEFAULT_CURRENCY
@@ -57,6 +57,8 @@ async def offer(
         suggested, available = await _ways(
             connection, account_id, product, prices[CREDIT], chargeable, at
         )
+        if suggested == BY_CARD and money is not None:
+            return Offer(money, currency, suggested, available)
         return Offer(prices[CREDIT], CREDIT, suggested, available)
     if money is None:
         raise NotFound("PRODUCT_PRICING_NOT_FOUND", usage.NO_PRICE)

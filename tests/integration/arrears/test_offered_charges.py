@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.arrears.test_unpaid_uses import grant
 from tests.integration.taxes.test_taxes import collect, moved_to
 
 CARD = "payment_charge"
@@ -111,3 +112,22 @@ async def test_a_use_put_off_is_not_charged_at_a_tier(actors: Actors) -> None:
         "PAYMENT_CHARGE_NOT_OFFERED", "POST", "/billing/process", body, key=str(uuid4())
     )
     assert await customer.effects() == []
+
+
+async def test_a_card_that_is_suggested_is_quoted_what_it_would_pay(actors: Actors) -> None:
+    customer, product = await actors.customer(), await sell(actors, USD="0.5", CREDIT="2")
+    body = {"product_id": product, "usage_amount": "3"}
+    by_wallet = await customer.ask("POST", "/billing/calculate", body)
+    assert by_wallet["suggested_billing_method"] == "wallet_deduction"
+    assert (by_wallet["total_cost"], by_wallet["currency"]) == ("6.00", "CREDIT")
+    await customer.save_card()
+    quoted = await agree(customer, product, "3")
+    assert quoted["suggested_billing_method"] == CARD
+    assert quoted["available_billing_methods"] == ["wallet_deduction", CARD]
+    same = (quoted["total_cost"], quoted["unit_price"], quoted["currency"])
+    assert same == ("1.50", "0.50", "USD")
+    assert [one["amount"] for one in await customer.effects()] == [150]
+    await grant(customer, "6")
+    quoted = await agree(customer, product, "3")
+    assert quoted["suggested_billing_method"] == "credit_consumption"
+    assert (quoted["total_cost"], quoted["currency"]) == ("6.00", "CREDIT")

@@ -330,7 +330,12 @@ async def _look(
     only = invoice_rows(body.invoice_ids)
     owed = await overdue.owed(connection, call.account.id, only)
     foreseen = await overdue.foresee(
-        connection, call.account.id, only, resumes=body.resume, use_balance=body.use_balance
+        connection,
+        call.account.id,
+        only,
+        resumes=body.resume,
+        use_balance=body.use_balance,
+        method_id=payment_method_row(body.payment_method_id),
     )
     return owed, foreseen
 
@@ -373,8 +378,15 @@ async def _demand_as_previewed(
 
 async def _foreseen(call: AccountCall, body: PayOverdueBody) -> OverdueAnswer:
     async with call.transaction() as connection:
-        owed, foreseen = await _look(call, connection, body)
         at = await clock.now(connection, call.account.id)
+        await overdue.demand(
+            connection,
+            call.account.id,
+            at,
+            method_id=payment_method_row(body.payment_method_id),
+            only=invoice_rows(body.invoice_ids),
+        )
+        owed, foreseen = await _look(call, connection, body)
     coming = foreseen.resumption
     return OverdueAnswer(
         **_promised(call, body, owed, foreseen, at),

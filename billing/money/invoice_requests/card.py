@@ -58,16 +58,23 @@ async def retry_now(
     PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_REQUIRED, CARD_DECLINED, CURRENCY_NOT_CHARGED.
     """
     invoice = await locks.hold(connection, invoice_id)
-    demand_chargeable(invoice.currency)
     order = keys.pay_request(invoice_id, suffix)
     attempt = await commands.result_of(connection, order)
     if attempt is None:
-        await locks.demand_owed(connection, invoice, by_card=True)
-        await _refuse_while_paying(connection, invoice)
-        named = method_id or await locks.own_card(connection, invoice)
-        method = await _usable(connection, invoice, named, at)
+        method = await to_try(connection, invoice, at, method_id=method_id)
         attempt = await _ask(connection, invoice, method, order, at)
     return Asked(attempt=attempt, matter=await locks.wake(connection, invoice, at))
+
+
+async def to_try(
+    connection: AsyncConnection, invoice: Invoice, at: datetime, *, method_id: UUID | None
+) -> Method:
+    """Return the card that a requested try would charge. Errors: as for `retry_now`."""
+    demand_chargeable(invoice.currency)
+    await locks.demand_owed(connection, invoice, by_card=True)
+    await _refuse_while_paying(connection, invoice)
+    named = method_id or await locks.own_card(connection, invoice)
+    return await _usable(connection, invoice, named, at)
 
 
 async def offer_payers_own(

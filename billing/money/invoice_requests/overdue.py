@@ -115,6 +115,19 @@ async def ask(
     ]
 
 
+async def demand(
+    connection: AsyncConnection,
+    account_id: UUID,
+    at: datetime,
+    *,
+    method_id: UUID | None = None,
+    only: Collection[UUID] | None = None,
+) -> None:
+    """Refuse what `ask` would refuse; request nothing."""
+    for invoice in await owed(connection, account_id, only):
+        await card.to_try(connection, invoice, at, method_id=method_id)
+
+
 async def asked_before(
     connection: AsyncConnection, account_id: UUID, suffix: str
 ) -> Sequence[UUID]:
@@ -138,15 +151,17 @@ async def foresee(
     *,
     resumes: bool = False,
     use_balance: bool = True,
+    method_id: UUID | None = None,
 ) -> Foreseen:
     """Return the open subscription as it will be when what is `owed` is paid; nothing is written.
 
-    `resumes`: it is also started again, if it is paused then. Errors: those of `running.resume`.
+    `resumes`: it is also started again, if it is paused then, by this card or its own. Errors:
+    those of `running.resume`.
     """
     found = await subscriptions.find_open(connection, account_id)
     if found is None:
         return Foreseen()
-    pay = partial(_pay, only=only, resumes=resumes, use_balance=use_balance)
+    pay = partial(_pay, only=only, resumes=resumes, use_balance=use_balance, method_id=method_id)
     foreseen, _ = await decisions.command(connection, ENGINE, found.id, pay, dry_run=True)
     return foreseen
 
@@ -168,7 +183,12 @@ def _half(content: Any) -> bytes:
 
 
 def _pay(
-    w: Work[SubscriptionFacts], only: Collection[UUID] | None, *, resumes: bool, use_balance: bool
+    w: Work[SubscriptionFacts],
+    only: Collection[UUID] | None,
+    *,
+    resumes: bool,
+    use_balance: bool,
+    method_id: UUID | None,
 ) -> Foreseen:
     for invoice in cycles.collected(w.rows, cycles.of(w), ("open",)):
         if only is not None and invoice.id not in only:
@@ -180,7 +200,7 @@ def _pay(
     if subscription.status != "paused":
         return Foreseen(subscription=subscription)
     if resumes:
-        return _resumed(w, use_balance=use_balance)
+        return _resumed(w, method_id, use_balance=use_balance)
     offered = _offered(w, use_balance=use_balance)
     return Foreseen(subscription=subscription, resumption=offered)
 
@@ -195,9 +215,9 @@ def _offered(w: Work[SubscriptionFacts], *, use_balance: bool) -> Invoice:
     return invoices.whole_steps(w, draft)
 
 
-def _resumed(w: Work[SubscriptionFacts], *, use_balance: bool) -> Foreseen:
-    """Resume by the real command, and pay it; a previewed charge needs no saved card."""
-    asked = Paying(change_id=w.facts.new_id(), by_card=True, use_balance=use_balance)
+def _resumed(w: Work[SubscriptionFacts], method_id: UUID | None, *, use_balance: bool) -> Foreseen:
+    """Resume by the real command, and pay it."""
+    asked = Paying(change_id=w.facts.new_id(), method_id=method_id, use_balance=use_balance)
     running.resume(w, asked)
     draft = w.rows.get(Invoice, w.rows.get(SubscriptionChange, asked.change_id).draft_id)
     charged = draft.amount_due_minor if draft.status == "draft" else 0

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import psycopg
+import pytest
 
 from billing.core import ids
 from billing.core.clock import real_now
@@ -164,6 +165,37 @@ async def test_what_starts_it_again_is_offered_without_the_balance_where_that_is
     paid = await customer.ask("POST", PAY_OVERDUE, keep, key="a", status=200)
     assert paid["resumption"] == seen["resumption"]
     assert paid["resumption"]["amount_cents"] == 4900
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("status = 'detached', is_default = false", "PAYMENT_METHOD_REQUIRED"),
+        ("barred_at = created_at", "CARD_DECLINED"),
+    ],
+)
+async def test_a_dry_run_promises_no_charge_that_no_card_can_make(
+    actors: Actors, change: str, code: str
+) -> None:
+    customer = await overdue(actors)
+    set_ = f"UPDATE payment_methods SET {change} WHERE account_id = %(me)s"
+    await customer.advance(to="2027-03-05T12:00:00Z")
+    undo = "UPDATE payment_methods SET status = 'active', barred_at = NULL, is_default = true"
+    await customer.rows(set_)
+    for key, body in (("a", {}), ("b", {"resume": True})):
+        dry = await customer.refused(code, "POST", PAY_OVERDUE, body | {"dry_run": True})
+        done = await customer.refused(code, "POST", PAY_OVERDUE, body, key=key)
+        assert dry["detail"] == done["detail"]
+    await customer.rows(f"{undo} WHERE account_id = %(me)s")
+    await customer.script("succeed", then="last")
+    await customer.ask("POST", PAY_OVERDUE, {}, key="c", status=200)
+    await customer.rows(set_)
+    nothing = await customer.ask("POST", PAY_OVERDUE, {"dry_run": True}, status=200)
+    assert (nothing["charged_cents"], nothing["resumption"]["amount_cents"]) == (0, 4900)
+    again = {"resume": True}
+    dry = await customer.refused(code, "POST", PAY_OVERDUE, again | {"dry_run": True})
+    done = await customer.refused(code, "POST", PAY_OVERDUE, again, key="d")
+    assert dry["detail"] == done["detail"]
 
 
 async def unanswered(customer: Customer, key: str, *, of: str | None = None) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from billing.core import ids
+from billing.core.money import ZERO, exponent
 from billing.matters.agenda import Step
 from billing.matters.deciding import Rules
 from billing.matters.effects import Rows, Work
@@ -111,11 +112,26 @@ def close_commitment(w: Work[SubscriptionFacts]) -> None:
 
 
 def bill_early(w: Work[SubscriptionFacts], step: Step) -> None:
-    """Write the early invoice, once per crossing; none if another invoice already bills the use."""
-    invoice = cycles.bill_usage(w, step.key, early=True)
+    """Write the early invoice, once per crossing; none if another invoice already bills the use, or
+    if what it was is covered or voided since, so that the rest is below the threshold.
+    """
+    reached = _reaches_threshold(w)
+    invoice = cycles.bill_usage(w, step.key, early=True) if reached else None
     for period in w.rows.of(CrossedPeriod):
         w.change(period, threshold_at=None)
     w.result = f"invoice {_name(invoice)}" if invoice is not None else "nothing to bill"
+
+
+def _reaches_threshold(w: Work[SubscriptionFacts]) -> bool:
+    """As usage_threshold.sql decides it, for the cycle that crossed it."""
+    subscription = cycles.of(w)
+    least = subscription.billing_threshold_minor
+    crossed = {one.start_at for one in w.rows.of(CrossedPeriod) if one.threshold_at is not None}
+    unbilled = sum(
+        (one.overage_total - one.billed_total for one in w.facts.usage if one.start_at in crossed),
+        ZERO,
+    )
+    return least is not None and unbilled.scaleb(exponent(subscription.currency)) >= least
 
 
 def _is_too_late(w: Work[SubscriptionFacts], step: Step) -> bool:

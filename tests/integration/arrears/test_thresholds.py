@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from sqlalchemy import TextClause, text
@@ -16,6 +16,15 @@ from tests.integration.arrears.test_close_races import send, until
 from tests.integration.arrears.test_large_close import pour
 from tests.integration.arrears.test_overage import RENEWAL, START, charged, records, use
 from tests.integration.faults.rows import open_operator
+
+# A use crossed a threshold of 10.00 while the matter was down.
+MISSED: Final = """
+    WITH s AS (
+        UPDATE subscriptions SET billing_threshold_minor = 1000 WHERE account_id = %(me)s
+        RETURNING id)
+    UPDATE usage_periods p SET threshold_at = start_at, threshold_number = 1
+    FROM s WHERE p.subscription_id = s.id AND p.closed_at IS NULL
+"""
 
 
 class Undone(Exception):
@@ -117,10 +126,7 @@ async def test_a_matter_that_missed_the_crossing_is_told_again(actors: Actors) -
     customer = await actors.customer_on_clock(START)
     await customer.subscribed("basic")
     await use(customer, "1000")
-    await customer.rows(
-        "UPDATE usage_periods SET threshold_at = start_at, threshold_number = 1"
-        " WHERE account_id = %(me)s AND closed_at IS NULL"
-    )
+    await customer.rows(MISSED)
     await wait_for(
         lambda: charged(customer), "what was missed is billed", lambda seen: seen == [1900, 1000]
     )
@@ -275,6 +281,31 @@ async def test_units_of_a_void_cover_later_use_though_an_invoice_billed_what_was
     await use(customer, "400")
     await customer.advance(to=RENEWAL)
     assert [line[:2] for line in await billed(customer)] == [(600, 1200)]
+
+
+async def test_what_an_add_on_covers_before_it_is_invoiced_reaches_no_threshold(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "1100")
+    await choose(customer, ai_500=1)
+    await customer.rows(MISSED)
+
+    async def crossings() -> Any:
+        return await customer.rows(
+            "SELECT id FROM usage_periods WHERE account_id = %(me)s AND threshold_at IS NOT NULL"
+        )
+
+    await wait_for(crossings, "its matter has looked at it", lambda seen: not seen)
+    known = await charged(customer)
+    assert len(known) == 2, "of 600 beyond the plan 100 are left, which cost 2.00"
+    await use(customer, "400")
+    await tick(customer)
+    early = [*known, 1000]
+    await wait_for(lambda: charged(customer), "now they are 500", lambda seen: seen == early)
+    await customer.advance(to=RENEWAL)
+    assert [line[:2] for line in await billed(customer)] == [(500, 1000)]
 
 
 async def left(customer: Customer) -> float:

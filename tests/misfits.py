@@ -1,12 +1,17 @@
 """Faults of a published event: fields beside those of the list of events, or written otherwise."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Final
 
 from billing.platform.outbox.fields import Field, Form
 from billing.platform.outbox.kinds import KINDS
+
+_UUID: Final = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+CALLERS: Final = frozenset({"event_id", "user_id", "organization_id", "owner", "reason"})
+"""Fields whose words are the caller's."""
 
 
 def misfits(type: str, data: Mapping[str, Any]) -> list[str]:
@@ -20,8 +25,13 @@ def misfits(type: str, data: Mapping[str, Any]) -> list[str]:
         for name, value in data.items()
         if name in known and not _fits(known[name][0], value)
     ]
+    bare = [
+        f"{type}: {name} has an id that callers do not know: {value!r}"
+        for name, value in data.items()
+        if name not in CALLERS and _UUID.search(str(value))
+    ]
     more = [f"{type} has {name}, which kinds.py does not name" for name in data.keys() - known]
-    return [*(f"{type} has no {name}" for name in missing), *sorted(more), *wrong]
+    return [*(f"{type} has no {name}" for name in missing), *sorted(more), *wrong, *bare]
 
 
 def _fits(field: Field, value: Any) -> bool:

@@ -192,6 +192,10 @@ async def test_a_soft_quota_warns_and_each_threshold_is_told_once(new_shop: NewS
         " AND type = 'evt.billing.usage.threshold_reached' ORDER BY seq"
     )
     assert told == [("80",), ("100",)]
+    subjects = await shop.rows(
+        "SELECT DISTINCT data ->> 'subject' FROM events WHERE account_id = :id"
+        " AND type = 'evt.billing.usage.threshold_reached'"
+    )
     check = (await shop.post("/quota/check", {"requested_amount": "1"} | CHAT)).json()
     assert (check["allowed"], check["soft_limit_reached"]) == (True, True)
     await shop.quota("1", hard=False, window="day", user_id="ann")
@@ -202,6 +206,7 @@ async def test_a_soft_quota_warns_and_each_threshold_is_told_once(new_shop: NewS
     ]  # fmt: skip
     assert shown[2]["source"] == "quota"
     assert shown[2]["subject_id"].startswith("qta_")
+    assert subjects == [(f"quota {shown[2]['subject_id']}",)], "events name it as answers do"
     others = await shop.api.client.get("/api/v1/usage/alerts", headers=shop.headers("member"))
     assert [one["owner"] for one in others.json()["data"]] == ["account", "account"]
 

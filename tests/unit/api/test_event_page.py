@@ -40,6 +40,11 @@ def test_the_example_of_each_type_fits_it(type: str) -> None:
         (LOW, {"balance": "few"}, "balance is 'few', not decimal"),
         ("evt.billing.subscription.renewed", {"period_start": "2027"}, "'2027', not instant"),
         ("evt.billing.invoice.paid", {"total_cents": "5831"}, "'5831', not money"),
+        (
+            "evt.billing.usage.threshold_reached",
+            {"subject": "quota 01a21a6d-35fb-7203-a9b0-96a6b2cbf340"},
+            "subject has an id that callers do not know",
+        ),
     ],
 )
 def test_another_event_is_told_from_it(type: str, change: dict[str, Any], fault: str) -> None:

@@ -22,7 +22,10 @@ LANGUAGE sql AS $$
     SELECT uuidv7(), p_account_id, event_seq, p_type,
         jsonb_build_object(
             'account_id', public_id('acc', p_account_id), 'meter', p_alert.meter,
-            'subject', p_alert.subject, 'owner', p_alert.owner,
+            'subject', CASE WHEN starts_with(p_alert.subject, 'quota ')
+                THEN 'quota ' || public_id('qta', substr(p_alert.subject, 7)::uuid)
+                ELSE p_alert.subject END,
+            'owner', p_alert.owner,
             'threshold_percent', p_alert.percent, 'limit', public_decimal(p_alert.limit_amount),
             'used', public_decimal(p_alert.used_amount), 'window_start', p_alert.window_start),
         p_at, clock_timestamp()

@@ -10,9 +10,11 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from activities.customers import Customer, Customers
 from activities.dependencies import Dependencies
-from activities.payment_calls import Charger, correlated, harmless_key
+from activities.payment_calls import correlated
 from activities.tax_calls import TaxSteps
+from activities.tries import harmless_key
 from billing.core import ids, keys
 from billing.core.clock import real_now
 from billing.core.errors import Invalid, ProviderFailure
@@ -49,7 +51,7 @@ class AccountActivities(TaxSteps):
 
     def __init__(self, dependencies: Dependencies, client: Client) -> None:
         super().__init__(dependencies)
-        self.charger = Charger(dependencies)
+        self.customers = Customers(dependencies)
         self.client = client
 
     @activity.defn(name="account.load")
@@ -287,12 +289,13 @@ class AccountActivities(TaxSteps):
         """
         if await self._keeps_away(setup.account_id):
             return None
+
+        async def make(customer: Customer) -> SetupOutcome:
+            key = harmless_key(customer.key(keys.setup_intent(setup.id)))
+            return await self.provider.create_setup_intent(customer.id, key, _metadata(setup))
+
         try:
-            return await self.provider.create_setup_intent(
-                await self.charger.customer(setup.account_id),
-                harmless_key(keys.setup_intent(setup.id)),
-                _metadata(setup),
-            )
+            return await self.customers.served(setup.account_id, make)
         except ProviderFailure as refusal:
             _logger.warning("setup intent refused: %s", refusal.detail)
             return None
@@ -301,12 +304,13 @@ class AccountActivities(TaxSteps):
         """Return the portal's URL; None if the provider refuses or must not be called."""
         if await self._keeps_away(wanted.account_id):
             return None
+
+        async def make(customer: Customer) -> str:
+            key = harmless_key(customer.key(keys.portal_session(wanted.id)))
+            return await self.provider.open_portal(customer.id, key, wanted.return_url)
+
         try:
-            return await self.provider.open_portal(
-                await self.charger.customer(wanted.account_id),
-                harmless_key(keys.portal_session(wanted.id)),
-                wanted.return_url,
-            )
+            return await self.customers.served(wanted.account_id, make)
         except ProviderFailure as refusal:
             _logger.warning("portal refused: %s", refusal.detail)
             return None
@@ -329,9 +333,12 @@ class AccountActivities(TaxSteps):
         """Read a card at the provider; None if the customer has no such card."""
         if await self._keeps_away(account_id):
             return None
-        customer = await self.charger.customer(account_id)
+
+        async def read(customer: Customer) -> CardDetails:
+            return await self.provider.retrieve_method(customer.id, reference)
+
         try:
-            return await self.provider.retrieve_method(customer, reference)
+            return await self.customers.served(account_id, read, renewable=False)
         except ProviderFailure:
             return None
 

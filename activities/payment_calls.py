@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID
 
+from activities.customers import Customer, Customers
 from activities.dependencies import Dependencies
-from activities.tries import tries
+from activities.tries import SAME_KEY_TRIES, harmless_key, tries
 from billing.core import context, ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
@@ -20,12 +20,8 @@ from billing.money.payments import service as payment_service
 from billing.money.payments import store
 from billing.money.payments.rules import CheckoutSession, Outcome
 from billing.money.payments.schemas import Attempt, Payment
-from billing.platform.accounts import store as accounts
 from gateways.provider import KEY_IN_USE, KEY_REUSED, UNFINISHED, CheckoutRequest, IntentRequest
 
-# The provider may have stored a 500 under a key; after these tries only the lookup decides.
-SAME_KEY_TRIES: Final = 3
-CUSTOMERS_REMEMBERED: Final = 10_000
 # Our clock may be ahead of the provider's; a larger gap is accepted for the attempt's own card.
 _CLOCKS_APART: Final = timedelta(seconds=5)
 _CLOCKS_FAR_APART: Final = timedelta(minutes=5)
@@ -37,29 +33,39 @@ class Charger:
     def __init__(self, dependencies: Dependencies) -> None:
         self._database = dependencies.database
         self._provider = dependencies.provider
-        self._customers: dict[UUID, str] = {}
+        self.customers = Customers(dependencies)
 
     async def create(
-        self, payment: Payment, description: str, *, save_card: bool, since: datetime
+        self,
+        payment: Payment,
+        description: str,
+        *,
+        save_card: bool,
+        since: datetime,
+        saved_card: bool = False,
     ) -> Outcome:
         """Create the intent without storing it: the caller records it with its step.
 
         A retry first searches the intents made after `since`, in case an answer was lost.
+        `saved_card`: it is for a card of the account's customer, and useless without that customer.
         Errors: Unavailable (ask again), ProviderFailure (refused; nothing was made).
         """
-        customer = await self.customer(payment.account_id)
-        await failpoint("intent.before_create")
-        request = IntentRequest(
-            key=harmless_key(payment.intent_key),
-            amount_minor=payment.amount_minor,
-            currency=payment.currency,
-            customer_id=customer,
-            description=description,
-            metadata=_metadata(payment),
-            save_card=save_card,
-        )
-        with _doubting_a_key():
-            outcome = await self._find_or_create(payment, request, since)
+
+        async def make(customer: Customer) -> Outcome:
+            await failpoint("intent.before_create")
+            request = IntentRequest(
+                key=harmless_key(customer.key(payment.intent_key)),
+                amount_minor=payment.amount_minor,
+                currency=payment.currency,
+                customer_id=customer.id,
+                description=description,
+                metadata=_metadata(payment),
+                save_card=save_card,
+            )
+            with _doubting_a_key():
+                return await self._find_or_create(payment, request, since)
+
+        outcome = await self.customers.served(payment.account_id, make, renewable=not saved_card)
         await failpoint("intent.created")
         return outcome
 
@@ -67,18 +73,22 @@ class Charger:
         self, payment: Payment, description: str, return_url: str
     ) -> CheckoutSession:
         """Create the hosted page without storing it. Errors as for `create`."""
-        request = CheckoutRequest(
-            key=harmless_key(payment.intent_key),
-            amount_minor=payment.amount_minor,
-            currency=payment.currency,
-            customer_id=await self.customer(payment.account_id),
-            description=description,
-            metadata=_metadata(payment),
-            return_url=return_url,
-        )
-        await failpoint("intent.before_create")
-        with _doubting_a_key():
-            session = await self._provider.create_checkout(request)
+
+        async def make(customer: Customer) -> CheckoutSession:
+            request = CheckoutRequest(
+                key=harmless_key(customer.key(payment.intent_key)),
+                amount_minor=payment.amount_minor,
+                currency=payment.currency,
+                customer_id=customer.id,
+                description=description,
+                metadata=_metadata(payment),
+                return_url=return_url,
+            )
+            await failpoint("intent.before_create")
+            with _doubting_a_key():
+                return await self._provider.create_checkout(request)
+
+        session = await self.customers.served(payment.account_id, make)
         await failpoint("intent.created")
         return session
 
@@ -168,30 +178,6 @@ class Charger:
     async def keep_next_card(self, intent_id: str) -> None:
         """Have the provider save the card that pays an intent next. Errors: Unavailable."""
         await self._provider.keep_next_card(intent_id)
-
-    async def customer(self, account_id: UUID) -> str:
-        """Return the account's Stripe customer, created once [A15]; it never changes."""
-        known = self._customers.get(account_id)
-        if known is None:
-            known = await self._find_customer(account_id)
-            if len(self._customers) >= CUSTOMERS_REMEMBERED:
-                self._customers.clear()
-            self._customers[account_id] = known
-        return known
-
-    async def _find_customer(self, account_id: UUID) -> str:
-        async with self._database.tenant(account_id) as connection:
-            account = await accounts.get(connection, account_id)
-        if account is None:
-            raise Conflict("NOT_FOUND", "no such account")
-        if account.stripe_customer_id is not None:
-            return account.stripe_customer_id
-        external = ids.encode(ids.ACCOUNT, account_id)
-        made = await self._provider.create_customer(
-            account_id, harmless_key(f"{external}/customer"), {"account": external}
-        )
-        async with self._database.tenant(account_id) as connection:
-            return await accounts.lock_customer(connection, account_id, made) or made
 
     async def _find_or_create(
         self, payment: Payment, request: IntentRequest, since: datetime
@@ -301,12 +287,6 @@ def correlated() -> dict[str, str]:
     """
     known = context.correlation_id.get()
     return {"correlation_id": known} if known else {}
-
-
-def harmless_key(key: str) -> str:
-    """Return the key of a call that takes no money: a new key gets past a stored 500."""
-    number = tries()
-    return key if number <= SAME_KEY_TRIES else f"{key}/again-{number}"
 
 
 @contextmanager

@@ -6,9 +6,9 @@ from typing import Final
 
 from activities.dependencies import Dependencies
 from activities.order_calls import Orders
-from activities.payment_calls import SAME_KEY_TRIES, Charger
+from activities.payment_calls import Charger
 from activities.refund_calls import Refunder
-from activities.tries import tries
+from activities.tries import SAME_KEY_TRIES, tries
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
@@ -16,7 +16,13 @@ from billing.core.failpoints import failpoint
 from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.pay_links import PayLinks
-from billing.money.payments.rules import Outcome
+from billing.money.payments.rules import (
+    CARDS_GONE,
+    CUSTOMER_GONE,
+    PROVIDER_REFUSED,
+    Decline,
+    Outcome,
+)
 from billing.money.payments.schemas import PAYPAL, Payment
 from billing.money.refunds.calls import RefundAnswer, RefundCall, SurveyAnswer, SurveyCall
 from gateways.provider import AMOUNT, NO_CUSTOMER
@@ -52,7 +58,7 @@ class ProviderCalls:
             hopeless = call.what == "open" and refused.code in _HOPELESS
             if not call.refusable and not hopeless:
                 raise
-            return Answer(call, None, asked_at, refusal=refused.detail)
+            return Answer(call, None, asked_at, refusal=_why(refused))
         payment = call.payment
         link = self._links.url(payment.account_id, "invoice", payment.invoice_id, asked_at)
         return replace(answer, pay_url=link)
@@ -89,7 +95,11 @@ class ProviderCalls:
     async def _open(self, call: Call) -> Outcome:
         try:
             return await self._charger.create(
-                call.payment, _description(call), save_card=call.save_card, since=_since(call)
+                call.payment,
+                _description(call),
+                save_card=call.save_card,
+                since=_since(call),
+                saved_card=call.attempt is not None or call.payment.flow == "saved_card",
             )
         except Unavailable:
             if call.attempt is None or tries() <= SAME_KEY_TRIES:
@@ -130,6 +140,13 @@ class ProviderCalls:
         if not paid or payment.flow != "card" or intent_id is None:
             return None
         return await self._charger.saved_card(intent_id)
+
+
+def _why(refused: ProviderFailure) -> Decline:
+    """Return the reason of a payment that the provider did not open."""
+    if refused.code == NO_CUSTOMER:
+        return Decline(code=CUSTOMER_GONE, message=CARDS_GONE)
+    return Decline(code=PROVIDER_REFUSED, message=refused.detail)
 
 
 def _description(call: Call) -> str:

@@ -2,8 +2,7 @@
 
 from activities.dependencies import Dependencies
 from activities.order_calls import Orders
-from activities.payment_calls import SAME_KEY_TRIES
-from activities.tries import tries
+from activities.tries import SAME_KEY_TRIES, tries
 from billing.core import ids, keys
 from billing.core.clock import real_now
 from billing.core.errors import Conflict, ProviderFailure, Unavailable

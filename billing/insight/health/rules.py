@@ -105,6 +105,7 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
         _none(figures, "missing months", "months"),
         _told(figures, "approvals"),
         _told(figures, "unpaid uses", "unpaid_uses"),
+        _gone(figures),
         _told(figures, "outbox"),
     )
 
@@ -323,3 +324,12 @@ def _told(figures: Figures, name: str, backlog: str | None = None) -> Sign:
     if found.oldest is None:
         return well(name)
     return well(name, f"{found.count}, the oldest for {ago(found.oldest)}")
+
+
+def _gone(figures: Figures) -> Sign:
+    """Name the accounts whose customer was deleted at Stripe, for information."""
+    sign = _told(figures, "deleted customers", "customers")
+    found = figures.backlog("customers")
+    if not found.count:
+        return sign
+    return sign.model_copy(update={"words": f"{sign.words}: {'; '.join(found.examples)}"})

@@ -57,6 +57,12 @@ _WAITING: Final = {
     " JOIN real r ON r.id = x.account_id WHERE x.status = 'pending'",
     "approvals": "SELECT '', x.created_at, public_id('pay', x.id)"
     " FROM payments x JOIN real r ON r.id = x.account_id WHERE x.status = 'pending_approval'",
+    # Their payers have saved no card since.
+    "customers": "SELECT '', coalesce((SELECT max(x.real_at) FROM billing_audit x"
+    " WHERE x.account_id = r.id AND x.action = 'account.customer_gone'), clock_timestamp()),"
+    " public_id('acc', r.id) || ' had ' || a.gone_customer_id"
+    " FROM real r JOIN accounts a ON a.id = r.id"
+    " WHERE a.gone_customer_id IS NOT NULL AND a.stripe_customer_id IS NULL",
     # Invoices with a try are in dunning, and while a bank decides no operator has to.
     "held": "SELECT '', x.finalized_at, public_id('inv', x.id)"
     " FROM invoices x JOIN real r ON r.id = x.account_id"

@@ -103,7 +103,7 @@ _CHARGE: Final[ColumnElement[str]] = literal_column(
 KINDS: Final = (
     Kind(
         "account", accounts, _account, ids.ACCOUNT,
-        _columns(accounts, "external_id", "stripe_customer_id"),
+        _columns(accounts, "external_id", "stripe_customer_id", "gone_customer_id"),
         _columns(accounts, "email", "name"),
         account="id",
     ),

@@ -23,7 +23,7 @@ from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call, What
 from billing.money.payments.declines import classify
 from billing.money.payments.owed import Owed
-from billing.money.payments.rules import NOT_ASKED, PROVIDER_REFUSED, Decline, Outcome
+from billing.money.payments.rules import NOT_ASKED, Decline, Outcome
 from billing.money.payments.schemas import PAYPAL, Attempt, Payment
 from billing.money.refunds import transitions as refunds
 
@@ -105,14 +105,13 @@ def charge(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
     return became
 
 
-def _refused(w: Work[CollectFacts], owed: Owed, attempt: Attempt, words: str) -> Collected | None:
+def _refused(w: Work[CollectFacts], owed: Owed, attempt: Attempt, why: Decline) -> Collected | None:
     """Fail a try for which the provider opened no payment: no card was asked, and to ask again at
-    once would change nothing.
+    once would change nothing. A card that went with its customer is declined.
     """
-    said = Decline(code=PROVIDER_REFUSED, message=words)
-    payments.finish_attempt(w, attempt, Outcome(kind="unreached", decline=said))
+    payments.finish_attempt(w, attempt, payments.not_opened(why))
     w.result = "refused"
-    return fail(w, owed, attempt.slot, PROVIDER_REFUSED, true_attempt=False)
+    return fail(w, owed, attempt.slot, why.code, true_attempt=False)
 
 
 def _begin(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
@@ -201,10 +200,11 @@ def open_payment(w: Work[CollectFacts], owed: Owed) -> Collected | None:
         return None
     if answer is not None and answer.refusal is not None:
         payment = w.rows.get(Payment, answer.call.payment.id)
-        said = {"failure_code": PROVIDER_REFUSED, "failure_message": answer.refusal}
+        why = answer.refusal
+        said = {"failure_code": why.code, "failure_message": why.message}
         payments.close_unpaid(w, w.change(payment, **said), "failed")
         w.result = "refused"
-        return Refused(PROVIDER_REFUSED) if owed.invoice.status == "draft" else None
+        return Refused(why.code) if owed.invoice.status == "draft" else None
     w.result = "opened"
     if answer is not None and answer.session is not None:
         payments.record_session(w, w.rows.get(Payment, answer.call.payment.id), answer.session)

@@ -236,6 +236,18 @@ async def gone(connection: AsyncConnection, method: Method, at: datetime) -> lis
     return woken or await matters.wake_open(connection, method.account_id, (SUBSCRIPTION,), at)
 
 
+async def all_gone(connection: AsyncConnection, account_id: UUID, at: datetime) -> list[Matter]:
+    """Record that every method went with the account's customer; under the account's lock.
+
+    Returns the woken matters, to be notified after the commit.
+    """
+    for row in (await connection.execute(listing(account_id))).mappings():
+        method = show(dict(row))
+        await _record(connection, method, "removed", at)
+        await detached(connection, method.id, at)
+    return await matters.wake_open(connection, account_id, COLLECTORS, at)
+
+
 async def removing(connection: AsyncConnection, method_id: UUID) -> str | None:
     """The provider's id of a method that is still to be detached there."""
     reference: str | None = await connection.scalar(

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from billing.money.payment_methods.rules import CardDetails
-from billing.money.payments.rules import CheckoutSession, Outcome
+from billing.money.payments.rules import CheckoutSession, Decline, Outcome
 from billing.money.payments.schemas import Attempt, Payment
 
 What = Literal[
@@ -59,7 +59,7 @@ class Answer:
     """The card that the payer confirmed with, if it may be kept."""
     session: CheckoutSession | None = None
     """The hosted page that was made."""
-    refusal: str | None = None
+    refusal: Decline | None = None
     """The provider's reason to refuse a call that may be refused."""
     pay_url: str | None = None
     """The page on which the payer may finish the payment."""

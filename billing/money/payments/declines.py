@@ -2,7 +2,7 @@
 
 Codes are Stripe's `decline_code`; its error `code` when the bank gave none; the reason in the
 outcome of a charge that Stripe blocked itself; and its code for a bank account or mandate that it
-refuses before contacting any bank (docs/rules.md#dunning).
+refuses before contacting any bank. `customer_gone` is ours (docs/rules.md#dunning).
 """
 
 from typing import Final, Literal
@@ -14,7 +14,8 @@ _HARD: Final = frozenset(
         "account_closed", "bank_account_closed", "bank_account_frozen",
         "bank_account_invalid_details", "bank_account_restricted", "bank_account_unusable",
         "bank_ownership_changed", "billing_invalid_mandate", "card_not_supported",
-        "currency_not_supported", "debit_not_authorized", "do_not_try_again", "expired_card",
+        "currency_not_supported", "customer_gone", "debit_not_authorized",
+        "do_not_try_again", "expired_card",
         "fraudulent", "highest_risk_level", "incorrect_number", "invalid_account",
         "invalid_expiry_month", "invalid_expiry_year", "invalid_number", "lost_card",
         "merchant_blacklist", "new_account_information_available", "no_account", "no_action_taken",

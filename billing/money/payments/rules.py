@@ -18,6 +18,12 @@ NOT_ASKED: Final = "nothing to ask about"
 """The result of checking a payment that the provider does not know."""
 PROVIDER_REFUSED: Final = "provider_refused"
 """The reason of a payment that the provider did not open."""
+CUSTOMER_GONE: Final = "customer_gone"
+"""The reason of a try whose account's customer was deleted at the provider, with its cards."""
+CARDS_GONE: Final = (
+    "the account's customer was deleted at the payment provider, and its cards with it: save a card"
+    " again"
+)
 PAYERS_OWN: Final = ("card", "paypal")
 """Flows of an invoice that its payer finishes, in a browser."""
 OutcomeKind = Literal[

@@ -17,7 +17,13 @@ from billing.money.payment_methods.rules import (
 )
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.owed import Owed
-from billing.money.payments.rules import FINAL_PAYMENT, CheckoutSession, Outcome
+from billing.money.payments.rules import (
+    CUSTOMER_GONE,
+    FINAL_PAYMENT,
+    CheckoutSession,
+    Decline,
+    Outcome,
+)
 from billing.money.payments.schemas import (
     LIVE,
     PAYPAL,
@@ -109,6 +115,11 @@ def finish_attempt(w: Work[Any], attempt: Attempt, outcome: Outcome) -> Attempt:
         detail={"charge_id": outcome.charge_id} if outcome.charge_id else {},
         finished_at=w.facts.at,
     )
+
+
+def not_opened(why: Decline) -> Outcome:
+    """Return the outcome of a try whose payment the provider did not open."""
+    return Outcome(kind="declined" if why.code == CUSTOMER_GONE else "unreached", decline=why)
 
 
 def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:

@@ -17,7 +17,7 @@ from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
-from billing.money.payments.rules import NOT_ASKED, Outcome
+from billing.money.payments.rules import CUSTOMER_GONE, NOT_ASKED, Decline, Outcome
 from billing.money.payments.schemas import LIVE, Attempt, Payment
 from billing.money.purchases.outcomes import PurchaseFacts, end_unpaid, fulfil, purchase_of
 from billing.money.purchases.rules import HOSTED
@@ -66,8 +66,7 @@ def open_payment(w: Work[PurchaseFacts]) -> None:
         if w.call is None:
             w.result = "opened"
     elif answer.refusal is not None:
-        end_unpaid(w, "failed", code=_FAILED, message=answer.refusal)
-        w.result = "refused"
+        _not_opened(w, answer.refusal)
     elif answer.session is not None:
         payments.record_session(w, w.rows.get(Payment, answer.call.payment.id), answer.session)
         w.result = "opened"
@@ -79,6 +78,16 @@ def open_payment(w: Work[PurchaseFacts]) -> None:
         w.call = _try(w, payment, attempt, again=answer.call.again)
     else:
         _tried(w, answer, attempt)
+
+
+def _not_opened(w: Work[PurchaseFacts], why: Decline) -> None:
+    """End a purchase whose payment the provider did not open."""
+    tried = _first_try(w)
+    if tried is not None and tried.status == "pending":
+        payments.finish_attempt(w, tried, payments.not_opened(why))
+    code = why.code if why.code == CUSTOMER_GONE else _FAILED
+    end_unpaid(w, "failed", code=code, message=why.message)
+    w.result = "refused"
 
 
 def check(w: Work[PurchaseFacts], step: Step) -> None:

@@ -31,6 +31,7 @@ class Account(Frozen):
     clock_status: ClockStatus | None
     clock_blocked: str | None
     stripe_customer_id: str | None
+    gone_customer_id: str | None = None
     issuer_id: UUID | None
     preferred_billing_method: Preference | None
     verified_as: tuple[str, ...] = ()

@@ -127,6 +127,16 @@ async def lock_customer(
     return kept
 
 
+async def forget_customer(connection: AsyncConnection, account_id: UUID, customer_id: str) -> bool:
+    """Remove a customer that was deleted at Stripe; False if the account has another one now."""
+    done = await connection.execute(
+        update(accounts)
+        .where(accounts.c.id == account_id, accounts.c.stripe_customer_id == customer_id)
+        .values(stripe_customer_id=None, gone_customer_id=customer_id)
+    )
+    return done.rowcount == 1
+
+
 def listing(
     *, text: str | None = None, is_test: bool | None = None, platform: str | None = None
 ) -> Select[Any]:

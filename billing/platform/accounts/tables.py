@@ -52,6 +52,8 @@ accounts = c.table(
     c.text("clock_status", nullable=True),
     c.text("clock_blocked", nullable=True),
     c.text("stripe_customer_id", nullable=True, unique=True),
+    # The customer before, if it was deleted at Stripe.
+    c.text("gone_customer_id", nullable=True),
     # The seller that the account names; null means the current default.
     c.reference("issuer_id", "issuers.id", nullable=True),
     # Its preferred method for single uses; suggested where possible [F26].
@@ -71,6 +73,7 @@ accounts = c.table(
     # For the operators' search, as are other tables' indexes that do not begin with the account.
     c.index("ix_accounts_email", text("lower(email)"), where="email IS NOT NULL"),
     c.index("ix_accounts_name", text("lower(name)"), where="name IS NOT NULL"),
+    c.index("ix_accounts_gone", "gone_customer_id", where="gone_customer_id IS NOT NULL"),
     # Each recording of uses reads the clock, and most accounts have none.
     c.index("ix_accounts_clock", "id", where="clock_at IS NOT NULL"),
     # Row-level security compares this column where other tables have `account_id`.

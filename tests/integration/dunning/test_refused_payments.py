@@ -4,7 +4,6 @@ import httpx2
 
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.dunning.dunning_setup import RENEWAL, START, attempts, case, owed
-from tests.integration.payments.manual_payments import decide, submit
 
 
 async def forgotten(customer: Customer) -> None:
@@ -22,55 +21,97 @@ async def forgotten(customer: Customer) -> None:
     )
 
 
-async def test_a_refusal_to_open_payments_leaves_the_subscription_past_due(
+async def replaced(customer: Customer, before: str) -> bool:
+    """Return True if the account has another customer at the provider."""
+    return await customer.stripe_customer() != before
+
+
+async def test_a_deleted_customer_is_a_decline_and_a_new_card_cures_it(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    before = await customer.stripe_customer()
+    await forgotten(customer)
+    await customer.advance(to=RENEWAL)
+
+    assert await attempts(customer) == [("attempt-0", "declined")]
+    (failed,) = (await case(customer))["attempts"]
+    assert (failed["decline_code"], failed["decline_class"]) == ("customer_gone", "hard")
+    assert "save a card again" in failed["message"]
+    assert (await customer.subscription())["status"] == "past_due"
+    assert (await customer.ask("GET", "/billing/payment-methods"))["data"] == []
+    pay = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    await customer.refused("PAYMENT_METHOD_REQUIRED", "POST", pay, {}, key="saved")
+    assert await customer.rows(
+        "SELECT 1 FROM billing_audit WHERE account_id = %(me)s"
+        f" AND action = 'account.customer_gone' AND detail ->> 'customer_id' = '{before}'"
+    )
+
+    await customer.save_card()
+    await customer.until_subscription("active")
+    assert await replaced(customer, before)
+    assert len(await customer.effects()) == 2
+
+
+async def test_a_payment_that_waits_at_the_deleted_customer_gives_way_to_a_new_card(
     actors: Actors,
 ) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.subscribed("pro")
+    before = await customer.stripe_customer()
+    await customer.script("insufficient_funds")
+    await customer.advance(to=RENEWAL)
+    assert await attempts(customer) == [("attempt-0", "declined")]
+    await forgotten(customer)
+
+    await customer.save_card("pm_card_mastercard")
+
+    await customer.until_subscription("active")
+    assert await replaced(customer, before)
+    assert len(await customer.effects()) == 2
+
+
+async def test_a_payer_who_pays_in_the_browser_needs_no_second_request(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    before = await customer.stripe_customer()
     await forgotten(customer)
     await customer.advance(to=RENEWAL)
-    assert await attempts(customer) == [("attempt-0", "unreached")]
-    assert (await customer.subscription())["status"] == "past_due"
-    assert (await case(customer))["status"] == "open"
-
     pay = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
-    await customer.refused("PLATFORM_ERROR", "POST", pay, {}, key="saved")
-    body = {"payment_method": "card"}
-    await customer.refused("PLATFORM_ERROR", "POST", pay, body, key="browser")
-
-    await customer.advance(to="2027-02-04T10:00:00Z")
-    assert [one for one in await attempts(customer) if "attempt" in one[0]] == [
-        ("attempt-0", "unreached"), ("attempt-1", "unreached"),
-    ]  # fmt: skip
-    assert len(await customer.effects()) == 1, "the first payment, and nothing since"
+    offered = await customer.ask("POST", pay, {"payment_method": "card"}, key="browser")
+    assert offered["next_action"]["type"] == "confirm_card"
+    assert await replaced(customer, before)
 
 
-async def test_a_first_payment_that_a_transfer_may_bring_waits_whatever_no_card_opens(
+async def test_a_first_payment_by_a_lost_card_is_declined_and_the_next_one_is_offered(
     actors: Actors,
 ) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.save_card()
     await forgotten(customer)
-    begun = await customer.subscribe_by_transfer("basic")
-    pay = f"/billing/invoices/{begun['latest_invoice_id']}/pay"
-    for way, body in (("saved", {}), ("browser", {"payment_method": "card"})):
-        await customer.refused("PLATFORM_ERROR", "POST", pay, body, key=way)
-        assert (await customer.subscription())["status"] == "incomplete"
-    payment = await submit(customer, begun["latest_invoice_id"])
-    await decide(customer, payment, "approve")
-    await customer.until_subscription("active")
+    wish = {"plan": "pro", "trial": False, "payment_method": "default"}
+    answer = await customer.call("POST", "/billing/subscription", wish, key="default")
+    assert (answer.status_code, answer.json()["code"]) == (402, "CARD_DECLINED")
+    assert answer.json()["decline_code"] == "customer_gone"
+    assert (await customer.subscription())["status"] == "incomplete_expired"
+
+    wish["payment_method"] = "card"
+    begun = await customer.ask("POST", "/billing/subscription", wish, key="card", status=201)
+    assert begun["next_action"]["type"] == "confirm_card"
 
 
-async def test_a_refusal_to_open_the_first_payment_is_told_and_nothing_is_left(
+async def test_a_purchase_by_a_lost_card_is_declined_and_the_next_one_is_offered(
     actors: Actors,
 ) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.save_card()
     await forgotten(customer)
-    for way in ("default", "card"):
-        wish = {"plan": "pro", "trial": False, "payment_method": way}
-        await customer.refused("PLATFORM_ERROR", "POST", "/billing/subscription", wish, key=way)
-        ended = await customer.subscription()
-        assert ended["status"] == "incomplete_expired"
-        assert [one["status"] for one in await customer.invoices()][-1] == "void"
-    assert await customer.effects(None) == []
+    wish = {"pack": "small", "payment_method": "saved_card"}
+    answer = await customer.call("POST", "/billing/purchases", wish, key="saved")
+    assert (answer.status_code, answer.json()["code"]) == (402, "CARD_DECLINED"), answer.text
+    assert answer.json()["decline_code"] == "customer_gone"
+    assert (
+        await customer.rows(
+            "SELECT 1 FROM payment_attempts WHERE account_id = %(me)s AND status = 'pending'"
+        )
+        == []
+    )

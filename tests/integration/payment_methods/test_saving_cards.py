@@ -162,14 +162,14 @@ async def test_an_answer_that_is_lost_makes_no_second_setup_intent(
     assert begun["provider_reference"] in {intent["id"] for intent in listed["data"]}
 
 
-async def test_a_refusal_by_stripe_is_proven_and_said(customer: Cardholder) -> None:
+async def test_a_customer_who_was_deleted_at_stripe_is_made_again(customer: Cardholder) -> None:
     await customer.rows(
         "UPDATE accounts SET stripe_customer_id = 'cus_nobody' || id WHERE id = %(me)s"
     )
-    answer = await customer.call("POST", SETUP, {})
-    assert answer.status_code == 502
-    assert answer.json()["code"] == "PLATFORM_ERROR"
-    assert await customer.methods() == []
+    await customer.save_card()
+    found = await customer.rows("SELECT * FROM accounts WHERE id = %(me)s")
+    assert found[0]["gone_customer_id"].startswith("cus_nobody")
+    assert found[0]["stripe_customer_id"] != found[0]["gone_customer_id"]
 
 
 async def test_a_card_can_be_saved_without_a_word_about_how(customer: Cardholder) -> None:

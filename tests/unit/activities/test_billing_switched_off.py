@@ -94,7 +94,7 @@ class Strangers:
 async def test_a_live_key_never_sees_a_test_account(account_id: UUID) -> None:
     made = AccountActivities.__new__(AccountActivities)
     made.settings = cast("Any", SimpleNamespace(has_live_stripe=True))
-    made.database, made.charger = cast("Any", Nothing()), cast("Any", Strangers())
+    made.database, made.customers = cast("Any", Nothing()), cast("Any", Strangers())
     made.provider = cast("Any", Strangers())
     setup: Any = SimpleNamespace(
         id=ids.new(), account_id=account_id, stripe_setup_intent_id="seti_1", return_url=None

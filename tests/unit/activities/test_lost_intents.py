@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from temporalio.testing import ActivityEnvironment
 
+from activities.customers import Customer
 from activities.dependencies import Dependencies
 from activities.provider_calls import ProviderCalls
 from billing.core import ids
@@ -55,7 +56,7 @@ class Provider:
         settings = SimpleNamespace(public_url="http://a", pay_link_secrets=["s"])
         both: Any = {"provider": self, "orders": self, "database": None, "settings": settings}
         calls = ProviderCalls(Dependencies(**both))
-        calls._charger._customers[ME] = "cus_1"
+        calls._charger.customers._known[ME] = Customer("cus_1")
         answer: Any = await environment.run(calls.make, Call("open", ASKED, attempt))
         assert isinstance(answer, Answer)
         assert answer.outcome == MADE

@@ -9,8 +9,8 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.dependencies import Dependencies
-from activities.payment_calls import SAME_KEY_TRIES
 from activities.refund_calls import Refunder
+from activities.tries import SAME_KEY_TRIES
 from billing.core import ids, keys
 from billing.core.errors import Unavailable
 from billing.money.payments.schemas import PAYPAL, Payment

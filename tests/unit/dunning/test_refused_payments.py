@@ -1,4 +1,4 @@
-"""A provider that opens no payment, such as for a customer who was deleted in its dashboard."""
+"""A provider that opens no payment: it refuses the sum, or has no such customer any more."""
 
 from datetime import timedelta
 from random import Random
@@ -7,19 +7,24 @@ import pytest
 
 from billing.money.dunning.schemas import DunningCase
 from billing.money.payments.calls import Answer, Call
+from billing.money.payments.rules import CARDS_GONE, CUSTOMER_GONE, PROVIDER_REFUSED, Decline
 from billing.money.payments.schemas import PAYPAL, Attempt, Payment
 from tests.unit.lives.collections import BIRTH, Life
 
-WORDS = "No such customer: 'cus_1'"
+WORDS = "Amount must convert to at least 50 cents"
+REFUSED = Decline(code=PROVIDER_REFUSED, message=WORDS)
+GONE = Decline(code=CUSTOMER_GONE, message=CARDS_GONE)
 
 
 class Refused(Life):
-    """A collection whose customer is gone at the provider."""
+    """A collection of which the provider opens no payment."""
+
+    why = REFUSED
 
     def answer(self, call: Call) -> Answer:
         opens = call.what in ("open", "open_page")
         assert opens or call.what == "call_back", call
-        return Answer(call, None, BIRTH, refusal=WORDS if opens else None)
+        return Answer(call, None, BIRTH, refusal=self.why if opens else None)
 
 
 def test_the_case_goes_its_way_and_no_slot_is_a_decline() -> None:
@@ -38,6 +43,24 @@ def test_the_case_goes_its_way_and_no_slot_is_a_decline() -> None:
     }
     (case,) = life.rows.of(DunningCase)
     assert (case.status, case.last_true_attempt_at) == ("exhausted", case.opened_at)
+
+
+def test_a_card_that_went_with_its_customer_is_declined_for_good() -> None:
+    life = Refused(Random(0))
+    life.why = GONE
+    life.new_card()
+    life.now += timedelta(hours=1)
+    step = life.next_step()
+    assert step is not None
+    life.do(step)
+    life.hold_true()
+    (tried,) = life.rows.of(Attempt)
+    assert (tried.status, tried.decline_code, tried.decline_class) == (
+        "declined", CUSTOMER_GONE, "hard",
+    )  # fmt: skip
+    (case,) = life.rows.of(DunningCase)
+    assert (case.status, case.last_slot) == ("open", 0)
+    assert case.last_true_attempt_at == case.opened_at
 
 
 @pytest.mark.parametrize("flow", ["card", PAYPAL])

@@ -88,9 +88,16 @@ def test_rows_that_wait_too_long_are_ill(name: str, seconds: float, sign: str, w
         assert ill(waiting(name, seconds - 2)) == {}, "within its time"
 
 
-@pytest.mark.parametrize("name", ["approvals", "unpaid_uses", "outbox", "dunning", "unmatched"])
+@pytest.mark.parametrize(
+    "name", ["approvals", "unpaid_uses", "customers", "outbox", "dunning", "unmatched"]
+)
 def test_what_people_decide_may_wait(name: str) -> None:
     assert ill(waiting(name, 1_000_000)) == {}
+
+
+def test_accounts_whose_customer_was_deleted_are_named() -> None:
+    found = {one.name: one.words for one in rules.signs(waiting("customers", 7_200))}
+    assert found["deleted customers"] == "1, the oldest for 2 h: first; second"
 
 
 def test_a_process_that_fell_silent_is_missed_until_another_takes_its_place() -> None:

@@ -14,7 +14,7 @@ from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
-from billing.money.payments.rules import CheckoutSession, Outcome
+from billing.money.payments.rules import CheckoutSession, Decline, Outcome
 from billing.money.payments.schemas import LIVE, Payment
 from billing.money.purchases import outcomes
 from billing.money.purchases.outcomes import PurchaseFacts
@@ -135,7 +135,12 @@ class Buying:
     def answer(self, call: Call, *, calm: bool) -> Answer:
         opens = call.what in ("open", "open_page")
         if opens and call.refusable and not calm and self.dice.random() < 0.05:
-            return Answer(call, None, self.now, refusal="no such currency")
+            return Answer(
+                call,
+                None,
+                self.now,
+                refusal=Decline(code="provider_refused", message="no such currency"),
+            )
         outcome, page = self.bank.ask(call)
         return Answer(call, outcome, self.now, session=page)
 

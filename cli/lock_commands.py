@@ -19,13 +19,13 @@ def locks() -> None:
 
 @app.command("list")
 def list_(data: Data = DEFAULT_DATA) -> None:
-    """List the sessions that others wait for."""
+    """List the sessions that others wait for, and those that are idle in a transaction."""
     from cli import locks
 
     with reporting_errors():
         use_database(data.resolve())
         lines = asyncio.run(locks.listing(Settings()))
-    for line in lines or ["nobody blocks anybody"]:
+    for line in lines or ["nobody blocks anybody, or is idle in a transaction"]:
         typer.echo(line)
 
 

@@ -18,7 +18,7 @@ _CONSOLE: Final = 'psql "$SUPERUSER_URL/billing" --command="SELECT pg_terminate_
 
 
 async def listing(settings: Settings) -> list[str]:
-    """Return a line for each session that blocks others, or is idle while it locks a table."""
+    """Return a line for each session that blocks others, or is idle in a transaction for long."""
     database = open_database(settings)
     try:
         found = [rules.words(one) for one in await _blockers(database)]

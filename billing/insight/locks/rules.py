@@ -12,13 +12,16 @@ WAITED: Final = timedelta(seconds=2)
 """Our own steps are done by then: a session that waits longer is about to be refused."""
 RESTED: Final = timedelta(seconds=10)
 """None of our programs keeps a table locked while idle for this long."""
+FORGOTTEN: Final = timedelta(minutes=1)
+"""None of our programs is idle for this long in a transaction that has written."""
+_KEEPS: Final = {"rows": "may hold rows of", "reads": "has read"}
 UNSEEN: Final = (
     "idle ones are not seen: GRANT pg_read_all_stats TO billing_operator as the superuser"
 )
 
 
 def sign(blockers: Sequence[Blocker], *, sees_all: bool) -> Sign:
-    """Return the sign: well if no session waits long for a lock, and no idle one locks a table."""
+    """Return the sign: well if no session waits long for a lock, and no idle one keeps any."""
     found = [words(one) for one in blockers if is_bad(one)]
     if found:
         return ill("locks", f"{'; '.join(found)}: billing locks end PID")
@@ -29,8 +32,9 @@ def is_bad(one: Blocker) -> bool:
     """Return True if customers are refused because of this session, or are about to be."""
     if one.longest is not None and one.longest > WAITED:
         return True
-    rests = (one.state or "").startswith("idle in transaction")
-    return rests and (one.waiting > 0 or (one.resting or timedelta()) > RESTED)
+    rests, since = (one.state or "").startswith("idle in transaction"), one.resting or timedelta()
+    limit = {"rows": FORGOTTEN, "reads": timedelta.max}.get(one.holds or "", RESTED)
+    return rests and (one.waiting > 0 or since > limit)
 
 
 def words(one: Blocker) -> str:
@@ -45,7 +49,7 @@ def words(one: Blocker) -> str:
     if one.state:
         since = f" for {ago(one.resting)}" if one.resting is not None else ""
         who.append(f"is {one.state}{since} and")
-    who.append("blocks")
+    who.append(_KEEPS.get(one.holds or "", "blocks") if not one.waiting else "blocks")
     if not one.waiting:
         return f"{' '.join(who)} {one.place}"
     waits = f"{one.waiting} session{'s' if one.waiting > 1 else ''}"

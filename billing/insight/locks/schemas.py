@@ -1,6 +1,7 @@
-"""Sessions of Postgres that others wait for."""
+"""Sessions of Postgres that others wait for, or may have to."""
 
 from datetime import timedelta
+from typing import Literal
 
 from billing.core.frozen import Frozen
 
@@ -21,3 +22,5 @@ class Blocker(Frozen):
     """The longest wait for this session."""
     place: str | None
     """A table that the others wait for, or that this session has locked."""
+    holds: Literal["table", "rows", "reads"] | None = None
+    """What it keeps while idle in a transaction: a table, some rows, or only what it has read."""

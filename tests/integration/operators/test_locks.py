@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -80,6 +81,30 @@ async def test_a_table_that_is_locked_by_somebody_idle_is_told_before_anybody_wa
         (found,) = [one for one in await store.blockers(connection) if one.pid == pid]
     await database.close()
     assert (found.waiting, found.place, found.state) == (0, TABLE, "idle in transaction")
+
+
+async def test_a_session_that_is_idle_in_a_transaction_is_told_before_anybody_waits(
+    actors: Actors,
+) -> None:
+    database, long = open_database(stack_settings(actors.stack)), timedelta(milliseconds=50)
+    url = actors.stack.env["DATABASE_OWNER_URL"].replace("postgresql+psycopg://", "postgresql://")
+    writer, reader = [await psycopg.AsyncConnection.connect(url) for _ in range(2)]
+    writes, reads = writer.info.backend_pid, reader.info.backend_pid
+    try:
+        await writer.execute("UPDATE issuers SET name = name")
+        await reader.execute(f"SELECT 1 FROM {TABLE}".encode())
+        await asyncio.sleep(0.1)
+        async with database.operator() as connection:
+            found = {one.pid: one for one in await store.blockers(connection, long)}
+            later = {one.pid for one in await store.blockers(connection)}
+    finally:
+        await writer.close()
+        await reader.close()
+        await database.close()
+    held, read = found[writes], found[reads]
+    assert (held.holds, held.place, held.waiting) == ("rows", "issuers", 0)
+    assert (read.holds, read.place) == ("reads", TABLE)
+    assert not later & {held.pid, read.pid}, "within their time"
 
 
 async def test_a_right_that_is_gone_is_named_and_given_again(actors: Actors) -> None:

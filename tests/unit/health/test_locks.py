@@ -31,6 +31,9 @@ def seconds(count: float) -> timedelta:
         (blocker(state=IDLE, waiting=1, longest=seconds(0)), True),
         (blocker(state=IDLE, place="invoices"), False),
         (blocker(state=IDLE, place="invoices", resting=seconds(11)), True),
+        (blocker(state=IDLE, place="invoices", holds="rows", resting=seconds(59)), False),
+        (blocker(state=IDLE, place="invoices", holds="rows", resting=seconds(61)), True),
+        (blocker(state=IDLE, place="invoices", holds="reads", resting=seconds(9_000)), False),
         (blocker(state=None, resting=None, waiting=1, longest=seconds(3)), True),
         (blocker(state=None, resting=None, waiting=1, longest=None), False),
     ],
@@ -47,6 +50,10 @@ def test_the_words_say_who_and_for_how_long() -> None:
     assert sign([one], sees_all=True).words == (
         "PID 7 of ann (psql) from 10.0.0.1 is idle in transaction for 40 s and blocks 2 sessions"
         " at invoices, the longest for 4 s: billing locks end PID"
+    )
+    forgotten = blocker(state=IDLE, resting=seconds(90), place="invoices", holds="rows")
+    assert "is idle in transaction for 90 s and may hold rows of invoices" in (
+        sign([forgotten], sees_all=True).words
     )
     prepared = blocker(
         pid=0, role=None, program=None, client=None, state=None, waiting=1, longest=seconds(4)

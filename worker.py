@@ -31,6 +31,7 @@ from billing.core.settings import Settings, load_settings
 from billing.core.tracing import Tracing, open_tracing
 from billing.matters.kinds import BACKGROUND, INTERACTIVE
 from billing.platform.parking.service import Barrier
+from billing.platform.processes.agreement import agreed
 from billing.platform.processes.service import Pulse
 from gateways.paypal import PayPalGateway
 from gateways.stripe import TIMEOUT_SECONDS, StripeGateway, check_version
@@ -186,7 +187,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     garbage.settle()
     try:
         pulse = Pulse(
-            database, "worker", refusing=lambda: ["stripe"] if provider.refuses_key else []
+            database,
+            "worker",
+            refusing=lambda: ["stripe"] if provider.refuses_key else [],
+            agreed=agreed(settings),
         )
         async with pulse.beating():
             if await may_serve(pulse, stop):

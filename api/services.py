@@ -27,6 +27,7 @@ from billing.matters.schemas import of_account
 from billing.money.documents.press import Press
 from billing.money.payments.pay_links import PayLinks
 from billing.platform.parking.service import Barrier
+from billing.platform.processes.agreement import agreed
 from billing.platform.processes.service import Pulse
 
 
@@ -59,7 +60,13 @@ class Services:
 
     def __post_init__(self) -> None:
         self.usage_batcher = UsageBatcher(self.database, self.wake)
-        self.pulse = Pulse(self.database, "api", self.deliveries.told, failures=self.failures.told)
+        self.pulse = Pulse(
+            self.database,
+            "api",
+            self.deliveries.told,
+            failures=self.failures.told,
+            agreed=agreed(self.settings),
+        )
         self.barrier = Barrier(self.database)
 
     def wake(self, accounts: Iterable[UUID]) -> None:

@@ -53,6 +53,9 @@ FREE: Final = Gauge(
 REFUSED: Final = Gauge(
     "billing_provider_key_refused", "Processes whose key a provider refuses", ["provider"]
 )
+DIFFERING: Final = Gauge(
+    "billing_settings_differ", "Settings in which processes differ that must have the same"
+)
 BOOKS: Final = Gauge("billing_books_wrong", "Invariants that the hourly audit found broken")
 AUDITED: Final = Gauge("billing_books_audited_timestamp_seconds", "Time of the last hourly audit")
 JOBS: Final = Gauge(
@@ -127,6 +130,7 @@ def _show_processes(figures: Figures) -> None:
         SILENT.labels(kind).set(len(liveness.silent(found, kind, now)))
     living = [one for one in found if now - one.seen_at < liveness.SILENT]
     CLOCK.set(max((abs(one.clock_ahead.total_seconds()) for one in living), default=0))
+    DIFFERING.set(len(liveness.differing(found, now)))
     REFUSED.clear()
     REFUSED.labels("stripe").set(0)
     for _, provider, _ in liveness.refused(found, now):

@@ -89,6 +89,7 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
         _clocks(figures),
         _pools(figures),
         _keys(figures),
+        _settings(figures),
         _parking(figures),
         _none(figures, "halted matters", "halted"),
         _young(figures, "late steps", "overdue", LATE),
@@ -205,6 +206,22 @@ def _keys(figures: Figures) -> Sign:
         )
         return ill("provider keys", f"refused: {named}")
     return well("provider keys", "no process was refused")
+
+
+def _settings(figures: Figures) -> Sign:
+    """Check that all processes have the same provider, account and namespace."""
+    differing = liveness.differing(figures.processes, figures.at)
+    if not differing:
+        return well("settings", "all processes have the same provider, account and namespace")
+    said = [
+        f"{setting}: "
+        + ", ".join(
+            f"{value} of {' and '.join(one.name for one in processes)}"
+            for value, processes in sorted(by_value.items(), key=lambda item: len(item[1]))
+        )
+        for setting, by_value in differing.items()
+    ]
+    return ill("settings", f"processes differ in {'; '.join(said)}")
 
 
 def _parking(figures: Figures) -> Sign:

@@ -66,6 +66,15 @@ def refused(found: Sequence[Process], now: datetime) -> list[tuple[Process, str,
     ]
 
 
+def differing(found: Sequence[Process], now: datetime) -> dict[str, dict[str, list[Process]]]:
+    """Return the settings in which living processes differ: the processes by their value."""
+    values: dict[str, dict[str, list[Process]]] = {}
+    for one in (one for one in found if now - one.seen_at < SILENT):
+        for name, value in one.figures.agreed.items():
+            values.setdefault(name, {}).setdefault(value, []).append(one)
+    return {name: by_value for name, by_value in sorted(values.items()) if len(by_value) > 1}
+
+
 def wanted(found: Sequence[Process], now: datetime) -> tuple[int, int]:
     """Return the number of living processes, and of connections that their pools may open."""
     living = [one for one in found if now - one.seen_at < SILENT]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -44,11 +44,13 @@ class Pulse:
         deliveries: Callable[[], tuple[Deliveries, ...]] = tuple,
         refusing: Callable[[], Iterable[str]] = tuple,
         failures: Callable[[], tuple[Failures, ...]] = tuple,
+        agreed: Mapping[str, str] | None = None,
     ) -> None:
         self._database = database
         self._deliveries = deliveries
         self._refusing = refusing
         self._failures = failures
+        self._agreed = dict(agreed or {})
         self._refusals: dict[str, datetime] = {}
         self._begun = asyncio.Event()
         now = real_now()
@@ -76,6 +78,7 @@ class Pulse:
             deliveries=self._deliveries(),
             refusals=self._refusals,
             failures=self._failures(),
+            agreed=self._agreed,
         )
         told = self._own.model_copy(update={"figures": figures})
         async with self._database.tenant() as connection:

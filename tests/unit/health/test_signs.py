@@ -5,11 +5,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 
+from billing.core.settings import Settings
 from billing.insight.health import rules, store
 from billing.insight.health.schemas import Backlog, Charges, Figures, Sign
 from billing.insight.integrity.schemas import Run
 from billing.platform.parking.schemas import Parking
+from billing.platform.processes.agreement import agreed
 from billing.platform.processes.schemas import Deliveries, Failures, Pool, Process
 from billing.platform.processes.schemas import Figures as Own
 from cli.doctor import CHECKS
@@ -135,6 +138,31 @@ def test_a_process_whose_key_is_refused_is_named() -> None:
     }
     gone = process(3, figures=refused, seen=601)
     assert "provider keys" not in ill(figures(gone)), "only of those that live"
+
+
+def test_processes_whose_settings_differ_are_named() -> None:
+    ours, theirs = ({"Stripe's address": host} for host in ("api.stripe.com", "127.0.0.1:12111"))
+    alike = [process(number, figures=Own(agreed=ours)) for number in (3, 4)]
+    assert ill(figures(*alike)) == {}
+    wrong = process(5, host="two", figures=Own(agreed=theirs))
+    assert ill(figures(*alike, wrong)) == {
+        "settings": "processes differ in Stripe's address: 127.0.0.1:12111 of worker 5 on two,"
+        " api.stripe.com of worker 3 on one and worker 4 on one"
+    }
+    gone = process(5, host="two", figures=Own(agreed=theirs), seen=601)
+    assert ill(figures(*alike, gone)) == {}, "only of those that live"
+
+
+def test_what_must_agree_holds_no_secret() -> None:
+    key = "sk_live_51" + "H" * 14 + "secretsecret"
+    settings = Settings(_env_file=None, stripe_secret_key=SecretStr(key))
+    found = agreed(settings)
+    assert found["Stripe's address"] == "api.stripe.com"
+    assert found["the mode of Stripe's key"] == "live"
+    assert found["the account of Stripe's key"] == "acct_1" + "H" * 14
+    assert "secret" not in str(found)
+    elsewhere = Settings(_env_file=None, stripe_api_base="http://127.0.0.1:9/v1")
+    assert agreed(elsewhere)["Stripe's address"] == "127.0.0.1:9"
 
 
 def test_pools_that_do_not_fit_into_postgres_are_ill() -> None:

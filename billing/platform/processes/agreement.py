@@ -1,0 +1,24 @@
+"""The settings in which all processes of one installation must agree, without any secret."""
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from billing.core.settings import Settings
+
+# Stripe writes the id of the account into its newer keys, after the mode.
+_KEY: Final = re.compile(r"[a-z]+_(?P<mode>test|live)_(?:51(?P<account>[A-Za-z0-9]{14}))?")
+
+
+def agreed(settings: Settings) -> dict[str, str]:
+    """Return what the others must have too: Stripe's host, the key's mode and account, and
+    Temporal's namespace.
+    """
+    base = settings.stripe_api_base
+    key = _KEY.match(settings.stripe_secret_key.get_secret_value())
+    account = key["account"] if key is not None else None
+    return {
+        "Stripe's address": urlsplit(base).netloc or base if base else "api.stripe.com",
+        "the mode of Stripe's key": key["mode"] if key is not None else "unknown",
+        "Temporal's namespace": settings.temporal_namespace,
+    } | ({"the account of Stripe's key": f"acct_1{account}"} if account else {})

@@ -21,8 +21,10 @@ from gateways.stripe_history import StripeHistory
 
 BEFORE: Final = timedelta(hours=1)
 """Clocks differ, and rows are written after the call."""
-SILENT: Final = frozenset({"foreign", "known", "over"})
+SILENT: Final = frozenset({"foreign", "known", "over", "kept_before"})
 """Verdicts that are counted, but not listed one by one."""
+LOOKED_UP_BY_NONE: Final = frozenset({"kept", "kept_before", "over", "nobodys"})
+"""Verdicts on intents whose events no matter waits for."""
 Tell = Callable[[str], None]
 
 
@@ -70,7 +72,7 @@ class Reconciliation:
         async with self._database.operator() as connection:
             placed = await service.place(connection, found, left, real_now())
         self._report(placed)
-        return found.intent_id if placed.verdict in ("kept", "over", "nobodys") else None
+        return found.intent_id if placed.verdict in LOOKED_UP_BY_NONE else None
 
     async def _verdict(self, found: FoundIntent) -> Verdict:
         async with self._database.operator() as connection:

@@ -82,6 +82,17 @@ async def adjust(
     return entry, await money(connection, account_id, entry.currency)
 
 
+async def is_adjusted(connection: AsyncConnection, adjustment_id: UUID) -> bool:
+    """Return True if this adjustment was made."""
+    key = keys.balance_adjustment(adjustment_id)
+    return (
+        await prepared.find(
+            connection, select(balance_entries.c.id).where(balance_entries.c.key == key)
+        )
+        is not None
+    )
+
+
 async def _tell(
     connection: AsyncConnection,
     account_id: UUID,

@@ -22,6 +22,8 @@ def decide(found: FoundIntent, known: Known) -> Verdict:
     if kind == "processing":
         return "under_way"
     if kind == "succeeded":
+        if known.is_kept:
+            return "kept_before"
         return "kept" if known.has_account else "nobodys"
     return "called_back"
 

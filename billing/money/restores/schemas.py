@@ -13,6 +13,7 @@ Verdict = Literal[
     "bound",  # its payment exists and has no intent yet
     "remade",  # its invoice exists and is unpaid: its payment is recreated
     "kept",  # its invoice is lost: its money goes to the money balance
+    "kept_before",  # an earlier run has put its money there
     "called_back",  # its invoice is lost and nothing was paid: it is canceled
     "under_way",  # its invoice is lost, and the bank has not decided yet
     "over",  # it brought no money and never will
@@ -48,6 +49,8 @@ class Known(Frozen):
     """The intent on record for its payment."""
     wants_payment: bool = False
     """Its invoice is unpaid, and nothing else collects it."""
+    is_kept: bool = False
+    """Its money is on the money balance by an earlier run."""
 
 
 class Placed(Frozen):

@@ -38,6 +38,7 @@ async def known_of(connection: AsyncConnection, found: FoundIntent) -> Known:
         wants_payment=invoice is not None
         and invoice.status in UNPAID
         and await payment_store.live(connection, invoice.id) is None,
+        is_kept=await balances.is_adjusted(connection, rules.adjustment_id(found.intent_id)),
     )
 
 

@@ -40,6 +40,7 @@ def paid(intent_id: str | None) -> Known:
         ("succeeded", Known(has_account=True, wants_payment=True), "remade"),
         ("canceled", Known(has_account=True, wants_payment=True), "over"),
         ("succeeded", GONE, "kept"),
+        ("succeeded", Known(has_account=True, is_kept=True), "kept_before"),
         ("processing", GONE, "under_way"),
         ("action", GONE, "called_back"),
         ("waiting", GONE, "called_back"),

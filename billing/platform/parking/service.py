@@ -42,7 +42,7 @@ class Barrier:
 
 
 async def park(connection: AsyncConnection, reason: str) -> Parking:
-    """Park, or return the current parking; event numbers jump each time.
+    """Park, or give the current parking this reason; event numbers jump each time.
 
     A backup, even one taken while billing was parked, does not know the numbers assigned after it,
     and none may be assigned again. An unnecessary jump does no harm.
@@ -56,6 +56,12 @@ async def park(connection: AsyncConnection, reason: str) -> Parking:
             connection, account_id=None, action="parking.began", subject="parking", at=now,
             reason=reason,
         )  # fmt: skip
+    elif parking.reason != reason:
+        await audit.record(
+            connection, account_id=None, action="parking.reason_changed", subject="parking",
+            at=now, reason=reason, before=parking.reason,
+        )  # fmt: skip
+        parking = await store.give_reason(connection, reason)
     await skipped.skip(connection, reason, now)
     return parking
 

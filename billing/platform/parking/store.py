@@ -40,6 +40,17 @@ async def begin(
     return Parking.model_validate(await prepared.add(connection, parkings, row))
 
 
+async def give_reason(connection: AsyncConnection, reason: str) -> Parking:
+    """Replace the reason of the parking in force."""
+    done = await connection.execute(
+        update(parkings)
+        .where(parkings.c.ended_at.is_(None))
+        .values(reason=reason)
+        .returning(parkings)
+    )
+    return Parking.model_validate(dict(done.mappings().one()))
+
+
 async def end(connection: AsyncConnection, at: datetime) -> None:
     """End the parking in force."""
     await _END.run(connection, at=at)

@@ -64,6 +64,7 @@ async def test_no_number_of_an_event_is_given_again_after_a_parking(
     for word in ("first", "again"):
         code, said = await billing(actors, "park", "--reason", word)
         assert code == 0, said
+        assert f"({word})" in said, "the newest reason is the one that is shown"
     gaps = await actors.sql(
         "SELECT * FROM skipped_events WHERE reason IN ('first', 'again') ORDER BY first_number"
     )

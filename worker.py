@@ -14,7 +14,7 @@ import uvloop
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
-from temporalio.service import TLSConfig
+from temporalio.service import RPCError, TLSConfig
 from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
@@ -27,6 +27,7 @@ from billing.core.database import Database, open_database
 from billing.core.database_roles import refuse_unsafe_roles
 from billing.core.database_room import refuse_small_server
 from billing.core.process_end import run_and_end
+from billing.core.setting_names import warn_of_misspelt
 from billing.core.settings import Settings, load_settings
 from billing.core.tracing import Tracing, open_tracing
 from billing.matters.kinds import BACKGROUND, INTERACTIVE
@@ -227,8 +228,16 @@ async def serve(workers: Sequence[Worker], stop: asyncio.Event) -> None:
 
 
 async def _need_attributes(client: Client) -> None:
-    """Refuse to start if the namespace lacks search attributes, which every workflow sets."""
-    lacking = await visibility.missing_attributes(client)
+    """Refuse to start if there is no such namespace, or if it lacks search attributes, which every
+    workflow sets.
+    """
+    try:
+        lacking = await visibility.missing_attributes(client)
+    except RPCError as error:
+        raise SystemExit(
+            f"Temporal does not serve the namespace {client.namespace}, see TEMPORAL_NAMESPACE:"
+            f" {error.message}"
+        ) from error
     if lacking:
         raise SystemExit(
             f"the Temporal namespace {client.namespace} lacks search attributes:"
@@ -243,6 +252,7 @@ async def main() -> None:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     settings = load_settings()
     logs.configure(settings, process="worker")
+    warn_of_misspelt()
     await run(settings, stop)
 
 

@@ -7,6 +7,7 @@ import uvloop
 from api.server import serve
 from billing.core import logs
 from billing.core.process_end import run_and_end
+from billing.core.setting_names import warn_of_misspelt
 from billing.core.settings import load_settings
 
 
@@ -14,6 +15,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = load_settings()
     logs.configure(settings, process="api")
+    warn_of_misspelt()
     with suppress(KeyboardInterrupt):
         uvloop.run(serve(settings))
 

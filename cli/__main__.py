@@ -64,11 +64,11 @@ if HAS_STACK:
 
     app.command()(dev_commands.up)
     app.command()(dev_commands.down)
-    app.command()(dev_commands.status)
     app.command()(show.demo)
 app.command()(state_table.states)
 app.command()(error_table.errors)
 app.command()(event_table.events)
+app.command()(stack_commands.status)
 app.command()(stack_commands.doctor)
 app.command()(stack_commands.token)
 app.command()(stack_commands.migrate)

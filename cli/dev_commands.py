@@ -11,7 +11,6 @@ from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 from devstack import launch
 from devstack.options import CHILDREN, ChildName, Options, Profile
 from devstack.progress import StartProgress, show_stack
-from devstack.stack import read_stack
 
 NOTHING_RUNS: Final = "interrupted; nothing is left running"
 
@@ -51,12 +50,6 @@ def down(data: Data = DEFAULT_DATA) -> None:
     with reporting_errors():
         stopped = launch.stop(data.resolve())
     Console().print("stopped" if stopped else f"no stack runs on {data}")
-
-
-def status(data: Data = DEFAULT_DATA) -> None:
-    """Show what runs and where."""
-    with reporting_errors():
-        show_stack(Console(), read_stack(data.resolve()))
 
 
 def chosen_parts(only: str) -> tuple[ChildName, ...]:

@@ -258,6 +258,17 @@ CHECKS: Final[dict[str, Check]] = {
     "products": products,
 }
 """Checks by the name that a sign has if the check cannot be made."""
+PARTS: Final = {
+    "database": "Postgres",
+    "migrations": "Schema",
+    "worker": "Workers",
+    "api": "API",
+    "settings": "Settings",
+    "temporal": "Temporal",
+    "queues": "Temporal",
+    "stripe": "Stripe",
+}
+"""The parts that `billing status` shows, by the name of their sign."""
 ELSEWHERE: Final = frozenset({"temporal", "schedules", "workflows", "stripe", "products"})
 """Checks of servers other than Postgres; those of Postgres run one at a time."""
 
@@ -274,8 +285,20 @@ def examine(settings: Settings, stack: "StackInfo | None", console: Console) -> 
     return all(sign.state == "well" for sign in found)
 
 
-async def signs(settings: Settings, stack: "StackInfo | None") -> list[Sign]:
-    """Return every sign in the order of the checks; slow servers are waited for in parallel."""
+def show_parts(settings: Settings, stack: "StackInfo | None", console: Console) -> None:
+    """Print a line for each part: well, ill or unknown, and why."""
+    found = asyncio.run(signs(settings, stack, ("database", "temporal", "stripe")))
+    table = Table.grid(padding=(0, 2))
+    for sign in found:
+        if sign.name in PARTS:
+            table.add_row(f"  {PARTS[sign.name]}", _MARKS[sign.state], sign.state, sign.words)
+    console.print(table)
+
+
+async def signs(
+    settings: Settings, stack: "StackInfo | None", only: Collection[str] = tuple(CHECKS)
+) -> list[Sign]:
+    """Return the signs of these checks in their order; slow servers are waited for in parallel."""
     turn = asyncio.Lock()
 
     async def ask(name: str, check: Check) -> Iterable[Sign]:
@@ -286,11 +309,11 @@ async def signs(settings: Settings, stack: "StackInfo | None") -> list[Sign]:
         tasks = {
             name: group.create_task(ask(name, check))
             for name, check in CHECKS.items()
-            if check is not locks
+            if check is not locks and name in only
         }
-        found = {"locks": await _watched(patient, tasks.values())}
+        found = {"locks": await _watched(patient, tasks.values())} if "locks" in only else {}
     found |= {name: task.result() for name, task in tasks.items()}
-    return [sign for name in CHECKS for sign in found[name]]
+    return [sign for name in CHECKS for sign in found.get(name, ())]
 
 
 async def _watched(

@@ -43,6 +43,20 @@ def doctor(data: Data = DEFAULT_DATA) -> None:
         raise typer.Exit(1)
 
 
+def status(data: Data = DEFAULT_DATA) -> None:
+    """Show what runs and where, and a word on each part; `billing doctor` checks all."""
+    from billing.core.settings import Settings
+    from cli.doctor import show_parts
+
+    with reporting_errors():
+        stack = find_stack(data.resolve())
+        if stack is not None:
+            from devstack.progress import show_stack
+
+            show_stack(Console(), stack)
+        show_parts(Settings(), stack, Console())
+
+
 def token(
     account: Annotated[str, typer.Option(help="Account id, or * for the operator.")] = "*",
     roles: Annotated[str, typer.Option(help="Comma list: member, billing, admin, service.")] = "",

@@ -63,6 +63,18 @@ def test_a_worker_whose_temporal_is_away_says_where_it_looked(stack: StackInfo) 
     assert sentence_of(away) == f"Temporal does not answer at {CLOSED}: is it running?"
 
 
+def test_a_worker_whose_namespace_is_none_names_the_setting(stack: StackInfo) -> None:
+    wrong = ended(stack, WORKER, TEMPORAL_NAMESPACE="bilking", BILLING_WORKER_METRICS_PORT="0",
+                  BILLING_HOST="api.example")  # fmt: skip
+    said = sentence_of(wrong)
+    assert said.startswith(
+        "Temporal does not serve the namespace bilking, see TEMPORAL_NAMESPACE: "
+    ), said
+    assert "BILLING_HOST is no setting and changes nothing: did you mean BILLING_HOSTS?" in (
+        wrong.stdout
+    )
+
+
 def test_a_worker_whose_metrics_port_is_taken_names_the_setting(
     stack: StackInfo, taken: str
 ) -> None:
@@ -96,3 +108,17 @@ def test_a_command_with_a_wrong_password_says_that_it_is_wrong(
 
 def test_an_api_says_that_it_is_ready_once_it_is(stack: StackInfo) -> None:
     assert "API ready on port" in (stack.logs / "api.log").read_text()
+
+
+def test_the_status_has_a_word_on_each_part(stack: StackInfo) -> None:
+    done = ended(stack, ("-m", "cli", "status"))
+    assert done.returncode == 0, done.stderr
+    words = {line.split()[0]: line.split()[2] for line in done.stdout.splitlines() if line.strip()}
+    named = {name: words.get(name) for name in ("Postgres", "Workers", "API", "Temporal", "Stripe")}
+    assert set(named.values()) == {"well"}, done.stdout
+
+
+def test_the_status_names_the_part_that_is_away(stack: StackInfo) -> None:
+    done = ended(stack, ("-m", "cli", "status"), TEMPORAL_ADDRESS=CLOSED)
+    (line,) = [one for one in done.stdout.splitlines() if one.strip().startswith("Temporal")]
+    assert "unknown" in line, done.stdout

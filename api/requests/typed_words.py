@@ -7,20 +7,25 @@ wrong word is refused.
 from typing import Annotated, Final, Literal
 
 from fastapi import Depends, Header, Query
+from pydantic import Field
 
+_Default = Literal["DEFAULT"] | None
+_Delete = Literal["DELETE"] | None
+ConfirmDefault = Annotated[_Default, Field(description="DEFAULT, typed by the person")]
+ConfirmDelete = Annotated[_Delete, Field(description="DELETE, typed by the person")]
 _AS_BODY: Final = "As `confirm` in the body"
 
 
 async def _default(
-    confirm: Annotated[Literal["DEFAULT"] | None, Query(description=_AS_BODY)] = None,
-    x_confirm: Annotated[Literal["DEFAULT"] | None, Header(description=_AS_BODY)] = None,
+    confirm: Annotated[_Default, Query(description=_AS_BODY)] = None,
+    x_confirm: Annotated[_Default, Header(description=_AS_BODY)] = None,
 ) -> None:
     """Read both, so that a wrong word is refused."""
 
 
 async def _delete(
-    confirm: Annotated[Literal["DELETE"] | None, Query(description=_AS_BODY)] = None,
-    x_confirm: Annotated[Literal["DELETE"] | None, Header(description=_AS_BODY)] = None,
+    confirm: Annotated[_Delete, Query(description=_AS_BODY)] = None,
+    x_confirm: Annotated[_Delete, Header(description=_AS_BODY)] = None,
 ) -> None:
     """Read both, so that a wrong word is refused."""
 

@@ -6,7 +6,7 @@ DEFAULT to choose a default, DELETE to remove a method. A bearer client need not
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Response
@@ -24,7 +24,7 @@ from api.answers.schemas import Answer, Body, Text, optional_body
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import OptionalKey
 from api.requests.card_numbers import NoCardNumber
-from api.requests.typed_words import TYPED_DEFAULT, TYPED_DELETE
+from api.requests.typed_words import TYPED_DEFAULT, TYPED_DELETE, ConfirmDefault, ConfirmDelete
 from api.routes.base import new_router
 from api.workflow_calls import notify, wait_until_done
 from billing.core import clock, ids
@@ -46,13 +46,13 @@ class LabelBody(Body):
 class DefaultBody(Body):
     """The word that a person typed."""
 
-    confirm: Literal["DEFAULT"] | None = Field(None, description="DEFAULT, typed by the person")
+    confirm: ConfirmDefault = None
 
 
 class RemoveBody(Body):
     """The typed word, and the method that becomes the default."""
 
-    confirm: Literal["DELETE"] | None = Field(None, description="DELETE, typed by the person")
+    confirm: ConfirmDelete = None
     new_default: PaymentMethodName | None = Field(
         None, description="Becomes the default; if this was the default, else the newest other one"
     )

@@ -1,7 +1,7 @@
 """Saving a card without a charge: a setup intent, confirmed in the browser, becomes a method."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Self
 
 from fastapi import Response
 from pydantic import Field, StringConstraints
@@ -12,7 +12,7 @@ from api.answers.schemas import Answer, Body
 from api.dependencies import AccountCall, BillingCall
 from api.idempotency import Claim, OptionalKey
 from api.pay.pay_actions import NextAction, with_page
-from api.requests.typed_words import TYPED_DEFAULT
+from api.requests.typed_words import TYPED_DEFAULT, ConfirmDefault
 from api.routes.base import new_router
 from api.routes.payment_methods import MethodAnswer, notify_changed
 from api.workflow_calls import need_provider, need_temporal, wait_until_done
@@ -32,7 +32,7 @@ class _Defaulting(Body):
     """A card that may become the default at once."""
 
     make_default: Annotated[bool, Field(strict=True)] = False
-    confirm: Literal["DEFAULT"] | None = Field(None, description="DEFAULT, typed by the person")
+    confirm: ConfirmDefault = None
 
 
 class SetupBody(_Defaulting):

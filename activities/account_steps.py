@@ -5,6 +5,7 @@ The other kinds of matter decide purely and run through `activities/decisions.py
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +18,7 @@ from billing.matters import store as matters
 from billing.matters.agenda import CLOCK_SKEW, Step, head
 from billing.money.account_agenda import rules, store
 from billing.money.account_agenda.rules import AccountState
+from billing.platform.accounts import store as accounts
 from billing.platform.outbox import service as events
 from workflows.contracts import MatterRef, StepRequest
 
@@ -28,6 +30,10 @@ class AccountSteps:
         self.database = dependencies.database
         self.provider = dependencies.provider
         self.settings = dependencies.settings
+
+    async def is_apart(self, connection: AsyncConnection, account_id: UUID) -> bool:
+        """Return True for a test account while the service has a live key: Stripe is not called."""
+        return self.settings.has_live_stripe and await accounts.is_test(connection, account_id)
 
     async def state(
         self, connection: AsyncConnection, ref: MatterRef, *, lock: bool

@@ -10,10 +10,10 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from activities.account_steps import AccountSteps
 from activities.customers import Customer, Customers
 from activities.dependencies import Dependencies
 from activities.payment_calls import correlated
-from activities.tax_calls import TaxSteps
 from activities.tries import harmless_key
 from billing.core import ids, keys
 from billing.core.clock import real_now
@@ -46,7 +46,7 @@ from workflows.contracts import CommandRequest, MatterRef, StepRequest
 _logger = logging.getLogger("activities.accounts")
 
 
-class AccountActivities(TaxSteps):
+class AccountActivities(AccountSteps):
     """The activities of an account: credits, cards, automatic top-ups, limits and late invoices."""
 
     def __init__(self, dependencies: Dependencies, client: Client) -> None:

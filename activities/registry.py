@@ -16,6 +16,7 @@ from activities.register import RegisterActivities
 from activities.reversals import ReversalActivities
 from activities.subscriptions import SubscriptionActivities
 from activities.sweeper import SweeperActivities
+from activities.tax_calls import TaxActivities
 from activities.trials import TrialActivities
 
 
@@ -23,6 +24,7 @@ def build_activities(dependencies: Dependencies, client: Client) -> list[Any]:
     """Return the activities of every class as bound methods."""
     owners = [
         AccountActivities(dependencies, client),
+        TaxActivities(dependencies),
         RegisterActivities(dependencies),
         ClockActivities(dependencies, client),
         SweeperActivities(dependencies, client),

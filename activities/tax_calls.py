@@ -1,7 +1,6 @@
 """An account's steps that query a register of VAT ids or a tax provider."""
 
 from datetime import datetime
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
@@ -13,21 +12,16 @@ from billing.money.account_agenda.rules import AccountState
 from billing.money.taxation import service as taxation
 from billing.money.taxation import store as tax_profiles
 from billing.money.taxation.schemas import VatAnswer
-from billing.platform.accounts import store as accounts
 from workflows.contracts import StepRequest
 
 
-class TaxSteps(AccountSteps):
+class TaxActivities(AccountSteps):
     """The tax activities of an account; each queries without a lock and records the answer."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         super().__init__(dependencies)
         self.register = dependencies.register
         self.taxes = dependencies.taxes
-
-    async def is_apart(self, connection: AsyncConnection, account_id: UUID) -> bool:
-        """Return True for a test account while the service has a live key: Stripe is not called."""
-        return self.settings.has_live_stripe and await accounts.is_test(connection, account_id)
 
     @activity.defn(name="account.check_vat")
     async def check_vat(self, request: StepRequest) -> AccountState:

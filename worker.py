@@ -14,14 +14,14 @@ import uvloop
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
-from temporalio.service import RPCError, TLSConfig
+from temporalio.service import RPCError
 from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.dependencies import Dependencies
 from activities.interceptor import BillingInterceptor
 from activities.registry import build_activities
-from billing.core import context, garbage, logs
+from billing.core import garbage, logs
 from billing.core.connections import slots
 from billing.core.database import Database, open_database
 from billing.core.database_roles import refuse_unsafe_roles
@@ -39,8 +39,7 @@ from gateways.stripe import TIMEOUT_SECONDS, StripeGateway, check_version
 from gateways.stripe_tax import StripeTax
 from gateways.vat_register import Vies
 from workflows import visibility
-from workflows.converter import CONVERTER
-from workflows.interceptors import interceptors
+from workflows.client import connect, never_connected
 from workflows.policies import POLICIES
 from workflows.registry import WORKFLOWS
 from workflows.schedules import ensure_schedules
@@ -56,26 +55,15 @@ MAX_STEPS: Final = {INTERACTIVE: 12, BACKGROUND: 8}
 MAX_CACHED_WORKFLOWS: Final = 500
 
 
-async def connect(
-    settings: Settings, tracing: Tracing | None = None, *, metrics: bool = True
-) -> Client:
+async def _connect(settings: Settings, tracing: Tracing | None) -> Client:
     """Connect to Temporal and serve metrics on their own port. Errors: SystemExit."""
-    runtime, tls = _serve_metrics(settings) if metrics else None, settings.temporal_tls_parts
-    key, address = settings.temporal_api_key, settings.temporal_address
-    around = interceptors(context.correlation_id.get, tracing.tracer if tracing else None)
+    runtime = _serve_metrics(settings)
     try:
-        return await Client.connect(
-            address,
-            namespace=settings.temporal_namespace,
-            data_converter=CONVERTER,
-            api_key=key.get_secret_value() if key else None,
-            tls=False if tls is None else TLSConfig(**tls),
-            runtime=runtime,
-            interceptors=around,
-        )
+        return await connect(settings, tracing, runtime=runtime, lazy=False)
     except RuntimeError as error:
-        if not str(error).startswith("Failed client connect"):  # the SDK's own bare error
+        if not never_connected(error):
             raise
+        address = settings.temporal_address
         raise SystemExit(f"Temporal does not answer at {address}: is it running?") from error
 
 
@@ -173,7 +161,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     await refuse_small_server(settings, database)
     provider, orders = open_stripe(settings), open_paypal(settings)
     tracing = open_tracing(settings, "worker")
-    client = await connect(settings, tracing)
+    client = await _connect(settings, tracing)
     await _need_attributes(client)
     register = Vies(settings.vies_url) if settings.vies_url else None
     taxes = StripeTax(provider.client) if settings.tax_provider == "stripe" else None

@@ -36,7 +36,6 @@ from api.route_index import RouteIndex
 from api.routes import registry
 from api.routes.base import PREFIX
 from api.services import Services
-from api.temporal import connect
 from api.webhooks.inbox import Inbox
 from api.webhooks.paypal_signatures import PayPalSignatures
 from billing.core import garbage
@@ -46,6 +45,7 @@ from billing.core.tracing import Tracing, open_tracing
 from billing.money.documents.press import Press
 from billing.money.payments.pay_links import PayLinks
 from gateways.pricing import HttpPrices
+from workflows.client import connect
 
 TITLE: Final = "durable-billing"
 

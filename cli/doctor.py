@@ -24,7 +24,6 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from api.monitoring.health_checks import StripeUnwell, ask_stripe
-from api.temporal import connect
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
 from billing.core.errors import Unavailable
@@ -44,6 +43,7 @@ from migrations import rights as given
 from migrations import walls as built
 from workflows import pollers, visibility
 from workflows import schedules as scheduled
+from workflows.client import connect
 
 if TYPE_CHECKING:
     from devstack.stack import StackInfo

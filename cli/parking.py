@@ -5,7 +5,6 @@ from typing import Final
 
 from temporalio.client import Client
 
-from api.temporal import connect
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
 from billing.core.errors import Unavailable
@@ -16,6 +15,7 @@ from billing.money.invoices import skipped
 from billing.platform.parking import service, store
 from cli.errors import StackError
 from workflows import start
+from workflows.client import connect
 
 PAUSES: Final = (2 * service.REMEMBERED_SECONDS, 3.0)
 """Until every process knows it, and until a step that was refused at the last has been halted."""

@@ -15,7 +15,6 @@ from typing import Final, TypeVar
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.temporal import connect
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
@@ -25,6 +24,7 @@ from billing.matters.schemas import Matter, Planned
 from billing.platform.accounts import store as accounts
 from cli.errors import StackError
 from workflows import pollers, start, visibility
+from workflows.client import connect
 from workflows.schedules import ensure_schedules
 
 PAGE: Final = 200

@@ -167,7 +167,9 @@ def _asked(work: Coroutine[Any, Any, T]) -> T:
     except RPCError as error:
         raise StackError(f"Temporal does not answer ({error.message}): is it running?") from error
     except RuntimeError as error:
-        if not str(error).startswith("Failed client connect"):  # the SDK's own bare error
+        from workflows.client import never_connected
+
+        if not never_connected(error):
             raise
         raise StackError("Temporal does not answer: is it running?") from error
 

@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from api.temporal import connect
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
 from billing.insight.integrity import service
@@ -10,6 +9,7 @@ from billing.insight.integrity.schemas import Report
 from billing.platform.accounts import store as accounts
 from cli.errors import StackError
 from cli.workflow_check import compare_workflows
+from workflows.client import connect
 
 
 async def verify(

@@ -29,7 +29,8 @@ PURE_FILES: Final = {
     "rules", "schemas", "agenda", "kinds", "webhooks", "provider", "declines", "states",
 }  # fmt: skip
 PURE_CORE: Final = {
-    "currencies", "paypal_currencies", "frozen", "money", "periods", "ids", "keys", "errors",
+    "context", "currencies", "paypal_currencies", "frozen", "money", "periods", "ids", "keys",
+    "errors",
 }  # fmt: skip
 
 IMPURE: Final = re.compile(

@@ -13,7 +13,6 @@ from typing import Final
 import httpx2
 
 from api.app import create_app
-from api.temporal import connect
 from billing.core.database import open_database
 from cli import doctor
 from cli.errors import StackError
@@ -21,6 +20,7 @@ from devstack.launch import launch, stop
 from devstack.options import Options
 from tests.integration.actors import API, Actors
 from tests.integration.api_app import stack_settings
+from workflows.client import connect
 
 DISK_LEFT: Final = doctor.DISK_LEFT
 SETTING: Final = "STACK_POSTGRES_PORT"

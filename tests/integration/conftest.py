@@ -9,9 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from api.app import create_app
-from api.temporal import connect
 from billing.core.database import Database, open_database
 from devstack.stack import StackInfo
+from workflows.client import connect
 
 # Their assertions tell what they saw, as those of test modules do.
 pytest.register_assert_rewrite(

@@ -11,8 +11,8 @@ from api.answers.schemas import Answer
 from api.app import create_app
 from api.dependencies import AdminCall, BillingCall, MemberCall, MemberRead, ServiceCall
 from api.routes.base import new_router
-from api.temporal import connect
 from tests.integration.api_app import Api, stack_settings
+from workflows.client import connect
 
 
 class Seen(Answer):

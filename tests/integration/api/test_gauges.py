@@ -10,13 +10,13 @@ from temporalio.client import Client
 
 from api.app import create_app
 from api.monitoring import gauges
-from api.temporal import connect
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.insight.health import store
 from tests.integration.actors import wait_for
 from tests.integration.api.test_health import calling
 from tests.integration.api_app import Api, stack_settings
+from workflows.client import connect
 
 LATENESS = "billing_lateness_seconds_bucket"
 PARKED = "INSERT INTO stripe_webhook_events (stripe_event_id, type, payload, status, received_at)"

@@ -13,10 +13,10 @@ from fastapi import FastAPI
 from temporalio.client import Client
 
 from api.app import create_app
-from api.temporal import connect
 from billing.core.database import open_database
 from billing.core.settings import VERSION
 from tests.integration.api_app import ACCOUNTS, Api, stack_settings
+from workflows.client import connect
 
 NOBODY = "postgresql+psycopg://billing_app:secret-word@127.0.0.1:1/billing"
 

@@ -17,7 +17,6 @@ from api.app import create_app
 from api.dependencies import BillingCall
 from api.idempotency import OptionalKey, RequiredKey
 from api.routes.base import new_router
-from api.temporal import connect
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
@@ -27,6 +26,7 @@ from billing.platform.idempotency import store
 from billing.platform.idempotency.schemas import LEASE, Granted, KeyedRequest, StoredAnswer
 from billing.platform.idempotency.tables import billing_idempotency
 from tests.integration.api_app import Api, stack_settings
+from workflows.client import connect
 
 Mood = Literal["made", "waits", "declined", "refused", "away", "breaks", "slow"]
 THINGS: Final = "/api/v1/billing/things"

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import text
 
 from api.app import create_app
-from api.temporal import connect
 from billing.core.database import open_database
 from billing.platform.rates import store
 from devstack.stack import StackInfo
 from tests.integration.api_app import Api, stack_settings
+from workflows.client import connect
 
 READ = "/api/v1/billing/invoices"
 

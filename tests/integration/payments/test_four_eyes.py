@@ -6,10 +6,10 @@ import httpx2
 import pytest
 
 from api.app import create_app
-from api.temporal import connect
 from billing.core.database import open_database
 from tests.integration.actors import Actors, Customer
 from tests.integration.api_app import Api, stack_settings
+from workflows.client import connect
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,12 @@ from fastapi.responses import JSONResponse, Response
 
 from api.app import create_app
 from api.pricing import Prices
-from api.temporal import connect
 from billing.core.database import open_database
 from devstack.stack import StackInfo
 from gateways.pricing import HttpPrices
 from tests.integration.api_app import Api, stack_settings
 from tests.integration.usage.conftest import Shop
+from workflows.client import connect
 
 TIMEOUT_SECONDS = 0.5
 FRESH_SECONDS = 60.0

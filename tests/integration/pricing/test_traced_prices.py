@@ -6,12 +6,12 @@ import httpx2
 import pytest
 
 from api.app import create_app
-from api.temporal import connect
 from billing.core.database import open_database
 from devstack.stack import StackInfo
 from tests.collector import collecting
 from tests.integration.api_app import Api, stack_settings
 from tests.integration.pricing.conftest import ProductService
+from workflows.client import connect
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 

@@ -10,7 +10,6 @@ import pytest
 
 import worker
 from api.app import create_app
-from api.temporal import connect
 from billing.core.database import open_database
 from billing.core.tracing import open_tracing
 from devstack.control import StackControl
@@ -18,6 +17,7 @@ from devstack.stack import StackInfo
 from tests.collector import Collector, collecting
 from tests.integration.actors import API, wait_for
 from tests.integration.api_app import Api, stack_settings
+from workflows.client import connect
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import httpx2
 import pytest
 
 from api.app import create_app
-from api.temporal import connect
 from billing.core.database import open_database
 from cli.ask_taxes import ask_taxes
 from tests.integration.actors import Actors, Customer
 from tests.integration.api_app import stack_settings
 from tests.integration.taxes.test_taxes import CLOCK, collect, moved_to, newest_invoice
+from workflows.client import connect
 
 Json = dict[str, Any]
 PATH = "/v1/tax/calculations"

@@ -19,7 +19,6 @@ import pytest
 from sqlalchemy import text
 
 from api.app import create_app
-from api.temporal import connect
 from billing.core import ids
 from billing.core.database import open_database
 from billing.insight.integrity import service as integrity
@@ -45,6 +44,7 @@ from tests.integration.usage.month_site import (
     use_then,
 )
 from tests.integration.usage.test_voids import void
+from workflows.client import connect
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The way to Temporal is encrypted as the settings say, alike for the API and the worker."""
+"""The way to Temporal is encrypted as the settings say."""
 
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,8 @@ from pydantic import ValidationError
 from temporalio.client import Client
 from temporalio.service import TLSConfig
 
-import worker
-from api import temporal
 from billing.core.settings import Settings
+from workflows import client
 
 
 @pytest.fixture
@@ -22,18 +21,16 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 
 async def connected(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Any:
-    """The TLS of the API and of the worker: one and the same."""
+    """The TLS with which a process connects."""
     asked: list[Any] = []
 
     async def connect(*_: Any, **options: Any) -> None:
         asked.append(options["tls"])
 
     monkeypatch.setattr(Client, "connect", connect)
-    await temporal.connect(settings)
-    await worker.connect(settings, metrics=False)
-    first, second = asked
-    assert first == second
-    return first
+    await client.connect(settings)
+    (tls,) = asked
+    return tls
 
 
 @pytest.mark.parametrize(

@@ -117,8 +117,7 @@ def reporting_errors(interrupted: str = "interrupted") -> Iterator[None]:
     except KeyboardInterrupt:
         _refuse(interrupted)
     except _database_errors() as error:
-        from api.answers.problems import database_is_away
-        from billing.core.database_errors import is_full, refuses_password
+        from billing.core.database_errors import database_is_away, is_full, refuses_password
 
         if not database_is_away(error):
             raise

@@ -21,9 +21,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.answers.problem_codes import CODES, GENERIC, Problem
 from billing.core import context
-from billing.core.database_errors import origin_of, takes_no_writes
+from billing.core.database_errors import database_is_away, origin_of
 from billing.core.database_words import database_words
 from billing.core.errors import BillingError
+from workflows.client import never_connected
 
 MEDIA_TYPE: Final = "application/problem+json"
 _ALWAYS: Final = (401, 403, 422, 429, 500, 503, "DATABASE_UNAVAILABLE")
@@ -207,8 +208,7 @@ def code_of(error: Exception) -> str:
 def _temporal_is_away(error: Exception) -> bool:
     if isinstance(error, RPCError):
         return error.status in {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED}
-    # The SDK's lazy client reports a failed first connection as a bare RuntimeError.
-    return isinstance(error, RuntimeError) and str(error).startswith("Failed client connect")
+    return never_connected(error)
 
 
 def from_code(code: str) -> Response:
@@ -216,22 +216,6 @@ def from_code(code: str) -> Response:
     known = CODES[code]
     headers = {"Retry-After": "2"} if known.status == 503 else None
     return problem(known.status, code, known.detail, headers=headers)
-
-
-def database_is_away(error: BaseException) -> bool:
-    """Return True when Postgres is unreachable, cut the connection, is full, or is read-only:
-    nothing was committed.
-    """
-    if isinstance(error, exc.TimeoutError):
-        return True
-    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
-        return True
-    if takes_no_writes(error):
-        return True
-    origin = origin_of(error)
-    if not isinstance(origin, (psycopg.OperationalError, psycopg.InterfaceError)):
-        return False
-    return (origin.sqlstate or "08000").startswith(("08", "57P", "53"))
 
 
 def _sqlstate(error: Exception) -> str | None:

@@ -2,6 +2,7 @@
 
 import psycopg
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 
 def origin_of(error: BaseException) -> BaseException:
@@ -35,3 +36,20 @@ def takes_no_writes(error: BaseException) -> bool:
     Its connections are closed, because new ones may reach the current primary.
     """
     return isinstance(origin_of(error), psycopg.errors.ReadOnlySqlTransaction)
+
+
+def database_is_away(error: BaseException) -> bool:
+    """True if Postgres is unreachable, cut the connection, is full, or is read-only.
+
+    Nothing was committed.
+    """
+    if isinstance(error, PoolTimeout):
+        return True
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    if takes_no_writes(error):
+        return True
+    origin = origin_of(error)
+    if not isinstance(origin, (psycopg.OperationalError, psycopg.InterfaceError)):
+        return False
+    return (origin.sqlstate or "08000").startswith(("08", "57P", "53"))

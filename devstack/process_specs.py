@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from billing.core.settings import SANDBOX_KEY, SANDBOX_PUBLISHABLE_KEY
+from billing.core.setting_groups.providers import SANDBOX_KEY, SANDBOX_PUBLISHABLE_KEY
 from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
 from cli.health import answers
 from devstack.environment import person_environment

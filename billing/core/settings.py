@@ -1,31 +1,20 @@
 """Every setting of the product, read from the environment once per process.
 
-Names are the ones operators know from `.env.example`; secrets never appear in a repr.
+Names are the ones operators know from `.env.example`; secrets never appear in a repr. The fields of
+one purpose stand together, in `setting_groups/`.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Annotated, Any, Final, Literal, Self, get_args
-from urllib.parse import urlsplit
 
-from pydantic import (
-    AliasChoices,
-    BeforeValidator,
-    Field,
-    FilePath,
-    IPvAnyNetwork,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -34,48 +23,47 @@ from pydantic_settings import (
 from billing.core import database_urls
 from billing.core.reachable import is_reachable
 from billing.core.secret_files import read_secrets
+from billing.core.setting_groups.providers import (
+    SANDBOX_KEY,
+    SANDBOX_PUBLISHABLE_KEY,
+    SANDBOX_WEBHOOK_SECRET,
+    PayPalSettings,
+    ProductServiceSettings,
+    StripeSettings,
+    TaxSettings,
+)
+from billing.core.setting_groups.selling import RetentionSettings, SellingSettings
+from billing.core.setting_groups.servers import DatabaseSettings, TemporalSettings
+from billing.core.setting_groups.web import SANDBOX_PAY_LINK_SECRET, TokenSettings, WebSettings
 
 Profile = Literal["default", "test"]
 VERSION: Final = version("durable-billing")
 """The installed version, from pyproject.toml."""
 
-
 PRODUCTION: Final = "production"
-SANDBOX_KEY: Final = "sk_test_sandbox"
-SANDBOX_PUBLISHABLE_KEY: Final = "pk_test_sandbox"
-SANDBOX_WEBHOOK_SECRET: Final = "whsec_sandbox"  # noqa: S105 - the stand-in's, known to all
-SANDBOX_PAY_LINK_SECRET: Final = "pay_link_sandbox"  # noqa: S105 - known to all
 MIN_HMAC_BYTES: Final = 32
 # Fewer different characters are a pattern, which can be guessed.
 _MIN_DIFFERENT: Final = 8
 # As browsers send it: without a path, in lower case.
 _ORIGIN: Final = re.compile(r"https?://[^/?#@\sA-Z]+")
-PAYPAL_URL: Final = "https://api-m.paypal.com"
-
-
-def _listed(value: Any) -> Any:
-    """Parse a list as operators write it: `0,3,7`, or JSON."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        return json.loads(value)
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def _each(secrets: SecretStr) -> list[str]:
-    """Split secrets at commas; surrounding spaces are removed."""
-    return [one.strip() for one in secrets.get_secret_value().split(",")]
-
 
 # Any other value is refused: a misspelt `production` would start without its checks.
 Environment = Annotated[Literal["development", "production"], BeforeValidator(str.lower)]
-KeptDays = Annotated[int, Field(ge=0, le=36_500)]
-Threshold = Annotated[int | None, BeforeValidator(lambda sent: None if sent == "off" else sent)]
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
-Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_listed)]
 
 
-class Settings(BaseSettings):
+class Settings(
+    DatabaseSettings,
+    TemporalSettings,
+    StripeSettings,
+    PayPalSettings,
+    TaxSettings,
+    ProductServiceSettings,
+    TokenSettings,
+    WebSettings,
+    SellingSettings,
+    RetentionSettings,
+    BaseSettings,
+):
     """Settings shared by API, worker and CLI; every field is one environment variable."""
 
     # Errors never show values, which may be secrets. An empty value counts as unset.
@@ -87,116 +75,10 @@ class Settings(BaseSettings):
     billing_enabled: bool = True
     profile: Profile = Field("default", validation_alias="BILLING_PROFILE")
     log_level: str = Field("INFO", validation_alias="BILLING_LOG_LEVEL")
-
-    # PostgreSQL: three roles, so that a bug in one cannot use the rights of another.
-    database_url: SecretStr = SecretStr("postgresql+psycopg://billing_app@127.0.0.1:5433/billing")
-    database_operator_url: SecretStr | None = None
-    database_owner_url: SecretStr | None = None
-    database_schema: str = "public"
-    database_pool_size: int = Field(20, ge=1, validation_alias="BILLING_DATABASE_POOL_SIZE")
-    database_prepare_threshold: Threshold = Field(
-        5, validation_alias="BILLING_DATABASE_PREPARE_THRESHOLD"
-    )
-    replica_database_url: SecretStr | None = None
-
-    temporal_address: str = "127.0.0.1:7233"
-    temporal_namespace: str = "billing"
-    temporal_tls: bool = False
-    temporal_api_key: SecretStr | None = None
-    # PEM files: the CA of Temporal's certificate, and our certificate and key for mutual TLS.
-    temporal_tls_ca_path: FilePath | None = None
-    temporal_tls_client_cert_path: FilePath | None = None
-    temporal_tls_client_key_path: FilePath | None = None
-    # The name in its certificate, if it differs from the address.
-    temporal_tls_server_name: str | None = None
-    build_id: str | None = Field(None, validation_alias="BILLING_BUILD_ID")
-
-    stripe_secret_key: SecretStr = SecretStr(SANDBOX_KEY)
-    stripe_publishable_key: str = SANDBOX_PUBLISHABLE_KEY
-    stripe_webhook_secret: SecretStr = SecretStr(SANDBOX_WEBHOOK_SECRET)
-    stripe_api_base: str | None = None
-    # The stand-in's address for browsers, if it differs.
-    stripe_public_base: str | None = None
-    stripe_api_version: str | None = None
-
-    # Of two, the first signs and both are accepted.
-    jwt_secret: SecretStr | None = None
-    # Production accepts tokens signed with the shared secret only if this is true.
-    allow_hs256: bool = Field(False, validation_alias="BILLING_ALLOW_HS256")
-    jwt_algorithms: Words = ("HS256",)
-    jwt_jwks_url: str | None = None
-    jwt_audience: str = "durable-billing"
-    jwt_issuer: str = "durable-billing"
-
-    service_host: str = Field(
-        "127.0.0.1",
-        validation_alias=AliasChoices("BILLING_SERVICE_HOST", "BILLING_SERVICE_SERVICE_HOST"),
-    )
-    service_port: int = Field(8080, validation_alias="BILLING_SERVICE_PORT")
-    # Signs previews and links to payment pages: the first signs, all are accepted.
-    pay_link_secret: SecretStr = Field(
-        SecretStr(SANDBOX_PAY_LINK_SECRET), validation_alias="BILLING_PAY_LINK_SECRET"
-    )
-    public_url: str = Field("http://127.0.0.1:8080", validation_alias="BILLING_PUBLIC_URL")
     api_metrics_port: int = Field(9464, validation_alias="BILLING_API_METRICS_PORT")
     worker_metrics_port: int = Field(9465, validation_alias="BILLING_WORKER_METRICS_PORT")
     # A collector of traces (OTLP over HTTP), such as http://collector:4318; unset: no traces.
     otlp_endpoint: str | None = Field(None, validation_alias="BILLING_OTLP_ENDPOINT")
-    # Per caller and class of routes; the first one, if set, applies to every class.
-    rate_limit: str | None = Field(None, validation_alias="BILLING_RATE_LIMIT")
-    rate_limit_money: str = Field("60/minute", validation_alias="BILLING_RATE_LIMIT_MONEY")
-    rate_limit_reads: str = Field("1200/minute", validation_alias="BILLING_RATE_LIMIT_READS")
-    rate_limit_metering: str = Field("6000/minute", validation_alias="BILLING_RATE_LIMIT_METERING")
-
-    # Prices from a product service instead of the catalog, if its address is set [B15].
-    product_service_url: str | None = None
-    product_service_timeout_seconds: float = Field(2.0, gt=0, le=30)
-    product_service_cache_seconds: float = Field(60.0, ge=0)
-    product_service_stale_seconds: float = Field(86_400.0, ge=0)
-
-    # The EU's register of VAT ids; without its address no id is proven, and tax is charged.
-    vies_url: str | None = Field(None, validation_alias="BILLING_VIES_URL")
-
-    # The source of tax rates: the catalog, or Stripe Tax with the catalog as fallback.
-    tax_provider: Literal["catalog", "stripe"] = Field(
-        "catalog", validation_alias="BILLING_TAX_PROVIDER"
-    )
-
-    # PayPal besides Stripe; not offered without a client id.
-    paypal_client_id: str = Field("", validation_alias="BILLING_PAYPAL_CLIENT_ID")
-    paypal_client_secret: SecretStr = Field(
-        SecretStr(""), validation_alias="BILLING_PAYPAL_CLIENT_SECRET"
-    )
-    paypal_url: str = Field(PAYPAL_URL, validation_alias="BILLING_PAYPAL_URL")
-    paypal_webhook_id: str = Field("", validation_alias="BILLING_PAYPAL_WEBHOOK_ID")
-
-    # Host names of the API; empty: any, outside of production.
-    hosts: Words = Field((), validation_alias="BILLING_HOSTS")
-    # Proxies trusted for a caller's address and scheme: addresses and networks.
-    trusted_proxies: Networks = Field((), validation_alias="BILLING_TRUSTED_PROXIES")
-
-    # Origins whose pages may call the API from a browser, such as https://shop.example.
-    cors_origins: Words = Field((), validation_alias="BILLING_CORS_ORIGINS")
-
-    # Hosts to which a payer may return; empty: any, outside of production.
-    return_url_hosts: Words = Field((), validation_alias="BILLING_RETURN_URL_HOSTS")
-
-    trial_days: int = 14
-    trial_credits: int = 500
-    purchase_expiry_hours: int = Field(24, validation_alias="BILLING_PURCHASE_EXPIRY_HOURS")
-    manual_expiry_days: int = Field(14, validation_alias="BILLING_MANUAL_EXPIRY_DAYS")
-    cycle_credits_at: Literal["payment", "start"] = Field(
-        "payment", validation_alias="BILLING_CYCLE_CREDITS_AT"
-    )
-    expiry_notice_days: int = Field(7, ge=1, le=90, validation_alias="BILLING_EXPIRY_NOTICE_DAYS")
-    # True: publish an event for each recorded use, not only for reached thresholds.
-    publish_usage: bool = Field(False, validation_alias="BILLING_PUBLISH_USAGE")
-    manual_four_eyes: bool = Field(False, validation_alias="BILLING_MANUAL_FOUR_EYES")
-
-    # Days of real time that these are kept; 0: forever. Financial records are never deleted.
-    retention_inbox_days: KeptDays = Field(90, validation_alias="BILLING_RETENTION_INBOX_DAYS")
-    retention_outbox_days: KeptDays = Field(30, validation_alias="BILLING_RETENTION_OUTBOX_DAYS")
-    retention_claims_days: KeptDays = Field(7, validation_alias="BILLING_RETENTION_CLAIMS_DAYS")
 
     @classmethod
     def secret_names(cls) -> dict[str, str]:
@@ -300,7 +182,7 @@ class Settings(BaseSettings):
         ):
             yield not (url or "https://").startswith("https://"), f"{name} must begin with https://"
         yield (
-            self._one_role,
+            self.has_one_role,
             "DATABASE_URL and DATABASE_OPERATOR_URL use one role: it would see all accounts",
         )
 
@@ -313,65 +195,9 @@ class Settings(BaseSettings):
         )
 
     @property
-    def _one_role(self) -> bool:
-        urls = (self.database_url, self.operator_url)
-        return len({urlsplit(url.get_secret_value()).username for url in urls}) == 1
-
-    @property
-    def temporal_tls_parts(self) -> dict[str, Any] | None:
-        """The client's TLS parameters; None without TLS. An API key or a certificate always implies
-        TLS.
-        """
-        files = {
-            "server_root_ca_cert": self.temporal_tls_ca_path,
-            "client_cert": self.temporal_tls_client_cert_path,
-            "client_private_key": self.temporal_tls_client_key_path,
-        }
-        parts: dict[str, Any] = {name: path.read_bytes() for name, path in files.items() if path}
-        if self.temporal_tls_server_name:
-            parts["domain"] = self.temporal_tls_server_name
-        wanted = self.temporal_tls or self.temporal_api_key is not None or bool(parts)
-        return parts if wanted else None
-
-    @property
-    def has_live_stripe(self) -> bool:
-        """True if Stripe charges real money."""
-        return self.stripe_secret_key.get_secret_value().startswith(("sk_live_", "rk_live_"))
-
-    @property
-    def takes_paypal(self) -> bool:
-        """True if payers may pay by PayPal."""
-        return bool(self.paypal_client_id)
-
-    @property
-    def has_live_paypal(self) -> bool:
-        """True if PayPal charges real money."""
-        return self.paypal_url.rstrip("/") == PAYPAL_URL
-
-    @property
-    def jwt_secrets(self) -> list[str]:
-        """Secrets that may have signed a token; two during a rotation."""
-        return _each(self.jwt_secret) if self.jwt_secret else []
-
-    @property
-    def webhook_secrets(self) -> list[str]:
-        """Secrets that may have signed an event; two during a rotation."""
-        return _each(self.stripe_webhook_secret)
-
-    @property
-    def pay_link_secrets(self) -> list[str]:
-        """Secrets that may have signed a link; two during a rotation."""
-        return _each(self.pay_link_secret)
-
-    @property
     def service_version(self) -> str:
         """The build's version, as the API, its document and the worker's logs state it."""
         return VERSION
-
-    @property
-    def operator_url(self) -> SecretStr:
-        """The role that sees all accounts; the app role in set-ups with one role."""
-        return self.database_operator_url or self.database_url
 
 
 @lru_cache

@@ -115,9 +115,7 @@ class DecidingActivities(Generic[S]):
         if not self.billing_enabled:
             raise Unavailable("BILLING_DISABLED", "BILLING_ENABLED is false: no new charges")
         if self.has_live_stripe and await accounts.is_test(connection, account_id):
-            raise Unavailable(
-                "TEST_ACCOUNT_ON_LIVE_KEY", "test accounts cannot be used with a live Stripe key"
-            )
+            raise Unavailable("TEST_ACCOUNT_ON_LIVE_KEY")
 
     async def _tell(
         self, tell: Callable[[Client, Matter], Awaitable[None]], told: tuple[Matter, ...]

@@ -16,7 +16,6 @@ from fastapi.security.base import SecurityBase
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
-from api.answers.problem_codes import not_found
 from api.identity.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated
 from api.identity.rate_limits import may_move_money
 from api.identity.tenants import Tenant, is_on_platform
@@ -24,7 +23,7 @@ from api.requests.unknown_parameters import refuse_unknown
 from api.services import Services
 from billing.core import context
 from billing.core.database import Database
-from billing.core.errors import Invalid, NotAllowed
+from billing.core.errors import Invalid, NotAllowed, NotFound
 from billing.core.settings import Settings
 from billing.platform.accounts import store as accounts
 from billing.platform.accounts.schemas import Account
@@ -158,7 +157,7 @@ class UseCall(Call):
         """Return the call for the account with this id or external id."""
         account = await self.services.tenants.find(name)
         if account is None:
-            raise not_found("MERCHANT_NOT_FOUND")
+            raise NotFound("MERCHANT_NOT_FOUND")
         context.account.set(account.id)
         await check_platform(self.sent, [account], self.services)
         return AccountCall(self.caller, self.services, account)
@@ -214,7 +213,7 @@ class TenantGate(_Gate):
         else:
             account = await services.tenants.find(caller.account)
             if named and named != caller.account and not (account and account.answers_to(named)):
-                raise not_found("MERCHANT_NOT_FOUND")
+                raise NotFound("MERCHANT_NOT_FOUND")
         if account is not None:
             context.account.set(account.id)
             await check_platform(sent, [account], services)
@@ -238,7 +237,7 @@ class AccountGate(TenantGate):
         caller, services = await self.prove(request, sent)
         account = await self.tenant(sent, caller, services)
         if account is None:
-            raise not_found("MERCHANT_NOT_FOUND")
+            raise NotFound("MERCHANT_NOT_FOUND")
         return AccountCall(caller, services, account)
 
 
@@ -281,7 +280,7 @@ class UseGate(TenantGate):
             return UseCall(caller, services, None, sent)
         account = await self.tenant(sent, caller, services)
         if account is None:
-            raise not_found("MERCHANT_NOT_FOUND")
+            raise NotFound("MERCHANT_NOT_FOUND")
         return UseCall(caller, services, account, sent)
 
 
@@ -308,7 +307,7 @@ async def account_named(connection: AsyncConnection, name: str) -> Account:
     """
     account = await accounts.find(connection, name)
     if account is None:
-        raise not_found("MERCHANT_NOT_FOUND")
+        raise NotFound("MERCHANT_NOT_FOUND")
     _check_shop(account)
     context.account.set(account.id)
     return account
@@ -354,7 +353,7 @@ def _check_shop(account: Account | None) -> None:
 
 
 def _of_another_shop() -> NotAllowed:
-    return NotAllowed("PLATFORM_MISMATCH", "the platform headers name another account's shop")
+    return NotAllowed("PLATFORM_MISMATCH")
 
 
 Fresh = Annotated[

@@ -196,9 +196,7 @@ async def _take(call: Call, asked: KeyedRequest) -> tuple[KeyedRequest, Granted]
         raise Replayed(found)
     if isinstance(found, Refused):
         if found.reason == "reused":
-            raise Invalid(
-                "IDEMPOTENCY_KEY_REUSED", "this Idempotency-Key was used with a different body"
-            )
+            raise Invalid("IDEMPOTENCY_KEY_REUSED")
         raise in_flight()
     return asked, found
 
@@ -250,14 +248,12 @@ async def _ledger_key(idempotency_key: Annotated[str | None, Header()] = None) -
 
 def in_flight() -> Conflict:
     """Return the error for a key whose request is running elsewhere."""
-    return Conflict("IDEMPOTENCY_IN_FLIGHT", "the first request with this key is still running")
+    return Conflict("IDEMPOTENCY_IN_FLIGHT")
 
 
 def missing_key() -> Invalid:
     """Return the error for a body that moves money and has no key."""
-    return Invalid(
-        "IDEMPOTENCY_KEY_REQUIRED", "send an Idempotency-Key: this request moves money", status=400
-    )
+    return Invalid("IDEMPOTENCY_KEY_REQUIRED", status=400)
 
 
 def valid_key(key: str | None) -> str | None:

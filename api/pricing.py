@@ -14,12 +14,11 @@ from datetime import timedelta
 from time import monotonic
 from typing import Final, NamedTuple
 
-from api.answers.problem_codes import CODES, unavailable
 from api.identity.tenants import Tenant
 from billing.catalog.products.provider import PricesAway, PriceSource
 from billing.catalog.products.spec import PRODUCT_KEY
 from billing.core.database import Database
-from billing.core.errors import BillingError, NotFound
+from billing.core.errors import BillingError, NotFound, Unavailable
 from billing.metering.provided_prices import service
 from billing.metering.usage.service import NO_PRICE
 
@@ -85,7 +84,7 @@ class Prices:
         refusal = await self._find(self._source, Wanted(tenant, product, service))
         if refusal is not None:
             # A new error: a cached one would keep the traceback of its first raise.
-            raise type(refusal)(refusal.code, CODES[refusal.code].detail)
+            raise type(refusal)(refusal.code)
 
     async def refusals(self, wanted: Collection[Wanted]) -> dict[tuple[Tenant, str], BillingError]:
         """Fetch many products' prices as `need` does; return the error of each one without."""
@@ -148,7 +147,7 @@ class Prices:
             if not await service.is_known(
                 connection, wanted.tenant.id, wanted.product, self._stale
             ):
-                return unavailable("PRICING_UNAVAILABLE")
+                return Unavailable("PRICING_UNAVAILABLE")
         self._remember(wanted, min(RETRY_SECONDS, self._fresh_seconds), None)
         return None
 

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from temporalio.client import Client
 
-from api.answers.problem_codes import unavailable
 from api.batching.balances import Balances
 from api.batching.hold_batcher import HoldBatcher
 from api.batching.usage_batcher import UsageBatcher
@@ -21,6 +20,7 @@ from api.webhooks.deliveries import DeliveryCount
 from api.webhooks.inbox import Inbox, Notifier
 from api.webhooks.paypal_signatures import PayPalSignatures
 from billing.core.database import Database
+from billing.core.errors import Unavailable
 from billing.core.settings import Settings
 from billing.core.tracing import Tracing
 from billing.matters.schemas import of_account
@@ -78,5 +78,5 @@ class Services:
     def temporal(self) -> Client:
         """The Temporal client; it connects on its first call."""
         if self.temporal_client is None:
-            raise unavailable("TEMPORAL_UNAVAILABLE")
+            raise Unavailable("TEMPORAL_UNAVAILABLE")
         return self.temporal_client

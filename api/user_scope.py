@@ -8,10 +8,10 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.answers.problem_codes import not_found
 from api.dependencies import Call, ReadCall
 from api.identity.auth import MEMBER
 from billing.core import clock
+from billing.core.errors import NotFound
 from billing.ledger.credits import store as holds
 from billing.metering.usage import logs, rules
 from billing.metering.usage.schemas import Use
@@ -29,7 +29,7 @@ def user_of(named: str | None, call: Call) -> str | None:
     """
     only = only_user(call)
     if only is not None and named not in (None, only):
-        raise not_found("NOT_FOUND")
+        raise NotFound("NOT_FOUND")
     return named if only is None else only
 
 

@@ -12,7 +12,6 @@ from typing import Final
 
 from temporalio.service import RPCError
 
-from api.answers.problem_codes import unavailable
 from api.dependencies import AccountCall, Call
 from billing.core.errors import Conflict, Unavailable
 from billing.core.failpoints import failpoint
@@ -27,7 +26,7 @@ async def need_temporal(call: Call) -> None:
     """Raise 503 TEMPORAL_UNAVAILABLE while nothing is committed yet."""
     health = await call.services.health.part(call.services, "temporal")
     if health.status != "healthy":
-        raise unavailable("TEMPORAL_UNAVAILABLE")
+        raise Unavailable("TEMPORAL_UNAVAILABLE")
 
 
 async def need_provider(call: AccountCall) -> None:
@@ -36,9 +35,7 @@ async def need_provider(call: AccountCall) -> None:
     Errors: TEMPORAL_UNAVAILABLE, TEST_ACCOUNT_ON_LIVE_KEY.
     """
     if call.account.is_test and call.settings.has_live_stripe:
-        raise Conflict(
-            "TEST_ACCOUNT_ON_LIVE_KEY", "test accounts cannot be used with a live Stripe key"
-        )
+        raise Conflict("TEST_ACCOUNT_ON_LIVE_KEY")
     await need_temporal(call)
 
 

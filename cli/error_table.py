@@ -5,8 +5,9 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from api.answers.problem_codes import CODES, NOT_OF_A_ROUTE
+from api.answers.problem_codes import NOT_OF_A_ROUTE
 from api.answers.problems import MEDIA_TYPE
+from billing.core.error_codes import CODES
 
 NAMED: Final = 3
 """Routes that answer a code are named up to this many."""
@@ -15,8 +16,8 @@ EVERY: Final = 0.9
 _HEAD: Final = """\
 # Errors
 
-Made by `billing errors` from `api/answers/problem_codes.py` and the API document; a test keeps
-them equal.
+Made by `billing errors` from `billing/core/error_codes.py` and the API document; a test keeps them
+equal.
 
 Every refusal is `application/problem+json` (RFC 9457):
 

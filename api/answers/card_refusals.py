@@ -21,7 +21,7 @@ def refusal(attempt: Attempt) -> BillingError | None:
             " arrives pays the invoice",
         )
     if attempt.status == "skipped" and attempt.decline_code == "no_payment_method":
-        return Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
+        return Conflict("PAYMENT_METHOD_REQUIRED")
     if attempt.status == "skipped" and attempt.decline_code == "currency_not_charged":
         return Conflict(
             "CURRENCY_NOT_CHARGED", "this bank account cannot be charged in that currency"

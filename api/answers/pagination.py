@@ -183,7 +183,7 @@ def decode_cursor(cursor: str, keys: Sequence[ColumnElement[Any]]) -> list[Any]:
         texts = _TEXTS.validate_json(base64.b64decode(padded, altchars=b"-_", validate=True))
         return [_value(text, key) for text, key in zip(texts, keys, strict=True)]
     except (ValueError, InvalidOperation) as error:
-        raise Invalid("INVALID_CURSOR", "this cursor does not belong to this list") from error
+        raise Invalid("INVALID_CURSOR") from error
 
 
 def _value(text: str, key: ColumnElement[Any]) -> Any:

@@ -19,10 +19,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.answers.problem_codes import CODES, GENERIC, Problem
+from api.answers.problem_codes import GENERIC
 from billing.core import context
 from billing.core.database_errors import database_is_away, origin_of
 from billing.core.database_words import database_words
+from billing.core.error_codes import CODES, Problem
 from billing.core.errors import BillingError
 from workflows.client import never_connected
 

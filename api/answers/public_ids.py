@@ -6,8 +6,8 @@ from uuid import UUID
 
 from pydantic import BeforeValidator, StringConstraints
 
-from api.answers.problem_codes import not_found
 from billing.core import ids
+from billing.core.errors import NotFound
 from billing.metering.budgets.rules import BUDGET_ID
 from billing.metering.quotas.rules import QUOTA_ID
 
@@ -42,7 +42,7 @@ def row_id(prefix: str, name: str) -> UUID:
     """Return the row id behind a public id; a malformed id is answered like an unknown one."""
     found = ids.parse(prefix, name)
     if found is None:
-        raise not_found(_CODES[prefix])
+        raise NotFound(_CODES[prefix])
     return found
 
 

@@ -63,7 +63,7 @@ class Unauthenticated(BillingError):
     status = 401
 
     def __init__(self) -> None:
-        super().__init__("UNAUTHENTICATED", "a valid bearer token is required")
+        super().__init__("UNAUTHENTICATED")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from markdown_it.token import Token
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from api.answers.problem_codes import not_found
 from api.pages.html_pages import page
 from api.routes.base import PREFIX
+from billing.core.errors import NotFound
 
 GUIDE: Final = "/guide"
 ROOT: Final = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def install(app: FastAPI, *, is_open: bool) -> None:
 async def _show(request: Request) -> HTMLResponse:
     document = PAGES.get(request.path_params.get("name", ""))
     if document is None:
-        raise not_found("NOT_FOUND")
+        raise NotFound("NOT_FOUND")
     title, body = _rendered(document)
     return page("guide.html", title=title, body=body)
 

@@ -67,4 +67,4 @@ async def demand_offered(call: AccountCall, connection: AsyncConnection, flow: s
     is_told = bool(kinds if flow == "manual" else known)
     is_off = is_told and not any(one.is_active for one in known)
     if is_off or (flow == PAYPAL and not offers_paypal(call)):
-        raise Conflict("PAYMENT_METHOD_NOT_OFFERED", "this payment method is not offered")
+        raise Conflict("PAYMENT_METHOD_NOT_OFFERED")

@@ -10,7 +10,6 @@ from sqlalchemy import RowMapping, Select, false
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.pagination import Page, Paging, paginate
-from api.answers.problem_codes import not_found
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import TransactionId, encoded, row_id
 from api.answers.schemas import Answer, Body, Credits, OneWord, Text
@@ -297,7 +296,7 @@ async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer
     async with call.transaction() as connection:
         found = await store.get_record(connection, call.account.id, _record_id(billing_id))
     if only_user(call) not in (None, found.user_id):
-        raise not_found("BILLING_RECORD_NOT_FOUND")
+        raise NotFound("BILLING_RECORD_NOT_FOUND")
     return RecordAnswer.of(found)
 
 

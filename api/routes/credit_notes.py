@@ -7,7 +7,6 @@ from fastapi import Response
 from pydantic import Field
 
 from api.answers.pagination import Page, Paging, paginate
-from api.answers.problem_codes import not_found
 from api.answers.problems import responses
 from api.answers.public_ids import InvoiceId, encoded, row_id
 from api.answers.schemas import Answer, Credits
@@ -16,6 +15,7 @@ from api.routes.base import new_router
 from api.routes.invoice_documents import Known, Pdf, answers, download
 from api.routes.payments import decode_invoice
 from billing.core import ids
+from billing.core.errors import NotFound
 from billing.money.invoices import store
 from billing.money.invoices.tables import credit_notes
 
@@ -86,5 +86,5 @@ async def download_credit_note(
     async with call.transaction() as connection:
         note = await store.find_credit_note(connection, note_id)
     if note is None:
-        raise not_found("CREDIT_NOTE_NOT_FOUND")
+        raise NotFound("CREDIT_NOTE_NOT_FOUND")
     return await download(call, note.invoice_id, credit_note_id, known)

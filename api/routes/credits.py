@@ -8,7 +8,6 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.pagination import Page, Paging, paginate
-from api.answers.problem_codes import not_found
 from api.answers.problems import responses
 from api.answers.public_ids import LotId, TransactionId, encoded, row_id
 from api.answers.schemas import Answer, Credits
@@ -16,6 +15,7 @@ from api.dependencies import AccountCall, MemberCall, MemberRead
 from api.routes.base import new_router
 from api.user_scope import only_user, others_spends
 from billing.core import clock, ids
+from billing.core.errors import NotFound
 from billing.insight.explanations import rules
 from billing.insight.explanations import store as explanations
 from billing.insight.explanations.schemas import Because, PaidUse, Share
@@ -264,7 +264,7 @@ async def _entry(
     found = await store.transaction(connection, row_id(ids.TRANSACTION, name))
     others = await others_spends(connection, call, [found.id])
     if not others.get(found.id, True):
-        raise not_found("NOT_FOUND")
+        raise NotFound("NOT_FOUND")
     return found, found.id in others
 
 

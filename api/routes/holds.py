@@ -9,7 +9,6 @@ from fastapi import Response
 from pydantic import Field, StringConstraints, model_validator
 
 from api.answers.pagination import Page, Paging, paginate
-from api.answers.problem_codes import not_found
 from api.answers.problems import responses
 from api.answers.public_ids import encoded, row_id
 from api.answers.schemas import Answer, Body, Credits, Instant, Text, optional_body
@@ -21,7 +20,7 @@ from api.routes.base import new_router
 from api.user_scope import only_user
 from api.workflow_calls import notify
 from billing.core import clock, ids
-from billing.core.errors import Invalid, PaymentRequired
+from billing.core.errors import Invalid, NotFound, PaymentRequired
 from billing.core.money import show_decimal
 from billing.ledger.credits import service, store
 from billing.ledger.credits.holds import LIFETIME, CaptureOrder, HoldOrder
@@ -197,7 +196,7 @@ async def read_hold(hold_id: str, call: MemberCall) -> HoldAnswer:
         wanted = row_id(ids.HOLD, hold_id)
         async with call.transaction() as connection:
             if not await store.made_by(connection, only, [wanted]):
-                raise not_found("HOLD_NOT_FOUND")
+                raise NotFound("HOLD_NOT_FOUND")
     return await _read(call, hold_id)
 
 

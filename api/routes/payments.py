@@ -8,7 +8,6 @@ from fastapi import Response
 from pydantic import Field, StringConstraints, model_validator
 
 from api.answers.pagination import Page, Paging, paginate_merged
-from api.answers.problem_codes import not_found
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import (
     AccountId,
@@ -27,7 +26,7 @@ from api.requests.card_numbers import NoCardNumber
 from api.routes.base import new_router
 from api.workflow_calls import need_temporal, notify, wait_until_done
 from billing.core import clock, ids
-from billing.core.errors import Invalid
+from billing.core.errors import Invalid, NotFound
 from billing.matters import store as matters
 from billing.money.invoice_requests import manual
 from billing.money.invoices import store as invoice_store
@@ -169,7 +168,7 @@ async def _read(call: AccountCall, payment_id: UUID) -> PaymentAnswer:
     async with call.transaction() as connection:
         row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:
-        raise not_found("PAYMENT_NOT_FOUND")
+        raise NotFound("PAYMENT_NOT_FOUND")
     return PaymentAnswer.of_row(row)
 
 

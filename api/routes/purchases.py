@@ -266,7 +266,6 @@ def _refusal(purchase: Purchase, payment: Payment | None) -> Exception:
     if purchase.failure_code in (None, "PLATFORM_ERROR", "PAYMENT_CANCELED"):
         return ProviderFailure(
             "PLATFORM_ERROR",
-            "the payment provider refused the request; nothing was charged",
             purchase_id=subject,
         )
     return PaymentRequired(

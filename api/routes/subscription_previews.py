@@ -210,5 +210,5 @@ async def read_upcoming(call: MemberCall) -> UpcomingAnswer:
 async def _upcoming(connection: AsyncConnection, call: MemberCall) -> Upcoming | None:
     found = await store.find_current(connection, call.account.id)
     if found is None:
-        raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no subscription")
+        raise NotFound("SUBSCRIPTION_NOT_FOUND")
     return await service.upcoming(connection, found.id)

@@ -10,7 +10,6 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.card_refusals import not_opened, refusal
-from api.answers.problem_codes import unavailable
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import (
     PaymentMethodName,
@@ -47,7 +46,7 @@ from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans import rules
 from billing.catalog.plans.spec import Every
 from billing.core import clock
-from billing.core.errors import BillingError, NotAllowed, NotFound
+from billing.core.errors import BillingError, NotAllowed, NotFound, Unavailable
 from billing.core.failpoints import failpoint
 from billing.matters import store as matters
 from billing.matters.effects import Work
@@ -237,7 +236,7 @@ async def read_subscription(call: MemberCall) -> SubscriptionAnswer:
     async with call.transaction() as connection:
         subscription = await store.find_current(connection, call.account.id)
         if subscription is None:
-            raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no subscription")
+            raise NotFound("SUBSCRIPTION_NOT_FOUND")
         answer = await SubscriptionAnswer.read(call, connection, subscription)
     return for_caller(call, answer)
 
@@ -362,7 +361,7 @@ async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubs
         if before.status == "incomplete":
             await service.ask(connection, before.id, running.supersede)  # the bank decides
     if before.status == "incomplete":
-        raise unavailable("SUBSCRIPTION_ENDING")
+        raise Unavailable("SUBSCRIPTION_ENDING")
 
 
 async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Matter:

@@ -7,7 +7,6 @@ from fastapi import Body, Depends, Header, Request
 from fastapi.responses import Response
 from pydantic import TypeAdapter
 
-from api.answers.problem_codes import not_found
 from api.answers.problems import responses
 from api.answers.schemas import Answer, Credits
 from api.dependencies import AccountCall, Call, MemberUse, OperatorGate, gate_headers
@@ -24,7 +23,7 @@ from api.usage.refusals import CODES_OF_USES, refusal
 from api.user_scope import others_holds
 from billing.catalog.rating.schemas import Method
 from billing.core import ids
-from billing.core.errors import Invalid
+from billing.core.errors import Invalid, NotFound
 from billing.core.money import show_decimal
 from billing.metering.usage import rules
 from billing.metering.usage.schemas import BY_CARD, Recorded, Status, Use
@@ -150,7 +149,7 @@ async def record_usage(
     call = await sent.of_user(body.user_id)
     use = use_of(body, call.account.id, call, {})
     if await others_holds([use], call):
-        raise not_found("HOLD_NOT_FOUND")
+        raise NotFound("HOLD_NOT_FOUND")
     await use_times.check(call, use)
     await call.services.prices.need(call.account, body.product_id, body.service_type)
     done = await _recorded(call, use, dry_run=dry_run)

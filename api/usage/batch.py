@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from api.answers.problem_codes import CODES, is_temporary, not_found
+from api.answers.problem_codes import is_temporary
 from api.batching.usage_batcher import record_last
 from api.dependencies import AccountCall, Call, check_platform
 from api.identity.auth import SERVICE
@@ -19,7 +19,8 @@ from api.usage.card_usage import charge_rows
 from api.usage.dry_run import attempt
 from api.usage.refusals import code_and_detail
 from api.user_scope import others_holds
-from billing.core.errors import BillingError
+from billing.core.error_codes import CODES
+from billing.core.errors import BillingError, NotFound
 from billing.metering.usage.schemas import BY_CARD, Recorded, Use
 
 Row = UseRow | Fault
@@ -74,7 +75,7 @@ class UsageBatch:
             return
         own = await tenants.find(caller.account)
         if own is None or (header and not own.answers_to(header)):
-            raise not_found("MERCHANT_NOT_FOUND")
+            raise NotFound("MERCHANT_NOT_FOUND")
         self._owners.update({name: own for name in named if own.answers_to(name)})
         self._owners[None] = own
 

@@ -5,10 +5,10 @@ from decimal import Decimal
 from math import ceil
 from typing import Final
 
-from api.answers.problem_codes import CODES
 from api.dependencies import AccountCall
 from billing.catalog.rating.rules import TOO_DEAR
 from billing.core import clock, ids
+from billing.core.error_codes import CODES
 from billing.core.errors import (
     BillingError,
     Conflict,
@@ -132,7 +132,6 @@ async def _over_quota(_: Recorded, use: Use, call: AccountCall) -> BillingError:
         now = await clock.now(connection, call.account.id)
     return Conflict(
         "QUOTA_EXCEEDED",
-        CODES["QUOTA_EXCEEDED"].detail,
         status=429,
         **_retry_after(decision, now),
         limit=show_decimal(decision.limit) if decision.limit is not None else None,

@@ -129,9 +129,7 @@ def is_too_large(minor: int, currency: str) -> bool:
 def demand_payable(minor: int, currency: str) -> None:
     """Refuse to charge a card more than the maximum. Errors: AMOUNT_TOO_LARGE."""
     if is_too_large(minor, currency):
-        raise Conflict(
-            "AMOUNT_TOO_LARGE", "the amount is above what a card can be charged; pay manually"
-        )
+        raise Conflict("AMOUNT_TOO_LARGE")
 
 
 def demand_enough(minor: int, currency: str) -> None:
@@ -139,7 +137,6 @@ def demand_enough(minor: int, currency: str) -> None:
     if minor > 0 and not collectable(minor, currency):
         raise Conflict(
             "AMOUNT_TOO_SMALL",
-            "the amount is below what a card can be charged; pay manually",
             amount_cents=minor,
             least_cents=charging(currency).minimum,
             currency=currency,

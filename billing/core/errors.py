@@ -5,17 +5,24 @@ The API turns them into problem+json; activities map `retryable` to Temporal's r
 
 from typing import Any, ClassVar
 
+from billing.core.error_codes import CODES
+
 
 class BillingError(Exception):
-    """A refusal with a stable UPPER_SNAKE `code`, a sentence, and fields for the problem body."""
+    """A refusal with a stable UPPER_SNAKE `code`, a sentence, and fields for the problem body.
+
+    Without a sentence of its own it has the one that its code has in `CODES`.
+    """
 
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
 
-    def __init__(self, code: str, detail: str, *, status: int | None = None, **fields: Any) -> None:
-        super().__init__(f"{code}: {detail}")
+    def __init__(
+        self, code: str, detail: str | None = None, /, *, status: int | None = None, **fields: Any
+    ) -> None:
         self.code = code
-        self.detail = detail
+        self.detail = CODES[code].detail if detail is None else detail
+        super().__init__(f"{code}: {self.detail}")
         self.http_status = status or self.status
         self.fields = fields
 

@@ -116,9 +116,7 @@ async def upsert_account(body: AccountBody, call: ServiceCall, once: OptionalKey
     A live Stripe key allows no test accounts.
     """
     if body.is_test and call.settings.has_live_stripe:
-        raise Conflict(
-            "TEST_ACCOUNT_ON_LIVE_KEY", "test accounts cannot be used with a live Stripe key"
-        )
+        raise Conflict("TEST_ACCOUNT_ON_LIVE_KEY")
     async with once.claim(call) as claim:
         wanted = AccountFields.model_validate(body.model_dump(exclude_unset=True))
         async with call.database.operator() as connection:

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Literal
 
 from api.answers.pagination import Page, Paging, paginate
-from api.answers.problem_codes import not_found
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId
 from api.answers.schemas import Answer, OneWord
@@ -12,7 +11,7 @@ from api.dependencies import AdminCall, Call, account_filter
 from api.routes.base import new_router
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock
-from billing.core.errors import Conflict, Unavailable
+from billing.core.errors import Conflict, NotFound, Unavailable
 from billing.matters import listing
 from billing.matters.schemas import Matter
 from billing.matters.store import find as find_matter
@@ -78,7 +77,7 @@ async def resume_matter(workflow_id: str, call: AdminCall) -> MatterAnswer:
         await _record(call, matter)
         raise
     if not is_halted:
-        raise Conflict("MATTER_NOT_HALTED", "this matter is not halted")
+        raise Conflict("MATTER_NOT_HALTED")
     await _record(call, matter)
     await wait_until_done(call, matter)
     return await _read(call, workflow_id)
@@ -99,7 +98,7 @@ async def _find(call: Call, workflow_id: str) -> Matter:
     async with call.database.operator() as connection:
         matter = await find_matter(connection, workflow_id)
     if matter is None:
-        raise not_found("MATTER_NOT_FOUND")
+        raise NotFound("MATTER_NOT_FOUND")
     return matter
 
 
@@ -107,5 +106,5 @@ async def _read(call: Call, workflow_id: str) -> MatterAnswer:
     async with call.database.operator() as connection:
         entry = await listing.find(connection, workflow_id)
     if entry is None:
-        raise not_found("MATTER_NOT_FOUND")
+        raise NotFound("MATTER_NOT_FOUND")
     return MatterAnswer.of(entry)

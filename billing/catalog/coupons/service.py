@@ -22,7 +22,7 @@ async def close(connection: AsyncConnection, code: str) -> Coupon:
     """Close a coupon to further redemptions. Errors: COUPON_NOT_FOUND."""
     closed = await store.close(connection, code)
     if closed is None:
-        raise NotFound("COUPON_NOT_FOUND", "no such coupon")
+        raise NotFound("COUPON_NOT_FOUND")
     await _audit(connection, closed, "closed")
     return closed
 

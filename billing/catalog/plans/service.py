@@ -77,7 +77,7 @@ async def put_default(connection: AsyncConnection, key: str | None) -> list[Chan
     await writer.lock(connection)
     current = await store.current(connection)
     if key is not None and key not in current.plans:
-        raise NotFound("PLAN_NOT_FOUND", "no such plan")
+        raise NotFound("PLAN_NOT_FOUND")
     return await _write(connection, plan_changes.compare_default(key, current))
 
 

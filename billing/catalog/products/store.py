@@ -118,7 +118,7 @@ async def put_override(
     Expects the account's lock. Errors: PRODUCT_NOT_FOUND.
     """
     if await find_product(connection, product) is None:
-        raise NotFound("PRODUCT_NOT_FOUND", "no such product")
+        raise NotFound("PRODUCT_NOT_FOUND")
     which = _agreed(account_id, product, currency)
     await _end(connection, price_overrides, which, at)
     if terms is None:

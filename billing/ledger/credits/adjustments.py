@@ -70,10 +70,7 @@ async def adjust(
 async def _refuse_too_much(connection: AsyncConnection, account_id: UUID, amount: Decimal) -> None:
     before = await service.lock(connection, account_id)
     if before.balance + before.used + amount > rules.MOST_EVER:
-        raise Invalid(
-            "BALANCE_TOO_LARGE",
-            "an account can receive at most 900,000,000,000,000 credits in total",
-        )
+        raise Invalid("BALANCE_TOO_LARGE")
 
 
 async def allow_overdraft(

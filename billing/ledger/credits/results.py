@@ -29,11 +29,11 @@ def refusal(row: Fields) -> BillingError:
         case "conflict":
             return Invalid("IDEMPOTENCY_KEY_REUSED", "this key was used for another request")
         case "ends_in_the_past":
-            return Invalid("INVALID_EXPIRY", "a hold must expire after the account's current time")
+            return Invalid("INVALID_EXPIRY")
         case "no_hold":
-            return NotFound("HOLD_NOT_FOUND", "no such hold")
+            return NotFound("HOLD_NOT_FOUND")
         case "exceeded":
-            return Invalid("HOLD_EXCEEDED", "a capture cannot exceed the amount of the hold")
+            return Invalid("HOLD_EXCEEDED")
         case "captured" | "released" | "expired" as state:
             return Conflict("HOLD_RESOLVED", f"the hold is already {state}", hold_status=state)
         case _:

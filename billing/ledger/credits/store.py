@@ -248,7 +248,7 @@ async def hold(connection: AsyncConnection, hold_id: UUID, at: datetime) -> Stor
     """One hold as it stands at `at`. Errors: HOLD_NOT_FOUND."""
     row = await prepared.find(connection, _holds(at).where(credit_holds.c.id == hold_id))
     if row is None:
-        raise NotFound("HOLD_NOT_FOUND", "no such hold")
+        raise NotFound("HOLD_NOT_FOUND")
     return StoredHold.model_validate(dict(row))
 
 

@@ -49,7 +49,7 @@ async def get(
     """Return one budget and the account's current time. Errors: BUDGET_NOT_FOUND."""
     found, at = await standing(connection, account_id, budget_id)
     if not found:
-        raise NotFound("BUDGET_NOT_FOUND", "no such budget")
+        raise NotFound("BUDGET_NOT_FOUND")
     return found[0], at
 
 

@@ -37,7 +37,7 @@ async def put(
     balance = await credits.lock(connection, account_id)
     at = await clock.now(connection, account_id)
     if not await store.is_counted(connection, limit.meter):
-        raise NotFound("METER_NOT_FOUND", "no such meter")
+        raise NotFound("METER_NOT_FOUND")
     begins = start or at
     known = await store.ahead(connection, account_id, limit.meter, max(begins, at))
     if len(known) == 1 and _is_so(known[0], limit, start, begins, end):
@@ -67,7 +67,7 @@ async def end(connection: AsyncConnection, account_id: UUID, meter: str) -> Limi
     at = await clock.now(connection, account_id)
     known = await store.ahead(connection, account_id, meter, at)
     if not known:
-        raise NotFound("LIMIT_NOT_FOUND", "this account has no limit of its own for this meter")
+        raise NotFound("LIMIT_NOT_FOUND")
     await store.stop(connection, account_id, meter, at)
     await _note(connection, account_id, "limit.agreement_ended", meter, at)
     await store.follow(connection, account_id, at)

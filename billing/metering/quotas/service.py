@@ -213,7 +213,7 @@ async def remove(connection: AsyncConnection, quota_id: UUID) -> Quota:
             await store.remove(connection, gone, at)
             await _note(connection, gone, "quota.removed", at)
             return gone
-    raise NotFound("QUOTA_NOT_FOUND", "no such quota")
+    raise NotFound("QUOTA_NOT_FOUND")
 
 
 async def standing(

@@ -71,7 +71,5 @@ async def missing(connection: AsyncConnection, record_id: UUID) -> BillingError:
         or_(one.month == func.usage_month_of(record_id, False), in_first),
     )
     if await connection.scalar(query.limit(1)) is None:
-        return NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
-    return Conflict(
-        "BILLING_RECORD_AWAY", "records of that month have been archived to a file", status=410
-    )
+        return NotFound("BILLING_RECORD_NOT_FOUND")
+    return Conflict("BILLING_RECORD_AWAY", status=410)

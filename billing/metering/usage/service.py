@@ -184,7 +184,7 @@ async def pay_record(
     if record.currency != CREDIT:  # before any lock: card charges and invoices take others
         if record.billing_method == "payment_charge" and method in (None, "payment_charge"):
             return record, None
-        raise Conflict("BILLED_ON_INVOICE", "an invoice charges this use")
+        raise Conflict("BILLED_ON_INVOICE")
     await credits.lock(connection, account_id)
     record = await store.get_record(connection, account_id, record_id, lock=True)
     if record.billing_status not in ("pending", "failed") or record.is_charging:
@@ -219,7 +219,7 @@ def _chosen(record: BillingRecord, method: str | None) -> str:
             "PAYMENT_CHARGE_NOT_OFFERED", "this use is priced in credits; a card cannot pay it"
         )
     if chosen == "subscription_included":
-        raise Conflict("NOT_INCLUDED", "the plan does not cover this use")
+        raise Conflict("NOT_INCLUDED")
     return chosen
 
 

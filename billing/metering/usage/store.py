@@ -140,7 +140,7 @@ async def meter_of(
     named = {"product": product, "service": service, "feature": feature, "operation": operation}
     row = (await connection.execute(_METER, named)).one()
     if row.meter is None:
-        raise NotFound("METER_NOT_FOUND", "no such meter")
+        raise NotFound("METER_NOT_FOUND")
     if amount > row.max_per_use:
         raise Invalid("USAGE_TOO_LARGE", rules.too_large(row.meter, row.max_per_use))
     return row.meter, row.counts

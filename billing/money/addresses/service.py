@@ -28,7 +28,7 @@ async def get(connection: AsyncConnection, account_id: UUID, address_id: UUID) -
     """One address. Errors: ADDRESS_NOT_FOUND."""
     found = await store.find(connection, account_id, address_id)
     if found is None:
-        raise NotFound("ADDRESS_NOT_FOUND", "no such address")
+        raise NotFound("ADDRESS_NOT_FOUND")
     return found
 
 

@@ -81,7 +81,7 @@ async def _debts(connection: AsyncConnection, subscription_id: UUID, order: Orde
     if await _was_done(connection, found, order):
         return Steered(subscription=found, is_repeated=True)
     if not debts:
-        raise Conflict("NOTHING_OVERDUE", "this subscription has nothing overdue")
+        raise Conflict("NOTHING_OVERDUE")
     at = await clock.now(connection, found.account_id)
     before = [(await invoice_store.get(connection, one.invoice_id)) for one in debts]
     asked = [await _do(connection, one, order, at) for one in debts]

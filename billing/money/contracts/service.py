@@ -159,7 +159,7 @@ def _is_so(known: Contract, wanted: NewContract) -> bool:
 
 def _first(known: Sequence[Contract]) -> Contract:
     if not known:
-        raise NotFound("CONTRACT_NOT_FOUND", "this account has no contract")
+        raise NotFound("CONTRACT_NOT_FOUND")
     return known[0]
 
 

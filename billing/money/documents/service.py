@@ -99,5 +99,5 @@ async def _snapshot(connection: AsyncConnection, invoice: Invoice) -> dict[str, 
 async def _credit_note(connection: AsyncConnection, name: str) -> CreditNote:
     note = await invoice_store.find_credit_note(connection, ids.decode(ids.CREDIT_NOTE, name))
     if note is None:
-        raise NotFound("CREDIT_NOTE_NOT_FOUND", "no such credit note")
+        raise NotFound("CREDIT_NOTE_NOT_FOUND")
     return note

@@ -60,7 +60,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
     }
     found = await last_of(connection, *locks, (_READ, values))
     if not found:
-        raise NotFound("INVOICE_NOT_FOUND", "no such invoice")
+        raise NotFound("INVOICE_NOT_FOUND")
     (row,) = found
     facts = CollectionFacts(
         at=row["clock_at"] or real_at,

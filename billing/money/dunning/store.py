@@ -36,7 +36,7 @@ async def get(connection: AsyncConnection, case_id: UUID, *, lock: bool = False)
     query = select(dunning_cases).where(dunning_cases.c.id == case_id)
     row = await prepared.find(connection, query.with_for_update() if lock else query)
     if row is None:
-        raise NotFound("DUNNING_CASE_NOT_FOUND", "no such dunning case")
+        raise NotFound("DUNNING_CASE_NOT_FOUND")
     return show(row)
 
 

@@ -162,7 +162,7 @@ async def _usable(
     else:
         method = await methods.default(connection, invoice.account_id)
     if method is None:
-        raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
+        raise Conflict("PAYMENT_METHOD_REQUIRED")
     await demand_usable(connection, method, invoice.currency, at)
     if is_debit(method):
         await _demand_debits_left(connection, invoice)

@@ -67,7 +67,6 @@ def credit(
     if amount > left:
         raise Conflict(
             "CREDIT_NOTE_TOO_LARGE",
-            "the amount exceeds what can still be credited",
             left_cents=left,
         )
     after = notes.credit_note(

@@ -138,7 +138,7 @@ async def demand_owed(connection: AsyncConnection, invoice: Invoice, *, by_card:
     if by_card:
         demand_payable(invoice.remaining_minor, invoice.currency)
     if invoice.status == "paid":
-        raise Conflict("INVOICE_ALREADY_PAID", "this invoice is already paid")
+        raise Conflict("INVOICE_ALREADY_PAID")
     if invoice.status in ("open", "uncollectible"):
         return
     if invoice.status == "draft" and await _awaits_first_payment(connection, invoice, by_card):

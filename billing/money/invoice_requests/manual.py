@@ -63,12 +63,12 @@ async def submit(
     """
     invoice = await locks.hold(connection, invoice_id)
     if invoice.status == "paid":
-        raise Invalid("INVOICE_ALREADY_PAID", "this invoice is already paid", status=400)  # [J5]
+        raise Invalid("INVOICE_ALREADY_PAID", status=400)  # [J5]
     await locks.demand_owed(connection, invoice, by_card=False)
     await _fix_currency(connection, invoice, currency)
     await _refuse_second(connection, invoice_id)
     if await store.reference_used(connection, invoice.account_id, reference):
-        raise Conflict("PAYMENT_REFERENCE_USED", "this transaction_reference was already submitted")
+        raise Conflict("PAYMENT_REFERENCE_USED")
     number = await store.count(connection, invoice_id) + 1
     payment = await store.add(
         connection,
@@ -115,7 +115,7 @@ async def approve(
     payment = await _decidable(connection, payment_id, four_eyes=four_eyes)
     _same_currency(currency, payment.currency)
     if received_minor is None and payment.amount_minor > invoice.remaining_minor:
-        raise Invalid("AMOUNT_REQUIRED", "the payer reported more than is owed; state what arrived")
+        raise Invalid("AMOUNT_REQUIRED")
     if payment.status == "canceled" and await store.reference_used(
         connection, payment.account_id, payment.transaction_reference or ""
     ):
@@ -198,13 +198,13 @@ async def _decidable(connection: AsyncConnection, payment_id: UUID, *, four_eyes
             payment_status=payment.status,
         )
     if four_eyes and _person(payment.submitted_by) == _person(context.actor.get()):
-        raise NotAllowed("FOUR_EYES", "you cannot approve or reject a payment that you submitted")
+        raise NotAllowed("FOUR_EYES")
     return payment
 
 
 async def _refuse_second(connection: AsyncConnection, invoice_id: UUID) -> None:
     if await store.submission(connection, invoice_id) is not None:
-        raise Conflict("PAYMENT_PENDING", "a manual payment of this invoice is awaiting approval")
+        raise Conflict("PAYMENT_PENDING")
     live = await store.live(connection, invoice_id)
     if live is not None and live.status == "processing":
         raise Conflict("PAYMENT_PENDING", "the bank is processing a payment of this invoice")

@@ -127,7 +127,7 @@ async def record_payment(
     if money.currency not in (None, invoice.currency):
         raise Conflict("CURRENCY_MISMATCH", f"the invoice is in {invoice.currency}")
     if money.received_on is not None and money.received_on > at.date():
-        raise Invalid("INVALID_DATE", "received_on is in the future")
+        raise Invalid("INVALID_DATE")
     if await store.reference_used(connection, invoice.account_id, money.reference):
         raise Conflict("PAYMENT_REFERENCE_USED", "this reference is already recorded")
     number = await store.count(connection, invoice_id) + 1

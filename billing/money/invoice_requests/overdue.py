@@ -72,7 +72,7 @@ async def owed(
     found = [invoice_store.show(row) for row in rows.mappings()]
     if only is not None:
         if len(found) < len(set(only)):
-            raise NotFound("INVOICE_NOT_FOUND", "no such invoice")
+            raise NotFound("INVOICE_NOT_FOUND")
         for invoice in found:
             await locks.demand_owed(connection, invoice, by_card=True)
     return found

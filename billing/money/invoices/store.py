@@ -225,5 +225,5 @@ def show(row: Fields) -> Invoice:
 
 def _there(row: Mapping[str, Any] | None) -> Invoice:
     if row is None:
-        raise NotFound("INVOICE_NOT_FOUND", "no such invoice")
+        raise NotFound("INVOICE_NOT_FOUND")
     return show(row)

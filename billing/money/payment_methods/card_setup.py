@@ -162,5 +162,5 @@ async def _find(connection: AsyncConnection, condition: Any) -> Setup | None:
 
 def _required(setup: Setup | None) -> Setup:
     if setup is None:
-        raise NotFound("SETUP_INTENT_NOT_FOUND", "no such setup intent")
+        raise NotFound("SETUP_INTENT_NOT_FOUND")
     return setup

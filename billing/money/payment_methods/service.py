@@ -62,7 +62,7 @@ async def get(connection: AsyncConnection, method_id: UUID) -> Method:
     """One active method; PAYMENT_METHOD_NOT_FOUND."""
     method = await find(connection, method_id)
     if method is None:
-        raise NotFound("PAYMENT_METHOD_NOT_FOUND", "no such payment method")
+        raise NotFound("PAYMENT_METHOD_NOT_FOUND")
     return method
 
 
@@ -150,10 +150,7 @@ async def choose_backup(connection: AsyncConnection, method_id: UUID, at: dateti
     await credits.lock(connection, account_id)
     method = await get(connection, method_id)
     if method.is_default:
-        raise Conflict(
-            "PAYMENT_METHOD_IS_DEFAULT",
-            "the default is already charged first; choose another as the backup",
-        )
+        raise Conflict("PAYMENT_METHOD_IS_DEFAULT")
     if method.is_backup:
         return []
     await connection.execute(
@@ -356,9 +353,7 @@ async def _refuse_last(connection: AsyncConnection, method: Method, currency: st
     if can_pay(method, currency):
         others = [one for one in others if can_pay(one, currency)]
     if not others:
-        raise Conflict(
-            "PAYMENT_METHOD_IN_USE", "an open subscription pays with this method; add another first"
-        )
+        raise Conflict("PAYMENT_METHOD_IN_USE")
 
 
 async def _record(connection: AsyncConnection, method: Method, what: str, at: datetime) -> None:

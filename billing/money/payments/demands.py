@@ -17,7 +17,6 @@ def demand_price(expected_minor: int | None, amount_minor: int, currency: str) -
     if expected_minor is not None and expected_minor != amount_minor:
         raise Conflict(
             "PRICE_CHANGED",
-            "the price has changed; fetch it and retry",
             amount_cents=amount_minor,
             currency=currency,
         )

@@ -323,7 +323,7 @@ async def replay(connection: AsyncConnection, event_id: str) -> Matter:
     )
     owner = await find_owner(connection, Waiting.model_validate({**row, "event_id": event_id}))
     if owner is None:
-        raise Conflict("WEBHOOK_UNMATCHED", "this event matches no matter of this service")
+        raise Conflict("WEBHOOK_UNMATCHED")
     await audit.record(
         connection,
         account_id=owner.account_id,
@@ -385,5 +385,5 @@ async def _locked(connection: AsyncConnection, event_id: str) -> Fields:
     query = select(inbox).where(inbox.c.stripe_event_id == event_id)
     row = await prepared.find(connection, query.with_for_update())
     if row is None:
-        raise NotFound("WEBHOOK_NOT_FOUND", "no such event")
+        raise NotFound("WEBHOOK_NOT_FOUND")
     return row

@@ -197,7 +197,7 @@ async def listed(connection: AsyncConnection, payment_id: UUID) -> RowMapping:
     found = await connection.execute(listing(None, only=payment_id))
     row: RowMapping | None = found.mappings().one_or_none()
     if row is None:
-        raise NotFound("PAYMENT_NOT_FOUND", "no such payment")
+        raise NotFound("PAYMENT_NOT_FOUND")
     return row
 
 
@@ -309,7 +309,7 @@ async def charges_on_record(connection: AsyncConnection, invoice_id: UUID) -> se
 
 def _there(row: Mapping[str, Any] | None) -> Payment:
     if row is None:
-        raise NotFound("PAYMENT_NOT_FOUND", "no such payment")
+        raise NotFound("PAYMENT_NOT_FOUND")
     return show(row)
 
 

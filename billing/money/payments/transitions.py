@@ -275,7 +275,7 @@ def named_card(rows: Rows, method_id: UUID) -> Method:
     """The active method with this id. Errors: PAYMENT_METHOD_NOT_FOUND."""
     card = next((one for one in cards(rows) if one.id == method_id), None)
     if card is None:
-        raise NotFound("PAYMENT_METHOD_NOT_FOUND", "no such payment method")
+        raise NotFound("PAYMENT_METHOD_NOT_FOUND")
     return card
 
 

@@ -73,7 +73,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Purchas
         locks = [(_LOCK_BOTH, named), (reading.LOCK_PAYMENTS, {"workflow_id": of_matter})]
     found = await last_of(connection, *locks, (_READ, named | window | {"workflow_id": of_matter}))
     if not found:
-        raise NotFound("PURCHASE_NOT_FOUND", "no such purchase")
+        raise NotFound("PURCHASE_NOT_FOUND")
     (row,) = found
     facts = PurchaseFacts(
         **now_facts(row["clock_at"]),

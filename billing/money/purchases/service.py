@@ -107,7 +107,7 @@ async def _with_method(
     else:
         card = await methods.default(connection, account.id)
     if card is None:
-        raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
+        raise Conflict("PAYMENT_METHOD_REQUIRED")
     if wanted.flow == "saved_card":
         await demand_usable(connection, card, currency, at)
     return wanted.model_copy(update={"method_id": card.id})

@@ -39,7 +39,7 @@ async def get(connection: AsyncConnection, purchase_id: UUID) -> Purchase:
     """One purchase; PURCHASE_NOT_FOUND [E10]."""
     purchase = await find(connection, purchase_id)
     if purchase is None:
-        raise NotFound("PURCHASE_NOT_FOUND", "no such purchase")
+        raise NotFound("PURCHASE_NOT_FOUND")
     return purchase
 
 
@@ -49,7 +49,7 @@ async def with_payment(
     """One purchase and its invoice's newest payment; PURCHASE_NOT_FOUND."""
     row = await _WITH_PAYMENT.first(connection, purchase_id=purchase_id)
     if row is None:
-        raise NotFound("PURCHASE_NOT_FOUND", "no such purchase")
+        raise NotFound("PURCHASE_NOT_FOUND")
     payment = row.pop("payment")
     return show(row), show_payment(payment) if payment else None
 

@@ -61,9 +61,7 @@ def ask(
     whole = currencies.whole_steps(left, payment.currency) if way == "provider" else left
     amount = whole if amount_minor is None else amount_minor
     if not 0 < amount <= left:
-        raise Conflict(
-            "REFUND_TOO_LARGE", "the amount exceeds what can still be refunded", left_cents=whole
-        )
+        raise Conflict("REFUND_TOO_LARGE", left_cents=whole)
     if way == "provider" and currencies.whole_steps(amount, payment.currency) != amount:
         step = currencies.charging(payment.currency).step
         raise Conflict("REFUND_STEP", f"the amount must be a multiple of {step}", left_cents=whole)

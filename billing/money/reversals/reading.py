@@ -124,7 +124,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Reversa
     values = named | {"workflow_id": workflow_id, "real_at": real_now()}
     found = await last_of(connection, *locks, (_READ, values))
     if not found:
-        raise NotFound("PAYMENT_NOT_FOUND", "no such payment")
+        raise NotFound("PAYMENT_NOT_FOUND")
     (row,) = found
     rows = reading.rows_of(row, credit_notes=CreditNote, purchases=Purchase, **TYPES)
     facts = ReversalFacts(

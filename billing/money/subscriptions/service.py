@@ -231,7 +231,7 @@ async def commanded(
     """
     found = await store.find_current(connection, account_id)
     if found is None:
-        raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no subscription")
+        raise NotFound("SUBSCRIPTION_NOT_FOUND")
     if found.status in ENDED:
         demand(found.status, command)
     return found
@@ -283,7 +283,7 @@ async def _to_call_off(
 ) -> SubscriptionChange:
     found = await store.find_change(connection, change_id)
     if found is None or found.account_id != account_id:
-        raise NotFound("CHANGE_NOT_FOUND", "no such change")
+        raise NotFound("CHANGE_NOT_FOUND")
     if found.kind not in ("add_ons", "pause", "plan") or found.status not in (
         "scheduled",
         "canceled",
@@ -311,7 +311,6 @@ async def _refuse_second(connection: AsyncConnection, account_id: UUID) -> None:
     if existing is not None:
         raise Conflict(
             "SUBSCRIPTION_EXISTS",
-            "this account already has an open subscription",
             state=existing.status,
         )
 

@@ -70,12 +70,10 @@ def demand(state: State, command: Command) -> Reply:
     """Return the reply. Errors (409): SUBSCRIPTION_STATE, SUBSCRIPTION_EXISTS, PAYMENT_OVERDUE."""
     reply = TABLE[state][command]
     if reply == "overdue":
-        raise Conflict("PAYMENT_OVERDUE", "pay the overdue invoice first", state=state)
+        raise Conflict("PAYMENT_OVERDUE", state=state)
     if reply == "no":
         if command == "subscribe":
-            raise Conflict(
-                "SUBSCRIPTION_EXISTS", "this account already has an open subscription", state=state
-            )
+            raise Conflict("SUBSCRIPTION_EXISTS", state=state)
         raise Conflict(
             "SUBSCRIPTION_STATE",
             f"a subscription in state {state} accepts only: {', '.join(takes(state))}",

@@ -17,7 +17,7 @@ def written(number: str) -> str:
     try:
         return str(vat.validate(number))
     except ValidationError as wrong:
-        raise Invalid("INVALID_TAX_ID", "not a valid EU VAT number") from wrong
+        raise Invalid("INVALID_TAX_ID") from wrong
 
 
 def next_check(at: datetime, tries: int) -> datetime | None:

@@ -39,7 +39,7 @@ async def write(
     if wanted.payment_method_id is not None:
         await methods.get(connection, wanted.payment_method_id)
     elif wanted.is_enabled and await methods.default(connection, account_id) is None:
-        raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
+        raise Conflict("PAYMENT_METHOD_REQUIRED")
     currency = balance.currency or DEFAULT_CURRENCY
     is_sold = await plans.pack_price(connection, pack.key, currency) is not None
     if wanted.is_enabled and not is_sold:

@@ -50,7 +50,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, TrialFa
     values = named | {"grant_key": keys.trial_grant(wanted.subject_id)}
     found = await last_of(connection, *locks, (_READ, values))
     if not found:
-        raise NotFound("TRIAL_NOT_FOUND", "this account has no trial")
+        raise NotFound("TRIAL_NOT_FOUND")
     (row,) = found
     facts = TrialFacts(
         **now_facts(row["clock_at"]),

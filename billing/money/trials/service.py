@@ -46,7 +46,7 @@ async def start(
         ends_at=at + timedelta(days=settings.trial_days),
     )
     if trial is None:
-        raise Conflict("TRIAL_ALREADY_USED", "this account has already used its trial")
+        raise Conflict("TRIAL_ALREADY_USED")
     await _grant(connection, trial, at)
     await outbox.announce(connection, announcement(trial, "started"), at)
     first = head(agenda(view(Rows([trial]), account.clock_at)))

@@ -132,4 +132,4 @@ def _demand_whole(w: Work[Any], invoice_id: UUID, *, suffix: str) -> None:
     )
     away = (one for one in taken_back(w.rows, w.rows.get(Invoice, invoice_id)) if one.takes_room)
     if any(mine not in one.fact_key for one in noted) or any(used) or any(away):
-        raise Conflict("CREDITED_BEFORE", "part of this invoice has already been credited")
+        raise Conflict("CREDITED_BEFORE")

@@ -37,7 +37,7 @@ async def aim(
     if await audit_store.has(connection, account_id, subject, AIMED, request):
         return account
     if not account.is_test:
-        raise Conflict("CLOCK_NEEDS_TEST_ACCOUNT", "only a test account can have its own clock")
+        raise Conflict("CLOCK_NEEDS_TEST_ACCOUNT")
     clock_at = account.clock_at or real_now()
     farthest = max(clock_at, account.clock_target or clock_at)
     target = farthest + to if isinstance(to, timedelta) else to

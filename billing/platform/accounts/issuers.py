@@ -46,9 +46,7 @@ async def put(
     await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     row = {**fields, "key": key}
     if row.get("is_default") is False and await _is_default(connection, key):
-        raise Conflict(
-            "ISSUER_IS_DEFAULT", "this issuer is the default; make another one the default instead"
-        )
+        raise Conflict("ISSUER_IS_DEFAULT")
     if row.get("is_default"):
         others = issuers.c.is_default & (issuers.c.key != key)
         await connection.execute(update(issuers).where(others).values(is_default=False))

@@ -21,7 +21,7 @@ async def upsert(connection: AsyncConnection, wanted: AccountFields) -> tuple[Ac
     VALIDATION_FAILED for a new external id with a slash.
     """
     if wanted.clock_at is not None and not wanted.is_test:
-        raise Conflict("CLOCK_NEEDS_TEST_ACCOUNT", "only a test account can have its own clock")
+        raise Conflict("CLOCK_NEEDS_TEST_ACCOUNT")
     account = await _add(connection, wanted)
     if account is not None:
         return account, True

@@ -76,7 +76,7 @@ async def lock(connection: AsyncConnection, account_id: UUID) -> Account:
     query = select(accounts).where(accounts.c.id == account_id)
     account = await _one(connection, query.with_for_update(key_share=True))
     if account is None:
-        raise NotFound("MERCHANT_NOT_FOUND", "no such account")
+        raise NotFound("MERCHANT_NOT_FOUND")
     return account
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from api.answers.problem_codes import CODES
+from billing.core.error_codes import CODES
 from cli.error_table import render
 from devstack.options import ROOT
 from tests.api_document import DOCUMENT

@@ -10,9 +10,9 @@ from fastapi.routing import APIRoute
 from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import TypeAdapter
 
-from api.answers.problem_codes import CODES
 from api.answers.problems import MEDIA_TYPE
 from api.document.openapi import api_routes
+from billing.core.error_codes import CODES
 from tests.api_document import APP, DOCUMENT
 
 JSON = "application/json"

@@ -10,10 +10,11 @@ from fastapi import FastAPI
 from sqlalchemy import exc as sql
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.answers.problem_codes import CODES, GENERIC
+from api.answers.problem_codes import GENERIC
 from api.answers.problems import MEDIA_TYPE
 from api.answers.schemas import Body, Credits, Minor
 from api.routes.base import new_router
+from billing.core.error_codes import CODES
 from billing.core.errors import Conflict
 
 STANDARD = {"type", "title", "status", "code", "detail", "correlation_id"}

@@ -107,7 +107,7 @@ def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:
     price = next((one for one in sold if one.interval == subscription.interval), None)
     agreed = subscription.contract_id is not None
     if price is None or agreed or price.id == subscription.price_id:
-        raise Conflict("PRICE_NOT_OFFERED", "the subscription already has the current price")
+        raise Conflict("PRICE_NOT_OFFERED")
     terms = new_terms.at_price(w, price)
     changes.schedule(w, w.facts.new_id(), "price", {"price_cents": terms.amount_minor}, terms)
     _give_notice(w, subscription, terms, subscription.current_period_end, reason)

@@ -190,7 +190,7 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     """
     demand(cycles.of(w).status, "resume")
     if payment_effects.overdue(w):
-        raise Conflict("PAYMENT_OVERDUE", "pay the overdue invoice first", state="paused")
+        raise Conflict("PAYMENT_OVERDUE", state="paused")
     changes.demand_none(w.rows)
     pauses.demand_next_second(w)
     changes.apply_scheduled(w)

@@ -70,7 +70,7 @@ def read(token: str, secrets: Sequence[str], real_at: datetime | None) -> Promis
 
 def expired() -> Conflict:
     """Return the refusal of an outdated preview."""
-    return Conflict("PREVIEW_EXPIRED", "the preview is out of date; preview again")
+    return Conflict("PREVIEW_EXPIRED")
 
 
 def _sign(secret: str, content: bytes) -> bytes:

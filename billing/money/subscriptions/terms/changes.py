@@ -50,7 +50,7 @@ def pending(rows: Rows) -> SubscriptionChange | None:
 def demand_none(rows: Rows) -> None:
     """Raise CHANGE_PENDING if a change waits for its payment."""
     if pending(rows) is not None:
-        raise Conflict("CHANGE_PENDING", "a change of this subscription is awaiting payment")
+        raise Conflict("CHANGE_PENDING")
 
 
 def demand_whole_rest(subscription: Subscription) -> None:
@@ -320,5 +320,5 @@ def _card(w: Work[SubscriptionFacts], paying: Paying) -> UUID:
     else:
         card = payments.named_card(w.rows, paying.method_id)
     if card is None:
-        raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
+        raise Conflict("PAYMENT_METHOD_REQUIRED")
     return card_rules.demand_able(card, cycles.of(w).currency).id

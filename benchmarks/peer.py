@@ -22,7 +22,7 @@ from benchmarks.loads import Once
 from billing.core.database import open_database
 from billing.core.settings import load_settings
 from billing.ledger.credits.rules import SOON
-from billing.metering.usage.schemas import Kind, Use
+from billing.metering.usage.schemas import Use, UseKind
 from devstack.options import ROOT
 
 VENV: Final = ROOT / "build" / "hordak"
@@ -31,7 +31,7 @@ PEER: Final = Path(__file__).with_name("peer_hordak.py")
 ACCOUNTS: Final = 50
 AT_ONCE: Final = 32
 SECONDS: Final = 2.0
-PAID: Final = Kind("gpt-4", None, None, None, None, "credit_consumption", defer=False)
+PAID: Final = UseKind("gpt-4", None, None, None, None, "credit_consumption", defer=False)
 
 
 async def measure(ground: Ground, report: Report) -> None:

@@ -84,7 +84,7 @@ class Settled(Contract):
     halted: str | None = None
 
 
-class Standing(Settled):
+class MatterStatus(Settled):
     """The state of a matter, for people."""
 
     status: str = ""

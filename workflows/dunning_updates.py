@@ -11,7 +11,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from billing.matters.agenda import State
     from billing.money.dunning.rules import MAX_EXTENSION_DAYS, Collecting
-    from workflows.contracts import Command, DunningCommand, DunningExtension, Standing
+    from workflows.contracts import Command, DunningCommand, DunningExtension, MatterStatus
     from workflows.matter import MatterWorkflow
 
 S = TypeVar("S", bound=State)
@@ -25,7 +25,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
         """Return the invoices that the matter collects, from the newest state."""
 
     @workflow.update(description="No slots and no final action until resumed")
-    async def pause_dunning(self, command: DunningCommand) -> Standing:
+    async def pause_dunning(self, command: DunningCommand) -> MatterStatus:
         """Pause the case; refused without an open case."""
         return await self._carry_out("pause_dunning", command)
 
@@ -34,7 +34,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
         self._need_case(command)
 
     @workflow.update(description="Slots go on where they stood")
-    async def resume_dunning(self, command: DunningCommand) -> Standing:
+    async def resume_dunning(self, command: DunningCommand) -> MatterStatus:
         """Resume the case; refused without an open case."""
         return await self._carry_out("resume_dunning", command)
 
@@ -43,7 +43,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
         self._need_case(command)
 
     @workflow.update(description="Move the slots to come and the final action by some days")
-    async def extend_dunning(self, command: DunningExtension) -> Standing:
+    async def extend_dunning(self, command: DunningExtension) -> MatterStatus:
         """Extend the case; refused without an open case, and beyond 90 days in total."""
         return await self._carry_out("extend_dunning", command, command.days)
 
@@ -54,7 +54,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
             raise ValueError(f"a case can be extended by 1 to {MAX_EXTENSION_DAYS} days")
 
     @workflow.update(description="Try the default card at once, beside the slots")
-    async def retry_now(self, command: DunningCommand) -> Standing:
+    async def retry_now(self, command: DunningCommand) -> MatterStatus:
         """Try the card now; refused while another try is pending, and without a card."""
         return await self._carry_out("retry_now", command)
 
@@ -63,7 +63,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
         self._need_unpaid(command)
 
     @workflow.update(description="Give up what is owed, by a credit note; needs a reason")
-    async def forgive(self, command: DunningCommand) -> Standing:
+    async def forgive(self, command: DunningCommand) -> MatterStatus:
         """Forgive the debt; the subscription is active again if nothing else is overdue."""
         return await self._carry_out("forgive", command)
 
@@ -73,7 +73,7 @@ class CollectingWorkflow(MatterWorkflow[S]):
         if not command.reason.strip():
             raise ValueError("give the reason for forgiving it in `reason`")
 
-    async def _carry_out(self, name: str, command: DunningCommand, days: int = 0) -> Standing:
+    async def _carry_out(self, name: str, command: DunningCommand, days: int = 0) -> MatterStatus:
         return await self.run_in_turn(
             Command(name=name, reason=command.reason, days=days, invoice=command.invoice)
         )

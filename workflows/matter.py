@@ -31,8 +31,8 @@ with workflow.unsafe.imports_passed_through():
         Contract,
         HaltRequest,
         MatterRef,
+        MatterStatus,
         Settled,
-        Standing,
         StepRequest,
     )
     from workflows.policies import HALT_NOTE_TIMEOUT, POLICIES
@@ -107,7 +107,7 @@ class MatterWorkflow(Generic[S]):
             return named
         return None if workflow.patched("signals-call-for-looks-alone") else named
 
-    async def _until_quiet(self) -> Standing:
+    async def _until_quiet(self) -> MatterStatus:
         self._asked += 1
         ticket = self._asked
         await workflow.wait_condition(
@@ -116,7 +116,7 @@ class MatterWorkflow(Generic[S]):
         return self._standing(settled=self._quiet >= ticket and self._halted is None)
 
     @workflow.update(description="Try the halted step again now")
-    async def resume(self) -> Standing:
+    async def resume(self) -> MatterStatus:
         """Retry a halted step now instead of within the hour."""
         self._resumed = True
         return self._standing(settled=False)
@@ -127,11 +127,11 @@ class MatterWorkflow(Generic[S]):
             raise ValueError("this matter is not halted")
 
     @workflow.query(description="Where this customer stands")
-    def standing(self) -> Standing:
+    def standing(self) -> MatterStatus:
         """Return the newest known standing; change nothing."""
         return self._standing(settled=self._quiet >= self._asked)
 
-    async def run_in_turn(self, command: Command) -> Standing:
+    async def run_in_turn(self, command: Command) -> MatterStatus:
         """Queue an operator's command for the loop; return when its consequences are done.
 
         A refusal fails the command, never the matter.
@@ -314,8 +314,8 @@ class MatterWorkflow(Generic[S]):
         workflow.upsert_search_attributes(updates)
         self._shown = shown
 
-    def _standing(self, *, settled: bool) -> Standing:
-        return Standing(
+    def _standing(self, *, settled: bool) -> MatterStatus:
+        return MatterStatus(
             settled=settled,
             halted=self._halted,
             status=self.state.status if self.state else "",

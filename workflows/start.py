@@ -29,7 +29,7 @@ from billing.matters.kinds import BACKGROUND, KINDS, MatterKind
 from billing.matters.schemas import Matter, Planned
 from billing.platform.provider_inbox.rules import WaitingEvent
 from workflows.attributes import ACCOUNT_ID, BILLING_STATUS, HALTED, NEXT_DUE_AT, PLAN
-from workflows.contracts import MatterRef, Settled, Standing, WalkRequest
+from workflows.contracts import MatterRef, MatterStatus, Settled, WalkRequest
 from workflows.policies import TASK_TIMEOUT
 
 WAIT_RETRY: Final = timedelta(milliseconds=50)
@@ -138,7 +138,9 @@ async def resume(client: Client, matter: Matter) -> bool:
     handle = client.get_workflow_handle(matter.workflow_id)
     for _ in range(RESUME_TRIES):
         try:
-            await handle.execute_update("resume", result_type=Standing, rpc_timeout=_RPC_TIMEOUT)
+            await handle.execute_update(
+                "resume", result_type=MatterStatus, rpc_timeout=_RPC_TIMEOUT
+            )
             return True
         except WorkflowUpdateFailedError:
             return False

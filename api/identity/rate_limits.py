@@ -33,7 +33,7 @@ class RateLimited(BillingError):
     status = 429
 
 
-class Standing(NamedTuple):
+class RateStatus(NamedTuple):
     """The rate, the requests left, and the seconds until more are available."""
 
     limit: int
@@ -59,7 +59,7 @@ class RateLimit:
         self.amount, self.seconds = int(amount), _SECONDS[unit]
         self._seen: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def hit(self, caller: str) -> Standing:
+    def hit(self, caller: str) -> RateStatus:
         """Count one request; raises `RateLimited` with the seconds to wait."""
         now = monotonic()
         times = self._seen.get(caller)
@@ -72,7 +72,7 @@ class RateLimit:
         if len(times) == self.amount:
             raise self.refused(max(1, ceil(times[0] + self.seconds - now)))
         times.append(now)
-        return Standing(
+        return RateStatus(
             self.amount, self.amount - len(times), max(1, ceil(times[0] + self.seconds - now))
         )
 

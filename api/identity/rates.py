@@ -26,7 +26,7 @@ from api.identity.rate_limits import (
     RateClass,
     RateLimit,
     RateLimited,
-    Standing,
+    RateStatus,
     class_of,
 )
 from billing.core.database import Database
@@ -65,7 +65,7 @@ class RateLeases:
         self._shares: OrderedDict[str, _Share] = OrderedDict()
         self._alone_until = 0.0
 
-    async def hit(self, caller: str) -> Standing:
+    async def hit(self, caller: str) -> RateStatus:
         """Count one request; raises `RateLimited` with the seconds to wait."""
         share = self._shares.get(caller)
         if share is None:
@@ -80,12 +80,12 @@ class RateLeases:
                     return self._rate.hit(caller)
             return self._take(share)
 
-    def _take(self, share: _Share) -> Standing:
+    def _take(self, share: _Share) -> RateStatus:
         seconds = max(1, ceil(share.until - monotonic()))
         if share.left == 0:
             raise self._rate.refused(seconds)
         share.left -= 1
-        return Standing(self._rate.amount, share.left + share.rest, seconds)
+        return RateStatus(self._rate.amount, share.left + share.rest, seconds)
 
     async def _ask(self, caller: str, share: _Share) -> bool:
         # A caller's name may be long, and need not be stored there.
@@ -129,7 +129,7 @@ class RateLimits(Mapping[RateClass, RateLimit]):
         try:
             standing = await self._shared[kind].hit(_name(caller, account))
         except RateLimited as refused:
-            standing = Standing(self._limits[kind].amount, 0, refused.fields["retry_after"])
+            standing = RateStatus(self._limits[kind].amount, 0, refused.fields["retry_after"])
             raise
         finally:
             request.scope[HEADERS] = standing.headers()

@@ -46,7 +46,7 @@ _FAILED: Final = "The bank did not confirm the payment. Try again, or use anothe
 
 
 @dataclass(frozen=True)
-class Standing:
+class PayPageState:
     """The current state of what a link is for."""
 
     title: str
@@ -64,7 +64,7 @@ class Standing:
         return self.action["type"] in ("confirm_card", "redirect", "ask")
 
 
-_CAME_BACK: Final = Standing(
+_CAME_BACK: Final = PayPageState(
     "You can close this page",
     "If you paid, the shop is notified within moments.",
     {"type": "none"},
@@ -127,7 +127,7 @@ async def _begin(request: Request) -> HTMLResponse:
 
 
 def _confirm(
-    call: AccountCall, link: PayLink, standing: Standing, request: Request
+    call: AccountCall, link: PayLink, standing: PayPageState, request: Request
 ) -> HTMLResponse:
     """Return the provider's form: Stripe's own, or a page of the stand-in."""
     settings, secret = call.settings, standing.action["client_secret"]
@@ -159,34 +159,34 @@ async def _opened(request: Request, rate: str) -> tuple[AccountCall | None, PayL
     return AccountCall(caller, services, tenant), link
 
 
-async def _standing(call: AccountCall, link: PayLink) -> Standing:
+async def _standing(call: AccountCall, link: PayLink) -> PayPageState:
     if link.kind == "setup":
         return await _setup(call, link.subject_id)
     return await _invoice(call, link.subject_id)
 
 
-async def _setup(call: AccountCall, setup_id: UUID) -> Standing:
+async def _setup(call: AccountCall, setup_id: UUID) -> PayPageState:
     async with call.transaction() as connection:
         try:
             setup = await card_setup.get(connection, setup_id)
         except NotFound:
-            return Standing("Not found", "This link is not valid.", {"type": "none"})
+            return PayPageState("Not found", "This link is not valid.", {"type": "none"})
     if setup.payment_method_id is not None:
-        return Standing("Saved", "Your card is saved. Thank you.", {"type": "none"})
+        return PayPageState("Saved", "Your card is saved. Thank you.", {"type": "none"})
     if setup.finished_at is not None:
-        return Standing(
+        return PayPageState(
             "Expired", "This card was not saved in time: ask for a new link.", {"type": "none"}
         )
     text = "Your card will be saved for future payments. Nothing is charged now."
-    return Standing("Save a card", text, setup_action(setup), verb="Save a card")
+    return PayPageState("Save a card", text, setup_action(setup), verb="Save a card")
 
 
-async def _invoice(call: AccountCall, invoice_id: UUID) -> Standing:
+async def _invoice(call: AccountCall, invoice_id: UUID) -> PayPageState:
     async with call.transaction() as connection:
         try:
             invoice = await invoice_store.get(connection, invoice_id)
         except NotFound:
-            return Standing("Not found", "This link is not valid.", {"type": "none"})
+            return PayPageState("Not found", "This link is not valid.", {"type": "none"})
         tries = await payment_store.attempts_of(connection, invoice_id)
         action: Mapping[str, Any] = await next_action_of(
             connection, invoice, tries, call.services.pay_links
@@ -198,29 +198,29 @@ async def _invoice(call: AccountCall, invoice_id: UUID) -> Standing:
         }
     if invoice.status in _ENDED:
         title, text = _ENDED[invoice.status]
-        return Standing(title, text, {"type": "none"}, more=more)
+        return PayPageState(title, text, {"type": "none"}, more=more)
     title = f"Invoice {invoice.number}" if invoice.number else "Payment"
     if action["type"] == "manual":
         text = f"Pay by bank transfer with the reference {action['payment_reference']}."
-        return Standing(title, text, {"type": "none"}, more=more)
+        return PayPageState(title, text, {"type": "none"}, more=more)
     if action["type"] == "none" and invoice.outstanding_minor:
         action = {"type": "ask"}
     text = "Pay by card. Your bank may ask you to confirm."
-    return Standing(title, text, action, more=more, tries=len(tries))
+    return PayPageState(title, text, action, more=more, tries=len(tries))
 
 
 def _refusal(link: PayLink | None) -> HTMLResponse:
     """Answer 404 for a link that this service did not sign, 410 for an expired one."""
     if link is None:
-        wrong = Standing("Not found", "This link is not valid.", {"type": "none"})
+        wrong = PayPageState("Not found", "This link is not valid.", {"type": "none"})
         return _page("pay.html", wrong, status=404)
-    over = Standing("Expired", "This link has expired: ask for a new one.", {"type": "none"})
+    over = PayPageState("Expired", "This link has expired: ask for a new one.", {"type": "none"})
     return _page("pay.html", over, status=410)
 
 
 def _page(
     template: str,
-    standing: Standing,
+    standing: PayPageState,
     *,
     status: int = 200,
     policy: str = "form-action 'self'",

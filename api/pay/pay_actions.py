@@ -11,7 +11,7 @@ from api.dependencies import AccountCall
 from billing.catalog.payment_kinds import store as payment_kinds
 from billing.core.clock import real_now
 from billing.core.errors import Conflict
-from billing.money.payments.pay_links import Kind, PayLinks
+from billing.money.payments.pay_links import LinkKind, PayLinks
 from billing.money.payments.schemas import PAYPAL
 
 _IN_A_BROWSER: Final = ("confirm_card", "redirect")
@@ -36,7 +36,7 @@ class NextAction(TypedDict, total=False):
 
 
 def with_page(
-    links: PayLinks, action: Mapping[str, Any], account_id: UUID, kind: Kind, subject_id: UUID
+    links: PayLinks, action: Mapping[str, Any], account_id: UUID, kind: LinkKind, subject_id: UUID
 ) -> NextAction:
     """Return the action, with `pay_url` where the pay page supports it."""
     if action["type"] not in _IN_A_BROWSER:

@@ -39,7 +39,7 @@ from billing.metering.usage import rules, service, store
 from billing.metering.usage.schemas import BY_CARD, BillingRecord, Status
 from billing.metering.usage.tables import billing_records
 from billing.money.card_usage import offers
-from billing.money.card_usage.offers import Offer
+from billing.money.card_usage.offers import UseQuote
 from billing.money.subscriptions import store as subscriptions
 from billing.money.top_ups import store as top_up_store
 from billing.money.usage_voids import service as usage_voids
@@ -82,7 +82,7 @@ class CalculateAnswer(Answer):
     available_billing_methods: list[Method]
 
     @classmethod
-    def of_offer(cls, body: CalculateBody, found: Offer) -> Self:
+    def of_offer(cls, body: CalculateBody, found: UseQuote) -> Self:
         """Return the price of the requested use."""
         return cls.of(
             found.rating,

@@ -25,7 +25,7 @@ from billing.ledger.credits.tables import credit_lots, credit_transactions
 
 router = new_router("credits")
 
-Kind = Literal["grant", "debit", "capture", "expire", "debt", "clawback", "adjustment", "void"]
+EntryKind = Literal["grant", "debit", "capture", "expire", "debt", "clawback", "adjustment", "void"]
 
 
 _UNNAMED: Final[dict[str, Any]] = {"scope": None, "reason": "", "subject": None, "detail": {}}
@@ -77,7 +77,7 @@ class TransactionAnswer(Answer):
 
     transaction_id: TransactionId = Field(validation_alias="id")
     number: int = Field(validation_alias="seq")
-    kind: Kind
+    kind: EntryKind
     amount: Credits
     debt: Credits
     balance_after: Credits
@@ -207,7 +207,7 @@ async def read_balance(call: MemberRead) -> BalanceAnswer:
 
 @router.get("/billing/credits/transactions", responses=responses("INVALID_CURSOR"))
 async def list_transactions(
-    call: MemberRead, paging: Paging, kind: Kind | None = None
+    call: MemberRead, paging: Paging, kind: EntryKind | None = None
 ) -> Page[TransactionAnswer]:
     """The ledger, newest first [F2]; members see only amount and date of others' spending.
 

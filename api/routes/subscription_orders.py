@@ -16,11 +16,11 @@ from billing.money.subscriptions import service, store
 from billing.money.subscriptions.schemas import Subscription
 from billing.money.subscriptions.states import Command
 
-Order = Callable[[AsyncConnection, Subscription, Claim], Awaitable[Sequence[Matter]]]
+Change = Callable[[AsyncConnection, Subscription, Claim], Awaitable[Sequence[Matter]]]
 """Changes the rows; returns the matters to start after the commit."""
 
 
-async def carry_out(call: AccountCall, once: Once, command: Command, order: Order) -> Response:
+async def carry_out(call: AccountCall, once: Once, command: Command, order: Change) -> Response:
     """Change the open subscription, and return it once its workflow has handled the change."""
     async with once.claim(call) as claim:
         async with call.transaction() as connection:

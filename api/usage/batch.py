@@ -24,7 +24,7 @@ from billing.core.errors import BillingError, NotFound
 from billing.metering.usage.schemas import BY_CARD, Recorded, Use
 
 Row = UseRow | Fault
-Refusal = tuple[str, str]
+CodeAndDetail = tuple[str, str]
 """A code and a sentence."""
 
 
@@ -40,7 +40,7 @@ class UsageBatch:
         self._headers = headers
         self._by_user = SERVICE in call.caller.roles and not headers.get(b"x-account-id")
         self._owners: dict[str | None, Tenant | None] = {}
-        self._refused: dict[int, Refusal] = {}
+        self._refused: dict[int, CodeAndDetail] = {}
         self._duplicates: set[int] = set()
 
     async def record(self) -> bytes:
@@ -130,7 +130,7 @@ class UsageBatch:
         self._refused.update(await self._too_old(uses))
         return {place: use for place, use in uses.items() if place not in self._refused}
 
-    async def _too_old(self, uses: dict[int, Use]) -> dict[int, Refusal]:
+    async def _too_old(self, uses: dict[int, Use]) -> dict[int, CodeAndDetail]:
         """Return a customer's uses dated too far back; each is of its own account."""
         call = self._own_call()
         if call is None:
@@ -144,7 +144,7 @@ class UsageBatch:
         own = None if self._call.caller.operates else self._owners[None]
         return AccountCall(self._call.caller, self._call.services, own) if own else None
 
-    def _owner(self, row: UseRow) -> Tenant | Refusal:
+    def _owner(self, row: UseRow) -> Tenant | CodeAndDetail:
         name = self._named(row)
         owner = self._owners.get(name)
         if owner is None and name is None and not self._headers.get(b"x-account-id"):

@@ -30,7 +30,7 @@ from billing.core import ids
 from billing.core.errors import NotAllowed
 from billing.core.periods import BEYOND_CALENDAR, within_calendar
 from billing.metering.usage.rules import AMOUNT
-from billing.metering.usage.schemas import Kind, Use
+from billing.metering.usage.schemas import Use, UseKind
 
 MAX_WORD: Final = 255
 Word = Annotated[str, Meta(min_length=1, max_length=MAX_WORD)]
@@ -46,7 +46,7 @@ _PYDANTIC: Final[dict[Any, Any]] = {
 }
 """Pydantic types for fields that have these types for msgspec."""
 
-Kinds = dict[tuple[object, ...], Kind]
+Kinds = dict[tuple[object, ...], UseKind]
 
 
 class UseBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -143,7 +143,7 @@ def use_of(body: UseBody, account_id: UUID, call: Call, kinds: Kinds) -> Use:
     )  # fmt: skip
     return Use(
         account_id,
-        kinds.get(kind) or kinds.setdefault(kind, Kind(*kind)),
+        kinds.get(kind) or kinds.setdefault(kind, UseKind(*kind)),
         shortest(body.usage_amount),
         body.event_id,
         body.occurred_at.astimezone(UTC) if body.occurred_at else None,

@@ -11,7 +11,7 @@ import pytest
 from billing.core.arrays import records
 from billing.ledger.credits import holds, sql_calls
 from billing.metering.quotas import store as quotas
-from billing.metering.usage.schemas import Kind, Use
+from billing.metering.usage.schemas import Use, UseKind
 from billing.metering.usage.sql_batch import Batch, by_account
 from billing.money.invoices import usage_lines
 from migrations import sql
@@ -63,7 +63,7 @@ def row_of(array: str) -> list[str]:
 
 
 def test_a_use_and_its_kind_have_the_fields_of_their_types() -> None:
-    kind = Kind(
+    kind = UseKind(
         product_id="product_id", service_type="service_type", feature_type="feature_type",
         operation="operation", model="model", method="method", defer=True,
     )  # fmt: skip

@@ -28,7 +28,7 @@ from api.workflow_calls import need_temporal, wait_until_all_done
 from billing.core import ids
 from billing.core.errors import BillingError
 from billing.money.bulk_acts import service, store
-from billing.money.bulk_acts.schemas import Act, Choice, Order, Overdue, Steered
+from billing.money.bulk_acts.schemas import Act, BulkAct, Choice, Overdue, Steered
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import AttemptStatus
 from billing.money.subscriptions import store as subscription_store
@@ -71,9 +71,9 @@ class SteerBody(Body):
             raise ValueError("select the subscriptions by at least one field")
         return self
 
-    def order(self, suffix: str) -> Order:
+    def order(self, suffix: str) -> BulkAct:
         """Return the act, made distinct by a suffix."""
-        return Order(
+        return BulkAct(
             act=self.act,
             reason=self.reason,
             days=self.days or 0,
@@ -181,7 +181,7 @@ async def steer_subscriptions(
 
 
 async def _page(
-    call: Call, body: SteerBody, asked: PageRequest, order: Order, *, dry_run: bool = False
+    call: Call, body: SteerBody, asked: PageRequest, order: BulkAct, *, dry_run: bool = False
 ) -> Page[SteeredAnswer]:
     async with call.database.operator() as connection:
         query = await store.chosen(connection, await body.choice(connection), body.act)
@@ -197,7 +197,7 @@ async def _page(
 
 
 async def _steer(
-    call: Call, found: Subscription, order: Order, *, dry_run: bool
+    call: Call, found: Subscription, order: BulkAct, *, dry_run: bool
 ) -> tuple[BillingError | None, Steered]:
     """Carry out the act in a transaction of its own; return a refusal instead of raising it."""
     try:

@@ -43,7 +43,7 @@ _COMMANDED: Final = responses(*_CODES)
 
 
 @dataclass(frozen=True)
-class Order:
+class CommandContext:
     """The context of a command: one transaction, one case, the account's current time."""
 
     connection: AsyncConnection
@@ -141,7 +141,7 @@ async def extend_dunning(
 ) -> Response:
     """Move the coming slots and the final action later, by 90 days at most in all."""
 
-    async def extend(order: Order) -> Matter:
+    async def extend(order: CommandContext) -> Matter:
         return await recovery.extend_once(
             order.connection,
             order.case,
@@ -170,7 +170,7 @@ async def retry_dunning_now(
 ) -> Response:
     """Try a card now; no slot is used or moved. The last entry of `attempts` has the result."""
 
-    async def retry(order: Order) -> Matter:
+    async def retry(order: CommandContext) -> Matter:
         asked = await card.retry_now(
             order.connection,
             order.case.invoice_id,
@@ -193,7 +193,7 @@ async def forgive_dunning(
 ) -> Response:
     """Give up the debt with a credit note; the subscription continues as if it were paid."""
 
-    async def forgive(order: Order) -> Matter:
+    async def forgive(order: CommandContext) -> Matter:
         return await recovery.forgive(
             order.connection, order.case.invoice_id, body.reason, again=order.again
         )
@@ -212,7 +212,7 @@ async def _command_case(
 
 
 async def _command(
-    call: Call, once: Once, name: str, verb: Callable[[Order], Awaitable[Matter]]
+    call: Call, once: Once, name: str, verb: Callable[[CommandContext], Awaitable[Matter]]
 ) -> Response:
     """Apply the command to the rows, and answer the case after its workflow has run."""
     await need_temporal(call)
@@ -224,7 +224,7 @@ async def _command(
         async with call.database.tenant(case.account_id) as connection:
             at = await clock.now(connection, case.account_id)
             suffix = ids.encode("key", claim.resource_id)
-            matter = await verb(Order(connection, case, at, suffix, claim.resumed))
+            matter = await verb(CommandContext(connection, case, at, suffix, claim.resumed))
         await wait_until_done(call, matter)
         return claim.answer(200, await _detail(call, case_id))
 

@@ -22,7 +22,9 @@ from workflows import start
 router = new_router("matters")
 
 Status = Literal["open", "resting", "halted", "closed"]
-Kind = Literal["trial", "subscription", "collection", "purchase", "charge", "account", "reversal"]
+MatterKind = Literal[
+    "trial", "subscription", "collection", "purchase", "charge", "account", "reversal"
+]
 
 
 class MatterAnswer(Answer):
@@ -46,7 +48,7 @@ async def list_matters(
     call: AdminCall,
     paging: Paging,
     status: Status | None = None,
-    kind: Kind | None = None,
+    kind: MatterKind | None = None,
     account_id: OneWord = None,
 ) -> Page[MatterAnswer]:
     """All matters, newest first; `status=halted` lists those that need a person."""

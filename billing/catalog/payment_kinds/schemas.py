@@ -4,7 +4,7 @@ from typing import Literal
 
 from billing.core.frozen import Frozen
 
-Kind = Literal["card", "bank_transfer", "other"]
+MethodKind = Literal["card", "bank_transfer", "other"]
 Provider = Literal["stripe", "manual", "paypal"]
 
 
@@ -12,7 +12,7 @@ class PaymentKind(Frozen):
     """A kind [K14], who provides it, and where it is offered; empty means everywhere."""
 
     key: str
-    kind: Kind
+    kind: MethodKind
     provider: Provider = "stripe"
     countries: tuple[str, ...] = ()
     currencies: tuple[str, ...] = ()

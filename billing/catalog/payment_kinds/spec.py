@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from billing.catalog.payment_kinds.schemas import Kind, Provider
+from billing.catalog.payment_kinds.schemas import MethodKind, Provider
 from billing.core import countries as iso
 from billing.core.currencies import KnownCurrency
 
@@ -14,7 +14,7 @@ class PaymentKindSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    kind: Kind
+    kind: MethodKind
     """A card, a transfer that an operator records, or another method of the provider."""
     provider: Provider = "stripe"
     """The payment provider; `manual`: an operator records the payment."""

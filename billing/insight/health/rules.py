@@ -8,7 +8,7 @@ from typing import Final
 from billing.core.connections import shortage
 from billing.insight.health.schemas import Figures, Sign
 from billing.platform.processes import rules as liveness
-from billing.platform.processes.schemas import STRANGER, TAKEN, Deliveries, Kind
+from billing.platform.processes.schemas import STRANGER, TAKEN, Deliveries, ProcessKind
 
 LATE: Final = timedelta(minutes=3)
 """By then the sweeper has woken a late matter again: its step fails, or no worker runs it."""
@@ -127,7 +127,7 @@ def ago(age: timedelta) -> str:
     return f"{seconds} s"
 
 
-def _serving(figures: Figures, kind: Kind) -> Sign:
+def _serving(figures: Figures, kind: ProcessKind) -> Sign:
     """Check that a process of this kind runs, and that none has gone silent."""
     found, now = figures.processes, figures.at
     gone = liveness.silent(found, kind, now)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from billing.catalog.plans.schemas import Limit, Plan
 from billing.catalog.rating.schemas import PriceTerms
 from billing.core.money import exponent
-from billing.insight.recommendations.schemas import Offer, Terms
+from billing.insight.recommendations.schemas import PlanOffer, Terms
 from billing.money.subscriptions.periods import items, portions
 
 _FREE: Final = PriceTerms()
@@ -22,7 +22,7 @@ class Cost(NamedTuple):
 
 def other(
     plan: Plan, quantity: int, each: Cost, agreed: Mapping[str, Limit], currency: str
-) -> Offer | None:
+) -> PlanOffer | None:
     """Return another plan for the current seats, or for one if it has no seats; None: not sold so.
 
     `each` has the price per seat, and the minimum for all seats.
@@ -36,7 +36,7 @@ def other(
 
 def had(
     plan: Plan, quantity: int, together: Cost, agreed: Mapping[str, Limit], currency: str
-) -> Offer:
+) -> PlanOffer:
     """Return the offer of a plan for its seats at their total cost.
 
     Limits agreed with the account replace the plan's, whatever the seats.
@@ -45,7 +45,7 @@ def had(
         meter: limit.included for meter, limit in agreed.items()
     }
     limits = {one.meter: one for one in plan.limits} | dict(agreed)
-    return Offer(
+    return PlanOffer(
         key=plan.key,
         price=_whole(together.amount_minor, currency),
         least=_whole(together.minimum_minor or 0, currency),

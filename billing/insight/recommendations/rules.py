@@ -11,14 +11,14 @@ from typing import Final
 
 from billing.catalog.rating import rules as rating
 from billing.core.money import ZERO, round_credits
-from billing.insight.recommendations.schemas import CheaperPlan, CreditsExpiring, Lot, Offer
+from billing.insight.recommendations.schemas import CheaperPlan, CreditsExpiring, Lot, PlanOffer
 
 CYCLES: Final = 3
 LOOK_AHEAD: Final = timedelta(days=30)
 Units = Mapping[str, Decimal]
 
 
-def cost(offer: Offer, units: Units) -> Decimal | None:
+def cost(offer: PlanOffer, units: Units) -> Decimal | None:
     """Return the cost of one cycle's usage under a plan, at least the plan's minimum.
 
     None: the plan allows less usage, or prices each use individually.
@@ -35,7 +35,7 @@ def cost(offer: Offer, units: Units) -> Decimal | None:
 
 
 def cheaper(
-    current: Offer, others: Sequence[Offer], cycles: Sequence[Units], currency: str
+    current: PlanOffer, others: Sequence[PlanOffer], cycles: Sequence[Units], currency: str
 ) -> CheaperPlan | None:
     """Return the plan that would have cost least over these cycles, if below the current one."""
     paid = _together(current, cycles)
@@ -64,7 +64,7 @@ def cheaper(
     )
 
 
-def gives_up(current: Offer, other: Offer) -> tuple[str, ...]:
+def gives_up(current: PlanOffer, other: PlanOffer) -> tuple[str, ...]:
     """Return the features that the other plan lacks or has less of; `credits`: it has fewer."""
     lost = [
         name
@@ -90,7 +90,7 @@ def expiring(lots: Sequence[Lot], daily: Decimal, now: datetime) -> list[Credits
     return found
 
 
-def _together(offer: Offer, cycles: Sequence[Units]) -> Decimal | None:
+def _together(offer: PlanOffer, cycles: Sequence[Units]) -> Decimal | None:
     costs = [cost(offer, units) for units in cycles]
     return None if None in costs else sum((one for one in costs if one is not None), ZERO)
 

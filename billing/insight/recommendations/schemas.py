@@ -22,7 +22,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class PlanOffer:
     """A plan as it could be bought: its price for a cycle, and what it includes."""
 
     key: str

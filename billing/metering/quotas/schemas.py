@@ -57,7 +57,7 @@ class Release(NamedTuple):
     amount: Decimal
 
 
-class Claim(Frozen):
+class QuotaClaim(Frozen):
     """A use counted before its event is recorded; `record_id` is the future record's id."""
 
     record_id: UUID

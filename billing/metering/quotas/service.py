@@ -20,7 +20,7 @@ from billing.ledger.credits import service as credits
 from billing.metering.budgets import rules as budget_rules
 from billing.metering.budgets import service as budgets
 from billing.metering.quotas import rules, store
-from billing.metering.quotas.schemas import Bound, Claim, Decision, NewQuota, Quota
+from billing.metering.quotas.schemas import Bound, Decision, NewQuota, Quota, QuotaClaim
 from billing.metering.usage import rules as usage_rules
 from billing.metering.usage import service as usage
 from billing.metering.usage import store as usage_store
@@ -153,7 +153,7 @@ async def claim(
         known = await store.is_claimed(connection, record_id)
     if not before.requested or (before.refused_by == "budget" and not known):
         return before  # a level that was reached already has nothing to count
-    wish = Claim(
+    wish = QuotaClaim(
         record_id=record_id,
         event_id=event_id,
         user_id=asked.user_id,
@@ -268,7 +268,7 @@ async def _note(connection: AsyncConnection, quota: Quota, action: str, at: date
     )
 
 
-async def _consumed(database: Database, account_id: UUID, wish: Claim) -> bool:
+async def _consumed(database: Database, account_id: UUID, wish: QuotaClaim) -> bool:
     """Try the fast path; True if the claim was counted and stored."""
     try:
         async with database.tenant(account_id) as connection:

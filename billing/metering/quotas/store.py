@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import prepared
 from billing.core.database import limit_statements
 from billing.metering.quotas.rules import CLAIM_LIFETIME
-from billing.metering.quotas.schemas import Claim, Quota, Release, Window
+from billing.metering.quotas.schemas import Quota, QuotaClaim, Release, Window
 from billing.metering.quotas.tables import billing_quotas, quota_claims
 
 _SET: Final = text(
@@ -123,7 +123,7 @@ async def put(
     return Quota.model_validate(dict(row.mappings().one()))
 
 
-async def consume(connection: AsyncConnection, account_id: UUID, claim: Claim) -> bool:
+async def consume(connection: AsyncConnection, account_id: UUID, claim: QuotaClaim) -> bool:
     """Count a use that a single quota limits, and store the claim.
 
     False: a full check is needed, in another transaction (`claim`). Errors: IntegrityError if its
@@ -141,12 +141,12 @@ async def consume(connection: AsyncConnection, account_id: UUID, claim: Claim) -
     return True
 
 
-async def claim(connection: AsyncConnection, account_id: UUID, claim: Claim) -> bool:
+async def claim(connection: AsyncConnection, account_id: UUID, claim: QuotaClaim) -> bool:
     """Count a use against every quota if all allow it; False: nothing was changed."""
     return bool(await connection.scalar(_CLAIM, _claim_values(account_id, claim)))
 
 
-def _claim_values(account_id: UUID, claim: Claim) -> dict[str, Any]:
+def _claim_values(account_id: UUID, claim: QuotaClaim) -> dict[str, Any]:
     return {
         "account_id": account_id, "id": claim.record_id, "event_id": claim.event_id,
         "user_id": claim.user_id, "organization_id": claim.organization_id, "meter": claim.meter,

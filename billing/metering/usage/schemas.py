@@ -19,7 +19,7 @@ BY_CARD: Final = "payment_charge"
 Status = Literal["pending", "processing", "completed", "failed", "refunded"]
 
 
-class Kind(NamedTuple):
+class UseKind(NamedTuple):
     """The fields that many uses share: the product used, and the payment method."""
 
     product_id: str | None
@@ -40,7 +40,7 @@ class Use(NamedTuple):
     """
 
     account_id: UUID
-    kind: Kind
+    kind: UseKind
     amount: str
     event_id: str | None = None
     at: datetime | None = None

@@ -12,7 +12,7 @@ from billing.core.arrays import field, plain, record_texts
 from billing.core.clock import real_now
 from billing.core.prepared import Prepared, Row
 from billing.metering.usage import rules
-from billing.metering.usage.schemas import Kind, Recorded, Use
+from billing.metering.usage.schemas import Recorded, Use, UseKind
 
 _ANSWER: Final = ", ".join(["place", *(one.name for one in fields(Recorded))])
 _BATCH: Final = (
@@ -79,14 +79,14 @@ class Batch:
         self.ids: list[str] = [""] * len(uses)
         self.repeats: dict[int, int] = {}
         self.places: list[int] = []
-        self._kinds: dict[Kind, int] = {}
+        self._kinds: dict[UseKind, int] = {}
         self._names: list[str] = []
         self._hashed: dict[tuple[object, ...], int] = {}  # many uses of a batch share their body
         accounts: list[str] = []
         found: list[str] = []
         first: dict[str, int] = {}
         now = real_now()
-        last: Kind | None = None
+        last: UseKind | None = None
         kind = 0
         for number, places in owned:
             account = f"{number:032x}"
@@ -114,7 +114,7 @@ class Batch:
             "uses": record_texts(found),
         }
 
-    def _new_kind(self, kind: Kind) -> int:
+    def _new_kind(self, kind: UseKind) -> int:
         self._names.append(repr(tuple(kind)))
         number = self._kinds[kind] = len(self._names)
         return number
@@ -136,7 +136,7 @@ def _fields(use: Use) -> str:
     )
 
 
-def _kind_fields(kind: Kind) -> str:
+def _kind_fields(kind: UseKind) -> str:
     """Format the fields of the type `usage_kind`, in its order."""
     names = (
         kind.product_id, kind.service_type, kind.feature_type, kind.operation, kind.model,

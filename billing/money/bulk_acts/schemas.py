@@ -28,7 +28,7 @@ and to those held for an operator.
 """
 
 
-class Order(Frozen):
+class BulkAct(Frozen):
     """An act, the same for all subscriptions."""
 
     act: Act

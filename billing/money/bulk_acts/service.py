@@ -17,7 +17,7 @@ from billing.matters import store as matters
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.money.bulk_acts import store
-from billing.money.bulk_acts.schemas import OF_SUBSCRIPTIONS, Debt, Order, Overdue, Steered
+from billing.money.bulk_acts.schemas import OF_SUBSCRIPTIONS, BulkAct, Debt, Overdue, Steered
 from billing.money.dunning import store as case_store
 from billing.money.invoice_requests import card, locks, recovery
 from billing.money.invoices import store as invoice_store
@@ -29,7 +29,7 @@ from billing.money.subscriptions.schemas import Subscription
 from billing.platform.audit import service as audit
 
 
-async def steer(connection: AsyncConnection, subscription_id: UUID, order: Order) -> Steered:
+async def steer(connection: AsyncConnection, subscription_id: UUID, order: BulkAct) -> Steered:
     """Apply the act to the subscription, or to all its invoices in question, or refuse all of it.
 
     Errors: NOTHING_OVERDUE, and those of the single commands.
@@ -49,7 +49,7 @@ async def read_again(connection: AsyncConnection, done: Steered) -> Steered:
     return done.model_copy(update={"subscription": after, "overdue": tuple(now)})
 
 
-async def _whole(connection: AsyncConnection, subscription_id: UUID, order: Order) -> Steered:
+async def _whole(connection: AsyncConnection, subscription_id: UUID, order: BulkAct) -> Steered:
     """Do an act on the subscription itself."""
     found = await subscriptions.get(connection, subscription_id, lock=True)
     again = await _was_done(connection, found, order)
@@ -73,7 +73,7 @@ async def _whole(connection: AsyncConnection, subscription_id: UUID, order: Orde
     )
 
 
-async def _debts(connection: AsyncConnection, subscription_id: UUID, order: Order) -> Steered:
+async def _debts(connection: AsyncConnection, subscription_id: UUID, order: BulkAct) -> Steered:
     """Do an act on the invoices in recovery or held: all of them or none."""
     found = await subscriptions.get(connection, subscription_id)
     debts = await store.overdue_of(connection, found.id, order)
@@ -94,7 +94,7 @@ async def _debts(connection: AsyncConnection, subscription_id: UUID, order: Orde
 
 
 async def _do(
-    connection: AsyncConnection, debt: Debt, order: Order, at: datetime
+    connection: AsyncConnection, debt: Debt, order: BulkAct, at: datetime
 ) -> tuple[Matter, str | None]:
     """Run the single command; return the matter to notify, and the key of the requested try."""
     match order.act, debt.case_id:
@@ -142,16 +142,18 @@ async def _standing(
     )
 
 
-def _key(subscription: Subscription, order: Order) -> str:
+def _key(subscription: Subscription, order: BulkAct) -> str:
     return keys.command(ids.encode(ids.SUBSCRIPTION, subscription.id), order.suffix)
 
 
-async def _was_done(connection: AsyncConnection, subscription: Subscription, order: Order) -> bool:
+async def _was_done(
+    connection: AsyncConnection, subscription: Subscription, order: BulkAct
+) -> bool:
     """True if an earlier try of the request has done it; called under the matter's lock."""
     return await commands.result_of(connection, _key(subscription, order)) is not None
 
 
-async def _note(connection: AsyncConnection, subscription: Subscription, order: Order) -> None:
+async def _note(connection: AsyncConnection, subscription: Subscription, order: BulkAct) -> None:
     at = await clock.now(connection, subscription.account_id)
     await commands.note(
         connection, key=_key(subscription, order), name="steer",

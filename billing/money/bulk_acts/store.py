@@ -11,9 +11,9 @@ from billing.money.bulk_acts.schemas import (
     OF_SUBSCRIPTIONS,
     STEERED_CASES,
     Act,
+    BulkAct,
     Choice,
     Debt,
-    Order,
 )
 from billing.money.dunning.tables import dunning_cases
 from billing.money.invoices.tables import invoices
@@ -53,7 +53,7 @@ async def chosen(connection: AsyncConnection, choice: Choice, act: Act) -> Selec
 
 
 async def overdue_of(
-    connection: AsyncConnection, subscription_id: UUID, order: Order
+    connection: AsyncConnection, subscription_id: UUID, order: BulkAct
 ) -> list[Debt]:
     """Return the invoices of a subscription that an act applies to, oldest first."""
     query = _overdue(order.act).where(invoices.c.subscription_id == subscription_id)

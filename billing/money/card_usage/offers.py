@@ -23,7 +23,7 @@ BY_PLAN: Final = "subscription_included"
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class UseQuote:
     """The quoted cost of a use, and the ways to pay it."""
 
     rating: Rating
@@ -35,7 +35,7 @@ class Offer:
 
 async def offer(
     connection: AsyncConnection, account_id: UUID, product: str, amount: Decimal, at: datetime
-) -> Offer:
+) -> UseQuote:
     """Price a use of a product at an instant; writes nothing.
 
     Beyond what the plan includes it is the plan's price, as of a use that names no way to pay,
@@ -48,7 +48,7 @@ async def offer(
     prices, plan = found.prices, found.plan
     if CREDIT in prices and plan is not None and not plan.is_included:
         paid_in = found.currency if plan.total and found.currency else CREDIT
-        return Offer(plan, paid_in, BY_PLAN, (BY_PLAN,))
+        return UseQuote(plan, paid_in, BY_PLAN, (BY_PLAN,))
     money = prices.get(currency)
     chargeable = money is not None and await _chargeable(
         connection, account_id, money.total, currency
@@ -58,13 +58,13 @@ async def offer(
             connection, account_id, product, prices[CREDIT], chargeable, at
         )
         if suggested == BY_CARD and money is not None:
-            return Offer(money, currency, suggested, available)
-        return Offer(prices[CREDIT], CREDIT, suggested, available)
+            return UseQuote(money, currency, suggested, available)
+        return UseQuote(prices[CREDIT], CREDIT, suggested, available)
     if money is None:
         raise NotFound("PRODUCT_PRICING_NOT_FOUND", usage.NO_PRICE)
     if not chargeable:
-        return Offer(money, currency, None, ())
-    return Offer(money, currency, BY_CARD, (BY_CARD,))
+        return UseQuote(money, currency, None, ())
+    return UseQuote(money, currency, BY_CARD, (BY_CARD,))
 
 
 async def _chargeable(

@@ -41,7 +41,7 @@ NOT_OFFERED: Final = "a card cannot be charged for this use"
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
+class CardCharge:
     """A use's payment by card: its price without tax, and the card that would pay."""
 
     amount_minor: int
@@ -73,7 +73,7 @@ async def record(connection: AsyncConnection, use: Use) -> tuple[Recorded, Matte
 
 async def offered(
     connection: AsyncConnection, account_id: UUID, total: Decimal, currency: str
-) -> Charge | None:
+) -> CardCharge | None:
     """Return the charge for `total`, whole units of `currency`; None if no card can pay it [F26].
 
     A charge needs a usable card and at least a cent. An amount below the provider's minimum with
@@ -98,7 +98,7 @@ async def offered(
     )
     if not charged and not await _is_carried(connection, account_id):
         return None
-    return Charge(amount_minor, method.id)
+    return CardCharge(amount_minor, method.id)
 
 
 async def begin(

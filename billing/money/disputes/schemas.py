@@ -5,12 +5,12 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from billing.money.invoices.schemas import Claim
+from billing.money.invoices.schemas import ReversalClaim
 
 DisputeState = Literal["inquiry", "open", "won", "lost", "closed"]
 
 
-class Dispute(Claim):
+class Dispute(ReversalClaim):
     """A row of `disputes`: money of one payment that its payer's bank demands back."""
 
     TABLE: ClassVar[str] = "disputes"

@@ -37,7 +37,7 @@ _BUSY: Final = {
 }
 
 
-class Asked(Frozen):
+class TryRequest(Frozen):
     """A request for one try: the key of its attempt, and the matter to notify."""
 
     attempt: str
@@ -51,7 +51,7 @@ async def retry_now(
     *,
     suffix: str,
     method_id: UUID | None = None,
-) -> Asked:
+) -> TryRequest:
     """Request one try at once, beside the slots, once per `suffix`; the default card unless named.
 
     Errors: INVOICE_NOT_FOUND, INVOICE_ALREADY_PAID, INVOICE_STATE, PAYMENT_PENDING,
@@ -63,7 +63,7 @@ async def retry_now(
     if attempt is None:
         method = await to_try(connection, invoice, at, method_id=method_id)
         attempt = await _ask(connection, invoice, method, order, at)
-    return Asked(attempt=attempt, matter=await locks.wake(connection, invoice, at))
+    return TryRequest(attempt=attempt, matter=await locks.wake(connection, invoice, at))
 
 
 async def to_try(

@@ -21,7 +21,7 @@ from billing.matters.effects import Work
 from billing.matters.tables import steps
 from billing.money.dunning import cases
 from billing.money.invoice_requests import card, locks
-from billing.money.invoice_requests.card import Asked
+from billing.money.invoice_requests.card import TryRequest
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
@@ -97,7 +97,7 @@ async def ask(
     suffix: str,
     method_id: UUID | None = None,
     only: Collection[UUID] | None = None,
-) -> list[tuple[UUID, Asked]]:
+) -> list[tuple[UUID, TryRequest]]:
     """Request one try of each invoice that is `owed`, all or none, once per `suffix`.
 
     A repeat returns the same. Errors: those of `owed` and `card.retry_now`.

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from billing.matters.effects import Rows
 from billing.money.invoices import giving_back
-from billing.money.invoices.schemas import Claim, Invoice
+from billing.money.invoices.schemas import Invoice, ReversalClaim
 
 
 def reserved(rows: Rows, invoice: Invoice) -> int:
     """Return the part of an invoice that a refund or dispute may still credit."""
-    claims = (one for one in rows.all() if isinstance(one, Claim) and one.is_reserved)
+    claims = (one for one in rows.all() if isinstance(one, ReversalClaim) and one.is_reserved)
     return sum(one.note_minor for one in claims if one.invoice_id == invoice.id)
 
 

@@ -183,7 +183,7 @@ class CreditNote(Row):
     created_at: AwareDatetime
 
 
-class Claim(Row):
+class ReversalClaim(Row):
     """A refund or dispute, which may credit a part of an invoice by a note."""
 
     invoice_id: UUID

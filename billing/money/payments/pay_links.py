@@ -16,10 +16,10 @@ from uuid import UUID
 from billing.core.frozen import Frozen
 from billing.core.settings import Settings
 
-Kind = Literal["invoice", "setup"]
+LinkKind = Literal["invoice", "setup"]
 LIFETIME: Final = timedelta(days=30)
 """As long as dunning including its last term; settling the invoice ends a link earlier."""
-_KINDS: Final[tuple[Kind, ...]] = ("invoice", "setup")
+_KINDS: Final[tuple[LinkKind, ...]] = ("invoice", "setup")
 _FORM: Final = struct.Struct(">B16s16sQ")
 _SIGNATURE_BYTES: Final = 32
 _DAY: Final = 86_400
@@ -31,7 +31,7 @@ class PayLink(Frozen):
     """The content of a link."""
 
     account_id: UUID
-    kind: Kind
+    kind: LinkKind
     subject_id: UUID
     expires_at: datetime
 
@@ -52,7 +52,7 @@ class PayLinks:
         """The return page for payments without a return address."""
         return f"{self._base}/pay/back"
 
-    def url(self, account_id: UUID, kind: Kind, subject_id: UUID, now: datetime) -> str:
+    def url(self, account_id: UUID, kind: LinkKind, subject_id: UUID, now: datetime) -> str:
         """The address of the page for this invoice or setup."""
         # Links end with a day, so that two made on one day are equal.
         end = (int((now + LIFETIME).timestamp()) // _DAY + 1) * _DAY

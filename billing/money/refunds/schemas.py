@@ -5,13 +5,13 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from billing.money.invoices.schemas import Claim
+from billing.money.invoices.schemas import ReversalClaim
 
 RefundStatus = Literal["pending", "processing", "succeeded", "failed"]
 Way = Literal["provider", "outside", "balance"]
 
 
-class Refund(Claim):
+class Refund(ReversalClaim):
     """A row of `refunds`: money of one payment on its way back to the payer."""
 
     TABLE: ClassVar[str] = "refunds"

@@ -61,7 +61,7 @@ from billing.platform.decisions import service as decisions
 T = TypeVar("T")
 
 
-class Offer(Frozen):
+class ValidOrder(Frozen):
     """A validated order: the plan version, its price, and the card to charge."""
 
     wanted: NewSubscription
@@ -71,7 +71,9 @@ class Offer(Frozen):
     contract: Contract | None
 
 
-async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscription) -> Offer:
+async def offer(
+    connection: AsyncConnection, account_id: UUID, wanted: NewSubscription
+) -> ValidOrder:
     """Validate an order without changing anything.
 
     Errors: PLAN_NOT_FOUND, QUANTITY_NOT_OFFERED, INTERVAL_NOT_OFFERED, CURRENCY_MISMATCH,
@@ -106,7 +108,7 @@ async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscr
         method: Method | None = named
     else:
         method = None if wanted.pay_by_card else await methods.default(connection, account_id)
-    return Offer(wanted=wanted, plan=plan, price=price, method=method, contract=contract)
+    return ValidOrder(wanted=wanted, plan=plan, price=price, method=method, contract=contract)
 
 
 async def _demand_sold_by(connection: AsyncConnection, plan: Plan, wanted: Interval) -> None:
@@ -316,7 +318,7 @@ async def _refuse_second(connection: AsyncConnection, account_id: UUID) -> None:
 
 
 async def _take_trial(
-    connection: AsyncConnection, account: Account, terms: Offer, at: datetime
+    connection: AsyncConnection, account: Account, terms: ValidOrder, at: datetime
 ) -> datetime | None:
     """Start the plan's trial and return its end; None without one, or if used before [D10]."""
     if not (terms.wanted.trial and terms.plan.trial_days):
@@ -332,7 +334,7 @@ async def _take_trial(
 
 def _row(
     account: Account,
-    terms: Offer,
+    terms: ValidOrder,
     subscription_id: UUID,
     trial_end: datetime | None,
     at: datetime,
@@ -371,7 +373,7 @@ def _first_payment_within(wanted: NewSubscription) -> timedelta:
     return FIRST_APPROVAL_WITHIN if wanted.collection == "send_invoice" else INCOMPLETE_LIFETIME
 
 
-def _plan_item(terms: Offer) -> dict[str, Any]:
+def _plan_item(terms: ValidOrder) -> dict[str, Any]:
     return {
         "kind": "plan",
         "price_id": terms.price.id,

@@ -82,7 +82,7 @@ _REFUSED: Final = {
 }
 
 
-class Charge(NamedTuple):
+class UseCharge(NamedTuple):
     """The money that an invoice charged for a use, in whole units, with its tax."""
 
     invoice_id: UUID
@@ -184,7 +184,9 @@ def _detail(reason: str, returned: Returned | None) -> dict[str, Any]:
     )
 
 
-async def _charge(connection: AsyncConnection, account_id: UUID, record_id: UUID) -> Charge | None:
+async def _charge(
+    connection: AsyncConnection, account_id: UUID, record_id: UUID
+) -> UseCharge | None:
     """The charge of a use, by card or with its cycle; None if it was not charged."""
     named = {"account_id": account_id, "record_id": record_id}
     by_card = await _BY_CARD.first(
@@ -192,15 +194,15 @@ async def _charge(connection: AsyncConnection, account_id: UUID, record_id: UUID
     )
     if by_card is not None:
         minor = Decimal(by_card["amount_minor"])
-        return Charge(by_card["id"], minor.scaleb(-exponent(by_card["currency"])))
+        return UseCharge(by_card["id"], minor.scaleb(-exponent(by_card["currency"])))
     billed = await _BILLED.first(connection, **named)
     if billed is None:
         return None
     invoice_id = ids.decode(ids.INVOICE, billed["invoice"])
-    return Charge(invoice_id, billed["total_amount"] * (billed["share"] or 1))
+    return UseCharge(invoice_id, billed["total_amount"] * (billed["share"] or 1))
 
 
-async def _returned(connection: AsyncConnection, charge: Charge) -> Returned:
+async def _returned(connection: AsyncConnection, charge: UseCharge) -> Returned:
     """Return the part of a charge that must be given back.
 
     An invoice that was forgiven, given up or voided was not paid, so nothing comes back.

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from billing.core.frozen import Frozen
 
-Kind = Literal["api", "worker"]
+ProcessKind = Literal["api", "worker"]
 TAKEN: Final = "taken"
 """The outcome of a delivery that was stored."""
 STRANGER: Final = "stranger"
@@ -66,7 +66,7 @@ class Process(Frozen):
     """One process; its times are in the database's clock."""
 
     id: UUID
-    kind: Kind
+    kind: ProcessKind
     host: str
     pid: int
     version: str

@@ -25,9 +25,9 @@ from billing.platform.processes.schemas import (
     Deliveries,
     Failures,
     Figures,
-    Kind,
     Pool,
     Process,
+    ProcessKind,
 )
 
 FORGET_AFTER: Final = timedelta(days=1)
@@ -40,7 +40,7 @@ class Pulse:
     def __init__(
         self,
         database: Database,
-        kind: Kind,
+        kind: ProcessKind,
         deliveries: Callable[[], tuple[Deliveries, ...]] = tuple,
         refusing: Callable[[], Iterable[str]] = tuple,
         failures: Callable[[], tuple[Failures, ...]] = tuple,

@@ -28,7 +28,7 @@ from billing.ledger.credits.schemas import Capture, Hold
 from billing.metering.quotas import service as quotas
 from billing.metering.usage import rules
 from billing.metering.usage import service as usage
-from billing.metering.usage.schemas import Kind, Recorded, Use
+from billing.metering.usage.schemas import Recorded, Use, UseKind
 
 LANES: Final = 2
 PAUSE_SECONDS: Final = 0.1
@@ -142,7 +142,7 @@ class Member:
     def _body(self, dice: random.Random, event: str | None, feature: str | None = None) -> Use:
         account = dice.choice(self.accounts)
         product = None if feature or dice.random() < 0.4 else dice.choice(PRODUCTS)
-        kind = Kind(
+        kind = UseKind(
             product, None, None if product else feature or dice.choice(FEATURES),
             dice.choice([None, "chat"]), None, None, dice.random() < 0.3,
         )  # fmt: skip

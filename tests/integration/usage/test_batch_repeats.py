@@ -10,7 +10,7 @@ from psycopg import OperationalError
 from api.batching import usage_batcher as recording
 from billing.core.prepared import wrapped
 from billing.metering.usage import sql_batch
-from billing.metering.usage.schemas import Kind, Recorded, Use
+from billing.metering.usage.schemas import Recorded, Use, UseKind
 from tests.integration.usage.conftest import V1, NewShop, Shop
 
 USE = {"product_id": "gpt-4", "usage_amount": "1000"}
@@ -146,7 +146,7 @@ async def test_a_repeat_is_known_when_there_is_nothing_left_to_pay_it_again(
 
 async def test_who_looks_for_an_event_waits_for_whoever_is_writing_it(new_shop: NewShop) -> None:
     shop = await new_shop("10")
-    kind = Kind("gpt-4", None, None, None, None, None, defer=False)
+    kind = UseKind("gpt-4", None, None, None, None, None, defer=False)
     use = Use(shop.id, kind, "1000", event_id="same")
 
     async def look() -> str:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from api.batching.usage_batcher import UsageBatcher
 from billing.insight.integrity import service
-from billing.metering.usage.schemas import Kind, Recorded, Use
+from billing.metering.usage.schemas import Recorded, Use, UseKind
 from tests.integration.usage.conftest import V1, NewShop, Shop
 
 COLUMNS = (
@@ -254,7 +254,7 @@ async def test_uses_without_an_event_are_there_once_when_an_answer_is_lost(
         return done
 
     monkeypatch.setattr(batcher, "_write", committed_unheard)
-    uses = [Use(shop.id, Kind("gpt-4", None, None, None, None, None, False), "1000")] * 3
+    uses = [Use(shop.id, UseKind("gpt-4", None, None, None, None, None, False), "1000")] * 3
     done = await asyncio.gather(*(batcher.one(use) for use in uses))
     assert sizes[0] == 3
     assert len({one.id for one in done}) == 3

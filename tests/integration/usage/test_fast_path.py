@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
-from billing.metering.usage.schemas import Kind, Use
+from billing.metering.usage.schemas import Use, UseKind
 from billing.metering.usage.sql_batch import Batch, by_account
 from devstack.stack import StackInfo
 from tests.integration.usage.conftest import NewShop, Shop
@@ -20,21 +20,21 @@ from tests.integration.usage.odd_shops import CLAIMED, NOW, SORTS, shop_of
 
 ROUNDS: Final = 40
 USUAL: Final = (
-    Kind("repriced", None, None, None, None, None, defer=False),
-    Kind("gpt-4", None, None, "chat", None, None, defer=False),
-    Kind("gpt-4", None, None, None, "large", "wallet_deduction", defer=True),
-    Kind("mcp-call", None, None, None, None, "credit_consumption", defer=False),
-    Kind(None, None, "chat_messages", None, None, None, defer=False),
-    Kind(None, None, "impressions", "draft", "small", None, defer=False),
-    Kind(None, None, "ai_responses", None, None, None, defer=False),
+    UseKind("repriced", None, None, None, None, None, defer=False),
+    UseKind("gpt-4", None, None, "chat", None, None, defer=False),
+    UseKind("gpt-4", None, None, None, "large", "wallet_deduction", defer=True),
+    UseKind("mcp-call", None, None, None, None, "credit_consumption", defer=False),
+    UseKind(None, None, "chat_messages", None, None, None, defer=False),
+    UseKind(None, None, "impressions", "draft", "small", None, defer=False),
+    UseKind(None, None, "ai_responses", None, None, None, defer=False),
 )
 ODD: Final = (
-    Kind("gpt-4-mini", None, None, None, None, None, defer=False),  # free units
-    Kind("agent-run", None, None, None, None, None, defer=True),  # tiers
-    Kind("gpt-4", None, None, None, None, "subscription_included", defer=False),
-    Kind(None, None, "storage_gb", None, None, None, defer=False),  # a level
-    Kind("nothing", None, None, None, None, None, defer=False),
-    Kind(None, None, None, "completion", None, None, defer=False),
+    UseKind("gpt-4-mini", None, None, None, None, None, defer=False),  # free units
+    UseKind("agent-run", None, None, None, None, None, defer=True),  # tiers
+    UseKind("gpt-4", None, None, None, None, "subscription_included", defer=False),
+    UseKind(None, None, "storage_gb", None, None, None, defer=False),  # a level
+    UseKind("nothing", None, None, None, None, None, defer=False),
+    UseKind(None, None, None, "completion", None, None, defer=False),
 )
 AMOUNTS: Final = ("1", "0.5", "3", "777.123456789012")
 # What differs from try to try: names that are made anew, and the real time.
@@ -123,7 +123,7 @@ REPRICED: Final = """
 """
 
 
-def _use(rnd: random.Random, shop: Shop, kinds: list[Kind]) -> Use:
+def _use(rnd: random.Random, shop: Shop, kinds: list[UseKind]) -> Use:
     event = rnd.choice((None, uuid4().hex))
     outside = rnd.choice((timedelta(days=40), timedelta(days=20), -timedelta(minutes=1)))
     return Use(

@@ -19,13 +19,13 @@ from api.batching.usage_batcher import UsageBatcher
 from billing.core.batcher import Turns
 from billing.core.database import open_database
 from billing.core.errors import Unavailable
-from billing.metering.usage.schemas import Kind, Use
+from billing.metering.usage.schemas import Use, UseKind
 from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.test_held import hold
 from tests.integration.waiting import wait_for
 
 USE = {"product_id": "gpt-4", "usage_amount": "1000"}
-KIND = Kind("gpt-4", None, None, None, None, None, defer=False)
+KIND = UseKind("gpt-4", None, None, None, None, None, defer=False)
 SOON = 2.0
 """Much less than a statement may wait for a lock."""
 

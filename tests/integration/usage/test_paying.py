@@ -6,14 +6,14 @@ from typing import Any, Final
 import pytest
 
 from billing.metering.usage import sql_batch
-from billing.metering.usage.schemas import Kind, Use
+from billing.metering.usage.schemas import Use, UseKind
 from tests.integration.usage.conftest import NewShop, Shop
 
 COSTS: Final = ("500", "1000", "700", "1", "2000", "799")
 
 
-def kind(method: str) -> Kind:
-    return Kind("gpt-4", None, None, None, None, method, defer=False)
+def kind(method: str) -> UseKind:
+    return UseKind("gpt-4", None, None, None, None, method, defer=False)
 
 
 async def entries(shop: Shop) -> list[Any]:

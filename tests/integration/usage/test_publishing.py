@@ -4,11 +4,11 @@ from typing import Any
 
 from api.batching.usage_batcher import UsageBatcher
 from billing.core.database import open_database
-from billing.metering.usage.schemas import Kind, Use
+from billing.metering.usage.schemas import Use, UseKind
 from tests.integration.api_app import stack_settings
 from tests.integration.usage.conftest import NewShop, Shop
 
-TOKENS = Kind("gpt-4", None, None, None, None, None, False)
+TOKENS = UseKind("gpt-4", None, None, None, None, None, False)
 
 
 async def told(shop: Shop) -> list[Any]:

@@ -12,7 +12,7 @@ from billing.catalog.plans import service as catalog
 from billing.core.errors import NotAllowed
 from billing.metering.quotas import service as quotas
 from billing.metering.usage import sql_batch as calls
-from billing.metering.usage.schemas import Kind, Use
+from billing.metering.usage.schemas import Use, UseKind
 from billing.money.subscriptions import entitlements
 from billing.money.subscriptions.states import State
 from tests.integration.usage.conftest import NewShop, Shop
@@ -188,7 +188,7 @@ async def test_without_a_default_plan_nothing_is_given(new_shop: NewShop) -> Non
     """In a transaction that is undone: the default plan is everybody's."""
     shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
     await shop.record("1", **AI)
-    kind = Kind(None, None, "ai_responses", None, None, None, defer=False)
+    kind = UseKind(None, None, "ai_responses", None, None, None, defer=False)
     asked = quotas.Asked(amount=Decimal(1), feature_type="ai_responses")
     async with shop.api.database.operator() as connection:
         for default, given in ((None, False), ("free", True)):

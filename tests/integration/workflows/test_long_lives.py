@@ -24,8 +24,8 @@ from workflows.contracts import (
     CommandRequest,
     DunningCommand,
     MatterRef,
+    MatterStatus,
     Settled,
-    Standing,
     StepRequest,
 )
 from workflows.subscription import SubscriptionWorkflow
@@ -137,7 +137,7 @@ async def test_orders_and_signals_around_each_new_run_are_all_carried_out(
         async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.gather(*(operator() for _ in range(OPERATORS)))
             await handle.execute_update("settled", result_type=Settled)
-            standing = await handle.query("standing", result_type=Standing)
+            standing = await handle.query("standing", result_type=MatterStatus)
         last = (await handle.describe()).run_id
 
     assert len(rows.commands_run) == OPERATORS * ORDERS

@@ -6,7 +6,7 @@ from typing import Any
 from billing.catalog.plans.schemas import Limit, Plan, Seats
 from billing.insight.recommendations import offers, rules
 from billing.insight.recommendations.offers import Cost
-from billing.insight.recommendations.schemas import Offer
+from billing.insight.recommendations.schemas import PlanOffer
 from tests.unit.timeline import snapshots
 
 TEN_THOUSAND = {"calls": Decimal(10_000)}
@@ -30,7 +30,7 @@ TEAM = plan("team", 1000, Seats())
 FLAT = plan("flat", 8000)
 
 
-def other(plan: Plan, quantity: int, unit_minor: int, least_minor: int | None = None) -> Offer:
+def other(plan: Plan, quantity: int, unit_minor: int, least_minor: int | None = None) -> PlanOffer:
     found = offers.other(plan, quantity, Cost(unit_minor, least_minor), {}, "USD")
     assert found is not None
     return found

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from billing.catalog.rating.schemas import PriceTerms, Tier
 from billing.insight.recommendations import rules
-from billing.insight.recommendations.schemas import Lot, Offer, Terms
+from billing.insight.recommendations.schemas import Lot, PlanOffer, Terms
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 amounts = st.decimals(min_value=0, max_value=10_000, places=2)
 prices = st.builds(PriceTerms, unit_price=amounts)
 terms = st.builds(Terms, included=amounts, price=st.none() | prices)
 offers = st.builds(
-    Offer, key=st.sampled_from("abcd"), price=amounts, credits=amounts,
+    PlanOffer, key=st.sampled_from("abcd"), price=amounts, credits=amounts,
     features=st.just({}), limits=st.dictionaries(st.sampled_from(["m", "n"]), terms),
 )  # fmt: skip
 cycles = st.lists(st.dictionaries(st.sampled_from(["m", "n", "o"]), amounts), max_size=3)
@@ -28,9 +28,11 @@ lots = st.lists(
 )  # fmt: skip
 
 
-def offer(key: str, price: int, included: int, each: str | None, **features: bool | int) -> Offer:
+def offer(
+    key: str, price: int, included: int, each: str | None, **features: bool | int
+) -> PlanOffer:
     limits = {"m": Terms(Decimal(included), PriceTerms(unit_price=Decimal(each)) if each else None)}
-    return Offer(key, Decimal(price), Decimal(0), features, limits)
+    return PlanOffer(key, Decimal(price), Decimal(0), features, limits)
 
 
 SMALL = offer("small", 10, 100, "0.10", seats=1)
@@ -51,7 +53,7 @@ def test_a_plan_that_gets_cheaper_by_tier_is_compared_by_its_tiers() -> None:
         Tier(up_to=Decimal(100), unit_price=Decimal("0.10")), Tier(unit_price=Decimal("0.01")),
     )  # fmt: skip
     limits = {"m": Terms(Decimal(100), PriceTerms(model="graduated", tiers=tiers))}
-    falling = Offer("falling", Decimal(10), Decimal(0), {}, limits)
+    falling = PlanOffer("falling", Decimal(10), Decimal(0), {}, limits)
     assert rules.cost(falling, {"m": Decimal(600)}) == 10 + 10 + 4
     found = rules.cheaper(SMALL, [LARGE, falling], [{"m": Decimal(600)}], "USD")
     assert found is not None
@@ -73,7 +75,7 @@ def test_a_plan_that_would_have_stopped_the_use_is_never_advised() -> None:
 
 @given(current=offers, others=st.lists(offers, max_size=4), used=cycles)
 def test_what_is_advised_is_cheaper_than_all_others(
-    current: Offer, others: list[Offer], used: list[dict[str, Decimal]]
+    current: PlanOffer, others: list[PlanOffer], used: list[dict[str, Decimal]]
 ) -> None:
     found = rules.cheaper(current, others, used, "USD")
     if found is None:

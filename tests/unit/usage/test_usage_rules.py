@@ -15,11 +15,11 @@ from billing.core.errors import Invalid
 from billing.metering.quotas import rules as quotas
 from billing.metering.quotas.schemas import Bound, Release, Window
 from billing.metering.usage import rules
-from billing.metering.usage.schemas import Kind, Use
+from billing.metering.usage.schemas import Use, UseKind
 from billing.metering.usage.sql_batch import Batch, by_account
 
 ANN, BOB = UUID(int=1), UUID(int=2)
-KIND = Kind("gpt-4", None, None, None, None, None, False)
+KIND = UseKind("gpt-4", None, None, None, None, None, False)
 
 
 def test_an_event_keeps_its_id_all_month_and_other_accounts_have_another() -> None:

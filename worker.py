@@ -173,7 +173,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         for queue in (INTERACTIVE, BACKGROUND)
     ]
     await ensure_schedules(client)
-    garbage.settle()
+    garbage.freeze_startup()
     try:
         pulse = Pulse(
             database,

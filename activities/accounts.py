@@ -136,22 +136,22 @@ class AccountActivities(AccountSteps):
 
     @activity.defn(name="account.settle_uses")
     async def settle_uses(self, request: StepRequest) -> AccountState:
-        async def settle(connection: AsyncConnection, _: Step, at: datetime) -> str:
-            paid = await unpaid.settle(
-                connection, request.ref.subject_id, max(at, request.step.due)
-            )
+        async def pay(connection: AsyncConnection, _: Step, at: datetime) -> str:
+            paid = await unpaid.pay(connection, request.ref.subject_id, max(at, request.step.due))
             await failpoint("unpaid.settled")
             return f"{paid} uses"
 
-        return await self.once(request, settle)
+        return await self.once(request, pay)
 
     @activity.defn(name="account.tell_unpaid")
     async def tell_unpaid(self, request: StepRequest) -> AccountState:
-        async def tell(connection: AsyncConnection, _: Step, at: datetime) -> str:
-            told = await unpaid.tell(connection, request.ref.subject_id, max(at, request.step.due))
-            return f"{told} uses"
+        async def notify(connection: AsyncConnection, _: Step, at: datetime) -> str:
+            count = await unpaid.notify(
+                connection, request.ref.subject_id, max(at, request.step.due)
+            )
+            return f"{count} uses"
 
-        return await self.once(request, tell)
+        return await self.once(request, notify)
 
     @activity.defn(name="account.charge_use")
     async def charge_use(self, request: StepRequest) -> AccountState:

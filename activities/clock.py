@@ -9,7 +9,7 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.dependencies import Dependencies
-from activities.signs_of_life import told_alive
+from activities.signs_of_life import heartbeating
 from billing.core.clock import real_now
 from billing.matters import store as matters
 from billing.matters import sweeps
@@ -35,7 +35,7 @@ class ClockActivities:
     @activity.defn(name="clock.walk")
     async def walk(self, request: WalkRequest) -> WalkMove:
         began = monotonic()
-        async with told_alive():
+        async with heartbeating():
             while True:
                 clock_at, matter = await self._advance(request.account_id)
                 if matter is None:

@@ -74,8 +74,8 @@ class DecidingActivities(Generic[S]):
                     connection, self.engine, request.ref, request.step, answer, self._may_charge
                 )
                 await self._refuse_new_charge(connection, request.ref.account_id, done.call)
-            await self._tell(start.bear, done.born)
-            await self._tell(start.nudge, done.woken)
+            await self._notify(start.bear, done.born)
+            await self._notify(start.nudge, done.woken)
             if done.begun is not None:
                 await self._done(request.step, done)
                 request = request.model_copy(update={"step": done.begun})
@@ -117,16 +117,16 @@ class DecidingActivities(Generic[S]):
         if self.has_live_stripe and await accounts.is_test(connection, account_id):
             raise Unavailable("TEST_ACCOUNT_ON_LIVE_KEY")
 
-    async def _tell(
-        self, tell: Callable[[Client, Matter], Awaitable[None]], told: tuple[Matter, ...]
+    async def _notify(
+        self, notify: Callable[[Client, Matter], Awaitable[None]], found: tuple[Matter, ...]
     ) -> None:
         """Start the matters that the decision created, or wake those whose rows it changed.
 
         The sweeper catches failures.
         """
-        for matter in told:
+        for matter in found:
             try:
-                await tell(activity.client(), matter)
+                await notify(activity.client(), matter)
             except RPCError as error:
                 _logger.warning("%s left to the sweeper: %s", matter.workflow_id, error.message)
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 from temporalio.service import RPCError
 
-from activities.signs_of_life import told_alive
+from activities.signs_of_life import heartbeating
 from billing.core.database import Database
 from billing.core.database_errors import took_too_long
 
@@ -67,7 +67,7 @@ async def drain(database: Database, page: Callable[[AsyncConnection], Awaitable[
     """
     total, taken = 0, 1
     while taken:
-        async with told_alive(), database.operator() as connection:
+        async with heartbeating(), database.operator() as connection:
             taken = await page(connection)
         total += taken
         activity.heartbeat()
@@ -86,7 +86,7 @@ async def drain_along(
     """
     total, place = 0, after
     while True:
-        async with told_alive(), database.operator() as connection:
+        async with heartbeating(), database.operator() as connection:
             taken, last = await page(connection, place)
         total += taken
         activity.heartbeat()

@@ -33,23 +33,23 @@ async def wake(database: Database, client: Client, page: int) -> int:
 
     Return how many were notified.
     """
-    ends, told = real_now() + WAKES_FOR, 0
+    ends, notified = real_now() + WAKES_FOR, 0
     asleep: set[str] = set()  # notified but not handled in time: the query finds them again
     while True:
         async with database.operator() as connection:
             found = await sweeps.resting(connection, real_now() + REST, page + len(asleep))
         fresh = [matter for matter in found if matter.workflow_id not in asleep]
         if not fresh:
-            return told
+            return notified
         for first in range(0, len(fresh), AT_ONCE):
             few = fresh[first : first + AT_ONCE]
             taken = await telling.nudge(client, few)
             if not taken:
-                return told  # Temporal is unavailable: the next run tries again
-            told += taken
+                return notified  # Temporal is unavailable: the next run tries again
+            notified += taken
             asleep.update(await _until_looked(database, few, min(ends, real_now() + PATIENCE)))
             if real_now() >= ends:
-                return told
+                return notified
 
 
 async def _until_looked(

@@ -15,16 +15,16 @@ BEAT_SECONDS: Final = 1.0
 
 
 @asynccontextmanager
-async def told_alive(*place: object) -> AsyncIterator[None]:
+async def heartbeating(*place: object) -> AsyncIterator[None]:
     """Send heartbeats with the position from which a retry continues."""
 
-    async def tell() -> None:
+    async def beat() -> None:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             activity.heartbeat(*place)
 
-    telling = asyncio.create_task(tell())
+    beating = asyncio.create_task(beat())
     try:
         yield
     finally:
-        telling.cancel()
+        beating.cancel()

@@ -17,7 +17,7 @@ from temporalio.client import Client
 from activities import resting, retention, telling
 from activities.dependencies import Dependencies
 from activities.paged_scan import Page, drain, drain_along, each_apart, pass_over
-from activities.signs_of_life import told_alive
+from activities.signs_of_life import heartbeating
 from billing.core.clock import real_now
 from billing.insight.integrity import hourly
 from billing.insight.rounds import store as rounds
@@ -82,7 +82,7 @@ class SweeperActivities:
             await jobs.looked(connection, request.name, began)
         return SweepReport(counts=counts)
 
-    @told_alive()
+    @heartbeating()
     async def _sweep(self, limit: int) -> Counts:
         """Wake matters that were never started or notified, that rest, or are halted without a run;
         handle overdue steps, thresholds, events and clock walks.
@@ -92,22 +92,22 @@ class SweeperActivities:
             left = await sweeps.left_behind(connection, now - POLICIES.left_behind, limit)
             late = await sweeps.overdue(connection, now - POLICIES.overdue, limit)
             early = await thresholds.waiting(connection, limit)
-            echoes = await event_owners.settle_echoes(connection, now - POLICIES.left_behind, limit)
+            echoes = await event_owners.handle_echoes(connection, now - POLICIES.left_behind, limit)
             ours = await inbox.waiting(connection, now - POLICIES.left_behind, limit)
             strays = await inbox.unmatched(connection, now - POLICIES.left_behind, now, limit)
             walking = await accounts.advancing(connection)
-        told = await telling.nudge(self.client, [*left, *late, *early])
+        notified = await telling.nudge(self.client, [*left, *late, *early])
         matched = 0
         for event in (*ours, *strays):
             matched += await telling.tried(self._dispatch(event)) or 0
         # Nothing else starts a walk whose request failed to start it.
-        told += await telling.tell(
+        notified += await telling.call_each(
             partial(start.walk, self.client, account_id, is_new=False) for account_id in walking
         )
-        told += await self._begin_halted(limit)
-        told += await resting.wake(self.database, self.client, limit)
+        notified += await self._begin_halted(limit)
+        notified += await resting.wake(self.database, self.client, limit)
         return {
-            "left_behind": len(left), "overdue": len(late), "told": told, "events": matched,
+            "left_behind": len(left), "overdue": len(late), "told": notified, "events": matched,
             "echoes": echoes,
         }  # fmt: skip
 
@@ -131,7 +131,7 @@ class SweeperActivities:
         running = await visibility.running_among(self.client, names)
         return [matter for matter in found if matter.workflow_id not in running]
 
-    @told_alive()
+    @heartbeating()
     async def _poll(self, limit: int) -> Counts:
         """Read Stripe's events since shortly before the last run; the inbox recognizes new ones.
         After an outage the poll continues where it stopped.
@@ -156,7 +156,7 @@ class SweeperActivities:
             for event, owner in zip(page, owners, strict=True)
             if owner is not None
         ]
-        await telling.tell(missed)
+        await telling.call_each(missed)
         return len(missed)
 
     async def _received(self, page: Sequence[ProviderEvent]) -> Sequence[Matter | None]:
@@ -221,12 +221,12 @@ class SweeperActivities:
         if not activity.info().heartbeat_details:
             await hourly.note(self.database, min(limit, AT_LEAST))
         while accounts := await hourly.page(self.database, UUID(after), limit):
-            async with told_alive(after, seen, unseen):
+            async with heartbeating(after, seen, unseen):
                 looked = await hourly.look(self.database, accounts)
             seen, unseen = seen + looked, unseen + len(accounts) - looked
             after = str(accounts[-1])
             activity.heartbeat(after, seen, unseen)
-        async with told_alive(after, seen, unseen):
+        async with heartbeating(after, seen, unseen):
             report = await hourly.conclude(self.database, seen, unseen)
         for finding in report.wrong:
             _logger.error(
@@ -266,7 +266,7 @@ class SweeperActivities:
                 _logger.error("quotas of %s were wrong: %s", account_id, quotas[:3])
                 wrong = [*wrong, *quotas]
             async with self.database.operator() as connection:
-                await rounds.settle(connection, "usage-sync", (account_id,), began, {})
+                await rounds.record(connection, "usage-sync", (account_id,), began, {})
             return len(wrong)
 
         passed = await pass_over(page, name, mend)

@@ -27,7 +27,7 @@ async def tried(call: Awaitable[T]) -> T | None:
         return None
 
 
-async def tell(calls: Iterable[Callable[[], Awaitable[None]]]) -> int:
+async def call_each(calls: Iterable[Callable[[], Awaitable[None]]]) -> int:
     """Make these calls, some at a time; return how many succeeded."""
     gate = asyncio.Semaphore(TOLD_AT_ONCE)
 
@@ -41,12 +41,12 @@ async def tell(calls: Iterable[Callable[[], Awaitable[None]]]) -> int:
 async def nudge(client: Client, found: Iterable[Matter]) -> int:
     """Nudge each of these matters once; return how many were notified."""
     by_id = {matter.workflow_id: matter for matter in found}
-    return await tell(partial(start.nudge, client, matter) for matter in by_id.values())
+    return await call_each(partial(start.nudge, client, matter) for matter in by_id.values())
 
 
 async def begin(client: Client, found: Iterable[Matter]) -> int:
     """Begin the matters that have no run; return how many requests succeeded."""
-    return await tell(partial(_begun, client, matter) for matter in found)
+    return await call_each(partial(_begun, client, matter) for matter in found)
 
 
 async def _begun(client: Client, matter: Matter) -> None:

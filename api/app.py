@@ -134,7 +134,7 @@ def _lifespan(services: Services, *, owns_database: bool) -> Any:
             services.pulse.beating(),
             gauging(services, services.health),
         ):
-            garbage.settle()
+            garbage.freeze_startup()
             yield
         await services.prices.close()
         await services.press.close()

@@ -81,7 +81,7 @@ async def _finalized(ground: Ground) -> list[float]:
         {"database_url": url, "database_operator_url": url, "BILLING_DATABASE_POOL_SIZE": AT_ONCE}
     )
     database, found = open_database(settings), []
-    garbage.settle()  # as the programs do
+    garbage.freeze_startup()  # as the programs do
     accounts = ground.accounts[1:]
 
     async def finalize() -> None:

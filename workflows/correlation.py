@@ -126,8 +126,8 @@ def carrying(headers: Headers, correlation_id: str | None) -> Headers:
     """Return the headers, with the id if there is one."""
     if correlation_id is None:
         return headers
-    told = json.dumps(correlation_id).encode()
-    return {**headers, HEADER: Payload(metadata={"encoding": b"json/plain"}, data=told)}
+    encoded = json.dumps(correlation_id).encode()
+    return {**headers, HEADER: Payload(metadata={"encoding": b"json/plain"}, data=encoded)}
 
 
 def carried(headers: Headers) -> str | None:

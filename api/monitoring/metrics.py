@@ -75,8 +75,8 @@ def _note(scope: Scope, method: str, route: str, status: int, seconds: float) ->
     count, times = _kept(method, route, status)
     count.inc()
     times.observe(seconds)
-    told = status >= 400 or seconds > SLOW_SECONDS or _is_told(method, scope["path"])
-    level = logging.INFO if told else logging.DEBUG
+    is_notable = status >= 400 or seconds > SLOW_SECONDS or _is_notable(method, scope["path"])
+    level = logging.INFO if is_notable else logging.DEBUG
     if _requests.isEnabledFor(level):
         # Never log the token in a payment page's path: whoever reads it can pay.
         path = PAY_PREFIX if scope["path"].startswith(PAY_PREFIX) else scope["path"]
@@ -84,7 +84,7 @@ def _note(scope: Scope, method: str, route: str, status: int, seconds: float) ->
         _requests.log(level, "%s %s: %d", method, route, status, extra=extra)
 
 
-def _is_told(method: str, path: str) -> bool:
+def _is_notable(method: str, path: str) -> bool:
     """Log each write except uses: they come by the thousand, and each leaves its own record."""
     return method not in READS and class_of(method, path) != "metering"
 

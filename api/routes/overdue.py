@@ -162,7 +162,7 @@ async def _pay(
     call: AccountCall, claim: Claim, body: PayOverdueBody
 ) -> tuple[list[_Try], SubscriptionAnswer | None]:
     """Pay the debt, then resume if requested; a refusal says what was paid."""
-    tried = await _settle(call, claim, body)
+    tried = await _try_each(call, claim, body)
     try:
         _raise_refusal(tried)
         resumes = body.resume and _is_decided(tried)
@@ -172,7 +172,7 @@ async def _pay(
         raise
 
 
-async def _settle(call: AccountCall, claim: Claim, body: PayOverdueBody) -> list[_Try]:
+async def _try_each(call: AccountCall, claim: Claim, body: PayOverdueBody) -> list[_Try]:
     """Try each invoice once."""
     async with call.transaction() as connection:
         suffix, only = ids.encode("key", claim.resource_id), invoice_rows(body.invoice_ids)

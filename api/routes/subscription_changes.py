@@ -374,5 +374,5 @@ async def _refusal(connection: AsyncConnection, change: SubscriptionChange) -> B
     if change.reason == PROVIDER_REFUSED:
         return not_opened()
     tries = await payment_store.attempts_of(connection, change.draft_id)
-    told = refusal(tries[-1]) if tries else None
-    return told or PaymentRequired("CARD_DECLINED", f"the card was declined: {change.reason}")
+    declined = refusal(tries[-1]) if tries else None
+    return declined or PaymentRequired("CARD_DECLINED", f"the card was declined: {change.reason}")

@@ -67,12 +67,12 @@ class Notifier:
             name = next(iter(self._waiting))
             matter, event_id = self._waiting.pop(name)
             try:
-                await _tell(client, matter, event_id)
+                await _notify(client, matter, event_id)
             except (RPCError, RuntimeError) as error:
                 _logger.warning("%s left to the sweeper: %s", name, type(error).__name__)
 
 
-async def _tell(client: Client, matter: Matter, event_id: str | None) -> None:
+async def _notify(client: Client, matter: Matter, event_id: str | None) -> None:
     if event_id is None:
         await start.nudge(client, matter)
         return

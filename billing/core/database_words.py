@@ -20,8 +20,8 @@ def message_of(error: BaseException) -> str:
     With several addresses the driver reports several lines; the line from Postgres has the reason.
     """
     cause = origin_of(error)
-    told = cause.diag.message_primary if isinstance(cause, Error) else None
-    lines = [line.strip() for line in str(told or cause).splitlines() if line.strip()]
+    message = cause.diag.message_primary if isinstance(cause, Error) else None
+    lines = [line.strip() for line in str(message or cause).splitlines() if line.strip()]
     words = next((line for line in lines if "FATAL:" in line), lines[0] if lines else "")
     if words.endswith("were:"):
         words = lines[1] if len(lines) > 1 else words

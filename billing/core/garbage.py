@@ -6,7 +6,7 @@ from typing import Final
 COLLECT_AFTER: Final = 20_000
 
 
-def settle() -> None:
+def freeze_startup() -> None:
     """Freeze start-up objects: full collections cost a quarter of the CPU under load.
 
     Requests and steps leave few reference cycles, so collections also run less often.

@@ -202,10 +202,10 @@ async def undo(driver: psycopg.AsyncConnection[Any]) -> None:
 
 def wrapped(error: psycopg.Error, sql: str) -> DBAPIError:
     """Wrap the error as SQLAlchemy's, without values, so that callers catch one family."""
-    told = DBAPIError.instance(
+    found = DBAPIError.instance(
         sql, None, error, psycopg.Error, hide_parameters=True, dialect=_DIALECT
     )
-    return cast(DBAPIError, told)
+    return cast(DBAPIError, found)
 
 
 @cache

@@ -22,10 +22,10 @@ class Lean(Frozen):
     @serializer(mode="wrap")
     def _without_defaults(self, encode: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields = type(self).model_fields
-        told: dict[str, Any] = encode(self)
+        encoded: dict[str, Any] = encode(self)
         return {
             name: value
-            for name, value in told.items()
+            for name, value in encoded.items()
             if fields[name].is_required() or getattr(self, name) != fields[name].default
         }
 

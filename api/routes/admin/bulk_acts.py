@@ -28,7 +28,7 @@ from api.workflow_calls import need_temporal, wait_until_all_done
 from billing.core import ids
 from billing.core.errors import BillingError
 from billing.money.bulk_acts import service, store
-from billing.money.bulk_acts.schemas import Act, BulkAct, Choice, Overdue, Steered
+from billing.money.bulk_acts.schemas import Act, BulkAct, BulkOutcome, Choice, Overdue
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import AttemptStatus
 from billing.money.subscriptions import store as subscription_store
@@ -188,40 +188,40 @@ async def _page(
         found = await paginate(
             connection, query, (subscriptions.c.id,), asked, subscription_store.show
         )
-    done = [await _steer(call, one, order, dry_run=dry_run) for one in found.data]
+    done = [await _apply(call, one, order, dry_run=dry_run) for one in found.data]
     if not dry_run:
-        await wait_until_all_done(call, (one for _, steered in done for one in steered.matters))
-        done = [(refused, await _read_again(call, steered)) for refused, steered in done]
+        await wait_until_all_done(call, (one for _, outcome in done for one in outcome.matters))
+        done = [(refused, await _read_again(call, outcome)) for refused, outcome in done]
     shown = [await _shown(call, *one) for one in done]
     return Page(data=shown, pagination=found.pagination)
 
 
-async def _steer(
+async def _apply(
     call: Call, found: Subscription, order: BulkAct, *, dry_run: bool
-) -> tuple[BillingError | None, Steered]:
+) -> tuple[BillingError | None, BulkOutcome]:
     """Carry out the act in a transaction of its own; return a refusal instead of raising it."""
     try:
         async with undone_if(dry_run, call.database.tenant(found.account_id)) as connection:
-            return None, await service.steer(connection, found.id, order)
+            return None, await service.apply(connection, found.id, order)
     except BillingError as refused:
         if refused.retryable:
             raise
-        return refused, Steered(subscription=found)
+        return refused, BulkOutcome(subscription=found)
 
 
-async def _read_again(call: Call, steered: Steered) -> Steered:
+async def _read_again(call: Call, outcome: BulkOutcome) -> BulkOutcome:
     """Read it again after its workflow, which may have tried the card and ended the dunning."""
-    async with call.database.tenant(steered.subscription.account_id) as connection:
-        return await service.read_again(connection, steered)
+    async with call.database.tenant(outcome.subscription.account_id) as connection:
+        return await service.read_again(connection, outcome)
 
 
-async def _shown(call: Call, refused: BillingError | None, steered: Steered) -> SteeredAnswer:
+async def _shown(call: Call, refused: BillingError | None, outcome: BulkOutcome) -> SteeredAnswer:
     async with call.database.operator() as connection:
         return SteeredAnswer.of(
-            steered.subscription,
+            outcome.subscription,
             refused=refused.code if refused else None,
             detail=refused.detail if refused else None,
-            is_repeated=steered.is_repeated,
-            effective_at=steered.effective_at,
-            invoices=[await OverduePart.read(connection, one) for one in steered.overdue],
+            is_repeated=outcome.is_repeated,
+            effective_at=outcome.effective_at,
+            invoices=[await OverduePart.read(connection, one) for one in outcome.overdue],
         )

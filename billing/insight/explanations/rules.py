@@ -54,7 +54,7 @@ def explain(
     """Return the lots that the entry took, in order and with reasons, and the uses it paid."""
     lots = sorted(found, key=LotFacts.rank)
     used, passed = (
-        tell(lots, entry.scope, paid_only=entry.paid_only)
+        lot_choices(lots, entry.scope, paid_only=entry.paid_only)
         if entry.kind in ORDERED
         else (bound(entry, lots), ())
     )
@@ -91,7 +91,7 @@ def bound(entry: Transaction, lots: Sequence[LotFacts]) -> tuple[Share, ...]:
     return tuple(Share(lot=lot, because=because, words=words) for lot in lots)
 
 
-def tell(
+def lot_choices(
     lots: Sequence[LotFacts], scope: str | None, *, paid_only: bool
 ) -> tuple[tuple[Share, ...], tuple[Passed, ...]]:
     """Return the lots used, with reasons, and those passed over; `lots` are in burn order."""

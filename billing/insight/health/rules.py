@@ -104,10 +104,10 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
         _jobs(figures),
         _none(figures, "held invoices", "held"),
         _none(figures, "missing months", "months"),
-        _told(figures, "approvals"),
-        _told(figures, "unpaid uses", "unpaid_uses"),
+        _information(figures, "approvals"),
+        _information(figures, "unpaid uses", "unpaid_uses"),
         _gone(figures),
-        _told(figures, "outbox"),
+        _information(figures, "outbox"),
     )
 
 
@@ -236,26 +236,26 @@ def _parking(figures: Figures) -> Sign:
 def _webhooks(figures: Figures) -> Sign:
     """Check that each provider's last delivery was accepted; else say why it was refused."""
     known = liveness.deliveries(figures.processes)
-    taken = {told.provider: told for told in known.values() if told.outcome == TAKEN}
+    taken = {one.provider: one for one in known.values() if one.outcome == TAKEN}
     refused = [
-        told
-        for told in known.values()
-        if told.outcome not in (TAKEN, STRANGER)
-        and figures.at - told.last_at < REFUSED_LATELY
-        and (told.provider not in taken or taken[told.provider].last_at < told.last_at)
+        one
+        for one in known.values()
+        if one.outcome not in (TAKEN, STRANGER)
+        and figures.at - one.last_at < REFUSED_LATELY
+        and (one.provider not in taken or taken[one.provider].last_at < one.last_at)
     ]
     if refused:
-        return ill("webhooks", "; ".join(_refusal(told, figures.at) for told in refused))
+        return ill("webhooks", "; ".join(_refusal(one, figures.at) for one in refused))
     if not taken:
         return well("webhooks", "none came to the processes that run now")
     last = (f"{one.provider} {ago(figures.at - one.last_at)} ago" for one in taken.values())
     return well("webhooks", f"last taken: {', '.join(last)}")
 
 
-def _refusal(told: Deliveries, now: datetime) -> str:
+def _refusal(one: Deliveries, now: datetime) -> str:
     return (
-        f"{told.count} of {told.provider} refused as {told.outcome},"
-        f" the last {ago(now - told.last_at)} ago and none taken since"
+        f"{one.count} of {one.provider} refused as {one.outcome},"
+        f" the last {ago(now - one.last_at)} ago and none taken since"
     )
 
 
@@ -333,7 +333,7 @@ def _jobs(figures: Figures) -> Sign:
     return well("jobs", "each that repeats has looked at what came")
 
 
-def _told(figures: Figures, name: str, backlog: str | None = None) -> Sign:
+def _information(figures: Figures, name: str, backlog: str | None = None) -> Sign:
     """Report the backlog's number and age for information; the sign is always well."""
     if (backlog or name) in figures.uncounted:
         return unknown(name, UNCOUNTED)
@@ -345,7 +345,7 @@ def _told(figures: Figures, name: str, backlog: str | None = None) -> Sign:
 
 def _gone(figures: Figures) -> Sign:
     """Name the accounts whose customer was deleted at Stripe, for information."""
-    sign = _told(figures, "deleted customers", "customers")
+    sign = _information(figures, "deleted customers", "customers")
     found = figures.backlog("customers")
     if not found.count:
         return sign

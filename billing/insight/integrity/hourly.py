@@ -76,7 +76,7 @@ async def _is_well_since(database: Database, opening: Opening) -> bool:
             raise
         return False
     if extended:
-        await _settle(database, [opening.account_id], (), [extended], began)
+        await _record(database, [opening.account_id], (), [extended], began)
     return extended is not None
 
 
@@ -95,7 +95,7 @@ async def _look_whole(database: Database, accounts: Sequence[UUID], large: int) 
         half = len(accounts) // 2
         first = await _look_whole(database, accounts[:half], large)
         return first + await _look_whole(database, accounts[half:], large)
-    await _settle(database, accounts, broken, opened, began)
+    await _record(database, accounts, broken, opened, began)
     return len(accounts)
 
 
@@ -117,7 +117,7 @@ async def conclude(database: Database, seen: int, unseen: int) -> Report:
     return report
 
 
-async def _settle(
+async def _record(
     database: Database,
     accounts: Sequence[UUID],
     broken: Sequence[Broken],
@@ -132,4 +132,4 @@ async def _settle(
     async with database.operator() as connection:
         await openings.drop(connection, kept)
         await openings.keep(connection, opened)
-        await rounds.settle(connection, JOB, accounts, began, kept)
+        await rounds.record(connection, JOB, accounts, began, kept)

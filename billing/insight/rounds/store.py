@@ -118,7 +118,7 @@ async def page(connection: AsyncConnection, job: str, after: UUID, limit: int) -
     return list(await connection.scalars(_PAGE, values))
 
 
-async def settle(
+async def record(
     connection: AsyncConnection,
     job: str,
     accounts: Iterable[UUID],

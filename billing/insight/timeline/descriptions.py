@@ -193,9 +193,9 @@ def step_cause(
     if event is not None:
         event_id, event_type, deliveries = event
         times = f", delivered {deliveries} times" if deliveries > 1 else ""
-        told = f"Stripe told of {event_type}{times}"
+        words = f"Stripe told of {event_type}{times}"
         return Cause(
-            words="an operator wanted to know" if event_type == ASKED_FOR else told,
+            words="an operator wanted to know" if event_type == ASKED_FOR else words,
             workflow_id=workflow_id,
             stripe_event_id=event_id,
         )

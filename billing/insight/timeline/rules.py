@@ -137,9 +137,9 @@ class ReversalProjection(Projection):
             minor, only_if = self.snapshot.dispute_minor, "the dispute is not over before"
             currency = self.snapshot.dispute_currency or currency
             words = f"{words}, {asked.due_at:%-d %b %Y}"
-            told = asked.model_copy(update={"reminders": asked.reminders + 1})
-            is_last = reminder_due(told.due_at, told.reminders) is None
-            self.state = self.state.model_copy(update={"dispute": None if is_last else told})
+            reminded = asked.model_copy(update={"reminders": asked.reminders + 1})
+            is_last = reminder_due(reminded.due_at, reminded.reminders) is None
+            self.state = self.state.model_copy(update={"dispute": None if is_last else reminded})
         return [
             ComingEntry(
                 at=at, name=step.name, workflow_id=self.workflow_id, words=words, key=step.key,

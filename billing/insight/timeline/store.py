@@ -163,10 +163,10 @@ def show(row: RowMapping) -> Happened:
     amount_minor, currency = row["amount_minor"], row["currency"]
     match row["source"]:
         case "step":
-            told = (row["event_id"], row["event_type"], row["deliveries"])
+            event = (row["event_id"], row["event_type"], row["deliveries"])
             said = descriptions.step_words(row["name"], row["result"])
             cause = descriptions.step_cause(
-                row["workflow_id"], row["due_at"], event=told if told[0] else None
+                row["workflow_id"], row["due_at"], event=event if event[0] else None
             )
         case "payment":
             said = descriptions.attempt_words(
@@ -274,8 +274,8 @@ async def _trial(connection: AsyncConnection, matter: Matter) -> TrialSnapshot:
 async def _reversal(connection: AsyncConnection, matter: Matter) -> ReversalSnapshot:
     rows, facts = await reversal_rows.read(connection, Read(matter.subject_id, locked=False))
     state = reversal_rows.ENGINE.view(rows, facts)
-    told = state.dispute.dispute if state.dispute is not None else None
-    asked = next((one for one in rows.of(Dispute) if subject_of(one) == told), None)
+    dispute = state.dispute.dispute if state.dispute is not None else None
+    asked = next((one for one in rows.of(Dispute) if subject_of(one) == dispute), None)
     return ReversalSnapshot(
         workflow_id=matter.workflow_id,
         state=state,

@@ -108,5 +108,5 @@ async def _announce(
         "reason": done.reason,
         "scope": scope,
     }
-    told = Announce(done.account_id, "credits.adjusted", subject, facts)
-    await outbox.announce(connection, told, at)
+    event = Announce(done.account_id, "credits.adjusted", subject, facts)
+    await outbox.announce(connection, event, at)

@@ -67,7 +67,7 @@ _ANOTHER_CARD: Final = Prepared(
 )
 
 
-async def settle(connection: AsyncConnection, account_id: UUID, at: datetime) -> int:
+async def pay(connection: AsyncConnection, account_id: UUID, at: datetime) -> int:
     """Pay the oldest uses with available credits, with an event for each; return how many."""
     paid = await _SETTLE.all(connection, account_id=account_id, at=at, most=PART)
     action = rules.STATUS_ACTIONS["completed"]
@@ -78,9 +78,9 @@ async def settle(connection: AsyncConnection, account_id: UUID, at: datetime) ->
     return len(paid)
 
 
-async def tell(connection: AsyncConnection, account_id: UUID, at: datetime) -> int:
+async def notify(connection: AsyncConnection, account_id: UUID, at: datetime) -> int:
     """Notify once of uses unpaid for a week, by currency; return how many."""
-    subject, told = ids.encode(ids.ACCOUNT, account_id), 0
+    subject, count = ids.encode(ids.ACCOUNT, account_id), 0
     for row in await _TELL.all(connection, account_id=account_id, at=at):
         facts = {
             "uses": row["uses"],
@@ -89,8 +89,8 @@ async def tell(connection: AsyncConnection, account_id: UUID, at: datetime) -> i
             "since": row["since"].isoformat(),
         }
         await outbox.announce(connection, Announce(account_id, "usage.unpaid", subject, facts), at)
-        told += row["uses"]
-    return told
+        count += row["uses"]
+    return count
 
 
 async def tried(connection: AsyncConnection, record_id: UUID, at: datetime, *, asked: bool) -> None:

@@ -76,7 +76,7 @@ class Overdue(Frozen):
     """The key of the requested try."""
 
 
-class Steered(Frozen):
+class BulkOutcome(Frozen):
     """A subscription after the act."""
 
     subscription: Subscription

@@ -17,7 +17,7 @@ from billing.matters import store as matters
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.money.bulk_acts import store
-from billing.money.bulk_acts.schemas import OF_SUBSCRIPTIONS, BulkAct, Debt, Overdue, Steered
+from billing.money.bulk_acts.schemas import OF_SUBSCRIPTIONS, BulkAct, BulkOutcome, Debt, Overdue
 from billing.money.dunning import store as case_store
 from billing.money.invoice_requests import card, locks, recovery
 from billing.money.invoices import store as invoice_store
@@ -29,7 +29,7 @@ from billing.money.subscriptions.schemas import Subscription
 from billing.platform.audit import service as audit
 
 
-async def steer(connection: AsyncConnection, subscription_id: UUID, order: BulkAct) -> Steered:
+async def apply(connection: AsyncConnection, subscription_id: UUID, order: BulkAct) -> BulkOutcome:
     """Apply the act to the subscription, or to all its invoices in question, or refuse all of it.
 
     Errors: NOTHING_OVERDUE, and those of the single commands.
@@ -39,7 +39,7 @@ async def steer(connection: AsyncConnection, subscription_id: UUID, order: BulkA
     return await _debts(connection, subscription_id, order)
 
 
-async def read_again(connection: AsyncConnection, done: Steered) -> Steered:
+async def read_again(connection: AsyncConnection, done: BulkOutcome) -> BulkOutcome:
     """Return the current state, such as after the workflow has tried the card."""
     now = [
         await _standing(connection, one.invoice.id, one.amount_minor, one.attempt)
@@ -49,7 +49,7 @@ async def read_again(connection: AsyncConnection, done: Steered) -> Steered:
     return done.model_copy(update={"subscription": after, "overdue": tuple(now)})
 
 
-async def _whole(connection: AsyncConnection, subscription_id: UUID, order: BulkAct) -> Steered:
+async def _whole(connection: AsyncConnection, subscription_id: UUID, order: BulkAct) -> BulkOutcome:
     """Do an act on the subscription itself."""
     found = await subscriptions.get(connection, subscription_id, lock=True)
     again = await _was_done(connection, found, order)
@@ -65,7 +65,7 @@ async def _whole(connection: AsyncConnection, subscription_id: UUID, order: Bulk
         await _note(connection, found, order)
     after = await subscriptions.get(connection, found.id)
     matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found.id))
-    return Steered(
+    return BulkOutcome(
         subscription=after,
         effective_at=after.current_period_end,
         matters=(matter,) if matter is not None else (),
@@ -73,20 +73,20 @@ async def _whole(connection: AsyncConnection, subscription_id: UUID, order: Bulk
     )
 
 
-async def _debts(connection: AsyncConnection, subscription_id: UUID, order: BulkAct) -> Steered:
+async def _debts(connection: AsyncConnection, subscription_id: UUID, order: BulkAct) -> BulkOutcome:
     """Do an act on the invoices in recovery or held: all of them or none."""
     found = await subscriptions.get(connection, subscription_id)
     debts = await store.overdue_of(connection, found.id, order)
     await locks.hold_collectors(connection, found.account_id, [one.invoice_id for one in debts])
     if await _was_done(connection, found, order):
-        return Steered(subscription=found, is_repeated=True)
+        return BulkOutcome(subscription=found, is_repeated=True)
     if not debts:
         raise Conflict("NOTHING_OVERDUE")
     at = await clock.now(connection, found.account_id)
     before = [(await invoice_store.get(connection, one.invoice_id)) for one in debts]
     asked = [await _do(connection, one, order, at) for one in debts]
     await _note(connection, found, order)
-    return Steered(
+    return BulkOutcome(
         subscription=await subscriptions.get(connection, found.id),
         overdue=await _overdue(connection, debts, [one.remaining_minor for one in before], asked),
         matters=tuple({one.workflow_id: one for one, _ in asked}.values()),

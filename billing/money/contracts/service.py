@@ -138,8 +138,8 @@ async def _write_limits(
     matter = await limit_overrides.end_from(connection, account_id, gone, begins) if gone else None
     # A contract that no period begins under has no limits.
     for one in agreed if ends is None or ends > begins else ():
-        _, told = await limit_overrides.put(connection, account_id, one, begins, ends)
-        matter = told or matter
+        _, woken = await limit_overrides.put(connection, account_id, one, begins, ends)
+        matter = woken or matter
     return matter
 
 

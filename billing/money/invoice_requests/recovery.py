@@ -40,19 +40,19 @@ _ENGINES: Final[dict[str, Engine[Any, Any]]] = {
 
 async def pause(connection: AsyncConnection, case_id: UUID, *, reason: str = "") -> Matter:
     """Pause slots and final action until resumed; return the matter to notify."""
-    return await _steer(connection, case_id, partial(cases.pause, reason=reason))
+    return await _command_case(connection, case_id, partial(cases.pause, reason=reason))
 
 
 async def resume(connection: AsyncConnection, case_id: UUID, *, reason: str = "") -> Matter:
     """Continue the slots where they stopped; a missed one runs now, the next keep their gaps."""
-    return await _steer(connection, case_id, partial(cases.resume, reason=reason))
+    return await _command_case(connection, case_id, partial(cases.resume, reason=reason))
 
 
 async def extend(
     connection: AsyncConnection, case_id: UUID, days: int, *, reason: str = ""
 ) -> Matter:
     """Move the coming slots and the final action by `days`. Errors: INVALID_EXTENSION."""
-    return await _steer(connection, case_id, partial(cases.extend, days=days, reason=reason))
+    return await _command_case(connection, case_id, partial(cases.extend, days=days, reason=reason))
 
 
 async def extend_once(
@@ -109,7 +109,7 @@ def _forgive(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
         payment_effects.on_paid(w, forgiven)
 
 
-async def _steer(connection: AsyncConnection, case_id: UUID, verb: Verb) -> Matter:
+async def _command_case(connection: AsyncConnection, case_id: UUID, verb: Verb) -> Matter:
     """Change an open case. Errors: DUNNING_CASE_NOT_FOUND, DUNNING_CASE_CLOSED."""
     case = await store.get(connection, case_id)
     cases.demand_open_case(case)

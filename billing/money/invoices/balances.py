@@ -77,7 +77,7 @@ async def adjust(
             "amount_minor": amount_minor, "currency": currency, "reason": reason, "at": at,
         }  # fmt: skip
         known = await prepared.add(connection, balance_entries, row)
-        await _tell(connection, account_id, adjustment_id, amount_minor, currency, reason, at)
+        await _announce(connection, account_id, adjustment_id, amount_minor, currency, reason, at)
     entry = BalanceEntry.model_validate(dict(known))
     return entry, await money(connection, account_id, entry.currency)
 
@@ -93,7 +93,7 @@ async def is_adjusted(connection: AsyncConnection, adjustment_id: UUID) -> bool:
     )
 
 
-async def _tell(
+async def _announce(
     connection: AsyncConnection,
     account_id: UUID,
     adjustment_id: UUID,
@@ -108,5 +108,5 @@ async def _tell(
         "adjustment_id": subject, "amount_cents": amount_minor, "currency": currency,
         "reason": reason,
     }  # fmt: skip
-    told = Announce(account_id, "balance.adjusted", subject, facts)
-    await outbox.announce(connection, told, at)
+    event = Announce(account_id, "balance.adjusted", subject, facts)
+    await outbox.announce(connection, event, at)

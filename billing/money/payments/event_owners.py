@@ -212,13 +212,13 @@ async def receive(
     intents = [one.intent_id for one in found if one.type in _REVERSALS and one.intent_id]
     if intents:
         await _BEAR_REVERSALS.run(connection, intents=intents, at=at)
-    told = await _RECEIVE.all(connection, rows=rows, source=source, received_at=at)
-    owners = {row["stripe_event_id"]: matters.show(row) for row in told}
+    stored = await _RECEIVE.all(connection, rows=rows, source=source, received_at=at)
+    owners = {row["stripe_event_id"]: matters.show(row) for row in stored}
     # Of copies in one batch only the first notifies a matter.
     return [owners.pop(event.event_id, None) for event in found]
 
 
-async def settle_echoes(connection: AsyncConnection, received_before: datetime, limit: int) -> int:
+async def handle_echoes(connection: AsyncConnection, received_before: datetime, limit: int) -> int:
     """Mark leftover events of booked payments as handled; return how many."""
     left = {"before": received_before, "limit": limit, "reversals": list(_REVERSALS)}
     return (await connection.execute(_ECHOES, left)).rowcount

@@ -53,7 +53,7 @@ def agenda(state: PurchaseState) -> list[Step]:
         return [_step(state, "fulfil", suffix, state.created_at, words, payment=state.unsettled)]
     if state.status != "pending":
         return _ended(state)
-    steps = _told(state)
+    steps = _event_steps(state)
     if state.submission and state.payment_status != "processing":
         suffix = f"retire-{state.submission}"
         return [*steps, _step(state, "retire", suffix, state.created_at, "call the payment back")]
@@ -75,12 +75,12 @@ def agenda(state: PurchaseState) -> list[Step]:
 def _ended(state: PurchaseState) -> list[Step]:
     """Call back a payment that could still bring money, then handle the waiting events."""
     if state.unasked is None:
-        return _told(state)
+        return _event_steps(state)
     suffix = f"retire-{state.unasked}"
     return [_step(state, "retire", suffix, state.created_at, "call the payment back")]
 
 
-def _told(state: PurchaseState) -> list[Step]:
+def _event_steps(state: PurchaseState) -> list[Step]:
     return [event_step(state.purchase, one) for one in state.events[:1]]
 
 

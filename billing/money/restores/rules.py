@@ -33,7 +33,7 @@ def adjustment_id(intent_id: str) -> UUID:
     return uuid5(NAMESPACE_URL, intent_id)
 
 
-def told(found: FoundIntent) -> str:
+def describe(found: FoundIntent) -> str:
     """Describe the intent: `49.00 EUR, "Invoice inv_…", of subscription/sub_…`."""
     amount = show_money(found.amount_minor, found.currency)
     matter = found.metadata.get("matter", "nothing that is named")

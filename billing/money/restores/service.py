@@ -48,7 +48,7 @@ async def place(
     """Carry out the rules' verdict; `left_minor` of the intent's money is still with us."""
     verdict = rules.decide(found, await known_of(connection, found))
     account_id = await _account(connection, found.metadata)
-    words = f"{found.intent_id}: {rules.told(found)}"
+    words = f"{found.intent_id}: {rules.describe(found)}"
     match verdict:
         case "known" | "bound":
             await _ask(connection, found, at)

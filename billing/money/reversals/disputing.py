@@ -42,23 +42,23 @@ comparable, so nothing is booked by guess.
 """
 
 
-def follow(w: Work[ReversalFacts], told: DisputeOutcome) -> None:
+def follow(w: Work[ReversalFacts], outcome: DisputeOutcome) -> None:
     """Follow the provider's status of a dispute; a closed one stays closed, except a lost one."""
-    known = next((one for one in w.rows.of(Dispute) if _is(one, told)), None)
-    state = _state(w, told.status, told.currency if known is None else known.currency)
+    known = next((one for one in w.rows.of(Dispute) if _is(one, outcome)), None)
+    state = _state(w, outcome.status, outcome.currency if known is None else known.currency)
     if known is None:
-        known = _open(w, told, "inquiry" if state in ("inquiry", "closed") else "open")
+        known = _open(w, outcome, "inquiry" if state in ("inquiry", "closed") else "open")
         _take(w, known)
         known = w.rows.get(Dispute, known.id)
     if known.closed_at is not None:
-        _hear_after_all(w, known, told.status, state)
+        _hear_after_all(w, known, outcome.status, state)
         return
     before = known
-    if (known.status, known.evidence_due_at) != (told.status, told.evidence_due_at):
-        known = w.change(known, status=told.status, evidence_due_at=told.evidence_due_at)
+    if (known.status, known.evidence_due_at) != (outcome.status, outcome.evidence_due_at):
+        known = w.change(known, status=outcome.status, evidence_due_at=outcome.evidence_due_at)
     if state != known.state:
         _move(w, known, state)
-    elif _only_asks(before.status) and not _only_asks(told.status):
+    elif _only_asks(before.status) and not _only_asks(outcome.status):
         _announce(w, known, "escalated")
 
 
@@ -66,13 +66,13 @@ def remind(w: Work[ReversalFacts], step: Step) -> None:
     """Remind operators that the evidence is due soon."""
     found = (one for one in w.rows.of(Dispute) if one.closed_at is None)
     row = next(one for one in found if keys.reminder(_name(one), one.reminders + 1) == step.key)
-    told = w.change(row, reminders=row.reminders + 1)
-    _announce(w, told, "evidence_due")
+    reminded = w.change(row, reminders=row.reminders + 1)
+    _announce(w, reminded, "evidence_due")
     w.result = "reminded"
 
 
-def _is(row: Dispute, told: DisputeOutcome) -> bool:
-    return row.stripe_dispute_id == told.dispute_id
+def _is(row: Dispute, outcome: DisputeOutcome) -> bool:
+    return row.stripe_dispute_id == outcome.dispute_id
 
 
 def _only_asks(status: str) -> bool:
@@ -85,7 +85,7 @@ def _state(w: Work[ReversalFacts], status: str, currency: str) -> DisputeState:
     return state if is_bookable else _UNBOOKED.get(state, state)
 
 
-def _open(w: Work[ReversalFacts], told: DisputeOutcome, state: DisputeState) -> Dispute:
+def _open(w: Work[ReversalFacts], outcome: DisputeOutcome, state: DisputeState) -> Dispute:
     payment = w.rows.get(Payment, w.facts.payment_id)
     row = w.add(
         Dispute(
@@ -93,13 +93,13 @@ def _open(w: Work[ReversalFacts], told: DisputeOutcome, state: DisputeState) -> 
             account_id=payment.account_id,
             payment_id=payment.id,
             invoice_id=bill_of(w.rows, payment).id,
-            stripe_dispute_id=told.dispute_id,
-            status=told.status,
+            stripe_dispute_id=outcome.dispute_id,
+            status=outcome.status,
             state=state,
-            amount_minor=told.amount_minor,
-            currency=told.currency,
-            reason=told.reason,
-            evidence_due_at=told.evidence_due_at,
+            amount_minor=outcome.amount_minor,
+            currency=outcome.currency,
+            reason=outcome.reason,
+            evidence_due_at=outcome.evidence_due_at,
             created_at=w.facts.at,
         )
     )

@@ -69,7 +69,7 @@ async def give_vat_id(
         vat_turn=before.vat_turn + 1,
         updated_at=at,
     )
-    await _tell(connection, account_id, "given" if vat_id else "removed", at, vat_id=vat_id)
+    await _announce(connection, account_id, "given" if vat_id else "removed", at, vat_id=vat_id)
     return await matters.ensure_account(connection, account_id, due=at, at=at) if vat_id else None
 
 
@@ -101,7 +101,7 @@ async def follow(
         updated_at=at,
     )
     what = "proven" if answer.is_valid else "refused"
-    await _tell(connection, account_id, what, at, vat_id=asked, proof=answer.proof)
+    await _announce(connection, account_id, what, at, vat_id=asked, proof=answer.proof)
     return status
 
 
@@ -159,10 +159,10 @@ async def quote(
     )
 
 
-async def _tell(
+async def _announce(
     connection: AsyncConnection, account_id: UUID, what: str, at: datetime, **detail: Any
 ) -> None:
     """Write one audit row and one `evt.billing.tax_id.*`."""
     subject = ids.encode(ids.ACCOUNT, account_id)
-    told = Announce(account_id, f"tax_id.{what}", subject, {"account_id": subject, **detail})
-    await outbox.announce(connection, told, at)
+    event = Announce(account_id, f"tax_id.{what}", subject, {"account_id": subject, **detail})
+    await outbox.announce(connection, event, at)

@@ -59,8 +59,8 @@ async def write(
         "monthly_cap_cents": wanted.monthly_cap_minor,
     }
     subject = ids.encode(ids.ACCOUNT, account_id)
-    told = Announce(account_id, "top_up.settings_written", subject, facts)
-    await outbox.announce(connection, told, at)
+    event = Announce(account_id, "top_up.settings_written", subject, facts)
+    await outbox.announce(connection, event, at)
     return kept, await store.ask_if_low(connection, account_id, at)
 
 

@@ -168,7 +168,7 @@ async def void(
         at = await clock.now(connection, account_id)
         if returned is not None:
             done = done.model_copy(update={"matter": await _credit(connection, done, returned)})
-        await _tell(connection, done, at)
+        await _announce(connection, done, at)
         if done.credits:
             await credits.watch_returned(connection, account_id, at)
     return done
@@ -249,7 +249,7 @@ def _bills(record: BillingRecord, line: InvoiceLine) -> bool:
     return of_cycle and line.detail.get("meter") == record.meter
 
 
-async def _tell(connection: AsyncConnection, done: Voided, at: datetime) -> None:
+async def _announce(connection: AsyncConnection, done: Voided, at: datetime) -> None:
     subject = ids.encode(ids.BILLING_RECORD, done.record.id)
     facts = {
         "billing_id": subject, "correction_id": ids.encode(ids.BILLING_RECORD, done.correction.id),
@@ -257,8 +257,8 @@ async def _tell(connection: AsyncConnection, done: Voided, at: datetime) -> None
         "credited_cents": done.credited_minor,
         "currency": done.currency, "reason": done.reason,
     }  # fmt: skip
-    told = Announce(done.record.account_id, "usage.voided", subject, facts)
-    await outbox.announce(connection, told, at)
+    event = Announce(done.record.account_id, "usage.voided", subject, facts)
+    await outbox.announce(connection, event, at)
 
 
 def _minor(amount: Decimal, currency: str) -> int:

@@ -62,11 +62,11 @@ async def publish(
     await _say(connection, account_id, _fact(type, data, at))
 
 
-async def announce(connection: AsyncConnection, told: Announce, at: datetime) -> None:
+async def announce(connection: AsyncConnection, event: Announce, at: datetime) -> None:
     """Write a fact as an audit row, such as `purchase.completed`, and as its event."""
-    whose = {"actor": context.actor.get(), "action": told.action, "subject": told.subject}
-    type_ = told.type or PREFIX + told.action
-    await _say(connection, told.account_id, _fact(type_, told.facts, at) | whose)
+    whose = {"actor": context.actor.get(), "action": event.action, "subject": event.subject}
+    type_ = event.type or PREFIX + event.action
+    await _say(connection, event.account_id, _fact(type_, event.facts, at) | whose)
 
 
 async def flush(connection: AsyncConnection) -> None:
@@ -86,11 +86,11 @@ async def _say(connection: AsyncConnection, account_id: UUID, fact: dict[str, An
 
 async def _write(connection: AsyncConnection, facts: Sequence[tuple[UUID, dict[str, Any]]]) -> None:
     """Write one statement per account, in the common order of locking accounts."""
-    told: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
+    by_account: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
     for account_id, fact in facts:
-        of = told[account_id]
+        of = by_account[account_id]
         of.append(fact | {"position": len(of) + 1})
-    for account_id, of in sorted(told.items()):
+    for account_id, of in sorted(by_account.items()):
         await _WRITE.send(connection, account_id=account_id, facts=of, many=len(of))
 
 

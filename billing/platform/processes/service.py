@@ -80,9 +80,9 @@ class Pulse:
             failures=self._failures(),
             agreed=self._agreed,
         )
-        told = self._own.model_copy(update={"figures": figures})
+        own = self._own.model_copy(update={"figures": figures})
         async with self._database.tenant() as connection:
-            await store.beat(connection, told, now)
+            await store.beat(connection, own, now)
         self._begun.set()
 
     async def begun(self) -> None:

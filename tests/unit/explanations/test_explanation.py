@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.insight.explanations.rules import compare, tell
+from billing.insight.explanations.rules import compare, lot_choices
 from billing.insight.explanations.schemas import LotFacts
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -52,7 +52,7 @@ def test_what_was_passed_over_is_said_with_its_reason() -> None:
         lot(4, amount=taken, is_paid=True),
         lot(5, is_paid=True),
     ]
-    shares, passed = tell(sorted(lots, key=LotFacts.rank), None, paid_only=True)
+    shares, passed = lot_choices(sorted(lots, key=LotFacts.rank), None, paid_only=True)
     assert [(share.lot.granted_seq, share.because) for share in shares] == [(3, "age"), (4, "age")]
     assert {one.lot.granted_seq: one.words for one in passed} == {
         1: "it may be spent on voice only",
@@ -62,7 +62,7 @@ def test_what_was_passed_over_is_said_with_its_reason() -> None:
 
 
 def test_the_last_credits_of_all_have_no_rival() -> None:
-    shares, passed = tell([lot(1, amount=Decimal(-3))], None, paid_only=False)
+    shares, passed = lot_choices([lot(1, amount=Decimal(-3))], None, paid_only=False)
     assert ([share.because for share in shares], passed) == (["only"], ())
 
 
@@ -90,7 +90,7 @@ def test_whatever_the_lots_each_reason_is_where_two_differ(facts: list[Any]) -> 
         ),
         key=LotFacts.rank,
     )  # fmt: skip
-    shares, passed = tell(lots, "images", paid_only=False)
+    shares, passed = lot_choices(lots, "images", paid_only=False)
     assert [share.lot for share in shares] == lots
     assert passed == ()
     field = {"expiry": "expires_at", "free_before_paid": "is_paid", "age": "granted_seq"}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from billing.money.payments.rules import Outcome, OutcomeKind
-from billing.money.restores.rules import adjustment_id, decide, told
+from billing.money.restores.rules import adjustment_id, decide, describe
 from billing.money.restores.schemas import FoundIntent, Known, Verdict
 
 OURS = {"account": "acc_1", "payment": "pay_1", "invoice": "inv_1", "matter": "subscription/sub_1"}
@@ -63,4 +63,4 @@ def test_an_intent_has_one_entry_of_the_money_balance_however_often_it_is_found(
 
 
 def test_an_operator_reads_what_it_was_for() -> None:
-    assert told(found("succeeded", OURS)) == '49.00 EUR, "Invoice inv_1", of subscription/sub_1'
+    assert describe(found("succeeded", OURS)) == '49.00 EUR, "Invoice inv_1", of subscription/sub_1'

@@ -36,7 +36,7 @@ def changed(one: Subscription, on: datetime, minimum_minor: int) -> Subscription
 
 
 def least(one: Subscription) -> int:
-    return true_ups.least_until(one, one.current_period_end)
+    return true_ups.minimum_until(one, one.current_period_end)
 
 
 @pytest.mark.parametrize("days", [1, 7, 30, 100])
@@ -55,15 +55,15 @@ def test_days_that_are_given_raise_no_minimum(days: int) -> None:
 
 def test_what_has_passed_of_all_the_days_is_the_part_of_the_minimum() -> None:
     given = extended(sold(at(4, 1)), 30)
-    assert true_ups.least_until(given, at(4, 16)) == 2500, "15 of 60 days"
+    assert true_ups.minimum_until(given, at(4, 16)) == 2500, "15 of 60 days"
     # 2500 until then; a change to 4000 has 45 of 60 days of it.
     after = changed(given, at(4, 16), 4000)
-    assert true_ups.least_until(after, at(4, 16)) == 2500
-    assert true_ups.least_until(after, at(5, 1)) == 2500 + 1000
+    assert true_ups.minimum_until(after, at(4, 16)) == 2500
+    assert true_ups.minimum_until(after, at(5, 1)) == 2500 + 1000
     assert least(after) == 2500 + 3000
     # The other 45 days are 95 now: the same for them all.
     more = extended(after, 50)
-    assert (least(more), true_ups.least_until(more, at(5, 5))) == (5500, 2500 + 600)
+    assert (least(more), true_ups.minimum_until(more, at(5, 5))) == (5500, 2500 + 600)
 
 
 def test_a_period_that_got_days_leaves_the_next_one_its_own_minimum() -> None:

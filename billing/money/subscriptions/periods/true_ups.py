@@ -60,7 +60,7 @@ def closing(
     start, end = one.current_period_start, one.current_period_end
     until = end if by == "its end" else min(at, end)
     served = min(until, one.served_until or until)
-    least = 0 if by == "an end" and w.facts.period_is_lost else least_until(one, until)
+    least = 0 if by == "an end" and w.facts.period_is_lost else minimum_until(one, until)
     minimum = Minimum(since=start, until=served, least_minor=least)
     minimums = (*one.unbilled_minimums, *([minimum] if minimum.least_minor else []))
     return Closing(start, until, minimums, one.committed, one.zone, by)
@@ -87,7 +87,7 @@ def closing_commitment(w: Work[SubscriptionFacts]) -> Closing:
     return Closing(agreed.since, agreed.ends_at, waiting, agreed, one.zone, "its end")
 
 
-def least_until(one: Subscription, until: datetime) -> int:
+def minimum_until(one: Subscription, until: datetime) -> int:
     """Return the current period's minimum up to then: each one for the time in which it applies.
 
     While `unpaid` nothing is served: only the time before counts.
@@ -110,7 +110,7 @@ def held_from(one: Subscription, at: datetime) -> dict[str, Any]:
     goes_on = share is not None and until < one.current_period_end
     return {
         "minimum_since": until,
-        "minimum_before_minor": least_until(one, until) or None,
+        "minimum_before_minor": minimum_until(one, until) or None,
         "minimum_share": str(_rest(one, until)) if goes_on else None,
     }
 
@@ -161,14 +161,14 @@ def lines(
     subscription = w.rows.get(Subscription, w.facts.subscription_id)
     if subscription.minimums_unbilled:
         w.change(subscription, minimums_unbilled=[])
-    found = [line for one in period.minimums for line in _least(w, period, one, used)]
+    found = [line for one in period.minimums for line in _minimum_lines(w, period, one, used)]
     agreed = period.commitment
     if agreed is not None and (period.by == "an end" or period.end >= agreed.ends_at):
         found += _committed(w, period, agreed, (*used, *found))
     return tuple(found)
 
 
-def _least(
+def _minimum_lines(
     w: Work[SubscriptionFacts], period: Closing, minimum: Minimum, used: Sequence[Line]
 ) -> list[Line]:
     since, until = minimum.since, minimum.until

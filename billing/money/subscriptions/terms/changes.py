@@ -204,8 +204,8 @@ def schedule(
     )
     w.add(change)
     rollover.follow(w)  # a pause ends the rollover of credits
-    told = {"add_ons": wanted} if kind == "add_ons" else wanted
-    announce(w, subscription, "change_scheduled", kind=kind, **told)
+    fields = {"add_ons": wanted} if kind == "add_ons" else wanted
+    announce(w, subscription, "change_scheduled", kind=kind, **fields)
 
 
 def apply_scheduled(w: Work[SubscriptionFacts]) -> None:

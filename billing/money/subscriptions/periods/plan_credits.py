@@ -57,10 +57,7 @@ def are_there(w: Work[SubscriptionFacts], amount: Decimal) -> bool:
 def demand(w: Work[SubscriptionFacts], amount: Decimal) -> None:
     """Raise CREDITS_SPENT if that many cannot be clawed back."""
     if not are_there(w, amount):
-        raise Conflict(
-            "CREDITS_SPENT",
-            "the plan's credits are already spent; schedule the change for period_end",
-        )
+        raise Conflict("CREDITS_SPENT")
 
 
 def take(

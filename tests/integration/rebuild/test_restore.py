@@ -169,7 +169,8 @@ async def test_a_restored_database_learns_what_was_charged_since(
     assert ("2 kept before" in again, "on the money balance" in again) == (True, False), again
     assert await on_balance(shop.renewing) == 4900, "booked once, however often it is asked for"
     assert await on_balance(shop.buying) == 999
-    await shop.buying.refused("BILLING_PARKED", "POST", "/billing/purchases", {"pack": "small"})
+    wish = {"pack": "small"}
+    await shop.buying.refused("BILLING_PARKED", "POST", "/billing/purchases", wish, key="parked")
     status, refused = await take_off(shop.buying, 999)
     assert (status, refused["code"]) == (503, "BILLING_PARKED"), "nothing is adjusted before unpark"
     code, said = await billing(actors, "skip-numbers", renewed["number"], "--reason", "restored")
@@ -178,7 +179,7 @@ async def test_a_restored_database_learns_what_was_charged_since(
     for command in ("rebuild", "unpark"):
         code, said = await billing(actors, command)
         assert code == 0, said
-    anew = await shop.buying.buy("small")
+    anew = await shop.buying.buy("small", key="anew")
     assert (anew["status"], await on_balance(shop.buying)) == ("completed", 0), "it is paid already"
     await shop.paying.until_purchase(shop.purchase["purchase_id"], "completed")
     await wait_for(shop.billed.invoices, "the invoice is paid", lambda all: all[0]["paid_at"])

@@ -1,6 +1,6 @@
 """Reads the state that the agenda of collecting needs from the rows. Pure."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from billing.core import ids
@@ -46,7 +46,7 @@ def collecting(
         first_slot_at=invoice.due_at if invoice.collection == "send_invoice" else None,
         held=invoice.collection == "held",
         pay_first=invoice.status == "draft",
-        approval_within=FIRST_APPROVAL_WITHIN if invoice.status == "draft" else APPROVAL_SUSPENDS,
+        approval_within=_approval_within(owed),
         closed=invoice.status not in ("draft", "open", "uncollectible"),
         given_up=invoice.status == "uncollectible",
         unsettled=_payment(unsettled),
@@ -57,6 +57,17 @@ def collecting(
     fields = _case(rows, invoice) | _live(owed, live) | _tries(owed)
     fields |= _card(rows, owed, own_card)
     return seen.model_copy(update=fields)
+
+
+def _approval_within(owed: Owed) -> timedelta:
+    """Return how long a manual payment holds cards back; earlier ones of the invoice have used up
+    the time that they waited (docs/rules.md#payments).
+    """
+    if owed.invoice.status == "draft":
+        return FIRST_APPROVAL_WITHIN
+    earlier = (one for one in owed.payments if one.flow == "manual" and one.paid_at is None)
+    waited = (one.closed_at - one.created_at for one in earlier if one.closed_at is not None)
+    return max(APPROVAL_SUSPENDS - sum(waited, timedelta()), timedelta())
 
 
 def collection(

@@ -25,9 +25,9 @@ MEANT = "?allow_large_change=true"
 SLIP = f"/admin/plans/slip{MEANT}"
 
 
-async def undo(actors: Actors, *, dry_run: bool = False, **more: Any) -> Json:
+async def undo(actors: Actors, *, plan: str = "slip", dry_run: bool = False, **more: Any) -> Json:
     headers = actors.headers("*", "admin", str(uuid4()))
-    path = f"{API}/admin/plans/slip/undo-price?dry_run={dry_run}"
+    path = f"{API}/admin/plans/{plan}/undo-price?dry_run={dry_run}"
     answer = await actors.client.post(path, json=BODY | more, headers=headers)
     found: Json = answer.json()
     return found
@@ -74,6 +74,23 @@ async def test_who_paid_a_wrong_price_is_given_back_what_was_too_much(actors: Ac
     await paid.advance(to=RENEWAL)
 
     assert await charged(paid) == [3000, 1000]
+
+
+async def test_a_move_to_the_wrong_price_that_is_still_to_come_is_replaced(
+    actors: Actors,
+) -> None:
+    await actors.operate("PUT", f"/admin/plans/slip-moved{MEANT}", TERMS)
+    notified = await begun(actors, "slip-moved")
+    await actors.operate("PUT", f"/admin/plans/slip-moved{MEANT}", WRONG)
+    announced = {"reason": "costs rose"}
+    await actors.operate("POST", "/admin/plans/slip-moved/move-subscribers", announced)
+    undone = await undo(actors, plan="slip-moved")
+    assert [(one["account_id"], one["price_cents"]) for one in undone["moves"]] == [
+        (notified.id, 1000)
+    ]
+    assert (await undo(actors, plan="slip-moved"))["moves"] == [], "the customer hears of it once"
+    await notified.advance(to=RENEWAL)
+    assert await charged(notified) == [1000, 1000]
 
 
 async def test_subscribers_are_looked_through_once(

@@ -42,7 +42,10 @@ _SUBSCRIBERS: Final = Prepared(
             AND (n.currency, n.interval_unit, n.interval_count)
                 = (s.currency, s.interval_unit, s.interval_count)
         WHERE s.price_id <> n.id
-          AND s.price_id = coalesce(CAST(:price_id AS uuid), s.price_id)
+          AND (CAST(:price_id AS uuid) IS NULL OR s.price_id = :price_id OR EXISTS (
+              SELECT FROM subscription_changes c
+              WHERE c.subscription_id = s.id AND c.kind = 'price' AND c.status = 'scheduled'
+                AND (c.terms ->> 'price_id')::uuid = :price_id))
           -- A contract says its own prices.
           AND s.contract_id IS NULL
           AND s.status IN ('trialing', 'active', 'past_due')
@@ -80,7 +83,7 @@ async def to_move(
     after: UUID | None = None,
 ) -> list[Move]:
     """Find subscribers of the plan who neither have its current price nor were notified of it, or
-    only those at `price_id`: by id, behind `after`.
+    only those who have `price_id` or were notified of it: by id, behind `after`.
 
     Needs a connection that may see every account's.
     """

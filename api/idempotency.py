@@ -40,6 +40,8 @@ from billing.platform.idempotency.schemas import (
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
 MAX_KEY_CHARS: Final = 255
 JSON: Final = "application/json"
+_FORM: Final = {"minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[ -~]+$"}
+KeyHeader = Annotated[str | None, Header(json_schema_extra=_FORM)]
 _logger = logging.getLogger("api.idempotency")
 
 
@@ -228,21 +230,17 @@ async def _close(
         _logger.warning("idempotency key not closed: %s", database_words(error))
 
 
-async def _optional(
-    request: Request, idempotency_key: Annotated[str | None, Header()] = None
-) -> Once:
+async def _optional(request: Request, idempotency_key: KeyHeader = None) -> Once:
     return Once(request, valid_key(idempotency_key))
 
 
-async def _required(
-    request: Request, idempotency_key: Annotated[str | None, Header()] = None
-) -> Once:
+async def _required(request: Request, idempotency_key: KeyHeader = None) -> Once:
     if not idempotency_key:
         raise missing_key()
     return Once(request, valid_key(idempotency_key))
 
 
-async def _ledger_key(idempotency_key: Annotated[str | None, Header()] = None) -> str:
+async def _ledger_key(idempotency_key: KeyHeader = None) -> str:
     return valid_key(idempotency_key) or str(ids.new())
 
 

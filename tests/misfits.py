@@ -10,7 +10,9 @@ from billing.platform.outbox.fields import Field, Form
 from billing.platform.outbox.kinds import KINDS
 
 _UUID: Final = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
-CALLERS: Final = frozenset({"event_id", "user_id", "organization_id", "owner", "reason"})
+CALLERS: Final = frozenset(
+    {"event_id", "user_id", "organization_id", "owner", "reason", "reference"}
+)
 """Fields whose words are the caller's."""
 
 

@@ -13,6 +13,7 @@ import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import exc
 from starlette.exceptions import HTTPException
@@ -173,9 +174,19 @@ async def _on_validation(_: Request, error: RequestValidationError) -> Response:
     return problem(422, "VALIDATION_FAILED", detail, fields={"errors": found})
 
 
-async def _on_http(_: Request, error: HTTPException) -> Response:
-    code = GENERIC.get(error.status_code, "BAD_REQUEST")
-    return problem(error.status_code, code, CODES[code].detail, headers=error.headers)
+async def _on_http(request: Request, error: HTTPException) -> Response:
+    code, headers = GENERIC.get(error.status_code, "BAD_REQUEST"), error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {**(headers or {}), "Allow": _methods(request)}
+    return problem(error.status_code, code, CODES[code].detail, headers=headers)
+
+
+def _methods(request: Request) -> str:
+    """Return the methods of the path; the framework names those of its first route alone."""
+    path = request.scope["path"]
+    routes = (one for one in request.app.routes if isinstance(one, APIRoute))
+    found = (one.methods or () for one in routes if one.path_regex.match(path))
+    return ", ".join(sorted(set[str]().union(*found)))
 
 
 async def _on_server(_: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ wrong word is refused.
 from typing import Annotated, Final, Literal
 
 from fastapi import Depends, Header, Query
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 _Default = Literal["DEFAULT"] | None
 _Delete = Literal["DELETE"] | None
@@ -16,16 +16,21 @@ ConfirmDelete = Annotated[_Delete, Field(description="DELETE, typed by the perso
 _AS_BODY: Final = "As `confirm` in the body"
 
 
+def _header(word: str) -> WithJsonSchema:
+    """Document a header as a pattern: generated clients refuse a constant there."""
+    return WithJsonSchema({"type": "string", "pattern": f"^{word}$"})
+
+
 async def _default(
     confirm: Annotated[_Default, Query(description=_AS_BODY)] = None,
-    x_confirm: Annotated[_Default, Header(description=_AS_BODY)] = None,
+    x_confirm: Annotated[_Default, _header("DEFAULT"), Header(description=_AS_BODY)] = None,
 ) -> None:
     """Read both, so that a wrong word is refused."""
 
 
 async def _delete(
     confirm: Annotated[_Delete, Query(description=_AS_BODY)] = None,
-    x_confirm: Annotated[_Delete, Header(description=_AS_BODY)] = None,
+    x_confirm: Annotated[_Delete, _header("DELETE"), Header(description=_AS_BODY)] = None,
 ) -> None:
     """Read both, so that a wrong word is refused."""
 

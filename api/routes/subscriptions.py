@@ -295,8 +295,8 @@ async def pause_subscription(
     "/billing/subscription/payment-method",
     response_model=SubscriptionAnswer | PreviewAnswer,
     responses=responses(
-        "SUBSCRIPTION_NOT_FOUND", "PAYMENT_METHOD_NOT_FOUND", "CARD_DECLINED",
-        "CURRENCY_NOT_CHARGED", "MERCHANT_NOT_FOUND", *KEYED,
+        "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "PAYMENT_METHOD_NOT_FOUND",
+        "CARD_DECLINED", "CURRENCY_NOT_CHARGED", "MERCHANT_NOT_FOUND", *KEYED,
     ),
 )  # fmt: skip
 async def choose_card(

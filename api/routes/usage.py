@@ -3,14 +3,14 @@
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from fastapi import Body, Depends, Header, Request
+from fastapi import Body, Depends, Request
 from fastapi.responses import Response
 from pydantic import TypeAdapter
 
 from api.answers.problems import responses
 from api.answers.schemas import Answer, Credits
 from api.dependencies import AccountCall, Call, MemberUse, OperatorGate, gate_headers
-from api.idempotency import JSON, encoded_answer, valid_key
+from api.idempotency import JSON, KeyHeader, encoded_answer, valid_key
 from api.identity.auth import MEMBER
 from api.requests.fast_route import fast, reading
 from api.routes.base import new_router
@@ -31,7 +31,6 @@ from billing.metering.usage.schemas import BY_CARD, Recorded, Status, Use
 router = new_router("usage")
 
 RECORD: Final = "usg"
-Key = Annotated[str | None, Header()]
 BatchCall = Annotated[Call, Depends(OperatorGate(MEMBER))]
 _ROW_SCHEMA: Final[dict[str, Any]] = msgspec.json.schema(UseRow)["$defs"]["UseRow"]
 _ROW_SCHEMA["properties"]["usage_amount"] = TypeAdapter(Credits).json_schema()
@@ -131,7 +130,7 @@ def answer_of(done: Recorded) -> bytes:
 async def record_usage(
     body: Annotated[UseBody, Body()],
     sent: MemberUse,
-    idempotency_key: Key = None,
+    idempotency_key: KeyHeader = None,
     dry_run: DryRun = False,
 ) -> Response:
     """Record one use: rate it, count it against plan and quotas, and pay it, in one transaction.
@@ -179,7 +178,7 @@ async def _recorded(call: AccountCall, use: Use, *, dry_run: bool) -> Recorded:
 )
 @fast
 async def record_usage_batch(
-    request: Request, call: BatchCall, idempotency_key: Key = None, dry_run: DryRun = False
+    request: Request, call: BatchCall, idempotency_key: KeyHeader = None, dry_run: DryRun = False
 ) -> Response:
     """Record up to 1,000 uses, each with its own result; an invalid row does not affect the others.
 

@@ -108,6 +108,9 @@ CODES: Final[dict[str, Problem]] = {
     "QUOTA_NOT_FOUND": Problem(404, "no such quota"),
     "LIMIT_NOT_FOUND": Problem(404, "this account has no limit of its own for this meter"),
     "CONTRACT_NOT_FOUND": Problem(404, "this account has no contract"),
+    "CONTRACT_SOLD": Problem(
+        409, "something was sold under the contract in this instant; repeat the request later"
+    ),
     "BUDGET_EXCEEDED": Problem(429, "this use would exceed a blocking budget"),
     "BUDGET_LIMIT": Problem(409, "an account has at most 20 budgets"),
     "BUDGET_NOT_FOUND": Problem(404, "no such budget"),

@@ -115,7 +115,7 @@ class ContractBody(Body):
 
 @router.put(
     "/admin/accounts/{account_id}/contract",
-    responses=responses("MERCHANT_NOT_FOUND", "PLAN_NOT_FOUND", "METER_NOT_FOUND"),
+    responses=responses("MERCHANT_NOT_FOUND", "PLAN_NOT_FOUND", "METER_NOT_FOUND", "CONTRACT_SOLD"),
 )
 async def put_contract(
     account_id: str, body: ContractBody, call: AdminCall, dry_run: TryOut = False
@@ -147,7 +147,7 @@ async def get_contract(account_id: str, call: AdminCall) -> ContractAnswer:
 
 @router.delete(
     "/admin/accounts/{account_id}/contract",
-    responses=responses("MERCHANT_NOT_FOUND", "CONTRACT_NOT_FOUND"),
+    responses=responses("MERCHANT_NOT_FOUND", "CONTRACT_NOT_FOUND", "CONTRACT_SOLD"),
 )
 async def end_contract(account_id: str, call: AdminCall) -> ContractAnswer:
     """End the contract and upcoming ones: what was sold under them keeps price and commitment.

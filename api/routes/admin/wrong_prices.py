@@ -33,7 +33,7 @@ from billing.money.wrong_prices.schemas import Given, GivenTo, Mistake, Named
 router = new_router("subscriptions")
 AT_ONCE: Final = 50
 BEHIND_ALL: Final = UUID(int=2**128 - 1)
-Version = Annotated[int, Field(strict=True, ge=1)]
+Version = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 
 
 class UndoBody(Body):

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, StrictBool
 
 from billing.catalog.payment_kinds.schemas import MethodKind, Provider
 from billing.core import countries as iso
@@ -22,5 +22,5 @@ class PaymentKindSpec(BaseModel):
     """Countries of customers, by ISO 3166-1; empty: everywhere."""
     currencies: tuple[KnownCurrency, ...] = ()
     """Currencies, by ISO 4217; empty: all."""
-    is_active: bool = True
+    is_active: StrictBool = True
     """False: not offered."""

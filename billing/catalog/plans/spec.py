@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StringConstraints,
     ValidatorFunctionWrapHandler,
     field_validator,
@@ -108,7 +109,7 @@ class PlanSpec(_Spec):
     """The kind of goods that it is, where tax rates differ: a name in `taxes`."""
     stripe_product_id: Annotated[str, StringConstraints(max_length=255)] | None = None
     """Your id of the product at Stripe, for reference only."""
-    is_active: bool = True
+    is_active: StrictBool = True
     """False: closed to new subscribers."""
     prices: dict[Every, dict[PricedIn, OnePrice]] = {}
     """Prices by interval (such as `3 months`) and currency; a bare number is `amount_minor`."""
@@ -175,7 +176,7 @@ class PackSpec(_Spec):
     """The number of credits that it grants."""
     tax_category: Name = STANDARD
     """The kind of goods that it is, where tax rates differ: a name in `taxes`."""
-    is_active: bool = True
+    is_active: StrictBool = True
     """False: no longer sold."""
     prices: dict[PricedIn, OnePrice] = {}
     """Prices by currency, above 0; a bare number is `amount_minor`."""
@@ -196,7 +197,7 @@ class CostSpec(_Spec):
 
     cost: Amount
     """The operation's cost in credits."""
-    is_active: bool = True
+    is_active: StrictBool = True
     """False: the built-in cost applies."""
 
 

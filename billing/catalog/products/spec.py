@@ -7,6 +7,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     StringConstraints,
     field_validator,
     model_validator,
@@ -45,7 +46,7 @@ class MeterSpec(_Spec):
     """The counted windows: always `day` and `cycle`, optionally `hour`."""
     max_per_use: Annotated[Amount, Field(gt=0, le=MAX_PER_USE)] = Decimal(10) ** 9
     """The maximum quantity of one use, in units of the meter."""
-    is_active: bool = True
+    is_active: StrictBool = True
     """False: it no longer accepts use."""
 
     @field_validator("grains")
@@ -70,7 +71,7 @@ class ProductSpec(_Spec):
     """The meter that counts its use."""
     service_type: ServiceType
     """The service that it belongs to."""
-    is_active: bool = True
+    is_active: StrictBool = True
     """False: its use is refused."""
     prices: dict[PriceCurrency, StatedTerms] = {}
     """Prices by currency, or in credits (`CREDIT`); a bare price is per unit."""

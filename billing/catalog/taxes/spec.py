@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     StringConstraints,
     field_validator,
 )
@@ -75,7 +76,7 @@ class JurisdictionSpec(RatesSpec):
     """The name of the tax on invoices."""
     later: tuple[LaterSpec, ...] = ()
     """Future rates, by ascending day."""
-    instead_of_country: bool = False
+    instead_of_country: StrictBool = False
     """Regions only: true if its tax replaces the country's; false: it is added."""
 
     @field_validator("later")

@@ -6,9 +6,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import and_, delete, or_, select, text, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, prepared
+from billing.core.errors import Conflict
 from billing.core.periods import Interval, boundary, index_at
 from billing.core.prepared import Fields
 from billing.money.contracts.schemas import Contract, ContractTerms
@@ -53,10 +55,13 @@ async def begin(
 
 
 async def stop(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
-    """End all contracts at `at`."""
+    """End all contracts at `at`. Errors: CONTRACT_SOLD if one that begins then was sold under."""
     which = _lasting(account_id, at)
-    # A contract that was never in force needs no record.
-    await connection.execute(delete(contracts).where(which, contracts.c.effective_from >= at))
+    try:
+        # A contract that was never in force needs no record.
+        await connection.execute(delete(contracts).where(which, contracts.c.effective_from >= at))
+    except IntegrityError as error:  # a subscription names it
+        raise Conflict("CONTRACT_SOLD") from error
     await connection.execute(update(contracts).where(which).values(effective_to=at))
 
 

@@ -35,6 +35,7 @@ from billing.money.subscriptions.periods import cycles
 from billing.money.subscriptions.previews import deciding, tokens
 from billing.money.subscriptions.previews.tokens import Promise
 from billing.money.subscriptions.reading import ENGINE
+from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import Paying, Subscription, SubscriptionChange
 from billing.money.subscriptions.terms import agreements, changes
 from billing.platform.decisions import service as decisions
@@ -153,14 +154,15 @@ async def foresee(
     use_balance: bool = True,
     method_id: UUID | None = None,
 ) -> Foreseen:
-    """Return the open subscription as it will be when what is `owed` is paid; nothing is written.
+    """Return the current subscription as it will be when what is `owed` is paid; nothing is
+    written.
 
     `resumes`: it is also started again, if it is paused then, by this card or its own. Errors:
     those of `running.resume`.
     """
-    found = await subscriptions.find_open(connection, account_id)
-    if found is None:
-        return Foreseen()
+    found = await subscriptions.find_current(connection, account_id)
+    if found is None or found.status in ENDED:
+        return Foreseen(subscription=found)
     pay = partial(_pay, only=only, resumes=resumes, use_balance=use_balance, method_id=method_id)
     foreseen, _ = await decisions.command(connection, ENGINE, found.id, pay, dry_run=True)
     return foreseen

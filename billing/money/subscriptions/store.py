@@ -42,7 +42,11 @@ _FIND_OPEN = Prepared(_OPEN)
 _CURRENT = Prepared(
     select(subscriptions)
     .where(subscriptions.c.account_id == given("account_id"))
-    .order_by(subscriptions.c.status.in_(OPEN_STATUSES).desc(), subscriptions.c.created_at.desc())
+    .order_by(
+        subscriptions.c.status.in_(OPEN_STATUSES).desc(),
+        subscriptions.c.created_at.desc(),
+        subscriptions.c.id.desc(),  # two of one instant, on a clock that stands still
+    )
     .limit(1)
 )
 _ITEMS = Prepared(

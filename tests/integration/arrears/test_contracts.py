@@ -67,6 +67,18 @@ async def test_an_agreed_price_its_minimum_and_a_commitment(actors: Actors) -> N
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
+async def test_a_contract_that_sold_in_this_instant_is_corrected_later(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await agree(customer, prices=[PRICE])
+    await customer.subscribed("basic")
+    path, other = f"/admin/accounts/{customer.id}/contract", {"prices": []}
+    for method, body in (("PUT", other), ("DELETE", None)):
+        refused = await actors.operate(method, path, body, status=409)
+        assert refused["code"] == "CONTRACT_SOLD"
+    await customer.advance(days=1)
+    await agree(customer, **other)
+
+
 async def test_a_corrected_contract_leaves_the_commitment_that_runs(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     committed = {"amount_cents": 6000, "currency": "USD", "periods": 2}

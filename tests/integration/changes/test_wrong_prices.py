@@ -116,6 +116,7 @@ async def test_subscribers_are_looked_through_once(
 async def test_an_undoing_names_two_prices_that_there_are(actors: Actors) -> None:
     await actors.operate("PUT", SLIP, TERMS)
     assert (await undo(actors, wrong_version=99))["code"] == "PRICE_NOT_FOUND"
+    assert (await undo(actors, wrong_version=2**31))["code"] == "VALIDATION_FAILED"
     assert (await undo(actors, right_version=2, dry_run=True))["code"] == "VALIDATION_FAILED"
     unkeyed = await actors.operate("POST", "/admin/plans/slip/undo-price", BODY, status=400)
     assert unkeyed["code"] == "IDEMPOTENCY_KEY_REQUIRED"

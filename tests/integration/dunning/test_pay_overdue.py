@@ -198,6 +198,19 @@ async def test_a_dry_run_promises_no_charge_that_no_card_can_make(
     assert dry["detail"] == done["detail"]
 
 
+async def test_a_subscription_that_has_ended_owes_what_the_dry_run_says(actors: Actors) -> None:
+    customer = await overdue(actors)
+    await customer.advance(days=2)
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    await customer.script("succeed", then="last")
+    seen = await customer.ask("POST", PAY_OVERDUE, {"dry_run": True}, status=200)
+    assert (seen["subscription"]["status"], seen["charged_cents"] > 0) == ("canceled", True)
+    promised = {"preview_token": seen["preview_token"]}
+    paid = await customer.ask("POST", PAY_OVERDUE, promised, key="a", status=200)
+    assert paid["charged_cents"] == seen["charged_cents"]
+    assert paid["subscription"] == seen["subscription"]
+
+
 async def unanswered(customer: Customer, key: str, *, of: str | None = None) -> None:
     """The request with this key had no final answer, as after a 503, or asked what another did."""
     await customer.rows(

@@ -192,3 +192,12 @@ async def test_while_stripe_does_not_let_go_of_the_old_wish_the_new_one_waits(
     await sandbox.clear("faults", fault)
     begun = await customer.ask("POST", path, body, key="again", status=201)
     assert (begun["status"], begun["plan"]["key"]) == ("incomplete", "basic")
+
+
+async def test_of_two_subscriptions_of_one_instant_the_newest_is_shown(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    await customer.save_card()
+    for _ in range(3):
+        begun = await customer.subscribe("pro")
+        await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+        assert (await customer.subscription())["subscription_id"] == begun["subscription_id"]

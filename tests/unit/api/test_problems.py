@@ -145,6 +145,8 @@ async def test_paths_and_methods_nobody_serves_are_problems_too(
     assert (missing.status_code, missing.json()["code"]) == (404, "NOT_FOUND")
     assert (wrong.status_code, wrong.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
     assert wrong.headers["Allow"] == "GET"
+    several = await client.delete("/api/v1/billing/subscription")
+    assert several.headers["Allow"] == "GET, POST, PUT", "of all routes of the path"
 
 
 def test_each_generic_status_has_a_code_of_that_status() -> None:

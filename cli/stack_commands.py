@@ -44,7 +44,10 @@ def doctor(data: Data = DEFAULT_DATA) -> None:
 
 
 def status(data: Data = DEFAULT_DATA) -> None:
-    """Show what runs and where, and a word on each part; `billing doctor` checks all."""
+    """Show what runs, where, and how it is.
+
+    A word on each part; `billing doctor` checks all of them.
+    """
     from billing.core.settings import Settings
     from cli.doctor import show_parts
 

@@ -71,9 +71,11 @@ async def test_a_contract_that_sold_in_this_instant_is_corrected_later(actors: A
     customer = await actors.customer_on_clock(START)
     await agree(customer, prices=[PRICE])
     await customer.subscribed("basic")
-    path, other = f"/admin/accounts/{customer.id}/contract", {"prices": []}
+    other: Json = {"prices": []}
     for method, body in (("PUT", other), ("DELETE", None)):
-        refused = await actors.operate(method, path, body, status=409)
+        refused = await actors.operate(
+            method, f"/admin/accounts/{customer.id}/contract", body, status=409
+        )
         assert refused["code"] == "CONTRACT_SOLD"
     await customer.advance(days=1)
     await agree(customer, **other)

@@ -19,7 +19,7 @@ def locks() -> None:
 
 @app.command("list")
 def list_(data: Data = DEFAULT_DATA) -> None:
-    """List the sessions that others wait for, and those that are idle in a transaction."""
+    """List sessions that block others, or are idle in a transaction."""
     from cli import locks
 
     with reporting_errors():

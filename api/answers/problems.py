@@ -13,10 +13,10 @@ import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import exc
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -184,7 +184,7 @@ async def _on_http(request: Request, error: HTTPException) -> Response:
 def _methods(request: Request) -> str:
     """Return the methods of the path; the framework names those of its first route alone."""
     path = request.scope["path"]
-    routes = (one for one in request.app.routes if isinstance(one, APIRoute))
+    routes = (one for one in request.app.routes if isinstance(one, Route))
     found = (one.methods or () for one in routes if one.path_regex.match(path))
     return ", ".join(sorted(set[str]().union(*found)))
 

@@ -198,6 +198,15 @@ async def test_a_dry_run_promises_no_charge_that_no_card_can_make(
     assert dry["detail"] == done["detail"]
 
 
+async def test_a_dry_run_promises_no_charge_while_the_bank_decides_on_one(actors: Actors) -> None:
+    customer = await overdue(actors)
+    await customer.script("processing", then="last")
+    await customer.ask("POST", PAY_OVERDUE, {}, key="a", status=202)
+    dry = await customer.refused("PAYMENT_PENDING", "POST", PAY_OVERDUE, {"dry_run": True})
+    done = await customer.refused("PAYMENT_PENDING", "POST", PAY_OVERDUE, {}, key="b")
+    assert dry["detail"] == done["detail"]
+
+
 async def test_a_subscription_that_has_ended_owes_what_the_dry_run_says(actors: Actors) -> None:
     customer = await overdue(actors)
     await customer.advance(days=2)

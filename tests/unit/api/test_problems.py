@@ -147,6 +147,8 @@ async def test_paths_and_methods_nobody_serves_are_problems_too(
     assert wrong.headers["Allow"] == "GET"
     several = await client.delete("/api/v1/billing/subscription")
     assert several.headers["Allow"] == "GET, POST, PUT", "of all routes of the path"
+    page = await client.delete("/api/v1/openapi.json")
+    assert page.headers["Allow"] == "GET, HEAD", "of a path outside the document, too"
 
 
 def test_each_generic_status_has_a_code_of_that_status() -> None:

@@ -99,7 +99,7 @@ class ProcessBody(Body):
 
     billing_id: Text
     billing_method: Method | None = None
-    force_charge: bool = False
+    force_charge: Annotated[bool, Field(strict=True)] = False
 
 
 class RatedAnswer(Answer):

@@ -35,7 +35,7 @@ class CheckBody(Body):
     product_id: Text | None = None
     service_type: ServiceType | None = None
     feature_type: Text | None = None
-    consume: bool = False
+    consume: Annotated[bool, Field(strict=True)] = False
     event_id: Text | None = None
 
     def asked(self, user_id: str | None) -> service.Asked:
@@ -88,13 +88,13 @@ class QuotaBody(Body):
     account_id: Text
     user_id: Text | None = None
     organization_id: Text | None = None
-    each_user: bool = False
+    each_user: Annotated[bool, Field(strict=True)] = False
     service_type: ServiceType | None = None
     feature_type: Text | None = None
     limit: Credits = Field(ge=0)
     window: Window | None = None
     span_seconds: Annotated[int, Field(ge=60, le=31_622_400)] | None = None
-    hard: bool = True
+    hard: Annotated[bool, Field(strict=True)] = True
     alert_percents: tuple[Annotated[int, Field(ge=1, le=100)], ...] = ALERT_PERCENTS
 
     @model_validator(mode="after")

@@ -42,11 +42,11 @@ class RefundBody(Body):
     reference: Reference | None = Field(
         None, description="Of the transfer that refunds money paid by hand"
     )
-    keep_subscription: bool = Field(
+    keep_subscription: Annotated[bool, Field(strict=True)] = Field(
         False,
         description="Keep the subscription though all that was paid for its period is refunded",
     )
-    keep_credits: bool = Field(
+    keep_credits: Annotated[bool, Field(strict=True)] = Field(
         False, description="Keep the credits that it paid for: only the price was too high"
     )
 

@@ -80,9 +80,9 @@ class Seats(_Frozen):
     """The smallest number of seats."""
     most: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10_000
     """The largest number of seats."""
-    limits: bool = True
+    limits: Annotated[bool, Field(strict=True)] = True
     """Each seat has the plan's limits; false: the subscription has them once."""
-    credits: bool = True
+    credits: Annotated[bool, Field(strict=True)] = True
     """Each seat has the plan's credits; false: the subscription has them once."""
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """Moves of subscribers from an old price to the current one (docs/rules.md#subscriptions)."""
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Final
@@ -17,9 +18,11 @@ from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
 from api.routes.subscription_previews import DryRun
 from billing.core.errors import Conflict
+from billing.matters.effects import Work
 from billing.money.subscriptions import service
 from billing.money.subscriptions.commands import price_moves
 from billing.money.subscriptions.commands.price_moves import Move
+from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import PlanWish
 from billing.money.subscriptions.tables import subscriptions
 
@@ -65,7 +68,8 @@ async def move_subscribers(
     async with call.database.operator() as connection:
         found = await price_moves.to_move(connection, key, AT_ONCE + 1, after=after)
     some, more = found[:AT_ONCE], len(found) > AT_ONCE
-    moved = some if dry_run else [one for one in some if await move(call, one, body.reason)]
+    verb, about = partial(price_moves.move, reason=body.reason), PlanWish(though_closed=True)
+    moved = some if dry_run else [one for one in some if await move(call, one, verb, about)]
     return MovesAnswer(
         moves=[MovePart.of(one) for one in moved],
         left=more,
@@ -86,9 +90,10 @@ def cursor_at(reached: UUID) -> str:
     return encode_cursor({subscriptions.c.id: reached}, (subscriptions.c.id,))
 
 
-async def move(call: Call, one: Move, reason: str) -> bool:
+async def move(
+    call: Call, one: Move, verb: Callable[[Work[SubscriptionFacts]], object], about: PlanWish
+) -> bool:
     """Move a subscription; return False if it has ended or changed since it was found."""
-    verb, about = partial(price_moves.move, reason=reason), PlanWish(though_closed=True)
     try:
         async with call.database.tenant(one.account_id) as connection:
             await service.ask(connection, one.id, verb, about=about)

@@ -1,5 +1,6 @@
 """Undoing a price published by mistake, for those who bought at it (docs/runbook.md)."""
 
+from functools import partial
 from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from billing.money.invoices.schemas import InvoiceLine
 from billing.money.invoices.tables import invoice_lines
 from billing.money.subscriptions.commands import price_moves
 from billing.money.subscriptions.commands.price_moves import Move
+from billing.money.subscriptions.schemas import PlanWish
 from billing.money.wrong_prices import service, store
 from billing.money.wrong_prices.schemas import Given, GivenTo, Mistake, Named
 
@@ -155,16 +157,14 @@ async def _undo(
         put = await service.put_on_sale(connection, mistake)
         query, keys = store.charged(mistake.wrong), (invoice_lines.c.id,)
         page = await paginate(connection, query, keys, asked, _line)
-        found = await price_moves.to_move(
-            connection, plan, AT_ONCE + 1, price_id=mistake.wrong.id, after=after
-        )
+        found = await price_moves.to_undo(connection, mistake.wrong, AT_ONCE + 1, after)
     if dry_run and asked.cursor is not None and after is None:
         found = []  # a dry run moves nobody: the first page has listed them
     given = [await _give_back(call, one, mistake, dry_run=dry_run) for one in page.data]
     if not dry_run:
         await wait_until_all_done(call, (one.matter for one, _ in given if one.matter))
     more = len(found) > AT_ONCE
-    moves = await _moves(call, found[:AT_ONCE], body.reason, dry_run=dry_run)
+    moves = await _moves(call, found[:AT_ONCE], mistake, dry_run=dry_run)
     return UndonePage(
         data=[GivenPart.of_given(*one) for one in given],
         pagination=page.pagination,
@@ -194,8 +194,10 @@ async def _give_back(
         return found, refused
 
 
-async def _moves(call: Call, found: list[Move], reason: str, *, dry_run: bool) -> list[Move]:
-    return found if dry_run else [one for one in found if await move(call, one, reason)]
+async def _moves(call: Call, found: list[Move], mistake: Mistake, *, dry_run: bool) -> list[Move]:
+    verb = partial(price_moves.undo, wrong=mistake.wrong.id, reason=mistake.reason)
+    about = PlanWish(plan=mistake.wrong.key, though_closed=True)
+    return found if dry_run else [one for one in found if await move(call, one, verb, about)]
 
 
 def _line(row: Any) -> InvoiceLine:

@@ -9,7 +9,7 @@ import pytest
 from api.routes.admin import wrong_prices
 from tests.integration.actors import API, Actors, Json
 from tests.integration.api_app import Api
-from tests.integration.arrears.test_overage import charged
+from tests.integration.arrears.test_overage import START, charged
 from tests.integration.changes.test_plan_changes import RENEWAL, begun, change, money
 from tests.integration.stack.test_commands import billing
 
@@ -91,6 +91,64 @@ async def test_a_move_to_the_wrong_price_that_is_still_to_come_is_replaced(
     assert (await undo(actors, plan="slip-moved"))["moves"] == [], "the customer hears of it once"
     await notified.advance(to=RENEWAL)
     assert await charged(notified) == [1000, 1000]
+
+
+async def test_a_plan_chosen_at_the_wrong_price_for_later_has_the_right_one_then(
+    actors: Actors,
+) -> None:
+    later = f"/admin/plans/slip-later{MEANT}"
+    for terms in (TERMS, WRONG):
+        await actors.operate("PUT", later, terms)
+    chose, keeps = await begun(actors, "pro"), await begun(actors, "pro")
+    paused, first = await begun(actors, "slip-later"), await actors.customer_on_clock(START)
+    chosen = await change(chose, plan="slip-later", when="period_end")
+    await change(keeps, plan="basic", when="period_end")
+    await paused.ask("POST", "/billing/subscription/pause", {"at": "now"}, status=200)
+    waiting = {"plan": "slip-later", "trial": False, "payment_method": "card"}
+    begins = await first.ask("POST", "/billing/subscription", waiting, key="a", status=201)
+    foreseen = await undo(actors, plan="slip-later", to="payer", dry_run=True)
+    assert {one["account_id"]: one["price_cents_before"] for one in foreseen["moves"]} == {
+        chose.id: 3000, paused.id: 3000,
+    }  # fmt: skip
+    done = await undo(actors, plan="slip-later", to="payer")
+    assert done["moves"] == foreseen["moves"]
+    assert (await undo(actors, plan="slip-later", to="payer"))["moves"] == [], (
+        "the customer hears of it once"
+    )
+    (after,) = (await chose.subscription())["scheduled_changes"]
+    assert after == chosen["scheduled_changes"][0]
+    (notice,) = await chose.rows(
+        "SELECT data FROM events WHERE account_id = %(me)s"
+        " AND type = 'evt.billing.subscription.price_changes'"
+    )
+    told = notice["data"]
+    assert (told["plan"], told["price_cents"], told["price_cents_before"]) == (
+        "slip-later", 1000, 3000,
+    )  # fmt: skip
+    await first.pay(begins)
+    await first.until_subscription("active")
+    again = await undo(actors, plan="slip-later", to="payer")
+    assert [one["account_id"] for one in again["moves"]] == [first.id]
+    for one in (chose, keeps, first, paused):
+        await one.advance(to=RENEWAL)
+    await paused.ask("POST", "/billing/subscription/resume", {}, key="b", status=200)
+    assert [await charged(one) for one in (chose, keeps, first, paused)] == [
+        [4900, 1000], [4900, 1900], [3000, 1000], [3000, 1000],
+    ]  # fmt: skip
+
+
+async def test_a_plan_chosen_for_later_at_a_price_too_low_keeps_it_for_that_period(
+    actors: Actors,
+) -> None:
+    for terms in (TERMS, TERMS | {"prices": {"month": {"USD": 10}}}):
+        await actors.operate("PUT", f"/admin/plans/slip-low{MEANT}", terms)
+    chose = await begun(actors, "pro")
+    await change(chose, plan="slip-low", when="period_end")
+    assert (await undo(actors, plan="slip-low"))["moves"] == []
+    await chose.advance(to=RENEWAL)
+    assert (await chose.subscription())["amount_cents"] == 10
+    (moved,) = (await undo(actors, plan="slip-low"))["moves"]
+    assert (moved["account_id"], moved["price_cents"]) == (chose.id, 1000)
 
 
 async def test_subscribers_are_looked_through_once(

@@ -1,6 +1,7 @@
 """Moves subscribers of an old price to the current one, with notice, at their next period.
 
-An operator requests it; the customer keeps the old price until then, and may cancel before.
+An operator requests it; the customer keeps the old price until then, and may cancel before. Of a
+wrong price also those move who are paused, and those who chose the plan at it for a later period.
 """
 
 from datetime import datetime
@@ -11,8 +12,10 @@ from pydantic import AwareDatetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.plans.schemas import Price
 from billing.core.errors import Conflict
 from billing.core.frozen import Frozen
+from billing.core.periods import Interval
 from billing.core.prepared import Prepared
 from billing.matters.effects import Work
 from billing.money.subscriptions.announcements import announce
@@ -48,7 +51,8 @@ _SUBSCRIBERS: Final = Prepared(
                 AND (c.terms ->> 'price_id')::uuid = :price_id))
           -- A contract says its own prices.
           AND s.contract_id IS NULL
-          AND s.status IN ('trialing', 'active', 'past_due')
+          AND (s.status IN ('trialing', 'active', 'past_due')
+               OR s.status = 'paused' AND CAST(:price_id AS uuid) IS NOT NULL)
           AND NOT EXISTS (
               SELECT FROM subscription_changes c
               WHERE c.subscription_id = s.id AND c.kind = 'price' AND c.status = 'scheduled'
@@ -58,6 +62,30 @@ _SUBSCRIBERS: Final = Prepared(
     SELECT w.reached, m.*
     FROM (SELECT (array_agg(id ORDER BY id DESC))[1] AS reached FROM walked) w
     LEFT JOIN moving m ON true ORDER BY m.id
+    """
+    )
+)
+# The price of another plan, or interval, that the customer chose for a later period.
+_CHOOSERS: Final = Prepared(
+    text(
+        """
+    WITH chosen AS MATERIALIZED (
+        SELECT c.subscription_id, (c.terms ->> 'unit_minor')::bigint AS unit_minor,
+               (c.terms ->> 'quantity')::bigint AS quantity
+        FROM subscription_changes c
+        WHERE c.kind = 'plan' AND c.status = 'scheduled' AND c.subscription_id > :after
+          AND (c.terms ->> 'price_id')::uuid = :price_id
+    )
+    SELECT s.id, s.account_id, s.currency, s.current_period_end AS effective_at,
+           c.unit_minor * c.quantity AS before_minor, n.amount_minor * c.quantity AS after_minor
+    FROM chosen c
+    JOIN subscriptions s ON s.id = c.subscription_id AND s.price_id <> :price_id
+    JOIN prices w ON w.id = :price_id
+    JOIN prices n ON n.kind = 'plan' AND n.key = w.key AND n.is_current
+        AND (n.currency, n.interval_unit, n.interval_count)
+            = (w.currency, w.interval_unit, w.interval_count)
+    WHERE n.amount_minor < c.unit_minor
+    ORDER BY s.id LIMIT :most
     """
     )
 )
@@ -83,7 +111,7 @@ async def to_move(
     after: UUID | None = None,
 ) -> list[Move]:
     """Find subscribers of the plan who neither have its current price nor were notified of it, or
-    only those who have `price_id` or were notified of it: by id, behind `after`.
+    only those who have `price_id`, though paused, or were notified of it: by id, behind `after`.
 
     Needs a connection that may see every account's.
     """
@@ -99,6 +127,42 @@ async def to_move(
     return found[:most]
 
 
+async def to_undo(
+    connection: AsyncConnection, wrong: Price, most: int, after: UUID | None
+) -> list[Move]:
+    """Find those who have the wrong price, were notified of it, or chose it for a later period
+    where the current one is lower: by id, behind `after`.
+
+    Needs a connection that may see every account's.
+    """
+    found = await to_move(connection, wrong.key, most, price_id=wrong.id, after=after)
+    chose = await _CHOOSERS.all(
+        connection, price_id=wrong.id, after=after or UUID(int=0), most=most
+    )
+    found += map(Move.model_validate, chose)
+    return sorted(found, key=lambda one: one.id)[:most]
+
+
+def undo(w: Work[SubscriptionFacts], *, wrong: UUID, reason: str) -> Subscription:
+    """Move a subscriber off a wrong price, or give the current one to a change that chose it.
+
+    Errors: those of `move`.
+    """
+    change = changes.scheduled(w.rows, "plan")
+    if change is None or cycles.of(w).price_id == wrong:
+        return move(w, reason=reason)
+    chosen = Terms.model_validate(change.terms)
+    if chosen.price_id != wrong:
+        return move(w, reason=reason)
+    price = _sold(w, chosen.interval)
+    if price is None or price.amount_minor >= chosen.unit_minor:
+        raise Conflict("PRICE_NOT_OFFERED")
+    terms = chosen.model_copy(update=new_terms.of_price(price))
+    w.change(change, terms=terms.model_dump(mode="json"))
+    _give_notice(w, chosen, terms, cycles.of(w).current_period_end, reason)
+    return wake(w)
+
+
 def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:
     """Schedule the current price for the next period, and notify the customer.
 
@@ -106,29 +170,35 @@ def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:
     """
     subscription = cycles.of(w)
     demand(subscription.status, "change_down")
-    sold = (one.price for one in w.facts.offers if one.price is not None)
-    price = next((one for one in sold if one.interval == subscription.interval), None)
+    price = _sold(w, subscription.interval)
     agreed = subscription.contract_id is not None
     if price is None or agreed or price.id == subscription.price_id:
         raise Conflict("PRICE_NOT_OFFERED")
     terms = new_terms.at_price(w, price)
     changes.schedule(w, w.facts.new_id(), "price", {"price_cents": terms.amount_minor}, terms)
-    _give_notice(w, subscription, terms, subscription.current_period_end, reason)
+    _give_notice(w, new_terms.of_now(w), terms, subscription.current_period_end, reason)
     return wake(w)
 
 
+def _sold(w: Work[SubscriptionFacts], interval: Interval) -> Price | None:
+    """Return the current price of the plan that is moved to."""
+    sold = (one.price for one in w.facts.offers if one.price is not None)
+    return next((one for one in sold if one.interval == interval), None)
+
+
 def _give_notice(
-    w: Work[SubscriptionFacts], subscription: Subscription, terms: Terms, at: datetime, reason: str
+    w: Work[SubscriptionFacts], before: Terms, after: Terms, at: datetime, reason: str
 ) -> None:
     announce(
         w,
-        subscription,
+        cycles.of(w),
         "price_changes",
-        price_cents_before=subscription.amount_minor,
-        price_cents=terms.amount_minor,
-        minimum_cents_before=subscription.minimum_minor,
-        minimum_cents=terms.minimum_minor,
-        currency=subscription.currency,
+        plan=w.facts.plans[after.plan_id].key,
+        price_cents_before=before.amount_minor,
+        price_cents=after.amount_minor,
+        minimum_cents_before=before.minimum_minor,
+        minimum_cents=after.minimum_minor,
+        currency=cycles.of(w).currency,
         effective_at=at.isoformat(),
         how_to_cancel=HOW_TO_CANCEL,
         reason=reason,

@@ -66,14 +66,17 @@ def of_now(w: Work[SubscriptionFacts]) -> Terms:
 
 def at_price(w: Work[SubscriptionFacts], price: Price) -> Terms:
     """Return the current terms at another price of the plan."""
-    return of_now(w).model_copy(
-        update={
-            "price_id": price.id,
-            "unit_minor": price.amount_minor,
-            "quantity": items.plan_item(w).lasting,
-            "minimum_minor": price.minimum_minor,
-        }
-    )
+    lasting = {"quantity": items.plan_item(w).lasting}
+    return of_now(w).model_copy(update=lasting | of_price(price))
+
+
+def of_price(price: Price) -> dict[str, Any]:
+    """Return the terms that come with a price."""
+    return {
+        "price_id": price.id,
+        "unit_minor": price.amount_minor,
+        "minimum_minor": price.minimum_minor,
+    }
 
 
 def give_back(

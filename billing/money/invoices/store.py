@@ -184,7 +184,7 @@ async def credit_notes_of(connection: AsyncConnection, invoice_id: UUID) -> list
     rows = await connection.execute(
         select(credit_notes)
         .where(credit_notes.c.invoice_id == invoice_id)
-        .order_by(credit_notes.c.created_at)
+        .order_by(credit_notes.c.created_at, credit_notes.c.id)
     )
     return [dict(row) for row in rows.mappings()]
 

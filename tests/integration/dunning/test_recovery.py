@@ -188,6 +188,10 @@ async def test_a_bank_that_takes_its_time_decides_before_the_next_slot(actors: A
         {},
         key="k",
     )
+    for dry_run in (True, False):
+        await customer.refused(
+            "PAYMENT_PENDING", "POST", "/billing/pay-overdue", {"dry_run": dry_run}, key="l"
+        )
     await customer.advance(to="2027-02-01T10:30:00Z")
     assert await tried(customer) == 1, "a charge that is processing is neither paid nor declined"
     [intent] = {p["stripe_payment_intent_id"] for p in (await owed(customer))["payments"]}

@@ -2,7 +2,9 @@
 
 import ast
 import json
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from tests.unit.api.conftest import lonely_settings
 
 ROOT = Path(__file__).parents[3]
 GATES = (OperatorGate, TenantGate)
+WIDE = frozenset({"after", "amount", "price"})
+"""Integers of bigint columns, as those of money are."""
 # Routes that need no token, each for its reason [A2].
 OPEN = {
     "/health": "for supervisors",
@@ -129,6 +133,38 @@ def test_a_body_without_required_fields_may_be_left_out(
 
 def test_no_id_of_a_rule_is_in_the_document() -> None:
     assert re.findall(r"\[[A-Z]\d+[^]]{0,20}\]", json.dumps(DOCUMENT)) == []
+
+
+def integers(schema: dict[str, Any], name: str) -> Iterator[tuple[str, float]]:
+    """The integers that a request may name, with the highest value of each."""
+    if "$ref" in schema:
+        schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if schema.get("type") == "integer":
+        yield name, schema.get("maximum", schema.get("exclusiveMaximum", math.inf))
+    for one in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        yield from integers(one, name)
+    for key, one in schema.get("properties", {}).items():
+        yield from integers(one, key)
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from integers(schema[key], name)
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+def test_an_integer_of_a_request_fits_into_its_column(
+    path: str, method: str, operation: dict[str, Any]
+) -> None:
+    """Above it the database fails, and the answer is 500."""
+    found = [
+        one
+        for asked in operation.get("parameters", ())
+        for one in integers(asked["schema"], asked["name"])
+    ]
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        found += integers(content["schema"], "")
+    for name, highest in found:
+        wide = name in WIDE or name.endswith(("_cents", "_minor"))
+        assert highest < (2**63 if wide else 2**31), f"{method} {path}: {name}"
 
 
 def test_operations_have_names_of_their_own() -> None:

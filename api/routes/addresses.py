@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StrictBool, model_validator
 
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
@@ -53,7 +53,7 @@ class AddressBody(Body):
     )
     postal_code: Line | None = None
     country: CountryCode
-    is_default: Annotated[bool, Field(strict=True)] = False
+    is_default: StrictBool = False
 
 
 class AddressChangeBody(Body):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import Field
+from pydantic import Field, StrictBool
 from sqlalchemy import RowMapping, Select, false
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -99,7 +99,7 @@ class ProcessBody(Body):
 
     billing_id: Text
     billing_method: Method | None = None
-    force_charge: Annotated[bool, Field(strict=True)] = False
+    force_charge: StrictBool = False
 
 
 class RatedAnswer(Answer):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 from fastapi import Response
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StrictBool, StringConstraints, model_validator
 
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
@@ -45,7 +45,7 @@ class HoldBody(Body):
     expires_in_seconds: Annotated[int, Field(strict=True, ge=1, le=MAX_HOLD_SECONDS)] | None = None
     expires_at: Instant | None = None
     scope: Scope | None = None
-    paid_only: Annotated[bool, Field(strict=True)] = False
+    paid_only: StrictBool = False
     reason: FreeText = "hold"
     subject: Text | None = None
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import Field
+from pydantic import Field, StrictBool
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.card_refusals import refusal
@@ -62,10 +62,10 @@ class PayOverdueBody(Body):
 
     invoice_ids: Annotated[list[InvoiceName], Field(min_length=1, max_length=100)] | None = None
     payment_method_id: PaymentMethodName | None = None
-    resume: Annotated[bool, Field(strict=True)] = False
+    resume: StrictBool = False
     use_balance: UseBalance = True
     preview_token: PreviewToken = None
-    dry_run: Annotated[bool, Field(strict=True)] = False
+    dry_run: StrictBool = False
 
 
 class OwedPart(Answer):

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
@@ -35,7 +35,7 @@ class CheckBody(Body):
     product_id: Text | None = None
     service_type: ServiceType | None = None
     feature_type: Text | None = None
-    consume: Annotated[bool, Field(strict=True)] = False
+    consume: StrictBool = False
     event_id: Text | None = None
 
     def asked(self, user_id: str | None) -> service.Asked:
@@ -88,13 +88,13 @@ class QuotaBody(Body):
     account_id: Text
     user_id: Text | None = None
     organization_id: Text | None = None
-    each_user: Annotated[bool, Field(strict=True)] = False
+    each_user: StrictBool = False
     service_type: ServiceType | None = None
     feature_type: Text | None = None
     limit: Credits = Field(ge=0)
     window: Window | None = None
     span_seconds: Annotated[int, Field(ge=60, le=31_622_400)] | None = None
-    hard: Annotated[bool, Field(strict=True)] = True
+    hard: StrictBool = True
     alert_percents: tuple[Annotated[int, Field(ge=1, le=100)], ...] = ALERT_PERCENTS
 
     @model_validator(mode="after")

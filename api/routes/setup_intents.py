@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Self
 
 from fastapi import Response
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import PaymentMethodId, encoded
@@ -31,7 +31,7 @@ router = new_router("payment methods")
 class _Defaulting(Body):
     """A card that may become the default at once."""
 
-    make_default: Annotated[bool, Field(strict=True)] = False
+    make_default: StrictBool = False
     confirm: ConfirmDefault = None
 
 

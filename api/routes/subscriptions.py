@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, StringConstraints, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.card_refusals import not_opened, refusal
@@ -92,7 +92,7 @@ class SubscribeBody(Body):
     quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
     payment_method_id: PaymentMethodName | None = None
     payment_method: Literal["default", "card"] = "default"
-    trial: Annotated[bool, Field(strict=True)] = True
+    trial: StrictBool = True
     expected_amount_cents: ExpectedAmount = None
     use_balance: UseBalance = True
     coupon: CouponCode = None
@@ -122,7 +122,7 @@ class CancelBody(Body):
     """
 
     at: Literal["period_end", "now"] = "period_end"
-    cancel_at_period_end: Annotated[bool, Field(strict=True)] | None = Field(
+    cancel_at_period_end: StrictBool | None = Field(
         None,
         description="Stripe's name: true is the same as `at: period_end`; false requires `at: now`"
         " or `cancel_at`",

@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, StrictBool, field_validator
 
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
@@ -37,7 +37,7 @@ class AutoTopUpBody(Body):
     charged unless another is named here.
     """
 
-    is_enabled: Annotated[bool, Field(strict=True)] = True
+    is_enabled: StrictBool = True
     threshold: Credits
     pack: CatalogName
     payment_method_id: PaymentMethodName | None = None

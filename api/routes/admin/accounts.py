@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Self
 
 from fastapi import Query, Response
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StrictBool, StringConstraints, model_validator
 
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
@@ -57,7 +57,7 @@ class AccountBody(Body):
     locale: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en"
     platform: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")] | None = None
     platform_domain: Text | None = None
-    is_test: Annotated[bool, Field(strict=True)] = False
+    is_test: StrictBool = False
     clock_at: Instant | None = None
     issuer: Text | None = None
     preferred_billing_method: Preference | None = None

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Self
 
 from fastapi import Response
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StrictBool, model_validator
 
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId, TransactionId, encoded
@@ -45,7 +45,7 @@ class AdjustBody(Body):
     scope: Scope | None = None
     expires_at: Instant | None = None
     priority: Annotated[int, Field(strict=True, ge=0, le=1_000)] | None = None
-    is_paid: Annotated[bool, Field(strict=True)] = False
+    is_paid: StrictBool = False
 
     @model_validator(mode="after")
     def _only_a_gift_ends(self) -> Self:

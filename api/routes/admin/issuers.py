@@ -5,7 +5,7 @@ import binascii
 from datetime import date
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from api.answers.pagination import Page, as_page
 from api.answers.problems import responses
@@ -51,7 +51,7 @@ class IssuerBody(Body):
     logo: Annotated[str, Field(max_length=2 * _MOST_BYTES)] | None = Field(
         None, description="A PNG or JPEG of at most 200,000 bytes, in base64"
     )
-    is_default: Annotated[bool, Field(strict=True)] | None = Field(
+    is_default: StrictBool | None = Field(
         None,
         description="The seller for accounts that name none; to end that, make another the default",
     )

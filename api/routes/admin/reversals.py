@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import Response
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
@@ -42,11 +42,11 @@ class RefundBody(Body):
     reference: Reference | None = Field(
         None, description="Of the transfer that refunds money paid by hand"
     )
-    keep_subscription: Annotated[bool, Field(strict=True)] = Field(
+    keep_subscription: StrictBool = Field(
         False,
         description="Keep the subscription though all that was paid for its period is refunded",
     )
-    keep_credits: Annotated[bool, Field(strict=True)] = Field(
+    keep_credits: StrictBool = Field(
         False, description="Keep the credits that it paid for: only the price was too high"
     )
 

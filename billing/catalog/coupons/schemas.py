@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StringConstraints,
     model_validator,
 )
@@ -58,7 +59,7 @@ class CouponSpec(BaseModel):
     periods: Annotated[int, Field(strict=True, gt=0, le=1200)] | None = None
     kinds: Annotated[tuple[LineKind, ...], Field(max_length=4)] = ()
     sold: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
-    first_purchase: Annotated[bool, Field(strict=True)] = False
+    first_purchase: StrictBool = False
     verified_as: Name | None = None
     max_redemptions: Times | None = None
     max_per_account: Times = 1

@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     StringConstraints,
     model_validator,
 )
@@ -80,9 +81,9 @@ class Seats(_Frozen):
     """The smallest number of seats."""
     most: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10_000
     """The largest number of seats."""
-    limits: Annotated[bool, Field(strict=True)] = True
+    limits: StrictBool = True
     """Each seat has the plan's limits; false: the subscription has them once."""
-    credits: Annotated[bool, Field(strict=True)] = True
+    credits: StrictBool = True
     """Each seat has the plan's credits; false: the subscription has them once."""
 
     @model_validator(mode="after")

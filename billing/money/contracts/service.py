@@ -47,7 +47,7 @@ async def put(
 
     The same contract again changes nothing. The caller notifies the matter, if a limit begins or
     ends later. Errors: PLAN_NOT_FOUND, METER_NOT_FOUND; VALIDATION_FAILED for past times, and for
-    an interval that does not fit the plan's allowance cycles.
+    an interval that does not fit the plan's allowance cycles; CONTRACT_SOLD.
     """
     await credits.lock(connection, account_id)
     at = await clock.now(connection, account_id)
@@ -83,7 +83,7 @@ async def get(connection: AsyncConnection, account_id: UUID) -> Contract:
 async def end(connection: AsyncConnection, account_id: UUID) -> tuple[Contract, Matter | None]:
     """End the contract now; sold prices stay, and its limits stay until the period ends.
 
-    Returns the ended contract, and the matter to notify. Errors: CONTRACT_NOT_FOUND.
+    Returns the ended contract, and the matter to notify. Errors: CONTRACT_NOT_FOUND, CONTRACT_SOLD.
     """
     await credits.lock(connection, account_id)
     at = await clock.now(connection, account_id)

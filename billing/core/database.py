@@ -25,6 +25,10 @@ from billing.core.prepared import PLANNED, PLANS, driver_of, pipeline, undo, wra
 from billing.core.settings import Settings
 
 STATEMENT_TIMEOUT_MS: Final = 5_000
+IDLE_TRANSACTION_MS: Final = 60_000
+"""Postgres ends a transaction whose program says nothing for so long, and frees its locks: a host
+that died between two statements closes no connection.
+"""
 POOL_TIMEOUT_SECONDS: Final = 5
 CONNECT_TIMEOUT_SECONDS: Final = 3
 NOTICES_DEATH: Final[dict[str, Any]] = {
@@ -308,6 +312,7 @@ def _engine(url: str, settings: Settings, size: int) -> AsyncEngine:
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             **NOTICES_DEATH,
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c TimeZone=UTC"
+            f" -c idle_in_transaction_session_timeout={IDLE_TRANSACTION_MS}"
             f" -c search_path={settings.database_schema}"
             f" -c app.publish_usage={'on' if settings.publish_usage else 'off'}",
         },

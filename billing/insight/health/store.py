@@ -24,6 +24,7 @@ _logger = logging.getLogger("billing.health")
 MOST: Final = 10_000
 """Maximum of rows counted per backlog: more would tell nothing new."""
 EXAMPLES: Final = 5
+# Times are compared with statement_timestamp(): no index serves a time that changes meanwhile.
 # Test accounts raise no alarm: their clocks, cards and keys are experiments.
 _REAL: Final = "WITH real AS NOT MATERIALIZED (SELECT id FROM accounts WHERE NOT is_test)"
 # An event without an owner may belong to any account.
@@ -41,8 +42,8 @@ _WAITING: Final = {
     " ELSE greatest(x.woken_at, coalesce((SELECT max(real_ran_at) FROM steps s"
     " WHERE s.workflow_id = x.workflow_id), x.created_at)) END, x.workflow_id"
     " FROM (SELECT * FROM matters WHERE closed_at IS NULL AND status = 'open'"
-    "  AND next_due < clock_timestamp() UNION ALL SELECT * FROM matters WHERE closed_at IS NULL"
-    "  AND status = 'resting' AND next_due < clock_timestamp()) x"
+    "  AND next_due < statement_timestamp() UNION ALL SELECT * FROM matters WHERE closed_at IS NULL"
+    "  AND status = 'resting' AND next_due < statement_timestamp()) x"
     " JOIN real r ON r.id = x.account_id",
     "untold": "SELECT '', x.woken_at, x.workflow_id FROM matters x"
     " JOIN real r ON r.id = x.account_id"
@@ -59,7 +60,7 @@ _WAITING: Final = {
     " FROM payments x JOIN real r ON r.id = x.account_id WHERE x.status = 'pending_approval'",
     # Their payers have saved no card since.
     "customers": "SELECT '', coalesce((SELECT max(x.real_at) FROM billing_audit x"
-    " WHERE x.account_id = r.id AND x.action = 'account.customer_gone'), clock_timestamp()),"
+    " WHERE x.account_id = r.id AND x.action = 'account.customer_gone'), statement_timestamp()),"
     " public_id('acc', r.id) || ' had ' || a.gone_customer_id"
     " FROM real r JOIN accounts a ON a.id = r.id"
     " WHERE a.gone_customer_id IS NOT NULL AND a.stripe_customer_id IS NULL",
@@ -75,9 +76,9 @@ _WAITING: Final = {
     "dunning_paused": "SELECT '', x.opened_at, public_id('dun', x.id)"
     " FROM dunning_cases x JOIN real r ON r.id = x.account_id WHERE x.status = 'paused'",
     # Uses in a month without a partition would be refused.
-    "months": "SELECT '', clock_timestamp(), to_char(m, 'YYYY-MM') FROM generate_series("
-    "  date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC'),"
-    "  clock_timestamp() AT TIME ZONE 'UTC' + interval '2 months', interval '1 month') AS m"
+    "months": "SELECT '', statement_timestamp(), to_char(m, 'YYYY-MM') FROM generate_series("
+    "  date_trunc('month', statement_timestamp() AT TIME ZONE 'UTC'),"
+    "  statement_timestamp() AT TIME ZONE 'UTC' + interval '2 months', interval '1 month') AS m"
     " WHERE NOT EXISTS (SELECT FROM usage_months WHERE month = m::date)"
     "  OR usage_partition_of(m::date) IS NULL",
     # Read in the order of the index and only up to MOST: there may be very many.
@@ -99,34 +100,28 @@ def backlog(name: str) -> str:
 _BACKLOGS: Final = {name: Prepared(text(backlog(name))) for name in _WAITING}
 NAMES: Final = tuple(_WAITING)
 # A payer who types a test card does not mean a fault of our account at the provider.
-_CHARGES: Final = Prepared(
-    text(
-        f"""
+CHARGES: Final = f"""
     {_REAL} SELECT x.status AS outcome, count(*) AS count,
         CASE WHEN x.decline_class = 'config' AND x.payment_method_id IS NULL THEN 'hard'
              ELSE coalesce(x.decline_class, '') END AS decline_class
     FROM payment_attempts x JOIN real r ON r.id = x.account_id
-    WHERE x.real_started_at > clock_timestamp() - interval '1 hour'
+    WHERE x.real_started_at > statement_timestamp() - interval '1 hour'
     GROUP BY 1, 3
     """  # noqa: S608 - constants
-    )
-)
 
 
 LATE_SECONDS: Final = (1, 5, 15, 60, 120, 300, 900, 3_600, 86_400)
 """Bounds of the histogram of lateness."""
 # A dead worker does no steps; so due steps count too, with their lateness so far.
-_LATENESS: Final = Prepared(
-    text(
-        f"""
+LATENESS: Final = f"""
     {_REAL}, done AS (
         SELECT account_id, real_ran_at - due_at AS late FROM steps
-        WHERE real_ran_at > clock_timestamp() - interval '10 minutes' AND event_id IS NULL
+        WHERE real_ran_at > statement_timestamp() - interval '10 minutes' AND event_id IS NULL
             AND due_at > '{AT_ONCE}'
         ORDER BY real_ran_at DESC LIMIT {MOST}
     ), due AS (
-        SELECT account_id, clock_timestamp() - next_due AS late FROM matters
-        WHERE closed_at IS NULL AND status = 'open' AND next_due < clock_timestamp()
+        SELECT account_id, statement_timestamp() - next_due AS late FROM matters
+        WHERE closed_at IS NULL AND status = 'open' AND next_due < statement_timestamp()
         ORDER BY next_due LIMIT {MOST}
     )
     SELECT width_bucket(extract(epoch FROM late), CAST(:bounds AS numeric[])) AS bucket,
@@ -134,8 +129,7 @@ _LATENESS: Final = Prepared(
     FROM (TABLE done UNION ALL TABLE due) x JOIN real r ON r.id = x.account_id
     GROUP BY 1
     """  # noqa: S608 - constants
-    )
-)
+_CHARGES, _LATENESS = Prepared(text(CHARGES)), Prepared(text(LATENESS))
 
 
 # A slower count would be outdated, and would delay the others.

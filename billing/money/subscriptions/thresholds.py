@@ -59,7 +59,11 @@ async def waiting(connection: AsyncConnection, limit: int) -> list[Matter]:
     """
     found = await connection.execute(
         select(matter_rows)
-        .join(subscriptions, subscriptions.c.id == matter_rows.c.subject_id)
+        .join(
+            subscriptions,
+            (subscriptions.c.account_id == matter_rows.c.account_id)  # by index
+            & (subscriptions.c.id == matter_rows.c.subject_id),
+        )
         .join(
             usage_periods,
             (usage_periods.c.account_id == subscriptions.c.account_id)

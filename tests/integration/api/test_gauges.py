@@ -64,17 +64,33 @@ async def test_what_cannot_be_counted_leaves_the_others(api: Api) -> None:
     assert value("billing_waiting", **labels) >= 0
 
 
-async def test_unpaid_uses_are_counted_by_an_index(api: Api) -> None:
-    """However many there are."""
+async def plan_of(api: Api, said: str, **sample: object) -> str:
+    """The plan of a query on large tables, as superuser: row-level security would add to it."""
     engine = create_async_engine(api.stack.superuser_url)
     async with engine.connect() as superuser:
         await superuser.execute(text("SET LOCAL enable_seqscan = off"))
         await superuser.execute(text("SET LOCAL enable_sort = off"))
-        said = store.backlog("unpaid_uses")
-        plan = "\n".join(await superuser.scalars(text(f"EXPLAIN {said}")))
+        plan = "\n".join(await superuser.scalars(text(f"EXPLAIN {said}"), sample))
         await superuser.rollback()
     await engine.dispose()
+    return plan
+
+
+async def test_unpaid_uses_are_counted_by_an_index(api: Api) -> None:
+    """However many there are."""
+    plan = await plan_of(api, store.backlog("unpaid_uses"))
     assert "ix_unpaid_uses_overdue" in plan, plan
+
+
+async def test_late_steps_and_fresh_charges_are_found_by_their_time(api: Api) -> None:
+    """A time that changes within the statement would be compared with each row that ever was."""
+    overdue = await plan_of(api, store.backlog("overdue"))
+    late = await plan_of(api, store.LATENESS, bounds=list(store.LATE_SECONDS))
+    charges = await plan_of(api, store.CHARGES)
+    assert "Index Cond: (next_due < statement_timestamp())" in overdue, overdue
+    assert "Index Cond: (next_due < statement_timestamp())" in late, late
+    assert "Index Cond: (real_ran_at > " in late, late
+    assert "Index Cond: (real_started_at > " in charges, charges
 
 
 async def test_a_step_that_nobody_does_is_late_all_the_same(api: Api) -> None:

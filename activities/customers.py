@@ -12,7 +12,7 @@ from activities import telling
 from activities.dependencies import Dependencies
 from activities.tries import harmless_key
 from billing.core import clock, ids
-from billing.core.errors import Conflict, ProviderFailure
+from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import lost_customers
 from billing.platform.accounts import store as accounts
@@ -54,7 +54,7 @@ class Customers:
         """Make a call for the account's customer.
 
         If that customer was deleted at the provider, it is forgotten with its cards, and a
-        `renewable` call is made for a new one. Errors: those of the call.
+        `renewable` call is made for a new one. Errors: those of the call; PROVIDER_KEY.
         """
         customer = await self.of(account_id)
         try:
@@ -62,6 +62,8 @@ class Customers:
         except ProviderFailure as refused:
             if refused.code != NO_CUSTOMER:
                 raise
+            self._known.pop(account_id, None)
+            await self._demand_deleted(customer.id)
             if await self._forget(account_id, customer.id) and not renewable:
                 raise
         return await call(await self.of(account_id))
@@ -93,9 +95,18 @@ class Customers:
             kept = await accounts.lock_customer(connection, account_id, made)
         return Customer(kept or made, is_first=gone is None)
 
+    async def _demand_deleted(self, customer_id: str) -> None:
+        """Errors: PROVIDER_KEY if our key does not know the customer.
+
+        That of another Stripe account, or of the other mode, knows none: nothing may be forgotten.
+        """
+        if not await self._provider.customer_is_deleted(customer_id):
+            words = f"Stripe does not know {customer_id} under our key: is it another account's?"
+            _logger.error(words)
+            raise Unavailable("PROVIDER_KEY", words)
+
     async def _forget(self, account_id: UUID, customer_id: str) -> bool:
         """Forget a deleted customer with its cards; False if the account has another one now."""
-        self._known.pop(account_id, None)
         woken: list[Matter] = []
         async with self._database.tenant(account_id) as connection:
             account = await accounts.get(connection, account_id)

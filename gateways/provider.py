@@ -149,6 +149,10 @@ class PaymentProvider(Refunding, Protocol):
         """Create a customer; return the provider's id."""
         ...
 
+    async def customer_is_deleted(self, customer_id: str) -> bool:
+        """True if the provider says so; False also if our key knows no such customer."""
+        ...
+
     async def create_intent(self, request: IntentRequest) -> Outcome:
         """Create an unconfirmed intent; no money moves."""
         ...

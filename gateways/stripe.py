@@ -77,6 +77,16 @@ class StripeGateway:
             )
         return customer.id
 
+    async def customer_is_deleted(self, customer_id: str) -> bool:
+        try:
+            async with told():
+                customer = await self._client.v1.customers.retrieve_async(customer_id)
+        except Refusal as refused:
+            if refused.said != "resource_missing":
+                raise
+            return False
+        return bool(getattr(customer, "deleted", False))
+
     async def create_intent(self, request: IntentRequest) -> Outcome:
         params: Any = {
             "amount": to_provider(request.amount_minor, request.currency),

@@ -115,3 +115,24 @@ async def test_a_purchase_by_a_lost_card_is_declined_and_the_next_one_is_offered
         )
         == []
     )
+
+
+async def test_a_key_that_does_not_know_the_customer_forgets_nobody(actors: Actors) -> None:
+    """A key of another account at the provider, or of its other mode, knows none of ours."""
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    ours = await customer.stripe_customer()
+    renamed = "UPDATE accounts SET stripe_customer_id = {} WHERE id = %(me)s"
+    await customer.rows(renamed.format("'cus_ofAnotherAccount'"))
+    wish = {"pack": "small", "payment_method": "saved_card"}
+    answer = await customer.call("POST", "/billing/purchases", wish, key="saved")
+    assert answer.status_code in {202, 503}, answer.text
+    assert await customer.stripe_customer() == "cus_ofAnotherAccount"
+    assert len((await customer.ask("GET", "/billing/payment-methods"))["data"]) == 1
+
+    await customer.rows(renamed.format(f"'{ours}'"))
+    paid = (
+        "SELECT 1 FROM payments WHERE account_id = %(me)s AND status IN ('succeeded', 'completed')"
+    )
+    await wait_for(lambda: customer.rows(paid), "the purchase goes on")
+    assert len(await customer.effects()) == 1

@@ -10,7 +10,7 @@ from billing.core.failpoints import failpoint
 from billing.money.payments.schemas import PAYPAL, Payment
 from billing.money.refunds.calls import RefundAnswer, RefundCall, SurveyAnswer, SurveyCall
 from billing.money.refunds.rules import RefundOutcome, Taken
-from gateways.provider import FAILURE_KEPT, Refunding, RefundRequest
+from gateways.provider import FAILURE_KEPT, KEY_REUSED, Refunding, RefundRequest
 
 
 class Refunder:
@@ -26,6 +26,10 @@ class Refunder:
         try:
             return RefundAnswer(call, await self._ask(call), asked_at)
         except ProviderFailure as refused:
+            if refused.code == KEY_REUSED:
+                # The earlier call may have made the refund: the next try looks for it, and makes
+                # it once the provider has forgotten the key.
+                raise Unavailable(KEY_REUSED, refused.detail) from refused
             await failpoint("refund.refused")
             return RefundAnswer(call, None, asked_at, refusal=refused.detail)
 

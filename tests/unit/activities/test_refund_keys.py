@@ -12,12 +12,12 @@ from activities.dependencies import Dependencies
 from activities.refund_calls import Refunder
 from activities.tries import SAME_KEY_TRIES
 from billing.core import ids, keys
-from billing.core.errors import Unavailable
+from billing.core.errors import ProviderFailure, Unavailable
 from billing.money.payments.schemas import PAYPAL, Payment
 from billing.money.refunds.calls import RefundAnswer, RefundCall
 from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.money.refunds.schemas import Refund
-from gateways.provider import FAILURE_KEPT, KEY_IN_USE, SILENT, RefundRequest
+from gateways.provider import FAILURE_KEPT, KEY_IN_USE, KEY_REUSED, SILENT, RefundRequest
 
 REFUND: Final = UUID(int=7)
 NAME: Final = ids.encode(ids.REFUND, REFUND)
@@ -37,6 +37,8 @@ class Provider:
     async def refund(self, request: RefundRequest) -> RefundOutcome:
         self.log.append(request.key.removeprefix(KEY))
         word = self.words.get(request.key)
+        if word == KEY_REUSED:
+            raise ProviderFailure(word, "it had other parameters")
         if word is not None:
             raise Unavailable(word, "it did not decide")
         self.made.append(MADE)
@@ -126,3 +128,13 @@ async def test_a_failure_of_paypal_is_asked_for_again_with_its_key() -> None:
     provider = Provider(key_1=TIRED)
     assert await doubted(provider, 9, flow=PAYPAL) == TIRED
     assert provider.log == [LOOK, ""]
+
+
+async def test_a_key_that_had_other_parameters_is_a_doubt_and_the_next_try_looks() -> None:
+    """The earlier call may have made the refund: as a refusal it could go back twice."""
+    provider = Provider(key_1=KEY_REUSED)
+    assert await doubted(provider, attempt=1) == KEY_REUSED
+    provider.made.append(MADE)
+    answer = await provider.asked(attempt=2)
+    assert (answer.outcome, answer.refusal) == (MADE, None)
+    assert provider.log == [LOOK]

@@ -6,6 +6,7 @@ Minimum charges per currency are Stripe's; the fee is a plain 2.9 % + 30, in who
 from sandbox import problems
 
 MAXIMUM = 99_999_999
+MAXIMUMS = {"cop": 9_999_999_999, "idr": 999_999_999_999, "inr": 999_999_999}
 MINIMUMS = {
     "usd": 50, "eur": 50, "gbp": 30, "cad": 50, "aud": 50, "nzd": 50, "chf": 50, "brl": 50,
     "inr": 50, "sgd": 50, "dkk": 250, "sek": 300, "nok": 300, "jpy": 50, "mxn": 1000,
@@ -30,9 +31,10 @@ def check(amount: int, currency: str, param: str = "amount") -> None:
         raise problems.invalid(
             f"Amount must be at least {shown(least, currency)}.", param, "amount_too_small"
         )
-    if amount > MAXIMUM:
+    most = MAXIMUMS.get(currency, MAXIMUM)
+    if amount > most:
         raise problems.invalid(
-            f"Amount must be no more than {shown(MAXIMUM, currency)}.", param, "amount_too_large"
+            f"Amount must be no more than {shown(most, currency)}.", param, "amount_too_large"
         )
 
 

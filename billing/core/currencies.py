@@ -1,8 +1,8 @@
-"""The card provider's rules for each currency: units, steps and the minimum charge.
+"""The card provider's rules for each currency: units, steps, the least and the largest charge.
 
 Stripe's units are not ISO's everywhere; amounts elsewhere in the product are ISO minor units.
 Source: Stripe's documentation on currencies (supported, zero-decimal, special cases, minimum
-amounts). A card cannot pay in any other currency.
+and maximum amounts). A card cannot pay in any other currency.
 """
 
 from typing import Annotated, Final
@@ -15,11 +15,12 @@ from billing.core.frozen import Frozen
 
 
 class Charging(Frozen):
-    """`exponent` of the provider's unit, `step` and `minimum` in ISO minor units."""
+    """`step` and `minimum` in ISO minor units; `exponent` and `maximum` in the provider's unit."""
 
     exponent: int
     step: int = 1
     minimum: int
+    maximum: int
 
 
 # Stripe's minimum charges, in ISO minor units, as it documents them.
@@ -60,6 +61,9 @@ _UNITS: Final = {"ISK": 2, "MGA": 0, "UGX": 2}
 """The provider's exponent, where it differs from ISO's."""
 _STEPS: Final = {"BHD": 10, "JOD": 10, "KWD": 10, "MGA": 100, "OMR": 10, "TND": 10}
 """The step of chargeable amounts, where it is more than one minor unit."""
+_DIGITS: Final = {"COP": 10, "IDR": 12, "INR": 9}
+"""The digits of the maximum of one charge, where they are not `DIGITS`."""
+DIGITS: Final = 8
 MINIMUMS: Final = {**_NAMED_MINIMUMS, **_ABOUT_HALF_A_DOLLAR}
 """The provider's minimum charge, in ISO minor units, for each currency of card payments."""
 MINIMUM: Final = 1
@@ -69,13 +73,10 @@ _TABLE: Final = {
         exponent=_UNITS.get(currency, money.exponent(currency)),
         step=_STEPS.get(currency, 1),
         minimum=minimum,
+        maximum=10 ** _DIGITS.get(currency, DIGITS) - 1,
     )
     for currency, minimum in MINIMUMS.items()
 }
-
-
-MOST: Final = 99_999_999
-"""The maximum of one charge, in the provider's unit: eight digits."""
 
 
 def charging(currency: str) -> Charging:
@@ -123,7 +124,9 @@ def from_provider(amount: int, currency: str) -> int:
 
 def is_too_large(minor: int, currency: str) -> bool:
     """True if the amount exceeds the maximum charge and must be paid manually."""
-    return chargeable(currency) and minor > from_provider(MOST, currency)
+    if (terms := _TABLE.get(currency)) is None:
+        return False
+    return minor > from_provider(terms.maximum, currency)
 
 
 def demand_payable(minor: int, currency: str) -> None:

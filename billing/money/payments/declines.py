@@ -11,18 +11,21 @@ DeclineClass = Literal["hard", "soft", "action", "config"]
 
 _HARD: Final = frozenset(
     {
-        "account_closed", "bank_account_closed", "bank_account_frozen",
+        "account_closed", "account_number_invalid", "bank_account_bad_routing_numbers",
+        "bank_account_closed", "bank_account_declined", "bank_account_frozen",
         "bank_account_invalid_details", "bank_account_restricted", "bank_account_unusable",
-        "bank_ownership_changed", "billing_invalid_mandate", "card_not_supported",
-        "currency_not_supported", "customer_gone", "debit_not_authorized",
-        "do_not_try_again", "expired_card",
-        "fraudulent", "highest_risk_level", "incorrect_number", "invalid_account",
-        "invalid_expiry_month", "invalid_expiry_year", "invalid_number", "lost_card",
-        "merchant_blacklist", "new_account_information_available", "no_account", "no_action_taken",
-        "not_permitted", "payment_intent_mandate_invalid", "payment_method_bank_account_blocked",
-        "payment_method_customer_decline", "pickup_card", "pin_try_exceeded",
-        "previously_declined_do_not_retry", "restricted_card", "revocation_of_all_authorizations",
-        "revocation_of_authorization", "security_violation", "service_not_allowed", "stolen_card",
+        "bank_account_unverified", "bank_account_verification_failed", "bank_ownership_changed",
+        "billing_invalid_mandate", "card_not_supported", "currency_not_supported", "customer_gone",
+        "debit_not_authorized", "do_not_try_again", "expired_card", "expired_payment_method",
+        "fraudulent", "highest_risk_level", "incorrect_number",
+        "india_recurring_payment_mandate_canceled", "invalid_account", "invalid_expiry_month",
+        "invalid_expiry_year", "invalid_number", "lost_card", "merchant_blacklist",
+        "new_account_information_available", "no_account", "no_action_taken", "not_permitted",
+        "payment_intent_mandate_invalid", "payment_method_bank_account_blocked",
+        "payment_method_customer_decline", "payment_method_restricted", "pickup_card",
+        "pin_try_exceeded", "previously_declined_do_not_retry", "restricted_card",
+        "revocation_of_all_authorizations", "revocation_of_authorization", "routing_number_invalid",
+        "security_violation", "service_not_allowed", "setup_intent_mandate_invalid", "stolen_card",
         "stop_payment_order", "tokenized_account_number_deactivated", "transaction_not_allowed",
     }
 )  # fmt: skip

@@ -88,7 +88,7 @@ def rate(notation: str) -> str:
         ("addresses", [MAX_ADDRESSES]),
         ("budgets", [MAX_BUDGETS]),
         ("documents that are rendered or wait for it, in one API process", [press.OF_ONE]),
-        ("one charge of a card", [currencies.MOST]),
+        ("one charge of a card", [currencies.charging("USD").maximum]),
         ("declines of one card", [
             f"{card_rules.MAX_ATTEMPTS_PER_CARD} in {length(card_rules.ATTEMPT_WINDOW)}",
         ]),

@@ -88,6 +88,19 @@ def test_an_amount_that_the_provider_cannot_express_is_not_rounded() -> None:
         to_provider(50_050, "MGA")
 
 
+@pytest.mark.parametrize(
+    ("currency", "most"),
+    [("USD", 99_999_999), ("JPY", 99_999_999), ("ISK", 999_999), ("INR", 999_999_999),
+     ("COP", 9_999_999_999), ("IDR", 999_999_999_999)],
+)  # fmt: skip
+def test_the_largest_charge_has_as_many_digits_as_the_provider_takes(
+    currency: str, most: int
+) -> None:
+    assert not currencies.is_too_large(most, currency)
+    assert currencies.is_too_large(most + 1, currency)
+    assert not currencies.is_too_large(most + 1, "CLF"), "that is paid by hand"
+
+
 @pytest.mark.parametrize("currency", ["ZZZ", "CLF", "usd", ""])
 def test_money_that_is_not_in_the_table_is_never_charged(currency: str) -> None:
     assert not chargeable(currency)

@@ -32,7 +32,7 @@ the wrong fields of a body. Operators find the request in the logs by its `corre
 
 | status | means | do |
 |---|---|---|
-| 400, 405, 413, 422 | the request is wrong | correct it; the same request is refused again |
+| 400, 405, 413, 422, 431 | the request is wrong | correct it; the same request is refused again |
 | 401 | the token is missing, expired or not valid here | get a new one and send the request again |
 | 402 | money or credits are missing, or a card was declined | ask the customer; use a new key |
 | 403 | the token may not do this | use another role or account |

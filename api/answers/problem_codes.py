@@ -9,6 +9,7 @@ from billing.core.error_codes import CODES
 
 NOT_OF_A_ROUTE: Final[dict[str, str]] = {
     "METHOD_NOT_ALLOWED": "any path, for an unsupported method",
+    "HEADER_TOO_LARGE": "any path, before it is read",
     "CREDITED_BEFORE": "`refused` of `undo_price`",
     "NOTHING_OVERDUE": "`refused` of `steer_subscriptions`",
     "PRICE_NOT_OFFERED": "no route: a subscription that changed meanwhile is skipped",

@@ -1,9 +1,11 @@
-"""Drops clients that send slowly: a whole header comes within 10 seconds, a whole body within 30.
+"""Drops clients that send slowly or without an end.
 
-uvicorn waits for ever, and a client that sends a byte now and then holds a connection with it.
+A whole header comes within 10 seconds and has at most 65,536 bytes; a whole body comes within 30.
+uvicorn waits for ever and keeps whatever comes, before it is known who sends it.
 """
 
 from asyncio import BaseTransport, TimerHandle
+from itertools import chain
 from typing import Final, Literal
 
 from uvicorn.protocols.http.httptools_impl import (
@@ -14,9 +16,13 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from api.answers import problems
 from api.edge.hosts import GUARDED
+from api.edge.request_limits import BODY_BYTES
 
+HEADER_BYTES: Final = 65_536
 HEADER_SECONDS: Final = 10.0
 BODY_SECONDS: Final = 30.0
+# A body in chunks of one byte takes six bytes for each.
+REQUEST_BYTES: Final = 8 * BODY_BYTES
 
 Part = Literal["first byte", "header", "body", "answer"]
 """The part of a request that comes next; at `answer` it is whole."""
@@ -30,7 +36,9 @@ class ImpatientProtocol(HttpToolsProtocol):
         "header": HEADER_SECONDS,
         "body": BODY_SECONDS,
     }
+    url: bytes = b""  # until uvicorn sets it with the first request
     _part: Part = "first byte"
+    _taken: int = 0
     _deadline: TimerHandle | None = None
 
     def connection_made(self, transport: BaseTransport) -> None:
@@ -45,7 +53,14 @@ class ImpatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take some bytes. A request that comes whole needs no clock."""
+        self._taken += len(data)
         super().data_received(data)
+        if self._part == "header" and self._taken > HEADER_BYTES:
+            self._end("HEADER_TOO_LARGE")
+        elif self._part == "body" and self._taken > REQUEST_BYTES:
+            self._end("BODY_TOO_LARGE")
+        elif self._part == "body" and self._is_long():  # fields may follow a body in chunks
+            self._end("HEADER_TOO_LARGE")
         if self._part == "answer" and not self._answering():
             self._expect("first byte")  # bytes between requests have ended the clock of idleness
         if self._part != "answer" and self._deadline is None:
@@ -57,14 +72,28 @@ class ImpatientProtocol(HttpToolsProtocol):
         self._expect("header")
 
     def on_headers_complete(self) -> None:
-        """The header is whole."""
+        """The header is whole. Raises ValueError for a long one that came at once."""
+        if self._is_long():
+            raise ValueError("a long header")
         super().on_headers_complete()
         self._expect("body")
 
     def on_message_complete(self) -> None:
         """The body is whole."""
         super().on_message_complete()
+        self._taken = 0
         self._expect("answer")
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser refuses: a long header, else what is not HTTP."""
+        if self._is_long():
+            self._end("HEADER_TOO_LARGE")
+        else:
+            super().send_400_response(msg)
+
+    def _is_long(self) -> bool:
+        names_and_values = chain.from_iterable(self.headers or ())
+        return len(self.url) + sum(map(len, names_and_values)) > HEADER_BYTES
 
     def _expect(self, part: Part) -> None:
         self._part = part
@@ -82,18 +111,24 @@ class ImpatientProtocol(HttpToolsProtocol):
         if self.pipeline or (self._part != "body" and self._answering()):
             self._watch()  # an earlier request is being answered, and nothing is read meanwhile
             return
-        if self._part == "header" or (self._part == "body" and not self.cycle.response_started):
-            self._refuse()
-        if self._part == "body":
-            self.cycle.disconnected = True
-        self.transport.close()
+        self._end("REQUEST_TIMEOUT")
 
     def _answering(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 
-    def _refuse(self) -> None:
-        answer = problems.from_code("REQUEST_TIMEOUT")
+    def _end(self, code: str) -> None:
+        """Close the connection, with an answer if it is this request's turn to have one."""
+        if self._part == "body":
+            if not (self.pipeline or self.cycle.response_started):
+                self._refuse(code)
+            self.cycle.disconnected = True
+        elif self._part == "header" and not self._answering():
+            self._refuse(code)
+        self.transport.close()
+
+    def _refuse(self, code: str) -> None:
+        answer = problems.from_code(code)
         lines = [*answer.raw_headers, *GUARDED, (b"connection", b"close")]
         head = b"".join(b"%b: %b\r\n" % line for line in lines)
-        self.transport.write(STATUS_LINE[408] + head + b"\r\n" + bytes(answer.body))
+        self.transport.write(STATUS_LINE[answer.status_code] + head + b"\r\n" + bytes(answer.body))

@@ -26,6 +26,7 @@ CODES: Final[dict[str, Problem]] = {
     # The request itself
     "BAD_REQUEST": Problem(400, "the request could not be read"),
     "INVALID_JSON": Problem(400, "the body is not JSON, or contains text that cannot be stored"),
+    "HEADER_TOO_LARGE": Problem(431, "the header is larger than 65536 bytes"),
     "REQUEST_TIMEOUT": Problem(408, "the request was not received in time"),
     "BODY_TOO_LARGE": Problem(413, "the body is larger than 1048576 bytes"),
     "VALIDATION_FAILED": Problem(422, "amount_minor: Input should be a valid integer"),

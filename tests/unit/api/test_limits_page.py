@@ -56,6 +56,7 @@ def rate(notation: str) -> str:
         ("body", [request_limits.BODY_BYTES, request_limits.WEBHOOK_BODY_BYTES]),
         ("nesting of JSON", [request_limits.JSON_DEPTH]),
         ("brackets of JSON that open", [request_limits.JSON_BRACKETS]),
+        ("a header, with its first line", [slow_clients.HEADER_BYTES]),
         ("a whole header, a whole body", [
             f"{slow_clients.HEADER_SECONDS:.0f} s", f"{slow_clients.BODY_SECONDS:.0f} s",
         ]),

@@ -11,7 +11,14 @@ from fastapi import FastAPI, Request
 from pydantic import ValidationError
 
 from api.app import create_app
-from api.edge.slow_clients import BODY_SECONDS, HEADER_SECONDS, ImpatientProtocol, Part
+from api.edge.slow_clients import (
+    BODY_SECONDS,
+    HEADER_BYTES,
+    HEADER_SECONDS,
+    REQUEST_BYTES,
+    ImpatientProtocol,
+    Part,
+)
 from api.server import server_config
 from billing.core.settings import Settings
 from tests.unit.api.conftest import lonely_settings
@@ -107,6 +114,81 @@ async def test_a_header_that_trickles_is_refused(port: int) -> None:
     assert b'"code":"REQUEST_TIMEOUT"' in seen
     assert b"connection: close" in seen
     assert HEADER_TIME <= after < HEADER_TIME + 0.7
+
+
+FILLED = b"GET /health HTTP/1.1\r\nhost: api\r\na: "
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        FILLED + b"x" * HEADER_BYTES,
+        b"GET /" + b"x" * HEADER_BYTES,
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 10_930,
+        FILLED + b"x" * HEADER_BYTES + b"\r\n\r\n",
+    ],
+    ids=["a field without an end", "a path without an end", "ever more fields", "whole at once"],
+)
+async def test_a_long_header_is_refused_at_once(port: int, header: bytes) -> None:
+    async with connected(port) as client:
+        client.writer.write(header)
+        seen, after = await client.rest()
+    assert seen.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n"), seen
+    assert b'"code":"HEADER_TOO_LARGE"' in seen
+    assert seen.count(b"HTTP/1.1") == 1
+    assert after < HEADER_TIME
+
+
+async def test_a_header_of_the_largest_size_is_served_again_and_again(port: int) -> None:
+    header = FILLED.replace(b"health", b"api/v1/meta/features")
+    header += b"x" * (HEADER_BYTES - len(header) - 4) + b"\r\n\r\n"
+    assert len(header) == HEADER_BYTES
+    async with connected(port) as client:
+        for _ in range(2):
+            client.writer.write(header)
+            head = await client.reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            await client.reader.readexactly(length)
+
+
+async def test_a_long_header_behind_another_request_is_no_answer_to_that(app: FastAPI) -> None:
+    async def slowly() -> dict[str, bool]:
+        await asyncio.sleep(HEADER_TIME)
+        return {"done": True}
+
+    app.add_api_route("/slow", slowly)
+    async with serving(app, lonely_settings()) as port, connected(port) as client:
+        client.writer.write(b"GET /slow HTTP/1.1\r\nhost: api\r\n\r\n")
+        await asyncio.sleep(0.05)
+        client.writer.write(FILLED + b"x" * HEADER_BYTES)
+        seen, _ = await client.rest()
+    assert seen == b""
+
+
+@pytest.mark.parametrize(
+    ("status", "rest"),
+    [
+        (b"431", b"0\r\n" + b"a: b\r\n" * 32_760),
+        (b"413", b"0\r\na: " + b"x" * REQUEST_BYTES),
+        (b"413", b"1;" + b"x" * REQUEST_BYTES),
+    ],
+    ids=["ever more fields", "a field without an end", "an extension without an end"],
+)
+async def test_what_surrounds_a_body_has_an_end(port: int, status: bytes, rest: bytes) -> None:
+    async with connected(port) as client:
+        client.writer.write(HEAD.replace(b"content-length: 40", b"transfer-encoding: chunked"))
+        client.writer.write(b"\r\n" + rest)
+        seen, after = await client.rest()
+    assert seen.startswith(b"HTTP/1.1 " + status), seen
+    assert after < BODY_TIME
+
+
+async def test_what_is_not_http_is_refused(port: int) -> None:
+    async with connected(port) as client:
+        client.writer.write(b"\0\r\n\r\n")
+        seen, _ = await client.rest()
+    assert seen.startswith(b"HTTP/1.1 400 "), seen
 
 
 async def test_a_body_that_trickles_is_refused(port: int) -> None:

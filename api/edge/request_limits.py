@@ -24,6 +24,10 @@ JSON_DEPTH: Final = 32
 # Twenty for each row of a full batch. A parser's time depends on objects and lists, not on bytes,
 # and it runs before the caller is known.
 JSON_BRACKETS: Final = 20_000
+# Members and items, each of which a parser, or the list of what is wrong, spends time on: room for
+# the largest details of a use; in a batch, for thirty in each row.
+JSON_COMMAS: Final = 10_000
+BATCH_COMMAS: Final = 30_000
 NOT_TEXT: Final = "characters that cannot be stored"
 REPEATED: Final = "a member of the body appears twice"
 # Batches, whose rows fail one by one: their parser makes these checks for each row.
@@ -103,6 +107,9 @@ def _fault(path: str, body: bytes) -> str | None:
     brackets = body.count(b"{") + body.count(b"[")
     if brackets > JSON_BRACKETS:
         return f"the body has more than {JSON_BRACKETS} opening brackets"
+    commas = BATCH_COMMAS if path in ROWS else JSON_COMMAS
+    if body.count(b",") > commas:
+        return f"the body has more than {commas} commas"
     return None if path in ROWS else json_fault(body)
 
 

@@ -33,6 +33,8 @@ from billing.metering.usage.rules import AMOUNT
 from billing.metering.usage.schemas import Use, UseKind
 
 MAX_WORD: Final = 255
+DETAIL_BYTES: Final = 16_384
+"""Of `usage_details` as JSON without spaces: lists return them whole, 100 uses a page."""
 Word = Annotated[str, Meta(min_length=1, max_length=MAX_WORD)]
 Amount = Annotated[str, Meta(pattern=AMOUNT)] | Annotated[int, Meta(ge=0, lt=MAX_MINOR)]
 """The type for batch rows, which are decoded fast; a number with a point takes the slow path."""
@@ -83,8 +85,8 @@ class UseBody(msgspec.Struct, forbid_unknown_fields=True):
             raise ValueError("with hold_id, leave out billing_method and on_insufficient")
         if self.occurred_at is not None and not within_calendar(self.occurred_at):
             raise ValueError(f"occurred_at: {BEYOND_CALENDAR}")
-        if self.usage_details is not None and _is_deeper(self.usage_details, JSON_DEPTH):
-            raise ValueError(f"usage_details: nested deeper than {JSON_DEPTH} levels")
+        if self.usage_details is not None:
+            _bound(self.usage_details)
 
     @classmethod
     def __get_pydantic_core_schema__(
@@ -178,6 +180,13 @@ def _checked(type_: Any) -> Any:
     if get_origin(type_) in (Union, UnionType):
         return reduce(or_, map(_checked, get_args(type_)))
     return type_
+
+
+def _bound(details: Details) -> None:
+    if _is_deeper(details, JSON_DEPTH):
+        raise ValueError(f"usage_details: nested deeper than {JSON_DEPTH} levels")
+    if len(msgspec.json.encode(details)) > DETAIL_BYTES:
+        raise ValueError(f"usage_details: more than {DETAIL_BYTES} bytes of JSON")
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

@@ -1,13 +1,17 @@
 """A body costs little before it is known who sent it."""
 
+import json
 import sys
 from types import FrameType
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 
-from api.edge.request_limits import BODY_BYTES, json_fault
+from api.edge.request_limits import BATCH_COMMAS, BODY_BYTES, JSON_COMMAS, json_fault
+from api.usage.body import DETAIL_BYTES, UseRow
+from billing.metering.usage.rules import MAX_ROWS
 
 
 def filled(head: str, unit: str, tail: str) -> bytes:
@@ -24,6 +28,27 @@ async def test_a_stranger_cannot_keep_the_service_busy_with_a_heap_of_brackets(
     answer = await client.post(path, content=heap, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_JSON")
     assert "brackets" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [("/api/v1/admin/accounts", JSON_COMMAS), ("/api/v1/usage/batch", BATCH_COMMAS)],
+)
+async def test_a_stranger_cannot_keep_the_service_busy_with_a_heap_of_members(
+    client: httpx2.AsyncClient, path: str, more: int
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    for extra, status, code in ((2, 400, "INVALID_JSON"), (1, 401, "UNAUTHENTICATED")):
+        heap = json.dumps({f"m{n}": 1 for n in range(more + extra)})
+        answer = await client.post(path, content=heap, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+        assert ("commas" in answer.json()["detail"]) == (status == 400)
+
+
+def test_a_full_batch_and_the_largest_details_have_room() -> None:
+    members = len(msgspec.structs.fields(UseRow)) + 10
+    assert BATCH_COMMAS >= MAX_ROWS * members > BATCH_COMMAS // 2
+    assert DETAIL_BYTES // len("1,") < JSON_COMMAS
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from api.answers import pagination
 from api.edge import request_limits, slow_clients
 from api.identity import auth
 from api.routes import holds
+from api.usage import body
 from billing.catalog.products.spec import MAX_PER_USE, MeterSpec
 from billing.catalog.rating import rules as rating
 from billing.core import currencies
@@ -56,6 +57,7 @@ def rate(notation: str) -> str:
         ("body", [request_limits.BODY_BYTES, request_limits.WEBHOOK_BODY_BYTES]),
         ("nesting of JSON", [request_limits.JSON_DEPTH]),
         ("brackets of JSON that open", [request_limits.JSON_BRACKETS]),
+        ("commas of JSON", [request_limits.JSON_COMMAS, request_limits.BATCH_COMMAS]),
         ("a header, with its first line", [slow_clients.HEADER_BYTES]),
         ("a whole header, a whole body", [
             f"{slow_clients.HEADER_SECONDS:.0f} s", f"{slow_clients.BODY_SECONDS:.0f} s",
@@ -82,6 +84,7 @@ def rate(notation: str) -> str:
         ("a card being saved", [length(payment_methods.SETUP_LIFETIME)]),
         ("a link to a payment page", [length(pay_links.LIFETIME)]),
         ("rows of a batch", [usage.MAX_ROWS]),
+        ("`usage_details` of one use, as JSON without spaces", [body.DETAIL_BYTES]),
         ("one use, in units of its meter *", [MeterSpec.model_fields["max_per_use"].default]),
         ("`max_per_use` of a meter", [MAX_PER_USE]),
         ("the price of one use", [rating.MOST_CREDITS, rating.MOST_MONEY]),

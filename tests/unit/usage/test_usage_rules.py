@@ -8,8 +8,10 @@ from typing import Any
 from uuid import RFC_4122, UUID
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from api.usage import batch_parser
+from api.usage.body import DETAIL_BYTES, UseBody, UseRow
 from billing.core import ids
 from billing.core.errors import Invalid
 from billing.metering.quotas import rules as quotas
@@ -88,6 +90,20 @@ def test_details_are_bounded_in_depth() -> None:
     bottomless = b'{"events":[{"usage_details":{"a":' + b"[" * 400_000 + b"]}}]}"
     with pytest.raises(Invalid):
         batch_parser.parse(bottomless)
+
+
+@pytest.mark.parametrize(("more", "is_taken"), [(0, True), (1, False)])
+def test_details_are_bounded_in_bytes(more: int, is_taken: bool) -> None:
+    text = "中" + "x" * (DETAIL_BYTES - len('{"note":"中"}'.encode()) + more)
+    use = {"product_id": "gpt-4", "usage_amount": "1", "usage_details": {"note": text}}
+    (row,) = batch_parser.parse(json.dumps({"events": [use]}).encode())
+    if is_taken:
+        assert isinstance(row, UseRow)
+        assert TypeAdapter(UseBody).validate_python(use)
+    else:
+        assert "usage_details: more than 16384 bytes" in str(row)
+        with pytest.raises(ValidationError, match="usage_details: more than 16384 bytes"):
+            TypeAdapter(UseBody).validate_python(use)
 
 
 def bound(limit: int, used: int, *, hard: bool = True) -> Bound:

@@ -13,6 +13,7 @@ from billing.core.clock import real_now
 from cli import counter_repair
 from cli import rebuild as rebuilding
 from devstack.options import ChildName
+from sandbox.webhooks import signature
 from tests.drill import backups, customers, machine, postgres
 from tests.drill.rehearsal import Act, Incident
 from tests.integration.actors import Actors, Customer, wait_for
@@ -81,10 +82,11 @@ async def subscriber(actors: Actors) -> Customer:
 
 
 async def refuse_deliveries(actors: Actors) -> None:
-    """An event comes that was signed with a secret that is not ours."""
-    signed = {"stripe-signature": "t=1,v1=00"}
+    """Events come that were signed with a secret that is not ours."""
     for _ in range(2):
-        await actors.client.post("/api/v1/webhooks/stripe", content=b"{}", headers=signed)
+        signed = {"stripe-signature": signature("{}", "whsec_another", int(real_now().timestamp()))}
+        answer = await actors.client.post("/api/v1/webhooks/stripe", content=b"{}", headers=signed)
+        assert answer.json()["code"] == "INVALID_SIGNATURE"
 
 
 async def deliver(actors: Actors) -> None:
@@ -213,7 +215,7 @@ INCIDENTS: Final = (
     Incident("the worker is killed", None, "", ended("worker"), nothing, "its supervisor"),
     Incident("the API hangs", "api", "last seen", hung("api"), ended("api"), "end its process"),
     Incident(
-        "webhooks are signed with another secret", "webhooks", "refused as INVALID_SIGNATURE",
+        "webhooks are signed with another secret", "webhooks", "as INVALID_SIGNATURE",
         refuse_deliveries, deliver, "the right secret",
     ),
     Incident(
@@ -255,6 +257,11 @@ INCIDENTS: Final = (
     Incident(
         "the role's connections are limited", "pools", "Postgres gives this role 2",
         postgres.limit, settled(postgres.unlimit, "the limit"), "ALTER ROLE, as the superuser",
+    ),
+    Incident(
+        "Postgres only reads", "database", "default_transaction_read_only is on",
+        postgres.only_read, settled(postgres.write_again, "it writes again"),
+        "RESET, as the superuser",
     ),
     Incident("the API is away", "api", "last seen", held("api"), started("api"), "start it"),
     Incident("a webhook is lost", None, "", lose_webhook, nothing, "the next look at Stripe"),

@@ -7,6 +7,7 @@ import psycopg
 
 from billing.core.settings import Settings
 from cli import locks
+from devstack.options import ROOT
 from tests.drill.customers import command
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.api_app import stack_settings
@@ -90,6 +91,29 @@ async def limit(actors: Actors) -> None:
 async def unlimit(actors: Actors) -> None:
     """Take the limit away."""
     await actors.sql("ALTER ROLE billing_app CONNECTION LIMIT -1")
+
+
+async def only_read(actors: Actors) -> None:
+    """Postgres is set to read, everywhere that it can be said."""
+    customer = await actors.customer()
+    for whom in ("ROLE billing_app", "ROLE billing_operator", "DATABASE billing", "SYSTEM"):
+        await actors.sql(f"ALTER {whom} SET default_transaction_read_only = on")
+    await actors.sql("SELECT pg_reload_conf()")
+    await actors.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE usename IN ('billing_app', 'billing_operator')"
+    )
+    await customer.ask("POST", "/billing/purchases", {"pack": "small"}, key="1", status=503)
+
+
+async def write_again(actors: Actors) -> None:
+    """The statements of the runbook, as they stand there."""
+    page = (ROOT / "docs" / "runbook.md").read_text().partition("## Database")[2]
+    statements = page.partition("```sql")[2].partition("```")[0].split(";")
+    url = actors.stack.superuser_url.replace("+psycopg", "")
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        for statement in filter(None, map(str.strip, statements)):
+            await connection.execute(statement.encode())
 
 
 LOCKED: Final = Locked()

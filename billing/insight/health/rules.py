@@ -8,7 +8,7 @@ from typing import Final
 from billing.core.connections import shortage
 from billing.insight.health.schemas import Figures, Sign
 from billing.platform.processes import rules as liveness
-from billing.platform.processes.schemas import STRANGER, TAKEN, Deliveries, ProcessKind
+from billing.platform.processes.schemas import Deliveries, Process, ProcessKind
 
 LATE: Final = timedelta(minutes=3)
 """By then the sweeper has woken a late matter again: its step fails, or no worker runs it."""
@@ -27,7 +27,6 @@ JOBS_LATE: Final = {
 """A job without a completed run for this long: its schedule is paused or missing, or every run
 fails. The audit has its own sign.
 """
-REFUSED_LATELY: Final = timedelta(hours=1)
 DECLINED_SHARE: Final = 0.5
 """Share of the last hour's charges; more is not the bad luck of single cards."""
 DECLINED_OF: Final = 20
@@ -234,28 +233,24 @@ def _parking(figures: Figures) -> Sign:
 
 
 def _webhooks(figures: Figures) -> Sign:
-    """Check that each provider's last delivery was accepted; else say why it was refused."""
-    known = liveness.deliveries(figures.processes)
-    taken = {one.provider: one for one in known.values() if one.outcome == TAKEN}
-    refused = [
-        one
-        for one in known.values()
-        if one.outcome not in (TAKEN, STRANGER)
-        and figures.at - one.last_at < REFUSED_LATELY
-        and (one.provider not in taken or taken[one.provider].last_at < one.last_at)
-    ]
-    if refused:
-        return ill("webhooks", "; ".join(_refusal(one, figures.at) for one in refused))
+    """Check that each process accepted each provider's last delivery; else say who refused it.
+
+    What others took is no evidence: each process has its own copy of the secret.
+    """
+    refusing = liveness.refusing(figures.processes, figures.at)
+    if refusing:
+        return ill("webhooks", "; ".join(_refusal(*one, figures.at) for one in refusing))
+    taken = liveness.last_taken(figures.processes)
     if not taken:
         return well("webhooks", "none came to the processes that run now")
-    last = (f"{one.provider} {ago(figures.at - one.last_at)} ago" for one in taken.values())
+    last = (f"{provider} {ago(figures.at - at)} ago" for provider, at in sorted(taken.items()))
     return well("webhooks", f"last taken: {', '.join(last)}")
 
 
-def _refusal(one: Deliveries, now: datetime) -> str:
+def _refusal(process: Process, one: Deliveries, now: datetime) -> str:
     return (
-        f"{one.count} of {one.provider} refused as {one.outcome},"
-        f" the last {ago(now - one.last_at)} ago and none taken since"
+        f"{process.name} refused {one.count} of {one.provider} as {one.outcome},"
+        f" the last {ago(now - one.last_at)} ago, and took none since"
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from billing.platform.processes.schemas import Deliveries, Failures, Process
+from billing.platform.processes.schemas import STRANGER, TAKEN, Deliveries, Failures, Process
 
 BEAT: Final = timedelta(seconds=10)
 SILENT: Final = timedelta(seconds=30)
@@ -17,6 +17,7 @@ FAILED_SHARE: Final = 0.1
 QUIET: Final = timedelta(seconds=30)
 """A route with only good answers for this long after its last failure is healthy."""
 CLOCKS_APART: Final = timedelta(seconds=2)
+REFUSED_LATELY: Final = timedelta(hours=1)
 
 
 def alive(found: Sequence[Process], kind: str, now: datetime) -> list[Process]:
@@ -88,23 +89,28 @@ def wanted_of(found: Sequence[Process], now: datetime, pool: str) -> int:
     return sum(pools[pool].size for pools in living if pool in pools)
 
 
-def deliveries(found: Iterable[Process]) -> dict[tuple[str, str], Deliveries]:
-    """Sum deliveries by provider and outcome over all processes."""
-    sums: dict[tuple[str, str], Deliveries] = {}
-    for told in (told for process in found for told in process.figures.deliveries):
-        key = (told.provider, told.outcome)
-        known = sums.get(key)
-        sums[key] = (
-            told
-            if known is None
-            else told.model_copy(
-                update={
-                    "count": known.count + told.count,
-                    "last_at": max(known.last_at, told.last_at),
-                }
-            )
+def refusing(found: Sequence[Process], now: datetime) -> list[tuple[Process, Deliveries]]:
+    """Return living processes that lately refused a provider's delivery, and took none since."""
+    return [
+        (process, one)
+        for process in found
+        if now - process.seen_at < SILENT
+        for one in process.figures.deliveries
+        if one.outcome not in (TAKEN, STRANGER)
+        and now - one.last_at < REFUSED_LATELY
+        and not any(
+            other.outcome == TAKEN
+            and other.provider == one.provider
+            and other.last_at >= one.last_at
+            for other in process.figures.deliveries
         )
-    return sums
+    ]
+
+
+def last_taken(found: Iterable[Process]) -> dict[str, datetime]:
+    """Return the last delivery of each provider that any process took."""
+    taken = [one for process in found for one in process.figures.deliveries if one.outcome == TAKEN]
+    return {one.provider: one.last_at for one in sorted(taken, key=lambda one: one.last_at)}
 
 
 def failing(found: Iterable[Process], now: datetime) -> list[Failures]:

@@ -234,8 +234,12 @@ def test_invoices_that_nobody_charges_are_an_operators_ticket(
 def test_a_few_deliveries_that_are_refused_page_nobody(
     tmp_path: Path, *, refused: str, fires: bool
 ) -> None:
-    deliveries = 'billing_webhook_deliveries_total{provider="stripe", outcome="INVALID_SIGNATURE"}'
-    told, labels = {deliveries: refused}, {"provider": "stripe"}
+    of = 'billing_webhook_deliveries_total{provider="stripe", '
+    told = {
+        f'{of}outcome="INVALID_SIGNATURE", instance="one"}}': refused,
+        f'{of}outcome="taken", instance="another"}}': "0+1x120",
+    }
+    labels = {"provider": "stripe", "instance": "one"}
     fired(tmp_path, "BillingWebhooksRefused", told, {"5m": False, "15m": fires}, labels=labels)
 
 

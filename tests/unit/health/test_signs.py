@@ -234,18 +234,23 @@ def told(outcome: str, seconds: float, count: int = 1) -> Deliveries:
         ((told("stranger", 60),), False),
     ],
 )
-def test_deliveries_are_ill_while_the_last_ones_are_refused(
+def test_deliveries_are_ill_while_a_process_refuses_the_last_ones(
     deliveries: tuple[Deliveries, ...], is_ill: bool
 ) -> None:
-    """Those of two processes count together."""
-    shared = [
-        process(number, "api", figures=Own(deliveries=(one,)))
-        for number, one in enumerate(deliveries, 10)
-    ]
-    found = ill(figures(*shared))
+    """What another process takes hides nothing: each has its own secret."""
+    one = process(10, "api", figures=Own(deliveries=deliveries))
+    other = process(11, "api", figures=Own(deliveries=(told("taken", 1),)))
+    found = ill(figures(one, other))
     assert ("webhooks" in found) is is_ill, found
     if is_ill:
-        assert found["webhooks"].startswith("1 of stripe refused as INVALID_SIGNATURE")
+        assert found["webhooks"].startswith(
+            "api 10 on one refused 1 of stripe as INVALID_SIGNATURE"
+        )
+
+
+def test_a_process_that_is_gone_refuses_no_more_deliveries() -> None:
+    gone = process(10, "api", seen=31, figures=Own(deliveries=(told("INVALID_SIGNATURE", 60),)))
+    assert "webhooks" not in ill(figures(gone, process(11, "api")))
 
 
 def fails(

@@ -24,7 +24,7 @@ def sign(blockers: Sequence[Blocker], *, sees_all: bool) -> Sign:
     """Return the sign: well if no session waits long for a lock, and no idle one keeps any."""
     found = [words(one) for one in blockers if is_bad(one)]
     if found:
-        return ill("locks", f"{'; '.join(found)}: billing locks end PID")
+        return ill("locks", f"{'; '.join(found)}: billing locks end PID --reason …")
     return well("locks", "nobody waits long" if sees_all else f"nobody waits long; {UNSEEN}")
 
 

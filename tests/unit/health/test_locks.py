@@ -49,7 +49,7 @@ def test_the_words_say_who_and_for_how_long() -> None:
     one = blocker(state=IDLE, resting=seconds(40), waiting=2, longest=seconds(4), place="invoices")
     assert sign([one], sees_all=True).words == (
         "PID 7 of ann (psql) from 10.0.0.1 is idle in transaction for 40 s and blocks 2 sessions"
-        " at invoices, the longest for 4 s: billing locks end PID"
+        " at invoices, the longest for 4 s: billing locks end PID --reason …"
     )
     forgotten = blocker(state=IDLE, resting=seconds(90), place="invoices", holds="rows")
     assert "is idle in transaction for 90 s and may hold rows of invoices" in (

@@ -92,7 +92,10 @@ class Reconciliation:
         if outcome.card is None:
             return
         async with self._database.operator() as connection:
-            await service.keep_card(connection, found, outcome.card)
+            is_new = await service.keep_card(connection, found, outcome.card)
+        if not is_new:
+            self.counts["cards kept before"] += 1
+            return
         self._note(
             "cards kept", f"{found.object_id}: its card is kept for {found.metadata['account']}"
         )

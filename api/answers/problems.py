@@ -243,7 +243,7 @@ def _field(loc: tuple[int | str, ...]) -> str:
 def _message(item: Mapping[str, Any]) -> str:
     if isinstance(item.get("input"), (Decimal, float)) and str(item["type"]).startswith("int"):
         return "must be a whole number: money is in minor units, never a fraction"
-    message = str(item["msg"])
+    message, _, _ = str(item["msg"]).partition(" or instance of ")  # a class of ours
     return message.removeprefix("Value error, ")
 
 

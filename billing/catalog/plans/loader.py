@@ -53,4 +53,5 @@ def parse(text: str) -> CatalogSpec:
 def _line(entry: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in entry["loc"] if part != "[key]")
     words = str(entry["msg"]).removeprefix("Value error, ")
+    words, _, _ = words.partition(" or instance of ")  # a class of ours, which no reader knows
     return f"{place}: {words}" if place else words

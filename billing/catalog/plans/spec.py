@@ -54,6 +54,8 @@ class PriceSpec(_Spec):
 
 
 def _bare_number(value: Any) -> Any:
+    if isinstance(value, str):
+        raise ValueError("must be a whole number of minor units, such as 1900, or a mapping")
     return {"amount_minor": value} if isinstance(value, (int, float)) else value
 
 

@@ -93,12 +93,15 @@ async def is_lost_setup(connection: AsyncConnection, found: FoundObject) -> bool
     return not await card_setup.exists(connection, setup_id)
 
 
-async def keep_card(connection: AsyncConnection, found: FoundObject, card: CardDetails) -> None:
-    """Save again a card that its owner had saved."""
+async def keep_card(connection: AsyncConnection, found: FoundObject, card: CardDetails) -> bool:
+    """Save again a card that its owner had saved; return False if it is known already."""
     account_id = await _account(connection, found.metadata)
-    if account_id is not None:
-        at = await clock.now(connection, account_id)
-        await methods.save(connection, account_id, card, at, make_default=False)
+    known = await methods.ever_known(connection, card.stripe_payment_method_id)
+    if account_id is None or known is not None:
+        return False
+    at = await clock.now(connection, account_id)
+    await methods.save(connection, account_id, card, at, make_default=False)
+    return True
 
 
 async def _keep(

@@ -167,6 +167,7 @@ async def test_a_restored_database_learns_what_was_charged_since(
     code, again = await billing(actors, "reconcile")
     assert (code, "called back" in again) == (0, False), again
     assert ("2 kept before" in again, "on the money balance" in again) == (True, False), again
+    assert ("1 cards kept before" in again, "its card is kept" in again) == (True, False), again
     assert await on_balance(shop.renewing) == 4900, "booked once, however often it is asked for"
     assert await on_balance(shop.buying) == 999
     wish = {"pack": "small"}

@@ -105,7 +105,10 @@ def test_every_plan_is_cheaper_by_the_year_and_sold_in_two_currencies() -> None:
         (PLAN + LIMIT, "^plans.solo.limits: there is no meter 'a'"),
         ("meter: {}", "meter"),
         ("plans: [", "not YAML"),
-        ("- 1", "valid dictionary"),
+        ("- 1", "valid dictionary$"),
+        (PLAN + "  duo: 5\n", "^plans.duo: Input should be a valid dictionary$"),
+        (PLAN.replace("900", '"9"'), "^plans.solo.prices.month.USD: must be a whole number of"),
+        (PLAN.replace("900", "[9]"), "^plans.solo.prices.month.USD: .* valid dictionary$"),
     ],
 )
 def test_a_mistake_is_named_by_its_place(text: str, says: str) -> None:

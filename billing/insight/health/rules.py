@@ -106,7 +106,6 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
         _information(figures, "approvals"),
         _information(figures, "unpaid uses", "unpaid_uses"),
         _gone(figures),
-        _information(figures, "outbox"),
     )
 
 

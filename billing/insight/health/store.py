@@ -52,8 +52,6 @@ _WAITING: Final = {
     "unmatched": "SELECT '', received_at, stripe_event_id FROM inbox WHERE status = 'unmatched'",
     "parked": "SELECT '', received_at, stripe_event_id || ' (' || type || ')'"
     " FROM inbox WHERE status = 'parked'",
-    "outbox": "SELECT '', x.created_at, x.type FROM events x JOIN real r ON r.id = x.account_id"
-    " WHERE x.published_at IS NULL",
     "undecided": "SELECT '', x.real_started_at, x.key FROM payment_attempts x"
     " JOIN real r ON r.id = x.account_id WHERE x.status = 'pending'",
     "approvals": "SELECT '', x.created_at, public_id('pay', x.id)"

@@ -165,9 +165,6 @@ AN_EVENT = """
     INSERT INTO stripe_webhook_events (stripe_event_id, account_id, type, payload, status,
            received_at)
     VALUES ('evt_planted', :account, 'planted', '{{}}', '{status}', :at)"""
-IN_OUTBOX = """
-    INSERT INTO events (id, account_id, seq, type, data, occurred_at, created_at)
-    VALUES (gen_random_uuid(), :account, 1000, 'planted', '{}', :at, :at)"""
 
 
 @pytest.mark.parametrize(
@@ -176,7 +173,6 @@ IN_OUTBOX = """
         ("events", AN_EVENT.format(status="received")),
         ("unmatched", AN_EVENT.format(status="unmatched")),
         ("parked", AN_EVENT.format(status="parked")),
-        ("outbox", IN_OUTBOX),
     ],
     ids=lambda what: what if what.isalpha() else "",
 )

@@ -91,9 +91,7 @@ def test_rows_that_wait_too_long_are_ill(name: str, seconds: float, sign: str, w
         assert ill(waiting(name, seconds - 2)) == {}, "within its time"
 
 
-@pytest.mark.parametrize(
-    "name", ["approvals", "unpaid_uses", "customers", "outbox", "dunning", "unmatched"]
-)
+@pytest.mark.parametrize("name", ["approvals", "unpaid_uses", "customers", "dunning", "unmatched"])
 def test_what_people_decide_may_wait(name: str) -> None:
     assert ill(waiting(name, 1_000_000)) == {}
 
@@ -373,7 +371,7 @@ def test_every_sign_has_its_page_in_the_runbook(page: str) -> None:
 
 
 def test_every_backlog_is_counted() -> None:
-    assert set(store.NAMES) >= {"halted", "overdue", "events", "dunning", "approvals", "outbox"}
+    assert set(store.NAMES) >= {"halted", "overdue", "events", "dunning", "approvals"}
     assert isinstance(rules.signs(figures())[0], Sign)
 
 

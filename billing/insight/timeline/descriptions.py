@@ -151,7 +151,7 @@ def change_words(action: str, detail: Mapping[str, Any]) -> str:
 def change_money(detail: Mapping[str, Any]) -> tuple[int | None, str | None]:
     """Return the amount in an audit row, in minor units, and its currency."""
     currency = detail.get("currency")
-    for name in ("amount_cents", "total_cents"):
+    for name in ("amount_minor", "amount_cents", "total_cents"):
         if isinstance(currency, str) and isinstance(detail.get(name), int):
             return detail[name], currency
     return None, None

@@ -12,7 +12,9 @@ COUNT: Final = "count_redemption"
 
 
 def of_period(rows: Rows, sold: str) -> tuple[Discount, ...]:
-    """Return the discounts of a period's invoice for `sold`, oldest first; it uses them up."""
+    """Return the discounts of a period's invoice for `sold`, which uses them up: first those that
+    are limited to plans or packs, then the oldest.
+    """
     return _in_turn((one for one in rows.of(Discount) if one.status in IN_FORCE), sold)
 
 
@@ -42,7 +44,7 @@ def _is_used_up_since(one: Discount, begun: datetime) -> bool:
 
 def _in_turn(found: Iterable[Discount], sold: str) -> tuple[Discount, ...]:
     mine = (one for one in found if not one.sold or sold in one.sold)
-    return tuple(sorted(mine, key=lambda one: (one.created_at, one.id)))
+    return tuple(sorted(mine, key=lambda one: (not one.sold, one.created_at, one.id)))
 
 
 def use(w: Work[Any], codes: Collection[str], begun: datetime | None = None) -> None:

@@ -79,10 +79,12 @@ def sum_lines(
 def _discounted(
     lines: Sequence[Line], discounts: Sequence[DiscountTerms]
 ) -> list[list[dict[str, Any]]]:
-    """Return each line's discounts: narrowest scope first, each on what earlier ones have left."""
+    """Return each line's discounts: those off fewer kinds of lines first, each on what earlier ones
+    have left.
+    """
     left = [line.amount_minor for line in lines]
     off: list[list[dict[str, Any]]] = [[] for _ in lines]
-    for one in sorted(discounts, key=lambda discount: not discount.kinds):
+    for one in sorted(discounts, key=lambda discount: (not discount.kinds, len(discount.kinds))):
         places = [i for i, line in enumerate(lines) if _covers(one, line) and left[i] > 0]
         base = sum(left[i] for i in places)
         taken = min(base, _size(one, base))

@@ -78,3 +78,10 @@ def test_the_period_whose_invoice_has_it_began_with_it() -> None:
     use(work, {"HALF"}, BEGUN)
     left = beside_period(work.rows, "pro", begun=BEGUN, of_change=False)
     assert [(one.status, one.periods_left) for one in left] == [("active", 1)]
+
+
+def test_one_limited_to_what_is_sold_comes_first_whenever_it_was_redeemed() -> None:
+    wide = half(BEGUN - HOUR)
+    narrow = wide.model_copy(update={"id": UUID(int=5), "sold": ("pro",), "created_at": BEGUN})
+    other = wide.model_copy(update={"id": UUID(int=6), "sold": ("max",)})
+    assert of_period(Rows([wide, narrow, other]), "pro") == (narrow, wide)

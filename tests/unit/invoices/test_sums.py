@@ -104,3 +104,13 @@ def test_the_narrowest_discount_goes_first() -> None:
         {"code": "ALL10", "amount_minor": 80},
     )
     assert usage.discounts == ({"code": "ALL10", "amount_minor": 50},)
+
+
+def test_a_discount_off_fewer_kinds_goes_before_one_off_more() -> None:
+    line = Line(kind="plan", description="", unit_amount=Decimal(1000), amount_minor=1000)
+    off = [
+        Discount(code="TWO10", percent=Decimal(10), kinds=("plan", "usage")),
+        Discount(code="ONE200", amount_minor=200, kinds=("plan",)),
+    ]
+    (plan,) = sum_lines([line], off)
+    assert [one["code"] for one in plan.discounts] == ["ONE200", "TWO10"]

@@ -125,13 +125,12 @@ def choose(
         _put(w, add_on, want)
 
 
-def end_others(
-    w: Work[SubscriptionFacts], sold: Collection[AddOn], before: Plan, *, at_once: bool
-) -> None:
+def end_others(w: Work[SubscriptionFacts], sold: Collection[AddOn], *, at_once: bool) -> None:
     """End add-ons that are not sold on the same terms: with the period, or at once."""
-    terms = {one.key: one for one in before.add_ons}
+    currency = w.rows.get(Subscription, w.facts.subscription_id).currency
+    terms = {one.key: one for one in sold}
     for key, item in held(w).items():
-        if terms.get(key) in sold:
+        if key in terms and is_on_terms(item, terms[key], currency):
             continue
         if at_once:
             w.remove(item)

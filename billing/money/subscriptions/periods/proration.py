@@ -135,7 +135,9 @@ def current(rows: Rows, kinds: Sequence[str], at: datetime) -> list[InvoiceLine]
         (one for one in rows.of(Invoice) if one.status in CHARGED), key=lambda one: one.id
     )
     began = [place for place, one in enumerate(invoices) if one.cycle_start is not None]
-    since = {one.id: place for place, one in enumerate(invoices[began[-1] :] if began else ())}
+    # After a void of the invoice that began the period, only what was charged since is left.
+    newest = invoices[began[-1] :] if began else invoices
+    since = {one.id: place for place, one in enumerate(newest)}
     found = sorted(
         (
             line.model_copy(update={"period_end": end})

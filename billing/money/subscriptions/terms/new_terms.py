@@ -121,7 +121,7 @@ def take(
         amount_minor=terms.unit_minor,
     )
     sold = plan.add_ons if plan.allowance == terms.interval else ()
-    items.end_others(w, sold, before, at_once=drops_add_ons)
+    items.end_others(w, sold, at_once=drops_add_ons)
     return cycles.change(
         w,
         plan_id=plan.id,

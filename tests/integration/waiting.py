@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import httpx2
 
-PATIENCE_SECONDS: Final = 60.0
+PATIENCE_SECONDS: Final = 120.0
 Json = dict[str, Any]
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ async def wait_for(
     patience: float = PATIENCE_SECONDS,
     despite: tuple[type[Exception], ...] = (),
 ) -> T:
-    """Wait until `look` answers as `wanted`; else "`what`: not within 60 s" with the last answer.
+    """Wait until `look` answers as `wanted`; else "`what`: not within 120 s" with the last answer.
 
     `despite` names errors that only mean "not yet": a part of the stack is down.
     """

@@ -91,7 +91,7 @@ async def said(actors: Actors, customer: Customer, shop: Path) -> str:
         token_of(actors, customer.id, "billing"), operator,
     ]  # fmt: skip
     done = subprocess.run(  # noqa: ASYNC221 - nothing else waits on this loop
-        command, cwd=shop, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=shop, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -66,7 +66,7 @@ def test_a_program_with_too_many_rights_ends_with_one_sentence(
         env={**os.environ, **kept, **PRODUCTION, "DATABASE_URL": stack.owner_url},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert ended.returncode == 1
@@ -87,7 +87,7 @@ def test_a_program_that_postgres_has_no_room_for_ends_with_one_sentence(
         env={**os.environ, **kept, **PRODUCTION, "BILLING_DATABASE_POOL_SIZE": "150"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert ended.returncode == 1

@@ -39,7 +39,7 @@ def ended(
         env=env | settings,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

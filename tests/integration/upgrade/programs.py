@@ -19,7 +19,7 @@ from devstack.options import ROOT
 from devstack.ports import HOST
 from devstack.stack import StackInfo
 
-START_SECONDS: Final = 60
+START_SECONDS: Final = 180
 REBUILD: Final = """
 import asyncio
 from billing.core.settings import load_settings

@@ -24,6 +24,6 @@ run_and_end(program)
 def test_it_leaves_at_once_with_what_it_exits_with(code: str, ended: int, told: str) -> None:
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(code=code)],
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert (run.returncode, run.stdout, run.stderr) == (ended, "done", told)

@@ -13,6 +13,9 @@ endif
 LOCKED := $(INSTALL) --require-hashes --requirement
 PROJECT := $(INSTALL) --no-deps --no-build-isolation --editable . --editable $(CLIENT)
 
+# Compiled modules are kept: without them each of our programs reads its sources anew for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo up down drill test coverage bench lint mutants client-typescript lock sbom pin-images clean
 

@@ -57,8 +57,8 @@ class ImpatientProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._part == "header" and self._taken > HEADER_BYTES:
             self._end("HEADER_TOO_LARGE")
-        elif self._part == "body" and self._taken > REQUEST_BYTES:
-            self._end("BODY_TOO_LARGE")
+        elif self._part == "body" and self._taken > REQUEST_BYTES and self._answering():
+            self._end("BODY_TOO_LARGE")  # once it is answered, closing could lose the answer
         elif self._part == "body" and self._is_long():  # fields may follow a body in chunks
             self._end("HEADER_TOO_LARGE")
         if self._part == "answer" and not self._answering():

@@ -1,19 +1,13 @@
 """A customer who was deleted in the provider's dashboard: no payment of his is opened any more."""
 
-import httpx2
-
 from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.dashboard import delete_customer
 from tests.integration.dunning.dunning_setup import RENEWAL, START, attempts, case, owed
 
 
 async def forgotten(customer: Customer) -> None:
     """The provider's customer is deleted, and we still believe in his card."""
-    owner = await customer.stripe_customer()
-    async with httpx2.AsyncClient(
-        base_url=customer.actors.sandbox.base_url, trust_env=False
-    ) as client:
-        key = {"Authorization": "Bearer sk_test_sandbox"}
-        assert (await client.delete(f"/v1/customers/{owner}", headers=key)).status_code == 200
+    await delete_customer(customer)
     ours = "FROM payment_methods WHERE account_id = %(me)s AND status = 'detached'"
     await wait_for(lambda: customer.rows(f"SELECT 1 {ours}"), "his card is gone")
     await customer.rows(

@@ -152,6 +152,19 @@ async def test_a_header_of_the_largest_size_is_served_again_and_again(port: int)
             await client.reader.readexactly(length)
 
 
+async def test_a_body_refused_by_its_length_is_taken_and_dropped(port: int) -> None:
+    """Closing on bytes that nobody reads would reset the connection, and lose the answer."""
+    size = REQUEST_BYTES + 1_000_000
+    async with connected(port) as client:
+        client.writer.write(HEAD.replace(b"40", b"%d" % size) + b"\r\n")
+        head = await client.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 413 ")
+        client.writer.write(b"x" * size)
+        client.writer.write(WHOLE)
+        seen = await client.reader.readuntil(b"HTTP/1.1 200 ")
+    assert b'"code":"BODY_TOO_LARGE"' in seen
+
+
 async def test_a_long_header_behind_another_request_is_no_answer_to_that(app: FastAPI) -> None:
     async def slowly() -> dict[str, bool]:
         await asyncio.sleep(HEADER_TIME)

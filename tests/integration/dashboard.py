@@ -1,0 +1,16 @@
+"""What somebody does in the provider's dashboard, without a word to us."""
+
+import httpx2
+
+from tests.integration.actors import Customer
+
+
+async def delete_customer(customer: Customer) -> str:
+    """Delete the account's customer at the provider. Returns the id that it had there."""
+    owner = await customer.stripe_customer()
+    base_url = customer.actors.sandbox.base_url
+    async with httpx2.AsyncClient(base_url=base_url, trust_env=False) as client:
+        key = {"Authorization": "Bearer sk_test_sandbox"}
+        answer = await client.delete(f"/v1/customers/{owner}", headers=key)
+    assert answer.status_code == 200, answer.text
+    return owner

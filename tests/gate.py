@@ -28,7 +28,6 @@ KILLING: Final = (
     "tests/integration/upgrade",
     "tests/integration/operators",
     "tests/integration/timeline",
-    "tests/integration/payment_methods",
     "tests/integration/workflows",
     "tests/integration/changes",
     "tests/integration/integrity",
@@ -47,6 +46,7 @@ STARTING: Final = (
     "tests/integration/taxes",
 )
 MONTHS: Final = "tests/integration/usage/test_months_away.py"
+KILLS: Final = "tests/integration/faults/test_kills.py"
 FAST_PATH: Final = "tests/integration/usage/test_fast_path.py"
 PRODUCTION: Final = "tests/integration/stack/test_production.py"
 WHOLE: Final = (
@@ -129,6 +129,24 @@ WHOLE: Final = (
         "tests/integration/arrears/test_thresholds.py"
         "::test_an_early_invoice_whose_first_call_failed_is_charged_behind_the_end"
     ),
+    "tests/integration/stack/test_programs_refuse.py",
+    "tests/integration/stack/test_builds.py",
+    "tests/integration/stack/test_step_back.py",
+    "tests/integration/upgrade/test_prepared.py",
+    "tests/integration/operators/test_locks.py",
+    "tests/integration/changes/test_given_days.py",
+    "tests/integration/changes/test_long_trials.py",
+    "tests/integration/dunning/test_slots.py",
+    "tests/integration/dunning/test_unpaid_minimum.py",
+    "tests/integration/arrears/test_contracts.py",
+    "tests/integration/arrears/test_minimum_and_money_back.py",
+    "tests/integration/payments/test_cancels.py",
+    "tests/integration/credits/test_rollover_lives.py",
+    "tests/integration/usage/test_cut_cycles.py",
+    f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[api at",
+    f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[temporal at",
+    f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[postgres at",
+    f"{MONTHS}::test_a_month_goes_and_comes_back_and_the_books_agree_all_the_while",
     f"{FAST_PATH}::test_a_statement_does_what_the_long_way_would[1]",
     f"{FAST_PATH}::test_a_statement_does_what_the_long_way_would[2]",
 )
@@ -143,7 +161,9 @@ all ways of holds, tiers of overage, single charges, faults of the provider, fin
 invoices, money taken back in the dashboard, golden changes, the payment page in a browser, manual
 payments, subscriptions and coupons by their workflows, more random batches by both ways, the pages
 in which matters and workflows are compared, passes that are cut off, refunds by command, fifteen
-declines of a card, and random lives but in memory."""
+declines of a card, random lives but in memory, programs that refuse to start, another build, a step
+back, sessions that hold locks, kills but the worker's, and lives with given days, long trials,
+slots, minimums, contracts, cancels, rollovers and cycles that are cut."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3

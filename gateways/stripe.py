@@ -178,10 +178,14 @@ class StripeGateway:
             "amount": to_provider(request.amount_minor, request.currency),
             "metadata": request.metadata,
         }
-        async with told():
-            made = await self._client.v1.refunds.create_async(
-                params, {"idempotency_key": request.key}
-            )
+        try:
+            async with told():
+                made = await self._client.v1.refunds.create_async(
+                    params, {"idempotency_key": request.key}
+                )
+        except AlreadyDecided as decided:
+            words = "Stripe refused the request: nothing of this payment can be refunded"
+            raise ProviderFailure("PROVIDER_REFUSED", words) from decided
         return refund_outcome(made)
 
     async def taken_back(self, intent_id: str) -> Taken:

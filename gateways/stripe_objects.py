@@ -112,17 +112,21 @@ def checkout_session(session: stripe.checkout.Session) -> CheckoutSession:
 
 
 def setup_outcome(intent: stripe.SetupIntent) -> SetupOutcome:
-    """Return the outcome of saving a card."""
+    """Return the outcome of saving a card; it is canceled if the card was removed at once."""
     status = _SETUP_STATES.get(intent.status, "waiting")
     if intent.status == "requires_payment_method" and intent.last_setup_error is not None:
         status = "failed"
-    method = intent.payment_method
-    ready = status == "succeeded" and method is not None and not isinstance(method, str)
+    method, card = intent.payment_method, None
+    if status == "succeeded" and method is not None and not isinstance(method, str):
+        if method.customer is None:
+            status = "canceled"
+        else:
+            card = card_details(method)
     return SetupOutcome(
         setup_intent_id=intent.id,
         status=status,  # type: ignore[arg-type]
         client_secret=intent.client_secret,
-        card=card_details(method) if ready else None,  # type: ignore[arg-type]
+        card=card,
     )
 
 

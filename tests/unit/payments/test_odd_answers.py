@@ -1,0 +1,49 @@
+"""Answers of the provider that are rare: what they mean is known all the same."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import stripe
+
+from billing.core.errors import ProviderFailure
+from gateways.provider import RefundRequest
+from gateways.stripe import StripeGateway
+from gateways.stripe_objects import setup_outcome
+
+
+@pytest.mark.parametrize(
+    ("owner", "status", "is_kept"), [("cus_1", "succeeded", True), (None, "canceled", False)]
+)
+def test_a_card_that_was_removed_after_its_setup_is_not_kept(
+    owner: str | None, status: str, is_kept: bool
+) -> None:
+    card = {"brand": "visa", "last4": "4242", "exp_month": 1, "exp_year": 2030}
+    intent: Any = stripe.SetupIntent.construct_from(
+        {
+            "id": "seti_1", "status": "succeeded", "client_secret": "s", "last_setup_error": None,
+            "payment_method": {
+                "id": "pm_1", "object": "payment_method", "type": "card", "customer": owner,
+                "card": card | {"fingerprint": "f", "country": "US"},
+            },
+        },
+        "sk_test_x",
+    )  # fmt: skip
+    outcome = setup_outcome(intent)
+    assert (outcome.status, outcome.card is not None) == (status, is_kept)
+
+
+async def test_a_refund_of_a_payment_that_cannot_be_refunded_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def create_async(*_: Any) -> None:
+        code = "payment_intent_unexpected_state"
+        raise stripe.InvalidRequestError("no", "payment_intent", code=code)  # type: ignore[no-untyped-call]
+
+    gateway = StripeGateway("sk_test_x", "http://127.0.0.1:1")
+    refunds = SimpleNamespace(create_async=create_async)
+    monkeypatch.setattr(gateway.client.v1, "refunds", refunds)
+    asked = RefundRequest(key="k", intent_id="pi_1", amount_minor=100, currency="USD", metadata={})
+    with pytest.raises(ProviderFailure) as refused:
+        await gateway.refund(asked)
+    assert refused.value.code == "PROVIDER_REFUSED"

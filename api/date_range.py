@@ -15,7 +15,7 @@ from api.answers.schemas import Instant
 from api.dependencies import ReadCall
 from billing.core import periods
 from billing.core.clock import real_now
-from billing.core.errors import Invalid
+from billing.core.errors import wrong_field
 from billing.platform.accounts import store as accounts
 
 DEFAULT_DAYS: Final = 30
@@ -101,10 +101,8 @@ async def span(
     last = last or periods.to_wall(now, zone).date()
     first = first or last - timedelta(days=DEFAULT_DAYS - 1)
     if not 0 <= (last - first).days < MAX_DAYS:
-        raise Invalid(
-            "VALIDATION_FAILED",
-            f"end_date: must be less than {MAX_DAYS} days after start_date, and not before it",
-        )
+        why = f"must be less than {MAX_DAYS} days after start_date, and not before it"
+        raise wrong_field("end_date", why)
     start, end = (
         periods.from_wall(datetime.combine(day, time()), zone)
         for day in (first, last + timedelta(days=1))

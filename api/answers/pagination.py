@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, RowMapping, Select, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core.errors import Invalid
+from billing.core.errors import Invalid, wrong_field
 from billing.core.frozen import Frozen
 
 DEFAULT_LIMIT: Final = 20
@@ -77,7 +77,7 @@ async def page_request(
     """
     asked = PageRequest(limit=limit, page=page, offset=offset, cursor=cursor)
     if asked.skip > MAX_OFFSET:
-        raise Invalid("VALIDATION_FAILED", "page: too deep in the list; use the cursor")
+        raise wrong_field("page", "too deep in the list; use the cursor")
     return asked
 
 

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -25,6 +25,7 @@ from billing.core import countries
 from billing.core.money import show_decimal
 from billing.core.periods import BEYOND_CALENDAR, within_calendar
 
+_Amount = TypeVar("_Amount", int, Decimal)
 MAX_MINOR: Final = 10**15
 MAX_CREDITS: Final = Decimal(10) ** 15
 CREDIT_DECIMALS: Final = 12
@@ -135,6 +136,17 @@ each user by default, or ''.
 """
 
 _TEXT: Final = {"type": "string", "pattern": r"^-?\d{1,15}(\.\d{1,12})?$", "example": "2.00"}
+
+
+def _not_zero(amount: _Amount) -> _Amount:
+    if not amount:
+        raise ValueError("must not be 0")
+    return amount
+
+
+NOT_ZERO: Final = AfterValidator(_not_zero)
+"""An amount to give or to take is something."""
+
 Credits = Annotated[
     Decimal,
     BeforeValidator(_decimal),

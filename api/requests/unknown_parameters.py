@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from api.requests.fast_route import BODY
 from api.requests.fastapi_internals import list_names, query_names
-from billing.core.errors import Invalid
+from billing.core.errors import Invalid, wrong_field
 
 
 def repeated(scope: Scope) -> str | None:
@@ -70,6 +70,4 @@ def _refuse_parameters(request: Request) -> None:
     for name in request.query_params:
         if name not in known:
             words = f"takes {', '.join(sorted(known))}" if known else "takes no parameters"
-            message = f"unknown parameter: this route {words}"
-            errors = [{"field": name, "message": message}]
-            raise Invalid("VALIDATION_FAILED", f"{name}: {message}", errors=errors)
+            raise wrong_field(name, f"unknown parameter: this route {words}")

@@ -20,7 +20,7 @@ from api.routes.base import new_router
 from api.user_scope import only_user
 from api.workflow_calls import notify
 from billing.core import clock, ids
-from billing.core.errors import Invalid, NotFound, PaymentRequired
+from billing.core.errors import NotFound, PaymentRequired, wrong_field
 from billing.core.money import show_decimal
 from billing.ledger.credits import service, store
 from billing.ledger.credits.holds import LIFETIME, CaptureOrder, HoldOrder
@@ -245,9 +245,7 @@ async def _demand_holdable(call: AccountCall, order: HoldOrder) -> None:
             await usage.demand_for(connection, call.account.id, order.scope)
         now = await clock.now(connection, call.account.id)
     if order.expires_at is not None and order.expires_at - now > MAX_HOLD:
-        why = f"a hold must end within {MAX_HOLD.days} days"
-        errors = [{"field": "expires_at", "message": why}]
-        raise Invalid("VALIDATION_FAILED", f"expires_at: {why}", errors=errors)
+        raise wrong_field("expires_at", f"a hold must end within {MAX_HOLD.days} days")
 
 
 async def _read(call: AccountCall, hold_id: str) -> HoldAnswer:

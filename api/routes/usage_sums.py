@@ -20,7 +20,7 @@ from api.routes.base import new_router
 from api.user_scope import user_of
 from billing.catalog.rating.schemas import CREDIT
 from billing.core import periods
-from billing.core.errors import Invalid
+from billing.core.errors import wrong_field
 from billing.core.money import ZERO
 from billing.metering.usage import logs, rules, store
 
@@ -230,7 +230,7 @@ def _totals(rows: Sequence[Any]) -> dict[str, Any]:
 def _owner(call: ReadCall, user_id: str | None, organization_id: str | None) -> str:
     """The owner of the requested counters; '' is the account."""
     if user_id and organization_id:
-        raise Invalid("VALIDATION_FAILED", "organization_id: cannot be combined with user_id")
+        raise wrong_field("organization_id", "cannot be combined with user_id")
     if user_id:
         return rules.user(user_of(user_id, call) or "")
     return rules.organization(organization_id) if organization_id else ""

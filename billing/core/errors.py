@@ -45,6 +45,12 @@ class Invalid(BillingError):
     status = 422
 
 
+def wrong_field(field: str, why: str) -> Invalid:
+    """Return the refusal of one field, named as a refused body or parameter names its fields."""
+    errors = [{"field": field, "message": why}]
+    return Invalid("VALIDATION_FAILED", f"{field}: {why}", errors=errors)
+
+
 class Conflict(BillingError):
     """The object's current state does not allow this."""
 

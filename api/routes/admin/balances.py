@@ -3,11 +3,11 @@
 from typing import Annotated
 
 from fastapi import Response
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId, encoded
-from api.answers.schemas import MAX_MINOR, Answer, Body, Currency
+from api.answers.schemas import MAX_MINOR, NOT_ZERO, Answer, Body, Currency
 from api.dependencies import AdminCall
 from api.idempotency import RequiredKey
 from api.requests.card_numbers import FreeText
@@ -18,18 +18,10 @@ from billing.money.invoices import balances
 router = new_router("balance")
 
 
-def _not_nothing(amount: int) -> int:
-    if not amount:
-        raise ValueError("must not be 0")
-    return amount
-
-
 class AdjustBalanceBody(Body):
     """Money to give the customer, or to take if negative, in minor units."""
 
-    amount_cents: Annotated[
-        int, Field(strict=True, gt=-MAX_MINOR, lt=MAX_MINOR), AfterValidator(_not_nothing)
-    ]
+    amount_cents: Annotated[int, Field(strict=True, gt=-MAX_MINOR, lt=MAX_MINOR), NOT_ZERO]
     currency: Currency | None = None
     reason: FreeText
 

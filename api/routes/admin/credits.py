@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StrictBool, model_validator
 
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId, TransactionId, encoded
-from api.answers.schemas import Answer, Body, Credits, Instant, Text
+from api.answers.schemas import NOT_ZERO, Answer, Body, Credits, Instant, Text
 from api.dependencies import AdminCall
 from api.idempotency import RequiredKey
 from api.requests.card_numbers import FreeText
@@ -19,12 +19,6 @@ from billing.core import clock, ids
 from billing.ledger.credits import adjustments
 
 router = new_router("credits")
-
-
-def _not_nothing(amount: Decimal) -> Decimal:
-    if not amount:
-        raise ValueError("must not be 0")
-    return amount
 
 
 def _not_below_zero(amount: Decimal) -> Decimal:
@@ -40,7 +34,7 @@ class AdjustBody(Body):
     """
 
     account_id: Text
-    amount: Annotated[Credits, AfterValidator(_not_nothing)]
+    amount: Annotated[Credits, NOT_ZERO]
     reason: FreeText
     scope: Scope | None = None
     expires_at: Instant | None = None

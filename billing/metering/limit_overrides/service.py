@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.schemas import Limit
 from billing.core import clock
-from billing.core.errors import Invalid, NotFound
+from billing.core.errors import NotFound, wrong_field
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.schemas import Matter
@@ -43,12 +43,12 @@ async def put(
     if len(known) == 1 and _is_so(known[0], limit, start, begins, end):
         return known[0], None
     if begins < at:
-        raise _wrong("effective_from", "is in the past: leave it out to start now")
+        raise wrong_field("effective_from", "is in the past: leave it out to start now")
     if end is not None and end <= begins:
-        raise _wrong("effective_to", "must be after the start")
+        raise wrong_field("effective_to", "must be after the start")
     pays_in = balance.currency
     if limit.then == "overage" and pays_in is not None and pays_in not in limit.prices:
-        raise _wrong("prices", f"the account pays in {pays_in}")
+        raise wrong_field("prices", f"the account pays in {pays_in}")
     made = await store.begin(connection, account_id, limit, begins, end)
     await _note(
         connection, account_id, "limit.agreed", limit.meter, at,
@@ -122,8 +122,3 @@ def _is_so(
     return same and (
         known.effective_from == begins or (start is None and known.effective_from < begins)
     )
-
-
-def _wrong(field: str, why: str) -> Invalid:
-    errors = [{"field": field, "message": why}]
-    return Invalid("VALIDATION_FAILED", f"{field}: {why}", errors=errors)

@@ -12,7 +12,7 @@ from billing.catalog.plans import store as catalog
 from billing.catalog.plans import writer
 from billing.catalog.plans.schemas import AgreedPrice, Limit
 from billing.core import clock
-from billing.core.errors import Invalid, NotFound
+from billing.core.errors import NotFound, wrong_field
 from billing.core.frozen import Frozen
 from billing.ledger.credits import service as credits
 from billing.matters.schemas import Matter
@@ -56,9 +56,9 @@ async def put(
     if known is not None and _is_so(known, wanted):
         return known, None
     if start < at:
-        raise _wrong("effective_from", "is in the past: leave it out to start now")
+        raise wrong_field("effective_from", "is in the past: leave it out to start now")
     if wanted.effective_to is not None and wanted.effective_to <= start:
-        raise _wrong("effective_to", "must be after the start")
+        raise wrong_field("effective_to", "must be after the start")
     terms = ContractTerms.model_validate(
         wanted.model_dump(include={"limits", "collection", "net_days", "commitment"})
         | {"prices": await _write_prices(connection, wanted.prices, at)}
@@ -112,7 +112,7 @@ async def _write_prices(
         if plan is None:
             raise NotFound("PLAN_NOT_FOUND", f"no plan {one.plan!r}")
         if not plan.allowance.fits_into(one.interval):
-            raise _wrong(
+            raise wrong_field(
                 "prices", f"the interval does not fit the allowance cycles of plan {plan.key}"
             )
         row_id = await writer.add_agreed_price(connection, plan.key, one, at)
@@ -161,8 +161,3 @@ def _first(known: Sequence[Contract]) -> Contract:
     if not known:
         raise NotFound("CONTRACT_NOT_FOUND")
     return known[0]
-
-
-def _wrong(field: str, why: str) -> Invalid:
-    errors = [{"field": field, "message": why}]
-    return Invalid("VALIDATION_FAILED", f"{field}: {why}", errors=errors)

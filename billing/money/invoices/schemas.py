@@ -2,7 +2,7 @@
 
 from datetime import date
 from decimal import Decimal
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -12,6 +12,8 @@ from billing.matters.effects import Row
 from billing.money.discounts.schemas import DiscountTerms
 
 InvoiceStatus = Literal["draft", "open", "paid", "void", "uncollectible"]
+CHARGED: Final = ("open", "paid", "uncollectible")
+"""Statuses of an invoice that charges its lines: it has its number, and is not void."""
 InvoiceCollection = Literal["automatic", "held", "send_invoice"]
 """`held`: more than one renewal was missed, and an operator decides whether a card is charged."""
 

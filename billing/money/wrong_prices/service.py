@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import service as plan_service
 from billing.catalog.plans.spec import PriceSpec
-from billing.core.errors import Conflict, Invalid
+from billing.core.errors import Conflict, wrong_field
 from billing.matters.effects import Work
 from billing.money.invoice_requests import locks, operating, recovery
 from billing.money.invoice_requests.operating import CreditedLine
@@ -32,7 +32,7 @@ from billing.money.wrong_prices.schemas import Given, GivenTo, Mistake, Named
 async def read(connection: AsyncConnection, named: Named, reason: str, to: GivenTo) -> Mistake:
     """Return the two prices of a mistake. Errors: PRICE_NOT_FOUND; VALIDATION_FAILED if equal."""
     if named.wrong_version == named.right_version:
-        raise Invalid("VALIDATION_FAILED", "right_version: must differ from wrong_version")
+        raise wrong_field("right_version", "must differ from wrong_version")
     of = (named.plan, named.interval, named.currency)
     return Mistake(
         wrong=await store.version(connection, *of, named.wrong_version),

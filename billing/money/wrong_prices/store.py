@@ -13,11 +13,11 @@ from billing.core import prepared
 from billing.core.errors import NotFound
 from billing.core.periods import Interval
 from billing.money.discounts.tables import discounts
+from billing.money.invoices.schemas import CHARGED
 from billing.money.invoices.tables import invoice_lines, invoices
 from billing.money.refunds.schemas import Refund
 from billing.money.refunds.tables import refunds
 
-NUMBERED: Final = ("open", "paid", "uncollectible")
 _MINUTE: Final = 60_000 << 80
 """A minute in a UUIDv7, whose first 48 bits are milliseconds: clocks of two processes differ."""
 
@@ -54,7 +54,7 @@ def charged(price: Price) -> Select[Any]:
             line.id > since,
             line.kind == "plan",
             line.detail["price"].astext == str(price.id),
-            invoices.c.status.in_(NUMBERED),
+            invoices.c.status.in_(CHARGED),
         )
     )
 

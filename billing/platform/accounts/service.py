@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.core.clock import real_now
-from billing.core.errors import Conflict, Invalid, NotFound
+from billing.core.errors import Conflict, NotFound, wrong_field
 from billing.platform.accounts import issuers, store
 from billing.platform.accounts.schemas import Account, AccountFields
 from billing.platform.audit import service as audit
@@ -40,7 +40,7 @@ async def _add(connection: AsyncConnection, wanted: AccountFields) -> Account | 
     account = await store.add(connection, row)
     if account is not None:
         if "/" in account.external_id:  # known ones are changed all the same
-            raise Invalid("VALIDATION_FAILED", "external_id: a new one must not contain a slash")
+            raise wrong_field("external_id", "a new one must not contain a slash")
         await _record(connection, account, "account.created", {})
     return account
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from billing.core.errors import Conflict, Invalid
+from billing.core.errors import Conflict, wrong_field
 from billing.matters.agenda import head
 from billing.matters.effects import Bear, Wake, Work
 from billing.matters.kinds import SUBSCRIPTION
@@ -123,9 +123,9 @@ def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
     An operator's move of the price stays, because the end may be canceled.
     """
     if date is not None and date <= w.facts.at:
-        raise Invalid("VALIDATION_FAILED", "cancel_at: must be in the future")
+        raise wrong_field("cancel_at", "must be in the future")
     if date is not None and (why := spans.refusal_of_end(cycles.of(w), date)):
-        raise Invalid("VALIDATION_FAILED", f"cancel_at: {why}")
+        raise wrong_field("cancel_at", why)
     changed = cycles.change(
         w, cancel_at_period_end=date is None, cancel_at=date, canceled_at=w.facts.at
     )

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.prepared import Prepared
+from billing.money.invoices.schemas import CHARGED
 from billing.money.subscriptions.periods import period_paid, proration
 
 # A subscription whose end credited unused or unserved time: all of its time.
@@ -62,7 +63,7 @@ _REFUNDED: Final = f"""
     FROM usage_periods u
     CROSS JOIN LATERAL (
         SELECT max(i.period_start) AS start_at FROM invoices i
-        WHERE i.subscription_id = u.subscription_id AND i.status IN {proration.CHARGED}
+        WHERE i.subscription_id = u.subscription_id AND i.status IN {CHARGED}
           AND i.cycle_start IS NOT NULL AND i.period_start <= u.start_at) p
     CROSS JOIN LATERAL (
         SELECT bool_and({period_paid.WENT_BACK}) AS went_back,

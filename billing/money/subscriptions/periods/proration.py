@@ -16,7 +16,7 @@ from billing.core.money import round_credits, round_minor
 from billing.matters.effects import Rows
 from billing.money.invoices import giving_back, notes
 from billing.money.invoices.giving_back import Part
-from billing.money.invoices.schemas import Invoice, InvoiceLine
+from billing.money.invoices.schemas import CHARGED, Invoice, InvoiceLine
 from billing.money.refunds.left import creditable
 from billing.money.subscriptions.schemas import SubscriptionChange
 
@@ -27,7 +27,6 @@ NOT_SERVED: Final = "time not served"
 ADD_ON_NOT_USED: Final = "add-on not used"
 """The reason of a note for add-ons alone."""
 _MORE_DECIMALS: Final = 6
-CHARGED: Final = ("open", "paid", "uncollectible")
 
 
 class Credit(NamedTuple):

@@ -15,13 +15,12 @@ from billing.core import periods
 from billing.core.money import round_exact
 from billing.matters.effects import Work
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine, Line
+from billing.money.invoices.schemas import CHARGED, CreditNote, Invoice, InvoiceLine, Line
 from billing.money.invoices.sums import COMMITMENT, MINIMUM
 from billing.money.subscriptions.facts import Spent, SubscriptionFacts, sum_spent
 from billing.money.subscriptions.periods import proration, spans
 from billing.money.subscriptions.schemas import Commitment, Minimum, Subscription
 
-CHARGED: Final = ("open", "paid", "uncollectible")
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 By = Literal["its end", "a change", "a pause", "an end"]
 """A period closes by its own end; or now, by a change that begins another one, by a pause, or by

@@ -10,13 +10,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, prepared
-from billing.core.errors import Conflict
 from billing.ledger.credits import service as credits
 from billing.money.addresses import service as address_service
 from billing.money.billing_details.schemas import BillingDetails
 from billing.money.billing_details.tables import billing_details
 from billing.money.invoice_requests import locks
 from billing.money.invoices import store as invoice_store
+from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import Invoice
 from billing.platform.audit import service as audit
 
@@ -60,11 +60,7 @@ async def reword(
     """
     invoice = await locks.hold(connection, invoice_id)
     if invoice.status != "draft":
-        raise Conflict(
-            "INVOICE_STATE",
-            f"an invoice that is {invoice.status} can no longer be edited",
-            invoice_status=invoice.status,
-        )
+        raise wrong_status(invoice, "can no longer be edited")
     if not words:
         return invoice
     await audit.record(

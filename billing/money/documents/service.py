@@ -13,12 +13,13 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
-from billing.core.errors import Conflict, NotFound
+from billing.core.errors import NotFound
 from billing.money.documents import rules, store
 from billing.money.documents.press import Press
 from billing.money.documents.schemas import Document, Printed
 from billing.money.invoices import snapshots
 from billing.money.invoices import store as invoice_store
+from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import CreditNote, Invoice
 
 INVOICE: Final = "invoice"
@@ -49,7 +50,7 @@ async def document(opened: Transaction, press: Press, invoice_id: UUID, kind: st
 async def _composed(connection: AsyncConnection, invoice: Invoice, kind: str) -> Printed:
     """The texts of a document and its logo."""
     if invoice.status == "void" and invoice.number is None:
-        raise _not_made(invoice, "was never issued")
+        raise wrong_status(invoice, "was never issued")
     snapshot = await _snapshot(connection, invoice)
     if kind == INVOICE:
         lines = await invoice_store.lines(connection, invoice.id)
@@ -67,18 +68,10 @@ async def _composed(connection: AsyncConnection, invoice: Invoice, kind: str) ->
 
 def _paid_at(invoice: Invoice) -> datetime:
     if invoice.paid_at is None:
-        raise _not_made(invoice, "has no receipt")
+        raise wrong_status(invoice, "has no receipt")
     if not invoice.took_money:
-        raise _not_made(invoice, "without a payment has no receipt")
+        raise wrong_status(invoice, "without a payment has no receipt")
     return invoice.paid_at
-
-
-def _not_made(invoice: Invoice, why: str) -> Conflict:
-    return Conflict(
-        "INVOICE_STATE",
-        f"an invoice that is {invoice.status} {why}",
-        invoice_status=invoice.status,
-    )
 
 
 async def _snapshot(connection: AsyncConnection, invoice: Invoice) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from billing.matters.effects import Work
 from billing.money.dunning.rules import MAX_EXTENSION_DAYS, UNDECIDED_IS_OVERDUE
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import notes
+from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.owed import Owed
 
@@ -54,11 +55,7 @@ def forgive(w: Work[Any], invoice_id: UUID, reason: str) -> Invoice:
 def demand_open(invoice: Invoice) -> None:
     """Raise INVOICE_STATE if the invoice is not open."""
     if invoice.status != "open":
-        raise Conflict(
-            "INVOICE_STATE",
-            f"an invoice that is {invoice.status} has nothing to forgive",
-            invoice_status=invoice.status,
-        )
+        raise wrong_status(invoice, "has nothing to forgive")
 
 
 def demand_open_case(case: DunningCase) -> None:

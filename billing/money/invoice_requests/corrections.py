@@ -11,6 +11,7 @@ from billing.money.invoices import giving_back, notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.arrears import SINGLE_USE, USAGE
 from billing.money.invoices.bearing import reserved
+from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
@@ -41,7 +42,7 @@ def mark_uncollectible(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
     _demand_no_money_on_its_way(w, invoice_id)
     invoice = w.rows.get(Invoice, invoice_id)
     if invoice.status != "open":
-        raise _state(invoice, "cannot be marked uncollectible")
+        raise wrong_status(invoice, "cannot be marked uncollectible")
     cases.close_case(w, invoice_id, "exhausted", reason)
     marked = invoices.mark_uncollectible(w, invoice)
     if _is_subscriptions(marked):
@@ -112,7 +113,7 @@ def _creditable(w: Work[Any], invoice_id: UUID) -> Invoice:
     """Return the invoice. Error: INVOICE_STATE if it cannot be credited."""
     invoice = w.rows.get(Invoice, invoice_id)
     if invoice.status not in (*invoices.OWED, "paid"):
-        raise _state(invoice, "cannot be credited")
+        raise wrong_status(invoice, "cannot be credited")
     return invoice
 
 
@@ -137,11 +138,3 @@ def _demand_no_money_on_its_way(w: Work[Any], invoice_id: UUID) -> None:
         raise Conflict(
             "PAYMENT_PENDING", "a payment of this invoice is undecided; retry once it is decided"
         )
-
-
-def _state(invoice: Invoice, why: str) -> Conflict:
-    return Conflict(
-        "INVOICE_STATE",
-        f"an invoice that is {invoice.status} {why}",
-        invoice_status=invoice.status,
-    )

@@ -21,6 +21,7 @@ from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
 from billing.metering.usage.tables import billing_records
 from billing.money.invoices import store as invoice_store
+from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.tables import invoices as invoice_rows
 from billing.money.payment_methods.tables import payment_methods
@@ -146,11 +147,7 @@ async def demand_owed(connection: AsyncConnection, invoice: Invoice, *, by_card:
     why = (
         "is paid through its purchase" if invoice.purchase_id and by_card else "cannot be paid now"
     )
-    raise Conflict(
-        "INVOICE_STATE",
-        f"an invoice that is {invoice.status} {why}",
-        invoice_status=invoice.status,
-    )
+    raise wrong_status(invoice, why)
 
 
 async def _awaits_first_payment(

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from billing.core import ids
-from billing.core.errors import Conflict
 from billing.matters.effects import Add, Issue, Work
 from billing.money.invoices import bearing, giving_back, series, transitions
 from billing.money.invoices.giving_back import Part
 from billing.money.invoices.note_taxes import taxes_of_note
+from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.invoices.transitions import OWED, InvoiceFacts
 
@@ -157,11 +157,7 @@ def void_numbered(w: Work[InvoiceFacts], invoice: Invoice, reason: str) -> Invoi
     notes = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id)
     amount = invoice.total_minor - sum(one.amount_minor for one in notes)
     if invoice.status not in OWED or amount <= 0:
-        raise Conflict(
-            "INVOICE_STATE",
-            f"an invoice that is {invoice.status} cannot be voided",
-            invoice_status=invoice.status,
-        )
+        raise wrong_status(invoice, "cannot be voided")
     credited = invoice.remaining_minor
     voided = w.change(
         invoice,

@@ -11,10 +11,10 @@ from billing.catalog.taxes.rules import why_none
 from billing.catalog.taxes.schemas import Taxation
 from billing.core import ids
 from billing.core.currencies import collectable
-from billing.core.errors import Conflict
 from billing.matters.effects import Do, Facts, Rows, Watch, Work
 from billing.money.discounts import transitions as discounts
 from billing.money.invoices import giving_back, series
+from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.rules import content_hash
 from billing.money.invoices.schemas import (
     BalanceEntry,
@@ -110,7 +110,7 @@ def finalize(
     carried before; with `use_balance` the money balance pays first. Errors: INVOICE_STATE.
     """
     if invoice.status != "draft":
-        raise Conflict("INVOICE_STATE", f"an invoice that is {invoice.status} is final")
+        raise wrong_status(invoice, "is final")
     applied = _apply_balance(w, invoice, with_debt=with_debt, use_balance=use_balance)
     due = invoice.total_minor - applied
     charge = collectable(due, invoice.currency)
@@ -216,7 +216,7 @@ def void(w: Work[Any], invoice: Invoice, reason: str) -> Invoice:
     carried of it is not owed.
     """
     if invoice.status != "draft":
-        raise Conflict("INVOICE_STATE", f"an invoice that is {invoice.status} cannot be voided")
+        raise wrong_status(invoice, "cannot be voided")
     if invoice.amount_paid_minor:
         add_balance(w, invoice, "returned", invoice.amount_paid_minor)
     if invoice.balance_applied_minor:

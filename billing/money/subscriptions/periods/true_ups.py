@@ -223,12 +223,12 @@ def _spent(
 ) -> int:
     """Return the sum charged for the time from `since` to `until`."""
     here = {one.id for one in w.rows.of(Invoice)}
-    known = [*(one for one in w.facts.spent if one.invoice_id not in here), *_charged(w)]
+    known = [*(one for one in w.facts.spent if one.invoice_id not in here), *charged(w)]
     new = (one for one in used if one.period_start is None or since <= one.period_start < until)
     return sum_spent(known, since, until) + sum(one.amount_minor for one in new)
 
 
-def _charged(w: Work[SubscriptionFacts]) -> Iterator[Spent]:
+def charged(w: Work[SubscriptionFacts]) -> Iterator[Spent]:
     """Yield the charges among the rows."""
     for invoice in w.rows.of(Invoice):
         if invoice.subscription_id != w.facts.subscription_id or invoice.status not in CHARGED:

@@ -20,7 +20,7 @@ from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.refunds.schemas import Refund
 from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles
+from billing.money.subscriptions.periods import cycles, true_ups
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 from billing.money.subscriptions.transitions import transition
@@ -134,13 +134,26 @@ def upcoming(rows: Rows, facts: SubscriptionFacts) -> Upcoming | None:
     step = _period_end(rows, facts)
     if step is None:
         return None
-    # In a longer period, a cycle that ends before has an invoice of its own.
-    is_billed_before = rows.get(Subscription, facts.subscription_id).cycle_end < step.due
-    usage = () if is_billed_before else facts.usage
-    then = replace(facts, at=max(step.due, facts.at), answer=None, usage=usage)
-    work = Work(rows.copy(), then)
+    if rows.get(Subscription, facts.subscription_id).cycle_end < step.due:
+        facts = _after_cycle(rows, facts)
+    work = Work(rows.copy(), replace(facts, at=max(step.due, facts.at), answer=None))
     transition(work, step)
     return Upcoming(at=step.due, step=step.name, written=written_by(work))
+
+
+def _after_cycle(rows: Rows, facts: SubscriptionFacts) -> SubscriptionFacts:
+    """Return the facts after the cycle: in a longer period its use has an invoice of its own, and
+    that counts towards the minimum of the period.
+    """
+    after = replace(facts, usage=())
+    step = next((one for one in agenda(view(rows, facts)) if one.name == "cycle"), None)
+    if step is None or not facts.usage:
+        return after
+    work = Work(rows.copy(), replace(facts, at=max(step.due, facts.at), answer=None))
+    transition(work, step)
+    known = {one.id for one in rows.of(Invoice)}
+    new = (one for one in true_ups.charged(work) if one.invoice_id not in known)
+    return replace(after, spent=(*facts.spent, *new))
 
 
 def digest_of(work: Work[SubscriptionFacts]) -> bytes:

@@ -44,6 +44,7 @@ STARTING: Final = (
     "tests/integration/reversals",
     "tests/integration/coupons",
     "tests/integration/taxes",
+    "tests/integration/invoices",
 )
 MONTHS: Final = "tests/integration/usage/test_months_away.py"
 KILLS: Final = "tests/integration/faults/test_kills.py"
@@ -97,7 +98,6 @@ WHOLE: Final = (
     "tests/integration/payments/test_manual.py",
     "tests/integration/workflows/test_subscriptions.py",
     "tests/integration/coupons/test_coupons.py",
-    "tests/integration/changes/test_wrong_prices.py::test_the_command_gives_it_back",
     "tests/integration/upgrade/test_partitioning.py",
     "tests/integration/upgrade/test_upgrade.py",
     "tests/integration/stack/test_first_integration.py",
@@ -125,10 +125,6 @@ WHOLE: Final = (
         "tests/integration/dunning/test_recovery.py"
         "::test_fifteen_declines_in_thirty_days_are_the_most_a_card_gets"
     ),
-    (
-        "tests/integration/arrears/test_thresholds.py"
-        "::test_an_early_invoice_whose_first_call_failed_is_charged_behind_the_end"
-    ),
     "tests/integration/stack/test_programs_refuse.py",
     "tests/integration/stack/test_builds.py",
     "tests/integration/stack/test_step_back.py",
@@ -143,6 +139,49 @@ WHOLE: Final = (
     "tests/integration/payments/test_cancels.py",
     "tests/integration/credits/test_rollover_lives.py",
     "tests/integration/usage/test_cut_cycles.py",
+    "tests/integration/changes/test_levels.py",
+    "tests/integration/changes/test_refunded_ends.py",
+    "tests/integration/changes/test_given_back.py",
+    "tests/integration/changes/test_late_money.py",
+    "tests/integration/changes/test_replaced_credits.py",
+    "tests/integration/changes/test_wrong_prices.py",
+    "tests/integration/changes/test_price_moves.py",
+    "tests/integration/changes/test_terms_of_their_time.py",
+    "tests/integration/changes/test_used_allowance.py",
+    "tests/integration/changes/test_used_meanwhile.py",
+    "tests/integration/changes/test_notes_within.py",
+    "tests/integration/arrears/test_thresholds.py",
+    "tests/integration/arrears/test_agreed_limits.py",
+    "tests/integration/arrears/test_unpaid_overage.py",
+    "tests/integration/arrears/test_offered_charges.py",
+    "tests/integration/arrears/test_never_paid.py",
+    "tests/integration/arrears/test_charged_anew.py",
+    "tests/integration/arrears/test_charges_away.py",
+    "tests/integration/arrears/test_scheduled_add_ons.py",
+    "tests/integration/payments/test_bank_debits.py",
+    "tests/integration/payments/test_card_rules.py",
+    "tests/integration/payments/test_transfers.py",
+    "tests/integration/payments/test_events_of_moved_payments.py",
+    "tests/integration/payments/test_switched_off.py",
+    "tests/integration/payments/test_whole_steps.py",
+    "tests/integration/dunning/test_debts_given_up.py",
+    "tests/integration/dunning/test_small_rests.py",
+    "tests/integration/dunning/test_pay_overdue.py",
+    "tests/integration/dunning/test_backup_card.py",
+    "tests/integration/dunning/test_bulk_acts.py",
+    "tests/integration/dunning/test_several_invoices.py",
+    "tests/integration/usage/test_one_month.py",
+    "tests/integration/usage/test_voids.py",
+    "tests/integration/usage/test_dry_run.py",
+    "tests/integration/credits/test_rollover.py",
+    "tests/integration/credits/test_top_ups.py",
+    "tests/integration/payment_methods/test_named_cards.py",
+    "tests/integration/payment_methods/test_portal.py",
+    "tests/integration/payment_methods/test_expiring_cards.py",
+    "tests/integration/payment_methods/test_keeping_cards.py",
+    "tests/integration/workflows/test_outages.py",
+    "tests/integration/workflows/test_trial_ends.py",
+    "tests/integration/workflows/test_retention.py",
     f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[api at",
     f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[temporal at",
     f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[postgres at",
@@ -162,8 +201,11 @@ invoices, money taken back in the dashboard, golden changes, the payment page in
 payments, subscriptions and coupons by their workflows, more random batches by both ways, the pages
 in which matters and workflows are compared, passes that are cut off, refunds by command, fifteen
 declines of a card, random lives but in memory, programs that refuse to start, another build, a step
-back, sessions that hold locks, kills but the worker's, and lives with given days, long trials,
-slots, minimums, contracts, cancels, rollovers and cycles that are cut."""
+back, sessions that hold locks, kills but the worker's, and most lives: those with given days, long
+trials, slots, minimums, contracts, cancels, rollovers, cut cycles, levels, moved and wrong prices,
+late and refunded money, thresholds, bank debits, transfers, barred cards, debts given up and small
+rests, voids of use, top-ups, named and backup cards, outages and ends of trials. The arithmetic of
+all these is tested in memory by the gate (tests/unit/lives, worked, golden)."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3

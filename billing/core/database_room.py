@@ -22,7 +22,8 @@ _ROOM: Final = text(
 
 
 _TAKEN: Final = text(
-    "SELECT usename, count(*) AS taken FROM pg_stat_activity WHERE datname IS NOT NULL"
+    "SELECT usename, count(*) AS taken FROM pg_stat_activity"
+    " WHERE datname IS NOT NULL AND usename IS NOT NULL"  # autovacuum has no role
     " GROUP BY usename ORDER BY taken DESC, usename"
 )
 POOL_OF: Final = {"billing_app": "app", "billing_operator": "operator"}

@@ -1,4 +1,4 @@
-"""What somebody does in the provider's dashboard, without a word to us."""
+"""Acts in the provider's dashboard, of which it tells us by events alone."""
 
 import httpx2
 

@@ -363,15 +363,13 @@ async def test_what_is_late_is_found_by_an_index(
     await superuser.execute(text(DAMAGE[name]), {"account": books.of(name)})
     # Of few rows a look at all of them is cheaper: let there be a million on each page.
     many = "UPDATE pg_class SET reltuples = 1000000, relpages = 1 WHERE relname = ANY(:tables)"
-    read = {"tables": sorted(tables(store.LATE[name].text))}
-    await superuser.execute(text(many), read)
-    # What other tests have left says nothing of real rows: let the planner know nothing of them.
-    await superuser.execute(
-        text("DELETE FROM pg_statistic WHERE starelid::regclass::text = ANY(:tables)"), read
-    )
-    now = {"now": real_now(), "slack": rules.SLACK}
-    asked = now | {
-        "at_rest": rules.SLACK, "undecided": rules.UNDECIDED, "parked_after": rules.PARKED_AFTER,
+    # The few rows of other tests say nothing of real ones.
+    known = "DELETE FROM pg_statistic WHERE starelid::regclass::text = ANY(:tables)"
+    for change in (many, known):
+        await superuser.execute(text(change), {"tables": sorted(tables(store.LATE[name].text))})
+    asked = {
+        "now": real_now(), "slack": rules.SLACK, "at_rest": rules.SLACK,
+        "undecided": rules.UNDECIDED, "parked_after": rules.PARKED_AFTER,
     }  # fmt: skip
     plan = await superuser.scalars(text(f"EXPLAIN {store.LATE[name].text}"), asked)
     lines = "\n".join(plan)

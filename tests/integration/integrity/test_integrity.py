@@ -371,8 +371,7 @@ async def test_what_is_late_is_found_by_an_index(
         "now": real_now(), "slack": rules.SLACK, "at_rest": rules.SLACK,
         "undecided": rules.UNDECIDED, "parked_after": rules.PARKED_AFTER,
     }  # fmt: skip
-    plan = await superuser.scalars(text(f"EXPLAIN {store.LATE[name].text}"), asked)
-    lines = "\n".join(plan)
+    lines = "\n".join(await superuser.scalars(text(f"EXPLAIN {store.LATE[name].text}"), asked))
     assert all(index in lines for index in INDEXES[name]), lines
 
 

@@ -247,7 +247,7 @@ async def test_of_a_long_audit_the_newest_entries_alone_are_read(
     older = text(
         "INSERT INTO billing_audit (id, account_id, actor, action, subject, detail, at, real_at)"
         " OVERRIDING SYSTEM VALUE SELECT -n, :id, 'a', 'b', 'c', '{}', now(),"
-        " now() - interval '9 days' FROM generate_series(1, 3000) AS n"
+        " now() - interval '9 days' FROM generate_series(1, 20000) AS n"
     )
     await superuser.execute(older, {"id": busy.uuid})
     await superuser.execute(text("ANALYZE billing_audit"))

@@ -124,19 +124,19 @@ class StripeGateway:
                 )
         except Declined as declined:
             return declined.outcome
+        except AlreadyDecided:
+            return await self.retrieve_intent(intent_id)
         except Refusal as refused:
             if refused.of_method is None:
                 raise
             return Outcome(kind="declined", intent_id=intent_id, decline=refused.of_method)
-        except AlreadyDecided:
-            return await self.retrieve_intent(intent_id)
 
     async def keep_next_card(self, intent_id: str) -> None:
         keep: Any = {"setup_future_usage": "off_session"}
         try:
             async with told():
                 await self._client.v1.payment_intents.update_async(intent_id, keep)
-        except (AlreadyDecided, ProviderFailure) as refusal:
+        except ProviderFailure as refusal:
             # The intent was decided meanwhile, or its next card pays without being saved.
             _logger.warning("%s will not keep its next card: %s", intent_id, refusal)
 
@@ -178,14 +178,10 @@ class StripeGateway:
             "amount": to_provider(request.amount_minor, request.currency),
             "metadata": request.metadata,
         }
-        try:
-            async with told():
-                made = await self._client.v1.refunds.create_async(
-                    params, {"idempotency_key": request.key}
-                )
-        except AlreadyDecided as decided:
-            words = "Stripe refused the request: nothing of this payment can be refunded"
-            raise ProviderFailure("PROVIDER_REFUSED", words) from decided
+        async with told():
+            made = await self._client.v1.refunds.create_async(
+                params, {"idempotency_key": request.key}
+            )
         return refund_outcome(made)
 
     async def taken_back(self, intent_id: str) -> Taken:

@@ -38,7 +38,7 @@ class Refusal(ProviderFailure):
         return Decline(code=self.said, message=self.detail)
 
 
-class AlreadyDecided(Exception):
+class AlreadyDecided(Refusal):
     """The intent is past the state that the call needs: its own state counts."""
 
 
@@ -50,10 +50,10 @@ async def told() -> AsyncIterator[None]:
     except stripe.CardError as error:
         raise Declined(_declined(error)) from error
     except stripe.InvalidRequestError as error:
-        if error.code == "payment_intent_unexpected_state":
-            raise AlreadyDecided from error
         words = f"Stripe refused the request: {error.user_message or error.code}"
-        raise Refusal(_refused(error), words, error.code) from error
+        is_decided = error.code == "payment_intent_unexpected_state"
+        refusal = AlreadyDecided if is_decided else Refusal
+        raise refusal(_refused(error), words, error.code) from error
     except stripe.AuthenticationError as error:
         raise Unavailable("PROVIDER_KEY", "Stripe does not accept our key") from error
     except stripe.IdempotencyError as error:

@@ -32,7 +32,7 @@ _CHANGES: Final[dict[str, str]] = {
     "dunning.pursued": "the subscription has ended: a last term to pay what it owes began",
     "dunning.recovered": "the overdue invoice was paid: {reason}",
     "credits.low_balance_set": "the balance below which the account is told was set",
-    "invoice.credited": "{amount_minor} was taken back by a credit note: {reason}",
+    "invoice.credited": "{money} was taken back by a credit note: {reason}",
     "invoice.finalized": "an invoice of {money} was issued",
     "invoice.paid": "the invoice of {money} was paid",
     "invoice.uncollectible": "the invoice of {money} was given up as uncollectible",
@@ -226,8 +226,6 @@ class _Facts(dict[str, str]):
         amount_minor, currency = change_money(detail)
         if amount_minor is not None and currency is not None:
             self["money"] = show_money(amount_minor, currency)
-            if isinstance(detail.get("amount_minor"), int):
-                self["amount_minor"] = show_money(detail["amount_minor"], currency)
 
     def __missing__(self, name: str) -> str:
         return ""

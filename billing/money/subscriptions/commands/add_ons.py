@@ -185,13 +185,9 @@ def sell_anew(
 
 def staying(w: Work[SubscriptionFacts], plan: Plan, interval: Interval) -> dict[str, int]:
     """Return the add-ons that another plan sells on the same terms, so that they stay."""
-    terms, currency = {one.key: one for one in plan.add_ons}, cycles.of(w).currency
-    same = {
-        key: item.lasting
-        for key, item in items.held(w).items()
-        if key in terms and items.is_on_terms(item, terms[key], currency) and item.lasting
-    }
-    return items.sold(w, plan, interval, same)
+    same = items.held_on_terms(w, plan.add_ons)
+    lasting = {key: item.lasting for key, item in same.items() if item.lasting}
+    return items.sold(w, plan, interval, lasting)
 
 
 def _coming(w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int]) -> list[Move]:

@@ -65,12 +65,7 @@ def held(w: Work[SubscriptionFacts]) -> dict[str, Item]:
 
 def more(w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int]) -> list[More]:
     """Return the add-ons of which more is wanted than the subscription has on the plan's terms."""
-    currency = w.rows.get(Subscription, w.facts.subscription_id).currency
-    have = {
-        one.key: item.quantity
-        for one in plan.add_ons
-        if (item := held(w).get(one.key)) and is_on_terms(item, one, currency)
-    }
+    have = {key: item.quantity for key, item in held_on_terms(w, plan.add_ons).items()}
     return [
         More(one, have.get(one.key, 0), wanted[one.key])
         for one in plan.add_ons
@@ -78,10 +73,15 @@ def more(w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int]) -> l
     ]
 
 
-def is_on_terms(item: Item, add_on: AddOn, currency: str) -> bool:
-    """True if the plan still sells the add-on on the item's terms."""
-    sold_as = (item.meter, item.units, item.amount_minor)
-    return sold_as == (add_on.meter, add_on.units, add_on.prices.get(currency))
+def held_on_terms(w: Work[SubscriptionFacts], sold: Collection[AddOn]) -> dict[str, Item]:
+    """Return the subscription's add-ons that are sold on the same terms, by key."""
+    currency = w.rows.get(Subscription, w.facts.subscription_id).currency
+    terms = {one.key: (one.meter, one.units, one.prices.get(currency)) for one in sold}
+    return {
+        key: item
+        for key, item in held(w).items()
+        if terms.get(key) == (item.meter, item.units, item.amount_minor)
+    }
 
 
 def sold(
@@ -127,10 +127,9 @@ def choose(
 
 def end_others(w: Work[SubscriptionFacts], sold: Collection[AddOn], *, at_once: bool) -> None:
     """End add-ons that are not sold on the same terms: with the period, or at once."""
-    currency = w.rows.get(Subscription, w.facts.subscription_id).currency
-    terms = {one.key: one for one in sold}
+    staying = held_on_terms(w, sold)
     for key, item in held(w).items():
-        if key in terms and is_on_terms(item, terms[key], currency):
+        if key in staying:
             continue
         if at_once:
             w.remove(item)
@@ -143,11 +142,8 @@ def keep(w: Work[SubscriptionFacts]) -> None:
 
     Add-ons no longer sold on these terms still end.
     """
-    subscription = w.rows.get(Subscription, w.facts.subscription_id)
-    terms = {one.key: one for one in w.facts.plan_of(w.rows).add_ons}
-    for key, item in held(w).items():
-        if key in terms and is_on_terms(item, terms[key], subscription.currency):
-            w.change(item, next_quantity=None)
+    for item in held_on_terms(w, w.facts.plan_of(w.rows).add_ons).values():
+        w.change(item, next_quantity=None)
 
 
 def turn(w: Work[SubscriptionFacts]) -> None:

@@ -5,6 +5,7 @@ It is the very command, so what is previewed is charged; the digest shows if tha
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -131,13 +132,12 @@ def written_by(work: Work[SubscriptionFacts], place: int = 0) -> Written | None:
 
 def upcoming(rows: Rows, facts: SubscriptionFacts) -> Upcoming | None:
     """Return the end of the current period, as it would be with what is known now."""
-    step = _period_end(rows, facts)
+    step = _next_of(COMING, rows, facts)
     if step is None:
         return None
     if rows.get(Subscription, facts.subscription_id).cycle_end < step.due:
         facts = _after_cycle(rows, facts)
-    work = Work(rows.copy(), replace(facts, at=max(step.due, facts.at), answer=None))
-    transition(work, step)
+    work = _played(step, rows, facts)
     return Upcoming(at=step.due, step=step.name, written=written_by(work))
 
 
@@ -146,14 +146,20 @@ def _after_cycle(rows: Rows, facts: SubscriptionFacts) -> SubscriptionFacts:
     that counts towards the minimum of the period.
     """
     after = replace(facts, usage=())
-    step = next((one for one in agenda(view(rows, facts)) if one.name == "cycle"), None)
-    if step is None or not facts.usage:
+    step = _next_of(("cycle",), rows, facts) if facts.usage else None
+    if step is None:
         return after
+    known = {one.id for one in rows.of(Invoice)}
+    charges = true_ups.charged(_played(step, rows, facts))
+    new = (one for one in charges if one.invoice_id not in known)
+    return replace(after, spent=(*facts.spent, *new))
+
+
+def _played(step: Step, rows: Rows, facts: SubscriptionFacts) -> Work[SubscriptionFacts]:
+    """Return a step's outcome with what is known now, on a copy of the rows."""
     work = Work(rows.copy(), replace(facts, at=max(step.due, facts.at), answer=None))
     transition(work, step)
-    known = {one.id for one in rows.of(Invoice)}
-    new = (one for one in true_ups.charged(work) if one.invoice_id not in known)
-    return replace(after, spent=(*facts.spent, *new))
+    return work
 
 
 def digest_of(work: Work[SubscriptionFacts]) -> bytes:
@@ -216,9 +222,9 @@ def _shown(change: SubscriptionChange) -> Any:
     return change.model_dump(mode="json", include={"kind", "wanted", "terms", "effective_at"})
 
 
-def _period_end(rows: Rows, facts: SubscriptionFacts) -> Step | None:
-    steps = agenda(view(rows, facts))
-    return next((one for one in steps if one.name in COMING), None)
+def _next_of(names: Sequence[str], rows: Rows, facts: SubscriptionFacts) -> Step | None:
+    """Return the first step of the agenda with one of these names."""
+    return next((one for one in agenda(view(rows, facts)) if one.name in names), None)
 
 
 def _added(effects: list[Effect], row_type: type[Any]) -> list[Any]:

@@ -189,23 +189,9 @@ WHOLE: Final = (
     f"{FAST_PATH}::test_a_statement_does_what_the_long_way_would[1]",
     f"{FAST_PATH}::test_a_statement_does_what_the_long_way_would[2]",
 )
-"""Run with WHOLE=1 alone, for two cores have twenty minutes: the stand-in's own tests, the clients'
-on a stack (those that are generated too), the files of the images, Postgres by TLS, two releases on
-one database, an upgrade that is killed, the first integration of the docs, parking, the state
-table as the API answers it, soaks of eight processes, a very large close, two flows on one invoice,
-the stack's own programs, commands, refusals and recoveries, rebuilds, a restore, operators' verbs
-on invoices, long and yearly lives, odd intervals, futures as they come, parts that are away,
-commands on months that are killed, uses while Postgres dies or unpaid, transfers beside dunning,
-all ways of holds, tiers of overage, single charges, faults of the provider, final actions, voids of
-invoices, money taken back in the dashboard, golden changes, the payment page in a browser, manual
-payments, subscriptions and coupons by their workflows, more random batches by both ways, the pages
-in which matters and workflows are compared, passes that are cut off, refunds by command, fifteen
-declines of a card, random lives but in memory, programs that refuse to start, another build, a step
-back, sessions that hold locks, kills but the worker's, and most lives: those with given days, long
-trials, slots, minimums, contracts, cancels, rollovers, cut cycles, levels, moved and wrong prices,
-late and refunded money, thresholds, bank debits, transfers, barred cards, debts given up and small
-rests, voids of use, top-ups, named and backup cards, outages and ends of trials. The arithmetic of
-all these is tested in memory by the gate (tests/unit/lives, worked, golden)."""
+"""Run with WHOLE=1 alone, for two cores have twenty minutes: tests that start, stop or kill
+programs, soaks, and lives by the workflows. The arithmetic of these is tested in memory by the gate
+(tests/unit/lives, worked, golden)."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3

@@ -23,7 +23,7 @@ async def wait_for(
     patience: float = PATIENCE_SECONDS,
     despite: tuple[type[Exception], ...] = (),
 ) -> T:
-    """Wait until `look` answers as `wanted`; else "`what`: not within 120 s" with the last answer.
+    """Wait until `look` answers as `wanted`; else "`what`: not within … s" with the last answer.
 
     `despite` names errors that only mean "not yet": a part of the stack is down.
     """

@@ -18,7 +18,7 @@ from billing.core.failpoints import failpoint
 from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments import service as payment_service
 from billing.money.payments import store
-from billing.money.payments.rules import CheckoutSession, Outcome
+from billing.money.payments.rules import CARD_GONE, CheckoutSession, Outcome
 from billing.money.payments.schemas import Attempt, Payment
 from gateways.provider import KEY_IN_USE, KEY_REUSED, UNFINISHED, CheckoutRequest, IntentRequest
 
@@ -121,7 +121,9 @@ class Charger:
                     is_card=chosen.provider_kind == "card",
                 )
         except ProviderFailure:
-            return unreached  # refused before the card was reached: it was detached, for example
+            if not await self._provider.method_is_detached(chosen.card):
+                return unreached  # refused before the card was reached
+            return unreached.model_copy(update={"kind": "declined", "decline": CARD_GONE})
         except Unavailable as doubt:
             if doubt.code == KEY_IN_USE:
                 await failpoint("confirm.in_use")

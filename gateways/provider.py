@@ -220,6 +220,10 @@ class PaymentProvider(Refunding, Protocol):
         """Return a card's current details. Errors: ProviderFailure if it is not the customer's."""
         ...
 
+    async def method_is_detached(self, payment_method: str) -> bool:
+        """True if the provider says so; False also if our key knows no such payment method."""
+        ...
+
     async def detach_method(self, payment_method: str) -> None:
         """Detach a card; a card already detached is no error."""
         ...

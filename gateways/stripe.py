@@ -284,6 +284,16 @@ class StripeGateway:
             cards = self._client.v1.customers.payment_methods
             return card_details(await cards.retrieve_async(customer_id, payment_method))
 
+    async def method_is_detached(self, payment_method: str) -> bool:
+        try:
+            async with told():
+                method = await self._client.v1.payment_methods.retrieve_async(payment_method)
+        except Refusal as refused:
+            if refused.said != "resource_missing":
+                raise
+            return False
+        return method.customer is None
+
     async def detach_method(self, payment_method: str) -> None:
         try:
             async with told():

@@ -91,6 +91,12 @@ class Decline(Frozen):
         return self.advice in BARRING or self.reason in BARRING
 
 
+CARD_GONE: Final = Decline(
+    code="card_gone", message="the card was removed at the payment provider: save a card again"
+)
+"""The decline of a card that the provider no longer has for its customer."""
+
+
 class Outcome(Frozen):
     """State of one PaymentIntent, as the provider says now. Amounts in ISO minor units."""
 

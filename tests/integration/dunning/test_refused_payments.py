@@ -1,7 +1,7 @@
 """A customer who was deleted in the provider's dashboard: no payment of his is opened any more."""
 
 from tests.integration.actors import Actors, Customer, wait_for
-from tests.integration.dashboard import delete_customer
+from tests.integration.dashboard import delete_customer, remove_card
 from tests.integration.dunning.dunning_setup import RENEWAL, START, attempts, case, owed
 
 
@@ -10,6 +10,22 @@ async def forgotten(customer: Customer) -> None:
     await delete_customer(customer)
     ours = "FROM payment_methods WHERE account_id = %(me)s AND status = 'detached'"
     await wait_for(lambda: customer.rows(f"SELECT 1 {ours}"), "his card is gone")
+    await believed(customer)
+
+
+async def removed(customer: Customer) -> None:
+    """The provider's only card of the customer is removed, and we still believe in it."""
+    (card,) = await customer.rows(
+        "SELECT stripe_payment_method_id AS id FROM payment_methods WHERE account_id = %(me)s"
+    )
+    await remove_card(customer, card["id"])
+    ours = "FROM payment_methods WHERE account_id = %(me)s AND status = 'detached'"
+    await wait_for(lambda: customer.rows(f"SELECT 1 {ours}"), "his card is gone")
+    await believed(customer)
+
+
+async def believed(customer: Customer) -> None:
+    """Our rows have the card as it was before it was removed."""
     await customer.rows(
         "UPDATE payment_methods SET status = 'active', is_default = true WHERE account_id = %(me)s"
     )
@@ -109,6 +125,24 @@ async def test_a_purchase_by_a_lost_card_is_declined_and_the_next_one_is_offered
         )
         == []
     )
+
+
+async def test_a_card_that_was_removed_unheard_is_a_decline(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    await removed(customer)
+    await customer.advance(to=RENEWAL)
+
+    assert await attempts(customer) == [("attempt-0", "declined")]
+    (failed,) = (await case(customer))["attempts"]
+    assert (failed["decline_code"], failed["decline_class"]) == ("card_gone", "hard")
+    await customer.rows(
+        "UPDATE payment_methods SET status = 'detached', is_default = false"
+        " WHERE account_id = %(me)s"
+    )
+    await customer.save_card("pm_card_mastercard")
+    await customer.until_subscription("active")
+    assert len(await customer.effects()) == 2
 
 
 async def test_a_key_that_does_not_know_the_customer_forgets_nobody(actors: Actors) -> None:

@@ -13,8 +13,7 @@ from temporalio.service import RPCError
 from activities.account_steps import AccountSteps
 from activities.customers import Customer, Customers
 from activities.dependencies import Dependencies
-from activities.payment_calls import correlated
-from activities.tries import harmless_key
+from activities.tries import doubting_a_key, harmless_key
 from billing.core import ids, keys
 from billing.core.clock import real_now
 from billing.core.errors import Invalid, ProviderFailure
@@ -292,7 +291,8 @@ class AccountActivities(AccountSteps):
 
         async def make(customer: Customer) -> SetupOutcome:
             key = harmless_key(customer.key(keys.setup_intent(setup.id)))
-            return await self.provider.create_setup_intent(customer.id, key, _metadata(setup))
+            with doubting_a_key():
+                return await self.provider.create_setup_intent(customer.id, key, _metadata(setup))
 
         try:
             return await self.customers.served(setup.account_id, make)
@@ -357,4 +357,4 @@ def _metadata(setup: Setup) -> dict[str, str]:
         "account": account,
         "matter": f"account/{account}",
         "setup": ids.encode(ids.SETUP_INTENT, setup.id),
-    } | correlated()
+    }

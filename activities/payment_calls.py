@@ -4,14 +4,12 @@ An intent is created unconfirmed under one key and stored; it is confirmed under
 attempt row that was committed before. A retry looks first, and never uses another key.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
 from activities.customers import Customer, Customers
 from activities.dependencies import Dependencies
-from activities.tries import SAME_KEY_TRIES, harmless_key, tries
+from activities.tries import SAME_KEY_TRIES, doubting_a_key, harmless_key, tries
 from billing.core import context, ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
@@ -20,7 +18,7 @@ from billing.money.payments import service as payment_service
 from billing.money.payments import store
 from billing.money.payments.rules import CARD_GONE, CheckoutSession, Outcome
 from billing.money.payments.schemas import Attempt, Payment
-from gateways.provider import KEY_IN_USE, KEY_REUSED, UNFINISHED, CheckoutRequest, IntentRequest
+from gateways.provider import KEY_IN_USE, UNFINISHED, CheckoutRequest, IntentRequest
 
 # Our clock may be ahead of the provider's; a larger gap is accepted for the attempt's own card.
 _CLOCKS_APART: Final = timedelta(seconds=5)
@@ -62,7 +60,7 @@ class Charger:
                 metadata=_metadata(payment),
                 save_card=save_card,
             )
-            with _doubting_a_key():
+            with doubting_a_key():
                 return await self._find_or_create(payment, request, since)
 
         outcome = await self.customers.served(payment.account_id, make, renewable=not saved_card)
@@ -85,7 +83,7 @@ class Charger:
                 return_url=return_url,
             )
             await failpoint("intent.before_create")
-            with _doubting_a_key():
+            with doubting_a_key():
                 return await self._provider.create_checkout(request)
 
         session = await self.customers.served(payment.account_id, make)
@@ -112,7 +110,7 @@ class Charger:
             return unreached
         await failpoint("charge.before_confirm")
         try:
-            with _doubting_a_key():
+            with doubting_a_key():
                 outcome = await self._provider.confirm_intent(
                     intent_id,
                     attempt.key,
@@ -279,29 +277,13 @@ def _metadata(payment: Payment) -> dict[str, str]:
         "matter": payment.workflow_id,
         "payment": ids.encode(ids.PAYMENT, payment.id),
         "invoice": ids.encode(ids.INVOICE, payment.invoice_id),
-    } | correlated()
+    } | _correlated()
 
 
-def correlated() -> dict[str, str]:
+def _correlated() -> dict[str, str]:
     """Return the correlation id of the request that caused a call, as Stripe metadata.
 
-    Refunds omit it: a retry by another request would reuse the key with other parameters, and fail.
+    Refunds and setups omit it: a retry by another request would send the key with other parameters.
     """
     known = context.correlation_id.get()
     return {"correlation_id": known} if known else {}
-
-
-@contextmanager
-def _doubting_a_key() -> Iterator[None]:
-    """Treat a key that was used with other parameters as doubt: the first call may still run.
-
-    Parameters differ if the payment moved to another matter, which the metadata names, or if a new
-    release confirms differently. The next try looks for the first call's result; a harmless call
-    takes a new key after SAME_KEY_TRIES.
-    """
-    try:
-        yield
-    except ProviderFailure as refused:
-        if refused.code != KEY_REUSED:
-            raise
-        raise Unavailable(refused.code, refused.detail) from refused

@@ -2,7 +2,7 @@
 
 from activities.dependencies import Dependencies
 from activities.order_calls import Orders
-from activities.tries import SAME_KEY_TRIES, tries
+from activities.tries import SAME_KEY_TRIES, doubting_a_key, tries
 from billing.core import ids, keys
 from billing.core.clock import real_now
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
@@ -10,7 +10,7 @@ from billing.core.failpoints import failpoint
 from billing.money.payments.schemas import PAYPAL, Payment
 from billing.money.refunds.calls import RefundAnswer, RefundCall, SurveyAnswer, SurveyCall
 from billing.money.refunds.rules import RefundOutcome, Taken
-from gateways.provider import FAILURE_KEPT, KEY_REUSED, Refunding, RefundRequest
+from gateways.provider import FAILURE_KEPT, Refunding, RefundRequest
 
 
 class Refunder:
@@ -24,12 +24,11 @@ class Refunder:
         """Make the refund; a refusal proves that none was made. Errors: Unavailable."""
         asked_at = real_now()
         try:
-            return RefundAnswer(call, await self._ask(call), asked_at)
+            # What was called before may have made the refund: the next try looks for it, and makes
+            # it once the provider has forgotten the key.
+            with doubting_a_key():
+                return RefundAnswer(call, await self._ask(call), asked_at)
         except ProviderFailure as refused:
-            if refused.code == KEY_REUSED:
-                # The earlier call may have made the refund: the next try looks for it, and makes
-                # it once the provider has forgotten the key.
-                raise Unavailable(KEY_REUSED, refused.detail) from refused
             await failpoint("refund.refused")
             return RefundAnswer(call, None, asked_at, refusal=refused.detail)
 

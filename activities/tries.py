@@ -1,9 +1,14 @@
-"""The number of a step's try, counting from the local activity's."""
+"""Tries of a step and of its calls of the provider."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
 from temporalio import activity
+
+from billing.core.errors import ProviderFailure, Unavailable
+from gateways.provider import KEY_REUSED
 
 SAME_KEY_TRIES: Final = 3
 """The provider may have stored a 500 under a key; after these tries only the lookup decides."""
@@ -28,3 +33,19 @@ def harmless_key(key: str) -> str:
     """Return the key of a call that takes no money: a new key gets past a stored 500."""
     number = tries()
     return key if number <= SAME_KEY_TRIES else f"{key}/again-{number}"
+
+
+@contextmanager
+def doubting_a_key() -> Iterator[None]:
+    """Treat a key that was used with other parameters as doubt: the first call may still run.
+
+    Parameters differ if the payment moved to another matter, which the metadata names, or if a new
+    release confirms differently. The next try looks for the first call's result; a harmless call
+    takes a new key after SAME_KEY_TRIES.
+    """
+    try:
+        yield
+    except ProviderFailure as refused:
+        if refused.code != KEY_REUSED:
+            raise
+        raise Unavailable(refused.code, refused.detail) from refused

@@ -112,6 +112,9 @@ CODES: Final[dict[str, Problem]] = {
     "CONTRACT_SOLD": Problem(
         409, "something was sold under the contract in this instant; repeat the request later"
     ),
+    "TOO_MANY_ACCOUNTS": Problem(
+        409, "there are too many accounts for one request; name one, or run `billing verify`"
+    ),
     "BUDGET_EXCEEDED": Problem(429, "this use would exceed a blocking budget"),
     "BUDGET_LIMIT": Problem(409, "an account has at most 20 budgets"),
     "BUDGET_NOT_FOUND": Problem(404, "no such budget"),

@@ -26,16 +26,19 @@ async def put(
     limit: Limit,
     start: datetime | None = None,
     end: datetime | None = None,
+    *,
+    at: datetime | None = None,
 ) -> tuple[LimitOverride, Matter | None]:
     """Agree a limit from `start` (None: now) to `end` (None: open), replacing earlier agreements.
 
+    A caller who has read the account's time passes it as `at`: real time goes on meanwhile.
     An identical agreement is left unchanged. If something begins or ends later, the returned matter
     must be woken.
     Errors: METER_NOT_FOUND; VALIDATION_FAILED for times in the past, and for overage without a
     price in the account's currency.
     """
     balance = await credits.lock(connection, account_id)
-    at = await clock.now(connection, account_id)
+    at = at or await clock.now(connection, account_id)
     if not await store.is_counted(connection, limit.meter):
         raise NotFound("METER_NOT_FOUND")
     begins = start or at

@@ -63,7 +63,7 @@ async def put(
         wanted.model_dump(include={"limits", "collection", "net_days", "commitment"})
         | {"prices": await _write_prices(connection, wanted.prices, at)}
     )
-    matter = await _write_limits(connection, account_id, known, terms.limits, start, wanted)
+    matter = await _write_limits(connection, account_id, known, terms.limits, start, wanted, at)
     made = await store.begin(
         connection, account_id, terms, wanted.reference, start, wanted.effective_to, at
     )
@@ -127,6 +127,7 @@ async def _write_limits(
     agreed: Sequence[Limit],
     start: datetime,
     wanted: NewContract,
+    at: datetime,
 ) -> Matter | None:
     """Begin and end the contract's limits with a period; limits of the one before end then."""
     begins = await store.next_period(connection, account_id, start)
@@ -138,7 +139,7 @@ async def _write_limits(
     matter = await limit_overrides.end_from(connection, account_id, gone, begins) if gone else None
     # A contract that no period begins under has no limits.
     for one in agreed if ends is None or ends > begins else ():
-        _, woken = await limit_overrides.put(connection, account_id, one, begins, ends)
+        _, woken = await limit_overrides.put(connection, account_id, one, begins, ends, at=at)
         matter = woken or matter
     return matter
 

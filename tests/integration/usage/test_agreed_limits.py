@@ -1,5 +1,6 @@
 """Limits agreed with one account go before its plan's: at once, for it alone, until they end."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from billing.core import clock, ids
+from devstack.options import ROOT
 from tests.integration.catalog.subscribing import change
 from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.test_limits import move_clock
@@ -302,3 +304,15 @@ async def test_an_account_sees_its_own_agreements_only(new_shop: NewShop) -> Non
     await agree(shop, included="60")
     count = "SELECT count(*) FROM limit_overrides"
     assert (await shop.rows(count), await other.rows(count)) == ([(1,)], [(0,)])
+
+
+async def test_a_contract_as_the_guide_has_it_holds_at_once_in_real_time(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    guide = (ROOT / "docs" / "integrate.md").read_text()
+    body, _, _ = guide.partition("PUT /admin/accounts/{id}/contract\n")[2].partition("```")
+    answer = await shop.api.client.put(
+        f"{V1}/admin/accounts/{shop.account['id']}/contract",
+        json=json.loads(body), headers=shop.api.admin(),
+    )  # fmt: skip
+    assert answer.status_code == 200, answer.text
+    assert await agreed(shop) == [("ai_responses", "50000.00", None)]

@@ -11,6 +11,7 @@ from api.answers import pagination
 from api.edge import request_limits, slow_clients
 from api.identity import auth
 from api.routes import holds
+from api.routes.admin import integrity
 from api.usage import body
 from billing.catalog.products.spec import MAX_PER_USE, MeterSpec
 from billing.catalog.rating import rules as rating
@@ -69,6 +70,7 @@ def rate(notation: str) -> str:
         ("all other requests *", [rate(_SET.rate_limit_reads)]),
         ("rows of a list", [pagination.MAX_LIMIT, pagination.MAX_OFFSET]),
         ("rows found by a search", [search.MOST]),
+        ("accounts that one `GET /admin/integrity` checks", [integrity.AT_ONCE]),
         ("days of a report", [date_range.MAX_DAYS]),
         ("the answer to an `Idempotency-Key`", [length(kept.LIFETIME)]),
         ("a request that died, under its key", [f"{kept.LEASE.seconds} seconds"]),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 import yaml
 
+from cli.errors import StackError
 from cli.operator_client import Json, content, operator
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
@@ -28,13 +29,23 @@ def put(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Set the contract from a file, replacing the previous one."""
-    _ask(data, "PUT", account, yaml.safe_load(file.read_text()))
+    with reporting_errors():
+        terms = _read(file)
+    _ask(data, "PUT", account, terms)
 
 
 @app.command()
 def end(account: Account, data: Data = DEFAULT_DATA) -> None:
     """End the contract now; existing purchases keep their price."""
     _ask(data, "DELETE", account)
+
+
+def _read(file: Path) -> Json:
+    try:
+        terms: Json = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StackError(f"{file.name}: not YAML: {' '.join(str(error).split())}") from error
+    return terms
 
 
 def _ask(data: Path, method: str, account: str, body: Json | None = None) -> None:

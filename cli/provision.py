@@ -35,7 +35,8 @@ def migrate(revision: str = "head") -> list[str]:
             raise
         at = error.__cause__.argument
         return [f"the database is at {at}, newer than this release: left as it is"]
-    return [*config.attributes.get("restored", ()), f"database is at {revision}"]
+    told = config.attributes
+    return [*told.get("restored", ()), f"database is at {told.get('revision', revision)}"]
 
 
 def known() -> tuple[str, ...]:

@@ -51,9 +51,10 @@ def move_prices(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Move subscribers of an old price to the current one. It applies from their next period."""
+    moved = 0
     with reporting_errors(), operator(data) as client:
-        place: Json = {}
-        while True:
+        place: Json | None = {}
+        while place is not None:
             answer = client.post(
                 f"/admin/plans/{plan}/move-subscribers",
                 params={"dry_run": dry_run} | place,
@@ -62,9 +63,9 @@ def move_prices(
             shown = content(answer)
             for one in shown["moves"]:
                 typer.echo(_move(one))
-            if shown["next_cursor"] is None:
-                return
-            place = {"cursor": shown["next_cursor"]}
+            moved += len(shown["moves"])
+            place = {"cursor": shown["next_cursor"]} if shown["next_cursor"] else None
+    typer.echo(f"{moved} {'would move' if dry_run else 'move'} to the current price")
 
 
 @app.command()

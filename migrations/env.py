@@ -49,7 +49,7 @@ def run(settings: Settings) -> None:
             prepare_schema(connection, settings)
             _configure(connection)
             context.run_migrations()
-            _tell(_restore(connection))
+            _tell(_restore(connection), context.get_context().get_current_revision())
     engine.dispose()
 
 
@@ -63,9 +63,9 @@ def _restore(connection: Connection) -> list[str]:
     return given + (put_up_again(connection) if is_newest else [])
 
 
-def _tell(restored: list[str]) -> None:
-    """Pass the restored rights and walls to the caller, in the configuration."""
-    context.config.attributes["restored"] = restored
+def _tell(restored: list[str], revision: str | None) -> None:
+    """Pass the restored rights and walls, and the database's revision, to the caller."""
+    context.config.attributes |= {"restored": restored, "revision": revision}
 
 
 def _configure(connection: Connection) -> None:

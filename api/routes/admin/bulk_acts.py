@@ -25,6 +25,7 @@ from api.requests.dry_runs import undone_if
 from api.routes.base import new_router
 from api.routes.subscription_previews import DryRun
 from api.workflow_calls import need_temporal, wait_until_all_done
+from billing.catalog.plans import service as catalog
 from billing.core import ids
 from billing.core.errors import BillingError
 from billing.money.bulk_acts import service, store
@@ -82,14 +83,18 @@ class SteerBody(Body):
         )
 
     async def choice(self, connection: AsyncConnection) -> Choice:
-        """Return the chosen subscriptions. Errors: MERCHANT_NOT_FOUND; SUBSCRIPTION_NOT_FOUND."""
+        """Return the chosen subscriptions.
+
+        Errors: MERCHANT_NOT_FOUND; SUBSCRIPTION_NOT_FOUND; PLAN_NOT_FOUND.
+        """
         named, accounts = self.subscription_ids, None
+        plan = await catalog.plan_named(connection, self.plan) if self.plan is not None else None
         if self.account_ids is not None:
             accounts = [(await account_named(connection, one)).id for one in self.account_ids]
         return Choice(
             subscription_ids=[row_id(ids.SUBSCRIPTION, one) for one in named] if named else None,
             account_ids=accounts,
-            plan=self.plan,
+            plan=plan.key if plan else None,
             price_minor=self.price_cents,
             currency=self.currency,
             status=self.status,
@@ -155,8 +160,8 @@ class SteeredAnswer(Answer):
     "/admin/subscriptions/steer",
     response_model=Page[SteeredAnswer],
     responses=responses(
-        "SUBSCRIPTION_NOT_FOUND", "MERCHANT_NOT_FOUND", "INVALID_CURSOR", "TEMPORAL_UNAVAILABLE",
-        "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
+        "SUBSCRIPTION_NOT_FOUND", "MERCHANT_NOT_FOUND", "PLAN_NOT_FOUND", "INVALID_CURSOR",
+        "TEMPORAL_UNAVAILABLE", "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
     ),
 )  # fmt: skip
 async def steer_subscriptions(

@@ -17,6 +17,7 @@ from api.dependencies import AdminCall, Call
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
 from api.routes.subscription_previews import DryRun
+from billing.catalog.plans import service as catalog
 from billing.core.errors import Conflict
 from billing.matters.effects import Work
 from billing.money.subscriptions import service
@@ -57,7 +58,9 @@ class MovesAnswer(Answer):
     next_cursor: str | None
 
 
-@router.post("/admin/plans/{key}/move-subscribers", responses=responses("INVALID_CURSOR"))
+@router.post(
+    "/admin/plans/{key}/move-subscribers", responses=responses("INVALID_CURSOR", "PLAN_NOT_FOUND")
+)
 async def move_subscribers(
     key: KeyPath, body: MoveBody, call: AdminCall, dry_run: DryRun = False, cursor: Cursor = None
 ) -> MovesAnswer:
@@ -66,7 +69,8 @@ async def move_subscribers(
     """
     after = place_of(cursor)
     async with call.database.operator() as connection:
-        found = await price_moves.to_move(connection, key, AT_ONCE + 1, after=after)
+        plan = await catalog.plan_named(connection, key)
+        found = await price_moves.to_move(connection, plan.key, AT_ONCE + 1, after=after)
     some, more = found[:AT_ONCE], len(found) > AT_ONCE
     verb, about = partial(price_moves.move, reason=body.reason), PlanWish(though_closed=True)
     moved = some if dry_run else [one for one in some if await move(call, one, verb, about)]

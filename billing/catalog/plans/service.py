@@ -13,7 +13,7 @@ from billing.catalog.payment_kinds.spec import PaymentKindSpec
 from billing.catalog.plans import changes as plan_changes
 from billing.catalog.plans import store, writer
 from billing.catalog.plans.changes import Change, Current, PriceChange, PriceKey, Sold
-from billing.catalog.plans.schemas import Price
+from billing.catalog.plans.schemas import Plan, Price
 from billing.catalog.plans.spec import CatalogSpec, CostSpec, PackSpec, PlanSpec, PriceSpec
 from billing.catalog.products import changes as product_changes
 from billing.catalog.products.spec import MeterSpec, ProductSpec
@@ -67,6 +67,14 @@ async def replace_price(
         return []
     change = PriceChange(key, found, new, sold.get(key, Sold()))
     return await _write(connection, [change])
+
+
+async def plan_named(connection: AsyncConnection, key: str) -> Plan:
+    """Return the current version of a plan, on sale or not. Errors: PLAN_NOT_FOUND."""
+    plan = await store.find_plan(connection, key)
+    if plan is None:
+        raise NotFound("PLAN_NOT_FOUND", f"no plan {key!r}")
+    return plan
 
 
 async def put_default(connection: AsyncConnection, key: str | None) -> list[Change]:

@@ -116,7 +116,7 @@ async def test_a_right_that_is_gone_is_named_and_given_again(actors: Actors) -> 
         code, said = await billing(actors, "migrate")
         assert (code, f"{words}: given again" in said) == (0, True), said
         code, said = await billing(actors, "migrate")
-        assert (code, said.strip()) == (0, "database is at head"), said
+        assert (code, said.strip()) == (0, "database is at 0002"), said
     finally:
         await actors.sql(f"GRANT INSERT ON {TABLE} TO billing_app")
 

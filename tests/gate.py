@@ -182,6 +182,7 @@ WHOLE: Final = (
     "tests/integration/workflows/test_outages.py",
     "tests/integration/workflows/test_trial_ends.py",
     "tests/integration/workflows/test_retention.py",
+    "tests/integration/workflows/test_steps_apart.py",
     f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[api at",
     f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[temporal at",
     f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[postgres at",

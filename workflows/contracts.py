@@ -3,12 +3,15 @@
 Payloads carry ids, amounts and dates; personal data stays in Postgres.
 """
 
+import contextlib
+from typing import Any
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
 from billing.matters.agenda import Lean, Step
 from billing.matters.kinds import KINDS
+from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 
 
 class Contract(Lean):
@@ -124,3 +127,17 @@ class SweepReport(Contract):
     """The counts of one pass, by name."""
 
     counts: dict[str, int] = Field(default_factory=dict)
+
+
+def step_of(told: tuple[Any, ...], subject: str) -> Step | None:
+    """Return the step that a signal names; None if it names none or is unreadable.
+
+    Senders of 0.1.0 name the step itself, later ones the event to check.
+    """
+    if len(told) != 1:
+        return None
+    with contextlib.suppress(ValueError):
+        return event_step(subject, WaitingEvent.model_validate(told[0]))
+    with contextlib.suppress(ValueError):
+        return Step.model_validate(told[0])
+    return None

@@ -12,18 +12,15 @@ from uuid import uuid5
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeUpdate
-from temporalio.exceptions import (
-    ActivityError,
-    ApplicationError,
-    FailureError,
-    is_cancelled_exception,
-)
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+
+from workflows.failures import cause_of, end_if_canceled, reason_of
 
 with workflow.unsafe.imports_passed_through():
     from billing.matters.agenda import State, Step, head
     from billing.matters.kinds import KINDS
     from billing.matters.schemas import LOOK
-    from billing.platform.provider_inbox.rules import CHECK, WaitingEvent, event_step
+    from billing.platform.provider_inbox.rules import CHECK
     from workflows.attributes import BILLING_STATUS, HALTED, NEXT_DUE_AT, PLAN
     from workflows.contracts import (
         Command,
@@ -34,6 +31,7 @@ with workflow.unsafe.imports_passed_through():
         MatterStatus,
         Settled,
         StepRequest,
+        step_of,
     )
     from workflows.policies import HALT_NOTE_TIMEOUT, POLICIES
 
@@ -64,6 +62,7 @@ class MatterWorkflow(Generic[S]):
         self._seen = 0  # the last request that the newest state includes
         self._quiet = 0  # the last request after which nothing was due
         self._next_step: Step | None = None
+        self._put_off: set[str] = set()  # keys of steps that failed while others were due
         self._commands: list[tuple[Command, str, asyncio.Future[None]]] = []
         self._halted: str | None = None
         self._resumed = False
@@ -88,7 +87,7 @@ class MatterWorkflow(Generic[S]):
     def changed(self, *told: Any) -> None:
         """Read the rows again, or check the given event at once."""
         self._asked += 1
-        self._next_step = self._look_at(_step_of(told, self.ref.subject)) or self._next_step
+        self._next_step = self._look_at(step_of(told, self.ref.subject)) or self._next_step
 
     @workflow.update(description="Look again, and answer when nothing is due")
     async def settled(self) -> Settled:
@@ -195,7 +194,27 @@ class MatterWorkflow(Generic[S]):
         return None if self._woken() else step
 
     def _head(self) -> Step | None:
-        return head(self.plan(self.state), self._now()) if self.state is not None else None
+        if self.state is None:
+            return None
+        return self._other_due() or head(self.plan(self.state), self._now())
+
+    def _other_due(self) -> Step | None:
+        """Return the first due step besides those put off, if any is."""
+        if not self._put_off:
+            return None
+        first = head(one for one in self.plan(self.state) if one.key not in self._put_off)
+        return first if first is not None and first.due <= self._now() else None
+
+    def _puts_off(self, failed: Contract) -> bool:
+        """Put a failed step off if another is due, or may be: it is tried again after that."""
+        if not self._apart() or not isinstance(failed, StepRequest):
+            return False
+        self._put_off.add(failed.step.key)
+        return self.state is None or self._asked > self._seen or self._other_due() is not None
+
+    def _apart(self) -> bool:
+        """Return True if no step waits for another one that fails."""
+        return KINDS[self.kind].steps_apart and workflow.patched("a-failed-step-holds-no-other-up")
 
     def _now(self) -> datetime:
         return (self.state and self.state.clock_at) or workflow.now()
@@ -216,20 +235,24 @@ class MatterWorkflow(Generic[S]):
 
     async def _do(self, step: Step) -> None:
         request = StepRequest(ref=self.ref, step=step.model_copy(update={"words": ""}))
+        self._put_off.discard(step.key)
         await self._take(step.name, request, step.words or step.name)
 
     async def _look(self) -> None:
         await self._take(LOOK, self.ref, "look at the rows")
 
     async def _take(self, activity: str, argument: Contract, words: str) -> None:
-        """Run one activity until it succeeds, or until an operator sends a command."""
+        """Run one activity until it succeeds or is put off, or an operator sends a command."""
         while True:
             try:
                 return await self._run(activity, argument, words)
             except ActivityError as error:
-                _end_if_canceled(error)
-                await self._halt(f"{words}: {_reason(error)}")
-            if self._commands:
+                end_if_canceled(error)
+                if self._puts_off(argument):
+                    return None
+                await self._halt(f"{words}: {reason_of(error)}")
+                self._put_off.clear()
+            if self._commands or self._puts_off(argument):
                 return None
             if workflow.info().is_continue_as_new_suggested():
                 await self._renew_run()
@@ -240,6 +263,8 @@ class MatterWorkflow(Generic[S]):
         state = None
         if self._takes_at_once and not isinstance(argument, CommandRequest):
             state = await self._at_once(name, argument, words)
+            if state is None and self._puts_off(argument):
+                return
             if state is None and isinstance(argument, StepRequest):
                 argument = argument.model_copy(update={"tried": 1})
         self.state = state or await workflow.execute_activity(
@@ -270,9 +295,9 @@ class MatterWorkflow(Generic[S]):
                 summary=words,
             )
         except FailureError as error:
-            _end_if_canceled(error)
-            cause = _cause(error)
-            workflow.set_current_details(f"**tried again** {words}: {_reason(error)}")
+            end_if_canceled(error)
+            cause = cause_of(error)
+            workflow.set_current_details(f"**tried again** {words}: {reason_of(error)}")
             if not (isinstance(cause, ApplicationError) and cause.non_retryable):
                 await asyncio.sleep(POLICIES.first_retry.total_seconds())
             return None
@@ -287,9 +312,9 @@ class MatterWorkflow(Generic[S]):
             cause = error.cause
             kind = cause.type if isinstance(cause, ApplicationError) else None
             outcome.set_exception(
-                ApplicationError(_reason(error), type=kind or "ORDER_FAILED", non_retryable=True)
+                ApplicationError(reason_of(error), type=kind or "ORDER_FAILED", non_retryable=True)
             )
-            _end_if_canceled(error)
+            end_if_canceled(error)
         else:
             outcome.set_result(None)
 
@@ -325,14 +350,16 @@ class MatterWorkflow(Generic[S]):
     # -- trouble and renewal -----------------------------------------------------------------
 
     async def _halt(self, reason: str) -> None:
-        """Show that the matter is halted, wait an hour or for `resume` or a command, then go on."""
+        """Show that the matter is halted, wait an hour, for `resume` or a command, then go on."""
         self._halted, self._resumed = reason, False
+        apart = self._apart()
         workflow.set_current_details(f"**halted** {reason}")
         workflow.upsert_search_attributes([BILLING_STATUS.value_set(HALTED)])
         await self._note_halt(reason)
         with contextlib.suppress(TimeoutError):  # after the hour the step is retried
             await workflow.wait_condition(
-                lambda: self._resumed or bool(self._commands), timeout=POLICIES.halt_pause
+                lambda: self._resumed or bool(self._commands) or (apart and self._woken()),
+                timeout=POLICIES.halt_pause,
             )
         self._halted, self._shown = None, None
         await self._note_halt(None)
@@ -347,8 +374,8 @@ class MatterWorkflow(Generic[S]):
                 schedule_to_close_timeout=3 * HALT_NOTE_TIMEOUT,
             )
         except ActivityError as error:
-            _end_if_canceled(error)
-            workflow.logger.warning("could not note the halt: %s", _reason(error))
+            end_if_canceled(error)
+            workflow.logger.warning("could not note the halt: %s", reason_of(error))
 
     async def _renew_run(self) -> None:
         """Continue as new, after running the commands and ending the waiting handlers."""
@@ -361,34 +388,3 @@ class MatterWorkflow(Generic[S]):
             )
         step = self._head()
         workflow.continue_as_new(self.ref.model_copy(update={"head": step, "workflow_id": ""}))
-
-
-def _step_of(told: tuple[Any, ...], subject: str) -> Step | None:
-    """Return the step that a signal names; None if it names none or is unreadable.
-
-    Senders of 0.1.0 name the step itself, later ones the event to check.
-    """
-    if len(told) != 1:
-        return None
-    with contextlib.suppress(ValueError):
-        return event_step(subject, WaitingEvent.model_validate(told[0]))
-    with contextlib.suppress(ValueError):
-        return Step.model_validate(told[0])
-    return None
-
-
-def _end_if_canceled(error: FailureError) -> None:
-    """End the run if it was canceled during a step, as a canceled wait does: the next run goes on
-    from the rows. Runs of earlier releases treated this as a failure of the step.
-    """
-    if is_cancelled_exception(error) and workflow.patched("a-cancellation-ends-the-run"):
-        raise error
-
-
-def _cause(error: FailureError) -> BaseException:
-    """Return the failure itself: an activity's is wrapped, a local activity's not always."""
-    return (error.cause or error) if isinstance(error, ActivityError) else error
-
-
-def _reason(error: FailureError) -> str:
-    return str(_cause(error))[:500]

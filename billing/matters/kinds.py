@@ -34,6 +34,8 @@ class MatterKind:
     """The provider's events may concern it: it has a step that handles them."""
     sleeps: bool = False
     """Rebuilt far ahead of its next step, it sleeps until then; a bare signal does not wake it."""
+    steps_apart: bool = False
+    """None of its steps waits for another: while one fails, the others are done."""
 
     def subject(self, subject_id: UUID) -> str:
         """The subject's external id: `sub_01…`."""
@@ -59,7 +61,9 @@ PURCHASE: Final = MatterKind("purchase", ids.PURCHASE, 3, "Purchase", INTERACTIV
 CHARGE: Final = MatterKind("charge", ids.BILLING_RECORD, 4, "ChargeUsage", INTERACTIVE, "pending")
 REST: Final = timedelta(days=1)
 """What is due later than this needs no workflow: Postgres keeps it."""
-ACCOUNT: Final = MatterKind("account", ids.ACCOUNT, 5, "Account", INTERACTIVE, rests_beyond=REST)
+ACCOUNT: Final = MatterKind(
+    "account", ids.ACCOUNT, 5, "Account", INTERACTIVE, rests_beyond=REST, steps_apart=True
+)
 
 REVERSAL: Final = MatterKind(
     "reversal", ids.PAYMENT, 6, "Reversal", BACKGROUND, "open", rests_beyond=REST, born_anew=True

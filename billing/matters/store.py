@@ -35,7 +35,7 @@ _HEAD = """
         closed_at = CASE WHEN :is_open THEN NULL ELSE coalesce(closed_at, :at) END,
         status = :status,
         next_due = :next_due, next_step = :next_step, next_key = :next_key
-    WHERE workflow_id = :workflow_id
+    WHERE workflow_id = :workflow_id AND revision = coalesce(CAST(:revision AS integer), revision)
 """
 _SAVE_HEAD = Prepared(text(_HEAD))
 _FINISH_STEP = Prepared(
@@ -61,6 +61,7 @@ _WATCH_ACCOUNT = Prepared(
     """
     )
 )
+_REVISION = Prepared(select(matters.c.revision).where(matters.c.workflow_id == given("name")))
 _FIND = Prepared(select(matters).where(matters.c.workflow_id == given("name")))
 
 
@@ -191,11 +192,27 @@ def _are_open(account_id: UUID, kinds: Sequence[MatterKind]) -> ColumnElement[bo
     )
 
 
+async def revision(connection: AsyncConnection, workflow_id: str) -> int | None:
+    """Return how often the matter was woken; None if there is no such matter."""
+    found: int | None = await _REVISION.scalar(connection, name=workflow_id)
+    return found
+
+
 async def save_head(
-    connection: AsyncConnection, matter: Named, head: Step | None, words: str, at: datetime
+    connection: AsyncConnection,
+    matter: Named,
+    head: Step | None,
+    words: str,
+    at: datetime,
+    *,
+    revision: int | None = None,
 ) -> None:
-    """Mirror the agenda's head; without one the matter is closed."""
-    await _SAVE_HEAD.run(connection, **_head_values(matter, head, words, at))
+    """Mirror the agenda's head; without one the matter is closed.
+
+    With another `revision` the matter was woken meanwhile, and what it has to look at stays.
+    """
+    values = _head_values(matter, head, words, at)
+    await _SAVE_HEAD.run(connection, **values, revision=revision)
 
 
 async def finish_step(
@@ -218,6 +235,7 @@ async def finish_step(
         result=result,
         event_id=step.event,
         **_head_values(matter, head, words, at),
+        revision=None,
     )
     return bool(done)
 

@@ -98,10 +98,13 @@ class Done(Generic[S]):
 
 
 async def look(connection: AsyncConnection, engine: Engine[S, F], matter: Named) -> S:
-    """Read the matter, and save its head in the register."""
+    """Read the matter, and save its head in the register, unless it was woken meanwhile: a look
+    does not take all locks of those who wake it.
+    """
+    revision = await matters.revision(connection, matter.workflow_id)
     rows, facts = await engine.read(connection, Read(matter.subject_id))
     state = engine.view(rows, facts)
-    await _save_head(connection, engine, matter, state, facts.at)
+    await _save_head(connection, engine, matter, state, facts.at, revision=revision)
     return state
 
 
@@ -264,11 +267,17 @@ async def _finish(
 
 
 async def _save_head(
-    connection: AsyncConnection, engine: Engine[S, F], matter: Named, state: S, at: datetime
+    connection: AsyncConnection,
+    engine: Engine[S, F],
+    matter: Named,
+    state: S,
+    at: datetime,
+    *,
+    revision: int | None = None,
 ) -> None:
     await outbox.flush(connection)
     first = head(engine.agenda(state), at)
-    await matters.save_head(connection, matter, first, state.words, at)
+    await matters.save_head(connection, matter, first, state.words, at, revision=revision)
 
 
 async def _compare(

@@ -1,0 +1,22 @@
+"""Failures of activities, as workflows see them."""
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
+
+
+def end_if_canceled(error: FailureError) -> None:
+    """End the run if it was canceled during a step, as a canceled wait does: the next run goes on
+    from the rows. Runs of earlier releases treated this as a failure of the step.
+    """
+    if is_cancelled_exception(error) and workflow.patched("a-cancellation-ends-the-run"):
+        raise error
+
+
+def cause_of(error: FailureError) -> BaseException:
+    """Return the failure itself: an activity's is wrapped, a local activity's not always."""
+    return (error.cause or error) if isinstance(error, ActivityError) else error
+
+
+def reason_of(error: FailureError) -> str:
+    """Return the failure in words, at most 500 characters."""
+    return str(cause_of(error))[:500]

@@ -205,12 +205,14 @@ class MatterWorkflow(Generic[S]):
         first = head(one for one in self.plan(self.state) if one.key not in self._put_off)
         return first if first is not None and first.due <= self._now() else None
 
-    def _puts_off(self, failed: Contract) -> bool:
-        """Put a failed step off if another is due, or may be: it is tried again after that."""
-        if not self._apart() or not isinstance(failed, StepRequest):
+    async def _others_go_first(self, failed: Contract) -> bool:
+        """Put a failed step off if another is due: it is tried again after that."""
+        if not isinstance(failed, StepRequest) or not self._apart():
             return False
         self._put_off.add(failed.step.key)
-        return self.state is None or self._asked > self._seen or self._other_due() is not None
+        if self.state is None or self._asked > self._seen:
+            await self._look()
+        return self._other_due() is not None
 
     def _apart(self) -> bool:
         """Return True if no step waits for another one that fails."""
@@ -248,11 +250,11 @@ class MatterWorkflow(Generic[S]):
                 return await self._run(activity, argument, words)
             except ActivityError as error:
                 end_if_canceled(error)
-                if self._puts_off(argument):
+                if await self._others_go_first(argument):
                     return None
                 await self._halt(f"{words}: {reason_of(error)}")
                 self._put_off.clear()
-            if self._commands or self._puts_off(argument):
+            if self._commands or await self._others_go_first(argument):
                 return None
             if workflow.info().is_continue_as_new_suggested():
                 await self._renew_run()
@@ -263,7 +265,7 @@ class MatterWorkflow(Generic[S]):
         state = None
         if self._takes_at_once and not isinstance(argument, CommandRequest):
             state = await self._at_once(name, argument, words)
-            if state is None and self._puts_off(argument):
+            if state is None and await self._others_go_first(argument):
                 return
             if state is None and isinstance(argument, StepRequest):
                 argument = argument.model_copy(update={"tried": 1})

@@ -28,6 +28,9 @@ JSON_BRACKETS: Final = 20_000
 # the largest details of a use; in a batch, for thirty in each row.
 JSON_COMMAS: Final = 10_000
 BATCH_COMMAS: Final = 30_000
+# A parser spends most of its time on numbers beyond these, and it runs before the caller is known.
+NUMBER_DIGITS: Final = 64
+EXPONENT_DIGITS: Final = 2
 NOT_TEXT: Final = "characters that cannot be stored"
 REPEATED: Final = "a member of the body appears twice"
 # Batches, whose rows fail one by one: their parser makes these checks for each row.
@@ -39,6 +42,10 @@ _UNSTORABLE: Final = re.compile(
     rb"\\u(?:0000|[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u)[dD][c-fC-F])",
     re.DOTALL,
 )
+# Digits as 0, an exponent's sign as e, what may follow a number as a comma.
+_NUMBERS: Final = bytes.maketrans(b"123456789E \t\r\n]}", b"000000000e,,,,,,")
+_DIGITS: Final = b"0" * (NUMBER_DIGITS + 1)
+_EXPONENT: Final = re.compile(rb"e[+-]?0{%d,}(?:,|$)" % (EXPONENT_DIGITS + 1))
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
 
 
@@ -110,6 +117,11 @@ def _fault(path: str, body: bytes) -> str | None:
     commas = BATCH_COMMAS if path in ROWS else JSON_COMMAS
     if body.count(b",") > commas:
         return f"the body has more than {commas} commas"
+    if _has_large_number(body) and _has_large_number(_without_texts(body)):
+        return (
+            f"a number of the body has more than {NUMBER_DIGITS} digits, or {EXPONENT_DIGITS} in"
+            " its exponent"
+        )
     return None if path in ROWS else json_fault(body)
 
 
@@ -194,15 +206,25 @@ def _has_unstorable(body: bytes) -> bool:
 
 def _too_deep(body: bytes) -> bool:
     """Return True for more levels than JSON may have; brackets inside strings do not count."""
-    texts_apart = body.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')
     depth = 0
-    for sign in b"".join(texts_apart[::2]).translate(None, _NO_BRACKETS):
+    for sign in _without_texts(body).translate(None, _NO_BRACKETS):
         depth += 1 if sign in b"{[" else -1
         if depth > JSON_DEPTH:
             return True
         if depth < 0:
             break  # not JSON: the route's parser reports it
     return False
+
+
+def _has_large_number(body: bytes) -> bool:
+    """Return True for digits like those of a number that is too large; they may be of a text."""
+    signs = body.translate(_NUMBERS)
+    return _DIGITS in signs or _EXPONENT.search(signs) is not None
+
+
+def _without_texts(body: bytes) -> bytes:
+    """Return JSON without what is between quotes."""
+    return b"".join(body.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2])
 
 
 def _announced(scope: Scope) -> int:

@@ -2195,7 +2195,7 @@ export interface paths {
         };
         /**
          * Check Integrity
-         * @description Evaluate every invariant. Without an account it reads everything: call it rarely.
+         * @description Evaluate every invariant of an account, or of all if they are few: see `billing verify`.
          */
         get: operations["check_integrity"];
         put?: never;

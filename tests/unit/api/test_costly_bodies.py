@@ -9,7 +9,13 @@ import httpx2
 import msgspec
 import pytest
 
-from api.edge.request_limits import BATCH_COMMAS, BODY_BYTES, JSON_COMMAS, json_fault
+from api.edge.request_limits import (
+    BATCH_COMMAS,
+    BODY_BYTES,
+    JSON_COMMAS,
+    NUMBER_DIGITS,
+    json_fault,
+)
 from api.usage.body import DETAIL_BYTES, UseRow
 from billing.metering.usage.rules import MAX_ROWS
 
@@ -43,6 +49,25 @@ async def test_a_stranger_cannot_keep_the_service_busy_with_a_heap_of_members(
         answer = await client.post(path, content=heap, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (status, code)
         assert ("commas" in answer.json()["detail"]) == (status == 400)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        ("1" * (NUMBER_DIGITS + 1), 400), ("0." + "1" * (NUMBER_DIGITS + 1), 400),
+        ("1e308", 400), ("1E+100 ", 400), ("-2.5e-300", 400),
+        ("1" * NUMBER_DIGITS, 401), ("1e99", 401), ('"1e308"', 401), ('", 1e308 ,"', 401),
+        (f'"{"1" * 200}"', 401), (r'"\", 1e308"', 401),
+    ],
+)  # fmt: skip
+async def test_a_stranger_cannot_keep_the_service_busy_with_large_numbers(
+    client: httpx2.AsyncClient, number: str, status: int
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    for path in ("/api/v1/admin/accounts", "/api/v1/usage/batch"):
+        answer = await client.post(path, content=f'{{"x": [{number}]}}', headers=headers)
+        assert answer.status_code == status
+        assert ("a number of the body" in answer.json()["detail"]) == (status == 400)
 
 
 def test_a_full_batch_and_the_largest_details_have_room() -> None:

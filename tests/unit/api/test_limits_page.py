@@ -59,6 +59,7 @@ def rate(notation: str) -> str:
         ("nesting of JSON", [request_limits.JSON_DEPTH]),
         ("brackets of JSON that open", [request_limits.JSON_BRACKETS]),
         ("commas of JSON", [request_limits.JSON_COMMAS, request_limits.BATCH_COMMAS]),
+        ("a number of JSON", [request_limits.NUMBER_DIGITS, request_limits.EXPONENT_DIGITS]),
         ("a header, with its first line", [slow_clients.HEADER_BYTES]),
         ("a whole header, a whole body", [
             f"{slow_clients.HEADER_SECONDS:.0f} s", f"{slow_clients.BODY_SECONDS:.0f} s",

@@ -40,6 +40,24 @@ async def test_an_allowance_used_while_a_change_waits_is_charged(
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
+async def test_use_beyond_the_plan_while_a_change_waits_is_billed_and_can_be_taken_back(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors)
+    await customer.advance(to="2027-01-11T10:00:00Z")
+    asked = await customer.ask("PUT", PATH, YEAR, status=200)
+    await customer.advance(to="2027-01-11T16:00:00Z")
+    recorded = await use(customer, "600")
+    await customer.pay(asked)
+    assert ("usage", 200) in await newest(customer, count=3)
+    path = f"/billing/records/{recorded['billing_id']}/void"
+    why = {"reason": "by mistake"}
+    voided = await actors.operate("POST", path, why, status=200)
+    assert voided["balance_cents"] == 200
+    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert report["ok"], [one for one in report["checks"] if not one["ok"]]
+
+
 async def test_nothing_used_while_a_change_waits_is_charged_nothing(actors: Actors) -> None:
     customer = await begun(actors, "pro")
     await customer.pay(await customer.ask("PUT", PATH, YEAR, status=200))

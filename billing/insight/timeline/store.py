@@ -102,9 +102,8 @@ WHERE b.account_id = :account_id
 UNION ALL
 SELECT t.started_at, t.real_started_at, 'payment/' || t.key, 'payment', 'charge',
        public_id('inv', i.id), s.workflow_id, NULL,
-       CASE WHEN t.slot IS NOT NULL
-            THEN CASE WHEN t.key <> public_id('inv', i.id) || '/attempt-' || t.slot
-                      THEN 'provider_down' END
+       CASE WHEN t.key LIKE '%/again-%' THEN 'provider_down'
+            WHEN t.slot IS NOT NULL THEN NULL
             WHEN t.key = public_id('inv', i.id) || '/card-' || public_id('mth', m.id)
             THEN 'new_card' ELSE 'asked' END,
        s.due_at, t.status, NULL,

@@ -21,6 +21,7 @@ FIRST_APPROVAL_WITHIN: Final = timedelta(days=14)
 """A first payment by hand waits for its approval as long as a purchase does."""
 PROVIDER_DOWN_EVERY: Final = timedelta(hours=1)
 PROVIDER_DOWN_TRIES: Final = 24
+_AGAIN: Final = "/again-"
 MAX_EXTENSION_DAYS: Final = 90
 UNDECIDED_IS_OVERDUE: Final = timedelta(days=14)
 """An invoice is overdue if its bank still decides this long after the due date."""
@@ -109,6 +110,8 @@ class Collecting(Lean):
     """Keys of the attempts that have a result."""
     unreached_slots: tuple[int, ...] = ()
     """The slot of each attempt that is proven to have never reached the card."""
+    unreached_extras: tuple[str, ...] = ()
+    """Keys of such attempts that used up no slot; not set in states of 0.1.0."""
     last_unreached_at: AwareDatetime | None = None
     pay_requests: int = 0
     pay_requested_at: AwareDatetime | None = None
@@ -218,15 +221,20 @@ def _asked_for(c: Collecting) -> list[Step]:
     if c.pay_requested_at is not None and key not in c.tried:
         words = "try the card now, as asked"
         steps.append(_charge(c, key, c.pay_requested_at, words, asked=True))
-    key = f"{c.invoice}/card-{c.method}"
-    if c.method_chosen_at is not None and key not in c.tried and _is_new_card(c):
-        steps.append(_charge(c, key, c.method_chosen_at, "try the new card", method=c.method))
+    if c.method_chosen_at is not None and _is_new_card(c):
+        steps += _extra(c, f"{c.invoice}/card-{c.method}", c.method_chosen_at, "try the new card")
     if c.backup_since is not None and c.case is not None and _takes_backup(c.case):
         key = f"{c.invoice}/backup-{c.method}"
-        if key not in c.tried:
-            words = "try the backup card"
-            steps.append(_charge(c, key, c.backup_since, words, method=c.method))
+        steps += _extra(c, key, c.backup_since, "try the backup card")
     return steps
+
+
+def _extra(c: Collecting, first: str, due: datetime, words: str) -> list[Step]:
+    """Return the one try of this card that reaches it."""
+    down = sum(first_key(one) == first for one in c.unreached_extras)
+    if _again_key(first, down) in c.tried:
+        return []
+    return [_charge_again(c, first, down, due, words, method=c.method)]
 
 
 def _takes_backup(case: Case) -> bool:
@@ -305,16 +313,36 @@ def _give_up(c: Collecting, case: Case, due: datetime) -> Step:
 
 
 def _slot(c: Collecting, slot: int, due: datetime, words: str) -> Step:
-    """Return the slot's charge; while the provider is down the same slot again, hourly."""
-    if slot in c.unreached_slots and c.last_unreached_at is not None:
-        due, words = c.last_unreached_at + PROVIDER_DOWN_EVERY, f"{words}, once more"
-    return _charge(c, _slot_key(c, slot), due, words, slot=slot)
+    down = c.unreached_slots.count(slot)
+    return _charge_again(c, _first_slot_key(c, slot), down, due, words, slot=slot)
 
 
 def _slot_key(c: Collecting, slot: int) -> str:
-    """Return the key of the slot's next try; each try that never reached the card had its own."""
-    key, down = f"{c.invoice}/attempt-{slot}", c.unreached_slots.count(slot)
-    return f"{key}/again-{down}" if down else key
+    """Return the key of the slot's next try."""
+    return _again_key(_first_slot_key(c, slot), c.unreached_slots.count(slot))
+
+
+def _first_slot_key(c: Collecting, slot: int) -> str:
+    return f"{c.invoice}/attempt-{slot}"
+
+
+def first_key(key: str) -> str:
+    """Return the key of the first of the tries that are made until one reaches the card."""
+    return key.partition(_AGAIN)[0]
+
+
+def _again_key(first: str, down: int) -> str:
+    """Return the key of the next try; each try that never reached the card had its own."""
+    return f"{first}{_AGAIN}{down}" if down else first
+
+
+def _charge_again(
+    c: Collecting, first: str, down: int, due: datetime, words: str, **facts: Any
+) -> Step:
+    """Return the charge; while the provider is down the same one again, hourly."""
+    if down and c.last_unreached_at is not None:
+        due, words = c.last_unreached_at + PROVIDER_DOWN_EVERY, f"{words}, once more"
+    return _charge(c, _again_key(first, down), due, words, **facts)
 
 
 def _charge(c: Collecting, key: str, due: datetime, words: str, **facts: Any) -> Step:

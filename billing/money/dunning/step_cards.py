@@ -8,7 +8,7 @@ from billing.core.currencies import chargeable
 from billing.matters.agenda import Step
 from billing.matters.effects import Work
 from billing.money.dunning import cases
-from billing.money.dunning.rules import PROVIDER_DOWN_TRIES
+from billing.money.dunning.rules import PROVIDER_DOWN_TRIES, first_key
 from billing.money.payment_methods.rules import takes
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import card_choice, card_rules
@@ -54,11 +54,10 @@ def why_not(w: Work[Any], owed: Owed, card: Method | None, step: Step) -> str | 
     unfit = card_rules.unfit(card, owed, w.rows.of(Method), cases.slots_of(w, owed))
     if unfit is not None:
         return unfit
-    if step.slot is not None:
-        if owed.is_refused_for_good(card.id):
-            return "hard_decline_before"
-        tries = [one for one in owed.attempts if one.slot == step.slot]
-        down = sum(one.status == "unreached" for one in tries)
-        if down >= PROVIDER_DOWN_TRIES:
-            return "provider_down"
+    if step.slot is not None and owed.is_refused_for_good(card.id):
+        return "hard_decline_before"
+    first = first_key(step.key)
+    tries = [one for one in owed.attempts if first_key(one.key) == first]
+    if sum(one.status == "unreached" for one in tries) >= PROVIDER_DOWN_TRIES:
+        return "provider_down"
     return forbidden

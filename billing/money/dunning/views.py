@@ -1,5 +1,6 @@
 """Reads the state that the agenda of collecting needs from the rows. Pure."""
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -143,8 +144,18 @@ def _tries(owed: Owed) -> dict[str, object]:
         "undecided": _undecided(owed.undecided),
         "tried": tuple(sorted(one.key for one in tries if one.status != "pending")),
         "unreached_slots": tuple(sorted(one.slot for one in unreached if one.slot is not None)),
+        "unreached_extras": tuple(sorted(_unreached_extras(unreached))),
         "last_unreached_at": max(ended, default=None),
     }
+
+
+def _unreached_extras(unreached: Iterable[Attempt]) -> Iterator[str]:
+    """Yield the keys of those beside the slots that another try may help: it does not help where
+    the provider has refused to open the payment.
+    """
+    for one in unreached:
+        if one.slot is None and one.decline_code is None:
+            yield one.key
 
 
 def _card(rows: Rows, owed: Owed, own_card: UUID | None) -> dict[str, object]:

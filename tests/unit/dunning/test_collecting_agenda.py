@@ -272,41 +272,6 @@ def test_a_slot_that_was_tried_without_a_noted_failure_is_used_up() -> None:
     assert list(last) == ["inv_1/give-up"]
 
 
-# -- while the provider is down --------------------------------------------------------------
-
-
-@pytest.mark.parametrize("slot", [0, 1])
-@pytest.mark.parametrize("times", [1, 2, 23])
-def test_while_the_provider_is_down_the_same_slot_comes_again_hourly(slot: int, times: int) -> None:
-    stem = f"inv_1/attempt-{slot}"
-    down = (stem, *(f"{stem}/again-{number}" for number in range(1, times)))
-    seen = invoice(
-        case=case() if slot else None,
-        tried=down,
-        unreached_slots=(slot,) * times,
-        last_unreached_at=ZERO + 3 * DAY,
-    )
-    again = {f"{stem}/again-{times}": ZERO + 3 * DAY + timedelta(hours=1)}
-    assert plan(seen) == again
-
-
-def test_the_next_slot_starts_counting_anew() -> None:
-    down = ("inv_1/attempt-0", "inv_1/attempt-0/again-1")
-    seen = invoice(case=case(), tried=down, unreached_slots=(0, 0), last_unreached_at=ZERO)
-    assert plan(seen) == {"inv_1/attempt-1": ZERO + 3 * DAY}
-
-
-def test_each_slot_counts_its_own_tries() -> None:
-    policy = Policy(days=tuple(range(11)))
-    seen = invoice(
-        case=case(policy=policy),
-        tried=("inv_1/attempt-0",),
-        unreached_slots=(1, 1, 10),
-        last_unreached_at=ZERO,
-    )
-    assert set(plan(seen)) == {"inv_1/attempt-1/again-2"}
-
-
 # -- what is asked for -----------------------------------------------------------------------
 
 

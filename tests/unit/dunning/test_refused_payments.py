@@ -45,6 +45,19 @@ def test_the_case_goes_its_way_and_no_slot_is_a_decline() -> None:
     assert (case.status, case.last_true_attempt_at) == ("exhausted", case.opened_at)
 
 
+def test_a_new_card_is_not_tried_again_for_a_payment_that_is_refused() -> None:
+    life = Refused(Random(0))
+    life.new_card()
+    keys: list[str] = []
+    while (step := life.next_step()) is not None and step.slot != 1:
+        life.do(step)
+        life.now += timedelta(hours=1)
+        keys.append(step.key.partition("/")[2].partition("-")[0])
+        if len(keys) == 1:
+            life.new_card()
+    assert keys == ["attempt", "card"]
+
+
 def test_a_card_that_went_with_its_customer_is_declined_for_good() -> None:
     life = Refused(Random(0))
     life.why = GONE

@@ -1,10 +1,12 @@
 """A try that ended without money uses up its slot, whatever the provider calls that end."""
 
+from datetime import timedelta
 from random import Random
 
 import pytest
 
 from billing.money.dunning.schemas import DunningCase
+from billing.money.payments.schemas import Attempt
 from tests.unit.lives.collections import BIRTH, Life
 from tests.unit.lives.told import Told
 
@@ -48,3 +50,38 @@ def test_what_the_payer_finishes_after_all_ends_the_case() -> None:
     assert steps == ["attempt-0"]
     (case,) = life.rows.of(DunningCase)
     assert (life.invoice.status, case.status) == ("paid", "recovered")
+
+
+def with_new_card(*answers: str) -> tuple[Life, list[str]]:
+    """A declined debt whose payer saves a card, until its next slot; the steps since then."""
+    life = Life(Random(0))
+    life.new_card()
+    life.bank = bank = Told(("waiting", "declined", *answers))
+    steps: list[str] = []
+    while (step := life.next_step()) is not None and step.slot != 1:
+        life.do(step)
+        life.hold_true()
+        steps.append(step.key.partition("/")[2].replace(step.method or "", "mth"))
+        if len(steps) == 1:
+            life.now += timedelta(hours=1)
+            life.new_card()
+    assert bank.answers == [], "the bank was not asked all that was expected"
+    return life, steps[1:]
+
+
+def test_a_new_card_that_was_never_reached_is_tried_until_the_provider_answers() -> None:
+    life, steps = with_new_card("unreached", "unreached", "succeeded")
+    assert steps == ["card-mth", "card-mth/again-1", "card-mth/again-2"]
+    assert life.invoice.status == "paid"
+    assert life.now == BIRTH + timedelta(hours=3)
+
+
+def test_a_new_card_that_was_declined_is_not_tried_again() -> None:
+    _, steps = with_new_card("unreached", "declined")
+    assert steps == ["card-mth", "card-mth/again-1"]
+
+
+def test_a_new_card_waits_for_the_provider_for_a_day_at_most() -> None:
+    life, steps = with_new_card(*["unreached"] * 24)
+    assert steps[-1] == "card-mth/again-24"
+    assert life.rows.of(Attempt)[-1].decline_code == "provider_down"

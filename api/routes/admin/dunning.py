@@ -186,7 +186,7 @@ async def retry_dunning_now(
 @router.post(
     "/admin/dunning/{dunning_case_id}/forgive",
     response_model=CaseDetail,
-    responses=responses("INVOICE_STATE", *_CODES),
+    responses=responses("INVOICE_STATE", "PAYMENT_PENDING", *_CODES),
 )
 async def forgive_dunning(
     dunning_case_id: str, body: ForgiveBody, call: AdminCall, once: OptionalKey

@@ -14,7 +14,6 @@ from billing.money.invoices.bearing import reserved
 from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
-from billing.money.payments.owed import Owed
 from billing.money.refunds.left import creditable
 from billing.money.subscriptions import payment_effects
 
@@ -23,7 +22,7 @@ Destination = Literal["debt", "balance"]
 
 def void(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
     """Void an invoice; its subscription goes on. Errors: INVOICE_STATE, PAYMENT_PENDING."""
-    _demand_no_money_on_its_way(w, invoice_id)
+    cases.demand_no_money_on_its_way(w, invoice_id)
     if reserved(w.rows, w.rows.get(Invoice, invoice_id)):
         # Its money would go to the balance now, and to the payer when that is decided.
         raise Conflict(
@@ -39,7 +38,7 @@ def void(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
 
 def mark_uncollectible(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
     """Give up an invoice; its subscription goes on. Errors: INVOICE_STATE, PAYMENT_PENDING."""
-    _demand_no_money_on_its_way(w, invoice_id)
+    cases.demand_no_money_on_its_way(w, invoice_id)
     invoice = w.rows.get(Invoice, invoice_id)
     if invoice.status != "open":
         raise wrong_status(invoice, "cannot be marked uncollectible")
@@ -128,13 +127,3 @@ def _settle(w: Work[Any], before: Invoice, after: Invoice, reason: str) -> None:
 def _is_subscriptions(invoice: Invoice) -> bool:
     """True if its subscription collects it, and not a matter of its own."""
     return invoice.workflow_id.startswith(f"{SUBSCRIPTION.name}/")
-
-
-def _demand_no_money_on_its_way(w: Work[Any], invoice_id: UUID) -> None:
-    """Raise PAYMENT_PENDING while a payment may still bring money."""
-    owed = Owed(w.rows, invoice_id)
-    processing = owed.live is not None and owed.live.status == "processing"
-    if processing or owed.undecided is not None or owed.unsettled is not None:
-        raise Conflict(
-            "PAYMENT_PENDING", "a payment of this invoice is undecided; retry once it is decided"
-        )

@@ -83,7 +83,7 @@ async def forgive(
     """Forgive what is still owed by a credit note: for its subscription it counts as paid.
 
     Returns the matter to notify. `again`: an earlier try of the same request may have done it.
-    Errors: INVOICE_NOT_FOUND, INVOICE_STATE.
+    Errors: INVOICE_NOT_FOUND, INVOICE_STATE, PAYMENT_PENDING.
     """
     invoice = await invoice_store.get(connection, invoice_id)
     if again and invoice.settlement == "forgiven":

@@ -220,7 +220,7 @@ _READ = f"""
            {reading.lines(":deciding")} AS lines,
            ARRAY(SELECT to_jsonb(x) || jsonb_build_object('units', x.units::text)
                  FROM subscription_items x
-                 WHERE :deciding AND x.subscription_id = s.id ORDER BY x.id) AS items,
+                 WHERE x.subscription_id = s.id ORDER BY x.id) AS items,
            ARRAY(SELECT to_jsonb(x) || jsonb_build_object('credits', x.credits::text)
                  FROM trials x
                  WHERE :deciding AND x.account_id = s.account_id AND x.kind = 'account_trial'

@@ -5,10 +5,11 @@ from random import Random
 
 import pytest
 
-from billing.matters.effects import Work
+from billing.matters.effects import Announce, Work
 from billing.money.payments import transitions as payments
 from billing.money.payments.card_rules import MAX_ATTEMPTS_PER_CARD
-from billing.money.subscriptions.schemas import Subscription
+from billing.money.subscriptions import expiring_cards
+from billing.money.subscriptions.schemas import Item, Subscription
 from billing.money.subscriptions.transitions import end_trial
 from tests.unit.lives.subscriptions import SubscriptionLife
 
@@ -36,3 +37,59 @@ def test_a_trial_whose_card_was_declined_too_often_ends_as_one_without_a_card(
     w = Work(life.rows, replace(life.facts(life.rows), declines={card.id: declines}))
     end_trial(w)
     assert (w.result or "").split()[0] == result
+
+
+def free_plan(pieces: int, *, next_pieces: int | None = None) -> SubscriptionLife:
+    """A trial, at its end, of a plan that costs nothing, with so many pieces of an add-on."""
+    life = SubscriptionLife(Random(0))
+    subscription = life.rows.get(Subscription, life.subscription_id)
+    life.now = subscription.current_period_end
+    w = life.work()
+    w.change(
+        subscription, status="trialing", period_number=-1, trial_end_behavior="cancel",
+        amount_minor=0,
+    )  # fmt: skip
+    w.change(life.plan_item, amount_minor=0)
+    if pieces:
+        w.add(
+            Item(
+                id=life.new_id(), account_id=life.account_id, subscription_id=subscription.id,
+                kind="add_on", description="Seats", quantity=pieces, next_quantity=next_pieces,
+                amount_minor=900, add_on="seats",
+            )
+        )  # fmt: skip
+    return life
+
+
+@pytest.mark.parametrize(
+    ("pieces", "next_pieces", "result"),
+    [(0, None, "invoice"), (2, None, "canceled"), (2, 0, "invoice")],
+)
+def test_a_trial_without_a_card_ends_where_its_add_ons_cost_something(
+    pieces: int, next_pieces: int | None, result: str
+) -> None:
+    life = free_plan(pieces, next_pieces=next_pieces)
+    for card in payments.cards(life.rows):
+        life.work().change(card, barred_at=life.now)
+    w = Work(life.rows, life.facts(life.rows))
+    end_trial(w)
+    assert (w.result or "").split()[0] == result
+
+
+@pytest.mark.parametrize(("pieces", "told"), [(0, None), (2, 1800)])
+def test_a_card_that_ends_is_told_of_where_it_pays_for_add_ons_alone(
+    pieces: int, told: int | None
+) -> None:
+    life = free_plan(pieces)
+    life.new_card()
+    card = payments.default_card(life.rows)
+    assert card is not None
+    ends = life.now.replace(day=1)
+    life.work().change(card, exp_year=ends.year, exp_month=ends.month - 1)
+    found = expiring_cards.expiring(life.rows, life.rows.get(Subscription, life.subscription_id))
+    assert (found is not None) == (told is not None)
+    if told is not None:
+        w = Work(life.rows, life.facts(life.rows))
+        expiring_cards.notify(w)
+        (notice,) = [one for one in w.effects if isinstance(one, Announce)]
+        assert notice.facts["price_cents"] == told

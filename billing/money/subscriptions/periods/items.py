@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from billing.catalog.plans.schemas import AddOn, Plan
 from billing.core.errors import Conflict
 from billing.core.periods import Interval
-from billing.matters.effects import Work
+from billing.matters.effects import Rows, Work
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Item, Subscription
 
@@ -56,6 +56,18 @@ def demand_seats(plan: Plan, quantity: int) -> None:
         raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold with a quantity of 1 only")
     span = f"{plan.seats.least} to {plan.seats.most}"
     raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold with {span} seats")
+
+
+def due_next(rows: Rows, agreed_minor: int | None = None) -> int:
+    """Return the price of a whole next period, with its add-ons, before discounts and tax.
+
+    A unit of the plan costs `agreed_minor` then, if that is given.
+    """
+    return sum(
+        item.lasting
+        * (agreed_minor if item.kind == PLAN and agreed_minor is not None else item.amount_minor)
+        for item in rows.of(Item)
+    )
 
 
 def held(w: Work[SubscriptionFacts]) -> dict[str, Item]:

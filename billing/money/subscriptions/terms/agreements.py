@@ -17,7 +17,7 @@ from billing.money.contracts.schemas import (
     ContractTerms,
 )
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, spans
+from billing.money.subscriptions.periods import cycles, items, spans
 from billing.money.subscriptions.schemas import (
     Commitment,
     NewSubscription,
@@ -65,8 +65,8 @@ def needs_card(w: Work[SubscriptionFacts]) -> bool:
     contract = _new_at(w, subscription.current_period_end)
     terms = contract.terms if contract is not None else ContractTerms()
     agreed = terms.price_of(subscription.plan_key, subscription.interval, subscription.currency)
-    price_minor = agreed.amount_minor if agreed is not None else subscription.amount_minor
-    return bool(price_minor) and (terms.collection or subscription.collection) == "charge"
+    due_minor = items.due_next(w.rows, agreed.amount_minor if agreed is not None else None)
+    return due_minor > 0 and (terms.collection or subscription.collection) == "charge"
 
 
 def offers(w: Work[SubscriptionFacts], plan: Plan) -> dict[Interval | None, Offered]:

@@ -45,6 +45,10 @@ class Mistake(Frozen):
         """
         return UUID(int=line_id.int ^ (self.wrong.id.int & _RANDOM))
 
+    def rest_id(self, line_id: UUID) -> UUID:
+        """Return the id of what is put on the money balance beside the refund, as lasting."""
+        return UUID(int=self.refund_id(line_id).int ^ 1)
+
 
 class Given(Frozen):
     """An invoice with a line at the wrong price."""

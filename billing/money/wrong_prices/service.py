@@ -11,8 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import service as plan_service
 from billing.catalog.plans.spec import PriceSpec
+from billing.core.currencies import whole_steps
 from billing.core.errors import Conflict, wrong_field
 from billing.matters.effects import Work
+from billing.matters.schemas import Matter
 from billing.money.invoice_requests import locks, operating, recovery
 from billing.money.invoice_requests.operating import CreditedLine
 from billing.money.invoices import store as invoice_store
@@ -63,7 +65,8 @@ async def give_back(connection: AsyncConnection, line: InvoiceLine, mistake: Mis
     given = Given(invoice=invoice, line_id=line.id, charged_minor=line.total_minor)
     suffix = mistake.suffix(line.position)
     known = await store.refund_of(connection, mistake.refund_id(line.id))
-    before = await _given_before(connection, invoice, suffix, known)
+    rest = await store.refund_of(connection, mistake.rest_id(line.id))
+    before = await _given_before(connection, invoice, suffix, known, rest)
     if before is not None:
         return given.model_copy(update=before | {"is_repeated": True})
     fixed = await store.fixed_codes(connection, line.account_id)
@@ -75,10 +78,9 @@ async def give_back(connection: AsyncConnection, line: InvoiceLine, mistake: Mis
     payment = await _paid_by(connection, invoice) if mistake.to == "payer" else None
     # A refund that the bank returned is not tried again.
     if payment is not None and known is None:
-        refund = _refund(mistake, line, amount)
-        matter = await reversals.refund(connection, payment.id, refund)
+        matter = await _refund(connection, payment, line, mistake, amount)
         after = await invoice_store.get(connection, invoice.id)
-        fields = {"given_minor": amount, "refund_id": refund.refund_id, "matter": matter}
+        fields = {"given_minor": amount, "refund_id": mistake.refund_id(line.id), "matter": matter}
         return given.model_copy(update=fields | {"invoice": after})
     matter = await operating.credit(
         connection, invoice.id, amount_minor=None,
@@ -98,19 +100,35 @@ async def _paid_by(connection: AsyncConnection, invoice: Invoice) -> Payment | N
     return next((one for one in booked if one.flow != "manual"), None)
 
 
-def _refund(mistake: Mistake, line: InvoiceLine, amount_minor: int) -> Wanted:
-    """Return a refund with which the customer keeps what was bought, at a lower price."""
-    return Wanted(
-        refund_id=mistake.refund_id(line.id), amount_minor=amount_minor, reason=mistake.reason,
-        to_balance=False, reference=None, keep_subscription=True, keep_credits=True,
+async def _refund(
+    connection: AsyncConnection, payment: Payment, line: InvoiceLine, mistake: Mistake, amount: int
+) -> Matter:
+    """Refund whole steps of the currency, and put the odd part on the money balance: the customer
+    keeps what was bought, at a lower price.
+    """
+    whole = whole_steps(amount, payment.currency)
+    refund = Wanted(
+        refund_id=mistake.refund_id(line.id), amount_minor=whole or amount, reason=mistake.reason,
+        to_balance=not whole, reference=None, keep_subscription=True, keep_credits=True,
     )  # fmt: skip
+    matter = await reversals.refund(connection, payment.id, refund)
+    if 0 < whole < amount:
+        odd = {"refund_id": mistake.rest_id(line.id), "amount_minor": amount - whole}
+        rest = refund.model_copy(update=odd | {"to_balance": True})
+        await reversals.refund(connection, payment.id, rest)
+    return matter
 
 
 async def _given_before(
-    connection: AsyncConnection, invoice: Invoice, suffix: str, known: Refund | None
+    connection: AsyncConnection,
+    invoice: Invoice,
+    suffix: str,
+    known: Refund | None,
+    rest: Refund | None,
 ) -> dict[str, Any] | None:
     if known is not None and known.takes_room:
-        return {"given_minor": known.amount_minor, "refund_id": known.id}
+        whole = known.amount_minor + (rest.amount_minor if rest is not None else 0)
+        return {"given_minor": whole, "refund_id": known.id}
     for note in await invoice_store.credit_notes_of(connection, invoice.id):
         if note["fact_key"].endswith(f"/{suffix}"):
             return {"given_minor": int(note["amount_minor"])}

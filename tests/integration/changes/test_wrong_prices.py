@@ -76,6 +76,26 @@ async def test_who_paid_a_wrong_price_is_given_back_what_was_too_much(actors: Ac
     assert await charged(paid) == [3000, 1000]
 
 
+@pytest.mark.parametrize(("too_much", "refunded"), [(2_005, [2_000]), (5, [])])
+async def test_what_is_no_whole_step_of_a_refund_goes_to_the_balance(
+    actors: Actors, too_much: int, refunded: list[int]
+) -> None:
+    for minor in (10_000, 10_000 + too_much):
+        terms = TERMS | {"prices": {"month": {"KWD": {"amount_minor": minor}}}}
+        await actors.operate("PUT", f"/admin/plans/slip-odd-{too_much}{MEANT}", terms)
+    paid = await begun(actors, f"slip-odd-{too_much}", currency="KWD")
+    before = await money(paid)
+    wrong: Any = {"plan": f"slip-odd-{too_much}", "currency": "KWD", "to": "payer"}
+    done, again = [await undo(actors, **wrong) for _ in range(2)]
+    (mine,), (twice,) = done["data"], again["data"]
+    assert (mine["refused"], mine["given_back_cents"]) == (None, too_much)
+    assert (twice["is_repeated"], twice["given_back_cents"]) == (True, too_much)
+    assert [one["amount"] for one in await paid.effects("refund.succeeded")] == refunded
+    assert await money(paid) - before == too_much - sum(refunded)
+    read = await paid.ask("GET", f"/billing/invoices/{mine['invoice_id']}", status=200)
+    assert sum(note["amount"] for note in read["credit_notes"]) == too_much
+
+
 async def test_a_move_to_the_wrong_price_that_is_still_to_come_is_replaced(
     actors: Actors,
 ) -> None:

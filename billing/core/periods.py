@@ -6,6 +6,7 @@ for a repeated one the first counts (docs/rules.md#time).
 
 from calendar import monthrange
 from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta
+from fractions import Fraction
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,8 @@ Unit = Literal["day", "week", "month", "year"]
 _MONTHS: Final = {"month": 1, "year": 12}
 _DAYS: Final = {"day": 1, "week": 7, "month": 28, "year": 365}
 """The minimum number of days of each unit."""
+_AVERAGE_MONTH: Final = Fraction(146_097, 4_800)
+"""Days; the calendar repeats after 400 years."""
 
 
 class Interval(Frozen):
@@ -24,6 +27,12 @@ class Interval(Frozen):
 
     unit: Unit
     count: int = Field(default=1, ge=1, le=366)
+
+    @property
+    def average_days(self) -> Fraction:
+        """Return the average length, by which intervals of different units are compared."""
+        months = _MONTHS.get(self.unit)
+        return self.count * (_AVERAGE_MONTH * months if months else Fraction(_DAYS[self.unit]))
 
     def fits_into(self, period: "Interval") -> bool:
         """True if a `period` is a whole number of such cycles.

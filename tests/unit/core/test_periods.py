@@ -281,6 +281,16 @@ def test_a_period_is_a_whole_number_of_its_cycles(
     assert inner.fits_into(outer) is fits
 
 
+def test_intervals_of_different_units_are_compared_by_their_average_length() -> None:
+    rising: list[tuple[Unit, int]] = [
+        ("week", 4), ("day", 30), ("month", 1), ("day", 31), ("week", 52), ("day", 365),
+        ("year", 1), ("day", 366),
+    ]  # fmt: skip
+    days = [Interval(unit=unit, count=count).average_days for unit, count in rising]
+    assert days == sorted(set(days))
+    assert Interval(unit="month", count=12).average_days == Interval(unit="year").average_days
+
+
 MONTHLY: Final = st.sampled_from(
     [Interval(unit=unit, count=count) for unit in ("month", "year") for count in (1, 2, 3)]
 )

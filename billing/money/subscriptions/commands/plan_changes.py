@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any
 
 from billing.catalog.plans.rules import show_interval
 from billing.catalog.plans.schemas import Plan
@@ -44,8 +44,6 @@ from billing.money.subscriptions.schemas import (
 )
 from billing.money.subscriptions.states import demand
 from billing.money.subscriptions.terms import agreements, changes, new_terms
-
-_DAYS: Final = {"day": 1, "week": 7, "month": 28, "year": 365}
 
 
 def change(
@@ -177,12 +175,8 @@ def _offered(w: Work[SubscriptionFacts], interval: Interval) -> Offered:
 
 def _is_up(subscription: Subscription, terms: Terms) -> bool:
     """True for a longer interval, or for the same interval at a price that is not lower."""
-    before, after = _length(subscription.interval), _length(terms.interval)
+    before, after = subscription.interval.average_days, terms.interval.average_days
     return (after, terms.amount_minor) >= (before, subscription.amount_minor)
-
-
-def _length(interval: Interval) -> int:
-    return _DAYS[interval.unit] * interval.count
 
 
 def _is_same(w: Work[SubscriptionFacts], terms: Terms) -> bool:

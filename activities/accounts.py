@@ -246,12 +246,15 @@ class AccountActivities(AccountSteps):
             subject = await inbox.subject_of(connection, event_id) or ""
             wanted = await card_setup.find_by_reference(connection, subject)
             method = await methods.find_by_reference(connection, subject)
+            is_apart = await self.is_apart(connection, request.ref.account_id)
         outcome = await self._ask(wanted) if wanted else None
         card = await self._card(request.ref.subject_id, subject) if not wanted else None
         woken: list[Matter] = []
 
         async def record(connection: AsyncConnection, _: Step, at: datetime) -> str:
             await inbox.mark_looked(connection, event_id, asked_at)
+            if is_apart:
+                return "kept apart"  # Stripe was not called: that no card was read proves nothing
             if wanted is not None:
                 woken[:] = await card_setup.record(
                     connection, wanted.id, outcome, cause="told", at=at

@@ -12,8 +12,13 @@ from activities.accounts import AccountActivities
 from activities.subscriptions import SubscriptionActivities
 from billing.core import ids
 from billing.core.errors import Unavailable
+from billing.money.payment_methods import card_setup, following
+from billing.money.payment_methods import service as methods
 from billing.money.payments.calls import Call, What
 from billing.platform.accounts import store as accounts
+from billing.platform.provider_inbox import store as inbox
+from billing.platform.provider_inbox.rules import WaitingEvent, event_step
+from workflows.contracts import MatterRef, StepRequest
 
 NEW: tuple[What, ...] = ("open", "open_page", "try_card")
 PAYMENT: Any = cast("Any", None)
@@ -108,3 +113,38 @@ async def test_a_live_key_never_sees_a_test_account(account_id: UUID) -> None:
         else:
             with pytest.raises(AssertionError):
                 await asked
+
+
+@pytest.mark.parametrize("setup", [None, SimpleNamespace(id=TEST, stripe_setup_intent_id="seti_1")])
+async def test_an_event_about_a_card_that_a_live_key_may_not_read_leaves_it(
+    monkeypatch: pytest.MonkeyPatch, setup: Any
+) -> None:
+    step, done = event_step("acc_1", WaitingEvent(id="evt_1")), list[str]()
+
+    def answers(found: Any, word: str = "") -> Any:
+        async def answer(*_: Any, **__: Any) -> Any:
+            done.extend([word] if word else [])
+            return found
+
+        return answer
+
+    async def once(_: Any, verb: Any) -> None:
+        done.append(await verb(None, step, None))
+
+    made = AccountActivities.__new__(AccountActivities)
+    made.settings = cast("Any", SimpleNamespace(has_live_stripe=True))
+    made.database, made.provider = cast("Any", Nothing()), cast("Any", Strangers())
+    if setup is not None:
+        setup.account_id = TEST
+    for module, name, answer in (
+        (made, "still_due", answers(step)), (made, "once", once),
+        (inbox, "subject_of", answers("pm_1")), (inbox, "mark_looked", answers(None, "looked")),
+        (card_setup, "find_by_reference", answers(setup)),
+        (methods, "find_by_reference", answers(SimpleNamespace())),
+        (card_setup, "record", answers([], "recorded")),
+        (following, "follow", answers([], "followed")),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, answer)
+    ref = MatterRef(kind="account", account_id=TEST, subject_id=TEST, workflow_id="account/acc_1")
+    await made.check(StepRequest(ref=ref, step=step))
+    assert done == ["looked", "kept apart"]

@@ -111,8 +111,6 @@ class Heard:
     object_id: str | None = None
     """All events for this object."""
     until: datetime | None = None
-    workflow_id: str | None = None
-    """All events for this matter until then, and the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +218,6 @@ class Rows:
                 pass
 
     def _is_handled(self, heard: Heard, event: InboxEvent) -> bool:
-        if heard.workflow_id is not None:
-            late = heard.until is not None and event.received_at > heard.until
-            return event.id == heard.event_id or not late
         if heard.event_id is None:
             return event.object_id == heard.object_id
         asked = next((one for one in self.waiting_events if one.id == heard.event_id), None)

@@ -4,6 +4,7 @@ A step that needs the provider is decided twice: first the records and the call,
 answer, the result.
 """
 
+from datetime import datetime
 from typing import Final
 
 from billing.core import ids, keys
@@ -11,7 +12,6 @@ from billing.core.errors import Conflict
 from billing.core.money import show_decimal
 from billing.matters.agenda import Step
 from billing.matters.effects import Heard, Rows, Work
-from billing.matters.kinds import PURCHASE
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
@@ -99,9 +99,7 @@ def check(w: Work[PurchaseFacts], step: Step) -> None:
         return
     if _ends_in_vain(w, answer):
         return
-    until = answer.asked_at if answer is not None else w.facts.real_at
-    matter_id = PURCHASE.workflow_id(w.facts.purchase_id)
-    w.do(Heard(event_id=step.event, until=until, workflow_id=matter_id))
+    _hear(w, step, payment, answer.asked_at if answer is not None else w.facts.real_at)
     if payment is not None and step.event is None:
         payment = _count_check(w, payment)
     w.result = NOT_ASKED if answer is None else "waiting"
@@ -109,6 +107,19 @@ def check(w: Work[PurchaseFacts], step: Step) -> None:
         outcome = _of_try(answer, answer.outcome)
         w.result = outcome.kind
         _follow(w, payment, outcome, saved_card=False)
+
+
+def _hear(w: Work[PurchaseFacts], step: Step, payment: Payment | None, until: datetime) -> None:
+    """Mark the event handled, and all of the payment's until then: another payment's say more."""
+    if step.event is not None:
+        w.do(Heard(event_id=step.event, until=until))
+    covered = {
+        one.object_id: one.id
+        for one in w.rows.waiting_events
+        if payment is not None and one.about == payment.id and one.received_at <= until
+    }
+    for event_id in covered.values():
+        w.do(Heard(event_id=event_id, until=until))
 
 
 def _ends_in_vain(w: Work[PurchaseFacts], answer: Answer | None) -> bool:

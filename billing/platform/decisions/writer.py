@@ -181,10 +181,8 @@ async def _write(
             await matters.birth(connection, effect, at)
         case Wake() | WakeOpen():
             await _wake(connection, effect, at)
-        case Heard(event_id, object_id, until, workflow_id):
-            if workflow_id is not None and until is not None:
-                await inbox.mark_handled(connection, workflow_id, until, event_id)
-            elif event_id is not None and until is not None:
+        case Heard(event_id, object_id, until):
+            if event_id is not None and until is not None:
                 await inbox.mark_looked(connection, event_id, until)
             elif object_id is not None:
                 await inbox.mark_object_handled(connection, object_id)

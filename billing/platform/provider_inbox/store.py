@@ -41,20 +41,6 @@ _MARK_OBJECT_HANDLED = Prepared(
     )
     .values(status="handled", dispatched_at=func.now())
 )
-_MARK_HANDLED = Prepared(
-    update(inbox)
-    .where(
-        inbox.c.workflow_id == given("of_matter"),
-        inbox.c.status == "received",
-        or_(
-            inbox.c.received_at <= given("until"),
-            inbox.c.stripe_event_id == given("event_id"),
-        ),
-    )
-    .values(status="handled", dispatched_at=func.now())
-)
-
-
 # Its index excludes events that are already empty.
 _EMPTY = text(
     """
@@ -72,13 +58,6 @@ EMPTY_PAGE: Final = 500
 async def empty(connection: AsyncConnection, before: datetime) -> int:
     """Delete a page of payloads of handled events received before then; return how many."""
     return (await connection.execute(_EMPTY, {"before": before, "limit": EMPTY_PAGE})).rowcount
-
-
-async def mark_handled(
-    connection: AsyncConnection, workflow_id: str, until: datetime, event_id: str | None = None
-) -> None:
-    """Mark a matter's events up to `until`, and this one, handled: a later query covers them."""
-    await _MARK_HANDLED.run(connection, of_matter=workflow_id, until=until, event_id=event_id)
 
 
 async def mark_object_handled(connection: AsyncConnection, object_id: str) -> None:

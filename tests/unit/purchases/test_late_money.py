@@ -2,14 +2,19 @@
 
 import pytest
 
-from billing.matters.effects import Announce, Do, Work
+from billing.matters.effects import Announce, Do, InboxEvent, Work
 from billing.money.invoices.schemas import BalanceEntry, Invoice
+from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer
+from billing.money.payments.owed import Owed
+from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import Payment
-from billing.money.purchases import outcomes
+from billing.money.purchases import outcomes, transitions
 from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.schemas import Purchase
+from billing.platform.provider_inbox.rules import WaitingEvent, event_step
+from tests.unit.lives.collections import BIRTH
 from tests.unit.purchases.test_declined_purchases import Buying
 
 PRICE, APPLIED = 999, 400
@@ -76,3 +81,30 @@ def test_the_whole_price_is_granted_without_the_balance() -> None:
     (purchase,) = buying.rows.of(Purchase)
     assert purchase.status == "completed"
     assert buying.kept == BACK
+
+
+@pytest.mark.parametrize("cause", ["evt_new", None])
+def test_a_look_at_one_payment_leaves_the_event_of_another_to_a_look_of_its_own(
+    cause: str | None,
+) -> None:
+    buying = Buying(flow="card")
+    old = buying.open_page()
+    work = Work(buying.rows, buying.facts())
+    work.change(old, status="canceled")
+    new = payments.open_flow(work, Owed(work.rows, old.invoice_id), "card", None)
+    new = work.change(new, stripe_payment_intent_id="pi_2")
+    buying.rows.waiting_events = tuple(
+        InboxEvent(name, 0, object_id, BIRTH, about)
+        for name, object_id, about in (
+            ("evt_old", "pi_1", old.id), ("evt_new", "pi_2", new.id),
+            ("evt_page", "cs_2", new.id), ("evt_twice", "pi_2", new.id),
+        )
+    )  # fmt: skip
+    step = event_step("pur_1", WaitingEvent(id="evt_new")).model_copy(update={"event": cause})
+    asking = Work(buying.rows, buying.facts())
+    transitions.transition(asking, step)
+    assert asking.call is not None
+    assert asking.call.payment.id == new.id
+    answer = Answer(asking.call, Outcome(kind="waiting", intent_id="pi_2"), BIRTH)
+    transitions.transition(Work(buying.rows, buying.facts(answer)), step)
+    assert [one.id for one in buying.rows.waiting_events] == ["evt_old"]

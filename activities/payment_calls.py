@@ -154,22 +154,17 @@ class Charger:
 
         Errors: Unavailable, also if the provider leaves open a payment that may still succeed.
         """
-        if payment.stripe_checkout_session_id is not None:
-            session = await self._provider.expire_checkout(
-                payment.stripe_checkout_session_id, harmless_key(f"{payment.intent_key}/expire")
-            )
-            if session.status == "expired" or session.intent_id is None:
-                return Outcome(kind="canceled")
-            outcome = await self._provider.retrieve_intent(session.intent_id)
-            return _behind_page(session, outcome)
+        # A new key each time: the answer stored under an old one may be outdated.
+        session_id, fresh = payment.stripe_checkout_session_id, ids.new().hex
+        if session_id is not None:
+            key = f"{payment.intent_key}/expire-{fresh}"
+            session = await self._provider.expire_checkout(session_id, key)
+            return _given_up(await self._left_by(session))
         if payment.stripe_payment_intent_id is None:
             return Outcome(kind="canceled")
-        # A new key each time: the answer stored under an old one may be outdated.
-        key = f"{payment.intent_key}/cancel-{ids.new().hex}"
+        key = f"{payment.intent_key}/cancel-{fresh}"
         outcome = await self._provider.cancel_intent(payment.stripe_payment_intent_id, key)
-        if outcome.kind not in ("canceled", "succeeded", "processing"):
-            raise Unavailable("PROVIDER_NOT_CANCELED", "the provider did not cancel the payment")
-        return await self._with_lost_decline(payment, outcome)
+        return await self._with_lost_decline(payment, _given_up(outcome))
 
     async def saved_card(self, intent_id: str) -> CardDetails | None:
         """Return the card an intent was paid with, if the payer allowed us to save it."""
@@ -189,6 +184,14 @@ class Charger:
             if found is not None:
                 return found
         return await self._provider.create_intent(request)
+
+    async def _left_by(self, session: CheckoutSession) -> Outcome:
+        """Return the outcome of a page that was to be closed."""
+        if session.status == "expired":
+            return Outcome(kind="canceled")
+        if session.intent_id is None:  # a payer may still make one on the page
+            return Outcome(kind="waiting")
+        return _behind_page(session, await self._provider.retrieve_intent(session.intent_id))
 
     async def _decided(self, intent_id: str, attempt: Attempt) -> Outcome | None:
         """Return the outcome of an attempt whose answer was lost; None: no card was reached."""
@@ -269,6 +272,13 @@ def _behind_page(session: CheckoutSession, outcome: Outcome) -> Outcome:
     if outcome.kind == "action":
         return outcome.model_copy(update={"kind": "processing"})
     return outcome.model_copy(update={"is_over": True}) if outcome.kind == "declined" else outcome
+
+
+def _given_up(outcome: Outcome) -> Outcome:
+    """Return the outcome unless its payer may still pay. Errors: Unavailable."""
+    if not outcome.is_over and outcome.kind not in ("canceled", "succeeded", "processing"):
+        raise Unavailable("PROVIDER_NOT_CANCELED", "the provider did not cancel the payment")
+    return outcome
 
 
 def _metadata(payment: Payment) -> dict[str, str]:

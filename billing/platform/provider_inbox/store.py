@@ -4,10 +4,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, func, or_, select, text, update
+from sqlalchemy import Select, exists, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.prepared import Prepared, given
+from billing.matters.tables import matters
 from billing.platform.provider_inbox.schemas import Waiting
 from billing.platform.provider_inbox.tables import stripe_webhook_events as inbox
 
@@ -81,12 +82,20 @@ async def subject_of(connection: AsyncConnection, event_id: str) -> str | None:
 async def waiting(
     connection: AsyncConnection, received_before: datetime, limit: int
 ) -> list[Waiting]:
-    """Return events with an owner that were stored but never handled."""
+    """Return events with an owner that were stored but never handled.
+
+    Those of a halted matter are left out: it reads them itself when it goes on, and ignores calls
+    until then. Sent again each time, they would crowd out others.
+    """
+    is_halted = exists().where(
+        matters.c.workflow_id == inbox.c.workflow_id, matters.c.status == "halted"
+    )
     rows = await connection.execute(
         select(*_WAITING)
         .where(
             inbox.c.status == "received",
             inbox.c.received_at < received_before,
+            ~is_halted,
         )
         .order_by(inbox.c.received_at)
         .limit(limit)

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from billing.matters.tables import matters
 from billing.platform.provider_inbox import store
 from billing.platform.provider_inbox.tables import stripe_webhook_events
 from tests.integration.actors import Actors, wait_for
@@ -29,13 +30,14 @@ async def inbox(actors: Actors) -> AsyncIterator[AsyncConnection]:
     await engine.dispose()
 
 
-async def came(inbox: AsyncConnection, status: str, *names: str) -> None:
+async def came(inbox: AsyncConnection, status: str, *names: str, matter: str | None = None) -> None:
     await inbox.execute(
         insert(stripe_webhook_events),
         [
             {
                 "stripe_event_id": name, "type": "payment_intent.succeeded", "status": status,
                 "payload": {}, "received_at": CAME + timedelta(seconds=place),
+                "workflow_id": matter,
             }
             for place, name in enumerate(names)
         ],
@@ -52,6 +54,25 @@ async def test_ours_are_asked_first_however_many_strangers_wait(inbox: AsyncConn
     await came(inbox, "received", "ours")
     found = await store.waiting(inbox, CAME + MINUTE, 2)
     assert [one.event_id for one in found] == ["ours"]
+
+
+async def test_what_waits_for_halted_matters_crowds_out_nobody(
+    inbox: AsyncConnection, actors: Actors
+) -> None:
+    customer = await actors.customer()
+    name = f"purchase/{customer.uuid}"
+    halted = {
+        "workflow_id": name, "account_id": customer.uuid, "kind": "purchase",
+        "subject_id": customer.uuid, "created_at": CAME, "woken_at": CAME, "status": "halted",
+    }  # fmt: skip
+    await inbox.execute(insert(matters).values(**halted))
+    await came(inbox, "received", "stuck-1", "stuck-2", matter=name)
+    await came(inbox, "received", "ours")
+    found = await store.waiting(inbox, CAME + MINUTE, 2)
+    assert [one.event_id for one in found] == ["ours"]
+    going_on = update(matters).where(matters.c.workflow_id == name).values(status="open")
+    await inbox.execute(going_on)
+    assert len(await store.waiting(inbox, CAME + MINUTE, 3)) == 3, "it goes on"
 
 
 async def test_the_owner_of_a_stray_is_looked_for_less_and_less_often(

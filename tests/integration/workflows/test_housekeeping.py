@@ -76,6 +76,16 @@ async def test_the_sweep_of_each_minute_reads_no_account_at_rest(database: Datab
     assert "Filter" not in asked.plan, "its index holds nothing that is not left behind"
 
 
+async def test_events_that_nobody_was_told_of_are_found_among_the_waiting_alone(
+    database: Database,
+) -> None:
+    asked: Any = Asked(database)
+    with pytest.raises(LookupError):
+        await inbox.waiting(asked, real_now(), 10)
+    assert "ix_stripe_webhook_events_waiting" in asked.plan
+    assert "Seq Scan" not in asked.plan
+
+
 async def test_walks_that_nobody_started_are_found_among_the_clocks_alone(
     database: Database,
 ) -> None:

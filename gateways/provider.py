@@ -61,7 +61,6 @@ class CheckoutRequest(IntentRequest):
     """A hosted page for one payment."""
 
     return_url: str
-    expires_at: datetime | None = None
 
 
 class OrderRequest(Frozen):

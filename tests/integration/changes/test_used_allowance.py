@@ -171,6 +171,17 @@ async def test_add_ons_of_a_plan_of_before_are_given_back_as_far_as_they_are_lef
     assert (await noted(customer), await money(customer)) == ([], 0)
 
 
+async def test_what_a_plan_included_stays_behind_one_that_limits_nothing(actors: Actors) -> None:
+    customer = await begun(actors)
+    await use(customer, "700")
+    for day, plan in ((11, "starter"), (21, "pro")):
+        await customer.advance(to=f"2027-01-{day}T10:00:00Z")
+        await change(customer, plan=plan, when="now")
+    # Of basic all 500, for it is paid to the end; of 11 days pro gives 1,774.
+    assert await included(customer) == ("2274", "2274.00")
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
 async def test_use_before_a_raise_is_not_free_by_it(actors: Actors) -> None:
     customer = await begun(actors)
     await use(customer, "5000")

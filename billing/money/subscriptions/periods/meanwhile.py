@@ -112,8 +112,7 @@ def _less(w: Work[SubscriptionFacts], terms: Terms, used: Span) -> Terms:
     notes = tuple(_lower(w, one, used) for one in terms.notes)
     own = terms.portions
     if not terms.resets:
-        plan = w.facts.plans[terms.plan_id]
-        own += portions.of_own(w, plan, terms.quantity, used.start, used.end)
+        own += portions.of_own(w, used.start, used.end)
     fields = {"notes": notes, "portions": own, "credits": terms.credits + kept}
     if terms.resets:
         fields["credits_replaced"] = max(Decimal(0), terms.credits_replaced - kept)

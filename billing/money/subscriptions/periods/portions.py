@@ -26,20 +26,18 @@ def of_plan(
     before, after = included(own, items.plan_item(w).quantity), included(plan, quantity)
     more = _own_units(w, at, since)
     found = []
-    for meter, units in after.items():
-        old = before.get(meter, Decimal(0))
-        beside = proration.units_share(old - units, passed)
+    # A meter that the new plan does not limit may be limited by a later one of this cycle.
+    for meter in before | after:
+        less = before.get(meter, Decimal(0)) - after.get(meter, Decimal(0))
+        beside = proration.units_share(less, passed)
         found.append(Portion(meter=meter, units=beside + more.get(meter, Decimal(0))))
     return tuple(one for one in found if one.units)
 
 
-def of_own(
-    w: Work[SubscriptionFacts], plan: Plan, quantity: int, start: datetime, end: datetime
-) -> tuple[Portion, ...]:
+def of_own(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> tuple[Portion, ...]:
     """Return units to add to the new plan's: the old plan's, of a time that it still bills."""
-    after = included(plan, quantity)
     billed = _own_units(w, start, end).items()
-    return tuple(Portion(meter=meter, units=n) for meter, n in billed if n and meter in after)
+    return tuple(Portion(meter=meter, units=n) for meter, n in billed if n)
 
 
 def includes_as_much(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> bool:

@@ -37,7 +37,7 @@ MINIMUMS: Final = (
     Mutant(
         "a refund takes no share of the credits that an end asks for",
         "billing/money/subscriptions/periods/plan_credits.py",
-        "if refunded else Fraction(1)",
+        "if gone else Fraction(1)",
         "if False else Fraction(1)",
         ("tests/integration/changes/test_endings.py", "-k", "refund_took_are_not_asked"),
     ),

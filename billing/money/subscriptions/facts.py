@@ -30,8 +30,15 @@ class PlanLot(Frozen):
     """The credits granted, less those clawed back."""
     refunded: Decimal = Decimal(0)
     """Credits taken by a refund or dispute, spent or not."""
+    made_up: Decimal = Decimal(0)
+    """Those of them that a later change of plan has made up for."""
     rolls_over: bool = False
     """True if its unspent credits roll over into the next cycle."""
+
+    @property
+    def missing(self) -> Decimal:
+        """The refunded credits that no change of plan has made up for."""
+        return max(Decimal(0), self.refunded - self.made_up)
 
     @property
     def origin(self) -> str:

@@ -300,6 +300,10 @@ class Terms(Frozen):
     """The credits of the whole cycle under the previous terms; None: not recorded."""
     credits_missed: Decimal = Decimal(0)
     """Credits to claw back that were not granted yet: the later grant is lower by this amount."""
+    credits_refunded: dict[str, Decimal] = Field(default_factory=dict)
+    """By grant, the credits that refunds and disputes took and that earlier changes do not name:
+    this change sets those of the rest anew, so they lower it no more.
+    """
     notes: tuple[Note, ...] = ()
     add_ons: dict[str, int] | None = None
     """The complete set of add-ons after it; None: those that the plan sells on the same terms."""

@@ -3,10 +3,13 @@
 from decimal import Decimal
 from uuid import uuid4
 
+import pytest
+
 from tests.integration.actors import Actors, Customer
 from tests.integration.arrears.test_add_ons import included
 from tests.integration.arrears.test_overage import START, charged, records, use
 from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, change, lines, money
+from tests.integration.reversals.test_refunds import paid_for, refunded
 
 
 async def team(actors: Actors, **seats: object) -> str:
@@ -62,6 +65,21 @@ async def test_seats_cost_and_include_so_many_times(actors: Actors) -> None:
     await change(customer, quantity=10)
     await change(customer, quantity=2, when="now")
     assert await money(customer) == 8000
+
+
+@pytest.mark.parametrize(("amount", "passed"), [(None, 0), (1000, 20)])
+async def test_a_refund_takes_no_credits_of_seats_that_were_paid_after_it(
+    actors: Actors, amount: int | None, passed: int
+) -> None:
+    customer = await seated(actors, 3)
+    await customer.advance(to=LATER)
+    await refunded(customer, await paid_for(customer), amount, keep_subscription=True)
+    # 10 of 31 days have passed. Of each seat 21 credits are for the rest.
+    for quantity in (4, 5):
+        await change(customer, quantity=quantity)
+        assert await customer.credits() == passed + 21 * quantity
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "now", "refund": "credit"}, status=200)
+    assert await customer.credits() == passed
 
 
 async def test_seats_may_share_what_the_plan_includes(actors: Actors) -> None:

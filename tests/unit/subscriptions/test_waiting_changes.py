@@ -6,6 +6,7 @@ from typing import Any, Final
 import pytest
 
 from billing.money.invoices.schemas import Invoice
+from billing.money.subscriptions.facts import PlanLot
 from billing.money.subscriptions.schemas import SubscriptionChange, Terms
 from tests.unit.worked.player import Player
 
@@ -78,3 +79,18 @@ def test_what_is_used_of_the_new_cycle_until_the_money_comes_has_its_units_in_it
     assert terms.cycle_start == player.subscription.cycle_start
     assert sum(one.units for one in terms.portions) == 50, "a half of the old plan's is billed"
     assert terms.credits == 1500 - 1000 + 500
+
+
+def test_a_refund_while_a_change_waits_lowers_the_next_one() -> None:
+    player = begun()
+    took = PlanLot(grant_key="cycle", unspent=Decimal(400), kept=Decimal(400),
+                   refunded=Decimal(600))  # fmt: skip
+    player.lots = (took,)
+    player.ask({"at": "2027-02-01T00:00:00Z", "change": {"plan": "enterprise"}})
+    more = took.model_copy(update={"kept": Decimal(100), "refunded": Decimal(900)})
+    player.lots = (more,)
+    assert player.paid("2027-02-01T01:00:00Z") == 5000 - 400
+    (change,) = player.rows.of(SubscriptionChange)
+    made_up = Terms.model_validate(change.terms).credits_refunded
+    assert made_up == {"cycle": 600}, "what it did not deduct when it was asked for"
+    assert more.model_copy(update={"made_up": made_up["cycle"]}).missing == 300

@@ -282,6 +282,7 @@ def _credits(
         "credits": given - gone,
         "credits_replaced": gone if resets else Decimal(0),
         "credits_missed": rest - gone,
+        "credits_refunded": plan_credits.missing(w),
         "credits_before": cycles.cycle_credits(w, cycles.of(w)),
     }
 

@@ -8,7 +8,7 @@ stay (docs/rules.md#subscriptions).
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from billing.matters.effects import Rows, Work
@@ -77,12 +77,13 @@ def _of_this_cycle(w: Work[SubscriptionFacts], asked: Terms, invoice: Invoice) -
         after = spans.anew(subscription, invoice.period_start, asked.interval, plan.allowance)
     given = plan_credits.of_plan(after, plan, asked.quantity, after.cycle_start)
     gone = plan_credits.that_go(w, subscription.cycle_start)
+    moved: dict[str, Any] = {"credits": given - gone, "credits_refunded": plan_credits.missing(w)}
     if asked.resets:
-        return asked.model_copy(update={"credits": given - gone, "credits_replaced": gone})
+        return asked.model_copy(update=moved | {"credits_replaced": gone})
     none = tuple(one.model_copy(update={"units": Decimal(0)}) for one in asked.portions)
     told = {"cycle_start": subscription.cycle_start, "portions": none, "stay_beyond": {}}
     told |= {"credits_before": cycles.cycle_credits(w, subscription)}
-    return asked.model_copy(update=told | {"credits": given - gone})
+    return asked.model_copy(update=told | moved)
 
 
 def _span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:

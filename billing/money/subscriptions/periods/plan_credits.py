@@ -24,10 +24,17 @@ def of_plan(subscription: Subscription, plan: Plan, quantity: int, at: datetime)
 
 
 def kept_part(w: Work[SubscriptionFacts]) -> Fraction:
-    """Return the part of the plan's credits that no refund or dispute took."""
+    """Return the part of the plan's credits that no refund or dispute took since a change of plan
+    last set them.
+    """
     kept = sum((one.kept for one in w.facts.lots), Decimal(0))
-    refunded = sum((one.refunded for one in w.facts.lots), Decimal(0))
-    return Fraction(kept) / Fraction(kept + refunded) if refunded else Fraction(1)
+    gone = sum((one.missing for one in w.facts.lots), Decimal(0))
+    return Fraction(kept) / Fraction(kept + gone) if gone else Fraction(1)
+
+
+def missing(w: Work[SubscriptionFacts]) -> dict[str, Decimal]:
+    """Return the refunded credits, by grant, that a change which deducts `that_go` makes up for."""
+    return {one.grant_key: one.missing for one in w.facts.lots if one.missing}
 
 
 def of_rest(w: Work[SubscriptionFacts], at: datetime) -> Decimal:

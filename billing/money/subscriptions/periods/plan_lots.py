@@ -17,7 +17,11 @@ LOTS: Final = """
                   WHERE account_id = s.account_id
                     AND (state IN ('open', 'lost') OR booked_at IS NOT NULL)) AS gone
             CROSS JOIN LATERAL jsonb_array_elements(gone.credits) AS taken
-            WHERE taken ->> 'grant_key' = x.grant_key))
+            WHERE taken ->> 'grant_key' = x.grant_key),
+        'made_up', (
+            SELECT coalesce(sum((c.terms -> 'credits_refunded' ->> x.grant_key)::numeric), 0)::text
+            FROM subscription_changes c
+            WHERE c.subscription_id = s.id AND c.status = 'applied'))
     FROM credit_lots x
     WHERE x.account_id = s.account_id AND x.kind = 'plan'
       AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))

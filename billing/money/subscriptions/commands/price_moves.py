@@ -175,7 +175,7 @@ def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:
     if price is None or agreed or price.id == subscription.price_id:
         raise Conflict("PRICE_NOT_OFFERED")
     terms = new_terms.at_price(w, price)
-    changes.schedule(w, w.facts.new_id(), "price", {"price_cents": terms.amount_minor}, terms)
+    changes.schedule(w, w.facts.new_id(), "price", changes.price_words(terms), terms)
     _give_notice(w, new_terms.of_now(w), terms, subscription.current_period_end, reason)
     return wake(w)
 

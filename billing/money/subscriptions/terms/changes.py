@@ -203,6 +203,7 @@ def schedule(
         created_at=w.facts.at,
     )
     w.add(change)
+    _follow_seats(w)
     rollover.follow(w)  # a pause ends the rollover of credits
     fields = {"add_ons": wanted} if kind == "add_ons" else wanted
     announce(w, subscription, "change_scheduled", kind=kind, **fields)
@@ -217,11 +218,9 @@ def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
     drop_price_after(w, before)
     price = _take_scheduled(w, "price")
     if price is not None:
-        # Seats may have come or gone since it was scheduled.
-        seats = {"quantity": items.plan_item(w).quantity}
-        terms = Terms.model_validate(price.terms).model_copy(update=seats)
+        terms = Terms.model_validate(price.terms)
         new_terms.take_for_next_period(w, terms)
-        announce(w, cycles.of(w), "price_changed", price_cents=terms.amount_minor)
+        announce(w, cycles.of(w), "price_changed", **price_words(terms))
     chosen = _take_scheduled(w, "add_ons")
     if chosen is not None:
         plan, interval = w.facts.plan_of(w.rows), cycles.of(w).interval
@@ -232,9 +231,32 @@ def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
 
 
 def drop_price_after(w: Work[SubscriptionFacts], before: UUID) -> None:
-    """Cancel a scheduled move from the old price if another price was chosen."""
+    """Cancel a scheduled move from the old price if another price was chosen; else it is that of
+    the seats of now.
+    """
     if cycles.of(w).price_id != before:
         cancel_scheduled(w, "another plan was chosen", "price")
+    _follow_seats(w)
+
+
+def price_words(terms: Terms) -> dict[str, Any]:
+    """Return a price that comes, as callers see it."""
+    return {"price_cents": terms.amount_minor}
+
+
+def _follow_seats(w: Work[SubscriptionFacts]) -> None:
+    """Have a scheduled move to another price count the seats that there are then."""
+    move, chosen = scheduled(w.rows, "price"), scheduled(w.rows, "plan")
+    if move is None:
+        return
+    seats = items.plan_item(w).quantity
+    if chosen is not None:
+        wanted = Terms.model_validate(chosen.terms)
+        # Another price that was chosen cancels the move.
+        seats = wanted.quantity if wanted.price_id == cycles.of(w).price_id else seats
+    terms = Terms.model_validate(move.terms).model_copy(update={"quantity": seats})
+    if price_words(terms) != move.wanted:
+        w.change(move, terms=terms.model_dump(mode="json"), wanted=price_words(terms))
 
 
 def pause(w: Work[SubscriptionFacts]) -> None:
@@ -270,6 +292,7 @@ def cancel_scheduled(w: Work[SubscriptionFacts], reason: str, *kinds: ChangeKind
             w.change(change, status="canceled", reason=reason, decided_at=w.facts.at)
             announce(w, cycles.of(w), "change_dropped", kind=change.kind, reason=reason)
             rollover.follow(w)
+    _follow_seats(w)
 
 
 def confirm_coupon(w: Work[SubscriptionFacts]) -> None:

@@ -17,7 +17,7 @@ from billing.matters.agenda import Step
 from billing.matters.effects import Add, Do, Effect, Issue, Rows, Work
 from billing.money.discounts.schemas import IN_FORCE, Discount
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
 from billing.money.refunds.schemas import Refund
 from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -142,17 +142,18 @@ def upcoming(rows: Rows, facts: SubscriptionFacts) -> Upcoming | None:
 
 
 def _after_cycle(rows: Rows, facts: SubscriptionFacts) -> SubscriptionFacts:
-    """Return the facts after the cycle: in a longer period its use has an invoice of its own, and
-    that counts towards the minimum of the period.
+    """Return the facts after the cycle: in a longer period its use has an invoice of its own. That
+    counts towards the minimum of the period, and takes from the money balance or carries to it.
     """
     after = replace(facts, usage=())
     step = _next_of(("cycle",), rows, facts) if facts.usage else None
     if step is None:
         return after
-    known = {one.id for one in rows.of(Invoice)}
-    charges = true_ups.charged(_played(step, rows, facts))
-    new = (one for one in charges if one.invoice_id not in known)
-    return replace(after, spent=(*facts.spent, *new))
+    known = rows.ids()
+    played = _played(step, rows, facts)
+    charges = (one for one in true_ups.charged(played) if one.invoice_id not in known)
+    moved = sum(one.amount_minor for one in played.rows.of(BalanceEntry) if one.id not in known)
+    return replace(after, spent=(*facts.spent, *charges), balance_minor=facts.balance_minor + moved)
 
 
 def _played(step: Step, rows: Rows, facts: SubscriptionFacts) -> Work[SubscriptionFacts]:

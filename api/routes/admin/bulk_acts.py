@@ -25,7 +25,7 @@ from api.requests.dry_runs import undone_if
 from api.routes.base import new_router
 from api.routes.subscription_previews import DryRun
 from api.workflow_calls import need_temporal, wait_until_all_done
-from billing.catalog.plans import service as catalog
+from billing.catalog.plans import service as plan_service
 from billing.core import ids
 from billing.core.errors import BillingError
 from billing.money.bulk_acts import service, store
@@ -88,7 +88,7 @@ class SteerBody(Body):
         Errors: MERCHANT_NOT_FOUND; SUBSCRIPTION_NOT_FOUND; PLAN_NOT_FOUND.
         """
         named, accounts = self.subscription_ids, None
-        plan = await catalog.plan_named(connection, self.plan) if self.plan is not None else None
+        plan = None if self.plan is None else await plan_service.plan_named(connection, self.plan)
         if self.account_ids is not None:
             accounts = [(await account_named(connection, one)).id for one in self.account_ids]
         return Choice(

@@ -17,7 +17,7 @@ from api.dependencies import AdminCall, Call
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
 from api.routes.subscription_previews import DryRun
-from billing.catalog.plans import service as catalog
+from billing.catalog.plans import service as plan_service
 from billing.core.errors import Conflict
 from billing.matters.effects import Work
 from billing.money.subscriptions import service
@@ -69,7 +69,7 @@ async def move_subscribers(
     """
     after = place_of(cursor)
     async with call.database.operator() as connection:
-        plan = await catalog.plan_named(connection, key)
+        plan = await plan_service.plan_named(connection, key)
         found = await price_moves.to_move(connection, plan.key, AT_ONCE + 1, after=after)
     some, more = found[:AT_ONCE], len(found) > AT_ONCE
     verb, about = partial(price_moves.move, reason=body.reason), PlanWish(though_closed=True)

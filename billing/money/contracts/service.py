@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.catalog.plans import service as catalog
+from billing.catalog.plans import service as plan_service
 from billing.catalog.plans import writer
 from billing.catalog.plans.schemas import AgreedPrice, Limit
 from billing.core import clock
@@ -108,7 +108,7 @@ async def _write_prices(
     """Write each price as a version that is not on sale, so that subscriptions can refer to it."""
     made = []
     for one in wanted:
-        plan = await catalog.plan_named(connection, one.plan)
+        plan = await plan_service.plan_named(connection, one.plan)
         if not plan.allowance.fits_into(one.interval):
             raise wrong_field(
                 "prices", f"the interval does not fit the allowance cycles of plan {plan.key}"

@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.routes.admin import integrity as route
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import open_database
@@ -23,8 +22,7 @@ from billing.core.settings import Settings
 from billing.insight.integrity import numbers, rules, service, store
 from billing.insight.integrity.rules import CHECKS, LEDGER
 from billing.ledger.credits import invariants
-from tests.integration.actors import API, Actors, Customer, wait_for
-from tests.integration.api_app import Api
+from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.credits import holding
 from tests.integration.credits.test_checks import DAMAGE as LEDGER_DAMAGE
 from tests.integration.insight.test_recounting import A_QUOTA
@@ -375,30 +373,6 @@ async def test_what_is_late_is_found_by_an_index(
     }  # fmt: skip
     lines = "\n".join(await superuser.scalars(text(f"EXPLAIN {store.LATE[name].text}"), asked))
     assert all(index in lines for index in INDEXES[name]), lines
-
-
-async def test_an_operator_reads_the_findings(actors: Actors, books: Books) -> None:
-    account = ids.encode(ids.ACCOUNT, books.paying)
-    report = await actors.operate("GET", f"/admin/integrity?account={account}")
-    assert report["ok"]
-    assert len(report["checks"]) == len(CHECKS)
-    assert report["checks"][0] == {
-        "name": "ledger_balance", "invariant": "I1",
-        "sentence": "the balance is the sum of the ledger",
-        "ok": True, "violations": 0, "examples": [],
-    }  # fmt: skip
-    await actors.operate("GET", "/admin/integrity?account=nobody", status=404)
-
-
-async def test_all_accounts_are_read_at_once_while_they_are_few(
-    api: Api, books: Books, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(route, "AT_ONCE", 1_000_000)
-    whole = await api.client.get(f"{API}/admin/integrity", headers=api.admin())
-    assert len(whole.json()["checks"]) == len(CHECKS)
-    monkeypatch.setattr(route, "AT_ONCE", 0)
-    refused = await api.client.get(f"{API}/admin/integrity", headers=api.admin())
-    assert (refused.status_code, refused.json()["code"]) == (409, "TOO_MANY_ACCOUNTS")
 
 
 async def test_one_accounts_books_can_be_checked_with_its_own_rights(

@@ -1,0 +1,31 @@
+"""Operators ask for the checks, of one account or of all."""
+
+import pytest
+
+from api.routes.admin import integrity as route
+from billing.insight.integrity.rules import CHECKS
+from tests.integration.actors import API, Actors, Customer
+from tests.integration.api_app import Api
+
+
+async def test_an_operator_reads_the_findings(actors: Actors, customer: Customer) -> None:
+    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert report["ok"]
+    assert len(report["checks"]) == len(CHECKS)
+    assert report["checks"][0] == {
+        "name": "ledger_balance", "invariant": "I1",
+        "sentence": "the balance is the sum of the ledger",
+        "ok": True, "violations": 0, "examples": [],
+    }  # fmt: skip
+    await actors.operate("GET", "/admin/integrity?account=nobody", status=404)
+
+
+async def test_all_accounts_are_read_at_once_while_they_are_few(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "AT_ONCE", 1_000_000)
+    whole = await api.client.get(f"{API}/admin/integrity", headers=api.admin())
+    assert len(whole.json()["checks"]) == len(CHECKS)
+    monkeypatch.setattr(route, "AT_ONCE", 0)
+    refused = await api.client.get(f"{API}/admin/integrity", headers=api.admin())
+    assert (refused.status_code, refused.json()["code"]) == (409, "TOO_MANY_ACCOUNTS")

@@ -2,6 +2,8 @@
 
 from uuid import uuid4
 
+import pytest
+
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.arrears.test_add_ons import choose
 from tests.integration.arrears.test_overage import START, use
@@ -174,3 +176,32 @@ async def test_what_is_owed_falls_and_only_what_was_paid_goes_back(actors: Actor
     await customer.refused("VALIDATION_FAILED", "POST", f"{PATH}/cancel", {"refund": "refund"})
     assert (await ended(customer))["given_back"] is None
     assert await money(customer) == 0
+
+
+@pytest.mark.parametrize("down", ["growth", "starter", None])
+async def test_no_credits_stay_of_a_change_made_while_a_bank_disputes(
+    actors: Actors, down: str | None
+) -> None:
+    customer = await begun(actors, "growth")
+    (payment,) = await customer.rows("SELECT * FROM payments WHERE account_id = %(me)s")
+    await actors.sandbox.dispute(payment["stripe_payment_intent_id"])
+    await disputed(actors, customer, "open")
+    assert await customer.credits() == 0
+    for plan in ("scale", *([down] if down else [])):
+        await change(customer, plan=plan, when="now")
+    await ended(customer)
+    assert await customer.credits() == 0
+
+
+@pytest.mark.parametrize("down", ["growth", "starter", None])
+async def test_no_credits_stay_of_a_change_whose_money_went_back(
+    actors: Actors, down: str | None
+) -> None:
+    customer = await begun(actors, "growth")
+    await change(customer, plan="scale", when="now")
+    await refunded(customer, await paid_for(customer), keep_subscription=True)
+    assert await customer.credits() == 1000
+    if down:
+        await change(customer, plan=down, when="now")
+    await ended(customer)
+    assert await customer.credits() == 0

@@ -49,8 +49,8 @@ class TrialAnswer(Answer):
     response_model=TrialAnswer,
     status_code=201,
     responses=responses(
-        "TRIAL_ALREADY_USED", "MERCHANT_NOT_FOUND", "PLATFORM_MISMATCH", "TEMPORAL_UNAVAILABLE",
-        *KEYED,
+        "TRIAL_ALREADY_USED", "PAYMENT_OVERDUE", "MERCHANT_NOT_FOUND", "PLATFORM_MISMATCH",
+        "TEMPORAL_UNAVAILABLE", *KEYED,
     ),
 )  # fmt: skip
 async def start_trial(call: BillingCall, once: OptionalKey) -> Response:

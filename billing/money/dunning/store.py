@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, and_, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
@@ -11,10 +11,33 @@ from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
 from billing.money.dunning.schemas import DunningCase
 from billing.money.dunning.tables import dunning_cases
+from billing.money.invoices.tables import invoices
 
 _OF_INVOICE = Prepared(
     select(dunning_cases).where(dunning_cases.c.invoice_id == given("invoice_id"))
 )
+
+_OWES = Prepared(
+    select(
+        exists(
+            select(invoices.c.id).where(
+                invoices.c.account_id == given("account_id"),
+                or_(
+                    invoices.c.status == "uncollectible",
+                    and_(
+                        invoices.c.status == "open",
+                        invoices.c.id.in_(select(dunning_cases.c.invoice_id)),
+                    ),
+                ),
+            )
+        )
+    )
+)
+
+
+async def owes(connection: AsyncConnection, account_id: UUID) -> bool:
+    """Return True if an invoice of the account is overdue, or was given up."""
+    return bool(await _OWES.scalar(connection, account_id=account_id))
 
 
 async def find_of_invoice(connection: AsyncConnection, invoice_id: UUID) -> DunningCase | None:

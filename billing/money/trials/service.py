@@ -16,6 +16,7 @@ from billing.matters.agenda import head
 from billing.matters.effects import Bear, Rows
 from billing.matters.kinds import TRIAL
 from billing.matters.schemas import Matter
+from billing.money.dunning import store as dunning_store
 from billing.money.trials import store
 from billing.money.trials.rules import agenda
 from billing.money.trials.schemas import Trial
@@ -34,7 +35,8 @@ async def start(
 ) -> Matter:
     """Take the account's one trial of credits [D1, D3, D4, D9].
 
-    Errors: TRIAL_ALREADY_USED, also when another account of the same platform identity had it.
+    Errors: TRIAL_ALREADY_USED, also when another account of the same platform identity had it;
+    PAYMENT_OVERDUE.
     """
     trial = await take(
         connection,
@@ -63,8 +65,11 @@ async def take(
     started_at: datetime,
     ends_at: datetime,
 ) -> Trial | None:
-    """Use up one kind of trial, once per account and platform identity; None when it was used."""
-    return await store.add(
+    """Use up one kind of trial, once per account and platform identity; None when it was used.
+
+    Errors: PAYMENT_OVERDUE if an invoice of the account is overdue.
+    """
+    taken = await store.add(
         connection,
         {
             "id": trial_id,
@@ -77,6 +82,9 @@ async def take(
             "expires_at": ends_at,
         },
     )
+    if taken is not None and await dunning_store.owes(connection, account.id):
+        raise Conflict("PAYMENT_OVERDUE")
+    return taken
 
 
 async def is_used_elsewhere(connection: AsyncConnection, account: Account) -> bool:

@@ -20,6 +20,24 @@ async def test_a_debt_that_is_given_up_serves_nothing_until_somebody_pays_it(
     assert (await customer.until_subscription("active"))["current_period_end"].startswith("2027-03")
 
 
+async def test_a_debtor_begins_no_trial_until_the_debt_is_paid(actors: Actors) -> None:
+    customer = await overdue(actors)
+    subscription = "/billing/subscription"
+    await customer.advance(days=2)
+    await customer.ask("POST", f"{subscription}/cancel", {"at": "now"}, status=200)
+    wish = {"plan": "pro"}
+    await customer.refused("PAYMENT_OVERDUE", "POST", subscription, wish, key="plan")
+    await customer.refused("PAYMENT_OVERDUE", "POST", "/billing/trials", key="credits")
+    paid = wish | {"trial": False, "payment_method": "card"}
+    begun = await customer.ask("POST", subscription, paid, key="paid", status=201)
+    assert begun["status"] == "incomplete"
+
+    await customer.script("succeed", then="last")
+    debt = (await owed(customer))["invoice_id"]
+    await customer.ask("POST", f"/billing/invoices/{debt}/pay", {}, key="k", status=200)
+    await customer.ask("POST", "/billing/trials", key="again", status=201)
+
+
 async def test_a_scheduled_end_is_taken_back_while_unpaid(actors: Actors) -> None:
     customer = await overdue(actors)
     subscription = "/billing/subscription"

@@ -134,7 +134,8 @@ async def start(
     [C4].
 
     An incomplete predecessor must have ended. Errors: SUBSCRIPTION_EXISTS, INVALID_COUPON,
-    PAYMENT_OVERDUE for a trial, those of `offer`, and those of a saved card that must pay now but may not be charged.
+    PAYMENT_OVERDUE for a trial, those of `offer`, and those of a saved card that must pay now but
+    may not be charged.
     """
     begun = await _begin(connection, account, wanted, subscription_id, at)
     return matters.of_birth(begun[0])

@@ -19,6 +19,7 @@ from api.pricing import Prices
 from api.webhooks.deliveries import DeliveryCount
 from api.webhooks.inbox import Inbox, Notifier
 from api.webhooks.paypal_signatures import PayPalSignatures
+from billing.core.batcher import Turns
 from billing.core.database import Database
 from billing.core.errors import Unavailable
 from billing.core.settings import Settings
@@ -54,6 +55,8 @@ class Services:
     tracing: Tracing | None = None
     deliveries: DeliveryCount = field(default_factory=DeliveryCount)
     failures: FailureCount = field(default_factory=FailureCount)
+    foreseeing: Turns = field(default_factory=lambda: Turns(1))
+    """For timelines, of which each keeps a processor busy."""
     usage_batcher: UsageBatcher = field(init=False)
     pulse: Pulse = field(init=False)
     barrier: Barrier = field(init=False)

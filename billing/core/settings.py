@@ -46,6 +46,7 @@ MIN_HMAC_BYTES: Final = 32
 _MIN_DIFFERENT: Final = 8
 # As browsers send it: without a path, in lower case.
 _ORIGIN: Final = re.compile(r"https?://[^/?#@\sA-Z]+")
+_ADDRESS: Final = re.compile(r"https?://[^/?#@\s]")
 
 # Any other value is refused: a misspelt `production` would start without its checks.
 Environment = Annotated[Literal["development", "production"], BeforeValidator(str.lower)]
@@ -127,6 +128,8 @@ class Settings(
         yield from database_urls.faults({name.upper(): getattr(self, name) for name in names})
         if self.has_live_stripe and self.stripe_api_base:
             yield "a live Stripe key is only for Stripe: unset STRIPE_API_BASE or use sk_test_…"
+        if not _ADDRESS.match(self.public_url):
+            yield f"BILLING_PUBLIC_URL: {self.public_url} is no address like https://shop.example"
         for origin in self.cors_origins:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 yield f"BILLING_CORS_ORIGINS: {origin} is not an origin such as https://shop.example"

@@ -11,6 +11,7 @@ from cli.__main__ import app
 
 WRONG = {
     "a default secret in production": ({"ENV": "production"}, "set STRIPE_WEBHOOK_SECRET to"),
+    "an address without its scheme": ({"BILLING_PUBLIC_URL": "shop.example"}, "is no address"),
     "a file that is not there": (
         {"STRIPE_SECRET_KEY_FILE": "/nowhere"}, "STRIPE_SECRET_KEY_FILE cannot be read",
     ),

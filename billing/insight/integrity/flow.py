@@ -166,8 +166,11 @@ QUERIES: Final[dict[str, str]] = {
         LEFT JOIN subscription_items i
                ON i.subscription_id = s.id AND i.account_id = s.account_id AND i.kind = 'plan'
         LEFT JOIN prices p ON p.id = s.price_id
-        WHERE (i.price_id, i.amount_minor, i.amount_minor * i.quantity, s.currency)
-              IS DISTINCT FROM (p.id, p.amount_minor, s.amount_minor, p.currency)
+        LEFT JOIN plans n ON n.id = s.plan_id
+        WHERE (i.price_id, i.amount_minor, i.amount_minor * i.quantity, s.currency, s.plan_key,
+               n.key, s.interval_unit, s.interval_count)
+              IS DISTINCT FROM (p.id, p.amount_minor, s.amount_minor, p.currency, p.key, p.key,
+                                p.interval_unit, p.interval_count)
     """,
     "periods_contiguous": """
         WITH billed AS (

@@ -9,6 +9,7 @@ import json
 import math
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from functools import partial
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -19,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import clock, ids
 from billing.core.errors import Conflict
 from billing.core.frozen import Frozen
-from billing.core.money import ZERO, exponent, round_minor
+from billing.core.money import ZERO, exponent, round_exact, round_minor
 from billing.core.prepared import Prepared
 from billing.ledger.credits import service as credits
 from billing.matters.effects import Announce
@@ -54,16 +55,17 @@ _BY_CARD: Final = Prepared(
     """
     )
 )
+# Of the invoice's line for the use: its sum with tax in minor units, what its uses cost by
+# themselves, and how much of that was voided before. Voided uses are few, and have an index.
 _BILLED: Final = Prepared(
     text(
         """
-    SELECT r.total_amount, b.invoice, (
-        SELECT sum(l.amount_minor - l.discount_minor + l.tax_minor - l.tax_included_minor)
-               / nullif(sum(l.amount_minor), 0)
-        FROM invoice_lines AS l
-        WHERE l.account_id = r.account_id AND public_id('inv', l.invoice_id) = b.invoice
-            AND l.kind = 'usage' AND l.period_start = r.period_start
-            AND l.detail ->> 'meter' = r.meter) AS share
+    SELECT r.total_amount AS cost, r.currency, b.invoice, l.charged_minor, l.net_minor, l.true_up, (
+        SELECT coalesce(-sum(v.total_amount), 0) FROM billing_records AS v
+        WHERE v.account_id = r.account_id AND v.billing_status = 'refunded'
+            AND v.voids IS NOT NULL AND v.occurred_at >= r.period_start - interval '5 minutes'
+            AND v.period_start = r.period_start AND v.meter = r.meter
+            AND v.detail ->> 'invoice_id' = b.invoice) AS voided
     FROM billing_records AS r CROSS JOIN LATERAL (
         SELECT detail ->> 'invoice_id' AS invoice FROM billing_events
         WHERE account_id = r.account_id AND billing_id = r.id AND detail ? 'invoice_id'
@@ -71,6 +73,15 @@ _BILLED: Final = Prepared(
         SELECT invoice FROM usage_settlements
         WHERE account_id = r.account_id AND r.id = ANY (records)
         LIMIT 1) AS b
+    CROSS JOIN LATERAL (
+        SELECT sum(l.amount_minor - l.discount_minor + l.tax_minor
+                - l.tax_included_minor)::bigint AS charged_minor,
+            sum(l.amount_minor)::bigint AS net_minor,
+            sum((l.detail ->> 'true_up')::numeric) AS true_up
+        FROM invoice_lines AS l
+        WHERE l.account_id = r.account_id AND public_id('inv', l.invoice_id) = b.invoice
+            AND l.kind = 'usage' AND l.period_start = r.period_start
+            AND l.detail ->> 'meter' = r.meter) AS l
     WHERE r.account_id = :account_id AND r.id = :record_id
     """
     )
@@ -178,10 +189,9 @@ def _detail(reason: str, returned: Returned | None) -> dict[str, Any]:
     if returned is None:
         return {"reason": reason}
     invoice = returned.invoice
-    owed = {"credited": ids.encode(ids.INVOICE, invoice.id)}
-    return {"reason": reason, "currency": invoice.currency} | (
-        owed if _destination(invoice) == "debt" else {}
-    )
+    named = ids.encode(ids.INVOICE, invoice.id)
+    owed = {"credited": named} if _destination(invoice) == "debt" else {}
+    return {"reason": reason, "currency": invoice.currency, "invoice_id": named} | owed
 
 
 async def _charge(
@@ -198,8 +208,21 @@ async def _charge(
     billed = await _BILLED.first(connection, **named)
     if billed is None:
         return None
-    invoice_id = ids.decode(ids.INVOICE, billed["invoice"])
-    return UseCharge(invoice_id, billed["total_amount"] * (billed["share"] or 1))
+    invoice_id, digits = ids.decode(ids.INVOICE, billed["invoice"]), exponent(billed["currency"])
+    cost, voided, line = billed["cost"], billed["voided"], billed["charged_minor"] or 0
+    uses = Decimal(billed["net_minor"] or 0).scaleb(-digits) - (billed["true_up"] or ZERO)
+    own_minor = _part(line, voided + cost, uses) - _part(line, voided, uses)
+    return UseCharge(invoice_id, Decimal(own_minor).scaleb(-digits))
+
+
+def _part(line_minor: int, voided: Decimal, uses: Decimal) -> int:
+    """Return the part of a line that uses of this cost made up, rounded once for all of them.
+
+    Voided one by one, the uses of a line thus return no more and no less than the line.
+    """
+    if voided <= 0 or uses <= 0:
+        return 0
+    return min(line_minor, round_exact(line_minor * Fraction(voided) / Fraction(uses)))
 
 
 async def _returned(connection: AsyncConnection, charge: UseCharge) -> Returned:

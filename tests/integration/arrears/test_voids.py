@@ -96,6 +96,22 @@ async def test_what_an_invoice_charged_lowers_the_next_one(actors: Actors) -> No
     assert [one["quantity"] for one in used["data"]] == ["505.00"]
 
 
+@pytest.mark.parametrize(("uses", "units", "line"), [(20, "2", 8), (20, "3", 12), (7, "12.5", 18)])
+async def test_uses_that_are_taken_back_one_by_one_return_their_line(
+    actors: Actors, uses: int, units: str, line: int
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("starter", trial=False)
+    calls = {"feature_type": "api_calls"}
+    await use(customer, "10000", **calls)
+    wrong = [await use(customer, units, **calls) for _ in range(uses)]
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [2900, 2900 + line]
+    done = [await void(actors, one) for one in wrong]
+    assert sum(one["balance_cents"] for one in done) == line
+    await in_order(customer)
+
+
 async def test_what_the_plan_sold_gives_no_free_units_of_its_product_back(actors: Actors) -> None:
     customer = await basic(actors)
     product = f"answers-{uuid4().hex[:12]}"

@@ -11,7 +11,7 @@ from billing.core.database import Database
 from billing.money.trials import service as trials
 from billing.platform.accounts import store as accounts
 from tests.integration.actors import Actors, Customer, Json, wait_for
-from tests.integration.dunning.dunning_setup import overdue
+from tests.integration.dunning.dunning_setup import RENEWAL, START
 
 BEHIND = "SELECT count(*) AS n FROM pg_stat_activity WHERE %(pid)s = ANY (pg_blocking_pids(pid))"
 
@@ -98,8 +98,12 @@ async def test_who_redeems_a_coupon_while_a_trial_ends_waits_without_the_account
 async def test_who_steers_what_is_overdue_while_a_trial_ends_waits_without_the_account(
     actors: Actors,
 ) -> None:
-    customer = await overdue(actors)
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    await customer.advance(to="2027-01-25T10:00:00Z")
     await customer.ask("POST", "/billing/trials", status=201)
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to=RENEWAL)
     act = {"act": "pause_dunning", "reason": "a bad hour", "account_ids": [customer.id]}
     pausing = actors.operate("POST", "/admin/subscriptions/steer", act, key=str(uuid4()))
     (steered,) = (await waits_without_the_account(customer, pausing))["data"]
@@ -122,8 +126,10 @@ async def test_a_shop_that_is_named_after_its_trial_has_had_it(actors: Actors) -
     assert await second.credits() == 0
     await named(third)
     await named(first)
-    fourth = await actors.customer(**shop)
-    await fourth.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
+    domain = shop["platform_domain"]
+    for spelling in (domain, domain.upper(), f"{domain}.", f"https://{domain}/", f"{domain}:443"):
+        again = await actors.customer(**shop | {"platform_domain": spelling})
+        await again.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
 
 
 async def test_two_accounts_of_a_shop_that_are_named_at_once_are_both_named(

@@ -15,12 +15,16 @@ _REWRITTEN: Final = """(t.digest IS DISTINCT FROM audit_digest(t, p.digest) AND 
 _ACCOUNT: Final = "(CAST(:accounts AS uuid[]))[1]"
 AUDIT_SINCE: Final = f"""
         {_AUDIT}
-        WHERE t.account_id = {_ACCOUNT} AND {_REWRITTEN} AND t.id > coalesce((
+        WHERE t.account_id <= {_ACCOUNT} AND {_REWRITTEN}
+          AND (t.account_id, t.id) > ({_ACCOUNT}, coalesce((
             SELECT o.id FROM billing_audit o
-            WHERE o.account_id = {_ACCOUNT} AND o.real_at < :day ORDER BY o.id DESC LIMIT 1), 0)
+            WHERE o.account_id BETWEEN {_ACCOUNT} AND {_ACCOUNT} AND o.real_at < :day
+            ORDER BY o.account_id DESC, o.id DESC LIMIT 1), 0))
     """  # noqa: S608 (names of ours)
-"""Entries of one account since its opening, each with the entry before it. The index is by ids,
-which grow with time: it is read backwards from the last entry to the first older one.
+"""Entries of one account since its opening, each with the entry before it. The index is by accounts
+and ids, which grow with time: it is read backwards from the last entry to the first older one. With
+an account that is equal, rather than between, the index of ids alone would do for the planner, and
+entries of all accounts would be read.
 """
 
 QUERIES: Final[dict[str, str]] = {

@@ -47,7 +47,8 @@ def forgive(w: Work[Any], invoice_id: UUID, reason: str) -> Invoice:
     """Forgive the rest that is owed, by a credit note. Errors: INVOICE_STATE, PAYMENT_PENDING."""
     invoice = w.rows.get(Invoice, invoice_id)
     demand_open(invoice)
-    demand_no_money_on_its_way(w, invoice_id)
+    # A try without a result may be why its matter is halted, which this frees.
+    demand_no_money_on_its_way(w, invoice_id, tries=False)
     close_case(w, invoice_id, "forgiven", reason)
     owed = invoice.remaining_minor
     return notes.credit_note(w, invoice, owed, reason, "forgiven", was_served=True)
@@ -59,11 +60,12 @@ def demand_open(invoice: Invoice) -> None:
         raise wrong_status(invoice, "has nothing to forgive")
 
 
-def demand_no_money_on_its_way(w: Work[Any], invoice_id: UUID) -> None:
-    """Raise PAYMENT_PENDING while a payment may still bring money."""
+def demand_no_money_on_its_way(w: Work[Any], invoice_id: UUID, *, tries: bool = True) -> None:
+    """Raise PAYMENT_PENDING while a payment, or one of its `tries`, may still bring money."""
     owed = Owed(w.rows, invoice_id)
     processing = owed.live is not None and owed.live.status == "processing"
-    if processing or owed.undecided is not None or owed.unsettled is not None:
+    undecided = tries and owed.undecided is not None
+    if processing or undecided or owed.unsettled is not None:
         raise Conflict(
             "PAYMENT_PENDING", "a payment of this invoice is undecided; retry once it is decided"
         )

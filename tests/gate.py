@@ -46,7 +46,6 @@ STARTING: Final = (
     "tests/integration/taxes",
     "tests/integration/invoices",
 )
-MONTHS: Final = "tests/integration/usage/test_months_away.py"
 KILLS: Final = "tests/integration/faults/test_kills.py"
 FAST_PATH: Final = "tests/integration/usage/test_fast_path.py"
 PRODUCTION: Final = "tests/integration/stack/test_production.py"
@@ -60,7 +59,7 @@ WHOLE: Final = (
     "tests/integration/workflows/test_lives_in_rows.py",
     "tests/integration/workflows/test_state_table.py",
     "tests/integration/usage/test_soak.py",
-    f"{MONTHS}::test_a_command_that_is_killed_is_repeated_and_nothing_is_lost",
+    "tests/integration/usage/test_months_away.py",
     "tests/integration/credits/test_soak.py",
     "tests/integration/arrears/test_large_close.py",
     "tests/integration/payments/test_two_flows.py",
@@ -134,6 +133,7 @@ WHOLE: Final = (
     "tests/integration/changes/test_long_trials.py",
     "tests/integration/dunning/test_slots.py",
     "tests/integration/dunning/test_unpaid_minimum.py",
+    "tests/integration/arrears/test_add_ons.py",
     "tests/integration/arrears/test_contracts.py",
     "tests/integration/arrears/test_minimum_and_money_back.py",
     "tests/integration/payments/test_cancels.py",
@@ -186,7 +186,6 @@ WHOLE: Final = (
     f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[api at",
     f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[temporal at",
     f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[postgres at",
-    f"{MONTHS}::test_a_month_goes_and_comes_back_and_the_books_agree_all_the_while",
     f"{FAST_PATH}::test_a_statement_does_what_the_long_way_would[1]",
     f"{FAST_PATH}::test_a_statement_does_what_the_long_way_would[2]",
 )

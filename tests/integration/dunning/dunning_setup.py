@@ -34,7 +34,8 @@ async def under(
         """
         WITH terms AS (
             INSERT INTO plans SELECT (jsonb_populate_record(p, jsonb_build_object(
-                'id', gen_random_uuid(), 'key', 'own-' || gen_random_uuid(), 'is_active', false,
+                'id', gen_random_uuid(), 'is_current', false, 'is_active', false,
+                'version', 1000 + floor(random() * 1000000000)::int,
                 'dunning', p.dunning || %(policy)s::jsonb,
                 'past_due_access', coalesce(%(access)s::text, p.past_due_access)))).*
             FROM plans p JOIN subscriptions s ON s.plan_id = p.id WHERE s.account_id = %(me)s

@@ -159,12 +159,12 @@ class Charger:
         if session_id is not None:
             key = f"{payment.intent_key}/expire-{fresh}"
             session = await self._provider.expire_checkout(session_id, key)
-            return _given_up(await self._left_by(session))
+            return _demand_decided(await self._page_outcome(session))
         if payment.stripe_payment_intent_id is None:
             return Outcome(kind="canceled")
         key = f"{payment.intent_key}/cancel-{fresh}"
         outcome = await self._provider.cancel_intent(payment.stripe_payment_intent_id, key)
-        return await self._with_lost_decline(payment, _given_up(outcome))
+        return await self._with_lost_decline(payment, _demand_decided(outcome))
 
     async def saved_card(self, intent_id: str) -> CardDetails | None:
         """Return the card an intent was paid with, if the payer allowed us to save it."""
@@ -185,7 +185,7 @@ class Charger:
                 return found
         return await self._provider.create_intent(request)
 
-    async def _left_by(self, session: CheckoutSession) -> Outcome:
+    async def _page_outcome(self, session: CheckoutSession) -> Outcome:
         """Return the outcome of a page that was to be closed."""
         if session.status == "expired":
             return Outcome(kind="canceled")
@@ -274,7 +274,7 @@ def _behind_page(session: CheckoutSession, outcome: Outcome) -> Outcome:
     return outcome.model_copy(update={"is_over": True}) if outcome.kind == "declined" else outcome
 
 
-def _given_up(outcome: Outcome) -> Outcome:
+def _demand_decided(outcome: Outcome) -> Outcome:
     """Return the outcome unless its payer may still pay. Errors: Unavailable."""
     if not outcome.is_over and outcome.kind not in ("canceled", "succeeded", "processing"):
         raise Unavailable("PROVIDER_NOT_CANCELED", "the provider did not cancel the payment")

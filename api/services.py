@@ -55,8 +55,8 @@ class Services:
     tracing: Tracing | None = None
     deliveries: DeliveryCount = field(default_factory=DeliveryCount)
     failures: FailureCount = field(default_factory=FailureCount)
-    foreseeing: Turns = field(default_factory=lambda: Turns(1))
-    """For timelines, of which each keeps a processor busy."""
+    timeline_turns: Turns = field(default_factory=lambda: Turns(1))
+    """Timelines are projected one at a time: each keeps a processor busy."""
     usage_batcher: UsageBatcher = field(init=False)
     pulse: Pulse = field(init=False)
     barrier: Barrier = field(init=False)

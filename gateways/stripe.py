@@ -4,11 +4,11 @@ One try per call (Temporal retries, with the same key); amounts are converted to
 """
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -35,6 +35,7 @@ from gateways.stripe_objects import (
 )
 
 TIMEOUT_SECONDS: Final = 8
+T = TypeVar("T")
 _logger: Final = logging.getLogger("gateways.stripe")
 
 
@@ -78,13 +79,7 @@ class StripeGateway:
         return customer.id
 
     async def customer_is_deleted(self, customer_id: str) -> bool:
-        try:
-            async with told():
-                customer = await self._client.v1.customers.retrieve_async(customer_id)
-        except Refusal as refused:
-            if refused.said != "resource_missing":
-                raise
-            return False
+        customer = await _if_known(self._client.v1.customers.retrieve_async(customer_id))
         return bool(getattr(customer, "deleted", False))
 
     async def create_intent(self, request: IntentRequest) -> Outcome:
@@ -285,14 +280,9 @@ class StripeGateway:
             return card_details(await cards.retrieve_async(customer_id, payment_method))
 
     async def method_is_detached(self, payment_method: str) -> bool:
-        try:
-            async with told():
-                method = await self._client.v1.payment_methods.retrieve_async(payment_method)
-        except Refusal as refused:
-            if refused.said != "resource_missing":
-                raise
-            return False
-        return method.customer is None
+        methods = self._client.v1.payment_methods
+        method = await _if_known(methods.retrieve_async(payment_method))
+        return method is not None and method.customer is None
 
     async def detach_method(self, payment_method: str) -> None:
         try:
@@ -328,6 +318,17 @@ class StripeGateway:
 
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]
+
+
+async def _if_known(asked: Awaitable[T]) -> T | None:
+    """Return Stripe's object; None if our key knows no such object."""
+    try:
+        async with told():
+            return await asked
+    except Refusal as refused:
+        if refused.said != "resource_missing":
+            raise
+        return None
 
 
 def check_version(wanted: str | None) -> None:

@@ -62,7 +62,7 @@ class MatterWorkflow(Generic[S]):
         self._seen = 0  # the last request that the newest state includes
         self._quiet = 0  # the last request after which nothing was due
         self._next_step: Step | None = None
-        self._put_off: set[str] = set()  # keys of steps that failed while others were due
+        self._postponed: set[str] = set()  # keys of steps that failed while others were due
         self._commands: list[tuple[Command, str, asyncio.Future[None]]] = []
         self._halted: str | None = None
         self._resumed = False
@@ -199,24 +199,25 @@ class MatterWorkflow(Generic[S]):
         return self._other_due() or head(self.plan(self.state), self._now())
 
     def _other_due(self) -> Step | None:
-        """Return the first due step besides those put off, if any is."""
-        if not self._put_off:
+        """Return the first due step besides those postponed, if any is."""
+        if not self._postponed:
             return None
-        first = head(one for one in self.plan(self.state) if one.key not in self._put_off)
+        first = head(one for one in self.plan(self.state) if one.key not in self._postponed)
         return first if first is not None and first.due <= self._now() else None
 
     async def _others_go_first(self, failed: Contract) -> bool:
-        """Put a failed step off if another is due: it is tried again after that."""
-        if not isinstance(failed, StepRequest) or not self._apart():
+        """Postpone a failed step if another is due: it is tried again after that."""
+        if not isinstance(failed, StepRequest) or not self._steps_are_independent():
             return False
-        self._put_off.add(failed.step.key)
+        self._postponed.add(failed.step.key)
         if self.state is None or self._asked > self._seen:
             await self._look()
         return self._other_due() is not None
 
-    def _apart(self) -> bool:
+    def _steps_are_independent(self) -> bool:
         """Return True if no step waits for another one that fails."""
-        return KINDS[self.kind].steps_apart and workflow.patched("a-failed-step-holds-no-other-up")
+        independent = KINDS[self.kind].independent_steps
+        return independent and workflow.patched("a-failed-step-holds-no-other-up")
 
     def _now(self) -> datetime:
         return (self.state and self.state.clock_at) or workflow.now()
@@ -237,14 +238,14 @@ class MatterWorkflow(Generic[S]):
 
     async def _do(self, step: Step) -> None:
         request = StepRequest(ref=self.ref, step=step.model_copy(update={"words": ""}))
-        self._put_off.discard(step.key)
+        self._postponed.discard(step.key)
         await self._take(step.name, request, step.words or step.name)
 
     async def _look(self) -> None:
         await self._take(LOOK, self.ref, "look at the rows")
 
     async def _take(self, activity: str, argument: Contract, words: str) -> None:
-        """Run one activity until it succeeds or is put off, or an operator sends a command."""
+        """Run one activity until it succeeds or is postponed, or an operator sends a command."""
         while True:
             try:
                 return await self._run(activity, argument, words)
@@ -253,7 +254,7 @@ class MatterWorkflow(Generic[S]):
                 if await self._others_go_first(argument):
                     return None
                 await self._halt(f"{words}: {reason_of(error)}")
-                self._put_off.clear()
+                self._postponed.clear()
             if self._commands or await self._others_go_first(argument):
                 return None
             if workflow.info().is_continue_as_new_suggested():
@@ -352,15 +353,18 @@ class MatterWorkflow(Generic[S]):
     # -- trouble and renewal -----------------------------------------------------------------
 
     async def _halt(self, reason: str) -> None:
-        """Show that the matter is halted, wait an hour, for `resume` or a command, then go on."""
+        """Show that the matter is halted, wait an hour or for `resume` or a command, then go on.
+
+        A matter of independent steps goes on as well once its rows changed.
+        """
         self._halted, self._resumed = reason, False
-        apart = self._apart()
+        independent = self._steps_are_independent()
         workflow.set_current_details(f"**halted** {reason}")
         workflow.upsert_search_attributes([BILLING_STATUS.value_set(HALTED)])
         await self._note_halt(reason)
         with contextlib.suppress(TimeoutError):  # after the hour the step is retried
             await workflow.wait_condition(
-                lambda: self._resumed or bool(self._commands) or (apart and self._woken()),
+                lambda: self._resumed or bool(self._commands) or (independent and self._woken()),
                 timeout=POLICIES.halt_pause,
             )
         self._halted, self._shown = None, None

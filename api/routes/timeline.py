@@ -74,7 +74,7 @@ class TimelineAnswer(Answer):
     pagination: Pagination
 
 
-class Told(NamedTuple):
+class TimelineFacts(NamedTuple):
     """Everything that a timeline is made of."""
 
     account_id: UUID
@@ -86,8 +86,8 @@ class Told(NamedTuple):
 async def read_timeline(call: MemberCall, paging: Paging, upcoming: Ahead = 12) -> TimelineAnswer:
     """The past of this account with causes, and its future with dates and amounts."""
     async with call.transaction() as connection:
-        told = await _read(call, connection, call.account.id, paging)
-    return await _timeline(call, told, upcoming)
+        facts = await _read(call, connection, call.account.id, paging)
+    return await _timeline(call, facts, upcoming)
 
 
 @router.get(
@@ -100,29 +100,29 @@ async def read_account_timeline(
     """The timeline of any account, for operators."""
     async with call.database.operator() as connection:
         account = await account_named(connection, account_id)
-        told = await _read(call, connection, account.id, paging)
-    return await _timeline(call, told, upcoming)
+        facts = await _read(call, connection, account.id, paging)
+    return await _timeline(call, facts, upcoming)
 
 
 async def _read(
     call: Call, connection: AsyncConnection, account_id: UUID, paging: PageRequest
-) -> Told:
+) -> TimelineFacts:
     outlook = await store.outlook(connection, account_id, maker=only_user(call))
     query, keys = store.past(account_id)
     past = await paginate(
         connection, query, keys, paging, lambda row: HappenedAnswer.of(store.show(row))
     )
-    return Told(account_id, outlook, past)
+    return TimelineFacts(account_id, outlook, past)
 
 
-async def _timeline(call: Call, told: Told, upcoming: int) -> TimelineAnswer:
-    # Years of steps take a second: apart from the event loop, and one timeline at a time.
-    async with call.services.foreseeing.one():
-        future = await asyncio.to_thread(rules.project, told.outlook, upcoming)
+async def _timeline(call: Call, facts: TimelineFacts, upcoming: int) -> TimelineAnswer:
+    # A hundred steps take a second, for which the event loop would serve nobody else.
+    async with call.services.timeline_turns.one():
+        future = await asyncio.to_thread(rules.project, facts.outlook, upcoming)
     return TimelineAnswer(
-        account_id=ids.encode(ids.ACCOUNT, told.account_id),
-        now=told.outlook.now,
+        account_id=ids.encode(ids.ACCOUNT, facts.account_id),
+        now=facts.outlook.now,
         future=[ComingAnswer.of(one) for one in future],
-        past=told.past.data,
-        pagination=told.past.pagination,
+        past=facts.past.data,
+        pagination=facts.past.pagination,
     )

@@ -34,7 +34,7 @@ class MatterKind:
     """The provider's events may concern it: it has a step that handles them."""
     sleeps: bool = False
     """Rebuilt far ahead of its next step, it sleeps until then; a bare signal does not wake it."""
-    steps_apart: bool = False
+    independent_steps: bool = False
     """None of its steps waits for another: while one fails, the others are done."""
 
     def subject(self, subject_id: UUID) -> str:
@@ -62,7 +62,7 @@ CHARGE: Final = MatterKind("charge", ids.BILLING_RECORD, 4, "ChargeUsage", INTER
 REST: Final = timedelta(days=1)
 """What is due later than this needs no workflow: Postgres keeps it."""
 ACCOUNT: Final = MatterKind(
-    "account", ids.ACCOUNT, 5, "Account", INTERACTIVE, rests_beyond=REST, steps_apart=True
+    "account", ids.ACCOUNT, 5, "Account", INTERACTIVE, rests_beyond=REST, independent_steps=True
 )
 
 REVERSAL: Final = MatterKind(

@@ -21,7 +21,8 @@ FIRST_APPROVAL_WITHIN: Final = timedelta(days=14)
 """A first payment by hand waits for its approval as long as a purchase does."""
 PROVIDER_DOWN_EVERY: Final = timedelta(hours=1)
 PROVIDER_DOWN_TRIES: Final = 24
-_AGAIN: Final = "/again-"
+AGAIN: Final = "/again-"
+"""In the key of a try that is made again because the one before it never reached the card."""
 MAX_EXTENSION_DAYS: Final = 90
 UNDECIDED_IS_OVERDUE: Final = timedelta(days=14)
 """An invoice is overdue if its bank still decides this long after the due date."""
@@ -328,12 +329,12 @@ def _first_slot_key(c: Collecting, slot: int) -> str:
 
 def first_key(key: str) -> str:
     """Return the key of the first of the tries that are made until one reaches the card."""
-    return key.partition(_AGAIN)[0]
+    return key.partition(AGAIN)[0]
 
 
 def _again_key(first: str, down: int) -> str:
     """Return the key of the next try; each try that never reached the card had its own."""
-    return f"{first}{_AGAIN}{down}" if down else first
+    return f"{first}{AGAIN}{down}" if down else first
 
 
 def _charge_again(

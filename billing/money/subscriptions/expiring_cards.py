@@ -38,7 +38,7 @@ def notify(w: Work[SubscriptionFacts]) -> None:
         "subscription_id": ids.encode(ids.SUBSCRIPTION, subscription.id),
         "plan": subscription.plan_key,
         "renews_at": subscription.current_period_end.isoformat(),
-        "price_cents": items.due_next(w.rows),
+        "price_cents": items.next_period_price(w.rows),
         "currency": subscription.currency,
     }
     w.announce(card.account_id, "payment_method.expiring", facts["payment_method_id"], facts)
@@ -46,7 +46,7 @@ def notify(w: Work[SubscriptionFacts]) -> None:
 
 
 def _ends_too_soon(rows: Rows, row: Subscription) -> Method | None:
-    if not items.due_next(rows) or row.collection != "charge":
+    if not items.next_period_price(rows) or row.collection != "charge":
         return None
     card = payments.charged_card(rows, row.payment_method_id)
     if card is None or not expiry_is_untold(card):

@@ -124,11 +124,11 @@ async def _grant(connection: AsyncConnection, trial: Trial, at: datetime) -> Non
 def _identity(account: Account) -> str | None:
     if account.platform is None or account.platform_domain is None:
         return None
-    name = f"{account.platform}:{_shop(account.platform_domain)}"
+    name = f"{account.platform}:{_shop_domain(account.platform_domain)}"
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _shop(domain: str) -> str:
+def _shop_domain(domain: str) -> str:
     """Return a shop's domain in one spelling, without the parts of an address around it."""
     name = domain.strip().lower().removeprefix("https://").removeprefix("http://")
     return name.rstrip("/").removesuffix(":443").removesuffix(":80").rstrip(".")

@@ -6,7 +6,6 @@ another note already returned is not returned again.
 """
 
 import json
-import math
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -44,14 +43,14 @@ _VOID: Final = Prepared(
 _BY_CARD: Final = Prepared(
     text(
         """
-    SELECT i.id, i.currency, sum(l.amount_minor - l.discount_minor + l.tax_minor
+    SELECT i.id, sum(l.amount_minor - l.discount_minor + l.tax_minor
                                  - l.tax_included_minor)::bigint AS amount_minor
     FROM billing_records AS r
     JOIN invoices AS i ON i.account_id = r.account_id AND i.workflow_id = :workflow_id
     JOIN invoice_lines AS l ON l.invoice_id = i.id
     WHERE r.id = :record_id AND r.account_id = :account_id AND r.billing_method = :by_card
         AND i.status NOT IN ('draft', 'void') AND l.kind = 'single_use'
-    GROUP BY i.id, i.currency
+    GROUP BY i.id
     """
     )
 )
@@ -94,14 +93,14 @@ _REFUSED: Final = {
 
 
 class UseCharge(NamedTuple):
-    """The money that an invoice charged for a use, in whole units, with its tax."""
+    """The money that an invoice charged for a use, with its tax."""
 
     invoice_id: UUID
-    amount: Decimal
+    amount_minor: int
 
 
 class Returned(NamedTuple):
-    """The part of a charge that a note on its invoice returns."""
+    """The part of a charge that a note on its invoice returns, in whole units."""
 
     invoice: Invoice
     amount: Decimal
@@ -203,19 +202,18 @@ async def _charge(
         connection, **named, by_card=BY_CARD, workflow_id=CHARGE.workflow_id(record_id)
     )
     if by_card is not None:
-        minor = Decimal(by_card["amount_minor"])
-        return UseCharge(by_card["id"], minor.scaleb(-exponent(by_card["currency"])))
+        return UseCharge(by_card["id"], by_card["amount_minor"])
     billed = await _BILLED.first(connection, **named)
     if billed is None:
         return None
-    invoice_id, digits = ids.decode(ids.INVOICE, billed["invoice"]), exponent(billed["currency"])
     cost, voided, line = billed["cost"], billed["voided"], billed["charged_minor"] or 0
-    uses = Decimal(billed["net_minor"] or 0).scaleb(-digits) - (billed["true_up"] or ZERO)
-    own_minor = _part(line, voided + cost, uses) - _part(line, voided, uses)
-    return UseCharge(invoice_id, Decimal(own_minor).scaleb(-digits))
+    net = Decimal(billed["net_minor"] or 0).scaleb(-exponent(billed["currency"]))
+    uses = net - (billed["true_up"] or ZERO)
+    own_minor = _share_of_line(line, voided + cost, uses) - _share_of_line(line, voided, uses)
+    return UseCharge(ids.decode(ids.INVOICE, billed["invoice"]), own_minor)
 
 
-def _part(line_minor: int, voided: Decimal, uses: Decimal) -> int:
+def _share_of_line(line_minor: int, voided: Decimal, uses: Decimal) -> int:
     """Return the part of a line that uses of this cost made up, rounded once for all of them.
 
     Voided one by one, the uses of a line thus return no more and no less than the line.
@@ -233,11 +231,9 @@ async def _returned(connection: AsyncConnection, charge: UseCharge) -> Returned:
     invoice = await invoice_store.get(connection, charge.invoice_id)
     if invoice.status not in ("open", "paid") or invoice.settlement == "forgiven":
         return Returned(invoice, ZERO)
-    digits = exponent(invoice.currency)
-    asked = math.ceil(charge.amount.scaleb(digits))
+    asked = charge.amount_minor
     left = await operating.left_of_use(connection, invoice, asked, _destination(invoice))
-    most = Decimal(left).scaleb(-digits)
-    return Returned(invoice, min(charge.amount, most))
+    return Returned(invoice, Decimal(min(asked, left)).scaleb(-exponent(invoice.currency)))
 
 
 def _destination(invoice: Invoice) -> Destination:

@@ -7,6 +7,7 @@ import pytest
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.arrears.test_contracts import agree
 from tests.integration.arrears.test_overage import charged, use
+from tests.integration.arrears.test_voids import void
 from tests.integration.changes.test_endings import NOW
 from tests.integration.changes.test_plan_changes import PATH, begun, lines, money
 from tests.integration.recomputed_sums import differences
@@ -50,9 +51,7 @@ async def test_use_beyond_the_plan_while_a_change_waits_is_billed_and_can_be_tak
     recorded = await use(customer, "600")
     await customer.pay(asked)
     assert ("usage", 200) in await newest(customer, count=3)
-    path = f"/billing/records/{recorded['billing_id']}/void"
-    why = {"reason": "by mistake"}
-    voided = await actors.operate("POST", path, why, status=200)
+    voided = await void(actors, recorded)
     assert voided["balance_cents"] == 200
     report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
     assert report["ok"], [one for one in report["checks"] if not one["ok"]]

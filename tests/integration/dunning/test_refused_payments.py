@@ -8,8 +8,6 @@ from tests.integration.dunning.dunning_setup import RENEWAL, START, attempts, ca
 async def forgotten(customer: Customer) -> None:
     """The provider's customer is deleted, and we still believe in his card."""
     await delete_customer(customer)
-    ours = "FROM payment_methods WHERE account_id = %(me)s AND status = 'detached'"
-    await wait_for(lambda: customer.rows(f"SELECT 1 {ours}"), "his card is gone")
     await believed(customer)
 
 
@@ -19,13 +17,13 @@ async def removed(customer: Customer) -> None:
         "SELECT stripe_payment_method_id AS id FROM payment_methods WHERE account_id = %(me)s"
     )
     await remove_card(customer, card["id"])
-    ours = "FROM payment_methods WHERE account_id = %(me)s AND status = 'detached'"
-    await wait_for(lambda: customer.rows(f"SELECT 1 {ours}"), "his card is gone")
     await believed(customer)
 
 
 async def believed(customer: Customer) -> None:
-    """Our rows have the card as it was before it was removed."""
+    """Our rows have the card as it was before the provider told us that it is gone."""
+    ours = "FROM payment_methods WHERE account_id = %(me)s AND status = 'detached'"
+    await wait_for(lambda: customer.rows(f"SELECT 1 {ours}"), "his card is gone")
     await customer.rows(
         "UPDATE payment_methods SET status = 'active', is_default = true WHERE account_id = %(me)s"
     )

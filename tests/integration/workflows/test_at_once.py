@@ -11,7 +11,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import CancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
-from tests.integration.actors import Actors, wait_for
+from tests.integration.actors import Actors, Customer, wait_for
 from tests.replay.payloads import steps_at_once
 
 PURCHASE: Final = """
@@ -80,12 +80,7 @@ async def test_a_step_that_fails_goes_on_as_an_activity_that_operators_see(
 ) -> None:
     customer = await actors.customer()
     await customer.save_card()
-    away = await actors.sandbox.fault(
-        "error_500_unstored",
-        path="/v1/payment_intents",
-        customer=await customer.stripe_customer(),
-        times=None,
-    )
+    away = await failing(customer, "/v1/payment_intents")
     buying = asyncio.create_task(customer.buy("small"))
     (row,) = await wait_for(lambda: customer.rows(PURCHASE), "the purchase is begun")
     handle = actors.temporal.get_workflow_handle(str(row["workflow_id"]))
@@ -96,6 +91,13 @@ async def test_a_step_that_fails_goes_on_as_an_activity_that_operators_see(
     told = await events(actors, handle.id)
     assert activities(told) == ["purchase.open"]
     assert steps_at_once(told) == ["purchase.open", "purchase.check"]
+
+
+async def failing(customer: Customer, path: str) -> int:
+    """Stripe answers 500 to calls for this customer; return the fault's number."""
+    return await customer.actors.sandbox.fault(
+        "error_500_unstored", path=path, customer=await customer.stripe_customer(), times=None
+    )
 
 
 async def tried_again(handle: WorkflowHandle[Any, Any]) -> bool:
@@ -115,12 +117,7 @@ async def test_a_cancellation_during_a_step_ends_the_run_and_the_sweep_begins_an
     """It halted the matter: a payer waited an hour for a provider that was well again."""
     customer = await actors.customer()
     await customer.save_card()
-    away = await actors.sandbox.fault(
-        "error_500_unstored",
-        path="/v1/payment_intents",
-        customer=await customer.stripe_customer(),
-        times=None,
-    )
+    away = await failing(customer, "/v1/payment_intents")
     begun = await customer.buy("small")
     (row,) = await wait_for(lambda: customer.rows(PURCHASE), "the purchase is begun")
     name = str(row["workflow_id"])

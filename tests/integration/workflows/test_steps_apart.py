@@ -5,19 +5,14 @@ from datetime import timedelta
 
 from billing.core.clock import real_now
 from tests.integration.actors import Actors, wait_for
-from tests.integration.workflows.test_at_once import tried_again
+from tests.integration.workflows.test_at_once import failing, tried_again
 
 
 async def test_a_failing_step_of_an_account_lets_the_others_go_first(actors: Actors) -> None:
     """While Stripe was away nothing else of the account was done, such as an agreed limit."""
     customer = await actors.customer()
     await customer.save_card()
-    away = await actors.sandbox.fault(
-        "error_500_unstored",
-        path="/v1/setup_intents",
-        customer=await customer.stripe_customer(),
-        times=None,
-    )
+    away = await failing(customer, "/v1/setup_intents")
     saving = asyncio.create_task(customer.call("POST", "/billing/payment-methods/setup-intent"))
     handle = actors.temporal.get_workflow_handle(f"account/{customer.id}")
     await wait_for(lambda: tried_again(handle), "the setup is tried again")

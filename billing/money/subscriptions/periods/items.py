@@ -58,7 +58,7 @@ def demand_seats(plan: Plan, quantity: int) -> None:
     raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold with {span} seats")
 
 
-def due_next(rows: Rows, agreed_minor: int | None = None) -> int:
+def next_period_price(rows: Rows, agreed_minor: int | None = None) -> int:
     """Return the price of a whole next period, with its add-ons, before discounts and tax.
 
     A unit of the plan costs `agreed_minor` then, if that is given.

@@ -65,7 +65,7 @@ def needs_card(w: Work[SubscriptionFacts]) -> bool:
     contract = _new_at(w, subscription.current_period_end)
     terms = contract.terms if contract is not None else ContractTerms()
     agreed = terms.price_of(subscription.plan_key, subscription.interval, subscription.currency)
-    due_minor = items.due_next(w.rows, agreed.amount_minor if agreed is not None else None)
+    due_minor = items.next_period_price(w.rows, agreed.amount_minor if agreed is not None else None)
     return due_minor > 0 and (terms.collection or subscription.collection) == "charge"
 
 

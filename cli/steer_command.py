@@ -61,7 +61,7 @@ def _steer(data: Path, body: Json, *, dry_run: bool, key: str) -> None:
             number += 1
             refused += one["refused"] is not None
             sums[one["currency"]] += sum(part["amount_cents"] for part in one["invoices"])
-            for line in _words(one, tries=body["act"] == "retry" and not dry_run):
+            for line in _words(one, body["act"], dry_run=dry_run):
                 typer.echo(line)
     money = ", ".join(show_money(minor, currency) for currency, minor in sorted(sums.items()))
     would = "would be steered" if dry_run else "steered"
@@ -87,19 +87,21 @@ def _all(client: httpx2.Client, body: Json, *, dry_run: bool, key: str) -> Itera
         cursor = page["pagination"]["next_cursor"]
 
 
-def _words(one: Json, *, tries: bool) -> Iterator[str]:
+def _words(one: Json, act: str, *, dry_run: bool) -> Iterator[str]:
     name = f"{one['subscription_id']} of {one['account_id']}"
     if one["refused"] is not None:
         yield f"{name}: refused, {one['refused']}: {one['detail']}"
         return
-    until = f", its period ends at {one['effective_at']}" if one["effective_at"] else ""
+    then = "it pauses" if act == "pause" else "its period ends"
+    until = f", {then} at {one['effective_at']}" if one["effective_at"] else ""
+    tries = act == "retry" and not dry_run
     yield f"{name}: {'done before, ' if one['is_repeated'] else ''}{one['status']}{until}"
     for part in one["invoices"]:
         money = show_money(part["amount_cents"], one["currency"])
-        then = f", {part['next_step']} at {part['next_at']}" if part["next_at"] else ""
+        step = f", {part['next_step']} at {part['next_at']}" if part["next_at"] else ""
         result = f", its card: {_ENDS.get(part['result'], part['result'])}" if tries else ""
         recovery = f"recovery {part['dunning_status']}" if part["dunning_status"] else "held"
         yield (
             f"  {part['invoice_number'] or part['invoice_id']}: {money}, {part['status']},"
-            f" {recovery}{then}{result}"
+            f" {recovery}{step}{result}"
         )

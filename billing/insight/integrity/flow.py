@@ -163,6 +163,23 @@ QUERIES: Final[dict[str, str]] = {
         FROM subscriptions
         WHERE (status IN ('canceled', 'incomplete_expired')) <> (ended_at IS NOT NULL)
     """,
+    # The previous release noted no `unpaid_at`.
+    "states_dated": """
+        SELECT account_id, public_id('sub', id) AS subject
+        FROM subscriptions
+        WHERE status = 'trialing' AND trial_end IS DISTINCT FROM current_period_end
+           OR (status = 'paused') <> (pause_reason IS NOT NULL) AND ended_at IS NULL
+           OR unpaid_at IS NOT NULL AND status IN ('trialing', 'active')
+           OR cycle_start >= cycle_end OR cycle_end > current_period_end
+    """,
+    # The end of its period is among what it waits for, so that comes first or something else does.
+    "periods_end_in_time": """
+        SELECT s.account_id, m.workflow_id AS subject
+        FROM subscriptions s
+        JOIN matters m ON m.workflow_id = 'subscription/' || public_id('sub', s.id)
+        WHERE s.status IN ('trialing', 'active', 'past_due') AND m.closed_at IS NULL
+          AND m.next_due > s.current_period_end
+    """,
     # Prices never change, so a subscription and its item must agree with theirs.
     "subscriptions_priced": """
         SELECT s.account_id, public_id('sub', s.id) AS subject

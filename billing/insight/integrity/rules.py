@@ -109,6 +109,8 @@ _OTHERS: Final = (
     ("one_open_subscription", "I9", "an account has at most one open subscription"),
     ("cancels_stand", "I5", "a subscription that was canceled has ended, or its end is planned"),
     ("ends_noted", "I5", "a subscription is over exactly if it says when it ended"),
+    ("states_dated", "I5", "a subscription's dates are those of its state"),
+    ("periods_end_in_time", "I9", "a subscription is looked at by the end of its period"),
     ("subscriptions_priced", "I6", "a subscription has its price's plan, and costs what that says"),
     ("periods_contiguous", "I6", "each billed period begins where the one before ended"),
     ("periods_billed", "I6", "the current period of a subscription is billed"),

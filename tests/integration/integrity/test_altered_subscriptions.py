@@ -1,4 +1,4 @@
-"""A subscription that somebody altered by hand has not what its price sells."""
+"""A subscription that somebody altered by hand has not what its price sells, or its state says."""
 
 import pytest
 from sqlalchemy import text
@@ -23,3 +23,23 @@ async def test_another_plan_or_interval_than_its_price_s_is_found(
     )
     found = (await service.evaluate(superuser, customer.uuid)).wrong
     assert "subscriptions_priced" in {one.name for one in found}
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        "status = 'trialing'",
+        "status = 'paused'",
+        "cycle_end = current_period_end + interval '1 day'",
+        "unpaid_at = created_at",
+    ],
+)
+async def test_dates_of_another_state_are_found(
+    customer: Customer, superuser: AsyncConnection, altered: str
+) -> None:
+    await customer.subscribed("pro")
+    await superuser.execute(
+        text(f"UPDATE subscriptions SET {altered} WHERE account_id = :me"), {"me": customer.uuid}
+    )
+    found = (await service.evaluate(superuser, customer.uuid)).wrong
+    assert "states_dated" in {one.name for one in found}

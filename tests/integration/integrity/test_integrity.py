@@ -180,6 +180,10 @@ DAMAGE: Final[dict[str, str]] = {
         INSERT INTO subscriptions SELECT * FROM twin""",
     "cancels_stand": f"UPDATE subscriptions SET canceled_at = created_at WHERE {MINE}",
     "ends_noted": f"UPDATE subscriptions SET status = 'canceled' WHERE {MINE}",
+    "states_dated": f"UPDATE subscriptions SET status = 'trialing' WHERE {MINE}",
+    "periods_end_in_time": f"""
+        UPDATE matters SET next_due = next_due + interval '1 year'
+        WHERE {MINE} AND kind = 'subscription'""",
     "subscriptions_priced": f"UPDATE subscriptions SET amount_minor = 1 WHERE {MINE}",
     "periods_contiguous": f"""
         UPDATE invoices SET period_start = period_start + interval '1 day' WHERE id = {LATEST}""",

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import pytest
 
@@ -107,11 +107,35 @@ def test_the_outer_deciders_see_only_the_pure_part_of_the_domain(layer: str) -> 
     assert wrong == []
 
 
+class Outline(NamedTuple):
+    """A file read once for all tests: the nodes of whole files would fill the memory."""
+
+    docstring: str
+    imports: tuple[ast.Import | ast.ImportFrom, ...]
+    functions: tuple[tuple[str, int], ...]
+    """Their names, and their lines of code."""
+
+
+@cache
+def outline(path: Path) -> Outline:
+    tree = ast.parse(path.read_text())
+    nodes = list(ast.walk(tree))
+    return Outline(
+        ast.get_docstring(tree) or "",
+        tuple(node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)),
+        tuple(
+            (node.name, code_lines(node))
+            for node in nodes
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ),
+    )
+
+
 def imported_domain_modules(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in outline(path).imports:
         if isinstance(node, ast.Import):
             yield from (a.name for a in node.names if a.name.startswith("billing."))
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("billing"):
+        elif (node.module or "").startswith("billing"):
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 is_module = (ROOT / inner.replace(".", "/")).with_suffix(".py").exists()
@@ -142,10 +166,10 @@ def test_the_client_is_a_package_of_its_own() -> None:
 
 
 def imported_packages(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in outline(path).imports:
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             yield str(node.module).partition(".")[0]
 
 
@@ -174,10 +198,10 @@ def import_graph() -> Mapping[str, frozenset[str]]:
 
 
 def imported_modules(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in outline(path).imports:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             yield str(node.module)
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -187,7 +211,7 @@ def test_a_module_that_calls_itself_pure_reaches_nothing_that_reads_or_waits() -
     pure = [
         name(path).removesuffix(".py").replace("/", ".")
         for path in python_files(product_only=True)
-        if re.search(r"\bPure\b", ast.get_docstring(ast.parse(path.read_text())) or "")
+        if re.search(r"\bPure\b", outline(path).docstring)
     ]
     assert len(pure) > 90
     impure = {module: reached for module in pure if (reached := _impure(graph, module))}
@@ -215,11 +239,10 @@ def test_no_file_is_longer_than_one_purpose() -> None:
 
 def test_no_function_is_longer_than_a_screen() -> None:
     long = {
-        f"{name(path)}:{node.name}": lines
+        f"{name(path)}:{function}": lines
         for path in python_files(product_only=True)
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if (lines := code_lines(node)) > MAX_FUNCTION_LINES
+        for function, lines in outline(path).functions
+        if lines > MAX_FUNCTION_LINES
     }
     assert long == {}
 
@@ -272,7 +295,7 @@ def test_names_say_what_a_module_is_about() -> None:
 def test_an_import_under_another_name_means_one_module_everywhere() -> None:
     meant: dict[str, set[str]] = {}
     for path in python_files(product_only=True):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in outline(path).imports:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("billing."):
                 for one in node.names:
                     target = f"{node.module}.{one.name}"

@@ -96,7 +96,12 @@ def texts(kinds: set[str]) -> Iterator[tuple[str, str]]:
     """(name, text) of the tracked files of these kinds."""
     for path in tracked():
         if path.suffix in kinds and "static" not in path.parts and name(path) not in FROZEN:
-            yield name(path), path.read_text()
+            yield name(path), text_of(path)
+
+
+@cache
+def text_of(path: Path) -> str:
+    return path.read_text()
 
 
 @cache

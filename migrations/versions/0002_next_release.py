@@ -163,14 +163,17 @@ def _execute(name: str, *without: str) -> None:
 
 
 def _add_pages() -> None:
-    """Pages of payments on which their payer chose another flow, the way back from them, and
-    payments without a payer.
+    """Pages of payments on which their payer chose another flow, the way back from them, payments
+    without a payer, and how often an owner said that a card was given.
     """
     op.add_column(
         "payments", sa.Column("is_unattended", sa.Boolean, nullable=False, server_default="false")
     )
     op.add_column("payments", sa.Column("return_url", Text))
     op.add_column("payments", sa.Column("superseded_at", DateTime(timezone=True)))
+    op.add_column(
+        "setup_intents", sa.Column("asks", sa.Integer, nullable=False, server_default="0")
+    )
 
 
 # A trail that its writer can change proves nothing.

@@ -28,6 +28,8 @@ class SetupPlan(Frozen):
     created_at: AwareDatetime
     checks: int = 0
     asked_at: AwareDatetime | None = None
+    asks: int = 0
+    """Its owner may ask twice at one instant of a frozen clock."""
 
 
 class RemovalPlan(Frozen):
@@ -249,7 +251,7 @@ def _setup_step(setup: SetupPlan) -> Step:
         words = "start saving a card"
         return Step(name="setup", due=setup.created_at, key=key, words=words, setup=setup.setup)
     if setup.asked_at is not None:
-        due, suffix = setup.asked_at, f"asked-{_stamp(setup.asked_at)}"
+        due, suffix = setup.asked_at, f"asked-{setup.asks}-{_stamp(setup.asked_at)}"
     else:
         planned = next_check(setup.created_at, setup.checks, None)
         due = min(planned, setup_expires_at(setup.created_at))

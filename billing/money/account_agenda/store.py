@@ -63,7 +63,8 @@ _STATE = Prepared(
            {WAITING_EVENTS} AS events,
            ARRAY(SELECT jsonb_build_object(
                      'id', s.id, 'opened', s.stripe_setup_intent_id IS NOT NULL,
-                     'created_at', s.created_at, 'checks', s.checks, 'asked_at', s.asked_at)
+                     'created_at', s.created_at, 'checks', s.checks, 'asked_at', s.asked_at,
+                     'asks', s.asks)
                  FROM setup_intents s
                  WHERE s.account_id = a.id AND s.finished_at IS NULL
                  ORDER BY s.stripe_setup_intent_id IS NULL DESC, s.asked_at, s.created_at

@@ -98,6 +98,7 @@ async def ask(
         setup_intents,
         setup.id,
         asked_at=at,
+        asks=setup.asks + 1,
         finished_at=None,
         make_default=setup.make_default or make_default,
     )

@@ -49,6 +49,7 @@ class Setup(Row):
     payment_method_id: UUID | None = None
     checks: int = 0
     asked_at: AwareDatetime | None = None
+    asks: int = 0
     created_at: AwareDatetime
     finished_at: AwareDatetime | None = None
 

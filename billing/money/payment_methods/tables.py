@@ -75,6 +75,8 @@ setup_intents = c.table(
     c.integer("checks", server_default="0"),
     # When its owner said that it is done, so that the provider is asked at once.
     c.instant("asked_at", nullable=True),
+    # How often its owner said so.
+    c.integer("asks", server_default="0"),
     c.instant("created_at"),
     c.instant("finished_at", nullable=True),
     c.same_account("payment_method_id", "payment_methods"),

@@ -15,6 +15,10 @@ from billing.platform.provider_inbox.rules import AT_ONCE, WaitingEvent, event_s
 
 INCOMPLETE_LIFETIME: Final = timedelta(hours=23)
 RUNNING: Final = frozenset({"active", "past_due", "unpaid"})
+PAUSING: Final = RUNNING - {"unpaid"}
+"""A scheduled pause comes with the end of the period; while `unpaid` it waits, because nothing is
+served then that could pause.
+"""
 ENDED: Final = frozenset({"incomplete_expired", "canceled"})
 
 BILLING_STEPS: Final = frozenset(
@@ -160,7 +164,7 @@ def _lifecycle(s: SubscriptionState) -> list[Step]:
         last = _end(s, end)
     elif s.cancel_at is not None and s.cancel_at <= end:
         last = _end(s, s.cancel_at)
-    elif s.pauses and s.status != "trialing":
+    elif s.pauses and s.status in PAUSING:
         last = Step(name="pause", due=end, key=f"{s.subscription}/pause-{suffix}", words="pause")
     elif s.status == "trialing":
         key = f"{s.subscription}/trial-end-{suffix}"
@@ -168,7 +172,7 @@ def _lifecycle(s: SubscriptionState) -> list[Step]:
     else:
         last = Step(name="renew", due=end, key=f"{s.subscription}/renew-{suffix}", words="renew")
     steps = _early(s) + _unpaid_too_long(s)
-    if s.cycle_end < end:
+    if s.cycle_end < last.due:
         cycle = f"{s.subscription}/cycle-{s.cycle_end:%Y-%m-%dT%H:%M:%SZ}"
         steps.append(Step(name="cycle", due=s.cycle_end, key=cycle, words="start a cycle"))
     return [*steps, *_expiring_card(s, last), last]

@@ -214,21 +214,46 @@ async def test_who_pays_has_the_period_and_brings_in_what_was_late(actors: Actor
     assert (await use_one(customer, **BACK))["is_included_in_subscription"]
 
 
-@pytest.mark.parametrize("command", ["pause", "cancel"])
-async def test_what_was_to_come_with_the_period_takes_back_what_was_not_served(
-    actors: Actors, command: str
+async def test_an_end_that_was_to_come_with_the_period_takes_back_what_was_not_served(
+    actors: Actors,
 ) -> None:
-    """A pause or an end that was asked for while it was past due comes while it is unpaid."""
+    """An end that was asked for while it was past due comes while it is unpaid."""
+    customer = await asked_while_past_due(actors, "cancel")
+    await customer.advance(to="2027-03-02T10:00:00Z")
+    assert (await customer.subscription())["status"] == "canceled"
+    assert (await owed(customer))["amount_remaining"] == SERVED
+
+
+async def test_a_pause_that_was_to_come_leaves_no_debt_that_nobody_asks_for(
+    actors: Actors,
+) -> None:
+    """While it is unpaid nothing is served that could pause, and its sixty days go on."""
+    customer = await asked_while_past_due(actors, "pause")
+    await customer.advance(to="2027-03-02T10:00:00Z")
+    assert (await customer.subscription())["status"] == "unpaid"
+    await customer.advance(to=ENDS)
+    assert (await customer.subscription())["end_reason"] == "unpaid for too long"
+    assert (await owed(customer))["amount_remaining"] == SERVED
+
+
+async def test_who_pays_in_time_has_the_pause_that_was_asked_for(actors: Actors) -> None:
+    customer = await asked_while_past_due(actors, "pause")
+    await customer.script("succeed", then="last")
+    path = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    await customer.ask("POST", path, {}, key="k", status=200)
+    assert (await customer.subscription())["status"] == "active"
+    await customer.advance(to="2027-03-02T10:00:00Z")
+    assert (await customer.subscription())["status"] == "paused"
+
+
+async def asked_while_past_due(actors: Actors, command: str) -> Customer:
+    """An unpaid customer who asked for this, with the end of the period, while it was past due."""
     customer = await overdue(actors)
-    path = f"/billing/subscription/{command}"
-    await customer.ask("POST", path, {}, status=200)
+    await customer.ask("POST", f"/billing/subscription/{command}", {}, status=200)
     await customer.advance(to="2027-02-20T10:00:00Z")
     assert (await customer.subscription())["status"] == "unpaid"
     assert (await owed(customer))["amount_remaining"] == 4900
-    await customer.advance(to="2027-03-02T10:00:00Z")
-    ended = {"pause": "paused", "cancel": "canceled"}[command]
-    assert (await customer.subscription())["status"] == ended
-    assert (await owed(customer))["amount_remaining"] == SERVED
+    return customer
 
 
 async def test_use_of_before_a_debt_was_settled_late_comes_with_the_next_renewal(

@@ -1,6 +1,7 @@
 """A customer saves a card: the browser confirms with Stripe, and we learn of it in every way."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -107,6 +108,18 @@ async def test_a_declined_card_is_told_and_the_next_one_still_fits(customer: Car
     await customer.confirm_card(begun)
 
     answer = await sync(customer, begun)
+    assert answer.status_code == 201, answer.text
+
+
+async def test_asking_twice_at_one_instant_of_a_test_clock_looks_twice(
+    new_customer: Callable[..., Awaitable[Cardholder]],
+) -> None:
+    customer = await new_customer(is_test=True, clock_at="2027-01-01T10:00:00Z")
+    begun = await customer.begin()
+    assert (await sync(customer, begun)).status_code == 409
+    async with customer.unheard():
+        await customer.confirm_card(begun)
+        answer = await sync(customer, begun)
     assert answer.status_code == 201, answer.text
 
 

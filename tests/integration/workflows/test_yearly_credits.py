@@ -62,3 +62,19 @@ async def test_a_year_on_an_open_invoice_brings_credits_once_it_is_paid(actors: 
     await wait_for(customer.credits, "the month that runs has its credits", lambda n: n == 500)
     assert len(await customer.grants("plan")) == before + 1
     await in_order(customer)
+
+
+async def test_an_end_at_the_boundary_of_a_month_brings_no_credits_of_that_month(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe("pro", interval="year", payment_method="default")
+    await customer.until_subscription("active")
+    await customer.advance(to="2027-03-10T10:00:00Z")
+    ends = "2027-04-01T10:00:00Z"
+    await customer.ask("POST", "/billing/subscription/cancel", {"cancel_at": ends}, status=200)
+    await customer.advance(to=ends)
+    assert (await customer.subscription())["status"] == "canceled"
+    assert len(await customer.grants("plan")) == 3
+    await in_order(customer)

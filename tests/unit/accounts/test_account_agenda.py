@@ -72,8 +72,8 @@ def test_without_a_word_stripe_is_asked_soon_later_and_at_the_end_of_the_day() -
 
 def test_a_customer_who_says_that_it_is_done_is_believed_at_once() -> None:
     asked = NOW + timedelta(hours=5)
-    step = setup_step(checks=3, asked_at=asked)
-    assert (step.key, step.due) == ("set_1/asked-2027-03-14T14:00:00.000000Z", asked)
+    step = setup_step(checks=3, asked_at=asked, asks=2)
+    assert (step.key, step.due) == ("set_1/asked-2-2027-03-14T14:00:00.000000Z", asked)
 
 
 def test_a_removed_card_is_detached_at_once() -> None:

@@ -150,6 +150,20 @@ def test_a_cycle_that_is_shorter_than_the_period_turns_before(status: State) -> 
     assert (first.name, first.due, first.key) == ("cycle", END, "sub_1/cycle-2027-02-01T10:00:00Z")
 
 
+@pytest.mark.parametrize("status", ["trialing", "active", "past_due", "unpaid"])
+def test_no_cycle_begins_at_the_instant_of_the_end(status: State) -> None:
+    yearly = subscription(
+        status, current_period_end=datetime(2028, 1, 1, 10, tzinfo=UTC), cancel_at=END
+    )
+    assert plan(yearly) == {"sub_1/end-2027-02-01T10:00:00Z": END}
+
+
+@pytest.mark.parametrize("status", ["active", "past_due", "unpaid"])
+def test_a_scheduled_pause_waits_while_it_is_unpaid(status: State) -> None:
+    (last,) = agenda(subscription(status, pauses=True))
+    assert last.name == ("renew" if status == "unpaid" else "pause")
+
+
 @pytest.mark.parametrize("status", STATES)
 def test_an_event_is_looked_into_before_everything_else(status: State) -> None:
     told = subscription(

@@ -10,7 +10,7 @@ from billing.ledger.credits.schemas import Kept
 from billing.matters.effects import Do, Work
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import spans
-from billing.money.subscriptions.rules import ENDED
+from billing.money.subscriptions.rules import ENDED, PAUSING
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 
 FOLLOWED: Final = frozenset(
@@ -95,9 +95,9 @@ def _ends_at(s: Subscription, at: datetime) -> bool:
 
 
 def _pauses(w: Work[SubscriptionFacts]) -> bool:
-    """True if a pause comes with the end of the period; a trial does not pause."""
+    """True if a pause comes with the end of the period."""
     changes = w.rows.of(SubscriptionChange)
-    return _of(w).status != "trialing" and any(
+    return _of(w).status in PAUSING and any(
         (one.kind, one.status) == ("pause", "scheduled") for one in changes
     )
 

@@ -140,8 +140,8 @@ async def reject_payment(
     },
 )
 async def check_payment(payment_id: str, call: AdminCall, response: Response) -> CheckedAnswer:
-    """Query the provider for the payment's current status and record the result. A payment already
-    recorded is returned unchanged. A halted matter resumes.
+    """Query the provider for the payment's current status and record the result; once its money is
+    booked, for refunds and disputes of it. A halted matter resumes.
     """
     await need_temporal(call)
     subject = decode_payment(payment_id)

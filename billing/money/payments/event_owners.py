@@ -147,8 +147,9 @@ _ASK = text(
         received_at = excluded.received_at
     """
 )
-# Events about booked money add nothing (see `_RECEIVE`), except refunds and disputes. Events of
-# a try under way may be committed a moment too late for the try to see them, and wake nobody.
+# Events about booked money add nothing (see `_RECEIVE`), except refunds, disputes and ordered checks.
+# Events of a try under way may be committed a moment too late for the try to see them, and wake
+# nobody.
 # Replays are left out, because somebody asked for them.
 _ECHOES = text(
     """
@@ -156,7 +157,7 @@ _ECHOES = text(
     FROM (
         SELECT stripe_event_id, object_id FROM stripe_webhook_events
         WHERE status = 'received' AND replays = 0 AND received_at < :before
-          AND type <> ALL (CAST(:reversals AS text[]))
+          AND type <> ALL (CAST(:kept AS text[]))
         ORDER BY received_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED) one
     WHERE e.stripe_event_id = one.stripe_event_id AND EXISTS (
         SELECT FROM payments p WHERE p.settled_at IS NOT NULL
@@ -220,7 +221,7 @@ async def receive(
 
 async def handle_echoes(connection: AsyncConnection, received_before: datetime, limit: int) -> int:
     """Mark leftover events of booked payments as handled; return how many."""
-    left = {"before": received_before, "limit": limit, "reversals": list(_REVERSALS)}
+    left = {"before": received_before, "limit": limit, "kept": [*_REVERSALS, ASKED_FOR]}
     return (await connection.execute(_ECHOES, left)).rowcount
 
 
@@ -337,17 +338,20 @@ async def replay(connection: AsyncConnection, event_id: str) -> Matter:
 
 
 async def ask(connection: AsyncConnection, payment_id: UUID, at: datetime) -> Matter | None:
-    """Order a status check of a payment; return its collecting matter, to be notified after the
-    commit. None if the money is booked: there is nothing left to learn.
+    """Order a status check of a payment; return the matter that makes it, to be notified after the
+    commit: the one that collects it, or once its money is booked the one of what went back.
 
     Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE.
     """
     payment = await store.get(connection, payment_id)
     if not payment.opened:
         raise Conflict("PAYMENT_STATE", "this payment was never opened at the provider")
-    invoice = await invoice_store.get(connection, payment.invoice_id)
-    owner = await matters.find(connection, invoice.workflow_id)
-    if owner is None or payment.settled_at is not None:
+    workflow_id = (await invoice_store.get(connection, payment.invoice_id)).workflow_id
+    if payment.settled_at is not None:
+        await _BEAR_REVERSALS.run(connection, intents=[payment.stripe_payment_intent_id], at=at)
+        workflow_id = REVERSAL.workflow_id(payment.id)
+    owner = await matters.find(connection, workflow_id)
+    if owner is None:
         return None
     row = {
         "event_id": check_id(payment_id), "account_id": payment.account_id, "type": ASKED_FOR,

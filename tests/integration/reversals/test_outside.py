@@ -282,3 +282,17 @@ async def test_a_dispute_that_is_won_after_it_was_lost_is_money_of_the_customer(
     assert told.count("evt.billing.dispute.lost") == told.count("evt.billing.dispute.won") == 1
     report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
     assert report["ok"], [one for one in report["checks"] if not one["ok"]]
+
+
+async def test_what_paypal_took_back_without_an_event_is_found_by_a_check_of_its_payment(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    begun, order = await begun_by_paypal(customer)
+    await taken_back_unheard(customer, begun, order)
+    path = f"/admin/payments/{(await paid_for(customer))['payment_id']}/check"
+    checked = await actors.operate("POST", path, status=200)
+    assert (checked["status"], checked["amount_refunded"]) == ("refunded", 999)
+    await until_credits(customer, "0")
+    again = await actors.operate("POST", path, status=200)
+    assert again["amount_refunded"] == 999

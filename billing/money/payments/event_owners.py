@@ -147,10 +147,9 @@ _ASK = text(
         received_at = excluded.received_at
     """
 )
-# Events about booked money add nothing (see `_RECEIVE`), except refunds, disputes and ordered checks.
-# Events of a try under way may be committed a moment too late for the try to see them, and wake
-# nobody.
-# Replays are left out, because somebody asked for them.
+# Events about booked money add nothing (see `_RECEIVE`), except refunds, disputes and checks that
+# were ordered. Events of a try under way may be committed a moment too late for the try to see
+# them, and wake nobody. Replays are left out, because somebody asked for them.
 _ECHOES = text(
     """
     UPDATE stripe_webhook_events e SET status = 'handled', dispatched_at = clock_timestamp()

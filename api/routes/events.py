@@ -35,7 +35,9 @@ class EventAnswer(Answer):
 
 
 class EventsAnswer(Answer):
-    """Events in their order; continue with `next_after`, which is unchanged if there were none."""
+    """Events in their order; continue with `next_after`, which is unchanged if there were none. It
+    passes over events of other types: they were looked at.
+    """
 
     data: list[EventAnswer]
     next_after: int
@@ -65,12 +67,13 @@ async def list_events(
         raise Invalid("INVALID_EVENT_TYPE", f"unknown event type {type}; see docs/events.md")
     query = store.listing(call.account.id, after=after, type=type).limit(limit + 1)
     async with call.transaction() as connection:
+        # Read before the listing: of what comes meanwhile, nothing is passed over.
+        last = await store.last_number(connection, call.account.id) if type is not None else None
         found = (await connection.execute(query)).mappings().all()
         # Check after the read: events deleted before it are known by now.
         await store.refuse_unknown(connection, call.account.id, after)
     shown = [EventAnswer.of(row) for row in found[:limit]]
-    return EventsAnswer(
-        data=shown,
-        next_after=shown[-1].seq if shown else after,
-        has_more=len(found) > limit,
-    )
+    next_after, has_more = shown[-1].seq if shown else after, len(found) > limit
+    if last is not None and not has_more:
+        next_after = max(next_after, last)
+    return EventsAnswer(data=shown, next_after=next_after, has_more=has_more)

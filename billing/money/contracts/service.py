@@ -2,7 +2,7 @@
 (billing/money/subscriptions/terms/agreements.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import datetime
 from uuid import UUID
 
@@ -52,9 +52,9 @@ async def put(
     await credits.lock(connection, account_id)
     at = await clock.now(connection, account_id)
     start = wanted.effective_from or at
-    known = next(iter(await store.ahead(connection, account_id, start)), None)
-    if known is not None and _is_so(known, wanted):
-        return known, None
+    known = await store.ahead(connection, account_id, start)
+    if known and _is_so(known[0], wanted, start):
+        return known[0], None
     if start < at:
         raise wrong_field("effective_from", "is in the past: leave it out to start now")
     if wanted.effective_to is not None and wanted.effective_to <= start:
@@ -81,25 +81,22 @@ async def get(connection: AsyncConnection, account_id: UUID) -> Contract:
 
 
 async def end(connection: AsyncConnection, account_id: UUID) -> tuple[Contract, Matter | None]:
-    """End the contract now; sold prices stay, and its limits stay until the period ends.
+    """End the contract and upcoming ones now; sold prices stay, and limits in force stay until the
+    period ends.
 
     Returns the ended contract, and the matter to notify. Errors: CONTRACT_NOT_FOUND, CONTRACT_SOLD.
     """
     await credits.lock(connection, account_id)
     at = await clock.now(connection, account_id)
-    known = _first(await store.ahead(connection, account_id, at))
+    known = await store.ahead(connection, account_id, at)
+    ended = _first(known)
     await store.stop(connection, account_id, at)
     counts_from = await store.next_period(connection, account_id, at)
-    meters = [one.meter for one in known.terms.limits]
-    matter = (
-        await limit_overrides.end_from(connection, account_id, meters, counts_from)
-        if meters
-        else None
-    )
+    matter = await _end_limits(connection, account_id, _limited(known), counts_from)
     await audit.record(
         connection, account_id=account_id, action="contract.ended", subject="contract", at=at
     )
-    return known.model_copy(update={"effective_to": max(at, known.effective_from)}), matter
+    return ended.model_copy(update={"effective_to": max(at, ended.effective_from)}), matter
 
 
 async def _write_prices(
@@ -121,20 +118,19 @@ async def _write_prices(
 async def _write_limits(
     connection: AsyncConnection,
     account_id: UUID,
-    before: Contract | None,
+    before: Sequence[Contract],
     agreed: Sequence[Limit],
     start: datetime,
     wanted: NewContract,
     at: datetime,
 ) -> Matter | None:
-    """Begin and end the contract's limits with a period; limits of the one before end then."""
+    """Begin and end the contract's limits with a period; limits of those it replaces end then."""
     begins = await store.next_period(connection, account_id, start)
     ends = wanted.effective_to
     if ends is not None:
         ends = await store.next_period(connection, account_id, ends)
-    named = {one.meter for one in agreed}
-    gone = [one.meter for one in before.terms.limits if one.meter not in named] if before else []
-    matter = await limit_overrides.end_from(connection, account_id, gone, begins) if gone else None
+    gone = _limited(before) - {one.meter for one in agreed}
+    matter = await _end_limits(connection, account_id, gone, begins)
     # A contract that no period begins under has no limits.
     for one in agreed if ends is None or ends > begins else ():
         _, woken = await limit_overrides.put(connection, account_id, one, begins, ends, at=at)
@@ -142,9 +138,23 @@ async def _write_limits(
     return matter
 
 
-def _is_so(known: Contract, wanted: NewContract) -> bool:
-    """True if the same contract is agreed already."""
-    terms, begins = known.terms, wanted.effective_from
+async def _end_limits(
+    connection: AsyncConnection, account_id: UUID, meters: Set[str], at: datetime
+) -> Matter | None:
+    """End agreed limits with the period that begins at an instant; those to come then never do."""
+    if not meters:
+        return None
+    return await limit_overrides.end_from(connection, account_id, sorted(meters), at)
+
+
+def _limited(agreed: Sequence[Contract]) -> Set[str]:
+    """Return the meters that contracts limit."""
+    return {limit.meter for one in agreed for limit in one.terms.limits}
+
+
+def _is_so(known: Contract, wanted: NewContract, start: datetime) -> bool:
+    """True if the same contract is agreed already, from `start` on or, if that is now, before."""
+    terms, begins = known.terms, known.effective_from
     known_prices = [one.model_dump(exclude={"price_id"}) for one in terms.prices]
     prices = tuple(map(AgreedPrice.model_validate, known_prices))
     return (
@@ -152,7 +162,7 @@ def _is_so(known: Contract, wanted: NewContract) -> bool:
         and (terms.limits, terms.collection, terms.net_days, terms.commitment)
         == (wanted.limits, wanted.collection, wanted.net_days, wanted.commitment)
         and (known.reference, known.effective_to) == (wanted.reference, wanted.effective_to)
-        and begins in (None, known.effective_from)
+        and (begins == start or (wanted.effective_from is None and begins < start))
     )
 
 

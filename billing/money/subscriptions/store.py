@@ -238,6 +238,16 @@ async def leave_currency(
         await credits.open_currency(connection, account_id)
 
 
+async def leave_unused_currency(
+    connection: AsyncConnection, account_id: UUID, at: datetime
+) -> None:
+    """Unset the account's currency if no subscription, payment or bill fixes it any more. Callers
+    hold the account's lock.
+    """
+    if await find_open(connection, account_id) is None:
+        await leave_currency(connection, account_id=account_id, at=at)
+
+
 async def keep_currency(
     connection: AsyncConnection,
     *,

@@ -15,9 +15,11 @@ _DAILY: Final = 30
 def written(number: str) -> str:
     """Return an EU VAT id as registers write it: DE136695976. Errors: INVALID_TAX_ID."""
     try:
-        return str(vat.validate(number))
+        known = str(vat.validate(number))
     except ValidationError as wrong:
         raise Invalid("INVALID_TAX_ID") from wrong
+    # Registers know Greece by its own letters, its citizens by those of its country as well.
+    return f"EL{known[2:]}" if known.startswith("GR") else known
 
 
 def next_check(at: datetime, tries: int) -> datetime | None:

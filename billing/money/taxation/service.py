@@ -46,19 +46,22 @@ async def give_vat_id(
 ) -> Matter | None:
     """Store the account's VAT id, to be looked up in its register; None: it has none.
 
-    The same id is looked up again unless it is valid. Returns the matter to notify, which queries
-    the register. Errors: INVALID_TAX_ID.
+    The same id is looked up again unless it is valid; while it waits for an answer, tax goes back
+    from when it was given first. Returns the matter to notify, which queries the register. Errors:
+    INVALID_TAX_ID.
     """
     vat_id = rules.written(number) if number is not None else None
     await credits.lock(connection, account_id)
     before = await store.profile(connection, account_id)
     if before.vat_id == vat_id and before.vat_status in (None, "valid"):
         return None
+    waits = before.vat_id == vat_id and before.vat_status == "pending"
+    given_at = before.vat_given_at if waits else at
     await store.put(
         connection,
         account_id,
         vat_id=vat_id,
-        vat_given_at=at if vat_id else None,
+        vat_given_at=given_at if vat_id else None,
         vat_status="pending" if vat_id else None,
         vat_name=None,
         vat_proof=None,

@@ -50,6 +50,8 @@ async def write(
         | {"pack": pack.key, "account_id": account_id, "failures": 0, "stopped_at": None}
         | {"updated_at": at},
     )
+    if wanted.is_enabled:
+        await credits.fix_currency(connection, account_id, currency)
     below = wanted.threshold if wanted.is_enabled else None
     await store.change_balance(connection, account_id, below=below, **{"from": None})
     facts = {

@@ -60,6 +60,12 @@ def listing(account_id: UUID, *, after: int, type: str | None = None) -> Select[
     return (query if type is None else query.where(events.c.type == type)).order_by(events.c.seq)
 
 
+async def last_number(connection: AsyncConnection, account_id: UUID) -> int | None:
+    """Return the number of the account's last event that is kept."""
+    found: int | None = await _REACHED.scalar(connection, account_id=account_id, after=2**62)
+    return found
+
+
 async def refuse_unknown(connection: AsyncConnection, account_id: UUID, after: int) -> None:
     """Refuse a number that is no event's: the caller missed deleted events, or has seen events that
     a restore has lost.

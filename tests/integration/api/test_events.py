@@ -56,6 +56,9 @@ async def test_events_of_one_type_are_picked_and_another_account_has_its_own(
     kind = "evt.billing.credits.purchased"
     page = await customer.ask("GET", f"{PATH}?type={kind}", status=200)
     assert [one["type"] for one in page["data"]] == [kind]
+    assert page["next_after"] == (await followed(customer, 100))[-1]["seq"], "others were passed"
+    first = await customer.ask("GET", f"{PATH}?limit=1", status=200)
+    assert first["next_after"] == first["data"][0]["seq"], "more follow"
     theirs = await other.ask("GET", PATH, status=200)
     assert kind not in {one["type"] for one in theirs["data"]}
 

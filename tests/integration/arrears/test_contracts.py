@@ -326,3 +326,29 @@ async def test_limits_of_a_later_contract_come_and_go_with_a_period(actors: Acto
         await customer.advance(to=f"{at}T10:00:00Z")
         seen.append((await included(customer))[1])
     assert seen == ["500.00", "10.00", "10.00", "500.00"]
+
+
+async def test_limits_of_a_contract_to_come_never_begin_once_it_is_ended_or_replaced(
+    actors: Actors,
+) -> None:
+    limits = {"ai_responses": {"included": "10", "then": "overage", "prices": {"USD": "1"}}}
+    ended, replaced = [await actors.customer_on_clock(START) for _ in range(2)]
+    for one in (ended, replaced):
+        await one.subscribed("basic")
+        await agree(one, prices=[PRICE])
+        await agree(one, prices=[PRICE], limits=limits, effective_from="2027-02-15T10:00:00Z")
+    await actors.operate("DELETE", f"/admin/accounts/{ended.id}/contract", status=200)
+    await agree(replaced, prices=[PRICE], reference="another")
+    for one in (ended, replaced):
+        await one.advance(to="2027-03-02T10:00:00Z")
+        assert (await included(one))[1] == "500.00"
+
+
+async def test_a_contract_that_is_agreed_for_later_can_be_brought_forward(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    later = await agree(customer, prices=[PRICE], effective_from="2027-02-15T10:00:00Z")
+    now = await agree(customer, prices=[PRICE])
+    assert (later["effective_from"], now["effective_from"]) == ("2027-02-15T10:00:00Z", START)
+    assert await agree(customer, prices=[PRICE]) == now
+    await customer.subscribed("basic")
+    assert (await customer.subscription())["amount_cents"] == 1500

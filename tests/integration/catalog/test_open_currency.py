@@ -73,6 +73,17 @@ async def test_top_ups_that_are_on_hold_the_currency(actors: Actors) -> None:
     assert await currency_of(customer) == "EUR"
 
 
+async def test_top_ups_of_an_account_that_has_bought_nothing_fix_its_currency(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    path, body = "/billing/credits/auto-top-up", {"threshold": "0.01", "pack": "small"}
+    for is_enabled, currency in ((False, None), (True, "USD"), (False, None)):
+        await customer.ask("PUT", path, body | {"is_enabled": is_enabled}, status=200)
+        assert await currency_of(customer) == currency
+
+
 async def test_a_payment_that_was_started_or_money_on_the_balance_fixes_the_currency(
     actors: Actors,
 ) -> None:

@@ -63,6 +63,7 @@ async def test_one_that_cannot_be_asked_for(response: httpx2.Response | Exceptio
 def test_ids_are_written_in_any_spelling() -> None:
     assert written("de 136.695-976") == "DE136695976"
     assert written("el094259216") == "EL094259216"
+    assert written("GR 094259216") == "EL094259216"
 
 
 def test_the_register_is_asked_hourly_and_then_daily_and_then_no_more() -> None:

@@ -3225,6 +3225,13 @@ AS $$
     END
 $$;
 
+CREATE OR REPLACE FUNCTION usage_month(p_zone text, p_at timestamptz)
+RETURNS TABLE (start_at timestamptz, end_at timestamptz)
+LANGUAGE sql STABLE AS $$
+    SELECT usage_instant(m.wall, p_zone), usage_instant(m.wall + interval '1 month', p_zone)
+    FROM (SELECT date_trunc('month', p_at AT TIME ZONE p_zone)) AS m(wall)
+$$;
+
 CREATE OR REPLACE FUNCTION usage_month_digits(p_month date) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT lpad(to_hex((extract(epoch FROM p_month)::bigint * 1000 >> 16) + 1), 8, '0')

@@ -12,7 +12,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from billing.core.periods import MONTH, Interval, Unit, boundary, from_wall, index_at, to_wall
+from billing.core.periods import (
+    MONTH,
+    Interval,
+    Unit,
+    boundary,
+    from_wall,
+    index_at,
+    month_of,
+    to_wall,
+)
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.periods import spans
 from billing.money.subscriptions.rules import cycle_bounds
@@ -24,8 +33,8 @@ from tests.searching import examples
 LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 ZONES: Final = (
     "UTC", "Europe/Berlin", "Europe/Dublin", "America/New_York", "America/St_Johns",
-    "America/Santiago", "Africa/Casablanca", "Asia/Kolkata", "Australia/Lord_Howe",
-    "Pacific/Chatham",
+    "America/Santiago", "America/Havana", "Africa/Casablanca", "Asia/Kolkata",
+    "Australia/Lord_Howe", "Pacific/Chatham",
 )  # fmt: skip
 WALLS: Final = st.datetimes(datetime(2024, 1, 1), datetime(2027, 12, 31))  # noqa: DTZ001
 NEXT: Final = text("SELECT usage_cycle_end(:id, :at), usage_cycle_part(:id, :at)")
@@ -72,6 +81,24 @@ def test_the_database_counts_periods_as_the_rules_do(
         ).fetchone()
         assert row is not None
         assert row[0] == whole.total_seconds()
+
+
+@settings(max_examples=examples(150))
+@given(at=WALLS.map(lambda wall: wall.replace(tzinfo=UTC)), zone=st.sampled_from(ZONES))
+# Of the midnight that comes twice there the first counts, and the one that is skipped moves on.
+@example(datetime(2026, 11, 1, 4, 30, tzinfo=UTC), "America/Havana")
+@example(datetime(2026, 11, 1, 5, 30, tzinfo=UTC), "America/Havana")
+@example(datetime(2026, 10, 15, tzinfo=UTC), "America/Havana")
+@example(datetime(2023, 10, 15, tzinfo=UTC), "America/Asuncion")
+def test_the_database_has_the_months_of_the_rules(
+    database: psycopg.Connection[Any], at: datetime, zone: str
+) -> None:
+    row = database.execute(
+        "SELECT start_at, end_at FROM usage_month(%s, %s)", [zone, at]
+    ).fetchone()
+    start, end = month_of(at, zone)
+    assert row == (start, end)
+    assert start <= at < end
 
 
 async def test_cycles_that_nobody_began_yet_are_counted_from_the_31st(new_shop: NewShop) -> None:

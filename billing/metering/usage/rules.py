@@ -18,7 +18,6 @@ from billing.catalog.rating.rules import (
     MONEY_STEP,
     charge,
     cost,
-    highest,
     lowest,
     rounded,
     unit_price,
@@ -85,7 +84,12 @@ _TERMS: Final[TypeAdapter[PriceTerms]] = TypeAdapter(StatedTerms)
 
 def overage_terms(limit: Mapping[str, Any]) -> PriceTerms | None:
     """Return the price of units beyond a period's limit; None if none are sold."""
-    return _TERMS.validate_python(limit["price"]) if limit.get("then") == "overage" else None
+    return price_terms(limit["price"]) if limit.get("then") == "overage" else None
+
+
+def price_terms(price: str | Mapping[str, Any]) -> PriceTerms:
+    """Return a limit's price as terms: it is that of one unit as a text, or terms as an object."""
+    return _TERMS.validate_python(price)
 
 
 def beyond(
@@ -151,8 +155,9 @@ EACH_USER: Final = "u*"
 class Accrued:
     """Units of one meter beyond the plan's allowance in one cycle, in `currency`.
 
-    `total` is the sum of their records, each rounded to twelve decimals. The `billed_*` fields are
-    the part that earlier lines billed.
+    `total` is the sum of their records, each rounded to twelve decimals. `terms` are the price of
+    all of them, None if they had several (usage_common_price.sql). The `billed_*` fields are the
+    part that earlier lines billed.
     """
 
     units: Decimal
@@ -222,13 +227,13 @@ def _unit_minor(accrued: Accrued, units: Decimal, covers: Decimal, amount_minor:
 
 
 def _terms_of_all(accrued: Accrued) -> PriceTerms | None:
-    """Return the terms if they priced all units; None: the sum of the records is owed.
+    """Return the terms if they say what all units cost; None: the sum of the records is owed.
 
-    They did if that sum equals the units' cost, or under a volume price lies between it and the
-    maximum cost on the way.
+    By a percentage each use has a price of its own. A cycle that 0.1.0 began does not know its
+    earlier prices, all of them per unit: there the sum tells.
     """
-    terms, slack = accrued.terms, accrued.records * MONEY_STEP
+    terms = accrued.terms
     if terms is None or terms.percentage is not None:
         return None
-    least, most = cost(terms, accrued.units), highest(terms, accrued.units)
-    return terms if least - slack <= accrued.total <= most + slack else None
+    differs = abs(cost(terms, accrued.units) - accrued.total) > accrued.records * MONEY_STEP
+    return None if terms.is_plain and differs else terms

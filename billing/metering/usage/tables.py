@@ -26,8 +26,8 @@ usage_periods = c.table(
     # from before the period counts, `carried` is how much less is included; for a level `beyond` is
     # the number of units that stay beyond the plan, whatever it includes.
     c.json("limits"),
-    # Its earlier limits, oldest first, and their ends: [{"until": …, "limits": …}]. A use is rated
-    # by the terms of its time.
+    # Its earlier limits, oldest first, and their ends, by the account's clock and in real time:
+    # [{"until": …, "written": …, "limits": …}]. A use is rated by the terms of its time.
     c.json("limits_before", server_default="[]"),
     # If use from before the period also counts for products' free units and tiers: since when.
     c.instant("carried_since", nullable=True),

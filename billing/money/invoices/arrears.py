@@ -37,7 +37,7 @@ class Arrear(Frozen):
     unit: str
     included: Decimal = Decimal(0)
     terms: PriceTerms | None = None
-    """The price of the units beyond the plan, in whole units of the currency."""
+    """The price of all units beyond the plan, in whole units of the currency; None: several."""
     quantity: Decimal
     """All use in the cycle, with what the plan includes."""
     overage: Decimal

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal, localcontext
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
@@ -12,14 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.rating.rules import EXACT
 from billing.core.prepared import Prepared, Row
 from billing.matters.effects import Rows
-from billing.metering.usage.rules import overage_terms
+from billing.metering.usage.rules import price_terms
 from billing.money.invoices.arrears import Arrear, billed
 from billing.money.invoices.schemas import Line
 
 OWED: Final = Prepared(
     text(
         """
-    SELECT p.start_at, p.end_at, p.zone, p.currency, p.limits -> c.meter AS terms,
+    SELECT p.start_at, p.end_at, p.zone, p.currency,
+           -- A cycle whose plan has no such limit any more included what was not priced.
+           coalesce((p.limits -> c.meter ->> 'included')::numeric, c.quantity - c.overage)
+               AS included,
+           usage_common_price(p.account_id, p.start_at, c.meter) AS terms,
            c.meter, m.name, m.unit, c.quantity, c.overage, c.overage_total, c.events,
            coalesce(b.units, 0) AS billed_units, coalesce(b.total, 0) AS billed_total,
            coalesce(b.minor, 0) AS billed_minor, coalesce(b.early, true) AS billed_early
@@ -41,7 +45,8 @@ OWED: Final = Prepared(
     WHERE s.id = :subscription_id
       -- What early lines bill of a volume price may be less than it came to.
       AND (c.overage > coalesce(b.units, 0)
-           OR b.early AND p.limits -> c.meter -> 'price' ->> 'model' = 'volume')
+           OR b.early AND usage_common_price(p.account_id, p.start_at, c.meter) ->> 'model'
+               = 'volume')
     ORDER BY p.start_at, c.meter
     """
     )
@@ -67,10 +72,8 @@ def owed(found: Sequence[Row], rows: Rows) -> tuple[Arrear, ...]:
 
 
 def _arrear(row: Row) -> Arrear:
-    limit: dict[str, Any] = row["terms"] or {}
-    # A cycle whose plan has no such limit any more included what was used and not priced.
-    included = Decimal(limit.get("included", row["quantity"] - row["overage"]))
-    return Arrear.model_validate(row | {"terms": overage_terms(limit), "included": included})
+    price = row["terms"]
+    return Arrear.model_validate(row | {"terms": None if price is None else price_terms(price)})
 
 
 def _without(arrear: Arrear, rows: Rows) -> Arrear:

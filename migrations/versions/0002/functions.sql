@@ -2293,6 +2293,46 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_common_price(
+    p_account_id uuid, p_period_start timestamptz, p_meter text)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off
+AS $$
+DECLARE
+    prices jsonb[] := ARRAY(
+        SELECT DISTINCT price FROM usage_overage_prices(p_account_id, p_period_start, p_meter));
+BEGIN
+    -- The uses are looked through only where the price has changed.
+    IF cardinality(prices) > 1 THEN
+        prices := ARRAY(
+            WITH terms AS MATERIALIZED (
+                SELECT place, until, written, price
+                FROM usage_overage_prices(p_account_id, p_period_start, p_meter)
+            )
+            SELECT DISTINCT t.price
+            FROM terms AS t
+            WHERE EXISTS (
+                SELECT FROM billing_records AS r
+                WHERE r.account_id = p_account_id AND r.period_start = p_period_start
+                    -- A use may be reported a little ahead of its time; clocks differ a little.
+                    AND r.occurred_at >= p_period_start - interval '5 minutes'
+                    AND r.meter = p_meter AND r.kind = 'usage' AND r.voids IS NULL
+                    AND r.billing_method = 'subscription_included' AND r.currency <> 'CREDIT'
+                    AND r.charged_units > 0 AND (r.billing_status <> 'refunded' OR EXISTS (
+                        SELECT FROM billing_records AS v
+                        WHERE v.id = usage_void_id(r.id) AND v.month = r.month
+                            AND v.billing_method = 'payment_charge'))
+                    AND (r.occurred_at < t.until OR r.written_at < t.written)
+                    AND NOT EXISTS (
+                        SELECT FROM terms AS e
+                        WHERE e.place < t.place
+                            AND (r.occurred_at < e.until OR r.written_at < e.written))));
+    END IF;
+    RETURN CASE WHEN cardinality(prices) = 1 THEN prices[1] END;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_cost(
     p_model text, p_unit_price numeric, p_package_size numeric, p_free_units numeric,
     p_tiers jsonb, p_units numeric)
@@ -2698,7 +2738,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usage_follow_growth(
-    p_account_id uuid, p_period_start timestamptz, p_before jsonb, p_at timestamptz)
+    p_account_id uuid, p_period_start timestamptz, p_at timestamptz)
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -2709,12 +2749,9 @@ BEGIN
     FOR one IN
         SELECT l.meter, CASE WHEN l.lim ? 'beyond' THEN c.overage - (l.lim ->> 'beyond')::numeric
                 - greatest(0, c.quantity - (l.lim ->> 'included')::numeric)
-            ELSE least(c.overage, (l.lim ->> 'included')::numeric - c.covered) END AS units,
-            -- Where the price has changed too, each use keeps that of its time.
-            b.price, usage_is_graded(p_account_id, p_period_start, l.meter, b.price) AS is_graded
+            ELSE least(c.overage, (l.lim ->> 'included')::numeric - c.covered) END AS units
         FROM usage_periods AS p
         CROSS JOIN LATERAL jsonb_each(p.limits) AS l(meter, lim)
-        CROSS JOIN LATERAL (SELECT p_before -> l.meter -> 'price') AS b(price)
         CROSS JOIN LATERAL (
             SELECT quantity, overage, covered FROM usage_cycles
             WHERE account_id = p_account_id AND owner = '' AND period_start = p_period_start
@@ -2724,10 +2761,7 @@ BEGIN
     LOOP
         IF one.units > 0 THEN
             PERFORM usage_allot_again(p_account_id, p_period_start, one.meter, one.units, p_at);
-            IF one.is_graded THEN
-                PERFORM usage_price_again(
-                    p_account_id, p_period_start, one.meter, one.price, p_at);
-            END IF;
+            PERFORM usage_price_again(p_account_id, p_period_start, one.meter, p_at);
         END IF;
     END LOOP;
 END;
@@ -2981,29 +3015,6 @@ $$;
 CREATE OR REPLACE FUNCTION usage_is_charging(p_status text, p_method text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT p_status IN ('pending', 'processing') AND p_method = 'payment_charge'
-$$;
-
-CREATE OR REPLACE FUNCTION usage_is_graded(
-    p_account_id uuid, p_period_start timestamptz, p_meter text, p_price jsonb)
-RETURNS boolean
-LANGUAGE sql STABLE
-SET enable_seqscan = off
-AS $$
-    SELECT coalesce((
-        -- Uses under a volume price come to the greatest total on their way.
-        SELECT c.overage_total BETWEEN k.cost - 0.000001 AND 0.000001 + CASE (x.price).model
-            WHEN 'volume' THEN usage_highest((x.price).free_units, (x.price).tiers, c.overage)
-            ELSE k.cost END
-        FROM (SELECT usage_price_of(p_price)) AS x(price)
-        CROSS JOIN (
-            SELECT overage, overage_total FROM usage_cycles
-            WHERE account_id = p_account_id AND owner = '' AND period_start = p_period_start
-                AND meter = p_meter
-            LIMIT 1) AS c
-        CROSS JOIN LATERAL (SELECT usage_cost((x.price).model, (x.price).unit_price,
-            (x.price).package_size, (x.price).free_units, (x.price).tiers, c.overage)) AS k(cost)
-        -- By a percentage each use has a price of its own.
-        WHERE jsonb_typeof(p_price) = 'object' AND p_price ->> 'model' <> 'percentage'), false)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_is_known(p_id uuid) RETURNS boolean
@@ -3435,7 +3446,7 @@ BEGIN
         WHERE account_id = p_account_id AND NOT is_derived AND plain_until IS NOT NULL;
     END IF;
     IF known.id = opened AND known.limits <> wanted.limits THEN
-        PERFORM usage_follow_growth(p_account_id, wanted.start_at, known.limits, p_at);
+        PERFORM usage_follow_growth(p_account_id, wanted.start_at, p_at);
     END IF;
     IF known.id = opened OR wanted.carried_since IS NOT NULL THEN
         PERFORM usage_notify_shrunk(p_account_id, wanted.start_at, known.limits, p_at);
@@ -3526,6 +3537,23 @@ AS $$
     JOIN unnest(p_uses) AS u ON u.account = a.place
     WHERE u.used_at < greatest(a.start_at, a.changed_at, a.as_of - usage_late_limit())
         OR u.used_at > a.as_of
+$$;
+
+CREATE OR REPLACE FUNCTION usage_overage_prices(
+    p_account_id uuid, p_period_start timestamptz, p_meter text)
+RETURNS TABLE (place bigint, until timestamptz, written timestamptz, price jsonb)
+LANGUAGE sql STABLE AS $$
+    SELECT t.place, t.until, t.written, t.lim -> 'price'
+    FROM usage_periods AS p
+    CROSS JOIN LATERAL (
+        SELECT b.place, (b.one ->> 'until')::timestamptz AS until,
+            (b.one ->> 'written')::timestamptz AS written, b.one -> 'limits' -> p_meter AS lim
+        FROM jsonb_array_elements(p.limits_before) WITH ORDINALITY AS b(one, place)
+        UNION ALL
+        SELECT jsonb_array_length(p.limits_before) + 1, 'infinity', 'infinity',
+            p.limits -> p_meter) AS t
+    WHERE p.account_id = p_account_id AND p.start_at = p_period_start
+        AND t.lim ->> 'then' = 'overage'
 $$;
 
 CREATE OR REPLACE FUNCTION usage_overdue_after() RETURNS interval
@@ -3742,18 +3770,23 @@ END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_price_again(
-    p_account_id uuid, p_period_start timestamptz, p_meter text, p_price jsonb, p_at timestamptz)
+    p_account_id uuid, p_period_start timestamptz, p_meter text, p_at timestamptz)
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
 DECLARE
+    common CONSTANT jsonb := usage_common_price(p_account_id, p_period_start, p_meter);
     terms record;
     waiting record;
     before numeric;
     paid numeric;
     totals numeric[] := '{}';
 BEGIN
+    -- By a percentage each use has a price of its own, too.
+    IF jsonb_typeof(common) IS DISTINCT FROM 'object' OR common ->> 'model' = 'percentage' THEN
+        RETURN;
+    END IF;
     SELECT array_agg(r.id ORDER BY r.occurred_at, r.written_at, r.id) AS ids,
         array_agg(r.charged_units ORDER BY r.occurred_at, r.written_at, r.id) AS units,
         sum(r.charged_units) AS quantity, sum(r.total_amount) AS total
@@ -3762,7 +3795,7 @@ BEGIN
     IF waiting.ids IS NULL THEN
         RETURN;
     END IF;
-    SELECT usage_price_of(p_price) AS price, p.currency INTO terms
+    SELECT usage_price_of(common) AS price, p.currency INTO terms
     FROM usage_periods AS p
     WHERE p.account_id = p_account_id AND p.start_at = p_period_start;
     SELECT c.overage - waiting.quantity, c.overage_total - waiting.total INTO before, paid
@@ -4852,7 +4885,7 @@ $$;
 CREATE OR REPLACE FUNCTION usage_terms_before_order(
     p_account_id uuid, p_no_entitlement text, p_start timestamptz, p_at timestamptz)
 RETURNS jsonb
-LANGUAGE sql STABLE
+LANGUAGE sql
 SET enable_seqscan = off
 AS $$
     SELECT CASE WHEN p_no_entitlement = 'incomplete' AND p_start < p_at THEN (
@@ -4864,12 +4897,13 @@ CREATE OR REPLACE FUNCTION usage_terms_that_end(
     p_limits jsonb, p_no_entitlement text, p_after jsonb, p_no_entitlement_after text,
     p_at timestamptz)
 RETURNS jsonb
-LANGUAGE sql IMMUTABLE AS $$
+LANGUAGE sql VOLATILE AS $$
     SELECT CASE WHEN p_no_entitlement IS NULL AND (p_no_entitlement_after IS NOT NULL OR EXISTS (
             SELECT FROM jsonb_each(p_limits) AS l(meter, lim)
             WHERE (l.lim -> 'then', l.lim -> 'price') IS DISTINCT FROM
                 (p_after -> l.meter -> 'then', p_after -> l.meter -> 'price')))
-        THEN jsonb_build_array(jsonb_build_object('until', p_at, 'limits', p_limits))
+        THEN jsonb_build_array(jsonb_build_object(
+            'until', p_at, 'written', clock_timestamp(), 'limits', p_limits))
         ELSE '[]' END
 $$;
 
@@ -5089,14 +5123,10 @@ AS $$
 DECLARE
     me CONSTANT uuid := p_account.account_id;
     wrong record;
-    is_graded boolean;
     taken quota_timed_use[];
 BEGIN
-    SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units, (
-        SELECT p.limits -> r.meter -> 'price' FROM usage_periods AS p
-        WHERE p.account_id = me AND p.start_at = r.period_start) AS price INTO wrong
+    SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units INTO wrong
     FROM billing_records AS r WHERE r.id = p_id;
-    is_graded := usage_is_graded(me, wrong.period_start, wrong.meter, wrong.price);
     INSERT INTO billing_records (
         id, account_id, request_hash, user_id, organization_id, session_id, request_id, product_id,
         service_type, feature_type, operation, model, meter, usage_amount, included_units,
@@ -5128,10 +5158,7 @@ BEGIN
         PERFORM usage_allot_again(
             me, wrong.period_start, wrong.meter, wrong.included_units, p_account.as_of);
     END IF;
-    IF is_graded THEN
-        PERFORM usage_price_again(
-            me, wrong.period_start, wrong.meter, wrong.price, p_account.as_of);
-    END IF;
+    PERFORM usage_price_again(me, wrong.period_start, wrong.meter, p_account.as_of);
 END;
 $$;
 

@@ -31,7 +31,7 @@ METERS: Final = (
 )  # fmt: skip
 
 
-async def subscribed(actors: Actors, terms: Json, included: str = "10") -> Customer:
+async def subscribed(actors: Actors, terms: Json | str, included: str = "10") -> Customer:
     """A subscriber whose use of AI responses beyond `included` costs this."""
     customer = await actors.customer_on_clock(START)
     await customer.subscribed("basic")

@@ -52,7 +52,7 @@ def test_what_lines_of_the_decision_billed_is_taken_out_to_the_last_digit() -> N
         "billed_minor": line.amount_minor,
         "billed_early": False,
     }
-    row = USED | billed | {"terms": {"included": "0", "price": {"unit_price": str(PRICE)}}}
+    row = USED | billed | {"included": Decimal(0), "terms": str(PRICE)}
     (left,) = usage_lines.owed([row], rows)
     found = (left.billed_units, left.billed_total, left.billed_minor)
     assert found == (Decimal("0.5"), Decimal(0), 0)

@@ -230,6 +230,8 @@ class SubscriptionLife(Life):
         cost = charge(terms, known.overage, units, "EUR", paid=known.overage_total)
         self.usage[row.cycle_start] = known.model_copy(
             update={
+                # A change of plan brought another price: each use keeps that of its time.
+                "terms": known.terms if known.terms == terms else None,
                 "quantity": known.quantity + units,
                 "overage": known.overage + units,
                 "overage_total": known.overage_total + cost,

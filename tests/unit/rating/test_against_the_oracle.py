@@ -141,11 +141,16 @@ def test_an_early_bill_of_a_volume_price_is_what_the_cycle_costs_at_least(
     assert (rules.lowest(terms, D(units)), rules.cost(terms, D(units))) == (D(certain), D(whole))
 
 
+@pytest.mark.parametrize(("known", "cents"), [(False, 4000), (True, 2000)])
+def test_the_sum_of_the_records_does_not_tell_which_price_they_had(known: bool, cents: int) -> None:
+    tiers = (Tier(up_to=D(1500), unit_price=D("0.03")), Tier(unit_price=D("0.01")))
+    terms = PriceTerms(model="volume", tiers=tiers) if known else None
+    # Between what 2,000 units cost by volume and the most they come to on the way.
+    line = bill(Accrued(units=D(2000), total=D(40), records=2, terms=terms, currency="USD"))
+    assert (line.amount_minor, line.terms) == (cents, terms)
+    assert line.unit_minor == D(cents) / 2000
+
+
 def test_a_price_that_changed_in_the_cycle_is_the_sum_of_the_records() -> None:
-    tiers = (Tier(up_to=D(10), unit_price=D(1)), Tier(unit_price=D("0.5")))
-    accrued = Accrued(
-        units=D(20), total=D(40), records=2, terms=PriceTerms(model="graduated", tiers=tiers),
-        currency="USD",
-    )  # fmt: skip
-    line = bill(accrued)
+    line = bill(Accrued(units=D(20), total=D(40), records=2, terms=None, currency="USD"))
     assert (line.amount_minor, line.unit_minor, line.terms) == (4000, D(200), None)

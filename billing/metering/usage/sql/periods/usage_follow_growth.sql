@@ -1,9 +1,9 @@
--- Where the allowance of an open cycle has grown (its limits were `p_before`), more is included of
--- what was used already: it covers what goes beyond the plan and is on no invoice yet, as the units
--- of a use that was taken back do; but for units of a level that stay beyond it
--- (usage_with_units_beyond). Expects the account's lock.
+-- Where the allowance of an open cycle has grown, more is included of what was used already: it
+-- covers what goes beyond the plan and is on no invoice yet, as the units of a use that was taken
+-- back do; but for units of a level that stay beyond it (usage_with_units_beyond). Expects the
+-- account's lock.
 CREATE OR REPLACE FUNCTION usage_follow_growth(
-    p_account_id uuid, p_period_start timestamptz, p_before jsonb, p_at timestamptz)
+    p_account_id uuid, p_period_start timestamptz, p_at timestamptz)
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -14,12 +14,9 @@ BEGIN
     FOR one IN
         SELECT l.meter, CASE WHEN l.lim ? 'beyond' THEN c.overage - (l.lim ->> 'beyond')::numeric
                 - greatest(0, c.quantity - (l.lim ->> 'included')::numeric)
-            ELSE least(c.overage, (l.lim ->> 'included')::numeric - c.covered) END AS units,
-            -- Where the price has changed too, each use keeps that of its time.
-            b.price, usage_is_graded(p_account_id, p_period_start, l.meter, b.price) AS is_graded
+            ELSE least(c.overage, (l.lim ->> 'included')::numeric - c.covered) END AS units
         FROM usage_periods AS p
         CROSS JOIN LATERAL jsonb_each(p.limits) AS l(meter, lim)
-        CROSS JOIN LATERAL (SELECT p_before -> l.meter -> 'price') AS b(price)
         CROSS JOIN LATERAL (
             SELECT quantity, overage, covered FROM usage_cycles
             WHERE account_id = p_account_id AND owner = '' AND period_start = p_period_start
@@ -29,10 +26,7 @@ BEGIN
     LOOP
         IF one.units > 0 THEN
             PERFORM usage_allot_again(p_account_id, p_period_start, one.meter, one.units, p_at);
-            IF one.is_graded THEN
-                PERFORM usage_price_again(
-                    p_account_id, p_period_start, one.meter, one.price, p_at);
-            END IF;
+            PERFORM usage_price_again(p_account_id, p_period_start, one.meter, p_at);
         END IF;
     END LOOP;
 END;

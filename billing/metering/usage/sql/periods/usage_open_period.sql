@@ -57,7 +57,7 @@ BEGIN
         WHERE account_id = p_account_id AND NOT is_derived AND plain_until IS NOT NULL;
     END IF;
     IF known.id = opened AND known.limits <> wanted.limits THEN
-        PERFORM usage_follow_growth(p_account_id, wanted.start_at, known.limits, p_at);
+        PERFORM usage_follow_growth(p_account_id, wanted.start_at, p_at);
     END IF;
     IF known.id = opened OR wanted.carried_since IS NOT NULL THEN
         PERFORM usage_notify_shrunk(p_account_id, wanted.start_at, known.limits, p_at);

@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION usage_terms_before_order(
     p_account_id uuid, p_no_entitlement text, p_start timestamptz, p_at timestamptz)
 RETURNS jsonb
-LANGUAGE sql STABLE
+LANGUAGE sql
 SET enable_seqscan = off
 AS $$
     SELECT CASE WHEN p_no_entitlement = 'incomplete' AND p_start < p_at THEN (

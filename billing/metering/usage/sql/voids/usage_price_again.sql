@@ -1,19 +1,24 @@
--- Price again, in order and by `p_price`, a cycle's uses beyond the plan by a price with tiers,
--- packages or free units that are on no invoice yet, because others were voided or are included
--- after all. Expects the account's lock.
+-- Price again, in order, a cycle's uses beyond the plan that are on no invoice yet, because others
+-- were voided or are included after all: if all use has one price (usage_common_price), with tiers,
+-- packages or free units. Otherwise each keeps what it cost. Expects the account's lock.
 CREATE OR REPLACE FUNCTION usage_price_again(
-    p_account_id uuid, p_period_start timestamptz, p_meter text, p_price jsonb, p_at timestamptz)
+    p_account_id uuid, p_period_start timestamptz, p_meter text, p_at timestamptz)
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
 DECLARE
+    common CONSTANT jsonb := usage_common_price(p_account_id, p_period_start, p_meter);
     terms record;
     waiting record;
     before numeric;
     paid numeric;
     totals numeric[] := '{}';
 BEGIN
+    -- By a percentage each use has a price of its own, too.
+    IF jsonb_typeof(common) IS DISTINCT FROM 'object' OR common ->> 'model' = 'percentage' THEN
+        RETURN;
+    END IF;
     SELECT array_agg(r.id ORDER BY r.occurred_at, r.written_at, r.id) AS ids,
         array_agg(r.charged_units ORDER BY r.occurred_at, r.written_at, r.id) AS units,
         sum(r.charged_units) AS quantity, sum(r.total_amount) AS total
@@ -22,7 +27,7 @@ BEGIN
     IF waiting.ids IS NULL THEN
         RETURN;
     END IF;
-    SELECT usage_price_of(p_price) AS price, p.currency INTO terms
+    SELECT usage_price_of(common) AS price, p.currency INTO terms
     FROM usage_periods AS p
     WHERE p.account_id = p_account_id AND p.start_at = p_period_start;
     SELECT c.overage - waiting.quantity, c.overage_total - waiting.total INTO before, paid

@@ -11,14 +11,10 @@ AS $$
 DECLARE
     me CONSTANT uuid := p_account.account_id;
     wrong record;
-    is_graded boolean;
     taken quota_timed_use[];
 BEGIN
-    SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units, (
-        SELECT p.limits -> r.meter -> 'price' FROM usage_periods AS p
-        WHERE p.account_id = me AND p.start_at = r.period_start) AS price INTO wrong
+    SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units INTO wrong
     FROM billing_records AS r WHERE r.id = p_id;
-    is_graded := usage_is_graded(me, wrong.period_start, wrong.meter, wrong.price);
     INSERT INTO billing_records (
         id, account_id, request_hash, user_id, organization_id, session_id, request_id, product_id,
         service_type, feature_type, operation, model, meter, usage_amount, included_units,
@@ -50,9 +46,6 @@ BEGIN
         PERFORM usage_allot_again(
             me, wrong.period_start, wrong.meter, wrong.included_units, p_account.as_of);
     END IF;
-    IF is_graded THEN
-        PERFORM usage_price_again(
-            me, wrong.period_start, wrong.meter, wrong.price, p_account.as_of);
-    END IF;
+    PERFORM usage_price_again(me, wrong.period_start, wrong.meter, p_account.as_of);
 END;
 $$;

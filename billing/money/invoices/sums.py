@@ -76,6 +76,14 @@ def sum_lines(
     ]
 
 
+def after_discounts(lines: Sequence[Line], discounts: Sequence[DiscountTerms]) -> tuple[Line, ...]:
+    """Return the lines, each with what its discounts leave of its amount."""
+    return tuple(
+        one.line.model_copy(update={"amount_minor": one.line.amount_minor - one.discount_minor})
+        for one in sum_lines(lines, discounts)
+    )
+
+
 def _discounted(
     lines: Sequence[Line], discounts: Sequence[DiscountTerms]
 ) -> list[list[dict[str, Any]]]:

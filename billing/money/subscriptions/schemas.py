@@ -68,6 +68,8 @@ class Minimum(Frozen):
     since: AwareDatetime
     until: AwareDatetime
     least_minor: int
+    tax_category: str | None = None
+    """That of the plan of its time; None: that of the plan which is billed with it."""
 
 
 class Subscription(Row):

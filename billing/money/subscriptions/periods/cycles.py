@@ -129,22 +129,19 @@ def draft_period(
     """
     subscription = of(w)
     used: tuple[Line, ...] = ()
-    least: tuple[Line, ...] = ()
     if subscription.status not in ("incomplete", "unpaid"):
         used = _usage(w, before=subscription.cycle_start)
-        least = true_ups.lines(w, closing, used)
     else:
         true_ups.put_off(w, closing)
-    invoice = invoices.draft(
+        closing = None
+    new = new_invoice(
         w,
-        new_invoice(
-            w,
-            _period_key(subscription),
-            (*(line_of(w, item, subscription) for item in w.rows.of(Item)), *used, *least),
-            **spans.fields(subscription),
-            **({"collection": "held"} if held else {}),
-        ),
+        _period_key(subscription),
+        (*(line_of(w, item, subscription) for item in w.rows.of(Item)), *used),
+        **spans.fields(subscription),
+        **({"collection": "held"} if held else {}),
     )
+    invoice = invoices.draft(w, true_ups.with_least(w, closing, new))
     _complete_records(w, invoice, used)
     return invoice
 
@@ -167,10 +164,10 @@ def bill_usage(
     rest; `ends`: nothing more is used in it.
     """
     used = _usage(w, before=before, early=early, ends=ends)
-    lines = (*more, *used, *true_ups.lines(w, closing, (*more, *used)))
-    if not lines and not (debts and _carries_debt(w)):
+    new = true_ups.with_least(w, closing, new_invoice(w, key, (*more, *used)))
+    if not new.lines and not (debts and _carries_debt(w)):
         return None
-    invoice = invoices.draft(w, new_invoice(w, key, lines))
+    invoice = invoices.draft(w, new)
     _complete_records(w, invoice, used)
     return issue(w, invoice)
 

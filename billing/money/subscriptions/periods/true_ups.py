@@ -15,8 +15,15 @@ from billing.core import periods
 from billing.core.money import round_exact
 from billing.matters.effects import Work
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import CHARGED, CreditNote, Invoice, InvoiceLine, Line
-from billing.money.invoices.sums import COMMITMENT, MINIMUM
+from billing.money.invoices.schemas import (
+    CHARGED,
+    CreditNote,
+    Invoice,
+    InvoiceLine,
+    Line,
+    NewInvoice,
+)
+from billing.money.invoices.sums import COMMITMENT, MINIMUM, after_discounts
 from billing.money.subscriptions.facts import Spent, SubscriptionFacts, sum_spent
 from billing.money.subscriptions.periods import proration, spans
 from billing.money.subscriptions.schemas import Commitment, Minimum, Subscription
@@ -38,6 +45,8 @@ class Closing(NamedTuple):
     commitment: Commitment | None
     zone: str
     by: By
+    tax_category: str
+    """That of its plan; another plan may follow."""
 
     @property
     def has_own(self) -> bool:
@@ -60,9 +69,10 @@ def closing(
     until = end if by == "its end" else min(at, end)
     served = min(until, one.served_until or until)
     least = 0 if by == "an end" and w.facts.period_is_lost else minimum_until(one, until)
-    minimum = Minimum(since=start, until=served, least_minor=least)
+    kind = w.facts.plan_of(w.rows).tax_category
+    minimum = Minimum(since=start, until=served, least_minor=least, tax_category=kind)
     minimums = (*one.unbilled_minimums, *([minimum] if minimum.least_minor else []))
-    return Closing(start, until, minimums, one.committed, one.zone, by)
+    return Closing(start, until, minimums, one.committed, one.zone, by, kind)
 
 
 def put_off(w: Work[SubscriptionFacts], period: Closing | None) -> None:
@@ -82,8 +92,8 @@ def closing_commitment(w: Work[SubscriptionFacts]) -> Closing:
     agreed = one.committed
     if agreed is None:
         raise LookupError("there is no commitment")
-    waiting = one.unbilled_minimums
-    return Closing(agreed.since, agreed.ends_at, waiting, agreed, one.zone, "its end")
+    waiting, kind = one.unbilled_minimums, w.facts.plan_of(w.rows).tax_category
+    return Closing(agreed.since, agreed.ends_at, waiting, agreed, one.zone, "its end", kind)
 
 
 def minimum_until(one: Subscription, until: datetime) -> int:
@@ -148,35 +158,35 @@ def _rest(one: Subscription, at: datetime) -> Fraction:
     return share * proration.rest(since, one.current_period_end, at)
 
 
-def lines(
-    w: Work[SubscriptionFacts], period: Closing | None, used: Sequence[Line]
-) -> tuple[Line, ...]:
-    """Return the lines that raise a period, and a commitment that is over, to their minimum.
-
-    `used` are the lines for use on the same invoice.
+def with_least(w: Work[SubscriptionFacts], period: Closing | None, new: NewInvoice) -> NewInvoice:
+    """Return an invoice with the lines that raise a period, and a commitment that is over, to their
+    minimum. Its other lines count as they are charged, after discounts.
     """
     if period is None:
-        return ()
+        return new
     subscription = w.rows.get(Subscription, w.facts.subscription_id)
     if subscription.minimums_unbilled:
         w.change(subscription, minimums_unbilled=[])
-    found = [line for one in period.minimums for line in _minimum_lines(w, period, one, used)]
+    charged_here = after_discounts(new.lines, new.discounts)
+    found = [
+        line for one in period.minimums for line in _minimum_lines(w, period, one, charged_here)
+    ]
     agreed = period.commitment
     if agreed is not None and (period.by == "an end" or period.end >= agreed.ends_at):
-        found += _committed(w, period, agreed, (*used, *found))
-    return tuple(found)
+        found += _committed(w, period, agreed, (*charged_here, *found))
+    return new.model_copy(update={"lines": (*new.lines, *found)})
 
 
 def _minimum_lines(
-    w: Work[SubscriptionFacts], period: Closing, minimum: Minimum, used: Sequence[Line]
+    w: Work[SubscriptionFacts], period: Closing, minimum: Minimum, new: Sequence[Line]
 ) -> list[Line]:
     since, until = minimum.since, minimum.until
     # If no period follows, charges at its last instant belong to it, too.
     last = period.by in _STOPS and since == period.start
-    spent = _spent(w, used, since, FOREVER if last else until)
+    spent = _spent(w, new, since, FOREVER if last else until)
     span = periods.spoken_span(since, until, period.zone)
-    words = f"Minimum, {span}"
-    return _missing(MINIMUM, words, (since, until), minimum.least_minor, spent)
+    words, category = f"Minimum, {span}", minimum.tax_category or period.tax_category
+    return _missing(MINIMUM, words, category, (since, until), (minimum.least_minor, spent))
 
 
 def _committed(
@@ -191,7 +201,8 @@ def _committed(
     spent = _spent(w, new, agreed.since, max(period.end, agreed.ends_at))
     span = periods.spoken_span(agreed.since, agreed.ends_at, period.zone)
     words, closed = f"Commitment, {span}", (period.start, period.end)
-    return _missing(COMMITMENT, words, closed, agreed.amount_minor, spent)
+    sums = agreed.amount_minor, spent
+    return _missing(COMMITMENT, words, period.tax_category, closed, sums)
 
 
 def rest(least_minor: int, spent_minor: int) -> int:
@@ -200,8 +211,14 @@ def rest(least_minor: int, spent_minor: int) -> int:
 
 
 def _missing(
-    kind: str, words: str, time: tuple[datetime, datetime], least_minor: int, spent_minor: int
+    kind: str,
+    words: str,
+    tax_category: str,
+    time: tuple[datetime, datetime],
+    sums_minor: tuple[int, int],
 ) -> list[Line]:
+    """Return the line for the part of the least that was not spent; `sums_minor` are both."""
+    least_minor, spent_minor = sums_minor
     missing = rest(least_minor, spent_minor)
     if not missing:
         return []
@@ -213,19 +230,20 @@ def _missing(
             amount_minor=missing,
             period_start=time[0],
             period_end=time[1],
+            tax_category=tax_category,
             detail={"least_minor": least_minor, "spent_minor": spent_minor},
         )
     ]
 
 
 def _spent(
-    w: Work[SubscriptionFacts], used: Sequence[Line], since: datetime, until: datetime
+    w: Work[SubscriptionFacts], new: Sequence[Line], since: datetime, until: datetime
 ) -> int:
     """Return the sum charged for the time from `since` to `until`."""
     here = {one.id for one in w.rows.of(Invoice)}
     known = [*(one for one in w.facts.spent if one.invoice_id not in here), *charged(w)]
-    new = (one for one in used if one.period_start is None or since <= one.period_start < until)
-    return sum_spent(known, since, until) + sum(one.amount_minor for one in new)
+    mine = (one for one in new if one.period_start is None or since <= one.period_start < until)
+    return sum_spent(known, since, until) + sum(one.amount_minor for one in mine)
 
 
 def charged(w: Work[SubscriptionFacts]) -> Iterator[Spent]:

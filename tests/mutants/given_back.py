@@ -4,6 +4,7 @@ from typing import Final
 
 from tests.mutants.fault import Mutant
 
+_WORKED: Final = ("tests/unit/worked/test_worked.py", "-k", "worked_out_by_hand")
 GIVEN_BACK: Final = (
     Mutant(
         "credits that came unpaid are spent for nothing",
@@ -92,9 +93,23 @@ GIVEN_BACK: Final = (
     Mutant(
         "a coupon is gone before its last period is over",
         "billing/money/discounts/transitions.py",
-        "        or _is_used_up_since(one, begun)\n",
+        " or _is_used_up_since(one, begun)",
         "",
         ("tests/unit/discounts/test_whose_period.py",),
+    ),
+    Mutant(
+        "the coupon of a change is off the use before it",
+        "billing/money/invoices/sums.py",
+        " and not _is_used_before(line, discount.use_since)",
+        "",
+        _WORKED,
+    ),
+    Mutant(
+        "use is taxed as the plan that follows",
+        "billing/money/invoices/arrears.py",
+        "        tax_category=arrear.tax_category,\n",
+        "",
+        _WORKED,
     ),
     Mutant(
         "use of a trial that pauses is not billed",

@@ -41,4 +41,11 @@ MINIMUMS: Final = (
         "if False else Fraction(1)",
         ("tests/integration/changes/test_endings.py", "-k", "refund_took_are_not_asked"),
     ),
+    Mutant(
+        "a minimum counts its own use before discounts",
+        "billing/money/subscriptions/periods/true_ups.py",
+        "after_discounts(new.lines, new.discounts)",
+        "new.lines",
+        ("tests/unit/worked/test_worked.py", "-k", "worked_out_by_hand"),
+    ),
 )

@@ -15,16 +15,22 @@ IN_FORCE: Final = ("reserved", "active")
 
 
 class DiscountTerms(Frozen):
-    """A percentage or an amount in minor units, off the `kinds` of lines, or off every line."""
+    """A percentage or an amount in minor units, off the `kinds` of lines, or off every line.
+
+    `sold` limits the plans or packs. One that came with a change discounts no use of cycles that
+    began before `use_since`: the change does not charge them.
+    """
 
     code: str
     percent: Decimal | None = None
     amount_minor: int | None = None
     kinds: tuple[str, ...] = ()
+    sold: tuple[str, ...] = ()
+    use_since: AwareDatetime | None = None
 
 
 class Discount(Row, DiscountTerms):
-    """A row of `discounts`; `sold` limits the plans or packs. `periods_left` None: for ever."""
+    """A row of `discounts`. `periods_left` None: for ever."""
 
     TABLE: ClassVar[str] = "discounts"
 
@@ -32,7 +38,6 @@ class Discount(Row, DiscountTerms):
     coupon_id: UUID
     subscription_id: UUID | None = None
     purchase_id: UUID | None = None
-    sold: tuple[str, ...] = ()
     periods_left: int | None = None
     status: DiscountStatus
     created_at: AwareDatetime

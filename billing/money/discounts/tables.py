@@ -16,6 +16,8 @@ discounts = c.table(
     c.bigint("amount_minor", nullable=True),
     c.json("kinds", server_default="[]"),
     c.json("sold", server_default="[]"),
+    # If it came with a change: use of cycles that began earlier is not discounted.
+    c.instant("use_since", nullable=True),
     # The number of invoices it still reduces; NULL: for ever.
     c.integer("periods_left", nullable=True),
     # reserved: until the first payment is decided; active; used up or ended; released: unused.

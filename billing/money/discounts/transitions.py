@@ -11,16 +11,14 @@ COUNT: Final = "count_redemption"
 """The verb that corrects a coupon's number of redemptions."""
 
 
-def of_period(rows: Rows, sold: str) -> tuple[Discount, ...]:
-    """Return the discounts of a period's invoice for `sold`, which uses them up: first those that
-    are limited to plans or packs, then the oldest.
+def of_period(rows: Rows) -> tuple[Discount, ...]:
+    """Return the discounts of a period's invoice, which uses them up: first those that are limited
+    to plans or packs, then the oldest.
     """
-    return _in_turn((one for one in rows.of(Discount) if one.status in IN_FORCE), sold)
+    return _in_turn(one for one in rows.of(Discount) if one.status in IN_FORCE)
 
 
-def beside_period(
-    rows: Rows, sold: str, *, begun: datetime, of_change: bool
-) -> tuple[Discount, ...]:
+def beside_period(rows: Rows, *, begun: datetime, of_change: bool) -> tuple[Discount, ...]:
     """Return the discounts of an invoice beside that of a period that has `begun`: percentages,
     also one that the period's invoice has used up.
 
@@ -32,19 +30,17 @@ def beside_period(
         one
         for one in rows.of(Discount)
         if (one.status == "reserved" and of_change)
-        or (one.status == "active" and one.created_at <= begun)
-        or _is_used_up_since(one, begun)
+        or (one.created_at <= begun and (one.status == "active" or _is_used_up_since(one, begun)))
     )
-    return _in_turn((one for one in known if one.percent is not None), sold)
+    return _in_turn(one for one in known if one.percent is not None)
 
 
 def _is_used_up_since(one: Discount, begun: datetime) -> bool:
     return one.periods_left == 0 and one.ended_at is not None and one.ended_at >= begun
 
 
-def _in_turn(found: Iterable[Discount], sold: str) -> tuple[Discount, ...]:
-    mine = (one for one in found if not one.sold or sold in one.sold)
-    return tuple(sorted(mine, key=lambda one: (not one.sold, one.created_at, one.id)))
+def _in_turn(found: Iterable[Discount]) -> tuple[Discount, ...]:
+    return tuple(sorted(found, key=lambda one: (not one.sold, one.created_at, one.id)))
 
 
 def use(w: Work[Any], codes: Collection[str], begun: datetime | None = None) -> None:
@@ -64,17 +60,27 @@ def use(w: Work[Any], codes: Collection[str], begun: datetime | None = None) -> 
         w.change(
             one,
             created_at=min(one.created_at, begun or one.created_at),
+            use_since=one.use_since if one.status == "active" else begun,
             periods_left=left,
             status="ended" if over else "active",
             ended_at=w.facts.at if over else None,
         )
 
 
-def confirm(w: Work[Any]) -> None:
-    """Activate a reserved discount: the first payment came, on an invoice without the discount."""
+def confirm(w: Work[Any], use_since: datetime | None = None) -> None:
+    """Activate a reserved discount: its payment came, on an invoice without the discount, or none
+    is needed. That of a change discounts use of cycles from then on.
+    """
     for one in w.rows.of(Discount):
         if one.status == "reserved":
-            w.change(one, status="active")
+            w.change(one, status="active", use_since=use_since)
+
+
+def put_off(w: Work[Any], since: datetime, until: datetime) -> None:
+    """Have the discounts of a change move with the instant at which it comes."""
+    for one in w.rows.of(Discount):
+        if one.use_since == since:
+            w.change(one, use_since=until)
 
 
 def release(w: Work[Any]) -> None:

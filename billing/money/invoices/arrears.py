@@ -35,6 +35,10 @@ class Arrear(Frozen):
     meter: str
     name: str
     unit: str
+    sold: str
+    """The plan of the cycle; the subscription may have another one by now."""
+    tax_category: str
+    """That of this plan."""
     included: Decimal = Decimal(0)
     terms: PriceTerms | None = None
     """The price of all units beyond the plan, in whole units of the currency; None: several."""
@@ -91,6 +95,8 @@ def _line(
         amount_minor=line.amount_minor,
         period_start=start,
         period_end=end,
+        sold=arrear.sold,
+        tax_category=arrear.tax_category,
         detail={
             "meter": arrear.meter,
             "unit": arrear.unit,

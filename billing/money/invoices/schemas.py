@@ -32,16 +32,21 @@ class Line(BaseModel):
     period_start: AwareDatetime | None = None
     period_end: AwareDatetime | None = None
     detail: dict[str, Any] = {}
+    sold: str | None = None
+    """The plan or pack that it charges, or under which it was used: a discount may be limited to
+    that.
+    """
     tax_category: str = STANDARD
     taxes: tuple[TaxRate, ...] | None = None
     """For a credit line the rates of the line that it credits; else None: those of its category."""
     tax_left: tuple[dict[str, Any], ...] = ()
     """For a credit line that credits less tax than its rates amount to: the tax itself."""
 
-    def taxed_as(self, category: str) -> Self:
-        """Return the line with this tax category, unless it has one."""
-        known = "tax_category" in self.model_fields_set
-        return self if known else self.model_copy(update={"tax_category": category})
+    def of_plan(self, sold: str, tax_category: str) -> Self:
+        """Return the line as one of this plan, in what it does not say itself."""
+        fields = {"sold": sold, "tax_category": tax_category}
+        missing = fields.keys() - self.model_fields_set
+        return self.model_copy(update={name: fields[name] for name in missing})
 
 
 class NewInvoice(BaseModel):

@@ -6,6 +6,7 @@ lines add up to the invoice (docs/rules.md#money).
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +14,7 @@ from billing.catalog.taxes.rules import rates
 from billing.catalog.taxes.schemas import Taxation, TaxRate
 from billing.core.money import round_exact, round_minor, split
 from billing.money.discounts.schemas import DiscountTerms
+from billing.money.invoices.arrears import USAGE
 from billing.money.invoices.schemas import Line
 
 NO_TAX: Final = Taxation()
@@ -108,7 +110,15 @@ def _discounted(
 def _covers(discount: DiscountTerms, line: Line) -> bool:
     """True if the discount applies to the line; a credit line is never discounted."""
     may_be = line.amount_minor > 0 and line.kind not in UNDISCOUNTED
-    return may_be and (not discount.kinds or line.kind in discount.kinds)
+    may_be = may_be and (not discount.kinds or line.kind in discount.kinds)
+    may_be = may_be and (not discount.sold or line.sold in discount.sold)
+    return may_be and not _is_used_before(line, discount.use_since)
+
+
+def _is_used_before(line: Line, since: datetime | None) -> bool:
+    """True for use of a cycle that began before a coupon's change."""
+    begun = line.period_start if line.kind == USAGE else None
+    return since is not None and begun is not None and begun < since
 
 
 def _size(discount: DiscountTerms, base_minor: int) -> int:

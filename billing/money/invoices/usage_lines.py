@@ -24,7 +24,8 @@ OWED: Final = Prepared(
            coalesce((p.limits -> c.meter ->> 'included')::numeric, c.quantity - c.overage)
                AS included,
            usage_common_price(p.account_id, p.start_at, c.meter) AS terms,
-           c.meter, m.name, m.unit, c.quantity, c.overage, c.overage_total, c.events,
+           c.meter, m.name, m.unit, sold.key AS sold, sold.tax_category,
+           c.quantity, c.overage, c.overage_total, c.events,
            coalesce(b.units, 0) AS billed_units, coalesce(b.total, 0) AS billed_total,
            coalesce(b.minor, 0) AS billed_minor, coalesce(b.early, true) AS billed_early
     FROM subscriptions s JOIN usage_periods p
@@ -35,6 +36,8 @@ OWED: Final = Prepared(
           AND overage > 0
         OFFSET 0) c
     JOIN meters m ON m.key = c.meter
+    -- A cycle that the previous release opened does not name its plan.
+    JOIN plans sold ON sold.id = coalesce(p.plan_id, s.plan_id)
     LEFT JOIN LATERAL (
         SELECT sum(l.quantity) AS units, sum(l.amount_minor) AS minor,
                sum((l.detail ->> 'accrued')::numeric) AS total,

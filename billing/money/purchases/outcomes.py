@@ -163,6 +163,7 @@ def invoice_of(row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = F
                 unit_amount=Decimal(row["amount_minor"]),
                 amount_minor=row["amount_minor"],
                 detail={"pack": row["pack"], "tax_category": row["tax_category"]},
+                sold=row["pack"],
                 tax_category=row["tax_category"],
             ),
         ),

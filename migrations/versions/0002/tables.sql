@@ -276,6 +276,7 @@ CREATE TABLE discounts (
     amount_minor BIGINT,
     kinds JSONB DEFAULT '[]' NOT NULL,
     sold JSONB DEFAULT '[]' NOT NULL,
+    use_since TIMESTAMP WITH TIME ZONE,
     periods_left INTEGER,
     status TEXT NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,

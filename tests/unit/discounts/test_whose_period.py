@@ -41,7 +41,7 @@ def test_one_redeemed_since_is_off_its_own_change_only(
     redeemed: datetime, status: DiscountStatus, of_change: bool, is_off: bool
 ) -> None:
     rows = Rows([half(redeemed, status)])
-    found = beside_period(rows, "pro", begun=BEGUN, of_change=of_change)
+    found = beside_period(rows, begun=BEGUN, of_change=of_change)
     assert bool(found) == is_off, f"redeemed {redeemed - BEGUN} after the period began: {found}"
 
 
@@ -67,8 +67,8 @@ def test_the_last_period_that_it_is_good_for_has_it_to_its_end(
     work = Work(Rows([half(BEGUN, left=1)]), InvoiceFacts(at=BEGUN, real_at=BEGUN, new_id=new))
     use(work, {"HALF"}, BEGUN)
     assert [one.status for one in work.rows.of(Discount)] == ["ended"]
-    assert bool(beside_period(work.rows, "pro", begun=since, of_change=False)) == is_off
-    assert not of_period(work.rows, "pro")
+    assert bool(beside_period(work.rows, begun=since, of_change=False)) == is_off
+    assert not of_period(work.rows)
 
 
 def test_the_period_whose_invoice_has_it_began_with_it() -> None:
@@ -76,12 +76,19 @@ def test_the_period_whose_invoice_has_it_began_with_it() -> None:
     late = half(BEGUN + HOUR, "reserved", left=2)
     work = Work(Rows([late]), InvoiceFacts(at=BEGUN + HOUR, real_at=BEGUN + HOUR, new_id=new))
     use(work, {"HALF"}, BEGUN)
-    left = beside_period(work.rows, "pro", begun=BEGUN, of_change=False)
+    left = beside_period(work.rows, begun=BEGUN, of_change=False)
     assert [(one.status, one.periods_left) for one in left] == [("active", 1)]
+
+
+def test_the_period_before_does_not_have_what_begins_the_next_one() -> None:
+    once = half(BEGUN, "reserved", left=1)
+    work = Work(Rows([once]), InvoiceFacts(at=BEGUN, real_at=BEGUN, new_id=new))
+    use(work, {"HALF"}, BEGUN)
+    assert not beside_period(work.rows, begun=BEGUN - HOUR, of_change=False)
+    assert [one.use_since for one in work.rows.of(Discount)] == [BEGUN]
 
 
 def test_one_limited_to_what_is_sold_comes_first_whenever_it_was_redeemed() -> None:
     wide = half(BEGUN - HOUR)
     narrow = wide.model_copy(update={"id": UUID(int=5), "sold": ("pro",), "created_at": BEGUN})
-    other = wide.model_copy(update={"id": UUID(int=6), "sold": ("max",)})
-    assert of_period(Rows([wide, narrow, other]), "pro") == (narrow, wide)
+    assert of_period(Rows([wide, narrow])) == (narrow, wide)

@@ -20,7 +20,8 @@ PRICE = Decimal("0.000000000001")
 USED: dict[str, Any] = {
     "start_at": START, "end_at": END, "zone": "UTC", "currency": "USD", "meter": "bytes",
     "name": "Bytes", "unit": "byte", "quantity": UNITS, "overage": UNITS,
-    "overage_total": Decimal("12345.678901234567"), "events": 1,
+    "overage_total": Decimal("12345.678901234567"), "events": 1, "sold": "pro",
+    "tax_category": "standard",
 }  # fmt: skip
 
 

@@ -1,9 +1,11 @@
 """Sums of invoices: whatever the lines, discounts and rates, they reconcile to the cent."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from itertools import groupby
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from billing.money.discounts.schemas import DiscountTerms as Discount
 from billing.money.invoices.schemas import Line
 from billing.money.invoices.sums import sum_lines
 
+JANUARY = datetime(2027, 1, 1, tzinfo=UTC)
 RATES = st.builds(
     TaxRate,
     jurisdiction=st.sampled_from(["DE", "FR"]),
@@ -104,6 +107,28 @@ def test_the_narrowest_discount_goes_first() -> None:
         {"code": "ALL10", "amount_minor": 80},
     )
     assert usage.discounts == ({"code": "ALL10", "amount_minor": 50},)
+
+
+@pytest.mark.parametrize(
+    ("sold", "since", "off"),
+    [
+        ((), None, 250),
+        (("basic",), None, 250),
+        (("pro",), None, 0),
+        ((), JANUARY, 250),
+        ((), JANUARY + timedelta(days=1), 0),
+    ],
+)
+def test_use_has_the_discounts_of_its_plan_and_its_time(
+    sold: tuple[str, ...], since: datetime | None, off: int
+) -> None:
+    used = Line(
+        kind="usage", description="", unit_amount=Decimal(500), amount_minor=500,
+        period_start=JANUARY, sold="basic",
+    )  # fmt: skip
+    half = Discount(code="HALF", percent=Decimal(50), sold=sold, use_since=since)
+    (found,) = sum_lines([used], [half])
+    assert found.discount_minor == off
 
 
 def test_a_discount_off_fewer_kinds_goes_before_one_off_more() -> None:

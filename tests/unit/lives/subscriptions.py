@@ -224,7 +224,8 @@ class SubscriptionLife(Life):
         units, terms = Decimal(self.dice.choice((1, 20, 300))), self.plan.limits[0].prices["EUR"]
         known = self.usage.get(row.cycle_start) or Arrear(
             start_at=row.cycle_start, end_at=row.cycle_end, zone="UTC", currency="EUR",
-            meter="calls", name="Calls", unit="call", included=Decimal(10), terms=terms,
+            meter="calls", name="Calls", unit="call", sold=row.plan_key, tax_category="standard",
+            included=Decimal(10), terms=terms,
             quantity=Decimal(10), overage=Decimal(0), overage_total=Decimal(0), events=0,
         )  # fmt: skip
         cost = charge(terms, known.overage, units, "EUR", paid=known.overage_total)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from billing.catalog.plans.schemas import Plan
 from billing.catalog.taxes.schemas import Jurisdiction, Taxation
 from billing.matters.effects import Work
 from billing.money.invoices.giving_back import of_lines
@@ -62,12 +63,12 @@ def net(
 ) -> tuple[list[Line], int]:
     """The lines that give back, and what is left for a note."""
 
-    def summed(_work: Any, _sold: str, _fields: Any, lines: Sequence[Line]) -> int:
+    def summed(_work: Any, _sold: Plan, _fields: Any, lines: Sequence[Line]) -> int:
         return total(lines, taxation)
 
     monkeypatch.setattr(netting, "_total", summed)
-    nothing = cast("Work[SubscriptionFacts]", None)
-    lines, notes = netting.net(nothing, [credit], charges, "pro")
+    nothing, plan = cast("Work[SubscriptionFacts]", None), cast("Plan", None)
+    lines, notes = netting.net(nothing, [credit], charges, plan)
     return lines, sum(one.amount_minor for one in notes)
 
 

@@ -13,7 +13,7 @@ from billing.catalog.plans.rules import parse_interval
 from billing.catalog.plans.schemas import AddOn, DunningPolicy, Limit, Plan, Price, Rollover, Seats
 from billing.catalog.rating.rules import charge
 from billing.catalog.rating.schemas import PriceTerms
-from billing.catalog.taxes.schemas import Jurisdiction, Taxation
+from billing.catalog.taxes.schemas import STANDARD, Jurisdiction, Taxation
 from billing.core import periods
 from billing.core.money import round_minor
 from billing.core.periods import MONTH
@@ -175,11 +175,21 @@ class Player:
         return SubscriptionFacts(
             at=self.now, real_at=self.now, new_id=self._id, terms=Policy(),
             subscription_id=SUBSCRIPTION, plans={one.id: one for one in self.plans.values()},
-            offers=tuple(offers), zone=self.case["zone"], usage=tuple(self.usage.values()),
+            offers=tuple(offers), zone=self.case["zone"], usage=self._used(),
             taxation=self._taxation(), used_share=self.used_share,
             contracts=self.contracts,
             lots=self.lots,
         )  # fmt: skip
+
+    def _used(self) -> tuple[Arrear, ...]:
+        """All use; that of the open cycle is of the plan of now, as its usage period is."""
+        row = self.subscription
+        known = self.usage.get(row.cycle_start)
+        if known is not None:
+            plan = self.plans[row.plan_key]
+            told = {"sold": plan.key, "tax_category": plan.tax_category}
+            self.usage[row.cycle_start] = known.model_copy(update=told)
+        return tuple(self.usage.values())
 
     def _taxation(self) -> Taxation:
         known = self.case.get("taxes")
@@ -199,7 +209,8 @@ class Player:
         row, terms = self.subscription, PriceTerms.model_validate(self.case["price"])
         known = self.usage.get(row.cycle_start) or Arrear(
             start_at=row.cycle_start, end_at=row.cycle_end, zone=row.zone, currency=row.currency,
-            meter="calls", name="Calls", unit="call", terms=terms, quantity=Decimal(0),
+            meter="calls", name="Calls", unit="call", sold=row.plan_key,
+            tax_category=self.plans[row.plan_key].tax_category, terms=terms, quantity=Decimal(0),
             overage=Decimal(0), overage_total=Decimal(0), events=0,
         )  # fmt: skip
         for amount in map(Decimal, map(str, amounts)):
@@ -283,7 +294,7 @@ class Player:
             monthly_credits=Decimal(known.get("credits", 0)), past_due_access="full",
             trial_end_behavior="invoice", dunning=DunningPolicy(), rollover=Rollover(),
             stripe_product_id=None, position=1, is_active=True, is_current=True,
-            created_at=self.now, allowance=MONTH,
+            created_at=self.now, allowance=MONTH, tax_category=known.get("tax", STANDARD),
         )  # fmt: skip
 
     def _limits(self, known: Case) -> tuple[Limit, ...]:

@@ -37,6 +37,9 @@ def agrees(wanted: dict[str, Any], player: Player, lines: list[InvoiceLine]) -> 
         known = [(one["kind"], one["minor"]) for one in asked]
         assert known == [(one["kind"], by_hand(one["sum"])) for one in asked]
         assert [(one.kind, one.amount_minor) for one in written] == known
+        for line, one in zip(written, asked, strict=True):
+            for name in {"discount", "tax"} & one.keys():
+                assert getattr(line, f"{name}_minor") == by_hand(one[name]), (line.kind, name)
     assert player.due == wanted.get("due", 0)
     assert player.balance == wanted.get("balance", 0)
     for name in ("discount", "tax"):

@@ -131,9 +131,10 @@ def _charge(
     Error: SUBSCRIPTION_STATE if the subscription ends before its period does.
     """
     changes.demand_whole_rest(cycles.of(w))
-    sale = sell(w, w.facts.plan_of(w.rows), wanted, at, fewer_now=fewer_now)
+    plan = w.facts.plan_of(w.rows)
+    sale = sell(w, plan, wanted, at, fewer_now=fewer_now)
     unused = proration.unused(w.rows, sale.credited, at)
-    lines, given_back = netting.net(w, unused, sale.lines, cycles.of(w).plan_key)
+    lines, given_back = netting.net(w, unused, sale.lines, plan)
     terms = new_terms.of_now(w).model_copy(
         update={
             "notes": given_back,
@@ -142,7 +143,7 @@ def _charge(
             "portions": sale.portions,
         }
     )
-    invoice = cycles.draft_change(w, paying.change_id, [*lines, *sale.lines])
+    invoice = cycles.draft_change(w, paying.change_id, [*lines, *sale.lines], plan)
     invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying, terms)
     payment_effects.settle_change(w, invoice, paying)
 

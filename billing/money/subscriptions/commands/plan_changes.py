@@ -39,6 +39,7 @@ from billing.money.subscriptions.schemas import (
     Paying,
     PlanWish,
     Subscription,
+    SubscriptionChange,
     Terms,
     When,
 )
@@ -59,7 +60,9 @@ def change(
     else:
         add_ons.choose(w, wish.add_ons, paying, as_of, when=wish.when)
     if changes.pending(w.rows) is None:
-        changes.confirm_coupon(w)
+        begun = w.rows.find(SubscriptionChange, paying.change_id)
+        comes_at = begun.effective_at if begun is not None else None
+        changes.confirm_coupon(w, comes_at or w.facts.at)
     return cycles.of(w)
 
 
@@ -259,7 +262,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     part = part if resets else proration.rest_of_price(w.rows, at, part)
     charges = [_charge_line(after, plan, wanted, at, part), *sale.lines]
     fields = spans.fields(after) if resets else {}
-    lines, given_back = netting.net(w, unused, charges, plan.key, **fields)
+    lines, given_back = netting.net(w, unused, charges, plan, **fields)
     given = plan_credits.of_plan(after, plan, wanted.quantity, at)
     moved = _credits(w, given, since, resets=resets)
     closes = bool(unused) and (counts_use or portions.lifts_limit(w, plan))
@@ -267,7 +270,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     told |= {"cycle_start": subscription.cycle_start, "gave_back_at": at if closes else None}
     told |= {"credited_since": since if counts_use else None}
     terms = wanted.model_copy(update=told)
-    invoice = cycles.draft_change(w, paying.change_id, [*lines, *charges], plan.key, **fields)
+    invoice = cycles.draft_change(w, paying.change_id, [*lines, *charges], plan, **fields)
     invoice = changes.begin(w, "plan", words, invoice, paying, terms=terms)
     payment_effects.settle_change(w, invoice, paying)
 
@@ -331,7 +334,6 @@ def _charge_line(
         amount_minor=proration.share(terms.amount_minor, part),
         period_start=at,
         period_end=until,
-        tax_category=plan.tax_category,
         detail={
             "price": str(terms.price_id),
             "of_minor": terms.amount_minor,

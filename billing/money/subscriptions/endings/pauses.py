@@ -61,9 +61,9 @@ def draft(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:
 
     Another period may have begun at this instant, whose draft is void.
     """
-    new = begun_now(w)
+    new, plan = begun_now(w), w.facts.plan_of(w.rows)
     lines = [cycles.line_of(w, item, new) for item in w.rows.of(Item) if item.lasting]
-    return cycles.draft_change(w, change_id, lines, **spans.fields(new))
+    return cycles.draft_change(w, change_id, lines, plan, **spans.fields(new))
 
 
 def demand_next_second(w: Work[SubscriptionFacts]) -> None:

@@ -9,13 +9,13 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from billing.catalog.plans.schemas import Plan
 from billing.core import ids, periods
 from billing.core.currencies import collectable
 from billing.core.money import show_decimal
 from billing.matters.effects import Do, Rows, Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.discounts import transitions as discounts
-from billing.money.discounts.schemas import Discount
 from billing.money.invoices import arrears
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
@@ -134,13 +134,11 @@ def draft_period(
     else:
         true_ups.put_off(w, closing)
         closing = None
-    new = new_invoice(
-        w,
-        _period_key(subscription),
-        (*(line_of(w, item, subscription) for item in w.rows.of(Item)), *used),
-        **spans.fields(subscription),
-        **({"collection": "held"} if held else {}),
-    )
+    fields: dict[str, Any] = dict(spans.fields(subscription))
+    if held:
+        fields["collection"] = "held"
+    lines = (*(line_of(w, item, subscription) for item in w.rows.of(Item)), *used)
+    new = new_invoice(w, _period_key(subscription), lines, **fields)
     invoice = invoices.draft(w, true_ups.with_least(w, closing, new))
     _complete_records(w, invoice, used)
     return invoice
@@ -155,16 +153,17 @@ def bill_usage(
     early: bool = False,
     ends: bool = False,
     closing: true_ups.Closing | None = None,
+    begun: datetime | None = None,
     more: Sequence[Line] = (),
 ) -> Invoice | None:
     """Invoice overage that no period's invoice bills, once per key; None if nothing is owed.
 
     Bills cycles that began `before`, or all. `debts`: also without usage, if a card can be charged
     for the debt on the money balance. `early`: the open cycle continues, and its close bills the
-    rest; `ends`: nothing more is used in it.
+    rest; `ends`: nothing more is used in it. `begun`: the start of the period, if another one runs.
     """
     used = _usage(w, before=before, early=early, ends=ends)
-    new = true_ups.with_least(w, closing, new_invoice(w, key, (*more, *used)))
+    new = true_ups.with_least(w, closing, new_invoice(w, key, (*more, *used), begun=begun))
     if not new.lines and not (debts and _carries_debt(w)):
         return None
     invoice = invoices.draft(w, new)
@@ -181,13 +180,13 @@ def draft_change(
     w: Work[SubscriptionFacts],
     change_id: UUID,
     lines: Sequence[Line],
-    sold: str | None = None,
+    sold: Plan,
     /,
     **fields: Any,
 ) -> Invoice:
     """Draft the invoice to be paid before a change is applied; only the change refers to it."""
     key = f"{stem(of(w))}/{ids.encode(ids.CHANGE, change_id)}"
-    return invoices.draft(w, new_invoice(w, key, lines, sold or of(w).plan_key, **fields))
+    return invoices.draft(w, new_invoice(w, key, lines, sold, **fields))
 
 
 def of(w: Work[SubscriptionFacts]) -> Subscription:
@@ -288,15 +287,22 @@ def new_invoice(
     w: Work[SubscriptionFacts],
     fact_key: str,
     lines: Sequence[Line],
-    sold: str | None = None,
+    sold: Plan | None = None,
     /,
+    *,
+    begun: datetime | None = None,
     **fields: Any,
 ) -> NewInvoice:
-    """Return an invoice to draft; that of a change has the discounts of the plan `sold` by it.
+    """Return an invoice to draft: that of a change to a plan `sold`, of a period, or beside the
+    period that has `begun`, the current one unless named.
 
-    A line without a tax category has that of the subscription's plan.
+    A line that does not say of which plan it is, is of the one sold or else the subscription's.
     """
-    subscription = of(w)
+    subscription, plan = of(w), sold or w.facts.plan_of(w.rows)
+    begun = begun or subscription.current_period_start
+    off = discounts.beside_period(w.rows, begun=begun, of_change=sold is not None)
+    if "period_start" in fields:
+        off = discounts.of_period(w.rows)
     if subscription.collection == "send_invoice":
         fields = {
             "collection": "send_invoice",
@@ -311,20 +317,10 @@ def new_invoice(
         fact_key=fact_key,
         currency=subscription.currency,
         subscription_id=subscription.id,
-        lines=tuple(one.taxed_as(w.facts.plan_of(w.rows).tax_category) for one in lines),
-        discounts=_discounts(w, sold, of_period="period_start" in fields),
+        lines=tuple(one.of_plan(plan.key, plan.tax_category) for one in lines),
+        discounts=off,
         **fields,
     )
-
-
-def _discounts(
-    w: Work[SubscriptionFacts], sold: str | None, *, of_period: bool
-) -> tuple[Discount, ...]:
-    subscription = of(w)
-    plan, begun = sold or subscription.plan_key, subscription.current_period_start
-    if of_period:
-        return discounts.of_period(w.rows, plan)
-    return discounts.beside_period(w.rows, plan, begun=begun, of_change=sold is not None)
 
 
 def _in_burst(w: Work[SubscriptionFacts], subscription: Subscription) -> bool:

@@ -134,6 +134,7 @@ def _lines(w: Work[SubscriptionFacts], invoice: Invoice, used: Span) -> list[Lin
 
 
 def _line(w: Work[SubscriptionFacts], words: str, minor: int, used: Span) -> Line:
+    plan = w.facts.plan_of(w.rows)
     return Line(
         kind=USED_MEANWHILE,
         description=words,
@@ -141,7 +142,8 @@ def _line(w: Work[SubscriptionFacts], words: str, minor: int, used: Span) -> Lin
         amount_minor=minor,
         period_start=used.start,
         period_end=used.end,
-        tax_category=w.facts.plan_of(w.rows).tax_category,
+        sold=plan.key,
+        tax_category=plan.tax_category,
     )
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from billing.catalog.plans.schemas import Plan
 from billing.catalog.taxes.schemas import TaxRate
 from billing.matters.effects import Work
 from billing.money.invoices.giving_back import PRORATION
@@ -27,12 +28,12 @@ def net(
     w: Work[SubscriptionFacts],
     unused: Sequence[Credit],
     charges: Sequence[Line],
-    sold: str,
+    sold: Plan,
     **fields: Any,
 ) -> tuple[list[Line], tuple[Note, ...]]:
     """Return credit lines, up to the amount charged, and notes for the rest.
 
-    `sold` is the plan whose discounts the invoice with these `fields` has.
+    `sold` is the plan that the invoice with these `fields` charges.
     """
     total = partial(_total, w, sold, fields)
     lines, notes = list[Line](), defaultdict[UUID, list[dict[str, Any]]](list)
@@ -60,7 +61,7 @@ def _note(invoice_id: UUID, parts: list[dict[str, Any]]) -> Note:
 
 
 def _total(
-    w: Work[SubscriptionFacts], sold: str, fields: Mapping[str, Any], lines: Sequence[Line]
+    w: Work[SubscriptionFacts], sold: Plan, fields: Mapping[str, Any], lines: Sequence[Line]
 ) -> int:
     """Return the total of lines with discounts and tax; it may be negative."""
     new = cycles.new_invoice(w, "", lines, sold, **fields)

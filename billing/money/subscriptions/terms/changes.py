@@ -5,7 +5,7 @@ change at a time. Changes of plan and add-ons, and a pause, may also be schedule
 period.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -143,7 +143,7 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
     if change is None:
         return None
     w.change(change, status="applied", decided_at=w.facts.at)
-    confirm_coupon(w)
+    confirm_coupon(w, invoice.period_start or w.facts.at)
     if change.kind == "resume":
         pauses.resume(w, invoice)
         agreements.begin(w)
@@ -279,10 +279,12 @@ def _take_scheduled(w: Work[SubscriptionFacts], kind: ChangeKind) -> Subscriptio
 
 
 def follow_period(w: Work[SubscriptionFacts]) -> None:
-    """Move scheduled changes to the period's new end."""
+    """Move scheduled changes to the period's new end, with the coupons that came with them."""
+    end = cycles.of(w).current_period_end
     for change in w.rows.of(SubscriptionChange):
-        if change.status == "scheduled":
-            w.change(change, effective_at=cycles.of(w).current_period_end)
+        if change.status == "scheduled" and change.effective_at is not None:
+            discounts.put_off(w, change.effective_at, end)
+            w.change(change, effective_at=end)
 
 
 def cancel_scheduled(w: Work[SubscriptionFacts], reason: str, *kinds: ChangeKind) -> None:
@@ -295,12 +297,12 @@ def cancel_scheduled(w: Work[SubscriptionFacts], reason: str, *kinds: ChangeKind
     _follow_seats(w)
 
 
-def confirm_coupon(w: Work[SubscriptionFacts]) -> None:
-    """Confirm the coupon of a change that was applied, or that needs no payment."""
+def confirm_coupon(w: Work[SubscriptionFacts], since: datetime) -> None:
+    """Confirm the coupon of a change that was applied, or that needs no payment and comes then."""
     for one in w.rows.of(Discount):
         if one.status == "reserved":
             announce(w, cycles.of(w), "coupon_redeemed", code=one.code)
-    discounts.confirm(w)
+    discounts.confirm(w, since)
 
 
 def refuse(w: Work[SubscriptionFacts], invoice_id: UUID, reason: str) -> None:

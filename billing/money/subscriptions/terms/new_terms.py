@@ -46,7 +46,8 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     if terms.resets:
         start = cycles.of(w).cycle_start
         key = f"{cycles.stem(cycles.of(w))}/usage-{start:%Y-%m-%dT%H:%M:%S.%fZ}"
-        cycles.bill_usage(w, key, before=start, closing=closing, more=charges)
+        begun = before.current_period_start
+        cycles.bill_usage(w, key, before=start, closing=closing, begun=begun, more=charges)
     elif charges:
         cycles.bill(w, keys.used_meanwhile(change.id), charges)
 

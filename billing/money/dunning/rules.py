@@ -87,6 +87,8 @@ class Collecting(Lean):
     """True if its case is over and it is still owed: only a request or a new card retries it."""
     last_tried_at: AwareDatetime | None = None
     """Instant of the last try in the case that is over."""
+    last_began_at: AwareDatetime | None = None
+    """Instant at which the last try that reached a card began; not set in states of 0.1.0."""
     unsettled: str | None = None
     """A payment whose money arrived and is not booked yet."""
     payment: str | None = None
@@ -261,12 +263,13 @@ def _see_through(c: Collecting, attempt: Undecided) -> Step:
 
 
 def _is_new_card(c: Collecting) -> bool:
-    """True if the card was chosen after the last try, or at its instant (frozen clock) and is
-    untried.
+    """True if the card was chosen after the last try began, or at its instant (frozen clock) and is
+    untried. A bank may decide on a try days later, so its end does not count.
     """
     last = c.case.last_true_attempt_at if c.case is not None else c.last_tried_at
     if last is None or c.method is None or c.method_chosen_at is None:
         return False
+    last = c.last_began_at or last
     return c.method_chosen_at > last or (c.method_chosen_at == last and not c.method_tried)
 
 

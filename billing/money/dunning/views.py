@@ -140,12 +140,15 @@ def _tries(owed: Owed) -> dict[str, object]:
     tries = owed.attempts
     unreached = [one for one in tries if one.status == "unreached"]
     ended = [one.finished_at for one in unreached if one.finished_at is not None]
+    # A payer's own try in the browser has no stored card.
+    reached = [one for one in tries if one.payment_method_id and one.status not in UNTRIED]
     return {
         "undecided": _undecided(owed.undecided),
         "tried": tuple(sorted(one.key for one in tries if one.status != "pending")),
         "unreached_slots": tuple(sorted(one.slot for one in unreached if one.slot is not None)),
         "unreached_extras": tuple(sorted(_unreached_extras(unreached))),
         "last_unreached_at": max(ended, default=None),
+        "last_began_at": max((one.started_at for one in reached), default=None),
     }
 
 

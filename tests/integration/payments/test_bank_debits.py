@@ -82,6 +82,23 @@ async def test_a_debit_that_fails_opens_dunning_on_the_day_it_failed(actors: Act
     assert (await case(customer))["status"] == "recovered"
 
 
+async def test_a_card_saved_while_the_bank_decides_is_tried_once_the_debit_has_failed(
+    actors: Actors,
+) -> None:
+    customer = await debited(actors, "pm_usBankAccount_insufficientFunds")
+    await customer.advance(days=1)
+    card = await customer.save_card("pm_card_mastercard", make_default=True)
+    await customer.advance(days=3)
+    await settle(customer)
+    await wait_for(
+        lambda: attempts(customer), "the card is charged",
+        lambda tries: tries == [
+            ("attempt-0", "declined"), (f"card-{card['id']}", "succeeded"),
+        ],
+    )  # fmt: skip
+    await customer.until_subscription("active")
+
+
 async def test_a_card_that_pays_what_a_debit_did_not_is_kept(actors: Actors) -> None:
     customer = await debited(actors, "pm_usBankAccount_insufficientFunds")
     await customer.advance(days=4)

@@ -12,7 +12,7 @@ from tests.unit.lives.collections import Bank
 class Told(Bank):
     """A bank that gives these answers, one for each call; `looks` answers whoever just asks."""
 
-    def __init__(self, answers: Sequence[str], looks: str | None = None) -> None:
+    def __init__(self, answers: Sequence[str | Outcome], looks: str | None = None) -> None:
         super().__init__(Random(0))
         self.answers, self.looks = list(answers), looks
         self.calls: list[str] = []
@@ -21,6 +21,8 @@ class Told(Bank):
     def answer(self, call: Call) -> Outcome:
         self.calls.append(call.what)
         kind = self.looks if call.what == "look" and self.looks else self.answers.pop(0)
+        if isinstance(kind, Outcome):
+            return kind
         decline = Decline(code="card_declined", decline_code="do_not_honor", message="no")
         return Outcome.model_validate(
             {

@@ -104,8 +104,12 @@ def skip_attempt(w: Work[Any], owed: Owed, key: str, slot: int | None, reason: s
 
 
 def finish_attempt(w: Work[Any], attempt: Attempt, outcome: Outcome) -> Attempt:
-    """Record an attempt's result; an undecided attempt stays `pending` and keeps its key."""
+    """Record an attempt's result; an undecided attempt stays `pending` and keeps its key.
+
+    Its card is barred if the bank asks for that, whichever flow the payment has by now.
+    """
     decline = outcome.decline
+    _bar(w, attempt, decline)
     return w.change(
         attempt,
         status=ATTEMPT_RESULT[outcome.kind],
@@ -133,14 +137,13 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
     if payment.status in FINAL_PAYMENT and outcome.kind != "succeeded":
         return payment
     owed = Owed(w.rows, payment.invoice_id)
-    if payment.flow == "saved_card" and owed.is_old_decline(payment.id, outcome):
+    if owed.is_old_decline(payment.id, outcome):
         outcome = outcome.model_copy(update={"charge_id": None, "decline": None})
     changed = w.change(payment, **_fields(w, payment, outcome))
     for attempt in owed.decided_by(payment.id, outcome):
         finish_attempt(w, attempt, outcome)
     if outcome.kind == "succeeded":
         changed = w.change(changed, payment_method_id=_paid_with(w, owed, changed, outcome))
-    _bar(w, owed, changed, outcome)
     _keep_payers_try(w, payment, outcome)
     if changed.status != payment.status or _is_new_decline(payment, changed, outcome):
         _announce_outcome(w, changed, outcome)
@@ -170,6 +173,7 @@ def _keep_payers_try(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
         asked = Owed(w.rows, payment.invoice_id).asks_payer(payment.id)
         if asked is not None:  # so it is not taken for a later try's result
             w.change(asked, detail={"charge_id": outcome.charge_id})
+            _bar(w, asked, outcome.decline)
         return
     if payment.flow not in ("card", "checkout", PAYPAL):
         return
@@ -186,15 +190,13 @@ def _keep_payers_try(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
     finish_attempt(w, w.add(attempt, once="key"), outcome)
 
 
-def _bar(w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome) -> None:
-    """Bar a saved card on all flows if its bank asked never to try it again."""
-    decline = outcome.decline
-    if decline is None or not decline.bars_card or payment.flow != "saved_card":
-        return
-    tried = owed.last_try(payment.id)
-    method_id = tried.payment_method_id if tried is not None else payment.payment_method_id
-    card = w.rows.find(Method, method_id)
-    if card is not None and card.barred_at is None:
+def _bar(w: Work[Any], attempt: Attempt, decline: Decline | None) -> None:
+    """Bar the card of a try on all flows if its bank asked never to try it again.
+
+    A try that the payer made in the browser has no stored card.
+    """
+    card = w.rows.find(Method, attempt.payment_method_id)
+    if decline is not None and decline.bars_card and card is not None and card.barred_at is None:
         _announce_card(w, w.change(card, barred_at=w.facts.at), "barred")
 
 

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.insight.health import rules, store
 from tests.integration.actors import Actors, Customer, Json
+from tests.integration.dunning.dunning_setup import overdue, owed
 
 PURCHASES = "/billing/purchases"
 PACK = {"pack": "small", "payment_method": "saved_card"}
@@ -55,6 +56,20 @@ async def test_a_card_that_the_bank_barred_is_not_asked_again_on_any_flow(actors
 
     await customer.save_card("pm_card_mastercard", make_default=True, confirm="DEFAULT")
     assert (await customer.buy("small", "saved_card"))["status"] == "completed"
+
+
+async def test_a_card_is_barred_although_its_payer_has_opened_the_page(actors: Actors) -> None:
+    customer = await overdue(actors, "insufficient_funds", "stolen_card")
+    pay = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    await customer.ask("POST", pay, {"payment_method": "card"}, key="k", status=200)
+    await customer.advance(days=3)
+    [card] = (await customer.ask("GET", "/billing/payment-methods"))["data"]
+    assert card["barred_at"] is not None
+
+    refused = await declined(customer, PURCHASES, PACK)
+
+    assert refused["decline_code"] == "card_barred"
+    assert await tries(customer) == 3, "the first payment and two slots"
 
 
 async def test_a_card_that_is_barred_says_so_in_its_list_the_audit_and_an_event(

@@ -122,9 +122,11 @@ def test_a_card_is_barred_by_a_purchase_too() -> None:
     assert card.barred_at == BIRTH
 
 
-def test_a_decline_without_a_charge_is_not_replaced_by_that_of_an_earlier_try() -> None:
+@pytest.mark.parametrize("flow", ["saved_card", "card"])
+def test_a_decline_without_a_charge_is_not_replaced_by_that_of_an_earlier_try(flow: str) -> None:
     buying = Buying()
     (now,) = buying.rows.of(Payment)
+    now = Work(buying.rows, buying.facts()).change(now, flow=flow)
     said: list[str | None] = []
     refused = Outcome(kind="declined", intent_id="pi_1", decline=BLOCKED)
     tried = (("first", DECLINED), ("second", refused), (None, DECLINED), (None, DECLINED))

@@ -1,0 +1,34 @@
+"""A debt whose bank is told what to say."""
+
+from random import Random
+
+from billing.money.payments.rules import Decline, Outcome
+from tests.unit.lives.collections import Life
+from tests.unit.lives.told import Told
+
+
+def declined(charge: str, reason: str = "insufficient_funds", advice: str | None = None) -> Outcome:
+    """A bank's refusal of the first intent."""
+    decline = Decline(code="card_declined", decline_code=reason, message="no", advice=advice)
+    return Outcome(kind="declined", intent_id="pi_1", decline=decline, charge_id=charge)
+
+
+class Debt(Life):
+    """A debt at a bank that says these things, and the keys of its steps but the checks."""
+
+    def __init__(self, *answers: str | Outcome, looks: str | None = None) -> None:
+        super().__init__(Random(0))
+        self.bank = self.told = Told(answers, looks)
+        self.steps: list[str] = []
+        self.new_card()
+
+    def go(self, *, until: str | None = None) -> None:
+        """Do what is due, until a step with this name in its key was done or nothing is left."""
+        while (step := self.next_step()) is not None and len(self.steps) < 50:
+            self.do(step)
+            self.hold_true()
+            key = step.key.partition("/")[2]
+            if not key.startswith("check"):
+                self.steps.append(key.replace(step.method, "mth") if step.method else key)
+            if key == until:
+                return

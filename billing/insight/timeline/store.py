@@ -44,7 +44,7 @@ from billing.money.account_agenda import store as account_agenda
 from billing.money.disputes.schemas import Dispute
 from billing.money.dunning import reading as collection_rows
 from billing.money.dunning.collection import CollectionFacts
-from billing.money.dunning.rules import AGAIN
+from billing.money.dunning.rules import AGAIN, CHOSEN
 from billing.money.payments.schemas import Payment
 from billing.money.purchases import reading as purchase_rows
 from billing.money.purchases.schemas import Purchase
@@ -105,7 +105,8 @@ SELECT t.started_at, t.real_started_at, 'payment/' || t.key, 'payment', 'charge'
        public_id('inv', i.id), s.workflow_id, NULL,
        CASE WHEN t.key LIKE :again THEN 'provider_down'
             WHEN t.slot IS NOT NULL THEN NULL
-            WHEN t.key = public_id('inv', i.id) || '/card-' || public_id('mth', m.id)
+            WHEN split_part(t.key, :chosen, 1)
+                 = public_id('inv', i.id) || '/card-' || public_id('mth', m.id)
             THEN 'new_card' ELSE 'asked' END,
        s.due_at, t.status, NULL,
        coalesce(p.amount_minor, i.amount_due_minor - i.amount_paid_minor), i.currency,
@@ -144,7 +145,7 @@ def past(account_id: UUID) -> tuple[Select[Any], tuple[ColumnElement[Any], ...]]
     """
     rows = (
         text(_PAST)
-        .bindparams(account_id=account_id, again=f"%{AGAIN}%")
+        .bindparams(account_id=account_id, again=f"%{AGAIN}%", chosen=CHOSEN)
         .columns(
             *(column(name, DateTime(timezone=True)) for name in _INSTANTS),
             *(column(name, Text) for name in _TEXTS),

@@ -23,6 +23,8 @@ PROVIDER_DOWN_EVERY: Final = timedelta(hours=1)
 PROVIDER_DOWN_TRIES: Final = 24
 AGAIN: Final = "/again-"
 """In the key of a try that is made again because the one before it never reached the card."""
+CHOSEN: Final = "/chosen-"
+"""In the key of a new card's first try, if the card was new before: chosen or saved again since."""
 MAX_EXTENSION_DAYS: Final = 90
 UNDECIDED_IS_OVERDUE: Final = timedelta(days=14)
 """An invoice is overdue if its bank still decides this long after the due date."""
@@ -122,7 +124,9 @@ class Collecting(Lean):
     """The card to charge, if there is a usable one."""
     method_chosen_at: AwareDatetime | None = None
     method_tried: bool = False
-    """True if this invoice was tried with it before."""
+    """True if this invoice was tried with it since then."""
+    earlier_choices: int = 0
+    """Number of its earlier choices that were tried; not set in states of 0.1.0."""
     backup_since: AwareDatetime | None = None
     """Set if that card is the backup: instant of the hard decline of the card before it."""
 
@@ -222,13 +226,11 @@ def _asked_for(c: Collecting) -> list[Step]:
     steps = []
     key = _asked_key(c)
     if c.pay_requested_at is not None and key not in c.tried:
-        words = "try the card now, as asked"
-        steps.append(_charge(c, key, c.pay_requested_at, words, asked=True))
+        steps.append(_charge(c, key, c.pay_requested_at, "try the card now, as asked", asked=True))
     if c.method_chosen_at is not None and _is_new_card(c):
-        steps += _extra(c, f"{c.invoice}/card-{c.method}", c.method_chosen_at, "try the new card")
+        steps += _extra(c, _new_card_key(c), c.method_chosen_at, "try the new card")
     if c.backup_since is not None and c.case is not None and _takes_backup(c.case):
-        key = f"{c.invoice}/backup-{c.method}"
-        steps += _extra(c, key, c.backup_since, "try the backup card")
+        steps += _extra(c, f"{c.invoice}/backup-{c.method}", c.backup_since, "try the backup card")
     return steps
 
 
@@ -238,6 +240,17 @@ def _extra(c: Collecting, first: str, due: datetime, words: str) -> list[Step]:
     if _again_key(first, down) in c.tried:
         return []
     return [_charge_again(c, first, down, due, words, method=c.method)]
+
+
+def _new_card_key(c: Collecting) -> str:
+    """Return the key of the first try since the card was chosen; each choice has its own."""
+    first = card_key(c.invoice, c.method)
+    return f"{first}{CHOSEN}{c.earlier_choices}" if c.earlier_choices else first
+
+
+def card_key(invoice: str, method: str | None) -> str:
+    """Return the key of the first try of a card as a new one."""
+    return f"{invoice}/card-{method}"
 
 
 def _takes_backup(case: Case) -> bool:
@@ -263,8 +276,8 @@ def _see_through(c: Collecting, attempt: Undecided) -> Step:
 
 
 def _is_new_card(c: Collecting) -> bool:
-    """True if the card was chosen after the last try began, or at its instant (frozen clock) and is
-    untried. A bank may decide on a try days later, so its end does not count.
+    """True if the card was chosen after the last try began, however late that was decided, or at
+    its instant (frozen clock) and is untried.
     """
     last = c.case.last_true_attempt_at if c.case is not None else c.last_tried_at
     if last is None or c.method is None or c.method_chosen_at is None:

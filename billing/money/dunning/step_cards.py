@@ -54,7 +54,7 @@ def why_not(w: Work[Any], owed: Owed, card: Method | None, step: Step) -> str | 
     unfit = card_rules.unfit(card, owed, w.rows.of(Method), cases.slots_of(w, owed))
     if unfit is not None:
         return unfit
-    if step.slot is not None and owed.is_refused_for_good(card.id):
+    if step.slot is not None and owed.is_refused_for_good(card):
         return "hard_decline_before"
     first = first_key(step.key)
     tries = [one for one in owed.attempts if first_key(one.key) == first]

@@ -10,18 +10,22 @@ from billing.matters.agenda import head
 from billing.matters.effects import Rows
 from billing.money.dunning.rules import (
     APPROVAL_SUSPENDS,
+    CHOSEN,
     FIRST_APPROVAL_WITHIN,
     Case,
     Collecting,
     CollectionState,
     Undecided,
+    card_key,
     collection_agenda,
+    first_key,
 )
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import Invoice
+from billing.money.payment_methods.schemas import Method
 from billing.money.payments import card_choice
 from billing.money.payments import transitions as payments
-from billing.money.payments.owed import Owed
+from billing.money.payments.owed import Owed, is_before_choice
 from billing.money.payments.schemas import UNTRIED, Attempt, Payment
 from billing.platform.provider_inbox.rules import WaitingEvent
 
@@ -178,8 +182,18 @@ def _card(rows: Rows, owed: Owed, own_card: UUID | None) -> dict[str, object]:
     return {
         "method": method,
         "method_chosen_at": card.chosen_at,
-        "method_tried": any(one.payment_method_id == card.id for one in reached),
+        "method_tried": any(
+            one.payment_method_id == card.id and not is_before_choice(one, card) for one in reached
+        ),
+        "earlier_choices": _earlier_choices(owed, card, method),
     }
+
+
+def _earlier_choices(owed: Owed, card: Method, method: str) -> int:
+    """Return how many choices of this card, before the last one, had tries of their own."""
+    first = card_key(ids.encode(ids.INVOICE, owed.invoice_id), method)
+    earlier = {first_key(one.key) for one in owed.attempts if is_before_choice(one, card)}
+    return sum(key.partition(CHOSEN)[0] == first for key in earlier)
 
 
 def _payment(payment: Payment | None) -> str | None:

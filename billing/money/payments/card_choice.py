@@ -21,10 +21,10 @@ def collecting_card(rows: Rows, owed: Owed, own_card: UUID | None) -> Method | N
     """Return the card to charge for an invoice; after a hard decline the backup, if unrefused."""
     currency = owed.invoice.currency
     first = fit_card(rows, own_card, currency)
-    if first is None or not owed.is_refused_for_good(first.id):
+    if first is None or not owed.is_refused_for_good(first):
         return first
     backup = _backup_of(rows, first, currency)
-    return first if backup is None or owed.is_refused_for_good(backup.id) else backup
+    return first if backup is None or owed.is_refused_for_good(backup) else backup
 
 
 def _backup_of(rows: Rows, first: Method, currency: str) -> Method | None:

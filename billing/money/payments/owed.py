@@ -3,8 +3,10 @@
 from typing import Final
 from uuid import UUID
 
+from billing.matters.agenda import CLOCK_SKEW
 from billing.matters.effects import Rows
 from billing.money.invoices.schemas import Invoice
+from billing.money.payment_methods.schemas import Method
 from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import LIVE, Attempt, Payment
 
@@ -63,10 +65,13 @@ class Owed:
         """The try whose result is not known."""
         return next((one for one in self.attempts if one.status == "pending"), None)
 
-    def is_refused_for_good(self, method_id: UUID) -> bool:
-        """True if the last try with this card was a hard decline."""
-        tries = [one for one in self.attempts if one.payment_method_id == method_id]
-        return bool(tries) and tries[-1].decline_class == "hard"
+    def is_refused_for_good(self, card: Method) -> bool:
+        """True if the last try with this card since it was chosen or given was a hard decline."""
+        tries = [one for one in self.attempts if one.payment_method_id == card.id]
+        last = tries[-1] if tries else None
+        return (
+            last is not None and last.decline_class == "hard" and not is_before_choice(last, card)
+        )
 
     def paid_try(self, payment_id: UUID) -> Attempt | None:
         """The newest try of one payment that succeeded or that its payer had to confirm."""
@@ -99,6 +104,13 @@ class Owed:
         """The newest try of one payment."""
         tries = [one for one in self.attempts if one.payment_id == payment_id]
         return tries[-1] if tries else None
+
+
+def is_before_choice(attempt: Attempt, card: Method) -> bool:
+    """True if the try began before this card was chosen or given, by more than clocks differ: a
+    try that follows a choice must not seem to come before it.
+    """
+    return attempt.started_at < card.chosen_at - CLOCK_SKEW
 
 
 def _is_decided(attempt: Attempt, outcome: Outcome) -> bool:

@@ -1,5 +1,7 @@
 """An unpaid invoice is recovered beside its slots: a new card, a retry, the payer himself."""
 
+from typing import Final
+
 import pytest
 
 from billing.core import ids
@@ -14,6 +16,8 @@ from tests.integration.dunning.dunning_setup import (
     tried,
     until_tried,
 )
+
+METHODS: Final = "/billing/payment-methods"
 
 
 async def test_a_new_card_is_tried_at_once_and_recovers(actors: Actors) -> None:
@@ -49,6 +53,29 @@ async def test_a_new_card_that_fails_too_moves_no_slot_and_is_not_tried_twice(
     await customer.advance(days=1)
     assert [mark for mark, _ in await attempts(customer)][-1] == "attempt-1"
     assert await tried(customer) == 4
+
+
+async def test_a_card_that_is_chosen_again_is_tried_again_at_once(actors: Actors) -> None:
+    customer = await overdue(actors, policy={"days": [0]})
+    [first] = (await customer.ask("GET", METHODS))["data"]
+    await customer.advance(days=2)
+    await customer.until_subscription("unpaid")
+    second = await customer.save_card("pm_card_mastercard", make_default=True, confirm="DEFAULT")
+    await until_tried(customer, 2)
+    await customer.advance(days=1)
+    await customer.ask("POST", f"{METHODS}/{first['id']}/default", {"confirm": "DEFAULT"})
+    await until_tried(customer, 3)
+    await customer.advance(days=1)
+    await customer.script("succeed")
+    await customer.ask("POST", f"{METHODS}/{second['id']}/default", {"confirm": "DEFAULT"})
+    assert await until_tried(customer, 4) == [
+        ("attempt-0", "declined"), (f"card-{second['id']}", "declined"),
+        (f"card-{first['id']}", "declined"), (f"card-{second['id']}/chosen-1", "succeeded"),
+    ]  # fmt: skip
+    await customer.until_subscription("active")
+    shown = (await customer.ask("GET", "/billing/timeline?limit=100"))["past"]
+    causes = [one["cause"]["words"] for one in shown if one["source"] == "payment"]
+    assert causes[:3] == ["a new card was chosen"] * 3
 
 
 async def test_a_new_card_that_is_declined_does_not_put_the_final_action_off(

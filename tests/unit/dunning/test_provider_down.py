@@ -46,6 +46,7 @@ def test_each_slot_counts_its_own_tries() -> None:
     ("key", "due"),
     [
         ("inv_1/card-mth_2", {"method_chosen_at": ZERO + DAY}),
+        ("inv_1/card-mth_2/chosen-2", {"method_chosen_at": ZERO + DAY, "earlier_choices": 2}),
         ("inv_1/backup-mth_2", {"backup_since": ZERO + DAY}),
     ],
 )

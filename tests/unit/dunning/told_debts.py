@@ -2,6 +2,7 @@
 
 from random import Random
 
+from billing.money.payment_methods.schemas import Method
 from billing.money.payments.rules import Decline, Outcome
 from tests.unit.lives.collections import Life
 from tests.unit.lives.told import Told
@@ -22,13 +23,18 @@ class Debt(Life):
         self.steps: list[str] = []
         self.new_card()
 
+    def choose(self) -> None:
+        """The payer saves the same card again, or chooses it again."""
+        (card,) = self.rows.of(Method)
+        self.work().change(card, chosen_at=self.now)
+
     def go(self, *, until: str | None = None) -> None:
         """Do what is due, until a step with this name in its key was done or nothing is left."""
         while (step := self.next_step()) is not None and len(self.steps) < 50:
             self.do(step)
             self.hold_true()
-            key = step.key.partition("/")[2]
+            key = step.key.partition("/")[2].replace(step.method or "no card", "mth")
             if not key.startswith("check"):
-                self.steps.append(key.replace(step.method, "mth") if step.method else key)
+                self.steps.append(key)
             if key == until:
                 return

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import Query
 from pydantic import Field
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.pagination import Page, PageRequest, Pagination, Paging, paginate
@@ -107,11 +108,14 @@ async def read_account_timeline(
 async def _read(
     call: Call, connection: AsyncConnection, account_id: UUID, paging: PageRequest
 ) -> TimelineFacts:
-    outlook = await store.outlook(connection, account_id, maker=only_user(call))
-    query, keys = store.past(account_id)
-    past = await paginate(
-        connection, query, keys, paging, lambda row: HappenedAnswer.of(store.show(row))
-    )
+    member = only_user(call)
+    outlook = await store.outlook(connection, account_id, maker=member)
+    query, keys = store.past(account_id, for_member=member is not None)
+
+    def shown(row: RowMapping) -> HappenedAnswer:
+        return HappenedAnswer.of(store.show(row, for_member=member is not None))
+
+    past = await paginate(connection, query, keys, paging, shown)
     return TimelineFacts(account_id, outlook, past)
 
 

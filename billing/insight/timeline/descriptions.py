@@ -204,6 +204,12 @@ def step_cause(
     return Cause(words=words, workflow_id=workflow_id, due_at=planned)
 
 
+def role_of(actor: str) -> str:
+    """Return the role of a caller without its name; a workflow has no name to hide."""
+    role, _, name = actor.partition(":")
+    return actor if role == "workflow" or not name else role
+
+
 def change_cause(actor: str, correlation_id: str | None) -> Cause:
     """Return the author of a change: a caller, or a step of a workflow."""
     _, found, workflow_id = actor.partition("workflow:")

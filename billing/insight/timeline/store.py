@@ -17,13 +17,15 @@ from sqlalchemy import (
     Select,
     Text,
     column,
+    func,
+    not_,
     select,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import clock, keys
+from billing.core import clock, ids, keys
 from billing.core.money import show_decimal
 from billing.insight.timeline import descriptions
 from billing.insight.timeline.schemas import (
@@ -102,7 +104,7 @@ FROM billing_audit b
 WHERE b.account_id = :account_id
 UNION ALL
 SELECT t.started_at, t.real_started_at, 'payment/' || t.key, 'payment', 'charge',
-       public_id('inv', i.id), s.workflow_id, NULL,
+       public_id('inv', i.id), coalesce(s.workflow_id, i.workflow_id), NULL,
        CASE WHEN t.key LIKE :again THEN 'provider_down'
             WHEN t.slot IS NOT NULL THEN NULL
             WHEN split_part(t.key, :chosen, 1)
@@ -131,6 +133,8 @@ SELECT x.at, x.real_at, 'credits/' || x.key, 'credits', 'expired',
 FROM credit_transactions x
 WHERE x.account_id = :account_id AND x.kind = 'expire'
 """
+_SINGLE_USE: Final = f"{ids.BILLING_RECORD}_[0-9a-z]{{26}}"
+"""The id of a use, in a subject, a workflow's id, a step's key or an operator's reason."""
 _INSTANTS: Final = ("at", "real_at", "due_at")
 _TEXTS: Final = (
     "mark", "source", "name", "subject", "workflow_id", "actor", "trigger", "result", "currency",
@@ -138,10 +142,13 @@ _TEXTS: Final = (
 )  # fmt: skip
 
 
-def past(account_id: UUID) -> tuple[Select[Any], tuple[ColumnElement[Any], ...]]:
+def past(
+    account_id: UUID, *, for_member: bool = False
+) -> tuple[Select[Any], tuple[ColumnElement[Any], ...]]:
     """Return the query of everything that happened to the account, and its sort columns.
 
-    The order is the account's own time, then real time: a frozen clock may stand still.
+    The order is the account's own time, then real time: a frozen clock may stand still. A member
+    gets no entry that names a single use, because it may be another user's.
     """
     rows = (
         text(_PAST)
@@ -156,11 +163,15 @@ def past(account_id: UUID) -> tuple[Select[Any], tuple[ColumnElement[Any], ...]]
         )
         .subquery("past")
     )
-    return select(rows).select_from(rows), (rows.c.at, rows.c.real_at, rows.c.mark)
+    query = select(rows).select_from(rows)
+    if for_member:
+        named = func.concat_ws(" ", *(rows.c[name] for name in _TEXTS), rows.c.detail)
+        query = query.where(not_(named.regexp_match(_SINGLE_USE)))
+    return query, (rows.c.at, rows.c.real_at, rows.c.mark)
 
 
-def show(row: RowMapping) -> Happened:
-    """Return a row of `past` as an entry."""
+def show(row: RowMapping, *, for_member: bool = False) -> Happened:
+    """Return a row of `past` as an entry; a member reads actors' roles without their names."""
     amount_minor, currency = row["amount_minor"], row["currency"]
     match row["source"]:
         case "step":
@@ -179,7 +190,8 @@ def show(row: RowMapping) -> Happened:
         case "change":
             said = descriptions.change_words(row["name"], row["detail"])
             amount_minor, currency = descriptions.change_money(row["detail"])
-            cause = descriptions.change_cause(row["actor"], row["correlation_id"])
+            actor = descriptions.role_of(row["actor"]) if for_member else row["actor"]
+            cause = descriptions.change_cause(actor, row["correlation_id"])
         case _:
             said = f"{show_decimal(row['credits'])} credits {row['name']}"
             cause = Cause(words=row["result"] or "")
@@ -203,8 +215,8 @@ async def outlook(
     *,
     maker: str | None = None,
 ) -> Outlook:
-    """Return the input of the account's projection, from the caller's snapshot. With `maker` only
-    this caller's holds are included.
+    """Return the input of the account's projection, from the caller's snapshot. With `maker`, a
+    member, only this caller's holds are included, and no single use.
     """
     open_matters = await sweeps.open_page(connection, "", MAX_MATTERS, account_id)
     kinds: dict[str, list[Matter]] = {}
@@ -229,7 +241,7 @@ async def outlook(
         reversals=tuple(
             [await _reversal(connection, matter) for matter in kinds.get("reversal", ())]
         ),
-        account=await _account(connection, account_id),
+        account=await _account(connection, account_id, for_member=maker is not None),
         expiring=tuple(Expiring.model_validate(dict(row)) for row in expiring.mappings()),
         granted=frozenset(granted),
     )
@@ -287,7 +299,11 @@ async def _reversal(connection: AsyncConnection, matter: Matter) -> ReversalSnap
     )
 
 
-async def _account(connection: AsyncConnection, account_id: UUID) -> AccountSnapshot:
+async def _account(
+    connection: AsyncConnection, account_id: UUID, *, for_member: bool
+) -> AccountSnapshot:
     """Return the account's own matter; it may not exist yet, but may begin in the projection."""
     state = await account_agenda.state(connection, account_id)
+    if for_member:
+        state = state.model_copy(update={"unpaid_charge": None})
     return AccountSnapshot(workflow_id=ACCOUNT.workflow_id(account_id), state=state)

@@ -1,6 +1,8 @@
-"""The words of an audit row name the money that the row is about."""
+"""The words of an audit row name the money that the row is about, and to a member no caller."""
 
-from billing.insight.timeline.descriptions import change_money, change_words
+import pytest
+
+from billing.insight.timeline.descriptions import change_money, change_words, role_of
 
 
 def test_a_credit_note_is_told_with_its_own_amount() -> None:
@@ -13,3 +15,15 @@ def test_a_credit_note_is_told_with_its_own_amount() -> None:
 
 def test_an_invoice_is_told_with_its_total() -> None:
     assert change_money({"total_cents": 4900, "currency": "USD"}) == (4900, "USD")
+
+
+@pytest.mark.parametrize(
+    ("actor", "shown"),
+    [
+        ("admin:ops@shop.example", "admin"),
+        ("system", "system"),
+        ("workflow:purchase/pur_1", "workflow:purchase/pur_1"),
+    ],
+)
+def test_a_role_is_shown_without_the_name(actor: str, shown: str) -> None:
+    assert role_of(actor) == shown

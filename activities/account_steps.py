@@ -93,7 +93,7 @@ class AccountSteps:
         """Save the head of the agenda in the register of matters."""
         now = now_of(state)
         first = head(rules.agenda(state), now)
-        await matters.save_head(connection, ref, first, state.words, now)
+        await matters.save_head(connection, ref, first, state.words, now, halted=ref.halted)
 
     async def _finish(
         self, connection: AsyncConnection, request: StepRequest, state: AccountState, result: str
@@ -112,6 +112,7 @@ class AccountSteps:
             head=first,
             words=state.words,
             at=now_of(state),
+            halted=request.ref.halted,
         )
         if not fresh:
             raise Conflict("STEP_DONE", f"{request.step.key} is done, but was planned again")

@@ -33,6 +33,8 @@ class MatterRef(Contract):
     correlation_id: str | None = None
     waits_for: Step | None = None
     """The next step of a matter whose rows need no read before it."""
+    halted: bool = False
+    """A round of tries of one of its steps has failed, while it does others."""
 
     @property
     def subject(self) -> str:

@@ -1,7 +1,12 @@
 """Failures of activities, as workflows see them."""
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    is_cancelled_exception,
+)
 
 
 def end_if_canceled(error: FailureError) -> None:
@@ -15,6 +20,12 @@ def end_if_canceled(error: FailureError) -> None:
 def cause_of(error: FailureError) -> BaseException:
     """Return the failure itself: an activity's is wrapped, a local activity's not always."""
     return (error.cause or error) if isinstance(error, ActivityError) else error
+
+
+def is_final(error: FailureError) -> bool:
+    """True if a repetition cannot help, as the activity says."""
+    cause = cause_of(error)
+    return isinstance(cause, ApplicationError) and cause.non_retryable
 
 
 def reason_of(error: FailureError) -> str:

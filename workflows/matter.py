@@ -8,42 +8,42 @@ import asyncio
 import contextlib
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, TypeVar
-from uuid import uuid5
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeUpdate
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
-from workflows.failures import cause_of, end_if_canceled, reason_of
+from workflows.commands import key_of
+from workflows.failures import end_if_canceled, is_final, reason_of
+from workflows.halts import note_halt
 
 with workflow.unsafe.imports_passed_through():
     from billing.matters.agenda import State, Step, head
     from billing.matters.kinds import KINDS
     from billing.matters.schemas import LOOK
     from billing.platform.provider_inbox.rules import CHECK
-    from workflows.attributes import BILLING_STATUS, HALTED, NEXT_DUE_AT, PLAN
+    from workflows.attributes import BILLING_STATUS, HALTED, PLAN, updates
     from workflows.contracts import (
         Command,
         CommandRequest,
         Contract,
-        HaltRequest,
         MatterRef,
         MatterStatus,
         Settled,
         StepRequest,
         step_of,
     )
-    from workflows.policies import HALT_NOTE_TIMEOUT, POLICIES
+    from workflows.failed_steps import FailedSteps
+    from workflows.policies import POLICIES
 
 S = TypeVar("S", bound=State)
 # The wait after a step that looked due was refused (the clocks of two machines differ).
 REFUSED_PAUSE = timedelta(seconds=1)
+SHORTEST_PAUSE = timedelta(milliseconds=1)  # so that a timer is set at all
 
 
 class MatterWorkflow(Generic[S]):
-    """State, handlers and loop of one matter; a subclass sets its kind.
-
-    Step `x` of a matter of kind `purchase` is the activity `purchase.x`.
+    """State, handlers and loop of one matter. A subclass sets its kind: step `x` of a `purchase` is
+    the activity `purchase.x`.
     """
 
     kind: ClassVar[str]
@@ -62,13 +62,12 @@ class MatterWorkflow(Generic[S]):
         self._seen = 0  # the last request that the newest state includes
         self._quiet = 0  # the last request after which nothing was due
         self._next_step: Step | None = None
-        self._postponed: set[str] = set()  # keys of steps that failed while others were due
+        self._failed = FailedSteps()  # where steps are independent
         self._commands: list[tuple[Command, str, asyncio.Future[None]]] = []
         self._halted: str | None = None
         self._resumed = False
         self._draining = False
-        # The search attributes that the starter has set.
-        attributes = info.typed_search_attributes
+        attributes = info.typed_search_attributes  # as the starter has set them
         self._shown: tuple[str | None, str | None] | None = (
             attributes.get(BILLING_STATUS),
             attributes.get(PLAN),
@@ -118,6 +117,9 @@ class MatterWorkflow(Generic[S]):
     async def resume(self) -> MatterStatus:
         """Retry a halted step now instead of within the hour."""
         self._resumed = True
+        if self._failed:
+            self._failed.hurry()
+            self._asked += 1
         return self._standing(settled=False)
 
     @resume.validator
@@ -136,19 +138,9 @@ class MatterWorkflow(Generic[S]):
         A refusal fails the command, never the matter.
         """
         outcome: asyncio.Future[None] = asyncio.Future()
-        self._commands.append((command, self._key_of(command), outcome))
+        self._commands.append((command, key_of(self.ref, command), outcome))
         await outcome
         return await self._until_quiet()
-
-    def _key_of(self, command: Command) -> str:
-        """Return the same key when an update is resent, or replayed after a reset. An update id may
-        repeat across verbs, or after the matter has ended and started again: the key has both.
-        """
-        update = workflow.current_update_info()
-        if update is None:
-            return str(workflow.uuid4())
-        order = (workflow.info().first_execution_run_id, command.name, update.id)
-        return str(uuid5(self.ref.subject_id, "/".join(order)))
 
     # -- the loop ----------------------------------------------------------------------------
 
@@ -158,14 +150,14 @@ class MatterWorkflow(Generic[S]):
         done = self._born_with or await self._waited()
         await (self._do(done) if done else self._look())
         while True:
-            if workflow.info().is_continue_as_new_suggested():
-                await self._renew_run()
-            step = self._head()
+            await self._begin_turn()
+            step, again_at = self._head(), self._failed.next_try()
             if self._commands:
                 await self._run_command()
             elif self.state is None or self._asked > self._seen:
-                next_step, self._next_step = self._next_step, None
-                await (self._do(next_step) if next_step else self._look())
+                await self._catch_up()
+            elif again_at and (step is None or step.due > self._now()):
+                await self._wait_for_try(again_at, step)
             elif step is None or KINDS[self.kind].rests(step.due, self._now()):
                 self._quiet = self._seen
                 if workflow.all_handlers_finished():
@@ -180,7 +172,18 @@ class MatterWorkflow(Generic[S]):
                 if step == done:
                     await self._wake_or(REFUSED_PAUSE)
                 await self._do(step)
-                done = step
+                done = None if step.key in self._failed else step
+
+    async def _begin_turn(self) -> None:
+        if self._halted and not self._failed.halt():
+            await self._go_on()
+        if workflow.info().is_continue_as_new_suggested():
+            await self._renew_run()
+
+    async def _catch_up(self) -> None:
+        """Do the step that a signal named, unless it waits for its next try; else read the rows."""
+        told, self._next_step = self._next_step, None
+        await (self._do(told) if told and told.key not in self._failed else self._look())
 
     async def _waited(self) -> Step | None:
         """Wait for a rebuilt run's next step and return it; None: read the rows at once."""
@@ -194,30 +197,15 @@ class MatterWorkflow(Generic[S]):
         return None if self._woken() else step
 
     def _head(self) -> Step | None:
+        """Return the first step, except failed ones that wait for their next try."""
         if self.state is None:
             return None
-        return self._other_due() or head(self.plan(self.state), self._now())
-
-    def _other_due(self) -> Step | None:
-        """Return the first due step besides those postponed, if any is."""
-        if not self._postponed:
-            return None
-        first = head(one for one in self.plan(self.state) if one.key not in self._postponed)
-        return first if first is not None and first.due <= self._now() else None
-
-    async def _others_go_first(self, failed: Contract) -> bool:
-        """Postpone a failed step if another is due: it is tried again after that."""
-        if not isinstance(failed, StepRequest) or not self._steps_are_independent():
-            return False
-        self._postponed.add(failed.step.key)
-        if self.state is None or self._asked > self._seen:
-            await self._look()
-        return self._other_due() is not None
+        return head(self._failed.ready(self.plan(self.state)), self._now())
 
     def _steps_are_independent(self) -> bool:
         """Return True if no step waits for another one that fails."""
         independent = KINDS[self.kind].independent_steps
-        return independent and workflow.patched("a-failed-step-holds-no-other-up")
+        return independent and workflow.patched("a-failed-step-waits-beside-the-others")
 
     def _now(self) -> datetime:
         return (self.state and self.state.clock_at) or workflow.now()
@@ -229,6 +217,15 @@ class MatterWorkflow(Generic[S]):
             return
         await self._wake_or(step.due - workflow.now(), step.words or step.name)
 
+    async def _wait_for_try(self, again_at: datetime, step: Step | None) -> None:
+        """Wait for a failed step's next try, for another step's due time, or to be woken."""
+        if step is not None and self.state is not None and self.state.clock_at is None:
+            again_at = min(again_at, step.due)
+        pause = max(again_at - workflow.now(), SHORTEST_PAUSE)
+        await self._wake_or(pause, "try a failed step again")
+        if not self._woken() and (step is None or step.due > self._now()):
+            self._failed.come()
+
     async def _wake_or(self, pause: timedelta, summary: str | None = None) -> None:
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(self._woken, timeout=pause, timeout_summary=summary)
@@ -237,48 +234,56 @@ class MatterWorkflow(Generic[S]):
         return self._asked > self._seen or bool(self._commands)
 
     async def _do(self, step: Step) -> None:
-        request = StepRequest(ref=self.ref, step=step.model_copy(update={"words": ""}))
-        self._postponed.discard(step.key)
-        await self._take(step.name, request, step.words or step.name)
+        tried, words = self._failed.tries(step.key), step.words or step.name
+        request = StepRequest(ref=self.ref, step=step.model_copy(update={"words": ""}), tried=tried)
+        if not tried:
+            return await self._take(step.name, request, words)
+        try:
+            await self._run(step.name, request, words)
+        except ActivityError as error:
+            end_if_canceled(error)
+            await self._put_off(request, words, error)
 
     async def _look(self) -> None:
         await self._take(LOOK, self.ref, "look at the rows")
 
     async def _take(self, activity: str, argument: Contract, words: str) -> None:
-        """Run one activity until it succeeds or is postponed, or an operator sends a command."""
+        """Run one activity until it succeeds or is put off, or an operator sends a command."""
         while True:
             try:
                 return await self._run(activity, argument, words)
             except ActivityError as error:
                 end_if_canceled(error)
-                if await self._others_go_first(argument):
-                    return None
-                await self._halt(f"{words}: {reason_of(error)}")
-                self._postponed.clear()
-            if self._commands or await self._others_go_first(argument):
+                await self._wait_halted(f"{words}: {reason_of(error)}")
+            if self._commands:
                 return None
-            if workflow.info().is_continue_as_new_suggested():
-                await self._renew_run()
+            await self._begin_turn()
 
     async def _run(self, activity: str, argument: Contract, words: str) -> None:
-        """Run one activity and keep its result, the newest state of the rows."""
-        seen, name = self._asked, f"{self.kind}.{activity}"
-        state = None
-        if self._takes_at_once and not isinstance(argument, CommandRequest):
+        """Run one activity and keep its result, the newest state of the rows.
+
+        A step that was put off is tried once.
+        """
+        seen, name, state = self._asked, f"{self.kind}.{activity}", None
+        step = argument.step if isinstance(argument, StepRequest) else None
+        again = step is not None and step.key in self._failed
+        if self._takes_at_once and not again and not isinstance(argument, CommandRequest):
             state = await self._at_once(name, argument, words)
-            if state is None and await self._others_go_first(argument):
-                return
-            if state is None and isinstance(argument, StepRequest):
+            if state is None and step is not None:
+                if step.key in self._failed:
+                    return
                 argument = argument.model_copy(update={"tried": 1})
         self.state = state or await workflow.execute_activity(
             name,
             argument,
             result_type=self.state_type,
             start_to_close_timeout=POLICIES.step_timeout,
-            retry_policy=POLICIES.round,
+            retry_policy=POLICIES.once if again else POLICIES.round,
             summary=words,
         )
         self._seen = seen
+        if self._failed:
+            self._failed.keep({one.key for one in self.plan(self.state)} - {step and step.key})
         self._show()
 
     async def _at_once(self, activity: str, argument: Contract, words: str) -> S | None:
@@ -299,12 +304,22 @@ class MatterWorkflow(Generic[S]):
             )
         except FailureError as error:
             end_if_canceled(error)
-            cause = cause_of(error)
+            if isinstance(argument, StepRequest) and self._steps_are_independent():
+                await self._put_off(argument, words, error)
+                return None
             workflow.set_current_details(f"**tried again** {words}: {reason_of(error)}")
-            if not (isinstance(cause, ApplicationError) and cause.non_retryable):
+            if not is_final(error):
                 await asyncio.sleep(POLICIES.first_retry.total_seconds())
             return None
         return state
+
+    async def _put_off(self, failed: StepRequest, words: str, error: FailureError) -> None:
+        """Leave a failed step for its next try; the matter halts at the end of a round of tries."""
+        reason = f"{words}: {reason_of(error)}"
+        if self._failed.add(failed.step.key, workflow.now(), is_final=is_final(error)):
+            await self._halt(reason)
+        elif not self._halted:
+            workflow.set_current_details(f"**tried again** {reason}")
 
     async def _run_command(self) -> None:
         command, key, outcome = self._commands.pop(0)
@@ -325,21 +340,15 @@ class MatterWorkflow(Generic[S]):
 
     def _show(self) -> None:
         """Set the details after every read; set search attributes only if the status changes."""
-        if self.state is None:
+        if self.state is None or self._halted:
             return
-        workflow.set_current_details(self.state.words)
+        if not self._failed:
+            workflow.set_current_details(self.state.words)
         shown = (self.state.status, self.state.plan)
         if shown == self._shown:
             return
-        updates: list[SearchAttributeUpdate[Any]] = [
-            BILLING_STATUS.value_set(self.state.status),
-        ]
-        if self.state.plan and (self._shown is None or self.state.plan != self._shown[1]):
-            updates.append(PLAN.value_set(self.state.plan))
-        step = self._head()
-        if step is not None:
-            updates.append(NEXT_DUE_AT.value_set(step.due))
-        workflow.upsert_search_attributes(updates)
+        before, step = self._shown and self._shown[1], self._head()
+        workflow.upsert_search_attributes(updates(self.state, before, step.due if step else None))
         self._shown = shown
 
     def _standing(self, *, settled: bool) -> MatterStatus:
@@ -352,40 +361,35 @@ class MatterWorkflow(Generic[S]):
 
     # -- trouble and renewal -----------------------------------------------------------------
 
-    async def _halt(self, reason: str) -> None:
-        """Show that the matter is halted, wait an hour or for `resume` or a command, then go on.
-
-        A matter of independent steps goes on as well once its rows changed.
-        """
-        self._halted, self._resumed = reason, False
+    async def _wait_halted(self, reason: str) -> None:
+        """Halt for an hour, or until `resume`, a command, or a change if steps are independent."""
         independent = self._steps_are_independent()
-        workflow.set_current_details(f"**halted** {reason}")
-        workflow.upsert_search_attributes([BILLING_STATUS.value_set(HALTED)])
-        await self._note_halt(reason)
+        await self._halt(reason)
         with contextlib.suppress(TimeoutError):  # after the hour the step is retried
             await workflow.wait_condition(
                 lambda: self._resumed or bool(self._commands) or (independent and self._woken()),
                 timeout=POLICIES.halt_pause,
             )
-        self._halted, self._shown = None, None
-        await self._note_halt(None)
+        await self._go_on()
 
-    async def _note_halt(self, reason: str | None) -> None:
-        try:
-            await workflow.execute_activity(
-                "matter.halted",
-                HaltRequest(ref=self.ref, reason=reason),
-                start_to_close_timeout=HALT_NOTE_TIMEOUT,
-                # A worker that dies during the call costs one try, not the note.
-                schedule_to_close_timeout=3 * HALT_NOTE_TIMEOUT,
-            )
-        except ActivityError as error:
-            end_if_canceled(error)
-            workflow.logger.warning("could not note the halt: %s", reason_of(error))
+    async def _halt(self, reason: str) -> None:
+        """Show that the matter is halted, in Temporal and in the register."""
+        self._halted, self._resumed = reason, False
+        self.ref = self.ref.model_copy(update={"halted": True})
+        workflow.set_current_details(f"**halted** {reason}")
+        workflow.upsert_search_attributes([BILLING_STATUS.value_set(HALTED)])
+        await note_halt(self.ref, reason)
+
+    async def _go_on(self) -> None:
+        self._halted, self._shown = None, None
+        self.ref = self.ref.model_copy(update={"halted": False})
+        await note_halt(self.ref, None)
 
     async def _renew_run(self) -> None:
         """Continue as new, after running the commands and ending the waiting handlers."""
         self._draining = True
+        if self._halted:
+            await self._go_on()
         while not workflow.all_handlers_finished():
             if self._commands:
                 await self._run_command()

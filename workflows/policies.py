@@ -8,8 +8,12 @@ matter, and Temporal needs no extra timer per step.
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from temporalio.common import RetryPolicy, VersioningBehavior
+
+BACKOFF: Final = 2.0
+"""The factor between a pause of a round and the next one."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,14 @@ class Policies:
         """Return the policy of a local activity, a single try."""
         return self._retry(1)
 
+    def pause_after(self, tries: int) -> timedelta:
+        """Return the pause after so many failed tries of a round."""
+        return min(self.first_retry * BACKOFF ** (tries - 1), self.slowest_retry)
+
     def _retry(self, tries: int) -> RetryPolicy:
         return RetryPolicy(
             initial_interval=self.first_retry,
-            backoff_coefficient=2.0,
+            backoff_coefficient=BACKOFF,
             maximum_interval=self.slowest_retry,
             maximum_attempts=tries,
         )

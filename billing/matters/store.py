@@ -206,12 +206,14 @@ async def save_head(
     at: datetime,
     *,
     revision: int | None = None,
+    halted: bool = False,
 ) -> None:
     """Mirror the agenda's head; without one the matter is closed.
 
-    With another `revision` the matter was woken meanwhile, and what it has to look at stays.
+    `halted`: another step failed, which operators must see. With another `revision` the matter was
+    woken meanwhile, and what it has to look at stays.
     """
-    values = _head_values(matter, head, words, at)
+    values = _head_values(matter, head, words, at, halted=halted)
     await _SAVE_HEAD.run(connection, **values, revision=revision)
 
 
@@ -224,6 +226,7 @@ async def finish_step(
     head: Step | None,
     words: str,
     at: datetime,
+    halted: bool = False,
 ) -> bool:
     """Record a step as done, once by its key, and mirror the head; False: the key was taken."""
     done = await _FINISH_STEP.scalar(
@@ -234,7 +237,7 @@ async def finish_step(
         due_at=step.due,
         result=result,
         event_id=step.event,
-        **_head_values(matter, head, words, at),
+        **_head_values(matter, head, words, at, halted=halted),
         revision=None,
     )
     return bool(done)
@@ -262,14 +265,16 @@ def _woken(due: datetime) -> dict[str, Any]:
     }
 
 
-def _head_values(matter: Named, head: Step | None, words: str, at: datetime) -> dict[str, object]:
+def _head_values(
+    matter: Named, head: Step | None, words: str, at: datetime, *, halted: bool
+) -> dict[str, object]:
     return {
         "workflow_id": matter.workflow_id,
         "words": words,
         "at": at,
         "real_at": real_now(),
         "is_open": head is not None,
-        "status": _status(matter.kind, head, at),
+        "status": "halted" if halted and head else _status(matter.kind, head, at),
         **_head_columns(head),
     }
 

@@ -1,5 +1,6 @@
 """Those who live the recorded lives, and a pass of a job."""
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from temporalio.client import Client
@@ -10,6 +11,7 @@ START: Final = "2027-01-01T10:00:00Z"
 # What must never be found in a history: every account of a story carries it.
 CANARY: Final = "Quentin Zebrafinch"
 CANARY_EMAIL: Final = "quentin@zebrafinch.example"
+Story = Callable[[Actors], Awaitable[str]]
 
 
 async def live(actors: Actors) -> Customer:

@@ -4,7 +4,6 @@ Each story answers the id of the workflow whose newest run is kept.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 from uuid import uuid4
@@ -13,9 +12,9 @@ from billing.core import ids
 from billing.matters.schemas import Planned
 from billing.matters.store import show
 from tests.integration.actors import Actors, Customer, intent_of, wait_for
-from tests.integration.arrears.test_unpaid_uses import grant, put_off, until
 from tests.integration.payments.manual_payments import submit
-from tests.replay.cast import START, live, on_clock, subscribed
+from tests.replay.account_stories import ACCOUNT_STORIES
+from tests.replay.cast import START, Story, live, on_clock, subscribed
 from workflows.contracts import DunningCommand, DunningExtension
 from workflows.start import begin
 
@@ -26,7 +25,6 @@ DUNNING_COMMANDS: Final = [
     ("retry_now", DunningCommand()),
 ]
 """Commands that an operator gives on Temporal's page."""
-Story = Callable[[Actors], Awaitable[str]]
 
 
 async def charge_paid(actors: Actors) -> str:
@@ -300,53 +298,6 @@ async def _pursued(actors: Actors) -> tuple[Customer, str]:
     return customer, listed["data"][0]["invoice_id"]
 
 
-async def account_expires(actors: Actors) -> str:
-    """A card is saved, and a cycle's credits end."""
-    customer, _ = await subscribed(actors)
-    await customer.save_card("pm_card_mastercard")
-    await customer.advance(days=35)
-    return f"account/{customer.id}"
-
-
-async def account_bills_late_use(actors: Actors) -> str:
-    """Use that is told after the end of its subscription has an invoice of its own."""
-    customer, _ = await subscribed(actors, "basic")
-    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
-    body = {"feature_type": "ai_responses", "usage_amount": "600", "occurred_at": START}
-    await customer.ask("POST", "/usage/record", body, status=201)
-    await customer.advance(days=2)
-    return f"account/{customer.id}"
-
-
-async def account_completes_uses(actors: Actors) -> str:
-    """A closed cycle of more uses than one transaction completes."""
-    customer, _ = await subscribed(actors, "basic")
-    rows = [{"feature_type": "ai_responses", "usage_amount": "1"}] * 1_000
-    for _ in range(6):
-        await customer.ask("POST", "/usage/batch", {"events": rows}, status=200)
-    await customer.advance(days=31)
-    return f"account/{customer.id}"
-
-
-async def account_settles_uses(actors: Actors) -> str:
-    """Credits that are granted pay a use that was put off."""
-    customer = await on_clock(actors)
-    path = await put_off(customer, "1000")
-    await grant(customer, "3")
-    await until(customer, path, "completed")
-    return f"account/{customer.id}"
-
-
-async def account_charges_uses(actors: Actors) -> str:
-    """A use stays unpaid for a week: its customer is told, and its card is asked."""
-    customer = await on_clock(actors)
-    await customer.save_card()
-    await put_off(customer, "1000")
-    await customer.script("processing", then="last")
-    await customer.advance(days=8)
-    return f"account/{customer.id}"
-
-
 async def subscription_changed(actors: Actors) -> str:
     """An add-on that its card declines, then one that it pays; a debt is paid for good."""
     customer, name = await subscribed(actors, "basic")
@@ -393,8 +344,7 @@ STORIES: Final[dict[str, Story]] = {
         subscription_of_a_live_account, subscription_yearly, subscription_never_paid,
         subscription_asked_by_its_bank, subscription_never_approved, dunning_recovered,
         dunning_exhausted, dunning_steered, dunning_tried_beside,
-        collection_paid, collection_given_up, account_expires, account_bills_late_use,
-        account_completes_uses, account_settles_uses, account_charges_uses, subscription_changed,
-        clock_walked, reversal_made,
+        collection_paid, collection_given_up, subscription_changed, clock_walked, reversal_made,
+        *ACCOUNT_STORIES,
     )
 }  # fmt: skip

@@ -1,28 +1,191 @@
-"""No step of an account waits for another one that fails."""
+"""No step of an account waits for another one that fails, nor does the matter hear nothing."""
 
 import asyncio
-from datetime import timedelta
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import uuid4
 
+import pytest
+from temporalio import activity, workflow
+from temporalio.client import Client, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from billing.core import ids
 from billing.core.clock import real_now
-from tests.integration.actors import Actors, wait_for
-from tests.integration.workflows.test_at_once import failing, tried_again
+from billing.money.account_agenda.rules import AccountState, SetupPlan
+from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.workflows.test_at_once import failing
+from workflows import failed_steps, matter
+from workflows.account import AccountWorkflow
+from workflows.contracts import HaltRequest, MatterRef, MatterStatus, StepRequest
+from workflows.policies import TEST
+
+BEFORE: Final = datetime(2026, 1, 1, tzinfo=UTC)
+SOON: Final = 5.0
+"""Seconds: a small part of a round of tries."""
 
 
-async def test_a_failing_step_of_an_account_lets_the_others_go_first(actors: Actors) -> None:
+async def test_a_failing_step_of_an_account_holds_no_other_up(actors: Actors) -> None:
     """While Stripe was away nothing else of the account was done, such as an agreed limit."""
     customer = await actors.customer()
     await customer.save_card()
     away = await failing(customer, "/v1/setup_intents")
     saving = asyncio.create_task(customer.call("POST", "/billing/payment-methods/setup-intent"))
-    handle = actors.temporal.get_workflow_handle(f"account/{customer.id}")
-    await wait_for(lambda: tried_again(handle), "the setup is tried again")
+    await wait_for(lambda: tried(customer, 4), "the setup is tried again")
     begins = (real_now() + timedelta(seconds=1)).isoformat()
     limit = {"included": "7", "then": "block", "effective_from": begins}
     path = f"/admin/accounts/{customer.id}/limits/ai_responses"
     await actors.operate("PUT", path, limit)
     done = "SELECT 1 FROM steps WHERE account_id = %(me)s AND name = 'limits'"
-    await wait_for(lambda: customer.rows(done), "the limit begins", patience=100)
-    await wait_for(lambda: tried_again(handle), "and the setup still fails")
+    await wait_for(lambda: customer.rows(done), "the limit begins", patience=SOON)
+    await wait_for(lambda: tried(customer, 6), "and the setup still fails")
 
     await actors.sandbox.clear("faults", away)
     assert (await saving).status_code in {201, 202}
+
+
+async def tried(customer: Customer, times: int) -> bool:
+    """True once Stripe was asked so often to begin to save a card."""
+    asked = [one for one in await customer.requests() if one["path"] == "/v1/setup_intents"]
+    return len(asked) > times
+
+
+class Rows:
+    """Stands in for the rows of an account: a card is to be saved, which fails."""
+
+    def __init__(self) -> None:
+        self.limits_due: datetime | None = None
+        self.is_well = self.is_saved = False
+        self.done = Counter[str]()
+        self.noted: list[str | None] = []
+        self.saved_as_halted: list[bool] = []
+
+    def state(self, ref: MatterRef) -> AccountState:
+        self.saved_as_halted.append(ref.halted)
+        setup = SetupPlan(setup="set_1", created_at=BEFORE, opened=False)
+        return AccountState(
+            status="active", account="acc_1", limits_due=self.limits_due,
+            setups=() if self.is_saved else (setup,),
+        )  # fmt: skip
+
+    @activity.defn(name="account.load")
+    async def load(self, ref: MatterRef) -> AccountState:
+        return self.state(ref)
+
+    @activity.defn(name="account.setup")
+    async def setup(self, request: StepRequest) -> AccountState:
+        self.done["setup"] += 1
+        assert request.tried + activity.info().attempt == self.done["setup"]
+        if not self.is_well:
+            raise ApplicationError("the provider is away")
+        self.is_saved = True
+        return self.state(request.ref)
+
+    @activity.defn(name="account.limits")
+    async def limits(self, request: StepRequest) -> AccountState:
+        self.done["limits"] += 1
+        self.limits_due = None
+        return self.state(request.ref)
+
+    @activity.defn(name="matter.halted")
+    async def halted(self, request: HaltRequest) -> None:
+        self.noted.append(request.reason)
+
+
+@asynccontextmanager
+async def living(client: Client, rows: Rows) -> AsyncIterator[WorkflowHandle[Any, Any]]:
+    """An account's workflow on a worker of its own; the handle is of its newest run."""
+    queue, subject = f"steps-apart-{uuid4()}", ids.new()
+    name = f"account/{ids.encode(ids.ACCOUNT, subject)}"
+    async with Worker(
+        client,
+        task_queue=queue,
+        workflows=[AccountWorkflow],
+        activities=[rows.load, rows.setup, rows.limits, rows.halted],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    ):
+        ref = MatterRef(account_id=subject, kind="account", subject_id=subject)
+        await client.start_workflow(AccountWorkflow.run, ref, id=name, task_queue=queue)
+        newest = client.get_workflow_handle(name)
+        try:
+            yield newest
+        finally:
+            if (await newest.describe()).close_time is None:
+                await newest.terminate("the story is over")
+
+
+@pytest.fixture
+def short_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round of three tries."""
+    policies = replace(TEST, round_tries=3)
+    monkeypatch.setattr(matter, "POLICIES", policies)
+    monkeypatch.setattr(failed_steps, "POLICIES", policies)
+
+
+async def until(look: Any, what: str) -> None:
+    async def seen() -> bool:
+        return bool(look())
+
+    await wait_for(seen, what, patience=SOON)
+
+
+@pytest.mark.usefixtures("short_round")
+async def test_a_halted_account_does_its_other_steps_and_stays_halted(actors: Actors) -> None:
+    """Each signal began another round of tries, and it did nothing else for half an hour."""
+    rows = Rows()
+    async with living(actors.temporal, rows) as handle:
+        await until(lambda: rows.noted, "it is halted")
+        assert (rows.done["setup"], rows.noted) == (
+            3,
+            ["start saving a card: the provider is away"],
+        )
+        rows.limits_due = real_now()
+        await handle.signal("changed")
+        await until(lambda: rows.done["limits"], "the limit begins")
+        standing = await handle.query("standing", result_type=MatterStatus)
+        assert standing.halted == rows.noted[0]
+        assert rows.saved_as_halted[-2:] == [True, True]
+        assert (rows.done["setup"], len(rows.noted)) == (3, 1), "nothing of it is tried or noted"
+
+        await handle.execute_update("resume", result_type=MatterStatus)
+        await until(lambda: len(rows.noted) == 3, "it is tried for another round")
+        assert (rows.done["setup"], rows.noted[1]) == (6, None)
+        rows.is_well = True
+        await handle.execute_update("resume", result_type=MatterStatus)
+        await asyncio.wait_for(handle.result(), SOON)
+        assert (rows.done["setup"], rows.noted[3:]) == (7, [None])
+
+
+async def test_signals_hasten_no_try_and_lengthen_no_history(
+    actors: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused hold wakes the account each time."""
+    monkeypatch.setattr(
+        workflow.Info,
+        "is_continue_as_new_suggested",
+        lambda info: info.get_current_history_length() > 60,
+    )
+    slow = replace(TEST, first_retry=timedelta(hours=1), slowest_retry=timedelta(hours=1))
+    monkeypatch.setattr(matter, "POLICIES", slow)
+    monkeypatch.setattr(failed_steps, "POLICIES", slow)
+    rows = Rows()
+    async with living(actors.temporal, rows) as handle:
+        await until(lambda: rows.done["setup"], "it is tried")
+        for number in range(3):
+            await handle.signal("changed")
+            await until(lambda number=number: len(rows.saved_as_halted) > number, "it has read")
+        assert rows.done["setup"] == 1
+        rows.done.clear()  # a new run begins a round of its own
+        first = (await handle.describe()).run_id
+        for _ in range(60):
+            await handle.signal("changed")
+            await asyncio.sleep(0.02)
+        await until(lambda: rows.done["setup"], "a new run goes on")
+        newest = await handle.describe()
+        assert newest.run_id != first
+        assert newest.raw_description.workflow_execution_info.history_length < 120

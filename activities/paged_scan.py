@@ -19,7 +19,7 @@ from temporalio.service import RPCError
 
 from activities.signs_of_life import heartbeating
 from billing.core.database import Database
-from billing.core.database_errors import took_too_long
+from billing.core.database_errors import database_is_away, took_too_long
 
 AT_ONCE: Final = 4
 """Items checked at once: a part of what the pools and Temporal can bear."""
@@ -98,7 +98,8 @@ async def drain_along(
 async def each_apart(parts: Mapping[str, Callable[[], Awaitable[int]]]) -> dict[str, int]:
     """Run the parts of a job one after the other; return each part's count.
 
-    Errors: Undone, with the names of the failed parts, after all others are done.
+    Errors: Undone, with the names of the failed parts, after all others are done. If the database
+    is away, its error at once.
     """
     counts: dict[str, int] = {}
     failed: dict[str, Exception] = {}
@@ -106,6 +107,8 @@ async def each_apart(parts: Mapping[str, Callable[[], Awaitable[int]]]) -> dict[
         try:
             counts[name] = await part()
         except Exception as error:
+            if database_is_away(error):
+                raise
             _logger.exception("%s could not be done", name)
             failed[name] = error
     if failed:

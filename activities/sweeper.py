@@ -5,12 +5,13 @@ Each job is one bounded pass; the schedules repeat it (workflows/schedules.py).
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 from temporalio.client import Client
 
@@ -19,6 +20,7 @@ from activities.dependencies import Dependencies
 from activities.paged_scan import Page, drain, drain_along, each_apart, pass_over
 from activities.signs_of_life import heartbeating
 from billing.core.clock import real_now
+from billing.core.database_errors import database_is_away
 from billing.insight.integrity import hourly
 from billing.insight.rounds import store as rounds
 from billing.insight.rounds.rules import AT_LEAST
@@ -51,6 +53,8 @@ ARCHIVE_AFTER: Final = timedelta(days=90)
 # The longest window of a rate limit.
 RATES_KEPT: Final = timedelta(days=1)
 Counts = dict[str, int]
+T = TypeVar("T")
+Found = Callable[[AsyncConnection], Awaitable[Sequence[T]]]
 _logger = logging.getLogger("activities.sweeper")
 
 
@@ -85,31 +89,63 @@ class SweeperActivities:
     @heartbeating()
     async def _sweep(self, limit: int) -> Counts:
         """Wake matters that were never started or notified, that rest, or are halted without a run;
-        handle overdue steps, thresholds, events and clock walks.
+        handle overdue steps, thresholds, events and clock walks. No part waits for another.
         """
         now = real_now()
+        left, late = now - POLICIES.left_behind, now - POLICIES.overdue
+        return await each_apart(
+            {
+                # First: nothing else starts what rests.
+                "rested": lambda: resting.wake(self.database, self.client, limit),
+                "left_behind": lambda: self._nudge(lambda c: sweeps.left_behind(c, left, limit)),
+                "overdue": lambda: self._nudge(lambda c: sweeps.overdue(c, late, limit)),
+                "thresholds": lambda: self._nudge(lambda c: thresholds.waiting(c, limit)),
+                "walks": self._walk,
+                "halted": lambda: self._begin_halted(limit),
+                "echoes": lambda: self._handle_echoes(left, limit),
+                "strays": lambda: self._dispatch_each(
+                    lambda c: inbox.unmatched(c, left, now, limit)
+                ),
+                "events": lambda: self._dispatch_each(lambda c: inbox.waiting(c, left, limit)),
+            }
+        )
+
+    async def _nudge(self, page: Found[Matter]) -> int:
         async with self.database.operator() as connection:
-            left = await sweeps.left_behind(connection, now - POLICIES.left_behind, limit)
-            late = await sweeps.overdue(connection, now - POLICIES.overdue, limit)
-            early = await thresholds.waiting(connection, limit)
-            echoes = await event_owners.handle_echoes(connection, now - POLICIES.left_behind, limit)
-            ours = await inbox.waiting(connection, now - POLICIES.left_behind, limit)
-            strays = await inbox.unmatched(connection, now - POLICIES.left_behind, now, limit)
+            found = await page(connection)
+        return await telling.nudge(self.client, found)
+
+    async def _walk(self) -> int:
+        """Start the walks whose requests failed to start them; nothing else does."""
+        async with self.database.operator() as connection:
             walking = await accounts.advancing(connection)
-        notified = await telling.nudge(self.client, [*left, *late, *early])
-        matched = 0
-        for event in (*ours, *strays):
-            matched += await telling.tried(self._dispatch(event)) or 0
-        # Nothing else starts a walk whose request failed to start it.
-        notified += await telling.call_each(
+        return await telling.call_each(
             partial(start.walk, self.client, account_id, is_new=False) for account_id in walking
         )
-        notified += await self._begin_halted(limit)
-        notified += await resting.wake(self.database, self.client, limit)
-        return {
-            "left_behind": len(left), "overdue": len(late), "told": notified, "events": matched,
-            "echoes": echoes,
-        }  # fmt: skip
+
+    async def _handle_echoes(self, received_before: datetime, limit: int) -> int:
+        async with self.database.operator() as connection:
+            return await event_owners.handle_echoes(connection, received_before, limit)
+
+    async def _dispatch_each(self, page: Found[Waiting]) -> int:
+        """Notify the owners of leftover events; return how many.
+
+        An event whose owner's row is locked waits for the next run, with all others of this owner.
+        """
+        async with self.database.operator() as connection:
+            found = await page(connection)
+        stuck, notified = set[str](), 0
+        for event in found:
+            if event.workflow_id in stuck:
+                continue
+            try:
+                notified += await telling.tried(self._dispatch(event)) or 0
+            except SQLAlchemyError as error:
+                if database_is_away(error):
+                    raise
+                _logger.exception("event %s could not be dispatched", event.event_id)
+                stuck |= {event.workflow_id} if event.workflow_id else set()
+        return notified
 
     async def _begin_halted(self, limit: int) -> int:
         """Restart halted matters whose run was terminated, from their rows. Return how many.

@@ -1,0 +1,128 @@
+"""A sweep does all it can, whatever one row or one part of it has."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+from uuid import uuid4
+
+import psycopg
+import pytest
+from sqlalchemy.exc import OperationalError
+from temporalio.testing import ActivityEnvironment
+
+from activities import resting
+from activities.dependencies import Dependencies
+from activities.paged_scan import Undone
+from activities.sweeper import SweeperActivities
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.matters import sweeps
+from billing.matters.kinds import ACCOUNT, REST
+from tests.integration.actors import Actors, Customer
+from tests.integration.api_app import stack_settings
+from workflows.contracts import SweepReport, SweepRequest
+
+RESTING = """
+    INSERT INTO matters (workflow_id, account_id, subject_id, kind, status, created_at, woken_at,
+        started_at, next_due)
+    VALUES (%(name)s, %(me)s, %(me)s, 'account', 'resting', now(), now(), now(),
+        now() + interval '2 hours')
+"""
+LEFT = """
+    INSERT INTO stripe_webhook_events (stripe_event_id, account_id, workflow_id, type, object_id,
+        payload, status, source, deliveries, created_at, received_at)
+    VALUES (%(event)s, %(me)s, %(name)s, 'setup_intent.succeeded', 'seti_unknown', '{}',
+        'received', 'webhook', 1, now(), now() - %(age)s * interval '1 minute')
+"""
+HANDLED = "SELECT status FROM stripe_webhook_events WHERE stripe_event_id = %(event)s"
+
+
+async def at_rest(actors: Actors) -> tuple[Customer, str]:
+    customer = await actors.customer()
+    name = ACCOUNT.workflow_id(customer.uuid)
+    await customer.rows(RESTING, name=name)
+    return customer, name
+
+
+@asynccontextmanager
+async def locked(actors: Actors, name: str) -> AsyncIterator[None]:
+    """Somebody forgot to commit in `psql`."""
+    url = actors.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        lock = "SELECT FROM matters WHERE workflow_id = %s FOR UPDATE"
+        await connection.execute(lock, (name,))
+        yield
+
+
+@pytest.fixture
+async def job(actors: Actors, database: Database) -> AsyncIterator[SweeperActivities]:
+    """The sweep, which the stack's own schedule leaves alone meanwhile."""
+    schedule = actors.temporal.get_schedule_handle("billing-sweep")
+    await schedule.pause()
+    settings, provider = stack_settings(actors.stack), cast(Any, None)
+    yield SweeperActivities(
+        Dependencies(database=database, provider=provider, settings=settings), actors.temporal
+    )
+    await schedule.unpause()
+
+
+async def swept(job: SweeperActivities) -> SweepReport:
+    return await ActivityEnvironment().run(job.sweep, SweepRequest(name="sweep"))
+
+
+async def still_rests(database: Database, name: str) -> bool:
+    async with database.operator() as connection:
+        return bool(await sweeps.still_resting(connection, [name], real_now() + REST))
+
+
+async def test_a_locked_row_holds_up_no_other_customer(
+    actors: Actors, database: Database, job: SweeperActivities, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The oldest event ended each run: nothing that rested began, and no later event was told."""
+    (busy, owner), (other, name) = await at_rest(actors), await at_rest(actors)
+    events = [f"evt_{uuid4().hex}" for _ in range(3)]
+    for event, (customer, workflow_id), age in zip(
+        events, ((busy, owner), (busy, owner), (other, name)), (9, 8, 7), strict=True
+    ):
+        await customer.rows(LEFT, event=event, name=workflow_id, age=age)
+    async with locked(actors, owner):
+        report = await swept(job)
+        assert report.counts["rested"] >= 1
+        assert not await still_rests(database, name)
+        await other.until_handled("setup_intent.succeeded")
+        told = [one for one in caplog.messages if "could not be dispatched" in one]
+        assert told == [f"event {events[0]} could not be dispatched"], "one wait for one owner"
+        assert [one["status"] for one in await actors.sql(HANDLED, event=events[1])] == ["received"]
+    await swept(job)
+    await busy.until_handled("setup_intent.succeeded")
+
+
+async def test_a_part_that_fails_ends_no_other_and_has_the_sweep_tried_again(
+    actors: Actors, database: Database, job: SweeperActivities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(*_: Any) -> Any:
+        raise OperationalError("a statement", None, psycopg.errors.QueryCanceled("timeout"))
+
+    monkeypatch.setattr(sweeps, "overdue", slow)
+    customer, name = await at_rest(actors)
+    event = f"evt_{uuid4().hex}"
+    await customer.rows(LEFT, event=event, name=name, age=9)
+    with pytest.raises(Undone, match=r"overdue \(OperationalError\)"):
+        await swept(job)
+    assert not await still_rests(database, name)
+    await customer.until_handled("setup_intent.succeeded")
+
+
+async def test_without_a_database_the_sweep_fails_at_once(
+    job: SweeperActivities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> Any:
+        raise OperationalError("a statement", None, psycopg.OperationalError("no connection"))
+
+    async def unreachable(*_: Any) -> Any:
+        pytest.fail("the database is away")
+
+    monkeypatch.setattr(resting, "wake", away)
+    monkeypatch.setattr(sweeps, "left_behind", unreachable)
+    with pytest.raises(OperationalError, match="no connection"):
+        await swept(job)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from temporalio.client import Client
 
-from api import idempotency
+from api import committed, idempotency
 from api.aliases import AliasMiddleware
 from api.answers import problems
 from api.batching.balances import Balances
@@ -74,6 +74,7 @@ def create_app(
     pay_page.install(app, billing=settings.billing_enabled)
     problems.install(app)
     app.exception_handler(idempotency.Replayed)(idempotency.replay)
+    app.exception_handler(committed.Accepted)(committed.answer)
     # The middleware added last is the outermost.
     if settings.env == PRODUCTION:
         app.add_middleware(ClosedPagesMiddleware)

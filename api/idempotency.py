@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api import committed
 from api.answers import problems
 from api.dependencies import Call
 from api.requests.exact_json import by_value, exact
@@ -133,7 +134,8 @@ class Once:
         asked, granted = await _take(call, asked)
         claim = Claim(granted, asked)
         try:
-            yield claim
+            async with committed.accepting():
+                yield claim
         except BillingError as error:
             await _close(call, asked, claim, problems.from_error(error), error.code)
             raise
@@ -180,7 +182,8 @@ async def replay(_: Request, error: Replayed) -> Response:
 
 @asynccontextmanager
 async def _free() -> AsyncIterator[Claim]:
-    yield Claim(Granted(resource_id=ids.new(), lease=ids.new()))
+    async with committed.accepting():
+        yield Claim(Granted(resource_id=ids.new(), lease=ids.new()))
 
 
 def _rows(call: Call) -> AbstractAsyncContextManager[AsyncConnection]:
@@ -272,6 +275,9 @@ OptionalKey = Annotated[Once, Depends(_optional)]
 
 RequiredKey = Annotated[Once, Depends(_required)]
 """`once: RequiredKey` — a write that moves money: 400 IDEMPOTENCY_KEY_REQUIRED without a key."""
+
+CLAIMING: Final = frozenset({_optional, _required})
+"""The dependencies of the routes that claim their key in the database."""
 
 LedgerKey = Annotated[str, Depends(_ledger_key)]
 """`key: LedgerKey` — hot routes: the ledger stores the key. Without one each call is new."""

@@ -1,7 +1,8 @@
 """Calls from a write to its workflow.
 
 Temporal must be reachable before the commit. After the commit no answer is a 5xx, because the
-sweeper starts what a failed call left behind.
+sweeper starts what a failed call left behind. Calls note what was committed, so that a request with
+a claim is answered 202 even if its result cannot be read.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import Final
 
 from temporalio.service import RPCError
 
+from api import committed
 from api.dependencies import AccountCall, Call
 from billing.core.errors import Conflict, Unavailable
 from billing.core.failpoints import failpoint
@@ -41,6 +43,12 @@ async def need_provider(call: AccountCall) -> None:
 
 async def wait_until_done(call: Call, matter: Matter) -> None:
     """Wake the matter and wait up to ten seconds until none of its steps is due."""
+    committed.note(matter)
+    await wait_for_another(call, matter)
+
+
+async def wait_for_another(call: Call, matter: Matter) -> None:
+    """As `wait_until_done`, for a matter that must end before the request's own work begins."""
     await failpoint("api.committed")
     try:
         await start.wait_until_done(call.temporal, matter, WAIT)
@@ -65,6 +73,7 @@ async def resume_if_halted(call: Call, matter: Matter) -> None:
 
 async def ensure_started(call: Call, matter: Matter) -> None:
     """Start a new matter's workflow without waiting for its steps."""
+    committed.note(matter)
     try:
         await start.ensure_running(call.temporal, matter)
     except (RPCError, Unavailable, RuntimeError) as error:
@@ -73,6 +82,7 @@ async def ensure_started(call: Call, matter: Matter) -> None:
 
 async def notify(call: Call, matter: Matter) -> None:
     """Notify the matter that its rows changed, without waiting for its steps."""
+    committed.note(matter)
     try:
         await start.nudge(call.temporal, matter)
     except (RPCError, Unavailable, RuntimeError) as error:

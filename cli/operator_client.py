@@ -81,8 +81,12 @@ def _who() -> str:
 
 
 def content(answer: httpx2.Response) -> Json:
-    """Return the JSON of an answer. Errors: StackError with the code of a refusal."""
+    """Return the JSON of an answer. Errors: StackError with the code of a refusal, or for an answer
+    that only says that the request is stored.
+    """
     found: Json = answer.json()
     if not answer.is_success:
         raise StackError(f"{found.get('code')}: {found.get('detail')}")
+    if found.get("status") == "accepted":
+        raise StackError(str(found["detail"]))
     return found

@@ -32,6 +32,8 @@ MEDIA_TYPE: Final = "application/problem+json"
 _ALWAYS: Final = (401, 403, 422, 429, 500, 503, "DATABASE_UNAVAILABLE")
 # Codes of every route that accepts an Idempotency-Key.
 KEYED: Final = ("IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_FLIGHT")
+UNAVAILABLE: Final = frozenset({"DATABASE_UNAVAILABLE", "TEMPORAL_UNAVAILABLE", "UNAVAILABLE"})
+"""Codes of a part that is away or busy; the request itself may have been carried out."""
 _RETRY_SECONDS: Final = {409: "1", 503: "2"}
 # Deadlock, serialization failure, statement and lock timeout, a row that another request wrote at
 # the same time: rolled back, may be retried.
@@ -191,6 +193,12 @@ def _methods(request: Request) -> str:
 
 async def _on_server(_: Request, error: Exception) -> Response:
     """Answer an unexpected error: a part of the stack is away or busy, or our code failed."""
+    log(error)
+    return from_code(code_of(error))
+
+
+def log(error: Exception) -> None:
+    """Log an unexpected error, by the part that it comes from."""
     code = code_of(error)
     if code == "DATABASE_UNAVAILABLE":
         _logger.warning("database away: %s", database_words(error))
@@ -201,7 +209,6 @@ async def _on_server(_: Request, error: Exception) -> Response:
         _logger.warning("Temporal away: %s", said)
     else:
         _logger.error("unhandled %s", type(error).__name__, exc_info=error)
-    return from_code(code)
 
 
 def code_of(error: Exception) -> str:

@@ -21,7 +21,7 @@ from api.dependencies import (
     OperatorGate,
     TenantGate,
 )
-from api.document import examples, schema_names
+from api.document import accepted_answers, examples, schema_names
 from api.identity.rate_limits import may_move_money
 from api.requests.fastapi_internals import dependency_calls
 
@@ -92,6 +92,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         document = get_openapi(
             title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes
         )
+        accepted_answers.add(document, api_routes(app))
         for route in api_routes(app):
             operations = document["paths"].get(route.path_format, {})
             _name_account(route, operations)

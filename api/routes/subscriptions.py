@@ -42,7 +42,7 @@ from api.routes.subscription_previews import (
     foreseen,
     keep,
 )
-from api.workflow_calls import need_temporal, wait_until_done
+from api.workflow_calls import need_temporal, wait_for_another, wait_until_done
 from billing.catalog.plans import rules
 from billing.catalog.plans.spec import Every
 from billing.core import clock
@@ -355,7 +355,7 @@ async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubs
         matter = await matters.find(connection, SUBSCRIPTION.workflow_id(existing.id))
     if matter is None or not given_up:
         return
-    await wait_until_done(call, matter)
+    await wait_for_another(call, matter)
     async with call.transaction() as connection:
         before = await store.get(connection, existing.id)
         if before.status == "incomplete":

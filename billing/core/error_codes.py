@@ -6,6 +6,8 @@ table; for the others the table has an example. A test finds codes that are rais
 
 from typing import Final, NamedTuple
 
+_MAY_BE_DONE: Final = "a write may have been done: repeat it with the same key"
+
 
 class Problem(NamedTuple):
     """The HTTP status of a code, and its sentence, or an example of it."""
@@ -35,7 +37,9 @@ CODES: Final[dict[str, Problem]] = {
     "NOT_FOUND": Problem(404, "no such path or object"),
     "METHOD_NOT_ALLOWED": Problem(405, "this path does not support this method"),
     "RATE_LIMITED": Problem(429, "the caller's rate limit is exceeded"),
-    "IDEMPOTENCY_KEY_REQUIRED": Problem(400, "send an Idempotency-Key: this request moves money"),
+    "IDEMPOTENCY_KEY_REQUIRED": Problem(
+        400, "send an Idempotency-Key: without one a repeat would do it twice"
+    ),
     "IDEMPOTENCY_KEY_INVALID": Problem(
         400, "an Idempotency-Key must have 1 to 255 visible characters"
     ),
@@ -215,7 +219,7 @@ CODES: Final[dict[str, Problem]] = {
     "BILLING_PARKED": Problem(
         503, "billing is parked: no money moves until `billing unpark` is run"
     ),
-    "DATABASE_UNAVAILABLE": Problem(503, "the database is unavailable; nothing was changed"),
-    "TEMPORAL_UNAVAILABLE": Problem(503, "Temporal is unavailable; nothing was changed"),
-    "UNAVAILABLE": Problem(503, "a part of the service is unavailable; nothing was changed"),
+    "DATABASE_UNAVAILABLE": Problem(503, f"the database is unavailable; {_MAY_BE_DONE}"),
+    "TEMPORAL_UNAVAILABLE": Problem(503, f"Temporal is unavailable; {_MAY_BE_DONE}"),
+    "UNAVAILABLE": Problem(503, f"a part of the service is unavailable; {_MAY_BE_DONE}"),
 }

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from billing.core.settings import load_settings
 from cli.__main__ import app
 from cli.errors import StackError
-from cli.operator_client import operator
+from cli.operator_client import content, operator
 
 SECRET = "a-secret-of-the-stack-with-32-bytes-and-more"
 
@@ -115,3 +115,9 @@ def test_a_try_run_has_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BILLING_TOKEN", "theirs")
     done = CliRunner().invoke(app, [*ACTS["extend"], "--dry-run"])
     assert "--key" not in done.output
+
+
+def test_what_is_only_stored_is_told_instead_of_read() -> None:
+    with pytest.raises(StackError, match="repeat it"):
+        content(httpx2.Response(202, json={"status": "accepted", "detail": "repeat it"}))
+    assert content(httpx2.Response(202, json={"status": "ready"})) == {"status": "ready"}

@@ -21,7 +21,7 @@ from api.answers.public_ids import (
 )
 from api.answers.schemas import Body, OneWord, optional_body
 from api.dependencies import AdminCall, Call, account_filter
-from api.idempotency import Once, OptionalKey
+from api.idempotency import Once, OptionalKey, RequiredKey
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
 from api.workflow_calls import need_temporal, wait_until_done
@@ -134,12 +134,12 @@ async def resume_dunning(
 @router.post(
     "/admin/dunning/{dunning_case_id}/extend",
     response_model=CaseDetail,
-    responses=responses("INVALID_EXTENSION", *_CODES),
+    responses=responses("INVALID_EXTENSION", "IDEMPOTENCY_KEY_REQUIRED", *_CODES),
 )
 async def extend_dunning(
-    dunning_case_id: str, body: ExtendCaseBody, call: AdminCall, once: OptionalKey
+    dunning_case_id: str, body: ExtendCaseBody, call: AdminCall, once: RequiredKey
 ) -> Response:
-    """Move the coming slots and the final action later, by 90 days at most in all."""
+    """Move the coming slots and the final action later, by 90 days at most in all; once per key."""
 
     async def extend(order: CommandContext) -> Matter:
         return await recovery.extend_once(

@@ -42,7 +42,7 @@ class ExtendSubscriptionBody(Body):
     response_model=SubscriptionAnswer | PreviewAnswer,
     responses=responses(
         "MERCHANT_NOT_FOUND", "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CHANGE_PENDING",
-        *KEYED,
+        "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
     ),
 )  # fmt: skip
 async def extend_subscription(
@@ -52,10 +52,14 @@ async def extend_subscription(
     once: OptionalKey,
     dry_run: DryRun = False,
 ) -> Response | PreviewAnswer:
-    """Extend the current period by `days`, at no cost; the anchor moves with it."""
+    """Extend the current period by `days`, at no cost; the anchor moves with it.
+
+    It requires an `Idempotency-Key`, because a repeat adds the days again.
+    """
     account = await call.find_account(account_id)
     if dry_run:
         return await _foresee(call, account.id, body)
+    once.require()
     async with once.claim(call, account.id) as claim:
         matter = await _extend(call, account.id, body, claim)
         await wait_until_done(call, matter)

@@ -12,12 +12,17 @@ type Schemas = components["schemas"];
 
 /** The body of every refusal: decide by `code`. */
 export type Problem = Schemas["ProblemBody"];
+/** The 202 of a write that is stored and whose result could not be read: send it again with its key. */
+export type Accepted = Schemas["AcceptedAnswer"];
 export type Usage = Schemas["UsageAnswer"];
 export type InvoicePage = Schemas["InvoicePage"];
 type InvoiceQuery = NonNullable<paths["/api/v1/billing/invoices"]["get"]["parameters"]["query"]>;
 export type InvoiceStatus = NonNullable<InvoiceQuery["status"]>;
 
-/** A refusal of the API, or an answer without data or problem (`code` is then `UNREADABLE`). */
+/**
+ * A refusal of the API, an answer without data or problem (`code` is then `UNREADABLE`), or a write
+ * whose result could not be read (`ACCEPTED`): send it again with the same Idempotency-Key.
+ */
 export class BillingError extends Error {
   override readonly name = "BillingError";
   readonly status: number;
@@ -125,13 +130,19 @@ interface Answer<T> {
   response: Response;
 }
 
-/** Returns the data of an answer (`undefined` for 204); throws BillingError for a refusal. */
-export function read<T>({ data, error, response }: Answer<T>): T {
+/** Returns the data of an answer (`undefined` for 204); throws BillingError for anything else. */
+export function read<T>({ data, error, response }: Answer<T>): Exclude<T, Accepted> {
   if (!response.ok || (data === undefined && response.status !== 204)) {
     const problem = typeof error === "object" && error !== null ? error : {};
     throw new BillingError(response.status, problem as Partial<Problem>);
   }
-  return data as T;
+  if (isAccepted(data)) throw new BillingError(202, { code: "ACCEPTED", detail: data.detail });
+  return data as Exclude<T, Accepted>;
+}
+
+/** Whether a write is stored and its result could not be read: send it again with its key. */
+export function isAccepted(data: unknown): data is Accepted {
+  return (data as Partial<Accepted> | undefined)?.status === "accepted";
 }
 
 let shared: Billing | undefined;

@@ -77,6 +77,10 @@ check(run.code === "NOT_FOUND", run.code);
 check(read({ response: new Response(null, { status: 204 }) }) === undefined, "no data");
 const empty = await refused((async () => read({ response: new Response(null) }))());
 check(empty.code === "UNREADABLE", empty.code);
+// So is a write that is stored and whose result could not be read.
+const data202 = { status: "accepted", subjects: [path.purchase_id], detail: "again", next_action: {} };
+const stored = await refused((async () => read({ data: data202, response: new Response(null, { status: 202 }) }))());
+check(stored.code === "ACCEPTED" && stored.status === 202, stored.code);
 console.log("bought, read and refused");
 
 declare const console: { log(text: string): void };

@@ -1,5 +1,7 @@
 """An agreement with one account: its price, its least, its way to pay; on the engine's clock."""
 
+from uuid import uuid4
+
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.arrears.test_add_ons import included
 from tests.integration.arrears.test_overage import RENEWAL, START, charged, use
@@ -191,7 +193,7 @@ async def test_days_that_are_given_after_a_change_raise_no_minimum(actors: Actor
     assert await coming(customer) == [("plan", 1500), ("minimum", 8500)]
     days = {"days": 30, "reason": "an outage of ours"}
     path = f"/admin/accounts/{customer.id}/subscription/extend"
-    await actors.operate("POST", path, days, status=200)
+    await actors.operate("POST", path, days, status=200, key=str(uuid4()))
     assert await coming(customer) == [("plan", 1500), ("minimum", 8500)]
     await customer.advance(to="2027-05-31T10:00:00Z")
     assert await minimum(customer) == [8500]
@@ -205,7 +207,7 @@ async def test_days_that_are_given_close_no_commitment_early(actors: Actors) -> 
     await customer.subscribed("basic")
     days = {"days": 28, "reason": "an outage of ours"}
     path = f"/admin/accounts/{customer.id}/subscription/extend"
-    await actors.operate("POST", path, days, status=200)
+    await actors.operate("POST", path, days, status=200, key=str(uuid4()))
     sold = await customer.subscription()
     assert sold["current_period_end"] == "2027-03-01T10:00:00Z"
     assert sold["commitment"]["ends_at"] == "2027-04-01T10:00:00Z"

@@ -24,7 +24,8 @@ GIVEN = "2027-04-18T12:00:00Z"
 
 async def extend(actors: Actors, customer: Customer, days: int = 9) -> None:
     path = f"/admin/accounts/{customer.id}/subscription/extend"
-    await actors.operate("POST", path, {"days": days, "reason": "an outage of ours"}, status=200)
+    gift = {"days": days, "reason": "an outage of ours"}
+    await actors.operate("POST", path, gift, status=200, key=str(uuid4()))
 
 
 async def extended(actors: Actors, **more: Any) -> Customer:

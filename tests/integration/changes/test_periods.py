@@ -182,7 +182,7 @@ async def test_an_operator_gives_days_and_everything_after_them_moves(actors: Ac
     gift = {"days": 10, "reason": "an outage of ours"}
     seen = await actors.operate("POST", f"{path}?dry_run=true", gift, status=200)
     assert (seen["due_now_cents"], seen["upcoming"]["at"]) == (0, "2027-02-11T10:00:00Z")
-    extended = await actors.operate("POST", path, gift, status=200)
+    extended = await actors.operate("POST", path, gift, status=200, key=str(uuid4()))
     assert extended["current_period_end"] == extended["cycle_end"] == "2027-02-11T10:00:00Z"
     (planned,) = extended["scheduled_changes"]
     assert planned["effective_at"] == extended["current_period_end"]

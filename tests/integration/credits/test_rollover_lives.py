@@ -29,7 +29,8 @@ from tests.integration.reversals.test_refunds import paid_for, refunded
 async def give_week(customer: Customer) -> None:
     """An operator moves the end of the period."""
     path = f"/admin/accounts/{customer.id}/subscription/extend"
-    await customer.actors.operate("POST", path, {"days": 7, "reason": "an outage"}, status=200)
+    gift = {"days": 7, "reason": "an outage"}
+    await customer.actors.operate("POST", path, gift, status=200, key=str(uuid4()))
 
 
 @pytest.mark.parametrize("spent", [0, 5000])

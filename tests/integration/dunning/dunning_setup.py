@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 from typing import Any, Final
+from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
 
@@ -92,7 +93,7 @@ async def steer(
     """Give an order about the account's newest case."""
     name = (await case(customer))["dunning_case_id"]
     return await customer.actors.operate(
-        "POST", f"/admin/dunning/{name}/{verb}", body or {}, status=status
+        "POST", f"/admin/dunning/{name}/{verb}", body or {}, status=status, key=str(uuid4())
     )
 
 

@@ -31,15 +31,19 @@ async def insist(act: Callable[[], Awaitable[T]], what: str) -> T:
 
     async def once() -> T:
         try:
-            return await act()
+            found = await act()
         except httpx2.HTTPError as lost:
             raise NotYet(repr(lost)) from lost
         except Unexpected as refused:
             answer = refused.answer
             waiting = answer.status_code >= 500 or answer.status_code == 429
+            waiting |= answer.json().get("status") == "accepted"
             if waiting or answer.json().get("code") == "IDEMPOTENCY_IN_FLIGHT":
                 raise NotYet(str(refused)) from refused
             raise
+        if isinstance(found, dict) and found.get("status") == "accepted":
+            raise NotYet(str(found))
+        return found
 
     return await wait_for(once, what, lambda _: True, patience=PATIENCE_SECONDS, despite=(NotYet,))
 

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from devstack.options import ChildName
 from sandbox.control import Json
 from sandbox.webhooks import signature
-from tests.integration.actors import API, Actors, wait_for
+from tests.integration.actors import API, Actors, instant, wait_for
 from tests.integration.faults.failpoints import Failpoints
 from tests.integration.faults.flows import SavedCardPurchase, insist
 from tests.integration.faults.recovery_flows import CONFIRM
@@ -179,3 +180,41 @@ async def test_a_worker_that_wakes_up_late_does_not_try_the_card_again(
     await asyncio.sleep(2)  # long enough for the confirm that must not come
     assert len(await customer.requests(CONFIRM)) == 1
     await flow.prove()
+
+
+async def test_what_is_committed_is_accepted_though_its_result_cannot_be_read(
+    doomed: Actors,
+) -> None:
+    customer = await insist(
+        lambda: doomed.customer_on_clock("2027-01-01T10:00:00Z"), "an account is made"
+    )
+    begun = await insist(lambda: customer.subscribed("basic"), "it subscribes")
+    path = f"/admin/accounts/{customer.id}/subscription/extend"
+    gift, key = {"days": 7, "reason": "an outage"}, str(uuid4())
+    refused = await doomed.client.post(
+        f"{API}{path}", json=gift, headers=doomed.headers("*", "admin")
+    )
+    assert refused.json()["code"] == "IDEMPOTENCY_KEY_REQUIRED"
+    places = Failpoints(doomed.stack)
+    places.arm("api.started")
+    asked = asyncio.create_task(doomed.operate("POST", path, gift, key=key, status=202))
+    await wait_for(_holds(places, "api.started"), "the extension is committed")
+    async with away(doomed, "postgres"):
+        places.release()
+        accepted = await asked
+    assert accepted["status"] == "accepted"
+    assert accepted["subjects"] == [begun["subscription_id"]]
+    assert accepted["next_action"] == {"type": "wait"}
+    read = await insist(
+        lambda: doomed.operate("POST", path, gift, key=key, status=200), "its result is read"
+    )
+    assert instant(read["current_period_end"]) - instant(begun["current_period_end"]) == timedelta(
+        days=7
+    )
+
+
+def _holds(places: Failpoints, name: str) -> Callable[[], Awaitable[bool]]:
+    async def held() -> bool:
+        return places.holds(name)
+
+    return held

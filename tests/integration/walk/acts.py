@@ -115,7 +115,7 @@ class Acts(PayPalActs, OfficeActs):
 
     async def extend_plan(self, days: int) -> Done:
         path = f"/admin/accounts/{self.customer.id}/subscription/extend"
-        return await self._operate(path, {"days": days, "reason": "we were down"})
+        return await self._operate(path, {"days": days, "reason": "we were down"}, str(uuid4()))
 
     async def reactivate(self) -> Done:
         return await self._post("/billing/subscription/reactivate")

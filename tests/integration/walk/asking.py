@@ -83,7 +83,7 @@ class Asking:
         if not live:
             return NOTHING
         name = live[0]["dunning_case_id"]
-        done = await self._operate(f"/admin/dunning/{name}/{verb}", body)
+        done = await self._operate(f"/admin/dunning/{name}/{verb}", body, str(uuid4()))
         return done[0], done[1], done[2] | {"invoice_id": live[0]["invoice_id"]}
 
     async def _decide(self, verb: str, terms: Any) -> Done:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -39,7 +40,7 @@ async def give(customer: Customer, command: Command) -> httpx2.Response:
             return await customer.call("POST", f"/billing/invoices/{name}/pay", body, key="pay")
         case "extend":
             path = f"/api/v1/admin/accounts/{customer.id}/subscription/extend"
-            operators = customer.actors.headers("*", "admin")
+            operators = customer.actors.headers("*", "admin", str(uuid4()))
             gift = {"days": 1, "reason": "an outage"}
             return await customer.actors.client.post(path, json=gift, headers=operators)
         case "coupon":

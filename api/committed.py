@@ -1,0 +1,80 @@
+"""Committed work whose answer cannot be read: 202 with its ids, no 5xx (docs/rules.md#api)."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Final, Literal
+
+from fastapi import Request
+from fastapi.responses import Response
+from pydantic import Field
+
+from api.answers import problems
+from api.answers.schemas import Answer
+from api.pay.pay_actions import NextAction
+from billing.matters.kinds import KINDS
+from billing.matters.schemas import Named
+
+_WORDS: Final = (
+    "accepted, but its result cannot be read now: repeat the request with the same Idempotency-Key"
+)
+_RETRY_SECONDS: Final = "2"
+
+
+class AcceptedAnswer(Answer):
+    """The request is stored and will be carried out; a part of the service went away meanwhile.
+
+    `subjects` are the ids that it is about. The same `Idempotency-Key` gets the result.
+    """
+
+    status: Literal["accepted"]
+    subjects: list[str] = Field(examples=[["inv_01h455vb4pex5vsknk084sn02q"]])
+    detail: str = Field(examples=[_WORDS])
+    next_action: NextAction = Field(examples=[{"type": "wait"}])
+
+
+class Accepted(Exception):
+    """Raised instead of the failure that came after the commit."""
+
+    def __init__(self, subjects: list[str]) -> None:
+        super().__init__("committed, and not answered")
+        self.subjects = subjects
+
+
+# A list, because a request's tasks share it.
+_subjects: ContextVar[list[str] | None] = ContextVar("subjects", default=None)
+
+
+def note(matter: Named) -> None:
+    """Note that the request's work on this matter is committed; outside of a claim do nothing."""
+    known = _subjects.get()
+    if known is not None:
+        known.append(KINDS[matter.kind].subject(matter.subject_id))
+
+
+@asynccontextmanager
+async def accepting() -> AsyncIterator[None]:
+    """Raise `Accepted` in place of an unavailable part's error once something is noted."""
+    subjects: list[str] = []
+    before = _subjects.set(subjects)
+    try:
+        yield
+    except Exception as error:
+        if subjects and problems.code_of(error) in problems.UNAVAILABLE:
+            problems.log(error)
+            raise Accepted(subjects) from error
+        raise
+    finally:
+        _subjects.reset(before)
+
+
+async def answer(_: Request, error: Accepted) -> Response:
+    """Answer 202 with the ids; the caller repeats the request with its key."""
+    shown = AcceptedAnswer(
+        status="accepted",
+        subjects=list(dict.fromkeys(error.subjects)),
+        detail=_WORDS,
+        next_action={"type": "wait"},
+    )
+    headers = {"Retry-After": _RETRY_SECONDS}
+    return Response(shown.model_dump_json(), 202, headers, media_type="application/json")

@@ -16,6 +16,8 @@ UNHEARD: Final = timedelta(minutes=2)
 """Events and matters are handled at once, or by the sweeper within a minute."""
 IN_DOUBT: Final = timedelta(minutes=30)
 """By then a step has failed permanently."""
+AUDIT: Final = "integrity"
+"""The job that audits the books."""
 AUDIT_LATE: Final = timedelta(hours=3)
 JOBS_LATE: Final = {
     "sweep": timedelta(minutes=15),
@@ -284,6 +286,11 @@ def _audited(figures: Figures) -> Sign:
     """Check that the hourly audit ran lately and found no fault; `billing verify` runs one now."""
     run = figures.books
     if run is None:
+        tried = figures.looked.get(AUDIT)
+        if tried is not None and figures.at - tried > AUDIT_LATE:
+            return ill("hourly audit", f"none has ended well since {ago(figures.at - tried)} ago")
+        if _never_ran(figures, AUDIT, AUDIT_LATE):
+            return ill("hourly audit", "none was ever begun, though a worker runs")
         return well("hourly audit", "none yet")
     of = f" of {run.accounts} accounts" if run.accounts is not None else ""
     words = f"{run.checks} checks{of}, {ago(figures.at - run.ran_at)} ago"
@@ -322,9 +329,18 @@ def _jobs(figures: Figures) -> Sign:
         for job, looked in sorted(figures.looked.items())
         if figures.at - looked > JOBS_LATE.get(job, timedelta.max)
     ]
+    never = [job for job, limit in JOBS_LATE.items() if _never_ran(figures, job, limit)]
+    late += [f"{job} never, though a worker runs" for job in sorted(never)]
     if late:
         return ill("jobs", f"looked: {', '.join(late)}")
     return well("jobs", "each that repeats has looked at what came")
+
+
+def _never_ran(figures: Figures, job: str, limit: timedelta) -> bool:
+    """True for a job that was never begun while a worker has run for longer than it may take."""
+    workers = liveness.alive(figures.processes, "worker", figures.at)
+    begun = (figures.at - one.started_at > limit for one in workers)
+    return job not in figures.looked and any(begun)
 
 
 def _information(figures: Figures, name: str, backlog: str | None = None) -> Sign:

@@ -114,6 +114,20 @@ def test_alerts_and_the_doctor_miss_a_job_at_once() -> None:
     assert missed == rules.JOBS_LATE | {"integrity": rules.AUDIT_LATE}
 
 
+def test_the_alert_of_failed_requests_asks_nothing_of_parking() -> None:
+    (asked,) = (rule["expr"] for rule in RULES if rule["alert"] == "BillingRequestsFail")
+    assert asked_in(asked) == {"billing_http_requests"}
+
+
+def test_every_job_is_missed_by_an_alert_where_it_was_never_begun() -> None:
+    absent = {
+        job
+        for rule in RULES
+        for job in re.findall(r'absent\(billing_job_looked\w+\{schedule="([^"]+)"', rule["expr"])
+    }
+    assert absent == rules.JOBS_LATE.keys() | {rules.AUDIT}
+
+
 def test_the_alert_and_the_doctor_call_the_same_declines_many() -> None:
     (asked,) = (rule["expr"] for rule in RULES if rule["alert"] == "BillingMassDeclines")
     assert f"> {rules.DECLINED_SHARE}" in asked

@@ -39,6 +39,7 @@ def figures(*processes: Process, **more: Any) -> Figures:
     known = {
         "at": NOW, "backlogs": (), "late": (), "charges": (), "books": None,
         "processes": (process(1), process(2, "api"), *processes),
+        "looked": dict.fromkeys((*rules.JOBS_LATE, rules.AUDIT), NOW),
     }  # fmt: skip
     return Figures.model_validate(known | more)
 
@@ -54,18 +55,6 @@ def waiting(name: str, seconds: float, count: int = 1) -> Figures:
         name=name, count=count, oldest=timedelta(seconds=seconds), examples=("first", "second")
     )
     return figures(backlogs=(backlog,))
-
-
-def test_a_job_that_ended_no_run_for_too_long_is_named() -> None:
-    def looked(**hours: float) -> dict[str, str]:
-        names = {job.replace("_", "-"): NOW - timedelta(hours=ago) for job, ago in hours.items()}
-        return ill(figures(looked=names))
-
-    assert looked(sweep=0.2, poll=0.4, usage_sync=2, housekeeping=49) == {}
-    assert looked(sweep=0.3, poll=3, usage_sync=4) == {
-        "jobs": "looked: poll at nothing of the last 3 h, sweep at nothing of the last 18 min,"
-        " usage-sync at nothing of the last 4 h"
-    }
 
 
 def test_a_product_that_is_well_has_no_ill_sign() -> None:

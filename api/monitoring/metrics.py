@@ -16,9 +16,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.identity.rate_limits import READS, class_of
 from api.monitoring.failures import FailureCount, code_in
 from billing.core.settings import Settings
+from billing.platform.parking.service import CODE as PARKED
 
 REQUESTS: Final = Counter(
-    "billing_http_requests", "Requests answered, by route and status", ["method", "route", "status"]
+    "billing_http_requests",
+    "Requests answered, by route and status; `parked` are those refused because billing is parked",
+    ["method", "route", "status"],
 )
 SECONDS: Final = Histogram(
     "billing_http_request_seconds",
@@ -62,7 +65,13 @@ class MetricsMiddleware:
         finally:
             method, route = _named(scope)
             self._failures.note(method, route, status, code)
-            _note(scope, method, route, status, (ended or perf_counter()) - started)
+            seconds = (ended or perf_counter()) - started
+            # A refusal while billing is parked is intended; as a 5xx it would hide real failures.
+            counted = "parked" if code == PARKED else str(status)
+            count, times = _kept(method, route, counted)
+            count.inc()
+            times.observe(seconds)
+            _log(scope, method, route, status, seconds)
 
 
 def _named(scope: Scope) -> tuple[str, str]:
@@ -71,10 +80,7 @@ def _named(scope: Scope) -> tuple[str, str]:
     return method, getattr(scope.get("route"), "path", "unmatched")
 
 
-def _note(scope: Scope, method: str, route: str, status: int, seconds: float) -> None:
-    count, times = _kept(method, route, status)
-    count.inc()
-    times.observe(seconds)
+def _log(scope: Scope, method: str, route: str, status: int, seconds: float) -> None:
     is_notable = status >= 400 or seconds > SLOW_SECONDS or _is_notable(method, scope["path"])
     level = logging.INFO if is_notable else logging.DEBUG
     if _requests.isEnabledFor(level):
@@ -90,7 +96,7 @@ def _is_notable(method: str, path: str) -> bool:
 
 
 @cache
-def _kept(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+def _kept(method: str, route: str, status: str) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(method, route, status), SECONDS.labels(method, route)
 
 

@@ -77,6 +77,31 @@ async def test_an_answer_of_503_is_counted_by_its_code(
     assert (told.route, told.codes) == ("POST /api/v1/break", {"DATABASE_UNAVAILABLE": 1})
 
 
+async def test_only_what_parking_refuses_is_counted_as_parked(
+    app: FastAPI, client: httpx2.AsyncClient
+) -> None:
+    router = new_router("parked")
+
+    @router.post("/parked")
+    async def parked() -> None:
+        raise Unavailable("BILLING_PARKED")
+
+    @router.post("/failing")
+    async def failing() -> None:
+        raise KeyError("a defect")
+
+    app.router.routes.extend(router.routes)
+
+    def counted(route: str, status: str) -> float:
+        labels = {"method": "POST", "route": f"/api/v1/{route}", "status": status}
+        return REGISTRY.get_sample_value("billing_http_requests_total", labels) or 0
+
+    assert (await client.post("/api/v1/parked")).status_code == 503
+    assert (await client.post("/api/v1/failing")).status_code == 500
+    assert (counted("parked", "parked"), counted("parked", "503")) == (1, 0)
+    assert (counted("failing", "500"), counted("failing", "parked")) == (1, 0)
+
+
 async def test_the_log_says_why_the_database_refuses(
     app: FastAPI, client: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:

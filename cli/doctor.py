@@ -36,6 +36,7 @@ from billing.insight.integrity.rules import OUTAGE
 from billing.insight.locks import rules as lock_rules
 from billing.insight.locks import store as locking
 from billing.platform.accounts import clocks
+from cli import month_files
 from cli.errors import StackError
 from cli.provision import known
 from cli.workflow_check import compare_workflows
@@ -134,9 +135,16 @@ async def rights(patient: Patient) -> Iterable[Sign]:
 
 
 async def walls(patient: Patient) -> Iterable[Sign]:
-    """Check that the tables have their constraints, indexes, triggers and policies."""
+    """Check that the tables have their constraints, indexes, triggers and policies, and that no
+    month kept the trigger of a detaching that was killed.
+    """
     if lacking := await _lacking(patient, built.missing):
         return [ill("walls", f"{lacking}: billing migrate puts them up again")]
+    async with patient.database.operator() as connection:
+        rows = (await connection.execute(text(month_files.PARTITIONS))).mappings().all()
+    months = [month_files.month_of(dict(row)) for row in rows]
+    if left := [one.name for one in months if one.is_left]:
+        return [ill("walls", "; ".join(map(month_files.LEFT.format, left)))]
     return [well("walls", "every constraint, index, trigger and policy stands")]
 
 

@@ -33,12 +33,21 @@ PAUSE_SECONDS: Final = 0.5
 ACCOUNTS: Final = 500
 TURN: Final = 7_214_033  # any number, the same in every process that works on months
 TURN_MS: Final = 5_000
-_PARTITIONS: Final = """
+PARTITIONS: Final = f"""
     SELECT c.relname AS table, c.reltuples::bigint AS records,
-        pg_total_relation_size(c.oid) AS size, pg_get_expr(c.relpartbound, c.oid) AS bound
+        pg_total_relation_size(c.oid) AS size, pg_get_expr(c.relpartbound, c.oid) AS bound,
+        EXISTS (SELECT FROM pg_trigger AS t
+            WHERE t.tgrelid = c.oid AND t.tgname = 'being_detached') AS is_frozen,
+        EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+            WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.granted
+                AND l.classid = 0 AND l.objid = {TURN} AND l.objsubid = 1) AS is_busy
     FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
     WHERE i.inhparent = to_regclass('billing_records')
-"""
+"""  # noqa: S608 - a number of ours
+LEFT: Final = (
+    "detaching {0} was killed and changes of its records are refused: run"
+    " billing months detach {0} again"
+)
 _BOUND: Final = re.compile(r"FROM \((MINVALUE|'(?P<month>[^']+)')\) TO \('(?P<until>[^']+)'\)")
 _FILES: Final = """
     SELECT id, month, until, file, digest, rows_digest, records, size_bytes, written_at,
@@ -63,11 +72,20 @@ class Month:
     size: int
     month: date
     until: date
+    is_frozen: bool
+    """Its records refuse every change, because it is being detached."""
+    is_busy: bool
+    """A command works on a month."""
 
     @property
     def name(self) -> str:
         """The month's name in commands, such as 2026-01."""
         return name_of(self.month)
+
+    @property
+    def is_left(self) -> bool:
+        """True if its detaching was killed: nobody else frees its records."""
+        return self.is_frozen and not self.is_busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +149,16 @@ def take_turn(connection: Connection) -> None:
 
 def partitions(connection: Connection) -> list[Month]:
     """Return the months in the table, oldest first."""
-    found = []
-    for row in connection.execute(_PARTITIONS):
-        bound = _BOUND.search(row.pop("bound"))
-        if bound is None:
-            raise StackError(f"{row['table']} is not a month")
-        month = date.fromisoformat(bound["month"]) if bound["month"] else FIRST_MONTH
-        found.append(Month(**row, month=month, until=date.fromisoformat(bound["until"])))
-    return sorted(found, key=lambda one: one.month)
+    return sorted(map(month_of, connection.execute(PARTITIONS)), key=lambda one: one.month)
+
+
+def month_of(row: dict[str, Any]) -> Month:
+    """Return the month of a row of `PARTITIONS`."""
+    bound = _BOUND.search(row.pop("bound"))
+    if bound is None:
+        raise StackError(f"{row['table']} is not a month")
+    month = date.fromisoformat(bound["month"]) if bound["month"] else FIRST_MONTH
+    return Month(**row, month=month, until=date.fromisoformat(bound["until"]))
 
 
 def files(connection: Connection) -> list[MonthFile]:
@@ -174,19 +194,27 @@ def load(connection: Connection, table: str, pages: Iterator[bytes]) -> None:
 @contextmanager
 def frozen(connection: Connection, table: str) -> Iterator[None]:
     """Block changes to the month's rows meanwhile; the caller is asked to retry."""
-    name = sql.Identifier(table)
-    drop = sql.SQL("DROP TRIGGER IF EXISTS being_detached ON {}").format(name)
     make = sql.SQL(
         "CREATE TRIGGER being_detached BEFORE INSERT OR UPDATE OR DELETE ON {}"
         " FOR EACH ROW EXECUTE FUNCTION usage_refuse_detached()"
-    ).format(name)
-    until_locked(connection, drop, make)
+    ).format(sql.Identifier(table))
+    until_locked(connection, _thawing(table), make)
     try:
         yield
     except BaseException:
         if not connection.closed:
-            until_locked(connection, drop)
+            until_locked(connection, _thawing(table))
         raise
+
+
+def thaw(connection: Connection, month: Month) -> None:
+    """Take changes of the month again if its detaching was killed; call it in one's turn."""
+    if month.is_frozen:
+        until_locked(connection, _thawing(month.table))
+
+
+def _thawing(table: str) -> sql.Composed:
+    return sql.SQL("DROP TRIGGER IF EXISTS being_detached ON {}").format(sql.Identifier(table))
 
 
 def seal(connection: Connection, file_id: UUID, table: str) -> None:

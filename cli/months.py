@@ -112,6 +112,7 @@ def export(settings: Settings, name: str, folder: Path) -> str:
     with month_files.connected(settings, owner=True) as owner:
         month_files.take_turn(owner)
         month = _month(owner, name)
+        month_files.thaw(owner, month)
         _refuse(settings, month)
         path = folder.resolve() / f"billing_records_{name.replace('-', '_')}.parquet"
         _refuse_other(owner, path)
@@ -137,11 +138,13 @@ def detach(settings: Settings, name: str, copy: Path | None = None) -> str:
         month_files.take_turn(owner)
         file = _latest(owner, name)
         if not file.is_away:
+            month = _month(owner, name)
+            # A refusal leaves the month as it was before a run that was killed.
+            month_files.thaw(owner, month)
             path = copy or Path(file.file)
             if month_parquet.digest(path) != file.digest:
                 raise StackError(f"MONTH_FILE_DAMAGED: {path} is not the file that was exported")
             file = replace(file, file=str(path.resolve()))
-            month = _month(owner, name)
             _refuse(settings, month)
             with month_files.frozen(owner, month.table):
                 asyncio.run(failpoint("month.frozen"))
@@ -321,7 +324,12 @@ async def _record(settings: Settings, action: str, file_id: UUID, file: MonthFil
 
 def _here(month: Month, written: list[MonthFile]) -> str:
     copies = [one for one in written if one.month == month.month]
-    return f"here; also {copies[-1].file}, {_when(copies[-1])}" if copies else "here"
+    also = f"; also {copies[-1].file}, {_when(copies[-1])}" if copies else ""
+    if not month.is_frozen:
+        return f"here{also}"
+    if not month.is_left:
+        return f"here, being detached{also}"
+    return f"here{also}; {month_files.LEFT.format(month.name)}"
 
 
 def _when(file: MonthFile) -> str:

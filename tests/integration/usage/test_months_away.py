@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -24,7 +25,7 @@ from billing.core.database import open_database
 from billing.insight.integrity import service as integrity
 from billing.insight.integrity import store
 from billing.metering.usage import counter_rebuild
-from cli import month_files, months
+from cli import doctor, month_files, months
 from cli.errors import StackError
 from devstack.options import ROOT
 from devstack.stack import StackInfo
@@ -282,6 +283,27 @@ async def test_a_command_that_is_killed_is_repeated_and_nothing_is_lost(
     done = await asyncio.to_thread(site.command, "import", file)
     assert done.returncode == 0, done.stderr
     assert site.rows() == before
+
+
+async def test_a_detaching_that_was_killed_is_named_until_a_command_ends_it(
+    site: Site, tmp_path: Path
+) -> None:
+    async def told() -> tuple[str, str]:
+        patient: Any = SimpleNamespace(database=site.api.database)
+        (sign,) = await doctor.walls(patient)
+        (line,) = (one[-1] for one in months.listing(site.settings) if one[0] == NAME)
+        return sign.state, line.rpartition("; ")[2]
+
+    await site.run(months.export, NAME, tmp_path)
+    with month_files.connected(site.settings, owner=True) as owner:
+        month_files.take_turn(owner)
+        with suppress(RuntimeError), month_files.frozen(owner, "billing_records_2026_01"):
+            assert (await told())[0] == "well", "somebody is at it"
+            owner.close()
+            raise RuntimeError("killed")
+    assert await told() == ("ill", month_files.LEFT.format(NAME))
+    await site.run(months.export, NAME, tmp_path)
+    assert (await told())[0] == "well"
 
 
 async def test_a_file_that_is_damaged_is_refused_and_the_month_stays_as_it_is(

@@ -53,6 +53,7 @@ metadata = MetaData(
 )
 
 _CREDITS_AT_START: Final = "credits_at_start"
+_LOCAL: Final = "settings of each transaction"
 _BEGIN: Final = "BEGIN"
 _LAG: Final = text(
     "SELECT CASE WHEN pg_is_in_recovery() THEN greatest(interval '0', clock_timestamp()"
@@ -197,7 +198,7 @@ def credits_at_start(connection: AsyncConnection) -> bool:
 @asynccontextmanager
 async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncConnection]:
     """Run `begin` in one round trip; commit at the end, or roll back on an error."""
-    connection = await _begun(engine, begin)
+    connection = await _begun(engine, begin + _local(engine))
     driver, known = driver_of(connection), connection.info
     waiting: BeforeCommit = {}
     last: WithCommit = []
@@ -262,6 +263,10 @@ async def _begun(engine: AsyncEngine, begin: str) -> AsyncConnection:
 @asynccontextmanager
 async def _alone(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """A live connection for one statement, which cannot be retried."""
+    if _local(engine):
+        async with _transaction(engine, _BEGIN) as connection:
+            yield connection
+        return
     connection = await engine.connect()
     if _hung_up(driver_of(connection)):
         await connection.invalidate()
@@ -297,7 +302,33 @@ def open_database(settings: Settings) -> Database:
     )
 
 
+def _local(engine: AsyncEngine) -> str:
+    """Return what each BEGIN adds behind a pooler in transaction mode, which passes no settings of
+    a session on; nothing for other connections.
+    """
+    added: str = engine.get_execution_options().get(_LOCAL, "")
+    return added
+
+
+def _session(settings: Settings) -> dict[str, str]:
+    """Return the settings of Postgres that every transaction has."""
+    return {
+        "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+        "TimeZone": "UTC",
+        "idle_in_transaction_session_timeout": str(IDLE_TRANSACTION_MS),
+        "search_path": settings.database_schema,
+        "app.publish_usage": "on" if settings.publish_usage else "off",
+    }
+
+
 def _engine(url: str, settings: Settings, size: int) -> AsyncEngine:
+    session = _session(settings)
+    options = {"options": " ".join(f"-c {name}={value}" for name, value in session.items())}
+    added = ""
+    if settings.database_prepare_threshold is None:
+        # A pooler in transaction mode refuses start-up options, or drops them.
+        local = (f"set_config('{name}', '{value}', true)" for name, value in session.items())
+        options, added = {}, f"; SELECT {', '.join(local)}"
     return create_async_engine(
         url,
         isolation_level="AUTOCOMMIT",  # transactions begin explicitly: see _transaction
@@ -306,14 +337,14 @@ def _engine(url: str, settings: Settings, size: int) -> AsyncEngine:
         pool_timeout=POOL_TIMEOUT_SECONDS,
         pool_pre_ping=False,
         hide_parameters=True,  # logs must not contain values of rows
-        execution_options={_CREDITS_AT_START: settings.cycle_credits_at == "start"},
+        execution_options={
+            _CREDITS_AT_START: settings.cycle_credits_at == "start",
+            _LOCAL: added,
+        },
         connect_args={
             "prepare_threshold": settings.database_prepare_threshold,
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             **NOTICES_DEATH,
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c TimeZone=UTC"
-            f" -c idle_in_transaction_session_timeout={IDLE_TRANSACTION_MS}"
-            f" -c search_path={settings.database_schema}"
-            f" -c app.publish_usage={'on' if settings.publish_usage else 'off'}",
+            **options,
         },
     )

@@ -1,0 +1,65 @@
+"""Behind a pooler in transaction mode each transaction sets what a session keeps elsewhere."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from billing.core.database import Database, open_database
+from billing.core.prepared import driver_of
+from billing.core.settings import Settings
+from devstack.stack import StackInfo
+
+NAMES = (
+    "statement_timeout", "idle_in_transaction_session_timeout", "TimeZone", "search_path",
+    "app.publish_usage",
+)  # fmt: skip
+SEEN = text("SELECT " + ", ".join(f"current_setting('{name}', true)" for name in NAMES))
+WANTED = ("5s", "1min", "UTC", "other", "on")
+WAYS = ("tenant", "deciding", "reading", "operator", "operator_statement", "tenant_statement")
+
+
+def opened(stack: StackInfo, threshold: str) -> Database:
+    settings = {
+        "database_url": stack.app_url,
+        "database_operator_url": stack.operator_url,
+        "BILLING_DATABASE_POOL_SIZE": 1,
+        "BILLING_DATABASE_PREPARE_THRESHOLD": threshold,
+        "database_schema": "other",
+        "BILLING_PUBLISH_USAGE": True,
+    }
+    return open_database(Settings.model_validate(settings))
+
+
+@pytest.fixture(params=["off", "5"])
+async def database(stack: StackInfo, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    found = opened(stack, request.param)
+    yield found
+    await found.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_every_transaction_has_the_settings(database: Database, way: str) -> None:
+    accounts = (UUID(int=1),) if way == "deciding" else ()
+    async with getattr(database, way)(*accounts) as connection:
+        assert tuple((await connection.execute(SEEN)).one()) == WANTED
+
+
+async def test_behind_a_pooler_no_session_is_asked_for_settings(stack: StackInfo) -> None:
+    found = opened(stack, "off")
+    async with found.tenant() as connection:
+        driver = driver_of(connection)
+        assert "options" not in driver.info.get_parameters()
+    async with found.tenant_engine.connect() as plain:
+        assert await plain.scalar(text("SHOW statement_timeout")) == "0", "nothing stays behind"
+    await found.close()
+
+
+async def test_a_statement_alone_is_committed_behind_a_pooler(stack: StackInfo) -> None:
+    found = opened(stack, "off")
+    async with found.operator_statement() as connection:
+        await connection.execute(text("SELECT set_config('app.kept', 'yes', false)"))
+    async with found.operator() as connection:
+        assert await connection.scalar(text("SELECT current_setting('app.kept', true)")) == "yes"
+    await found.close()

@@ -1485,7 +1485,8 @@ export interface paths {
         get: operations["read_auto_top_up"];
         /**
          * Write Auto Top Up
-         * @description Set when credits are bought automatically; if the balance is too low already, buy now.
+         * @description Set when credits are bought automatically; if the balance is too low already, buy now. While
+         *     enabled they fix the account's currency.
          */
         put: operations["write_auto_top_up"];
         post?: never;
@@ -2390,8 +2391,8 @@ export interface paths {
         put?: never;
         /**
          * Check Payment
-         * @description Query the provider for the payment's current status and record the result. A payment already
-         *     recorded is returned unchanged. A halted matter resumes.
+         * @description Query the provider for the payment's current status and record the result; once its money is
+         *     booked, for refunds and disputes of it. A halted matter resumes.
          */
         post: operations["check_payment"];
         delete?: never;
@@ -5892,7 +5893,8 @@ export interface components {
         };
         /**
          * EventsAnswer
-         * @description Events in their order; continue with `next_after`, which is unchanged if there were none.
+         * @description Events in their order; continue with `next_after`, which is unchanged if there were none. It
+         *     passes over events of other types: they were looked at.
          */
         EventsAnswer: {
             /** Data */

@@ -5,7 +5,7 @@ from billing.insight.timeline.foreseen import Foreseen
 from billing.insight.timeline.schemas import DecidingSnapshot
 from billing.matters.kinds import COLLECTION
 from billing.money.dunning.collection import RULES, CollectionFacts
-from billing.money.dunning.rules import CollectionState
+from billing.money.dunning.agenda import CollectionState
 
 
 class CollectionProjection(DecidingProjection[CollectionState, CollectionFacts]):

@@ -11,9 +11,8 @@ from pydantic import AwareDatetime
 
 from billing.core import periods
 from billing.core.frozen import Frozen
-from billing.matters.agenda import Lean, State, Step, final_action_due, spaced_due
+from billing.matters.agenda import Lean, Step, final_action_due, spaced_due
 from billing.money.payments.rules import PAYERS_OWN, next_check
-from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 
 FinalAction = Literal["unpaid", "cancel", "uncollectible"]
 APPROVAL_SUSPENDS: Final = timedelta(days=5)
@@ -25,6 +24,10 @@ AGAIN: Final = "/again-"
 """In the key of a try that is made again because the one before it never reached the card."""
 CHOSEN: Final = "/chosen-"
 """In the key of a new card's first try, if the card was new before: chosen or saved again since."""
+OFFERED_FOR: Final = timedelta(days=30)
+"""As long as its link (payments.pay_links): nothing else ends a payer's own payment of a debt that
+was given up.
+"""
 MAX_EXTENSION_DAYS: Final = 90
 UNDECIDED_IS_OVERDUE: Final = timedelta(days=14)
 """An invoice is overdue if its bank still decides this long after the due date."""
@@ -152,8 +155,7 @@ def agenda(
     if c.payment_status == "processing":
         return [_check(c), *(_lock_out(c) if is_served else [])]
     if _must_retire(c):
-        key = f"{c.invoice}/retire-{c.payment or c.submission}"
-        return [_now(c, "retire", key, "call the open payment back")]
+        return [_retire(c, c.day_zero_at)]
     if c.undecided is not None:
         return [_see_through(c, c.undecided)]
     if c.closed:
@@ -217,8 +219,17 @@ def _payers_own(c: Collecting) -> list[Step]:
         return [_now(c, "open", f"{c.invoice}/open-{c.payment}", "open the payment")]
     if c.opened and (c.flow in PAYERS_OWN or c.pay_first or c.awaits_payer):
         # The payer may complete it, and we may not be notified.
-        return [_check(c)]
+        steps = [_check(c)]
+        if c.given_up and c.payment_at is not None:
+            steps.append(_retire(c, c.payment_at + OFFERED_FOR))
+        return steps
     return []
+
+
+def _retire(c: Collecting, due: datetime) -> Step:
+    key = f"{c.invoice}/retire-{c.payment or c.submission}"
+    words = "call the open payment back"
+    return Step(name="retire", due=due, key=key, words=words, invoice=c.invoice)
 
 
 def _asked_for(c: Collecting) -> list[Step]:
@@ -380,20 +391,3 @@ def _check(c: Collecting) -> Step:
 
 def _now(c: Collecting, name: str, key: str, words: str, **facts: Any) -> Step:
     return Step(name=name, due=c.day_zero_at, key=key, words=words, invoice=c.invoice, **facts)
-
-
-class CollectionState(State):
-    """The state of an invoice that its own matter pursues, read from its rows."""
-
-    invoice: Collecting | None
-    """None once it is paid, forgiven or given up."""
-    events: tuple[WaitingEvent, ...] = ()
-    subject: str
-
-
-def collection_agenda(state: CollectionState) -> list[Step]:
-    """Return the agenda of an invoice without an open subscription."""
-    steps = agenda(state.invoice) if state.invoice is not None else []
-    if state.events:
-        steps.insert(0, event_step(state.subject, state.events[0]))
-    return steps

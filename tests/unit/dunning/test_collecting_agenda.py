@@ -6,14 +6,13 @@ from typing import Any, Final
 import pytest
 
 from billing.matters.agenda import Step, head
+from billing.money.dunning.agenda import CollectionState, collection_agenda
 from billing.money.dunning.rules import (
     Case,
     Collecting,
-    CollectionState,
     Policy,
     Undecided,
     agenda,
-    collection_agenda,
 )
 from billing.platform.provider_inbox.rules import AT_ONCE, WaitingEvent, event_step
 
@@ -258,6 +257,18 @@ def test_a_case_that_is_over_is_tried_only_when_somebody_asks() -> None:
     assert plan(invoice(**over)) == {}
     asked = invoice(**over, pay_requests=3, pay_requested_at=ZERO + DAY)
     assert plan(asked) == {"inv_1/now-3": ZERO + DAY}
+
+
+def test_a_page_that_was_opened_for_a_given_up_debt_is_called_back_after_its_link() -> None:
+    offered: dict[str, Any] = {
+        "payment": "pay_1", "flow": "card", "payment_status": "pending", "opened": True,
+        "payment_at": ZERO, "checks": 40, "last_check_at": ZERO + 29 * DAY,
+    }  # fmt: skip
+    assert plan(invoice(**offered, given_up=True)) == {
+        "inv_1/check-pay_1-41": ZERO + 30 * DAY,
+        "inv_1/retire-pay_1": ZERO + 30 * DAY,
+    }
+    assert "inv_1/retire-pay_1" not in plan(invoice(**offered))
 
 
 def test_one_slot_alone_is_the_renewal_itself() -> None:

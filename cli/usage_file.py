@@ -1,31 +1,48 @@
 """Rows of usage from a file of any length: CSV or JSON lines, one row in memory at a time.
 
-A row that cannot be read is reported with its line, and reading continues after it.
+A row that cannot be read is reported with its line, and reading continues after that line.
 """
 
 import csv
 import json
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, Literal
+from itertools import count
+from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
 from cli.errors import StackError
 
 Format = Literal["csv", "jsonl"]
 
 MAX_LINE_BYTES: Final = 1_048_576
+"""The limit of a line, and of the lines that quotes make one CSV row."""
 MAX_CELL: Final = 131_072
+_DETAILS: Final = "usage_details"
 _TOO_LONG: Final = "x" * (MAX_CELL + 1)
 """In place of a line that is too long: the CSV reader refuses it for its size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row and its line; `fault` is why it cannot be read."""
+    """One row and its line; `fault` is why it cannot be read, and `text` is then the line."""
 
     number: int
     row: dict[str, Any]
     fault: str | None = None
+    text: str = ""
+
+
+class _Physical(NamedTuple):
+    """A line as it stands in the file, with its end."""
+
+    number: int
+    text: str
+
+    def unreadable(self, fault: str, row: dict[str, Any]) -> Line:
+        """Report this line with what was read of it, and its text unless that is too long."""
+        text = "" if self.text is _TOO_LONG else self.text.rstrip("\r\n")
+        return Line(self.number, row, fault, text)
 
 
 class UsageFile:
@@ -33,7 +50,6 @@ class UsageFile:
 
     def __init__(self, stream: BinaryIO, format: Format, fields: frozenset[str]) -> None:
         self.bytes_read = 0
-        self._number = 0
         self._stream = stream
         self._format = format
         self._fields = fields
@@ -42,47 +58,116 @@ class UsageFile:
         return self._csv() if self._format == "csv" else self._jsonl()
 
     def _jsonl(self) -> Iterator[Line]:
-        for text in self._lines():
-            if text.strip():
-                row, fault = _object(text)
-                yield Line(self._number, row, fault)
+        for line in self._lines():
+            if line.text.strip():
+                row, fault = _object(line.text)
+                yield line.unreadable(fault, row) if fault else Line(line.number, row)
 
     def _csv(self) -> Iterator[Line]:
         """Yield the rows of a CSV. Errors: StackError for a column that is not a field."""
         csv.field_size_limit(MAX_CELL)
-        reader = csv.reader(self._lines(), strict=True)
-        head = [name.strip() for name in next(reader, [])]
+        records = _Records(self._lines())
+        head = self._head(records)
+        while True:
+            try:
+                cells = records.read()
+                if cells is None:
+                    return
+                if not any(cells):
+                    continue
+                row, fault = _cells(head, cells)
+                fault = fault or records.hidden_rows(head, cells)
+            except csv.Error as error:
+                row, fault = {}, str(error)
+            yield records.unreadable(fault, row) if fault else Line(records.last, row)
+
+    def _head(self, records: "_Records") -> list[str]:
+        try:
+            head = [name.strip() for name in records.read() or []]
+        except csv.Error as error:
+            raise StackError(f"the first line cannot be read: {error}") from error
         unknown = [name for name in head if name not in self._fields]
         if unknown or len(set(head)) != len(head):
             wrong = f"an unknown field {unknown[0]!r}" if unknown else "a column twice"
             raise StackError(
                 f"the first line names {wrong}; known are {', '.join(sorted(self._fields))}"
             )
-        while True:
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Line(self._number, {}, str(error))
-                continue
-            if any(cells):
-                row, fault = _cells(head, cells)
-                yield Line(self._number, row, fault)
+        return head
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self) -> Iterator[_Physical]:
         """Lines as text. Bytes that are not UTF-8 are kept as surrogates and refused later."""
-        while raw := self._stream.readline(MAX_LINE_BYTES + 1):
+        for number in count(1):
+            raw = self._stream.readline(MAX_LINE_BYTES + 1)
+            if not raw:
+                return
             self.bytes_read += len(raw)
-            self._number += 1
             if len(raw) > MAX_LINE_BYTES:
                 while raw and not raw.endswith(b"\n"):
                     raw = self._stream.readline(MAX_LINE_BYTES)
                     self.bytes_read += len(raw)
-                yield _TOO_LONG
+                yield _Physical(number, _TOO_LONG)
                 continue
             text = raw.decode("utf-8", errors="surrogateescape")
-            yield text.removeprefix("\ufeff") if self._number == 1 else text
+            yield _Physical(number, text.removeprefix("\ufeff") if number == 1 else text)
+
+
+class _Records:
+    """Rows of CSV lines. A row that is refused gives back all its lines but the first."""
+
+    def __init__(self, lines: Iterator[_Physical]) -> None:
+        self._lines = lines
+        self._given_back: deque[_Physical] = deque()
+        self._taken: list[_Physical] = []
+        """The lines of the present row."""
+        self._size = 0
+        self._reader = csv.reader(self._take(), strict=True)
+
+    @property
+    def last(self) -> int:
+        """The number of the row's last line. Ids of events are made of it, so it is kept."""
+        return self._taken[-1].number
+
+    def read(self) -> list[str] | None:
+        """Return the cells of the next row; None at the end. Errors: csv.Error."""
+        self._taken.clear()
+        self._size = 0
+        return next(self._reader, None)
+
+    def hidden_rows(self, head: list[str], cells: list[str]) -> str | None:
+        """Return a fault if a line inside quotes is a row itself: two stray quotes hide it.
+
+        Details are parsed, and JSON contains no rows.
+        """
+        named = zip(head, cells, strict=False)
+        if not any("\n" in cell for name, cell in named if name != _DETAILS):
+            return None
+        for line in self._taken[1:]:
+            if len(next(csv.reader([line.text]), [])) == len(head):
+                return f"line {line.number} would be part of a cell"
+        return None
+
+    def unreadable(self, fault: str, row: dict[str, Any]) -> Line:
+        """Report the first line of the present row, and read on at the second.
+
+        An unclosed quote takes in the lines after it, which are good rows of their own.
+        """
+        first, *others = self._taken
+        if others:
+            row, fault = {}, f"a quote takes in the lines up to {self.last}: {fault}"
+        self._given_back.extendleft(reversed(others))
+        self._reader = csv.reader(self._take(), strict=True)
+        return first.unreadable(fault, row)
+
+    def _take(self) -> Iterator[str]:
+        while True:
+            line = self._given_back.popleft() if self._given_back else next(self._lines, None)
+            if line is None:
+                return
+            self._taken.append(line)
+            self._size += len(line.text)
+            if self._size > MAX_LINE_BYTES:
+                raise csv.Error(f"the row is longer than {MAX_LINE_BYTES} characters")
+            yield line.text
 
 
 class _Exact(float):
@@ -119,9 +204,9 @@ def _cells(head: list[str], cells: list[str]) -> tuple[dict[str, Any], str | Non
     }
     if len(cells) != len(head):
         return row, f"{len(cells)} cells under {len(head)} columns"
-    if details := row.get("usage_details"):
+    if details := row.get(_DETAILS):
         found, fault = _object(details)
         if fault:
-            return row, f"usage_details: {fault}"
-        row["usage_details"] = found
+            return row, f"{_DETAILS}: {fault}"
+        row[_DETAILS] = found
     return row, None

@@ -223,7 +223,7 @@ def _batches(rows: Iterator[Ready]) -> Iterator[list[Ready]]:
             yield batch
             batch, size = [], 0
         batch.append(row)
-        size += len(row.body) + 1
+        size += len(row.body) + len(row.line.text) + 1
     if batch:
         yield batch
 
@@ -239,4 +239,6 @@ def _rejected_line(line: Line, verdict: Verdict) -> bytes:
         "detail": verdict.detail,
         "row": line.row,
     }
+    if line.text:
+        entry["text"] = line.text
     return json.dumps(entry).encode() + b"\n"

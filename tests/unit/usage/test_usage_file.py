@@ -1,6 +1,7 @@
 """Rows out of files that people and programs write: exact amounts, and a line for each fault."""
 
 import io
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -60,6 +61,85 @@ def test_csv_rows_with_a_cell_too_many_and_open_quotes_fail_alone() -> None:
         (4, True),
         (5, False),
     ]
+
+
+def faults(text: str) -> list[tuple[int, bool]]:
+    return [(line.number, bool(line.fault)) for line in read(text, "csv")]
+
+
+NINE = [f"e{n},gpt-4,1,u" for n in range(2, 11)]
+"""Good rows of the lines 2 to 10."""
+FIELDS_OF_NINE = "event_id,product_id,usage_amount,user_id"
+
+
+@pytest.mark.parametrize(
+    "strays",
+    [
+        pytest.param({4: '"ann', 9: '"bob"'}, id="until a quoted cell"),
+        pytest.param({4: '"ann', 9: 'bob"'}, id="until a stray quote that fits"),
+        pytest.param({4: '"', 5: '"'}, id="lone quotes"),
+        pytest.param({4: '"ann'}, id="to the end"),
+        pytest.param({10: '"ann'}, id="in the last row"),
+    ],
+)
+def test_a_stray_quote_takes_its_own_line_and_no_other(strays: dict[int, str]) -> None:
+    lines = [FIELDS_OF_NINE, *NINE]
+    for number, user in strays.items():
+        lines[number - 1] = lines[number - 1].removesuffix("u") + user
+    found = read("\r\n".join(lines) + "\r\n", "csv")
+    assert [line.number for line in found] == list(range(2, 11))
+    wrong = {line.number: line.text for line in found if line.fault}
+    stray = {number for number, user in strays.items() if user.count('"') == 1}
+    if strays.get(9) == 'bob"':
+        stray.remove(9)  # a quote behind other characters is one of them
+    assert wrong == {number: lines[number - 1] for number in stray}
+    assert {line.row["event_id"] for line in found if not line.fault} == {
+        f"e{number}" for number in range(2, 11) if number not in stray
+    }
+
+
+def test_cells_that_span_lines_are_one_row() -> None:
+    text = (
+        "product_id,usage_amount,user_id,usage_details\n"
+        'gpt-4,1,"ann\nlee","{""a"": [1, 2,\n 3],\n""b"": 4}"\n'
+        "gpt-4,2,bob,\n"
+    )
+    first, second = read(text, "csv")
+    assert first.row == {
+        "product_id": "gpt-4",
+        "usage_amount": "1",
+        "user_id": "ann\nlee",
+        "usage_details": {"a": [1, 2, 3], "b": 4},
+    }
+    # Events without an id are named after the last line of their row.
+    assert (first.number, second.number, second.row["user_id"]) == (5, 6, "bob")
+
+
+def test_a_quote_that_many_rows_follow_costs_one_row_and_no_memory() -> None:
+    rows = b"".join(b"e%d,gpt-4,1,u\n" % number for number in range(20_000))
+    stream = io.BytesIO(f'{FIELDS_OF_NINE}\n"e,gpt-4,1,u\n'.encode() + rows)
+    tracemalloc.start()
+    good = bad = 0
+    for line in UsageFile(stream, "csv", FIELDS):
+        good, bad = good + (not line.fault), bad + bool(line.fault)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (good, bad) == (20_000, 1)
+    assert peak < 4_000_000
+
+
+def test_a_row_whose_quotes_never_end_is_cut_off() -> None:
+    """Each line closes a quote and opens the next one, so no cell is long."""
+    text = FIELDS_OF_NINE + "\n" + 'x",y,"\n' + f'",{"y" * 500},"\n' * 2_500
+    lines = iter(UsageFile(io.BytesIO(text.encode()), "csv", FIELDS))
+    first = next(lines)
+    assert (first.number, first.text) == (2, 'x",y,"')
+    assert "the row is longer than" in (first.fault or "")
+
+
+def test_a_head_with_an_open_quote_is_refused() -> None:
+    with pytest.raises(StackError, match="the first line cannot be read"):
+        read('"product_id,usage_amount\na,1\n', "csv")
 
 
 @pytest.mark.parametrize("head", ["product,usage_amount", "product_id,product_id", "usage_amount,"])

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from cli.errors import StackError
-from cli.usage_file import UsageFile
+from cli.usage_file import Format, UsageFile
 from cli.usage_import import Import, Tally, Unfinished, read_tally
 from durable_billing.answers import Verdict
 from durable_billing.client import BillingClient
@@ -42,7 +42,16 @@ class Work:
         self.state = folder / "state.json"
         self.rejected = folder / "rejected.jsonl"
 
-    def run(self, api: Api, rows: int = ROWS, *, source: str = "src", **row: Any) -> Tally:
+    def run(
+        self,
+        api: Api,
+        rows: int = ROWS,
+        *,
+        source: str = "src",
+        content: str = "",
+        format: Format = "jsonl",
+        **row: Any,
+    ) -> Tally:
         tally = read_tally(self.state, source)
         one = Import(
             cast("BillingClient", api),
@@ -55,8 +64,8 @@ class Work:
             json.dumps({"product_id": "bad" if n % 500 == 0 else "good", "usage_amount": 1} | row)
             for n in range(rows)
         )
-        stream = io.BytesIO("\n".join(text).encode())
-        one.run(UsageFile(stream, "jsonl", FIELDS), lambda: None)
+        stream = io.BytesIO((content or "\n".join(text)).encode())
+        one.run(UsageFile(stream, format, FIELDS), lambda: None)
         return tally
 
     @property
@@ -89,6 +98,16 @@ def test_rejected_rows_told_by_a_run_that_died_are_told_once(work: Work) -> None
         file.write('{"line": 1001}\n{"line": 15')
     work.run(api)
     assert work.lines == [1, 501, 1001, 1501, 2001]
+
+
+def test_a_line_that_cannot_be_read_is_kept_as_it_stands(work: Work) -> None:
+    rows = ['good,1,"ann', "good,2,bob", 'good,3,"cid"']
+    content = "\n".join(["product_id,usage_amount,user_id", *rows])
+    done = work.run(api := Api(), content=content, format="csv")
+    assert (done.recorded, done.rejected) == (2, 1)
+    assert api.ids == ["import-src-3", "import-src-4"]
+    (told,) = map(json.loads, work.rejected.read_text().splitlines())
+    assert (told["line"], told["row"], told["text"]) == (2, {}, rows[0])
 
 
 def test_a_refusal_of_the_caller_stops_at_once(work: Work) -> None:

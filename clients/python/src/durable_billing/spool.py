@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -17,6 +17,8 @@ from durable_billing.errors import ClientClosed, SpoolBroken, SpoolFull
 
 BUSY_SECONDS: Final = 10.0
 MAX_JOURNAL_BYTES: Final = 16_777_216
+_CREATING: Final = threading.Lock()
+"""Held until a new file is closed: no thread may open it before."""
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -212,10 +214,20 @@ class Spool:
     def _open(self, path: Path, patience: float = BUSY_SECONDS) -> sqlite3.Connection:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Events may contain personal data: only the owner may read them.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            _create(path.resolve())
             return sqlite3.connect(
                 path, timeout=patience, isolation_level=None, check_same_thread=False
             )
         except (OSError, sqlite3.Error) as error:
             raise SpoolBroken(f"{path}: {error}") from error
+
+
+def _create(path: Path) -> None:
+    """Create the file if it is missing; never open one that exists.
+
+    Closing any descriptor of a file drops all locks of this process on it. Without the locks of an
+    open spool, another process deletes its journal with the events that it adds later.
+    """
+    with _CREATING, suppress(FileExistsError):
+        # Events may contain personal data: only the owner may read them.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

@@ -38,6 +38,23 @@ def test_what_is_recorded_arrives_in_batches(new_client: NewClient) -> None:
     assert client.status().waiting == 0
 
 
+def test_flushing_an_empty_spool_waits_for_nothing_recorded_later(
+    new_client: NewClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = new_client(StandIn(*[httpx2.ConnectError("down")] * 10_000))
+    last = Spool.last
+
+    def last_then_record(spool: Spool) -> int:
+        found = last(spool)
+        client.record(1, product_id="gpt-4")
+        return found
+
+    monkeypatch.setattr(Spool, "last", last_then_record)
+    assert client.flush(1)
+    assert client.status().waiting == 1
+    assert not client.flush(0.2)
+
+
 def test_many_threads_may_record_at_once(new_client: NewClient) -> None:
     api = StandIn()
     client = new_client(api)

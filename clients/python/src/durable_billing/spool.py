@@ -115,7 +115,7 @@ class Spool:
         """Number of waiting events, of those up to the number `up_to`."""
         query = "SELECT count(*) FROM events WHERE code IS NULL AND seq <= ?"
         with self._use() as database:
-            return int(database.execute(query, (up_to or 2**62,)).fetchone()[0])
+            return int(database.execute(query, (2**62 if up_to is None else up_to,)).fetchone()[0])
 
     def last(self) -> int:
         """Return the number of the newest waiting event; 0 when none waits."""

@@ -1,6 +1,7 @@
 """Events that the API refuses for a temporary reason: they wait and block no others."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
@@ -83,6 +84,28 @@ def test_the_next_process_sends_what_was_put_off(api: StandIn, new_client: NewCl
     fine = StandIn()
     assert new_client(fine).flush(10)
     assert fine.rows.keys() == waiting
+
+
+def test_an_event_of_a_fast_clock_is_recorded_once_its_time_has_come(new_client: NewClient) -> None:
+    api = StandIn()
+    api.refuse = lambda row: "EVENT_IN_FUTURE"
+    client = new_client(api)
+    early = keep(client, "sold", 2)
+    until(lambda: isinstance(client.status().trouble, EventsPutOff))
+    assert not client.flush(0.2)
+    assert (client.status().waiting, client.rejected()) == (2, [])
+    api.refuse = lambda row: None
+    assert client.flush(10)
+    assert dict(api.rows) == dict.fromkeys(early, 1)
+
+
+def test_an_event_that_is_dated_days_ahead_is_rejected(new_client: NewClient) -> None:
+    api = StandIn()
+    api.refuse = lambda row: "EVENT_IN_FUTURE"
+    client = new_client(api)
+    client.record(1, product_id="sold", occurred_at=datetime.now(UTC) + timedelta(days=2))
+    assert client.flush(10)
+    assert [one.code for one in client.rejected()] == ["EVENT_IN_FUTURE"]
 
 
 def test_a_row_past_the_spool_says_that_it_may_come_again(

@@ -131,6 +131,7 @@ class BillingClient:
 
         Without an `event_id` each call is a new use at the present time. With your own, a repeated
         call is the same use; give `occurred_at` too if its time must be exact during an outage.
+        Use a token of role `billing` or `service`: a member's events are too old after 5 minutes.
         Errors: InvalidEvent; SpoolFull; no network errors.
         """
         event = events.build(usage_amount, use, account=self._account)

@@ -8,6 +8,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from durable_billing import batches
@@ -18,6 +20,8 @@ from durable_billing.spool import Refusal, Spool, Waiting
 
 OnRejected = Callable[[Rejected], None]
 SLOW_LOOK_SECONDS: Final = 0.05
+FAST_CLOCK: Final = timedelta(days=1)
+"""An event further ahead of this machine's clock has a wrong date: it would wait for too long."""
 _logger = logging.getLogger("durable_billing")
 
 
@@ -161,7 +165,7 @@ class Sender:
             self._failed = (events[0].seq, failures + batches.fails(error))
             raise
         self._failed = (0, 0)
-        return verdicts
+        return [_in_time(event, one) for event, one in zip(events, verdicts, strict=True)]
 
     def _record_answers(self, events: list[Waiting], verdicts: list[Verdict]) -> None:
         """Record the verdicts; events that may be retried stay unchanged."""
@@ -197,3 +201,12 @@ class Sender:
         if str(error) != str(self.trouble):
             _logger.warning("events wait in the spool: %s", error)
         self.trouble = error
+
+
+def _in_time(event: Waiting, verdict: Verdict) -> Verdict:
+    """Put off an event that is in the future for the API: it is recorded once its time has come."""
+    if verdict.code != "EVENT_IN_FUTURE":
+        return verdict
+    at = json.loads(event.body).get("occurred_at")
+    comes = at is not None and datetime.fromisoformat(at) < datetime.now(UTC) + FAST_CLOCK
+    return replace(verdict, retry=comes)

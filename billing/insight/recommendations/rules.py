@@ -4,7 +4,7 @@ Advice is arithmetic on past usage: the figures beside it prove all of it.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -35,13 +35,27 @@ def cost(offer: PlanOffer, units: Units) -> Decimal | None:
 
 
 def cheaper(
-    current: PlanOffer, others: Sequence[PlanOffer], cycles: Sequence[Units], currency: str
+    current: PlanOffer,
+    others: Sequence[PlanOffer],
+    cycles: Sequence[Units],
+    currency: str,
+    sold: Collection[str],
 ) -> CheaperPlan | None:
-    """Return the plan that would have cost least over these cycles, if below the current one."""
+    """Return the plan that would have cost least over these cycles, if below the current one.
+
+    Credits pay for use of the meters `sold` where a plan does not limit them: a plan without such
+    a limit is left out if the current one covered the use.
+    """
     paid = _together(current, cycles)
     if paid is None or not cycles:
         return None
-    known = [(sum_, offer) for offer in others if (sum_ := _together(offer, cycles)) is not None]
+    needed = {meter for units in cycles for meter, amount in units.items() if amount}
+    covered = needed & current.limits.keys() & set(sold)
+    known = [
+        (sum_, offer)
+        for offer in others
+        if covered <= offer.limits.keys() and (sum_ := _together(offer, cycles)) is not None
+    ]
     best, offer = min(known, key=lambda one: (one[0], one[1].key), default=(paid, current))
     if best >= paid:
         return None

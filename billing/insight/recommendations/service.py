@@ -65,12 +65,13 @@ async def _cheaper_plan(
         others += [offer] if offer else []
     paid = offers.Cost(subscription.amount_minor, subscription.minimum_minor)
     mine = offers.had(current, quantity, paid, agreed, currency)
+    sold = [one for one in mine.limits if not await usage_store.only_plans_pay(connection, one)]
     whose = subscription.account_id
     cycles = [
         _units(period, await usage_store.cycle_counters(connection, whose, "", period.start_at))
         for period in await store.closed_cycles(connection, subscription)
     ]
-    return rules.cheaper(mine, others, cycles, currency)
+    return rules.cheaper(mine, others, cycles, currency, sold)
 
 
 def _units(period: Period, counters: dict[str, Counter]) -> dict[str, Decimal]:

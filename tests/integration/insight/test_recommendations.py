@@ -45,21 +45,43 @@ async def test_a_larger_plan_is_named_to_whom_overage_cost_more(new_shop: NewSho
 async def test_a_plan_whose_minimum_makes_it_dearer_is_not_advised(new_shop: NewShop) -> None:
     shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
     family = f"m{uuid4().hex[:10]}"
-    for key, price in (
-        ("had", {"amount_minor": 2000}),
-        ("least", {"amount_minor": 1000, "minimum_minor": 5000}),
-    ):
-        limits = [{"meter": "ai_responses", "included": "100"}]
-        terms = {"family": family, "name": key, "limits": limits,
-                 "prices": {"month": {"USD": price}}}  # fmt: skip
-        answer = await shop.api.client.put(
-            f"/api/v1/admin/plans/{family}-{key}", json=terms, headers=shop.api.admin()
-        )
-        assert answer.status_code == 200, answer.text
+    await _sell(shop, family, "had", {"amount_minor": 2000}, "ai_responses")
+    least = {"amount_minor": 1000, "minimum_minor": 5000}
+    await _sell(shop, family, "least", least, "ai_responses")
     await shop.subscribe(f"{family}-had")
     await shop.record("40", feature_type="ai_responses")
     await move_clock(shop, days=25)
     await shop.record("1", feature_type="ai_responses")
+    assert (await shop.get("/usage/recommendations"))["data"] == []
+
+
+async def _sell(shop: Shop, family: str, key: str, price: dict[str, int], *meters: str) -> None:
+    """Sell a plan that includes 100 units of each meter."""
+    limits = [{"meter": meter, "included": "100"} for meter in meters]
+    terms = {
+        "family": family, "name": key, "limits": limits, "prices": {"month": {"USD": price}},
+    }  # fmt: skip
+    answer = await shop.api.client.put(
+        f"/api/v1/admin/plans/{family}-{key}", json=terms, headers=shop.api.admin()
+    )
+    assert answer.status_code == 200, answer.text
+
+
+async def test_a_plan_under_which_credits_would_pay_for_the_use_is_not_advised(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    family = f"m{uuid4().hex[:10]}"
+    await _sell(shop, family, "had", {"amount_minor": 2000}, "ai_responses", "model_inference")
+    await _sell(shop, family, "bare", {"amount_minor": 1000})
+    await shop.subscribe(f"{family}-had")
+    await shop.record("40", feature_type="ai_responses")
+    await move_clock(shop, days=25)
+    await shop.record("40")
+    (found,) = (await shop.get("/usage/recommendations"))["data"]
+    assert found["plan"] == f"{family}-bare", "only plans pay for ai_responses"
+    await move_clock(shop, days=28)
+    await shop.record("40")
     assert (await shop.get("/usage/recommendations"))["data"] == []
 
 

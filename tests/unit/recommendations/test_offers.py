@@ -41,7 +41,7 @@ def test_each_seat_includes_the_limits_of_its_plan() -> None:
     assert rules.cost(mine, TEN_THOUSAND) == 100
     flat = other(FLAT, 10, 400)
     assert rules.cost(flat, TEN_THOUSAND) == 104
-    assert rules.cheaper(mine, [flat], [TEN_THOUSAND], "USD") is None
+    assert rules.cheaper(mine, [flat], [TEN_THOUSAND], "USD", sold=()) is None
 
 
 def test_a_cycle_costs_at_least_the_minimum_of_its_plan_whatever_its_seats() -> None:
@@ -49,9 +49,10 @@ def test_a_cycle_costs_at_least_the_minimum_of_its_plan_whatever_its_seats() -> 
     least = other(TEAM, 9, 400, 5_000)
     assert [rules.cost(least, one) for one in (little, much)] == [50, 36 + 50]
     mine = offers.had(TEAM, 9, Cost(4_000, None), {}, "USD")
-    assert rules.cheaper(mine, [least], [little], "USD") is None, "40 is less than its minimum"
+    found = rules.cheaper(mine, [least], [little], "USD", sold=())
+    assert found is None, "40 is less than its minimum"
     mine = offers.had(TEAM, 9, Cost(4_000, 6_000), {}, "USD")
-    found = rules.cheaper(mine, [least], [little], "USD")
+    found = rules.cheaper(mine, [least], [little], "USD", sold=())
     assert found is not None
     assert [found.current_cost, found.cost] == [Decimal(60), Decimal(50)]
 

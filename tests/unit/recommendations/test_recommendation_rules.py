@@ -41,7 +41,7 @@ FREE = offer("free", 0, 100, None, seats=1)
 
 
 def test_who_pays_much_overage_is_shown_the_larger_plan() -> None:
-    found = rules.cheaper(SMALL, [LARGE, FREE], [{"m": Decimal(600)}] * 2, "USD")
+    found = rules.cheaper(SMALL, [LARGE, FREE], [{"m": Decimal(600)}] * 2, "USD", sold=())
     assert found is not None
     assert (found.plan, found.cycles, found.gives_up) == ("large", 2, ())
     assert [found.current_cost, found.cost, found.saving] == [Decimal(n) for n in (120, 60, 60)]
@@ -55,29 +55,39 @@ def test_a_plan_that_gets_cheaper_by_tier_is_compared_by_its_tiers() -> None:
     limits = {"m": Terms(Decimal(100), PriceTerms(model="graduated", tiers=tiers))}
     falling = PlanOffer("falling", Decimal(10), Decimal(0), {}, limits)
     assert rules.cost(falling, {"m": Decimal(600)}) == 10 + 10 + 4
-    found = rules.cheaper(SMALL, [LARGE, falling], [{"m": Decimal(600)}], "USD")
+    found = rules.cheaper(SMALL, [LARGE, falling], [{"m": Decimal(600)}], "USD", sold=())
     assert found is not None
     assert (found.plan, found.saving) == ("falling", Decimal(60 - 24))
 
 
 def test_who_uses_little_is_shown_the_smaller_plan_and_what_it_lacks() -> None:
-    found = rules.cheaper(LARGE, [SMALL], [{"m": Decimal(50)}], "USD")
+    found = rules.cheaper(LARGE, [SMALL], [{"m": Decimal(50)}], "USD", sold=())
     assert found is not None
     assert (found.plan, found.saving) == ("small", Decimal(20))
     assert found.gives_up == ("seats", "sso")
 
 
 def test_a_plan_that_would_have_stopped_the_use_is_never_advised() -> None:
-    assert rules.cheaper(SMALL, [FREE], [{"m": Decimal(101)}], "USD") is None
-    assert rules.cheaper(SMALL, [FREE], [{"m": Decimal(100)}], "USD") is not None
-    assert rules.cheaper(SMALL, [FREE], [], "USD") is None
+    assert rules.cheaper(SMALL, [FREE], [{"m": Decimal(101)}], "USD", sold=()) is None
+    assert rules.cheaper(SMALL, [FREE], [{"m": Decimal(100)}], "USD", sold=()) is not None
+    assert rules.cheaper(SMALL, [FREE], [], "USD", sold=()) is None
+
+
+def test_a_plan_without_a_limit_is_free_only_where_credits_do_not_pay() -> None:
+    bare = PlanOffer("bare", Decimal(5), Decimal(0), {}, {})
+    one = [{"m": Decimal(60), "n": Decimal(9)}]
+    assert rules.cheaper(SMALL, [bare], one, "USD", sold={"m"}) is None
+    assert rules.cheaper(SMALL, [bare, FREE], one, "USD", sold={"m"}) is not None
+    assert rules.cheaper(SMALL, [bare], [{"m": Decimal(0)}], "USD", sold={"m"}) is not None
+    found = rules.cheaper(SMALL, [bare], one, "USD", sold={"n"})
+    assert found is not None, "n has no limit on either plan"
 
 
 @given(current=offers, others=st.lists(offers, max_size=4), used=cycles)
 def test_what_is_advised_is_cheaper_than_all_others(
     current: PlanOffer, others: list[PlanOffer], used: list[dict[str, Decimal]]
 ) -> None:
-    found = rules.cheaper(current, others, used, "USD")
+    found = rules.cheaper(current, others, used, "USD", sold=())
     if found is None:
         return
     assert found.saving == found.current_cost - found.cost > 0

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Final
 
 from billing.catalog.rating import rules as rating
+from billing.core import periods
 from billing.core.money import ZERO, round_credits
 from billing.insight.recommendations.schemas import CheaperPlan, CreditsExpiring, Lot, PlanOffer
 
@@ -32,6 +33,18 @@ def cost(offer: PlanOffer, units: Units) -> Decimal | None:
             return None
         total += rating.cost(terms.price, used - terms.included)
     return max(total, offer.least)
+
+
+def is_whole(start: datetime, end: datetime, zone: str, interval: periods.Interval) -> bool:
+    """True if a cycle is a whole interval.
+
+    A shorter month ends or begins it on its last day, so it is counted from either end.
+    """
+    first, last = (periods.to_wall(at, zone) for at in (start, end))
+    return (
+        periods.boundary(first, zone, interval, 1) == end
+        or periods.boundary(last, zone, interval, -1) == start
+    )
 
 
 def cheaper(

@@ -66,12 +66,19 @@ async def _cheaper_plan(
     paid = offers.Cost(subscription.amount_minor, subscription.minimum_minor)
     mine = offers.had(current, quantity, paid, agreed, currency)
     sold = [one for one in mine.limits if not await usage_store.only_plans_pay(connection, one)]
-    whose = subscription.account_id
-    cycles = [
-        _units(period, await usage_store.cycle_counters(connection, whose, "", period.start_at))
-        for period in await store.closed_cycles(connection, subscription)
+    return rules.cheaper(mine, others, await _used(connection, subscription), currency, sold)
+
+
+async def _used(
+    connection: AsyncConnection, subscription: Subscription
+) -> list[dict[str, Decimal]]:
+    """Return the units used in each of the last closed cycles that is a whole one."""
+    whose, every = subscription.account_id, subscription.interval
+    return [
+        _units(one, await usage_store.cycle_counters(connection, whose, "", one.start_at))
+        for one in await store.closed_cycles(connection, subscription)
+        if rules.is_whole(one.start_at, one.end_at, one.zone, every)
     ]
-    return rules.cheaper(mine, others, cycles, currency, sold)
 
 
 def _units(period: Period, counters: dict[str, Counter]) -> dict[str, Decimal]:

@@ -15,14 +15,19 @@ from billing.money.subscriptions.schemas import Subscription
 
 
 async def closed_cycles(connection: AsyncConnection, subscription: Subscription) -> list[Period]:
-    """Return the subscription's last closed cycles."""
-    period = usage_periods.c
+    """Return the subscription's last closed cycles that its plan was paid for.
+
+    A trial was free, and time that was unpaid or paused is not charged in full.
+    """
+    period, begun = usage_periods.c, subscription.trial_end or subscription.created_at
     rows = await connection.execute(
         select(usage_periods)
         .where(
             period.account_id == subscription.account_id,
             period.subscription_id == subscription.id,
             period.closed_at.is_not(None),
+            period.no_entitlement.is_(None),
+            period.start_at >= begun,
         )
         .order_by(period.start_at.desc())
         .limit(rules.CYCLES)

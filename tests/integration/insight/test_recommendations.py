@@ -2,11 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import text
 
 from billing.ledger.credits import service as credits
+from billing.metering.usage import store as usage_store
 from billing.money.discounts import store as discount_store
 from billing.money.discounts.schemas import Discount
 from billing.money.subscriptions import store as subscriptions
@@ -83,6 +85,35 @@ async def test_a_plan_under_which_credits_would_pay_for_the_use_is_not_advised(
     await move_clock(shop, days=28)
     await shop.record("40")
     assert (await shop.get("/usage/recommendations"))["data"] == []
+
+
+async def test_neither_a_trial_nor_a_cut_cycle_nor_an_unpaid_one_is_compared(
+    new_shop: NewShop,
+) -> None:
+    month = datetime(2027, 1, 1, tzinfo=UTC), datetime(2027, 2, 1, tzinfo=UTC)
+    for start, end, fields in (
+        (*month, {"trial_end": month[1]}),
+        (datetime(2027, 1, 8, tzinfo=UTC), month[1], {}),
+        (*month, {"status": "unpaid"}),
+    ):
+        shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+        await shop.subscribe("basic", start=start, end=end)
+        await shop.record("40", feature_type="ai_responses")
+        await _change(shop, anchor_wall=month[0].replace(tzinfo=None), **fields)
+        for days in (0, 25):
+            await move_clock(shop, days=days)
+            async with shop.api.database.operator() as connection:
+                await usage_store.follow(connection, shop.id, NOW + timedelta(days=days))
+        await _change(shop, status="active")
+        assert (await shop.get("/usage/recommendations"))["data"] == [], fields
+
+
+async def _change(shop: Shop, **fields: Any) -> None:
+    """Change the row alone."""
+    async with shop.api.database.operator() as connection:
+        found = await subscriptions.find_open(connection, shop.id)
+        assert found is not None
+        await subscriptions.change(connection, found.id, **fields)
 
 
 async def test_no_plan_is_named_to_whom_a_coupon_makes_his_own_cheaper(new_shop: NewShop) -> None:

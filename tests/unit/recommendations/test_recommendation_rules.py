@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.catalog.rating.schemas import PriceTerms, Tier
+from billing.core.periods import MONTH, Interval
 from billing.insight.recommendations import rules
 from billing.insight.recommendations.schemas import Lot, PlanOffer, Terms
 
@@ -81,6 +82,24 @@ def test_a_plan_without_a_limit_is_free_only_where_credits_do_not_pay() -> None:
     assert rules.cheaper(SMALL, [bare], [{"m": Decimal(0)}], "USD", sold={"m"}) is not None
     found = rules.cheaper(SMALL, [bare], one, "USD", sold={"n"})
     assert found is not None, "n has no limit on either plan"
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def test_whole_cycles_are_those_of_the_calendar() -> None:
+    for start, end, whole in (
+        ("2027-01-10", "2027-02-10", True), ("2027-01-31", "2027-02-28", True),
+        ("2027-02-28", "2027-03-31", True), ("2027-02-28", "2027-03-30", True),
+        ("2027-01-10", "2027-02-01", False), ("2027-01-10", "2027-01-24", False),
+        ("2027-01-10", "2027-02-13", False),
+    ):  # fmt: skip
+        assert rules.is_whole(instant(start), instant(end), "UTC", MONTH) is whole, (start, end)
+    begins, ends = instant("2027-03-24T23:00"), instant("2027-03-31T22:00")
+    week = Interval(unit="week")
+    assert rules.is_whole(begins, ends, "Europe/Berlin", week), "the clocks change within"
+    assert not rules.is_whole(begins, ends, "UTC", week)
 
 
 @given(current=offers, others=st.lists(offers, max_size=4), used=cycles)

@@ -39,11 +39,14 @@ async def _cheaper_plan(
 ) -> CheaperPlan | None:
     """Return a cheaper plan of the same family, currency and interval, for the current seats.
 
-    None if a cycle is not the plan's interval, or with add-ons or a coupon: another plan may sell
-    other add-ons or none, and the coupon may not apply to it.
+    None if a cycle is not the plan's interval, or with add-ons, a coupon or a commitment: another
+    plan may sell other add-ons or none, the coupon may not apply to it, and what is saved would be
+    charged at the commitment's end.
     """
     current = await plans.get_plan(connection, subscription.plan_id)
     if current is None or current.allowance != subscription.interval:
+        return None
+    if subscription.commitment is not None:
         return None
     items = await subscriptions.items(connection, subscription.id)
     if any(one.kind == ADD_ON for one in items):

@@ -12,6 +12,7 @@ from billing.metering.usage import store as usage_store
 from billing.money.discounts import store as discount_store
 from billing.money.discounts.schemas import Discount
 from billing.money.subscriptions import store as subscriptions
+from billing.money.subscriptions.schemas import Commitment
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.test_limits import move_clock
 
@@ -106,6 +107,21 @@ async def test_neither_a_trial_nor_a_cut_cycle_nor_an_unpaid_one_is_compared(
                 await usage_store.follow(connection, shop.id, NOW + timedelta(days=days))
         await _change(shop, status="active")
         assert (await shop.get("/usage/recommendations"))["data"] == [], fields
+
+
+async def test_no_plan_is_named_to_whom_a_commitment_charges_the_rest(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    await shop.subscribe("basic")
+    await shop.record("40", feature_type="ai_responses")
+    await move_clock(shop, days=25)
+    await shop.record("1", feature_type="ai_responses")
+    assert len((await shop.get("/usage/recommendations"))["data"]) == 1
+    ends = NOW + timedelta(days=300)
+    agreed = Commitment(
+        amount_minor=500_000, periods=12, on_early_end="charge", since=NOW, ends_at=ends
+    )
+    await _change(shop, commitment=agreed.model_dump(mode="json"))
+    assert (await shop.get("/usage/recommendations"))["data"] == []
 
 
 async def _change(shop: Shop, **fields: Any) -> None:

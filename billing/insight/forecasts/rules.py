@@ -99,8 +99,11 @@ def days_ahead(at: datetime, end: datetime, zone: str) -> list[Ahead]:
 
 
 def whole_days(first: date, today: date, amounts: dict[date, Decimal]) -> list[Day]:
-    """Return the days before today, from `first`, at most four weeks; days without usage are 0."""
-    begin = max(first, today - timedelta(days=HISTORY_DAYS))
+    """Return the days before today and after `first`, at most four weeks; unused ones are 0.
+
+    On the first day of use the use may have begun at any hour, so it is not a whole day.
+    """
+    begin = max(first + timedelta(days=1), today - timedelta(days=HISTORY_DAYS))
     return [
         Day(on, amounts.get(on, ZERO))
         for on in (begin + timedelta(days=n) for n in range(max(0, (today - begin).days)))

@@ -45,7 +45,9 @@ class Outlook:
     included: dict[str, tuple[Decimal, Decimal]]
     """Units of a meter that the plan includes, and how many of them were used before the cycle."""
     credits: Forecast
-    daily_credits: Decimal
-    """The mean of the days that the forecast is based on."""
+    daily_credits: Decimal | None
+    """The mean of the days that the forecast is based on; None: use began, and no whole day is
+    over since.
+    """
     money: Forecast
     currency: str | None

@@ -37,7 +37,7 @@ class _Lately:
 
     meters: dict[str, Series]
     credits: Series
-    first: date
+    first: date | None
     today: date
     ahead: list[Ahead]
 
@@ -45,7 +45,11 @@ class _Lately:
         return rules.forecast(used, self.days(series), self.ahead)
 
     def days(self, series: Series) -> list[Day]:
-        return rules.whole_days(self.first, self.today, series)
+        return rules.whole_days(self.first or self.today, self.today, series)
+
+    def daily_credits(self) -> Decimal | None:
+        days = self.days(self.credits)
+        return rules.mean(days) if days or self.first is None else None
 
 
 async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
@@ -77,7 +81,7 @@ async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
         meters=meters,
         included={key: usage_rules.allowance(limit) for key, limit in limits.items()},
         credits=lately.expect(spent, lately.credits),
-        daily_credits=rules.mean(lately.days(lately.credits)),
+        daily_credits=lately.daily_credits(),
         money=_money(period, counters, meters),
         currency=period.currency if period else None,
     )
@@ -116,7 +120,7 @@ async def _lately(
     return _Lately(
         meters=dict(meters),
         credits=dict(spent),
-        first=periods.to_wall(first, zone).date() if first else today,
+        first=periods.to_wall(first, zone).date() if first else None,
         today=today,
         ahead=rules.days_ahead(at, end, zone),
     )

@@ -30,7 +30,8 @@ async def advice(
         plan = await _cheaper_plan(connection, subscription, outlook.at)
         found += [plan] if plan else []
     lots = await store.lots(connection, account_id)
-    found += rules.expiring(lots, outlook.daily_credits, outlook.at)
+    if outlook.daily_credits is not None:
+        found += rules.expiring(lots, outlook.daily_credits, outlook.at)
     return found, outlook.at
 
 

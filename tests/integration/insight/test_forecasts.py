@@ -3,11 +3,16 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.integration.usage.conftest import NewShop
+from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.test_agreed_limits import agree
 
 # A Saturday, ten days before the month ends.
 NOW = datetime(2027, 5, 22, tzinfo=UTC)
+
+
+async def begin(shop: Shop, at: datetime) -> None:
+    """The day of the first use is no history: it may have been an hour."""
+    await shop.record("1", feature_type="chat_messages", occurred_at=at.isoformat())
 
 
 async def test_ten_even_days_go_on_for_ten_more(new_shop: NewShop) -> None:
@@ -16,7 +21,7 @@ async def test_ten_even_days_go_on_for_ten_more(new_shop: NewShop) -> None:
         await shop.record("1000", occurred_at=(NOW - timedelta(days=days)).isoformat())
     found = await shop.get("/usage/forecast")
     assert (found["period_end"], found["as_of"]) == ("2027-06-01T00:00:00Z", "2027-05-22T00:00:00Z")
-    assert (found["history_days"], found["method"]) == (10, "weekday_mean")
+    assert (found["history_days"], found["method"]) == (9, "weekday_mean")
     assert found["meters"]["model_inference"] == {
         "used": "10000.00", "expected": "20000.00", "low": "20000.00", "high": "20000.00",
         "included": None, "used_before": "0", "expected_overage": None,
@@ -31,6 +36,7 @@ async def test_what_goes_beyond_the_plan_is_forecast_in_money(new_shop: NewShop)
     now = datetime(2027, 1, 11, tzinfo=UTC)  # of a cycle that ends with January
     shop = await new_shop(is_test=True, clock_at=now.isoformat())
     await shop.subscribe("basic")
+    await begin(shop, now - timedelta(days=5))
     earlier = (now - timedelta(days=4)).isoformat()
     await shop.record("400", feature_type="ai_responses", occurred_at=earlier)
     before = (await shop.get("/usage/forecast"))["cost"]["overage"]
@@ -52,6 +58,7 @@ async def test_a_price_by_tier_goes_on_in_the_forecast(new_shop: NewShop) -> Non
     tiers = [{"up_to": "100", "unit_price": "0.02"}, {"unit_price": "0.01", "flat_price": "5"}]
     terms = {"model": "graduated", "tiers": tiers}
     await agree(shop, included="500", then="overage", prices={"USD": terms})
+    await begin(shop, now - timedelta(days=5))
     earlier = (now - timedelta(days=4)).isoformat()
     await shop.record("400", feature_type="ai_responses", occurred_at=earlier)
     await shop.record("200", feature_type="ai_responses")

@@ -175,25 +175,33 @@ async def test_credits_of_one_scope_are_not_judged_by_the_use_of_all(new_shop: N
                 key=f"expires/{scope}", is_paid=False, reason="a gift", scope=scope,
                 expires_at=NOW + timedelta(days=10),
             )  # fmt: skip
-    await shop.record("1000", occurred_at=(NOW - timedelta(days=1)).isoformat())  # 2 credits
+    await _spend_daily(shop)
     (found,) = (await shop.get("/usage/recommendations"))["data"]
-    assert (found["left"], found["expiring"]) == ("48.00", "28.00")
+    assert (found["left"], found["expiring"]) == ("46.00", "26.00")
+
+
+async def _spend_daily(shop: Shop) -> None:
+    """Spend 2 credits a day since the day before yesterday."""
+    for days in (2, 1):
+        await shop.record("1000", occurred_at=(NOW - timedelta(days=days)).isoformat())
 
 
 async def test_credits_that_nobody_will_have_used_are_told_in_time(new_shop: NewShop) -> None:
     shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    await _give(shop, "50")
+    (found,) = (await shop.get("/usage/recommendations"))["data"]
+    assert (found["expiring"], found["daily_use"]) == ("50.00", "0"), "nothing was ever used"
+    await _spend_daily(shop)
+    (found,) = (await shop.get("/usage/recommendations"))["data"]
+    assert (found["left"], found["expiring"], found["daily_use"]) == ("46.00", "26.00", "2.00")
+    assert found["kind"] == "credits_expiring"
+
+
+async def _give(shop: Shop, amount: str) -> None:
+    """Grant credits that expire in ten days."""
     async with shop.api.database.tenant(shop.id) as connection:
         await credits.grant(
-            connection,
-            account_id=shop.id,
-            amount=Decimal(50),
-            kind="adjustment",
-            key="expires",
-            is_paid=False,
-            reason="a gift",
+            connection, account_id=shop.id, amount=Decimal(amount), kind="adjustment",
+            key=f"expires/{uuid4()}", is_paid=False, reason="a gift",
             expires_at=NOW + timedelta(days=10),
-        )
-    await shop.record("1000", occurred_at=(NOW - timedelta(days=1)).isoformat())  # 2 credits
-    (found,) = (await shop.get("/usage/recommendations"))["data"]
-    assert (found["left"], found["expiring"], found["daily_use"]) == ("48.00", "28.00", "2.00")
-    assert found["kind"] == "credits_expiring"
+        )  # fmt: skip

@@ -124,10 +124,15 @@ def test_no_forecast_is_larger_than_an_amount_can_be() -> None:
     assert found.expected == found.high == rules.MOST
 
 
-def test_history_ends_yesterday_and_begins_with_the_account() -> None:
+def test_history_ends_yesterday_and_begins_after_the_day_of_the_first_use() -> None:
     today = MONDAY + timedelta(days=40)
     known = {today - timedelta(days=1): Decimal(3), today: Decimal(9)}
-    found = rules.whole_days(today - timedelta(days=3), today, known)
+    found = rules.whole_days(today - timedelta(days=4), today, known)
     assert [day.amount for day in found] == [0, 0, 3]
     assert len(rules.whole_days(MONDAY, today, known)) == rules.HISTORY_DAYS
     assert rules.whole_days(today, today, known) == []
+
+
+def test_a_first_day_that_began_at_night_is_no_whole_day() -> None:
+    today = MONDAY + timedelta(days=1)
+    assert rules.whole_days(MONDAY, today, {MONDAY: Decimal(10)}) == []

@@ -1,4 +1,4 @@
-"""Forecast of an account's open cycle, from its counters.
+"""Forecast of an account's open cycle, from its counters and its captures of holds.
 
 The forecast writes nothing, so it can run on a replica.
 """
@@ -21,8 +21,8 @@ from billing.core.clock import real_now
 from billing.core.money import ZERO
 from billing.insight.forecasts import rules
 from billing.insight.forecasts.schemas import Ahead, Day, Forecast, Outlook
+from billing.metering.usage import logs, store
 from billing.metering.usage import rules as usage_rules
-from billing.metering.usage import store
 from billing.metering.usage.schemas import Counter, Period
 from billing.platform.accounts import store as accounts
 
@@ -33,7 +33,7 @@ Series = dict[date, Decimal]
 
 @dataclass(frozen=True, slots=True)
 class _Lately:
-    """Recent usage of each meter by day, and the cost of each day in credits."""
+    """Recent usage of each meter by day, and the credits spent on each day, by captures too."""
 
     meters: dict[str, Series]
     credits: Series
@@ -72,7 +72,8 @@ async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
         series = lately.meters.get(key, {})
         level = kinds.get(key) in LEVELS
         meters[key] = rules.level(used) if level else lately.expect(used, series)
-    spent = sum((counter.credits for counter in counters.values()), ZERO)
+    _, captured = await logs.captured(connection, account_id, start, end)
+    spent = sum((counter.credits for counter in counters.values()), captured)
     return Outlook(
         start_at=start,
         end_at=end,
@@ -107,20 +108,25 @@ async def _lately(
 ) -> _Lately:
     today = periods.to_wall(at, zone).date()
     begin = rules.midnight(today - timedelta(days=rules.HISTORY_DAYS), zone)
-    rows = await connection.execute(
-        store.buckets(account_id, "", "day", begin, rules.midnight(today, zone))
-    )
+    end_of_days = rules.midnight(today, zone)
+    rows = await connection.execute(store.buckets(account_id, "", "day", begin, end_of_days))
     meters: defaultdict[str, Series] = defaultdict(dict)
     spent: defaultdict[date, Decimal] = defaultdict(Decimal)
     for row in rows:
         on = periods.to_wall(row.bucket, zone).date()
         meters[row.meter][on] = meters[row.meter].get(on, ZERO) + row.quantity
         spent[on] += row.credits
-    first = await store.first_day(connection, account_id)
+    captured = await connection.execute(logs.captured_by_day(account_id, zone, begin, end_of_days))
+    for on, amount in captured:
+        spent[on] += amount
+    begun = [
+        await store.first_day(connection, account_id),
+        await logs.first_capture(connection, account_id),
+    ]
     return _Lately(
         meters=dict(meters),
         credits=dict(spent),
-        first=periods.to_wall(first, zone).date() if first else None,
+        first=min((periods.to_wall(at, zone).date() for at in begun if at), default=None),
         today=today,
         ahead=rules.days_ahead(at, end, zone),
     )

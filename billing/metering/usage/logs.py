@@ -1,13 +1,14 @@
 """The usage logs of an account: its uses, and captures of holds without a use [F4, G10]."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, Literal
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Date,
     Select,
     case,
     cast,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     not_,
     null,
     select,
+    text,
     union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -116,6 +118,24 @@ async def captured(
     query = select(func.count(), func.coalesce(func.sum(log.credits), 0))
     row = (await connection.execute(query.where(*_captured(account_id, start, end)))).one()
     return row[0], row[1]
+
+
+def captured_by_day(
+    account_id: UUID, zone: str, start: datetime, end: datetime
+) -> Select[date, Any]:
+    """Select the credits of captures between two instants by the zone's days."""
+    log = capture_logs.c
+    on = cast(func.timezone(zone, log.created_at), Date).label("on")
+    query = select(on, func.sum(log.credits)).group_by(text("1"))
+    return query.where(*_captured(account_id, start, end))
+
+
+async def first_capture(connection: AsyncConnection, account_id: UUID) -> datetime | None:
+    """Return the time of the account's first capture."""
+    log = capture_logs.c
+    query = select(func.min(log.created_at)).where(log.account_id == account_id)
+    found: datetime | None = await connection.scalar(query)
+    return found
 
 
 def largest(

@@ -5,6 +5,8 @@ from typing import Any
 
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.test_agreed_limits import agree
+from tests.integration.usage.test_held import HOLDS, hold
+from tests.integration.usage.test_limits import move_clock
 
 # A Saturday, ten days before the month ends.
 NOW = datetime(2027, 5, 22, tzinfo=UTC)
@@ -97,3 +99,17 @@ async def test_a_level_is_expected_to_stay(new_shop: NewShop) -> None:
     await shop.record("7", **paid)
     meter = (await shop.get("/usage/forecast"))["meters"]["storage_gb"]
     assert (meter["used"], meter["expected"], meter["high"]) == ("7.00", "7.00", "7.00")
+
+
+async def test_captures_of_holds_are_spent_and_go_on_like_uses(new_shop: NewShop) -> None:
+    start = datetime(2027, 5, 19, 23, 30, tzinfo=UTC)  # in Berlin already the 20th
+    shop = await new_shop("1000", is_test=True, clock_at=start.isoformat(), zone="Europe/Berlin")
+    for _ in range(3):
+        path = f"{HOLDS}/{await hold(shop, '50')}/capture"
+        assert (await shop.post(path, {"amount": "50", "reason": "render"})).is_success
+        await move_clock(shop, days=1)
+    await move_clock(shop, hours=-1, minutes=-30)
+    found = await shop.get("/usage/forecast")
+    assert (found["as_of"], found["history_days"]) == ("2027-05-22T22:00:00Z", 2)
+    cost = found["cost"]["credits"]
+    assert (cost["used"], cost["expected"]) == ("150.00", "600.00"), "9 days are to come"

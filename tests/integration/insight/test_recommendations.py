@@ -14,6 +14,7 @@ from billing.money.discounts.schemas import Discount
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.schemas import Commitment
 from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.test_held import HOLDS, hold
 from tests.integration.usage.test_limits import move_clock
 
 NOW = datetime(2027, 1, 10, 12, tzinfo=UTC)
@@ -195,6 +196,20 @@ async def test_credits_that_nobody_will_have_used_are_told_in_time(new_shop: New
     (found,) = (await shop.get("/usage/recommendations"))["data"]
     assert (found["left"], found["expiring"], found["daily_use"]) == ("46.00", "26.00", "2.00")
     assert found["kind"] == "credits_expiring"
+
+
+async def test_captures_and_uses_use_up_credits_alike(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at=(NOW - timedelta(days=2)).isoformat())
+    await _give(shop, "500")
+    seen = []
+    for _ in range(3):
+        path = f"{HOLDS}/{await hold(shop, '30')}/capture"
+        assert (await shop.post(path, {"amount": "30", "reason": "render"})).is_success
+        seen.append((await shop.get("/usage/recommendations"))["data"])
+        await move_clock(shop, days=1)
+    assert seen[:2] == [[], []], "no whole day of use is known yet"
+    (found,) = seen[2]
+    assert (found["left"], found["daily_use"], found["expiring"]) == ("410.00", "30.00", "110.00")
 
 
 async def _give(shop: Shop, amount: str) -> None:

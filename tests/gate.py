@@ -32,6 +32,7 @@ KILLING: Final = (
     "tests/integration/changes",
     "tests/integration/integrity",
     "tests/integration/dunning/test_recovery.py",
+    "tests/integration/reversals",
 )
 STARTING: Final = (
     "tests/integration/rebuild",
@@ -41,7 +42,6 @@ STARTING: Final = (
     "tests/integration/walk",
     "tests/integration/payments",
     "tests/integration/arrears",
-    "tests/integration/reversals",
     "tests/integration/coupons",
     "tests/integration/taxes",
     "tests/integration/invoices",

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
+from tests.integration.credits.test_hold_routes import give
 from tests.integration.payments.manual_payments import submit
 from tests.integration.payments.test_money_balance import adjust
 
@@ -78,6 +79,7 @@ async def test_top_ups_of_an_account_that_has_bought_nothing_fix_its_currency(
 ) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.save_card()
+    await give(customer, "1")  # so that none are bought at once
     path, body = "/billing/credits/auto-top-up", {"threshold": "0.01", "pack": "small"}
     for is_enabled, currency in ((False, None), (True, "USD"), (False, None)):
         await customer.ask("PUT", path, body | {"is_enabled": is_enabled}, status=200)

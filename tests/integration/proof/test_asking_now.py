@@ -34,14 +34,16 @@ async def test_money_that_nobody_told_of_is_found_by_asking(actors: Actors) -> N
     proof = await prove(customer, begun)
     assert (proof["consistent"], proof["verdict"]) == (True, "paid once, granted once")
     assert {one["source"] for one in proof["webhooks"]} == {"operator"}
-    assert await check(actors, payment) == paid, "booked money is not asked about"
+    again = await check(actors, payment)
+    assert again == paid | {"asked_at": again["asked_at"]}, "what went back is looked for: nothing"
+    assert again["asked_at"] > paid["asked_at"]
     (order,) = (
         await actors.operate("GET", f"/admin/webhooks?source=operator&account_id={customer.id}")
     )["data"]
-    assert (order["status"], order["replays"]) == ("handled", 1)
+    assert (order["status"], order["replays"]) == ("handled", 2)
     told = await customer.ask("GET", "/billing/timeline")
     causes = [one["cause"]["words"] for one in told["past"] if one["name"] == "check"]
-    assert causes == ["an operator wanted to know"] * 2
+    assert causes == ["an operator wanted to know"] * 3
 
 
 async def test_the_payment_of_a_subscription_is_asked_about_by_its_matter(actors: Actors) -> None:

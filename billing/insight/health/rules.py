@@ -7,6 +7,7 @@ from typing import Final
 
 from billing.core.connections import shortage
 from billing.insight.health.schemas import Figures, Sign
+from billing.insight.integrity.rules import JOB as AUDIT
 from billing.platform.processes import rules as liveness
 from billing.platform.processes.schemas import Deliveries, Process, ProcessKind
 
@@ -16,8 +17,6 @@ UNHEARD: Final = timedelta(minutes=2)
 """Events and matters are handled at once, or by the sweeper within a minute."""
 IN_DOUBT: Final = timedelta(minutes=30)
 """By then a step has failed permanently."""
-AUDIT: Final = "integrity"
-"""The job that audits the books."""
 AUDIT_LATE: Final = timedelta(hours=3)
 JOBS_LATE: Final = {
     "sweep": timedelta(minutes=15),

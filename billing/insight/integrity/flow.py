@@ -172,7 +172,7 @@ QUERIES: Final[dict[str, str]] = {
            OR unpaid_at IS NOT NULL AND status IN ('trialing', 'active')
            OR cycle_start >= cycle_end OR cycle_end > current_period_end
     """,
-    # The end of its period is among what it waits for, so that comes first or something else does.
+    # The end of its period is one of its steps, so its first step is due by then.
     "periods_end_in_time": """
         SELECT s.account_id, m.workflow_id AS subject
         FROM subscriptions s

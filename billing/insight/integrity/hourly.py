@@ -21,7 +21,6 @@ from billing.insight.integrity.openings import Opening
 from billing.insight.integrity.schemas import Broken, Report
 from billing.insight.rounds import store as rounds
 
-JOB: Final = "integrity"
 WHOLE_EVERY: Final = timedelta(days=1)
 AT_ONCE: Final = 4
 """Accounts with an opening that are checked concurrently: a part of the pool."""
@@ -31,14 +30,14 @@ _logger = logging.getLogger("billing.integrity")
 async def note(database: Database, at_least: int) -> None:
     """Mark accounts that changed since the last run, and the next in rotation for a full check."""
     async with database.operator() as connection:
-        after, last = await rounds.note(connection, JOB, rounds.EVERYTHING, at_least)
+        after, last = await rounds.note(connection, rules.JOB, rounds.EVERYTHING, at_least)
         await openings.in_turn(connection, after, last)
 
 
 async def page(database: Database, after: UUID, limit: int) -> list[UUID]:
     """Return the next accounts to check."""
     async with database.operator() as connection:
-        return await rounds.page(connection, JOB, after, limit)
+        return await rounds.page(connection, rules.JOB, after, limit)
 
 
 async def look(database: Database, accounts: Sequence[UUID], large: int = openings.LARGE) -> int:
@@ -53,7 +52,7 @@ async def look(database: Database, accounts: Sequence[UUID], large: int = openin
 async def _well_since(database: Database, accounts: Sequence[UUID]) -> set[UUID]:
     """Return the accounts that are clean by their opening and newer rows, checked a few at once."""
     async with database.operator() as connection:
-        known = await openings.known(connection, JOB, accounts)
+        known = await openings.known(connection, rules.JOB, accounts)
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(opening: Opening) -> bool:
@@ -111,7 +110,7 @@ async def conclude(database: Database, seen: int, unseen: int) -> Report:
         broken += of_all
         whole_at = whole_at if of_all else now
     async with database.operator() as connection:
-        here = await rounds.broken(connection, JOB)
+        here = await rounds.broken(connection, rules.JOB)
         report = rules.report([*broken, *(Broken.model_validate(one) for one in here)], now)
         await runs.keep(connection, report, seen=seen, unseen=unseen, whole_at=whole_at)
     return report
@@ -132,4 +131,4 @@ async def _record(
     async with database.operator() as connection:
         await openings.drop(connection, kept)
         await openings.keep(connection, opened)
-        await rounds.record(connection, JOB, accounts, began, kept)
+        await rounds.record(connection, rules.JOB, accounts, began, kept)

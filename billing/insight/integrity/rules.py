@@ -9,6 +9,8 @@ from typing import Final
 
 from billing.insight.integrity.schemas import Broken, Check, Finding, Report
 
+JOB: Final = "integrity"
+"""The hourly audit's name in the register of jobs."""
 EXAMPLES: Final = 5
 SLACK: Final = timedelta(minutes=10)
 """Work in progress may take this long; afterwards it is late."""

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime
 from billing.core import periods
 from billing.core.frozen import Frozen
 from billing.matters.agenda import Lean, Step, final_action_due, spaced_due
-from billing.money.payments.rules import PAYERS_OWN, next_check
+from billing.money.payments.rules import LINK_LIFETIME, PAYERS_OWN, next_check
 
 FinalAction = Literal["unpaid", "cancel", "uncollectible"]
 APPROVAL_SUSPENDS: Final = timedelta(days=5)
@@ -24,10 +24,6 @@ AGAIN: Final = "/again-"
 """In the key of a try that is made again because the one before it never reached the card."""
 CHOSEN: Final = "/chosen-"
 """In the key of a new card's first try, if the card was new before: chosen or saved again since."""
-OFFERED_FOR: Final = timedelta(days=30)
-"""As long as its link (payments.pay_links): nothing else ends a payer's own payment of a debt that
-was given up.
-"""
 MAX_EXTENSION_DAYS: Final = 90
 UNDECIDED_IS_OVERDUE: Final = timedelta(days=14)
 """An invoice is overdue if its bank still decides this long after the due date."""
@@ -221,7 +217,8 @@ def _payers_own(c: Collecting) -> list[Step]:
         # The payer may complete it, and we may not be notified.
         steps = [_check(c)]
         if c.given_up and c.payment_at is not None:
-            steps.append(_retire(c, c.payment_at + OFFERED_FOR))
+            # Nothing else ends the payer's own payment of a debt that was given up.
+            steps.append(_retire(c, c.payment_at + LINK_LIFETIME))
         return steps
     return []
 

@@ -9,16 +9,15 @@ import binascii
 import hashlib
 import hmac
 import struct
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, Literal
 from uuid import UUID
 
 from billing.core.frozen import Frozen
 from billing.core.settings import Settings
+from billing.money.payments.rules import LINK_LIFETIME
 
 LinkKind = Literal["invoice", "setup"]
-LIFETIME: Final = timedelta(days=30)
-"""As long as dunning including its last term; settling the invoice ends a link earlier."""
 _KINDS: Final[tuple[LinkKind, ...]] = ("invoice", "setup")
 _FORM: Final = struct.Struct(">B16s16sQ")
 _SIGNATURE_BYTES: Final = 32
@@ -55,7 +54,7 @@ class PayLinks:
     def url(self, account_id: UUID, kind: LinkKind, subject_id: UUID, now: datetime) -> str:
         """The address of the page for this invoice or setup."""
         # Links end with a day, so that two made on one day are equal.
-        end = (int((now + LIFETIME).timestamp()) // _DAY + 1) * _DAY
+        end = (int((now + LINK_LIFETIME).timestamp()) // _DAY + 1) * _DAY
         content = _FORM.pack(_KINDS.index(kind), account_id.bytes, subject_id.bytes, end)
         token = base64.urlsafe_b64encode(content + _sign(self._secrets[0], content))
         return f"{self._base}/pay/{token.decode().rstrip('=')}"

@@ -24,6 +24,10 @@ CARDS_GONE: Final = (
     "the account's customer was deleted at the payment provider, and its cards with it: save a card"
     " again"
 )
+LINK_LIFETIME: Final = timedelta(days=30)
+"""A payer's link to a page lasts as long as dunning including its last term; settling the invoice
+ends it earlier.
+"""
 PAYERS_OWN: Final = ("card", "paypal")
 """Flows of an invoice that its payer finishes, in a browser."""
 OutcomeKind = Literal[

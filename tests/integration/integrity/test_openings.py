@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import Database
-from billing.insight.integrity import hourly, openings, service, store
+from billing.insight.integrity import hourly, openings, rules, service, store
 from billing.insight.integrity.openings import Opening
 from billing.insight.rounds import store as rounds
 from billing.ledger.credits import service as credits
@@ -91,7 +91,7 @@ async def found(connection: AsyncConnection, account_id: UUID, opening: Opening 
 
 async def opening_of(database: Database, account_id: UUID) -> Opening | None:
     async with database.operator() as connection:
-        known = await openings.known(connection, hourly.JOB, [account_id])
+        known = await openings.known(connection, rules.JOB, [account_id])
     return known[0] if known else None
 
 
@@ -102,10 +102,10 @@ async def looked_at(database: Database, account_id: UUID) -> list[str]:
             "INSERT INTO accounts_to_check (account_id, job, noted_at) VALUES (:id, :job, now())"
             " ON CONFLICT DO NOTHING"
         )
-        await connection.execute(noted, {"id": account_id, "job": hourly.JOB})
+        await connection.execute(noted, {"id": account_id, "job": rules.JOB})
     assert await hourly.look(database, [account_id], LARGE) == 1
     async with database.operator() as connection:
-        told = await rounds.broken(connection, hourly.JOB)
+        told = await rounds.broken(connection, rules.JOB)
     return [one["name"] for one in told if one["account_id"] == account_id]
 
 

@@ -26,7 +26,8 @@ from billing.money.addresses.service import MAX_ADDRESSES
 from billing.money.card_usage import rules as card_usage
 from billing.money.documents import press
 from billing.money.payment_methods import rules as payment_methods
-from billing.money.payments import card_rules, pay_links
+from billing.money.payments import card_rules
+from billing.money.payments.rules import LINK_LIFETIME
 from billing.money.subscriptions import rules as subscriptions
 from billing.money.subscriptions.previews import tokens
 from billing.money.subscriptions.terms import changes
@@ -85,7 +86,7 @@ def rate(notation: str) -> str:
         ("a change of plan that waits for the payer", [length(changes.WAITS)]),
         ("a preview's token", [length(tokens.LIFETIME)]),
         ("a card being saved", [length(payment_methods.SETUP_LIFETIME)]),
-        ("a link to a payment page", [length(pay_links.LIFETIME)]),
+        ("a link to a payment page", [length(LINK_LIFETIME)]),
         ("rows of a batch", [usage.MAX_ROWS]),
         ("`usage_details` of one use, as JSON without spaces", [body.DETAIL_BYTES]),
         ("one use, in units of its meter *", [MeterSpec.model_fields["max_per_use"].default]),

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from billing.insight.health import rules
+from billing.insight.integrity.rules import JOB as AUDIT
 from tests.unit.health.test_signs import NOW, figures, ill, process
 
 
@@ -38,7 +39,7 @@ def test_a_job_that_was_never_begun_is_missed_once_a_worker_has_run_for_long() -
 def test_the_hourly_audit_is_ill_when_it_is_tried_and_never_ends_well() -> None:
     def tried(hours: float) -> dict[str, str]:
         looked = dict.fromkeys(rules.JOBS_LATE, NOW)
-        return ill(figures(looked=looked | {rules.AUDIT: NOW - timedelta(hours=hours)}))
+        return ill(figures(looked=looked | {AUDIT: NOW - timedelta(hours=hours)}))
 
     assert tried(2.9) == {}
     assert tried(4) == {"hourly audit": "none has ended well since 4 h ago"}

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from billing.core.settings import Settings
 from billing.insight.health import rules, store
 from billing.insight.health.schemas import Backlog, Charges, Figures, Sign
+from billing.insight.integrity.rules import JOB as AUDIT
 from billing.insight.integrity.schemas import Run
 from billing.platform.parking.schemas import Parking
 from billing.platform.processes.agreement import agreed
@@ -39,7 +40,7 @@ def figures(*processes: Process, **more: Any) -> Figures:
     known = {
         "at": NOW, "backlogs": (), "late": (), "charges": (), "books": None,
         "processes": (process(1), process(2, "api"), *processes),
-        "looked": dict.fromkeys((*rules.JOBS_LATE, rules.AUDIT), NOW),
+        "looked": dict.fromkeys((*rules.JOBS_LATE, AUDIT), NOW),
     }  # fmt: skip
     return Figures.model_validate(known | more)
 

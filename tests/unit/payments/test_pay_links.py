@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.core.settings import Settings
-from billing.money.payments.pay_links import LIFETIME, PayLink, PayLinks
+from billing.money.payments.pay_links import PayLink, PayLinks
+from billing.money.payments.rules import LINK_LIFETIME
 
 NOW = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
 ACCOUNT, INVOICE = UUID(int=1), UUID(int=2)
@@ -32,8 +33,8 @@ def test_a_link_names_its_subject_and_ends() -> None:
     link = read(token())
     assert link is not None
     assert (link.account_id, link.kind, link.subject_id) == (ACCOUNT, "invoice", INVOICE)
-    assert not link.is_over(NOW + LIFETIME)
-    assert link.is_over(NOW + LIFETIME + timedelta(days=1))
+    assert not link.is_over(NOW + LINK_LIFETIME)
+    assert link.is_over(NOW + LINK_LIFETIME + timedelta(days=1))
 
 
 def test_a_new_secret_signs_and_the_old_one_is_read_until_it_goes() -> None:

@@ -307,14 +307,16 @@ class StripeGateway:
             params["starting_after"] = asked.behind
         async with told():
             try:
-                page = await self._client.v1.events.list_async(params)
+                # As JSON: the SDK's object of an event costs ten times as much as the event's text.
+                page = await self._client.raw_request_async("get", "/v1/events", **params)
             except stripe.APIError as error:
                 if error.http_status == HTTPStatus.OK:
                     raise events.Unreadable from error
                 raise
-        found = [one for event in page.data for one in events.readable(event.id, event.to_dict())]
-        last = page.data[-1].id if page.data else None
-        return events.Listed(found, last, page.has_more)
+        told_of: Any = page.data
+        listed = told_of["data"]
+        found = [one for event in listed for one in events.readable(event["id"], event)]
+        return events.Listed(found, listed[-1]["id"] if listed else None, told_of["has_more"])
 
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]

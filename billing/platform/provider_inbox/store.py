@@ -1,5 +1,6 @@
 """Every query on the inbox of provider events."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -42,6 +43,14 @@ _MARK_OBJECT_HANDLED = Prepared(
     )
     .values(status="handled", dispatched_at=func.now())
 )
+_KNOWN = Prepared(
+    text(
+        """
+    SELECT stripe_event_id FROM stripe_webhook_events
+    WHERE stripe_event_id = ANY (CAST(:event_ids AS text[]))
+    """
+    )
+)
 # Its index excludes events that are already empty.
 _EMPTY = text(
     """
@@ -54,6 +63,12 @@ _EMPTY = text(
 )
 EMPTY_PAGE: Final = 500
 """Events whose payloads are deleted in one transaction."""
+
+
+async def known_among(connection: AsyncConnection, event_ids: Sequence[str]) -> set[str]:
+    """Return those of the events that are stored already."""
+    found = await _KNOWN.all(connection, event_ids=[*event_ids])
+    return {row["stripe_event_id"] for row in found}
 
 
 async def empty(connection: AsyncConnection, before: datetime) -> int:

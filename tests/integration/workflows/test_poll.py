@@ -123,6 +123,23 @@ async def test_it_asks_for_nothing_that_the_provider_no_longer_keeps(poll: Poll)
     assert abs(provider.asked[0][0] - (began - EVENTS_KEPT)) < LITTLE
 
 
+async def test_events_that_came_are_not_written_again(poll: Poll, actors: Actors) -> None:
+    settings = stack_settings(actors.stack)
+    gateway = StripeGateway(settings.stripe_secret_key.get_secret_value(), settings.stripe_api_base)
+    poll.mark["poll"] = real_now() + POLL_BACK
+    customer = await actors.customer()
+    await customer.bought("small")
+    rows = (
+        "SELECT stripe_event_id, ctid::text, xmax::text FROM stripe_webhook_events"
+        " WHERE account_id = %(me)s AND status IN ('handled', 'ignored') ORDER BY 1"
+    )
+    stored = await customer.rows(rows)
+    await poll.run(gateway)
+    await gateway.close()
+    assert stored
+    assert await customer.rows(rows) == stored
+
+
 async def test_a_page_at_a_time_is_read_of_what_matters_act_on(
     actors: Actors, monkeypatch: pytest.MonkeyPatch
 ) -> None:

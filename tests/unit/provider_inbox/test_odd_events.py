@@ -33,7 +33,8 @@ class Events:
         self.status = 200
         self.asked: list[dict[str, Any]] = []
 
-    async def list_async(self, asked: dict[str, Any]) -> SimpleNamespace:
+    async def __call__(self, method: str, path: str, **asked: Any) -> SimpleNamespace:
+        assert (method, path) == ("get", "/v1/events")
         self.asked.append(asked)
         first, last = asked["created"]["gte"], asked["created"]["lte"]
         if self.unreadable is not None and first <= self.unreadable <= last:
@@ -46,15 +47,12 @@ class Events:
         names = [one["id"] for one in there]
         begin = names.index(asked["starting_after"]) + 1 if "starting_after" in asked else 0
         page = there[begin:][: asked["limit"]]
-        return SimpleNamespace(
-            data=[stripe.Event.construct_from(one, "sk") for one in page],
-            has_more=len(there) > begin + len(page),
-        )
+        return SimpleNamespace(data={"data": page, "has_more": len(there) > begin + len(page)})
 
 
 def gateway(events: Events, monkeypatch: pytest.MonkeyPatch) -> StripeGateway:
     made = StripeGateway("sk_test_x", "http://127.0.0.1:1")
-    monkeypatch.setattr(made._client.v1, "events", events)
+    monkeypatch.setattr(made._client, "raw_request_async", events)
     return made
 
 

@@ -4,7 +4,7 @@ An upgrade is charged first and counts at once: the new price for the rest of th
 unused part of the old one. A downgrade comes with the next period, unless it is wanted now.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -270,9 +270,29 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     told |= {"cycle_start": subscription.cycle_start, "gave_back_at": at if closes else None}
     told |= {"credited_since": since if counts_use else None}
     terms = wanted.model_copy(update=told)
-    invoice = cycles.draft_change(w, paying.change_id, [*lines, *charges], plan, **fields)
+    _have_paid(w, words, terms, [*lines, *charges], paying, **fields)
+
+
+def _have_paid(
+    w: Work[SubscriptionFacts],
+    words: dict[str, Any],
+    terms: Terms,
+    lines: Sequence[Line],
+    paying: Paying,
+    **fields: Any,
+) -> None:
+    """Have the change paid; a new period is paid as the contract of its start says.
+
+    Until it is paid, the subscription keeps its own way of payment.
+    """
+    own, begins = cycles.of(w), fields.get("period_start")
+    if begins is not None:
+        agreements.pay(w, begins)
+    invoice = cycles.draft_change(w, paying.change_id, lines, _plan(w, terms), **fields)
     invoice = changes.begin(w, "plan", words, invoice, paying, terms=terms)
     payment_effects.settle_change(w, invoice, paying)
+    if begins is not None and changes.pending(w.rows) is not None:
+        cycles.change(w, collection=own.collection, days_until_due=own.days_until_due)
 
 
 def _credits(

@@ -51,8 +51,15 @@ def sell(w: Work[SubscriptionFacts]) -> None:
         _sell(w, contract, w.facts.at)
 
 
+def pay(w: Work[SubscriptionFacts], at: datetime) -> None:
+    """Apply the way of payment of the contract in force at an instant, if it is another one."""
+    contract = _new_at(w, at)
+    if contract is not None:
+        _pay_by(w, contract)
+
+
 def begin(w: Work[SubscriptionFacts]) -> None:
-    """Begin a contract with the period after a pause, which was paid for."""
+    """Begin a contract with a new period that was paid for, after a pause or by a change."""
     subscription = cycles.of(w)
     contract = _new_at(w, subscription.current_period_start)
     if contract is not None:
@@ -137,6 +144,11 @@ def _sell(w: Work[SubscriptionFacts], contract: Contract, at: datetime) -> None:
     agreed = terms.price_of(subscription.plan_key, subscription.interval, subscription.currency)
     if agreed is not None:
         new_terms.take(w, new_terms.at_price(w, price(agreed, at)), drops_add_ons=False)
+    _pay_by(w, contract)
+
+
+def _pay_by(w: Work[SubscriptionFacts], contract: Contract) -> None:
+    terms = contract.terms
     if terms.collection is not None:
         cycles.change(w, collection=terms.collection, days_until_due=terms.net_days)
 

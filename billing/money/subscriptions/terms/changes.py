@@ -151,8 +151,12 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
         cancel_scheduled(w, "another plan was chosen", "plan")
         if "add_ons" in change.wanted:
             cancel_scheduled(w, OTHER_ADD_ONS, "add_ons")
-        before = cycles.of(w).price_id
+        before, begins = cycles.of(w).price_id, invoice.period_start
+        if begins is not None:
+            agreements.pay(w, begins)
         new_terms.begin(w, change, invoice)
+        if begins is not None:
+            agreements.begin(w)
         drop_price_after(w, before)
         follow_period(w)
         announce(w, cycles.of(w), "plan_changed", **change.wanted)

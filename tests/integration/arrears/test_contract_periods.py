@@ -1,0 +1,48 @@
+"""The period that a contract begins with, if that is not simply the next renewal."""
+
+from tests.integration.actors import Actors, Json
+from tests.integration.arrears.test_contracts import agree, coming
+from tests.integration.arrears.test_overage import START, charged
+from tests.integration.recomputed_sums import differences
+
+PATH = "/billing/subscription"
+YEARLY: Json = {
+    "plan": "pro", "interval": "year", "currency": "USD", "amount_cents": 1200000,
+}  # fmt: skip
+
+
+async def test_a_change_that_begins_a_period_begins_the_contract(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribe("free")
+    committed = {"amount_cents": 5000000, "currency": "USD", "periods": 1}
+    await agree(
+        customer, prices=[YEARLY], collection="send_invoice", net_days=30, commitment=committed
+    )
+    await customer.advance(days=10)
+
+    await customer.ask("PUT", PATH, {"plan": "pro", "interval": "year"}, status=200)
+
+    sold = await customer.subscription()
+    assert (sold["collection"], sold["days_until_due"]) == ("send_invoice", 30)
+    assert sold["commitment"]["ends_at"] == "2028-01-11T10:00:00Z"
+    (first,) = [one for one in await customer.invoices() if one["total_minor"]]
+    assert (first["status"], first["total_minor"]) == ("open", 1200000)
+    assert f"{first['due_at']:%Y-%m-%d}" == "2027-02-10"
+    assert await coming(customer) == [("plan", 1200000), ("commitment", 3800000)]
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_a_change_that_is_declined_leaves_the_way_of_payment(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe_by_transfer("free")
+    await agree(customer, prices=[YEARLY], collection="charge")
+    await customer.script("insufficient_funds", then="normal")
+    change = {"plan": "pro", "interval": "year"}
+    await customer.refused("CARD_DECLINED", "PUT", PATH, change)
+    assert (await customer.subscription())["collection"] == "send_invoice"
+
+    await customer.ask("PUT", PATH, change, status=200)
+
+    assert (await customer.subscription())["collection"] == "charge"
+    assert await charged(customer) == [1200000]

@@ -79,6 +79,7 @@ def end_trial(w: Work[SubscriptionFacts]) -> None:
     if _has_card(w) or not agreements.needs_card(w) or subscription.trial_end_behavior == "invoice":
         w.result = _next_period(w)
     elif subscription.trial_end_behavior == "pause":
+        agreements.leave(w)
         changes.begin_pause(w, "trial_ended")
         pauses.bill_use(w, None)
         w.result = "paused"

@@ -46,3 +46,23 @@ async def test_a_change_that_is_declined_leaves_the_way_of_payment(actors: Actor
 
     assert (await customer.subscription())["collection"] == "charge"
     assert await charged(customer) == [1200000]
+
+
+async def test_a_trial_that_ends_in_a_pause_owes_nothing_of_a_commitment(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    committed = {"amount_cents": 10000, "currency": "USD", "periods": 2}
+    await agree(customer, prices=[], commitment=committed)
+    await customer.subscribe("basic", trial=True)
+    await customer.rows(
+        "UPDATE subscriptions SET trial_end_behavior = 'pause' WHERE account_id = %(me)s"
+    )
+    await customer.advance(to="2027-03-20T10:00:00Z")
+    paused = await customer.subscription()
+    assert (paused["status"], paused["commitment"]) == ("paused", None)
+    assert await customer.invoices() == []
+    await customer.save_card()
+
+    await customer.ask("POST", f"{PATH}/resume", status=200)
+
+    assert (await customer.subscription())["commitment"]["ends_at"] == "2027-05-20T10:00:00Z"
+    assert await differences(actors.sql, [customer.uuid]) == []

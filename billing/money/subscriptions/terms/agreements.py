@@ -66,6 +66,13 @@ def begin(w: Work[SubscriptionFacts]) -> None:
         _commit(w, contract, subscription.current_period_start, subscription.period_number)
 
 
+def leave(w: Work[SubscriptionFacts]) -> None:
+    """Forget the contract of a trial that no paid period follows: the one that is in force when a
+    period is sold comes with it.
+    """
+    cycles.change(w, contract_id=None, commitment=None)
+
+
 def needs_card(w: Work[SubscriptionFacts]) -> bool:
     """True if a card pays the next period, under the contract in force then."""
     subscription = cycles.of(w)

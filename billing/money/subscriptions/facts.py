@@ -132,7 +132,9 @@ class SubscriptionFacts(CollectFacts):
     spent: tuple[Spent, ...] = ()
     """Charges for the period and the commitment, if there is a minimum."""
     contracts: tuple[Contract, ...] = ()
-    """The account's contracts for the current period or later."""
+    """The account's contracts for the current period or later; for a change of plan or price also
+    the one with the current price.
+    """
     period_went_back: bool = False
     """True if all that was paid for the current period went back to its payer."""
     period_is_kept: bool = False

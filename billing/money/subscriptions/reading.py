@@ -227,7 +227,9 @@ _READ = f"""
                    AND (x.status = 'active' OR x.id = ANY (CAST(:known AS uuid[])))) AS trials,
            ARRAY(SELECT to_jsonb(x) FROM contracts x
                  WHERE :deciding AND x.account_id = s.account_id
-                   AND (x.effective_to IS NULL OR x.effective_to > s.current_period_start))
+                   AND (x.effective_to IS NULL OR x.effective_to > s.current_period_start
+                        OR :changing AND x.terms -> 'prices'
+                           @> jsonb_build_array(jsonb_build_object('price_id', s.price_id))))
                AS contracts,
            {_SPENT} AS spent,
            {reading.declines(":deciding")} AS declines,

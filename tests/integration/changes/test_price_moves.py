@@ -8,7 +8,8 @@ from api.routes.admin import price_moves as route
 from billing.money.subscriptions.commands import price_moves
 from tests.integration.actors import API, Actors
 from tests.integration.api_app import Api
-from tests.integration.arrears.test_overage import charged
+from tests.integration.arrears.test_contracts import agree
+from tests.integration.arrears.test_overage import START, charged
 from tests.integration.changes.test_plan_changes import PATH, RENEWAL, begun
 
 TERMS: Any = {
@@ -89,6 +90,23 @@ async def test_a_minimum_moves_with_its_price(actors: Actors) -> None:
     assert (await customer.subscription())["minimum_cents"] == 6000
     # 5000 less the 1000 that were paid, and the new price.
     assert await charged(customer) == [1000, 5200]
+
+
+async def test_who_has_a_contract_without_a_price_of_its_own_moves_too(actors: Actors) -> None:
+    path = "/admin/plans/mover-agreed"
+    await actors.operate("PUT", path, TERMS)
+    limited, priced = [await actors.customer_on_clock(START) for _ in range(2)]
+    limits = {"ai_responses": {"included": "10", "then": "notify"}}
+    await agree(limited, prices=[], limits=limits)
+    own = {"plan": "mover-agreed", "interval": "month", "currency": "USD", "amount_cents": 900}
+    await agree(priced, prices=[own])
+    for one in (limited, priced):
+        await one.subscribed("mover-agreed")
+    await actors.operate("PUT", path, TERMS | {"prices": {"month": {"USD": 1200}}})
+
+    done = await actors.operate("POST", f"{path}/move-subscribers", REASON, status=200)
+
+    assert [one["account_id"] for one in done["moves"]] == [limited.id]
 
 
 async def test_moving_goes_on_behind_who_was_moved(

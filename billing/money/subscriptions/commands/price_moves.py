@@ -24,7 +24,7 @@ from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles
 from billing.money.subscriptions.schemas import Subscription, Terms
 from billing.money.subscriptions.states import demand
-from billing.money.subscriptions.terms import changes, new_terms
+from billing.money.subscriptions.terms import agreements, changes, new_terms
 
 HOW_TO_CANCEL = "POST /billing/subscription/cancel before that date"
 WALKED: Final = 10_000
@@ -49,8 +49,11 @@ _SUBSCRIBERS: Final = Prepared(
               SELECT FROM subscription_changes c
               WHERE c.subscription_id = s.id AND c.kind = 'price' AND c.status = 'scheduled'
                 AND (c.terms ->> 'price_id')::uuid = :price_id))
-          -- A contract says its own prices.
-          AND s.contract_id IS NULL
+          -- A price that was agreed with the account stays.
+          AND NOT EXISTS (
+              SELECT FROM contracts c
+              WHERE c.account_id = s.account_id AND c.terms -> 'prices'
+                  @> jsonb_build_array(jsonb_build_object('price_id', s.price_id)))
           AND (s.status IN ('trialing', 'active', 'past_due')
                OR s.status = 'paused' AND CAST(:price_id AS uuid) IS NOT NULL)
           AND NOT EXISTS (
@@ -171,8 +174,7 @@ def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:
     subscription = cycles.of(w)
     demand(subscription.status, "change_down")
     price = _sold(w, subscription.interval)
-    agreed = subscription.contract_id is not None
-    if price is None or agreed or price.id == subscription.price_id:
+    if price is None or agreements.is_agreed(w) or price.id == subscription.price_id:
         raise Conflict("PRICE_NOT_OFFERED")
     terms = new_terms.at_price(w, price)
     changes.schedule(w, w.facts.new_id(), "price", changes.price_words(terms), terms)

@@ -83,6 +83,12 @@ def needs_card(w: Work[SubscriptionFacts]) -> bool:
     return due_minor > 0 and (terms.collection or subscription.collection) == "charge"
 
 
+def is_agreed(w: Work[SubscriptionFacts]) -> bool:
+    """True if the current price is one of a contract, though it may have ended."""
+    known = (one for contract in w.facts.contracts for one in contract.terms.prices)
+    return any(one.price_id == cycles.of(w).price_id for one in known)
+
+
 def offers(w: Work[SubscriptionFacts], plan: Plan) -> dict[Interval | None, Offered]:
     """Return the agreed prices of a plan in force now, by interval; they override those on sale."""
     at, currency = w.facts.at, cycles.of(w).currency

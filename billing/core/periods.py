@@ -112,6 +112,13 @@ def index_at(anchor_wall: datetime, zone: str, interval: Interval, instant: date
     return low
 
 
+def first_from(anchor_wall: datetime, zone: str, interval: Interval, at: datetime) -> datetime:
+    """Return the first boundary at or after an instant, from the anchor on."""
+    number = index_at(anchor_wall, zone, interval, at)
+    starts = (boundary(anchor_wall, zone, interval, n) for n in (number, number + 1))
+    return next(one for one in starts if one >= at)
+
+
 def anchor_for(wall: datetime, interval: Interval) -> tuple[datetime, int]:
     """Return an earlier anchor, and the number of its period that starts at this wall time.
 

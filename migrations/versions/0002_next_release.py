@@ -300,6 +300,8 @@ def _add_contracts() -> None:
         ["contract_id", "account_id"], ["id", "account_id"],
     )  # fmt: skip
     op.create_check_constraint("minimum_positive", "subscriptions", "minimum_minor > 0")
+    for name in ("agreed_from", "agreed_to"):
+        op.add_column("limit_overrides", Column(name, DateTime(timezone=True)))
 
 
 def _add_percentages() -> None:

@@ -19,3 +19,6 @@ class LimitOverride(Frozen):
     limit: Limit
     effective_from: AwareDatetime
     effective_to: AwareDatetime | None
+    agreed_from: AwareDatetime | None = None
+    """The instant of a contract; the period that it begins with may start later."""
+    agreed_to: AwareDatetime | None = None

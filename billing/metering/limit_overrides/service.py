@@ -17,6 +17,7 @@ from billing.matters import store as matters
 from billing.matters.schemas import Matter
 from billing.metering.limit_overrides import store
 from billing.metering.limit_overrides.schemas import LimitOverride
+from billing.metering.limit_overrides.store import Agreed
 from billing.platform.audit import service as audit
 
 
@@ -28,9 +29,11 @@ async def put(
     end: datetime | None = None,
     *,
     at: datetime | None = None,
+    agreed: Agreed = (None, None),
 ) -> tuple[LimitOverride, Matter | None]:
     """Agree a limit from `start` (None: now) to `end` (None: open), replacing earlier agreements.
 
+    `agreed` are the instants of a contract, if it is one of its limits: `align` moves it.
     A caller who has read the account's time passes it as `at`: real time goes on meanwhile.
     An identical agreement is left unchanged. If something begins or ends later, the returned matter
     must be woken.
@@ -43,7 +46,7 @@ async def put(
         raise NotFound("METER_NOT_FOUND")
     begins = start or at
     known = await store.ahead(connection, account_id, limit.meter, max(begins, at))
-    if len(known) == 1 and _is_so(known[0], limit, start, begins, end):
+    if len(known) == 1 and _is_so(known[0], limit, start, begins, end, agreed):
         return known[0], None
     if begins < at:
         raise wrong_field("effective_from", "is in the past: leave it out to start now")
@@ -52,7 +55,7 @@ async def put(
     pays_in = balance.currency
     if limit.then == "overage" and pays_in is not None and pays_in not in limit.prices:
         raise wrong_field("prices", f"the account pays in {pays_in}")
-    made = await store.begin(connection, account_id, limit, begins, end)
+    made = await store.begin(connection, account_id, limit, begins, end, agreed)
     await _note(
         connection, account_id, "limit.agreed", limit.meter, at,
         limit=limit.model_dump(mode="json"), effective_from=begins.isoformat(),
@@ -78,19 +81,35 @@ async def end(connection: AsyncConnection, account_id: UUID, meter: str) -> Limi
 
 
 async def end_from(
-    connection: AsyncConnection, account_id: UUID, meters: Sequence[str], start: datetime
-) -> Matter | None:
-    """End the agreements for these meters at an instant. Expects the account's lock.
+    connection: AsyncConnection, account_id: UUID, meters: Sequence[str], start: datetime,
+    agreed: datetime,
+) -> Matter | None:  # fmt: skip
+    """End the agreements for these meters at an instant, agreed in a contract for an earlier one.
+    Expects the account's lock.
 
     If something ends later, the returned matter must be woken.
     """
     at = await clock.now(connection, account_id)
     for meter in meters:
-        await store.stop(connection, account_id, meter, start)
+        await store.stop(connection, account_id, meter, start, agreed)
         await _note(
             connection, account_id, "limit.agreement_ended", meter, at, ends_at=start.isoformat()
         )
     return await _follow(connection, account_id, at)
+
+
+async def align(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    starts: Sequence[tuple[datetime, datetime]],
+    at: datetime,
+) -> None:
+    """Have a contract's limits that begin or end later do so with a period: `starts` are instants
+    of contracts, each with the start of its period. The caller has the account's matter look.
+    """
+    await store.move(connection, account_id, dict(starts), at)
+    await store.follow(connection, account_id, at)
 
 
 async def _follow(connection: AsyncConnection, account_id: UUID, at: datetime) -> Matter | None:
@@ -119,9 +138,12 @@ def _is_so(
     start: datetime | None,
     begins: datetime,
     end: datetime | None,
+    agreed: Agreed,
 ) -> bool:
     """True if this limit is already agreed; a request for now matches one that began earlier."""
     same = known.limit == limit and known.effective_to == end
-    return same and (
-        known.effective_from == begins or (start is None and known.effective_from < begins)
+    return (
+        same
+        and (known.agreed_from, known.agreed_to) == agreed
+        and (known.effective_from == begins or (start is None and known.effective_from < begins))
     )

@@ -1,7 +1,7 @@
 """Every query on limits agreed with an account. Writers must hold the account's lock."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,12 +11,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.schemas import Limit
 from billing.catalog.products.tables import meters
-from billing.core import ids
-from billing.core.prepared import Fields
+from billing.core import ids, prepared
+from billing.core.prepared import Fields, Prepared
 from billing.metering.limit_overrides.schemas import LimitOverride
 from billing.metering.limit_overrides.tables import limit_overrides
 
-_FOLLOW: Final = text("SELECT usage_follow_limits(:account_id, :at)")
+Agreed = tuple[datetime | None, datetime | None]
+"""The instants from and to which a contract applies."""
+_FOLLOW: Final = Prepared(text("SELECT usage_follow_limits(:account_id, :at)"))
+_LASTING: Final = Prepared(
+    text(
+        "SELECT * FROM limit_overrides WHERE account_id = :account_id"
+        " AND coalesce(effective_to, 'infinity') > :at"
+    )
+)
 
 
 def listing(account_id: UUID) -> Select[Any]:
@@ -48,10 +56,10 @@ async def holding(connection: AsyncConnection, account_id: UUID, at: datetime) -
 
 async def begin(
     connection: AsyncConnection, account_id: UUID, limit: Limit, start: datetime,
-    end: datetime | None,
+    end: datetime | None, agreed: Agreed = (None, None),
 ) -> LimitOverride:  # fmt: skip
     """Agree a limit from `start` on, replacing everything agreed for that time."""
-    await stop(connection, account_id, limit.meter, start)
+    await stop(connection, account_id, limit.meter, start, agreed[0])
     terms = limit.model_dump(mode="json")
     made = await connection.execute(
         insert(limit_overrides)
@@ -64,14 +72,19 @@ async def begin(
             prices=terms["prices"],
             effective_from=start,
             effective_to=end,
+            agreed_from=agreed[0],
+            agreed_to=agreed[1],
         )
         .returning(limit_overrides)
     )
     return show(made.mappings().one())
 
 
-async def stop(connection: AsyncConnection, account_id: UUID, meter: str, at: datetime) -> None:
-    """End every agreement for a meter at `at`."""
+async def stop(
+    connection: AsyncConnection, account_id: UUID, meter: str, at: datetime,
+    agreed: datetime | None = None,
+) -> None:  # fmt: skip
+    """End every agreement for a meter at `at`, `agreed` in a contract for an earlier instant."""
     which = and_(
         limit_overrides.c.account_id == account_id, limit_overrides.c.meter == meter, _lasting(at)
     )
@@ -79,7 +92,32 @@ async def stop(connection: AsyncConnection, account_id: UUID, meter: str, at: da
     await connection.execute(
         delete(limit_overrides).where(which, limit_overrides.c.effective_from >= at)
     )
-    await connection.execute(update(limit_overrides).where(which).values(effective_to=at))
+    await connection.execute(
+        update(limit_overrides).where(which).values(effective_to=at, agreed_to=agreed)
+    )
+
+
+async def move(
+    connection: AsyncConnection, account_id: UUID, starts: Mapping[datetime, datetime], at: datetime
+) -> None:
+    """Have agreements that begin or end later do so where the periods of their instants start.
+
+    One that no period begins under is deleted.
+    """
+    last, moved = datetime.max.replace(tzinfo=UTC), list[dict[str, Any]]()
+    for row in await _LASTING.all(connection, account_id=account_id, at=at):
+        new = dict(row)
+        for name, agreed in (("effective_from", "agreed_from"), ("effective_to", "agreed_to")):
+            if row[name] is not None and row[name] > at:
+                new[name] = starts.get(row[agreed], row[name])
+        if new != row:
+            moved.append(new)
+    # One may take the place that another leaves.
+    for one in moved:
+        await prepared.send_removal(connection, limit_overrides, one["id"])
+    for one in moved:
+        if one["effective_from"] < (one["effective_to"] or last):
+            await prepared.send_add(connection, limit_overrides, one)
 
 
 async def follow(connection: AsyncConnection, account_id: UUID, at: datetime) -> datetime | None:
@@ -87,7 +125,7 @@ async def follow(connection: AsyncConnection, account_id: UUID, at: datetime) ->
 
     Takes the account's lock.
     """
-    found: datetime | None = await connection.scalar(_FOLLOW, {"account_id": account_id, "at": at})
+    found: datetime | None = await _FOLLOW.scalar(connection, account_id=account_id, at=at)
     return found
 
 

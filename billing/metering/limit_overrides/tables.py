@@ -19,6 +19,9 @@ limit_overrides = c.table(
     c.json("prices"),
     c.instant("effective_from"),
     c.instant("effective_to", nullable=True),
+    # If a contract agrees these: the instants from which on the next period begins or ends it.
+    c.instant("agreed_from", nullable=True),
+    c.instant("agreed_to", nullable=True),
     # When it begins or ends next: the account's matter then updates the open cycle.
     c.instant("due_at", nullable=True),
     c.check("included >= 0", name="included_not_negative"),

@@ -92,7 +92,7 @@ async def end(connection: AsyncConnection, account_id: UUID) -> tuple[Contract, 
     ended = _first(known)
     await store.stop(connection, account_id, at)
     counts_from = await store.next_period(connection, account_id, at)
-    matter = await _end_limits(connection, account_id, _limited(known), counts_from)
+    matter = await _end_limits(connection, account_id, _limited(known), counts_from, at)
     await audit.record(
         connection, account_id=account_id, action="contract.ended", subject="contract", at=at
     )
@@ -130,21 +130,25 @@ async def _write_limits(
     if ends is not None:
         ends = await store.next_period(connection, account_id, ends)
     gone = _limited(before) - {one.meter for one in agreed}
-    matter = await _end_limits(connection, account_id, gone, begins)
+    matter = await _end_limits(connection, account_id, gone, begins, start)
     # A contract that no period begins under has no limits.
     for one in agreed if ends is None or ends > begins else ():
-        _, woken = await limit_overrides.put(connection, account_id, one, begins, ends, at=at)
+        _, woken = await limit_overrides.put(
+            connection, account_id, one, begins, ends, at=at, agreed=(start, wanted.effective_to)
+        )
         matter = woken or matter
     return matter
 
 
 async def _end_limits(
-    connection: AsyncConnection, account_id: UUID, meters: Set[str], at: datetime
+    connection: AsyncConnection, account_id: UUID, meters: Set[str], begins: datetime, at: datetime
 ) -> Matter | None:
-    """End agreed limits with the period that begins at an instant; those to come then never do."""
+    """End agreed limits at an instant, with the period that begins then; those to come then never
+    do.
+    """
     if not meters:
         return None
-    return await limit_overrides.end_from(connection, account_id, sorted(meters), at)
+    return await limit_overrides.end_from(connection, account_id, sorted(meters), begins, at)
 
 
 def _limited(agreed: Sequence[Contract]) -> Set[str]:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, prepared
 from billing.core.errors import Conflict
-from billing.core.periods import Interval, boundary, index_at
+from billing.core.periods import Interval, first_from
 from billing.core.prepared import Fields
 from billing.money.contracts.schemas import Contract, ContractTerms
 from billing.money.contracts.tables import contracts
@@ -74,10 +74,7 @@ async def next_period(connection: AsyncConnection, account_id: UUID, at: datetim
     if found is None or at <= until:
         return until
     interval = Interval(unit=found["unit"], count=found["count"])
-    anchor: tuple[datetime, str, Interval] = (found["anchor_wall"], found["zone"], interval)
-    number = index_at(*anchor, at)
-    starts = (boundary(*anchor, number), boundary(*anchor, number + 1))
-    return next(one for one in starts if one >= at)
+    return first_from(found["anchor_wall"], found["zone"], interval, at)
 
 
 def show(row: Fields) -> Contract:

@@ -6,11 +6,9 @@ agenda needs; only a decision reads the lines of invoices, and only one that may
 """
 
 from dataclasses import replace
-from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from typing import Any, Final
-from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,13 +19,12 @@ from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import credits_at_start
 from billing.core.errors import NotFound
-from billing.core.failpoints import failpoint
 from billing.core.prepared import Prepared, Row, answers
 from billing.ledger.credits import rollover
 from billing.ledger.credits import service as credits
 from billing.matters.effects import Rows
 from billing.matters.kinds import SUBSCRIPTION
-from billing.metering.usage import store as usage_store
+from billing.metering.limit_overrides import service as limit_overrides
 from billing.money.contracts.schemas import Contract
 from billing.money.discounts import store as discount_store
 from billing.money.discounts.schemas import Discount
@@ -44,6 +41,7 @@ from billing.money.subscriptions import store
 from billing.money.subscriptions.facts import Allowance, PlanLot, Spent, SubscriptionFacts
 from billing.money.subscriptions.payment_effects import KEEP_CURRENCY, LEAVE_CURRENCY
 from billing.money.subscriptions.periods import period_paid
+from billing.money.subscriptions.periods.agreed_limits import ALIGN_LIMITS
 from billing.money.subscriptions.periods.plan_lots import KEEPS, LOTS
 from billing.money.subscriptions.periods.spending import CHARGES
 from billing.money.subscriptions.rules import (
@@ -375,12 +373,6 @@ def _rows(row: Row) -> Rows:
     )
 
 
-async def open_usage_period(connection: AsyncConnection, *, account_id: UUID, at: datetime) -> None:
-    """Have the account's usage period follow its subscription."""
-    await usage_store.follow(connection, account_id, at)
-    await failpoint("renewal.in_transaction")
-
-
 def _engine() -> Engine[SubscriptionState, SubscriptionFacts]:
     verbs: dict[str, Verb] = {
         **COLLECTING,
@@ -390,7 +382,8 @@ def _engine() -> Engine[SubscriptionState, SubscriptionFacts]:
         "grant": rollover.grant,
         "roll_over": rollover.roll_over,
         "clawback": credits.clawback,
-        "open_usage_period": open_usage_period,
+        "open_usage_period": store.open_usage_period,
+        ALIGN_LIMITS: limit_overrides.align,
         "complete_records": usage_lines.complete_records,
     }
     return replace(Engine.of(RULES, read, **verbs), goes_on=CHARGED_AT_ONCE)

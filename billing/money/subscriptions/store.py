@@ -11,6 +11,7 @@ from billing.catalog.plans.rules import OPEN_STATUSES
 from billing.catalog.plans.tables import plans, prices
 from billing.core import ids, prepared
 from billing.core.errors import NotFound
+from billing.core.failpoints import failpoint
 from billing.core.prepared import Fields, Prepared, given
 from billing.ledger.credits import service as credits
 from billing.metering.usage import store as usage_store
@@ -290,3 +291,9 @@ def _change(row: Fields | None) -> SubscriptionChange | None:
 def show(row: Fields) -> Subscription:
     """Return a row as a subscription."""
     return Subscription.model_validate(dict(row))
+
+
+async def open_usage_period(connection: AsyncConnection, *, account_id: UUID, at: datetime) -> None:
+    """Have the account's usage period follow its subscription."""
+    await usage_store.follow(connection, account_id, at)
+    await failpoint("renewal.in_transaction")

@@ -1,7 +1,10 @@
 """The period that a contract begins with, if that is not simply the next renewal."""
 
+from uuid import uuid4
+
 from tests.integration.actors import Actors, Json
-from tests.integration.arrears.test_contracts import agree, coming
+from tests.integration.arrears.test_add_ons import included
+from tests.integration.arrears.test_contracts import PRICE, agree, coming
 from tests.integration.arrears.test_overage import START, charged
 from tests.integration.recomputed_sums import differences
 
@@ -66,3 +69,37 @@ async def test_a_trial_that_ends_in_a_pause_owes_nothing_of_a_commitment(actors:
 
     assert (await customer.subscription())["commitment"]["ends_at"] == "2027-05-20T10:00:00Z"
     assert await differences(actors.sql, [customer.uuid]) == []
+
+
+LIMITS: Json = {"ai_responses": {"included": "10", "then": "overage", "prices": {"USD": "1"}}}
+
+
+async def test_limits_end_with_a_period_of_a_subscription_that_came_later(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await agree(customer, prices=[PRICE], limits=LIMITS, effective_to="2027-02-10T10:00:00Z")
+    await customer.advance(days=4)
+    await customer.subscribed("basic")
+    seen = []
+    for at in ("2027-02-20", "2027-03-10", "2027-03-15"):
+        await customer.advance(to=f"{at}T10:00:00Z")
+        seen.append((await included(customer))[1])
+        if at == "2027-02-20":
+            days = {"days": 10, "reason": "an outage of ours"}
+            path = f"/admin/accounts/{customer.id}/subscription/extend"
+            await actors.operate("POST", path, days, status=200, key=str(uuid4()))
+    assert seen == ["10.00", "10.00", "500.00"]
+
+
+async def test_limits_begin_with_the_period_of_a_change(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await agree(customer, prices=[PRICE | {"interval": "3 months"}], limits=LIMITS)
+    assert (await included(customer))[1] == "500.00"
+    await customer.advance(days=10)
+    change = {"interval": "3 months"}
+    await customer.ask("PUT", f"{PATH}?dry_run=true", change, status=200)
+    assert (await included(customer))[1] == "500.00"
+
+    await customer.ask("PUT", PATH, change, status=200)
+
+    assert (await included(customer))[1] == "10.00"

@@ -18,7 +18,7 @@ from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.endings import early, pauses, rest_refunds
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, granting, spans
+from billing.money.subscriptions.periods import agreed_limits, cycles, granting, spans
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import (
     CancelReason,
@@ -40,6 +40,7 @@ def begin(w: Work[SubscriptionFacts], *, method_id: UUID | None, use_balance: bo
     subscription = cycles.of(w)
     announce(w, subscription, "created")
     if subscription.status == "trialing":
+        agreed_limits.align(w, None, subscription)
         granting.grant_cycle(w)
     else:
         _bill_first(w, method_id, use_balance=use_balance)

@@ -21,7 +21,14 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import items, proration, rollover, spans, true_ups
+from billing.money.subscriptions.periods import (
+    agreed_limits,
+    items,
+    proration,
+    rollover,
+    spans,
+    true_ups,
+)
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import CrossedPeriod, Item, Subscription
 
@@ -203,6 +210,7 @@ def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:
         changed = w.change(changed, **spans.cut_cycle(before, changed, allowance))
     changed = _served(w, before, changed)
     if fields.keys() & FOLLOWED and changed.status != "incomplete":
+        agreed_limits.align(w, before, changed)
         follow(w)
     if fields.keys() & rollover.FOLLOWED:
         _roll_over(w, before, changed)

@@ -16,6 +16,7 @@ from billing.money.invoices import usage_lines
 from billing.money.invoices.arrears import Arrear
 from billing.money.invoices.schemas import Invoice, InvoiceLine
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.periods.agreed_limits import ALIGN_LIMITS
 from billing.money.subscriptions.previews import deciding
 from billing.money.subscriptions.previews.deciding import Preview
 from billing.money.subscriptions.reading import ENGINE
@@ -30,7 +31,7 @@ from billing.platform.decisions import writer
 _INCLUDING: Final[tuple[type[Row], ...]] = (Subscription, Item, SubscriptionChange, CrossedPeriod)
 """Rows that say what a cycle includes; a change also refers to its draft, as it was drafted."""
 _DRAFTED: Final[tuple[type[Row], ...]] = (Invoice, InvoiceLine)
-_FOLLOWS: Final = "open_usage_period"
+_FOLLOWS: Final = (ALIGN_LIMITS, "open_usage_period")
 
 
 async def foresee(
@@ -68,5 +69,5 @@ def _counts(effect: Effect) -> bool:
         case Change(row_type) | Remove(row_type):
             return row_type in _INCLUDING
         case Do(verb):
-            return verb == _FOLLOWS
+            return verb in _FOLLOWS
     return False

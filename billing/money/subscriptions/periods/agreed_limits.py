@@ -1,0 +1,52 @@
+"""Limits of contracts, which begin and end with the subscription's periods. Pure."""
+
+from datetime import datetime
+from typing import Final
+
+from billing.core import periods
+from billing.matters.effects import Do, Watch, Work
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.schemas import Subscription
+
+ALIGN_LIMITS: Final = "align_limits"
+"""The verb that moves limits to the periods in which they begin and end now."""
+_COUNTED: Final = ("trialing", "active", "past_due")
+"""States in which periods follow one another."""
+
+
+def align(w: Work[SubscriptionFacts], before: Subscription | None, now: Subscription) -> None:
+    """Move limits that begin or end later, if the periods are not counted as `before`: by another
+    anchor, or for the first time.
+    """
+    if now.status not in _COUNTED:
+        return
+    begun = before is None or before.current_period_start != now.current_period_start
+    known = before if before is not None and before.status in _COUNTED else None
+    since = (before or now).current_period_start
+    moved = [
+        (at, starts)
+        for at in _instants(w)
+        if at >= since
+        and (starts := _period_from(now, at, begun=begun))
+        != (known and _period_from(known, at, begun=False))
+    ]
+    if moved:
+        w.do(Do(ALIGN_LIMITS, {"account_id": now.account_id, "starts": moved}))
+        w.do(Watch(now.account_id, due=w.facts.at))
+
+
+def _instants(w: Work[SubscriptionFacts]) -> list[datetime]:
+    """Return when contracts with limits begin and end."""
+    known = [one for one in w.facts.contracts if one.terms.limits]
+    ends = (one.effective_to for one in known if one.effective_to is not None)
+    return sorted({*(one.effective_from for one in known), *ends})
+
+
+def _period_from(s: Subscription, at: datetime, *, begun: bool) -> datetime:
+    """Return the start of the first period at or after an instant, as far back as the current one;
+    only one that has just `begun` is known to be sold later than what was agreed at its start.
+    """
+    start, end = s.current_period_start, s.current_period_end
+    if at < start or (at == start and begun):
+        return start
+    return end if at <= end else periods.first_from(s.anchor_wall, s.zone, s.interval, at)

@@ -5,6 +5,8 @@ The rules of billing.ledger.credits.invariants check the sums of the ledger itse
 
 from typing import Final
 
+from billing.money.subscriptions.periods.period_paid import WENT_BACK
+
 QUERIES: Final[dict[str, str]] = {
     "credits_never_negative": """
         SELECT account_id, public_id('acc', account_id) AS subject
@@ -90,7 +92,7 @@ QUERIES: Final[dict[str, str]] = {
         FROM purchases p LEFT JOIN top_ups t ON t.id = p.top_up_id AND t.purchase_id = p.id
         WHERE p.top_up_id IS NOT NULL AND t.id IS NULL
     """,
-    "cycles_granted_once": """
+    "cycles_granted_once": f"""
         SELECT i.account_id, public_id('inv', i.id) AS subject
         FROM invoices i
         JOIN subscriptions s ON s.id = i.subscription_id
@@ -150,7 +152,7 @@ QUERIES: Final[dict[str, str]] = {
             AND i.cycle_end IS NOT NULL
         WHERE s.status = 'active' AND s.cycle_start > s.current_period_start
           AND p.monthly_credits > 0 AND i.status = 'paid' AND i.paid_at < s.cycle_end
-          AND i.amount_refunded_minor < i.total_minor
+          AND NOT EXISTS (SELECT FROM invoices x WHERE x.id = i.id AND {WENT_BACK})
           AND s.cycle_end > coalesce(a.clock_at, :now)
           AND NOT EXISTS (SELECT 1 FROM subscription_changes c
                           WHERE c.subscription_id = s.id AND c.kind = 'plan'
@@ -184,5 +186,5 @@ QUERIES: Final[dict[str, str]] = {
                 AND (s.cycle_end >= l.expires_at
                      OR s.status IN ('trialing', 'active', 'past_due', 'unpaid')
                      AND s.cycle_end >= l.kept_from))
-    """,
+    """,  # noqa: S608 - put together from constants
 }

@@ -3,6 +3,8 @@
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer
+from tests.integration.reversals.test_moved_money import first_payment
+from tests.integration.reversals.test_outside import disputed
 
 START = "2027-01-01T10:00:00Z"
 KWD = {"KWD": {"amount_minor": 10_005}}
@@ -39,6 +41,19 @@ async def test_a_first_payment_is_in_whole_steps_as_a_renewal_is(actors: Actors)
     assert (await charged(customer), await balance(customer)) == ([10_000, 10_010], 0)
     due = [(one["total_minor"], one["amount_due_minor"]) for one in await customer.invoices()]
     assert due == [(10_005, 10_000), (10_005, 10_010)]
+
+
+async def test_a_year_ends_with_the_money_that_a_card_was_charged_for_it(actors: Actors) -> None:
+    key = f"plan-{uuid4().hex[:8]}"
+    body = {"name": "Plan", "family": key, "prices": {"year": KWD}}
+    await actors.operate("PUT", f"/admin/plans/{key}", body)
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed(key, currency="KWD", interval="year")
+    opened = await actors.sandbox.dispute(await first_payment(customer))
+    await disputed(actors, customer, "open")
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    ended = await customer.until_subscription("canceled")
+    assert ended["end_reason"] == "its payment went back"
 
 
 async def test_a_pack_is_charged_in_whole_steps(actors: Actors) -> None:

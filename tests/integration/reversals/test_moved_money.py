@@ -4,7 +4,10 @@ import pytest
 
 from tests.integration.actors import Actors, Customer
 from tests.integration.changes.test_plan_changes import begun, change, money
+from tests.integration.dunning.dunning_setup import overdue, owed
+from tests.integration.invoices.test_operating import commanded
 from tests.integration.reversals.test_outside import disputed
+from tests.integration.reversals.test_refunds import paid_for, refunded
 
 CANCEL = {"at": "now", "refund": "credit"}
 
@@ -68,3 +71,13 @@ async def test_a_period_whose_money_was_credited_and_then_lost_ends(actors: Acto
     ended = await customer.until_subscription("canceled")
     assert ended["end_reason"] == "its payment went back"
     assert await money(customer) == 0
+
+
+async def test_a_period_whose_rest_was_carried_ends_with_what_was_paid(actors: Actors) -> None:
+    customer = await overdue(actors)
+    paper = {"amount_cents": 4880, "reference": "TRX-after-fees"}
+    await commanded(customer, await owed(customer), "record-payment", paper)
+    assert ((await customer.subscription())["status"], await money(customer)) == ("active", -20)
+    await refunded(customer, await paid_for(customer), reference="OUT-1")
+    ended = await customer.until_subscription("canceled")
+    assert ended["end_reason"] == "its payment went back"

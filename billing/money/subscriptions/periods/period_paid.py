@@ -5,15 +5,18 @@ from typing import Final
 from billing.money.refunds.left import KEPT
 
 WENT_BACK: Final = f"""
-    x.amount_refunded_minor + (
-        SELECT coalesce(sum(d.loss_minor), 0) FROM disputes d
-        WHERE d.account_id = x.account_id AND d.invoice_id = x.id AND d.state = 'lost')
-    >= x.total_minor + (
-        SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
-        WHERE e.account_id = x.account_id AND e.invoice_id = x.id AND e.kind IN {KEPT})
+    CASE WHEN x.amount_paid_minor + x.balance_applied_minor > 0 THEN
+        x.amount_refunded_minor + (
+            SELECT coalesce(sum(d.loss_minor), 0) FROM disputes d
+            WHERE d.account_id = x.account_id AND d.invoice_id = x.id AND d.state = 'lost')
+        >= x.amount_paid_minor + x.balance_applied_minor + (
+            SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
+            WHERE e.account_id = x.account_id AND e.invoice_id = x.id AND e.kind IN {KEPT})
+    END
 """  # noqa: S608 - put together from constants
-"""True if all of the invoice went back, even if it was credited before and a lost dispute was our
-loss; an overpaid amount on the money balance went back first.
+"""True if all money of the invoice went back, even if it was credited before and a lost dispute was
+our loss; an overpaid amount on the money balance went back first. Null if it took no money: it was
+forgiven or carried, and `bool_and` passes over it.
 """
 IS_KEPT: Final = """
     EXISTS (SELECT FROM refunds r

@@ -186,18 +186,22 @@ def receive(w: Work[Any], invoice: Invoice, paid_minor: int) -> Invoice:
     """Book money on an invoice: enough makes it paid, and numbers a pay-first draft.
 
     A partial payment leaves it open (or a draft) with `amount_paid_minor`; an excess goes to the
-    money balance. A rest of an open invoice that no card can be charged is carried.
+    money balance. The part of a rest that no card can be charged is carried, unless it is all that
+    a draft lacks.
     """
     paid = invoice.amount_paid_minor + paid_minor
     owed = invoice.amount_due_minor - invoice.amount_credited_minor
     fields: dict[str, Any] = {"amount_paid_minor": min(paid, owed)}
     if paid > owed:
         add_balance(w, invoice, "overpaid", paid - owed)
-    elif paid < owed and (invoice.status != "open" or collectable(owed - paid, invoice.currency)):
-        partly = w.change(invoice, **fields)
-        announce(w, partly, "partly_paid", received_cents=paid_minor)
-        return partly
     elif paid < owed:
+        charge = collectable(owed - paid, invoice.currency)
+        if charge or invoice.status == "draft":
+            partly = w.change(invoice, **fields)
+            if charge:
+                partly = carry_rest(w, partly, part=f"-rest-{paid}")
+            announce(w, partly, "partly_paid", received_cents=paid_minor)
+            return partly
         add_balance(w, invoice, "carried", paid - owed, part="-rest")
         fields["amount_due_minor"] = invoice.amount_due_minor - (owed - paid)
     fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": "payment"}

@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.actors import Actors, Customer
 from tests.integration.dunning.dunning_setup import START, case, owed
-from tests.integration.invoices.test_operating import balance, commanded
+from tests.integration.invoices.test_operating import balance, commanded, money
 
 HOUR_LATER = "2027-02-01T11:00:00Z"
 
@@ -19,6 +19,15 @@ async def declined(actors: Actors, plan: str = "basic", **more: str) -> Customer
     await customer.advance(to=HOUR_LATER)
     assert (await customer.subscription())["status"] == "past_due"
     return customer
+
+
+async def dinars(actors: Actors) -> str:
+    """A plan for three dinars a month; Stripe takes them in tens of fils."""
+    key = f"plan-{uuid4().hex[:8]}"
+    prices = {"month": {"KWD": {"amount_minor": 3_000}}}
+    body = {"name": "P", "family": key, "prices": prices}
+    await actors.operate("PUT", f"/admin/plans/{key}", body)
+    return key
 
 
 async def charged(customer: Customer) -> list[int]:
@@ -61,16 +70,27 @@ async def test_a_note_that_leaves_little_settles_the_debt(actors: Actors, at: st
 
 
 async def test_what_a_note_leaves_is_asked_for_in_whole_steps(actors: Actors) -> None:
-    """Stripe takes dinars in tens of fils."""
-    key = f"plan-{uuid4().hex[:8]}"
-    prices = {"month": {"KWD": {"amount_minor": 3_000}}}
-    await actors.operate(
-        "PUT", f"/admin/plans/{key}", {"name": "P", "family": key, "prices": prices}
-    )
-    customer = await declined(actors, key, currency="KWD")
+    customer = await declined(actors, await dinars(actors), currency="KWD")
     await customer.advance(to="2027-02-04T10:30:00Z")
     assert await canceled(customer) == ("open", None)
     assert await balance(customer) == -4
     await customer.script("succeed", then="last")
     await customer.advance(days=10)
     assert await charged(customer) == [3_000, 320], "of 0.324 for three days and half an hour"
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+async def test_what_a_payment_in_part_leaves_is_asked_for_in_whole_steps(
+    actors: Actors, *, given_up: bool
+) -> None:
+    customer = await declined(actors, await dinars(actors), currency="KWD")
+    debt = await owed(customer)
+    if given_up:
+        await commanded(customer, debt, "mark-uncollectible", {"reason": "in vain"})
+    await commanded(customer, debt, "record-payment", money(1_333))
+    await customer.script("succeed", then="last")
+    path = f"/billing/invoices/{debt['invoice_id']}/pay"
+    card = {"payment_method": "saved_card"}
+    paid = await customer.ask("POST", path, card, key=str(uuid4()), status=200)
+    assert paid["status"] == "paid"
+    assert (await charged(customer), await balance(customer)) == ([3_000, 1_660], -7)

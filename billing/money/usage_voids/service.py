@@ -123,12 +123,12 @@ class Voided(Frozen):
     @property
     def balance_minor(self) -> int:
         """Money that went to the money balance, in minor units."""
-        return 0 if "credited" in self._detail else self._money_minor
+        return self._money_minor - self.credited_minor
 
     @property
     def credited_minor(self) -> int:
         """Money owed on an open invoice, reduced by a credit note, in minor units."""
-        return self._money_minor if "credited" in self._detail else 0
+        return min(self._money_minor, int(self._detail.get("owed_minor", 0)))
 
     @property
     def _money_minor(self) -> int:
@@ -189,7 +189,7 @@ def _detail(reason: str, returned: Returned | None) -> dict[str, Any]:
         return {"reason": reason}
     invoice = returned.invoice
     named = ids.encode(ids.INVOICE, invoice.id)
-    owed = {"credited": named} if _destination(invoice) == "debt" else {}
+    owed = {"owed_minor": invoice.outstanding_minor}
     return {"reason": reason, "currency": invoice.currency, "invoice_id": named} | owed
 
 
@@ -226,10 +226,11 @@ def _share_of_line(line_minor: int, voided: Decimal, uses: Decimal) -> int:
 async def _returned(connection: AsyncConnection, charge: UseCharge) -> Returned:
     """Return the part of a charge that must be given back.
 
-    An invoice that was forgiven, given up or voided was not paid, so nothing comes back.
+    One that was given up or voided was not paid, so nothing comes back; of one that was forgiven
+    there is left what was paid before.
     """
     invoice = await invoice_store.get(connection, charge.invoice_id)
-    if invoice.status not in ("open", "paid") or invoice.settlement == "forgiven":
+    if invoice.status not in ("open", "paid"):
         return Returned(invoice, ZERO)
     asked = charge.amount_minor
     left = await operating.left_of_use(connection, invoice, asked, _destination(invoice))

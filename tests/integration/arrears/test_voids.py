@@ -220,6 +220,27 @@ async def test_of_an_open_invoice_less_is_owed(actors: Actors) -> None:
     await in_order(customer)
 
 
+async def test_uses_of_an_invoice_that_money_paid_in_part_are_taken_back_one_by_one(
+    actors: Actors,
+) -> None:
+    customer = await basic(actors)
+    body = {"amount_cents": 2000, "reason": "a gift"}
+    await actors.operate(
+        "POST", f"/admin/accounts/{customer.id}/balance/adjust", body, key=str(uuid4())
+    )
+    await use(customer, "500")
+    wrong = [await use(customer, units) for units in ("100", "50", "25")]
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to=RENEWAL)
+    done = [await void(actors, one) for one in wrong]
+    # Of 22.50 the balance paid 20.00.
+    assert [(one["credited_cents"], one["balance_cents"]) for one in done] == [
+        (200, 0), (50, 50), (0, 50),
+    ]  # fmt: skip
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 100
+    await in_order(customer)
+
+
 async def owed(customer: Customer) -> int:
     """The cost of the cycle's use so far, in cents."""
     current = await customer.ask("GET", "/usage/current")

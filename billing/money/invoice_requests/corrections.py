@@ -79,10 +79,12 @@ def credit(
 def credit_tax(w: Work[Any], invoice_id: UUID, *, country: str, reason: str, suffix: str) -> None:
     """Credit the tax of a country that the invoice added to its prices, as far as it is left.
 
-    There is one note for it: while a refund or dispute may take a part of it, the note is not
-    written, and is requested again when that is decided. Errors: INVOICE_STATE.
+    There is one note for it: while a refund, a dispute or a waiting change may take a part of it,
+    the note is not written, and is requested again when that is decided. Errors: INVOICE_STATE.
     """
     before = _creditable(w, invoice_id)
+    if giving_back.waits(w.rows, before):
+        return
     owed = giving_back.added_by(giving_back.left(w.rows, before), country)
     part = owed.up_to(creditable(w.rows, before))
     if part.total_minor < owed.total_minor and reserved(w.rows, before):

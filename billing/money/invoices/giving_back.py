@@ -114,6 +114,15 @@ def room(rows: Rows, invoice: Invoice) -> Part:
     return Part(invoice.total_minor, _sums(lines)).without(back)
 
 
+def waits(rows: Rows, invoice: Invoice) -> bool:
+    """True while a draft credits a part of it: that draft may still be paid, or become void."""
+    return any(
+        rows.get(Invoice, one.invoice_id).status == "draft"
+        for one in rows.of(InvoiceLine)
+        if one.kind == PRORATION and one.detail.get("invoice") == str(invoice.id)
+    )
+
+
 def credited_by(rows: Rows, invoice: Invoice) -> dict[UUID, Part]:
     """Return the parts of other invoices that its lines credit, less notes on them for this one."""
     lines: dict[UUID, list[InvoiceLine]] = {}

@@ -339,6 +339,14 @@ def owe_tax(w: Work[InvoiceFacts], invoice: Invoice) -> None:
         w.do(Watch(invoice.account_id, due=w.facts.at))
 
 
+def owe_tax_of_credited(w: Work[InvoiceFacts], draft: Invoice) -> None:
+    """Have tax credited that waited for a draft, which credits parts of other invoices."""
+    for source_id in giving_back.credited_by(w.rows, draft):
+        source = w.rows.find(Invoice, source_id)
+        if source is not None:
+            owe_tax(w, source)
+
+
 def _charges_tax_in_vain(w: Work[InvoiceFacts], invoice: Invoice) -> bool:
     """True if it was drafted before the proof that its customer accounts for the tax itself."""
     known = w.facts.taxation

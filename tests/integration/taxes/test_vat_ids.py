@@ -7,6 +7,7 @@ import pytest
 
 from billing.core import ids
 from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.changes.test_plan_changes import change
 from tests.integration.invoices.test_documents import fetched, text_of
 from tests.integration.reversals.test_outside import disputed
 from tests.integration.reversals.test_refunds import paid_for
@@ -163,6 +164,27 @@ async def test_tax_of_a_disputed_invoice_goes_back_once_the_dispute_is_won(
     await disputed(actors, customer, "won")
     notes = await wait_for(lambda: back(customer), "the tax is given back")
     assert notes == [(200, 200)]
+
+
+@pytest.mark.parametrize(("is_paid", "tax"), [(False, 980), (True, 9980)])
+async def test_tax_that_a_waiting_change_holds_goes_back_once_that_is_decided(
+    actors: Actors, register: None, *, is_paid: bool, tax: int
+) -> None:
+    customer = await of_german_seller(actors)
+    await actors.sandbox.vat_register(away=True)
+    await customer.ask("PUT", "/billing/tax", {"vat_id": KNOWN}, status=200)
+    await customer.subscribed("pro")
+    await customer.script("authentication_required", then="normal")
+    waiting = await change(customer, plan="enterprise")
+    await actors.sandbox.vat_register(away=False)
+    await customer.advance(to="2027-01-01T12:00:00Z")
+    assert (await customer.ask("GET", "/billing/tax"))["vat_status"] == "valid"
+    assert await back(customer) == []
+    if is_paid:
+        await customer.pay(waiting)
+    await customer.advance(days=2)
+    notes = await wait_for(lambda: back(customer), "the tax is given back")
+    assert sum(cents for _, cents in notes) == tax
 
 
 async def back(customer: Customer) -> list[tuple[int, int]]:

@@ -143,6 +143,7 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
     if change is None:
         return None
     w.change(change, status="applied", decided_at=w.facts.at)
+    invoices.owe_tax_of_credited(w, invoice)
     confirm_coupon(w, invoice.period_start or w.facts.at)
     if change.kind == "resume":
         pauses.resume(w, invoice)
@@ -326,6 +327,7 @@ def drop(
     if invoice.status == "draft":
         invoices.void(w, invoice, reason)
         placing.take_room(w)
+        invoices.owe_tax_of_credited(w, invoice)
     announce(w, cycles.of(w), "change_dropped", kind=change.kind, reason=reason)
 
 

@@ -12,15 +12,20 @@ EU: Final = frozenset(
     }
 )  # fmt: skip
 """Countries among which a business abroad accounts for the tax itself."""
+NAMELESS: Final = "Tax"
+"""The name of a tax that is not collected, where the invoice must say why."""
 
 
 def rates(known: Taxation, category: str, currency: str) -> tuple[TaxRate, ...]:
     """Return the rates for a category of goods, the country's before its region's.
 
     A category without its own rate has the standard one. An exempt customer's rates are zero, with
-    the reason, because the invoice must state it.
+    the reason, because the invoice must state it, also where no tax is collected.
     """
     reason = why_none(known)
+    asking = _asking(known.jurisdictions)
+    if reason and known.country and not asking:
+        asking = [Jurisdiction(key=known.country, name=NAMELESS, rates={STANDARD: ZERO})]
     return tuple(
         TaxRate(
             jurisdiction=one.key,
@@ -30,7 +35,7 @@ def rates(known: Taxation, category: str, currency: str) -> tuple[TaxRate, ...]:
             inclusive=currency in known.included_in,
             reason=reason,
         )
-        for one in _asking(known.jurisdictions)
+        for one in asking
     )
 
 

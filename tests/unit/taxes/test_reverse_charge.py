@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from billing.catalog.taxes.rules import rates
 from billing.catalog.taxes.schemas import Jurisdiction, Taxation
 from billing.matters.effects import Rows, Watch, Work
 from billing.money.invoice_requests import corrections
@@ -105,6 +106,14 @@ ASKING: Final = Taxation(
     country="AT",
     jurisdictions=(Jurisdiction(key="AT", name="USt", rates={"standard": Decimal(20)}),),
 )
+
+
+@pytest.mark.parametrize("reason", ["reverse_charge", "exempt", None])
+def test_the_reason_is_stated_where_no_tax_is_collected(reason: str | None) -> None:
+    freed = {"exempt": reason == "exempt", "vat_proven": reason == "reverse_charge"}
+    found = rates(Taxation(seller="DE", country="AT").model_copy(update=freed), "standard", "EUR")
+    shown = [(one.jurisdiction, str(one.rate), str(one.reason)) for one in found]
+    assert shown == ([("AT", "0", reason)] if reason else [])
 
 
 @pytest.mark.parametrize("known", [ASKING, ASKING.model_copy(update={"vat_proven": True})])

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import context, keys
 from billing.core.errors import Conflict, Invalid, NotAllowed
 from billing.core.frozen import Frozen
+from billing.core.periods import to_wall
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import corrections, locks
 from billing.money.invoice_requests.corrections import Destination
@@ -23,6 +24,7 @@ from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice, InvoiceLine
 from billing.money.payments import store
 from billing.money.payments.service import announce
+from billing.platform.accounts import store as accounts
 
 
 class Recorded(Frozen):
@@ -126,8 +128,8 @@ async def record_payment(
     await locks.demand_owed(connection, invoice, by_card=False)
     if money.currency not in (None, invoice.currency):
         raise Conflict("CURRENCY_MISMATCH", f"the invoice is in {invoice.currency}")
-    if money.received_on is not None and money.received_on > at.date():
-        raise Invalid("INVALID_DATE")
+    if money.received_on is not None:
+        await _demand_past(connection, invoice.account_id, money.received_on, at)
     if await store.reference_used(connection, invoice.account_id, money.reference):
         raise Conflict("PAYMENT_REFERENCE_USED", "this reference is already recorded")
     number = await store.count(connection, invoice_id) + 1
@@ -145,6 +147,15 @@ async def record_payment(
     payment = await store.add(connection, row)
     await announce(connection, payment, "recorded", at, reference=money.reference)
     return await locks.wake(connection, invoice, at)
+
+
+async def _demand_past(
+    connection: AsyncConnection, account_id: UUID, day: date, at: datetime
+) -> None:
+    """Raise INVALID_DATE if this day of the account's zone has not begun."""
+    account = await accounts.get(connection, account_id)
+    if account is not None and day > to_wall(at, account.zone).date():
+        raise Invalid("INVALID_DATE")
 
 
 async def parts_of(

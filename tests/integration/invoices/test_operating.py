@@ -152,6 +152,16 @@ async def test_odd_money_from_outside_is_refused(actors: Actors) -> None:
     assert (await owed(customer))["amount_paid"] == 100
 
 
+async def test_money_that_came_today_is_recorded_where_today_has_begun(actors: Actors) -> None:
+    customer = await overdue(actors, zone="Asia/Tokyo")
+    await customer.advance(to="2027-02-01T23:00:00Z")
+    debt = await owed(customer)
+    late = money(100, received_on="2027-02-03")
+    refused = await commanded(customer, debt, "record-payment", late, status=422)
+    assert refused["code"] == "INVALID_DATE"
+    await commanded(customer, debt, "record-payment", money(100, received_on="2027-02-02"))
+
+
 async def test_a_credit_note_takes_back_debt_first_and_then_money(actors: Actors) -> None:
     customer = await overdue(actors)
     debt = await owed(customer)

@@ -81,7 +81,7 @@ def receipt(
     totals = [_total("Invoice total", of.total_minor, of.currency)]
     applied = snapshot["balance_applied_minor"]
     if applied:
-        totals.append(_total("From the money balance", -applied, of.currency))
+        totals.append(_total(_applied(applied), -applied, of.currency))
     carried = of.total_minor - applied - of.amount_due_minor
     if carried:
         totals.append(_total("Carried to the next invoice", -carried, of.currency))
@@ -204,7 +204,7 @@ def _totals(made: Invoice, snapshot: dict[str, Any]) -> list[dict[str, Any]]:
     due = snapshot["amount_due_minor"]
     carried = made.total_minor - applied - due
     after = [
-        ("From the money balance", -applied, applied != 0),
+        (_applied(applied), -applied, applied != 0),
         ("Carried to the next invoice", -carried, carried != 0),
         ("Paid", -paid, paid != 0),
     ]
@@ -214,6 +214,11 @@ def _totals(made: Invoice, snapshot: dict[str, Any]) -> list[dict[str, Any]]:
         *(_total(name, minor, made.currency) for name, minor, is_there in after if is_there),
         _total("Amount due", due - paid, made.currency, strong=True),
     ]
+
+
+def _applied(minor: int) -> str:
+    """Return the caption of what the money balance paid, or of a debt that it added."""
+    return "From the money balance" if minor > 0 else "Carried from before"
 
 
 def _total(name: str, minor: int, currency: str, *, strong: bool = False) -> dict[str, Any]:

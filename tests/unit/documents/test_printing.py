@@ -282,6 +282,15 @@ def test_a_receipt_says_what_of_the_total_is_carried() -> None:
     ]
 
 
+def test_a_debt_that_was_carried_to_an_invoice_is_no_payment() -> None:
+    owed = ("Carried from before", "9.00 USD")
+    paid = receipt_of(-900, amount_due_minor=5800, amount_paid_minor=5800)
+    of = invoice(line(1), balance_applied_minor=-900, amount_due_minor=5800)
+    asked = rules.invoice(of, [line(1)], snapshot(5800, balance_applied_minor=-900))
+    for content in (paid, asked):
+        assert owed in [(one["name"], one["amount"]) for one in content["totals"]]
+
+
 def test_a_receipt_of_what_the_balance_paid_says_so() -> None:
     paid = receipt_of(4900, amount_due_minor=0)
     assert paid["headline"] == "49.00 USD paid from the money balance on 1 Jan 2027"

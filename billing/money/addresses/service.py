@@ -3,7 +3,6 @@
 Every change is made under the account's lock, so that an account with addresses has one default.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -15,13 +14,12 @@ from billing.catalog.taxes import store as taxes
 from billing.core import ids, prepared
 from billing.core.errors import Conflict, Invalid, NotFound
 from billing.ledger.credits import service as credits
-from billing.money.addresses import store
+from billing.money.addresses import rules, store
 from billing.money.addresses.schemas import Address
 from billing.money.addresses.tables import billing_addresses
 from billing.platform.audit import service as audit
 
 MAX_ADDRESSES: Final = 50
-_CODE: Final = re.compile("[A-Z0-9]{1,3}")
 
 
 async def get(connection: AsyncConnection, account_id: UUID, address_id: UUID) -> Address:
@@ -112,10 +110,14 @@ async def remove(
 
 
 async def _taxable(connection: AsyncConnection, country: str, state: str | None) -> None:
-    """Refuse a name of a region where regions ask for tax: their rates are found by code."""
-    if state is None or _CODE.fullmatch(state.upper().removeprefix(f"{country}-")):
+    """Refuse a region's name, or another abbreviation, where regions ask for tax: their rates are
+    found by code.
+    """
+    code = rules.code_of(country, state or "")
+    if state is None or rules.may_be_code(country, code):
         return
-    if regions := await taxes.regions(connection, country):
+    regions = await taxes.regions(connection, country)
+    if regions and code not in regions:
         raise Invalid(
             "INVALID_REGION",
             f"state must be an ISO 3166-2 code, because regions of {country} have their own taxes:"

@@ -67,6 +67,10 @@ async def test_a_region_asks_beside_its_country_or_in_its_place(actors: Actors) 
         sums[region] = {one["name"]: one["amount"] for one in line["taxes"]}
     # 6999 x 5 % = 349.95; x 9.975 % = 698.15; x 13 % = 909.87
     assert sums == {"QC": {"GST": 350, "QST": 698}, "on": {"HST": 910}, "AB": {"GST": 350}}
+    customer = await actors.customer_on_clock(CLOCK)
+    for state in ("ONT", "PQ", "QUE", "CA-ONT"):
+        where = ADDRESS | {"country": "CA", "state": state}
+        await customer.refused("INVALID_REGION", "POST", "/billing/addresses", where)
 
 
 async def test_a_region_is_named_by_its_code_where_regions_have_taxes(actors: Actors) -> None:

@@ -74,7 +74,9 @@ async def collect(
         return None, "there is no card"
     found = await records.get_record(connection, account_id, record_id, lock=True)
     price = await price_of(connection, found) if found.is_owed else None
-    charge = price and await offered(connection, account_id, price.total, price.currency)
+    charge = price and await offered(
+        connection, account_id, price.total, price.currency, found.period_start
+    )
     await unpaid.tried(connection, record_id, at, asked=charge is not None)
     if price is None or charge is None:
         return None, "no card can be charged for it"

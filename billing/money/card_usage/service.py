@@ -25,7 +25,7 @@ from billing.metering.usage import sql_batch
 from billing.metering.usage import store as records
 from billing.metering.usage.schemas import BY_CARD, BillingRecord, Recorded, Use
 from billing.money.card_usage import reading, transitions
-from billing.money.invoices import balances
+from billing.money.invoices import balances, usage_lines
 from billing.money.invoices.arrears import SINGLE_USE
 from billing.money.invoices.schemas import Line
 from billing.money.invoices.sums import sum_lines
@@ -42,9 +42,9 @@ NOT_OFFERED: Final = "a card cannot be charged for this use"
 
 @dataclass(frozen=True, slots=True)
 class CardCharge:
-    """A use's payment by card: its price without tax, and the card that would pay."""
+    """A use's payment by card: the line of its price, and the card that would pay."""
 
-    amount_minor: int
+    line: Line
     method_id: UUID
 
 
@@ -72,10 +72,15 @@ async def record(connection: AsyncConnection, use: Use) -> tuple[Recorded, Matte
 
 
 async def offered(
-    connection: AsyncConnection, account_id: UUID, total: Decimal, currency: str
+    connection: AsyncConnection,
+    account_id: UUID,
+    total: Decimal,
+    currency: str,
+    used_at: datetime | None = None,
 ) -> CardCharge | None:
     """Return the charge for `total`, whole units of `currency`; None if no card can pay it [F26].
 
+    Its tax is that of the plan whose cycle the use was in; `used_at` None is now.
     A charge needs a usable card and at least a cent. An amount below the provider's minimum with
     its tax is charged together with carried amounts, once both reach the minimum; until then there
     must be a running subscription, whose next invoice carries it.
@@ -89,7 +94,10 @@ async def offered(
     at = await clock.now(connection, account_id)
     if await forbidden(connection, method, at) is not None:
         return None
-    asked = await _with_tax(connection, account_id, amount_minor, currency, at)
+    price = Decimal(amount_minor)
+    line = Line(kind=SINGLE_USE, description="", unit_amount=price, amount_minor=amount_minor)
+    line = await usage_lines.of_its_plan(connection, account_id, line, used_at or at)
+    asked = await _with_tax(connection, account_id, line, currency, at)
     if is_too_large(asked, currency):
         return None
     together = asked + max(0, -await balances.money(connection, account_id, currency))
@@ -98,7 +106,7 @@ async def offered(
     )
     if not charged and not await _is_carried(connection, account_id):
         return None
-    return CardCharge(amount_minor, method.id)
+    return CardCharge(line, method.id)
 
 
 async def begin(
@@ -111,21 +119,21 @@ async def begin(
     Errors: PAYMENT_CHARGE_NOT_OFFERED.
     """
     await credits.fix_currency(connection, record.account_id, price.currency)
-    charge = await offered(connection, record.account_id, price.total, price.currency)
+    charge = await offered(
+        connection, record.account_id, price.total, price.currency, record.period_start
+    )
     if charge is None:
         await _refuse_card(connection, record.account_id, price.currency)
         raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
-    line = Line(
-        kind=SINGLE_USE,
-        description=f"{record.product_id}, {record.occurred_at:%-d %b %Y %H:%M} UTC",
-        quantity=record.charged_units,
-        unit_amount=price.unit * Decimal(10) ** exponent(price.currency),
-        amount_minor=charge.amount_minor,
-        detail={"billing_id": ids.encode(ids.BILLING_RECORD, record.id), "meter": record.meter},
-    )
+    about = {
+        "description": f"{record.product_id}, {record.occurred_at:%-d %b %Y %H:%M} UTC",
+        "quantity": record.charged_units,
+        "unit_amount": price.unit * Decimal(10) ** exponent(price.currency),
+        "detail": {"billing_id": ids.encode(ids.BILLING_RECORD, record.id), "meter": record.meter},
+    }
     begin = partial(
         transitions.begin,
-        line=line,
+        line=charge.line.model_copy(update=about),
         currency=price.currency,
         issuer_id=await issuers.seller(connection, record.account_id),
         method_id=charge.method_id,
@@ -136,15 +144,9 @@ async def begin(
 
 
 async def _with_tax(
-    connection: AsyncConnection, account_id: UUID, amount_minor: int, currency: str, at: datetime
+    connection: AsyncConnection, account_id: UUID, line: Line, currency: str, at: datetime
 ) -> int:
     """Return the total of a use's invoice, with tax."""
-    line = Line(
-        kind=SINGLE_USE,
-        description="",
-        unit_amount=Decimal(amount_minor),
-        amount_minor=amount_minor,
-    )
     taxes = (await taxation(connection, account_id)).at(at)
     (summed,) = sum_lines((line,), taxation=taxes, currency=currency)
     return summed.total_minor

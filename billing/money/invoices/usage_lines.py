@@ -54,6 +54,17 @@ OWED: Final = Prepared(
     """
     )
 )
+_PLAN: Final = Prepared(
+    text(
+        """
+    SELECT sold.key AS sold, sold.tax_category
+    FROM usage_periods p LEFT JOIN subscriptions s ON s.id = p.subscription_id
+    JOIN plans sold ON sold.id = coalesce(p.plan_id, s.plan_id)
+    WHERE p.account_id = :account_id AND p.start_at <= :at AND p.end_at > :at
+    ORDER BY p.start_at DESC LIMIT 1
+    """
+    )
+)
 _BILL_LINE: Final = Prepared(
     text(
         "SELECT usage_bill_line(:account_id, CAST(ROW(:meter, :start_at, :end_at, :zone,"
@@ -67,6 +78,14 @@ _TAKE_LATE: Final = Prepared(
         " WHERE account_id = :account_id AND late_at IS NOT NULL RETURNING subscription_id"
     )
 )
+
+
+async def of_its_plan(
+    connection: AsyncConnection, account_id: UUID, line: Line, at: datetime
+) -> Line:
+    """Return a line of use as one of the plan of the cycle of this instant, if it has one."""
+    row = await _PLAN.first(connection, account_id=account_id, at=at)
+    return line.of_plan(row["sold"], row["tax_category"]) if row is not None else line
 
 
 def owed(found: Sequence[Row], rows: Rows) -> tuple[Arrear, ...]:

@@ -130,3 +130,13 @@ async def test_the_coupon_of_a_scheduled_change_waits_for_it(actors: Actors) -> 
     assert await renewed(customer, MARCH) == [
         ("plan", 2000, 1000, 0), ("usage", 200, 50, 0), ("usage", 2000, 1000, 0),
     ]  # fmt: skip
+
+
+async def test_a_use_that_a_card_pays_at_once_is_taxed_as_its_plan(actors: Actors) -> None:
+    await collect(actors, "SI", "DDV", rates={"standard": "22", "reduced": "9.5"})
+    customer = await actors.customer_on_clock(START)
+    await moved_to(customer, country="SI")
+    await customer.subscribed(await other_plan(actors))
+    by_card = {"product_id": "gpt-4", "usage_amount": "5000", "billing_method": "payment_charge"}
+    await customer.ask("POST", "/usage/record", by_card | {"event_id": "one"}, status=201)
+    assert await written(customer) == [[("plan", 2000, 0, 190)], [("single_use", 1000, 0, 95)]]

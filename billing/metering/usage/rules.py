@@ -127,8 +127,8 @@ def allowance(limit: Mapping[str, str]) -> tuple[Decimal, Decimal]:
 def allowance_used(limit: Mapping[str, Any], counter: Counter | None) -> Decimal:
     """Return the cycle's use that counts against the allowance.
 
-    That is all use, but where an allowance grew, or was freed, after an invoice billed overage: the
-    billed units stay beyond it. A level that stays beyond a change of its plan counts whole.
+    That is all use, but where an allowance grew, or was freed, after units beyond it were sold:
+    these stay beyond it. A level that stays beyond a change of its plan counts whole.
     """
     if counter is None:
         return ZERO

@@ -134,7 +134,7 @@ class BillingRecord(Frozen):
 
 
 class Counter(Frozen):
-    """An owner's use of a meter in one cycle; `covered` are the units not sold as overage.
+    """An owner's use of a meter in one cycle; `covered` are the units not sold beyond the plan.
 
     Voided use that an invoice has charged keeps its place in `overage`; the `net_…` are without it.
     """

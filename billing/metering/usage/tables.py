@@ -247,7 +247,8 @@ usage_counters = c.table(
     "usage_counters",
     c.uuid("account_id", primary_key=True),
     # '' the account, 'u:…' one of its users, 'o:…' an organisation, 'p:…' the priced units of a
-    # product whose price depends on earlier use.
+    # product whose price depends on earlier use, 'i:' what the plan included of uses that credits
+    # paid.
     c.text("owner", primary_key=True),
     # A day, or an hour for hourly meters, within one cycle: a day in which a cycle begins has two
     # rows. The use of a cycle is the sum of its days (usage_cycles.sql).

@@ -2660,6 +2660,10 @@ LANGUAGE sql STABLE AS $$
     -- Not what goes beyond the plan's allowance, at the plan's price or for nothing.
     WHERE p_use.is_graded AND (p_use.total_amount <> 0 OR p_use.is_free_tier)
         AND (p_use.currency = 'CREDIT' OR split_part(p_use.facet, '|', 2) = 'payment_charge')
+    UNION ALL
+    SELECT 'i:', 'day', p_use.day_at, p_use.units - p_use.charged_units
+    WHERE p_use.currency = 'CREDIT' AND p_use.total_amount <> 0
+        AND p_use.units <> p_use.charged_units
 $$;
 
 CREATE OR REPLACE FUNCTION usage_due_period(
@@ -5762,13 +5766,21 @@ SELECT
         AS overage,
     coalesce(sum(overage_total) FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'), 0)
         AS overage_total,
-    -- What is sold beyond the allowance, whoever charged it, leaves the allowance as it is.
-    sum(quantity) - sum(overage) AS covered,
+    -- What is sold beyond the allowance, for credits or money and whoever charged it, leaves the
+    -- allowance as it is. What the plan included of uses that credits paid is counted apart.
+    coalesce(sum(quantity) FILTER (WHERE NOT f.is_for_credits), 0) - sum(overage)
+        + CASE WHEN bool_or(f.is_for_credits) THEN coalesce((
+            SELECT sum(i.quantity) FROM usage_counters AS i
+            WHERE i.account_id = usage_counters.account_id AND i.owner = 'i:' AND i.grain = 'day'
+                AND i.period_start = usage_counters.period_start
+                AND i.meter = usage_counters.meter), 0) ELSE 0 END AS covered,
     -- The record that voids such use has the method of a card, but no card paid it.
     coalesce(sum(overage) FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'
         OR split_part(facet, '|', 3) = 'refunded'), 0) AS net_overage,
     coalesce(sum(overage_total) FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'
         OR split_part(facet, '|', 3) = 'refunded'), 0) AS net_overage_total
 FROM usage_counters
+CROSS JOIN LATERAL (SELECT split_part(facet, '|', 4) = 'CREDIT'
+    AND split_part(facet, '|', 2) <> 'subscription_included' AS is_for_credits) AS f
 WHERE grain = 'day'
 GROUP BY account_id, owner, period_start, meter;

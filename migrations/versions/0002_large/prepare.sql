@@ -48,6 +48,10 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_billing_records_entry ON billing_reco
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_billing_records_written ON billing_records
     USING brin (written_at) WITH (autosummarize = on, pages_per_range = 16);
 
+-- Uses that a plan included in part and credits paid for the rest; it goes with the migration.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS included_of_before ON billing_records (id)
+    WHERE kind = 'usage' AND currency = 'CREDIT' AND included_units > 0 AND total_amount > 0;
+
 -- By these operators find and list things of all accounts.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_accounts_email
     ON accounts (lower(email)) WHERE email IS NOT NULL;

@@ -6,6 +6,8 @@ from itertools import product as each_with_each
 from typing import Any, Final, get_args
 from uuid import uuid4
 
+import pytest
+
 from billing.catalog.rating.schemas import Method
 from billing.insight.integrity import service as integrity
 from billing.ledger.credits import service as credits
@@ -233,6 +235,35 @@ async def test_a_use_that_took_no_free_units_gives_none_back(new_shop: NewShop) 
     await void(shop, taken)
     assert (await shop.record("6", product_id=product))["total_cost"] == "1.00"
     await books_agree(shop)
+
+
+@pytest.mark.parametrize("method", ["credit_consumption", "wallet_deduction"])
+async def test_what_credits_paid_takes_nothing_of_a_limit_that_comes_or_grows(
+    new_shop: NewShop, method: str
+) -> None:
+    shop = await on_plan(new_shop, "basic")
+    await shop.grant("10")
+
+    async def left() -> list[str]:
+        return [row["remaining"] for row in await shop.limits() if row["meter"] == meter]
+
+    meter = "model_inference"
+    way: dict[str, Any] = {"product_id": "gpt-4", "billing_method": method}
+    assert (await shop.record("500", **way))["total_cost"] == "1.00"
+    await agree(shop, meter, included="500", then="block")
+    assert await left() == ["500.00"]
+    wrong = await shop.record("400", **way)
+    mixed = await shop.record("400", **way)
+    assert (wrong["total_cost"], mixed["total_cost"]) == ("0", "0.60")
+    await agree(shop, meter, included="800", then="block")
+    assert await left() == ["300.00"]
+    assert (await shop.record("300", **way))["total_cost"] == "0"
+    assert (await shop.record("100", **way))["total_cost"] == "0.20"
+    for use, back in ((wrong, "400.00"), (mixed, "500.00")):
+        await void(shop, use)
+        assert await left() == [back]
+    assert (await shop.record("501", **way))["total_cost"] == "0.002"
+    assert await counter_rebuild.compare(shop.api.database, shop.id) == []
 
 
 async def test_many_at_once_take_a_use_back_once(new_shop: NewShop) -> None:

@@ -4621,6 +4621,8 @@ BEGIN
         WHERE r.failure IS NULL AND r.currency <> 'CREDIT'
             AND (r.billing_method = 'payment_charge' OR r.is_late
                 OR a.limits -> r.meter ? 'capped'
+                -- Nothing is given any more, so it is of the time before, such as before `unpaid`.
+                OR a.limits ? '*'
                 -- Of a subscription that ended, whose overdue invoice caps no period.
                 OR r.account_id = ANY (overdue))
         GROUP BY r.account_id, r.billing_method, at

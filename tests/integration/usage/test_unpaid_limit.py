@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.test_agreed_limits import agree, move, strict
+from tests.integration.usage.test_limits import move_clock
 
 NOW: Final = datetime(2027, 1, 10, 12, tzinfo=UTC)
 AI: Final[dict[str, Any]] = {"feature_type": "ai_responses"}
@@ -39,6 +40,20 @@ async def test_overage_while_past_due_ends_at_the_unpaid_limit(new_shop: NewShop
     done = await shop.batch(*rows)
     assert [row.get("code") for row in done["results"]] == [None, "UNPAID_LIMIT", None]
     await shop.record("1", status=402, **AI)
+
+
+async def test_overage_dated_to_before_it_became_unpaid_ends_at_the_unpaid_limit(
+    new_shop: NewShop,
+) -> None:
+    shop = await past_due(new_shop)
+    await move_clock(shop, hours=1)
+    ((plan,),) = await shop.rows("SELECT plan_id FROM subscriptions WHERE account_id = :id")
+    await move(shop, "unpaid", plan)
+    then = AI | {"occurred_at": NOW.isoformat()}
+    refused = await shop.record("5001", status=402, **then)
+    assert (refused["code"], refused["unpaid"]) == ("UNPAID_LIMIT", "0")
+    assert (await shop.record("5000", **then))["total_cost"] == "100.00"
+    await shop.record("1", status=402, **then)
 
 
 async def test_overage_by_tier_meets_the_unpaid_limit_at_what_each_use_adds(

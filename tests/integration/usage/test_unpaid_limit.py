@@ -56,6 +56,16 @@ async def test_overage_dated_to_before_it_became_unpaid_ends_at_the_unpaid_limit
     await shop.record("1", status=402, **then)
 
 
+async def test_overage_of_two_cycles_in_one_batch_meets_one_unpaid_limit(
+    new_shop: NewShop,
+) -> None:
+    shop = await past_due(new_shop)
+    await move_clock(shop, days=25)
+    late = {"usage_amount": "4000", "occurred_at": NOW.isoformat()} | AI
+    done = await shop.batch(late, {"usage_amount": "5000"} | AI, {"usage_amount": "500"} | AI)
+    assert [row.get("code") for row in done["results"]] == [None, "UNPAID_LIMIT", None]
+
+
 async def test_overage_by_tier_meets_the_unpaid_limit_at_what_each_use_adds(
     new_shop: NewShop,
 ) -> None:

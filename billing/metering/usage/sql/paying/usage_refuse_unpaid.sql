@@ -16,7 +16,10 @@ DECLARE
     i integer;
 BEGIN
     FOR one IN
-        SELECT r.account_id, r.billing_method AS method, sum(r.total_amount) AS amount,
+        SELECT r.account_id, r.billing_method AS method,
+            -- With those before them: together they may be too much, and then come one by one.
+            sum(sum(r.total_amount)) OVER (
+                PARTITION BY r.account_id ORDER BY min(r.ordinality)) AS amount,
             array_agg(r.ordinality::integer) AS members,
             CASE WHEN r.is_late THEN r.period_start ELSE 'infinity' END AS at,
             max(a.as_of) FILTER (WHERE NOT r.is_late AND a.limits -> r.meter ? 'capped')

@@ -161,15 +161,15 @@ class UsageBatch:
         charged = [number for number, use in enumerate(uses) if use.kind.method == BY_CARD]
         if not charged:
             return await self._record(uses)
-        return await record_last(uses, charged, self._record, partial(charge_rows, self._call))
+        charge = partial(charge_rows, self._own_call() or self._call)
+        return await record_last(uses, charged, self._record, charge)
 
     async def _record(self, uses: Sequence[Use]) -> dict[int, Recorded]:
         """Record uses that no card pays; return the outcome of each one not recorded, by number."""
         batcher, call = self._call.services.usage_batcher, self._own_call()
         if call is None or not dated_uses.are_among(call, uses):
             return await batcher.many(uses)
-        held = [number for number, use in enumerate(uses) if use.hold_id is not None]
-        found = await record_last(uses, held, partial(dated_uses.record, call), batcher.many)
+        found = await dated_uses.record(call, uses)
         return {number: one for number, one in found.items() if one.verdict != "recorded"}
 
     def _answer(self) -> bytes:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.dependencies import ALLOWED, AccountCall, Call
 from api.idempotency import Claim, Once, missing_key
 from api.identity.auth import BILLING
+from api.usage import dated_uses
 from api.workflow_calls import ensure_started, need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import BillingError, NotAllowed, PaymentRequired
@@ -40,6 +41,7 @@ async def charge_now(call: AccountCall, use: Use) -> Recorded:
     await call.services.rates.count_charge(call.caller, use.account_id)
     await need_temporal(call)
     async with call.transaction() as connection:
+        await dated_uses.check(connection, call, use)
         done, matter = await card_usage_service.record(connection, use)
     if done.method != BY_CARD or done.verdict not in ("recorded", "duplicate"):
         return done
@@ -84,6 +86,7 @@ async def _charge_row(call: Call, use: Use) -> Recorded:
         check_payer(call, use)
         await call.services.rates.count_charge(call.caller, use.account_id)
         async with call.database.tenant(use.account_id) as connection:
+            await dated_uses.check(connection, call, use)
             done, matter = await card_usage_service.record(connection, use)
     except BillingError as refusal:
         return Recorded(refusal.code, use.account_id)

@@ -43,6 +43,8 @@ async def too_old_here(
 ) -> dict[int, str]:
     """Do the same in this transaction; under the account's lock it holds until the commit."""
     dated = [(place, use.at) for place, use in enumerate(uses) if use.at is not None]
+    if not dated:
+        return {}
     first = min(at for _, at in dated)
     recent = None
     if only_user(call) is not None:

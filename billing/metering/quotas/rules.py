@@ -111,7 +111,8 @@ def window_end(
         return period_end
     if window == "rolling":
         return at + timedelta(seconds=span_seconds or 0) * 61 / 60
-    wall = to_wall(start, zone)
+    # On a day whose midnight is skipped it begins later.
+    wall = to_wall(start, zone).replace(hour=0, minute=0, second=0, microsecond=0)
     if window == "day":
         return from_wall(wall + timedelta(days=1), zone)
     year, month = divmod(wall.year * 12 + wall.month, 12)

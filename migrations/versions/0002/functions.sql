@@ -1086,8 +1086,7 @@ AS $$
                         OR left(other.owner, 1) <> left(known.owner, 1)
                         OR other.owner = 'u*' AND other.window_kind <> known.window_kind))
             THEN least(p.end_at, expires.at, CASE known.window_kind WHEN 'cycle' THEN p.end_at
-                ELSE (known.window_start AT TIME ZONE p.zone
-                    + ('1 ' || known.window_kind)::interval) AT TIME ZONE p.zone END) END
+                ELSE quota_window_end(known.window_kind, p.zone, known.window_start) END) END
         FROM usage_periods AS p
         JOIN accounts AS a ON a.id = p.account_id
         CROSS JOIN (
@@ -1572,8 +1571,8 @@ AS $$
     WHERE account_id = p_quota.account_id AND owner = p_quota.owner AND grain = 'day'
         AND meter = p_quota.meter
         AND CASE WHEN p_quota.window_kind = 'cycle' THEN period_start = p_begins
-            ELSE bucket >= p_begins AND bucket < (p_begins AT TIME ZONE p_zone
-                + ('1 ' || p_quota.window_kind)::interval) AT TIME ZONE p_zone END
+            ELSE bucket >= p_begins
+                AND bucket < quota_window_end(p_quota.window_kind, p_zone, p_begins) END
 $$;
 
 CREATE OR REPLACE FUNCTION quota_releases(p_quota_id uuid, p_at timestamptz)
@@ -1769,6 +1768,13 @@ AS $$
         RETURNING id
     )
     DELETE FROM quota_slices AS s USING gone WHERE s.quota_id = gone.id
+$$;
+
+CREATE OR REPLACE FUNCTION quota_window_end(p_kind text, p_zone text, p_begins timestamptz)
+RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT usage_instant(
+        date_trunc(p_kind, p_begins AT TIME ZONE p_zone) + ('1 ' || p_kind)::interval, p_zone)
 $$;
 
 CREATE OR REPLACE FUNCTION quota_window_of(

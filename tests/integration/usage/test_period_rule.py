@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 from uuid import uuid4
 
 import psycopg
@@ -22,6 +22,7 @@ from billing.core.periods import (
     month_of,
     to_wall,
 )
+from billing.metering.quotas.rules import window_end
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.periods import spans
 from billing.money.subscriptions.rules import cycle_bounds
@@ -99,6 +100,31 @@ def test_the_database_has_the_months_of_the_rules(
     start, end = month_of(at, zone)
     assert row == (start, end)
     assert start <= at < end
+
+
+@settings(max_examples=examples(100))
+@given(
+    at=WALLS.map(lambda wall: wall.replace(tzinfo=UTC)),
+    zone=st.sampled_from(ZONES),
+    kind=st.sampled_from(("day", "month")),
+)
+@example(datetime(2026, 9, 6, 12, tzinfo=UTC), "America/Santiago", "day")
+@example(datetime(2023, 10, 15, tzinfo=UTC), "America/Asuncion", "month")
+def test_the_windows_of_quotas_end_where_the_next_ones_begin(
+    database: psycopg.Connection[Any], at: datetime, zone: str, kind: Literal["day", "month"]
+) -> None:
+    def ask(call: str, *values: Any) -> Any:
+        row = database.execute(f"SELECT {call}", [kind, *values]).fetchone()
+        assert row is not None
+        return row[0]
+
+    def begin(of: datetime) -> Any:
+        return ask("quota_window(%s, NULL, %s, NULL, %s)", zone, of)
+
+    start = begin(at)
+    end = ask("quota_window_end(%s, %s, %s)", zone, start)
+    assert end == window_end(kind, start, None, zone, LAST, at)
+    assert begin(end - timedelta(microseconds=1)) == start < end <= begin(end)
 
 
 async def test_cycles_that_nobody_began_yet_are_counted_from_the_31st(new_shop: NewShop) -> None:

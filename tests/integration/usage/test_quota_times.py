@@ -1,6 +1,6 @@
 """A use counts in the windows of its own time, and what a rolling window forgets is free again."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -60,6 +60,22 @@ async def test_late_uses_of_one_batch_fill_their_days_one_by_one(new_shop: NewSh
     ]  # fmt: skip
     assert (await use(shop, "1", NOW - timedelta(days=2), user_id="ann")).status_code == 201
     assert (await use(shop, "1", NOW - timedelta(days=3), user_id="ann")).status_code == 429
+
+
+async def test_a_day_whose_midnight_is_skipped_ends_at_the_next_one(new_shop: NewShop) -> None:
+    """In Chile 6 September 2026 begins at one o'clock."""
+    ended = datetime(2026, 9, 7, 3, tzinfo=UTC)
+    shop = await new_shop(
+        is_test=True, zone="America/Santiago", clock_at=(ended - timedelta(hours=1)).isoformat()
+    )
+    await shop.quota("10", window="day")
+    assert (await use(shop, "1")).status_code == 201
+    full = await use(shop, "10")
+    assert (full.json()["code"], full.headers["Retry-After"]) == ("QUOTA_EXCEEDED", "3600")
+    await move_clock(shop, hours=1)
+    assert (await use(shop, "8")).status_code == 201
+    assert (await use(shop, "9", ended - timedelta(hours=2))).status_code == 201
+    assert await standing(shop) == ["8.00"]
 
 
 async def test_a_late_use_counts_in_its_own_month_and_cycle(new_shop: NewShop) -> None:

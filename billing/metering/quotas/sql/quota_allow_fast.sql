@@ -24,8 +24,7 @@ AS $$
                         OR left(other.owner, 1) <> left(known.owner, 1)
                         OR other.owner = 'u*' AND other.window_kind <> known.window_kind))
             THEN least(p.end_at, expires.at, CASE known.window_kind WHEN 'cycle' THEN p.end_at
-                ELSE (known.window_start AT TIME ZONE p.zone
-                    + ('1 ' || known.window_kind)::interval) AT TIME ZONE p.zone END) END
+                ELSE quota_window_end(known.window_kind, p.zone, known.window_start) END) END
         FROM usage_periods AS p
         JOIN accounts AS a ON a.id = p.account_id
         CROSS JOIN (

@@ -10,6 +10,6 @@ AS $$
     WHERE account_id = p_quota.account_id AND owner = p_quota.owner AND grain = 'day'
         AND meter = p_quota.meter
         AND CASE WHEN p_quota.window_kind = 'cycle' THEN period_start = p_begins
-            ELSE bucket >= p_begins AND bucket < (p_begins AT TIME ZONE p_zone
-                + ('1 ' || p_quota.window_kind)::interval) AT TIME ZONE p_zone END
+            ELSE bucket >= p_begins
+                AND bucket < quota_window_end(p_quota.window_kind, p_zone, p_begins) END
 $$;

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from billing.core.errors import Invalid, NotFound
-from billing.ledger.credits import service
+from billing.ledger.credits import expiry_notices, service
 from billing.ledger.credits.schemas import Clawback, Returned
 from billing.ledger.credits.tables import credit_lots, credit_transactions
 from tests.integration.credits import holding
@@ -169,6 +169,20 @@ async def test_a_lot_that_lasts_longer_than_a_won_dispute_promises_keeps_its_end
     await account.grant("100", key=key, expires_at=NOON + 365 * DAY)
     await claw(account, key, "40", dispute)
     assert (await win(account, key, dispute, NOON + DAY)).expires_at == NOON + 365 * DAY
+
+
+async def test_credits_that_come_back_with_a_later_end_are_told_of_before_it(
+    new_account: Any,
+) -> None:
+    account: CreditAccount = await new_account(clock_at=NOON)
+    key, dispute = f"pur/{uuid4()}", f"dispute/{uuid4()}"
+    await account.grant("100", key=key, expires_at=NOON + 31 * DAY)
+    ahead = 7 * DAY
+    told = await account.do(expiry_notices.notify, ahead=ahead, at=NOON + 25 * DAY)
+    await claw(account, key, "100", dispute)
+    await win(account, key, dispute, NOON + 40 * DAY)
+    again = await account.do(expiry_notices.notify, ahead=ahead, at=NOON + 64 * DAY)
+    assert (told, again) == decimals(100, 100)
 
 
 async def test_a_lot_to_which_nothing_comes_back_keeps_its_end(new_account: Any) -> None:

@@ -42,7 +42,10 @@ BEGIN
         SET claimed = l.claimed - unclaimed, lost = l.lost - unlost, clawed = l.clawed - returned
         WHERE l.id = lot.id;
         IF returned > 0 THEN
-            UPDATE credit_lots AS l SET expires_at = greatest(l.expires_at, p_until)
+            -- Whoever was told of an end that comes later now is told again.
+            UPDATE credit_lots AS l
+            SET expires_at = greatest(l.expires_at, p_until),
+                noticed_at = CASE WHEN l.expires_at >= p_until THEN l.noticed_at END
             WHERE l.id = lot.id AND l.expires_at IS NOT NULL
             RETURNING l.expires_at INTO expires_at;
             transaction_id := credit_post(

@@ -2417,13 +2417,14 @@ LANGUAGE sql STABLE AS $$
                 (p.price).package_size, (p.price).free_units, (p.price).tiers,
                 p.units_before + p.rest), p.currency) END AS cost_then
         FROM (
-            SELECT a.*, b.cost AS cost_before,
+            SELECT a.*, b.cost AS cost_before, coalesce(b.since, a.period_start) AS since,
                 coalesce(b.uses, 0) - 1 + count(*) FILTER (WHERE a.costs AND a.goes_on) OVER (
-                    PARTITION BY a.account_id, a.owner, a.meter, a.period_start
+                    PARTITION BY a.account_id, a.owner, a.meter, coalesce(b.since, a.period_start)
                     ORDER BY a.place) AS uses_before,
                 coalesce(b.units, 0) - a.rest
                     + sum(CASE WHEN a.costs AND a.goes_on THEN a.rest ELSE 0 END) OVER (
-                        PARTITION BY a.account_id, a.owner, a.meter, a.period_start
+                        PARTITION BY a.account_id, a.owner, a.meter,
+                            coalesce(b.since, a.period_start)
                         ORDER BY a.place) AS units_before
             FROM allotted AS a
             LEFT JOIN seen AS b
@@ -2438,7 +2439,7 @@ LANGUAGE sql STABLE AS $$
             r.price, r.currency, r.units_before, r.rest, r.uses_before)
         ELSE usage_charge_after(r.price, r.currency, r.units_before, r.rest,
             coalesce(greatest(r.cost_before, max(r.cost_then) OVER (
-                PARTITION BY r.account_id, r.owner, r.meter, r.period_start, r.currency
+                PARTITION BY r.account_id, r.owner, r.meter, r.since, r.currency
                 ORDER BY r.place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)), 0))
         END
     FROM reached AS r
@@ -3916,9 +3917,10 @@ $$;
 CREATE OR REPLACE FUNCTION usage_priced_before(
     p_account_id uuid, p_owner text, p_meter text, p_period_start timestamptz, p_currency text,
     p_free_uses bigint)
-RETURNS TABLE (units numeric, cost numeric, uses bigint)
+RETURNS TABLE (since timestamptz, units numeric, cost numeric, uses bigint)
 LANGUAGE sql STABLE AS $$
-    SELECT b.units, CASE p_currency WHEN 'CREDIT' THEN b.credits ELSE b.overage_total END,
+    SELECT coalesce(CASE WHEN p_owner <> '' THEN c.carried_since END, p_period_start), b.units,
+        CASE p_currency WHEN 'CREDIT' THEN b.credits ELSE b.overage_total END,
         CASE WHEN p_free_uses > 0 THEN usage_uses_before(
             p_account_id, p_owner, p_meter, p_period_start, c.carried_since, p_free_uses)
             ELSE 0 END

@@ -97,6 +97,19 @@ async def test_free_units_last_for_a_cycle_and_go_on_with_a_plan_of_the_same_mon
     assert (await shop.record("6000", **mini))["total_cost"] == "0"
 
 
+async def test_one_batch_gives_free_units_that_go_on_once_for_both_cycles(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("10", is_test=True, clock_at=(NOON - timedelta(days=1)).isoformat())
+    mini: dict[str, Any] = {"product_id": "gpt-4-mini"}
+    await shop.record("1", **mini)
+    await move_to(shop, NOON)
+    await shop.subscribe("basic", start=NOON, end=NOON + MONTH)
+    before = {"usage_amount": "9999", "occurred_at": (NOON - timedelta(hours=1)).isoformat()}
+    await shop.batch(mini | before, mini | {"usage_amount": "10000"})
+    assert await shop.balance() == 8
+
+
 async def test_what_a_card_paid_is_on_no_invoice_s_line(new_shop: NewShop) -> None:
     shop = await new_shop(is_test=True, clock_at=NOON.isoformat())
     async with shop.api.database.operator() as connection:

@@ -35,13 +35,14 @@ LANGUAGE sql STABLE AS $$
                 (p.price).package_size, (p.price).free_units, (p.price).tiers,
                 p.units_before + p.rest), p.currency) END AS cost_then
         FROM (
-            SELECT a.*, b.cost AS cost_before,
+            SELECT a.*, b.cost AS cost_before, coalesce(b.since, a.period_start) AS since,
                 coalesce(b.uses, 0) - 1 + count(*) FILTER (WHERE a.costs AND a.goes_on) OVER (
-                    PARTITION BY a.account_id, a.owner, a.meter, a.period_start
+                    PARTITION BY a.account_id, a.owner, a.meter, coalesce(b.since, a.period_start)
                     ORDER BY a.place) AS uses_before,
                 coalesce(b.units, 0) - a.rest
                     + sum(CASE WHEN a.costs AND a.goes_on THEN a.rest ELSE 0 END) OVER (
-                        PARTITION BY a.account_id, a.owner, a.meter, a.period_start
+                        PARTITION BY a.account_id, a.owner, a.meter,
+                            coalesce(b.since, a.period_start)
                         ORDER BY a.place) AS units_before
             FROM allotted AS a
             LEFT JOIN seen AS b
@@ -56,7 +57,7 @@ LANGUAGE sql STABLE AS $$
             r.price, r.currency, r.units_before, r.rest, r.uses_before)
         ELSE usage_charge_after(r.price, r.currency, r.units_before, r.rest,
             coalesce(greatest(r.cost_before, max(r.cost_then) OVER (
-                PARTITION BY r.account_id, r.owner, r.meter, r.period_start, r.currency
+                PARTITION BY r.account_id, r.owner, r.meter, r.since, r.currency
                 ORDER BY r.place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)), 0))
         END
     FROM reached AS r

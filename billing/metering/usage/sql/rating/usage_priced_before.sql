@@ -1,11 +1,13 @@
 -- What a cycle has already priced of a meter (owner '') or product: units, their cost in the
--- currency, and uses, counted only up to the free ones. Inlined into usage_costed.
+-- currency, and uses, counted only up to the free ones. Cycles with the same `since` share these.
+-- Inlined into usage_costed.
 CREATE OR REPLACE FUNCTION usage_priced_before(
     p_account_id uuid, p_owner text, p_meter text, p_period_start timestamptz, p_currency text,
     p_free_uses bigint)
-RETURNS TABLE (units numeric, cost numeric, uses bigint)
+RETURNS TABLE (since timestamptz, units numeric, cost numeric, uses bigint)
 LANGUAGE sql STABLE AS $$
-    SELECT b.units, CASE p_currency WHEN 'CREDIT' THEN b.credits ELSE b.overage_total END,
+    SELECT coalesce(CASE WHEN p_owner <> '' THEN c.carried_since END, p_period_start), b.units,
+        CASE p_currency WHEN 'CREDIT' THEN b.credits ELSE b.overage_total END,
         CASE WHEN p_free_uses > 0 THEN usage_uses_before(
             p_account_id, p_owner, p_meter, p_period_start, c.carried_since, p_free_uses)
             ELSE 0 END

@@ -290,6 +290,27 @@ async def test_what_is_owed_or_being_charged_is_so_in_sql_as_in_python(actors: A
         assert row == {"owed": record.is_owed, "charging": record.is_charging}, (status, method)
 
 
+@pytest.mark.parametrize(
+    ("more", "used", "beyond", "cost", "left"),
+    [
+        ({"fixed_price": "0.30"}, "400", "1000", "20.30", "12.30"),
+        ({"maximum": "50"}, "400", "10000", "50.00", "50.00"),
+        ({"minimum": "1"}, "4", "10", "1.00", "1.00"),
+    ],
+)
+async def test_a_use_by_percentage_that_is_included_in_part_keeps_its_terms(
+    new_shop: NewShop, more: dict[str, str], used: str, beyond: str, cost: str, left: str
+) -> None:
+    shop = await on_plan(new_shop, "basic")
+    price = {"model": "percentage", "percentage": {"percent": "2"} | more}
+    await agree(shop, included=used, then="overage", prices={"USD": price})
+    wrong = await shop.record(used, **AI)
+    assert (await shop.record(beyond, **AI))["total_cost"] == cost
+    await void(shop, wrong)
+    assert (await shop.get("/usage/current"))["overages"]["total_overage_cost"] == left
+    assert await counter_rebuild.compare(shop.api.database, shop.id) == []
+
+
 async def test_uses_of_one_instant_are_priced_anew_in_the_order_they_came(
     new_shop: NewShop,
 ) -> None:

@@ -40,6 +40,7 @@ def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
         return
     if cycles.of(w).status == "incomplete":
         _activate(w)
+        discounts.confirm(w)
     change = changes.apply(w, invoice)
     if invoice.took_money:
         trials.convert(w)
@@ -211,7 +212,6 @@ def _leave_currency(w: Work[SubscriptionFacts]) -> None:
 def _activate(w: Work[SubscriptionFacts]) -> None:
     before = cycles.of(w).status
     active = cycles.change(w, status="active", incomplete_expires_at=None)
-    discounts.confirm(w)
     announce(w, active, "activated", before=before)
 
 

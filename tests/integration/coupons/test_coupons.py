@@ -309,9 +309,13 @@ async def test_a_coupon_of_a_change_that_is_never_paid_is_off_nothing(actors: Ac
     wish = {"plan": "enterprise", "coupon": code, "payment_method": "card"}
     await customer.ask("PUT", "/billing/subscription", wish, status=200)
     assert await redeemed(actors, code) == 1
+    await customer.script("insufficient_funds", then="normal")
     await customer.advance(to="2027-02-01T11:00:00Z")
     # 2000 answers beyond the plan, while the change still waits.
     assert (await invoices(customer))[-1] == (0, 3000)
+    assert (await customer.subscription())["status"] == "past_due"
+    await customer.ask("POST", "/billing/pay-overdue", {}, key=code, status=200)
+    await customer.until_subscription("active")
     await customer.advance(to="2027-02-02T00:00:00Z")
     assert await redeemed(actors, code) == 0
 

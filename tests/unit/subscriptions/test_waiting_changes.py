@@ -5,9 +5,13 @@ from typing import Any, Final
 
 import pytest
 
+from billing.money.discounts.schemas import Discount
+from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
+from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.facts import PlanLot
 from billing.money.subscriptions.schemas import SubscriptionChange, Terms
+from billing.money.subscriptions.terms import changes
 from tests.unit.worked.player import Player
 
 CALLS: Final = {"unit_price": "0.01"}
@@ -48,6 +52,19 @@ def test_a_coupon_of_a_change_that_waits_is_off_no_use() -> None:
     assert last(player).discount_minor > 0, "it is off the change that it came with"
     player.ask({"at": "2027-03-01T00:00:00Z", "cycle": True})
     assert (last(player).subtotal_minor, last(player).discount_minor) == (1000, 0)
+
+
+def test_a_debt_that_is_paid_meanwhile_redeems_no_coupon_of_a_change() -> None:
+    player = begun(price=CALLS)
+    player.play({"at": "2027-02-20T00:00:00Z", "use": [1000]})
+    player.ask({"at": "2027-02-28T12:00:00Z", "change": {"plan": "enterprise", "coupon": HALF}})
+    player.ask({"at": "2027-03-01T00:00:00Z", "cycle": True})
+    owed = last(player)
+    player.do(payment_effects.on_unpaid)
+    player.do(lambda w: payment_effects.on_paid(w, invoices.receive(w, owed, owed.total_minor)))
+    assert player.subscription.status == "active"
+    player.do(lambda w: changes.drop_pending(w, "not paid in time"))
+    assert [one.status for one in player.rows.of(Discount)] == ["released"]
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,11 @@ def of_period(rows: Rows) -> tuple[Discount, ...]:
     return _in_turn(one for one in rows.of(Discount) if one.status in IN_FORCE)
 
 
-def beside_period(rows: Rows, *, begun: datetime, of_change: bool) -> tuple[Discount, ...]:
+def beside_period(
+    rows: Rows, *, begun: datetime, of_change: bool, until: datetime | None = None
+) -> tuple[Discount, ...]:
     """Return the discounts of an invoice beside that of a period that has `begun`: percentages,
-    also one that the period's invoice has used up.
+    also one that the period's invoice has used up, or that applied `until` the subscription ended.
 
     One redeemed since applies from the next period on, and to the change it came with. While that
     change waits for its money the coupon is only reserved, and may be released: it reduces the
@@ -30,9 +32,14 @@ def beside_period(rows: Rows, *, begun: datetime, of_change: bool) -> tuple[Disc
         one
         for one in rows.of(Discount)
         if (one.status == "reserved" and of_change)
-        or (one.created_at <= begun and (one.status == "active" or _is_used_up_since(one, begun)))
+        or (one.created_at <= begun and _applies(one, begun, until))
     )
     return _in_turn(one for one in known if one.percent is not None)
+
+
+def _applies(one: Discount, begun: datetime, until: datetime | None) -> bool:
+    lasted = one.status == "active" or (one.status == "ended" and one.ended_at == until)
+    return lasted or _is_used_up_since(one, begun)
 
 
 def _is_used_up_since(one: Discount, begun: datetime) -> bool:

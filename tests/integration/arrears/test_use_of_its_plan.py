@@ -116,6 +116,18 @@ async def test_the_coupon_of_a_change_is_not_off_the_use_before_it(actors: Actor
     assert seen["usage"]["total_cents"] == 8000
 
 
+async def test_use_told_after_the_end_has_the_coupon_of_its_period(actors: Actors) -> None:
+    half = await coupon(actors, percent="50", duration="forever")
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic", coupon=half)
+    await use(customer, "600")
+    await customer.advance(days=1)
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "now"}, status=200)
+    await use(customer, "200", at="2027-01-01T12:00:00Z")
+    await customer.advance(days=2)
+    assert (await written(customer))[1:] == [[("usage", 200, 100, 0)], [("usage", 400, 200, 0)]]
+
+
 async def test_the_coupon_of_a_scheduled_change_waits_for_it(actors: Actors) -> None:
     books = await other_plan(actors)
     old = await coupon(actors, percent="25", duration="forever", sold=["basic"])

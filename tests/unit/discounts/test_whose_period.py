@@ -71,6 +71,15 @@ def test_the_last_period_that_it_is_good_for_has_it_to_its_end(
     assert not of_period(work.rows)
 
 
+@pytest.mark.parametrize(("gone_at", "is_off"), [(BEGUN + HOUR, True), (BEGUN + TICK, False)])
+def test_one_that_ended_with_its_subscription_is_off_late_use(
+    gone_at: datetime, is_off: bool
+) -> None:
+    ended = half(BEGUN, "ended").model_copy(update={"ended_at": gone_at})
+    found = beside_period(Rows([ended]), begun=BEGUN, of_change=False, until=BEGUN + HOUR)
+    assert bool(found) == is_off, "one that was removed before is off nothing"
+
+
 def test_the_period_whose_invoice_has_it_began_with_it() -> None:
     # The preview of the change that began the period was older than the redemption.
     late = half(BEGUN + HOUR, "reserved", left=2)

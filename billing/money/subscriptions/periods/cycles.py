@@ -308,7 +308,9 @@ def new_invoice(
     """
     subscription, plan = of(w), sold or w.facts.plan_of(w.rows)
     begun = begun or subscription.current_period_start
-    off = discounts.beside_period(w.rows, begun=begun, of_change=sold is not None)
+    off = discounts.beside_period(
+        w.rows, begun=begun, of_change=sold is not None, until=subscription.ended_at
+    )
     if "period_start" in fields:
         off = discounts.of_period(w.rows)
     if subscription.collection == "send_invoice":

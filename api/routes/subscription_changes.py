@@ -198,7 +198,9 @@ async def list_changes(call: MemberCall, paging: Paging) -> Page[ChangeAnswer]:
 @router.delete(
     "/billing/subscription/changes/{change_id}",
     response_model=ChangeAnswer | PreviewAnswer,
-    responses=responses("CHANGE_NOT_FOUND", "CHANGE_NOT_SCHEDULED", "MERCHANT_NOT_FOUND", *KEYED),
+    responses=responses(
+        "CHANGE_NOT_FOUND", "CHANGE_NOT_SCHEDULED", "CHANGE_PENDING", "MERCHANT_NOT_FOUND", *KEYED
+    ),
 )
 async def cancel_change(
     change_id: str, call: BillingCall, once: OptionalKey, dry_run: DryRun = False

@@ -30,7 +30,7 @@ from billing.money.subscriptions.tables import subscriptions
 router = new_router("subscriptions")
 AT_ONCE: Final = 100
 Cursor = Annotated[str | None, Query(max_length=MAX_CURSOR_CHARS)]
-CHANGED_SINCE: Final = ("SUBSCRIPTION_STATE", "PRICE_NOT_OFFERED")
+CHANGED_SINCE: Final = ("SUBSCRIPTION_STATE", "PRICE_NOT_OFFERED", "CHANGE_PENDING")
 
 
 class MoveBody(Body):

@@ -37,7 +37,7 @@ from billing.money.subscriptions.previews.tokens import Promise
 from billing.money.subscriptions.reading import ENGINE
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import Paying, Subscription, SubscriptionChange
-from billing.money.subscriptions.terms import agreements, changes
+from billing.money.subscriptions.terms import changes
 from billing.platform.decisions import service as decisions
 
 
@@ -209,9 +209,7 @@ def _pay(
 
 def _offered(w: Work[SubscriptionFacts], *, use_balance: bool) -> Invoice:
     """Return the invoice that would start the subscription again."""
-    changes.apply_scheduled(w)
-    agreements.sell(w)
-    draft = pauses.draft(w, w.facts.new_id())
+    draft = pauses.draft(w, w.facts.new_id(), changes.coming(w))
     if use_balance:
         draft = invoices.use_balance(w, draft)
     return invoices.whole_steps(w, draft)

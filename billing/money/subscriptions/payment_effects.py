@@ -17,7 +17,7 @@ from billing.money.subscriptions.endings import early
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles, granting, true_ups
 from billing.money.subscriptions.rules import ENDED
-from billing.money.subscriptions.schemas import Paying
+from billing.money.subscriptions.schemas import Paying, Subscription
 from billing.money.subscriptions.terms import changes
 from billing.money.trials import transitions as trials
 
@@ -65,10 +65,18 @@ def settle_small(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
         on_paid(w, invoices.finalize(w, invoice, with_debt=False))
 
 
-def settle_change(w: Work[SubscriptionFacts], invoice: Invoice, paying: Paying) -> None:
-    """Apply the change at once for a customer who pays by transfer; else settle a small draft."""
-    if cycles.of(w).collection == "send_invoice" and invoices.is_collectable(invoice):
-        change = changes.apply(w, cycles.issue(w, invoice, use_balance=paying.use_balance))
+def settle_change(
+    w: Work[SubscriptionFacts], invoice: Invoice, paying: Paying, after: Subscription | None = None
+) -> None:
+    """Apply the change at once for a customer who pays by transfer; else settle a small draft.
+
+    `after`: the subscription as the change leaves it, if that alters how it is paid.
+    """
+    if invoice.collection == "send_invoice" and invoices.is_collectable(invoice):
+        days = (after or cycles.of(w)).days_until_due or 0
+        use_balance = paying.use_balance
+        sent = invoices.finalize(w, invoice, days_until_due=days, use_balance=use_balance)
+        change = changes.apply(w, sent)
         if w.facts.credits_at_start and change is not None and change.kind == "resume":
             granting.grant_cycle(w)
     else:

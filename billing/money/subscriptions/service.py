@@ -266,7 +266,7 @@ async def upcoming(connection: AsyncConnection, subscription_id: UUID) -> Upcomi
 async def call_off(
     connection: AsyncConnection, account_id: UUID, change_id: UUID
 ) -> SubscriptionChange:
-    """Cancel a scheduled change. Errors: CHANGE_NOT_FOUND, CHANGE_NOT_SCHEDULED."""
+    """Cancel a scheduled change. Errors: CHANGE_NOT_FOUND, CHANGE_NOT_SCHEDULED, CHANGE_PENDING."""
     found = await _to_call_off(connection, account_id, change_id)
     await ask(connection, found.subscription_id, partial(running.call_off, change_id=change_id))
     return await store.find_change(connection, change_id) or found

@@ -94,6 +94,30 @@ async def test_a_use_from_before_a_pause_is_recorded_and_billed_when_it_comes_la
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
+async def test_a_resumption_that_is_not_paid_leaves_what_is_scheduled(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await customer.ask("PUT", PATH, {"plan": "basic"}, status=200)
+    await customer.advance(days=1)
+    paused = await customer.ask("POST", f"{PATH}/pause", NOW, status=200)
+    await customer.script("insufficient_funds", then="normal")
+
+    await customer.refused("CARD_DECLINED", "POST", f"{PATH}/resume")
+
+    after = await customer.subscription()
+    (planned,) = after["scheduled_changes"]
+    assert (after["plan"], [planned]) == (paused["plan"], paused["scheduled_changes"])
+    ends = {"at": "now", "refund": "credit"}
+    seen = await customer.ask("POST", f"{PATH}/cancel?dry_run=true", ends, status=200)
+    assert seen["credited_cents"] == 4742, "30 of the 31 days"
+    waits = await customer.ask("POST", f"{PATH}/resume", {"payment_method": "card"})
+    assert waits["plan"]["key"] == "pro"
+    await customer.refused("CHANGE_PENDING", "DELETE", f"{PATH}/changes/{planned['change_id']}")
+    await customer.pay(waits)
+    resumed = await customer.until_subscription("active")
+    assert (resumed["plan"]["key"], resumed["scheduled_changes"]) == ("basic", [])
+    assert await charged(customer) == [4900, 1900]
+
+
 async def test_no_period_is_charged_again_in_its_first_second(actors: Actors) -> None:
     customer = await begun(actors, "pro")
     await customer.ask("POST", f"{PATH}/pause", NOW, status=200)

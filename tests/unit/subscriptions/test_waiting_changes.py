@@ -1,16 +1,20 @@
 """A change of plan waits for its payment while other things come about."""
 
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
 
+from billing.core.errors import Conflict
 from billing.money.discounts.schemas import Discount
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions import payment_effects
+from billing.money.subscriptions.commands import price_moves, running
 from billing.money.subscriptions.facts import PlanLot
-from billing.money.subscriptions.schemas import SubscriptionChange, Terms
+from billing.money.subscriptions.schemas import Paying, SubscriptionChange, Terms
 from billing.money.subscriptions.terms import changes
 from tests.unit.worked.player import Player
 
@@ -111,3 +115,31 @@ def test_a_refund_while_a_change_waits_lowers_the_next_one() -> None:
     made_up = Terms.model_validate(change.terms).credits_refunded
     assert made_up == {"cycle": 600}, "what it did not deduct when it was asked for"
     assert more.model_copy(update={"made_up": made_up["cycle"]}).missing == 300
+
+
+def test_what_is_scheduled_comes_with_the_money_of_the_resumption_that_charges_it() -> None:
+    player = begun()
+    player.ask({"at": "2027-02-01T00:00:01Z", "change": {"plan": "plain", "when": "period_end"}})
+    (planned,) = player.rows.of(SubscriptionChange)
+    player.do(partial(running.pause, when="now"))
+    _resume(player)
+    assert (last(player).status, last(player).total_minor) == ("draft", 60000)
+    for verb in (
+        partial(running.call_off, change_id=planned.id),
+        partial(price_moves.move, reason="prices of 2028"),
+        partial(price_moves.undo, wrong=planned.id, reason="a slip"),
+    ):
+        with pytest.raises(Conflict, match="awaiting payment"):
+            player.do(verb)
+    player.do(lambda w: changes.drop_pending(w, "not paid in time"))
+    assert (player.subscription.plan_key, player.subscription.kept_until) == ("pro", None)
+    assert player.rows.get(SubscriptionChange, planned.id) == planned
+    _resume(player)
+    player.pay()
+    assert (player.subscription.plan_key, player.subscription.amount_minor) == ("plain", 60000)
+    assert player.rows.get(SubscriptionChange, planned.id).status == "applied"
+
+
+def _resume(player: Player) -> None:
+    change_id = UUID(int=10**6 + len(player.rows.of(SubscriptionChange)))
+    player.do(partial(running.resume, paying=Paying(change_id=change_id, by_card=True)))

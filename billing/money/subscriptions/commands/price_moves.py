@@ -151,6 +151,7 @@ def undo(w: Work[SubscriptionFacts], *, wrong: UUID, reason: str) -> Subscriptio
 
     Errors: those of `move`.
     """
+    changes.demand_no_resumption(w.rows)
     change = changes.scheduled(w.rows, "plan")
     if change is None or cycles.of(w).price_id == wrong:
         return move(w, reason=reason)
@@ -169,10 +170,11 @@ def undo(w: Work[SubscriptionFacts], *, wrong: UUID, reason: str) -> Subscriptio
 def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:
     """Schedule the current price for the next period, and notify the customer.
 
-    Errors: SUBSCRIPTION_STATE; PRICE_NOT_OFFERED if no other price is on sale.
+    Errors: SUBSCRIPTION_STATE, CHANGE_PENDING; PRICE_NOT_OFFERED if no other price is on sale.
     """
     subscription = cycles.of(w)
     demand(subscription.status, "change_down")
+    changes.demand_no_resumption(w.rows)
     price = _sold(w, subscription.interval)
     if price is None or agreements.is_agreed(w) or price.id == subscription.price_id:
         raise Conflict("PRICE_NOT_OFFERED")

@@ -31,7 +31,7 @@ from billing.money.subscriptions.schemas import (
     When,
 )
 from billing.money.subscriptions.states import demand
-from billing.money.subscriptions.terms import agreements, changes
+from billing.money.subscriptions.terms import changes, new_terms
 from billing.money.subscriptions.views import view
 
 
@@ -194,19 +194,19 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
         raise Conflict("PAYMENT_OVERDUE", state="paused")
     changes.demand_none(w.rows)
     pauses.demand_next_second(w)
-    changes.apply_scheduled(w)
-    agreements.sell(w)
-    changes.demand_a_day(pauses.begun_now(w), "resume it on another day")
-    invoice = pauses.draft(w, paying.change_id)
-    invoice = changes.begin(w, "resume", {}, invoice, paying)
-    payment_effects.settle_change(w, invoice, paying)
+    coming = changes.coming(w)
+    changes.demand_a_day(pauses.begun_now(coming), "resume it on another day")
+    invoice = pauses.draft(w, paying.change_id, coming)
+    invoice = changes.begin(w, "resume", {}, invoice, paying, new_terms.of_now(coming))
+    payment_effects.settle_change(w, invoice, paying, cycles.of(coming))
     return wake(w)
 
 
 def call_off(w: Work[SubscriptionFacts], *, change_id: UUID) -> Subscription:
-    """Cancel a scheduled change; one that was canceled before stays so."""
+    """Cancel a scheduled change; one that was canceled before stays so. Error: CHANGE_PENDING."""
     change = w.rows.find(SubscriptionChange, change_id)
     if change is not None:
+        changes.demand_no_resumption(w.rows)
         changes.cancel_scheduled(w, "called off", change.kind)
     return wake(w)
 

@@ -56,14 +56,16 @@ def begun_now(w: Work[SubscriptionFacts]) -> Subscription:
     return spans.anew(subscription, w.facts.at, subscription.interval, allowance)
 
 
-def draft(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:
-    """Draft the invoice of a new period from now, with a key of its own and no usage.
+def draft(w: Work[SubscriptionFacts], change_id: UUID, coming: Work[SubscriptionFacts]) -> Invoice:
+    """Draft the invoice of a new period from now, by the rows that it is to begin with, `coming`:
+    with a key of its own and no usage.
 
     Another period may have begun at this instant, whose draft is void.
     """
-    new, plan = begun_now(w), w.facts.plan_of(w.rows)
-    lines = [cycles.line_of(w, item, new) for item in w.rows.of(Item) if item.lasting]
-    return cycles.draft_change(w, change_id, lines, plan, **spans.fields(new))
+    new, plan = begun_now(coming), coming.facts.plan_of(coming.rows)
+    lines = [cycles.line_of(coming, item, new) for item in coming.rows.of(Item) if item.lasting]
+    fields = spans.fields(new)
+    return invoices.draft(w, cycles.invoice_of_change(coming, change_id, lines, plan, **fields))
 
 
 def demand_next_second(w: Work[SubscriptionFacts]) -> None:

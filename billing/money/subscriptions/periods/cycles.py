@@ -119,10 +119,9 @@ def is_billed(w: Work[SubscriptionFacts]) -> bool:
     return not drafted and w.facts.at < subscription.current_period_end
 
 
-def issue(w: Work[SubscriptionFacts], draft: Invoice, *, use_balance: bool = True) -> Invoice:
+def issue(w: Work[SubscriptionFacts], draft: Invoice) -> Invoice:
     """Finalize a draft; a customer who pays by transfer has some days for it."""
-    days = of(w).days_until_due or 0
-    return invoices.finalize(w, draft, days_until_due=days, use_balance=use_balance)
+    return invoices.finalize(w, draft, days_until_due=of(w).days_until_due or 0)
 
 
 def draft_period(
@@ -192,8 +191,20 @@ def draft_change(
     **fields: Any,
 ) -> Invoice:
     """Draft the invoice to be paid before a change is applied; only the change refers to it."""
+    return invoices.draft(w, invoice_of_change(w, change_id, lines, sold, **fields))
+
+
+def invoice_of_change(
+    w: Work[SubscriptionFacts],
+    change_id: UUID,
+    lines: Sequence[Line],
+    sold: Plan,
+    /,
+    **fields: Any,
+) -> NewInvoice:
+    """Return that invoice, to draft."""
     key = f"{stem(of(w))}/{ids.encode(ids.CHANGE, change_id)}"
-    return invoices.draft(w, new_invoice(w, key, lines, sold, **fields))
+    return new_invoice(w, key, lines, sold, **fields)
 
 
 def of(w: Work[SubscriptionFacts]) -> Subscription:

@@ -44,11 +44,11 @@ def follow(w: Work[SubscriptionFacts]) -> None:
         _commit(w, contract, start, number)
 
 
-def sell(w: Work[SubscriptionFacts]) -> None:
-    """Charge a period after a pause by the contract in force, if it is another one."""
-    contract = _new_at(w, w.facts.at)
+def sell(w: Work[SubscriptionFacts], at: datetime) -> None:
+    """Charge a period after a pause by the contract in force then, if it is another one."""
+    contract = _new_at(w, at)
     if contract is not None:
-        _sell(w, contract, w.facts.at)
+        _sell(w, contract, at)
 
 
 def pay(w: Work[SubscriptionFacts], at: datetime) -> None:

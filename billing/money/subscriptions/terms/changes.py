@@ -53,6 +53,15 @@ def demand_none(rows: Rows) -> None:
         raise Conflict("CHANGE_PENDING")
 
 
+def demand_no_resumption(rows: Rows) -> None:
+    """Raise CHANGE_PENDING if a resumption waits for its payment: what was scheduled is charged
+    with it.
+    """
+    change = pending(rows)
+    if change is not None and change.kind == "resume":
+        raise Conflict("CHANGE_PENDING")
+
+
 def demand_whole_rest(subscription: Subscription) -> None:
     """Raise SUBSCRIPTION_STATE if an end at a date comes before the period's end: the change would
     charge time that is never served.
@@ -107,7 +116,7 @@ def begin(
     account in another currency.
     """
     subscription, at = cycles.of(w), w.facts.at
-    by_transfer = subscription.collection == "send_invoice"
+    by_transfer = invoice.collection == "send_invoice"
     if paying.use_balance:
         invoice = invoices.use_balance(w, invoice)
     if not by_transfer:  # a sent invoice is numbered now, and its rest is carried then
@@ -146,6 +155,7 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
     invoices.owe_tax_of_credited(w, invoice)
     confirm_coupon(w, invoice.period_start or w.facts.at)
     if change.kind == "resume":
+        take_waiting(w, invoice.period_start or w.facts.at)
         pauses.resume(w, invoice)
         agreements.begin(w)
     elif change.kind == "plan":
@@ -231,8 +241,21 @@ def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
         plan, interval = w.facts.plan_of(w.rows), cycles.of(w).interval
         items.choose(w, items.sold(w, plan, interval, chosen.wanted), fewer_now=True)
         announce(w, cycles.of(w), "add_ons_chosen", add_ons=chosen.wanted)
-    if change is not None or chosen is not None:
-        pauses.forfeit_cycle(w)
+
+
+def coming(w: Work[SubscriptionFacts]) -> Work[SubscriptionFacts]:
+    """Return the rows that a resumption begins with, as a copy: it is charged for them first."""
+    after = Work(w.rows.copy(), w.facts)
+    take_waiting(after, w.facts.at)
+    return after
+
+
+def take_waiting(w: Work[SubscriptionFacts], at: datetime) -> None:
+    """Take what waits for the period after a pause: the scheduled changes, and the contract in
+    force then.
+    """
+    apply_scheduled(w)
+    agreements.sell(w, at)
 
 
 def drop_price_after(w: Work[SubscriptionFacts], before: UUID) -> None:

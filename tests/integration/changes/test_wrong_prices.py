@@ -157,6 +157,24 @@ async def test_a_plan_chosen_at_the_wrong_price_for_later_has_the_right_one_then
     ]  # fmt: skip
 
 
+async def test_who_could_not_pay_the_wrong_price_has_the_right_one_next(actors: Actors) -> None:
+    for terms in (TERMS, WRONG):
+        await actors.operate("PUT", f"/admin/plans/slip-owed{MEANT}", terms)
+    owes = await begun(actors, "slip-owed")
+    await owes.script("insufficient_funds", then="last")
+    await owes.advance(to="2027-02-10T10:00:00Z")
+    assert (await owes.subscription())["status"] == "unpaid"
+    foreseen = await undo(actors, plan="slip-owed", dry_run=True)
+    done = await undo(actors, plan="slip-owed")
+    assert [one["account_id"] for one in done["moves"]] == [owes.id]
+    assert done["moves"] == foreseen["moves"]
+    await owes.script("succeed", then="last")
+    await owes.ask("POST", "/billing/pay-overdue", {}, key="a", status=200)
+    assert (await owes.until_subscription("active"))["amount_cents"] == 3000
+    coming = await owes.ask("GET", "/billing/subscription/upcoming", status=200)
+    assert coming["invoice"]["total_cents"] == 1000
+
+
 async def test_a_plan_chosen_for_later_at_a_price_too_low_keeps_it_for_that_period(
     actors: Actors,
 ) -> None:

@@ -1,7 +1,8 @@
 """Moves subscribers of an old price to the current one, with notice, at their next period.
 
 An operator requests it; the customer keeps the old price until then, and may cancel before. Of a
-wrong price also those move who are paused, and those who chose the plan at it for a later period.
+wrong price also those move who are paused or unpaid, and those who chose the plan at it for a later
+period.
 """
 
 from datetime import datetime
@@ -55,7 +56,7 @@ _SUBSCRIBERS: Final = Prepared(
               WHERE c.account_id = s.account_id AND c.terms -> 'prices'
                   @> jsonb_build_array(jsonb_build_object('price_id', s.price_id)))
           AND (s.status IN ('trialing', 'active', 'past_due')
-               OR s.status = 'paused' AND CAST(:price_id AS uuid) IS NOT NULL)
+               OR s.status IN ('paused', 'unpaid') AND CAST(:price_id AS uuid) IS NOT NULL)
           AND NOT EXISTS (
               SELECT FROM subscription_changes c
               WHERE c.subscription_id = s.id AND c.kind = 'price' AND c.status = 'scheduled'
@@ -114,7 +115,8 @@ async def to_move(
     after: UUID | None = None,
 ) -> list[Move]:
     """Find subscribers of the plan who neither have its current price nor were notified of it, or
-    only those who have `price_id`, though paused, or were notified of it: by id, behind `after`.
+    only those who have `price_id`, though paused or unpaid, or were notified of it: by id, behind
+    `after`.
 
     Needs a connection that may see every account's.
     """
@@ -151,13 +153,15 @@ def undo(w: Work[SubscriptionFacts], *, wrong: UUID, reason: str) -> Subscriptio
 
     Errors: those of `move`.
     """
+    if cycles.of(w).status != "unpaid":  # the wrong price may be why it is
+        demand(cycles.of(w).status, "change_down")
     changes.demand_no_resumption(w.rows)
     change = changes.scheduled(w.rows, "plan")
     if change is None or cycles.of(w).price_id == wrong:
-        return move(w, reason=reason)
+        return _schedule(w, reason)
     chosen = Terms.model_validate(change.terms)
     if chosen.price_id != wrong:
-        return move(w, reason=reason)
+        return _schedule(w, reason)
     price = _sold(w, chosen.interval)
     if price is None or price.amount_minor >= chosen.unit_minor:
         raise Conflict("PRICE_NOT_OFFERED")
@@ -172,9 +176,13 @@ def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:
 
     Errors: SUBSCRIPTION_STATE, CHANGE_PENDING; PRICE_NOT_OFFERED if no other price is on sale.
     """
-    subscription = cycles.of(w)
-    demand(subscription.status, "change_down")
+    demand(cycles.of(w).status, "change_down")
     changes.demand_no_resumption(w.rows)
+    return _schedule(w, reason)
+
+
+def _schedule(w: Work[SubscriptionFacts], reason: str) -> Subscription:
+    subscription = cycles.of(w)
     price = _sold(w, subscription.interval)
     if price is None or agreements.is_agreed(w) or price.id == subscription.price_id:
         raise Conflict("PRICE_NOT_OFFERED")

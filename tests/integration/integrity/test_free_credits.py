@@ -8,6 +8,29 @@ from tests.integration.actors import Actors
 from tests.integration.past_triggers import past_triggers
 
 
+async def test_an_end_that_is_taken_back_costs_no_credits_of_a_free_month(actors: Actors) -> None:
+    plan = f"hobby-{uuid4().hex[:12]}"
+    body = {
+        "family": "app", "name": "Hobby", "limits": [], "monthly_credits": "5",
+        "prices": {"month": {"USD": 0}},
+    }  # fmt: skip
+    await actors.operate("PUT", f"/admin/plans/{plan}", body)
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    await customer.subscribe(plan)
+    date = {"cancel_at": "2027-02-15T10:00:00Z"}
+    await customer.ask("POST", "/billing/subscription/cancel", date, status=200)
+    await customer.advance(to="2027-02-10T10:00:00Z")
+    assert await customer.credits() == 5
+    await customer.ask("POST", "/billing/subscription/reactivate", status=200)
+    await customer.advance(to="2027-02-28T10:00:00Z")
+    assert await customer.credits() == 5, "the rest of the month has those of its first half"
+    await customer.advance(to="2027-03-02T10:00:00Z")
+    assert await customer.credits() == 5
+    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert report["ok"], report
+    await actors.operate("PUT", f"/admin/plans/{plan}", body | {"is_active": False})
+
+
 @pytest.mark.parametrize("every", ["month", "year"])
 async def test_books_stay_clean_when_a_plan_without_a_price_gives_way(
     actors: Actors, every: str

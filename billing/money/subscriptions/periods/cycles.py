@@ -361,7 +361,12 @@ def _carries_debt(w: Work[SubscriptionFacts]) -> bool:
 
 
 def cycle_credits(w: Work[SubscriptionFacts], subscription: Subscription) -> Decimal:
-    """Return the plan's credits of the cycle; a short cycle has fewer."""
+    """Return the plan's credits of the cycle; a short cycle has fewer.
+
+    Those of a free plan are a month's, granted once, also if its cycle is cut in two.
+    """
+    if not subscription.amount_minor:
+        return items.credits_of(w)
     part = spans.parts(subscription, w.facts.plan_of(w.rows).allowance).cycle
     return proration.credits_share(items.credits_of(w), part)
 

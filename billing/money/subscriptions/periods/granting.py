@@ -82,6 +82,9 @@ def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: De
     subscription, plan = cycles.of(w), w.facts.plan_of(w.rows)
     if not amount or end <= w.facts.at:
         return
+    if not subscription.amount_minor and start == subscription.cycle_start:
+        # The end at a date that cuts the cycle may be taken back; its rest has no grant of its own.
+        end = subscription.cycle_whole_end or end
     lot = {
         "account_id": subscription.account_id,
         "amount": amount,

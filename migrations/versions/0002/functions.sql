@@ -5416,7 +5416,7 @@ AS $$
                     SELECT usage_boundaries(s.anchor_wall, s.zone, s.interval_unit,
                         s.interval_count, c.until, NULL))
                     THEN s.anchor_wall ELSE usage_cycle_anchor(s.id, p_start) END,
-                s.zone, p.allowance_unit, p.allowance_count, c.until)) END
+                s.zone, p.allowance_unit, p.allowance_count, p_start, c.until)) END
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
     CROSS JOIN LATERAL (
         SELECT s.status = 'trialing' AND p_start < s.current_period_end AS in_trial,
@@ -5453,11 +5453,13 @@ AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usage_cycle_seconds(
-    p_anchor timestamp, p_zone text, p_unit text, p_count integer, p_end timestamptz)
+    p_anchor timestamp, p_zone text, p_unit text, p_count integer, p_start timestamptz,
+    p_end timestamptz)
 RETURNS numeric
 LANGUAGE sql STABLE AS $$
     SELECT extract(epoch FROM min(b.at) FILTER (WHERE b.at >= p_end)
-        - max(b.at) FILTER (WHERE b.at < p_end))
+        - max(CASE WHEN b.at AT TIME ZONE p_zone = p_start AT TIME ZONE p_zone THEN p_start
+            ELSE b.at END) FILTER (WHERE b.at < p_end))
     FROM usage_boundaries(p_anchor, p_zone, p_unit, p_count, p_end, NULL) AS b(at)
 $$;
 

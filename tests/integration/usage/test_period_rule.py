@@ -78,7 +78,8 @@ def test_the_database_counts_periods_as_the_rules_do(
         number = index_at(anchor, zone, every, before)
         whole = boundary(anchor, zone, every, number + 1) - boundary(anchor, zone, every, number)
         row = database.execute(
-            "SELECT usage_cycle_seconds(%s, %s, %s, %s, %s)", [anchor, zone, unit, count, at]
+            "SELECT usage_cycle_seconds(%s, %s, %s, %s, %s, %s)",
+            [anchor, zone, unit, count, None, at],
         ).fetchone()
         assert row is not None
         assert row[0] == whole.total_seconds()
@@ -140,6 +141,19 @@ async def test_cycles_that_nobody_began_yet_are_counted_from_the_31st(new_shop: 
     assert (start.astimezone(UTC), end.astimezone(UTC)) == (
         datetime(2027, 3, 31, tzinfo=UTC), datetime(2027, 4, 30, tzinfo=UTC),
     )  # fmt: skip
+
+
+async def test_a_cycle_from_the_second_of_a_repeated_hour_is_whole(new_shop: NewShop) -> None:
+    begins = datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+    first = spans.first(begins, "Europe/Berlin", MONTH, None, None, MONTH)
+    shop = await new_shop("10", is_test=True, clock_at=begins.isoformat())
+    await shop.subscribe("basic", start=begins, end=first["current_period_end"])
+    async with shop.api.database.operator() as connection:
+        row = await subscriptions.find_open(connection, shop.id)
+        assert row is not None
+        await subscriptions.change(connection, row.id, **first, created_at=begins)
+        counted = await connection.execute(NEXT, {"id": row.id, "at": begins})
+        assert tuple(counted.one()) == (first["cycle_end"], 1)
 
 
 async def test_cycles_of_a_trial_are_counted_by_the_database_as_by_the_rules(

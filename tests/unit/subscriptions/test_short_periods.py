@@ -117,3 +117,14 @@ def test_days_that_are_given_in_a_trial_move_its_billing_day_through_weeks(
 def _counted_by(s: Subscription, interval: Interval) -> Subscription:
     unit = {"interval_unit": interval.unit}
     return s.model_copy(update=spans.after_this(s, interval) | unit)
+
+
+def test_a_period_from_the_second_of_a_repeated_hour_is_whole_with_its_cycle() -> None:
+    begins, zone = datetime(2026, 10, 25, 1, 30, tzinfo=UTC), "Europe/Berlin"
+    first = short(begins, 25, **spans.first(begins, zone, MONTH, None, None, MONTH))
+    for period, allowance in ((first, MONTH), (spans.anew(first, begins, YEAR, WEEK), WEEK)):
+        assert spans.parts(period, allowance) == spans.Parts(Fraction(1), Fraction(1))
+    cut = first.model_copy(update={"current_period_end": datetime(2026, 11, 10, 2, tzinfo=UTC)})
+    whole = int((first.current_period_end - begins).total_seconds())
+    left = int((cut.current_period_end - begins).total_seconds())
+    assert spans.rest_of_period(cut, begins) == Fraction(left, whole)

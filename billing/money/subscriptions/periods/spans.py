@@ -271,7 +271,7 @@ def parts(subscription: Subscription, allowance: Interval) -> Parts:
 def rest_of_period(subscription: Subscription, at: datetime) -> Fraction:
     """Return the part of a whole period that is between `at` and the end of this one."""
     s = subscription
-    whole = _whole(s.anchor_wall, s.zone, s.interval, s.period_number)
+    whole = _whole(s.current_period_start, s.anchor_wall, s.zone, s.interval, s.period_number)
     return proration.rest(
         min(s.current_period_start, s.current_period_end - whole), s.current_period_end, at
     )
@@ -314,7 +314,8 @@ def _whole_cycle(s: Subscription, allowance: Interval) -> datetime:
     number = periods.index_at(anchor, s.zone, allowance, last)
     if last < periods.from_wall(anchor, s.zone):
         number = -1
-    return min(s.cycle_start, s.cycle_end - _whole(anchor, s.zone, allowance, number))
+    whole = _whole(s.cycle_start, anchor, s.zone, allowance, number)
+    return min(s.cycle_start, s.cycle_end - whole)
 
 
 def _whole_period_end(s: Subscription) -> datetime:
@@ -322,9 +323,18 @@ def _whole_period_end(s: Subscription) -> datetime:
     return periods.boundary(s.anchor_wall, s.zone, s.interval, s.period_number + 1)
 
 
-def _whole(anchor: datetime, zone: str, interval: Interval, number: int) -> timedelta:
-    start = periods.boundary(anchor, zone, interval, number)
-    return periods.boundary(anchor, zone, interval, number + 1) - start
+def _whole(
+    start: datetime, anchor: datetime, zone: str, interval: Interval, number: int
+) -> timedelta:
+    """Return the length of the whole period or cycle that the one from `start` is a part of.
+
+    One that begins in a repeated hour is whole, also if that is the second: the anchor is a wall
+    time.
+    """
+    begins = periods.boundary(anchor, zone, interval, number)
+    if periods.to_wall(start, zone) == periods.to_wall(begins, zone):
+        begins = start
+    return periods.boundary(anchor, zone, interval, number + 1) - begins
 
 
 def refusal_of_end(subscription: Subscription, date: datetime) -> str | None:

@@ -14,7 +14,7 @@ AS $$
                     SELECT usage_boundaries(s.anchor_wall, s.zone, s.interval_unit,
                         s.interval_count, c.until, NULL))
                     THEN s.anchor_wall ELSE usage_cycle_anchor(s.id, p_start) END,
-                s.zone, p.allowance_unit, p.allowance_count, c.until)) END
+                s.zone, p.allowance_unit, p.allowance_count, p_start, c.until)) END
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
     CROSS JOIN LATERAL (
         SELECT s.status = 'trialing' AND p_start < s.current_period_end AS in_trial,

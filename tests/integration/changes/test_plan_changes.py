@@ -192,6 +192,10 @@ async def test_a_trial_has_another_plan_and_keeps_its_end(actors: Actors) -> Non
     assert changed["trial_end"] == trial["trial_end"]
     assert (await included(customer))[1] == "5000.00"
     assert await customer.credits() == 100, "nothing is granted by it"
+    down = await change(customer, plan="basic")
+    assert (down["plan"]["key"], down["scheduled_changes"]) == ("basic", [])
+    without = await change(customer, plan="free")
+    assert (without["plan"]["key"], len(without["scheduled_changes"])) == ("basic", 1)
     await customer.refused("TRIAL_NOT_OFFERED", "PUT", PATH, {"plan": "enterprise"})
     await change(customer, plan="enterprise", when="period_end")
     await customer.advance(days=14)

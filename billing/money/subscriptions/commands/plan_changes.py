@@ -76,7 +76,8 @@ def change_plan(
     TRIAL_NOT_OFFERED, CREDITS_SPENT; those of `add_ons.choose`.
     """
     subscription, terms = cycles.of(w), _terms(w, wish)
-    when: When = wish.when or ("now" if _is_up(subscription, terms) else "period_end")
+    at_once = _is_up(subscription, terms) or _is_tried_too(w, terms)
+    when: When = wish.when or ("now" if at_once else "period_end")
     reply = demand(subscription.status, "change_up" if when == "now" else "change_down")
     changes.demand_none(w.rows)
     if _is_same(w, terms):
@@ -180,6 +181,11 @@ def _is_up(subscription: Subscription, terms: Terms) -> bool:
     """True for a longer interval, or for the same interval at a price that is not lower."""
     before, after = subscription.interval.average_days, terms.interval.average_days
     return (after, terms.amount_minor) >= (before, subscription.amount_minor)
+
+
+def _is_tried_too(w: Work[SubscriptionFacts], terms: Terms) -> bool:
+    """True in a trial for a plan that has one: the trial goes on with it."""
+    return cycles.of(w).status == "trialing" and _plan(w, terms).trial_days > 0
 
 
 def _is_same(w: Work[SubscriptionFacts], terms: Terms) -> bool:

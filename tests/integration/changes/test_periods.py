@@ -197,6 +197,6 @@ async def test_an_operator_gives_days_and_everything_after_them_moves(actors: Ac
     assert (await customer.subscription())["current_period_end"] == "2027-03-11T10:00:00Z"
     await customer.ask("POST", f"{PATH}/cancel", {"cancel_at": "2027-03-01T10:00:00Z"}, status=200)
     refused = await actors.client.post(
-        f"/api/v1{path}", json=gift, headers=actors.headers("*", "admin")
+        f"/api/v1{path}", json=gift, headers=actors.headers("*", "admin", str(uuid4()))
     )
     assert refused.json()["code"] == "SUBSCRIPTION_STATE"

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime
 from billing.core import periods
 from billing.core.frozen import Frozen
 from billing.matters.agenda import Lean, Step, final_action_due, spaced_due
-from billing.money.payments.rules import LINK_LIFETIME, PAYERS_OWN, next_check
+from billing.money.payments.rules import PAYERS_OWN, next_check
 
 FinalAction = Literal["unpaid", "cancel", "uncollectible"]
 APPROVAL_SUSPENDS: Final = timedelta(days=5)
@@ -93,11 +93,13 @@ class Collecting(Lean):
     unsettled: str | None = None
     """A payment whose money arrived and is not booked yet."""
     payment: str | None = None
-    """The one live payment, which the next six fields describe."""
+    """The one live payment, which the fields down to `awaits_payer` describe."""
     flow: str | None = None
     payment_status: str | None = None
     opened: bool = False
     payment_at: AwareDatetime | None = None
+    offered_until: AwareDatetime | None = None
+    """Instant at which its payer's link is over; not set in states of 0.1.0."""
     checks: int = 0
     last_check_at: AwareDatetime | None = None
     stale: bool = False
@@ -216,9 +218,9 @@ def _payers_own(c: Collecting) -> list[Step]:
     if c.opened and (c.flow in PAYERS_OWN or c.pay_first or c.awaits_payer):
         # The payer may complete it, and we may not be notified.
         steps = [_check(c)]
-        if c.given_up and c.payment_at is not None:
+        if c.given_up and c.offered_until is not None:
             # Nothing else ends the payer's own payment of a debt that was given up.
-            steps.append(_retire(c, c.payment_at + LINK_LIFETIME))
+            steps.append(_retire(c, c.offered_until))
         return steps
     return []
 

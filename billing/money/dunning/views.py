@@ -25,6 +25,7 @@ from billing.money.payment_methods.schemas import Method
 from billing.money.payments import card_choice
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed, is_before_choice
+from billing.money.payments.rules import LINK_LIFETIME
 from billing.money.payments.schemas import UNTRIED, Attempt, Payment
 from billing.platform.provider_inbox.rules import WaitingEvent
 
@@ -124,13 +125,14 @@ def _live(owed: Owed, live: Payment | None) -> dict[str, object]:
     if live is None:
         return {}
     invoice, last = owed.invoice, owed.last_try(live.id)
-    due = invoice.remaining_minor
+    due, offered_at = invoice.remaining_minor, live.offered_at or live.created_at
     return {
         "payment": _payment(live),
         "flow": live.flow,
         "payment_status": live.status,
         "opened": live.opened,
-        "payment_at": live.offered_at or live.created_at,
+        "payment_at": offered_at,
+        "offered_until": offered_at + LINK_LIFETIME,
         "checks": live.checks,
         "last_check_at": live.last_check_at,
         "stale": live.amount_minor != due or live.superseded_at is not None,

@@ -63,6 +63,8 @@ class SubscriptionState(State):
     cycle_end: AwareDatetime
     trial_end: AwareDatetime | None = None
     incomplete_expires_at: AwareDatetime | None = None
+    first_period_end: AwareDatetime | None = None
+    """While incomplete, the end of the period to be paid; not set in states of 0.1.0."""
     superseded: bool = False
     cancel_at_period_end: bool = False
     cancel_at: AwareDatetime | None = None
@@ -98,7 +100,7 @@ def agenda(state: SubscriptionState) -> list[Step]:
             is_served=state.status == "past_due",
         )
     if state.status == "incomplete":
-        steps.append(_abandon(state))
+        steps += _abandon(state)
     elif state.status == "trialing" or state.status in RUNNING:
         steps += _lifecycle(state)
     elif state.status == "paused":
@@ -138,20 +140,20 @@ def _first_payment_undecided(s: SubscriptionState) -> bool:
     return any(invoice.payment_status in waits_for for invoice in s.invoices)
 
 
-def _abandon(s: SubscriptionState) -> Step:
+def _abandon(s: SubscriptionState) -> list[Step]:
     """Return the step that gives up the first payment: when it expires, or with the period while a
-    bank or operator decides.
+    bank or operator decides. In a state of 0.1.0, which a replayed run may read, they decide first.
     """
     undecided = _first_payment_undecided(s)
     if not undecided and (s.superseded or s.incomplete_expires_at is None):
-        return Step(
-            name="abandon", due=AT_ONCE, key=f"{s.subscription}/abandon", words="give it up"
-        )
-    ends = s.current_period_end
-    if not undecided and s.incomplete_expires_at is not None:
-        ends = min(ends, s.incomplete_expires_at)
+        key = f"{s.subscription}/abandon"
+        return [Step(name="abandon", due=AT_ONCE, key=key, words="give it up")]
+    ends = [s.first_period_end, None if undecided else s.incomplete_expires_at]
+    due = min((one for one in ends if one is not None), default=None)
+    if due is None:
+        return []
     key, words = f"{s.subscription}/incomplete-expired", "give up the first payment"
-    return Step(name="abandon", due=ends, key=key, words=words)
+    return [Step(name="abandon", due=due, key=key, words=words)]
 
 
 def _lifecycle(s: SubscriptionState) -> list[Step]:

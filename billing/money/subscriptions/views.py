@@ -1,6 +1,7 @@
 """The state of a subscription as its agenda needs it, from the rows. Pure."""
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from billing.catalog.plans.schemas import Plan
 from billing.core import ids, periods
@@ -15,12 +16,13 @@ from billing.money.subscriptions.rules import PendingChange, SubscriptionState, 
 from billing.money.subscriptions.schemas import CrossedPeriod, Subscription, SubscriptionChange
 from billing.money.subscriptions.terms import changes
 
+_STATUSES: Final = ("draft", "open", "paid", "void", "uncollectible")
+
 
 def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
     """The state of the subscription, for its workflow."""
     row = rows.get(Subscription, facts.subscription_id)
     crossed = _crossed(rows, row)
-    statuses = ("draft", "open", "paid", "void", "uncollectible")
     change, incomplete = changes.pending(rows), row.status == "incomplete"
     owed = (
         views.collecting(
@@ -29,7 +31,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
             pay_first=incomplete or (change is not None and invoice.id == change.draft_id),
             own_card=row.payment_method_id,
         )
-        for invoice in cycles.collected(rows, row, statuses)
+        for invoice in cycles.collected(rows, row, _STATUSES)
     )
     state = SubscriptionState(
         clock_at=facts.clock_at,
@@ -40,6 +42,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
         cycle_end=row.cycle_end,
         trial_end=row.trial_end,
         incomplete_expires_at=row.incomplete_expires_at,
+        first_period_end=row.current_period_end if incomplete else None,
         superseded=row.superseded_at is not None,
         cancel_at_period_end=row.cancel_at_period_end,
         cancel_at=row.cancel_at,

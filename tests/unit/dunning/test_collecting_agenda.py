@@ -262,13 +262,18 @@ def test_a_case_that_is_over_is_tried_only_when_somebody_asks() -> None:
 def test_a_page_that_was_opened_for_a_given_up_debt_is_called_back_after_its_link() -> None:
     offered: dict[str, Any] = {
         "payment": "pay_1", "flow": "card", "payment_status": "pending", "opened": True,
-        "payment_at": ZERO, "checks": 40, "last_check_at": ZERO + 29 * DAY,
+        "payment_at": ZERO, "offered_until": ZERO + 30 * DAY, "checks": 40,
+        "last_check_at": ZERO + 29 * DAY,
     }  # fmt: skip
-    assert plan(invoice(**offered, given_up=True)) == {
+    given_up = invoice(**offered, given_up=True)
+    assert plan(given_up) == {
         "inv_1/check-pay_1-41": ZERO + 30 * DAY,
         "inv_1/retire-pay_1": ZERO + 30 * DAY,
     }
     assert "inv_1/retire-pay_1" not in plan(invoice(**offered))
+    # A history of the release before has a check at each day of the state that it wrote.
+    written = given_up.model_dump(mode="json", exclude={"offered_until"})
+    assert list(plan(Collecting.model_validate(written))) == ["inv_1/check-pay_1-41"]
 
 
 def test_one_slot_alone_is_the_renewal_itself() -> None:

@@ -88,8 +88,9 @@ class SweeperActivities:
 
     @heartbeating()
     async def _sweep(self, limit: int) -> Counts:
-        """Wake matters that were never started or notified, that rest, or are halted without a run;
-        handle overdue steps, thresholds, events and clock walks. No part waits for another.
+        """Wake matters that were never started or notified, that rest, or are halted without a run
+        or with something else to do; handle overdue steps, thresholds, events and clock walks. No
+        part waits for another.
         """
         now = real_now()
         left, late = now - POLICIES.left_behind, now - POLICIES.overdue
@@ -98,6 +99,9 @@ class SweeperActivities:
                 # First: nothing else starts what rests.
                 "rested": lambda: resting.wake(self.database, self.client, limit),
                 "left_behind": lambda: self._nudge(lambda c: sweeps.left_behind(c, left, limit)),
+                "halted_left_behind": lambda: self._nudge(
+                    lambda c: sweeps.halted_left_behind(c, left, limit)
+                ),
                 "overdue": lambda: self._nudge(lambda c: sweeps.overdue(c, late, limit)),
                 "thresholds": lambda: self._nudge(lambda c: thresholds.waiting(c, limit)),
                 "walks": self._walk,

@@ -27,7 +27,7 @@ async def left_behind(
     """Open matters that no workflow looked at: a process died between the commit and the call.
 
     Halted matters are left out: as long as they have a run, they retry by themselves, or when an
-    operator says so.
+    operator says so. Those that do other steps meanwhile are in `halted_left_behind`.
     """
     found = await connection.execute(
         select(matter_rows)
@@ -35,6 +35,24 @@ async def left_behind(
             matter_rows.c.started_at.is_(None),
             matter_rows.c.closed_at.is_(None),
             matter_rows.c.status == "open",
+            matter_rows.c.woken_at < woken_before,
+        )
+        .order_by(matter_rows.c.woken_at)
+        .limit(limit)
+    )
+    return [matters.show(row) for row in found.mappings()]
+
+
+async def halted_left_behind(
+    connection: AsyncConnection, woken_before: datetime, limit: int
+) -> list[Matter]:
+    """Halted matters that have other steps to do, and that no workflow looked at since woken."""
+    found = await connection.execute(
+        select(matter_rows)
+        .where(
+            matter_rows.c.status == "halted",
+            matter_rows.c.kind.in_([one.name for one in KINDS.values() if one.independent_steps]),
+            matter_rows.c.started_at.is_(None),
             matter_rows.c.woken_at < woken_before,
         )
         .order_by(matter_rows.c.woken_at)

@@ -99,8 +99,8 @@ async def waiting(
 ) -> list[Waiting]:
     """Return events with an owner that were stored but never handled.
 
-    Those of a halted matter are left out: it reads them itself when it goes on, and ignores calls
-    until then. Sent again each time, they would crowd out others.
+    Those of a halted matter are left out: it reads them itself when it looks at its rows. Sent
+    again each time, they would crowd out others.
     """
     is_halted = exists().where(
         matters.c.workflow_id == inbox.c.workflow_id, matters.c.status == "halted"

@@ -78,6 +78,16 @@ async def test_the_sweep_of_each_minute_reads_no_account_at_rest(database: Datab
     assert "Filter" not in asked.plan, "its index holds nothing that is not left behind"
 
 
+async def test_halted_accounts_with_other_work_are_found_among_the_halted_alone(
+    database: Database,
+) -> None:
+    asked: Any = Asked(database)
+    with pytest.raises(LookupError):
+        await sweeps.halted_left_behind(asked, real_now(), 10)
+    assert "ix_matters_halted" in asked.plan
+    assert "Seq Scan" not in asked.plan
+
+
 async def test_events_that_nobody_was_told_of_are_found_among_the_waiting_alone(
     database: Database,
 ) -> None:

@@ -17,8 +17,10 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from billing.core import ids
 from billing.core.clock import real_now
+from billing.matters.kinds import ACCOUNT
 from billing.money.account_agenda.rules import AccountState, SetupPlan
 from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.operators.test_matters import taken, until_status
 from tests.integration.workflows.test_at_once import failing
 from workflows import failed_steps, matter
 from workflows.account import AccountWorkflow
@@ -26,6 +28,13 @@ from workflows.contracts import HaltRequest, MatterRef, MatterStatus, StepReques
 from workflows.policies import TEST
 
 BEFORE: Final = datetime(2026, 1, 1, tzinfo=UTC)
+CREDITS_CAME: Final = """
+    WITH noted AS (
+        INSERT INTO unpaid_retries (account_id, id, asked_at)
+        VALUES (%(me)s, gen_random_uuid(), now()) RETURNING account_id
+    ) SELECT account_watch(account_id, now(), now()) FROM noted
+"""
+"""As `usage_settle_soon` notes it, with nobody who signals the workflow."""
 SOON: Final = 5.0
 """Seconds: a small part of a round of tries."""
 
@@ -159,6 +168,21 @@ async def test_a_halted_account_does_its_other_steps_and_stays_halted(actors: Ac
         await handle.execute_update("resume", result_type=MatterStatus)
         await asyncio.wait_for(handle.result(), SOON)
         assert (rows.done["setup"], rows.noted[3:]) == (7, [None])
+
+
+async def test_a_halted_account_is_told_of_other_work_by_the_sweep(actors: Actors) -> None:
+    """What was only noted for it waited with the step that failed, unless a signal came."""
+    customer = await actors.customer()
+    name, begins = ACCOUNT.workflow_id(customer.uuid), real_now() + timedelta(seconds=1)
+    limit = {"included": "7", "then": "block", "effective_from": begins.isoformat()}
+    async with taken(customer, f"{customer.id}/limits-{begins:%Y-%m-%dT%H:%M:%S.%fZ}"):
+        path = f"/admin/accounts/{customer.id}/limits/ai_responses"
+        await actors.operate("PUT", path, limit)
+        await until_status(actors, name, "halted")
+        await customer.rows(CREDITS_CAME)
+        done = "SELECT 1 FROM steps WHERE account_id = %(me)s AND name = 'settle_uses'"
+        await wait_for(lambda: customer.rows(done), "unpaid uses are paid")
+        assert (await until_status(actors, name, "halted"))["closed_at"] is None
 
 
 async def test_signals_hasten_no_try_and_lengthen_no_history(

@@ -18,13 +18,14 @@ class RegisterActivities:
     @activity.defn(name="matter.halted")
     async def halted(self, request: HaltRequest) -> None:
         async with self.database.tenant(request.ref.account_id) as connection:
-            status = "open" if request.reason is None else "halted"
-            await matters.set_status(connection, request.ref.workflow_id, status)
+            at = await clock.now(connection, request.ref.account_id)
+            halted = request.reason is not None
+            await matters.note_halt(connection, request.ref, at, halted=halted)
             await audit.record(
                 connection,
                 account_id=request.ref.account_id,
                 action="matter.resumed" if request.reason is None else "matter.halted",
                 subject=request.ref.workflow_id,
-                at=await clock.now(connection, request.ref.account_id),
+                at=at,
                 reason=request.reason,
             )

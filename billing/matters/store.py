@@ -14,7 +14,9 @@ from sqlalchemy import (
     Update,
     and_,
     case,
+    false,
     func,
+    literal,
     select,
     text,
     update,
@@ -243,10 +245,18 @@ async def finish_step(
     return bool(done)
 
 
-async def set_status(connection: AsyncConnection, workflow_id: str, status: str) -> None:
-    """Set `open` or `halted`, for doctor and lists."""
+async def note_halt(
+    connection: AsyncConnection, matter: Named, at: datetime, *, halted: bool
+) -> None:
+    """Note that a matter is halted, or goes on, for doctor and lists: it may be over, or rest."""
+    status: ColumnElement[str] = literal("halted")
+    if not halted:
+        beyond = KINDS[matter.kind].rests_beyond
+        rests = false() if beyond is None else matters.c.next_due - at > beyond
+        is_over = matters.c.closed_at.is_not(None)
+        status = case((is_over, "closed"), (rests, "resting"), else_="open")
     await connection.execute(
-        update(matters).where(matters.c.workflow_id == workflow_id).values(status=status)
+        update(matters).where(matters.c.workflow_id == matter.workflow_id).values(status=status)
     )
 
 

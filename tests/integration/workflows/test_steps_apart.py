@@ -184,6 +184,13 @@ async def test_a_halted_account_is_told_of_other_work_by_the_sweep(actors: Actor
         await wait_for(lambda: customer.rows(done), "unpaid uses are paid")
         assert (await until_status(actors, name, "halted"))["closed_at"] is None
 
+        forget = "UPDATE limit_overrides SET due_at = NULL WHERE account_id = %(me)s"
+        await customer.rows(forget)
+        run = actors.temporal.get_workflow_handle(name)
+        await run.signal("changed")
+        await asyncio.wait_for(run.result(), SOON)
+        assert (await until_status(actors, name, "closed"))["closed_at"] is not None
+
 
 async def test_signals_hasten_no_try_and_lengthen_no_history(
     actors: Actors, monkeypatch: pytest.MonkeyPatch

@@ -28,6 +28,13 @@ def is_final(error: FailureError) -> bool:
     return isinstance(cause, ApplicationError) and cause.non_retryable
 
 
+def refusal_of(error: ActivityError) -> ApplicationError:
+    """Return the failure of a command, for its sender."""
+    cause = error.cause
+    kind = cause.type if isinstance(cause, ApplicationError) else None
+    return ApplicationError(reason_of(error), type=kind or "ORDER_FAILED", non_retryable=True)
+
+
 def reason_of(error: FailureError) -> str:
     """Return the failure in words, at most 500 characters."""
     return str(cause_of(error))[:500]

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+from temporalio.exceptions import ActivityError, FailureError
 
 from workflows.commands import key_of
-from workflows.failures import end_if_canceled, is_final, reason_of
+from workflows.failures import end_if_canceled, is_final, reason_of, refusal_of
 from workflows.halts import note_halt
 
 with workflow.unsafe.imports_passed_through():
@@ -65,8 +65,7 @@ class MatterWorkflow(Generic[S]):
         self._failed = FailedSteps()  # where steps are independent
         self._commands: list[tuple[Command, str, asyncio.Future[None]]] = []
         self._halted: str | None = None
-        self._resumed = False
-        self._draining = False
+        self._resumed = self._draining = False
         attributes = info.typed_search_attributes  # as the starter has set them
         self._shown: tuple[str | None, str | None] | None = (
             attributes.get(BILLING_STATUS),
@@ -327,11 +326,7 @@ class MatterWorkflow(Generic[S]):
         try:
             await self._run("perform", request, command.name)
         except ActivityError as error:
-            cause = error.cause
-            kind = cause.type if isinstance(cause, ApplicationError) else None
-            outcome.set_exception(
-                ApplicationError(reason_of(error), type=kind or "ORDER_FAILED", non_retryable=True)
-            )
+            outcome.set_exception(refusal_of(error))
             end_if_canceled(error)
         else:
             outcome.set_result(None)
@@ -363,13 +358,16 @@ class MatterWorkflow(Generic[S]):
 
     async def _wait_halted(self, reason: str) -> None:
         """Halt for an hour, or until `resume`, a command, or a change if steps are independent."""
-        independent = self._steps_are_independent()
+        independent, before = self._steps_are_independent(), self._seen
+        if independent and workflow.patched("a-halt-outlasts-earlier-requests"):
+            before = self._asked  # what was asked for before it was tried for a round
         await self._halt(reason)
+
+        def goes_on() -> bool:
+            return self._resumed or bool(self._commands) or (independent and self._asked > before)
+
         with contextlib.suppress(TimeoutError):  # after the hour the step is retried
-            await workflow.wait_condition(
-                lambda: self._resumed or bool(self._commands) or (independent and self._woken()),
-                timeout=POLICIES.halt_pause,
-            )
+            await workflow.wait_condition(goes_on, timeout=POLICIES.halt_pause)
         await self._go_on()
 
     async def _halt(self, reason: str) -> None:

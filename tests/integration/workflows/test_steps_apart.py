@@ -69,7 +69,7 @@ class Rows:
 
     def __init__(self) -> None:
         self.limits_due: datetime | None = None
-        self.is_well = self.is_saved = False
+        self.is_well = self.is_saved = self.is_away = False
         self.done = Counter[str]()
         self.noted: list[str | None] = []
         self.saved_as_halted: list[bool] = []
@@ -84,6 +84,8 @@ class Rows:
 
     @activity.defn(name="account.load")
     async def load(self, ref: MatterRef) -> AccountState:
+        if self.is_away:
+            raise ApplicationError("the database is away")
         return self.state(ref)
 
     @activity.defn(name="account.setup")
@@ -168,6 +170,25 @@ async def test_a_halted_account_does_its_other_steps_and_stays_halted(actors: Ac
         await handle.execute_update("resume", result_type=MatterStatus)
         await asyncio.wait_for(handle.result(), SOON)
         assert (rows.done["setup"], rows.noted[3:]) == (7, [None])
+
+
+@pytest.mark.usefixtures("short_round")
+async def test_an_account_that_cannot_look_stays_halted_until_another_signal(
+    actors: Actors,
+) -> None:
+    """The signal that it was to look for ended its halt as soon as it had begun."""
+    rows = Rows()
+    rows.is_away, rows.is_saved = True, True
+    async with living(actors.temporal, rows) as handle:
+        await handle.signal("changed")
+        await until(lambda: rows.noted, "it is halted")
+        await asyncio.sleep(1)
+        assert rows.noted == ["look at the rows: the database is away"]
+        await handle.signal("changed")
+        await until(lambda: len(rows.noted) == 3, "it has looked again for a round")
+        rows.is_away = False
+        await handle.execute_update("resume", result_type=MatterStatus)
+        await asyncio.wait_for(handle.result(), SOON)
 
 
 async def test_a_halted_account_is_told_of_other_work_by_the_sweep(actors: Actors) -> None:

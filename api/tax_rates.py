@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import Call
 from api.workflow_calls import wait_until_done
+from billing.core import ids
 from billing.matters.schemas import Matter
 from billing.money.taxation import service as taxation
 
@@ -23,4 +24,4 @@ async def want_rates(
 async def until_asked(call: Call, asking: Matter | None) -> None:
     """Wait up to ten seconds for the provider's answer, so that the next invoice has its rates."""
     if asking is not None:
-        await wait_until_done(call, asking)
+        await wait_until_done(call, asking, f"{ids.encode(ids.ACCOUNT, asking.account_id)}/tax-")

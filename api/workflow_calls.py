@@ -41,17 +41,20 @@ async def need_provider(call: AccountCall) -> None:
     await need_temporal(call)
 
 
-async def wait_until_done(call: Call, matter: Matter) -> None:
-    """Wake the matter and wait up to ten seconds until none of its steps is due."""
+async def wait_until_done(call: Call, matter: Matter, stem: str | None = None) -> None:
+    """Wake the matter and wait up to ten seconds until none of its steps is due.
+
+    `stem`: of an account, only those whose keys begin with it; others may fail and be tried again.
+    """
     committed.note(matter)
-    await wait_for_another(call, matter)
+    await wait_for_another(call, matter, stem)
 
 
-async def wait_for_another(call: Call, matter: Matter) -> None:
+async def wait_for_another(call: Call, matter: Matter, stem: str | None = None) -> None:
     """As `wait_until_done`, for a matter that must end before the request's own work begins."""
     await failpoint("api.committed")
     try:
-        await start.wait_until_done(call.temporal, matter, WAIT)
+        await start.wait_until_done(call.temporal, matter, WAIT, stem)
     except (RPCError, Unavailable, RuntimeError) as error:
         _logger.warning("%s left to the sweeper: %s", matter.workflow_id, type(error).__name__)
     await failpoint("api.started")

@@ -4,7 +4,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from billing.money.account_agenda.rules import AccountState, agenda
-    from workflows.contracts import MatterRef
+    from workflows.contracts import MatterRef, Settled
     from workflows.matter import MatterWorkflow
     from workflows.policies import FOLLOWS_RELEASES
 
@@ -21,3 +21,23 @@ class AccountWorkflow(MatterWorkflow[AccountState]):
     async def run(self, _: MatterRef) -> None:
         """Run until the agenda is empty."""
         await self.run_until_done()
+
+    @workflow.update(description="Look again, and answer when nothing of these keys is due")
+    async def settled_about(self, stem: str) -> Settled:
+        """Return once no step whose key begins with `stem` is due, though others may fail; or once
+        such a step failed while the matter is halted, or the run ends.
+        """
+        self._asked += 1
+        ticket = self._asked
+
+        def is_done() -> bool:
+            rest_done = self._rest_done >= ticket and not self._failed.has_any(stem)
+            return rest_done or self._quiet >= ticket
+
+        def is_over() -> bool:
+            # Its look or its own step fails, if it is halted.
+            tried = self._rest_done >= ticket or not self._failed
+            return self._draining or (self._halted is not None and tried)
+
+        await workflow.wait_condition(lambda: is_done() or is_over())
+        return Settled(settled=is_done(), halted=None if is_done() else self._halted)

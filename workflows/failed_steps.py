@@ -38,6 +38,10 @@ class FailedSteps:
     def __contains__(self, key: str) -> bool:
         return key in self._failures
 
+    def has_any(self, stem: str) -> bool:
+        """True if a step whose key begins with `stem` has failed."""
+        return any(key.startswith(stem) for key in self._failures)
+
     def tries(self, key: str) -> int:
         """Return how often a step has failed in this run."""
         known = self._failures.get(key)

@@ -61,6 +61,7 @@ class MatterWorkflow(Generic[S]):
         self._asked = 0  # requests to read the rows again
         self._seen = 0  # the last request that the newest state includes
         self._quiet = 0  # the last request after which nothing was due
+        self._rest_done = 0  # the last one after which nothing was due but failed steps
         self._next_step: Step | None = None
         self._failed = FailedSteps()  # where steps are independent
         self._commands: list[tuple[Command, str, asyncio.Future[None]]] = []
@@ -156,6 +157,7 @@ class MatterWorkflow(Generic[S]):
             elif self.state is None or self._asked > self._seen:
                 await self._catch_up()
             elif again_at and (step is None or step.due > self._now()):
+                self._rest_done = self._seen
                 await self._wait_for_try(again_at, step)
             elif step is None or KINDS[self.kind].rests(step.due, self._now()):
                 self._quiet = self._seen

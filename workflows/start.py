@@ -116,14 +116,20 @@ async def notify_event(client: Client, matter: Matter, event_id: str) -> None:
     await nudge(client, matter, WaitingEvent(id=event_id))
 
 
-async def wait_until_done(client: Client, matter: Matter, timeout: timedelta) -> Settled | None:
-    """Wake a matter and wait until nothing is due; None when that takes longer than `timeout`."""
+async def wait_until_done(
+    client: Client, matter: Matter, timeout: timedelta, stem: str | None = None
+) -> Settled | None:
+    """Wake a matter and wait until nothing is due; None when that takes longer than `timeout`.
+
+    `stem`: of a matter whose steps are independent, only for steps whose keys begin with it.
+    """
     try:
         async with asyncio.timeout(timeout.total_seconds()):
             while True:
-                answer = await _wait_once(client, matter)
+                answer = await _wait_once(client, matter, stem)
                 if answer is not None and (answer.settled or answer.halted):
                     return answer
+                stem = None  # a worker of an earlier release waits for all steps alone
                 await asyncio.sleep(WAIT_RETRY.total_seconds())
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
         return None  # the SDK raises its own error for a cancelled wait
@@ -174,14 +180,15 @@ async def walk(client: Client, account_id: UUID, *, is_new: bool = True) -> None
     )
 
 
-async def _wait_once(client: Client, matter: Matter) -> Settled | None:
+async def _wait_once(client: Client, matter: Matter, stem: str | None) -> Settled | None:
     kind = KINDS[matter.kind]
     start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
         kind.workflow, _ref(matter), **_options(matter, kind)
     )
     try:
         answer: Settled = await client.execute_update_with_start_workflow(
-            "settled",
+            "settled" if stem is None else "settled_about",
+            args=[] if stem is None else [stem],
             # Each event of an update repeats its id, and a uuid is long.
             id=secrets.token_urlsafe(6),
             start_workflow_operation=start,

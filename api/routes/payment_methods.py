@@ -230,12 +230,12 @@ async def end_backup_method(
 
 
 async def notify_changed(
-    call: AccountCall, changed: Sequence[Matter], *, wait: bool = False
+    call: AccountCall, changed: Sequence[Matter], *, wait_for: str | None = None
 ) -> None:
-    """Notify the matters; with `wait`, wait until the account's own has nothing due."""
+    """Notify the matters; `wait_for`: wait until nothing of this is due in the account's own."""
     for matter in changed:
-        if wait and matter.kind == "account":
-            await wait_until_done(call, matter)
+        if wait_for is not None and matter.kind == "account":
+            await wait_until_done(call, matter, wait_for)
         else:
             await notify(call, matter)
 

@@ -60,7 +60,8 @@ async def open_portal(
     check_return(call, body.return_url)
     await need_provider(call)
     async with once.claim(call) as claim:
-        await wait_until_done(call, await _begin(call, claim, body))
+        name = ids.encode(ids.PORTAL_SESSION, claim.resource_id)
+        await wait_until_done(call, await _begin(call, claim, body), name)
         async with call.transaction() as connection:
             visit = await portal.get(connection, claim.resource_id)
         if visit.status == "refused":

@@ -93,8 +93,9 @@ async def create_setup_intent(
     """Start saving a card without a charge [K5]; returns the browser's client secret."""
     await need_provider(call)
     async with once.claim(call) as claim:
-        await wait_until_done(call, await _begin(call, claim, body))
-        setup = await _read_setup(call, ids.encode(ids.SETUP_INTENT, claim.resource_id))
+        name = ids.encode(ids.SETUP_INTENT, claim.resource_id)
+        await wait_until_done(call, await _begin(call, claim, body), name)
+        setup = await _read_setup(call, name)
         if setup.status == "refused":
             raise ProviderFailure(
                 "PLATFORM_ERROR", "the payment provider refused; no card was saved"
@@ -139,7 +140,7 @@ async def create_payment_method(body: SyncBody, call: BillingCall, once: Optiona
                 make_default=body.make_default,
                 at=await clock.now(connection, call.account.id),
             )
-        await notify_changed(call, changed, wait=True)
+        await notify_changed(call, changed, wait_for=ids.encode(ids.SETUP_INTENT, setup.id))
         return await _answer_sync(call, claim, body.setup_intent_id)
 
 

@@ -13,7 +13,7 @@ from api.routes.base import new_router
 from api.workflow_calls import wait_until_done
 from billing.catalog.taxes import rules
 from billing.catalog.taxes.schemas import STANDARD
-from billing.core import clock
+from billing.core import clock, ids
 from billing.money.invoices import balances
 from billing.money.taxation import service, store
 from billing.money.taxation.reading import taxation
@@ -87,6 +87,6 @@ async def write_tax(body: VatBody, call: BillingCall) -> TaxAnswer:
         at = await clock.now(connection, call.account.id)
         matter = await service.give_vat_id(connection, call.account.id, body.vat_id, at)
     if matter is not None:
-        await wait_until_done(call, matter)
+        await wait_until_done(call, matter, f"{ids.encode(ids.ACCOUNT, call.account.id)}/vat-")
     async with call.transaction() as connection:
         return await TaxAnswer.read(connection, call.account.id)

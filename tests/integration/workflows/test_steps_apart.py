@@ -24,7 +24,7 @@ from tests.integration.operators.test_matters import taken, until_status
 from tests.integration.workflows.test_at_once import failing
 from workflows import failed_steps, matter
 from workflows.account import AccountWorkflow
-from workflows.contracts import HaltRequest, MatterRef, MatterStatus, StepRequest
+from workflows.contracts import HaltRequest, MatterRef, MatterStatus, Settled, StepRequest
 from workflows.policies import TEST
 
 BEFORE: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -170,6 +170,45 @@ async def test_a_halted_account_does_its_other_steps_and_stays_halted(actors: Ac
         await handle.execute_update("resume", result_type=MatterStatus)
         await asyncio.wait_for(handle.result(), SOON)
         assert (rows.done["setup"], rows.noted[3:]) == (7, [None])
+
+
+async def test_who_waits_for_a_step_waits_for_no_other_that_fails(
+    actors: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a card could not be detached, each request to save one took ten seconds."""
+    rows = Rows()
+    with monkeypatch.context() as patched:
+        slow = replace(TEST, first_retry=timedelta(hours=1), slowest_retry=timedelta(hours=1))
+        patched.setattr(matter, "POLICIES", slow)
+        patched.setattr(failed_steps, "POLICIES", slow)
+        async with living(actors.temporal, rows) as handle:
+            await until(lambda: rows.done["setup"], "it is tried")
+            rows.limits_due = real_now()
+            assert await answer(handle, "acc_1/limits") == Settled(settled=True)
+            assert (rows.done["limits"], rows.noted) == (1, [])
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(answer(handle, "set_1/"), 0.5)
+
+
+@pytest.mark.usefixtures("short_round")
+async def test_a_halted_account_answers_once_the_step_is_done(actors: Actors) -> None:
+    """It answered at once, before it had done what the caller waited for."""
+    rows = Rows()
+    async with living(actors.temporal, rows) as handle:
+        await until(lambda: rows.noted, "it is halted")
+        rows.limits_due = real_now()
+        assert await answer(handle, "acc_1/limits") == Settled(settled=True)
+        assert rows.done["limits"] == 1
+        assert await answer(handle, "set_1/") == Settled(settled=False, halted=rows.noted[0])
+        assert await handle.execute_update("settled", result_type=Settled) == Settled(
+            settled=False, halted=rows.noted[0]
+        )
+
+
+async def answer(handle: WorkflowHandle[Any, Any], stem: str) -> Settled:
+    """What a caller is answered who waits for the steps of these keys."""
+    asked = handle.execute_update("settled_about", stem, result_type=Settled)
+    return await asyncio.wait_for(asked, SOON)
 
 
 @pytest.mark.usefixtures("short_round")

@@ -21,6 +21,7 @@ from billing.core.failpoints import failpoint
 from billing.core.money import show_decimal
 from billing.ledger.credits import expiry_notices
 from billing.ledger.credits import service as credits
+from billing.matters import commands
 from billing.matters.agenda import Step
 from billing.matters.schemas import Matter
 from billing.metering.limit_overrides import store as limits
@@ -75,11 +76,13 @@ class AccountActivities(AccountSteps):
     async def notice(self, request: StepRequest) -> AccountState:
         ahead = timedelta(days=self.settings.expiry_notice_days)
 
-        async def notify(connection: AsyncConnection, _: Step, at: datetime) -> str:
+        async def notify(connection: AsyncConnection, _: Step, at: datetime) -> str | None:
             at = max(at, request.step.due)
             notified = await expiry_notices.notify(
                 connection, request.ref.subject_id, ahead=ahead, at=at
             )
+            if await commands.result_of(connection, request.step.key) is not None:
+                return None  # a lot of the same end lives again, or has this end once more
             return f"{show_decimal(notified)} credits end soon"
 
         return await self.once(request, notify)

@@ -16,7 +16,7 @@ from billing.matters.tables import steps
 
 
 async def result_of(connection: AsyncConnection, key: str) -> str | None:
-    """The result of the command with this key; None when it was not carried out yet."""
+    """Return the result of the command or step with this key; None if it was not done yet."""
     found: str | None = await connection.scalar(select(steps.c.result).where(steps.c.key == key))
     return found
 

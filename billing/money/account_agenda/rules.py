@@ -100,8 +100,6 @@ class AccountState(State):
     """Earliest instant at which a lot or hold may expire; early is possible, late is not."""
     next_notice: AwareDatetime | None = None
     """Next instant at which the account is notified that credits end soon."""
-    notice_lot: str | None = None
-    """External id of the lot to announce, if another of the same end was announced before."""
     top_up: TopUpPlan | None = None
     top_up_from: AwareDatetime | None = None
     """End of a pause, after which it is checked whether credits are wanted."""
@@ -129,6 +127,7 @@ class AccountState(State):
 
 
 DATED: Final = {
+    "notice": ("next_notice", "notice", "tell that credits end soon"),
     "bill": ("late_usage", "late-usage", "invoice late use"),
     "limits": ("limits_due", "limits", "begin or end an agreed limit"),
     "expire_credits": ("next_expiry", "expire", "let credits expire"),
@@ -152,8 +151,6 @@ def agenda(state: AccountState) -> list[Step]:
     steps += [_detach_step(one) for one in state.removals]
     steps += [_portal_step(one) for one in state.portals]
     steps += _top_up_steps(state) + _unpaid_steps(state) + _vat_steps(state)
-    if state.next_notice is not None:
-        steps.append(_notice_step(state, state.next_notice))
     for name, (field, stem, words) in DATED.items():
         due = getattr(state, field)
         if due is not None:
@@ -167,13 +164,6 @@ def agenda(state: AccountState) -> list[Step]:
         words = f"complete the uses of {of.meter} that an invoice bills"
         steps.append(Step(name="complete", due=of.began_at, key=key, words=words))
     return steps
-
-
-def _notice_step(state: AccountState, due: datetime) -> Step:
-    """Notify once for all lots of one end; a lot that reopens later has a step of its own."""
-    stem = state.notice_lot or state.account
-    key = f"{stem}/notice-{_stamp(due)}"
-    return Step(name="notice", due=due, key=key, words="tell that credits end soon")
 
 
 def _detach_step(removal: RemovalPlan) -> Step:

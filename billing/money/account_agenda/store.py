@@ -36,7 +36,9 @@ _STATE = Prepared(
            CASE WHEN b.top_up_below IS NOT NULL AND NOT b.top_up_open THEN b.top_up_from END
                AS top_up_from,
            t.id AS top_up_id, t.wanted_at,
-           n.next_notice, n.notice_lot,
+           (SELECT min(l.expires_at) FROM credit_lots l
+            WHERE l.account_id = a.id AND l.is_open AND l.noticed_at IS NULL
+              AND l.expires_at > l.created_at + :notice) - :notice AS next_notice,
            (SELECT min(u.late_at) FROM usage_periods u
             WHERE u.account_id = a.id AND u.late_at IS NOT NULL) + interval '1 day' AS late_usage,
            (SELECT min(o.due_at) FROM limit_overrides o
@@ -80,15 +82,6 @@ _STATE = Prepared(
     FROM accounts a JOIN credit_balances b ON b.account_id = a.id
     LEFT JOIN tax_profiles x ON x.account_id = a.id
     LEFT JOIN top_ups t ON t.account_id = a.id AND t.status = 'wanted'
-    LEFT JOIN LATERAL (
-        SELECT l.expires_at - :notice AS next_notice, CASE WHEN EXISTS (
-            SELECT FROM credit_lots o
-            WHERE o.account_id = a.id AND o.expires_at = l.expires_at
-              AND o.noticed_at IS NOT NULL) THEN l.id END AS notice_lot
-        FROM credit_lots l
-        WHERE l.account_id = a.id AND l.is_open AND l.noticed_at IS NULL
-          AND l.expires_at > l.created_at + :notice
-        ORDER BY l.expires_at, l.id LIMIT 1) n ON true
     WHERE a.id = :account_id
     """  # noqa: S608 - put together from constants
     )
@@ -118,7 +111,6 @@ async def state(
         account=ids.encode(ids.ACCOUNT, account_id),
         next_expiry=row["next_expiry"],
         next_notice=row["next_notice"],
-        notice_lot=row["notice_lot"] and ids.encode(ids.LOT, row["notice_lot"]),
         top_up=_top_up(row),
         top_up_from=row["top_up_from"],
         late_usage=row["late_usage"],

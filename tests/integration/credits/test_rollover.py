@@ -135,6 +135,30 @@ async def test_credits_roll_over_where_an_end_or_a_pause_was_taken_back(actors: 
     assert await customer.credits() == 130
 
 
+async def test_who_cancels_again_is_told_again_of_the_same_end(actors: Actors) -> None:
+    """The notice's key was taken, so that the account's matter was halted until the end."""
+    customer = await begun(actors, cap=100)
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "period_end"}, status=200)
+    await customer.advance(to="2027-01-26T10:00:00Z")
+    assert await notices(customer) == ["2027-02-01"]
+    await customer.ask("POST", f"{PATH}/reactivate", status=200)
+    await customer.advance(to="2027-01-26T10:01:00Z")
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "period_end"}, status=200)
+    await customer.advance(to="2027-01-26T10:02:00Z")
+    assert await notices(customer) == ["2027-02-01"] * 2
+    await customer.advance(to=RENEWAL)
+    assert await customer.credits() == 0
+
+
+async def notices(customer: Customer) -> list[str]:
+    """The days of ends that the account was told of before they came."""
+    rows = await customer.rows(
+        "SELECT left(data ->> 'expires_at', 10) AS day FROM events WHERE account_id = %(me)s"
+        " AND type = 'evt.billing.credits.expiring' ORDER BY seq"
+    )
+    return [row["day"] for row in rows]
+
+
 @pytest.mark.parametrize("verb", ["cancel", "pause"])
 async def test_an_end_now_leaves_the_credits_until_the_end_of_their_cycle(
     actors: Actors, verb: str

@@ -31,11 +31,6 @@ def test_an_end_is_told_before_it_comes() -> None:
     assert names[0][1] == "acc_1/notice-2027-03-14T09:00:00.000000Z"
 
 
-def test_a_lot_that_opens_again_after_others_of_its_end_were_told_of_has_a_key_of_its_own() -> None:
-    expected = ("notice", "lot_1/notice-2027-03-14T09:00:00.000000Z", NOW)
-    assert plan(next_notice=NOW, notice_lot="lot_1") == [expected]
-
-
 def test_operators_read_what_is_about_to_be_bought() -> None:
     wanted = TopUpPlan(top_up="top_1", wanted_at=NOW)
     state = AccountState(status="active", account="acc_1", top_up=wanted)

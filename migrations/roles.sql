@@ -21,7 +21,10 @@ ALTER ROLE billing_operator PASSWORD :'operator_password' BYPASSRLS;
 GRANT pg_read_all_stats TO billing_operator;
 GRANT pg_signal_backend TO billing_owner;
 
-SELECT 'CREATE DATABASE billing OWNER billing_owner'
+-- Texts sort by their bytes, on every server alike: an upgrade of the operating system may change
+-- the order of its own locales, and the indexes would keep the old one.
+SELECT $$CREATE DATABASE billing OWNER billing_owner TEMPLATE template0 ENCODING 'UTF8'
+    LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'$$
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'billing')
 \gexec
 ALTER DATABASE billing OWNER TO billing_owner;

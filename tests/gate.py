@@ -54,6 +54,7 @@ WHOLE: Final = (
     "tests/integration/packaging/test_client_wheel.py",
     "tests/integration/packaging/test_containers.py",
     "tests/integration/packaging/test_postgres_tls.py",
+    "tests/integration/insight/test_other_locale.py",
     "tests/integration/sandbox",
     "tests/integration/timeline/test_future_lives.py",
     "tests/integration/workflows/test_lives_in_rows.py",

@@ -115,7 +115,7 @@ LATENESS: Final = f"""
     {_REAL}, done AS (
         SELECT account_id, real_ran_at - due_at AS late FROM steps
         WHERE real_ran_at > statement_timestamp() - interval '10 minutes' AND event_id IS NULL
-            AND due_at > '{AT_ONCE}'
+            AND due_at > CAST('{AT_ONCE}' AS timestamptz)
         ORDER BY real_ran_at DESC LIMIT {MOST}
     ), due AS (
         SELECT account_id, statement_timestamp() - next_due AS late FROM matters

@@ -13,7 +13,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Select,
-    and_,
     case,
     cast,
     func,
@@ -26,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.insight.reports.schemas import GroupBy
 from billing.metering.usage import rules as usage_rules
+from billing.metering.usage import store as usage_store
 from billing.metering.usage.tables import billing_records, usage_counters
 
 PAGE: Final = 1_000
@@ -81,23 +81,19 @@ def report(
         keys = (counter.owner, counter.meter)
         query = select(counter.owner.label(group_by), counter.meter)
     prefix = _PREFIXES.get(group_by)
-    whose = (
-        (counter.owner == "",)
-        if prefix is None
-        else (counter.owner >= prefix, counter.owner < f"{prefix[0]};")
-    )
+    whose = counter.owner == "" if prefix is None else usage_store.of_kind(prefix)
     where = (
         counter.account_id == account_id,
         counter.grain == "day",
         counter.bucket >= start,
         counter.bucket < end,
     )
-    query = query.add_columns(*_sums(literal(1))).where(*where, *whose).group_by(*keys)
+    query = query.add_columns(*_sums(literal(1))).where(*where, whose).group_by(*keys)
     if prefix is None:
         return Report(query, keys)
     if group_by == "user" and only_user is not None:
         return Report(query.where(counter.owner == usage_rules.user(only_user)), keys, group_by)
-    return Report(query, keys, group_by, _rest(where, and_(*whose), group_by))
+    return Report(query, keys, group_by, _rest(where, whose, group_by))
 
 
 def _sums(sign: ColumnElement[Any]) -> list[ColumnElement[Any]]:

@@ -109,6 +109,11 @@ NewShop = Callable[..., Awaitable[Shop]]
 @pytest.fixture(scope="session")
 def new_shop(api: Api) -> NewShop:
     """Makes a shop that was opened long ago; `credits` are bought ones."""
+    return shop_maker(api)
+
+
+def shop_maker(api: Api) -> NewShop:
+    """Returns what makes such shops over this app."""
 
     async def make(
         credits: str | None = None, opened: timedelta = timedelta(days=400), **fields: Any

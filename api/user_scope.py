@@ -15,11 +15,18 @@ from billing.core.errors import NotFound
 from billing.ledger.credits import store as holds
 from billing.metering.usage import logs, rules
 from billing.metering.usage.schemas import Use
+from billing.money.invoices import store as invoice_store
+from billing.money.invoices.schemas import Invoice
 
 
 def only_user(call: Call) -> str | None:
     """Return the one user whose uses the caller may see; None when it may see all."""
     return call.caller.subject if call.caller.roles == {MEMBER} else None
+
+
+def is_member(call: Call) -> bool:
+    """Return True for a caller who may see no single use of other users."""
+    return only_user(call) is not None
 
 
 def user_of(named: str | None, call: Call) -> str | None:
@@ -49,6 +56,17 @@ def own_event_key(account_id: UUID, event_id: str | None, call: Call) -> str | N
     if event_id is None or only_user(call) is None:
         return None
     return event_key(account_id, event_id, call)
+
+
+async def readable_invoice(connection: AsyncConnection, call: Call, invoice_id: UUID) -> Invoice:
+    """Return an invoice. A member finds none of a single use, because it may be another user's.
+
+    Errors: INVOICE_NOT_FOUND.
+    """
+    invoice = await invoice_store.get(connection, invoice_id)
+    if invoice.is_of_use and is_member(call):
+        raise NotFound("INVOICE_NOT_FOUND")
+    return invoice
 
 
 async def others_holds(uses: Iterable[Use], call: Call) -> set[UUID]:

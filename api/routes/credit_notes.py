@@ -1,5 +1,6 @@
 """Credit notes: numbered corrections of invoices, as rows and as PDF."""
 
+import re
 from datetime import date, datetime
 from typing import Annotated
 
@@ -10,13 +11,15 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import InvoiceId, encoded, row_id
 from api.answers.schemas import Answer, Credits
-from api.dependencies import MemberCall
+from api.dependencies import Call, MemberCall
 from api.routes.base import new_router
 from api.routes.invoice_documents import Known, Pdf, answers, download
 from api.routes.payments import decode_invoice
+from api.user_scope import is_member, readable_invoice
 from billing.core import ids
 from billing.core.errors import NotFound
 from billing.money.invoices import store
+from billing.money.invoices.arrears import NAMED_USE
 from billing.money.invoices.tables import credit_notes
 
 router = new_router("invoices")
@@ -54,7 +57,7 @@ async def list_credit_notes(call: MemberCall, paging: Paging) -> Page[CreditNote
     """The account's credit notes, newest first."""
     keys = (credit_notes.c.created_at, credit_notes.c.id)
     async with call.transaction() as connection:
-        query = store.credit_notes_listing(call.account.id)
+        query = store.credit_notes_listing(call.account.id, for_member=is_member(call))
         return await paginate(connection, query, keys, paging, CreditNoteAnswer.of)
 
 
@@ -68,8 +71,9 @@ async def list_notes_of_invoice(
     """The corrections of one invoice, newest first."""
     keys = (credit_notes.c.created_at, credit_notes.c.id)
     async with call.transaction() as connection:
-        invoice = await store.get(connection, decode_invoice(invoice_id))
-        query = store.credit_notes_listing(call.account.id, invoice.id)
+        invoice = await readable_invoice(connection, call, decode_invoice(invoice_id))
+        member = is_member(call)
+        query = store.credit_notes_listing(call.account.id, invoice.id, for_member=member)
         return await paginate(connection, query, keys, paging, CreditNoteAnswer.of)
 
 
@@ -85,6 +89,16 @@ async def download_credit_note(
     note_id = row_id(ids.CREDIT_NOTE, credit_note_id)
     async with call.transaction() as connection:
         note = await store.find_credit_note(connection, note_id)
-    if note is None:
+    if note is None or (is_member(call) and _names_use(note.reason)):
         raise NotFound("CREDIT_NOTE_NOT_FOUND")
     return await download(call, note.invoice_id, credit_note_id, known)
+
+
+def known_notes(call: Call, notes: list[CreditNoteAnswer]) -> dict[str, list[CreditNoteAnswer]]:
+    """Return the `credit_notes` of an invoice; a member gets none that names a single use."""
+    found = [one for one in notes if not (is_member(call) and _names_use(one.reason))]
+    return {"credit_notes": found}
+
+
+def _names_use(reason: str) -> bool:
+    return re.search(NAMED_USE, reason) is not None

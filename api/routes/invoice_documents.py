@@ -9,6 +9,7 @@ from api.answers.problems import responses
 from api.dependencies import AccountCall, MemberCall
 from api.routes.base import new_router
 from api.routes.payments import decode_invoice
+from api.user_scope import is_member, readable_invoice
 from billing.core import ids
 from billing.money.documents import service
 from billing.money.documents.schemas import Document
@@ -60,6 +61,9 @@ async def download_receipt(invoice_id: str, call: MemberCall, known: Known = Non
 
 async def download(call: AccountCall, invoice_id: UUID, kind: str, known: str | None) -> Response:
     """Return the document, or 304 if the caller's copy is the current one."""
+    if is_member(call):
+        async with call.transaction() as connection:
+            await readable_invoice(connection, call, invoice_id)
     press = call.services.press
     found = await service.document(call.transaction, press, invoice_id, kind)
     # Only the caller may cache it, and revalidates it each time.

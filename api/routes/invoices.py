@@ -29,8 +29,9 @@ from api.pay.pay_actions import NextAction, demand_offered, with_page
 from api.pay.payer_secrets import for_caller
 from api.pay.return_pages import check_return
 from api.routes.base import PREFIX, new_router
-from api.routes.credit_notes import CreditNoteAnswer, LineTax
+from api.routes.credit_notes import CreditNoteAnswer, LineTax, known_notes
 from api.routes.payments import PaymentAnswer, decode_invoice
+from api.user_scope import is_member, readable_invoice
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import ProviderFailure
@@ -258,11 +259,10 @@ async def list_invoices(
     call: MemberCall, paging: Paging, status: StatusFilter | None = None
 ) -> InvoicePage:
     """The account's invoices, newest first; `pending` means open [I1, I2]."""
-    query = store.listing(call.account.id, status=status_of(status))
+    query = store.listing(call.account.id, status=status_of(status), for_member=is_member(call))
     keys = (invoices.c.created_at, invoices.c.id)
     async with call.transaction() as connection:
-        page = await paginate(connection, query, keys, paging, show_row)
-    return InvoicePage.of_page(page)
+        return InvoicePage.of_page(await paginate(connection, query, keys, paging, show_row))
 
 
 @router.get(
@@ -272,7 +272,8 @@ async def read_invoice(invoice_id: str, call: MemberCall) -> InvoiceDetail:
     """One invoice with its lines, payments, attempts, credit notes and dunning [I3, I8, I9]. Only
     payers see secrets.
     """
-    return for_caller(call, await _read(call, decode_invoice(invoice_id)))
+    found = await _read(call, decode_invoice(invoice_id))
+    return for_caller(call, found.model_copy(update=known_notes(call, found.credit_notes)))
 
 
 @router.post(
@@ -350,7 +351,7 @@ async def next_action_of(
 
 async def _read(call: AccountCall, invoice_id: UUID) -> InvoiceDetail:
     async with call.transaction() as connection:
-        invoice = await store.get(connection, invoice_id)
+        invoice = await readable_invoice(connection, call, invoice_id)
         return await InvoiceDetail.read(connection, invoice, call.services.pay_links)
 
 

@@ -24,6 +24,7 @@ from api.idempotency import Claim, OptionalKey
 from api.pay.pay_actions import demand_offered
 from api.requests.card_numbers import NoCardNumber
 from api.routes.base import new_router
+from api.user_scope import is_member
 from api.workflow_calls import need_temporal, notify, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Invalid, NotFound
@@ -144,7 +145,8 @@ async def list_payments(
     call: MemberCall, paging: Paging, status: StatusFilter | None = None
 ) -> Page[PaymentAnswer]:
     """The account's payments, newest first, each declined attempt as its own entry [J1, J3]."""
-    parts = history.listing(call.account.id, statuses=statuses_of(status))
+    member = is_member(call)
+    parts = history.listing(call.account.id, statuses=statuses_of(status), for_member=member)
     async with call.transaction() as connection:
         return await paginate_merged(connection, parts, paging, PaymentAnswer.of_row)
 
@@ -165,6 +167,8 @@ def _attempt(row: Any) -> str | None:
 
 async def _read(call: AccountCall, payment_id: UUID) -> PaymentAnswer:
     query = store.listing(call.account.id, only=payment_id)
+    if is_member(call):
+        query = query.where(~invoice_store.is_of_use())
     async with call.transaction() as connection:
         row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:

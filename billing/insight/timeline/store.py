@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import clock, ids, keys
+from billing.core import clock, keys
 from billing.core.money import show_decimal
 from billing.insight.timeline import descriptions
 from billing.insight.timeline.schemas import (
@@ -47,6 +47,7 @@ from billing.money.disputes.schemas import Dispute
 from billing.money.dunning import reading as collection_rows
 from billing.money.dunning.collection import CollectionFacts
 from billing.money.dunning.rules import AGAIN, CHOSEN
+from billing.money.invoices.arrears import NAMED_USE
 from billing.money.payments.schemas import Payment
 from billing.money.purchases import reading as purchase_rows
 from billing.money.purchases.schemas import Purchase
@@ -133,8 +134,6 @@ SELECT x.at, x.real_at, 'credits/' || x.key, 'credits', 'expired',
 FROM credit_transactions x
 WHERE x.account_id = :account_id AND x.kind = 'expire'
 """
-_SINGLE_USE: Final = f"{ids.BILLING_RECORD}_[0-9a-z]{{26}}"
-"""The id of a use, in a subject, a workflow's id, a step's key or an operator's reason."""
 _INSTANTS: Final = ("at", "real_at", "due_at")
 _TEXTS: Final = (
     "mark", "source", "name", "subject", "workflow_id", "actor", "trigger", "result", "currency",
@@ -166,7 +165,7 @@ def past(
     query = select(rows).select_from(rows)
     if for_member:
         named = func.concat_ws(" ", *(rows.c[name] for name in _TEXTS), rows.c.detail)
-        query = query.where(not_(named.regexp_match(_SINGLE_USE)))
+        query = query.where(not_(named.regexp_match(NAMED_USE)))
     return query, (rows.c.at, rows.c.real_at, rows.c.mark)
 
 

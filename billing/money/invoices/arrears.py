@@ -10,7 +10,7 @@ from pydantic import AwareDatetime
 
 from billing.catalog.rating.rules import EXACT, parts, rounded
 from billing.catalog.rating.schemas import Part, PriceTerms
-from billing.core import periods
+from billing.core import ids, periods
 from billing.core.frozen import Frozen
 from billing.matters.effects import Rows
 from billing.metering.usage import rules
@@ -20,6 +20,8 @@ from billing.money.invoices.schemas import InvoiceLine, Line
 USAGE: Final = "usage"
 SINGLE_USE: Final = "single_use"
 """The kind of an invoice's usage lines."""
+NAMED_USE: Final = f"{ids.BILLING_RECORD}_[0-9a-z]{{26}}"
+"""The id of a use in a text. A member sees nothing that names one: it may be another user's."""
 
 
 class Arrear(Frozen):

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from billing.catalog.taxes.schemas import STANDARD, TaxRate
+from billing.core import ids
 from billing.matters.effects import Row
 from billing.money.discounts.schemas import DiscountTerms
 
@@ -118,6 +119,11 @@ class Invoice(Row):
     paid_at: AwareDatetime | None = None
     voided_at: AwareDatetime | None = None
     created_at: AwareDatetime
+
+    @property
+    def is_of_use(self) -> bool:
+        """True if it bills one single use."""
+        return self.fact_key.startswith(f"{ids.BILLING_RECORD}_")
 
     @property
     def remaining_minor(self) -> int:

@@ -6,15 +6,28 @@ from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, Table, Text, cast, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Table,
+    Text,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import prepared
+from billing.core import ids, prepared
 from billing.core.database import metadata
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, Sent, given
 from billing.matters.effects import Add, Change
+from billing.money.invoices.arrears import NAMED_USE
 from billing.money.invoices.giving_back import PRORATION
 from billing.money.invoices.schemas import (
     CreditNote,
@@ -118,11 +131,14 @@ def listing(
     status: InvoiceStatus | None = None,
     collection: InvoiceCollection | None = None,
     number: str | None = None,
+    for_member: bool = False,
 ) -> Select[Any]:
     """Select the account's invoices, or for operators those of all accounts; the caller sorts and
-    limits.
+    limits. A member gets none of a single use.
     """
     query = select(invoices)
+    if for_member:
+        query = query.where(~is_of_use())
     if account_id is not None:
         query = query.where(invoices.c.account_id == account_id)
     if number is not None:
@@ -132,6 +148,11 @@ def listing(
     if collection is not None:
         query = query.where(invoices.c.collection == collection)
     return query
+
+
+def is_of_use() -> ColumnElement[bool]:
+    """Match the invoices that bill one single use each."""
+    return func.starts_with(invoices.c.fact_key, f"{ids.BILLING_RECORD}_")
 
 
 async def of_matter(
@@ -189,9 +210,16 @@ async def credit_notes_of(connection: AsyncConnection, invoice_id: UUID) -> list
     return [dict(row) for row in rows.mappings()]
 
 
-def credit_notes_listing(account_id: UUID, invoice_id: UUID | None = None) -> Select[Any]:
-    """Select the account's credit notes, or those of one invoice; the caller sorts and limits."""
+def credit_notes_listing(
+    account_id: UUID, invoice_id: UUID | None = None, *, for_member: bool = False
+) -> Select[Any]:
+    """Select the account's credit notes, or those of one invoice; the caller sorts and limits. A
+    member gets none that credits a single use.
+    """
     query = select(credit_notes).where(credit_notes.c.account_id == account_id)
+    if for_member:
+        of_use = exists().where(invoices.c.id == credit_notes.c.invoice_id, is_of_use())
+        query = query.where(~of_use, ~credit_notes.c.reason.regexp_match(NAMED_USE))
     return query if invoice_id is None else query.where(credit_notes.c.invoice_id == invoice_id)
 
 

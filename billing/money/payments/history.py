@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, FromClause, Select, func, literal, null, s
 from sqlalchemy import Text as TextType
 from sqlalchemy import Uuid as UuidType
 
+from billing.money.invoices import store as invoice_store
 from billing.money.invoices.tables import invoices
 from billing.money.payment_methods.tables import payment_methods
 from billing.money.payments.schemas import UNTRIED
@@ -35,14 +36,20 @@ _FLOW: Final = payments.c.id.label("entry_id")
 _TRY: Final = payment_attempts.c.id.label("entry_id")
 
 
-def listing(account_id: UUID, *, statuses: Sequence[str] = ()) -> list[Part]:
-    """Return the queries of one account's entries; each part is read by its own index."""
-    flows = _flows(account_id)
+def listing(
+    account_id: UUID, *, statuses: Sequence[str] = (), for_member: bool = False
+) -> list[Part]:
+    """Return the queries of one account's entries; each part is read by its own index. A member
+    gets none of a single use.
+    """
+    flows, tries = _flows(account_id), _failed_tries(account_id)
+    if for_member:
+        flows, tries = (one.where(~invoice_store.is_of_use()) for one in (flows, tries))
     if statuses:
         flows = flows.where(payments.c.status.in_(statuses))
     parts: list[Part] = [(flows, (payments.c.created_at, _FLOW))]
     if not statuses or "failed" in statuses:
-        parts.append((_failed_tries(account_id), (payment_attempts.c.started_at, _TRY)))
+        parts.append((tries, (payment_attempts.c.started_at, _TRY)))
     return parts
 
 

@@ -1,4 +1,4 @@
-"""A member's timeline names no single use, which may be another user's, and no caller."""
+"""A member sees no single use, which may be another user's, in money's lists; and no caller."""
 
 from uuid import uuid4
 
@@ -26,6 +26,12 @@ async def charged(customer: Customer) -> str:
     return str((await customer.ask("POST", "/usage/record", use, status=201))["billing_id"])
 
 
+async def void(actors: Actors, customer: Customer, use: str) -> None:
+    headers = actors.headers("*", "service") | {"X-Account-Id": customer.id}
+    path = f"{API}/billing/records/{use}/void"
+    body_of(await actors.client.post(path, json={"reason": "wrong"}, headers=headers), 200)
+
+
 async def test_a_member_sees_nothing_of_anybodys_single_uses(actors: Actors) -> None:
     """It saw their ids, when they were paid, and with which card."""
     customer = await actors.customer()
@@ -34,10 +40,7 @@ async def test_a_member_sees_nothing_of_anybodys_single_uses(actors: Actors) -> 
     await grant(customer, "2")
     await until(customer, settled, "completed")
     use = await charged(customer)
-    headers = actors.headers("*", "service") | {"X-Account-Id": customer.id}
-    path = f"{API}/billing/records/{use}/void"
-    voided = await actors.client.post(path, json={"reason": "wrong"}, headers=headers)
-    assert voided.status_code == 200, voided.text
+    await void(actors, customer, use)
     await put_off(customer, "1000")
 
     staff, member = await seen(customer, "billing"), await seen(customer, "member")
@@ -52,6 +55,31 @@ async def test_a_member_sees_nothing_of_anybodys_single_uses(actors: Actors) -> 
         names(member, "past") | names(member, "future")
     )
     assert member["pagination"]["total"] == len(member["past"]) < len(staff["past"])
+
+
+async def test_a_member_finds_no_money_that_paid_a_single_use(actors: Actors) -> None:
+    """It saw the product, the minute, the units and the price of a colleague's use."""
+    customer = await actors.customer()
+    await customer.save_card()
+    await customer.bought()
+    await void(actors, customer, await charged(customer))
+
+    gone = {}
+    for name in ("invoice", "payment", "credit_note"):
+        path = f"/billing/{name.replace('_', '-')}s"
+        staff, member = [
+            body_of(await customer.call("GET", path, role=role), 200)["data"]
+            for role in ("billing", "member")
+        ]
+        (gone[name],) = {one[f"{name}_id"] for one in staff} - {one[f"{name}_id"] for one in member}
+        assert len(member) == (0 if name == "credit_note" else 1)
+    invoice = f"/billing/invoices/{gone['invoice']}"
+    for path in (
+        invoice, f"{invoice}/pdf", f"{invoice}/receipt", f"{invoice}/credit-notes",
+        f"/billing/payments/{gone['payment']}", f"/billing/credit-notes/{gone['credit_note']}/pdf",
+    ):  # fmt: skip
+        assert (await customer.call("GET", path)).status_code == 200
+        assert (await customer.call("GET", path, role="member")).status_code == 404
 
 
 async def test_a_member_reads_roles_and_staff_reads_names(actors: Actors) -> None:

@@ -25,6 +25,7 @@ ACROSS: Final = {
     "billing_idempotency": {("scope", "route", "key")},
     "credit_notes": {("series", "number")},
     "invoices": {("series", "number"), ("payment_reference",)},
+    "trial_identities": {("kind", "identity_hash")},
     "trials": {("kind", "identity_hash")},
 }
 """Unique over all accounts."""

@@ -97,13 +97,14 @@ async def is_used_elsewhere(connection: AsyncConnection, account: Account) -> bo
 
 
 async def remember_identity(connection: AsyncConnection, account: Account) -> None:
-    """Count the account's trials as those of its platform identity, which became known later.
+    """Count the account's trials as those of its platform identity, which became known later or
+    has changed since.
 
     Needs a transaction that may see any account.
     """
     identity = _identity(account)
     if identity is not None:
-        await store.fill_identity(connection, account.id, identity)
+        await store.remember(connection, account.id, identity)
 
 
 async def _grant(connection: AsyncConnection, trial: Trial, at: datetime) -> None:

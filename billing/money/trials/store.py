@@ -5,14 +5,15 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import Text, cast, literal, select, union_all
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import keys, prepared
 from billing.core.prepared import Prepared, Row, given
 from billing.ledger.credits import store as balances
 from billing.money.trials.schemas import Trial
-from billing.money.trials.tables import trials
+from billing.money.trials.tables import trial_identities, trials
 
 ACCOUNT_TRIAL = "account_trial"
 SUBSCRIPTION_TRIAL = "subscription_trial"
@@ -23,20 +24,26 @@ _FIND = Prepared(
     )
 )
 
-_ANY = trials.alias("any_of_it")
 # If another account already had the trial of this identity, its row is enough to refuse more.
-_FILL_IDENTITY = Prepared(
-    update(trials)
-    .where(
-        trials.c.account_id == given("of_account"),
-        trials.c.identity_hash.is_(None),
-        ~exists().where(_ANY.c.kind == trials.c.kind, _ANY.c.identity_hash == given("identity")),
+_REMEMBER = Prepared(
+    insert(trial_identities)
+    .from_select(
+        ["kind", "identity_hash", "account_id"],
+        select(trials.c.kind, cast(given("identity"), Text), trials.c.account_id).where(
+            trials.c.account_id == given("of_account")
+        ),
     )
-    .values(identity_hash=given("identity"))
+    .on_conflict_do_nothing()
 )
+# The release before knows `trials` alone.
 _OF_IDENTITY = Prepared(
-    select(trials.c.id).where(
-        trials.c.kind == given("of_kind"), trials.c.identity_hash == given("identity")
+    union_all(
+        *(
+            select(literal(1)).where(
+                table.c.kind == given("of_kind"), table.c.identity_hash == given("identity")
+            )
+            for table in (trials, trial_identities)
+        )
     )
 )
 _LOCK = Prepared(
@@ -57,13 +64,17 @@ async def lock(connection: AsyncConnection, account_id: UUID) -> None:
 
 async def add(connection: AsyncConnection, row: dict[str, Any]) -> Trial | None:
     """Take the trial; None when this account or this platform identity had it before."""
+    if row["identity_hash"] is not None:
+        identity = {one.name: row[one.name] for one in trial_identities.c}
+        if await prepared.add_unless_there(connection, trial_identities, identity) is None:
+            return None
     created = await prepared.add_unless_there(connection, trials, row)
     return show(created) if created else None
 
 
-async def fill_identity(connection: AsyncConnection, account_id: UUID, identity: str) -> None:
-    """Record a platform identity on trials that were taken before it was known."""
-    await _FILL_IDENTITY.send(connection, of_account=account_id, identity=identity)
+async def remember(connection: AsyncConnection, account_id: UUID, identity: str) -> None:
+    """Count the account's trials, which it has had, as those of a platform identity, too."""
+    await _REMEMBER.send(connection, of_account=account_id, identity=identity)
 
 
 async def find(

@@ -27,3 +27,12 @@ trials = c.table(
         where="identity_hash IS NOT NULL",
     ),
 )
+
+# Every platform identity that an account has had since it took the trial: a shop may change its
+# domain.
+trial_identities = c.table(
+    "trial_identities",
+    c.text("kind", primary_key=True),
+    c.text("identity_hash", primary_key=True),
+    c.account(),
+)

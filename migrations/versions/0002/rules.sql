@@ -83,6 +83,11 @@ ALTER TABLE tax_quotes FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON tax_quotes
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
+ALTER TABLE trial_identities ENABLE ROW LEVEL SECURITY;
+ALTER TABLE trial_identities FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON trial_identities
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE unpaid_retries ENABLE ROW LEVEL SECURITY;
 ALTER TABLE unpaid_retries FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON unpaid_retries

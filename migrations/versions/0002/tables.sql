@@ -368,6 +368,14 @@ CREATE TABLE tax_quotes (
     CONSTRAINT fk_tax_quotes_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
 
+CREATE TABLE trial_identities (
+    kind TEXT NOT NULL,
+    identity_hash TEXT NOT NULL,
+    account_id UUID NOT NULL,
+    CONSTRAINT pk_trial_identities PRIMARY KEY (kind, identity_hash),
+    CONSTRAINT fk_trial_identities_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
 CREATE TABLE unpaid_retries (
     account_id UUID NOT NULL,
     id UUID NOT NULL,

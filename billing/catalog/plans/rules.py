@@ -67,19 +67,27 @@ def access(plan: Plan, status: str | None) -> Access:
 
 
 def entitle(
-    plan: Plan, status: str | None, extra: Mapping[str, Decimal] | None = None
+    plan: Plan,
+    status: str | None,
+    currency: str | None = None,
+    extra: Mapping[str, Decimal] | None = None,
 ) -> Entitlements:
     """Return the entitlements of a subscription in this status; empty without access.
 
-    Without a subscription (None) they are the default plan's, and overage is blocked because no
-    invoice would bill it. `extra`: the units of its add-ons, by meter.
+    Without a subscription (None) they are the default plan's. Overage is blocked where no invoice
+    would bill it: without full access, or without a price in the subscription's currency, as in
+    usage_limits_of.sql. `extra`: the units of its add-ons, by meter.
     """
     reach = access(plan, status)
     more = extra or {}
     limits = tuple(
         limit.model_copy(
             update={"included": limit.included + more.get(limit.meter, 0)}
-            | ({"then": "block", "prices": {}} if status is None and limit.prices else {})
+            | (
+                {"then": "block", "prices": {}}
+                if limit.then == "overage" and (reach != "full" or currency not in limit.prices)
+                else {}
+            )
         )
         for limit in plan.limits
     )

@@ -40,7 +40,7 @@ async def of_account(connection: AsyncConnection, account_id: UUID) -> Entitleme
     )
     agreed = func.usage_agreed_limits(sub.account_id, limits, type_=JSONB)
     query = (
-        select(plans, subscriptions.c.status, extra.label("extra"), agreed.label("agreed"))
+        select(plans, sub.status, sub.currency, extra.label("extra"), agreed.label("agreed"))
         .join(subscriptions, subscriptions.c.plan_id == plans.c.id)
         .where(subscriptions.c.account_id == account_id, subscriptions.c.status.in_(OPEN_STATUSES))
     )
@@ -48,7 +48,8 @@ async def of_account(connection: AsyncConnection, account_id: UUID) -> Entitleme
     if row is None:
         return await _by_default(connection, account_id)
     more = {meter: Decimal(units) for meter, units in (row["extra"] or {}).items()}
-    return rules.entitle(show_plan({**row, "limits": row["agreed"]}), row["status"], more)
+    plan = show_plan({**row, "limits": row["agreed"]})
+    return rules.entitle(plan, row["status"], row["currency"], more)
 
 
 async def _by_default(connection: AsyncConnection, account_id: UUID) -> Entitlements:

@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 import psycopg
 import pytest
 
-from billing.catalog.plans.rules import access
+from billing.catalog.plans.rules import access, entitle
 from billing.catalog.plans.schemas import Limit, Plan
 from billing.catalog.rating.schemas import PriceTerms
 from billing.money.subscriptions.states import State
@@ -47,7 +47,14 @@ def test_the_database_gives_what_the_catalog_says(
     ).fetchone()
     assert row is not None
     plan: Any = Plan
-    reach = access(plan.model_construct(past_due_access=past_due), status)
+    bought = plan.model_construct(
+        key="pro", name="Pro", features={}, limits=LIMITS, past_due_access=past_due
+    )
+    reach = access(bought, status)
+    shown = entitle(bought, status, currency).limits
+    assert {one.meter: one.then for one in shown} == {
+        meter: lim["then"] for meter, lim in row[0].items()
+    }
     beyond = "overage" if (reach, currency) == ("full", "USD") else "block"
     assert {meter: lim["then"] for meter, lim in row[0].items()} == (
         {}

@@ -96,6 +96,8 @@ async def test_past_due_gives_no_new_overage_by_default(new_shop: NewShop) -> No
     refused = await shop.record("1", status=429, **AI)
     assert (refused["code"], refused["refused_by"]) == ("QUOTA_EXCEEDED", "plan")
     assert (await shop.get("/billing/entitlements"))["access"] == "no_new_overage"
+    shown = (await shop.get("/billing/entitlements/ai_responses"))["limit"]
+    assert (shown["then"], shown["prices"]) == ("block", {})
 
 
 async def test_uses_put_off_end_at_the_unpaid_limit(new_shop: NewShop) -> None:

@@ -15,8 +15,9 @@ from api.dependencies import AdminCall, Call
 from api.routes.addresses import Line
 from api.routes.base import new_router
 from billing.core import clock, ids
-from billing.core.errors import Invalid, Unavailable
+from billing.core.errors import Invalid
 from billing.money.documents import rules
+from billing.money.documents.press import Unprintable
 from billing.money.documents.schemas import Printed
 from billing.platform.accounts import issuers
 
@@ -99,7 +100,10 @@ async def put_issuer(key: KeyPath, body: IssuerBody, call: AdminCall) -> IssuerA
 
 
 async def _checked_logo(call: Call, text: str) -> bytes:
-    """Return the picture after a document was printed with it. Errors: INVALID_LOGO."""
+    """Return the picture after a document was printed with it.
+
+    Errors: INVALID_LOGO; DOCUMENT_UNAVAILABLE if too much waits to be printed.
+    """
     try:
         picture = base64.b64decode(text, validate=True)
     except binascii.Error as error:
@@ -109,6 +113,6 @@ async def _checked_logo(call: Call, text: str) -> bytes:
     sample = rules.sample(date(2026, 1, 1))
     try:
         await call.services.press.render(Printed(content=sample, logo=picture))
-    except Unavailable as error:
+    except Unprintable as error:
         raise Invalid("INVALID_LOGO", f"the logo cannot be printed: {error.detail}") from error
     return picture

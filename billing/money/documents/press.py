@@ -23,6 +23,10 @@ PER_PROCESS: Final = 1_000
 """Documents after which the process is replaced, so that no cache of it grows for ever."""
 
 
+class Unprintable(Unavailable):
+    """The content of a document that cannot be rendered, however often it is asked for."""
+
+
 class _Line:
     """The documents of one account, one after the other."""
 
@@ -88,7 +92,8 @@ class Press:
             if not good or self._printed >= PER_PROCESS:
                 await self.close()
         if not good:
-            raise _unavailable(f"the document could not be rendered: {content.decode()}")
+            why = f"the document could not be rendered: {content.decode()}"
+            raise Unprintable("DOCUMENT_UNAVAILABLE", why)
         return content
 
     async def _asked(self, message: bytes) -> tuple[bool, bytes]:

@@ -5,7 +5,9 @@ from uuid import uuid4
 
 import pytest
 
+from billing.money.documents import press
 from tests.integration.actors import Actors, Customer, Json
+from tests.integration.api_app import Api
 from tests.integration.invoices.test_documents import LIST, fetched, text_of
 
 DETAILS = "/billing/details"
@@ -161,6 +163,18 @@ async def test_a_logo_is_a_picture_that_a_document_can_show(actors: Actors) -> N
     assert len(kept["logo"]) == 64
     assert (await actors.operate("PUT", path, seller))["logo"] == kept["logo"]
     assert (await actors.operate("PUT", path, seller | {"logo": None}))["logo"] is None
+
+
+async def test_a_good_logo_is_not_refused_while_the_printer_is_busy(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.app.state.services.press, "_waiting", press.WAITING)
+    seller = {"name": "ACME", "address": {"line1": "1", "city": "Berlin", "country": "DE"}}
+    path = f"/api/v1/admin/issuers/seller-{uuid4().hex[:8]}"
+    for logo, code in ((LOGO, "DOCUMENT_UNAVAILABLE"), ("aGVsbG8=", "INVALID_LOGO")):
+        body = seller | {"logo": logo}
+        answer = await api.client.put(path, json=body, headers=api.admin())
+        assert answer.json()["code"] == code
 
 
 async def test_a_default_seller_stays_it_until_another_is(actors: Actors) -> None:

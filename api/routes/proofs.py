@@ -24,6 +24,7 @@ from billing.insight.proofs.schemas import (
     Verdict,
     WebhookFact,
 )
+from billing.insight.timeline import descriptions
 from workflows import visibility
 from workflows.visibility import Run
 
@@ -133,7 +134,8 @@ class ProofAnswer(Answer):
 async def prove_purchase(purchase_id: str, call: MemberCall) -> ProofAnswer:
     """The proof that this purchase was paid once and granted once; it works without Temporal.
 
-    Only payers see the id of a payment page, because it opens the page.
+    Only payers see the id of a payment page, because it opens the page, and who requested it by
+    name and key.
     """
     purchase = row_id(ids.PURCHASE, purchase_id)
     facts = await _facts(call, purchase)
@@ -151,7 +153,10 @@ def _for_caller(call: MemberCall, answer: ProofAnswer) -> ProofAnswer:
     if may_pay(call):
         return answer
     hidden = [one.model_copy(update={"provider_session": None}) for one in answer.payments]
-    return answer.model_copy(update={"payments": hidden})
+    actor = answer.request.actor
+    asked = {"actor": actor and descriptions.role_of(actor), "idempotency_key_hash": None}
+    request = answer.request.model_copy(update=asked)
+    return answer.model_copy(update={"payments": hidden, "request": request})
 
 
 async def _facts(call: MemberCall, purchase: UUID) -> Facts:

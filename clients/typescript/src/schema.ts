@@ -2029,7 +2029,8 @@ export interface paths {
          * Prove Purchase
          * @description The proof that this purchase was paid once and granted once; it works without Temporal.
          *
-         *     Only payers see the id of a payment page, because it opens the page.
+         *     Only payers see the id of a payment page, because it opens the page, and who requested it by
+         *     name and key.
          */
         get: operations["prove_purchase"];
         put?: never;

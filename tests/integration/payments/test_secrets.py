@@ -40,17 +40,24 @@ async def test_a_member_reads_no_address_of_a_payment_page(customer: Customer) -
         assert shown == {"member": None, "billing": bought["checkout_url"]}
 
 
-async def test_a_member_reads_no_payment_page_in_a_proof(customer: Customer) -> None:
-    bought = await customer.buy(flow="checkout")
+async def test_a_member_reads_no_payment_page_and_no_caller_in_a_proof(
+    customer: Customer,
+) -> None:
+    bought = await customer.buy(flow="checkout", key="order-1")
     page = bought["checkout_url"].rpartition("/")[2]
-    shown = {}
+    shown, asked = {}, {}
     for role in ("member", "billing"):
         answer = await customer.call(
             "GET", f"/billing/purchases/{bought['purchase_id']}/proof", role=role
         )
         shown[role] = answer.json()["payments"][0]["provider_session"]
+        request = answer.json()["request"]
+        asked[role] = (request["actor"], request["idempotency_key_hash"])
         assert (page in answer.text) == (role == "billing")
     assert shown == {"member": None, "billing": page}
+    assert asked["billing"][0].startswith("billing:")
+    assert asked["billing"][1]
+    assert asked["member"] == ("billing", None)
 
 
 async def test_the_invoice_of_a_pack_bought_by_hand_says_how_to_pay_it(customer: Customer) -> None:

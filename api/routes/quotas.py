@@ -207,4 +207,6 @@ async def put_quota(body: QuotaBody, call: AdminCall) -> QuotaAnswer:
 async def delete_quota(quota_id: str, call: AdminCall) -> QuotaAnswer:
     """Delete a quota; returns its last state."""
     async with call.database.operator() as connection:
-        return QuotaAnswer.of(await service.remove(connection, row_id(rules.QUOTA_ID, quota_id)))
+        removed = await service.remove(connection, row_id(rules.QUOTA_ID, quota_id))
+        await call.act_for(removed.account_id)
+    return QuotaAnswer.of(removed)

@@ -193,6 +193,8 @@ async def _page(
         found = await paginate(
             connection, query, (subscriptions.c.id,), asked, subscription_store.show
         )
+    for one in found.data:
+        await call.act_for(one.account_id)
     done = [await _apply(call, one, order, dry_run=dry_run) for one in found.data]
     if not dry_run:
         await wait_until_all_done(call, (one for _, outcome in done for one in outcome.matters))

@@ -234,6 +234,7 @@ async def _detail(call: Call, case_id: UUID) -> CaseDetail:
         case = await store.get(connection, case_id)
         shown = await CaseAnswer.read(connection, case)
         tries = await payment_store.attempts_of(connection, case.invoice_id)
+    await call.act_for(case.account_id)
     return CaseDetail(**shown.model_dump(), attempts=[AttemptAnswer.of(one) for one in tries])
 
 

@@ -62,6 +62,7 @@ async def list_matters(
 @router.get("/admin/matters/{workflow_id:path}", responses=responses("MATTER_NOT_FOUND"))
 async def read_matter(workflow_id: str, call: AdminCall) -> MatterAnswer:
     """One matter, such as `subscription/sub_…`."""
+    await _find(call, workflow_id)
     return await _read(call, workflow_id)
 
 
@@ -101,6 +102,7 @@ async def _find(call: Call, workflow_id: str) -> Matter:
         matter = await find_matter(connection, workflow_id)
     if matter is None:
         raise NotFound("MATTER_NOT_FOUND")
+    await call.act_for(matter.account_id)
     return matter
 
 

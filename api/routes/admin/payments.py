@@ -144,14 +144,16 @@ async def check_payment(payment_id: str, call: AdminCall, response: Response) ->
     booked, for refunds and disputes of it. A halted matter resumes.
     """
     await need_temporal(call)
-    subject = decode_payment(payment_id)
     async with call.database.operator() as connection:
-        matter = await event_owners.ask(connection, subject, clock.real_now())
+        payment = await store.get(connection, decode_payment(payment_id))
+    await call.act_for(payment.account_id)
+    async with call.database.operator() as connection:
+        matter = await event_owners.ask(connection, payment.id, clock.real_now())
     if matter is not None:
         await resume_if_halted(call, matter)
         await wait_until_done(call, matter)
     async with call.database.operator() as connection:
-        checked = await CheckedAnswer.read(connection, subject)
+        checked = await CheckedAnswer.read(connection, payment.id)
     if matter is not None and checked.asked_at is None:
         response.status_code = 202
     return checked

@@ -140,8 +140,8 @@ async def refund_payment(
 async def list_refunds(payment_id: str, call: AdminCall, paging: Paging) -> Page[RefundAnswer]:
     """The refunds of one payment, newest first."""
     keys = (refunds.c.created_at, refunds.c.id)
+    payment = await _paid(call, payment_id)
     async with call.database.operator() as connection:
-        payment = await store.get(connection, decode_payment(payment_id))
         query = service.refund_listing(payment.id)
         return await paginate(connection, query, keys, paging, RefundAnswer.of)
 

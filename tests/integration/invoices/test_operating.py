@@ -48,15 +48,30 @@ async def test_an_act_for_another_shop_is_refused(actors: Actors) -> None:
     debt = await owed(customer)
     payment = (await customer.rows("SELECT id FROM payments WHERE account_id = %(me)s"))[0]["id"]
     case = (await customer.rows("SELECT id FROM dunning_cases WHERE account_id = %(me)s"))[0]["id"]
-    for path in (
-        f"invoices/{debt['invoice_id']}/void",
-        f"dunning/{ids.encode(ids.DUNNING_CASE, case)}/forgive",
-        f"payments/{ids.encode(ids.PAYMENT, payment)}/reject",
-        f"payments/{ids.encode(ids.PAYMENT, payment)}/refund",
+    subscription = (await customer.subscription())["subscription_id"]
+    limited = {"account_id": customer.id, "feature_type": "chat_messages", "limit": "5"}
+    quota = await actors.operate("PUT", "/admin/quotas", limited)
+    dunning = f"dunning/{ids.encode(ids.DUNNING_CASE, case)}"
+    paid = f"payments/{ids.encode(ids.PAYMENT, payment)}"
+    steered = WHY | {"act": "forgive", "subscription_ids": [subscription]}
+    for method, path, body in (
+        ("POST", f"invoices/{debt['invoice_id']}/void", WHY),
+        ("GET", dunning, None),
+        ("POST", f"{dunning}/forgive", WHY),
+        ("POST", f"{paid}/reject", WHY),
+        ("POST", f"{paid}/refund", WHY),
+        ("GET", f"{paid}/refunds", None),
+        ("POST", f"{paid}/check", None),
+        ("GET", f"matters/subscription/{subscription}", None),
+        ("POST", f"matters/subscription/{subscription}/resume", None),
+        ("POST", "subscriptions/steer", steered),
+        ("DELETE", f"quotas/{quota['quota_id']}", None),
     ):
         headers = actors.headers("*", "admin", str(uuid4())) | {"X-Shop-Domain": "other.example"}
-        answer = await actors.client.post(f"/api/v1/admin/{path}", json=WHY, headers=headers)
+        url = f"/api/v1/admin/{path}"
+        answer = await actors.client.request(method, url, json=body, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "PLATFORM_MISMATCH"), path
+    assert await actors.operate("DELETE", f"/admin/quotas/{quota['quota_id']}") == quota
     assert (await newest(customer))["status"] == "open"
 
 

@@ -59,7 +59,9 @@ class Claim:
 
     `resource_id` is the id of what the request creates: a new UUIDv7, or the id that the first
     request chose. `resumed` means that an earlier request with this key ended without a final
-    answer, and may have written rows under `resource_id`: look for them before writing.
+    answer, and may have written rows under `resource_id`: look for them before writing. A handler
+    sets `has_acted` once a part of several acts is committed, so that no refusal of a later part
+    makes the same key start again.
     """
 
     def __init__(self, granted: Granted, asked: KeyedRequest | None = None) -> None:
@@ -68,6 +70,7 @@ class Claim:
         self.resource_id = granted.resource_id
         self.resumed = granted.resumed
         self.answered: Response | None = None
+        self.has_acted = False
 
     async def begun(self, connection: AsyncConnection, workflow_id: str) -> Matter | None:
         """Return the matter that an earlier request with this key started."""
@@ -215,6 +218,8 @@ async def _close(
 ) -> None:
     """Store the answer, or release or forget the key. A failure here does not change the answer."""
     what = outcome(answer.status_code, code) if answer is not None else "keep"
+    if what == "forget" and claim.has_acted:
+        what = "keep"
     try:
         async with _rows(call) as connection:
             if what == "store" and answer is not None:

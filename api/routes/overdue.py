@@ -188,6 +188,7 @@ async def _try_each(call: AccountCall, claim: Claim, body: PayOverdueBody) -> li
             method_id=payment_method_row(body.payment_method_id),
             only=only,
         )
+    claim.has_acted = True
     for matter in {one.matter.workflow_id: one.matter for _, one in asked}.values():
         await wait_until_done(call, matter)
     async with call.transaction() as connection:

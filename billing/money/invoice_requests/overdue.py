@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
-from billing.core.errors import NotFound
+from billing.core.errors import Conflict, NotFound
 from billing.core.frozen import Frozen
 from billing.matters.effects import Work
 from billing.matters.tables import steps
@@ -26,6 +26,7 @@ from billing.money.invoices import store as invoice_store
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.tables import invoices as invoice_rows
+from billing.money.payments import store as payment_store
 from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.commands import running
@@ -101,19 +102,36 @@ async def ask(
 ) -> list[tuple[UUID, TryRequest]]:
     """Request one try of each invoice that is `owed`, all or none, once per `suffix`.
 
-    A repeat returns the same. Errors: those of `owed` and `card.retry_now`.
+    A repeat returns the same, and tries again what reached no card and is still owed. Errors: those
+    of `owed` and `card.retry_now`.
     """
     known = await asked_before(connection, account_id, suffix)
     if not known:
         known = [one.id for one in await owed(connection, account_id, only)]
     await locks.hold_collectors(connection, account_id, known)
-    return [
-        (
-            invoice_id,
-            await card.retry_now(connection, invoice_id, at, suffix=suffix, method_id=method_id),
-        )
-        for invoice_id in known
-    ]
+    asked = [(one, await _try(connection, one, at, suffix, method_id)) for one in known]
+    return [(invoice_id, request) for invoice_id, request in asked if request is not None]
+
+
+async def _try(
+    connection: AsyncConnection, invoice_id: UUID, at: datetime, suffix: str, method_id: UUID | None
+) -> TryRequest | None:
+    """Request a try; None if an earlier one reached no card, and the invoice was paid since."""
+    order, number = suffix, 1
+    while True:
+        try:
+            asked = await card.retry_now(
+                connection, invoice_id, at, suffix=order, method_id=method_id
+            )
+        except Conflict as refused:
+            if number > 1 and refused.code == "INVOICE_ALREADY_PAID":
+                return None
+            raise
+        attempt = await payment_store.find_attempt(connection, asked.attempt)
+        if attempt is None or attempt.status != "unreached":
+            return asked
+        number += 1
+        order = f"{suffix}-{number}"
 
 
 async def demand(

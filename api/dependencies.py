@@ -226,6 +226,7 @@ class OperatorGate(_Gate):
     async def __call__(self, request: Request) -> Call:
         sent = gate_headers(request)
         _shop.set((sent.get(b"x-platform"), sent.get(b"x-shop-domain")))
+        sent.pop(b"x-account-id", None)  # else each name sent would have a rate of its own
         return Call(*await self.prove(request, sent))
 
 

@@ -73,7 +73,7 @@ async def redeem_for(
     if wish.coupon is None:
         return
     running = await discount_store.of_subscription(connection, subscription_id)
-    if repeated and any(one.code == wish.coupon.upper() for one in running):
+    if repeated and any(one.code == capital(wish.coupon) for one in running):
         return
     found = await store.get(connection, subscription_id, lock=True)
     demand(found.status, "coupon")

@@ -75,6 +75,17 @@ async def test_an_account_has_one_rate_under_all_of_its_names(
     assert (await two[0].get(READ, headers=named(f"nobody-{busy}"))).status_code != 429
 
 
+async def test_a_header_that_a_route_does_not_read_gives_no_rate_of_its_own(
+    api: Api, two: list[httpx2.AsyncClient]
+) -> None:
+    mine = api.token("*", ["admin"], f"busy-{uuid4()}")
+    left = []
+    for name in ("one", "two"):
+        answer = await two[0].get("/api/v1/admin/issuers", headers=mine | {"X-Account-Id": name})
+        left.append(int(answer.headers["RateLimit-Remaining"]))
+    assert left[0] - left[1] == 1
+
+
 @pytest.mark.parametrize("role", ["billing", "service"])
 async def test_uses_that_a_card_pays_at_once_count_as_money(
     api: Api, two: list[httpx2.AsyncClient], role: str

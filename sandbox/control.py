@@ -181,6 +181,10 @@ class SandboxControl:
         order = {"payment_method": payment_method, "return_url": return_url}
         return await self._act(f"/{kind}/{intent}/confirm_as_client", order)
 
+    async def reissue(self, method: str, card: str) -> Outcome:
+        """Give a saved card the number of a test card, as its bank does."""
+        return await self._act(f"/payment_methods/{method}/reissue", {"card": card})
+
     async def settle(self, intent: str, outcome: str | None = None) -> Outcome:
         """End a payment that is processing; without an outcome as its bank account does."""
         return await self._act(f"/payment_intents/{intent}/settle", {"outcome": outcome})

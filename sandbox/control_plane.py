@@ -26,6 +26,7 @@ from sandbox.orders import (
     PayPage,
     Redeliver,
     Refund,
+    Reissue,
     Release,
     Reset,
     Script,
@@ -272,6 +273,14 @@ def _acting(router: APIRouter, envelope: Envelope) -> None:
     async def confirm(kind: str, intent_id: str, order: ClientConfirm) -> JSONResponse:
         """Confirm as a browser does: publishable key, client secret, a test card."""
         return _told(confirm_as_client(envelope, kind, intent_id, order))
+
+    @router.post("/payment_methods/{method_id}/reissue")
+    async def reissue(method_id: str, order: Reissue) -> JSONResponse:
+        """Give a saved card another number, as its bank does."""
+        if order.card not in CARDS:
+            raise HTTPException(422, f"{order.card!r} is not a test card.")
+        run = lambda call: people.reissue(call, method_id, order.card)  # noqa: E731
+        return _told(act(envelope, "reissue", method_id, run))
 
     @router.post("/customers/{customer}/clock")
     async def clock(customer: str, order: SetClock) -> JSONResponse:

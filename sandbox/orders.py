@@ -132,6 +132,12 @@ class ClientConfirm(Order):
     return_url: str | None = None
 
 
+class Reissue(Order):
+    """A bank gives a saved card the number of this test card."""
+
+    card: str
+
+
 class Settle(Order):
     """The end of a payment that is processing."""
 

@@ -55,6 +55,17 @@ def _method(call: Call, name: str, customer: str | None) -> Json:
     return method
 
 
+def reissue(call: Call, method_id: str, token: str) -> Json:
+    """Give a saved card the number of another one, as its bank does; its id stays."""
+    method, card = call.load("payment_method", method_id), CARDS[token]
+    before = dict(method["card"])
+    method["card"] |= {"fingerprint": card.fingerprint, "last4": card.last4}
+    call.store.save(method)
+    call.store.hide(method_id, card=token)
+    call.emit("payment_method.automatically_updated", method, {"card": before})
+    return method
+
+
 def authenticate(call: Call, intent_id: str, *, passed: bool) -> Json:
     """Finish or fail the 3-D Secure step of an intent; return the intent."""
     intent = call.store.find(intent_id)

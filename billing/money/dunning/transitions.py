@@ -18,7 +18,7 @@ from billing.money.dunning.rules import FinalAction, Policy
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.transitions import InvoiceFacts
-from billing.money.payments import card_rules
+from billing.money.payments import card_rules, kept_cards
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call, What
 from billing.money.payments.declines import classify
@@ -270,7 +270,7 @@ def follow(
     attempt = attempt or _try_of_ours(w, before, outcome)
     if outcome.kind == "succeeded" and before.settled_at is None and answer.card is not None:
         overdue = cases.case_of(w, before.invoice_id) is not None
-        payments.keep_card(w, before.account_id, answer.card, make_default=overdue)
+        kept_cards.keep_card(w, before.account_id, answer.card, make_default=overdue)
     payment = payments.record(w, before, outcome)
     if outcome.kind == "succeeded" and payment.settled_at is None:
         return book(w, payment)

@@ -92,6 +92,18 @@ def card_given(card: CardDetails) -> dict[str, Any]:
     return {**card.model_dump(), "one_card": card.fingerprint}
 
 
+def card_updated(method: Method, methods: Iterable[Method], card: CardDetails) -> dict[str, Any]:
+    """Fields of a method whose card the provider has updated, maybe with another number.
+
+    If another method has that number already, both stay, as two of an older release do.
+    """
+    fields = card.model_dump()
+    if method.fingerprint not in (None, card.fingerprint):
+        same = of_card((one for one in methods if one.id != method.id), card)
+        fields["one_card"] = card.fingerprint if same is None else None
+    return fields
+
+
 def replaced(method: Method, new_id: UUID, at: datetime) -> Method:
     """Return a row for the card's earlier provider id, which must still be detached there."""
     return method.model_copy(

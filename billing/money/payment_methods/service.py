@@ -24,6 +24,7 @@ from billing.money.payment_methods.rules import (
     can_pay,
     card_facts,
     card_given,
+    card_updated,
     of_card,
     replaced,
     successor,
@@ -112,11 +113,12 @@ async def save(
     await credits.lock(connection, account_id)
     known = await ever_known(connection, card.stripe_payment_method_id)
     rows = await connection.execute(listing(account_id))
-    same = of_card([show(dict(row)) for row in rows.mappings()], card)
+    methods = [show(dict(row)) for row in rows.mappings()]
+    same = of_card(methods, card)
     if known is not None and known.status != "active":
         return same or known, []  # what was detached can never be used again
     if known is not None:
-        method = await refresh(connection, known, card, at)
+        method = await _refresh(connection, known, card_updated(known, methods, card), at)
         make_default = make_default and not method.is_default
     elif same is not None:
         method = await _replace(connection, same, card, at)
@@ -261,18 +263,6 @@ async def detached(connection: AsyncConnection, method_id: UUID, at: datetime) -
     await _audit(connection, show(row), "detached", at)
 
 
-async def refresh(
-    connection: AsyncConnection, method: Method, card: CardDetails, at: datetime
-) -> Method:
-    """Update a card's metadata from the provider, such as the new expiry of a renewed card."""
-    fields = card.model_dump()
-    if all(getattr(method, name) == value for name, value in fields.items()):
-        return method
-    renewed = await change(connection, method.id, **fields)
-    await _record(connection, renewed, "updated", at)
-    return renewed
-
-
 async def _hand_over(
     connection: AsyncConnection, before: Method, successor_id: UUID | None, at: datetime
 ) -> list[Matter]:
@@ -335,6 +325,17 @@ async def _replace(
     before = replaced(method, ids.new(), at)
     renewed = await change(connection, method.id, **card_given(card))
     await prepared.add(connection, payment_methods, before.model_dump())
+    await _record(connection, renewed, "updated", at)
+    return renewed
+
+
+async def _refresh(
+    connection: AsyncConnection, method: Method, fields: dict[str, Any], at: datetime
+) -> Method:
+    """Update a card's metadata from the provider, such as the new expiry of a renewed card."""
+    if all(getattr(method, name) == value for name, value in fields.items()):
+        return method
+    renewed = await change(connection, method.id, **fields)
     await _record(connection, renewed, "updated", at)
     return renewed
 

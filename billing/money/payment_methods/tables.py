@@ -16,7 +16,8 @@ payment_methods = c.table(
     c.integer("exp_month", nullable=True),
     c.integer("exp_year", nullable=True),
     c.text("fingerprint", nullable=True),
-    # The fingerprint, unique per account; null in older rows, which may share one card.
+    # The fingerprint, unique per account; null in rows that share one card: older ones, and those
+    # to whose card its bank gave the number of another.
     c.text("one_card", nullable=True),
     c.text("country", nullable=True),
     # The owner's name for it.

@@ -5,16 +5,8 @@ from uuid import UUID
 
 from billing.core import ids, keys
 from billing.core.errors import NotFound
-from billing.matters.effects import Announce, Do, Rows, WakeOpen, Watch, Work
-from billing.matters.kinds import COLLECTORS
-from billing.money.payment_methods.rules import (
-    CardDetails,
-    card_facts,
-    card_given,
-    named,
-    of_card,
-    replaced,
-)
+from billing.matters.effects import Announce, Rows, Work
+from billing.money.payment_methods.rules import card_facts, named
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import (
@@ -33,8 +25,6 @@ from billing.money.payments.schemas import (
     PaymentStatus,
 )
 
-ANOTHER_CARD: Final = "another_card"
-"""The verb that lets another default card be tried on unpaid uses."""
 ATTEMPT_RESULT: Final[dict[str, AttemptStatus]] = {
     "succeeded": "succeeded",
     "declined": "declined",
@@ -197,7 +187,7 @@ def _bar(w: Work[Any], attempt: Attempt, decline: Decline | None) -> None:
     """
     card = w.rows.find(Method, attempt.payment_method_id)
     if decline is not None and decline.bars_card and card is not None and card.barred_at is None:
-        _announce_card(w, w.change(card, barred_at=w.facts.at), "barred")
+        announce_card(w, w.change(card, barred_at=w.facts.at), "barred")
 
 
 def record_session(w: Work[Any], payment: Payment, session: CheckoutSession) -> Payment:
@@ -286,62 +276,8 @@ def cards(rows: Rows) -> list[Method]:
     return [one for one in rows.of(Method) if one.status == "active"]
 
 
-def keep_card(w: Work[Any], account_id: UUID, card: CardDetails, *, make_default: bool) -> None:
-    """Keep the metadata of the card that has just paid; the first one becomes the default."""
-    known = named(w.rows.of(Method), card.stripe_payment_method_id)
-    if known is not None and known.status != "active":
-        return  # a card that was detached can never be used again
-    same = of_card(w.rows.of(Method), card)
-    if known is None and same is not None:
-        known = _replace(w, same, card)
-    elif known is None:
-        known = _add_card(w, account_id, card)
-        make_default = make_default or default_card(w.rows) is None
-    elif any(getattr(known, name) != value for name, value in card.model_dump().items()):
-        known = w.change(known, **card.model_dump())
-        _announce_card(w, known, "updated")
-    if make_default and not known.is_default:
-        _crown(w, known)
-
-
-def _add_card(w: Work[Any], account_id: UUID, card: CardDetails) -> Method:
-    added = w.add(
-        Method(
-            id=w.facts.new_id(),
-            account_id=account_id,
-            chosen_at=w.facts.at,
-            created_at=w.facts.at,
-            **card_given(card),
-        )
-    )
-    _announce_card(w, added, "added")
-    w.do(Watch(account_id))
-    return added
-
-
-def _replace(w: Work[Any], method: Method, card: CardDetails) -> Method:
-    """Update a known card that was given again; the account's matter detaches the old one."""
-    before = replaced(method, w.facts.new_id(), w.facts.at)
-    renewed = w.change(method, **card_given(card))
-    w.add(before)
-    w.do(Watch(method.account_id, due=w.facts.at))
-    _announce_card(w, renewed, "updated")
-    return renewed
-
-
-def _crown(w: Work[Any], method: Method) -> None:
-    """Make this method the default; overdue invoices and unpaid uses are tried at once."""
-    for other in w.rows.of(Method):
-        if other.is_default and other.id != method.id:
-            w.change(other, is_default=False)
-    _announce_card(
-        w, w.change(method, is_default=True, is_backup=False, chosen_at=w.facts.at), "chosen"
-    )
-    w.do(Do(ANOTHER_CARD, {"account_id": method.account_id}))
-    w.do(WakeOpen(method.account_id, COLLECTORS))
-
-
-def _announce_card(w: Work[Any], method: Method, what: str) -> None:
+def announce_card(w: Work[Any], method: Method, what: str) -> None:
+    """Write one audit row and one `evt.billing.payment_method.*`."""
     facts = card_facts(method)
     w.announce(method.account_id, f"payment_method.{what}", facts["payment_method_id"], facts)
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from billing.metering.usage import unpaid
 from billing.money.invoices.writing import NUMBERING
-from billing.money.payments.transitions import ANOTHER_CARD
+from billing.money.payments.kept_cards import ANOTHER_CARD
 from billing.platform.decisions.writer import Verb
 
 COLLECTING: Final[dict[str, Verb]] = {**NUMBERING, ANOTHER_CARD: unpaid.another_card}

@@ -183,6 +183,19 @@ async def test_a_card_renewed_by_its_bank_has_its_new_expiry(customer: Cardholde
     assert (await customer.audit())[-1] == "payment_method.updated"
 
 
+async def test_a_card_reissued_with_the_number_of_another_can_be_given_again(
+    customer: Cardholder,
+) -> None:
+    await customer.save_card()
+    reissued = await customer.reference()
+    saved = await customer.save_card("pm_card_mastercard")
+    await customer.actors.sandbox.reissue(reissued, "pm_card_mastercard")
+    await customer.eventually(lambda methods: methods[1]["last4"] == saved["last4"])
+    again, before = await customer.save_card("pm_card_mastercard"), await customer.save_card()
+    assert again == saved
+    assert [one["id"] for one in await customer.methods()][:2] == [before["id"], saved["id"]]
+
+
 async def test_a_card_detached_in_stripes_dashboard_is_gone_here_too(customer: Cardholder) -> None:
     await customer.save_card()
     await customer.stripe("POST", f"/v1/payment_methods/{await customer.reference()}/detach")

@@ -15,6 +15,7 @@ from billing.money.card_usage.schemas import ChargedUse
 from billing.money.card_usage.transitions import ChargeFacts
 from billing.money.invoices.schemas import BalanceEntry, Invoice, Line
 from billing.money.payment_methods.rules import CardDetails
+from billing.money.payments import kept_cards
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
@@ -91,7 +92,7 @@ class Charge:
 
     def new_card(self) -> None:
         card = CardDetails(stripe_payment_method_id=f"pm_{next(self.ids)}", brand="visa")
-        payments.keep_card(self.work(), self.use.account_id, card, make_default=True)
+        kept_cards.keep_card(self.work(), self.use.account_id, card, make_default=True)
 
     def again(self) -> None:
         """The use is processed anew, once its charge has failed."""

@@ -19,6 +19,7 @@ from billing.money.dunning.transitions import CollectFacts
 from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payment_methods.rules import CardDetails
 from billing.money.payment_methods.schemas import Method
+from billing.money.payments import kept_cards
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
@@ -195,7 +196,7 @@ class Life:
 
     def new_card(self) -> None:
         card = CardDetails(stripe_payment_method_id=f"pm_{next(self.ids)}", brand="visa")
-        payments.keep_card(self.work(), self.account_id, card, make_default=True)
+        kept_cards.keep_card(self.work(), self.account_id, card, make_default=True)
 
     def ask(self) -> None:
         """A payer or an operator wants a try now; one at a time."""

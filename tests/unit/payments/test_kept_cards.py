@@ -8,6 +8,7 @@ from billing.matters.effects import Add, Do, Facts, Rows, WakeOpen, Watch, Work
 from billing.matters.kinds import COLLECTORS
 from billing.money.payment_methods.rules import CardDetails
 from billing.money.payment_methods.schemas import Method
+from billing.money.payments import kept_cards
 from billing.money.payments import transitions as payments
 
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
@@ -36,7 +37,7 @@ def given(fingerprint: str | None, year: int = 2034) -> CardDetails:
 def test_a_card_that_is_given_again_stays_its_method_and_the_one_before_is_detached() -> None:
     kept = method(1, "f", is_default=True, label="mine", exp_year=2027)
     w = work(kept, method(2, "other"))
-    payments.keep_card(w, ACCOUNT, given("f"), make_default=True)
+    kept_cards.keep_card(w, ACCOUNT, given("f"), make_default=True)
     now = w.rows.get(Method, kept.id)
     assert (now.stripe_payment_method_id, now.exp_year) == ("pm_new", 2034)
     assert (now.is_default, now.label, now.one_card) == (True, "mine", "f")
@@ -51,31 +52,50 @@ def test_a_card_that_is_given_again_stays_its_method_and_the_one_before_is_detac
 def test_a_new_default_is_tried_on_what_else_is_overdue_or_unpaid_and_another_card_is_not() -> None:
     for make_default in (True, False):
         w = work(method(1, "f", is_default=True))
-        payments.keep_card(w, ACCOUNT, given("new"), make_default=make_default)
+        kept_cards.keep_card(w, ACCOUNT, given("new"), make_default=make_default)
         assert (WakeOpen(ACCOUNT, COLLECTORS) in w.effects) == make_default
-        tried = Do(payments.ANOTHER_CARD, {"account_id": ACCOUNT})
+        tried = Do(kept_cards.ANOTHER_CARD, {"account_id": ACCOUNT})
         assert (tried in w.effects) == make_default
 
 
 def test_of_two_from_before_the_one_that_is_kept_one_goes_on_and_else_the_default() -> None:
     for one, two in (({}, {"is_default": True}), ({"is_default": True}, {"one_card": "f"})):
         w = work(method(1, "f", **one), method(2, "f", **two))
-        payments.keep_card(w, ACCOUNT, given("f"), make_default=False)
+        kept_cards.keep_card(w, ACCOUNT, given("f"), make_default=False)
         assert w.rows.get(Method, UUID(int=2)).stripe_payment_method_id == "pm_new"
         assert w.rows.get(Method, UUID(int=1)).stripe_payment_method_id == "pm_1"
+
+
+def test_a_card_whose_number_its_bank_made_that_of_another_is_in_nobodys_way() -> None:
+    both = method(1, "o", one_card="o", is_default=True), method(2, "n", one_card="n")
+    w = work(*both)
+    updated = CardDetails(stripe_payment_method_id="pm_1", fingerprint="n")
+    kept_cards.keep_card(w, ACCOUNT, updated, make_default=False)
+    assert [one.one_card for one in payments.cards(w.rows)] == [None, "n"], "an index is unique"
+    kept_cards.keep_card(w, ACCOUNT, given("n"), make_default=False)
+    assert [one.stripe_payment_method_id for one in payments.cards(w.rows)] == ["pm_1", "pm_new"]
+    assert [one.one_card for one in payments.cards(w.rows)] == [None, "n"]
+
+
+def test_the_number_of_before_is_another_card_than_the_reissued_one() -> None:
+    w = work(method(1, "o", one_card="o", is_default=True))
+    updated = CardDetails(stripe_payment_method_id="pm_1", fingerprint="n")
+    kept_cards.keep_card(w, ACCOUNT, updated, make_default=False)
+    kept_cards.keep_card(w, ACCOUNT, given("o"), make_default=False)
+    assert [one.one_card for one in payments.cards(w.rows)] == ["n", "o"]
 
 
 def test_a_removed_card_and_one_without_a_fingerprint_are_methods_of_their_own() -> None:
     for before, fingerprint in ((method(1, "f", status="removing"), "f"), (method(1, None), None)):
         w = work(before)
-        payments.keep_card(w, ACCOUNT, given(fingerprint), make_default=False)
+        kept_cards.keep_card(w, ACCOUNT, given(fingerprint), make_default=False)
         assert len(w.rows.of(Method)) == 2
         assert w.rows.get(Method, before.id) == before
 
 
 def test_the_id_of_before_brings_no_card_back() -> None:
     w = work(method(1, "f", status="detached"))
-    payments.keep_card(
+    kept_cards.keep_card(
         w, ACCOUNT, CardDetails(stripe_payment_method_id="pm_1", fingerprint="f"), make_default=True
     )
     assert w.effects == []

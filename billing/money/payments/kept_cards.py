@@ -1,0 +1,82 @@
+"""Keeping the card that a payer has just paid with, by the rules of saving one. Pure."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from billing.matters.effects import Do, WakeOpen, Watch, Work
+from billing.matters.kinds import COLLECTORS
+from billing.money.payment_methods.rules import (
+    CardDetails,
+    card_given,
+    card_updated,
+    named,
+    of_card,
+    replaced,
+)
+from billing.money.payment_methods.schemas import Method
+from billing.money.payments import transitions as payments
+
+ANOTHER_CARD: Final = "another_card"
+"""The verb that lets another default card be tried on unpaid uses."""
+
+
+def keep_card(w: Work[Any], account_id: UUID, card: CardDetails, *, make_default: bool) -> None:
+    """Keep the metadata of the card that has just paid; the first one becomes the default."""
+    known = named(w.rows.of(Method), card.stripe_payment_method_id)
+    if known is not None and known.status != "active":
+        return  # a card that was detached can never be used again
+    same = of_card(w.rows.of(Method), card)
+    if known is None and same is not None:
+        known = _replace(w, same, card)
+    elif known is None:
+        known = _add_card(w, account_id, card)
+        make_default = make_default or payments.default_card(w.rows) is None
+    else:
+        known = _refresh(w, known, card_updated(known, w.rows.of(Method), card))
+    if make_default and not known.is_default:
+        _crown(w, known)
+
+
+def _add_card(w: Work[Any], account_id: UUID, card: CardDetails) -> Method:
+    added = w.add(
+        Method(
+            id=w.facts.new_id(),
+            account_id=account_id,
+            chosen_at=w.facts.at,
+            created_at=w.facts.at,
+            **card_given(card),
+        )
+    )
+    payments.announce_card(w, added, "added")
+    w.do(Watch(account_id))
+    return added
+
+
+def _refresh(w: Work[Any], method: Method, fields: dict[str, Any]) -> Method:
+    if all(getattr(method, name) == value for name, value in fields.items()):
+        return method
+    renewed = w.change(method, **fields)
+    payments.announce_card(w, renewed, "updated")
+    return renewed
+
+
+def _replace(w: Work[Any], method: Method, card: CardDetails) -> Method:
+    """Update a known card that was given again; the account's matter detaches the old one."""
+    before = replaced(method, w.facts.new_id(), w.facts.at)
+    renewed = w.change(method, **card_given(card))
+    w.add(before)
+    w.do(Watch(method.account_id, due=w.facts.at))
+    payments.announce_card(w, renewed, "updated")
+    return renewed
+
+
+def _crown(w: Work[Any], method: Method) -> None:
+    """Make this method the default; overdue invoices and unpaid uses are tried at once."""
+    for other in w.rows.of(Method):
+        if other.is_default and other.id != method.id:
+            w.change(other, is_default=False)
+    payments.announce_card(
+        w, w.change(method, is_default=True, is_backup=False, chosen_at=w.facts.at), "chosen"
+    )
+    w.do(Do(ANOTHER_CARD, {"account_id": method.account_id}))
+    w.do(WakeOpen(method.account_id, COLLECTORS))

@@ -92,15 +92,27 @@ def card_given(card: CardDetails) -> dict[str, Any]:
     return {**card.model_dump(), "one_card": card.fingerprint}
 
 
-def card_updated(method: Method, methods: Iterable[Method], card: CardDetails) -> dict[str, Any]:
+def is_reissued(method: Method, card: CardDetails) -> bool:
+    """True if the bank changed the number or the expiry: the card counts as given again."""
+    facts = ("fingerprint", "exp_month", "exp_year")
+    return any(getattr(method, name) not in (None, getattr(card, name)) for name in facts)
+
+
+def card_updated(
+    method: Method, methods: Iterable[Method], card: CardDetails, at: datetime
+) -> dict[str, Any]:
     """Fields of a method whose card the provider has updated, maybe with another number.
 
-    If another method has that number already, both stay, as two of an older release do.
+    The bar was that of the earlier number. If another method has the new one already, both stay, as
+    two of an older release do.
     """
     fields = card.model_dump()
+    if is_reissued(method, card):
+        fields["chosen_at"] = at
     if method.fingerprint not in (None, card.fingerprint):
         same = of_card((one for one in methods if one.id != method.id), card)
         fields["one_card"] = card.fingerprint if same is None else None
+        fields["barred_at"] = same.barred_at if same is not None else None
     return fields
 
 

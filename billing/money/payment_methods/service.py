@@ -25,6 +25,7 @@ from billing.money.payment_methods.rules import (
     card_facts,
     card_given,
     card_updated,
+    is_reissued,
     of_card,
     replaced,
     successor,
@@ -107,8 +108,8 @@ async def save(
 ) -> tuple[Method, list[Matter]]:
     """Save a card that its owner gave, a known card only once; the first is the default.
 
-    A new default is tried at once on what is overdue, and so is a default that is given again.
-    Returns also the woken matters, to be notified after the commit.
+    A new default is tried at once on what is overdue, and so is a default that is given again, or
+    that its bank has reissued. Returns also the woken matters, to be notified after the commit.
     """
     await credits.lock(connection, account_id)
     known = await ever_known(connection, card.stripe_payment_method_id)
@@ -118,7 +119,9 @@ async def save(
     if known is not None and known.status != "active":
         return same or known, []  # what was detached can never be used again
     if known is not None:
-        method = await _refresh(connection, known, card_updated(known, methods, card), at)
+        method = await _refresh(connection, known, card_updated(known, methods, card, at), at)
+        if method.is_default and is_reissued(known, card):
+            return method, await _try(connection, account_id, at)
         make_default = make_default and not method.is_default
     elif same is not None:
         method = await _replace(connection, same, card, at)

@@ -27,7 +27,7 @@ payment_methods = c.table(
     c.flag("is_backup", server_default="false"),
     # removing: removed for its owner, still to be detached at the provider.
     c.text("status", server_default="active"),
-    # Set by do_not_try_again: no attempt until the card is replaced.
+    # Set by do_not_try_again: no attempt until the bank gives the card another number.
     c.instant("barred_at", nullable=True),
     # The expiry that its owner was notified of, such as 2027-03.
     c.text("told_expiry", nullable=True),

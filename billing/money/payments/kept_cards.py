@@ -9,6 +9,7 @@ from billing.money.payment_methods.rules import (
     CardDetails,
     card_given,
     card_updated,
+    is_reissued,
     named,
     of_card,
     replaced,
@@ -32,7 +33,10 @@ def keep_card(w: Work[Any], account_id: UUID, card: CardDetails, *, make_default
         known = _add_card(w, account_id, card)
         make_default = make_default or payments.default_card(w.rows) is None
     else:
-        known = _refresh(w, known, card_updated(known, w.rows.of(Method), card))
+        is_new = known.is_default and is_reissued(known, card)
+        known = _refresh(w, known, card_updated(known, w.rows.of(Method), card, w.facts.at))
+        if is_new:
+            _try(w, account_id)
     if make_default and not known.is_default:
         _crown(w, known)
 
@@ -78,5 +82,9 @@ def _crown(w: Work[Any], method: Method) -> None:
     payments.announce_card(
         w, w.change(method, is_default=True, is_backup=False, chosen_at=w.facts.at), "chosen"
     )
-    w.do(Do(ANOTHER_CARD, {"account_id": method.account_id}))
-    w.do(WakeOpen(method.account_id, COLLECTORS))
+    _try(w, method.account_id)
+
+
+def _try(w: Work[Any], account_id: UUID) -> None:
+    w.do(Do(ANOTHER_CARD, {"account_id": account_id}))
+    w.do(WakeOpen(account_id, COLLECTORS))

@@ -42,6 +42,20 @@ async def test_a_new_card_counts_although_the_frozen_clock_has_not_moved(actors:
     await customer.until_subscription("active")
 
 
+async def test_a_lost_card_is_tried_again_once_its_bank_has_replaced_it(actors: Actors) -> None:
+    customer = await overdue(actors, "lost_card", "succeed")
+    [card] = (await customer.ask("GET", METHODS))["data"]
+    assert card["barred_at"] is not None
+    [kept] = await customer.rows(
+        "SELECT stripe_payment_method_id AS id FROM payment_methods WHERE account_id = %(me)s"
+    )
+    await customer.advance(days=1)
+    await actors.sandbox.reissue(kept["id"], "pm_card_mastercard")
+    await customer.until_subscription("active")
+    [now] = (await customer.ask("GET", METHODS))["data"]
+    assert (now["id"], now["barred_at"]) == (card["id"], None)
+
+
 async def test_a_new_card_that_fails_too_moves_no_slot_and_is_not_tried_twice(
     actors: Actors,
 ) -> None:

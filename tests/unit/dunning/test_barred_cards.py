@@ -1,5 +1,7 @@
 """A card that its bank bars during our try is barred, whoever else may pay the same invoice."""
 
+from datetime import timedelta
+
 import pytest
 
 from billing.money.payment_methods.schemas import Method
@@ -23,6 +25,15 @@ def test_a_card_is_barred_although_its_payer_was_offered_a_page(is_offered: bool
     assert debt.told.calls.count("try_card") == 2, "it is not tried again"
     tries = [(one.status, one.decline_code) for one in debt.rows.of(Attempt)]
     assert tries[2:] == [("skipped", "card_barred")]
+
+
+def test_a_barred_card_that_its_bank_replaces_is_another_card() -> None:
+    debt = Debt("waiting", declined("ch_1", *FORBIDDEN), "succeeded")
+    debt.go(until="attempt-0")
+    debt.now += timedelta(days=2)
+    debt.reissue()
+    debt.go()
+    assert (debt.steps, debt.invoice.status) == (["attempt-0", "card-mth"], "paid")
 
 
 @pytest.mark.parametrize("charge", ["ch_browser", "ch_1"])

@@ -2,7 +2,9 @@
 
 from random import Random
 
+from billing.money.payment_methods.rules import CardDetails
 from billing.money.payment_methods.schemas import Method
+from billing.money.payments import kept_cards
 from billing.money.payments.rules import Decline, Outcome
 from tests.unit.lives.collections import Life
 from tests.unit.lives.told import Told
@@ -27,6 +29,17 @@ class Debt(Life):
         """The payer saves the same card again, or chooses it again."""
         (card,) = self.rows.of(Method)
         self.work().change(card, chosen_at=self.now)
+
+    def reissue(self) -> None:
+        """The bank gives the card another number, and the provider says so."""
+        (card,) = self.rows.of(Method)
+        w = self.work()
+        w.change(card, fingerprint="before")
+        name = card.stripe_payment_method_id
+        kept_cards.keep_card(
+            w, self.account_id, CardDetails(stripe_payment_method_id=name, fingerprint="after"),
+            make_default=False,
+        )  # fmt: skip
 
     def go(self, *, until: str | None = None) -> None:
         """Do what is due, until a step with this name in its key was done or nothing is left."""

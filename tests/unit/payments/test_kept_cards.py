@@ -1,8 +1,11 @@
 """A card that has paid is kept; one card is one method, by whichever way it is given."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 from uuid import UUID
+
+import pytest
 
 from billing.matters.effects import Add, Do, Facts, Rows, WakeOpen, Watch, Work
 from billing.matters.kinds import COLLECTORS
@@ -20,7 +23,7 @@ def work(*methods: Method) -> Work[Facts]:
     return Work(Rows(methods), Facts(at=NOW, real_at=NOW, new_id=lambda: UUID(int=next(ids))))
 
 
-def method(number: int, fingerprint: str | None, **more: object) -> Method:
+def method(number: int, fingerprint: str | None = None, **more: object) -> Method:
     fields = {
         "id": UUID(int=number), "account_id": ACCOUNT, "fingerprint": fingerprint,
         "stripe_payment_method_id": f"pm_{number}", "chosen_at": NOW, "created_at": NOW,
@@ -83,6 +86,30 @@ def test_the_number_of_before_is_another_card_than_the_reissued_one() -> None:
     kept_cards.keep_card(w, ACCOUNT, updated, make_default=False)
     kept_cards.keep_card(w, ACCOUNT, given("o"), make_default=False)
     assert [one.one_card for one in payments.cards(w.rows)] == ["n", "o"]
+
+
+@pytest.mark.parametrize(
+    ("change", "is_new", "is_barred"),
+    [
+        ({}, False, True),
+        ({"exp_year": 2034}, True, True),
+        ({"fingerprint": "n"}, True, False),
+        ({"fingerprint": "barred"}, True, True),
+    ],
+)
+def test_a_card_that_its_bank_reissues_is_new_and_another_number_is_not_barred(
+    change: dict[str, Any], is_new: bool, is_barred: bool
+) -> None:
+    before = NOW - timedelta(days=3)
+    facts: dict[str, Any] = {"exp_month": 5, "exp_year": 2027, "fingerprint": "o"}
+    kept = method(1, is_default=True, barred_at=before, chosen_at=before, **facts)
+    w = work(kept, method(2, "barred", barred_at=before))
+    card = CardDetails(stripe_payment_method_id="pm_1", **facts | change)
+    kept_cards.keep_card(w, ACCOUNT, card, make_default=False)
+    now = w.rows.get(Method, kept.id)
+    assert (now.chosen_at == NOW, now.barred_at is not None) == (is_new, is_barred)
+    assert (WakeOpen(ACCOUNT, COLLECTORS) in w.effects) is is_new
+    assert (Do(kept_cards.ANOTHER_CARD, {"account_id": ACCOUNT}) in w.effects) is is_new
 
 
 def test_a_removed_card_and_one_without_a_fingerprint_are_methods_of_their_own() -> None:

@@ -13,7 +13,7 @@ from billing.core.database import Database, open_database
 from billing.core.settings import Settings
 from billing.money.payments import event_owners
 from billing.money.restores import rules, service
-from billing.money.restores.schemas import FoundIntent, FoundObject, Placed, Verdict
+from billing.money.restores.schemas import FoundIntent, FoundObject, FoundPage, Placed, Verdict
 from billing.platform.parking import store as parkings
 from cli.errors import StackError
 from gateways.stripe import StripeGateway
@@ -45,6 +45,8 @@ class Reconciliation:
             self.counts["refunds looked for first"] = await service.doubt_refunds(connection)
         for customer in await self._history.customers(self._since):
             await self._customer(customer)
+        for page in await self._history.open_pages(self._since):
+            await self._page(page)  # first: an intent behind a page is canceled with it
         lost = [await self._intent(found) for found in await self._history.intents(self._since)]
         for setup in await self._history.saved(self._since):
             await self._card(setup)
@@ -58,6 +60,17 @@ class Reconciliation:
         if words:
             self._note("customers of gone accounts", words)
 
+    async def _page(self, found: FoundPage) -> None:
+        if not {"account", "payment"} <= found.metadata.keys():
+            return
+        async with self._database.operator() as connection:
+            if await service.keep_page(connection, found):
+                return
+        name, matter = found.page.session_id, found.metadata.get("matter")
+        page = await self._gateway.expire_checkout(name, f"{name}/called-back")
+        if page.status == "expired":  # else it was paid just now, and its intent is found
+            self._note("pages closed", f"{name}: nobody can pay on this page of {matter} any more")
+
     async def _intent(self, found: FoundIntent) -> str | None:
         """Record an intent; return its id if no matter will look it up."""
         verdict = await self._verdict(found)
@@ -65,7 +78,7 @@ class Reconciliation:
             # It may have been paid just now: the provider's answer to the cancel decides.
             key = f"{found.intent_id}/called-back"
             after = await self._gateway.cancel_intent(found.intent_id, key)
-            self.counts[verdict] += 1
+            self.counts[verdict] += after.is_over
             found = found.model_copy(update={"outcome": after})
             verdict = await self._verdict(found)
         left = await self._left(found) if verdict == "kept" else 0

@@ -7,9 +7,9 @@ import stripe
 from stripe import StripeClient
 
 from billing.core.currencies import from_provider
-from billing.money.restores.schemas import FoundIntent, FoundObject
+from billing.money.restores.schemas import FoundIntent, FoundObject, FoundPage
 from gateways.stripe_errors import told
-from gateways.stripe_objects import intent_outcome
+from gateways.stripe_objects import checkout_session, intent_outcome
 
 PAGE: Final = 100
 
@@ -25,6 +25,16 @@ class StripeHistory:
         async with told():
             page = await self._client.v1.payment_intents.list_async(_since(since))
             return [_intent(one) async for one in page.auto_paging_iter()]
+
+    async def open_pages(self, since: datetime) -> list[FoundPage]:
+        """Return hosted pages on which somebody may still pay. Errors: Unavailable."""
+        asked = _since(since) | {"status": "open"}
+        async with told():
+            page = await self._client.v1.checkout.sessions.list_async(asked)
+            return [
+                FoundPage(page=checkout_session(one), metadata=_metadata(one))
+                async for one in page.auto_paging_iter()
+            ]
 
     async def customers(self, since: datetime) -> list[FoundObject]:
         """Return customers. Errors: Unavailable."""
@@ -61,5 +71,7 @@ def _object(found: stripe.Customer | stripe.SetupIntent) -> FoundObject:
     return FoundObject(object_id=found.id, metadata=_metadata(found))
 
 
-def _metadata(found: stripe.Customer | stripe.PaymentIntent | stripe.SetupIntent) -> dict[str, str]:
+def _metadata(
+    found: stripe.Customer | stripe.PaymentIntent | stripe.SetupIntent | stripe.checkout.Session,
+) -> dict[str, str]:
     return found.metadata.to_dict() if found.metadata else {}

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import AwareDatetime
 
 from billing.core.frozen import Frozen
-from billing.money.payments.rules import Outcome
+from billing.money.payments.rules import CheckoutSession, Outcome
 
 Verdict = Literal[
     "foreign",  # not made by this product
@@ -15,6 +15,7 @@ Verdict = Literal[
     "kept",  # its invoice is lost: its money goes to the money balance
     "kept_before",  # an earlier run has put its money there
     "called_back",  # its invoice is lost and nothing was paid: it is canceled
+    "left_open",  # the same, but the provider does not cancel it
     "under_way",  # its invoice is lost, and the bank has not decided yet
     "over",  # it brought no money and never will
     "nobodys",  # its account is lost too
@@ -31,6 +32,13 @@ class FoundIntent(Frozen):
     description: str
     metadata: dict[str, str]
     created_at: AwareDatetime
+
+
+class FoundPage(Frozen):
+    """A hosted page on which somebody may still pay, with the metadata that we set."""
+
+    page: CheckoutSession
+    metadata: dict[str, str]
 
 
 class FoundObject(Frozen):

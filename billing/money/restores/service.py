@@ -16,10 +16,12 @@ from billing.money.payment_methods import card_setup
 from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments import event_owners
+from billing.money.payments import service as payment_service
 from billing.money.payments import store as payment_store
+from billing.money.payments.schemas import LIVE
 from billing.money.refunds.tables import refunds
 from billing.money.restores import rules
-from billing.money.restores.schemas import FoundIntent, FoundObject, Known, Placed
+from billing.money.restores.schemas import FoundIntent, FoundObject, FoundPage, Known, Placed
 from billing.platform.accounts import store as accounts
 
 UNPAID: Final = ("draft", "open")
@@ -60,9 +62,20 @@ async def place(
         case "nobodys":
             account = found.metadata["account"]
             words = f"{words}: {account} is gone; refund it at Stripe, or open the account anew"
+        case "called_back":  # the caller has tried to
+            verdict, words = "left_open", f"{words}: the provider keeps it open; cancel it there"
         case "under_way":
             words = f"{words}: the provider has not decided; ask again before billing unpark"
     return Placed(verdict=verdict, words=words)
+
+
+async def keep_page(connection: AsyncConnection, found: FoundPage) -> bool:
+    """Record the open page of a payment that waits for it; return False if none here does."""
+    payment_id = ids.parse(ids.PAYMENT, found.metadata["payment"])
+    payment = await payment_store.find(connection, payment_id) if payment_id else None
+    if payment is not None and payment.status in LIVE and not payment.opened:
+        payment = await payment_service.record_session(connection, payment, found.page)
+    return payment is not None and payment.stripe_checkout_session_id == found.page.session_id
 
 
 async def doubt_refunds(connection: AsyncConnection) -> int:

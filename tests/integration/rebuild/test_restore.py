@@ -40,6 +40,8 @@ class Shop:
     """Had nothing, and began a purchase."""
     saving: Customer
     """Had nothing, and saved a card."""
+    leaving: Customer
+    """Had nothing, and opened two pages to pay; on one a card was declined."""
 
 
 async def tool(actors: Actors, name: str, *words: str) -> None:
@@ -73,13 +75,16 @@ async def restore(actors: Actors, backup: Path) -> None:
 async def opened(actors: Actors) -> Shop:
     """Everybody as the backup finds them."""
     renewing, billed = [await actors.customer_on_clock() for _ in range(2)]
-    paying, returning, buying, wavering, saving = [await actors.customer() for _ in range(5)]
+    paying, returning, buying, wavering, saving, leaving = [
+        await actors.customer() for _ in range(6)
+    ]
     await renewing.subscribed("pro")
     await billed.subscribe_by_transfer("pro")
     await returning.bought("small")
     return Shop(
         renewing=renewing, paying=paying, purchase=await paying.buy("small"),
         returning=returning, billed=billed, buying=buying, wavering=wavering, saving=saving,
+        leaving=leaving,
     )  # fmt: skip
 
 
@@ -97,6 +102,22 @@ async def charges(shop: Shop) -> dict[str, list[int]]:
     return {
         name: [effect["amount"] for effect in await one.effects()] for name, one in people.items()
     }
+
+
+async def opened_pages(customer: Customer) -> list[str]:
+    """The pages that the customer opened to pay."""
+    rows = await customer.rows(
+        "SELECT stripe_checkout_session_id AS id FROM payments"
+        " WHERE account_id = %(me)s AND flow = 'checkout'"
+    )
+    return [str(row["id"]) for row in rows]
+
+
+async def states(actors: Actors, pages: list[str]) -> list[str]:
+    """Return the state of each page at the provider."""
+    key = {"Authorization": f"Bearer {actors.stack.stripe_secret_key}"}
+    paths = [f"{actors.stack.sandbox_url}/v1/checkout/sessions/{page}" for page in pages]
+    return [(await actors.client.get(path, headers=key)).json()["status"] for path in paths]
 
 
 async def on_balance(customer: Customer) -> int:
@@ -130,6 +151,9 @@ async def go_on(shop: Shop) -> Customer:
     await shop.buying.bought("small")
     await shop.wavering.buy("small")
     await shop.saving.save_card()
+    await shop.leaving.buy("small", "checkout")
+    declined = await shop.leaving.buy("small", "checkout")
+    await actors.sandbox.fail_session(declined["checkout_url"].rpartition("/")[2])
     stranger = await actors.customer()
     await stranger.bought("small")
     return stranger
@@ -151,7 +175,8 @@ async def test_a_restored_database_learns_what_was_charged_since(
     *_, renewed = await shop.renewing.invoices()
     followers = [Follower(one) for one in vars(shop).values() if isinstance(one, Customer)]
     await follow(followers)
-    charged = await charges(shop)
+    charged, pages = await charges(shop), await opened_pages(shop.leaving)
+    assert (await states(actors, pages)) == ["open", "open"]
     assert charged["renewing"] == [4900, 4900]
     await restore(actors, backup)
 
@@ -163,6 +188,8 @@ async def test_a_restored_database_learns_what_was_charged_since(
     assert f"{stranger.id} is gone; refund it at Stripe" in said
     assert "1 called back" in said
     assert "1 remade" in said
+    assert "2 pages closed" in said
+    assert (await states(actors, pages)) == ["expired", "expired"], "what is lost is not payable"
     assert "2 kept" in said
     code, again = await billing(actors, "reconcile")
     assert (code, "called back" in again) == (0, False), again

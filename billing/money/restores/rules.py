@@ -17,7 +17,7 @@ def decide(found: FoundIntent, known: Known) -> Verdict:
         return "over"
     if known.has_payment and known.intent_id is None:
         return "bound"
-    if known.wants_payment:
+    if known.wants_payment and not known.has_payment:
         return "remade"
     if kind == "processing":
         return "under_way"

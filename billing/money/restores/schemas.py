@@ -11,12 +11,12 @@ Verdict = Literal[
     "foreign",  # not made by this product
     "known",  # its payment exists and has this intent
     "bound",  # its payment exists and has no intent yet
-    "remade",  # its invoice exists and is unpaid: its payment is recreated
-    "kept",  # its invoice is lost: its money goes to the money balance
+    "remade",  # its invoice exists and is unpaid: its lost payment is recreated
+    "kept",  # no payment here is its: its money goes to the money balance
     "kept_before",  # an earlier run has put its money there
-    "called_back",  # its invoice is lost and nothing was paid: it is canceled
+    "called_back",  # no payment here is its, and nothing was paid: it is canceled
     "left_open",  # the same, but the provider does not cancel it
-    "under_way",  # its invoice is lost, and the bank has not decided yet
+    "under_way",  # no payment here is its, and the bank has not decided yet
     "over",  # it brought no money and never will
     "nobodys",  # its account is lost too
 ]

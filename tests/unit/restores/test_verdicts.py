@@ -24,8 +24,10 @@ def found(kind: OutcomeKind, metadata: dict[str, str]) -> FoundIntent:
     )
 
 
-def paid(intent_id: str | None) -> Known:
-    return Known(has_account=True, has_payment=True, intent_id=intent_id)
+def paid(intent_id: str | None, *, wants_payment: bool = False) -> Known:
+    return Known(
+        has_account=True, has_payment=True, intent_id=intent_id, wants_payment=wants_payment
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,8 @@ def paid(intent_id: str | None) -> Known:
         ("canceled", paid(None), "over"),
         ("succeeded", paid("pi_other"), "kept"),
         ("declined", paid("pi_other"), "called_back"),
+        ("succeeded", paid("pi_other", wants_payment=True), "kept"),
+        ("waiting", paid("pi_other", wants_payment=True), "called_back"),
         ("succeeded", Known(has_account=True, wants_payment=True), "remade"),
         ("canceled", Known(has_account=True, wants_payment=True), "over"),
         ("succeeded", GONE, "kept"),

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.core.prepared import Prepared, given
-from billing.money.taxation.reading import ADDRESS, DIGEST, VAT_COUNTRY
+from billing.money.taxation.reading import ADDRESS, DIGEST, STATE, VAT_COUNTRY
 from billing.money.taxation.schemas import TaxProfile, TaxQuestion
 from billing.money.taxation.tables import tax_profiles, tax_quotes
 
@@ -36,7 +36,7 @@ _CHARGED: Final = Prepared(
 _QUESTION: Final = Prepared(
     text(
         f"""
-    SELECT {DIGEST} AS digest, w.country, w.state, w.postal_code, w.city, w.line1,
+    SELECT {DIGEST} AS digest, w.country, {STATE} AS state, w.postal_code, w.city, w.line1,
            coalesce(c.currency, :otherwise) AS currency,
            coalesce((SELECT t.codes FROM tax_terms t), '{{}}') AS codes
     FROM accounts a CROSS JOIN LATERAL {ADDRESS} w

@@ -75,6 +75,18 @@ async def test_an_address_has_the_rates_that_the_provider_says(
     assert [one for one in shapes if PATH in one["place"]] == []
 
 
+@pytest.mark.parametrize("state", ["US-WA", "wa"])
+async def test_a_region_is_asked_for_by_its_code_however_it_is_spelled(
+    asking: Actors, actors: Actors, state: str
+) -> None:
+    await actors.sandbox.tax_rates({"US-WA": WASHINGTON})
+    customer = await asking.customer_on_clock(CLOCK)
+    await moved_to(customer, **SEATTLE | {"state": state})
+    if not await rates(customer):
+        await customer.advance(days=1)
+    assert await rates(customer) == {"US-WA": "6.50", "US-WA Seattle": "3.85"}
+
+
 async def test_while_the_provider_is_away_the_catalogs_rates_hold(
     asking: Actors, actors: Actors
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from clients.python.tests.conftest import NewClient
 from clients.python.tests.stand_in import StandIn, problem
+from durable_billing.connection import pause_seconds
 from durable_billing.errors import BillingProblem, BillingUnreachable, InvalidEvent
 
 HOLD = {
@@ -28,6 +29,13 @@ BILL = {
     "billing_id": "bill_1", "billing_status": "completed", "billing_method": "credit_consumption",
     "meter": "model_inference", "unit_price": "0.002", "total_cost": "2.00", "currency": "CREDIT",
     "is_free_tier": False, "is_included_in_subscription": False,
+}  # fmt: skip
+
+RECORD = {
+    "billing_id": "bill_1", "event_id": None, "product_id": "gpt-4", "meter": "model_inference",
+    "usage_amount": "1000", "unit_price": "0.002", "total_amount": "2.00", "currency": "USD",
+    "billing_method": "payment_charge", "billing_status": "completed", "transaction_id": None,
+    "occurred_at": "2027-01-01T00:00:00Z",
 }  # fmt: skip
 
 
@@ -53,6 +61,20 @@ def test_a_try_that_is_not_answered_is_repeated_under_the_same_key(new_client: N
     api = StandIn(httpx2.ReadTimeout("slow"), problem(503, "DATABASE_UNAVAILABLE"), ok(HOLD))
     assert new_client(api).hold("5").id == "hold_1"
     assert len({request.headers["idempotency-key"] for request in api.requests}) == 1
+
+
+def test_a_stored_request_whose_result_cannot_be_read_is_repeated_under_its_key(
+    new_client: NewClient,
+) -> None:
+    stored = {"status": "accepted", "subjects": ["bill_1"], "detail": "repeat the request"}
+    api = StandIn(httpx2.Response(202, json=stored), ok(RECORD))
+    paid = new_client(api).process("bill_1", billing_method="payment_charge")
+    assert paid.billing_status == "completed"
+    assert len({request.headers["idempotency-key"] for request in api.requests}) == 1
+    api = StandIn(*[httpx2.Response(202, json=stored)] * 4)
+    with pytest.raises(BillingUnreachable, match="stored"):
+        new_client(api).process("bill_1")
+    assert pause_seconds(BillingUnreachable("stored", retry_after_seconds=2), 0) == 2
 
 
 def test_a_use_that_nothing_could_pay_now_has_its_cost(new_client: NewClient) -> None:

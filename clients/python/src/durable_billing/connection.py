@@ -104,9 +104,14 @@ class Connection:
         if not answer.is_success:
             raise _problem(answer)
         try:
-            return answer.json()
+            read = answer.json()
         except ValueError as error:
             raise BillingUnreachable("the answer is not the API's: no JSON") from error
+        if _is_unread(answer, read):
+            raise BillingUnreachable(
+                "stored, but its result cannot be read", retry_after_seconds=_retry_after(answer)
+            )
+        return read
 
     def _send(
         self, method: str, path: str, content: bytes | None, key: str | None, account: str | None
@@ -149,9 +154,13 @@ def passes(error: BillingClientError) -> bool:
 def pause_seconds(error: BillingClientError, failures: int) -> float:
     """Return the pause before the next try: doubling with jitter, at least Retry-After."""
     pause: float = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 16))
-    asked = error.retry_after_seconds if isinstance(error, BillingProblem) else None
     jittered = pause * random.uniform(0.5, 1.0)
-    return max(jittered, min(asked or 0.0, LONGEST_WAIT_SECONDS))
+    return max(jittered, min(error.retry_after_seconds or 0.0, LONGEST_WAIT_SECONDS))
+
+
+def _is_unread(answer: httpx2.Response, read: Any) -> bool:
+    """True if the request is stored, and the answer does not tell its result."""
+    return answer.status_code == 202 and isinstance(read, dict) and read.get("status") == "accepted"
 
 
 def _problem(answer: httpx2.Response) -> BillingProblem:

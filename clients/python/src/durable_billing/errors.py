@@ -15,6 +15,9 @@ _IN_FLIGHT: Final = frozenset({"IDEMPOTENCY_IN_FLIGHT"})
 class BillingClientError(Exception):
     """Anything this client raises."""
 
+    retry_after_seconds: float | None = None
+    """The pause that the API asked for, if any."""
+
 
 class BillingProblem(BillingClientError):
     """The API refused: `code` is stable, `correlation_id` finds the request in its logs."""
@@ -47,7 +50,13 @@ class BillingProblem(BillingClientError):
 
 
 class BillingUnreachable(BillingClientError):
-    """There was no answer: the request may or may not have been carried out."""
+    """There was no answer, or none that tells the result: the request may or may not have been
+    carried out.
+    """
+
+    def __init__(self, words: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(words)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class EventsPutOff(BillingClientError):

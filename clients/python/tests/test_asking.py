@@ -108,6 +108,13 @@ def test_an_expired_token_is_made_anew(new_client: NewClient) -> None:
     assert api.requests[1].headers["x-account-id"] == "shop-1"
 
 
+def test_a_hold_of_no_time_is_the_apis_to_refuse(new_client: NewClient) -> None:
+    api = StandIn(problem(422, "VALIDATION_FAILED"))
+    with pytest.raises(BillingProblem, match="422"):
+        new_client(api).hold("5", expires_in_seconds=0)
+    assert json.loads(api.requests[0].content)["expires_in_seconds"] == 0
+
+
 def test_a_hold_is_spent_by_what_was_used(new_client: NewClient) -> None:
     api = StandIn(ok(HOLD), httpx2.ReadTimeout("slow"), ok(BILL))
     with new_client(api).hold("5") as hold:

@@ -259,7 +259,7 @@ class BillingClient:
             "scope": scope,
             "subject": subject,
         }
-        body: dict[str, Any] = {name: value for name, value in optional.items() if value}
+        body: dict[str, Any] = {name: one for name, one in optional.items() if one is not None}
         body |= {"amount": events.amount_text(amount), "reason": reason, "paid_only": paid_only}
         answer = self._connection.ask("POST", _HOLDS, body, key=key or uuid4().hex)
         return Hold(self, HoldState.model_validate(answer))

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import aiohttp
 import stripe
 from stripe import StripeClient
 
@@ -357,6 +358,9 @@ class _TellingClient(stripe.AIOHTTPClient):
             status, told["stripe_request"] = answer[1], answer[2].get("Request-Id")
             self.refuses_key = status == HTTPStatus.UNAUTHORIZED
             return answer
+        except (TimeoutError, aiohttp.ClientError) as cut:
+            # The SDK translates errors up to the headers, but not while the body is read.
+            self._handle_request_error(cut)
         finally:
             told["milliseconds"] = round((perf_counter() - started) * 1000)
             path = urlsplit(url).path

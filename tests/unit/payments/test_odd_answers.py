@@ -1,15 +1,30 @@
 """Answers of the provider that are rare: what they mean is known all the same."""
 
+from asyncio import StreamReader, StreamWriter, start_server
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import stripe
 
-from billing.core.errors import ProviderFailure
+from billing.core.errors import ProviderFailure, Unavailable
 from gateways.provider import RefundRequest
 from gateways.stripe import StripeGateway
 from gateways.stripe_objects import setup_outcome
+
+
+async def test_an_answer_that_is_cut_off_is_none() -> None:
+    async def cut(reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
+        writer.close()
+
+    async with await start_server(cut, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        gateway = StripeGateway("sk_test_x", f"http://{host}:{port}")
+        with pytest.raises(Unavailable):
+            await gateway.retrieve_intent("pi_1")
+        await gateway.close()
 
 
 @pytest.mark.parametrize(

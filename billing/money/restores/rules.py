@@ -17,13 +17,15 @@ def decide(found: FoundIntent, known: Known) -> Verdict:
         return "over"
     if known.has_payment and known.intent_id is None:
         return "bound"
-    if known.wants_payment and not known.has_payment:
+    if known.is_kept:
+        return "kept_before"
+    is_owed = known.is_owed and not known.has_payment
+    # Money pays its invoice even if another payment collects it, which would charge it again.
+    if is_owed and (kind == "succeeded" or not known.is_collected):
         return "remade"
     if kind == "processing":
         return "under_way"
     if kind == "succeeded":
-        if known.is_kept:
-            return "kept_before"
         return "kept" if known.has_account else "nobodys"
     return "called_back"
 

@@ -55,8 +55,10 @@ class Known(Frozen):
     has_payment: bool = False
     intent_id: str | None = None
     """The intent on record for its payment."""
-    wants_payment: bool = False
-    """Its invoice is unpaid, and nothing else collects it."""
+    is_owed: bool = False
+    """Its invoice takes money."""
+    is_collected: bool = False
+    """Another payment may still bring money for its invoice."""
     is_kept: bool = False
     """Its money is on the money balance by an earlier run."""
 

@@ -1,7 +1,6 @@
 """Books what the provider knows and a restored database does not; all calls are repeatable."""
 
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -9,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import clock, ids, keys
 from billing.core.errors import BillingError, NotFound
 from billing.core.money import show_money
+from billing.money.dunning.transitions import OPEN_TO_MONEY
 from billing.money.invoices import balances
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
@@ -24,8 +24,6 @@ from billing.money.restores import rules
 from billing.money.restores.schemas import FoundIntent, FoundObject, FoundPage, Known, Placed
 from billing.platform.accounts import store as accounts
 
-UNPAID: Final = ("draft", "open")
-
 
 async def known_of(connection: AsyncConnection, found: FoundIntent) -> Known:
     """Find the rows that the metadata of an intent name."""
@@ -37,9 +35,9 @@ async def known_of(connection: AsyncConnection, found: FoundIntent) -> Known:
         has_account=account is not None,
         has_payment=payment is not None,
         intent_id=payment.stripe_payment_intent_id if payment else None,
-        wants_payment=invoice is not None
-        and invoice.status in UNPAID
-        and await payment_store.live(connection, invoice.id) is None,
+        is_owed=invoice is not None and invoice.status in OPEN_TO_MONEY,
+        is_collected=invoice is not None
+        and await payment_store.live(connection, invoice.id) is not None,
         is_kept=await balances.is_adjusted(connection, rules.adjustment_id(found.intent_id)),
     )
 
@@ -138,11 +136,17 @@ async def _keep(
 
 
 async def _remake(connection: AsyncConnection, found: FoundIntent) -> None:
-    """Recreate the payment of an unpaid invoice with its own id and its intent."""
+    """Recreate the payment of an unpaid invoice with its own id and its intent.
+
+    An invoice has one payment that collects: beside another this one is canceled, and the status
+    check that follows books its money.
+    """
     invoice = await _invoice(connection, found.metadata)
     if invoice is None:
         raise NotFound("INVOICE_NOT_FOUND", "an invoice was there a moment ago")
     number = await payment_store.count(connection, invoice.id) + 1
+    collector = await payment_store.live(connection, invoice.id)
+    at = await clock.now(connection, invoice.account_id)
     await payment_store.add(
         connection,
         {
@@ -152,12 +156,13 @@ async def _remake(connection: AsyncConnection, found: FoundIntent) -> None:
             "workflow_id": invoice.workflow_id,
             "flow": "card",
             "intent_key": keys.intent(invoice.id, number),
-            "status": "pending",
+            "status": "canceled" if collector else "pending",
             "amount_minor": found.amount_minor,
             "currency": found.currency,
             "stripe_payment_intent_id": found.intent_id,
             "client_secret": found.outcome.client_secret,
-            "created_at": await clock.now(connection, invoice.account_id),
+            "created_at": at,
+            "closed_at": at if collector else None,
         },
     )
 

@@ -14,6 +14,7 @@ import pytest
 from devstack.binaries import postgres_bin
 from tests.integration.actors import API, Actors, Customer, Json, wait_for
 from tests.integration.followers import Follower
+from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.rebuild.conftest import billing
 
 pytestmark = pytest.mark.slow
@@ -34,6 +35,9 @@ class Shop:
     """Had bought, and got a part of it back."""
     billed: Customer
     """Had an invoice to pay by transfer, and paid it by card."""
+    rejected: Customer
+    """Had told of a transfer that an operator then rejected, and paid by card."""
+    transfer: Json
     buying: Customer
     """Had nothing, and bought a pack."""
     wavering: Customer
@@ -74,17 +78,21 @@ async def restore(actors: Actors, backup: Path) -> None:
 
 async def opened(actors: Actors) -> Shop:
     """Everybody as the backup finds them."""
-    renewing, billed = [await actors.customer_on_clock() for _ in range(2)]
+    renewing, billed, rejected = [await actors.customer_on_clock() for _ in range(3)]
     paying, returning, buying, wavering, saving, leaving = [
         await actors.customer() for _ in range(6)
     ]
     await renewing.subscribed("pro")
     await billed.subscribe_by_transfer("pro")
+    await rejected.save_card()
+    await rejected.subscribe_by_transfer("pro")
+    (invoice,) = (await rejected.ask("GET", "/billing/invoices"))["data"]
     await returning.bought("small")
     return Shop(
         renewing=renewing, paying=paying, purchase=await paying.buy("small"),
         returning=returning, billed=billed, buying=buying, wavering=wavering, saving=saving,
         leaving=leaving,
+        rejected=rejected, transfer=await submit(rejected, invoice["invoice_id"]),
     )  # fmt: skip
 
 
@@ -148,6 +156,8 @@ async def go_on(shop: Shop) -> Customer:
         headers=actors.headers("*", "admin", str(uuid4())),
     )
     await pay_by_card(shop.billed)
+    await decide(shop.rejected, shop.transfer, "reject", reason="nothing came")
+    await pay_by_card(shop.rejected)
     await shop.buying.bought("small")
     await shop.wavering.buy("small")
     await shop.saving.save_card()
@@ -187,7 +197,7 @@ async def test_a_restored_database_learns_what_was_charged_since(
     )
     assert f"{stranger.id} is gone; refund it at Stripe" in said
     assert "1 called back" in said
-    assert "1 remade" in said
+    assert "2 remade" in said
     assert "2 pages closed" in said
     assert (await states(actors, pages)) == ["expired", "expired"], "what is lost is not payable"
     assert "2 kept" in said
@@ -210,7 +220,9 @@ async def test_a_restored_database_learns_what_was_charged_since(
     anew = await shop.buying.buy("small", key="anew")
     assert (anew["status"], await on_balance(shop.buying)) == ("completed", 0), "it is paid already"
     await shop.paying.until_purchase(shop.purchase["purchase_id"], "completed")
-    await wait_for(shop.billed.invoices, "the invoice is paid", lambda all: all[0]["paid_at"])
+    for one in (shop.billed, shop.rejected):
+        await wait_for(one.invoices, "the invoice is paid", lambda all: all[0]["paid_at"])
+        assert await on_balance(one) == 0
     assert len((await shop.saving.ask("GET", "/billing/payment-methods"))["data"]) == 1
 
     async def given_back() -> int:
@@ -219,6 +231,7 @@ async def test_a_restored_database_learns_what_was_charged_since(
 
     await wait_for(given_back, "the refund is booked", lambda minor: minor == 333)
     await shop.renewing.advance(days=MONTH)
+    await shop.rejected.advance(days=20)
     assert await charges(shop) == charged, "nobody is charged twice"
     assert await on_balance(shop.renewing) == 0, "the month is paid with what was charged for it"
     *_, anew = await shop.renewing.invoices()

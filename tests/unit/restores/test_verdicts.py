@@ -10,6 +10,8 @@ from billing.money.restores.schemas import FoundIntent, Known, Verdict
 
 OURS = {"account": "acc_1", "payment": "pay_1", "invoice": "inv_1", "matter": "subscription/sub_1"}
 GONE = Known(has_account=True)
+OWED = Known(has_account=True, is_owed=True)
+COLLECTED = Known(has_account=True, is_owed=True, is_collected=True)
 
 
 def found(kind: OutcomeKind, metadata: dict[str, str]) -> FoundIntent:
@@ -24,10 +26,8 @@ def found(kind: OutcomeKind, metadata: dict[str, str]) -> FoundIntent:
     )
 
 
-def paid(intent_id: str | None, *, wants_payment: bool = False) -> Known:
-    return Known(
-        has_account=True, has_payment=True, intent_id=intent_id, wants_payment=wants_payment
-    )
+def paid(intent_id: str | None, *, is_owed: bool = False) -> Known:
+    return Known(has_account=True, has_payment=True, intent_id=intent_id, is_owed=is_owed)
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,15 @@ def paid(intent_id: str | None, *, wants_payment: bool = False) -> Known:
         ("canceled", paid(None), "over"),
         ("succeeded", paid("pi_other"), "kept"),
         ("declined", paid("pi_other"), "called_back"),
-        ("succeeded", paid("pi_other", wants_payment=True), "kept"),
-        ("waiting", paid("pi_other", wants_payment=True), "called_back"),
-        ("succeeded", Known(has_account=True, wants_payment=True), "remade"),
-        ("canceled", Known(has_account=True, wants_payment=True), "over"),
+        ("succeeded", paid("pi_other", is_owed=True), "kept"),
+        ("waiting", paid("pi_other", is_owed=True), "called_back"),
+        ("succeeded", OWED, "remade"),
+        ("waiting", OWED, "remade"),
+        ("canceled", OWED, "over"),
+        ("succeeded", OWED.model_copy(update={"is_kept": True}), "kept_before"),
+        ("succeeded", COLLECTED, "remade"),
+        ("waiting", COLLECTED, "called_back"),
+        ("processing", COLLECTED, "under_way"),
         ("succeeded", GONE, "kept"),
         ("succeeded", Known(has_account=True, is_kept=True), "kept_before"),
         ("processing", GONE, "under_way"),

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from activities.paged_scan import drain, drain_along
 from billing.core.database import Database
 from billing.core.settings import Settings
+from billing.metering.quotas import service as quotas
 from billing.metering.quotas import store as quota_store
 from billing.platform.outbox import store as outbox_store
 from billing.platform.provider_inbox import store as inbox
@@ -20,10 +21,11 @@ Go = Callable[[Database, datetime], Awaitable[int]]
 def parts(
     database: Database, settings: Settings, now: datetime
 ) -> dict[str, Callable[[], Awaitable[int]]]:
-    """Return the parts: payloads of handled events, published events and closed claims."""
+    """Return the parts: payloads of handled events, published events and claims."""
     kept: dict[str, tuple[int, Go]] = {
         "payloads_emptied": (settings.retention_inbox_days, _payloads),
         "events_dropped": (settings.retention_outbox_days, _events),
+        "claims_expired": (settings.retention_claims_days, _expired_claims),
         "claims_forgotten": (settings.retention_claims_days, _claims),
     }
     return {name: partial(_let_go, database, days, go, now) for name, (days, go) in kept.items()}
@@ -35,6 +37,13 @@ async def _let_go(database: Database, days: int, go: Go, now: datetime) -> int:
 
 async def _payloads(database: Database, before: datetime) -> int:
     return await drain(database, lambda connection: inbox.empty(connection, before))
+
+
+async def _expired_claims(database: Database, before: datetime) -> int:
+    def page(connection: AsyncConnection, after: UUID) -> Awaitable[tuple[int, UUID | None]]:
+        return quotas.expire(connection, before, after)
+
+    return await drain_along(database, page, UUID(int=0))
 
 
 async def _claims(database: Database, before: datetime) -> int:

@@ -49,9 +49,9 @@ _USES: Final = {
         WHERE p.end_at + usage_late_limit() > coalesce(a.clock_at, %(now)s)
     """,
     "uses that are claimed and not recorded": """
-        SELECT account_id FROM quota_claims
-        WHERE status = 'open'
-            AND usage_month_of(id, true) >= %(from)s AND usage_month_of(id, true) < %(until)s
+        SELECT c.account_id FROM quota_claims AS c JOIN accounts AS a ON a.id = c.account_id
+        WHERE c.status = 'open' AND c.expires_at > coalesce(a.clock_at, %(now)s)
+            AND usage_month_of(c.id, true) >= %(from)s AND usage_month_of(c.id, true) < %(until)s
     """,
     "uses beside an open hold of their time": """
         SELECT h.account_id FROM credit_holds AS h

@@ -53,6 +53,16 @@ _EXPIRIES: Final = text(
     " AND status = 'open' AND meter = :meter AND expires_at > :at GROUP BY 1 ORDER BY 1"
 )
 
+_EXPIRED: Final = text(
+    """
+    SELECT c.account_id, count(*) AS claims
+    FROM quota_claims AS c JOIN accounts AS a ON a.id = c.account_id
+    WHERE c.status = 'open' AND c.account_id > :after
+        AND c.expires_at < coalesce(a.clock_at, :before)
+    GROUP BY c.account_id ORDER BY c.account_id LIMIT 1
+    """
+)
+_EXPIRE: Final = text("SELECT quota_open_windows(:account_id, NULL, NULL, '{}', :at)")
 _FORGET: Final = text(
     """
     DELETE FROM quota_claims WHERE id = ANY (ARRAY(
@@ -166,6 +176,19 @@ async def reserved(
 async def is_claimed(connection: AsyncConnection, record_id: UUID) -> bool:
     """True if this record's event already has a claim in force or a record."""
     return bool(await connection.scalar(_IS_CLAIMED, {"id": record_id}))
+
+
+async def expired(
+    connection: AsyncConnection, before: datetime, after: UUID
+) -> tuple[UUID, int] | None:
+    """Return the next account with claims that expired before then, and how many."""
+    found = (await connection.execute(_EXPIRED, {"before": before, "after": after})).first()
+    return (found.account_id, found.claims) if found else None
+
+
+async def expire(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
+    """Release the account's expired claims. Expects the account's lock."""
+    await connection.execute(_EXPIRE, {"account_id": account_id, "at": at})
 
 
 async def forget(connection: AsyncConnection, before: datetime) -> int:

@@ -56,7 +56,7 @@ CLAIM: Final = """
     INSERT INTO quota_claims (id, account_id, event_id, meter, amount, claimed_at, expires_at,
         status)
     SELECT usage_id_in_month(gen_random_uuid(), usage_month_digits('2026-01-01')),
-        account_id, 'claimed', 'gpt-4', 1, '2026-01-09', '2026-01-10', 'open'
+        account_id, 'claimed', 'gpt-4', 1, '2026-01-09', '2099-01-01', 'open'
     FROM billing_records WHERE month = '2026-01-01' LIMIT 1
 """
 HOLD: Final = """

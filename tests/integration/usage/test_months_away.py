@@ -338,7 +338,7 @@ async def test_a_file_that_is_damaged_is_refused_and_the_month_stays_as_it_is(
             "UPDATE billing_records SET billing_status = 'completed' WHERE event_id = 'free'",
         ),
         (PERIOD.format("+"), PERIOD.format("-")),
-        (CLAIM, "DELETE FROM quota_claims WHERE event_id = 'claimed'"),
+        (CLAIM, "UPDATE quota_claims SET expires_at = '2026-01-10' WHERE event_id = 'claimed'"),
         (HOLD, "DELETE FROM credit_holds WHERE key = 'of-then'"),
     ],
     ids=["not paid", "open period", "open claim", "open hold"],
@@ -352,6 +352,7 @@ async def test_a_month_that_is_still_read_stays(
         with pytest.raises(StackError, match=r"MONTH_IN_USE.*acc_"):
             await site.run(verb, *words)
     site.owner.execute(back)
+    await site.run(months.export, NAME, tmp_path)
 
 
 async def test_a_month_that_is_not_over_or_not_written_or_changed_since_stays(

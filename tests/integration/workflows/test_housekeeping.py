@@ -164,6 +164,7 @@ PARTS: Final = {
     "rates_forgotten": (rates, "purge"),
     "payloads_emptied": (inbox, "empty"),
     "events_dropped": (outbox, "drop"),
+    "claims_expired": (quotas, "expired"),
     "claims_forgotten": (quotas, "forget"),
 }
 

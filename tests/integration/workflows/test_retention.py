@@ -271,12 +271,35 @@ async def test_claims_that_are_closed_go_after_a_week(
     await customer.rows("DELETE FROM quota_claims WHERE account_id = %(me)s RETURNING 1")
 
 
+async def test_a_claim_that_nobody_recorded_goes_though_its_account_uses_nothing_more(
+    actors: Actors, database: Database
+) -> None:
+    customer = await actors.customer()
+    limit = {"account_id": customer.id, "limit": "10", "feature_type": "chat_messages"}
+    await actors.operate("PUT", "/admin/quotas", limit)
+    for name in ("of long ago", "of now"):
+        use = {"requested_amount": "3", "feature_type": "chat_messages", "event_id": name}
+        asked = await customer.ask("POST", "/quota/check", use | {"consume": True})
+        assert asked["allowed"]
+    await customer.rows(
+        "UPDATE quota_claims SET expires_at = expires_at - interval '8 days',"
+        " written_at = written_at - interval '8 days'"
+        " WHERE account_id = %(me)s AND event_id = 'of long ago' RETURNING 1"
+    )
+    await housekeeping(actors, database)
+    left = await customer.rows("SELECT event_id FROM quota_claims WHERE account_id = %(me)s")
+    assert [row["event_id"] for row in left] == ["of now"]
+    (row,) = await customer.rows("SELECT used FROM billing_quotas WHERE account_id = %(me)s")
+    assert row["used"] == 3, "only the other claim counts"
+
+
 @pytest.mark.parametrize(
     ("statement", "table", "index"),
     [
         (inbox._EMPTY, "stripe_webhook_events", "ix_stripe_webhook_events_full"),
         (outbox_store._DROP, "events", "pk_events"),
         (quota_store._FORGET, "quota_claims", "ix_quota_claims_closed"),
+        (quota_store._EXPIRED, "quota_claims", "ix_quota_claims_open"),
     ],
 )
 async def test_no_page_reads_a_whole_table(

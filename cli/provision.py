@@ -6,12 +6,15 @@ With `--wait` it loads everything first and begins when it reads a line.
 
 import sys
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
 
+from billing.core.database_errors import origin_of
 from billing.core.settings import load_settings
 from cli import catalog
 from cli.errors import StackError
@@ -24,7 +27,7 @@ def migrate(revision: str = "head") -> list[str]:
 
     Restore missing rights of the programs' roles and missing walls of tables. Return a line for
     each, then the database's revision. A newer database is left unchanged: this release works on
-    it. Errors: StackError if there is no such migration.
+    it. Errors: StackError if there is no such migration, or others keep a table locked.
     """
     config = _config()
     _refuse_unknown(config, revision)
@@ -35,6 +38,12 @@ def migrate(revision: str = "head") -> list[str]:
             raise
         at = error.__cause__.argument
         return [f"the database is at {at}, newer than this release: left as it is"]
+    except (psycopg.Error, DBAPIError) as error:
+        if not isinstance(origin_of(error), psycopg.errors.LockNotAvailable):
+            raise
+        raise StackError(
+            "others keep a table locked: see billing locks list, then run billing migrate again"
+        ) from error
     told = config.attributes
     return [*told.get("restored", ()), f"database is at {told.get('revision', revision)}"]
 

@@ -15,7 +15,9 @@ from sqlalchemy import Connection, text
 from migrations.draft import VERSIONS
 
 LOCK_TIMEOUT_MS: Final = 2_000
-"""All who come after the one that waits for a table wait too."""
+"""All who come after the one that waits for a table wait too. An index is excepted: nobody waits
+behind it while it waits for older transactions, and given up it would be built from the first row.
+"""
 TRIES: Final = 60
 PAUSE_SECONDS: Final = 1.0
 _REVISION: Final = text("SELECT to_regclass('alembic_version') IS NOT NULL")
@@ -38,7 +40,6 @@ def prepare(connection: Connection, following: dict[str, str]) -> None:
     path = VERSIONS / f"{revision}_large" / "prepare.sql"
     if not path.exists():
         return
-    connection.execute(text(f"SET lock_timeout = {LOCK_TIMEOUT_MS}"))
     checking = VERSIONS / f"{revision}" / "checking.sql"
     before = checking.read_text() if checking.exists() else ""
     for statement in filter(str.strip, _END.split(before + path.read_text())):
@@ -46,6 +47,8 @@ def prepare(connection: Connection, following: dict[str, str]) -> None:
 
 
 def _until_done(connection: Connection, statement: str) -> None:
+    patience = 0 if _INDEX.search(statement) else LOCK_TIMEOUT_MS
+    connection.execute(text(f"SET lock_timeout = {patience}"))
     for left in reversed(range(TRIES)):
         try:
             _drop_invalid(connection, statement)

@@ -1,6 +1,8 @@
 """A command that cannot work says so in one sentence, without a traceback."""
 
+import psycopg
 import pytest
+from alembic import command
 from typer.testing import CliRunner
 
 from cli.__main__ import app
@@ -55,3 +57,17 @@ def test_a_migration_that_there_is_not_is_named_in_one_line(
     assert done.exit_code == 1
     (line,) = done.stderr.strip().splitlines()
     assert line == "there is no migration nonsense: head is the newest"
+
+
+def test_a_table_that_others_keep_locked_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    def locked(*_: object) -> None:
+        raise psycopg.errors.LockNotAvailable("canceling statement due to lock timeout")
+
+    monkeypatch.setenv("DATABASE_URL", CLOSED)
+    monkeypatch.setattr(command, "upgrade", locked)
+    done = CliRunner().invoke(app, ["migrate", "--data", str(tmp_path)])
+    assert done.exit_code == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("others keep a table locked: see billing locks list")

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
 from devstack.options import ROOT
 from devstack.stack import StackInfo
+from migrations import prepare as preparing
 from migrations.draft import NEXT, releases
 from migrations.prepare import prepare
 from tests.integration.actors import Actors, open_actors
@@ -36,6 +37,43 @@ OLDER: Final = """
 async def logs(actors: Actors) -> int:
     [found] = await actors.sql("SELECT count(*) AS logs FROM capture_logs")
     return int(found["logs"])
+
+
+async def test_an_index_is_not_given_up_while_an_older_transaction_is_open(
+    bare: StackInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "new_large").mkdir()
+    (tmp_path / "new_large" / "prepare.sql").write_text(
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_dumped ON dumped (n);\n"
+    )
+    monkeypatch.setattr(preparing, "VERSIONS", tmp_path)
+    monkeypatch.setattr(preparing, "LOCK_TIMEOUT_MS", 50)
+    monkeypatch.setattr(preparing, "TRIES", 1)
+    options = {"connect_args": {"options": "-c search_path=dumps"}}
+    engine = create_engine(bare.owner_url, **options).execution_options(
+        isolation_level="AUTOCOMMIT"
+    )
+
+    def prepared() -> None:
+        with engine.connect() as connection:
+            prepare(connection, {"old": "new"})
+
+    with engine.connect() as owner, engine.connect() as dump:
+        for statement in (
+            "CREATE SCHEMA dumps", "CREATE TABLE alembic_version AS SELECT 'old' AS version_num",
+            "CREATE TABLE dumped AS SELECT 1 AS n",
+        ):  # fmt: skip
+            owner.execute(text(statement))
+        for statement in ("BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT FROM alembic_version"):
+            dump.execute(text(statement))
+        building = asyncio.create_task(asyncio.to_thread(prepared))
+        await asyncio.sleep(0.3)
+        assert not building.done()
+        dump.execute(text("COMMIT"))
+        await building
+        is_valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_dumped'::regclass"
+        assert owner.scalar(text(is_valid))
+        owner.execute(text("DROP SCHEMA dumps CASCADE"))
 
 
 async def test_captures_have_their_logs_before_anybody_is_locked_out(

@@ -55,7 +55,7 @@ async def _blockers(database: Database) -> list[Blocker]:
 def _end(settings: Settings, pid: int) -> None:
     """End it as the owner: programs that serve customers do not have this right."""
     try:
-        with month_files.connected(settings, owner=True) as owner:
+        with month_files.connected(settings) as owner:
             row = owner.execute(_END, {"pid": pid}).fetchone()
     except psycopg.errors.InsufficientPrivilege as refused:
         raise StackError(

@@ -15,6 +15,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
+from pydantic import SecretStr
 from sqlalchemy import make_url
 
 from billing.core.database import NOTICES_DEATH
@@ -116,22 +117,43 @@ def name_of(month: date) -> str:
 
 
 @contextmanager
-def connected(settings: Settings, *, owner: bool) -> Iterator[Connection]:
-    """Connect as the tables' owner, who may detach, or the operator, who sees all accounts.
+def connected(settings: Settings) -> Iterator[Connection]:
+    """Connect as the tables' owner, who may detach.
 
     Each statement commits, unless it is in a transaction. Errors: StackError without the
     owner's URL.
     """
-    known = settings.database_owner_url if owner else settings.operator_url
-    if known is None:
+    if settings.database_owner_url is None:
         raise StackError("this command needs the owner of the tables: set DATABASE_OWNER_URL")
-    url = make_url(known.get_secret_value()).set(drivername="postgresql")
-    options = f"-c search_path={settings.database_schema} -c statement_timeout=0 -c timezone=UTC"
-    with psycopg.connect(
-        url.render_as_string(hide_password=False),
-        autocommit=True, row_factory=dict_row, options=options, **NOTICES_DEATH,
-    ) as connection:  # fmt: skip
+    options = " ".join(f"-c {name}={value}" for name, value in _session(settings).items())
+    with _connect(settings.database_owner_url, options=options) as connection:
         yield connection
+
+
+@contextmanager
+def operating(settings: Settings) -> Iterator[Connection]:
+    """A transaction of the operator, who sees all accounts.
+
+    It brings its settings itself: a pooler in transaction mode refuses start-up options.
+    """
+    pooled = _connect(settings.operator_url, prepare_threshold=None)
+    with pooled as connection, connection.transaction():
+        for name, value in _session(settings).items():
+            connection.execute("SELECT set_config(%s, %s, true)", (name, value))
+        yield connection
+
+
+def _connect(url: SecretStr, **options: Any) -> Connection:
+    known = make_url(url.get_secret_value()).set(drivername="postgresql")
+    return psycopg.connect(
+        known.render_as_string(hide_password=False),
+        autocommit=True, row_factory=dict_row, **NOTICES_DEATH, **options,
+    )  # fmt: skip
+
+
+def _session(settings: Settings) -> dict[str, str]:
+    schema = settings.database_schema
+    return {"search_path": schema, "statement_timeout": "0", "timezone": "UTC"}
 
 
 def take_turn(connection: Connection) -> None:

@@ -88,7 +88,7 @@ async def _make(settings: Settings) -> int:
 
 def listing(settings: Settings) -> list[tuple[str, str, str, str]]:
     """Return a line for each month: its name, records, size and place."""
-    with month_files.connected(settings, owner=True) as owner:
+    with month_files.connected(settings) as owner:
         here, written = month_files.partitions(owner), month_files.files(owner)
     lines = {
         one.month: (one.name, _about(one.records), _size(one.size), _here(one, written))
@@ -109,7 +109,7 @@ def export(settings: Settings, name: str, folder: Path) -> str:
     month_parquet.need_pyarrow()
     if not folder.is_dir():
         raise StackError(f"MONTH_FILE_MISSING: {folder} is not a folder")
-    with month_files.connected(settings, owner=True) as owner:
+    with month_files.connected(settings) as owner:
         month_files.take_turn(owner)
         month = _month(owner, name)
         month_files.thaw(owner, month)
@@ -134,7 +134,7 @@ def detach(settings: Settings, name: str, copy: Path | None = None) -> str:
 
     Errors: StackError.
     """
-    with month_files.connected(settings, owner=True) as owner:
+    with month_files.connected(settings) as owner:
         month_files.take_turn(owner)
         file = _latest(owner, name)
         if not file.is_away:
@@ -160,7 +160,7 @@ def bring_back(settings: Settings, path: Path) -> str:
     """Import a month from its file; return a sentence. Errors: StackError."""
     month_parquet.need_pyarrow()
     digest = month_parquet.digest(path)
-    with month_files.connected(settings, owner=True) as owner:
+    with month_files.connected(settings) as owner:
         month_files.take_turn(owner)
         found = [one for one in month_files.files(owner) if one.digest == digest]
         if not found:
@@ -202,7 +202,7 @@ def _refuse(settings: Settings, month: Month) -> None:
     # The first partition includes all months before its end, whatever its name is.
     begins = month.month if month.name != month_files.BEFORE else date.min
     values = {"month": month.month, "from": begins, "until": month.until, "now": real_now()}
-    with month_files.connected(settings, owner=False) as operator:
+    with month_files.operating(settings) as operator:
         found = operator.execute(_IS_YOUNG, values).fetchone()
         if found is None or found["is_young"]:
             raise StackError(

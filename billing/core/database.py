@@ -145,6 +145,11 @@ class Database:
         async with _alone(self.tenant_engine) as connection:
             yield connection
 
+    @property
+    def behind_pooler(self) -> bool:
+        """True if the connections are those of a pooler in transaction mode."""
+        return bool(_local(self.tenant_engine))
+
     def in_use(self) -> dict[str, tuple[int, int]]:
         """Return each role's connections: (in use, maximum)."""
         engines = {"app": self.tenant_engine, "operator": self.operator_engine}

@@ -51,7 +51,7 @@ async def role_limits(connection: AsyncConnection) -> dict[str, int]:
 
 async def refuse_small_server(settings: Settings, database: Database) -> None:
     """End a production process whose Postgres could not serve even this process alone."""
-    if settings.env != PRODUCTION:
+    if settings.env != PRODUCTION or database.behind_pooler:
         return
     try:
         async with database.tenant_statement() as connection:

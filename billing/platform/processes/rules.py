@@ -5,7 +5,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from billing.platform.processes.schemas import STRANGER, TAKEN, Deliveries, Failures, Process
+from billing.platform.processes.schemas import (
+    STRANGER,
+    TAKEN,
+    Deliveries,
+    Failures,
+    Pool,
+    Process,
+)
 
 BEAT: Final = timedelta(seconds=10)
 SILENT: Final = timedelta(seconds=30)
@@ -77,16 +84,24 @@ def differing(found: Sequence[Process], now: datetime) -> dict[str, dict[str, li
 
 
 def wanted(found: Sequence[Process], now: datetime) -> tuple[int, int]:
-    """Return the number of living processes, and of connections that their pools may open."""
+    """Return the number of living processes, and of connections that their pools may open in
+    Postgres: none behind a pooler.
+    """
     living = [one for one in found if now - one.seen_at < SILENT]
-    sizes = [pool.size for one in living for pool in one.figures.pools.values()]
+    sizes = [pool.size for one in living for pool in _opened(one).values()]
     return len(living), sum(sizes)
 
 
 def wanted_of(found: Sequence[Process], now: datetime, pool: str) -> int:
-    """Return the connections that all pools of this name may open in living processes."""
-    living = [one.figures.pools for one in found if now - one.seen_at < SILENT]
+    """Return the connections that all pools of this name may open in Postgres, in living
+    processes.
+    """
+    living = [_opened(one) for one in found if now - one.seen_at < SILENT]
     return sum(pools[pool].size for pools in living if pool in pools)
+
+
+def _opened(process: Process) -> dict[str, Pool]:
+    return {} if process.figures.behind_pooler else process.figures.pools
 
 
 def refusing(found: Sequence[Process], now: datetime) -> list[tuple[Process, Deliveries]]:

@@ -54,6 +54,8 @@ class Figures(Frozen):
     """Figures that only the process itself knows."""
 
     pools: dict[str, Pool] = Field(default_factory=dict)
+    # True if its connections are those of a pooler, which opens its own to Postgres.
+    behind_pooler: bool = False
     deliveries: tuple[Deliveries, ...] = ()
     # Providers that refuse the process's key, and since when by its own clock.
     refusals: dict[str, datetime] = Field(default_factory=dict)

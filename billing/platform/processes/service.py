@@ -75,6 +75,7 @@ class Pulse:
         self._refusals = {name: self._refusals.get(name, now) for name in self._refusing()}
         figures = Figures(
             pools=pools,
+            behind_pooler=self._database.behind_pooler,
             deliveries=self._deliveries(),
             refusals=self._refusals,
             failures=self._failures(),

@@ -9,6 +9,10 @@ from sqlalchemy import text
 from billing.core.database import Database, open_database
 from billing.core.prepared import driver_of
 from billing.core.settings import Settings
+from billing.platform.processes import store as processes
+from billing.platform.processes.rules import wanted
+from billing.platform.processes.service import Pulse
+from cli import month_files
 from devstack.stack import StackInfo
 
 NAMES = (
@@ -20,16 +24,20 @@ WANTED = ("5s", "1min", "UTC", "other", "on")
 WAYS = ("tenant", "deciding", "reading", "operator", "operator_statement", "tenant_statement")
 
 
-def opened(stack: StackInfo, threshold: str) -> Database:
+def settings_of(stack: StackInfo, threshold: str, schema: str = "other") -> Settings:
     settings = {
         "database_url": stack.app_url,
         "database_operator_url": stack.operator_url,
         "BILLING_DATABASE_POOL_SIZE": 1,
         "BILLING_DATABASE_PREPARE_THRESHOLD": threshold,
-        "database_schema": "other",
+        "database_schema": schema,
         "BILLING_PUBLISH_USAGE": True,
     }
-    return open_database(Settings.model_validate(settings))
+    return Settings.model_validate(settings)
+
+
+def opened(stack: StackInfo, threshold: str, schema: str = "other") -> Database:
+    return open_database(settings_of(stack, threshold, schema))
 
 
 @pytest.fixture(params=["off", "5"])
@@ -54,6 +62,28 @@ async def test_behind_a_pooler_no_session_is_asked_for_settings(stack: StackInfo
     async with found.tenant_engine.connect() as plain:
         assert await plain.scalar(text("SHOW statement_timeout")) == "0", "nothing stays behind"
     await found.close()
+
+
+async def test_behind_a_pooler_a_process_does_not_count_its_pools_as_connections_of_postgres(
+    stack: StackInfo,
+) -> None:
+    for threshold, counted in (("off", 0), ("5", 2)):
+        found = opened(stack, threshold, "public")
+        pulse = Pulse(found, "worker")
+        await pulse.beat()
+        async with found.operator() as connection:
+            now, all_processes = await processes.known(connection)
+            await processes.leave(connection, pulse._own.id)
+        own = [one for one in all_processes if one.id == pulse._own.id]
+        assert wanted(own, now) == (1, counted)
+        await found.close()
+
+
+def test_commands_on_months_ask_the_operator_for_no_session_of_its_own(stack: StackInfo) -> None:
+    with month_files.operating(settings_of(stack, "off")) as connection:
+        assert "options" not in connection.info.get_parameters()
+        found = connection.execute("SELECT current_setting('search_path') AS path").fetchone()
+        assert found == {"path": "other"}
 
 
 async def test_a_statement_alone_is_committed_behind_a_pooler(stack: StackInfo) -> None:

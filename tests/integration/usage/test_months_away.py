@@ -65,7 +65,7 @@ async def site(place: Site) -> AsyncIterator[Site]:
     yield place
     (kept,) = place.rows("SELECT to_regclass('billing_records_2026_01') IS NOT NULL")
     if not kept[0]:
-        with month_files.connected(place.settings, owner=True) as owner:
+        with month_files.connected(place.settings) as owner:
             file = next(one for one in month_files.files(owner) if one.is_away)
         await place.run(months.bring_back, Path(file.file))
 
@@ -199,7 +199,7 @@ async def test_all_of_before_the_months_can_go_as_well_and_one_command_at_a_time
     site: Site, tmp_path: Path
 ) -> None:
     await site.run(months.export, "before", tmp_path)
-    with month_files.connected(site.settings, owner=True) as owner:
+    with month_files.connected(site.settings) as owner:
         month_files.take_turn(owner)
         with pytest.raises(StackError, match="MONTH_BUSY"):
             await site.run(months.detach, "before")
@@ -295,7 +295,7 @@ async def test_a_detaching_that_was_killed_is_named_until_a_command_ends_it(
         return sign.state, line.rpartition("; ")[2]
 
     await site.run(months.export, NAME, tmp_path)
-    with month_files.connected(site.settings, owner=True) as owner:
+    with month_files.connected(site.settings) as owner:
         month_files.take_turn(owner)
         with suppress(RuntimeError), month_files.frozen(owner, "billing_records_2026_01"):
             assert (await told())[0] == "well", "somebody is at it"

@@ -165,6 +165,14 @@ def test_pools_that_do_not_fit_into_postgres_are_ill() -> None:
     assert ill(figures(gone, connections=39)) == {}, "it takes none any more"
 
 
+def test_pools_behind_a_pooler_take_no_connections_of_postgres() -> None:
+    pools = {"app": Pool(busy=1, size=200), "operator": Pool(busy=0, size=200)}
+    third = process(3, figures=Own(pools=pools, behind_pooler=True))
+    assert ill(figures(third, connections=300, role_limits={"app": 100})) == {}
+    few = ill(figures(third, connections=300, taken={"billing_app": 296}))
+    assert few == {"pools": "Postgres gives 4 more connections: 296 by billing_app"}
+
+
 def test_a_server_that_is_nearly_full_is_ill_and_says_who_has_its_connections() -> None:
     taken = {"reports": 150, "billing_app": 30, "billing_operator": 12, "postgres": 1}
     assert ill(figures(connections=198, taken=taken)) == {}

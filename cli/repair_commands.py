@@ -106,7 +106,8 @@ def unpark(data: Data = DEFAULT_DATA) -> None:
 
     with reporting_errors():
         use_database(data.resolve())
-        typer.echo(_asked(parking.unpark(Settings())))
+        done = "money may move again, but "  # all that is asked of Temporal comes after it
+        typer.echo(_asked(parking.unpark(Settings()), done))
 
 
 def skip_numbers(
@@ -160,18 +161,19 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield tell
 
 
-def _asked(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work`. Errors: StackError when Temporal does not answer."""
+def _asked(work: Coroutine[Any, Any, T], done: str = "") -> T:
+    """Run `work`. Errors: StackError when Temporal does not answer, with what is `done` by then."""
     try:
         return asyncio.run(work)
     except RPCError as error:
-        raise StackError(f"Temporal does not answer ({error.message}): is it running?") from error
+        away = f"{done}Temporal does not answer ({error.message}): is it running?"
+        raise StackError(away) from error
     except RuntimeError as error:
         from workflows.client import never_connected
 
         if not never_connected(error):
             raise
-        raise StackError("Temporal does not answer: is it running?") from error
+        raise StackError(f"{done}Temporal does not answer: is it running?") from error
 
 
 def _table(report: Report) -> Table:

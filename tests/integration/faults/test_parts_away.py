@@ -152,6 +152,22 @@ async def test_without_a_worker_an_order_to_go_on_is_answered_in_words(doomed: A
         assert f"no worker answered for 1, which try again within the hour: {name}" in told
 
 
+async def test_without_temporal_an_operator_reads_that_money_may_move_again(
+    doomed: Actors,
+) -> None:
+    customer = await insist(doomed.customer, "an account is made")
+    begun = await insist(lambda: customer.buy("small"), "a purchase is begun")
+    halt = "UPDATE matters SET status = 'halted' WHERE workflow_id = %(name)s"
+    await past_triggers(doomed.stack, halt, name=f"purchase/{begun['purchase_id']}")
+    code, said = await billing(doomed, "park", "--reason", "a restore")
+    assert code == 0, said
+    async with away(doomed, "temporal"):
+        code, said = await billing(doomed, "unpark")
+        assert code == 1, said
+        assert "money may move again, but Temporal does not answer" in " ".join(said.split())
+    assert await doomed.sql("SELECT * FROM parkings WHERE ended_at IS NULL") == []
+
+
 @pytest.mark.parametrize(
     ("place", "intents"), [("charge.attempt_written", 2), ("intent.stored", 1)]
 )

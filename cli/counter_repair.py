@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.exc import DBAPIError
+
 from billing.core import ids
 from billing.core.database import Database, open_database
+from billing.core.database_errors import took_too_long
 from billing.core.settings import Settings
 from billing.metering.quotas import counter_rebuild as quota_counters
 from billing.metering.usage import counter_rebuild
@@ -19,22 +22,32 @@ Tell = Callable[[str], None]
 async def check(settings: Settings, account: str | None, tell: Tell, *, write: bool) -> int:
     """Return how many counters differ; `write` corrects them.
 
-    `tell` gets a line for each account that has any. Errors: StackError for an unknown account.
+    `tell` gets a line for each account that has any. Errors: StackError for an unknown account, and
+    after all others for those that take too long.
     """
     database = open_database(settings)
     work = _rebuild if write else _compare
-    wrong = 0
+    wrong, late = 0, list[str]()
     try:
         after, page = None, await _page(database, account, None)
         while page:
             for after in page:
-                found = await work(database, after)
+                name = ids.encode(ids.ACCOUNT, after)
+                try:
+                    found = await work(database, after)
+                except DBAPIError as error:
+                    if not took_too_long(error):
+                        raise
+                    late.append(name)
+                    continue
                 wrong += len(found)
                 if found:
-                    tell(_words(ids.encode(ids.ACCOUNT, after), found))
+                    tell(_words(name, found))
             page = [] if account or len(page) < PAGE else await _page(database, None, after)
     finally:
         await database.close()
+    if late:
+        raise StackError(f"{wrong} counters differed; not counted in time: {', '.join(late)}")
     return wrong
 
 

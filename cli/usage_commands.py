@@ -99,7 +99,7 @@ def rebuild_counters(
     ] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Correct counters from their records. An account's uses wait meanwhile."""
+    """Correct counters from their records. The uses of an account wait while its are corrected."""
     from cli import counter_repair
 
     with reporting_errors():

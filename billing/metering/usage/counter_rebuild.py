@@ -25,6 +25,8 @@ from billing.metering.usage.tables import usage_periods
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 TIMEOUT_MS: Final = 120_000
 """A large account is read as a whole; the usual statement timeout is for interactive requests."""
+ALL_CYCLES_MS: Final = 900_000
+"""As long as the check of an account's books may take, which reads the same rows."""
 LARGE: Final = 5_000
 """An account with at least this many uses in its last cycle is compared by days."""
 DAYS: Final = timedelta(hours=26)
@@ -118,9 +120,10 @@ async def sync(database: Database, cycle: LastCycle) -> list[Difference]:
     if cycle.since is None:
         return []
     if not cycle.is_whole:
-        return await _sync(database, cycle.account_id, real_now() - DAYS, _RECOUNT_DAYS)
+        since = real_now() - DAYS
+        return await _sync(database, cycle.account_id, since, _RECOUNT_DAYS, TIMEOUT_MS)
     try:
-        wrong = await _sync(database, cycle.account_id, cycle.since, _RECOUNT)
+        wrong = await _sync(database, cycle.account_id, cycle.since, _RECOUNT, TIMEOUT_MS)
     except DBAPIError as error:
         if took_too_long(error):
             await _note(database, cycle)
@@ -131,14 +134,20 @@ async def sync(database: Database, cycle: LastCycle) -> list[Difference]:
 
 
 async def _sync(
-    database: Database, account_id: UUID, since: datetime, statement: TextClause
+    database: Database,
+    account_id: UUID,
+    since: datetime,
+    statement: TextClause,
+    timeout_ms: int,
 ) -> list[Difference]:
     async with database.operator() as connection:
+        await limit_statements(connection, timeout_ms)
         wrong = await _recount(connection, account_id, since, statement, write=False)
     if not wrong:
         return []
     async with database.operator() as connection:
         await credits.lock(connection, account_id)
+        await limit_statements(connection, timeout_ms)
         return await _recount(connection, account_id, since, statement, write=True)
 
 
@@ -155,16 +164,15 @@ async def compare(
     change nothing.
     """
     async with database.operator() as connection:
+        await limit_statements(connection, ALL_CYCLES_MS)
         return await _recount(connection, account_id, since, _RECOUNT, write=False)
 
 
 async def rebuild(
     database: Database, account_id: UUID, since: datetime = BEGINNING
 ) -> list[Difference]:
-    """As `compare`, and correct them; the account's uses wait meanwhile."""
-    async with database.operator() as connection:
-        await credits.lock(connection, account_id)
-        return await _recount(connection, account_id, since, _RECOUNT, write=True)
+    """As `compare`, and correct them; the account's uses wait if any differ."""
+    return await _sync(database, account_id, since, _RECOUNT, ALL_CYCLES_MS)
 
 
 async def _recount(
@@ -175,7 +183,6 @@ async def _recount(
     *,
     write: bool,
 ) -> list[Difference]:
-    await limit_statements(connection, TIMEOUT_MS)
     values = {"account_id": account_id, "since": since, "write": write}
     rows = await connection.execute(statement, values)
     return [Difference(**row) for row in rows.mappings()]

@@ -14,6 +14,7 @@ from billing.catalog.products import store as products
 from billing.catalog.products.changes import MeterChange
 from billing.catalog.products.spec import MeterSpec
 from billing.core.clock import real_now
+from billing.core.database import limit_statements
 from billing.insight.integrity import service as integrity
 from billing.insight.rounds import rules
 from billing.metering.quotas import counter_rebuild as quota_counters
@@ -98,6 +99,33 @@ async def test_damaged_counters_are_told_and_mended(new_shop: NewShop) -> None:
     assert (await recount(shop, write=True))[0] == wrong
     assert await recount(shop, write=False) == (0, [])
     assert await shop.rows(SUMS) == before
+
+
+async def test_an_account_that_takes_too_long_is_named_after_all_others_are_mended(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, other = sorted([await new_shop("100"), await new_shop("100")], key=lambda one: one.id)
+    for shop in (slow, other):
+        await shop.record("10", user_id="ann")
+        async with shop.api.database.operator() as connection:
+            await connection.execute(text(DAMAGE[0]), {"id": shop.id})
+    recount_one = recounting._recount
+
+    async def recounted(connection: Any, account_id: Any, *rest: Any, **more: Any) -> Any:
+        if account_id == slow.id:
+            await limit_statements(connection, 1)
+            await connection.execute(text("SELECT pg_sleep(1)"))
+        return await recount_one(connection, account_id, *rest, **more)
+
+    async def both(*_: Any) -> list[Any]:
+        return [slow.id, other.id]
+
+    monkeypatch.setattr(recounting, "_recount", recounted)
+    monkeypatch.setattr(recounting, "accounts", both)
+    settings = stack_settings(slow.api.stack)
+    with pytest.raises(StackError, match=f"not counted in time: {slow.account['id']}$"):
+        await counter_repair.check(settings, None, print, write=True)
+    assert await recounting.compare(other.api.database, other.id) == []
 
 
 async def test_uses_of_a_period_that_a_faster_clock_began_are_counted_in_it(

@@ -15,6 +15,7 @@ from billing.money.payments import event_owners
 from billing.money.restores import rules, service
 from billing.money.restores.schemas import FoundIntent, FoundObject, FoundPage, Placed, Verdict
 from billing.platform.parking import store as parkings
+from billing.platform.provider_inbox import store as inbox
 from cli.errors import StackError
 from gateways.stripe import StripeGateway
 from gateways.stripe_history import StripeHistory
@@ -48,8 +49,7 @@ class Reconciliation:
         for page in await self._history.open_pages(self._since):
             await self._page(page)  # first: an intent behind a page is canceled with it
         lost = [await self._intent(found) for found in await self._history.intents(self._since)]
-        for setup in await self._history.saved(self._since):
-            await self._card(setup)
+        lost += [await self._card(setup) for setup in await self._history.saved(self._since)]
         await self._events({name for name in lost if name})
 
     async def _customer(self, found: FoundObject) -> None:
@@ -97,28 +97,33 @@ class Reconciliation:
         away += sum(one.amount_minor for one in taken.disputes if one.status != "won")
         return found.outcome.received_minor - away
 
-    async def _card(self, found: FoundObject) -> None:
+    async def _card(self, found: FoundObject) -> str | None:
+        """Keep a card that was saved; return its setup's id if that is lost."""
         async with self._database.operator() as connection:
             if not await service.is_lost_setup(connection, found):
-                return
+                return None
         outcome = await self._gateway.retrieve_setup_intent(found.object_id)
         if outcome.card is None:
-            return
+            return found.object_id
         async with self._database.operator() as connection:
             is_new = await service.keep_card(connection, found, outcome.card)
         if not is_new:
             self.counts["cards kept before"] += 1
-            return
+            return found.object_id
         self._note(
             "cards kept", f"{found.object_id}: its card is kept for {found.metadata['account']}"
         )
+        return found.object_id
 
     async def _events(self, lost: set[str]) -> None:
-        """Pass other events (refunds, disputes, cards) to their matters."""
+        """Pass events (refunds, disputes, cards) to their matters; those of lost payments and cards
+        without one are ignored, or an operator would be told of each.
+        """
         async for page in self._gateway.events_between(self._since, real_now()):
-            found = [event for event in page.events if event.intent_id not in lost]
+            strays = [one.event_id for one in page.events if lost & {one.intent_id, one.object_id}]
             async with self._database.operator() as connection:
-                owners = await event_owners.receive(connection, found, "poll", real_now())
+                owners = await event_owners.receive(connection, page.events, "poll", real_now())
+                await inbox.ignore_unmatched(connection, strays, "a restore lost what it is about")
             self.counts["events to look into"] += sum(owner is not None for owner in owners)
 
     def _report(self, placed: Placed) -> None:

@@ -86,6 +86,20 @@ async def mark_looked(connection: AsyncConnection, event_id: str, until: datetim
     await _MARK_LOOKED.run(connection, event_id=event_id, until=until)
 
 
+async def ignore_unmatched(
+    connection: AsyncConnection, event_ids: Sequence[str], reason: str
+) -> None:
+    """Ignore those of these events that have no owner; they can still be replayed."""
+    await connection.execute(
+        update(inbox)
+        .where(
+            inbox.c.stripe_event_id.in_(event_ids),
+            inbox.c.status.in_(("unmatched", "parked")),
+        )
+        .values(status="ignored", error=reason)
+    )
+
+
 async def subject_of(connection: AsyncConnection, event_id: str) -> str | None:
     """Return the provider's object that a stored event is about."""
     subject: str | None = await connection.scalar(

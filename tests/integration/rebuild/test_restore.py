@@ -10,12 +10,19 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
+from activities.dependencies import Dependencies
+from activities.sweeper import SweeperActivities
+from billing.core.database import open_database
 from devstack.binaries import postgres_bin
+from gateways.stripe import StripeGateway
 from tests.integration.actors import API, Actors, Customer, Json, wait_for
+from tests.integration.api_app import stack_settings
 from tests.integration.followers import Follower
 from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.rebuild.conftest import billing
+from workflows.contracts import SweepRequest
 
 pytestmark = pytest.mark.slow
 
@@ -169,6 +176,18 @@ async def go_on(shop: Shop) -> Customer:
     return stranger
 
 
+async def poll(actors: Actors) -> None:
+    """The job that stores what no webhook brought: here the events of all that is lost."""
+    settings = stack_settings(actors.stack)
+    database = open_database(settings)
+    gateway = StripeGateway(settings.stripe_secret_key.get_secret_value(), settings.stripe_api_base)
+    parts = Dependencies(database=database, provider=gateway, settings=settings)
+    job = SweeperActivities(parts, actors.temporal)
+    await ActivityEnvironment().run(job.sweep, SweepRequest(name="poll"))
+    await gateway.close()
+    await database.close()
+
+
 async def follow(followers: list[Follower]) -> None:
     """Each hears all that there is, and that is all there is."""
     for one in followers:
@@ -180,6 +199,7 @@ async def test_a_restored_database_learns_what_was_charged_since(
     actors: Actors, tmp_path: Path
 ) -> None:
     shop, backup = await opened(actors), tmp_path / "billing.dump"
+    [at] = await actors.sql("SELECT clock_timestamp() AS real")
     await tool(actors, "pg_dump", "--format=custom", f"--file={backup}", "{database}")
     stranger = await go_on(shop)
     *_, renewed = await shop.renewing.invoices()
@@ -189,6 +209,7 @@ async def test_a_restored_database_learns_what_was_charged_since(
     assert (await states(actors, pages)) == ["open", "open"]
     assert charged["renewing"] == [4900, 4900]
     await restore(actors, backup)
+    await poll(actors)
 
     code, said = await billing(actors, "reconcile")
     assert code == 0, said
@@ -201,6 +222,13 @@ async def test_a_restored_database_learns_what_was_charged_since(
     assert "2 pages closed" in said
     assert (await states(actors, pages)) == ["expired", "expired"], "what is lost is not payable"
     assert "2 kept" in said
+    strays = await actors.sql(
+        "SELECT type FROM stripe_webhook_events WHERE status IN ('unmatched', 'parked')"
+        " AND created_at > %(real)s AND NOT EXISTS ("
+        "SELECT FROM payments WHERE stripe_payment_intent_id = object_id)",
+        **at,
+    )
+    assert strays == [], "an operator would be told of each"
     code, again = await billing(actors, "reconcile")
     assert (code, "called back" in again) == (0, False), again
     assert ("2 kept before" in again, "on the money balance" in again) == (True, False), again

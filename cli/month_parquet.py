@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +47,16 @@ def selected() -> sql.Composable:
         )
         for column in billing_records.c
     )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise StackError if the file cannot be written, such as on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        words = f"MONTH_FILE_MISSING: {path} cannot be written: {error.strerror or error}"
+        raise StackError(words) from error
 
 
 def write(chunks: Iterable[Any], path: Path) -> int:

@@ -117,13 +117,14 @@ def export(settings: Settings, name: str, folder: Path) -> str:
         path = folder.resolve() / f"billing_records_{name.replace('-', '_')}.parquet"
         _refuse_other(owner, path)
         draft = path.with_suffix(".part")
-        with owner.transaction():
-            # One snapshot, because others write meanwhile.
-            owner.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            file = _write(owner, month, draft, path)
-            _note(owner, file)
-        asyncio.run(failpoint("month.proven"))
-        month_parquet.keep(draft, path)
+        with month_parquet.writing(path):
+            with owner.transaction():
+                # One snapshot, because others write meanwhile.
+                owner.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                file = _write(owner, month, draft, path)
+                _note(owner, file)
+            asyncio.run(failpoint("month.proven"))
+            month_parquet.keep(draft, path)
     _tell(settings, "month.exported", file)
     return f"{name}: {file.records:,} records in {file.file}, {_size(file.size_bytes)}"
 

@@ -82,9 +82,13 @@ def _who() -> str:
 
 def content(answer: httpx2.Response) -> Json:
     """Return the JSON of an answer. Errors: StackError with the code of a refusal, or for an answer
-    that only says that the request is stored.
+    that only says that the request is stored; TransportError for one of another program, such as a
+    proxy: what the API answered is not known.
     """
-    found: Json = answer.json()
+    try:
+        found: Json = answer.json()
+    except ValueError as error:
+        raise httpx2.RemoteProtocolError(f"{answer.status_code} without JSON") from error
     if not answer.is_success:
         raise StackError(f"{found.get('code')}: {found.get('detail')}")
     if found.get("status") == "accepted":

@@ -17,6 +17,7 @@ from uuid import UUID
 import psycopg
 from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
@@ -109,8 +110,8 @@ class Database:
                 try:
                     begun = _transaction(self.replica_engine, begin)
                     connection = await stack.enter_async_context(begun)
-                except DBAPIError:
-                    # Otherwise every read would wait for a server that is not there.
+                except (DBAPIError, PoolTimeout):
+                    # Otherwise every read would wait for a server that is not there, or hangs.
                     self._replica_from = monotonic() + REPLICA_PAUSE_SECONDS
                     _logger.warning("the replica is away: reading from the primary for a while")
             if connection is None:

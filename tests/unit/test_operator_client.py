@@ -111,6 +111,17 @@ def test_who_gets_no_answer_is_told_how_to_do_it_once(
     assert keys[1] == keys[0]
 
 
+def test_a_page_of_a_proxy_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gateway(_: httpx2.Client, request: httpx2.Request, **__: object) -> httpx2.Response:
+        return httpx2.Response(504, text="<html>Gateway Timeout</html>", request=request)
+
+    monkeypatch.setattr(httpx2.Client, "send", gateway)
+    monkeypatch.setenv("BILLING_TOKEN", "theirs")
+    done = CliRunner().invoke(app, [*ACTS["refund"], "--key", "once"])
+    assert done.exit_code == 1
+    assert "to repeat it safely, use --key once" in re.sub(r"\s+", " ", done.stderr)
+
+
 def test_a_try_run_has_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BILLING_TOKEN", "theirs")
     done = CliRunner().invoke(app, [*ACTS["extend"], "--dry-run"])

@@ -1,11 +1,15 @@
 """A command that cannot work says so in one sentence, without a traceback."""
 
+from pathlib import Path
+
 import psycopg
 import pytest
 from alembic import command
 from typer.testing import CliRunner
 
+from cli import month_parquet
 from cli.__main__ import app
+from cli.errors import StackError
 
 CLOSED = "postgresql+psycopg://billing_app@127.0.0.1:9/billing"
 
@@ -71,3 +75,10 @@ def test_a_table_that_others_keep_locked_is_told_in_one_line(
     assert done.exit_code == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("others keep a table locked: see billing locks list")
+
+
+def test_a_file_of_a_month_that_cannot_be_written_is_named_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "billing_records_2026_01.parquet"
+    words = f"MONTH_FILE_MISSING: {path} cannot be written: No such file or directory"
+    with pytest.raises(StackError, match=words), month_parquet.writing(path):
+        month_parquet.write([], path)

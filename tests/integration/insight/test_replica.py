@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx2
+import pytest
 from sqlalchemy import text
 
 from api.app import create_app
+from billing.core import database as opening
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
 from tests.integration.api_app import Api, stack_settings
@@ -61,6 +63,14 @@ async def test_a_replica_that_is_away_is_passed_by(new_shop: NewShop) -> None:
             assert answer.status_code == 200, path
         body = (await client.get(f"{V1}/usage/current", headers=shop.headers())).json()
         assert body["meters"]["model_inference"]["quantity"] == "1000.00"
+
+
+async def test_a_replica_that_hangs_is_passed_by(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "POOL_TIMEOUT_SECONDS", 0.1)
+    async with reading_from(api, named(api), BILLING_DATABASE_POOL_SIZE=1) as client:
+        database: Database = client.database  # type: ignore[attr-defined]
+        async with database.reading():  # as one whose statement is never answered
+            assert await where(database, fresh=False) != "replica"
 
 
 async def test_an_answer_says_how_far_it_goes(new_shop: NewShop) -> None:

@@ -206,7 +206,7 @@ async def test_a_halted_account_answers_once_the_step_is_done(actors: Actors) ->
 
 
 async def answer(handle: WorkflowHandle[Any, Any], stem: str) -> Settled:
-    """What a caller is answered who waits for the steps of these keys."""
+    """Return the answer to a caller who waits for the steps of these keys."""
     asked = handle.execute_update("settled_about", stem, result_type=Settled)
     return await asyncio.wait_for(asked, SOON)
 
@@ -231,7 +231,7 @@ async def test_an_account_that_cannot_look_stays_halted_until_another_signal(
 
 
 async def test_a_halted_account_is_told_of_other_work_by_the_sweep(actors: Actors) -> None:
-    """What was only noted for it waited with the step that failed, unless a signal came."""
+    """Work that was only noted for it waited with the step that failed, unless a signal came."""
     customer = await actors.customer()
     name, begins = ACCOUNT.workflow_id(customer.uuid), real_now() + timedelta(seconds=1)
     limit = {"included": "7", "then": "block", "effective_from": begins.isoformat()}

@@ -282,7 +282,7 @@ async def test_a_plan_given_back_in_part_has_spent_the_rest_of_its_own_price(
 async def minimum(customer: Customer) -> list[int]:
     rows = await customer.rows(
         "SELECT l.amount_minor FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id"
-        " WHERE i.account_id = %(me)s AND l.kind = 'minimum' AND i.status <> 'void'"
+        " WHERE i.account_id = %(me)s AND l.kind = 'minimum' AND i.status <> 'void' ORDER BY i.id"
     )
     return [row["amount_minor"] for row in rows]
 

@@ -17,6 +17,7 @@ ORDERS: Final[dict[str, type[BaseModel]]] = {
     "cards/{pm or customer}/script": orders.Script,
     "payment_intents/{id}/confirm_as_client": orders.ClientConfirm,
     "intents/{id}/authenticate": orders.Authenticate,
+    "payment_methods/{id}/reissue": orders.Reissue,
     "payment_intents/{id}/settle": orders.Settle,
     "payment_intents/{id}/refund": orders.Refund,
     "payment_intents/{id}/dispute": orders.Dispute,

@@ -46,9 +46,9 @@ class Reconciliation:
             self.counts["refunds looked for first"] = await service.doubt_refunds(connection)
         for customer in await self._history.customers(self._since):
             await self._customer(customer)
-        for page in await self._history.open_pages(self._since):
-            await self._page(page)  # first: an intent behind a page is canceled with it
-        lost = [await self._intent(found) for found in await self._history.intents(self._since)]
+        # Pages before intents: an intent behind a page is canceled with it.
+        lost = [await self._page(page) for page in await self._history.open_pages(self._since)]
+        lost += [await self._intent(found) for found in await self._history.intents(self._since)]
         lost += [await self._card(setup) for setup in await self._history.saved(self._since)]
         await self._events({name for name in lost if name})
 
@@ -60,16 +60,19 @@ class Reconciliation:
         if words:
             self._note("customers of gone accounts", words)
 
-    async def _page(self, found: FoundPage) -> None:
+    async def _page(self, found: FoundPage) -> str | None:
+        """Close an open page unless a payment here waits for it; return the id of a closed one."""
         if not {"account", "payment"} <= found.metadata.keys():
-            return
+            return None
         async with self._database.operator() as connection:
             if await service.keep_page(connection, found):
-                return
+                return None
         name, matter = found.page.session_id, found.metadata.get("matter")
         page = await self._gateway.expire_checkout(name, f"{name}/called-back")
-        if page.status == "expired":  # else it was paid just now, and its intent is found
-            self._note("pages closed", f"{name}: nobody can pay on this page of {matter} any more")
+        if page.status != "expired":  # it was paid just now, and its intent is found
+            return None
+        self._note("pages closed", f"{name}: nobody can pay on this page of {matter} any more")
+        return name
 
     async def _intent(self, found: FoundIntent) -> str | None:
         """Record an intent; return its id if no matter will look it up."""
@@ -116,8 +119,8 @@ class Reconciliation:
         return found.object_id
 
     async def _events(self, lost: set[str]) -> None:
-        """Pass events (refunds, disputes, cards) to their matters; those of lost payments and cards
-        without one are ignored, or an operator would be told of each.
+        """Pass events (refunds, disputes, cards) to their matters; those of lost payments, pages
+        and cards without one are ignored, or an operator would be told of each.
         """
         async for page in self._gateway.events_between(self._since, real_now()):
             strays = [one.event_id for one in page.events if lost & {one.intent_id, one.object_id}]

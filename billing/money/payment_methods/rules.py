@@ -101,7 +101,7 @@ def is_reissued(method: Method, card: CardDetails) -> bool:
 def card_updated(
     method: Method, methods: Iterable[Method], card: CardDetails, at: datetime
 ) -> dict[str, Any]:
-    """Fields of a method whose card the provider has updated, maybe with another number.
+    """Fields that change where the provider has updated a card, maybe with another number.
 
     The bar was that of the earlier number. If another method has the new one already, both stay, as
     two of an older release do.
@@ -113,7 +113,7 @@ def card_updated(
         same = of_card((one for one in methods if one.id != method.id), card)
         fields["one_card"] = card.fingerprint if same is None else None
         fields["barred_at"] = same.barred_at if same is not None else None
-    return fields
+    return {name: value for name, value in fields.items() if getattr(method, name) != value}
 
 
 def replaced(method: Method, new_id: UUID, at: datetime) -> Method:

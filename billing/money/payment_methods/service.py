@@ -336,7 +336,7 @@ async def _refresh(
     connection: AsyncConnection, method: Method, fields: dict[str, Any], at: datetime
 ) -> Method:
     """Update a card's metadata from the provider, such as the new expiry of a renewed card."""
-    if all(getattr(method, name) == value for name, value in fields.items()):
+    if not fields:
         return method
     renewed = await change(connection, method.id, **fields)
     await _record(connection, renewed, "updated", at)

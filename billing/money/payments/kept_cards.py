@@ -57,7 +57,7 @@ def _add_card(w: Work[Any], account_id: UUID, card: CardDetails) -> Method:
 
 
 def _refresh(w: Work[Any], method: Method, fields: dict[str, Any]) -> Method:
-    if all(getattr(method, name) == value for name, value in fields.items()):
+    if not fields:
         return method
     renewed = w.change(method, **fields)
     payments.announce_card(w, renewed, "updated")

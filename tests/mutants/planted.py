@@ -351,9 +351,9 @@ MUTANTS: Final = (
     ),
     Mutant(
         "anybody signs links to payment pages",
-        "billing/money/payments/pay_links.py",
-        "if not any(signed):",
-        "if not signed:",
+        "billing/core/signed.py",
+        "return content if any(signed) else None",
+        "return content if signed else None",
         ("tests/unit/payments/test_pay_links.py",),
     ),
     Mutant(

@@ -7,7 +7,8 @@ a claim is answered 202 even if its result cannot be read.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
@@ -22,6 +23,15 @@ from workflows import start
 
 WAIT: Final = timedelta(seconds=10)
 _logger = logging.getLogger("api.workflow_calls")
+
+
+@contextmanager
+def logged_if_away(name: str, what: str = "left to the sweeper") -> Iterator[None]:
+    """Log that Temporal does not answer, instead of raising it."""
+    try:
+        yield
+    except (RPCError, Unavailable, RuntimeError) as error:
+        _logger.warning("%s %s: %s", name, what, type(error).__name__)
 
 
 async def need_temporal(call: Call) -> None:
@@ -53,10 +63,8 @@ async def wait_until_done(call: Call, matter: Matter, stem: str | None = None) -
 async def wait_for_another(call: Call, matter: Matter, stem: str | None = None) -> None:
     """As `wait_until_done`, for a matter that must end before the request's own work begins."""
     await failpoint("api.committed")
-    try:
+    with logged_if_away(matter.workflow_id):
         await start.wait_until_done(call.temporal, matter, WAIT, stem)
-    except (RPCError, Unavailable, RuntimeError) as error:
-        _logger.warning("%s left to the sweeper: %s", matter.workflow_id, type(error).__name__)
     await failpoint("api.started")
 
 
@@ -68,25 +76,19 @@ async def wait_until_all_done(call: Call, matters: Iterable[Matter]) -> None:
 
 async def resume_if_halted(call: Call, matter: Matter) -> None:
     """Resume the matter if it is halted; a halted one does not look at its rows."""
-    try:
+    with logged_if_away(matter.workflow_id, "is not told to go on"):
         await start.resume(call.temporal, matter)
-    except (RPCError, Unavailable, RuntimeError) as error:
-        _logger.warning("%s is not told to go on: %s", matter.workflow_id, type(error).__name__)
 
 
 async def ensure_started(call: Call, matter: Matter) -> None:
     """Start a new matter's workflow without waiting for its steps."""
     committed.note(matter)
-    try:
+    with logged_if_away(matter.workflow_id):
         await start.ensure_running(call.temporal, matter)
-    except (RPCError, Unavailable, RuntimeError) as error:
-        _logger.warning("%s left to the sweeper: %s", matter.workflow_id, type(error).__name__)
 
 
 async def notify(call: Call, matter: Matter) -> None:
     """Notify the matter that its rows changed, without waiting for its steps."""
     committed.note(matter)
-    try:
+    with logged_if_away(matter.workflow_id):
         await start.nudge(call.temporal, matter)
-    except (RPCError, Unavailable, RuntimeError) as error:
-        _logger.warning("%s left to the sweeper: %s", matter.workflow_id, type(error).__name__)

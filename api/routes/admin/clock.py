@@ -1,27 +1,23 @@
 """The clock of a test account, for operators: read it and advance it."""
 
-import logging
 from datetime import datetime, timedelta
 from typing import Annotated, Self
 
 from fastapi import Response
 from pydantic import Field, model_validator
-from temporalio.service import RPCError
 
 from api.answers.problems import KEYED, responses
 from api.answers.schemas import Answer, Body, Instant
 from api.dependencies import AdminCall, Call
 from api.idempotency import OptionalKey
 from api.routes.base import new_router
-from api.workflow_calls import need_temporal
+from api.workflow_calls import logged_if_away, need_temporal
 from billing.core.clock import real_now
-from billing.core.errors import Unavailable
 from billing.platform.accounts import clocks
 from billing.platform.accounts.schemas import Account
 from workflows import start
 
 router = new_router("clock")
-_logger = logging.getLogger("api.clock")
 
 
 class ClockBody(Body):
@@ -88,7 +84,5 @@ async def _walk(call: Call, account: Account) -> None:
     """Start the walk if the clock is advancing; leave a failure to the sweeper."""
     if account.clock_status != "advancing":
         return
-    try:
+    with logged_if_away(f"clock of {account.id}"):
         await start.walk(call.temporal, account.id)
-    except (RPCError, Unavailable, RuntimeError) as error:
-        _logger.warning("clock of %s left to the sweeper: %s", account.id, type(error).__name__)

@@ -91,7 +91,7 @@ async def download_credit_note(
         note = await store.find_credit_note(connection, note_id)
     if note is None or (is_member(call) and _names_use(note.reason)):
         raise NotFound("CREDIT_NOTE_NOT_FOUND")
-    return await download(call, note.invoice_id, credit_note_id, known)
+    return await download(call, note.invoice_id, note, credit_note_id, known)
 
 
 def known_notes(call: Call, notes: list[CreditNoteAnswer]) -> dict[str, list[CreditNoteAnswer]]:

@@ -10,7 +10,6 @@ from api.dependencies import AccountCall, MemberCall
 from api.routes.base import new_router
 from api.routes.payments import decode_invoice
 from api.user_scope import is_member, readable_invoice
-from billing.core import ids
 from billing.money.documents import service
 from billing.money.documents.schemas import Document
 
@@ -46,7 +45,7 @@ def answers(*codes: str) -> dict[int | str, dict[str, Any]]:
 )
 async def download_invoice(invoice_id: str, call: MemberCall, known: Known = None) -> Response:
     """The invoice as it was finalized, or a pro-forma of a draft [I4, I5]."""
-    return await download(call, decode_invoice(invoice_id), service.INVOICE, known)
+    return await download(call, decode_invoice(invoice_id), "invoice", invoice_id, known)
 
 
 @router.get(
@@ -56,21 +55,24 @@ async def download_invoice(invoice_id: str, call: MemberCall, known: Known = Non
 )
 async def download_receipt(invoice_id: str, call: MemberCall, known: Known = None) -> Response:
     """The receipt of an invoice that was paid with money."""
-    return await download(call, decode_invoice(invoice_id), service.RECEIPT, known)
+    name = f"{invoice_id}-receipt"
+    return await download(call, decode_invoice(invoice_id), "receipt", name, known)
 
 
-async def download(call: AccountCall, invoice_id: UUID, kind: str, known: str | None) -> Response:
-    """Return the document, or 304 if the caller's copy is the current one."""
+async def download(
+    call: AccountCall, invoice_id: UUID, wanted: service.Wanted, name: str, known: str | None
+) -> Response:
+    """Return the document as a file of that name, or 304 if the caller's copy is the current."""
     if is_member(call):
         async with call.transaction() as connection:
             await readable_invoice(connection, call, invoice_id)
     press = call.services.press
-    found = await service.document(call.transaction, press, invoice_id, kind)
+    found = await service.document(call.transaction, press, invoice_id, wanted)
     # Only the caller may cache it, and revalidates it each time.
     headers = {"ETag": f'"{found.etag}"', "Cache-Control": "private, no-cache"}
     if known is not None and _is_known(found, known):
         return Response(status_code=304, headers=headers)
-    headers["Content-Disposition"] = f'inline; filename="{_name(invoice_id, kind)}.pdf"'
+    headers["Content-Disposition"] = f'inline; filename="{name}.pdf"'
     return Pdf(found.content, headers=headers)
 
 
@@ -78,8 +80,3 @@ def _is_known(found: Document, tags: str) -> bool:
     """True if one of the tags of `If-None-Match` is the document's."""
     names = (tag.strip().removeprefix("W/").strip('"') for tag in tags.split(","))
     return any(name in ("*", found.etag) for name in names)
-
-
-def _name(invoice_id: UUID, kind: str) -> str:
-    name = ids.encode(ids.INVOICE, invoice_id)
-    return {service.INVOICE: name, service.RECEIPT: f"{name}-receipt"}.get(kind, kind)

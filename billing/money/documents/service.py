@@ -7,13 +7,12 @@ import hashlib
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
-from billing.core.errors import NotFound
 from billing.money.documents import rules, store
 from billing.money.documents.press import Press
 from billing.money.documents.schemas import Document, Printed
@@ -22,46 +21,44 @@ from billing.money.invoices import store as invoice_store
 from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import CreditNote, Invoice
 
-INVOICE: Final = "invoice"
-RECEIPT: Final = "receipt"
+Wanted = Literal["invoice", "receipt"] | CreditNote
 Transaction = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 
 
-async def document(opened: Transaction, press: Press, invoice_id: UUID, kind: str) -> Document:
-    """Return a document: `invoice`, `receipt`, or a credit note by its id. No transaction is open
-    while it is rendered.
+async def document(opened: Transaction, press: Press, invoice_id: UUID, wanted: Wanted) -> Document:
+    """Return a document of an invoice. No transaction is open while it is rendered.
 
-    Errors: INVOICE_NOT_FOUND, CREDIT_NOTE_NOT_FOUND, INVOICE_STATE, DOCUMENT_UNAVAILABLE.
+    Errors: INVOICE_NOT_FOUND, INVOICE_STATE, DOCUMENT_UNAVAILABLE.
     """
+    key = ids.encode(ids.CREDIT_NOTE, wanted.id) if isinstance(wanted, CreditNote) else wanted
     async with opened() as connection:
         invoice = await invoice_store.get(connection, invoice_id)
-        known = await store.find(connection, invoice_id, kind)
+        known = await store.find(connection, invoice_id, key)
         if known is not None:
             return known
-        printed = await _composed(connection, invoice, kind)
+        printed = await _composed(connection, invoice, wanted)
     content = await press.render(printed, invoice.account_id)
     made = Document(etag=hashlib.sha256(content).hexdigest(), content=content)
     if invoice.number is None:
         return made
     async with opened() as connection:
-        return await store.keep(connection, invoice.account_id, invoice_id, kind, made)
+        return await store.keep(connection, invoice.account_id, invoice_id, key, made)
 
 
-async def _composed(connection: AsyncConnection, invoice: Invoice, kind: str) -> Printed:
+async def _composed(connection: AsyncConnection, invoice: Invoice, wanted: Wanted) -> Printed:
     """The texts of a document and its logo."""
     if invoice.status == "void" and invoice.number is None:
         raise wrong_status(invoice, "was never issued")
     snapshot = await _snapshot(connection, invoice)
-    if kind == INVOICE:
+    if isinstance(wanted, CreditNote):
+        content = rules.credit_note(wanted, invoice, snapshot)
+    elif wanted == "invoice":
         lines = await invoice_store.lines(connection, invoice.id)
         content = rules.invoice(invoice, lines, snapshot)
-    elif kind == RECEIPT:
+    else:
         paid_at = _paid_at(invoice)
         payments = await store.paid(connection, invoice.id, paid_at)
         content = rules.receipt(invoice, paid_at, payments, snapshot)
-    else:
-        note = await _credit_note(connection, kind)
-        content = rules.credit_note(note, invoice, snapshot)
     logo = await store.logo(connection, snapshot["issuer"].get("logo"))
     return Printed(content=content, logo=logo)
 
@@ -87,10 +84,3 @@ async def _snapshot(connection: AsyncConnection, invoice: Invoice) -> dict[str, 
     if invoice.number is not None:
         await snapshots.keep(connection, invoice_id=invoice.id, at=invoice.created_at, **amounts)
     return await snapshots.of_today(connection, invoice.id, **amounts)
-
-
-async def _credit_note(connection: AsyncConnection, name: str) -> CreditNote:
-    note = await invoice_store.find_credit_note(connection, ids.decode(ids.CREDIT_NOTE, name))
-    if note is None:
-        raise NotFound("CREDIT_NOTE_NOT_FOUND")
-    return note

@@ -14,7 +14,6 @@ from api.requests.card_numbers import NoCardNumber
 from api.routes.addresses import Line
 from api.routes.base import new_router
 from api.routes.invoices import CustomFieldAnswer, InvoiceAnswer
-from api.routes.payments import decode_invoice
 from billing.core import clock, ids
 from billing.money.billing_details import service
 from billing.money.billing_details.schemas import BillingDetails, CustomField
@@ -131,5 +130,5 @@ async def change_invoice_words(
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
             words = body.model_dump(exclude_unset=True)
-            changed = await service.reword(connection, decode_invoice(invoice_id), words, at)
+            changed = await service.reword(connection, row_id(ids.INVOICE, invoice_id), words, at)
         return claim.answer(200, InvoiceAnswer.of(changed))

@@ -14,7 +14,6 @@ from api.answers.schemas import Answer, Credits
 from api.dependencies import Call, MemberCall
 from api.routes.base import new_router
 from api.routes.invoice_documents import Known, Pdf, answers, download
-from api.routes.payments import decode_invoice
 from api.user_scope import is_member, readable_invoice
 from billing.core import ids
 from billing.core.errors import NotFound
@@ -71,7 +70,7 @@ async def list_notes_of_invoice(
     """The corrections of one invoice, newest first."""
     keys = (credit_notes.c.created_at, credit_notes.c.id)
     async with call.transaction() as connection:
-        invoice = await readable_invoice(connection, call, decode_invoice(invoice_id))
+        invoice = await readable_invoice(connection, call, row_id(ids.INVOICE, invoice_id))
         member = is_member(call)
         query = store.credit_notes_listing(call.account.id, invoice.id, for_member=member)
         return await paginate(connection, query, keys, paging, CreditNoteAnswer.of)

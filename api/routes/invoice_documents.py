@@ -6,10 +6,11 @@ from uuid import UUID
 from fastapi import Header, Response
 
 from api.answers.problems import responses
+from api.answers.public_ids import row_id
 from api.dependencies import AccountCall, MemberCall
 from api.routes.base import new_router
-from api.routes.payments import decode_invoice
 from api.user_scope import is_member, readable_invoice
+from billing.core import ids
 from billing.money.documents import service
 from billing.money.documents.schemas import Document
 
@@ -45,7 +46,7 @@ def answers(*codes: str) -> dict[int | str, dict[str, Any]]:
 )
 async def download_invoice(invoice_id: str, call: MemberCall, known: Known = None) -> Response:
     """The invoice as it was finalized, or a pro-forma of a draft [I4, I5]."""
-    return await download(call, decode_invoice(invoice_id), "invoice", invoice_id, known)
+    return await download(call, row_id(ids.INVOICE, invoice_id), "invoice", invoice_id, known)
 
 
 @router.get(
@@ -56,7 +57,7 @@ async def download_invoice(invoice_id: str, call: MemberCall, known: Known = Non
 async def download_receipt(invoice_id: str, call: MemberCall, known: Known = None) -> Response:
     """The receipt of an invoice that was paid with money."""
     name = f"{invoice_id}-receipt"
-    return await download(call, decode_invoice(invoice_id), "receipt", name, known)
+    return await download(call, row_id(ids.INVOICE, invoice_id), "receipt", name, known)
 
 
 async def download(

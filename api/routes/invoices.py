@@ -21,6 +21,7 @@ from api.answers.public_ids import (
     PurchaseId,
     SubscriptionId,
     payment_method_row,
+    row_id,
 )
 from api.answers.schemas import Answer, Body, Credits, Total, Url, optional_body
 from api.dependencies import AccountCall, BillingCall, MemberCall
@@ -30,7 +31,7 @@ from api.pay.payer_secrets import for_caller
 from api.pay.return_pages import check_return
 from api.routes.base import PREFIX, new_router
 from api.routes.credit_notes import CreditNoteAnswer, LineTax, known_notes
-from api.routes.payments import PaymentAnswer, decode_invoice
+from api.routes.payments import PaymentAnswer
 from api.user_scope import is_member, readable_invoice
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
@@ -272,7 +273,7 @@ async def read_invoice(invoice_id: str, call: MemberCall) -> InvoiceDetail:
     """One invoice with its lines, payments, attempts, credit notes and dunning [I3, I8, I9]. Only
     payers see secrets.
     """
-    found = await _read(call, decode_invoice(invoice_id))
+    found = await _read(call, row_id(ids.INVOICE, invoice_id))
     return for_caller(call, found.model_copy(update=known_notes(call, found.credit_notes)))
 
 
@@ -299,7 +300,7 @@ async def pay_invoice(
     """Pay an open invoice now [I13, J8]; this also ends past_due and unpaid [C12]."""
     check_return(call, body.return_url)
     await need_temporal(call)
-    subject = decode_invoice(invoice_id)
+    subject = row_id(ids.INVOICE, invoice_id)
     async with once.claim(call) as claim:
         waits: dict[str, Any] = {}
         if body.payment_method != "saved_card":
@@ -382,13 +383,10 @@ async def offer(
 async def _try(call: AccountCall, claim: Claim, invoice_id: UUID, method: str | None) -> bool:
     """Charge a stored card once; False while the result is open. Raises the card's refusal."""
     async with call.transaction() as connection:
-        asked = await card.retry_now(
-            connection,
-            invoice_id,
-            await clock.now(connection, call.account.id),
-            suffix=ids.encode("key", claim.resource_id),
-            method_id=payment_method_row(method),
-        )
+        at = await clock.now(connection, call.account.id)
+        suffix = ids.encode("key", claim.resource_id)
+        method_id = payment_method_row(method)
+        asked = await card.retry_now(connection, invoice_id, at, suffix=suffix, method_id=method_id)
     await wait_until_done(call, asked.matter)
     async with call.transaction() as connection:
         attempt = await payment_store.find_attempt(connection, asked.attempt)

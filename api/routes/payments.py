@@ -156,7 +156,7 @@ async def list_payments(
 )
 async def read_payment(payment_id: str, call: MemberCall) -> PaymentAnswer:
     """One payment."""
-    return await _read(call, decode_payment(payment_id))
+    return await _read(call, row_id(ids.PAYMENT, payment_id))
 
 
 def _attempt(row: Any) -> str | None:
@@ -176,16 +176,6 @@ async def _read(call: AccountCall, payment_id: UUID) -> PaymentAnswer:
     return PaymentAnswer.of_row(row)
 
 
-def decode_payment(name: str) -> UUID:
-    """The row id of `pay_…`; PAYMENT_NOT_FOUND for anything else."""
-    return row_id(ids.PAYMENT, name)
-
-
-def decode_invoice(name: str) -> UUID:
-    """The row id of `inv_…`; INVOICE_NOT_FOUND for anything else."""
-    return row_id(ids.INVOICE, name)
-
-
 def statuses_of(wanted: StatusFilter | None) -> tuple[str, ...]:
     """Return the stored statuses to list; none for all."""
     return () if wanted is None else ("canceled" if wanted == "cancelled" else wanted,)
@@ -198,7 +188,7 @@ async def _submit(call: AccountCall, claim: Claim, wanted: ManualBody) -> None:
         if payment is not None:
             matter = await matters.find(connection, payment.workflow_id)
         else:
-            invoice = await invoice_store.get(connection, decode_invoice(wanted.invoice_id))
+            invoice = await invoice_store.get(connection, row_id(ids.INVOICE, wanted.invoice_id))
             if invoice.status != "paid" and not await manual.is_by_hand(connection, invoice):
                 await demand_offered(call, connection, "manual")
             payment, matter = await manual.submit(

@@ -106,7 +106,7 @@ async def list_dunning_cases(
 @router.get("/admin/dunning/{dunning_case_id}", responses=responses("DUNNING_CASE_NOT_FOUND"))
 async def read_dunning_case(dunning_case_id: str, call: AdminCall) -> CaseDetail:
     """One case with its attempts."""
-    return await _detail(call, _decode(dunning_case_id))
+    return await _detail(call, row_id(ids.DUNNING_CASE, dunning_case_id))
 
 
 @router.post(
@@ -216,7 +216,7 @@ async def _command(
 ) -> Response:
     """Apply the command to the rows, and answer the case after its workflow has run."""
     await need_temporal(call)
-    case_id = _decode(name)
+    case_id = row_id(ids.DUNNING_CASE, name)
     async with call.database.operator() as connection:
         case = await store.get(connection, case_id)
     await call.act_for(case.account_id)
@@ -236,7 +236,3 @@ async def _detail(call: Call, case_id: UUID) -> CaseDetail:
         tries = await payment_store.attempts_of(connection, case.invoice_id)
     await call.act_for(case.account_id)
     return CaseDetail(**shown.model_dump(), attempts=[AttemptAnswer.of(one) for one in tries])
-
-
-def _decode(name: str) -> UUID:
-    return row_id(ids.DUNNING_CASE, name)

@@ -10,13 +10,13 @@ from pydantic import Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.problems import KEYED, responses
+from api.answers.public_ids import row_id
 from api.answers.schemas import Body, Currency, Minor, Text
 from api.dependencies import AdminCall, Call
 from api.idempotency import Claim, Once, OptionalKey, RequiredKey
 from api.requests.card_numbers import NoCardNumber
 from api.routes.base import new_router
 from api.routes.invoices import InvoiceDetail
-from api.routes.payments import decode_invoice
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.matters.schemas import Matter
@@ -175,7 +175,7 @@ async def write_credit_note(
 async def _command(call: Call, once: Once, name: str, verb: Verb) -> Response:
     """Carry out the command, and return the invoice once its matter has handled it."""
     await need_temporal(call)
-    subject = decode_invoice(name)
+    subject = row_id(ids.INVOICE, name)
     async with call.database.operator() as connection:
         account_id = (await store.get(connection, subject)).account_id
     await call.act_for(account_id)

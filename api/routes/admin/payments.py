@@ -12,14 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
+from api.answers.public_ids import row_id
 from api.answers.schemas import Body, Currency, Minor, OneWord, optional_body
 from api.dependencies import AdminCall, Call, account_filter
 from api.idempotency import Once, OptionalKey
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
-from api.routes.payments import PaymentAnswer, StatusFilter, decode_payment, statuses_of
+from api.routes.payments import PaymentAnswer, StatusFilter, statuses_of
 from api.workflow_calls import need_temporal, resume_if_halted, wait_until_done
-from billing.core import clock
+from billing.core import clock, ids
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import manual
 from billing.money.invoices import store as invoice_store
@@ -145,7 +146,7 @@ async def check_payment(payment_id: str, call: AdminCall, response: Response) ->
     """
     await need_temporal(call)
     async with call.database.operator() as connection:
-        payment = await store.get(connection, decode_payment(payment_id))
+        payment = await store.get(connection, row_id(ids.PAYMENT, payment_id))
     await call.act_for(payment.account_id)
     async with call.database.operator() as connection:
         matter = await event_owners.ask(connection, payment.id, clock.real_now())
@@ -165,7 +166,7 @@ async def _decide(
     """Decide on the payment, and return it once its workflow has handled the decision."""
     await need_temporal(call)
     async with call.database.operator() as connection:
-        payment = await store.get(connection, decode_payment(name))
+        payment = await store.get(connection, row_id(ids.PAYMENT, name))
         at = await clock.now(connection, payment.account_id)
     await call.act_for(payment.account_id)
     four_eyes = call.settings.manual_four_eyes

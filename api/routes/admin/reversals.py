@@ -8,13 +8,12 @@ from pydantic import Field, StrictBool
 
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
-from api.answers.public_ids import AccountId, InvoiceId, PaymentId, encoded
+from api.answers.public_ids import AccountId, InvoiceId, PaymentId, encoded, row_id
 from api.answers.schemas import Answer, Body, OneWord
 from api.dependencies import AdminCall, Call, account_filter
 from api.idempotency import RequiredKey
 from api.routes.admin.invoices import Positive, Reference
 from api.routes.base import new_router
-from api.routes.payments import decode_payment
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import ids
 from billing.money.disputes.schemas import DisputeState
@@ -161,6 +160,6 @@ async def list_disputes(
 async def _paid(call: Call, name: str) -> Payment:
     """Return the payment to act on. Errors: PAYMENT_NOT_FOUND, PLATFORM_MISMATCH."""
     async with call.database.operator() as connection:
-        payment = await store.get(connection, decode_payment(name))
+        payment = await store.get(connection, row_id(ids.PAYMENT, name))
     await call.act_for(payment.account_id)
     return payment

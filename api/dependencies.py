@@ -109,7 +109,7 @@ class ReadCall(Call):
         """
         known = (self.account.id,) if self.account else ()
         if fresh and self.services.database.replica_engine is not None:
-            self.services.rates["reads"].hit(f"fresh {self.account_id}")
+            self.services.rates.count_fresh(self.account_id)
         return self.services.database.reading(*known, fresh=fresh)
 
 
@@ -180,7 +180,7 @@ class _Gate(SecurityBase):
         try:
             caller = await services.verifier.verify(sent.get(b"authorization"))
         except Unauthenticated:
-            services.rates["reads"].hit(f"address {request.client.host if request.client else ''}")
+            services.rates.count_address("reads", request)
             raise
         named = sent.get(b"x-account-id", "") if caller.operates else caller.account
         account = services.tenants.known(named)

@@ -7,7 +7,6 @@ is unavailable it counts alone.
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from hashlib import blake2b
 from math import ceil
@@ -103,8 +102,8 @@ class RateLeases:
         return True
 
 
-class RateLimits(Mapping[RateClass, RateLimit]):
-    """The rate of each class, from settings; each process counts addresses alone."""
+class RateLimits:
+    """The rate of each class, from settings; addresses and fresh reads are counted per process."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         every = settings.rate_limit
@@ -138,14 +137,13 @@ class RateLimits(Mapping[RateClass, RateLimit]):
         """Count a use that charges a card at once: it moves money. Errors: RATE_LIMITED."""
         await self._shared["money"].hit(_name(caller, account))
 
-    def __getitem__(self, name: RateClass) -> RateLimit:
-        return self._limits[name]
+    def count_address(self, kind: RateClass, request: Request) -> None:
+        """Count a request by the address it came from. Errors: RATE_LIMITED."""
+        self._limits[kind].hit(f"address {request.client.host if request.client else ''}")
 
-    def __iter__(self) -> Iterator[RateClass]:
-        return iter(self._limits)
-
-    def __len__(self) -> int:
-        return len(self._limits)
+    def count_fresh(self, account: UUID) -> None:
+        """Count a read that no replica may serve. Errors: RATE_LIMITED."""
+        self._limits["reads"].hit(f"fresh {account}")
 
 
 def _name(caller: Caller, account: UUID | str) -> str:

@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse
 
 from api.dependencies import AccountCall
 from api.identity.auth import BILLING, Caller
+from api.identity.rate_limits import RateClass
 from api.pages.html_pages import page
 from api.routes.invoices import next_action_of, offer
 from api.routes.setup_intents import setup_action
@@ -143,11 +144,10 @@ def _confirm(
     return _page("pay_stripe.html", standing, policy=_STRIPE, verb=standing.verb, **given)
 
 
-async def _opened(request: Request, rate: str) -> tuple[AccountCall | None, PayLink | None]:
+async def _opened(request: Request, rate: RateClass) -> tuple[AccountCall | None, PayLink | None]:
     """Return the call for the link's account; None where the link is wrong or expired."""
     services: Services = request.app.state.services
-    host = request.client.host if request.client else ""
-    services.rates[rate].hit(f"address {host}")  # type: ignore[index]
+    services.rates.count_address(rate, request)
     link = services.pay_links.read(request.path_params["token"])
     if link is None or link.is_over(real_now()):
         return None, link

@@ -4,7 +4,7 @@ A single use waits for the card; the uses of a batch are charged after the answe
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
@@ -27,7 +27,7 @@ from billing.money.card_usage import service as card_usage_service
 from billing.money.payments import store as payment_store
 
 ACCOUNTS_AT_ONCE: Final = 8
-"""Accounts of a batch charged in parallel; one account's uses are charged one by one."""
+"""Accounts of a batch in parallel; one account's uses are charged one by one."""
 
 
 async def charge_now(call: AccountCall, use: Use) -> Recorded:
@@ -66,19 +66,31 @@ async def charge_rows(call: Call, uses: Sequence[Use]) -> dict[int, Recorded]:
         await need_temporal(call)
     except BillingError as away:
         return {place: Recorded(away.code, use.account_id) for place, use in enumerate(uses)}
-    by_account: dict[UUID, list[int]] = {}
+
+    async def charge(own: Sequence[tuple[int, Use]]) -> dict[int, Recorded]:
+        return {place: await _charge_row(call, use) for place, use in own}
+
+    answers = await of_each_account(uses, charge)
+    return {place: one for place, one in answers.items() if one.verdict != "recorded"}
+
+
+async def of_each_account(
+    uses: Sequence[Use],
+    do: Callable[[Sequence[tuple[int, Use]]], Awaitable[dict[int, Recorded]]],
+) -> dict[int, Recorded]:
+    """Do this with the uses of each account and their places, several accounts at a time."""
+    by_account: dict[UUID, list[tuple[int, Use]]] = {}
     for place, use in enumerate(uses):
-        by_account.setdefault(use.account_id, []).append(place)
+        by_account.setdefault(use.account_id, []).append((place, use))
     slots = asyncio.Semaphore(ACCOUNTS_AT_ONCE)
     answers: dict[int, Recorded] = {}
 
-    async def of_account(places: Sequence[int]) -> None:
+    async def one(own: Sequence[tuple[int, Use]]) -> None:
         async with slots:
-            for place in places:
-                answers[place] = await _charge_row(call, uses[place])
+            answers.update(await do(own))
 
-    await asyncio.gather(*(of_account(places) for places in by_account.values()))
-    return {place: one for place, one in answers.items() if one.verdict != "recorded"}
+    await asyncio.gather(*map(one, by_account.values()))
+    return answers
 
 
 async def _charge_row(call: Call, use: Use) -> Recorded:

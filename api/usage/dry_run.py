@@ -4,11 +4,9 @@ So the verdict of a dry run is by construction the real one. It leaves no record
 request for credits, and wakes nobody.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
-from uuid import UUID
 
 from fastapi import Query
 from sqlalchemy import text
@@ -18,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.batching.usage_batcher import HOLDS_AT_ONCE, RETRIED
 from api.dependencies import Call
 from api.requests.dry_runs import undone
-from api.usage.card_usage import check_payer
+from api.usage.card_usage import check_payer, of_each_account
 from billing.core.errors import BillingError
 from billing.metering.usage import sql_batch
 from billing.metering.usage.schemas import BY_CARD, Recorded, Use
@@ -31,7 +29,6 @@ DryRun = Annotated[
         " event id or key is used up, and no card is charged."
     ),
 ]
-AT_ONCE: Final = 8
 _BEGIN: Final = text("SAVEPOINT one_use")
 _UNDO: Final = text("ROLLBACK TO SAVEPOINT one_use")
 
@@ -41,7 +38,6 @@ class _Trial:
     """Uses of one account; outcomes by place."""
 
     call: Call
-    account_id: UUID
     uses: Sequence[tuple[int, Use]]
     raises: bool = False
     """Raise a card error instead of returning its code."""
@@ -57,7 +53,7 @@ class _Trial:
 
     async def _once(self) -> dict[int, Recorded]:
         found: dict[int, Recorded] = {}
-        async with undone(self.call.database.tenant(self.account_id)) as connection:
+        async with undone(self.call.database.tenant(self.uses[0][1].account_id)) as connection:
             await self._try(connection, found)
         return found
 
@@ -95,22 +91,10 @@ class _Trial:
 
 async def attempt_one(call: Call, use: Use) -> Recorded:
     """Return the outcome the use would have now. Errors: those of a card that cannot pay it."""
-    return (await _Trial(call, use.account_id, [(0, use)], raises=True).outcomes())[0]
+    return (await _Trial(call, [(0, use)], raises=True).outcomes())[0]
 
 
 async def attempt(call: Call, uses: Sequence[Use]) -> list[Recorded]:
     """Return the outcome each use would have now, each account's uses one after the other."""
-    by_account: dict[UUID, list[tuple[int, Use]]] = {}
-    for place, use in enumerate(uses):
-        by_account.setdefault(use.account_id, []).append((place, use))
-    slots = asyncio.Semaphore(AT_ONCE)
-    found: dict[int, Recorded] = {}
-
-    async def of_account(trial: _Trial) -> None:
-        async with slots:
-            found.update(await trial.outcomes())
-
-    await asyncio.gather(
-        *(of_account(_Trial(call, account_id, own)) for account_id, own in by_account.items())
-    )
+    found = await of_each_account(uses, lambda own: _Trial(call, own).outcomes())
     return [found[place] for place in range(len(uses))]

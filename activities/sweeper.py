@@ -23,7 +23,6 @@ from billing.core.clock import real_now
 from billing.core.database_errors import database_is_away
 from billing.insight.integrity import hourly
 from billing.insight.rounds import store as rounds
-from billing.insight.rounds.rules import AT_LEAST
 from billing.matters import sweeps
 from billing.matters.schemas import Matter
 from billing.metering.quotas import counter_rebuild as quota_counters
@@ -266,7 +265,7 @@ class SweeperActivities:
         """Check accounts that changed and some in rotation; log broken invariants as errors."""
         after, seen, unseen = activity.info().heartbeat_details or (str(UUID(int=0)), 0, 0)
         if not activity.info().heartbeat_details:
-            await hourly.note(self.database, min(limit, AT_LEAST))
+            await hourly.note(self.database, min(limit, rounds.AT_LEAST))
         while accounts := await hourly.page(self.database, UUID(after), limit):
             async with heartbeating(after, seen, unseen):
                 looked = await hourly.look(self.database, accounts)
@@ -292,7 +291,9 @@ class SweeperActivities:
         """
         if not activity.info().heartbeat_details:
             async with self.database.operator() as connection:
-                await rounds.note(connection, "usage-sync", rounds.USAGE, min(limit, AT_LEAST))
+                await rounds.note(
+                    connection, "usage-sync", rounds.USAGE, min(limit, rounds.AT_LEAST)
+                )
 
         def name(found: LastCycle) -> str:
             return str(found.account_id)

@@ -14,7 +14,7 @@ from benchmarks.harness import ROUNDS, Report
 from benchmarks.loads import PAID, Loads
 from billing.core.database import open_database
 from billing.core.settings import Settings
-from billing.insight.rounds import rules
+from billing.insight.rounds import store as rounds
 from workflows.contracts import SweepRequest
 
 TURNS: Final = ROUNDS + 2
@@ -37,9 +37,9 @@ async def measure_sync(ground: Ground, report: Report) -> None:
 
 async def _turns(ground: Ground, name: str) -> list[tuple[tuple[float, int], ...]]:
     """Return (seconds, accounts) of both sites by turn; a hundred accounts change in each."""
-    margin, found = rules.MARGIN, []
+    margin, found = rounds.MARGIN, []
     # Otherwise the rows that filled the databases would count as changes, too.
-    rules.MARGIN = type(margin)()  # type: ignore[misc]
+    rounds.MARGIN = type(margin)()  # type: ignore[misc]
     try:
         async with (
             _job(ground, ground.small, name) as small,
@@ -56,7 +56,7 @@ async def _turns(ground: Ground, name: str) -> list[tuple[tuple[float, int], ...
                 if turn >= TURNS - ROUNDS:
                     found.append(tuple(pair))
     finally:
-        rules.MARGIN = margin  # type: ignore[misc]
+        rounds.MARGIN = margin  # type: ignore[misc]
     return found
 
 

@@ -13,7 +13,7 @@ from api.routes.base import new_router
 from api.user_scope import only_user
 from billing.core import ids, periods
 from billing.insight.reports import rules, store
-from billing.insight.reports.schemas import GroupBy
+from billing.insight.reports.store import GroupBy
 from billing.metering.usage.rules import BILLING_ID
 
 router = new_router("usage")

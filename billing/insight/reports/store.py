@@ -6,7 +6,7 @@ Each page is its own transaction, so that a slow reader of a long report keeps n
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from sqlalchemy import (
@@ -23,11 +23,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.insight.reports.schemas import GroupBy
 from billing.metering.usage import rules as usage_rules
 from billing.metering.usage import store as usage_store
 from billing.metering.usage.tables import billing_records, usage_counters
 
+GroupBy = Literal["record", "day", "meter", "user", "organization", "operation", "model"]
 PAGE: Final = 1_000
 _PREFIXES: Final = {"user": "u:", "organization": "o:", "operation": "a:", "model": "m:"}
 _RECORD: Final = (

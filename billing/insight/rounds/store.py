@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,8 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.core.database import limit_statements
-from billing.insight.rounds import rules
 
+MARGIN: Final = timedelta(minutes=10)
+"""Rows written this long before the last run's marks may have been committed after them."""
+AT_LEAST: Final = 100
+"""The minimum of accounts marked in rotation, if a slice is smaller."""
+SLICES: Final = 7 * 24
+"""An hourly run marks one slice of this many, so that every account is checked within a week."""
 # Accounts with rows written since then in real time, each found by an index. Other rows change in
 # the same transaction as one of these; the rest are checked when the rotation reaches the account.
 USAGE: Final = (
@@ -99,12 +104,12 @@ async def note(
     """
     await limit_statements(connection, TIMEOUT_MS)
     await connection.execute(_BEGIN, {"job": job})
-    values: dict[str, Any] = {"job": job, "margin": rules.MARGIN}
+    values: dict[str, Any] = {"job": job, "margin": MARGIN}
     place = (await connection.execute(_PLACE, values)).one()
     moved = text(_NOTE.format(moved=" UNION ALL ".join(sources)))
     since = {"since": place.since, "since_id": ids.first_of(place.since)}
     await connection.execute(moved, {"job": job} | since)
-    values = {"job": job, "after": place.noted_account, "least": at_least, "slices": rules.SLICES}
+    values = {"job": job, "after": place.noted_account, "least": at_least, "slices": SLICES}
     found = (await connection.execute(_SLICE, values)).one()
     reached = UUID(int=0) if found.is_end else found.last
     values = {"job": job, "noted_account": reached, "is_end": found.is_end}

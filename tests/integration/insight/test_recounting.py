@@ -16,7 +16,7 @@ from billing.catalog.products.spec import MeterSpec
 from billing.core.clock import real_now
 from billing.core.database import limit_statements
 from billing.insight.integrity import service as integrity
-from billing.insight.rounds import rules
+from billing.insight.rounds import store as rounds
 from billing.metering.quotas import counter_rebuild as quota_counters
 from billing.metering.usage import counter_rebuild as recounting
 from cli import counter_repair
@@ -229,7 +229,7 @@ async def sync(shop: Shop, page: int) -> SweepReport:
 async def test_counters_of_an_account_at_rest_are_compared_in_its_turn(
     new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "MARGIN", timedelta())
+    monkeypatch.setattr(rounds, "MARGIN", timedelta())
     shop = await new_shop("100")
     await shop.record("10", user_id="ann")
     await sync(shop, page=1_000)

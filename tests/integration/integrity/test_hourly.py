@@ -18,7 +18,6 @@ from billing.core.database import Database
 from billing.insight.integrity import hourly, runs, service, store
 from billing.insight.integrity.rules import IN_TIME, SLACK
 from billing.insight.integrity.schemas import Broken
-from billing.insight.rounds import rules as round_rules
 from billing.insight.rounds import store as rounds
 from tests.integration.actors import Actors, Customer
 from tests.integration.api_app import stack_settings
@@ -34,7 +33,7 @@ NAME = "trials_granted_once"
 @pytest.fixture(autouse=True)
 def only_what_moved_since(monkeypatch: pytest.MonkeyPatch) -> None:
     """All accounts of this run were made a moment ago; without a margin they rest since then."""
-    monkeypatch.setattr(round_rules, "MARGIN", timedelta())
+    monkeypatch.setattr(rounds, "MARGIN", timedelta())
 
 
 @pytest.fixture

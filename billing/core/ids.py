@@ -38,13 +38,6 @@ TOP_UP: Final = "top"
 TRANSACTION: Final = "ctx"
 TRIAL: Final = "trl"
 
-_NOUNS: Final = {
-    ACCOUNT: "account", CREDIT_NOTE: "credit note", DISPUTE: "dispute",
-    DUNNING_CASE: "dunning case", HOLD: "hold", INVOICE: "invoice",
-    PAYMENT: "payment", PAYMENT_METHOD: "payment method", PURCHASE: "purchase",
-    REFUND: "refund", SETUP_INTENT: "setup intent", SUBSCRIPTION: "subscription", TOP_UP: "top-up",
-    TRANSACTION: "credit transaction",
-}  # fmt: skip
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _LENGTH: Final = 26
 # Two characters at a time, from the first on.
@@ -100,11 +93,7 @@ def decode(prefix: str, text: str) -> UUID:
     """Return the UUID of a public id. Raises NotFound unless it is a valid id of this type."""
     value = parse(prefix, text)
     if value is None:
-        raise NotFound(
-            "NOT_FOUND",
-            f"no such {_NOUNS.get(prefix, 'thing')}: ids have the form {prefix}_ and {_LENGTH}"
-            " characters",
-        )
+        raise NotFound("NOT_FOUND")
     return value
 
 

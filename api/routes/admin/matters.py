@@ -62,7 +62,6 @@ async def list_matters(
 @router.get("/admin/matters/{workflow_id:path}", responses=responses("MATTER_NOT_FOUND"))
 async def read_matter(workflow_id: str, call: AdminCall) -> MatterAnswer:
     """One matter, such as `subscription/sub_…`."""
-    await _find(call, workflow_id)
     return await _read(call, workflow_id)
 
 
@@ -111,4 +110,5 @@ async def _read(call: Call, workflow_id: str) -> MatterAnswer:
         entry = await listing.find(connection, workflow_id)
     if entry is None:
         raise NotFound("MATTER_NOT_FOUND")
+    await call.act_for(entry.account_id)
     return MatterAnswer.of(entry)

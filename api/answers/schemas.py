@@ -172,6 +172,8 @@ OneWord = Annotated[str | None, Query(max_length=255)]
 Minor = Annotated[int, Field(strict=True, ge=0, lt=MAX_MINOR)]
 """Money in minor units: a whole number, never a float, never a string."""
 
+PositiveMinor = Annotated[Minor, Field(gt=0)]
+
 ExpectedAmount = Annotated[
     Minor | None,
     Field(description="The price you saw, in minor units: any other is refused with PRICE_CHANGED"),

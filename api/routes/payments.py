@@ -18,7 +18,7 @@ from api.answers.public_ids import (
     SubscriptionId,
     row_id,
 )
-from api.answers.schemas import Answer, Body, Currency, Minor
+from api.answers.schemas import Answer, Body, Currency, PositiveMinor
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pay.pay_actions import demand_offered
@@ -40,7 +40,6 @@ router = new_router("payments")
 # `cancelled` is another spelling of the one we keep [X7].
 StatusFilter = Literal[PaymentStatus, "cancelled"]
 Spelled = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255), NoCardNumber]
-Positive = Annotated[Minor, Field(gt=0)]
 _REQUIRED: Final = ("invoice_id", "payment_method", "transaction_reference")
 
 
@@ -50,7 +49,9 @@ class ManualBody(Body):
     invoice_id: Spelled = Field(examples=["inv_01h455vb4pex5vsknk084sn02q"])
     payment_method: Spelled = Field(examples=["bank_transfer"])
     transaction_reference: Spelled = Field(examples=["TRX-2027-0004711"])
-    amount: Positive | None = Field(None, description="In minor units; by default all that is owed")
+    amount: PositiveMinor | None = Field(
+        None, description="In minor units; by default all that is owed"
+    )
     currency: Currency | None = None
 
     @model_validator(mode="before")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from api.answers.problems import responses
-from api.answers.schemas import Body, CatalogName, Credits, Currency, Instant, Minor
+from api.answers.schemas import Body, CatalogName, Credits, Currency, Instant, Minor, PositiveMinor
 from api.dependencies import AdminCall
 from api.requests.card_numbers import FreeText
 from api.requests.dry_runs import undone_if
@@ -23,8 +23,6 @@ from billing.money.contracts.service import NewContract
 
 router = new_router("subscriptions")
 
-Least = Annotated[Minor, Field(gt=0)]
-
 
 class ContractPriceBody(Body):
     """The price of a plan per interval, such as `month` or `3 months`, in minor units.
@@ -36,7 +34,7 @@ class ContractPriceBody(Body):
     interval: Every = "month"
     currency: Currency
     amount_cents: Minor
-    minimum_cents: Least | None = None
+    minimum_cents: PositiveMinor | None = None
 
 
 class ContractLimitBody(Body):
@@ -59,7 +57,7 @@ class CommitmentBody(Body):
     `on_early_end` says what happens to the rest if it ends earlier.
     """
 
-    amount_cents: Least
+    amount_cents: PositiveMinor
     currency: Currency
     periods: Annotated[int, Field(strict=True, ge=1, le=120)]
     on_early_end: EarlyEnd = "charge"

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import row_id
-from api.answers.schemas import Body, Currency, Minor, Text
+from api.answers.schemas import Body, Currency, PositiveMinor, Text
 from api.dependencies import AdminCall, Call
 from api.idempotency import Claim, Once, OptionalKey, RequiredKey
 from api.requests.card_numbers import NoCardNumber
@@ -28,7 +28,6 @@ from billing.money.invoices import store
 router = new_router("invoice administration")
 
 _CODES: Final = ("INVOICE_NOT_FOUND", "INVOICE_STATE", "TEMPORAL_UNAVAILABLE", *KEYED)
-Positive = Annotated[Minor, Field(gt=0)]
 Reference = Annotated[Text, NoCardNumber]
 Verb = Callable[[AsyncConnection, Claim, UUID, datetime], Awaitable[Matter]]
 
@@ -42,7 +41,7 @@ class ReasonBody(Body):
 class RecordedBody(Body):
     """Money received outside of the service, in minor units."""
 
-    amount_cents: Positive
+    amount_cents: PositiveMinor
     currency: Currency | None = None
     payment_method: Reference = "bank_transfer"
     reference: Reference = Field(examples=["TRX-2027-0004711"])
@@ -53,13 +52,13 @@ class CreditedLineBody(Body):
     """The part of one line to credit; lines are counted from 1."""
 
     position: Annotated[int, Field(strict=True, gt=0, le=100_000)]
-    amount_cents: Positive
+    amount_cents: PositiveMinor
 
 
 class CreditNoteBody(Body):
     """A part of the invoice to credit: an amount, or parts of its lines."""
 
-    amount_cents: Positive | None = None
+    amount_cents: PositiveMinor | None = None
     lines: Annotated[tuple[CreditedLineBody, ...], Field(max_length=100)] = ()
     reason: Reference
     to: Destination = Field(

@@ -7,13 +7,12 @@ from typing import Annotated, Self
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import row_id
-from api.answers.schemas import Body, Currency, Minor, OneWord, optional_body
+from api.answers.schemas import Body, Currency, OneWord, PositiveMinor, optional_body
 from api.dependencies import AdminCall, Call, account_filter
 from api.idempotency import Once, OptionalKey
 from api.requests.card_numbers import FreeText
@@ -37,7 +36,7 @@ class ApproveBody(Body):
     It is required if the stated amount is more than the invoice still owes.
     """
 
-    amount_minor: Annotated[Minor, Field(gt=0)] | None = None
+    amount_minor: PositiveMinor | None = None
     currency: Currency | None = None
 
 

@@ -9,10 +9,10 @@ from pydantic import Field, StrictBool
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId, InvoiceId, PaymentId, encoded, row_id
-from api.answers.schemas import Answer, Body, OneWord
+from api.answers.schemas import Answer, Body, OneWord, PositiveMinor
 from api.dependencies import AdminCall, Call, account_filter
 from api.idempotency import RequiredKey
-from api.routes.admin.invoices import Positive, Reference
+from api.routes.admin.invoices import Reference
 from api.routes.base import new_router
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import ids
@@ -31,7 +31,7 @@ router = new_router("refunds and disputes")
 class RefundBody(Body):
     """Money to refund, in minor units; by default all that is left of the payment."""
 
-    amount_cents: Positive | None = None
+    amount_cents: PositiveMinor | None = None
     reason: Reference
     to: Literal["payer", "balance"] = Field(
         "payer",

@@ -178,7 +178,7 @@ def _card(rows: Rows, owed: Owed, own_card: UUID | None) -> dict[str, object]:
         for one in reached
         if first is not None and first.id != card.id and one.payment_method_id == first.id
     ]
-    if refused:
+    if refused and refused[-1] is not None and card.chosen_at <= refused[-1]:
         return {"method": method, "backup_since": refused[-1]}
     return {
         "method": method,

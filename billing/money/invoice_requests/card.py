@@ -28,6 +28,7 @@ from billing.money.payments import card_rules
 from billing.money.payments import service as payment_service
 from billing.money.payments import store as payment_store
 from billing.money.payments.demands import demand_chargeable, demand_usable
+from billing.money.payments.owed import is_refused_for_good
 from billing.platform.audit import service as audit
 
 PayersOwn = Literal["card", "paypal"]
@@ -73,7 +74,7 @@ async def to_try(
     demand_chargeable(invoice.currency)
     await locks.demand_owed(connection, invoice, by_card=True)
     await _refuse_while_paying(connection, invoice)
-    named = method_id or await locks.own_card(connection, invoice)
+    named = method_id or await _own_card(connection, invoice)
     return await _usable(connection, invoice, named, at)
 
 
@@ -152,6 +153,15 @@ async def _refuse_while_paying(connection: AsyncConnection, invoice: Invoice) ->
         why = "a try of this invoice is on its way"
     if why is not None:
         raise Conflict("PAYMENT_PENDING", why)
+
+
+async def _own_card(connection: AsyncConnection, invoice: Invoice) -> UUID | None:
+    """Return the card its subscription names, unless it was refused for good; None: the default."""
+    own = await locks.own_card(connection, invoice)
+    if own is None:
+        return None
+    tried = await payment_store.attempts_of(connection, invoice.id)
+    return None if is_refused_for_good(tried, await methods.get(connection, own)) else own
 
 
 async def _usable(

@@ -84,12 +84,12 @@ def of_card(methods: Iterable[Method], card: CardDetails) -> Method | None:
     return max(same, key=lambda one: (one.one_card is not None, one.is_default), default=None)
 
 
-def card_given(card: CardDetails) -> dict[str, Any]:
-    """Fields of a method whose card was given, for the first time or again.
+def card_given(card: CardDetails, at: datetime) -> dict[str, Any]:
+    """Fields of a method whose card was given at `at`, for the first time or again.
 
     The newest provider id counts: it has the newest expiry and the payer's latest consent.
     """
-    return {**card.model_dump(), "one_card": card.fingerprint}
+    return {**card.model_dump(), "one_card": card.fingerprint, "chosen_at": at}
 
 
 def is_reissued(method: Method, card: CardDetails) -> bool:

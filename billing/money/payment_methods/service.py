@@ -130,7 +130,7 @@ async def save(
         method = await _add(connection, account_id, card, at)
         make_default = make_default or await default(connection, account_id) is None
     if not make_default:
-        return method, await matters.wake_open(connection, account_id, (SUBSCRIPTION,), at)
+        return method, await matters.wake_open(connection, account_id, COLLECTORS, at)
     return await _crown(connection, method, at), await _try(connection, account_id, at)
 
 
@@ -311,9 +311,8 @@ async def _add(
     row = {
         "id": ids.new(),
         "account_id": account_id,
-        "chosen_at": at,
         "created_at": at,
-        **card_given(card),
+        **card_given(card, at),
     }
     method = show(await prepared.add(connection, payment_methods, row))
     await _record(connection, method, "added", at)
@@ -326,7 +325,7 @@ async def _replace(
 ) -> Method:
     """Update a known card that was given again; the account's matter detaches the old one."""
     before = replaced(method, ids.new(), at)
-    renewed = await change(connection, method.id, **card_given(card))
+    renewed = await change(connection, method.id, **card_given(card, at))
     await prepared.add(connection, payment_methods, before.model_dump())
     await _record(connection, renewed, "updated", at)
     return renewed

@@ -18,13 +18,18 @@ def fit_card(rows: Rows, own_card: UUID | None, currency: str) -> Method | None:
 
 
 def collecting_card(rows: Rows, owed: Owed, own_card: UUID | None) -> Method | None:
-    """Return the card to charge for an invoice; after a hard decline the backup, if unrefused."""
+    """Return the card to charge for an invoice.
+
+    After a hard decline the default takes the place of the subscription's own card, and the backup
+    that of the default, unless they were refused, too.
+    """
     currency = owed.invoice.currency
     first = fit_card(rows, own_card, currency)
-    if first is None or not owed.is_refused_for_good(first):
-        return first
-    backup = _backup_of(rows, first, currency)
-    return first if backup is None or owed.is_refused_for_good(backup) else backup
+    if first is None:
+        return None
+    others = (fit_card(rows, None, currency), _backup_of(rows, first, currency))
+    fit = (one for one in (first, *others) if one is not None and can_pay(one, currency))
+    return next((one for one in fit if not owed.is_refused_for_good(one)), first)
 
 
 def _backup_of(rows: Rows, first: Method, currency: str) -> Method | None:

@@ -29,6 +29,7 @@ def keep_card(w: Work[Any], account_id: UUID, card: CardDetails, *, make_default
     same = of_card(w.rows.of(Method), card)
     if known is None and same is not None:
         known = _replace(w, same, card)
+        _try(w, account_id)
     elif known is None:
         known = _add_card(w, account_id, card)
         make_default = make_default or payments.default_card(w.rows) is None
@@ -46,9 +47,8 @@ def _add_card(w: Work[Any], account_id: UUID, card: CardDetails) -> Method:
         Method(
             id=w.facts.new_id(),
             account_id=account_id,
-            chosen_at=w.facts.at,
             created_at=w.facts.at,
-            **card_given(card),
+            **card_given(card, w.facts.at),
         )
     )
     payments.announce_card(w, added, "added")
@@ -67,7 +67,7 @@ def _refresh(w: Work[Any], method: Method, fields: dict[str, Any]) -> Method:
 def _replace(w: Work[Any], method: Method, card: CardDetails) -> Method:
     """Update a known card that was given again; the account's matter detaches the old one."""
     before = replaced(method, w.facts.new_id(), w.facts.at)
-    renewed = w.change(method, **card_given(card))
+    renewed = w.change(method, **card_given(card, w.facts.at))
     w.add(before)
     w.do(Watch(method.account_id, due=w.facts.at))
     payments.announce_card(w, renewed, "updated")

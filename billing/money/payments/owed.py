@@ -1,5 +1,6 @@
 """In-memory view of one invoice under collection with all its payments and tries. Pure."""
 
+from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
@@ -67,11 +68,7 @@ class Owed:
 
     def is_refused_for_good(self, card: Method) -> bool:
         """True if the last try with this card since it was chosen or given was a hard decline."""
-        tries = [one for one in self.attempts if one.payment_method_id == card.id]
-        last = tries[-1] if tries else None
-        return (
-            last is not None and last.decline_class == "hard" and not is_before_choice(last, card)
-        )
+        return is_refused_for_good(self.attempts, card)
 
     def paid_try(self, payment_id: UUID) -> Attempt | None:
         """The newest try of one payment that succeeded or that its payer had to confirm."""
@@ -104,6 +101,15 @@ class Owed:
         """The newest try of one payment."""
         tries = [one for one in self.attempts if one.payment_id == payment_id]
         return tries[-1] if tries else None
+
+
+def is_refused_for_good(attempts: Iterable[Attempt], card: Method) -> bool:
+    """True if the last of these tries with a card, oldest first, was a hard decline since it was
+    chosen or given.
+    """
+    tries = [one for one in attempts if one.payment_method_id == card.id]
+    last = tries[-1] if tries else None
+    return last is not None and last.decline_class == "hard" and not is_before_choice(last, card)
 
 
 def is_before_choice(attempt: Attempt, card: Method) -> bool:

@@ -1,5 +1,8 @@
 """The card that a subscription names is the one it is charged to."""
 
+from collections.abc import Awaitable
+from typing import Any
+
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.dunning.dunning_setup import owed
 from tests.integration.payments.manual_payments import decide, submit
@@ -80,6 +83,37 @@ async def test_a_card_chosen_while_it_is_overdue_is_tried_at_once(actors: Actors
     await customer.ask("PUT", CHOOSE, {"payment_method_id": other["id"]})
     await customer.until_subscription("active")
     assert await charged(customer) == ["visa", "visa", "mastercard"]
+
+
+async def test_a_debt_whose_own_card_was_refused_is_tried_with_what_its_payer_gives(
+    actors: Actors,
+) -> None:
+    customer, _, other = await two_cards(actors)
+    await customer.subscribe("basic", payment_method_id=other["id"])
+    await customer.script(*["expired_card"] * 6)
+    await customer.advance(days=32)
+    tried = ["mastercard", "mastercard", "visa"]
+    assert await charged(customer) == tried, "the default takes the place of the own card"
+
+    async def again(what: Awaitable[Any], brand: str) -> None:
+        await what
+        tried.append(brand)
+        await customer.advance(days=1)
+        assert await charged(customer) == tried
+
+    await customer.advance(days=1)
+    own = {"payment_method_id": other["id"]}
+    await again(customer.ask("PUT", CHOOSE, own), "mastercard")
+    await again(customer.save_card("pm_card_mastercard"), "mastercard")
+    await again(customer.ask("PUT", CHOOSE, {"payment_method_id": None}), "visa")
+    await customer.ask("PUT", CHOOSE, own)
+    tried.append("mastercard")
+    await customer.advance(days=8)
+    assert (await customer.subscription())["status"] == "unpaid"
+    amex = await customer.save_card("pm_card_amex")
+    await customer.ask("POST", f"/billing/payment-methods/{amex['id']}/default", status=200)
+    await customer.until_subscription("active")
+    assert (await charged(customer))[-1] == "amex"
 
 
 async def test_a_card_of_nobody_is_refused(actors: Actors) -> None:

@@ -217,11 +217,12 @@ def choose_card(w: Work[SubscriptionFacts], *, method_id: UUID | None) -> Subscr
     Errors: PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED for a barred card; CURRENCY_NOT_CHARGED for a
     bank account in another currency.
     """
+    card = payments.default_card(w.rows)
     if method_id is not None:
         named = payments.named_card(w.rows, method_id)
         card = card_rules.demand_able(named, cycles.of(w).currency)
-        if cycles.of(w).payment_method_id != method_id:
-            w.change(card, chosen_at=w.facts.at)
+    if card is not None:
+        w.change(card, chosen_at=w.facts.at)
     announce(w, cycles.change(w, payment_method_id=method_id), "card_chosen")
     return wake(w)
 

@@ -77,15 +77,22 @@ async def versions(connection: AsyncConnection, product: str) -> list[ProductPri
 async def price_at(
     connection: AsyncConnection, account_id: UUID, product: str, currency: str, at: datetime
 ) -> ProductPrice | None:
-    """Return a product's price for an account at an instant: its override, else the product's."""
-    for table in (price_overrides, product_prices):
-        query = _in_force(table, product, currency, at)
-        if table is price_overrides:
-            query = query.where(table.c.account_id == account_id)
-        row = await prepared.find(connection, query)
-        if row is not None:
-            return show_price(row)
-    return None
+    """Return a product's price for an account at an instant: its override, else the product's.
+
+    What the product service prices for the account has no price of the catalog, in any currency.
+    """
+    own = price_overrides.c
+    query = (
+        _in_force(price_overrides, product, at)
+        .where(own.account_id == account_id, or_(own.currency == currency, own.source == "service"))
+        .order_by((own.currency == currency).desc(), own.effective_from.desc())
+    )
+    row = await prepared.find(connection, query)
+    if row is None:
+        listed = product_prices.c
+        query = _in_force(product_prices, product, at).where(listed.currency == currency)
+        row = await prepared.find(connection, query.order_by(listed.effective_from.desc()))
+    return show_price(row) if row is not None and row["currency"] == currency else None
 
 
 async def write(connection: AsyncConnection, change: MeteringChange, at: datetime) -> None:
@@ -264,17 +271,15 @@ def _agreed(account_id: UUID, product: str, currency: str | None) -> ColumnEleme
     return whose if currency is None else and_(whose, price.currency == currency)
 
 
-def _in_force(table: Table, product: str, currency: str, at: datetime) -> Select[Any]:
+def _in_force(table: Table, product: str, at: datetime) -> Select[Any]:
     price = table.c
     return (
         select(table)
         .where(
             price.product == product,
-            price.currency == currency,
             price.effective_from <= at,
             or_(price.effective_to.is_(None), price.effective_to > at),
         )
-        .order_by(price.effective_from.desc())
         .limit(1)
     )
 

@@ -3650,13 +3650,15 @@ AS $$
             WHERE a.has_prices
             GROUP BY n.account, n.kind, a.account_id) AS u
         CROSS JOIN LATERAL (
-            SELECT count(*) AS prices, CASE WHEN count(*) = 1 AND bool_and(
-                    model = 'per_unit' AND free_units = 0 AND effective_from <= u.first_at
+            SELECT count(*) AS prices,
+                CASE WHEN count(*) FILTER (WHERE currency = 'CREDIT') = 1 AND bool_and(
+                    currency <> 'CREDIT' OR model = 'per_unit' AND free_units = 0
+                    AND effective_from <= u.first_at
                     AND u.last_at < coalesce(effective_to, 'infinity'))
-                THEN min(unit_price) END AS unit_price
+                THEN min(unit_price) FILTER (WHERE currency = 'CREDIT') END AS unit_price
             FROM price_overrides
             WHERE account_id = u.account_id AND product = (p_kinds[u.kind]).product_id
-                AND currency = 'CREDIT' AND effective_from <= u.last_at
+                AND (currency = 'CREDIT' OR source = 'service') AND effective_from <= u.last_at
                 AND u.first_at < coalesce(effective_to, 'infinity')) AS o
         WHERE o.prices > 0
     ), added AS MATERIALIZED (
@@ -3934,7 +3936,7 @@ LANGUAGE sql STABLE AS $$
                         THEN '' ELSE '*' END,
                 s.kind) AS lim,
             CASE WHEN s.is_late THEN l.currency ELSE (s.account).currency END AS money,
-            s.paid_in, coalesce(o.price, t.price, s.cost) AS price
+            s.paid_in, CASE WHEN o.is_own THEN o.price ELSE coalesce(t.price, s.cost) END AS price
         FROM sent AS s
         LEFT JOIN LATERAL (
             SELECT start_at, end_at, zone, limits, currency, no_entitlement, limits_before
@@ -3945,13 +3947,13 @@ LANGUAGE sql STABLE AS $$
         LEFT JOIN terms AS t ON t.kind = (s.use).kind AND t.currency = s.paid_in
             AND s.used_at >= t.effective_from AND s.used_at < coalesce(t.effective_to, 'infinity')
         LEFT JOIN LATERAL (
-            SELECT ROW(model, unit_price, package_size, free_units,
-                coalesce(percentage, tiers))::usage_price AS price
+            SELECT true AS is_own, CASE WHEN currency = s.paid_in THEN ROW(model, unit_price,
+                package_size, free_units, coalesce(percentage, tiers))::usage_price END AS price
             FROM price_overrides
             WHERE (s.account).has_prices AND account_id = (s.account).account_id
-                AND product = (s.kind).product_id AND currency = s.paid_in
+                AND product = (s.kind).product_id AND (currency = s.paid_in OR source = 'service')
                 AND effective_from <= s.used_at AND s.used_at < coalesce(effective_to, 'infinity')
-            ORDER BY effective_from DESC LIMIT 1) AS o ON true
+            ORDER BY currency = s.paid_in DESC, effective_from DESC LIMIT 1) AS o ON true
     )
     SELECT f.use, f.kind, f.account_id, f.as_of, f.used_at, f.is_late, f.period_start, f.zone,
         f.lim, f.money, f.paid_in, f.price,

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from billing.catalog.products import store
+from tests.integration.api.route_samples import card
 from tests.integration.pricing.conftest import FRESH_SECONDS, Priced
 from tests.integration.usage.conftest import Shop
 
@@ -168,6 +169,25 @@ async def test_a_price_agreed_here_goes_before_the_services_own(priced: Priced) 
     assert (await client.put(path, headers=priced.api.admin(), json=body)).status_code == 204
     priced.seconds += FRESH_SECONDS
     assert await cost(shop, product) == "1.00"
+
+
+async def test_a_currency_that_the_service_does_not_name_has_no_price(priced: Priced) -> None:
+    """The catalog sells gpt-4 in credits and in money."""
+    shop = await priced.shop()
+    await card(shop.api, shop.account, is_default=True)
+    use = {"product_id": "gpt-4", "usage_amount": "1000"}
+    by_card = use | {"billing_method": "payment_charge", "event_id": "e1"}
+    priced.service.answers["gpt-4"] = TERMS
+    quoted = (await shop.post("/billing/calculate", use)).json()
+    assert "payment_charge" not in quoted["available_billing_methods"]
+    tried = await shop.post("/usage/record?dry_run=true", by_card)
+    assert tried.json().get("code") == "PAYMENT_CHARGE_NOT_OFFERED"
+    priced.service.answers["gpt-4"] = TERMS | {"currency": "USD"}
+    priced.seconds += FRESH_SECONDS
+    tried = await shop.post("/usage/record?dry_run=true", by_card)
+    assert (tried.json()["total_cost"], tried.json()["currency"]) == ("10.00", "USD")
+    refused = await shop.record("1000", status=404)
+    assert refused["code"] == "PRODUCT_PRICING_NOT_FOUND"
 
 
 async def test_many_who_ask_at_once_ask_once(priced: Priced) -> None:

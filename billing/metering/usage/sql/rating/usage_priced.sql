@@ -1,6 +1,8 @@
 -- Uses with the price of their time, an agreed one before the product's own, else that of their
 -- operation, and the period they fall into; `lim` is what limits them, or `*`. `refusal` says why a
 -- use is refused whatever else happens: no price, too old …
+-- A product that the product service prices for the account has no price but its own: in a currency
+-- that the service does not name the catalog's does not count.
 -- Inlined into usage_rate_uses.
 CREATE OR REPLACE FUNCTION usage_priced(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[])
@@ -47,7 +49,7 @@ LANGUAGE sql STABLE AS $$
                         THEN '' ELSE '*' END,
                 s.kind) AS lim,
             CASE WHEN s.is_late THEN l.currency ELSE (s.account).currency END AS money,
-            s.paid_in, coalesce(o.price, t.price, s.cost) AS price
+            s.paid_in, CASE WHEN o.is_own THEN o.price ELSE coalesce(t.price, s.cost) END AS price
         FROM sent AS s
         LEFT JOIN LATERAL (
             SELECT start_at, end_at, zone, limits, currency, no_entitlement, limits_before
@@ -58,13 +60,13 @@ LANGUAGE sql STABLE AS $$
         LEFT JOIN terms AS t ON t.kind = (s.use).kind AND t.currency = s.paid_in
             AND s.used_at >= t.effective_from AND s.used_at < coalesce(t.effective_to, 'infinity')
         LEFT JOIN LATERAL (
-            SELECT ROW(model, unit_price, package_size, free_units,
-                coalesce(percentage, tiers))::usage_price AS price
+            SELECT true AS is_own, CASE WHEN currency = s.paid_in THEN ROW(model, unit_price,
+                package_size, free_units, coalesce(percentage, tiers))::usage_price END AS price
             FROM price_overrides
             WHERE (s.account).has_prices AND account_id = (s.account).account_id
-                AND product = (s.kind).product_id AND currency = s.paid_in
+                AND product = (s.kind).product_id AND (currency = s.paid_in OR source = 'service')
                 AND effective_from <= s.used_at AND s.used_at < coalesce(effective_to, 'infinity')
-            ORDER BY effective_from DESC LIMIT 1) AS o ON true
+            ORDER BY currency = s.paid_in DESC, effective_from DESC LIMIT 1) AS o ON true
     )
     SELECT f.use, f.kind, f.account_id, f.as_of, f.used_at, f.is_late, f.period_start, f.zone,
         f.lim, f.money, f.paid_in, f.price,

@@ -1,7 +1,8 @@
 -- Uses of accounts with prices of their own become uses of kinds of their own: `kinds` are those
 -- given and, behind them, each that has own prices, once for every price; `uses` say which one they
 -- are of; `own` are the prices. One that changed between an account's first use of the kind and its
--- last is null there, as is one that is not of one unit: its uses go the long way.
+-- last is null there, as is one that is not of one unit, or that the product service names in money
+-- only: its uses go the long way.
 CREATE OR REPLACE FUNCTION usage_own_kinds(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[],
     OUT kinds usage_kind[], OUT uses usage_input[], OUT own usage_own_price[])
@@ -19,13 +20,15 @@ AS $$
             WHERE a.has_prices
             GROUP BY n.account, n.kind, a.account_id) AS u
         CROSS JOIN LATERAL (
-            SELECT count(*) AS prices, CASE WHEN count(*) = 1 AND bool_and(
-                    model = 'per_unit' AND free_units = 0 AND effective_from <= u.first_at
+            SELECT count(*) AS prices,
+                CASE WHEN count(*) FILTER (WHERE currency = 'CREDIT') = 1 AND bool_and(
+                    currency <> 'CREDIT' OR model = 'per_unit' AND free_units = 0
+                    AND effective_from <= u.first_at
                     AND u.last_at < coalesce(effective_to, 'infinity'))
-                THEN min(unit_price) END AS unit_price
+                THEN min(unit_price) FILTER (WHERE currency = 'CREDIT') END AS unit_price
             FROM price_overrides
             WHERE account_id = u.account_id AND product = (p_kinds[u.kind]).product_id
-                AND currency = 'CREDIT' AND effective_from <= u.last_at
+                AND (currency = 'CREDIT' OR source = 'service') AND effective_from <= u.last_at
                 AND u.first_at < coalesce(effective_to, 'infinity')) AS o
         WHERE o.prices > 0
     ), added AS MATERIALIZED (

@@ -67,6 +67,12 @@ async def find_product(connection: AsyncConnection, key: str) -> Product | None:
     return show_product(row) if row else None
 
 
+async def origin(connection: AsyncConnection, key: str) -> Fields | None:
+    """Return the `source` and `service_type` of a product, also if it is off sale."""
+    query = select(products.c.source, products.c.service_type).where(products.c.key == key)
+    return await prepared.find(connection, query)
+
+
 async def versions(connection: AsyncConnection, product: str) -> list[ProductPrice]:
     """Return every version of a product's prices, newest first."""
     query = select(product_prices).where(product_prices.c.product == product)
@@ -140,13 +146,18 @@ async def put_override(
 async def sell(
     connection: AsyncConnection, key: str, name: str, meter: str, service: str, at: datetime
 ) -> None:
-    """Add or update a product of the product service, counted like others of its service."""
+    """Add or update a product of the product service, counted like others of its service.
+
+    One of the catalog stays as operators made it, also off sale.
+    """
     terms = {"name": name, "meter": meter, "service_type": service, "is_active": True,
              "source": "service"}  # fmt: skip
     await connection.execute(
         insert(products)
         .values(key=key, created_at=at, **terms)
-        .on_conflict_do_update(index_elements=["key"], set_=terms)
+        .on_conflict_do_update(
+            index_elements=["key"], set_=terms, where=products.c.source == "service"
+        )
     )
 
 

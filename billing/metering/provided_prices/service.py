@@ -29,7 +29,7 @@ async def keep(
     Errors: METER_NOT_FOUND if neither gives one, or no meter counts that service.
     """
     await credits.lock(connection, account_id)
-    if await store.find_product(connection, product) is None:
+    if await store.origin(connection, product) is None:  # one off sale stays so
         used_by = priced.service_type or service
         if used_by is None:
             raise NotFound("METER_NOT_FOUND", "name the service_type that uses this product")

@@ -190,6 +190,22 @@ async def test_a_currency_that_the_service_does_not_name_has_no_price(priced: Pr
     assert refused["code"] == "PRODUCT_PRICING_NOT_FOUND"
 
 
+async def test_a_product_that_is_off_sale_stays_so_whatever_the_service_says(
+    priced: Priced,
+) -> None:
+    product, shop = named(), await priced.shop()
+    priced.service.answers[product] = TERMS
+    assert await cost(shop, product) == "1.00"
+    path, client = f"/api/v1/admin/products/{product}", priced.api.client
+    terms = {"name": "A model", "meter": "model_inference", "service_type": "model_inference"}
+    for is_active, status in ((False, 404), (True, 201)):
+        body = terms | {"is_active": is_active, "prices": {"CREDIT": "0.01"}}
+        changed = await client.put(path, headers=priced.api.admin(), json=body)
+        assert changed.status_code == 200, changed.text
+        priced.seconds += FRESH_SECONDS
+        await shop.record("1", status=status, product_id=product)
+
+
 async def test_many_who_ask_at_once_ask_once(priced: Priced) -> None:
     product, shop = named(), await priced.shop()
     priced.service.answers[product] = TERMS

@@ -31,7 +31,7 @@ _KEY: Final = re.compile(PRODUCT_KEY)
 
 
 class Wanted(NamedTuple):
-    """A price to fetch; `service` names the meter of a product that is new here."""
+    """A price to fetch; `service` names the meter of a product that is new here (`for_all`)."""
 
     tenant: Tenant
     product: str
@@ -91,7 +91,9 @@ class Prices:
         source = self._source
         if source is None:
             return {}
-        each = list({(one.tenant, one.product): one for one in wanted}.values())
+        # Of one product's several the last counts: one that names its service.
+        ordered = sorted(wanted, key=lambda one: one.service is not None)
+        each = list({(one.tenant, one.product): one for one in ordered}.values())
         found = await asyncio.gather(*(self._find(source, one) for one in each))
         return {
             (one.tenant, one.product): refusal

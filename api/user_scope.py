@@ -40,6 +40,15 @@ def user_of(named: str | None, call: Call) -> str | None:
     return named if only is None else only
 
 
+def for_all(service: str | None, call: Call) -> str | None:
+    """Return the service that a caller says uses a product which is new here.
+
+    The product counts on that service's meter for every account, so only callers that act for all
+    accounts say it.
+    """
+    return service if call.caller.operates else None
+
+
 def event_key(account_id: UUID, event_id: str, call: Call) -> str:
     """Return the id of an event's record as hexadecimal digits.
 

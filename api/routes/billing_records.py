@@ -29,7 +29,7 @@ from api.identity.auth import SERVICE
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
 from api.usage import card_usage
-from api.user_scope import only_user, user_of
+from api.user_scope import for_all, only_user, user_of
 from api.workflow_calls import need_temporal, notify
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import Method
@@ -200,7 +200,8 @@ async def calculate_cost(body: CalculateBody, sent: MemberUse) -> CalculateAnswe
     """
     call = await sent.of_user(body.user_id)
     user_of(body.user_id, call)
-    await call.services.prices.need(call.account, body.product_id, body.service_type)
+    used_by = for_all(body.service_type, call)
+    await call.services.prices.need(call.account, body.product_id, used_by)
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
         if body.pricing_context is not None:

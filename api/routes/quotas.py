@@ -12,7 +12,7 @@ from api.answers.public_ids import AccountId, encoded, row_id
 from api.answers.schemas import Answer, Body, Credits, OneWord, Owner, OwnerId, Text, Total
 from api.dependencies import AdminCall, MemberUse, account_filter, account_named
 from api.routes.base import new_router
-from api.user_scope import event_key, user_of
+from api.user_scope import event_key, for_all, user_of
 from billing.catalog.products.schemas import ServiceType
 from billing.metering.budgets.rules import BUDGET_ID
 from billing.metering.quotas import rules, service, store
@@ -165,7 +165,8 @@ async def check_quota(body: CheckBody, sent: MemberUse) -> CheckAnswer:
     """
     call = await sent.of_user(body.user_id)
     asked = body.asked(user_of(body.user_id, call))
-    await call.services.prices.need(call.account, body.product_id, body.service_type)
+    used_by = for_all(body.service_type, call)
+    await call.services.prices.need(call.account, body.product_id, used_by)
     if body.consume and body.event_id:
         record_id = UUID(hex=event_key(call.account.id, body.event_id, call))
         found = await service.claim(call.database, call.account.id, asked, body.event_id, record_id)

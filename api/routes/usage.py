@@ -20,7 +20,7 @@ from api.usage.body import UseBody, UseRow, read_use, use_of
 from api.usage.card_usage import charge_now
 from api.usage.dry_run import DryRun, attempt_one
 from api.usage.refusals import CODES_OF_USES, refusal
-from api.user_scope import others_holds
+from api.user_scope import for_all, others_holds
 from billing.catalog.rating.schemas import Method
 from billing.core import ids
 from billing.core.errors import Invalid, NotFound
@@ -150,7 +150,8 @@ async def record_usage(
     if await others_holds([use], call):
         raise NotFound("HOLD_NOT_FOUND")
     await use_times.check(call, use)
-    await call.services.prices.need(call.account, body.product_id, body.service_type)
+    used_by = for_all(body.service_type, call)
+    await call.services.prices.need(call.account, body.product_id, used_by)
     done = await _recorded(call, use, dry_run=dry_run)
     if done.verdict not in ("recorded", "duplicate"):
         raise await refusal(done, use, call)

@@ -18,7 +18,7 @@ from api.usage.body import Kinds, UseRow, use_of
 from api.usage.card_usage import charge_rows
 from api.usage.dry_run import attempt
 from api.usage.refusals import code_and_detail
-from api.user_scope import others_holds
+from api.user_scope import for_all, others_holds
 from billing.core.error_codes import CODES
 from billing.core.errors import BillingError, NotFound
 from billing.metering.usage.schemas import BY_CARD, Recorded, Use
@@ -89,7 +89,7 @@ class UsageBatch:
         if not prices.are_external:
             return
         wanted = {
-            place: Wanted(owner, row.product_id, row.service_type)
+            place: Wanted(owner, row.product_id, for_all(row.service_type, self._call))
             for place, row in enumerate(self._rows)
             if isinstance(row, UseRow)
             and row.product_id is not None

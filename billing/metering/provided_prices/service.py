@@ -25,11 +25,14 @@ async def keep(
 ) -> None:
     """Store a product's price for an account from now on; a changed price begins a new version.
 
-    `service` is the caller's service_type, used if the product service gives none.
+    `service` is used for a product that is new here if the product service gives no service_type.
     Errors: METER_NOT_FOUND if neither gives one, or no meter counts that service.
     """
     await credits.lock(connection, account_id)
-    if await store.origin(connection, product) is None:  # one off sale stays so
+    known = await store.origin(connection, product)  # one off sale stays so
+    if known is None or (
+        known["source"] == "service" and priced.service_type not in (None, known["service_type"])
+    ):
         used_by = priced.service_type or service
         if used_by is None:
             raise NotFound("METER_NOT_FOUND", "name the service_type that uses this product")

@@ -25,6 +25,14 @@ async def cost(shop: Shop, product: str) -> str:
     return str((await shop.record("100", product_id=product))["total_cost"])
 
 
+async def by_service(shop: Shop, *rows: dict[str, Any]) -> Any:
+    """Uses of the shop, recorded by a caller of all accounts."""
+    of_shop = {"account_id": shop.account["id"], "usage_amount": "1"}
+    path, caller = "/api/v1/usage/batch", shop.api.token("*", ["service"])
+    body = {"events": [of_shop | row for row in rows]}
+    return (await shop.api.client.post(path, json=body, headers=caller)).json()
+
+
 async def test_a_product_is_sold_at_the_price_the_service_names(priced: Priced) -> None:
     product, shop = named(), await priced.shop()
     priced.service.answers[product] = TERMS
@@ -206,6 +214,23 @@ async def test_a_product_that_is_off_sale_stays_so_whatever_the_service_says(
         await shop.record("1", status=status, product_id=product)
 
 
+async def test_one_accounts_word_for_a_products_service_counts_for_no_other(
+    priced: Priced,
+) -> None:
+    product, one, other = named(), await priced.shop(), await priced.shop()
+    priced.service.answers[product] = {"unit_price": "0.01"}
+    quote = {"product_id": product, "service_type": "notification", "usage_amount": "1"}
+    asked = await one.post("/billing/calculate", quote)
+    assert asked.json()["code"] == "METER_NOT_FOUND"
+    use = {"product_id": product}
+    rows = [use | {"service_type": "model_inference"}, use]
+    assert (await by_service(other, *rows))["recorded"] == 2, "the row that names it counts"
+    assert (await one.record("1", product_id=product))["meter"] == "model_inference"
+    priced.service.answers[product] = TERMS | {"service_type": "agent_execution"}
+    priced.seconds += FRESH_SECONDS
+    assert (await one.record("1", product_id=product))["meter"] == "agent_execution"
+
+
 async def test_many_who_ask_at_once_ask_once(priced: Priced) -> None:
     product, shop = named(), await priced.shop()
     priced.service.answers[product] = TERMS
@@ -219,8 +244,8 @@ async def test_the_catalog_leaves_the_services_products_alone(priced: Priced) ->
     priced.service.answers[product] = {"unit_price": "0.01"}
     refused = await shop.record("1", status=404, product_id=product)
     assert refused["code"] == "METER_NOT_FOUND"
-    done = await shop.record("100", product_id=product, service_type="notification")
-    assert done["meter"] == "notifications"
+    done = await by_service(shop, {"product_id": product, "service_type": "notification"})
+    assert done["recorded"] == 1
     async with priced.api.database.operator() as connection:
         listed = await store.metering(connection)
         sold = await store.find_product(connection, product)

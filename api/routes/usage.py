@@ -20,10 +20,11 @@ from api.usage.body import UseBody, UseRow, read_use, use_of
 from api.usage.card_usage import charge_now
 from api.usage.dry_run import DryRun, attempt_one
 from api.usage.refusals import CODES_OF_USES, refusal
+from api.usage.repeats import sent_again
 from api.user_scope import for_all, others_holds
 from billing.catalog.rating.schemas import Method
 from billing.core import ids
-from billing.core.errors import Invalid, NotFound
+from billing.core.errors import BillingError, Invalid, NotFound
 from billing.core.money import show_decimal
 from billing.metering.usage import rules
 from billing.metering.usage.schemas import BY_CARD, Recorded, Status, Use
@@ -150,13 +151,23 @@ async def record_usage(
     if await others_holds([use], call):
         raise NotFound("HOLD_NOT_FOUND")
     await use_times.check(call, use)
-    used_by = for_all(body.service_type, call)
-    await call.services.prices.need(call.account, body.product_id, used_by)
+    await _price(call, body)
     done = await _recorded(call, use, dry_run=dry_run)
     if done.verdict not in ("recorded", "duplicate"):
         raise await refusal(done, use, call)
     status = 200 if dry_run else 201
     return encoded_answer(answer_of(done), status, replayed=done.verdict == "duplicate")
+
+
+async def _price(call: AccountCall, body: UseBody) -> None:
+    """Fetch the price of a use. One that is already recorded needs none [G3]."""
+    used_by = for_all(body.service_type, call)
+    try:
+        await call.services.prices.need(call.account, body.product_id, used_by)
+    except BillingError:
+        async with call.transaction() as connection:
+            if not await sent_again(connection, call, {0: (call.account.id, body.event_id)}):
+                raise
 
 
 async def _recorded(call: AccountCall, use: Use, *, dry_run: bool) -> Recorded:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -18,6 +19,7 @@ from api.usage.body import Kinds, UseRow, use_of
 from api.usage.card_usage import charge_rows
 from api.usage.dry_run import attempt
 from api.usage.refusals import code_and_detail
+from api.usage.repeats import sent_again
 from api.user_scope import for_all, others_holds
 from billing.core.error_codes import CODES
 from billing.core.errors import BillingError, NotFound
@@ -84,7 +86,7 @@ class UsageBatch:
         return row.account_id or row.external_id or (row.user_id if self._by_user else None)
 
     async def _price(self) -> None:
-        """Refuse rows whose product the product service currently does not price."""
+        """Refuse new rows whose product the product service currently does not price."""
         prices = self._call.services.prices
         if not prices.are_external:
             return
@@ -96,10 +98,20 @@ class UsageBatch:
             and (owner := self._owners.get(self._named(row))) is not None
         }
         found = await prices.refusals(wanted.values())
-        for place, one in wanted.items():
-            refusal = found.get((one.tenant, one.product))
-            if refusal is not None:
-                self._refused[place] = refusal.code, CODES[refusal.code].detail
+        refused = {
+            place: (refusal.code, CODES[refusal.code].detail)
+            for place, one in wanted.items()
+            if (refusal := found.get((one.tenant, one.product))) is not None
+        }
+        if refused:
+            known = await self._sent_again({place: wanted[place].tenant.id for place in refused})
+            self._refused.update({place: refused[place] for place in refused.keys() - known})
+
+    async def _sent_again(self, accounts: Mapping[int, UUID]) -> set[int]:
+        """Return the rows, by place with their account, that are already recorded [G3]."""
+        events = {place: (owner, self._rows[place].event_id) for place, owner in accounts.items()}
+        async with self._call.database.tenant(*set(accounts.values())) as connection:
+            return await sent_again(connection, self._call, events)
 
     def _uses(self) -> dict[int, Use]:
         """Return the uses to record, by place; all other rows are refused."""

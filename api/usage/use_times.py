@@ -6,15 +6,14 @@ A use counts in the quotas, budgets and prices of its own day, so only operators
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall
-from api.user_scope import event_key, only_user
+from api.usage.repeats import sent_again
+from api.user_scope import only_user
 from billing.core import clock
 from billing.core.errors import Invalid
-from billing.metering.usage import months
 from billing.metering.usage.schemas import Use
 from billing.money.subscriptions.periods import given_back
 from billing.money.subscriptions.periods.given_back import Span
@@ -55,13 +54,9 @@ async def too_old_here(
         for place, at in dated
         if (reason := _refusal(at, call.account.opened_at, recent, spans)) is not None
     }
-    ids = {
-        place: UUID(hex=event_key(call.account.id, event_id, call))
-        for place in found
-        if (event_id := uses[place].event_id) is not None
-    }
-    known = await months.existing(connection, ids.values()) if ids else ()
-    return {place: reason for place, reason in found.items() if ids.get(place) not in known}
+    events = {place: (call.account.id, uses[place].event_id) for place in found}
+    known = await sent_again(connection, call, events)
+    return {place: reason for place, reason in found.items() if place not in known}
 
 
 async def check(call: AccountCall, use: Use) -> None:

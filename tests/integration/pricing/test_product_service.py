@@ -231,6 +231,24 @@ async def test_one_accounts_word_for_a_products_service_counts_for_no_other(
     assert (await one.record("1", product_id=product))["meter"] == "agent_execution"
 
 
+async def test_a_use_that_is_sent_again_gets_its_first_answer_though_nobody_sells_it_now(
+    priced: Priced,
+) -> None:
+    product, shop = named(), await priced.shop()
+    priced.service.answers[product] = TERMS
+    use = {"product_id": product, "usage_amount": "100", "event_id": "e1"}
+    first = await shop.post("/usage/record", use)
+    for answer in (404, 500):
+        priced.service.answers[product] = answer
+        priced.seconds += FRESH_SECONDS
+        await _age(shop, product, timedelta(days=2))
+        again = await shop.post("/usage/record", use)
+        assert again.headers.get("idempotent-replayed") == "true", again.text
+        assert again.json() == first.json()
+        rows = (await shop.batch(use, use | {"event_id": "e2"}))["results"]
+        assert [row["status"] for row in rows] == ["duplicate", "rejected"]
+
+
 async def test_many_who_ask_at_once_ask_once(priced: Priced) -> None:
     product, shop = named(), await priced.shop()
     priced.service.answers[product] = TERMS

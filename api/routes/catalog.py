@@ -133,7 +133,8 @@ class PackAnswer(Answer):
 class EntitlementAnswer(Answer):
     """Access to one feature, or to the meter of that name.
 
-    A meter that the plan does not limit is counted, and granted without a limit.
+    A meter that the plan does not limit is counted, and granted without a limit. One whose limit
+    includes nothing and blocks is not granted.
     """
 
     feature: str
@@ -147,9 +148,10 @@ class EntitlementAnswer(Answer):
         """Return the entitlement for one name; an unknown name is not granted."""
         value = found.features.get(feature)
         limit = next((limit for limit in found.limits if limit.meter == feature), None)
+        forbidden = limit is not None and not limit.included and limit.then == "block"
         return cls(
             feature=feature,
-            granted=bool(value) or limit is not None or (is_meter and found.access != "none"),
+            granted=bool(value) or (is_meter and found.access != "none" and not forbidden),
             value=value,
             limit=limit,
             access=found.access,

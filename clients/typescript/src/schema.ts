@@ -5823,7 +5823,8 @@ export interface components {
          * EntitlementAnswer
          * @description Access to one feature, or to the meter of that name.
          *
-         *     A meter that the plan does not limit is counted, and granted without a limit.
+         *     A meter that the plan does not limit is counted, and granted without a limit. One whose limit
+         *     includes nothing and blocks is not granted.
          */
         EntitlementAnswer: {
             /** Feature */

@@ -16,7 +16,7 @@ from billing.metering.usage.schemas import Use, UseKind
 from billing.money.subscriptions import entitlements
 from billing.money.subscriptions.states import State
 from tests.integration.usage.conftest import NewShop, Shop
-from tests.integration.usage.test_agreed_limits import move, strict
+from tests.integration.usage.test_agreed_limits import agree, move, strict
 from tests.integration.usage.test_limits import move_clock
 
 NOW: Final = datetime(2027, 1, 10, 12, tzinfo=UTC)
@@ -98,6 +98,22 @@ async def test_all_ways_agree_in_every_state(
             }  # fmt: skip
     limits = {one["meter"] for one in await shop.limits()}
     assert ("ai_responses" in limits) is (reason is None)
+
+
+async def test_a_meter_is_granted_where_a_use_of_it_is_allowed(new_shop: NewShop) -> None:
+    shop = await shop_in(new_shop, "active")
+    price = {"prices": {"USD": "0.01"}}
+    for terms, granted in (
+        ({"included": "0", "then": "block"}, False),
+        ({"included": "0", "then": "overage"} | price, True),
+        ({"included": "0", "then": "notify"}, True),
+        ({"included": "1", "then": "block"}, True),
+    ):
+        await agree(shop, **terms)
+        one = await shop.get("/billing/entitlements/ai_responses")
+        assert one["granted"] is granted, terms
+        asked = await shop.post("/quota/check", AI | {"requested_amount": "1"})
+        assert asked.json()["allowed"] is granted, terms
 
 
 @pytest.mark.parametrize("state", ["unpaid", "incomplete", "paused", "canceled"])

@@ -10,10 +10,12 @@ from billing.core.setting_groups.forms import KeptDays
 class SellingSettings(BaseModel):
     """Trials, purchases, credits and events of usage."""
 
-    trial_days: int = 14
-    trial_credits: int = 500
-    purchase_expiry_hours: int = Field(24, validation_alias="BILLING_PURCHASE_EXPIRY_HOURS")
-    manual_expiry_days: int = Field(14, validation_alias="BILLING_MANUAL_EXPIRY_DAYS")
+    trial_days: int = Field(14, ge=1, le=730)
+    trial_credits: int = Field(500, ge=1, le=10**12)
+    purchase_expiry_hours: int = Field(
+        24, ge=1, le=17_520, validation_alias="BILLING_PURCHASE_EXPIRY_HOURS"
+    )
+    manual_expiry_days: int = Field(14, ge=1, le=730, validation_alias="BILLING_MANUAL_EXPIRY_DAYS")
     cycle_credits_at: Literal["payment", "start"] = Field(
         "payment", validation_alias="BILLING_CYCLE_CREDITS_AT"
     )

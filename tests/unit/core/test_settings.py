@@ -134,6 +134,19 @@ def test_production_is_production_however_it_is_written() -> None:
         Settings.model_validate({"env": "Production"})
 
 
+@pytest.mark.parametrize("sent", ["-1", "0", "10000000000000"])
+@pytest.mark.parametrize(
+    "name",
+    ["TRIAL_DAYS", "TRIAL_CREDITS", "BILLING_PURCHASE_EXPIRY_HOURS", "BILLING_MANUAL_EXPIRY_DAYS"],
+)
+def test_no_trial_or_purchase_ends_as_it_begins(
+    monkeypatch: pytest.MonkeyPatch, name: str, sent: str
+) -> None:
+    monkeypatch.setenv(name, sent)
+    with pytest.raises(ValidationError, match=f"(?i){name}"):
+        Settings()
+
+
 @pytest.mark.parametrize("written", ["shop.a,shop.b", " shop.a, shop.b ", '["shop.a", "shop.b"]'])
 def test_lists_are_written_with_commas_or_as_json(
     monkeypatch: pytest.MonkeyPatch, written: str

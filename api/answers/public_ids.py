@@ -48,7 +48,7 @@ def row_id(prefix: str, name: str) -> UUID:
 
 def payment_method_row(name: str | None) -> UUID | None:
     """Return the row id of the payment method that a body names, if any."""
-    return row_id(ids.PAYMENT_METHOD, name) if name else None
+    return row_id(ids.PAYMENT_METHOD, name) if name is not None else None
 
 
 def invoice_rows(names: Sequence[str] | None) -> list[UUID] | None:

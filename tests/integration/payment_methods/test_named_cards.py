@@ -119,8 +119,13 @@ async def test_a_debt_whose_own_card_was_refused_is_tried_with_what_its_payer_gi
 async def test_a_card_of_nobody_is_refused(actors: Actors) -> None:
     customer, _, _ = await two_cards(actors)
     await customer.subscribe("basic")
-    stranger = {"payment_method_id": "mth_00000000000000000000000000"}
-    await customer.refused("PAYMENT_METHOD_NOT_FOUND", "PUT", CHOOSE, stranger)
+    for name in ("mth_00000000000000000000000000", ""):
+        stranger = {"payment_method_id": name}
+        await customer.refused("PAYMENT_METHOD_NOT_FOUND", "PUT", CHOOSE, stranger)
+        order = stranger | {"pack": "small", "payment_method": "saved_card"}
+        await customer.refused(
+            "PAYMENT_METHOD_NOT_FOUND", "POST", "/billing/purchases", order, key="k" + name
+        )
 
 
 async def test_the_default_card_that_is_removed_hands_over_to_the_newest_other_one(

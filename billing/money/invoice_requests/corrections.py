@@ -62,6 +62,8 @@ def credit(
 
     Errors: INVOICE_STATE, CREDIT_NOTE_TOO_LARGE.
     """
+    if notes.is_written(w, w.rows.get(Invoice, invoice_id), suffix):
+        return
     before = _creditable(w, invoice_id)
     left = left_of(w, invoice_id, to=to)
     if amount > left:

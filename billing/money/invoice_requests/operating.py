@@ -86,7 +86,7 @@ async def credit(
     Errors: INVOICE_NOT_FOUND, INVOICE_STATE, CREDIT_NOTE_TOO_LARGE, INVALID_AMOUNT.
     """
     invoice = await invoice_store.get(connection, invoice_id)
-    parts = await _lines(connection, invoice, lines)
+    parts = await _lines(connection, invoice, lines, suffix)
     amount = amount_minor or sum(one["amount_minor"] for one in parts)
     verb = partial(
         corrections.credit, amount=amount, lines=parts, reason=reason, to=to, suffix=suffix
@@ -175,10 +175,11 @@ async def parts_of(
 
 
 async def _lines(
-    connection: AsyncConnection, invoice: Invoice, asked: Sequence[CreditedLine]
+    connection: AsyncConnection, invoice: Invoice, asked: Sequence[CreditedLine], suffix: str
 ) -> tuple[dict[str, Any], ...]:
     """Return the lines of a note, with their descriptions. Errors: INVALID_AMOUNT."""
-    known = await _left_of_lines(connection, invoice)
+    # A repeated request finds its own note.
+    known = await _left_of_lines(connection, invoice, but=notes.key(invoice, suffix))
     for one in asked:
         if one.position not in known or one.amount_minor > known[one.position].total_minor:
             raise Invalid(
@@ -188,11 +189,13 @@ async def _lines(
     return tuple(notes.part_of(known[one.position], one.amount_minor) for one in asked)
 
 
-async def _left_of_lines(connection: AsyncConnection, invoice: Invoice) -> dict[int, InvoiceLine]:
-    """Return its lines by position, less what notes that name them have credited."""
+async def _left_of_lines(
+    connection: AsyncConnection, invoice: Invoice, *, but: str = ""
+) -> dict[int, InvoiceLine]:
+    """Return its lines by position, less what notes that name them have credited, `but` one."""
     known = {one.position: one for one in await invoice_store.lines(connection, invoice.id)}
     for earlier in await invoice_store.credit_notes_of(connection, invoice.id):
-        for part in earlier["lines"]:
+        for part in earlier["lines"] if earlier["fact_key"] != but else ():
             line = known[part["position"]]
             less = line.amount_minor - part["amount_minor"]
             known[line.position] = line.model_copy(update={"amount_minor": less})

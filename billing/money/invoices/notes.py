@@ -43,7 +43,7 @@ def credit_note(
     the invoice is a note on the invoices whose money paid it. An invoice with nothing left to
     collect is `forgiven`, or `carried` if no card can be charged what is left.
     """
-    if amount_minor <= 0 or _is_written(w, invoice, suffix):
+    if amount_minor <= 0 or is_written(w, invoice, suffix):
         return invoice
     kept = invoice.outstanding_minor if to_balance else 0
     borne = bearing.shares(w.rows, invoice, amount_minor, kept_minor=kept)
@@ -81,7 +81,7 @@ def credit_tax(
 
     The prices stay as they are.
     """
-    if part.total_minor <= 0 or _is_written(w, invoice, suffix):
+    if part.total_minor <= 0 or is_written(w, invoice, suffix):
         return invoice
     credited_by = giving_back.credited_by(w.rows, invoice)
     own = part.within(giving_back.room(w.rows, invoice))
@@ -133,13 +133,15 @@ def _up_to(lines: Sequence[dict[str, Any]], amount_minor: int) -> tuple[dict[str
     return tuple(found)
 
 
-def _is_written(w: Work[InvoiceFacts], invoice: Invoice, suffix: str) -> bool:
-    own, of = _key(invoice, suffix), f"/{_of(invoice, suffix)}"
+def is_written(w: Work[InvoiceFacts], invoice: Invoice, suffix: str) -> bool:
+    """Return True if this note, or a part of it on another invoice, exists."""
+    own, of = key(invoice, suffix), f"/{_of(invoice, suffix)}"
     keys = [one.fact_key for one in w.rows.of(CreditNote)]
-    return any(key == own or key.endswith(of) for key in keys)
+    return any(one == own or one.endswith(of) for one in keys)
 
 
-def _key(invoice: Invoice, suffix: str) -> str:
+def key(invoice: Invoice, suffix: str) -> str:
+    """Return the fact key of a note on this invoice."""
     return f"{ids.encode(ids.INVOICE, invoice.id)}/{suffix}"
 
 
@@ -212,7 +214,7 @@ def _issue_note(w: Work[InvoiceFacts], invoice: Invoice, noted: Noted) -> None:
         id=w.facts.new_id(),
         account_id=invoice.account_id,
         invoice_id=invoice.id,
-        fact_key=_key(invoice, noted.suffix),
+        fact_key=key(invoice, noted.suffix),
         series=transitions.series_of(w.facts, invoice, series.CREDIT_NOTES),
         reason=noted.reason,
         amount_minor=noted.amount_minor,

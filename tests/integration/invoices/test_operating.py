@@ -4,10 +4,13 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from billing.core import ids
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.dunning.dunning_setup import overdue, owed, tried
 from tests.integration.invoices.test_documents import fetched, text_of
+from tests.integration.lost_answers import lose_answer
 from tests.integration.stack.test_commands import billing
 
 WHY = {"reason": "never ordered"}
@@ -211,6 +214,22 @@ async def test_a_credit_note_takes_back_debt_first_and_then_money(actors: Actors
     listed = await customer.ask("GET", f"/billing/invoices/{debt['invoice_id']}/credit-notes")
     assert [one["amount"] for one in listed["data"]] == [3400, 500, 900]
     assert listed["data"] == (await customer.ask("GET", "/billing/credit-notes"))["data"]
+
+
+@pytest.mark.parametrize(
+    "part", [{"amount_cents": 4900}, {"lines": [{"position": 1, "amount_cents": 4900}]}]
+)
+async def test_a_credit_note_over_all_that_was_not_answered_is_written_once(
+    actors: Actors, part: Json
+) -> None:
+    customer = await overdue(actors)
+    debt, key = await owed(customer), str(uuid4())
+    body = part | {"reason": "never served"}
+    credited = await commanded(customer, debt, "credit-note", body, key=key)
+    await lose_answer(actors, key)
+    assert await commanded(customer, debt, "credit-note", body, key=key) == credited
+    listed = await customer.ask("GET", "/billing/credit-notes")
+    assert [one["amount"] for one in listed["data"]] == [4900]
 
 
 async def test_a_paid_invoice_is_credited_to_the_money_balance(actors: Actors) -> None:

@@ -268,6 +268,7 @@ def follow(
     """Record the provider's answer, and book or dun; `attempt` if it answers a try of ours."""
     before = w.rows.get(Payment, answer.call.payment.id)
     attempt = attempt or _try_of_ours(w, before, outcome)
+    asked = Owed(w.rows, before.invoice_id).asks_payer(before.id)
     if outcome.kind == "succeeded" and before.settled_at is None and answer.card is not None:
         overdue = cases.case_of(w, before.invoice_id) is not None
         kept_cards.keep_card(w, before.account_id, answer.card, make_default=overdue)
@@ -284,7 +285,7 @@ def follow(
     else:
         in_vain = attempt is not None and outcome.kind == "declined"
         if outcome.kind == "declined" and attempt is None:
-            attempt = _refused_by_payer(w, payment, outcome)
+            attempt = _refused_by_payer(w, payment, asked)
             in_vain = attempt is not None
     return _declined(w, payment, attempt, outcome) if in_vain else None
 
@@ -303,13 +304,15 @@ def _try_of_ours(w: Work[CollectFacts], payment: Payment, outcome: Outcome) -> A
     return undecided if found and outcome.is_over and outcome.kind == "declined" else None
 
 
-def _refused_by_payer(w: Work[CollectFacts], payment: Payment, outcome: Outcome) -> Attempt | None:
-    """Finish the try of a draft whose 3-D Secure the payer has failed."""
+def _refused_by_payer(
+    w: Work[CollectFacts], payment: Payment, asked: Attempt | None
+) -> Attempt | None:
+    """Return the try of a draft whose 3-D Secure the payer has failed."""
     owed = Owed(w.rows, payment.invoice_id)
     last = owed.last_try(payment.id)
-    if owed.invoice.status != "draft" or last is None or last.status != "action":
+    if asked is None or last is None or last.id != asked.id or owed.invoice.status != "draft":
         return None
-    return payments.finish_attempt(w, last, outcome)
+    return last
 
 
 def book(w: Work[CollectFacts], payment: Payment) -> Collected | None:

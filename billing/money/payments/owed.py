@@ -81,6 +81,17 @@ class Owed:
         last = self.last_try(payment_id)
         return last if last is not None and last.status == "action" else None
 
+    def answered_by_payer(self, payment_id: UUID, outcome: Outcome) -> Attempt | None:
+        """The try that its payer was asked to confirm, if this is its end: with the card that it
+        names it was paid, or it was declined.
+        """
+        asked = self.asks_payer(payment_id)
+        if asked is None or outcome.kind != "succeeded":
+            return asked if outcome.kind == "declined" else None
+        card = self._rows.find(Method, asked.payment_method_id)
+        is_other = card is not None and outcome.card not in (None, card.stripe_payment_method_id)
+        return None if is_other else asked
+
     def decided_by(self, payment_id: UUID, outcome: Outcome) -> list[Attempt]:
         """The tries of one payment that the provider's answer decides."""
         mine = (one for one in self.attempts if one.payment_id == payment_id)

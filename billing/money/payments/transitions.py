@@ -132,9 +132,12 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
     changed = w.change(payment, **_fields(w, payment, outcome))
     for attempt in owed.decided_by(payment.id, outcome):
         finish_attempt(w, attempt, outcome)
+    _keep_payers_try(w, payment, outcome)
+    asked = owed.answered_by_payer(payment.id, outcome)
+    if asked is not None:
+        finish_attempt(w, asked, outcome)
     if outcome.kind == "succeeded":
         changed = w.change(changed, payment_method_id=_paid_with(w, owed, changed, outcome))
-    _keep_payers_try(w, payment, outcome)
     if changed.status != payment.status or _is_new_decline(payment, changed, outcome):
         _announce_outcome(w, changed, outcome)
     if changed.status in FINAL_PAYMENT:
@@ -158,12 +161,6 @@ def _keep_payers_try(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
     if outcome.kind != "declined" or outcome.charge_id is None:
         return
     if any(one.detail.get("charge_id") == outcome.charge_id for one in w.rows.of(Attempt)):
-        return
-    if payment.flow == "saved_card":
-        asked = Owed(w.rows, payment.invoice_id).asks_payer(payment.id)
-        if asked is not None:  # so it is not taken for a later try's result
-            w.change(asked, detail={"charge_id": outcome.charge_id})
-            _bar(w, asked, outcome.decline)
         return
     if payment.flow not in ("card", "checkout", PAYPAL):
         return

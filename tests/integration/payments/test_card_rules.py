@@ -5,7 +5,7 @@ from uuid import uuid4
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.insight.health import rules, store
-from tests.integration.actors import Actors, Customer, Json
+from tests.integration.actors import Actors, Customer, Json, intent_of
 from tests.integration.dunning.dunning_setup import overdue, owed
 
 PURCHASES = "/billing/purchases"
@@ -124,6 +124,21 @@ async def test_a_card_declined_fifteen_times_rests_for_thirty_days(actors: Actor
     )
     assert await tries(customer) == 1
     await customer.advance(days=31)
+    assert (await customer.buy("small", "saved_card"))["status"] == "completed"
+
+
+async def test_payments_that_their_payer_confirmed_are_no_declines_of_the_card(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock()
+    await customer.save_card()
+    await customer.script("authentication_required")
+    begun = await customer.buy("small", "saved_card")
+    await actors.sandbox.authenticate(intent_of(begun))
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    invoice = await customer.ask("GET", f"/billing/invoices/{begun['invoice_id']}")
+    assert [one["status"] for one in invoice["attempts"]] == ["succeeded"]
+    await declined_often(customer, 15)
     assert (await customer.buy("small", "saved_card"))["status"] == "completed"
 
 

@@ -1,6 +1,6 @@
 """Payments listed and read: their fields, their states, both spellings of canceled."""
 
-from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.actors import Actors, Customer, intent_of, wait_for
 from tests.integration.dunning.dunning_setup import overdue
 from tests.integration.payments.manual_payments import invoice_of, submit
 from tests.integration.reversals.test_refunds import refunded
@@ -113,6 +113,25 @@ async def test_each_try_of_a_debt_is_a_payment_that_failed_for_ever(actors: Acto
     listed = (await customer.ask("GET", LIST))["data"]
     assert [one["amount_refunded"] for one in listed if one["status"] == "failed"] == [0, 0]
     assert sum(one["amount_refunded"] for one in listed) == 4900
+
+
+async def test_a_try_that_its_payer_did_not_confirm_has_failed_for_ever(actors: Actors) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    await customer.script("authentication_required")
+    begun = await customer.buy("small", "saved_card")
+    await actors.sandbox.authenticate(intent_of(begun), passed=False)
+    await customer.until_handled("payment_intent.payment_failed")
+    [failed] = (await customer.ask("GET", LIST))["data"]
+    assert (failed["status"], failed["failure_code"]) == (
+        "failed",
+        "payment_intent_authentication_failure",
+    )
+    assert failed["failure_message"]
+    await customer.pay(begun)
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    kept, paid = (await customer.ask("GET", LIST))["data"]
+    assert (kept, paid["status"]) == (failed, "succeeded")
 
 
 async def test_a_declined_purchase_is_one_payment_that_failed(customer: Customer) -> None:

@@ -15,7 +15,7 @@ from billing.matters.agenda import Step
 from billing.matters.deciding import Course
 from billing.matters.effects import Bear, Rows
 from billing.matters.kinds import COLLECTION, SUBSCRIPTION
-from billing.money.dunning.collection import TERMS, CollectionFacts
+from billing.money.dunning.collection import CollectionFacts, terms
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.calls import Answer, Call
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -65,7 +65,7 @@ class SubscriptionProjection(DecidingProjection[SubscriptionState, SubscriptionF
                 real_at=facts.real_at,
                 new_id=facts.new_id,
                 declines=facts.declines,
-                terms=TERMS,
+                terms=terms(facts.terms),
                 own_card=facts.own_card,
                 zone=facts.zone,
                 is_test=facts.is_test,

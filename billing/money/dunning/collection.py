@@ -14,8 +14,10 @@ from billing.money.dunning.transitions import CollectFacts, collect, give_up
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.owed import Owed
 
-TERMS = Policy(final_action="uncollectible")
-"""A collection ends as uncollectible, whatever the plan says (docs/rules.md#dunning)."""
+
+def terms(policy: Policy) -> Policy:
+    """Return a plan's policy for a collection: it ends as uncollectible (docs/rules.md#dunning)."""
+    return policy.model_copy(update={"final_action": "uncollectible"})
 
 
 @dataclass(slots=True)

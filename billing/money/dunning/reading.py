@@ -9,7 +9,8 @@ from billing.core.errors import NotFound
 from billing.core.prepared import Prepared, last_of
 from billing.matters.effects import Rows
 from billing.matters.kinds import COLLECTION
-from billing.money.dunning.collection import RULES, TERMS, CollectionFacts
+from billing.money.dunning.collection import RULES, CollectionFacts, terms
+from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import CreditNote
 from billing.money.payments import reading
@@ -30,6 +31,8 @@ _READ = Prepared(
     SELECT a.clock_at, a.zone, a.is_test,
            (SELECT s.payment_method_id FROM subscriptions s WHERE s.id = i.subscription_id)
                AS own_card,
+           (SELECT p.dunning FROM subscriptions s JOIN plans p ON p.id = s.plan_id
+            WHERE s.id = i.subscription_id) AS dunning,
            {reading.COLLECTED},
            {reading.hanging("credit_notes", "x.id")} AS credit_notes,
            {reading.hanging("dunning_cases", "x.id")} AS cases,
@@ -68,7 +71,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
         new_id=ids.new,
         answer=wanted.answer,
         declines=reading.declines_by_card(row),
-        terms=TERMS,
+        terms=terms(Policy.model_validate(row["dunning"] or {})),
         own_card=row["own_card"],
         zone=row["zone"],
         is_test=row["is_test"],

@@ -15,6 +15,7 @@ from tests.integration.dunning.dunning_setup import (
     read_case,
     steer,
     tried,
+    under,
 )
 
 EXHAUSTED = "2027-02-09T10:00:00Z"
@@ -311,6 +312,23 @@ async def test_collection_goes_on_with_the_slots_and_ends_uncollectible(actors: 
         "SELECT status FROM matters WHERE account_id = %(me)s AND kind = 'collection'"
     )
     assert [row["status"] for row in closed] == ["closed"]
+
+
+async def test_use_that_an_end_bills_is_tried_on_the_days_of_the_plan(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await under(customer, {"days": [0, 10], "grace_days": 2})
+    used = {"feature_type": "ai_responses", "usage_amount": "600"}
+    await customer.ask("POST", "/usage/record", used, status=201)
+    await customer.script("insufficient_funds", then="last")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    await customer.advance(days=9)
+    seen = await case(customer)
+    assert (seen["slot_days"], await tried(customer)) == ([0, 10], 2), "the first payment and day 0"
+    await customer.advance(days=2)
+    assert (await statuses(customer), await tried(customer)) == (["paid", "open"], 3)
+    await customer.advance(days=1)
+    assert (await statuses(customer), await tried(customer)) == (["paid", "uncollectible"], 3)
 
 
 async def test_collection_is_recovered_by_its_payer(actors: Actors) -> None:

@@ -13,7 +13,8 @@ from billing.core import ids
 from billing.matters.agenda import FINAL_ACTION_GAP, Step, head
 from billing.matters.deciding import Course, Rules
 from billing.matters.effects import InboxEvent, Rows, Work
-from billing.money.dunning.collection import RULES, TERMS, CollectionFacts
+from billing.money.dunning.collection import RULES, CollectionFacts, terms
+from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
 from billing.money.dunning.transitions import CollectFacts
 from billing.money.invoices.schemas import BalanceEntry, Invoice
@@ -150,7 +151,7 @@ class Life:
 
     def facts(self, rows: Rows, answer: Answer | None = None) -> CollectFacts:
         return CollectionFacts(
-            at=self.now, real_at=self.now, new_id=self.new_id, answer=answer, terms=TERMS,
+            at=self.now, real_at=self.now, new_id=self.new_id, answer=answer, terms=terms(Policy()),
             declines=declines(rows), invoice_id=self.invoice_id, clock_at=self.now,
         )  # fmt: skip
 

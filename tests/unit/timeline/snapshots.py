@@ -22,7 +22,7 @@ from billing.insight.timeline.schemas import (
 from billing.matters.effects import InboxEvent, Row, Rows
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.account_agenda.rules import AccountState
-from billing.money.dunning.collection import TERMS, CollectionFacts
+from billing.money.dunning.collection import CollectionFacts, terms
 from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import Invoice
@@ -159,7 +159,9 @@ def collection(
     rows = Rows([*invoice, case(final_action=final_action), *more], waiting)
     if card:
         rows = Rows([*rows.all(), method()], waiting)
-    facts = CollectionFacts(at=START, real_at=START, new_id=uuid4, terms=TERMS, invoice_id=INVOICE)
+    facts = CollectionFacts(
+        at=START, real_at=START, new_id=uuid4, terms=terms(Policy()), invoice_id=INVOICE
+    )
     snapshot = DecidingSnapshot("collection/inv_1", rows, facts)
     return Outlook(account_id=ACCOUNT, now=START, collections=(snapshot,))
 

@@ -42,6 +42,10 @@ OPEN_TO_MONEY: Final = ("draft", "open", "uncollectible")
 _LET_GO: Final = ("declined", "canceled", "waiting", "action")
 _UNSAID: Final = {"action": "authentication_required", "canceled": "canceled"}
 """The reason of a failed try if the bank gave none."""
+_APPROVAL_ENDED: Final = {
+    "failure_code": "approval_ended",
+    "failure_message": "nobody decided on it in time; it can still be approved",
+}
 
 
 @dataclass(slots=True)
@@ -238,7 +242,7 @@ def retire(w: Work[CollectFacts], owed: Owed) -> Collected | None:
 def end_approval(w: Work[CollectFacts], owed: Owed) -> Collected | None:
     """Close a manual payment that nobody decided on, so that cards are tried again."""
     if owed.live is not None:
-        payments.close_unpaid(w, owed.live, "canceled")
+        payments.close_unpaid(w, w.change(owed.live, **_APPROVAL_ENDED), "canceled")
     w.result = "approval ended"
     return None
 

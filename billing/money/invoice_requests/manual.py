@@ -126,6 +126,8 @@ async def approve(
         payment.id,
         status="completed",
         received_minor=received,
+        failure_code=None,
+        failure_message=None,
         decided_by=context.actor.get(),
         decided_at=at,
         paid_at=at,

@@ -198,10 +198,15 @@ def record_session(w: Work[Any], payment: Payment, session: CheckoutSession) -> 
 
 
 def close_unpaid(w: Work[Any], payment: Payment, status: PaymentStatus) -> Payment:
-    """Close a payment that brought no money, as `failed` or `canceled`."""
+    """Close a payment that brought no money, as `failed` or `canceled`.
+
+    The payer is told of a transfer that nobody decided on.
+    """
     if payment.status in FINAL_PAYMENT and payment.status != "canceled":
         return payment
     closed = w.change(payment, status=status, closed_at=w.facts.at)
+    if payment.status == "pending_approval":
+        announce(w, closed, status, failure_code=closed.failure_code)
     make_way(w, Owed(w.rows, payment.invoice_id))
     return closed
 

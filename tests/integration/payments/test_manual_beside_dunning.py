@@ -31,8 +31,13 @@ async def test_after_five_days_the_slots_go_on_and_a_late_approval_still_counts(
     await customer.advance(to="2027-02-06T10:00:00Z")
     assert [mark for mark, _ in await attempts(customer)] == ["attempt-0", "attempt-1"]
     shown = await customer.ask("GET", f"/billing/payments/{payment['payment_id']}")
-    assert shown["status"] == "canceled"
-    await decide(customer, payment, "approve")
+    assert (shown["status"], shown["failure_code"]) == ("canceled", "approval_ended")
+    events = (await customer.ask("GET", "/billing/events?limit=100"))["data"]
+    told = [one["data"] for one in events if one["type"] == "evt.billing.payment.canceled"]
+    ended = [one["failure_code"] for one in told if one["payment_id"] == payment["payment_id"]]
+    assert ended == ["approval_ended"]
+    approved = await decide(customer, payment, "approve")
+    assert (approved["status"], approved["failure_code"]) == ("completed", None)
     assert (await customer.subscription())["status"] == "active"
 
 

@@ -371,6 +371,7 @@ def _describe_documents() -> None:
         "credit_notes", Column("was_served", sa.Boolean, nullable=False, server_default="false")
     )
     op.add_column("payments", Column("received_on", sa.Date))
+    op.add_column("payments", Column("paid_with", JSONB))
 
 
 def _sum_discounts_and_taxes() -> None:

@@ -36,6 +36,7 @@ _PAID: Final = Prepared(
         payments.c.manual_method,
         payments.c.transaction_reference,
         payments.c.flow,
+        payments.c.paid_with,
         payment_methods.c.provider_kind,
         payment_methods.c.brand,
         payment_methods.c.last4,
@@ -96,8 +97,9 @@ def _how(row: prepared.Row) -> str:
         return " ".join(filter(None, (row["manual_method"].replace("_", " "), reference)))
     if row["flow"] == PAYPAL:
         return "PayPal"
-    if row["last4"] is None:
+    card = row["paid_with"] or row
+    if card["last4"] is None:
         return "Online payment"
-    is_account = row["provider_kind"] in DEBIT_CURRENCIES
-    name = "Bank account" if is_account else (row["brand"] or "card").title()
-    return f"{name} ending in {row['last4']}"
+    is_account = card["provider_kind"] in DEBIT_CURRENCIES
+    name = "Bank account" if is_account else (card["brand"] or "card").title()
+    return f"{name} ending in {card['last4']}"

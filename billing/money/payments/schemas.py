@@ -49,6 +49,8 @@ class Payment(Row):
     refunded_minor: int = 0
     currency: str
     payment_method_id: UUID | None = None
+    paid_with: dict[str, Any] | None = None
+    """The method that paid, as it was then; None in payments of 0.1.0."""
     stripe_payment_intent_id: str | None = None
     stripe_checkout_session_id: str | None = None
     stripe_charge_id: str | None = None

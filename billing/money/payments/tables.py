@@ -23,6 +23,8 @@ payments = c.table(
     c.bigint("refunded_minor", server_default="0"),
     c.text("currency"),
     c.uuid("payment_method_id", nullable=True),
+    # That method as it was then: its bank may give it another number.
+    c.json("paid_with", nullable=True),
     c.text("stripe_payment_intent_id", nullable=True, unique=True),
     c.text("stripe_checkout_session_id", nullable=True, unique=True),
     c.text("stripe_charge_id", nullable=True),

@@ -137,7 +137,7 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
     if asked is not None:
         finish_attempt(w, asked, outcome)
     if outcome.kind == "succeeded":
-        changed = w.change(changed, payment_method_id=_paid_with(w, owed, changed, outcome))
+        changed = w.change(changed, **_paid_with(w, owed, changed, outcome))
     if changed.status != payment.status or _is_new_decline(payment, changed, outcome):
         _announce_outcome(w, changed, outcome)
     if changed.status in FINAL_PAYMENT:
@@ -145,7 +145,15 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
     return changed
 
 
-def _paid_with(w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome) -> UUID | None:
+def _paid_with(w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome) -> dict[str, Any]:
+    """Return the fields that name the method that paid, as it is now."""
+    method_id = _method_that_paid(w, owed, payment, outcome)
+    method = w.rows.find(Method, method_id)
+    shown = method.model_dump(include={"provider_kind", "brand", "last4"}) if method else None
+    return {"payment_method_id": method_id, "paid_with": shown}
+
+
+def _method_that_paid(w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome) -> UUID | None:
     """Return the method that paid, maybe not the initial one; None: it is not saved."""
     used = named(w.rows.of(Method), outcome.card)
     if used is not None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pypdfium2
 
-from tests.integration.actors import Actors, Customer
+from tests.integration.actors import Actors, Customer, wait_for
 
 LIST = "/billing/invoices"
 
@@ -77,6 +77,21 @@ async def test_an_invoice_and_its_receipt_are_downloaded(actors: Actors) -> None
     )
     assert (unchanged.status_code, unchanged.content) == (304, b"")
     assert unchanged.headers["etag"] == etag
+
+
+async def test_a_receipt_names_the_card_by_the_number_that_paid(customer: Customer) -> None:
+    await customer.save_card()
+    bought = await customer.buy("small", "saved_card")
+    [card] = await customer.rows(
+        "SELECT stripe_payment_method_id AS name FROM payment_methods WHERE account_id = %(me)s"
+    )
+    await customer.actors.sandbox.reissue(card["name"], "pm_card_mastercard")
+
+    async def digits() -> str:
+        return str((await customer.ask("GET", "/billing/payment-methods"))["data"][0]["last4"])
+
+    await wait_for(digits, "the bank's new number is known", lambda seen: seen == "4444")
+    assert "Visa ending in 4242" in await receipt_of(customer, bought["invoice_id"])
 
 
 async def test_a_draft_is_a_pro_forma_and_has_no_receipt(customer: Customer) -> None:

@@ -75,7 +75,10 @@ async def _begin(call: AccountCall, claim: Claim) -> Matter:
     async with call.transaction() as connection:
         begun = await claim.begun(connection, TRIAL.workflow_id(call.account.id))
         if begun is not None:
-            return begun
+            # The matter is the account's: another request may have begun it.
+            taken = await store.find(connection, call.account.id)
+            if taken is not None and taken.id == claim.resource_id:
+                return begun
         account = await call.read_account(connection)
         return await service.start(
             connection,

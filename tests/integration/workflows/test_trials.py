@@ -12,6 +12,7 @@ from billing.money.trials import service as trials
 from billing.platform.accounts import store as accounts
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import RENEWAL, START
+from tests.integration.lost_answers import lose_answer
 
 BEHIND = "SELECT count(*) AS n FROM pg_stat_activity WHERE %(pid)s = ANY (pg_blocking_pids(pid))"
 
@@ -23,6 +24,19 @@ async def test_a_trial_brings_its_credits_at_once_and_only_once(customer: Custom
     await customer.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
     assert await customer.credits() == 500
     assert (await customer.published()).count("evt.billing.trial.started") == 1
+
+
+async def test_a_second_trial_whose_answer_was_lost_is_refused_when_it_is_asked_for_again(
+    actors: Actors, customer: Customer
+) -> None:
+    first, second = str(uuid4()), str(uuid4())
+    taken = await customer.ask("POST", "/billing/trials", {}, key=first, status=201)
+    used = ("TRIAL_ALREADY_USED", "POST", "/billing/trials")
+    await customer.refused(*used, key=second)
+    for key in (first, second):
+        await lose_answer(actors, key)
+    assert await customer.ask("POST", "/billing/trials", {}, key=first, status=201) == taken
+    await customer.refused(*used, key=second)
 
 
 async def test_what_is_left_of_a_trial_expires_and_what_was_bought_stays(actors: Actors) -> None:

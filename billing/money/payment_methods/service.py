@@ -223,6 +223,8 @@ async def remove(
     )
     await _record(connection, method, "removed", at)
     woken = await _hand_over(connection, method, successor_id, at)
+    # Another card may pay a subscription that named this one: its expiry counts from now on.
+    woken = woken or await matters.wake_open(connection, account_id, (SUBSCRIPTION,), at)
     owner = await matters.ensure_account(connection, account_id, due=at, at=at)
     return [owner, *woken]
 

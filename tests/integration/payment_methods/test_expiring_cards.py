@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from tests.integration.actors import Json, wait_for
-from tests.integration.payment_methods.conftest import Cardholder
+from tests.integration.payment_methods.conftest import METHODS, Cardholder
 
 START = "2027-01-15T10:00:00Z"
 NewCustomer = Callable[..., Awaitable[Cardholder]]
@@ -70,3 +70,18 @@ async def test_only_the_card_that_would_be_charged_is_told_of(new_customer: NewC
     )
     await customer.advance(to="2027-03-16T10:00:01Z")
     assert len(await told(customer)) == 1, "the default that ended, too"
+
+
+async def test_the_default_that_pays_once_the_named_card_is_removed_is_told_of(
+    new_customer: NewCustomer,
+) -> None:
+    customer = await new_customer(is_test=True, clock_at=START)
+    default = await customer.save_card()
+    await ends(customer, 2027, 3)
+    named = await customer.save_card("pm_card_mastercard")
+    await customer.subscribe("pro", payment_method_id=named["id"])
+    await customer.advance(to="2027-03-20T10:00:00Z")
+    assert await told(customer) == []
+    await customer.ask("DELETE", f"{METHODS}/{named['id']}", {"confirm": "DELETE"}, status=200)
+    (notice,) = await wait_for(lambda: told(customer), "the default's owner is told", bool)
+    assert notice["payment_method_id"] == default["id"]

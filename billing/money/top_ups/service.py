@@ -34,12 +34,9 @@ async def write(
     """
     balance = await credits.lock(connection, account_id)
     pack = await plans.find_pack(connection, wanted.pack)
-    if pack is None or not pack.is_active:
+    if pack is None or (wanted.is_enabled and not pack.is_active):
         raise Invalid("INVALID_PACK", f"no credit pack {wanted.pack!r}", status=400)
-    if wanted.payment_method_id is not None:
-        await methods.get(connection, wanted.payment_method_id)
-    elif wanted.is_enabled and await methods.default(connection, account_id) is None:
-        raise Conflict("PAYMENT_METHOD_REQUIRED")
+    wanted = await _with_card(connection, account_id, wanted)
     currency = balance.currency or DEFAULT_CURRENCY
     is_sold = await plans.pack_price(connection, pack.key, currency) is not None
     if wanted.is_enabled and not is_sold:
@@ -64,6 +61,21 @@ async def write(
     event = Announce(account_id, "top_up.settings_written", subject, facts)
     await outbox.announce(connection, event, at)
     return kept, await store.ask_if_low(connection, account_id, at)
+
+
+async def _with_card(
+    connection: AsyncConnection, account_id: UUID, wanted: WantedSettings
+) -> WantedSettings:
+    """Demand a card to charge; settings that are off need none, and lose one that is gone."""
+    named = wanted.payment_method_id
+    if not wanted.is_enabled:
+        found = await methods.find(connection, named) if named is not None else None
+        return wanted.model_copy(update={"payment_method_id": found and found.id})
+    if named is not None:
+        await methods.get(connection, named)
+    elif await methods.default(connection, account_id) is None:
+        raise Conflict("PAYMENT_METHOD_REQUIRED")
+    return wanted
 
 
 async def completed(

@@ -90,7 +90,6 @@ async def _offered(
         demand_taken(price.amount_minor, currency)
     elif wanted.flow != "manual":
         demand_chargeable(currency)
-        demand_payable(price.amount_minor, currency)
     return pack, price
 
 
@@ -174,7 +173,7 @@ def _demand_asked(bought: Purchase, invoice: Invoice, *, is_keyed: bool) -> None
     """Refuse a remainder that the flow cannot charge: no later invoice would carry it. Refuse
     without a key what the money balance pays at once: a repeat would pay it again.
 
-    Errors: CURRENCY_NOT_CHARGED; AMOUNT_TOO_SMALL; IDEMPOTENCY_KEY_REQUIRED.
+    Errors: CURRENCY_NOT_CHARGED; AMOUNT_TOO_LARGE; AMOUNT_TOO_SMALL; IDEMPOTENCY_KEY_REQUIRED.
     """
     if bought.status != "pending":
         if invoice.balance_applied_minor > 0 and not is_keyed:
@@ -186,6 +185,7 @@ def _demand_asked(bought: Purchase, invoice: Invoice, *, is_keyed: bool) -> None
     elif bought.flow == "paypal":
         demand_taken(invoice.remaining_minor, invoice.currency)
     elif bought.flow != "manual":
+        demand_payable(invoice.remaining_minor, invoice.currency)
         demand_enough(invoice.remaining_minor, invoice.currency)
 
 

@@ -1,8 +1,13 @@
 """An amount that no single charge can be waits for a transfer, and nothing stands still for it."""
 
+from typing import Any
+from uuid import uuid4
+
 from tests.integration.actors import Actors
+from tests.integration.coupons.test_coupons import coupon
 from tests.integration.dunning.dunning_setup import owed
 from tests.integration.payments.manual_payments import decide, invoice_of, submit
+from tests.integration.taxes.test_taxes import collect, moved_to
 
 CENTS = 120_000_900
 
@@ -55,3 +60,26 @@ async def test_what_is_paid_first_is_not_asked_of_a_card(actors: Actors) -> None
             "PUT", "/admin/credit-packages/everything", pack | {"is_active": False}
         )
         await actors.operate("PUT", "/admin/plans/everything", plan | {"is_active": False})
+
+
+async def test_what_a_card_is_asked_for_is_the_price_with_its_tax_less_its_coupon(
+    actors: Actors,
+) -> None:
+    customer, country = await actors.customer(), "LU"
+    await collect(actors, country, "TVA", rates={"standard": "17"})
+    pack = {"name": "Much", "credits": "1000", "prices": {"USD": 90_000_000}}
+    key = f"much-{uuid4().hex[:8]}"
+    await actors.operate("PUT", f"/admin/credit-packages/{key}", pack)
+    try:
+        body: dict[str, Any] = {"pack": key, "payment_method": "card"}
+        assert (await customer.buy(key))["status"] == "pending"
+        await moved_to(customer, country=country)
+        await customer.refused("AMOUNT_TOO_LARGE", "POST", "/billing/purchases", body)
+        body["coupon"] = await coupon(actors, percent="50", duration="once")
+        pack["prices"] = {"USD": 150_000_000}
+        await actors.operate(
+            "PUT", f"/admin/credit-packages/{key}?allow_large_change=true", pack, status=200
+        )
+        assert (await customer.ask("POST", "/billing/purchases", body))["status"] == "pending"
+    finally:
+        await actors.operate("PUT", f"/admin/credit-packages/{key}", pack | {"is_active": False})

@@ -22,7 +22,7 @@ from api.workflow_calls import notify
 from billing.core import clock, ids
 from billing.ledger.credits import low_balance
 from billing.matters.schemas import of_account
-from billing.money.subscriptions import store as subscriptions
+from billing.money.invoices import account_currency
 from billing.money.top_ups import service, store
 from billing.money.top_ups.rules import TopUpStatus
 from billing.money.top_ups.schemas import WantedSettings
@@ -118,7 +118,7 @@ async def write_auto_top_up(body: AutoTopUpBody, call: BillingCall) -> AutoTopUp
         now = await clock.now(connection, call.account.id)
         _, wanted = await service.write(connection, call.account.id, body.wanted(), now)
         if not body.is_enabled:
-            await subscriptions.leave_unused_currency(connection, call.account.id, now)
+            await account_currency.leave(connection, account_id=call.account.id, at=now)
     if wanted:
         await notify(call, of_account(call.account.id))
     return await _read(call)

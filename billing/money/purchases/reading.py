@@ -15,6 +15,7 @@ from billing.matters.effects import Rows
 from billing.matters.kinds import PURCHASE
 from billing.money.discounts import store as discount_store
 from billing.money.discounts.schemas import Discount
+from billing.money.invoices import account_currency
 from billing.money.invoices.schemas import CreditNote
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
@@ -106,6 +107,7 @@ ENGINE = Engine(
     verbs={
         **COLLECTING,
         outcomes.GRANT: _grant,
+        outcomes.LEAVE_CURRENCY: account_currency.leave,
         outcomes.TOP_UP_COMPLETED: top_ups.completed,
         outcomes.TOP_UP_FAILED: top_ups.failed,
     },

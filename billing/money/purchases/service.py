@@ -139,7 +139,7 @@ async def _write(
     pays_in: str | None,
 ) -> Matter:
     """Write the purchase's rows, and its matter with the first step; `pays_in` is the account's
-    currency, None: this purchase fixes it.
+    currency, None: this purchase fixes it, if it costs anything.
     """
     own = {"account_id": account.id}
     (money,), (tax,) = await answers(
@@ -162,7 +162,7 @@ async def _write(
     bought = outcomes.start(work, row, tax["seller_id"], use_balance=use_balance)
     _demand_asked(bought, work.rows.get(Invoice, bought.invoice_id), is_keyed=is_keyed)
     # After the last check, because a refused top-up still commits its transaction.
-    if pays_in is None:
+    if pays_in is None and work.rows.get(Invoice, bought.invoice_id).total_minor > 0:
         await credits.fix_currency(connection, account.id, row["currency"])
     await writer.write(connection, work.effects, at, ENGINE.verbs)
     first = head(agenda(view(work.rows, facts)))

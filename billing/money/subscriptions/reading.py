@@ -31,7 +31,7 @@ from billing.money.discounts.schemas import Discount
 from billing.money.dunning.handing_over import MOVE_EVENTS
 from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
-from billing.money.invoices import usage_lines
+from billing.money.invoices import account_currency, usage_lines
 from billing.money.invoices.schemas import BalanceEntry, CreditNote
 from billing.money.payments import event_owners, reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
@@ -377,7 +377,7 @@ def _engine() -> Engine[SubscriptionState, SubscriptionFacts]:
     verbs: dict[str, Verb] = {
         **COLLECTING,
         MOVE_EVENTS: event_owners.move,
-        LEAVE_CURRENCY: store.leave_currency,
+        LEAVE_CURRENCY: account_currency.leave,
         KEEP_CURRENCY: store.keep_currency,
         "grant": rollover.grant,
         "roll_over": rollover.roll_over,

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, exists, or_, select, text
+from sqlalchemy import Select, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import OPEN_STATUSES
@@ -17,8 +17,6 @@ from billing.ledger.credits import service as credits
 from billing.metering.usage import store as usage_store
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
-from billing.money.invoices.tables import balance_entries, invoices
-from billing.money.payments.tables import payments
 from billing.money.subscriptions.schemas import (
     GivenBack,
     Item,
@@ -30,7 +28,6 @@ from billing.money.subscriptions.tables import (
     subscription_items,
     subscriptions,
 )
-from billing.money.top_ups.tables import top_up_settings
 
 PAYING: Final = ("active", "past_due", "unpaid")
 _OF_ID = select(subscriptions).where(subscriptions.c.id == given("subscription_id"))
@@ -59,29 +56,6 @@ _ITEMS = Prepared(
 _CHANGE = Prepared(
     select(subscription_changes).where(subscription_changes.c.id == given("change_id"))
 )
-# An account's currency is fixed by a started payment, money on an invoice that was sent or paid, a
-# waiting purchase, money on its balance, or enabled top-ups.
-_KNOWS_MONEY = Prepared(
-    select(
-        or_(
-            exists().where(payments.c.account_id == given("account_id")),
-            exists().where(
-                invoices.c.account_id == given("account_id"),
-                invoices.c.status.not_in(("draft", "void")),
-                invoices.c.total_minor > 0,
-            ),
-            exists().where(
-                invoices.c.account_id == given("account_id"),
-                invoices.c.status == "draft",
-                invoices.c.purchase_id.is_not(None),
-            ),
-            exists().where(balance_entries.c.account_id == given("account_id")),
-            exists().where(
-                top_up_settings.c.account_id == given("account_id"), top_up_settings.c.is_enabled
-            ),
-        )
-    )
-)
 _OPEN_CHANGES = Prepared(
     select(subscription_changes)
     .where(
@@ -90,7 +64,6 @@ _OPEN_CHANGES = Prepared(
     )
     .order_by(subscription_changes.c.id)
 )
-
 # The credit notes of an immediate end, and the refunds of what they credited to the balance.
 _GIVEN_BACK = Prepared(
     text(
@@ -224,29 +197,6 @@ async def invoice_to_pay(connection: AsyncConnection, subscription: Subscription
         first=change.invoice_id if change is not None else None,
         drafts=subscription.status == "incomplete",
     )
-
-
-async def leave_currency(
-    connection: AsyncConnection,
-    *,
-    account_id: UUID,
-    at: datetime,  # noqa: ARG001 - every verb is given it
-) -> None:
-    """Unset the account's currency after its one subscription ended, if nothing was paid or billed.
-    Callers hold the account's lock.
-    """
-    if not await _KNOWS_MONEY.scalar(connection, account_id=account_id):
-        await credits.open_currency(connection, account_id)
-
-
-async def leave_unused_currency(
-    connection: AsyncConnection, account_id: UUID, at: datetime
-) -> None:
-    """Unset the account's currency if no subscription, payment or bill fixes it any more. Callers
-    hold the account's lock.
-    """
-    if await find_open(connection, account_id) is None:
-        await leave_currency(connection, account_id=account_id, at=at)
 
 
 async def keep_currency(

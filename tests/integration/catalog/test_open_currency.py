@@ -3,6 +3,7 @@
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
+from tests.integration.coupons.test_coupons import coupon
 from tests.integration.credits.test_hold_routes import give
 from tests.integration.payments.manual_payments import submit
 from tests.integration.payments.test_money_balance import adjust
@@ -96,3 +97,30 @@ async def test_a_payment_that_was_started_or_money_on_the_balance_fixes_the_curr
     await adjust(given, 500)
     await given.ask("POST", CANCEL, {"at": "now"}, status=200)
     assert [await currency_of(one) for one in (begun, given)] == ["USD", "USD"]
+
+
+async def test_a_pack_that_nobody_paid_leaves_the_currency_open(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.ask("POST", "/billing/purchases", PACK, key="pack")
+    assert await currency_of(customer) == "EUR"
+    await customer.advance(days=15)
+    assert await currency_of(customer) is None
+    await customer.subscribed("pro")
+
+
+async def test_a_pack_that_cost_nothing_leaves_the_currency_open(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    code = await coupon(actors, percent="100")
+    free = PACK | {"coupon": code}
+    assert (await customer.ask("POST", "/billing/purchases", free))["status"] == "completed"
+    assert await currency_of(customer) is None
+
+
+async def test_a_pack_that_was_not_paid_leaves_the_currency_of_what_is_open(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.ask("POST", "/billing/subscription", {"plan": "free"}, status=201)
+    await customer.ask("POST", "/billing/purchases", PACK | {"currency": "USD"})
+    await customer.advance(days=15)
+    assert await currency_of(customer) == "USD"

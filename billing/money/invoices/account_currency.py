@@ -1,0 +1,41 @@
+"""The currency of an account: open again as soon as nothing fixes it any more."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans.rules import OPEN_STATUSES
+from billing.core.prepared import Prepared
+from billing.ledger.credits import service as credits
+
+# It is fixed by an open subscription, a started payment, money on an invoice that was sent or paid,
+# a waiting purchase, money on its balance, or enabled top-ups.
+_IS_FIXED: Final = Prepared(
+    text(
+        """
+    SELECT EXISTS (SELECT FROM subscriptions
+                   WHERE account_id = :account_id AND status = ANY (:open))
+        OR EXISTS (SELECT FROM payments WHERE account_id = :account_id)
+        OR EXISTS (SELECT FROM invoices WHERE account_id = :account_id AND total_minor > 0
+                   AND status NOT IN ('draft', 'void'))
+        OR EXISTS (SELECT FROM invoices WHERE account_id = :account_id AND status = 'draft'
+                   AND purchase_id IS NOT NULL)
+        OR EXISTS (SELECT FROM balance_entries WHERE account_id = :account_id)
+        OR EXISTS (SELECT FROM top_up_settings WHERE account_id = :account_id AND is_enabled)
+    """
+    )
+)
+
+
+async def leave(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    at: datetime,  # noqa: ARG001 - every verb is given it
+) -> None:
+    """Unset the account's currency if nothing fixes it. Callers hold the account's lock."""
+    if not await _IS_FIXED.scalar(connection, account_id=account_id, open=[*OPEN_STATUSES]):
+        await credits.open_currency(connection, account_id)

@@ -46,7 +46,8 @@ def notify(w: Work[SubscriptionFacts]) -> None:
 
 
 def _ends_too_soon(rows: Rows, row: Subscription) -> Method | None:
-    if not items.next_period_price(rows) or row.collection != "charge":
+    is_due = items.next_period_price(rows) or row.minimum_minor
+    if not is_due or row.collection != "charge":
         return None
     card = payments.charged_card(rows, row.payment_method_id)
     if card is None or not expiry_is_untold(card):

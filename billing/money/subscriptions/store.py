@@ -64,6 +64,23 @@ _OPEN_CHANGES = Prepared(
     )
     .order_by(subscription_changes.c.id)
 )
+# A plan that costs nothing is charged for, too: for its add-ons, a minimum, a commitment, and use.
+_CHARGED_IN = Prepared(
+    text(
+        """
+    SELECT s.currency FROM subscriptions s
+    WHERE s.account_id = :account_id AND s.status = ANY (:paying) AND s.collection = 'charge'
+      AND (s.status <> 'active' OR s.amount_minor > 0 OR s.minimum_minor > 0
+           OR s.commitment ->> 'ends_at' IS NOT NULL
+           OR EXISTS (SELECT FROM subscription_items i WHERE i.subscription_id = s.id
+                      AND i.amount_minor * coalesce(i.next_quantity, i.quantity) > 0)
+           OR EXISTS (SELECT FROM usage_periods u
+                      WHERE u.subscription_id = s.id AND u.closed_at IS NULL
+                        AND u.limits @? '$.* ? (@.then == "overage")'))
+    """
+    )
+)
+
 # The credit notes of an immediate end, and the refunds of what they credited to the balance.
 _GIVEN_BACK = Prepared(
     text(
@@ -224,13 +241,9 @@ async def charged_in(connection: AsyncConnection, account_id: UUID) -> str | Non
 
     None: no card is needed, as in a trial, in a pause, or where invoices are sent.
     """
-    paying = select(subscriptions.c.currency).where(
-        subscriptions.c.account_id == account_id,
-        subscriptions.c.status.in_(PAYING),
-        subscriptions.c.collection == "charge",
-        subscriptions.c.amount_minor > 0,
+    currency: str | None = await _CHARGED_IN.scalar(
+        connection, account_id=account_id, paying=[*PAYING]
     )
-    currency: str | None = await connection.scalar(paying.limit(1))
     return currency
 
 

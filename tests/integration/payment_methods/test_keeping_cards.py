@@ -1,6 +1,8 @@
 """A customer's stored cards: which one is charged, what it is called, and how one goes."""
 
 import asyncio
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -146,6 +148,37 @@ async def test_the_last_card_of_a_paying_subscription_stays(customer: Cardholder
     await customer.refused("PAYMENT_METHOD_IN_USE", "DELETE", f"{METHODS}/{card['id']}", DELETE)
     second = await customer.save_card("pm_card_mastercard")
     await remove(customer, card, new_default=second["id"])
+
+
+async def test_the_last_card_stays_where_only_more_than_the_plan_is_charged_to_it(
+    customer: Cardholder,
+) -> None:
+    key, card = f"p-{uuid4().hex[:8]}", await customer.save_card()
+    add_on = {"key": f"x-{key}", "name": "more", "meter": "ai_responses", "units": "500",
+              "prices": {"USD": 700}}  # fmt: skip
+    free = {"name": "Pay as you go", "family": key, "prices": {"month": {"USD": 0}}}
+    overage = {"meter": "ai_responses", "included": "10", "then": "overage"}
+    in_use = ("PAYMENT_METHOD_IN_USE", "DELETE", f"{METHODS}/{card['id']}", DELETE)
+
+    async def sell(number: int, **more: Any) -> None:
+        path = f"/admin/plans/{key}-{number}"
+        await customer.actors.operate("PUT", path, free | more, status=200)
+
+    async def choose_plan(number: int, **more: Any) -> None:
+        body = {"plan": f"{key}-{number}"} | more
+        await customer.ask("PUT", "/billing/subscription", body, status=200)
+
+    await sell(1, add_ons=[add_on], limits=[{"meter": "ai_responses", "included": "10"}])
+    await sell(2, limits=[overage | {"prices": {"USD": "0.02"}}])
+    await sell(3)
+    await customer.ask("POST", "/billing/subscription", {"plan": f"{key}-1"}, status=201)
+    more = {"add_ons": [{"add_on": add_on["key"], "quantity": 1}]}
+    await customer.ask("PUT", "/billing/subscription", more, status=200)
+    await customer.refused(*in_use)
+    await choose_plan(2, when="now")
+    await customer.refused(*in_use)
+    await choose_plan(3, when="now")
+    await remove(customer, card)
 
 
 async def test_the_last_card_of_a_trial_may_go(customer: Cardholder) -> None:

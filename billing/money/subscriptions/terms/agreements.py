@@ -80,7 +80,8 @@ def needs_card(w: Work[SubscriptionFacts]) -> bool:
     terms = contract.terms if contract is not None else ContractTerms()
     agreed = terms.price_of(subscription.plan_key, subscription.interval, subscription.currency)
     due_minor = items.next_period_price(w.rows, agreed.amount_minor if agreed is not None else None)
-    return due_minor > 0 and (terms.collection or subscription.collection) == "charge"
+    is_due = due_minor > 0 or (agreed or subscription).minimum_minor is not None
+    return is_due and (terms.collection or subscription.collection) == "charge"
 
 
 def is_agreed(w: Work[SubscriptionFacts]) -> bool:

@@ -36,6 +36,12 @@ _ROWS: Final[dict[str, Table]] = {
     "charge": billing_records,
 }
 
+_FIRST_PAYMENTS: Final[dict[str, tuple[str, ...]]] = {
+    "draft": ("pending", "incomplete"),
+    "void": ("expired", "failed", "incomplete_expired"),
+}
+"""The statuses of what an invoice without a number pays first, by the status of the invoice."""
+
 
 async def hold(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
     """Lock an invoice, its collector and its account; return it.
@@ -132,9 +138,9 @@ async def own_card(connection: AsyncConnection, invoice: Invoice) -> UUID | None
 async def demand_owed(connection: AsyncConnection, invoice: Invoice, *, by_card: bool) -> None:
     """Refuse money for what is not owed: INVOICE_ALREADY_PAID, INVOICE_STATE.
 
-    A draft is owed while its first payment is awaited; a purchase is paid by card on its own flow.
-    An uncollectible invoice may still be paid. AMOUNT_TOO_LARGE: a card cannot pay more than the
-    maximum of one charge.
+    A draft is owed while its first payment is awaited; money by hand may also come after that time.
+    A purchase is paid by card on its own flow. An uncollectible invoice may still be paid.
+    AMOUNT_TOO_LARGE: a card cannot pay more than the maximum of one charge.
     """
     if by_card:
         demand_payable(invoice.remaining_minor, invoice.currency)
@@ -142,7 +148,7 @@ async def demand_owed(connection: AsyncConnection, invoice: Invoice, *, by_card:
         raise Conflict("INVOICE_ALREADY_PAID")
     if invoice.status in ("open", "uncollectible"):
         return
-    if invoice.status == "draft" and await _awaits_first_payment(connection, invoice, by_card):
+    if await _takes_first_payment(connection, invoice, by_card):
         return
     why = (
         "is paid through its purchase" if invoice.purchase_id and by_card else "cannot be paid now"
@@ -150,15 +156,16 @@ async def demand_owed(connection: AsyncConnection, invoice: Invoice, *, by_card:
     raise wrong_status(invoice, why)
 
 
-async def _awaits_first_payment(
+async def _takes_first_payment(
     connection: AsyncConnection, invoice: Invoice, by_card: bool
 ) -> bool:
     if invoice.purchase_id is not None:
-        rows, owner, waiting = purchases, invoice.purchase_id, "pending"
-        if by_card:
-            return False
+        rows, owner = purchases, invoice.purchase_id
     elif invoice.subscription_id is not None:
-        rows, owner, waiting = subscriptions, invoice.subscription_id, "incomplete"
+        rows, owner = subscriptions, invoice.subscription_id
     else:
         return False
-    return await connection.scalar(select(rows.c.status).where(rows.c.id == owner)) == waiting
+    if by_card and (invoice.purchase_id is not None or invoice.status == "void"):
+        return False
+    taken = _FIRST_PAYMENTS.get(invoice.status, ()) if invoice.number is None else ()
+    return await connection.scalar(select(rows.c.status).where(rows.c.id == owner)) in taken

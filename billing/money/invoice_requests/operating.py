@@ -15,6 +15,7 @@ from billing.core import context, keys
 from billing.core.errors import Conflict, Invalid, NotAllowed
 from billing.core.frozen import Frozen
 from billing.core.periods import to_wall
+from billing.ledger.credits import service as credits
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import corrections, locks
 from billing.money.invoice_requests.corrections import Destination
@@ -132,6 +133,7 @@ async def record_payment(
         await _demand_past(connection, invoice.account_id, money.received_on, at)
     if await store.reference_used(connection, invoice.account_id, money.reference):
         raise Conflict("PAYMENT_REFERENCE_USED", "this reference is already recorded")
+    await credits.fix_currency(connection, invoice.account_id, invoice.currency)
     number = await store.count(connection, invoice_id) + 1
     actor = context.actor.get()
     row = {

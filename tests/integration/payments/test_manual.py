@@ -218,6 +218,44 @@ async def test_a_part_that_was_paid_comes_back_when_the_purchase_expires(actors:
     assert await balance(customer) == 400
 
 
+async def test_a_transfer_that_nobody_reported_in_time_can_still_be_recorded(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock()
+    begun, second = await customer.buy("small", "manual"), await customer.buy("small", "manual")
+    await customer.advance(days=15)
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "expired"
+    assert (await invoice_of(customer, begun["invoice_id"]))["status"] == "void"
+    came = {"amount_cents": 999, "reference": "TRX-late"}
+    path = f"/admin/invoices/{begun['invoice_id']}/record-payment"
+    await actors.operate("POST", path, came, key=str(uuid4()), status=200)
+    bought = await customer.until_purchase(begun["purchase_id"], "completed")
+    assert await customer.credits() == 100
+    assert await balance(customer) == 0
+    assert (await invoice_of(customer, bought["invoice_id"]))["status"] == "paid"
+    again = await actors.operate(
+        "POST", path, came | {"reference": "TRX-2"}, key=str(uuid4()), status=409
+    )
+    assert again["code"] == "INVOICE_STATE"
+
+    payment = await submit(customer, second["invoice_id"])
+    await decide(customer, payment, "approve", amount_minor=400)
+    assert (await customer.purchase(second["purchase_id"]))["status"] == "expired"
+    assert await customer.credits() == 100
+    assert await balance(customer) == 400
+
+
+async def test_a_first_payment_that_comes_after_its_time_is_kept(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    begun = await customer.subscribe_by_transfer()
+    await customer.advance(days=15)
+    assert (await customer.subscription())["status"] == "incomplete_expired"
+    path = f"/admin/invoices/{begun['latest_invoice_id']}/record-payment"
+    came = {"amount_cents": 1900, "reference": "TRX-late"}
+    await actors.operate("POST", path, came, key=str(uuid4()), status=200)
+    await wait_for(lambda: balance(customer), "it is on the money balance", lambda n: n == 1900)
+
+
 async def test_a_purchase_does_not_expire_while_an_operator_decides(actors: Actors) -> None:
     customer = await actors.customer_on_clock()
     begun = await customer.buy("small", "manual")

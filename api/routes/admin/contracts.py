@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from api.answers.problems import responses
-from api.answers.schemas import Body, CatalogName, Credits, Currency, Instant, Minor, PositiveMinor
+from api.answers.schemas import Body, CatalogName, Credits, Instant, Minor, PositiveMinor
 from api.dependencies import AdminCall
 from api.requests.card_numbers import FreeText
 from api.requests.dry_runs import undone_if
@@ -15,7 +15,7 @@ from api.routes.subscription_previews import TryOut
 from api.workflow_calls import notify
 from billing.catalog.plans import rules
 from billing.catalog.plans.schemas import AgreedPrice, Limit
-from billing.catalog.plans.spec import Every
+from billing.catalog.plans.spec import Every, PricedIn
 from billing.catalog.rating.schemas import OverageTerms, Then
 from billing.money.contracts import service
 from billing.money.contracts.schemas import CommitmentTerms, EarlyEnd
@@ -32,7 +32,7 @@ class ContractPriceBody(Body):
 
     plan: CatalogName
     interval: Every = "month"
-    currency: Currency
+    currency: PricedIn
     amount_cents: Minor
     minimum_cents: PositiveMinor | None = None
 
@@ -42,7 +42,7 @@ class ContractLimitBody(Body):
 
     included: Annotated[Credits, Field(ge=0)]
     then: Then = "block"
-    prices: dict[Currency, OverageTerms] = Field({})
+    prices: dict[PricedIn, OverageTerms] = Field({})
 
     @model_validator(mode="after")
     def _overage_has_prices(self) -> Self:
@@ -58,7 +58,7 @@ class CommitmentBody(Body):
     """
 
     amount_cents: PositiveMinor
-    currency: Currency
+    currency: PricedIn
     periods: Annotated[int, Field(strict=True, ge=1, le=120)]
     on_early_end: EarlyEnd = "charge"
 

@@ -12,11 +12,12 @@ from sqlalchemy import RowMapping
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId, encoded
-from api.answers.schemas import Answer, Body, Credits, Currency, Instant, KeyPath
+from api.answers.schemas import Answer, Body, Credits, Instant, KeyPath
 from api.dependencies import AdminCall, account_named
 from api.routes.base import new_router
 from api.workflow_calls import notify
 from billing.catalog.plans.schemas import Limit
+from billing.catalog.plans.spec import PricedIn
 from billing.catalog.rating.schemas import OverageTerms, PriceTerms, Then
 from billing.metering.limit_overrides import service, store
 from billing.metering.limit_overrides.schemas import LIMIT_ID
@@ -36,7 +37,7 @@ class LimitBody(Body):
 
     included: Quantity
     then: Then = "block"
-    prices: dict[Currency, OverageTerms] = Field({}, validate_default=True)
+    prices: dict[PricedIn, OverageTerms] = Field({}, validate_default=True)
     effective_from: Instant | None = None
     effective_to: Instant | None = None
 

@@ -23,9 +23,9 @@ from api.routes.base import new_router
 from billing.catalog.plans import service
 from billing.catalog.products import store
 from billing.catalog.products.schemas import OVERRIDE, Meter, Product, ProductPrice
-from billing.catalog.products.spec import PRODUCT_KEY, MeterSpec, ProductSpec
+from billing.catalog.products.spec import PRODUCT_KEY, MeterSpec, ProductSpec, SoldIn
 from billing.catalog.products.tables import price_overrides
-from billing.catalog.rating.schemas import CREDIT, PriceCurrency, PriceTerms, StatedTerms
+from billing.catalog.rating.schemas import CREDIT, PriceTerms, StatedTerms
 from billing.core import clock
 from billing.ledger.credits import service as credits
 from billing.platform.audit import service as audit
@@ -46,7 +46,7 @@ class AgreeBody(Body):
 
     account_id: Text
     product: Text
-    currency: PriceCurrency = CREDIT
+    currency: SoldIn = CREDIT
     terms: StatedTerms | None = None
 
 

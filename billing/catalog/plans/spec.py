@@ -93,11 +93,11 @@ class PlanSpec(_Spec):
     """Credits granted in each allowance cycle."""
     allowance: Every = "month"
     """The length of an allowance cycle; the interval of each price is a whole number of them."""
-    billing_threshold: dict[Currency, Annotated[Minor, Field(gt=0)]] = {}
+    billing_threshold: dict[PricedIn, Annotated[Minor, Field(gt=0)]] = {}
     """Use beyond the plan is invoiced early at this amount, in minor units; default: per cycle."""
     past_due_access: Literal["full", "no_new_overage", "none"] = "no_new_overage"
     """Access while it is past due: full, none beyond the limits, or none."""
-    unpaid_limit: dict[Currency, Annotated[Minor, Field(gt=0)]] = {}
+    unpaid_limit: dict[PricedIn, Annotated[Minor, Field(gt=0)]] = {}
     """The maximum unpaid use, in minor units; default: 100 whole currency units."""
     trial_end_behavior: Literal["cancel", "pause", "invoice"] = "cancel"
     """The end of a trial without a card: cancel, pause, or issue an open invoice."""
@@ -124,6 +124,14 @@ class PlanSpec(_Spec):
         if len(known) != len(prices):
             raise ValueError(f"two keys name the same interval: {', '.join(map(str, prices))}")
         return known
+
+    @field_validator("limits", "add_ons")
+    @classmethod
+    def _known_currencies(cls, parts: Any) -> Any:
+        for part in parts:
+            for currency in part.prices:
+                known(currency)
+        return parts
 
     @field_validator("limits")
     @classmethod

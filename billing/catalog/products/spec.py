@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -14,7 +15,8 @@ from pydantic import (
 )
 
 from billing.catalog.products.schemas import MeterKind, Name, ServiceType
-from billing.catalog.rating.schemas import Amount, PriceCurrency, StatedTerms
+from billing.catalog.rating.schemas import CREDIT, Amount, PriceCurrency, StatedTerms
+from billing.core.currencies import known
 
 PRODUCT_KEY: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 ProductKey = Annotated[str, StringConstraints(pattern=PRODUCT_KEY)]
@@ -62,6 +64,14 @@ class MeterSpec(_Spec):
         return "hour" in self.grains
 
 
+def _known(currency: str) -> str:
+    return currency if currency == CREDIT else known(currency)
+
+
+SoldIn = Annotated[PriceCurrency, AfterValidator(_known)]
+"""Credits, or a currency that exists."""
+
+
 class ProductSpec(_Spec):
     """A product with its `prices` by currency; a bare price is per unit."""
 
@@ -73,7 +83,7 @@ class ProductSpec(_Spec):
     """The service that it belongs to."""
     is_active: StrictBool = True
     """False: its use is refused."""
-    prices: dict[PriceCurrency, StatedTerms] = {}
+    prices: dict[SoldIn, StatedTerms] = {}
     """Prices by currency, or in credits (`CREDIT`); a bare price is per unit."""
 
     @model_validator(mode="after")

@@ -46,10 +46,11 @@ async def put(
     """Agree a contract from now or a later instant on; it replaces what was agreed.
 
     The same contract again changes nothing. The caller notifies the matter, if a limit begins or
-    ends later. Errors: PLAN_NOT_FOUND, METER_NOT_FOUND; VALIDATION_FAILED for past times, and for
-    an interval that does not fit the plan's allowance cycles; CONTRACT_SOLD.
+    ends later. Errors: PLAN_NOT_FOUND, METER_NOT_FOUND; VALIDATION_FAILED for past times, for
+    an interval that does not fit the plan's allowance cycles, and for prices or a commitment in
+    another currency than the account's; CONTRACT_SOLD.
     """
-    await credits.lock(connection, account_id)
+    pays_in = (await credits.lock(connection, account_id)).currency
     at = await clock.now(connection, account_id)
     start = wanted.effective_from or at
     known = await store.ahead(connection, account_id, start)
@@ -59,6 +60,8 @@ async def put(
         raise wrong_field("effective_from", "is in the past: leave it out to start now")
     if wanted.effective_to is not None and wanted.effective_to <= start:
         raise wrong_field("effective_to", "must be after the start")
+    if pays_in is not None:
+        _demand_paid_in(pays_in, wanted)
     terms = ContractTerms.model_validate(
         wanted.model_dump(include={"limits", "collection", "net_days", "commitment"})
         | {"prices": await _write_prices(connection, wanted.prices, at)}
@@ -72,6 +75,14 @@ async def put(
         terms=terms.model_dump(mode="json"), effective_from=start.isoformat(),
     )  # fmt: skip
     return made, matter
+
+
+def _demand_paid_in(currency: str, wanted: NewContract) -> None:
+    """Refuse a contract of which nothing would ever count for an account of this currency."""
+    if wanted.prices and currency not in {one.currency for one in wanted.prices}:
+        raise wrong_field("prices", f"the account pays in {currency}")
+    if wanted.commitment is not None and wanted.commitment.currency != currency:
+        raise wrong_field("commitment", f"the account pays in {currency}")
 
 
 async def get(connection: AsyncConnection, account_id: UUID) -> Contract:

@@ -173,7 +173,12 @@ class PackChange:
         """For people."""
         if self.new is None:
             return f"pack {self.key}: no longer offered"
-        return f"pack {self.key}: {'changed' if self.old else 'added'}"
+        if self.old is None:
+            return f"pack {self.key}: added"
+        before, after = show_decimal(self.old.credits), show_decimal(self.new.credits)
+        return f"pack {self.key}: changed" + (
+            f", {before} → {after} credits" if before != after else ""
+        )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,14 @@ from decimal import Decimal
 from typing import Final
 
 from billing.catalog.plans import rules
-from billing.catalog.plans.changes import Change, CostChange, PlanChange, PriceChange, Sold
+from billing.catalog.plans.changes import (
+    Change,
+    CostChange,
+    PackChange,
+    PlanChange,
+    PriceChange,
+    Sold,
+)
 from billing.catalog.plans.schemas import Plan
 from billing.catalog.plans.spec import PlanSpec
 from billing.catalog.products.changes import ProductPriceChange
@@ -93,7 +100,7 @@ def _signed(minor: int, currency: str) -> str:
 
 
 def _steps(change: Change) -> Iterator[Step]:
-    """Yield each number that a price has both before and after."""
+    """Yield each number that a price, or what it buys in credits, has both before and after."""
     match change:
         case PriceChange(key=(kind, key, currency, _), old=old, new=new) if old and new:
             yield Step(f"price of {kind} {key} in minor units of {currency}",
@@ -105,8 +112,12 @@ def _steps(change: Change) -> Iterator[Step]:
             yield from _between(
                 f"product {key}", _terms(currency, old.terms), _terms(currency, new)
             )
+        case PackChange(key=key, old=old, new=new) if old and new:
+            yield Step(f"credits of pack {key}", old.credits, new.credits)
         case PlanChange(key=key, old=old, new=new) if old and new:
             yield from _between(f"plan {key}", _extras(old), _extras(new))
+            if old.monthly_credits and new.monthly_credits:
+                yield Step(f"credits of plan {key}", old.monthly_credits, new.monthly_credits)
         case CostChange(operation=operation, old=old, new=new) if (
             old and new and old.is_active and new.is_active
         ):

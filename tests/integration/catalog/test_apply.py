@@ -128,7 +128,9 @@ async def test_a_pack_is_changed_in_place_for_later_purchases(
     wanted["packs"][key] = {"name": "Mini", "credits": 10, "prices": {"USD": 199}}
     await service.apply(scratch, CatalogSpec.model_validate(wanted), await sold(scratch))
     wanted["packs"][key]["credits"] = 12
-    assert await words(scratch, CatalogSpec.model_validate(wanted)) == [f"pack {key}: changed"]
+    assert await words(scratch, CatalogSpec.model_validate(wanted)) == [
+        f"pack {key}: changed, 10.00 → 12.00 credits"
+    ]
     pack = await store.find_pack(scratch, key)
     assert pack is not None
     assert pack.credits == 12

@@ -253,6 +253,8 @@ async def test_only_operators_change_the_catalog(
          {"prices": {"month": {"USD": 1501}}}),
         ("credit-packages", {"name": "P", "credits": "10", "prices": {"USD": 1000}},
          {"prices": {"USD": 499}}),
+        ("credit-packages", {"name": "P", "credits": "10", "prices": {"USD": 999}},
+         {"credits": "100"}),
         ("credit-costs", {"cost": "10"}, {"cost": "100"}),
         ("products",
          {"name": "P", "meter": "api_calls", "service_type": "api_gateway",

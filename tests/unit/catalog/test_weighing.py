@@ -22,7 +22,7 @@ from billing.catalog.plans.changes import (
     Sold,
 )
 from billing.catalog.plans.schemas import CreditCost, Pack, Price
-from billing.catalog.plans.spec import CostSpec, PlanSpec, PriceSpec
+from billing.catalog.plans.spec import CostSpec, PackSpec, PlanSpec, PriceSpec
 from billing.catalog.products.changes import ProductPriceChange
 from billing.catalog.products.schemas import ProductPrice
 from billing.catalog.rating.schemas import PriceTerms, Tier
@@ -52,6 +52,22 @@ def product_price(terms: PriceTerms) -> ProductPrice:
         id=UUID(int=2), product="gpt", currency="CREDIT", terms=terms,
         effective_from=AT, effective_to=None,
     )  # fmt: skip
+
+
+def a_pack(credits: int) -> Pack:
+    return Pack(
+        id=UUID(int=3), key="small", name="Small", description="", credits=Decimal(credits),
+        position=0, is_active=True, created_at=AT,
+    )  # fmt: skip
+
+
+def a_pack_spec(credits: int) -> PackSpec:
+    return PackSpec.model_validate({"name": "Small", "credits": credits, "prices": {"USD": 999}})
+
+
+def test_a_change_of_a_packs_credits_is_told_in_numbers() -> None:
+    words = [PackChange("small", a_pack(9), a_pack_spec(more), 0).words for more in (9, 10)]
+    assert words == ["pack small: changed", "pack small: changed, 9.00 → 10.00 credits"]
 
 
 @given(MINOR, MINOR)
@@ -87,16 +103,20 @@ def test_a_point_in_the_wrong_place_is_found_wherever_a_price_stands() -> None:
         )
         for n in (0, 1)
     )  # fmt: skip
-    plan = a_plan(limits=old.limits, add_ons=old.add_ons)
+    new = new.model_copy(update={"monthly_credits": Decimal(5000)})
+    plan = a_plan(limits=old.limits, add_ons=old.add_ons, monthly_credits=Decimal(500))
     cost = CreditCost(operation="chat", cost=Decimal(1), is_active=True, built_in=False)
     found = weighing.too_large([
         priced(4900, 490),
         PlanChange("pro", plan, new, 0, 0),
         ProductPriceChange("gpt", known, tiers[1], "CREDIT"),
         CostChange("chat", cost, CostSpec(cost=Decimal(2))),
+        PackChange("small", a_pack(100), a_pack_spec(1000), 0),
     ])  # fmt: skip
     assert sorted(one.words for one in found) == [
         "credit cost of chat: 1 → 2",
+        "credits of pack small: 100 → 1000",
+        "credits of plan pro: 500 → 5000",
         "plan pro, add-on more in minor units of USD: 700 → 70",
         "plan pro, calls: USD per unit: 0.02 → 0.2",
         "price of plan pro in minor units of USD: 4900 → 490",
@@ -143,10 +163,7 @@ def test_each_number_of_a_price_is_weighed_and_shown(
 
 
 def test_what_goes_away_is_done_only_if_it_is_asked_for() -> None:
-    plan, pack = a_plan(), Pack(
-        id=UUID(int=3), key="small", name="Small", description="", credits=Decimal(9),
-        position=0, is_active=True, created_at=AT,
-    )  # fmt: skip
+    plan, pack = a_plan(), a_pack(9)
     price, cost = product_price(PriceTerms(unit_price=Decimal(1))), CostSpec(cost=Decimal(1))
     known = CreditCost(operation="chat", cost=Decimal(1), is_active=True, built_in=False)
     taxed = Jurisdiction(key="DE", name="USt", rates={"standard": Decimal(19)})

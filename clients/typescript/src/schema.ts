@@ -11018,7 +11018,8 @@ export interface components {
          * UpcomingAnswer
          * @description The end of the current period: `renew`, `end_trial`, `end` or `pause`, with its invoice.
          *
-         *     Overage is what has been used so far. `at` is null if nothing is due, as during a pause.
+         *     An `unpaid` subscription that ends before has `end_unpaid`. Overage is what has been used so
+         *     far. `at` is null if nothing is due, as during a pause.
          */
         UpcomingAnswer: {
             /** At */

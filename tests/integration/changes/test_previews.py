@@ -289,3 +289,17 @@ async def test_what_a_trial_used_is_priced_by_the_plan_that_it_changes_to(actors
     assert seen["upcoming"]["invoice"]["total_cents"] == 4900
     await change(customer, plan="pro", preview_token=seen["preview_token"])
     assert await customer.ask("GET", f"{PATH}/upcoming", status=200) == seen["upcoming"]
+
+
+async def test_the_end_that_staying_unpaid_brings_comes_before_the_period_s(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock("2027-01-31T10:00:00Z")
+    await customer.subscribed("pro")
+    await customer.script("insufficient_funds", then="last")
+    seen: Any = None
+    for day, step, at in (("03-09", "renew", "03-31"), ("05-01", "end_unpaid", "05-07")):
+        await customer.advance(to=f"2027-{day}T10:00:00Z")
+        seen = await customer.ask("GET", f"{PATH}/upcoming", status=200)
+        assert (seen["step"], seen["at"][:10]) == (step, f"2027-{at}")
+    assert seen["invoice"] is None

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from billing.catalog.rating.schemas import Then
 from billing.core.frozen import Frozen
-from billing.matters.agenda import Step
+from billing.matters.agenda import Step, head
 from billing.matters.effects import Add, Do, Effect, Issue, Rows, Work
 from billing.money.discounts.schemas import IN_FORCE, Discount
 from billing.money.invoices import transitions as invoices
@@ -27,7 +27,7 @@ from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 from billing.money.subscriptions.transitions import transition
 from billing.money.subscriptions.views import view
 
-COMING: Final = ("renew", "end_trial", "end", "pause")
+COMING: Final = ("renew", "end_trial", "end", "end_unpaid", "pause")
 SUMS: Final = {
     "subtotal_minor", "discount_minor", "tax_minor", "total_minor", "amount_due_minor",
     "balance_applied_minor",
@@ -224,8 +224,8 @@ def _shown(change: SubscriptionChange) -> Any:
 
 
 def _next_of(names: Sequence[str], rows: Rows, facts: SubscriptionFacts) -> Step | None:
-    """Return the first step of the agenda with one of these names."""
-    return next((one for one in agenda(view(rows, facts)) if one.name in names), None)
+    """Return the step of the agenda with one of these names that is due first."""
+    return head(one for one in agenda(view(rows, facts)) if one.name in names)
 
 
 def _added(effects: list[Effect], row_type: type[Any]) -> list[Any]:

@@ -315,8 +315,9 @@ async def charge(
 
 
 def answer(claim: Claim, shown: SubscriptionAnswer) -> Response:
-    """202 while the charge is undecided."""
-    return claim.answer(202 if shown.next_action["type"] == "wait" else 200, shown)
+    """202 while the charge of the change is undecided; a renewal at the bank decides nothing."""
+    waits = shown.pending_change is not None and shown.next_action["type"] == "wait"
+    return claim.answer(202 if waits else 200, shown)
 
 
 async def _ask(

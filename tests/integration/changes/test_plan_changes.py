@@ -271,3 +271,13 @@ async def test_one_invoice_that_charged_plan_and_add_on_is_credited_for_both(
     await customer.advance(days=14)
     await change(customer, plan="free", when="now")
     assert await money(customer) == (1900 + 700) // 2
+
+
+async def test_a_change_is_decided_while_the_renewal_is_at_the_bank(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await customer.script("processing")
+    await customer.advance(to=RENEWAL)
+    same, down, up = [await change(customer, plan=plan) for plan in ("pro", "basic", "enterprise")]
+    assert same["next_action"]["type"] == "wait", "for the money of the renewal"
+    assert [one["kind"] for one in down["scheduled_changes"]] == ["plan"]
+    assert up["plan"]["key"] == "enterprise"

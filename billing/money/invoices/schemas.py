@@ -2,6 +2,7 @@
 
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, ClassVar, Final, Literal, Self
 from uuid import UUID
 
@@ -37,6 +38,10 @@ class Line(BaseModel):
     """The plan or pack that it charges, or under which it was used: a discount may be limited to
     that.
     """
+    kept: tuple[dict[str, Any], ...] = ()
+    """Discounts of seats that stay, each `code` and `amount_minor`, as they were charged before."""
+    open_part: Fraction = Fraction(1)
+    """The part of the amount that other discounts are off: the rest is of seats that stay."""
     tax_category: str = STANDARD
     taxes: tuple[TaxRate, ...] | None = None
     """For a credit line the rates of the line that it credits; else None: those of its category."""

@@ -90,10 +90,10 @@ def _discounted(
     lines: Sequence[Line], discounts: Sequence[DiscountTerms]
 ) -> list[list[dict[str, Any]]]:
     """Return each line's discounts: those off fewer kinds of lines first, each on what earlier ones
-    have left.
+    have left. Seats that stay keep theirs.
     """
-    left = [line.amount_minor for line in lines]
-    off: list[list[dict[str, Any]]] = [[] for _ in lines]
+    left = [round_exact(line.amount_minor * line.open_part) for line in lines]
+    off: list[list[dict[str, Any]]] = [list(line.kept) for line in lines]
     for one in sorted(discounts, key=lambda discount: (not discount.kinds, len(discount.kinds))):
         places = [i for i, line in enumerate(lines) if _covers(one, line) and left[i] > 0]
         base = sum(left[i] for i in places)
@@ -103,8 +103,15 @@ def _discounted(
         for i, part in zip(places, split(taken, [left[i] for i in places]), strict=True):
             if part:
                 left[i] -= part
-                off[i].append({"code": one.code, "amount_minor": part})
+                off[i] = _with(off[i], one.code, part)
     return off
+
+
+def _with(off: list[dict[str, Any]], code: str, part: int) -> list[dict[str, Any]]:
+    """Return a line's discounts with one more; seats that stay may have the same."""
+    kept = sum(one["amount_minor"] for one in off if one["code"] == code)
+    others = [one for one in off if one["code"] != code]
+    return [*others, {"code": code, "amount_minor": kept + part}]
 
 
 def _covers(discount: DiscountTerms, line: Line) -> bool:

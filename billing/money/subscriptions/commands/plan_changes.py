@@ -266,7 +266,10 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     unused = proration.unused(w.rows, [*billed, *sale.credited], since)
     part = spans.rest_of_period(after, at)
     part = part if resets else proration.rest_of_price(w.rows, at, part)
-    charges = [_charge_line(after, plan, wanted, at, part), *sale.lines]
+    charge = _charge_line(after, plan, wanted, at, part)
+    if wanted.price_id == subscription.price_id:
+        charge = proration.keeping(charge, billed)
+    charges = [charge, *sale.lines]
     fields = spans.fields(after) if resets else {}
     lines, given_back = netting.net(w, unused, charges, plan, **fields)
     given = plan_credits.of_plan(after, plan, wanted.quantity, at)

@@ -12,11 +12,11 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from billing.catalog.rating.rules import EXACT
-from billing.core.money import round_credits, round_minor
+from billing.core.money import round_credits, round_exact, round_minor
 from billing.matters.effects import Rows
 from billing.money.invoices import giving_back, notes
 from billing.money.invoices.giving_back import Part
-from billing.money.invoices.schemas import CHARGED, Invoice, InvoiceLine
+from billing.money.invoices.schemas import CHARGED, Invoice, InvoiceLine, Line
 from billing.money.refunds.left import creditable
 from billing.money.subscriptions.schemas import SubscriptionChange
 
@@ -81,6 +81,20 @@ def rest_of_price(rows: Rows, at: datetime, by_calendar: Fraction) -> Fraction:
             charged = Fraction(line.detail.get("share", 1))
             return charged * rest(line.period_start, line.period_end, at)
     return by_calendar
+
+
+def keeping(line: Line, before: Sequence[InvoiceLine]) -> Line:
+    """Return the line of another number of seats: those that stay keep the discounts that they were
+    charged `before`, and coupons are off those that are added.
+    """
+    for old in before:
+        if old.kind == "plan" and old.amount_minor:
+            stays = min(Fraction(1), Fraction(old.quantity) / Fraction(line.quantity))
+            part = stays * line.amount_minor / old.amount_minor
+            off = ((one["code"], round_exact(one["amount_minor"] * part)) for one in old.discounts)
+            kept = tuple({"code": code, "amount_minor": minor} for code, minor in off if minor)
+            return line.model_copy(update={"kept": kept, "open_part": 1 - stays})
+    return line
 
 
 def credits_share(credits: Decimal, part: Fraction) -> Decimal:

@@ -1,0 +1,43 @@
+"""A coupon that comes with more seats is off those that are added; the others keep theirs."""
+
+from tests.integration.actors import Actors
+from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, change, money
+from tests.integration.changes.test_seats import seated, team
+from tests.integration.coupons.test_coupons import CLOCK, coupon, invoices
+
+
+async def test_seats_that_stay_keep_the_discount_of_their_change(actors: Actors) -> None:
+    code = await coupon(actors, percent="50", duration="forever")
+    customer = await seated(actors, 4)
+    await change(customer, quantity=8, coupon=code)
+    await change(customer, quantity=9)
+    # Four more at half the price of 10.00, and one more at all of it.
+    assert await invoices(customer) == [(0, 4000), (2000, 4000 - 2000), (2000, 7000 - 6000)]
+
+    await customer.advance(to=LATER)
+    await change(customer, quantity=5, when="now")
+    # 21 of 31 days: of 90.00 less 20.00, and of five of these nine seats.
+    assert await money(customer) == 4742 - (3387 - 753)
+    await customer.advance(to=RENEWAL)
+    assert (await invoices(customer))[-1] == (2500, 2500)
+
+
+async def test_seats_that_stay_do_not_get_cheaper_by_the_coupon_of_one_more(
+    actors: Actors,
+) -> None:
+    code = await coupon(actors, percent="50")
+    customer = await seated(actors, 9)
+    wish = {"quantity": 10, "coupon": code}
+    seen = await customer.ask("POST", f"{PATH}/preview", wish, status=200)
+    assert (seen["due_now_cents"], seen["credited_cents"]) == (500, 0)
+    await change(customer, **wish, preview_token=seen["preview_token"])
+    assert await invoices(customer) == [(0, 9000), (500, 500)]
+    assert await money(customer) == 0
+
+
+async def test_an_amount_off_the_period_stays_with_its_seats(actors: Actors) -> None:
+    code = await coupon(actors, amounts={"USD": 900})
+    customer = await actors.customer_on_clock(CLOCK)
+    await customer.subscribed(await team(actors), quantity=4, coupon=code)
+    await change(customer, quantity=5)
+    assert await invoices(customer) == [(900, 3100), (900, 4100 - 3100)]

@@ -32,7 +32,7 @@ class BudgetBody(Body):
 
     measure: Measure = "credits"
     feature_type: Text | None = None
-    window: Window = "month"
+    window: Window | None = None
     limit: Credits = Field(ge=0)
     alert_percents: Annotated[tuple[Percent, ...], Field(max_length=10)] = rules.ALERT_PERCENTS
     then: Then = "notify"
@@ -96,13 +96,16 @@ async def put_budget(body: BudgetBody, call: BillingCall) -> BudgetAnswer:
 
     It starts with the use of its current window. Each threshold is announced once per window by
     `evt.billing.usage.budget_reached`; thresholds already reached are announced at once.
+
+    The default window is the month. A budget of a level, such as storage, has the window cycle.
     """
     async with call.transaction() as connection:
-        meter = ""
+        meter, counts = "", ""
         if body.feature_type is not None:
-            meter, _ = await usage_store.meter_of(connection, None, None, body.feature_type)
+            meter, counts = await usage_store.meter_of(connection, None, None, body.feature_type)
+        window = rules.window_for(meter, counts, body.window)
         wanted = NewBudget(
-            measure=body.measure, meter=meter, window=body.window, limit=body.limit,
+            measure=body.measure, meter=meter, window=window, limit=body.limit,
             alert_percents=tuple(sorted(set(body.alert_percents))), then=body.then,
         )  # fmt: skip
         return BudgetAnswer.of(await service.put(connection, call.account.id, wanted))

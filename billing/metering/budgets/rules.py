@@ -5,8 +5,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from billing.catalog.products.schemas import LEVELS
+from billing.core.errors import wrong_field
 from billing.core.money import ZERO
-from billing.metering.budgets.schemas import Budget
+from billing.metering.budgets.schemas import Budget, Window
 
 BUDGET_ID: Final = "bud"
 ALERT_PERCENTS: Final = (80, 100)
@@ -21,6 +23,19 @@ class Broken(NamedTuple):
     budget: Budget
     passes_at: datetime | None
     """None: never, because one of them allows less than the use in total."""
+
+
+def window_for(meter: str, counts: str, window: Window | None) -> Window:
+    """Return the window of a budget: the month unless it says another, or for a level the cycle.
+
+    A level's counters hold its rise within a cycle, so those of two cycles have no sum.
+    Errors: VALIDATION_FAILED.
+    """
+    if counts not in LEVELS:
+        return window or "month"
+    if window not in (None, "cycle"):
+        raise wrong_field("window", f"{meter} is a level: its budget must have the window cycle")
+    return "cycle"
 
 
 def broken(

@@ -1,11 +1,12 @@
 """Budgets: what is told, what is stopped, and what accounts without one never notice [Q7]."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
 
+from tests.integration.catalog.subscribing import change
 from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.test_held import hold
 
@@ -96,6 +97,25 @@ async def test_a_budget_that_blocks_refuses_what_would_go_over_it(new_shop: NewS
     assert await delete(shop, budget) == 200
     assert await delete(shop, budget) == 404
     await shop.record("1000")
+
+
+async def test_a_budget_on_a_level_counts_each_cycle_from_zero(new_shop: NewShop) -> None:
+    storage: dict[str, Any] = {"feature_type": "storage_gb"}
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    level: dict[str, Any] = {"measure": "meter", "then": "block"} | storage
+    refused = await put(shop, "15", status=422, window="month", **level)
+    assert refused["errors"][0]["field"] == "window"
+    assert (await put(shop, "15", **level))["window"] == "cycle"
+    first, second, third = (datetime(2027, month, 15, tzinfo=UTC) for month in (1, 2, 3))
+    await shop.subscribe("pro", start=first, end=second)
+    await shop.record("10", **storage)
+    await move_to(shop, first + timedelta(days=26))
+    await shop.record("13", **storage)
+    await move_to(shop, second + timedelta(hours=1))
+    async with shop.api.database.operator() as connection:
+        await change(connection, shop.id, cycle_start=second, cycle_end=third)
+    await shop.record("13", **storage)
+    assert (await shop.record("16", status=429, **storage))["code"] == "BUDGET_EXCEEDED"
 
 
 async def test_of_fifty_at_once_no_more_get_through_than_the_budget_has(

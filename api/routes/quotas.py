@@ -14,12 +14,14 @@ from api.dependencies import AdminCall, MemberUse, account_filter, account_named
 from api.routes.base import new_router
 from api.user_scope import event_key, for_all, user_of
 from billing.catalog.products.schemas import ServiceType
+from billing.catalog.rating.schemas import Method
 from billing.metering.budgets.rules import BUDGET_ID
 from billing.metering.quotas import rules, service, store
 from billing.metering.quotas.rules import ALERT_PERCENTS
 from billing.metering.quotas.schemas import NewQuota, Window
 from billing.metering.quotas.tables import billing_quotas
 from billing.metering.usage import rules as usage_rules
+from billing.metering.usage.schemas import BY_PLAN
 
 router = new_router("quotas")
 
@@ -35,6 +37,8 @@ class CheckBody(Body):
     product_id: Text | None = None
     service_type: ServiceType | None = None
     feature_type: Text | None = None
+    operation: Text | None = None
+    billing_method: Method | None = None
     consume: StrictBool = False
     event_id: Text | None = None
 
@@ -47,12 +51,17 @@ class CheckBody(Body):
             product_id=self.product_id,
             service_type=self.service_type,
             feature_type=self.feature_type,
+            operation=self.operation,
+            billing_method=self.billing_method,
         )
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
-        if self.product_id is None and self.service_type is None and self.feature_type is None:
-            raise ValueError("name a product_id, a service_type or a feature_type")
+        named = (self.product_id, self.service_type, self.feature_type, self.operation)
+        if not any(name is not None for name in named):
+            raise ValueError("name a product_id, a service_type, a feature_type or an operation")
+        if self.consume and self.billing_method not in (None, BY_PLAN):
+            raise ValueError("consume sets a part of the plan aside: leave billing_method out")
         if self.consume and self.event_id is None:
             raise ValueError("consume needs the event_id of the use that will be recorded")
         return self
@@ -156,7 +165,8 @@ class QuotaAnswer(Answer):
 )  # fmt: skip
 async def check_quota(body: CheckBody, sent: MemberUse) -> CheckAnswer:
     """Check a use against every limit; an exceeded limit is a result, not an error [H2]. Use that
-    only a plan can pay for is 403 `NO_ENTITLEMENT` while no plan grants the account anything.
+    only a plan can pay for is 403 `NO_ENTITLEMENT` while no plan grants the account anything. The
+    plan limits no use that credits or a card pay for, as `billing_method` says.
 
     Nothing is reserved unless `consume` and an `event_id` are sent: then the use counts at once,
     and recording it later does not count it again; without a record it is released after 10

@@ -126,6 +126,7 @@ async def _over_quota(_: Recorded, use: Use, call: AccountCall) -> BillingError:
         service_type=use.kind.service_type,
         feature_type=use.kind.feature_type,
         operation=use.kind.operation,
+        billing_method=use.kind.method,
     )
     async with call.transaction() as connection:
         decision = await quotas.check(connection, call.account.id, asked, use.at)

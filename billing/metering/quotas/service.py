@@ -24,7 +24,7 @@ from billing.metering.quotas.schemas import Bound, Decision, NewQuota, Quota, Qu
 from billing.metering.usage import rules as usage_rules
 from billing.metering.usage import service as usage
 from billing.metering.usage import store as usage_store
-from billing.metering.usage.schemas import Counter, Period
+from billing.metering.usage.schemas import BY_CARD, BY_PLAN, Counter, Period
 from billing.platform.accounts import store as accounts
 from billing.platform.accounts.schemas import Account
 from billing.platform.audit import service as audit
@@ -41,6 +41,12 @@ class Asked:
     service_type: str | None = None
     feature_type: str | None = None
     operation: str | None = None
+    billing_method: str | None = None
+
+    @property
+    def is_by_plan(self) -> bool:
+        """True if the plan would pay for it, as far as it limits the meter (usage_allotted)."""
+        return self.billing_method in (None, BY_PLAN)
 
 
 async def check(
@@ -61,8 +67,8 @@ async def check(
         period = await usage_store.past_period(connection, account_id, used_at)
         start = period.start_at if period else used_at
     at = used_at or now
-    if asked.product_id is None and asked.operation is None and not is_late:
-        await usage.demand_plan(connection, period, meter)
+    if not is_late:
+        await _demand_plan(connection, period, meter, asked)
     counter = (await usage_store.cycle_counters(connection, account_id, "", start)).get(meter)
     amount = _rise(asked.amount, counts, counter)
     account = await _account(connection, account_id)
@@ -74,7 +80,7 @@ async def check(
     end = period.end_at if period else periods.month_of(at, zone)[1]
     bounds = [bound_of(quota, zone, end, at) for quota in quotas]
     used = counter.quantity if counter else ZERO
-    if period is not None and meter in period.limits:
+    if period is not None and meter in period.limits and asked.is_by_plan:
         claimed = {} if is_late else await reserved(connection, account_id, period, at)
         taken = usage_rules.allowance_used(period.limits[meter], counter)
         bounds.append(_plan_bound(period, meter, taken + claimed.get(meter, ZERO)))
@@ -305,6 +311,17 @@ def _plan_bound(period: Period, meter: str, used: Decimal) -> Bound:
     )
 
 
+async def _demand_plan(
+    connection: AsyncConnection, period: Period | None, meter: str, asked: Asked
+) -> None:
+    """Refuse a use that only a plan would pay if none gives access. Errors: NO_ENTITLEMENT."""
+    if asked.billing_method == BY_PLAN:
+        if period is not None:
+            usage.demand(period, meter)
+    elif asked.product_id is None and not await usage_store.has_cost(connection, asked.operation):
+        await usage.demand_plan(connection, period, meter)
+
+
 async def _broken_budget(
     connection: AsyncConnection,
     account_id: UUID,
@@ -314,7 +331,7 @@ async def _broken_budget(
     counter: Counter | None,
     at: datetime,
 ) -> tuple[Bound, datetime | None] | None:
-    """Return the blocking budget that the use would exceed with its default payment method, and
+    """Return the blocking budget that the use would exceed, paid as it is asked for, and
     when the same use passes all budgets (None: never).
     """
     known = await budgets.blocking(connection, account_id)
@@ -322,10 +339,10 @@ async def _broken_budget(
         return None
     total, currency = ZERO, CREDIT
     limit = period.limits.get(decision.meter) if period else None
-    if period is not None and limit is not None:
+    if period is not None and limit is not None and asked.is_by_plan:
         currency = period.currency or ""
         total = usage_rules.beyond(limit, counter, decision.requested, currency)
-    elif asked.product_id is not None:
+    elif asked.product_id is not None and asked.billing_method != BY_CARD:
         quoted = await usage.quote(connection, account_id, asked.product_id, asked.amount, at)
         total = quoted.total
     found = budget_rules.broken(known, decision.meter, decision.requested, total, currency)

@@ -16,6 +16,8 @@ from billing.core.frozen import Frozen
 
 BY_CARD: Final = "payment_charge"
 """The payment method of a use that a card is charged for."""
+BY_PLAN: Final = "subscription_included"
+"""The payment method of a use that costs nothing, or is invoiced beyond what the plan includes."""
 Status = Literal["pending", "processing", "completed", "failed", "refunded"]
 
 

@@ -125,6 +125,12 @@ async def only_plans_pay(connection: AsyncConnection, meter: str) -> bool:
     return bool(await connection.scalar(_ONLY_PLANS_PAY, {"meter": meter}))
 
 
+async def has_cost(connection: AsyncConnection, operation: str | None) -> bool:
+    """True if credits can pay a use of this operation without a product [F5]."""
+    cost = text("SELECT credit_cost(:operation)")
+    return await connection.scalar(cost, {"operation": operation}) is not None
+
+
 async def meter_of(
     connection: AsyncConnection,
     product: str | None,

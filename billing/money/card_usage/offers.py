@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,11 +14,9 @@ from billing.catalog.rating.schemas import CREDIT, Method, Rating
 from billing.core.errors import NotFound
 from billing.ledger.credits import store as balances
 from billing.metering.usage import service as usage
-from billing.metering.usage.schemas import BY_CARD
+from billing.metering.usage.schemas import BY_CARD, BY_PLAN
 from billing.money.card_usage import service as card_usage
 from billing.platform.accounts import store as accounts
-
-BY_PLAN: Final = "subscription_included"
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,31 @@ async def test_what_a_blocking_plan_has_left_is_set_aside_by_a_claim(new_shop: N
     assert (await shop.get("/usage/current"))["current_period"]["ai_responses"] == "50.00"
 
 
+async def test_a_plan_that_blocks_is_not_asked_about_what_credits_pay(new_shop: NewShop) -> None:
+    shop = await on_plan(new_shop, "free")
+    await shop.grant("100")
+    await agree(shop, "api_calls", included="100", then="block")
+    calls: dict[str, Any] = {"product_id": "api-call"}  # 0.1 credits for a hundred
+    await shop.record("100", feature_type="api_calls")
+    for method, refused_by in (
+        (None, "plan"), ("subscription_included", "plan"), ("wallet_deduction", None),
+        ("credit_consumption", None),
+    ):  # fmt: skip
+        paid = calls | {"billing_method": method}
+        asked = await ask(shop, "100", **paid)
+        assert (asked["allowed"], asked["refused_by"]) == (refused_by is None, refused_by), method
+        await shop.record("100", 429 if refused_by else 201, **paid)
+    await budget(shop, "0.3")
+    paid = calls | {"billing_method": "wallet_deduction"}
+    for amount, refused_by in (("101", "budget"), ("100", None)):
+        asked = await ask(shop, amount, **paid)
+        assert (asked["allowed"], asked["refused_by"]) == (refused_by is None, refused_by)
+        await shop.record(amount, 429 if refused_by else 201, **paid)
+    claimed = {"requested_amount": "1", "consume": True, "event_id": "e"} | calls
+    wrong = await shop.post("/quota/check", claimed | {"billing_method": "wallet_deduction"})
+    assert wrong.status_code == 422
+
+
 async def test_a_claim_that_nobody_settles_gives_its_part_of_the_plan_back(
     new_shop: NewShop,
 ) -> None:

@@ -67,6 +67,8 @@ class Check(TypedDict, total=False):
     product_id: str
     service_type: ServiceType
     feature_type: str
+    operation: str
+    billing_method: BillingMethod
     user_id: str
     organization_id: str
     event_id: str

@@ -7,9 +7,7 @@ from uuid import uuid4
 import pytest
 
 from billing.catalog.plans.rules import BUILT_IN_COSTS
-from billing.core.clock import real_now
 from billing.insight.integrity import service as integrity
-from billing.metering.quotas import store as quotas
 from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.test_held import hold
 from tests.integration.usage.test_rights import shop_in
@@ -97,15 +95,31 @@ async def test_an_operation_alone_is_refused_as_any_use_is(new_shop: NewShop) ->
     named: dict[str, Any] = {"product_id": None, "operation": "ai_response"}
     large = await shop.record("2000000000", status=422, **named)
     assert (large["code"], "operations" in large["detail"]) == ("USAGE_TOO_LARGE", True)
-    async with shop.api.database.operator() as connection:
-        await quotas.put(
-            connection, shop.id, owner="", meter="operations", window="month", span_seconds=None,
-            limit=Decimal(1), hard=True, percents=[100], at=real_now(),
-        )  # fmt: skip
+    await shop.quota("1", feature_type="operations")
+    asked = {"operation": "ai_response", "requested_amount": "1"}
+    check = (await shop.post("/quota/check", asked)).json()
+    assert (check["allowed"], check["meter"], check["remaining"]) == (True, "operations", "1.00")
     await shop.record("1", **named)
+    check = (await shop.post("/quota/check", asked)).json()
+    assert (check["allowed"], check["refused_by"]) == (False, "quota")
     over = await shop.post("/usage/record", {"operation": "ai_response", "usage_amount": "1"})
     assert (over.status_code, over.json()["code"]) == (429, "QUOTA_EXCEEDED")
     assert (int(over.headers["Retry-After"]) > 0, over.json()["used"]) == (True, "1.00")
+    meter = {"measure": "meter", "feature_type": "operations", "limit": "1"}
+    answer = await shop.api.client.put(f"{V1}/usage/budgets", json=meter, headers=shop.headers())
+    assert (answer.status_code, answer.json()["used"]) == (200, "1.00")
+
+
+async def test_without_a_right_to_a_plan_a_check_says_what_a_record_does(
+    new_shop: NewShop,
+) -> None:
+    shop = await shop_in(new_shop, "unpaid")
+    for operation, status in (("ai_response", 200), ("unheard_of", 403)):
+        named = {"operation": operation, "feature_type": "ai_responses"}
+        check = await shop.post("/quota/check", named | {"requested_amount": "1"})
+        assert check.status_code == status
+        done = await shop.post("/usage/record", named | {"usage_amount": "1"})
+        assert done.status_code == {200: 201}.get(status, status)
 
 
 async def test_both_lists_of_built_in_prices_are_one(new_shop: NewShop) -> None:

@@ -210,14 +210,15 @@ def methods(
     free_credits: Decimal,
     chargeable: bool,
     preferred: Preference | None = None,
+    entitled: bool = True,
 ) -> tuple[Method, tuple[Method, ...]]:
     """Return the (suggested, available) ways to pay for a quantity priced in credits [F10, F26].
 
     The wallet holds bought credits. Free credits are offered if there are any, a card only if it
     can be charged. The suggested method is the preferred one if it suffices, else the first that
-    does.
+    does. A plan takes what costs nothing, if the account has one (`entitled`).
     """
-    if rating.total == 0:
+    if rating.total == 0 and entitled:
         return "subscription_included", ("subscription_included",)
     available: list[Method] = ["wallet_deduction"]
     if free_credits > 0:

@@ -58,6 +58,8 @@ async def quote(
     found = await quotes(connection, account_id, product_key, amount, (CREDIT,), at)
     if not found.prices:
         raise NotFound("PRODUCT_PRICING_NOT_FOUND", NO_PRICE)
+    is_entitled: bool = True
+    """False while no plan gives the account anything: then none pays, not even what is free."""
     return found.prices[CREDIT]
 
 
@@ -137,7 +139,7 @@ async def _rate(
     plan = None
     if limit is not None and limit["then"] in ("overage", "notify"):
         plan = rules.by_plan(limit, counter, amount, period.currency or "")
-    return Quotes(prices, plan, period.currency)
+    return Quotes(prices, plan, period.currency, period.no_entitlement is None)
 
 
 def demand(period: Period, meter: str) -> None:

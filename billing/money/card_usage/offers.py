@@ -15,6 +15,7 @@ from billing.core.errors import NotFound
 from billing.ledger.credits import store as balances
 from billing.metering.usage import service as usage
 from billing.metering.usage.schemas import BY_CARD, BY_PLAN
+from billing.metering.usage.service import Quotes
 from billing.money.card_usage import service as card_usage
 from billing.platform.accounts import store as accounts
 
@@ -51,9 +52,7 @@ async def offer(
         connection, account_id, money.total, currency
     )
     if CREDIT in prices:
-        suggested, available = await _ways(
-            connection, account_id, product, prices[CREDIT], chargeable, at
-        )
+        suggested, available = await _ways(connection, account_id, product, found, chargeable, at)
         if suggested == BY_CARD and money is not None:
             return UseQuote(money, currency, suggested, available)
         return UseQuote(prices[CREDIT], CREDIT, suggested, available)
@@ -77,7 +76,7 @@ async def _ways(
     connection: AsyncConnection,
     account_id: UUID,
     product: str,
-    found: Rating,
+    found: Quotes,
     chargeable: bool,
     at: datetime,
 ) -> tuple[Method, tuple[Method, ...]]:
@@ -86,9 +85,10 @@ async def _ways(
     bought, free = await balances.spendable(connection, account_id, meter, at)
     account = await accounts.get(connection, account_id)
     return rating.methods(
-        found,
+        found.prices[CREDIT],
         paid_credits=bought,
         free_credits=free,
         chargeable=chargeable,
         preferred=account.preferred_billing_method if account else None,
+        entitled=found.is_entitled,
     )

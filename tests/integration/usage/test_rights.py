@@ -200,6 +200,23 @@ async def test_what_was_used_under_another_plan_counts_under_the_default_one(
     await shop.record("20", **AI)
 
 
+async def test_free_units_of_a_product_are_offered_as_they_are_recorded(new_shop: NewShop) -> None:
+    shop = await shop_in(new_shop, "unpaid")
+    use = {"product_id": "gpt-4-mini", "usage_amount": "10"}
+    quote = (await shop.post("/billing/calculate", use)).json()
+    assert (quote["total_cost"], quote["suggested_billing_method"]) == ("0", "wallet_deduction")
+    for method in quote["available_billing_methods"]:
+        await shop.record("10", product_id="gpt-4-mini", billing_method=method)
+    by_plan = use | {"billing_method": "subscription_included"}
+    refused = await shop.post("/usage/record", by_plan)
+    assert refused.json()["code"] == "NO_ENTITLEMENT"
+    asked = {"product_id": "gpt-4-mini", "requested_amount": "10"}
+    for more in ({}, {"billing_method": "wallet_deduction"}):
+        assert (await shop.post("/quota/check", asked | more)).json()["allowed"]
+    by_plan = asked | {"billing_method": "subscription_included"}
+    assert (await shop.post("/quota/check", by_plan)).json()["code"] == "NO_ENTITLEMENT"
+
+
 async def test_without_a_default_plan_nothing_is_given(new_shop: NewShop) -> None:
     """In a transaction that is undone: the default plan is everybody's."""
     shop = await new_shop(is_test=True, clock_at=NOW.isoformat())

@@ -35,7 +35,7 @@ class Meter(_Frozen):
     name: str
     unit: str
     kind: MeterKind
-    """The way of counting a window: sum or number of uses, or maximum or last value of a level."""
+    """The way of counting: sum or number of uses, or maximum of a level (`max`, `last` alike)."""
     service_types: tuple[str, ...]
     feature_types: tuple[str, ...]
     hourly: bool

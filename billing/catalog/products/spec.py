@@ -39,7 +39,7 @@ class MeterSpec(_Spec):
     unit: Words
     """The word for one unit, such as `token`."""
     kind: MeterKind = "sum"
-    """The way of counting a window: sum or number of uses, or maximum or last value of a level."""
+    """The way of counting: sum or number of uses, or maximum of a level (`max`, `last` alike)."""
     service_types: tuple[ServiceType, ...] = ()
     """Services whose use it counts."""
     feature_types: tuple[Name, ...] = ()

@@ -220,12 +220,14 @@ async def calculate_cost(body: CalculateBody, sent: MemberUse) -> CalculateAnswe
         **responses(
             "MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND", "BILLING_RECORD_AWAY",
             "INSUFFICIENT_CREDITS", "PAYMENT_CHARGE_NOT_OFFERED", "CARD_DECLINED", "NOT_INCLUDED",
-            "BILLED_ON_INVOICE", "IDEMPOTENCY_KEY_REQUIRED", "TEMPORAL_UNAVAILABLE", *KEYED,
+            "BILLED_ON_INVOICE", "PRODUCT_PRICING_NOT_FOUND", "IDEMPOTENCY_KEY_REQUIRED",
+            "TEMPORAL_UNAVAILABLE", *KEYED,
         ),
     },
 )  # fmt: skip
 async def process_billing(body: ProcessBody, sent: BillingUse, once: OptionalKey) -> Response:
-    """Pay a deferred or failed record; a paid one is returned unchanged [F13].
+    """Pay a deferred or failed record; a paid one is returned unchanged [F13]. Credits pay what a
+    card failed to pay at the product's price in credits.
 
     If a service names no account, the record's is used. If a card pays, an `Idempotency-Key` is
     required: the same key charges it once.

@@ -22,6 +22,7 @@ from billing.core.errors import Conflict, NotAllowed, NotFound, PaymentRequired
 from billing.core.money import ZERO
 from billing.core.prepared import Prepared
 from billing.ledger.credits import service as credits
+from billing.ledger.credits.schemas import Debit
 from billing.matters.effects import Announce
 from billing.metering.usage import rules, store
 from billing.metering.usage.schemas import BillingRecord, Period
@@ -29,13 +30,24 @@ from billing.platform.outbox import service as outbox
 
 NO_PRICE: Final = "Product pricing not found"
 NO_BALANCE: Final = "Insufficient wallet balance"
+ONLY_BY_CARD: Final = "only a card can pay this use: its product has no price per unit in credits"
 NO_PLAN_PAYS: Final = "no plan of this account allows this use"
+_PRICE_IN_CREDITS = Prepared(
+    text("SELECT usage_price_in_credits(:account_id, :record_id, :unit_price, :total)")
+)
 _SET_STATUS = Prepared(
     text(
         "SELECT usage_set_status(:account_id, :record_id, :method, :status, :transaction_id,"
         " CAST(:detail AS jsonb), :at)"
     )
 )
+
+
+class Price(NamedTuple):
+    """The price of a use in credits."""
+
+    unit_price: Decimal
+    total: Decimal
 
 
 class Quotes(NamedTuple):
@@ -46,6 +58,8 @@ class Quotes(NamedTuple):
     """Set if the plan limits the meter and goes on beyond what it includes."""
     currency: str | None = None
     """The currency of the plan's price."""
+    is_entitled: bool = True
+    """False while no plan gives the account anything: then none pays, not even what is free."""
 
 
 async def quote(
@@ -58,8 +72,6 @@ async def quote(
     found = await quotes(connection, account_id, product_key, amount, (CREDIT,), at)
     if not found.prices:
         raise NotFound("PRODUCT_PRICING_NOT_FOUND", NO_PRICE)
-    is_entitled: bool = True
-    """False while no plan gives the account anything: then none pays, not even what is free."""
     return found.prices[CREDIT]
 
 
@@ -85,10 +97,10 @@ async def quotes(
     return await _rate(connection, account_id, product, counts, amount, priced, period)
 
 
-async def price_in_money(
+async def price_in(
     connection: AsyncConnection, record: BillingRecord, currency: str
 ) -> Rating | None:
-    """Return the cost of a use's charged units in a currency, at the price of its time.
+    """Return the cost of a use's charged units in a currency or credits, at the price of its time.
 
     None without a plain price per unit: the tiers count uses that were paid in another way.
     """
@@ -178,7 +190,7 @@ async def pay_record(
     With `force` the account may owe credits, up to its overdraft. Without enough credits the
     record becomes `failed`; the refusal is returned, not raised, so that the caller can commit.
     Errors: BILLING_RECORD_NOT_FOUND; PAYMENT_CHARGE_NOT_OFFERED; BILLED_ON_INVOICE for a use that
-    the next invoice charges.
+    the next invoice charges; PRODUCT_PRICING_NOT_FOUND for one that only a card can pay.
     """
     record = await store.get_record(connection, account_id, record_id)
     if record.billing_status not in ("pending", "failed"):
@@ -186,31 +198,66 @@ async def pay_record(
     if record.currency != CREDIT:  # before any lock: card charges and invoices take others
         if record.billing_method == "payment_charge" and method in (None, "payment_charge"):
             return record, None
-        raise Conflict("BILLED_ON_INVOICE")
+        if not record.is_owed:
+            raise Conflict("BILLED_ON_INVOICE")
     await credits.lock(connection, account_id)
     record = await store.get_record(connection, account_id, record_id, lock=True)
     if record.billing_status not in ("pending", "failed") or record.is_charging:
         return record, None
-    chosen = _chosen(record, method)
+    chosen, due = _chosen(record, method), await _in_credits(connection, record)
     try:  # no savepoint: a refusal must keep its request for a top-up
-        debit = await credits.debit(
-            connection,
-            account_id=account_id,
-            amount=record.total_amount,
-            key=f"process/{ids.encode(rules.BILLING_ID, record_id)}",
-            reason=f"usage: {record.product_id or record.operation}",
-            at=at,
-            scope=record.meter,
-            paid_only=chosen == "wallet_deduction",
-            force=force,
-            subject=ids.encode(rules.BILLING_ID, record_id),
-        )
+        debit = await _debit(connection, record, due.total, chosen, at, force=force)
     except PaymentRequired as refusal:
         if chosen == "wallet_deduction":
             refusal = PaymentRequired(refusal.code, NO_BALANCE, **refusal.fields)
-        return await write(connection, record, chosen, "failed", None, at), refusal
+        # What stays priced in money is still for a card to pay.
+        kept = chosen if record.currency == CREDIT else record.billing_method
+        return await write(connection, record, kept, "failed", None, at), refusal
+    if record.currency != CREDIT:
+        await _PRICE_IN_CREDITS.send(
+            connection, account_id=account_id, record_id=record_id, unit_price=due.unit_price,
+            total=due.total,
+        )  # fmt: skip
     done = await write(connection, record, chosen, "completed", debit.transaction_id, at)
     return done, None
+
+
+async def _in_credits(connection: AsyncConnection, record: BillingRecord) -> Price:
+    """Return what a use costs in credits (usage_due_in_credits).
+
+    Errors: PRODUCT_PRICING_NOT_FOUND.
+    """
+    if record.currency == CREDIT:
+        return Price(record.unit_price, record.total_amount)
+    found = await price_in(connection, record, CREDIT)
+    if found is None or not found.total:
+        raise NotFound("PRODUCT_PRICING_NOT_FOUND", ONLY_BY_CARD)
+    return Price(found.unit_price, found.total)
+
+
+async def _debit(
+    connection: AsyncConnection,
+    record: BillingRecord,
+    amount: Decimal,
+    method: str,
+    at: datetime,
+    *,
+    force: bool,
+) -> Debit:
+    """Debit a use, once (usage_owed_debit). Errors: INSUFFICIENT_CREDITS."""
+    subject = ids.encode(rules.BILLING_ID, record.id)
+    return await credits.debit(
+        connection,
+        account_id=record.account_id,
+        amount=amount,
+        key=f"process/{subject}",
+        reason=f"usage: {record.product_id or record.operation}",
+        at=at,
+        scope=record.meter,
+        paid_only=method == "wallet_deduction",
+        force=force,
+        subject=subject,
+    )
 
 
 def _chosen(record: BillingRecord, method: str | None) -> str:

@@ -1899,7 +1899,8 @@ export interface paths {
         put?: never;
         /**
          * Process Billing
-         * @description Pay a deferred or failed record; a paid one is returned unchanged.
+         * @description Pay a deferred or failed record; a paid one is returned unchanged. Credits pay what a
+         *     card failed to pay at the product's price in credits.
          *
          *     If a service names no account, the record's is used. If a card pays, an `Idempotency-Key` is
          *     required: the same key charges it once.
@@ -7452,7 +7453,7 @@ export interface components {
             unit: string;
             /**
              * Kind
-             * @description The way of counting a window: sum or number of uses, or maximum or last value of a level.
+             * @description The way of counting: sum or number of uses, or maximum of a level (`max`, `last` alike).
              * @default sum
              * @enum {string}
              */

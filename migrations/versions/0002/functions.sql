@@ -2722,6 +2722,33 @@ LANGUAGE sql STABLE AS $$
         AND p_use.units <> p_use.charged_units
 $$;
 
+CREATE OR REPLACE FUNCTION usage_due_in_credits(p_record billing_records)
+RETURNS TABLE (unit_price numeric, total numeric)
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT p_record.unit_price, p_record.total_amount
+    WHERE p_record.currency = 'CREDIT'
+    UNION ALL
+    SELECT t.unit_price, usage_charge_units(p_record.charged_units, t.unit_price, 'CREDIT')
+    FROM (
+        SELECT p.unit_price, p.model = 'per_unit' AND p.free_units = 0 AS is_plain
+        FROM (
+            SELECT 1 AS rank, unit_price, model, free_units, effective_from
+            FROM price_overrides
+            WHERE account_id = p_record.account_id AND product = p_record.product_id
+                AND currency = 'CREDIT' AND effective_from <= p_record.occurred_at
+                AND p_record.occurred_at < coalesce(effective_to, 'infinity')
+            UNION ALL
+            SELECT 2, unit_price, model, free_units, effective_from
+            FROM product_prices
+            WHERE product = p_record.product_id
+                AND currency = 'CREDIT' AND effective_from <= p_record.occurred_at
+                AND p_record.occurred_at < coalesce(effective_to, 'infinity')) AS p
+        ORDER BY p.rank, p.effective_from DESC LIMIT 1) AS t
+    WHERE p_record.currency <> 'CREDIT' AND t.is_plain AND t.unit_price > 0
+$$;
+
 CREATE OR REPLACE FUNCTION usage_due_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
@@ -3880,6 +3907,21 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_price_in_credits(
+    p_account_id uuid, p_id uuid, p_unit_price numeric, p_total numeric)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+BEGIN
+    PERFORM usage_count_again(p_account_id, ARRAY[p_id], -1);
+    UPDATE billing_records
+    SET currency = 'CREDIT', unit_price = p_unit_price, total_amount = p_total
+    WHERE id = p_id AND month = ANY (usage_record_months(p_id));
+    PERFORM usage_count_again(p_account_id, ARRAY[p_id], 1);
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_price_of(p_price jsonb) RETURNS usage_price
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT ROW(
@@ -4847,9 +4889,10 @@ DECLARE
 BEGIN
     DELETE FROM unpaid_retries AS w WHERE w.account_id = p_account_id;
     FOR due IN
-        SELECT r.id, r.total_amount, r.meter, r.product_id, r.billing_method
+        SELECT r.id, r.currency, r.meter, r.product_id, r.billing_method, c.unit_price, c.total
         FROM unpaid_uses AS u JOIN billing_records AS r ON r.id = u.record_id
-        WHERE u.account_id = p_account_id AND r.currency = 'CREDIT'
+        CROSS JOIN LATERAL usage_due_in_credits(r) AS c
+        WHERE u.account_id = p_account_id
             AND usage_is_owed(r.billing_status, r.currency, r.billing_method)
         ORDER BY u.used_at, u.record_id
     LOOP
@@ -4857,7 +4900,7 @@ BEGIN
             SELECT coalesce(sum(l.remaining - l.held), 0) FROM credit_lots AS l
             WHERE l.account_id = p_account_id AND l.is_open));
         EXIT WHEN free = 0;
-        CONTINUE WHEN due.total_amount > free;
+        CONTINUE WHEN due.total > free;
         IF paid = p_most THEN
             PERFORM usage_settle_soon(p_account_id, p_at);
             EXIT;
@@ -4867,8 +4910,11 @@ BEGIN
             ELSE due.billing_method END;
         SELECT d.verdict, d.transaction_id INTO debit
         FROM credit_debit_many(ARRAY[usage_owed_debit(
-            p_account_id, due.id, due.total_amount, due.meter, due.product_id, method)], p_at) AS d;
+            p_account_id, due.id, due.total, due.meter, due.product_id, method)], p_at) AS d;
         CONTINUE WHEN debit.verdict <> 'ok';
+        IF due.currency <> 'CREDIT' THEN
+            PERFORM usage_price_in_credits(p_account_id, due.id, due.unit_price, due.total);
+        END IF;
         PERFORM usage_set_status(
             p_account_id, due.id, method, 'completed', debit.transaction_id,
             jsonb_build_object('method', method), p_at);

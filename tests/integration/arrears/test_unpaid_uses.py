@@ -1,5 +1,6 @@
 """Uses that were put off, or whose card failed, are settled by the account's own matter."""
 
+from decimal import Decimal
 from typing import Any, Final
 from uuid import uuid4
 
@@ -17,6 +18,15 @@ async def put_off(customer: Customer, amount: str) -> str:
     done = await customer.ask("POST", "/usage/record", LATER | {"usage_amount": amount}, status=201)
     assert done["billing_status"] == "pending"
     return f"/billing/records/{done['billing_id']}"
+
+
+async def declined(customer: Customer, amount: str = "1000") -> str:
+    """A use that a card was to pay at once and did not: its record's path."""
+    body = {"product_id": "gpt-4", "usage_amount": amount, "billing_method": "payment_charge"}
+    failed = await customer.refused(
+        "CARD_DECLINED", "POST", "/usage/record", body | {"event_id": str(uuid4())}
+    )
+    return f"/billing/records/{failed['billing_id']}"
 
 
 async def status(customer: Customer, path: str) -> str:
@@ -204,15 +214,58 @@ async def test_a_use_whose_card_was_declined_at_once_is_tried_again_in_a_week(
     await customer.bought()
     await customer.save_card()
     await customer.script("insufficient_funds", then="normal")
-    body = {"product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge"}
-    failed = await customer.refused(
-        "CARD_DECLINED", "POST", "/usage/record", body | {"event_id": str(uuid4())}
-    )
-    path = f"/billing/records/{failed['billing_id']}"
+    path = await declined(customer)
     assert await status(customer, path) == "failed"
     await customer.advance(days=7)
     await until(customer, path, "completed")
     assert [one["amount"] for one in await customer.effects()] == [999, 200]
+    await in_order(customer)
+
+
+async def test_credits_pay_what_a_card_declined_at_once(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.script("insufficient_funds", then="last")
+    first, second, third = [await declined(customer, amount) for amount in ("1000", "2000", "500")]
+    assert (await unpaid(customer))["unpaid"] == "7.00"
+    await in_order(customer)
+    await grant(customer, "3.5")  # of 2, 4 and 1
+    await until(customer, third, "completed")
+    paid = await customer.ask("GET", first)
+    assert [paid[name] for name in ("billing_status", "billing_method", "currency")] == [
+        "completed", "credit_consumption", "CREDIT",
+    ]  # fmt: skip
+    assert (paid["unit_price"], paid["total_amount"], await customer.credits()) == (
+        "0.002", "2.00", Decimal("0.5"),
+    )  # fmt: skip
+    assert (await customer.ask("GET", second))["currency"] == "USD"
+    await in_order(customer)
+    process = ("POST", "/billing/process")
+    by_credits = {"billing_id": second.rpartition("/")[2], "billing_method": "credit_consumption"}
+    await customer.refused("INSUFFICIENT_CREDITS", *process, by_credits, key="too few")
+    kept = await customer.ask("GET", second)
+    assert (kept["billing_method"], kept["total_amount"]) == ("payment_charge", "4.00")
+    await in_order(customer)
+    await grant(customer, "4")
+    await until(customer, second, "completed")
+    assert (await unpaid(customer))["unpaid"] == "0"
+    await in_order(customer)
+
+
+async def test_credits_pay_it_at_once_when_they_are_asked_to(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.bought("small")
+    await customer.save_card()
+    await customer.script("insufficient_funds", then="last")
+    path = await declined(customer)
+    wallet = {"billing_id": path.rpartition("/")[2], "billing_method": "wallet_deduction"}
+    paid = await customer.ask("POST", "/billing/process", wallet, key="pay it")
+    assert (paid["billing_status"], paid["currency"], paid["total_amount"]) == (
+        "completed", "CREDIT", "2.00",
+    )  # fmt: skip
+    assert await customer.credits() == 98
+    await customer.advance(days=8)
+    assert len(await customer.effects("charge.failed")) == 1
     await in_order(customer)
 
 

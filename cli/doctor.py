@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -57,6 +58,8 @@ SMALL: Final = 2_000
 """The books of up to this many accounts can be checked in time."""
 DISK_LEFT: Final = 0.05
 """A disk with a smaller free share is reported."""
+FAR_BEHIND: Final = timedelta(minutes=2)
+"""A replica whose last commit is older stands still."""
 NAMED: Final = 5
 _AWAY: Final = (
     StackError, OSError, psycopg.Error, SQLAlchemyError, RPCError, RuntimeError, Unavailable,
@@ -118,6 +121,20 @@ async def database(patient: Patient) -> Iterable[Sign]:
     async with patient.database.tenant_statement() as connection:
         await connection.execute(text("SELECT 1"))
     return await health.examine(patient.database, migrations=known())
+
+
+async def replica(patient: Patient) -> Iterable[Sign]:
+    """Check that the replica, if one is set, answers, and that it follows."""
+    database = patient.database
+    if database.replica_engine is None:
+        return []
+    async with database.reading() as connection:
+        if connection.engine is not database.replica_engine:
+            return [ill("replica", "REPLICA_DATABASE_URL does not answer: the primary is read")]
+        behind = await database.lag(connection)
+    # The processes' signs of life are commits that come all the time.
+    words = f"its last commit is {behind.total_seconds():.0f} s old"
+    return [ill("replica", words) if behind > FAR_BEHIND else well("replica", words)]
 
 
 async def locks(patient: Patient) -> Iterable[Sign]:
@@ -254,6 +271,7 @@ CHECKS: Final[dict[str, Check]] = {
     "disk": disk,
     "switch": switch,
     "database": database,
+    "replica": replica,
     "locks": locks,
     "rights": rights,
     "walls": walls,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.database import Database
 from billing.core.settings import PRODUCTION, Settings
@@ -45,16 +45,25 @@ async def role_faults(database: Database) -> list[str]:
     """Return all faults of these pools' roles. The operator's role may bypass row-level security,
     because it reads all accounts.
     """
-    app = await _rights(database.tenant_engine)
-    operator = await _rights(database.operator_engine)
-    faults = [
-        *(() if app.is_superuser or not app.bypasses else ("bypasses row-level security",)),
-        *_too_much(app),
+    async with database.tenant_statement() as connection:
+        app = await _rights(connection)
+    async with database.operator_statement() as connection:
+        operator = await _rights(connection)
+    faults = [_sentence("DATABASE_URL", app, fault) for fault in _of_reader(app)]
+    async with database.reading() as connection:
+        # While the replica is away, this is the primary.
+        if connection.engine is database.replica_engine:
+            reader = await _rights(connection)
+            faults += [_sentence("REPLICA_DATABASE_URL", reader, it) for it in _of_reader(reader)]
+    return faults + [
+        _sentence("DATABASE_OPERATOR_URL", operator, fault) for fault in _too_much(operator)
     ]
-    return [
-        *(_sentence("DATABASE_URL", app, fault) for fault in faults),
-        *(_sentence("DATABASE_OPERATOR_URL", operator, fault) for fault in _too_much(operator)),
-    ]
+
+
+def _of_reader(role: Row[Any]) -> tuple[str, ...]:
+    """Return the faults of a role that may see only the accounts that are named to it."""
+    bypasses = role.bypasses and not role.is_superuser
+    return (*(("bypasses row-level security",) if bypasses else ()), *_too_much(role))
 
 
 def _too_much(role: Row[Any]) -> tuple[str, ...]:
@@ -67,6 +76,5 @@ def _sentence(name: str, role: Row[Any], fault: str) -> str:
     return f"ENV=production: the role {role.name} of {name} {fault}: see migrations/roles.sql"
 
 
-async def _rights(engine: AsyncEngine) -> Row[Any]:
-    async with engine.connect() as connection:
-        return (await connection.execute(_RIGHTS)).one()
+async def _rights(connection: AsyncConnection) -> Row[Any]:
+    return (await connection.execute(_RIGHTS)).one()

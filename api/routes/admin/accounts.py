@@ -22,6 +22,7 @@ from billing.ledger.credits import service as credits
 from billing.money.trials import service as trial_service
 from billing.platform.accounts import store
 from billing.platform.accounts.schemas import AccountFields, Preference
+from billing.platform.accounts.shops import shop_host
 from billing.platform.accounts.tables import accounts
 
 router = new_router("accounts")
@@ -31,6 +32,12 @@ def _not_ours(name: str) -> str:
     if name.startswith("acc_"):
         raise ValueError("must not look like an id of this service")
     return name
+
+
+def _a_shop(domain: str) -> str:
+    if shop_host(domain) is None:
+        raise ValueError("must be the domain of a shop, such as `shop.example`")
+    return domain
 
 
 # Visible ASCII, so that it fits a header; never mistaken for an id of ours or for `*`.
@@ -56,7 +63,7 @@ class AccountBody(Body):
     country: CountryCode | None = None
     locale: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en"
     platform: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")] | None = None
-    platform_domain: Text | None = None
+    platform_domain: Annotated[Text, AfterValidator(_a_shop)] | None = None
     is_test: StrictBool = False
     clock_at: Instant | None = None
     issuer: Text | None = None

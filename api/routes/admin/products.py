@@ -137,7 +137,7 @@ async def put_price_override(body: AgreeBody, call: AdminCall) -> AgreedAnswer |
             action="price.agreed" if found else "price.agreement_ended",
             subject=f"product {body.product}",
             at=at,
-            terms=body.terms.model_dump(mode="json") if body.terms else None,
+            **body.model_dump(mode="json", include={"currency", "terms"}),
         )
     return AgreedAnswer.of(found) if found else Response(status_code=204)
 

@@ -286,7 +286,10 @@ async def _note(connection: AsyncConnection, quota: Quota, action: str, at: date
         at=at,
         meter=quota.meter,
         owner=quota.owner,
+        window=quota.window_kind,
+        span_seconds=quota.span_seconds,
         limit=str(quota.limit_amount),
+        hard=quota.is_hard,
     )
 
 

@@ -22,6 +22,7 @@ from billing.money.trials.rules import agenda
 from billing.money.trials.schemas import Trial
 from billing.money.trials.transitions import announcement, view
 from billing.platform.accounts.schemas import Account
+from billing.platform.accounts.shops import shop_host
 from billing.platform.outbox import service as outbox
 
 
@@ -125,11 +126,6 @@ async def _grant(connection: AsyncConnection, trial: Trial, at: datetime) -> Non
 def _identity(account: Account) -> str | None:
     if account.platform is None or account.platform_domain is None:
         return None
-    name = f"{account.platform}:{_shop_domain(account.platform_domain)}"
-    return hashlib.sha256(name.encode()).hexdigest()
-
-
-def _shop_domain(domain: str) -> str:
-    """Return a shop's domain in one spelling, without the parts of an address around it."""
-    name = domain.strip().lower().removeprefix("https://").removeprefix("http://")
-    return name.rstrip("/").removesuffix(":443").removesuffix(":80").rstrip(".")
+    # Accounts of 0.1.0 may have a domain that names no host.
+    shop = shop_host(account.platform_domain) or account.platform_domain.strip().lower()
+    return hashlib.sha256(f"{account.platform}:{shop}".encode()).hexdigest()

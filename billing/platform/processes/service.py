@@ -83,7 +83,8 @@ class Pulse:
         )
         own = self._own.model_copy(update={"figures": figures})
         async with self._database.tenant() as connection:
-            await store.beat(connection, own, now)
+            # Only now: a wait for the connection is no difference of clocks.
+            await store.beat(connection, own, real_now())
         self._begun.set()
 
     async def begun(self) -> None:

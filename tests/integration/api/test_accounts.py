@@ -122,6 +122,7 @@ async def test_only_a_test_account_has_a_clock_of_its_own(api: Api) -> None:
         {"external_id": "ä"}, {"email": "nobody"}, {"country": "Germany"}, {"country": "UK"},
         {"country": "EL"}, {"locale": "EN"}, {"is_test": 1}, {"is_test": "yes"},
         {"platform": "shopify"}, {"platform_domain": "a.b"},
+        {"platform": "shopify", "platform_domain": "a.b!"},
         {"clock_at": "2027-01-01T00:00:00"}, {"clock_at": 1}, {"surprise": True}, {"id": "acc_1"},
         {"stripe_customer_id": "cus_1"}, {"status": "closed"}, {"name": ""}, {"name": "x" * 300},
         {"issuer_id": "iss_1"}, {"created_at": "2020-01-01T00:00:00Z"},

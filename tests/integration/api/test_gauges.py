@@ -1,5 +1,6 @@
 """Gauges and signs that the API gives of the product, on rows that stand for trouble."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,10 @@ from api.app import create_app
 from api.monitoring import gauges
 from billing.core import ids
 from billing.core.clock import real_now
+from billing.core.database import open_database
 from billing.insight.health import store
+from billing.platform.processes import store as processes
+from billing.platform.processes.service import Pulse
 from tests.integration.actors import wait_for
 from tests.integration.api.test_health import calling
 from tests.integration.api_app import Api, stack_settings
@@ -199,6 +203,21 @@ async def test_detailed_health_says_that_a_worker_lives_and_nothing_is_late(api:
     signs = answer.json()["signs"]
     assert signs["worker"] == "well", signs
     assert {"halted matters", "late steps", "webhooks", "migrations"} <= signs.keys()
+
+
+async def test_a_wait_for_the_database_is_no_difference_of_clocks(api: Api) -> None:
+    database = open_database(stack_settings(api.stack, BILLING_DATABASE_POOL_SIZE=1))
+    pulse = Pulse(database, "worker")
+    async with database.tenant():
+        beating = asyncio.create_task(pulse.beat())
+        await asyncio.sleep(1)
+    await beating
+    async with database.tenant() as connection:
+        _, found = await processes.known(connection)
+        await processes.leave(connection, pulse._own.id)
+    (own,) = [one for one in found if one.id == pulse._own.id]
+    assert abs(own.clock_ahead) < timedelta(seconds=0.5)
+    await database.close()
 
 
 async def test_a_refused_delivery_is_told_by_its_reason(api: Api) -> None:

@@ -13,6 +13,7 @@ from api.app import create_app
 from billing.core import database as opening
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
+from cli.doctor import Patient, replica
 from tests.integration.api_app import Api, stack_settings
 from tests.integration.usage.conftest import V1, NewShop
 
@@ -71,6 +72,21 @@ async def test_a_replica_that_hangs_is_passed_by(api: Api, monkeypatch: pytest.M
         database: Database = client.database  # type: ignore[attr-defined]
         async with database.reading():  # as one whose statement is never answered
             assert await where(database, fresh=False) != "replica"
+
+
+async def test_the_doctor_sees_a_replica_that_is_away_or_stands_still(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def told(url: str) -> str:
+        async with reading_from(api, url) as client:
+            found: Any = client
+            (sign,) = await replica(Patient(stack_settings(api.stack), found.database, found, None))
+            return sign.state
+
+    assert await told("postgresql+psycopg://billing_app@127.0.0.1:9/billing") == "ill"
+    assert await told(named(api)) == "well"
+    monkeypatch.setattr(opening, "_LAG", text("SELECT interval '1 hour'"))
+    assert await told(named(api)) == "ill"
 
 
 async def test_an_answer_says_how_far_it_goes(new_shop: NewShop) -> None:

@@ -31,8 +31,9 @@ PRODUCTION = {
 OF_THE_STACK = frozenset({"STRIPE_API_BASE", "BILLING_VIES_URL", "BILLING_PAYPAL_URL"})
 
 
-def _roles(stack: StackInfo, app: str, operator: str) -> Database:
-    return open_database(stack_settings(stack, database_url=app, database_operator_url=operator))
+def _roles(stack: StackInfo, app: str, operator: str, **more: str) -> Database:
+    urls = {"database_url": app, "database_operator_url": operator}
+    return open_database(stack_settings(stack, **urls, **more))
 
 
 async def test_the_roles_of_a_stack_have_the_rights_they_need_and_no_more(stack: StackInfo) -> None:
@@ -53,6 +54,26 @@ async def test_the_roles_of_a_stack_have_the_rights_they_need_and_no_more(stack:
         assert len(found) == len(expected), found
         for sentence, words in zip(found, expected, strict=True):
             assert words in sentence
+
+
+async def test_the_role_of_a_replica_is_one_of_callers(stack: StackInfo) -> None:
+    replica = {"replica_database_url": stack.operator_url}
+    database = _roles(stack, stack.app_url, stack.operator_url, **replica)
+    (fault,) = await role_faults(database)
+    await database.close()
+    assert "REPLICA_DATABASE_URL bypasses row-level security" in fault
+
+
+async def test_behind_a_pooler_an_owner_of_the_tables_is_found_in_their_schema(
+    stack: StackInfo,
+) -> None:
+    url = stack.owner_url
+    elsewhere = f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3Dpg_temp"
+    pooled = {"BILLING_DATABASE_PREPARE_THRESHOLD": "off"}
+    database = _roles(stack, elsewhere, stack.operator_url, **pooled)
+    (fault,) = await role_faults(database)
+    await database.close()
+    assert "DATABASE_URL owns tables" in fault
 
 
 @pytest.mark.parametrize("program", [("-m", "api"), ("worker.py",)])

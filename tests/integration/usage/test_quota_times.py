@@ -211,3 +211,13 @@ async def test_another_span_keeps_what_was_used_and_claimed(new_shop: NewShop) -
     await move_clock(shop, hours=1, minutes=24)
     assert await standing(shop) == ["0"]
     assert (await use(shop, "10")).status_code == 201
+
+
+async def test_the_audit_trail_tells_all_that_a_quota_was_set_to(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.quota("10", window="rolling", span_seconds=3600)
+    await shop.quota("10", window="rolling", span_seconds=86400, hard=False)
+    assert await shop.rows(
+        "SELECT detail ->> 'window', detail ->> 'span_seconds', detail ->> 'hard'"
+        " FROM billing_audit WHERE account_id = :id AND action = 'quota.set' ORDER BY id"
+    ) == [("rolling", "3600", "true"), ("rolling", "86400", "false")]

@@ -275,6 +275,10 @@ async def test_an_agreed_price_goes_first_and_the_old_one_stays_for_what_was_use
         },
     )  # fmt: skip
     assert agreed.status_code == 200, agreed.text
+    assert await shop.rows(
+        "SELECT detail ->> 'currency' FROM billing_audit"
+        " WHERE account_id = :id AND action = 'price.agreed'"
+    ) == [("CREDIT",)]
     assert (await shop.record())["total_cost"] == "1.00"
     omitted = await api.client.put(
         "/api/v1/admin/price-overrides",

@@ -141,7 +141,7 @@ async def test_a_shop_that_is_named_after_its_trial_has_had_it(actors: Actors) -
     await named(third)
     await named(first)
     domain = shop["platform_domain"]
-    for spelling in (domain, domain.upper(), f"{domain}.", f"https://{domain}/", f"{domain}:443"):
+    for spelling in (domain, domain.upper(), f"{domain}.", f"https://{domain}/", f"{domain}%20"):
         again = await actors.customer(**shop | {"platform_domain": spelling})
         await again.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
 

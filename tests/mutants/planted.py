@@ -345,7 +345,7 @@ MUTANTS: Final = (
     Mutant(
         "a card that was refused for good keeps the backup waiting",
         "billing/money/payments/card_choice.py",
-        "return first if backup is None or owed.is_refused_for_good(backup) else backup",
+        "return next((one for one in fit if not owed.is_refused_for_good(one)), first)",
         "return first",
         ("tests/integration/dunning/test_backup_card.py", "-k", "at_once_after"),
     ),

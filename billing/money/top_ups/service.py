@@ -66,15 +66,17 @@ async def write(
 async def _with_card(
     connection: AsyncConnection, account_id: UUID, wanted: WantedSettings
 ) -> WantedSettings:
-    """Demand a card to charge; settings that are off need none, and lose one that is gone."""
+    """Demand a card to charge; settings that are off need none, and lose theirs if it is gone."""
     named = wanted.payment_method_id
-    if not wanted.is_enabled:
-        found = await methods.find(connection, named) if named is not None else None
-        return wanted.model_copy(update={"payment_method_id": found and found.id})
-    if named is not None:
-        await methods.get(connection, named)
-    elif await methods.default(connection, account_id) is None:
-        raise Conflict("PAYMENT_METHOD_REQUIRED")
+    if named is None:
+        if wanted.is_enabled and await methods.default(connection, account_id) is None:
+            raise Conflict("PAYMENT_METHOD_REQUIRED")
+        return wanted
+    before = await store.settings(connection, account_id)
+    is_kept = before is not None and before.payment_method_id == named
+    if not wanted.is_enabled and is_kept and await methods.find(connection, named) is None:
+        return wanted.model_copy(update={"payment_method_id": None})
+    await methods.get(connection, named)
     return wanted
 
 

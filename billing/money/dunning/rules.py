@@ -129,7 +129,7 @@ class Collecting(Lean):
     earlier_choices: int = 0
     """Number of its earlier choices that were tried; not set in states of 0.1.0."""
     backup_since: AwareDatetime | None = None
-    """Set if that card is the backup: instant of the hard decline of the card before it."""
+    """Set if that card replaces another, as a backup does: instant of the other's hard decline."""
 
 
 _BEGINNINGS: Final = ("open", "charge")

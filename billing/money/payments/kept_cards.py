@@ -28,18 +28,17 @@ def keep_card(w: Work[Any], account_id: UUID, card: CardDetails, *, make_default
         return  # a card that was detached can never be used again
     same = of_card(w.rows.of(Method), card)
     if known is None and same is not None:
-        known = _replace(w, same, card)
-        _try(w, account_id)
+        known, is_new = _replace(w, same, card), True
     elif known is None:
-        known = _add_card(w, account_id, card)
+        known, is_new = _add_card(w, account_id, card), False
         make_default = make_default or payments.default_card(w.rows) is None
     else:
         is_new = known.is_default and is_reissued(known, card)
         known = _refresh(w, known, card_updated(known, w.rows.of(Method), card, w.facts.at))
-        if is_new:
-            _try(w, account_id)
     if make_default and not known.is_default:
         _crown(w, known)
+    elif is_new:
+        _try(w, account_id)
 
 
 def _add_card(w: Work[Any], account_id: UUID, card: CardDetails) -> Method:

@@ -32,6 +32,12 @@ NO_PRICE: Final = "Product pricing not found"
 NO_BALANCE: Final = "Insufficient wallet balance"
 ONLY_BY_CARD: Final = "only a card can pay this use: its product has no price per unit in credits"
 NO_PLAN_PAYS: Final = "no plan of this account allows this use"
+_DUE_IN_CREDITS = Prepared(
+    text(
+        "SELECT d.unit_price, d.total FROM billing_records r, usage_due_in_credits(r) d"
+        " WHERE r.id = :record_id AND r.month = ANY (usage_record_months(:record_id))"
+    )
+)
 _PRICE_IN_CREDITS = Prepared(
     text("SELECT usage_price_in_credits(:account_id, :record_id, :unit_price, :total)")
 )
@@ -97,10 +103,10 @@ async def quotes(
     return await _rate(connection, account_id, product, counts, amount, priced, period)
 
 
-async def price_in(
+async def price_in_money(
     connection: AsyncConnection, record: BillingRecord, currency: str
 ) -> Rating | None:
-    """Return the cost of a use's charged units in a currency or credits, at the price of its time.
+    """Return the cost of a use's charged units in a currency, at the price of its time.
 
     None without a plain price per unit: the tiers count uses that were paid in another way.
     """
@@ -223,16 +229,11 @@ async def pay_record(
 
 
 async def _in_credits(connection: AsyncConnection, record: BillingRecord) -> Price:
-    """Return what a use costs in credits (usage_due_in_credits).
-
-    Errors: PRODUCT_PRICING_NOT_FOUND.
-    """
-    if record.currency == CREDIT:
-        return Price(record.unit_price, record.total_amount)
-    found = await price_in(connection, record, CREDIT)
-    if found is None or not found.total:
+    """Return what an unpaid use costs in credits. Errors: PRODUCT_PRICING_NOT_FOUND."""
+    found = await _DUE_IN_CREDITS.first(connection, record_id=record.id)
+    if found is None:
         raise NotFound("PRODUCT_PRICING_NOT_FOUND", ONLY_BY_CARD)
-    return Price(found.unit_price, found.total)
+    return Price(**found)
 
 
 async def _debit(

@@ -95,7 +95,7 @@ async def price_of(connection: AsyncConnection, record: BillingRecord) -> Price 
     if record.product_id is None:
         return None
     currency = await balances.currency(connection, record.account_id) or DEFAULT_CURRENCY
-    found = await usage.price_in(connection, record, currency)
+    found = await usage.price_in_money(connection, record, currency)
     return Price(found.total, found.unit_price, currency) if found else None
 
 

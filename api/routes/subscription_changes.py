@@ -205,7 +205,9 @@ async def list_changes(call: MemberCall, paging: Paging) -> Page[ChangeAnswer]:
 async def cancel_change(
     change_id: str, call: BillingCall, once: OptionalKey, dry_run: DryRun = False
 ) -> Response | PreviewAnswer:
-    """Cancel a scheduled change: the next period keeps the current terms. Repeating it is safe."""
+    """Cancel a scheduled change: the next period keeps the current terms, with the coupon that came
+    with it. Repeating it is safe.
+    """
     row = row_id(ids.CHANGE, change_id)
     if dry_run:
         async with undone(call.transaction()) as connection:

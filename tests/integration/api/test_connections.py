@@ -1,21 +1,30 @@
 """Connections that the server has ended: whoever comes next gets another, and notices nothing."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from signal import SIGCONT, SIGSTOP
 
+import httpx2
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from api.answers.problems import code_of
+from api.app import create_app
+from api.edge.overdue import OverdueMiddleware
 from billing.core.database import Database, open_database
 from billing.core.errors import NotAllowed
 from billing.core.prepared import driver_of
 from billing.core.settings import Settings
 from devstack.stack import StackInfo
+from tests.integration.api_app import ACCOUNTS, Api
 
 PID = text("SELECT pg_backend_pid()")
 PREPARED = text("SELECT count(*) FROM pg_prepared_statements")
+HANGS_SECONDS = 2.0
 END = text("SELECT pg_terminate_backend(:pid, 5000)")
 
 
@@ -56,6 +65,34 @@ async def test_a_server_that_is_gone_without_a_word_is_noticed_within_half_a_min
     probes = int(said["keepalives_interval"]) * int(said["keepalives_count"])
     assert int(said["keepalives_idle"]) + probes <= 30, "of one that owes an answer, in seconds"
     assert 0 < int(said["tcp_user_timeout"]) <= 15_000, "of one that is asked, in milliseconds"
+
+
+async def test_a_server_that_hangs_leaves_no_caller_without_an_answer(
+    api: Api, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OverdueMiddleware.__init__, "__defaults__", (HANGS_SECONDS / 4,))
+    services = api.app.state.services
+    app = create_app(services.settings, database, services.temporal_client)
+    pids = [await _pid(database.tenant), await _pid(database.operator)]
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=app), base_url="http://api", headers=api.admin()
+    ) as client:
+        assert (await client.get(ACCOUNTS)).status_code == 200
+        _signal(pids, SIGSTOP)
+        asyncio.get_running_loop().call_later(HANGS_SECONDS, _signal, pids, SIGCONT)
+        answer = await client.get(ACCOUNTS)
+        assert (answer.status_code, answer.json()["code"]) == (503, "UNAVAILABLE")
+        assert (await client.get(ACCOUNTS)).status_code == 200, "it goes on"
+
+
+async def _pid(opened: Callable[[], AbstractAsyncContextManager[AsyncConnection]]) -> int:
+    async with opened() as connection:
+        return int(await connection.scalar(PID) or 0)
+
+
+def _signal(pids: list[int], signal: int) -> None:
+    for pid in pids:
+        os.kill(pid, signal)
 
 
 async def test_a_transaction_that_is_given_up_leaves_its_connection_prepared(

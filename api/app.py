@@ -26,7 +26,7 @@ from api.identity.auth import open_verifier
 from api.identity.jwks import Jwks, refreshed
 from api.identity.rates import RateLimits
 from api.identity.tenants import Tenants
-from api.monitoring import metrics
+from api.monitoring import metrics, replica
 from api.monitoring.gauges import gauging
 from api.monitoring.tracing import TracingMiddleware
 from api.pages import guide, pay_page
@@ -135,6 +135,7 @@ def _lifespan(services: Services, *, owns_database: bool) -> Any:
             metrics.served(services.settings),
             refreshed(services.jwks),
             services.pulse.beating(),
+            replica.watching(services.database),
             gauging(services, services.health),
         ):
             garbage.freeze_startup()

@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,13 +19,14 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from api.monitoring.health_checks import StripeUnwell, ask_stripe
 from billing.core.clock import real_now
-from billing.core.database import Database, open_database
+from billing.core.database import REPLICA_FAR_BEHIND, Database, open_database
 from billing.core.errors import Unavailable
 from billing.core.settings import Settings
 from billing.insight.health import service as health
@@ -58,8 +58,6 @@ SMALL: Final = 2_000
 """The books of up to this many accounts can be checked in time."""
 DISK_LEFT: Final = 0.05
 """A disk with a smaller free share is reported."""
-FAR_BEHIND: Final = timedelta(minutes=2)
-"""A replica whose last commit is older stands still."""
 NAMED: Final = 5
 _AWAY: Final = (
     StackError, OSError, psycopg.Error, SQLAlchemyError, RPCError, RuntimeError, Unavailable,
@@ -128,13 +126,14 @@ async def replica(patient: Patient) -> Iterable[Sign]:
     database = patient.database
     if database.replica_engine is None:
         return []
-    async with database.reading() as connection:
-        if connection.engine is not database.replica_engine:
-            return [ill("replica", "REPLICA_DATABASE_URL does not answer: the primary is read")]
-        behind = await database.lag(connection)
-    # The processes' signs of life are commits that come all the time.
+    try:
+        behind = await database.replica_lag()
+    except (DBAPIError, PoolTimeout):
+        return [ill("replica", "REPLICA_DATABASE_URL does not answer: the primary is read")]
     words = f"its last commit is {behind.total_seconds():.0f} s old"
-    return [ill("replica", words) if behind > FAR_BEHIND else well("replica", words)]
+    if behind > REPLICA_FAR_BEHIND:
+        return [ill("replica", f"{words}: the primary is read")]
+    return [well("replica", words)]
 
 
 async def locks(patient: Patient) -> Iterable[Sign]:

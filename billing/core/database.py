@@ -42,6 +42,8 @@ NOTICES_DEATH: Final[dict[str, Any]] = {
 wait for an answer for two hours. The last value is in milliseconds.
 """
 REPLICA_PAUSE_SECONDS: Final = 10
+REPLICA_FAR_BEHIND: Final = timedelta(minutes=2)
+"""The signs of life of the processes are commits, which come all the time."""
 
 metadata = MetaData(
     naming_convention={
@@ -112,12 +114,25 @@ class Database:
                     connection = await stack.enter_async_context(begun)
                 except (DBAPIError, PoolTimeout):
                     # Otherwise every read would wait for a server that is not there, or hangs.
-                    self._replica_from = monotonic() + REPLICA_PAUSE_SECONDS
-                    _logger.warning("the replica is away: reading from the primary for a while")
+                    self.pass_replica_by("away")
             if connection is None:
                 begun = _transaction(self.tenant_engine, begin)
                 connection = await stack.enter_async_context(begun)
             yield connection
+
+    def pass_replica_by(self, reason: str) -> None:
+        """Read from the primary for a while."""
+        if monotonic() >= self._replica_from:
+            _logger.warning("the replica is %s: reading from the primary for a while", reason)
+        self._replica_from = monotonic() + REPLICA_PAUSE_SECONDS
+
+    async def replica_lag(self) -> timedelta:
+        """Return the age of the last commit that the replica has seen; it must be set.
+
+        Raises DBAPIError or sqlalchemy's TimeoutError if it is away.
+        """
+        async with _transaction(cast(AsyncEngine, self.replica_engine), _BEGIN) as connection:
+            return await self.lag(connection)
 
     async def lag(self, connection: AsyncConnection) -> timedelta:
         """Return the age of the last commit this connection sees; zero on the primary."""

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -10,10 +11,12 @@ import pytest
 from sqlalchemy import text
 
 from api.app import create_app
+from api.monitoring import replica as watch
 from billing.core import database as opening
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
 from cli.doctor import Patient, replica
+from tests.integration.actors import wait_for
 from tests.integration.api_app import Api, stack_settings
 from tests.integration.usage.conftest import V1, NewShop
 
@@ -72,6 +75,23 @@ async def test_a_replica_that_hangs_is_passed_by(api: Api, monkeypatch: pytest.M
         database: Database = client.database  # type: ignore[attr-defined]
         async with database.reading():  # as one whose statement is never answered
             assert await where(database, fresh=False) != "replica"
+
+
+@pytest.mark.parametrize(
+    "lag",
+    ["SELECT interval '1 hour'", "SELECT interval '0' FROM pg_sleep(30)"],
+    ids=["stands still", "hangs"],
+)
+async def test_a_replica_that_is_far_behind_is_passed_by_as_one_that_hangs(
+    api: Api, monkeypatch: pytest.MonkeyPatch, lag: str
+) -> None:
+    async with reading_from(api, named(api)) as client:
+        database: Database = client.database  # type: ignore[attr-defined]
+        monkeypatch.setattr(watch, "PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(opening, "_LAG", text(lag))
+        async with watch.watching(database):
+            read = partial(where, database, fresh=False)
+            await wait_for(read, "reads leave it", lambda name: name != "replica")
 
 
 async def test_the_doctor_sees_a_replica_that_is_away_or_stands_still(

@@ -68,7 +68,7 @@ def needs(name: str, seen: set[str] | None = None) -> Iterator[Distribution]:
 
 def copy(needed: Distribution, target: Path) -> None:
     """Install a package as it is installed here, so that no registry is asked."""
-    here = Path(sysconfig.get_path("purelib"))
+    here = Path(sysconfig.get_path("purelib")).resolve()
     for file in needed.files or ():
         source = Path(str(needed.locate_file(file))).resolve()
         if source.is_file() and source.is_relative_to(here):

@@ -33,6 +33,7 @@ from billing.metering.quotas import store as quota_store
 from billing.metering.quotas.rules import QUOTA_ID
 from billing.metering.quotas.schemas import Bound, Quota
 from billing.metering.usage import logs, rules, store
+from billing.metering.usage import service as usage
 from billing.metering.usage.schemas import Counter, Period, Status
 from billing.metering.usage.tables import usage_alerts
 from billing.money.subscriptions import entitlements
@@ -170,7 +171,7 @@ async def read_current_usage(call: MemberRead, fresh: Fresh = False) -> UsageAns
         claimed: dict[str, Decimal] = {}
         plan = None
         if period is not None:
-            claimed = await quotas.reserved(connection, call.account.id, period, at)
+            claimed = await usage.claimed(connection, call.account.id, period, at)
             counters = await store.cycle_counters(connection, call.account.id, "", period.start_at)
             plan = (await entitlements.of_account(connection, call.account.id)).plan
     return _usage(period, counters, claimed, plan, at - behind)
@@ -246,7 +247,7 @@ async def _limits(
     first: list[LimitAnswer] = []
     if period is not None:
         counters = await store.cycle_counters(connection, account_id, "", period.start_at)
-        claimed = await quotas.reserved(connection, account_id, period, at)
+        claimed = await usage.claimed(connection, account_id, period, at)
         first += _plan_limits(period, counters, claimed)
     if only is not None:
         own = await quotas.standing(connection, account_id, [rules.user(only)], period, at)

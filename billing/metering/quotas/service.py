@@ -81,7 +81,7 @@ async def check(
     bounds = [bound_of(quota, zone, end, at) for quota in quotas]
     used = counter.quantity if counter else ZERO
     if period is not None and meter in period.limits and asked.is_by_plan:
-        claimed = {} if is_late else await reserved(connection, account_id, period, at)
+        claimed = {} if is_late else await usage.claimed(connection, account_id, period, at)
         taken = usage_rules.allowance_used(period.limits[meter], counter)
         bounds.append(_plan_bound(period, meter, taken + claimed.get(meter, ZERO)))
     decision = rules.decide(meter, amount, bounds, used)
@@ -253,14 +253,6 @@ async def standing(
     )
 
 
-async def reserved(
-    connection: AsyncConnection, account_id: UUID, period: Period, at: datetime
-) -> dict[str, Decimal]:
-    """Return the claimed amounts without a record, of each meter that the plan blocks."""
-    blocking = [meter for meter, limit in period.limits.items() if limit["then"] == "block"]
-    return await store.reserved(connection, account_id, blocking, at) if blocking else {}
-
-
 def bound_of(quota: Quota, zone: str, period_end: datetime, at: datetime) -> Bound:
     """Return a quota as one of the limits on a use at an instant."""
     end = rules.window_end(
@@ -321,7 +313,10 @@ async def _demand_plan(
     if asked.billing_method == BY_PLAN:
         if period is not None:
             usage.demand(period, meter)
-    elif asked.product_id is None and not await usage_store.has_cost(connection, asked.operation):
+    elif (
+        asked.product_id is None
+        and await usage_store.operation_cost(connection, asked.operation) is None
+    ):
         await usage.demand_plan(connection, period, meter)
 
 
@@ -348,6 +343,10 @@ async def _broken_budget(
     elif asked.product_id is not None and asked.billing_method != BY_CARD:
         quoted = await usage.quote(connection, account_id, asked.product_id, asked.amount, at)
         total = quoted.total
+    elif asked.billing_method != BY_CARD:
+        total = await usage.operation_total(
+            connection, account_id, asked.operation, decision.meter, decision.requested, at
+        )
     found = budget_rules.broken(known, decision.meter, decision.requested, total, currency)
     if found is None:
         return None

@@ -24,10 +24,6 @@ _CLAIM: Final = text(f"SELECT quota_claim_use(:account_id, {_ROW} AS quota_claim
 _CLAIM_FAST: Final = text(
     f"SELECT quota_claim_fast(:account_id, {_ROW} AS quota_claim_input), :real_at)"
 )
-_RESERVED: Final = text(
-    "SELECT m.meter, quota_reserved(:account_id, m.meter, :at, '{}') AS amount"
-    " FROM unnest(CAST(:meters AS text[])) AS m(meter)"
-)
 _IS_CLAIMED: Final = text(
     "SELECT EXISTS (SELECT 1 FROM quota_claims WHERE id = :id AND status <> 'expired')"
     " OR usage_is_known(:id)"
@@ -162,15 +158,6 @@ def _claim_values(account_id: UUID, claim: QuotaClaim) -> dict[str, Any]:
         "user_id": claim.user_id, "organization_id": claim.organization_id, "meter": claim.meter,
         "amount": claim.amount, "lifetime": CLAIM_LIFETIME, "real_at": claim.at,
     }  # fmt: skip
-
-
-async def reserved(
-    connection: AsyncConnection, account_id: UUID, meters: Collection[str], at: datetime
-) -> dict[str, Decimal]:
-    """Return the claimed amounts without a record, of each of these meters."""
-    values = {"account_id": account_id, "meters": list(meters), "at": at}
-    rows = await connection.execute(_RESERVED, values)
-    return {row.meter: row.amount for row in rows}
 
 
 async def is_claimed(connection: AsyncConnection, record_id: UUID) -> bool:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.products import store as products
 from billing.catalog.products.schemas import LEVELS, Product, ProductPrice
 from billing.catalog.rating import rules as rating
-from billing.catalog.rating.schemas import CREDIT, Allowance, Rating
+from billing.catalog.rating.schemas import CREDIT, Allowance, PriceTerms, Rating
 from billing.core import clock, ids
 from billing.core.errors import Conflict, NotAllowed, NotFound, PaymentRequired
 from billing.core.money import ZERO
@@ -25,7 +25,7 @@ from billing.ledger.credits import service as credits
 from billing.ledger.credits.schemas import Debit
 from billing.matters.effects import Announce
 from billing.metering.usage import rules, store
-from billing.metering.usage.schemas import BillingRecord, Period
+from billing.metering.usage.schemas import BillingRecord, Counter, Period
 from billing.platform.outbox import service as outbox
 
 NO_PRICE: Final = "Product pricing not found"
@@ -40,6 +40,10 @@ _DUE_IN_CREDITS = Prepared(
 )
 _PRICE_IN_CREDITS = Prepared(
     text("SELECT usage_price_in_credits(:account_id, :record_id, :unit_price, :total)")
+)
+_CLAIMED: Final = text(
+    "SELECT m.meter, quota_reserved(:account_id, m.meter, :at, '{}') AS amount"
+    " FROM unnest(CAST(:meters AS text[])) AS m(meter)"
 )
 _SET_STATUS = Prepared(
     text(
@@ -100,7 +104,41 @@ async def quotes(
         return Quotes({})
     _, counts = await store.meter_of(connection, product_key, None, None, amount)
     period = await store.open_period(connection, account_id, at)
-    return await _rate(connection, account_id, product, counts, amount, priced, period)
+    return await _rate(connection, account_id, product, counts, amount, priced, period, at)
+
+
+async def operation_total(
+    connection: AsyncConnection,
+    account_id: UUID,
+    operation: str | None,
+    meter: str,
+    units: Decimal,
+    at: datetime,
+) -> Decimal:
+    """Return the cost in credits of `units` more of a meter by an operation without a product,
+    beyond what a plan includes; zero for one that has no price.
+    """
+    unit_price = await store.operation_cost(connection, operation)
+    if unit_price is None:
+        return ZERO
+    period = await store.open_period(connection, account_id, at)
+    allowance = None
+    if period is not None:
+        counters = await store.cycle_counters(connection, account_id, "", period.start_at)
+        allowance = await _allowance(connection, account_id, meter, period, counters.get(meter), at)
+    return rating.rate(units, PriceTerms(unit_price=unit_price), allowance=allowance).total
+
+
+async def claimed(
+    connection: AsyncConnection, account_id: UUID, period: Period, at: datetime
+) -> dict[str, Decimal]:
+    """Return the claimed amounts without a record, of each meter that the plan blocks."""
+    blocking = [meter for meter, limit in period.limits.items() if limit["then"] == "block"]
+    if not blocking:
+        return {}
+    values = {"account_id": account_id, "meters": blocking, "at": at}
+    rows = await connection.execute(_CLAIMED, values)
+    return {row.meter: row.amount for row in rows}
 
 
 async def price_in_money(
@@ -126,6 +164,7 @@ async def _rate(
     amount: Decimal,
     priced: Sequence[ProductPrice],
     period: Period | None,
+    at: datetime,
 ) -> Quotes:
     """Rate after the open cycle's use; for a level, only the rise above its maximum counts."""
     if counts == "count":
@@ -141,8 +180,7 @@ async def _rate(
     if counts in LEVELS:
         amount = max(ZERO, amount - (counter.maximum if counter else ZERO))
     limit = period.limits.get(product.meter)
-    used = rules.allowance_used(limit, counter) if limit else ZERO
-    allowance = Allowance(included=Decimal(limit["included"]), used=used) if limit else None
+    allowance = await _allowance(connection, account_id, product.meter, period, counter, at)
     free = max(price.terms.free_transactions for price in priced)
     seen = await store.priced_units(
         connection, account_id, product.key, product.meter, period, free
@@ -158,6 +196,23 @@ async def _rate(
     if limit is not None and limit["then"] in ("overage", "notify"):
         plan = rules.by_plan(limit, counter, amount, period.currency or "")
     return Quotes(prices, plan, period.currency, period.no_entitlement is None)
+
+
+async def _allowance(
+    connection: AsyncConnection,
+    account_id: UUID,
+    meter: str,
+    period: Period,
+    counter: Counter | None,
+    at: datetime,
+) -> Allowance | None:
+    """Return what the plan includes of a meter, with what is used or claimed of it."""
+    limit = period.limits.get(meter)
+    if limit is None:
+        return None
+    aside = await claimed(connection, account_id, period, at)
+    used = rules.allowance_used(limit, counter) + aside.get(meter, ZERO)
+    return Allowance(included=Decimal(limit["included"]), used=used)
 
 
 def demand(period: Period, meter: str) -> None:

@@ -125,10 +125,12 @@ async def only_plans_pay(connection: AsyncConnection, meter: str) -> bool:
     return bool(await connection.scalar(_ONLY_PLANS_PAY, {"meter": meter}))
 
 
-async def has_cost(connection: AsyncConnection, operation: str | None) -> bool:
-    """True if credits can pay a use of this operation without a product [F5]."""
-    cost = text("SELECT credit_cost(:operation)")
-    return await connection.scalar(cost, {"operation": operation}) is not None
+async def operation_cost(connection: AsyncConnection, operation: str | None) -> Decimal | None:
+    """Return the price in credits of this operation without a product [F5]; None: it has none."""
+    cost: Decimal | None = await connection.scalar(
+        text("SELECT credit_cost(:operation)"), {"operation": operation}
+    )
+    return cost
 
 
 async def meter_of(

@@ -124,6 +124,34 @@ async def test_a_budget_that_blocks_refuses_when_asked_and_its_figures_are_told(
     assert (await ask(shop, "1", feature_type="chat_messages"))["allowed"], "it costs nothing"
 
 
+async def test_a_budget_of_credits_is_asked_about_an_operation_too(new_shop: NewShop) -> None:
+    shop = await new_shop("100")
+    await budget(shop, "15", measure="credits")
+    writing: dict[str, Any] = {"operation": "content_writing"}  # ten credits each
+    for allowed in (True, False):
+        asked = await ask(shop, "1", **writing)
+        assert (asked["allowed"], asked["refused_by"]) == (allowed, None if allowed else "budget")
+        await shop.record("1", 201 if allowed else 429, product_id=None, **writing)
+    covered = {"feature_type": "ai_responses", "billing_method": "wallet_deduction"} | writing
+    assert (await ask(shop, "1", **covered))["allowed"], "the plan includes it"
+    await shop.record("1", product_id=None, **covered)
+
+
+async def test_what_is_claimed_of_a_blocking_plan_is_not_quoted_as_included(
+    new_shop: NewShop,
+) -> None:
+    shop = await on_plan(new_shop, "free")
+    await shop.grant("100")
+    await agree(shop, "api_calls", included="100", then="block")
+    await claim(shop, "100", "job", feature_type="api_calls")
+    calls: dict[str, Any] = {"product_id": "api-call", "billing_method": "wallet_deduction"}
+    told = await shop.post("/billing/calculate", {"product_id": "api-call", "usage_amount": "100"})
+    await budget(shop, "0.05")
+    asked = await ask(shop, "100", **calls)
+    assert (told.json()["total_cost"], asked["refused_by"]) == ("0.10", "budget")
+    await shop.record("100", 429, **calls)
+
+
 async def test_money_and_units_are_looked_at_as_the_use_would_cost(new_shop: NewShop) -> None:
     shop = await on_plan(new_shop, "basic")
     money = await budget(shop, "2", measure="money", window="cycle")

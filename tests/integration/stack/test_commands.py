@@ -138,7 +138,8 @@ async def test_the_audit_names_the_command_that_changed_what_is_sold(
 
 
 def test_many_are_steered_by_one_command_that_says_what_it_would_do(stack: StackInfo) -> None:
-    words = ("steer", "extend", "--days", "3", "--reason", "an outage", "--plan", "none-such")
+    act = ("steer", "extend", "--days", "3", "--reason", "an outage")
+    words = (*act, "--past-due-from", "2099-01-01T00:00:00Z")
     assert billing(stack, *words, "--dry-run").stdout.strip() == (
         "0 would be steered, 0 refused; overdue of them: nothing"
     )
@@ -146,6 +147,8 @@ def test_many_are_steered_by_one_command_that_says_what_it_would_do(stack: Stack
     assert (done.returncode, "--key once" in done.stdout) == (0, True), done.stderr
     refused = billing(stack, "steer", "forgive", "--reason", "nobody is named")
     assert refused.stderr.startswith("VALIDATION_FAILED")
+    unknown = billing(stack, *act, "--plan", "none-such", "--dry-run")
+    assert unknown.stderr.startswith("PLAN_NOT_FOUND")
 
 
 def test_a_catalog_that_is_wrong_names_the_file(stack: StackInfo) -> None:

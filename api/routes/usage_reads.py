@@ -31,7 +31,7 @@ from billing.ledger.credits.tables import capture_logs
 from billing.metering.quotas import service as quotas
 from billing.metering.quotas import store as quota_store
 from billing.metering.quotas.rules import QUOTA_ID
-from billing.metering.quotas.schemas import Bound, Quota
+from billing.metering.quotas.schemas import Quota
 from billing.metering.usage import logs, rules, store
 from billing.metering.usage import service as usage
 from billing.metering.usage.schemas import Counter, Period, Status
@@ -272,16 +272,8 @@ async def _limits(
 def _plan_limits(
     period: Period, counters: dict[str, Counter], claimed: dict[str, Decimal]
 ) -> Iterator[LimitAnswer]:
-    for meter, limit in sorted(period.limits.items()):
-        included, carried = rules.allowance(limit)
-        used = rules.allowance_used(limit, counters.get(meter))
-        bound = Bound(
-            source="plan",
-            limit=included,
-            used=carried + used + claimed.get(meter, ZERO),
-            is_hard=limit["then"] == "block",
-            resets_at=period.end_at,
-        )
+    for meter in sorted(period.limits):
+        bound = quotas.plan_bound(period, meter, counters.get(meter), claimed)
         yield LimitAnswer.of(
             bound, meter=meter, owner="", window="cycle", remaining=bound.remaining
         )
@@ -308,7 +300,7 @@ def _usage(
 ) -> UsageAnswer:
     limits = period.limits if period else {}
     meters = {
-        meter: _meter(counters.get(meter), limits.get(meter), claimed.get(meter, ZERO))
+        meter: _meter(counters.get(meter) or _UNUSED, period, meter, claimed)
         for meter in sorted({*counters, *limits})
     }
     over = {meter: one.overage_cost for meter, one in meters.items() if one.overage_cost}
@@ -328,16 +320,16 @@ def _usage(
     )
 
 
-def _meter(counter: Counter | None, limit: dict[str, str] | None, claimed: Decimal) -> MeterAnswer:
-    counter = counter or _UNUSED
-    included, carried = rules.allowance(limit) if limit else (None, ZERO)
-    left = None
-    if limit is not None and included is not None:
-        left = max(ZERO, included - carried - rules.allowance_used(limit, counter) - claimed)
+def _meter(
+    counter: Counter, period: Period | None, meter: str, claimed: dict[str, Decimal]
+) -> MeterAnswer:
+    limit = period.limits.get(meter) if period else None
+    if period is None or limit is None:
+        return MeterAnswer.of(counter, included=None, used_before=ZERO, remaining=None, then=None)
     return MeterAnswer.of(
         counter,
-        included=included,
-        used_before=carried,
-        remaining=left,
-        then=limit["then"] if limit else None,
+        included=limit.whole,
+        used_before=limit.carried,
+        remaining=quotas.plan_bound(period, meter, counter, claimed).remaining,
+        then=limit.then,
     )

@@ -181,13 +181,10 @@ OverageTerms = Annotated[
 
 
 class Allowance(_Frozen):
-    """The included units of a meter in the current cycle, and the rule beyond them [H6]."""
+    """The included units of a meter in the current cycle, and how many of them are used [H6]."""
 
     included: Amount
     used: Amount = Decimal(0)
-    then: Then = "block"
-    price: Amount = Decimal(0)
-    """Price of one unit of overage, in the subscription's currency."""
 
 
 class Part(NamedTuple):

@@ -80,7 +80,7 @@ async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
         at=at,
         history_days=len(lately.days({})),
         meters=meters,
-        included={key: usage_rules.allowance(limit) for key, limit in limits.items()},
+        included={key: (limit.whole, limit.carried) for key, limit in limits.items()},
         credits=lately.expect(spent, lately.credits),
         daily_credits=lately.daily_credits(),
         money=_money(period, counters, meters),
@@ -95,8 +95,7 @@ def _money(
     limits, currency = (period.limits, period.currency or "") if period else ({}, "")
     for key, limit in limits.items():
         counter, price = counters.get(key), None
-        terms = usage_rules.overage_terms(limit)
-        if terms is not None and terms != _FREE:
+        if limit.overage not in (None, _FREE):
             price = partial(usage_rules.beyond, limit, counter, currency=currency)
         now = counter.net_overage_total if counter else ZERO
         parts.append(rules.beyond(now, meters.get(key, _NOTHING), price))

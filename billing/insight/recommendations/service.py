@@ -90,10 +90,9 @@ def _units(period: Period, counters: dict[str, Counter]) -> dict[str, Decimal]:
     units = {}
     for meter, counter in counters.items():
         limit = period.limits.get(meter)
-        beyond = limit is not None and limit["then"] == "overage"
         units[meter] = (
-            min(counter.quantity, Decimal(limit["included"])) + counter.net_overage
-            if limit is not None and beyond
+            min(counter.quantity, limit.included) + counter.net_overage
+            if limit is not None and limit.then == "overage"
             else counter.quantity
         )
     return units

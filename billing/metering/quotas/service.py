@@ -1,6 +1,6 @@
 """Check a use against every limit, with or without counting it at once."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -82,8 +82,7 @@ async def check(
     used = counter.quantity if counter else ZERO
     if period is not None and meter in period.limits and asked.is_by_plan:
         claimed = {} if is_late else await usage.claimed(connection, account_id, period, at)
-        taken = usage_rules.allowance_used(period.limits[meter], counter)
-        bounds.append(_plan_bound(period, meter, taken + claimed.get(meter, ZERO)))
+        bounds.append(plan_bound(period, meter, counter, claimed))
     decision = rules.decide(meter, amount, bounds, used)
     broken = None
     if not is_late:
@@ -133,7 +132,7 @@ async def _limit_anew(
         return bound.limit
     following = await usage_store.open_period(connection, account_id, bound.resets_at)
     limit = following.limits.get(meter) if following else None
-    return Decimal(limit["included"]) if limit and limit["then"] == "block" else None
+    return limit.included if limit and limit.is_hard else None
 
 
 def _owners(asked: Asked) -> list[str]:
@@ -294,14 +293,16 @@ async def _consumed(database: Database, account_id: UUID, wish: QuotaClaim) -> b
         return False
 
 
-def _plan_bound(period: Period, meter: str, used: Decimal) -> Bound:
+def plan_bound(
+    period: Period, meter: str, counter: Counter | None, claimed: Mapping[str, Decimal]
+) -> Bound:
+    """Return the plan's limit on a meter as one of the limits on a use."""
     limit = period.limits[meter]
-    included, carried = usage_rules.allowance(limit)
     return Bound(
         source="plan",
-        limit=included,
-        used=used + carried,
-        is_hard=limit["then"] == "block",
+        limit=limit.whole,
+        used=limit.carried + limit.used(counter) + claimed.get(meter, ZERO),
+        is_hard=limit.is_hard,
         resets_at=period.end_at,
     )
 

@@ -4,14 +4,11 @@ Nothing here reads rows.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, localcontext
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
-
-from pydantic import TypeAdapter
 
 from billing.catalog.rating.rules import (
     EXACT,
@@ -22,10 +19,10 @@ from billing.catalog.rating.rules import (
     rounded,
     unit_price,
 )
-from billing.catalog.rating.schemas import MOST_AMOUNT, PriceTerms, Rating, StatedTerms
+from billing.catalog.rating.schemas import MOST_AMOUNT, PriceTerms, Rating
 from billing.core import ids
 from billing.core.money import ZERO, exponent, round_minor
-from billing.metering.usage.schemas import Counter
+from billing.metering.usage.schemas import Counter, PeriodLimit
 
 BILLING_ID: Final = ids.BILLING_RECORD
 FIRST_MONTH: Final = date(1970, 1, 1)
@@ -79,32 +76,15 @@ def body_hash(kind: str, facts: tuple[object, ...]) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-_TERMS: Final[TypeAdapter[PriceTerms]] = TypeAdapter(StatedTerms)
-
-
-def overage_terms(limit: Mapping[str, Any]) -> PriceTerms | None:
-    """Return the price of units beyond a period's limit; None if none are sold."""
-    return price_terms(limit["price"]) if limit.get("then") == "overage" else None
-
-
-def price_terms(price: str | Mapping[str, Any]) -> PriceTerms:
-    """Return a limit's price as terms: it is that of one unit as a text, or terms as an object."""
-    return _TERMS.validate_python(price)
-
-
-def beyond(
-    limit: Mapping[str, Any], counter: Counter | None, units: Decimal, currency: str
-) -> Decimal:
+def beyond(limit: PeriodLimit, counter: Counter | None, units: Decimal, currency: str) -> Decimal:
     """Return the cost of `units` more on the next invoice, after the cycle's use so far."""
     return by_plan(limit, counter, units, currency).total
 
 
-def by_plan(
-    limit: Mapping[str, Any], counter: Counter | None, units: Decimal, currency: str
-) -> Rating:
+def by_plan(limit: PeriodLimit, counter: Counter | None, units: Decimal, currency: str) -> Rating:
     """Rate `units` more of a meter by the plan: its included units, then its overage price."""
-    terms = overage_terms(limit)
-    rest = max(ZERO, units - max(ZERO, Decimal(limit["included"]) - allowance_used(limit, counter)))
+    terms = limit.overage
+    rest = max(ZERO, units - max(ZERO, limit.included - limit.used(counter)))
     before, paid = (counter.overage, counter.overage_total) if counter else (ZERO, ZERO)
     total = charge(terms, before, rest, currency, paid=paid) if terms and rest else ZERO
     return Rating(
@@ -116,25 +96,6 @@ def by_plan(
         is_free_tier=False,
         is_included=rest == 0,
     )
-
-
-def allowance(limit: Mapping[str, str]) -> tuple[Decimal, Decimal]:
-    """Return (units the plan includes, units of them used before the period began)."""
-    carried = Decimal(limit.get("carried", 0))
-    return Decimal(limit["included"]) + carried, carried
-
-
-def allowance_used(limit: Mapping[str, Any], counter: Counter | None) -> Decimal:
-    """Return the cycle's use that counts against the allowance.
-
-    That is all use, but where an allowance grew, or was freed, after units beyond it were sold:
-    these stay beyond it. A level that stays beyond a change of its plan counts whole.
-    """
-    if counter is None:
-        return ZERO
-    if {"before", "beyond"} & limit.keys() or counter.covered >= Decimal(limit["included"]):
-        return counter.quantity
-    return counter.covered
 
 
 def user(user_id: str) -> str:

@@ -9,10 +9,11 @@ from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, TypeAdapter
 
-from billing.catalog.rating.schemas import CREDIT
+from billing.catalog.rating.schemas import CREDIT, PriceTerms, StatedTerms, Then
 from billing.core.frozen import Frozen
+from billing.core.money import ZERO
 
 BY_CARD: Final = "payment_charge"
 """The payment method of a use that a card is charged for."""
@@ -166,6 +167,56 @@ class PricedUnits(NamedTuple):
     uses: int = 0
 
 
+class PeriodLimit(Frozen):
+    """What a plan gives of one meter in a cycle (usage_limits_of.sql)."""
+
+    included: Decimal
+    """Units from the period's beginning on, beside those in `carried`."""
+    carried: Decimal = ZERO
+    """Units that were included, and used, before the period began."""
+    then: Then | Literal["none"] = "none"
+    price: str | dict[str, Any] | None = None
+    """Of units beyond it: of one as a text, or terms as an object."""
+    before: Decimal | None = None
+    """For a level: what was included before the plan changed."""
+    beyond: Decimal | None = None
+    """Units of a level that stay beyond the plan."""
+
+    @property
+    def whole(self) -> Decimal:
+        """All units that the cycle includes."""
+        return self.included + self.carried
+
+    @property
+    def overage(self) -> PriceTerms | None:
+        """The price of units beyond it; None if none are sold."""
+        return price_terms(self.price) if self.price and self.then == "overage" else None
+
+    @property
+    def is_hard(self) -> bool:
+        """True if use beyond it is refused, unless something else pays."""
+        return self.then == "block"
+
+    def used(self, counter: Counter | None) -> Decimal:
+        """Return the use since the period's beginning that counts against `included`.
+
+        That is all use, but where an allowance grew, or was freed, after units beyond it were
+        sold: these stay beyond it. A level that stays beyond a change of its plan counts whole.
+        """
+        if counter is None:
+            return ZERO
+        is_level = self.before is not None or self.beyond is not None
+        return counter.quantity if is_level or counter.covered >= self.included else counter.covered
+
+
+_TERMS: Final[TypeAdapter[PriceTerms]] = TypeAdapter(StatedTerms)
+
+
+def price_terms(price: str | dict[str, Any]) -> PriceTerms:
+    """Return a limit's price as terms."""
+    return _TERMS.validate_python(price)
+
+
 class Period(Frozen):
     """An allowance cycle, with the plan's limits in it.
 
@@ -177,6 +228,6 @@ class Period(Frozen):
     zone: str
     subscription_id: UUID | None
     currency: str | None
-    limits: dict[str, dict[str, Any]]
+    limits: dict[str, PeriodLimit]
     no_entitlement: str | None = None
     carried_since: AwareDatetime | None = None

@@ -133,7 +133,7 @@ async def claimed(
     connection: AsyncConnection, account_id: UUID, period: Period, at: datetime
 ) -> dict[str, Decimal]:
     """Return the claimed amounts without a record, of each meter that the plan blocks."""
-    blocking = [meter for meter, limit in period.limits.items() if limit["then"] == "block"]
+    blocking = [meter for meter, limit in period.limits.items() if limit.is_hard]
     if not blocking:
         return {}
     values = {"account_id": account_id, "meters": blocking, "at": at}
@@ -193,7 +193,7 @@ async def _rate(
         for price in priced
     }  # fmt: skip
     plan = None
-    if limit is not None and limit["then"] in ("overage", "notify"):
+    if limit is not None and limit.then in ("overage", "notify"):
         plan = rules.by_plan(limit, counter, amount, period.currency or "")
     return Quotes(prices, plan, period.currency, period.no_entitlement is None)
 
@@ -211,8 +211,8 @@ async def _allowance(
     if limit is None:
         return None
     aside = await claimed(connection, account_id, period, at)
-    used = rules.allowance_used(limit, counter) + aside.get(meter, ZERO)
-    return Allowance(included=Decimal(limit["included"]), used=used)
+    used = limit.used(counter) + aside.get(meter, ZERO)
+    return Allowance(included=limit.included, used=used)
 
 
 def demand(period: Period, meter: str) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.rating.rules import EXACT
 from billing.core.prepared import Prepared, Row
 from billing.matters.effects import Rows
-from billing.metering.usage.rules import price_terms
+from billing.metering.usage.schemas import price_terms
 from billing.money.invoices.arrears import Arrear, billed
 from billing.money.invoices.schemas import Line
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from billing.insight.forecasts import rules
 from billing.insight.forecasts.schemas import Ahead, Day, Forecast
 from billing.metering.usage import rules as usage_rules
-from billing.metering.usage.schemas import Counter
+from billing.metering.usage.schemas import Counter, PeriodLimit
 
 MONDAY = date(2027, 1, 4)
 amounts = st.decimals(min_value=0, max_value=10**9, places=3)
@@ -106,7 +106,7 @@ def test_only_what_goes_beyond_the_plan_costs(
     used: Decimal, more: Decimal, included: Decimal, now: Decimal
 ) -> None:
     units = Forecast(used, used + more, used, used + more + 1)
-    limit = {"included": str(included), "then": "overage", "price": "2"}
+    limit = PeriodLimit(included=included, then="overage", price="2")
     known = Counter(
         meter="m", quantity=used, events=1, maximum=used, last_value=used, credits=Decimal(0),
         overage=max(Decimal(0), used - included), overage_total=now, covered=min(used, included),

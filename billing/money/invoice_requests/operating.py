@@ -86,7 +86,8 @@ async def credit(
 
     Errors: INVOICE_NOT_FOUND, INVOICE_STATE, CREDIT_NOTE_TOO_LARGE, INVALID_AMOUNT.
     """
-    invoice = await invoice_store.get(connection, invoice_id)
+    # What earlier notes have left of a line is read under the lock, as the sum is.
+    invoice = await locks.hold(connection, invoice_id)
     parts = await _lines(connection, invoice, lines, suffix)
     amount = amount_minor or sum(one["amount_minor"] for one in parts)
     verb = partial(

@@ -1,36 +1,17 @@
 """A use that is dated back finds its time given back by what was asked for a moment before."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from uuid import uuid4
 
-import psycopg
 import pytest
 
-from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.test_unpaid_uses import grant
 from tests.integration.changes.test_given_back import IN_JANUARY, dated
 from tests.integration.changes.test_plan_changes import begun, money
+from tests.integration.locked import held, waiting
 
 NOW: Json = {"at": "now", "refund": "credit"}
-LOCKED = "SELECT FROM credit_balances WHERE account_id = %s FOR UPDATE"
-WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = 'billing'"
-
-
-@asynccontextmanager
-async def held(customer: Customer) -> AsyncIterator[None]:
-    """Meanwhile the account's lock is somebody else's."""
-    url = customer.actors.stack.superuser_url.replace("+psycopg", "")
-    async with await psycopg.AsyncConnection.connect(url) as connection:
-        await connection.execute(LOCKED, [customer.uuid])
-        yield
-
-
-async def waiting(customer: Customer, number: int) -> None:
-    await wait_for(
-        lambda: customer.actors.sql(WAITING), f"{number} wait", lambda found: len(found) >= number
-    )
 
 
 async def paid_by(customer: Customer, way: str) -> Json:

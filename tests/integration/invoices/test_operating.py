@@ -8,8 +8,11 @@ import pytest
 
 from billing.core import ids
 from tests.integration.actors import Actors, Customer, Json
+from tests.integration.arrears.test_overage import use
+from tests.integration.arrears.test_voids import basic
 from tests.integration.dunning.dunning_setup import overdue, owed, tried
 from tests.integration.invoices.test_documents import fetched, text_of
+from tests.integration.locked import held, waiting
 from tests.integration.lost_answers import lose_answer
 from tests.integration.stack.test_commands import billing
 
@@ -245,6 +248,28 @@ async def test_a_paid_invoice_is_credited_to_the_money_balance(actors: Actors) -
     assert refused["code"] == "INVOICE_STATE"
     await customer.advance(days=31)
     assert (await newest(customer))["balance_applied"] == 700
+
+
+async def test_two_notes_at_once_do_not_credit_one_line_twice(actors: Actors) -> None:
+    customer = await basic(actors)
+    await use(customer, "600")
+    await customer.advance(days=31)
+    paid = await newest(customer)
+    assert [one["total"] for one in paid["line_items"]] == [1900, 200]
+    body = {"lines": [{"position": 2, "amount_cents": 200}], "reason": "an outage"}
+    path = f"/api/v1/admin/invoices/{paid['invoice_id']}/credit-note"
+
+    async def note() -> Json:
+        headers = actors.headers("*", "admin", str(uuid4()))
+        answer: Json = (await actors.client.post(path, json=body, headers=headers)).json()
+        return answer
+
+    async with held(customer):
+        notes = [asyncio.create_task(note()) for _ in range(2)]
+        await waiting(customer, 2)
+    refused = [answer.get("code") for answer in await asyncio.gather(*notes)]
+    assert sorted(refused, key=str) == ["INVALID_AMOUNT", None]
+    assert await balance(customer) == 200
 
 
 async def test_an_invoice_of_a_pack_is_credited_to_the_balance(customer: Customer) -> None:

@@ -157,10 +157,7 @@ async def void(
     Errors: BILLING_RECORD_NOT_FOUND, BILLING_RECORD_AWAY; BILLING_RECORD_STATE for a record that is
     no use, a level's reading, or a use whose card is being charged.
     """
-    charge = await _charge(connection, account_id, record_id)
-    if charge is not None:  # its matter's lock comes before the account's
-        await locks.hold_collectors(connection, account_id, [charge.invoice_id])
-    await credits.lock(connection, account_id)  # no charge is decided from here on
+    charge = await _hold_charge(connection, account_id, record_id)
     returned = await _returned(connection, charge) if charge else None
     row = await _VOID.one(
         connection, account_id=account_id, record_id=record_id,
@@ -191,6 +188,24 @@ def _detail(reason: str, returned: Returned | None) -> dict[str, Any]:
     named = ids.encode(ids.INVOICE, invoice.id)
     owed = {"owed_minor": invoice.outstanding_minor}
     return {"reason": reason, "currency": invoice.currency, "invoice_id": named} | owed
+
+
+async def _hold_charge(
+    connection: AsyncConnection, account_id: UUID, record_id: UUID
+) -> UseCharge | None:
+    """Lock the account and what collects the charge of a use; return the charge.
+
+    Errors: UNAVAILABLE if the use passed to another invoice before it was locked.
+    """
+    known = await _charge(connection, account_id, record_id)
+    if known is not None:  # its matter's lock comes before the account's
+        await locks.hold_collectors(connection, account_id, [known.invoice_id])
+    await credits.lock(connection, account_id)  # no charge is decided from here on
+    # Other uses of its line may have been voided before the lock.
+    charge = await _charge(connection, account_id, record_id)
+    if charge is not None and (known is None or charge.invoice_id != known.invoice_id):
+        raise locks.passed_on()
+    return charge
 
 
 async def _charge(

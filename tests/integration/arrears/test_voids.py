@@ -1,5 +1,6 @@
 """Use beyond the plan that is taken back: from the next line, or by the money balance after it."""
 
+import asyncio
 from datetime import date
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ from tests.integration.arrears.test_overage import RENEWAL, START, charged, line
 from tests.integration.arrears.test_thresholds import threshold, tick
 from tests.integration.arrears.test_tiered_overage import FALLING, GRADUATED, PACKAGES, subscribed
 from tests.integration.arrears.test_unpaid_uses import grant, in_order, put_off, until
+from tests.integration.locked import held, waiting
 from tests.integration.recomputed_sums import differences
 
 WHY = {"reason": "counted twice"}
@@ -110,6 +112,21 @@ async def test_uses_that_are_taken_back_one_by_one_return_their_line(
     assert await charged(customer) == [2900, 2900 + line]
     done = [await void(actors, one) for one in wrong]
     assert sum(one["balance_cents"] for one in done) == line
+    await in_order(customer)
+
+
+async def test_uses_that_are_taken_back_at_once_return_their_line(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("starter", trial=False)
+    calls = {"feature_type": "api_calls"}
+    await use(customer, "10000", **calls)
+    wrong = [await use(customer, "2.5", **calls) for _ in range(4)]
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [2900, 2900 + 2], "each costs half a cent"
+    async with held(customer):
+        voids = [asyncio.create_task(void(actors, one)) for one in wrong]
+        await waiting(customer, len(wrong))
+    assert sum(one["balance_cents"] for one in await asyncio.gather(*voids)) == 2
     await in_order(customer)
 
 

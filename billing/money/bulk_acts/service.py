@@ -76,8 +76,11 @@ async def _whole(connection: AsyncConnection, subscription_id: UUID, order: Bulk
 async def _debts(connection: AsyncConnection, subscription_id: UUID, order: BulkAct) -> BulkOutcome:
     """Do an act on the invoices in recovery or held: all of them or none."""
     found = await subscriptions.get(connection, subscription_id)
-    debts = await store.overdue_of(connection, found.id, order)
-    await locks.hold_collectors(connection, found.account_id, [one.invoice_id for one in debts])
+    known = [one.invoice_id for one in await store.overdue_of(connection, found.id, order)]
+    await locks.hold_collectors(connection, found.account_id, known)
+    # One of them may have been paid, and its recovery closed, before the locks.
+    now = await store.overdue_of(connection, found.id, order)
+    debts = [one for one in now if one.invoice_id in known]
     if await _was_done(connection, found, order):
         return BulkOutcome(subscription=found, is_repeated=True)
     if not debts:

@@ -82,13 +82,15 @@ async def owed(
 
 async def hold(
     connection: AsyncConnection, account_id: UUID, only: Collection[UUID] | None = None
-) -> None:
+) -> list[UUID]:
     """Lock the account and the collectors of what is `owed`: nothing of it changes meanwhile.
 
-    Errors: those of `owed`.
+    Returns what is still owed under the locks. Errors: those of `owed`.
     """
+    known = [one.id for one in await owed(connection, account_id, only)]
+    await locks.hold_collectors(connection, account_id, known)
     debts = await owed(connection, account_id, only)
-    await locks.hold_collectors(connection, account_id, [one.id for one in debts])
+    return [one.id for one in debts if one.id in known]
 
 
 async def ask(
@@ -106,9 +108,10 @@ async def ask(
     of `owed` and `card.retry_now`.
     """
     known = await asked_before(connection, account_id, suffix)
-    if not known:
-        known = [one.id for one in await owed(connection, account_id, only)]
-    await locks.hold_collectors(connection, account_id, known)
+    if known:
+        await locks.hold_collectors(connection, account_id, known)
+    else:
+        known = await hold(connection, account_id, only)
     asked = [(one, await _try(connection, one, at, suffix, method_id)) for one in known]
     return [(invoice_id, request) for invoice_id, request in asked if request is not None]
 

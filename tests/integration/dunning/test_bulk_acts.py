@@ -1,14 +1,19 @@
 """Operators steer many subscriptions at once: foreseen, done once, each by itself."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from api.routes.admin import bulk_acts
+from billing.core import ids
+from billing.core.database import Database
+from billing.money.invoice_requests import operating
 from tests.integration.actors import API, Actors, Customer, Json
 from tests.integration.api_app import Api
 from tests.integration.dunning.dunning_setup import case, overdue, tried
+from tests.integration.locked import waiting
 
 STEER = "/admin/subscriptions/steer"
 WHY = {"reason": "Stripe had a bad hour"}
@@ -79,6 +84,25 @@ async def test_a_bad_hour_is_steered_for_all_who_met_it(actors: Actors) -> None:
     assert [one["detail"]["act"] for one in steered[::-1]] == [
         "pause dunning", "resume dunning", "extend dunning", "retry", "forgive",
     ]  # fmt: skip
+
+
+async def test_what_is_paid_meanwhile_is_steered_no_more_and_the_rest_is(
+    actors: Actors, database: Database
+) -> None:
+    customer = await overdue(actors, policy={"days": [0, 80]})
+    await customer.advance(to="2027-03-02T12:00:00Z")
+    listed = await customer.ask("GET", "/billing/invoices?status=pending")
+    later, first = [one["invoice_id"] for one in listed["invoices"]]
+    async with database.tenant(customer.uuid) as connection:
+        await operating.credit(
+            connection, ids.decode(ids.INVOICE, first),
+            amount_minor=4900, lines=(), reason="x", to="debt", suffix="x",
+        )  # fmt: skip
+        asking = asyncio.create_task(steer(actors, "pause_dunning", account_ids=[customer.id]))
+        await waiting(customer, 1)
+    (mine,) = await asking
+    assert mine["refused"] is None
+    assert [one["invoice_id"] for one in mine["invoices"]] == [later]
 
 
 async def test_days_for_all_that_broke_off_are_given_once(

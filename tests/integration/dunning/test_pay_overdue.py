@@ -15,6 +15,7 @@ from billing.money.subscriptions.previews import tokens
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.api_app import stack_settings
 from tests.integration.dunning.dunning_setup import overdue, owed, tried
+from tests.integration.locked import waiting
 from tests.integration.payments.test_money_balance import adjust
 
 PAY_OVERDUE = "/billing/pay-overdue"
@@ -132,6 +133,26 @@ async def test_a_debt_that_shrinks_while_it_is_asked_for_is_not_charged_as_it_wa
         assert not asking.done(), "it waits for the note"
     await asking
     assert [one["amount"] for one in await customer.effects()] == [4900]
+
+
+async def test_an_invoice_that_is_paid_meanwhile_stands_in_the_way_of_no_other(
+    actors: Actors, database: Database
+) -> None:
+    customer = await overdue(actors, policy={"days": [0, 80]})
+    await customer.advance(to="2027-03-02T12:00:00Z")
+    listed = await customer.ask("GET", "/billing/invoices?status=pending")
+    later, first = [one["invoice_id"] for one in listed["invoices"]]
+    await customer.script("succeed", then="last")
+    async with database.tenant(customer.uuid) as connection:
+        await operating.credit(
+            connection, ids.decode(ids.INVOICE, first),
+            amount_minor=4900, lines=(), reason="x", to="debt", suffix="x",
+        )  # fmt: skip
+        asking = asyncio.create_task(customer.ask("POST", PAY_OVERDUE, {}, key="a", status=200))
+        await waiting(customer, 1)
+    paid = await asking
+    assert [one["invoice_id"] for one in paid["invoices"]] == [later]
+    assert (paid["charged_cents"], paid["subscription"]["status"]) == (4900, "active")
 
 
 async def test_a_repeat_that_asked_before_goes_on_once_the_token_is_over(actors: Actors) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids, keys
 from billing.core.errors import Invalid
 from billing.core.money import show_decimal
-from billing.ledger.credits import rules, service
+from billing.ledger.credits import rules, service, store
 from billing.ledger.credits.schemas import Adjustment, Balance, Grant, Taken
 from billing.matters.effects import Announce
 from billing.platform.audit import service as audit
@@ -38,15 +38,15 @@ async def adjust(
     Errors: INSUFFICIENT_CREDITS when less can be taken; BALANCE_TOO_LARGE when more is given than
     an account can have; INVALID_EXPIRY; INVALID_AMOUNT; NOT_FOUND.
     """
-    if expires_at is not None and expires_at <= at:
-        raise Invalid("INVALID_EXPIRY", "credits must expire after the account's current time")
+    key = keys.adjustment(adjustment_id)
     facts: dict[str, Any] = {
-        "account_id": account_id, "key": keys.adjustment(adjustment_id), "reason": reason,
+        "account_id": account_id, "key": key, "reason": reason,
         "at": at, "scope": scope, "subject": ids.encode(ids.ADJUSTMENT, adjustment_id),
     }  # fmt: skip
     done: Grant | Taken
     if amount > 0:
-        await _refuse_too_much(connection, account_id, amount)
+        if not await store.is_granted(connection, account_id, key):
+            await _demand_givable(connection, account_id, amount, expires_at, at)
         done = await service.grant(
             connection, amount=amount, kind="adjustment", is_paid=is_paid, expires_at=expires_at,
             priority=priority, **facts,
@@ -67,7 +67,16 @@ async def adjust(
     return adjustment
 
 
-async def _refuse_too_much(connection: AsyncConnection, account_id: UUID, amount: Decimal) -> None:
+async def _demand_givable(
+    connection: AsyncConnection,
+    account_id: UUID,
+    amount: Decimal,
+    expires_at: datetime | None,
+    at: datetime,
+) -> None:
+    """Refuse credits that are to end before now, and more than an account can have."""
+    if expires_at is not None and expires_at <= at:
+        raise Invalid("INVALID_EXPIRY", "credits must expire after the account's current time")
     before = await service.lock(connection, account_id)
     if before.balance + before.used + amount > rules.MOST_EVER:
         raise Invalid("BALANCE_TOO_LARGE")

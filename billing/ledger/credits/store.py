@@ -301,6 +301,13 @@ async def left_of(
     return left or Decimal(0)
 
 
+async def is_granted(connection: AsyncConnection, account_id: UUID, grant_key: str) -> bool:
+    """True if credits were granted under this key."""
+    lot = credit_lots.c
+    found = select(lot.id).where(lot.account_id == account_id, lot.grant_key == grant_key)
+    return await connection.scalar(found) is not None
+
+
 async def low_balance(connection: AsyncConnection, account_id: UUID) -> Decimal | None:
     """Return the balance below which the account is notified."""
     kept: Decimal | None = await connection.scalar(

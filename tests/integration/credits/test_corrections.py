@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from tests.integration.actors import Actors, Customer
+from tests.integration.lost_answers import lose_answer
 
 ADJUST = "/api/v1/admin/credits/adjust"
 
@@ -45,6 +46,19 @@ async def test_credits_are_given_with_a_reason_once_per_key(customer: Customer) 
     assert (await customer.published()).count("evt.billing.credits.adjusted") == 1
     (lot,) = await customer.grants("adjustment")
     assert (lot["scope"], lot["is_paid"]) == ("images", False)
+
+
+async def test_credits_whose_answer_was_lost_are_told_though_they_have_ended(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock()
+    key, ends = str(uuid4()), {"expires_at": "2027-01-02T00:00:00Z"}
+    given = await adjust(customer, "50", key=key, **ends)
+    await customer.advance(days=2)
+    await lose_answer(actors, key)
+    again = await adjust(customer, "50", key=key, **ends)
+    assert (again.status_code, again.json()) == (201, given.json())
+    assert await customer.credits() == 0
 
 
 async def test_credits_are_taken_and_nobody_used_them(customer: Customer) -> None:

@@ -259,9 +259,7 @@ class AccountActivities(AccountSteps):
             if is_apart:
                 return "kept apart"  # Stripe was not called: that no card was read proves nothing
             if wanted is not None:
-                woken[:] = await card_setup.record(
-                    connection, wanted.id, outcome, cause="told", at=at
-                )
+                woken[:] = await card_setup.record(connection, wanted, outcome, cause="told", at=at)
             else:
                 woken[:] = await following.follow(
                     connection, request.ref.subject_id, subject, card, at
@@ -279,7 +277,7 @@ class AccountActivities(AccountSteps):
 
         async def record(connection: AsyncConnection, _: Step, at: datetime) -> str:
             woken[:] = await card_setup.record(
-                connection, setup.id, outcome, cause=cause, at=max(at, request.step.due)
+                connection, setup, outcome, cause=cause, at=max(at, request.step.due)
             )
             return outcome.status if outcome is not None else "refused"
 

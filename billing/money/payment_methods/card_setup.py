@@ -107,7 +107,7 @@ async def ask(
 
 async def record(
     connection: AsyncConnection,
-    setup_id: UUID,
+    asked: Setup,
     outcome: SetupOutcome | None,
     *,
     cause: Cause,
@@ -115,11 +115,15 @@ async def record(
 ) -> list[Matter]:
     """Record the provider's answer, and save the card once there is one.
 
-    No outcome means that the provider refused. Returns the matters to notify after the commit.
+    `asked` is the setup before the provider was asked. No outcome means that the provider refused.
+    Returns the matters to notify after the commit.
     """
-    setup = await get(connection, setup_id)
+    setup = await get(connection, asked.id)
     if setup.payment_method_id is not None:
         return []
+    is_saved = outcome is not None and outcome.status == "succeeded"
+    if cause == "told" and setup.asks != asked.asks and not is_saved:
+        return []  # its owner has given a card since: the step that this asked for looks again
     fields: dict[str, Any] = {"checks": setup.checks + (cause == "scheduled")}
     if cause != "opened":
         fields["asked_at"] = None
@@ -138,7 +142,7 @@ async def record(
         }
     else:
         fields |= _standing(setup, outcome, at)
-    await prepared.change(connection, setup_intents, setup_id, **fields)
+    await prepared.change(connection, setup_intents, setup.id, **fields)
     return woken
 
 

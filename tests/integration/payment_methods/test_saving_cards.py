@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.money.payment_methods import card_setup
+from billing.money.payment_methods.rules import SetupOutcome
 from sandbox.cards import CARDS
 from tests.integration.actors import Json, wait_for
 from tests.integration.dashboard import delete_customer
@@ -109,6 +113,20 @@ async def test_a_declined_card_is_told_and_the_next_one_still_fits(customer: Car
 
     answer = await sync(customer, begun)
     assert answer.status_code == 201, answer.text
+
+
+async def test_news_of_a_declined_card_is_older_than_the_card_that_was_given_since(
+    customer: Cardholder, database: Database
+) -> None:
+    begun = await customer.begin()
+    reference, at = begun["provider_reference"], real_now()
+    declined = SetupOutcome(setup_intent_id=reference, status="failed")
+    async with database.tenant(customer.uuid) as connection:
+        seen = await card_setup.find(connection, reference)
+        await card_setup.ask(connection, seen, make_default=False, at=at)
+        await card_setup.record(connection, seen, declined, cause="told", at=at)
+        setup = await card_setup.find(connection, reference)
+    assert (setup.status, setup.asked_at) == ("waiting", at)
 
 
 async def test_asking_twice_at_one_instant_of_a_test_clock_looks_twice(

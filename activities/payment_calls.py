@@ -119,7 +119,7 @@ class Charger:
                     is_card=chosen.provider_kind == "card",
                 )
         except ProviderFailure:
-            if not await self._provider.method_is_detached(chosen.card):
+            if not await self._is_gone(attempt, chosen.card):
                 return unreached  # refused before the card was reached
             return unreached.model_copy(update={"kind": "declined", "decline": CARD_GONE})
         except Unavailable as doubt:
@@ -248,6 +248,12 @@ class Charger:
                 said = {"kind": "declined", "decline": charge.decline}
                 return now.model_copy(update={**said, "charge_id": charge.charge_id})
         return None
+
+    async def _is_gone(self, attempt: Attempt, card: str) -> bool:
+        """Return True if the card was removed at the provider, and was not given again since."""
+        if not await self._provider.method_is_detached(card):
+            return False
+        return (await self._chosen(attempt)).card in (card, None)
 
     async def _chosen(self, attempt: Attempt) -> store.AttemptCard:
         """Return the card to try. Errors: Unavailable if another worker decided the attempt."""

@@ -130,3 +130,29 @@ async def test_a_key_that_was_used_otherwise_proves_nothing(
         await ActivityEnvironment().run(
             partial(charger.charge, off_session=False, again=False), payment, tried
         )
+
+
+@pytest.mark.parametrize(
+    ("now", "kind"), [("pm_1", "declined"), ("pm_2", "unreached")], ids=["gone", "given again"]
+)
+async def test_a_card_that_was_given_again_meanwhile_is_not_gone(
+    monkeypatch: pytest.MonkeyPatch, now: str, kind: str
+) -> None:
+    cards = iter(["pm_1", now])
+
+    async def card_of(*_: Any) -> store.AttemptCard:
+        return store.AttemptCard("pending", UUID(int=3), next(cards), "card")
+
+    async def confirm_intent(*_: Any, **__: Any) -> Outcome:
+        raise ProviderFailure("PLATFORM_ERROR", "no such payment method")
+
+    async def method_is_detached(_: str) -> bool:
+        return True
+
+    monkeypatch.setattr(store, "card_of", card_of)
+    provider: Any = Provider()
+    provider.confirm_intent, provider.method_is_detached = confirm_intent, method_is_detached
+    charger = Charger(Dependencies(database=provider, settings=None, provider=provider))  # type: ignore[arg-type]
+    payment, tried = Payment.model_construct(**PAYMENT), Attempt.model_construct(**TRIED)
+    outcome = await charger.charge(payment, tried, off_session=True, again=False)
+    assert outcome.kind == kind

@@ -30,11 +30,17 @@ from billing.ledger.credits.schemas import (
 )
 from billing.matters import store as matters
 from billing.platform.accounts import service as account_service
+from billing.platform.accounts import store as accounts
 from billing.platform.accounts.schemas import Account, AccountFields
 
 
 async def open_account(connection: AsyncConnection, wanted: AccountFields) -> tuple[Account, bool]:
-    """`account_service.upsert`; a new account begins with an empty balance."""
+    """`account_service.upsert`, under the lock of a known account; a new one begins with an empty
+    balance.
+    """
+    known = await accounts.find(connection, wanted.external_id)
+    if known is not None:  # its lock comes before its row
+        await lock(connection, known.id)
     account, is_new = await account_service.upsert(connection, wanted)
     if is_new:
         await store.open_balance(connection, account.id)

@@ -21,6 +21,7 @@ from billing.money.trials import store
 from billing.money.trials.rules import agenda
 from billing.money.trials.schemas import Trial
 from billing.money.trials.transitions import announcement, view
+from billing.platform.accounts import store as accounts
 from billing.platform.accounts.schemas import Account
 from billing.platform.accounts.shops import shop_host
 from billing.platform.outbox import service as outbox
@@ -70,6 +71,9 @@ async def take(
 
     Errors: PAYMENT_OVERDUE if an invoice of the account is overdue.
     """
+    await credits.lock(connection, account.id)
+    # The identity may have changed before the lock; a later change counts this trial.
+    account = await accounts.get(connection, account.id) or account
     taken = await store.add(
         connection,
         {

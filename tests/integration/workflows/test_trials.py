@@ -12,6 +12,7 @@ from billing.money.trials import service as trials
 from billing.platform.accounts import store as accounts
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import RENEWAL, START
+from tests.integration.locked import WAITING, held, waiting
 from tests.integration.lost_answers import lose_answer
 
 BEHIND = "SELECT count(*) AS n FROM pg_stat_activity WHERE %(pid)s = ANY (pg_blocking_pids(pid))"
@@ -157,6 +158,29 @@ async def test_a_shop_that_changes_its_domain_has_had_its_trial(actors: Actors) 
     for domain in (old, new):
         again = await actors.customer(platform="shopify", platform_domain=domain)
         assert (await again.ask("GET", "/billing/trials"))["status"] == "expired"
+        await again.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
+
+
+async def test_a_shop_that_changes_its_domain_while_its_trial_begins_has_had_it(
+    actors: Actors,
+) -> None:
+    old, new = [f"{uuid4()}.example" for _ in range(2)]
+    shop = await actors.customer(platform="shopify", platform_domain=old)
+    body = {
+        "external_id": shop.account["external_id"], "platform": "shopify", "platform_domain": new,
+    }  # fmt: skip
+    async with held(shop):
+        begins = asyncio.create_task(shop.ask("POST", "/billing/trials", status=201))
+        await waiting(shop, 1)
+        moves = asyncio.create_task(actors.operate("POST", "/admin/accounts", body, status=200))
+
+        async def waits_too() -> bool:
+            return moves.done() or len(await actors.sql(WAITING)) > 1
+
+        await wait_for(waits_too, "it moves or waits")
+    await asyncio.gather(begins, moves)
+    for domain in (old, new):
+        again = await actors.customer(platform="shopify", platform_domain=domain)
         await again.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
 
 

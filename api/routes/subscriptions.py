@@ -245,9 +245,10 @@ async def read_subscription(call: MemberCall) -> SubscriptionAnswer:
     "/billing/subscription/cancel",
     response_model=SubscriptionAnswer | PreviewAnswer,
     responses=responses(
-        "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CREDITS_SPENT", "PREVIEW_EXPIRED", *KEYED
+        "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CREDITS_SPENT", "PAYMENT_PENDING",
+        "PREVIEW_EXPIRED", *KEYED,
     ),
-)
+)  # fmt: skip
 async def cancel_subscription(
     body: Annotated[CancelBody, optional_body(CancelBody)],
     call: BillingCall,

@@ -540,7 +540,8 @@ export interface paths {
         post?: never;
         /**
          * Cancel Change
-         * @description Cancel a scheduled change: the next period keeps the current terms. Repeating it is safe.
+         * @description Cancel a scheduled change: the next period keeps the current terms, with the coupon that came
+         *     with it. Repeating it is safe.
          */
         delete: operations["cancel_change"];
         options?: never;

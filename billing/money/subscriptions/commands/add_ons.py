@@ -70,7 +70,7 @@ def choose(
     `as_of` is the instant of a preview.
 
     Errors: SUBSCRIPTION_STATE, PAYMENT_OVERDUE, CHANGE_PENDING; ADD_ON_NOT_FOUND,
-    ADD_ON_NOT_OFFERED, UNITS_SPENT; those of `changes.begin`.
+    ADD_ON_NOT_OFFERED, UNITS_SPENT, PAYMENT_PENDING; those of `changes.begin`.
     """
     subscription, held = cycles.of(w), items.held(w)
     reply = demand(subscription.status, "change_down")
@@ -128,12 +128,12 @@ def _charge(
 ) -> None:
     """Charge the change first; one that leaves nothing to charge is applied now.
 
-    Error: SUBSCRIPTION_STATE if the subscription ends before its period does.
+    Errors: SUBSCRIPTION_STATE if the subscription ends before its period does; PAYMENT_PENDING.
     """
     changes.demand_whole_rest(cycles.of(w))
     plan = w.facts.plan_of(w.rows)
     sale = sell(w, plan, wanted, at, fewer_now=fewer_now)
-    unused = proration.unused(w.rows, sale.credited, at)
+    unused = proration.to_credit(w.rows, sale.credited, at)
     lines, given_back = netting.net(w, unused, sale.lines, plan)
     terms = new_terms.of_now(w).model_copy(
         update={

@@ -73,7 +73,7 @@ def change_plan(
 
     `as_of` is the instant of a preview. Errors: PLAN_NOT_FOUND, CURRENCY_MISMATCH,
     INTERVAL_NOT_OFFERED, QUANTITY_NOT_OFFERED, SUBSCRIPTION_STATE, PAYMENT_OVERDUE, CHANGE_PENDING,
-    TRIAL_NOT_OFFERED, CREDITS_SPENT; those of `add_ons.choose`.
+    TRIAL_NOT_OFFERED, CREDITS_SPENT, PAYMENT_PENDING; those of `add_ons.choose`.
     """
     subscription, terms = cycles.of(w), _terms(w, wish)
     at_once = _is_up(subscription, terms) or _is_tried_too(w, terms)
@@ -239,7 +239,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     """Charge the change first; one that leaves nothing to charge is applied now.
 
     Errors: CREDITS_SPENT if credits to claw back are spent already; SUBSCRIPTION_STATE if the
-    subscription ends before its period does.
+    subscription ends before its period does; PAYMENT_PENDING.
     """
     subscription, plan, own = cycles.of(w), _plan(w, wanted), w.facts.plan_of(w.rows)
     # Free plans count by calendar months, and a cycle of another length has a new anchor.
@@ -263,7 +263,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
         since = spans.used_until(subscription, share, at)
     wanted, sale = _with_add_ons(w, wanted, after, at, since, resets=resets)
     billed = proration.current(w.rows, ("plan",), since)
-    unused = proration.unused(w.rows, [*billed, *sale.credited], since)
+    unused = proration.to_credit(w.rows, [*billed, *sale.credited], since)
     part = spans.rest_of_period(after, at)
     part = part if resets else proration.rest_of_price(w.rows, at, part)
     charge = _charge_line(after, plan, wanted, at, part)

@@ -86,7 +86,7 @@ def cancel(
     The customer may give a reason. `rest` says where money paid for unused time goes; `as_of` is
     the instant of a preview that counts it. Errors: SUBSCRIPTION_STATE, also for a date that leaves
     less than a day of the interval that is scheduled; VALIDATION_FAILED for a date in the past, or
-    one that would cut a period again or to less than a day; CREDITS_SPENT.
+    one that would cut a period again or to less than a day; CREDITS_SPENT, PAYMENT_PENDING.
     """
     at = w.facts.at
     demand(cycles.of(w).status, "cancel")

@@ -11,7 +11,7 @@ from billing.core import keys
 from billing.matters.effects import Do, Work
 from billing.money.dunning import cases
 from billing.money.invoices import notes
-from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.schemas import Invoice, InvoiceLine
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import (
     cycles,
@@ -53,10 +53,11 @@ def take_back_unserved(
 
 def credit_rest(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) -> None:
     """Credit all unused time, paid or not, and claw back its credits; `as_of` is the instant of a
-    preview. Errors: CREDITS_SPENT.
+    preview. Errors: CREDITS_SPENT, PAYMENT_PENDING.
     """
     at = as_of or w.facts.at
     subscription, since = cycles.of(w), _since(w, at)
+    proration.to_credit(w.rows, _charges(w, since), since)
     rest = _rest(w, since, is_paid=True)
     owed = _rest(w, _owed_until(w, at, paid_too=True), is_paid=False)
     take_back_unserved(w, reason, paid_too=True, as_of=at)
@@ -166,8 +167,11 @@ def _rest(
 ) -> dict[UUID, list[Credit]]:
     """Return the charges for the time after `since`, by invoice: of paid ones, or of unpaid."""
     rest: dict[UUID, list[Credit]] = {}
-    lines = proration.current(w.rows, (items.PLAN, items.ADD_ON), since)
-    for one in proration.unused(w.rows, lines, since):
+    for one in proration.unused(w.rows, _charges(w, since), since):
         if one.is_paid == is_paid:
             rest.setdefault(one.line.invoice_id, []).append(one)
     return rest
+
+
+def _charges(w: Work[SubscriptionFacts], since: datetime) -> list[InvoiceLine]:
+    return proration.current(w.rows, (items.PLAN, items.ADD_ON), since)

@@ -12,11 +12,12 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from billing.catalog.rating.rules import EXACT
+from billing.core.errors import Conflict
 from billing.core.money import round_credits, round_exact, round_minor
-from billing.matters.effects import Rows
+from billing.matters.effects import Remove, Rows
 from billing.money.invoices import giving_back, notes
 from billing.money.invoices.giving_back import Part
-from billing.money.invoices.schemas import CHARGED, Invoice, InvoiceLine, Line
+from billing.money.invoices.schemas import CHARGED, Invoice, InvoiceLine, Line, ReversalClaim
 from billing.money.refunds.left import creditable
 from billing.money.subscriptions.schemas import SubscriptionChange
 
@@ -183,6 +184,28 @@ def unused(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credi
             less_tax = part.taxes != asked.up_to(part.total_minor).taxes
             found.append(Credit(line, part, invoice.status == "paid", less_tax))
     return found
+
+
+def to_credit(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credit]:
+    """Return what is `unused`, to credit it because somebody asks for that.
+
+    Error: PAYMENT_PENDING while an undecided refund or dispute holds some of it: it could not be
+    credited now, and nobody would once that is decided.
+    """
+    found, free = unused(rows, lines, at), rows.copy()
+    for one in rows.all():
+        if isinstance(one, ReversalClaim) and one.is_reserved:
+            free.take(Remove(type(one), one.id))
+    if _sum(found) < _sum(unused(free, lines, at)):
+        raise Conflict(
+            "PAYMENT_PENDING",
+            "a refund or dispute holds money that this would credit; retry once it is decided",
+        )
+    return found
+
+
+def _sum(credits: Sequence[Credit]) -> int:
+    return sum(one.total_minor for one in credits)
 
 
 def parts(given_back: Sequence[Credit]) -> tuple[dict[str, Any], ...]:

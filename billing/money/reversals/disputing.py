@@ -119,11 +119,12 @@ def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
         _take(w, w.change(row, state="open"))
         row = w.rows.get(Dispute, row.id)
     row = w.change(row, state=state, closed_at=w.facts.at)
-    if before == "open" and state in ("won", "closed"):
-        _return(w, row)
-    elif state == "lost" and w.rows.get(Payment, row.payment_id).settled_at is not None:
-        booking.book(w, row)
-    _announce(w, row, state)
+    if state == "lost":
+        if w.rows.get(Payment, row.payment_id).settled_at is not None:
+            booking.book(w, row)
+        _announce(w, row, state)
+    else:
+        _announce(w, row, state, balance_cents=_return(w, row) if before == "open" else 0)
 
 
 def _hear_after_all(w: Work[ReversalFacts], row: Dispute, status: str, state: DisputeState) -> None:
@@ -134,11 +135,8 @@ def _hear_after_all(w: Work[ReversalFacts], row: Dispute, status: str, state: Di
     if state != "won":
         return
     row = w.change(row, state=state, closed_at=w.facts.at)
-    if row.booked_at is None:
-        _return(w, row)
-    else:
-        _keep(w, row)
-    _announce(w, w.rows.get(Dispute, row.id), state)
+    kept = _return(w, row) if row.booked_at is None else _keep(w, row)
+    _announce(w, w.rows.get(Dispute, row.id), state, balance_cents=kept)
 
 
 def _take(w: Work[ReversalFacts], row: Dispute) -> None:
@@ -164,18 +162,21 @@ def take_kept(w: Work[ReversalFacts], refund: Refund, kept_minor: int) -> None:
             booking.move_balance(w, row, -taken, "refunded", of)
 
 
-def _keep(w: Work[ReversalFacts], row: Dispute) -> None:
-    """Keep the credit note and the clawback; the customer gets the money as balance.
+def _keep(w: Work[ReversalFacts], row: Dispute) -> int:
+    """Keep the credit note and the clawback; return the money, which the customer gets as balance.
 
     The loss that we recorded is reversed.
     """
-    booking.move_balance(w, row, row.balance_minor + row.note_minor, WON)
+    kept = row.balance_minor + row.note_minor
+    booking.move_balance(w, row, kept, WON)
     row = w.change(row, loss_minor=0)
     booking.count_refunded(w, w.rows.get(Payment, row.payment_id), row.reason)
     refunds.look_again(w, but=row.payment_id)
+    return kept
 
 
-def _return(w: Work[ReversalFacts], row: Dispute) -> None:
+def _return(w: Work[ReversalFacts], row: Dispute) -> int:
+    """Return the credits, and to the money balance its part, which is the answer."""
     booking.move_balance(w, row, row.balance_minor, WON)
     w.change(row, loss_minor=0)
     for number, taken in enumerate(row.credits, start=1):
@@ -188,13 +189,14 @@ def _return(w: Work[ReversalFacts], row: Dispute) -> None:
         }
         w.do(Do(GIVE_BACK, returned))
     refunds.look_again(w, but=row.payment_id)
+    return row.balance_minor
 
 
 def _name(row: Dispute) -> str:
     return ids.encode(ids.DISPUTE, row.id)
 
 
-def _announce(w: Work[ReversalFacts], row: Dispute, what: str) -> None:
+def _announce(w: Work[ReversalFacts], row: Dispute, what: str, **more: int) -> None:
     """Write one audit row and one `evt.billing.dispute.*`."""
     due = row.evidence_due_at
     facts: dict[str, Any] = {
@@ -207,5 +209,6 @@ def _announce(w: Work[ReversalFacts], row: Dispute, what: str) -> None:
         "reason": row.reason,
         "status": row.status,
         "evidence_due_at": due.isoformat() if due is not None else None,
+        **more,
     }
     w.announce(row.account_id, f"dispute.{what}", _name(row), facts)

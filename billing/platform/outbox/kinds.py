@@ -126,9 +126,11 @@ FAMILIES: Final = (
         Kind("opened", "the payer's bank inquires about a payment, or withdraws it"),
         Kind("escalated", "an inquiry became a dispute: the money is withdrawn"),
         Kind("evidence_due", "the evidence is due soon: sent three days and one day ahead"),
-        Kind("won", "the money was returned, possibly after the dispute was lost"),
+        Kind("won", "the money was returned, `balance_cents` of it to the money balance; if the"
+             " dispute had been lost, the payment is no longer `refunded`", "balance_cents"),
         Kind("lost", "the bank keeps the money"),
-        Kind("closed", "it ended without a verdict, or is not booked here: `status` says how"),
+        Kind("closed", "it ended without a verdict, or is not booked here: `status` says how",
+             "balance_cents"),
     ), {
         "reason": Field("text", "the bank's reason", "fraudulent"),
         "status": Field("text", "the provider's status", "needs_response"),

@@ -280,6 +280,8 @@ async def test_a_dispute_that_is_won_after_it_was_lost_is_money_of_the_customer(
     assert [note["amount"] for note in invoice["credit_notes"]] == [999]
     told = await customer.published()
     assert told.count("evt.billing.dispute.lost") == told.count("evt.billing.dispute.won") == 1
+    [event] = (await customer.ask("GET", "/billing/events?type=evt.billing.dispute.won"))["data"]
+    assert event["data"]["balance_cents"] == 999, "it says where the money is"
     report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
     assert report["ok"], [one for one in report["checks"] if not one["ok"]]
 

@@ -308,7 +308,7 @@ def _fields(w: Work[Any], payment: Payment, outcome: Outcome) -> dict[str, Any]:
             fields |= {"status": "succeeded", "received_minor": outcome.received_minor}
             fields |= {"paid_at": at, "closed_at": at, **_failure(None)}
         case "processing":
-            fields |= {"status": "processing"}
+            fields |= {"status": "processing", **_failure(None)}
         case "canceled":
             fields |= {"status": "canceled", "closed_at": at}
         case "declined" if outcome.is_over:

@@ -75,6 +75,11 @@ async def test_a_debit_that_fails_opens_dunning_on_the_day_it_failed(actors: Act
     assert instant(opened["next_at"]) == instant("2027-02-08T10:00:00Z"), "three days from then"
     await customer.advance(to="2027-02-08T10:00:00Z")
     assert (await attempts(customer))[-1] == ("attempt-1", "processing")
+    path = "/billing/events?type=evt.billing.payment.processing"
+    events = (await customer.ask("GET", path))["data"]
+    assert [one["data"]["failure_code"] for one in events] == [None, None], "no try is failed here"
+    [payment] = (await customer.ask("GET", "/billing/payments?status=processing"))["data"]
+    assert (payment["failure_code"], payment["failure_message"]) == (None, None)
     await customer.advance(days=6)
     assert len(await attempts(customer)) == 2, "no slot runs while the bank decides"
     await settle(customer, "succeed")

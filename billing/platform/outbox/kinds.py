@@ -107,11 +107,12 @@ FAMILIES: Final = (
              "exp_month exp_year subscription_id plan renews_at price_cents currency"),
     ), {"kind": Field("text", "`card`, or another kind", "card")}),
     Family("invoice", "Invoices", "invoice_id total_cents currency", (
-        Kind("finalized", "it got its number, and is due"),
+        Kind("finalized", "it got its number, and is due: not sent for one that is paid first, such"
+             " as a first invoice, a change, or a pack"),
         Kind("partly_paid", "a payment covered only part of it", "received_cents"),
-        Kind("paid", "it is fully paid"),
+        Kind("paid", "it is fully paid; one that is paid first gets its number with it"),
         Kind("credited", "a credit note credited part of it", "amount_minor reason"),
-        Kind("voided", "it was voided", "reason"),
+        Kind("voided", "it was voided, or is a draft that will never be paid", "reason"),
         Kind("uncollectible", "it was written off as uncollectible"),
     )),
     Family("refund", "Refunds",

@@ -64,39 +64,19 @@ def dispute_outcome(dispute: stripe.Dispute) -> DisputeOutcome:
 
 
 def card_details(method: stripe.PaymentMethod) -> CardDetails:
-    """Return the details we store of a card, or of a bank account that is debited."""
-    if method.type == "us_bank_account" and method.us_bank_account is not None:
-        return _account(method, method.us_bank_account, method.us_bank_account.bank_name, "US")
-    if method.type == "sepa_debit" and method.sepa_debit is not None:
-        return _account(method, method.sepa_debit, None, method.sepa_debit.country)
-    card = method.card
+    """Return the details we store of a card, a bank account or another method."""
+    # Only the part that is named as its type exists: of Link it has no number.
+    part = method.to_dict().get(method.type) or {}
     return CardDetails(
         stripe_payment_method_id=method.id,
-        kind=method.type if method.type == "card" else "other",
+        kind="card" if method.type == "card" else "other",
         provider_kind=method.type,
-        brand=card.brand if card else None,
-        last4=card.last4 if card else None,
-        exp_month=card.exp_month if card else None,
-        exp_year=card.exp_year if card else None,
-        fingerprint=card.fingerprint if card else None,
-        country=card.country if card else None,
-    )
-
-
-def _account(
-    method: stripe.PaymentMethod,
-    account: stripe.PaymentMethod.UsBankAccount | stripe.PaymentMethod.SepaDebit,
-    bank: str | None,
-    country: str | None,
-) -> CardDetails:
-    return CardDetails(
-        stripe_payment_method_id=method.id,
-        kind="other",
-        provider_kind=method.type,
-        brand=bank,
-        last4=account.last4,
-        fingerprint=account.fingerprint,
-        country=country,
+        brand=part.get("brand") or part.get("bank_name"),
+        last4=part.get("last4"),
+        exp_month=part.get("exp_month"),
+        exp_year=part.get("exp_year"),
+        fingerprint=part.get("fingerprint"),
+        country="US" if method.type == "us_bank_account" else part.get("country"),
     )
 
 

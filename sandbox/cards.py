@@ -32,11 +32,18 @@ class TestCard:
     """The reason of the dispute that follows a charge; `inquiry` stays a warning."""
     debit: Literal["us_bank_account", "sepa_debit"] | None = None
     """A bank account instead of a card: a debit is processing until it is settled."""
+    is_link: bool = False
+    """Stripe's wallet: what is behind it is not shown, not even a number."""
     settles: str = "succeed"
     """Result of a debit, unless whoever settles it says another."""
     brand: str = "visa"
     funding: str = "credit"
     country: str = "US"
+
+    @property
+    def kind(self) -> str:
+        """The type of its payment methods, which is also the name of their one part."""
+        return "link" if self.is_link else self.debit or "card"
 
     @property
     def fingerprint(self) -> str:
@@ -152,6 +159,7 @@ _ALL = (
         "pm_sepaDebit_failed", "SEPA account, refuses after days", "3002", "processing",
         debit="sepa_debit", settles="debit_not_authorized", country="DE",
     ),
+    TestCard("pm_link", "Link, pays", "", is_link=True),
 )  # fmt: skip
 
 CARDS: dict[str, TestCard] = {card.token: card for card in _ALL}

@@ -220,6 +220,7 @@ def _receipt(router: APIRouter, envelope: Envelope) -> None:
             return _missing("such receipt")
         paid = amounts.shown(charge["amount"], charge["currency"])
         details = charge["payment_method_details"]
-        text = f"{paid} charged to the card or account ending in "
-        text += f"{details[details['type']]['last4']} ({charge['status']})."
+        last4 = details[details["type"]].get("last4")
+        payer = f"the card or account ending in {last4}" if last4 else details["type"]
+        text = f"{paid} charged to {payer} ({charge['status']})."
         return show_page("message.html", title=f"Receipt {charge_id}", text=text)

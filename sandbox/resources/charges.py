@@ -163,6 +163,8 @@ def _outcome(status: str, decline: Decline | None) -> Json | None:
 def _details(intent: Json, method: Json, card: TestCard, authenticated: bool) -> Json:
     if card.debit is not None:
         return {card.debit: bank_debits.charged(card), "type": card.debit}
+    if card.is_link:
+        return {"link": {"country": card.country}, "type": "link"}
     shown = method["card"]
     return {
         "card": {

@@ -43,20 +43,25 @@ USED_UP = (
 def make(call: Call, card: TestCard, data: Json | None = None, customer: str | None = None) -> Json:
     """A new payment method of a test card, attached to nobody yet."""
     data = data or {}
-    kind = card.debit or "card"
     method: Json = {
         "id": new_id("pm"),
         "object": "payment_method",
         "allow_redisplay": data.get("allow_redisplay", "unspecified"),
         "billing_details": billing_details(data.get("billing_details")),
-        kind: bank_debits.saved(card) if card.debit else _card(card),
+        card.kind: _details(card),
         "created": call.now(customer),
         "customer": None,
         "livemode": False,
         "metadata": data.get("metadata", {}),
-        "type": kind,
+        "type": card.kind,
     }
     return call.store.insert(method, card=card.token, set_up=False, used_up=False)
+
+
+def _details(card: TestCard) -> Json:
+    if card.is_link:
+        return {"email": "payer@example.com"}
+    return bank_debits.saved(card) if card.debit else _card(card)
 
 
 def _card(card: TestCard) -> Json:

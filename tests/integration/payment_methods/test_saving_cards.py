@@ -154,6 +154,18 @@ async def test_a_card_that_needs_3d_secure_is_saved_once_it_was_passed(
     assert method["is_default"]
 
 
+async def test_a_payer_who_uses_link_is_served_and_charged_again(
+    new_customer: Callable[..., Awaitable[Cardholder]],
+) -> None:
+    customer = await new_customer(is_test=True, clock_at="2027-01-01T10:00:00Z")
+    await customer.subscribed("pro", "pm_link")
+    [kept] = await customer.methods()
+    assert (kept["type"], kept["provider_type"], kept["last4"]) == ("other", "link", None)
+    await customer.advance(to="2027-02-01T10:00:00Z")
+    assert [one["amount"] for one in await customer.effects()] == [4900, 4900]
+    assert (await customer.save_card("pm_link"))["provider_type"] == "link"
+
+
 async def test_a_second_card_leaves_the_default_alone(customer: Cardholder) -> None:
     first = await customer.save_card()
     second = await customer.save_card("pm_card_mastercard")

@@ -10,7 +10,7 @@ import stripe
 from billing.core.errors import ProviderFailure, Unavailable
 from gateways.provider import RefundRequest
 from gateways.stripe import StripeGateway
-from gateways.stripe_objects import setup_outcome
+from gateways.stripe_objects import card_details, setup_outcome
 
 
 async def test_an_answer_that_is_cut_off_is_none() -> None:
@@ -46,6 +46,17 @@ def test_a_card_that_was_removed_after_its_setup_is_not_kept(
     )  # fmt: skip
     outcome = setup_outcome(intent)
     assert (outcome.status, outcome.card is not None) == (status, is_kept)
+
+
+def test_a_method_that_is_no_card_is_kept_with_what_it_has() -> None:
+    given: Any = stripe.PaymentMethod.construct_from(
+        {"id": "pm_1", "object": "payment_method", "type": "link", "customer": "cus_1",
+         "link": {"email": "payer@example.com"}},
+        "sk_test_x",
+    )  # fmt: skip
+    kept = card_details(given)
+    assert (kept.kind, kept.provider_kind) == ("other", "link")
+    assert (kept.last4, kept.fingerprint, kept.exp_year) == (None, None, None)
 
 
 async def test_a_refund_of_a_payment_that_cannot_be_refunded_is_refused(

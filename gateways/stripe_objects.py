@@ -52,7 +52,10 @@ def refund_outcome(refund: stripe.Refund) -> RefundOutcome:
 
 def dispute_outcome(dispute: stripe.Dispute) -> DisputeOutcome:
     """Return a dispute's outcome, with the provider's own status."""
-    due = (dispute.to_dict().get("evidence_details") or {}).get("due_by")
+    said = dispute.to_dict()
+    due = (said.get("evidence_details") or {}).get("due_by")
+    # Withdrawals are negative; they may be in another currency than the dispute.
+    moved = sum(one["amount"] for one in said.get("balance_transactions") or ())
     return DisputeOutcome(
         dispute_id=dispute.id,
         status=dispute.status,
@@ -60,6 +63,7 @@ def dispute_outcome(dispute: stripe.Dispute) -> DisputeOutcome:
         currency=dispute.currency.upper(),
         reason=dispute.reason,
         evidence_due_at=datetime.fromtimestamp(due, UTC) if due else None,
+        is_withdrawn=moved < 0,
     )
 
 

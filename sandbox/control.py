@@ -200,9 +200,13 @@ class SandboxControl:
         *,
         inquiry: bool = False,
         amount: int | None = None,
+        prevented: str | None = None,
     ) -> Outcome:
-        """Dispute a payment, or have its bank ask; the whole charge without an amount."""
-        order = {"reason": reason, "inquiry": inquiry, "amount": amount}
+        """Dispute a payment, or have its bank ask; the whole charge without an amount.
+
+        `prevented`: Stripe ends it at once, by a `block` or by a `resolution`.
+        """
+        order = {"reason": reason, "inquiry": inquiry, "amount": amount, "prevented": prevented}
         return await self._act(f"/payment_intents/{intent}/dispute", order)
 
     async def finish_dispute(self, dispute: str, outcome: str) -> Outcome:

@@ -160,6 +160,8 @@ class Dispute(Order):
     """The bank only asks; no money is withdrawn."""
     amount: Annotated[int, Field(ge=1)] | None = None
     """In the provider's units; null: the whole charge, also what was refunded of it."""
+    prevented: Literal["block", "resolution"] | None = None
+    """Stripe ends it at once: it stops the payer's bank, or gives the payer the money."""
 
 
 class EndDispute(Order):

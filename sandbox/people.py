@@ -112,7 +112,8 @@ def dispute(call: Call, intent_id: str, order: Dispute) -> Json:
     charge = call.load("charge", intent["latest_charge"])
     if order.amount is not None and order.amount > charge["amount"]:
         raise problems.invalid("The charge was less than that.", param="amount")
-    return disputes.begin(call, charge, order.reason, order.inquiry, order.amount)
+    case = order.prevented or ("inquiry" if order.inquiry else "chargeback")
+    return disputes.begin(call, charge, order.reason, case, order.amount)
 
 
 def settle(call: Call, intent_id: str, word: str | None) -> Json:

@@ -15,6 +15,8 @@ routes = Routes()
 OPEN = "dispute.open"
 FEE = 1_500
 EVIDENCE_DUE_SECONDS = 9 * 86_400
+_FIRST_STATUS = {"inquiry": "warning_needs_response", "chargeback": "needs_response"}
+"""The first status of a dispute by its type; every other type is prevented."""
 _EVIDENCE = (
     "access_activity_log", "billing_address", "cancellation_policy",
     "cancellation_policy_disclosure", "cancellation_rebuttal", "customer_communication",
@@ -54,18 +56,26 @@ def open_dispute(call: Call, charge_id: str) -> None:
         return
     token = call.store.hidden(charge["payment_method"]).get("card", "")
     reason = CARDS[token].dispute or "fraudulent"
-    begin(call, charge, "general" if reason == "inquiry" else reason, reason == "inquiry")
+    if reason == "inquiry":
+        begin(call, charge, "general", "inquiry")
+    else:
+        begin(call, charge, reason, "chargeback")
 
 
-def begin(call: Call, charge: Json, reason: str, inquiry: bool, amount: int | None = None) -> Json:
-    """Open a dispute; its money is withdrawn, unless the issuer only asks."""
+def begin(call: Call, charge: Json, reason: str, case: str, amount: int | None = None) -> Json:
+    """Open a dispute; its money is withdrawn, unless the issuer only asks or is stopped.
+
+    A `resolution` is no chargeback: Stripe itself gives the payer the money, without a fee.
+    """
     charge_id = charge["id"]
     now = call.now(charge["customer"])
-    dispute = {**_body(charge, reason, now, inquiry), "amount": amount or charge["amount"]}
-    if not inquiry:
+    dispute = {**_body(charge, reason, now, case), "amount": amount or charge["amount"]}
+    is_withdrawn = case in ("chargeback", "resolution")
+    if is_withdrawn:
+        fee = FEE if case == "chargeback" else 0
         movement = balance_transactions.record(
             call, {**dispute, "metadata": charge["metadata"]}, "adjustment", "dispute",
-            -dispute["amount"], FEE, at=now, description=f"Chargeback withdrawal for {charge_id}",
+            -dispute["amount"], fee, at=now, description=f"Chargeback withdrawal for {charge_id}",
         )  # fmt: skip
         dispute["balance_transactions"] = [movement]
     call.store.insert(dispute)
@@ -74,7 +84,7 @@ def begin(call: Call, charge: Json, reason: str, inquiry: bool, amount: int | No
     owner = {**dispute, "customer": charge["customer"]}
     call.effect("dispute.created", owner, reason=dispute["reason"])
     call.emit("charge.dispute.created", dispute)
-    if not inquiry:
+    if is_withdrawn:
         call.emit("charge.dispute.funds_withdrawn", dispute)
     return dispute
 
@@ -86,7 +96,7 @@ def finish(call: Call, dispute_id: str, outcome: str) -> Json:
     """
     dispute = call.load("dispute", dispute_id)
     before = dispute["status"]
-    if before in ("won", "warning_closed") or before == outcome:
+    if before in ("won", "warning_closed", "prevented") or before == outcome:
         raise problems.invalid(f"This dispute is already {before}.", param="dispute")
     charge = call.load("charge", dispute["charge"])
     inquiry = before.startswith("warning_")
@@ -108,7 +118,7 @@ def finish(call: Call, dispute_id: str, outcome: str) -> Json:
     return dispute
 
 
-def _body(charge: Json, reason: str, now: int, inquiry: bool) -> Json:
+def _body(charge: Json, reason: str, now: int, case: str) -> Json:
     return {
         "id": new_id("dp"),
         "object": "dispute",
@@ -126,24 +136,24 @@ def _body(charge: Json, reason: str, now: int, inquiry: bool) -> Json:
             "submission_count": 0,
             "submission_method": "not_submitted",
         },
-        "is_charge_refundable": inquiry,
+        "is_charge_refundable": case in ("inquiry", "block"),
         "livemode": False,
         "metadata": {},
         "payment_intent": charge["payment_intent"],
-        **_details(charge, inquiry),
+        **_details(charge, case),
         "reason": reason,
-        "status": "warning_needs_response" if inquiry else "needs_response",
+        "status": _FIRST_STATUS.get(case, "prevented"),
     }
 
 
-def _details(charge: Json, inquiry: bool) -> Json:
+def _details(charge: Json, case_type: str) -> Json:
     """The details of a disputed card; a bank debit has none."""
     card = charge["payment_method_details"].get("card")
     if card is None:
         return {}
     case = {
         "brand": card["brand"],
-        "case_type": "inquiry" if inquiry else "chargeback",
+        "case_type": case_type,
         "network": card["network"],
         "network_reason_code": "83",
     }

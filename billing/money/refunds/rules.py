@@ -34,6 +34,8 @@ class DisputeOutcome(Frozen):
     currency: str
     reason: str
     evidence_due_at: AwareDatetime | None = None
+    is_withdrawn: bool = False
+    """True if the provider's account lacks the money of the dispute now."""
 
 
 class Taken(Frozen):

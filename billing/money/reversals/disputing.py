@@ -31,7 +31,10 @@ _STATES: Final[dict[str, DisputeState]] = {
     "won": "won",
     "lost": "lost",
 }
-"""Every other status of the provider means an open dispute."""
+"""Every other status of the provider means an open dispute.
+
+One that is closed while its money is withdrawn is lost: the provider gave it to the payer.
+"""
 _UNBOOKED: Final[dict[DisputeState, DisputeState]] = {
     "open": "inquiry",
     "won": "closed",
@@ -45,7 +48,7 @@ comparable, so nothing is booked by guess.
 def follow(w: Work[ReversalFacts], outcome: DisputeOutcome) -> None:
     """Follow the provider's status of a dispute; a closed one stays closed, except a lost one."""
     known = next((one for one in w.rows.of(Dispute) if _is(one, outcome)), None)
-    state = _state(w, outcome.status, outcome.currency if known is None else known.currency)
+    state = _state(w, outcome, outcome.currency if known is None else known.currency)
     if known is None:
         known = _open(w, outcome, "inquiry" if state in ("inquiry", "closed") else "open")
         _take(w, known)
@@ -79,8 +82,10 @@ def _only_asks(status: str) -> bool:
     return _STATES.get(status) == "inquiry"
 
 
-def _state(w: Work[ReversalFacts], status: str, currency: str) -> DisputeState:
-    state = _STATES.get(status, "open")
+def _state(w: Work[ReversalFacts], outcome: DisputeOutcome, currency: str) -> DisputeState:
+    state = _STATES.get(outcome.status, "open")
+    if state == "closed" and outcome.is_withdrawn:
+        state = "lost"
     is_bookable = currency == w.rows.get(Payment, w.facts.payment_id).currency
     return state if is_bookable else _UNBOOKED.get(state, state)
 

@@ -153,6 +153,25 @@ async def test_a_lost_dispute_takes_no_more_than_is_left_and_an_inquiry_takes_no
     assert await balance(customer) == 0
 
 
+async def test_a_dispute_that_stripe_resolves_is_lost_and_one_that_it_blocks_took_nothing(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    payment = await paid_for(customer)
+    intent = payment["stripe_payment_intent_id"]
+    await actors.sandbox.dispute(intent, prevented="block")
+    await disputed(actors, customer, "closed")
+    assert await customer.credits() == 100
+    await actors.sandbox.dispute(intent, prevented="resolution")
+    dispute = await disputed(actors, customer, "lost")
+    assert (dispute["status"], dispute["loss"]) == ("prevented", 0)
+    await until_credits(customer, "0")
+    seen, invoice = await shown(customer, payment)
+    assert (seen["status"], seen["amount_refunded"]) == ("refunded", 999)
+    assert [note["amount"] for note in invoice["credit_notes"]] == [999]
+
+
 async def test_a_period_whose_payment_is_lost_is_not_served_any_more(actors: Actors) -> None:
     customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
     await customer.subscribed("pro", interval="year")

@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 import stripe
 
+from billing.money.disputes.schemas import Dispute
+from billing.money.invoices.schemas import CreditNote
+from billing.money.payments.schemas import Payment
 from gateways.stripe_objects import dispute_outcome, refund_outcome
+from tests.unit.reversals.story import PAYMENT, Story
 
 REFUND = {"id": "re_1", "object": "refund", "amount": 4900, "currency": "usd"}
 DISPUTE = {
@@ -32,3 +36,27 @@ def test_a_dispute_needs_no_deadline() -> None:
     for more in (*cases, {"evidence_details": {"due_by": None}}):
         told = dispute_outcome(stripe.Dispute.construct_from(DISPUTE | more, "key"))
         assert (told.status, told.evidence_due_at) == ("lost", None)
+
+
+@pytest.mark.parametrize("first", [None, "warning_needs_response", "needs_response"])
+@pytest.mark.parametrize(
+    ("moved", "state", "taken"),
+    [([-1000], "lost", 1000), ([-900, 900], "closed", 0), ([], "closed", 0)],
+)
+def test_a_prevented_dispute_is_lost_if_its_money_is_gone(
+    first: str | None, moved: list[int], state: str, taken: int
+) -> None:
+    story = Story(1000, 0)
+    whole = DISPUTE | {"amount": 1000, "currency": "eur"}
+    for status in filter(None, (first, "prevented")):
+        moves = {"balance_transactions": [{"amount": one} for one in moved]}
+        said = whole | {"status": status} | moves
+        told = dispute_outcome(stripe.Dispute.construct_from(said, "key"))
+        story.disputes[told.dispute_id] = told
+        story.hear()
+        story.hold_true()
+    [row] = story.rows.of(Dispute)
+    assert (row.state, story.announced[-1]) == (state, f"dispute.{state}")
+    assert story.rows.get(Payment, PAYMENT).refunded_minor == taken
+    assert sum(one.amount_minor for one in story.rows.of(CreditNote)) == taken
+    assert story.lot["asked"] == taken / 10

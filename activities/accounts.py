@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 from activities.account_steps import AccountSteps
 from activities.customers import Customer, Customers
 from activities.dependencies import Dependencies
-from activities.tries import doubting_a_key, harmless_key
+from activities.tries import doubting_a_key, harmless
 from billing.core import ids, keys
 from billing.core.clock import real_now
 from billing.core.errors import Invalid, ProviderFailure
@@ -294,9 +294,13 @@ class AccountActivities(AccountSteps):
             return None
 
         async def make(customer: Customer) -> SetupOutcome:
-            key = harmless_key(customer.key(keys.setup_intent(setup.id)))
             with doubting_a_key():
-                return await self.provider.create_setup_intent(customer.id, key, _metadata(setup))
+                return await harmless(
+                    customer.key(keys.setup_intent(setup.id)),
+                    lambda key: self.provider.create_setup_intent(
+                        customer.id, key, _metadata(setup)
+                    ),
+                )
 
         try:
             return await self.customers.served(setup.account_id, make)
@@ -310,8 +314,10 @@ class AccountActivities(AccountSteps):
             return None
 
         async def make(customer: Customer) -> str:
-            key = harmless_key(customer.key(keys.portal_session(wanted.id)))
-            return await self.provider.open_portal(customer.id, key, wanted.return_url)
+            return await harmless(
+                customer.key(keys.portal_session(wanted.id)),
+                lambda key: self.provider.open_portal(customer.id, key, wanted.return_url),
+            )
 
         try:
             return await self.customers.served(wanted.account_id, make)

@@ -10,7 +10,7 @@ from temporalio import activity
 
 from activities import telling
 from activities.dependencies import Dependencies
-from activities.tries import harmless_key
+from activities.tries import harmless
 from billing.core import clock, ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.matters.schemas import Matter
@@ -88,8 +88,8 @@ class Customers:
             return Customer(account.stripe_customer_id, is_first=gone is None)
         external = ids.encode(ids.ACCOUNT, account_id)
         key = f"{external}/customer" if gone is None else f"{external}/customer-after-{gone}"
-        made = await self._provider.create_customer(
-            account_id, harmless_key(key), {"account": external}
+        made = await harmless(
+            key, lambda key: self._provider.create_customer(account_id, key, {"account": external})
         )
         async with self._database.tenant(account_id) as connection:
             kept = await accounts.lock_customer(connection, account_id, made)

@@ -5,11 +5,11 @@ attempt row that was committed before. A retry looks first, and never uses anoth
 """
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from activities.customers import Customer, Customers
 from activities.dependencies import Dependencies
-from activities.tries import SAME_KEY_TRIES, doubting_a_key, harmless_key, tries
+from activities.tries import SAME_KEY_TRIES, doubting_a_key, harmless, tries
 from billing.core import context, ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
@@ -20,6 +20,7 @@ from billing.money.payments.rules import CARD_GONE, CheckoutSession, Outcome
 from billing.money.payments.schemas import Attempt, Payment
 from gateways.provider import KEY_IN_USE, UNFINISHED, CheckoutRequest, IntentRequest
 
+R = TypeVar("R", bound=IntentRequest)
 # Our clock may be ahead of the provider's; a larger gap is accepted for the attempt's own card.
 _CLOCKS_APART: Final = timedelta(seconds=5)
 _CLOCKS_FAR_APART: Final = timedelta(minutes=5)
@@ -52,7 +53,7 @@ class Charger:
         async def make(customer: Customer) -> Outcome:
             await failpoint("intent.before_create")
             request = IntentRequest(
-                key=harmless_key(customer.key(payment.intent_key)),
+                key=customer.key(payment.intent_key),
                 amount_minor=payment.amount_minor,
                 currency=payment.currency,
                 customer_id=customer.id,
@@ -74,7 +75,7 @@ class Charger:
 
         async def make(customer: Customer) -> CheckoutSession:
             request = CheckoutRequest(
-                key=harmless_key(customer.key(payment.intent_key)),
+                key=customer.key(payment.intent_key),
                 amount_minor=payment.amount_minor,
                 currency=payment.currency,
                 customer_id=customer.id,
@@ -84,7 +85,10 @@ class Charger:
             )
             await failpoint("intent.before_create")
             with doubting_a_key():
-                return await self._provider.create_checkout(request)
+                return await harmless(
+                    request.key,
+                    lambda key: self._provider.create_checkout(_under(key, request)),
+                )
 
         session = await self.customers.served(payment.account_id, make)
         await failpoint("intent.created")
@@ -183,7 +187,9 @@ class Charger:
             )
             if found is not None:
                 return found
-        return await self._provider.create_intent(request)
+        return await harmless(
+            request.key, lambda key: self._provider.create_intent(_under(key, request))
+        )
 
     async def _page_outcome(self, session: CheckoutSession) -> Outcome:
         """Return the outcome of a page that was to be closed."""
@@ -285,6 +291,10 @@ def _demand_decided(outcome: Outcome) -> Outcome:
     if not outcome.is_over and outcome.kind not in ("canceled", "succeeded", "processing"):
         raise Unavailable("PROVIDER_NOT_CANCELED", "the provider did not cancel the payment")
     return outcome
+
+
+def _under(key: str, request: R) -> R:
+    return request.model_copy(update={"key": key})
 
 
 def _metadata(payment: Payment) -> dict[str, str]:

@@ -1,17 +1,19 @@
 """Tries of a step and of its calls of the provider."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final
+from typing import Final, TypeVar
 
 from temporalio import activity
 
+from billing.core import ids
 from billing.core.errors import ProviderFailure, Unavailable
 from gateways.provider import KEY_REUSED
 
 SAME_KEY_TRIES: Final = 3
 """The provider may have stored a 500 under a key; after these tries only the lookup decides."""
+T = TypeVar("T")
 _before: Final = ContextVar("before", default=0)
 
 
@@ -29,10 +31,18 @@ def tries() -> int:
     return _before.get() + activity.info().attempt
 
 
-def harmless_key(key: str) -> str:
-    """Return the key of a call that takes no money: a new key gets past a stored 500."""
+async def harmless(key: str, call: Callable[[str], Awaitable[T]]) -> T:
+    """Make a call that takes no money under a key: a new one gets past a stored answer.
+
+    A stored refusal may be outdated, and proves that nothing was made: it is asked again at once.
+    """
     number = tries()
-    return key if number <= SAME_KEY_TRIES else f"{key}/again-{number}"
+    try:
+        return await call(key if number <= SAME_KEY_TRIES else f"{key}/again-{number}")
+    except ProviderFailure as refused:
+        if not refused.is_repeated:
+            raise
+        return await call(f"{key}/again-{ids.new().hex}")
 
 
 @contextmanager

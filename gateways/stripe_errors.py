@@ -52,8 +52,9 @@ async def told() -> AsyncIterator[None]:
     except stripe.InvalidRequestError as error:
         words = f"Stripe refused the request: {error.user_message or error.code}"
         is_decided = error.code == "payment_intent_unexpected_state"
-        refusal = AlreadyDecided if is_decided else Refusal
-        raise refusal(_refused(error), words, error.code) from error
+        refusal = (AlreadyDecided if is_decided else Refusal)(_refused(error), words, error.code)
+        refusal.is_repeated = _is_repeated(error)
+        raise refusal from error
     except stripe.AuthenticationError as error:
         raise Unavailable("PROVIDER_KEY", "Stripe does not accept our key") from error
     except stripe.IdempotencyError as error:
@@ -76,10 +77,13 @@ def _doubt(error: stripe.StripeError) -> str:
         return KEY_IN_USE
     if error.http_status is None:
         return SILENT
-    # Stripe marks an answer that it repeats from storage under the key.
-    kept = (error.headers or {}).get("Idempotent-Replayed") == "true"
     failed = error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return FAILURE_KEPT if failed and kept else "PROVIDER_UNAVAILABLE"
+    return FAILURE_KEPT if failed and _is_repeated(error) else "PROVIDER_UNAVAILABLE"
+
+
+def _is_repeated(error: stripe.StripeError) -> bool:
+    """Return True if Stripe marks the answer as one that it has stored under the key."""
+    return (error.headers or {}).get("Idempotent-Replayed") == "true"
 
 
 def _declined(error: stripe.CardError) -> Outcome:

@@ -16,6 +16,7 @@ FaultKind = Literal[
     "timeout_after",
     "reset",
     "reset_after",
+    "error_400_stored",
     "error_429",
     "conflict_409",
     "error_500_unstored",

@@ -143,6 +143,16 @@ def lock_timeout() -> ApiError:
     )
 
 
+def account_refused() -> ApiError:
+    """A refusal for the state of the seller's account, which lasts until somebody repairs it."""
+    return ApiError(
+        400,
+        "Your account cannot currently make live charges.",
+        code="testmode_charges_only",
+        executed=True,
+    )
+
+
 def server_error(message: str = "An error occurred while processing your request.") -> ApiError:
     """A failure on the sandbox's side."""
     return ApiError(500, message, type="api_error")

@@ -88,6 +88,9 @@ class Wire:
                 keep = kind == "error_500_stored"
                 answer = envelope.refuse(incoming, problems.server_error(), kind, keep=keep)
                 return respond(incoming, answer)
+            case "error_400_stored":
+                answer = envelope.refuse(incoming, problems.account_refused(), kind, keep=True)
+                return respond(incoming, answer)
             case "error_500_after":
                 return respond(incoming, self._after(incoming, kind, problems.server_error()))
             case "malformed":

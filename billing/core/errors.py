@@ -67,6 +67,8 @@ class ProviderFailure(BillingError):
     """The payment provider refused, and it is proven that nothing was charged."""
 
     status = 502
+    is_repeated = False
+    """True if the provider repeats a refusal that it has stored under the call's key."""
 
 
 class Unavailable(BillingError):

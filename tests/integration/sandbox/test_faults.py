@@ -37,6 +37,7 @@ async def attempt(v1: Any, customer: str, key: str) -> Any:
         ("reset_after", stripe.APIConnectionError, 1, None, 1),
         ("error_429", stripe.RateLimitError, 0, None, 1),
         ("conflict_409", stripe.APIError, 0, None, 1),
+        ("error_400_stored", stripe.InvalidRequestError, 0, 400, 0),
         ("error_500_unstored", stripe.APIError, 0, None, 1),
         ("error_500_stored", stripe.APIError, 0, 500, 0),
         ("error_500_after", stripe.APIError, 1, 500, 1),

@@ -110,6 +110,20 @@ async def test_a_declined_saved_card_fails_the_purchase_and_charges_nothing(
     await proven_once(customer, again["purchase_id"])
 
 
+async def test_what_stripe_refuses_for_the_sellers_account_goes_on_once_that_is_repaired(
+    customer: Customer,
+) -> None:
+    sandbox, named = customer.actors.sandbox, {"account": customer.id}
+    refusing = await sandbox.fault(
+        "error_400_stored", method="POST", path="/v1/customers", metadata=named, times=None
+    )
+    body = {"pack": "small", "payment_method": "card"}
+    answer = await customer.call("POST", "/billing/purchases", body, key="before")
+    assert answer.status_code == 502, answer.text
+    await sandbox.clear("faults", refusing)
+    await customer.bought("small")
+
+
 @pytest.mark.parametrize("named", ["https://shop.example/back", None])
 async def test_a_hosted_page_is_paid_and_leads_back(customer: Customer, named: str | None) -> None:
     begun = await customer.buy("small", "checkout", **({"return_url": named} if named else {}))

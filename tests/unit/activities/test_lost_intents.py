@@ -14,6 +14,7 @@ from activities.dependencies import Dependencies
 from activities.provider_calls import ProviderCalls
 from billing.core import ids
 from billing.core.clock import real_now
+from billing.core.errors import ProviderFailure
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import Attempt, Payment
@@ -30,6 +31,9 @@ TRIED: Final = Attempt(
     id=UUID(int=4), account_id=ME, invoice_id=UUID(int=3), key="k/attempt-0", status="pending",
     started_at=BEGUN, real_started_at=BEGUN,
 )  # fmt: skip
+
+
+REFUSED: Final = "PROVIDER_REFUSED"
 
 
 class Provider:
@@ -86,3 +90,34 @@ async def test_what_the_payer_confirms_is_looked_for_among_those_of_two_days(
     age: timedelta, asked: list[str]
 ) -> None:
     assert await Provider(real_now() - age).opened(None, 2) == asked
+
+
+class Refusing(Provider):
+    """Refuses at first, and repeats under each key what it said there, as Stripe does."""
+
+    def __init__(self) -> None:
+        super().__init__(BEGUN - timedelta(days=9))
+        self.is_repaired = False
+        self.said: dict[str, ProviderFailure | None] = {}
+
+    async def create_intent(self, request: IntentRequest) -> Outcome:
+        is_new = request.key not in self.said
+        said = self.said.setdefault(
+            request.key, None if self.is_repaired else ProviderFailure(REFUSED, "no")
+        )
+        if said is not None:
+            said.is_repeated = not is_new
+            raise said
+        return await super().create_intent(request)
+
+
+async def test_a_refusal_that_the_provider_repeats_is_asked_again_under_a_new_key() -> None:
+    provider = Refusing()
+    for number in (1, 2):
+        with pytest.raises(ProviderFailure):
+            await provider.opened(TRIED, number)
+    assert len(provider.said) == 2, "the account is not repaired yet"
+    provider.is_repaired = True
+    assert await provider.opened(TRIED, 1) == ["create"]
+    [asked] = [key for key, said in provider.said.items() if said is None]
+    assert asked.startswith("k/again-")

@@ -35,6 +35,9 @@ def listing(
     query = select(matters)
     if status is not None:
         query = query.where(matters.c.status == status)
+        if status != "closed":
+            # The indexes of the few that are open say it.
+            query = query.where(matters.c.closed_at.is_(None))
     if kind is not None:
         query = query.where(matters.c.kind == kind)
     return query if account_id is None else query.where(matters.c.account_id == account_id)

@@ -81,5 +81,18 @@ async def test_the_open_matters_of_a_kind_are_found_among_all_that_ever_were(api
     assert await rows_read(api, api.database.operator_engine, asked) < MANY / 10
 
 
+async def test_what_is_on_hold_is_found_among_all_holds_that_ever_were(api: Api) -> None:
+    account = (await api.new_account())["id"]
+    history = f"""
+        INSERT INTO credit_holds (id, account_id, status, amount, captured, key, request_hash,
+                                  reason, created_at, expires_at, resolved_at)
+        SELECT gen_random_uuid(), '{_uuid(account)}', 'captured', 1, 1, 'old/' || n, '', '',
+               now(), now(), now()
+        FROM generate_series(1, {MANY}) AS n"""
+    headers = api.token(account, ["billing"]) | {"X-Account-Id": account}
+    asked = Asked("billing/credits/holds?status=open", headers, "credit_holds", history)
+    assert await rows_read(api, api.database.tenant_engine, asked) < MANY / 10
+
+
 def _uuid(account: str) -> UUID:
     return ids.decode(ids.ACCOUNT, account)

@@ -3,7 +3,7 @@
 Numbers are gapless per issuer series and taken last in the transaction (docs/rules.md#invoices).
 """
 
-from sqlalchemy import Date
+from sqlalchemy import Date, text
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -105,6 +105,8 @@ invoice_lines = c.table(
     Unique("invoice_id", "position"),
     # Finds what was billed of a cycle's usage before.
     c.index("ix_invoice_lines_usage", "account_id", "period_start", where="kind = 'usage'"),
+    # Finds what a price charged.
+    c.index("ix_invoice_lines_price", text("(detail ->> 'price')"), "id", where="kind = 'plan'"),
 )
 
 # The seller and the customer as they were at finalization, for the documents of the invoice.

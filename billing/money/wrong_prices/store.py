@@ -3,7 +3,7 @@
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.schemas import Price
@@ -43,7 +43,7 @@ async def version(
 def charged(price: Price) -> Select[Any]:
     """Select the lines of numbered invoices at this price; the caller sorts and limits.
 
-    The lines are younger than the price, and so are their ids: the primary key finds them.
+    The index of prices finds them. They are younger than the price, and so are their ids.
     """
     since = UUID(int=max(0, price.id.int - _MINUTE))
     line = invoice_lines.c
@@ -52,7 +52,7 @@ def charged(price: Price) -> Select[Any]:
         .join(invoices, invoices.c.id == line.invoice_id)
         .where(
             line.id > since,
-            line.kind == "plan",
+            line.kind == literal_column("'plan'"),  # in the words of the index
             line.detail["price"].astext == str(price.id),
             invoices.c.status.in_(CHARGED),
         )

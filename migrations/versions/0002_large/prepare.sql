@@ -71,6 +71,9 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_notes_number ON credit_notes (
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_invoices_number
     ON invoices (number) WHERE number IS NOT NULL;
 
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_invoice_lines_price
+    ON invoice_lines ((detail ->> 'price'), id) WHERE kind = 'plan';
+
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_invoices_held
     ON invoices (status, id) WHERE collection = 'held';
 

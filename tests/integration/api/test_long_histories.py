@@ -21,6 +21,7 @@ class Asked:
     headers: dict[str, str]
     table: str
     history: str
+    body: dict[str, Any] | None = None
 
 
 async def rows_read(api: Api, engine: AsyncEngine, asked: Asked) -> int:
@@ -33,7 +34,12 @@ async def rows_read(api: Api, engine: AsyncEngine, asked: Asked) -> int:
 
     event.listen(engine.sync_engine, "before_cursor_execute", note)
     try:
-        answer = await api.client.get(f"/api/v1/{asked.path}", headers=asked.headers)
+        answer = await api.client.request(
+            "POST" if asked.body else "GET",
+            f"/api/v1/{asked.path}",
+            headers=asked.headers,
+            json=asked.body,
+        )
     finally:
         event.remove(engine.sync_engine, "before_cursor_execute", note)
     assert answer.status_code == 200, answer.text
@@ -92,6 +98,28 @@ async def test_what_is_on_hold_is_found_among_all_holds_that_ever_were(api: Api)
     headers = api.token(account, ["billing"]) | {"X-Account-Id": account}
     asked = Asked("billing/credits/holds?status=open", headers, "credit_holds", history)
     assert await rows_read(api, api.database.tenant_engine, asked) < MANY / 10
+
+
+async def test_what_a_price_charged_is_found_among_all_lines_since(api: Api) -> None:
+    history = f"""
+        INSERT INTO invoice_lines (id, account_id, invoice_id, position, kind, description,
+                                   quantity, unit_amount, amount_minor, detail)
+        SELECT ('ffffffff' || substr(gen_random_uuid()::text, 9))::uuid, gen_random_uuid(),
+               gen_random_uuid(), 0, 'plan', '', 1, 1, 1, '{{"price": "another"}}'
+        FROM generate_series(1, {MANY}) AS n"""
+    plan = "admin/plans/slip-of-long-ago"
+    for cents in (1000, 3000):
+        put = f"/api/v1/{plan}?allow_large_change=true"
+        terms = {
+            "name": "Slip", "family": "slip-of-long-ago", "description": "A misplaced point",
+            "monthly_credits": 100, "prices": {"month": {"USD": cents}},
+        }  # fmt: skip
+        answer = await api.client.put(put, json=terms, headers=api.admin())
+        assert answer.status_code == 200, answer.text
+    body = {"wrong_version": 2, "right_version": 1, "currency": "USD", "reason": "a wrong point"}
+    path = f"{plan}/undo-price?dry_run=true"
+    asked = Asked(path, api.admin(), "invoice_lines", history, body)
+    assert await rows_read(api, api.database.operator_engine, asked) < MANY / 10
 
 
 def _uuid(account: str) -> UUID:

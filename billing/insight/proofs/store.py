@@ -91,8 +91,10 @@ _GRANTS: Final = text(
     SELECT l.id AS lot_id, t.id AS transaction_id, l.grant_key AS key, l.amount AS credits,
            t.amount AS booked, l.created_at AS granted_at, t.real_at AS real_granted_at
     FROM credit_lots l LEFT JOIN credit_transactions t ON t.key = l.grant_key
-    WHERE l.account_id = :account_id AND (t.subject = :subject OR l.grant_key = :grant_key)
-      AND l.kind = 'purchase'
+    WHERE l.account_id = :account_id AND l.kind = 'purchase' AND l.grant_key IN (
+        SELECT CAST(:grant_key AS text)
+        UNION SELECT key FROM credit_transactions
+        WHERE account_id = :account_id AND subject = :subject AND kind = 'grant')
     ORDER BY l.granted_seq
     """
 )

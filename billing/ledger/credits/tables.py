@@ -135,6 +135,8 @@ credit_transactions = c.table(
     c.check("balance_after >= 0", name="balance_not_negative"),
     c.index("ix_credit_transactions_account", "account_id", "at", "seq"),
     c.index("ix_credit_transactions_expired", "account_id", "at", where="kind = 'expire'"),
+    # Finds what a purchase granted.
+    c.index("ix_credit_transactions_granted", "account_id", "subject", where="kind = 'grant'"),
     info={"append_only": True},
 )
 

@@ -63,4 +63,5 @@ stripe_webhook_events = c.table(
     ),
     c.index("ix_stripe_webhook_events_parked", "received_at", where="status = 'parked'"),
     c.index("ix_stripe_webhook_events_for_matter", "workflow_id", where="status = 'received'"),
+    c.index("ix_stripe_webhook_events_workflow", "workflow_id"),
 )

@@ -135,6 +135,9 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_open_new ON matters (workflow
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_halted ON matters (woken_at)
     WHERE status = 'halted';
 
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_stripe_webhook_events_workflow
+    ON stripe_webhook_events (workflow_id);
+
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_stripe_webhook_events_parked
     ON stripe_webhook_events (received_at) WHERE status = 'parked';
 
@@ -190,6 +193,9 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_quota_claims_closed
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_transactions_expired
     ON credit_transactions (account_id, at) WHERE kind = 'expire';
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_transactions_granted
+    ON credit_transactions (account_id, subject) WHERE kind = 'grant';
 
 -- Captures of before have their usage logs too; those that a use is behind name its record. Their
 -- table is made here and filled page by page, each in a transaction of its own, by an index that

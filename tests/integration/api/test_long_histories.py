@@ -8,6 +8,7 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from billing.core import ids
+from tests.integration.api.route_samples import purchase
 from tests.integration.api_app import Api
 
 MANY = 20_000
@@ -120,6 +121,36 @@ async def test_what_a_price_charged_is_found_among_all_lines_since(api: Api) -> 
     path = f"{plan}/undo-price?dry_run=true"
     asked = Asked(path, api.admin(), "invoice_lines", history, body)
     assert await rows_read(api, api.database.operator_engine, asked) < MANY / 10
+
+
+async def test_the_events_of_a_purchase_are_found_among_all_of_its_account(api: Api) -> None:
+    account = await api.new_account()
+    history = f"""
+        INSERT INTO stripe_webhook_events (stripe_event_id, account_id, workflow_id, type,
+                                           object_id, payload, status, received_at)
+        SELECT 'old/' || n, '{_uuid(account["id"])}', 'purchase/' || n, 'a', 'pi_' || n, '{{}}',
+               'handled', now()
+        FROM generate_series(1, {MANY}) AS n"""
+    asked = await _proof(api, account, "stripe_webhook_events", history)
+    assert await rows_read(api, api.database.tenant_engine, asked) < MANY / 10
+
+
+async def test_the_grant_of_a_purchase_is_found_among_all_of_its_account(api: Api) -> None:
+    account = await api.new_account()
+    history = f"""
+        INSERT INTO credit_lots (id, account_id, kind, priority, is_paid, amount, remaining,
+                                 is_open, grant_key, granted_seq, created_at)
+        SELECT gen_random_uuid(), '{_uuid(account["id"])}', 'purchase', 0, true, 1, 0, false,
+               'old/' || n, n, now()
+        FROM generate_series(1, {MANY}) AS n"""
+    asked = await _proof(api, account, "credit_lots", history)
+    assert await rows_read(api, api.database.tenant_engine, asked) < MANY / 10
+
+
+async def _proof(api: Api, account: dict[str, Any], table: str, history: str) -> Asked:
+    headers = api.token(account["id"], ["billing"]) | {"X-Account-Id": account["id"]}
+    path = f"billing/purchases/{await purchase(api, account)}/proof"
+    return Asked(path, headers, table, history)
 
 
 def _uuid(account: str) -> UUID:

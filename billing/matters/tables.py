@@ -22,6 +22,7 @@ matters = c.table(
     c.instant("started_at", nullable=True),
     c.instant("closed_at", nullable=True),
     c.index("ix_matters_account_due", "account_id", "next_due"),
+    c.index("ix_matters_account_open", "account_id", "workflow_id", where="closed_at IS NULL"),
     # This index and that of overdue matters leave out resting ones: each account has one.
     c.index(
         "ix_matters_left_behind",

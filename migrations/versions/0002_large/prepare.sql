@@ -126,6 +126,9 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_stripe_webhook_events_source
     ON stripe_webhook_events (source, received_at, stripe_event_id) WHERE source <> 'webhook';
 
 -- By these is known who moved, what is late, and how the product is.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_account_open ON matters (account_id, workflow_id)
+    WHERE closed_at IS NULL;
+
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_left_behind_new ON matters (woken_at)
     WHERE started_at IS NULL AND closed_at IS NULL AND status = 'open';
 

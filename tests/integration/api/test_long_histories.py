@@ -147,6 +147,19 @@ async def test_the_grant_of_a_purchase_is_found_among_all_of_its_account(api: Ap
     assert await rows_read(api, api.database.tenant_engine, asked) < MANY / 10
 
 
+async def test_the_open_matters_of_an_account_are_found_among_all_of_its_own(api: Api) -> None:
+    account = (await api.new_account())["id"]
+    history = f"""
+        INSERT INTO matters (workflow_id, account_id, kind, subject_id, status, created_at,
+                             woken_at, closed_at)
+        SELECT 'old/' || n, '{_uuid(account)}', 'purchase', gen_random_uuid(), 'closed', now(),
+               now(), now()
+        FROM generate_series(1, {MANY}) AS n"""
+    headers = api.token(account, ["billing"]) | {"X-Account-Id": account}
+    asked = Asked("billing/timeline", headers, "matters", history)
+    assert await rows_read(api, api.database.tenant_engine, asked) < MANY / 10
+
+
 async def _proof(api: Api, account: dict[str, Any], table: str, history: str) -> Asked:
     headers = api.token(account["id"], ["billing"]) | {"X-Account-Id": account["id"]}
     path = f"billing/purchases/{await purchase(api, account)}/proof"

@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY
 
 from billing.insight.health import rules, store
 from billing.insight.integrity.rules import JOB as AUDIT
+from billing.platform.processes.rules import FAILED_SHARE
 from devstack.options import ROOT
 from devstack.stack import StackInfo
 from tests.integration.actors import Actors, wait_for
@@ -185,6 +186,22 @@ def test_the_alert_of_failed_requests_counts_as_the_doctor_does(
 
 
 @pytest.mark.parametrize(
+    ("failed", "fires"),
+    [("0+1x60", True), ("0x20 2x40", False)],
+    ids=["each", "two"],
+)
+def test_a_route_that_fails_is_told_of_however_many_answers_others_give(
+    tmp_path: Path, *, failed: str, fires: bool
+) -> None:
+    of = "billing_http_requests_total"
+    told = {
+        f'{of}{{method="POST", route="/api/v1/billing/purchases", status="500"}}': failed,
+        f'{of}{{method="POST", route="/api/v1/usage/record", status="200"}}': "0+1500x60",
+    }
+    fired(tmp_path, "BillingRequestsFail", told, {f"{n}m": fires for n in range(8, 15)})
+
+
+@pytest.mark.parametrize(
     ("looked", "fires"),
     [
         # The clock of these tests begins at 1970; half an hour before its first look is a start.
@@ -289,4 +306,5 @@ def fired(
 
 def test_the_alert_and_the_doctor_call_as_many_failures_few() -> None:
     (asked,) = (rule["expr"] for rule in RULES if rule["alert"] == "BillingRequestsFail")
-    assert asked.endswith(f">= {rules.FAILED_FEW}")
+    assert set(re.findall(r">= (\d+)", asked)) == {str(rules.FAILED_FEW)}
+    assert re.search(rf"> {FAILED_SHARE}\s", asked)

@@ -237,20 +237,37 @@ def test_a_worker_that_is_gone_is_told_of_and_a_restart_is_not(
     fired(tmp_path, "BillingWorkerSilent", told, fires)
 
 
+OLDEST: Final = "billing_waiting_oldest_seconds"
+LATENESS: Final = "billing_lateness_seconds_bucket"
+
+
 @pytest.mark.parametrize(
-    ("name", "what"), [("BillingStepsLate", "overdue"), ("BillingMattersUntold", "untold")]
+    ("name", "waits", "value"),
+    [
+        ("BillingStepsLate", {f'{OLDEST}{{what="overdue"}}': "900x200"}, "15m 0s"),
+        ("BillingMattersUntold", {f'{OLDEST}{{what="untold"}}': "900x200"}, "15m 0s"),
+        ("BillingEventsWait", {f'{OLDEST}{{what="events", label="x"}}': "900x200"}, "15m 0s"),
+        ("BillingPaymentsUndecided", {f'{OLDEST}{{what="undecided"}}': "2100x200"}, "35m 0s"),
+        ("BillingMattersHalted", {'billing_waiting{what="halted"}': "2x200"}, "2"),
+        (
+            "BillingStepsSlow",
+            {f'{LATENESS}{{le="{le}"}}': "9x200" for le in ("600", "+Inf")}
+            | {f'{LATENESS}{{le="60"}}': "0x200"},
+            "",
+        ),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
 )
 @pytest.mark.parametrize(
     ("parked", "fires"),
-    [("0x200", True), ("1x200", False), ("1x78 0x120", False), ("1x30 0x170", True)],
+    [("0x200", True), ("1x200", False), ("1x118 0x80", False), ("1x30 0x170", True)],
     ids=["late", "while parked", "at once after it", "long after it"],
 )
 def test_what_waits_because_billing_is_parked_is_told_once(
-    tmp_path: Path, *, name: str, what: str, parked: str, fires: bool
+    tmp_path: Path, *, name: str, waits: dict[str, str], value: str, parked: str, fires: bool
 ) -> None:
-    waits = f'billing_waiting_oldest_seconds{{what="{what}", label=""}}'
-    told = {waits: "900x200", "billing_parked": parked}
-    fired(tmp_path, name, told, {"20m": fires}, "15m 0s")
+    labels = {"label": "x"} if name == "BillingEventsWait" else {}
+    fired(tmp_path, name, waits | {"billing_parked": parked}, {"30m": fires}, value, labels)
 
 
 @pytest.mark.parametrize(("waits", "fires"), [("0x80", False), ("0x40 2x40", True)])

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.identity.rate_limits import READS, class_of
 from api.monitoring.failures import FailureCount, code_in
+from billing.core.error_codes import CODES
 from billing.core.settings import Settings
 from billing.platform.parking.service import CODE as PARKED
 
@@ -33,6 +34,7 @@ SLOW_SECONDS: Final = 1.0
 _logger = logging.getLogger("api.metrics")
 _requests = logging.getLogger("api.requests")
 PAY_PREFIX: Final = "/pay/"
+_FAILED: Final = frozenset(str(one.status) for one in CODES.values() if one.status >= 500)
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
@@ -97,6 +99,10 @@ def _is_notable(method: str, path: str) -> bool:
 
 @cache
 def _kept(method: str, route: str, status: str) -> tuple[Counter, Histogram]:
+    # Prometheus does not count the value with which a series appears: a burst of a route's first
+    # failures would be lost.
+    for failed in _FAILED:
+        REQUESTS.labels(method, route, failed)
     return REQUESTS.labels(method, route, status), SECONDS.labels(method, route)
 
 

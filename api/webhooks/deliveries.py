@@ -9,13 +9,19 @@ from prometheus_client import Counter
 from api.answers.problems import code_of
 from billing.core.clock import real_now
 from billing.platform.processes.schemas import STRANGER, TAKEN, Deliveries
-from billing.platform.provider_inbox.refusals import Stranger
+from billing.platform.provider_inbox.refusals import CODE, Stranger
 
 DELIVERIES: Final = Counter(
     "billing_webhook_deliveries",
     "Webhook deliveries by provider and outcome: taken, stranger, or the code of the refusal",
     ["provider", "outcome"],
 )
+# Prometheus does not count the value with which a series appears: the first refusals would be lost.
+for _provider in ("stripe", "paypal"):
+    for _outcome in (
+        TAKEN, CODE, "INVALID_PAYLOAD", "UNAVAILABLE", "DATABASE_UNAVAILABLE", "INTERNAL",
+    ):  # fmt: skip
+        DELIVERIES.labels(_provider, _outcome)
 
 
 class DeliveryCount:

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import exc as sql
 
 from api.answers.problems import code_of
-from api.monitoring import failures
+from api.monitoring import failures, metrics
 from api.monitoring.failures import FailureCount
 from api.routes.base import new_router
 from api.services import Services
@@ -205,3 +205,18 @@ async def test_a_signed_delivery_out_of_its_time_is_the_providers_own(
     )
     (told,) = app.state.services.deliveries.told()
     assert told.outcome == "INVALID_SIGNATURE", "our clock may be wrong"
+
+
+def test_a_route_that_answered_well_is_shown_with_no_failures() -> None:
+    metrics._kept("GET", "/api/v1/first-failures", "200")
+    for status in ("500", "502", "503"):
+        labels = {"method": "GET", "route": "/api/v1/first-failures", "status": status}
+        assert REGISTRY.get_sample_value("billing_http_requests_total", labels) == 0
+
+
+@pytest.mark.parametrize("provider", ["stripe", "paypal"])
+@pytest.mark.parametrize("outcome", ["taken", "INVALID_SIGNATURE", "DATABASE_UNAVAILABLE"])
+def test_a_process_shows_deliveries_before_the_first(provider: str, outcome: str) -> None:
+    labels = {"provider": provider, "outcome": outcome}
+    found = REGISTRY.get_sample_value("billing_webhook_deliveries_total", labels)
+    assert found is not None

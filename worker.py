@@ -154,6 +154,12 @@ def open_paypal(settings: Settings) -> PayPalGateway | None:
     )
 
 
+def refusing(provider: StripeGateway, orders: PayPalGateway | None) -> list[str]:
+    """Return the providers that refuse our key."""
+    asked = {"stripe": provider, "paypal": orders}
+    return [name for name, one in asked.items() if one is not None and one.refuses_key]
+
+
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Serve both queues until `stop` is set."""
     database: Database = open_database(settings)
@@ -178,7 +184,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         pulse = Pulse(
             database,
             "worker",
-            refusing=lambda: ["stripe"] if provider.refuses_key else [],
+            refusing=lambda: refusing(provider, orders),
             agreed=agreed(settings),
         )
         async with pulse.beating():

@@ -92,6 +92,8 @@ class PayPalGateway:
         )
         self._token: str | None = None
         self._token_until = 0.0
+        self.refuses_key = False
+        """True if PayPal last answered our credentials with 401."""
 
     async def create_order(self, request: OrderRequest) -> Order:
         unit = {
@@ -182,7 +184,8 @@ class PayPalGateway:
             answer = await self._reach(
                 "POST", "/v1/oauth2/token", data=form, auth=self._credentials
             )
-            if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            self.refuses_key = answer.status_code == HTTPStatus.UNAUTHORIZED
+            if self.refuses_key:
                 raise Unavailable("PROVIDER_KEY", "PayPal does not accept our credentials")
             given = _told(answer)
             self._token = str(given["access_token"])

@@ -12,8 +12,10 @@ from billing.core.paypal_currencies import from_paypal, to_paypal
 from billing.money.payments.rules import Order
 from gateways.paypal import PayPalGateway, Refusal
 from gateways.provider import KEY_IN_USE, SILENT, OrderRequest, RefundRequest
+from gateways.stripe import StripeGateway
 from sandbox.paypal_routes import routes
 from sandbox.settings import Settings
+from worker import refusing
 
 Json = dict[str, Any]
 URL = "http://paypal.example"
@@ -177,3 +179,21 @@ async def test_doubt_is_told_from_refusal() -> None:
     )
     found = await answered(twice, httpx2.Response(200, content=json.dumps(done)))
     assert found[-2:] == ["GET /v2/checkout/orders/O1", "captured"]
+
+
+async def test_credentials_that_paypal_refuses_are_told_until_it_takes_them() -> None:
+    answers = [401, 200]
+
+    def told(request: httpx2.Request) -> httpx2.Response:
+        if not request.url.path.endswith("/oauth2/token"):
+            return httpx2.Response(404, json={"name": "RESOURCE_NOT_FOUND"})
+        return httpx2.Response(answers.pop(0), json={"access_token": "t", "expires_in": 900})
+
+    paypal, stripe = gateway(httpx2.MockTransport(told)), StripeGateway("sk_test_1", None)
+    assert refusing(stripe, paypal) == []
+    with pytest.raises(Unavailable):
+        await paypal.create_order(WANTED)
+    assert refusing(stripe, paypal) == ["paypal"]
+    with pytest.raises(Refusal):
+        await paypal.create_order(WANTED)
+    assert refusing(stripe, paypal) == refusing(stripe, None) == []

@@ -25,6 +25,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from api.monitoring.health_checks import StripeUnwell, ask_stripe
+from billing.catalog.products.provider import PricesAway
 from billing.core.clock import real_now
 from billing.core.database import REPLICA_FAR_BEHIND, Database, open_database
 from billing.core.errors import Unavailable
@@ -41,6 +42,7 @@ from cli import month_files
 from cli.errors import StackError
 from cli.provision import known
 from cli.workflow_check import compare_workflows
+from gateways.pricing import HttpPrices
 from migrations import rights as given
 from migrations import walls as built
 from workflows import pollers, visibility
@@ -253,14 +255,19 @@ async def stripe(patient: Patient) -> Iterable[Sign]:
 
 
 async def products(patient: Patient) -> Iterable[Sign]:
-    """Check that the product service answers, if one is set."""
+    """Check that the product service, if one is set, answers as it does for a use: with a price,
+    or with 404 for a product that it does not sell.
+    """
     url = patient.settings.product_service_url
     if url is None:
         return []
-    async with httpx2.AsyncClient(trust_env=False) as client:
-        answer = await client.get(url, timeout=patient.settings.product_service_timeout_seconds)
-    if answer.is_server_error:
-        return [ill("products", f"{url} answers {answer.status_code}")]
+    prices = HttpPrices(url, patient.settings.product_service_timeout_seconds)
+    try:
+        await prices.pricing("doctor", "doctor")
+    except PricesAway as found:
+        return [ill("products", f"{url}: {found}")]
+    finally:
+        await prices.close()
     return [well("products", f"{url} answers")]
 
 

@@ -13,6 +13,7 @@ from billing.core.secret_files import SUFFIX
 from billing.core.settings import Settings
 from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
 from cli.__main__ import app
+from cli.doctor import Patient, disk
 from devstack.options import ROOT
 
 PAGE: Final = (ROOT / "docs" / "deploy.md").read_text()
@@ -119,3 +120,9 @@ def test_a_command_in_a_container_starts_no_other_service() -> None:
             assert f"\n  {service}:\n" in composed, f"{page.name}: {service}"
         bare = len(re.findall(r"docker compose run --rm", words))
         assert len(_CONTAINER.findall(words)) == bare, page.name
+
+
+async def test_the_disk_that_the_doctor_does_not_see_is_the_operators_to_watch() -> None:
+    nothing: Any = None
+    assert await disk(Patient(nothing, nothing, nothing, stack=None)) == []
+    assert "**The disk of Postgres.** Watch it yourself" in PAGE

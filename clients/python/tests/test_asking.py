@@ -178,6 +178,21 @@ def test_a_use_dearer_than_its_hold_is_repeated_without_it(new_client: NewClient
     assert len({use["event_id"] for use in uses}) == 1
 
 
+def test_a_use_dearer_than_its_hold_is_recorded_though_the_hold_has_ended(
+    new_client: NewClient,
+) -> None:
+    """The release was refused at every repeat, and the use recorded by none."""
+    ended = problem(409, "HOLD_RESOLVED")
+    lost = [httpx2.ReadTimeout("slow")] * 4
+    api = StandIn(ok(HOLD), problem(422, "HOLD_EXCEEDED"), *lost, ended, ok(BILL))
+    with new_client(api).hold("1.5") as hold:
+        with pytest.raises(BillingUnreachable):
+            hold.capture_usage("gpt-4", 1000)
+        hold.capture_usage("gpt-4", 1000)
+    assert paths(api) == ["holds", "record", *["release"] * 5, "record"]
+    assert "hold_id" not in json.loads(api.requests[-1].content)
+
+
 def test_a_use_nobody_answered_is_not_released(new_client: NewClient) -> None:
     api = StandIn(ok(HOLD), *[httpx2.ReadTimeout("slow")] * 4)
     with pytest.raises(BillingUnreachable), new_client(api).hold("5") as hold:

@@ -100,9 +100,18 @@ class Hold:
         self._exceeded = True
         if self.state.status == "open":
             _logger.warning("%s was too small for what was used: other credits pay", self.id)
-            self.release()
+            self._release_if_open()
         deferred: Use = {**event, "on_insufficient": "defer"}
         return self._client.record_now(usage_amount, **deferred)
+
+    def _release_if_open(self) -> None:
+        try:
+            self.release()
+        except BillingProblem as error:
+            # It may have expired meanwhile: then there is nothing to release.
+            if error.code != "HOLD_RESOLVED":
+                raise
+            self._ended = True
 
     def release(self) -> HoldState:
         """Release the whole hold; a second call changes nothing."""

@@ -11,6 +11,7 @@ from api.answers.public_ids import InvoiceId, PaymentId
 from api.answers.schemas import Answer
 from api.dependencies import MemberRead
 from api.routes.base import new_router
+from api.user_scope import is_member
 from billing.money.invoices import balances
 from billing.money.invoices.schemas import BalanceEntry
 from billing.money.invoices.tables import balance_entries
@@ -69,7 +70,7 @@ async def read_money_balance(call: MemberRead, paging: Paging) -> MoneyBalanceAn
         minor, currency = await balances.read(connection, call.account_id)
         page = await paginate(
             connection,
-            balances.listing(call.account_id),
+            balances.listing(call.account_id, for_member=is_member(call)),
             keys,
             paging,
             lambda row: BalanceEntryAnswer.of_entry(BalanceEntry.model_validate(dict(row))),

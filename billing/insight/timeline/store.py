@@ -4,6 +4,7 @@ The past is one union of steps, audit rows, card tries and credits; the ledger's
 own list.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,15 +18,17 @@ from sqlalchemy import (
     Select,
     Text,
     column,
+    exists,
     func,
     not_,
     select,
     text,
+    union_all,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import clock, keys
+from billing.core import clock, ids, keys
 from billing.core.money import show_decimal
 from billing.insight.timeline import descriptions
 from billing.insight.timeline.schemas import (
@@ -40,6 +43,7 @@ from billing.insight.timeline.schemas import (
     TrialSnapshot,
 )
 from billing.matters import sweeps
+from billing.matters.effects import Rows
 from billing.matters.kinds import ACCOUNT
 from billing.matters.schemas import Matter
 from billing.money.account_agenda import store as account_agenda
@@ -48,12 +52,17 @@ from billing.money.dunning import reading as collection_rows
 from billing.money.dunning.collection import CollectionFacts
 from billing.money.dunning.rules import AGAIN, CHOSEN
 from billing.money.invoices.arrears import NAMED_USE
+from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.store import is_of_use
+from billing.money.invoices.tables import invoices
 from billing.money.payments.schemas import Payment
+from billing.money.payments.tables import payments
 from billing.money.purchases import reading as purchase_rows
 from billing.money.purchases.schemas import Purchase
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import reading as reversal_rows
 from billing.money.reversals.booking import subject_of
+from billing.money.reversals.facts import ReversalFacts
 from billing.money.subscriptions import reading as subscription_rows
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.trials import reading as trial_rows
@@ -134,6 +143,7 @@ SELECT x.at, x.real_at, 'credits/' || x.key, 'credits', 'expired',
 FROM credit_transactions x
 WHERE x.account_id = :account_id AND x.kind = 'expire'
 """
+_MONEY: Final = f"(?:{ids.INVOICE}|{ids.PAYMENT})_[0-9a-z]{{26}}"
 _INSTANTS: Final = ("at", "real_at", "due_at")
 _TEXTS: Final = (
     "mark", "source", "name", "subject", "workflow_id", "actor", "trigger", "result", "currency",
@@ -147,7 +157,8 @@ def past(
     """Return the query of everything that happened to the account, and its sort columns.
 
     The order is the account's own time, then real time: a frozen clock may stand still. A member
-    gets no entry that names a single use, because it may be another user's.
+    gets no entry that names a single use, its invoice or its payment, because the use may be
+    another user's.
     """
     rows = (
         text(_PAST)
@@ -165,8 +176,21 @@ def past(
     query = select(rows).select_from(rows)
     if for_member:
         named = func.concat_ws(" ", *(rows.c[name] for name in _TEXTS), rows.c.detail)
-        query = query.where(not_(named.regexp_match(NAMED_USE)))
+        query = query.where(not_(named.regexp_match(NAMED_USE)), ~_names_money(named, account_id))
     return query, (rows.c.at, rows.c.real_at, rows.c.mark)
+
+
+def _names_money(named: ColumnElement[str], account_id: UUID) -> ColumnElement[bool]:
+    """Match texts with the id of an invoice or a payment of a single use of the account."""
+    mine = invoices.c.account_id == account_id, is_of_use()
+    of_uses = union_all(
+        select(func.public_id(ids.INVOICE, invoices.c.id)).where(*mine),
+        select(func.public_id(ids.PAYMENT, payments.c.id))
+        .join(invoices, invoices.c.id == payments.c.invoice_id)
+        .where(*mine),
+    )
+    found = func.regexp_matches(named, _MONEY, "g", type_=ARRAY(Text)).column_valued("found")
+    return exists().where(found[1].in_(of_uses))
 
 
 def show(row: RowMapping, *, for_member: bool = False) -> Happened:
@@ -237,8 +261,8 @@ async def outlook(
             [await _purchase(connection, matter) for matter in kinds.get("purchase", ())]
         ),
         trials=tuple([await _trial(connection, matter) for matter in kinds.get("trial", ())]),
-        reversals=tuple(
-            [await _reversal(connection, matter) for matter in kinds.get("reversal", ())]
+        reversals=await _reversals(
+            connection, kinds.get("reversal", ()), for_member=maker is not None
         ),
         account=await _account(connection, account_id, for_member=maker is not None),
         expiring=tuple(Expiring.model_validate(dict(row)) for row in expiring.mappings()),
@@ -283,8 +307,19 @@ async def _trial(connection: AsyncConnection, matter: Matter) -> TrialSnapshot:
     )
 
 
-async def _reversal(connection: AsyncConnection, matter: Matter) -> ReversalSnapshot:
-    rows, facts = await reversal_rows.read(connection, Read(matter.subject_id, locked=False))
+async def _reversals(
+    connection: AsyncConnection, matters: Iterable[Matter], *, for_member: bool
+) -> tuple[ReversalSnapshot, ...]:
+    found = []
+    for matter in matters:
+        rows, facts = await reversal_rows.read(connection, Read(matter.subject_id, locked=False))
+        paid = rows.get(Invoice, rows.get(Payment, matter.subject_id).invoice_id)
+        if not (for_member and paid.is_of_use):
+            found.append(_reversal(matter, rows, facts))
+    return tuple(found)
+
+
+def _reversal(matter: Matter, rows: Rows, facts: ReversalFacts) -> ReversalSnapshot:
     state = reversal_rows.ENGINE.view(rows, facts)
     dispute = state.dispute.dispute if state.dispute is not None else None
     asked = next((one for one in rows.of(Dispute) if subject_of(one) == dispute), None)

@@ -3,11 +3,12 @@
 Positive is the customer's money, negative is debt carried to the next invoice.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, case, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
@@ -18,7 +19,8 @@ from billing.ledger.credits import service as credits
 from billing.ledger.credits.tables import credit_balances
 from billing.matters.effects import Announce
 from billing.money.invoices.schemas import BalanceEntry
-from billing.money.invoices.tables import balance_entries
+from billing.money.invoices.store import is_of_use
+from billing.money.invoices.tables import balance_entries, invoices
 from billing.platform.outbox import service as outbox
 
 MONEY = Prepared(
@@ -27,6 +29,8 @@ MONEY = Prepared(
         balance_entries.c.currency == given("in_currency"),
     )
 )
+
+_BELONGS_TO: Final = ("invoice_id", "payment_id", "reason")
 
 
 async def money(connection: AsyncConnection, account_id: UUID, currency: str) -> int:
@@ -43,9 +47,18 @@ async def read(connection: AsyncConnection, account_id: UUID) -> tuple[int, str]
     return await money(connection, account_id, currency), currency
 
 
-def listing(account_id: UUID) -> Select[Any]:
-    """Select the entries of one account; the caller sorts and limits."""
-    return select(balance_entries).where(balance_entries.c.account_id == account_id)
+def listing(account_id: UUID, *, for_member: bool = False) -> Select[Any]:
+    """Select the entries of one account; the caller sorts and limits. A member gets those of
+    single uses too, because the balance is their sum, but not what they belong to.
+    """
+    columns: Sequence[ColumnElement[Any]] = list(balance_entries.c)
+    if for_member:
+        of_use = exists().where(invoices.c.id == balance_entries.c.invoice_id, is_of_use())
+        columns = [
+            case((~of_use, one)).label(one.name) if one.name in _BELONGS_TO else one
+            for one in balance_entries.c
+        ]
+    return select(*columns).where(balance_entries.c.account_id == account_id)
 
 
 async def adjust(

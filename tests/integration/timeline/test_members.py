@@ -4,7 +4,8 @@ from uuid import uuid4
 
 from tests.integration.actors import API, Actors, Customer, Json
 from tests.integration.arrears.test_unpaid_uses import grant, put_off, until
-from tests.integration.waiting import body_of
+from tests.integration.reversals.test_refunds import refunded
+from tests.integration.waiting import body_of, wait_for
 
 PATH = "/billing/timeline?limit=100&upcoming=100"
 
@@ -17,10 +18,10 @@ def names(shown: Json, half: str) -> set[str]:
     return {one["name"] for one in shown[half]}
 
 
-async def charged(customer: Customer) -> str:
+async def charged(customer: Customer, amount: str = "1000") -> str:
     """A use of bob that his account's card pays at once: its id."""
     use = {
-        "product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge",
+        "product_id": "gpt-4", "usage_amount": amount, "billing_method": "payment_charge",
         "event_id": str(uuid4()), "user_id": "bob",
     }  # fmt: skip
     return str((await customer.ask("POST", "/usage/record", use, status=201))["billing_id"])
@@ -55,6 +56,38 @@ async def test_a_member_sees_nothing_of_anybodys_single_uses(actors: Actors) -> 
         names(member, "past") | names(member, "future")
     )
     assert member["pagination"]["total"] == len(member["past"]) < len(staff["past"])
+
+
+async def test_a_member_sees_neither_small_uses_nor_refunds_of_single_uses(actors: Actors) -> None:
+    """They name no use but its invoice or payment: a member read their amounts and minutes."""
+    customer = await actors.customer()
+    await customer.subscribed("basic")
+    await charged(customer)
+    (_, paid) = (await customer.ask("GET", "/billing/payments"))["data"][::-1]
+    await refunded(customer, paid, 100)
+    await wait_for(
+        lambda: customer.ask("GET", f"/billing/payments/{paid['payment_id']}"),
+        "the refund is booked",
+        lambda now: now["amount_refunded"] == 100,
+    )
+    await charged(customer, "50")
+    (small, *_) = (await customer.ask("GET", "/billing/invoices"))["data"]
+
+    staff, member = await seen(customer, "billing"), await seen(customer, "member")
+    for named in (paid["payment_id"], paid["invoice_id"], small["invoice_id"]):
+        assert named in str(staff)
+        assert named not in str(member)
+    assert "refund.created" in names(staff, "past") - names(member, "past")
+    assert "invoice.paid" in names(member, "past"), "that of the subscription"
+
+    staff, member = [
+        body_of(await customer.call("GET", "/billing/balance", role=role), 200)
+        for role in ("billing", "member")
+    ]
+    assert [one["amount_cents"] for one in staff["data"]] == [-10]
+    without = {"invoice_id": None, "payment_id": None, "reason": None}
+    assert member["data"] == [one | without for one in staff["data"]]
+    assert member["balance_cents"] == -10
 
 
 async def test_a_member_finds_no_money_that_paid_a_single_use(actors: Actors) -> None:

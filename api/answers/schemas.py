@@ -176,7 +176,10 @@ PositiveMinor = Annotated[Minor, Field(gt=0)]
 
 ExpectedAmount = Annotated[
     Minor | None,
-    Field(description="The price you saw, in minor units: any other is refused with PRICE_CHANGED"),
+    Field(
+        description="The price you saw, in minor units, of all seats: any other is refused with"
+        " PRICE_CHANGED"
+    ),
 ]
 """What a buyer expects to be charged."""
 

@@ -89,8 +89,8 @@ async def put_limit_override(
     """Agree a limit with an account; it replaces the plan's limit and any agreed for that time
     [B10].
 
-    It counts while the account has a subscription; units of add-ons are added. Repeating the
-    request changes nothing.
+    Without a subscription it replaces the default plan's limit; units of add-ons are added.
+    Repeating the request changes nothing.
     """
     limit = Limit(meter=meter, included=body.included, then=body.then, prices=body.prices)
     async with call.database.operator() as connection:

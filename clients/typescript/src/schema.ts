@@ -3427,8 +3427,8 @@ export interface paths {
          * Put Limit Override
          * @description Agree a limit with an account; it replaces the plan's limit and any agreed for that time.
          *
-         *     It counts while the account has a subscription; units of add-ons are added. Repeating the
-         *     request changes nothing.
+         *     Without a subscription it replaces the default plan's limit; units of add-ons are added.
+         *     Repeating the request changes nothing.
          */
         put: operations["put_limit_override"];
         post?: never;
@@ -8138,7 +8138,7 @@ export interface components {
             return_url?: string | null;
             /**
              * Expected Amount Cents
-             * @description The price you saw, in minor units: any other is refused with PRICE_CHANGED
+             * @description The price you saw, in minor units, of all seats: any other is refused with PRICE_CHANGED
              */
             expected_amount_cents?: number | null;
             /**
@@ -9363,7 +9363,7 @@ export interface components {
             return_url?: string | null;
             /**
              * Expected Amount Cents
-             * @description The price you saw, in minor units: any other is refused with PRICE_CHANGED
+             * @description The price you saw, in minor units, of all seats: any other is refused with PRICE_CHANGED
              */
             expected_amount_cents?: number | null;
             /**
@@ -10355,7 +10355,7 @@ export interface components {
             trial?: boolean;
             /**
              * Expected Amount Cents
-             * @description The price you saw, in minor units: any other is refused with PRICE_CHANGED
+             * @description The price you saw, in minor units, of all seats: any other is refused with PRICE_CHANGED
              */
             expected_amount_cents?: number | null;
             /**

@@ -168,7 +168,7 @@ class PricedUnits(NamedTuple):
 
 
 class PeriodLimit(Frozen):
-    """What a plan gives of one meter in a cycle (usage_limits_of.sql)."""
+    """The units that a plan gives of one meter in a cycle (usage_limits_of.sql)."""
 
     included: Decimal
     """Units from the period's beginning on, beside those in `carried`."""

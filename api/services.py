@@ -16,6 +16,7 @@ from api.identity.tenants import Tenants
 from api.monitoring.failures import FailureCount
 from api.monitoring.health_checks import HealthChecks
 from api.pricing import Prices
+from api.report_turns import ReportTurns
 from api.webhooks.deliveries import DeliveryCount
 from api.webhooks.inbox import Inbox, Notifier
 from api.webhooks.paypal_signatures import PayPalSignatures
@@ -57,6 +58,7 @@ class Services:
     failures: FailureCount = field(default_factory=FailureCount)
     timeline_turns: Turns = field(default_factory=lambda: Turns(1))
     """Timelines are projected one at a time: each keeps a processor busy."""
+    report_turns: ReportTurns = field(default_factory=ReportTurns)
     usage_batcher: UsageBatcher = field(init=False)
     pulse: Pulse = field(init=False)
     barrier: Barrier = field(init=False)

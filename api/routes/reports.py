@@ -1,10 +1,13 @@
 """Usage as a file: CSV for spreadsheets, JSON for programs, of any length in little memory [Q8]."""
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final, Literal
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import msgspec
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.answers.problems import responses
 from api.date_range import Days, MaybeDay, span
@@ -17,6 +20,8 @@ from billing.insight.reports.store import GroupBy
 from billing.metering.usage.rules import BILLING_ID
 
 router = new_router("usage")
+AT_A_STRETCH: Final = 50
+"""Rows that are written without a pause, some milliseconds."""
 
 _ROW: Final = {
     "day": "2026-12-01", "meter": "model_inference", "quantity": "1500.00", "events": 2,
@@ -75,54 +80,85 @@ async def read_usage_report(
     """
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
-        report = store.report(
-            call.account_id, group_by, days.start, days.end, days.as_of, only_user(call)
-        )
-        first = await store.page(connection, report, None)
-    pages = _pages(call, report, first, fresh=fresh)
-    lines = _csv(pages, report, days) if format == "csv" else _json(pages, report, days, group_by)
+    report = store.report(
+        call.account_id, group_by, days.start, days.end, days.as_of, only_user(call)
+    )
+    form = _csv(report, days) if format == "csv" else _json(report, days, group_by)
+    parts = _parts(call, report, form, fresh=fresh)
+    await anext(parts)
     name = f"usage-by-{group_by}-{days.first}-{days.last}.{format}"
-    return StreamingResponse(
-        lines,
+    return _Streamed(
+        parts,
         media_type="text/csv; charset=utf-8" if format == "csv" else "application/json",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 
 
-async def _pages(
-    call: ReadCall, report: store.Report, first: Sequence[Any], *, fresh: bool
-) -> AsyncIterator[Sequence[Any]]:
-    """Yield the pages, each read after the one before it was sent."""
-    rows = first
-    while rows:
-        yield rows
-        if len(rows) < store.PAGE:
-            return
-        after = rows[-1][: len(report.keys)]
-        async with call.database.reading(call.account_id, fresh=fresh) as connection:
-            rows = await store.page(connection, report, after)
+class _Streamed(StreamingResponse):
+    """A report. One whose reader has left is no longer under way."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(cast(AsyncGenerator[bytes], self.body_iterator)):
+            await super().__call__(scope, receive, send)
 
 
-async def _csv(
-    pages: AsyncIterator[Sequence[Any]], report: store.Report, days: Days
-) -> AsyncIterator[str]:
-    yield rules.line(report.columns)
-    async for rows in pages:
-        yield "".join(rules.line(_values(report, row, days)) for row in rows)
+class _Form(NamedTuple):
+    """The text of a report: what begins it, each row, what stands between rows, and its end."""
+
+    head: bytes
+    row: Callable[[Any], bytes]
+    between: bytes = b""
+    end: bytes = b""
 
 
-async def _json(
-    pages: AsyncIterator[Sequence[Any]], report: store.Report, days: Days, group_by: str
-) -> AsyncIterator[bytes]:
+async def _parts(
+    call: ReadCall, report: store.Report, form: _Form, *, fresh: bool
+) -> AsyncGenerator[bytes]:
+    """Yield nothing once the first page is read, so that its errors are answered as such; then the
+    text, each page read after the one before it was sent.
+    """
+    turns, account_id, after = call.services.report_turns, call.account_id, None
+    before, more = form.head, True
+    with turns.report(account_id):
+        while more:
+            async with turns.page(account_id):
+                async with call.database.reading(account_id, fresh=fresh) as connection:
+                    rows = await store.page(connection, report, after)
+                text = await _text(rows, form)
+            if after is None:
+                yield b""
+            if after is None or rows:
+                yield before + text
+            if more := len(rows) >= store.PAGE:
+                before, after = form.between, rows[-1][: len(report.keys)]
+        yield form.end
+
+
+async def _text(rows: Sequence[Any], form: _Form) -> bytes:
+    """Return the text of a page. Other requests are served between some rows and the next."""
+    written: list[bytes] = []
+    for number, row in enumerate(rows, 1):
+        written.append(form.row(row))
+        if number % AT_A_STRETCH == 0:
+            await asyncio.sleep(0)
+    return form.between.join(written)
+
+
+def _csv(report: store.Report, days: Days) -> _Form:
+    def row(values: Any) -> bytes:
+        return rules.line(_values(report, values, days)).encode()
+
+    return _Form(rules.line(report.columns).encode(), row)
+
+
+def _json(report: store.Report, days: Days, group_by: str) -> _Form:
     about = {"group_by": group_by, "start": days.first, "end": days.last, "as_of": days.as_of}
-    yield msgspec.json.encode(about)[:-1] + b',"data":['
-    before = b""
-    async for rows in pages:
-        for row in rows:
-            shown = [rules.shown(value) for value in _values(report, row, days)]
-            yield before + msgspec.json.encode(dict(zip(report.columns, shown, strict=True)))
-            before = b","
-    yield b"]}"
+
+    def row(values: Any) -> bytes:
+        shown = map(rules.shown, _values(report, values, days))
+        return msgspec.json.encode(dict(zip(report.columns, shown, strict=True)))
+
+    return _Form(msgspec.json.encode(about)[:-1] + b',"data":[', row, b",", b"]}")
 
 
 def _values(report: store.Report, row: Any, days: Days) -> list[Any]:

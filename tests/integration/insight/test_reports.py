@@ -1,5 +1,6 @@
 """Reports of usage over HTTP: right sums, exact texts, any length, nobody else's rows [Q8]."""
 
+import asyncio
 import csv
 import io
 from datetime import UTC, datetime, timedelta
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from api import report_turns
 from billing.insight.reports import store
 from tests.integration.usage.conftest import V1, NewShop, Shop
 
@@ -87,6 +89,59 @@ async def test_pages_leave_nothing_out_and_tell_nothing_twice(
     assert await sheet(shop, group_by=group_by) == whole
     counted = len(whole) if group_by == "record" else sum(int(row["events"]) for row in whole)
     assert counted == 11
+
+
+async def test_many_reports_of_one_account_keep_no_other_waiting(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    greedy, other, go = await new_shop("100"), await new_shop("100"), asyncio.Event()
+    page, begun = store.page, list[store.Report]()
+
+    async def slow(connection: Any, report: store.Report, after: Any) -> Any:
+        begun.append(report)
+        if len(begun) == 1:
+            await go.wait()
+        return await page(connection, report, after)
+
+    async def asked(shop: Shop) -> Any:
+        return await shop.api.client.get(f"{V1}/usage/reports", headers=shop.headers())
+
+    monkeypatch.setattr(store, "page", slow)
+    async with asyncio.timeout(10):
+        many = [asyncio.create_task(asked(greedy)) for _ in range(report_turns.OF_ONE + 2)]
+        over, _ = await asyncio.wait(many, return_when=asyncio.FIRST_COMPLETED)
+        assert {one.result().status_code for one in over} == {429}
+        assert {one.result().headers["Retry-After"] for one in over} == {"2"}
+        assert (await asked(other)).status_code == 200
+        assert len(begun) == 2, "the first page of the greedy one, and that of the other"
+        go.set()
+        statuses = [(await one).status_code for one in many]
+    assert sorted(statuses) == [200] * report_turns.OF_ONE + [429] * 2
+    assert await sheet(greedy) == []
+
+
+async def test_a_report_whose_reader_left_is_no_longer_under_way(new_shop: NewShop) -> None:
+    shop = await new_shop("100")
+    await shop.record("1")
+
+    async def stuck(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def left() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    path = f"{V1}/usage/reports"
+    sent = {"host": "api"} | shop.headers()
+    scope = {
+        "type": "http", "method": "GET", "scheme": "http", "path": path, "raw_path": path.encode(),
+        "root_path": "", "query_string": b"", "asgi": {"spec_version": "2.3"},
+        "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
+    }  # fmt: skip
+    async with asyncio.timeout(10):
+        for _ in range(report_turns.OF_ONE + 1):
+            await shop.api.app(dict(scope), left, stuck)
+    assert len(await sheet(shop)) == 1
 
 
 async def test_nothing_used_is_a_report_too(new_shop: NewShop) -> None:

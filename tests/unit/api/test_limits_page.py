@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from api import date_range, idempotency
+from api import date_range, idempotency, report_turns
 from api.answers import pagination
 from api.edge import request_limits, slow_clients
 from api.identity import auth
@@ -74,6 +74,8 @@ def rate(notation: str) -> str:
         ("rows found by a search", [search.MOST]),
         ("accounts that one `GET /admin/integrity` checks", [integrity.AT_ONCE]),
         ("days of a report", [date_range.MAX_DAYS]),
+        ("reports of one account under way, in one API process", [report_turns.OF_ONE]),
+        ("reports of all accounts under way, in one API process", [report_turns.OF_ALL]),
         ("the answer to an `Idempotency-Key`", [length(kept.LIFETIME)]),
         ("a request that died, under its key", [f"{kept.LEASE.seconds} seconds"]),
         ("a hold of credits", [

@@ -1,5 +1,6 @@
 """Reports that people open in a sheet: exact, well-formed, harmless whatever callers name."""
 
+import asyncio
 import csv
 import io
 from datetime import UTC, date, datetime
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.routes import reports
 from billing.insight.reports import rules
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -31,3 +33,19 @@ def test_numbers_and_days_stand_as_they_are() -> None:
     at = datetime(2027, 1, 2, 3, tzinfo=UTC)
     values = [Decimal("-0.50"), 3, None, True, date(2027, 1, 2), at]
     assert rules.line(values) == "-0.50,3,,True,2027-01-02,2027-01-02T03:00:00Z\r\n"
+
+
+async def test_other_requests_are_served_between_the_rows_of_a_page() -> None:
+    served = 0
+
+    async def others() -> None:
+        nonlocal served
+        while True:
+            served += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    rows, form = [b"1", b"2"] * reports.AT_A_STRETCH, reports._Form(b"", bytes, b",")
+    assert await reports._text(rows, form) == b",".join(rows)
+    beside.cancel()
+    assert served == 2

@@ -1,0 +1,58 @@
+"""Reports of usage take turns in their API process: however many one account asks for, and however
+long they are, they keep no other request waiting.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+from uuid import UUID
+
+from api.identity.rate_limits import RateLimited
+from billing.core.errors import Unavailable
+
+OF_ONE: Final = 10
+"""Reports of one account that may be under way; one of them at a time works on a page."""
+OF_ALL: Final = 50
+AT_ONCE: Final = 2
+"""Pages that are worked on at once, of different accounts."""
+
+
+class _Line:
+    """The reports of one account, whose pages are worked on one after the other."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.reports = 0
+
+
+class ReportTurns:
+    """The reports under way. A slow reader keeps its report under way, but no turn."""
+
+    def __init__(self) -> None:
+        self._pages = asyncio.Semaphore(AT_ONCE)
+        self._lines: dict[UUID, _Line] = {}
+
+    @contextmanager
+    def report(self, account_id: UUID) -> Iterator[None]:
+        """Count one report from its beginning to its end. Errors: RATE_LIMITED, UNAVAILABLE."""
+        line = self._lines.get(account_id) or _Line()
+        if line.reports >= OF_ONE:
+            words = f"{OF_ONE} reports of this account are under way"
+            raise RateLimited("RATE_LIMITED", words, retry_after=2)
+        if sum(one.reports for one in self._lines.values()) >= OF_ALL:
+            raise Unavailable("UNAVAILABLE", f"{OF_ALL} reports are under way")
+        self._lines[account_id] = line
+        line.reports += 1
+        try:
+            yield
+        finally:
+            line.reports -= 1
+            if not line.reports:
+                del self._lines[account_id]
+
+    @asynccontextmanager
+    async def page(self, account_id: UUID) -> AsyncIterator[None]:
+        """Wait for the turn of one page of a report under way."""
+        async with self._lines[account_id].turn, self._pages:
+            yield

@@ -13,6 +13,7 @@ from billing.insight.recommendations.schemas import CheaperPlan, CreditsExpiring
 from billing.metering.limit_overrides import store as limits
 from billing.metering.usage import store as usage_store
 from billing.metering.usage.schemas import Counter, Period
+from billing.money.contracts import store as contract_store
 from billing.money.discounts import store as discount_store
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.periods.items import ADD_ON, PLAN
@@ -56,12 +57,14 @@ async def _cheaper_plan(
         return None
     quantity = next((one.quantity for one in items if one.kind == PLAN), 1)
     agreed = await limits.holding(connection, subscription.account_id, at)
-    currency = subscription.currency
+    contract = await contract_store.in_force(connection, subscription.account_id, at)
+    currency, interval = subscription.currency, subscription.interval
     others = []
     for plan in await plans.current_plans(connection, active_only=True):
         if plan.family != current.family or plan.key == current.key:
             continue
-        price = await plans.plan_price(connection, plan.key, currency, subscription.interval)
+        price = contract and contract.terms.price_of(plan.key, interval, currency)
+        price = price or await plans.plan_price(connection, plan.key, currency, interval)
         if price is None or plan.allowance != current.allowance:
             continue
         each = offers.Cost(price.amount_minor, price.minimum_minor)

@@ -59,6 +59,31 @@ async def test_a_plan_whose_minimum_makes_it_dearer_is_not_advised(new_shop: New
     assert (await shop.get("/usage/recommendations"))["data"] == []
 
 
+async def test_another_plan_is_compared_at_the_price_that_a_contract_agrees(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    family = f"m{uuid4().hex[:10]}"
+    for key, price in (("had", 2000), ("listed", 1000), ("agreed", 9000)):
+        await _sell(shop, family, key, {"amount_minor": price}, "ai_responses")
+    await shop.subscribe(f"{family}-had")
+    await shop.record("40", feature_type="ai_responses")
+    await move_clock(shop, days=25)
+    await shop.record("1", feature_type="ai_responses")
+    prices = [
+        {"plan": f"{family}-{key}", "currency": "USD", "amount_cents": price}
+        for key, price in (("listed", 3000), ("agreed", 1500))
+    ]
+    answer = await shop.api.client.put(
+        f"/api/v1/admin/accounts/{shop.account['id']}/contract",
+        json={"prices": prices},
+        headers=shop.api.admin(),
+    )
+    assert answer.status_code == 200, answer.text
+    (found,) = (await shop.get("/usage/recommendations"))["data"]
+    assert (found["plan"], found["cost"]) == (f"{family}-agreed", "15.00")
+
+
 async def _sell(shop: Shop, family: str, key: str, price: dict[str, int], *meters: str) -> None:
     """Sell a plan that includes 100 units of each meter."""
     limits = [{"meter": meter, "included": "100"} for meter in meters]

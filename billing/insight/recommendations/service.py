@@ -63,8 +63,8 @@ async def _cheaper_plan(
     for plan in await plans.current_plans(connection, active_only=True):
         if plan.family != current.family or plan.key == current.key:
             continue
-        price = contract and contract.terms.price_of(plan.key, interval, currency)
-        price = price or await plans.plan_price(connection, plan.key, currency, interval)
+        agreed_price = contract and contract.terms.price_of(plan.key, interval, currency)
+        price = agreed_price or await plans.plan_price(connection, plan.key, currency, interval)
         if price is None or plan.allowance != current.allowance:
             continue
         each = offers.Cost(price.amount_minor, price.minimum_minor)

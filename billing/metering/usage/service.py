@@ -210,7 +210,7 @@ async def _allowance(
     limit = period.limits.get(meter)
     if limit is None:
         return None
-    aside = await claimed(connection, account_id, period, at)
+    aside = await claimed(connection, account_id, period, at) if limit.is_hard else {}
     used = limit.used(counter) + aside.get(meter, ZERO)
     return Allowance(included=limit.included, used=used)
 

@@ -136,7 +136,7 @@ class SubscriptionFacts(CollectFacts):
     the one with the current price.
     """
     period_went_back: bool = False
-    """True if all that was paid for the current period went back to its payer."""
+    """True if what was paid for the current period went back to its payer."""
     period_is_kept: bool = False
     """True if an operator gave that money back and let the period run on."""
     period_was_late: bool = False

@@ -146,7 +146,7 @@ _SPENT = f"""
                                     s.minimums_unbilled -> 0) > 0)
 """
 _PERIOD_PAID = period_paid.paid_invoices("s.id", "s.current_period_start")
-_WENT_BACK = f"coalesce((SELECT bool_and({period_paid.WENT_BACK}) {_PERIOD_PAID}), false)"
+_WENT_BACK = f"(SELECT {period_paid.PERIOD_WENT_BACK} {_PERIOD_PAID})"
 _IS_KEPT = f"EXISTS (SELECT {_PERIOD_PAID} AND {period_paid.IS_KEPT})"
 # Units that the plan and its add-ons include in the open cycle.
 _ALLOWANCES = """

@@ -10,13 +10,15 @@ from tests.integration.reversals.test_refunds import paid_for, refunded
 CANCEL = {"at": "now", "refund": "credit"}
 
 
+PAYMENTS = """
+    SELECT stripe_payment_intent_id AS id FROM payments WHERE account_id = %(me)s
+    ORDER BY created_at
+"""
+
+
 async def first_payment(customer: Customer) -> str:
     """The provider's id of the oldest one."""
-    (row,) = await customer.rows(
-        "SELECT stripe_payment_intent_id AS id FROM payments WHERE account_id = %(me)s"
-        " ORDER BY created_at LIMIT 1"
-    )
-    return str(row["id"])
+    return str((await customer.rows(PAYMENTS))[0]["id"])
 
 
 async def test_a_credit_of_a_charge_that_a_bank_took_is_not_given_back(actors: Actors) -> None:
@@ -61,6 +63,20 @@ async def test_a_period_whose_money_was_credited_and_then_lost_ends(actors: Acto
     await change(customer, plan="pro", when="now")
     assert await money(customer) == 49900 - 4900
     opened = await actors.sandbox.dispute(await first_payment(customer))
+    await disputed(actors, customer, "open")
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    ended = await customer.until_subscription("canceled")
+    assert ended["end_reason"] == "its payment went back"
+    assert await money(customer) == 0
+
+
+async def test_a_plan_whose_charge_a_bank_took_ends_though_a_smaller_payment_stays(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "basic")
+    await change(customer, plan="enterprise")
+    _, upgrade = await customer.rows(PAYMENTS)
+    opened = await actors.sandbox.dispute(str(upgrade["id"]))
     await disputed(actors, customer, "open")
     await actors.sandbox.finish_dispute(opened.body["id"], "lost")
     ended = await customer.until_subscription("canceled")

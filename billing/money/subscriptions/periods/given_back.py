@@ -57,7 +57,7 @@ _CHANGED: Final = """
       AND (c.terms ->> 'gave_back_at' IS NOT NULL
            OR NOT c.terms ? 'gave_back_at' AND (c.terms ->> 'resets')::boolean)
 """
-# Cycles of which all money paid for the plan and its add-ons, up to the cycle's end, went back.
+# Cycles of which the money paid for the plan and its add-ons, up to the cycle's end, went back.
 _REFUNDED: Final = f"""
     SELECT u.start_at, u.end_at
     FROM usage_periods u
@@ -66,7 +66,7 @@ _REFUNDED: Final = f"""
         WHERE i.subscription_id = u.subscription_id AND i.status IN {CHARGED}
           AND i.cycle_start IS NOT NULL AND i.period_start <= u.start_at) p
     CROSS JOIN LATERAL (
-        SELECT bool_and({period_paid.WENT_BACK}) AS went_back,
+        SELECT {period_paid.PERIOD_WENT_BACK} AS went_back,
             bool_or({period_paid.IS_KEPT}) AS is_kept
         {period_paid.paid_invoices("u.subscription_id", "p.start_at", "u.end_at")}) paid
     WHERE u.account_id = :account_id AND u.end_at > :at AND u.subscription_id IS NOT NULL

@@ -18,6 +18,18 @@ WENT_BACK: Final = f"""
 our loss; an overpaid amount on the money balance went back first. Null if it took no money: it was
 forgiven or carried, and `bool_and` passes over it.
 """
+_TAKEN: Final = """(
+    SELECT coalesce(sum(d.amount_minor), 0) FROM disputes d
+    WHERE d.account_id = x.account_id AND d.invoice_id = x.id
+      AND d.state = 'lost' AND d.booked_at IS NOT NULL)
+"""
+PERIOD_WENT_BACK: Final = f"""
+    coalesce(bool_and({WENT_BACK})
+             OR 2 * sum({_TAKEN}) > sum(x.amount_paid_minor + x.balance_applied_minor), false)
+"""
+"""True if all money of the invoices went back, or banks took more than half of it: a few cents of
+another invoice, or of the money balance, do not pay for a plan.
+"""
 IS_KEPT: Final = """
     EXISTS (SELECT FROM refunds r
             WHERE r.invoice_id = x.id AND r.keep_subscription AND r.status <> 'failed')

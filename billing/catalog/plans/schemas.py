@@ -143,7 +143,9 @@ class Plan(_Frozen):
     """Use beyond the plan is invoiced as soon as it reaches this amount in minor units."""
     past_due_access: Literal["full", "no_new_overage", "none"]
     unpaid_limit: dict[Currency, int] = {}
-    """The maximum unpaid use, in minor units; where not set, 100 whole currency units."""
+    """The maximum unpaid use before money came or while some is owed, in minor units;
+    where not set, 100 whole currency units.
+    """
     trial_end_behavior: Literal["cancel", "pause", "invoice"]
     unpaid_days: int = 60
     """Days after which an `unpaid` subscription ends by itself."""

@@ -98,7 +98,9 @@ class PlanSpec(_Spec):
     past_due_access: Literal["full", "no_new_overage", "none"] = "no_new_overage"
     """Access while it is past due: full, none beyond the limits, or none."""
     unpaid_limit: dict[PricedIn, Annotated[Minor, Field(gt=0)]] = {}
-    """The maximum unpaid use, in minor units; default: 100 whole currency units."""
+    """The maximum unpaid use before money came or while some is owed, in minor units;
+    default: 100 whole currency units.
+    """
     trial_end_behavior: Literal["cancel", "pause", "invoice"] = "cancel"
     """The end of a trial without a card: cancel, pause, or issue an open invoice."""
     unpaid_days: Annotated[int, Field(ge=1, le=730)] = 60

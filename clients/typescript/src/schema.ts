@@ -7837,7 +7837,8 @@ export interface components {
             past_due_access: "full" | "no_new_overage" | "none";
             /**
              * Unpaid Limit
-             * @description The maximum unpaid use, in minor units; where not set, 100 whole currency units.
+             * @description The maximum unpaid use before money came or while some is owed, in minor units;
+             *     where not set, 100 whole currency units.
              * @default {}
              */
             unpaid_limit?: {
@@ -8765,7 +8766,8 @@ export interface components {
             past_due_access?: "full" | "no_new_overage" | "none";
             /**
              * Unpaid Limit
-             * @description The maximum unpaid use, in minor units; default: 100 whole currency units.
+             * @description The maximum unpaid use before money came or while some is owed, in minor units;
+             *     default: 100 whole currency units.
              * @default {}
              */
             unpaid_limit?: {

@@ -15,14 +15,19 @@ NOT_KEPT: Final = "/not-kept"
 """The suffix of the key of credits that expire with their cycle while the rest rolls over."""
 
 
-def slot_attempt(invoice_id: UUID, slot: int) -> str:
+def stamp(at: datetime) -> str:
+    """An instant within a key."""
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def slot_attempt(invoice: str, slot: int) -> str:
     """The charge of a dunning slot; slot 0 is the renewal itself."""
-    return f"{ids.encode(ids.INVOICE, invoice_id)}/attempt-{slot}"
+    return f"{invoice}/attempt-{slot}"
 
 
-def manual_retry(invoice_id: UUID, number: int) -> str:
+def manual_retry(invoice: str, number: int) -> str:
     """The n-th immediate retry by an operator or payer."""
-    return f"{ids.encode(ids.INVOICE, invoice_id)}/now-{number}"
+    return f"{invoice}/now-{number}"
 
 
 def intent(invoice_id: UUID, number: int) -> str:
@@ -113,7 +118,17 @@ def free_grant(account_id: UUID, plan: str, month: date) -> str:
 
 def cycle_grant(subscription_id: UUID, cycle_start: datetime) -> str:
     """The one grant of an allowance cycle's credits."""
-    return f"{ids.encode(ids.SUBSCRIPTION, subscription_id)}/cycle-{cycle_start:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{ids.encode(ids.SUBSCRIPTION, subscription_id)}/cycle-{stamp(cycle_start)}"
+
+
+def usage_before(subscription: str, cycle_start: datetime) -> str:
+    """The invoice for the use before an allowance cycle."""
+    return f"{subscription}/usage-{cycle_start:%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def commitment(subscription: str, end: datetime) -> str:
+    """The invoice for the rest of a commitment that ends in a pause, and its step."""
+    return f"{subscription}/commitment-{stamp(end)}"
 
 
 def change_grant(change_id: UUID) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from pydantic import AwareDatetime
 
-from billing.core import periods
+from billing.core import keys, periods
 from billing.core.frozen import Frozen
 from billing.matters.agenda import Lean, Step, final_action_due, spaced_due
 from billing.money.payments.rules import PAYERS_OWN, next_check
@@ -234,7 +234,7 @@ def _retire(c: Collecting, due: datetime) -> Step:
 def _asked_for(c: Collecting) -> list[Step]:
     """Return tries that use up no slot and move none: a requested retry, and one per new card."""
     steps = []
-    key = _asked_key(c)
+    key = keys.manual_retry(c.invoice, c.pay_requests)
     if c.pay_requested_at is not None and key not in c.tried:
         steps.append(_charge(c, key, c.pay_requested_at, "try the card now, as asked", asked=True))
     if c.method_chosen_at is not None and _is_new_card(c):
@@ -268,10 +268,6 @@ def _takes_backup(case: Case) -> bool:
     return case.status == "open" and not case.pursued
 
 
-def _asked_key(c: Collecting) -> str:
-    return f"{c.invoice}/now-{c.pay_requests}"
-
-
 def _see_through(c: Collecting, attempt: Undecided) -> Step:
     """Return a charge with the same key and card, to learn the result of an undecided one."""
     return _charge(
@@ -281,7 +277,7 @@ def _see_through(c: Collecting, attempt: Undecided) -> Step:
         "find out what became of the charge",
         slot=attempt.slot,
         method=attempt.method,
-        asked=attempt.key == _asked_key(c),
+        asked=attempt.key == keys.manual_retry(c.invoice, c.pay_requests),
     )
 
 
@@ -335,22 +331,18 @@ def _give_up(c: Collecting, case: Case, due: datetime) -> Step:
     key, words = f"{c.invoice}/give-up", f"final action: {case.policy.final_action}"
     if case.pursued:
         # Once per term: an earlier release took a sent invoice's first term for its last.
-        key = f"{key}-pursued-{case.day_zero_at:%Y-%m-%dT%H:%M:%SZ}"
+        key = f"{key}-pursued-{keys.stamp(case.day_zero_at)}"
     return Step(name="give_up", due=due, key=key, words=words, invoice=c.invoice)
 
 
 def _slot(c: Collecting, slot: int, due: datetime, words: str) -> Step:
     down = c.unreached_slots.count(slot)
-    return _charge_again(c, _first_slot_key(c, slot), down, due, words, slot=slot)
+    return _charge_again(c, keys.slot_attempt(c.invoice, slot), down, due, words, slot=slot)
 
 
 def _slot_key(c: Collecting, slot: int) -> str:
     """Return the key of the slot's next try."""
-    return _again_key(_first_slot_key(c, slot), c.unreached_slots.count(slot))
-
-
-def _first_slot_key(c: Collecting, slot: int) -> str:
-    return f"{c.invoice}/attempt-{slot}"
+    return _again_key(keys.slot_attempt(c.invoice, slot), c.unreached_slots.count(slot))
 
 
 def first_key(key: str) -> str:

@@ -116,7 +116,7 @@ async def _ask(
     connection: AsyncConnection, invoice: Invoice, method: Method, order: str, at: datetime
 ) -> str:
     number = invoice.pay_requests + 1
-    attempt = keys.manual_retry(invoice.id, number)
+    attempt = _retry_key(invoice, number)
     await invoice_store.change(
         connection,
         invoice.id,
@@ -138,6 +138,10 @@ async def _ask(
     return attempt
 
 
+def _retry_key(invoice: Invoice, number: int) -> str:
+    return keys.manual_retry(ids.encode(ids.INVOICE, invoice.id), number)
+
+
 async def _refuse_while_paying(connection: AsyncConnection, invoice: Invoice) -> None:
     """Raise PAYMENT_PENDING while a try may still bring money: one try at a time."""
     why = None
@@ -147,7 +151,7 @@ async def _refuse_while_paying(connection: AsyncConnection, invoice: Invoice) ->
     if await payment_store.submission(connection, invoice.id) is not None:
         why = _BUSY["pending_approval"]
     tried = await payment_store.attempts_of(connection, invoice.id)
-    last = keys.manual_retry(invoice.id, invoice.pay_requests)
+    last = _retry_key(invoice, invoice.pay_requests)
     asked = invoice.pay_requested_at is not None and all(one.key != last for one in tried)
     if asked or any(one.status == "pending" for one in tried):
         why = "a try of this invoice is on its way"

@@ -187,8 +187,7 @@ def _refuses_card(w: Work[PurchaseFacts]) -> bool:
     if forbidden is None:
         return False
     owed = Owed(w.rows, purchase.invoice_id)
-    key = keys.slot_attempt(purchase.invoice_id, 0)
-    payments.skip_attempt(w, owed, key, 0, forbidden)
+    payments.skip_attempt(w, owed, _try_key(purchase), 0, forbidden)
     end_unpaid(w, "failed", code=forbidden, message=card_rules.WORDS[forbidden])
     w.result = forbidden
     return True
@@ -208,7 +207,7 @@ def _begin(w: Work[PurchaseFacts]) -> Call | None:
         return None if payment.opened else page
     again, method_id = False, purchase.payment_method_id
     if purchase.flow == "saved_card" and method_id is not None:
-        key = keys.slot_attempt(purchase.invoice_id, 0)
+        key = _try_key(purchase)
         attempt, again = payments.begin_attempt(w, owed, payment, key, method_id, slot=0)
         if payment.opened:
             return _try(w, payment, attempt, again=again)
@@ -225,12 +224,16 @@ def _try(w: Work[PurchaseFacts], payment: Payment, attempt: Attempt, *, again: b
     )  # fmt: skip
 
 
+def _try_key(purchase: Purchase) -> str:
+    return keys.slot_attempt(ids.encode(ids.INVOICE, purchase.invoice_id), 0)
+
+
 def _first_try(w: Work[PurchaseFacts]) -> Attempt | None:
     """The try of the saved card, if the purchase is paid by one."""
     purchase = purchase_of(w)
     if purchase.flow != "saved_card":
         return None
-    key = keys.slot_attempt(purchase.invoice_id, 0)
+    key = _try_key(purchase)
     tries = Owed(w.rows, purchase.invoice_id).attempts
     return next((one for one in tries if one.key == key), None)
 

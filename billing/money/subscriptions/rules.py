@@ -5,7 +5,7 @@ from typing import Final
 
 from pydantic import AwareDatetime
 
-from billing.core import periods
+from billing.core import keys, periods
 from billing.core.periods import Interval
 from billing.matters.agenda import Lean, State, Step, head
 from billing.money.dunning import rules as dunning_rules
@@ -158,7 +158,7 @@ def _abandon(s: SubscriptionState) -> list[Step]:
 
 def _lifecycle(s: SubscriptionState) -> list[Step]:
     end = s.current_period_end
-    suffix = f"{end:%Y-%m-%dT%H:%M:%SZ}"
+    suffix = keys.stamp(end)
     if s.went_back:
         key, words = f"{s.subscription}/end-unpaid-for", "end it: its payment went back"
         return [Step(name="end", due=AT_ONCE, key=key, words=words)]
@@ -175,7 +175,7 @@ def _lifecycle(s: SubscriptionState) -> list[Step]:
         last = Step(name="renew", due=end, key=f"{s.subscription}/renew-{suffix}", words="renew")
     steps = _early(s) + _unpaid_too_long(s)
     if s.cycle_end < last.due:
-        cycle = f"{s.subscription}/cycle-{s.cycle_end:%Y-%m-%dT%H:%M:%SZ}"
+        cycle = f"{s.subscription}/cycle-{keys.stamp(s.cycle_end)}"
         steps.append(Step(name="cycle", due=s.cycle_end, key=cycle, words="start a cycle"))
     return [*steps, *_expiring_card(s, last), last]
 
@@ -184,7 +184,7 @@ def _while_paused(s: SubscriptionState) -> list[Step]:
     """Return the steps of a pause. No period closes then, so a commitment has its own step."""
     steps = [] if s.cancel_at is None else [_end(s, s.cancel_at)]
     if s.commitment_ends_at is not None:
-        key = f"{s.subscription}/commitment-{s.commitment_ends_at:%Y-%m-%dT%H:%M:%SZ}"
+        key = keys.commitment(s.subscription, s.commitment_ends_at)
         words, due = "bill the rest of the commitment", s.commitment_ends_at
         steps.append(Step(name="close_commitment", due=due, key=key, words=words))
     return steps
@@ -205,7 +205,7 @@ def _expiring_card(s: SubscriptionState, last: Step) -> list[Step]:
 
 
 def _end(s: SubscriptionState, at: datetime) -> Step:
-    key = f"{s.subscription}/end-{at:%Y-%m-%dT%H:%M:%SZ}"
+    key = f"{s.subscription}/end-{keys.stamp(at)}"
     return Step(name="end", due=at, key=key, words="end it")
 
 
@@ -221,7 +221,7 @@ def _early(s: SubscriptionState) -> list[Step]:
 def _unpaid_too_long(s: SubscriptionState) -> list[Step]:
     if s.status != "unpaid" or s.unpaid_until is None:
         return []
-    key = f"{s.subscription}/end-unpaid-{s.unpaid_until:%Y-%m-%dT%H:%M:%SZ}"
+    key = f"{s.subscription}/end-unpaid-{keys.stamp(s.unpaid_until)}"
     words = "end it: what is overdue was never paid"
     return [Step(name="end_unpaid", due=s.unpaid_until, key=key, words=words)]
 

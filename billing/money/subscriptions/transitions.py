@@ -6,7 +6,7 @@ The effects of time are in `cycles.py`, those of payment in `payment_effects.py`
 from typing import Final
 from uuid import UUID
 
-from billing.core import ids
+from billing.core import ids, keys
 from billing.core.money import ZERO, exponent
 from billing.matters.agenda import Step
 from billing.matters.deciding import Rules
@@ -107,7 +107,7 @@ def pause(w: Work[SubscriptionFacts]) -> None:
 def close_commitment(w: Work[SubscriptionFacts]) -> None:
     """Bill the rest of a commitment that ends in a pause."""
     closing = true_ups.closing_commitment(w)
-    key = f"{cycles.stem(cycles.of(w))}/commitment-{closing.end:%Y-%m-%dT%H:%M:%SZ}"
+    key = keys.commitment(cycles.stem(cycles.of(w)), closing.end)
     invoice = cycles.bill_usage(w, key, closing=closing)
     w.result = f"invoice {_name(invoice)}" if invoice is not None else "nothing to bill"
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from billing.catalog.plans.schemas import Plan
-from billing.core import ids, periods
+from billing.core import ids, keys, periods
 from billing.core.money import show_money
 from billing.matters.effects import Rows
 from billing.money.dunning import views
@@ -93,4 +93,4 @@ def _crossed(rows: Rows, row: Subscription) -> CrossedPeriod | None:
 def _crossing(period: CrossedPeriod | None) -> str | None:
     if period is None:
         return None
-    return f"{period.start_at:%Y-%m-%dT%H:%M:%SZ}-{period.threshold_number}"
+    return f"{keys.stamp(period.start_at)}-{period.threshold_number}"

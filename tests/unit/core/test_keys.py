@@ -17,8 +17,9 @@ START = datetime(2027, 3, 14, 9, 26, 53, tzinfo=UTC)
 
 STEM = "inv_01h455vb4pex5vsknk084sn02q"
 GOLDEN = {
-    "slot_attempt": (keys.slot_attempt(INVOICE, 2), f"{STEM}/attempt-2"),
-    "manual_retry": (keys.manual_retry(INVOICE, 1), f"{STEM}/now-1"),
+    "stamp": (keys.stamp(START), "2027-03-14T09:26:53Z"),
+    "slot_attempt": (keys.slot_attempt(STEM, 2), f"{STEM}/attempt-2"),
+    "manual_retry": (keys.manual_retry(STEM, 1), f"{STEM}/now-1"),
     "submission": (keys.submission(INVOICE, 2), f"{STEM}/manual-2"),
     "pay_request": (keys.pay_request(INVOICE, "key-1"), f"{STEM}/pay-key-1"),
     "command": (keys.command("sub_1", "update-1"), "sub_1/order-update-1"),
@@ -38,6 +39,10 @@ GOLDEN = {
     "cycle_grant": (
         keys.cycle_grant(OTHER, START), "sub_01h455vb4pex5vskg00000000f/cycle-2027-03-14T09:26:53Z"
     ),
+    "usage_before": (
+        keys.usage_before("sub_1", START), "sub_1/usage-2027-03-14T09:26:53.000000Z"
+    ),
+    "commitment": (keys.commitment("sub_1", START), "sub_1/commitment-2027-03-14T09:26:53Z"),
     "free_grant": (
         keys.free_grant(OTHER, "hobby", START.date()),
         "acc_01h455vb4pex5vskg00000000f/hobby-2027-03-14",

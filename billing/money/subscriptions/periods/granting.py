@@ -28,7 +28,7 @@ def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
     if subscription.status in ("active", "trialing"):
         grant_unbilled_cycle(w)
     if subscription.status in ("active", "past_due"):
-        key = f"{cycles.stem(subscription)}/usage-{start:%Y-%m-%dT%H:%M:%S.%fZ}"
+        key = keys.usage_before(cycles.stem(subscription), start)
         cycles.bill_usage(w, key, before=start)
     return moved
 

@@ -45,7 +45,7 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     give_back(w, change, terms, NOT_USED)
     if terms.resets:
         start = cycles.of(w).cycle_start
-        key = f"{cycles.stem(cycles.of(w))}/usage-{start:%Y-%m-%dT%H:%M:%S.%fZ}"
+        key = keys.usage_before(cycles.stem(cycles.of(w)), start)
         begun = before.current_period_start
         cycles.bill_usage(w, key, before=start, closing=closing, begun=begun, more=charges)
     elif charges:

@@ -93,6 +93,9 @@ class Seats(_Frozen):
         return self
 
 
+FinalAction = Literal["unpaid", "cancel", "uncollectible"]
+
+
 class DunningPolicy(_Frozen):
     """Days on which an unpaid invoice is retried, and the final action after the last try."""
 
@@ -100,7 +103,7 @@ class DunningPolicy(_Frozen):
     """Days after the renewal; the first is the renewal itself."""
     hour: Annotated[int, Field(ge=0, le=23)] | None = None
     """Hour of day in the customer's zone; null: the renewal's own time of day."""
-    final_action: Literal["unpaid", "cancel", "uncollectible"] = "unpaid"
+    final_action: FinalAction = "unpaid"
     """The subscription becomes `unpaid`, ends, or continues with the invoice written off."""
     grace_days: Annotated[int, Field(ge=1, le=30)] = 1
     """Days between the last try and the final action."""

@@ -4,18 +4,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from billing.catalog.plans.schemas import DunningPolicy
 from billing.matters.agenda import Step
 from billing.matters.deciding import Rules
 from billing.matters.effects import Rows, Work
 from billing.money.dunning import views
 from billing.money.dunning.agenda import CollectionState, collection_agenda
-from billing.money.dunning.rules import Policy
 from billing.money.dunning.transitions import CollectFacts, collect, give_up
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.owed import Owed
 
 
-def terms(policy: Policy) -> Policy:
+def terms(policy: DunningPolicy) -> DunningPolicy:
     """Return a plan's policy for a collection: it ends as uncollectible (docs/rules.md#dunning)."""
     return policy.model_copy(update={"final_action": "uncollectible"})
 

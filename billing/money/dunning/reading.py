@@ -3,6 +3,7 @@
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.plans.schemas import DunningPolicy
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import NotFound
@@ -10,7 +11,6 @@ from billing.core.prepared import Prepared, last_of
 from billing.matters.effects import Rows
 from billing.matters.kinds import COLLECTION
 from billing.money.dunning.collection import RULES, CollectionFacts, terms
-from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import CreditNote
 from billing.money.payments import reading
@@ -71,7 +71,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
         new_id=ids.new,
         answer=wanted.answer,
         declines=reading.declines_by_card(row),
-        terms=terms(Policy.model_validate(row["dunning"] or {})),
+        terms=terms(DunningPolicy.model_validate(row["dunning"] or {})),
         own_card=row["own_card"],
         zone=row["zone"],
         is_test=row["is_test"],

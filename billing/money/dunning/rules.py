@@ -9,12 +9,12 @@ from typing import Any, Final, Literal
 
 from pydantic import AwareDatetime
 
+from billing.catalog.plans.schemas import DunningPolicy
 from billing.core import keys, periods
 from billing.core.frozen import Frozen
 from billing.matters.agenda import Lean, Step, final_action_due, spaced_due
 from billing.money.payments.rules import PAYERS_OWN, next_check
 
-FinalAction = Literal["unpaid", "cancel", "uncollectible"]
 APPROVAL_SUSPENDS: Final = timedelta(days=5)
 FIRST_APPROVAL_WITHIN: Final = timedelta(days=14)
 """A first payment by hand waits for its approval as long as a purchase does."""
@@ -29,22 +29,11 @@ UNDECIDED_IS_OVERDUE: Final = timedelta(days=14)
 """An invoice is overdue if its bank still decides this long after the due date."""
 
 
-class Policy(Frozen):
-    """A plan's dunning: slot days from day 0, hour of day in the customer's zone, and the end."""
-
-    days: tuple[int, ...] = (0, 3, 7)
-    hour: int | None = None
-    """None: the renewal's own time of day."""
-    final_action: FinalAction = "unpaid"
-    grace_days: int = 1
-    """From the last slot to the final action."""
-
-
 class Case(Frozen):
     """An open dunning case, with the progress of its slots."""
 
     status: Literal["open", "paused"]
-    policy: Policy
+    policy: DunningPolicy
     zone: str
     day_zero_at: AwareDatetime
     last_slot: int

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
+from billing.catalog.plans.schemas import DunningPolicy
 from billing.matters.effects import Row
-from billing.money.dunning.rules import Policy
 
 
 class DunningCase(Row):
@@ -31,9 +31,9 @@ class DunningCase(Row):
     close_reason: str | None = None
 
     @property
-    def terms(self) -> Policy:
+    def terms(self) -> DunningPolicy:
         """The policy of the time when the case opened."""
-        return Policy.model_validate(self.policy)
+        return DunningPolicy.model_validate(self.policy)
 
     @property
     def is_open(self) -> bool:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from uuid import UUID
 
+from billing.catalog.plans.schemas import DunningPolicy, FinalAction
 from billing.core import ids
 from billing.matters.agenda import Step
 from billing.matters.effects import Heard, Work
 from billing.money.dunning import cases, step_cards
-from billing.money.dunning.rules import FinalAction, Policy
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.transitions import InvoiceFacts
@@ -55,7 +55,7 @@ class CollectFacts(InvoiceFacts):
     answer: Answer | None = None
     declines: Mapping[UUID, int] = field(default_factory=dict)
     """The number of declines of each card in the last 30 days, over all its invoices."""
-    terms: Policy = field(default_factory=Policy)
+    terms: DunningPolicy = field(default_factory=DunningPolicy)
     """The policy of a case that opens now."""
     own_card: UUID | None = None
     """The card named for the payer's subscription or use; None: the account's default."""

@@ -29,7 +29,6 @@ from billing.money.contracts.schemas import Contract
 from billing.money.discounts import store as discount_store
 from billing.money.discounts.schemas import Discount
 from billing.money.dunning.handing_over import MOVE_EVENTS
-from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import account_currency, usage_lines
 from billing.money.invoices.schemas import BalanceEntry, CreditNote
@@ -324,7 +323,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         taxation=shown(row["taxation"]),
         balance_minor=row["balance_minor"] - sum(one.amount_minor for one in entries),
         declines=reading.declines_by_card(row),
-        terms=Policy.model_validate(plan.dunning.model_dump()),
+        terms=plan.dunning,
         zone=subscription.zone,
         account_zone=row["zone"],
         own_card=subscription.payment_method_id,

@@ -6,10 +6,10 @@ from uuid import uuid4
 
 from sqlalchemy import select
 
+from billing.catalog.plans.schemas import DunningPolicy
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.matters.effects import Add
-from billing.money.dunning.rules import Policy
 from billing.money.dunning.tables import dunning_cases
 from billing.money.invoices import store
 from billing.money.invoices.schemas import CreditNote
@@ -72,7 +72,7 @@ async def recovering(api: Api, account: Account) -> str:
                 account_id=ids.decode(ids.ACCOUNT, account["id"]),
                 invoice_id=ids.decode(ids.INVOICE, await owed(api, account)),
                 status="open",
-                policy=Policy().model_dump(mode="json"),
+                policy=DunningPolicy().model_dump(mode="json"),
                 zone="UTC",
                 day_zero_at=at,
                 last_slot=0,

@@ -16,8 +16,9 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from billing.catalog.plans.schemas import DunningPolicy
 from billing.core import ids
-from billing.money.dunning.rules import Case, Collecting, Policy
+from billing.money.dunning.rules import Case, Collecting
 from billing.money.subscriptions.rules import SubscriptionState
 from tests.integration.actors import Actors, wait_for
 from workflows.contracts import (
@@ -46,7 +47,7 @@ STATE = SubscriptionState(
             invoice="inv_1",
             day_zero_at=START,
             case=Case(
-                status="paused", policy=Policy(), zone="UTC", day_zero_at=START, last_slot=0,
+                status="paused", policy=DunningPolicy(), zone="UTC", day_zero_at=START, last_slot=0,
                 last_slot_ran_at=START, last_true_attempt_at=START,
             ),
         ),

@@ -5,15 +5,10 @@ from typing import Any, Final
 
 import pytest
 
+from billing.catalog.plans.schemas import DunningPolicy
 from billing.matters.agenda import Step, head
 from billing.money.dunning.agenda import CollectionState, collection_agenda
-from billing.money.dunning.rules import (
-    Case,
-    Collecting,
-    Policy,
-    Undecided,
-    agenda,
-)
+from billing.money.dunning.rules import Case, Collecting, Undecided, agenda
 from billing.platform.provider_inbox.rules import AT_ONCE, WaitingEvent, event_step
 
 ZERO: Final = datetime(2027, 2, 1, 10, tzinfo=UTC)
@@ -24,7 +19,7 @@ def case(**fields: Any) -> Case:
     """A case whose slot 0 ran on time."""
     known: dict[str, Any] = {
         "status": "open",
-        "policy": Policy(),
+        "policy": DunningPolicy(),
         "zone": "UTC",
         "day_zero_at": ZERO,
         "last_slot": 0,
@@ -68,7 +63,7 @@ def test_a_bank_that_decides_puts_the_end_off_for_two_weeks() -> None:
     for fields in (
         {"case": case()} | live(status="processing"),
         {"case": case(status="paused")} | debit,
-        {"case": case(policy=Policy(final_action="cancel"))} | debit,
+        {"case": case(policy=DunningPolicy(final_action="cancel"))} | debit,
         debit,
     ):
         assert "inv_1/give-up" not in plan(invoice(**fields), is_served=True)
@@ -222,7 +217,7 @@ def test_3d_secure_under_way_is_looked_at_and_an_idle_card_is_not() -> None:
 
 @pytest.mark.parametrize(("last", "day"), [(0, 3), (1, 7)])
 def test_the_next_slot_waits_for_its_day(last: int, day: int) -> None:
-    ran = ZERO + timedelta(days=Policy().days[last])
+    ran = ZERO + timedelta(days=DunningPolicy().days[last])
     opened = invoice(case=case(last_slot=last, last_slot_ran_at=ran))
     assert plan(opened) == {f"inv_1/attempt-{last + 1}": ZERO + day * DAY}
 
@@ -277,7 +272,7 @@ def test_a_page_that_was_opened_for_a_given_up_debt_is_called_back_after_its_lin
 
 
 def test_one_slot_alone_is_the_renewal_itself() -> None:
-    only = case(policy=Policy(days=(0,), grace_days=2))
+    only = case(policy=DunningPolicy(days=(0,), grace_days=2))
     assert plan(invoice(case=only)) == {"inv_1/give-up": ZERO + 2 * DAY}
 
 

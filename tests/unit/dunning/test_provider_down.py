@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from billing.money.dunning.rules import Policy, agenda
+from billing.catalog.plans.schemas import DunningPolicy
+from billing.money.dunning.rules import agenda
 from tests.unit.dunning.test_collecting_agenda import DAY, ZERO, case, invoice, plan
 
 
@@ -31,7 +32,7 @@ def test_the_next_slot_starts_counting_anew() -> None:
 
 
 def test_each_slot_counts_its_own_tries() -> None:
-    policy = Policy(days=tuple(range(11)))
+    policy = DunningPolicy(days=tuple(range(11)))
     seen = invoice(
         case=case(policy=policy),
         tried=("inv_1/attempt-0",),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.money.dunning.rules import Case, Policy, final_due, slot_due
+from billing.catalog.plans.schemas import DunningPolicy
+from billing.money.dunning.rules import Case, final_due, slot_due
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,7 +24,7 @@ lateness = st.lists(st.timedeltas(timedelta(0), timedelta(days=20)), min_size=6,
 def opened(zero: datetime, days: Sequence[int], zone: str, hour: int | None, **more: Any) -> Case:
     known: dict[str, Any] = {
         "status": "open",
-        "policy": Policy(days=tuple(days), hour=hour),
+        "policy": DunningPolicy(days=tuple(days), hour=hour),
         "zone": zone,
         "day_zero_at": zero,
         "last_slot": 0,
@@ -102,7 +103,7 @@ def test_an_extension_moves_every_slot_to_come_and_the_end(
     zero: datetime, days: tuple[int, ...], zone: str, hour: int | None, grace: int, extended: int
 ) -> None:
     case = opened(zero, days, zone, hour)
-    case = case.model_copy(update={"policy": Policy(days=days, hour=hour, grace_days=grace)})
+    case = case.model_copy(update={"policy": DunningPolicy(days=days, hour=hour, grace_days=grace)})
     longer = case.model_copy(update={"extended_days": extended})
     moved = timedelta(days=extended)
     an_hour = timedelta(hours=2)  # the clocks may change in between
@@ -120,7 +121,7 @@ def test_the_end_never_comes_within_a_day_of_the_last_slot(
         zero, days, "UTC", None,
         last_slot=len(days) - 1, last_slot_ran_at=last, last_true_attempt_at=last,
     )  # fmt: skip
-    case = case.model_copy(update={"policy": Policy(days=days, grace_days=grace)})
+    case = case.model_copy(update={"policy": DunningPolicy(days=days, grace_days=grace)})
     planned = zero + timedelta(days=days[-1] + grace)
     assert final_due(case) == max(planned, last + timedelta(hours=24))
 
@@ -130,7 +131,7 @@ def test_tries_that_somebody_asked_for_put_off_neither_a_slot_nor_the_end(
     zero: datetime, days: tuple[int, ...], grace: int, after: timedelta
 ) -> None:
     case = opened(zero, days, "UTC", None)
-    case = case.model_copy(update={"policy": Policy(days=days, grace_days=grace)})
+    case = case.model_copy(update={"policy": DunningPolicy(days=days, grace_days=grace)})
     asked = case.model_copy(update={"last_true_attempt_at": zero + after})
     assert final_due(asked) == final_due(case)
     for slot in range(1, len(days)):

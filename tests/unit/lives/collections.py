@@ -9,12 +9,12 @@ from random import Random
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
+from billing.catalog.plans.schemas import DunningPolicy
 from billing.core import ids
 from billing.matters.agenda import FINAL_ACTION_GAP, Step, head
 from billing.matters.deciding import Course, Rules
 from billing.matters.effects import InboxEvent, Rows, Work
 from billing.money.dunning.collection import RULES, CollectionFacts, terms
-from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
 from billing.money.dunning.transitions import CollectFacts
 from billing.money.invoices.schemas import BalanceEntry, Invoice
@@ -151,8 +151,9 @@ class Life:
 
     def facts(self, rows: Rows, answer: Answer | None = None) -> CollectFacts:
         return CollectionFacts(
-            at=self.now, real_at=self.now, new_id=self.new_id, answer=answer, terms=terms(Policy()),
-            declines=declines(rows), invoice_id=self.invoice_id, clock_at=self.now,
+            at=self.now, real_at=self.now, new_id=self.new_id, answer=answer,
+            terms=terms(DunningPolicy()), declines=declines(rows), invoice_id=self.invoice_id,
+            clock_at=self.now,
         )  # fmt: skip
 
     def next_step(self) -> Step | None:

@@ -20,7 +20,6 @@ from billing.matters.effects import Add, Bear, Change, Do, Effect, Issue, Rows, 
 from billing.matters.kinds import COLLECTION, SUBSCRIPTION
 from billing.money.dunning import cases
 from billing.money.dunning.handing_over import MOVE_EVENTS
-from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.arrears import USAGE, Arrear
 from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
@@ -120,7 +119,7 @@ class SubscriptionLife(Life):
         return SubscriptionFacts(
             at=self.now, real_at=self.now, new_id=self.new_id, answer=answer,
             declines=declines(rows), clock_at=self.now, subscription_id=self.subscription_id,
-            terms=Policy.model_validate(self.plan.dunning.model_dump()),
+            terms=self.plan.dunning,
             plans=self.plans, credits_at_start=self.at_start, usage=tuple(self.usage.values()),
             offers=self.offers(rows), lots=self.plan_lots.lots(self.now),
             taxation=self.taxation,

@@ -6,11 +6,12 @@ from typing import Any, Final, get_args
 
 import pytest
 
+from billing.catalog.plans.schemas import DunningPolicy
 from billing.core import periods
 from billing.core.periods import MONTH, Interval
 from billing.matters.agenda import head
 from billing.money.dunning import rules as dunning_rules
-from billing.money.dunning.rules import Case, Collecting, Policy
+from billing.money.dunning.rules import Case, Collecting
 from billing.money.subscriptions.rules import (
     ENDED,
     INCOMPLETE_LIFETIME,
@@ -30,7 +31,7 @@ LIFECYCLE: Final = {"renew", "end_trial", "end", "cycle", "abandon"}
 
 
 CASE: Final = Case(
-    status="open", policy=Policy(), zone="UTC", day_zero_at=START, last_slot=0,
+    status="open", policy=DunningPolicy(), zone="UTC", day_zero_at=START, last_slot=0,
     last_slot_ran_at=START, last_true_attempt_at=START,
 )  # fmt: skip
 

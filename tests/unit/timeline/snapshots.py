@@ -23,7 +23,6 @@ from billing.matters.effects import InboxEvent, Row, Rows
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.account_agenda.rules import AccountState
 from billing.money.dunning.collection import CollectionFacts, terms
-from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods.schemas import Method
@@ -74,7 +73,7 @@ def subscribed(
         description="Pro", quantity=1, amount_minor=amount_minor,
     )  # fmt: skip
     facts = SubscriptionFacts(
-        at=now, real_at=now, new_id=uuid4, terms=Policy(), subscription_id=WHOSE,
+        at=now, real_at=now, new_id=uuid4, terms=DunningPolicy(), subscription_id=WHOSE,
         plans={PLAN: plan()}, balance_minor=money_balance_minor,
     )  # fmt: skip
     rows = Rows([subscription, item, *([method()] if card else []), *invoices])
@@ -160,7 +159,7 @@ def collection(
     if card:
         rows = Rows([*rows.all(), method()], waiting)
     facts = CollectionFacts(
-        at=START, real_at=START, new_id=uuid4, terms=terms(Policy()), invoice_id=INVOICE
+        at=START, real_at=START, new_id=uuid4, terms=terms(DunningPolicy()), invoice_id=INVOICE
     )
     snapshot = DecidingSnapshot("collection/inv_1", rows, facts)
     return Outlook(account_id=ACCOUNT, now=START, collections=(snapshot,))

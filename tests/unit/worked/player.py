@@ -20,7 +20,6 @@ from billing.core.periods import MONTH
 from billing.matters.effects import Do, Rows, Work
 from billing.money.contracts.schemas import Contract, ContractTerms
 from billing.money.discounts.schemas import Discount, DiscountStatus
-from billing.money.dunning.rules import Policy
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.arrears import Arrear
 from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
@@ -173,7 +172,7 @@ class Player:
             if sold == key
         )
         return SubscriptionFacts(
-            at=self.now, real_at=self.now, new_id=self._id, terms=Policy(),
+            at=self.now, real_at=self.now, new_id=self._id, terms=DunningPolicy(),
             subscription_id=SUBSCRIPTION, plans={one.id: one for one in self.plans.values()},
             offers=tuple(offers), zone=self.case["zone"], usage=self._used(),
             taxation=self._taxation(), used_share=self.used_share,

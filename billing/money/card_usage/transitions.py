@@ -20,13 +20,12 @@ from billing.money.dunning.transitions import (
     Collected,
     CollectFacts,
     Refused,
+    called_back,
     collect,
-    follow,
 )
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
 from billing.money.payments import transitions as payments
-from billing.money.payments.calls import Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Attempt
 
@@ -119,18 +118,12 @@ def transition(w: Work[ChargeFacts], step: Step) -> None:
 
 def expire(w: Work[ChargeFacts]) -> Collected | None:
     """Give up a late charge; the provider's answer on an open payment comes first."""
-    draft, answer = draft_of(w.rows), w.facts.answer
+    draft = draft_of(w.rows)
     if draft is None:
         raise LookupError("no draft is being charged")
-    owed = Owed(w.rows, draft.id)
-    if answer is None and owed.live is not None:
-        w.call = Call("call_back", owed.live)
-        return None
-    if answer is not None and answer.outcome is not None:
-        became = follow(w, answer, answer.outcome)
-        if answer.outcome.kind != "canceled":
-            w.result = "succeeded" if answer.outcome.kind == "succeeded" else None
-            return became
+    gone, became = called_back(w, Owed(w.rows, draft.id).live)
+    if not gone:
+        return became
     payments.close_flows(w, draft.id)
     w.result = "expired"
     return Refused("not charged in time")

@@ -87,7 +87,7 @@ def charge(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
     if answer is None:
         return _begin(w, owed, step)
     if answer.call.what == "call_back":
-        return _begin_after(w, owed, step, answer)
+        return _begin_after(w, owed, step)
     attempt = next(one for one in owed.attempts if one.key == step.key)
     if answer.refusal is not None:
         return _refused(w, owed, attempt, answer.refusal)
@@ -145,13 +145,13 @@ def _ask(w: Work[CollectFacts], owed: Owed, step: Step, method_id: UUID) -> Coll
     return None
 
 
-def _begin_after(w: Work[CollectFacts], owed: Owed, step: Step, back: Answer) -> Collected | None:
+def _begin_after(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
     """Try the card once another flow is closed, unless that flow has brought the money."""
-    outcome = back.outcome or Outcome(kind="canceled")
-    became = follow(w, back, outcome)
-    if outcome.kind == "canceled":
+    gone, became = called_back(w, owed.live)
+    if gone:
         return _begin(w, owed, step)
-    w.result = "not tried" if outcome.kind == "succeeded" else None
+    if w.result == "succeeded":
+        w.result = "not tried"
     return became
 
 
@@ -225,17 +225,12 @@ def settle(w: Work[CollectFacts], step: Step) -> Collected | None:
 
 def retire(w: Work[CollectFacts], owed: Owed) -> Collected | None:
     """Cancel the open payment at the provider; money that came anyway is booked."""
-    answer, live = w.facts.answer, owed.live
-    if answer is None and live is not None:
-        w.call = Call("call_back", live)
+    gone, became = called_back(w, owed.live)
+    if w.call is not None:
         return None
-    outcome = answer.outcome if answer is not None else Outcome(kind="canceled")
-    became = None
-    if answer is not None and outcome is not None:
-        became = follow(w, answer, outcome)
     payments.make_way(w, owed)
-    if outcome is not None and outcome.kind in ("canceled", "succeeded"):
-        w.result = outcome.kind
+    if gone:
+        w.result = "canceled"
     return became
 
 
@@ -249,21 +244,31 @@ def end_approval(w: Work[CollectFacts], owed: Owed) -> Collected | None:
 
 def give_up(w: Work[CollectFacts], invoice_id: UUID, action: FinalAction) -> Collected | None:
     """Carry out the final action; if it ends collecting, the provider is asked first."""
-    owed, answer = Owed(w.rows, invoice_id), w.facts.answer
-    if answer is None and owed.live is not None and action != "unpaid":
-        w.call = Call("call_back", owed.live)
-        return None
-    became = None
-    if answer is not None and answer.outcome is not None:
-        became = follow(w, answer, answer.outcome)
-        if answer.outcome.kind != "canceled":
-            w.result = "succeeded" if answer.outcome.kind == "succeeded" else None
-            return became
+    owed = Owed(w.rows, invoice_id)
+    gone, became = called_back(w, owed.live if action != "unpaid" else None)
+    if not gone:
+        return became
     cases.close_case(w, invoice_id, "exhausted", action)
     if action != "unpaid":
         invoices.mark_uncollectible(w, owed.invoice)
     w.result = action
     return "given_up"
+
+
+def called_back(w: Work[CollectFacts], live: Payment | None) -> tuple[bool, Collected | None]:
+    """Return whether it is certain that a payment brings no money, and what its answer changed for
+    the debtor. The provider must first cancel a live one: until then there is a call to make.
+    """
+    answer = w.facts.answer
+    if answer is None and live is not None:
+        w.call = Call("call_back", live)
+        return False, None
+    if answer is None or answer.outcome is None:
+        return True, None
+    became = follow(w, answer, answer.outcome)
+    if answer.outcome.kind == "succeeded":
+        w.result = "succeeded"
+    return answer.outcome.kind == "canceled", became
 
 
 def follow(

@@ -17,7 +17,6 @@ from billing.money.dunning.transitions import Collected, Refused, collect
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods.rules import can_pay
 from billing.money.payments import card_choice, card_rules
-from billing.money.payments.calls import Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
 from billing.money.subscriptions import expiring_cards, payment_effects
@@ -192,18 +191,11 @@ def end_change(w: Work[SubscriptionFacts]) -> None:
 
 
 def _called_back(w: Work[SubscriptionFacts], live: Payment | None) -> bool:
-    """True if a payment cannot succeed any more; the provider must first cancel a live one."""
-    answer = w.facts.answer
-    if answer is None and live is not None:
-        w.call = Call("call_back", live)
-        return False
-    if answer is None or answer.outcome is None:
-        return True
-    _react(w, answer.call.payment.invoice_id, dunning.follow(w, answer, answer.outcome))
-    if answer.outcome.kind == "canceled":
-        return True
-    w.result = "succeeded" if answer.outcome.kind == "succeeded" else None
-    return False
+    """True if a payment cannot succeed any more; money that came anyway takes effect."""
+    gone, became = dunning.called_back(w, live)
+    if w.facts.answer is not None:
+        _react(w, w.facts.answer.call.payment.invoice_id, became)
+    return gone
 
 
 def give_up(w: Work[SubscriptionFacts], step: Step) -> None:

@@ -2,8 +2,8 @@
 
 from activities.decisions import DecidingActivities
 from billing.matters.kinds import COLLECTION
-from billing.money.dunning.agenda import CollectionState
-from billing.money.dunning.reading import ENGINE
+from billing.money.collecting.reading import ENGINE
+from billing.money.collecting.rules import CollectionState
 
 
 class CollectionActivities(DecidingActivities[CollectionState]):

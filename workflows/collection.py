@@ -3,8 +3,7 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from billing.money.dunning.agenda import CollectionState, collection_agenda
-    from billing.money.dunning.rules import Collecting
+    from billing.money.collecting.rules import Collecting, CollectionState, collection_agenda
     from workflows.contracts import MatterRef
     from workflows.dunning_updates import CollectingWorkflow
     from workflows.policies import FOLLOWS_RELEASES

@@ -10,7 +10,8 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from billing.matters.agenda import State
-    from billing.money.dunning.rules import MAX_EXTENSION_DAYS, Collecting
+    from billing.money.collecting.rules import Collecting
+    from billing.money.dunning.rules import MAX_EXTENSION_DAYS
     from workflows.contracts import Command, DunningCommand, DunningExtension, MatterStatus
     from workflows.matter import MatterWorkflow
 

@@ -3,7 +3,7 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from billing.money.dunning.rules import Collecting
+    from billing.money.collecting.rules import Collecting
     from billing.money.subscriptions.rules import SubscriptionState, agenda
     from workflows.contracts import MatterRef
     from workflows.dunning_updates import CollectingWorkflow

@@ -18,10 +18,10 @@ OVERLOOKED: Final = (
     ),
     Mutant(
         "a card is tried for an invoice that was canceled meanwhile",
-        "billing/money/dunning/transitions.py",
+        "billing/money/collecting/transitions.py",
         "if owed.invoice.status not in OPEN_TO_MONEY:  # canceled",
         "if False:  # canceled",
-        ("tests/unit/dunning/test_canceled_meanwhile.py",),
+        ("tests/unit/collecting/test_canceled_meanwhile.py",),
     ),
     Mutant(
         "credits pay a use that a card is being charged for",

@@ -4,8 +4,8 @@ from billing.insight.timeline.deciding import DecidingProjection
 from billing.insight.timeline.foreseen import Foreseen
 from billing.insight.timeline.schemas import DecidingSnapshot
 from billing.matters.kinds import COLLECTION
-from billing.money.dunning.agenda import CollectionState
-from billing.money.dunning.collection import RULES, CollectionFacts
+from billing.money.collecting.collection import RULES, CollectionFacts
+from billing.money.collecting.rules import CollectionState
 
 
 class CollectionProjection(DecidingProjection[CollectionState, CollectionFacts]):

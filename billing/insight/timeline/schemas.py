@@ -15,7 +15,7 @@ from pydantic import AwareDatetime
 from billing.core.frozen import Frozen
 from billing.matters.effects import Facts, Rows
 from billing.money.account_agenda.rules import AccountState
-from billing.money.dunning.collection import CollectionFacts
+from billing.money.collecting.collection import CollectionFacts
 from billing.money.purchases.rules import PurchaseState
 from billing.money.reversals.rules import ReversalState
 from billing.money.subscriptions.facts import SubscriptionFacts

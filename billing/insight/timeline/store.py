@@ -47,10 +47,10 @@ from billing.matters.effects import Rows
 from billing.matters.kinds import ACCOUNT
 from billing.matters.schemas import Matter
 from billing.money.account_agenda import store as account_agenda
+from billing.money.collecting import reading as collection_rows
+from billing.money.collecting.collection import CollectionFacts
+from billing.money.collecting.rules import AGAIN, CHOSEN
 from billing.money.disputes.schemas import Dispute
-from billing.money.dunning import reading as collection_rows
-from billing.money.dunning.collection import CollectionFacts
-from billing.money.dunning.rules import AGAIN, CHOSEN
 from billing.money.invoices.arrears import NAMED_USE
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.store import is_of_use

@@ -15,7 +15,7 @@ from billing.matters.agenda import Step
 from billing.matters.deciding import Course
 from billing.matters.effects import Bear, Rows
 from billing.matters.kinds import COLLECTION, SUBSCRIPTION
-from billing.money.dunning.collection import CollectionFacts, terms
+from billing.money.collecting.collection import CollectionFacts, terms
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.calls import Answer, Call
 from billing.money.subscriptions.facts import SubscriptionFacts

@@ -10,8 +10,8 @@ from typing import Final
 from pydantic import AwareDatetime
 
 from billing.matters.agenda import State, Step
-from billing.money.dunning import rules as dunning_rules
-from billing.money.dunning.rules import Collecting
+from billing.money.collecting import rules as collecting_rules
+from billing.money.collecting.rules import Collecting
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 
 LIFETIME: Final = timedelta(minutes=15)
@@ -37,7 +37,7 @@ def agenda(state: ChargeState) -> list[Step]:
     if state.invoice is None:
         return steps
     due = state.begun_at + LIFETIME if state.begun_at is not None else None
-    steps += dunning_rules.agenda(state.invoice, until=due)
+    steps += collecting_rules.agenda(state.invoice, until=due)
     if due is not None and _may_expire(state.invoice):
         key = f"{state.invoice.invoice}/expire"
         steps.append(Step(name="expire", due=due, key=key, words="give the charge up"))

@@ -15,8 +15,8 @@ from billing.metering.usage import rules as usage_rules
 from billing.metering.usage.schemas import Status
 from billing.money.card_usage.rules import ChargeState, agenda
 from billing.money.card_usage.schemas import ChargedUse
-from billing.money.dunning import views
-from billing.money.dunning.transitions import (
+from billing.money.collecting import views
+from billing.money.collecting.transitions import (
     Collected,
     CollectFacts,
     Refused,

@@ -15,8 +15,8 @@ from billing.matters.effects import Wake, Work
 from billing.matters.kinds import CHARGE, COLLECTION, PURCHASE, SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.money.card_usage.reading import ENGINE as CHARGES
+from billing.money.collecting.reading import ENGINE as COLLECTIONS
 from billing.money.dunning import cases, store
-from billing.money.dunning.reading import ENGINE as COLLECTIONS
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoice_requests import locks
 from billing.money.invoices import store as invoice_store

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import clock, ids, keys
 from billing.core.errors import BillingError, NotFound
 from billing.core.money import show_money
-from billing.money.dunning.transitions import OPEN_TO_MONEY
+from billing.money.collecting.transitions import OPEN_TO_MONEY
 from billing.money.invoices import balances
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice

@@ -5,8 +5,8 @@ from typing import Final
 
 from billing.catalog.plans.schemas import FinalAction
 from billing.matters.effects import Do, Work
+from billing.money.collecting.handing_over import hand_to_collection
 from billing.money.discounts import transitions as discounts
-from billing.money.dunning.handing_over import hand_to_collection
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice

@@ -25,10 +25,10 @@ from billing.ledger.credits import service as credits
 from billing.matters.effects import Rows
 from billing.matters.kinds import SUBSCRIPTION
 from billing.metering.limit_overrides import service as limit_overrides
+from billing.money.collecting.handing_over import MOVE_EVENTS
 from billing.money.contracts.schemas import Contract
 from billing.money.discounts import store as discount_store
 from billing.money.discounts.schemas import Discount
-from billing.money.dunning.handing_over import MOVE_EVENTS
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import account_currency, usage_lines
 from billing.money.invoices.schemas import BalanceEntry, CreditNote

@@ -8,8 +8,8 @@ from pydantic import AwareDatetime
 from billing.core import keys, periods
 from billing.core.periods import Interval
 from billing.matters.agenda import Lean, State, Step, head
-from billing.money.dunning import rules as dunning_rules
-from billing.money.dunning.rules import Collecting
+from billing.money.collecting import rules as collecting_rules
+from billing.money.collecting.rules import Collecting
 from billing.money.subscriptions.states import State as Status
 from billing.platform.provider_inbox.rules import AT_ONCE, WaitingEvent, event_step
 
@@ -93,7 +93,7 @@ def agenda(state: SubscriptionState) -> list[Step]:
     for invoice in state.invoices:
         # Unpaid: no charge unless somebody asks for it (docs/rules.md#subscriptions).
         by_slots = state.status != "unpaid" or _is_of_change(state, invoice)
-        steps += dunning_rules.agenda(
+        steps += collecting_rules.agenda(
             invoice,
             by_slots=by_slots,
             until=_until(state, invoice),

@@ -24,12 +24,12 @@ from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.effects import Bear, Work
 from billing.matters.schemas import Matter
+from billing.money.collecting.rules import FIRST_APPROVAL_WITHIN
 from billing.money.contracts import store as contract_store
 from billing.money.contracts.schemas import Contract
 from billing.money.discounts import service as discount_service
 from billing.money.discounts import store as discount_store
 from billing.money.discounts.service import Redeeming
-from billing.money.dunning.rules import FIRST_APPROVAL_WITHIN
 from billing.money.invoices import usage_lines
 from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.schemas import Method

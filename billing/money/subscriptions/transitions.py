@@ -11,9 +11,9 @@ from billing.core.money import ZERO, exponent
 from billing.matters.agenda import Step
 from billing.matters.deciding import Rules
 from billing.matters.effects import Rows, Work
+from billing.money.collecting import transitions as collecting
+from billing.money.collecting.transitions import Collected, Refused, collect
 from billing.money.dunning import cases
-from billing.money.dunning import transitions as dunning
-from billing.money.dunning.transitions import Collected, Refused, collect
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods.rules import can_pay
 from billing.money.payments import card_choice, card_rules
@@ -192,7 +192,7 @@ def end_change(w: Work[SubscriptionFacts]) -> None:
 
 def _called_back(w: Work[SubscriptionFacts], live: Payment | None) -> bool:
     """True if a payment cannot succeed any more; money that came anyway takes effect."""
-    gone, became = dunning.called_back(w, live)
+    gone, became = collecting.called_back(w, live)
     if w.facts.answer is not None:
         _react(w, w.facts.answer.call.payment.invoice_id, became)
     return gone
@@ -205,7 +205,7 @@ def give_up(w: Work[SubscriptionFacts], step: Step) -> None:
     if case is None:
         raise LookupError(f"{step.key} has no case")
     action = case.terms.final_action
-    became = dunning.give_up(w, invoice_id, action)
+    became = collecting.give_up(w, invoice_id, action)
     if became == "given_up":
         payment_effects.on_given_up(w, action)
     else:

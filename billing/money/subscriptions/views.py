@@ -7,7 +7,7 @@ from billing.catalog.plans.schemas import Plan
 from billing.core import ids, keys, periods
 from billing.core.money import show_money
 from billing.matters.effects import Rows
-from billing.money.dunning import views
+from billing.money.collecting import views
 from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions.expiring_cards import expiring
 from billing.money.subscriptions.facts import SubscriptionFacts

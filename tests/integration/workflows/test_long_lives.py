@@ -18,7 +18,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from billing.catalog.plans.schemas import DunningPolicy
 from billing.core import ids
-from billing.money.dunning.rules import Case, Collecting
+from billing.money.collecting.rules import Collecting
+from billing.money.dunning.rules import Case
 from billing.money.subscriptions.rules import SubscriptionState
 from tests.integration.actors import Actors, wait_for
 from workflows.contracts import (

@@ -23,7 +23,7 @@ from billing.matters.kinds import KINDS
 from billing.matters.schemas import LOOK
 from billing.money.account_agenda import rules as account_rules
 from billing.money.card_usage import rules as card_usage_rules
-from billing.money.dunning import rules as dunning_rules
+from billing.money.collecting import rules as collecting_rules
 from billing.money.purchases import rules as purchase_rules
 from billing.money.reversals import rules as reversal_rules
 from billing.money.subscriptions import rules as subscription_rules
@@ -34,11 +34,11 @@ PLANS: Final[dict[str, tuple[tuple[type, ...], tuple[ModuleType, ...]]]] = {
     "trial": ((trials.TrialActivities,), (trial_rules,)),
     "subscription": (
         (subscriptions.SubscriptionActivities,),
-        (subscription_rules, dunning_rules),
+        (subscription_rules, collecting_rules),
     ),
-    "collection": ((collections.CollectionActivities,), (dunning_rules,)),
+    "collection": ((collections.CollectionActivities,), (collecting_rules,)),
     "purchase": ((purchases.PurchaseActivities,), (purchase_rules,)),
-    "charge": ((card_usage.ChargeActivities,), (card_usage_rules, dunning_rules)),
+    "charge": ((card_usage.ChargeActivities,), (card_usage_rules, collecting_rules)),
     "reversal": ((reversals.ReversalActivities,), (reversal_rules,)),
     "account": ((accounts.AccountActivities, tax_calls.TaxActivities), (account_rules,)),
 }

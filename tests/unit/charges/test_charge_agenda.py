@@ -5,7 +5,7 @@ from typing import Any
 
 from billing.matters.agenda import Step, head
 from billing.money.card_usage.rules import LIFETIME, ChargeState, agenda
-from billing.money.dunning.rules import Collecting, Undecided
+from billing.money.collecting.rules import Collecting, Undecided
 from billing.platform.provider_inbox.rules import WaitingEvent
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)

@@ -14,9 +14,9 @@ from billing.core import ids
 from billing.matters.agenda import FINAL_ACTION_GAP, Step, head
 from billing.matters.deciding import Course, Rules
 from billing.matters.effects import InboxEvent, Rows, Work
-from billing.money.dunning.collection import RULES, CollectionFacts, terms
+from billing.money.collecting.collection import RULES, CollectionFacts, terms
+from billing.money.collecting.transitions import CollectFacts
 from billing.money.dunning.schemas import DunningCase
-from billing.money.dunning.transitions import CollectFacts
 from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payment_methods.rules import CardDetails
 from billing.money.payment_methods.schemas import Method

@@ -18,8 +18,8 @@ from billing.matters.agenda import Step
 from billing.matters.deciding import Course
 from billing.matters.effects import Add, Bear, Change, Do, Effect, Issue, Rows, Work
 from billing.matters.kinds import COLLECTION, SUBSCRIPTION
+from billing.money.collecting.handing_over import MOVE_EVENTS
 from billing.money.dunning import cases
-from billing.money.dunning.handing_over import MOVE_EVENTS
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.arrears import USAGE, Arrear
 from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine

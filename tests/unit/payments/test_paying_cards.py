@@ -11,7 +11,7 @@ from billing.money.payments.owed import Owed
 from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import Attempt, Payment
 from billing.money.payments.transitions import record
-from tests.unit.dunning.told_debts import Debt
+from tests.unit.collecting.told_debts import Debt
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 INVOICE, PAYMENT, OTHER = UUID(int=1), UUID(int=2), UUID(int=3)

@@ -10,8 +10,9 @@ from billing.catalog.plans.schemas import DunningPolicy
 from billing.core import periods
 from billing.core.periods import MONTH, Interval
 from billing.matters.agenda import head
-from billing.money.dunning import rules as dunning_rules
-from billing.money.dunning.rules import Case, Collecting
+from billing.money.collecting import rules as collecting_rules
+from billing.money.collecting.rules import Collecting
+from billing.money.dunning.rules import Case
 from billing.money.subscriptions.rules import (
     ENDED,
     INCOMPLETE_LIFETIME,
@@ -307,7 +308,7 @@ def test_collecting_has_no_other_step_than_these() -> None:
         ),
         overdue(case=CASE.model_copy(update={"last_slot": 2})),
     ]
-    names = {step.name for one in every for step in dunning_rules.agenda(one)}
+    names = {step.name for one in every for step in collecting_rules.agenda(one)}
     assert names == {
         "charge", "settle", "retire", "open", "check", "end_approval", "give_up",
     }  # fmt: skip

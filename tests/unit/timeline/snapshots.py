@@ -22,7 +22,7 @@ from billing.insight.timeline.schemas import (
 from billing.matters.effects import InboxEvent, Row, Rows
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.account_agenda.rules import AccountState
-from billing.money.dunning.collection import CollectionFacts, terms
+from billing.money.collecting.collection import CollectionFacts, terms
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods.schemas import Method

@@ -5,8 +5,9 @@ from typing import Any, Final
 from billing.matters.agenda import head
 from billing.matters.effects import Bear, Do, Work
 from billing.matters.kinds import COLLECTION
-from billing.money.dunning import cases, rules
-from billing.money.dunning.views import collecting
+from billing.money.collecting import rules
+from billing.money.collecting.views import collecting
+from billing.money.dunning import cases
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.owed import Owed
 

@@ -10,7 +10,7 @@ from billing.core.errors import NotFound
 from billing.core.prepared import Prepared, last_of
 from billing.matters.effects import Rows
 from billing.matters.kinds import COLLECTION
-from billing.money.dunning.collection import RULES, CollectionFacts, terms
+from billing.money.collecting.collection import RULES, CollectionFacts, terms
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import CreditNote
 from billing.money.payments import reading

@@ -14,7 +14,8 @@ from billing.catalog.plans.schemas import DunningPolicy, FinalAction
 from billing.core import ids
 from billing.matters.agenda import Step
 from billing.matters.effects import Heard, Work
-from billing.money.dunning import cases, step_cards
+from billing.money.collecting import step_cards
+from billing.money.dunning import cases
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.transitions import InvoiceFacts

@@ -6,7 +6,7 @@ import pytest
 
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.schemas import Attempt
-from tests.unit.dunning.told_debts import Debt, declined
+from tests.unit.collecting.told_debts import Debt, declined
 
 FORBIDDEN = ("generic_decline", "do_not_try_again")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from billing.matters.effects import Work
-from billing.money.dunning.collection import transition
+from billing.money.collecting.collection import transition
 from billing.money.dunning.schemas import DunningCase
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.schemas import Attempt

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from billing.catalog.plans.schemas import DunningPolicy
-from billing.money.dunning.rules import agenda
-from tests.unit.dunning.test_collecting_agenda import DAY, ZERO, case, invoice, plan
+from billing.money.collecting.rules import agenda
+from tests.unit.collecting.test_collecting_agenda import DAY, ZERO, case, invoice, plan
 
 
 @pytest.mark.parametrize("slot", [0, 1])

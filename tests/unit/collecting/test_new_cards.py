@@ -7,8 +7,8 @@ import pytest
 
 from billing.matters.agenda import CLOCK_SKEW
 from billing.money.payments.schemas import Attempt
-from tests.unit.dunning.test_collecting_agenda import DAY, ZERO, case, invoice, plan
-from tests.unit.dunning.told_debts import Debt, declined
+from tests.unit.collecting.test_collecting_agenda import DAY, ZERO, case, invoice, plan
+from tests.unit.collecting.told_debts import Debt, declined
 from tests.unit.lives.collections import BIRTH
 
 HOUR = timedelta(hours=1)

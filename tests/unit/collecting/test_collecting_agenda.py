@@ -7,8 +7,14 @@ import pytest
 
 from billing.catalog.plans.schemas import DunningPolicy
 from billing.matters.agenda import Step, head
-from billing.money.dunning.agenda import CollectionState, collection_agenda
-from billing.money.dunning.rules import Case, Collecting, Undecided, agenda
+from billing.money.collecting.rules import (
+    Collecting,
+    CollectionState,
+    Undecided,
+    agenda,
+    collection_agenda,
+)
+from billing.money.dunning.rules import Case
 from billing.platform.provider_inbox.rules import AT_ONCE, WaitingEvent, event_step
 
 ZERO: Final = datetime(2027, 2, 1, 10, tzinfo=UTC)

@@ -8,17 +8,18 @@ from billing.core import ids
 from billing.core.money import show_money
 from billing.matters.agenda import head
 from billing.matters.effects import Rows
-from billing.money.dunning.agenda import CollectionState, collection_agenda
-from billing.money.dunning.rules import (
+from billing.money.collecting.rules import (
     APPROVAL_SUSPENDS,
     CHOSEN,
     FIRST_APPROVAL_WITHIN,
-    Case,
     Collecting,
+    CollectionState,
     Undecided,
     card_key,
+    collection_agenda,
     first_key,
 )
+from billing.money.dunning.rules import Case
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods.schemas import Method

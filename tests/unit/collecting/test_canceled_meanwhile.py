@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from billing.matters.effects import Work
-from billing.money.dunning.transitions import charge
+from billing.money.collecting.transitions import charge
 from billing.money.payments.calls import Answer
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import Outcome

@@ -7,8 +7,8 @@ from billing.core import ids
 from billing.core.currencies import chargeable
 from billing.matters.agenda import Step
 from billing.matters.effects import Work
+from billing.money.collecting.rules import PROVIDER_DOWN_TRIES, first_key
 from billing.money.dunning import cases
-from billing.money.dunning.rules import PROVIDER_DOWN_TRIES, first_key
 from billing.money.payment_methods.rules import takes
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import card_choice, card_rules

@@ -8,9 +8,9 @@ from billing.catalog.plans.schemas import DunningPolicy
 from billing.matters.agenda import Step
 from billing.matters.deciding import Rules
 from billing.matters.effects import Rows, Work
-from billing.money.dunning import views
-from billing.money.dunning.agenda import CollectionState, collection_agenda
-from billing.money.dunning.transitions import CollectFacts, collect, give_up
+from billing.money.collecting import views
+from billing.money.collecting.rules import CollectionState, collection_agenda
+from billing.money.collecting.transitions import CollectFacts, collect, give_up
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.owed import Owed
 

@@ -3,12 +3,15 @@
 The other kinds of matter decide purely and run through `activities/decisions.py`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio import activity
 
+from activities import telling
 from activities.dependencies import Dependencies, measure_lateness, now_of
 from billing.core.clock import real_now
 from billing.core.errors import Conflict
@@ -16,11 +19,20 @@ from billing.core.failpoints import failpoint
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.agenda import CLOCK_SKEW, Step, head
+from billing.matters.schemas import Matter
 from billing.money.account_agenda import rules, store
 from billing.money.account_agenda.rules import AccountState
 from billing.platform.accounts import store as accounts
 from billing.platform.outbox import service as events
 from workflows.contracts import MatterRef, StepRequest
+
+
+class Did(NamedTuple):
+    """A step's result, and the matters to start or wake after its commit."""
+
+    result: str | None
+    """None leaves the step's key free for another try."""
+    woken: Sequence[Matter] = ()
 
 
 class AccountSteps:
@@ -59,22 +71,27 @@ class AccountSteps:
     async def once(
         self,
         request: StepRequest,
-        verb: Callable[[AsyncConnection, Step, datetime], Awaitable[str | None]],
+        verb: Callable[[AsyncConnection, Step, datetime], Awaitable[Did | str | None]],
     ) -> AccountState:
-        """Do `verb` in one transaction with its step key, if the step is still due.
+        """Do `verb` in one transaction with its step key, if the step is still due; then notify
+        the matters that it woke.
 
-        The verb returns the step's result; None leaves the key free for another try.
+        A worker whose clock is slightly behind does the step at the time it is due.
         """
         async with self.database.tenant(request.ref.account_id) as connection:
             state = await self.state(connection, request.ref, lock=True)
-            step, result = self.due(state, request.step), None
+            step, did = self.due(state, request.step), Did(None)
             if step is not None:
-                result = await verb(connection, step, now_of(state))
+                done = await verb(connection, step, max(now_of(state), step.due))
+                did = done if isinstance(done, Did) else Did(done)
                 state = await self.state(connection, request.ref, lock=False)
-            if result is None:
+            if did.result is None:
                 await self.save_head(connection, request.ref, state)
             else:
-                await self._finish(connection, request, state, result)
+                await self._finish(connection, request, state, did.result)
+        if did.woken:
+            await failpoint(f"{request.step.name}.before_notify")
+            await telling.nudge(activity.client(), did.woken)
         await failpoint("step.done")
         return state
 

@@ -1,16 +1,13 @@
 """The steps of an account itself: expire credits, save cards, detach removed cards."""
 
 import logging
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
-from temporalio.client import Client
-from temporalio.service import RPCError
 
-from activities.account_steps import AccountSteps
+from activities.account_steps import AccountSteps, Did
 from activities.customers import Customer, Customers
 from activities.dependencies import Dependencies
 from activities.tries import doubting_a_key, harmless
@@ -23,6 +20,7 @@ from billing.ledger.credits import expiry_notices
 from billing.ledger.credits import service as credits
 from billing.matters import commands
 from billing.matters.agenda import Step
+from billing.matters.kinds import ACCOUNT
 from billing.matters.schemas import Matter
 from billing.metering.limit_overrides import store as limits
 from billing.metering.usage import unpaid
@@ -40,7 +38,6 @@ from billing.money.subscriptions.service import bill_late
 from billing.money.taxation import service as taxation
 from billing.money.top_ups.store import ask_if_low
 from billing.platform.provider_inbox import store as inbox
-from workflows import start
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 
 _logger = logging.getLogger("activities.accounts")
@@ -49,10 +46,9 @@ _logger = logging.getLogger("activities.accounts")
 class AccountActivities(AccountSteps):
     """The activities of an account: credits, cards, automatic top-ups, limits and late invoices."""
 
-    def __init__(self, dependencies: Dependencies, client: Client) -> None:
+    def __init__(self, dependencies: Dependencies) -> None:
         super().__init__(dependencies)
         self.customers = Customers(dependencies)
-        self.client = client
 
     @activity.defn(name="account.load")
     async def load(self, ref: MatterRef) -> AccountState:
@@ -65,9 +61,7 @@ class AccountActivities(AccountSteps):
     @activity.defn(name="account.expire_credits")
     async def expire_credits(self, request: StepRequest) -> AccountState:
         async def end(connection: AsyncConnection, _: Step, at: datetime) -> str:
-            # A worker whose clock is slightly behind must still expire the credits.
-            until = max(at, request.step.due)
-            expired = await credits.expire(connection, request.ref.subject_id, until)
+            expired = await credits.expire(connection, request.ref.subject_id, at)
             return f"{show_decimal(expired.credits)} credits, {expired.holds} holds"
 
         return await self.once(request, end)
@@ -77,7 +71,6 @@ class AccountActivities(AccountSteps):
         ahead = timedelta(days=self.settings.expiry_notice_days)
 
         async def notify(connection: AsyncConnection, _: Step, at: datetime) -> str | None:
-            at = max(at, request.step.due)
             notified = await expiry_notices.notify(
                 connection, request.ref.subject_id, ahead=ahead, at=at
             )
@@ -89,39 +82,29 @@ class AccountActivities(AccountSteps):
 
     @activity.defn(name="account.top_up")
     async def top_up(self, request: StepRequest) -> AccountState:
-        born: list[Matter] = []
+        account_id = request.ref.subject_id
 
-        async def buy(connection: AsyncConnection, step: Step, at: datetime) -> str:
-            account_id, at = request.ref.subject_id, max(at, step.due)
+        async def buy(connection: AsyncConnection, step: Step, at: datetime) -> Did | str:
             if step.top_up is None:
                 wanted = await ask_if_low(connection, account_id, at)
                 return "credits are wanted" if wanted else "no credits are wanted"
             purchase, done = await automatic.buy(connection, account_id, self.settings, at)
-            born[:] = [purchase] if purchase else []
-            return done
+            return Did(done, [purchase] if purchase else [])
 
-        state = await self.once(request, buy)
-        if born:
-            await failpoint("top_up.committed")
-        await self._notify(born)
-        return state
+        return await self.once(request, buy)
 
     @activity.defn(name="account.bill")
     async def bill(self, request: StepRequest) -> AccountState:
-        born: list[Matter] = []
+        async def invoice(connection: AsyncConnection, _: Step, __: datetime) -> Did:
+            born = await bill_late(connection, request.ref.subject_id)
+            return Did(f"{len(born)} to be collected", born)
 
-        async def invoice(connection: AsyncConnection, _: Step, __: datetime) -> str:
-            born[:] = await bill_late(connection, request.ref.subject_id)
-            return f"{len(born)} to be collected"
-
-        state = await self.once(request, invoice)
-        await self._notify(born)
-        return state
+        return await self.once(request, invoice)
 
     @activity.defn(name="account.limits")
     async def limits(self, request: StepRequest) -> AccountState:
         async def follow(connection: AsyncConnection, _: Step, at: datetime) -> str:
-            await limits.follow(connection, request.ref.subject_id, max(at, request.step.due))
+            await limits.follow(connection, request.ref.subject_id, at)
             return "the cycle gives what is agreed"
 
         return await self.once(request, follow)
@@ -129,9 +112,7 @@ class AccountActivities(AccountSteps):
     @activity.defn(name="account.complete")
     async def complete(self, request: StepRequest) -> AccountState:
         async def go_on(connection: AsyncConnection, _: Step, at: datetime) -> str:
-            done = await usage_lines.complete_part(
-                connection, request.ref.subject_id, max(at, request.step.due)
-            )
+            done = await usage_lines.complete_part(connection, request.ref.subject_id, at)
             return f"{done} uses"
 
         return await self.once(request, go_on)
@@ -139,7 +120,7 @@ class AccountActivities(AccountSteps):
     @activity.defn(name="account.settle_uses")
     async def settle_uses(self, request: StepRequest) -> AccountState:
         async def pay(connection: AsyncConnection, _: Step, at: datetime) -> str:
-            paid = await unpaid.pay(connection, request.ref.subject_id, max(at, request.step.due))
+            paid = await unpaid.pay(connection, request.ref.subject_id, at)
             await failpoint("unpaid.settled")
             return f"{paid} uses"
 
@@ -148,28 +129,19 @@ class AccountActivities(AccountSteps):
     @activity.defn(name="account.tell_unpaid")
     async def tell_unpaid(self, request: StepRequest) -> AccountState:
         async def notify(connection: AsyncConnection, _: Step, at: datetime) -> str:
-            count = await unpaid.notify(
-                connection, request.ref.subject_id, max(at, request.step.due)
-            )
+            count = await unpaid.notify(connection, request.ref.subject_id, at)
             return f"{count} uses"
 
         return await self.once(request, notify)
 
     @activity.defn(name="account.charge_use")
     async def charge_use(self, request: StepRequest) -> AccountState:
-        born: list[Matter] = []
-
-        async def collect(connection: AsyncConnection, step: Step, at: datetime) -> str:
+        async def collect(connection: AsyncConnection, step: Step, at: datetime) -> Did:
             use = ids.decode(ids.BILLING_RECORD, step.use or "")
-            matter, done = await overdue.collect(
-                connection, request.ref.subject_id, use, max(at, step.due)
-            )
-            born[:] = [matter] if matter else []
-            return done
+            matter, done = await overdue.collect(connection, request.ref.subject_id, use, at)
+            return Did(done, [matter] if matter else [])
 
-        state = await self.once(request, collect)
-        await self._notify(born)
-        return state
+        return await self.once(request, collect)
 
     @activity.defn(name="account.credit_tax")
     async def credit_tax(self, request: StepRequest) -> AccountState:
@@ -183,13 +155,11 @@ class AccountActivities(AccountSteps):
             async with self.database.tenant(request.ref.account_id) as connection:
                 woken.append(await reverse_charge.give_back(connection, invoice_id))
 
-        async def note(connection: AsyncConnection, step: Step, at: datetime) -> str:
-            await taxation.credited(connection, account_id, max(at, step.due))
-            return f"{len(woken)} invoices"
+        async def note(connection: AsyncConnection, _: Step, at: datetime) -> Did:
+            await taxation.credited(connection, account_id, at)
+            return Did(f"{len(woken)} invoices", woken)
 
-        state = await self.once(request, note)
-        await self._notify(woken)
-        return state
+        return await self.once(request, note)
 
     @activity.defn(name="account.setup")
     async def setup(self, request: StepRequest) -> AccountState:
@@ -252,38 +222,29 @@ class AccountActivities(AccountSteps):
             is_apart = await self.is_apart(connection, request.ref.account_id)
         outcome = await self._ask(wanted) if wanted else None
         card = await self._card(request.ref.subject_id, subject) if not wanted else None
-        woken: list[Matter] = []
 
-        async def record(connection: AsyncConnection, _: Step, at: datetime) -> str:
+        async def record(connection: AsyncConnection, _: Step, at: datetime) -> Did | str:
             await inbox.mark_looked(connection, event_id, asked_at)
             if is_apart:
                 return "kept apart"  # Stripe was not called: that no card was read proves nothing
             if wanted is not None:
-                woken[:] = await card_setup.record(connection, wanted, outcome, cause="told", at=at)
+                woken = await card_setup.record(connection, wanted, outcome, cause="told", at=at)
             else:
-                woken[:] = await following.follow(
+                woken = await following.follow(
                     connection, request.ref.subject_id, subject, card, at
                 )
-            return "looked" if wanted or method or card else "nothing to ask about"
+            return Did("looked" if wanted or method or card else "nothing to ask about", woken)
 
-        state = await self.once(request, record)
-        await self._notify(woken)
-        return state
+        return await self.once(request, record)
 
     async def _follow(
         self, request: StepRequest, setup: Setup, outcome: SetupOutcome | None, cause: Cause
     ) -> AccountState:
-        woken: list[Matter] = []
+        async def record(connection: AsyncConnection, _: Step, at: datetime) -> Did:
+            woken = await card_setup.record(connection, setup, outcome, cause=cause, at=at)
+            return Did(outcome.status if outcome is not None else "refused", woken)
 
-        async def record(connection: AsyncConnection, _: Step, at: datetime) -> str:
-            woken[:] = await card_setup.record(
-                connection, setup, outcome, cause=cause, at=max(at, request.step.due)
-            )
-            return outcome.status if outcome is not None else "refused"
-
-        state = await self.once(request, record)
-        await self._notify(woken)
-        return state
+        return await self.once(request, record)
 
     async def _open(self, setup: Setup) -> SetupOutcome | None:
         """Create the setup intent once, by its key.
@@ -352,19 +313,10 @@ class AccountActivities(AccountSteps):
         except ProviderFailure:
             return None
 
-    async def _notify(self, woken: Sequence[Matter]) -> None:
-        """Start or wake workflows whose rows changed; the sweeper catches failures."""
-        for matter in woken:
-            try:
-                await start.nudge(self.client, matter)
-            except RPCError as error:
-                _logger.warning("%s left to the sweeper: %s", matter.workflow_id, error.message)
-
 
 def _metadata(setup: Setup) -> dict[str, str]:
-    account = ids.encode(ids.ACCOUNT, setup.account_id)
     return {
-        "account": account,
-        "matter": f"account/{account}",
+        "account": ids.encode(ids.ACCOUNT, setup.account_id),
+        "matter": ACCOUNT.workflow_id(setup.account_id),
         "setup": ids.encode(ids.SETUP_INTENT, setup.id),
     }

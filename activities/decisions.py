@@ -1,16 +1,13 @@
 """Activities of matters whose steps are decisions: decide, call the provider, decide again."""
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
-from temporalio.client import Client
-from temporalio.service import RPCError
 
-from activities import dunning_commands
+from activities import dunning_commands, telling
 from activities.dependencies import Dependencies, measure_lateness
 from activities.provider_calls import AnyCall, ProviderCalls
 from billing.core import keys
@@ -19,15 +16,13 @@ from billing.core.failpoints import failpoint
 from billing.matters import commands
 from billing.matters.agenda import State, Step
 from billing.matters.kinds import MatterKind
-from billing.matters.schemas import LOOK, Matter
+from billing.matters.schemas import LOOK
 from billing.money.payments.calls import Call
 from billing.platform.accounts import store as accounts
 from billing.platform.decisions import service as decisions
 from billing.platform.decisions.service import Done, Engine, Read
-from workflows import start
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 
-_logger = logging.getLogger("activities.decisions")
 S = TypeVar("S", bound=State)
 GIVE_UP: Final = "give_up"
 END: Final = "end"
@@ -74,8 +69,8 @@ class DecidingActivities(Generic[S]):
                     connection, self.engine, request.ref, request.step, answer, self._may_charge
                 )
                 await self._refuse_new_charge(connection, request.ref.account_id, done.call)
-            await self._notify(start.bear, done.born)
-            await self._notify(start.nudge, done.woken)
+            await telling.bear(activity.client(), done.born)
+            await telling.nudge(activity.client(), done.woken)
             if done.begun is not None:
                 await self._done(request.step, done)
                 request = request.model_copy(update={"step": done.begun})
@@ -116,19 +111,6 @@ class DecidingActivities(Generic[S]):
             raise Unavailable("BILLING_DISABLED", "BILLING_ENABLED is false: no new charges")
         if self.has_live_stripe and await accounts.is_test(connection, account_id):
             raise Unavailable("TEST_ACCOUNT_ON_LIVE_KEY")
-
-    async def _notify(
-        self, notify: Callable[[Client, Matter], Awaitable[None]], found: tuple[Matter, ...]
-    ) -> None:
-        """Start the matters that the decision created, or wake those whose rows it changed.
-
-        The sweeper catches failures.
-        """
-        for matter in found:
-            try:
-                await notify(activity.client(), matter)
-            except RPCError as error:
-                _logger.warning("%s left to the sweeper: %s", matter.workflow_id, error.message)
 
     async def after(self, _: StepRequest, state: S) -> S:
         """Return the state after a kind's follow-up in the same activity; by default none."""

@@ -23,7 +23,7 @@ from activities.trials import TrialActivities
 def build_activities(dependencies: Dependencies, client: Client) -> list[Any]:
     """Return the activities of every class as bound methods."""
     owners = [
-        AccountActivities(dependencies, client),
+        AccountActivities(dependencies),
         TaxActivities(dependencies),
         RegisterActivities(dependencies),
         ClockActivities(dependencies, client),

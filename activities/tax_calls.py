@@ -33,8 +33,8 @@ class TaxActivities(AccountSteps):
             asked = (await tax_profiles.profile(connection, account_id)).vat_id or ""
         answer = await self.register.check(asked) if self.register else VatAnswer(is_valid=None)
 
-        async def record(connection: AsyncConnection, step: Step, at: datetime) -> str:
-            return await taxation.follow(connection, account_id, asked, answer, max(at, step.due))
+        async def record(connection: AsyncConnection, _: Step, at: datetime) -> str:
+            return await taxation.follow(connection, account_id, asked, answer, at)
 
         return await self.once(request, record)
 
@@ -48,11 +48,11 @@ class TaxActivities(AccountSteps):
             asked = await tax_profiles.question(connection, account_id)
         found = await taxes.jurisdictions(asked) if taxes and asked else None
 
-        async def record(connection: AsyncConnection, step: Step, at: datetime) -> None:
+        async def record(connection: AsyncConnection, _: Step, at: datetime) -> None:
             # The key stays free: addresses may come and go while a frozen clock stands still.
             if taxes is None or asked is None:
                 await tax_profiles.forget_quote(connection, account_id)
             else:
-                await taxation.quote(connection, account_id, asked, found, max(at, step.due))
+                await taxation.quote(connection, account_id, asked, found, at)
 
         return await self.once(request, record)

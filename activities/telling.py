@@ -1,4 +1,7 @@
-"""Notifications of workflows, several at once; one failure does not stop the others."""
+"""Notifications of workflows, several at once; one failure does not stop the others.
+
+The sweeper catches failures.
+"""
 
 import asyncio
 import logging
@@ -23,15 +26,15 @@ async def tried(call: Awaitable[T]) -> T | None:
     try:
         return await call
     except RPCError as refusal:
-        _logger.error("a workflow could not be told: %s", refusal)
+        _logger.warning("a workflow could not be told, the sweeper will: %s", refusal)
         return None
 
 
-async def call_each(calls: Iterable[Callable[[], Awaitable[None]]]) -> int:
+async def call_each(calls: Iterable[Callable[[], Awaitable[object]]]) -> int:
     """Make these calls, some at a time; return how many succeeded."""
     gate = asyncio.Semaphore(TOLD_AT_ONCE)
 
-    async def one(call: Callable[[], Awaitable[None]]) -> bool:
+    async def one(call: Callable[[], Awaitable[object]]) -> bool:
         async with gate:
             return bool(await tried(_done(call)))
 
@@ -44,15 +47,16 @@ async def nudge(client: Client, found: Iterable[Matter]) -> int:
     return await call_each(partial(start.nudge, client, matter) for matter in by_id.values())
 
 
+async def bear(client: Client, found: Iterable[Matter]) -> int:
+    """Start the matters that a decision created; return how many requests succeeded."""
+    return await call_each(partial(start.bear, client, matter) for matter in found)
+
+
 async def begin(client: Client, found: Iterable[Matter]) -> int:
     """Begin the matters that have no run; return how many requests succeeded."""
-    return await call_each(partial(_begun, client, matter) for matter in found)
+    return await call_each(partial(start.begin, client, matter) for matter in found)
 
 
-async def _begun(client: Client, matter: Matter) -> None:
-    await start.begin(client, matter)
-
-
-async def _done(call: Callable[[], Awaitable[None]]) -> bool:
+async def _done(call: Callable[[], Awaitable[object]]) -> bool:
     await call()
     return True

@@ -47,7 +47,7 @@ POINTS: Final = frozenset(
         "final_action.before_result",
         "final_action.written",
         "step.done",
-        "top_up.committed",
+        "top_up.before_notify",
         "unpaid.settled",
     }
 )

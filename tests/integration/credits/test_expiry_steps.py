@@ -24,7 +24,7 @@ async def ending(new_account: Any) -> tuple[CreditAccount, AccountActivities, St
     account: CreditAccount = await new_account(clock_at=END - timedelta(seconds=1))
     await account.grant("10", expires_at=END)
     provider: Any = Mock()
-    worker = AccountActivities(Dependencies(account.database, provider, Settings()), Mock())
+    worker = AccountActivities(Dependencies(account.database, provider, Settings()))
     ref = MatterRef(
         workflow_id=ACCOUNT.workflow_id(account.id), account_id=account.id, kind="account",
         subject_id=account.id,

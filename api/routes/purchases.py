@@ -39,6 +39,7 @@ from billing.core.errors import PaymentRequired, ProviderFailure
 from billing.core.failpoints import failpoint
 from billing.matters.kinds import PURCHASE
 from billing.matters.schemas import Matter
+from billing.money.invoice_requests import manual
 from billing.money.invoices import store as invoice_store
 from billing.money.payments import store as payment_store
 from billing.money.payments.declines import classify
@@ -104,16 +105,16 @@ class PurchaseAnswer(Answer):
         cls,
         purchase: Purchase,
         payment: Payment | None,
-        owed: int | None = None,
+        transfer: dict[str, Any] | None = None,
         *,
         undecided: bool = False,
     ) -> Self:
-        """Return the purchase; `owed` is due from a manual payer, `undecided` a card's attempt."""
+        """Return the purchase; `transfer` asks a manual payer, `undecided` is a card's attempt."""
         waits: dict[str, Any] = {"type": "wait"}
         return cls.of(
             purchase,
             checkout_url=payment.redirect_url if payment and purchase.flow in HOSTED else None,
-            next_action=waits if undecided else _next_action(purchase, payment, owed),
+            next_action=waits if undecided else _next_action(purchase, payment, transfer),
         )
 
 
@@ -201,13 +202,13 @@ async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
 async def _with_owed(
     call: AccountCall, connection: AsyncConnection, purchase: Purchase, payment: Payment | None
 ) -> PurchaseAnswer:
-    """Return the purchase, with what a manual payer still owes, or the link to the payment page."""
-    owed = None
+    """Return the purchase, with the transfer that it asks for, or the link to the payment page."""
+    transfer = None
     by_hand = purchase.flow == "manual" or (payment is not None and payment.flow == "manual")
     if by_hand and purchase.status == "pending":
-        owed = (await invoice_store.get(connection, purchase.invoice_id)).remaining_minor
+        transfer = manual.transfer(await invoice_store.get(connection, purchase.invoice_id))
     undecided = await _is_undecided(connection, purchase)
-    shown = PurchaseAnswer.of_purchase(purchase, payment, owed, undecided=undecided)
+    shown = PurchaseAnswer.of_purchase(purchase, payment, transfer, undecided=undecided)
     links, invoice_id = call.services.pay_links, purchase.invoice_id
     action = with_page(links, shown.next_action, purchase.account_id, "invoice", invoice_id)
     return shown.model_copy(update={"next_action": action})
@@ -278,20 +279,17 @@ def _refusal(purchase: Purchase, payment: Payment | None) -> Exception:
     )
 
 
-def _next_action(purchase: Purchase, payment: Payment | None, owed: int | None) -> dict[str, Any]:
+def _next_action(
+    purchase: Purchase, payment: Payment | None, transfer: dict[str, Any] | None
+) -> dict[str, Any]:
     status: str | None = payment.status if payment else None
     if payment is not None and payment.status == "completed" and payment.settled_at is None:
         status = "processing"  # approved, not booked yet
     return rules.next_action(
         status=purchase.status,
-        flow="manual" if payment is not None and payment.flow == "manual" else purchase.flow,
+        flow=purchase.flow,
         payment_status=status,
         client_secret=payment.client_secret if payment else None,
         redirect_url=payment.redirect_url if payment else None,
-        manual={
-            "invoice_id": ids.encode(ids.INVOICE, purchase.invoice_id),
-            "payment_reference": purchase.id.hex[-12:].upper(),
-            "amount_cents": purchase.amount_minor if owed is None else owed,
-            "currency": purchase.currency,
-        },
+        transfer=transfer,
     )

@@ -29,6 +29,11 @@ async def asked_for(connection: AsyncConnection, invoice: Invoice) -> dict[str, 
     payment = await store.latest(connection, invoice.id)
     if payment is not None and payment.status in LIVE:
         return None
+    return transfer(invoice)
+
+
+def transfer(invoice: Invoice) -> dict[str, Any]:
+    """Return the next action that asks for a bank transfer."""
     return {
         "type": "manual",
         "invoice_id": ids.encode(ids.INVOICE, invoice.id),

@@ -1,10 +1,15 @@
-"""The hash of an invoice's frozen content. Pure."""
+"""An invoice's payment reference, and the hash of its frozen content. Pure."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
+
+
+def payment_reference(subject: UUID) -> str:
+    """Return what a payer writes on a bank transfer; short enough to be copied by hand."""
+    return subject.hex[-12:].upper()
 
 
 def content_hash(

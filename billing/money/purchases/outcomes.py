@@ -15,6 +15,7 @@ from billing.matters.kinds import PURCHASE
 from billing.money.discounts import transitions as discounts
 from billing.money.discounts.schemas import Discount
 from billing.money.invoices import transitions as invoices
+from billing.money.invoices.rules import payment_reference
 from billing.money.invoices.schemas import Invoice, InvoiceLine, Line, NewInvoice
 from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments import transitions as payments
@@ -156,8 +157,7 @@ def invoice_of(row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = F
         fact_key=f"{stem}/invoice-late" if late else f"{stem}/invoice",
         currency=row["currency"],
         purchase_id=row["id"],
-        # What a payer writes on a bank transfer; short enough to be copied by hand.
-        payment_reference=None if late else row["id"].hex[-12:].upper(),
+        payment_reference=None if late else payment_reference(row["id"]),
         lines=(
             Line(
                 kind="pack",

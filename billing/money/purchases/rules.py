@@ -112,11 +112,11 @@ def next_action(
     payment_status: str | None,
     client_secret: str | None,
     redirect_url: str | None,
-    manual: dict[str, Any],
+    transfer: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The buyer's next action: none | confirm_card | redirect | manual | wait [E4]."""
-    if status == "pending" and flow == "manual" and payment_status in _MAY_SUBMIT:
-        return {"type": "manual", **manual}
+    if transfer is not None and payment_status in _MAY_SUBMIT:
+        return transfer
     return payer_action(
         owed=status == "pending",
         payment_status=payment_status,

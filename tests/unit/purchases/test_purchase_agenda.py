@@ -22,6 +22,7 @@ from billing.platform.provider_inbox.rules import AT_ONCE
 
 MADE: Final = datetime(2027, 3, 14, 9, 0, tzinfo=UTC)
 EXPIRES: Final = MADE + timedelta(hours=24)
+TRANSFER: Final = {"type": "manual", "payment_reference": "R1"}
 STATUSES: Final = ("pending", "completed", "failed", "expired", "refunded")
 FLOWS: Final = get_args(Flow)
 EVENTS: Final = ((), ({"id": "evt_1"}, {"id": "evt_2"}))
@@ -194,10 +195,10 @@ def test_asking_never_stands_still(checks: int, since: timedelta) -> None:
         ({}, {"type": "confirm_card", "client_secret": "secret"}),
         ({"client_secret": None}, {"type": "wait"}),
         ({"payment_status": "processing"}, {"type": "wait"}),
-        ({"payment_status": "pending_approval", "flow": "manual"}, {"type": "wait"}),
+        ({"payment_status": "pending_approval", "transfer": TRANSFER}, {"type": "wait"}),
         (
-            {"payment_status": None, "flow": "manual", "client_secret": None},
-            {"type": "manual", "reference": "R1"},
+            {"payment_status": None, "transfer": TRANSFER, "client_secret": None},
+            TRANSFER,
         ),
         (
             {"flow": "checkout", "redirect_url": "https://pay"},
@@ -212,7 +213,7 @@ def test_the_buyer_is_told_what_to_do_now(fields: dict[str, Any], answer: dict[s
         "payment_status": "pending",
         "client_secret": "secret",
         "redirect_url": None,
-        "manual": {"reference": "R1"},
+        "transfer": None,
     }
     assert next_action(**(known | fields)) == answer
 

@@ -18,6 +18,7 @@ from billing.matters.kinds import SUBSCRIPTION
 from billing.money.discounts import transitions as discounts
 from billing.money.invoices import arrears
 from billing.money.invoices import transitions as invoices
+from billing.money.invoices.rules import payment_reference
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -327,8 +328,7 @@ def new_invoice(
     if subscription.collection == "send_invoice":
         fields = {
             "collection": "send_invoice",
-            # What the payer writes on the transfer; short enough to be copied by hand.
-            "payment_reference": w.facts.new_id().hex[-12:].upper(),
+            "payment_reference": payment_reference(w.facts.new_id()),
             **fields,
         }
     return NewInvoice(

@@ -290,7 +290,7 @@ async def _purchase(connection: AsyncConnection, matter: Matter) -> PurchaseSnap
     purchase = rows.get(Purchase, matter.subject_id)
     return PurchaseSnapshot(
         workflow_id=matter.workflow_id,
-        state=purchase_rows.ENGINE.view(rows, facts),
+        state=purchase_rows.ENGINE.rules.view(rows, facts),
         pack=purchase.pack_name,
         credits=purchase.credits,
         amount_minor=purchase.amount_minor,
@@ -302,7 +302,7 @@ async def _trial(connection: AsyncConnection, matter: Matter) -> TrialSnapshot:
     rows, facts = await trial_rows.read(connection, Read(matter.subject_id, locked=False))
     return TrialSnapshot(
         workflow_id=matter.workflow_id,
-        state=trial_rows.ENGINE.view(rows, facts),
+        state=trial_rows.ENGINE.rules.view(rows, facts),
         grant_key=keys.trial_grant(matter.account_id),
     )
 
@@ -320,7 +320,7 @@ async def _reversals(
 
 
 def _reversal(matter: Matter, rows: Rows, facts: ReversalFacts) -> ReversalSnapshot:
-    state = reversal_rows.ENGINE.view(rows, facts)
+    state = reversal_rows.ENGINE.rules.view(rows, facts)
     dispute = state.dispute.dispute if state.dispute is not None else None
     asked = next((one for one in rows.of(Dispute) if subject_of(one) == dispute), None)
     return ReversalSnapshot(

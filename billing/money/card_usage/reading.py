@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.prepared import Prepared, last_of
+from billing.matters.deciding import Rules
 from billing.matters.effects import Rows
 from billing.matters.kinds import CHARGE
 from billing.metering.usage import months
@@ -111,10 +112,12 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ChargeF
 
 
 ENGINE = Engine(
+    rules=Rules(
+        view=transitions.view,
+        agenda=agenda,
+        transition=transitions.transition,
+        begun=transitions.begun,
+    ),
     read=read,
-    view=transitions.view,
-    agenda=agenda,
-    transition=transitions.transition,
-    begun=transitions.begun,
     verbs={**COLLECTING, SET_STATUS: usage.set_status},
 )

@@ -81,4 +81,4 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
     return reading.rows_of(row, cases=DunningCase, credit_notes=CreditNote, **TYPES), facts
 
 
-ENGINE = Engine.of(RULES, read, **COLLECTING)
+ENGINE = Engine(rules=RULES, read=read, verbs=COLLECTING)

@@ -100,7 +100,7 @@ async def next_step(connection: AsyncConnection, case: DunningCase) -> Step | No
     engine = _ENGINES[owner.kind]
     rows, facts = await engine.read(connection, Read(owner.subject_id, locked=False))
     name = ids.encode(ids.INVOICE, case.invoice_id)
-    return head(step for step in engine.plan(rows, facts) if step.invoice == name)
+    return head(step for step in engine.rules.plan(rows, facts) if step.invoice == name)
 
 
 def _forgive(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:

@@ -11,6 +11,7 @@ from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Prepared, last_of
 from billing.ledger.credits import service as credits
+from billing.matters.deciding import Rules
 from billing.matters.effects import Rows
 from billing.matters.kinds import PURCHASE
 from billing.money.discounts import store as discount_store
@@ -98,11 +99,10 @@ async def _grant(connection: AsyncConnection, **values: Any) -> None:
 
 
 ENGINE = Engine(
+    rules=Rules(
+        view=view, agenda=agenda, transition=transitions.transition, begun=transitions.begun
+    ),
     read=read,
-    view=view,
-    agenda=agenda,
-    transition=transitions.transition,
-    begun=transitions.begun,
     asking=frozenset({"open", "check", "retire", "expire"}),
     verbs={
         **COLLECTING,

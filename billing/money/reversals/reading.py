@@ -29,7 +29,6 @@ from billing.money.reversals.facts import Granted, ReversalFacts
 from billing.money.reversals.transitions import RULES
 from billing.money.taxation.reading import TAXATION, shown
 from billing.platform.decisions.service import Engine, Read, now_facts
-from billing.platform.decisions.writer import Verb
 
 _LOCK_PURCHASE = Prepared(
     text(
@@ -141,9 +140,8 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Reversa
     return rows, facts
 
 
-_VERBS: Final[dict[str, Verb]] = {
-    **NUMBERING,
-    CLAWBACK: credits.clawback,
-    GIVE_BACK: credits.return_clawback,
-}
-ENGINE: Final = Engine.of(RULES, read, **_VERBS)
+ENGINE: Final = Engine(
+    rules=RULES,
+    read=read,
+    verbs={**NUMBERING, CLAWBACK: credits.clawback, GIVE_BACK: credits.return_clawback},
+)

@@ -47,7 +47,6 @@ from billing.money.subscriptions.rules import (
     BILLING_STEPS,
     CHARGED_AT_ONCE,
     ENDING_STEPS,
-    SubscriptionState,
 )
 from billing.money.subscriptions.schemas import (
     CrossedPeriod,
@@ -63,7 +62,6 @@ from billing.money.taxation.reading import TAXATION, shown
 from billing.money.trials.schemas import Trial
 from billing.platform.accounts.issuers import SELLER
 from billing.platform.decisions.service import Engine, Read
-from billing.platform.decisions.writer import Verb
 
 _LOCK = reading.lock("subscriptions")
 _LOCK_ACCOUNT = reading.lock_account("subscriptions")
@@ -372,8 +370,11 @@ def _rows(row: Row) -> Rows:
     )
 
 
-def _engine() -> Engine[SubscriptionState, SubscriptionFacts]:
-    verbs: dict[str, Verb] = {
+ENGINE: Final = Engine(
+    rules=RULES,
+    read=read,
+    goes_on=CHARGED_AT_ONCE,
+    verbs={
         **COLLECTING,
         MOVE_EVENTS: event_owners.move,
         LEAVE_CURRENCY: account_currency.leave,
@@ -384,8 +385,5 @@ def _engine() -> Engine[SubscriptionState, SubscriptionFacts]:
         "open_usage_period": store.open_usage_period,
         ALIGN_LIMITS: limit_overrides.align,
         "complete_records": usage_lines.complete_records,
-    }
-    return replace(Engine.of(RULES, read, **verbs), goes_on=CHARGED_AT_ONCE)
-
-
-ENGINE: Final = _engine()
+    },
+)

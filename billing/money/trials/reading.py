@@ -9,6 +9,7 @@ from billing.core import ids, keys
 from billing.core.errors import NotFound
 from billing.core.prepared import Prepared, last_of
 from billing.ledger.credits import service as credits
+from billing.matters.deciding import Rules
 from billing.matters.effects import Rows
 from billing.money.trials import transitions
 from billing.money.trials.rules import agenda
@@ -62,9 +63,11 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, TrialFa
 
 
 ENGINE = Engine(
+    rules=Rules(
+        view=lambda rows, facts: transitions.view(rows, facts.clock_at),
+        agenda=agenda,
+        transition=transitions.transition,
+    ),
     read=read,
-    view=lambda rows, facts: transitions.view(rows, facts.clock_at),
-    agenda=agenda,
-    transition=transitions.transition,
     verbs={"expire_lot": credits.expire_lot},
 )

@@ -48,9 +48,10 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Engine(Rules[S, F]):
+class Engine(Generic[S, F]):
     """The rules of one kind of matter, with the functions that read and write its rows."""
 
+    rules: Rules[S, F]
     read: Callable[[AsyncConnection, Read], Awaitable[tuple[Rows, F]]]
     asking: frozenset[str] = frozenset()
     """The steps that usually begin with a query to the provider."""
@@ -59,23 +60,6 @@ class Engine(Rules[S, F]):
     its charge."""
     verbs: Mapping[str, writer.Verb] = field(default_factory=dict)
     """SQL implementations of its decisions' effects, by verb."""
-
-    @classmethod
-    def of(
-        cls,
-        rules: Rules[S, F],
-        read: Callable[[AsyncConnection, Read], Awaitable[tuple[Rows, F]]],
-        **verbs: writer.Verb,
-    ) -> "Engine[S, F]":
-        """Return the engine of these rules."""
-        return cls(
-            view=rules.view,
-            agenda=rules.agenda,
-            transition=rules.transition,
-            begun=rules.begun,
-            read=read,
-            verbs=verbs,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +87,7 @@ async def look(connection: AsyncConnection, engine: Engine[S, F], matter: Named)
     """
     revision = await matters.revision(connection, matter.workflow_id)
     rows, facts = await engine.read(connection, Read(matter.subject_id))
-    state = engine.view(rows, facts)
+    state = engine.rules.view(rows, facts)
     await _save_head(connection, engine, matter, state, facts.at, revision=revision)
     return state
 
@@ -126,17 +110,17 @@ async def decide(
             return asked
     read = Read(matter.subject_id, deciding=True, answer=answer, step=step)
     rows, facts = await engine.read(connection, read)
-    planned = engine.planned(rows, facts, step)
+    planned = engine.rules.planned(rows, facts, step)
     if planned is None:
-        state = engine.view(rows, facts)
+        state = engine.rules.view(rows, facts)
         await _save_head(connection, engine, matter, state, facts.at)
         return Done(state)
     work = Work(rows, facts)
-    engine.transition(work, planned)
+    engine.rules.transition(work, planned)
     is_done = work.result is not None and work.call is None
     begun = _go_on(engine, work, planned, may_call) if is_done else None
     await _write(connection, engine, read, work, read_again=_ORACLE)
-    state = engine.view(work.rows, facts)
+    state = engine.rules.view(work.rows, facts)
     if work.result is not None and is_done:
         await _finish(connection, engine, matter, planned, work.result, state, facts.at)
     elif work.call is None:  # else the step stays the head, until it is decided again
@@ -154,11 +138,11 @@ def _go_on(
     Otherwise return None and leave `work` unchanged; the successor is a decision of its own.
     """
     name, at = engine.goes_on.get(done.name), work.facts.at
-    step = head(engine.plan(work.rows, work.facts), at) if name else None
+    step = head(engine.rules.plan(work.rows, work.facts), at) if name else None
     if step is None or step.name != name or step.due > at or not may_call(work.facts):
         return None
     both = Work(work.rows.copy(), work.facts)
-    engine.transition(both, step)
+    engine.rules.transition(both, step)
     if both.call is None:
         return None
     work.rows, work.call = both.rows, both.call
@@ -187,14 +171,14 @@ async def _ask(
 ) -> Done[S] | None:
     """Return the step's provider call if it changes no row, without a lock; None: decide it."""
     rows, facts = await engine.read(connection, Read(matter.subject_id, locked=False))
-    planned = engine.planned(rows, facts, step)
+    planned = engine.rules.planned(rows, facts, step)
     if planned is None:
         return None
     work = Work(rows, facts)
-    engine.transition(work, planned)
+    engine.rules.transition(work, planned)
     if work.call is None or work.effects:
         return None
-    return Done(engine.view(rows, facts), planned, work.call)
+    return Done(engine.rules.view(rows, facts), planned, work.call)
 
 
 async def command(
@@ -258,7 +242,7 @@ async def _finish(
         matter,
         step,
         result=result,
-        head=head(engine.agenda(state), at),
+        head=head(engine.rules.agenda(state), at),
         words=state.words,
         at=at,
     )
@@ -276,7 +260,7 @@ async def _save_head(
     revision: int | None = None,
 ) -> None:
     await outbox.flush(connection)
-    first = head(engine.agenda(state), at)
+    first = head(engine.rules.agenda(state), at)
     await matters.save_head(connection, matter, first, state.words, at, revision=revision)
 
 

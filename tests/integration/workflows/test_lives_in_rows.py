@@ -232,7 +232,7 @@ class Stored:
                     rows, facts = await self.engine.read(
                         connection, Read(self.subject, locked=False)
                     )
-                    assert head(self.engine.plan(rows, facts), facts.at) == step
+                    assert head(self.engine.rules.plan(rows, facts), facts.at) == step
                 matter = await matters.find(connection, SUBSCRIPTION.workflow_id(self.subject))
                 assert matter is not None
                 done = await decisions.decide(

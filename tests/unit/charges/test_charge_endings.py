@@ -99,7 +99,7 @@ def test_without_a_card_nothing_is_asked() -> None:
         life.work().change(card, status="removed")
     step = life.next_step()
     assert step is not None
-    done = ENGINE.carry_out(life.rows, step, life.facts, life.answer)
+    done = ENGINE.rules.carry_out(life.rows, step, life.facts, life.answer)
     (attempt,) = done.rows.of(Attempt)
     assert (attempt.status, done.result) == ("skipped", "skipped: no_payment_method")
     told = [one.action for one in done.effects if isinstance(one, Announce)]

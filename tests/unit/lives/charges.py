@@ -61,12 +61,12 @@ class Charge:
         return Work(self.rows, self.facts(self.rows))
 
     def next_step(self) -> Step | None:
-        return head(ENGINE.plan(self.rows, self.facts(self.rows)), self.now)
+        return head(ENGINE.rules.plan(self.rows, self.facts(self.rows)), self.now)
 
     def do(self, step: Step) -> None:
         """As the executor does it."""
         self.now = max(self.now, step.due)
-        done = ENGINE.carry_out(self.rows, step, self.facts, self.answer)
+        done = ENGINE.rules.carry_out(self.rows, step, self.facts, self.answer)
         self.rows = done.rows
         if done.result is not None:
             assert step.key not in self.finished, f"{step.key} was done before"

@@ -103,7 +103,7 @@ class Buying:
         return Work(self.rows, self.facts())
 
     def next_step(self) -> Step | None:
-        return head(ENGINE.plan(self.rows, self.facts()), self.now)
+        return head(ENGINE.rules.plan(self.rows, self.facts()), self.now)
 
     # -- what time does ------------------------------------------------------------------------
 
@@ -113,12 +113,12 @@ class Buying:
         answer = None
         while True:
             facts = self.facts(answer)
-            planned = ENGINE.planned(self.rows, facts, step)
+            planned = ENGINE.rules.planned(self.rows, facts, step)
             if planned is None:
                 assert answer is not None, f"{step.key} heads the agenda and is not due"
                 return
             work = Work(self.rows.copy(), facts)
-            ENGINE.transition(work, planned)
+            ENGINE.rules.transition(work, planned)
             self.rows = work.rows
             self.grants += sum(isinstance(one, Do) and one.verb == "grant" for one in work.effects)
             if work.call is None:

@@ -69,11 +69,11 @@ class Buying:
 
     def do(self, name: str, said: Iterable[Outcome]) -> list[str]:
         """The planned step of this name with these answers; the calls it made."""
-        step = next(one for one in ENGINE.plan(self.rows, self.facts()) if one.name == name)
+        step = next(one for one in ENGINE.rules.plan(self.rows, self.facts()) if one.name == name)
         answers, answer, calls = iter(said), None, list[str]()
         while True:
             work = Work(self.rows, self.facts(answer))
-            ENGINE.transition(work, step)
+            ENGINE.rules.transition(work, step)
             if work.call is None:
                 return calls
             call: Call = work.call
@@ -167,18 +167,18 @@ def test_a_charge_of_a_payer_who_was_asked_is_no_result_of_a_later_try(
 def test_a_webhook_that_says_action_leaves_the_try_to_find_its_own_end() -> None:
     buying = Buying()
     work = Work(buying.rows, buying.facts())
-    step = next(one for one in ENGINE.plan(buying.rows, buying.facts()) if one.name == "open")
-    ENGINE.transition(work, step)
+    step = next(one for one in ENGINE.rules.plan(buying.rows, buying.facts()) if one.name == "open")
+    ENGINE.rules.transition(work, step)
     answer = Answer(work.call, WAITING, BIRTH)
     again = Work(buying.rows, buying.facts(answer))
-    ENGINE.transition(again, step)
+    ENGINE.rules.transition(again, step)
     (payment,) = buying.rows.of(Payment)
     payments.record(
         Work(buying.rows, buying.facts()), payment, Outcome(kind="action", intent_id="pi_1")
     )
     (tried,) = buying.rows.of(Attempt)
     assert tried.status == "pending"
-    assert ENGINE.begun(buying.rows, buying.facts(), step), "its answer is still recorded"
+    assert ENGINE.rules.begun(buying.rows, buying.facts(), step), "its answer is still recorded"
 
 
 def test_money_that_comes_late_is_taxed_as_the_pack_was_sold() -> None:
@@ -199,7 +199,7 @@ def test_a_page_left_to_a_bank_that_says_no_ends_its_purchase(step: str) -> None
     (purchase,), (payment,) = buying.rows.of(Purchase), buying.rows.of(Payment)
     assert (purchase.status, payment.status) == ("failed", "failed")
     assert [one.status for one in buying.rows.of(Invoice)] == ["void"]
-    assert ENGINE.plan(buying.rows, buying.facts()) == []
+    assert ENGINE.rules.plan(buying.rows, buying.facts()) == []
 
 
 def test_a_page_left_to_a_bank_makes_way_for_the_payment_by_hand() -> None:
@@ -210,7 +210,7 @@ def test_a_page_left_to_a_bank_makes_way_for_the_payment_by_hand() -> None:
     (purchase,) = buying.rows.of(Purchase)
     assert purchase.status == "pending"
     assert [one.status for one in owed.payments] == ["failed", "pending_approval"]
-    assert [one.name for one in ENGINE.plan(buying.rows, buying.facts())] == ["remind"]
+    assert [one.name for one in ENGINE.rules.plan(buying.rows, buying.facts())] == ["remind"]
 
 
 @pytest.mark.parametrize("ended", ["expired", "failed", "pending"])
@@ -255,7 +255,7 @@ def test_a_flow_that_is_open_beside_recorded_money_is_called_back(flow: str) -> 
     recorded(buying)
     assert buying.do("retire", [CANCELED]) == ["call_back"]
     assert buying.rows.get(Payment, opened.id).status == "canceled"
-    assert ENGINE.plan(buying.rows, buying.facts()) == []
+    assert ENGINE.rules.plan(buying.rows, buying.facts()) == []
 
 
 def test_what_was_paid_twice_before_it_could_be_called_back_is_kept() -> None:
@@ -265,7 +265,7 @@ def test_what_was_paid_twice_before_it_could_be_called_back_is_kept() -> None:
     buying.do("retire", [Outcome(kind="succeeded", intent_id="pi_1", received_minor=999)])
     (purchase,), (kept,) = buying.rows.of(Purchase), buying.rows.of(BalanceEntry)
     assert (purchase.status, kept.kind, kept.amount_minor) == ("completed", "unasked", 999)
-    assert ENGINE.plan(buying.rows, buying.facts()) == []
+    assert ENGINE.rules.plan(buying.rows, buying.facts()) == []
 
 
 def test_a_bank_that_decides_on_a_purchase_that_is_paid_is_not_called_back() -> None:
@@ -274,7 +274,7 @@ def test_a_bank_that_decides_on_a_purchase_that_is_paid_is_not_called_back() -> 
     recorded(buying)
     buying.do("retire", [PROCESSING])
     assert buying.rows.get(Payment, opened.id).status == "processing"
-    assert ENGINE.plan(buying.rows, buying.facts()) == []
+    assert ENGINE.rules.plan(buying.rows, buying.facts()) == []
 
 
 @pytest.mark.parametrize("is_paid", [True, False])

@@ -71,7 +71,7 @@ def test_too_little_is_kept_on_the_balance_and_told(received: int) -> None:
     assert buying.kept == [*BACK, ("unasked", received)]
     assert "payment.kept" in [one.action for one in work.effects if isinstance(one, Announce)]
     assert not any(isinstance(one, Do) and one.verb == outcomes.GRANT for one in work.effects)
-    assert ENGINE.plan(buying.rows, buying.facts()) == []
+    assert ENGINE.rules.plan(buying.rows, buying.facts()) == []
 
 
 def test_the_whole_price_is_granted_without_the_balance() -> None:

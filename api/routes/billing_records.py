@@ -32,7 +32,7 @@ from api.usage import card_usage
 from api.user_scope import for_all, only_user, user_of
 from api.workflow_calls import need_temporal, notify
 from billing.catalog.products.schemas import ServiceType
-from billing.catalog.rating.schemas import Method
+from billing.catalog.rating.schemas import BillingMethod
 from billing.core import clock, ids
 from billing.core.errors import NotAllowed, NotFound
 from billing.metering.usage import rules, service, store
@@ -78,8 +78,8 @@ class CalculateAnswer(Answer):
     currency: str
     is_free_tier: bool
     is_included_in_subscription: bool = Field(validation_alias="is_included")
-    suggested_billing_method: Method | None
-    available_billing_methods: list[Method]
+    suggested_billing_method: BillingMethod | None
+    available_billing_methods: list[BillingMethod]
 
     @classmethod
     def of_offer(cls, body: CalculateBody, found: UseQuote) -> Self:
@@ -98,7 +98,7 @@ class ProcessBody(Body):
     """A billing record to pay [F13]."""
 
     billing_id: Text
-    billing_method: Method | None = None
+    billing_method: BillingMethod | None = None
     force_charge: StrictBool = False
 
 
@@ -124,7 +124,7 @@ class RatedAnswer(Answer):
     unit_price: Credits
     total_amount: Credits
     currency: str
-    billing_method: Method
+    billing_method: BillingMethod
     billing_status: Status
     is_free_tier: bool
     is_included_in_subscription: bool = Field(validation_alias="is_included")

@@ -14,7 +14,7 @@ from api.dependencies import AdminCall, MemberUse, account_filter, account_named
 from api.routes.base import new_router
 from api.user_scope import event_key, for_all, user_of
 from billing.catalog.products.schemas import ServiceType
-from billing.catalog.rating.schemas import Method
+from billing.catalog.rating.schemas import BillingMethod
 from billing.metering.budgets.rules import BUDGET_ID
 from billing.metering.quotas import rules, service, store
 from billing.metering.quotas.rules import ALERT_PERCENTS
@@ -38,7 +38,7 @@ class CheckBody(Body):
     service_type: ServiceType | None = None
     feature_type: Text | None = None
     operation: Text | None = None
-    billing_method: Method | None = None
+    billing_method: BillingMethod | None = None
     consume: StrictBool = False
     event_id: Text | None = None
 

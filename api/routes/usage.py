@@ -22,7 +22,7 @@ from api.usage.dry_run import DryRun, attempt_one
 from api.usage.refusals import CODES_OF_USES, refusal
 from api.usage.repeats import sent_again
 from api.user_scope import for_all, others_holds
-from billing.catalog.rating.schemas import Method
+from billing.catalog.rating.schemas import BillingMethod
 from billing.core import ids
 from billing.core.errors import BillingError, Invalid, NotFound
 from billing.core.money import show_decimal
@@ -61,7 +61,7 @@ class UseAnswer(Answer):
     billing_id: str
     usage_record_id: str
     billing_status: Status
-    billing_method: Method
+    billing_method: BillingMethod
     meter: str
     unit_price: Credits
     total_cost: Credits

@@ -25,7 +25,7 @@ from api.identity.auth import BILLING
 from api.requests.exact_json import plain, shortest
 from api.user_scope import own_event_key, user_of
 from billing.catalog.products.schemas import ServiceType
-from billing.catalog.rating.schemas import Method
+from billing.catalog.rating.schemas import BillingMethod
 from billing.core import ids
 from billing.core.errors import NotAllowed
 from billing.core.periods import BEYOND_CALENDAR, within_calendar
@@ -72,7 +72,7 @@ class UseBody(msgspec.Struct, forbid_unknown_fields=True):
     feature_type: Word | None = None
     operation: Word | None = None
     model: Word | None = None
-    billing_method: Method | None = None
+    billing_method: BillingMethod | None = None
     on_insufficient: Literal["reject", "defer"] = "reject"
     occurred_at: Moment | None = None
     usage_details: Details | None = None

@@ -13,7 +13,7 @@ from billing.catalog.rating.schemas import (
     CREDIT,
     MOST_AMOUNT,
     Allowance,
-    Method,
+    BillingMethod,
     Part,
     Percentage,
     PriceTerms,
@@ -211,7 +211,7 @@ def methods(
     chargeable: bool,
     preferred: Preference | None = None,
     entitled: bool = True,
-) -> tuple[Method, tuple[Method, ...]]:
+) -> tuple[BillingMethod, tuple[BillingMethod, ...]]:
     """Return the (suggested, available) ways to pay for a quantity priced in credits [F10, F26].
 
     The wallet holds bought credits. Free credits are offered if there are any, a card only if it
@@ -220,7 +220,7 @@ def methods(
     """
     if rating.total == 0 and entitled:
         return "subscription_included", ("subscription_included",)
-    available: list[Method] = ["wallet_deduction"]
+    available: list[BillingMethod] = ["wallet_deduction"]
     if free_credits > 0:
         available.append("credit_consumption")
     if chargeable:

@@ -26,7 +26,7 @@ MOST_AMOUNT: Final = Decimal(10) ** 15 - 1
 """The maximum unit price shown, however few units share a flat price."""
 
 Model = Literal["flat", "per_unit", "graduated", "volume", "package", "percentage"]
-Method = Literal[
+BillingMethod = Literal[
     "wallet_deduction", "payment_charge", "credit_consumption", "subscription_included"
 ]
 Then = Literal["block", "overage", "notify"]

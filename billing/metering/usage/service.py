@@ -53,7 +53,7 @@ _SET_STATUS = Prepared(
 )
 
 
-class Price(NamedTuple):
+class PriceInCredits(NamedTuple):
     """The price of a use in credits."""
 
     unit_price: Decimal
@@ -283,12 +283,12 @@ async def pay_record(
     return done, None
 
 
-async def _in_credits(connection: AsyncConnection, record: BillingRecord) -> Price:
+async def _in_credits(connection: AsyncConnection, record: BillingRecord) -> PriceInCredits:
     """Return what an unpaid use costs in credits. Errors: PRODUCT_PRICING_NOT_FOUND."""
     found = await _DUE_IN_CREDITS.first(connection, record_id=record.id)
     if found is None:
         raise NotFound("PRODUCT_PRICING_NOT_FOUND", ONLY_BY_CARD)
-    return Price(**found)
+    return PriceInCredits(**found)
 
 
 async def _debit(

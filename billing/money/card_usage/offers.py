@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.catalog.products import store as products
 from billing.catalog.rating import rules as rating
-from billing.catalog.rating.schemas import CREDIT, Method, Rating
+from billing.catalog.rating.schemas import CREDIT, BillingMethod, Rating
 from billing.core.errors import NotFound
 from billing.ledger.credits import store as balances
 from billing.metering.usage import service as usage
@@ -26,9 +26,9 @@ class UseQuote:
 
     rating: Rating
     currency: str
-    suggested: Method | None
+    suggested: BillingMethod | None
     """None if nothing could pay it now."""
-    available: tuple[Method, ...]
+    available: tuple[BillingMethod, ...]
 
 
 async def offer(
@@ -79,7 +79,7 @@ async def _ways(
     found: Quotes,
     chargeable: bool,
     at: datetime,
-) -> tuple[Method, tuple[Method, ...]]:
+) -> tuple[BillingMethod, tuple[BillingMethod, ...]]:
     sold = await products.find_product(connection, product)
     meter = sold.meter if sold else ""
     bought, free = await balances.spendable(connection, account_id, meter, at)

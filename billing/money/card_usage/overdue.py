@@ -19,7 +19,7 @@ from billing.metering.usage import service as usage
 from billing.metering.usage import store as records
 from billing.metering.usage import unpaid
 from billing.metering.usage.schemas import BY_CARD, BillingRecord
-from billing.money.card_usage.service import NOT_OFFERED, Price, begin, offered
+from billing.money.card_usage.service import NOT_OFFERED, PriceInMoney, begin, offered
 from billing.money.payment_methods import service as methods
 
 
@@ -85,18 +85,18 @@ async def collect(
     return matter, "its charge has begun"
 
 
-async def price_of(connection: AsyncConnection, record: BillingRecord) -> Price | None:
+async def price_of(connection: AsyncConnection, record: BillingRecord) -> PriceInMoney | None:
     """Return the price of a use in money, at its time; None if its product has none.
 
     Units that the plan included stay free.
     """
     if record.currency != CREDIT:
-        return Price(record.total_amount, record.unit_price, record.currency)
+        return PriceInMoney(record.total_amount, record.unit_price, record.currency)
     if record.product_id is None:
         return None
     currency = await balances.currency(connection, record.account_id) or DEFAULT_CURRENCY
     found = await usage.price_in_money(connection, record, currency)
-    return Price(found.total, found.unit_price, currency) if found else None
+    return PriceInMoney(found.total, found.unit_price, currency) if found else None
 
 
 async def _waiting(

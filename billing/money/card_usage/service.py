@@ -49,7 +49,7 @@ class CardCharge:
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class PriceInMoney:
     """The price of a use in money, in whole units of `currency`."""
 
     total: Decimal
@@ -67,7 +67,7 @@ async def record(connection: AsyncConnection, use: Use) -> tuple[Recorded, Matte
     if done.verdict != "recorded" or done.method != BY_CARD:
         return done, None
     found = await records.get_record(connection, use.account_id, done.id)
-    price = Price(found.total_amount, found.unit_price, found.currency)
+    price = PriceInMoney(found.total_amount, found.unit_price, found.currency)
     return done, await begin(connection, found, price)
 
 
@@ -110,7 +110,11 @@ async def offered(
 
 
 async def begin(
-    connection: AsyncConnection, record: BillingRecord, price: Price, *, unattended: bool = False
+    connection: AsyncConnection,
+    record: BillingRecord,
+    price: PriceInMoney,
+    *,
+    unattended: bool = False,
 ) -> Matter | None:
     """Write the invoice of a use and charge its card, or carry it to the next invoice.
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from billing.catalog.rating.schemas import Method
+from billing.catalog.rating.schemas import BillingMethod
 from billing.insight.integrity import service as integrity
 from billing.ledger.credits import service as credits
 from billing.metering.usage import counter_rebuild
@@ -276,7 +276,7 @@ async def test_many_at_once_take_a_use_back_once(new_shop: NewShop) -> None:
 
 
 async def test_what_is_owed_or_being_charged_is_so_in_sql_as_in_python(actors: Actors) -> None:
-    every = each_with_each(get_args(Status), ("CREDIT", "USD"), get_args(Method))
+    every = each_with_each(get_args(Status), ("CREDIT", "USD"), get_args(BillingMethod))
     for status, currency, method in every:
         facts: dict[str, Any] = {
             "billing_status": status, "currency": currency, "billing_method": method

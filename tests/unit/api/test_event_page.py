@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import pytest
 
-from billing.catalog.rating.schemas import Method
+from billing.catalog.rating.schemas import BillingMethod
 from billing.platform.outbox.fields import FIELDS
 from billing.platform.outbox.kinds import KINDS
 from cli.event_table import render
@@ -54,7 +54,7 @@ def test_another_event_is_told_from_it(type: str, change: dict[str, Any], fault:
 
 
 def test_words_of_the_examples_are_words_of_the_product() -> None:
-    assert FIELDS["billing_method"].example in get_args(Method)
+    assert FIELDS["billing_method"].example in get_args(BillingMethod)
     assert FIELDS["scope"].example == FIELDS["service_type"].example
     assert "meter" in FIELDS["scope"].meaning
 

@@ -6,7 +6,6 @@ from typing import Final
 from pydantic import AwareDatetime
 
 from billing.core import keys, periods
-from billing.core.periods import Interval
 from billing.matters.agenda import Lean, State, Step, head
 from billing.money.collecting import rules as collecting_rules
 from billing.money.collecting.rules import Collecting
@@ -224,18 +223,6 @@ def _unpaid_too_long(s: SubscriptionState) -> list[Step]:
     key = f"{s.subscription}/end-unpaid-{keys.stamp(s.unpaid_until)}"
     words = "end it: what is overdue was never paid"
     return [Step(name="end_unpaid", due=s.unpaid_until, key=key, words=words)]
-
-
-def cycle_bounds(
-    anchor_wall: datetime,
-    zone: str,
-    allowance: Interval,
-    start: datetime,
-    period_end: datetime,
-) -> datetime:
-    """Return the end of the allowance cycle that starts at `start`: next boundary or period end."""
-    number = periods.index_at(anchor_wall, zone, allowance, start)
-    return min(periods.boundary(anchor_wall, zone, allowance, number + 1), period_end)
 
 
 def words(s: SubscriptionState, price: str, plan: str, zone: str) -> str:

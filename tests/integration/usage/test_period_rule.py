@@ -25,7 +25,7 @@ from billing.core.periods import (
 from billing.metering.quotas.rules import window_end
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.periods import spans
-from billing.money.subscriptions.rules import cycle_bounds
+from billing.money.subscriptions.periods.spans import next_boundary
 from billing.money.subscriptions.schemas import Subscription
 from devstack.stack import StackInfo
 from tests.integration.usage.conftest import V1, NewShop, Shop
@@ -72,7 +72,7 @@ def test_the_database_counts_periods_as_the_rules_do(
     ).fetchone()
     assert row is not None
     every = Interval(unit=unit, count=count)
-    assert row[0] == cycle_bounds(anchor, zone, every, at, LAST)
+    assert row[0] == next_boundary(anchor, zone, every, at, LAST)
     before = at - timedelta(microseconds=1)
     if before >= from_wall(anchor, zone):
         number = index_at(anchor, zone, every, before)

@@ -13,13 +13,13 @@ from billing.matters.agenda import head
 from billing.money.collecting import rules as collecting_rules
 from billing.money.collecting.rules import Collecting
 from billing.money.dunning.rules import Case
+from billing.money.subscriptions.periods.spans import next_boundary
 from billing.money.subscriptions.rules import (
     ENDED,
     INCOMPLETE_LIFETIME,
     ExpiringCard,
     SubscriptionState,
     agenda,
-    cycle_bounds,
     words,
 )
 from billing.money.subscriptions.states import State
@@ -292,7 +292,7 @@ def test_a_cycle_ends_at_its_boundary_or_with_the_period(
     allowance: Interval, start: datetime, period_end: datetime, expected: datetime
 ) -> None:
     anchor = periods.to_wall(START, "UTC")
-    assert cycle_bounds(anchor, "UTC", allowance, start, period_end) == expected
+    assert next_boundary(anchor, "UTC", allowance, start, period_end) == expected
 
 
 def test_collecting_has_no_other_step_than_these() -> None:

@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple
 from billing.core import periods
 from billing.core.periods import Interval
 from billing.money.subscriptions.periods import proration
-from billing.money.subscriptions.rules import cycle_bounds
 from billing.money.subscriptions.schemas import Subscription
 
 SHORTEST: Final = timedelta(days=1)
@@ -83,7 +82,7 @@ def first(
         "current_period_start": at,
         "current_period_end": end,
         "cycle_start": at,
-        "cycle_end": cycle_bounds(cycle_anchor, zone, allowance, at, end),
+        "cycle_end": next_boundary(cycle_anchor, zone, allowance, at, end),
     }
 
 
@@ -112,11 +111,19 @@ def next_period(subscription: Subscription) -> tuple[int, datetime]:
     return number, _cut(s, start, periods.boundary(s.anchor_wall, s.zone, s.interval, number + 1))
 
 
+def next_boundary(
+    anchor_wall: datetime, zone: str, allowance: Interval, start: datetime, period_end: datetime
+) -> datetime:
+    """Return the end of the allowance cycle that starts at `start`: next boundary or period end."""
+    number = periods.index_at(anchor_wall, zone, allowance, start)
+    return min(periods.boundary(anchor_wall, zone, allowance, number + 1), period_end)
+
+
 def cycle_end(s: Subscription, allowance: Interval, start: datetime, end: datetime) -> datetime:
     """Return the end of the cycle that begins at `start`, in this period or the next; not after
     `end`.
     """
-    return cycle_bounds(_cycle_anchor(s, start), s.zone, allowance, start, end)
+    return next_boundary(_cycle_anchor(s, start), s.zone, allowance, start, end)
 
 
 def _cycle_anchor(s: Subscription, start: datetime) -> datetime:
@@ -151,7 +158,7 @@ def anew(
             "current_period_start": start,
             "current_period_end": end,
             "cycle_start": start,
-            "cycle_end": cycle_bounds(anchor, s.zone, allowance, start, end),
+            "cycle_end": next_boundary(anchor, s.zone, allowance, start, end),
         }
     )
 

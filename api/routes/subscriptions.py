@@ -307,8 +307,8 @@ async def choose_card(
     method_id = payment_method_row(body.payment_method_id)
     verb = partial(running.choose_card, method_id=method_id)
     if dry_run:
-        return await foreseen(call, "cancel", verb)
-    return await _change(call, once, "cancel", verb)
+        return await foreseen(call, "card", verb)
+    return await _change(call, once, "card", verb)
 
 
 @router.post(

@@ -16,24 +16,24 @@ State = Literal[
 ]  # fmt: skip
 Command = Literal[
     "subscribe", "change_up", "change_down", "cancel", "reactivate", "pause", "resume", "pay",
-    "extend", "coupon",
+    "extend", "coupon", "card",
 ]  # fmt: skip
 Reply = Literal["yes", "end", "later", "overdue", "replace", "no"]
 
 COMMANDS: Final[tuple[Command, ...]] = (
     "subscribe", "change_up", "change_down", "cancel", "reactivate", "pause", "resume", "pay",
-    "extend", "coupon",
+    "extend", "coupon", "card",
 )  # fmt: skip
-_ENDED: Final[tuple[Reply, ...]] = ("yes", *("no",) * 9)
+_ENDED: Final[tuple[Reply, ...]] = ("yes", *("no",) * 10)
 _ROWS: Final[dict[State, tuple[Reply, ...]]] = {
-    #              subscribe  up         down    cancel reactiv pause  resume pay    extend coupon
+    #              subscribe up  down  cancel reactivate pause resume pay  extend coupon card
     # Another plan is a new subscribe, which replaces it.
-    "incomplete": ("replace", "no", "no", "yes", "no", "no", "no", "yes", "no", "no"),
-    "trialing": ("no", "yes", "yes", "yes", "yes", "no", "no", "no", "yes", "yes"),
-    "active": ("no", "yes", "yes", "yes", "yes", "yes", "no", "no", "yes", "yes"),
-    "past_due": ("no", "overdue", "yes", "yes", "yes", "yes", "no", "yes", "yes", "yes"),
-    "unpaid": ("no", "no", "no", "yes", "yes", "no", "no", "yes", "no", "no"),
-    "paused": ("no", "later", "later", "yes", "yes", "no", "yes", "yes", "no", "no"),
+    "incomplete": ("replace", "no", "no", "yes", "no", "no", "no", "yes", "no", "no", "yes"),
+    "trialing": ("no", "yes", "yes", "yes", "yes", "no", "no", "no", "yes", "yes", "yes"),
+    "active": ("no", "yes", "yes", "yes", "yes", "yes", "no", "no", "yes", "yes", "yes"),
+    "past_due": ("no", "overdue", "yes", "yes", "yes", "yes", "no", "yes", "yes", "yes", "yes"),
+    "unpaid": ("no", "no", "no", "yes", "yes", "no", "no", "yes", "no", "no", "yes"),
+    "paused": ("no", "later", "later", "yes", "yes", "no", "yes", "yes", "no", "no", "yes"),
     "incomplete_expired": _ENDED,
     "canceled": _ENDED,
 }
@@ -52,6 +52,7 @@ ROUTES: Final[dict[Command, tuple[str, str]]] = {
     "resume": ("POST /billing/subscription/resume", "a new period from now, charged first"),
     "extend": ("POST /admin/accounts/{account_id}/subscription/extend", "an operator adds days"),
     "coupon": ("POST /billing/subscription/coupon", "discounts invoices from the next period on"),
+    "card": ("PUT /billing/subscription/payment-method", "which card is charged from now on"),
     "pay": ("POST /billing/invoices/{invoice_id}/pay", "the invoice that is owed"),
 }
 """The route below /api/v1 that gives a command, and a note on it; the others have none yet."""

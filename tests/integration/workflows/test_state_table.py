@@ -17,7 +17,7 @@ MORE: Final = {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}
 NOTHING_OWED: Final = {"INVOICE_ALREADY_PAID", "INVOICE_STATE", "INVOICE_NOT_FOUND"}
 # Taken one after the other, these leave the state as it is.
 _KEEPING: Final[tuple[Command, ...]] = (
-    "change_up", "change_down", "extend", "coupon", "pause", "cancel", "reactivate",
+    "change_up", "change_down", "extend", "coupon", "card", "pause", "cancel", "reactivate",
 )  # fmt: skip
 
 
@@ -46,6 +46,9 @@ async def give(customer: Customer, command: Command) -> httpx2.Response:
         case "coupon":
             code = await coupon(customer.actors, percent="10", duration="forever")
             return await customer.call("POST", f"{PATH}/coupon", {"code": code})
+        case "card":
+            body = {"payment_method_id": None}
+            return await customer.call("PUT", f"{PATH}/payment-method", body)
         case _:
             return await customer.call("POST", f"{PATH}/{command}", {})
 
@@ -119,6 +122,8 @@ def refused(state: State) -> list[Command]:
 def keeping(state: State) -> list[Command]:
     """The commands that a state takes without becoming another one."""
     taken = [one for one in _KEEPING if TABLE[state][one] not in ("no", "overdue")]
+    if TABLE[state]["pay"] == "yes" and state != "incomplete":
+        taken = [one for one in taken if one != "card"]  # it is tried at once
     # A cancel comes at once where no period is served, so no end is there to be taken back.
     comes_later = state in ("trialing", "active", "past_due")
     return [one for one in taken if comes_later or one not in ("cancel", "reactivate")]
@@ -173,6 +178,7 @@ async def test_a_command_that_is_taken_is_carried_out(
     assert answer.is_success, answer.text
     now = (await customer.subscription())["status"]
     left: dict[Command, set[State]] = {
+        "card": {"active", state},
         "cancel": {"canceled"},
         "pay": {"active", state},
         "resume": {"active"},

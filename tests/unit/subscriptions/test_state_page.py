@@ -29,10 +29,10 @@ def test_a_refusal_names_only_commands_with_a_route() -> None:
 
 
 def test_an_incomplete_subscription_names_what_can_be_done_with_it() -> None:
-    assert takes("incomplete") == ["subscribe", "cancel", "pay"]
+    assert takes("incomplete") == ["subscribe", "cancel", "pay", "card"]
     begins = ["change_up", "change_down", "cancel", "reactivate"]
-    assert takes("active") == [*begins, "pause", "extend", "coupon"]
-    assert takes("trialing") == [*begins, "extend", "coupon"]
-    assert takes("unpaid") == ["cancel", "reactivate", "pay"]
-    assert takes("paused") == [*begins, "resume", "pay"]
+    assert takes("active") == [*begins, "pause", "extend", "coupon", "card"]
+    assert takes("trialing") == [*begins, "extend", "coupon", "card"]
+    assert takes("unpaid") == ["cancel", "reactivate", "pay", "card"]
+    assert takes("paused") == [*begins, "resume", "pay", "card"]
     assert takes("canceled") == ["subscribe"]

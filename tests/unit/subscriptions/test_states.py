@@ -39,7 +39,7 @@ WORDS: Final[dict[str, Reply]] = {
     "replace": "replace", "-": "no", "yes": "yes", "swaps plan": "yes",
     "409 PAYMENT_OVERDUE": "overdue", "for the resumption": "later", "resume": "no",
 }  # fmt: skip
-# Besides the table: subscribe, reactivate, resume, extend and coupon; ended states only subscribe.
+# Besides the table: subscribe, reactivate, resume, extend, coupon, card; ended states subscribe.
 BESIDES: Final[dict[Command, dict[State, Reply]]] = {
     "subscribe": {"incomplete": "replace", "incomplete_expired": "yes", "canceled": "yes"},
     "reactivate": {
@@ -52,6 +52,7 @@ BESIDES: Final[dict[Command, dict[State, Reply]]] = {
     "resume": {"paused": "yes"},
     "extend": {"trialing": "yes", "active": "yes", "past_due": "yes"},
     "coupon": {"trialing": "yes", "active": "yes", "past_due": "yes"},
+    "card": dict.fromkeys(OPEN_STATUSES, "yes"),
 }
 
 

@@ -92,7 +92,7 @@ class AccountSteps:
         if did.woken:
             await failpoint(f"{request.step.name}.before_notify")
             await telling.nudge(activity.client(), did.woken)
-        await failpoint("step.done")
+        await failpoint(f"{request.step.name}.done")
         return state
 
     def due(self, state: AccountState, step: Step) -> Step | None:

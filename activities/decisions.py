@@ -1,7 +1,7 @@
 """Activities of matters whose steps are decisions: decide, call the provider, decide again."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,8 +24,6 @@ from billing.platform.decisions.service import Done, Engine, Read
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 
 S = TypeVar("S", bound=State)
-GIVE_UP: Final = "give_up"
-END: Final = "end"
 
 
 class DecidingActivities(Generic[S]):
@@ -81,17 +79,16 @@ class DecidingActivities(Generic[S]):
             else:
                 await failpoint("intent.stored")
             answer = await self.calls.make(done.call)
-            await self._before_result(request.step)
+            await failpoint(f"{request.step.name}.before_result")
         if answer is not None:
-            await self._result_written(request.step)
+            await failpoint(f"{request.step.name}.result_written")
         await self._done(request.step, done)
         return await self.after(request, done.state)
 
     async def _done(self, step: Step, done: Done[S]) -> None:
-        await self._ended(step)
         if done.lateness is not None and done.state.clock_at is None:
             measure_lateness(step.name, done.lateness)
-        await failpoint("step.done")
+        await failpoint(f"{step.name}.done")
 
     def _may_charge(self, facts: Any) -> bool:
         """Return True if a step may begin its follow-up charge; otherwise that step fails later."""
@@ -115,24 +112,6 @@ class DecidingActivities(Generic[S]):
     async def after(self, _: StepRequest, state: S) -> S:
         """Return the state after a kind's follow-up in the same activity; by default none."""
         return state
-
-    async def _before_result(self, step: Step) -> None:
-        """Mark that the provider has answered, before anything is on record."""
-        if step.name == GIVE_UP:
-            await failpoint("final_action.before_result")
-        else:
-            await failpoint("dunning.before_result")
-
-    async def _result_written(self, step: Step) -> None:
-        """Mark that the provider's answer is on record."""
-        await failpoint("dunning.result_written")
-
-    async def _ended(self, step: Step) -> None:
-        """Mark that the step is committed, before its result is returned."""
-        if step.name == GIVE_UP:
-            await failpoint("final_action.written")
-        elif step.name == END:
-            await failpoint("end.handed_over")
 
     async def _perform(self, request: CommandRequest) -> S:
         """Carry out an operator's command from the Temporal UI, once by its key."""

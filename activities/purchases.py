@@ -1,8 +1,6 @@
 """The steps of a purchase: open and check the payment, grant once, or end it as proven unpaid."""
 
 from activities.decisions import DecidingActivities
-from billing.core.failpoints import failpoint
-from billing.matters.agenda import Step
 from billing.matters.kinds import PURCHASE
 from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.rules import PurchaseState
@@ -14,11 +12,3 @@ class PurchaseActivities(DecidingActivities[PurchaseState]):
     kind = PURCHASE
     steps = ("open", "check", "fulfil", "retire", "remind", "expire")
     engine = ENGINE
-
-    async def _before_result(self, step: Step) -> None:
-        if step.name == "check":
-            await failpoint("purchase.before_fulfil")
-
-    async def _result_written(self, step: Step) -> None:
-        if step.name == "check":
-            await failpoint("purchase.fulfilled")

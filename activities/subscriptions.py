@@ -2,8 +2,7 @@
 
 from activities.decisions import DecidingActivities
 from activities.dependencies import now_of
-from billing.core.failpoints import failpoint
-from billing.matters.agenda import Step, head
+from billing.matters.agenda import head
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.subscriptions.reading import ENGINE
 from billing.money.subscriptions.rules import CHARGED_AT_ONCE, SubscriptionState, agenda
@@ -34,8 +33,3 @@ class SubscriptionActivities(DecidingActivities[SubscriptionState]):
         if step is None or step.name != follower or step.due > now:
             return state
         return await self._step(request.model_copy(update={"step": step}))
-
-    async def _ended(self, step: Step) -> None:
-        await super()._ended(step)
-        if step.name in CHARGED_AT_ONCE:
-            await failpoint("renewal.committed")

@@ -98,7 +98,7 @@ async def worker_killed(stage: Stage) -> None:
     buyer = await stage.customer("cleo")
     begun = await buyer.ask("POST", "/billing/purchases", {"pack": "large"})
     purchase = begun["purchase_id"]
-    (stage.stack.data / "failpoints" / "purchase.before_fulfil").write_text("kill")
+    (stage.stack.data / "failpoints" / "check.before_result").write_text("kill")
     pid = (await stage.control.status())["worker"].pid
     await buyer.confirm(begun)
     died = asyncio.get_running_loop().time()

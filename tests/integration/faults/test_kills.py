@@ -3,7 +3,7 @@
 Each cell is a place and a victim. A round holds several customers at their places (nothing of the
 process runs on), kills the victim, lets go, and waits until everybody is through. The gate visits
 each place with one victim, drawn by a seed that is printed; `KILLS=all` visits every cell,
-`KILLS="worker at renewal.committed; worker at charge.confirmed of a use"` these two, and
+`KILLS="worker at renew.done; worker at charge.confirmed of a use"` these two, and
 `KILLS_SEED` repeats a draw.
 """
 
@@ -69,21 +69,22 @@ FLOWS: Final[dict[str, type[Flow]]] = {
     "decline.before_cancel": DeclinedPurchase,
     "decline.canceled": DeclinedPurchase,
     "check.before_look": CardPurchase,
-    "purchase.before_fulfil": CardPurchase,
+    "check.before_result": CardPurchase,
     "purchase.in_fulfil": CardPurchase,
-    "purchase.fulfilled": CardPurchase,
+    "check.result_written": CardPurchase,
     "invoice.numbered": CardPurchase,
     "refund.before_call": LateMoney,
     "refund.made": LateMoney,
     "refund.refused": RefusedRefund,
+    "refund.done": LateMoney,
     "renewal.in_transaction": Renewal,
-    "renewal.committed": Renewal,
-    "dunning.before_result": Recovery,
-    "dunning.result_written": Recovery,
-    "end.handed_over": EndedInDebt,
-    "final_action.before_result": GivenUp,
-    "final_action.written": GivenUp,
-    "step.done": CardPurchase,
+    "renew.done": Renewal,
+    "charge.before_result": Recovery,
+    "charge.result_written": Recovery,
+    "end.done": EndedInDebt,
+    "give_up.before_result": GivenUp,
+    "give_up.done": GivenUp,
+    "check.done": CardPurchase,
     "top_up.before_notify": TopUp,
     "unpaid.settled": PutOff,
 }
@@ -93,7 +94,7 @@ _HEARD: Final[dict[str, ChildName | None]] = {
     "inbox.committed": None,
     "inbox.answered": None,
     "inbox.told": None,
-    "step.done": None,
+    "check.done": None,
 }
 """The places that everything passes which the provider tells; `KILLS=all` alone kills there."""
 ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName | None]]]] = {
@@ -102,8 +103,8 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName | None]]]] = {
         {
             "charge.attempt_written": "worker",
             "charge.confirmed": "worker",
-            "dunning.before_result": "worker",
-            "dunning.result_written": "postgres",
+            "charge.before_result": "worker",
+            "charge.result_written": "postgres",
         },
     ),
     "a purchase by PayPal": (
@@ -124,7 +125,7 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName | None]]]] = {
             "charge.before_confirm": "worker",
             "charge.confirmed": "worker",
             "invoice.numbered": "worker",
-            "dunning.result_written": "postgres",
+            "charge.result_written": "postgres",
         },
     ),
     "a resumption": (
@@ -133,15 +134,15 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName | None]]]] = {
             "api.committed": "api",
             "charge.confirmed": "worker",
             "invoice.numbered": "worker",
-            "dunning.result_written": "worker",
+            "charge.result_written": "worker",
         },
     ),
     "a change never paid": (
         NeverPaid,
         {
             "charge.attempt_written": "worker",
-            "dunning.before_result": "worker",
-            "dunning.result_written": "worker",
+            "charge.before_result": "worker",
+            "charge.result_written": "worker",
         },
     ),
     "a refund": (
@@ -151,7 +152,7 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName | None]]]] = {
             "api.committed": None,
             "invoice.numbered": "worker",
             "api.started": None,
-            "step.done": "worker",
+            "refund.done": "worker",
             "refund.before_call": None,
         },
     ),
@@ -161,7 +162,7 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName | None]]]] = {
             "api.committed": None,
             "api.started": None,
             "refund.before_call": None,
-            "step.done": None,
+            "refund.done": None,
         },
     ),
     "a dispute": (DisputedPurchase, _HEARD),

@@ -12,8 +12,8 @@ from typing import Final
 from billing.catalog.rating.schemas import (
     CREDIT,
     MOST_AMOUNT,
-    Allowance,
     BillingMethod,
+    IncludedUnits,
     Part,
     Percentage,
     PriceTerms,
@@ -167,7 +167,7 @@ def rate(
     before: Decimal = ZERO,
     paid: Decimal = ZERO,
     uses: int | None = None,
-    allowance: Allowance | None = None,
+    allowance: IncludedUnits | None = None,
     currency: str = CREDIT,
 ) -> Rating:
     """Rate a quantity: the plan's allowance first, then the product's free units, then its price.

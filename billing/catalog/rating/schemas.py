@@ -180,7 +180,7 @@ OverageTerms = Annotated[
 """StatedTerms whose JSON shows a per-unit price as a bare price."""
 
 
-class Allowance(_Frozen):
+class IncludedUnits(_Frozen):
     """The included units of a meter in the current cycle, and how many of them are used [H6]."""
 
     included: Amount

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.products import store as products
 from billing.catalog.products.schemas import LEVELS, Product, ProductPrice
 from billing.catalog.rating import rules as rating
-from billing.catalog.rating.schemas import CREDIT, Allowance, PriceTerms, Rating
+from billing.catalog.rating.schemas import CREDIT, IncludedUnits, PriceTerms, Rating
 from billing.core import clock, ids
 from billing.core.errors import Conflict, NotAllowed, NotFound, PaymentRequired
 from billing.core.money import ZERO
@@ -205,14 +205,14 @@ async def _allowance(
     period: Period,
     counter: Counter | None,
     at: datetime,
-) -> Allowance | None:
+) -> IncludedUnits | None:
     """Return what the plan includes of a meter, with what is used or claimed of it."""
     limit = period.limits.get(meter)
     if limit is None:
         return None
     aside = await claimed(connection, account_id, period, at) if limit.is_hard else {}
     used = limit.used(counter) + aside.get(meter, ZERO)
-    return Allowance(included=limit.included, used=used)
+    return IncludedUnits(included=limit.included, used=used)
 
 
 def demand(period: Period, meter: str) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.catalog.rating import rules
-from billing.catalog.rating.schemas import Allowance, PriceTerms, Tier
+from billing.catalog.rating.schemas import IncludedUnits, PriceTerms, Tier
 from billing.core.money import show_decimal
 from tests.unit.rating.terms import any_terms, graduated_terms, quantities, volume_terms
 
@@ -64,7 +64,7 @@ def test_single_uses_and_one_use_cost_the_same_under_a_falling_volume_price() ->
 
 def test_the_allowance_goes_first_then_the_free_units_then_the_price() -> None:
     terms = PriceTerms(unit_price=D(2), free_units=D(3))
-    allowance = Allowance(included=D(10), used=D(8))
+    allowance = IncludedUnits(included=D(10), used=D(8))
     rating = rules.rate(D(7), terms, allowance=allowance)
     assert (rating.included, rating.charged, rating.total) == (D(2), D(5), D(4))
     assert not rating.is_free_tier
@@ -145,7 +145,7 @@ def test_what_was_paid_under_a_dearer_price_before_buys_nothing(
 def test_what_is_included_and_what_is_charged_make_up_the_quantity(
     terms: PriceTerms, quantity: Decimal, included: Decimal, used: Decimal
 ) -> None:
-    allowance = Allowance(included=included, used=used)
+    allowance = IncludedUnits(included=included, used=used)
     rating = rules.rate(quantity, terms, allowance=allowance)
     assert rating.included + rating.charged == quantity
     assert rating.included <= max(D(0), included - used)

@@ -230,7 +230,7 @@ def _pay(
 
 def _offered(w: Work[SubscriptionFacts], *, use_balance: bool) -> Invoice:
     """Return the invoice that would start the subscription again."""
-    draft = pauses.draft(w, w.facts.new_id(), changes.coming(w))
+    draft = pauses.draft(w, w.facts.new_id(), changes.coming(w, w.facts.at))
     if use_balance:
         draft = invoices.use_balance(w, draft)
     return invoices.whole_steps(w, draft)

@@ -221,7 +221,7 @@ _READ = f"""
                  WHERE :deciding AND x.account_id = s.account_id AND x.kind = 'account_trial'
                    AND (x.status = 'active' OR x.id = ANY (CAST(:known AS uuid[])))) AS trials,
            ARRAY(SELECT to_jsonb(x) FROM contracts x
-                 WHERE :deciding AND x.account_id = s.account_id
+                 WHERE x.account_id = s.account_id
                    AND (x.effective_to IS NULL OR x.effective_to > s.current_period_start
                         OR :changing AND x.terms -> 'prices'
                            @> jsonb_build_array(jsonb_build_object('price_id', s.price_id))))

@@ -6,7 +6,7 @@ from typing import Final
 from billing.catalog.plans.schemas import Plan
 from billing.core import ids, keys, periods
 from billing.core.money import show_money
-from billing.matters.effects import Rows
+from billing.matters.effects import Rows, Work
 from billing.money.collecting import views
 from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions.expiring_cards import expiring
@@ -53,7 +53,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
         threshold_at=crossed.threshold_at if crossed is not None else None,
         threshold=_crossing(crossed),
         change=_change(rows, change),
-        expiring=expiring(rows, row),
+        expiring=expiring(Work(rows, facts)),
         invoices=tuple(one for one in owed if one is not None),
         events=views.waiting(rows),
     )

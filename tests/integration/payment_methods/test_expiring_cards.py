@@ -57,6 +57,21 @@ async def test_a_card_that_ends_before_the_renewal_is_told_of_30_days_ahead(
     assert [one["exp_month"] for one in both] == [3, 6]
 
 
+async def test_a_card_that_ends_before_a_scheduled_plan_is_charged_is_told_of(
+    new_customer: NewCustomer,
+) -> None:
+    customer = await new_customer(is_test=True, clock_at=START)
+    await customer.save_card()
+    await ends(customer, 2027, 1)
+    await customer.subscribe("free")
+    wish = {"plan": "pro", "when": "period_end"}
+    await customer.ask("PUT", "/billing/subscription", wish, status=200)
+    await customer.advance(to="2027-01-16T10:00:01Z")
+    (notice,) = await told(customer)
+    assert notice["plan"] == "pro"
+    assert notice["price_cents"] > 0
+
+
 async def test_only_the_card_that_would_be_charged_is_told_of(new_customer: NewCustomer) -> None:
     customer = await new_customer(is_test=True, clock_at=START)
     named = await customer.save_card()

@@ -6,11 +6,15 @@ from random import Random
 import pytest
 
 from billing.matters.effects import Announce, Work
+from billing.money.contracts.schemas import Contract, ContractPrice, ContractTerms
 from billing.money.payments import transitions as payments
 from billing.money.payments.card_rules import MAX_ATTEMPTS_PER_CARD
 from billing.money.subscriptions import expiring_cards
+from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Item, Subscription
+from billing.money.subscriptions.terms import changes, new_terms
 from billing.money.subscriptions.transitions import end_trial
+from billing.money.subscriptions.views import view
 from tests.unit.lives.subscriptions import SubscriptionLife
 
 
@@ -82,14 +86,46 @@ def test_a_card_that_ends_is_told_of_where_it_pays_for_add_ons_alone(
 ) -> None:
     life = free_plan(pieces)
     life.new_card()
+    ends_before_its_charge(life)
+    assert notices(life, life.facts(life.rows)) == ([told] if told is not None else [])
+
+
+def ends_before_its_charge(life: SubscriptionLife) -> None:
     card = payments.default_card(life.rows)
     assert card is not None
     ends = life.now.replace(day=1)
     life.work().change(card, exp_year=ends.year, exp_month=ends.month - 1)
-    found = expiring_cards.expiring(life.rows, life.rows.get(Subscription, life.subscription_id))
-    assert (found is not None) == (told is not None)
-    if told is not None:
-        w = Work(life.rows, life.facts(life.rows))
-        expiring_cards.notify(w)
-        (notice,) = [one for one in w.effects if isinstance(one, Announce)]
-        assert notice.facts["price_cents"] == told
+
+
+def notices(life: SubscriptionLife, facts: SubscriptionFacts) -> list[int]:
+    """Return the prices of the notices, if the agenda has one."""
+    if view(life.rows, facts).expiring is None:
+        return []
+    w = Work(life.rows.copy(), facts)
+    expiring_cards.notify(w)
+    return [one.facts["price_cents"] for one in w.effects if isinstance(one, Announce)]
+
+
+def test_a_card_that_ends_is_told_of_at_the_price_scheduled_or_agreed_for_the_renewal() -> None:
+    life = free_plan(0)
+    life.new_card()
+    ends_before_its_charge(life)
+    w = Work(life.rows, life.facts(life.rows))
+    dearer = new_terms.of_now(w).model_copy(update={"price_id": life.new_id(), "unit_minor": 5900})
+    changes.schedule(w, life.new_id(), "price", {"price_cents": 5900}, dearer)
+    facts = life.facts(life.rows)
+    assert notices(life, facts) == [5900]
+    assert notices(life, replace(facts, contracts=(agreed(life, 3000),))) == [3000]
+    assert notices(life, replace(facts, contracts=(agreed(life, 0),))) == []
+
+
+def agreed(life: SubscriptionLife, amount_minor: int) -> Contract:
+    row = life.rows.get(Subscription, life.subscription_id)
+    price = ContractPrice(
+        price_id=life.new_id(), plan=row.plan_key, interval=row.interval, currency=row.currency,
+        amount_minor=amount_minor,
+    )  # fmt: skip
+    return Contract(
+        id=life.new_id(), account_id=life.account_id, terms=ContractTerms(prices=(price,)),
+        effective_from=life.now, created_at=life.now,
+    )  # fmt: skip

@@ -194,7 +194,7 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
         raise Conflict("PAYMENT_OVERDUE", state="paused")
     changes.demand_none(w.rows)
     pauses.demand_next_second(w)
-    coming = changes.coming(w)
+    coming = changes.coming(w, w.facts.at)
     changes.demand_a_day(pauses.begun_now(coming), "resume it on another day")
     invoice = pauses.draft(w, paying.change_id, coming)
     invoice = changes.begin(w, "resume", {}, invoice, paying, new_terms.of_now(coming))

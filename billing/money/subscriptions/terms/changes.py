@@ -243,16 +243,18 @@ def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
         announce(w, cycles.of(w), "add_ons_chosen", add_ons=chosen.wanted)
 
 
-def coming(w: Work[SubscriptionFacts]) -> Work[SubscriptionFacts]:
-    """Return the rows that a resumption begins with, as a copy: it is charged for them first."""
+def coming(w: Work[SubscriptionFacts], at: datetime) -> Work[SubscriptionFacts]:
+    """Return the rows that a period from an instant on begins with, as a copy: a resumption is
+    charged for them first.
+    """
     after = Work(w.rows.copy(), w.facts)
-    take_waiting(after, w.facts.at)
+    take_waiting(after, at)
     return after
 
 
 def take_waiting(w: Work[SubscriptionFacts], at: datetime) -> None:
-    """Take what waits for the period after a pause: the scheduled changes, and the contract in
-    force then.
+    """Take what waits for a period that begins then: the scheduled changes, and the contract in
+    force.
     """
     apply_scheduled(w)
     agreements.sell(w, at)

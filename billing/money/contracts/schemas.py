@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
+from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.catalog.plans.schemas import Limit
 from billing.core.frozen import Frozen
 from billing.core.periods import Interval
@@ -49,6 +50,18 @@ class ContractTerms(Frozen):
         wanted = (plan, interval, currency)
         found = (one for one in self.prices if (one.plan, one.interval, one.currency) == wanted)
         return next(found, None)
+
+    def currency_of(self, plan: str, interval: Interval) -> str | None:
+        """Return the currency in which an account that has none yet buys a plan, if one is agreed.
+
+        It is that of the plan's price; of several, the commitment's, else the default one.
+        """
+        agreed = [
+            one.currency for one in self.prices if (one.plan, one.interval) == (plan, interval)
+        ]
+        committed = [self.commitment.currency] if self.commitment is not None else []
+        preferred = [one for one in (*committed, DEFAULT_CURRENCY) if one in agreed]
+        return next(iter(preferred + agreed + committed), None)
 
 
 class Contract(Frozen):

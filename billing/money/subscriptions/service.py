@@ -82,15 +82,16 @@ async def offer(
     """
     await trial_store.lock(connection, account_id)
     balance = await credits.lock(connection, account_id)
-    currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
+    at = await clock.now(connection, account_id)
+    contract = await contract_store.in_force(connection, account_id, at)
+    currency = wanted.currency or balance.currency
+    currency = currency or await _first_currency(connection, contract, wanted)
     # After the lock and in one statement, so that plan and price are of one version.
     offered = await catalog.offered_plan(connection, wanted.plan, currency, wanted.interval)
     if offered is None:
         raise NotFound("PLAN_NOT_FOUND", f"no plan {wanted.plan!r}")
     plan, price = offered
     items.demand_seats(plan, wanted.quantity)
-    at = await clock.now(connection, account_id)
-    contract = await contract_store.in_force(connection, account_id, at)
     agreed = contract and contract.terms.price_of(plan.key, wanted.interval, currency)
     price = agreements.price(agreed, at) if agreed else price
     wanted = agreements.wish(contract, wanted)
@@ -109,6 +110,17 @@ async def offer(
     else:
         method = None if wanted.pay_by_card else await methods.default(connection, account_id)
     return ValidOrder(wanted=wanted, plan=plan, price=price, method=method, contract=contract)
+
+
+async def _first_currency(
+    connection: AsyncConnection, contract: Contract | None, wanted: NewSubscription
+) -> str:
+    """Return the currency of an account that has none yet and does not name one."""
+    if contract is None:
+        return DEFAULT_CURRENCY
+    found = await catalog.offered_plan(connection, wanted.plan, DEFAULT_CURRENCY, wanted.interval)
+    agreed = found and contract.terms.currency_of(found[0].key, wanted.interval)
+    return agreed or DEFAULT_CURRENCY
 
 
 async def _demand_sold_by(connection: AsyncConnection, plan: Plan, wanted: Interval) -> None:

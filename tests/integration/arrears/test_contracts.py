@@ -89,6 +89,17 @@ async def test_a_contract_in_a_currency_that_the_account_does_not_pay_in_is_refu
     await agree(customer, prices=[PRICE, euros])
 
 
+async def test_a_new_account_buys_in_the_currency_of_its_contract(actors: Actors) -> None:
+    """It was sold the list's price in USD, and nothing of the contract ever counted."""
+    customer = await actors.customer_on_clock(START)
+    committed = {"amount_cents": 24000, "currency": "EUR", "periods": 12}
+    await agree(customer, prices=[PRICE | {"currency": "EUR"}], commitment=committed)
+    await customer.subscribed("basic")
+    sold = await customer.subscription()
+    assert (sold["amount_cents"], sold["currency"]) == (1500, "EUR")
+    assert sold["commitment"]["amount_cents"] == 24000
+
+
 async def test_a_contract_that_sold_in_this_instant_is_corrected_later(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     await agree(customer, prices=[PRICE])

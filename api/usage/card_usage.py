@@ -15,6 +15,7 @@ from api.dependencies import ALLOWED, AccountCall, Call
 from api.idempotency import Claim, Once, missing_key
 from api.identity.auth import BILLING
 from api.usage import dated_uses
+from api.usage.repeats import sent_again
 from api.workflow_calls import ensure_started, need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import BillingError, NotAllowed, PaymentRequired
@@ -38,7 +39,7 @@ async def charge_now(call: AccountCall, use: Use) -> Recorded:
     RATE_LIMITED, TEMPORAL_UNAVAILABLE.
     """
     check_payer(call, use)
-    await call.services.rates.count_charge(call.caller, use.account_id)
+    await _count(call, use)
     await need_temporal(call)
     async with call.transaction() as connection:
         await dated_uses.check(connection, call, use)
@@ -54,6 +55,17 @@ def check_payer(call: Call, use: Use) -> None:
         raise NotAllowed("FORBIDDEN", "charging a card requires the role billing")
     if use.event_id is None:
         raise missing_key()
+
+
+async def _count(call: Call, use: Use) -> None:
+    """Count a use as a money request; one that is already recorded charges nothing [G3].
+
+    Errors: RATE_LIMITED.
+    """
+    async with call.database.tenant(use.account_id) as connection:
+        known = await sent_again(connection, call, {0: (use.account_id, use.event_id)})
+    if not known:
+        await call.services.rates.count_charge(call.caller, use.account_id)
 
 
 async def charge_rows(call: Call, uses: Sequence[Use]) -> dict[int, Recorded]:
@@ -96,7 +108,7 @@ async def of_each_account(
 async def _charge_row(call: Call, use: Use) -> Recorded:
     try:
         check_payer(call, use)
-        await call.services.rates.count_charge(call.caller, use.account_id)
+        await _count(call, use)
         async with call.database.tenant(use.account_id) as connection:
             await dated_uses.check(connection, call, use)
             done, matter = await card_usage_service.record(connection, use)

@@ -13,6 +13,7 @@ from api.app import create_app
 from billing.core.database import open_database
 from billing.platform.rates import store
 from devstack.stack import StackInfo
+from tests.integration.actors import Actors
 from tests.integration.api_app import Api, stack_settings
 from workflows.client import connect
 
@@ -114,6 +115,32 @@ async def test_uses_that_a_card_pays_at_once_count_as_money(
     assert process.status_code == 429
     free = use | {"billing_method": "credit_consumption"}
     assert (await two[0].post(record, json=free, headers=mine)).status_code != 429
+
+
+async def test_a_use_that_a_card_has_paid_is_sent_again_without_counting_as_money(
+    actors: Actors, api: Api, two: list[httpx2.AsyncClient]
+) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    use = {
+        "product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge",
+        "event_id": "once",
+    }  # fmt: skip
+    done = await customer.ask("POST", "/usage/record", use, status=201)
+    mine = api.token(customer.id, ["billing"], f"busy-{uuid4()}")
+    for _ in range(4):
+        again = await two[0].post("/api/v1/usage/record", json=use, headers=mine)
+        assert (again.status_code, again.json()["billing_id"]) == (201, done["billing_id"])
+        batch = await two[0].post("/api/v1/usage/batch", json={"events": [use]}, headers=mine)
+        assert batch.json()["results"][0]["status"] == "duplicate"
+    for _ in range(3):
+        fresh = use | {"event_id": str(uuid4())}
+        answer = await two[0].post("/api/v1/usage/record", json=fresh, headers=mine)
+        assert answer.status_code == 201, answer.text
+    refused = await two[0].post(
+        "/api/v1/usage/record", json=use | {"event_id": str(uuid4())}, headers=mine
+    )
+    assert refused.status_code == 429
 
 
 async def test_a_window_that_is_over_gives_all_again_and_is_forgotten(api: Api) -> None:

@@ -40,7 +40,7 @@ from gateways.stripe_tax import StripeTax
 from gateways.vat_register import Vies
 from workflows import visibility
 from workflows.client import connect, never_connected
-from workflows.policies import POLICIES
+from workflows.policies import POLICIES, VERSIONED
 from workflows.registry import WORKFLOWS
 from workflows.schedules import ensure_schedules
 from workflows.sweep import PASSES
@@ -162,6 +162,7 @@ def refusing(provider: StripeGateway, orders: PayPalGateway | None) -> list[str]
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Serve both queues until `stop` is set."""
+    _need_one_build(settings)
     database: Database = open_database(settings)
     await refuse_unsafe_roles(settings, database)
     await refuse_small_server(settings, database)
@@ -219,6 +220,16 @@ async def serve(workers: Sequence[Worker], stop: asyncio.Event) -> None:
         await stop.wait()
         # The exit stack would shut them down one after the other.
         await asyncio.gather(*(one.shutdown() for one in workers))
+
+
+def _need_one_build(settings: Settings) -> None:
+    """Refuse to start if the settings have a build id and the workflows, which read no file, lack
+    it.
+    """
+    if settings.build_id is not None and not VERSIONED:
+        raise SystemExit(
+            "BILLING_BUILD_ID is in .env alone: a worker needs it in its environment, too"
+        )
 
 
 async def _need_attributes(client: Client) -> None:

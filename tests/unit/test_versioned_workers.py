@@ -1,10 +1,15 @@
 """Workflows of versioned workers go on when the build that they began with is gone."""
 
+import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from billing.core.settings import Settings
+from worker import run
 
 SAY: str = """
 from temporalio import workflow
@@ -24,3 +29,13 @@ def test_none_is_pinned_to_the_build_it_began_with(build: str, behaviour: str) -
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert set(said.stdout.split()) == {behaviour}
+
+
+async def test_a_build_id_that_only_the_settings_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("BILLING_BUILD_ID", raising=False)
+    (tmp_path / ".env").write_text("BILLING_BUILD_ID=7\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"BILLING_BUILD_ID is in \.env alone"):
+        await run(Settings(), asyncio.Event())

@@ -12,7 +12,7 @@ from typing import Final
 
 from billing.core.setting_groups.providers import SANDBOX_KEY, SANDBOX_PUBLISHABLE_KEY
 from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
-from cli.health import answers
+from cli.health import SERVING, answers
 from devstack.environment import person_environment
 from devstack.options import ROOT, Options
 from devstack.ports import HOST, Ports
@@ -111,7 +111,7 @@ def api_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec:
 
 
 def worker_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec:
-    """Return the worker's specification; ready when its metrics answer.
+    """Return the worker's specification; ready when it asks for work.
 
     In tests it can query the tax provider, for tests whose API has one set.
     """
@@ -122,7 +122,7 @@ def worker_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec:
         argv=(sys.executable, str(ROOT / "worker.py")),
         env=env,
         cwd=working_folder(options),
-        probe=lambda: answers(ports.worker_metrics, "/metrics"),
+        probe=lambda: answers(ports.worker_metrics, "/metrics", SERVING),
         stop_seconds=WORKER_STOP_SECONDS,
     )
 

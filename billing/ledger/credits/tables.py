@@ -134,7 +134,15 @@ credit_transactions = c.table(
     ),
     c.check("balance_after >= 0", name="balance_not_negative"),
     c.index("ix_credit_transactions_account", "account_id", "at", "seq"),
-    c.index("ix_credit_transactions_expired", "account_id", "at", where="kind = 'expire'"),
+    # The few entries among the debits; these never write to it.
+    c.index(
+        "ix_credit_transactions_kind",
+        "account_id",
+        "kind",
+        "at",
+        "seq",
+        where="kind NOT IN ('debit', 'capture')",
+    ),
     # Finds what a purchase granted.
     c.index("ix_credit_transactions_granted", "account_id", "subject", where="kind = 'grant'"),
     info={"append_only": True},
@@ -182,6 +190,13 @@ credit_holds = c.table(
     ),
     c.index("ix_credit_holds_open", "account_id", "expires_at", where="status = 'open'"),
     c.index("ix_credit_holds_account", "account_id", "id"),
+    c.index(
+        "ix_credit_holds_ended",
+        "account_id",
+        "status",
+        "id",
+        where="status IN ('released', 'expired')",
+    ),
 )
 
 # No foreign keys, as above.

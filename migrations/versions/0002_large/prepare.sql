@@ -194,11 +194,14 @@ ALTER TABLE quota_claims ALTER COLUMN written_at SET DEFAULT transaction_timesta
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_quota_claims_closed
     ON quota_claims (coalesce(written_at, claimed_at)) WHERE status <> 'open';
 
-CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_transactions_expired
-    ON credit_transactions (account_id, at) WHERE kind = 'expire';
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_transactions_kind
+    ON credit_transactions (account_id, kind, at, seq) WHERE kind NOT IN ('debit', 'capture');
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_transactions_granted
     ON credit_transactions (account_id, subject) WHERE kind = 'grant';
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_holds_ended
+    ON credit_holds (account_id, status, id) WHERE status IN ('released', 'expired');
 
 -- Captures of before have their usage logs too; those that a use is behind name its record. Their
 -- table is made here and filled page by page, each in a transaction of its own, by an index that

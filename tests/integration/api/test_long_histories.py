@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import pytest
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -88,7 +89,8 @@ async def test_the_open_matters_of_a_kind_are_found_among_all_that_ever_were(api
     assert await rows_read(api, api.database.operator_engine, asked) < MANY / 10
 
 
-async def test_what_is_on_hold_is_found_among_all_holds_that_ever_were(api: Api) -> None:
+@pytest.mark.parametrize("status", ["open", "expired", "released"])
+async def test_holds_of_a_status_are_found_among_all_that_ever_were(api: Api, status: str) -> None:
     account = (await api.new_account())["id"]
     history = f"""
         INSERT INTO credit_holds (id, account_id, status, amount, captured, key, request_hash,
@@ -97,7 +99,21 @@ async def test_what_is_on_hold_is_found_among_all_holds_that_ever_were(api: Api)
                now(), now(), now()
         FROM generate_series(1, {MANY}) AS n"""
     headers = api.token(account, ["billing"]) | {"X-Account-Id": account}
-    asked = Asked("billing/credits/holds?status=open", headers, "credit_holds", history)
+    asked = Asked(f"billing/credits/holds?status={status}", headers, "credit_holds", history)
+    assert await rows_read(api, api.database.tenant_engine, asked) < MANY / 10
+
+
+async def test_entries_of_a_rare_kind_are_found_among_all_debits(api: Api) -> None:
+    account = (await api.new_account())["id"]
+    history = f"""
+        INSERT INTO credit_transactions (id, account_id, seq, kind, amount, balance_after,
+                                         used_after, key, reason, at, real_at)
+        SELECT gen_random_uuid(), '{_uuid(account)}', n, 'debit', -1, 0, n, 'old/' || n, '',
+               now(), now()
+        FROM generate_series(1, {MANY}) AS n"""
+    headers = api.token(account, ["billing"]) | {"X-Account-Id": account}
+    path = "billing/credits/transactions?kind=adjustment"
+    asked = Asked(path, headers, "credit_transactions", history)
     assert await rows_read(api, api.database.tenant_engine, asked) < MANY / 10
 
 

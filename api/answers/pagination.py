@@ -13,7 +13,17 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 
 from fastapi import Depends, Query
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, RowMapping, Select, func, literal, select, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    and_,
+    func,
+    literal,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import Invalid, wrong_field
@@ -117,10 +127,10 @@ async def paginate_merged(
     The keys of the first one name the order. Each query is cut separately, so that it uses its
     index.
     """
-    total, keys = 0, queries[0][1]
+    keys = queries[0][1]
+    total = await _total(connection, *(query for query, _ in queries))
     cut = []
     for query, own in queries:
-        total += await _total(connection, query)
         part = query.order_by(*(key.desc() for key in own)).limit(asked.skip + asked.limit + 1)
         if asked.cursor is not None:
             part = part.where(_after(asked.cursor, own))
@@ -129,20 +139,28 @@ async def paginate_merged(
     names = [merged.c[str(key.key)] for key in keys]
     wanted = select(merged).order_by(*(name.desc() for name in names))
     rows = await connection.execute(wanted.limit(asked.limit + 1).offset(asked.skip))
-    return _page(rows.mappings().all(), names, asked, min(total, TOTAL_CAP), show)
+    return _page(rows.mappings().all(), names, asked, total, show)
 
 
-async def _total(connection: AsyncConnection, query: Select[Any]) -> int:
+async def _total(connection: AsyncConnection, *queries: Select[Any]) -> int:
     """Count the rows, up to the cap."""
-    counted = query.order_by(None).with_only_columns(literal(1), maintain_column_froms=True)
-    found = await connection.scalar(
-        select(func.count()).select_from(counted.limit(TOTAL_CAP).subquery())
-    )
+    counted = [
+        query.order_by(None)
+        .with_only_columns(literal(1), maintain_column_froms=True)
+        .limit(TOTAL_CAP)
+        .subquery()
+        for query in queries
+    ]
+    every = union_all(*map(select, counted)).limit(TOTAL_CAP).subquery()
+    found = await connection.scalar(select(func.count()).select_from(every))
     return found or 0
 
 
 def _after(cursor: str, keys: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
-    return tuple_(*keys) < tuple_(*map(_literal, decode_cursor(cursor, keys), keys))
+    values = [*map(_literal, decode_cursor(cursor, keys), keys)]
+    # The first key alone as well: behind row-level security an index serves no row of keys of
+    # which one is computed.
+    return and_(keys[0] <= values[0], tuple_(*keys) < tuple_(*values))
 
 
 def _page(

@@ -10,7 +10,7 @@ from pydantic import Field
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.answers.pagination import Page, PageRequest, Pagination, Paging, paginate
+from api.answers.pagination import Page, PageRequest, Pagination, Paging, paginate_merged
 from api.answers.problems import responses
 from api.answers.schemas import Answer, Credits
 from api.dependencies import AdminCall, Call, MemberCall, account_named
@@ -110,12 +110,12 @@ async def _read(
 ) -> TimelineFacts:
     member = only_user(call)
     outlook = await store.outlook(connection, account_id, maker=member)
-    query, keys = store.past(account_id, for_member=member is not None)
 
     def shown(row: RowMapping) -> HappenedAnswer:
         return HappenedAnswer.of(store.show(row, for_member=member is not None))
 
-    past = await paginate(connection, query, keys, paging, shown)
+    parts = store.past(account_id, for_member=member is not None)
+    past = await paginate_merged(connection, parts, paging, shown)
     return TimelineFacts(account_id, outlook, past)
 
 

@@ -1,7 +1,7 @@
 """The queries of a timeline: the account's open matters, and all rows about the past.
 
-The past is one union of steps, audit rows, card tries and credits; the ledger's debits have their
-own list.
+The past is steps, audit rows, card tries and credits, each a query of its own; the ledger's debits
+have their own list.
 """
 
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
     ColumnElement,
     DateTime,
@@ -94,25 +95,36 @@ _GRANTED: Final = text(
     " WHERE account_id = :account_id AND kind = 'plan' AND expires_at > :now"
 )
 
-# Each branch is read by an index on the account; a charge is shown once, as its card's try.
-_PAST: Final = """
-SELECT s.ran_at AS at, s.real_ran_at AS real_at, 'step/' || s.key AS mark, 'step' AS source,
-       s.name AS name, s.workflow_id AS subject, s.workflow_id AS workflow_id,
-       NULL AS actor, NULL AS trigger, s.due_at AS due_at, s.result AS result,
-       NULL::jsonb AS detail, NULL::bigint AS amount_minor, NULL AS currency, NULL AS card,
-       NULL AS reason, NULL::numeric AS credits, NULL AS correlation_id,
-       e.stripe_event_id AS event_id, e.type AS event_type, e.deliveries AS deliveries
+_INSTANTS: Final = ("at", "real_at", "due_at")
+_TEXTS: Final = (
+    "mark", "source", "name", "subject", "workflow_id", "actor", "trigger", "result", "currency",
+    "card", "reason", "correlation_id", "event_id", "event_type",
+)  # fmt: skip
+_COLUMNS: Final = (
+    "at", "real_at", "mark", "source", "name", "subject", "workflow_id", "actor", "trigger",
+    "due_at", "result", "detail", "amount_minor", "currency", "card", "reason", "credits",
+    "correlation_id", "event_id", "event_type", "deliveries",
+)  # fmt: skip
+# Each is read in its order by an index on account and time; what always has its other row is joined
+# to it by an outer join, which costs a count nothing. A charge is shown once, as its card's try.
+_PAST: Final = (
+    """
+SELECT s.ran_at, s.real_ran_at, 'step/' || s.key, 'step', s.name, s.workflow_id, s.workflow_id,
+       NULL, NULL, s.due_at, s.result, NULL::jsonb, NULL::bigint, NULL, NULL, NULL, NULL::numeric,
+       NULL, e.stripe_event_id, e.type, e.deliveries
 FROM steps s
 LEFT JOIN stripe_webhook_events e ON e.stripe_event_id = s.event_id
 WHERE s.account_id = :account_id
   AND NOT EXISTS (SELECT 1 FROM payment_attempts t WHERE t.key = s.key)
-UNION ALL
+""",
+    """
 SELECT b.at, b.real_at, 'change/' || lpad(b.id::text, 20, '0'), 'change', b.action, b.subject,
-       NULL, b.actor, NULL, NULL, NULL, b.detail, NULL, NULL, NULL, NULL, NULL, b.correlation_id,
-       NULL, NULL, NULL
+       NULL, b.actor, NULL, NULL::timestamptz, NULL, b.detail, NULL::bigint, NULL, NULL, NULL,
+       NULL::numeric, b.correlation_id, NULL, NULL, NULL::integer
 FROM billing_audit b
 WHERE b.account_id = :account_id
-UNION ALL
+""",
+    """
 SELECT t.started_at, t.real_started_at, 'payment/' || t.key, 'payment', 'charge',
        public_id('inv', i.id), coalesce(s.workflow_id, i.workflow_id), NULL,
        CASE WHEN t.key LIKE :again THEN 'provider_down'
@@ -120,49 +132,56 @@ SELECT t.started_at, t.real_started_at, 'payment/' || t.key, 'payment', 'charge'
             WHEN split_part(t.key, :chosen, 1)
                  = public_id('inv', i.id) || '/card-' || public_id('mth', m.id)
             THEN 'new_card' ELSE 'asked' END,
-       s.due_at, t.status, NULL,
+       s.due_at, t.status, NULL::jsonb,
        coalesce(p.amount_minor, i.amount_due_minor - i.amount_paid_minor), i.currency,
        CASE WHEN m.last4 IS NULL THEN NULL ELSE concat_ws(' ', m.brand, m.last4) END,
-       t.decline_code, NULL, NULL, NULL, NULL, NULL
-FROM invoices i
-JOIN payment_attempts t ON t.invoice_id = i.id
+       t.decline_code, NULL::numeric, NULL, NULL, NULL, NULL::integer
+FROM payment_attempts t
+LEFT JOIN invoices i ON i.id = t.invoice_id
 LEFT JOIN payments p ON p.id = t.payment_id
 LEFT JOIN payment_methods m ON m.id = t.payment_method_id
 LEFT JOIN steps s ON s.key = t.key
-WHERE i.account_id = :account_id
-UNION ALL
+WHERE t.account_id = :account_id
+""",
+    """
 SELECT l.created_at, x.real_at, 'credits/' || l.grant_key, 'credits', 'arrived',
-       public_id('lot', l.id), NULL, NULL, NULL, NULL, x.reason, NULL, NULL, NULL, NULL,
-       NULL, l.amount, NULL, NULL, NULL, NULL
-FROM credit_lots l JOIN credit_transactions x ON x.key = l.grant_key
+       public_id('lot', l.id), NULL, NULL, NULL, NULL::timestamptz, x.reason, NULL::jsonb,
+       NULL::bigint, NULL, NULL, NULL, l.amount, NULL, NULL, NULL, NULL::integer
+FROM credit_lots l LEFT JOIN credit_transactions x ON x.key = l.grant_key
 WHERE l.account_id = :account_id
-UNION ALL
-SELECT x.at, x.real_at, 'credits/' || x.key, 'credits', 'expired',
-       x.subject, NULL, NULL, NULL, NULL, x.reason, NULL, NULL, NULL, NULL,
-       NULL, -x.amount, NULL, NULL, NULL, NULL
+""",
+    """
+SELECT x.at, x.real_at, 'credits/' || x.key, 'credits', 'expired', x.subject, NULL, NULL, NULL,
+       NULL::timestamptz, x.reason, NULL::jsonb, NULL::bigint, NULL, NULL, NULL, -x.amount, NULL,
+       NULL, NULL, NULL::integer
 FROM credit_transactions x
 WHERE x.account_id = :account_id AND x.kind = 'expire'
-"""
+""",
+)
 _MONEY: Final = f"(?:{ids.INVOICE}|{ids.PAYMENT})_[0-9a-z]{{26}}"
-_INSTANTS: Final = ("at", "real_at", "due_at")
-_TEXTS: Final = (
-    "mark", "source", "name", "subject", "workflow_id", "actor", "trigger", "result", "currency",
-    "card", "reason", "correlation_id", "event_id", "event_type",
-)  # fmt: skip
 
 
 def past(
     account_id: UUID, *, for_member: bool = False
-) -> tuple[Select[Any], tuple[ColumnElement[Any], ...]]:
-    """Return the query of everything that happened to the account, and its sort columns.
+) -> list[tuple[Select[Any], tuple[ColumnElement[Any], ...]]]:
+    """Return the queries of everything that happened to the account, each with its sort columns.
 
     The order is the account's own time, then real time: a frozen clock may stand still. A member
     gets no entry that names a single use, its invoice or its payment, because the use may be
     another user's.
     """
-    rows = (
-        text(_PAST)
-        .bindparams(account_id=account_id, again=f"%{AGAIN}%", chosen=CHOSEN)
+    parts = [_part(rows, account_id) for rows in _PAST]
+    if not for_member:
+        return parts
+    of_uses = _money_of_uses(account_id)
+    return [(_without_uses(query, of_uses), keys) for query, keys in parts]
+
+
+def _part(rows: str, account_id: UUID) -> tuple[Select[Any], tuple[ColumnElement[Any], ...]]:
+    asked = {"account_id": account_id, "again": f"%{AGAIN}%", "chosen": CHOSEN}
+    part = (
+        text(f"SELECT * FROM ({rows}) AS part ({', '.join(_COLUMNS)})")  # noqa: S608
+        .bindparams(**{name: value for name, value in asked.items() if f":{name}" in rows})
         .columns(
             *(column(name, DateTime(timezone=True)) for name in _INSTANTS),
             *(column(name, Text) for name in _TEXTS),
@@ -171,26 +190,29 @@ def past(
             column("credits", Numeric),
             column("deliveries", Integer),
         )
-        .subquery("past")
+        .subquery()
     )
-    query = select(rows).select_from(rows)
-    if for_member:
-        named = func.concat_ws(" ", *(rows.c[name] for name in _TEXTS), rows.c.detail)
-        query = query.where(not_(named.regexp_match(NAMED_USE)), ~_names_money(named, account_id))
-    return query, (rows.c.at, rows.c.real_at, rows.c.mark)
+    return select(part).select_from(part), (part.c.at, part.c.real_at, part.c.mark)
 
 
-def _names_money(named: ColumnElement[str], account_id: UUID) -> ColumnElement[bool]:
-    """Match texts with the id of an invoice or a payment of a single use of the account."""
+def _without_uses(query: Select[Any], of_uses: CTE) -> Select[Any]:
+    """Leave out what names a use, or the invoice or payment of a single one."""
+    shown = query.selected_columns
+    named = func.concat_ws(" ", *(shown[name] for name in _TEXTS), shown["detail"])
+    found = func.regexp_matches(named, _MONEY, "g", type_=ARRAY(Text)).column_valued("found")
+    of_use = exists().where(found[1].in_(select(of_uses.c.name)))
+    return query.where(not_(named.regexp_match(NAMED_USE)), ~of_use)
+
+
+def _money_of_uses(account_id: UUID) -> CTE:
+    """Select the ids of invoices and payments of the account's single uses, once for all parts."""
     mine = invoices.c.account_id == account_id, is_of_use()
-    of_uses = union_all(
-        select(func.public_id(ids.INVOICE, invoices.c.id)).where(*mine),
+    return union_all(
+        select(func.public_id(ids.INVOICE, invoices.c.id).label("name")).where(*mine),
         select(func.public_id(ids.PAYMENT, payments.c.id))
         .join(invoices, invoices.c.id == payments.c.invoice_id)
         .where(*mine),
-    )
-    found = func.regexp_matches(named, _MONEY, "g", type_=ARRAY(Text)).column_valued("found")
-    return exists().where(found[1].in_(of_uses))
+    ).cte("of_uses")
 
 
 def show(row: RowMapping, *, for_member: bool = False) -> Happened:

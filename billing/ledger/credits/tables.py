@@ -95,6 +95,8 @@ credit_lots = c.table(
         where="is_open",
     ),
     c.index("ix_credit_lots_account", "account_id", "granted_seq"),
+    c.index("ix_credit_lots_created", "account_id", "created_at"),
+    c.index("ix_credit_lots_plan", "account_id", "expires_at", where="kind = 'plan'"),
     postgresql_with={"fillfactor": 50},
 )
 

@@ -19,6 +19,7 @@ billing_audit = c.table(
     c.bigint("previous_id", nullable=True),
     c.column("digest", LargeBinary, nullable=True),
     c.index("ix_billing_audit_account", "account_id", "id"),
+    c.index("ix_billing_audit_account_at", "account_id", "at"),
     c.index("ix_billing_audit_subject", "subject", "id"),
     # For operators who search the trails of all accounts.
     c.index("ix_billing_audit_actor", "actor", "id"),

@@ -200,8 +200,17 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_transactions_kind
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_transactions_granted
     ON credit_transactions (account_id, subject) WHERE kind = 'grant';
 
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_lots_created
+    ON credit_lots (account_id, created_at);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_lots_plan
+    ON credit_lots (account_id, expires_at) WHERE kind = 'plan';
+
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_holds_ended
     ON credit_holds (account_id, status, id) WHERE status IN ('released', 'expired');
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_billing_audit_account_at
+    ON billing_audit (account_id, at);
 
 -- Captures of before have their usage logs too; those that a use is behind name its record. Their
 -- table is made here and filled page by page, each in a transaction of its own, by an index that

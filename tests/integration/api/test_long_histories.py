@@ -1,6 +1,9 @@
 """A request reads about as many rows as it shows, however long the history behind them is."""
 
+import json
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +11,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from api.answers.pagination import TOTAL_CAP
 from billing.core import ids
 from tests.integration.api.route_samples import purchase
 from tests.integration.api_app import Api
@@ -174,6 +178,43 @@ async def test_the_open_matters_of_an_account_are_found_among_all_of_its_own(api
     headers = api.token(account, ["billing"]) | {"X-Account-Id": account}
     asked = Asked("billing/timeline", headers, "matters", history)
     assert await rows_read(api, api.database.tenant_engine, asked) < MANY / 10
+
+
+PASTS = {
+    "steps": """
+        INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at)
+        SELECT 'old/' || n, 'old', {account}, 'charge', at, at, at FROM {past}""",
+    "billing_audit": """
+        INSERT INTO billing_audit (account_id, actor, action, subject, detail, at, real_at)
+        SELECT {account}, 'engine', 'old', 'old', '{{}}', at, at FROM {past}""",
+    "credit_lots": """
+        WITH entries AS (
+            INSERT INTO credit_transactions (id, account_id, seq, kind, amount, balance_after,
+                                             used_after, key, reason, at, real_at)
+            SELECT gen_random_uuid(), {account}, n, 'grant', 1, 0, 0, 'old/' || n, '', at, at
+            FROM {past})
+        INSERT INTO credit_lots (id, account_id, kind, priority, is_paid, amount, remaining,
+                                 is_open, grant_key, granted_seq, created_at, expires_at)
+        SELECT gen_random_uuid(), {account}, 'plan', 0, true, 1, 0, false, 'old/' || n, n, at, at
+        FROM {past};
+        ANALYZE credit_transactions""",
+}
+
+
+@pytest.mark.parametrize("table", PASTS)
+async def test_a_page_of_the_timeline_reads_no_more_of_the_past_than_it_shows(
+    api: Api, table: str
+) -> None:
+    account = (await api.new_account())["id"]
+    past = f"""(
+        SELECT n, now() - n * interval '1 s' AS at FROM generate_series(1, {MANY}) AS n) AS past"""
+    history = PASTS[table].format(account=f"CAST('{_uuid(account)}' AS uuid)", past=past)
+    at = (datetime.now(UTC) - timedelta(seconds=MANY * 3 // 4)).isoformat()
+    cursor = urlsafe_b64encode(json.dumps([at, at, ""]).encode()).decode()
+    headers = api.token(account, ["billing"]) | {"X-Account-Id": account}
+    asked = Asked(f"billing/timeline?cursor={cursor}", headers, table, history)
+    # The total is counted up to its cap.
+    assert await rows_read(api, api.database.tenant_engine, asked) <= TOTAL_CAP
 
 
 async def _proof(api: Api, account: dict[str, Any], table: str, history: str) -> Asked:

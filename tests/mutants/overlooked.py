@@ -106,9 +106,9 @@ OVERLOOKED: Final = (
     ),
     Mutant(
         "a worker whose clock is behind finds ended credits alive",
-        "activities/accounts.py",
-        "until = max(at, request.step.due)",
-        "until = at",
+        "activities/account_steps.py",
+        "max(now_of(state), step.due)",
+        "now_of(state)",
         ("tests/integration/credits/test_expiry_steps.py",),
     ),
     Mutant(

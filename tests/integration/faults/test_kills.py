@@ -141,8 +141,8 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName | None]]]] = {
         NeverPaid,
         {
             "charge.attempt_written": "worker",
-            "charge.before_result": "worker",
-            "charge.result_written": "worker",
+            "end_change.before_result": "worker",
+            "end_change.result_written": "worker",
         },
     ),
     "a refund": (

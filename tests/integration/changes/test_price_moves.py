@@ -92,6 +92,22 @@ async def test_a_minimum_moves_with_its_price(actors: Actors) -> None:
     assert await charged(customer) == [1000, 5200]
 
 
+async def test_another_version_of_an_equal_price_is_told_to_nobody(actors: Actors) -> None:
+    path = "/admin/plans/mover-back"
+    await actors.operate("PUT", path, TERMS)
+    first = await begun(actors, "mover-back")
+    await actors.operate("PUT", path, TERMS | {"prices": {"month": {"USD": 1200}}})
+    second = await begun(actors, "mover-back")
+    await actors.operate("PUT", path, TERMS)
+    seen, done = [
+        await actors.operate("POST", f"{path}/move-subscribers{query}", REASON, status=200)
+        for query in ("?dry_run=true", "")
+    ]
+    assert done == seen
+    assert [one["account_id"] for one in done["moves"]] == [second.id]
+    assert (await first.subscription())["scheduled_changes"] == []
+
+
 async def test_who_has_a_contract_without_a_price_of_its_own_moves_too(actors: Actors) -> None:
     path = "/admin/plans/mover-agreed"
     await actors.operate("PUT", path, TERMS)

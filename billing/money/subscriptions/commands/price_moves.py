@@ -42,25 +42,23 @@ _SUBSCRIBERS: Final = Prepared(
                n.amount_minor * i.quantity AS after_minor
         FROM walked s
         JOIN subscription_items i ON i.subscription_id = s.id AND i.kind = 'plan'
+        LEFT JOIN subscription_changes c
+            ON c.subscription_id = s.id AND c.kind = 'price' AND c.status = 'scheduled'
+        JOIN prices o ON o.id = coalesce((c.terms ->> 'price_id')::uuid, s.price_id)
         JOIN prices n ON n.kind = 'plan' AND n.key = s.plan_key AND n.is_current
             AND (n.currency, n.interval_unit, n.interval_count)
                 = (s.currency, s.interval_unit, s.interval_count)
-        WHERE s.price_id <> n.id
-          AND (CAST(:price_id AS uuid) IS NULL OR s.price_id = :price_id OR EXISTS (
-              SELECT FROM subscription_changes c
-              WHERE c.subscription_id = s.id AND c.kind = 'price' AND c.status = 'scheduled'
-                AND (c.terms ->> 'price_id')::uuid = :price_id))
+        -- Another version of an equal price is no news.
+        WHERE (o.amount_minor, o.minimum_minor) IS DISTINCT FROM (n.amount_minor, n.minimum_minor)
+          AND (CAST(:price_id AS uuid) IS NULL
+               OR :price_id IN (s.price_id, (c.terms ->> 'price_id')::uuid))
           -- A price that was agreed with the account stays.
           AND NOT EXISTS (
-              SELECT FROM contracts c
-              WHERE c.account_id = s.account_id AND c.terms -> 'prices'
+              SELECT FROM contracts a
+              WHERE a.account_id = s.account_id AND a.terms -> 'prices'
                   @> jsonb_build_array(jsonb_build_object('price_id', s.price_id)))
           AND (s.status IN ('trialing', 'active', 'past_due')
                OR s.status IN ('paused', 'unpaid') AND CAST(:price_id AS uuid) IS NOT NULL)
-          AND NOT EXISTS (
-              SELECT FROM subscription_changes c
-              WHERE c.subscription_id = s.id AND c.kind = 'price' AND c.status = 'scheduled'
-                AND (c.terms ->> 'price_id')::uuid = n.id)
         ORDER BY s.id LIMIT :most
     )
     SELECT w.reached, m.*
@@ -114,9 +112,9 @@ async def to_move(
     price_id: UUID | None = None,
     after: UUID | None = None,
 ) -> list[Move]:
-    """Find subscribers of the plan who neither have its current price nor were notified of it, or
-    only those who have `price_id`, though paused or unpaid, or were notified of it: by id, behind
-    `after`.
+    """Find subscribers of the plan who neither have its current price, in whatever version, nor
+    were notified of it, or only those who have `price_id`, though paused or unpaid, or were
+    notified of it: by id, behind `after`.
 
     Needs a connection that may see every account's.
     """
@@ -174,7 +172,7 @@ def undo(w: Work[SubscriptionFacts], *, wrong: UUID, reason: str) -> Subscriptio
 def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:
     """Schedule the current price for the next period, and notify the customer.
 
-    Errors: SUBSCRIPTION_STATE, CHANGE_PENDING; PRICE_NOT_OFFERED if no other price is on sale.
+    Errors: SUBSCRIPTION_STATE, CHANGE_PENDING; PRICE_NOT_OFFERED if no other amount is on sale.
     """
     demand(cycles.of(w).status, "change_down")
     changes.demand_no_resumption(w.rows)
@@ -184,12 +182,22 @@ def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:
 def _schedule(w: Work[SubscriptionFacts], reason: str) -> Subscription:
     subscription = cycles.of(w)
     price = _sold(w, subscription.interval)
-    if price is None or agreements.is_agreed(w) or price.id == subscription.price_id:
+    if price is None or agreements.is_agreed(w):
         raise Conflict("PRICE_NOT_OFFERED")
-    terms = new_terms.at_price(w, price)
+    terms, comes = new_terms.at_price(w, price), _next_terms(w)
+    if (terms.unit_minor, terms.minimum_minor) == (comes.unit_minor, comes.minimum_minor):
+        raise Conflict("PRICE_NOT_OFFERED")
     changes.schedule(w, w.facts.new_id(), "price", changes.price_words(terms), terms)
     _give_notice(w, new_terms.of_now(w), terms, subscription.current_period_end, reason)
     return wake(w)
+
+
+def _next_terms(w: Work[SubscriptionFacts]) -> Terms:
+    """Return the terms of the next period as far as the customer was told: a move's, or those of
+    now.
+    """
+    told = changes.scheduled(w.rows, "price")
+    return new_terms.of_now(w) if told is None else Terms.model_validate(told.terms)
 
 
 def _sold(w: Work[SubscriptionFacts], interval: Interval) -> Price | None:

@@ -225,14 +225,6 @@ async def schedules(patient: Patient) -> Iterable[Sign]:
     return [well("schedules", f"{', '.join(scheduled.JOBS)} start when they should")]
 
 
-async def switch(patient: Patient) -> Iterable[Sign]:
-    """Check that billing is switched on in the settings of this process."""
-    if patient.settings.billing_enabled:
-        return [well("switch", "billing is switched on")]
-    words = "BILLING_ENABLED is false: customers are answered 404, nothing new is charged"
-    return [ill("switch", words)]
-
-
 async def workflows(patient: Patient) -> Iterable[Sign]:
     """Check that each open matter has its workflow."""
     wrong = [
@@ -275,7 +267,6 @@ CHECKS: Final[dict[str, Check]] = {
     "installed": installed,
     "parts": children,
     "disk": disk,
-    "switch": switch,
     "database": database,
     "replica": replica,
     "locks": locks,

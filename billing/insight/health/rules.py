@@ -90,6 +90,7 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
         _pools(figures),
         _keys(figures),
         _settings(figures),
+        _switch(figures),
         _parking(figures),
         _none(figures, "halted matters", "halted"),
         _young(figures, "late steps", "overdue", LATE),
@@ -208,10 +209,10 @@ def _keys(figures: Figures) -> Sign:
 
 
 def _settings(figures: Figures) -> Sign:
-    """Check that all processes have the same provider, account and namespace."""
+    """Check that all processes have the same values of what they must share."""
     differing = liveness.differing(figures.processes, figures.at)
     if not differing:
-        return well("settings", "all processes have the same provider, account and namespace")
+        return well("settings", "all processes have the same values of what they must share")
     said = [
         f"{setting}: "
         + ", ".join(
@@ -221,6 +222,16 @@ def _settings(figures: Figures) -> Sign:
         for setting, by_value in differing.items()
     ]
     return ill("settings", f"processes differ in {'; '.join(said)}")
+
+
+def _switch(figures: Figures) -> Sign:
+    """Check that billing is switched on in every process."""
+    off = liveness.switched_off(figures.processes, figures.at)
+    if off:
+        named = ", ".join(one.name for one in off)
+        words = "such an API answers customers 404, such a worker charges nothing new"
+        return ill("switch", f"BILLING_ENABLED is false in {named}: {words}")
+    return well("switch", "billing is switched on")
 
 
 def _parking(figures: Figures) -> Sign:

@@ -5,14 +5,15 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from billing.core.settings import Settings
+from billing.platform.processes.schemas import SWITCH
 
 # Stripe writes the id of the account into its newer keys, after the mode.
 _KEY: Final = re.compile(r"[a-z]+_(?P<mode>test|live)_(?:51(?P<account>[A-Za-z0-9]{14}))?")
 
 
 def agreed(settings: Settings) -> dict[str, str]:
-    """Return what the others must have too: Stripe's host, the key's mode and account, and
-    Temporal's namespace.
+    """Return what the others must have too: Stripe's host, the key's mode and account, Temporal's
+    namespace, and what decides whether and what is charged or granted.
     """
     base = settings.stripe_api_base
     key = _KEY.match(settings.stripe_secret_key.get_secret_value())
@@ -21,4 +22,7 @@ def agreed(settings: Settings) -> dict[str, str]:
         "Stripe's address": urlsplit(base).netloc or base if base else "api.stripe.com",
         "the mode of Stripe's key": key["mode"] if key is not None else "unknown",
         "Temporal's namespace": settings.temporal_namespace,
+        SWITCH: str(settings.billing_enabled).lower(),
+        "BILLING_CYCLE_CREDITS_AT": settings.cycle_credits_at,
+        "BILLING_TAX_PROVIDER": settings.tax_provider,
     } | ({"the account of Stripe's key": f"acct_1{account}"} if account else {})

@@ -7,6 +7,7 @@ from typing import Final
 
 from billing.platform.processes.schemas import (
     STRANGER,
+    SWITCH,
     TAKEN,
     Deliveries,
     Failures,
@@ -81,6 +82,15 @@ def differing(found: Sequence[Process], now: datetime) -> dict[str, dict[str, li
         for name, value in one.figures.agreed.items():
             values.setdefault(name, {}).setdefault(value, []).append(one)
     return {name: by_value for name, by_value in sorted(values.items()) if len(by_value) > 1}
+
+
+def switched_off(found: Sequence[Process], now: datetime) -> list[Process]:
+    """Return living processes in which billing is switched off."""
+    return [
+        one
+        for one in found
+        if now - one.seen_at < SILENT and one.figures.agreed.get(SWITCH) == "false"
+    ]
 
 
 def wanted(found: Sequence[Process], now: datetime) -> tuple[int, int]:

@@ -13,6 +13,8 @@ TAKEN: Final = "taken"
 """The outcome of a delivery that was stored."""
 STRANGER: Final = "stranger"
 """The outcome of one that anybody could have sent. Any other outcome is the refusal's code."""
+SWITCH: Final = "BILLING_ENABLED"
+"""The setting that switches billing on, `true` or `false`."""
 FAILURES_SECONDS: Final = 300
 """The time for which a process reports a 5xx answer."""
 

@@ -141,11 +141,28 @@ def test_processes_whose_settings_differ_are_named() -> None:
     assert ill(figures(*alike, gone)) == {}, "only of those that live"
 
 
+def test_a_process_in_which_billing_is_switched_off_is_named() -> None:
+    off, on = [
+        Own(agreed=agreed(Settings(_env_file=None, billing_enabled=value)))
+        for value in (False, True)
+    ]
+    found = ill(figures(process(3, figures=on), process(4, figures=off)))
+    assert found == {
+        "settings": "processes differ in BILLING_ENABLED: true of worker 3 on one,"
+        " false of worker 4 on one",
+        "switch": "BILLING_ENABLED is false in worker 4 on one:"
+        " such an API answers customers 404, such a worker charges nothing new",
+    }
+    assert ill(figures(process(4, figures=off, seen=601))) == {}, "only of those that live"
+
+
 def test_what_must_agree_holds_no_secret() -> None:
     key = "sk_live_51" + "H" * 14 + "secretsecret"
     settings = Settings(_env_file=None, stripe_secret_key=SecretStr(key))
     found = agreed(settings)
     assert found["Stripe's address"] == "api.stripe.com"
+    assert found["BILLING_CYCLE_CREDITS_AT"] == "payment"
+    assert found["BILLING_TAX_PROVIDER"] == "catalog"
     assert found["the mode of Stripe's key"] == "live"
     assert found["the account of Stripe's key"] == "acct_1" + "H" * 14
     assert "secret" not in str(found)

@@ -63,6 +63,9 @@ JOBS: Final = Gauge(
     "Time up to which a job that repeats has looked, by runs that ended well",
     ["schedule"],  # Prometheus reserves `job` and `instance`, and renames labels that use them
 )
+STRIPE: Final = Gauge(
+    "billing_stripe_answers", "1 while Stripe answers this process and accepts its key"
+)
 PARKED: Final = Gauge("billing_parked", "1 while nothing may move money")
 TEMPORAL: Final = Gauge("billing_temporal_answers", "1 while Temporal answers this process")
 LOOKED: Final = Gauge("billing_looked_timestamp_seconds", "Time of the look behind these gauges")
@@ -78,7 +81,11 @@ async def gauging(stack: Stack, health: HealthChecks) -> AsyncIterator[None]:
 
 async def _go_on(stack: Stack, health: HealthChecks) -> None:
     while True:
-        TEMPORAL.set((await health.part(stack, "temporal")).status == "healthy")
+        temporal, stripe = await asyncio.gather(
+            health.part(stack, "temporal"), health.part(stack, "stripe")
+        )
+        TEMPORAL.set(temporal.status == "healthy")
+        STRIPE.set(stripe.status == "healthy")
         try:
             async with stack.database.operator() as connection:
                 show(await store.look(connection))

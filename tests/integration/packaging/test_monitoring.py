@@ -136,9 +136,11 @@ def test_the_alert_and_the_doctor_call_the_same_declines_many() -> None:
     assert asked.endswith(f"> {rules.DECLINED_OF}")
 
 
-def test_the_alert_of_temporal_asks_the_api_and_not_a_server_that_cloud_does_not_show() -> None:
-    (rule,) = (rule for rule in RULES if rule["alert"] == "BillingTemporalAway")
-    assert asked_in(rule["expr"]) == {"billing_temporal_answers"}
+@pytest.mark.parametrize("server", ["Temporal", "Stripe"])
+def test_the_alert_of_a_server_asks_the_api_whether_it_answers(server: str) -> None:
+    """Temporal's own metrics are not there if it is Cloud."""
+    (rule,) = (rule for rule in RULES if rule["alert"] == f"Billing{server}Away")
+    assert asked_in(rule["expr"]) == {f"billing_{server.lower()}_answers"}
 
 
 def test_every_job_that_an_alert_watches_is_scraped_and_may_be_absent() -> None:

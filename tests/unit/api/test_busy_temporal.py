@@ -8,10 +8,15 @@ import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.monitoring import gauges, health_checks
-from api.monitoring.health_checks import HealthChecks, Stack
+from api.monitoring.health_checks import HealthChecks, Stack, StripeUnwell
 
 PATIENCE: Final = 0.02
 BUSY: Final = 0.3
+
+
+class Database:
+    def operator(self) -> None:
+        raise SQLAlchemyError("it is not asked here")
 
 
 class Temporal:
@@ -55,20 +60,29 @@ async def test_one_that_never_answered_is_away(temporal: Temporal) -> None:
     assert (await HealthChecks().part(stack, "temporal")).status == "unhealthy"
 
 
-async def test_a_gauge_says_whether_it_is_there(
+async def test_gauges_say_whether_it_and_stripe_are_there(
     temporal: Temporal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Database:
-        def operator(self) -> None:
-            raise SQLAlchemyError("it is not asked here")
-
     monkeypatch.setattr(gauges, "EVERY_SECONDS", PATIENCE)
-    stack = cast(Stack, SimpleNamespace(temporal=temporal, database=Database()))
+    stripe = SimpleNamespace(is_away=False)
 
-    shown = asyncio.Queue[bool]()
+    async def ask_stripe(_: object) -> None:
+        if stripe.is_away:
+            raise StripeUnwell("Stripe answers 500")
+
+    monkeypatch.setattr(health_checks, "ask_stripe", ask_stripe)
+    known = SimpleNamespace(temporal=temporal, database=Database(), settings=None)
+    stack = cast(Stack, known)
+
+    shown, told = asyncio.Queue[bool](), asyncio.Queue[bool]()
     monkeypatch.setattr(gauges, "TEMPORAL", SimpleNamespace(set=shown.put_nowait))
+    monkeypatch.setattr(gauges, "STRIPE", SimpleNamespace(set=told.put_nowait))
     async with asyncio.timeout(20 * BUSY), gauges.gauging(stack, HealthChecks()):
         assert await shown.get()
         temporal.is_silent = True
         while await shown.get():
+            pass
+        assert await told.get()
+        stripe.is_away = True
+        while await told.get():
             pass

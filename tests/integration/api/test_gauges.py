@@ -68,10 +68,21 @@ async def test_what_cannot_be_counted_leaves_the_others(api: Api) -> None:
     assert value("billing_waiting", **labels) >= 0
 
 
+MANY = """
+    INSERT INTO matters (workflow_id, account_id, subject_id, kind, status, next_due, created_at,
+        woken_at)
+    SELECT 'trial/many-' || n, :account, gen_random_uuid(), 'trial',
+        CASE n % 2 WHEN 0 THEN 'open' ELSE 'resting' END, now() + interval '1 year', now(), now()
+    FROM generate_series(1, 2000) AS n
+"""
+
+
 async def plan_of(api: Api, said: str, **sample: object) -> str:
     """The plan of a query on large tables, as superuser: row-level security would add to it."""
+    account = await api.new_account()
     engine = create_async_engine(api.stack.superuser_url)
     async with engine.connect() as superuser:
+        await superuser.execute(text(MANY), {"account": ids.decode(ids.ACCOUNT, account["id"])})
         await superuser.execute(text("SET LOCAL enable_seqscan = off"))
         await superuser.execute(text("SET LOCAL enable_sort = off"))
         plan = "\n".join(await superuser.scalars(text(f"EXPLAIN {said}"), sample))

@@ -96,6 +96,7 @@ WHOLE: Final = (
     "tests/integration/walk/test_walk.py",
     "tests/integration/payments/test_pay_page_in_browser.py",
     "tests/integration/payments/test_manual.py",
+    "tests/integration/payments/test_late_reports.py",
     "tests/integration/workflows/test_subscriptions.py",
     "tests/integration/coupons/test_coupons.py",
     "tests/integration/upgrade/test_partitioning.py",

@@ -21,6 +21,7 @@ from api.answers.public_ids import (
 from api.answers.schemas import Answer, Body, Currency, PositiveMinor
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
+from api.identity.auth import ADMIN
 from api.pay.pay_actions import demand_offered
 from api.requests.card_numbers import NoCardNumber
 from api.routes.base import new_router
@@ -124,7 +125,7 @@ class PaymentAnswer(Answer):
         **responses(
             "MISSING_FIELD", "INVOICE_NOT_FOUND", "INVOICE_ALREADY_PAID", "INVOICE_STATE",
             "PAYMENT_PENDING", "PAYMENT_REFERENCE_USED", "CURRENCY_MISMATCH", "MERCHANT_NOT_FOUND",
-            "PAYMENT_METHOD_NOT_OFFERED", "TEMPORAL_UNAVAILABLE", *KEYED,
+            "INVALID_COUPON", "PAYMENT_METHOD_NOT_OFFERED", "TEMPORAL_UNAVAILABLE", *KEYED,
             manual=True,
         ),
     },
@@ -132,7 +133,10 @@ class PaymentAnswer(Answer):
 async def submit_manual_payment(
     call: BillingCall, once: OptionalKey, body: ManualBody | None = None
 ) -> Response:
-    """State that money was sent for an invoice; an operator approves or rejects it [J4 to J6]."""
+    """State that money was sent for an invoice; an operator approves or rejects it [J4 to J6].
+
+    For a purchase that ended unpaid this is possible for 30 days, and its coupon is redeemed again.
+    """
     wanted = body or ManualBody.model_validate({})
     await need_temporal(call)
     async with once.claim(call) as claim:
@@ -201,6 +205,7 @@ async def _submit(call: AccountCall, claim: Claim, wanted: ManualBody) -> None:
                 amount_minor=wanted.amount,
                 currency=wanted.currency,
                 at=await clock.now(connection, call.account.id),
+                by_operator=ADMIN in call.caller.roles,
             )
     if matter is not None and payment.status == "pending":
         await wait_until_done(call, matter)

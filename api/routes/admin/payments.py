@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from fastapi import Response
@@ -46,7 +46,21 @@ class RejectBody(Body):
     reason: FreeText
 
 
-class DecidedAnswer(PaymentAnswer):
+class OperatorsPayment(PaymentAnswer):
+    """A payment as operators see it.
+
+    If the purchase or first payment that it pays had ended unpaid, `invoice_voided_at` is when.
+    """
+
+    invoice_voided_at: datetime | None
+
+    @classmethod
+    def of_row(cls, row: Any, **more: Any) -> Self:
+        """Show a row of `store.listing`, with further fields."""
+        return super().of_row(row, invoice_voided_at=row["invoice_voided_at"], **more)
+
+
+class DecidedAnswer(OperatorsPayment):
     """A payment after the decision, and what is still owed on its invoice."""
 
     submitted_by: str | None
@@ -84,7 +98,7 @@ async def list_all_payments(
     status: StatusFilter | None = None,
     account_id: OneWord = None,
     undecided: bool = False,
-) -> Page[PaymentAnswer]:
+) -> Page[OperatorsPayment]:
     """Payments of all accounts, newest first.
 
     `undecided=true` lists manual payments without a decision: those that await it
@@ -96,7 +110,7 @@ async def list_all_payments(
         # Without an account sort by id alone: ids sort by time, and have the index.
         keys = (payments.c.created_at, payments.c.id)[0 if account else 1 :]
         query = store.listing(account, statuses=statuses_of(status), undecided=undecided)
-        return await paginate(connection, query, keys, paging, PaymentAnswer.of_row)
+        return await paginate(connection, query, keys, paging, OperatorsPayment.of_row)
 
 
 @router.post(

@@ -13,6 +13,7 @@ from billing.catalog.coupons.tables import coupons as coupon_rows
 from billing.core.errors import Invalid
 from billing.core.frozen import Frozen
 from billing.core.prepared import Prepared, given
+from billing.money.discounts import store
 from billing.money.discounts.schemas import IN_FORCE, Discount
 from billing.money.discounts.tables import discounts
 from billing.platform.accounts.schemas import Account
@@ -71,9 +72,7 @@ async def redeem(
     if coupon is None:
         raise _invalid("unknown", "no such coupon")
     _demand_open(coupon, wanted, account, at)
-    await _demand_unused(connection, coupon, account.id, wanted)
-    if not await coupons.take(connection, coupon.id):
-        raise _invalid("used_up", "the coupon has reached its redemption limit")
+    await _take(connection, coupon, account.id, wanted.subscription_id)
     once = wanted.purchase_id is not None or coupon.duration == "once"
     return Discount(
         id=discount_id,
@@ -90,6 +89,38 @@ async def redeem(
         status="reserved" if wanted.is_reserved else "active",
         created_at=wanted.redeemed_at(at),
     )
+
+
+async def reserve_again(connection: AsyncConnection, purchase_id: UUID) -> None:
+    """Reserve the released discount of a purchase again, if any, with the terms it had.
+
+    Errors: INVALID_COUPON.
+    """
+    released = await store.of_purchase(connection, purchase_id, "released")
+    if released is None:
+        return
+    coupon = await coupons.lock(connection, released.code)
+    if coupon is None:
+        raise _invalid("unknown", "no such coupon")
+    await _take(connection, coupon, released.account_id, None)
+    await store.change(connection, released.id, status="reserved", ended_at=None)
+
+
+async def release(connection: AsyncConnection, purchase_id: UUID, at: datetime) -> None:
+    """Release the reserved discount of a purchase, if any: somebody else may redeem it."""
+    reserved = await store.of_purchase(connection, purchase_id, "reserved")
+    if reserved is not None:
+        await store.change(connection, reserved.id, status="released", ended_at=at)
+        await coupons.count(connection, reserved.coupon_id, -1)
+
+
+async def _take(
+    connection: AsyncConnection, coupon: Coupon, account_id: UUID, subscription_id: UUID | None
+) -> None:
+    """Count one redemption of a locked coupon. Errors: INVALID_COUPON."""
+    await _demand_unused(connection, coupon, account_id, subscription_id)
+    if not await coupons.take(connection, coupon.id):
+        raise _invalid("used_up", "the coupon has reached its redemption limit")
 
 
 def _demand_open(coupon: Coupon, wanted: Redeeming, account: Account, at: datetime) -> None:
@@ -116,7 +147,7 @@ def _covers_any(coupon: Coupon, wanted: Redeeming) -> bool:
 
 
 async def _demand_unused(
-    connection: AsyncConnection, coupon: Coupon, account_id: UUID, wanted: Redeeming
+    connection: AsyncConnection, coupon: Coupon, account_id: UUID, subscription_id: UUID | None
 ) -> None:
     """Raise INVALID_COUPON if this account redeemed it before; its lock keeps others out."""
     d = discounts.c
@@ -124,9 +155,9 @@ async def _demand_unused(
     times = await connection.scalar(select(func.count()).where(*mine)) or 0
     if times >= coupon.max_per_account:
         raise _invalid("redeemed", "this account has already redeemed the coupon")
-    if wanted.subscription_id is not None:
+    if subscription_id is not None:
         same = select(func.count()).where(
-            *mine, d.subscription_id == wanted.subscription_id, d.status.in_(IN_FORCE)
+            *mine, d.subscription_id == subscription_id, d.status.in_(IN_FORCE)
         )
         if await connection.scalar(same):
             raise _invalid("redeemed", "the subscription already has the coupon")

@@ -1,6 +1,6 @@
 """Every query on discounts."""
 
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import select
@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
 from billing.core.prepared import Prepared, given
-from billing.money.discounts.schemas import IN_FORCE, Discount
+from billing.money.discounts.schemas import IN_FORCE, Discount, DiscountStatus
 from billing.money.discounts.tables import discounts
 
 ROW: Final = "to_jsonb(x) || jsonb_build_object('percent', x.percent::text)"
@@ -24,6 +24,11 @@ _IN_FORCE: Final = Prepared(
     )
     .order_by(discounts.c.created_at, discounts.c.id)
 )
+_OF_PURCHASE: Final = Prepared(
+    select(discounts).where(
+        discounts.c.purchase_id == given("purchase_id"), discounts.c.status == given("in_status")
+    )
+)
 
 
 async def add(connection: AsyncConnection, discount: Discount) -> None:
@@ -35,3 +40,16 @@ async def of_subscription(connection: AsyncConnection, subscription_id: UUID) ->
     """Return the discounts of its next invoices, oldest first."""
     rows = await _IN_FORCE.all(connection, subscription_id=subscription_id)
     return [Discount.model_validate(row) for row in rows]
+
+
+async def of_purchase(
+    connection: AsyncConnection, purchase_id: UUID, status: DiscountStatus
+) -> Discount | None:
+    """Return the discount of a purchase if it has this status."""
+    row = await _OF_PURCHASE.first(connection, purchase_id=purchase_id, in_status=status)
+    return Discount.model_validate(dict(row)) if row else None
+
+
+async def change(connection: AsyncConnection, discount_id: UUID, **fields: Any) -> None:
+    """Overwrite fields of one discount."""
+    await prepared.change(connection, discounts, discount_id, **fields)

@@ -19,6 +19,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store
 from billing.money.payments.schemas import DECIDABLE, LIVE, Payment
 from billing.money.payments.service import announce, make_way
+from billing.money.purchases import late_payments
 from billing.money.purchases import store as purchases
 
 
@@ -60,21 +61,21 @@ async def submit(
     amount_minor: int | None,
     currency: str | None,
     at: datetime,
+    by_operator: bool = False,
 ) -> tuple[Payment, Matter]:
     """Record a manual payment: `pending_approval`, or `pending` until the card's is canceled.
 
     Errors: INVOICE_NOT_FOUND, INVOICE_ALREADY_PAID, INVOICE_STATE, CURRENCY_MISMATCH,
-    PAYMENT_PENDING, PAYMENT_REFERENCE_USED.
+    PAYMENT_PENDING, PAYMENT_REFERENCE_USED, INVALID_COUPON.
     """
     invoice = await locks.hold(connection, invoice_id)
     if invoice.status == "paid":
         raise Invalid("INVOICE_ALREADY_PAID", status=400)  # [J5]
     await locks.demand_owed(connection, invoice, by_card=False)
     await _fix_currency(connection, invoice, currency)
-    await _refuse_second(connection, invoice_id)
-    if await store.reference_used(connection, invoice.account_id, reference):
-        raise Conflict("PAYMENT_REFERENCE_USED")
-    number = await store.count(connection, invoice_id) + 1
+    await _refuse_second(connection, invoice, reference)
+    await late_payments.demand_acceptable(connection, invoice, at, by_operator=by_operator)
+    key = keys.submission(invoice_id, await store.count(connection, invoice_id) + 1)
     payment = await store.add(
         connection,
         {
@@ -83,7 +84,7 @@ async def submit(
             "invoice_id": invoice_id,
             "workflow_id": invoice.workflow_id,
             "flow": "manual",
-            "intent_key": keys.submission(invoice_id, number),
+            "intent_key": key,
             "status": "pending",
             "amount_minor": amount_minor or invoice.remaining_minor,
             "currency": invoice.currency,
@@ -93,8 +94,8 @@ async def submit(
             "created_at": at,
         },
     )
-    taken = await make_way(connection, invoice_id, at)
-    return taken or payment, await locks.wake(connection, invoice, at)
+    payment = await make_way(connection, invoice_id, at) or payment
+    return payment, await locks.wake(connection, invoice, at)
 
 
 async def approve(
@@ -175,6 +176,7 @@ async def reject(
         decision_reason=reason,
         closed_at=at,
     )
+    await late_payments.reject(connection, invoice, at)
     await announce(
         connection, rejected, "rejected", at,
         reference=rejected.transaction_reference, reason=reason,
@@ -209,12 +211,14 @@ async def _decidable(connection: AsyncConnection, payment_id: UUID, *, four_eyes
     return payment
 
 
-async def _refuse_second(connection: AsyncConnection, invoice_id: UUID) -> None:
-    if await store.submission(connection, invoice_id) is not None:
+async def _refuse_second(connection: AsyncConnection, invoice: Invoice, reference: str) -> None:
+    if await store.submission(connection, invoice.id) is not None:
         raise Conflict("PAYMENT_PENDING")
-    live = await store.live(connection, invoice_id)
+    live = await store.live(connection, invoice.id)
     if live is not None and live.status == "processing":
         raise Conflict("PAYMENT_PENDING", "the bank is processing a payment of this invoice")
+    if await store.reference_used(connection, invoice.account_id, reference):
+        raise Conflict("PAYMENT_REFERENCE_USED")
 
 
 async def _fix_currency(connection: AsyncConnection, invoice: Invoice, given: str | None) -> None:

@@ -230,14 +230,20 @@ def listing(
     undecided: bool = False,
 ) -> Select[Any]:
     """Select payments with their invoice's subscription and the kind of their method
-    (`method_kind`, null if no saved one is known); the caller orders and limits.
+    (`method_kind`, null if no saved one is known), and `invoice_voided_at`; the caller orders and
+    limits.
 
     Without an account: all accounts, for operators. `undecided`: manual payments that may still be
     approved.
     """
     kind = payment_methods.c.kind.label("method_kind")
     query = (
-        select(payments, invoices.c.subscription_id, kind)
+        select(
+            payments,
+            invoices.c.subscription_id,
+            invoices.c.voided_at.label("invoice_voided_at"),
+            kind,
+        )
         .join(invoices, invoices.c.id == payments.c.invoice_id)
         .outerjoin(payment_methods, payment_methods.c.id == payments.c.payment_method_id)
     )

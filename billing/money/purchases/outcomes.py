@@ -88,6 +88,7 @@ def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
         invoice = w.rows.get(Invoice, purchase.invoice_id)
         invoices.keep_money(w, invoice, payment.id, payment.received_minor)
         payments.announce(w, payment, "kept", invoice_status=invoice.status)
+        discounts.release(w)
         return purchase
     invoice = _payable_invoice(w, purchase)
     if payment.received_minor < invoice.remaining_minor:

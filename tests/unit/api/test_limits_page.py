@@ -28,6 +28,7 @@ from billing.money.documents import press
 from billing.money.payment_methods import rules as payment_methods
 from billing.money.payments import card_rules
 from billing.money.payments.rules import LINK_LIFETIME
+from billing.money.purchases import late_payments
 from billing.money.subscriptions import rules as subscriptions
 from billing.money.subscriptions.previews import tokens
 from billing.money.subscriptions.terms import changes
@@ -83,6 +84,9 @@ def rate(notation: str) -> str:
         ]),
         ("a purchase *", [length(timedelta(hours=_SET.purchase_expiry_hours))]),
         ("a purchase by hand *", [length(timedelta(days=_SET.manual_expiry_days))]),
+        ("the report of a transfer for a purchase that has ended unpaid", [
+            length(late_payments.ACCEPTED_FOR),
+        ]),
         ("a use paid by card", [length(card_usage.LIFETIME)]),
         ("a first payment of a subscription", [length(subscriptions.INCOMPLETE_LIFETIME)]),
         ("a change of plan that waits for the payer", [length(changes.WAITS)]),

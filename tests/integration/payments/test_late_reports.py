@@ -1,0 +1,76 @@
+"""Transfers that a payer reports for a purchase that has ended unpaid."""
+
+from uuid import uuid4
+
+from tests.integration.actors import Actors, Customer, Json
+from tests.integration.coupons.test_coupons import coupon, redeemed
+from tests.integration.payments.manual_payments import SUBMIT, decide, submit
+
+
+def report(invoice: str) -> Json:
+    return {
+        "invoice_id": invoice,
+        "payment_method": "bank_transfer",
+        "transaction_reference": f"TRX-{uuid4().hex[:10]}",
+    }
+
+
+async def refused(customer: Customer, code: str, invoice: str) -> Json:
+    return await customer.refused(code, "POST", SUBMIT, report(invoice))
+
+
+async def test_a_coupon_is_not_redeemed_more_often_by_transfers_that_come_late(
+    actors: Actors,
+) -> None:
+    code = await coupon(actors, percent="90", max_redemptions=1)
+    customer = await actors.customer_on_clock()
+    first = await customer.buy("small", coupon=code)
+    await customer.advance(days=2)
+    second = await customer.buy("small", coupon=code)
+    await customer.advance(days=2)
+    assert await redeemed(actors, code) == 0
+
+    came = await submit(customer, first["invoice_id"])
+    assert await redeemed(actors, code) == 1
+    problem = await refused(customer, "INVALID_COUPON", second["invoice_id"])
+    assert problem["reason"] == "redeemed"
+    await decide(customer, came, "reject", reason="nothing came")
+    assert await redeemed(actors, code) == 0
+
+    came = await submit(customer, second["invoice_id"])
+    await refused(customer, "INVALID_COUPON", first["invoice_id"])
+    done = await decide(customer, came, "approve")
+    ended = await customer.purchase(second["purchase_id"])
+    assert ended["status"] == "completed"
+    assert await customer.credits() == 100
+    assert done["invoice_voided_at"] is not None
+    assert await redeemed(actors, code) == 1
+
+
+async def test_an_expired_purchase_keeps_its_price_for_thirty_days(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    begun = await customer.buy("small")
+    await customer.advance(days=30)
+    came = await submit(customer, begun["invoice_id"])
+    await decide(customer, came, "reject", reason="nothing came")
+    await customer.advance(days=1)
+    problem = await refused(customer, "INVOICE_STATE", begun["invoice_id"])
+    assert "30 days after its purchase has ended" in problem["detail"]
+    # An operator reports what has come anyway.
+    body = report(begun["invoice_id"])
+    came = await actors.operate("POST", SUBMIT, body, account=customer.id, status=201)
+    shown = await actors.operate("GET", f"/admin/payments?account_id={customer.id}&undecided=true")
+    assert shown["data"][0]["invoice_voided_at"] is not None
+    await decide(customer, came, "approve")
+    assert await customer.credits() == 100
+
+
+async def test_too_little_that_comes_late_leaves_the_coupon_to_others(actors: Actors) -> None:
+    code = await coupon(actors, percent="50", max_redemptions=1)
+    customer = await actors.customer_on_clock()
+    begun = await customer.buy("small", coupon=code)
+    await customer.advance(days=2)
+    came = await submit(customer, begun["invoice_id"])
+    await decide(customer, came, "approve", amount_minor=1)
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "expired"
+    assert await redeemed(actors, code) == 0

@@ -100,7 +100,7 @@ async def _show(request: Request) -> HTMLResponse:
     hears = came_back == "succeeded" and request.query_params.get("tries") == str(standing.tries)
     waits = standing.action["type"] == "wait" or (standing.is_payable and hears)
     if waits or not standing.is_payable:
-        return _page("pay.html", standing, text=_WAIT if waits else standing.text, waits=waits)
+        return _without_button(standing, waits=waits)
     problem = _FAILED if came_back == "failed" else None
     return _page("pay_begin.html", standing, problem=problem, path=request.url.path)
 
@@ -123,8 +123,13 @@ async def _begin(request: Request) -> HTMLResponse:
     if action["type"] == "redirect":
         return _page("pay_elsewhere.html", standing, url=action["url"])
     if action["type"] != "confirm_card":
-        return _page("pay.html", standing, text=_WAIT, waits=True)
+        return _without_button(standing, waits=action["type"] != "none")
     return _confirm(call, link, standing, request)
+
+
+def _without_button(standing: PayPageState, *, waits: bool) -> HTMLResponse:
+    """Show the state; the page refreshes itself if it `waits` for the bank."""
+    return _page("pay.html", standing, text=_WAIT if waits else standing.text, waits=waits)
 
 
 def _confirm(

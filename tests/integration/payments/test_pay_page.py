@@ -192,6 +192,7 @@ async def test_a_subscription_that_was_canceled_is_not_paid_any_more(
     await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
     page = await browser.client.post(begun["next_action"]["pay_url"])
     assert "Withdrawn" in page.text
+    assert "there is nothing to pay" in page.text
     assert "<form" not in page.text
 
 

@@ -114,5 +114,5 @@ async def _checked_logo(call: Call, text: str) -> bytes:
     try:
         await call.services.press.render(Printed(content=sample, logo=picture))
     except Unprintable as error:
-        raise Invalid("INVALID_LOGO", f"the logo cannot be printed: {error.detail}") from error
+        raise Invalid("INVALID_LOGO", f"the logo cannot be printed: {error.__cause__}") from error
     return picture

@@ -92,8 +92,9 @@ class Press:
             if not good or self._printed >= PER_PROCESS:
                 await self.close()
         if not good:
-            why = f"the document could not be rendered: {content.decode()}"
-            raise Unprintable("DOCUMENT_UNAVAILABLE", why)
+            # For the log only: the words may name a path of this machine.
+            why = RuntimeError(content.decode())
+            raise Unprintable("DOCUMENT_UNAVAILABLE", "the document could not be rendered") from why
         return content
 
     async def _asked(self, message: bytes) -> tuple[bool, bytes]:

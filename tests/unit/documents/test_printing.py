@@ -1,9 +1,11 @@
 """Documents printed by the real process: what is on the pages, and that nothing breaks them."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -306,6 +308,20 @@ async def test_a_logo_stands_above_and_a_broken_one_is_refused(press: Press) -> 
     with pytest.raises(Unavailable, match="DOCUMENT_UNAVAILABLE"):
         await press.render(Printed(content=content, logo=_PNG[:40]))
     assert await press.render(Printed(content=content)) == plain, "the next one is printed again"
+
+
+async def test_a_caller_is_told_no_path_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    broken = Press()
+    await printed(broken, line(1))
+    shutil.rmtree(tmp_path)
+    with pytest.raises(Unavailable) as refused:
+        await printed(broken, line(2))
+    await broken.close()
+    assert str(tmp_path) not in refused.value.detail
+    assert str(tmp_path) in str(refused.value.__cause__)
 
 
 async def test_a_document_that_takes_too_long_is_given_up() -> None:

@@ -209,6 +209,16 @@ WHOLE: Final = (
     "tests/integration/workflows/test_schedules.py",
     "tests/integration/operators/test_walls.py",
     "tests/integration/taxes/test_tax_provider.py",
+    "tests/integration/operators/test_mistyped.py",
+    "tests/integration/changes/test_given_back_meanwhile.py",
+    (
+        "tests/integration/operators/test_left_events.py"
+        "::test_the_owner_of_a_stray_is_looked_for_less_and_less_often"
+    ),
+    (
+        "tests/integration/dunning/test_recovery.py"
+        "::test_a_bank_that_takes_weeks_puts_the_end_of_service_off_by_two_of_them"
+    ),
     f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[api at",
     f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[temporal at",
     f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[postgres at",

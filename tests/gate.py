@@ -104,7 +104,7 @@ WHOLE: Final = (
     "tests/integration/stack/test_first_integration.py",
     "tests/integration/operators/test_parking.py",
     "tests/integration/rebuild/test_waiting_rows.py",
-    f"{PRODUCTION}::test_a_program_with_too_many_rights_ends_with_one_sentence[program1]",
+    f"{PRODUCTION}::test_a_program_with_too_many_rights_ends_with_one_sentence",
     f"{PRODUCTION}::test_a_program_that_postgres_has_no_room_for_ends_with_one_sentence[program1]",
     f"{PRODUCTION}::test_a_program_that_postgres_has_no_room_for_ends_with_one_sentence[program0]",
     (
@@ -209,6 +209,8 @@ WHOLE: Final = (
     "tests/integration/workflows/test_schedules.py",
     "tests/integration/operators/test_walls.py",
     "tests/integration/taxes/test_tax_provider.py",
+    "tests/integration/arrears/test_prices_of_their_time.py",
+    "tests/unit/api/test_tracing.py::test_without_a_collector_nothing_of_the_sdk_is_loaded",
     "tests/integration/operators/test_mistyped.py",
     "tests/integration/changes/test_given_back_meanwhile.py",
     (

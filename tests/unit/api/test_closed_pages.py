@@ -1,5 +1,6 @@
 """A production tells strangers that it lives, and no more."""
 
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -43,12 +44,18 @@ def bearer(*roles: str, account: str = "*") -> dict[str, str]:
     return {"Authorization": f"Bearer {signed(roles=list(roles), account_id=account)}"}
 
 
+@cache
+def in_production() -> FastAPI:
+    """The API as production has it; it takes a second to make."""
+    return create_app(lonely_settings(**PRODUCTION))
+
+
 MORE = ("/docs/", "/health/detailed", "/health/detailed/", f"{PREFIX}/openapi.json?x=1")
 
 
 @pytest.mark.parametrize("page", [*PAGES, *MORE])
 async def test_what_tells_about_the_service_is_for_operators_in_production(page: str) -> None:
-    async with calling(create_app(lonely_settings(**PRODUCTION))) as client:
+    async with calling(in_production()) as client:
         refused = await client.get(page)
         assert (refused.status_code, refused.json()["code"]) == (401, "UNAUTHENTICATED")
         assert refused.headers["WWW-Authenticate"] == "Bearer"
@@ -64,7 +71,7 @@ async def test_what_tells_about_the_service_is_for_operators_in_production(page:
 async def test_what_payers_and_passers_by_open_is_open_in_production_and_leads_to_open_pages() -> (
     None
 ):
-    async with calling(create_app(lonely_settings(**PRODUCTION))) as client:
+    async with calling(in_production()) as client:
         for path in ("/", "/pay/back"):
             answer = await client.get(path)
             assert answer.status_code == 200, path
@@ -85,7 +92,7 @@ async def test_elsewhere_they_are_open(client: httpx2.AsyncClient) -> None:
 
 async def test_a_live_key_has_no_test_accounts() -> None:
     body = {"external_id": "shop-1", "is_test": True}
-    async with calling(create_app(lonely_settings(**PRODUCTION))) as client:
+    async with calling(in_production()) as client:
         accounts = f"{PREFIX}/admin/accounts"
         refused = await client.post(accounts, json=body, headers=bearer("admin"))
         assert (refused.status_code, refused.json()["code"]) == (409, "TEST_ACCOUNT_ON_LIVE_KEY")

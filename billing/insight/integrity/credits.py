@@ -5,8 +5,9 @@ The rules of billing.ledger.credits.invariants check the sums of the ledger itse
 
 from typing import Final
 
-from billing.money.subscriptions.periods.period_paid import WENT_BACK
+from billing.money.subscriptions.periods.period_paid import PERIOD_WENT_BACK, paid_invoices
 
+_PERIOD_PAID: Final = paid_invoices("s.id", "s.current_period_start")
 QUERIES: Final[dict[str, str]] = {
     "credits_never_negative": """
         SELECT account_id, public_id('acc', account_id) AS subject
@@ -152,7 +153,7 @@ QUERIES: Final[dict[str, str]] = {
             AND i.cycle_end IS NOT NULL
         WHERE s.status = 'active' AND s.cycle_start > s.current_period_start
           AND p.monthly_credits > 0 AND i.status = 'paid' AND i.paid_at < s.cycle_end
-          AND NOT EXISTS (SELECT FROM invoices x WHERE x.id = i.id AND {WENT_BACK})
+          AND NOT (SELECT {PERIOD_WENT_BACK} {_PERIOD_PAID})
           AND s.cycle_end > coalesce(a.clock_at, :now)
           AND NOT EXISTS (SELECT 1 FROM subscription_changes c
                           WHERE c.subscription_id = s.id AND c.kind = 'plan'

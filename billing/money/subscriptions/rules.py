@@ -68,7 +68,7 @@ class SubscriptionState(State):
     cancel_at_period_end: bool = False
     cancel_at: AwareDatetime | None = None
     went_back: bool = False
-    """True if all money paid for the period went back and no operator keeps it running."""
+    """True if the money paid for the period went back and no operator keeps it running."""
     pauses: bool = False
     """True if a pause is scheduled for the end of the period."""
     commitment_ends_at: AwareDatetime | None = None

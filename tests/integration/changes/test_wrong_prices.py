@@ -109,6 +109,7 @@ async def test_a_move_to_the_wrong_price_that_is_still_to_come_is_replaced(
         (notified.id, 1000)
     ]
     assert (await undo(actors, plan="slip-moved"))["moves"] == [], "the customer hears of it once"
+    assert (await notified.subscription())["scheduled_changes"] == []
     await notified.advance(to=RENEWAL)
     assert await charged(notified) == [1000, 1000]
 

@@ -184,20 +184,20 @@ def _schedule(w: Work[SubscriptionFacts], reason: str) -> Subscription:
     price = _sold(w, subscription.interval)
     if price is None or agreements.is_agreed(w):
         raise Conflict("PRICE_NOT_OFFERED")
-    terms, comes = new_terms.at_price(w, price), _next_terms(w)
-    if (terms.unit_minor, terms.minimum_minor) == (comes.unit_minor, comes.minimum_minor):
+    terms, told = new_terms.at_price(w, price), changes.scheduled(w.rows, "price")
+    comes = new_terms.of_now(w) if told is None else Terms.model_validate(told.terms)
+    if _is_equal(terms, comes):
         raise Conflict("PRICE_NOT_OFFERED")
+    if _is_equal(terms, new_terms.of_now(w)):
+        changes.cancel_scheduled(w, "the price stays as it is", "price")
+        return wake(w)
     changes.schedule(w, w.facts.new_id(), "price", changes.price_words(terms), terms)
     _give_notice(w, new_terms.of_now(w), terms, subscription.current_period_end, reason)
     return wake(w)
 
 
-def _next_terms(w: Work[SubscriptionFacts]) -> Terms:
-    """Return the terms of the next period as far as the customer was told: a move's, or those of
-    now.
-    """
-    told = changes.scheduled(w.rows, "price")
-    return new_terms.of_now(w) if told is None else Terms.model_validate(told.terms)
+def _is_equal(one: Terms, other: Terms) -> bool:
+    return (one.unit_minor, one.minimum_minor) == (other.unit_minor, other.minimum_minor)
 
 
 def _sold(w: Work[SubscriptionFacts], interval: Interval) -> Price | None:

@@ -48,7 +48,7 @@ def grant_cycle(w: Work[SubscriptionFacts]) -> None:
 def grant_unbilled_cycle(w: Work[SubscriptionFacts]) -> None:
     """Grant the credits of a later cycle of a period, once the period's invoice is paid.
 
-    Nothing is granted once all money of that invoice went back.
+    Nothing is granted once the money of the period went back.
     """
     subscription = cycles.of(w)
     within = subscription.cycle_start > subscription.current_period_start

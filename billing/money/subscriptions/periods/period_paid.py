@@ -4,19 +4,22 @@ from typing import Final
 
 from billing.money.refunds.left import KEPT
 
+_PAID: Final = f"""
+    x.amount_paid_minor + x.balance_applied_minor + (
+        SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
+        WHERE e.account_id = x.account_id AND e.invoice_id = x.id AND e.kind IN {KEPT})
+"""  # noqa: S608 - put together from constants
+"""The money that an invoice took. An overpaid amount on the money balance goes back first."""
 WENT_BACK: Final = f"""
     CASE WHEN x.amount_paid_minor + x.balance_applied_minor > 0 THEN
         x.amount_refunded_minor + (
             SELECT coalesce(sum(d.loss_minor), 0) FROM disputes d
             WHERE d.account_id = x.account_id AND d.invoice_id = x.id AND d.state = 'lost')
-        >= x.amount_paid_minor + x.balance_applied_minor + (
-            SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
-            WHERE e.account_id = x.account_id AND e.invoice_id = x.id AND e.kind IN {KEPT})
+        >= {_PAID}
     END
 """  # noqa: S608 - put together from constants
 """True if all money of the invoice went back, even if it was credited before and a lost dispute was
-our loss; an overpaid amount on the money balance went back first. Null if it took no money: it was
-forgiven or carried, and `bool_and` passes over it.
+our loss. Null if it took no money: it was forgiven or carried, and `bool_and` passes over it.
 """
 _TAKEN: Final = """(
     SELECT coalesce(sum(d.amount_minor), 0) FROM disputes d
@@ -24,8 +27,7 @@ _TAKEN: Final = """(
       AND d.state = 'lost' AND d.booked_at IS NOT NULL)
 """
 PERIOD_WENT_BACK: Final = f"""
-    coalesce(bool_and({WENT_BACK})
-             OR 2 * sum({_TAKEN}) > sum(x.amount_paid_minor + x.balance_applied_minor), false)
+    coalesce(bool_and({WENT_BACK}) OR 2 * sum({_TAKEN}) > sum({_PAID}), false)
 """
 """True if all money of the invoices went back, or banks took more than half of it: a few cents of
 another invoice, or of the money balance, do not pay for a plan.

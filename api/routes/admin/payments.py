@@ -49,7 +49,8 @@ class RejectBody(Body):
 class OperatorsPayment(PaymentAnswer):
     """A payment as operators see it.
 
-    If the purchase or first payment that it pays had ended unpaid, `invoice_voided_at` is when.
+    `invoice_voided_at` is when its invoice was voided: by an operator, or because the purchase or
+    first payment ended unpaid.
     """
 
     invoice_voided_at: datetime | None

@@ -7892,7 +7892,8 @@ export interface components {
          * OperatorsPayment
          * @description A payment as operators see it.
          *
-         *     If the purchase or first payment that it pays had ended unpaid, `invoice_voided_at` is when.
+         *     `invoice_voided_at` is when its invoice was voided: by an operator, or because the purchase or
+         *     first payment ended unpaid.
          */
         OperatorsPayment: {
             /** Payment Id */

@@ -10,7 +10,7 @@ _PAID: Final = f"""
         WHERE e.account_id = x.account_id AND e.invoice_id = x.id AND e.kind IN {KEPT})
 """  # noqa: S608 - put together from constants
 """The money that an invoice took. An overpaid amount on the money balance goes back first."""
-WENT_BACK: Final = f"""
+_WENT_BACK: Final = f"""
     CASE WHEN x.amount_paid_minor + x.balance_applied_minor > 0 THEN
         x.amount_refunded_minor + (
             SELECT coalesce(sum(d.loss_minor), 0) FROM disputes d
@@ -27,7 +27,7 @@ _TAKEN: Final = """(
       AND d.state = 'lost' AND d.booked_at IS NOT NULL)
 """
 PERIOD_WENT_BACK: Final = f"""
-    coalesce(bool_and({WENT_BACK}) OR 2 * sum({_TAKEN}) > sum({_PAID}), false)
+    coalesce(bool_and({_WENT_BACK}) OR 2 * sum({_TAKEN}) > sum({_PAID}), false)
 """
 """True if all money of the invoices went back, or banks took more than half of it: a few cents of
 another invoice, or of the money balance, do not pay for a plan.

@@ -34,5 +34,10 @@ def updates(
     if state.plan and state.plan != plan_before:
         changed.append(PLAN.value_set(state.plan))
     if due is not None:
-        changed.append(NEXT_DUE_AT.value_set(due))
+        changed.append(NEXT_DUE_AT.value_set(to_the_second(due)))
     return changed
+
+
+def to_the_second(due: datetime) -> datetime:
+    """Return the instant as operators search for it: every digit is stored several times."""
+    return due.replace(microsecond=0)

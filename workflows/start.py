@@ -28,7 +28,14 @@ from billing.core.errors import Unavailable
 from billing.matters.kinds import BACKGROUND, KINDS, MatterKind
 from billing.matters.schemas import Matter, Planned
 from billing.platform.provider_inbox.rules import WaitingEvent
-from workflows.attributes import ACCOUNT_ID, BILLING_STATUS, HALTED, NEXT_DUE_AT, PLAN
+from workflows.attributes import (
+    ACCOUNT_ID,
+    BILLING_STATUS,
+    HALTED,
+    NEXT_DUE_AT,
+    PLAN,
+    to_the_second,
+)
 from workflows.contracts import MatterRef, MatterStatus, Settled, WalkRequest
 from workflows.policies import TASK_TIMEOUT
 
@@ -231,7 +238,7 @@ def _options(matter: Matter, kind: MatterKind) -> dict[str, Any]:
         "id_reuse_policy": WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         "task_timeout": TASK_TIMEOUT,
         "search_attributes": TypedSearchAttributes(_attributes(matter)),
-        "static_summary": f"{matter.kind} {ids.encode(ids.ACCOUNT, matter.account_id)}",
+        "static_summary": ids.encode(ids.ACCOUNT, matter.account_id),
     }
 
 
@@ -247,5 +254,5 @@ def _attributes(matter: Matter, planned: Planned | None = None) -> list[SearchAt
     if plan is not None:
         known.append(SearchAttributePair(PLAN, plan))
     if matter.head is not None:
-        known.append(SearchAttributePair(NEXT_DUE_AT, matter.head.due))
+        known.append(SearchAttributePair(NEXT_DUE_AT, to_the_second(matter.head.due)))
     return known

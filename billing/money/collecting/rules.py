@@ -46,7 +46,7 @@ class Collecting(Lean):
     pay_first: bool = False
     """A draft that waits for its payment: no slots, no case."""
     approval_within: timedelta = APPROVAL_SUSPENDS
-    """The wait for the approval of a payment by hand; not set in states of 0.1.0."""
+    """The wait for the approval of a payment by hand; set while one waits, not in 0.1.0."""
     closed: bool = False
     """True if nothing is owed any more: a payment that could still succeed is canceled."""
     case: Case | None = None
@@ -65,7 +65,7 @@ class Collecting(Lean):
     opened: bool = False
     payment_at: AwareDatetime | None = None
     offered_until: AwareDatetime | None = None
-    """Instant at which its payer's link is over; not set in states of 0.1.0."""
+    """Instant at which its payer's link is over; set once it is given up, not in 0.1.0."""
     checks: int = 0
     last_check_at: AwareDatetime | None = None
     stale: bool = False

@@ -46,21 +46,24 @@ def collecting(
     )
     if not (is_owed or unsettled or submission or open_flow):
         return None
+    case = next((one for one in rows.of(DunningCase) if one.invoice_id == invoice.id), None)
+    given_up = invoice.status == "uncollectible" or (case is not None and not case.is_open)
     seen = Collecting(
         invoice=ids.encode(ids.INVOICE, invoice.id),
         day_zero_at=invoice.finalized_at or invoice.created_at,
         first_slot_at=invoice.due_at if invoice.collection == "send_invoice" else None,
         held=invoice.collection == "held",
         pay_first=invoice.status == "draft",
-        approval_within=_approval_within(owed),
         closed=invoice.status not in ("draft", "open", "uncollectible"),
-        given_up=invoice.status == "uncollectible",
+        given_up=given_up,
         unsettled=_payment(unsettled),
         submission=_payment(submission),
         pay_requests=invoice.pay_requests,
         pay_requested_at=invoice.pay_requested_at,
     )
-    fields = _case(rows, invoice) | _live(owed, live) | _tries(owed)
+    fields = _case(invoice, case) | _live(owed, live) | _tries(owed)
+    if live is not None and given_up:
+        fields["offered_until"] = (live.offered_at or live.created_at) + LINK_LIFETIME
     fields |= _card(rows, owed, own_card)
     return seen.model_copy(update=fields)
 
@@ -98,15 +101,12 @@ def waiting(rows: Rows) -> tuple[WaitingEvent, ...]:
     return tuple(WaitingEvent(id=one.id, replays=one.replays) for one in rows.waiting_events)
 
 
-def _case(rows: Rows, invoice: Invoice) -> dict[str, object]:
-    found = [one for one in rows.of(DunningCase) if one.invoice_id == invoice.id]
-    if not found:
+def _case(invoice: Invoice, row: DunningCase | None) -> dict[str, object]:
+    if row is None:
         return {}
-    row = found[0]
     if not row.is_open:
         # A written-off invoice is paid on request, not by a card saved for something else.
-        last = row.last_true_attempt_at if invoice.status == "open" else None
-        return {"given_up": True, "last_tried_at": last}
+        return {"last_tried_at": row.last_true_attempt_at if invoice.status == "open" else None}
     case = Case(
         status="paused" if row.status == "paused" else "open",
         policy=row.terms,
@@ -126,17 +126,17 @@ def _live(owed: Owed, live: Payment | None) -> dict[str, object]:
     if live is None:
         return {}
     invoice, last = owed.invoice, owed.last_try(live.id)
-    due, offered_at = invoice.remaining_minor, live.offered_at or live.created_at
+    awaits_approval = live.status == "pending_approval"
     return {
         "payment": _payment(live),
         "flow": live.flow,
         "payment_status": live.status,
         "opened": live.opened,
-        "payment_at": offered_at,
-        "offered_until": offered_at + LINK_LIFETIME,
+        "payment_at": live.offered_at or live.created_at,
+        "approval_within": _approval_within(owed) if awaits_approval else APPROVAL_SUSPENDS,
         "checks": live.checks,
         "last_check_at": live.last_check_at,
-        "stale": live.amount_minor != due or live.superseded_at is not None,
+        "stale": live.amount_minor != invoice.remaining_minor or live.superseded_at is not None,
         "tried_at": last.started_at if last is not None else None,
         "awaits_payer": live.opened and last is not None and last.status == "action",
     }

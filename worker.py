@@ -52,6 +52,8 @@ TEST_TIMEOUT_SECONDS: Final = 1.5
 # Applied twice: to local activities, and to activities (retries, older runs). A step takes a
 # connection per transaction, never during a call to Stripe. If both are busy, the pool queues them.
 MAX_STEPS: Final = {INTERACTIVE: 12, BACKGROUND: 8}
+TASKS_PER_STEP: Final = 3
+"""So many that one is at hand whenever a step ends."""
 MAX_CACHED_WORKFLOWS: Final = 500
 
 
@@ -90,6 +92,19 @@ def steps_at_once(queue: str, pool_size: int) -> tuple[int, int]:
     return steps, steps + (len(PASSES) if queue == BACKGROUND else 0)
 
 
+def tasks_at_once(queue: str, steps: int) -> int | None:
+    """Return how many workflow tasks a queue's worker holds at once; None: the SDK's default.
+
+    A task keeps its slot while its step waits for one, and after four seconds the SDK keeps it
+    alive by three events. Timers due at once wait at the server instead, which costs nothing.
+    """
+    return TASKS_PER_STEP * steps if queue == BACKGROUND else None
+
+
+def _sticky_timeout(queue: str) -> timedelta:
+    return POLICIES.patient_sticky_timeout if queue == BACKGROUND else POLICIES.sticky_timeout
+
+
 def build_worker(
     client: Client, queue: str, activities: list[Any], settings: Settings, barrier: Barrier
 ) -> Worker:
@@ -103,12 +118,13 @@ def build_worker(
         interceptors=[BillingInterceptor(barrier)],
         max_concurrent_activities=at_once,
         max_concurrent_local_activities=steps,
+        max_concurrent_workflow_tasks=tasks_at_once(queue, steps),
         # A fixed few pollers would let new purchases starve behind running ones.
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),
         max_cached_workflows=MAX_CACHED_WORKFLOWS,
         graceful_shutdown_timeout=GRACE,
-        sticky_queue_schedule_to_start_timeout=POLICIES.sticky_timeout,
+        sticky_queue_schedule_to_start_timeout=_sticky_timeout(queue),
         **_version(settings),
         workflow_runner=workflow_runner(),
     )

@@ -33,6 +33,8 @@ class Policies:
     """A walker that is silent for this long is dead, and another one goes on."""
     sticky_timeout: timedelta
     """Time a workflow waits for the worker that caches it before any other worker takes it."""
+    patient_sticky_timeout: timedelta
+    """The same where no caller waits: timers due at once queue up before the worker they know."""
     sweep_every: timedelta
     poll_every: timedelta
     sweep_heartbeat: timedelta
@@ -79,6 +81,7 @@ DEFAULT = Policies(
     walk_timeout=timedelta(seconds=60),
     walk_heartbeat=timedelta(seconds=10),
     sticky_timeout=timedelta(seconds=10),
+    patient_sticky_timeout=timedelta(seconds=30),
     sweep_every=timedelta(minutes=1),
     poll_every=timedelta(minutes=5),
     sweep_heartbeat=timedelta(seconds=10),
@@ -94,6 +97,7 @@ TEST = Policies(
     walk_timeout=timedelta(seconds=30),
     walk_heartbeat=timedelta(seconds=3),
     sticky_timeout=timedelta(seconds=1),
+    patient_sticky_timeout=timedelta(seconds=1),
     sweep_every=timedelta(seconds=2),
     poll_every=timedelta(seconds=10),
     sweep_heartbeat=timedelta(seconds=3),

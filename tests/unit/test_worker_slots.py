@@ -3,7 +3,7 @@
 import pytest
 
 from billing.matters.kinds import BACKGROUND, INTERACTIVE
-from worker import MAX_STEPS, steps_at_once
+from worker import MAX_STEPS, steps_at_once, tasks_at_once
 from workflows.schedules import JOBS
 from workflows.sweep import PASSES
 
@@ -16,3 +16,9 @@ def test_with_every_pass_under_way_there_is_room_for_each_step(pool_size: int) -
     assert steps <= MAX_STEPS[BACKGROUND]
     waited_for, its_activities = steps_at_once(INTERACTIVE, pool_size)
     assert waited_for == its_activities >= 1
+
+
+def test_timers_due_at_once_wait_at_the_server_and_nobody_waits_behind_them() -> None:
+    steps, _ = steps_at_once(BACKGROUND, 20)
+    assert steps < (tasks_at_once(BACKGROUND, steps) or 0) < 100
+    assert tasks_at_once(INTERACTIVE, 12) is None

@@ -11,10 +11,14 @@ from billing.money.invoices import giving_back
 from billing.money.invoices.schemas import Invoice, ReversalClaim
 
 
+def reservations(rows: Rows) -> list[ReversalClaim]:
+    """Return the refunds and disputes whose notes may still be written."""
+    return [one for one in rows.all() if isinstance(one, ReversalClaim) and one.is_reserved]
+
+
 def reserved(rows: Rows, invoice: Invoice) -> int:
     """Return the part of an invoice that a refund or dispute may still credit."""
-    claims = (one for one in rows.all() if isinstance(one, ReversalClaim) and one.is_reserved)
-    return sum(one.note_minor for one in claims if one.invoice_id == invoice.id)
+    return sum(one.note_minor for one in reservations(rows) if one.invoice_id == invoice.id)
 
 
 def room(rows: Rows, invoice: Invoice) -> int:

@@ -204,13 +204,40 @@ class CreditNote(Row):
 class ReversalClaim(Row):
     """A refund or dispute, which may credit a part of an invoice by a note."""
 
+    account_id: UUID
+    payment_id: UUID
     invoice_id: UUID
+    amount_minor: int
     note_minor: int = 0
+    balance_minor: int = 0
+    wanted_minor: int = 0
+    currency: str
+    reason: str
+    credits: list[dict[str, str]] = Field(default_factory=list)
+    created_at: AwareDatetime
+    booked_at: AwareDatetime | None = None
+
+    @property
+    def own_minor(self) -> int:
+        """The part of it that was money of the payment."""
+        raise NotImplementedError
+
+    @property
+    def takes_room(self) -> bool:
+        """True while its money is away, or on its way."""
+        raise NotImplementedError
+
+    @property
+    def short_minor(self) -> int:
+        """The part for which a credit note still lacks room."""
+        return max(0, self.wanted_minor - self.note_minor) if self.takes_room else 0
 
     @property
     def is_reserved(self) -> bool:
-        """True while its note may still be written."""
-        raise NotImplementedError
+        """True until it is booked: its note may still be written, and nothing else may return that
+        money.
+        """
+        return self.takes_room and self.booked_at is None
 
 
 class BalanceEntry(Row):

@@ -52,10 +52,14 @@ def bill_of(rows: Rows, payment: Payment) -> Invoice:
     return next(late, asked) if asked.status == "void" and asked.purchase_id else asked
 
 
+def all_reversals(rows: Rows) -> list[Refund | Dispute]:
+    """Return every refund and dispute."""
+    return [*rows.of(Refund), *rows.of(Dispute)]
+
+
 def reversals(rows: Rows, invoice: Invoice) -> list[Refund | Dispute]:
-    """Every refund and dispute of an invoice's payments."""
-    found: list[Refund | Dispute] = [*rows.of(Refund), *rows.of(Dispute)]
-    return [one for one in found if one.invoice_id == invoice.id]
+    """Return every refund and dispute of an invoice's payments."""
+    return [one for one in all_reversals(rows) if one.invoice_id == invoice.id]
 
 
 def books_of(rows: Rows, payment: Payment, balance_minor: int) -> Books:

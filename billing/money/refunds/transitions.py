@@ -7,11 +7,10 @@ from billing.core import currencies, ids, keys
 from billing.core.errors import Conflict
 from billing.matters.effects import Bear, Rows, Work
 from billing.matters.kinds import REVERSAL
-from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.schemas import Payment
-from billing.money.refunds.left import bill_of, books_of
+from billing.money.refunds.left import all_reversals, bill_of, books_of
 from billing.money.refunds.rules import Books, left_minor, parted
 from billing.money.refunds.schemas import Refund, Way
 
@@ -30,8 +29,8 @@ def give_back(w: Work[Any], payment: Payment, reason: str) -> None:
 
 def loose_minor(rows: Rows, payment: Payment) -> int:
     """Return the payment's money that went back, or is on its way, and was never booked."""
-    away: list[Refund | Dispute] = [*rows.of(Refund), *rows.of(Dispute)]
-    mine = (one for one in away if one.payment_id == payment.id and one.takes_room)
+    away = (one for one in all_reversals(rows) if one.takes_room)
+    mine = (one for one in away if one.payment_id == payment.id)
     return sum(one.own_minor - one.note_minor - one.balance_minor for one in mine)
 
 
@@ -97,8 +96,8 @@ def return_balance(
 
 def settle(w: Work[Any], payment: Payment) -> Payment:
     """Mark the payment's money as booked; what went back of it before is booked next."""
-    waiting: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
-    if any(one.payment_id == payment.id and one.is_reserved for one in waiting):
+    waiting = (one for one in all_reversals(w.rows) if one.is_reserved)
+    if any(one.payment_id == payment.id for one in waiting):
         w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
     look_again(w, but=payment.id)
     return w.change(payment, settled_at=w.facts.at)
@@ -106,8 +105,8 @@ def settle(w: Work[Any], payment: Payment) -> Payment:
 
 def look_again(w: Work[Any], *, but: UUID | None = None) -> None:
     """Wake the reversals that found no room, because some may have come free."""
-    rows: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
-    short = {one.payment_id: one for one in rows if one.wanted_minor and one.takes_room}
+    rows = (one for one in all_reversals(w.rows) if one.takes_room)
+    short = {one.payment_id: one for one in rows if one.wanted_minor}
     for payment_id, one in short.items():
         if payment_id != but:
             w.do(Bear(REVERSAL, one.account_id, payment_id, None))

@@ -15,7 +15,7 @@ from billing.money.invoices.schemas import CreditNote, Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.schemas import Payment
 from billing.money.purchases.schemas import Purchase
-from billing.money.refunds.left import bill_of, reversals
+from billing.money.refunds.left import all_reversals, bill_of, reversals
 from billing.money.refunds.rules import to_take
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals.facts import ReversalFacts
@@ -73,10 +73,9 @@ def count_refunded(w: Work[ReversalFacts], payment: Payment, reason: str) -> Pay
     Money that went to the money balance, and from there to a bank, counts once.
     """
     invoice = bill_of(w.rows, payment)
-    away: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
     own = sum(
         one.own_minor
-        for one in away
+        for one in all_reversals(w.rows)
         if one.payment_id == payment.id and one.takes_room and one.booked_at is not None
     )
     refunded = min(own, payment.received_minor)

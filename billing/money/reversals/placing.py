@@ -12,7 +12,7 @@ from billing.money.invoices.giving_back import PRORATION
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
-from billing.money.refunds.left import books_of
+from billing.money.refunds.left import all_reversals, books_of
 from billing.money.refunds.rules import Books, Disputed, disputed, parted
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import booking
@@ -37,17 +37,16 @@ def place(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
 
 def take_room(w: Work[Any]) -> None:
     """Have credit notes take freed room first; each matter then claws back its credits."""
-    rows: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
-    for row in sorted(rows, key=lambda one: (one.created_at, one.id)):
+    for row in sorted(all_reversals(w.rows), key=lambda one: (one.created_at, one.id)):
         _take(w, row)
     refunds.look_again(w)
 
 
 def unplaced(w: Work[ReversalFacts]) -> Refund | Dispute | None:
     """Return the payment's oldest refund or dispute that lacked room and must be placed again."""
-    rows: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
-    mine = [one for one in rows if one.payment_id == w.facts.payment_id and _is_behind(w, one)]
-    return min(mine, key=lambda one: (one.created_at, one.id), default=None)
+    mine = (one for one in all_reversals(w.rows) if one.payment_id == w.facts.payment_id)
+    behind = [one for one in mine if _is_behind(w, one)]
+    return min(behind, key=lambda one: (one.created_at, one.id), default=None)
 
 
 def place_again(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
@@ -110,10 +109,9 @@ def _places(books: Books, row: Refund | Dispute) -> Disputed:
 
 def _held(rows: Rows, row: Refund | Dispute) -> list[Refund | Dispute | InvoiceLine]:
     """Return everything else that reserves room and may still free it."""
-    others: list[Refund | Dispute] = [*rows.of(Refund), *rows.of(Dispute)]
     credited = [one for one in rows.of(InvoiceLine) if one.kind == PRORATION]
     return [
-        *(one for one in others if one.is_reserved and one.id != row.id),
+        *(one for one in all_reversals(rows) if one.is_reserved and one.id != row.id),
         *(one for one in credited if rows.get(Invoice, one.invoice_id).status == "draft"),
     ]
 

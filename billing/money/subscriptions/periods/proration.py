@@ -15,9 +15,9 @@ from billing.catalog.rating.rules import EXACT
 from billing.core.errors import Conflict
 from billing.core.money import round_credits, round_exact, round_minor
 from billing.matters.effects import Remove, Rows
-from billing.money.invoices import giving_back, notes
+from billing.money.invoices import bearing, giving_back, notes
 from billing.money.invoices.giving_back import Part
-from billing.money.invoices.schemas import CHARGED, Invoice, InvoiceLine, Line, ReversalClaim
+from billing.money.invoices.schemas import CHARGED, Invoice, InvoiceLine, Line
 from billing.money.refunds.left import creditable
 from billing.money.subscriptions.schemas import SubscriptionChange
 
@@ -193,9 +193,8 @@ def to_credit(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Cr
     credited now, and nobody would once that is decided.
     """
     found, free = unused(rows, lines, at), rows.copy()
-    for one in rows.all():
-        if isinstance(one, ReversalClaim) and one.is_reserved:
-            free.take(Remove(type(one), one.id))
+    for one in bearing.reservations(rows):
+        free.take(Remove(type(one), one.id))
     if _sum(found) < _sum(unused(free, lines, at)):
         raise Conflict(
             "PAYMENT_PENDING",

@@ -342,7 +342,7 @@ async def next_action_of(
     if live.status == "pending" and not asked and not (mine and mine[-1].status == "action"):
         return {"type": "none"}
     action = next_action(
-        owed=invoice.status in ("draft", "open", "uncollectible"),
+        owed=invoice.takes_money,
         payment_status=live.status,
         client_secret=live.client_secret,
         redirect_url=live.redirect_url,

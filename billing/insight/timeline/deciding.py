@@ -14,7 +14,7 @@ from billing.insight.timeline.step_words import Before, Shown, show
 from billing.matters.agenda import State, Step, head
 from billing.matters.deciding import Course, Rules
 from billing.matters.effects import Change, Do, Effect, Rows
-from billing.money.collecting.transitions import OPEN_TO_MONEY, CollectFacts
+from billing.money.collecting.transitions import CollectFacts
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.schemas import LIVE, Attempt, Payment
@@ -131,7 +131,7 @@ class DecidingProjection(Projection, Generic[S, F]):
 
 def _without_what_is_over(rows: Rows) -> Rows:
     """Return the rows without payments and tries of settled invoices, which only cost time."""
-    going_on = {one.id for one in rows.of(Invoice) if one.status in OPEN_TO_MONEY}
+    going_on = {one.id for one in rows.of(Invoice) if one.takes_money}
     going_on |= {
         one.invoice_id for one in rows.of(Payment) if one.status in LIVE or one.is_unbooked
     }

@@ -37,8 +37,6 @@ class Refused:
 
 
 Collected = Literal["paid", "unpaid", "given_up"] | Refused
-OPEN_TO_MONEY: Final = ("draft", "open", "uncollectible")
-"""Invoices that money is booked on. An uncollectible one is not charged, but may be paid."""
 # Outcomes of a payment that the bank was deciding on which mean that it brought no money.
 _LET_GO: Final = ("declined", "canceled", "waiting", "action")
 _UNSAID: Final = {"action": "authentication_required", "canceled": "canceled"}
@@ -95,7 +93,7 @@ def charge(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
     outcome = answer.outcome or Outcome(kind="unreached")
     if answer.call.what == "open" and outcome.kind != "unreached":
         payment = payments.record(w, w.rows.get(Payment, answer.call.payment.id), outcome)
-        if owed.invoice.status not in OPEN_TO_MONEY:  # canceled meanwhile: no card is tried
+        if not owed.invoice.takes_money:  # canceled meanwhile: no card is tried
             payments.finish_attempt(w, attempt, Outcome(kind="unreached"))
             w.result = "not tried"
             return None
@@ -329,7 +327,7 @@ def book(w: Work[CollectFacts], payment: Payment) -> Collected | None:
     """Book the payment's money on its invoice; money nobody asked for stays on the balance."""
     payment = refunds.settle(w, payment)
     invoice = Owed(w.rows, payment.invoice_id).invoice
-    if invoice.status not in OPEN_TO_MONEY:
+    if not invoice.takes_money:
         _take_unasked(w, invoice, payment)
         return None
     invoice = invoices.receive(w, invoice, payment.received_minor)

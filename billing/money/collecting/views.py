@@ -41,9 +41,7 @@ def collecting(
     owed = Owed(rows, invoice.id)
     live, submission, unsettled = owed.live, owed.submission, owed.unsettled
     open_flow = live is not None and live.flow != "manual" and invoice.status != "draft"
-    is_owed = invoice.status in ("open", "uncollectible") or (
-        invoice.status == "draft" and pay_first
-    )
+    is_owed = invoice.is_owed or (invoice.status == "draft" and pay_first)
     if not (is_owed or unsettled or submission or open_flow):
         return None
     case = next((one for one in rows.of(DunningCase) if one.invoice_id == invoice.id), None)
@@ -54,7 +52,7 @@ def collecting(
         first_slot_at=invoice.due_at if invoice.collection == "send_invoice" else None,
         held=invoice.collection == "held",
         pay_first=invoice.status == "draft",
-        closed=invoice.status not in ("draft", "open", "uncollectible"),
+        closed=not invoice.takes_money,
         given_up=given_up,
         unsettled=_payment(unsettled),
         submission=_payment(submission),

@@ -12,7 +12,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.arrears import SINGLE_USE, USAGE
 from billing.money.invoices.bearing import reserved
 from billing.money.invoices.refusals import wrong_status
-from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.schemas import CHARGED, Invoice
 from billing.money.payments import transitions as payments
 from billing.money.refunds.left import creditable
 from billing.money.subscriptions import payment_effects
@@ -115,7 +115,7 @@ def left_of_use(w: Work[Any], invoice_id: UUID, *, amount: int, to: Destination)
 def _creditable(w: Work[Any], invoice_id: UUID) -> Invoice:
     """Return the invoice. Error: INVOICE_STATE if it cannot be credited."""
     invoice = w.rows.get(Invoice, invoice_id)
-    if invoice.status not in (*invoices.OWED, "paid"):
+    if invoice.status not in CHARGED:
         raise wrong_status(invoice, "cannot be credited")
     return invoice
 

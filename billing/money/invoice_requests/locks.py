@@ -146,7 +146,7 @@ async def demand_owed(connection: AsyncConnection, invoice: Invoice, *, by_card:
         demand_payable(invoice.remaining_minor, invoice.currency)
     if invoice.status == "paid":
         raise Conflict("INVOICE_ALREADY_PAID")
-    if invoice.status in ("open", "uncollectible"):
+    if invoice.is_owed:
         return
     if await _takes_first_payment(connection, invoice, by_card):
         return

@@ -5,7 +5,6 @@ account's next customer.
 """
 
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
@@ -15,14 +14,13 @@ from billing.core import ids
 from billing.ledger.credits import service as credits
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import locks
+from billing.money.invoices.schemas import OWED
 from billing.money.invoices.tables import invoices
 from billing.money.payment_methods import service as methods
 from billing.money.payments import store as payment_store
 from billing.money.payments.tables import payments
 from billing.platform.accounts import store as accounts
 from billing.platform.audit import service as audit
-
-_OWED: Final = ("open", "uncollectible")
 
 
 async def opened(connection: AsyncConnection, account_id: UUID) -> list[UUID]:
@@ -34,7 +32,7 @@ async def opened(connection: AsyncConnection, account_id: UUID) -> list[UUID]:
             payments.c.account_id == account_id,
             payments.c.status == "pending",
             payments.c.stripe_payment_intent_id.is_not(None),
-            invoices.c.status.in_(_OWED),
+            invoices.c.status.in_(OWED),
         )
         .order_by(invoices.c.id)
     )

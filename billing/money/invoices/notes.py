@@ -10,7 +10,7 @@ from billing.money.invoices.giving_back import Part
 from billing.money.invoices.note_taxes import taxes_of_note
 from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
-from billing.money.invoices.transitions import OWED, InvoiceFacts
+from billing.money.invoices.transitions import InvoiceFacts
 
 
 class Noted(NamedTuple):
@@ -109,7 +109,7 @@ def _take_back(
     amount_minor = noted.amount_minor
     credited = 0 if to_balance else min(invoice.remaining_minor, amount_minor)
     fields: dict[str, Any] = {"amount_credited_minor": invoice.amount_credited_minor + credited}
-    if invoice.status in OWED and credited == invoice.remaining_minor:
+    if invoice.is_owed and credited == invoice.remaining_minor:
         fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": "forgiven"}
     changed = w.change(invoice, **fields)
     if credited and changed.status == "open":
@@ -158,7 +158,7 @@ def void_numbered(w: Work[InvoiceFacts], invoice: Invoice, reason: str) -> Invoi
     """
     notes = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id)
     amount = invoice.total_minor - sum(one.amount_minor for one in notes)
-    if invoice.status not in OWED or amount <= 0:
+    if not invoice.is_owed or amount <= 0:
         raise wrong_status(invoice, "cannot be voided")
     credited = invoice.remaining_minor
     voided = w.change(

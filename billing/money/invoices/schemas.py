@@ -16,6 +16,12 @@ from billing.money.discounts.schemas import DiscountTerms
 InvoiceStatus = Literal["draft", "open", "paid", "void", "uncollectible"]
 CHARGED: Final = ("open", "paid", "uncollectible")
 """Statuses of an invoice that charges its lines: it has its number, and is not void."""
+OWED: Final = ("open", "uncollectible")
+"""Statuses of a numbered invoice with an amount still to be paid."""
+OPEN_TO_MONEY: Final = ("draft", "open", "uncollectible")
+"""Statuses of an invoice that money is booked on. An uncollectible one is not charged, but may be
+paid.
+"""
 InvoiceCollection = Literal["automatic", "held", "send_invoice"]
 """`held`: more than one renewal was missed, and an operator decides whether a card is charged."""
 
@@ -126,6 +132,16 @@ class Invoice(Row):
     created_at: AwareDatetime
 
     @property
+    def is_owed(self) -> bool:
+        """True if it has its number and an amount still to be paid."""
+        return self.status in OWED
+
+    @property
+    def takes_money(self) -> bool:
+        """True if money is booked on it: it is neither settled nor void."""
+        return self.status in OPEN_TO_MONEY
+
+    @property
     def is_of_use(self) -> bool:
         """True if it bills one single use."""
         return self.fact_key.startswith(f"{ids.BILLING_RECORD}_")
@@ -143,7 +159,7 @@ class Invoice(Row):
     @property
     def outstanding_minor(self) -> int:
         """The amount its payer still owes: nothing once it is settled or void."""
-        return 0 if self.status in ("paid", "void") else self.remaining_minor
+        return self.remaining_minor if self.takes_money else 0
 
 
 class InvoiceLine(Row):

@@ -28,8 +28,6 @@ OWE_TAX: Final = "owe_tax"
 """The verb that has tax credited which an account should not have been charged."""
 KEEP_SNAPSHOT: Final = "keep_snapshot"
 """The verb that stores the seller and the customer with an invoice that gets its number."""
-OWED: Final = ("open", "uncollectible")
-"""Numbered invoices with an amount still to be paid."""
 STORED: Final = Decimal("1e-12")
 """The decimals of a stored quantity."""
 

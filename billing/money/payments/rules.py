@@ -10,6 +10,7 @@ from pydantic import AwareDatetime
 
 from billing.core.frozen import Frozen
 from billing.money.payments.declines import BARRING, DeclineClass, classify
+from billing.money.payments.schemas import MONEY_IN
 
 # When no webhook came: ask after 1 min, 10 min, 1 h, then daily (docs/rules.md#payments).
 CHECK_AFTER: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
@@ -40,7 +41,6 @@ OutcomeKind = Literal[
     "unreached",  # proven: the try never reached the card
 ]
 FINAL_PAYMENT = frozenset({"succeeded", "completed", "failed", "refunded", "canceled"})
-MONEY_IN = frozenset({"succeeded", "completed"})
 
 
 def next_check(opened_at: datetime, checks: int, last_check_at: datetime | None) -> datetime:

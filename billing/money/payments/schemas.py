@@ -27,6 +27,8 @@ UNTRIED: Final = ("unreached", "skipped")
 
 PAYPAL: Final = "paypal"
 """The PayPal flow; the order takes the page's place and the capture the intent's."""
+MONEY_IN: Final = ("succeeded", "completed")
+"""Payments whose money has arrived."""
 LIVE: Final = ("pending", "pending_approval", "processing")
 """Payments that may still bring money."""
 DECIDABLE: Final = ("pending_approval", "canceled")
@@ -86,7 +88,7 @@ class Payment(Row):
     @property
     def is_unbooked(self) -> bool:
         """True if its money has arrived and is not booked yet."""
-        return self.status in ("succeeded", "completed") and self.settled_at is None
+        return self.status in MONEY_IN and self.settled_at is None
 
     @property
     def waits_for_its_turn(self) -> bool:

@@ -8,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import clock, ids, keys
 from billing.core.errors import BillingError, NotFound
 from billing.core.money import show_money
-from billing.money.collecting.transitions import OPEN_TO_MONEY
 from billing.money.invoices import balances
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
@@ -35,7 +34,7 @@ async def known_of(connection: AsyncConnection, found: FoundIntent) -> Known:
         has_account=account is not None,
         has_payment=payment is not None,
         intent_id=payment.stripe_payment_intent_id if payment else None,
-        is_owed=invoice is not None and invoice.status in OPEN_TO_MONEY,
+        is_owed=invoice is not None and invoice.takes_money,
         is_collected=invoice is not None
         and await payment_store.live(connection, invoice.id) is not None,
         is_kept=await balances.is_adjusted(connection, rules.adjustment_id(found.intent_id)),

@@ -1,7 +1,6 @@
 """The state of a subscription as its agenda needs it, from the rows. Pure."""
 
 from datetime import datetime, timedelta
-from typing import Final
 
 from billing.catalog.plans.schemas import Plan
 from billing.core import ids, keys, periods
@@ -16,8 +15,6 @@ from billing.money.subscriptions.rules import PendingChange, SubscriptionState, 
 from billing.money.subscriptions.schemas import CrossedPeriod, Subscription, SubscriptionChange
 from billing.money.subscriptions.terms import changes
 
-_STATUSES: Final = ("draft", "open", "paid", "void", "uncollectible")
-
 
 def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
     """The state of the subscription, for its workflow."""
@@ -31,7 +28,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
             pay_first=incomplete or (change is not None and invoice.id == change.draft_id),
             own_card=row.payment_method_id,
         )
-        for invoice in cycles.collected(rows, row, _STATUSES)
+        for invoice in cycles.collected(rows, row)
     )
     state = SubscriptionState(
         clock_at=facts.clock_at,

@@ -261,13 +261,12 @@ def follow(w: Work[SubscriptionFacts]) -> None:
     w.do(Do("open_usage_period", {"account_id": subscription.account_id, "at": since}))
 
 
-def collected(rows: Rows, subscription: Subscription, statuses: Sequence[str]) -> list[Invoice]:
-    """The invoices that the subscription itself collects, oldest first."""
-    matter = SUBSCRIPTION.workflow_id(subscription.id)
+def collected(rows: Rows, s: Subscription, only: Sequence[str] | None = None) -> list[Invoice]:
+    """Return the invoices it collects itself, oldest first, `only` of these statuses."""
+    matter = SUBSCRIPTION.workflow_id(s.id)
     mine = (one for one in rows.of(Invoice) if one.workflow_id == matter)
-    return sorted(
-        (one for one in mine if one.status in statuses), key=lambda one: (one.created_at, one.id)
-    )
+    found = (one for one in mine if only is None or one.status in only)
+    return sorted(found, key=lambda one: (one.created_at, one.id))
 
 
 def stem(subscription: Subscription) -> str:

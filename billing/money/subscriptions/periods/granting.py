@@ -7,7 +7,7 @@ from typing import Final
 from billing.core import keys, periods
 from billing.matters.effects import Do, Work
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.schemas import OPEN_TO_MONEY, Invoice
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles, items, rollover, spans
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
@@ -58,7 +58,7 @@ def grant_unbilled_cycle(w: Work[SubscriptionFacts]) -> None:
 
 def _is_owed(w: Work[SubscriptionFacts]) -> bool:
     """True while the plan of the current period is not paid: with the period, or a change in it."""
-    owed = cycles.collected(w.rows, cycles.of(w), ("draft", "open", "uncollectible"))
+    owed = cycles.collected(w.rows, cycles.of(w), OPEN_TO_MONEY)
     return any(
         _bills_period(w, one) or (one.status != "draft" and bills_plan(w, one)) for one in owed
     )

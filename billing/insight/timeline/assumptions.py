@@ -7,10 +7,9 @@ knows which one succeeds.
 from datetime import datetime
 
 from billing.matters.effects import Rows
-from billing.money.dunning.schemas import DunningCase
+from billing.money.dunning import cases
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.rules import Decline, Outcome
-from billing.money.payments.schemas import Payment
 
 _DECLINE = Decline(code="card_declined", decline_code="insufficient_funds", message="")
 
@@ -21,7 +20,7 @@ def assume(call: Call, rows: Rows, at: datetime) -> Answer:
     intent_id = payment.stripe_payment_intent_id or f"pi_{payment.id}"
     outcome = Outcome(kind="canceled", intent_id=intent_id)
     match call.what:
-        case "try_card" if is_recovering(rows, payment):
+        case "try_card" if cases.is_recovering(rows, payment.invoice_id):
             outcome = Outcome(kind="declined", intent_id=intent_id, decline=_DECLINE)
         case "try_card":
             return paid(call, at)
@@ -31,12 +30,6 @@ def assume(call: Call, rows: Rows, at: datetime) -> Answer:
             # A payer who must confirm may never do so.
             outcome = Outcome(kind="waiting", intent_id=intent_id)
     return Answer(call, outcome, at)
-
-
-def is_recovering(rows: Rows, payment: Payment) -> bool:
-    """Return True while the payment's invoice has an open case."""
-    cases = (one for one in rows.of(DunningCase) if one.invoice_id == payment.invoice_id)
-    return any(one.is_open for one in cases)
 
 
 def paid(call: Call, at: datetime) -> Answer:

@@ -14,7 +14,7 @@ from billing.core.periods import spoken_day
 from billing.matters.agenda import Step
 from billing.matters.deciding import Course
 from billing.matters.effects import Rows
-from billing.money.dunning.schemas import DunningCase
+from billing.money.dunning import cases
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.schemas import Attempt, Payment
@@ -59,11 +59,6 @@ class Before:
         """Return the invoice of a step."""
         return self.rows.get(Invoice, ids.decode(ids.INVOICE, step.invoice or ""))
 
-    def is_recovering(self, invoice: Invoice) -> bool:
-        """Return True while the invoice has an open case."""
-        cases = (one for one in self.rows.of(DunningCase) if one.invoice_id == invoice.id)
-        return any(one.is_open for one in cases)
-
     def label(self, invoice: Invoice) -> str:
         """Return the name of an invoice for people: its number, amount or period."""
         if invoice.number is not None:
@@ -99,7 +94,7 @@ def _charge(before: Before, course: Course[Any]) -> Shown:
     asked = [call.payment.amount_minor for call in course.calls if call.what == "try_card"]
     amount = asked[0] if asked else invoice.remaining_minor
     only_if = None
-    if before.is_recovering(invoice):
+    if cases.is_recovering(before.rows, invoice.id):
         only_if = f"{label} is not paid before"
     elif attempt.status == "skipped":
         only_if = "no card comes before"

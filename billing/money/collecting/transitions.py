@@ -278,7 +278,7 @@ def follow(
     attempt = attempt or _try_of_ours(w, before, outcome)
     asked = Owed(w.rows, before.invoice_id).asks_payer(before.id)
     if outcome.kind == "succeeded" and before.settled_at is None and answer.card is not None:
-        overdue = cases.case_of(w, before.invoice_id) is not None
+        overdue = cases.case_of(w.rows, before.invoice_id) is not None
         kept_cards.keep_card(w, before.account_id, answer.card, make_default=overdue)
     payment = payments.record(w, before, outcome)
     if outcome.kind == "succeeded" and payment.settled_at is None:
@@ -348,7 +348,7 @@ def fail(
     """
     if owed.invoice.status == "draft":
         return Refused(reason)
-    case = cases.case_of(w, owed.invoice_id)
+    case = cases.case_of(w.rows, owed.invoice_id)
     if owed.invoice.status != "open" or (case is None and not cases.is_due(w, owed.invoice)):
         return None
     case = case or cases.open_case(w, owed)

@@ -19,6 +19,7 @@ from billing.money.collecting.rules import (
     collection_agenda,
     first_key,
 )
+from billing.money.dunning import cases
 from billing.money.dunning.rules import Case
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import Invoice
@@ -44,7 +45,7 @@ def collecting(
     is_owed = invoice.is_owed or (invoice.status == "draft" and pay_first)
     if not (is_owed or unsettled or submission or open_flow):
         return None
-    case = next((one for one in rows.of(DunningCase) if one.invoice_id == invoice.id), None)
+    case = cases.case_of(rows, invoice.id)
     given_up = invoice.status == "uncollectible" or (case is not None and not case.is_open)
     seen = Collecting(
         invoice=ids.encode(ids.INVOICE, invoice.id),

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from billing.core import ids
 from billing.core.errors import Conflict, Invalid
-from billing.matters.effects import Work
+from billing.matters.effects import Rows, Work
 from billing.money.dunning.rules import MAX_EXTENSION_DAYS, UNDECIDED_IS_OVERDUE
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import notes
@@ -84,7 +84,7 @@ def pursue(w: Work[Any], invoice_id: UUID) -> None:
 
     Its last term is as long as all its slots; it tries only what the payer asks for.
     """
-    case = case_of(w, invoice_id)
+    case = case_of(w.rows, invoice_id)
     if case is None or case.status != "exhausted":
         return
     policy = case.terms.model_copy(update={"final_action": "uncollectible"})
@@ -103,26 +103,32 @@ def pursue(w: Work[Any], invoice_id: UUID) -> None:
 
 def close_case(w: Work[Any], invoice_id: UUID, status: str, reason: str) -> None:
     """End the invoice's case: recovered, exhausted, forgiven or canceled."""
-    case = case_of(w, invoice_id)
+    case = case_of(w.rows, invoice_id)
     if case is None or not case.is_open:
         return
     closed = w.change(case, status=status, close_reason=reason, closed_at=w.facts.at)
     announce(w, closed, status, reason=reason)
 
 
-def case_of(w: Work[Any], invoice_id: UUID) -> DunningCase | None:
+def case_of(rows: Rows, invoice_id: UUID) -> DunningCase | None:
     """Return the invoice's one case, open or closed."""
-    return next((one for one in w.rows.of(DunningCase) if one.invoice_id == invoice_id), None)
+    return next((one for one in rows.of(DunningCase) if one.invoice_id == invoice_id), None)
+
+
+def is_recovering(rows: Rows, invoice_id: UUID) -> bool:
+    """True while the invoice has an open case."""
+    case = case_of(rows, invoice_id)
+    return case is not None and case.is_open
 
 
 def slots_of(w: Work[Any], owed: Owed) -> int:
     """Return the number of tries in the terms of an invoice."""
-    case = case_of(w, owed.invoice_id)
+    case = case_of(w.rows, owed.invoice_id)
     return len((case.terms if case is not None else w.facts.terms).days)
 
 
 def _open_case_of(w: Work[Any], invoice_id: UUID) -> DunningCase:
-    case = case_of(w, invoice_id)
+    case = case_of(w.rows, invoice_id)
     if case is None:
         raise LookupError(f"invoice {invoice_id} has no case")
     demand_open_case(case)
@@ -142,7 +148,7 @@ def doubt(w: Work[Any], owed: Owed) -> bool:
     if live is None or live.status != "processing" or invoice.status != "open":
         return False
     due_at = invoice.due_at or invoice.created_at
-    if w.facts.at < due_at + UNDECIDED_IS_OVERDUE or case_of(w, invoice.id) is not None:
+    if w.facts.at < due_at + UNDECIDED_IS_OVERDUE or case_of(w.rows, invoice.id) is not None:
         return False
     open_case(w, owed)
     return True
@@ -152,7 +158,7 @@ def after_the_bank(w: Work[Any], owed: Owed) -> None:
     """Open the case after a bank refused a payment that it took time for: the slots count from now,
     because nobody was late before.
     """
-    known = case_of(w, owed.invoice_id) is not None
+    known = case_of(w.rows, owed.invoice_id) is not None
     if owed.invoice.status == "open" and not known and is_due(w, owed.invoice):
         open_case(w, owed, day_zero_at=w.facts.at)
 

@@ -201,7 +201,7 @@ def _called_back(w: Work[SubscriptionFacts], live: Payment | None) -> bool:
 def give_up(w: Work[SubscriptionFacts], step: Step) -> None:
     """Carry out the final action of an invoice's case."""
     invoice_id = _invoice_of(w, step)
-    case = cases.case_of(w, invoice_id)
+    case = cases.case_of(w.rows, invoice_id)
     if case is None:
         raise LookupError(f"{step.key} has no case")
     action = case.terms.final_action

@@ -24,6 +24,14 @@ BUILT_IN_COSTS: Final[Mapping[str, Decimal]] = {
 
 OPEN_STATUSES: Final = ("incomplete", "trialing", "active", "past_due", "unpaid", "paused")
 """A subscription that has not ended: each account has one at most."""
+SERVED_AND_BILLED: Final = ("active", "past_due")
+"""A period for money is served: its use is invoiced, and it may end with a pause."""
+SERVED: Final = ("trialing", *SERVED_AND_BILLED)
+"""A trial, or a period for money, is served."""
+RUNNING: Final = (*SERVED_AND_BILLED, "unpaid")
+"""Periods for money follow one another; while it is `unpaid` nothing is served, and their invoices
+stay drafts.
+"""
 
 NO_PLAN: Final = Entitlements(
     plan=None,

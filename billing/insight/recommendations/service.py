@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import store as plans
+from billing.catalog.plans.rules import SERVED_AND_BILLED
 from billing.insight.forecasts import service as forecasts
 from billing.insight.recommendations import offers, rules, store
 from billing.insight.recommendations.schemas import CheaperPlan, CreditsExpiring
@@ -27,7 +28,7 @@ async def advice(
     outlook = await forecasts.outlook(connection, account_id)
     found: list[CheaperPlan | CreditsExpiring] = []
     subscription = await subscriptions.find_open(connection, account_id)
-    if subscription is not None and subscription.status in ("active", "past_due"):
+    if subscription is not None and subscription.status in SERVED_AND_BILLED:
         plan = await _cheaper_plan(connection, subscription, outlook.at)
         found += [plan] if plan else []
     lots = await store.lots(connection, account_id)

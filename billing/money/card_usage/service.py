@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.plans.rules import SERVED
 from billing.core import clock, ids
 from billing.core.currencies import chargeable, collectable, is_too_large
 from billing.core.errors import Conflict
@@ -159,7 +160,7 @@ async def _with_tax(
 async def _is_carried(connection: AsyncConnection, account_id: UUID) -> bool:
     """True if a next invoice will collect what was carried."""
     running = await subscriptions.find_open(connection, account_id)
-    return running is not None and running.status in ("trialing", "active", "past_due")
+    return running is not None and running.status in SERVED
 
 
 async def _refuse_card(connection: AsyncConnection, account_id: UUID, currency: str) -> None:

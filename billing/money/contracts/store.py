@@ -9,6 +9,7 @@ from sqlalchemy import and_, delete, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.plans.rules import SERVED
 from billing.core import ids, prepared
 from billing.core.errors import Conflict
 from billing.core.periods import Interval, first_from
@@ -16,10 +17,10 @@ from billing.core.prepared import Fields
 from billing.money.contracts.schemas import Contract, ContractTerms
 from billing.money.contracts.tables import contracts
 
-_RUNNING: Final = text(
+_PERIODS: Final = text(
     "SELECT anchor_wall, zone, interval_unit AS unit, interval_count AS count,"
     " current_period_end FROM subscriptions WHERE account_id = :account_id"
-    " AND status IN ('trialing', 'active', 'past_due')"
+    " AND status = ANY (:served)"
 )
 
 
@@ -69,7 +70,8 @@ async def next_period(connection: AsyncConnection, account_id: UUID, at: datetim
     """Return the start of the subscription's first period at or after an instant; without a
     subscription that instant.
     """
-    found = (await connection.execute(_RUNNING, {"account_id": account_id})).mappings().first()
+    whose = {"account_id": account_id, "served": [*SERVED]}
+    found = (await connection.execute(_PERIODS, whose)).mappings().first()
     until: datetime = at if found is None else found["current_period_end"]
     if found is None or at <= until:
         return until

@@ -5,6 +5,7 @@ from typing import Final
 
 from pydantic import AwareDatetime
 
+from billing.catalog.plans.rules import RUNNING, SERVED_AND_BILLED
 from billing.core import keys, periods
 from billing.matters.agenda import Lean, State, Step, head
 from billing.money.collecting import rules as collecting_rules
@@ -13,11 +14,6 @@ from billing.money.subscriptions.states import State as Status
 from billing.platform.provider_inbox.rules import AT_ONCE, WaitingEvent, event_step
 
 INCOMPLETE_LIFETIME: Final = timedelta(hours=23)
-RUNNING: Final = frozenset({"active", "past_due", "unpaid"})
-PAUSING: Final = RUNNING - {"unpaid"}
-"""A scheduled pause comes with the end of the period; while `unpaid` it waits, because nothing is
-served then that could pause.
-"""
 ENDED: Final = frozenset({"incomplete_expired", "canceled"})
 
 BILLING_STEPS: Final = frozenset(
@@ -165,7 +161,8 @@ def _lifecycle(s: SubscriptionState) -> list[Step]:
         last = _end(s, end)
     elif s.cancel_at is not None and s.cancel_at <= end:
         last = _end(s, s.cancel_at)
-    elif s.pauses and s.status in PAUSING:
+    # While `unpaid` nothing is served that could pause, so a pause waits.
+    elif s.pauses and s.status in SERVED_AND_BILLED:
         last = Step(name="pause", due=end, key=f"{s.subscription}/pause-{suffix}", words="pause")
     elif s.status == "trialing":
         key = f"{s.subscription}/trial-end-{suffix}"
@@ -210,7 +207,7 @@ def _end(s: SubscriptionState, at: datetime) -> Step:
 
 def _early(s: SubscriptionState) -> list[Step]:
     """Return the step that invoices overage early, once it reached the billing threshold."""
-    if s.threshold_at is None or s.status not in ("active", "past_due"):
+    if s.threshold_at is None or s.status not in SERVED_AND_BILLED:
         return []
     key = f"{s.subscription}/threshold-{s.threshold}"
     words = "invoice use that reached its threshold"

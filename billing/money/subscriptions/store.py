@@ -1,13 +1,13 @@
 """Every query on subscriptions and their items."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.catalog.plans.rules import OPEN_STATUSES
+from billing.catalog.plans.rules import OPEN_STATUSES, RUNNING
 from billing.catalog.plans.tables import plans, prices
 from billing.core import ids, prepared
 from billing.core.errors import NotFound
@@ -29,7 +29,6 @@ from billing.money.subscriptions.tables import (
     subscriptions,
 )
 
-PAYING: Final = ("active", "past_due", "unpaid")
 _OF_ID = select(subscriptions).where(subscriptions.c.id == given("subscription_id"))
 _GET = Prepared(_OF_ID)
 _LOCK = Prepared(_OF_ID.with_for_update(key_share=True))
@@ -69,7 +68,7 @@ _CHARGED_IN = Prepared(
     text(
         """
     SELECT s.currency FROM subscriptions s
-    WHERE s.account_id = :account_id AND s.status = ANY (:paying) AND s.collection = 'charge'
+    WHERE s.account_id = :account_id AND s.status = ANY (:running) AND s.collection = 'charge'
       AND (s.status <> 'active' OR s.amount_minor > 0 OR s.minimum_minor > 0
            OR s.commitment ->> 'ends_at' IS NOT NULL
            OR EXISTS (SELECT FROM subscription_items i WHERE i.subscription_id = s.id
@@ -242,7 +241,7 @@ async def charged_in(connection: AsyncConnection, account_id: UUID) -> str | Non
     None: no card is needed, as in a trial, in a pause, or where invoices are sent.
     """
     currency: str | None = await _CHARGED_IN.scalar(
-        connection, account_id=account_id, paying=[*PAYING]
+        connection, account_id=account_id, running=[*RUNNING]
     )
     return currency
 

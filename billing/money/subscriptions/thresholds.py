@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.plans.rules import SERVED_AND_BILLED
 from billing.core import ids
 from billing.core.prepared import Prepared
 from billing.ledger.credits import service as credits
@@ -72,7 +73,7 @@ async def waiting(connection: AsyncConnection, limit: int) -> list[Matter]:
         .where(
             usage_periods.c.threshold_at.is_not(None),
             usage_periods.c.closed_at.is_(None),
-            subscriptions.c.status.in_(["active", "past_due"]),
+            subscriptions.c.status.in_(SERVED_AND_BILLED),
             matter_rows.c.kind == "subscription",
             matter_rows.c.status != "halted",
         )

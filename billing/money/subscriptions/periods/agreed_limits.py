@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Final
 
+from billing.catalog.plans.rules import SERVED
 from billing.core import periods
 from billing.matters.effects import Do, Watch, Work
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -10,18 +11,16 @@ from billing.money.subscriptions.schemas import Subscription
 
 ALIGN_LIMITS: Final = "align_limits"
 """The verb that moves limits to the periods in which they begin and end now."""
-_COUNTED: Final = ("trialing", "active", "past_due")
-"""States in which periods follow one another."""
 
 
 def align(w: Work[SubscriptionFacts], before: Subscription | None, now: Subscription) -> None:
     """Move limits that begin or end later, if the periods are not counted as `before`: by another
     anchor, or for the first time.
     """
-    if now.status not in _COUNTED:
+    if now.status not in SERVED:
         return
     begun = before is None or before.current_period_start != now.current_period_start
-    known = before if before is not None and before.status in _COUNTED else None
+    known = before if before is not None and before.status in SERVED else None
     since = (before or now).current_period_start
     moved = [
         (at, starts)

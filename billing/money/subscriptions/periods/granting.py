@@ -4,6 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from billing.catalog.plans.rules import SERVED_AND_BILLED
 from billing.core import keys, periods
 from billing.matters.effects import Do, Work
 from billing.money.invoices import transitions as invoices
@@ -27,7 +28,7 @@ def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
     moved = cycles.change(w, cycle_start=start, cycle_end=end)
     if subscription.status in ("active", "trialing"):
         grant_unbilled_cycle(w)
-    if subscription.status in ("active", "past_due"):
+    if subscription.status in SERVED_AND_BILLED:
         key = keys.usage_before(cycles.stem(subscription), start)
         cycles.bill_usage(w, key, before=start)
     return moved

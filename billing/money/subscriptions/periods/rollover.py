@@ -4,13 +4,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from billing.catalog.plans.rules import SERVED_AND_BILLED
 from billing.catalog.plans.schemas import Plan
 from billing.core import ids
 from billing.ledger.credits.schemas import Kept
 from billing.matters.effects import Do, Work
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import spans
-from billing.money.subscriptions.rules import ENDED, PAUSING
+from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 
 FOLLOWED: Final = frozenset(
@@ -97,7 +98,7 @@ def _ends_at(s: Subscription, at: datetime) -> bool:
 def _pauses(w: Work[SubscriptionFacts]) -> bool:
     """True if a pause comes with the end of the period."""
     changes = w.rows.of(SubscriptionChange)
-    return _of(w).status in PAUSING and any(
+    return _of(w).status in SERVED_AND_BILLED and any(
         (one.kind, one.status) == ("pause", "scheduled") for one in changes
     )
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final, Literal, NamedTuple
 
+from billing.catalog.plans.rules import RUNNING
 from billing.core import periods
 from billing.core.money import round_exact
 from billing.matters.effects import Work
@@ -101,7 +102,7 @@ def minimum_until(one: Subscription, until: datetime) -> int:
 
     While `unpaid` nothing is served: only the time before counts.
     """
-    if one.status not in ("active", "past_due", "unpaid"):
+    if one.status not in RUNNING:
         return 0
     until = min(until, one.served_until or until)
     if until <= one.current_period_start:

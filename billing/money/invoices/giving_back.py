@@ -13,10 +13,8 @@ from uuid import UUID
 from billing.core import ids
 from billing.core.money import round_exact, split
 from billing.matters.effects import Rows
-from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+from billing.money.invoices.schemas import PRORATION, CreditNote, Invoice, InvoiceLine
 
-PRORATION: Final = "proration"
-"""The kind of a line that credits paid, unused time."""
 OF: Final = "/of/"
 """In the key of a note on another invoice: precedes the invoice whose part it credits."""
 Rate = tuple[tuple[str, Any], ...]
@@ -95,15 +93,19 @@ def left(rows: Rows, invoice: Invoice) -> Part:
     notes = [one for one in rows.of(CreditNote) if is_of(one, invoice)]
     lines = [one for one in rows.of(InvoiceLine) if one.invoice_id == invoice.id]
     own = sum(-one.total_minor for one in lines if one.kind == PRORATION)
-    taken = [
+    charged = [one for one in lines if one.kind != PRORATION]
+    taken = crediting(rows, invoice.id)
+    return less(Part(invoice.total_minor + own, _sums(charged)), notes, taken)
+
+
+def crediting(rows: Rows, invoice_id: UUID) -> list[InvoiceLine]:
+    """Return the lines of other invoices that credit a part of this one; a void one has none."""
+    return [
         one
         for one in rows.of(InvoiceLine)
-        if one.kind == PRORATION
-        and one.detail.get("invoice") == str(invoice.id)
+        if one.credited_invoice_id == invoice_id
         and rows.get(Invoice, one.invoice_id).status != "void"
     ]
-    charged = [one for one in lines if one.kind != PRORATION]
-    return less(Part(invoice.total_minor + own, _sums(charged)), notes, taken)
 
 
 def room(rows: Rows, invoice: Invoice) -> Part:
@@ -117,9 +119,7 @@ def room(rows: Rows, invoice: Invoice) -> Part:
 def waits(rows: Rows, invoice: Invoice) -> bool:
     """True while a draft credits a part of it: that draft may still be paid, or become void."""
     return any(
-        rows.get(Invoice, one.invoice_id).status == "draft"
-        for one in rows.of(InvoiceLine)
-        if one.kind == PRORATION and one.detail.get("invoice") == str(invoice.id)
+        rows.get(Invoice, one.invoice_id).status == "draft" for one in crediting(rows, invoice.id)
     )
 
 
@@ -127,9 +127,8 @@ def credited_by(rows: Rows, invoice: Invoice) -> dict[UUID, Part]:
     """Return the parts of other invoices that its lines credit, less notes on them for this one."""
     lines: dict[UUID, list[InvoiceLine]] = {}
     for one in rows.of(InvoiceLine):
-        source = one.detail.get("invoice")
-        if one.invoice_id == invoice.id and one.kind == PRORATION and source is not None:
-            lines.setdefault(UUID(source), []).append(one)
+        if one.invoice_id == invoice.id and one.credited_invoice_id is not None:
+            lines.setdefault(one.credited_invoice_id, []).append(one)
     found = {}
     for source_id, taken in lines.items():
         given = [

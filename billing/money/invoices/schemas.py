@@ -22,6 +22,8 @@ OPEN_TO_MONEY: Final = ("draft", "open", "uncollectible")
 """Statuses of an invoice that money is booked on. An uncollectible one is not charged, but may be
 paid.
 """
+PRORATION: Final = "proration"
+"""The kind of a line that credits paid, unused time of another invoice."""
 InvoiceCollection = Literal["automatic", "held", "send_invoice"]
 """`held`: more than one renewal was missed, and an operator decides whether a card is charged."""
 
@@ -188,6 +190,12 @@ class InvoiceLine(Row):
     def total_minor(self) -> int:
         """The amount to be paid for the line, after discounts and with tax."""
         return self.amount_minor - self.discount_minor + self.tax_minor - self.tax_included_minor
+
+    @property
+    def credited_invoice_id(self) -> UUID | None:
+        """The invoice of which it credits a part."""
+        source = self.detail.get("invoice") if self.kind == PRORATION else None
+        return UUID(source) if source is not None else None
 
 
 class CreditNote(Row):

@@ -28,8 +28,8 @@ from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, Sent, given
 from billing.matters.effects import Add, Change
 from billing.money.invoices.arrears import NAMED_USE
-from billing.money.invoices.giving_back import PRORATION
 from billing.money.invoices.schemas import (
+    PRORATION,
     CreditNote,
     Invoice,
     InvoiceCollection,

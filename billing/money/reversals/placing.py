@@ -8,8 +8,7 @@ from typing import Any
 from billing.matters.effects import Change, Remove, Rows, Work
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.giving_back import PRORATION
-from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+from billing.money.invoices.schemas import PRORATION, CreditNote, Invoice, InvoiceLine
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
 from billing.money.refunds.left import all_reversals, books_of

@@ -18,7 +18,7 @@ from billing.matters.schemas import Matter
 from billing.money.invoice_requests import locks, operating, recovery
 from billing.money.invoice_requests.operating import CreditedLine
 from billing.money.invoices import store as invoice_store
-from billing.money.invoices.giving_back import PRORATION
+from billing.money.invoices.giving_back import crediting
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import Payment
@@ -141,13 +141,6 @@ def _demand_whole(w: Work[Any], invoice_id: UUID, *, suffix: str) -> None:
     """
     mine = suffix.rpartition("-")[0]
     noted = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice_id)
-    used = (
-        one
-        for one in w.rows.of(InvoiceLine)
-        if one.kind == PRORATION
-        and one.detail.get("invoice") == str(invoice_id)
-        and w.rows.get(Invoice, one.invoice_id).status != "void"
-    )
     away = (one for one in taken_back(w.rows, w.rows.get(Invoice, invoice_id)) if one.takes_room)
-    if any(mine not in one.fact_key for one in noted) or any(used) or any(away):
+    if any(mine not in one.fact_key for one in noted) or crediting(w.rows, invoice_id) or any(away):
         raise Conflict("CREDITED_BEFORE")

@@ -13,8 +13,7 @@ from uuid import UUID
 
 from billing.matters.effects import Rows, Work
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.giving_back import PRORATION
-from billing.money.invoices.schemas import Invoice, InvoiceLine, Line
+from billing.money.invoices.schemas import PRORATION, Invoice, InvoiceLine, Line
 from billing.money.invoices.sums import USED_MEANWHILE
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import (

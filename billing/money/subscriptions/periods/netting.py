@@ -14,9 +14,8 @@ from uuid import UUID
 from billing.catalog.plans.schemas import Plan
 from billing.catalog.taxes.schemas import TaxRate
 from billing.matters.effects import Work
-from billing.money.invoices.giving_back import PRORATION
 from billing.money.invoices.notes import part_of
-from billing.money.invoices.schemas import Line
+from billing.money.invoices.schemas import PRORATION, Line
 from billing.money.invoices.sums import sum_lines
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles
